@@ -1,0 +1,7 @@
+"""`python -m bench` is the console script `bertbench`."""
+
+import sys
+
+from bench.cli import main
+
+sys.exit(main())

@@ -1,0 +1,161 @@
+"""Golden answers: what the Estimator gave for each sentence, and how far an answer may lie from it.
+
+Format history of `assets.extra/golden.json`:
+    1: first.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from bench.bert.sentence import EncodedSentence, SpecialTokens
+from bench.errors import UsageError
+
+FORMAT: Final = 1
+FILE_NAME: Final = "golden.json"
+
+
+@dataclass(frozen=True)
+class GoldenSentence:
+    """A sentence and its answer.
+
+    Args:
+        sentence: the tokenized sentence, N pieces.
+        log_prob: the Estimator's natural log-probability of each piece, float32, N.
+    """
+
+    sentence: EncodedSentence
+    log_prob: np.ndarray
+
+
+@dataclass(frozen=True)
+class Golden:
+    """All golden answers of one exported model.
+
+    Args:
+        checkpoint_digest: `sha256:` and the hex digest over the checkpoint's variables.
+        source: where the checkpoint came from, for people.
+        tokenizer: digest of the vocabulary and the options that change tokens (`vocab_digest`, `do_lower_case`).
+        special: ids of the special tokens.
+        max_pieces: the longest sentence that the model takes, in WordPieces without [CLS] and [SEP].
+        precision: `float32` or `bfloat16`.
+        tolerance: the largest |Δ log p| of a piece that still counts as the same answer.
+        precision_shift: largest |Δ log p| that the export precision made against float32; 0.0 for float32.
+        sentences: sentences and answers, in the order of the file they came from.
+    """
+
+    checkpoint_digest: str
+    source: str
+    tokenizer: dict[str, Any]
+    special: SpecialTokens
+    max_pieces: int
+    precision: str
+    tolerance: float
+    precision_shift: float
+    sentences: tuple[GoldenSentence, ...]
+
+    def to_json(self) -> bytes:
+        """The file's bytes."""
+        return orjson.dumps(
+            {
+                "format": FORMAT,
+                "checkpoint_digest": self.checkpoint_digest,
+                "source": self.source,
+                "tokenizer": self.tokenizer,
+                "special_tokens": {name: getattr(self.special, name) for name in ("pad", "unk", "cls", "sep", "mask")},
+                "max_pieces": self.max_pieces,
+                "precision": self.precision,
+                "tolerance": self.tolerance,
+                "precision_shift": self.precision_shift,
+                "sentences": [_sentence_to_json(golden) for golden in self.sentences],
+            },
+            option=orjson.OPT_INDENT_2,
+        )
+
+    @classmethod
+    def from_json(cls, data: bytes, where: str = FILE_NAME) -> "Golden":
+        """Reads a file's bytes.
+
+        Raises:
+            UsageError: not a golden file, or a newer format than this version reads.
+        """
+        try:
+            raw = orjson.loads(data)
+            if raw["format"] != FORMAT:
+                raise UsageError(
+                    f"{where} has golden format {raw['format']}, this version reads {FORMAT}; update bertbench"
+                )
+            return cls(
+                checkpoint_digest=raw["checkpoint_digest"],
+                source=raw["source"],
+                tokenizer=raw["tokenizer"],
+                special=SpecialTokens(**raw["special_tokens"]),
+                max_pieces=raw["max_pieces"],
+                precision=raw["precision"],
+                tolerance=raw["tolerance"],
+                precision_shift=raw["precision_shift"],
+                sentences=tuple(_sentence_from_json(entry) for entry in raw["sentences"]),
+            )
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{where} is not a golden file ({error}); export the model again") from error
+
+
+def _sentence_to_json(golden: GoldenSentence) -> dict[str, Any]:
+    sentence = golden.sentence
+    words = [0.0] * sentence.num_words
+    for word, log_prob in zip(sentence.word_ids, golden.log_prob, strict=True):
+        words[word] += float(log_prob)
+    return {
+        "text": sentence.text,
+        "pieces": sentence.pieces,
+        "token_ids": sentence.token_ids,
+        "word_ids": sentence.word_ids,
+        "log_prob": [float(value) for value in golden.log_prob],
+        "word_prob": [float(np.exp(value)) for value in words],
+    }
+
+
+def _sentence_from_json(entry: dict[str, Any]) -> GoldenSentence:
+    sentence = EncodedSentence(
+        text=entry["text"],
+        pieces=tuple(entry["pieces"]),
+        token_ids=tuple(entry["token_ids"]),
+        word_ids=tuple(entry["word_ids"]),
+    )
+    log_prob = np.asarray(entry["log_prob"], np.float32)
+    if log_prob.shape != (sentence.num_pieces,):
+        raise ValueError(f"log_prob of {sentence.text!r} has {log_prob.size} values for {sentence.num_pieces} pieces")
+    return GoldenSentence(sentence, log_prob)
+
+
+def latest_version(model_dir: Path) -> Path:
+    """The folder of the highest version under `model_dir`.
+
+    Raises:
+        UsageError: there is no such folder, or no version in it.
+    """
+    if not model_dir.is_dir():
+        raise UsageError(
+            f"no model folder {model_dir}; make one with: bertbench export --checkpoint demo --out {model_dir}"
+        )
+    versions = [entry for entry in model_dir.iterdir() if entry.is_dir() and entry.name.isdigit()]
+    if not versions:
+        raise UsageError(f"{model_dir} holds no version folder like {model_dir}/1; give the folder above versions")
+    return max(versions, key=lambda entry: int(entry.name))
+
+
+def load_golden(model_dir: Path) -> Golden:
+    """The golden answers of the newest version under `model_dir`.
+
+    Raises:
+        UsageError: no version, no golden file, or one that cannot be read.
+    """
+    path = latest_version(model_dir) / "assets.extra" / FILE_NAME
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); export the model with bertbench export") from error
+    return Golden.from_json(data, str(path))

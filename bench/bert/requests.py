@@ -1,0 +1,133 @@
+"""Sentences to requests and answers back to log-probabilities, for both signatures. Pure numpy.
+
+The *article's* signature (`serving_default`) takes one row a word: the masked copy of the sentence. The *compact* one
+(`score`) takes each sentence once and the graph makes the copies.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.bert.sentence import EncodedSentence, SpecialTokens
+from bench.serving.types import DEFAULT_MODEL_NAME, DEFAULT_SIGNATURE, PredictRequest
+
+ARTICLE_SIGNATURE = DEFAULT_SIGNATURE
+COMPACT_SIGNATURE = "score"
+LOG_PROB = "log_prob"
+PROB = "prob"
+
+
+@dataclass(frozen=True, slots=True)
+class FixedShape:
+    """The article's padding: every row has `length` positions and `max_predictions` masked slots."""
+
+    length: int = 128
+    max_predictions: int = 20
+
+
+def compact_inputs(sentences: Sequence[EncodedSentence]) -> dict[str, np.ndarray]:
+    """Inputs of the compact signature for B sentences, the longest of S pieces.
+
+    Returns:
+        `token_ids` int32 [B, S] without [CLS] and [SEP], `word_ids` int32 [B, S], both padded with zeros, and
+        `num_pieces` int32 [B]. The graph looks at the first `num_pieces` of a row only, so whatever a server pads
+        with (Serving repeats the first element) does not matter.
+    """
+    width = max(sentence.num_pieces for sentence in sentences)
+    token_ids = np.zeros((len(sentences), width), np.int32)
+    word_ids = np.zeros_like(token_ids)
+    for row, sentence in enumerate(sentences):
+        token_ids[row, : sentence.num_pieces] = sentence.token_ids
+        word_ids[row, : sentence.num_pieces] = sentence.word_ids
+    lengths = np.array([sentence.num_pieces for sentence in sentences], np.int32)
+    return {"token_ids": token_ids, "word_ids": word_ids, "num_pieces": lengths}
+
+
+def article_inputs(
+    sentences: Sequence[EncodedSentence], special: SpecialTokens, shape: FixedShape | None = None
+) -> dict[str, np.ndarray]:
+    """Inputs of the article's signature: one row a word, R rows in all.
+
+    Args:
+        sentences: the sentences, in order.
+        special: ids of the special tokens.
+        shape: None pads to the longest sentence and the most pieces of a word; else to the article's fixed shape.
+
+    Returns:
+        `input_ids`, `input_mask`, `segment_ids` int32 [R, S] and `masked_lm_positions`, `masked_lm_ids` int32 [R, P].
+
+    Raises:
+        ValueError: a sentence or a word does not fit into `shape`.
+    """
+    longest = max(sentence.num_pieces for sentence in sentences) + 2
+    most = max(max(np.bincount(sentence.word_ids)) for sentence in sentences)
+    if shape and (longest > shape.length or most > shape.max_predictions):
+        raise ValueError(
+            f"{longest} positions and {most} pieces in a word do not fit into {shape.length} × {shape.max_predictions}"
+        )
+    length, predictions = (shape.length, shape.max_predictions) if shape else (longest, int(most))
+    rows = sum(sentence.num_words for sentence in sentences)
+    batch = {name: np.zeros((rows, length), np.int32) for name in ("input_ids", "input_mask", "segment_ids")}
+    batch["input_ids"][:] = special.pad
+    batch |= {name: np.zeros((rows, predictions), np.int32) for name in ("masked_lm_positions", "masked_lm_ids")}
+    row = 0
+    for sentence in sentences:
+        ids = np.array((special.cls, *sentence.token_ids, special.sep), np.int32)
+        words = np.array((-1, *sentence.word_ids, -1))
+        for word in range(sentence.num_words):
+            positions = np.flatnonzero(words == word)
+            batch["input_ids"][row, : ids.size] = ids
+            batch["input_ids"][row, positions] = special.mask
+            batch["input_mask"][row, : ids.size] = 1
+            batch["masked_lm_positions"][row, : positions.size] = positions
+            batch["masked_lm_ids"][row, : positions.size] = ids[positions]
+            row += 1
+    return batch
+
+
+def score_request(
+    sentences: Sequence[EncodedSentence],
+    special: SpecialTokens,
+    signature: str = COMPACT_SIGNATURE,
+    shape: FixedShape | None = None,
+    model: str = DEFAULT_MODEL_NAME,
+) -> PredictRequest:
+    """The request that scores `sentences` by either signature."""
+    if signature == COMPACT_SIGNATURE:
+        return PredictRequest(compact_inputs(sentences), signature, model)
+    return PredictRequest(article_inputs(sentences, special, shape), signature, model)
+
+
+def piece_log_probs(output: np.ndarray, sentences: Sequence[EncodedSentence], signature: str) -> list[np.ndarray]:
+    """Cuts a signature's `log_prob` output into one float32 vector a sentence, one value a piece.
+
+    Args:
+        output: `[B, S]` of the compact signature, `[R, P]` of the article's.
+        sentences: the sentences of the request, in order.
+        signature: which of the two it is.
+
+    Raises:
+        ValueError: the output is too small for the sentences.
+    """
+    if signature == COMPACT_SIGNATURE:
+        if output.ndim != 2 or len(output) < len(sentences):
+            raise ValueError(f"an answer of shape {output.shape} for {len(sentences)} sentences")
+        pieces = [output[row, : sentence.num_pieces] for row, sentence in enumerate(sentences)]
+    else:
+        pieces = _cut_rows(output, sentences)
+    if any(len(values) != sentence.num_pieces for values, sentence in zip(pieces, sentences, strict=True)):
+        raise ValueError(f"an answer of shape {output.shape} has too few values")
+    return [np.asarray(values, np.float32) for values in pieces]
+
+
+def _cut_rows(output: np.ndarray, sentences: Sequence[EncodedSentence]) -> list[np.ndarray]:
+    """`[R, P]` rows, one a word, to one vector a sentence: the first k values of a row for a word of k pieces."""
+    if output.ndim != 2 or len(output) < sum(sentence.num_words for sentence in sentences):
+        raise ValueError(f"an answer of shape {output.shape} has too few rows")
+    cut, row = [], 0
+    for sentence in sentences:
+        counts = np.bincount(sentence.word_ids, minlength=sentence.num_words)
+        cut.append(np.concatenate([output[row + word, :count] for word, count in enumerate(counts)] or [[]]))
+        row += sentence.num_words
+    return cut

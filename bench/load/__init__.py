@@ -1,0 +1,1 @@
+"""The load generator: Locust users over one dispatcher. Never imports the TensorFlow runtime."""

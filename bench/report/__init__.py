@@ -1,0 +1,1 @@
+"""Finished types in, a stream or a picture out. Computes nothing."""

@@ -1,0 +1,1 @@
+"""The stored truth: workload, arrivals, request records, environment, run folders."""

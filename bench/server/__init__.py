@@ -1,0 +1,1 @@
+"""Life cycle of the servers under test: embedded, docker and binary."""

@@ -1,0 +1,1 @@
+"""The client side of TensorFlow Serving. Nothing here imports the TensorFlow runtime."""

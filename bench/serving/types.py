@@ -1,0 +1,109 @@
+"""What goes to a server and what comes back, whatever the protocol."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+DEFAULT_MODEL_NAME = "bert"
+DEFAULT_SIGNATURE = "serving_default"
+
+
+@dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """One call of PredictionService/Predict, or one POST to `:predict`.
+
+    Args:
+        inputs: arrays by input alias; the first dimension is the batch.
+        signature: key of the signature.
+        model: the model's name on the server.
+        version: a version number; None is the latest. At most one of version and label is given.
+        label: a version label.
+    """
+
+    inputs: Mapping[str, np.ndarray]
+    signature: str = DEFAULT_SIGNATURE
+    model: str = DEFAULT_MODEL_NAME
+    version: int | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.version is not None and self.label is not None:
+            raise ValueError("a request names a version or a label, not both")
+
+
+@dataclass(frozen=True, slots=True)
+class PredictResponse:
+    """What the server answered.
+
+    Args:
+        outputs: arrays by output alias. A REST answer in row form with one output does not name it: its key is "".
+        version: the version that answered (gRPC only; None over REST, which does not tell).
+        bytes_out: size of the request body or message, in bytes.
+        bytes_in: size of the answer's body or message, in bytes.
+    """
+
+    outputs: Mapping[str, np.ndarray]
+    version: int | None
+    bytes_out: int
+    bytes_in: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStatus:
+    """One version of a model: state is START, LOADING, AVAILABLE, UNLOADING or END."""
+
+    version: int
+    state: str
+    error_code: str = "OK"
+    error_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """A signature's input or output: dtype as `DT_INT32`, shape with -1 for a free dimension, None for unknown rank."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureInfo:
+    """One signature of a served model."""
+
+    method_name: str
+    inputs: Mapping[str, TensorInfo]
+    outputs: Mapping[str, TensorInfo]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """What the metadata call tells of a model."""
+
+    model: str
+    version: int
+    signatures: Mapping[str, SignatureInfo] = field(default_factory=dict)
+
+
+class ServingClient(Protocol):
+    """A connection to one server over one protocol.
+
+    Every method raises `bench.serving.errors.ServingError` or a subclass, and nothing else, when the server or the way
+    to it fails. `timeout` is in seconds.
+    """
+
+    protocol: str
+
+    def predict(self, request: PredictRequest, timeout: float) -> PredictResponse: ...
+
+    def status(self, model: str, timeout: float) -> tuple[VersionStatus, ...]: ...
+
+    def metadata(self, model: str, timeout: float) -> ModelMetadata: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> "ServingClient": ...
+
+    def __exit__(self, *exc: Any) -> None: ...

@@ -1,0 +1,1 @@
+"""Statistics: numbers in, small frozen struct out. numpy and scipy only."""

@@ -1,0 +1,56 @@
+# Two commands matter: `make demo` and `make test`. Both set up .venv on their first call and never again.
+# PYTHON=/path/to/python3.11 names another interpreter; PIP_ARGS goes to pip.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?=
+PIP_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test check format bench bench-model bench-server bench-load checkpoint clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## the environment in .venv
+
+# The interpreter is looked for only when there is something to set up.
+$(STAMP): constraints.txt pyproject.toml
+	@found=""; for candidate in "$(PYTHON)" python3.11 python3 python; do \
+	  [ -n "$$candidate" ] || continue; \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then found="$$candidate"; break; fi; \
+	  [ "$$candidate" != "$(PYTHON)" ] || break; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "make: Python 3.11 is needed (TensorFlow 2.15, the last with tf.estimator) and $(if $(PYTHON),$(PYTHON) is not it,was not found); install python3.11 and its venv module, or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; fi; \
+	if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "make: $$found has no venv module; install it (Debian: apt-get install python3.11-venv)" >&2; exit 2; fi; \
+	echo "Setting up $(VENV) with $$("$$found" --version) (once; about 600 MB to download)"; \
+	"$$found" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP) ## the whole job once, small, on the embedded server
+	@$(BIN)/bertbench demo
+
+test: $(STAMP) ## every test
+	@$(BIN)/python -m pytest
+
+check: $(STAMP) ## formatting, lint, strict types
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+
+format: $(STAMP) ## put the formatting right
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: bench-model bench-server bench-load ## all benchmarks, one after the other
+
+bench-model bench-server bench-load: bench-%: $(STAMP)
+	@$(BIN)/python -m tests.benchmarks.bench_$*
+
+clean: ## remove the environment and caches
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -1,0 +1,57 @@
+"""The demo model, exported once and kept in the user's cache. Imports no TensorFlow: the export is a process of its own."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.errors import TargetError
+
+_PACKAGE = Path(__file__).parent
+_SENTENCES = _PACKAGE.parents[1] / "scenarios" / "data" / "sentences.tsv"
+
+
+def demo_model_dir() -> Path:
+    """A folder `MODEL_DIR/<version>/` with the demo checkpoint exported, made on the first call (some 20 s).
+
+    The folder's name carries a digest over the checkpoint, the sentences and the code of `bench.bert`, so that a change
+    of any of them makes a new one.
+
+    Raises:
+        TargetError: the export failed.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bertbench"
+    target = cache / f"demo-{_digest()[:16]}"
+    if target.is_dir():
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="demo-", dir=cache))
+    try:
+        command = [sys.executable, "-m", "bench", "export", "--checkpoint", "demo", "--out", str(scratch / "model")]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            raise TargetError(f"the demo model could not be exported: {reason}")
+        try:
+            (scratch / "model").rename(target)
+        except OSError:
+            # Another process was quicker; its export is the same.
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return target
+
+
+def _digest() -> str:
+    """Over all that the exported folder depends on."""
+    digest = hashlib.sha256()
+    checkpoint = _PACKAGE / "demo" / "checkpoint"
+    files = [*_PACKAGE.rglob("*.py"), *(path for path in checkpoint.rglob("*") if path.is_file()), _SENTENCES]
+    for path in sorted(path for path in files if path.exists()):
+        digest.update(str(path.relative_to(_PACKAGE.parents[1])).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

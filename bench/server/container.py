@@ -1,0 +1,96 @@
+"""TensorFlow Serving in a container, on CPU or GPU."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bench.errors import TargetError, UsageError
+from bench.server.running import RunningServer, free_ports, wait_until_available
+from bench.serving.types import DEFAULT_MODEL_NAME
+
+IMAGES: Final = {"cpu": "tensorflow/serving:2.15.1", "gpu": "tensorflow/serving:2.15.1-gpu"}
+IMAGE_VARIABLES: Final = {"cpu": "SERVING_IMAGE", "gpu": "SERVING_GPU_IMAGE"}
+
+
+@contextlib.contextmanager
+def docker(
+    device: str,
+    model_dir: Path,
+    model: str = DEFAULT_MODEL_NAME,
+    flags: Sequence[str] = (),
+    ports: tuple[int, int] | None = None,
+    startup_timeout: float = 120.0,
+) -> Iterator[RunningServer]:
+    """Serving's image on `model_dir`, on loopback ports, removed at the end.
+
+    The image is `tensorflow/serving:2.15.1` or `:2.15.1-gpu`; the variables SERVING_IMAGE and SERVING_GPU_IMAGE replace it.
+
+    Args:
+        device: `cpu` or `gpu`.
+        model_dir: folder that holds the version folders, mounted read-only.
+        model: name to serve it under.
+        flags: more of `tensorflow_model_server`'s flags.
+        ports: (gRPC, REST) on the host; None picks free ones.
+        startup_timeout: seconds until it must be ready, after the image is there.
+
+    Raises:
+        UsageError: no such device.
+        TargetError: no Docker Engine, no image, or the server did not come up.
+    """
+    if device not in IMAGES:
+        raise UsageError(f"docker:{device} is not known; use docker:cpu or docker:gpu")
+    image = os.environ.get(IMAGE_VARIABLES[device]) or IMAGES[device]
+    grpc_port, rest_port = ports or tuple(free_ports(2))
+    container = _start(device, image, model_dir, model, flags, grpc_port, rest_port)
+    try:
+        server = RunningServer(
+            f"http://127.0.0.1:{rest_port}", f"127.0.0.1:{grpc_port}", model, "docker", container=container.id
+        )
+        wait_until_available(server, startup_timeout, lambda: _why_ended(container))
+        yield server
+    finally:
+        # The image's entry point is a shell that does not pass SIGTERM on (tensorflow/serving issue 1853): no grace helps.
+        container.remove(force=True, v=True)
+
+
+def _start(
+    device: str, image: str, model_dir: Path, model: str, flags: Sequence[str], grpc_port: int, rest_port: int
+) -> Any:
+    """A started container."""
+    import docker as sdk
+    from docker.errors import DockerException, ImageNotFound
+
+    gpus = [sdk.types.DeviceRequest(count=-1, capabilities=[["gpu"]])] if device == "gpu" else []
+    try:
+        engine = sdk.from_env()
+        try:
+            engine.images.get(image)
+        except ImageNotFound:
+            engine.images.pull(image)
+        return engine.containers.run(
+            image,
+            list(flags),
+            detach=True,
+            init=True,
+            name=f"bertbench-{os.getpid()}-{time.monotonic_ns()}",
+            environment={"MODEL_NAME": model},
+            mounts=[sdk.types.Mount(f"/models/{model}", str(model_dir.resolve()), type="bind", read_only=True)],
+            ports={"8500/tcp": ("127.0.0.1", grpc_port), "8501/tcp": ("127.0.0.1", rest_port)},
+            device_requests=gpus,
+        )
+    except DockerException as error:
+        reason = str(error).splitlines()[0]
+        variable = IMAGE_VARIABLES[device]
+        raise TargetError(f"docker:{device} with {image} failed: {reason}; {variable} names another image") from error
+
+
+def _why_ended(container: Any) -> str | None:
+    """None while the container runs, else its state and the last line it wrote."""
+    container.reload()
+    if container.status in ("created", "running"):
+        return None
+    lines = container.logs(tail=1).decode(errors="replace").strip().splitlines()
+    return f"container {container.status}: {lines[-1] if lines else 'it wrote nothing'}"

@@ -1,0 +1,107 @@
+"""The order of docs/architecture.md: imports point down, and the light commands load nothing heavy."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# From the bottom up: a module imports its own layer and those before it.
+LAYERS = [
+    "errors",
+    "units",
+    "stats",
+    "results",
+    "analysis",
+    "serving",
+    "bert",
+    "server",
+    "load",
+    "capacity",
+    "report",
+    "cli",
+]
+
+HEAVY = {"tensorflow", "locust", "gevent", "grpc", "pandas", "matplotlib", "pyarrow", "scipy"}
+
+
+def layer(module: str) -> int:
+    """The index of `bench.X...` in the order; the package itself stands under all."""
+    parts = module.split(".")
+    return LAYERS.index(parts[1]) if len(parts) > 1 else -1
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """All `bench` modules that a module's code names in imports, those inside functions too."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, "relative import"
+            if node.module == "bench":
+                names |= {f"bench.{alias.name}" for alias in node.names if (ROOT / "bench" / alias.name).is_dir()}
+            else:
+                names.add(node.module)
+    return {name for name in names if name.split(".")[0] == "bench"}
+
+
+def modules() -> list[Path]:
+    return sorted((ROOT / "bench").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    if module in ("bench", "bench.__main__"):
+        return
+    for name in imported(ast.parse(path.read_text())):
+        assert layer(name) <= layer(module), f"{module} imports {name}, which stands above it"
+
+
+def test_every_package_has_a_place() -> None:
+    found = {path.stem for path in (ROOT / "bench").iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert found - {"__init__", "__main__", "__pycache__"} <= set(LAYERS)
+
+
+def test_tensorflow_only_where_marked() -> None:
+    """In `bench/bert` only a module whose docstring starts with "TF:" imports TensorFlow; elsewhere only the embedded server."""
+    for path in modules():
+        tree = ast.parse(path.read_text())
+        top = {alias.name.split(".")[0] for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+        top |= {(node.module or "").split(".")[0] for node in tree.body if isinstance(node, ast.ImportFrom)}
+        if "tensorflow" not in top:
+            continue
+        relative = path.relative_to(ROOT / "bench")
+        marked = (ast.get_docstring(tree) or "").startswith("TF:")
+        assert marked or relative.parts[:2] == ("server", "embedded"), f"{relative} imports TensorFlow"
+
+
+@pytest.mark.parametrize("statement", ["import bench", "import bench.cli; bench.cli.main(['--help'])"])
+def test_light_entry_points_load_nothing_heavy(statement: str) -> None:
+    code = (
+        f"import sys\ntry:\n exec({statement!r})\nexcept SystemExit: pass\nprint(*sorted(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert "bench" in loaded
+    assert not loaded & HEAVY
+
+
+def test_scenarios_are_short() -> None:
+    for path in (ROOT / "scenarios").glob("*.py"):
+        assert len(path.read_text().splitlines()) < 60, path.name
+
+
+def test_modules_and_functions_are_short() -> None:
+    """Modules of 400 lines and functions of 80 at most: short enough to read at once."""
+    for path in modules():
+        text = path.read_text()
+        assert len(text.splitlines()) <= 400, f"{path} is too long"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                assert length <= 80, f"{path}:{node.lineno} {node.name} has {length} lines"

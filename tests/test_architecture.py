@@ -68,7 +68,7 @@ def test_every_package_has_a_place() -> None:
 
 
 def test_tensorflow_only_where_marked() -> None:
-    """In `bench/bert` only a module whose docstring starts with "TF:" imports TensorFlow; elsewhere only the embedded server."""
+    """A module imports TensorFlow if its docstring starts with "TF:" or it is the embedded server's."""
     for path in modules():
         tree = ast.parse(path.read_text())
         top = {alias.name.split(".")[0] for node in tree.body if isinstance(node, ast.Import) for alias in node.names}

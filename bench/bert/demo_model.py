@@ -1,4 +1,4 @@
-"""The demo model, exported once and kept in the user's cache. Imports no TensorFlow: the export is a process of its own."""
+"""The demo model, exported once into the user's cache. No TensorFlow here: the export is a process of its own."""
 
 import hashlib
 import os

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from bench.bert.sentence import EncodedSentence, SpecialTokens
 from bench.errors import UsageError
@@ -28,7 +29,7 @@ class GoldenSentence:
     """
 
     sentence: EncodedSentence
-    log_prob: np.ndarray
+    log_prob: NDArray[np.float32]
 
 
 @dataclass(frozen=True)

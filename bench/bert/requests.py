@@ -6,8 +6,10 @@ The *article's* signature (`serving_default`) takes one row a word: the masked c
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.bert.sentence import EncodedSentence, SpecialTokens
 from bench.serving.types import DEFAULT_MODEL_NAME, DEFAULT_SIGNATURE, PredictRequest
@@ -26,7 +28,7 @@ class FixedShape:
     max_predictions: int = 20
 
 
-def compact_inputs(sentences: Sequence[EncodedSentence]) -> dict[str, np.ndarray]:
+def compact_inputs(sentences: Sequence[EncodedSentence]) -> dict[str, NDArray[np.int32]]:
     """Inputs of the compact signature for B sentences, the longest of S pieces.
 
     Returns:
@@ -46,7 +48,7 @@ def compact_inputs(sentences: Sequence[EncodedSentence]) -> dict[str, np.ndarray
 
 def article_inputs(
     sentences: Sequence[EncodedSentence], special: SpecialTokens, shape: FixedShape | None = None
-) -> dict[str, np.ndarray]:
+) -> dict[str, NDArray[np.int32]]:
     """Inputs of the article's signature: one row a word, R rows in all.
 
     Args:
@@ -99,7 +101,9 @@ def score_request(
     return PredictRequest(article_inputs(sentences, special, shape), signature, model)
 
 
-def piece_log_probs(output: np.ndarray, sentences: Sequence[EncodedSentence], signature: str) -> list[np.ndarray]:
+def piece_log_probs(
+    output: NDArray[Any], sentences: Sequence[EncodedSentence], signature: str
+) -> list[NDArray[np.float32]]:
     """Cuts a signature's `log_prob` output into one float32 vector a sentence, one value a piece.
 
     Args:
@@ -121,7 +125,7 @@ def piece_log_probs(output: np.ndarray, sentences: Sequence[EncodedSentence], si
     return [np.asarray(values, np.float32) for values in pieces]
 
 
-def _cut_rows(output: np.ndarray, sentences: Sequence[EncodedSentence]) -> list[np.ndarray]:
+def _cut_rows(output: NDArray[Any], sentences: Sequence[EncodedSentence]) -> list[NDArray[Any]]:
     """`[R, P]` rows, one a word, to one vector a sentence: the first k values of a row for a word of k pieces."""
     if output.ndim != 2 or len(output) < sum(sentence.num_words for sentence in sentences):
         raise ValueError(f"an answer of shape {output.shape} has too few rows")

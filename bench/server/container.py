@@ -26,7 +26,7 @@ def docker(
 ) -> Iterator[RunningServer]:
     """Serving's image on `model_dir`, on loopback ports, removed at the end.
 
-    The image is `tensorflow/serving:2.15.1` or `:2.15.1-gpu`; the variables SERVING_IMAGE and SERVING_GPU_IMAGE replace it.
+    The image is `tensorflow/serving:2.15.1` or `:2.15.1-gpu`, or what SERVING_IMAGE or SERVING_GPU_IMAGE names.
 
     Args:
         device: `cpu` or `gpu`.
@@ -52,7 +52,7 @@ def docker(
         wait_until_available(server, startup_timeout, lambda: _why_ended(container))
         yield server
     finally:
-        # The image's entry point is a shell that does not pass SIGTERM on (tensorflow/serving issue 1853): no grace helps.
+        # The image's entry point is a shell that keeps SIGTERM to itself (tensorflow/serving issue 1853).
         container.remove(force=True, v=True)
 
 
@@ -60,8 +60,9 @@ def _start(
     device: str, image: str, model_dir: Path, model: str, flags: Sequence[str], grpc_port: int, rest_port: int
 ) -> Any:
     """A started container."""
-    import docker as sdk
     from docker.errors import DockerException, ImageNotFound
+
+    import docker as sdk
 
     gpus = [sdk.types.DeviceRequest(count=-1, capabilities=[["gpu"]])] if device == "gpu" else []
     try:

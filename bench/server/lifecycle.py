@@ -1,8 +1,4 @@
-"""One door to every kind of server: a target in, a running server out, stopped at the end."""
-
-import contextlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+"""One door to every kind of server."""
 
 from bench.server.container import docker
 from bench.server.process import binary, embedded

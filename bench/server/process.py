@@ -16,7 +16,7 @@ from bench.serving.types import DEFAULT_MODEL_NAME
 
 STOP_SECONDS: Final = 15.0
 
-# The kernel sends SIGTERM to the server when the process that started it dies, even by SIGKILL (prctl(2), PR_SET_PDEATHSIG).
+# PR_SET_PDEATHSIG, prctl(2): the server gets SIGTERM when the process that started it dies, even by SIGKILL.
 _LAUNCHER: Final = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])"
 
 
@@ -90,7 +90,8 @@ def _process(
         *flags,
     ]
     with contextlib.ExitStack() as stack:
-        output: IO[bytes] = stack.enter_context(log.open("w+b") if log else tempfile.TemporaryFile())
+        output: IO[bytes] = log.open("w+b") if log else tempfile.TemporaryFile()  # noqa: SIM115
+        stack.callback(output.close)
         # A session of its own: Ctrl-C in the terminal goes to us, and we stop the server in order.
         process = subprocess.Popen(
             [sys.executable, "-c", _LAUNCHER, *words],

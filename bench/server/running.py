@@ -69,7 +69,8 @@ def wait_until_available(server: RunningServer, timeout: float, still_there: Cal
             return
         time.sleep(POLL_SECONDS)
     raise TargetError(
-        f"the {server.backend} server at {server.rest} was not ready in {timeout:.0f} s ({state}); see its log, or give it longer"
+        f"the {server.backend} server at {server.rest} was not ready in {timeout:.0f} s ({state});"
+        " see its log, or give it longer"
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
+from numpy.typing import NDArray
 
 DEFAULT_MODEL_NAME = "bert"
 DEFAULT_SIGNATURE = "serving_default"
@@ -22,7 +22,7 @@ class PredictRequest:
         label: a version label.
     """
 
-    inputs: Mapping[str, np.ndarray]
+    inputs: Mapping[str, NDArray[Any]]
     signature: str = DEFAULT_SIGNATURE
     model: str = DEFAULT_MODEL_NAME
     version: int | None = None
@@ -44,7 +44,7 @@ class PredictResponse:
         bytes_in: size of the answer's body or message, in bytes.
     """
 
-    outputs: Mapping[str, np.ndarray]
+    outputs: Mapping[str, NDArray[Any]]
     version: int | None
     bytes_out: int
     bytes_in: int

@@ -1,0 +1,190 @@
+"""The tokenizer keeps Google's rules."""
+
+import json
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from bench.bert.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerOptions
+from bench.errors import UsageError
+from tests.bert.google_rules import split_words, word_pieces
+
+SPECIALS = list(SPECIAL_TOKENS.values())
+PIECES = [
+    *SPECIALS,
+    *"the cafe is a an un ##aff ##able ##ly john ##son s ' don t \" , . ! ? - 東 京 d ##e # ##s 19 ##84 I It Café".split(),
+    "ας",
+    "x" * 200,
+    "##x",
+]
+
+
+@pytest.fixture(scope="module")
+def uncased() -> Tokenizer:
+    return Tokenizer(PIECES, TokenizerOptions.google(do_lower_case=True))
+
+
+@pytest.fixture(scope="module")
+def cased() -> Tokenizer:
+    return Tokenizer(PIECES, TokenizerOptions.google(do_lower_case=False))
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("The Café", "the cafe"),
+        ("cafe\u0301", "cafe"),
+        ("unaffably unaffable", "[UNK] un ##aff ##able"),
+        ("don't", "don ' t"),
+        ("don’t", "don [UNK] t"),
+        ('"It," a-an!?', '" [UNK] , " a - an ! ?'),
+        ("東京 is", "東 京 is"),
+        ("the東is", "the 東 is"),
+        ("t\u200bhe\u00ad \x07the\x00 \ufffdthe", "the the the"),
+        ("the\u00a0the\u3000the\u2028the", "the the the the"),
+        ("\tthe \r\n is ", "the is"),
+        ("##s #s", "# # s # s"),
+        ("1984", "19 ##84"),
+        ("de", "d ##e"),
+        ("the [MASK] [SEP]", "the [UNK] [UNK] [UNK] [UNK] [UNK] [UNK]"),
+        ("ΑΣ", "ας"),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "[UNK]"),
+        ("the zzz is", "the [UNK] is"),
+        ("", ""),
+        ("\u200b \x01", ""),
+    ],
+)
+def test_hand_worked_uncased(uncased, text, pieces):
+    assert " ".join(uncased.encode(text).pieces) == pieces
+
+
+@pytest.mark.parametrize(("text", "pieces"), [("It is Café", "It is Café"), ("The cafe", "[UNK] cafe")])
+def test_hand_worked_cased(cased, text, pieces):
+    assert " ".join(cased.encode(text).pieces) == pieces
+
+
+def test_a_word_is_a_piece_and_its_continuations(uncased):
+    sentence = uncased.encode("Unaffable Johnson's cafe.")
+    assert sentence.pieces == ("un", "##aff", "##able", "john", "##son", "'", "s", "cafe", ".")
+    assert sentence.word_ids == (0, 0, 0, 1, 1, 2, 3, 4, 5)
+    assert sentence.token_ids == tuple(PIECES.index(piece) for piece in sentence.pieces)
+    assert sentence.words == ("unaffable", "johnson", "'", "s", "cafe", ".")
+
+
+def test_nothing_is_truncated(uncased):
+    assert uncased.encode("the " * 1000).num_pieces == 1000
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_every_older_character_is_treated_as_google_does(lower):
+    """Each code point of the basic plane that Unicode 3.2 had, between two letters; private use aside."""
+    moved = {0x166D, 0x1734, 0x1885, 0x1886}  # their category has changed since the library's tables were made
+    left_out = ("Cn", "Co", "Cs")
+    codes = [c for c in range(0x10000) if c not in moved and unicodedata.ucd_3_2_0.category(chr(c)) not in left_out]
+    texts = {code: f"a{chr(code)}b" for code in codes}
+    words = sorted({word for text in texts.values() for word in split_words(text, lower)})
+    tokenizer = Tokenizer([*SPECIALS, *words], TokenizerOptions.google(lower))
+    wrong = [
+        hex(code) for code, text in texts.items() if list(tokenizer.encode(text).pieces) != split_words(text, lower)
+    ]
+    assert wrong == []
+
+
+def test_pieces_are_the_greedy_longest_match(uncased):
+    known = frozenset(PIECES)
+    for word in ("unaffable", "unable", "johnsonly", "johnsons", "caféxx", "19848484", "deded", "afface"):
+        lowered = split_words(word, lower=True)[0]
+        assert list(uncased.encode(word).pieces) == word_pieces(lowered, known)
+
+
+def write_vocab(folder: Path, pieces: list[str]) -> Path:
+    path = folder / "vocab.txt"
+    path.write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    return path
+
+
+def test_case_is_read_off_the_vocabulary_unless_told(tmp_path):
+    write_vocab(tmp_path, PIECES)
+    assert not Tokenizer.from_folder(tmp_path).options.do_lower_case
+    assert Tokenizer.from_folder(tmp_path, do_lower_case=True).options == TokenizerOptions.google(True)
+    write_vocab(tmp_path, [piece for piece in PIECES if piece in SPECIALS or piece == piece.lower()])
+    assert Tokenizer.from_folder(tmp_path).options.do_lower_case
+
+
+def test_tokenizer_config_decides_over_the_vocabulary(tmp_path):
+    write_vocab(tmp_path, PIECES)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True, "strip_accents": False}))
+    assert Tokenizer.from_folder(tmp_path).options == TokenizerOptions(True, False, True, 200)
+
+
+def test_a_tokenizer_json_gives_the_same_pieces(tmp_path, uncased):
+    raw = json.loads(uncased._pipeline.to_str())
+    raw["added_tokens"] = [{"id": i, "content": token, "special": True} for i, token in enumerate(SPECIALS)]
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(raw))
+    told = Tokenizer.from_folder(tmp_path)
+    assert told.describe() == uncased.describe()
+    assert told.digest == uncased.digest
+    text = "The [MASK] café, Johnson's unaffable."
+    assert told.encode(text) == uncased.encode(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": {"type": "BPE", "vocab": {}}}, "made of BPE"),
+        ({"normalizer": None}, "not a BERT tokenizer"),
+        ({"added_tokens": [{"id": 99, "content": "<new>", "special": False}]}, "<new>"),
+    ],
+)
+def test_another_kind_of_tokenizer_json_is_refused(tmp_path, uncased, change, message):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(uncased._pipeline.to_str()) | change))
+    with pytest.raises(UsageError, match=message):
+        Tokenizer.from_tokenizer_json(path)
+
+
+def test_a_description_rebuilds_the_tokenizer_and_refuses_another_vocabulary(tmp_path, cased):
+    cased.write_vocab(tmp_path / "vocab.txt")
+    description = json.loads(json.dumps(cased.describe()))
+    again = Tokenizer.from_description(tmp_path / "vocab.txt", description)
+    assert (again.vocabulary, again.digest) == (cased.vocabulary, cased.digest)
+    write_vocab(tmp_path, [*PIECES, "more"])
+    with pytest.raises(UsageError, match="not the vocabulary"):
+        Tokenizer.from_description(tmp_path / "vocab.txt", description)
+
+
+def test_the_digest_depends_on_the_pieces_and_on_the_options(uncased, cased):
+    assert uncased.vocab_digest == cased.vocab_digest
+    assert uncased.digest != cased.digest
+    assert Tokenizer([*PIECES, "more"]).vocab_digest != uncased.vocab_digest
+
+
+def test_a_missing_special_token_is_named(tmp_path):
+    path = write_vocab(tmp_path, ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the"])
+    with pytest.raises(UsageError, match=r"vocab\.txt: the vocabulary lacks \[MASK\]"):
+        Tokenizer.from_vocab(path)
+
+
+def test_a_vocabulary_that_cannot_be_read(tmp_path):
+    with pytest.raises(UsageError, match=r"neither vocab\.txt nor tokenizer\.json"):
+        Tokenizer.from_folder(tmp_path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        Tokenizer.from_vocab(tmp_path / "vocab.txt")
+    (tmp_path / "vocab.txt").write_bytes(b"[PAD]\n\xff\n")
+    with pytest.raises(UsageError, match="line 2 is not UTF-8"):
+        Tokenizer.from_vocab(tmp_path / "vocab.txt")
+
+
+def test_special_ids(uncased):
+    special = uncased.special
+    assert (special.pad, special.unk, special.cls, special.sep, special.mask) == (0, 1, 2, 3, 4)
+
+
+def test_it_needs_no_tensorflow():
+    code = "import sys, bench.bert.tokenizer, bench.bert.textfile; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

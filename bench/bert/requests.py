@@ -132,6 +132,6 @@ def _cut_rows(output: NDArray[Any], sentences: Sequence[EncodedSentence]) -> lis
     cut, row = [], 0
     for sentence in sentences:
         counts = np.bincount(sentence.word_ids, minlength=sentence.num_words)
-        cut.append(np.concatenate([output[row + word, :count] for word, count in enumerate(counts)] or [[]]))
+        cut.append(np.concatenate([output[row + word, :count] for word, count in enumerate(counts)] or [output[:0, 0]]))
         row += sentence.num_words
     return cut

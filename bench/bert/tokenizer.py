@@ -4,8 +4,8 @@ The rules are those of google-research/bert `tokenization.py`: clean-up of contr
 around CJK ideographs, lower-casing with accents stripped (uncased models only), a cut at each punctuation mark, then
 greedy longest-match WordPiece. Special tokens are never recognised in text: `[MASK]` in a sentence is three words.
 
-The library's tables differ from Google's code for private-use characters (dropped) and for some that Unicode gained after
-its version 8; no other code point of the basic plane is treated otherwise, which a test checks one by one.
+The library's tables differ from Google's code for private-use characters (dropped) and for some that Unicode gained
+after its version 8; no other code point of the basic plane is treated otherwise, which a test checks one by one.
 """
 
 import hashlib

@@ -13,13 +13,10 @@ from bench.errors import UsageError
 from tests.bert.google_rules import split_words, word_pieces
 
 SPECIALS = list(SPECIAL_TOKENS.values())
-PIECES = [
-    *SPECIALS,
-    *"the cafe is a an un ##aff ##able ##ly john ##son s ' don t \" , . ! ? - 東 京 d ##e # ##s 19 ##84 I It Café".split(),
-    "ας",
-    "x" * 200,
-    "##x",
-]
+WORDS = """
+the cafe is a an un ##aff ##able ##ly john ##son s ' don t " , . ! ? - 東 京 d ##e # ##s 19 ##84 I It Café ας ##x
+"""
+PIECES = [*SPECIALS, *WORDS.split(), "x" * 200]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,77 @@
+"""Word-level probabilities as text: tsv, jsonl, or the JSON document that bert-as-language-model writes."""
+
+import json
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from bench.bert.scoring import ScoredSentence
+
+
+class ScoreFormat(ABC):
+    """One output format: `head`, then each sentence, then `tail`."""
+
+    name: ClassVar[str]
+    head: ClassVar[str] = ""
+    tail: ClassVar[str] = ""
+    separator: ClassVar[str] = ""
+
+    @abstractmethod
+    def sentence(self, scored: ScoredSentence) -> str:
+        """The text of one sentence."""
+
+
+class Tsv(ScoreFormat):
+    """A line a word: line number, position of the word in its sentence (from 1), word, probability."""
+
+    name = "tsv"
+
+    def sentence(self, scored: ScoredSentence) -> str:
+        rows = zip(scored.sentence.words, np.exp(scored.word_log_prob), strict=True)
+        return "".join(
+            f"{scored.line}\t{position}\t{word}\t{float(prob):.6g}\n" for position, (word, prob) in enumerate(rows, 1)
+        )
+
+
+class Jsonl(ScoreFormat):
+    """A line a sentence: words and their pieces with probabilities, pseudo-perplexity per word and per piece."""
+
+    name = "jsonl"
+
+    def sentence(self, scored: ScoredSentence) -> str:
+        sentence = scored.sentence
+        words: list[dict[str, Any]] = [
+            {"word": word, "prob": float(prob), "pieces": []}
+            for word, prob in zip(sentence.words, np.exp(scored.word_log_prob), strict=True)
+        ]
+        for piece, word, log_prob in zip(sentence.pieces, sentence.word_ids, scored.log_prob, strict=True):
+            words[word]["pieces"].append({"piece": piece, "prob": float(np.exp(np.float64(log_prob)))})
+        entry = {
+            "line": scored.line,
+            "text": sentence.text,
+            "words": words,
+            "ppl": scored.ppl,
+            "ppl_per_piece": scored.ppl_per_piece,
+        }
+        return json.dumps(entry, ensure_ascii=False) + "\n"
+
+
+class Json(ScoreFormat):
+    """One JSON list, to the letter what bert-as-language-model's `parse_result` writes: a token a WordPiece."""
+
+    name = "json"
+    head = "["
+    tail = "\n]"
+    separator = ","
+
+    def sentence(self, scored: ScoredSentence) -> str:
+        tokens = [
+            {"token": piece, "prob": float(np.exp(np.float64(log_prob)))}
+            for piece, log_prob in zip(scored.sentence.pieces, scored.log_prob, strict=True)
+        ]
+        text = json.dumps({"tokens": tokens, "ppl": scored.ppl}, indent=2, ensure_ascii=False)
+        return "\n" + "\n".join("  " + line for line in text.split("\n"))
+
+
+FORMATS: Final = {cls.name: cls() for cls in (Tsv, Jsonl, Json)}

@@ -1,0 +1,81 @@
+"""TF: the masked-LM head, and the model over the article's five inputs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from bench.bert import backbone
+from bench.bert.config import BertConfig
+
+v1 = tf.compat.v1
+
+
+def head_logits(config: BertConfig, hidden: Any) -> Any:
+    """Scores of every WordPiece of the vocabulary for K masked positions.
+
+    Args:
+        config: the model's shape.
+        hidden: float32 `[K, hidden]`, the encoder's output there.
+
+    Returns:
+        float32 `[K, vocab]`.
+    """
+    table = backbone.embedding_table(config)
+    with v1.variable_scope("cls/predictions"):
+        with v1.variable_scope("transform"):
+            with v1.variable_scope("dense"):
+                transformed = backbone.dense(hidden, config.hidden_size, config)
+            transformed = backbone.layer_norm(backbone.activation(config)(transformed), config)
+        bias = v1.get_variable("output_bias", (config.vocab_size,), initializer=v1.zeros_initializer())
+        return tf.nn.bias_add(tf.matmul(transformed, table, transpose_b=True), bias)
+
+
+def label_log_prob(logits: Any, labels: Any, training: bool = False) -> Any:
+    """Log-softmax of `logits` `[K, vocab]` at `labels` (int32 `[K]`), float32 `[K]`.
+
+    In training the fused op is used, which makes its own gradient; otherwise the other vocab - 1 values of the
+    log-softmax are not computed.
+    """
+    if training:
+        return -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    peak = tf.reduce_max(logits, axis=-1)
+    partition = tf.math.log(tf.reduce_sum(tf.exp(logits - peak[:, tf.newaxis]), axis=-1)) + peak
+    return tf.gather(logits, labels, batch_dims=1) - partition
+
+
+@dataclass(frozen=True)
+class MaskedLm:
+    """What the model says of R rows with P masked slots each.
+
+    Args:
+        logits: float32 `[R * P, vocab]`.
+        log_prob: float32 `[R, P]`, of the true piece of each slot; slots that only pad hold a value nobody reads.
+    """
+
+    logits: Any
+    log_prob: Any
+
+
+def masked_lm(config: BertConfig, features: Mapping[str, Any], training: bool = False) -> MaskedLm:
+    """The model over the article's five inputs, padding computed along with the rest.
+
+    Args:
+        config: the model's shape.
+        features: `input_ids`, `input_mask`, `segment_ids` int32 `[R, S]`; `masked_lm_positions` and `masked_lm_ids`
+            int32 `[R, P]`, unused slots 0.
+        training: whether dropout is on.
+    """
+    ids = features["input_ids"]
+    rows, width = (tf.shape(ids)[axis] if ids.shape[axis] is None else ids.shape[axis] for axis in (0, 1))
+    layout = backbone.Layout(rows, width)
+    places = tf.tile(tf.range(width), (rows,))
+    segments = tf.reshape(features["segment_ids"], (-1,))
+    x = backbone.embed(config, tf.reshape(ids, (-1,)), places, segments, training)
+    bias = backbone.key_bias(features["input_mask"])
+    grid = layout.spread(backbone.encode(config, x, layout, bias, training))
+    masked = tf.gather(grid, features["masked_lm_positions"], batch_dims=1)
+    logits = head_logits(config, tf.reshape(masked, (-1, config.hidden_size)))
+    log_prob = label_log_prob(logits, tf.reshape(features["masked_lm_ids"], (-1,)), training)
+    return MaskedLm(logits, tf.reshape(log_prob, tf.shape(features["masked_lm_ids"])))

@@ -1,7 +1,94 @@
-"""One door to every kind of server."""
+"""One door to every kind of server: a target in, a running server out, stopped at the end if it was started here."""
 
+import contextlib
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from bench.errors import UsageError
 from bench.server.container import docker
 from bench.server.process import binary, embedded
-from bench.server.running import RunningServer
+from bench.server.running import RunningServer, wait_until_available
+from bench.serving.target import Target, TargetKind
+from bench.serving.types import DEFAULT_MODEL_NAME
 
-__all__ = ["RunningServer", "binary", "docker", "embedded"]
+__all__ = ["RunningServer", "binary", "docker", "embedded", "open_target"]
+
+GRPC_PORT: Final = 8500
+REST_PORT: Final = 8501
+
+
+@contextlib.contextmanager
+def open_target(
+    target: Target,
+    model_dir: Path | None,
+    model: str = DEFAULT_MODEL_NAME,
+    flags: Sequence[str] = (),
+    ports: tuple[int, int] | None = None,
+    startup_timeout: float | None = None,
+    log: Path | None = None,
+) -> Iterator[RunningServer]:
+    """The server behind a target, ready to answer.
+
+    A remote target is used as it is. If it is at one of Serving's own ports (8501 REST, 8500 gRPC) and the other one
+    accepts connections too, the running server has both addresses.
+
+    Args:
+        target: any target but `estimator`.
+        model_dir: the model that a server started here serves; not used for a remote target.
+        model: the model's name on the server.
+        flags: more flags for a server started here.
+        ports: (gRPC, REST) of a server started here; None picks free ones.
+        startup_timeout: seconds until it must be ready; None: 60, for docker 120, for a remote target 5.
+        log: where the output of a process started here goes.
+
+    Raises:
+        UsageError: the target is no server, or options that do not go with it.
+        TargetError: it did not come up or does not answer.
+    """
+    if target.kind is TargetKind.ESTIMATOR:
+        raise UsageError("the target estimator is no server; give embedded, docker:cpu, http://host:8501, ...")
+    if target.remote:
+        if flags:
+            raise UsageError(f"server flags do not reach {target}; set them where that server is started")
+        yield _remote(target, model, startup_timeout or 5.0)
+        return
+    if model_dir is None:
+        raise UsageError(f"{target} needs a model folder; give --model-dir")
+    with contextlib.ExitStack() as stack:
+        if target.kind is TargetKind.DOCKER:
+            started = docker(target.device, model_dir, model, flags, ports, startup_timeout or 120.0)
+        elif target.kind is TargetKind.BINARY:
+            assert target.path is not None
+            started = binary(target.path, model_dir, model, flags, ports, startup_timeout or 60.0, log)
+        else:
+            started = embedded(model_dir, model, flags, ports, startup_timeout or 60.0, log)
+        yield stack.enter_context(started)
+
+
+def _remote(target: Target, model: str, timeout: float) -> RunningServer:
+    """The server at a remote target, with its other address if it is on Serving's own ports.
+
+    A REST address is asked for the model's state first; what a gRPC address answers shows at the first call.
+    """
+    address = target.address.removeprefix("https://").removeprefix("http://")
+    host, _, port = address.rpartition(":") if ":" in address else (address, "", "")
+    if target.kind is TargetKind.REST:
+        other = f"{host}:{GRPC_PORT}" if port == str(REST_PORT) and not target.secure else None
+        grpc = other if other and _accepts(host, GRPC_PORT) else None
+        server = RunningServer(target.address, grpc, model, "remote")
+    else:
+        paired = port == str(GRPC_PORT) and not target.secure and _accepts(host, REST_PORT)
+        server = RunningServer(f"http://{host}:{REST_PORT}" if paired else None, target.address, model, "remote")
+    wait_until_available(server, timeout, lambda: None)
+    return server
+
+
+def _accepts(host: str, port: int) -> bool:
+    """Whether something accepts connections there."""
+    try:
+        socket.create_connection((host.strip("[]"), port), timeout=1).close()
+    except OSError:
+        return False
+    return True

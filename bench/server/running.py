@@ -18,16 +18,16 @@ class RunningServer:
     """A server that answered as AVAILABLE.
 
     Args:
-        rest: base URL, `http://host:port`.
-        grpc: `host:port`.
+        rest: base URL, `http://host:port`; None where only gRPC is known.
+        grpc: `host:port`; None where only REST is known.
         model: the model's name on it.
         backend: `embedded`, `binary`, `docker` or `remote`.
         pid: the server's process, where it runs on this machine and is known.
         container: the container's id, for a docker server.
     """
 
-    rest: str
-    grpc: str
+    rest: str | None
+    grpc: str | None
     model: str
     backend: str
     pid: int | None = None
@@ -60,34 +60,48 @@ def wait_until_available(server: RunningServer, timeout: float, still_there: Cal
         TargetError: it ended, reports a failed load, or `timeout` passed.
     """
     deadline = time.monotonic() + timeout
-    state = "no answer yet"
-    while time.monotonic() < deadline:
+    while True:
         if (reason := still_there()) is not None:
             raise TargetError(f"the {server.backend} server did not start: {reason}")
-        state = _state(server)
-        if state == "AVAILABLE":
+        obstacle = _rest_obstacle(server) or _grpc_obstacle(server)
+        if obstacle is None:
             return
+        if time.monotonic() > deadline:
+            raise TargetError(
+                f"the {server.backend} server at {server.rest or server.grpc} was not ready in {timeout:.0f} s "
+                f"({obstacle}); check the address and the model's name, or give it longer"
+            )
         time.sleep(POLL_SECONDS)
-    raise TargetError(
-        f"the {server.backend} server at {server.rest} was not ready in {timeout:.0f} s ({state});"
-        " see its log, or give it longer"
-    )
 
 
-def _state(server: RunningServer) -> str:
-    """`AVAILABLE`, or what stands in the way."""
+def _rest_obstacle(server: RunningServer) -> str | None:
+    """What keeps REST from serving the model; None if nothing does."""
+    if server.rest is None:
+        return None
     address = urlsplit(server.rest)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=2)
+    secure = address.scheme == "https"
+    connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    connection = connect(address.hostname or "", address.port, timeout=2)
     try:
         connection.request("GET", f"/v1/models/{quote(server.model)}")
         answer = json.loads(connection.getresponse().read())
         states = [entry["state"] for entry in answer.get("model_version_status", [])]
-        if "AVAILABLE" not in states:
-            return str(answer.get("error") or ", ".join(states) or "no version")
-        host, _, port = server.grpc.rpartition(":")
-        socket.create_connection((host, int(port)), timeout=2).close()
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return f"no answer yet: {error or type(error).__name__}"
+    except (OSError, http.client.HTTPException) as error:
+        return f"no answer: {error or type(error).__name__}"
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return "what answers there is not TensorFlow Serving"
     finally:
         connection.close()
-    return "AVAILABLE"
+    return None if "AVAILABLE" in states else str(answer.get("error") or ", ".join(states) or "no version")
+
+
+def _grpc_obstacle(server: RunningServer) -> str | None:
+    """What keeps the gRPC port from accepting; None if nothing does."""
+    if server.grpc is None:
+        return None
+    host, _, port = server.grpc.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+    except OSError as error:
+        return f"no answer: {error}"
+    return None

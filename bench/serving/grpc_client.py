@@ -1,0 +1,222 @@
+"""The gRPC client, and the mapping of gRPC's status codes."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from bench.serving.errors import (
+    ConnectFailed,
+    DeadlineExceeded,
+    InvalidResponse,
+    Rejected,
+    ServerFailed,
+    ServingError,
+    Unavailable,
+)
+from bench.serving.protos import (
+    ModelServiceStub,
+    PredictionServiceStub,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    predict_pb2,
+    types_pb2,
+)
+from bench.serving.tensors import from_proto, to_proto
+from bench.serving.tls import TlsOptions
+from bench.serving.types import (
+    ModelMetadata,
+    PredictRequest,
+    PredictResponse,
+    SignatureInfo,
+    TensorInfo,
+    VersionStatus,
+)
+
+# gRPC clients take 4 MiB by default, too little for a large batch; Serving itself has no limit.
+MAX_MESSAGE_BYTES: Final = 1 << 30
+_REFUSED: Final = frozenset(
+    {
+        "INVALID_ARGUMENT",
+        "NOT_FOUND",
+        "FAILED_PRECONDITION",
+        "OUT_OF_RANGE",
+        "UNAUTHENTICATED",
+        "PERMISSION_DENIED",
+        "ALREADY_EXISTS",
+        "ABORTED",
+        "CANCELLED",
+        "UNIMPLEMENTED",
+    }
+)
+
+
+def make_channel(
+    address: str, tls: TlsOptions | None = None, options: Sequence[tuple[str, Any]] = (), *, secure: bool = False
+) -> Any:
+    """A channel to `host:port` that takes large messages.
+
+    Args:
+        address: host and port.
+        tls: certificates; given ones, or `secure`, make it an encrypted channel.
+        options: further channel arguments of gRPC.
+        secure: encrypts with the system's authorities where `tls` is None.
+    """
+    arguments = [
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.enable_http_proxy", 0),
+        *options,
+    ]
+    if tls is None and not secure:
+        return grpc.insecure_channel(address, options=arguments)
+    tls = tls or TlsOptions()
+    read = [path.read_bytes() if path else None for path in (tls.ca, tls.key, tls.cert)]
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(*read), options=arguments)
+
+
+def predict_message(request: PredictRequest) -> Any:
+    """The PredictRequest message of a request."""
+    spec = model_pb2.ModelSpec(name=request.model, signature_name=request.signature)
+    if request.version is not None:
+        spec.version.value = request.version
+    elif request.label is not None:
+        spec.version_label = request.label
+    return predict_pb2.PredictRequest(
+        model_spec=spec, inputs={name: to_proto(array) for name, array in request.inputs.items()}
+    )
+
+
+def predict_response(data: bytes, bytes_out: int) -> PredictResponse:
+    """The answer in a serialised PredictResponse.
+
+    Raises:
+        InvalidResponse: not such a message, or tensors that contradict themselves.
+    """
+    try:
+        message = predict_pb2.PredictResponse.FromString(data)
+        outputs = {name: from_proto(proto) for name, proto in message.outputs.items()}
+    except (DecodeError, ValueError) as error:
+        raise InvalidResponse(f"the answer is not a PredictResponse ({error}); what listens there?") from error
+    spec = message.model_spec
+    version = spec.version.value if spec.WhichOneof("version_choice") == "version" else None
+    return PredictResponse(outputs, version, bytes_out, len(data))
+
+
+def raise_for_rpc(error: Any, address: str, timeout: float) -> NoReturn:
+    """Raises the ServingError that a failed call stands for."""
+    name = error.code().name
+    details = " ".join((error.details() or "").split())[:200]
+    # The same code can come from the server or be made by the client's own library; only the former says so.
+    from_server = "received from peer" in (error.debug_error_string() or "")
+    if name == "DEADLINE_EXCEEDED":
+        raise DeadlineExceeded(f"no answer from {address} within {timeout:g} s; allow more time or send less", name)
+    if name == "RESOURCE_EXHAUSTED" and not from_server:
+        raise InvalidResponse(f"the answer does not fit ({details}); send fewer sentences a request", name)
+    if name == "UNAVAILABLE" and not from_server:
+        raise ConnectFailed(f"no connection to {address} ({details}); is the server up?", name)
+    if name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
+        raise Unavailable(f"the server is overloaded or not ready ({name}: {details}); send less or try later", name)
+    if name in _REFUSED:
+        raise Rejected(f"the server refused the request ({name}: {details}); check model, signature and inputs", name)
+    if not from_server:
+        raise InvalidResponse(f"a broken answer from {address} ({name}: {details}); is this a gRPC port?", name)
+    raise ServerFailed(f"the server failed ({name}: {details}); look at its log", name)
+
+
+class GrpcClient:
+    """A `ServingClient` over gRPC, with one channel. Safe for threads.
+
+    Args:
+        address: host and port, such as `127.0.0.1:8500`.
+        tls: certificates; None leaves the connection open, unless `secure`.
+        metadata: sent with every call.
+        options: further channel arguments of gRPC.
+        secure: encrypts with the system's authorities where `tls` is None.
+    """
+
+    protocol = "grpc"
+
+    def __init__(
+        self,
+        address: str,
+        tls: TlsOptions | None = None,
+        metadata: Sequence[tuple[str, str]] = (),
+        options: Sequence[tuple[str, Any]] = (),
+        *,
+        secure: bool = False,
+    ) -> None:
+        self.address = address
+        self._metadata = tuple(metadata)
+        self._channel = make_channel(address, tls, options, secure=secure)
+        self._prediction = PredictionServiceStub(self._channel)
+        self._predict_bytes = self._channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        self._model = ModelServiceStub(self._channel)
+
+    def predict(self, request: PredictRequest, timeout: float) -> PredictResponse:
+        data = predict_message(request).SerializeToString()
+        return predict_response(self._call(self._predict_bytes, data, timeout), len(data))
+
+    def status(self, model: str, timeout: float) -> tuple[VersionStatus, ...]:
+        message = get_model_status_pb2.GetModelStatusRequest(model_spec=model_pb2.ModelSpec(name=model))
+        answer = self._call(self._model.GetModelStatus, message, timeout)
+        state_name = get_model_status_pb2.ModelVersionStatus.State.Name
+        return tuple(
+            VersionStatus(
+                entry.version, state_name(entry.state), _code_name(entry.status.error_code), entry.status.error_message
+            )
+            for entry in answer.model_version_status
+        )
+
+    def metadata(self, model: str, timeout: float) -> ModelMetadata:
+        message = get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec=model_pb2.ModelSpec(name=model), metadata_field=["signature_def"]
+        )
+        answer = self._call(self._prediction.GetModelMetadata, message, timeout)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        if not answer.metadata["signature_def"].Unpack(signatures):
+            raise InvalidResponse("the metadata hold no signatures; is this TensorFlow Serving?")
+        return ModelMetadata(
+            model=answer.model_spec.name,
+            version=answer.model_spec.version.value,
+            signatures={name: _signature(entry) for name, entry in signatures.signature_def.items()},
+        )
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def __enter__(self) -> "GrpcClient":
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.close()
+
+    def _call(self, method: Any, message: Any, timeout: float) -> Any:
+        try:
+            return method(message, timeout=timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise_for_rpc(error, self.address, timeout)
+        except ValueError as error:
+            # gRPC's word for a call on a closed channel.
+            raise ServingError(f"the call to {self.address} could not be made ({error})") from error
+
+
+def _signature(entry: Any) -> SignatureInfo:
+    return SignatureInfo(
+        method_name=entry.method_name,
+        inputs={name: _tensor_info(name, info) for name, info in entry.inputs.items()},
+        outputs={name: _tensor_info(name, info) for name, info in entry.outputs.items()},
+    )
+
+
+def _tensor_info(name: str, info: Any) -> TensorInfo:
+    shape = info.tensor_shape
+    dims = None if shape.unknown_rank else tuple(dim.size for dim in shape.dim)
+    return TensorInfo(name, types_pb2.DataType.Name(info.dtype), dims)
+
+
+def _code_name(code: int) -> str:
+    """The name of a status code in Serving's messages, which number them as gRPC does."""
+    return next((status.name for status in grpc.StatusCode if status.value[0] == code), str(code))

@@ -1,0 +1,183 @@
+"""JSON bodies of Serving's REST face: requests out, answers in.
+
+Serving writes and reads the tokens NaN, Infinity and -Infinity, which JSON does not have and orjson refuses; bodies
+that hold them go through the standard library instead.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from bench.serving.errors import InvalidResponse
+from bench.serving.types import ModelMetadata, PredictRequest, SignatureInfo, TensorInfo, VersionStatus
+
+
+class BodyForm(StrEnum):
+    """How tensors are laid out in a body: `instances`, one object a row, or `inputs`, one list a tensor."""
+
+    ROW = "row"
+    COLUMNAR = "columnar"
+
+
+def dumps(value: Any) -> bytes:
+    """Compact JSON; numpy arrays are lists, bytes are `{"b64": …}`, non-finite floats Serving's tokens."""
+    if _has_non_finite(value):
+        return json.dumps(value, separators=(",", ":"), default=_plain).encode()
+    return orjson.dumps(value, default=_plain, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def loads(body: bytes) -> Any:
+    """The value of a body, NaN and Infinity tokens included.
+
+    Raises:
+        InvalidResponse: not JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidResponse(
+            f"the answer is not JSON ({body[:60]!r}); is this TensorFlow Serving's REST port?"
+        ) from error
+
+
+def predict_body(request: PredictRequest, form: BodyForm = BodyForm.ROW) -> bytes:
+    """The body of a POST to `:predict`.
+
+    Row form needs equal first dimensions; inputs of rank 0 can only go in columnar form.
+
+    Raises:
+        ValueError: inputs that row form cannot hold.
+    """
+    inputs = {name: np.ascontiguousarray(array) if array.ndim else array for name, array in request.inputs.items()}
+    if form is BodyForm.COLUMNAR:
+        return dumps({"signature_name": request.signature, "inputs": inputs})
+    lengths = {array.shape[0] if array.ndim else None for array in inputs.values()}
+    if len(lengths) != 1 or None in lengths:
+        raise ValueError("row form needs inputs with one first dimension in common")
+    (rows,) = lengths
+    instances = [{name: array[row] for name, array in inputs.items()} for row in range(rows or 0)]
+    return dumps({"signature_name": request.signature, "instances": instances})
+
+
+def predict_outputs(body: bytes) -> dict[str, NDArray[Any]]:
+    """Outputs by alias. A lone output comes without its name: its key is "".
+
+    Raises:
+        InvalidResponse: not an answer of `:predict`.
+    """
+    value = loads(body)
+    try:
+        if "outputs" in value:
+            columns = value["outputs"]
+            named = columns if isinstance(columns, dict) and "b64" not in columns else {"": columns}
+            return {name: _array(column) for name, column in named.items()}
+        rows = value["predictions"]
+        if rows and isinstance(rows[0], dict) and "b64" not in rows[0]:
+            return {name: _array([row[name] for row in rows]) for name in rows[0]}
+        return {"": _array(rows)}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidResponse(f"the answer is not one of :predict ({body[:60]!r}); check the address") from error
+
+
+def error_text(body: bytes) -> str:
+    """What an error answer says, on one line, cut to 200 characters; empty if it says nothing."""
+    try:
+        value = loads(body)
+    except InvalidResponse:
+        value = body.decode(errors="replace")
+    text = value["error"] if isinstance(value, dict) and isinstance(value.get("error"), str) else str(value)
+    line = " ".join(text.split())
+    return line if len(line) <= 200 else line[:199] + "…"
+
+
+def version_status(body: bytes) -> tuple[VersionStatus, ...]:
+    """The answer of `GET /v1/models/NAME`.
+
+    Raises:
+        InvalidResponse: not such an answer.
+    """
+    try:
+        return tuple(
+            VersionStatus(
+                version=int(entry["version"]),
+                state=entry["state"],
+                error_code=entry["status"]["error_code"],
+                error_message=entry["status"]["error_message"],
+            )
+            for entry in loads(body)["model_version_status"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidResponse(f"the answer is not a model status ({body[:60]!r}); check the address") from error
+
+
+def model_metadata(body: bytes) -> ModelMetadata:
+    """The answer of `GET /v1/models/NAME/metadata`.
+
+    Raises:
+        InvalidResponse: not such an answer.
+    """
+    try:
+        value = loads(body)
+        signatures = value["metadata"]["signature_def"]["signature_def"]
+        return ModelMetadata(
+            model=value["model_spec"]["name"],
+            version=int(value["model_spec"]["version"]),
+            signatures={name: _signature(entry) for name, entry in signatures.items()},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidResponse(f"the answer is not model metadata ({body[:60]!r}); check the address") from error
+
+
+def _signature(entry: Mapping[str, Any]) -> SignatureInfo:
+    return SignatureInfo(
+        method_name=entry["method_name"],
+        inputs={name: _tensor_info(name, info) for name, info in entry["inputs"].items()},
+        outputs={name: _tensor_info(name, info) for name, info in entry["outputs"].items()},
+    )
+
+
+def _tensor_info(name: str, info: Mapping[str, Any]) -> TensorInfo:
+    shape = info["tensor_shape"]
+    dims = None if shape["unknown_rank"] else tuple(int(dim["size"]) for dim in shape["dim"])
+    return TensorInfo(name, info["dtype"], dims)
+
+
+def _has_non_finite(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_has_non_finite(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_has_non_finite(item) for item in value)
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind == "f" and not bool(np.isfinite(value).all())
+    return isinstance(value, float) and not np.isfinite(value)
+
+
+def _plain(value: Any) -> Any:
+    """What the encoders do not know: string arrays, bytes, and (for the standard library) numpy values."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode()}
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _array(value: Any) -> NDArray[Any]:
+    """A column of numbers, strings or `{"b64": …}` as an array; ragged lists raise ValueError."""
+    array = np.asarray(value)
+    if array.dtype.kind == "O":
+        array = np.frompyfunc(_unwrap, 1, 1)(array)
+    return np.asarray(array)
+
+
+def _unwrap(value: Any) -> Any:
+    return base64.b64decode(value["b64"]) if isinstance(value, dict) else value

@@ -1,0 +1,175 @@
+"""The REST client: `requests` with keep-alive."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
+from urllib.parse import quote, urlsplit
+
+import requests
+import urllib3
+
+from bench.serving import json_codec
+from bench.serving.errors import (
+    ConnectFailed,
+    DeadlineExceeded,
+    InvalidResponse,
+    Rejected,
+    ServerFailed,
+    ServingError,
+    Unavailable,
+)
+from bench.serving.json_codec import BodyForm
+from bench.serving.tls import TlsOptions
+from bench.serving.types import ModelMetadata, PredictRequest, PredictResponse, VersionStatus
+
+_CHUNK: Final = 1 << 16
+_UNAVAILABLE: Final = (429, 502, 503)
+_DEADLINE: Final = (408, 504)
+
+
+def predict_path(request: PredictRequest) -> str:
+    """The path of a POST to `:predict`, version or label included."""
+    path = f"/v1/models/{quote(request.model, safe='')}"
+    if request.version is not None:
+        path += f"/versions/{request.version}"
+    elif request.label is not None:
+        path += f"/labels/{quote(request.label, safe='')}"
+    return path + ":predict"
+
+
+def raise_for_status(status: int, body: bytes) -> None:
+    """Raises the ServingError that an HTTP status stands for; 200 returns.
+
+    Raises:
+        ServingError: any other status, with what the body says.
+    """
+    if status == 200:
+        return
+    if 300 <= status < 400 or status < 200:
+        raise InvalidResponse(
+            f"HTTP {status} where TensorFlow Serving answers directly; check the address", str(status)
+        )
+    text = json_codec.error_text(body) or "no reason given"
+    code = str(status)
+    if status in _UNAVAILABLE:
+        raise Unavailable(
+            f"the server is overloaded or not ready (HTTP {status}: {text}); send less or try later", code
+        )
+    if status in _DEADLINE:
+        raise DeadlineExceeded(f"the server ran out of time (HTTP {status}: {text}); allow more time", code)
+    if status < 500:
+        raise Rejected(
+            f"the server refused the request (HTTP {status}: {text}); check model, signature and inputs", code
+        )
+    if status == 501:
+        raise Rejected(f"the server does not implement this (HTTP {status}: {text})", code)
+    raise ServerFailed(f"the server failed (HTTP {status}: {text}); look at its log", code)
+
+
+class RestClient:
+    """A `ServingClient` over REST. One connection, kept alive; not for use from two threads at once.
+
+    Proxies and credentials in the environment are not used: they would be measured with the server.
+
+    Args:
+        url: scheme, host and port, such as `http://127.0.0.1:8501`.
+        form: how tensors are laid out in a body.
+        headers: sent with every request.
+        tls: certificates for `https`.
+    """
+
+    protocol = "rest"
+
+    def __init__(
+        self,
+        url: str,
+        form: BodyForm = BodyForm.ROW,
+        headers: Mapping[str, str] | None = None,
+        tls: TlsOptions | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.form = form
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.headers.update({"Content-Type": "application/json", **(headers or {})})
+        tls = tls or TlsOptions()
+        self._session.verify = str(tls.ca) if tls.ca else True
+        if tls.cert and tls.key:
+            self._session.cert = (str(tls.cert), str(tls.key))
+
+    def predict(self, request: PredictRequest, timeout: float) -> PredictResponse:
+        body = json_codec.predict_body(request, self.form)
+        answer = self.post(predict_path(request), body, timeout)
+        return PredictResponse(json_codec.predict_outputs(answer), None, len(body), len(answer))
+
+    def post(self, path: str, body: bytes, timeout: float) -> bytes:
+        """The body of a 200 answer to a POST of `body`."""
+        return self._call("POST", path, body, timeout)
+
+    def get(self, path: str, timeout: float) -> bytes:
+        """The body of a 200 answer to a GET."""
+        return self._call("GET", path, None, timeout)
+
+    def status(self, model: str, timeout: float) -> tuple[VersionStatus, ...]:
+        return json_codec.version_status(self.get(f"/v1/models/{quote(model, safe='')}", timeout))
+
+    def metadata(self, model: str, timeout: float) -> ModelMetadata:
+        return json_codec.model_metadata(self.get(f"/v1/models/{quote(model, safe='')}/metadata", timeout))
+
+    def close(self) -> None:
+        self._session.close()
+
+    def __enter__(self) -> "RestClient":
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.close()
+
+    def _call(self, method: str, path: str, body: bytes | None, timeout: float) -> bytes:
+        deadline = time.perf_counter() + timeout
+        try:
+            with self._session.request(
+                method, self.url + path, data=body, timeout=timeout, stream=True, allow_redirects=False
+            ) as response:
+                answer = _read(response.raw, deadline)
+                raise_for_status(response.status_code, answer)
+                return answer
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError) as error:
+            _raise_mapped(error, self.url, timeout)
+
+
+def _read(raw: Any, deadline: float) -> bytes:
+    """The body, as long as it comes before the deadline (`requests` bounds each wait only, not their sum)."""
+    parts = []
+    while part := raw.read1(_CHUNK, decode_content=True):
+        parts.append(part)
+        if time.perf_counter() > deadline:
+            raise requests.ReadTimeout("the answer came too slowly")
+    return b"".join(parts)
+
+
+def _raise_mapped(error: Exception, url: str, timeout: float) -> NoReturn:
+    """Raises the ServingError that stands for a foreign exception."""
+    host = urlsplit(url).netloc
+    timeouts = (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)
+    if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
+        raise ConnectFailed(f"no trusted connection to {host} ({_reason(error)}); check the certificates") from error
+    if isinstance(error, requests.ConnectTimeout | urllib3.exceptions.ConnectTimeoutError):
+        raise ConnectFailed(f"nothing answers at {host} within {timeout:g} s; is the server up?") from error
+    if isinstance(error, timeouts) or (isinstance(error, requests.ConnectionError) and "timed out" in str(error)):
+        raise DeadlineExceeded(f"no answer from {host} within {timeout:g} s; allow more time or send less") from error
+    if isinstance(error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError):
+        raise InvalidResponse(f"a broken answer from {host} ({_reason(error)}); what listens there?") from error
+    if isinstance(error, urllib3.exceptions.IncompleteRead | urllib3.exceptions.DecodeError):
+        raise InvalidResponse(f"a broken answer from {host} ({_reason(error)}); what listens there?") from error
+    if isinstance(error, requests.ConnectionError | urllib3.exceptions.ProtocolError | OSError):
+        raise ConnectFailed(f"no connection to {host} ({_reason(error)}); is the server up?") from error
+    raise ServingError(f"the request to {host} could not be made ({_reason(error)}); check the address") from error
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, on one line."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    text = " ".join(str(error).split())
+    return text[:160] or type(error).__name__

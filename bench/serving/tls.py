@@ -1,0 +1,31 @@
+"""Certificates for encrypted connections."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class TlsOptions:
+    """What a TLS client shows and trusts; PEM files.
+
+    Args:
+        ca: certificates of the authorities to trust; None trusts the system's.
+        cert: the client's certificate chain, for servers that ask for one.
+        key: its private key.
+
+    Raises:
+        UsageError: a certificate without a key, a key without a certificate, or a file that is not there.
+    """
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.cert is None) != (self.key is None):
+            raise UsageError("a client certificate needs its key and the other way round; give both")
+        for path in (self.ca, self.cert, self.key):
+            if path is not None and not path.is_file():
+                raise UsageError(f"no certificate file {path}; check the path")

@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UsageError
+from bench.serving.target import Target, TargetKind, grpc_address, parse_target, rest_address
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("embedded", Target(TargetKind.EMBEDDED)),
+        ("estimator", Target(TargetKind.ESTIMATOR)),
+        ("http://host:8501", Target(TargetKind.REST, "http://host:8501")),
+        ("http://host:8501/", Target(TargetKind.REST, "http://host:8501")),
+        ("https://host", Target(TargetKind.REST, "https://host", secure=True)),
+        ("http://[::1]:8501", Target(TargetKind.REST, "http://[::1]:8501")),
+        ("grpc://host:8500", Target(TargetKind.GRPC, "host:8500")),
+        ("grpcs://host:443", Target(TargetKind.GRPC, "host:443", secure=True)),
+        ("docker:cpu", Target(TargetKind.DOCKER, device="cpu")),
+        ("docker:gpu", Target(TargetKind.DOCKER, device="gpu")),
+        ("binary:/usr/bin/server", Target(TargetKind.BINARY, path=Path("/usr/bin/server"))),
+    ],
+)
+def test_the_known_forms(text, target):
+    assert parse_target(text) == target
+    assert parse_target(str(target)) == target
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "embeded",
+        "docker",
+        "docker:tpu",
+        "binary:",
+        "host:8501",
+        "ftp://host",
+        "http://",
+        "http://host:port",
+        "http://host:99999",
+        "http://host:8501/v1/models/bert",
+        "http://user@host:1",
+        "http://ho st:1",
+        "grpc://host",
+        "grpc://host:8500/x",
+        "http://[::1",
+    ],
+)
+def test_anything_else_is_refused_on_one_line(text):
+    with pytest.raises(UsageError) as caught:
+        parse_target(text)
+    assert "\n" not in str(caught.value)
+    assert "write" in str(caught.value)
+
+
+def test_what_locust_calls_a_host():
+    assert (
+        grpc_address("localhost:8500") == grpc_address("grpc://localhost:8500") == parse_target("grpc://localhost:8500")
+    )
+    assert rest_address("http://localhost:8501") == rest_address("localhost:8501")
+    with pytest.raises(UsageError, match="gRPC address"):
+        grpc_address("http://localhost:8501")
+    with pytest.raises(UsageError, match="REST address"):
+        rest_address("grpc://localhost:8501")
+
+
+def test_who_starts_the_server():
+    assert [parse_target(text).managed for text in ("embedded", "docker:cpu", "binary:x", "http://h", "estimator")] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert parse_target("grpc://h:1").remote
+    assert not parse_target("estimator").remote

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from bench.serving.protos import tensor_pb2, types_pb2
+from bench.serving.tensors import from_proto, to_proto
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([[1, 2, 30522], [0, -1, 7]], np.int32),
+        np.array([2**40, -(2**40)], np.int64),
+        np.array([[0.5], [-1e-30]], np.float32),
+        np.array([np.nan, np.inf, -np.inf]),
+        np.array([True, False]),
+        np.array(3.5, np.float32),
+        np.zeros((0, 4), np.float32),
+        np.zeros((2, 0), np.int32),
+        np.array([255, 0], np.uint8),
+        np.array([-128, 127], np.int8),
+        np.array([2**63 + 1], np.uint64),
+        np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3)),
+    ],
+)
+def test_numbers_survive_both_ways(array):
+    back = from_proto(tensor_pb2.TensorProto.FromString(to_proto(array).SerializeToString()))
+    assert back.dtype == array.dtype
+    np.testing.assert_array_equal(back, array)
+
+
+def test_strings_become_bytes():
+    back = from_proto(to_proto(np.array([["a", "é"], ["", "d"]])))
+    assert back.tolist() == [[b"a", "é".encode()], [b"", b"d"]]
+    assert from_proto(to_proto(np.array([b"\x00\xff"], object))).tolist() == [b"\x00\xff"]
+
+
+def test_raw_content_and_typed_values_read_alike():
+    """Serving answers with typed values, newer servers with raw content."""
+    values = np.array([[1.5, -2.0]], np.float32)
+    typed = to_proto(values)
+    typed.ClearField("tensor_content")
+    typed.float_val.extend([1.5, -2.0])
+    np.testing.assert_array_equal(from_proto(typed), from_proto(to_proto(values)))
+
+
+def test_the_last_value_is_repeated():
+    proto = to_proto(np.array([[7, 8], [8, 8]], np.int32))
+    del proto.int_val[2:]
+    np.testing.assert_array_equal(from_proto(proto), [[7, 8], [8, 8]])
+
+
+@pytest.mark.parametrize(
+    ("enum", "bits"), [(types_pb2.DT_HALF, np.float16(1.5).view(np.uint16)), (types_pb2.DT_BFLOAT16, 0x3FC0)]
+)
+def test_half_precision_comes_as_float32(enum, bits):
+    proto = tensor_pb2.TensorProto(dtype=enum, half_val=[int(bits)])
+    proto.tensor_shape.dim.add(size=1)
+    assert from_proto(proto).tolist() == [1.5]
+    proto.ClearField("half_val")
+    proto.tensor_content = int(bits).to_bytes(2, "little")
+    assert from_proto(proto).dtype == np.float32
+    assert from_proto(proto).tolist() == [1.5]
+
+
+def make(**fields):
+    proto = to_proto(np.array([1.0, 2.0], np.float32))
+    proto.MergeFrom(tensor_pb2.TensorProto(**fields))
+    return proto
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [
+        make(tensor_content=b"\x00" * 12),
+        make(tensor_content=b"\x00" * 4),
+        make(tensor_content=b"\x00" * 7),
+        make(dtype=types_pb2.DT_VARIANT),
+        make(dtype=types_pb2.DT_STRING, string_val=[b"a", b"b", b"c"]),
+        tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_shape={"dim": [{"size": 3}]}),
+        tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_shape={"unknown_rank": True}),
+        tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_shape={"dim": [{"size": -1}]}, float_val=[1]),
+        tensor_pb2.TensorProto(),
+    ],
+)
+def test_what_contradicts_itself_is_a_value_error(proto):
+    with pytest.raises(ValueError, match=r"tensor|buffer"):
+        from_proto(proto)
+
+
+def test_a_dtype_without_a_tensor_type_is_a_value_error():
+    with pytest.raises(ValueError, match="complex64"):
+        to_proto(np.zeros(2, np.complex64))

@@ -72,10 +72,14 @@ class ResumableFile:
         self.journal.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Leaves the file unfinished, ready to be taken up."""
-        if not self._stream.closed:
-            self.checkpoint()
-            self._stream.close()
+        """Leaves the file unfinished, ready to be taken up; one without any item goes."""
+        if self._stream.closed:
+            return
+        self.checkpoint()
+        self._stream.close()
+        if not self.items:
+            self.path.unlink(missing_ok=True)
+            self.journal.unlink(missing_ok=True)
 
     def _mark(self) -> None:
         scratch = self.journal.with_name(self.journal.name + ".tmp")

@@ -1,0 +1,112 @@
+"""Options that several commands share, and what they lead to."""
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.bert.demo_model import demo_model_dir
+from bench.bert.exported import ExportedModel
+from bench.bert.scoring import ServedScorer
+from bench.errors import UsageError
+from bench.server.lifecycle import RunningServer, open_target
+from bench.serving.target import Target, TargetKind, parse_target
+from bench.serving.types import DEFAULT_MODEL_NAME, ServingClient
+
+
+def add_target_options(parser: argparse.ArgumentParser, estimator: bool = False) -> None:
+    """`--target`, `--model-dir`, `--model-name`, `--server-flag`."""
+    forms = "embedded, http://HOST:8501, grpc://HOST:8500, docker:cpu, docker:gpu, binary:PATH"
+    parser.add_argument(
+        "--target", default="embedded", help=f"{forms}{', estimator' if estimator else ''} (default: embedded)"
+    )
+    add_model_options(parser)
+    parser.add_argument(
+        "--server-flag",
+        action="append",
+        default=[],
+        metavar="FLAG",
+        help="a flag for a server started here; repeatable",
+    )
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """`--model-dir` and `--model-name`."""
+    parser.add_argument("--model-dir", type=Path, help="exported model, MODEL_DIR/<version>/ (default: the demo model)")
+    parser.add_argument(
+        "--model-name",
+        default=DEFAULT_MODEL_NAME,
+        help=f"the model's name on the server (default: {DEFAULT_MODEL_NAME})",
+    )
+
+
+def exported_model(args: argparse.Namespace) -> ExportedModel:
+    """The model of `--model-dir`, or the demo model.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    return ExportedModel.open(args.model_dir or demo_model_dir())
+
+
+@contextlib.contextmanager
+def running_server(args: argparse.Namespace, model: ExportedModel) -> Iterator[RunningServer]:
+    """The server of `--target`, started here if it is one of ours.
+
+    Raises:
+        UsageError: the options do not go together.
+        TargetError: it does not come up or does not answer.
+    """
+    target = parse_target(args.target)
+    with open_target(target, model.model_dir, args.model_name, args.server_flag) as server:
+        yield server
+
+
+def is_estimator(text: str) -> bool:
+    """Whether `--target` is the in-process Estimator."""
+    return parse_target(text).kind is TargetKind.ESTIMATOR
+
+
+def connect(server: RunningServer, protocol: str) -> ServingClient:
+    """A client for one face of a running server.
+
+    Raises:
+        UsageError: the server's address for this protocol is not known.
+    """
+    address = server.rest if protocol == "rest" else server.grpc
+    if address is None:
+        raise UsageError(f"the server's {protocol} address is not known; give it with --target")
+    if protocol == "rest":
+        from bench.serving.rest import RestClient
+
+        return RestClient(address)
+    from bench.serving.grpc_client import GrpcClient
+
+    return GrpcClient(address)
+
+
+def protocols(server: RunningServer) -> list[str]:
+    """The protocols whose address is known, gRPC first."""
+    return [name for name, address in (("grpc", server.grpc), ("rest", server.rest)) if address]
+
+
+def served_scorer(
+    server: RunningServer, model: ExportedModel, protocol: str, signature: str, timeout: float
+) -> ServedScorer:
+    """Scores through one face of a running server."""
+    return ServedScorer(
+        lambda: connect(server, protocol), model.golden.special, signature, model=server.model, timeout=timeout
+    )
+
+
+__all__ = [
+    "Target",
+    "add_model_options",
+    "add_target_options",
+    "connect",
+    "exported_model",
+    "is_estimator",
+    "protocols",
+    "running_server",
+    "served_scorer",
+]

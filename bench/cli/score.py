@@ -1,0 +1,171 @@
+"""`bertbench score`: word-level probabilities of each line of a file, through any target."""
+
+import argparse
+import contextlib
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from bench.bert.exported import ExportedModel
+from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
+from bench.bert.scoring import ScoredSentence, Scorer, score_stream
+from bench.bert.textfile import STDIN, read_sentences
+from bench.cli.options import (
+    add_target_options,
+    exported_model,
+    is_estimator,
+    protocols,
+    running_server,
+    served_scorer,
+)
+from bench.cli.progress import WordsProgress
+from bench.errors import ExitCode, UsageError
+from bench.report.scores import FORMATS, ScoreFormat
+from bench.results.journal import ResumableFile
+from bench.units import parse_duration
+
+CHECKPOINT_SECONDS = 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    parser.add_argument("file", metavar="FILE.tsv", help="one sentence a line, UTF-8; - is standard input")
+    add_target_options(parser, estimator=True)
+    parser.add_argument("--format", choices=tuple(FORMATS), default="tsv", help="(default: tsv)")
+    parser.add_argument("--out", type=Path, metavar="F", help="output file (default: standard output)")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted --out file")
+    parser.add_argument(
+        "--long", choices=("error", "window"), default="error", help="sentences beyond the model's positions"
+    )
+    parser.add_argument("--protocol", choices=("grpc", "rest"), help="(default: gRPC where its address is known)")
+    parser.add_argument("--signature", choices=(COMPACT_SIGNATURE, ARTICLE_SIGNATURE), default=COMPACT_SIGNATURE)
+    parser.add_argument("--in-flight", type=int, default=3, help="requests under way at once (default: 3)")
+    parser.add_argument("--timeout", type=parse_duration, default=60.0, help="for one request (default: 60s)")
+
+
+def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+    """Scores the file.
+
+    Raises:
+        UsageError: bad input or options; the message names the line.
+        TargetError: the target failed.
+    """
+    if args.resume and args.out is None:
+        raise UsageError("--resume goes on with a file; name it with --out")
+    if args.in_flight < 1:
+        raise UsageError("--in-flight must be 1 or more")
+    lines = read_sentences(args.file)
+    model = exported_model(args)
+    form = FORMATS[args.format]
+    with contextlib.ExitStack() as stack:
+        sink: _Sink = _FileSink(args.out, form, _job(args, model), args.resume) if args.out else _StreamSink(out, form)
+        stack.callback(sink.close)
+        encoded = ((line.number, model.tokenizer.encode(line.text)) for line in lines)
+        remaining = itertools.islice(encoded, sink.done, None)
+        scorer, in_flight = stack.enter_context(_scorer(args, model))
+        scored = score_stream(
+            remaining, scorer, model.golden.max_pieces, long_windows=args.long == "window", in_flight=in_flight
+        )
+        total = None if args.file == STDIN else Path(args.file).stat().st_size
+        with WordsProgress(err, total) as progress:
+            _write_all(scored, sink, progress)
+        sink.finish()
+    return ExitCode.GOOD
+
+
+def _write_all(scored: Iterable[ScoredSentence], sink: "_Sink", progress: WordsProgress) -> None:
+    for entry in scored:
+        sink.write(entry)
+        progress.advance(entry.sentence.num_words, len(entry.sentence.text.encode()) + 1)
+
+
+def _job(args: argparse.Namespace, model: ExportedModel) -> dict[str, Any]:
+    """What determines the bytes of the output."""
+    source = None if args.file == STDIN else str(Path(args.file).resolve())
+    return {
+        "input": source,
+        "format": args.format,
+        "long": args.long,
+        "checkpoint": model.golden.checkpoint_digest,
+        "tokenizer": model.tokenizer.digest,
+    }
+
+
+@contextlib.contextmanager
+def _scorer(args: argparse.Namespace, model: ExportedModel) -> Iterator[tuple[Scorer, int]]:
+    """The scorer of `--target`, and how many calls it takes at once."""
+    if is_estimator(args.target):
+        from bench.bert.baselines import open_estimator
+
+        with open_estimator(model) as estimator:
+            yield estimator, 1
+        return
+    with running_server(args, model) as server:
+        protocol = args.protocol or protocols(server)[0]
+        with served_scorer(server, model, protocol, args.signature, args.timeout) as scorer:
+            yield scorer, args.in_flight
+
+
+class _Sink:
+    """Where scored sentences go."""
+
+    done = 0
+
+    def __init__(self, form: ScoreFormat) -> None:
+        self._form = form
+
+    def write(self, scored: ScoredSentence) -> None:
+        """Adds one sentence."""
+        text = (self._form.head if not self.done else self._form.separator) + self._form.sentence(scored)
+        self.done += 1
+        self._put(text)
+
+    def finish(self) -> None:
+        """Ends the output."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Leaves it as it is."""
+
+    def _put(self, text: str) -> None:
+        raise NotImplementedError
+
+
+class _StreamSink(_Sink):
+    """Standard output."""
+
+    def __init__(self, stream: TextIO, form: ScoreFormat) -> None:
+        super().__init__(form)
+        self._stream = stream
+
+    def _put(self, text: str) -> None:
+        self._stream.write(text)
+
+    def finish(self) -> None:
+        self._stream.write(self._form.tail)
+        self._stream.flush()
+
+
+class _FileSink(_Sink):
+    """A file that survives a kill."""
+
+    def __init__(self, path: Path, form: ScoreFormat, job: dict[str, Any], resume: bool) -> None:
+        super().__init__(form)
+        self._file = ResumableFile(path, job, resume)
+        self.done = self._file.items
+        self._last = time.monotonic()
+
+    def _put(self, text: str) -> None:
+        self._file.write(text.encode(), 1)
+        if time.monotonic() - self._last > CHECKPOINT_SECONDS:
+            self._file.checkpoint()
+            self._last = time.monotonic()
+
+    def finish(self) -> None:
+        self._file.write(self._form.tail.encode(), 0)
+        self._file.finish()
+
+    def close(self) -> None:
+        self._file.close()

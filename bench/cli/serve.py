@@ -1,0 +1,80 @@
+"""`bertbench serve`: a server on a model folder until Ctrl-C."""
+
+import argparse
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+from bench.bert.golden import latest_version
+from bench.errors import ExitCode, TargetError, UsageError
+from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, open_target
+from bench.serving.target import Target, TargetKind
+from bench.serving.types import DEFAULT_MODEL_NAME
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    parser.add_argument("model_dir", type=Path, metavar="MODEL_DIR", help="exported model, MODEL_DIR/<version>/")
+    parser.add_argument("--backend", choices=("embedded", "docker", "binary"), default="embedded")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="docker: which image (default: cpu)")
+    parser.add_argument("--binary", type=Path, metavar="PATH", help="binary: path of tensorflow_model_server")
+    parser.add_argument("--model-name", default=DEFAULT_MODEL_NAME)
+    parser.add_argument("--grpc-port", type=int, default=GRPC_PORT)
+    parser.add_argument("--rest-port", type=int, default=REST_PORT)
+    parser.add_argument(
+        "--server-flag", action="append", default=[], metavar="FLAG", help="more of the server's flags; repeatable"
+    )
+    parser.add_argument("--log", type=Path, help="where the server's output goes")
+
+
+def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+    """Serves until SIGINT or SIGTERM.
+
+    Raises:
+        UsageError: bad options, a model folder without a version.
+        TargetError: the server did not come up or ended by itself.
+    """
+    latest_version(args.model_dir)
+    with _stop_requested() as stopped, _server(args) as server:
+        where = f"http://{_local(server.rest)}/v1/models/{server.model}"
+        print(f"serving {args.model_dir} as {server.model!r} ({server.backend}); Ctrl-C ends it", file=out)
+        print(f"  REST  {where}", file=out)
+        print(f"  gRPC  {server.grpc}", file=out, flush=True)
+        while not stopped.wait(0.2):
+            if server.pid is not None and not Path(f"/proc/{server.pid}").exists():
+                raise TargetError("the server ended by itself; see its log with --log FILE")
+        print("stopping", file=err)
+    return ExitCode.GOOD
+
+
+def _local(url: str | None) -> str:
+    return (url or "").removeprefix("http://")
+
+
+def _server(args: argparse.Namespace) -> contextlib.AbstractContextManager[RunningServer]:
+    if args.backend == "binary" and args.binary is None:
+        raise UsageError("--backend binary needs --binary /path/to/tensorflow_model_server")
+    kinds = {"embedded": TargetKind.EMBEDDED, "docker": TargetKind.DOCKER, "binary": TargetKind.BINARY}
+    target = Target(kinds[args.backend], device=args.device, path=args.binary)
+    ports = (args.grpc_port, args.rest_port)
+    return open_target(target, args.model_dir, args.model_name, args.server_flag, ports, log=args.log)
+
+
+@contextlib.contextmanager
+def _stop_requested() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, so that the server is stopped in order."""
+    stopped = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopped.set()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,5 +1,6 @@
 """The gRPC client, and the mapping of gRPC's status codes."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
@@ -37,6 +38,13 @@ from bench.serving.types import (
 
 # gRPC clients take 4 MiB by default, too little for a large batch; Serving itself has no limit.
 MAX_MESSAGE_BYTES: Final = 1 << 30
+# The client's own library makes status codes too, and nothing but their text tells them from the server's.
+_NO_CONNECTION: Final = re.compile(
+    r"failed to connect|connection (refused|reset|timed out)|socket closed|broken pipe|goaway|transport|endpoint|"
+    r"resol(ver|ution)|keepalive|http1\.x|empty address list|stream removed|recvmsg|sendmsg|handshake|ssl",
+    re.IGNORECASE,
+)
+_NOT_GRPC: Final = re.compile(r"deserializing|http2 header|content-type|rst_stream|stream removed", re.IGNORECASE)
 _REFUSED: Final = frozenset(
     {
         "INVALID_ARGUMENT",
@@ -109,20 +117,18 @@ def raise_for_rpc(error: Any, address: str, timeout: float) -> NoReturn:
     """Raises the ServingError that a failed call stands for."""
     name = error.code().name
     details = " ".join((error.details() or "").split())[:200]
-    # The same code can come from the server or be made by the client's own library; only the former says so.
-    from_server = "received from peer" in (error.debug_error_string() or "")
     if name == "DEADLINE_EXCEEDED":
         raise DeadlineExceeded(f"no answer from {address} within {timeout:g} s; allow more time or send less", name)
-    if name == "RESOURCE_EXHAUSTED" and not from_server:
-        raise InvalidResponse(f"the answer does not fit ({details}); send fewer sentences a request", name)
-    if name == "UNAVAILABLE" and not from_server:
+    if "message larger than max" in details:
+        raise InvalidResponse(f"the message does not fit ({details}); send fewer sentences a request", name)
+    if name == "UNAVAILABLE" and _NO_CONNECTION.search(details):
         raise ConnectFailed(f"no connection to {address} ({details}); is the server up?", name)
     if name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
         raise Unavailable(f"the server is overloaded or not ready ({name}: {details}); send less or try later", name)
+    if _NOT_GRPC.search(details):
+        raise InvalidResponse(f"a broken answer from {address} ({name}: {details}); is this a gRPC port?", name)
     if name in _REFUSED:
         raise Rejected(f"the server refused the request ({name}: {details}); check model, signature and inputs", name)
-    if not from_server:
-        raise InvalidResponse(f"a broken answer from {address} ({name}: {details}); is this a gRPC port?", name)
     raise ServerFailed(f"the server failed ({name}: {details}); look at its log", name)
 
 

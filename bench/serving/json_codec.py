@@ -180,4 +180,4 @@ def _array(value: Any) -> NDArray[Any]:
 
 
 def _unwrap(value: Any) -> Any:
-    return base64.b64decode(value["b64"]) if isinstance(value, dict) else value
+    return base64.b64decode(value["b64"], validate=True) if isinstance(value, dict) else value

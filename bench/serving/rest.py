@@ -1,5 +1,6 @@
 """The REST client: `requests` with keep-alive."""
 
+import http.client
 import time
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
@@ -25,6 +26,14 @@ from bench.serving.types import ModelMetadata, PredictRequest, PredictResponse, 
 _CHUNK: Final = 1 << 16
 _UNAVAILABLE: Final = (429, 502, 503)
 _DEADLINE: Final = (408, 504)
+# What an answer that began well and then broke off or made no sense leads to.
+_BROKEN: Final = (
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+    urllib3.exceptions.DecodeError,
+    http.client.IncompleteRead,
+    urllib3.exceptions.InvalidChunkLength,
+)
 
 
 def predict_path(request: PredictRequest) -> str:
@@ -45,7 +54,7 @@ def raise_for_status(status: int, body: bytes) -> None:
     """
     if status == 200:
         return
-    if 300 <= status < 400 or status < 200:
+    if status < 400:
         raise InvalidResponse(
             f"HTTP {status} where TensorFlow Serving answers directly; check the address", str(status)
         )
@@ -158,18 +167,24 @@ def _raise_mapped(error: Exception, url: str, timeout: float) -> NoReturn:
         raise ConnectFailed(f"nothing answers at {host} within {timeout:g} s; is the server up?") from error
     if isinstance(error, timeouts) or (isinstance(error, requests.ConnectionError) and "timed out" in str(error)):
         raise DeadlineExceeded(f"no answer from {host} within {timeout:g} s; allow more time or send less") from error
-    if isinstance(error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError):
-        raise InvalidResponse(f"a broken answer from {host} ({_reason(error)}); what listens there?") from error
-    if isinstance(error, urllib3.exceptions.IncompleteRead | urllib3.exceptions.DecodeError):
+    if any(isinstance(cause, _BROKEN) for cause in _causes(error)):
         raise InvalidResponse(f"a broken answer from {host} ({_reason(error)}); what listens there?") from error
     if isinstance(error, requests.ConnectionError | urllib3.exceptions.ProtocolError | OSError):
         raise ConnectFailed(f"no connection to {host} ({_reason(error)}); is the server up?") from error
     raise ServingError(f"the request to {host} could not be made ({_reason(error)}); check the address") from error
 
 
+def _causes(error: BaseException) -> list[BaseException]:
+    """The exception and what it was raised from, outermost first."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return chain
+
+
 def _reason(error: BaseException) -> str:
     """The innermost cause, on one line."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__ or error
-    text = " ".join(str(error).split())
-    return text[:160] or type(error).__name__
+    cause = _causes(error)[-1]
+    return " ".join(str(cause).split())[:160] or type(cause).__name__

@@ -1,0 +1,68 @@
+"""Small servers for tests: what they answer is programmed, ports are free ones."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import grpc
+
+Reply = tuple[int, bytes] | tuple[int, bytes, dict[str, str]]
+
+
+@contextmanager
+def rest_server(answer: Callable[[str, str, bytes, Any], Reply | None]) -> Iterator[str]:
+    """An HTTP server; `answer(method, path, body, handler)` gives status and body, None if it wrote itself."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def handle_any(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            reply = answer(self.command, self.path, body, self)
+            if reply is None:
+                self.close_connection = True
+                return
+            status, payload, *headers = reply
+            self.send_response(status)
+            for name, value in (headers[0] if headers else {}).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        do_GET = do_POST = handle_any  # noqa: N815
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def grpc_server(answer: Callable[[str, bytes, Any], bytes], workers: int = 16) -> Iterator[str]:
+    """A gRPC server of raw bytes; `answer(method, message, context)` gives the answer's bytes."""
+
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, call):
+            return grpc.unary_unary_rpc_method_handler(lambda message, context: answer(call.method, message, context))
+
+    server = grpc.server(ThreadPoolExecutor(workers), handlers=(Handler(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()

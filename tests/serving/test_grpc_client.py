@@ -1,0 +1,213 @@
+"""The gRPC client against small servers; every way to fail becomes a ServingError."""
+
+import socket
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+
+from bench.serving.errors import (
+    ConnectFailed,
+    DeadlineExceeded,
+    InvalidResponse,
+    Rejected,
+    ServerFailed,
+    ServingError,
+    Unavailable,
+)
+from bench.serving.grpc_client import GrpcClient, predict_message, predict_response
+from bench.serving.protos import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    predict_pb2,
+    types_pb2,
+)
+from bench.serving.tensors import from_proto, to_proto
+from bench.serving.types import PredictRequest, TensorInfo, VersionStatus
+from tests.serving.servers import grpc_server
+
+REQUEST = PredictRequest({"x": np.array([1.0, 2.0], np.float32)}, "score")
+
+
+def answer_message(**outputs):
+    message = predict_pb2.PredictResponse(model_spec=model_pb2.ModelSpec(name="bert", version={"value": 3}))
+    for name, array in outputs.items():
+        message.outputs[name].CopyFrom(to_proto(array))
+    return message.SerializeToString()
+
+
+def test_predict():
+    seen = {}
+
+    def answer(method, message, context):
+        seen["method"], seen["metadata"] = method, dict(context.invocation_metadata())
+        asked = predict_pb2.PredictRequest.FromString(message)
+        seen["spec"] = asked.model_spec
+        return answer_message(y=from_proto(asked.inputs["x"]) * 2)
+
+    with grpc_server(answer) as address, GrpcClient(address, metadata=[("x-team", "search")]) as client:
+        response = client.predict(REQUEST, 5)
+    assert response.outputs["y"].tolist() == [2.0, 4.0]
+    assert response.version == 3
+    assert response.bytes_out == predict_message(REQUEST).ByteSize()
+    assert response.bytes_in == len(answer_message(y=np.zeros(2, np.float32)))
+    assert seen["method"] == "/tensorflow.serving.PredictionService/Predict"
+    assert seen["spec"] == model_pb2.ModelSpec(name="bert", signature_name="score")
+    assert seen["metadata"]["x-team"] == "search"
+
+
+def test_version_and_label_travel():
+    assert predict_message(PredictRequest({}, version=7)).model_spec.version.value == 7
+    assert predict_message(PredictRequest({}, label="stable")).model_spec.version_label == "stable"
+    assert predict_message(PredictRequest({})).model_spec.WhichOneof("version_choice") is None
+
+
+def test_answers_larger_than_the_default_limit():
+    large = np.zeros(2_000_000, np.float32)
+    with grpc_server(lambda *_: answer_message(y=large)) as address, GrpcClient(address) as client:
+        assert client.predict(REQUEST, 20).outputs["y"].size == large.size
+
+
+def test_status_and_metadata():
+    def answer(method, message, context):
+        if method.endswith("GetModelStatus"):
+            status = get_model_status_pb2.GetModelStatusResponse()
+            entry = status.model_version_status.add(version=4, state=30)
+            entry.status.error_message = ""
+            return status.SerializeToString()
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        signature = signatures.signature_def["score"]
+        signature.method_name = "tensorflow/serving/predict"
+        info = signature.inputs["x"]
+        info.dtype = types_pb2.DT_FLOAT
+        info.tensor_shape.dim.add(size=-1)
+        signature.outputs["y"].tensor_shape.unknown_rank = True
+        response = get_model_metadata_pb2.GetModelMetadataResponse(
+            model_spec=model_pb2.ModelSpec(name="bert", version={"value": 4})
+        )
+        response.metadata["signature_def"].Pack(signatures)
+        return response.SerializeToString()
+
+    with grpc_server(answer) as address, GrpcClient(address) as client:
+        assert client.status("bert", 5) == (VersionStatus(4, "AVAILABLE", "OK", ""),)
+        metadata = client.metadata("bert", 5)
+    assert metadata.version == 4
+    assert metadata.signatures["score"].inputs == {"x": TensorInfo("x", "DT_FLOAT", (-1,))}
+    assert metadata.signatures["score"].outputs["y"].shape is None
+
+
+def test_metadata_without_signatures():
+    empty = get_model_metadata_pb2.GetModelMetadataResponse().SerializeToString()
+    with (
+        grpc_server(lambda *_: empty) as address,
+        GrpcClient(address) as client,
+        pytest.raises(InvalidResponse, match="no signatures"),
+    ):
+        client.metadata("bert", 5)
+
+
+EXPECTED = {
+    "CANCELLED": Rejected,
+    "UNKNOWN": ServerFailed,
+    "INVALID_ARGUMENT": Rejected,
+    "DEADLINE_EXCEEDED": DeadlineExceeded,
+    "NOT_FOUND": Rejected,
+    "ALREADY_EXISTS": Rejected,
+    "PERMISSION_DENIED": Rejected,
+    "RESOURCE_EXHAUSTED": Unavailable,
+    "FAILED_PRECONDITION": Rejected,
+    "ABORTED": Rejected,
+    "OUT_OF_RANGE": Rejected,
+    "UNIMPLEMENTED": Rejected,
+    "INTERNAL": ServerFailed,
+    "UNAVAILABLE": Unavailable,
+    "DATA_LOSS": ServerFailed,
+    "UNAUTHENTICATED": Rejected,
+}
+
+
+def test_every_status_code_has_its_error():
+    assert EXPECTED.keys() == {code.name for code in grpc.StatusCode} - {"OK"}
+    codes = iter(EXPECTED)
+
+    def answer(method, message, context):
+        context.abort(grpc.StatusCode[next(codes)], "because\nof it")
+
+    with grpc_server(answer) as address, GrpcClient(address) as client:
+        for name, error in EXPECTED.items():
+            with pytest.raises(ServingError) as caught:
+                client.predict(REQUEST, 5)
+            assert type(caught.value) is error, name
+            assert caught.value.code == name
+            assert "\n" not in str(caught.value)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_nobody_listens():
+    with GrpcClient(f"127.0.0.1:{free_port()}") as client, pytest.raises(ConnectFailed, match="is the server up"):
+        client.predict(REQUEST, 2)
+
+
+def test_a_server_that_does_not_speak_grpc():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        with (
+            GrpcClient(f"127.0.0.1:{listener.getsockname()[1]}") as client,
+            pytest.raises((ConnectFailed, InvalidResponse, DeadlineExceeded)),
+        ):
+            client.predict(REQUEST, 1)
+
+
+def test_no_answer_in_time():
+    def answer(method, message, context):
+        time.sleep(0.4)
+        return b""
+
+    with grpc_server(answer) as address, GrpcClient(address) as client, pytest.raises(DeadlineExceeded):
+        client.predict(REQUEST, 0.1)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff", answer_message(y=np.zeros(2, np.float32))[:-3]])
+def test_unreadable_answers(data):
+    with pytest.raises(InvalidResponse):
+        predict_response(data, 0)
+    with grpc_server(lambda *_: data) as address, GrpcClient(address) as client, pytest.raises(InvalidResponse):
+        client.predict(REQUEST, 5)
+
+
+def test_unreadable_status():
+    with (
+        grpc_server(lambda *_: b"\xff\xff\xff") as address,
+        GrpcClient(address) as client,
+        pytest.raises(InvalidResponse),
+    ):
+        client.status("bert", 5)
+
+
+def test_contradicting_tensor():
+    message = predict_pb2.PredictResponse.FromString(answer_message(y=np.zeros(4, np.float32)))
+    message.outputs["y"].tensor_content = b"\0" * 4
+    with pytest.raises(InvalidResponse, match="4"):
+        predict_response(message.SerializeToString(), 0)
+
+
+def test_a_closed_client():
+    client = GrpcClient(f"127.0.0.1:{free_port()}")
+    client.close()
+    with pytest.raises(ServingError):
+        client.predict(REQUEST, 1)

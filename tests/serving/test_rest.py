@@ -1,0 +1,247 @@
+"""The REST client against small servers; every way to fail becomes a ServingError."""
+
+import inspect
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import requests
+import urllib3
+
+from bench.errors import ExitCode
+from bench.serving import rest
+from bench.serving.errors import (
+    ConnectFailed,
+    DeadlineExceeded,
+    InvalidResponse,
+    Rejected,
+    ServerFailed,
+    ServingError,
+    Unavailable,
+)
+from bench.serving.rest import RestClient, predict_path
+from bench.serving.types import PredictRequest
+from tests.serving.servers import rest_server
+
+STATUS = b"""{"model_version_status": [
+    {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}]}"""
+REQUEST = PredictRequest({"x": np.array([1.0, 2.0], np.float32)})
+
+
+def test_predict_status_and_paths():
+    asked = []
+
+    def answer(method, path, body, handler):
+        asked.append((method, path, body))
+        if method == "POST":
+            return 200, b'{"predictions": [3.5, 4.0]}'
+        return 200, STATUS
+
+    with rest_server(answer) as url, RestClient(url) as client:
+        response = client.predict(REQUEST, 5)
+        assert client.status("bert", 5)[0].state == "AVAILABLE"
+    assert response.outputs[""].tolist() == [3.5, 4.0]
+    assert response.bytes_out == len(asked[0][2])
+    assert response.bytes_in == 27
+    assert [(method, path) for method, path, _ in asked] == [
+        ("POST", "/v1/models/bert:predict"),
+        ("GET", "/v1/models/bert"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("request_", "path"),
+    [
+        (PredictRequest({}, version=7), "/v1/models/bert/versions/7:predict"),
+        (PredictRequest({}, label="stable"), "/v1/models/bert/labels/stable:predict"),
+        (PredictRequest({}, model="a/b c", label="x:y"), "/v1/models/a%2Fb%20c/labels/x%3Ay:predict"),
+    ],
+)
+def test_path_names_version_or_label(request_, path):
+    assert predict_path(request_) == path
+
+
+def test_the_connection_is_kept():
+    ports = set()
+
+    def answer(method, path, body, handler):
+        ports.add(handler.client_address)
+        return (200, b'{"predictions": [1.0]}') if len(body) else (404, b"{}")
+
+    with rest_server(answer) as url, RestClient(url) as client:
+        for _ in range(5):
+            client.predict(REQUEST, 5)
+            with pytest.raises(Rejected):
+                client.status("bert", 5)
+    assert len(ports) == 1
+
+
+def test_headers_are_sent_and_proxies_are_not_used(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    seen = {}
+
+    def answer(method, path, body, handler):
+        seen.update(handler.headers)
+        return 200, b'{"predictions": [1.0]}'
+
+    with rest_server(answer) as url, RestClient(url, headers={"X-Team": "search"}) as client:
+        client.predict(REQUEST, 5)
+    assert seen["X-Team"] == "search"
+    assert seen["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, Rejected),
+        (401, Rejected),
+        (403, Rejected),
+        (404, Rejected),
+        (409, Rejected),
+        (499, Rejected),
+        (501, Rejected),
+        (408, DeadlineExceeded),
+        (504, DeadlineExceeded),
+        (429, Unavailable),
+        (502, Unavailable),
+        (503, Unavailable),
+        (500, ServerFailed),
+        (507, ServerFailed),
+        (204, InvalidResponse),
+        (302, InvalidResponse),
+    ],
+)
+def test_every_status_has_its_error(status, error):
+    with pytest.raises(ServingError) as caught:
+        rest.raise_for_status(status, b'{"error": "because\\nof it"}')
+    assert type(caught.value) is error
+    assert caught.value.code == str(status)
+    assert caught.value.exit_code is ExitCode.TARGET_FAILED
+    assert "\n" not in str(caught.value)
+
+
+def test_redirects_are_not_followed():
+    with (
+        rest_server(lambda *_: (301, b"", {"Location": "http://127.0.0.1:9/"})) as url,
+        RestClient(url) as client,
+        pytest.raises(InvalidResponse, match="301"),
+    ):
+        client.predict(REQUEST, 5)
+
+
+@contextmanager
+def raw_server(talk):
+    """A server of one connection at a time, which `talk(connection)` handles after the request has come."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                received = b""
+                while not received.endswith(b"]}"):
+                    received += connection.recv(65536)
+                talk(connection)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+def drip(connection):
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    try:
+        for _ in range(30):
+            connection.sendall(b" ")
+            time.sleep(0.05)
+    except OSError:
+        pass
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("talk", "error"),
+    [
+        (lambda c: None, ConnectFailed),
+        (lambda c: c.sendall(b"hello, not HTTP\r\n\r\n"), (ConnectFailed, InvalidResponse)),
+        (lambda c: c.sendall(HEAD + b"Content-Length: 50\r\n\r\nshort"), InvalidResponse),
+        (lambda c: c.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nshort"), InvalidResponse),
+        (lambda c: c.sendall(HEAD + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nshort"), InvalidResponse),
+        (lambda c: c.sendall(HEAD + b"Content-Length: 5\r\n\r\nshort"), InvalidResponse),
+        (lambda c: time.sleep(0.6), DeadlineExceeded),
+        (drip, DeadlineExceeded),
+    ],
+    ids=["closes", "not HTTP", "cut off", "bad chunk", "bad gzip", "not JSON", "silent", "drips"],
+)
+def test_bad_servers(talk, error):
+    with raw_server(talk) as url, RestClient(url) as client:
+        started = time.perf_counter()
+        with pytest.raises(error):
+            client.predict(REQUEST, 0.3)
+        assert time.perf_counter() - started < 1.4
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_nobody_listens():
+    with (
+        RestClient(f"http://127.0.0.1:{free_port()}") as client,
+        pytest.raises(ConnectFailed, match="is the server up"),
+    ):
+        client.predict(REQUEST, 1)
+
+
+def test_unknown_host_and_plain_server_behind_https():
+    with RestClient("http://no-such-host.invalid:1") as client, pytest.raises(ConnectFailed):
+        client.status("bert", 2)
+    with (
+        rest_server(lambda *_: (200, b"{}")) as url,
+        RestClient(url.replace("http", "https")) as client,
+        pytest.raises(ConnectFailed, match="certificates"),
+    ):
+        client.status("bert", 2)
+
+
+def foreign_exceptions():
+    """Every exception class of requests and urllib3 that a call could raise."""
+    for module in (requests.exceptions, urllib3.exceptions):
+        for _, cls in inspect.getmembers(module, inspect.isclass):
+            if issubclass(cls, (requests.RequestException, urllib3.exceptions.HTTPError)) and not issubclass(
+                cls, Warning
+            ):
+                yield cls
+    yield from (OSError, ConnectionResetError, BrokenPipeError, TimeoutError, UnicodeError)
+
+
+@pytest.mark.parametrize(
+    "cls", sorted(set(foreign_exceptions()), key=str), ids=lambda cls: f"{cls.__module__}.{cls.__name__}"
+)
+def test_no_foreign_exception_leaks(cls):
+    client = RestClient("http://127.0.0.1:1")
+
+    foreign = type(cls.__name__, (cls,), {"__init__": lambda self: None, "__str__": lambda self: "foreign"})
+
+    def fail(*args, **kwargs):
+        raise foreign
+
+    client._session.request = fail
+    with pytest.raises(ServingError) as caught:
+        client.predict(REQUEST, 1)
+    assert "\n" not in str(caught.value)

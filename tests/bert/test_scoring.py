@@ -1,0 +1,128 @@
+"""The stream of scored sentences: order, batching, bounds, errors."""
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from bench.bert import scoring
+from bench.bert.requests import COMPACT_SIGNATURE
+from bench.bert.scoring import BATCH_SENTENCES, LogProbs, ServedScorer, batches, score_stream
+from bench.bert.sentence import EncodedSentence, SpecialTokens
+from bench.errors import UsageError
+from bench.serving.errors import InvalidResponse, Unavailable
+from bench.serving.fake import FakeServingClient
+
+SPECIAL = SpecialTokens(0, 1, 2, 3, 4)
+
+
+def sentence(index: int, words: int) -> EncodedSentence:
+    ids = tuple(100 * index + word for word in range(words))
+    return EncodedSentence(f"s{index}", tuple(f"w{value}" for value in ids), ids, tuple(range(words)))
+
+
+class EchoScorer:
+    """Gives each piece its own id as log-probability; keeps what it was asked, and how many calls ran at once."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+        self.most = self._now = 0
+        self._lock = threading.Lock()
+
+    def score(self, sentences: Sequence[EncodedSentence]) -> list[LogProbs]:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+            self.calls.append(len(sentences))
+        try:
+            return [-np.asarray(entry.token_ids, np.float32) for entry in sentences]
+        finally:
+            with self._lock:
+                self._now -= 1
+
+
+def test_output_is_in_input_order_whatever_the_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "READ_AHEAD", 16)
+    rng = np.random.default_rng(1)
+    given = [(2 * index + 1, sentence(index, int(rng.integers(1, 30)))) for index in range(100)]
+    scorer = EchoScorer()
+    found = list(score_stream(given, scorer, max_pieces=30))
+    assert [entry.line for entry in found] == [line for line, _ in given]
+    for entry, (_, whole) in zip(found, given, strict=True):
+        assert list(-entry.log_prob) == list(whole.token_ids)
+    assert scorer.most <= 3
+
+
+def test_memory_is_bounded_reading_stays_two_windows_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "READ_AHEAD", 8)
+    read = 0
+
+    def source() -> Iterator[tuple[int, EncodedSentence]]:
+        nonlocal read
+        for index in range(1000):
+            read += 1
+            yield index + 1, sentence(index, 3)
+
+    for given, _ in enumerate(score_stream(source(), EchoScorer(), max_pieces=30)):
+        assert read - given <= 3 * 8
+
+
+def test_long_sentences_are_an_error_that_names_the_line_after_those_before_it() -> None:
+    stream = score_stream([(1, sentence(0, 3)), (5, sentence(1, 12))], EchoScorer(), max_pieces=10)
+    assert next(stream).line == 1
+    with pytest.raises(UsageError, match="line 5 has 12 WordPieces and the model takes 10"):
+        next(stream)
+
+
+def test_long_windows_give_each_word_its_answer() -> None:
+    (found,) = score_stream([(1, sentence(0, 40))], EchoScorer(), max_pieces=10, long_windows=True)
+    assert list(-found.log_prob) == list(range(40))
+
+
+def test_a_failing_target_ends_the_stream_with_its_error() -> None:
+    class Failing:
+        def score(self, sentences: Sequence[EncodedSentence]) -> list[LogProbs]:
+            raise Unavailable("no")
+
+    with pytest.raises(Unavailable):
+        list(score_stream([(1, sentence(0, 3))], Failing(), max_pieces=10))
+
+
+def test_batches_hold_like_lengths_within_bounds() -> None:
+    rng = np.random.default_rng(2)
+    lengths = [(int(size), int(size) + 2) for size in rng.integers(1, 60, 500)]
+    groups = batches(lengths)
+    assert sorted(index for group in groups for index in group) == list(range(500))
+    for group in groups:
+        assert len(group) <= BATCH_SENTENCES
+        positions = sum(lengths[index][0] for index in group) * (max(lengths[index][1] for index in group) + 2)
+        assert len(group) == 1 or positions <= scoring.BATCH_POSITIONS
+
+
+def test_perplexities() -> None:
+    whole = EncodedSentence("a bc", ("a", "b", "##c"), (1, 2, 3), (0, 1, 1))
+    scored = scoring.ScoredSentence(1, whole, np.log(np.array([0.5, 0.5, 0.25], np.float32)))
+    assert scored.ppl == pytest.approx((0.5 * 0.5 * 0.25) ** (-1 / 2))
+    assert scored.ppl_per_piece == pytest.approx((0.5 * 0.5 * 0.25) ** (-1 / 3))
+    assert np.exp(scored.word_log_prob) == pytest.approx([0.5, 0.125])
+    empty = scoring.ScoredSentence(1, EncodedSentence("\x00", (), (), ()), np.zeros(0, np.float32))
+    assert empty.ppl is None
+
+
+def test_an_answer_that_is_no_language_models_is_an_invalid_response() -> None:
+    for outputs in ({"y": np.zeros((1, 3))}, {"log_prob": np.zeros((1, 1))}, {"log_prob": np.zeros(3)}):
+        client = FakeServingClient(lambda request, outputs=outputs: outputs)  # type: ignore[misc]
+        with ServedScorer(lambda client=client: client, SPECIAL) as scorer, pytest.raises(InvalidResponse):  # type: ignore[misc]
+            scorer.score([sentence(0, 3)])
+        assert client.closed
+
+
+def test_served_scorer_asks_by_the_compact_signature() -> None:
+    client = FakeServingClient(lambda request: {"log_prob": -request.inputs["token_ids"].astype(np.float32)})
+    with ServedScorer(lambda: client, SPECIAL, model="m") as scorer:
+        first, second = scorer.score([sentence(1, 3), sentence(2, 5)])
+    assert list(-first) == [100, 101, 102]
+    assert len(second) == 5
+    assert client.calls[0].signature == COMPACT_SIGNATURE
+    assert client.calls[0].model == "m"

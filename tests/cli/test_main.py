@@ -1,0 +1,38 @@
+"""The command line as a whole."""
+
+import io
+import subprocess
+import sys
+
+import pytest
+
+from bench.cli import COMMANDS, main
+
+
+def call(*words: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    return main(words, out, err), out.getvalue(), err.getvalue()
+
+
+@pytest.mark.parametrize("words", [[], ["frobnicate"], ["score"], ["score", "--format", "xml", "f"], ["export"]])
+def test_wrong_words_are_one_line_and_exit_2(words: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", "bench", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert not done.stdout
+    assert len(done.stderr.splitlines()) == 1
+    assert "see bertbench" in done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert command in capsys.readouterr().out
+
+
+def test_a_missing_file_is_one_line(tmp_path: object) -> None:
+    code, out, err = call("score", f"{tmp_path}/nothing.tsv")
+    assert (code, out) == (2, "")
+    assert err.startswith("bertbench: no file ")
+    assert len(err.splitlines()) == 1

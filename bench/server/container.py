@@ -60,9 +60,8 @@ def _start(
     device: str, image: str, model_dir: Path, model: str, flags: Sequence[str], grpc_port: int, rest_port: int
 ) -> Any:
     """A started container."""
-    from docker.errors import DockerException, ImageNotFound
-
     import docker as sdk
+    from docker.errors import DockerException, ImageNotFound
 
     gpus = [sdk.types.DeviceRequest(count=-1, capabilities=[["gpu"]])] if device == "gpu" else []
     try:

@@ -1,0 +1,120 @@
+"""The docker backend against a real Engine, with a small image in the place of Serving's."""
+
+import io
+import json
+import shutil
+import socket
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from docker.errors import DockerException, NotFound
+
+from bench.errors import TargetError
+from bench.server.container import IMAGE_VARIABLES
+from bench.server.lifecycle import open_target
+from bench.serving.target import parse_target
+
+pytestmark = pytest.mark.docker
+
+TAG = "bertbench-test/serving:stand-in"
+
+# Serves the model's state as a file and accepts on the gRPC port, as Serving does once its model is loaded.
+ENTRY_POINT = """#!/bin/sh
+mkdir -p /www/v1/models
+cp /status.json /www/v1/models/$MODEL_NAME
+[ -e /models/$MODEL_NAME/1 ] || { echo "no version under /models/$MODEL_NAME"; exit 1; }
+nc -lk -p 8500 -e true &
+exec httpd -f -p 8501 -h /www
+"""
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Any]:
+    try:
+        client = docker.from_env()
+        client.ping()
+    except DockerException as error:
+        pytest.skip(f"no Docker Engine answers: {error}")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def image(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image of busybox with the entry point above, made from a file system in a tar."""
+    status = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    files = {
+        "bin/busybox": (busybox(tmp_path_factory.mktemp("busybox")).read_bytes(), 0o755),
+        "entry.sh": (ENTRY_POINT.encode(), 0o755),
+        "status.json": (json.dumps({"model_version_status": [status]}).encode(), 0o644),
+    }
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name, (data, mode) in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), mode
+            tar.addfile(entry, io.BytesIO(data))
+        for applet in ("sh", "httpd", "nc", "mkdir", "cp", "true", "["):
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+    engine.api.import_image_from_data(
+        stream.getvalue(),
+        repository=TAG.partition(":")[0],
+        tag=TAG.partition(":")[2],
+        changes=['ENTRYPOINT ["/bin/sh", "/entry.sh"]', "ENV PATH=/bin"],
+    )
+    yield TAG
+    engine.images.remove(TAG, force=True)
+
+
+def busybox(folder: Path) -> Path:
+    """Debian's static busybox, unpacked without installing it."""
+    if not shutil.which("apt-get"):
+        pytest.skip("no apt-get here to fetch busybox-static with")
+    command = "apt-get -q update && apt-get -q download busybox-static && dpkg-deb -x busybox-static_*.deb ."
+    done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"busybox-static cannot be fetched: {done.stderr.strip().splitlines()[-1:]}")
+    return next(folder.glob("**/bin/busybox"))
+
+
+def test_a_container_is_ready_inside_and_gone_after(
+    engine: Any, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(IMAGE_VARIABLES["cpu"], image)
+    (tmp_path / "1").mkdir()
+    with open_target(parse_target("docker:cpu"), tmp_path, "bert", startup_timeout=30) as server:
+        assert server.grpc is not None
+        host, _, port = server.grpc.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=2).close()
+        assert server.container is not None
+        assert engine.containers.get(server.container).status == "running"
+    with pytest.raises(NotFound):
+        engine.containers.get(server.container)
+
+
+def test_a_container_that_ends_is_told_with_its_last_line(
+    engine: Any, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(IMAGE_VARIABLES["cpu"], image)
+    with (
+        pytest.raises(TargetError, match="no version under /models/bert"),
+        open_target(parse_target("docker:cpu"), tmp_path, "bert", startup_timeout=30),
+    ):
+        pass
+
+
+def test_an_image_that_is_not_to_be_had_is_one_line_that_names_the_variable(
+    engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(IMAGE_VARIABLES["cpu"], "127.0.0.1:9/none:1")
+    with pytest.raises(TargetError) as failed, open_target(parse_target("docker:cpu"), tmp_path):
+        pass
+    assert "SERVING_IMAGE" in str(failed.value)
+    assert "\n" not in str(failed.value)

@@ -1,0 +1,147 @@
+"""Servers as processes: they come up, are stopped, and explain themselves when they do not."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.errors import TargetError, UsageError
+from bench.server.lifecycle import open_target
+from bench.server.process import binary
+from bench.server.running import RunningServer, free_ports
+from bench.serving.target import parse_target
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def server_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An executable that takes the place of tensorflow_model_server."""
+    path = tmp_path_factory.mktemp("bin") / "tensorflow_model_server"
+    stand_in = Path(__file__).parent / "stand_in.py"
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{stand_in}" "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def accepts(address: str) -> bool:
+    host, _, port = address.removeprefix("http://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def ended(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_server_is_ready_inside_and_gone_after(server_binary: Path, tmp_path: Path) -> None:
+    with open_target(parse_target(f"binary:{server_binary}"), tmp_path, "m") as server:
+        assert server.rest is not None
+        assert server.grpc is not None
+        assert accepts(server.rest)
+        assert accepts(server.grpc)
+        pid = server.pid
+        assert pid is not None
+    assert ended(pid)
+    assert not accepts(server.rest)
+
+
+def test_it_is_stopped_when_the_block_fails(server_binary: Path, tmp_path: Path) -> None:
+    seen: list[RunningServer] = []
+    with pytest.raises(ZeroDivisionError), binary(server_binary, tmp_path) as server:
+        seen.append(server)
+        raise ZeroDivisionError
+    assert seen[0].pid is not None
+    assert ended(seen[0].pid)
+
+
+def test_a_server_that_ends_is_told_with_its_last_line(server_binary: Path, tmp_path: Path) -> None:
+    with (
+        pytest.raises(TargetError, match="exit status 7: the model is broken"),
+        binary(server_binary, tmp_path, "broken"),
+    ):
+        pass
+
+
+def test_a_server_that_never_gets_ready_is_given_up(server_binary: Path, tmp_path: Path) -> None:
+    with (
+        pytest.raises(TargetError, match="not ready in 1 s .LOADING"),
+        binary(server_binary, tmp_path, "slow", startup_timeout=1.0),
+    ):
+        pass
+
+
+def test_a_server_that_ends_while_in_use_is_told(server_binary: Path, tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="ended while in use"), binary(server_binary, tmp_path) as server:
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGKILL)
+        for _ in range(100):
+            if ended(server.pid):
+                break
+            time.sleep(0.02)
+
+
+def test_a_path_that_is_no_program_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not an executable file"), binary(tmp_path / "none", tmp_path):
+        pass
+
+
+def test_the_server_goes_when_its_starter_is_killed(server_binary: Path, tmp_path: Path) -> None:
+    code = (
+        "import pathlib, time\nfrom bench.server.process import binary\n"
+        f"with binary(pathlib.Path({str(server_binary)!r}), pathlib.Path({str(tmp_path)!r})) as server:\n"
+        "    print(server.pid, flush=True)\n    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT) as starter:
+        assert starter.stdout is not None
+        pid = int(starter.stdout.readline())
+        starter.kill()
+        starter.wait()
+    for _ in range(100):
+        if ended(pid):
+            break
+        time.sleep(0.05)
+    assert ended(pid)
+
+
+def test_a_remote_target_that_does_not_answer_is_exit_code_4() -> None:
+    (port,) = free_ports(1)
+    for text in (f"http://127.0.0.1:{port}", f"grpc://127.0.0.1:{port}"):
+        with (
+            pytest.raises(TargetError, match="not ready"),
+            open_target(parse_target(text), None, startup_timeout=0.2),
+        ):
+            pass
+
+
+def test_a_remote_target_is_used_as_it_is(server_binary: Path, tmp_path: Path) -> None:
+    with binary(server_binary, tmp_path) as running:
+        assert running.rest is not None
+        with open_target(parse_target(running.rest), None) as server:
+            assert (server.rest, server.grpc, server.pid) == (running.rest, None, None)
+        with (
+            pytest.raises(TargetError, match="no such model"),
+            open_target(parse_target(running.rest), None, "other", startup_timeout=0.2),
+        ):
+            pass
+
+
+def test_options_that_do_not_go_together_are_usage_errors() -> None:
+    with (
+        pytest.raises(UsageError, match="do not reach"),
+        open_target(parse_target("http://127.0.0.1:1"), None, flags=["--enable_batching"]),
+    ):
+        pass
+    with pytest.raises(UsageError, match="no server"), open_target(parse_target("estimator"), None):
+        pass
+    with pytest.raises(UsageError, match="--model-dir"), open_target(parse_target("embedded"), None):
+        pass

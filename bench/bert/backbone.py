@@ -51,6 +51,21 @@ class Layout:
         return flat if self.lines is None else tf.gather(flat, self.lines)
 
 
+@dataclass(frozen=True)
+class Queries:
+    """The tokens that a layer computes, where those are not all that it attends to.
+
+    Args:
+        tokens: float32 `[Q, hidden]`, the layer's input there.
+        layout: where they stand.
+        residual: what is added to the attention's output, line by line; None for `tokens`.
+    """
+
+    tokens: Any
+    layout: Layout
+    residual: Any = None
+
+
 def key_bias(present: Any) -> Any:
     """What to add to the attention scores: float32 `[R, 1, 1, S]`, 0 where `present` (`[R, S]`, 0 or 1) has a token."""
     return ((1.0 - tf.cast(present, tf.float32)) * _ABSENT)[:, tf.newaxis, tf.newaxis, :]
@@ -108,7 +123,7 @@ def embedding_table(config: BertConfig) -> Any:
         )
 
 
-def embed(config: BertConfig, token_ids: Any, positions: Any, segments: Any, training: bool = False) -> Any:
+def embed(config: BertConfig, token_ids: Any, positions: Any, segments: Any = None, training: bool = False) -> Any:
     """Embeddings of T tokens.
 
     Args:
@@ -152,15 +167,37 @@ def encode(config: BertConfig, x: Any, layout: Layout, bias: Any, training: bool
     return x
 
 
-def encoder_layer(config: BertConfig, layer: int, x: Any, layout: Layout, bias: Any, training: bool = False) -> Any:
-    """One layer: self-attention, then the feed-forward network, each with its residual and norm."""
+def encoder_layer(
+    config: BertConfig,
+    layer: int,
+    x: Any,
+    layout: Layout,
+    bias: Any,
+    training: bool = False,
+    queries: Queries | None = None,
+) -> Any:
+    """One layer: self-attention, then the feed-forward network, each with its residual and norm.
+
+    Args:
+        config: the model's shape.
+        layer: its 0-based number.
+        x: float32 `[T, hidden]`.
+        layout: where the tokens stand.
+        bias: float32 `[R, 1, 1, S]`.
+        training: whether dropout is on.
+        queries: None computes every token; else the tokens to compute.
+
+    Returns:
+        float32 `[T, hidden]`, or `[Q, hidden]` of the queries.
+    """
+    wanted = queries or Queries(x, layout)
     with v1.variable_scope(f"bert/encoder/layer_{layer}"):
         with v1.variable_scope("attention/self"):
-            query, key, value = (
-                _named_dense(name, x, config.hidden_size, config) for name in ("query", "key", "value")
-            )
-            context = attend(config, query, layout, key, value, layout, bias, training)
-        return _after_attention(config, context, x, training)
+            query = _named_dense("query", wanted.tokens, config.hidden_size, config)
+            key, value = (_named_dense(name, x, config.hidden_size, config) for name in ("key", "value"))
+            context = attend(config, query, wanted.layout, key, value, layout, bias, training)
+        residual = wanted.tokens if wanted.residual is None else wanted.residual
+        return _after_attention(config, context, residual, training)
 
 
 def _named_dense(name: str, x: Any, size: int, config: BertConfig) -> Any:

@@ -1,0 +1,212 @@
+"""The machine and the software a run was made with, as far as they bear on its figures. Reads Linux's files."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from bench.errors import UsageError
+from bench.results.differences import differences as field_differences
+
+PACKAGES: Final = (
+    "bertbench",
+    "gevent",
+    "geventhttpclient",
+    "grpcio",
+    "locust",
+    "numpy",
+    "orjson",
+    "protobuf",
+    "requests",
+    "tensorflow",
+    "tensorflow-serving-api",
+    "tokenizers",
+)
+"""Packages whose version may change a figure."""
+
+# These change from run to run on one machine, or are what a comparison is about.
+_NOT_COMPARED: Final = frozenset({"host", "boot_id", "load_average", "git_commit", "git_dirty"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where a run was made. None is "not known here", for example outside Linux.
+
+    Args:
+        host: the machine's name.
+        boot_id: the kernel's random id of this boot; all containers of a machine share it.
+        cpu_model: name of the processor.
+        cores: logical cores of the machine.
+        cores_allowed: logical cores that this process may run on.
+        cpu_limit: cores that the control group grants; None is no limit.
+        memory: bytes of the machine.
+        memory_limit: bytes that the control group grants; None is no limit.
+        governor: frequency governor of the first core.
+        container: `docker`, `podman`, `kubernetes`, or None.
+        system: operating system and distribution.
+        kernel: its release.
+        python: version.
+        packages: version by name, of `PACKAGES` that are installed.
+        gpus: names of the GPUs, in order.
+        load_average: processes running or waiting, mean of the last minute, when the run began.
+        git_commit: commit of this project's checkout.
+        git_dirty: whether the checkout had changes.
+    """
+
+    host: str
+    boot_id: str | None
+    cpu_model: str | None
+    cores: int
+    cores_allowed: int
+    cpu_limit: float | None
+    memory: int | None
+    memory_limit: int | None
+    governor: str | None
+    container: str | None
+    system: str
+    kernel: str
+    python: str
+    packages: Mapping[str, str] = field(default_factory=dict)
+    gpus: tuple[str, ...] = ()
+    load_average: float | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `run.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Environment":
+        """The environment in `raw`.
+
+        Raises:
+            UsageError: a key that this version does not know, or one missing.
+        """
+        try:
+            return cls(**{**raw, "gpus": tuple(raw.get("gpus", ()))})
+        except TypeError as error:
+            raise UsageError(f"no environment of this version's ({error}); update bertbench") from error
+
+
+def differences(a: Environment, b: Environment) -> dict[str, tuple[Any, Any]]:
+    """What differs and may change figures, by name, with both values; {} means that two runs may be compared.
+
+    Two runs come from one machine if the host's name or the boot agrees: a container's name changes with each start, a
+    boot with each restart. What changes by itself (load average) or is the question (the commit) is left out.
+    """
+    found = field_differences(a, b, leave_out=_NOT_COMPARED)
+    if a.host != b.host and (a.boot_id is None or a.boot_id != b.boot_id):
+        found["host"] = (a.host, b.host)
+    return found
+
+
+def this_environment(gpus: tuple[str, ...] = ()) -> Environment:
+    """The environment of this process, read now. `gpus` are names that the caller found: no driver is loaded here."""
+    memory_limit = _cgroup_number("memory.max", "memory/memory.limit_in_bytes")
+    memory = _memory()
+    commit, dirty = _git_state()
+    return Environment(
+        host=platform.node(),
+        boot_id=_read("/proc/sys/kernel/random/boot_id"),
+        cpu_model=_cpu_model(),
+        cores=os.cpu_count() or 1,
+        cores_allowed=len(os.sched_getaffinity(0)),
+        cpu_limit=_cpu_limit(),
+        memory=memory,
+        # Version 1 control groups write "no limit" as a number close to 2**63.
+        memory_limit=memory_limit if memory_limit is not None and memory and memory_limit < memory else None,
+        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        container=_container(),
+        system=_system(),
+        kernel=platform.release(),
+        python=platform.python_version(),
+        packages=_package_versions(),
+        gpus=gpus,
+        load_average=round(os.getloadavg()[0], 2),
+        git_commit=commit,
+        git_dirty=dirty,
+    )
+
+
+def _read(path: str | Path) -> str | None:
+    """The stripped text of a kernel's file, None where there is no such file or it may not be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _cpu_model() -> str | None:
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("model name", "Model", "cpu model"):
+            return value.strip()
+    return platform.processor() or None
+
+
+def _memory() -> int | None:
+    for line in (_read("/proc/meminfo") or "").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _cgroup_number(unified: str, legacy: str) -> int | None:
+    text = _read(f"/sys/fs/cgroup/{unified}") or _read(f"/sys/fs/cgroup/{legacy}")
+    return int(text) if text is not None and text.isdigit() else None
+
+
+def _cpu_limit() -> float | None:
+    text = _read("/sys/fs/cgroup/cpu.max")
+    if text is None:
+        quota, period = (_read(f"/sys/fs/cgroup/cpu/cpu.cfs_{name}_us") for name in ("quota", "period"))
+    else:
+        quota, _, period = text.partition(" ")
+    if not quota or not period or not quota.isdigit() or not period.isdigit() or int(period) == 0:
+        return None
+    return round(int(quota) / int(period), 3)
+
+
+def _container() -> str | None:
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        return "kubernetes"
+    if Path("/.dockerenv").exists():
+        return "docker"
+    return "podman" if Path("/run/.containerenv").exists() else None
+
+
+def _system() -> str:
+    for line in (_read("/etc/os-release") or "").splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.partition("=")[2].strip('"')
+    return platform.system()
+
+
+def _package_versions() -> dict[str, str]:
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _git_state() -> tuple[str | None, bool | None]:
+    """Commit of the checkout that this package lies in, and whether it has changes; None twice outside a checkout."""
+    here = Path(__file__).parents[2]
+    if not (here / ".git").exists():
+        return None, None
+    command = ["git", "-C", str(here), "--no-optional-locks", "status", "--porcelain=v2", "--branch"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+    lines = done.stdout.splitlines()
+    commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), None)
+    return commit, any(not line.startswith(("#", "?")) for line in lines)

@@ -1,0 +1,237 @@
+"""Writing a run folder, so that a kill at any moment loses at most the last second and leaves no finished-looking run.
+
+    writer = RunWriter.create(Path("results"), "rest-poisson", describe(workload, arrivals, ...))
+    writer.add_block(buffer.take())             # about once a second, from every worker's RecordBuffer
+    writer.add_client_sample(ClientSample(...))
+    writer.add_server_sample(ServerSample(...))
+    folder = writer.finish(elapsed=62.0)
+
+While it is written, a folder holds `run.json` ("finished": false), `requests.blocks` (see `bench.results.codec`), and
+the two sample files. `finish` makes `requests.parquet`, `timeseries.csv` and `histogram.hlog`, then puts checksums and
+"finished": true into `run.json` in one atomic step, and removes the blocks. `bench.results.run` reads both states.
+
+Not locked: to be used from one thread (greenlets are fine).
+"""
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Final, Self
+
+import numpy as np
+
+from bench.errors import UsageError
+from bench.results import header as header_file
+from bench.results import histogram, timeseries
+from bench.results.codec import OUTCOME_CODES, Block, parse_block, read_blocks
+from bench.results.header import RunFile, RunHeader
+from bench.results.samples import ClientSample, SampleFile, ServerSample
+
+BLOCKS: Final = "requests.blocks"
+REQUESTS: Final = "requests.parquet"
+TIME_SERIES: Final = "timeseries.csv"
+HISTOGRAM: Final = "histogram.hlog"
+SERVER_METRICS: Final = "server-metrics.csv"
+CLIENT_METRICS: Final = "client-metrics.csv"
+
+_ROW_GROUP: Final = 131_072
+
+
+class RunWriter:
+    """Writes one run folder; made by `create`."""
+
+    def __init__(self, path: Path, header: RunHeader, sync_every: float | None) -> None:
+        self.path = path
+        self._file = RunFile(header=header)
+        self._sync_every = sync_every
+        self._synced = time.monotonic()
+        self._seen: dict[int, set[int]] = {}
+        self._counts = np.zeros(len(OUTCOME_CODES), np.int64)
+        self._last_done = 0.0
+        self._blocks: BinaryIO | None = None
+        self._write_header()
+        self._blocks = (path / BLOCKS).open("xb", buffering=0)
+        self._server = SampleFile(path / SERVER_METRICS, ServerSample)
+        self._client = SampleFile(path / CLIENT_METRICS, ClientSample)
+
+    @classmethod
+    def create(cls, root: Path, slug: str, header: RunHeader, *, sync_every: float | None = 1.0) -> Self:
+        """Makes `root/<UTC time>-<slug>/` and starts writing.
+
+        Args:
+            root: the folder of runs; made if it is not there.
+            slug: short name; whatever is not a letter, digit or dash becomes a dash.
+            header: what is known of the run.
+            sync_every: seconds between flushes to the disk, made inside `add_block`; None leaves them to `sync`, for a
+                caller whose loop must not wait for a disk.
+
+        Raises:
+            OSError: the folder cannot be made.
+        """
+        name = re.sub(r"[^a-z0-9]+", "-", slug.lower()).strip("-") or "run"
+        stamp = re.sub(r"[-:]|\.\d+", "", header.started)
+        for attempt in range(1000):
+            path = root / (f"{stamp}-{name}" + (f"-{attempt + 1}" if attempt else ""))
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return cls(path, header, sync_every)
+        raise UsageError(f"{root} has a thousand runs called {stamp}-{name}; give another --out")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Requests stored so far, by outcome."""
+        return {str(name): int(self._counts[code]) for name, code in OUTCOME_CODES.items()}
+
+    def add_block(self, data: bytes) -> Block | None:
+        """Stores what `RecordBuffer.take` gave; b"" and a block that came before are left out (gives None).
+
+        Raises:
+            BlockError: the bytes are no block, or its records contradict themselves.
+        """
+        if not data:
+            return None
+        block = parse_block(data)
+        seen = self._seen.setdefault(block.worker, set())
+        if block.sequence in seen:
+            return None
+        seen.add(block.sequence)
+        self._open_blocks().write(data)
+        self._counts += np.bincount(block.rows["outcome"], minlength=self._counts.size)
+        self._last_done = float(np.fmax.reduce(block.rows["done"], initial=self._last_done))
+        if self._sync_every is not None and time.monotonic() - self._synced >= self._sync_every:
+            self.sync()
+        return block
+
+    def add_server_sample(self, sample: ServerSample) -> None:
+        """Adds a line to `server-metrics.csv`."""
+        self._server.append(sample)
+
+    def add_client_sample(self, sample: ClientSample) -> None:
+        """Adds a line to `client-metrics.csv`."""
+        self._client.append(sample)
+
+    def add_warning(self, text: str) -> None:
+        """Adds a line to the header's warnings, at once on disk."""
+        header = self._file.header
+        self._file = replace(self._file, header=replace(header, warnings=(*header.warnings, text)))
+        self._write_header()
+
+    def sync(self) -> None:
+        """Forces the records onto the disk: a kill of the process loses none without it, a power cut may."""
+        os.fdatasync(self._open_blocks().fileno())
+        self._synced = time.monotonic()
+
+    def finish(self, elapsed: float, *, interrupted: bool = False) -> Path:
+        """Turns the folder into its final form and gives it.
+
+        Args:
+            elapsed: seconds from the run's start to its end.
+            interrupted: whether it was stopped before its time.
+        """
+        self.sync()
+        self.close()
+        for warning in self._missing():
+            self.add_warning(warning)
+        self._convert()
+        names = (REQUESTS, TIME_SERIES, HISTOGRAM, SERVER_METRICS, CLIENT_METRICS)
+        self._file = replace(
+            self._file,
+            finished=True,
+            elapsed=elapsed,
+            interrupted=interrupted,
+            counts=self.counts,
+            checksums={name: file_digest(self.path / name) for name in names},
+        )
+        self._write_header()
+        (self.path / BLOCKS).unlink()
+        return self.path
+
+    def close(self) -> None:
+        """Closes the files; without `finish` the run stays unfinished."""
+        if self._blocks is not None:
+            self._blocks.close()
+            self._blocks = None
+            self._server.close()
+            self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _open_blocks(self) -> BinaryIO:
+        if self._blocks is None:
+            raise ValueError(f"{self.path} was closed")
+        return self._blocks
+
+    def _write_header(self) -> None:
+        write_atomically(self.path / header_file.FILE_NAME, self._file.to_bytes())
+
+    def _missing(self) -> Iterator[str]:
+        """What did not arrive, one line each."""
+        for worker, seen in sorted(self._seen.items()):
+            lost = max(seen) + 1 - len(seen)
+            if lost:
+                yield f"{lost} of the {max(seen) + 1} record blocks of worker {worker} never arrived"
+        scheduled, stored = self._file.header.scheduled, int(self._counts.sum())
+        if scheduled is not None and stored < scheduled:
+            yield f"{scheduled - stored} of the {scheduled} scheduled requests left no record"
+
+    def _convert(self) -> None:
+        """Makes the columnar file, the time series and the histogram from the blocks, in one pass."""
+        # Here and not above: a load generator holds a writer and must not carry pyarrow while it sends.
+        from bench.results import table
+
+        series = timeseries.TimeSeries()
+        log = histogram.HistogramLog(histogram.interval_for(self._last_done))
+        signatures = table.SignatureTable()
+        with (self.path / BLOCKS).open("rb") as file, table.TableWriter(self.path / REQUESTS) as writer:
+            for blocks in _batches(read_blocks(file), _ROW_GROUP):
+                columns = table.concatenate([table.block_columns(block, table.COLUMNS, signatures) for block in blocks])
+                writer.write(columns, signatures.names)
+                series.add(columns)
+                log.add(columns)
+        write_atomically(self.path / TIME_SERIES, timeseries.to_csv(series.close()).encode())
+        started = datetime.fromisoformat(self._file.header.started)
+        write_atomically(self.path / HISTOGRAM, "".join(f"{line}\n" for line in log.lines(started)).encode())
+
+
+def _batches(blocks: Iterator[Block], rows: int) -> Iterator[list[Block]]:
+    """Blocks in groups of at least `rows` records (the last may have fewer)."""
+    held: list[Block] = []
+    for block in blocks:
+        held.append(block)
+        if sum(entry.rows.size for entry in held) >= rows:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file that is there whole or as it was before, whenever the process or the machine dies."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def file_digest(path: Path) -> str:
+    """`sha256:` and the hex digest of a file."""
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

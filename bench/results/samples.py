@@ -1,0 +1,146 @@
+"""What is sampled each second beside the requests, and its CSV files, which a kill may cut but not spoil.
+
+Columns are the fields of the sample's class, base units; an empty cell is "not known". Counters of the server are
+cumulative, as its Prometheus page has them, so that a missed sample loses nothing.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSample:
+    """The server at one moment.
+
+    Args:
+        time: seconds since the run began.
+        cpu: cores in use since the last sample (1.5 is one and a half).
+        rss: resident memory, bytes.
+        requests_ok: requests answered well, counter.
+        requests_failed: requests that failed, counter.
+        rest_count: requests timed by the server on REST, counter.
+        rest_seconds: their total time inside the server (request_latency), seconds, counter.
+        grpc_count: the same on gRPC.
+        grpc_seconds: the same on gRPC.
+        runtime_count: runs of the model, counter.
+        runtime_seconds: their total time (runtime_latency), seconds, counter.
+        queue_count: requests that waited for a batch, counter.
+        queue_seconds: their total wait (queuing_latency), seconds, counter.
+        batch_count: batches run, counter.
+        batch_rows: their total rows, padding left out, counter.
+        gpu: utilisation of the GPU since the last sample, 0 to 1.
+        gpu_memory: GPU memory in use, bytes.
+    """
+
+    time: float
+    cpu: float | None = None
+    rss: float | None = None
+    requests_ok: float | None = None
+    requests_failed: float | None = None
+    rest_count: float | None = None
+    rest_seconds: float | None = None
+    grpc_count: float | None = None
+    grpc_seconds: float | None = None
+    runtime_count: float | None = None
+    runtime_seconds: float | None = None
+    queue_count: float | None = None
+    queue_seconds: float | None = None
+    batch_count: float | None = None
+    batch_rows: float | None = None
+    gpu: float | None = None
+    gpu_memory: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSample:
+    """One load-generating process at one moment.
+
+    Args:
+        time: seconds since the run began.
+        worker: index of the process.
+        cpu: cores that it used since its last sample (1.0 is one whole core, the most that one process can send with).
+        rss: resident memory, bytes.
+        loop_lag: the latest that a timer of its event loop fired since its last sample, seconds.
+        in_flight: requests sent and not answered.
+        waiting: requests due and not sent.
+        machine_cpu: cores busy on its machine since its last sample, whoever used them.
+    """
+
+    time: float
+    worker: int
+    cpu: float | None = None
+    rss: float | None = None
+    loop_lag: float | None = None
+    in_flight: float | None = None
+    waiting: float | None = None
+    machine_cpu: float | None = None
+
+
+Sample = TypeVar("Sample", ServerSample, ClientSample)
+
+
+class SampleFile(Generic[Sample]):
+    """A CSV file that samples are appended to, each line written whole and at once."""
+
+    def __init__(self, path: Path, kind: type[Sample]) -> None:
+        self._names = _names(kind)
+        self._file = path.open("xb", buffering=0)
+        self._write(self._names)
+
+    def append(self, sample: Sample) -> None:
+        """Adds a line."""
+        values = (getattr(sample, name) for name in self._names)
+        self._write(["" if value is None or value != value else repr(value) for value in values])
+
+    def _write(self, cells: list[str]) -> None:
+        self._file.write((",".join(cells) + "\n").encode())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_samples(path: Path, kind: type[Sample]) -> dict[str, NDArray[np.float64]]:
+    """All columns of a sample file, float64, NaN where a cell is empty; a last line cut off by a kill is left out.
+
+    Raises:
+        UsageError: another header, or a cell that is no number.
+    """
+    names = _names(kind)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        text = ",".join(names) + "\n"
+    rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
+    if rows and rows[0] != names:
+        raise UsageError(f"{path} has the columns {','.join(rows[0])}; this version reads {','.join(names)}")
+    table = np.full((max(len(rows) - 1, 0), len(names)), math.nan)
+    for index, row in enumerate(rows[1:]):
+        try:
+            table[index] = [float(cell) if cell else math.nan for cell in row]
+        except ValueError as error:
+            raise UsageError(f"{path} line {index + 2} is no sample ({error}); was the file edited?") from error
+    return {name: table[:, index] for index, name in enumerate(names)}
+
+
+def counter_rate(samples: Mapping[str, NDArray[np.float64]], name: str) -> NDArray[np.float64]:
+    """Growth a second of counter `name` up to each sample, float64, NaN at the first and where the server restarted."""
+    values, times = samples[name], samples["time"]
+    rate = np.full(values.shape, math.nan)
+    if values.size > 1:
+        growth, step = np.diff(values), np.diff(times)
+        rate[1:] = np.where((growth >= 0) & (step > 0), growth / np.where(step > 0, step, 1.0), math.nan)
+    return rate
+
+
+def _names(kind: type[ServerSample] | type[ClientSample]) -> list[str]:
+    return [entry.name for entry in fields(kind)]

@@ -1,0 +1,258 @@
+"""Run folders: what a finished one holds, and what a kill leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pandas as pd
+import pytest
+
+from bench.errors import UsageError
+from bench.results import run_folder, table
+from bench.results.arrivals import parse_arrivals
+from bench.results.codec import OUTCOME_CODES, RecordBuffer
+from bench.results.header import describe
+from bench.results.records import Outcome, RequestRecord
+from bench.results.run import Run, find_runs, open_run
+from bench.results.run_folder import RunWriter
+from tests.results.test_codec import DROPPED, RECORD, WRONG
+from tests.synthetic import ENVIRONMENT, WORKLOAD, simulate, write_run
+
+HEADER = describe(
+    WORKLOAD,
+    parse_arrivals("closed:users=4"),
+    target="embedded",
+    environment=ENVIRONMENT,
+    workers=1,
+    started="2026-01-31T12:00:00.123456Z",
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    requests = simulate()
+    for index, outcome in enumerate(Outcome):
+        requests.outcome[100 + index] = outcome
+    requests.sent[106] = requests.done[106] = np.nan
+    return write_run(tmp_path_factory.mktemp("results"), requests, workers=3)
+
+
+def test_the_folder_holds_what_the_contract_names(finished: Run) -> None:
+    files = {entry.name for entry in finished.path.iterdir()}
+    names = ["requests.parquet", "timeseries.csv", "server-metrics.csv", "client-metrics.csv", "histogram.hlog"]
+    assert files == {"run.json", *names}
+    assert finished.name == "20260131T120000Z-synthetic"
+    assert finished.finished
+    assert set(finished.file.checksums) == set(names)
+
+
+def test_one_line_of_pandas_reads_the_requests(finished: Run) -> None:
+    frame = pd.read_parquet(finished.path / "requests.parquet")
+    assert list(frame.columns) == list(RequestRecord.__dataclass_fields__)
+    counts = frame["outcome"].value_counts().to_dict()
+    assert counts == finished.file.counts
+    assert sum(counts.values()) == finished.header.scheduled == len(frame)
+    dropped = frame[frame["outcome"] == "dropped"].iloc[0]
+    for name in ("sent", "done", "bytes_out", "bytes_in", "build", "parse", "wrong_kind", "version"):
+        assert pd.isna(dropped[name]), name
+    assert frame[frame["outcome"] == "wrong_answer"]["wrong_kind"].tolist() == ["drift"]
+    assert set(frame["worker"]) == {0, 1, 2}
+
+
+def test_finished_and_unfinished_runs_give_the_same_columns(tmp_path: Path) -> None:
+    requests = simulate()
+    requests.outcome[5] = Outcome.WRONG_ANSWER
+    whole = write_run(tmp_path, requests, workers=2)
+    cut = write_run(tmp_path, requests, workers=2, finish=False)
+    assert (whole.finished, cut.finished) == (True, False)
+    assert cut.path.name.endswith("-synthetic-2")
+    left, right = whole.columns(table.COLUMNS), cut.columns(table.COLUMNS)
+    for name in table.COLUMNS:
+        np.testing.assert_array_equal(left[name], right[name], name)
+        assert left[name].dtype == right[name].dtype, name
+    assert whole.signatures == cut.signatures == ("score",)
+
+
+def test_nulls_keep_their_numbers_both_ways(tmp_path: Path) -> None:
+    with RunWriter.create(tmp_path, "x", HEADER) as writer:
+        buffer = RecordBuffer(worker=4)
+        for record in (RECORD, WRONG, DROPPED):
+            buffer.append_record(record)
+        writer.add_block(buffer.take())
+        before = open_run(writer.path).columns(table.COLUMNS)
+        after = open_run(writer.finish(elapsed=2.0)).columns(table.COLUMNS)
+    for name in table.COLUMNS:
+        np.testing.assert_array_equal(before[name], after[name], name)
+
+
+def test_batches_are_bounded_and_add_up(finished: Run) -> None:
+    sizes = [batch["due"].size for batch in finished.batches(["due"], size=100)]
+    assert max(sizes) <= 100
+    assert sum(sizes) == sum(finished.file.counts.values())
+
+
+def test_a_run_without_a_request(tmp_path: Path) -> None:
+    for finish in (False, True):
+        writer = RunWriter.create(tmp_path, "empty", HEADER)
+        writer.finish(elapsed=1.0) if finish else writer.close()
+        columns = open_run(writer.path).columns(table.COLUMNS)
+        assert {name: values.size for name, values in columns.items()} == dict.fromkeys(table.COLUMNS, 0)
+    assert len(pd.read_parquet(writer.path / "requests.parquet")) == 0
+
+
+def test_a_block_that_comes_twice_counts_once_and_a_lost_one_is_told(tmp_path: Path) -> None:
+    buffer = RecordBuffer(worker=4)
+    blocks = []
+    for _ in range(4):
+        buffer.append_record(RECORD)
+        blocks.append(buffer.take())
+    writer = RunWriter.create(tmp_path, "x", HEADER)
+    for block in (blocks[3], blocks[0], blocks[0], b""):
+        writer.add_block(block)
+    assert writer.counts["ok"] == 2
+    run = open_run(writer.finish(elapsed=1.0))
+    assert run.header.warnings == ("2 of the 4 record blocks of worker 4 never arrived",)
+
+
+def test_scheduled_requests_without_a_record_are_told(tmp_path: Path) -> None:
+    header = replace(HEADER, scheduled=10)
+    writer = RunWriter.create(tmp_path, "x", header)
+    buffer = RecordBuffer(worker=4)
+    buffer.append_record(RECORD)
+    writer.add_block(buffer.take())
+    run = open_run(writer.finish(elapsed=1.0, interrupted=True))
+    assert run.header.warnings == ("9 of the 10 scheduled requests left no record",)
+    assert run.file.interrupted
+
+
+def test_warnings_are_on_disk_at_once(tmp_path: Path) -> None:
+    writer = RunWriter.create(tmp_path, "x", HEADER)
+    writer.add_warning("worker 1 was lost")
+    assert open_run(writer.path).header.warnings == ("worker 1 was lost",)
+    writer.close()
+
+
+def test_dying_while_finishing_leaves_an_unfinished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step up to the last must leave a folder that says so and still gives its records."""
+    for step in ("_convert", "file_digest", "write_atomically"):
+        writer = RunWriter.create(tmp_path, step, HEADER)
+        buffer = RecordBuffer(worker=4)
+        buffer.append_record(RECORD)
+        writer.add_block(buffer.take())
+
+        def die(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(RunWriter if step == "_convert" else run_folder, step, die)
+            with pytest.raises(KeyboardInterrupt):
+                writer.finish(elapsed=1.0)
+        run = open_run(writer.path)
+        assert not run.finished
+        assert run.columns(["due"])["due"].tolist() == [1.5]
+
+
+WRITER = """
+import sys, itertools
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from bench.results.codec import RecordBuffer
+from bench.results.run_folder import RunWriter
+from tests.results.test_codec import RECORD
+from tests.results.test_run_folder import HEADER
+from bench.results.samples import ClientSample
+
+writer = RunWriter.create(Path(sys.argv[1]), "killed", HEADER)
+buffer = RecordBuffer(worker=4)
+for count in itertools.count(1):
+    for _ in range(100):
+        buffer.append_record(RECORD)
+    writer.add_block(buffer.take())
+    writer.add_client_sample(ClientSample(time=float(count), worker=4, cpu=0.5))
+    print(count, flush=True)
+"""
+
+
+def test_a_killed_writer_loses_nothing_it_had_handed_over(tmp_path: Path) -> None:
+    root = str(Path(__file__).parents[2])
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), root], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        for _ in range(20):
+            process.stdout.readline()
+        os.kill(process.pid, signal.SIGKILL)
+        reported = 20 + len(process.stdout.read().splitlines())
+    process.wait()
+    (run,) = find_runs([tmp_path])
+    assert not run.finished
+    assert run.columns(["due"])["due"].size >= reported * 100
+    assert run.client_samples()["time"].size >= reported
+    assert not (run.path / "requests.parquet").exists()
+
+
+def test_changed_and_missing_files_are_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path, simulate())
+    path = run.path / "timeseries.csv"
+    path.write_text(path.read_text() + "\n")
+    with pytest.raises(UsageError, match="was changed"):
+        open_run(run.path)
+    assert open_run(run.path, verify=False).finished
+    path.unlink()
+    with pytest.raises(UsageError, match="is missing"):
+        open_run(run.path)
+
+
+def test_find_runs_takes_a_run_or_a_folder_of_runs(tmp_path: Path) -> None:
+    requests = simulate(workload=replace(WORKLOAD, duration=2.0))
+    names = [write_run(tmp_path, requests, slug=slug).name for slug in ("b", "a")]
+    assert [run.name for run in find_runs([tmp_path])] == sorted(names)
+    assert [run.name for run in find_runs([tmp_path / names[0]])] == names[:1]
+    (tmp_path / "empty").mkdir()
+    for path, message in [(tmp_path / "no", "no run folder"), (tmp_path / "empty", "holds no run")]:
+        with pytest.raises(UsageError, match=message):
+            find_runs([path])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (b"{", "is not JSON"),
+        (b"[]", "not the header of a run"),
+        (b'{"format": "1"}', "not the header of a run"),
+        (b'{"format": 99}', "update bertbench"),
+        (b'{"format": 1}', "lacks checksums"),
+    ],
+)
+def test_bad_headers_get_one_line(tmp_path: Path, change: bytes, message: str) -> None:
+    (tmp_path / "run.json").write_bytes(change)
+    with pytest.raises(UsageError, match=message) as caught:
+        open_run(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_header_round_trip(finished: Run) -> None:
+    raw = orjson.loads((finished.path / "run.json").read_bytes())
+    assert raw["format"] == 1
+    assert raw["arrivals"] == "poisson:rate=50"
+    assert finished.header.workload == WORKLOAD
+    assert finished.header.environment == ENVIRONMENT
+    assert finished.header.requested_rate == 50
+    assert finished.header.parsed_arrivals() == parse_arrivals("poisson:rate=50")
+
+
+def test_a_changed_trace_is_not_taken_for_the_one_that_was_run(tmp_path: Path) -> None:
+    path = tmp_path / "trace.txt"
+    path.write_text("0\n1\n")
+    header = replace(HEADER, arrivals=f"trace:{path}", arrivals_digest="sha256:0")
+    with pytest.raises(UsageError, match="was changed"):
+        header.parsed_arrivals()
+
+
+def test_a_code_for_every_outcome_reaches_the_counts(finished: Run) -> None:
+    assert set(finished.file.counts) == {str(name) for name in OUTCOME_CODES}
+    assert all(finished.file.counts[str(outcome)] == 1 for outcome in Outcome if outcome is not Outcome.OK)

@@ -1,0 +1,76 @@
+"""Sample files and the environment."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.errors import UsageError
+from bench.results.environment import Environment, differences, this_environment
+from bench.results.samples import ClientSample, SampleFile, ServerSample, counter_rate, read_samples
+from tests.synthetic import ENVIRONMENT
+
+
+def test_samples_round_trip_with_empty_cells(tmp_path: Path) -> None:
+    path = tmp_path / "server-metrics.csv"
+    file = SampleFile(path, ServerSample)
+    file.append(ServerSample(time=0.0, cpu=1.5))
+    file.append(ServerSample(time=1.0, rest_count=7.0, rest_seconds=0.1))
+    file.close()
+    columns = read_samples(path, ServerSample)
+    np.testing.assert_array_equal(columns["time"], [0, 1])
+    np.testing.assert_array_equal(columns["cpu"], [1.5, np.nan])
+    np.testing.assert_array_equal(columns["rest_seconds"], [np.nan, 0.1])
+
+
+def test_a_line_cut_by_a_kill_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "client-metrics.csv"
+    file = SampleFile(path, ClientSample)
+    for second in range(3):
+        file.append(ClientSample(time=float(second), worker=0, cpu=0.25))
+    file.close()
+    path.write_bytes(path.read_bytes()[:-4])
+    assert read_samples(path, ClientSample)["time"].tolist() == [0, 1]
+
+
+def test_no_file_is_no_samples_and_a_foreign_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "client-metrics.csv"
+    assert read_samples(path, ClientSample)["time"].size == 0
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(UsageError, match="has the columns a,b"):
+        read_samples(path, ClientSample)
+
+
+def test_counters_become_rates_and_a_restart_is_no_rate() -> None:
+    samples = {"time": np.array([0.0, 1.0, 3.0, 4.0]), "requests_ok": np.array([10.0, 30.0, 70.0, 0.0])}
+    np.testing.assert_array_equal(counter_rate(samples, "requests_ok"), [np.nan, 20.0, 20.0, np.nan])
+
+
+def test_this_environment_reads_back_and_equals_itself() -> None:
+    here = this_environment(gpus=("Example GPU",))
+    assert here.cores >= here.cores_allowed >= 1
+    assert here.packages["numpy"] == np.__version__
+    assert Environment.from_json(here.to_json()) == here
+    assert differences(here, this_environment(gpus=("Example GPU",))) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"load_average": 3.0, "git_commit": "abc"}, []),
+        ({"host": "another"}, []),  # the same boot: another container of one machine
+        ({"boot_id": "another"}, []),  # the same machine, started again
+        ({"host": "another", "boot_id": "another"}, ["host"]),
+        ({"cpu_model": "Other", "cores": 4}, ["cores", "cpu_model"]),
+        ({"packages": {"numpy": "2.0"}}, ["packages.locust", "packages.numpy"]),
+    ],
+)
+def test_differences_are_named(change: dict[str, object], named: list[str]) -> None:
+    other = replace(ENVIRONMENT, **change)  # type: ignore[arg-type]
+    assert sorted(differences(ENVIRONMENT, other)) == named
+
+
+def test_unknown_keys_of_an_environment_are_refused() -> None:
+    with pytest.raises(UsageError, match="colour"):
+        Environment.from_json(ENVIRONMENT.to_json() | {"colour": "red"})

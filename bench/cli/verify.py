@@ -53,22 +53,35 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         TargetError: the server does not answer.
     """
     model = exported_model(args)
-    golden = model.golden.sentences[: args.sentences]
+    with running_server(args, model) as server:
+        return verify_server(server, model, out, err, args.sentences, args.tolerance, args.timeout)
+
+
+def verify_server(
+    server: RunningServer,
+    model: ExportedModel,
+    out: TextIO,
+    err: TextIO,
+    sentences: int | None = None,
+    tolerance: float | None = None,
+    timeout: float = 60.0,
+) -> int:
+    """Prints the largest difference on each way to a running server, and where it is; see `run`."""
+    golden = model.golden.sentences[:sentences]
     if not golden:
         raise UsageError("there is no golden sentence to check; export with --sentences FILE.tsv")
-    tolerance = model.golden.tolerance if args.tolerance is None else args.tolerance
-    with running_server(args, model) as server:
-        print(f"{len(golden)} sentences, {sum(entry.sentence.num_words for entry in golden)} words; ", end="", file=out)
-        print(f"Estimator's answers from {model.version_dir}", file=out)
-        worst: Difference | None = None
-        for way, found in _differences(server, model, golden, args.timeout):
-            print(f"  {way:<32} max |Δ log p| {found.value:.2e}  {_where(found)}", file=out, flush=True)
-            if worst is None or not found.value <= worst.value:
-                worst = found
+    tolerance = model.golden.tolerance if tolerance is None else tolerance
+    words = sum(entry.sentence.num_words for entry in golden)
+    print(f"   {len(golden)} sentences, {words} words; the Estimator's answers from {model.version_dir}", file=out)
+    worst: Difference | None = None
+    for way, found in _differences(server, model, golden, timeout):
+        print(f"   {way:<32} max |Δ log p| {found.value:.2e}  {_where(found)}", file=out, flush=True)
+        if worst is None or not found.value <= worst.value:
+            worst = found
     assert worst is not None
     good = worst.value <= tolerance
     verdict = "PASS" if good else "WRONG"
-    print(f"{verdict}: largest |Δ log p| {worst.value:.2e} (tolerance {tolerance:g}) {_where(worst)}", file=out)
+    print(f"   {verdict}: largest |Δ log p| {worst.value:.2e} (tolerance {tolerance:g}) {_where(worst)}", file=out)
     if not good:
         print(
             "bertbench: answers differ from the Estimator's; if the server holds another model, name its export with "

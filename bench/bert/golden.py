@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from bench.bert.requests import FixedShape
 from bench.bert.sentence import EncodedSentence, SpecialTokens
 from bench.errors import UsageError
 
@@ -32,6 +33,28 @@ class GoldenSentence:
     log_prob: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class FixedExport:
+    """What an export with fixed shapes, the article's to the letter, takes and gives.
+
+    Args:
+        shape: the padding of its inputs.
+        output: what its one output `output` holds: `prob`, as in the article, or `nll`, the negative log-likelihood, as
+            in bert-as-language-model.
+    """
+
+    shape: FixedShape
+    output: str
+
+    def __post_init__(self) -> None:
+        if self.output not in ("prob", "nll"):
+            raise ValueError(f"the output is prob or nll, not {self.output!r}")
+
+    def log_prob(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Natural log-probabilities from the values of `output`."""
+        return -output if self.output == "nll" else np.log(output)
+
+
 @dataclass(frozen=True)
 class Golden:
     """All golden answers of one exported model.
@@ -46,6 +69,7 @@ class Golden:
         tolerance: the largest |Δ log p| of a piece that still counts as the same answer.
         precision_shift: largest |Δ log p| that the export precision made against float32; 0.0 for float32.
         sentences: sentences and answers, in the order of the file they came from.
+        fixed: None for an export with both signatures; else the shapes and the output of the article's alone.
     """
 
     checkpoint_digest: str
@@ -57,6 +81,7 @@ class Golden:
     tolerance: float
     precision_shift: float
     sentences: tuple[GoldenSentence, ...]
+    fixed: FixedExport | None = None
 
     def to_json(self) -> bytes:
         """The file's bytes."""
@@ -71,6 +96,7 @@ class Golden:
                 "precision": self.precision,
                 "tolerance": self.tolerance,
                 "precision_shift": self.precision_shift,
+                "fixed": _fixed_to_json(self.fixed),
                 "sentences": [_sentence_to_json(golden) for golden in self.sentences],
             },
             option=orjson.OPT_INDENT_2,
@@ -98,10 +124,23 @@ class Golden:
                 precision=raw["precision"],
                 tolerance=raw["tolerance"],
                 precision_shift=raw["precision_shift"],
+                fixed=_fixed_from_json(raw["fixed"]),
                 sentences=tuple(_sentence_from_json(entry) for entry in raw["sentences"]),
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{where} is not a golden file ({error}); export the model again") from error
+
+
+def _fixed_to_json(fixed: FixedExport | None) -> dict[str, Any] | None:
+    if fixed is None:
+        return None
+    return {"length": fixed.shape.length, "max_predictions": fixed.shape.max_predictions, "output": fixed.output}
+
+
+def _fixed_from_json(raw: dict[str, Any] | None) -> FixedExport | None:
+    if raw is None:
+        return None
+    return FixedExport(FixedShape(raw["length"], raw["max_predictions"]), raw["output"])
 
 
 def _sentence_to_json(golden: GoldenSentence) -> dict[str, Any]:

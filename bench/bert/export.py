@@ -1,0 +1,221 @@
+"""TF: a checkpoint through the Estimator into a SavedModel that TensorFlow Serving loads.
+
+`Estimator.export_saved_model` is given the checkpoint itself and a Scaffold whose saver restores the model's variables:
+no predict pass, no global step, and a variable that finds no weight is an error.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import tensorflow as tf
+
+from bench.bert import warmup
+from bench.bert.baselines import ColdPredict, EstimatorModel, LogProbs, SavedModelSession
+from bench.bert.checkpoint.google import PREFIX, write_variables
+from bench.bert.checkpoint.types import Checkpoint
+from bench.bert.config import GOOGLE_FILE
+from bench.bert.golden import FILE_NAME, FixedExport, Golden, GoldenSentence
+from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, score_request
+from bench.bert.scoring import batches
+from bench.bert.sentence import EncodedSentence
+from bench.bert.signatures import make_export_model_fn, serving_input_receiver_fn
+from bench.bert.textfile import read_sentences
+from bench.bert.tokenizer import VOCAB_FILE, Tokenizer
+from bench.errors import UsageError, WrongAnswerError
+from bench.serving.types import PredictRequest
+
+# Largest |Δ log p| of a piece between two ways to compute the same float32 model.
+TOLERANCE: Final = 1e-4
+
+DEFAULT_SENTENCES: Final = Path(__file__).parent / "data" / "sentences.tsv"
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How to export.
+
+    Args:
+        fixed: None exports both signatures with free dimensions; else the article's alone.
+        version: the version's number; None is the next free one.
+    """
+
+    fixed: FixedExport | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was exported.
+
+    Args:
+        version_dir: the new version's folder.
+        golden: its golden answers.
+        difference: largest |Δ log p| between the SavedModel and the golden answers.
+    """
+
+    version_dir: Path
+    golden: Golden
+    difference: float
+
+
+def read_golden_sentences(path: Path, tokenizer: Tokenizer, max_pieces: int) -> list[EncodedSentence]:
+    """The sentences of a file, tokenized.
+
+    Raises:
+        UsageError: the file cannot be read, or a sentence has no word or is longer than the model takes; the message
+            names the line.
+    """
+    sentences = []
+    for line in read_sentences(path):
+        sentence = tokenizer.encode(line.text)
+        if not sentence.num_pieces:
+            raise UsageError(f"{path} line {line.number} has no word; remove it")
+        if sentence.num_pieces > max_pieces:
+            raise UsageError(
+                f"{path} line {line.number} has {sentence.num_pieces} WordPieces and the model takes {max_pieces}; "
+                "shorten it"
+            )
+        sentences.append(sentence)
+    return sentences
+
+
+def export_model(
+    checkpoint: Checkpoint, model_dir: Path, sentences: Sequence[EncodedSentence], options: ExportOptions
+) -> ExportResult:
+    """Exports `checkpoint` as a new version under `model_dir`.
+
+    The version's folder appears at once and whole: it is made under a name that no server takes for a version.
+
+    Args:
+        checkpoint: the model.
+        model_dir: the folder of versions; made if it is not there.
+        sentences: those of the golden answers, one at least.
+        options: how to export.
+
+    Raises:
+        UsageError: the version is there already, or a sentence does not fit into the fixed shapes.
+        WrongAnswerError: the SavedModel does not give the Estimator's answers.
+    """
+    _check_fit(sentences, options.fixed)
+    model_dir.mkdir(parents=True, exist_ok=True)
+    with _scratch(model_dir) as scratch:
+        prefix = scratch / PREFIX
+        write_variables(prefix, checkpoint.variables)
+        made = _export(checkpoint, prefix, scratch / "export", options.fixed)
+        estimator = EstimatorModel(checkpoint.config, prefix, checkpoint.tokenizer.special)
+        expected = ColdPredict(estimator).score(sentences)
+        golden = _golden(checkpoint, sentences, expected, options.fixed)
+        _write_extras(made, checkpoint, golden)
+        difference = _check_answers(made, golden)
+        target = _publish(made, model_dir, options.version)
+    return ExportResult(target, golden, difference)
+
+
+def _check_fit(sentences: Sequence[EncodedSentence], fixed: FixedExport | None) -> None:
+    if fixed is None:
+        return
+    for sentence in sentences:
+        longest = max(np.bincount(sentence.word_ids))
+        if sentence.num_pieces + 2 > fixed.shape.length or longest > fixed.shape.max_predictions:
+            raise UsageError(
+                f"{sentence.num_pieces} WordPieces, {longest} in one word, do not fit into --fixed-length "
+                f"{fixed.shape.length} --max-predictions {fixed.shape.max_predictions}: {sentence.text[:40]!r}"
+            )
+
+
+@contextmanager
+def _scratch(model_dir: Path) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=".export-", dir=model_dir))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _export(checkpoint: Checkpoint, prefix: Path, folder: Path, fixed: FixedExport | None) -> Path:
+    """The Estimator's export, a folder under `folder`."""
+    estimator = tf.estimator.Estimator(
+        make_export_model_fn(checkpoint.config, checkpoint.tokenizer.special, fixed), model_dir=str(folder)
+    )
+    made = estimator.export_saved_model(str(folder), serving_input_receiver_fn(fixed), checkpoint_path=str(prefix))
+    return Path(os.fsdecode(made))
+
+
+def _golden(
+    checkpoint: Checkpoint, sentences: Sequence[EncodedSentence], expected: list[LogProbs], fixed: FixedExport | None
+) -> Golden:
+    return Golden(
+        checkpoint_digest=checkpoint.digest,
+        source=checkpoint.source,
+        tokenizer=checkpoint.tokenizer.describe(),
+        special=checkpoint.tokenizer.special,
+        max_pieces=checkpoint.config.max_pieces,
+        precision="float32",
+        tolerance=TOLERANCE,
+        precision_shift=0.0,
+        sentences=tuple(map(GoldenSentence, sentences, expected)),
+        fixed=fixed,
+    )
+
+
+def _write_extras(version_dir: Path, checkpoint: Checkpoint, golden: Golden) -> None:
+    """Adds vocabulary, config, golden answers and warm-up requests."""
+    assets, extra = version_dir / "assets", version_dir / "assets.extra"
+    assets.mkdir(exist_ok=True)
+    extra.mkdir(exist_ok=True)
+    checkpoint.tokenizer.write_vocab(assets / VOCAB_FILE)
+    (extra / GOOGLE_FILE).write_bytes(checkpoint.config.to_json())
+    (extra / FILE_NAME).write_bytes(golden.to_json())
+    warmup.write_warmup(extra / warmup.FILE_NAME, _warmup_requests(golden))
+
+
+def _warmup_requests(golden: Golden) -> Iterator[PredictRequest]:
+    """Each signature with the shortest, a middling and the longest sentence, and several together."""
+    ordered = sorted((entry.sentence for entry in golden.sentences), key=lambda sentence: sentence.num_pieces)
+    groups = [[ordered[0]], [ordered[len(ordered) // 2]], [ordered[-1]], ordered[:4]]
+    for group in groups:
+        if golden.fixed:
+            yield score_request(group, golden.special, ARTICLE_SIGNATURE, golden.fixed.shape)
+        else:
+            yield score_request(group, golden.special, COMPACT_SIGNATURE)
+            yield score_request(group, golden.special, ARTICLE_SIGNATURE)
+
+
+def _check_answers(version_dir: Path, golden: Golden) -> float:
+    """Largest |Δ log p| of the SavedModel, every signature asked for every sentence.
+
+    Raises:
+        WrongAnswerError: it is beyond the tolerance.
+    """
+    sentences = [entry.sentence for entry in golden.sentences]
+    groups = batches([(sentence.num_words, sentence.num_pieces) for sentence in sentences])
+    largest = 0.0
+    for signature in (ARTICLE_SIGNATURE,) if golden.fixed else (COMPACT_SIGNATURE, ARTICLE_SIGNATURE):
+        with SavedModelSession(version_dir, golden.special, signature, golden.fixed) as session:
+            for group in groups:
+                answers = session.score([sentences[index] for index in group])
+                for index, answer in zip(group, answers, strict=True):
+                    largest = max(largest, float(np.abs(answer - golden.sentences[index].log_prob).max()))
+    if not largest <= golden.tolerance:
+        raise WrongAnswerError(
+            f"the SavedModel differs from the Estimator by {largest:.3g} in log-probability, more than "
+            f"{golden.tolerance:.0e}; nothing was exported"
+        )
+    return largest
+
+
+def _publish(made: Path, model_dir: Path, version: int | None) -> Path:
+    """Renames the finished folder to its version's number."""
+    taken = [int(entry.name) for entry in model_dir.iterdir() if entry.name.isdigit()]
+    target = model_dir / str(max(taken, default=0) + 1 if version is None else version)
+    if target.exists():
+        raise UsageError(f"{target} is there already; choose another --version")
+    made.rename(target)
+    return target

@@ -1,0 +1,66 @@
+"""`bertbench export`: a checkpoint through the Estimator into `MODEL_DIR/<version>/`."""
+
+import argparse
+from pathlib import Path
+from typing import TextIO
+
+from bench.bert.config import PRESETS
+from bench.bert.quiet import quieten_tensorflow
+from bench.errors import ExitCode, UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="DIR_OR_PRESET",
+        help=f"folder of Google's, Hugging Face's or the Estimator's; demo; or {', '.join(PRESETS)} (random weights)",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="MODEL_DIR", help="gets a folder <version>/")
+    parser.add_argument("--version", type=int, metavar="N", help="number of the version (default: the next free one)")
+    parser.add_argument(
+        "--sentences", type=Path, metavar="FILE.tsv", help="sentences of the golden answers (default: the package's)"
+    )
+    parser.add_argument("--init-head", action="store_true", help="fresh masked-LM head where the checkpoint has none")
+    case = parser.add_mutually_exclusive_group()
+    case.add_argument("--cased", dest="lower_case", action="store_false", default=None, help="text keeps its case")
+    case.add_argument("--uncased", dest="lower_case", action="store_true", help="text is lower-cased")
+    parser.add_argument("--fixed-length", type=int, metavar="S", help="the article's export: rows padded to S (128)")
+    parser.add_argument("--max-predictions", type=int, metavar="P", help="and slots padded to P (20)")
+    parser.add_argument(
+        "--article-output", choices=("prob", "nll"), help="what its one output holds (default: prob, as the article)"
+    )
+
+
+def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+    """Exports.
+
+    Raises:
+        UsageError: bad input or options.
+        WrongAnswerError: the SavedModel does not give the Estimator's answers.
+    """
+    if args.version is not None and args.version < 0:
+        raise UsageError("--version must be 0 or more")
+    if args.out.exists() and not args.out.is_dir():
+        raise UsageError(f"{args.out} is not a folder; give one for the versions")
+    quieten_tensorflow()
+    from bench.bert.checkpoint.resolve import open_checkpoint
+    from bench.bert.export import DEFAULT_SENTENCES, ExportOptions, export_model, read_golden_sentences
+    from bench.bert.golden import FixedExport
+    from bench.bert.requests import FixedShape
+
+    fixed = None
+    if args.fixed_length is not None or args.max_predictions is not None:
+        shape = FixedShape(args.fixed_length or 128, args.max_predictions or 20)
+        fixed = FixedExport(shape, args.article_output or "prob")
+    elif args.article_output is not None:
+        raise UsageError("--article-output belongs to --fixed-length")
+    checkpoint = open_checkpoint(args.checkpoint, args.init_head, args.lower_case)
+    path = args.sentences or DEFAULT_SENTENCES
+    sentences = read_golden_sentences(path, checkpoint.tokenizer, checkpoint.config.max_pieces)
+    print(f"exporting {checkpoint.source}, golden answers of {len(sentences)} sentences", file=err, flush=True)
+    result = export_model(checkpoint, args.out, sentences, ExportOptions(fixed, args.version))
+    print(f"{result.version_dir}", file=out)
+    print(f"  SavedModel against Estimator: largest |Δ log p| {result.difference:.1e}", file=out)
+    return ExitCode.GOOD

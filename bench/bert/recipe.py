@@ -1,0 +1,130 @@
+"""What a training run was asked for, kept in its folder so that only the same run is taken up again."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from bench.bert.config import PRESETS, BertConfig
+from bench.errors import UsageError
+
+FILE_NAME: Final = "training.json"
+FORMAT: Final = 1
+MIN_SENTENCES: Final = 100
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train; everything in it changes the result.
+
+    Args:
+        preset: the model's shape, where no checkpoint is given.
+        layers: encoder layers instead of the preset's.
+        checkpoint: where to start: a folder, `demo` or a preset's name; None starts from nothing.
+        vocab_size: pieces of the vocabulary that is made where no checkpoint brings one.
+        do_lower_case: whether that vocabulary is uncased.
+        max_length: positions of a model that starts from nothing; longer lines are cut.
+        dropout: of a model that starts from nothing, instead of BERT's 0.1.
+        epochs: how often each line is seen, unless `steps` says how long to train.
+        steps: batches in all.
+        warmup_share: part of the steps in which the learning rate rises.
+        learning_rate: its peak; None takes 5e-5 from a checkpoint, else 1e-3 at width 128 and less for wider models.
+        batch_positions: rows × width of a batch.
+        evaluations: how often the held-out lines are looked at; the last time is at the end.
+        seed: of weights, masks and order.
+
+    Raises:
+        UsageError: a value that makes no sense.
+    """
+
+    preset: str = "tiny"
+    layers: int | None = None
+    checkpoint: str | None = None
+    vocab_size: int = 8000
+    do_lower_case: bool = True
+    max_length: int = 128
+    dropout: float = 0.1
+    epochs: float = 10.0
+    steps: int | None = None
+    warmup_share: float = 0.1
+    learning_rate: float | None = None
+    batch_positions: int = 4096
+    evaluations: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "layers", "vocab_size", "batch_positions", "evaluations"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name.replace('_', ' ')} must be 1 or more, not {value}")
+        if self.preset not in PRESETS:
+            raise UsageError(f"no preset {self.preset!r}; known are {', '.join(PRESETS)}")
+        if self.max_length < 8:
+            raise UsageError(f"a model of {self.max_length} positions is too short for sentences; give 8 or more")
+        if not self.epochs > 0 or not 0 <= self.warmup_share < 1 or not 0 <= self.dropout < 1 or self.seed < 0:
+            raise UsageError("epochs must be above zero, warm-up and dropout from 0 up to 1, the seed 0 or more")
+        if self.learning_rate is not None and not 0 < self.learning_rate < 1:
+            raise UsageError(f"the learning rate must lie between 0 and 1, not {self.learning_rate}")
+
+    def shape(self, vocab_size: int) -> BertConfig:
+        """The shape of a model that starts from nothing, with a vocabulary of that size."""
+        preset = PRESETS[self.preset]
+        return dataclasses.replace(
+            preset,
+            vocab_size=vocab_size,
+            num_hidden_layers=self.layers or preset.num_hidden_layers,
+            max_position_embeddings=self.max_length,
+            hidden_dropout_prob=self.dropout,
+            attention_probs_dropout_prob=self.dropout,
+        )
+
+    def peak_rate(self, config: BertConfig) -> float:
+        """The learning rate's peak for a model of that shape."""
+        return self.learning_rate or (5e-5 if self.checkpoint else 1e-3 * 128 / config.hidden_size)
+
+
+def claim_folder(out: Path, recipe: Recipe, text_digest: str) -> None:
+    """Makes `out` the folder of this run, or makes sure that it already is.
+
+    Args:
+        out: the folder; it may be absent, empty, or that of the same run, begun earlier.
+        recipe: what the run was asked for.
+        text_digest: SHA-256 of the text.
+
+    Raises:
+        UsageError: the folder holds something else, or another run; the message names what differs.
+    """
+    wanted = {"format": FORMAT, "text_sha256": text_digest, **dataclasses.asdict(recipe)}
+    path = out / FILE_NAME
+    if not path.is_file():
+        if out.is_dir() and any(out.iterdir()):
+            raise UsageError(f"{out} is not empty and holds no training run; give another folder with --out")
+        out.mkdir(parents=True, exist_ok=True)
+        write_whole(path, orjson.dumps(wanted, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        return
+    found = _read(path)
+    differing = [name for name in wanted if found.get(name) != wanted[name]]
+    if differing:
+        name = differing[0]
+        what = "the text" if name == "text_sha256" else name
+        detail = "" if name == "text_sha256" else f" ({found.get(name)!r} there, {wanted[name]!r} now)"
+        raise UsageError(f"{out} was begun with another {what}{detail}; give another folder with --out")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); give another folder with --out") from error
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise UsageError(f"{path} is not one that this version reads; give another folder with --out")
+    return raw
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file so that it is there whole or not at all."""
+    scratch = path.with_name(path.name + ".part")
+    scratch.write_bytes(data)
+    os.replace(scratch, path)

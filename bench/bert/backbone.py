@@ -8,6 +8,7 @@ Variables are made by `tf.compat.v1.get_variable` under Google's names, so their
 """
 
 import math
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -111,8 +112,16 @@ def layer_norm(x: Any, config: BertConfig) -> Any:
 
 
 def dropout(x: Any, rate: float, training: bool) -> Any:
-    """Dropout in training, nothing else."""
-    return tf.nn.dropout(x, rate=rate) if training and rate else x
+    """Dropout in training, nothing else.
+
+    Drawn from the graph's seed, the place in the graph and the global step, not from a generator's state: a run that is
+    killed and taken up again draws what it would have drawn.
+    """
+    if not training or not rate:
+        return x
+    place = zlib.crc32(f"{v1.get_default_graph().seed} {x.op.name}".encode()) & 0x7FFFFFFF
+    step = tf.cast(v1.train.get_or_create_global_step(), tf.int32)
+    return tf.nn.experimental.stateless_dropout(x, rate, tf.stack((place, step)))
 
 
 def embedding_table(config: BertConfig) -> Any:

@@ -94,8 +94,7 @@ def train(text: Path, out: Path, recipe: Recipe, listener: Listener) -> Evaluati
         UsageError: a text that cannot be read or is too small, a folder that holds another run, a checkpoint that
             cannot be used, a loss that is no longer a number.
     """
-    digest = _digest(text)
-    claim_folder(out, recipe, digest)
+    claim_folder(out, recipe, _digest(text))
     start = _start(text, out, recipe)
     trained, held_out = _tokenize(text, start, recipe)
     vocabulary = Vocabulary(start.tokenizer.special, len(start.tokenizer.vocabulary))
@@ -120,10 +119,17 @@ def train(text: Path, out: Path, recipe: Recipe, listener: Listener) -> Evaluati
 
 
 def _digest(text: Path) -> str:
-    digest = hashlib.sha256()
-    for line in read_sentences(text):
+    """SHA-256 of the lines; a text that is too short ends here, before a folder is made for it."""
+    digest, lines = hashlib.sha256(), 0
+    for lines, line in enumerate(read_sentences(text), 1):
         digest.update(line.text.encode() + b"\n")
+    _check_size(text, lines)
     return digest.hexdigest()
+
+
+def _check_size(text: Path, sentences: int) -> None:
+    if sentences < MIN_SENTENCES:
+        raise UsageError(f"{text} has {sentences} sentences; training needs {MIN_SENTENCES} at the very least")
 
 
 def _start(text: Path, out: Path, recipe: Recipe) -> _Start:

@@ -1,0 +1,86 @@
+"""`bertbench train`: masked-LM training of a BERT on a text file."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from bench.bert.config import PRESETS
+from bench.bert.quiet import quieten_tensorflow
+from bench.bert.recipe import Recipe
+from bench.bert.textfile import read_sentences
+from bench.cli.train_progress import TrainingProgress
+from bench.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from bench.bert.training import Evaluation
+
+_DEFAULT = Recipe()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    parser.add_argument("text", type=Path, metavar="TEXT", help="UTF-8 text, one sentence a line")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="checkpoint folder; the same again resumes"
+    )
+    parser.add_argument("--checkpoint", metavar="DIR_OR_PRESET", help="start from its weights, with its vocabulary")
+    parser.add_argument(
+        "--preset", choices=tuple(PRESETS), help="shape of a model from scratch, with a vocabulary made of TEXT (tiny)"
+    )
+    parser.add_argument("--layers", type=int, metavar="N", help="encoder layers instead of the preset's")
+    parser.add_argument("--vocab-size", type=int, metavar="N", help=f"pieces at most ({_DEFAULT.vocab_size})")
+    parser.add_argument("--cased", action="store_true", help="keep case and accents")
+    parser.add_argument("--max-length", type=int, metavar="N", help=f"positions ({_DEFAULT.max_length})")
+    parser.add_argument("--dropout", type=float, metavar="P", help=f"from scratch ({_DEFAULT.dropout})")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=float, metavar="N", help=f"how often each line is seen ({_DEFAULT.epochs:g})")
+    length.add_argument("--steps", type=int, metavar="N", help="batches in all")
+    parser.add_argument("--learning-rate", type=float, metavar="R", help="peak (5e-5 from a checkpoint, else 1e-3)")
+    parser.add_argument("--warmup-share", type=float, metavar="P", help=f"of the steps ({_DEFAULT.warmup_share})")
+    parser.add_argument(
+        "--batch-positions", type=int, metavar="N", help=f"rows × width of a batch ({_DEFAULT.batch_positions})"
+    )
+    parser.add_argument("--evaluations", type=int, metavar="N", help=f"on held-out lines ({_DEFAULT.evaluations})")
+    parser.add_argument("--seed", type=int, metavar="N", help=f"of weights, masks and order ({_DEFAULT.seed})")
+
+
+def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+    """Trains, or goes on with a run that was killed.
+
+    Raises:
+        UsageError: bad options or input; see `bench.bert.training.train`.
+    """
+    recipe = _recipe(args)
+    next(read_sentences(args.text))  # a file that is not there should not wait for TensorFlow to load
+    quieten_tensorflow()
+    from bench.bert.training import train  # TensorFlow: only once the options are known to be good
+
+    with TrainingProgress(err) as progress:
+        last = train(args.text, args.out, recipe, progress)
+    _print_result(last, args.out, out)
+    return ExitCode.GOOD
+
+
+def _recipe(args: argparse.Namespace) -> Recipe:
+    given: dict[str, Any] = {
+        field.name: value
+        for field in dataclasses.fields(Recipe)
+        if (value := getattr(args, field.name, None)) is not None
+    }
+    shaping: list[str] = [name for name in ("preset", "layers", "vocab_size", "max_length", "dropout") if name in given]
+    shaping += ["cased"] if args.cased else []
+    if args.checkpoint is not None and shaping:
+        raise UsageError(
+            f"--{shaping[0].replace('_', '-')} is for a model from scratch; leave it out with --checkpoint"
+        )
+    return Recipe(do_lower_case=not args.cased, **given)
+
+
+def _print_result(last: "Evaluation", folder: Path, out: TextIO) -> None:
+    print(
+        f"{folder}: {last.step} steps; held-out lines: loss {last.loss:.3f}, "
+        f"{last.accuracy:.1%} of the masked pieces guessed right",
+        file=out,
+    )
+    print(f"export it with: bertbench export --checkpoint {folder} --out MODEL_DIR", file=out)

@@ -121,8 +121,9 @@ def train(text: Path, out: Path, recipe: Recipe, listener: Listener) -> Evaluati
 def _digest(text: Path) -> str:
     """SHA-256 of the lines; a text that is too short ends here, before a folder is made for it."""
     digest, lines = hashlib.sha256(), 0
-    for lines, line in enumerate(read_sentences(text), 1):
+    for line in read_sentences(text):
         digest.update(line.text.encode() + b"\n")
+        lines += 1
     _check_size(text, lines)
     return digest.hexdigest()
 

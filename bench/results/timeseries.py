@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.results.codec import OUTCOME_CODES
+from bench.results.codec import NO_BYTES, OUTCOME_CODES
 from bench.results.records import Outcome
 
 NEEDED: Final = ("due", "sent", "done", "outcome", "bytes_out", "bytes_in", "warmup")
@@ -51,7 +51,7 @@ class TimeSeries:
         for name, code in OUTCOME_CODES.items():
             self._count(str(name), end_bin[outcome == code])
         for name in ("bytes_out", "bytes_in"):
-            known = columns[name] != np.uint32(0xFFFFFFFF)
+            known = columns[name] != np.uint32(NO_BYTES)
             self._count(name, end_bin[known], columns[name][known])
         # Time in flight within an interval: what follows each send in its interval, less what follows each done.
         for sign, times in ((1.0, sent[went]), (-1.0, done[went])):

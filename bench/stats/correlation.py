@@ -1,0 +1,127 @@
+"""How many independent values a correlated series is worth, and intervals for its mean that take that into account.
+
+Latencies of one server are correlated: whoever queues behind a slow request is slow too. At 90 % load 24,576 requests
+of a single-server queue are worth about 150 independent ones, and intervals that assume independence are too narrow.
+
+The series is first cut into at most `MAX_CELLS` equal cells of consecutive values. The variance of the overall mean
+then comes from the autocovariances of the cells' means, summed by Geyer's initial monotone sequence (C. Geyer,
+*Practical Markov chain Monte Carlo*, Statistical Science 7, 1992, section 3.3): sums of neighbouring pairs of
+autocovariances are added as long as they are positive, each no larger than the one before.
+
+Simulated (single-server queue, 400 runs a cell): the nominal 95 % intervals of mean and percentiles hold in 92-97 % of
+runs of 50 correlation times or more, in 88 % at 30; shorter runs are marked, see `FEW_TIMES`.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from bench.stats.summary import Summary
+
+Series = NDArray[np.float64] | NDArray[np.bool_]
+
+MAX_CELLS: Final = 16_384
+"""Cells of a series: enough to see correlation that spans from one cell to all."""
+
+FEW_TIMES: Final = 20
+"""A series of fewer correlation times than this gives no trustworthy error of its mean, and the interval warns."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeanError:
+    """The mean of a correlated series and its standard error.
+
+    Args:
+        mean: of the series.
+        error: standard error of the mean.
+        n: effective number of independent values, at most the number there are.
+        times: length of the series in correlation times: what the estimate of `error` itself rests on.
+    """
+
+    mean: float
+    error: float
+    n: float
+    times: float
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the error, for Student's t: one less than the correlation times, at least 1."""
+        return max(self.times - 1.0, 1.0)
+
+
+def mean_error(series: Series) -> MeanError:
+    """Mean and standard error of `series` `[N]`, in time order, N at least 2.
+
+    Raises:
+        ValueError: fewer than two values, or one that is not finite.
+    """
+    size = series.size
+    if size < 2:
+        raise ValueError(f"{size} values have no standard error")
+    means = _cell_means(series)
+    mean = float(np.mean(series, dtype=np.float64))
+    if not math.isfinite(mean):
+        raise ValueError("a value is not finite")
+    centered = means - means.mean()
+    variance = float(np.mean(centered**2))
+    if variance == 0:
+        return MeanError(mean, 0.0, float(size), float(means.size))
+    # 1 for independent cells, more for positive correlation; less is held at 1, so that chance cannot add values.
+    time = max(_monotone_sum(_autocovariance(centered)) / variance, 1.0)
+    times = means.size / time
+    # Dividing by N instead of N - times makes a short series look too sure.
+    error = math.sqrt(variance * time / means.size / max(1 - 1 / times, 0.5))
+    own = float(np.var(series, dtype=np.float64))
+    return MeanError(mean, error, min(own / error**2, float(size)), times)
+
+
+def mean_interval(metric: str, series: Series, confidence: float = 0.95) -> Summary:
+    """The mean of a correlated series with Student's interval over its correlation times.
+
+    Args:
+        metric: name for the summary.
+        series: values in time order, `[N]`; with fewer than two the ends are unbounded, with none it is absent.
+        confidence: of the interval.
+    """
+    if series.size == 0:
+        return Summary.absent(metric, "no value; needs at least 2", confidence=confidence)
+    if series.size == 1:
+        return Summary(metric, float(series[0]), None, None, confidence, 1, ("one value; an interval needs 2",))
+    found = mean_error(series)
+    half = float(stats.t.ppf((1 + confidence) / 2, found.freedom)) * found.error
+    warnings = () if found.times >= FEW_TIMES else (few_times_warning(found.times),)
+    return Summary(metric, found.mean, found.mean - half, found.mean + half, confidence, found.n, warnings)
+
+
+def few_times_warning(times: float) -> str:
+    """The warning of a series that is short against its own correlation."""
+    return (
+        f"the run is only {times:.1f} correlation times long and its interval may be too narrow; "
+        f"run {FEW_TIMES / times:.1f} times as long, or repeat"
+    )
+
+
+def _cell_means(series: Series) -> NDArray[np.float64]:
+    """Means of at most `MAX_CELLS` cells of equal size; what does not fill a cell at the end is left out."""
+    size = -(-series.size // MAX_CELLS)
+    cells = series.size // size
+    return np.asarray(series[: cells * size].reshape(cells, size).mean(axis=1, dtype=np.float64))
+
+
+def _autocovariance(centered: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Autocovariances at all lags, divided by the number of values (biased, as Geyer's rule needs)."""
+    padded = 1 << (2 * centered.size - 1).bit_length()
+    spectrum = np.fft.rfft(centered, padded)
+    return np.asarray(np.fft.irfft(spectrum * spectrum.conj(), padded)[: centered.size] / centered.size)
+
+
+def _monotone_sum(covariance: NDArray[np.float64]) -> float:
+    """Geyer's estimate of the sum of all autocovariances, both signs of the lag."""
+    pairs = covariance[: covariance.size // 2 * 2].reshape(-1, 2).sum(axis=1)
+    negative = np.flatnonzero(pairs <= 0)
+    positive = pairs[: negative[0]] if negative.size else pairs
+    return float(2 * np.minimum.accumulate(positive).sum() - covariance[0]) if positive.size else float(covariance[0])

@@ -1,0 +1,15 @@
+"""Little's law (J. Little, *A proof for the queuing formula L = λW*, Operations Research 9, 1961)."""
+
+
+def little_residual(in_flight: float, rate: float, time: float) -> float | None:
+    """How far L = λW is off, as a share of L: 0 where it holds, 0.1 where a tenth of L is not accounted for.
+
+    Args:
+        in_flight: mean number in the system, L.
+        rate: arrivals or departures a second, λ.
+        time: mean time in the system, seconds, W.
+
+    Returns:
+        (L - λW) / L; None where nothing was in flight.
+    """
+    return (in_flight - rate * time) / in_flight if in_flight > 0 else None

@@ -1,0 +1,65 @@
+"""Whether a series has the same level early and late (J. Geweke, in *Bayesian Statistics 4*, 1992), correlation minded.
+
+The error of each part's mean comes from `bench.stats.correlation`, after a straight line through the part is taken out:
+a steady drift is what is looked for, and must not hide itself by making the error look large.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from bench.stats.correlation import MAX_CELLS, mean_error
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """The difference in level between two parts of a series.
+
+    Args:
+        early: mean of the early part.
+        late: mean of the late part.
+        p: probability of a difference this large in a series without one; 1.0 where the data cannot tell.
+        times: correlation times in the shorter-lived of the two parts; a p from few of them is not to be trusted.
+    """
+
+    early: float
+    late: float
+    p: float
+    times: float
+
+
+def level_shift(series: Floats, head: float = 0.5, tail: float = 0.5) -> Shift | None:
+    """Compares the first `head` of `series` `[N]` with its last `tail` (shares, together at most 1).
+
+    Returns:
+        None where a part would have fewer than 8 values.
+    """
+    if head + tail > 1 + 1e-9:
+        raise ValueError(f"the parts {head} and {tail} overlap")
+    first, last = series[: round(head * series.size)], series[series.size - round(tail * series.size) :]
+    if min(first.size, last.size) < 8:
+        return None
+    early, late = float(first.mean()), float(last.mean())
+    errors = [mean_error(_without_line(part)) for part in (first, last)]
+    times = min(found.times for found in errors)
+    variance = sum(found.error**2 for found in errors)
+    if variance == 0:
+        return Shift(early, late, 1.0 if early == late else 0.0, times)
+    # Welch and Satterthwaite; each part loses one degree more to its line.
+    freedom = variance**2 / sum(found.error**4 / max(found.freedom - 1, 1) for found in errors)
+    p = float(2 * stats.t.sf(abs(late - early) / math.sqrt(variance), freedom))
+    return Shift(early, late, p, times)
+
+
+def _without_line(part: Floats) -> Floats:
+    """`part` in at most `MAX_CELLS` means, less the straight line through them."""
+    size = -(-part.size // MAX_CELLS)
+    cells = part.size // size
+    means = part[: cells * size].reshape(cells, size).mean(axis=1)
+    time = np.arange(cells) - (cells - 1) / 2
+    return np.asarray(means - means.mean() - time * float(time @ means / (time @ time)))

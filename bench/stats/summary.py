@@ -1,0 +1,38 @@
+"""The result of every estimate: a value, how sure it is, and what to know about it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """An estimate with its interval.
+
+    Args:
+        metric: what it is, for example `from_due_p99`.
+        center: the estimate, base units; None where the data do not carry one (never 0 for "no data").
+        lo: lower end of the interval; None is unbounded.
+        hi: upper end; None is unbounded.
+        confidence: of the interval, for example 0.95.
+        n: what the interval counts as independent: effective requests within a run, or runs.
+        warnings: what a reader must know, one line each; they say what would help.
+    """
+
+    metric: str
+    center: float | None
+    lo: float | None
+    hi: float | None
+    confidence: float
+    n: float
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.center is None and (self.lo is not None or self.hi is not None):
+            raise ValueError(f"{self.metric}: an interval without an estimate")
+        for end in (self.lo, self.center, self.hi):
+            if end is not None and end != end:
+                raise ValueError(f"{self.metric}: NaN is no estimate; absent is None")
+
+    @classmethod
+    def absent(cls, metric: str, warning: str, n: float = 0, confidence: float = 0.95) -> "Summary":
+        """No estimate, and why."""
+        return cls(metric, None, None, None, confidence, n, (warning,))

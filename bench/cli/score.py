@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bench.bert.exported import ExportedModel
+from bench.bert.quiet import quieten_tensorflow
 from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
 from bench.bert.scoring import ScoredSentence, Scorer, score_stream
-from bench.bert.textfile import STDIN, read_sentences
+from bench.bert.textfile import STDIN, Line, read_sentences
 from bench.cli.options import (
     add_target_options,
     exported_model,
@@ -56,11 +57,11 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         raise UsageError("--resume goes on with a file; name it with --out")
     if args.in_flight < 1:
         raise UsageError("--in-flight must be 1 or more")
-    lines = read_sentences(args.file)
+    lines = _begun(read_sentences(args.file))
     model = exported_model(args)
     form = FORMATS[args.format]
     with contextlib.ExitStack() as stack:
-        sink: _Sink = _FileSink(args.out, form, _job(args, model), args.resume) if args.out else _StreamSink(out, form)
+        sink = _open_sink(args, model, form, out)
         stack.callback(sink.close)
         encoded = ((line.number, model.tokenizer.encode(line.text)) for line in lines)
         remaining = itertools.islice(encoded, sink.done, None)
@@ -73,6 +74,12 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
             _write_all(scored, sink, progress)
         sink.finish()
     return ExitCode.GOOD
+
+
+def _begun(lines: Iterator[Line]) -> Iterator[Line]:
+    """The same lines with the first one read, so that a file without a sentence is told before a server is started."""
+    first = next(lines)
+    return itertools.chain([first], lines)
 
 
 def _write_all(scored: Iterable[ScoredSentence], sink: "_Sink", progress: WordsProgress) -> None:
@@ -93,10 +100,20 @@ def _job(args: argparse.Namespace, model: ExportedModel) -> dict[str, Any]:
     }
 
 
+def _open_sink(args: argparse.Namespace, model: ExportedModel, form: ScoreFormat, out: TextIO) -> "_Sink":
+    """Where the output goes: a file that can be resumed, or standard output."""
+    if args.out is None:
+        return _StreamSink(out, form)
+    if args.out.exists() and not args.out.is_file():
+        raise UsageError(f"{args.out} is not a regular file; leave --out away and redirect the output")
+    return _FileSink(args.out, form, _job(args, model), args.resume)
+
+
 @contextlib.contextmanager
 def _scorer(args: argparse.Namespace, model: ExportedModel) -> Iterator[tuple[Scorer, int]]:
     """The scorer of `--target`, and how many calls it takes at once."""
     if is_estimator(args.target):
+        quieten_tensorflow()
         from bench.bert.baselines import open_estimator
 
         with open_estimator(model) as estimator:

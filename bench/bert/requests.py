@@ -18,6 +18,7 @@ ARTICLE_SIGNATURE = DEFAULT_SIGNATURE
 COMPACT_SIGNATURE = "score"
 LOG_PROB = "log_prob"
 PROB = "prob"
+FIXED_OUTPUT = "output"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,24 +115,29 @@ def piece_log_probs(
     Raises:
         ValueError: the output is too small for the sentences.
     """
+    rows, columns = answer_positions(sentences, signature)
+    words = sum(sentence.num_words for sentence in sentences)
+    needed = (len(sentences) if signature == COMPACT_SIGNATURE else words, int(columns.max(initial=-1)) + 1)
+    if output.ndim != 2 or output.shape[0] < needed[0] or output.shape[1] < needed[1]:
+        raise ValueError(f"an answer of shape {output.shape} where at least {needed} is needed")
+    ends = np.cumsum([sentence.num_pieces for sentence in sentences])
+    return np.split(np.asarray(output[rows, columns], np.float32), ends[:-1])
+
+
+def answer_positions(sentences: Sequence[EncodedSentence], signature: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Row and column of each piece's value in a signature's output, the pieces of all sentences one after the other.
+
+    Compact: a row a sentence, a column a piece. Article: a row a word, a column a piece of that word.
+    """
+    counts = [sentence.num_pieces for sentence in sentences]
+    places = [np.arange(count) for count in counts]
     if signature == COMPACT_SIGNATURE:
-        if output.ndim != 2 or len(output) < len(sentences):
-            raise ValueError(f"an answer of shape {output.shape} for {len(sentences)} sentences")
-        pieces = [output[row, : sentence.num_pieces] for row, sentence in enumerate(sentences)]
-    else:
-        pieces = _cut_rows(output, sentences)
-    if any(len(values) != sentence.num_pieces for values, sentence in zip(pieces, sentences, strict=True)):
-        raise ValueError(f"an answer of shape {output.shape} has too few values")
-    return [np.asarray(values, np.float32) for values in pieces]
-
-
-def _cut_rows(output: NDArray[Any], sentences: Sequence[EncodedSentence]) -> list[NDArray[Any]]:
-    """`[R, P]` rows, one a word, to one vector a sentence: the first k values of a row for a word of k pieces."""
-    if output.ndim != 2 or len(output) < sum(sentence.num_words for sentence in sentences):
-        raise ValueError(f"an answer of shape {output.shape} has too few rows")
-    cut, row = [], 0
-    for sentence in sentences:
-        counts = np.bincount(sentence.word_ids, minlength=sentence.num_words)
-        cut.append(np.concatenate([output[row + word, :count] for word, count in enumerate(counts)] or [output[:0, 0]]))
+        rows = np.repeat(np.arange(len(sentences)), counts)
+        return rows, np.concatenate(places) if places else rows
+    row, all_rows, all_columns = 0, [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
+    for sentence, place in zip(sentences, places, strict=True):
+        words = np.asarray(sentence.word_ids, np.intp)
+        all_rows.append(row + words)
+        all_columns.append(place - np.searchsorted(words, words))
         row += sentence.num_words
-    return cut
+    return np.concatenate(all_rows), np.concatenate(all_columns)

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -11,7 +11,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.bert.requests import COMPACT_SIGNATURE, LOG_PROB, piece_log_probs, score_request
+from bench.bert.golden import FixedExport
+from bench.bert.requests import (
+    ARTICLE_SIGNATURE,
+    COMPACT_SIGNATURE,
+    FIXED_OUTPUT,
+    LOG_PROB,
+    piece_log_probs,
+    score_request,
+)
 from bench.bert.sentence import EncodedSentence, SpecialTokens
 from bench.bert.windows import Window, cut_windows
 from bench.errors import UsageError
@@ -77,6 +85,7 @@ class ServedScorer:
         signature: which of the two signatures is used.
         model: the model's name on the server.
         timeout: seconds a request may take.
+        fixed: shapes and output of an export that has the article's signature alone.
     """
 
     def __init__(
@@ -86,10 +95,12 @@ class ServedScorer:
         signature: str = COMPACT_SIGNATURE,
         model: str = DEFAULT_MODEL_NAME,
         timeout: float = 60.0,
+        fixed: FixedExport | None = None,
     ) -> None:
         self._connect = connect
         self._special = special
-        self._signature = signature
+        self._signature = ARTICLE_SIGNATURE if fixed else signature
+        self._fixed = fixed
         self._model = model
         self._timeout = timeout
         self._local = threading.local()
@@ -101,15 +112,21 @@ class ServedScorer:
         Raises:
             ServingError: the server or the way to it failed, or its answer is not one to the question.
         """
-        request = score_request(sentences, self._special, self._signature, model=self._model)
+        shape = self._fixed.shape if self._fixed else None
+        request = score_request(sentences, self._special, self._signature, shape, self._model)
         outputs = self._client().predict(request, self._timeout).outputs
         try:
-            output = outputs[LOG_PROB] if LOG_PROB in outputs else outputs[""]
-            return piece_log_probs(output, sentences, self._signature)
+            return piece_log_probs(self._log_prob(outputs), sentences, self._signature)
         except (KeyError, ValueError) as error:
             raise InvalidResponse(
                 f"the server's answer is no language model's ({error}); does it serve an export of bertbench?"
             ) from error
+
+    def _log_prob(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """The output that holds log-probabilities; one that stands alone in a REST answer has no name."""
+        if self._fixed:
+            return self._fixed.log_prob(outputs.get(FIXED_OUTPUT, outputs.get("", np.zeros(0, np.float32))))
+        return outputs[LOG_PROB] if LOG_PROB in outputs else outputs[""]
 
     def close(self) -> None:
         """Closes all clients."""

@@ -95,7 +95,7 @@ def served_scorer(
 ) -> ServedScorer:
     """Scores through one face of a running server."""
     return ServedScorer(
-        lambda: connect(server, protocol), model.golden.special, signature, model=server.model, timeout=timeout
+        lambda: connect(server, protocol), model.golden.special, signature, server.model, timeout, model.golden.fixed
     )
 
 

@@ -1,0 +1,22 @@
+"""Fixtures that several folders share: the demo model and a server on it, made once a session."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from bench.bert.demo_model import demo_model_dir
+from bench.bert.exported import ExportedModel
+from bench.server.lifecycle import RunningServer, embedded
+
+
+@pytest.fixture(scope="session")
+def demo_model() -> ExportedModel:
+    """The demo model, exported into the user's cache if it is not there."""
+    return ExportedModel.open(demo_model_dir())
+
+
+@pytest.fixture(scope="session")
+def demo_server(demo_model: ExportedModel) -> Iterator[RunningServer]:
+    """The embedded server on the demo model."""
+    with embedded(demo_model.model_dir) as server:
+        yield server

@@ -1,13 +1,13 @@
 """What a training run was asked for, kept in its folder so that only the same run is taken up again."""
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from bench.bert.config import PRESETS, BertConfig
+from bench.bert.textfile import write_whole
 from bench.errors import UsageError
 
 FILE_NAME: Final = "training.json"
@@ -121,10 +121,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise UsageError(f"{path} is not one that this version reads; give another folder with --out")
     return raw
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file so that it is there whole or not at all."""
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_bytes(data)
-    os.replace(scratch, path)

@@ -22,6 +22,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from bench.bert.sentence import EncodedSentence, SpecialTokens
+from bench.bert.textfile import write_whole
 from bench.errors import UsageError
 
 VOCAB_FILE: Final = "vocab.txt"
@@ -170,7 +171,7 @@ class Tokenizer:
 
     def write_vocab(self, path: Path) -> None:
         """Writes the vocabulary as a `vocab.txt`."""
-        path.write_text("".join(piece + "\n" for piece in self.vocabulary), encoding="utf-8")
+        write_whole(path, "".join(piece + "\n" for piece in self.vocabulary).encode())
 
     @cached_property
     def vocab_digest(self) -> str:

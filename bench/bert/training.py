@@ -19,12 +19,12 @@ from bench.bert.batches import Batches, TokenizedText
 from bench.bert.checkpoint.google import read_variables, write_google_folder
 from bench.bert.checkpoint.resolve import open_checkpoint
 from bench.bert.checkpoint.types import Checkpoint
-from bench.bert.config import BertConfig
+from bench.bert.config import GOOGLE_FILE, BertConfig
 from bench.bert.estimator import make_estimator
 from bench.bert.masking import Vocabulary
 from bench.bert.optimizer import TrainingHyperparameters
-from bench.bert.recipe import MIN_SENTENCES, Recipe, claim_folder, write_whole
-from bench.bert.textfile import read_sentences
+from bench.bert.recipe import MIN_SENTENCES, Recipe, claim_folder
+from bench.bert.textfile import read_sentences, write_whole
 from bench.bert.tokenizer import VOCAB_FILE, Tokenizer, TokenizerOptions
 from bench.bert.variables import Variables
 from bench.bert.vocabulary import train_vocabulary
@@ -78,7 +78,7 @@ class _Start:
     variables: Variables | None
 
 
-def train(text: Path, out: Path, recipe: Recipe, listener: Listener) -> Evaluation:
+def train(text: Path, out: Path, recipe: Recipe, listener: Listener, save_seconds: float = SAVE_SECONDS) -> Evaluation:
     """Trains and writes a checkpoint folder in Google's layout, beside the Estimator's own files.
 
     Args:
@@ -86,6 +86,7 @@ def train(text: Path, out: Path, recipe: Recipe, listener: Listener) -> Evaluati
         out: the folder. That of the same run, killed earlier, is gone on with.
         recipe: how.
         listener: is told of the progress.
+        save_seconds: time between the checkpoints that a killed run goes on from; changes nothing in the result.
 
     Returns:
         The last evaluation.
@@ -96,6 +97,7 @@ def train(text: Path, out: Path, recipe: Recipe, listener: Listener) -> Evaluati
     """
     claim_folder(out, recipe, _digest(text))
     start = _start(text, out, recipe)
+    write_whole(out / GOOGLE_FILE, start.config.to_json())  # makes the folder one that can be exported at any time
     trained, held_out = _tokenize(text, start, recipe)
     vocabulary = Vocabulary(start.tokenizer.special, len(start.tokenizer.vocabulary))
     batches = Batches(trained, vocabulary, recipe.batch_positions, recipe.seed)
@@ -110,7 +112,7 @@ def train(text: Path, out: Path, recipe: Recipe, listener: Listener) -> Evaluati
             steps, min(steps - 1, round(steps * recipe.warmup_share)), recipe.peak_rate(start.config)
         ),
         initial=start.variables,
-        run_config=_run_config(recipe.seed),
+        run_config=_run_config(recipe.seed, save_seconds),
     )
     last = run.until_the_end(estimator, recipe.evaluations)
     variables = read_variables(out / f"model.ckpt-{steps}", start.config)
@@ -137,6 +139,7 @@ def _start(text: Path, out: Path, recipe: Recipe) -> _Start:
     """The checkpoint's weights and vocabulary, or a vocabulary made of the text, once."""
     if recipe.checkpoint is not None:
         found = open_checkpoint(recipe.checkpoint, init_head=True)
+        found.tokenizer.write_vocab(out / VOCAB_FILE)
         return _Start(found.config, found.tokenizer, found.variables)
     options = TokenizerOptions.google(recipe.do_lower_case)
     path = out / VOCAB_FILE
@@ -144,7 +147,7 @@ def _start(text: Path, out: Path, recipe: Recipe) -> _Start:
         pieces = train_vocabulary(
             lambda: (line.text for line in read_sentences(text)), recipe.vocab_size, recipe.do_lower_case
         )
-        write_whole(path, "".join(piece + "\n" for piece in pieces).encode())
+        Tokenizer(pieces, options).write_vocab(path)
     tokenizer = Tokenizer.from_vocab(path, options)
     return _Start(recipe.shape(len(tokenizer.vocabulary)), tokenizer, None)
 
@@ -173,10 +176,10 @@ def _remove_leftovers(out: Path) -> None:
             path.unlink()
 
 
-def _run_config(seed: int) -> Any:
+def _run_config(seed: int, save_seconds: float) -> Any:
     return tf.estimator.RunConfig(
         tf_random_seed=seed,
-        save_checkpoints_secs=SAVE_SECONDS,
+        save_checkpoints_secs=save_seconds,
         save_summary_steps=SUMMARY_STEPS,
         keep_checkpoint_max=1,
         log_step_count_steps=None,

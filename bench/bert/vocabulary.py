@@ -31,7 +31,7 @@ def train_vocabulary(read: Callable[[], Iterable[str]], size: int, do_lower_case
     Raises:
         UsageError: `size` leaves no room beside the special tokens and the letters.
     """
-    split = _splitter(do_lower_case)
+    split = word_splitter(do_lower_case)
     counts = Counter(char for text in read() for word in split(text) for char in word)
     room = (size - len(SPECIAL_TOKENS)) // _CHARACTER_SHARE
     if room < 26:
@@ -52,7 +52,8 @@ def train_vocabulary(read: Callable[[], Iterable[str]], size: int, do_lower_case
     return sorted(ids, key=ids.__getitem__)
 
 
-def _splitter(do_lower_case: bool) -> Callable[[str], list[str]]:
+def word_splitter(do_lower_case: bool) -> Callable[[str], list[str]]:
+    """Cuts text into words and punctuation marks as the tokenizer does before it cuts words into pieces."""
     normalizer, splitter = BertNormalizer(lowercase=do_lower_case), BertPreTokenizer()
 
     def split(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from bench.bert.recipe import Recipe
 from bench.bert.textfile import read_sentences
 from bench.cli.train_progress import TrainingProgress
 from bench.errors import ExitCode, UsageError
+from bench.units import parse_duration
 
 if TYPE_CHECKING:
     from bench.bert.training import Evaluation
@@ -42,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-positions", type=int, metavar="N", help=f"rows × width of a batch ({_DEFAULT.batch_positions})"
     )
     parser.add_argument("--evaluations", type=int, metavar="N", help=f"on held-out lines ({_DEFAULT.evaluations})")
+    parser.add_argument(
+        "--save-every", type=parse_duration, default=30.0, metavar="T", help="what a kill may cost (30s)"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help=f"of weights, masks and order ({_DEFAULT.seed})")
 
 
@@ -57,7 +61,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     from bench.bert.training import train  # TensorFlow: only once the options are known to be good
 
     with TrainingProgress(err) as progress:
-        last = train(args.text, args.out, recipe, progress)
+        last = train(args.text, args.out, recipe, progress, args.save_every)
     _print_result(last, args.out, out)
     return ExitCode.GOOD
 

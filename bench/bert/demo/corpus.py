@@ -3,7 +3,9 @@
 Fetches the Debian packages of `bench.bert.demo.sources`, reads the prose out of them and writes into DIR:
 
 - `train.txt`: a sentence a line, now and then a paragraph, so that later positions are trained too;
-- `held-out.txt`: sentences that are not in `train.txt`, those of quotable sources first in `held-out-quotable.txt`;
+- `held-out.txt`: sentences that are not in `train.txt`;
+- `held-out-quotable.txt`: 300 of them that may be shipped, which come from the quotable sources;
+- `frequencies.tsv`: the words of `train.txt` and how often they occur;
 - `sources.json`: version and SHA-256 of each package.
 
 A sentence is held out by its own digest, so the split does not depend on the order or on the other sources.
@@ -21,8 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TextIO
 
+from bench.bert.demo.pairs import Frequencies
 from bench.bert.demo.prose import sentences
 from bench.bert.demo.sources import SOURCES, Source
+from bench.bert.vocabulary import word_splitter
 from bench.errors import BenchError, ExitCode, TargetError, UsageError
 
 HELD_OUT_SHARE: Final = 0.02
@@ -31,6 +35,8 @@ MAX_PARAGRAPH_WORDS: Final = 90
 TRAIN_FILE: Final = "train.txt"
 HELD_OUT_FILE: Final = "held-out.txt"
 QUOTABLE_FILE: Final = "held-out-quotable.txt"
+QUOTABLE_SENTENCES: Final = 300
+FREQUENCIES_FILE: Final = "frequencies.tsv"
 SOURCES_FILE: Final = "sources.json"
 
 
@@ -124,7 +130,10 @@ def build(out: Path, err: TextIO) -> None:
 def _files(corpus: Corpus) -> Iterator[tuple[str, list[str]]]:
     yield TRAIN_FILE, corpus.train
     yield HELD_OUT_FILE, corpus.held_out
-    yield QUOTABLE_FILE, corpus.quotable
+    yield QUOTABLE_FILE, sorted(corpus.quotable, key=lambda text: _share(text, "order"))[:QUOTABLE_SENTENCES]
+    split = word_splitter(do_lower_case=True)
+    frequencies = Frequencies.count(word for line in corpus.train for word in split(line))
+    yield FREQUENCIES_FILE, [f"{word}\t{count}" for word, count in frequencies.counts.items()]
 
 
 def main() -> int:

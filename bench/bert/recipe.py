@@ -7,8 +7,8 @@ from typing import Any, Final
 import orjson
 
 from bench.bert.config import PRESETS, BertConfig
-from bench.bert.textfile import write_whole
 from bench.errors import UsageError
+from bench.results.atomic import write_atomically
 
 FILE_NAME: Final = "training.json"
 FORMAT: Final = 1
@@ -102,7 +102,7 @@ def claim_folder(out: Path, recipe: Recipe, text_digest: str) -> None:
         if out.is_dir() and any(out.iterdir()):
             raise UsageError(f"{out} is not empty and holds no training run; give another folder with --out")
         out.mkdir(parents=True, exist_ok=True)
-        write_whole(path, orjson.dumps(wanted, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        write_atomically(path, orjson.dumps(wanted, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
         return
     found = _read(path)
     differing = [name for name in wanted if found.get(name) != wanted[name]]

@@ -1,6 +1,5 @@
-"""Text files: one raw sentence a line, streamed; and files that are there whole or not at all."""
+"""Text files of one raw sentence a line, streamed."""
 
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -80,10 +79,3 @@ def _decode(raw: bytes, name: str, number: int) -> str:
         raise UsageError(
             f"{name} line {number} is not UTF-8 (byte {error.start + 1} of the line); convert the file, e.g. with iconv"
         ) from None
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file so that a kill leaves the old one or the new one, never a part."""
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_bytes(data)
-    os.replace(scratch, path)

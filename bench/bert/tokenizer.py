@@ -22,8 +22,8 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from bench.bert.sentence import EncodedSentence, SpecialTokens
-from bench.bert.textfile import write_whole
 from bench.errors import UsageError
+from bench.results.atomic import write_atomically
 
 VOCAB_FILE: Final = "vocab.txt"
 TOKENIZER_FILE: Final = "tokenizer.json"
@@ -171,7 +171,7 @@ class Tokenizer:
 
     def write_vocab(self, path: Path) -> None:
         """Writes the vocabulary as a `vocab.txt`."""
-        write_whole(path, "".join(piece + "\n" for piece in self.vocabulary).encode())
+        write_atomically(path, "".join(piece + "\n" for piece in self.vocabulary).encode())
 
     @cached_property
     def vocab_digest(self) -> str:

@@ -24,11 +24,12 @@ from bench.bert.estimator import make_estimator
 from bench.bert.masking import Vocabulary
 from bench.bert.optimizer import TrainingHyperparameters
 from bench.bert.recipe import MIN_SENTENCES, Recipe, claim_folder
-from bench.bert.textfile import read_sentences, write_whole
+from bench.bert.textfile import read_sentences
 from bench.bert.tokenizer import VOCAB_FILE, Tokenizer, TokenizerOptions
 from bench.bert.variables import Variables
 from bench.bert.vocabulary import train_vocabulary
 from bench.errors import UsageError
+from bench.results.atomic import write_atomically
 
 v1 = tf.compat.v1
 
@@ -97,7 +98,7 @@ def train(text: Path, out: Path, recipe: Recipe, listener: Listener, save_second
     """
     claim_folder(out, recipe, _digest(text))
     start = _start(text, out, recipe)
-    write_whole(out / GOOGLE_FILE, start.config.to_json())  # makes the folder one that can be exported at any time
+    write_atomically(out / GOOGLE_FILE, start.config.to_json())  # makes the folder one that can be exported at any time
     trained, held_out = _tokenize(text, start, recipe)
     vocabulary = Vocabulary(start.tokenizer.special, len(start.tokenizer.vocabulary))
     batches = Batches(trained, vocabulary, recipe.batch_positions, recipe.seed)
@@ -171,7 +172,7 @@ def _remove_leftovers(out: Path) -> None:
     for path in out.glob("model.ckpt-*"):
         if latest is None or path.name.partition(".")[0] + "." + path.name.split(".")[1] != Path(latest).name:
             path.unlink()
-    for pattern in ("*.tempstate*", "checkpoint.tmp*", "graph.pbtxt.tmp*", "*.part"):
+    for pattern in ("*.tempstate*", "checkpoint.tmp*", "graph.pbtxt.tmp*", "*.tmp"):
         for path in out.glob(pattern):
             path.unlink()
 
@@ -211,7 +212,7 @@ class _Run:
                 self._train(estimator, end)
             known.append(self._evaluate(estimator, end))
             rows = (f"{row.step}\t{row.loss:.6f}\t{row.accuracy:.6f}\n" for row in known)
-            write_whole(self._out / EVALUATIONS_FILE, (_HEADER + "".join(rows)).encode())
+            write_atomically(self._out / EVALUATIONS_FILE, (_HEADER + "".join(rows)).encode())
             self._listener.evaluated(known[-1])
         return known[-1]
 

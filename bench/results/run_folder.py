@@ -28,6 +28,7 @@ import numpy as np
 from bench.errors import UsageError
 from bench.results import header as header_file
 from bench.results import histogram, timeseries
+from bench.results.atomic import write_atomically
 from bench.results.codec import OUTCOME_CODES, Block, parse_block, read_blocks
 from bench.results.header import RunFile, RunHeader
 from bench.results.samples import ClientSample, SampleFile, ServerSample
@@ -214,21 +215,6 @@ def _batches(blocks: Iterator[Block], rows: int) -> Iterator[list[Block]]:
             held = []
     if held:
         yield held
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file that is there whole or as it was before, whenever the process or the machine dies."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def file_digest(path: Path) -> str:

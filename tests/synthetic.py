@@ -196,7 +196,7 @@ def _write_samples(writer: RunWriter, requests: Requests, workers: int, client: 
     for time in np.arange(0.0, np.ceil(last) + 1):
         done = requests.done <= time
         sample = ClientSample(time=float(time), worker=0, cpu=0.2, rss=9e7, loop_lag=0.001, machine_cpu=1.2)
-        sample = replace(sample, in_flight=float(np.sum(went & (requests.sent <= time) & ~done)))
+        sample = replace(sample, in_flight=float(np.sum(went & (requests.sent <= time) & ~done)) / workers)
         for worker in range(workers):
             writer.add_client_sample(replace(sample, worker=worker, **client))
         total = float(np.sum((requests.done - requests.sent)[done]))

@@ -94,7 +94,9 @@ def mean_interval(metric: str, series: Series, confidence: float = 0.95) -> Summ
     found = mean_error(series)
     half = float(stats.t.ppf((1 + confidence) / 2, found.freedom)) * found.error
     warnings = () if found.times >= FEW_TIMES else (few_times_warning(found.times),)
-    return Summary(metric, found.mean, found.mean - half, found.mean + half, confidence, found.n, warnings)
+    # A mean of what cannot be negative is not negative either.
+    least = 0.0 if series.min() >= 0 else -math.inf
+    return Summary(metric, found.mean, max(found.mean - half, least), found.mean + half, confidence, found.n, warnings)
 
 
 def few_times_warning(times: float) -> str:

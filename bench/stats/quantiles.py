@@ -11,8 +11,9 @@ estimated from survey data*, Survey Methodology 24, 1998), and both ends go back
 **Floor.** With n independent values the interval has an upper end only if q**n <= (1 - confidence) / 2: otherwise all
 values may well lie below the true percentile. At 95 % that makes 6 for the median, 72 for p95, 368 for p99, 3,688 for
 p99.9. MLPerf's rule (LoadGen: 99 % confidence; p99 needs 662 queries with one over the limit) is of the same kind and
-counts requests as if they were independent; on a correlated queue its nominal 1 % of false passes become 13-50 %. Here
-the *effective* number must reach the floor, so under load a percentile needs more requests.
+counts requests as if they were independent; on a correlated queue its nominal 1 % of false passes become 13-50 %. So
+the floor is used twice here: with fewer requests a percentile is absent; with enough requests that are *worth* fewer it
+is what these requests had, a fact of this run, and its interval has no upper end.
 """
 
 import math
@@ -21,9 +22,9 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from bench.stats.correlation import FEW_TIMES, MeanError, few_times_warning, mean_error
+from bench.stats.proportion import adjusted_size, clopper_pearson
 from bench.stats.summary import Summary
 
 Floats = NDArray[np.float64]
@@ -74,7 +75,7 @@ def percentile_intervals(
         confidence: of each interval by itself.
 
     Returns:
-        For each share its summary; absent below the floor, with a warning that says how many requests it needs.
+        For each share its summary. Below the floor a warning says how many requests are needed.
     """
     ordered = np.sort(values)
     errors: dict[float, MeanError] = {}
@@ -102,26 +103,13 @@ def _exceedance_error(values: Floats, ordered: Floats, share: float) -> MeanErro
 
 def _interval(metric: str, ordered: Floats, share: float, error: MeanError, confidence: float) -> Summary:
     size, floor = ordered.size, needed(share, confidence)
+    low, high = clopper_pearson(share, adjusted_size(error.n, error.freedom, confidence), confidence)
+    center, lo, hi = (float(ordered[rank_of(level, size)]) for level in (share, low, high))
     if error.n < floor:
         warning = (
-            f"p{100 * share:g} needs {floor} independent requests, these {size} are worth {error.n:.0f}; "
-            f"run {floor / error.n:.1f} times as long"
+            f"the p{100 * share:g} of these {size} requests, which are worth {error.n:.0f} independent ones; "
+            f"an upper end needs {floor}: run {floor / error.n:.1f} times as long, or repeat"
         )
-        return Summary.absent(metric, warning, error.n, confidence)
-    low, high = _clopper_pearson(share, _adjusted(error.n, error.freedom, confidence), confidence)
-    center, lo, hi = (float(ordered[rank_of(level, size)]) for level in (share, low, high))
+        return Summary(metric, center, lo, None, confidence, error.n, (warning,))
     warnings = () if error.times >= FEW_TIMES else (few_times_warning(error.times),)
     return Summary(metric, center, lo, hi, confidence, error.n, warnings)
-
-
-def _adjusted(n: float, freedom: float, confidence: float) -> float:
-    """Korn and Graubard's size: smaller where the effective size itself rests on few correlation times."""
-    level = (1 + confidence) / 2
-    return float(n * (stats.norm.ppf(level) / stats.t.ppf(level, freedom)) ** 2)
-
-
-def _clopper_pearson(share: float, n: float, confidence: float) -> tuple[float, float]:
-    """Interval for a share of `share` seen among `n` values, `n` any positive number."""
-    tail, hits = (1 - confidence) / 2, share * n
-    low = float(stats.beta.ppf(tail, hits, n - hits + 1))
-    return low, float(stats.beta.ppf(1 - tail, hits + 1, n - hits))

@@ -1,0 +1,132 @@
+"""The measured part of a run in memory: its records in the order of their due times, warm-up cut off and counted.
+
+Ten million requests take about 0.6 GB here.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.results.codec import NO_BYTES, OUTCOME_CODES, PROTOCOL_CODES, WRONG_KIND_CODES
+from bench.results.records import Outcome
+from bench.results.run import Run
+
+Floats = NDArray[np.float64]
+
+_KEPT: Final = ("due", "sent", "done", "outcome", "wrong_kind", "checked", "protocol", "words")
+_SUMMED: Final = ("bytes_out", "bytes_in", "build", "parse")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Requests that were due in the measured part of a run, sorted by `due`.
+
+    Args:
+        begins: when the measured part begins, seconds since the run began.
+        ends: when it ends; of a run that did not finish, the last moment known.
+        due: seconds, float64 `[N]`.
+        sent: seconds, NaN where never.
+        done: seconds, NaN where never.
+        outcome: number of `OUTCOME_CODES`.
+        wrong_kind: number of `WRONG_KIND_CODES`.
+        checked: whether the answer was compared with the golden one.
+        protocol: number of `PROTOCOL_CODES`.
+        words: words scored.
+        means: means over the requests that have them of `bytes_out`, `bytes_in`, `build`, `parse`.
+        warmup: requests of the warm-up by outcome.
+    """
+
+    begins: float
+    ends: float
+    due: Floats
+    sent: Floats
+    done: Floats
+    outcome: NDArray[np.uint8]
+    wrong_kind: NDArray[np.uint8]
+    checked: NDArray[np.bool_]
+    protocol: NDArray[np.uint8]
+    words: NDArray[np.uint32]
+    means: dict[str, float] = field(default_factory=dict)
+    warmup: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the measured part."""
+        return self.ends - self.begins
+
+    @property
+    def good(self) -> NDArray[np.bool_]:
+        """Which requests ended well."""
+        return np.asarray(self.outcome == OUTCOME_CODES[Outcome.OK])
+
+    def counts(self) -> dict[str, int]:
+        """Requests by outcome; their sum is the number of requests due."""
+        return _count(self.outcome, OUTCOME_CODES)
+
+    def wrong_kinds(self) -> dict[str, int]:
+        """Wrong answers by kind."""
+        found = _count(self.wrong_kind, {str(kind): code for kind, code in WRONG_KIND_CODES.items()})
+        return {kind: count for kind, count in found.items() if kind != str(None) and count}
+
+    def protocols(self) -> dict[str, "Measured"]:
+        """The requests of each protocol, if there is more than one."""
+        found = {name: self.protocol == code for name, code in PROTOCOL_CODES.items()}
+        present = {name: where for name, where in found.items() if where.any()}
+        return {name: self._select(where) for name, where in present.items()} if len(present) > 1 else {}
+
+    def _select(self, where: NDArray[np.bool_]) -> "Measured":
+        return Measured(self.begins, self.ends, **{name: getattr(self, name)[where] for name in _KEPT})
+
+
+def load(run: Run) -> Measured:
+    """Reads a run's records once.
+
+    Raises:
+        UsageError: the records cannot be read.
+    """
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _KEPT}
+    sums = dict.fromkeys(_SUMMED, 0.0)
+    known = dict.fromkeys(_SUMMED, 0)
+    warm = np.zeros(len(OUTCOME_CODES), np.int64)
+    for batch in run.batches((*_KEPT, *_SUMMED, "warmup")):
+        cold = ~batch["warmup"]
+        warm += np.bincount(batch["outcome"][batch["warmup"]], minlength=warm.size)
+        for name in _KEPT:
+            parts[name].append(batch[name][cold])
+        for name in _SUMMED:
+            values = batch[name][cold]
+            there = values != NO_BYTES if name.startswith("bytes") else ~np.isnan(values)
+            sums[name] += float(values[there].sum(dtype=np.float64))
+            known[name] += int(there.sum())
+    columns: dict[str, NDArray[Any]] = {}
+    order: NDArray[np.int64] | None = None
+    for name in _KEPT:
+        # One column at a time, so that only one is held twice.
+        pieces = parts.pop(name)
+        column = np.concatenate(pieces) if pieces else np.empty(0, np.float64 if name in _KEPT[:3] else np.uint8)
+        if order is None:
+            order = np.argsort(column, kind="stable")
+        columns[name] = column[order]
+    columns["checked"] = columns["checked"].astype(np.bool_)
+    begins, ends = _window(run, columns)
+    means = {name: sums[name] / known[name] for name in _SUMMED if known[name]}
+    warmup = {str(name): int(warm[code]) for name, code in OUTCOME_CODES.items()}
+    return Measured(begins, ends, **columns, means=means, warmup=warmup)
+
+
+def _window(run: Run, columns: dict[str, NDArray[Any]]) -> tuple[float, float]:
+    """From when to when the run measured."""
+    workload = run.header.workload
+    begins, ends = workload.warmup, workload.warmup + workload.duration
+    if run.file.interrupted and run.file.elapsed is not None:
+        ends = min(ends, run.file.elapsed)
+    elif not run.finished:
+        ends = min(ends, float(np.fmax.reduce(columns["done"], initial=begins)))
+    return begins, max(ends, begins)
+
+
+def _count(codes: NDArray[np.uint8], names: dict[str, int]) -> dict[str, int]:
+    counts = np.bincount(codes, minlength=len(names))
+    return {str(name): int(counts[code]) for name, code in names.items()}

@@ -1,0 +1,212 @@
+"""A run in figures: every one a `Summary` with an interval where the data carry one, absent where they do not.
+
+Latencies are those of good answers; a figure that thereby leaves out more requests than it is about says so.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.analysis.measured import Measured
+from bench.analysis.metrics import METRICS, PERCENTILES
+from bench.results.codec import OUTCOME_CODES
+from bench.results.records import Outcome
+from bench.results.run import Run
+from bench.stats.correlation import MAX_CELLS, mean_interval
+from bench.stats.proportion import share_interval
+from bench.stats.quantiles import nearest_rank, percentile_intervals
+from bench.stats.summary import Summary
+
+Floats = NDArray[np.float64]
+
+CONFIDENCE: Final = 0.95
+_EVENTS_A_BIN: Final = 5
+_MIN_BINS: Final = 20
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The figures of one run.
+
+    Args:
+        counts: measured requests by outcome; their sum is the requests due.
+        wrong_kinds: wrong answers by kind.
+        warmup: requests of the warm-up by outcome, counted nowhere else.
+        seconds: length of the measured part.
+        metrics: summaries by the names of `bench.analysis.metrics.METRICS`; what was not measured is not there.
+        protocols: the same for each protocol, in a run that drove both.
+    """
+
+    counts: Mapping[str, int]
+    wrong_kinds: Mapping[str, int]
+    warmup: Mapping[str, int]
+    seconds: float
+    metrics: Mapping[str, Summary]
+    protocols: Mapping[str, Mapping[str, Summary]]
+
+    @property
+    def due(self) -> int:
+        """Measured requests that were due."""
+        return sum(self.counts.values())
+
+
+def summarise(run: Run, measured: Measured, confidence: float = CONFIDENCE) -> RunSummary:
+    """The figures of `run`, whose records are `measured`."""
+    metrics = _request_metrics(measured, confidence)
+    metrics |= _means(measured) | _server_metrics(run, measured) | _client_metrics(run, measured)
+    return RunSummary(
+        counts=measured.counts(),
+        wrong_kinds=measured.wrong_kinds(),
+        warmup=measured.warmup,
+        seconds=measured.seconds,
+        metrics={name: metrics[name] for name in METRICS if name in metrics},
+        protocols={name: _request_metrics(part, confidence) for name, part in measured.protocols().items()},
+    )
+
+
+def _request_metrics(measured: Measured, confidence: float) -> dict[str, Summary]:
+    """What the request records alone tell."""
+    good = measured.good
+    found = {
+        "throughput": _rate("throughput", measured, measured.done[good], None, confidence),
+        "word_rate": _rate("word_rate", measured, measured.done[good], measured.words[good], confidence),
+        "sent_rate": _rate("sent_rate", measured, measured.sent[~np.isnan(measured.sent)], None, confidence),
+        "error_share": share_interval("error_share", ~good, confidence),
+        "dropped_share": share_interval("dropped_share", np.isnan(measured.sent), confidence),
+        "in_flight": _plain("in_flight", mean_in_flight(measured)),
+    }
+    if measured.checked.any():
+        wrong = measured.outcome[measured.checked] == OUTCOME_CODES[Outcome.WRONG_ANSWER]
+        found["wrong_share"] = share_interval("wrong_share", np.asarray(wrong), confidence)
+    failed = 1 - float(good.mean()) if good.size else 0.0
+    for clock, start in (("from_due", measured.due), ("from_send", measured.sent)):
+        found |= _latencies(clock, measured.done[good] - start[good], failed, confidence)
+    delays = measured.sent - measured.due
+    delays = delays[~np.isnan(delays)]
+    for name, share in (("start_delay_p50", 0.5), ("start_delay_p99", 0.99)):
+        found[name] = _plain(name, nearest_rank(delays, [share])[0] if delays.size else None)
+    return found
+
+
+def _latencies(clock: str, values: Floats, failed: float, confidence: float) -> dict[str, Summary]:
+    """Percentiles, mean and largest of the latencies of good requests, in the order of their due times."""
+    names = [f"{clock}_{name}" for name in PERCENTILES]
+    summaries = percentile_intervals(names, values, list(PERCENTILES.values()), confidence)
+    found = {}
+    for summary, share in zip(summaries, PERCENTILES.values(), strict=True):
+        if failed > 1 - share:
+            warning = f"{100 * failed:.2g} % of the requests failed and are not among these latencies"
+            summary = _warn(summary, warning)
+        found[summary.metric] = summary
+    found[f"{clock}_mean"] = mean_interval(f"{clock}_mean", values, confidence)
+    found[f"{clock}_max"] = _plain(f"{clock}_max", float(values.max()) if values.size else None)
+    return found
+
+
+def _rate(
+    name: str, measured: Measured, times: Floats, weights: NDArray[np.uint32] | None, confidence: float
+) -> Summary:
+    """Events (or their weights) a second within the measured part, from equal time bins."""
+    if measured.seconds <= 0:
+        return Summary.absent(name, "nothing was measured; the run ended in its warm-up", confidence=confidence)
+    bins = min(max(_MIN_BINS, times.size // _EVENTS_A_BIN), MAX_CELLS)
+    counts, _ = np.histogram(times, bins, (measured.begins, measured.ends), weights=weights)
+    # np.histogram puts what happens exactly at the end into the last bin; nothing is due there.
+    return mean_interval(name, counts * (bins / measured.seconds), confidence)
+
+
+def mean_in_flight(measured: Measured) -> float | None:
+    """Mean number of requests sent and not done, over the measured part, from those due in it."""
+    if measured.seconds <= 0:
+        return None
+    went = ~np.isnan(measured.sent)
+    inside = [np.clip(times[went], measured.begins, measured.ends) for times in (measured.sent, measured.done)]
+    return float((inside[1] - inside[0]).sum()) / measured.seconds
+
+
+def _means(measured: Measured) -> dict[str, Summary]:
+    names = {"build": "client_build", "parse": "client_parse", "bytes_out": "bytes_out", "bytes_in": "bytes_in"}
+    return {names[name]: _plain(names[name], value) for name, value in measured.means.items()}
+
+
+def _server_metrics(run: Run, measured: Measured) -> dict[str, Summary]:
+    """Means over the measured part, from the growth of the server's counters."""
+    samples = _inside(run.server_samples(), measured)
+    growth = {name: _growth(values) for name, values in samples.items()}
+
+    def each(*names: str) -> float | None:
+        """Total seconds (or rows) over total count of some pairs of counters."""
+        total = sum(growth[f"{name}_seconds"] or 0.0 for name in names)
+        count = sum(growth[f"{name}_count"] or 0.0 for name in names)
+        return total / count if count else None
+
+    batches = growth["batch_count"]
+    cpu = _mean(samples["cpu"])
+    answered = growth["requests_ok"] or float(np.sum(measured.good))
+    found = {
+        "server_request": each("rest", "grpc"),
+        "server_runtime": each("runtime"),
+        "server_queue": each("queue"),
+        "server_batch_rows": (growth["batch_rows"] or 0.0) / batches if batches else None,
+        "server_cpu": cpu,
+        "server_cpu_per_request": cpu * measured.seconds / answered if cpu is not None and answered else None,
+        "server_memory": _largest(samples["rss"]),
+        "server_gpu": _mean(samples["gpu"]),
+        "server_gpu_memory": _largest(samples["gpu_memory"]),
+    }
+    return {name: _plain(name, value) for name, value in found.items() if value is not None}
+
+
+def _client_metrics(run: Run, measured: Measured) -> dict[str, Summary]:
+    samples = _inside(run.client_samples(), measured)
+    workers = np.unique(samples["worker"])
+    busiest = [_mean(samples["cpu"][samples["worker"] == worker]) for worker in workers]
+    found = {
+        "client_cpu": max((value for value in busiest if value is not None), default=None),
+        "client_memory": _largest(samples["rss"]),
+    }
+    return {name: _plain(name, value) for name, value in found.items() if value is not None}
+
+
+def _inside(samples: dict[str, Floats], measured: Measured) -> dict[str, Floats]:
+    where = (samples["time"] >= measured.begins) & (samples["time"] <= measured.ends)
+    return {name: values[where] for name, values in samples.items()}
+
+
+def _growth(values: Floats) -> float | None:
+    """Growth of a counter over its known samples; a restart of the server begins anew."""
+    known = values[~np.isnan(values)]
+    if known.size < 2:
+        return None
+    steps = np.diff(known)
+    return float(np.where(steps >= 0, steps, known[1:]).sum())
+
+
+def _mean(values: Floats) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else None
+
+
+def _largest(values: Floats) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.max()) if known.size else None
+
+
+def _plain(name: str, value: float | None) -> Summary:
+    """A figure without an interval: a fact of this run."""
+    return Summary(name, value, None, None, CONFIDENCE, 0)
+
+
+def _warn(summary: Summary, warning: str) -> Summary:
+    return Summary(
+        summary.metric,
+        summary.center,
+        summary.lo,
+        summary.hi,
+        summary.confidence,
+        summary.n,
+        (*summary.warnings, warning),
+    )

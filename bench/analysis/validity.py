@@ -1,0 +1,309 @@
+"""Whether a run can be believed: VALID, or INVALID with the reasons.
+
+A run is INVALID when what it shows may be the load generator's doing, or holds for no steady state: its figures are
+then printed, but no decision may rest on them. Wrong answers and failures do not make a run INVALID: they are the
+server's. Each limit stands here as a constant with its reason. What was not sampled is not checked, and a warning says
+so.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.analysis.measured import Measured
+from bench.results.arrivals import ClosedLoop, Constant, Poisson, parse_arrivals
+from bench.results.run import Run
+from bench.stats.correlation import FEW_TIMES
+from bench.stats.quantiles import nearest_rank
+from bench.stats.queueing import little_residual
+from bench.stats.stationarity import level_shift
+from bench.units import format_seconds
+
+Floats = NDArray[np.float64]
+
+START_DELAY: Final = 0.005
+"""Most p99 of `sent - due`, seconds: about what the scheduler of a busy two-core machine costs the client..."""
+START_DELAY_SHARE: Final = 0.1
+"""...or this share of the median latency from due, where that is more."""
+ACHIEVED_RATE: Final = 0.99
+"""Least share of the requests due in the measured part that were sent in it."""
+DROPPED_SHARE: Final = 0.001
+"""Most share of due requests that were never sent: more would move a p99.9."""
+WORKER_CPU: Final = 0.9
+"""Most use of a core by a worker, as the value that nine in ten of its samples keep under. Locust warns there too."""
+LOOP_LAG: Final = 0.02
+"""Most event-loop lag, seconds, as the value that nine in ten samples (each the worst of a second) keep under..."""
+LOOP_LAG_SHARE: Final = 0.1
+"""...or this share of the median latency from due, where that is more."""
+LITTLE_RESIDUAL: Final = 0.1
+"""Most share of N that N = X (R + Z) leaves open: in closed loop that share of the users' time went into the client."""
+LITTLE_MIN_SAMPLES: Final = 10
+"""Fewer samples of the requests in flight than this say nothing about their mean."""
+SHIFT: Final = 0.1
+"""Least change in the mean of log latency between two parts of a run that counts as not stationary (10 %)..."""
+SHIFT_P: Final = 0.001
+"""...if it is also this unlikely by chance. Simulated on steady queues up to 70 % load: at most 1 false call in 60."""
+WARMUP_HEAD: Final = 0.2
+"""The part at the start that is held against the last half, to see a warm-up that is not over."""
+BACKLOG_FACTOR: Final = 3.0
+"""Requests open at the end over those open on average in the first half: more means that the server falls behind."""
+BACKLOG_SHARE: Final = 0.02
+"""Least share of all due requests that must be open at the end for that."""
+CEILING_SHARE: Final = 0.8
+"""Share of the load generator's calibrated ceiling above which a run is warned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Args:
+        name: what.
+        passed: whether the run stands; None if it could not be looked at.
+        text: one line with the figure and its limit.
+    """
+
+    name: str
+    passed: bool | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """The verdict on a run.
+
+    Args:
+        checks: everything that was looked at, in order.
+    """
+
+    checks: tuple[Check, ...]
+
+    @property
+    def valid(self) -> bool:
+        """Whether no check failed."""
+        return not self.reasons
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why not, one line each."""
+        return tuple(check.text for check in self.checks if check.passed is False)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What could not be looked at, one line each."""
+        return tuple(check.text for check in self.checks if check.passed is None)
+
+    def __str__(self) -> str:
+        return "VALID" if self.valid else "INVALID: " + "; ".join(self.reasons)
+
+
+def judge(run: Run, measured: Measured) -> Validity:
+    """Looks at everything that can be looked at in `run`, whose records are `measured`."""
+    checks = [_ended(run), _accounted(run, measured), _answered(measured)]
+    if measured.due.size and measured.seconds > 0:
+        good = measured.good
+        latency = measured.done[good] - measured.due[good]
+        typical = nearest_rank(latency, [0.5])[0] if latency.size else 0.0
+        samples = _measured_samples(run, measured)
+        checks += [
+            _start_delay(run, measured, typical, samples),
+            _dropped(measured),
+            _worker_cpu(samples),
+            _loop_lag(samples, typical),
+            _little(run, measured, samples),
+        ]
+        if run.header.open_loop:
+            checks += [_achieved(measured), _backlog(run, measured)]
+        if _steady_by_design(run):
+            checks += _stationary(latency)
+    return Validity(tuple(checks))
+
+
+def ceiling_warning(run: Run) -> str | None:
+    """A warning where more is asked than the load generator is known to give, or nearly so."""
+    ceiling, rate = run.header.ceiling, run.header.requested_rate
+    if ceiling is None or rate is None or rate < CEILING_SHARE * ceiling:
+        return None
+    return f"{rate:.4g} requests/s asked, this load generator's ceiling is {ceiling:.4g}; add workers or lower the rate"
+
+
+def _ended(run: Run) -> Check:
+    if not run.finished:
+        return Check("ended", False, "the run did not finish: its load generator was killed, or still runs")
+    if run.file.interrupted:
+        planned = run.header.workload.warmup + run.header.workload.duration
+        text = f"the run was stopped after {format_seconds(run.file.elapsed or 0.0)} of {format_seconds(planned)}"
+        return Check("ended", False, text)
+    return Check("ended", True, "the run came to its end")
+
+
+def _accounted(run: Run, measured: Measured) -> Check:
+    found = int(measured.due.size) + sum(measured.warmup.values())
+    scheduled = run.header.scheduled
+    if scheduled is not None and found != scheduled:
+        return Check("accounted", False, f"{scheduled} requests were scheduled, {found} left a record")
+    return Check("accounted", True, f"all {found} requests have one outcome each")
+
+
+def _answered(measured: Measured) -> Check:
+    if not measured.due.size:
+        return Check("answered", False, "no request was due in the measured part")
+    if not measured.good.any():
+        return Check("answered", False, f"none of the {measured.due.size} requests ended well")
+    return Check("answered", True, "requests ended well")
+
+
+def _start_delay(run: Run, measured: Measured, typical: float, samples: dict[str, Floats]) -> Check:
+    delays = measured.sent - measured.due
+    delays = delays[~np.isnan(delays)]
+    if not delays.size:
+        return Check("start delay", False, "no request was sent")
+    delay, limit = nearest_rank(delays, [0.99])[0], max(START_DELAY, START_DELAY_SHARE * typical)
+    text = f"requests were sent up to {format_seconds(delay)} after they were due (p99; limit {format_seconds(limit)})"
+    if delay <= limit:
+        return Check("start delay", True, text)
+    return Check("start delay", False, text + _why_late(run, measured, samples))
+
+
+def _why_late(run: Run, measured: Measured, samples: dict[str, Floats]) -> str:
+    users, busiest = run.header.workload.users, _high(samples["cpu"])
+    if run.header.open_loop and most_in_flight(measured) >= users:
+        return f": all {users} users were waiting for answers; give more users, or the server is slower than the rate"
+    if busiest is not None and busiest > WORKER_CPU:
+        return ": the client was the limit; add workers or lower the rate"
+    return ": the load generator was held up; leave it a core of its own"
+
+
+def _achieved(measured: Measured) -> Check:
+    share = float((measured.sent < measured.ends).sum()) / measured.due.size
+    text = (
+        f"{share * measured.due.size / measured.seconds:.4g} requests/s were sent of "
+        f"{measured.due.size / measured.seconds:.4g} due (limit {ACHIEVED_RATE:.0%})"
+    )
+    return Check("achieved rate", share >= ACHIEVED_RATE, text)
+
+
+def _dropped(measured: Measured) -> Check:
+    dropped = int(np.isnan(measured.sent).sum())
+    share = dropped / measured.due.size
+    text = f"{dropped} of {measured.due.size} requests were never sent (limit {DROPPED_SHARE:.1%})"
+    return Check("dropped", share <= DROPPED_SHARE, text)
+
+
+def _worker_cpu(samples: dict[str, Floats]) -> Check:
+    cpu = _high(samples["cpu"])
+    if cpu is None:
+        return Check("worker CPU", None, "the load generator's CPU was not sampled: not checked")
+    text = f"a worker used {cpu:.0%} of a core (limit {WORKER_CPU:.0%})"
+    if cpu <= WORKER_CPU:
+        return Check("worker CPU", True, text)
+    return Check("worker CPU", False, text + ": the client was the limit; add workers or lower the rate")
+
+
+def _loop_lag(samples: dict[str, Floats], typical: float) -> Check:
+    lag, limit = _high(samples["loop_lag"]), max(LOOP_LAG, LOOP_LAG_SHARE * typical)
+    if lag is None:
+        return Check("event-loop lag", None, "the load generator's event-loop lag was not sampled: not checked")
+    text = f"timers of the load generator fired up to {format_seconds(lag)} late (limit {format_seconds(limit)})"
+    return Check("event-loop lag", lag <= limit, text)
+
+
+def _little(run: Run, measured: Measured, samples: dict[str, Floats]) -> Check:
+    """N = X (R + Z). In closed loop N is the users; in open loop N is what the workers counted each second."""
+    went = ~np.isnan(measured.sent) & (measured.done <= measured.ends)
+    rate = float(went.sum()) / measured.seconds
+    arrivals = parse_arrivals(run.header.arrivals) if not run.header.open_loop else None
+    if isinstance(arrivals, ClosedLoop):
+        present, slack = float(arrivals.users), 0.0
+        start, think = measured.due, arrivals.think
+    else:
+        counted = _total_in_flight(samples)
+        if counted.size < LITTLE_MIN_SAMPLES:
+            return Check("N = X·R", None, "requests in flight were sampled too seldom: N = X·R not checked")
+        present, start, think = float(counted.mean()), measured.sent, 0.0
+        slack = 3 * float(counted.std(ddof=1)) / counted.size**0.5
+    time = float((measured.done - start)[went].mean()) + think if went.any() else 0.0
+    residual = little_residual(present, rate, time)
+    if residual is None:
+        return Check("N = X·R", True, "nothing was in flight")
+    text = f"N = X·R leaves {residual:+.1%} of N = {present:.3g} open (limit {LITTLE_RESIDUAL:.0%})"
+    # Half a request: a gauge read once a second cannot tell 0.1 in flight from 0.2.
+    return Check("N = X·R", abs(residual) * present <= max(LITTLE_RESIDUAL * present, slack, 0.5), text)
+
+
+def _backlog(run: Run, measured: Measured) -> Check:
+    def open_at(moment: float) -> int:
+        return int(((measured.due <= moment) & ~(measured.done <= moment) & ~np.isnan(measured.sent)).sum())
+
+    moments = np.linspace(measured.begins, measured.begins + measured.seconds / 2, 20)
+    early, late = float(np.mean([open_at(moment) for moment in moments])), open_at(measured.ends)
+    grew = late > BACKLOG_FACTOR * max(early, 1.0) and late > BACKLOG_SHARE * measured.due.size
+    text = f"{late} requests were open at the end, {early:.1f} on average in the first half"
+    if not grew:
+        return Check("backlog", True, text)
+    return Check("backlog", False, text + ": the server falls behind this rate, so latency depends on the duration")
+
+
+def _steady_by_design(run: Run) -> bool:
+    if run.header.open_loop and run.header.arrivals.startswith("trace:"):
+        return False
+    return isinstance(parse_arrivals(run.header.arrivals), ClosedLoop | Constant | Poisson)
+
+
+def _stationary(latency: Floats) -> list[Check]:
+    """Whether the level of log latency stays; the first part is judged by itself, as that may be warm-up."""
+    logs = np.log(np.maximum(latency, 1e-9))
+    halves = level_shift(logs)
+    head = level_shift(logs, head=WARMUP_HEAD)
+    if halves is None or head is None or halves.times < FEW_TIMES:
+        return [Check("stationary", None, "too short against its own correlation to tell whether latency is steady")]
+    tail = level_shift(logs[round(WARMUP_HEAD * logs.size) :])
+    found = []
+    for name, shift, text in (
+        ("warm-up", head, "the first fifth of the run was {:.0%} {} than its last half: the warm-up was not over"),
+        (
+            "stationary",
+            tail,
+            "after its first fifth the run's earlier half was {:.0%} {} than its later: not stationary",
+        ),
+    ):
+        change = shift.early - shift.late if shift is not None else 0.0
+        moved = shift is not None and abs(change) > SHIFT and shift.p < SHIFT_P
+        figure = text.format(np.expm1(abs(change)), "slower" if change > 0 else "faster")
+        found.append(Check(name, not moved, figure if moved else f"{name}: no shift beyond {SHIFT:.0%}"))
+    return found
+
+
+def most_in_flight(measured: Measured) -> int:
+    """Most requests sent and not done at once."""
+    went = ~np.isnan(measured.sent)
+    times = np.concatenate((measured.done[went], measured.sent[went]))
+    steps = np.concatenate((np.full(went.sum(), -1), np.full(went.sum(), 1)))
+    # Ends first among equal times: a user may send again at the moment it was answered.
+    return int(np.cumsum(steps[np.argsort(times, kind="stable")]).max(initial=0))
+
+
+def _measured_samples(run: Run, measured: Measured) -> dict[str, Floats]:
+    samples = run.client_samples()
+    # A sample tells of the second before it.
+    inside = (samples["time"] > measured.begins) & (samples["time"] <= measured.ends + 0.5)
+    return {name: values[inside] for name, values in samples.items()}
+
+
+def _high(values: Floats) -> float | None:
+    """What nine in ten of the known values do not exceed."""
+    known = values[~np.isnan(values)]
+    return nearest_rank(known, [0.9])[0] if known.size else None
+
+
+def _total_in_flight(samples: dict[str, Floats]) -> Floats:
+    """Requests in flight over all workers, one value for each second in which every worker was sampled."""
+    known = ~np.isnan(samples["in_flight"])
+    if not known.any():
+        return np.empty(0)
+    workers = np.unique(samples["worker"][known])
+    seconds = np.floor(samples["time"][known] + 0.5).astype(np.int64)
+    totals = np.bincount(seconds, samples["in_flight"][known])
+    return np.asarray(totals[np.bincount(seconds) == workers.size])

@@ -1,0 +1,158 @@
+"""Figures of runs whose truth is known."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.analysis.analysis import analyse
+from bench.analysis.measured import load
+from bench.analysis.metrics import METRICS
+from bench.analysis.summary import RunSummary, mean_in_flight
+from bench.results.records import Outcome
+from bench.results.workload import Workload
+from tests.synthetic import WORKLOAD, Requests, fixed, simulate, write_run
+
+LONG = replace(WORKLOAD, duration=60.0)
+
+
+def center(summary: RunSummary, name: str) -> float:
+    value = summary.metrics[name].center
+    assert value is not None
+    return value
+
+
+def fail(requests: Requests, index: int, outcome: Outcome) -> None:
+    requests.outcome[index] = outcome
+    if outcome is Outcome.DROPPED:
+        requests.sent[index] = requests.done[index] = math.nan
+
+
+def test_figures_against_plain_arithmetic(tmp_path: Path) -> None:
+    requests = simulate(workload=LONG)
+    for index, outcome in enumerate(Outcome):
+        fail(requests, 500 + index, outcome)
+    fail(requests, 3, Outcome.TIMEOUT)
+    found = analyse(write_run(tmp_path, requests, workload=LONG, workers=3)).summary
+    size = requests.due.size - requests.warmup
+    assert found.due == size
+    assert found.counts == {str(outcome): 1 for outcome in Outcome} | {"ok": size - len(Outcome) + 1}
+    assert found.wrong_kinds == {"drift": 1}
+    assert found.warmup["timeout"] == 1
+    assert sum(found.warmup.values()) == requests.warmup
+    good = np.array([outcome is Outcome.OK for outcome in requests.outcome])
+    good[: requests.warmup] = False
+    for clock, start in (("from_due", requests.due), ("from_send", requests.sent)):
+        latency = np.sort((requests.done - start)[good])
+        for name, share in (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)):
+            assert center(found, f"{clock}_{name}") == latency[math.ceil(share * latency.size) - 1]
+        assert center(found, f"{clock}_mean") == pytest.approx(latency.mean())
+        assert center(found, f"{clock}_max") == latency[-1]
+    done = requests.done[good]
+    assert center(found, "throughput") == pytest.approx(((done >= 2) & (done < 62)).sum() / 60)
+    assert center(found, "word_rate") == pytest.approx(14 * center(found, "throughput"))
+    assert center(found, "error_share") == pytest.approx((len(Outcome) - 1) / size)
+    assert center(found, "wrong_share") == pytest.approx(1 / good.sum(), rel=0.01)
+    assert center(found, "dropped_share") == pytest.approx(1 / size)
+    assert center(found, "start_delay_p99") == pytest.approx(0.0002)
+    assert (center(found, "bytes_out"), center(found, "bytes_in")) == (700, 600)
+    assert center(found, "server_cpu") == pytest.approx(0.8)
+    assert center(found, "server_memory") == 4e8
+    ratio = center(found, "server_queue") / center(found, "server_request")
+    assert ratio == pytest.approx(0.3 / 0.9)
+
+
+def test_percentiles_of_a_known_queue_lie_in_their_intervals(tmp_path: Path) -> None:
+    """A queue of mean service 10 ms at half load: latency is exponential with mean 20 ms."""
+    workload = replace(WORKLOAD, duration=400.0, seed=3)
+    found = analyse(write_run(tmp_path, simulate(workload=workload, start_delay=0.0), workload=workload)).summary
+    for name, share in (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)):
+        summary = found.metrics[f"from_due_{name}"]
+        assert summary.lo is not None
+        assert summary.hi is not None
+        assert summary.lo <= -math.log(1 - share) * 0.02 <= summary.hi, name
+        assert summary.n < found.due / 2
+
+
+def test_a_freeze_is_seen_from_due(tmp_path: Path) -> None:
+    """5 s without an answer in 30 s at 40/s: requests due in it wait for its end, whatever the client did."""
+    workload = replace(WORKLOAD, duration=30.0, warmup=0.0, users=400)
+    arrivals = "constant:rate=40"
+    requests = simulate(arrivals, workload, service=fixed(0.005), frozen=(10.0, 15.0))
+    found = analyse(write_run(tmp_path, requests, arrivals, workload)).summary
+    # The k-th request due in the freeze is answered at 15 + 0.005 (k + 1): latencies 5.005 - 0.02 k, 1200 in all.
+    for name, larger in (("p90", 120), ("p95", 60), ("p99", 12)):
+        assert center(found, f"from_due_{name}") == pytest.approx(5.005 - 0.02 * larger, abs=0.001)
+    assert center(found, "from_due_p50") < 0.006
+
+
+def test_no_good_answer_has_null_percentiles_and_never_zero(tmp_path: Path) -> None:
+    requests = simulate()
+    requests.outcome = [Outcome.TIMEOUT] * requests.due.size
+    found = analyse(write_run(tmp_path, requests))
+    for name, summary in found.summary.metrics.items():
+        if name.startswith(("from_due", "from_send")):
+            assert summary.center is None, name
+    assert center(found.summary, "error_share") == 1.0
+    assert center(found.summary, "throughput") == 0.0
+    assert not found.validity.valid
+
+
+def test_a_run_without_a_request(tmp_path: Path) -> None:
+    requests = Requests(np.empty(0), np.empty(0), np.empty(0), [], 0)
+    found = analyse(write_run(tmp_path, requests, arrivals="closed:users=1"))
+    assert found.summary.due == 0
+    assert found.summary.metrics["error_share"].center is None
+    assert found.validity.reasons == ("no request was due in the measured part",)
+
+
+def test_percentiles_say_when_failures_are_left_out(tmp_path: Path) -> None:
+    requests = simulate(workload=LONG)
+    for index in range(500, 560):
+        requests.outcome[index] = Outcome.TIMEOUT
+    found = analyse(write_run(tmp_path, requests, workload=LONG)).summary.metrics
+    assert not any("failed" in warning for warning in found["from_due_p95"].warnings)
+    assert any("of the requests failed" in warning for warning in found["from_due_p99"].warnings)
+
+
+def test_both_protocols_are_also_given_apart(tmp_path: Path) -> None:
+    requests = simulate()
+    run = write_run(tmp_path, requests)
+    measured = load(run)
+    assert measured.protocols() == {}
+    half = np.arange(measured.due.size) % 2 == 0
+    mixed = replace(measured, protocol=half.astype(np.uint8))
+    parts = mixed.protocols()
+    assert set(parts) == {"rest", "grpc"}
+    assert sum(part.due.size for part in parts.values()) == measured.due.size
+    np.testing.assert_array_equal(parts["grpc"].due, measured.due[half])
+
+
+def test_no_failure_still_has_an_upper_bound(tmp_path: Path) -> None:
+    """None of n failed: the exact 95 % bound is 1 - 0.025 ** (1 / n)."""
+    found = analyse(write_run(tmp_path, simulate())).summary
+    summary = found.metrics["error_share"]
+    assert (summary.center, summary.lo) == (0.0, 0.0)
+    assert summary.hi == pytest.approx(1 - 0.025 ** (1 / found.due), rel=0.02)
+
+
+def test_mean_in_flight_is_that_of_littles_law(tmp_path: Path) -> None:
+    measured = load(write_run(tmp_path, simulate(workload=LONG), workload=LONG))
+    direct = mean_in_flight(measured)
+    law = measured.due.size / 60 * float((measured.done - measured.sent).mean())
+    assert direct == pytest.approx(law, rel=0.02)
+
+
+def test_every_metric_has_a_title_and_a_unit() -> None:
+    assert all(metric.title and metric.unit in ("s", "1/s", "share", "B", "cores", "") for metric in METRICS.values())
+
+
+def test_an_unfinished_run_is_summarised_up_to_where_it_got(tmp_path: Path) -> None:
+    workload: Workload = replace(WORKLOAD, duration=100.0)
+    requests = simulate(workload=WORKLOAD)
+    run = write_run(tmp_path, requests, workload=workload, finish=False)
+    measured = load(run)
+    assert measured.ends == pytest.approx(np.max(requests.done))
+    assert not analyse(run).validity.valid

@@ -25,31 +25,71 @@ _ABSENT: Final = -1e4
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the T tokens of R rows stand, the longest row of S positions.
+    """Where the T tokens of R rows stand, the longest row of S positions; here every position is a line, T = R * S.
 
     Args:
-        rows: R, int32 scalar.
-        width: S, int32 scalar.
-        slots: None if T = R * S, that is every position is a line; else int32 `[R, S]`, the line of each position
-            (any valid line where there is no token).
-        lines: None likewise; else int32 `[T]`, the index of each token in the flattened `[R * S]`.
+        rows: R.
+        width: S.
+        heads: attention heads.
     """
 
     rows: Any
     width: Any
-    slots: Any = None
-    lines: Any = None
+    heads: int
 
-    def spread(self, tokens: Any) -> Any:
-        """`[T, C]` to `[R, S, C]`."""
-        if self.slots is None:
-            return tf.reshape(tokens, (self.rows, self.width, tokens.shape[-1]))
-        return tf.gather(tokens, self.slots)
+    def to_heads(self, tokens: Any) -> Any:
+        """`[T, hidden]` to `[R, heads, S, hidden / heads]`."""
+        shape = (self.rows, self.width, self.heads, tokens.shape[-1] // self.heads)
+        return tf.transpose(tf.reshape(tokens, shape), (0, 2, 1, 3))
 
-    def collect(self, grid: Any) -> Any:
-        """`[R, S, C]` to `[T, C]`."""
-        flat = tf.reshape(grid, (-1, grid.shape[-1]))
-        return flat if self.lines is None else tf.gather(flat, self.lines)
+    def from_heads(self, grid: Any) -> Any:
+        """`[R, heads, S, size]` to `[T, heads * size]`."""
+        return tf.reshape(tf.transpose(grid, (0, 2, 1, 3)), (-1, self.heads * grid.shape[-1]))
+
+
+@dataclass(frozen=True)
+class PackedLayout(Layout):
+    """One with a line for each token only, whatever the rows' lengths: no line is padding.
+
+    One gather moves the tokens and splits the heads: as cheap as the transposition that a padded layout needs.
+
+    Args:
+        slots: int32 `[R, S]`, the line of each position; any line where there is no token.
+        head_slots: int32 `[R, heads, S]`, the same over lines cut into heads.
+        head_lines: int32 `[T, heads]`, where each token's heads stand in the flattened `[R * heads * S]`.
+    """
+
+    slots: Any
+    head_slots: Any
+    head_lines: Any
+
+    @classmethod
+    def of(cls, slots: Any, lines: Any, heads: int) -> "PackedLayout":
+        """Args:
+        slots: see the class.
+        lines: int32 `[T]`, the index of each token in the flattened `[R * S]`.
+        heads: attention heads.
+        """
+        rows, width = tf.shape(slots)[0], tf.shape(slots)[1]
+        each = tf.range(heads)
+        row = lines // width
+        return cls(
+            rows=rows,
+            width=width,
+            heads=heads,
+            slots=slots,
+            head_slots=slots[:, tf.newaxis, :] * heads + each[:, tf.newaxis],
+            head_lines=(row[:, tf.newaxis] * heads + each) * width + (lines - row * width)[:, tf.newaxis],
+        )
+
+    def to_heads(self, tokens: Any) -> Any:
+        """`[T, hidden]` to `[R, heads, S, hidden / heads]`."""
+        return tf.gather(tf.reshape(tokens, (-1, tokens.shape[-1] // self.heads)), self.head_slots)
+
+    def from_heads(self, grid: Any) -> Any:
+        """`[R, heads, S, size]` to `[T, heads * size]`."""
+        size = grid.shape[-1]
+        return tf.reshape(tf.gather(tf.reshape(grid, (-1, size)), self.head_lines), (-1, self.heads * size))
 
 
 @dataclass(frozen=True)
@@ -127,9 +167,16 @@ def dropout(x: Any, rate: float, training: bool) -> Any:
 def embedding_table(config: BertConfig) -> Any:
     """The WordPiece embeddings `[vocab, hidden]`, which the masked-LM head uses again."""
     with v1.variable_scope("bert/embeddings", reuse=v1.AUTO_REUSE):
-        return v1.get_variable(
-            "word_embeddings", (config.vocab_size, config.hidden_size), initializer=initializer(config)
-        )
+        return _table("word_embeddings", config.vocab_size, config)
+
+
+def _table(name: str, lines: int, config: BertConfig) -> Any:
+    """The value of a table of embeddings.
+
+    A gather from the variable itself would switch it to copy-on-read for good, and every later read, so also the
+    masked-LM head's, would copy the whole table.
+    """
+    return v1.get_variable(name, (lines, config.hidden_size), initializer=initializer(config)).read_value()
 
 
 def embed(config: BertConfig, token_ids: Any, positions: Any, segments: Any = None, training: bool = False) -> Any:
@@ -147,13 +194,9 @@ def embed(config: BertConfig, token_ids: Any, positions: Any, segments: Any = No
     """
     table = embedding_table(config)
     with v1.variable_scope("bert/embeddings"):
-        types = v1.get_variable(
-            "token_type_embeddings", (config.type_vocab_size, config.hidden_size), initializer=initializer(config)
-        )
-        places = v1.get_variable(
-            "position_embeddings", (config.max_position_embeddings, config.hidden_size), initializer=initializer(config)
-        )
-        kind = tf.gather(types, 0 if segments is None else segments)
+        types = _table("token_type_embeddings", config.type_vocab_size, config)
+        places = _table("position_embeddings", config.max_position_embeddings, config)
+        kind = types[0] if segments is None else tf.gather(types, segments)
         summed = tf.gather(table, token_ids) + tf.gather(places, positions) + kind
         return dropout(layer_norm(summed, config), config.hidden_dropout_prob, training)
 
@@ -239,17 +282,10 @@ def attend(
     Returns:
         float32 `[Q, hidden]`.
     """
-
-    def heads(tokens: Any, where: Layout) -> Any:
-        shape = (where.rows, where.width, config.num_attention_heads, config.size_per_head)
-        return tf.transpose(tf.reshape(where.spread(tokens), shape), (0, 2, 1, 3))
-
-    scores = tf.matmul(heads(query, query_layout), heads(key, layout), transpose_b=True)
+    scores = tf.matmul(query_layout.to_heads(query), layout.to_heads(key), transpose_b=True)
     weights = tf.nn.softmax(scores * (1.0 / math.sqrt(config.size_per_head)) + bias)
     weights = dropout(weights, config.attention_probs_dropout_prob, training)
-    context = tf.transpose(tf.matmul(weights, heads(value, layout)), (0, 2, 1, 3))
-    grid = tf.reshape(context, (query_layout.rows, query_layout.width, config.hidden_size))
-    return query_layout.collect(grid)
+    return query_layout.from_heads(tf.matmul(weights, layout.to_heads(value)))
 
 
 def _after_attention(config: BertConfig, context: Any, residual: Any, training: bool) -> Any:

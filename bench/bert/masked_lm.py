@@ -29,7 +29,9 @@ def head_logits(config: BertConfig, hidden: Any) -> Any:
                 transformed = backbone.dense(hidden, config.hidden_size, config)
             transformed = backbone.layer_norm(backbone.activation(config)(transformed), config)
         bias = v1.get_variable("output_bias", (config.vocab_size,), initializer=v1.zeros_initializer())
-        return tf.nn.bias_add(tf.matmul(transformed, table, transpose_b=True), bias)
+        # As a batch of one: oneDNN's kernel for batches reads the table where it lies, the other packs it anew.
+        logits = tf.matmul(transformed[tf.newaxis], table[tf.newaxis], transpose_b=True)
+        return tf.nn.bias_add(logits[0], bias)
 
 
 def label_log_prob(logits: Any, labels: Any, training: bool = False) -> Any:
@@ -69,12 +71,12 @@ def masked_lm(config: BertConfig, features: Mapping[str, Any], training: bool = 
     """
     ids = features["input_ids"]
     rows, width = (tf.shape(ids)[axis] if ids.shape[axis] is None else ids.shape[axis] for axis in (0, 1))
-    layout = backbone.Layout(rows, width)
+    layout = backbone.Layout(rows, width, config.num_attention_heads)
     places = tf.tile(tf.range(width), (rows,))
     segments = tf.reshape(features["segment_ids"], (-1,))
     x = backbone.embed(config, tf.reshape(ids, (-1,)), places, segments, training)
     bias = backbone.key_bias(features["input_mask"])
-    grid = layout.spread(backbone.encode(config, x, layout, bias, training))
+    grid = tf.reshape(backbone.encode(config, x, layout, bias, training), (rows, width, config.hidden_size))
     masked = tf.gather(grid, features["masked_lm_positions"], batch_dims=1)
     logits = head_logits(config, tf.reshape(masked, (-1, config.hidden_size)))
     log_prob = label_log_prob(logits, tf.reshape(features["masked_lm_ids"], (-1,)), training)

@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from bench.bert import backbone
-from bench.bert.backbone import Layout, Queries
+from bench.bert.backbone import PackedLayout, Queries
 from bench.bert.config import BertConfig
 from bench.bert.masked_lm import head_logits, label_log_prob
 from bench.bert.sentence import SpecialTokens
@@ -36,7 +36,7 @@ def score(config: BertConfig, special: SpecialTokens, token_ids: Any, word_ids: 
     Returns:
         float32 `[B, S]`, 0 past `num_pieces`.
     """
-    batch = Batch.plan(token_ids, word_ids, num_pieces)
+    batch = Batch.plan(token_ids, word_ids, num_pieces, config.num_attention_heads)
     distinct = backbone.embed(config, *batch.distinct_tokens(special))
     hidden = _encode_pieces(config, distinct, batch)
     log_prob = label_log_prob(head_logits(config, hidden), batch.labels)
@@ -52,7 +52,7 @@ def _encode_pieces(config: BertConfig, distinct: Any, batch: "Batch") -> Any:
         if layer == config.num_hidden_layers - 1:
             queries = Queries(tf.gather(x, batch.piece_lines(layout)), pieces)
         elif layer == 0:
-            queries = Queries(x, first, residual=tf.gather(x, tf.gather(tf.reshape(first.slots, (-1,)), first.lines)))
+            queries = Queries(x, first, residual=tf.gather(x, batch.token_lines(first)))
         else:
             queries = None
         x = backbone.encoder_layer(config, layer, x, layout, bias, queries=queries)
@@ -65,6 +65,7 @@ class Batch:
     """Where everything stands: B sentences, R rows (words) in all, T tokens in all rows, K pieces in all sentences.
 
     Args:
+        heads: attention heads.
         token_ids: int32 `[B, S]`.
         where: int32 `[K, 2]`, sentence and position of each piece.
         labels: int32 `[K]`, the pieces' ids.
@@ -75,6 +76,7 @@ class Batch:
         piece_row: int32 `[K]`, the row that each piece is masked in.
     """
 
+    heads: int
     token_ids: Any
     where: Any
     labels: Any
@@ -85,7 +87,7 @@ class Batch:
     piece_row: Any
 
     @classmethod
-    def plan(cls, token_ids: Any, word_ids: Any, num_pieces: Any) -> "Batch":
+    def plan(cls, token_ids: Any, word_ids: Any, num_pieces: Any, heads: int) -> "Batch":
         present = tf.sequence_mask(num_pieces, tf.shape(token_ids)[1])
         where = tf.cast(tf.where(present), tf.int32)
         words = tf.reduce_max(tf.where(present, word_ids + 1, 0), axis=1)
@@ -99,6 +101,7 @@ class Batch:
         lengths = tf.where(num_pieces > 0, num_pieces + 2, 0)
         row_sentence = tf.repeat(tf.range(tf.size(words)), words)
         return cls(
+            heads=heads,
             token_ids=token_ids,
             where=where,
             labels=tf.gather_nd(token_ids, where),
@@ -122,29 +125,33 @@ class Batch:
         masks = tf.fill((self.width,), special.mask)
         return tf.concat((ids, masks), axis=0), tf.concat((position, tf.range(self.width)), axis=0)
 
-    def first_layout(self) -> Layout:
+    def first_layout(self) -> PackedLayout:
         """Of the first layer: rows of lines of the distinct tokens."""
         start = tf.gather(self._sentence_start, self.row_sentence)
         slots = self._slots(start, self.row_lengths, self.width)
         masked = tf.reduce_sum(self.lengths) + self.piece_position
         slots = tf.tensor_scatter_nd_update(slots, tf.stack((self.piece_row, self.piece_position), axis=1), masked)
-        return Layout(tf.size(self.row_sentence), self.width, slots, self._token_lines)
+        return PackedLayout.of(slots, self._token_lines, self.heads)
 
-    def row_layout(self) -> Layout:
+    def row_layout(self) -> PackedLayout:
         """Of the other layers: rows of lines of the T tokens."""
         slots = self._slots(self._row_start, self.row_lengths, self.width)
-        return Layout(tf.size(self.row_sentence), self.width, slots, self._token_lines)
+        return PackedLayout.of(slots, self._token_lines, self.heads)
 
-    def piece_layout(self) -> Layout:
+    def piece_layout(self) -> PackedLayout:
         """Of the last layer's queries: rows of lines of the K pieces."""
         rows = tf.size(self.row_sentence)
         counts = tf.math.unsorted_segment_sum(tf.ones_like(self.piece_row), self.piece_row, rows)
         start = tf.cumsum(counts, exclusive=True)
         width = tf.reduce_max(tf.concat((counts, [1]), axis=0))
         ordinal = tf.range(tf.size(self.piece_row)) - tf.gather(start, self.piece_row)
-        return Layout(rows, width, self._slots(start, counts, width), self.piece_row * width + ordinal)
+        return PackedLayout.of(self._slots(start, counts, width), self.piece_row * width + ordinal, self.heads)
 
-    def piece_lines(self, layout: Layout) -> Any:
+    def token_lines(self, layout: PackedLayout) -> Any:
+        """int32 `[T]`: the line of each token among those that `layout` spreads."""
+        return tf.gather(tf.reshape(layout.slots, (-1,)), self._token_lines)
+
+    def piece_lines(self, layout: PackedLayout) -> Any:
         """int32 `[K]`: the lines of the masked pieces among those that `layout` spreads."""
         return tf.gather_nd(layout.slots, tf.stack((self.piece_row, self.piece_position), axis=1))
 

@@ -97,12 +97,13 @@ class RecordBuffer:
 
     Args:
         worker: index of the load-generating process, 0 or more.
+        sequence: number of its first block; above 0 where another buffer took the worker's earlier records.
     """
 
-    def __init__(self, worker: int) -> None:
+    def __init__(self, worker: int, sequence: int = 0) -> None:
         self.worker = worker
         self._rows = bytearray()
-        self._sequence = 0
+        self._sequence = sequence
         self._signatures: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -170,11 +171,19 @@ class RecordBuffer:
         """All records held, as one block, and empties the buffer; b"" if it holds none."""
         if not self._rows:
             return b""
-        header = {"worker": self.worker, "sequence": self._sequence, "signatures": list(self._signatures)}
-        block = _pack_block(orjson.dumps(header), bytes(self._rows))
+        block = self._pack(bytes(self._rows), tuple(self._signatures))
         self._rows.clear()
-        self._sequence += 1
         return block
+
+    def pack(self, rows: NDArray[Any], signatures: tuple[str, ...]) -> bytes:
+        """A block of records that were made elsewhere, structured array of `ROW`; does not touch those held."""
+        return self._pack(np.ascontiguousarray(rows, ROW).tobytes(), signatures)
+
+    def _pack(self, rows: bytes, signatures: tuple[str, ...]) -> bytes:
+        header = orjson.dumps({"worker": self.worker, "sequence": self._sequence, "signatures": list(signatures)})
+        self._sequence += 1
+        crc = zlib.crc32(rows, zlib.crc32(header))
+        return b"".join((_HEAD.pack(_MAGIC, FORMAT, len(header), len(rows), crc), header, rows))
 
 
 _APPEND_ORDER: Final = tuple(name for name in RequestRecord.__dataclass_fields__ if name != "worker")
@@ -203,11 +212,6 @@ class BlockError(UsageError):
 
 class DamagedBlock(BlockError):
     """No whole, undamaged block: what a write cut off by a kill leaves at the end of a file."""
-
-
-def _pack_block(header: bytes, rows: bytes) -> bytes:
-    crc = zlib.crc32(rows, zlib.crc32(header))
-    return b"".join((_HEAD.pack(_MAGIC, FORMAT, len(header), len(rows), crc), header, rows))
 
 
 def read_blocks(file: BinaryIO) -> Iterator[Block]:

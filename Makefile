@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check format bench bench-model bench-server bench-load checkpoint clean
+.PHONY: help setup demo test check format bench bench-model bench-server bench-load bench-results checkpoint clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -47,9 +47,9 @@ check: $(STAMP) ## formatting, lint, strict types
 format: $(STAMP) ## put the formatting right
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: bench-model bench-server bench-load ## all benchmarks, one after the other
+bench: bench-model bench-server bench-load bench-results ## all benchmarks, one after the other
 
-bench-model bench-server bench-load: bench-%: $(STAMP)
+bench-model bench-server bench-load bench-results: bench-%: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks.bench_$*
 
 clean: ## remove the environment and caches

@@ -2,7 +2,8 @@
 
 Fetches the Debian packages of `bench.bert.demo.sources`, reads the prose out of them and writes into DIR:
 
-- `train.txt`: a sentence a line, now and then a paragraph, so that later positions are trained too;
+- `train.txt`: a sentence a line, now and then a paragraph, so that later positions are trained too, and definitions of
+  WordNet that are made of words that the other text uses;
 - `held-out.txt`: sentences that are not in `train.txt`;
 - `held-out-quotable.txt`: 300 of them that may be shipped, which come from the quotable sources;
 - `frequencies.tsv`: the words of `train.txt` and how often they occur;
@@ -18,14 +19,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TextIO
 
 from bench.bert.demo.pairs import Frequencies
 from bench.bert.demo.prose import sentences
-from bench.bert.demo.sources import SOURCES, Source
+from bench.bert.demo.sources import SOURCES, Source, wordnet_definitions
 from bench.bert.vocabulary import word_splitter
 from bench.errors import BenchError, ExitCode, TargetError, UsageError
 
@@ -35,6 +36,7 @@ MAX_PARAGRAPH_WORDS: Final = 90
 TRAIN_FILE: Final = "train.txt"
 HELD_OUT_FILE: Final = "held-out.txt"
 QUOTABLE_FILE: Final = "held-out-quotable.txt"
+MIN_DEFINITION_WORDS: Final = 6
 QUOTABLE_SENTENCES: Final = 300
 FREQUENCIES_FILE: Final = "frequencies.tsv"
 SOURCES_FILE: Final = "sources.json"
@@ -51,7 +53,7 @@ class Corpus:
 
     def add(self, source: Source, paragraph: str) -> None:
         """Takes the new sentences of a paragraph."""
-        new = [text for text in sentences(paragraph) if self._is_new(text)]
+        new = [text for text in sentences(paragraph) if self.is_new(text)]
         held_out = [text for text in new if _share(text, "held out") < HELD_OUT_SHARE]
         self.held_out += held_out
         self.quotable += held_out if source.quotable else []
@@ -60,7 +62,8 @@ class Corpus:
         whole = len(kept) > 1 and len(joined.split()) <= MAX_PARAGRAPH_WORDS
         self.train += [joined] if whole and _share(joined, "paragraph") < PARAGRAPH_SHARE else kept
 
-    def _is_new(self, text: str) -> bool:
+    def is_new(self, text: str) -> bool:
+        """Whether no text of the same letters and digits has come before; from now on one has."""
         key = hashlib.sha256("".join(char for char in text.lower() if char.isalnum()).encode()).digest()
         known = key in self._seen
         self._seen.add(key)
@@ -78,7 +81,25 @@ def read_corpus(packages: dict[str, Path]) -> Corpus:
     for source in SOURCES:
         for paragraph in source.read(packages[source.package]):
             corpus.add(source, paragraph)
+    add_definitions(corpus, wordnet_definitions(packages["wordnet-base"]))
     return corpus
+
+
+def add_definitions(corpus: Corpus, definitions: Iterable[str]) -> None:
+    """Adds those of six words or more of which at most one is rare in the corpus; they are never held out."""
+    frequencies = _count(corpus.train)
+    split = word_splitter(do_lower_case=True)
+    for paragraph in definitions:
+        for text in sentences(paragraph):
+            words = [word for word in split(text) if word.isalpha()]
+            rare = sum(word not in frequencies for word in words)
+            if len(words) >= MIN_DEFINITION_WORDS and rare <= 1 and corpus.is_new(text):
+                corpus.train.append(text)
+
+
+def _count(lines: Iterable[str]) -> Frequencies:
+    split = word_splitter(do_lower_case=True)
+    return Frequencies.count(word for line in lines for word in split(line))
 
 
 def fetch(package: str, folder: Path) -> dict[str, str]:
@@ -131,9 +152,7 @@ def _files(corpus: Corpus) -> Iterator[tuple[str, list[str]]]:
     yield TRAIN_FILE, corpus.train
     yield HELD_OUT_FILE, corpus.held_out
     yield QUOTABLE_FILE, sorted(corpus.quotable, key=lambda text: _share(text, "order"))[:QUOTABLE_SENTENCES]
-    split = word_splitter(do_lower_case=True)
-    frequencies = Frequencies.count(word for line in corpus.train for word in split(line))
-    yield FREQUENCIES_FILE, [f"{word}\t{count}" for word, count in frequencies.counts.items()]
+    yield FREQUENCIES_FILE, [f"{word}\t{count}" for word, count in _count(corpus.train).counts.items()]
 
 
 def main() -> int:

@@ -40,7 +40,7 @@ def _wordnet(root: Path) -> Iterator[str]:
                     yield match.group(1)
 
 
-def _wordnet_definitions(root: Path) -> Iterator[str]:
+def wordnet_definitions(root: Path) -> Iterator[str]:
     """The definitions of the glosses: phrases rather than sentences, but of ordinary words used together."""
     for part in ("adj", "adv", "noun", "verb"):
         text = (root / "usr/share/wordnet" / f"data.{part}").read_text(encoding="utf-8")

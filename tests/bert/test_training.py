@@ -1,0 +1,168 @@
+"""Training on the Estimator: what it writes, and that a kill leaves no trace in it."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.bert.checkpoint.resolve import open_checkpoint
+from bench.bert.demo import default_sentences
+from bench.bert.recipe import Recipe
+from bench.bert.training import Evaluation, train
+from bench.errors import UsageError
+
+RECIPE = Recipe(layers=1, vocab_size=400, steps=240, batch_positions=256, evaluations=3, learning_rate=3e-3)
+OPTIONS = "--layers 1 --vocab-size 400 --steps 240 --batch-positions 256 --evaluations 3 --learning-rate 3e-3".split()  # noqa: SIM905
+TEXT = default_sentences()
+
+
+class Diary:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.start: tuple[int, int, int, int] | None = None
+        self.steps: list[tuple[int, float, int]] = []
+        self.evaluations: list[Evaluation] = []
+
+    def started(self, step: int, steps: int, trained: int, held_out: int) -> None:
+        self.start = (step, steps, trained, held_out)
+
+    def stepped(self, step: int, loss: float, pieces: int) -> None:
+        self.steps.append((step, loss, pieces))
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        self.evaluations.append(evaluation)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, Diary, Evaluation]:
+    out = tmp_path_factory.mktemp("train") / "model"
+    diary = Diary()
+    return out, diary, train(TEXT, out, RECIPE, diary)
+
+
+def lasting(folder: Path) -> dict[str, bytes]:
+    """Name and content of the files that a run leaves, but for those that carry a time: logs for TensorBoard."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "tfevents" not in path.name
+    }
+
+
+def test_it_learns_and_says_so(trained):
+    _, diary, last = trained
+    assert diary.start == (0, 240, len(TEXT.read_text().splitlines()) - 10, 10)
+    assert [step for step, _, _ in diary.steps] == list(range(1, 241))
+    assert all(pieces > 0 for _, _, pieces in diary.steps)
+    losses = [loss for _, loss, _ in diary.steps]
+    assert np.mean(losses[:5]) > np.log(400) - 0.5
+    assert np.mean(losses[-20:]) < np.mean(losses[:5]) - 0.5
+    assert [evaluation.step for evaluation in diary.evaluations] == [80, 160, 240]
+    assert diary.evaluations[-1] == last
+    assert last.loss < np.log(400) - 0.7
+
+
+def test_the_folder_is_a_checkpoint_like_any_other(trained):
+    out, _, _ = trained
+    checkpoint = open_checkpoint(out)
+    assert checkpoint.config.num_hidden_layers == 1
+    assert checkpoint.config.vocab_size == len(checkpoint.tokenizer.vocabulary) == 400
+    assert checkpoint.tokenizer.options.do_lower_case
+    assert sorted(path.name for path in out.glob("bert_model.ckpt*")) == [
+        "bert_model.ckpt.data-00000-of-00001",
+        "bert_model.ckpt.index",
+    ]
+
+
+def test_summaries_for_tensorboard(trained):
+    out, _, _ = trained
+    assert list(out.glob("events.out.tfevents.*"))
+    assert list((out / "eval").glob("events.out.tfevents.*"))
+
+
+def test_a_finished_run_is_left_as_it_is(trained):
+    out, _, last = trained
+    before = lasting(out)
+    diary = Diary()
+    again = train(TEXT, out, RECIPE, diary)
+    assert (again.step, diary.steps) == (240, [])
+    assert again.loss == pytest.approx(last.loss, abs=1e-6)
+    assert lasting(out) == before
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_files(trained, tmp_path):
+    """Killed with SIGKILL after its first checkpoint, in the middle of a step or of writing, whatever comes."""
+    undisturbed, _, _ = trained
+    out = tmp_path / "model"
+    command = [sys.executable, "-m", "bench", "train", str(TEXT), "--out", str(out), *OPTIONS, "--save-every", "1s"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as first:
+        wait_for_checkpoint(out, first)
+        os.kill(first.pid, signal.SIGKILL)
+    assert first.returncode == -signal.SIGKILL
+    assert not (out / "bert_model.ckpt.index").exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "going on at step" in done.stderr
+    assert "export it with: bertbench export" in done.stdout
+    assert lasting(out).keys() == lasting(undisturbed).keys()
+    differing = [name for name, content in lasting(out).items() if content != lasting(undisturbed)[name]]
+    assert differing == []
+
+
+def wait_for_checkpoint(out: Path, process: subprocess.Popen[str]) -> None:
+    """Returns when the run can be gone on with from a step after the first; fails when it ends before that."""
+    state = out / "checkpoint"
+    while not state.is_file() or '"model.ckpt-0"' in state.read_text():
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        time.sleep(0.01)
+
+
+def test_training_goes_on_from_a_checkpoint(trained, tmp_path):
+    """With a learning rate next to nothing the weights stay what they were."""
+    out, diary = tmp_path / "more", Diary()
+    recipe = Recipe(checkpoint=str(trained[0]), steps=1, evaluations=1, learning_rate=1e-12)
+    train(TEXT, out, recipe, diary)
+    before, after = open_checkpoint(trained[0]), open_checkpoint(out)
+    assert after.tokenizer.digest == before.tokenizer.digest
+    assert after.config == before.config
+    for name, value in before.variables.items():
+        np.testing.assert_allclose(after.variables[name], value, atol=1e-9)
+    assert diary.evaluations[0].loss == pytest.approx(trained[1].evaluations[-1].loss, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"seed": 1}, "another seed"), ({"steps": 9}, r"another steps \(240 there, 9 now\)")],
+)
+def test_a_folder_of_another_run_is_refused(trained, change, message):
+    recipe = Recipe(**{name: getattr(RECIPE, name) for name in Recipe.__slots__} | change)
+    with pytest.raises(UsageError, match=message):
+        train(TEXT, trained[0], recipe, Diary())
+
+
+def test_a_folder_of_another_text_is_refused(trained, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text(TEXT.read_text() + "One more line.\n")
+    with pytest.raises(UsageError, match="another text"):
+        train(other, trained[0], RECIPE, Diary())
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "precious").write_text("")
+    with pytest.raises(UsageError, match="is not empty and holds no training run"):
+        train(TEXT, tmp_path, RECIPE, Diary())
+
+
+def test_a_text_that_is_too_small_ends_clearly_and_leaves_nothing(tmp_path):
+    text = tmp_path / "small.txt"
+    text.write_text("".join(itertools.islice(TEXT.open(), 99)))
+    with pytest.raises(UsageError, match=r"small\.txt has 99 sentences; training needs 100"):
+        train(text, tmp_path / "out", RECIPE, Diary())
+    assert not (tmp_path / "out").exists()

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from bench.bert.backbone import Network
 from bench.bert.config import BertConfig
 from bench.bert.masked_lm import MaskedLm, masked_lm
 from bench.bert.optimizer import TrainingHyperparameters, train_op
@@ -53,7 +54,7 @@ def make_model_fn(
     """The Estimator's `model_fn`; see `make_estimator`."""
 
     def model_fn(features: Mapping[str, Any], labels: Any, mode: str) -> Any:
-        model = masked_lm(config, features, training=mode == tf.estimator.ModeKeys.TRAIN)
+        model = masked_lm(Network(config, training=mode == tf.estimator.ModeKeys.TRAIN), features)
         variables = v1.trainable_variables()
         if mode == tf.estimator.ModeKeys.PREDICT:
             return _predict_spec(model, variables)

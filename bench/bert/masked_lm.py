@@ -6,28 +6,27 @@ from typing import Any
 
 import tensorflow as tf
 
-from bench.bert import backbone
-from bench.bert.config import BertConfig
+from bench.bert.backbone import Network, activation, dense, embed, embedding_table, encoder_layer, key_bias, layer_norm
+from bench.bert.layout import Layout
 
 v1 = tf.compat.v1
 
 
-def head_logits(config: BertConfig, hidden: Any) -> Any:
+def head_logits(net: Network, hidden: Any) -> Any:
     """Scores of every WordPiece of the vocabulary for K masked positions.
 
     Args:
-        config: the model's shape.
+        net: how the graph is built.
         hidden: float32 `[K, hidden]`, the encoder's output there.
 
     Returns:
         float32 `[K, vocab]`.
     """
-    table = backbone.embedding_table(config)
+    config = net.config
+    table = embedding_table(config)
     with v1.variable_scope("cls/predictions"):
         with v1.variable_scope("transform"):
-            with v1.variable_scope("dense"):
-                transformed = backbone.dense(hidden, config.hidden_size, config)
-            transformed = backbone.layer_norm(backbone.activation(config)(transformed), config)
+            transformed = layer_norm(activation(config)(dense("dense", hidden, config.hidden_size, net)), net)
         bias = v1.get_variable("output_bias", (config.vocab_size,), initializer=v1.zeros_initializer())
         # As a batch of one: oneDNN's kernel for batches reads the table where it lies, the other packs it anew.
         logits = tf.matmul(transformed[tf.newaxis], table[tf.newaxis], transpose_b=True)
@@ -60,24 +59,24 @@ class MaskedLm:
     log_prob: Any
 
 
-def masked_lm(config: BertConfig, features: Mapping[str, Any], training: bool = False) -> MaskedLm:
+def masked_lm(net: Network, features: Mapping[str, Any]) -> MaskedLm:
     """The model over the article's five inputs, padding computed along with the rest.
 
     Args:
-        config: the model's shape.
+        net: how the graph is built.
         features: `input_ids`, `input_mask`, `segment_ids` int32 `[R, S]`; `masked_lm_positions` and `masked_lm_ids`
             int32 `[R, P]`, unused slots 0.
-        training: whether dropout is on.
     """
-    ids = features["input_ids"]
+    config, ids = net.config, features["input_ids"]
     rows, width = (tf.shape(ids)[axis] if ids.shape[axis] is None else ids.shape[axis] for axis in (0, 1))
-    layout = backbone.Layout(rows, width, config.num_attention_heads)
-    places = tf.tile(tf.range(width), (rows,))
+    layout = Layout(rows, width, config.num_attention_heads)
     segments = tf.reshape(features["segment_ids"], (-1,))
-    x = backbone.embed(config, tf.reshape(ids, (-1,)), places, segments, training)
-    bias = backbone.key_bias(features["input_mask"])
-    grid = tf.reshape(backbone.encode(config, x, layout, bias, training), (rows, width, config.hidden_size))
+    x = embed(net, tf.reshape(ids, (-1,)), tf.tile(tf.range(width), (rows,)), segments)
+    bias = key_bias(features["input_mask"])
+    for layer in range(config.num_hidden_layers):
+        x = encoder_layer(net, layer, x, layout, bias)
+    grid = tf.reshape(x, (rows, width, config.hidden_size))
     masked = tf.gather(grid, features["masked_lm_positions"], batch_dims=1)
-    logits = head_logits(config, tf.reshape(masked, (-1, config.hidden_size)))
-    log_prob = label_log_prob(logits, tf.reshape(features["masked_lm_ids"], (-1,)), training)
+    logits = head_logits(net, tf.reshape(masked, (-1, config.hidden_size)))
+    log_prob = label_log_prob(logits, tf.reshape(features["masked_lm_ids"], (-1,)), net.training)
     return MaskedLm(logits, tf.reshape(log_prob, tf.shape(features["masked_lm_ids"])))

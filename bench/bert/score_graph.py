@@ -14,20 +14,19 @@ from typing import Any
 
 import tensorflow as tf
 
-from bench.bert import backbone
-from bench.bert.backbone import PackedLayout, Queries
-from bench.bert.config import BertConfig
+from bench.bert.backbone import Network, Queries, embed, encoder_layer, key_bias
+from bench.bert.layout import PackedLayout
 from bench.bert.masked_lm import head_logits, label_log_prob
 from bench.bert.sentence import SpecialTokens
 
 v1 = tf.compat.v1
 
 
-def score(config: BertConfig, special: SpecialTokens, token_ids: Any, word_ids: Any, num_pieces: Any) -> Any:
+def score(net: Network, special: SpecialTokens, token_ids: Any, word_ids: Any, num_pieces: Any) -> Any:
     """Log-probability of each piece, its word masked.
 
     Args:
-        config: the model's shape.
+        net: how the graph is built.
         special: ids of [CLS], [SEP] and [MASK].
         token_ids: int32 `[B, S]`, without [CLS] and [SEP].
         word_ids: int32 `[B, S]`, from 0 and growing by one a word.
@@ -36,26 +35,26 @@ def score(config: BertConfig, special: SpecialTokens, token_ids: Any, word_ids: 
     Returns:
         float32 `[B, S]`, 0 past `num_pieces`.
     """
-    batch = Batch.plan(token_ids, word_ids, num_pieces, config.num_attention_heads)
-    distinct = backbone.embed(config, *batch.distinct_tokens(special))
-    hidden = _encode_pieces(config, distinct, batch)
-    log_prob = label_log_prob(head_logits(config, hidden), batch.labels)
+    batch = Batch.plan(token_ids, word_ids, num_pieces, net.config.num_attention_heads)
+    distinct = embed(net, *batch.distinct_tokens(special))
+    hidden = _encode_pieces(net, distinct, batch)
+    log_prob = label_log_prob(head_logits(net, hidden), batch.labels)
     return tf.scatter_nd(batch.where, log_prob, tf.shape(token_ids))
 
 
-def _encode_pieces(config: BertConfig, distinct: Any, batch: "Batch") -> Any:
+def _encode_pieces(net: Network, distinct: Any, batch: "Batch") -> Any:
     """The encoder's output at the K masked pieces, `[K, hidden]`, from the embeddings of the distinct tokens."""
-    bias = backbone.key_bias(tf.sequence_mask(batch.row_lengths, batch.width))
+    bias = key_bias(tf.sequence_mask(batch.row_lengths, batch.width))
     first, later, pieces = batch.first_layout(), batch.row_layout(), batch.piece_layout()
     x, layout = distinct, first
-    for layer in range(config.num_hidden_layers):
-        if layer == config.num_hidden_layers - 1:
+    for layer in range(net.config.num_hidden_layers):
+        if layer == net.config.num_hidden_layers - 1:
             queries = Queries(tf.gather(x, batch.piece_lines(layout)), pieces)
         elif layer == 0:
             queries = Queries(x, first, residual=tf.gather(x, batch.token_lines(first)))
         else:
             queries = None
-        x = backbone.encoder_layer(config, layer, x, layout, bias, queries=queries)
+        x = encoder_layer(net, layer, x, layout, bias, queries=queries)
         layout = later
     return x
 

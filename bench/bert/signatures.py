@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import tensorflow as tf
 
-from bench.bert.config import BertConfig
+from bench.bert.backbone import Network
 from bench.bert.estimator import predict_scaffold
 from bench.bert.golden import FixedExport
 from bench.bert.masked_lm import masked_lm
@@ -56,12 +56,12 @@ def serving_input_receiver_fn(fixed: FixedExport | None = None) -> Callable[[], 
 
 
 def make_export_model_fn(
-    config: BertConfig, special: SpecialTokens, fixed: FixedExport | None = None
+    net: Network, special: SpecialTokens, fixed: FixedExport | None = None
 ) -> Callable[[Mapping[str, Any], Any, str], Any]:
     """A `model_fn` for exports only: both signatures, or the article's alone with one unnamed output.
 
     Args:
-        config: the model's shape.
+        net: how the graph is built; not for training.
         special: ids of the special tokens, which the compact signature puts in.
         fixed: None for both signatures.
     """
@@ -70,7 +70,7 @@ def make_export_model_fn(
         if mode != tf.estimator.ModeKeys.PREDICT:
             raise ValueError(f"an export has no mode {mode}")
         with v1.variable_scope("", reuse=v1.AUTO_REUSE):
-            log_prob = masked_lm(config, features).log_prob
+            log_prob = masked_lm(net, features).log_prob
             if fixed:
                 # One bare tensor: the Estimator calls it `output`, and REST answers with plain lists.
                 predictions: Any = -log_prob if fixed.output == "nll" else tf.exp(log_prob)
@@ -80,7 +80,7 @@ def make_export_model_fn(
                     LOG_PROB: tf.identity(log_prob, name=LOG_PROB),
                     PROB: tf.exp(log_prob, name=PROB),
                 }
-                pieces = score(config, special, *(features[name] for name in COMPACT_INPUTS))
+                pieces = score(net, special, *(features[name] for name in COMPACT_INPUTS))
                 outputs = {
                     ARTICLE_SIGNATURE: _Signature(ARTICLE_INPUTS, predictions),
                     COMPACT_SIGNATURE: _Signature(COMPACT_INPUTS, {LOG_PROB: tf.identity(pieces, name="score")}),

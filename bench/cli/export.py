@@ -26,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     case = parser.add_mutually_exclusive_group()
     case.add_argument("--cased", dest="lower_case", action="store_false", default=None, help="text keeps its case")
     case.add_argument("--uncased", dest="lower_case", action="store_true", help="text is lower-cased")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the encoder's matrix products and their weights (default: float32)",
+    )
     parser.add_argument("--fixed-length", type=int, metavar="S", help="the article's export: rows padded to S (128)")
     parser.add_argument("--max-predictions", type=int, metavar="P", help="and slots padded to P (20)")
     parser.add_argument(
@@ -60,7 +66,8 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     path = args.sentences or DEFAULT_SENTENCES
     sentences = read_golden_sentences(path, checkpoint.tokenizer, checkpoint.config.max_pieces)
     print(f"exporting {checkpoint.source}, golden answers of {len(sentences)} sentences", file=err, flush=True)
-    result = export_model(checkpoint, args.out, sentences, ExportOptions(fixed, args.version))
+    result = export_model(checkpoint, args.out, sentences, ExportOptions(fixed, args.version, args.precision))
     print(f"{result.version_dir}", file=out)
-    print(f"  SavedModel against Estimator: largest |Δ log p| {result.difference:.1e}", file=out)
+    against = "" if args.precision == "float32" else f", {args.precision} against float32"
+    print(f"  SavedModel and Estimator differ by {result.difference:.1e} in log p at most{against}", file=out)
     return ExitCode.GOOD

@@ -1,7 +1,6 @@
 """The demo model, exported once into the user's cache. No TensorFlow here: the export is a process of its own."""
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from bench.errors import TargetError
+from bench.results.cache import cache_dir
 
 _PACKAGE = Path(__file__).parent
 _SENTENCES = _PACKAGE.parents[1] / "scenarios" / "data" / "sentences.tsv"
@@ -23,7 +23,7 @@ def demo_model_dir() -> Path:
     Raises:
         TargetError: the export failed.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bertbench"
+    cache = cache_dir()
     target = cache / f"demo-{_digest()[:16]}"
     if target.is_dir():
         return target

@@ -1,0 +1,236 @@
+"""The part of a Locust process that plans and collects: the master, or the only process.
+
+A local runner is coordinator and worker at once: it hands its own messages to itself, so that one code serves all.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+from uuid import uuid4
+
+import gevent
+from locust.runners import STATE_MISSING, MasterRunner
+
+from bench.errors import BenchError, UsageError
+from bench.load.collector import PATIENCE_SECONDS, Collector, start_times
+from bench.load.ending import RunEnd, describe_end
+from bench.load.options import Scenario, Settings
+from bench.load.plan import WorkerPlan
+from bench.load.prepared import PreparedRun, here
+from bench.load.sampling import Gpu, ServerSampler
+from bench.load.session import start_message
+from bench.load.under_test import ServerUnderTest
+from bench.load.worker_side import FAILED, PLAN, REPORT, START, STOP
+from bench.units import format_seconds
+
+logger = logging.getLogger(__name__)
+
+# Between the moment a run's folder is begun and the moment its clock is 0.
+_LEAD_SECONDS: Final = 0.3
+# Users get this long to end what is in flight when a run is stopped before its time, or the drain if that is shorter.
+_STOP_SECONDS: Final = 10.0
+
+
+class CoordinatorSide:
+    """Turns Locust's starts and stops into runs.
+
+    Args:
+        environment: Locust's.
+        scenario: whose runs they are.
+    """
+
+    def __init__(self, environment: Any, scenario: Scenario) -> None:
+        self._environment = environment
+        self._options = environment.parsed_options
+        self._scenario = scenario
+        self._runner = environment.runner
+        self._under_test = ServerUnderTest()
+        self._gpu = Gpu.find()
+        self._prepared: PreparedRun | None = None
+        self._plans: list[WorkerPlan] = []
+        self._clients: dict[int, str] = {}
+        self._collector: Collector | None = None
+        self._end: RunEnd | None = None
+        self._refused = ""
+        self._run_time: float | None = None
+        self._runner.register_message(REPORT, self._on_report)
+        self._runner.register_message(FAILED, self._on_failed)
+        events = environment.events
+        events.test_start.add_listener(self._on_test_start)
+        events.spawning_complete.add_listener(self._on_spawned)
+        events.test_stopping.add_listener(self._on_test_stopping)
+        events.test_stop.add_listener(self._on_test_stop)
+        events.quitting.add_listener(self._on_quitting)
+        events.quit.add_listener(self._on_quit)
+
+    def prepare(self) -> None:
+        """Headless: everything that can go wrong before Locust starts goes wrong here, and ends the process."""
+        if not (self._options.headless or self._options.autostart):
+            return
+        self._run_time = float(self._options.run_time)
+        # Locust's own timer stays behind as a safety net: the end of a run is found by the collector.
+        ramp = self._options.num_users / self._options.spawn_rate
+        self._options.run_time = int(self._run_time + ramp + _STOP_SECONDS + 2 * PATIENCE_SECONDS) + 60
+        logging.getLogger("locust.main").addFilter(lambda record: "ime limit set" not in record.getMessage())
+        if self._options.headless:
+            try:
+                settings = self._settings(self._options.num_users)
+                self._prepared = PreparedRun.make(settings, self._under_test)
+            except (BenchError, OSError) as error:
+                self._under_test.close()
+                print(f"bertbench: {error}", file=sys.stderr)
+                sys.exit(int(error.exit_code) if isinstance(error, BenchError) else int(UsageError.exit_code))
+
+    def _settings(self, users: int) -> Settings:
+        given = self._options.run_time if self._run_time is None else self._run_time
+        if not given:
+            raise UsageError("a run needs a length; give -t, like -t 60s")
+        return Settings.read(self._options, self._scenario, self._environment.host, users, float(given))
+
+    def _on_test_start(self, **_: Any) -> None:
+        try:
+            if self._prepared is None:
+                settings = self._settings(self._runner.target_user_count)
+                self._prepared = PreparedRun.make(settings, self._under_test)
+            self._hand_out(self._prepared)
+        except (BenchError, OSError) as error:
+            self._abort(error)
+            # Locust goes on to spawn users after its listeners, unless this greenlet ends.
+            raise gevent.GreenletExit from error
+
+    def _hand_out(self, prepared: PreparedRun) -> None:
+        """A plan for every worker."""
+        self._clients = {0: "local"}
+        if isinstance(self._runner, MasterRunner):
+            self._clients = dict(enumerate(client.id for client in self._runner.clients.ready))
+        settings = prepared.settings
+        if settings.users < len(self._clients):
+            raise UsageError(f"{settings.users} users cannot be shared by {len(self._clients)} workers; give more -u")
+        self._environment.stop_timeout = min(settings.drain, _STOP_SECONDS)
+        self._refused = ""
+        self._plans = prepared.plans(len(self._clients), uuid4().hex)
+        for plan in self._plans:
+            self._runner.send_message(PLAN, plan.to_message(), self._clients[plan.worker])
+        if self._refused:
+            raise UsageError(self._refused)
+
+    def _on_spawned(self, **_: Any) -> None:
+        """All users are there: the clock starts. Fires again when somebody changes the users of a running test."""
+        prepared, plans = self._prepared, self._plans
+        if prepared is None or not plans or self._collector is not None:
+            return
+        web = self._environment.web_ui
+        if web is not None:
+            # The web form's run time, which would count from now and cut the end off.
+            web._cancel_run_time_timer()
+        try:
+            environment = here(self._gpu.name if self._gpu else None)
+            server = prepared.server
+            sampler = ServerSampler(server.rest, server.model, server.pid, self._gpu)
+            epoch, started = start_times(_LEAD_SECONDS)
+            header = prepared.header(plans, started, environment)
+            results = prepared.settings.results
+            self._collector = Collector(
+                results, header, epoch, plans, prepared.payloads, sampler, self._alive, self._on_all_over
+            )
+        except (BenchError, OSError) as error:
+            self._abort(error)
+            return
+        workload = prepared.workload
+        logger.info(
+            "%s on %s for %s (%s of it warm-up), then at most %s to drain; run folder %s",
+            prepared.settings.arrivals,
+            prepared.settings.target,
+            format_seconds(workload.warmup + workload.duration),
+            format_seconds(workload.warmup),
+            format_seconds(workload.drain),
+            self._collector.path,
+        )
+        for plan in plans:
+            self._runner.send_message(START, start_message(plan.run, epoch), self._clients[plan.worker])
+
+    def _alive(self) -> set[int]:
+        if not isinstance(self._runner, MasterRunner):
+            return set(self._clients)
+        known = self._runner.clients
+        return {
+            worker
+            for worker, client in self._clients.items()
+            if client in known and known[client].state != STATE_MISSING
+        }
+
+    def _on_report(self, environment: Any, msg: Any, **_: Any) -> None:
+        if self._collector is not None and self._plans and msg.data["run"] == self._plans[0].run:
+            self._collector.report(msg.data)
+
+    def _on_failed(self, environment: Any, msg: Any, **_: Any) -> None:
+        if not self._plans or msg.data["run"] != self._plans[0].run:
+            return
+        self._refused = msg.data["error"]
+        if isinstance(self._runner, MasterRunner):
+            self._abort(UsageError(self._refused))
+
+    def _on_all_over(self) -> None:
+        gevent.spawn(self._runner.quit if self._options.headless else self._runner.stop)
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        """Before its time if workers still have something to do; they are told, and waited for."""
+        collector = self._collector
+        if collector is None or collector.over.is_set():
+            return
+        collector.stop()
+        if isinstance(self._runner, MasterRunner):
+            for plan in self._plans:
+                self._runner.send_message(STOP, {"run": plan.run}, self._clients[plan.worker])
+            collector.over.wait(_STOP_SECONDS + PATIENCE_SECONDS)
+
+    def _on_test_stop(self, **_: Any) -> None:
+        collector, prepared = self._collector, self._prepared
+        self._collector, self._plans = None, []
+        if not self._options.headless:
+            self._prepared = None
+        if collector is None or prepared is None:
+            return
+        try:
+            self._end = describe_end(collector.finish(), prepared.model_dir, self._scenario.rule)
+        except (BenchError, OSError) as error:
+            self._fail(error)
+            return
+        if self._end.exit_code:
+            self._environment.process_exit_code = int(self._end.exit_code)
+        if not self._options.headless:
+            self._tell(self._end, logger.info)
+
+    def _on_quitting(self, **_: Any) -> None:
+        """Ctrl-C and SIGTERM: the run ends now, while its exit code can still be given."""
+        if self._collector is None:
+            return
+        if isinstance(self._runner, MasterRunner):
+            self._runner.stop(send_stop_to_client=False)
+        else:
+            self._runner.stop()
+
+    def _on_quit(self, **_: Any) -> None:
+        """Last of all, after Locust's tables."""
+        self._under_test.close()
+        if self._end is not None and self._options.headless:
+            self._tell(self._end, print)
+
+    @staticmethod
+    def _tell(end: RunEnd, write: Callable[[str], None]) -> None:
+        for line in end.lines:
+            write(line)
+        sys.stdout.flush()
+        if end.error:
+            print(f"bertbench: {end.error}", file=sys.stderr)
+
+    def _abort(self, error: BenchError | OSError) -> None:
+        """Ends the test that is starting or running, and headless the process too."""
+        self._fail(error)
+        gevent.spawn(self._runner.quit if self._options.headless else self._runner.stop)
+
+    def _fail(self, error: BenchError | OSError) -> None:
+        code = error.exit_code if isinstance(error, BenchError) else UsageError.exit_code
+        self._environment.process_exit_code = int(code)
+        print(f"bertbench: {error}", file=sys.stderr)

@@ -1,0 +1,266 @@
+"""The options of every scenario: in Locust's `--help` and web form, and what they lead to.
+
+Each is a text or a switch, because that is what Locust's web form can change; `Settings.read` makes values of them.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from bench.errors import UsageError
+from bench.results.arrivals import Arrivals, ClosedLoop, parse_arrivals
+from bench.serving.target import Target, TargetKind, grpc_address, parse_target
+from bench.serving.tls import TlsOptions
+from bench.units import parse_duration, parse_fraction
+
+_WARMUP_SHARE: Final = 0.1
+_WARMUP_MOST: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRule:
+    """How many requests, and for how long, a benchmark's rules ask for.
+
+    Args:
+        source: where the rule stands.
+        requests: least number of measured requests (for several sentences a request: of sentences, if `per_sentence`).
+        seconds: least measured time.
+        per_sentence: whether `requests` counts sentences.
+    """
+
+    source: str
+    requests: int
+    seconds: float
+    per_sentence: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A workload and its defaults; an option given by the user wins.
+
+    Args:
+        name: short name, for run folders.
+        protocol: `rest`, `grpc` or `both`.
+        arrivals: when requests are due; `closed` alone takes Locust's users.
+        users: size of the pool, the most requests in flight.
+        run_time: how long load runs, warm-up included.
+        sentences: sentences a request.
+        options: defaults of other options, by the names in `OPTIONS`.
+        rule: sample sizes that it asks for; fewer are a warning.
+    """
+
+    name: str
+    protocol: str
+    arrivals: str = "closed"
+    users: int = 8
+    run_time: str = "60s"
+    sentences: int = 1
+    options: Mapping[str, str] = field(default_factory=dict)
+    rule: SampleRule | None = None
+
+
+OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "model_dir": ("", "exported model whose golden answers are sent and checked (default: the demo model)"),
+    "model_name": ("bert", "the model's name on the server"),
+    "signature": ("score", "score or serving_default"),
+    "arrivals": (
+        "",
+        "closed, closed:users=8,think=100ms, poisson:rate=50, constant:rate=50, ramp:from=5,to=80, "
+        "step:rates=10,20,40,hold=30s, burst:base=10,peak=80,every=20s,length=2s, trace:FILE",
+    ),
+    "transport": ("fast", "REST client: fast (geventhttpclient, as FastHttpUser) or requests"),
+    "sentences_per_request": ("", "sentences in a request"),
+    "check_share": ("100%", "share of the answers compared with the golden ones"),
+    "request_timeout": ("30s", "time a request may take, from its send"),
+    "warmup": ("auto", "load before the measured part, within the run time; auto: a tenth of it, at most 10s; 0: none"),
+    "drain": ("10s", "time after the end for what is due and unsent to go, and for answers to come"),
+    "seed": ("0", "of due times, sentences, and everything else that is drawn"),
+    "channels": ("1", "gRPC channels a process"),
+    "headers": ("", "request headers (gRPC: metadata), NAME: VALUE; several divided by semicolons"),
+    "ca_cert": ("", "PEM file of trusted authorities, for https and grpcs"),
+    "client_cert": ("", "PEM file of the client's certificate"),
+    "client_key": ("", "PEM file of its key"),
+    "grpc_host": ("", "gRPC address of a server whose REST address is --host, for scenarios that drive both"),
+    "server_flags": ("", "flags for a server started here, divided by blanks"),
+    "results": ("results", "folder that run folders are made in"),
+}
+"""Default and help by name; in the parser `--` and dashes."""
+
+SWITCHES: Final[Mapping[str, str]] = {
+    "padded": "pad sentences to 128 positions and 20 slots, as the article does (serving_default only)",
+    "compressed": "gzip REST request bodies",
+}
+
+
+def add_options(parser: Any, scenario: Scenario) -> None:
+    """Adds the options to Locust's parser, and the scenario's defaults for Locust's own."""
+    group = parser.add_argument_group(f"Scenario options ({scenario.name})")
+    defaults = {"arrivals": scenario.arrivals, "sentences_per_request": str(scenario.sentences), **scenario.options}
+    for name, (default, text) in OPTIONS.items():
+        value = defaults.get(name, default)
+        shown = f"{text} (default: {value})" if value and "default" not in text else text
+        group.add_argument(
+            f"--{name.replace('_', '-')}", default=value, metavar="<text>", help=shown.replace("%", "%%")
+        )
+    for name, text in SWITCHES.items():
+        group.add_argument(f"--{name}", action="store_true", help=text)
+    parser.set_defaults(num_users=scenario.users, spawn_rate=100.0, run_time=scenario.run_time)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The options of one run, read and checked.
+
+    Args:
+        scenario: the scenario.
+        model_dir: the export; None for the demo model.
+        model_name: its name on the server.
+        signature: signature asked.
+        arrivals: when requests are due.
+        users: size of the pool.
+        run_time: seconds of load, warm-up included.
+        warmup: seconds of it that are not measured.
+        drain: seconds after its end for what is open.
+        transport: REST client.
+        sentences: sentences a request.
+        check_share: share of answers that are checked.
+        timeout: seconds a request may take.
+        seed: of all random choices.
+        channels: gRPC channels a process.
+        headers: sent with each request.
+        tls: certificates, None for the system's.
+        target: what is driven.
+        grpc: the gRPC address given beside a REST target; None if there is none.
+        server_flags: flags for a server started here.
+        results: folder of runs.
+        padded: whether requests are padded to the article's shape.
+        compressed: whether REST bodies are gzipped.
+    """
+
+    scenario: Scenario
+    model_dir: Path | None
+    model_name: str
+    signature: str
+    arrivals: Arrivals
+    users: int
+    run_time: float
+    warmup: float
+    drain: float
+    transport: str
+    sentences: int
+    check_share: float
+    timeout: float
+    seed: int
+    channels: int
+    headers: Mapping[str, str]
+    tls: TlsOptions | None
+    target: Target
+    grpc: Target | None
+    server_flags: Sequence[str]
+    results: Path
+    padded: bool
+    compressed: bool
+
+    @classmethod
+    def read(
+        cls, options: argparse.Namespace, scenario: Scenario, host: str | None, users: int, run_time: float
+    ) -> "Settings":
+        """The settings in Locust's parsed options.
+
+        Args:
+            options: the options, or what the web form made of them.
+            scenario: whose run it is.
+            host: Locust's host: an address or any other target; None or "" is the embedded server.
+            users: Locust's number of users.
+            run_time: seconds of load.
+
+        Raises:
+            UsageError: an option that makes no sense, or options that contradict each other.
+        """
+        text = {name: str(getattr(options, name) or "").strip() for name in OPTIONS}
+        arrivals = _arrivals(text["arrivals"], users)
+        return cls(
+            scenario=scenario,
+            model_dir=Path(text["model_dir"]) if text["model_dir"] else None,
+            model_name=text["model_name"],
+            signature=text["signature"],
+            arrivals=arrivals,
+            users=users,
+            run_time=run_time,
+            warmup=_warmup(text["warmup"], run_time),
+            drain=_seconds_or_zero(text["drain"]),
+            transport=text["transport"] if scenario.protocol != "grpc" else "grpc",
+            sentences=_whole(text["sentences_per_request"], "--sentences-per-request", 1),
+            check_share=parse_fraction(text["check_share"]),
+            timeout=parse_duration(text["request_timeout"]),
+            seed=_whole(text["seed"], "--seed", 0),
+            channels=_whole(text["channels"], "--channels", 1),
+            headers=_headers(text["headers"]),
+            tls=_tls(text),
+            target=_target(host, scenario.protocol),
+            grpc=grpc_address(text["grpc_host"]) if text["grpc_host"] else None,
+            server_flags=tuple(text["server_flags"].split()),
+            results=Path(text["results"]),
+            padded=bool(options.padded),
+            compressed=bool(options.compressed),
+        )
+
+
+def _arrivals(text: str, users: int) -> Arrivals:
+    """Closed loop takes the users of Locust's pool."""
+    kind, colon, rest = text.partition(":")
+    if kind.strip().lower() == "closed" and "users" not in rest:
+        return parse_arrivals(f"closed:users={users}" + (f",{rest}" if colon and rest else ""))
+    arrivals = parse_arrivals(text)
+    if isinstance(arrivals, ClosedLoop) and arrivals.users != users:
+        raise UsageError(f"{text} and -u {users} contradict each other; give -u {arrivals.users}, or just closed")
+    return arrivals
+
+
+def _warmup(text: str, run_time: float) -> float:
+    seconds = min(_WARMUP_SHARE * run_time, _WARMUP_MOST) if text == "auto" else _seconds_or_zero(text)
+    if seconds >= run_time:
+        raise UsageError(f"a warm-up of {seconds:g} s leaves nothing of a run of {run_time:g} s; make the run longer")
+    return seconds
+
+
+def _seconds_or_zero(text: str) -> float:
+    return 0.0 if text.rstrip("smh").strip("0.") == "" and text[:1] == "0" else parse_duration(text)
+
+
+def _whole(text: str, option: str, least: int) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise UsageError(f"{option} is a whole number, {least} or more, not {text!r}")
+    return int(text)
+
+
+def _headers(text: str) -> dict[str, str]:
+    headers = {}
+    for part in filter(None, (entry.strip() for entry in text.split(";"))):
+        name, colon, value = part.partition(":")
+        if not colon or not name.strip() or any(char in part for char in "\r\n"):
+            raise UsageError(f"{part!r} is no header; write it like X-Team: search")
+        headers[name.strip()] = value.strip()
+    return headers
+
+
+def _tls(text: Mapping[str, str]) -> TlsOptions | None:
+    given = {"ca": text["ca_cert"], "cert": text["client_cert"], "key": text["client_key"]}
+    if not any(given.values()):
+        return None
+    return TlsOptions(**{name: Path(path) for name, path in given.items() if path})
+
+
+def _target(host: str | None, protocol: str) -> Target:
+    text = (host or "").strip()
+    if not text:
+        return Target(TargetKind.EMBEDDED)
+    if text.partition(":")[0] in ("embedded", "docker", "binary"):
+        return parse_target(text)
+    scheme = "grpc" if protocol == "grpc" else "http"
+    target = parse_target(text if "://" in text else f"{scheme}://{text}")
+    if not target.remote:
+        raise UsageError(f"{text!r} cannot be driven; give an address like http://localhost:8501, or nothing")
+    return target

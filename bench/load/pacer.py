@@ -1,0 +1,100 @@
+"""Waiting for a due time to within tens of microseconds, without burning CPU.
+
+libev's timers are rounded up to whole milliseconds (`epoll_wait` counts in them), so that a request sent by
+`gevent.sleep` is half a millisecond late on average, and each latency is off by that. A timerfd (timerfd_create(2)) is
+an ordinary file descriptor to the event loop and exact to the kernel's timer.
+"""
+
+import ctypes
+import os
+import struct
+import sys
+import time
+from collections import deque
+from typing import Any, Final
+
+import gevent
+from gevent.event import Event
+from gevent.hub import Waiter
+
+_CLOCK_MONOTONIC: Final = 1
+_TFD_NONBLOCK_CLOEXEC: Final = 0o4000 | 0o2000000
+_TFD_TIMER_ABSTIME: Final = 1
+_SPEC: Final = struct.Struct("@llll")
+
+
+class Pacer:
+    """Lets greenlets wait for moments that never decrease from one call to the next.
+
+    Times are those of `time.perf_counter`, which on Linux is CLOCK_MONOTONIC. On other systems the event loop's own
+    timers are used.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[float, Any]] = deque()
+        self._stopped = Event()
+        self._fd = -1
+        self._libc: Any = None
+        self._watcher: Any = None
+        if sys.platform == "linux":
+            self._libc = ctypes.CDLL(None, use_errno=True)
+            self._fd = self._libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK_CLOEXEC)
+            if self._fd < 0:
+                raise OSError(ctypes.get_errno(), "timerfd_create")
+            self._watcher = gevent.get_hub().loop.io(self._fd, 1)
+            self._watcher.start(self._wake)
+
+    def wait_until(self, moment: float) -> bool:
+        """Returns True at `moment`, at once if it has passed; False, and at once, when `stop` was or is called."""
+        if self._stopped.is_set():
+            return False
+        if moment <= time.perf_counter():
+            return True
+        if self._watcher is None:
+            return self.pause(moment - time.perf_counter())
+        waiter = Waiter()
+        self._waiting.append((moment, waiter))
+        if len(self._waiting) == 1:
+            self._arm()
+        return bool(waiter.get())
+
+    def pause(self, seconds: float) -> bool:
+        """Lets `seconds` pass, to the precision of the event loop; False, and at once, when `stop` was or is called."""
+        return not self._stopped.wait(seconds)
+
+    def stop(self) -> None:
+        """Ends all waits, those now and those to come."""
+        self._stopped.set()
+        if self._watcher is not None and self._waiting:
+            # From the event loop: a waiter may only be switched to from there.
+            gevent.get_hub().loop.run_callback(self._end_waits)
+
+    def close(self) -> None:
+        """Frees the timer; nobody may wait any more."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher.close()
+            self._watcher = None
+            os.close(self._fd)
+
+    def _wake(self) -> None:
+        try:
+            os.read(self._fd, 8)
+        except BlockingIOError:
+            return
+        now = time.perf_counter()
+        while self._waiting and self._waiting[0][0] <= now:
+            self._waiting.popleft()[1].switch(True)
+        if self._waiting:
+            self._arm()
+
+    def _end_waits(self) -> None:
+        while self._waiting:
+            self._waiting.popleft()[1].switch(False)
+
+    def _arm(self) -> None:
+        """Sets the timer to the first moment waited for."""
+        nanoseconds = max(int(self._waiting[0][0] * 1e9), 1)
+        spec = _SPEC.pack(0, 0, nanoseconds // 1_000_000_000, nanoseconds % 1_000_000_000)
+        if self._libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, spec, None) < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime")

@@ -1,0 +1,181 @@
+"""A run about to begin: its model, its server and its schedule, put together from the settings."""
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from bench.bert.demo_model import demo_model_dir
+from bench.bert.golden import FILE_NAME, Golden, latest_version
+from bench.errors import UsageError
+from bench.load.calibration import stored_ceiling
+from bench.load.jobs import Share, share_out
+from bench.load.options import Settings
+from bench.load.payloads import Payload, build_payloads
+from bench.load.plan import WorkerPlan
+from bench.load.session import run_protocols
+from bench.load.transports import Endpoint
+from bench.load.under_test import ServerUnderTest
+from bench.results.arrivals import ClosedLoop, OpenLoop
+from bench.results.environment import Environment, this_environment
+from bench.results.header import RunHeader, describe
+from bench.results.workload import Workload
+from bench.server.running import RunningServer
+from bench.serving.rest import predict_path
+from bench.serving.types import PredictRequest
+
+RUN_VARIABLE: Final = "BERTBENCH_RUN"
+"""Environment variable with which `bertbench run` tells a run its group, repeat and server: JSON."""
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """All that is known before the first request.
+
+    Args:
+        settings: the options.
+        model_dir: the export whose answers are checked.
+        golden_bytes: its golden file.
+        golden: the same, read.
+        workload: what is sent.
+        server: what is driven.
+        payloads: the requests, one for each first sentence.
+    """
+
+    settings: Settings
+    model_dir: Path
+    golden_bytes: bytes
+    golden: Golden
+    workload: Workload
+    server: RunningServer
+    payloads: list[Payload]
+
+    @classmethod
+    def make(cls, settings: Settings, under_test: ServerUnderTest) -> "PreparedRun":
+        """Reads the model's golden answers, then starts or finds the server.
+
+        Raises:
+            UsageError: options that do not go together, no golden answers, or no place for the run folder.
+            TargetError: the server does not come up, does not answer, or does not serve the model.
+        """
+        _check_results(settings.results)
+        model_dir = settings.model_dir or demo_model_dir()
+        path = latest_version(model_dir) / "assets.extra" / FILE_NAME
+        try:
+            golden_bytes = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read ({error.strerror}); export the model again") from error
+        golden = Golden.from_json(golden_bytes, str(path))
+        workload = _workload(settings, golden, golden_bytes)
+        payloads = build_payloads(golden, workload, run_protocols(workload.protocol))
+        if isinstance(settings.arrivals, OpenLoop):
+            # Draws it once, so that one without a request, or with too many, is refused before a server starts.
+            settings.arrivals.due_times(workload.duration, workload.seed)
+        server = under_test.open(settings, model_dir)
+        return cls(settings, model_dir, golden_bytes, golden, workload, server, payloads)
+
+    def plans(self, workers: int, run: str) -> list[WorkerPlan]:
+        """What each process is told."""
+        arrivals, workload = self.settings.arrivals, self.workload
+        shares: tuple[Share | None, ...] = (None,) * workers
+        begins, ends = workload.warmup, workload.warmup + workload.duration
+        if isinstance(arrivals, OpenLoop):
+            _, shares = share_out(arrivals, workload, len(self.payloads), workers)
+        think = arrivals.think if isinstance(arrivals, ClosedLoop) else None
+        endpoint = self._endpoint()
+        return [
+            WorkerPlan(run, worker, self.golden_bytes, workload, endpoint, share, think, begins, ends)
+            for worker, share in enumerate(shares)
+        ]
+
+    def header(self, plans: list[WorkerPlan], started: datetime, environment: Environment) -> RunHeader:
+        """The run's header."""
+        told = told_by_runner()
+        scheduled = [len(plan.share.due) // 8 for plan in plans if plan.share]
+        ceiling = stored_ceiling(self.workload.protocol, self.workload.transport)
+        return describe(
+            self.workload,
+            self.settings.arrivals,
+            target=str(told.get("target") or self.settings.target),
+            environment=environment,
+            workers=len(plans),
+            started=started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            scheduled=sum(scheduled) if scheduled else None,
+            server={
+                "backend": self.server.backend,
+                "flags": list(self.settings.server_flags),
+                **told.get("server", {}),
+            },
+            group=str(told.get("group", "")),
+            repeat=int(told.get("repeat", 0)),
+            command=tuple(told.get("command") or [shlex.join(sys.argv)]),
+            ceiling=ceiling * len(plans) if ceiling else None,
+        )
+
+    def _endpoint(self) -> Endpoint:
+        settings, server = self.settings, self.server
+        protocols = run_protocols(settings.scenario.protocol)
+        request = PredictRequest({}, settings.signature, settings.model_name)
+        return Endpoint(
+            rest=server.rest if "rest" in protocols else None,
+            grpc=server.grpc if "grpc" in protocols else None,
+            path=predict_path(request),
+            headers=settings.headers,
+            tls=settings.tls,
+            grpc_secure=(settings.grpc or settings.target).secure,
+            compressed=settings.compressed,
+            channels=settings.channels,
+        )
+
+
+def told_by_runner() -> Mapping[str, Any]:
+    """What `bertbench run` says of this run; {} for one that was started otherwise."""
+    raw = orjson.loads(os.environ.get(RUN_VARIABLE) or "{}")
+    return raw if isinstance(raw, dict) else {}
+
+
+def here(gpu: str | None) -> Environment:
+    """This machine; `gpu` is the GPU's name, if there is one."""
+    return this_environment((gpu,) if gpu else ())
+
+
+def _workload(settings: Settings, golden: Golden, golden_bytes: bytes) -> Workload:
+    return Workload(
+        protocol=settings.scenario.protocol,
+        transport=settings.transport,
+        signature=settings.signature,
+        sentences=settings.sentences,
+        model_name=settings.model_name,
+        model_digest=golden.checkpoint_digest,
+        sentences_digest="sha256:" + sha256(golden_bytes).hexdigest(),
+        precision=golden.precision,
+        padded=settings.padded or golden.fixed is not None,
+        check_share=settings.check_share,
+        timeout=settings.timeout,
+        users=settings.users,
+        duration=settings.run_time - settings.warmup,
+        warmup=settings.warmup,
+        drain=settings.drain,
+        seed=settings.seed,
+        channels=settings.channels,
+        compressed=settings.compressed,
+        tls=settings.target.secure,
+        scenario=settings.scenario.name,
+    )
+
+
+def _check_results(path: Path) -> None:
+    """Before a server is started and load runs for an hour."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be made ({error.strerror}); give another --results") from error
+    if not os.access(path, os.W_OK):
+        raise UsageError(f"{path} cannot be written; give another --results")

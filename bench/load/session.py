@@ -1,0 +1,161 @@
+"""A load-generating process's side of a run: from the plan that it is handed to the last record that it hands back."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import gevent
+
+from bench.bert.answers import AnswerKey
+from bench.bert.golden import Golden
+from bench.load.checker import Checker
+from bench.load.dispatch import Dispatcher, Exchange, Limits
+from bench.load.jobs import ClosedJobs, Jobs, ScheduledJobs
+from bench.load.pacer import Pacer
+from bench.load.payloads import build_payloads, request_sentences
+from bench.load.plan import WorkerPlan
+from bench.load.recorder import Recorder
+from bench.load.sampling import ClientSampler
+from bench.load.transports import TransportPool
+from bench.results.codec import RecordBuffer
+
+# Clocks of one machine agree; a start that lies this far from where a message puts it is another machine's.
+_CLOCK_TOLERANCE: Final = 2.0
+
+Send = Callable[[dict[str, Any]], None]
+
+
+def run_protocols(protocol: str) -> tuple[str, ...]:
+    """The protocols of a workload, in the order that a job's `turn` counts."""
+    return ("rest", "grpc") if protocol == "both" else (protocol,)
+
+
+class WorkerSession:
+    """One run in one process: made on the plan, begun by the coordinator, over when all its users are.
+
+    Args:
+        plan: what to do.
+        send: hands a report to the coordinator: `{"run", "worker", "block", "sample", "over"}`.
+        listener: told of each request.
+    """
+
+    def __init__(self, plan: WorkerPlan, send: Send, listener: Callable[[Exchange], None]) -> None:
+        golden = Golden.from_json(plan.golden)
+        workload = plan.workload
+        protocols = run_protocols(workload.protocol)
+        payloads = build_payloads(golden, workload, protocols)
+        key = AnswerKey(golden, request_sentences(golden, workload.sentences), workload.signature)
+        self._plan = plan
+        self._send = send
+        self._protocols = protocols
+        self._recorder = Recorder(RecordBuffer(plan.worker), payloads, protocols, workload.signature, plan.begins)
+        self._transports = TransportPool(plan.endpoint, workload.transport if "rest" in protocols else "fast")
+        self._pacer = Pacer()
+        self._dispatcher = Dispatcher(
+            _jobs(plan, len(payloads)),
+            payloads,
+            protocols,
+            Limits(plan.begins, plan.ends, workload.drain, workload.timeout, plan.think),
+            Checker(key),
+            self._recorder,
+            listener,
+            self._pacer,
+        )
+        self._users = 0
+        self._begun = False
+        self._over = False
+        self._reporter: gevent.Greenlet | None = None
+
+    @property
+    def run(self) -> str:
+        """Name of the run."""
+        return self._plan.run
+
+    def begin(self, start: dict[str, Any]) -> None:
+        """Starts the run's clock, as `start_message` says, and lets the users go."""
+        epoch = epoch_of(start)
+        self._begun = True
+        self._dispatcher.begin(epoch)
+        self._reporter = gevent.spawn(self._report_each_second, epoch)
+        if not self._users:
+            self._end()
+
+    def drive(self) -> None:
+        """One user's life in this run; returns when nothing is left to send."""
+        transports = {protocol: self._transports.make(protocol) for protocol in self._protocols}
+        self._users += 1
+        try:
+            self._dispatcher.drive(transports)
+        finally:
+            self._users -= 1
+            for transport in transports.values():
+                transport.close()
+            if self._begun and not self._users:
+                self._end()
+
+    def stop(self) -> None:
+        """Ends the run before its time; users come back when what is in flight has ended."""
+        self._dispatcher.stop()
+
+    def close(self) -> None:
+        """Ends the run in this process, whatever state it is in. No user may be left."""
+        self._end()
+
+    def _end(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._dispatcher.finish()
+        if self._reporter is not None:
+            self._reporter.kill(block=False)
+        self._report(None, over=True)
+        self._pacer.close()
+        self._transports.close()
+
+    def _report_each_second(self, epoch: float) -> None:
+        """Reports at whole seconds since the run began, so that workers' samples of one second belong together."""
+        sampler = ClientSampler(self._plan.worker)
+        try:
+            while True:
+                now = time.perf_counter() - epoch
+                gevent.sleep(math.floor(now) + 1.0 - now)
+                dispatcher = self._dispatcher
+                self._report(asdict(sampler.sample(dispatcher.now, dispatcher.in_flight, dispatcher.waiting)))
+        finally:
+            sampler.close()
+
+    def _report(self, sample: dict[str, Any] | None, over: bool = False) -> None:
+        block = self._recorder.take()
+        self._send({"run": self.run, "worker": self._plan.worker, "block": block, "sample": sample, "over": over})
+
+
+def _jobs(plan: WorkerPlan, payloads: int) -> Jobs:
+    if plan.share is not None:
+        return ScheduledJobs(plan.share)
+    return ClosedJobs(plan.workload, payloads, plan.worker, plan.ends)
+
+
+def start_message(run: str, epoch: float) -> dict[str, Any]:
+    """What starts a run in all processes: the moment of this machine's `time.perf_counter` at which its clock is 0."""
+    return {"run": run, "epoch": epoch, "in": epoch - time.perf_counter(), "boot": _boot_id()}
+
+
+def epoch_of(start: dict[str, Any]) -> float:
+    """The same moment on this process's clock.
+
+    Processes of one machine share a clock. On another machine the run begins as long after the message's arrival as
+    it was to begin after its sending: later by the message's way.
+    """
+    here = time.perf_counter() + float(start["in"])
+    epoch = float(start["epoch"])
+    return epoch if start["boot"] == _boot_id() and abs(epoch - here) < _CLOCK_TOLERANCE else here
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,107 @@
+"""The server that a run drives: started here, or found at an address and asked whether it serves the model."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from bench.errors import TargetError, UsageError
+from bench.load.options import Settings
+from bench.load.transports import prepare_grpc
+from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, open_target
+from bench.serving.errors import Rejected, ServingError
+from bench.serving.grpc_client import GrpcClient
+from bench.serving.rest import RestClient
+from bench.serving.target import Target, TargetKind
+from bench.serving.types import ServingClient
+
+_PROBE_SECONDS: Final = 5.0
+
+
+class ServerUnderTest:
+    """Opens the server of a run, and keeps one that was started here for the next run on the same model."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._started: tuple[object, RunningServer] | None = None
+
+    def open(self, settings: Settings, model_dir: Path) -> RunningServer:
+        """The server, ready to answer.
+
+        Raises:
+            UsageError: options that do not go together.
+            TargetError: it does not come up, does not answer, or does not serve the model.
+        """
+        if settings.target.remote:
+            server = _at_address(settings)
+            _probe(server, settings)
+            return server
+        identity = (settings.target, model_dir.resolve(), settings.model_name, settings.server_flags)
+        if self._started is None or self._started[0] != identity:
+            self.close()
+            opened = open_target(settings.target, model_dir, settings.model_name, settings.server_flags)
+            self._started = identity, self._stack.enter_context(opened)
+        return self._started[1]
+
+    def close(self) -> None:
+        """Stops a server that was started here."""
+        self._started = None
+        self._stack.close()
+
+
+def _at_address(settings: Settings) -> RunningServer:
+    """The addresses of a server that somebody else started; Serving's own ports tell one face from the other."""
+    if settings.server_flags:
+        raise UsageError(f"server flags do not reach {settings.target}; set them where that server is started")
+    rest, grpc = None, settings.grpc
+    if settings.target.kind is TargetKind.REST:
+        rest = settings.target
+        grpc = grpc or _beside(settings.target, REST_PORT, GRPC_PORT, TargetKind.GRPC)
+    else:
+        grpc = settings.target
+        rest = _beside(settings.target, GRPC_PORT, REST_PORT, TargetKind.REST)
+    needed = {"rest": (rest,), "grpc": (grpc,), "both": (rest, grpc)}[settings.scenario.protocol]
+    if None in needed:
+        raise UsageError(
+            f"the server's other address is not known from {settings.target}; give --host http://HOST:PORT "
+            "and --grpc-host HOST:PORT"
+        )
+    return RunningServer(rest.address if rest else None, grpc.address if grpc else None, settings.model_name, "remote")
+
+
+def _beside(target: Target, port: int, other: int, kind: TargetKind) -> Target | None:
+    """The other face of a server at one of Serving's own ports."""
+    host, _, found = target.address.rpartition("://")[2].rpartition(":")
+    if found != str(port) or target.secure:
+        return None
+    return Target(kind, f"http://{host}:{other}" if kind is TargetKind.REST else f"{host}:{other}")
+
+
+def _probe(server: RunningServer, settings: Settings) -> None:
+    """Asks each face that will be driven for the model's state."""
+    for client in _clients(server, settings):
+        with client:
+            try:
+                states = [version.state for version in client.status(server.model, _PROBE_SECONDS)]
+            except Rejected as error:
+                if error.code in ("UNIMPLEMENTED", "501"):
+                    continue
+                raise TargetError(
+                    f"{settings.target} does not serve a model called {server.model!r} ({error}); give --model-name"
+                ) from error
+            except ServingError as error:
+                raise TargetError(f"{settings.target} does not answer: {error}") from error
+            if "AVAILABLE" not in states:
+                raise TargetError(
+                    f"{server.model!r} on {settings.target} is {', '.join(states)}; wait until it is loaded"
+                )
+
+
+def _clients(server: RunningServer, settings: Settings) -> Iterator[ServingClient]:
+    if settings.scenario.protocol != "grpc" and server.rest:
+        yield RestClient(server.rest, headers=settings.headers, tls=settings.tls)
+    if settings.scenario.protocol != "rest" and server.grpc:
+        prepare_grpc()
+        metadata = tuple((name.lower(), value) for name, value in settings.headers.items())
+        secure = (settings.grpc or settings.target).secure
+        yield GrpcClient(server.grpc, settings.tls if secure else None, metadata, secure=secure)

@@ -1,0 +1,105 @@
+"""The part of a Locust process that sends load: a worker, or the only process."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from locust.runners import WorkerRunner
+
+from bench.errors import BenchError
+from bench.load.dispatch import Exchange
+from bench.load.plan import WorkerPlan
+from bench.load.session import WorkerSession
+from bench.results.records import Outcome
+
+# Names of the messages between Locust's master and its workers.
+PLAN: Final = "bertbench_plan"
+START: Final = "bertbench_start"
+STOP: Final = "bertbench_stop"
+REPORT: Final = "bertbench_report"
+FAILED: Final = "bertbench_failed"
+
+
+class RequestFailure(Exception):
+    """What Locust's statistics call a request that did not end well."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class WorkerSide:
+    """Turns messages into a session, and the session's requests into Locust's events.
+
+    Args:
+        environment: Locust's.
+    """
+
+    def __init__(self, environment: Any) -> None:
+        self._environment = environment
+        self._runner = environment.runner
+        self.session: WorkerSession | None = None
+        self._runner.register_message(PLAN, self._on_plan)
+        self._runner.register_message(START, self._on_start)
+        self._runner.register_message(STOP, self._on_stop)
+        environment.events.test_stopping.add_listener(self._on_test_stopping)
+        environment.events.test_stop.add_listener(self._on_test_stop)
+        if isinstance(self._runner, WorkerRunner):
+            environment.events.quitting.add_listener(self._on_quitting)
+
+    def _on_plan(self, environment: Any, msg: Any, **_: Any) -> None:
+        try:
+            plan = WorkerPlan.from_message(msg.data)
+            signature = plan.workload.signature
+            names = {"rest": ("POST", f"{plan.endpoint.path} {signature}"), "grpc": ("gRPC", f"Predict {signature}")}
+            self.session = WorkerSession(plan, self._report, self._listener(names))
+        except BenchError as error:
+            self._runner.send_message(FAILED, {"run": msg.data["run"], "error": str(error)})
+
+    def _on_start(self, environment: Any, msg: Any, **_: Any) -> None:
+        if self.session is not None and self.session.run == msg.data["run"]:
+            self.session.begin(msg.data)
+
+    def _on_stop(self, environment: Any, msg: Any, **_: Any) -> None:
+        if self.session is not None and self.session.run == msg.data["run"]:
+            self.session.stop()
+
+    def _on_test_stopping(self, environment: Any, **_: Any) -> None:
+        if self.session is not None:
+            self.session.stop()
+
+    def _on_test_stop(self, environment: Any, **_: Any) -> None:
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+        if isinstance(self._runner, WorkerRunner):
+            # Locust's worker would sleep as long before it is ready again, though nobody is left to wait for.
+            environment.stop_timeout = 0.0
+
+    def _on_quitting(self, environment: Any, **_: Any) -> None:
+        """Ctrl-C reaches workers too: hand over what there is before the connection goes."""
+        if self.session is not None:
+            self._runner.stop()
+
+    def _report(self, report: dict[str, Any]) -> None:
+        self._runner.send_message(REPORT, report)
+
+    def _listener(self, names: dict[str, tuple[str, str]]) -> Callable[[Exchange], None]:
+        fire = self._environment.events.request.fire
+
+        def tell(exchange: Exchange) -> None:
+            """Locust's own statistics, from due."""
+            request_type, name = names[exchange.protocol]
+            fire(
+                request_type=request_type,
+                name=name,
+                response_time=None if exchange.done is None else (exchange.done - exchange.due) * 1e3,
+                response_length=exchange.bytes_in or 0,
+                exception=None if exchange.outcome is Outcome.OK else _failure(exchange),
+                context={},
+            )
+
+        return tell
+
+
+def _failure(exchange: Exchange) -> RequestFailure:
+    detail = exchange.wrong_kind or exchange.error
+    return RequestFailure(f"{exchange.outcome}: {detail}" if detail else str(exchange.outcome))

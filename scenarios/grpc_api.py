@@ -1,0 +1,13 @@
+"""gRPC: sentences to PredictionService/Predict, every answer compared with the Estimator's.
+
+locust -f scenarios/grpc_api.py --headless -u 8 -t 60s
+locust -f scenarios/grpc_api.py --headless -u 64 -t 60s --arrivals poisson:rate=50 --host localhost:8500
+"""
+
+from bench.load.scenario import BertUser, Scenario, install
+
+install(Scenario(name="grpc", protocol="grpc"))
+
+
+class GrpcUser(BertUser):
+    pass

@@ -1,4 +1,4 @@
-"""TF: where the tokens of a batch stand: lines of a matrix `[T, hidden]` to the rows and heads of attention and back."""
+"""TF: where the tokens of a batch stand: lines of a matrix `[T, hidden]` to the rows and heads, and back."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -85,32 +85,39 @@ class Recipe:
         return self.learning_rate or (5e-5 if self.checkpoint else 1e-3 * 128 / config.hidden_size)
 
 
-def claim_folder(out: Path, recipe: Recipe, text_digest: str) -> None:
-    """Makes `out` the folder of this run, or makes sure that it already is.
+def check_folder(out: Path, recipe: Recipe, text_digest: str) -> None:
+    """Makes sure that `out` may be this run's folder: absent, empty, or that of the same run, begun earlier.
 
     Args:
-        out: the folder; it may be absent, empty, or that of the same run, begun earlier.
+        out: the folder; nothing is written.
         recipe: what the run was asked for.
         text_digest: SHA-256 of the text.
 
     Raises:
         UsageError: the folder holds something else, or another run; the message names what differs.
     """
-    wanted = {"format": FORMAT, "text_sha256": text_digest, **dataclasses.asdict(recipe)}
     path = out / FILE_NAME
     if not path.is_file():
-        if out.is_dir() and any(out.iterdir()):
+        # What a kill in the middle of the first write leaves is not a stranger's.
+        if out.exists() and not (out.is_dir() and all(entry.suffix == ".tmp" for entry in out.iterdir())):
             raise UsageError(f"{out} is not empty and holds no training run; give another folder with --out")
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, orjson.dumps(wanted, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
         return
-    found = _read(path)
-    differing = [name for name in wanted if found.get(name) != wanted[name]]
-    if differing:
-        name = differing[0]
-        what = "the text" if name == "text_sha256" else name
-        detail = "" if name == "text_sha256" else f" ({found.get(name)!r} there, {wanted[name]!r} now)"
-        raise UsageError(f"{out} was begun with another {what}{detail}; give another folder with --out")
+    found, wanted = _read(path), _record(recipe, text_digest)
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            what = "text" if name == "text_sha256" else f"{name} ({found.get(name)!r} there, {value!r} now)"
+            raise UsageError(f"{out} was begun with another {what}; give another folder with --out")
+
+
+def claim_folder(out: Path, recipe: Recipe, text_digest: str) -> None:
+    """Makes `out` this run's folder; see `check_folder`."""
+    out.mkdir(parents=True, exist_ok=True)
+    data = orjson.dumps(_record(recipe, text_digest), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    write_atomically(out / FILE_NAME, data)
+
+
+def _record(recipe: Recipe, text_digest: str) -> dict[str, Any]:
+    return {"format": FORMAT, "text_sha256": text_digest, **dataclasses.asdict(recipe)}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from bench.bert.config import GOOGLE_FILE, BertConfig
 from bench.bert.estimator import make_estimator
 from bench.bert.masking import Vocabulary
 from bench.bert.optimizer import TrainingHyperparameters
-from bench.bert.recipe import MIN_SENTENCES, Recipe, claim_folder
+from bench.bert.recipe import MIN_SENTENCES, Recipe, check_folder, claim_folder
 from bench.bert.textfile import read_sentences
 from bench.bert.tokenizer import VOCAB_FILE, Tokenizer, TokenizerOptions
 from bench.bert.variables import Variables
@@ -96,10 +96,11 @@ def train(text: Path, out: Path, recipe: Recipe, listener: Listener, save_second
         UsageError: a text that cannot be read or is too small, a folder that holds another run, a checkpoint that
             cannot be used, a loss that is no longer a number.
     """
-    claim_folder(out, recipe, _digest(text))
+    digest = _digest(text)
+    check_folder(out, recipe, digest)
     start = _start(text, out, recipe)
-    write_atomically(out / GOOGLE_FILE, start.config.to_json())  # makes the folder one that can be exported at any time
     trained, held_out = _tokenize(text, start, recipe)
+    _claim(out, recipe, digest, start)
     vocabulary = Vocabulary(start.tokenizer.special, len(start.tokenizer.vocabulary))
     batches = Batches(trained, vocabulary, recipe.batch_positions, recipe.seed)
     steps = recipe.steps or max(1, round(recipe.epochs * batches.per_epoch))
@@ -137,20 +138,27 @@ def _check_size(text: Path, sentences: int) -> None:
 
 
 def _start(text: Path, out: Path, recipe: Recipe) -> _Start:
-    """The checkpoint's weights and vocabulary, or a vocabulary made of the text, once."""
+    """The checkpoint's weights and vocabulary, or a vocabulary: the one that the run has made already, or a new one."""
     if recipe.checkpoint is not None:
         found = open_checkpoint(recipe.checkpoint, init_head=True)
-        found.tokenizer.write_vocab(out / VOCAB_FILE)
         return _Start(found.config, found.tokenizer, found.variables)
     options = TokenizerOptions.google(recipe.do_lower_case)
     path = out / VOCAB_FILE
-    if not path.is_file():
+    if path.is_file():
+        tokenizer = Tokenizer.from_vocab(path, options)
+    else:
         pieces = train_vocabulary(
             lambda: (line.text for line in read_sentences(text)), recipe.vocab_size, recipe.do_lower_case
         )
-        Tokenizer(pieces, options).write_vocab(path)
-    tokenizer = Tokenizer.from_vocab(path, options)
+        tokenizer = Tokenizer(pieces, options)
     return _Start(recipe.shape(len(tokenizer.vocabulary)), tokenizer, None)
+
+
+def _claim(out: Path, recipe: Recipe, digest: str, start: _Start) -> None:
+    """Makes the folder this run's, and one that can be exported as soon as there is a checkpoint."""
+    claim_folder(out, recipe, digest)
+    start.tokenizer.write_vocab(out / VOCAB_FILE)
+    write_atomically(out / GOOGLE_FILE, start.config.to_json())
 
 
 def _tokenize(text: Path, start: _Start, recipe: Recipe) -> tuple[TokenizedText, TokenizedText]:

@@ -1,0 +1,110 @@
+"""`bertbench train`: options, bad input, what it prints. Training itself: tests/bert/test_training.py."""
+
+import argparse
+import io
+from pathlib import Path
+
+import pytest
+
+from bench.bert.recipe import Recipe
+from bench.cli import main, train
+from bench.cli.train_progress import TrainingProgress
+from bench.errors import ExitCode
+
+GOOD = "".join(f"This is line number {number}.\n" for number in range(120)).encode()
+
+
+def run(*words: str) -> tuple[int, str]:
+    out, err = io.StringIO(), io.StringIO()
+    code = main(["train", *words], out, err)
+    assert out.getvalue() == ""
+    return code, err.getvalue()
+
+
+@pytest.fixture
+def text(tmp_path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_bytes(GOOD)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (None, "no file"),
+        (b"", "holds no sentence"),
+        (GOOD + b"caf\xe9\n", "line 121 is not UTF-8"),
+        (b"One line.\n\nAnd another.\n", "has 2 sentences; training needs 100"),
+    ],
+)
+def test_bad_text_is_one_line_and_exit_code_2(tmp_path, text, data, message):
+    text.unlink() if data is None else text.write_bytes(data)
+    code, err = run(str(text), "--out", str(tmp_path / "out"))
+    assert code == ExitCode.USAGE
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--steps", "0"], "steps must be 1 or more"),
+        (["--epochs", "0"], "epochs must be above zero"),
+        (["--dropout", "1"], "dropout from 0 up to 1"),
+        (["--max-length", "4"], "too short for sentences"),
+        (["--learning-rate", "-1"], "the learning rate must lie between"),
+        (["--vocab-size", "20"], "too small for the alphabet"),
+        (["--layers", "-1"], "layers must be 1 or more"),
+        (["--checkpoint", "demo", "--preset", "tiny"], "--preset is for a model from scratch"),
+        (["--checkpoint", "demo", "--dropout", "0"], "--dropout is for a model from scratch"),
+        (["--checkpoint", "demo", "--cased"], "--cased is for a model from scratch"),
+        (["--checkpoint", "/nowhere/at/all"], "no checkpoint folder"),
+    ],
+)
+def test_bad_options_are_one_line_and_exit_code_2(tmp_path, text, options, message):
+    code, err = run(str(text), "--out", str(tmp_path / "out"), *options)
+    assert code == ExitCode.USAGE
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_become_a_recipe():
+
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    words = "text --out out --preset mini --layers 3 --vocab-size 900 --cased --max-length 64 --dropout 0 --steps 7"
+    more = "--learning-rate 1e-4 --warmup-share 0.2 --batch-positions 99 --evaluations 2 --seed 5"
+    args = parser.parse_args([*words.split(), *more.split()])
+    assert train._recipe(args) == Recipe(
+        preset="mini",
+        layers=3,
+        vocab_size=900,
+        do_lower_case=False,
+        max_length=64,
+        dropout=0.0,
+        steps=7,
+        warmup_share=0.2,
+        learning_rate=1e-4,
+        batch_positions=99,
+        evaluations=2,
+        seed=5,
+    )
+    assert train._recipe(parser.parse_args(["text", "--out", "out"])) == Recipe()
+
+
+def test_progress_off_a_terminal_is_a_line_an_evaluation():
+    from bench.bert.training import Evaluation
+
+    err = io.StringIO()
+    with TrainingProgress(err) as progress:
+        progress.started(3, 10, 1000, 20)
+        progress.stepped(4, 5.0, 600)
+        progress.stepped(5, 4.0, 600)
+        progress.evaluated(Evaluation(5, 4.5, 0.25))
+    lines = err.getvalue().splitlines()
+    assert lines[0] == "going on at step 3: 10 steps on 1000 lines, 20 held out"
+    assert lines[1].startswith("step 5: training loss 4.980, ")
+    assert lines[1].endswith(" pieces/s; held-out loss 4.500, accuracy 25.0%")
+    assert len(lines) == 2

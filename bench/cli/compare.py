@@ -1,0 +1,31 @@
+"""`bertbench compare`: what differs between two runs, or two folders of runs, by how much, with intervals."""
+
+import argparse
+from pathlib import Path
+from typing import TextIO
+
+from bench.analysis.analysis import analyse
+from bench.analysis.compare import Comparison, compare
+from bench.errors import ExitCode
+from bench.report.comparison import comparison_text
+from bench.results.run import find_runs
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    parser.add_argument("before", type=Path, metavar="RUN_A", help="a run, or a folder with repeats of one run")
+    parser.add_argument("after", type=Path, metavar="RUN_B", help="the same, to be held against RUN_A")
+    parser.add_argument("--anyway", action="store_true", help="compare runs under different loads all the same")
+
+
+def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+    """Prints what differs in what was asked and where, then each figure with its change.
+
+    Raises:
+        UsageError: no such run, or runs of one side that are no repeats of each other.
+        InconclusiveError: the sides were under different loads, and not `--anyway`.
+    """
+    sides = [[analyse(entry) for entry in find_runs([path])] for path in (args.before, args.after)]
+    found: Comparison = compare(sides[0], sides[1], anyway=args.anyway)
+    out.write(comparison_text(found))
+    return ExitCode.GOOD

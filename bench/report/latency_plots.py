@@ -1,0 +1,128 @@
+"""Plots of latency: over the percentiles, and over time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
+
+from bench.analysis.analysis import Analysis
+from bench.analysis.curves import Curves, Percentiles
+from bench.analysis.metrics import PERCENTILES
+from bench.report import figures
+from bench.report.figures import BLACK, BLUE, ORANGE, PURPLE, SERIES, SKY
+
+LOG_FROM: Final = 12.0
+"""Latencies that span more than this factor get a logarithmic axis."""
+
+_FIRST: Final = 0.1
+"""Percentile plots begin here: the fastest requests would take half of a logarithmic axis."""
+
+
+def percentiles(analysis: Analysis, curves: Curves, path: Path) -> bool:
+    """Latency against percentile, both clocks, with intervals; False where no request ended well."""
+    found = curves.percentiles
+    if found is None:
+        return False
+    figure, (axes,) = figures.new_figure()
+    scale, unit = figures.seconds_scale(float(found.from_due[-1]))
+    tails, due, send = _tail(found)
+    axes.plot(tails, due * scale, color=BLUE, linewidth=2.4, label="from due (what a caller felt)")
+    axes.plot(tails, send * scale, color=ORANGE, linestyle="--", linewidth=1.4, label="from send (once on its way)")
+    _intervals(axes, analysis, scale)
+    _latency_axis(axes, float(min(due[0], send[0])) * scale, float(due[-1]) * scale, unit)
+    _percentile_axis(axes, float(tails[-1]))
+    figures.title(axes, "Latency percentiles", _population(analysis))
+    figures.legend(axes)
+    figures.save(figure, path)
+    return True
+
+
+def side_by_side(runs: Sequence[tuple[str, Curves]], path: Path) -> bool:
+    """Latency from due against percentile, one line a run; False where no run has a good request."""
+    found = [(name, curves.percentiles) for name, curves in runs if curves.percentiles is not None]
+    if not found:
+        return False
+    # A legend line each: many runs need room.
+    figure, (axes,) = figures.new_figure(height=4.2 + 0.22 * len(found))
+    largest = max(float(entry.from_due[-1]) for _, entry in found)
+    scale, unit = figures.seconds_scale(largest)
+    drawn = [(name, *_tail(entry)[:2]) for name, entry in found]
+    for index, (name, tails, due) in enumerate(drawn):
+        style = ("-", "--", ":", "-.")[index // len(SERIES) % 4]
+        axes.plot(tails, due * scale, color=SERIES[index % len(SERIES)], linestyle=style, label=name)
+    _latency_axis(axes, min(float(due[0]) for _, _, due in drawn) * scale, largest * scale, unit)
+    _percentile_axis(axes, min(float(tails[-1]) for _, tails, _ in drawn))
+    figures.title(axes, "Latency percentiles, from due", "good answers, warm-up left out")
+    figures.legend(axes, columns=1)
+    figures.save(figure, path)
+    return True
+
+
+def over_time(analysis: Analysis, curves: Curves, path: Path) -> bool:
+    """Percentiles of each interval over the run; False where no request ended well."""
+    series = curves.series
+    if not series["time"].size or np.isnan(series["from_due_p50"]).all():
+        return False
+    figure, (axes,) = figures.new_figure()
+    largest = float(np.nanmax(series["from_due_p99"]))
+    scale, unit = figures.seconds_scale(largest)
+    time = series["time"] + curves.interval / 2
+    for name, color, label in (("p99", PURPLE, "p99"), ("p95", SKY, "p95"), ("p50", BLUE, "p50")):
+        axes.plot(time, series[f"from_due_{name}"] * scale, color=color, label=f"{label} from due", marker=".")
+    axes.plot(time, series["from_send_p99"] * scale, color=BLACK, linestyle=":", linewidth=1.2, label="p99 from send")
+    _latency_axis(axes, float(np.nanmin(series["from_due_p50"])) * scale, largest * scale, unit)
+    axes.set_xlim(0, float(series["time"][-1]) + curves.interval)
+    axes.set_xlabel("time since the run began (s)")
+    figures.mark_warmup(axes, curves.begins, curves.ends)
+    figures.title(axes, "Latency over time", f"good answers, by when they were due, each {curves.interval:g} s")
+    figures.legend(axes)
+    figures.save(figure, path)
+    return True
+
+
+def _population(analysis: Analysis) -> str:
+    good, due = analysis.summary.counts["ok"], analysis.summary.due
+    failed = f", {due - good:,} that did not end well left out" if good < due else ""
+    return f"{good:,} good answers{failed}, warm-up left out; bars: 95 % intervals"
+
+
+def _tail(found: Percentiles) -> tuple[figures.Floats, figures.Floats, figures.Floats]:
+    """The drawn part of the curves: what lies beyond each share (the axis is logarithmic in it), and both latencies."""
+    drawn = found.shares >= min(_FIRST, float(found.shares[-1]))
+    return 1 - found.shares[drawn], found.from_due[drawn], found.from_send[drawn]
+
+
+def _intervals(axes: Axes, analysis: Analysis, scale: float) -> None:
+    for clock, color, size in (("from_due", BLUE, 6), ("from_send", ORANGE, 3.5)):
+        for name, share in PERCENTILES.items():
+            summary = analysis.summary.metrics[f"{clock}_{name}"]
+            if summary.center is None:
+                continue
+            if clock == "from_due" and summary.lo is not None and summary.hi is not None:
+                below, above = summary.center - summary.lo, summary.hi - summary.center
+                error = [[below * scale], [above * scale]]
+                axes.errorbar([1 - share], [summary.center * scale], error, color=color, capsize=4, linewidth=1.4)
+            axes.plot([1 - share], [summary.center * scale], "o", color=color, markersize=size)
+
+
+def _latency_axis(axes: Axes, smallest: float, largest: float, unit: str) -> None:
+    axes.set_ylabel(f"latency ({unit})")
+    if smallest > 0 and largest / smallest > LOG_FROM:
+        figures.log_axis(axes, "y", smallest / 1.3, largest * 1.5)
+    else:
+        axes.set_ylim(0, largest * 1.1 if largest > 0 else 1.0)
+
+
+def _percentile_axis(axes: Axes, smallest: float) -> None:
+    """An axis on which each further nine takes the same room, up to the slowest request."""
+    ticks = [0.9, 0.5, 0.25, 0.1, 0.05, 0.01, 0.001, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8]
+    axes.set_xscale("log")
+    axes.set_xlim(1 - _FIRST, min(smallest * 0.8, 0.5))
+    shown = [tick for tick in ticks if tick >= smallest * 0.8]
+    axes.set_xticks(shown, [f"{100 * (1 - tick):.8g}" for tick in shown])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.minorticks_off()
+    axes.set_xlabel("percentile (%)")

@@ -1,0 +1,172 @@
+"""Plots of what was asked and done over time: throughput, requests in flight, the server's share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from bench.analysis.analysis import Analysis
+from bench.analysis.compare import side_summary
+from bench.analysis.curves import Curves
+from bench.analysis.metrics import METRICS
+from bench.report import figures
+from bench.report.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SERIES, SKY, YELLOW
+from bench.report.latency_plots import LOG_FROM
+from bench.stats.summary import Summary
+
+FAILURES: Final = {
+    "wrong_answer": (RED, "wrong answer"),
+    "timeout": (PURPLE, "timeout"),
+    "unavailable": (ORANGE, "unavailable"),
+    "rejected": (YELLOW, "rejected"),
+    "invalid_response": (SKY, "unreadable answer"),
+    "dropped": (BLACK, "never sent"),
+}
+
+
+def throughput(analysis: Analysis, curves: Curves, path: Path) -> bool:
+    """Requests due and good answers a second, and failures by outcome; False without a request."""
+    series = curves.series
+    if not series["time"].size:
+        return False
+    failed = [name for name in FAILURES if series[name].any()]
+    rows = 2 if failed else 1
+    figure, axes = figures.new_figure(rows, height=4.4 + 1.8 * (rows - 1), heights=[2.4, 1][:rows])
+    time = series["time"] + curves.interval / 2
+    asked = "requested: due" if analysis.run.header.open_loop else "asked by the users: due"
+    axes[0].plot(time, series["ok"] / curves.interval, color=BLUE, linewidth=2.2, label="achieved: good answers")
+    axes[0].plot(time, series["sent"] / curves.interval, color=ORANGE, linewidth=1.4, label="sent")
+    axes[0].plot(time, series["due"] / curves.interval, color=BLACK, linestyle="--", linewidth=1.0, label=asked)
+    axes[0].set_ylim(bottom=0)
+    axes[0].set_ylabel("requests a second")
+    figures.title(axes[0], "Throughput over time", f"each {curves.interval:g} s")
+    if failed:
+        floor = np.zeros(time.size)
+        for name in failed:
+            color, label = FAILURES[name]
+            rate = series[name] / curves.interval
+            axes[1].bar(
+                time, rate, curves.interval * 0.9, floor, color=color, label=label, edgecolor="white", linewidth=0
+            )
+            floor = floor + rate
+        axes[1].set_ylabel("failures a second")
+    _time_axis(axes, curves)
+    figures.legend_below(figure, columns=5)
+    figures.save(figure, path)
+    return True
+
+
+def in_flight(analysis: Analysis, curves: Curves, path: Path) -> bool:
+    """Requests in flight over time beside the users there are; False without a request."""
+    series, client = curves.series, curves.client
+    if not series["time"].size:
+        return False
+    figure, (axes,) = figures.new_figure(height=4.0)
+    time = series["time"] + curves.interval / 2
+    axes.plot(time, series["in_flight"], color=BLUE, label="in flight (sent, not answered), mean")
+    if not np.isnan(client["waiting"]).all() and np.nanmax(client["waiting"]) > 0:
+        axes.plot(client["time"], client["waiting"], color=RED, label="waiting (due, not sent)")
+    users = analysis.run.header.workload.users
+    if users <= 4 * max(float(series["in_flight"].max()), 1.0):
+        axes.axhline(users, color=GREY, linestyle="--", label=f"users: {users}")
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("requests")
+    _time_axis([axes], curves)
+    figures.title(axes, "Requests in flight", f"L = λ·W, each {curves.interval:g} s; at most {users} users")
+    figures.legend(axes)
+    figures.save(figure, path)
+    return True
+
+
+def server(analysis: Analysis, curves: Curves, path: Path) -> bool:
+    """Where the time goes inside the server, and processor use; False where the server was not sampled."""
+    found, client = curves.server, curves.client
+    timed = any(not np.isnan(found[name]).all() for name in ("request", "runtime", "queue"))
+    used = not np.isnan(found["cpu"]).all()
+    if not timed and not used:
+        return False
+    rows = int(timed) + 1
+    figure, axes = figures.new_figure(rows, height=2.4 + 1.9 * rows)
+    if timed:
+        largest = max(float(np.nanmax(found[name], initial=0.0)) for name in ("request", "runtime", "queue"))
+        scale, unit = figures.seconds_scale(largest)
+        lines = [("request", BLUE, "-", "whole request"), ("runtime", GREEN, "--", "model runtime")]
+        lines.append(("queue", RED, ":", "waiting for a batch"))
+        for name, color, style, label in lines:
+            if not np.isnan(found[name]).all():
+                axes[0].plot(found["time"], found[name] * scale, color=color, linestyle=style, label=label)
+        axes[0].set_ylabel(f"mean a request ({unit})")
+        axes[0].set_ylim(bottom=0)
+    cores = [(found["time"], found["cpu"], PURPLE, "-", "server")]
+    cores.append((client["time"], client["cpu"], ORANGE, "--", "busiest load worker"))
+    cores.append((client["time"], client["machine_cpu"], GREY, ":", "load machine, all"))
+    for time, values, color, style, label in cores:
+        if not np.isnan(values).all():
+            axes[-1].plot(time, values, color=color, linestyle=style, label=f"CPU: {label}")
+    axes[-1].set_ylabel("cores in use")
+    axes[-1].set_ylim(bottom=0)
+    figures.title(axes[0], "Inside the server", "from its own counters, second by second" if timed else "")
+    _time_axis(axes, curves)
+    figures.legend_below(figure, columns=3)
+    figures.save(figure, path)
+    return True
+
+
+def intervals(runs: Sequence[tuple[str, Analysis]], path: Path) -> bool:
+    """Throughput and latency of several runs, a dot with its interval each; False without a figure."""
+    names = [name for name in ("throughput", "from_due_p50", "from_due_p95", "from_due_p99") if _known(runs, name)]
+    if not names:
+        return False
+    height = 0.4 + len(names) * (0.7 + 0.24 * len(runs))
+    figure, axes = figures.new_figure(len(names), height=height, share=False)
+    for axis, name in zip(axes, names, strict=True):
+        metric = METRICS[name]
+        found = [(run, side_summary(metric, [analysis])) for run, analysis in runs]
+        ends = [end for _, summary in found for end in (summary.lo, summary.center, summary.hi) if end is not None]
+        scale, unit = figures.seconds_scale(max(ends)) if metric.unit == "s" else (1.0, "1/s")
+        lo, hi = _dot_axis(axis, min(ends) * scale, max(ends) * scale)
+        for row, (_, summary) in enumerate(found):
+            _dot(axis, row, summary, scale, (lo, hi))
+        axis.set_yticks(range(len(runs)), [run for run, _ in runs], fontsize=9)
+        axis.set_ylim(len(runs) - 0.5, -0.5)
+        axis.set_title(f"{metric.title} ({unit}), with 95 % intervals", fontsize=10, loc="left")
+    figures.save(figure, path)
+    return True
+
+
+def _dot_axis(axis: Axes, smallest: float, largest: float) -> tuple[float, float]:
+    """Limits of the axis of dots; logarithmic where the dots would crowd in a corner."""
+    if smallest > 0 and largest / smallest > LOG_FROM:
+        limits = (smallest / 1.3, largest * 1.3)
+        figures.log_axis(axis, "x", *limits)
+    else:
+        limits = (0.0, largest * 1.08 if largest > 0 else 1.0)
+        axis.set_xlim(*limits)
+    return limits
+
+
+def _dot(axis: Axes, row: int, summary: Summary, scale: float, limits: tuple[float, float]) -> None:
+    """A dot with its interval; an open end goes to the edge as an arrow."""
+    if summary.center is None:
+        axis.text(0.01, row, "no figure", va="center", color=GREY, fontsize=9, transform=axis.get_yaxis_transform())
+        return
+    color = SERIES[row % len(SERIES)]
+    if summary.lo is not None:
+        end = limits[1] if summary.hi is None else summary.hi * scale
+        axis.hlines(row, summary.lo * scale, end, color=color, linewidth=4, alpha=0.35)
+        if summary.hi is None:
+            axis.plot(end, row, ">", color=color, markersize=6, clip_on=False)
+    axis.plot(summary.center * scale, row, "o", color=color, markersize=6)
+
+
+def _known(runs: Sequence[tuple[str, Analysis]], name: str) -> bool:
+    return any(side_summary(METRICS[name], [analysis]).center is not None for _, analysis in runs)
+
+
+def _time_axis(axes: Sequence[Axes], curves: Curves) -> None:
+    axes[-1].set_xlabel("time since the run began (s)")
+    axes[-1].set_xlim(0, float(curves.series["time"][-1]) + curves.interval)
+    for axis in axes:
+        figures.mark_warmup(axis, curves.begins, curves.ends)

@@ -1,0 +1,176 @@
+"""What a report shows of a run, as plain text and rows: the templates only lay it out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bench.analysis.analysis import Analysis
+from bench.analysis.metrics import METRICS
+from bench.report import text
+from bench.stats.summary import Summary
+from bench.units import format_seconds
+
+Row = tuple[str, ...]
+
+_HEADLINE: Final = (
+    "throughput",
+    "from_due_p50",
+    "from_due_p95",
+    "from_due_p99",
+    "from_send_p50",
+    "from_send_p95",
+    "from_send_p99",
+    "error_share",
+    "wrong_share",
+    "in_flight",
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plot in a report.
+
+    Args:
+        title: what it shows.
+        file: its PNG's name, in the report's folder.
+    """
+
+    title: str
+    file: str
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run's report.
+
+    Args:
+        name: the run's.
+        valid: whether it can be believed.
+        verdict: `VALID`, or `INVALID` and why.
+        facts: what was asked, rows of name and value.
+        outcomes: rows of outcome, requests, share of the due ones.
+        figures: rows of title, value, interval, worth (independent values), remark.
+        protocols: the same of each protocol, in a run that drove both.
+        warnings: one line each.
+        checks: rows of passed (`yes`, `no`, `not checked`), name, text.
+        environment: rows of name and value.
+        pictures: its plots.
+    """
+
+    name: str
+    valid: bool
+    verdict: str
+    facts: Sequence[Row]
+    outcomes: Sequence[Row]
+    figures: Sequence[Row]
+    protocols: Mapping[str, Sequence[Row]]
+    warnings: Sequence[str]
+    checks: Sequence[Row]
+    environment: Sequence[Row]
+    pictures: Sequence[Picture]
+
+
+def run_view(analysis: Analysis, pictures: Sequence[Picture]) -> RunView:
+    """The view of one run."""
+    summary = analysis.summary
+    return RunView(
+        name=analysis.run.name,
+        valid=analysis.validity.valid,
+        verdict=str(analysis.validity),
+        facts=list(_facts(analysis)),
+        outcomes=list(_outcomes(analysis)),
+        figures=figure_rows(summary.metrics),
+        protocols={name: figure_rows(metrics) for name, metrics in summary.protocols.items()},
+        warnings=analysis.warnings,
+        checks=[(_passed(check.passed), check.name, check.text) for check in analysis.validity.checks],
+        environment=list(_flat(analysis.run.header.environment.to_json())),
+        pictures=pictures,
+    )
+
+
+def figure_rows(metrics: Mapping[str, Summary]) -> list[Row]:
+    """Rows of title, value, interval, worth, remark."""
+    rows: list[Row] = []
+    for name, summary in metrics.items():
+        metric = METRICS[name]
+        worth = f"{summary.n:,.0f}" if summary.lo is not None else ""
+        remark = "; ".join(summary.warnings)
+        value, interval = text.figure(metric, summary.center), text.interval(metric, summary)
+        rows.append((metric.title, value, interval, worth, remark))
+    return rows
+
+
+def headline_rows(analysis: Analysis) -> list[Row]:
+    """The few figures for a terminal: title, value, interval."""
+    found = analysis.summary.metrics
+    names = [name for name in _HEADLINE if name in found]
+    return [
+        (METRICS[name].title, text.figure(METRICS[name], found[name].center), text.interval(METRICS[name], found[name]))
+        for name in names
+    ]
+
+
+def side_by_side_rows(analyses: Sequence[Analysis]) -> list[Row]:
+    """One row a figure that any run has: its title, then each run's value and interval."""
+    rows = []
+    for name, metric in METRICS.items():
+        found = [analysis.summary.metrics.get(name) for analysis in analyses]
+        if any(summary is not None and summary.center is not None for summary in found):
+            cells = [_cell(name, summary) for summary in found]
+            rows.append((metric.title, *cells))
+    return rows
+
+
+def _cell(name: str, summary: Summary | None) -> str:
+    if summary is None:
+        return text.NONE
+    interval = text.interval(METRICS[name], summary)
+    return text.figure(METRICS[name], summary.center) + (f" ({interval})" if interval else "")
+
+
+def _facts(analysis: Analysis) -> Iterable[Row]:
+    header, workload = analysis.run.header, analysis.run.header.workload
+    yield "target", header.target
+    loop = "open loop: requests are due on a schedule" if header.open_loop else "closed loop: users wait for answers"
+    yield "arrivals", f"{header.arrivals} ({loop})"
+    yield "protocol", f"{workload.protocol}, transport {workload.transport}, signature {workload.signature}"
+    yield "request", f"{workload.sentences} sentence{'s' if workload.sentences > 1 else ''}, seed {workload.seed}"
+    yield "users", f"{workload.users} at most in flight, {header.workers} worker{'s' if header.workers > 1 else ''}"
+    planned = f"{format_seconds(workload.duration)} after {format_seconds(workload.warmup)} of warm-up"
+    yield "duration", planned
+    yield "checked", f"{workload.check_share:.0%} of the answers against the Estimator's golden probabilities"
+    yield "timeout", format_seconds(workload.timeout)
+    yield "started", header.started
+    if header.command:
+        yield "command", " ".join(header.command)
+    for name, value in _flat(header.server):
+        yield f"server: {name}", value
+
+
+def _outcomes(analysis: Analysis) -> Iterable[Row]:
+    summary = analysis.summary
+    for name, count in summary.counts.items():
+        share = f"{100 * count / summary.due:.3g} %" if summary.due else text.NONE
+        yield name, f"{count:,}", share
+    yield "due (the sum)", f"{summary.due:,}", ""
+    for kind, count in summary.wrong_kinds.items():
+        yield f"wrong: {kind}", f"{count:,}", ""
+    warm = sum(summary.warmup.values())
+    if warm:
+        yield "in the warm-up, not counted above", f"{warm:,}", ""
+
+
+def _passed(passed: bool | None) -> str:
+    return "not checked" if passed is None else ("yes" if passed else "no")
+
+
+def _flat(values: Mapping[str, Any]) -> Iterable[Row]:
+    """Rows of name and text; mappings inside are opened, what is not known is left out."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name} {inner}", found) for inner, found in _flat(value))
+        elif isinstance(value, list | tuple):
+            if value:
+                yield name, " ".join(map(str, value))
+        elif value is not None:
+            yield name, str(value)

@@ -1,0 +1,224 @@
+"""The server as a process: flags in, both faces up, an orderly end on SIGTERM."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bench import __version__
+from bench.errors import ExitCode
+from bench.server.embedded.capi import library
+from bench.server.embedded.configs import (
+    read_batching_parameters,
+    read_model_server_config,
+    read_prometheus_path,
+    read_tls_keys,
+    single_model_config,
+)
+from bench.server.embedded.core import Core, CoreOptions
+from bench.server.embedded.flags import Flags, channel_arguments, parse_flags
+from bench.server.embedded.grpc_face import GrpcFace, GrpcOptions
+from bench.server.embedded.http_server import HttpServer
+from bench.server.embedded.model import RetryPolicy, log
+from bench.server.embedded.rest import RestFace, RestOptions
+from bench.server.embedded.session import SessionOptions
+from bench.server.embedded.status import StartError, StatusError
+
+# Seconds for requests that are in when the server is told to end.
+_GRACE: Final = 8.0
+# The interpreter lets a thread compute this long while another waits; the default of 5 ms is many requests long.
+_SWITCH_INTERVAL: Final = 0.0005
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serves until SIGTERM or SIGINT.
+
+    Args:
+        argv: the flags.
+
+    Returns:
+        0 after an orderly end, 2 for flags or files that are wrong, 4 for models that do not load.
+    """
+    try:
+        flags, warnings = parse_flags(argv)
+        if flags.version:
+            print(f"TensorFlow ModelServer: embedded server of bertbench {__version__}")
+            print(f"TensorFlow Library: {library().TF_Version().decode()}")
+            return ExitCode.GOOD
+        for warning in warnings:
+            log(f"warning: {warning}")
+        Server(flags).run()
+    except StartError as error:
+        log(f"bertbench embedded server: {error}")
+        return int(error.exit_code)
+    except StatusError as error:
+        log(f"bertbench embedded server: {error.message}")
+        return ExitCode.TARGET_FAILED
+    return ExitCode.GOOD
+
+
+class Server:
+    """Both faces on the configured models.
+
+    Args:
+        flags: as given.
+
+    Raises:
+        StartError: files that are wrong.
+    """
+
+    def __init__(self, flags: Flags) -> None:
+        self._flags = flags
+        self._stopping = threading.Event()
+        self._config = _model_config(flags)
+        self._prometheus_path = read_prometheus_path(_path(flags.monitoring_config_file))
+        tls = _path(flags.ssl_config_file)
+        self._tls = read_tls_keys(tls) if tls else None
+        self._core_options = _core_options(flags)
+        self._arguments = channel_arguments(flags.grpc_channel_arguments)
+
+    def run(self) -> None:
+        """Loads, serves, and ends in order.
+
+        Raises:
+            StartError: an address that cannot be bound.
+            StatusError: models that do not load.
+        """
+        sys.setswitchinterval(_SWITCH_INTERVAL)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stopping.set())
+        library()
+        core = Core(self._core_options)
+        core_caller = _Starting(self._stopping)
+        try:
+            core.reload(self._config, core_caller)
+        except StatusError:
+            if self._stopping.is_set():
+                return
+            raise
+        grpc_face = GrpcFace(core, self._grpc_options())
+        http_server = self._http_server(core)
+        grpc_face.start()
+        if http_server is not None:
+            http_server.start()
+        self._follow_config_file(core)
+        log(f"bertbench embedded server ready: {self._endpoints(http_server is not None)}")
+        self._stopping.wait()
+        log("bertbench embedded server: finishing what is in flight")
+        core.stop()
+        ends = [threading.Thread(target=face.stop, args=(_GRACE,)) for face in (grpc_face, http_server) if face]
+        for end in ends:
+            end.start()
+        for end in ends:
+            end.join()
+
+    def _grpc_options(self) -> GrpcOptions:
+        flags = self._flags
+        return GrpcOptions(
+            host=flags.bind_address,
+            port=flags.port,
+            socket_path=flags.grpc_socket_path or None,
+            max_threads=flags.grpc_max_threads,
+            tls=self._tls,
+            channel_arguments=self._arguments,
+            health=flags.enable_grpc_healthcheck_service,
+            check_method=flags.enable_signature_method_name_check,
+        )
+
+    def _http_server(self, core: Core) -> HttpServer | None:
+        flags = self._flags
+        if not flags.rest_api_port:
+            return None
+        if flags.rest_api_port == flags.port:
+            log("warning: --rest_api_port is the same as --port; there is no REST")
+            return None
+        face = RestFace(
+            core,
+            RestOptions(
+                timeout=flags.rest_api_timeout_in_ms / 1000,
+                prometheus_path=self._prometheus_path,
+                cors=flags.rest_api_enable_cors_support,
+                check_method=flags.enable_signature_method_name_check,
+            ),
+        )
+        return HttpServer(flags.bind_address, flags.rest_api_port, flags.rest_api_num_threads, face.handle)
+
+    def _endpoints(self, rest: bool) -> str:
+        flags = self._flags
+        host = f"[{flags.bind_address}]" if ":" in flags.bind_address else flags.bind_address
+        places = [f"grpc {host}:{flags.port}"] if flags.port else []
+        if flags.grpc_socket_path:
+            places.append(f"grpc unix:{flags.grpc_socket_path}")
+        if rest:
+            places.append(f"rest http://{host}:{flags.rest_api_port}")
+        return " ".join(places)
+
+    def _follow_config_file(self, core: Core) -> None:
+        """Reads the model config file again and again, if told to; what is wrong with it is said, not followed."""
+        seconds = self._flags.model_config_file_poll_wait_seconds
+        if not self._flags.model_config_file or seconds <= 0:
+            return
+
+        def follow() -> None:
+            while not self._stopping.wait(seconds):
+                try:
+                    config = _model_config(self._flags)
+                    if config != self._config:
+                        core.reload(config)
+                        self._config = config
+                except (StartError, StatusError) as error:
+                    log(f"warning: the model config file is not followed: {error}")
+
+        threading.Thread(target=follow, name="model_config_poll", daemon=True).start()
+
+
+class _Starting:
+    """Who waits for the first models: the process, until it is told to end."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping = stopping
+
+    def seconds_left(self) -> float | None:
+        return None
+
+    def gone(self) -> bool:
+        return self._stopping.is_set()
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def _model_config(flags: Flags) -> Any:
+    if flags.model_config_file:
+        return read_model_server_config(Path(flags.model_config_file))
+    return single_model_config(flags.model_name, flags.model_base_path)
+
+
+def _core_options(flags: Flags) -> CoreOptions:
+    shared = flags.tensorflow_session_parallelism
+    iterations = max(flags.num_request_iterations_for_warmup, 1) if flags.enable_model_warmup else 0
+    return CoreOptions(
+        tags=tuple(flags.saved_model_tags.split(",")),
+        session=SessionOptions(
+            intra_op_threads=flags.tensorflow_intra_op_parallelism or shared,
+            inter_op_threads=flags.tensorflow_inter_op_parallelism or shared,
+            gpu_memory_fraction=flags.per_process_gpu_memory_fraction,
+        ),
+        batching=read_batching_parameters(_path(flags.batching_parameters_file)) if flags.enable_batching else None,
+        warmup_iterations=iterations,
+        retry=RetryPolicy(flags.max_num_load_retries, flags.load_retry_interval_micros / 1e6),
+        poll_seconds=float(flags.file_system_poll_wait_seconds),
+        labels_for_unavailable=flags.allow_version_labels_for_unavailable_models,
+        force_labels_for_unavailable=flags.force_allow_any_version_labels_for_unavailable_models,
+    )
+
+
+def exit_now(code: int) -> None:
+    """Ends the process without tearing down the runtime, whose threads may still be at work."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

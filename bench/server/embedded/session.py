@@ -1,0 +1,213 @@
+"""A SavedModel in a session of the TensorFlow runtime."""
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.server.embedded.capi import STRING_BYTES, Buffer, Output, Status, library
+from bench.server.embedded.status import Code, StatusError, invalid_argument
+from bench.server.embedded.tensors import DT_STRING, DTYPES, Tensor, dtype_name
+
+Feeds = Sequence[tuple[str, Tensor]]
+
+_DimsCache = dict[tuple[int, ...], Any]
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How sessions compute.
+
+    Args:
+        intra_op_threads: threads that share one operation's work; 0 lets TensorFlow choose.
+        inter_op_threads: threads that run operations beside each other; 0 lets TensorFlow choose.
+        gpu_memory_fraction: share of a GPU's memory to take; 0 takes nearly all.
+    """
+
+    intra_op_threads: int = 0
+    inter_op_threads: int = 0
+    gpu_memory_fraction: float = 0.0
+
+    def to_proto(self) -> bytes:
+        """A serialized `tensorflow.ConfigProto` (config.proto: 2 and 5 are the threads, 6 the GPU options)."""
+        gpu = b"\x09" + np.float64(self.gpu_memory_fraction).tobytes()
+        proto = b"\x32" + bytes([len(gpu)]) + gpu
+        return proto + b"\x10" + varint(self.intra_op_threads) + b"\x28" + varint(self.inter_op_threads)
+
+
+class Session:
+    """A loaded SavedModel. `run` may be called from any number of threads.
+
+    Args:
+        path: the version's folder.
+        tags: the meta graph's tags.
+        options: threads and memory.
+
+    Attributes:
+        meta_graph: the serialized MetaGraphDef.
+
+    Raises:
+        StatusError: it cannot be loaded.
+    """
+
+    def __init__(self, path: Path, tags: Sequence[str], options: SessionOptions) -> None:
+        self._tf = tf = library()
+        self._plans: dict[tuple[tuple[str, ...], tuple[str, ...]], _Plan] = {}
+        self._local = threading.local()
+        status = Status()
+        wanted = (ctypes.c_char_p * len(tags))(*[tag.encode() for tag in tags])
+        self._graph = tf.TF_NewGraph()
+        session_options, buffer = tf.TF_NewSessionOptions(), tf.TF_NewBuffer()
+        try:
+            config = options.to_proto()
+            tf.TF_SetConfig(session_options, config, len(config), status.pointer)
+            status.check()
+            self._session = tf.TF_LoadSessionFromSavedModel(
+                session_options, None, str(path).encode(), wanted, len(tags), self._graph, buffer, status.pointer
+            )
+            status.check()
+            loaded = Buffer.from_address(buffer)
+            self.meta_graph: bytes = ctypes.string_at(loaded.data, loaded.length)
+        except StatusError:
+            tf.TF_DeleteGraph(self._graph)
+            raise
+        finally:
+            tf.TF_DeleteBuffer(buffer)
+            tf.TF_DeleteSessionOptions(session_options)
+
+    def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int | None = None) -> list[Tensor]:
+        """Feeds tensors by name and fetches others.
+
+        Args:
+            feeds: tensor name (`x:0`) and value.
+            fetches: tensor names.
+            timeout_ms: how long it may take; None for ever.
+
+        Raises:
+            StatusError: what the runtime says.
+        """
+        tf = self._tf
+        key = (tuple([name for name, _ in feeds]), tuple(fetches))
+        plan = self._plans.get(key) or self._plan(*key)
+        inputs = (ctypes.c_void_p * plan.num_inputs)()
+        outputs = (ctypes.c_void_p * plan.num_outputs)()
+        status = self._status()
+        try:
+            for place, (_, tensor) in enumerate(feeds):
+                inputs[place] = _to_runtime(tf, tensor)
+            options = None if timeout_ms is None else ctypes.byref(_run_options(timeout_ms))
+            tf.TF_SessionRun(
+                *(self._session, options),
+                *(plan.inputs, inputs, plan.num_inputs),
+                *(plan.outputs, outputs, plan.num_outputs),
+                *(None, 0, None, status.pointer),
+            )
+            status.check()
+            return [_from_runtime(tf, pointer) for pointer in outputs if pointer]
+        finally:
+            for pointer in (*inputs, *outputs):
+                if pointer:
+                    tf.TF_DeleteTensor(pointer)
+
+    def close(self) -> None:
+        """Frees the session; nothing may be running in it."""
+        status = Status()
+        self._tf.TF_CloseSession(self._session, status.pointer)
+        self._tf.TF_DeleteSession(self._session, status.pointer)
+        self._tf.TF_DeleteGraph(self._graph)
+
+    def _status(self) -> Status:
+        status: Status | None = getattr(self._local, "status", None)
+        if status is None:
+            status = self._local.status = Status()
+        return status
+
+    def _plan(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> "_Plan":
+        """Where the named tensors are in the graph, looked up once for each set of names."""
+        plan = _Plan(self._outputs(feeds), self._outputs(fetches), len(feeds), len(fetches))
+        self._plans[feeds, fetches] = plan
+        return plan
+
+    def _outputs(self, names: Sequence[str]) -> Any:
+        found = (Output * len(names))()
+        for place, name in enumerate(names):
+            operation, _, index = name.partition(":")
+            pointer = self._tf.TF_GraphOperationByName(self._graph, operation.encode())
+            if not pointer:
+                raise StatusError(Code.NOT_FOUND, f"FetchOutputs node {name}: not found")
+            found[place].operation, found[place].index = pointer, int(index or 0)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    inputs: Any
+    outputs: Any
+    num_inputs: int
+    num_outputs: int
+
+
+def varint(value: int) -> bytes:
+    """A whole number above or at zero as protocol buffers write it."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _run_options(timeout_ms: int) -> Buffer:
+    """`tensorflow.RunOptions` with field 2, timeout_in_ms; the runtime takes 0 for no timeout."""
+    data = b"\x10" + varint(max(timeout_ms, 1))
+    buffer = Buffer(ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), len(data), None)
+    buffer.keep = data  # alive as long as the structure that points to it
+    return buffer
+
+
+def _to_runtime(tf: Any, tensor: Tensor) -> int:
+    """A new TF_Tensor with a copy of the values."""
+    shape = tensor.shape
+    rank = len(shape)
+    dims = (ctypes.c_int64 * rank)(*shape)
+    if isinstance(tensor.values, list):
+        return _strings_to_runtime(tf, dims, rank, tensor.values)
+    values = tensor.values
+    pointer: int = tf.TF_AllocateTensor(tensor.dtype, dims, rank, values.nbytes)
+    if not pointer:
+        raise StatusError(Code.RESOURCE_EXHAUSTED, f"no memory for a tensor of {values.nbytes} bytes")
+    ctypes.memmove(tf.TF_TensorData(pointer), values.ctypes.data, values.nbytes)
+    return pointer
+
+
+def _strings_to_runtime(tf: Any, dims: Any, rank: int, values: Sequence[bytes]) -> int:
+    pointer: int = tf.TF_AllocateTensor(DT_STRING, dims, rank, STRING_BYTES * len(values))
+    at = tf.TF_TensorData(pointer)
+    for value in values:
+        tf.TF_StringInit(at)
+        tf.TF_StringCopy(at, value, len(value))
+        at += STRING_BYTES
+    return pointer
+
+
+def _from_runtime(tf: Any, pointer: int) -> Tensor:
+    """A copy of a TF_Tensor."""
+    dtype = tf.TF_TensorType(pointer)
+    shape = tuple([tf.TF_Dim(pointer, axis) for axis in range(tf.TF_NumDims(pointer))])
+    data, length = tf.TF_TensorData(pointer), tf.TF_TensorByteSize(pointer)
+    if dtype == DT_STRING:
+        last = (data or 0) + length
+        cells = range(data or 0, last, STRING_BYTES)
+        return Tensor(
+            dtype,
+            shape,
+            [ctypes.string_at(tf.TF_StringGetDataPointer(cell), tf.TF_StringGetSize(cell)) for cell in cells],
+        )
+    known = DTYPES.get(dtype)
+    if known is None:
+        raise invalid_argument(f"a tensor of type {dtype_name(dtype)} cannot leave the server")
+    return Tensor(dtype, shape, np.frombuffer(ctypes.string_at(data, length) if length else b"", known.array))

@@ -1,0 +1,176 @@
+"""Tensors between the two faces and the runtime, and how a TensorProto becomes one.
+
+Values lie flat beside their shape: TensorFlow's tensors have up to 254 dimensions, numpy's arrays 32.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.serving.protos import types_pb2
+
+DT_STRING: Final = int(types_pb2.DT_STRING)
+DT_FLOAT: Final = int(types_pb2.DT_FLOAT)
+MAX_DIMENSIONS: Final = 254
+
+
+@dataclass(frozen=True, slots=True)
+class DType:
+    """One of TensorFlow's element types.
+
+    Args:
+        name: as DataTypeString spells it in messages.
+        array: the numpy type of the same bytes; bfloat16 has none and is its bits.
+        field: TensorProto's field for single values.
+    """
+
+    name: str
+    array: "np.dtype[Any]"
+    field: str
+
+
+def _numeric(name: str, array: Any, field: str) -> DType:
+    return DType(name, np.dtype(array), field)
+
+
+DTYPES: Final[dict[int, DType]] = {
+    types_pb2.DT_FLOAT: _numeric("float", np.float32, "float_val"),
+    types_pb2.DT_DOUBLE: _numeric("double", np.float64, "double_val"),
+    types_pb2.DT_INT32: _numeric("int32", np.int32, "int_val"),
+    types_pb2.DT_UINT8: _numeric("uint8", np.uint8, "int_val"),
+    types_pb2.DT_INT16: _numeric("int16", np.int16, "int_val"),
+    types_pb2.DT_INT8: _numeric("int8", np.int8, "int_val"),
+    types_pb2.DT_COMPLEX64: _numeric("complex64", np.complex64, "scomplex_val"),
+    types_pb2.DT_INT64: _numeric("int64", np.int64, "int64_val"),
+    types_pb2.DT_BOOL: _numeric("bool", np.bool_, "bool_val"),
+    types_pb2.DT_QINT8: _numeric("qint8", np.int8, "int_val"),
+    types_pb2.DT_QUINT8: _numeric("quint8", np.uint8, "int_val"),
+    types_pb2.DT_QINT32: _numeric("qint32", np.int32, "int_val"),
+    types_pb2.DT_BFLOAT16: _numeric("bfloat16", np.uint16, "half_val"),
+    types_pb2.DT_QINT16: _numeric("qint16", np.int16, "int_val"),
+    types_pb2.DT_QUINT16: _numeric("quint16", np.uint16, "int_val"),
+    types_pb2.DT_UINT16: _numeric("uint16", np.uint16, "int_val"),
+    types_pb2.DT_COMPLEX128: _numeric("complex128", np.complex128, "dcomplex_val"),
+    types_pb2.DT_HALF: _numeric("half", np.float16, "half_val"),
+    types_pb2.DT_UINT32: _numeric("uint32", np.uint32, "uint32_val"),
+    types_pb2.DT_UINT64: _numeric("uint64", np.uint64, "uint64_val"),
+}
+
+
+def dtype_name(dtype: int) -> str:
+    """TensorFlow's name of a type in messages: `float`, `int32`, `string`."""
+    if dtype == DT_STRING:
+        return "string"
+    known = DTYPES.get(dtype)
+    return known.name if known else str(types_pb2.DataType.Name(dtype)).removeprefix("DT_").lower()
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """A shape in messages: `[2,3]`."""
+    return f"[{','.join(map(str, shape))}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A dense tensor.
+
+    Args:
+        dtype: DataType's number.
+        shape: dimensions, none negative.
+        values: one-dimensional, in row-major order; a list of bytes for DT_STRING.
+    """
+
+    dtype: int
+    shape: tuple[int, ...]
+    values: "NDArray[Any] | list[bytes]"
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return len(self.values)
+
+
+def from_proto(proto: Any) -> Tensor | None:
+    """The tensor of a TensorProto by the rules of Tensor::FromProto (tensor.cc), None where that refuses.
+
+    Content of the wrong size is refused. Too few single values are filled up with the last one, none with zeros, and
+    too many are cut. `unknown_rank` is not looked at.
+    """
+    shape = tuple([dim.size for dim in proto.tensor_shape.dim])
+    size = math.prod(shape)
+    dtype = proto.dtype
+    if len(shape) > MAX_DIMENSIONS or (shape and min(shape) < 0) or size >= 1 << 63:
+        return None
+    if dtype == DT_STRING:
+        strings = _strings(proto, size)
+        return None if strings is None else Tensor(dtype, shape, strings)
+    known = DTYPES.get(dtype)
+    if known is None:
+        return None
+    content = proto.tensor_content
+    if content and size:
+        if len(content) != size * known.array.itemsize:
+            return None
+        return Tensor(dtype, shape, np.frombuffer(content, known.array))
+    try:
+        return Tensor(dtype, shape, filled(_single_values(proto, known), size))
+    except MemoryError:
+        return None
+
+
+def _single_values(proto: Any, known: DType) -> NDArray[Any]:
+    field = getattr(proto, known.field)
+    if known.array.kind == "c":
+        part = np.float32 if known.array.itemsize == 8 else np.float64
+        # A complex value is two numbers in the field; an odd one at the end is none.
+        return np.array(field[: len(field) // 2 * 2], part).view(known.array)
+    if known.field == "half_val":
+        return np.array(field, np.uint32).astype(np.uint16).view(known.array)
+    if known.field == "int_val":
+        return np.array(field, np.int32).astype(known.array)
+    return np.array(field, known.array)
+
+
+def filled(values: NDArray[Any], size: int) -> NDArray[Any]:
+    """Exactly `size` values: cut, or the last one repeated."""
+    if len(values) >= size:
+        return values[:size]
+    longer = np.zeros(size, values.dtype)
+    if len(values):
+        longer[: len(values)] = values
+        longer[len(values) :] = values[-1]
+    return longer
+
+
+def _strings(proto: Any, size: int) -> list[bytes] | None:
+    if proto.tensor_content and size:
+        return _decode_string_list(proto.tensor_content, size)
+    strings = list(proto.string_val[:size])
+    return strings + (strings[-1:] or [b""]) * (size - len(strings))
+
+
+def _decode_string_list(content: bytes, size: int) -> list[bytes] | None:
+    """`size` varint lengths, then the strings one after another (port::DecodeStringList)."""
+    lengths, at = [], 0
+    for _ in range(size):
+        value = shift = 0
+        while True:
+            if at >= len(content) or shift > 28:
+                return None
+            byte = content[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        lengths.append(value)
+    if at + sum(lengths) != len(content):
+        return None
+    strings = []
+    for length in lengths:
+        strings.append(content[at : at + length])
+        at += length
+    return strings

@@ -1,0 +1,48 @@
+"""Which versions of a model are on disk, and which of them a policy wants (file_system_storage_path_source.cc)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+_INT64_MAX: Final = (1 << 63) - 1
+
+
+def versions_on_disk(base_path: Path) -> dict[int, Path]:
+    """The version folders under a base path, by number: every name that reads as a whole number from 0 on.
+
+    Raises:
+        OSError: the base path cannot be listed.
+    """
+    found: dict[int, Path] = {}
+    for child in sorted(base_path.iterdir()):
+        version = parse_version(child.name)
+        if version is not None and version not in found and child.is_dir():
+            found[version] = child
+    return found
+
+
+def parse_version(name: str) -> int | None:
+    """The version that a folder's name gives; leading zeros and blanks around it do not matter."""
+    text = name.strip()
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()):
+        return None
+    version = int(text)
+    return version if 0 <= version <= _INT64_MAX else None
+
+
+def wanted_versions(policy: Any, found: Mapping[int, Path]) -> list[int]:
+    """The versions that should serve, the newest first.
+
+    Args:
+        policy: a ServableVersionPolicy; an empty one is the latest version.
+        found: what is on disk.
+    """
+    newest_first = sorted(found, reverse=True)
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "all":
+        return newest_first
+    if choice == "specific":
+        requested = set(policy.specific.versions)
+        return [version for version in newest_first if version in requested]
+    return newest_first[: max(policy.latest.num_versions, 1)]

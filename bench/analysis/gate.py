@@ -1,0 +1,299 @@
+"""The gate's decisions: pairs of runs in, a verdict out. No clock, no I/O.
+
+    gate = Gate(default_plan(min_effect=0.05))
+    gate.add(pair)
+    verdict = gate.decide(left=40)        # None: more pairs are needed
+
+**Alarm.** At looks that grow further apart, each metric is tested for being worse by more than *half* its smallest
+effect that matters, by `bench.stats.signs`, which needs nothing but the coin that decided the order within each pair.
+The joint error rate is shared out among the metrics by weight, a metric that raised the alarm hands its share on
+(Holm), and looks spend it bit by bit. **Confirmation.** An alarm starts a count of fresh pairs, fixed in advance;
+only these decide. The metrics that raised the alarm are tested on them one after the other, the strongest first, each
+at the full rate, until one fails (a fixed sequence, chosen from data that the test does not use). **PASS** needs
+every metric to be shown to be worse by *less* than its smallest effect, each at its own error rate: a true effect
+gets through only if it does so in its own metric, so that no correction is due (R. Berger, *Multiparameter hypothesis
+testing*, Technometrics 24, 1982). Between half and the whole of a smallest effect either verdict may come.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.analysis.gate_results import describe_effect, judged, verdict, worsenings
+from bench.analysis.gate_types import (
+    ERRORS,
+    WRONG_ANSWERS,
+    GateMetric,
+    Pair,
+    Plan,
+    State,
+    Verdict,
+    VerdictKind,
+)
+from bench.stats.holm import shares_left
+from bench.stats.shares import larger_share
+from bench.stats.signs import sequential_signs
+
+Floats = NDArray[np.float64]
+
+_DEAD_AFTER = 3
+_LEAST_TO_GIVE_UP = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """An alarm that waits for its confirmation.
+
+    Args:
+        metrics: the names of those that raised it, the strongest first.
+        begin: index of the first fresh pair.
+        end: index after the last.
+    """
+
+    metrics: tuple[str, ...]
+    begin: int
+    end: int
+
+
+class Gate:
+    """Collects pairs and decides; see the module's docstring.
+
+    Args:
+        plan: what to look for and how often to err.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._pairs: list[Pair] = []
+        self._valid: list[Pair] = []
+        self._looks: list[int] = []
+        self._alarm_open = True
+        self._alarm_spent: list[float] = []
+        self._alarm: Alarm | None = None
+        self._attempts = 0
+        self._confirmed: tuple[str, ...] = ()
+        self._refuted: tuple[str, ...] = ()
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """All pairs so far, invalid ones too."""
+        return tuple(self._pairs)
+
+    @property
+    def alarm(self) -> Alarm | None:
+        """The alarm that waits for fresh pairs, if one does."""
+        return self._alarm
+
+    def add(self, pair: Pair) -> None:
+        """Adds one pair."""
+        self._pairs.append(pair)
+        if not pair.invalid:
+            self._valid.append(pair)
+
+    def decide(self, left: int | None = None) -> Verdict | None:
+        """The verdict, or None while more pairs are needed; to be asked after each pair.
+
+        Args:
+            left: pairs that there is still time for; 0 asks for a verdict now, None is no limit.
+        """
+        final = left is not None and left <= 0
+        early = self._wrong_answers() or self._unusable(final)
+        if early is not None:
+            return early
+        if self._alarm is not None:
+            found = self._confirmation(final)
+            if found is not None or self._alarm is not None:
+                return found
+        count = len(self._valid)
+        # The last third of the time is kept for a confirmation: the alarm has to come before.
+        closing = self._alarm_open and left is not None and left <= self.plan.confirm_pairs(count)
+        due = count >= self.plan.next_look(self._looks[-1] if self._looks else 0)
+        if not (due or final or (closing and count >= self.plan.first_look)):
+            return None
+        return self._look(closing, final)
+
+    def _look(self, closing: bool, final: bool) -> Verdict | None:
+        count = len(self._valid)
+        metrics = judged(self.plan, self._valid)
+        if self._looks[-1:] != [count]:
+            self._looks.append(count)
+            spent = self._alarm_spent[-1] if self._alarm_spent else 0.0
+            self._alarm_spent.append(spent + (1 - spent) * self.plan.spent_per_look if self._alarm_open else spent)
+        if closing and self._alarm_open:
+            self._alarm_spent[-1], self._alarm_open = 1.0, False
+        if self._attempts < self.plan.attempts and (raised := self._raised(metrics)):
+            return self._raise_alarm(raised, metrics, final)
+        unpassed = self._unpassed(metrics, final)
+        missing = [name for name in self.plan.required if name not in {metric.name for metric in metrics}]
+        bursts = self._error_bursts()
+        if not (unpassed or missing or bursts) and (final or self._enough_checked()):
+            return self._verdict(VerdictKind.PASS, "no metric is worse by its smallest effect", metrics)
+        if not final:
+            return None
+        if missing:
+            reason = f"{', '.join(missing)} could not be measured: too few requests in a run; use longer runs"
+        elif unpassed:
+            reason = self._too_noisy(unpassed)
+        else:
+            reason = bursts
+        return self._verdict(VerdictKind.INCONCLUSIVE, reason, metrics, unpassed)
+
+    def _raised(self, metrics: Sequence[GateMetric]) -> tuple[str, ...]:
+        """Metrics whose alarm is on at the present look, the strongest first; Holm's steps until none is added."""
+        if not metrics:
+            return ()
+        values = self._matrix(metrics, self._valid, half=True)
+        weights = [metric.weight for metric in metrics]
+        on = np.zeros(len(metrics), np.bool_)
+        while True:
+            shares = shares_left(weights, list(on)) * self.plan.alarm
+            found = sequential_signs(values, self._looks, np.outer(self._alarm_spent, shares))
+            # A crossing at an earlier look counts only if the case still stands.
+            now = np.array([look is not None for look in found.crossed]) & (np.array(found.p) <= shares)
+            if not (now & ~on).any():
+                break
+            on |= now
+        order = np.argsort(np.array(found.p), kind="stable")
+        return tuple(metrics[index].name for index in order if on[index])
+
+    def _raise_alarm(self, raised: tuple[str, ...], metrics: Sequence[GateMetric], final: bool) -> Verdict | None:
+        count = len(self._valid)
+        self._attempts += 1
+        if final:
+            reason = f"{self._named(raised, metrics)}: an alarm that no time is left to confirm; give more --max-time"
+            return self._verdict(VerdictKind.INCONCLUSIVE, reason, metrics, list(raised))
+        self._alarm = Alarm(raised, count, count + self.plan.confirm_pairs(count))
+        return None
+
+    def _confirmation(self, final: bool) -> Verdict | None:
+        """A verdict if the alarm is confirmed or time is over; else clears the alarm, or leaves it to wait."""
+        alarm = self._alarm
+        assert alarm is not None
+        fresh = self._valid[alarm.begin : alarm.end]
+        if len(self._valid) < alarm.end and not final:
+            return None
+        metrics = judged(self.plan, self._valid)
+        confirmed = []
+        for name in alarm.metrics:
+            metric = [entry for entry in metrics if entry.name == name]
+            if not metric or not fresh:
+                break
+            values = self._matrix(metric, fresh, half=True)
+            if sequential_signs(values, [len(fresh)], np.array([[self.plan.confirm]])).crossed[0] is None:
+                break
+            confirmed.append(name)
+        self._alarm = None
+        if confirmed:
+            self._confirmed = tuple(confirmed)
+            return self._verdict(VerdictKind.REGRESSION, self._named(confirmed, metrics), metrics)
+        self._refuted = tuple(dict.fromkeys((*self._refuted, *alarm.metrics)))
+        return None
+
+    def _unpassed(self, metrics: Sequence[GateMetric], final: bool) -> list[str]:
+        """Metrics that may still be worse by a smallest effect."""
+        if not metrics or len(self._valid) < self.plan.first_look:
+            return [metric.name for metric in metrics] or ["every metric"]
+        looks = np.arange(1, len(self._looks) + 1)
+        spent = 1 - (1 - self.plan.spent_per_look) ** looks
+        if final:
+            spent[-1] = 1.0
+        spending = np.repeat((spent * self.plan.miss)[:, np.newaxis], len(metrics), axis=1)
+        found = sequential_signs(-self._matrix(metrics, self._valid, half=False), self._looks, spending)
+        # As with alarms, an earlier crossing that the present data do not bear out is no ground for a PASS.
+        return [
+            metric.name
+            for metric, look, p in zip(metrics, found.crossed, found.p, strict=True)
+            if look is None or p > self.plan.miss
+        ]
+
+    def _matrix(self, metrics: Sequence[GateMetric], pairs: Sequence[Pair], half: bool) -> Floats:
+        """Worsenings less half (or all) of the smallest effect, `[n, K]`; 0, which counts nothing, where absent."""
+        columns = []
+        for metric in metrics:
+            effect = self.plan.min_effects[metric.name]
+            columns.append(worsenings(metric, pairs) - metric.as_worsening(effect / 2 if half else effect))
+        return np.asarray(np.nan_to_num(np.stack(columns, axis=1), nan=0.0))
+
+    def _wrong_answers(self) -> Verdict | None:
+        wrong = sum(pair.candidate.wrong for pair in self._pairs)
+        if not wrong:
+            return None
+        checked = sum(pair.candidate.checked for pair in self._pairs)
+        reason = f"{WRONG_ANSWERS}: {wrong} of {checked} checked answers of the candidate differ from the Estimator's"
+        warnings = []
+        if baseline := sum(pair.baseline.wrong for pair in self._pairs):
+            warnings.append(f"the baseline gives wrong answers too ({baseline}); is this the golden file of its model?")
+        return self._verdict(VerdictKind.REGRESSION, reason, judged(self.plan, self._valid), warnings=warnings)
+
+    def _unusable(self, final: bool) -> Verdict | None:
+        """INCONCLUSIVE where more pairs would not help, or time is over without one that counts."""
+        for side in ("baseline", "candidate"):
+            runs = [getattr(pair, side) for pair in self._pairs]
+            if (final or len(runs) >= _DEAD_AFTER) and runs and not any(run.good for run in runs):
+                requests = sum(run.requests for run in runs)
+                kinds = sorted({name for run in runs for name in run.failures})
+                what = f"every one of {requests} requests to the {side} failed ({', '.join(kinds)})"
+                reason = f"{what}; is it up?" if requests else f"no request went to the {side}; look at its target"
+                return self._verdict(VerdictKind.INCONCLUSIVE, reason, ())
+        invalid = [pair.invalid[0] for pair in self._pairs if pair.invalid]
+        if len(invalid) >= _LEAST_TO_GIVE_UP and len(invalid) > len(self._pairs) / 2:
+            reason = f"{len(invalid)} of {len(self._pairs)} pairs are INVALID: {max(set(invalid), key=invalid.count)}"
+            return self._verdict(VerdictKind.INCONCLUSIVE, reason, ())
+        if final and len(self._valid) < self.plan.first_look:
+            count, least = len(self._valid), self.plan.first_look
+            why = f" ({len(invalid)} INVALID: {invalid[0]})" if invalid else ""
+            reason = f"{count} pairs{why}, a verdict needs {least}; give more --max-time"
+            return self._verdict(VerdictKind.INCONCLUSIVE, reason, ())
+        return None
+
+    def _error_bursts(self) -> str:
+        """Why failures forbid a PASS though they do not make a REGRESSION: many, but in few of the pairs."""
+        sides = [[getattr(pair, side) for pair in self._valid] for side in ("candidate", "baseline")]
+        hits, size, other_hits, other_size = (
+            sum(getattr(run, name) for run in runs) for runs in sides for name in ("failed", "requests")
+        )
+        if ERRORS not in self.plan.min_effects or larger_share(hits, size, other_hits, other_size) > self.plan.confirm:
+            return ""
+        if hits / size - other_hits / other_size <= self.plan.min_effects[ERRORS] / 2:
+            return ""
+        return f"errors: {hits} of {size} requests to the candidate failed, in bursts; run it again"
+
+    def _enough_checked(self) -> bool:
+        checks = [pair.candidate.checked for pair in self._pairs]
+        return not any(checks) or sum(checks) >= self.plan.least_checked
+
+    def _too_noisy(self, unpassed: Sequence[str]) -> str:
+        results = verdict(self.plan, VerdictKind.INCONCLUSIVE, "", self._valid, {}).metrics
+        parts = [
+            f"{describe_effect(result)}, smallest effect {result.min_effect:.1%}"
+            for result in results
+            if result.metric.name in unpassed
+        ]
+        return f"too noisy: {'; '.join(parts)}; give more --max-time, a larger --min-effect or a quieter machine"
+
+    def _named(self, names: Sequence[str], metrics: Sequence[GateMetric]) -> str:
+        results = verdict(self.plan, VerdictKind.REGRESSION, "", self._valid, {}).metrics
+        found = {result.metric.name: describe_effect(result) for result in results}
+        return ", ".join(found[name] for name in names)
+
+    def _verdict(
+        self,
+        kind: VerdictKind,
+        reason: str,
+        metrics: Sequence[GateMetric],
+        unclear: Sequence[str] = (),
+        warnings: Sequence[str] = (),
+    ) -> Verdict:
+        states = {}
+        for metric in metrics:
+            unknown = kind is not VerdictKind.PASS or metric.name in unclear
+            states[metric.name] = State.UNCLEAR if unknown else State.PASSED
+        if kind is VerdictKind.INCONCLUSIVE:
+            states |= {metric.name: State.PASSED for metric in metrics if unclear and metric.name not in unclear}
+        states |= dict.fromkeys(self._confirmed, State.REGRESSION)
+        notes = list(warnings)
+        if self._refuted and kind is not VerdictKind.REGRESSION:
+            notes.append(f"fresh pairs did not confirm an alarm of {', '.join(self._refuted)}")
+        return verdict(self.plan, kind, reason, self._pairs, states, notes)

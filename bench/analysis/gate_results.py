@@ -1,0 +1,150 @@
+"""From runs to the lines of a verdict: what each metric shows, and the counts."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.analysis.gate_types import Figures, GateMetric, MetricResult, Pair, Plan, State, Verdict, VerdictKind
+from bench.stats.location import location
+from bench.stats.summary import Summary
+
+Floats = NDArray[np.float64]
+
+LEAST_PRESENT = 0.8
+"""A metric is judged if at least this share of the pairs carries it on both sides."""
+
+
+def worsenings(metric: GateMetric, pairs: Sequence[Pair]) -> Floats:
+    """How much worse the candidate was in each pair, NaN where a side does not carry the metric; float64 `[n]`."""
+    found = np.full(len(pairs), np.nan)
+    for index, pair in enumerate(pairs):
+        baseline, candidate = (side.values.get(metric.name) for side in (pair.baseline, pair.candidate))
+        if baseline is None or candidate is None:
+            continue
+        if metric.absolute or (baseline > 0 and candidate > 0):
+            found[index] = metric.worsening(baseline, candidate)
+    return found
+
+
+def judged(plan: Plan, pairs: Sequence[Pair]) -> tuple[GateMetric, ...]:
+    """The plan's metrics that enough of the pairs carry."""
+    return tuple(
+        metric for metric in plan.metrics if pairs and np.isfinite(worsenings(metric, pairs)).mean() >= LEAST_PRESENT
+    )
+
+
+def metric_results(
+    plan: Plan,
+    baseline: Sequence[Figures],
+    candidate: Sequence[Figures],
+    states: Mapping[str, State],
+    effects: Mapping[str, Summary],
+) -> tuple[MetricResult, ...]:
+    """A line for each metric of the plan; one that `states` does not hold was not judged.
+
+    Args:
+        plan: the plan.
+        baseline: figures of the baseline's runs.
+        candidate: figures of the candidate's runs.
+        states: what was decided, by metric.
+        effects: worsenings with intervals, by metric.
+    """
+    results = []
+    for metric in plan.metrics:
+        effect = effects.get(metric.name) or Summary.absent(metric.name, "no pair carries it")
+        half = plan.min_effects[metric.name] / 2
+        center, lo, hi = (
+            None if end is None else metric.as_effect(end) for end in (effect.center, effect.lo, effect.hi)
+        )
+        shown = Summary(metric.name, center, lo, hi, effect.confidence, effect.n, effect.warnings)
+        known = metric.name in states
+        results.append(
+            MetricResult(
+                metric,
+                _median(metric, baseline),
+                _median(metric, candidate),
+                shown,
+                plan.min_effects[metric.name],
+                states.get(metric.name, State.NOT_JUDGED),
+                improved=known and effect.hi is not None and effect.hi < -metric.as_worsening(half),
+                note="" if known else _why_not_judged(metric),
+            )
+        )
+    return tuple(results)
+
+
+def pair_effects(plan: Plan, pairs: Sequence[Pair]) -> dict[str, Summary]:
+    """The worsening of each metric with its interval, as far as pairs carry it."""
+    found = {}
+    for metric in plan.metrics:
+        values = worsenings(metric, pairs)
+        values = values[np.isfinite(values)]
+        if values.size:
+            found[metric.name] = location(metric.name, values)
+    return found
+
+
+def verdict(
+    plan: Plan,
+    kind: VerdictKind,
+    reason: str,
+    pairs: Sequence[Pair],
+    states: Mapping[str, State],
+    warnings: Sequence[str] = (),
+) -> Verdict:
+    """The verdict on pairs, those that are invalid counted and left out."""
+    valid = [pair for pair in pairs if not pair.invalid]
+    baseline, candidate = [pair.baseline for pair in valid], [pair.candidate for pair in valid]
+    results = metric_results(plan, baseline, candidate, states, pair_effects(plan, valid))
+    every = [pair.baseline for pair in pairs], [pair.candidate for pair in pairs]
+    return Verdict(
+        kind,
+        reason,
+        results,
+        len(valid),
+        len(pairs) - len(valid),
+        false_alarms=plan.false_alarms,
+        warnings=tuple(warnings),
+        **totals(*every),
+    )
+
+
+def totals(baseline: Sequence[Figures], candidate: Sequence[Figures]) -> dict[str, tuple[int, int]]:
+    """Counts of both sides, by field of `Verdict`."""
+    return {
+        name: (sum(getattr(run, name) for run in baseline), sum(getattr(run, name) for run in candidate))
+        for name in ("requests", "failed", "wrong", "checked")
+    }
+
+
+def describe_effect(result: MetricResult) -> str:
+    """`latency p50 +10.3 % [+8.1, +12.4]`, for the one line and the reason."""
+    effect = result.effect
+    if effect.center is None:
+        return result.metric.label
+    sign = -1 if result.metric.higher_is_better else 1
+    unit = "points" if result.metric.absolute else "%"
+    change = _as_change(result.metric, effect.center)
+    text = f"{result.metric.label} {100 * change:+.1f} {unit}"
+    ends = [None if end is None else 100 * _as_change(result.metric, end) for end in (effect.lo, effect.hi)]
+    if ends[0] is not None and ends[1] is not None:
+        low, high = sorted((ends[0], ends[1])) if sign < 0 else (ends[0], ends[1])
+        text += f" [{low:+.1f}, {high:+.1f}]"
+    return text
+
+
+def _as_change(metric: GateMetric, effect: float) -> float:
+    """The change of the figure itself: a throughput that is worse by 25 % has fallen to 1 / 1.25, by 20 %."""
+    return 1 / (1 + effect) - 1 if metric.higher_is_better else effect
+
+
+def _median(metric: GateMetric, runs: Sequence[Figures]) -> float | None:
+    values = [run.values[metric.name] for run in runs if metric.name in run.values]
+    return float(np.median(values)) if values else None
+
+
+def _why_not_judged(metric: GateMetric) -> str:
+    if metric.name in ("cpu", "memory"):
+        return "the server's process is not on this machine or not known"
+    return "too few answered requests in a run"

@@ -1,0 +1,148 @@
+"""Two servers in turns, pair after pair: short runs beside each other, in an order that a coin decides.
+
+A pair is one run of each side on the same requests. In closed loop each run is cut into four turns that alternate
+with the other side's, first-second-second-first and then the other way round, so that a slow spell of the machine and
+a drift fall on both. A coin decides which side is the first, which is all that the gate's test rests on. Both servers
+stay up; the one that does not have the turn is idle.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.analysis.figures import figures
+from bench.analysis.gate_types import Figures, Pair
+from bench.analysis.validity import START_DELAY, START_DELAY_SHARE, WORKER_CPU
+from bench.load.side import Side, Usage
+from bench.results.schedules import ClosedLoop, OpenLoop
+from bench.results.seeds import Stream, generator
+from bench.stats.quantiles import nearest_rank
+
+PATTERN: Final = (0, 1, 1, 0, 1, 0, 0, 1)
+"""Which side has each turn of a pair, if side 0 is the first: Thue and Morse's sequence."""
+
+TURNS: Final = len(PATTERN) // 2
+_WARMUP_TURNS: Final = 4
+_REQUESTS_FOR_P99: Final = 330
+_SHORTEST: Final = 1.0
+_LONGEST: Final = 5.0
+_OPEN_LOOP_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How long one run of a side is.
+
+    Args:
+        requests: requests of a run; 0 in open loop.
+        seconds: how long it should take.
+    """
+
+    requests: int
+    seconds: float
+
+
+class Pairing:
+    """Drives two sides in turns.
+
+    Args:
+        baseline: one side.
+        candidate: the other.
+        arrivals: closed or open loop, the same for both.
+        seed: of the coins.
+    """
+
+    def __init__(self, baseline: Side, candidate: Side, arrivals: ClosedLoop | OpenLoop, seed: int) -> None:
+        self._sides = (baseline, candidate)
+        self._arrivals = arrivals
+        self._coins = generator(seed, Stream.ORDER)
+        self._size = Size(0, _OPEN_LOOP_SECONDS)
+        self._pair = 0
+
+    @property
+    def size(self) -> Size:
+        """How long a run is; known after the warm-up."""
+        return self._size
+
+    def warm_up(self, seconds: float, run: float | None = None) -> None:
+        """Load that does not count, `seconds` on each side; then the length of a run is set.
+
+        Args:
+            seconds: on each side.
+            run: length of a run in seconds; None takes the shortest that carries a p99, within 1 to 5 s.
+        """
+        if isinstance(self._arrivals, OpenLoop):
+            for side in self._sides:
+                side.scheduled_turn(-1, seconds)
+                side.take()
+            self._size = Size(0, run or _OPEN_LOOP_SECONDS)
+            return
+        rates = [self._warm_up_closed(side, seconds) for side in self._sides]
+        rate = min(rates)
+        length = run or min(max(_REQUESTS_FOR_P99 / rate, _SHORTEST), _LONGEST)
+        self._size = Size(max(TURNS, round(rate * length / TURNS) * TURNS), length)
+
+    def _warm_up_closed(self, side: Side, seconds: float) -> float:
+        """Requests a second at the end of the warm-up; failed ones count too, lest nothing is ever asked again."""
+        begin, batch, rate = 0, 4 * side.workload.users, 1.0
+        until = side.clock + seconds
+        while side.clock < until or begin == 0:
+            start = side.clock
+            side.counted_turn(-1, begin, batch, seconds)
+            begin += batch
+            rate = batch / max(side.clock - start, 1e-6)
+            batch = max(4 * side.workload.users, min(round(rate * seconds / _WARMUP_TURNS), 100_000))
+        side.take()
+        return rate
+
+    def run_pair(self) -> Pair:
+        """One run of each side, and what they gave."""
+        first = int(self._coins.integers(2))
+        began = [(side.clock, side.usage()) for side in self._sides]
+        cpu, wall = time.process_time(), time.perf_counter()
+        self._take_turns(first)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        found: list[Figures] = []
+        reasons: list[str] = []
+        for name, side, (clock, usage) in zip(("baseline", "candidate"), self._sides, began, strict=True):
+            columns = side.take()
+            found.append(_figures(columns, side.clock - clock, usage, side.usage()))
+            delays = columns["sent"] - columns["due"]
+            reasons += _late(name, delays[~np.isnan(delays)], found[-1]) if self._open_loop else []
+        if cpu > WORKER_CPU * wall:
+            reasons.append(f"the load generator used {cpu / wall:.0%} of a core: it was the limit; use fewer users")
+        self._pair += 1
+        return Pair(found[0], found[1], baseline_first=first == 0, invalid=tuple(reasons))
+
+    @property
+    def _open_loop(self) -> bool:
+        return isinstance(self._arrivals, OpenLoop)
+
+    def _take_turns(self, first: int) -> None:
+        if self._open_loop:
+            # One turn a run: a queue needs time to build up.
+            for index in (first, 1 - first):
+                self._sides[index].scheduled_turn(self._pair, self._size.seconds)
+            return
+        count = self._size.requests // TURNS
+        done = [0, 0]
+        for turn in PATTERN:
+            index = turn ^ first
+            self._sides[index].counted_turn(self._pair, done[index], count, self._size.seconds / TURNS)
+            done[index] += count
+
+
+def _figures(columns: dict[str, NDArray[Any]], seconds: float, before: Usage, after: Usage) -> Figures:
+    cpu = None if before.cpu is None or after.cpu is None else after.cpu - before.cpu
+    return figures(columns, seconds, cpu, after.memory)
+
+
+def _late(name: str, delays: NDArray[np.float64], found: Figures) -> Sequence[str]:
+    """Why an open-loop run cannot be believed: requests that went out late."""
+    limit = max(START_DELAY, START_DELAY_SHARE * found.values.get("p50", 0.0))
+    late = nearest_rank(delays, [0.99])[0] if delays.size else 0.0
+    return [f"requests to the {name} went out up to {late * 1e3:.1f} ms late; give more users"] if late > limit else []

@@ -1,0 +1,190 @@
+"""One of two servers that are driven in turns, on a clock of its own that runs only while it has the turn."""
+
+import time
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import gevent
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from bench.bert.answers import AnswerKey
+from bench.bert.golden import Golden
+from bench.load.checker import Checker
+from bench.load.dispatch import Dispatcher, Exchange, Limits
+from bench.load.jobs import Job, Jobs, ScheduledJobs, share_out
+from bench.load.pacer import Pacer
+from bench.load.payloads import build_payloads, request_sentences
+from bench.load.recorder import Recorder
+from bench.load.transports import Endpoint, Transport, TransportPool
+from bench.results.codec import RecordBuffer, parse_block
+from bench.results.schedules import ClosedLoop, OpenLoop
+from bench.results.seeds import Stream, generator
+from bench.results.workload import Workload, sentence_order
+from bench.server.running import RunningServer
+
+_SLOWEST: Final = 5.0
+"""A turn of so many requests is cut off when it takes this many times as long as expected."""
+
+
+class CountedJobs:
+    """Closed loop: given requests one after the other, each due when a user is free, until they or the time are over.
+
+    Args:
+        requests: indexes of payloads.
+        checked: whether each answer is compared.
+        ends: no job is due at or after this, seconds of the side's clock.
+    """
+
+    def __init__(self, requests: Sequence[int], checked: Sequence[bool], ends: float) -> None:
+        self._left = list(zip(requests, checked, strict=True))[::-1]
+        self._ends = ends
+
+    def take(self, now: float) -> Job | None:
+        if not self._left or now >= self._ends:
+            return None
+        request, checked = self._left.pop()
+        return Job(now, request, checked, 0)
+
+    def give_back(self, job: Job) -> None:
+        """In closed loop a job that was not sent was not due."""
+
+    def left(self, until: float) -> list[Job]:
+        return []
+
+    def waiting(self, now: float) -> int:
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a server has used: processor seconds so far and resident bytes; None where not known."""
+
+    cpu: float | None
+    memory: float | None
+
+
+class Side:
+    """One server, its prepared requests, its users' connections, and the records of all its turns.
+
+    Args:
+        server: the running server.
+        golden: golden answers of what it serves.
+        workload: what is sent; `users`, `seed`, `timeout`, `drain` and `check_share` count here.
+        endpoint: where to.
+        arrivals: closed or open loop.
+    """
+
+    def __init__(
+        self,
+        server: RunningServer,
+        golden: Golden,
+        workload: Workload,
+        endpoint: Endpoint,
+        arrivals: ClosedLoop | OpenLoop,
+    ) -> None:
+        protocols = (workload.protocol,)
+        self.server = server
+        self.workload = workload
+        self._arrivals = arrivals
+        self._payloads = build_payloads(golden, workload, protocols)
+        self._checker = Checker(AnswerKey(golden, request_sentences(golden, workload.sentences), workload.signature))
+        self._recorder = Recorder(RecordBuffer(0), self._payloads, protocols, workload.signature, 0.0)
+        self._pool = TransportPool(endpoint, workload.transport if workload.protocol == "rest" else "fast")
+        self._users: list[Mapping[str, Transport]] = [
+            {workload.protocol: self._pool.make(workload.protocol)} for _ in range(workload.users)
+        ]
+        self._process = _process(server)
+        self.blocks: list[bytes] = []
+        self.errors: list[str] = []
+        self.clock = 0.0
+
+    def counted_turn(self, pair: int, begin: int, count: int, expected: float) -> None:
+        """Sends `count` requests of a pair's sequence, from its index `begin`, in closed loop.
+
+        Args:
+            pair: decides the sequence, together with the seed: the same for both sides.
+            begin: index of the first request in it.
+            count: how many.
+            expected: seconds that this should take; it is cut off at several times that.
+        """
+        seed = _pair_seed(self.workload.seed, pair)
+        requests = sentence_order(seed, begin + count, len(self._payloads))[begin:]
+        drawn = generator(seed, Stream.CHECKS).random(begin + count)[begin:] < self.workload.check_share
+        ends = self.clock + _SLOWEST * expected
+        assert isinstance(self._arrivals, ClosedLoop)
+        self._drive(CountedJobs(requests.tolist(), drawn.tolist(), ends), ends, self._arrivals.think)
+
+    def scheduled_turn(self, pair: int, seconds: float) -> None:
+        """Sends what is due in `seconds` of a pair's schedule, in open loop, and waits until it is answered."""
+        assert isinstance(self._arrivals, OpenLoop)
+        workload = replace(self.workload, seed=_pair_seed(self.workload.seed, pair), duration=seconds, warmup=0.0)
+        _, (share,) = share_out(self._arrivals, workload, len(self._payloads), 1)
+        moved = array("d", (np.frombuffer(share.due) + self.clock).tolist()).tobytes()
+        self._drive(ScheduledJobs(replace(share, due=moved)), self.clock + seconds, None)
+
+    def take(self) -> dict[str, NDArray[Any]]:
+        """Columns of the requests since the last call; they stay in `blocks` too."""
+        data = self._recorder.take()
+        if not data:
+            return {name: np.empty(0) for name in ("due", "sent", "done", "outcome", "checked")}
+        self.blocks.append(data)
+        rows = parse_block(data).rows
+        return {name: rows[name] for name in ("due", "sent", "done", "outcome", "checked")}
+
+    def usage(self) -> Usage:
+        """What the server has used, now."""
+        if self._process is None:
+            return Usage(None, None)
+        try:
+            with self._process.oneshot():
+                times = self._process.cpu_times()
+                return Usage(float(times.user + times.system), float(self._process.memory_info().rss))
+        except psutil.Error:
+            return Usage(None, None)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        for transports in self._users:
+            for transport in transports.values():
+                transport.close()
+        self._pool.close()
+
+    def _drive(self, jobs: Jobs, ends: float, think: float | None) -> None:
+        """Lets all users send until no job is left and all is answered; the clock stands still afterwards."""
+        pacer = Pacer()
+        limits = Limits(0.0, ends, self.workload.drain, self.workload.timeout, think)
+        dispatcher = Dispatcher(
+            jobs, self._payloads, (self.workload.protocol,), limits, self._checker, self._recorder, self._note, pacer
+        )
+        start = time.perf_counter()
+        dispatcher.begin(start - self.clock)
+        users = [gevent.spawn(dispatcher.drive, transports) for transports in self._users]
+        try:
+            gevent.joinall(users, raise_error=True)
+        finally:
+            gevent.killall(users)
+            pacer.close()
+        dispatcher.finish()
+        self.clock += time.perf_counter() - start
+
+    def _note(self, exchange: Exchange) -> None:
+        if exchange.error is not None and len(self.errors) < 1000:
+            self.errors.append(str(exchange.error))
+
+
+def _pair_seed(seed: int, pair: int) -> int:
+    """A seed of its own for each pair; pair -1 is the warm-up."""
+    return seed * 1_000_003 + pair + 1
+
+
+def _process(server: RunningServer) -> psutil.Process | None:
+    if server.pid is None:
+        return None
+    try:
+        return psutil.Process(server.pid)
+    except psutil.Error:
+        return None

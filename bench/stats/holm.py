@@ -1,0 +1,42 @@
+"""Holm's procedure with weights: one joint error rate over several tests."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def shares_left(weights: Sequence[float], rejected: Sequence[bool]) -> NDArray[np.float64]:
+    """Each test's share of the joint error rate when some are rejected already: theirs goes to the others.
+
+    S. Holm, *A simple sequentially rejective multiple test procedure*, Scandinavian Journal of Statistics 6, 1979,
+    section 4; for tests that are looked at repeatedly, Y. Ye et al., *A group sequential Holm procedure with multiple
+    primary endpoints*, Statistics in Medicine 32, 2013.
+
+    Returns:
+        float64 `[K]`; a rejected test keeps its own weight, the others' sum is 1.
+
+    Raises:
+        ValueError: a weight that is not above zero.
+    """
+    shares = np.asarray(weights, np.float64)
+    if not shares.size or not (shares > 0).all():
+        raise ValueError("weights must be above zero")
+    shares = shares / shares.sum()
+    out = np.asarray(rejected, np.bool_)
+    left = shares[~out].sum()
+    return np.where(out, shares, shares / left if left else shares)
+
+
+def holm(p: Sequence[float], weights: Sequence[float] | None = None) -> tuple[float, ...]:
+    """p-values adjusted for all K tests: rejecting those at or below a level keeps the joint error rate there."""
+    values = np.asarray(p, np.float64)
+    scale = np.ones_like(values) if weights is None else np.asarray(weights, np.float64)
+    adjusted = np.ones_like(values)
+    done = np.zeros(values.shape, np.bool_)
+    floor = 0.0
+    for index in np.argsort(values / scale, kind="stable"):
+        share = shares_left(list(scale), list(done))[index]
+        floor = max(floor, min(float(values[index] / share), 1.0))
+        adjusted[index], done[index] = floor, True
+    return tuple(float(value) for value in adjusted)

@@ -116,7 +116,7 @@ def judge(run: Run, measured: Measured) -> Validity:
         ]
         if run.header.open_loop:
             checks += [_achieved(measured), _backlog(run, measured)]
-        if _steady_by_design(run):
+        if latency.size and _steady_by_design(run):
             checks += _stationary(latency)
     return Validity(tuple(checks))
 
@@ -152,7 +152,7 @@ def _answered(measured: Measured) -> Check:
         return Check("answered", False, "no request was due in the measured part")
     if not measured.good.any():
         return Check("answered", False, f"none of the {measured.due.size} requests ended well")
-    return Check("answered", True, "requests ended well")
+    return Check("answered", True, f"{measured.good.sum()} of {measured.due.size} requests ended well")
 
 
 def _start_delay(run: Run, measured: Measured, typical: float, samples: dict[str, Floats]) -> Check:

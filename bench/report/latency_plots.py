@@ -42,19 +42,23 @@ def percentiles(analysis: Analysis, curves: Curves, path: Path) -> bool:
 
 def side_by_side(runs: Sequence[tuple[str, Curves]], path: Path) -> bool:
     """Latency from due against percentile, one line a run; False where no run has a good request."""
-    found = [(name, curves.percentiles) for name, curves in runs if curves.percentiles is not None]
+    # A run keeps its colour, whichever of the others have no good request.
+    found = [
+        (SERIES[index % len(SERIES)], ("-", "--", ":", "-.")[index // len(SERIES) % 4], name, curves.percentiles)
+        for index, (name, curves) in enumerate(runs)
+        if curves.percentiles is not None
+    ]
     if not found:
         return False
     # A legend line each: many runs need room.
     figure, (axes,) = figures.new_figure(height=4.2 + 0.22 * len(found))
-    largest = max(float(entry.from_due[-1]) for _, entry in found)
+    largest = max(float(entry.from_due[-1]) for *_, entry in found)
     scale, unit = figures.seconds_scale(largest)
-    drawn = [(name, *_tail(entry)[:2]) for name, entry in found]
-    for index, (name, tails, due) in enumerate(drawn):
-        style = ("-", "--", ":", "-.")[index // len(SERIES) % 4]
-        axes.plot(tails, due * scale, color=SERIES[index % len(SERIES)], linestyle=style, label=name)
-    _latency_axis(axes, min(float(due[0]) for _, _, due in drawn) * scale, largest * scale, unit)
-    _percentile_axis(axes, min(float(tails[-1]) for _, tails, _ in drawn))
+    drawn = [_tail(entry) for *_, entry in found]
+    for (color, style, name, _), (tails, due, _) in zip(found, drawn, strict=True):
+        axes.plot(tails, due * scale, color=color, linestyle=style, label=name)
+    _latency_axis(axes, min(float(due[0]) for _, due, _ in drawn) * scale, largest * scale, unit)
+    _percentile_axis(axes, min(float(tails[-1]) for tails, _, _ in drawn))
     figures.title(axes, "Latency percentiles, from due", "good answers, warm-up left out")
     figures.legend(axes, columns=1)
     figures.save(figure, path)

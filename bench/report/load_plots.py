@@ -167,6 +167,7 @@ def _known(runs: Sequence[tuple[str, Analysis]], name: str) -> bool:
 
 def _time_axis(axes: Sequence[Axes], curves: Curves) -> None:
     axes[-1].set_xlabel("time since the run began (s)")
-    axes[-1].set_xlim(0, float(curves.series["time"][-1]) + curves.interval)
+    ends = [*(curves.series["time"][-1:] + curves.interval), *curves.server["time"][-1:], curves.interval]
+    axes[-1].set_xlim(0, max(map(float, ends)))
     for axis in axes:
         figures.mark_warmup(axis, curves.begins, curves.ends)

@@ -47,6 +47,7 @@ class RunView:
         name: the run's.
         valid: whether it can be believed.
         verdict: `VALID`, or `INVALID` and why.
+        headline: the few most wanted figures, rows of title, value, interval.
         facts: what was asked, rows of name and value.
         outcomes: rows of outcome, requests, share of the due ones.
         figures: rows of title, value, interval, worth (independent values), remark.
@@ -60,6 +61,7 @@ class RunView:
     name: str
     valid: bool
     verdict: str
+    headline: Sequence[Row]
     facts: Sequence[Row]
     outcomes: Sequence[Row]
     figures: Sequence[Row]
@@ -77,6 +79,7 @@ def run_view(analysis: Analysis, pictures: Sequence[Picture]) -> RunView:
         name=analysis.run.name,
         valid=analysis.validity.valid,
         verdict=str(analysis.validity),
+        headline=headline_rows(analysis),
         facts=list(_facts(analysis)),
         outcomes=list(_outcomes(analysis)),
         figures=figure_rows(summary.metrics),
@@ -101,31 +104,25 @@ def figure_rows(metrics: Mapping[str, Summary]) -> list[Row]:
 
 
 def headline_rows(analysis: Analysis) -> list[Row]:
-    """The few figures for a terminal: title, value, interval."""
+    """The few most wanted figures: title, value, interval."""
     found = analysis.summary.metrics
-    names = [name for name in _HEADLINE if name in found]
-    return [
-        (METRICS[name].title, text.figure(METRICS[name], found[name].center), text.interval(METRICS[name], found[name]))
-        for name in names
-    ]
+    return [(METRICS[name].title, *_cell(name, found[name])) for name in _HEADLINE if name in found]
 
 
-def side_by_side_rows(analyses: Sequence[Analysis]) -> list[Row]:
-    """One row a figure that any run has: its title, then each run's value and interval."""
+def side_by_side_rows(analyses: Sequence[Analysis]) -> list[tuple[str, list[Row]]]:
+    """For each figure that any run has: its title, then each run's value and interval."""
     rows = []
     for name, metric in METRICS.items():
         found = [analysis.summary.metrics.get(name) for analysis in analyses]
         if any(summary is not None and summary.center is not None for summary in found):
-            cells = [_cell(name, summary) for summary in found]
-            rows.append((metric.title, *cells))
+            rows.append((metric.title, [_cell(name, summary) for summary in found]))
     return rows
 
 
-def _cell(name: str, summary: Summary | None) -> str:
+def _cell(name: str, summary: Summary | None) -> Row:
     if summary is None:
-        return text.NONE
-    interval = text.interval(METRICS[name], summary)
-    return text.figure(METRICS[name], summary.center) + (f" ({interval})" if interval else "")
+        return text.NONE, ""
+    return text.figure(METRICS[name], summary.center), text.interval(METRICS[name], summary)
 
 
 def _facts(analysis: Analysis) -> Iterable[Row]:

@@ -142,9 +142,9 @@ def test_a_rate_near_the_ceiling_is_warned(tmp_path: Path, ceiling: float | None
 
 
 def test_steady_queues_are_seldom_called_unsteady(tmp_path: Path) -> None:
-    """The limits' false calls: 40 steady runs at half load, at most two INVALID."""
+    """The limits' false calls: 20 steady runs at half load, at most one INVALID."""
     invalid = 0
-    for seed in range(40):
+    for seed in range(20):
         workload = replace(WORKLOAD, duration=30.0, seed=seed)
         invalid += not analyse(write_run(tmp_path, simulate(workload=workload), workload=workload)).validity.valid
-    assert invalid <= 2
+    assert invalid <= 1

@@ -1,0 +1,124 @@
+"""Comparisons of sides whose difference is known."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.analysis.analysis import Analysis, analyse
+from bench.analysis.compare import RUN_NOISE, Change, Comparison, compare
+from bench.errors import InconclusiveError, UsageError
+from bench.report.comparison import comparison_text
+from bench.results.records import Outcome
+from tests.synthetic import ENVIRONMENT, WORKLOAD, Requests, exponential, simulate, write_run
+
+LONG = replace(WORKLOAD, duration=60.0)
+
+
+def side(root: Path, mean: float, seeds: Sequence[int], noise: float = 0.0) -> list[Analysis]:
+    """Runs of a server whose service times have this mean, changed from run to run by `noise`."""
+    found = []
+    for seed in seeds:
+        workload = replace(LONG, seed=seed)
+        factor = float(np.exp(np.random.default_rng(seed).normal(0, noise)))
+        requests = simulate("poisson:rate=20", workload, exponential(mean * factor))
+        found.append(analyse(write_run(root, requests, "poisson:rate=20", workload)))
+    return found
+
+
+def change_of(comparison: Comparison, name: str) -> Change:
+    return next(change for change in comparison.changes if change.metric.name == name)
+
+
+def test_a_slower_server_is_found_from_repeats(tmp_path: Path) -> None:
+    found = compare(side(tmp_path, 0.01, range(5), noise=0.03), side(tmp_path, 0.013, range(5, 10), noise=0.03))
+    change = change_of(found, "from_due_p50")
+    assert change.verdict == "worse"
+    assert change.change.center == pytest.approx(1.38, rel=0.15)
+    assert change_of(found, "throughput").verdict == "~"
+    assert not any("single run" in warning for warning in found.warnings)
+
+
+def test_equal_servers_do_not_differ(tmp_path: Path) -> None:
+    found = compare(side(tmp_path, 0.01, range(5), noise=0.05), side(tmp_path, 0.01, range(5, 10), noise=0.05))
+    for name in ("throughput", "from_due_p50", "from_due_p95", "error_share"):
+        assert change_of(found, name).verdict == "~", name
+
+
+def test_single_runs_carry_the_assumed_noise_and_say_so(tmp_path: Path) -> None:
+    found = compare(side(tmp_path, 0.01, [1]), side(tmp_path, 0.01, [2]))
+    assert any("a single run a side" in warning for warning in found.warnings)
+    change = change_of(found, "throughput").change
+    assert change.lo is not None
+    assert change.hi is not None
+    assert np.log(change.hi / change.lo) > 2 * 1.96 * RUN_NOISE
+    assert change_of(found, "from_due_p50").verdict == "~"
+
+
+def test_runs_under_other_loads_are_refused_by_name_unless_asked(tmp_path: Path) -> None:
+    before = side(tmp_path, 0.01, [1])
+    after = [analyse(write_run(tmp_path, simulate("poisson:rate=40", LONG), "poisson:rate=40", LONG))]
+    with pytest.raises(InconclusiveError, match="arrivals: poisson:rate=20 against poisson:rate=40"):
+        compare(before, after)
+    found = compare(before, after, anyway=True)
+    assert "different loads: arrivals: poisson:rate=20 against poisson:rate=40" in found.warnings
+
+
+def test_other_machines_and_other_questions_are_named(tmp_path: Path) -> None:
+    before = side(tmp_path, 0.01, [1])
+    rest = replace(LONG, protocol="rest", transport="fast")
+    machine = replace(ENVIRONMENT, cpu_model="Other CPU", host="bench-2", boot_id="x")
+    requests = simulate("poisson:rate=20", rest)
+    after = [analyse(write_run(tmp_path, requests, "poisson:rate=20", rest, environment=machine))]
+    found = compare(before, after)
+    names = {entry.name for entry in found.differences}
+    assert names == {"workload.protocol", "workload.transport", "environment.cpu_model", "environment.host"}
+    assert any("Example CPU against Other CPU" in warning for warning in found.warnings)
+
+
+def test_runs_of_a_side_must_be_repeats(tmp_path: Path) -> None:
+    mixed = side(tmp_path, 0.01, [1])
+    other = replace(LONG, users=8)
+    mixed.append(analyse(write_run(tmp_path, simulate("poisson:rate=20", other), "poisson:rate=20", other)))
+    with pytest.raises(UsageError, match=r"no repeats of each other \(workload.users: 64 against 8\)"):
+        compare(mixed, mixed[:1])
+    with pytest.raises(UsageError, match="no run"):
+        compare([], mixed[:1])
+
+
+def failing(requests: Requests) -> None:
+    requests.outcome[:] = [Outcome.TIMEOUT] * requests.due.size
+
+
+def one_in_ten(requests: Requests) -> None:
+    for index in range(0, requests.due.size, 10):
+        requests.outcome[index] = Outcome.WRONG_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("spoil", "metric", "verdict"),
+    [(failing, "from_due_p50", "?"), (failing, "error_share", "worse"), (one_in_ten, "wrong_share", "worse")],
+)
+def test_no_figure_is_no_change_and_failures_are(
+    tmp_path: Path, spoil: Callable[[Requests], None], metric: str, verdict: str
+) -> None:
+    requests = simulate("poisson:rate=20", LONG)
+    spoil(requests)
+    after = [analyse(write_run(tmp_path, requests, "poisson:rate=20", LONG))]
+    found = compare(side(tmp_path, 0.01, [1]), after)
+    assert change_of(found, metric).verdict == verdict
+    if spoil is failing:
+        assert any("is INVALID" in warning for warning in found.warnings)
+
+
+def test_the_text_has_a_line_a_figure_and_all_warnings(tmp_path: Path) -> None:
+    found = compare(side(tmp_path, 0.01, [1]), side(tmp_path, 0.02, [2]))
+    text = comparison_text(found)
+    assert text.startswith("A: 20260131T120000Z-synthetic\nB: 20260131T120000Z-synthetic-2\n")
+    assert all(warning in text for warning in found.warnings)
+    (line,) = [line for line in text.splitlines() if line.startswith("latency from due, p50")]
+    assert line.endswith("worse")
+    assert "%" in line
+    assert "differs: workload.seed: 1 against 2" in text

@@ -1,0 +1,158 @@
+"""`bertbench report` and `bertbench compare`, as functions of their arguments."""
+
+import base64
+import csv
+import io
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+
+from bench.cli import main
+from bench.results.records import Outcome
+from bench.results.run import Run, find_runs, open_run
+from tests.synthetic import WORKLOAD, Requests, simulate, write_run
+
+PNGS = {"latency-percentiles.png", "latency-over-time.png", "throughput-over-time.png", "in-flight.png", "server.png"}
+
+
+def call(*words: object) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    code = main([str(word) for word in words], out, err)
+    return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    requests = simulate()
+    requests.outcome[300] = Outcome.WRONG_ANSWER
+    return write_run(tmp_path_factory.mktemp("results"), requests, server={"backend": "<b>|embedded"}, workers=2)
+
+
+@pytest.fixture(scope="module")
+def reported(run: Run) -> tuple[int, str, str]:
+    return call("report", run.path)
+
+
+def test_one_run_is_reported_into_its_own_folder(run: Run, reported: tuple[int, str, str]) -> None:
+    code, out, err = reported
+    assert (code, err) == (0, "")
+    assert out.splitlines()[:2] == [run.name, "VALID"]
+    files = {path.name for path in run.path.iterdir()}
+    assert PNGS | {"report.md", "report.html", "summary.csv"} <= files
+    assert open_run(run.path).finished
+    for name in PNGS:
+        height, width, _ = matplotlib.image.imread(run.path / name).shape
+        assert width == 1350
+        assert height > 500
+
+
+def test_the_page_needs_nothing_beside_it(run: Run, reported: tuple[int, str, str]) -> None:
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    sources = re.findall(r'src="([^"]*)"', page)
+    assert len(sources) == len(PNGS)
+    for source in sources:
+        assert base64.b64decode(source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
+    assert "http" not in re.sub(r"data:[^\"]*", "", page)
+    assert "&lt;b&gt;|embedded" in page
+    assert "<b>|" not in page
+
+
+def test_the_verdict_comes_first(run: Run, reported: tuple[int, str, str]) -> None:
+    text = (run.path / "report.md").read_text(encoding="utf-8")
+    assert text.splitlines()[0] == f"# {run.name}"
+    assert text.splitlines()[2] == "**VALID**"
+    assert "| server: backend | &lt;b>\\|embedded |" in text
+    for name in PNGS:
+        assert f"]({name})" in text
+    assert "latency from due, p95" in text
+    assert "latency from send, p95" in text
+
+
+def test_the_table_adds_up(run: Run, reported: tuple[int, str, str]) -> None:
+    with (run.path / "summary.csv").open(encoding="utf-8") as file:
+        rows = {row["metric"]: row for row in csv.DictReader(file)}
+    assert rows["from_due_p99.9"]["center"] == ""
+    assert "needs 3688" in rows["from_due_p99.9"]["warnings"]
+    assert 0.001 < float(rows["from_due_p50"]["center"]) < 0.1
+    assert rows["from_due_p50"]["unit"] == "s"
+    assert rows["throughput"]["better"] == "higher"
+    assert rows["throughput"]["valid"] == "true"
+
+
+def failing(requests: Requests) -> None:
+    requests.outcome = [Outcome.UNAVAILABLE] * requests.due.size
+
+
+def test_a_run_without_a_good_answer_has_no_latency_plots_and_no_zeros(tmp_path: Path) -> None:
+    requests = simulate()
+    failing(requests)
+    run = write_run(tmp_path, requests)
+    code, out, _ = call("report", run.path, "--out", tmp_path / "out")
+    assert code == 0
+    assert "INVALID: none of the" in out
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert not any(name.startswith("latency") for name in files)
+    assert "throughput-over-time.png" in files
+    assert re.search(r"latency from due, p50 +—", out)
+    assert not (run.path / "report.md").exists()
+
+
+@pytest.mark.parametrize("finish", [True, False])
+def test_an_empty_run_and_an_unfinished_one_are_reported_as_such(tmp_path: Path, finish: bool) -> None:
+    empty = Requests(simulate().due[:0], simulate().due[:0], simulate().due[:0], [], 0)
+    run = write_run(tmp_path, empty, arrivals="closed:users=1", finish=finish)
+    code, out, _ = call("report", run.path)
+    assert code == 0
+    assert ("did not finish" in out) == (not finish)
+    assert "no request was due" in out
+
+
+def test_several_runs_are_also_put_side_by_side(tmp_path: Path) -> None:
+    short = replace(WORKLOAD, duration=6.0)
+    runs = [write_run(tmp_path, simulate(workload=short), workload=short, slug=slug) for slug in ("a", "b")]
+    code, out, _ = call("report", tmp_path)
+    assert code == 0
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert text.startswith("# 2 runs side by side")
+    assert all(run.name in text for run in runs)
+    assert f"side by side: {tmp_path.resolve() / 'report' / 'report.html'}" in out
+    assert {"latency.png", "figures.png", "summary.csv", "report.html"} <= {
+        path.name for path in (tmp_path / "report").iterdir()
+    }
+    # The next call does not take the comparison for a run.
+    assert [entry.name for entry in find_runs([tmp_path])] == [run.name for run in runs]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (lambda root: ("report", root / "no"), 2, "no run folder"),
+        (lambda root: ("report", root), 2, "holds no run"),
+        (lambda root: ("compare", root / "no", root), 2, "no run folder"),
+    ],
+)
+def test_bad_paths_get_one_line(
+    tmp_path: Path, words: Callable[[Path], tuple[object, ...]], code: int, message: str
+) -> None:
+    found, out, err = call(*words(tmp_path))
+    assert found == code
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_compare_prints_changes_and_refuses_other_loads(tmp_path: Path, run: Run) -> None:
+    short = replace(WORKLOAD, duration=6.0, seed=4)
+    other = write_run(tmp_path, simulate(workload=short), workload=short)
+    code, out, err = call("compare", run.path, other.path)
+    assert (code, err) == (0, "")
+    assert "differs: workload.seed: 1 against 4" in out
+    faster = write_run(tmp_path, simulate("poisson:rate=80", short), "poisson:rate=80", short)
+    code, out, err = call("compare", run.path, faster.path)
+    assert (code, out) == (3, "")
+    assert "different loads" in err
+    assert call("compare", run.path, faster.path, "--anyway")[0] == 0

@@ -1,0 +1,46 @@
+"""Figures as text."""
+
+import pytest
+
+from bench.analysis.metrics import METRICS, Metric
+from bench.report import text
+from bench.stats.summary import Summary
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("from_due_p50", 0.01234, "12.3 ms"),
+        ("from_due_p50", None, "—"),
+        ("throughput", 48.25, "48.2/s"),
+        ("throughput", 15200.4, "15,200/s"),
+        ("error_share", 0.00213, "0.213 %"),
+        ("bytes_out", 17_900, "17.9 kB"),
+        ("server_cpu", 1.349, "1.35 cores"),
+        ("in_flight", 0.9164, "0.916"),
+    ],
+)
+def test_figures(name: str, value: float | None, expected: str) -> None:
+    assert text.figure(METRICS[name], value) == expected
+
+
+@pytest.mark.parametrize(
+    ("lo", "hi", "expected"),
+    [(0.01, 0.02, "10 ms … 20 ms"), (0.01, None, "10 ms …"), (None, 0.02, "… 20 ms"), (None, None, "")],
+)
+def test_intervals(lo: float | None, hi: float | None, expected: str) -> None:
+    assert text.interval(METRICS["from_due_p50"], Summary("x", 0.015, lo, hi, 0.95, 10)) == expected
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "expected"),
+    [("s", 1.052, "+5.2 %"), ("s", 0.9, "-10.0 %"), ("s", 12.34, "× 12.3"), ("share", 0.0031, "+0.31 points")],
+)
+def test_changes(unit: str, value: float, expected: str) -> None:
+    metric = Metric("x", "x", unit)
+    assert text.change(metric, Summary("x", value, None, None, 0.95, 10)) == expected
+
+
+def test_tables_align() -> None:
+    assert text.table([("a", "1"), ("long", "234")]) == "a       1\nlong  234"
+    assert text.table([]) == ""

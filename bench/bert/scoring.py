@@ -28,8 +28,9 @@ from bench.serving.types import DEFAULT_MODEL_NAME, ServingClient
 
 LogProbs = NDArray[np.float32]
 
-# Sentences that are sorted by length together; two such windows are held at a time.
-READ_AHEAD = 1024
+# Sentences that are sorted by length together; two such groups are held at a time. A job that is taken up again starts
+# at a multiple of it, so that the batches, and with them the last bit of each answer, are those of an undisturbed run.
+READ_AHEAD = 512
 # Positions (masked copies × padded length) of a batch: some 16 sentences of 14 words. Larger ones gain nothing on CPU.
 BATCH_POSITIONS = 4096
 BATCH_SENTENCES = 64

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import itertools
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -11,7 +10,7 @@ from typing import Any, TextIO
 from bench.bert.exported import ExportedModel
 from bench.bert.quiet import quieten_tensorflow
 from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
-from bench.bert.scoring import ScoredSentence, Scorer, score_stream
+from bench.bert.scoring import READ_AHEAD, ScoredSentence, Scorer, score_stream
 from bench.bert.textfile import STDIN, Line, read_sentences
 from bench.cli.options import (
     add_target_options,
@@ -26,8 +25,6 @@ from bench.errors import ExitCode, UsageError
 from bench.report.scores import FORMATS, ScoreFormat
 from bench.results.journal import ResumableFile
 from bench.units import parse_duration
-
-CHECKPOINT_SECONDS = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -172,13 +169,11 @@ class _FileSink(_Sink):
         super().__init__(form)
         self._file = ResumableFile(path, job, resume)
         self.done = self._file.items
-        self._last = time.monotonic()
 
     def _put(self, text: str) -> None:
         self._file.write(text.encode(), 1)
-        if time.monotonic() - self._last > CHECKPOINT_SECONDS:
+        if self.done % READ_AHEAD == 0:
             self._file.checkpoint()
-            self._last = time.monotonic()
 
     def finish(self) -> None:
         self._file.write(self._form.tail.encode(), 0)

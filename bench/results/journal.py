@@ -59,7 +59,7 @@ class ResumableFile:
         self.items += items
 
     def checkpoint(self) -> None:
-        """Makes what was written so far survive a kill."""
+        """Makes what was written so far survive a kill: a resumed run goes on here."""
         self._stream.flush()
         os.fsync(self._stream.fileno())
         self._mark()
@@ -72,10 +72,9 @@ class ResumableFile:
         self.journal.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Leaves the file unfinished, ready to be taken up; one without any item goes."""
+        """Leaves the file unfinished, ready to be taken up behind the last checkpoint; one without any item goes."""
         if self._stream.closed:
             return
-        self.checkpoint()
         self._stream.close()
         if not self.items:
             self.path.unlink(missing_ok=True)

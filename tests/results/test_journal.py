@@ -34,6 +34,7 @@ def test_after_a_kill_it_goes_on_behind_the_last_checkpoint(tmp_path: Path) -> N
 def test_another_job_is_refused(tmp_path: Path) -> None:
     file = ResumableFile(tmp_path / "out", JOB, resume=False)
     file.write(b"one\n", 1)
+    file.checkpoint()
     file.close()
     with pytest.raises(UsageError, match="another input, format or model"):
         ResumableFile(tmp_path / "out", {**JOB, "format": "json"}, resume=True)
@@ -49,6 +50,7 @@ def test_a_finished_file_is_not_taken_up(tmp_path: Path) -> None:
 def test_a_shortened_file_is_refused(tmp_path: Path) -> None:
     file = ResumableFile(tmp_path / "out", JOB, resume=False)
     file.write(b"one\n", 1)
+    file.checkpoint()
     file.close()
     (tmp_path / "out").write_bytes(b"o")
     with pytest.raises(UsageError, match="shorter"):

@@ -17,7 +17,7 @@ from bench.load.collector import PATIENCE_SECONDS, Collector, start_times
 from bench.load.ending import RunEnd, describe_end
 from bench.load.options import Scenario, Settings
 from bench.load.plan import WorkerPlan
-from bench.load.prepared import PreparedRun, here
+from bench.load.prepared import PreparedRun
 from bench.load.sampling import Gpu, ServerSampler
 from bench.load.session import start_message
 from bench.load.under_test import ServerUnderTest
@@ -76,7 +76,7 @@ class CoordinatorSide:
         if self._options.headless:
             try:
                 settings = self._settings(self._options.num_users)
-                self._prepared = PreparedRun.make(settings, self._under_test)
+                self._prepared = PreparedRun.make(settings, self._under_test, self._gpu)
             except (BenchError, OSError) as error:
                 self._under_test.close()
                 print(f"bertbench: {error}", file=sys.stderr)
@@ -92,7 +92,7 @@ class CoordinatorSide:
         try:
             if self._prepared is None:
                 settings = self._settings(self._runner.target_user_count)
-                self._prepared = PreparedRun.make(settings, self._under_test)
+                self._prepared = PreparedRun.make(settings, self._under_test, self._gpu)
             self._hand_out(self._prepared)
         except (BenchError, OSError) as error:
             self._abort(error)
@@ -125,11 +125,10 @@ class CoordinatorSide:
             # The web form's run time, which would count from now and cut the end off.
             web._cancel_run_time_timer()
         try:
-            environment = here(self._gpu.name if self._gpu else None)
             server = prepared.server
             sampler = ServerSampler(server.rest, server.model, server.pid, self._gpu)
             epoch, started = start_times(_LEAD_SECONDS)
-            header = prepared.header(plans, started, environment)
+            header = prepared.header(plans, started)
             results = prepared.settings.results
             self._collector = Collector(
                 results, header, epoch, plans, prepared.payloads, sampler, self._alive, self._on_all_over
@@ -175,15 +174,16 @@ class CoordinatorSide:
         gevent.spawn(self._runner.quit if self._options.headless else self._runner.stop)
 
     def _on_test_stopping(self, **_: Any) -> None:
-        """Before its time if workers still have something to do; they are told, and waited for."""
         collector = self._collector
-        if collector is None or collector.over.is_set():
-            return
+        if collector is not None and not collector.over.is_set():
+            self._stop_early(collector)
+            if isinstance(self._runner, MasterRunner):
+                collector.over.wait(_STOP_SECONDS + PATIENCE_SECONDS)
+
+    def _stop_early(self, collector: Collector) -> None:
         collector.stop()
-        if isinstance(self._runner, MasterRunner):
-            for plan in self._plans:
-                self._runner.send_message(STOP, {"run": plan.run}, self._clients[plan.worker])
-            collector.over.wait(_STOP_SECONDS + PATIENCE_SECONDS)
+        for plan in self._plans:
+            self._runner.send_message(STOP, {"run": plan.run}, self._clients[plan.worker])
 
     def _on_test_stop(self, **_: Any) -> None:
         collector, prepared = self._collector, self._prepared
@@ -206,6 +206,8 @@ class CoordinatorSide:
         """Ctrl-C and SIGTERM: the run ends now, while its exit code can still be given."""
         if self._collector is None:
             return
+        # At once: Locust's own stopping takes a while before it tells anybody.
+        self._stop_early(self._collector)
         if isinstance(self._runner, MasterRunner):
             self._runner.stop(send_stop_to_client=False)
         else:

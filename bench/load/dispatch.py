@@ -116,7 +116,7 @@ class Dispatcher:
         self._pacer = pacer
         self._epoch = 0.0
         self._begun = Event()
-        self._stopped_at: float | None = None
+        self._ends = limits.ends
         self.in_flight = 0
 
     def begin(self, epoch: float) -> None:
@@ -135,11 +135,10 @@ class Dispatcher:
         return self._jobs.waiting(self.now) if self._begun.is_set() else 0
 
     def stop(self) -> None:
-        """Ends the run before its time: nothing is due from now on; what is in flight may end."""
-        if self._stopped_at is None:
-            self._stopped_at = self.now if self._begun.is_set() else 0.0
-            self._begun.set()
-            self._pacer.stop()
+        """Ends the run before its time: nothing is due from now on; what was due already may still go and end."""
+        self._ends = min(self._ends, max(self.now, 0.0) if self._begun.is_set() else 0.0)
+        self._begun.set()
+        self._pacer.stop()
 
     def drive(self, transports: Mapping[str, Transport]) -> None:
         """One user's life: returns when nothing is left to send.
@@ -150,27 +149,24 @@ class Dispatcher:
         self._begun.wait()
         if not self._pacer.wait_until(self._epoch):
             return
-        while self._stopped_at is None:
-            job = self._jobs.take(self.now)
-            if job is None or not self._wait_for(job):
-                return
+        while (job := self._jobs.take(self.now)) is not None and self._may_go(job):
             outcome = self._send(job, transports)
             if self._limits.think is not None and not self._think(self._limits.think, outcome):
                 return
 
     def finish(self) -> None:
         """Records as dropped what was due and never went. No user may be left."""
-        until = self._limits.ends if self._stopped_at is None else self._stopped_at
-        for job in self._jobs.left(until):
+        for job in self._jobs.left(self._ends):
             self._recorder.drop(job)
             self._listener(Exchange(self._protocols[job.turn], job.due, None, None, Outcome.DROPPED))
 
-    def _wait_for(self, job: Job) -> bool:
-        """True when the job may go; False, the job given back, when the user has to end."""
+    def _may_go(self, job: Job) -> bool:
+        """Waits until the job is due; False, the job given back, when its user has to end."""
         going = False
         try:
-            if self.now <= self._limits.ends + self._limits.drain:
-                going = self._pacer.wait_until(self._epoch + job.due)
+            if job.due <= self._ends and self.now <= self._ends + self._limits.drain:
+                # The run may have been stopped meanwhile.
+                going = self._pacer.wait_until(self._epoch + job.due) and job.due <= self._ends
         finally:
             # Also when the user is killed while it waits.
             if not going:
@@ -193,7 +189,7 @@ class Dispatcher:
         error: ServingError | None = None
         self.in_flight += 1
         sent = clock()
-        timeout = min(self._limits.timeout, epoch + self._limits.ends + self._limits.drain - sent)
+        timeout = min(self._limits.timeout, epoch + self._ends + self._limits.drain - sent)
         try:
             answer = transports[protocol].exchange(body, max(timeout, _LEAST_TIMEOUT))
             done = clock()

@@ -42,10 +42,11 @@ def describe_end(path: Path, model_dir: Path, rule: SampleRule | None = None) ->
         UsageError: the folder cannot be read.
     """
     analysis = analyse(open_run(path, verify=False))
-    counts = dict(analysis.summary.counts)
-    error, code = _judge(counts, model_dir)
-    lines = [_counts_line(analysis), *_latency_lines(analysis.summary.metrics)]
-    for name, metrics in analysis.summary.protocols.items():
+    summary = analysis.summary
+    # A wrong answer in the warm-up is a wrong answer.
+    error, code = _judge({name: count + summary.warmup[name] for name, count in summary.counts.items()}, model_dir)
+    lines = [_counts_line(analysis), *_latency_lines(summary.metrics)]
+    for name, metrics in summary.protocols.items():
         lines += [f"{name}:", *(f"  {line}" for line in _latency_lines(metrics))]
     lines.append(_rate_line(analysis))
     lines += [f"note: {warning}" for warning in (*analysis.warnings, *_rule_warnings(analysis, rule))]

@@ -189,7 +189,7 @@ class Settings:
             arrivals=arrivals,
             users=users,
             run_time=run_time,
-            warmup=_warmup(text["warmup"], run_time),
+            warmup=warmup_seconds(text["warmup"], run_time),
             drain=_seconds_or_zero(text["drain"]),
             transport=text["transport"] if scenario.protocol != "grpc" else "grpc",
             sentences=_whole(text["sentences_per_request"], "--sentences-per-request", 1),
@@ -219,7 +219,12 @@ def _arrivals(text: str, users: int) -> Arrivals:
     return arrivals
 
 
-def _warmup(text: str, run_time: float) -> float:
+def warmup_seconds(text: str, run_time: float) -> float:
+    """Seconds of a run of `run_time` that `--warmup TEXT` takes.
+
+    Raises:
+        UsageError: no duration, or one that leaves nothing to measure.
+    """
     seconds = min(_WARMUP_SHARE * run_time, _WARMUP_MOST) if text == "auto" else _seconds_or_zero(text)
     if seconds >= run_time:
         raise UsageError(f"a warm-up of {seconds:g} s leaves nothing of a run of {run_time:g} s; make the run longer")

@@ -45,11 +45,11 @@ class Pacer:
             self._watcher.start(self._wake)
 
     def wait_until(self, moment: float) -> bool:
-        """Returns True at `moment`, at once if it has passed; False, and at once, when `stop` was or is called."""
-        if self._stopped.is_set():
-            return False
+        """Returns True at `moment`, at once if it has passed; else False as soon as `stop` was called."""
         if moment <= time.perf_counter():
             return True
+        if self._stopped.is_set():
+            return False
         if self._watcher is None:
             return self.pause(moment - time.perf_counter())
         waiter = Waiter()
@@ -90,7 +90,8 @@ class Pacer:
 
     def _end_waits(self) -> None:
         while self._waiting:
-            self._waiting.popleft()[1].switch(False)
+            moment, waiter = self._waiting.popleft()
+            waiter.switch(moment <= time.perf_counter())
 
     def _arm(self) -> None:
         """Sets the timer to the first moment waited for."""

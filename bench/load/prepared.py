@@ -1,16 +1,11 @@
 """A run about to begin: its model, its server and its schedule, put together from the settings."""
 
 import os
-import shlex
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
-
-import orjson
 
 from bench.bert.demo_model import demo_model_dir
 from bench.bert.golden import FILE_NAME, Golden, latest_version
@@ -20,7 +15,9 @@ from bench.load.jobs import Share, share_out
 from bench.load.options import Settings
 from bench.load.payloads import Payload, build_payloads
 from bench.load.plan import WorkerPlan
+from bench.load.sampling import Gpu
 from bench.load.session import run_protocols
+from bench.load.told import Told, told
 from bench.load.transports import Endpoint
 from bench.load.under_test import ServerUnderTest
 from bench.results.arrivals import ClosedLoop, OpenLoop
@@ -30,9 +27,6 @@ from bench.results.workload import Workload
 from bench.server.running import RunningServer
 from bench.serving.rest import predict_path
 from bench.serving.types import PredictRequest
-
-RUN_VARIABLE: Final = "BERTBENCH_RUN"
-"""Environment variable with which `bertbench run` tells a run its group, repeat and server: JSON."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +41,7 @@ class PreparedRun:
         workload: what is sent.
         server: what is driven.
         payloads: the requests, one for each first sentence.
+        environment: the machine that load comes from.
     """
 
     settings: Settings
@@ -56,9 +51,10 @@ class PreparedRun:
     workload: Workload
     server: RunningServer
     payloads: list[Payload]
+    environment: Environment
 
     @classmethod
-    def make(cls, settings: Settings, under_test: ServerUnderTest) -> "PreparedRun":
+    def make(cls, settings: Settings, under_test: ServerUnderTest, gpu: Gpu | None) -> "PreparedRun":
         """Reads the model's golden answers, then starts or finds the server.
 
         Raises:
@@ -79,7 +75,8 @@ class PreparedRun:
             # Draws it once, so that one without a request, or with too many, is refused before a server starts.
             settings.arrivals.due_times(workload.duration, workload.seed)
         server = under_test.open(settings, model_dir)
-        return cls(settings, model_dir, golden_bytes, golden, workload, server, payloads)
+        environment = this_environment((gpu.name,) if gpu else ())
+        return cls(settings, model_dir, golden_bytes, golden, workload, server, payloads, environment)
 
     def plans(self, workers: int, run: str) -> list[WorkerPlan]:
         """What each process is told."""
@@ -95,27 +92,23 @@ class PreparedRun:
             for worker, share in enumerate(shares)
         ]
 
-    def header(self, plans: list[WorkerPlan], started: datetime, environment: Environment) -> RunHeader:
+    def header(self, plans: list[WorkerPlan], started: datetime) -> RunHeader:
         """The run's header."""
-        told = told_by_runner()
+        by_runner = told() or Told(str(self.settings.target), flags=tuple(self.settings.server_flags))
         scheduled = [len(plan.share.due) // 8 for plan in plans if plan.share]
         ceiling = stored_ceiling(self.workload.protocol, self.workload.transport)
         return describe(
             self.workload,
             self.settings.arrivals,
-            target=str(told.get("target") or self.settings.target),
-            environment=environment,
+            target=by_runner.target,
+            environment=self.environment,
             workers=len(plans),
             started=started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             scheduled=sum(scheduled) if scheduled else None,
-            server={
-                "backend": self.server.backend,
-                "flags": list(self.settings.server_flags),
-                **told.get("server", {}),
-            },
-            group=str(told.get("group", "")),
-            repeat=int(told.get("repeat", 0)),
-            command=tuple(told.get("command") or [shlex.join(sys.argv)]),
+            server={"backend": self.server.backend, "flags": list(by_runner.flags)},
+            group=by_runner.group,
+            repeat=by_runner.repeat,
+            command=by_runner.command or tuple(sys.argv),
             ceiling=ceiling * len(plans) if ceiling else None,
         )
 
@@ -133,17 +126,6 @@ class PreparedRun:
             compressed=settings.compressed,
             channels=settings.channels,
         )
-
-
-def told_by_runner() -> Mapping[str, Any]:
-    """What `bertbench run` says of this run; {} for one that was started otherwise."""
-    raw = orjson.loads(os.environ.get(RUN_VARIABLE) or "{}")
-    return raw if isinstance(raw, dict) else {}
-
-
-def here(gpu: str | None) -> Environment:
-    """This machine; `gpu` is the GPU's name, if there is one."""
-    return this_environment((gpu,) if gpu else ())
 
 
 def _workload(settings: Settings, golden: Golden, golden_bytes: bytes) -> Workload:

@@ -7,6 +7,7 @@ from typing import Final
 
 from bench.errors import TargetError, UsageError
 from bench.load.options import Settings
+from bench.load.told import told
 from bench.load.transports import prepare_grpc
 from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, open_target
 from bench.serving.errors import Rejected, ServingError
@@ -33,7 +34,8 @@ class ServerUnderTest:
             TargetError: it does not come up, does not answer, or does not serve the model.
         """
         if settings.target.remote:
-            server = _at_address(settings)
+            by_runner = told()
+            server = (by_runner and by_runner.server) or _at_address(settings)
             _probe(server, settings)
             return server
         identity = (settings.target, model_dir.resolve(), settings.model_name, settings.server_flags)

@@ -77,9 +77,15 @@ class WorkerSide:
     def _on_quitting(self, environment: Any, **_: Any) -> None:
         """Ctrl-C reaches workers too: hand over what there is before the connection goes."""
         if self.session is not None:
+            self.session.stop()
             self._runner.stop()
 
     def _report(self, report: dict[str, Any]) -> None:
+        if report["over"] and isinstance(self._runner, WorkerRunner):
+            # Locust sends its statistics every three seconds, and its master waits half a second for the last.
+            statistics: dict[str, Any] = {}
+            self._environment.events.report_to_master.fire(client_id=self._runner.client_id, data=statistics)
+            self._runner.send_message("stats", statistics)
         self._runner.send_message(REPORT, report)
 
     def _listener(self, names: dict[str, tuple[str, str]]) -> Callable[[Exchange], None]:

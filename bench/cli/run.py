@@ -1,0 +1,226 @@
+"""`bertbench run`: a scenario against a target, repeated, each repeat in a Locust process of its own."""
+
+import argparse
+import contextlib
+import math
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn, TextIO
+from uuid import uuid4
+
+import bench
+from bench.bert.demo_model import demo_model_dir
+from bench.bert.exported import ExportedModel
+from bench.cli.options import add_target_options
+from bench.errors import ExitCode, TargetError, UsageError, WrongAnswerError
+from bench.load.options import OPTIONS, SWITCHES, warmup_seconds
+from bench.load.told import Told
+from bench.results.arrivals import parse_arrivals
+from bench.server.lifecycle import RunningServer, open_target
+from bench.serving.target import parse_target
+from bench.units import parse_duration
+
+SCENARIOS: Final = {
+    "rest": "rest.py",
+    "grpc": "grpc_api.py",
+    "compare": "compare.py",
+    "ramp": "ramp.py",
+    "spike": "spike.py",
+    "soak": "soak.py",
+    "single-stream": "single_stream.py",
+    "multi-stream": "multi_stream.py",
+    "server": "server.py",
+    "offline": "offline.py",
+}
+# Options that this command has in a form of its own.
+_OWN: Final = frozenset({"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup"})
+_CHILD_ENDS_SECONDS: Final = 60.0
+# The gravest first: what the exit code of several runs is.
+_GRAVITY: Final = (ExitCode.USAGE, ExitCode.TARGET_FAILED, ExitCode.REGRESSION)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One Locust process to come.
+
+    Args:
+        title: for people.
+        words: its options.
+        group: the same for all repeats of the same arrivals.
+        repeat: index of the repeat.
+    """
+
+    title: str
+    words: tuple[str, ...]
+    group: str
+    repeat: int
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    parser.add_argument("scenario", choices=SCENARIOS, help="what to run: a file of scenarios/")
+    add_target_options(parser)
+    parser.add_argument(
+        "--arrivals",
+        action="append",
+        metavar="TEXT",
+        help=f"{OPTIONS['arrivals'][1]} (default: the scenario's); several are run in turn, in random order",
+    )
+    parser.add_argument("--duration", metavar="TIME", help="measured time, warm-up left out (default: the scenario's)")
+    parser.add_argument(
+        "--warmup", default="auto", metavar="TIME", help="load before it (default: a tenth, at most 10s)"
+    )
+    parser.add_argument("--users", type=int, metavar="N", help="pool of users, the most requests in flight")
+    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="independent runs of each (default: 1)")
+    parser.add_argument("--processes", type=int, metavar="N", help="load-generating processes (default: one)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first repeat; each further one adds 1 (default: 0)")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the runs (default: results)")
+    for name, (default, text) in OPTIONS.items():
+        if name not in _OWN:
+            shown = f"{text} (default: {default})" if default and "default" not in text else text
+            parser.add_argument(f"--{name.replace('_', '-')}", metavar="TEXT", help=shown.replace("%", "%%"))
+    for name, text in SWITCHES.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
+
+
+def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+    """Opens the target, drives it once for each repeat, and says what each run found.
+
+    Returns:
+        0; 1 if a run had wrong answers or other failures; 4 if the target failed.
+
+    Raises:
+        UsageError: options that make no sense.
+        TargetError: the target does not come up.
+    """
+    runs = _plan(args)
+    target = parse_target(args.target)
+    model_dir = args.model_dir or demo_model_dir()
+    model = ["--model-dir", str(model_dir), "--model-name", args.model_name]
+    codes: list[int] = []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_terminated_like_interrupted())
+        server = None
+        if target.managed:
+            server = stack.enter_context(open_target(target, model_dir, args.model_name, args.server_flag))
+        for number, planned in enumerate(runs, 1):
+            print(f"run {number} of {len(runs)}: {planned.title}", file=out, flush=True)
+            told = Told(str(target), server, tuple(args.server_flag), planned.group, planned.repeat, tuple(sys.argv))
+            codes.append(_drive(args.scenario, [*planned.words, *model], told, args.out, out, err))
+            if codes[-1] == ExitCode.USAGE:
+                break
+    return next((code for code in _GRAVITY if code in codes), ExitCode(max(codes, default=0)))
+
+
+def run_scenario(
+    scenario: str, server: RunningServer, model: ExportedModel, seconds: float, results: Path, out: TextIO
+) -> Path:
+    """One run of Poisson arrivals at 20/s against a server that is there, for `bertbench demo`.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        BenchError: the run failed, or had answers that were wrong.
+    """
+    words = ["--model-dir", str(model.model_dir), "--model-name", server.model, "-u", "32"]
+    words += ["--arrivals", "poisson:rate=20", *_time_words(str(seconds), "auto")]
+    told = Told(server.backend, server, group=uuid4().hex[:12], command=tuple(sys.argv))
+    before = _folders(results)
+    code = _drive(scenario, words, told, results, out, sys.stderr)
+    found = sorted(_folders(results) - before)
+    if code == ExitCode.REGRESSION:
+        raise WrongAnswerError(f"the {scenario} run had requests that did not end well; see {found[-1]}")
+    if code or not found:
+        raise TargetError(f"the {scenario} run failed")
+    return found[-1]
+
+
+def _folders(results: Path) -> set[Path]:
+    return {path.parent for path in results.glob("*/run.json")}
+
+
+def _plan(args: argparse.Namespace) -> list[Planned]:
+    """All runs, in random order, so that a drift of the machine meets all arrivals alike."""
+    for name in ("repeat", "users", "processes"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise UsageError(f"--{name} is 1 or more, not {getattr(args, name)}")
+    if args.seed < 0:
+        raise UsageError(f"--seed is 0 or more, not {args.seed}")
+    arrivals = args.arrivals or [None]
+    for text in filter(None, args.arrivals or []):
+        if not text.startswith("closed"):
+            parse_arrivals(text)
+    common = _common_words(args)
+    planned = []
+    for text in arrivals:
+        group = uuid4().hex[:12]
+        for repeat in range(args.repeat):
+            words = [*common, "--seed", str(args.seed + repeat), *(["--arrivals", text] if text else [])]
+            title = f"{args.scenario} on {args.target}, {text or 'its own arrivals'}, repeat {repeat + 1}"
+            planned.append(Planned(title, tuple(words), group, repeat))
+    random.Random(args.seed).shuffle(planned)
+    return planned
+
+
+def _common_words(args: argparse.Namespace) -> list[str]:
+    words = _time_words(args.duration, args.warmup) if args.duration else ["--warmup", args.warmup]
+    for option, value in (("-u", args.users), ("--processes", args.processes)):
+        words += [option, str(value)] if value is not None else []
+    for name in OPTIONS:
+        if name not in _OWN and getattr(args, name) is not None:
+            words += [f"--{name.replace('_', '-')}", getattr(args, name)]
+    return words + [f"--{name}" for name in SWITCHES if getattr(args, name)]
+
+
+def _time_words(duration: str, warmup: str) -> list[str]:
+    """Locust's run time counts whole seconds and holds the warm-up, which takes what rounding leaves over."""
+    measured = parse_duration(duration)
+    before = warmup_seconds(warmup, math.inf if warmup != "auto" else measured)
+    total = math.ceil(measured + before - 1e-9)
+    return ["-t", f"{total}s", "--warmup", f"{total - measured:.6f}s" if total > measured else "0"]
+
+
+def _drive(scenario: str, words: Sequence[str], told: Told, results: Path, out: TextIO, err: TextIO) -> int:
+    """Runs Locust once, passing on what it says of the run."""
+    file = Path(bench.__file__).parents[1] / "scenarios" / SCENARIOS[scenario]
+    if not file.is_file():
+        raise UsageError(f"no scenario {file}; run from a checkout of the project")
+    address = told.target if told.server is None else told.server.rest or f"grpc://{told.server.grpc}"
+    command = [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--skip-log-setup", "--only-summary"]
+    command += ["--host", address, *words, "--results", str(results)]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=told.environment()
+    ) as child:
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                print(f"  {line.rstrip()}", file=out, flush=True)
+            return child.wait()
+        except BaseException:
+            # Ctrl-C reached the child too; it stores what it has, and is waited for.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.terminate()
+                child.wait(_CHILD_ENDS_SECONDS)
+            child.kill()
+            raise
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends this process as Ctrl-C does: the child and the server are stopped in order."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,23 @@
+"""MLPerf Inference's Server: Poisson arrivals; the figure is the highest rate whose p99 keeps within a limit.
+
+Its rules: ten minutes, and 270,336 queries for p99 without early stopping. A run with fewer says so.
+
+locust -f scenarios/server.py --headless -u 256 -t 11m --arrivals poisson:rate=40
+"""
+
+from bench.load.scenario import BertUser, SampleRule, Scenario, install
+
+install(
+    Scenario(
+        name="server",
+        protocol="grpc",
+        arrivals="poisson:rate=20",
+        users=256,
+        run_time="610s",
+        rule=SampleRule(source="MLPerf's Server", requests=270_336, seconds=600.0),
+    )
+)
+
+
+class ServerUser(BertUser):
+    pass

@@ -16,6 +16,9 @@ from bench.serving.types import DEFAULT_MODEL_NAME
 
 STOP_SECONDS: Final = 15.0
 
+# The Prometheus page, where load generators read what the server counts; Serving has it only when told to.
+_MONITORING: Final = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n'
+
 # PR_SET_PDEATHSIG, prctl(2): the server gets SIGTERM when the process that started it dies, even by SIGKILL.
 _LAUNCHER: Final = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])"
 
@@ -90,6 +93,11 @@ def _process(
         *flags,
     ]
     with contextlib.ExitStack() as stack:
+        if not any(flag.startswith("--monitoring_config_file") for flag in flags):
+            monitoring = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".config"))
+            monitoring.write(_MONITORING)
+            monitoring.flush()
+            words.append(f"--monitoring_config_file={monitoring.name}")
         output: IO[bytes] = log.open("w+b") if log else tempfile.TemporaryFile()  # noqa: SIM115
         stack.callback(output.close)
         # A session of its own: Ctrl-C in the terminal goes to us, and we stop the server in order.

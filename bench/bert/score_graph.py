@@ -95,8 +95,10 @@ class Batch:
             & (tf.reduce_min(tf.where(present, word_ids, 0)) >= 0),
             ["word_ids or num_pieces do not describe sentences"],
         )
+        # Everything below follows from these two: nothing is sized by them before they are known to be sane.
         with tf.control_dependencies([sane]):
-            first_row = tf.cumsum(words, exclusive=True)
+            words, num_pieces = tf.identity(words), tf.identity(num_pieces)
+        first_row = tf.cumsum(words, exclusive=True)
         lengths = tf.where(num_pieces > 0, num_pieces + 2, 0)
         row_sentence = tf.repeat(tf.range(tf.size(words)), words)
         return cls(

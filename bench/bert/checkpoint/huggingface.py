@@ -62,7 +62,7 @@ def read_hugging_face_folder(folder: Path, init_head: bool = False, do_lower_cas
 def _load(folder: Path) -> dict[str, NDArray[np.float32]]:
     index = folder / INDEX_FILE
     if index.is_file():
-        files = sorted(set(orjson.loads(index.read_bytes())["weight_map"].values()))
+        files = _listed(index)
     elif (folder / WEIGHTS_FILE).is_file():
         files = [WEIGHTS_FILE]
     else:
@@ -76,6 +76,14 @@ def _load(folder: Path) -> dict[str, NDArray[np.float32]]:
         except (OSError, SafetensorError, TypeError) as error:
             raise UsageError(f"{folder / name} cannot be read ({error}); give a checkpoint that is whole") from error
     return tensors
+
+
+def _listed(index: Path) -> list[str]:
+    """The files that an index of weights in several files names."""
+    try:
+        return sorted(set(orjson.loads(index.read_bytes())["weight_map"].values()))
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{index} cannot be read ({error}); give a checkpoint that is whole") from error
 
 
 def to_google(

@@ -1,5 +1,6 @@
 """TF: one door to every checkpoint: a folder, a preset's name, or `demo`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +30,7 @@ def open_checkpoint(name_or_path: str | Path, init_head: bool = False, do_lower_
     """
     name = str(name_or_path)
     if name == DEMO:
-        return read_google_folder(DEMO_FOLDER)
+        return replace(read_google_folder(DEMO_FOLDER), source=DEMO)
     if name in PRESETS:
         return open_preset(name, Tokenizer.from_folder(DEMO_FOLDER))
     folder = Path(name_or_path)

@@ -91,8 +91,10 @@ def mark_warmup(axes: Axes, begins: float, ends: float) -> None:
         if end - start > 0.01 * (right - left):
             axes.axvspan(start, end, color="#EEEEEE", zorder=0, linewidth=0)
             if end - start > 0.08 * (right - left):
-                place = (start + end) / 2
-                axes.text(place, 0.97, label, transform=axes.get_xaxis_transform(), ha="center", va="top", color=GREY)
+                place = ((start + end) / 2, 0.98)
+                box = {"facecolor": "#EEEEEE", "edgecolor": "none", "pad": 1.5}
+                where = axes.get_xaxis_transform()
+                axes.text(*place, label, transform=where, ha="center", va="top", color=GREY, fontsize=9, bbox=box)
     axes.set_xlim(left, right)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import orjson
 import pytest
@@ -56,21 +57,22 @@ def test_a_hugging_face_folder(tmp_path: Path, checkpoint: Checkpoint) -> None:
     assert same(open_checkpoint(write_hugging_face(tmp_path, checkpoint)), checkpoint)
 
 
-def test_hugging_face_weights_in_pieces_and_in_half_precision(tmp_path: Path, checkpoint: Checkpoint) -> None:
+@pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16])
+def test_hugging_face_weights_in_pieces_and_in_half_precision(
+    tmp_path: Path, checkpoint: Checkpoint, half: type[Any]
+) -> None:
     write_hugging_face(tmp_path, checkpoint)
     whole = load_file(tmp_path / "model.safetensors")
     names = sorted(whole)
     for index, part in enumerate((names[::2], names[1::2])):
-        tensors = {
-            name: whole[name].astype(np.float16) if whole[name].dtype == np.float32 else whole[name] for name in part
-        }
+        tensors = {name: whole[name].astype(half) if whole[name].dtype == np.float32 else whole[name] for name in part}
         save_file(tensors, tmp_path / f"part{index}.safetensors")
     weight_map = {name: f"part{index % 2}.safetensors" for index, name in enumerate(names)}
     (tmp_path / "model.safetensors.index.json").write_bytes(orjson.dumps({"weight_map": weight_map}))
     (tmp_path / "model.safetensors").unlink()
     read = open_checkpoint(tmp_path)
     for name, value in checkpoint.variables.items():
-        np.testing.assert_allclose(read.variables[name], value, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(read.variables[name], value, rtol=1e-2, atol=1e-4)
 
 
 def test_hugging_faces_older_names_and_a_bare_model(checkpoint: Checkpoint) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import ml_dtypes  # noqa: F401 - gives numpy the bfloat16 that weights may be stored in
 import numpy as np
 import orjson
 from numpy.typing import NDArray

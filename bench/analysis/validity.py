@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from bench.analysis.measured import Measured
 from bench.results.arrivals import ClosedLoop, Constant, Poisson, parse_arrivals
 from bench.results.run import Run
-from bench.stats.correlation import FEW_TIMES
 from bench.stats.quantiles import nearest_rank
 from bench.stats.queueing import little_residual
 from bench.stats.stationarity import level_shift
@@ -45,6 +44,8 @@ SHIFT: Final = 0.1
 """Least change in the mean of log latency between two parts of a run that counts as not stationary (10 %)..."""
 SHIFT_P: Final = 0.001
 """...if it is also this unlikely by chance. Simulated on steady queues up to 70 % load: at most 1 false call in 60."""
+SHIFT_TIMES: Final = 20.0
+"""Correlation times that each half must have: on fewer, steady queues are called unsteady in 5 % of runs and more."""
 WARMUP_HEAD: Final = 0.2
 """The part at the start that is held against the last half, to see a warm-up that is not over."""
 BACKLOG_FACTOR: Final = 3.0
@@ -261,7 +262,7 @@ def _stationary(latency: Floats) -> list[Check]:
     logs = np.log(np.maximum(latency, 1e-9))
     halves = level_shift(logs)
     head = level_shift(logs, head=WARMUP_HEAD)
-    if halves is None or head is None or halves.times < FEW_TIMES:
+    if halves is None or head is None or halves.times < SHIFT_TIMES:
         return [Check("stationary", None, "too short against its own correlation to tell whether latency is steady")]
     tail = level_shift(logs[round(WARMUP_HEAD * logs.size) :])
     found = []

@@ -2,6 +2,8 @@
 
 from scipy import stats
 
+from bench.stats.proportion import clopper_pearson
+
 
 def share_bounds(hits: int, size: int, confidence: float = 0.95) -> tuple[float, float]:
     """Lower and upper bound of the true share after `hits` of `size`, exact, two-sided; (0, 1) without any."""
@@ -9,10 +11,7 @@ def share_bounds(hits: int, size: int, confidence: float = 0.95) -> tuple[float,
         raise ValueError(f"{hits} of {size} is no share")
     if size == 0:
         return 0.0, 1.0
-    tail = (1 - confidence) / 2
-    low = float(stats.beta.ppf(tail, hits, size - hits + 1)) if hits else 0.0
-    high = float(stats.beta.ppf(1 - tail, hits + 1, size - hits)) if hits < size else 1.0
-    return low, high
+    return clopper_pearson(hits / size, size, confidence)
 
 
 def upper_bound(hits: int, size: int, confidence: float = 0.95) -> float:

@@ -1,6 +1,7 @@
 """What a training run was asked for, kept in its folder so that only the same run is taken up again."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,6 +77,8 @@ class Recipe:
             vocab_size=vocab_size,
             num_hidden_layers=self.layers or preset.num_hidden_layers,
             max_position_embeddings=self.max_length,
+            # BERT's 0.02 is for a width of 768; the narrower the model, the larger its weights have to start.
+            initializer_range=round(preset.initializer_range * math.sqrt(768 / preset.hidden_size), 3),
             hidden_dropout_prob=self.dropout,
             attention_probs_dropout_prob=self.dropout,
         )

@@ -6,7 +6,7 @@ A local runner is coordinator and worker at once: it hands its own messages to i
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import gevent
@@ -14,7 +14,6 @@ from locust.runners import STATE_MISSING, MasterRunner
 
 from bench.errors import BenchError, UsageError
 from bench.load.collector import PATIENCE_SECONDS, Collector, start_times
-from bench.load.ending import RunEnd, describe_end
 from bench.load.options import Scenario, Settings
 from bench.load.plan import WorkerPlan
 from bench.load.prepared import PreparedRun
@@ -23,6 +22,9 @@ from bench.load.session import start_message
 from bench.load.under_test import ServerUnderTest
 from bench.load.worker_side import FAILED, PLAN, REPORT, START, STOP
 from bench.units import format_seconds
+
+if TYPE_CHECKING:
+    from bench.load.ending import RunEnd
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ class CoordinatorSide:
         self._plans: list[WorkerPlan] = []
         self._clients: dict[int, str] = {}
         self._collector: Collector | None = None
-        self._end: RunEnd | None = None
+        self._end: "RunEnd | None" = None
         self._refused = ""
         self._run_time: float | None = None
         self._runner.register_message(REPORT, self._on_report)
@@ -192,6 +194,9 @@ class CoordinatorSide:
             self._prepared = None
         if collector is None or prepared is None:
             return
+        # Here and not above: it loads pyarrow and scipy, which no process should carry while it sends.
+        from bench.load.ending import describe_end
+
         try:
             self._end = describe_end(collector.finish(), prepared.model_dir, self._scenario.rule)
         except (BenchError, OSError) as error:
@@ -220,7 +225,7 @@ class CoordinatorSide:
             self._tell(self._end, print)
 
     @staticmethod
-    def _tell(end: RunEnd, write: Callable[[str], None]) -> None:
+    def _tell(end: "RunEnd", write: Callable[[str], None]) -> None:
         for line in end.lines:
             write(line)
         sys.stdout.flush()

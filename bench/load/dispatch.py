@@ -5,6 +5,7 @@ and latency counts from when the job was due. What was due and never went is rec
 due are exactly the sum over the outcomes.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Ends the run before its time: nothing is due from now on; what was due already may still go and end."""
-        self._ends = min(self._ends, max(self.now, 0.0) if self._begun.is_set() else 0.0)
+        self._ends = min(self._ends, self.now if self._begun.is_set() else -math.inf)
         self._begun.set()
         self._pacer.stop()
 
@@ -199,7 +200,9 @@ class Dispatcher:
             error, outcome = failure, outcome_of(failure)
         except BaseException:
             # The user is killed while it waits: no answer in the time the request was given.
-            self._recorder.add(job, sent - epoch, clock() - epoch, Outcome.TIMEOUT)
+            done = clock()
+            self._recorder.add(job, sent - epoch, done - epoch, Outcome.TIMEOUT)
+            self._listener(Exchange(protocol, job.due, done - epoch, None, Outcome.TIMEOUT))
             raise
         finally:
             self.in_flight -= 1

@@ -155,6 +155,7 @@ class ClosedJobs:
         self._ends = ends
         self._random = generator(workload.seed, Stream.SENTENCES, 1 + worker)
         self._queue: deque[tuple[int, bool, int]] = deque()
+        self._draw()
 
     def take(self, now: float) -> Job | None:
         if now >= self._ends:

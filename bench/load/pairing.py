@@ -9,7 +9,7 @@ stay up; the one that does not have the turn is idle.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bench.analysis.figures import figures
 from bench.analysis.gate_types import Figures, Pair
 from bench.analysis.validity import START_DELAY, START_DELAY_SHARE, WORKER_CPU
-from bench.load.side import Side, Usage
+from bench.load.side import Side
 from bench.results.schedules import ClosedLoop, OpenLoop
 from bench.results.seeds import Stream, generator
 from bench.stats.quantiles import nearest_rank
@@ -78,7 +78,7 @@ class Pairing:
         if isinstance(self._arrivals, OpenLoop):
             for side in self._sides:
                 side.scheduled_turn(-1, seconds)
-                side.take()
+                side.end_warm_up()
             self._size = Size(0, run or _OPEN_LOOP_SECONDS)
             return
         rates = [self._warm_up_closed(side, seconds) for side in self._sides]
@@ -96,7 +96,7 @@ class Pairing:
             begin += batch
             rate = batch / max(side.clock - start, 1e-6)
             batch = max(4 * side.workload.users, min(round(rate * seconds / _WARMUP_TURNS), 100_000))
-        side.take()
+        side.end_warm_up()
         return rate
 
     def run_pair(self) -> Pair:
@@ -109,8 +109,10 @@ class Pairing:
         found: list[Figures] = []
         reasons: list[str] = []
         for name, side, (clock, usage) in zip(("baseline", "candidate"), self._sides, began, strict=True):
-            columns = side.take()
-            found.append(_figures(columns, side.clock - clock, usage, side.usage()))
+            columns, used, seconds = side.take(), side.usage(), side.clock - clock
+            cores = None if used.cpu is None or usage.cpu is None else (used.cpu - usage.cpu) / seconds
+            side.samples.append((side.clock, cores, used.memory))
+            found.append(figures(columns, seconds, None if cores is None else cores * seconds, used.memory))
             delays = columns["sent"] - columns["due"]
             reasons += _late(name, delays[~np.isnan(delays)], found[-1]) if self._open_loop else []
         if cpu > WORKER_CPU * wall:
@@ -134,11 +136,6 @@ class Pairing:
             index = turn ^ first
             self._sides[index].counted_turn(self._pair, done[index], count, self._size.seconds / TURNS)
             done[index] += count
-
-
-def _figures(columns: dict[str, NDArray[Any]], seconds: float, before: Usage, after: Usage) -> Figures:
-    cpu = None if before.cpu is None or after.cpu is None else after.cpu - before.cpu
-    return figures(columns, seconds, cpu, after.memory)
 
 
 def _late(name: str, delays: NDArray[np.float64], found: Figures) -> Sequence[str]:

@@ -161,7 +161,7 @@ class ServerSampler:
             except ServingError:
                 yield (
                     f"the server has no page {_PAGE}, so the time inside it is not known; start it with "
-                    "--monitoring_config_file (see docker/monitoring.config)"
+                    "--monitoring_config_file (see docker/serving/monitoring.config)"
                 )
         if self._usage is None:
             yield "the server's process is not known, so its CPU and memory are not"

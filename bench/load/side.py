@@ -4,6 +4,7 @@ import time
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Final
 
 import gevent
@@ -76,6 +77,14 @@ class Side:
         workload: what is sent; `users`, `seed`, `timeout`, `drain` and `check_share` count here.
         endpoint: where to.
         arrivals: closed or open loop.
+
+    Attributes:
+        clock: seconds that this side had the turn, warm-up included.
+        warmed_up: where on that clock the warm-up ended.
+        blocks: all records so far, as `RunWriter` takes them.
+        samples: (clock, cores in use, resident bytes) after each pair.
+        errors: what failed, the first 1000.
+        scheduled: due times drawn in open loop.
     """
 
     def __init__(
@@ -92,15 +101,29 @@ class Side:
         self._arrivals = arrivals
         self._payloads = build_payloads(golden, workload, protocols)
         self._checker = Checker(AnswerKey(golden, request_sentences(golden, workload.sentences), workload.signature))
-        self._recorder = Recorder(RecordBuffer(0), self._payloads, protocols, workload.signature, 0.0)
+        self._buffer = RecordBuffer(0)
+        self._recorder = self._make_recorder(inf)
         self._pool = TransportPool(endpoint, workload.transport if workload.protocol == "rest" else "fast")
         self._users: list[Mapping[str, Transport]] = [
             {workload.protocol: self._pool.make(workload.protocol)} for _ in range(workload.users)
         ]
         self._process = _process(server)
         self.blocks: list[bytes] = []
+        self.samples: list[tuple[float, float | None, float | None]] = []
         self.errors: list[str] = []
         self.clock = 0.0
+        self.warmed_up = 0.0
+        self.scheduled = 0
+
+    def end_warm_up(self) -> None:
+        """What was sent so far does not count; what follows does."""
+        self.take()
+        self.warmed_up = self.clock
+        self._recorder = self._make_recorder(self.clock)
+
+    def _make_recorder(self, begins: float) -> Recorder:
+        workload = self.workload
+        return Recorder(self._buffer, self._payloads, (workload.protocol,), workload.signature, begins)
 
     def counted_turn(self, pair: int, begin: int, count: int, expected: float) -> None:
         """Sends `count` requests of a pair's sequence, from its index `begin`, in closed loop.
@@ -123,6 +146,7 @@ class Side:
         assert isinstance(self._arrivals, OpenLoop)
         workload = replace(self.workload, seed=_pair_seed(self.workload.seed, pair), duration=seconds, warmup=0.0)
         _, (share,) = share_out(self._arrivals, workload, len(self._payloads), 1)
+        self.scheduled += len(share.due) // 8
         moved = array("d", (np.frombuffer(share.due) + self.clock).tolist()).tobytes()
         self._drive(ScheduledJobs(replace(share, due=moved)), self.clock + seconds, None)
 

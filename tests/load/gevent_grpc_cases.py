@@ -1,0 +1,104 @@
+"""gRPC transports; run by `test_transports.py` in a process of their own."""
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import gevent
+import grpc
+import pytest
+
+from bench.load.transports import Endpoint, TransportPool
+from bench.serving.errors import ConnectFailed, DeadlineExceeded, Rejected, ServerFailed, Unavailable
+from bench.serving.tls import TlsOptions
+from tests.serving.servers import grpc_server
+
+TLS = Path(__file__).parent / "tls"
+TRUSTED = TlsOptions(ca=TLS / "ca.pem")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def grpc_pool(address, **fields):
+    return TransportPool(Endpoint(grpc=address, **fields))
+
+
+def test_grpc_messages_arrive_as_they_are():
+    seen = []
+
+    def answer(method, message, context):
+        seen.append((method, message, dict(context.invocation_metadata()).get("x-team")))
+        return b"answer to " + message
+
+    with grpc_server(answer) as address:
+        pool = grpc_pool(address, headers={"X-Team": "search"})
+        assert pool.make("grpc").exchange(b"message", 5) == b"answer to message"
+        pool.close()
+    assert seen == [("/tensorflow.serving.PredictionService/Predict", b"message", "search")]
+
+
+def test_grpc_calls_of_several_users_overlap_on_one_channel():
+    """Without gRPC's own preparation for gevent each call would hold up all others."""
+    with grpc_server(lambda *_: time.sleep(0.2) or b"x") as address:
+        pool = grpc_pool(address)
+        started = time.perf_counter()
+        users = [gevent.spawn(pool.make("grpc").exchange, b"m", 10) for _ in range(10)]
+        gevent.joinall(users, raise_error=True)
+        assert time.perf_counter() - started < 1.5
+        pool.close()
+
+
+def test_channels_have_connections_of_their_own():
+    peers = set()
+
+    def answer(method, message, context):
+        peers.add(context.peer())
+        return b""
+
+    with grpc_server(answer) as address:
+        pool = grpc_pool(address, channels=3)
+        for transport in [pool.make("grpc") for _ in range(9)]:
+            transport.exchange(b"m", 5)
+        pool.close()
+    assert len(peers) == 3
+
+
+def test_grpc_failures():
+    def answer(method, message, context):
+        if message == b"slow":
+            time.sleep(0.5)
+        context.abort(grpc.StatusCode[message.decode()] if message != b"slow" else grpc.StatusCode.OK, "because")
+
+    with grpc_server(answer) as address:
+        transport = grpc_pool(address).make("grpc")
+        for name, error in (("INVALID_ARGUMENT", Rejected), ("UNAVAILABLE", Unavailable), ("INTERNAL", ServerFailed)):
+            with pytest.raises(error, match="because"):
+                transport.exchange(name.encode(), 5)
+        with pytest.raises(DeadlineExceeded):
+            transport.exchange(b"slow", 0.1)
+    with pytest.raises(ConnectFailed):
+        grpc_pool(f"127.0.0.1:{free_port()}").make("grpc").exchange(b"m", 2)
+
+
+def test_grpc_over_tls():
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, call):
+            return grpc.unary_unary_rpc_method_handler(lambda message, context: message)
+
+    server = grpc.server(ThreadPoolExecutor(2), handlers=(Handler(),))
+    pair = ((TLS / "server.key").read_bytes(), (TLS / "server.pem").read_bytes())
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+    server.start()
+    try:
+        pool = grpc_pool(f"127.0.0.1:{port}", tls=TRUSTED, grpc_secure=True)
+        assert pool.make("grpc").exchange(b"echo", 5) == b"echo"
+        pool.close()
+        with pytest.raises(ConnectFailed):
+            grpc_pool(f"127.0.0.1:{port}", grpc_secure=True).make("grpc").exchange(b"echo", 3)
+    finally:
+        server.stop(None).wait()

@@ -1,0 +1,91 @@
+import dataclasses
+import gzip
+
+import numpy as np
+import orjson
+import pytest
+
+from bench.bert.golden import FixedExport
+from bench.bert.requests import FixedShape, score_request
+from bench.errors import UsageError
+from bench.load.payloads import build_payloads
+from bench.results.workload import Workload
+from bench.serving.protos import predict_pb2
+from bench.serving.tensors import from_proto
+from tests.load.toy import SPECIAL, toy_golden, toy_sentence
+
+GOLDEN = toy_golden(12)
+
+
+def workload(**fields):
+    defaults = {"protocol": "both", "transport": "fast", "signature": "score", "users": 1, "duration": 1.0}
+    return Workload(**defaults | fields)
+
+
+@pytest.mark.parametrize("signature", ["score", "serving_default"])
+@pytest.mark.parametrize("together", [1, 3, 20])
+def test_both_bodies_ask_for_the_same_sentences(signature, together):
+    payloads = build_payloads(GOLDEN, workload(signature=signature, sentences=together), ("rest", "grpc"))
+    assert [payload.index for payload in payloads] == list(range(12))
+    for payload in payloads:
+        sentences = [GOLDEN.sentences[(payload.index + offset) % 12].sentence for offset in range(together)]
+        inputs = score_request(sentences, SPECIAL, signature).inputs
+        body = orjson.loads(payload.rest)
+        message = predict_pb2.PredictRequest.FromString(payload.grpc)
+        assert body["signature_name"] == message.model_spec.signature_name == signature
+        for name, array in inputs.items():
+            np.testing.assert_array_equal([row[name] for row in body["instances"]], array)
+            np.testing.assert_array_equal(from_proto(message.inputs[name]), array)
+        words = sum(sentence.num_words for sentence in sentences)
+        assert payload.words == words
+        assert payload.sentences == together
+        assert payload.rows == (together if signature == "score" else words)
+        assert payload.tokens == sum(sentence.num_pieces for sentence in sentences)
+
+
+def test_only_what_is_driven_is_built():
+    (payload, *_) = build_payloads(GOLDEN, workload(protocol="rest"), ("rest",))
+    assert payload.rest
+    assert not payload.grpc
+
+
+def test_a_compact_request_is_small():
+    """A sentence of 14 words takes 700 bytes of JSON or less."""
+    golden = dataclasses.replace(
+        GOLDEN,
+        sentences=tuple(
+            dataclasses.replace(GOLDEN.sentences[0], sentence=sentence, log_prob=np.zeros(sentence.num_pieces))
+            for sentence in [toy_sentence(np.random.default_rng(seed), 14) for seed in range(20)]
+        ),
+    )
+    assert max(len(entry.rest) for entry in build_payloads(golden, workload(), ("rest", "grpc"))) <= 700
+
+
+def test_padding():
+    padded = build_payloads(GOLDEN, workload(signature="serving_default", padded=True), ("rest",))[0]
+    assert len(orjson.loads(padded.rest)["instances"][0]["input_ids"]) == 128
+    with pytest.raises(UsageError, match="--padded"):
+        build_payloads(GOLDEN, workload(padded=True), ("rest",))
+
+
+def test_an_export_with_fixed_shapes_wants_its_own():
+    fixed = dataclasses.replace(GOLDEN, fixed=FixedExport(FixedShape(64, 6), "prob"))
+    payload = build_payloads(fixed, workload(signature="serving_default"), ("rest",))[0]
+    assert len(orjson.loads(payload.rest)["instances"][0]["masked_lm_positions"]) == 6
+    with pytest.raises(UsageError, match="--signature"):
+        build_payloads(fixed, workload(), ("rest",))
+    small = dataclasses.replace(GOLDEN, fixed=FixedExport(FixedShape(8, 6), "prob"))
+    with pytest.raises(UsageError, match="cannot be padded"):
+        build_payloads(small, workload(signature="serving_default"), ("rest",))
+
+
+def test_compression_is_of_rest_bodies():
+    plain = build_payloads(GOLDEN, workload(), ("rest", "grpc"))
+    packed = build_payloads(GOLDEN, workload(compressed=True), ("rest", "grpc"))
+    assert [gzip.decompress(entry.rest) for entry in packed] == [entry.rest for entry in plain]
+    assert [entry.grpc for entry in packed] == [entry.grpc for entry in plain]
+
+
+def test_a_golden_file_without_sentences_is_refused():
+    with pytest.raises(UsageError, match="--sentences"):
+        build_payloads(dataclasses.replace(GOLDEN, sentences=()), workload(), ("rest",))

@@ -1,0 +1,260 @@
+"""How requests travel, against small servers that run in threads."""
+
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import gevent
+import pytest
+
+from bench.errors import UsageError
+from bench.load.transports import Endpoint, TransportPool
+from bench.serving.errors import (
+    ConnectFailed,
+    DeadlineExceeded,
+    InvalidResponse,
+    Rejected,
+    ServerFailed,
+    Unavailable,
+)
+from bench.serving.tls import TlsOptions
+from tests.serving.servers import rest_server
+
+TLS = Path(__file__).parent / "tls"
+TRUSTED = TlsOptions(ca=TLS / "ca.pem")
+
+
+@pytest.fixture(params=["fast", "requests"])
+def rest_kind(request):
+    return request.param
+
+
+def rest(url, kind="fast", **fields):
+    return TransportPool(Endpoint(rest=url, path="/v1/models/bert:predict", **fields), kind).make("rest")
+
+
+def test_a_request_arrives_as_it_is_and_the_connection_is_kept(rest_kind):
+    seen = []
+
+    def answer(method, path, body, handler):
+        seen.append(
+            (method, path, body, handler.headers["X-Team"], handler.headers["Content-Type"], handler.client_address)
+        )
+        return 200, b"answer to " + body
+
+    with rest_server(answer) as url:
+        transport = rest(url, rest_kind, headers={"X-Team": "search"})
+        assert [transport.exchange(b"%d" % index, 5) for index in range(3)] == [b"answer to %d" % i for i in range(3)]
+        transport.close()
+    assert [entry[:5] for entry in seen] == [
+        ("POST", "/v1/models/bert:predict", b"%d" % index, "search", "application/json") for index in range(3)
+    ]
+    assert len({entry[5] for entry in seen}) == 1
+
+
+def test_gzipped_bodies_say_so(rest_kind):
+    with rest_server(lambda method, path, body, handler: (200, handler.headers["Content-Encoding"].encode())) as url:
+        assert rest(url, rest_kind, compressed=True).exchange(b"x", 5) == b"gzip"
+
+
+def test_large_and_chunked_answers(rest_kind):
+    large = bytes(range(256)) * 8000
+
+    def answer(method, path, body, handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for start in range(0, len(large), 100_000):
+            part = large[start : start + 100_000]
+            handler.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
+        handler.wfile.write(b"0\r\n\r\n")
+
+    with rest_server(answer) as url:
+        assert rest(url, rest_kind).exchange(b"x", 10) == large
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(400, Rejected), (404, Rejected), (500, ServerFailed), (503, Unavailable), (504, DeadlineExceeded)],
+)
+def test_statuses(rest_kind, status, error):
+    with rest_server(lambda *_: (status, b'{"error": "because"}')) as url:
+        transport = rest(url, rest_kind)
+        for _ in range(2):
+            with pytest.raises(error, match="because"):
+                transport.exchange(b"x", 5)
+
+
+@contextmanager
+def raw_server(talk):
+    """Handles each connection with `talk(connection)`, again and again until it raises or returns True."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                talk(connection)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (b"", ConnectFailed),
+        (HEAD + b"ab", InvalidResponse),
+        (b"hello\r\n\r\n", (InvalidResponse, ConnectFailed)),
+    ],
+)
+def test_connections_that_break(rest_kind, reply, error):
+    def talk(connection):
+        received = b""
+        while not received.endswith(b"body"):
+            received += connection.recv(65536)
+        connection.sendall(reply)
+
+    with raw_server(talk) as url:
+        transport = rest(url, rest_kind)
+        for _ in range(2):
+            with pytest.raises(error):
+                transport.exchange(b"body", 5)
+
+
+def test_a_server_that_closes_idle_connections_is_connected_again():
+    """As the server says that it will, or without a word while the connection lay idle."""
+    connections = []
+
+    def talk(connection):
+        connections.append(connection)
+        connection.recv(65536)
+        connection.sendall(HEAD + b"hello")
+
+    with raw_server(talk) as url:
+        transport = rest(url)
+        assert transport.exchange(b"x", 5) == b"hello"
+        time.sleep(0.05)
+        transport._used -= 2.0
+        assert transport.exchange(b"x", 5) == b"hello"
+    assert len(connections) == 2
+
+
+def test_the_deadline_bounds_the_whole_exchange(rest_kind):
+    """Also where a byte comes now and then."""
+
+    def talk(connection):
+        connection.recv(65536)
+        try:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            for _ in range(40):
+                connection.sendall(b" ")
+                time.sleep(0.05)
+        except OSError:
+            pass
+
+    with raw_server(talk) as url:
+        started = time.perf_counter()
+        with pytest.raises(DeadlineExceeded):
+            rest(url, rest_kind).exchange(b"x", 0.3)
+        assert time.perf_counter() - started < 1.9
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_nobody_listens(rest_kind):
+    transport = rest(f"http://127.0.0.1:{free_port()}", rest_kind)
+    with pytest.raises(ConnectFailed, match="is the server up"):
+        transport.exchange(b"x", 1)
+
+
+def test_a_killed_user_leaves_no_connection_that_others_could_read_from():
+    with rest_server(lambda *_: time.sleep(0.3) or (200, b"late")) as url:
+        transport = rest(url)
+        user = gevent.spawn(transport.exchange, b"x", 5)
+        gevent.sleep(0.1)
+        user.kill()
+        assert transport._socket is None
+
+
+@contextmanager
+def tls_rest_server():
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
+    context.load_verify_locations(TLS / "ca.pem")
+    context.verify_mode = ssl.CERT_OPTIONAL
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_rest_over_tls(rest_kind):
+    with tls_rest_server() as url:
+        for tls in (TRUSTED, TlsOptions(TLS / "ca.pem", TLS / "server.pem", TLS / "server.key")):
+            assert rest(url, rest_kind, tls=tls).exchange(b"echo", 5) == b"echo"
+        with pytest.raises(ConnectFailed, match="certificates"):
+            rest(url, rest_kind).exchange(b"echo", 5)
+
+
+def test_files_that_are_no_certificates():
+    tls = TlsOptions(ca=Path(__file__))
+    with pytest.raises(UsageError, match="PEM"):
+        rest("https://127.0.0.1:1", tls=tls)
+    with pytest.raises(UsageError, match="both"):
+        TlsOptions(cert=TLS / "server.pem")
+    with pytest.raises(UsageError, match="nowhere"):
+        TlsOptions(ca=Path("nowhere.pem"))
+
+
+def test_grpc_transports():
+    """In a process of their own: preparing gRPC for gevent holds for the whole process and cannot be taken back."""
+    cases = Path(__file__).with_name("gevent_grpc_cases.py")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(cases)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]

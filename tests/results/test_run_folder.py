@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 
 from bench.errors import UsageError
+from bench.results import header as header_file
 from bench.results import run_folder, table
 from bench.results.arrivals import parse_arrivals
 from bench.results.codec import OUTCOME_CODES, RecordBuffer
@@ -256,3 +259,20 @@ def test_a_changed_trace_is_not_taken_for_the_one_that_was_run(tmp_path: Path) -
 def test_a_code_for_every_outcome_reaches_the_counts(finished: Run) -> None:
     assert set(finished.file.counts) == {str(name) for name in OUTCOME_CODES}
     assert all(finished.file.counts[str(outcome)] == 1 for outcome in Outcome if outcome is not Outcome.OK)
+
+
+def test_an_older_header_is_brought_up_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(tmp_path, simulate(workload=replace(WORKLOAD, duration=2.0)))
+    steps: list[int] = []
+
+    def update_to(version: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        def step(raw: dict[str, Any]) -> dict[str, Any]:
+            steps.append(version)
+            return raw | {"target": f"{raw['target']}+{version}"}
+
+        return step
+
+    monkeypatch.setattr(header_file, "FORMAT", 3)
+    monkeypatch.setattr(header_file, "_UPDATES", {2: update_to(2), 3: update_to(3)})
+    assert open_run(run.path).header.target == "embedded+2+3"
+    assert steps == [2, 3]

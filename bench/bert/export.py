@@ -108,8 +108,9 @@ def export_model(
         UsageError: the version is there already, or a sentence does not fit into the fixed shapes.
         WrongAnswerError: the SavedModel does not give the Estimator's answers.
     """
-    _check_fit(sentences, options.fixed)
+    _check_fit(checkpoint, sentences, options.fixed)
     model_dir.mkdir(parents=True, exist_ok=True)
+    _free_version(model_dir, options.version)
     with _scratch(model_dir) as scratch:
         prefix = scratch / PREFIX
         write_variables(prefix, checkpoint.variables)
@@ -124,15 +125,21 @@ def export_model(
     return ExportResult(target, golden, difference)
 
 
-def _check_fit(sentences: Sequence[EncodedSentence], fixed: FixedExport | None) -> None:
+def _check_fit(checkpoint: Checkpoint, sentences: Sequence[EncodedSentence], fixed: FixedExport | None) -> None:
     if fixed is None:
         return
+    length, predictions = fixed.shape.length, fixed.shape.max_predictions
+    if not 3 <= length <= checkpoint.config.max_position_embeddings or predictions < 1:
+        raise UsageError(
+            f"--fixed-length {length} --max-predictions {predictions} do not go with a model of "
+            f"{checkpoint.config.max_position_embeddings} positions; give 3 to that many, and 1 or more"
+        )
     for sentence in sentences:
-        longest = max(np.bincount(sentence.word_ids))
-        if sentence.num_pieces + 2 > fixed.shape.length or longest > fixed.shape.max_predictions:
+        most = max(np.bincount(sentence.word_ids))
+        if sentence.num_pieces + 2 > length or most > predictions:
             raise UsageError(
-                f"{sentence.num_pieces} WordPieces, {longest} in one word, do not fit into --fixed-length "
-                f"{fixed.shape.length} --max-predictions {fixed.shape.max_predictions}: {sentence.text[:40]!r}"
+                f"{sentence.num_pieces} WordPieces, {most} in one word, do not fit into --fixed-length "
+                f"{length} --max-predictions {predictions}: {sentence.text[:40]!r}"
             )
 
 
@@ -174,10 +181,9 @@ def _golden(
         WrongAnswerError: a float32 export differs from the Estimator by more than the tolerance.
     """
     reduced = options.precision != "float32"
-    if not reduced and not difference <= TOLERANCE:
+    if not difference <= (float("inf") if reduced else TOLERANCE) or difference == float("inf"):
         raise WrongAnswerError(
-            f"the SavedModel differs from the Estimator by {difference:.3g} in log-probability, more than "
-            f"{TOLERANCE:.0e}; nothing was exported"
+            f"the SavedModel differs from the Estimator by {difference:.3g} in log-probability; nothing was exported"
         )
     return Golden(
         checkpoint_digest=checkpoint.digest,
@@ -234,11 +240,20 @@ def _largest_difference(
     return largest
 
 
+def _free_version(model_dir: Path, version: int | None) -> Path:
+    """The folder of the new version: the one asked for, or the next free one.
+
+    Raises:
+        UsageError: it is there already.
+    """
+    taken = {int(entry.name) for entry in model_dir.iterdir() if entry.name.isdigit()}
+    if version in taken:
+        raise UsageError(f"{model_dir} holds version {version} already; choose another --version")
+    return model_dir / str(max(taken, default=0) + 1 if version is None else version)
+
+
 def _publish(made: Path, model_dir: Path, version: int | None) -> Path:
     """Renames the finished folder to its version's number."""
-    taken = [int(entry.name) for entry in model_dir.iterdir() if entry.name.isdigit()]
-    target = model_dir / str(max(taken, default=0) + 1 if version is None else version)
-    if target.exists():
-        raise UsageError(f"{target} is there already; choose another --version")
+    target = _free_version(model_dir, version)
     made.rename(target)
     return target

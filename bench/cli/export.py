@@ -58,8 +58,10 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 
     fixed = None
     if args.fixed_length is not None or args.max_predictions is not None:
-        shape = FixedShape(args.fixed_length or 128, args.max_predictions or 20)
-        fixed = FixedExport(shape, args.article_output or "prob")
+        article = FixedShape()
+        length = article.length if args.fixed_length is None else args.fixed_length
+        predictions = article.max_predictions if args.max_predictions is None else args.max_predictions
+        fixed = FixedExport(FixedShape(length, predictions), args.article_output or "prob")
     elif args.article_output is not None:
         raise UsageError("--article-output belongs to --fixed-length")
     checkpoint = open_checkpoint(args.checkpoint, args.init_head, args.lower_case)

@@ -105,8 +105,10 @@ def library() -> Library:
     Raises:
         StartError: it is not installed or cannot be loaded.
     """
-    # The library's own start-up lines; warnings and errors stay.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    # The library's own start-up lines and what fails in a request are not for the server's user.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Sessions have threads of their own inside operations too (local_device.cc).
+    os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
     spec = importlib.util.find_spec("tensorflow")
     if spec is None or not spec.submodule_search_locations:
         raise StartError("TensorFlow is not installed; install tensorflow 2.15.1")

@@ -5,14 +5,12 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from bench.server.embedded.session import Feeds, Session, SessionOptions
+from bench.server.embedded.session import TIMED_OUT, Feeds, Session, SessionOptions
 from bench.server.embedded.signatures import Signature, read_signatures, signature_def_map
 from bench.server.embedded.status import Code, StatusError
 from bench.server.embedded.tensors import Tensor
-
-TIMED_OUT: Final = "Timed out waiting for notification"
 
 
 class Caller(Protocol):

@@ -33,6 +33,8 @@ $(STAMP): constraints.txt pyproject.toml
 	echo "Setting up $(VENV) with $$("$$found" --version) (once; about 600 MB to download)"; \
 	"$$found" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@# It asks for numpy 2.2, which cannot live beside TensorFlow 2.15; the one module used here runs with 1.26.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps apache-otava==0.8.0
 	@touch $(STAMP)
 
 demo: $(STAMP) ## the whole job once, small, on the embedded server

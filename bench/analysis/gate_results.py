@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.analysis.gate_types import Figures, GateMetric, MetricResult, Pair, Plan, State, Verdict, VerdictKind
+from bench.analysis.gate_types import Counts, Figures, GateMetric, MetricResult, Pair, Plan, State, Verdict, VerdictKind
 from bench.stats.location import location
 from bench.stats.summary import Summary
 
@@ -110,12 +110,14 @@ def verdict(
     )
 
 
-def totals(baseline: Sequence[Figures], candidate: Sequence[Figures]) -> dict[str, tuple[int, int]]:
-    """Counts of both sides, by field of `Verdict`."""
-    return {
-        name: (sum(getattr(run, name) for run in baseline), sum(getattr(run, name) for run in candidate))
-        for name in ("requests", "failed", "wrong", "checked")
-    }
+def totals(baseline: Sequence[Figures], candidate: Sequence[Figures]) -> Counts:
+    """Counts of both sides."""
+    return Counts(
+        requests=(sum(run.requests for run in baseline), sum(run.requests for run in candidate)),
+        failed=(sum(run.failed for run in baseline), sum(run.failed for run in candidate)),
+        wrong=(sum(run.wrong for run in baseline), sum(run.wrong for run in candidate)),
+        checked=(sum(run.checked for run in baseline), sum(run.checked for run in candidate)),
+    )
 
 
 def describe_effect(result: MetricResult) -> str:
@@ -125,16 +127,16 @@ def describe_effect(result: MetricResult) -> str:
         return result.metric.label
     sign = -1 if result.metric.higher_is_better else 1
     unit = "points" if result.metric.absolute else "%"
-    change = _as_change(result.metric, effect.center)
+    change = as_change(result.metric, effect.center)
     text = f"{result.metric.label} {100 * change:+.1f} {unit}"
-    ends = [None if end is None else 100 * _as_change(result.metric, end) for end in (effect.lo, effect.hi)]
+    ends = [None if end is None else 100 * as_change(result.metric, end) for end in (effect.lo, effect.hi)]
     if ends[0] is not None and ends[1] is not None:
         low, high = sorted((ends[0], ends[1])) if sign < 0 else (ends[0], ends[1])
         text += f" [{low:+.1f}, {high:+.1f}]"
     return text
 
 
-def _as_change(metric: GateMetric, effect: float) -> float:
+def as_change(metric: GateMetric, effect: float) -> float:
     """The change of the figure itself: a throughput that is worse by 25 % has fallen to 1 / 1.25, by 20 %."""
     return 1 / (1 + effect) - 1 if metric.higher_is_better else effect
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypedDict
 
 from bench.errors import ExitCode, UsageError
 from bench.stats.summary import Summary
@@ -236,6 +236,15 @@ class MetricResult:
     note: str = ""
 
 
+class Counts(TypedDict):
+    """Counts of both sides, (baseline, candidate), by field of `Verdict`."""
+
+    requests: tuple[int, int]
+    failed: tuple[int, int]
+    wrong: tuple[int, int]
+    checked: tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What a gate found.
@@ -265,3 +274,26 @@ class Verdict:
     checked: tuple[int, int] = (0, 0)
     false_alarms: float = 0.0
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """A verdict with what is printed beside it.
+
+    Args:
+        verdict: what was found.
+        baseline: what the baseline was, for people.
+        candidate: what the candidate was.
+        load: the load that both were under, for people; "" for stored runs, which say it themselves.
+        seconds: how long the gate took.
+        measured: the measured rate of false alarms with its bound, one line; None where none was measured.
+        folder: where the runs lie; None if they were not kept.
+    """
+
+    verdict: Verdict
+    baseline: str
+    candidate: str
+    load: str
+    seconds: float
+    measured: str | None = None
+    folder: str | None = None

@@ -22,6 +22,8 @@ COMMANDS: Final = {
     "verify": "compare served probabilities with the Estimator's",
     "report": "plots, report.md and CSV of runs",
     "compare": "what differs between two runs, with intervals",
+    "gate": "CI verdict: is the candidate slower, or wrong? also: gate calibrate, gate history",
+    "baseline": "keep, list and promote baselines",
     "calibrate": "this machine's ceiling and floor of the load generator",
     "demo": "the whole job once, small, on the embedded server",
 }

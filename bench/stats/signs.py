@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-GENERATORS: Final = 13
+GENERATORS: Final = 12
 _SEED: Final = 20240229
 
 
@@ -64,9 +64,8 @@ def sequential_signs(values: Floats, looks: Sequence[int], spending: Floats) -> 
     crossed: list[int | None] = [None] * values.shape[1]
     share = np.ones(values.shape[1])
     for look, size in enumerate(steps):
-        sums = patterns[:, :size] @ signed_ranks(values[:size])
-        # Rounding must not part patterns whose sums are the same.
-        sums = np.round(sums, 6)
+        # Ranks are multiples of a half: their sums are exact in 24 bits, and equal sums compare as equal.
+        sums = patterns[:, :size] @ signed_ranks(values[:size]).astype(np.float32)
         share = np.asarray((sums >= sums[0]).mean(axis=0))
         allowed = np.floor(spending[look] * len(patterns) + 1e-9).astype(np.int64) - (~alive).sum(axis=0)
         for series in range(values.shape[1]):
@@ -77,16 +76,16 @@ def sequential_signs(values: Floats, looks: Sequence[int], spending: Floats) -> 
     return SequentialSigns(tuple(crossed), tuple(float(value) for value in share))
 
 
-def _boundary(sums: Floats, allowed: int) -> float:
+def _boundary(sums: NDArray[np.float32], allowed: int) -> float:
     """The smallest value that at most `allowed` of `sums` reach; infinity if none may."""
     if allowed <= 0:
         return np.inf
     if allowed >= sums.size:
         return -np.inf
-    top = np.sort(sums)[::-1][: allowed + 1]
-    # Equal sums stop together or not at all.
-    reached = top[top > top[allowed]]
-    return float(reached[-1]) if reached.size else np.inf
+    top = np.partition(sums, sums.size - allowed - 1)[sums.size - allowed - 1 :]
+    # Equal sums stop together or not at all; the first is the smallest, which is one too many.
+    reached = top[top > top[0]]
+    return float(reached.min()) if reached.size else np.inf
 
 
 def signed_ranks(values: Floats) -> Floats:
@@ -99,13 +98,12 @@ def signed_ranks(values: Floats) -> Floats:
     order = np.sort(sizes, axis=0)
     ranks = np.empty_like(sizes)
     for column in range(values.shape[1]):
-        below = np.searchsorted(order[:, column], sizes[:, column], side="left")
-        up_to = np.searchsorted(order[:, column], sizes[:, column], side="right")
+        below, up_to = (np.searchsorted(order[:, column], sizes[:, column], side=side) for side in ("left", "right"))
         ranks[:, column] = (below + up_to + 1) / 2
     return np.asarray(ranks * np.sign(values))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)
 def _all_patterns(generators: int, size: int) -> NDArray[np.float32]:
     """All products of the generators' signs, float32 `[2**generators, size]`, the one that changes nothing first."""
     columns = [1 << bit for bit in range(min(generators, size))]
@@ -116,10 +114,9 @@ def _all_patterns(generators: int, size: int) -> NDArray[np.float32]:
     return np.stack([1.0 - 2.0 * parity[members & column] for column in columns], axis=1, dtype=np.float32)
 
 
-def sign_patterns(size: int) -> NDArray[np.float64]:
-    """Patterns of signs on `size` pairs, float64 `[P, size]`: all of them up to `GENERATORS` pairs, then a subgroup."""
+def sign_patterns(size: int) -> NDArray[np.float32]:
+    """Patterns of signs on `size` pairs, float32 `[P, size]`: all of them up to `GENERATORS` pairs, then a subgroup."""
     if size <= GENERATORS:
-        return _all_patterns(size, size).astype(np.float64)
+        return _all_patterns(size, size)
     # In steps, so that a growing number of pairs finds the work done.
-    whole = _all_patterns(GENERATORS, -(-size // 64) * 64)
-    return whole[:, :size].astype(np.float64)
+    return _all_patterns(GENERATORS, -(-size // 64) * 64)[:, :size]

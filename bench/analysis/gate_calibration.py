@@ -1,0 +1,169 @@
+"""What a gate is worth on this machine: its false alarms, counted, and the smallest effect that it finds in time.
+
+Format history of `gate-calibration.json`:
+    1: first.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Final
+
+import numpy as np
+import orjson
+
+from bench.analysis.gate import Gate
+from bench.analysis.gate_types import Figures, Pair, Plan, Verdict, VerdictKind
+from bench.errors import UsageError
+from bench.results.atomic import write_atomically
+from bench.results.cache import cache_dir
+from bench.results.seeds import Stream, generator
+from bench.stats.shares import upper_bound
+
+FORMAT: Final = 1
+FILE_NAME: Final = "gate-calibration.json"
+
+EFFECTS: Final = (0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
+"""Smallest effects that are tried."""
+DETECTED: Final = 0.8
+"""An effect counts as found if at least this share of gates calls it a REGRESSION."""
+TRIALS: Final = 50
+_BLOCK: Final = 5
+
+_SLOWER: Final = {"p50": 1, "p95": 1, "p99": 1, "throughput": -1}
+
+
+@dataclass(frozen=True, slots=True)
+class GateCalibration:
+    """Gates of a server against itself.
+
+    Args:
+        gates: how many were run.
+        alarms: how many of them said REGRESSION.
+        inconclusive: how many said INCONCLUSIVE.
+        max_time: seconds that each had at most.
+        smallest: the smallest effect that is found within `max_time`; None if even the largest tried is not.
+        pair_seconds: what one pair takes.
+        measured: when, UTC.
+    """
+
+    gates: int
+    alarms: int
+    inconclusive: int
+    max_time: float
+    smallest: float | None
+    pair_seconds: float
+    measured: str
+
+    def __str__(self) -> str:
+        bound = upper_bound(self.alarms, self.gates)
+        return f"{self.alarms} of {self.gates} gates without a change on this machine, at most {bound:.1%} (95 %)"
+
+
+def key(protocol: str, arrivals: str, model_digest: str) -> str:
+    """Under what a calibration is stored: it holds for one load on one model."""
+    return f"{protocol} {arrivals} {model_digest}"
+
+
+def read_calibration(name: str) -> GateCalibration | None:
+    """What is stored under `name` for this machine; None if nothing is.
+
+    Raises:
+        UsageError: a file that cannot be read.
+    """
+    return _read().get(name)
+
+
+def store_calibration(name: str, found: GateCalibration) -> None:
+    """Stores a calibration for this machine."""
+    path = cache_dir() / FILE_NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
+    entries = {entry: asdict(value) for entry, value in {**_read(), name: found}.items()}
+    body = {"format": FORMAT, "cores": os.cpu_count(), "loads": entries}
+    write_atomically(path, orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+def _read() -> dict[str, GateCalibration]:
+    path = cache_dir() / FILE_NAME
+    try:
+        raw = orjson.loads(path.read_bytes())
+        if raw["format"] != FORMAT or raw["cores"] != os.cpu_count():
+            return {}
+        return {name: GateCalibration(**entry) for name, entry in raw["loads"].items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); run bertbench gate calibrate again") from error
+
+
+def smallest_effect(
+    series: Sequence[Sequence[Pair]], plan_of: Callable[[float], Plan], limit: int, seed: int
+) -> float | None:
+    """The smallest of `EFFECTS` that gates on pairs like these find, each as its own `--min-effect`.
+
+    Gates are made of the measured pairs: blocks of them drawn with their neighbours, sides swapped by a coin, and the
+    effect put on every latency of one side.
+
+    Args:
+        series: pairs of a server against itself, one series a gate.
+        plan_of: the plan for a smallest effect.
+        limit: pairs that there is time for.
+        seed: of the draws.
+    """
+    usable = [[pair for pair in pairs if not pair.invalid] for pairs in series]
+    usable = [pairs for pairs in usable if pairs]
+    if not usable or limit < 1:
+        return None
+    low, high = 0, len(EFFECTS)
+    while low < high:
+        middle = (low + high) // 2
+        if _found_share(usable, plan_of(EFFECTS[middle]), EFFECTS[middle], limit, seed) >= DETECTED:
+            high = middle
+        else:
+            low = middle + 1
+    return EFFECTS[low] if low < len(EFFECTS) else None
+
+
+def _found_share(series: Sequence[Sequence[Pair]], plan: Plan, effect: float, limit: int, seed: int) -> float:
+    draws = generator(seed, Stream.RESAMPLING)
+    found = [
+        replay(plan, resampled(series, limit, effect, draws), limit).kind is VerdictKind.REGRESSION
+        for _ in range(TRIALS)
+    ]
+    return float(np.mean(found))
+
+
+def replay(plan: Plan, pairs: Iterator[Pair], limit: int) -> Verdict:
+    """The verdict that a gate with time for `limit` pairs gives on stored ones.
+
+    Raises:
+        ValueError: fewer than `limit` pairs and no verdict.
+    """
+    gate = Gate(plan)
+    for taken, pair in enumerate(pairs, start=1):
+        gate.add(pair)
+        if (verdict := gate.decide(limit - taken)) is not None:
+            return verdict
+    raise ValueError(f"no verdict on fewer than {limit} pairs")
+
+
+def resampled(
+    series: Sequence[Sequence[Pair]], count: int, effect: float, draws: np.random.Generator
+) -> Iterator[Pair]:
+    """`count` pairs drawn from `series` in blocks, the candidate's latencies longer by `effect`."""
+    left = count
+    while left:
+        pairs = series[int(draws.integers(len(series)))]
+        begin = int(draws.integers(max(len(pairs) - _BLOCK, 0) + 1))
+        for pair in pairs[begin : begin + min(_BLOCK, left)]:
+            sides = (pair.baseline, pair.candidate)
+            first = int(draws.integers(2))
+            yield Pair(sides[first], _slowed(sides[1 - first], effect), pair.baseline_first)
+            left -= 1
+
+
+def _slowed(figures: Figures, effect: float) -> Figures:
+    values: Mapping[str, float] = {
+        name: value * (1 + effect) ** _SLOWER.get(name, 0) for name, value in figures.values.items()
+    }
+    return replace(figures, values=values)

@@ -1,0 +1,202 @@
+"""`bertbench gate`: did this change make it slower? PASS, REGRESSION or INCONCLUSIVE."""
+
+import argparse
+import shlex
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from bench.analysis.gate import Gate
+from bench.analysis.gate_calibration import GateCalibration, key, read_calibration
+from bench.analysis.gate_results import verdict as make_verdict
+from bench.analysis.gate_stored import decide_stored
+from bench.analysis.gate_types import GateReport, Plan, Verdict, VerdictKind
+from bench.cli import gate_calibrate, gate_history
+from bench.cli.gate_options import (
+    add_load_options,
+    add_plan_options,
+    median_effect,
+    output_path,
+    read_load,
+    read_plan,
+)
+from bench.cli.gate_progress import GateProgress
+from bench.cli.gate_sources import StoredRuns, read_source
+from bench.errors import ExitCode, TargetError, UsageError
+from bench.load.duel import Contender, Duel, Load, duel, golden_of
+from bench.load.kept import keep_side
+from bench.report.gate_files import gate_json, gate_junit
+from bench.report.gate_text import gate_markdown, gate_table, verdict_line
+from bench.results.atomic import write_atomically
+from bench.results.environment import this_environment
+from bench.units import format_seconds
+
+_FORMS = "a target, a model folder, stored runs, or a store of baselines"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments, and its forms `calibrate` and `history`."""
+    parser.add_argument("--baseline", metavar="X", help=_FORMS)
+    parser.add_argument("--candidate", metavar="Y", help="the same")
+    parser.add_argument("--baseline-flag", action="append", default=[], metavar="FLAG", help="server flag; repeatable")
+    parser.add_argument("--candidate-flag", action="append", default=[], metavar="FLAG", help="server flag; repeatable")
+    add_load_options(parser)
+    add_plan_options(parser)
+    parser.add_argument("--out", type=Path, help="folder that the runs of a live gate are kept in (default: not kept)")
+    parser.add_argument("--markdown", type=output_path, metavar="FILE", help="for a step summary or a comment")
+    parser.add_argument("--junit", type=output_path, metavar="FILE", help="JUnit XML")
+    parser.add_argument("--json", type=output_path, metavar="FILE", help="the whole verdict")
+    actions = parser.add_subparsers(dest="action", metavar="[calibrate | history]")
+    gate_calibrate.add_arguments(
+        actions.add_parser("calibrate", help="false alarms and the smallest detectable effect of this machine")
+    )
+    gate_history.add_arguments(actions.add_parser("history", help="change points over stored runs, with a plot"))
+
+
+def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+    """Compares, decides, and writes what was asked for.
+
+    Returns:
+        0 PASS, 1 REGRESSION, 3 INCONCLUSIVE.
+
+    Raises:
+        UsageError: bad options, or sides that do not go together.
+    """
+    if args.action == "calibrate":
+        return gate_calibrate.run(args, out, err)
+    if args.action == "history":
+        return gate_history.run(args, out, err)
+    if not args.baseline or not args.candidate:
+        raise UsageError("the gate needs both sides; give --baseline X --candidate Y")
+    plan = read_plan(args.min_effect, args.metrics)
+    baseline, candidate = (read_source(getattr(args, side), side, args) for side in ("baseline", "candidate"))
+    if isinstance(baseline, StoredRuns) and isinstance(candidate, StoredRuns):
+        verdict = decide_stored(plan, baseline.runs, candidate.runs)
+        report = GateReport(verdict, baseline.label, candidate.label, "", 0.0)
+    elif isinstance(baseline, Contender) and isinstance(candidate, Contender):
+        report = _live(args, plan, (baseline, candidate), err)
+    else:
+        raise UsageError(
+            "one side is stored and the other is live: figures made at different times do not tell; give both live, "
+            "or store runs of both"
+        )
+    _write(args, report)
+    out.write(gate_table(report))
+    for warning in report.verdict.warnings:
+        print(f"warning: {warning}", file=out)
+    print(verdict_line(report), file=out)
+    if report.verdict.kind is not VerdictKind.PASS:
+        print(f"bertbench: {_advice(report)}", file=err)
+    return report.verdict.kind.exit_code
+
+
+def _live(args: argparse.Namespace, plan: Plan, sides: tuple[Contender, Contender], err: TextIO) -> GateReport:
+    start, started = time.monotonic(), datetime.now(UTC)
+    load = read_load(args)
+    calibration = _calibration(args, plan, load, sides[0])
+    gate = Gate(plan)
+    verdict: Verdict | None = None
+    folder: Path | None = None
+    try:
+        with duel(*sides, load) as both:
+            verdict = _drive(both, gate, args, start, err)
+            folder = _keep(both, args, load, started)
+    except TargetError as error:
+        # A wrong answer or a regression that was seen stays seen; anything else is no verdict.
+        if verdict is None or verdict.kind is not VerdictKind.REGRESSION:
+            verdict = make_verdict(plan, VerdictKind.INCONCLUSIVE, str(error), gate.pairs, {})
+        else:
+            verdict = replace(verdict, warnings=(*verdict.warnings, str(error)))
+    return GateReport(
+        verdict,
+        sides[0].label,
+        sides[1].label,
+        str(load),
+        time.monotonic() - start,
+        None if calibration is None else str(calibration),
+        None if folder is None else str(folder),
+    )
+
+
+def _drive(both: Duel, gate: Gate, args: argparse.Namespace, start: float, err: TextIO) -> Verdict:
+    """Pair after pair until there is a verdict or the time is over."""
+    deadline = start + args.max_time
+    with GateProgress(err, args.max_time) as progress:
+        both.pairing.warm_up(args.warmup, args.run_time)
+        begun = time.monotonic()
+        while True:
+            gate.add(both.pairing.run_pair())
+            now = time.monotonic()
+            each = (now - begun) / len(gate.pairs)
+            verdict = gate.decide(max(int((deadline - now) / each), 0))
+            progress.show(now - start, len(gate.pairs), gate.alarm)
+            if verdict is not None:
+                return _with_errors(verdict, both)
+
+
+def _with_errors(verdict: Verdict, both: Duel) -> Verdict:
+    """Adds what the first failed request of each side said."""
+    found = [
+        f"{name}: {side.errors[0]}"
+        for name, side in zip(("baseline", "candidate"), both.sides, strict=True)
+        if side.errors
+    ]
+    return replace(verdict, warnings=(*verdict.warnings, *found))
+
+
+def _keep(both: Duel, args: argparse.Namespace, load: Load, started: datetime) -> Path | None:
+    if args.out is None:
+        return None
+    folder = Path(args.out) / f"{started:%Y%m%dT%H%M%SZ}-gate"
+    environment = this_environment()
+    stamp = f"{started:%Y-%m-%dT%H:%M:%S.%fZ}"
+    for name, side, contender in zip(("baseline", "candidate"), both.sides, both.contenders, strict=True):
+        keep_side(folder, name, side, contender, load.arrivals, environment, stamp, folder.name, [shlex.join(sys.argv)])
+    return folder
+
+
+def _calibration(args: argparse.Namespace, plan: Plan, load: Load, baseline: Contender) -> GateCalibration | None:
+    """What is known of gates like this one on this machine.
+
+    Raises:
+        UsageError: a smallest effect that cannot be found in the time given.
+    """
+    golden, _ = golden_of(baseline)
+    found = read_calibration(key(load.protocol, str(load.arrivals), golden.checkpoint_digest))
+    asked = median_effect(plan)
+    if found is None or args.max_time > found.max_time:
+        return found
+    if found.smallest is None or asked < found.smallest:
+        known = "none was found" if found.smallest is None else f"it is {found.smallest:.3g}".replace("0.", "0.")
+        least = "" if found.smallest is None else f" of {100 * found.smallest:.3g} %"
+        raise UsageError(
+            f"--min-effect {100 * asked:.3g}% is below the smallest effect{least} that this machine shows in "
+            f"{format_seconds(found.max_time)}"
+            + ("; give that or more, or a longer --max-time" if least else f" ({known}); use a quieter machine")
+        )
+    return found
+
+
+def _write(args: argparse.Namespace, report: GateReport) -> None:
+    for path, data in (
+        (args.markdown, gate_markdown(report).encode()),
+        (args.junit, gate_junit(report)),
+        (args.json, gate_json(report)),
+        (Path(report.folder) / "gate.json" if report.folder else None, gate_json(report)),
+    ):
+        if path is not None:
+            write_atomically(path, data)
+
+
+def _advice(report: GateReport) -> str:
+    """One line on what to do next."""
+    if report.verdict.kind is VerdictKind.INCONCLUSIVE:
+        return f"no verdict: {report.verdict.reason}"
+    where = f"; the runs lie in {report.folder}" if report.folder else "; --out DIR keeps the runs to look into"
+    return f"the candidate is worse: {report.verdict.reason}{where}"
+
+
+__all__ = ["ExitCode", "add_arguments", "run"]

@@ -1,0 +1,87 @@
+"""`bertbench gate calibrate`: what the gate is worth on this machine."""
+
+import argparse
+import time
+from datetime import UTC, datetime
+from typing import TextIO
+
+from bench.analysis.gate import Gate
+from bench.analysis.gate_calibration import GateCalibration, key, smallest_effect, store_calibration
+from bench.analysis.gate_types import Pair, VerdictKind, default_plan
+from bench.bert.demo_model import demo_model_dir
+from bench.cli.gate_options import DEFAULT_EFFECT, add_load_options, read_load
+from bench.errors import ExitCode, UsageError
+from bench.load.duel import Contender, Load, duel, golden_of
+from bench.serving.target import parse_target
+from bench.units import format_seconds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    parser.add_argument("--target", default="embedded", help="the server, held against itself (default: embedded)")
+    parser.add_argument("--gates", type=int, default=20, metavar="N", help="gates to run (default: 20)")
+    add_load_options(parser)
+
+
+def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+    """Runs gates of a server against itself and stores what they show.
+
+    Returns:
+        0.
+
+    Raises:
+        UsageError: bad options.
+        TargetError: the server does not come up.
+    """
+    if args.gates < 1:
+        raise UsageError(f"--gates is 1 or more, not {args.gates}")
+    side = Contender(
+        args.target, parse_target(args.target), args.model_dir or demo_model_dir(), tuple(args.server_flag)
+    )
+    load = read_load(args)
+    series: list[list[Pair]] = []
+    kinds: list[VerdictKind] = []
+    each: list[float] = []
+    for number in range(args.gates):
+        kind, pairs, seconds = _one(args, side, load, number)
+        kinds.append(kind)
+        series.append(pairs)
+        each.append(seconds)
+        print(f"gate {number + 1} of {args.gates}: {kind} after {len(pairs)} pairs", file=out, flush=True)
+    pair_seconds = sum(each) / len(each)
+    limit = max(int((args.max_time - 4 * args.warmup) / pair_seconds), 1)
+    found = GateCalibration(
+        gates=args.gates,
+        alarms=kinds.count(VerdictKind.REGRESSION),
+        inconclusive=kinds.count(VerdictKind.INCONCLUSIVE),
+        max_time=args.max_time,
+        smallest=smallest_effect(series, default_plan, limit, load.seed),
+        pair_seconds=pair_seconds,
+        measured=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+    )
+    golden, _ = golden_of(side)
+    store_calibration(key(load.protocol, str(load.arrivals), golden.checkpoint_digest), found)
+    print(f"false alarms: {found}; {found.inconclusive} inconclusive", file=out)
+    print(f"smallest effect found within {format_seconds(args.max_time)}: {_effect(found.smallest)}", file=out)
+    return ExitCode.GOOD
+
+
+def _one(args: argparse.Namespace, side: Contender, load: Load, number: int) -> tuple[VerdictKind, list[Pair], float]:
+    """One gate on servers of its own: verdict, pairs, seconds a pair."""
+    start = time.monotonic()
+    own = Load(**{name: getattr(load, name) for name in load.__slots__} | {"seed": load.seed + number})
+    gate = Gate(default_plan(DEFAULT_EFFECT))
+    with duel(side, side, own) as both:
+        both.pairing.warm_up(args.warmup, args.run_time)
+        begun = time.monotonic()
+        verdict = None
+        while verdict is None:
+            gate.add(both.pairing.run_pair())
+            now = time.monotonic()
+            each = (now - begun) / len(gate.pairs)
+            verdict = gate.decide(max(int((start + args.max_time - now) / each), 0))
+    return verdict.kind, list(gate.pairs), each
+
+
+def _effect(smallest: float | None) -> str:
+    return "none of those tried" if smallest is None else f"{100 * smallest:.3g} % of the median"

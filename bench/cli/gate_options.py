@@ -1,0 +1,102 @@
+"""Options of the gate that its forms share, and what they lead to."""
+
+import argparse
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.analysis.gate_types import METRICS, Plan, default_plan, restricted
+from bench.bert.requests import COMPACT_SIGNATURE
+from bench.cli.options import add_model_options
+from bench.errors import UsageError
+from bench.load.duel import Load
+from bench.results.arrivals import parse_arrivals
+from bench.results.schedules import ClosedLoop, OpenLoop
+from bench.units import parse_duration, parse_fraction
+
+DEFAULT_EFFECT = 0.05
+
+
+def add_load_options(parser: argparse.ArgumentParser) -> None:
+    """What both sides are asked, and for how long."""
+    add_model_options(parser)
+    parser.add_argument("--protocol", choices=("grpc", "rest"), default="grpc")
+    parser.add_argument("--signature", default=COMPACT_SIGNATURE, help=f"default: {COMPACT_SIGNATURE}")
+    parser.add_argument(
+        "--arrivals", default="closed:users=2", metavar="TEXT", help="as for run (default: closed:users=2)"
+    )
+    parser.add_argument("--server-flag", action="append", default=[], metavar="FLAG", help="for both sides; repeatable")
+    parser.add_argument("--max-time", type=parse_duration, default=300.0, metavar="TIME", help="default: 5m")
+    parser.add_argument("--warmup", type=parse_duration, default=3.0, metavar="TIME", help="a side (default: 3s)")
+    parser.add_argument("--run-time", type=parse_duration, metavar="TIME", help="a run of a side (default: 1s to 5s)")
+    parser.add_argument("--request-timeout", type=parse_duration, default=10.0, metavar="TIME", help="default: 10s")
+    parser.add_argument("--seed", type=int, help="of sentences and coins (default: drawn, and printed)")
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """What counts as a regression."""
+    names = ", ".join(metric.name for metric in METRICS)
+    parser.add_argument(
+        "--min-effect",
+        action="append",
+        default=[],
+        metavar="[METRIC=]SHARE",
+        help="smallest effect that matters: of the median (default: 5%%; other metrics follow from it), or of one "
+        f"metric ({names}); repeatable",
+    )
+    parser.add_argument("--metrics", metavar="NAMES", help=f"judge only these, which then must be there: {names}")
+
+
+def read_plan(min_effects: Sequence[str], metrics: str | None) -> Plan:
+    """The plan of `--min-effect` and `--metrics`.
+
+    Raises:
+        UsageError: no such metric, or no fraction.
+    """
+    general, overrides = DEFAULT_EFFECT, {}
+    for text in min_effects:
+        name, equals, share = text.rpartition("=")
+        if equals:
+            overrides[name.strip()] = parse_fraction(share)
+        else:
+            general = parse_fraction(share)
+    plan = default_plan(general, overrides)
+    return restricted(plan, tuple(name.strip() for name in metrics.split(","))) if metrics else plan
+
+
+def median_effect(plan: Plan) -> float:
+    """The smallest effect that the plan looks for in the median, or the smallest of all without it."""
+    return plan.min_effects.get("p50", min(plan.min_effects.values()))
+
+
+def read_load(args: argparse.Namespace) -> Load:
+    """The load that the options describe; a seed is drawn if none is given.
+
+    Raises:
+        UsageError: arrivals that cannot be read.
+    """
+    arrivals = parse_arrivals(args.arrivals)
+    if not isinstance(arrivals, ClosedLoop | OpenLoop):
+        raise UsageError(f"the gate cannot drive {args.arrivals}")
+    if args.seed is not None and args.seed < 0:
+        raise UsageError(f"--seed is 0 or more, not {args.seed}")
+    return Load(
+        protocol=args.protocol,
+        signature=args.signature,
+        arrivals=arrivals,
+        model_name=args.model_name,
+        seed=secrets.randbits(31) if args.seed is None else args.seed,
+        timeout=args.request_timeout,
+    )
+
+
+def output_path(text: str) -> Path:
+    """A file to write, whose folder must be there.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise UsageError(f"no folder {path.parent} for {path.name}; make it first")
+    return path

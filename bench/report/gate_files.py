@@ -1,0 +1,105 @@
+"""A gate's verdict for machines: JSON, and JUnit XML as CI systems read it.
+
+Format history of the JSON:
+    1: first.
+"""
+
+from typing import Any, Final
+from xml.etree import ElementTree
+
+import orjson
+
+from bench.analysis.gate_results import describe_effect
+from bench.analysis.gate_types import GateReport, MetricResult, State, VerdictKind
+from bench.report.gate_text import error_rate
+
+FORMAT: Final = 1
+
+
+def gate_json(report: GateReport) -> bytes:
+    """The whole verdict; effects are fractions by which the candidate is worse, times seconds, sizes bytes."""
+    verdict = report.verdict
+    sides = ("baseline", "candidate")
+    body = {
+        "format": FORMAT,
+        "verdict": str(verdict.kind),
+        "reason": verdict.reason,
+        "exit_code": int(verdict.kind.exit_code),
+        "baseline": report.baseline,
+        "candidate": report.candidate,
+        "load": report.load,
+        "seconds": round(report.seconds, 3),
+        "pairs": verdict.pairs,
+        "invalid_pairs": verdict.invalid_pairs,
+        "metrics": [_metric(result) for result in verdict.metrics],
+        "counts": {
+            name: dict(zip(sides, getattr(verdict, name), strict=True))
+            for name in ("requests", "failed", "checked", "wrong")
+        },
+        "false_alarms": {"bound": verdict.false_alarms, "measured": report.measured},
+        "warnings": list(verdict.warnings),
+        "folder": report.folder,
+    }
+    return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _metric(result: MetricResult) -> dict[str, Any]:
+    effect = result.effect
+    return {
+        "name": result.metric.name,
+        "unit": result.metric.unit,
+        "baseline": result.baseline,
+        "candidate": result.candidate,
+        "worse_by": effect.center,
+        "interval": [effect.lo, effect.hi],
+        "confidence": effect.confidence,
+        "min_effect": result.min_effect,
+        "state": str(result.state),
+        "improved": result.improved,
+        "note": result.note,
+    }
+
+
+def gate_junit(report: GateReport) -> bytes:
+    """One test a metric, one for wrong answers, and one for the verdict as a whole.
+
+    A regression is a failure, an inconclusive gate an error, a metric that was not judged is skipped.
+    """
+    verdict = report.verdict
+    suite = ElementTree.Element("testsuite", name="bertbench gate", time=f"{report.seconds:.3f}")
+    whole = _case(suite, "verdict", report.seconds)
+    if verdict.kind is VerdictKind.REGRESSION:
+        _problem(whole, "failure", verdict.reason, error_rate(report))
+    elif verdict.kind is VerdictKind.INCONCLUSIVE:
+        _problem(whole, "error", verdict.reason, error_rate(report))
+    wrong = _case(suite, "wrong answers")
+    if verdict.wrong[1]:
+        _problem(wrong, "failure", f"{verdict.wrong[1]} of {verdict.checked[1]} checked answers are wrong")
+    elif not verdict.checked[1]:
+        ElementTree.SubElement(wrong, "skipped", message="no answer was checked")
+    for result in verdict.metrics:
+        case = _case(suite, result.metric.label)
+        if result.state is State.REGRESSION:
+            _problem(case, "failure", describe_effect(result), f"smallest effect {result.min_effect:.2%}")
+        elif result.state is State.NOT_JUDGED:
+            ElementTree.SubElement(case, "skipped", message=result.note)
+        elif result.state is State.UNCLEAR and verdict.kind is VerdictKind.INCONCLUSIVE:
+            _problem(case, "error", f"unclear: {describe_effect(result)}")
+        ElementTree.SubElement(case, "system-out").text = describe_effect(result)
+    for name in ("failure", "error", "skipped"):
+        attribute = {"failure": "failures", "error": "errors", "skipped": "skipped"}[name]
+        suite.set(attribute, str(len(suite.findall(f"testcase/{name}"))))
+    suite.set("tests", str(len(suite.findall("testcase"))))
+    root = ElementTree.Element("testsuites")
+    root.append(suite)
+    ElementTree.indent(root)
+    found: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return found + b"\n"
+
+
+def _case(suite: ElementTree.Element, name: str, seconds: float = 0.0) -> ElementTree.Element:
+    return ElementTree.SubElement(suite, "testcase", classname="bertbench.gate", name=name, time=f"{seconds:.3f}")
+
+
+def _problem(case: ElementTree.Element, kind: str, message: str, text: str = "") -> None:
+    ElementTree.SubElement(case, kind, message=message, type=kind).text = text or message

@@ -22,7 +22,7 @@ class RunEnd:
     Args:
         lines: figures and verdict, for people.
         error: one line on what went wrong with the server's answers; "" if nothing did.
-        exit_code: 0; 1 for wrong answers or other failures; 4 if no request got an answer at all.
+        exit_code: 0; 1 for wrong answers or other failures; 3 if nothing was due; 4 if no request got an answer at all.
     """
 
     lines: tuple[str, ...]
@@ -57,6 +57,8 @@ def describe_end(path: Path, model_dir: Path, rule: SampleRule | None = None) ->
 def _judge(counts: Mapping[str, int], model_dir: Path) -> tuple[str, ExitCode]:
     good, wrong = counts[Outcome.OK], counts[Outcome.WRONG_ANSWER]
     failed = sum(counts.values()) - good
+    if not sum(counts.values()):
+        return "nothing was sent; give a longer -t or a higher rate", ExitCode.INCONCLUSIVE
     if wrong and not good:
         return (
             f"every answer that came is wrong: the server may hold another model than {model_dir}; name the export "

@@ -19,7 +19,7 @@ from bench.load.payloads import build_payloads, request_sentences
 from bench.load.plan import WorkerPlan
 from bench.load.recorder import Recorder
 from bench.load.sampling import ClientSampler
-from bench.load.transports import TransportPool
+from bench.load.transports import Transport, TransportPool
 from bench.results.codec import RecordBuffer
 
 # Clocks of one machine agree; a start that lies this far from where a message puts it is another machine's.
@@ -65,6 +65,7 @@ class WorkerSession:
             self._pacer,
         )
         self._users = 0
+        self._came = False
         self._begun = False
         self._over = False
         self._reporter: gevent.Greenlet | None = None
@@ -80,14 +81,17 @@ class WorkerSession:
         self._begun = True
         self._dispatcher.begin(epoch)
         self._reporter = gevent.spawn(self._report_each_second, epoch)
-        if not self._users:
+        if self._came and not self._users:
+            # All were stopped while they waited for the start. Users that have yet to come are waited for.
             self._end()
 
     def drive(self) -> None:
         """One user's life in this run; returns when nothing is left to send."""
-        transports = {protocol: self._transports.make(protocol) for protocol in self._protocols}
         self._users += 1
+        self._came = True
+        transports: dict[str, Transport] = {}
         try:
+            transports |= {protocol: self._transports.make(protocol) for protocol in self._protocols}
             self._dispatcher.drive(transports)
         finally:
             self._users -= 1

@@ -53,7 +53,7 @@ class CoordinatorSide:
         self._plans: list[WorkerPlan] = []
         self._clients: dict[int, str] = {}
         self._collector: Collector | None = None
-        self._end: "RunEnd | None" = None
+        self._end: RunEnd | None = None
         self._refused = ""
         self._run_time: float | None = None
         self._runner.register_message(REPORT, self._on_report)

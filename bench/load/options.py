@@ -262,10 +262,9 @@ def _target(host: str | None, protocol: str) -> Target:
     text = (host or "").strip()
     if not text:
         return Target(TargetKind.EMBEDDED)
-    if text.partition(":")[0] in ("embedded", "docker", "binary"):
-        return parse_target(text)
+    plain = ":" not in text or text.partition(":")[0] in ("docker", "binary")
     scheme = "grpc" if protocol == "grpc" else "http"
-    target = parse_target(text if "://" in text else f"{scheme}://{text}")
-    if not target.remote:
-        raise UsageError(f"{text!r} cannot be driven; give an address like http://localhost:8501, or nothing")
+    target = parse_target(text if plain or "://" in text else f"{scheme}://{text}")
+    if not target.remote and not target.managed:
+        raise UsageError(f"{text!r} is no server; give an address like http://localhost:8501, or nothing")
     return target

@@ -1,0 +1,45 @@
+import pytest
+
+from bench.errors import UsageError
+from bench.load.calibration import Calibration, read_calibration, store_calibration, stored_ceiling, way
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "bertbench" / "calibration.json"
+
+
+def entry(ceiling):
+    return Calibration(ceiling, 0.0005, 8, "2026-01-01T00:00:00Z")
+
+
+def test_what_is_stored_is_read():
+    assert read_calibration() == {}
+    store_calibration({way("rest", "fast"): entry(4000.0)})
+    store_calibration({way("grpc", "grpc"): entry(2000.0)})
+    assert set(read_calibration()) == {"rest-fast", "grpc"}
+    assert stored_ceiling("rest", "fast") == 4000.0
+    assert stored_ceiling("grpc", "grpc") == 2000.0
+    assert stored_ceiling("rest", "requests") is None
+
+
+def test_both_by_turns_take_the_harmonic_mean():
+    store_calibration({"rest-fast": entry(6000.0), "grpc": entry(2000.0)})
+    assert stored_ceiling("both", "fast") == pytest.approx(3000.0)
+    assert stored_ceiling("both", "requests") is None
+
+
+def test_figures_of_other_cores_do_not_count(monkeypatch):
+    store_calibration({"grpc": entry(2000.0)})
+    monkeypatch.setattr("os.cpu_count", lambda: 1024)
+    assert read_calibration() == {}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"format": 1, "cores": 1, "ways": {"x": {}}}'])
+def test_a_damaged_file_is_named(cache, text, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    cache.parent.mkdir()
+    cache.write_text(text)
+    with pytest.raises(UsageError, match="calibrate"):
+        read_calibration()

@@ -1,0 +1,175 @@
+"""From reports to a run folder, workers lost on the way included."""
+
+import dataclasses
+
+import gevent
+import numpy as np
+import pytest
+
+from bench.load.collector import Collector, _without, start_times
+from bench.load.jobs import ScheduledJobs, share_out
+from bench.load.payloads import build_payloads
+from bench.load.plan import WorkerPlan
+from bench.load.recorder import Recorder
+from bench.load.sampling import ServerSampler
+from bench.load.transports import Endpoint
+from bench.results.arrivals import parse_arrivals
+from bench.results.codec import RecordBuffer
+from bench.results.environment import this_environment
+from bench.results.header import describe
+from bench.results.records import Outcome
+from bench.results.run import open_run
+from bench.results.workload import Workload
+from tests.load.toy import toy_golden
+
+GOLDEN = toy_golden(10)
+WORKLOAD = Workload(
+    protocol="rest", transport="fast", signature="score", users=4, duration=2.0, drain=0.5, scenario="rest", seed=1
+)
+PAYLOADS = build_payloads(GOLDEN, WORKLOAD, ("rest",))
+
+
+class Rig:
+    def __init__(self, root, arrivals="constant:rate=10", workers=2):
+        parsed = parse_arrivals(arrivals)
+        shares, scheduled = (None,) * workers, None
+        if parsed.open_loop:
+            schedule, shares = share_out(parsed, WORKLOAD, len(PAYLOADS), workers)
+            scheduled = schedule.due.size
+        plans = [
+            WorkerPlan("r", worker, b"", WORKLOAD, Endpoint(), share, None if share else 0.0, 0.0, 2.0)
+            for worker, share in enumerate(shares)
+        ]
+        epoch, started = start_times(0.0)
+        header = describe(
+            WORKLOAD,
+            parsed,
+            target="http://host:1",
+            environment=this_environment(),
+            workers=workers,
+            started=started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            scheduled=scheduled,
+        )
+        self.alive = set(range(workers))
+        self.ended = []
+        self.plans = plans
+        self.collector = Collector(
+            root,
+            header,
+            epoch,
+            plans,
+            PAYLOADS,
+            ServerSampler(None, "bert", None, None),
+            lambda: set(self.alive),
+            lambda: self.ended.append(True),
+        )
+        self.recorders = {
+            worker: Recorder(RecordBuffer(worker), PAYLOADS, ("rest",), "score", 0.0) for worker in range(workers)
+        }
+
+    def send(self, worker, until, over=False, sample=None, since=-1.0):
+        """Reports of a worker that answered everything due after `since` and up to `until` within a millisecond."""
+        jobs = ScheduledJobs(self.plans[worker].share)
+        for job in jobs.left(until):
+            if job.due > since:
+                self.recorders[worker].add(job, job.due, job.due + 0.001, Outcome.OK, bytes_in=5)
+        self.collector.report(
+            {"worker": worker, "block": self.recorders[worker].take(), "sample": sample, "over": over}
+        )
+
+    def finish(self):
+        return open_run(self.collector.finish())
+
+
+def test_reports_become_a_finished_run(tmp_path):
+    rig = Rig(tmp_path)
+    sample = {"time": 1.0, "worker": 0, "cpu": 0.5, "rss": 1e8, "loop_lag": 0.001}
+    rig.send(0, 1.0, sample={**sample, "in_flight": 1, "waiting": 0, "machine_cpu": 1.0})
+    rig.send(0, 2.0, over=True, since=1.0)
+    assert not rig.ended
+    rig.send(1, 2.0, over=True)
+    assert rig.ended == [True]
+    run = rig.finish()
+    assert run.finished
+    assert not run.file.interrupted
+    assert run.file.counts["ok"] == sum(run.file.counts.values()) == 20
+    assert run.client_samples()["cpu"].tolist() == [0.5]
+    assert run.file.elapsed == 2.0
+
+
+def test_a_repeated_report_is_stored_once(tmp_path):
+    rig = Rig(tmp_path)
+    recorder = rig.recorders[0]
+    for job in ScheduledJobs(rig.plans[0].share).left(1.0):
+        recorder.add(job, job.due, job.due, Outcome.OK)
+    report = {"worker": 0, "block": recorder.take(), "sample": None, "over": False}
+    rig.collector.report(report)
+    rig.collector.report(report)
+    assert rig.collector.counts["ok"] == 6
+    rig.finish()
+
+
+def test_a_lost_worker_s_requests_are_dropped_and_the_others_all_there(tmp_path):
+    rig = Rig(tmp_path)
+    rig.send(0, 0.5)
+    rig.alive.discard(0)
+    gevent.sleep(1.3)
+    rig.send(1, 2.0, over=True)
+    assert rig.ended == [True]
+    run = rig.finish()
+    columns = run.columns(["worker", "due", "outcome"])
+    assert run.file.counts == {**dict.fromkeys(run.file.counts, 0), "ok": 13, "dropped": 7}
+    assert sorted(columns["due"].tolist()) == pytest.approx(np.arange(20) / 10)
+    assert (columns["worker"] == 1).sum() == 10
+    assert any("worker 0 was lost" in warning and "7 of its requests" in warning for warning in run.header.warnings)
+    assert not any("left no record" in warning for warning in run.header.warnings)
+
+
+def test_a_lost_worker_of_a_closed_loop_is_said(tmp_path):
+    rig = Rig(tmp_path, "closed:users=4")
+    rig.collector.report({"worker": 1, "block": b"", "sample": None, "over": True})
+    run = rig.finish()
+    assert any("worker 0 was lost" in warning for warning in run.header.warnings)
+
+
+def test_workers_that_never_end_are_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.load.collector.PATIENCE_SECONDS", -10.0)
+    rig = Rig(tmp_path)
+    gevent.sleep(1.3)
+    assert rig.ended == [True]
+    assert rig.finish().file.counts["dropped"] == 20
+
+
+def test_a_run_that_was_stopped_says_so(tmp_path):
+    rig = Rig(tmp_path)
+    rig.collector.stop()
+    rig.send(0, rig.collector.now, over=True)
+    rig.send(1, rig.collector.now, over=True)
+    run = rig.finish()
+    assert run.file.interrupted
+    assert run.file.elapsed < 1.0
+    assert run.file.counts["dropped"] == 0
+
+
+def test_reports_of_a_worker_that_was_given_up_come_too_late(tmp_path):
+    rig = Rig(tmp_path)
+    rig.alive.discard(0)
+    gevent.sleep(1.3)
+    rig.send(0, 2.0, over=True)
+    rig.send(1, 2.0, over=True)
+    counts = rig.finish().file.counts
+    assert (counts["ok"], counts["dropped"]) == (10, 10)
+
+
+def test_what_is_missing_among_equal_due_times():
+    due = np.array([0.0, 0.0, 0.0, 1.0, 2.0, 2.0])
+    assert _without(due, np.array([0.0, 2.0, 0.0])).sum() == 3
+    assert _without(due, np.empty(0)).all()
+    assert not _without(due, due).any()
+
+
+def test_the_header_names_what_could_not_be_seen(tmp_path):
+    rig = Rig(tmp_path)
+    run = rig.finish()
+    assert any("REST address is not known" in warning for warning in run.header.warnings)
+    assert dataclasses.is_dataclass(run.header)

@@ -1,0 +1,136 @@
+import argparse
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UsageError
+from bench.load.options import OPTIONS, SWITCHES, SampleRule, Scenario, Settings, add_options, warmup_seconds
+from bench.results.arrivals import ClosedLoop, Poisson
+from bench.serving.target import TargetKind
+
+SCENARIO = Scenario(name="rest", protocol="rest")
+
+
+def read(words=(), scenario=SCENARIO, host=None, users=8, run_time=60.0):
+    parser = argparse.ArgumentParser()
+    add_options(parser, scenario)
+    return Settings.read(parser.parse_args(list(words)), scenario, host, users, run_time)
+
+
+def test_defaults():
+    settings = read()
+    assert settings.arrivals == ClosedLoop(8)
+    assert settings.target.kind is TargetKind.EMBEDDED
+    assert (settings.warmup, settings.drain, settings.timeout) == (6.0, 10.0, 30.0)
+    assert (settings.check_share, settings.sentences, settings.channels, settings.seed) == (1.0, 1, 1, 0)
+    assert settings.transport == "fast"
+    assert settings.tls is None
+    assert settings.results == Path("results")
+
+
+def test_a_scenario_s_defaults_give_way_to_the_user_s():
+    scenario = Scenario(
+        name="x",
+        protocol="grpc",
+        arrivals="poisson:rate=5",
+        sentences=4,
+        options={"check_share": "10%"},
+        rule=SampleRule(source="a rule", requests=1, seconds=1.0),
+    )
+    settings = read(scenario=scenario)
+    assert settings.arrivals == Poisson(5.0)
+    assert (settings.sentences, settings.check_share, settings.transport) == (4, 0.1, "grpc")
+    given = read(["--arrivals", "closed", "--sentences-per-request", "2", "--check-share", "1"], scenario)
+    assert (given.arrivals, given.sentences, given.check_share) == (ClosedLoop(8), 2, 1.0)
+
+
+def test_everything_given():
+    words = """--model-dir m --model-name n --signature serving_default --transport requests --request-timeout 500ms
+        --warmup 5s --drain 0 --seed 7 --channels 3 --padded --compressed --results r"""
+    settings = read(
+        [*words.split(), "--headers", "X-Team: search; X-Key: a:b", "--server-flags=--a=1 --b"],
+        host="https://host:8501",
+    )
+    assert settings.model_dir == Path("m")
+    assert (settings.model_name, settings.signature, settings.transport) == ("n", "serving_default", "requests")
+    assert (settings.timeout, settings.warmup, settings.drain, settings.seed) == (0.5, 5.0, 0.0, 7)
+    assert settings.headers == {"X-Team": "search", "X-Key": "a:b"}
+    assert settings.server_flags == ("--a=1", "--b")
+    assert settings.padded
+    assert settings.compressed
+    assert settings.target.address == "https://host:8501"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "host", "target"),
+    [
+        ("rest", "localhost:8501", "http://localhost:8501"),
+        ("grpc", "localhost:8500", "grpc://localhost:8500"),
+        ("grpc", "grpc://localhost:8500", "grpc://localhost:8500"),
+        ("grpc", "http://localhost:8501", "http://localhost:8501"),
+        ("both", "localhost:8501", "http://localhost:8501"),
+        ("rest", "docker:cpu", "docker:cpu"),
+        ("rest", "embedded", "embedded"),
+        ("rest", " ", "embedded"),
+    ],
+)
+def test_what_locust_calls_a_host(protocol, host, target):
+    assert str(read(scenario=Scenario(name="x", protocol=protocol), host=host).target) == target
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--arrivals", "poisson"], "options"),
+        (["--arrivals", "closed:users=3"], "-u 3"),
+        (["--check-share", "200%"], "100%"),
+        (["--request-timeout", "0"], "above zero"),
+        (["--warmup", "60s"], "leaves nothing"),
+        (["--warmup", "soon"], "duration"),
+        (["--drain=-1s"], "duration"),
+        (["--seed", "-1"], "--seed"),
+        (["--seed", "x"], "--seed"),
+        (["--channels", "0"], "--channels"),
+        (["--sentences-per-request", "1.5"], "--sentences-per-request"),
+        (["--headers", "X-Team search"], "header"),
+        (["--client-cert", "nowhere.pem"], "both"),
+        (["--ca-cert", "nowhere.pem"], "nowhere"),
+        (["--grpc-host", "http://localhost"], "gRPC"),
+    ],
+)
+def test_bad_options_are_one_line(words, reason):
+    with pytest.raises(UsageError) as caught:
+        read(words)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["estimator", "ftp://x", "http://", "http://x/y"])
+def test_bad_hosts(host):
+    with pytest.raises(UsageError):
+        read(host=host)
+
+
+def test_closed_loop_takes_the_users_of_the_pool():
+    assert read(["--arrivals", "closed:think=100ms"], users=5).arrivals == ClosedLoop(5, 0.1)
+    assert read(["--arrivals", "closed:users=8"]).arrivals == ClosedLoop(8)
+
+
+@pytest.mark.parametrize(
+    ("text", "run_time", "seconds"),
+    [
+        ("auto", 20.0, 2.0),
+        ("auto", 600.0, 10.0),
+        ("0", 5.0, 0.0),
+        ("0s", 5.0, 0.0),
+        ("0.5s", 5.0, 0.5),
+        ("1m", 90, 60.0),
+    ],
+)
+def test_warmup(text, run_time, seconds):
+    assert warmup_seconds(text, run_time) == pytest.approx(seconds)
+
+
+def test_every_option_has_a_help_text():
+    assert all(text for _, text in OPTIONS.values())
+    assert all(SWITCHES.values())

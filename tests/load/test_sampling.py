@@ -1,0 +1,100 @@
+import os
+import time
+
+import gevent
+
+from bench.load.sampling import ClientSampler, Gpu, LoopLag, ServerSampler
+from tests.serving.servers import rest_server
+
+PAGE = b':tensorflow:serving:request_count{model_name="bert",status="OK"} 5\n'
+
+
+def burn(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+def test_the_client_s_own_figures():
+    sampler = ClientSampler(3)
+    gevent.sleep(0.02)
+    burn(0.1)
+    sample = sampler.sample(1.5, in_flight=2, waiting=7)
+    sampler.close()
+    assert (sample.time, sample.worker, sample.in_flight, sample.waiting) == (1.5, 3, 2, 7)
+    assert 0.1 < sample.cpu <= 1.6
+    assert sample.rss > 10e6
+    assert sample.machine_cpu > 0
+
+
+def test_a_blocked_loop_shows():
+    lag = LoopLag()
+    gevent.sleep(0.02)
+    lag.take()
+    burn(0.2)
+    gevent.sleep(0.1)
+    assert lag.take() > 0.1
+    lag.close()
+
+
+def test_the_server_s_page_and_process():
+    with rest_server(lambda method, path, body, handler: (200, PAGE) if "prometheus" in path else (404, b"")) as url:
+        sampler = ServerSampler(url, "bert", os.getpid(), None)
+        assert sampler.missing == ()
+        sample = sampler.sample(2.0)
+        sampler.close()
+    assert sample.requests_ok == 5.0
+    assert sample.rest_count is None
+    assert sample.rss > 10e6
+    assert sample.gpu is None
+
+
+def test_what_cannot_be_seen_is_said_and_absent():
+    with rest_server(lambda *_: (404, b"")) as url:
+        sampler = ServerSampler(url, "bert", None, None)
+        assert len(sampler.missing) == 2
+        assert "--monitoring_config_file" in sampler.missing[0]
+        sample = sampler.sample(1.0)
+        sampler.close()
+    assert all(getattr(sample, name) is None for name in sample.__slots__ if name != "time")
+    assert "not known" in ServerSampler(None, "bert", None, None).missing[0]
+
+
+def test_a_server_that_is_gone_gives_no_figures():
+    sampler = ServerSampler(None, "bert", os.getpid(), None)
+    sampler._usage._process._pid = 2**22 + 1
+    sampler._usage._process._proc.pid = 2**22 + 1
+    sampler._usage._process._proc._procfs_path = "/nowhere"
+    assert sampler.sample(1.0).rss is None
+    assert sampler.sample(2.0).cpu is None
+
+
+class FakeNvml:
+    """A driver with one device, and one that fails later."""
+
+    class NVMLError(Exception):
+        """What the driver raises."""
+
+    def __init__(self):
+        self.broken = False
+
+    def nvmlDeviceGetMemoryInfo(self, handle):  # noqa: N802
+        if self.broken:
+            raise self.NVMLError
+        return type("Memory", (), {"used": 5 << 30})
+
+    def nvmlDeviceGetUtilizationRates(self, handle):  # noqa: N802
+        return type("Rates", (), {"gpu": 42})
+
+    def nvmlDeviceGetName(self, handle):  # noqa: N802
+        return b"Device"
+
+
+def test_the_gpu():
+    nvml = FakeNvml()
+    gpu = Gpu(nvml, object())
+    assert gpu.name == "Device"
+    sample = ServerSampler(None, "bert", None, gpu).sample(1.0)
+    assert (sample.gpu, sample.gpu_memory) == (0.42, 5 << 30)
+    nvml.broken = True
+    assert gpu.look() == (None, None)

@@ -1,0 +1,78 @@
+"""The scenario files, and what importing the load generator does to a process."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.cli.run import SCENARIOS
+from bench.load.options import OPTIONS, SWITCHES
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "scenarios").glob("*.py"))
+
+
+def python(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_scenario_is_short_and_shadows_no_package(path):
+    """Locust puts the scenario's folder first on `sys.path`."""
+    assert len(path.read_text().splitlines()) < 60
+    assert importlib.util.find_spec(path.stem) is None
+    classes = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+    assert len(classes) == 1
+
+
+def test_bertbench_run_knows_every_scenario():
+    assert sorted(SCENARIOS.values()) == [path.name for path in FILES]
+
+
+def test_only_a_scenario_patches_the_process():
+    """Importing the library leaves sockets and threads as they are."""
+    code = """
+import importlib, pkgutil, socket, time
+import bench.load
+before = socket.socket, time.sleep
+skipped = {"scenario", "coordinator_side", "worker_side"}
+for module in pkgutil.iter_modules(bench.load.__path__):
+    if module.name not in skipped:
+        importlib.import_module("bench.load." + module.name)
+assert (socket.socket, time.sleep) == before
+from gevent import monkey
+assert not monkey.saved
+print("unpatched")
+"""
+    assert python(code) == "unpatched"
+
+
+@pytest.mark.parametrize("path", [FILES[0], FILES[-1]], ids=lambda path: path.name)
+def test_options_are_in_locust_s_help(path):
+    done = subprocess.run(
+        [sys.executable, "-m", "locust", "-f", str(path), "--help"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for option in (*OPTIONS, *SWITCHES):
+        assert f"--{option.replace('_', '-')}" in done.stdout
+
+
+def test_one_scenario_at_a_time():
+    done = subprocess.run(
+        [sys.executable, "-m", "locust", "-f", f"{FILES[0]},{FILES[1]}", "--list"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "one scenario at a time" in done.stderr

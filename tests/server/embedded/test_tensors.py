@@ -1,0 +1,103 @@
+"""TensorProto in by Tensor::FromProto's rules, and out by Tensor::AsProtoField's."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.server.embedded.tensors import DT_STRING, DTYPES, Tensor, from_proto
+from bench.server.embedded.wire import model_spec, packed_varints, predict_response, tensor_message
+from bench.serving.protos import predict_pb2, tensor_pb2, types_pb2
+
+
+def proto(dtype: int, *sizes: int, **fields: Any) -> Any:
+    message = tensor_pb2.TensorProto(dtype=dtype, **fields)
+    for size in sizes:
+        message.tensor_shape.dim.add(size=size)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("message", "values"),
+    [
+        (proto(types_pb2.DT_FLOAT, 2, tensor_content=np.float32([1, 2]).tobytes()), [1, 2]),
+        (proto(types_pb2.DT_FLOAT, 4, float_val=[2]), [2, 2, 2, 2]),
+        (proto(types_pb2.DT_FLOAT, 4, float_val=[1, 2]), [1, 2, 2, 2]),
+        (proto(types_pb2.DT_FLOAT, 3), [0, 0, 0]),
+        (proto(types_pb2.DT_FLOAT, 1, float_val=[1, 2]), [1]),
+        (proto(types_pb2.DT_FLOAT, 0, float_val=[1]), []),
+        (proto(types_pb2.DT_FLOAT, 0, tensor_content=b"123"), []),
+        (proto(types_pb2.DT_FLOAT, float_val=[7]), [7]),
+        (proto(types_pb2.DT_INT8, 2, int_val=[300, -1]), [44, -1]),
+        (proto(types_pb2.DT_HALF, 1, half_val=[0x3C00]), [1]),
+        (proto(types_pb2.DT_COMPLEX64, 1, scomplex_val=[1, 2]), [1 + 2j]),
+        (proto(types_pb2.DT_BOOL, 2, bool_val=[True, False]), [True, False]),
+        (proto(DT_STRING, 2, string_val=[b"a"]), [b"a", b"a"]),
+        (proto(DT_STRING, 2), [b"", b""]),
+        (proto(DT_STRING, 2, tensor_content=b"\x01\x02abb"), [b"a", b"bb"]),
+    ],
+)
+def test_values(message: Any, values: list[Any]) -> None:
+    tensor = from_proto(message)
+    assert tensor is not None
+    assert list(tensor.values) == values
+    assert tensor.shape == tuple(dim.size for dim in message.tensor_shape.dim)
+
+
+def test_an_unknown_rank_is_not_looked_at() -> None:
+    message = proto(types_pb2.DT_FLOAT, 2, float_val=[1, 2])
+    message.tensor_shape.unknown_rank = True
+    assert from_proto(message) is not None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        proto(types_pb2.DT_FLOAT, 2, tensor_content=b"1234567"),
+        proto(types_pb2.DT_FLOAT, -1, float_val=[1]),
+        proto(types_pb2.DT_FLOAT, 1 << 40, 1 << 40),
+        proto(types_pb2.DT_FLOAT, *[1] * 255),
+        proto(types_pb2.DT_INVALID, 1),
+        proto(types_pb2.DT_RESOURCE, 1),
+        proto(DT_STRING, 2, tensor_content=b"\x01\x02ab"),
+        proto(DT_STRING, 1, tensor_content=b"\xff"),
+    ],
+)
+def test_what_is_no_tensor(message: Any) -> None:
+    assert from_proto(message) is None
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (5,), (2, 3)])
+@pytest.mark.parametrize("dtype", [*DTYPES, DT_STRING])
+def test_what_goes_out_comes_back(dtype: int, shape: tuple[int, ...]) -> None:
+    size = int(np.prod(shape))
+    values: Any
+    if dtype == DT_STRING:
+        values = [b"\xff" * place for place in range(size)]
+    else:
+        kind = DTYPES[dtype].array
+        raw = np.random.default_rng(dtype).integers(0, 256, size * kind.itemsize, np.uint8)
+        values = (raw & 1 if kind.kind == "b" else raw).view(kind)
+    message = tensor_pb2.TensorProto.FromString(tensor_message(Tensor(dtype, shape, values)))
+    back = from_proto(message)
+    assert back is not None
+    assert not message.tensor_content
+    assert (back.dtype, back.shape) == (dtype, shape)
+    assert back.values == values if dtype == DT_STRING else back.values.tobytes() == values.tobytes()
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 16383, 16384, 2**14, 2**31 - 1, -1, -(2**31), 2**63 - 1, -(2**63)])
+def test_varints_are_those_of_the_generated_messages(value: int) -> None:
+    expected = tensor_pb2.TensorProto(int64_val=[value, 5, value]).SerializeToString()
+    packed = packed_varints(np.array([value, 5, value], np.int64))
+    assert expected.endswith(packed)
+    assert len(expected) - len(packed) == 2
+
+
+def test_a_whole_answer() -> None:
+    tensor = Tensor(types_pb2.DT_FLOAT, (2,), np.float32([1, 2]))
+    message = predict_response([("y", tensor), ("z", tensor)], model_spec("m", 3, "s"))
+    response = predict_pb2.PredictResponse.FromString(message)
+    assert {alias: list(output.float_val) for alias, output in response.outputs.items()} == {"y": [1, 2], "z": [1, 2]}
+    spec = response.model_spec
+    assert (spec.name, spec.version.value, spec.signature_name) == ("m", 3, "s")

@@ -186,16 +186,18 @@ def _take(rows: Iterator[dict[str, NDArray[np.float32]]], inputs: dict[str, NDAr
 class _SavedModel(_Closing):
     """What both ways to run a SavedModel share."""
 
-    def __init__(self, special: SpecialTokens, signature: str, fixed: FixedExport | None) -> None:
+    def __init__(
+        self, special: SpecialTokens, signature: str, fixed: FixedExport | None, shape: FixedShape | None
+    ) -> None:
         self._special = special
         self._signature = ARTICLE_SIGNATURE if fixed else signature
         self._fixed = fixed
+        self._shape = fixed.shape if fixed else shape
         self._output = _FIXED_OUTPUT if fixed else LOG_PROB
 
     def score(self, sentences: Sequence[EncodedSentence]) -> list[LogProbs]:
         """One call for all sentences."""
-        shape = self._fixed.shape if self._fixed else None
-        inputs = dict(score_request(sentences, self._special, self._signature, shape).inputs)
+        inputs = dict(score_request(sentences, self._special, self._signature, self._shape).inputs)
         output = self._run(inputs)
         log_prob = self._fixed.log_prob(output) if self._fixed else output
         return piece_log_probs(log_prob, sentences, self._signature)
@@ -212,6 +214,7 @@ class SavedModelSession(_SavedModel):
         special: ids of the special tokens.
         signature: which signature to run.
         fixed: of an export with fixed shapes.
+        shape: pads the article's rows to it; None pads them to the longest.
     """
 
     def __init__(
@@ -220,8 +223,9 @@ class SavedModelSession(_SavedModel):
         special: SpecialTokens,
         signature: str = COMPACT_SIGNATURE,
         fixed: FixedExport | None = None,
+        shape: FixedShape | None = None,
     ) -> None:
-        super().__init__(special, signature, fixed)
+        super().__init__(special, signature, fixed, shape)
         self._session = v1.Session(graph=tf.Graph())
         with self._session.graph.as_default():
             loaded = v1.saved_model.load(self._session, [v1.saved_model.SERVING], str(version_dir))
@@ -249,8 +253,9 @@ class SavedModelFunction(_SavedModel):
         special: SpecialTokens,
         signature: str = COMPACT_SIGNATURE,
         fixed: FixedExport | None = None,
+        shape: FixedShape | None = None,
     ) -> None:
-        super().__init__(special, signature, fixed)
+        super().__init__(special, signature, fixed, shape)
         self._loaded = tf.saved_model.load(str(version_dir))
         self._function = self._loaded.signatures[self._signature]
 

@@ -1,0 +1,57 @@
+"""Running Locust on a scenario, for tests."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.results.run import Run, find_runs
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(scenario: str, *words: str) -> list[str]:
+    return [sys.executable, "-m", "locust", "-f", str(ROOT / "scenarios" / scenario), *words]
+
+
+def environment() -> dict[str, str]:
+    """Without what Locust or a surrounding run would read from it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("LOCUST_", "BERTBENCH_"))}
+
+
+@dataclass
+class Ended:
+    """A Locust process that ended, and the one run that it left, if it left one."""
+
+    code: int
+    out: str
+    err: str
+    run: Run | None
+
+    def accounted(self) -> dict[str, int]:
+        """Requests by outcome, after a look that none is missing."""
+        assert self.run is not None, self.err
+        counts = {name: count for name, count in self.run.file.counts.items() if count}
+        records = self.run.columns(["due"])["due"].size
+        assert sum(counts.values()) == records
+        if self.run.header.scheduled is not None and not self.run.file.interrupted:
+            assert records == self.run.header.scheduled
+        return counts
+
+
+def locust(scenario: str, results: Path, *words: str, timeout: float = 120.0, cwd: Path = ROOT) -> Ended:
+    """Runs a scenario headless."""
+    done = subprocess.run(
+        command(scenario, "--headless", "--only-summary", "--results", str(results), *words),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env=environment(),
+        cwd=cwd,
+    )
+    runs = find_runs([results]) if any(results.glob("*/run.json")) else []
+    assert len(runs) <= 1
+    assert "Traceback" not in done.stderr, done.stderr
+    return Ended(done.returncode, done.stdout, done.stderr, runs[0] if runs else None)

@@ -1,0 +1,256 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import repeat
+
+import numpy as np
+import pytest
+
+from bench.analysis.gate import Gate
+from bench.analysis.gate_types import Figures, Pair, Plan, State, VerdictKind, default_plan, restricted
+from bench.errors import UsageError
+from bench.stats import signs
+from bench.stats.shares import share_bounds
+from tests.analysis.gate_noise import BASE, pairs, run_gate, slower
+
+PLAN = default_plan()
+
+AT_THE_NULL = {name: effect / 2 for name, effect in PLAN.min_effects.items() if name != "errors"}
+"""Worse by exactly half of every smallest effect, the worst case of "nothing that matters"."""
+
+
+def figures(requests: int = 400, failed: int = 0, wrong: int = 0, **values: float) -> Figures:
+    known = {**BASE, "errors": failed / requests if requests else 0.0, **values}
+    failures = {"timeout": failed} if failed else {}
+    return Figures(requests, failed, wrong, requests - failed, known if requests > failed else {}, failures)
+
+
+def verdict_of(plan: Plan, stream: Iterator[Pair], limit: int = 40) -> VerdictKind:
+    return run_gate(plan, stream, limit)[0].kind
+
+
+@pytest.mark.parametrize("kind", ["autocorrelated", "heavy", "drifting"])
+def test_joint_false_alarm_rate_stays_within_its_bound(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2,000 gates over the three kinds of noise, every metric at the edge of what matters.
+
+    `python -m tests.benchmarks.bench_gate simulate` runs 2,000 of each kind, with more pairs and patterns.
+    """
+    # A quarter of the patterns makes the test as exact and four times as fast.
+    monkeypatch.setattr(signs, "GENERATORS", 10)
+    rng = np.random.default_rng([1, len(kind)])
+    gates = 667
+    alarms = sum(
+        verdict_of(PLAN, pairs(kind, rng, 20, 0.04, AT_THE_NULL, fail=(0.001, 0.0035)), 20) is VerdictKind.REGRESSION
+        for _ in range(gates)
+    )
+    low, _ = share_bounds(alarms, gates, 0.99)
+    assert low <= PLAN.false_alarms, f"{alarms} of {gates}, the bound is {PLAN.false_alarms:.1%}"
+
+
+def test_a_loose_plan_alarms_as_often_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulation can fail: with its safeguards off the gate does alarm at the null, and no more than stated."""
+    monkeypatch.setattr(signs, "GENERATORS", 10)
+    loose = replace(restricted(PLAN, ("p50",)), alarm=0.4, confirm=0.5, attempts=1)
+    rng = np.random.default_rng(9)
+    gates = 300
+    alarms = sum(
+        verdict_of(loose, pairs("heavy", rng, 24, 0.04, AT_THE_NULL), 24) is VerdictKind.REGRESSION
+        for _ in range(gates)
+    )
+    low, high = share_bounds(alarms, gates, 0.999)
+    assert low <= loose.false_alarms
+    assert high >= loose.false_alarms / 3
+
+
+@pytest.mark.parametrize("kind", ["plain", "autocorrelated", "drifting"])
+def test_equal_sides_pass(kind: str) -> None:
+    rng = np.random.default_rng(3)
+    found = [verdict_of(PLAN, pairs(kind, rng, 60, 0.03), 60) for _ in range(20)]
+    assert found.count(VerdictKind.PASS) >= 18
+    assert VerdictKind.REGRESSION not in found
+
+
+@pytest.mark.parametrize(
+    ("effects", "fail", "metric"),
+    [
+        (slower(0.15), (0.0, 0.0), "latency p50"),
+        ({"p99": 1.0}, (0.0, 0.0), "latency p99"),
+        ({}, (0.0, 0.01), "error ratio"),
+        ({"memory": 0.3}, (0.0, 0.0), "server memory"),
+        ({"cpu": 0.3}, (0.0, 0.0), "server CPU"),
+    ],
+    ids=["slower", "tail only", "errors", "memory", "cpu"],
+)
+def test_what_got_worse_is_found_and_named(effects: dict[str, float], fail: tuple[float, float], metric: str) -> None:
+    found, _ = run_gate(PLAN, pairs("plain", np.random.default_rng(1), 60, 0.02, effects, fail=fail), 60)
+    assert found.kind is VerdictKind.REGRESSION
+    assert metric in found.reason
+    assert any(result.state is State.REGRESSION and metric in result.metric.label for result in found.metrics)
+
+
+def test_an_improvement_passes_and_is_reported() -> None:
+    effects = {"p50": -0.2, "throughput": -0.2}
+    found, _ = run_gate(PLAN, pairs("plain", np.random.default_rng(1), 60, 0.02, effects), 60)
+    assert found.kind is VerdictKind.PASS
+    assert {result.metric.name for result in found.metrics if result.improved} == {"p50", "throughput"}
+
+
+def test_a_wrong_answer_is_a_regression_at_once() -> None:
+    gate = Gate(PLAN)
+    gate.add(Pair(figures(), figures(wrong=1)))
+    found = gate.decide(left=50)
+    assert found is not None
+    assert found.kind is VerdictKind.REGRESSION
+    assert found.reason.startswith("wrong_answers: 1 of 400")
+
+
+def test_a_wrong_answer_counts_in_an_invalid_pair_too() -> None:
+    gate = Gate(PLAN)
+    gate.add(Pair(figures(), figures(wrong=2), invalid=("the client was the limit",)))
+    found = gate.decide()
+    assert found is not None
+    assert found.kind is VerdictKind.REGRESSION
+
+
+def test_wrong_answers_on_both_sides_point_at_the_golden_file() -> None:
+    gate = Gate(PLAN)
+    gate.add(Pair(figures(wrong=400), figures(wrong=400)))
+    found = gate.decide()
+    assert found is not None
+    assert "golden file" in found.warnings[0]
+
+
+@pytest.mark.parametrize("side", ["baseline", "candidate"])
+def test_a_side_that_answers_nothing_is_inconclusive(side: str) -> None:
+    dead, alive = figures(failed=400), figures()
+    pair = Pair(dead, alive) if side == "baseline" else Pair(alive, dead)
+    found, taken = run_gate(PLAN, repeat(pair, 40), 40)
+    assert (found.kind, taken) == (VerdictKind.INCONCLUSIVE, 3)
+    assert f"every one of 1200 requests to the {side} failed (timeout)" in found.reason
+
+
+def test_no_request_at_all_is_inconclusive() -> None:
+    found, _ = run_gate(PLAN, repeat(Pair(figures(0), figures(0)), 40), 40)
+    assert found.kind is VerdictKind.INCONCLUSIVE
+    assert "no request" in found.reason
+
+
+def test_no_pair_is_inconclusive() -> None:
+    found = Gate(PLAN).decide(left=0)
+    assert found is not None
+    assert found.kind is VerdictKind.INCONCLUSIVE
+
+
+def test_too_few_pairs_are_inconclusive() -> None:
+    found, _ = run_gate(PLAN, pairs("plain", np.random.default_rng(1), 4, 0.01), 4)
+    assert found.kind is VerdictKind.INCONCLUSIVE
+    assert "4 pairs, a verdict needs 7" in found.reason
+
+
+def test_invalid_pairs_are_inconclusive_with_their_reason() -> None:
+    bad = Pair(figures(), figures(), invalid=("the client was the limit",))
+    found, taken = run_gate(PLAN, repeat(bad, 40), 40)
+    assert (found.kind, taken, found.invalid_pairs) == (VerdictKind.INCONCLUSIVE, 6, 6)
+    assert "the client was the limit" in found.reason
+
+
+def test_a_few_invalid_pairs_are_left_out() -> None:
+    def stream() -> Iterator[Pair]:
+        for index, pair in enumerate(pairs("plain", np.random.default_rng(1), 60, 0.02)):
+            yield replace(pair, invalid=("late",)) if index % 4 == 0 else pair
+
+    found, taken = run_gate(PLAN, stream(), 60)
+    assert found.kind is VerdictKind.PASS
+    assert found.pairs + found.invalid_pairs == taken
+    assert found.invalid_pairs >= 2
+
+
+def test_noise_is_inconclusive_and_names_the_metric() -> None:
+    found, _ = run_gate(PLAN, pairs("plain", np.random.default_rng(1), 12, 0.3), 12)
+    assert found.kind is VerdictKind.INCONCLUSIVE
+    assert "too noisy" in found.reason
+    assert "latency p50" in found.reason
+
+
+def test_errors_in_one_burst_are_neither_alarm_nor_pass() -> None:
+    """One bad minute out of twelve may be chance, but it is not nothing."""
+
+    def stream() -> Iterator[Pair]:
+        for index, pair in enumerate(pairs("plain", np.random.default_rng(1), 12, 0.01)):
+            values = {**pair.candidate.values, "errors": 0.3}
+            yield replace(pair, candidate=replace(pair.candidate, failed=180, values=values)) if index == 3 else pair
+
+    found, _ = run_gate(PLAN, stream(), 12)
+    assert found.kind is VerdictKind.INCONCLUSIVE
+    assert "in bursts" in found.reason
+
+
+def test_a_required_metric_that_is_missing_is_inconclusive() -> None:
+    def stream() -> Iterator[Pair]:
+        for pair in pairs("plain", np.random.default_rng(1), 20, 0.01):
+            sides = (
+                replace(side, values={name: value for name, value in side.values.items() if name != "p99"})
+                for side in (pair.baseline, pair.candidate)
+            )
+            yield Pair(*sides)
+
+    missing, _ = run_gate(restricted(PLAN, ("p50", "p99")), stream(), 20)
+    assert missing.kind is VerdictKind.INCONCLUSIVE
+    assert "p99" in missing.reason
+    judged, _ = run_gate(PLAN, stream(), 20)
+    assert judged.kind is VerdictKind.PASS
+    assert [result.metric.name for result in judged.metrics if result.state is State.NOT_JUDGED] == ["p99"]
+
+
+def test_an_alarm_is_confirmed_by_fresh_pairs_only() -> None:
+    """Seven pairs raise the alarm; what follows does not bear it out."""
+
+    def stream() -> Iterator[Pair]:
+        yield from pairs("plain", np.random.default_rng(1), 7, 0.01, slower(0.3))
+        yield from pairs("plain", np.random.default_rng(2), 60, 0.01)
+
+    gate = Gate(PLAN)
+    source = stream()
+    for _ in range(7):
+        gate.add(next(source))
+        assert gate.decide(60) is None
+    assert gate.alarm is not None
+    assert "p50" in gate.alarm.metrics
+    found = None
+    for left, pair in zip(range(59, -1, -1), source, strict=False):
+        gate.add(pair)
+        found = gate.decide(left)
+        if found is not None:
+            break
+    assert found is not None
+    assert found.kind is not VerdictKind.REGRESSION
+    assert any("did not confirm" in warning for warning in found.warnings)
+
+
+def test_a_pass_waits_for_enough_checked_answers() -> None:
+    few = pairs("plain", np.random.default_rng(1), 60, 0.01, requests=100)
+    found, taken = run_gate(PLAN, few, 60)
+    assert found.kind is VerdictKind.PASS
+    assert taken >= 30
+
+
+def test_smallest_effects_follow_from_the_medians() -> None:
+    plan = default_plan(0.02, {"p99": 0.5})
+    assert plan.min_effects["p50"] == 0.02
+    assert plan.min_effects["p95"] == 0.04
+    assert plan.min_effects["p99"] == 0.5
+    assert plan.required == ("p99",)
+    assert plan.false_alarms == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: default_plan(0.0),
+        lambda: default_plan(0.1, {"p98": 0.1}),
+        lambda: restricted(PLAN, ("p98",)),
+        lambda: restricted(PLAN, ()),
+    ],
+)
+def test_plans_that_make_no_sense(call) -> None:
+    with pytest.raises(UsageError):
+        call()

@@ -27,6 +27,8 @@ TEXTS: Final = (
     "She told him that she would come back in the morning.",
 )
 WORDS: Final = 14
+# Serving refuses gRPC calls past this number in flight, by default 4 a core: too few when a small machine is busy.
+SERVER_FLAGS: Final = ("--grpc_max_threads=64",)
 COLD_CALLS: Final = 20
 WARM_CALLS: Final = 300
 
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     _say(out, "1. Export: Estimator -> SavedModel, with golden answers")
     model = exported_model(args)
     _say(out, f"   {model.version_dir}: {len(model.golden.sentences)} golden sentences\n")
-    with embedded(model.model_dir, args.model_name) as server:
+    with embedded(model.model_dir, args.model_name, SERVER_FLAGS) as server:
         _say(out, f"2. Serve: REST {server.rest}, gRPC {server.grpc}\n")
         _say(out, "3. Score: the probability of each word, the others given")
         with served_scorer(server, model, "grpc", "score", 60.0) as scorer:

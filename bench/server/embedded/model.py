@@ -151,10 +151,9 @@ class Model:
 
     def _forget_failures(self, wanted: Mapping[int, Path]) -> None:
         """A version that was given up and is not wanted any more gets a new chance if it comes back."""
-        with self._changed:
-            for number, status in self._statuses.items():
-                if status.error is not None and number not in wanted:
-                    self._statuses[number] = VersionStatus(State.END)
+        for number, status in list(self._statuses.items()):
+            if status.error is not None and number not in wanted:
+                self._set(number, VersionStatus(State.END))
 
     def _try_to_load(self, number: int, path: Path) -> None:
         if number not in self._attempts:

@@ -19,6 +19,8 @@ from bench.server.embedded.signatures import DEFAULT_SIGNATURE
 from bench.server.embedded.status import Code, StatusError, http_status, invalid_argument
 
 _JSON: Final = "application/json"
+# What Serving lets libevent accept (evhttp_server.cc).
+_METHODS: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _DISPATCHED: Final = re.compile(r"(?i:/v1/).*")
 _SPEC: Final = r"(?:(?:/versions/([0-9]+))|(?:/labels/([^/:]+)))?"
 _PREDICTION: Final = re.compile(r"(?i)/v1/models/([^/:]+)" + _SPEC + r":(classify|regress|predict)")
@@ -87,6 +89,8 @@ class RestFace:
 
     def handle(self, request: Request) -> Response:
         """The answer to a request; never raises."""
+        if request.method not in _METHODS:
+            return error_page(501)
         if request.path == self._options.prometheus_path:
             return self._metrics_page(request)
         if not _DISPATCHED.fullmatch(request.target):

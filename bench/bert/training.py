@@ -178,7 +178,7 @@ def _remove_leftovers(out: Path) -> None:
     """Removes what a kill in the middle of writing a checkpoint left: files that the state file does not name."""
     latest = tf.train.latest_checkpoint(str(out))
     for path in out.glob("model.ckpt-*"):
-        if latest is None or path.name.partition(".")[0] + "." + path.name.split(".")[1] != Path(latest).name:
+        if latest is None or ".".join(path.name.split(".")[:2]) != Path(latest).name:
             path.unlink()
     for pattern in ("*.tempstate*", "checkpoint.tmp*", "graph.pbtxt.tmp*", "*.tmp"):
         for path in out.glob(pattern):

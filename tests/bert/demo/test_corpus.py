@@ -1,6 +1,5 @@
 """The demo's corpus, from small stand-ins of the packages."""
 
-import gzip
 import shutil
 import sys
 from pathlib import Path
@@ -32,11 +31,6 @@ def packages(tmp_path) -> dict[str, Path]:
         "verb": 'move; "she ran quickly down the hill!"',
     }.items():
         write(roots["wordnet-base"], f"usr/share/wordnet/data.{part}", f"00001 | {gloss}  \n".encode())
-    jargon = (
-        "   :hack: /hak/, n.\n\n   1. [common] A quick job that {does} what is\n   needed, but not well.\n\n"
-        "      code();\n"
-    )
-    write(roots["jargon-text"], "usr/share/doc/jargon-text/jargon.txt.gz", gzip.compress(jargon.encode()))
     ship = (
         'mission "x"\n\tdescription `You land on the moon. There is <planet> somewhere here.`\n'
         '\tname "not prose here"\n'
@@ -49,7 +43,6 @@ def packages(tmp_path) -> dict[str, Path]:
 def test_the_prose_of_every_package_is_found_and_nothing_else(packages):
     corpus = read_corpus(packages)
     assert sorted(corpus.train + corpus.held_out) == [
-        "A quick job that does what is needed, but not well.",
         "Press Ctrl and hold it for a while.",
         "You land on the moon.",
         "a lively tune at the party",
@@ -78,7 +71,7 @@ def test_only_quotable_sources_are_quoted():
 def test_some_paragraphs_stay_whole_but_for_what_is_held_out():
     corpus = Corpus()
     for number in range(400):
-        corpus.add(SOURCES[1], f"We saw {number} boats in the bay. Only {number} of them came back to us.")
+        corpus.add(SOURCES[0], f"We saw {number} boats in the bay. Only {number} of them came back to us.")
     whole = [text for text in corpus.train if "Only" in text and "boats" in text]
     assert 60 < len(whole) < 140
     assert not any(held in text for held in corpus.held_out for text in corpus.train)
@@ -114,7 +107,9 @@ def test_build_writes_all_files(packages, tmp_path, monkeypatch, capsys):
         "sources.json",
         "train.txt",
     ]
-    assert "train.txt: " in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "train.txt: " in told
+    assert "endless-sky-data is not the one that the shipped checkpoint was trained on" in told
 
 
 def test_without_debian_it_says_so(tmp_path, monkeypatch):

@@ -1,0 +1,126 @@
+"""What happens to a fleet while it serves: failures, rolling restarts, slow replicas, autoscaling."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Change(StrEnum):
+    """What an incident does to a replica at one moment."""
+
+    PART = "part"
+    """The balancer sends nothing more there."""
+    DIE = "die"
+    """What is in it is lost, and what comes is lost at once."""
+    LIVE = "live"
+    """It works again."""
+    JOIN = "join"
+    """The balancer sends there again."""
+    SPEED = "speed"
+    """Its work takes `factor` times as long from now on."""
+
+
+class Moment(NamedTuple):
+    """A change at a time, seconds; `factor` only for SPEED."""
+
+    time: float
+    replica: int
+    change: Change
+    factor: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A replica that dies and comes back.
+
+    Args:
+        replica: index of the replica.
+        at: when it dies, seconds.
+        back: when it works again; None if never.
+        noticed: seconds until the balancer notices either; what it sends meanwhile is lost.
+    """
+
+    replica: int
+    at: float
+    back: float | None = None
+    noticed: float = 1.0
+
+    def moments(self, replicas: int) -> Iterator[Moment]:
+        """Its changes; `replicas` is how many there are."""
+        yield Moment(self.at, self.replica, Change.DIE)
+        if self.back is None or self.back > self.at + self.noticed:
+            yield Moment(self.at + self.noticed, self.replica, Change.PART)
+            if self.back is not None:
+                yield Moment(self.back, self.replica, Change.LIVE)
+                yield Moment(self.back + self.noticed, self.replica, Change.JOIN)
+        else:
+            # Back before anybody noticed.
+            yield Moment(self.back, self.replica, Change.LIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class RollingRestart:
+    """Replica after replica takes no new requests, ends what it has, is away, and comes back.
+
+    Args:
+        at: when the first one goes, seconds.
+        drain: seconds between its last request and its stop.
+        away: seconds it is away then.
+    """
+
+    at: float
+    drain: float
+    away: float
+
+    def moments(self, replicas: int) -> Iterator[Moment]:
+        """Its changes; `replicas` is how many there are."""
+        for replica in range(replicas):
+            begin = self.at + replica * (self.drain + self.away)
+            yield Moment(begin, replica, Change.PART)
+            yield Moment(begin + self.drain, replica, Change.DIE)
+            yield Moment(begin + self.drain + self.away, replica, Change.LIVE)
+            yield Moment(begin + self.drain + self.away, replica, Change.JOIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """A replica that takes longer for the same work, from `at` to `until` (seconds; None is the end)."""
+
+    replica: int
+    factor: float
+    at: float = 0.0
+    until: float | None = None
+
+    def moments(self, replicas: int) -> Iterator[Moment]:
+        """Its changes; `replicas` is how many there are."""
+        yield Moment(self.at, self.replica, Change.SPEED, self.factor)
+        if self.until is not None:
+            yield Moment(self.until, self.replica, Change.SPEED, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscaling:
+    """A controller that keeps replicas as busy as told.
+
+    Args:
+        target: share of the capacity that should be in use, above 0, at most 1.
+        every: seconds between its decisions, each from the arrivals since the last one.
+        lag: seconds from the decision until a new replica takes requests.
+        least: fewest replicas.
+        most: most replicas.
+    """
+
+    target: float
+    every: float
+    lag: float
+    least: int
+    most: int
+
+    def wanted(self, rate: float, capacity: float) -> int:
+        """Replicas for `rate` requests a second, of `capacity` each."""
+        needed = -int(-rate // (capacity * self.target))
+        return min(max(needed, self.least), self.most)
+
+
+Incident = Failure | RollingRestart | Slow

@@ -1,0 +1,84 @@
+"""What is promised: `p99=250ms,errors=0.1%,wrong=0`."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+from bench.capacity.curves import COLUMNS
+from bench.errors import UsageError
+from bench.units import parse_duration, parse_fraction
+
+_EXAMPLE: Final = "p99=250ms,errors=0.1%,wrong=0"
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """A service level objective.
+
+    Args:
+        latency: limits in seconds, from due, by `bench.capacity.curves.COLUMNS`; at least one.
+        errors: largest share of requests that may end otherwise than well; None if there is no limit.
+        wrong: largest share of checked answers that may be wrong; 0 is none at all.
+    """
+
+    latency: Mapping[str, float]
+    errors: float | None = None
+    wrong: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The objective in `text`.
+
+        Raises:
+            UsageError: an unknown name, a value that is none, or no latency limit.
+        """
+        latency: dict[str, float] = {}
+        shares: dict[str, float] = {}
+        for part in text.split(","):
+            name, equals, value = (word.strip() for word in part.partition("="))
+            if not equals or name in latency or name in shares:
+                raise UsageError(f"{text!r} is no objective at {part.strip()!r}; write it like {_EXAMPLE}")
+            if name in COLUMNS:
+                latency[name] = parse_duration(value)
+            elif name in ("errors", "wrong"):
+                shares[name] = parse_fraction(value)
+            else:
+                known = ", ".join((*COLUMNS, "errors", "wrong"))
+                raise UsageError(f"an objective has no {name!r}; it takes {known}, like {_EXAMPLE}")
+        if not latency:
+            raise UsageError(f"{text!r} limits no latency, so every rate would do; write it like {_EXAMPLE}")
+        return cls(latency, shares.get("errors"), shares.get("wrong", 0.0))
+
+    def __str__(self) -> str:
+        parts = [f"{name}={_duration(seconds)}" for name, seconds in self.latency.items()]
+        if self.errors is not None:
+            parts.append(f"errors={100 * self.errors:g}%")
+        return ",".join([*parts, f"wrong={f'{100 * self.wrong:g}%' if self.wrong else 0}"])
+
+    def broken(
+        self, latency: Mapping[str, float | None], errors: float, wrong: float | None, *, tolerance: float = 0.0
+    ) -> tuple[str, ...]:
+        """Which of its limits measured figures break, one line each; an absent percentile breaks none.
+
+        Args:
+            latency: seconds by column, None where the data carry no figure.
+            errors: share of requests that did not end well, wrong answers among them.
+            wrong: share of checked answers that were wrong; None if none was checked.
+            tolerance: share by which a latency may lie above its limit.
+        """
+        found = [
+            f"{name} {1e3 * value:.4g} ms over {1e3 * limit:g} ms"
+            for name, limit in self.latency.items()
+            if (value := latency.get(name)) is not None and value > limit * (1 + tolerance)
+        ]
+        if self.errors is not None and errors > self.errors:
+            found.append(f"errors {errors:.3%} over {self.errors:.3%}")
+        if wrong is not None and wrong > self.wrong:
+            found.append(f"wrong answers {wrong:.3%} over {self.wrong:.3%}")
+        return tuple(found)
+
+
+def _duration(seconds: float) -> str:
+    text = f"{seconds * 1e3:g}"
+    return f"{text}ms" if re.fullmatch(r"[\d.]+", text) else f"{seconds!r}s"

@@ -1,0 +1,132 @@
+"""The simulation of replicas against exact formulas, and what incidents do to it."""
+
+import numpy as np
+import pytest
+
+from bench.capacity.curves import Candidate
+from bench.capacity.fleet import Fleet, FleetServed, simulate_fleet
+from bench.capacity.incidents import Autoscaling, Failure, RollingRestart, Slow
+from bench.capacity.station import Batching, Station
+from bench.errors import UsageError
+from bench.load.policies import POLICIES
+from tests.capacity.queues import exponential_sample, md1_waiting, mmc_waiting, poisson
+
+EXPONENTIAL = exponential_sample(1.0)
+
+
+def serve(fleet: Fleet, rate: float, requests: int, seed: int = 1) -> FleetServed:
+    return simulate_fleet(fleet, poisson(rate, (requests,), seed), seed)
+
+
+@pytest.mark.parametrize(("servers", "rho"), [(1, 0.5), (4, 0.5)])
+def test_waiting_is_erlangs(servers: int, rho: float) -> None:
+    served = serve(Fleet(Candidate(Station.independent(servers), EXPONENTIAL), 1), rho * servers, 1_000_000)
+    for share in (0.8, 0.9, 0.95, 0.99):
+        exact = mmc_waiting(rho * servers, 1.0, servers, share)
+        assert np.quantile(served.waited[2000:], share) == pytest.approx(exact, rel=0.02)
+
+
+def test_constant_work_waits_as_crommelin_says() -> None:
+    served = serve(Fleet(Candidate(Station.independent(1), np.ones(1)), 1), 0.5, 700_000)
+    for share in (0.8, 0.9, 0.99):
+        assert np.quantile(served.waited, share) == pytest.approx(md1_waiting(0.5, 1.0, share), rel=0.02)
+
+
+def test_replicas_behind_random_choice_are_queues_of_their_own() -> None:
+    served = serve(Fleet(Candidate(Station.independent(1), EXPONENTIAL), 20, "random"), 0.6 * 20, 500_000)
+    for share in (0.8, 0.95, 0.99):
+        exact = mmc_waiting(0.6, 1.0, 1, share)
+        assert np.quantile(served.waited[20_000:], share) == pytest.approx(exact, rel=0.03)
+
+
+def test_the_better_the_policy_the_shorter_the_wait() -> None:
+    candidate = Candidate(Station.independent(1), EXPONENTIAL)
+    waits = {name: serve(Fleet(candidate, 10, name), 8.0, 60_000).waited.mean() for name in POLICIES}
+    assert waits["least-loaded"] < waits["two-choices"] < waits["round-robin"] < waits["random"]
+
+
+def test_shared_speed_slows_everybody_in_service() -> None:
+    """Processor sharing: the mean stay is work / (1 - load)."""
+    served = serve(Fleet(Candidate(Station(40, (1.0,) * 40), EXPONENTIAL), 1), 0.5, 300_000)
+    assert served.stayed.mean() == pytest.approx(2.0, rel=0.02)
+
+
+def test_overhead_is_added_to_the_stay_alone() -> None:
+    served = serve(Fleet(Candidate(Station.independent(1, overhead=0.25), np.ones(1)), 1), 1e-6, 10)
+    np.testing.assert_allclose(served.stayed, 1.25)
+    np.testing.assert_allclose(served.waited, 0.0)
+
+
+def test_a_failure_loses_what_was_there_and_what_came_until_it_was_noticed() -> None:
+    fleet = Fleet(
+        Candidate(Station.independent(1), np.full(1, 0.01)), 2, "round-robin", (Failure(0, 100.0, 120.0, 2.0),)
+    )
+    served = serve(fleet, 20.0, 4000)
+    lost = served.arrived[served.lost]
+    assert lost.min() >= 99.9
+    assert lost.max() <= 102.0
+    assert lost.size == pytest.approx(20, abs=12)
+    assert [count for _, count in served.replicas] == [2, 1, 2]
+    assert [time for time, _ in served.replicas] == [0.0, 102.0, 122.0]
+
+
+def test_a_rolling_restart_with_enough_time_to_drain_loses_nothing() -> None:
+    candidate = Candidate(Station.independent(1), np.full(1, 0.05))
+    fleet = Fleet(candidate, 3, "least-loaded", (RollingRestart(10.0, drain=2.0, away=5.0),))
+    served = serve(fleet, 20.0, 1000)
+    assert not served.lost.any()
+    assert min(count for _, count in served.replicas) == 2
+    away = (served.arrived > 12) & (served.arrived < 31)
+    assert served.waited[away].mean() > served.waited[~away].mean()
+
+
+def test_a_rolling_restart_without_drain_loses_what_is_in_service() -> None:
+    candidate = Candidate(Station.independent(1), np.full(1, 0.05))
+    served = serve(Fleet(candidate, 3, "random", (RollingRestart(10.0, drain=0.0, away=5.0),)), 40.0, 2000)
+    assert 0 < served.lost.sum() < 60
+
+
+def test_round_robin_suffers_from_a_slow_replica_and_least_loaded_hardly() -> None:
+    candidate = Candidate(Station.independent(1), EXPONENTIAL)
+    slow = (Slow(0, 3.0),)
+    waits = {
+        name: serve(Fleet(candidate, 4, name, slow), 2.0, 20_000).waited for name in ("round-robin", "least-loaded")
+    }
+    assert np.quantile(waits["round-robin"], 0.99) > 10 * np.quantile(waits["least-loaded"], 0.99)
+
+
+def test_autoscaling_follows_the_rate_after_its_lag() -> None:
+    candidate = Candidate(Station.independent(1), np.full(1, 0.1))
+    scaling = Autoscaling(target=0.5, every=10.0, lag=30.0, least=2, most=20)
+    arrivals = np.concatenate((poisson(10.0, (1000,), 1), 100.0 + poisson(50.0, (20_000,), 2)))
+    arrivals.sort()
+    served = simulate_fleet(Fleet(candidate, 2, "least-loaded", (), scaling), arrivals, 1)
+    times = {count: time for time, count in reversed(served.replicas)}
+    assert 130.0 <= times[max(times)] <= 165.0
+    assert max(times) == pytest.approx(10, abs=2)
+    before = served.waited[(served.arrived > 110) & (served.arrived < 130)]
+    after = served.waited[(served.arrived > 250) & (served.arrived < 450)]
+    assert before.mean() > 20 * after.mean()
+
+
+def test_replica_seconds_are_what_is_paid_for() -> None:
+    served = FleetServed(np.zeros(0), np.zeros(0), np.zeros(0), ((0.0, 2), (10.0, 5), (20.0, 1)))
+    assert served.replica_seconds(30.0) == 20 + 50 + 10
+    assert served.replica_seconds(15.0) == 20 + 25
+
+
+def test_the_same_seed_gives_the_same() -> None:
+    fleet = Fleet(Candidate(Station.independent(2), EXPONENTIAL), 3, "two-choices")
+    np.testing.assert_array_equal(serve(fleet, 4.0, 2000).stayed, serve(fleet, 4.0, 2000).stayed)
+
+
+def test_fleets_that_cannot_be() -> None:
+    candidate = Candidate(Station.independent(1), EXPONENTIAL)
+    with pytest.raises(UsageError, match="at least one"):
+        Fleet(candidate, 0)
+    with pytest.raises(UsageError, match="no policy"):
+        Fleet(candidate, 1, "magic")
+    with pytest.raises(UsageError, match="batching"):
+        Fleet(Candidate(Station(1, (1.0,), 0.0, Batching(8, 0.0, 0.5)), EXPONENTIAL), 1)
+    with pytest.raises(UsageError, match="no replica 7"):
+        simulate_fleet(Fleet(candidate, 2, incidents=(Failure(7, 1.0),)), np.array([1.0]), 1)

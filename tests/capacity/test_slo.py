@@ -1,0 +1,37 @@
+"""Objectives from text, and held against figures."""
+
+import pytest
+
+from bench.capacity.slo import Slo
+from bench.errors import UsageError
+
+
+def test_the_issue_s_example() -> None:
+    slo = Slo.parse("p99=250ms,errors=0.1%,wrong=0")
+    assert slo.latency == {"p99": 0.25}
+    assert slo.errors == pytest.approx(0.001)
+    assert slo.wrong == 0
+    assert str(slo) == "p99=250ms,errors=0.1%,wrong=0"
+    assert Slo.parse(str(slo)) == slo
+
+
+def test_several_limits() -> None:
+    slo = Slo.parse(" p50=20ms , p99.9=1s,mean=0.05")
+    assert slo.latency == {"p50": 0.02, "p99.9": 1.0, "mean": 0.05}
+    assert slo.errors is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "p99", "p98=1s", "errors=1%", "p99=fast", "p99=-1s", "errors=200%,p99=1s", "p99=1s,p99=2s", "p99=0"]
+)
+def test_what_is_no_objective(text: str) -> None:
+    with pytest.raises(UsageError):
+        Slo.parse(text)
+
+
+def test_what_is_broken() -> None:
+    slo = Slo.parse("p99=250ms,errors=0.1%,wrong=0")
+    assert slo.broken({"p99": 0.2, "p50": 9.0}, 0.0, 0.0) == ()
+    assert slo.broken({"p99": None}, 0.001, None) == ()
+    assert len(slo.broken({"p99": 0.3}, 0.01, 0.0001)) == 3
+    assert slo.broken({"p99": 0.26}, 0.0, 0.0, tolerance=0.05) == ()

@@ -127,7 +127,7 @@ class Gate:
             return self._raise_alarm(raised, metrics, final)
         unpassed = self._unpassed(metrics, final)
         missing = [name for name in self.plan.required if name not in {metric.name for metric in metrics}]
-        bursts = self._error_bursts()
+        bursts = "" if unpassed or missing else self._error_bursts()
         if not (unpassed or missing or bursts) and (final or self._enough_checked()):
             return self._verdict(VerdictKind.PASS, "no metric is worse by its smallest effect", metrics)
         if not final:

@@ -39,7 +39,7 @@ def test_joint_false_alarm_rate_stays_within_its_bound(kind: str, monkeypatch: p
     rng = np.random.default_rng([1, len(kind)])
     gates = 667
     alarms = sum(
-        verdict_of(PLAN, pairs(kind, rng, 20, 0.04, AT_THE_NULL, fail=(0.001, 0.0035)), 20) is VerdictKind.REGRESSION
+        verdict_of(PLAN, pairs(kind, rng, 16, 0.04, AT_THE_NULL, fail=(0.001, 0.0035)), 16) is VerdictKind.REGRESSION
         for _ in range(gates)
     )
     low, _ = share_bounds(alarms, gates, 0.99)

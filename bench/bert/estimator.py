@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.bert.backbone import Network
 from bench.bert.config import BertConfig
-from bench.bert.masked_lm import MaskedLm, masked_lm
+from bench.bert.masked_lm import label_log_prob, masked_lm, slot_log_prob
 from bench.bert.optimizer import TrainingHyperparameters, train_op
 from bench.bert.requests import LOG_PROB, PROB
 
@@ -54,15 +54,18 @@ def make_model_fn(
     """The Estimator's `model_fn`; see `make_estimator`."""
 
     def model_fn(features: Mapping[str, Any], labels: Any, mode: str) -> Any:
-        model = masked_lm(Network(config, training=mode == tf.estimator.ModeKeys.TRAIN), features)
+        training_now = mode == tf.estimator.ModeKeys.TRAIN
+        head = masked_lm(Network(config, training=training_now), features)
         variables = v1.trainable_variables()
         if mode == tf.estimator.ModeKeys.PREDICT:
-            return _predict_spec(model, variables)
-        weights = features["masked_lm_weights"]
+            return _predict_spec(slot_log_prob(head, features), variables)
+        weights, true = (tf.reshape(features[name], (-1,)) for name in ("masked_lm_weights", "masked_lm_ids"))
+        logits = head.logits()
+        log_prob = label_log_prob(logits, true, training_now)
         # As in google-research/bert: the mean over the slots in use; the small number guards a batch that has none.
-        loss = -tf.reduce_sum(weights * model.log_prob) / (tf.reduce_sum(weights) + 1e-5)
+        loss = -tf.reduce_sum(weights * log_prob) / (tf.reduce_sum(weights) + 1e-5)
         if mode == tf.estimator.ModeKeys.EVAL:
-            return _eval_spec(model, features, loss)
+            return _eval_spec(loss, logits, log_prob, true, weights)
         if training is None:
             raise ValueError("make_estimator was given no training hyperparameters")
         return tf.estimator.EstimatorSpec(
@@ -80,8 +83,8 @@ def predict_scaffold(variables: Sequence[Any]) -> Any:
     return v1.train.Scaffold(saver=saver, ready_op=missing, ready_for_local_init_op=missing)
 
 
-def _predict_spec(model: MaskedLm, variables: Sequence[Any]) -> Any:
-    outputs = {LOG_PROB: model.log_prob, PROB: tf.exp(model.log_prob)}
+def _predict_spec(log_prob: Any, variables: Sequence[Any]) -> Any:
+    outputs = {LOG_PROB: log_prob, PROB: tf.exp(log_prob)}
     return tf.estimator.EstimatorSpec(
         tf.estimator.ModeKeys.PREDICT,
         predictions=outputs,
@@ -92,17 +95,14 @@ def _predict_spec(model: MaskedLm, variables: Sequence[Any]) -> Any:
     )
 
 
-def _eval_spec(model: MaskedLm, features: Mapping[str, Any], loss: Any) -> Any:
-    labels = tf.reshape(features["masked_lm_ids"], (-1,))
-    weights = tf.reshape(features["masked_lm_weights"], (-1,))
-    guessed = tf.argmax(model.logits, axis=-1, output_type=tf.int32)
-    nll = -tf.reshape(model.log_prob, (-1,))
+def _eval_spec(loss: Any, logits: Any, log_prob: Any, true: Any, weights: Any) -> Any:
+    guessed = tf.argmax(logits, axis=-1, output_type=tf.int32)
     return tf.estimator.EstimatorSpec(
         tf.estimator.ModeKeys.EVAL,
         loss=loss,
         eval_metric_ops={
-            "masked_lm_accuracy": v1.metrics.accuracy(labels, guessed, weights=weights),
-            "masked_lm_loss": v1.metrics.mean(nll, weights=weights),
+            "masked_lm_accuracy": v1.metrics.accuracy(true, guessed, weights=weights),
+            "masked_lm_loss": v1.metrics.mean(-log_prob, weights=weights),
         },
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import tensorflow as tf
 
@@ -12,25 +12,56 @@ from bench.bert.layout import Layout
 v1 = tf.compat.v1
 
 
-def head_logits(net: Network, hidden: Any) -> Any:
-    """Scores of every WordPiece of the vocabulary for K masked positions.
+# Logits held at a time: 8 MB stay near the cores, whatever the batch.
+_LOGITS: Final = 2_000_000
+
+
+@dataclass(frozen=True)
+class Head:
+    """The masked-LM head over K masked positions.
 
     Args:
-        net: how the graph is built.
-        hidden: float32 `[K, hidden]`, the encoder's output there.
-
-    Returns:
-        float32 `[K, vocab]`.
+        transformed: float32 `[K, hidden]`, what is compared with each WordPiece's embedding.
+        table: float32 `[vocab, hidden]`.
+        bias: float32 `[vocab]`.
     """
-    config = net.config
-    table = embedding_table(config)
-    with v1.variable_scope("cls/predictions"):
-        with v1.variable_scope("transform"):
-            transformed = layer_norm(activation(config)(dense("dense", hidden, config.hidden_size, net)), net)
-        bias = v1.get_variable("output_bias", (config.vocab_size,), initializer=v1.zeros_initializer())
+
+    transformed: Any
+    table: Any
+    bias: Any
+
+    @classmethod
+    def over(cls, net: Network, hidden: Any) -> "Head":
+        """The head over the encoder's output at K positions, float32 `[K, hidden]`."""
+        config = net.config
+        table = embedding_table(config)
+        with v1.variable_scope("cls/predictions"):
+            with v1.variable_scope("transform"):
+                transformed = layer_norm(activation(config)(dense("dense", hidden, config.hidden_size, net)), net)
+            bias = v1.get_variable("output_bias", (config.vocab_size,), initializer=v1.zeros_initializer())
+            return cls(transformed, table, bias.read_value())
+
+    def logits(self, lines: slice = slice(None)) -> Any:
+        """Scores of every WordPiece of the vocabulary, float32 `[K, vocab]` or that many `lines` of it."""
         # As a batch of one: oneDNN's kernel for batches reads the table where it lies, the other packs it anew.
-        logits = tf.matmul(transformed[tf.newaxis], table[tf.newaxis], transpose_b=True)
-        return tf.nn.bias_add(logits[0], bias)
+        product = tf.matmul(self.transformed[tf.newaxis, lines], self.table[tf.newaxis], transpose_b=True)
+        return tf.nn.bias_add(product[0], self.bias)
+
+    def log_prob(self, labels: Any) -> Any:
+        """Natural log-probability of `labels` (int32 `[K]`), float32 `[K]`; for predictions.
+
+        Some lines after the others: the logits of a large batch would fill the memory and take three times as long.
+        """
+        step = max(1, _LOGITS // int(self.table.shape[0]))
+        steps = (tf.size(labels) + step - 1) // step
+        found = tf.TensorArray(tf.float32, steps, infer_shape=False, element_shape=(None,))
+
+        def one(index: Any, found: Any) -> tuple[Any, Any]:
+            lines = slice(index * step, (index + 1) * step)
+            return index + 1, found.write(index, label_log_prob(self.logits(lines), labels[lines]))
+
+        _, found = tf.while_loop(lambda index, _: index < steps, one, (0, found), parallel_iterations=1)
+        return found.concat()
 
 
 def label_log_prob(logits: Any, labels: Any, training: bool = False) -> Any:
@@ -46,26 +77,16 @@ def label_log_prob(logits: Any, labels: Any, training: bool = False) -> Any:
     return tf.gather(logits, labels, batch_dims=1) - partition
 
 
-@dataclass(frozen=True)
-class MaskedLm:
-    """What the model says of R rows with P masked slots each.
-
-    Args:
-        logits: float32 `[R * P, vocab]`.
-        log_prob: float32 `[R, P]`, of the true piece of each slot; slots that only pad hold a value nobody reads.
-    """
-
-    logits: Any
-    log_prob: Any
-
-
-def masked_lm(net: Network, features: Mapping[str, Any]) -> MaskedLm:
+def masked_lm(net: Network, features: Mapping[str, Any]) -> Head:
     """The model over the article's five inputs, padding computed along with the rest.
 
     Args:
         net: how the graph is built.
         features: `input_ids`, `input_mask`, `segment_ids` int32 `[R, S]`; `masked_lm_positions` and `masked_lm_ids`
             int32 `[R, P]`, unused slots 0.
+
+    Returns:
+        The head over all R * P slots; what it says of unused ones means nothing.
     """
     config, ids = net.config, features["input_ids"]
     rows, width = (tf.shape(ids)[axis] if ids.shape[axis] is None else ids.shape[axis] for axis in (0, 1))
@@ -77,6 +98,10 @@ def masked_lm(net: Network, features: Mapping[str, Any]) -> MaskedLm:
         x = encoder_layer(net, layer, x, layout, bias)
     grid = tf.reshape(x, (rows, width, config.hidden_size))
     masked = tf.gather(grid, features["masked_lm_positions"], batch_dims=1)
-    logits = head_logits(net, tf.reshape(masked, (-1, config.hidden_size)))
-    log_prob = label_log_prob(logits, tf.reshape(features["masked_lm_ids"], (-1,)), net.training)
-    return MaskedLm(logits, tf.reshape(log_prob, tf.shape(features["masked_lm_ids"])))
+    return Head.over(net, tf.reshape(masked, (-1, config.hidden_size)))
+
+
+def slot_log_prob(head: Head, features: Mapping[str, Any]) -> Any:
+    """Natural log-probability of each slot's true piece, float32 `[R, P]`, from the head of `masked_lm`."""
+    labels = features["masked_lm_ids"]
+    return tf.reshape(head.log_prob(tf.reshape(labels, (-1,))), tf.shape(labels))

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from bench.bert.backbone import Network, Queries, embed, encoder_layer, key_bias
 from bench.bert.layout import PackedLayout
-from bench.bert.masked_lm import head_logits, label_log_prob
+from bench.bert.masked_lm import Head
 from bench.bert.sentence import SpecialTokens
 
 v1 = tf.compat.v1
@@ -38,7 +38,7 @@ def score(net: Network, special: SpecialTokens, token_ids: Any, word_ids: Any, n
     batch = Batch.plan(token_ids, word_ids, num_pieces, net.config.num_attention_heads)
     distinct = embed(net, *batch.distinct_tokens(special))
     hidden = _encode_pieces(net, distinct, batch)
-    log_prob = label_log_prob(head_logits(net, hidden), batch.labels)
+    log_prob = Head.over(net, hidden).log_prob(batch.labels)
     return tf.scatter_nd(batch.where, log_prob, tf.shape(token_ids))
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from bench.bert.backbone import Network
 from bench.bert.estimator import predict_scaffold
 from bench.bert.golden import FixedExport
-from bench.bert.masked_lm import masked_lm
+from bench.bert.masked_lm import masked_lm, slot_log_prob
 from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, LOG_PROB, PROB, FixedShape
 from bench.bert.score_graph import score
 from bench.bert.sentence import SpecialTokens
@@ -70,7 +70,7 @@ def make_export_model_fn(
         if mode != tf.estimator.ModeKeys.PREDICT:
             raise ValueError(f"an export has no mode {mode}")
         with v1.variable_scope("", reuse=v1.AUTO_REUSE):
-            log_prob = masked_lm(net, features).log_prob
+            log_prob = slot_log_prob(masked_lm(net, features), features)
             if fixed:
                 # One bare tensor: the Estimator calls it `output`, and REST answers with plain lists.
                 predictions: Any = -log_prob if fixed.output == "nll" else tf.exp(log_prob)

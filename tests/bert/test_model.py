@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from bench.bert import masked_lm as masked_lm_module
 from bench.bert.backbone import Network
 from bench.bert.checkpoint.huggingface import to_hugging_face
 from bench.bert.checkpoint.types import Checkpoint
-from bench.bert.masked_lm import masked_lm
+from bench.bert.masked_lm import masked_lm, slot_log_prob
 from bench.bert.requests import (
     ARTICLE_SIGNATURE,
     COMPACT_SIGNATURE,
@@ -37,7 +38,7 @@ class Graph:
         self.special = checkpoint.tokenizer.special
         self.session = session
         self.article = article_placeholders()
-        self.rows = masked_lm(Network(checkpoint.config), self.article).log_prob
+        self.rows = slot_log_prob(masked_lm(Network(checkpoint.config), self.article), self.article)
         ranks = (2, 2, 1)
         self.compact = {
             name: v1.placeholder(tf.int32, (None,) * rank) for name, rank in zip(COMPACT_INPUTS, ranks, strict=True)
@@ -113,6 +114,16 @@ def test_both_graphs_are_bert(act: str, layers: int) -> None:
         assert_same(built.by_article(sentences), expected)
         assert_same(built.by_score(sentences), expected)
         assert_same([built.by_score([sentence])[0] for sentence in sentences], expected)
+
+
+def test_the_head_goes_in_steps(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three lines a step, and a number of pieces that three does not divide."""
+    monkeypatch.setattr(masked_lm_module, "_LOGITS", 3 * checkpoint.config.vocab_size + 1)
+    sentences = encode()
+    assert sum(sentence.num_pieces for sentence in sentences) % 3
+    with graph(checkpoint) as built:
+        assert_same(built.by_article(sentences), oracle_answers(checkpoint, sentences))
+        assert_same(built.by_score(sentences), oracle_answers(checkpoint, sentences))
 
 
 def test_the_activations_are_told_apart() -> None:

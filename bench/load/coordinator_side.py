@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import gevent
+from gevent.event import Event
 from locust.runners import STATE_MISSING, MasterRunner
 
 from bench.errors import BenchError, UsageError
@@ -56,6 +57,8 @@ class CoordinatorSide:
         self._end: RunEnd | None = None
         self._refused = ""
         self._run_time: float | None = None
+        self._put_away = Event()
+        self._put_away.set()
         self._runner.register_message(REPORT, self._on_report)
         self._runner.register_message(FAILED, self._on_failed)
         events = environment.events
@@ -138,6 +141,7 @@ class CoordinatorSide:
         except (BenchError, OSError) as error:
             self._abort(error)
             return
+        self._put_away.clear()
         workload = prepared.workload
         logger.info(
             "%s on %s for %s (%s of it warm-up), then at most %s to drain; run folder %s",
@@ -194,6 +198,13 @@ class CoordinatorSide:
             self._prepared = None
         if collector is None or prepared is None:
             return
+        try:
+            self._finish(collector, prepared)
+        finally:
+            self._put_away.set()
+
+    def _finish(self, collector: Collector, prepared: PreparedRun) -> None:
+        """The folder's final form, and what there is to say."""
         # Here and not above: it loads pyarrow and scipy, which no process should carry while it sends.
         from bench.load.ending import describe_end
 
@@ -209,14 +220,15 @@ class CoordinatorSide:
 
     def _on_quitting(self, **_: Any) -> None:
         """Ctrl-C and SIGTERM: the run ends now, while its exit code can still be given."""
-        if self._collector is None:
-            return
-        # At once: Locust's own stopping takes a while before it tells anybody.
-        self._stop_early(self._collector)
-        if isinstance(self._runner, MasterRunner):
-            self._runner.stop(send_stop_to_client=False)
-        else:
-            self._runner.stop()
+        if self._collector is not None:
+            # At once: Locust's own stopping takes a while before it tells anybody.
+            self._stop_early(self._collector)
+            if isinstance(self._runner, MasterRunner):
+                self._runner.stop(send_stop_to_client=False)
+            else:
+                self._runner.stop()
+        # A run that has just come to its end may still be written, by the greenlet that found it over.
+        self._put_away.wait()
 
     def _on_quit(self, **_: Any) -> None:
         """Last of all, after Locust's tables."""

@@ -3,9 +3,11 @@
 Importing this imports Locust, which patches the standard library for gevent: only Locust's processes do.
 """
 
+import signal
 import sys
 from typing import Any, Final
 
+import gevent
 from locust import User, constant, events, task
 from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
@@ -50,8 +52,16 @@ def install(scenario: Scenario) -> Scenario:
 
 
 def _join(environment: Any, scenario: Scenario) -> None:
+    _interrupt_only_main()
     # The worker's listeners come first: a test that stops hands over its last records before they are put away.
     if not isinstance(environment.runner, MasterRunner):
         _workers[id(environment)] = WorkerSide(environment)
     if not isinstance(environment.runner, WorkerRunner):
         CoordinatorSide(environment, scenario).prepare()
+
+
+def _interrupt_only_main() -> None:
+    """Ctrl-C goes to Locust's main greenlet, never to a user in the middle of a request, as a signal otherwise may."""
+    main = gevent.getcurrent()
+    hub = gevent.get_hub()
+    gevent.signal_handler(signal.SIGINT, lambda: hub.loop.run_callback(main.throw, KeyboardInterrupt))

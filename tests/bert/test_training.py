@@ -17,8 +17,8 @@ from bench.bert.recipe import Recipe, check_folder
 from bench.bert.training import Evaluation, train
 from bench.errors import UsageError
 
-RECIPE = Recipe(layers=1, vocab_size=400, steps=150, batch_positions=256, evaluations=3, learning_rate=3e-3)
-OPTIONS = "--layers 1 --vocab-size 400 --steps 150 --batch-positions 256 --evaluations 3 --learning-rate 3e-3".split()  # noqa: SIM905
+RECIPE = Recipe(layers=1, vocab_size=400, steps=120, batch_positions=256, evaluations=2, learning_rate=3e-3)
+OPTIONS = "--layers 1 --vocab-size 400 --steps 120 --batch-positions 256 --evaluations 2 --learning-rate 3e-3".split()  # noqa: SIM905
 TEXT = default_sentences()
 
 
@@ -58,13 +58,13 @@ def lasting(folder: Path) -> dict[str, bytes]:
 
 def test_it_learns_and_says_so(trained):
     _, diary, last = trained
-    assert diary.start == (0, 150, len(TEXT.read_text().splitlines()) - 10, 10)
-    assert [step for step, _, _ in diary.steps] == list(range(1, 151))
+    assert diary.start == (0, 120, len(TEXT.read_text().splitlines()) - 10, 10)
+    assert [step for step, _, _ in diary.steps] == list(range(1, 121))
     assert all(pieces > 0 for _, _, pieces in diary.steps)
     losses = [loss for _, loss, _ in diary.steps]
     assert np.mean(losses[:5]) > np.log(400) - 0.5
     assert np.mean(losses[-20:]) < np.mean(losses[:5]) - 0.4
-    assert [evaluation.step for evaluation in diary.evaluations] == [50, 100, 150]
+    assert [evaluation.step for evaluation in diary.evaluations] == [60, 120]
     assert diary.evaluations[-1] == last
     assert last.loss < np.log(400) - 0.5
 
@@ -92,7 +92,7 @@ def test_a_finished_run_is_left_as_it_is(trained):
     before = lasting(out)
     diary = Diary()
     again = train(TEXT, out, RECIPE, diary)
-    assert (again.step, diary.steps) == (150, [])
+    assert (again.step, diary.steps) == (120, [])
     assert again.loss == pytest.approx(last.loss, abs=1e-6)
     assert lasting(out) == before
 
@@ -139,7 +139,7 @@ def test_training_goes_on_from_a_checkpoint(trained, tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"seed": 1}, "another seed"), ({"steps": 9}, r"another steps \(150 there, 9 now\)")],
+    [({"seed": 1}, "another seed"), ({"steps": 9}, r"another steps \(120 there, 9 now\)")],
 )
 def test_a_folder_of_another_run_is_refused(trained, change, message):
     recipe = Recipe(**{name: getattr(RECIPE, name) for name in Recipe.__slots__} | change)

@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check format bench bench-model bench-server bench-load bench-results checkpoint clean
+.PHONY: help setup demo test check format bench bench-model bench-server bench-load bench-results bench-score clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -51,8 +51,10 @@ format: $(STAMP) ## put the formatting right
 
 bench: bench-model bench-server bench-load bench-results ## all benchmarks, one after the other
 
-bench-model bench-server bench-load bench-results: bench-%: $(STAMP)
+bench-model bench-server bench-load bench-results bench-score: bench-%: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks.bench_$*
+
+bench-model: bench-score
 
 clean: ## remove the environment and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info

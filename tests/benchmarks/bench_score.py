@@ -73,16 +73,17 @@ def race(model: ExportedModel, server: RunningServer, rounds: int) -> float:
 
 
 def peak_memory(server: RunningServer, model: ExportedModel, lines: int, folder: Path) -> float:
-    """Peak resident memory of a `bertbench score` process in MB (ru_maxrss counts kB)."""
+    """Peak resident memory of a `bertbench score` process in MB: VmHWM, since ru_maxrss survives an exec."""
     path = folder / f"{lines}.tsv"
     path.write_text("".join(sentence.text + "\n" for sentence in mixed_sentences(model, lines)))
     code = (
-        "import resource, sys\nfrom bench.cli import main\nrc = main(sys.argv[1:])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)\nsys.exit(rc)"
+        "import pathlib, sys\nfrom bench.cli import main\nrc = main(sys.argv[1:])\n"
+        "print(pathlib.Path('/proc/self/status').read_text(), file=sys.stderr)\nsys.exit(rc)"
     )
     words = ["score", str(path), f"--target=grpc://{server.grpc}", f"--out={folder / 'out.tsv'}"]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
-    return int(done.stderr.split()[-1]) / 1000
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1000
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from bench.errors import TargetError
 from bench.results.cache import cache_dir
 
 _PACKAGE = Path(__file__).parent
-_SENTENCES = _PACKAGE.parents[1] / "scenarios" / "data" / "sentences.tsv"
+_SENTENCES = _PACKAGE / "data" / "sentences.tsv"
 
 
 def demo_model_dir() -> Path:

@@ -101,12 +101,17 @@ def add_options(parser: Any, scenario: Scenario) -> None:
     for name, (default, text) in OPTIONS.items():
         value = defaults.get(name, default)
         shown = f"{text} (default: {value})" if value and "default" not in text else text
-        group.add_argument(
-            f"--{name.replace('_', '-')}", default=value, metavar="<text>", help=shown.replace("%", "%%")
-        )
+        option = f"--{name.replace('_', '-')}"
+        _in_web_form(group.add_argument(option, default=value, metavar="<text>", help=shown.replace("%", "%%")))
     for name, text in SWITCHES.items():
-        group.add_argument(f"--{name}", action="store_true", help=text)
+        _in_web_form(group.add_argument(f"--{name}", action="store_true", help=text))
     parser.set_defaults(num_users=scenario.users, spawn_rate=100.0, run_time=scenario.run_time)
+
+
+def _in_web_form(action: Any) -> None:
+    """Locust's parser marks the options that its web form shows, but not those in a group."""
+    action.include_in_web_ui = True
+    action.is_secret = action.is_required = action.is_multiple = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,217 @@
+"""Master and workers, kills, interrupts, and the web UI."""
+
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import numpy as np
+import psutil
+import pytest
+import requests
+
+from bench.load.null_server import null_server
+from bench.results.codec import OUTCOME_CODES
+from bench.results.records import Outcome
+from bench.results.run import find_runs
+from tests.integration.locusts import ROOT, command, environment, locust
+from tests.load.toy import write_model_dir
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    return write_model_dir(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def addresses(model_dir):
+    with null_server(model_dir) as found:
+        yield found
+
+
+@pytest.fixture
+def started(model_dir, addresses, tmp_path):
+    """Starts Locust on the REST scenario; ends whatever is left at the end."""
+    processes = []
+
+    def start(*words, mode=("--headless", "--only-summary")):
+        given = ["--model-dir", str(model_dir), "--host", addresses["rest"], "--results", str(tmp_path / "runs")]
+        processes.append(
+            subprocess.Popen(
+                command("rest.py", *mode, *given, *words),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=environment(),
+                cwd=ROOT,
+                start_new_session=True,
+            )
+        )
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        for child in [*psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []:
+            child.kill()
+        process.kill()
+        process.wait()
+
+
+def wait_for(condition, seconds=40.0):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+    return found
+
+
+def the_run(folder):
+    (run,) = find_runs([folder / "runs"])
+    return run
+
+
+def stored(folder):
+    """Records on disk so far."""
+    if not list(folder.glob("runs/*/requests.blocks")):
+        return 0
+    return the_run(folder).columns(["due"])["due"].size
+
+
+@pytest.mark.parametrize("scenario", ["rest.py", "grpc_api.py"])
+def test_two_processes_send_what_one_would(scenario, model_dir, addresses, tmp_path):
+    host = addresses["rest" if scenario == "rest.py" else "grpc"]
+    words = ["--model-dir", str(model_dir), "--host", host, "-u", "8", "-t", "2s", "--arrivals", "poisson:rate=100"]
+    due = {}
+    for processes in ([], ["--processes", "2"]):
+        ended = locust(scenario, tmp_path / str(len(processes)), *words, *processes)
+        assert ended.code == 0, ended.err
+        assert set(ended.accounted()) == {"ok"}
+        columns = ended.run.columns(["due", "worker"])
+        due[len(processes)] = np.sort(columns["due"]).tolist()
+        workers = set(columns["worker"].tolist())
+        assert workers == ({0, 1} if processes else {0})
+        samples = ended.run.client_samples()["worker"]
+        assert set(samples.tolist()) == {float(worker) for worker in workers}
+        assert f"{ended.accounted()['ok']} " in re.sub(r"\s+", " ", ended.err + ended.out)
+    assert due[0] == due[2]
+
+
+def test_a_killed_worker(started, tmp_path):
+    """The run ends, says so, and what the other recorded is all there; due is the sum over the outcomes."""
+    process = started("-u", "8", "-t", "9s", "--arrivals", "constant:rate=100", "--processes", "2")
+    wait_for(lambda: stored(tmp_path) > 150)
+    victim = psutil.Process(process.pid).children()[0]
+    victim.kill()
+    out, _ = process.communicate(timeout=60)
+    run = the_run(tmp_path)
+    assert process.returncode == 1
+    lost = re.search(r"worker (\d) was lost", out)
+    assert lost, out
+    assert "INVALID" in out
+    columns = run.columns(["worker", "outcome", "due"])
+    assert run.finished
+    assert columns["due"].size == run.header.scheduled == 900
+    assert sum(run.file.counts.values()) == 900
+    survivor = columns["worker"] != int(lost[1])
+    assert survivor.sum() == 450
+    assert (columns["outcome"][survivor] == OUTCOME_CODES[Outcome.OK]).all()
+    assert run.file.counts["dropped"] == (columns["outcome"][~survivor] == OUTCOME_CODES[Outcome.DROPPED]).sum() > 200
+
+
+def test_a_killed_generator_leaves_its_records_and_an_unfinished_run(started, tmp_path):
+    process = started("-u", "4", "-t", "30s", "--arrivals", "constant:rate=100")
+    wait_for(lambda: stored(tmp_path) > 100)
+    wait_for(lambda: stored(tmp_path) > 200)
+    before = stored(tmp_path)
+    process.kill()
+    process.wait()
+    run = the_run(tmp_path)
+    assert not run.finished
+    columns = run.columns(["due", "outcome"])
+    assert columns["due"].size >= before
+    # Blocks hold whole seconds of completions: nothing is missing below the last one.
+    assert columns["due"].max() < columns["due"].size / 100 + 0.5
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]])
+def test_an_interrupted_run_is_whole_but_says_so(started, tmp_path, number, code, processes):
+    process = started("-u", "8", "-t", "60s", "--arrivals", "constant:rate=50", *processes)
+    wait_for(lambda: stored(tmp_path) > 40)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    run = the_run(tmp_path)
+    assert process.returncode == code, out
+    assert run.finished
+    assert run.file.interrupted
+    due = run.columns(["due"])["due"]
+    assert due.size == sum(run.file.counts.values()) == run.file.counts["ok"]
+    assert due.max() <= run.file.elapsed < 30
+    assert "was stopped after" in out
+
+
+def test_the_web_ui_makes_a_run_of_each_test(started, tmp_path):
+    process = started("--web-port", str(port := free_port()), mode=())
+    url = f"http://127.0.0.1:{port}"
+    page = wait_for(lambda: answers(url))
+    for option in ("arrivals", "check_share", "request_timeout", "sentences_per_request", "padded"):
+        assert f'"{option}"' in page or f"&#34;{option}&#34;" in page
+    form = {"user_count": 4, "spawn_rate": 100, "run_time": "2s", "arrivals": "constant:rate=20", "seed": "3"}
+    form["host"] = process.args[process.args.index("--host") + 1]
+    assert requests.post(f"{url}/swarm", data=form, timeout=10).json()["success"]
+    wait_for(lambda: [run for run in runs_of(tmp_path) if run.finished])
+    form |= {"run_time": "60s", "arrivals": "closed:think=20ms"}
+    wait_for(lambda: requests.post(f"{url}/swarm", data=form, timeout=10).json()["success"])
+    wait_for(lambda: len(runs_of(tmp_path)) == 2 and stored_in(runs_of(tmp_path)[1]) > 20)
+    assert requests.get(f"{url}/stats/requests", timeout=10).json()["stats"]
+    requests.post(f"{url}/stop", timeout=30)
+    wait_for(lambda: runs_of(tmp_path)[1].finished)
+    bad = {**form, "arrivals": "nonsense"}
+    requests.post(f"{url}/swarm", data=bad, timeout=10)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    first, second = runs_of(tmp_path)
+    assert first.header.arrivals == "constant:rate=20"
+    assert first.header.workload.seed == 3
+    assert first.file.counts["ok"] == first.header.scheduled == 40
+    assert not first.file.interrupted
+    assert second.header.arrivals == "closed:users=4,think=0.02s"
+    assert second.file.interrupted
+    assert "bertbench: unknown arrivals 'nonsense'" in out
+    assert "Traceback" not in out
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answers(url):
+    try:
+        return requests.get(url, timeout=5).text
+    except requests.RequestException:
+        return None
+
+
+def runs_of(folder):
+    return find_runs([folder / "runs"]) if any(folder.glob("runs/*/run.json")) else []
+
+
+def stored_in(run):
+    return run.columns(["due"])["due"].size
+
+
+def test_a_worker_is_light(started, tmp_path):
+    """It holds 150 MB or less while it sends, and never loads the TensorFlow runtime."""
+    process = started("-u", "4", "-t", "4s", "--processes", "1")
+    wait_for(lambda: stored(tmp_path) > 100)
+    (worker,) = psutil.Process(process.pid).children()
+    libraries = {entry.path for entry in worker.memory_maps()}
+    assert not [path for path in libraries if "libtensorflow" in path or "_pywrap" in path]
+    assert worker.memory_info().rss <= 150e6
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, out
+    assert max(the_run(tmp_path).client_samples()["rss"]) <= 150e6

@@ -26,59 +26,35 @@ ACTIVATIONS: Final = {
     "relu": "relu",
 }
 
-# Google's own configs of the multilingual and Chinese models carry the pooler's shape, which nothing here reads.
-_GOOGLE_IGNORED: Final = frozenset(
-    {
-        "directionality",
-        "pooler_fc_size",
-        "pooler_num_attention_heads",
-        "pooler_num_fc_layers",
-        "pooler_size_per_head",
-        "pooler_type",
-    }
-)
-# What `transformers` writes beside the model's shape: bookkeeping, generation defaults, heads of other tasks.
-_HUGGING_FACE_IGNORED: Final = frozenset(
-    {
-        "_name_or_path",
-        "add_cross_attention",
-        "architectures",
-        "bos_token_id",
-        "classifier_dropout",
-        "cross_attention_hidden_size",
-        "dtype",
-        "eos_token_id",
-        "finetuning_task",
-        "gradient_checkpointing",
-        "id2label",
-        "label2id",
-        "language",
-        "model_card",
-        "name",
-        "num_labels",
-        "output_attentions",
-        "output_hidden_states",
-        "output_past",
-        "pad_token_id",
-        "problem_type",
-        "return_dict",
-        "sep_token_id",
-        "cls_token_id",
-        "mask_token_id",
-        "task_specific_params",
-        "tokenizer_class",
-        "torch_dtype",
-        "transformers_version",
-        "use_cache",
-        "xla_device",
-    }
-)
+# The multilingual and Chinese models carry the pooler's shape, which nothing here reads.
+_POOLER: Final = frozenset(
+    f"pooler_{name}" for name in ("fc_size", "num_attention_heads", "num_fc_layers", "size_per_head", "type")
+) | {"directionality"}
+# What `transformers` writes beside the model's shape: bookkeeping, heads of other tasks, defaults of generation.
+_BOOKKEEPING: Final = """
+    _attn_implementation _commit_hash _name_or_path architectures cross_attention_hidden_size dtype finetuning_task
+    gradient_checkpointing language model_card name output_attentions output_hidden_states output_past return_dict
+    tokenizer_class torch_dtype torchscript transformers_version use_bfloat16 use_cache xla_device
+"""
+_TASKS: Final = """
+    bos_token_id bos_token_ids classifier_dropout cls_token_id decoder_start_token_id eos_token_id eos_token_ids
+    id2label label2id mask_token_id num_labels pad_token_id prefix problem_type sep_token_id task_specific_params
+    tf_legacy_loss
+"""
+_GENERATION: Final = """
+    bad_words_ids begin_suppress_tokens diversity_penalty do_sample early_stopping encoder_no_repeat_ngram_size
+    exponential_decay_length_penalty forced_bos_token_id forced_eos_token_id length_penalty max_length min_length
+    no_repeat_ngram_size num_beam_groups num_beams num_return_sequences output_scores remove_invalid_values
+    repetition_penalty return_dict_in_generate suppress_tokens temperature top_k top_p typical_p
+"""
+_HUGGING_FACE_IGNORED: Final = _POOLER.union(_BOOKKEEPING.split(), _TASKS.split(), _GENERATION.split())
 # Keys that change the forward pass; only the value that BERT has is taken.
 _HUGGING_FACE_FIXED: Final[Mapping[str, tuple[object, ...]]] = {
     "model_type": ("bert",),
     "position_embedding_type": ("absolute",),
     "is_decoder": (False,),
     "is_encoder_decoder": (False,),
+    "add_cross_attention": (False,),
     "tie_word_embeddings": (True,),
     "pruned_heads": ({}, None),
     "chunk_size_feed_forward": (0,),
@@ -173,7 +149,7 @@ def read_google_config(path: Path) -> BertConfig:
     Raises:
         UsageError: unreadable, an unknown key, a missing key, or a value no BERT can have.
     """
-    return _build(_read_object(path), path, ignored=_GOOGLE_IGNORED, fixed={})
+    return _build(_read_object(path), path, ignored=_POOLER, fixed={})
 
 
 def read_hugging_face_config(path: Path) -> BertConfig:

@@ -45,8 +45,16 @@ def test_both_forms_of_bert_base_are_the_preset(tmp_path: Path) -> None:
     assert read_hugging_face_config(write(tmp_path, HUGGING_FACE)) == PRESETS["base"]
 
 
-def test_keys_of_the_pooler_are_harmless_in_googles_files(tmp_path: Path) -> None:
-    assert read_google_config(write(tmp_path, GOOGLE | {"pooler_type": "first_token_transform"})) == PRESETS["base"]
+def test_keys_of_the_pooler_are_harmless(tmp_path: Path) -> None:
+    """As in the multilingual and Chinese models of both kinds."""
+    pooler = {"pooler_type": "first_token_transform", "directionality": "bidi", "pooler_fc_size": 768}
+    assert read_google_config(write(tmp_path, GOOGLE | pooler)) == PRESETS["base"]
+    assert read_hugging_face_config(write(tmp_path, HUGGING_FACE | pooler)) == PRESETS["base"]
+
+
+def test_defaults_of_generation_are_harmless_in_hugging_faces_files(tmp_path: Path) -> None:
+    older = {"do_sample": False, "num_beams": 1, "torchscript": False, "id2label": {"0": "LABEL_0"}, "pruned_heads": {}}
+    assert read_hugging_face_config(write(tmp_path, HUGGING_FACE | older)) == PRESETS["base"]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +64,7 @@ def test_keys_of_the_pooler_are_harmless_in_googles_files(tmp_path: Path) -> Non
         ({"position_embedding_type": "relative_key"}, "position_embedding_type"),
         ({"model_type": "roberta"}, "model_type"),
         ({"is_decoder": True}, "is_decoder"),
+        ({"pruned_heads": {"0": [1]}}, "pruned_heads"),
         ({"tie_word_embeddings": False}, "tie_word_embeddings"),
         ({"hidden_act": "silu"}, "silu"),
         ({"hidden_size": 770}, "num_attention_heads"),

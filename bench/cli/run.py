@@ -112,7 +112,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         for number, planned in enumerate(runs, 1):
             print(f"run {number} of {len(runs)}: {planned.title}", file=out, flush=True)
             told = Told(str(target), server, tuple(args.server_flag), planned.group, planned.repeat, tuple(sys.argv))
-            codes.append(_drive(args.scenario, [*planned.words, *model], told, args.out, out, err))
+            codes.append(drive_once(args.scenario, [*planned.words, *model], told, args.out, out))
             if codes[-1] == ExitCode.USAGE:
                 break
     return next((code for code in _GRAVITY if code in codes), ExitCode(max(codes, default=0)))
@@ -133,7 +133,7 @@ def run_scenario(
     words += ["--arrivals", "poisson:rate=20", *_time_words(str(seconds), "auto")]
     told = Told(server.backend, server, group=uuid4().hex[:12], command=tuple(sys.argv))
     before = _folders(results)
-    code = _drive(scenario, words, told, results, out, sys.stderr)
+    code = drive_once(scenario, words, told, results, out)
     found = sorted(_folders(results) - before)
     if code == ExitCode.REGRESSION:
         raise WrongAnswerError(f"the {scenario} run had requests that did not end well; see {found[-1]}")
@@ -187,8 +187,8 @@ def _time_words(duration: str, warmup: str) -> list[str]:
     return ["-t", f"{total}s", "--warmup", f"{total - measured:.6f}s" if total > measured else "0"]
 
 
-def _drive(scenario: str, words: Sequence[str], told: Told, results: Path, out: TextIO, err: TextIO) -> int:
-    """Runs Locust once, passing on what it says of the run."""
+def drive_once(scenario: str, words: Sequence[str], told: Told, results: Path, out: TextIO | None) -> int:
+    """Runs Locust once, passing on to `out`, if it is given, what it says of the run; gives its exit code."""
     file = Path(bench.__file__).parents[1] / "scenarios" / SCENARIOS[scenario]
     if not file.is_file():
         raise UsageError(f"no scenario {file}; run from a checkout of the project")
@@ -201,7 +201,8 @@ def _drive(scenario: str, words: Sequence[str], told: Told, results: Path, out: 
         assert child.stdout is not None
         try:
             for line in child.stdout:
-                print(f"  {line.rstrip()}", file=out, flush=True)
+                if out is not None:
+                    print(f"  {line.rstrip()}", file=out, flush=True)
             return child.wait()
         except BaseException:
             # Ctrl-C reached the child too; it stores what it has, and is waited for.

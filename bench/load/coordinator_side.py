@@ -152,6 +152,12 @@ class CoordinatorSide:
             format_seconds(workload.drain),
             self._collector.path,
         )
+        if header.ceiling and header.requested_rate and header.requested_rate > header.ceiling:
+            logger.warning(
+                "%.4g requests/s asked, this load generator's ceiling is %.4g: the client will be the limit",
+                header.requested_rate,
+                header.ceiling,
+            )
         for plan in plans:
             self._runner.send_message(START, start_message(plan.run, epoch), self._clients[plan.worker])
 

@@ -1,0 +1,77 @@
+"""`bertbench calibrate`: this machine's ceiling and floor of the load generator, against a server that does nothing."""
+
+import argparse
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TextIO
+
+from bench.analysis.analysis import analyse
+from bench.bert.demo_model import demo_model_dir
+from bench.cli.options import add_model_options
+from bench.cli.run import drive_once
+from bench.errors import ExitCode, TargetError, UsageError
+from bench.load.calibration import Calibration, store_calibration
+from bench.load.null_server import null_server
+from bench.load.told import Told
+from bench.results.run import find_runs
+from bench.server.running import RunningServer
+from bench.units import format_seconds, parse_duration
+
+# Way to send: scenario, REST client.
+WAYS: Final = {"rest-fast": ("rest", "fast"), "rest-requests": ("rest", "requests"), "grpc": ("grpc", "fast")}
+CEILING_USERS: Final = 16
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    add_model_options(parser)
+    parser.add_argument("--ways", default=",".join(WAYS), help=f"what to measure (default: {','.join(WAYS)})")
+    parser.add_argument("--duration", default="8s", metavar="TIME", help="of each measurement (default: 8s)")
+    parser.add_argument("--users", type=int, default=CEILING_USERS, help=f"for the ceiling (default: {CEILING_USERS})")
+
+
+def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+    """Measures and stores each way's ceiling (all users) and floor (one user), recording and checking everything.
+
+    Raises:
+        UsageError: an unknown way.
+        TargetError: the null server did not come up, or a measurement failed.
+    """
+    ways = [name.strip() for name in args.ways.split(",")]
+    if not ways or not set(ways) <= set(WAYS):
+        raise UsageError(f"--ways takes {', '.join(WAYS)}, not {args.ways!r}")
+    seconds = parse_duration(args.duration)
+    model_dir = args.model_dir or demo_model_dir()
+    found: dict[str, Calibration] = {}
+    print(f"{'':<16}{'ceiling':>16}{'floor, p50':>14}", file=out)
+    with null_server(model_dir) as addresses, tempfile.TemporaryDirectory() as folder:
+        for name in ways:
+            server = RunningServer(addresses["rest"], addresses["grpc"], "bert", "null")
+            ceiling = measure(name, server, model_dir, args.users, seconds, Path(folder) / name)[0]
+            floor = measure(name, server, model_dir, 1, seconds, Path(folder) / f"{name}-one")[1]
+            found[name] = Calibration(ceiling, floor, args.users, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+            print(f"{name:<16}{f'{ceiling:,.0f}/s':>16}{format_seconds(floor):>14}", file=out, flush=True)
+    print(f"one process, everything recorded and checked; stored in {store_calibration(found)}", file=out)
+    return ExitCode.GOOD
+
+
+def measure(
+    name: str, server: RunningServer, model_dir: Path, users: int, seconds: float, results: Path
+) -> tuple[float, float]:
+    """Requests a second, and the median latency in seconds, of `users` in closed loop.
+
+    Raises:
+        TargetError: the run failed, or had answers that were not good.
+    """
+    scenario, transport = WAYS[name]
+    words = ["-u", str(users), "-t", f"{round(seconds + 1)}s", "--warmup", "1s", "--model-dir", str(model_dir)]
+    words += ["--transport", transport] if scenario == "rest" else []
+    code = drive_once(scenario, words, Told("null", server), results, None)
+    if code:
+        raise TargetError(f"the load generator failed on the null server (exit code {code}); run it again")
+    metrics = analyse(find_runs([results])[0]).summary.metrics
+    rate, latency = metrics["throughput"].center, metrics["from_send_p50"].center
+    if rate is None or latency is None:
+        raise TargetError("the measurement was too short to tell; give a longer --duration")
+    return rate, latency

@@ -1,0 +1,80 @@
+"""What `bertbench run` makes of its options; that it runs is shown in `tests/integration/test_cli_run.py`."""
+
+import argparse
+
+import pytest
+
+from bench.cli import run
+from bench.errors import UsageError
+
+
+def plan(*words):
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    return run._plan(parser.parse_args(words))
+
+
+def option(planned, name):
+    return planned.words[planned.words.index(name) + 1]
+
+
+def test_one_run_of_the_scenario_s_own_arrivals():
+    (planned,) = plan("rest")
+    assert "--arrivals" not in planned.words
+    assert "-t" not in planned.words
+    assert option(planned, "--seed") == "0"
+
+
+def test_every_arrivals_is_repeated_with_seeds_of_its_own_in_random_order():
+    arrivals = ["poisson:rate=5", "closed", "constant:rate=7"]
+    planned = plan(
+        "grpc", "--repeat", "4", "--seed", "10", *(word for text in arrivals for word in ("--arrivals", text))
+    )
+    found = [(option(entry, "--arrivals"), entry.repeat) for entry in planned]
+    assert sorted(found) == sorted((text, repeat) for text in arrivals for repeat in range(4))
+    assert found != sorted(found)
+    assert all(option(entry, "--seed") == str(10 + entry.repeat) for entry in planned)
+    assert len({entry.group for entry in planned}) == 3
+    assert all(
+        len({option(entry, "--arrivals") for entry in planned if entry.group == group.group}) == 1 for group in planned
+    )
+
+
+@pytest.mark.parametrize(
+    ("duration", "warmup", "total", "before"),
+    [
+        ("60s", "auto", "66s", 6.0),
+        ("12", "auto", "14s", 2.0),
+        ("10m", "auto", "610s", 10.0),
+        ("30s", "0", "30s", 0.0),
+        ("500ms", "0", "1s", 0.5),
+        ("30s", "5s", "35s", 5.0),
+    ],
+)
+def test_the_duration_is_what_is_measured(duration, warmup, total, before):
+    (planned,) = plan("rest", "--duration", duration, "--warmup", warmup)
+    assert option(planned, "-t") == total
+    assert float(option(planned, "--warmup").removesuffix("s")) == before
+
+
+def test_options_are_passed_on():
+    (planned,) = plan("rest", "--users", "9", "--processes", "2", "--signature", "serving_default", "--padded")
+    assert (option(planned, "-u"), option(planned, "--processes")) == ("9", "2")
+    assert option(planned, "--signature") == "serving_default"
+    assert "--padded" in planned.words
+    assert "--compressed" not in planned.words
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--repeat", "0"], "--repeat"),
+        (["--users", "0"], "--users"),
+        (["--seed", "-1"], "--seed"),
+        (["--arrivals", "poisson:rate=0"], "rate"),
+        (["--duration", "soon"], "duration"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_starts(words, reason):
+    with pytest.raises(UsageError, match=reason):
+        plan("rest", *words)

@@ -9,14 +9,15 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
-# What a request spends outside the handlers on loopback, so that the client sees about the whole stretch.
-HOP = 0.0004
+# What a request spends outside `predict` and on loopback, so that the client sees the whole stretch.
+AROUND = 0.0005
 
 
 @dataclass(frozen=True)
@@ -48,26 +49,12 @@ def degraded(folder: Path, **fault: float) -> str:
     return f"binary:{path}"
 
 
-def _stretched(run: Callable[..., Any], fault: Fault, draw: random.Random) -> Callable[..., Any]:
-    def stretched(*args: Any) -> Any:
-        start = time.perf_counter()
-        try:
-            return run(*args)
-        finally:
-            more = (fault.stretch - 1) * (time.perf_counter() - start + HOP)
-            more += fault.late if draw.random() < fault.tail else 0.0
-            if more > 0:
-                time.sleep(more)
-
-    return stretched
-
-
 def _faulty(run: Callable[..., Any], fault: Fault, draw: random.Random) -> Callable[..., Any]:
-    from dataclasses import replace
-
+    """`bench.server.embedded.predict.predict`, which answers for both faces, with the fault."""
     from bench.server.embedded.status import Code, StatusError
 
     def faulty(*args: Any) -> Any:
+        start = time.perf_counter()
         if draw.random() < fault.errors:
             raise StatusError(Code.UNAVAILABLE, "out of luck")
         outputs = run(*args)
@@ -75,7 +62,11 @@ def _faulty(run: Callable[..., Any], fault: Fault, draw: random.Random) -> Calla
             alias, tensor = outputs[0]
             values = tensor.values.copy()
             values.flat[0] -= 0.5
-            return [(alias, replace(tensor, values=values)), *outputs[1:]]
+            outputs = [(alias, replace(tensor, values=values)), *outputs[1:]]
+        more = (fault.stretch - 1) * (time.perf_counter() - start + AROUND)
+        more += fault.late if draw.random() < fault.tail else 0.0
+        if more > 0:
+            time.sleep(more)
         return outputs
 
     return faulty
@@ -83,17 +74,13 @@ def _faulty(run: Callable[..., Any], fault: Fault, draw: random.Random) -> Calla
 
 def main(words: list[str]) -> None:
     """Serves with the fault in the words before `--`."""
-    from bench.server.embedded import predict, server
-    from bench.server.embedded.grpc_face import GrpcFace
-    from bench.server.embedded.rest import RestFace
+    from bench.server.embedded import predict, server, warmup
 
     split = words.index("--")
     fault = Fault(**{name: float(value) for name, value in (word.split("=") for word in words[:split])})
-    assert {entry.name for entry in fields(Fault)} >= set(vars(fault))
-    draw = random.Random(1)
-    predict.predict = _faulty(predict.predict, fault, draw)
-    for face, name in ((GrpcFace, "_predict"), (RestFace, "_predict")):
-        setattr(face, name, _stretched(getattr(face, name), fault, draw))
+    # A model whose warm-up fails would not be served at all.
+    warmup.predict = SimpleNamespace(**vars(predict))
+    predict.predict = _faulty(predict.predict, fault, random.Random(1))
     server.exit_now(server.main(words[split + 1 :]))
 
 

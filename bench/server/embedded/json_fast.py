@@ -114,6 +114,8 @@ def _numbers(value: Any, dtype: int, has_bools: bool) -> Tensor | None:
         return None
     if known is None or (array.size and not _fits(array, dtype, has_bools)):
         return None
+    if array.dtype.kind != "f":
+        return Tensor(dtype, array.shape, array.astype(known.array).ravel())
     with np.errstate(over="ignore"):
         return Tensor(dtype, array.shape, array.astype(known.array).ravel())
 

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from bench import __version__
 from bench.errors import ExitCode
@@ -20,15 +20,19 @@ from bench.server.embedded.configs import (
 )
 from bench.server.embedded.core import Core, CoreOptions
 from bench.server.embedded.flags import Flags, channel_arguments, parse_flags
-from bench.server.embedded.grpc_face import GrpcFace, GrpcOptions
-from bench.server.embedded.http_server import HttpServer
+from bench.server.embedded.grpc_methods import GrpcMethods
+from bench.server.embedded.grpc_protocol import GrpcProtocol
+from bench.server.embedded.http1 import Http1Protocol
 from bench.server.embedded.model import RetryPolicy, log
 from bench.server.embedded.rest import RestFace, RestOptions
 from bench.server.embedded.session import SessionOptions
+from bench.server.embedded.socket_server import SocketServer, listen_tcp, listen_unix
 from bench.server.embedded.status import StartError, StatusError
 
 # Seconds for requests that are in when the server is told to end.
 _GRACE: Final = 8.0
+# Threads beside those that may answer calls: they see cancelled ones, and refuse those that are too many.
+_SPARE_THREADS: Final = 4
 # The interpreter lets a thread compute this long while another waits; the default of 5 ms is many requests long.
 _SWITCH_INTERVAL: Final = 0.0005
 
@@ -58,6 +62,16 @@ def main(argv: Sequence[str]) -> int:
         log(f"bertbench embedded server: {error.message}")
         return ExitCode.TARGET_FAILED
     return ExitCode.GOOD
+
+
+class Face(Protocol):
+    """A face that is bound."""
+
+    def start(self) -> None:
+        """Begins to accept."""
+
+    def stop(self, timeout: float) -> None:
+        """Answers what is in, refuses the rest."""
 
 
 class Server:
@@ -99,41 +113,51 @@ class Server:
             if self._stopping.is_set():
                 return
             raise
-        grpc_face = GrpcFace(core, self._grpc_options())
-        http_server = self._http_server(core)
-        grpc_face.start()
-        if http_server is not None:
-            http_server.start()
+        faces = [face for face in (self._grpc_face(core), self._rest_face(core)) if face is not None]
+        for face in faces:
+            face.start()
         self._follow_config_file(core)
-        log(f"bertbench embedded server ready: {self._endpoints(http_server is not None)}")
+        if self._flags.rest_api_port and not self._has_rest:
+            log("warning: --rest_api_port is the same as --port; there is no REST")
+        log(f"bertbench embedded server ready: {self._endpoints()}")
         self._stopping.wait()
         log("bertbench embedded server: finishing what is in flight")
         core.stop()
-        ends = [threading.Thread(target=face.stop, args=(_GRACE,)) for face in (grpc_face, http_server) if face]
+        ends = [threading.Thread(target=face.stop, args=(_GRACE,)) for face in faces]
         for end in ends:
             end.start()
         for end in ends:
             end.join()
 
-    def _grpc_options(self) -> GrpcOptions:
+    def _grpc_face(self, core: Core) -> Face:
         flags = self._flags
-        return GrpcOptions(
-            host=flags.bind_address,
-            port=flags.port,
-            socket_path=flags.grpc_socket_path or None,
-            max_threads=flags.grpc_max_threads,
-            tls=self._tls,
-            channel_arguments=self._arguments,
-            health=flags.enable_grpc_healthcheck_service,
-            check_method=flags.enable_signature_method_name_check,
+        methods = GrpcMethods(
+            core,
+            flags.grpc_max_threads,
+            flags.enable_grpc_healthcheck_service,
+            flags.enable_signature_method_name_check,
+        )
+        if self._tls or self._arguments:
+            from bench.server.embedded.grpc_core import GrpcCoreServer
+
+            addresses = [f"{self._host}:{flags.port}"] if flags.port else []
+            addresses += [f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else []
+            return GrpcCoreServer(
+                methods, addresses, flags.grpc_max_threads + _SPARE_THREADS, self._tls, self._arguments
+            )
+        listeners = [listen_tcp(flags.bind_address, flags.port, "port")] if flags.port else []
+        if flags.grpc_socket_path:
+            listeners.append(listen_unix(Path(flags.grpc_socket_path)))
+        return SocketServer(
+            "grpc",
+            listeners,
+            flags.grpc_max_threads + _SPARE_THREADS,
+            lambda connection: GrpcProtocol(connection, methods),
         )
 
-    def _http_server(self, core: Core) -> HttpServer | None:
+    def _rest_face(self, core: Core) -> Face | None:
         flags = self._flags
-        if not flags.rest_api_port:
-            return None
-        if flags.rest_api_port == flags.port:
-            log("warning: --rest_api_port is the same as --port; there is no REST")
+        if not self._has_rest:
             return None
         face = RestFace(
             core,
@@ -144,16 +168,26 @@ class Server:
                 check_method=flags.enable_signature_method_name_check,
             ),
         )
-        return HttpServer(flags.bind_address, flags.rest_api_port, flags.rest_api_num_threads, face.handle)
+        listener = listen_tcp(flags.bind_address, flags.rest_api_port, "rest_api_port")
+        return SocketServer(
+            "rest", [listener], flags.rest_api_num_threads, lambda connection: Http1Protocol(connection, face.handle)
+        )
 
-    def _endpoints(self, rest: bool) -> str:
+    @property
+    def _has_rest(self) -> bool:
+        return bool(self._flags.rest_api_port) and self._flags.rest_api_port != self._flags.port
+
+    @property
+    def _host(self) -> str:
+        return f"[{self._flags.bind_address}]" if ":" in self._flags.bind_address else self._flags.bind_address
+
+    def _endpoints(self) -> str:
         flags = self._flags
-        host = f"[{flags.bind_address}]" if ":" in flags.bind_address else flags.bind_address
-        places = [f"grpc {host}:{flags.port}"] if flags.port else []
+        places = [f"grpc {self._host}:{flags.port}"] if flags.port else []
         if flags.grpc_socket_path:
             places.append(f"grpc unix:{flags.grpc_socket_path}")
-        if rest:
-            places.append(f"rest http://{host}:{flags.rest_api_port}")
+        if self._has_rest:
+            places.append(f"rest http://{self._host}:{flags.rest_api_port}")
         return " ".join(places)
 
     def _follow_config_file(self, core: Core) -> None:

@@ -176,8 +176,13 @@ class _Plan:
         return timeout_ms is None or (self.seconds is not None and self.seconds * 8000 < timeout_ms)
 
 
+_SHORT_VARINTS: Final = [bytes([value]) for value in range(0x80)]
+
+
 def varint(value: int) -> bytes:
     """A whole number above or at zero as protocol buffers write it."""
+    if value < 0x80:
+        return _SHORT_VARINTS[value]
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)

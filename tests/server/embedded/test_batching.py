@@ -188,7 +188,8 @@ def test_what_cannot_be_batched(make: type[Bench], given: Feeds, error: str) -> 
                 "enable_large_batch_splitting": True,
             },
             "The batch scheduling queue to which this task was submitted is full; task size is 1 but scheduling "
-            "capacity is only 0 (num_enqueued_batches=1, max_enqueued_batches=1, open_batch_size=1, max_execution_batch_size=1)",
+            "capacity is only 0 (num_enqueued_batches=1, max_enqueued_batches=1, open_batch_size=1, "
+            "max_execution_batch_size=1)",
         ),
     ],
 )

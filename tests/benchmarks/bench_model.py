@@ -8,8 +8,8 @@
   and against what this machine's matrix products allow.
 
 Ratios are taken within one run, the ways in turn, so that the machine's drift meets all alike, and between the quickest
-calls, which other work on the machine disturbs least: a long call suffers more from it than a short one, so medians on a
-busy machine would flatter the quick way. Exit code 1 if a bar is missed.
+calls, which other work on the machine disturbs least: a long call suffers more from it than a short one, so medians on
+a busy machine would flatter the quick way. Exit code 1 if a bar is missed.
 """
 
 import contextlib

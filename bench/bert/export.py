@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -145,9 +145,14 @@ def _check_fit(checkpoint: Checkpoint, sentences: Sequence[EncodedSentence], fix
 
 @contextmanager
 def _scratch(model_dir: Path) -> Iterator[Path]:
+    """A folder in `model_dir` that is gone afterwards; a failure of TensorFlow in between is one of ours."""
     folder = Path(tempfile.mkdtemp(prefix=".export-", dir=model_dir))
     try:
         yield folder
+    except tf.errors.OpError as error:
+        # Most often a disk that is full.
+        reason = (error.message or str(error)).splitlines()[0].rpartition("}} ")[2]
+        raise UsageError(f"{model_dir}: the export failed ({reason}); nothing was exported") from error
     finally:
         shutil.rmtree(folder)
 
@@ -212,15 +217,18 @@ def _write_extras(version_dir: Path, checkpoint: Checkpoint, golden: Golden) -> 
 
 
 def _warmup_requests(golden: Golden) -> Iterator[PredictRequest]:
-    """Each signature with the shortest, a middling and the longest sentence, and several together."""
+    """Each signature with the shortest, a middling and the longest sentence, one batch row each.
+
+    One, because a server that batches refuses a request larger than its `max_batch_size`, and a warm-up request that is
+    refused fails the load of the model.
+    """
     ordered = sorted((entry.sentence for entry in golden.sentences), key=lambda sentence: sentence.num_pieces)
-    groups = [[ordered[0]], [ordered[len(ordered) // 2]], [ordered[-1]], ordered[:4]]
-    for group in groups:
-        if golden.fixed:
-            yield score_request(group, golden.special, ARTICLE_SIGNATURE, golden.fixed.shape)
-        else:
-            yield score_request(group, golden.special, COMPACT_SIGNATURE)
-            yield score_request(group, golden.special, ARTICLE_SIGNATURE)
+    for sentence in (ordered[0], ordered[len(ordered) // 2], ordered[-1]):
+        if golden.fixed is None:
+            yield score_request([sentence], golden.special, COMPACT_SIGNATURE)
+        shape = golden.fixed.shape if golden.fixed else None
+        request = score_request([sentence], golden.special, ARTICLE_SIGNATURE, shape)
+        yield replace(request, inputs={alias: value[:1] for alias, value in request.inputs.items()})
 
 
 def _largest_difference(

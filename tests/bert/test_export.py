@@ -106,6 +106,7 @@ def test_warm_up_requests_can_be_answered(exported: ExportedModel) -> None:
     loaded = tf.saved_model.load(str(exported.version_dir))
     for request in requests:
         inputs = {alias: tf.constant(from_proto(value)) for alias, value in request.inputs.items()}
+        assert {int(value.shape[0]) for value in inputs.values()} == {1}, "a server may allow no larger batch"
         output = loaded.signatures[request.model_spec.signature_name](**inputs)["log_prob"]
         assert np.isfinite(output.numpy()).all()
 
@@ -244,6 +245,18 @@ def test_a_model_that_gives_other_answers_is_not_published(
     monkeypatch.setattr(export, "_export", lambda _, __, folder, ___: shutil.copytree(exported.version_dir, folder))
     with pytest.raises(WrongAnswerError, match="nothing was exported"):
         export_model(checkpoint, tmp_path, encode()[:1], ExportOptions(precision=precision))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_failure_to_write_is_one_line(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device\nmore")
+
+    monkeypatch.setattr(export, "write_variables", full)
+    with pytest.raises(UsageError, match=r"\(No space left on device\)"):
+        export_model(checkpoint, tmp_path, encode()[:1], ExportOptions())
     assert not any(tmp_path.iterdir())
 
 

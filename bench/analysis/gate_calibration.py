@@ -27,7 +27,9 @@ EFFECTS: Final = (0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3
 """Smallest effects that are tried."""
 DETECTED: Final = 0.8
 """An effect counts as found if at least this share of gates calls it a REGRESSION."""
-TRIALS: Final = 50
+FALSE: Final = 0.05
+"""...and if no more gates than this call REGRESSION without it."""
+TRIALS: Final = 60
 _BLOCK: Final = 5
 
 _SLOWER: Final = {"p50": 1, "p95": 1, "p99": 1, "throughput": -1}
@@ -101,8 +103,9 @@ def smallest_effect(
 ) -> float | None:
     """The smallest of `EFFECTS` that gates on pairs like these find, each as its own `--min-effect`.
 
-    Gates are made of the measured pairs: blocks of them drawn with their neighbours, sides swapped by a coin, and the
-    effect put on every latency of one side.
+    Gates are made of the measured pairs, each of one series, so that what makes two processes of one server differ for
+    good stays in: blocks of pairs drawn with their neighbours, sides named by a coin, and the effect put on every
+    latency of one side. Without the effect no more than `FALSE` of the gates may call REGRESSION.
 
     Args:
         series: pairs of a server against itself, one series a gate.
@@ -117,20 +120,23 @@ def smallest_effect(
     low, high = 0, len(EFFECTS)
     while low < high:
         middle = (low + high) // 2
-        if _found_share(usable, plan_of(EFFECTS[middle]), EFFECTS[middle], limit, seed) >= DETECTED:
+        effect = EFFECTS[middle]
+        found = _regression_share(usable, plan_of(effect), effect, limit, seed)
+        if found >= DETECTED and _regression_share(usable, plan_of(effect), 0.0, limit, seed) <= FALSE:
             high = middle
         else:
             low = middle + 1
     return EFFECTS[low] if low < len(EFFECTS) else None
 
 
-def _found_share(series: Sequence[Sequence[Pair]], plan: Plan, effect: float, limit: int, seed: int) -> float:
+def _regression_share(series: Sequence[Sequence[Pair]], plan: Plan, effect: float, limit: int, seed: int) -> float:
     draws = generator(seed, Stream.RESAMPLING)
-    found = [
-        replay(plan, resampled(series, limit, effect, draws), limit).kind is VerdictKind.REGRESSION
-        for _ in range(TRIALS)
-    ]
-    return float(np.mean(found))
+    hits = 0
+    for _ in range(TRIALS):
+        pairs = series[int(draws.integers(len(series)))]
+        stream = resampled(pairs, limit, effect, bool(draws.integers(2)), draws)
+        hits += replay(plan, stream, limit).kind is VerdictKind.REGRESSION
+    return hits / TRIALS
 
 
 def replay(plan: Plan, pairs: Iterator[Pair], limit: int) -> Verdict:
@@ -148,17 +154,15 @@ def replay(plan: Plan, pairs: Iterator[Pair], limit: int) -> Verdict:
 
 
 def resampled(
-    series: Sequence[Sequence[Pair]], count: int, effect: float, draws: np.random.Generator
+    pairs: Sequence[Pair], count: int, effect: float, swapped: bool, draws: np.random.Generator
 ) -> Iterator[Pair]:
-    """`count` pairs drawn from `series` in blocks, the candidate's latencies longer by `effect`."""
+    """`count` pairs drawn from `pairs` in blocks, sides `swapped` or not, the latencies of one longer by `effect`."""
     left = count
     while left:
-        pairs = series[int(draws.integers(len(series)))]
         begin = int(draws.integers(max(len(pairs) - _BLOCK, 0) + 1))
         for pair in pairs[begin : begin + min(_BLOCK, left)]:
-            sides = (pair.baseline, pair.candidate)
-            first = int(draws.integers(2))
-            yield Pair(sides[first], _slowed(sides[1 - first], effect), pair.baseline_first)
+            sides = (pair.candidate, pair.baseline) if swapped else (pair.baseline, pair.candidate)
+            yield Pair(sides[0], _slowed(sides[1], effect), pair.baseline_first)
             left -= 1
 
 

@@ -17,7 +17,7 @@ from bench.analysis.gate_calibration import (
 from bench.analysis.gate_types import VerdictKind, default_plan
 from bench.errors import UsageError
 from bench.stats import signs
-from tests.analysis.gate_noise import pairs
+from tests.analysis.gate_noise import pairs, slower
 
 FOUND = GateCalibration(20, 1, 2, 300.0, 0.03, 2.5, "2026-01-31T12:00:00Z")
 
@@ -69,7 +69,7 @@ def test_the_smallest_effect_is_one_that_gates_find() -> None:
     effect = smallest_effect(series, default_plan, 30, seed=1)
     assert effect is not None
     draws = np.random.default_rng(2)
-    found = [replay(default_plan(effect), resampled(series, 30, effect, draws), 30).kind for _ in range(30)]
+    found = [replay(default_plan(effect), resampled(series[0], 30, effect, False, draws), 30).kind for _ in range(30)]
     assert found.count(VerdictKind.REGRESSION) >= 20
 
 
@@ -78,11 +78,21 @@ def test_nothing_to_draw_from() -> None:
     assert smallest_effect([[]], default_plan, 30, seed=1) is None
 
 
+def test_processes_that_differ_for_good_hide_small_effects() -> None:
+    """One start of the server is 3 % slower than another: an effect of 2 % cannot be told from that."""
+    rng = np.random.default_rng(1)
+    series = [list(pairs("plain", rng, 30, 0.005, slower(0.03))) for _ in range(2)]
+    found = smallest_effect(series, default_plan, 20, seed=1)
+    assert found is not None
+    assert found >= 0.05
+
+
 def test_resampling_keeps_the_count_and_slows_one_side() -> None:
-    series = [list(pairs("plain", np.random.default_rng(1), 12, 1e-6))]
-    drawn = list(resampled(series, 23, 0.1, np.random.default_rng(3)))
-    assert len(drawn) == 23
-    ratios = [pair.candidate.values["p50"] / pair.baseline.values["p50"] for pair in drawn]
-    assert ratios == pytest.approx([1.1] * 23, abs=1e-3)
-    rates = [pair.candidate.values["throughput"] / pair.baseline.values["throughput"] for pair in drawn]
-    assert rates == pytest.approx([1 / 1.1] * 23, abs=1e-3)
+    series = list(pairs("plain", np.random.default_rng(1), 12, 1e-6))
+    for swapped in (False, True):
+        drawn = list(resampled(series, 23, 0.1, swapped, np.random.default_rng(3)))
+        assert len(drawn) == 23
+        ratios = [pair.candidate.values["p50"] / pair.baseline.values["p50"] for pair in drawn]
+        assert ratios == pytest.approx([1.1] * 23, abs=1e-3)
+        rates = [pair.candidate.values["throughput"] / pair.baseline.values["throughput"] for pair in drawn]
+        assert rates == pytest.approx([1 / 1.1] * 23, abs=1e-3)

@@ -54,6 +54,7 @@ BACKLOG_SHARE: Final = 0.03
 """Least share of all due requests that must be open at the end for that..."""
 BACKLOG_LEAST: Final = 10
 """...and least number of them: a few open requests come and go by chance."""
+_CLIENT_LIMIT: Final = ": the client was the limit; add workers or lower the rate"
 _HELD_UP: Final = ": the load generator was held up; leave it a core of its own"
 
 CEILING_SHARE: Final = 0.8
@@ -173,12 +174,21 @@ def _start_delay(run: Run, measured: Measured, typical: float, samples: dict[str
 
 
 def _why_late(run: Run, measured: Measured, samples: dict[str, Floats]) -> str:
-    users, busiest = run.header.workload.users, _high(samples["cpu"])
+    # A client at its limit has all its users in flight too, so that is asked second.
+    if _beyond_client(run, samples):
+        return _CLIENT_LIMIT
+    users = run.header.workload.users
     if run.header.open_loop and most_in_flight(measured) >= users:
         return f": all {users} users were waiting for answers; give more users, or the server is slower than the rate"
-    if busiest is not None and busiest > WORKER_CPU:
-        return ": the client was the limit; add workers or lower the rate"
     return _HELD_UP
+
+
+def _beyond_client(run: Run, samples: dict[str, Floats]) -> bool:
+    """Whether a worker had no processor time left, or more was asked than the load generator's calibrated ceiling."""
+    busiest, ceiling, rate = _high(samples["cpu"]), run.header.ceiling, run.header.requested_rate
+    return (busiest is not None and busiest > WORKER_CPU) or (
+        ceiling is not None and rate is not None and rate > ceiling
+    )
 
 
 def _achieved(measured: Measured) -> Check:
@@ -204,7 +214,7 @@ def _worker_cpu(samples: dict[str, Floats]) -> Check:
     text = f"a worker used {cpu:.0%} of a core (limit {WORKER_CPU:.0%})"
     if cpu <= WORKER_CPU:
         return Check("worker CPU", True, text)
-    return Check("worker CPU", False, text + ": the client was the limit; add workers or lower the rate")
+    return Check("worker CPU", False, text + _CLIENT_LIMIT)
 
 
 def _loop_lag(samples: dict[str, Floats], typical: float) -> Check:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Between the moment a run's folder is begun and the moment its clock is 0.
-_LEAD_SECONDS: Final = 0.3
+_LEAD_SECONDS: Final = 0.15
 # Users get this long to end what is in flight when a run is stopped before its time, or the drain if that is shorter.
 _STOP_SECONDS: Final = 10.0
 

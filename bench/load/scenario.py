@@ -12,7 +12,6 @@ from locust import User, constant, events, task
 from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
-from bench.load.coordinator_side import CoordinatorSide
 from bench.load.options import SampleRule, Scenario, add_options
 from bench.load.worker_side import WorkerSide
 
@@ -57,6 +56,9 @@ def _join(environment: Any, scenario: Scenario) -> None:
     if not isinstance(environment.runner, MasterRunner):
         _workers[id(environment)] = WorkerSide(environment)
     if not isinstance(environment.runner, WorkerRunner):
+        # Here and not above: a worker starts sooner without it.
+        from bench.load.coordinator_side import CoordinatorSide
+
         CoordinatorSide(environment, scenario).prepare()
 
 

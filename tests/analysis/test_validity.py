@@ -79,13 +79,24 @@ def test_each_fault_is_named(
     assert "\n" not in str(found.validity)
 
 
-def test_a_full_pool_of_users_is_told_from_a_slow_client(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("client", "ceiling", "reason"),
+    [
+        ({}, None, "all 100 users were waiting"),
+        ({"cpu": 0.99}, None, "the client was the limit"),
+        ({}, 10.0, "the client was the limit"),
+    ],
+)
+def test_a_full_pool_of_users_is_told_from_a_slow_client(
+    tmp_path: Path, client: dict[str, float], ceiling: float | None, reason: str
+) -> None:
     requests = simulate(workload=LONG)
     requests.sent[1000:1100] = requests.done[1000:1100] = requests.due[1100] + 0.001
     requests.done[1000:1100] += 0.01
     workload = replace(LONG, users=100)
-    found = analyse(write_run(tmp_path, requests, workload=workload))
-    assert any("all 100 users were waiting" in text for text in found.validity.reasons), found.validity.reasons
+    found = analyse(write_run(tmp_path, requests, workload=workload, client=client, ceiling=ceiling))
+    delays = [check.text for check in found.validity.checks if check.name == "start delay"]
+    assert reason in delays[0]
 
 
 def test_more_than_the_server_takes_is_a_growing_backlog(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from bench.server.embedded.h2 import Completed, Event, H2Connection, H2Error, Op
 from bench.server.embedded.hpack import encode
 from bench.server.embedded.servable import Caller
 from bench.server.embedded.socket_server import Connection, FarewellError, Job
-from bench.server.embedded.status import Code, StatusError
+from bench.server.embedded.status import Code, StatusError, unexpected
 
 _HEADERS: Final = encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
 _OK: Final = encode([(b"grpc-status", b"0")])
@@ -156,6 +156,8 @@ class GrpcProtocol:
                 answer = _framed(self._methods.handle(call.method, _message(event.body, call.encoding), call))
             except StatusError as failed:
                 error = failed
+            except Exception as failed:  # noqa: BLE001  # a fault of one call must not take the thread of all
+                error = unexpected(failed)
             with self._lock:
                 if error is not None:
                     self._fail(event.stream, error)

@@ -33,6 +33,7 @@ _STATIC: Final[list[Header]] = [
 ]
 _ENTRY_OVERHEAD: Final = 32
 _TABLE_SIZE: Final = 4096
+_KNOWN_BLOCKS: Final = 64
 
 # Appendix B: the length in bits of each symbol's code, the end of string last. The codes are canonical: the shorter
 # first, symbols of one length in their order.
@@ -72,6 +73,8 @@ class Decoder:
         self._dynamic: deque[Header] = deque()
         self._size = 0
         self._limit = _TABLE_SIZE
+        # Blocks that came before, for as long as the table is what it was then: most calls repeat one.
+        self._known: dict[bytes, list[Header]] = {}
 
     def decode(self, block: bytes) -> list[Header]:
         """The headers in a block.
@@ -79,7 +82,20 @@ class Decoder:
         Raises:
             HpackError: it does not decode.
         """
-        headers, at = [], 0
+        known = self._known.get(block)
+        if known is not None:
+            return known
+        headers, changed = self._decode(block)
+        if changed or len(self._known) >= _KNOWN_BLOCKS:
+            self._known.clear()
+        if not changed:
+            self._known[block] = headers
+        return headers
+
+    def _decode(self, block: bytes) -> tuple[list[Header], bool]:
+        """The headers in a block, and whether it changed the table."""
+        headers: list[Header] = []
+        at, changed = 0, False
         try:
             while at < len(block):
                 first = block[at]
@@ -89,14 +105,16 @@ class Decoder:
                 elif first & 0xE0 == 0x20:
                     limit, at = _integer(block, at, 5)
                     self._resize(limit)
+                    changed = True
                 else:
                     header, at = self._literal(block, at, 6 if first & 0x40 else 4)
                     headers.append(header)
                     if first & 0x40:
                         self._add(header)
+                        changed = True
         except IndexError:
             raise HpackError("a header block that is cut") from None
-        return headers
+        return headers, changed
 
     def _literal(self, block: bytes, at: int, bits: int) -> tuple[Header, int]:
         index, at = _integer(block, at, bits)

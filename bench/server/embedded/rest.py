@@ -16,7 +16,7 @@ from bench.server.embedded.json_request import parse_object, predict_inputs, sig
 from bench.server.embedded.json_writer import quoted
 from bench.server.embedded.metadata import metadata_json, status_json
 from bench.server.embedded.signatures import DEFAULT_SIGNATURE
-from bench.server.embedded.status import Code, StatusError, http_status, invalid_argument
+from bench.server.embedded.status import Code, StatusError, http_status, invalid_argument, unexpected
 
 _JSON: Final = "application/json"
 # What Serving lets libevent accept (evhttp_server.cc).
@@ -103,11 +103,13 @@ class RestFace:
             metrics.REQUEST_LATENCY.observe((call.model, call.api, "REST"), started)
         except StatusError as error:
             code = error.code
-            body = b'{\n    "error": ' + quoted(error.raw) + b"\n}"
-            response = Response(http_status(code), body, _JSON)
+            response = _error_response(error)
         except _SilentError as error:
             code = error.code
             response = error.response
+        except Exception as error:  # noqa: BLE001  # a fault of one request must not take the thread of all
+            code = Code.INTERNAL
+            response = _error_response(unexpected(error))
         metrics.REQUEST_COUNT.add((call.model, code.name))
         if self._options.cors:
             response.headers = _CORS
@@ -197,6 +199,10 @@ class RestFace:
 
     def _caller(self) -> _Deadline:
         return _Deadline(self._options.timeout)
+
+
+def _error_response(error: StatusError) -> Response:
+    return Response(http_status(error.code), b'{\n    "error": ' + quoted(error.raw) + b"\n}", _JSON)
 
 
 class _SilentError(Exception):

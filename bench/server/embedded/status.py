@@ -1,5 +1,6 @@
 """Errors as TensorFlow has them: a canonical code and a message, and what each face makes of the code."""
 
+import traceback
 from enum import IntEnum
 from typing import Final
 
@@ -86,3 +87,9 @@ def invalid_argument(message: str | bytes) -> StatusError:
 def http_status(code: Code) -> int:
     """The HTTP status of an answer with this code."""
     return _HTTP.get(code, 500)
+
+
+def unexpected(error: Exception) -> StatusError:
+    """What a fault of the server itself becomes for the client; its trace is for whoever runs the server."""
+    traceback.print_exception(error)
+    return StatusError(Code.INTERNAL, f"the server failed on this request: {type(error).__name__}")

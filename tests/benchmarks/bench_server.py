@@ -1,0 +1,426 @@
+"""The embedded server's bars: `python -m tests.benchmarks.bench_server [--strict] [NAME...]`, figures and verdicts.
+
+- overhead: one client's median over gRPC and REST against the in-process V1 session's, and eight clients' throughput
+  against the session called from eight threads; demo model and preset `mini`, a 14-word sentence, compact.
+- article: the article's 14 × 128 payload, REST against gRPC.
+- batching: 16 clients on preset `mini`, with batching and without.
+- versions: a new version every five seconds for a minute under eight clients.
+- isolation: a fast model's p99 beside a slow one (preset `large`), the slow one on one of two threads.
+- stop: SIGTERM under load.
+- start: from the launch to the first answer, demo model.
+
+Ways are measured in turn and in several rounds. Differences and ratios are taken between each way's best rounds, which
+other work on the machine disturbs least; medians over the rounds stand beside them. Timing never decides the exit code,
+unless `--strict` is given.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import numpy as np
+import psutil
+
+from bench.bert.demo_model import demo_model_dir
+from bench.bert.exported import ExportedModel
+from bench.bert.requests import COMPACT_SIGNATURE, LOG_PROB
+from bench.results.cache import cache_dir
+from bench.server.lifecycle import RunningServer, embedded
+from bench.server.running import free_ports
+from bench.serving.protos import PREDICT_METHOD, predict_pb2
+from bench.serving.tensors import from_proto
+from tests.benchmarks.load_worker import Worker, exchange, grpc_message, request_of, rest_call, sentence_of
+
+ROUNDS, LATENCY_SECONDS, RATE_SECONDS = 5, 2.0, 3.0
+CLIENTS, BATCH_CLIENTS = 8, 16
+GRPC_OVERHEAD, REST_OVERHEAD, ARTICLE_OVERHEAD = 0.7e-3, 0.9e-3, 1.5e-3
+THROUGHPUT, BATCHING, ISOLATION, STOP_SECONDS, START_SECONDS = 0.9, 1.7, 3.0, 10.0, 6.0
+VERSION_SECONDS, VERSIONS = 5.0, 12
+MEMORY_GROWTH = 1.05
+THREADS = ("--grpc_max_threads=64", "--rest_api_num_threads=64")
+missed: list[str] = []
+
+
+def bar(good: bool, text: str) -> None:
+    """Prints a bar's figure and verdict."""
+    print(f"  {'PASS' if good else 'MISS'}  {text}", flush=True)
+    if not good:
+        missed.append(text)
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.2f} ms"
+
+
+def preset(name: str) -> Path:
+    """A model folder with a preset of random weights, exported once into the cache."""
+    folder = cache_dir() / f"bench-server-{name}"
+    if not folder.is_dir():
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        command = [sys.executable, "-m", "bench", "export", "--checkpoint", name, "--out", str(partial)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        partial.rename(folder)
+    return folder
+
+
+@contextlib.contextmanager
+def workers(model_dir: Path, server: RunningServer, signature: str = COMPACT_SIGNATURE) -> Iterator[dict[str, Worker]]:
+    """A session and a client of each protocol, each in a process of its own."""
+    rest = (server.rest or "").removeprefix("http://")
+    places = {"session": "-", "gRPC": server.grpc or "", "REST": rest}
+    with contextlib.ExitStack() as stack:
+        made = {}
+        for name, address in places.items():
+            made[name] = Worker(name.lower(), model_dir, address, signature)
+            stack.callback(made[name].close)
+        yield made
+
+
+@dataclass
+class Rounds:
+    """What rounds gave for one way."""
+
+    medians: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+
+    @property
+    def latency(self) -> float:
+        return min(self.medians)
+
+    @property
+    def rate(self) -> float:
+        return max(self.rates)
+
+
+def in_turn(made: dict[str, Worker], with_rate: bool = True) -> dict[str, Rounds]:
+    """All ways, one after the other, round after round."""
+    found = {name: Rounds() for name in made}
+    for _ in range(ROUNDS):
+        for name, worker in made.items():
+            found[name].medians.append(statistics.median(worker.latencies(LATENCY_SECONDS)))
+        for name, worker in made.items() if with_rate else ():
+            found[name].rates.append(worker.rate(CLIENTS, RATE_SECONDS))
+    return found
+
+
+def overhead() -> None:
+    """Bar 2, its first part."""
+    for label, model_dir in (("demo", demo_model_dir()), ("mini", preset("mini"))):
+        with embedded(model_dir, flags=THREADS) as server, workers(model_dir, server) as made:
+            found = in_turn(made)
+        session = found["session"]
+        for name, limit in (("gRPC", GRPC_OVERHEAD), ("REST", REST_OVERHEAD)):
+            way = found[name]
+            more = way.latency - session.latency
+            usual = statistics.median(a - b for a, b in zip(way.medians, session.medians, strict=True))
+            bar(
+                more <= limit,
+                f"{label}, one client over {name}: {milliseconds(way.latency)}, the session's "
+                f"{milliseconds(session.latency)} + {milliseconds(more)} (at most {milliseconds(limit)}; median over "
+                f"rounds {milliseconds(usual)})",
+            )
+        for name in ("gRPC", "REST"):
+            ratio = found[name].rate / session.rate
+            usual = statistics.median(a / b for a, b in zip(found[name].rates, session.rates, strict=True))
+            bar(
+                ratio >= THROUGHPUT,
+                f"{label}, {CLIENTS} clients over {name}: {found[name].rate:.0f}/s, {ratio:.2f} of the session's "
+                f"{session.rate:.0f}/s (at least {THROUGHPUT}; median over rounds {usual:.2f})",
+            )
+
+
+def article() -> None:
+    """Bar 2, its second part."""
+    model_dir = demo_model_dir()
+    with embedded(model_dir, flags=THREADS) as server, workers(model_dir, server, "serving_default") as made:
+        del made["session"]
+        found = in_turn(made, with_rate=False)
+    more = found["REST"].latency - found["gRPC"].latency
+    bar(
+        more <= ARTICLE_OVERHEAD,
+        f"the article's 14 × 128: REST {milliseconds(found['REST'].latency)}, gRPC "
+        f"{milliseconds(found['gRPC'].latency)}, {milliseconds(more)} more (at most {milliseconds(ARTICLE_OVERHEAD)})",
+    )
+
+
+def batching() -> None:
+    """Bar 3."""
+    model_dir = preset("mini")
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        parameters = Path(folder) / "batching_parameters.txt"
+        parameters.write_text(
+            "max_batch_size { value: 16 } batch_timeout_micros { value: 2000 } max_enqueued_batches { value: 64 }\n"
+            f"num_batch_threads {{ value: {len(os.sched_getaffinity(0))} }} pad_variable_length_inputs: true\n"
+        )
+        made = {}
+        for name, flags in (
+            ("off", ()),
+            ("on", ("--enable_batching", f"--batching_parameters_file={parameters}")),
+        ):
+            server = stack.enter_context(embedded(model_dir, flags=(*THREADS, *flags)))
+            made[name] = Worker("grpc", model_dir, server.grpc or "")
+            stack.callback(made[name].close)
+        rates: dict[str, list[float]] = {name: [] for name in made}
+        for _ in range(ROUNDS):
+            for name, worker in made.items():
+                rates[name].append(worker.rate(BATCH_CLIENTS, RATE_SECONDS))
+    off, on = max(rates["off"]), max(rates["on"])
+    usual = statistics.median(a / b for a, b in zip(rates["on"], rates["off"], strict=True))
+    bar(
+        on / off >= BATCHING,
+        f"mini, {BATCH_CLIENTS} clients: {on:.0f}/s with batching, {off:.0f}/s without, {on / off:.2f} times (at least "
+        f"{BATCHING}; median over rounds {usual:.2f})",
+    )
+
+
+@dataclass
+class Answers:
+    """What clients of a model got while its versions changed."""
+
+    versions: Counter[int] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    wrong: int = 0
+
+
+def versions() -> None:
+    """Bar 4."""
+    source = ExportedModel.open(demo_model_dir())
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        shutil.copytree(source.version_dir, base / "1")
+        with embedded(base, flags=THREADS) as server:
+            answers, memory = Answers(), []
+            stop = threading.Event()
+            clients = [
+                threading.Thread(target=ask_and_check, args=(server, source, answers, stop)) for _ in range(CLIENTS)
+            ]
+            for client in clients:
+                client.start()
+            process = psutil.Process(server.pid)
+            for version in range(2, VERSIONS + 2):
+                shutil.copytree(source.version_dir, base / f"{version}.partial")
+                (base / f"{version}.partial").rename(base / str(version))
+                time.sleep(VERSION_SECONDS)
+                memory.append(process.memory_info().rss)
+            stop.set()
+            for client in clients:
+                client.join()
+    bar(
+        not answers.failed and not answers.wrong,
+        f"{VERSIONS} new versions in {VERSIONS * VERSION_SECONDS:.0f} s under {CLIENTS} clients: "
+        f"{sum(answers.versions.values())} right answers of {len(answers.versions)} versions, {answers.wrong} wrong, "
+        f"failed: {dict(answers.failed) or 'none'}",
+    )
+    bar(len(answers.versions) == VERSIONS + 1, f"each of the {VERSIONS + 1} versions answered")
+    growth = memory[-1] / memory[2]
+    bar(
+        growth <= MEMORY_GROWTH,
+        f"memory {memory[0] / 1e6:.0f} MB after the first new version, {memory[2] / 1e6:.0f} after the third, "
+        f"{memory[-1] / 1e6:.0f} after the last: {growth:.3f} of the third's (at most {MEMORY_GROWTH})",
+    )
+
+
+def ask_and_check(server: RunningServer, model: ExportedModel, answers: Answers, stop: threading.Event) -> None:
+    """One client: each answer's version counted, its values held against the golden ones."""
+    message = grpc_message(request_of(model, COMPACT_SIGNATURE))
+    golden = next(one for one in model.golden.sentences if one.sentence == sentence_of(model))
+    with grpc.insecure_channel(server.grpc, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        call = channel.unary_unary(PREDICT_METHOD)
+        while not stop.is_set():
+            try:
+                response = predict_pb2.PredictResponse.FromString(call(message, timeout=30))
+            except grpc.RpcError as error:
+                answers.failed[f"{error.code().name}: {error.details()}"] += 1
+                continue
+            values = from_proto(response.outputs[LOG_PROB])[0]
+            if np.abs(values - golden.log_prob).max() <= model.golden.tolerance:
+                answers.versions[response.model_spec.version.value] += 1
+            else:
+                answers.wrong += 1
+
+
+def isolation() -> None:
+    """Bar 5."""
+    slow, fast = preset("large"), demo_model_dir()
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "models.config"
+        entry = 'config {{ name: "{}" base_path: "{}" model_platform: "tensorflow" }}'
+        entries = entry.format("bert", fast) + entry.format("slow", slow)
+        config.write_text(f"model_config_list {{ {entries} }}")
+        # One thread each: with two cores that leaves one free beside the slow model.
+        flags = (f"--model_config_file={config}", "--tensorflow_session_parallelism=1", *THREADS)
+        with embedded(fast, flags=flags, startup_timeout=300.0) as server:
+            worker = Worker("grpc", fast, server.grpc or "")
+            alone = worker.latencies(10.0)
+            stop = threading.Event()
+            load = threading.Thread(target=keep_busy, args=(server, slow, stop))
+            load.start()
+            time.sleep(2.0)
+            beside = worker.latencies(20.0)
+            stop.set()
+            load.join()
+            worker.close()
+    p99, p99_alone = (float(np.percentile(values, 99)) for values in (beside, alone))
+    bar(
+        p99 <= ISOLATION * p99_alone,
+        f"demo beside large: p99 {milliseconds(p99)}, {p99 / p99_alone:.2f} times the {milliseconds(p99_alone)} alone "
+        f"(at most {ISOLATION:.0f}); median {milliseconds(statistics.median(beside))} and "
+        f"{milliseconds(statistics.median(alone))}",
+    )
+
+
+def keep_busy(server: RunningServer, model_dir: Path, stop: threading.Event) -> None:
+    """One client of the slow model, request after request."""
+    message = grpc_message(request_of(ExportedModel.open(model_dir), COMPACT_SIGNATURE, "slow"))
+    with grpc.insecure_channel(server.grpc) as channel:
+        call = channel.unary_unary(PREDICT_METHOD)
+        while not stop.is_set():
+            call(message, timeout=120)
+
+
+def stop() -> None:
+    """Bar 6."""
+    model_dir = demo_model_dir()
+    model = ExportedModel.open(model_dir)
+    grpc_port, rest_port = free_ports(2)
+    process = launch(model_dir, grpc_port, rest_port)
+    wait_for(rest_port)
+    connect = rest_call(f"127.0.0.1:{rest_port}", request_of(model, COMPACT_SIGNATURE))
+    outcomes: Counter[str] = Counter()
+    threads = [threading.Thread(target=until_refused, args=(connect, outcomes)) for _ in range(CLIENTS)]
+    threads += [
+        threading.Thread(target=until_unavailable, args=(f"127.0.0.1:{grpc_port}", model, outcomes))
+        for _ in range(CLIENTS)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(3.0)
+    began = time.perf_counter()
+    process.send_signal(signal.SIGTERM)
+    code = process.wait(30)
+    seconds = time.perf_counter() - began
+    for thread in threads:
+        thread.join()
+    lost = {name: count for name, count in outcomes.items() if name not in ("answered", "refused")}
+    bar(
+        not lost and code == 0 and seconds <= STOP_SECONDS,
+        f"SIGTERM under {2 * CLIENTS} clients: exit code {code} after {seconds:.2f} s (at most {STOP_SECONDS:.0f}), "
+        f"{outcomes['answered']} requests answered, lost: {lost or 'none'}",
+    )
+
+
+def until_refused(connect: Callable[[], Callable[[], bytes]], outcomes: Counter[str]) -> None:
+    """A REST client that opens a new connection when it is told to, until none is to be had."""
+    while True:
+        try:
+            call = connect()
+        except OSError:
+            outcomes["refused"] += 1
+            return
+        while True:
+            try:
+                call()
+            except (OSError, RuntimeError, IndexError) as error:
+                # The server said that the connection closes; the next request was not its to take.
+                if "b''" not in str(error) and not isinstance(error, BrokenPipeError | ConnectionResetError):
+                    outcomes[f"{type(error).__name__}: {error}"] += 1
+                break
+            outcomes["answered"] += 1
+
+
+def until_unavailable(address: str, model: ExportedModel, outcomes: Counter[str]) -> None:
+    """A gRPC client that goes on until the server takes no more calls."""
+    message = grpc_message(request_of(model, COMPACT_SIGNATURE))
+    with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        call = channel.unary_unary(PREDICT_METHOD)
+        while True:
+            try:
+                call(message, timeout=30)
+            except grpc.RpcError as error:
+                refused = error.code() is grpc.StatusCode.UNAVAILABLE and "refused" in error.details()
+                outcomes["refused" if refused else f"{error.code().name}: {error.details()}"] += 1
+                return
+            outcomes["answered"] += 1
+
+
+def start() -> None:
+    """Bar 7."""
+    model_dir = demo_model_dir()
+    request = request_of(ExportedModel.open(model_dir), COMPACT_SIGNATURE)
+    times = []
+    for _ in range(ROUNDS):
+        grpc_port, rest_port = free_ports(2)
+        began = time.perf_counter()
+        process = launch(model_dir, grpc_port, rest_port)
+        connection = wait_for(rest_port)
+        connection()
+        rest_call(f"127.0.0.1:{rest_port}", request)()()
+        times.append(time.perf_counter() - began)
+        process.terminate()
+        process.wait(30)
+    bar(
+        max(times) <= START_SECONDS,
+        f"demo, launch to first answer: {min(times):.2f} to {max(times):.2f} s over {ROUNDS} starts (at most "
+        f"{START_SECONDS:.0f} s)",
+    )
+
+
+def launch(model_dir: Path, grpc_port: int, rest_port: int) -> "subprocess.Popen[bytes]":
+    """A server whose end is the caller's business."""
+    words = [f"--port={grpc_port}", f"--rest_api_port={rest_port}", "--model_name=bert", *THREADS]
+    command = [sys.executable, "-m", "bench.server.embedded", *words, f"--model_base_path={model_dir}"]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait_for(rest_port: int) -> Callable[[], bytes]:
+    """Waits until REST accepts; a call that asks for the model's state."""
+    import socket
+
+    limit = time.monotonic() + 60
+    while True:
+        try:
+            connection = socket.create_connection(("127.0.0.1", rest_port), timeout=60)
+            break
+        except OSError:
+            if time.monotonic() > limit:
+                raise
+            time.sleep(0.01)
+    return lambda: exchange(connection, b"GET /v1/models/bert HTTP/1.1\r\nHost: l\r\n\r\n")
+
+
+PARTS = {part.__name__: part for part in (overhead, article, batching, versions, isolation, stop, start)}
+
+
+def main() -> int:
+    """Runs the parts that are named, all by default."""
+    parser = argparse.ArgumentParser(description="The embedded server's bars.")
+    parser.add_argument("parts", nargs="*", metavar="NAME", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 if a bar is missed")
+    args = parser.parse_args()
+    unknown = set(args.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    print(f"{os.cpu_count()} CPUs, load average {os.getloadavg()[0]:.1f}", flush=True)
+    for name in args.parts or PARTS:
+        print(name, flush=True)
+        PARTS[name]()
+    print(f"load average {os.getloadavg()[0]:.1f}; {len(missed)} missed", flush=True)
+    return int(bool(missed) and args.strict)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -185,6 +185,8 @@ def test_a_vocabulary_larger_than_the_embeddings(tmp_path: Path, checkpoint: Che
 def test_case_can_be_overridden(google: Path) -> None:
     assert open_checkpoint(google).tokenizer.options.do_lower_case
     assert not open_checkpoint(google, do_lower_case=False).tokenizer.options.do_lower_case
+    with pytest.raises(UsageError, match="uncased"):
+        open_checkpoint("tiny", do_lower_case=False)
 
 
 def test_folders_that_hold_no_checkpoint(tmp_path: Path, checkpoint: Checkpoint) -> None:

@@ -29,6 +29,8 @@ def open_checkpoint(name_or_path: str | Path, init_head: bool = False, do_lower_
         UsageError: no such checkpoint, or one that cannot be used; the message names what is wrong with it.
     """
     name = str(name_or_path)
+    if do_lower_case is not None and name in (DEMO, *PRESETS):
+        raise UsageError(f"{name} is uncased; --cased and --uncased are for checkpoint folders")
     if name == DEMO:
         return replace(read_google_folder(DEMO_FOLDER), source=DEMO)
     if name in PRESETS:

@@ -28,6 +28,7 @@ from bench.cli.gate_sources import StoredRuns, read_source
 from bench.errors import ExitCode, TargetError, UsageError
 from bench.load.duel import Contender, Duel, Load, duel, golden_of
 from bench.load.kept import keep_side
+from bench.load.pairing import longest_run
 from bench.report.gate_files import gate_json, gate_junit
 from bench.report.gate_text import gate_markdown, gate_table, verdict_line
 from bench.results.atomic import write_atomically
@@ -125,7 +126,7 @@ def _drive(both: Duel, gate: Gate, args: argparse.Namespace, start: float, err: 
     """Pair after pair until there is a verdict or the time is over."""
     deadline = start + args.max_time
     with GateProgress(err, args.max_time) as progress:
-        both.pairing.warm_up(args.warmup, args.run_time)
+        both.pairing.warm_up(args.warmup, args.run_time, longest_run(args.max_time))
         begun = time.monotonic()
         while True:
             gate.add(both.pairing.run_pair())

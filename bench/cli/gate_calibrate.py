@@ -12,6 +12,7 @@ from bench.bert.demo_model import demo_model_dir
 from bench.cli.gate_options import DEFAULT_EFFECT, add_load_options, read_load
 from bench.errors import ExitCode, UsageError
 from bench.load.duel import Contender, Load, duel, golden_of
+from bench.load.pairing import longest_run
 from bench.serving.target import parse_target
 from bench.units import format_seconds
 
@@ -72,7 +73,7 @@ def _one(args: argparse.Namespace, side: Contender, load: Load, number: int) -> 
     own = Load(**{name: getattr(load, name) for name in load.__slots__} | {"seed": load.seed + number})
     gate = Gate(default_plan(DEFAULT_EFFECT))
     with duel(side, side, own) as both:
-        both.pairing.warm_up(args.warmup, args.run_time)
+        both.pairing.warm_up(args.warmup, args.run_time, longest_run(args.max_time))
         begun = time.monotonic()
         verdict = None
         while verdict is None:

@@ -29,7 +29,10 @@ TURNS: Final = len(PATTERN) // 2
 _WARMUP_TURNS: Final = 4
 _REQUESTS_FOR_P99: Final = 330
 _SHORTEST: Final = 1.0
-_LONGEST: Final = 5.0
+LONGEST: Final = 5.0
+"""Most seconds of a run, unless asked for."""
+PAIRS_WANTED: Final = 30
+"""A gate should have time for so many pairs: runs are cut short for it, at the cost of a p99."""
 _OPEN_LOOP_SECONDS: Final = 5.0
 
 
@@ -44,6 +47,11 @@ class Size:
 
     requests: int
     seconds: float
+
+
+def longest_run(max_time: float) -> float:
+    """Most seconds of a run in a gate of `max_time` seconds."""
+    return min(max(max_time / (2 * PAIRS_WANTED), _SHORTEST), LONGEST)
 
 
 class Pairing:
@@ -68,12 +76,13 @@ class Pairing:
         """How long a run is; known after the warm-up."""
         return self._size
 
-    def warm_up(self, seconds: float, run: float | None = None) -> None:
+    def warm_up(self, seconds: float, run: float | None = None, longest: float = LONGEST) -> None:
         """Load that does not count, `seconds` on each side; then the length of a run is set.
 
         Args:
             seconds: on each side.
-            run: length of a run in seconds; None takes the shortest that carries a p99, within 1 to 5 s.
+            run: length of a run in seconds; None takes the shortest that carries a p99, from 1 s to `longest`.
+            longest: the most seconds of a run.
         """
         if isinstance(self._arrivals, OpenLoop):
             for side in self._sides:
@@ -83,7 +92,7 @@ class Pairing:
             return
         rates = [self._warm_up_closed(side, seconds) for side in self._sides]
         rate = min(rates)
-        length = run or min(max(_REQUESTS_FOR_P99 / rate, _SHORTEST), _LONGEST)
+        length = run or min(max(_REQUESTS_FOR_P99 / rate, _SHORTEST), longest)
         self._size = Size(max(TURNS, round(rate * length / TURNS) * TURNS), length)
 
     def _warm_up_closed(self, side: Side, seconds: float) -> float:

@@ -11,6 +11,7 @@ import gevent
 
 from bench.bert.answers import AnswerKey
 from bench.bert.golden import Golden
+from bench.load.balancing import BalancedPool
 from bench.load.checker import Checker
 from bench.load.dispatch import Dispatcher, Exchange, Limits
 from bench.load.jobs import ClosedJobs, Jobs, ScheduledJobs
@@ -21,6 +22,7 @@ from bench.load.recorder import Recorder
 from bench.load.sampling import ClientSampler
 from bench.load.transports import Transport, TransportPool
 from bench.results.codec import RecordBuffer
+from bench.results.workload import Workload
 
 # Clocks of one machine agree; a start that lies this far from where a message puts it is another machine's.
 _CLOCK_TOLERANCE: Final = 2.0
@@ -33,6 +35,11 @@ def run_protocols(protocol: str) -> tuple[str, ...]:
     return ("rest", "grpc") if protocol == "both" else (protocol,)
 
 
+def rest_client(workload: Workload) -> str:
+    """The REST client of a workload, or any where it sends no REST."""
+    return workload.transport if workload.protocol != "grpc" else "fast"
+
+
 class WorkerSession:
     """One run in one process: made on the plan, begun by the coordinator, over when all its users are.
 
@@ -40,9 +47,16 @@ class WorkerSession:
         plan: what to do.
         send: hands a report to the coordinator: `{"run", "worker", "block", "sample", "over"}`.
         listener: told of each request.
+        transports: makes the users' transports; None for one endpoint, the plan's.
     """
 
-    def __init__(self, plan: WorkerPlan, send: Send, listener: Callable[[Exchange], None]) -> None:
+    def __init__(
+        self,
+        plan: WorkerPlan,
+        send: Send,
+        listener: Callable[[Exchange], None],
+        transports: TransportPool | BalancedPool | None = None,
+    ) -> None:
         golden = Golden.from_json(plan.golden)
         workload = plan.workload
         protocols = run_protocols(workload.protocol)
@@ -52,7 +66,7 @@ class WorkerSession:
         self._send = send
         self._protocols = protocols
         self._recorder = Recorder(RecordBuffer(plan.worker), payloads, protocols, workload.signature, plan.begins)
-        self._transports = TransportPool(plan.endpoint, workload.transport if "rest" in protocols else "fast")
+        self._transports = transports or TransportPool(plan.endpoint, rest_client(workload))
         self._pacer = Pacer()
         self._dispatcher = Dispatcher(
             _jobs(plan, len(payloads)),

@@ -1,0 +1,193 @@
+"""A sweep from its first step to its last: ladder, knee, fit, hold-out runs, confirmation, replicas.
+
+What is done is in the sweep's folder at once; a sweep that was stopped goes on where it was. What cannot be measured
+further ends it with one line, and everything measured stays.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from bench.capacity import agenda
+from bench.capacity.agenda import Scale, Step
+from bench.capacity.fit import FitOptions, fit_model
+from bench.capacity.model import CapacityModel
+from bench.capacity.objective import SloRate, slo_rate
+from bench.capacity.points import Measurement, Point, Stage, measure
+from bench.capacity.replica_check import ReplicaCheck, check_replicas, predict_replicas
+from bench.capacity.slo import Slo
+from bench.capacity.sweep_folder import SweepFolder
+from bench.errors import InconclusiveError, TargetError
+from bench.results.records import Outcome
+from bench.stats.summary import Summary
+
+CLIENT_LIMITS: Final = ("worker CPU",)
+"""Checks of a run whose failure says that the load generator was the limit."""
+
+FEWEST_GOOD: Final = 20
+"""Good answers that the step with one user must have, to be a distribution of service times."""
+
+
+class Driver(Protocol):
+    """Runs steps against the server."""
+
+    def run(self, step: Step, users: int, runs: Path) -> Path:
+        """One run with a pool of `users`; its folder is made in `runs`."""
+
+
+Listener = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep measured.
+
+    Args:
+        measurements: every step, in order.
+        saturated: requests a second at the ladder's end.
+        model: fitted to ladder and knee.
+        carried: the rate within the objective.
+        replicas: several replicas held to the model; None if not run.
+    """
+
+    measurements: tuple[Measurement, ...]
+    saturated: float
+    model: CapacityModel
+    carried: SloRate
+    replicas: ReplicaCheck | None
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The steps without their arrays."""
+        return tuple(entry.point for entry in self.measurements)
+
+
+@dataclass
+class Sweep:
+    """Measures one server.
+
+    Args:
+        folder: where everything goes.
+        driver: runs a step against the server.
+        scale: how long everything takes.
+        slo: the objective.
+        seed: of everything random.
+        told: takes a line for people after each step.
+        fit: how much work goes into a fit.
+    """
+
+    folder: SweepFolder
+    driver: Driver
+    scale: Scale
+    slo: Slo
+    seed: int = 0
+    told: Listener = lambda line: None
+    fit: FitOptions = field(default_factory=FitOptions)
+
+    def run(self, replicas: int = 1, policy: str = "round-robin", fleet: Driver | None = None) -> SweepResult:
+        """Everything, in order.
+
+        Args:
+            replicas: servers behind the balancer of the last part; 1 leaves it out.
+            policy: how that chooses.
+            fleet: runs a step against all of them.
+
+        Raises:
+            TargetError: the server stopped answering.
+            InconclusiveError: the load generator was the limit, or too little could be measured.
+        """
+        ladder = self._ladder()
+        saturated = agenda.saturated_rate([entry.point for entry in ladder])
+        users = agenda.pool_size(max(entry.point.users or 0 for entry in ladder))
+        knee = [self._do(step, users) for step in agenda.knee_steps(self.scale, saturated, self.seed)]
+        model = fit_sweep([*ladder, *knee], self.fit, self.told)
+        held = [self._do(step, users) for step in agenda.hold_out_steps(self.scale, saturated, self.seed)]
+        found = [*ladder, *knee, *held]
+        carried = slo_rate(model, [entry.point for entry in found], self.slo)
+        if carried.attainable:
+            assert carried.rate.center is not None
+            rate = carried.rate.center
+            found += [self._do(step, users) for step in agenda.confirm_steps(self.scale, rate, self.seed)]
+            carried = slo_rate(model, [entry.point for entry in found], self.slo)
+        check = None
+        if carried.attainable and replicas > 1 and fleet is not None:
+            predicted = predict_replicas(model, self.slo, carried.rate, replicas, policy, self.seed)
+            more = self._replicas(fleet, predicted, users)
+            found += more
+            check = check_replicas(predicted, [entry.point for entry in more], self.slo, replicas, policy)
+        return SweepResult(tuple(found), saturated, model, carried, check)
+
+    def _ladder(self) -> list[Measurement]:
+        found: list[Measurement] = []
+        limits = dict(self.slo.latency)
+        while True:
+            points = [entry.point for entry in found]
+            step = agenda.next_ladder_step(self.scale, points, limits, self.seed)
+            if step is None:
+                return found
+            assert step.users is not None
+            found.append(self._do(step, step.users))
+            if step.users == 1 and found[0].observed.latency.size < FEWEST_GOOD:
+                raise InconclusiveError(
+                    f"one user got {found[0].observed.latency.size} good answers in {step.seconds:g} s, and at least "
+                    f"{FEWEST_GOOD} are needed; measure longer with --step-time"
+                )
+
+    def _replicas(self, fleet: Driver, predicted: Summary, users: int) -> list[Measurement]:
+        assert predicted.center is not None
+        steps = agenda.replica_steps(self.scale, predicted.center, self.seed)
+        return [self._do(step, users, fleet) for step in steps]
+
+    def _do(self, step: Step, users: int, driver: Driver | None = None) -> Measurement:
+        """The step's measurement: made now, or found in the folder."""
+        path = self.folder.run_of(step.key)
+        if path is None:
+            path = (driver or self.driver).run(step, users, self.folder.runs)
+            found = measure(path, step.stage)
+            self.told(describe(found.point))
+            # A step that says nothing of the server is not kept as done: a resumed sweep makes it anew.
+            self._refuse_what_says_nothing(found.point)
+            self.folder.add(step.key, path)
+            return found
+        return measure(path, step.stage)
+
+    def _refuse_what_says_nothing(self, point: Point) -> None:
+        where = f"{point.users} users" if point.users is not None else f"{point.rate:g}/s"
+        kept = f"what was measured is in {self.folder.path}, and --resume goes on with it"
+        lost = point.outcomes.get(Outcome.UNAVAILABLE, 0)
+        if not point.alive and lost:
+            raise TargetError(f"the target stopped answering at {where}; start it again: {kept}")
+        if not point.outcomes.get(Outcome.OK, 0) and not point.outcomes.get(Outcome.WRONG_ANSWER, 0):
+            raise TargetError(f"no request got a good answer at {where}; check the target: {kept}")
+        if set(point.failed) & set(CLIENT_LIMITS):
+            rate = point.throughput.center or 0.0
+            raise InconclusiveError(
+                f"the load generator was the limit at {where} ({point.client_cpu or 0.0:.2f} cores for {rate:.0f} "
+                f"requests/s), so the server can do more; take a faster transport or a quieter machine: {kept}"
+            )
+
+
+def fit_sweep(
+    measurements: Sequence[Measurement], options: FitOptions, told: Listener = lambda line: None
+) -> CapacityModel:
+    """The model of a sweep's ladder and knee; runs that the server did not keep up with are left out.
+
+    Raises:
+        InconclusiveError: too little was measured.
+    """
+    used = [entry for entry in measurements if entry.point.stage is Stage.LADDER]
+    used += [entry for entry in measurements if entry.point.stage is Stage.KNEE and entry.point.stable]
+    used = [entry for entry in used if entry.observed.latency.size]
+    told("fitting the model")
+    return fit_model([entry.observed for entry in used], options)
+
+
+def describe(point: Point) -> str:
+    """One line on a step that is done."""
+    load = f"{point.users} users" if point.users is not None else f"{point.rate:g}/s"
+    rate = point.throughput.center or 0.0
+    latency = ", ".join(f"{name} {1e3 * point.raw[name]:.3g} ms" for name in ("p50", "p99") if name in point.raw)
+    failed = f", {point.errors:.2%} failed" if point.errors else ""
+    invalid = " (INVALID)" if point.reasons else ""
+    return f"{point.stage} {load}: {rate:.4g}/s, {latency or 'no good answer'}{failed}{invalid}"

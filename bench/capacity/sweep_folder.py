@@ -1,0 +1,96 @@
+"""The folder of a sweep: its runs, and which step each of them is, so that a killed sweep goes on where it was.
+
+    sweep.json   what the sweep is (its job) and the steps that are done
+    runs/        the run folders
+
+Format history of `sweep.json`:
+    1: first.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from bench.errors import UsageError
+from bench.results.atomic import write_atomically
+
+FORMAT: Final = 1
+FILE_NAME: Final = "sweep.json"
+
+
+class SweepFolder:
+    """A sweep on disk; made by `create` or `open`.
+
+    Args:
+        path: the folder.
+        job: what decides the steps, plain values.
+        done: run folder by step.
+    """
+
+    def __init__(self, path: Path, job: Mapping[str, Any], done: Mapping[str, str]) -> None:
+        self.path = path
+        self.job = dict(job)
+        self._done = dict(done)
+
+    @classmethod
+    def create(cls, path: Path, job: Mapping[str, Any], *, resume: bool) -> "SweepFolder":
+        """Begins a sweep, or takes up one of the same job.
+
+        Raises:
+            UsageError: the folder holds a sweep and `resume` was not asked for, or it is another job's.
+        """
+        file = path / FILE_NAME
+        if file.exists():
+            found = cls.open(path)
+            changed = sorted(name for name in job.keys() | found.job.keys() if job.get(name) != found.job.get(name))
+            if not resume:
+                raise UsageError(f"{path} holds a sweep already; give --resume to go on with it, or another --out")
+            if changed:
+                was = ", ".join(f"{name} was {found.job.get(name)!r}" for name in changed)
+                raise UsageError(f"{path} holds another sweep ({was}); give the same options, or another --out")
+            return found
+        path.mkdir(parents=True, exist_ok=True)
+        sweep = cls(path, job, {})
+        sweep._write()
+        return sweep
+
+    @classmethod
+    def open(cls, path: Path) -> "SweepFolder":
+        """A sweep that is there.
+
+        Raises:
+            UsageError: no sweep, or one of a newer format.
+        """
+        file = path / FILE_NAME
+        try:
+            raw = orjson.loads(file.read_bytes())
+            if raw["format"] > FORMAT:
+                raise UsageError(
+                    f"{file} has sweep format {raw['format']}, this version reads {FORMAT}; update bertbench"
+                )
+            return cls(path, raw["job"], raw["done"])
+        except FileNotFoundError as error:
+            raise UsageError(f"{path} holds no sweep; make one with bertbench capacity --out {path}") from error
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise UsageError(f"{file} is no sweep's ({error}); was it edited?") from error
+
+    @property
+    def runs(self) -> Path:
+        """Where its run folders are."""
+        return self.path / "runs"
+
+    def run_of(self, step: str) -> Path | None:
+        """The run folder of a step that is done; None if it is not."""
+        name = self._done.get(step)
+        return self.runs / name if name is not None and (self.runs / name).is_dir() else None
+
+    def add(self, step: str, run: Path) -> None:
+        """Notes that a step is done, at once on disk."""
+        self._done[step] = run.name
+        self._write()
+
+    def _write(self) -> None:
+        body = {"format": FORMAT, "job": self.job, "done": self._done}
+        write_atomically(self.path / FILE_NAME, orjson.dumps(body, option=orjson.OPT_INDENT_2))

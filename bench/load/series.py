@@ -1,0 +1,88 @@
+"""Runs one after the other from one process of their own: the side of whoever asks for them."""
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from bench.errors import BenchError, ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
+from bench.load.series_step import SeriesReply, SeriesStep
+
+_TICK: Final = 0.25
+_END_SECONDS: Final = 20.0
+
+_ERRORS: Final[dict[int, type[BenchError]]] = {
+    ExitCode.REGRESSION: WrongAnswerError,
+    ExitCode.USAGE: UsageError,
+    ExitCode.INCONCLUSIVE: InconclusiveError,
+    ExitCode.TARGET_FAILED: TargetError,
+}
+
+
+class RunSeries:
+    """Gives runs to the process, one at a time; made by `open_series`."""
+
+    def __init__(self, child: "subprocess.Popen[bytes]") -> None:
+        self._child = child
+        self._buffer = b""
+
+    def run(self, step: SeriesStep, tick: Callable[[], None] = lambda: None) -> Path:
+        """One run.
+
+        Args:
+            step: what to run.
+            tick: called a few times a second meanwhile.
+
+        Returns:
+            Its folder, finished.
+
+        Raises:
+            BenchError: the run could not be begun, or the process ended.
+        """
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(step.to_line())
+            self._child.stdin.flush()
+        except BrokenPipeError as error:
+            raise self._gone() from error
+        reply = SeriesReply.from_line(self._line(tick))
+        if reply.error:
+            raise _ERRORS.get(reply.code, TargetError)(reply.error)
+        return Path(reply.folder)
+
+    def _line(self, tick: Callable[[], None]) -> bytes:
+        assert self._child.stdout is not None
+        while b"\n" not in self._buffer:
+            tick()
+            if not select.select([self._child.stdout], [], [], _TICK)[0]:
+                continue
+            data = os.read(self._child.stdout.fileno(), 1 << 16)
+            if not data:
+                raise self._gone()
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def _gone(self) -> TargetError:
+        return TargetError(f"the load generator ended by itself (exit status {self._child.wait()}); run again")
+
+
+@contextlib.contextmanager
+def open_series() -> Iterator[RunSeries]:
+    """A series' process, ended at the end: a run that is still going is stored as stopped before its time."""
+    command = [sys.executable, "-m", "bench.load.series_process"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        try:
+            yield RunSeries(child)
+        finally:
+            assert child.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.close()
+            try:
+                child.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()

@@ -1,0 +1,163 @@
+"""The process of a series: run after run against servers that stay up, without Locust's start before each.
+
+It sends, records and checks with the same session and collector as a Locust process. It ends when its standard input
+does, in the middle of a run too: that run is then stored as stopped before its time.
+"""
+
+import argparse
+import gc
+import os
+import random
+import signal
+import sys
+from dataclasses import replace
+from types import FrameType
+from typing import Any, Final
+from uuid import uuid4
+
+import gevent
+import gevent.select
+from gevent.queue import Queue
+
+from bench.errors import BenchError, ExitCode
+from bench.load.balancing import BalancedPool
+from bench.load.collector import Collector, start_times
+from bench.load.options import OPTIONS, SWITCHES, Scenario, Settings
+from bench.load.plan import WorkerPlan
+from bench.load.policies import make_policy
+from bench.load.prepared import PreparedRun
+from bench.load.sampling import Gpu, ServerSampler
+from bench.load.series_step import SeriesReply, SeriesStep
+from bench.load.session import WorkerSession, rest_client, start_message
+from bench.load.told import VARIABLE
+from bench.load.transports import TransportPool
+from bench.load.under_test import ServerUnderTest
+
+_LEAD_SECONDS: Final = 0.3
+
+
+class SeriesWorker:
+    """Runs one step after the other."""
+
+    def __init__(self) -> None:
+        self._gpu = Gpu.find()
+        self._under_test = ServerUnderTest()
+        self._session: WorkerSession | None = None
+        self._collector: Collector | None = None
+        self._ending = False
+
+    def serve(self) -> None:
+        """Reads steps, runs them, replies; returns when the input ends."""
+        # Ctrl-C reaches this process too; whoever started it ends it in order.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        lines: Any = Queue()
+        reader = gevent.spawn(self._read, lines)
+        while not self._ending and (line := lines.get()):
+            reply = self._reply(SeriesStep.from_line(line))
+            sys.stdout.buffer.write(reply.to_line())
+            sys.stdout.buffer.flush()
+            # What a run leaves behind is not looked through again while the next one sends.
+            gc.collect()
+            gc.freeze()
+        reader.kill(block=False)
+        self._under_test.close()
+
+    def _read(self, lines: Any) -> None:
+        """Puts each line of the standard input into `lines`, then an empty one."""
+        data = b""
+        while True:
+            gevent.select.select([0], [], [])
+            more = os.read(0, 1 << 16)
+            if not more:
+                break
+            *whole, data = (data + more).split(b"\n")
+            for line in whole:
+                lines.put(line)
+        self._stop()
+        lines.put(b"")
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        self._ending = True
+        if self._collector is not None and self._session is not None:
+            self._collector.stop()
+            self._session.stop()
+
+    def _reply(self, step: SeriesStep) -> SeriesReply:
+        try:
+            return self._run(step)
+        except BenchError as error:
+            return SeriesReply(error=str(error), code=int(error.exit_code))
+        except OSError as error:
+            return SeriesReply(error=f"{error.filename or step.results}: {error.strerror}", code=int(ExitCode.USAGE))
+
+    def _run(self, step: SeriesStep) -> SeriesReply:
+        os.environ[VARIABLE] = step.told().environment()[VARIABLE]
+        prepared = PreparedRun.make(settings_of(step), self._under_test, self._gpu)
+        plan = prepared.plans(1, uuid4().hex)[0]
+        server = step.servers[0]
+        sampler = ServerSampler(server.rest, server.model, server.pid, self._gpu)
+        epoch, started = start_times(_LEAD_SECONDS)
+        header = prepared.header([plan], started)
+        self._collector = collector = Collector(
+            step.results, header, epoch, [plan], prepared.payloads, sampler, lambda: {0}, lambda: None
+        )
+        self._session = session = WorkerSession(
+            plan, collector.report, lambda exchange: None, balanced_pool(step, plan)
+        )
+        users = [gevent.spawn(session.drive) for _ in range(step.users)]
+        # Each makes its transports before the clock starts.
+        gevent.sleep(0)
+        session.begin(start_message(plan.run, epoch))
+        gevent.joinall(users, raise_error=True)
+        session.close()
+        self._session = self._collector = None
+        return SeriesReply(folder=str(collector.finish()), error="stopped" if self._ending else "")
+
+
+def settings_of(step: SeriesStep) -> Settings:
+    """The settings of a step, read from the same texts as Locust's options.
+
+    Raises:
+        UsageError: an option that makes no sense.
+    """
+    server = step.servers[0]
+    texts = {name: default for name, (default, _) in OPTIONS.items()}
+    texts["sentences_per_request"] = "1"
+    texts |= step.options
+    texts |= {
+        "model_dir": str(step.model_dir),
+        "model_name": server.model,
+        "arrivals": step.arrivals,
+        "warmup": f"{step.warmup:.6f}s" if step.warmup else "0",
+        "seed": str(step.seed),
+        "results": str(step.results),
+        "server_flags": "",
+    }
+    switches = {name: bool(step.options.get(name)) for name in SWITCHES}
+    host = server.rest if step.protocol == "rest" or server.grpc is None else f"grpc://{server.grpc}"
+    options = argparse.Namespace(**{**texts, **switches})
+    scenario = Scenario(name=step.name, protocol=step.protocol)
+    return Settings.read(options, scenario, host, step.users, step.seconds + step.warmup)
+
+
+def balanced_pool(step: SeriesStep, plan: WorkerPlan) -> BalancedPool | None:
+    """The way to several servers; None for one, whose endpoint the plan has."""
+    if len(step.servers) == 1:
+        return None
+    endpoint, client = plan.endpoint, rest_client(plan.workload)
+    pools = [
+        TransportPool(
+            replace(
+                endpoint,
+                rest=server.rest if endpoint.rest else None,
+                grpc=server.grpc if endpoint.grpc else None,
+            ),
+            client,
+        )
+        for server in step.servers
+    ]
+    return BalancedPool(pools, make_policy(step.policy, random.Random(step.seed)))

@@ -130,8 +130,8 @@ def test_a_killed_generator_leaves_its_records_and_an_unfinished_run(started, tm
     assert not run.finished
     columns = run.columns(["due", "outcome"])
     assert columns["due"].size >= before
-    # Blocks hold whole seconds of completions: nothing is missing below the last one.
-    assert columns["due"].max() < columns["due"].size / 100 + 0.5
+    # Of what was due before the last that is stored, only what was in flight can be missing.
+    assert round(columns["due"].max() * 100) + 1 - columns["due"].size <= 4
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 0)])

@@ -113,7 +113,7 @@ def test_a_server_with_another_model(protocol, model_dir, tmp_path):
 def test_every_spoilt_answer_is_found_and_none_invented(protocol, model_dir, addresses, tmp_path):
     spoiler = Spoiler(every=20)
     with spoiling_proxy(addresses, spoiler) as proxy:
-        words = ["--model-dir", str(model_dir), "-u", "4", "-t", "5s", "--arrivals", "constant:rate=150"]
+        words = ["--model-dir", str(model_dir), "-u", "4", "-t", "3s", "--arrivals", "constant:rate=200"]
         ended = locust(SCENARIO[protocol], tmp_path, *at(proxy, protocol), *words)
     assert ended.code == 1
     counts = ended.accounted()

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+import psutil
+
 from bench.bert.golden import latest_version
 from bench.errors import ExitCode, TargetError, UsageError
 from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, open_target
@@ -45,10 +47,18 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         print(f"  REST  {where}", file=out)
         print(f"  gRPC  {server.grpc}", file=out, flush=True)
         while not stopped.wait(0.2):
-            if server.pid is not None and not Path(f"/proc/{server.pid}").exists():
+            if server.pid is not None and _ended(server.pid):
                 raise TargetError("the server ended by itself; see its log with --log FILE")
         print("stopping", file=err)
     return ExitCode.GOOD
+
+
+def _ended(pid: int) -> bool:
+    """Whether a child process is over; one that nobody has waited for yet is still listed."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _local(url: str | None) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from bench.errors import TargetError, UsageError
-from bench.server.running import RunningServer, free_ports, wait_until_available
+from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
 from bench.serving.types import DEFAULT_MODEL_NAME
 
 STOP_SECONDS: Final = 15.0
@@ -84,6 +84,7 @@ def _process(
     log: Path | None,
 ) -> Iterator[RunningServer]:
     grpc_port, rest_port = ports or tuple(free_ports(2))
+    require_free((grpc_port, rest_port))
     words = [
         *command,
         f"--port={grpc_port}",

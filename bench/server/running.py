@@ -46,6 +46,22 @@ def free_ports(count: int) -> list[int]:
             held.close()
 
 
+def require_free(ports: tuple[int, ...]) -> None:
+    """Raises unless nobody listens on these loopback ports: another server there would pass for the one to be started.
+
+    Raises:
+        TargetError: a port is in use.
+    """
+    for port in ports:
+        with socket.socket() as probe:
+            # As servers do it: a connection that is still winding down does not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise TargetError(f"port {port} cannot be served at ({error.strerror}); choose another") from error
+
+
 def wait_until_available(server: RunningServer, timeout: float, still_there: Callable[[], str | None]) -> None:
     """Returns once REST reports an AVAILABLE version and the gRPC port accepts.
 
@@ -64,7 +80,7 @@ def wait_until_available(server: RunningServer, timeout: float, still_there: Cal
         if (reason := still_there()) is not None:
             raise TargetError(f"the {server.backend} server did not start: {reason}")
         obstacle = _rest_obstacle(server) or _grpc_obstacle(server)
-        if obstacle is None:
+        if obstacle is None and still_there() is None:
             return
         if time.monotonic() > deadline:
             raise TargetError(

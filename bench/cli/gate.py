@@ -171,12 +171,12 @@ def _calibration(args: argparse.Namespace, plan: Plan, load: Load, baseline: Con
     if found is None or args.max_time > found.max_time:
         return found
     if found.smallest is None or asked < found.smallest:
-        known = "none was found" if found.smallest is None else f"it is {found.smallest:.3g}".replace("0.", "0.")
-        least = "" if found.smallest is None else f" of {100 * found.smallest:.3g} %"
+        known, advice = " (none was found)", "calibrate again on a quieter machine, or give a longer --max-time"
+        if found.smallest is not None:
+            known, advice = f" of {100 * found.smallest:.3g} %", "give that or more, or a longer --max-time"
         raise UsageError(
-            f"--min-effect {100 * asked:.3g}% is below the smallest effect{least} that this machine shows in "
-            f"{format_seconds(found.max_time)}"
-            + ("; give that or more, or a longer --max-time" if least else f" ({known}); use a quieter machine")
+            f"--min-effect {100 * asked:.3g}% is below the smallest effect{known} that this machine shows in "
+            f"{format_seconds(found.max_time)}; {advice}"
         )
     return found
 

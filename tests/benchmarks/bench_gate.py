@@ -161,7 +161,7 @@ def one_gate(name: str, case: Case, model: Path, folder: Path, results: Path) ->
     return {
         "case": name,
         "seconds": seconds,
-        "load": Path("/proc/loadavg").read_text().split()[0],
+        "machine_load": Path("/proc/loadavg").read_text().split()[0],
         "line": line,
         **verdict,
     }

@@ -117,7 +117,7 @@ def test_an_effect_below_what_the_machine_shows_is_refused_with_the_figure(
     assert code == 2
     assert "--min-effect 2% is below the smallest effect of 3 % that this machine shows in 5" in err
     store_calibration(key("grpc", "closed:users=2", toy_golden().checkpoint_digest), replace(found, smallest=None))
-    assert "use a quieter machine" in call(*words, "2%")[2]
+    assert "calibrate again on a quieter machine" in call(*words, "2%")[2]
 
 
 @pytest.mark.parametrize(

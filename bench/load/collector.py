@@ -27,6 +27,8 @@ from bench.results.samples import ClientSample
 
 # How much longer than it may take a run's workers are waited for.
 PATIENCE_SECONDS: Final = 10.0
+# Locust misses a worker after three silent seconds, which a busy machine can cause; it may still come back.
+SILENCE_SECONDS: Final = 8.0
 
 
 class Collector:
@@ -157,7 +159,8 @@ class Collector:
         while not self._closing.wait(1.0):
             # A disk may take its time, which no request should wait for.
             gevent.get_hub().threadpool.apply(self._writer.sync)
-            lost = self._open - self._alive()
+            gone = self._open - self._alive()
+            lost = {worker for worker in gone if self.now - self._heard[worker] > SILENCE_SECONDS}
             if self._open and self.now > self._last_moment() + PATIENCE_SECONDS:
                 lost = set(self._open)
             for worker in sorted(lost):

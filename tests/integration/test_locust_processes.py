@@ -105,7 +105,7 @@ def test_a_killed_worker(started, tmp_path):
     victim.kill()
     out, _ = process.communicate(timeout=60)
     run = the_run(tmp_path)
-    assert process.returncode == 1
+    assert process.returncode == 1, out
     lost = re.search(r"worker (\d) was lost", out)
     assert lost, out
     assert "INVALID" in out

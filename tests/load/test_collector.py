@@ -29,6 +29,12 @@ WORKLOAD = Workload(
 PAYLOADS = build_payloads(GOLDEN, WORKLOAD, ("rest",))
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """A worker that is gone is given up after a second."""
+    monkeypatch.setattr("bench.load.collector.SILENCE_SECONDS", 0.1)
+
+
 class Rig:
     def __init__(self, root, arrivals="constant:rate=10", workers=2):
         parsed = parse_arrivals(arrivals)
@@ -123,6 +129,17 @@ def test_a_lost_worker_s_requests_are_dropped_and_the_others_all_there(tmp_path)
     assert (columns["worker"] == 1).sum() == 10
     assert any("worker 0 was lost" in warning and "7 of its requests" in warning for warning in run.header.warnings)
     assert not any("left no record" in warning for warning in run.header.warnings)
+
+
+def test_a_worker_that_is_only_slow_comes_back(tmp_path, monkeypatch):
+    """Locust calls a worker missing after three silent seconds, which a busy machine can cause."""
+    monkeypatch.setattr("bench.load.collector.SILENCE_SECONDS", 5.0)
+    rig = Rig(tmp_path)
+    rig.alive.discard(0)
+    gevent.sleep(1.3)
+    rig.send(0, 2.0, over=True)
+    rig.send(1, 2.0, over=True)
+    assert rig.finish().file.counts["ok"] == 20
 
 
 def test_a_lost_worker_of_a_closed_loop_is_said(tmp_path):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final, NoReturn, TextIO
+from typing import IO, Final, NoReturn, TextIO
 from uuid import uuid4
 
 import bench
@@ -23,6 +23,7 @@ from bench.load.options import OPTIONS, SWITCHES, warmup_seconds
 from bench.load.told import Told
 from bench.results.arrivals import parse_arrivals
 from bench.server.lifecycle import RunningServer, open_target
+from bench.server.process import LAUNCHER
 from bench.serving.target import parse_target
 from bench.units import parse_duration
 
@@ -40,7 +41,6 @@ SCENARIOS: Final = {
 }
 # Options that this command has in a form of its own.
 _OWN: Final = frozenset({"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup"})
-_CHILD_ENDS_SECONDS: Final = 60.0
 # The gravest first: what the exit code of several runs is.
 _GRAVITY: Final = (ExitCode.USAGE, ExitCode.TARGET_FAILED, ExitCode.REGRESSION)
 
@@ -195,22 +195,33 @@ def drive_once(scenario: str, words: Sequence[str], told: Told, results: Path, o
     address = told.target if told.server is None else told.server.rest or f"grpc://{told.server.grpc}"
     command = [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--skip-log-setup", "--only-summary"]
     command += ["--host", address, *words, "--results", str(results)]
+    # A session of its own: Ctrl-C in the terminal goes to us, and is passed on once.
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=told.environment()
+        [sys.executable, "-c", LAUNCHER, *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=told.environment(),
+        start_new_session=True,
     ) as child:
         assert child.stdout is not None
         try:
-            for line in child.stdout:
-                if out is not None:
-                    print(f"  {line.rstrip()}", file=out, flush=True)
-            return child.wait()
+            return _listen(child, child.stdout, out)
         except BaseException:
-            # Ctrl-C reached the child too; it stores what it has, and is waited for.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.terminate()
-                child.wait(_CHILD_ENDS_SECONDS)
-            child.kill()
+            # It stores what it has, and is waited for, unless somebody loses patience.
+            try:
+                child.send_signal(signal.SIGINT)
+                _listen(child, child.stdout, out)
+            finally:
+                child.kill()
             raise
+
+
+def _listen(child: "subprocess.Popen[str]", said: IO[str], out: TextIO | None) -> int:
+    for line in said:
+        if out is not None:
+            print(f"  {line.rstrip()}", file=out, flush=True)
+    return child.wait()
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ STOP_SECONDS: Final = 15.0
 _MONITORING: Final = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n'
 
 # PR_SET_PDEATHSIG, prctl(2): the server gets SIGTERM when the process that started it dies, even by SIGKILL.
-_LAUNCHER: Final = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])"
+LAUNCHER: Final = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])"
 
 
 @contextlib.contextmanager
@@ -103,7 +103,7 @@ def _process(
         stack.callback(output.close)
         # A session of its own: Ctrl-C in the terminal goes to us, and we stop the server in order.
         process = subprocess.Popen(
-            [sys.executable, "-c", _LAUNCHER, *words],
+            [sys.executable, "-c", LAUNCHER, *words],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

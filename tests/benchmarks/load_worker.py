@@ -1,9 +1,9 @@
 """A cheap load client in a process of its own, and the in-process session beside it.
 
 `python -m tests.benchmarks.load_worker KIND MODEL_DIR ADDRESS SIGNATURE`, KIND `session`, `grpc` or `rest`. Requests
-are made once and answers are not parsed: what is measured is the server. Reads commands from standard input, a JSON list
-each, and writes an answer in JSON: `["latency", seconds]` gives the seconds of each call of one client, `["rate",
-clients, seconds]` the calls a second of several.
+are made once and answers are not parsed: what is measured is the server. Reads commands from standard input, a JSON
+list each, and writes an answer in JSON: `["latency", seconds]` gives the seconds of each call of one client,
+`["rate", clients, seconds]` the calls a second of several.
 """
 
 import json

@@ -37,7 +37,7 @@ def service_times(mean: float, cv: float, size: int, rng: np.random.Generator) -
 
 
 class ExactTimers:
-    """Calls at moments of CLOCK_MONOTONIC, exact to the kernel's timer: asyncio's own are rounded up to milliseconds."""
+    """Calls at moments of CLOCK_MONOTONIC, exact to the kernel's timer: asyncio rounds its own up to milliseconds."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)

@@ -43,6 +43,7 @@ class Scale:
         hold_out_seconds: of each.
         confirm: runs at the rate of the objective.
         warmup: seconds of load before each run.
+        retries: how many runs in all are made again because the load generator was held up in them.
         settle: seconds that a run takes beside its load, for the progress bar.
     """
 
@@ -57,6 +58,7 @@ class Scale:
     hold_out_seconds: float
     confirm: int
     warmup: float
+    retries: int
     settle: float = 1.5
 
 
@@ -72,6 +74,7 @@ FULL: Final = Scale(
     hold_out_seconds=30.0,
     confirm=2,
     warmup=2.0,
+    retries=5,
 )
 """About 15 minutes."""
 
@@ -87,6 +90,7 @@ QUICK: Final = Scale(
     hold_out_seconds=10.0,
     confirm=1,
     warmup=1.0,
+    retries=1,
     settle=1.0,
 )
 """About 3 minutes."""

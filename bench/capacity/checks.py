@@ -27,12 +27,12 @@ class Check:
 
     Args:
         stage: hold-out or confirm.
-        rate: requests a second that were due.
-        load: the same over the model's capacity.
+        rate: requests a second that were asked for.
+        load: those that were due over the model's capacity.
         column: which percentile.
         predicted: what the run should have shown, with the interval for a run of its length.
         measured: what it showed.
-        error: measured over predicted, less 1.
+        error: predicted over measured, less 1.
         inside: whether the measured lies in the interval.
         run: name of the run folder.
     """
@@ -70,7 +70,7 @@ def check_run(model: CapacityModel, measurement: Measurement, seed: int = 0) -> 
         load = rate / model.candidate.capacity
         inside = bool(lo <= measured <= hi)
         found.append(
-            Check(point.stage, rate, load, name, predicted, measured, float(measured / middle - 1), inside, point.run)
+            Check(point.stage, rate, load, name, predicted, measured, float(middle / measured - 1), inside, point.run)
         )
     return found
 

@@ -165,7 +165,7 @@ def _point(analysis: Analysis, observed: Observed, stage: Stage) -> Point:
         client_cpu=cpu.center if cpu else None,
         reasons=analysis.validity.reasons,
         failed=tuple(check.name for check in analysis.validity.checks if check.passed is False),
-        alive=bool(observed.due.size) and observed.due[-1] >= observed.begins + 0.9 * observed.seconds,
+        alive=bool(observed.due.size and observed.due[-1] >= observed.begins + 0.9 * observed.seconds),
         run=run.name,
     )
 

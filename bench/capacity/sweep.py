@@ -18,12 +18,18 @@ from bench.capacity.points import Measurement, Point, Stage, measure
 from bench.capacity.replica_check import ReplicaCheck, check_replicas, predict_replicas
 from bench.capacity.slo import Slo
 from bench.capacity.sweep_folder import SweepFolder
-from bench.errors import InconclusiveError, TargetError
+from bench.errors import InconclusiveError, TargetError, WrongAnswerError
 from bench.results.records import Outcome
 from bench.stats.summary import Summary
 
 CLIENT_LIMITS: Final = ("worker CPU",)
 """Checks of a run whose failure says that the load generator was the limit."""
+
+HELD_UP: Final = ("start delay", "event-loop lag", "stationary", "warm-up")
+"""Checks whose failure says that a run shows the machine's doing, or no steady state."""
+
+FEWEST_RATES: Final = 2
+"""Rates around the knee that the model must be held to."""
 
 FEWEST_GOOD: Final = 20
 """Good answers that the step with one user must have, to be a distribution of service times."""
@@ -84,6 +90,7 @@ class Sweep:
     seed: int = 0
     told: Listener = lambda line: None
     fit: FitOptions = field(default_factory=FitOptions)
+    _retried: int = 0
 
     def run(self, replicas: int = 1, policy: str = "round-robin", fleet: Driver | None = None) -> SweepResult:
         """Everything, in order.
@@ -95,6 +102,7 @@ class Sweep:
 
         Raises:
             TargetError: the server stopped answering.
+            WrongAnswerError: every answer is wrong.
             InconclusiveError: the load generator was the limit, or too little could be measured.
         """
         ladder = self._ladder()
@@ -142,15 +150,20 @@ class Sweep:
     def _do(self, step: Step, users: int, driver: Driver | None = None) -> Measurement:
         """The step's measurement: made now, or found in the folder."""
         path = self.folder.run_of(step.key)
-        if path is None:
+        if path is not None:
+            return measure(path, step.stage)
+        while True:
             path = (driver or self.driver).run(step, users, self.folder.runs)
             found = measure(path, step.stage)
             self.told(describe(found.point))
             # A step that says nothing of the server is not kept as done: a resumed sweep makes it anew.
             self._refuse_what_says_nothing(found.point)
-            self.folder.add(step.key, path)
-            return found
-        return measure(path, step.stage)
+            if not _held_up(found.point) or self._retried >= self.scale.retries:
+                break
+            self._retried += 1
+            self.told("  once more: the load generator was held up")
+        self.folder.add(step.key, path)
+        return found
 
     def _refuse_what_says_nothing(self, point: Point) -> None:
         where = f"{point.users} users" if point.users is not None else f"{point.rate:g}/s"
@@ -158,7 +171,12 @@ class Sweep:
         lost = point.outcomes.get(Outcome.UNAVAILABLE, 0)
         if not point.alive and lost:
             raise TargetError(f"the target stopped answering at {where}; start it again: {kept}")
-        if not point.outcomes.get(Outcome.OK, 0) and not point.outcomes.get(Outcome.WRONG_ANSWER, 0):
+        if not point.outcomes.get(Outcome.OK, 0):
+            if point.outcomes.get(Outcome.WRONG_ANSWER, 0):
+                raise WrongAnswerError(
+                    f"every answer that came at {where} is wrong: the server may hold another model; name the export "
+                    f"that it serves with --model-dir: {kept}"
+                )
             raise TargetError(f"no request got a good answer at {where}; check the target: {kept}")
         if set(point.failed) & set(CLIENT_LIMITS):
             rate = point.throughput.center or 0.0
@@ -176,11 +194,20 @@ def fit_sweep(
     Raises:
         InconclusiveError: too little was measured.
     """
-    used = [entry for entry in measurements if entry.point.stage is Stage.LADDER]
-    used += [entry for entry in measurements if entry.point.stage is Stage.KNEE and entry.point.stable]
-    used = [entry for entry in used if entry.observed.latency.size]
+    ladder = [entry for entry in measurements if entry.point.stage is Stage.LADDER]
+    knee = [entry for entry in measurements if entry.point.stage is Stage.KNEE and entry.point.stable]
+    calm = [entry for entry in knee if not _held_up(entry.point)]
+    # Runs that the machine disturbed are taken only where too few others are left.
+    if len(calm) >= len(knee) / 2 and len({entry.point.rate for entry in calm}) >= min(FEWEST_RATES, len(knee)):
+        knee = calm
+    used = [entry for entry in (*ladder, *knee) if entry.observed.latency.size]
     told("fitting the model")
     return fit_model([entry.observed for entry in used], options)
+
+
+def _held_up(point: Point) -> bool:
+    """Whether the machine disturbed a run at a rate that the server kept up with."""
+    return point.stable and point.rate is not None and bool(set(point.failed) & set(HELD_UP))
 
 
 def describe(point: Point) -> str:

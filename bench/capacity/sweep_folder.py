@@ -81,6 +81,11 @@ class SweepFolder:
         """Where its run folders are."""
         return self.path / "runs"
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps that are done, in the order in which they were."""
+        return tuple(self._done)
+
     def run_of(self, step: str) -> Path | None:
         """The run folder of a step that is done; None if it is not."""
         name = self._done.get(step)

@@ -1,0 +1,170 @@
+"""From a sweep's measurements to its report, its stored model, its last lines and its exit code."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import TextIO
+
+from bench.capacity import agenda
+from bench.capacity.checks import check_run, median_error
+from bench.capacity.diurnal import plan_diurnal, read_diurnal
+from bench.capacity.model import CapacityModel
+from bench.capacity.model_file import StoredModel, write_model
+from bench.capacity.objective import SloRate, slo_rate
+from bench.capacity.plan import PlanOptions, Redundancy, parse_plan, plan, rates_around, simulate_plan
+from bench.capacity.points import Measurement, Stage
+from bench.capacity.replica_check import ReplicaCheck
+from bench.capacity.result import CapacityResult, Planned
+from bench.capacity.slo import Slo
+from bench.capacity.sweep_folder import SweepFolder
+from bench.capacity.usl import fit_usl
+from bench.errors import ExitCode, UsageError
+from bench.report.capacity_report import write_capacity_report
+from bench.report.capacity_text import capacity_lines
+from bench.results.run import Run, open_run
+from bench.units import parse_fraction
+
+_UNSURE = 0.3
+
+
+def finish(
+    folder: SweepFolder,
+    measurements: Sequence[Measurement],
+    model: CapacityModel,
+    replicas: ReplicaCheck | None,
+    args: argparse.Namespace,
+    out: TextIO,
+    err: TextIO,
+) -> int:
+    """Writes model and report, prints what was found.
+
+    Args:
+        folder: the sweep's.
+        measurements: every step.
+        model: fitted to them.
+        replicas: the check of several replicas, if it was made.
+        args: `slo` and the plan's options.
+        out: for what was found.
+        err: for the line on an objective that cannot be met.
+
+    Returns:
+        0; 1 if no rate meets the objective.
+    """
+    result = assemble(folder, measurements, model, replicas, args)
+    write_model(folder.path, StoredModel(result.label, result.about, str(result.slo), model, tuple(result.points)))
+    path = write_capacity_report(result, folder.path)
+    for line in capacity_lines(result):
+        print(line, file=out)
+    print(f"report: {path}", file=out)
+    if result.carried.attainable:
+        return ExitCode.GOOD
+    print(f"bertbench: {result.slo} cannot be met: {result.carried.reason}", file=err)
+    return ExitCode.REGRESSION
+
+
+def assemble(
+    folder: SweepFolder,
+    measurements: Sequence[Measurement],
+    model: CapacityModel,
+    replicas: ReplicaCheck | None,
+    args: argparse.Namespace,
+) -> CapacityResult:
+    """All that the sweep found."""
+    slo = Slo.parse(args.slo or folder.job["slo"])
+    single = [entry for entry in measurements if entry.point.stage is not Stage.REPLICAS]
+    points = [entry.point for entry in single]
+    carried = slo_rate(model, points, slo)
+    ladder = [entry.point for entry in single if entry.point.stage is Stage.LADDER]
+    held = (Stage.HOLD_OUT, Stage.CONFIRM)
+    checks = [check for entry in single if entry.point.stage in held for check in check_run(model, entry)]
+    middle = median_error(checks)
+    warnings = [*model.warnings, *carried.rate.warnings]
+    if middle is not None and middle > _UNSURE:
+        warnings.append(f"the model misses runs that it never saw by {middle:.0%}: take the measured curve instead")
+    invalid = sum(bool(entry.point.reasons) for entry in measurements)
+    if invalid:
+        warnings.append(f"{invalid} of {len(measurements)} runs are INVALID as measurements; the report says why")
+    run = open_run(folder.runs / measurements[0].point.run, verify=False)
+    return CapacityResult(
+        label=folder.job["label"] or _label(run),
+        about=_about(run),
+        slo=slo,
+        points=[entry.point for entry in measurements],
+        saturated=agenda.saturated_rate(ladder),
+        usl=fit_usl(
+            [point.users or 0 for point in ladder],
+            [point.throughput.center or 0.0 for point in ladder],
+            [_error(entry) for entry in single if entry.point.stage is Stage.LADDER],
+        ),
+        model=model,
+        carried=carried,
+        checks=checks,
+        replicas=replicas,
+        planned=_planned(model, carried, slo, args),
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _error(entry: Measurement) -> float:
+    """Relative standard error of a step's throughput."""
+    rates = entry.observed.block_rates()
+    return float(rates.std(ddof=1) / len(rates) ** 0.5 / max(rates.mean(), 1e-9))
+
+
+def plan_options(args: argparse.Namespace, number: int = 0) -> PlanOptions:
+    """The plan's options, for the sweep `number` of several.
+
+    Raises:
+        UsageError: an option that makes no sense.
+    """
+    if args.plan:
+        parse_plan(args.plan)
+    if args.diurnal is not None:
+        read_diurnal(args.diurnal)
+    prices = args.price or [None]
+    if len(prices) > 1 and number >= len(prices):
+        raise UsageError(f"{len(prices)} prices for more sweeps; give one --price for each, or one for all")
+    price = prices[number] if len(prices) > 1 else prices[0]
+    return PlanOptions(Redundancy.parse(args.redundancy), parse_fraction(args.headroom), price, args.policy)
+
+
+def _planned(model: CapacityModel, carried: SloRate, slo: Slo, args: argparse.Namespace) -> Planned | None:
+    """The plan that was asked for; None if none was, or no rate can be carried."""
+    if (not args.plan and args.diurnal is None) or not carried.attainable:
+        return None
+    options = plan_options(args)
+    spans = read_diurnal(args.diurnal) if args.diurnal else ()
+    diurnal = plan_diurnal(model, carried.rate, spans, options) if spans else None
+    rate = parse_plan(args.plan) if args.plan else max(span.rate for span in spans)
+    row = plan(model, carried.rate, rate, options)
+    return Planned(
+        options=options,
+        row=row,
+        table=tuple(plan(model, carried.rate, other, options) for other in rates_around(rate)),
+        all_up=simulate_plan(model, slo, rate, row.replicas, options.policy),
+        spare_down=simulate_plan(model, slo, rate, row.needed, options.policy),
+        diurnal=diurnal,
+    )
+
+
+def _label(run: Run) -> str:
+    workload = run.header.workload
+    flags = run.header.server.get("flags", [])
+    batching = ["batching"] if any("enable_batching" in flag and "=false" not in flag for flag in flags) else []
+    return ", ".join([workload.protocol, workload.signature, workload.precision, run.header.target, *batching])
+
+
+def _about(run: Run) -> Mapping[str, str]:
+    header = run.header
+    workload, machine = header.workload, header.environment
+    count = workload.sentences
+    found = {
+        "target": f"{header.target} ({header.server.get('backend', 'unknown')})",
+        "server flags": " ".join(header.server.get("flags", [])),
+        "protocol": f"{workload.protocol}, transport {workload.transport}, signature {workload.signature}",
+        "request": f"{count} sentence{'s' if count > 1 else ''}, {workload.check_share:.0%} of the answers checked",
+        "model": f"{workload.model_digest[:19]}…, {workload.precision}",
+        "machine": f"{machine.cpu_model}, {machine.cores} cores"
+        + (f", {', '.join(machine.gpus)}" if machine.gpus else ""),
+        "begun": header.started,
+    }
+    return {name: text for name, text in found.items() if text}

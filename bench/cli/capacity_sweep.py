@@ -1,0 +1,183 @@
+"""The measuring part of `bertbench capacity`."""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TextIO
+from uuid import uuid4
+
+from bench.bert.demo_model import demo_model_dir
+from bench.bert.golden import load_golden
+from bench.capacity.agenda import FULL, QUICK, Scale, Step, expected_seconds
+from bench.capacity.fit import FitOptions
+from bench.capacity.slo import Slo
+from bench.capacity.sweep import Sweep
+from bench.capacity.sweep_folder import SweepFolder
+from bench.cli.capacity import OWN, positive
+from bench.cli.capacity_finish import finish, plan_options
+from bench.cli.capacity_progress import SweepProgress
+from bench.errors import UsageError
+from bench.load.options import OPTIONS, SWITCHES
+from bench.load.series import RunSeries, open_series
+from bench.load.series_step import SeriesStep
+from bench.server.affinity import cores_for, pin
+from bench.server.lifecycle import RunningServer, open_target
+from bench.serving.target import parse_target
+from bench.units import parse_duration
+
+
+def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+    """Measures, fits, checks, plans, and writes the report."""
+    for option in ("servers", "max_users", "replicas", "cores_per_replica"):
+        positive(getattr(args, option), f"--{option.replace('_', '-')}")
+    scale, slo = _scale(args), Slo.parse(args.slo)
+    # Before anything is measured for a quarter of an hour.
+    plan_options(args)
+    model_dir = args.model_dir or demo_model_dir()
+    folder = SweepFolder.create(args.out, _job(args, model_dir, slo, scale), resume=args.resume)
+    expected = expected_seconds(scale, args.replicas)
+    with (
+        SweepProgress(out, err, expected) as progress,
+        contextlib.ExitStack() as stack,
+        open_series() as series,
+    ):
+        servers = _Servers(args, model_dir, stack)
+        driver = SeriesDriver(series, progress, lambda: servers.get(1), _template(args, model_dir))
+        fleet = SeriesDriver(series, progress, lambda: servers.get(args.replicas), _template(args, model_dir))
+        sweep = Sweep(
+            folder, driver, scale, slo, args.seed, progress.line, FitOptions(seed=args.seed, servers=args.servers)
+        )
+        result = sweep.run(args.replicas, args.policy, fleet)
+    return finish(folder, result.measurements, result.model, result.replicas, args, out, err)
+
+
+@dataclass
+class SeriesDriver:
+    """Runs steps of a sweep in a series' process.
+
+    Args:
+        series: the process.
+        progress: told of each step.
+        servers: the servers, opened when they are first needed.
+        template: what all steps have in common.
+    """
+
+    series: RunSeries
+    progress: SweepProgress
+    servers: Callable[[], tuple[RunningServer, ...]]
+    template: SeriesStep
+
+    def run(self, step: Step, users: int, runs: Path) -> Path:
+        """One run; see `bench.capacity.sweep.Driver`."""
+        load = f"{step.users} users" if step.users is not None else f"{step.rate:g}/s"
+        self.progress.step(f"{step.stage} {load}")
+        told = replace(
+            self.template,
+            name=f"capacity-{step.stage}",
+            arrivals=step.arrivals,
+            users=users,
+            seconds=step.seconds,
+            seed=step.seed,
+            results=runs,
+            servers=self.servers(),
+            repeat=step.repeat,
+        )
+        return self.series.run(told, self.progress.tick)
+
+
+class _Servers:
+    """The replicas, opened as they are needed."""
+
+    def __init__(self, args: argparse.Namespace, model_dir: Path, stack: contextlib.ExitStack) -> None:
+        self._args = args
+        self._model_dir = model_dir
+        self._stack = stack
+        self._open: list[RunningServer] = []
+
+    def get(self, count: int) -> tuple[RunningServer, ...]:
+        """The first `count` replicas."""
+        while len(self._open) < count:
+            self._open.append(self._next(len(self._open)))
+        return tuple(self._open[:count])
+
+    def _next(self, number: int) -> RunningServer:
+        args = self._args
+        target = parse_target(args.target)
+        if number and target.remote:
+            if len(args.replica_target) < number:
+                raise UsageError(f"replica {number + 1} is not known; give its address with --replica-target")
+            target = parse_target(args.replica_target[number - 1])
+        server = self._stack.enter_context(open_target(target, self._model_dir, args.model_name, args.server_flag))
+        if args.cores_per_replica is not None:
+            if server.pid is None:
+                raise UsageError("--cores-per-replica needs a server that was started here as a process")
+            pin(server.pid, cores_for(number, args.cores_per_replica))
+        return server
+
+
+def _scale(args: argparse.Namespace) -> Scale:
+    scale = QUICK if args.quick else FULL
+    if args.step_time:
+        seconds = parse_duration(args.step_time)
+        scale = replace(scale, step=seconds, alone=seconds * scale.alone / scale.step)
+    if args.knee_time:
+        seconds = parse_duration(args.knee_time)
+        scale = replace(scale, knee_seconds=seconds, hold_out_seconds=seconds)
+    if args.max_users is not None:
+        ladder = tuple(count for count in scale.ladder if count <= args.max_users)
+        if len(ladder) < 3:
+            raise UsageError(f"a ladder up to {args.max_users} users has fewer than three steps; give --max-users 4")
+        scale = replace(scale, ladder=ladder)
+    return scale
+
+
+def _options(args: argparse.Namespace) -> dict[str, str]:
+    """Texts of the load's options that were given."""
+    found = {name: getattr(args, name) for name in OPTIONS if name not in OWN and getattr(args, name) is not None}
+    return found | {name: "on" for name in SWITCHES if getattr(args, name)}
+
+
+def _job(args: argparse.Namespace, model_dir: Path, slo: Slo, scale: Scale) -> dict[str, Any]:
+    """What decides a sweep's steps and what they show."""
+    return {
+        "target": args.target,
+        "protocol": args.protocol,
+        "model": load_golden(model_dir).checkpoint_digest,
+        "model_name": args.model_name,
+        "server_flags": list(args.server_flag),
+        "options": _options(args),
+        "slo": str(slo),
+        "quick": args.quick,
+        "ladder": list(scale.ladder),
+        "seconds": [scale.alone, scale.step, scale.knee_seconds],
+        "seed": args.seed,
+        "replicas": args.replicas,
+        "policy": args.policy,
+        "cores_per_replica": args.cores_per_replica,
+        "label": args.label,
+    }
+
+
+def _template(args: argparse.Namespace, model_dir: Path) -> SeriesStep:
+    scale = QUICK if args.quick else FULL
+    return SeriesStep(
+        protocol=args.protocol,
+        name="capacity",
+        arrivals="",
+        users=1,
+        seconds=1.0,
+        warmup=scale.warmup,
+        seed=0,
+        results=Path(),
+        model_dir=model_dir,
+        servers=(),
+        policy=args.policy,
+        options={"drain": "10s", **_options(args)},
+        target=args.target,
+        flags=tuple(args.server_flag),
+        group=uuid4().hex[:12],
+        command=tuple(sys.argv),
+    )

@@ -1,0 +1,101 @@
+"""`capacity.json`: everything that a capacity measurement found, for machines. Rates a second, times in seconds.
+
+Format history:
+    1: first.
+"""
+
+from dataclasses import asdict
+from typing import Any, Final
+
+import orjson
+
+from bench.capacity.checks import median_error
+from bench.capacity.curves import COLUMNS
+from bench.capacity.model import CapacityModel
+from bench.capacity.plan import PlanRow
+from bench.capacity.result import CapacityResult, Planned
+from bench.capacity.usl import UslFit
+
+FORMAT: Final = 1
+
+
+def capacity_json(result: CapacityResult) -> bytes:
+    """The file's bytes."""
+    carried = result.carried
+    body = {
+        "format": FORMAT,
+        "label": result.label,
+        "about": dict(result.about),
+        "slo": str(result.slo),
+        "attainable": carried.attainable,
+        "reason": carried.reason,
+        "slo_rate": asdict(carried.rate),
+        "measured_rates": [asdict(entry) for entry in carried.measured],
+        "highest_rate_passed": carried.highest_passed,
+        "lowest_rate_failed": carried.lowest_failed,
+        "saturated": result.saturated,
+        "usl": _usl(result.usl),
+        "model": _model(result.model),
+        "hold_out": {
+            "median_error": median_error(result.checks),
+            "inside": sum(check.inside for check in result.checks),
+            "checks": [asdict(check) for check in result.checks],
+        },
+        "replicas": asdict(result.replicas) if result.replicas else None,
+        "plan": _plan(result.planned) if result.planned else None,
+        "points": [point.to_json() for point in result.points],
+        "warnings": list(result.warnings),
+    }
+    return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _model(model: CapacityModel) -> dict[str, Any]:
+    predictions = [model.predict(float(rate), extrapolate=True) for rate in model.rates]
+    return {
+        "capacity": asdict(model.capacity),
+        "station": model.candidate.station.to_json(),
+        "mean_work": float(model.candidate.work.mean()),
+        "valid": list(model.valid),
+        "discrepancy": model.discrepancy,
+        "warnings": list(model.warnings),
+        "curve": [
+            {
+                "rate": entry.rate,
+                "utilisation": entry.utilisation,
+                "extrapolated": entry.extrapolated,
+                **{name: asdict(entry.latency[name]) for name in COLUMNS},
+            }
+            for entry in predictions
+        ],
+    }
+
+
+def _usl(usl: UslFit | None) -> dict[str, Any] | None:
+    return asdict(usl) if usl is not None else None
+
+
+def _plan(planned: Planned) -> dict[str, Any]:
+    options, day = planned.options, planned.diurnal
+    return {
+        "redundancy": str(options.redundancy),
+        "headroom": options.headroom,
+        "price": options.price,
+        "policy": options.policy,
+        "row": _row(planned.row),
+        "table": [_row(row) for row in planned.table],
+        "all_up": asdict(planned.all_up),
+        "spare_down": asdict(planned.spare_down),
+        "diurnal": day
+        and {
+            "spans": [asdict(span) | {"plan": _row(row)} for span, row in zip(day.spans, day.rows, strict=True)],
+            "peak": _row(day.peak),
+            "hours_followed": day.hours_followed,
+            "hours_fixed": day.hours_fixed,
+            "price_followed": day.price_followed,
+            "price_fixed": day.price_fixed,
+        },
+    }
+
+
+def _row(row: PlanRow) -> dict[str, Any]:
+    return asdict(row) | {"price_month": row.price_month}

@@ -1,0 +1,27 @@
+"""The files of a capacity measurement: `capacity.md`, `capacity.json` and plots."""
+
+from pathlib import Path
+
+from bench.capacity.result import CapacityResult
+from bench.report import capacity_plots
+from bench.report.capacity_json import capacity_json
+from bench.report.capacity_text import capacity_markdown
+from bench.results.atomic import write_atomically
+
+
+def write_capacity_report(result: CapacityResult, folder: Path) -> Path:
+    """Writes everything into `folder`, and gives the path of `capacity.md`."""
+    pictures = [("Latency against rate", "capacity-latency.png"), ("Throughput by users", "capacity-throughput.png")]
+    capacity_plots.latency(result, folder / pictures[0][1])
+    capacity_plots.throughput(result, folder / pictures[1][1])
+    if capacity_plots.checks(result, folder / "capacity-checks.png"):
+        pictures.append(("Predicted and measured", "capacity-checks.png"))
+    if result.planned is not None:
+        capacity_plots.replicas(result.planned.table, result.planned.row, folder / "capacity-replicas.png")
+        pictures.append(("Replicas and cost", "capacity-replicas.png"))
+    if capacity_plots.day(result, folder / "capacity-day.png"):
+        pictures.append(("Replicas over the day", "capacity-day.png"))
+    write_atomically(folder / "capacity.json", capacity_json(result))
+    path = folder / "capacity.md"
+    write_atomically(path, capacity_markdown(result, pictures).encode())
+    return path

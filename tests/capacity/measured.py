@@ -1,0 +1,133 @@
+"""Sweeps that never ran: the closed and open loops of a known queue, as measurements and as run folders."""
+
+import heapq
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.capacity.agenda import Step
+from bench.capacity.observed import Observed
+from bench.results.records import Outcome
+from tests.capacity.queue_server import service_times
+from tests.synthetic import ENVIRONMENT, WORKLOAD, Requests, write_run
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class KnownServer:
+    """A first-come-first-served queue with service times of a known distribution.
+
+    Args:
+        servers: requests in service at once.
+        mean: of the service times, seconds.
+        cv: their coefficient of variation.
+        overhead: seconds of each request outside the queue.
+        seed: of everything random.
+    """
+
+    servers: int = 1
+    mean: float = 0.01
+    cv: float = 0.5
+    overhead: float = 0.0007
+    seed: int = 0
+    rng: np.random.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(self.seed)
+
+    def closed(self, users: int, seconds: float, warmup: float = 1.0) -> Requests:
+        """A closed loop."""
+        ready, free = [0.0] * users, [0.0] * self.servers
+        count = int((seconds + warmup) * self.servers / self.mean * 2) + 1000
+        service = iter(service_times(self.mean, self.cv, count, self.rng).tolist())
+        rows = []
+        while ready[0] < seconds + warmup:
+            due = heapq.heappop(ready)
+            end = max(due + self.overhead / 2, heapq.heappop(free)) + next(service)
+            heapq.heappush(free, end)
+            heapq.heappush(ready, end + self.overhead / 2)
+            rows.append((due, end + self.overhead / 2))
+        due, done = np.array(rows).T
+        return Requests(due, due.copy(), done, [Outcome.OK] * due.size, int(np.searchsorted(due, warmup)))
+
+    def open(self, rate: float, seconds: float, warmup: float = 1.0) -> Requests:
+        """Poisson arrivals."""
+        due = np.cumsum(self.rng.exponential(1 / rate, int(rate * (seconds + warmup) * 1.5) + 100))
+        due = due[due < seconds + warmup]
+        service = service_times(self.mean, self.cv, due.size, self.rng)
+        free, done = [0.0] * self.servers, np.empty(due.size)
+        for index, moment in enumerate(due):
+            end = max(moment + self.overhead / 2, heapq.heappop(free)) + service[index]
+            heapq.heappush(free, end)
+            done[index] = end + self.overhead / 2
+        return Requests(due, due.copy(), done, [Outcome.OK] * due.size, int(np.searchsorted(due, warmup)))
+
+    def observe_closed(self, users: int, seconds: float) -> Observed:
+        return observed(self.closed(users, seconds), seconds, users=users)
+
+    def observe_open(self, rate: float, seconds: float) -> Observed:
+        return observed(self.open(rate, seconds), seconds, rate=rate)
+
+
+def observed(requests: Requests, seconds: float, users: int | None = None, rate: float | None = None) -> Observed:
+    """Requests as the fit takes them; their warm-up is a second."""
+    measured = requests.due >= 1.0
+    inside = (requests.done >= 1.0) & (requests.done <= 1.0 + seconds)
+    return Observed(
+        users=users,
+        rate=rate and float(measured.sum()) / seconds,
+        begins=1.0,
+        seconds=seconds,
+        due=requests.due[measured],
+        latency=(requests.done - requests.due)[measured],
+        done=np.sort(requests.done[inside]),
+        schedule=np.empty(0) if users is not None else requests.due,
+    )
+
+
+@dataclass
+class KnownDriver:
+    """Writes the runs that a sweep asks for, as a known server would have answered them.
+
+    Args:
+        server: the server.
+        client_cpu: cores that the load generator seems to have used.
+        wrong: share of the answers that are wrong.
+        dies_at: name of the step in which the server stops answering.
+    """
+
+    server: KnownServer
+    client_cpu: float = 0.2
+    wrong: float = 0.0
+    dies_at: str = ""
+    asked: list[str] = field(default_factory=list)
+
+    def run(self, step: Step, users: int, runs: Path) -> Path:
+        self.asked.append(step.key)
+        if step.users is not None:
+            requests = self.server.closed(step.users, step.seconds)
+        else:
+            assert step.rate is not None
+            requests = self.server.open(step.rate, step.seconds)
+        for index in np.flatnonzero(self.server.rng.random(requests.due.size) < self.wrong):
+            requests.outcome[index] = Outcome.WRONG_ANSWER
+        if step.key == self.dies_at:
+            for index in range(requests.due.size // 3, requests.due.size):
+                requests.outcome[index] = Outcome.UNAVAILABLE
+        workload = WORKLOAD.__class__(
+            **{**WORKLOAD.to_json(), "users": users, "duration": step.seconds, "warmup": 1.0, "seed": step.seed}
+        )
+        run = write_run(
+            runs,
+            requests,
+            step.arrivals,
+            workload,
+            slug=f"step-{len(self.asked)}",
+            client={"cpu": self.client_cpu},
+            environment=ENVIRONMENT,
+            repeat=step.repeat,
+        )
+        return run.path

@@ -1,0 +1,128 @@
+"""What a sweep runs next, decided from what it measured."""
+
+from dataclasses import replace
+
+import pytest
+
+from bench.capacity.agenda import (
+    FULL,
+    LADDER,
+    QUICK,
+    Scale,
+    confirm_steps,
+    expected_seconds,
+    hold_out_steps,
+    knee_steps,
+    next_ladder_step,
+    pool_size,
+    replica_steps,
+    saturated_rate,
+)
+from bench.capacity.points import Point, Stage
+from bench.stats.summary import Summary
+
+
+def point(users: int, rate: float, p99: float = 0.05, errors: float = 0.0) -> Point:
+    summary = Summary("throughput", rate, rate * 0.98, rate * 1.02, 0.95, 100)
+    return Point(
+        stage=Stage.LADDER,
+        users=users,
+        rate=None,
+        repeat=0,
+        seconds=10.0,
+        due=100,
+        throughput=summary,
+        latency={"p99": Summary("p99", p99, None, None, 0.95, 1)},
+        raw={"p99": p99},
+        in_flight=users,
+        little=0.0,
+        errors=errors,
+        wrong=0.0,
+        outcomes={"ok": 100},
+        client_cpu=0.2,
+        reasons=(),
+        failed=(),
+        alive=True,
+        run="r",
+    )
+
+
+def climb(rates: list[float], scale: Scale = FULL, **limits: float) -> list[int]:
+    """Numbers of users that a ladder of these throughputs goes through."""
+    points: list[Point] = []
+    for rate in rates:
+        step = next_ladder_step(scale, points, limits, 1)
+        if step is None:
+            break
+        assert step.users is not None
+        points.append(point(step.users, rate))
+    return [entry.users or 0 for entry in points]
+
+
+def test_a_ladder_ends_two_flat_steps_after_the_knee() -> None:
+    assert climb([100, 200, 300, 400, 402, 405, 404, 403]) == [1, 2, 3, 4, 6, 8]
+
+
+def test_a_ladder_has_its_least_number_of_steps() -> None:
+    assert climb([100.0] * 12) == [1, 2, 3, 4, 6, 8]
+    assert climb([100.0] * 12, QUICK) == [1, 2, 4, 8]
+
+
+def test_a_ladder_that_only_grows_goes_to_its_end() -> None:
+    assert climb([100.0 * 1.2**step for step in range(30)]) == list(LADDER)
+
+
+def test_one_flat_step_is_no_end() -> None:
+    """A dip by chance in the middle of the climb does not end it."""
+    assert len(climb([100, 180, 240, 300, 303, 420, 500, 505, 506])) == 9
+
+
+def test_a_latency_far_over_its_limit_ends_a_ladder() -> None:
+    points = [point(1, 100), point(2, 200), point(3, 300, p99=1.3)]
+    assert next_ladder_step(FULL, points, {"p99": 0.25}, 1) is None
+    assert next_ladder_step(FULL, points, {"p99": 0.3}, 1) is not None
+
+
+def test_errors_end_a_ladder() -> None:
+    assert next_ladder_step(FULL, [point(1, 100), point(2, 100, errors=0.3)], {}, 1) is None
+
+
+def test_the_first_step_is_the_longest() -> None:
+    first = next_ladder_step(FULL, [], {}, 1)
+    assert first is not None
+    assert (first.users, first.seconds, first.arrivals) == (1, FULL.alone, "closed:users=1")
+
+
+def test_saturation_is_the_median_of_the_flat_end() -> None:
+    assert saturated_rate([point(1, 100), point(2, 196), point(3, 202), point(4, 199)]) == 199
+
+
+def test_knee_and_hold_out_rates_differ_and_come_in_random_order() -> None:
+    knee, held = knee_steps(FULL, 200.0, 5), hold_out_steps(FULL, 200.0, 5)
+    assert len(knee) == 12
+    assert sorted({step.rate for step in knee}) == [100, 140, 160, 180]
+    assert not {step.rate for step in knee} & {step.rate for step in held}
+    assert [step.rate for step in knee] != sorted(step.rate or 0 for step in knee)
+    assert len({(step.rate, step.seed) for step in knee}) == 12
+    assert not {step.seed for step in knee} & {step.seed for step in held}
+    assert knee_steps(FULL, 200.0, 5) == knee
+    assert len({step.key for step in (*knee, *held)}) == 17
+
+
+def test_every_step_has_a_key_and_arrivals() -> None:
+    (step, *_) = confirm_steps(FULL, 123.456, 0)
+    assert step.rate == 123
+    assert step.arrivals == "poisson:rate=123.0"
+    assert step.key == "confirm 123/s #0"
+    assert [step.rate for step in replica_steps(QUICK, 100.0, 0)] == [85, 95, 105, 115]
+
+
+def test_the_pool_has_room() -> None:
+    assert [pool_size(users) for users in (4, 32, 256)] == [64, 128, 512]
+
+
+@pytest.mark.parametrize(("scale", "least", "most"), [(QUICK, 120, 200), (FULL, 700, 1200)])
+def test_quick_takes_three_minutes_and_full_a_quarter_of_an_hour(scale: Scale, least: float, most: float) -> None:
+    assert least < expected_seconds(scale, 1) < most
+    assert expected_seconds(scale, 2) > expected_seconds(scale, 1)
+    assert expected_seconds(replace(scale, step=1.0), 1) < expected_seconds(scale, 1)

@@ -1,0 +1,140 @@
+"""Models fitted to measurements of a known queue, held to that queue."""
+
+import numpy as np
+import pytest
+
+from bench.capacity.curves import COLUMNS, Candidate, Effort, latency_curves
+from bench.capacity.fit import FitOptions, fit_model
+from bench.capacity.model import CapacityModel, OutsideRange
+from bench.capacity.observed import Observed, Step, steps
+from bench.capacity.station import Station
+from bench.errors import InconclusiveError
+from tests.capacity.measured import KnownServer
+from tests.capacity.queue_server import service_times
+
+FAST = FitOptions(
+    replicates=30, effort=Effort(requests=2500, lanes=2), reference=Effort(requests=5000, lanes=60, seed=1), seed=1
+)
+
+
+def measurements(server: KnownServer, seconds: float = 12.0) -> list[Observed]:
+    capacity = server.servers / server.mean
+    runs = [server.observe_closed(users, seconds * (2 if users == 1 else 1)) for users in (1, 2, 4, 6, 8, 12)]
+    return runs + [server.observe_open(load * capacity, seconds) for load in (0.5, 0.7, 0.8, 0.9) for _ in range(2)]
+
+
+def truth(server: KnownServer, rates: list[float]) -> np.ndarray:
+    work = np.sort(service_times(server.mean, server.cv, 200_000, np.random.default_rng(77)))
+    station = Station.independent(server.servers, server.overhead)
+    candidate = Candidate(station, work * server.mean / work.mean())
+    return latency_curves([candidate], rates, Effort(10_000, 60, 9))[0]
+
+
+@pytest.fixture(scope="module", params=[(1, 0.3), (4, 1.2)], ids=["one server", "four servers"])
+def fitted(request: pytest.FixtureRequest) -> tuple[KnownServer, CapacityModel]:
+    servers, cv = request.param
+    server = KnownServer(servers, 0.005 * (1 + servers / 4), cv, 0.0004, seed=3)
+    return server, fit_model(measurements(server), FAST)
+
+
+def test_percentiles_at_rates_never_seen(fitted: tuple[KnownServer, CapacityModel]) -> None:
+    server, model = fitted
+    capacity = server.servers / server.mean
+    rates = [load * capacity for load in (0.3, 0.45, 0.6, 0.75, 0.85)]
+    exact = truth(server, rates)
+    errors, inside = [], []
+    for rate, row in zip(rates, exact, strict=True):
+        latency = model.predict(rate).latency
+        for name in ("p50", "p95", "p99"):
+            value, summary = row[COLUMNS.index(name)], latency[name]
+            assert summary.center is not None
+            assert summary.lo is not None
+            assert summary.hi is not None
+            errors.append(abs(summary.center / value - 1))
+            inside.append(summary.lo <= value <= summary.hi)
+    assert np.median(errors) < 0.10
+    assert np.mean(inside) >= 0.6
+
+
+def test_capacity_and_the_rate_of_an_objective(fitted: tuple[KnownServer, CapacityModel]) -> None:
+    server, model = fitted
+    capacity = server.servers / server.mean
+    assert model.capacity.center == pytest.approx(capacity, rel=0.04)
+    limit = float(truth(server, [0.75 * capacity])[0][COLUMNS.index("p99")])
+    found = model.largest_rate({"p99": limit})
+    assert found.center == pytest.approx(0.75 * capacity, rel=0.07)
+    assert found.lo is not None
+    assert found.hi is not None
+    assert found.lo <= found.center <= found.hi
+
+
+def test_limits_that_nothing_and_everything_meets(fitted: tuple[KnownServer, CapacityModel]) -> None:
+    _, model = fitted
+    assert model.largest_rate({"p99": 1e-5}).center == 0
+    all_of_it = model.largest_rate({"p99": 100.0})
+    assert all_of_it.center == pytest.approx(model.valid[1])
+    assert all_of_it.warnings
+
+
+def test_nothing_is_extrapolated_unasked(fitted: tuple[KnownServer, CapacityModel]) -> None:
+    _, model = fitted
+    with pytest.raises(OutsideRange, match="that the model was fitted in"):
+        model.predict(model.valid[1] * 1.02)
+    asked = model.predict(model.valid[1] * 1.02, extrapolate=True)
+    assert asked.extrapolated
+    assert not model.predict(model.valid[1]).extrapolated
+
+
+def test_beyond_capacity_there_is_no_latency(fitted: tuple[KnownServer, CapacityModel]) -> None:
+    _, model = fitted
+    found = model.predict(1.2 * model.candidate.capacity, extrapolate=True)
+    assert found.latency["p50"].center is None
+    assert found.utilisation == pytest.approx(1.2)
+
+
+def test_the_same_seed_gives_the_same_model() -> None:
+    server = KnownServer(1, 0.01, 0.5, seed=5)
+    runs = measurements(server, 4.0)
+    small = FitOptions(10, Effort(800, 2), Effort(1000, 10, 1), seed=2)
+    one, other = fit_model(runs, small), fit_model(runs, small)
+    np.testing.assert_array_equal(one.replicates, other.replicates)
+
+
+def test_a_machine_that_drifts_makes_wide_intervals() -> None:
+    """Open-loop runs that are each 15 % slower or faster than the ladder: the model does not pretend to know."""
+    calm, rough = KnownServer(1, 0.01, 0.5, seed=6), KnownServer(1, 0.01, 0.5, seed=6)
+    steady = measurements(calm, 6.0)
+    drifting = [run for run in measurements(rough, 6.0) if run.users is not None]
+    for index in range(8):
+        rough.mean = 0.01 * (1.15 if index % 2 else 0.87)
+        drifting.append(rough.observe_open(70.0, 6.0))
+    small = FitOptions(20, Effort(1500, 2), Effort(3000, 20, 1), seed=2)
+    width = [
+        np.ptp(np.quantile(fit_model(runs, small).replicates[:, 4, 1], [0.05, 0.95])) for runs in (steady, drifting)
+    ]
+    assert width[1] > 2 * width[0]
+
+
+def test_what_a_model_needs() -> None:
+    server = KnownServer(1, 0.01, 0.5, seed=7)
+    closed = [server.observe_closed(users, 2.0) for users in (1, 2, 4)]
+    opened = server.observe_open(50.0, 2.0)
+    with pytest.raises(InconclusiveError, match="ladder"):
+        fit_model([*closed[1:], opened])
+    with pytest.raises(InconclusiveError, match="open-loop"):
+        fit_model(closed)
+
+
+def test_steps_are_grouped() -> None:
+    server = KnownServer(seed=8)
+    runs = [server.observe_closed(2, 1.0), server.observe_closed(1, 1.0), server.observe_closed(2, 1.0)]
+    found = steps(runs)
+    assert [(step.users, len(step.runs)) for step in found] == [(1, 1), (2, 2)]
+
+
+def test_throughput_counts_what_was_done_in_the_measured_time() -> None:
+    server = KnownServer(2, 0.01, 0.3, 0.0, seed=9)
+    step = Step((server.observe_closed(8, 10.0),))
+    assert step.throughput() == pytest.approx(200.0, rel=0.03)
+    resampled = [step.throughput(np.random.default_rng(seed)) for seed in range(200)]
+    assert np.std(resampled) / 200 == pytest.approx(step.throughput_error(), rel=0.4)

@@ -1,0 +1,164 @@
+"""A whole sweep of a known server, its failures, and going on after a stop."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.capacity.agenda import QUICK
+from bench.capacity.checks import check_run, median_error
+from bench.capacity.curves import Effort
+from bench.capacity.fit import FitOptions
+from bench.capacity.model_file import StoredModel, read_model, write_model
+from bench.capacity.points import Point, Stage
+from bench.capacity.slo import Slo
+from bench.capacity.sweep import Sweep, SweepResult
+from bench.capacity.sweep_folder import SweepFolder
+from bench.errors import ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
+from tests.capacity.measured import KnownDriver, KnownServer
+
+SMALL = replace(
+    QUICK, ladder=(1, 2, 4, 8, 16), alone=8.0, step=3.0, knee_seconds=5.0, hold_out_seconds=5.0, retries=0
+)
+FIT = FitOptions(replicates=15, effort=Effort(1500, 2), reference=Effort(3000, 20, 1))
+SLO = Slo.parse("p99=60ms,errors=1%,wrong=0")
+
+
+def sweep_of(path: Path, driver: KnownDriver, slo: Slo = SLO, resume: bool = False) -> Sweep:
+    folder = SweepFolder.create(path, {"slo": str(slo), "label": None}, resume=resume)
+    return Sweep(folder, driver, SMALL, slo, fit=FIT)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepFolder, SweepResult, KnownDriver]:
+    driver = KnownDriver(KnownServer(2, 0.01, 0.5, seed=1))
+    sweep = sweep_of(tmp_path_factory.mktemp("sweep") / "s", driver)
+    fleet = KnownDriver(KnownServer(4, 0.01, 0.5, seed=2))
+    return sweep.folder, sweep.run(replicas=2, policy="least-loaded", fleet=fleet), driver
+
+
+def test_all_parts_are_run_in_order(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
+    _, result, _ = swept
+    stages = [point.stage for point in result.points]
+    assert sorted(stages, key=list(Stage).index) == stages
+    assert set(stages) == set(Stage)
+    assert result.saturated == pytest.approx(200.0, rel=0.05)
+
+
+def test_the_objective_s_rate_is_an_interval_around_the_truth(
+    swept: tuple[SweepFolder, SweepResult, KnownDriver],
+) -> None:
+    _, result, _ = swept
+    rate = result.carried.rate
+    assert result.carried.attainable
+    assert rate.lo is not None
+    assert rate.hi is not None
+    assert rate.center is not None
+    assert 100 < rate.lo <= rate.center <= rate.hi < 200
+    assert result.carried.highest_passed is not None
+
+
+def test_the_model_is_held_to_runs_it_never_saw(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
+    _, result, _ = swept
+    held = [entry for entry in result.measurements if entry.point.stage in (Stage.HOLD_OUT, Stage.CONFIRM)]
+    checks = [check for entry in held for check in check_run(result.model, entry)]
+    assert len(checks) == 3 * len(held)
+    middle = median_error(checks)
+    assert middle is not None
+    assert middle < 0.25
+    assert sum(check.inside for check in checks) >= 0.6 * len(checks)
+
+
+def test_replicas_are_predicted_and_measured(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
+    """Two replicas of two servers behind a balancer that sees all queues do as one of four nearly."""
+    _, result, _ = swept
+    found = result.replicas
+    assert found is not None
+    assert found.predicted.center is not None
+    assert found.predicted.center == pytest.approx(2 * (result.carried.rate.center or 0), rel=0.15)
+    assert found.measured is None or abs(found.error or 0) < 0.2
+
+
+def test_little_s_law_is_checked_at_each_step(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
+    _, result, _ = swept
+    assert all(point.little is not None and abs(point.little) < 0.1 for point in result.points)
+
+
+def test_a_sweep_that_is_done_is_not_run_again(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
+    folder, result, driver = swept
+    before = len(driver.asked)
+    again = Sweep(SweepFolder.open(folder.path), driver, SMALL, SLO, fit=FIT)
+    found = again.run()
+    assert len(driver.asked) == before
+    assert found.model.candidate.capacity == result.model.candidate.capacity
+
+
+def test_a_model_on_disk_is_the_model(swept: tuple[SweepFolder, SweepResult, KnownDriver], tmp_path: Path) -> None:
+    _, result, _ = swept
+    write_model(tmp_path, StoredModel("two servers", {"target": "known"}, str(SLO), result.model, result.points))
+    stored = read_model(tmp_path)
+    assert stored.points == tuple(Point.from_json(point.to_json()) for point in result.points)
+    assert stored.label == "two servers"
+    np.testing.assert_allclose(stored.model.center, result.model.center)
+    before, after = result.model.largest_rate({"p99": 0.06}), stored.model.largest_rate({"p99": 0.06})
+    assert after.lo == pytest.approx(before.lo, rel=1e-3)
+    (tmp_path / "model.json").write_text('{"format": 99}')
+    with pytest.raises(UsageError, match="update bertbench"):
+        read_model(tmp_path)
+    (tmp_path / "model.json").write_text('{"format": 1}')
+    with pytest.raises(UsageError, match="fit again"):
+        read_model(tmp_path)
+    with pytest.raises(UsageError, match="holds no fitted model"):
+        read_model(tmp_path / "nothing")
+
+
+def test_a_server_that_dies_ends_the_sweep_and_a_resumed_one_goes_on(tmp_path: Path) -> None:
+    driver = KnownDriver(KnownServer(seed=3), dies_at="ladder 4 users #0")
+    with pytest.raises(TargetError, match=r"stopped answering at 4 users.*--resume") as caught:
+        sweep_of(tmp_path / "s", driver).run()
+    assert caught.value.exit_code is ExitCode.TARGET_FAILED
+    assert "\n" not in str(caught.value)
+    assert driver.asked == ["ladder 1 users #0", "ladder 2 users #0", "ladder 4 users #0"]
+    assert len(list((tmp_path / "s" / "runs").iterdir())) == 3
+    driver.dies_at = ""
+    sweep_of(tmp_path / "s", driver, resume=True).run()
+    assert driver.asked[3] == "ladder 4 users #0"
+    assert driver.asked.count("ladder 1 users #0") == 1
+
+
+def test_a_client_that_is_the_limit_gives_no_verdict(tmp_path: Path) -> None:
+    driver = KnownDriver(KnownServer(seed=4), client_cpu=0.97)
+    with pytest.raises(InconclusiveError, match=r"load generator was the limit at 1 users \(0\.97 cores"):
+        sweep_of(tmp_path / "s", driver).run()
+    assert len(list((tmp_path / "s" / "runs").iterdir())) == 1
+
+
+def test_wrong_answers_break_an_objective_at_any_rate(tmp_path: Path) -> None:
+    result = sweep_of(tmp_path / "s", KnownDriver(KnownServer(seed=5), wrong=0.01)).run()
+    assert not result.carried.attainable
+    assert "of the answers are wrong" in result.carried.reason
+    assert Stage.CONFIRM not in {point.stage for point in result.points}
+
+
+def test_nothing_but_wrong_answers_ends_the_sweep(tmp_path: Path) -> None:
+    with pytest.raises(WrongAnswerError, match="--model-dir"):
+        sweep_of(tmp_path / "s", KnownDriver(KnownServer(seed=6), wrong=1.0)).run()
+
+
+def test_an_objective_that_cannot_be_met_still_gives_the_curve(tmp_path: Path) -> None:
+    result = sweep_of(tmp_path / "s", KnownDriver(KnownServer(seed=7)), Slo.parse("p99=2ms")).run()
+    assert not result.carried.attainable
+    assert "with hardly any load, the limit 2 ms" in result.carried.reason
+    assert result.model.predict(50.0).latency["p99"].center
+
+
+def test_a_folder_with_another_sweep_is_refused(tmp_path: Path) -> None:
+    SweepFolder.create(tmp_path, {"slo": "p99=1s"}, resume=False)
+    with pytest.raises(UsageError, match="--resume"):
+        SweepFolder.create(tmp_path, {"slo": "p99=1s"}, resume=False)
+    with pytest.raises(UsageError, match="slo was 'p99=1s'"):
+        SweepFolder.create(tmp_path, {"slo": "p99=2s"}, resume=True)
+    assert SweepFolder.create(tmp_path, {"slo": "p99=1s"}, resume=True).steps == ()
+    with pytest.raises(UsageError, match="holds no sweep"):
+        SweepFolder.open(tmp_path / "nothing")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
+from bench.capacity.batch_lanes import simulate_batches
 from bench.capacity.lanes import simulate_lanes
 from bench.capacity.station import Station
 from bench.results.seeds import Stream, generator
@@ -72,7 +73,7 @@ class Effort:
 def latency_curves(candidates: Sequence[Candidate], rates: Sequence[float], effort: Effort) -> Floats:
     """Latency, seconds, `[candidates, rates, COLUMNS]` of Poisson arrivals at each rate, requests a second.
 
-    Infinite where a station has not the capacity. All candidates have the same number of servers.
+    Infinite where a station has not the capacity. All candidates are of one `Station.kind`.
     """
     rng = generator(effort.seed, Stream.RESAMPLING, 1)
     gaps = rng.exponential(1.0, (effort.lanes, effort.requests))
@@ -106,13 +107,12 @@ def scheduled_columns(candidate: Candidate, schedules: Sequence[tuple[Floats, fl
         Seconds, `[schedules, lanes, COLUMNS]`.
     """
     most = max(due.size for due, _ in schedules)
-    # A shorter schedule goes on long after its end, where nothing can hold up what is counted.
-    later = 1e6 * np.arange(1.0, most + 1)
+    # A shorter schedule goes on well after its end, where nothing can hold up what is counted.
+    later = 60.0 + np.arange(1.0, most + 1)
     arrivals = np.array([np.concatenate((due, due[-1] + later[: most - due.size])) for due, _ in schedules])
     arrivals = np.repeat(arrivals, lanes, axis=0)
     work = _draw(candidate.work, generator(seed, Stream.RESAMPLING, 3).random(arrivals.shape))
-    speeds = np.tile(candidate.station.speeds, (arrivals.shape[0], 1))
-    stayed = simulate_lanes(arrivals, work, speeds).stayed.reshape(len(schedules), lanes, most)
+    stayed = _stayed([candidate.station], arrivals, work).reshape(len(schedules), lanes, most)
     found = [
         column_values(np.ascontiguousarray(stayed[index, :, np.searchsorted(due, begins) : due.size]))
         for index, (due, begins) in enumerate(schedules)
@@ -133,16 +133,26 @@ def interpolate_curves(grid: Floats, curves: Floats, rates: Floats) -> Floats:
 
 def _chunk(chosen: Sequence[tuple[Candidate, float]], units: Floats, ranks: Floats) -> Floats:
     """Mean and percentiles `[chosen, COLUMNS]`."""
-    lanes, requests = units.shape
+    requests = units.shape[1]
     arrivals = np.concatenate([units / rate for _, rate in chosen])
     work = np.concatenate([_draw(candidate.work, ranks) for candidate, _ in chosen])
-    speeds = np.repeat(np.array([candidate.station.speeds for candidate, _ in chosen]), lanes, axis=0)
-    stayed = simulate_lanes(arrivals, work, speeds).stayed
+    stayed = _stayed([candidate.station for candidate, _ in chosen], arrivals, work)
     # The start is emptier than the long run, and at the end nobody comes after to share the speed with.
     kept = stayed[:, int(_WARM_UP * requests) : int((1 - _TAIL) * requests)].reshape(len(chosen), -1)
     overhead = np.array([candidate.station.overhead for candidate, _ in chosen])
     latencies: Floats = column_values(kept) + overhead[:, None]
     return latencies
+
+
+def _stayed(stations: Sequence[Station], arrivals: Floats, work: Floats) -> Floats:
+    """How long requests stay in stations of one kind, each with as many of the lanes as the others, in order."""
+    each = arrivals.shape[0] // len(stations)
+    speeds = np.repeat(np.array([station.speeds for station in stations]), each, axis=0)
+    batching = stations[0].batching
+    if batching is None:
+        return simulate_lanes(arrivals, work, speeds).stayed
+    marginal = np.repeat([station.batching.marginal if station.batching else 0.0 for station in stations], each)
+    return simulate_batches(arrivals, work, speeds, marginal, batching.largest, batching.timeout).stayed
 
 
 def _draw(sample: Floats, ranks: Floats) -> Floats:

@@ -1,7 +1,8 @@
 """A day's rates from a CSV file, and what replicas it needs at each time.
 
 Two columns with a header: `time` (`HH:MM`, hours, or an ISO date and time) and `rate` (requests a second, `500`,
-`500/s`, `30000/m`). Each rate holds until the next line's time; the last as long as the one before it.
+`500/s`, `30000/m`). Each rate holds until the next line's time; the last until 24 hours after the first, or, where the
+file covers a day or more, as long as the one before it.
 """
 
 import csv
@@ -11,12 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 from bench.capacity.model import CapacityModel
 from bench.capacity.plan import PlanOptions, PlanRow, plan
 from bench.errors import UsageError
 from bench.stats.summary import Summary
 from bench.units import parse_rate
+
+_DAY: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,8 @@ def read_diurnal(path: Path) -> tuple[Span, ...]:
         if len(starts) > 1 and starts[-1] <= starts[-2]:
             raise UsageError(f"{path} line {number}: times must rise")
     lengths = [after - before for before, after in pairwise(starts)]
-    lengths.append(lengths[-1])
+    covered = starts[-1] - starts[0]
+    lengths.append(_DAY - covered if covered < _DAY else lengths[-1])
     return tuple(
         Span(str(row["time"]).strip(), start - starts[0], length, rate)
         for row, start, length, rate in zip(rows, starts, lengths, rates, strict=True)

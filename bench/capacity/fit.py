@@ -15,13 +15,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.capacity.batch_fit import BatchFit, fit_batching
 from bench.capacity.curves import UNBOUNDED, Candidate, Effort, latency_curves
 from bench.capacity.judge import Judge, Verdict
-from bench.capacity.ladder_fit import StationFit, fit_station
+from bench.capacity.ladder_fit import Ladder, StationFit, fit_station
 from bench.capacity.model import CapacityModel
 from bench.capacity.observed import Observed, Step, steps
 from bench.capacity.replicates import Replicates, candidate_of, ladder_of, resampled
-from bench.capacity.station import MAX_SERVERS
+from bench.capacity.station import MAX_SERVERS, Batching
 from bench.errors import InconclusiveError
 from bench.results.seeds import Stream, generator
 
@@ -50,6 +51,8 @@ class FitOptions:
         reference: of the simulation that the central curve comes from.
         seed: of everything random.
         servers: the number of servers, if it is known.
+        batching: how the server makes batches, if it does; the marginal work is where the search for it begins.
+        threads: its batch threads.
     """
 
     replicates: int = 100
@@ -57,6 +60,8 @@ class FitOptions:
     reference: Effort = field(default_factory=lambda: Effort(requests=8000, lanes=200, seed=1))
     seed: int = 0
     servers: int | None = None
+    batching: Batching | None = None
+    threads: int = 1
 
 
 def fit_model(runs: Sequence[Observed], options: FitOptions | None = None) -> CapacityModel:
@@ -82,7 +87,7 @@ def fit_model(runs: Sequence[Observed], options: FitOptions | None = None) -> Ca
     count = -(-options.replicates // len(fits))
     replicates = Replicates.of(
         [candidate for fit in fits for candidate in resampled(closed, fit, count, rng)],
-        [-fit.penalty / 2 for fit in fits for _ in range(count)],
+        [-station_fit(fit).penalty / 2 for fit in fits for _ in range(count)],
         grid,
         options.effort,
     )
@@ -94,31 +99,47 @@ def fit_model(runs: Sequence[Observed], options: FitOptions | None = None) -> Ca
     return _assemble(replicates, middle, grid, verdict, opened, options, rng)
 
 
+Fit = StationFit | BatchFit
+
+
+def station_fit(fit: Fit) -> StationFit:
+    """The fit itself, of either kind."""
+    return fit.fit if isinstance(fit, BatchFit) else fit
+
+
 def _screen(
     closed: Sequence[Step], opened: Sequence[Observed], options: FitOptions
-) -> tuple[list[StationFit], Candidate, Floats]:
-    """Fits of the numbers of servers that the measurements allow, the best station of all, and the grid of rates."""
+) -> tuple[list[Fit], Candidate, Floats]:
+    """Fits of the kinds of server that the measurements allow, the best first, the best station, and the grid."""
     ladder, alone = ladder_of(closed)
-    numbers = [options.servers] if options.servers else [1, *(n for n in ladder.users if n <= MAX_SERVERS)]
-    fits = [
-        fit_station(ladder, servers, independent)
-        for servers in numbers
-        for independent in (True, False)
-        if independent or servers > 1
-    ]
-    fits.sort(key=lambda fit: fit.penalty)
+    fits = sorted(_all_fits(ladder, options), key=lambda fit: station_fit(fit).penalty)
+    best = station_fit(fits[0])
     # The open-loop runs can make up for some of a ladder's misfit, not for all.
-    fits = [fit for fit in fits if fit.penalty < fits[0].penalty + 3 * SCREENED]
-    grid = np.array(LOADS) * fits[0].capacity
-    judge = Judge.of(opened, candidate_of(fits[0], alone), grid, options.effort)
+    fits = [fit for fit in fits if station_fit(fit).penalty < best.penalty + 3 * SCREENED]
+    grid = np.array(LOADS) * best.capacity
+    judge = Judge.of(opened, candidate_of(best, alone), grid, options.effort)
     scored = []
     for fit in fits:
-        tried = Replicates.of([candidate_of(fit, alone)], [-fit.penalty / 2], grid, options.effort)
+        found = station_fit(fit)
+        tried = Replicates.of([candidate_of(found, alone)], [-found.penalty / 2], grid, options.effort)
         logs = tried.priors + judge.log_likelihood(tried.curves)
         scored.append((float(logs.max()), fit, tried.candidate(int(logs.argmax()))))
     scored.sort(key=lambda entry: -entry[0])
     kept = [fit for score, fit, _ in scored if score > scored[0][0] - SCREENED / 2]
     return kept, scored[0][2], grid
+
+
+def _all_fits(ladder: Ladder, options: FitOptions) -> list[Fit]:
+    """A fit of each kind of server that could be."""
+    if options.batching is not None:
+        return [fit_batching(ladder, options.threads, options.batching)]
+    numbers = [options.servers] if options.servers else [1, *(n for n in ladder.users if n <= MAX_SERVERS)]
+    return [
+        fit_station(ladder, servers, independent)
+        for servers in numbers
+        for independent in (True, False)
+        if independent or servers > 1
+    ]
 
 
 def _assemble(

@@ -9,23 +9,19 @@ M/M/c, which the tests hold it to.
 
 import heapq
 import random
-from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.capacity.curves import Candidate
 from bench.capacity.incidents import Autoscaling, Change, Incident, Moment
+from bench.capacity.replica import NEVER, Replica, make_replica
 from bench.errors import UsageError
 from bench.load.policies import POLICIES, make_policy
 from bench.results.seeds import Stream, generator
 
 Floats = NDArray[np.float64]
-
-_NEVER: Final = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +47,6 @@ class Fleet:
             raise UsageError(f"a fleet has at least one replica, not {self.replicas}")
         if self.policy not in POLICIES:
             raise UsageError(f"no policy {self.policy!r}; take one of {', '.join(POLICIES)}")
-        if self.candidate.station.batching is not None:
-            raise UsageError("the simulation of replicas knows no batching; give a model fitted without")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,89 +84,65 @@ def simulate_fleet(fleet: Fleet, arrivals: Floats, seed: int) -> FleetServed:
     return _Simulation(fleet, arrivals, seed).run()
 
 
-class _Replica:
-    """One server: those in service share its speed, in virtual time as in `bench.capacity.lanes`."""
-
-    __slots__ = ("busy", "clock", "factor", "queue", "servers", "share", "up", "version", "virtual")
-
-    def __init__(self, share: Sequence[float]) -> None:
-        self.share = share
-        self.servers = len(share) - 1
-        self.busy: list[tuple[float, int]] = []
-        self.queue: deque[int] = deque()
-        self.clock = 0.0
-        self.virtual = 0.0
-        self.factor = 1.0
-        self.up = True
-        self.version = 0
-
-    def advance(self, now: float) -> None:
-        """Lets its virtual time go on to `now`."""
-        if self.busy:
-            self.virtual += (now - self.clock) * self.share[len(self.busy)] / self.factor
-        self.clock = now
-
-    def next_end(self) -> float:
-        """When the first of those in service is done, if nothing else happens."""
-        if not self.busy:
-            return _NEVER
-        return self.clock + (self.busy[0][0] - self.virtual) * self.factor / self.share[len(self.busy)]
-
-
 class _Simulation:
     def __init__(self, fleet: Fleet, arrivals: Floats, seed: int) -> None:
-        station, work = fleet.candidate.station, fleet.candidate.work
+        work = fleet.candidate.work
         ranks = generator(seed, Stream.RESAMPLING, 5).random(arrivals.size)
         self.fleet = fleet
         self.arrivals = arrivals.tolist()
         self.work = work[(ranks * work.size).astype(np.intp)].tolist()
-        self.overhead = station.overhead
-        self.share = [1.0, *(speed / (k + 1) for k, speed in enumerate(station.speeds))]
         self.policy = make_policy(fleet.policy, random.Random(seed))
-        self.replicas: list[_Replica] = []
-        self.counts: list[tuple[float, int]] = []
-        self.ends: list[tuple[float, int, int]] = []
-        self.moments: list[tuple[float, int, Moment]] = []
-        self.waited = [float("nan")] * arrivals.size
-        self.stayed = [float("nan")] * arrivals.size
-        self.decided, self.came, self.planned = 0.0, 0, 0
+        self.replicas: list[Replica] = []
         self.retired: list[int] = []
+        self.counts: list[tuple[float, int]] = []
+        self.events: list[tuple[float, int, int]] = []
+        self.moments: list[tuple[float, int, Moment]] = []
+        self.begun = [float("nan")] * arrivals.size
+        self.done = [float("nan")] * arrivals.size
+        self.decided, self.came, self.planned = 0.0, 0, 0
         for _ in range(fleet.replicas):
-            self._add(0.0)
+            self.policy.join(self._make())
+        self._count(0.0)
         for incident in fleet.incidents:
             for moment in incident.moments(fleet.replicas):
                 self._plan(moment)
 
     def run(self) -> FleetServed:
         scaling = self.fleet.autoscaling
-        decide = scaling.every if scaling else _NEVER
+        decide = scaling.every if scaling else NEVER
         for index, now in enumerate(self.arrivals):
             while decide <= now:
                 self._until(decide)
                 self._decide(decide)
-                decide += scaling.every if scaling else _NEVER
+                decide += scaling.every if scaling else NEVER
             self._until(now)
             self._arrive(index, now)
-        self._until(_NEVER)
-        return FleetServed(np.array(self.arrivals), np.array(self.waited), np.array(self.stayed), tuple(self.counts))
+        self._until(NEVER)
+        arrived, done = np.array(self.arrivals), np.array(self.done)
+        # Whoever was in service when its replica died began, and is lost all the same.
+        waited = np.where(np.isnan(done), np.nan, np.array(self.begun) - arrived)
+        return FleetServed(arrived, waited, done - arrived + self.fleet.candidate.station.overhead, tuple(self.counts))
 
     def _until(self, now: float) -> None:
-        """All ends of service and incidents up to `now`, in order."""
-        ends, moments = self.ends, self.moments
+        """All that happens in the replicas and to them up to `now`, in order."""
+        events, moments = self.events, self.moments
         while True:
-            first = ends[0][0] if ends else _NEVER
-            planned = moments[0][0] if moments else _NEVER
-            if (first > now and planned > now) or first == planned == _NEVER:
+            first = events[0][0] if events else NEVER
+            planned = moments[0][0] if moments else NEVER
+            if (first > now and planned > now) or first == planned == NEVER:
                 return
             if first <= planned:
-                time, number, version = heapq.heappop(ends)
+                time, number, version = heapq.heappop(events)
                 replica = self.replicas[number]
                 if version == replica.version:
-                    self._end(time, number, replica)
+                    for request in replica.wake(time):
+                        self.done[request] = time
+                        self.policy.leave_request(number)
+                    self._expect(number, replica)
             else:
                 self._change(heapq.heappop(moments)[2])
 
-    def _arrive(self, index: int, now: float) -> None:
+    def _arrive(self, request: int, now: float) -> None:
         self.came += 1
         if not self.policy.present:
             return
@@ -180,38 +150,20 @@ class _Simulation:
         replica = self.replicas[number]
         if not replica.up:
             self.policy.leave_request(number)
-            return
-        if len(replica.busy) < replica.servers:
-            replica.advance(now)
-            self._begin(index, now, replica)
+        elif replica.arrive(request, now):
             self._expect(number, replica)
-        else:
-            replica.queue.append(index)
 
-    def _begin(self, index: int, now: float, replica: _Replica) -> None:
-        self.waited[index] = now - self.arrivals[index]
-        heapq.heappush(replica.busy, (replica.virtual + self.work[index], index))
-
-    def _end(self, now: float, number: int, replica: _Replica) -> None:
-        replica.advance(now)
-        index = heapq.heappop(replica.busy)[1]
-        self.stayed[index] = now - self.arrivals[index] + self.overhead
-        self.policy.leave_request(number)
-        if replica.queue:
-            self._begin(replica.queue.popleft(), now, replica)
-        self._expect(number, replica)
-
-    def _expect(self, number: int, replica: _Replica) -> None:
-        """Notes the replica's next end of service; the one noted before no longer counts."""
+    def _expect(self, number: int, replica: Replica) -> None:
+        """Notes the replica's next event; the one noted before no longer counts."""
         replica.version += 1
-        if replica.busy:
-            heapq.heappush(self.ends, (replica.next_end(), number, replica.version))
+        event = replica.next_event()
+        if event != NEVER:
+            heapq.heappush(self.events, (event, number, replica.version))
 
     def _change(self, moment: Moment) -> None:
         number, replica = moment.replica, self.replicas[moment.replica]
         if moment.change is Change.SPEED:
-            replica.advance(moment.time)
-            replica.factor = moment.factor
+            replica.slow_down(moment.time, moment.factor)
             self._expect(number, replica)
         elif moment.change is Change.DIE:
             self._lose_all(moment.time, number, replica)
@@ -224,13 +176,9 @@ class _Simulation:
             self.policy.part(number)
             self._count(moment.time)
 
-    def _lose_all(self, now: float, number: int, replica: _Replica) -> None:
-        replica.advance(now)
-        for index in (*(index for _, index in replica.busy), *replica.queue):
-            self.waited[index] = float("nan")
+    def _lose_all(self, now: float, number: int, replica: Replica) -> None:
+        for _ in replica.lose(now):
             self.policy.leave_request(number)
-        replica.busy.clear()
-        replica.queue.clear()
         replica.up = False
         self._expect(number, replica)
 
@@ -253,12 +201,8 @@ class _Simulation:
             self._count(now)
 
     def _make(self) -> int:
-        self.replicas.append(_Replica(self.share))
+        self.replicas.append(make_replica(self.fleet.candidate.station, self.work, self.begun))
         return len(self.replicas) - 1
-
-    def _add(self, now: float) -> None:
-        self.policy.join(self._make())
-        self.counts[:] = [(now, len(self.policy.present))]
 
     def _count(self, now: float) -> None:
         self.counts.append((now, len(self.policy.present)))

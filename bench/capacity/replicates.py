@@ -2,7 +2,7 @@
 
 Replicates come from resampled ladders. Between the ladder and another run the machine may also have become faster or
 slower (*drift*). That needs no simulation: where all work takes s times as long, a request at rate r stays s times as
-long as it did at rate r s.
+long as it did at rate r s (nearly so where batches wait for a timeout, which stays as it is).
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.capacity.batch_fit import BatchFit
 from bench.capacity.curves import Candidate, Effort, interpolate_curves, latency_curves
 from bench.capacity.ladder_fit import Ladder, StationFit, fit_station
 from bench.capacity.observed import Step
@@ -51,9 +52,9 @@ class Replicates:
     @classmethod
     def of(cls, candidates: Sequence[Candidate], priors: Sequence[float], grid: Floats, effort: Effort) -> Self:
         """The replicates of `candidates`, whose curves are simulated; `grid` is the rates of the curves."""
-        groups: dict[int, list[int]] = {}
+        groups: dict[tuple[int, int, float], list[int]] = {}
         for index, candidate in enumerate(candidates):
-            groups.setdefault(candidate.station.servers, []).append(index)
+            groups.setdefault(candidate.station.kind, []).append(index)
         found = {
             index: curve
             for members in groups.values()
@@ -88,12 +89,18 @@ def _drifted(curves: Floats, overheads: Floats, grid: Floats, drift: float) -> F
     return np.asarray(moved * stretch + outside)
 
 
-def resampled(closed: Sequence[Step], base: StationFit, count: int, rng: np.random.Generator) -> list[Candidate]:
-    """Candidates of `count` resampled ladders."""
+def resampled(
+    closed: Sequence[Step], base: StationFit | BatchFit, count: int, rng: np.random.Generator
+) -> list[Candidate]:
+    """Candidates of `count` resampled ladders; for a server that batches, of as many draws of its parameters."""
     found = []
     for _ in range(count):
         ladder, alone = ladder_of(closed, rng)
-        found.append(candidate_of(fit_station(ladder, base.station.servers, base.independent, base), alone))
+        if isinstance(base, BatchFit):
+            fit = base.draw(rng)
+        else:
+            fit = fit_station(ladder, base.station.servers, base.independent, base)
+        found.append(candidate_of(fit, alone))
     return found
 
 
@@ -120,6 +127,9 @@ def ladder_of(closed: Sequence[Step], rng: np.random.Generator | None = None) ->
 
 def candidate_of(fit: StationFit, alone: Floats) -> Candidate:
     """The station with the work that the latencies of a single user show."""
-    overhead = min(fit.station.overhead, 0.95 * float(alone.min()))
-    work = with_tail(np.sort(alone) - overhead)
+    batching = fit.station.batching
+    # Nobody comes to fill a single user's batch, which thus waits out its timeout.
+    waits = batching.timeout if batching is not None and batching.largest > 1 else 0.0
+    outside = min(fit.station.overhead + waits, 0.95 * float(alone.min()))
+    work = with_tail(np.sort(alone) - outside)
     return Candidate(fit.station, work * (fit.work / work.mean()))

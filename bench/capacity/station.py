@@ -76,6 +76,13 @@ class Station:
         return cls(servers, tuple(float(k) for k in range(1, servers + 1)), overhead)
 
     @property
+    def kind(self) -> tuple[int, int, float]:
+        """What must agree for stations to be simulated together: servers, largest batch, timeout; 0 without batches."""
+        if self.batching is None:
+            return self.servers, 0, 0.0
+        return self.servers, self.batching.largest, self.batching.timeout
+
+    @property
     def top_speed(self) -> float:
         """Work a second when saturated, batches counted as one request's work."""
         return self.speeds[-1]

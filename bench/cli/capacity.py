@@ -79,6 +79,12 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of schedules, sentences and the fit (default: 0)")
     parser.add_argument("--servers", type=int, metavar="N", help="requests the server works on at once, if it is known")
+    parser.add_argument(
+        "--batching",
+        default="auto",
+        metavar="TEXT",
+        help="how it makes batches: auto (from its --server-flag), off, or largest=16,timeout=1ms,threads=2",
+    )
     parser.add_argument("--max-users", type=int, metavar="N", help="end of the ladder (default: 256)")
     parser.add_argument("--step-time", metavar="TIME", help="of each step of the ladder (default: 20s, quick: 6s)")
     parser.add_argument("--knee-time", metavar="TIME", help="of each open-loop run (default: 30s, quick: 10s)")

@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 from typing import TextIO
 
-from bench.capacity.fit import FitOptions
 from bench.capacity.model import CapacityModel
 from bench.capacity.model_file import read_model
 from bench.capacity.objective import slo_rate
@@ -15,6 +14,7 @@ from bench.capacity.sweep import fit_sweep
 from bench.capacity.sweep_folder import SweepFolder
 from bench.cli.capacity import positive
 from bench.cli.capacity_finish import finish
+from bench.cli.capacity_sweep import fit_options
 from bench.errors import UsageError
 
 
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     folder = SweepFolder.open(args.folder)
     measurements = read_measurements(folder)
     if args.action == "fit":
-        options = FitOptions(seed=args.seed, servers=args.servers)
+        options = fit_options(folder, args.seed, args.servers)
         model = fit_sweep(measurements, options, lambda line: print(line, file=out))
     else:
         model = read_model(args.folder).model

@@ -17,6 +17,7 @@ from bench.capacity.slo import Slo
 from bench.capacity.sweep import Sweep
 from bench.capacity.sweep_folder import SweepFolder
 from bench.cli.capacity import OWN, positive
+from bench.cli.capacity_batching import batching_text, read_batching, rows_of
 from bench.cli.capacity_finish import finish, plan_options
 from bench.cli.capacity_progress import SweepProgress
 from bench.errors import UsageError
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         driver = SeriesDriver(series, progress, lambda: servers.get(1), _template(args, model_dir))
         fleet = SeriesDriver(series, progress, lambda: servers.get(args.replicas), _template(args, model_dir))
         sweep = Sweep(
-            folder, driver, scale, slo, args.seed, progress.line, FitOptions(seed=args.seed, servers=args.servers)
+            folder, driver, scale, slo, args.seed, progress.line, fit_options(folder, args.seed, args.servers)
         )
         result = sweep.run(args.replicas, args.policy, fleet)
     return finish(folder, result.measurements, result.model, result.replicas, args, out, err)
@@ -118,6 +119,12 @@ class _Servers:
         return server
 
 
+def fit_options(folder: SweepFolder, seed: int, servers: int | None) -> FitOptions:
+    """How a sweep's model is fitted."""
+    batching, threads = read_batching(folder.job["batching"])
+    return FitOptions(seed=seed, servers=servers, batching=batching, threads=threads)
+
+
 def _scale(args: argparse.Namespace) -> Scale:
     scale = QUICK if args.quick else FULL
     if args.step_time:
@@ -142,10 +149,13 @@ def _options(args: argparse.Namespace) -> dict[str, str]:
 
 def _job(args: argparse.Namespace, model_dir: Path, slo: Slo, scale: Scale) -> dict[str, Any]:
     """What decides a sweep's steps and what they show."""
+    golden = load_golden(model_dir)
+    rows = rows_of(golden, args.signature or "score", int(args.sentences_per_request or 1))
     return {
         "target": args.target,
         "protocol": args.protocol,
-        "model": load_golden(model_dir).checkpoint_digest,
+        "model": golden.checkpoint_digest,
+        "batching": batching_text(args.batching, args.server_flag, rows),
         "model_name": args.model_name,
         "server_flags": list(args.server_flag),
         "options": _options(args),

@@ -213,7 +213,8 @@ def fleet(views: Sequence[FleetView], limit: float, path: Path) -> None:
         changes = [*view.replicas, (float(view.times[-1]), view.replicas[-1][1])]
         axes[2].step([time for time, _ in changes], [count for _, count in changes], color=color, where="post")
     axes[0].axhline(factor * limit, color=RED, linewidth=1.2, linestyle="--", label="limit")
-    axes[0].set_yscale("log")
+    shown = np.concatenate([factor * view.p99[np.isfinite(view.p99)] for view in views] + [[factor * limit]])
+    figures.log_axis(axes[0], "y", float(shown.min()) * 0.8, float(shown.max()) * 1.3)
     axes[0].set_ylabel(f"p99, {unit}")
     axes[1].set_ylim(bottom=0)
     axes[1].set_ylabel("lost, %")

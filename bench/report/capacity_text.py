@@ -122,12 +122,14 @@ def _model(result: CapacityResult) -> Iterator[str]:
     model, station = result.model, result.model.candidate.station
     yield "## The model"
     kind = "independent servers" if station.speeds == tuple(range(1, station.servers + 1)) else "requests in service"
+    if station.batching is not None:
+        kind = "batches"
     speeds = ", ".join(f"{speed:.3g}" for speed in _sample(station.speeds))
     yield table(
         ("", ""),
         [
             ("capacity", rate_interval(model.capacity)),
-            ("served at once", f"{station.servers} {kind if station.servers > 1 else 'server'}"),
+            ("served at once", f"{station.servers} {kind if station.servers > 1 else kind.removesuffix('s')}"),
             ("speed with 1, 2, … in service", speeds),
             ("work of a request, mean", seconds(float(model.candidate.work.mean()))),
             ("overhead outside the server", seconds(station.overhead)),
@@ -135,6 +137,12 @@ def _model(result: CapacityResult) -> Iterator[str]:
             ("error of the model itself, at least", f"{model.discrepancy:.1%}"),
         ],
     )
+    if station.batching is not None:
+        batches = station.batching
+        yield (
+            f"It makes batches of up to {batches.largest} requests, waits {seconds(batches.timeout)} for one to fill, "
+            f"and one more request adds {batches.marginal:.0%} of its work alone."
+        )
     usl = result.usl
     if usl is not None:
         yield "Universal Scalability Law, fitted to the ladder (throughput only):"
@@ -306,7 +314,7 @@ def fleet_table(views: Sequence[FleetView]) -> str:
                 *(seconds(view.latency[name]) for name in ("p50", "p95", "p99")),
                 seconds(view.worst),
                 f"{view.lost:.3%}",
-                seconds(view.recovered),
+                seconds(view.recovered) if view.recovered else "0 s",
                 digits(view.replica_hours),
             )
         )

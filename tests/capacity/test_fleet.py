@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bench.capacity.batch_lanes import simulate_batches
 from bench.capacity.curves import Candidate
 from bench.capacity.fleet import Fleet, FleetServed, simulate_fleet
 from bench.capacity.incidents import Autoscaling, Failure, RollingRestart, Slow
@@ -55,6 +56,17 @@ def test_overhead_is_added_to_the_stay_alone() -> None:
     served = serve(Fleet(Candidate(Station.independent(1, overhead=0.25), np.ones(1)), 1), 1e-6, 10)
     np.testing.assert_allclose(served.stayed, 1.25)
     np.testing.assert_allclose(served.waited, 0.0)
+
+
+def test_a_replica_that_batches_does_as_the_lanes_do() -> None:
+    station = Station(2, (1.0, 1.4), 0.0, Batching(8, 0.5, 0.3))
+    served = serve(Fleet(Candidate(station, EXPONENTIAL), 1), 2.0, 60_000)
+    arrivals = poisson(2.0, (20, 4000), 5)
+    work = np.random.default_rng(6).exponential(1.0, arrivals.shape)
+    lanes = simulate_batches(arrivals, work, np.tile(station.speeds, (20, 1)), np.full(20, 0.3), 8, 0.5)
+    for share in (0.5, 0.9, 0.99):
+        expected = np.quantile(lanes.stayed[:, 400:], share)
+        assert np.quantile(served.stayed[1000:], share) == pytest.approx(expected, rel=0.05)
 
 
 def test_a_failure_loses_what_was_there_and_what_came_until_it_was_noticed() -> None:
@@ -126,7 +138,5 @@ def test_fleets_that_cannot_be() -> None:
         Fleet(candidate, 0)
     with pytest.raises(UsageError, match="no policy"):
         Fleet(candidate, 1, "magic")
-    with pytest.raises(UsageError, match="batching"):
-        Fleet(Candidate(Station(1, (1.0,), 0.0, Batching(8, 0.0, 0.5)), EXPONENTIAL), 1)
     with pytest.raises(UsageError, match="no replica 7"):
         simulate_fleet(Fleet(candidate, 2, incidents=(Failure(7, 1.0),)), np.array([1.0]), 1)

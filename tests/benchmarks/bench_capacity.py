@@ -1,0 +1,308 @@
+"""The capacity model's bars: `python -m tests.benchmarks.bench_capacity [NAME...]`, PASS or MISS and each figure.
+
+    known       four queues whose service times are known: percentiles at five rates never measured, and the SLO's rate
+    embedded    the embedded server with the demo model: the same errors, measured
+    replicas    two replicas behind a client-side balancer: two known queues, and two embedded servers of a core each
+    simulation  waiting times against Erlang's and Crommelin's formulas; a thousand replicas, a million requests
+    failures    an objective out of reach, a server that dies, a client that is the limit: one line, an exit code
+
+All by default, some hour and a half; `--short` gives every run a third of its time. Wants a machine with nothing else
+to do; the load average is printed with the results.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from bench.bert.demo_model import demo_model_dir
+from bench.capacity.curves import COLUMNS, Candidate, Effort, latency_curves
+from bench.capacity.fleet import Fleet, simulate_fleet
+from bench.capacity.model_file import read_model
+from bench.capacity.points import Stage, measure
+from bench.capacity.station import Station
+from bench.cli import main as bertbench
+from bench.load.null_server import null_server
+from bench.load.policies import POLICIES
+from bench.load.series import open_series
+from bench.load.series_step import SeriesStep
+from bench.server.running import RunningServer
+from tests.capacity.queue_server import queue_server, service_times
+from tests.capacity.queues import exponential_sample, md1_waiting, mmc_waiting, poisson
+from tests.load.toy import toy_golden, write_model_dir
+
+LOADS = (0.30, 0.45, 0.60, 0.75, 0.85)
+SLO_LOAD = 0.75
+MEAN = 0.008
+TIMES = ("--step-time", "15s", "--knee-time", "20s")
+SHORT = ("--step-time", "5s", "--knee-time", "7s")
+failed: list[str] = []
+
+
+def verdict(good: bool, text: str) -> None:
+    if not good:
+        failed.append(text)
+    print(f"  {'PASS' if good else 'MISS'}  {text}", flush=True)
+
+
+def note(text: str) -> None:
+    print(f"        {text}", flush=True)
+
+
+@dataclass
+class Bench:
+    """A place for sweeps, and the model whose answers the synthetic servers give."""
+
+    folder: Path
+    times: Sequence[str]
+
+    @property
+    def model_dir(self) -> Path:
+        found = self.folder / "model"
+        return found if found.exists() else write_model_dir(found, toy_golden(200))
+
+    def capacity(self, name: str, *words: str) -> tuple[int, dict[str, Any], str]:
+        """A sweep: exit code, what it found, and what it wrote to standard error."""
+        out, err = io.StringIO(), io.StringIO()
+        folder = self.folder / name
+        code = bertbench(["capacity", *words, "--out", str(folder)], out, err)
+        report = folder / "capacity.json"
+        found = orjson.loads(report.read_bytes()) if report.exists() else {}
+        for line in out.getvalue().splitlines():
+            if not line.startswith(("ladder", "knee", "hold-out", "confirm", "replicas", "fitting", "  once more")):
+                note(line)
+        return code, found, err.getvalue()
+
+    def known(self, name: str, url: str, *words: str) -> tuple[int, dict[str, Any], str]:
+        """A sweep of a synthetic server."""
+        return self.capacity(name, "--target", url, "--model-dir", str(self.model_dir), *self.times, *words)
+
+
+def floor(bench: Bench) -> float:
+    """Median latency of one user at a queue that serves in no time: the way there and back, seconds."""
+    with queue_server(bench.model_dir, mean=1e-7, cv=0.3) as url, open_series() as series:
+        server = RunningServer(url, None, "bert", "remote")
+        step = SeriesStep(
+            protocol="rest",
+            name="floor",
+            arrivals="poisson:rate=100",
+            users=16,
+            seconds=5.0,
+            warmup=1.0,
+            seed=1,
+            results=bench.folder / "floor",
+            model_dir=bench.model_dir,
+            servers=(server,),
+        )
+        return measure(series.run(step), Stage.LADDER).point.raw["p50"]
+
+
+def truth(servers: int, cv: float, overhead: float, loads: Sequence[float]) -> np.ndarray:
+    """Long-run latencies of a known queue at `loads`, `[loads, COLUMNS]`."""
+    work = np.sort(service_times(MEAN, cv, 1_000_000, np.random.default_rng(99)))
+    candidate = Candidate(Station.independent(servers, overhead), work * (MEAN / work.mean()))
+    rates = [load * servers / MEAN for load in loads]
+    return latency_curves([candidate], rates, Effort(requests=20_000, lanes=250, seed=5))[0]
+
+
+def known(bench: Bench) -> None:
+    """Bar 1: errors against the truth, and how often the interval has it."""
+    overhead = floor(bench)
+    note(f"the way there and back, part of every latency: {1e3 * overhead:.2f} ms")
+    errors, inside, rates = [], [], []
+    for servers in (1, 4):
+        for cv in (0.3, 1.5):
+            exact = truth(servers, cv, overhead, LOADS)
+            limit = exact[LOADS.index(SLO_LOAD)][COLUMNS.index("p99")]
+            name = f"known-{servers}-{cv}"
+            with queue_server(bench.model_dir, servers, MEAN, cv, seed=servers) as url:
+                code, found, err = bench.known(name, url, "--slo", f"p99={1e3 * limit:.4f}ms")
+            if code:
+                verdict(False, f"{servers} servers, CV {cv}: exit {code}: {err.strip()}")
+                continue
+            model = read_model(bench.folder / name).model
+            mine, hits = [], []
+            for load, row in zip(LOADS, exact, strict=True):
+                latency = model.predict(load * servers / MEAN, extrapolate=True).latency
+                for column in ("p50", "p95", "p99"):
+                    summary, value = latency[column], row[COLUMNS.index(column)]
+                    center = summary.center or 0.0
+                    mine.append(center / value - 1)
+                    hits.append((summary.lo or 0.0) <= value <= (summary.hi or np.inf))
+            slo = found["slo_rate"]["center"] / (SLO_LOAD * servers / MEAN) - 1
+            note(
+                f"{servers} servers, CV {cv}: median error {statistics.median(map(abs, mine)):.1%}, worst "
+                f"{max(map(abs, mine)):.1%}, {sum(hits)} of {len(hits)} inside, SLO rate {slo:+.1%}, "
+                f"capacity {model.candidate.capacity / (servers / MEAN) - 1:+.1%}"
+            )
+            errors += mine
+            inside += hits
+            rates.append(slo)
+    if errors:
+        middle = statistics.median(map(abs, errors))
+        verdict(middle <= 0.10, f"p50, p95, p99 at five rates from 30 to 85 % load: median error {middle:.1%} (10 %)")
+        verdict(np.mean(inside) >= 0.85, f"{np.mean(inside):.0%} of {len(inside)} inside the 90 % interval (85 %)")
+        worst = max(map(abs, rates))
+        verdict(worst <= 0.05, f"the objective's rate: off by {worst:.1%} at most (5 %)")
+
+
+def embedded(bench: Bench) -> None:
+    """Bar 2: errors on the real thing."""
+    code, found, err = bench.capacity("embedded", "--slo", "p99=100ms", *bench.times)
+    if not found:
+        verdict(False, f"exit {code}: {err.strip()}")
+        return
+    checks = found["hold_out"]["checks"]
+    for check in checks:
+        note(
+            f"{check['rate']:.4g}/s ({check['load']:.0%}) {check['column']}: predicted "
+            f"{1e3 * check['predicted']['center']:.1f} ms, measured {1e3 * check['measured']:.1f} ms, "
+            f"{check['error']:+.1%}{'' if check['inside'] else ', outside the interval'}"
+        )
+    middle, hits = found["hold_out"]["median_error"], found["hold_out"]["inside"]
+    verdict(middle <= 0.15, f"median error {middle:.1%} (goal 15 %), {hits} of {len(checks)} inside the interval")
+
+
+@contextlib.contextmanager
+def mini_model(folder: Path) -> Iterator[Path]:
+    """An export of the preset mini."""
+    target = folder / "mini"
+    if not target.exists():
+        command = [sys.executable, "-m", "bench", "export", "--checkpoint", "mini", "--out", str(target)]
+        subprocess.run(command, check=True, capture_output=True)
+    yield target
+
+
+def replicas(bench: Bench) -> None:
+    """Bar 3: the rate of two replicas within the objective."""
+    with (
+        queue_server(bench.model_dir, 2, MEAN, 0.7, seed=1) as one,
+        queue_server(bench.model_dir, 2, MEAN, 0.7, seed=2) as other,
+    ):
+        words = ("--replicas", "2", "--replica-target", other, "--policy", "round-robin", "--slo", "p99=40ms")
+        _judge_replicas("two known queues", *bench.known("replicas-known", one, *words))
+    if len(os.sched_getaffinity(0)) < 2:
+        note("two embedded servers of a core each: this machine has one core; not run")
+        return
+    with mini_model(bench.folder) as model_dir:
+        flags = ("--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=1")
+        words = tuple(word for flag in flags for word in ("--server-flag", flag))
+        found = bench.capacity(
+            "replicas-embedded",
+            *("--model-dir", str(model_dir), "--replicas", "2", "--cores-per-replica", "1", "--slo", "p99=150ms"),
+            *words,
+            *bench.times,
+        )
+        _judge_replicas("two embedded servers of a core each", *found)
+
+
+def _judge_replicas(name: str, code: int, found: dict[str, Any], err: str) -> None:
+    check = found.get("replicas")
+    if not check or check["measured"] is None:
+        reason = check["note"] if check else f"exit {code}: {err.strip()}"
+        verdict(False, f"{name}: {reason}")
+        return
+    predicted, measured, error = check["predicted"]["center"], check["measured"], check["error"]
+    verdict(abs(error) <= 0.10, f"{name}: predicted {predicted:.4g}/s, measured {measured:.4g}/s, {error:+.1%} (10 %)")
+
+
+def simulation(bench: Bench) -> None:
+    """Bar 4: exact formulas, and speed."""
+    exponential = exponential_sample(1.0)
+    worst = 0.0
+    for servers, rho, replicas in ((1, 0.5, 1), (1, 0.7, 20), (4, 0.7, 20), (8, 0.8, 20)):
+        rate = rho * servers
+        served = simulate_fleet(
+            Fleet(Candidate(Station.independent(servers), exponential), replicas, "random"),
+            poisson(rate * replicas, (4_000_000,), servers),
+            servers,
+        )
+        off = {
+            share: np.quantile(served.waited[200_000:], share) / mmc_waiting(rate, 1.0, servers, share) - 1
+            for share in (0.9, 0.95, 0.99)
+        }
+        note(
+            f"M/M/{servers} at {rho:.0%}: "
+            + ", ".join(f"p{100 * share:g} {error:+.2%}" for share, error in off.items())
+        )
+        worst = max(worst, *map(abs, off.values()))
+    served = simulate_fleet(Fleet(Candidate(Station.independent(1), np.ones(1)), 1), poisson(0.7, (4_000_000,), 9), 9)
+    off = {p: np.quantile(served.waited, p) / md1_waiting(0.7, 1.0, p) - 1 for p in (0.9, 0.95, 0.99)}
+    note("M/D/1 at 70%: " + ", ".join(f"p{100 * share:g} {error:+.2%}" for share, error in off.items()))
+    worst = max(worst, *map(abs, off.values()))
+    verdict(worst <= 0.02, f"waiting time percentiles off by {worst:.2%} at most (2 %)")
+    arrivals = poisson(800.0, (1_000_000,), 1)
+    slowest = 0.0
+    for policy in POLICIES:
+        begin = time.perf_counter()
+        simulate_fleet(Fleet(Candidate(Station.independent(1), exponential), 1000, policy), arrivals, 1)
+        took = time.perf_counter() - begin
+        note(f"1,000 replicas, {policy}, 1,000,000 requests: {took:.1f} s")
+        slowest = max(slowest, took)
+    verdict(slowest <= 60, f"1,000 replicas and 1,000,000 requests in {slowest:.1f} s at most (60 s)")
+
+
+def failures(bench: Bench) -> None:
+    """Bar 5: what cannot be measured is said in one line."""
+    quick = ("--quick", "--step-time", "2s", "--knee-time", "2s")
+    model = ("--model-dir", str(bench.model_dir))
+    with queue_server(bench.model_dir, 1, 0.01, 0.3) as url:
+        code, found, err = bench.capacity("unattainable", "--target", url, *model, *quick, "--slo", "p99=3ms")
+    good = code == 1 and err.count("\n") == 1 and "cannot be met" in err and len(found.get("points", ())) > 5
+    verdict(good, f"objective out of reach: exit {code}, {err.strip()!r}")
+    with queue_server(bench.model_dir, 1, 0.01, 0.3, die_after=600) as url:
+        code, found, err = bench.capacity("dying", "--target", url, *model, *quick)
+    kept = list((bench.folder / "dying" / "runs").glob("*/requests.parquet"))
+    good = code == 4 and err.count("\n") == 1 and "--resume" in err and len(kept) >= 2
+    verdict(good, f"server that dies: exit {code}, {len(kept)} runs kept, {err.strip()!r}")
+    with null_server(bench.model_dir) as server:
+        code, found, err = bench.capacity("client", "--target", server["rest"], *model, *quick)
+    kept = list((bench.folder / "client" / "runs").glob("*/requests.parquet"))
+    good = code == 3 and err.count("\n") == 1 and "load generator was the limit" in err and bool(kept)
+    verdict(good, f"client that is the limit: exit {code}, {len(kept)} runs kept, {err.strip()!r}")
+
+
+BARS: dict[str, Callable[[Bench], None]] = {
+    "known": known,
+    "embedded": embedded,
+    "replicas": replicas,
+    "simulation": simulation,
+    "failures": failures,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BARS))
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--keep", type=Path, help="where the sweeps stay")
+    args = parser.parse_args()
+    unknown = set(args.names) - set(BARS)
+    if unknown:
+        parser.error(f"no bar {', '.join(sorted(unknown))}; there are {', '.join(BARS)}")
+    # The demo's export, if it is not there yet, is no part of any timing.
+    demo_model_dir()
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(args.keep or Path(scratch), SHORT if args.short else TIMES)
+        bench.folder.mkdir(parents=True, exist_ok=True)
+        for name in args.names or BARS:
+            print(f"{name} (load average {os.getloadavg()[0]:.1f})", flush=True)
+            BARS[name](bench)
+    print(f"{len(failed)} missed" if failed else "all bars hold")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -54,7 +54,8 @@ class Redundancy:
             raise UsageError(f"{text!r} is no redundancy; write it like N+1, N+2, 2N or 0") from None
 
     def __str__(self) -> str:
-        return f"N+{self.spare}" if self.factor == 1 else f"{self.factor:g}N"
+        factor = "" if self.factor == 1 else f"{self.factor:g}"
+        return f"{factor}N" + (f"+{self.spare}" if self.spare else "")
 
     def total(self, needed: int) -> int:
         """Replicas in all, where `needed` carry the rate."""

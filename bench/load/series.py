@@ -30,6 +30,11 @@ class RunSeries:
         self._child = child
         self._buffer = b""
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._child.pid
+
     def run(self, step: SeriesStep, tick: Callable[[], None] = lambda: None) -> Path:
         """One run.
 

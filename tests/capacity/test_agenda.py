@@ -19,32 +19,11 @@ from bench.capacity.agenda import (
     saturated_rate,
 )
 from bench.capacity.points import Point, Stage
-from bench.stats.summary import Summary
+from tests.capacity.points import point as any_point
 
 
 def point(users: int, rate: float, p99: float = 0.05, errors: float = 0.0) -> Point:
-    summary = Summary("throughput", rate, rate * 0.98, rate * 1.02, 0.95, 100)
-    return Point(
-        stage=Stage.LADDER,
-        users=users,
-        rate=None,
-        repeat=0,
-        seconds=10.0,
-        due=100,
-        throughput=summary,
-        latency={"p99": Summary("p99", p99, None, None, 0.95, 1)},
-        raw={"p99": p99},
-        in_flight=users,
-        little=0.0,
-        errors=errors,
-        wrong=0.0,
-        outcomes={"ok": 100},
-        client_cpu=0.2,
-        reasons=(),
-        failed=(),
-        alive=True,
-        run="r",
-    )
+    return any_point(Stage.LADDER, users=users, throughput=rate, p99=p99, errors=errors)
 
 
 def climb(rates: list[float], scale: Scale = FULL, **limits: float) -> list[int]:

@@ -1,0 +1,40 @@
+"""Measured points that nobody measured."""
+
+from bench.capacity.curves import COLUMNS
+from bench.capacity.points import Point, Stage
+from bench.stats.summary import Summary
+
+
+def point(
+    stage: Stage,
+    users: int | None = None,
+    rate: float | None = None,
+    throughput: float = 100.0,
+    p99: float = 0.05,
+    errors: float = 0.0,
+    wrong: float = 0.0,
+    failed: tuple[str, ...] = (),
+) -> Point:
+    """A point with one latency, its p99; the other columns are half of it."""
+    raw = {name: p99 if name == "p99" else p99 / 2 for name in COLUMNS}
+    return Point(
+        stage=stage,
+        users=users,
+        rate=rate,
+        repeat=0,
+        seconds=10.0,
+        due=1000,
+        throughput=Summary("throughput", throughput, throughput * 0.98, throughput * 1.02, 0.95, 100),
+        latency={name: Summary(name, value, None, None, 0.95, 1) for name, value in raw.items()},
+        raw=raw,
+        in_flight=4.0,
+        little=0.0,
+        errors=errors,
+        wrong=wrong,
+        outcomes={"ok": 1000},
+        client_cpu=0.2,
+        reasons=failed,
+        failed=failed,
+        alive=True,
+        run="run",
+    )

@@ -1,0 +1,239 @@
+"""Replicas, cost, and a day's plan."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.capacity.curves import COLUMNS, Candidate
+from bench.capacity.diurnal import plan_diurnal, read_diurnal
+from bench.capacity.model import CapacityModel
+from bench.capacity.objective import slo_rate
+from bench.capacity.plan import (
+    PlanOptions,
+    PlanRow,
+    Redundancy,
+    SetRow,
+    cheapest,
+    parse_plan,
+    plan,
+    rates_around,
+    simulate_plan,
+)
+from bench.capacity.points import Stage
+from bench.capacity.replica_check import check_replicas, crossing, predict_replicas
+from bench.capacity.slo import Slo
+from bench.capacity.station import Station
+from bench.errors import InconclusiveError, UsageError
+from bench.stats.summary import Summary
+from tests.capacity.points import point
+from tests.capacity.queues import exponential_sample
+
+
+@pytest.fixture(scope="module")
+def model() -> CapacityModel:
+    """M/M/1 with work of 10 ms, known exactly but for 5 % of its capacity."""
+    rates = np.array([2.0, 20, 40, 60, 80, 90, 95])
+    tails = {"mean": 1.0, "p50": np.log(2), "p90": np.log(10), "p95": np.log(20), "p99": np.log(100)}
+    factors = np.array([tails.get(name, np.log(1000)) for name in COLUMNS])
+
+    def curve(capacity: float) -> np.ndarray:
+        room = np.maximum(capacity - rates, 1e-9)
+        return np.where(rates[:, None] < capacity, factors / room[:, None], np.inf)
+
+    capacities = np.linspace(97.5, 102.5, 41)
+    candidate = Candidate(Station.independent(1), exponential_sample(0.01, 20_000))
+    replicates = np.array([curve(capacity) for capacity in capacities])
+    return CapacityModel(candidate, rates, curve(100.0), replicates, capacities, (2.0, 92.0), 0.02)
+
+
+CARRIED = Summary("slo_rate", 80.0, 75.0, 84.0, 0.9, 100)
+
+
+def test_the_rate_of_an_objective_is_the_formula_s(model: CapacityModel) -> None:
+    """p99 of M/M/1 is ln 100 / (capacity - rate)."""
+    found = model.largest_rate({"p99": 0.25})
+    assert found.center == pytest.approx(100 - np.log(100) / 0.25, rel=0.01)
+    assert found.lo == pytest.approx(97.7 - np.log(100) / 0.25, rel=0.02)
+    assert found.hi == pytest.approx(102.3 - np.log(100) / 0.25, rel=0.02)
+
+
+def test_n_plus_one_by_the_lower_end_and_headroom(model: CapacityModel) -> None:
+    row = plan(model, CARRIED, 500.0, PlanOptions(headroom=0.2, price=0.4))
+    assert row.needed == 9  # 500 / (75 * 0.8) = 8.3
+    assert row.needed_likely == 8  # 500 / (80 * 0.8) = 7.8
+    assert row.replicas == 10
+    assert row.utilisation == pytest.approx(0.5)
+    assert row.utilisation_degraded == pytest.approx(500 / 900)
+    assert row.headroom == pytest.approx(1 - 500 / (9 * 80))
+    assert row.price == pytest.approx(4.0)
+    assert row.price_month == pytest.approx(2920)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "total"), [("N+1", "N+1", 5), ("n+2", "N+2", 6), ("2N", "2N", 8), ("N", "N", 4), ("3", "N+3", 7)]
+)
+def test_redundancy(text: str, shown: str, total: int) -> None:
+    found = Redundancy.parse(text)
+    assert found.total(4) == total
+    assert str(found) == shown
+
+
+@pytest.mark.parametrize("text", ["", "N+", "half", "0.5N", "-1", "N-1", "nanN"])
+def test_what_is_no_redundancy(text: str) -> None:
+    with pytest.raises(UsageError):
+        Redundancy.parse(text)
+
+
+def test_options_that_cannot_be() -> None:
+    for options in ({"headroom": 1.0}, {"headroom": -0.1}, {"price": -1.0}, {"price": float("nan")}):
+        with pytest.raises(UsageError):
+            PlanOptions(**options)
+
+
+def test_a_plan_s_rate() -> None:
+    assert parse_plan("rate=500/s") == parse_plan("500") == parse_plan("rate = 30000/m") == 500.0
+    for text in ("users=5", "rate=", "rate=-1"):
+        with pytest.raises(UsageError):
+            parse_plan(text)
+    assert rates_around(100.0)[0] == 25
+    assert 100.0 in rates_around(100.0)
+
+
+def test_an_interval_that_begins_at_nothing_is_no_ground_for_a_plan(model: CapacityModel) -> None:
+    with pytest.raises(InconclusiveError, match="begins at 0"):
+        plan(model, Summary("slo_rate", 80.0, 0.0, 90.0, 0.9, 10), 500.0, PlanOptions())
+
+
+def test_a_planned_fleet_is_simulated(model: CapacityModel) -> None:
+    """Random choice makes replicas M/M/1: p99 = ln 100 / (100 - rate / replicas)."""
+    slo = Slo.parse("p99=120ms")
+    found = simulate_plan(model, slo, 500.0, 10, "random")
+    assert found.latency["p99"] == pytest.approx(np.log(100) / 50, rel=0.06)
+    assert not found.broken
+    assert simulate_plan(model, slo, 500.0, 7, "random").broken
+    assert simulate_plan(model, slo, 500.0, 5, "random").broken == ("5 replicas have not the capacity for 500/s",)
+
+
+def test_the_cheapest_set() -> None:
+    rows = {
+        name: SetRow(name, CARRIED, row)
+        for name, row in (("none", None), *((str(n), _row(n, price)) for n, price in ((4, 2.0), (9, 1.0))))
+    }
+    assert cheapest(list(rows.values())) is rows["9"]
+    unpriced = [SetRow(str(n), CARRIED, _row(n, None)) for n in (4, 9)]
+    assert cheapest(unpriced) is unpriced[0]
+    assert cheapest([rows["none"]]) is None
+
+
+def _row(replicas: int, price: float | None) -> PlanRow:
+    return PlanRow(100.0, replicas - 1, replicas - 1, replicas, 0.5, 0.6, 0.2, price)
+
+
+def test_a_day(model: CapacityModel, tmp_path: Path) -> None:
+    file = tmp_path / "day.csv"
+    file.write_text("time,rate\n00:00,50\n08:00,500/s\n20:00,6000/m\n")
+    spans = read_diurnal(file)
+    assert [(span.start, span.seconds, span.rate) for span in spans] == [
+        (0, 8 * 3600, 50),
+        (8 * 3600, 12 * 3600, 500),
+        (20 * 3600, 4 * 3600, 100),
+    ]
+    day = plan_diurnal(model, CARRIED, spans, PlanOptions(price=1.0))
+    replicas = [row.replicas for row in day.rows]
+    assert replicas == [2, 10, 3]
+    assert day.peak.replicas == 10
+    assert day.hours_followed == 2 * 8 + 10 * 12 + 3 * 4
+    assert day.hours_fixed == 240
+    assert day.price_followed == day.hours_followed
+
+
+def test_times_of_several_forms(tmp_path: Path) -> None:
+    for times in (("6", "7.5"), ("06:00", "07:30:00"), ("2026-01-31T06:00", "2026-01-31T07:30")):
+        file = tmp_path / "times.csv"
+        file.write_text("time,rate,remark\n" + "".join(f"{time},5,x\n" for time in times))
+        first, last = read_diurnal(file)
+        assert (first.seconds, last.seconds) == (5400, 86_400 - 5400)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "time,rate\n1,5\n",
+        "a,b\n1,2\n3,4\n",
+        "time,rate\n2,5\n1,5\n",
+        "time,rate\n1,x\n2,5\n",
+        "time,rate\nx,5\n2,5\n",
+    ],
+)
+def test_files_that_are_no_day(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=r"bad\.csv"):
+        read_diurnal(file)
+    with pytest.raises(UsageError):
+        read_diurnal(tmp_path / "nothing.csv")
+
+
+def test_two_replicas_by_random_choice_carry_twice_as_much(model: CapacityModel) -> None:
+    slo = Slo.parse("p99=150ms")
+    carried = model.largest_rate(slo.latency)
+    found = predict_replicas(model, slo, carried, 2, "random", 1)
+    assert found.center == pytest.approx(2 * (carried.center or 0), rel=0.04)
+    better = predict_replicas(model, slo, carried, 2, "least-loaded", 1)
+    assert better.center is not None
+    assert better.center > (found.center or 0)
+    assert better.lo is not None
+    assert better.lo < better.center
+
+
+def test_where_rising_values_meet_a_limit() -> None:
+    assert crossing([1, 2, 3], [1.0, 10.0, 100.0], 10**1.5) == pytest.approx(2.5)
+    assert crossing([3, 1, 2], [100.0, 1.0, 10.0], 10**0.5) == pytest.approx(1.5)
+    assert crossing([1, 2, 3], [1.0, 0.9, 100.0], 50.0) is not None
+    assert crossing([1, 2], [5.0, 6.0], 4.0) is None
+    assert crossing([1, 2], [5.0, 6.0], 7.0) is None
+
+
+def test_the_replicas_check() -> None:
+    predicted = Summary("replicas_slo_rate", 200.0, 190.0, 210.0, 0.9, 100)
+    slo = Slo.parse("p99=100ms")
+    points = [point(Stage.REPLICAS, rate=rate, p99=p99) for rate, p99 in ((170, 0.05), (190, 0.08), (210, 0.125))]
+    found = check_replicas(predicted, points, slo, 2, "random")
+    assert found.measured == pytest.approx(200.0, rel=0.01)
+    assert found.error == pytest.approx(0.0, abs=0.01)
+    assert "was over its limit at 170" in check_replicas(predicted, points, Slo.parse("p99=1ms"), 2, "random").note
+    assert "was kept up to 210" in check_replicas(predicted, points, Slo.parse("p99=1s"), 2, "random").note
+
+
+class TestObjective:
+    def test_what_was_measured_on_either_side(self, model: CapacityModel) -> None:
+        points = [point(Stage.KNEE, rate=rate, p99=p99) for rate, p99 in ((50, 0.09), (50, 0.1), (80, 0.2), (90, 0.5))]
+        found = slo_rate(model, points, Slo.parse("p99=250ms"))
+        assert found.attainable
+        assert (found.highest_passed, found.lowest_failed) == (80, 90)
+        assert [entry.runs for entry in found.measured] == [2, 1, 1]
+
+    def test_errors_limit_a_rate(self, model: CapacityModel) -> None:
+        points = [point(Stage.KNEE, rate=rate, errors=errors) for rate, errors in ((50, 0.0), (70, 0.05), (80, 0.2))]
+        found = slo_rate(model, points, Slo.parse("p99=250ms,errors=1%"))
+        assert found.rate.center == 50
+        assert found.rate.hi == 70
+        assert "limited by errors" in found.rate.warnings[0]
+
+    def test_errors_at_every_rate(self, model: CapacityModel) -> None:
+        points = [point(Stage.KNEE, rate=rate, errors=0.05) for rate in (50, 70)]
+        found = slo_rate(model, points, Slo.parse("p99=250ms,errors=1%"))
+        assert not found.attainable
+        assert "5.00% of the requests fail" in found.reason
+
+    def test_wrong_answers(self, model: CapacityModel) -> None:
+        found = slo_rate(model, [point(Stage.LADDER, users=1, wrong=0.01)], Slo.parse("p99=250ms"))
+        assert "the answers are wrong" in found.reason
+        allowed = slo_rate(model, [point(Stage.LADDER, users=1, wrong=0.01)], Slo.parse("p99=250ms,wrong=2%"))
+        assert allowed.attainable
+
+    def test_a_server_that_fell_behind_broke_it(self, model: CapacityModel) -> None:
+        found = slo_rate(model, [point(Stage.KNEE, rate=50, failed=("backlog",))], Slo.parse("p99=1s"))
+        assert found.measured[0].broken == ("the server fell behind",)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import tensorflow as tf
 
 from bench.bert.backbone import Network, activation, dense, embed, embedding_table, encoder_layer, key_bias, layer_norm
@@ -12,8 +13,10 @@ from bench.bert.layout import Layout
 v1 = tf.compat.v1
 
 
-# Logits held at a time: 8 MB stay near the cores, whatever the batch.
+# Logits held at a time: 8 MB stay near the cores, whatever the batch...
 _LOGITS: Final = 2_000_000
+# ...but no fewer of a line's than this: a narrower product is not worth its call.
+_LEAST_STEP: Final = 512
 
 
 @dataclass(frozen=True)
@@ -41,27 +44,32 @@ class Head:
             bias = v1.get_variable("output_bias", (config.vocab_size,), initializer=v1.zeros_initializer())
             return cls(transformed, table, bias.read_value())
 
-    def logits(self, lines: slice = slice(None)) -> Any:
-        """Scores of every WordPiece of the vocabulary, float32 `[K, vocab]` or that many `lines` of it."""
+    def logits(self, pieces: slice = slice(None)) -> Any:
+        """Scores of every WordPiece of the vocabulary, float32 `[K, vocab]`, or of some `pieces` of it."""
         # As a batch of one: oneDNN's kernel for batches reads the table where it lies, the other packs it anew.
-        product = tf.matmul(self.transformed[tf.newaxis, lines], self.table[tf.newaxis], transpose_b=True)
-        return tf.nn.bias_add(product[0], self.bias)
+        product = tf.matmul(self.transformed[tf.newaxis], self.table[tf.newaxis, pieces], transpose_b=True)
+        return tf.nn.bias_add(product[0], self.bias[pieces])
 
     def log_prob(self, labels: Any) -> Any:
         """Natural log-probability of `labels` (int32 `[K]`), float32 `[K]`; for predictions.
 
-        Some lines after the others: the logits of a large batch would fill the memory and take three times as long.
+        Some of the vocabulary after the others, the softmax's sum carried along (Milakov and Gimelshein, *Online
+        normalizer calculation for softmax*, 2018): the table is read once for all lines, and the logits of a large
+        batch fill no memory.
         """
-        step = max(1, _LOGITS // int(self.table.shape[0]))
-        steps = (tf.size(labels) + step - 1) // step
-        found = tf.TensorArray(tf.float32, steps, infer_shape=False, element_shape=(None,))
+        vocab = int(self.table.shape[0])
+        step = tf.minimum(tf.maximum(_LOGITS // tf.maximum(tf.size(labels), 1), _LEAST_STEP), vocab)
 
-        def one(index: Any, found: Any) -> tuple[Any, Any]:
-            lines = slice(index * step, (index + 1) * step)
-            return index + 1, found.write(index, label_log_prob(self.logits(lines), labels[lines]))
+        def one(start: Any, peak: Any, total: Any) -> tuple[Any, Any, Any]:
+            logits = self.logits(slice(start, start + step))
+            higher = tf.maximum(peak, tf.reduce_max(logits, axis=-1))
+            added = tf.reduce_sum(tf.exp(logits - higher[:, tf.newaxis]), axis=-1)
+            return start + step, higher, total * tf.exp(peak - higher) + added
 
-        _, found = tf.while_loop(lambda index, _: index < steps, one, (0, found), parallel_iterations=1)
-        return found.concat()
+        nothing = tf.fill((tf.size(labels),), -np.inf), tf.zeros((tf.size(labels),))
+        _, peak, total = tf.while_loop(lambda start, *_: start < vocab, one, (0, *nothing), parallel_iterations=1)
+        own = tf.reduce_sum(self.transformed * tf.gather(self.table, labels), axis=-1) + tf.gather(self.bias, labels)
+        return own - tf.math.log(total) - peak
 
 
 def label_log_prob(logits: Any, labels: Any, training: bool = False) -> Any:

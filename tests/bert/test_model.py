@@ -116,11 +116,13 @@ def test_both_graphs_are_bert(act: str, layers: int) -> None:
         assert_same([built.by_score([sentence])[0] for sentence in sentences], expected)
 
 
-def test_the_head_goes_in_steps(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three lines a step, and a number of pieces that three does not divide."""
-    monkeypatch.setattr(masked_lm_module, "_LOGITS", 3 * checkpoint.config.vocab_size + 1)
+@pytest.mark.parametrize("step", [7, 1, 10_000])
+def test_the_head_goes_in_steps(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Seven pieces of the vocabulary at a time, which it is no multiple of; one; more than there are."""
+    assert checkpoint.config.vocab_size % 7
+    monkeypatch.setattr(masked_lm_module, "_LOGITS", 0)
+    monkeypatch.setattr(masked_lm_module, "_LEAST_STEP", step)
     sentences = encode()
-    assert sum(sentence.num_pieces for sentence in sentences) % 3
     with graph(checkpoint) as built:
         assert_same(built.by_article(sentences), oracle_answers(checkpoint, sentences))
         assert_same(built.by_score(sentences), oracle_answers(checkpoint, sentences))

@@ -15,6 +15,8 @@ from typing import Any, Final
 from bench.server.embedded.status import Code, StartError, StatusError
 
 STRING_BYTES: Final = 24  # sizeof(TF_TString)
+_M_ARENA_MAX: Final = -8  # malloc.h
+_ARENAS: Final = 2
 
 
 class Buffer(ctypes.Structure):
@@ -105,13 +107,17 @@ def library() -> Library:
     Raises:
         StartError: it is not installed or cannot be loaded.
     """
-    # The library's own start-up lines and what fails in a request are not for the server's user.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # The library's own start-up lines (some call themselves errors) and what fails in a request are not for the
+    # server's user; what fails in loading comes back as a status.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow takes oneDNN's kernels only where the processor has AVX512-VNNI; they are faster without it too.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # Sessions have threads of their own inside operations too (local_device.cc).
     os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
     spec = importlib.util.find_spec("tensorflow")
     if spec is None or not spec.submodule_search_locations:
         raise StartError("TensorFlow is not installed; install tensorflow 2.15.1")
+    _limit_arenas()
     return Library(Path(spec.submodule_search_locations[0]))
 
 
@@ -135,6 +141,13 @@ class Status:
 @cache
 def _libc() -> Any:
     return ctypes.CDLL(None)
+
+
+def _limit_arenas() -> None:
+    """Lets threads share glibc's arenas: each version brings threads, and an arena of its own keeps what one freed."""
+    mallopt = getattr(_libc(), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def return_free_memory() -> None:

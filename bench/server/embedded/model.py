@@ -204,5 +204,6 @@ class Model:
 
 
 def log(line: str) -> None:
-    """A line for whoever runs the server."""
-    print(line, file=sys.stderr, flush=True)
+    """A line for whoever runs the server; in one piece, whichever threads write at the same moment."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

@@ -3,15 +3,15 @@
 - overhead: one client's median over gRPC and REST against the in-process V1 session's, and eight clients' throughput
   against the session called from eight threads; demo model and preset `mini`, a 14-word sentence, compact.
 - article: the article's 14 × 128 payload, REST against gRPC.
-- batching: 16 clients on preset `mini`, with batching and without.
+- batching: 16 clients on preset `mini`, with batching and without; sentences of 14 words and of 7.
 - versions: a new version every five seconds for a minute under eight clients.
 - isolation: a fast model's p99 beside a slow one (preset `large`), the slow one on one of two threads.
 - stop: SIGTERM under load.
 - start: from the launch to the first answer, demo model.
 
-Ways are measured in turn and in several rounds. Differences and ratios are taken between each way's best rounds, which
-other work on the machine disturbs least; medians over the rounds stand beside them. Timing never decides the exit code,
-unless `--strict` is given.
+One client's latency is measured some calls at a time, the ways in turn, so that a machine whose speed changes from one
+second to the next changes it for all: medians over all calls are compared. Throughput is measured in rounds, and ratios
+are taken round by round. Timing never decides the exit code, unless `--strict` is given.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import numpy as np
@@ -42,16 +43,20 @@ from bench.server.lifecycle import RunningServer, embedded
 from bench.server.running import free_ports
 from bench.serving.protos import PREDICT_METHOD, predict_pb2
 from bench.serving.tensors import from_proto
-from tests.benchmarks.load_worker import Worker, exchange, grpc_message, request_of, rest_call, sentence_of
+from tests.benchmarks.load_worker import WORDS, Worker, exchange, grpc_message, request_of, rest_call, sentence_of
 
-ROUNDS, LATENCY_SECONDS, RATE_SECONDS = 5, 2.0, 3.0
-CLIENTS, BATCH_CLIENTS = 8, 16
+ROUNDS, RATE_SECONDS = 7, 3.0
+TURNS, CALLS, WARM_CALLS = 120, 5, 30
+CLIENTS, BATCH_CLIENTS, SHORT = 8, 16, 7
 GRPC_OVERHEAD, REST_OVERHEAD, ARTICLE_OVERHEAD = 0.7e-3, 0.9e-3, 1.5e-3
 THROUGHPUT, BATCHING, ISOLATION, STOP_SECONDS, START_SECONDS = 0.9, 1.7, 3.0, 10.0, 6.0
 VERSION_SECONDS, VERSIONS = 5.0, 12
 MEMORY_GROWTH = 1.05
 THREADS = ("--grpc_max_threads=64", "--rest_api_num_threads=64")
+# Of 14 words and of 7, each one piece of the presets' vocabulary. A large preset takes seconds for each.
+SENTENCES = "It took us three hours to find a place to park the car.\nThey sold the house last spring.\n"
 missed: list[str] = []
+Key = TypeVar("Key")
 
 
 def bar(good: bool, text: str) -> None:
@@ -66,13 +71,16 @@ def milliseconds(seconds: float) -> str:
 
 
 def preset(name: str) -> Path:
-    """A model folder with a preset of random weights, exported once into the cache."""
-    folder = cache_dir() / f"bench-server-{name}"
+    """A model folder with a preset of random weights and a few golden sentences, exported once into the cache."""
+    folder = cache_dir() / f"bench-server-{name}-2"
     if not folder.is_dir():
         partial = folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         command = [sys.executable, "-m", "bench", "export", "--checkpoint", name, "--out", str(partial)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        with tempfile.NamedTemporaryFile("w", suffix=".tsv") as sentences:
+            sentences.write(SENTENCES)
+            sentences.flush()
+            subprocess.run([*command, "--sentences", sentences.name], check=True, stdout=subprocess.DEVNULL)
         partial.rename(folder)
     return folder
 
@@ -90,56 +98,51 @@ def workers(model_dir: Path, server: RunningServer, signature: str = COMPACT_SIG
         yield made
 
 
-@dataclass
-class Rounds:
-    """What rounds gave for one way."""
-
-    medians: list[float] = field(default_factory=list)
-    rates: list[float] = field(default_factory=list)
-
-    @property
-    def latency(self) -> float:
-        return min(self.medians)
-
-    @property
-    def rate(self) -> float:
-        return max(self.rates)
-
-
-def in_turn(made: dict[str, Worker], with_rate: bool = True) -> dict[str, Rounds]:
-    """All ways, one after the other, round after round."""
-    found = {name: Rounds() for name in made}
-    for _ in range(ROUNDS):
+def latencies_in_turn(made: dict[str, Worker]) -> dict[str, float]:
+    """Each way's median, seconds: a few calls of one way, then of the next, over and over."""
+    found: dict[str, list[float]] = {name: [] for name in made}
+    for worker in made.values():
+        worker.calls(WARM_CALLS)
+    for _ in range(TURNS):
         for name, worker in made.items():
-            found[name].medians.append(statistics.median(worker.latencies(LATENCY_SECONDS)))
-        for name, worker in made.items() if with_rate else ():
-            found[name].rates.append(worker.rate(CLIENTS, RATE_SECONDS))
-    return found
+            found[name] += worker.calls(CALLS)
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def rates_in_turn(made: dict[Key, Worker], clients: int) -> dict[Key, list[float]]:
+    """Calls a second of so many clients of each way, round after round."""
+    rates: dict[Key, list[float]] = {key: [] for key in made}
+    for _ in range(ROUNDS):
+        for key, worker in made.items():
+            rates[key].append(worker.rate(clients, RATE_SECONDS))
+    return rates
+
+
+def typical_ratio(over: list[float], under: list[float]) -> float:
+    """The median of the ratios within each round."""
+    return statistics.median(a / b for a, b in zip(over, under, strict=True))
 
 
 def overhead() -> None:
     """Bar 2, its first part."""
     for label, model_dir in (("demo", demo_model_dir()), ("mini", preset("mini"))):
         with embedded(model_dir, flags=THREADS) as server, workers(model_dir, server) as made:
-            found = in_turn(made)
-        session = found["session"]
+            latency, rates = latencies_in_turn(made), rates_in_turn(made, CLIENTS)
+        session = latency["session"]
         for name, limit in (("gRPC", GRPC_OVERHEAD), ("REST", REST_OVERHEAD)):
-            way = found[name]
-            more = way.latency - session.latency
-            usual = statistics.median(a - b for a, b in zip(way.medians, session.medians, strict=True))
+            more = latency[name] - session
             bar(
                 more <= limit,
-                f"{label}, one client over {name}: {milliseconds(way.latency)}, the session's "
-                f"{milliseconds(session.latency)} + {milliseconds(more)} (at most {milliseconds(limit)}; median over "
-                f"rounds {milliseconds(usual)})",
+                f"{label}, one client over {name}: {milliseconds(latency[name])}, the session's "
+                f"{milliseconds(session)} {'+' if more >= 0 else '-'} {milliseconds(abs(more))} "
+                f"(at most {milliseconds(limit)} more)",
             )
         for name in ("gRPC", "REST"):
-            ratio = found[name].rate / session.rate
-            usual = statistics.median(a / b for a, b in zip(found[name].rates, session.rates, strict=True))
+            ratio = typical_ratio(rates[name], rates["session"])
             bar(
                 ratio >= THROUGHPUT,
-                f"{label}, {CLIENTS} clients over {name}: {found[name].rate:.0f}/s, {ratio:.2f} of the session's "
-                f"{session.rate:.0f}/s (at least {THROUGHPUT}; median over rounds {usual:.2f})",
+                f"{label}, {CLIENTS} clients over {name}: {statistics.median(rates[name]):.0f}/s, {ratio:.2f} of the "
+                f"session's {statistics.median(rates['session']):.0f}/s (at least {THROUGHPUT})",
             )
 
 
@@ -148,12 +151,12 @@ def article() -> None:
     model_dir = demo_model_dir()
     with embedded(model_dir, flags=THREADS) as server, workers(model_dir, server, "serving_default") as made:
         del made["session"]
-        found = in_turn(made, with_rate=False)
-    more = found["REST"].latency - found["gRPC"].latency
+        latency = latencies_in_turn(made)
+    more = latency["REST"] - latency["gRPC"]
     bar(
         more <= ARTICLE_OVERHEAD,
-        f"the article's 14 × 128: REST {milliseconds(found['REST'].latency)}, gRPC "
-        f"{milliseconds(found['gRPC'].latency)}, {milliseconds(more)} more (at most {milliseconds(ARTICLE_OVERHEAD)})",
+        f"the article's 14 × 128: REST {milliseconds(latency['REST'])}, gRPC {milliseconds(latency['gRPC'])}, "
+        f"{milliseconds(more)} more (at most {milliseconds(ARTICLE_OVERHEAD)})",
     )
 
 
@@ -163,28 +166,27 @@ def batching() -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         parameters = Path(folder) / "batching_parameters.txt"
         parameters.write_text(
-            "max_batch_size { value: 16 } batch_timeout_micros { value: 2000 } max_enqueued_batches { value: 64 }\n"
+            "max_batch_size { value: 64 } batch_timeout_micros { value: 2000 } max_enqueued_batches { value: 64 }\n"
             f"num_batch_threads {{ value: {len(os.sched_getaffinity(0))} }} pad_variable_length_inputs: true\n"
         )
-        made = {}
+        made: dict[tuple[int, str], Worker] = {}
         for name, flags in (
             ("off", ()),
             ("on", ("--enable_batching", f"--batching_parameters_file={parameters}")),
         ):
             server = stack.enter_context(embedded(model_dir, flags=(*THREADS, *flags)))
-            made[name] = Worker("grpc", model_dir, server.grpc or "")
-            stack.callback(made[name].close)
-        rates: dict[str, list[float]] = {name: [] for name in made}
-        for _ in range(ROUNDS):
-            for name, worker in made.items():
-                rates[name].append(worker.rate(BATCH_CLIENTS, RATE_SECONDS))
-    off, on = max(rates["off"]), max(rates["on"])
-    usual = statistics.median(a / b for a, b in zip(rates["on"], rates["off"], strict=True))
-    bar(
-        on / off >= BATCHING,
-        f"mini, {BATCH_CLIENTS} clients: {on:.0f}/s with batching, {off:.0f}/s without, {on / off:.2f} times (at least "
-        f"{BATCHING}; median over rounds {usual:.2f})",
-    )
+            for words in (WORDS, SHORT):
+                made[words, name] = Worker("grpc", model_dir, server.grpc or "", words=words)
+                stack.callback(made[words, name].close)
+        rates = rates_in_turn(made, BATCH_CLIENTS)
+    for words in (WORDS, SHORT):
+        on, off = (rates[words, name] for name in ("on", "off"))
+        ratio = typical_ratio(on, off)
+        bar(
+            ratio >= BATCHING,
+            f"mini, {BATCH_CLIENTS} clients, {words} words: {statistics.median(on):.0f}/s with batching, "
+            f"{statistics.median(off):.0f}/s without, {ratio:.2f} times (at least {BATCHING})",
+        )
 
 
 @dataclass

@@ -1,9 +1,9 @@
 """A cheap load client in a process of its own, and the in-process session beside it.
 
-`python -m tests.benchmarks.load_worker KIND MODEL_DIR ADDRESS SIGNATURE`, KIND `session`, `grpc` or `rest`. Requests
-are made once and answers are not parsed: what is measured is the server. Reads commands from standard input, a JSON
-list each, and writes an answer in JSON: `["latency", seconds]` gives the seconds of each call of one client,
-`["rate", clients, seconds]` the calls a second of several.
+`python -m tests.benchmarks.load_worker KIND MODEL_DIR ADDRESS SIGNATURE WORDS`, KIND `session`, `grpc` or `rest`.
+Requests are made once and answers are not parsed: what is measured is the server. Reads commands from standard input,
+a JSON list each, and writes an answer in JSON: `["latency", seconds]` and `["calls", count]` give the seconds of each
+call of one client, `["rate", clients, seconds]` the calls a second of several.
 """
 
 import json
@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,12 @@ Call = Callable[[], Any]
 class Worker:
     """The other end: a worker process, asked for figures."""
 
-    def __init__(self, kind: str, model_dir: Path, address: str = "-", signature: str = "score") -> None:
-        words = [sys.executable, "-m", "tests.benchmarks.load_worker", kind, str(model_dir), address, signature]
+    def __init__(
+        self, kind: str, model_dir: Path, address: str = "-", signature: str = "score", words: int = WORDS
+    ) -> None:
+        command = [sys.executable, "-m", "tests.benchmarks.load_worker", kind, str(model_dir), address, signature]
         self._process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [*command, str(words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         self.latencies(0.2)
 
@@ -45,6 +48,11 @@ class Worker:
         """Seconds of each call of one client, sorted."""
         found = self._ask(["latency", seconds])
         assert isinstance(found, list)
+        return found
+
+    def calls(self, count: int) -> list[float]:
+        """Seconds of each of so many calls of one client, in their order."""
+        found: list[float] = self._ask(["calls", count])
         return found
 
     def rate(self, clients: int, seconds: float) -> float:
@@ -69,16 +77,16 @@ class Worker:
         return json.loads(line)
 
 
-def sentence_of(model: ExportedModel) -> EncodedSentence:
-    """The first golden sentence of 14 words of one piece each."""
+def sentence_of(model: ExportedModel, words: int = WORDS) -> EncodedSentence:
+    """The first golden sentence of so many words of one piece each."""
     sentences = [golden.sentence for golden in model.golden.sentences]
-    return next(one for one in sentences if one.num_words == one.num_pieces == WORDS)
+    return next(one for one in sentences if one.num_words == one.num_pieces == words)
 
 
-def request_of(model: ExportedModel, signature: str, name: str = "bert") -> PredictRequest:
-    """The 14-word sentence: compact, or 14 rows of the article's 128 positions."""
+def request_of(model: ExportedModel, signature: str, name: str = "bert", words: int = WORDS) -> PredictRequest:
+    """A sentence: compact, or a row a word with the article's 128 positions."""
     shape = FixedShape() if signature == ARTICLE_SIGNATURE else None
-    return score_request([sentence_of(model)], model.golden.special, signature, shape, name)
+    return score_request([sentence_of(model, words)], model.golden.special, signature, shape, name)
 
 
 def grpc_message(request: PredictRequest) -> bytes:
@@ -157,6 +165,16 @@ def latencies(call: Call, seconds: float) -> list[float]:
     return sorted(found)
 
 
+def calls(call: Call, count: int) -> list[float]:
+    """Seconds of each of so many calls."""
+    found = []
+    for _ in range(count):
+        began = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - began)
+    return found
+
+
 def rate(connect: Callable[[], Call], clients: int, seconds: float) -> float:
     """Calls a second of several clients together."""
     calls = [connect() for _ in range(clients)]
@@ -178,19 +196,23 @@ def rate(connect: Callable[[], Call], clients: int, seconds: float) -> float:
     return sum(counts) / (time.perf_counter() - began)
 
 
-def main(kind: str, model_dir: str, address: str, signature: str) -> None:
+def main(kind: str, model_dir: str, address: str, signature: str, words: str) -> None:
     """Answers commands until standard input ends."""
     model = ExportedModel.open(Path(model_dir))
-    request = request_of(model, signature)
+    request = request_of(model, signature, words=int(words))
     if kind == "session":
         connect = session_call(model, request)
     else:
         connect = {"grpc": grpc_call, "rest": rest_call}[kind](address, request)
     single = connect()
+    answers: dict[str, Callable[..., Any]] = {
+        "latency": partial(latencies, single),
+        "calls": partial(calls, single),
+        "rate": partial(rate, connect),
+    }
     for line in sys.stdin:
         name, *values = json.loads(line)
-        answer: Any = latencies(single, *values) if name == "latency" else rate(connect, *values)
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answers[name](*values)), flush=True)
 
 
 if __name__ == "__main__":

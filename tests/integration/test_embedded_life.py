@@ -82,7 +82,7 @@ def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
 def reload(served: Served, *entries: dict[str, Any], timeout: float = 30.0) -> Any:
     request = model_management_pb2.ReloadConfigRequest()
     for config in entries:
-        request.config.model_config_list.config.add(model_platform="tensorflow", **config)
+        request.config.model_config_list.config.add(**{"model_platform": "tensorflow", **config})
     return served.call(
         "ModelService/HandleReloadConfigRequest", request, model_management_pb2.ReloadConfigResponse, timeout
     )
@@ -110,6 +110,14 @@ def test_a_config_file_that_is_wrong(tmp_path: Path) -> None:
 def test_a_base_path_that_is_relative() -> None:
     line = one_line(run_once("--model_base_path=models/m"))
     assert "Expected model default to have an absolute path or URI; got base_path()=models/m" in line
+
+
+def test_a_label_at_the_start_when_no_version_serves(store: Path, tmp_path: Path) -> None:
+    labelled = entry("affine", store / "affine", 'version_labels { key: "stable" value: 4 }')
+    line = one_line(run_once(f"--model_config_file={model_config(tmp_path / 'models.config', labelled)}"))
+    assert (
+        "Request to assign label to version 4 of model affine, which is not currently available for inference" in line
+    )
 
 
 @pytest.mark.parametrize("flag", ["port", "rest_api_port"])
@@ -237,13 +245,39 @@ def test_a_config_takes_and_gives_models_and_labels(managed: tuple[Served, Path]
         reload(served, {**affine, "version_labels": {"stable": 7}}, second)
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert caught.value.details() == (
-        "Request to assign label to 7 of model affine, which is not currently available for inference"
+        "Request to assign label to version 7 of model affine, which is not currently available for inference"
     )
     reload(served, affine)
     until(lambda: set(states(served, "second").values()) == {"END"})
     status, body = served.post("/v1/models/affine/labels/stable:predict", {"instances": [0]})
     assert (status, body["error"]) == (400, "Unrecognized servable version label: stable")
     assert served.post("/v1/models/second:predict", {"instances": [0]})[0] == 404
+
+
+def test_a_config_that_is_refused_for_a_model_has_given_its_labels(managed: tuple[Served, Path]) -> None:
+    served, base = managed
+    affine = {"name": "affine", "base_path": str(base)}
+    reload(served, affine)
+    until(lambda: answer(served) == (3, 4.0))
+    reload(served, {**affine, "version_labels": {"stable": 3}})
+    assert served.post("/v1/models/affine/labels/stable:predict", {"instances": [0]})[0] == 200
+    for platform, error in (
+        ("nope", "Model other requests unsupported platform nope"),
+        # The refused config is the one that the next is compared with.
+        (
+            "tensorflow",
+            "Illegal to change a model's platform. For model other platform was nope and new platform requested is "
+            "tensorflow",
+        ),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            reload(served, {"name": "other", "base_path": str(base), "model_platform": platform})
+        assert (caught.value.code().name, caught.value.details()) == ("INVALID_ARGUMENT", error)
+    # What served goes on, without its label.
+    assert answer(served) == (3, 4.0)
+    status, body = served.post("/v1/models/affine/labels/stable:predict", {"instances": [0]})
+    assert (status, body["error"]) == (400, "Unrecognized servable version label: stable")
+    reload(served, affine)
 
 
 def test_a_reload_waits_for_a_model_until_its_caller_is_gone(managed: tuple[Served, Path], tmp_path: Path) -> None:

@@ -59,7 +59,10 @@ class Core:
         self._changed = threading.Condition()
         self._reloading = threading.Lock()
         self._polling = threading.Lock()
-        self._config: Any = None
+        # The entries that were last put in place of others, and those whose folders are looked at: they differ after a
+        # config whose models were refused.
+        self._configured: Any = ()
+        self._watched: Any = ()
         self._models: Mapping[str, Model] = {}
         self._labels: Mapping[str, Mapping[str, int]] = {}
         self._warned: dict[str, tuple[str, float]] = {}
@@ -80,15 +83,21 @@ class Core:
                 if config.WhichOneof("config") is None:
                     return
                 raise StatusError(Code.FAILED_PRECONDITION, "Custom model configs are not supported by this server")
-            old = self._config.model_config_list.config if self._config is not None else ()
-            _check_config(config.model_config_list.config, old)
-            self._config = model_server_config_pb2.ModelServerConfig.FromString(config.SerializeToString())
-            new = self._adopt({entry.name for entry in self._config.model_config_list.config})
+            entries = model_server_config_pb2.ModelServerConfig.FromString(
+                config.SerializeToString()
+            ).model_config_list.config
+            _check_list(entries)
+            _check_no_platform_changes(self._configured, entries)
+            # Serving takes the labels before it looks at the models, and they stay if it then refuses one of these.
+            self._configured = entries
+            self._labels = self._new_labels(entries)
+            _check_platforms(entries)
+            new = self._adopt({entry.name for entry in entries})
+            self._watched = entries
             if self._options.poll_seconds >= 0:
                 self._poll()
             self._start_watching()
             self._wait_for(new, caller)
-            self._update_labels()
 
     def _adopt(self, names: set[str]) -> list[Model]:
         """Makes the models that are new; those that are gone lose their versions."""
@@ -134,28 +143,28 @@ class Core:
             )
             raise StatusError(Code.UNKNOWN, f"{len(failed)} model(s) did not become available: {{{listed}}}")
 
-    def _update_labels(self) -> None:
-        """Puts the config's labels into force.
+    def _new_labels(self, entries: Any) -> dict[str, dict[str, int]]:
+        """The versions that a config's labels stand for, by model.
 
         Raises:
-            StatusError: a label for a version that does not serve.
+            StatusError: a label for a version that does not serve yet.
         """
         options = self._options
         labels: dict[str, dict[str, int]] = {}
-        for entry in self._config.model_config_list.config:
-            model = self._models[entry.name]
+        for entry in entries:
+            model = self._models.get(entry.name)
             known = self._labels.get(entry.name, {})
             for label, version in entry.version_labels.items():
                 moved = label in known and known[label] != version
                 any_version = options.force_labels_for_unavailable or (options.labels_for_unavailable and not moved)
-                if not any_version and model.version(version) is None:
+                if not any_version and (model is None or model.version(version) is None):
                     raise StatusError(
                         Code.FAILED_PRECONDITION,
-                        f"Request to assign label to {version} of model {entry.name}, which is not currently "
+                        f"Request to assign label to version {version} of model {entry.name}, which is not currently "
                         "available for inference",
                     )
                 labels.setdefault(entry.name, {})[label] = version
-        self._labels = labels
+        return labels
 
     # The disk
 
@@ -171,7 +180,7 @@ class Core:
     def _poll(self) -> None:
         """Looks which versions are there and tells the models."""
         with self._polling:
-            for entry in self._config.model_config_list.config:
+            for entry in self._watched:
                 try:
                     found = versions_on_disk(Path(entry.base_path.removeprefix("file://")))
                 except OSError as error:
@@ -253,12 +262,8 @@ class Core:
             model.stop()
 
 
-def _check_config(entries: Any, old: Any) -> None:
-    """Refuses what ServerCore refuses.
-
-    Raises:
-        StatusError: a name twice, a relative path, a platform that changes or is not TensorFlow.
-    """
+def _check_list(entries: Any) -> None:
+    """Refuses a name given twice and a relative path."""
     names = set()
     for entry in entries:
         if entry.name in names:
@@ -269,15 +274,23 @@ def _check_config(entries: Any, old: Any) -> None:
             raise invalid_argument(
                 f"Expected model {entry.name} to have an absolute path or URI; got base_path()={entry.base_path}"
             )
+
+
+def _check_no_platform_changes(old: Any, new: Any) -> None:
+    """Refuses another platform for a model that stays."""
     before = {entry.name: _platform(entry) for entry in old}
-    for entry in entries:
-        platform = _platform(entry)
-        if before.get(entry.name, platform) != platform:
+    for entry in new:
+        if entry.name in before and (platform := _platform(entry)) != before[entry.name]:
             raise invalid_argument(
                 f"Illegal to change a model's platform. For model {entry.name} platform was {before[entry.name]} and "
                 f"new platform requested is {platform}"
             )
-        if platform != PLATFORM:
+
+
+def _check_platforms(entries: Any) -> None:
+    """Refuses a platform that is not TensorFlow."""
+    for entry in entries:
+        if (platform := _platform(entry)) != PLATFORM:
             raise invalid_argument(f"Model {entry.name} requests unsupported platform {platform}")
 
 

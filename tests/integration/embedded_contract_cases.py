@@ -108,6 +108,7 @@ REFUSED_CONFIGS: list[tuple[Any, ...]] = [
     (None, "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported"),
     ([{"name": "m", "base_path": "/m", "model_platform": "tensorflow"}] * 2, "Illegal to list model m multiple times in config list"),
     ([{"name": "m", "base_path": "m", "model_platform": "tensorflow"}], "Expected model m to have an absolute path or URI; got base_path()=m"),
+    ([{"name": "affine", "base_path": "/m", "model_type": "OTHER"}], "ModelServerConfig::model_type choice 2 not supported."),
     ([{"name": "affine", "base_path": "/m", "model_platform": "other"}], "Illegal to change a model's platform. For model affine platform was tensorflow and new platform requested is other"),
 ]  # fmt: skip
 

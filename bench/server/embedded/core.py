@@ -301,8 +301,7 @@ def _platform(entry: Any) -> str:
                 "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform."
             )
         if entry.model_type != model_server_config_pb2.TENSORFLOW:
-            name = model_server_config_pb2.ModelType.Name(entry.model_type)
-            raise invalid_argument(f"ModelServerConfig::model_type choice {name} not supported.")
+            raise invalid_argument(f"ModelServerConfig::model_type choice {entry.model_type} not supported.")
         return PLATFORM
     if not entry.model_platform:
         raise invalid_argument(

@@ -82,6 +82,8 @@ PREDICT_ERRORS: list[tuple[Any, ...]] = [
     (predict_request("affine", y=floats(1)), "INVALID_ARGUMENT", "Signature input alias: x(feed name: x:0) not found in request and no default value provided. Inputs expected to be in the request {y}, or default input alias set: "),
     (predict_request("affine", x=tensor_pb2.TensorProto(dtype=types_pb2.DT_DOUBLE, double_val=[1])), "INVALID_ARGUMENT", "Expects arg[0] to be float but double is provided"),
     (predict_request("affine", x=tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_content=b"123")), "INVALID_ARGUMENT", "tensor parsing error: x"),
+    # The runtime would end the process at this shape.
+    (predict_request("pair", "pick", a=ints((1 << 62, 4, 0))), "INVALID_ARGUMENT", "tensor parsing error: a"),
     (predict_request("pair", "pick", a=ints((1, 1), 999)), "INVALID_ARGUMENT", "indices[0,0] = 999 is not in [0, 3)\n\t [[{{node picked}}]]"),
     (predict_request("pair", a=ints((3,), 1, 2, 3), n=strings(b"x")), "INVALID_ARGUMENT", "Invalid reduction dimension (1 for input with 1 dimension(s)\n\t [[{{node total}}]]"),
     (predict_request("affine", "x", x=floats(1)), "FAILED_PRECONDITION", 'Serving signature key "x" not found.'),

@@ -3,7 +3,6 @@
 Values lie flat beside their shape: TensorFlow's tensors have up to 254 dimensions, numpy's arrays 32.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from bench.serving.protos import types_pb2
 DT_STRING: Final = int(types_pb2.DT_STRING)
 DT_FLOAT: Final = int(types_pb2.DT_FLOAT)
 MAX_DIMENSIONS: Final = 254
+_INT64_MAX: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,25 +100,39 @@ def from_proto(proto: Any) -> Tensor | None:
     too many are cut. `unknown_rank` is not looked at.
     """
     shape = tuple([dim.size for dim in proto.tensor_shape.dim])
-    size = math.prod(shape)
-    dtype = proto.dtype
-    if len(shape) > MAX_DIMENSIONS or (shape and min(shape) < 0) or size >= 1 << 63:
+    size = _size(shape)
+    if size is None:
         return None
-    if dtype == DT_STRING:
-        strings = _strings(proto, size)
-        return None if strings is None else Tensor(dtype, shape, strings)
-    known = DTYPES.get(dtype)
-    if known is None:
-        return None
-    content = proto.tensor_content
-    if content and size:
-        if len(content) != size * known.array.itemsize:
-            return None
-        return Tensor(dtype, shape, np.frombuffer(content, known.array))
     try:
-        return Tensor(dtype, shape, filled(_single_values(proto, known), size))
+        values = _strings(proto, size) if proto.dtype == DT_STRING else _numbers(proto, size)
     except MemoryError:
         return None
+    return None if values is None else Tensor(proto.dtype, shape, values)
+
+
+def _size(shape: tuple[int, ...]) -> int | None:
+    """The number of elements; None for a shape that TensorShape::IsValid refuses.
+
+    The product may be beyond 64 bits at no dimension, not even before one of 0 elements: the runtime ends the process
+    at such a shape.
+    """
+    size = 1
+    for dimension in shape:
+        size *= dimension
+        if dimension < 0 or size > _INT64_MAX:
+            return None
+    return size if len(shape) <= MAX_DIMENSIONS else None
+
+
+def _numbers(proto: Any, size: int) -> NDArray[Any] | None:
+    known = DTYPES.get(proto.dtype)
+    if known is None:
+        return None
+    length = size * known.array.itemsize
+    content = proto.tensor_content
+    if content and size:
+        return np.frombuffer(content, known.array) if len(content) == length else None
+    return filled(_single_values(proto, known), size) if length <= _INT64_MAX else None
 
 
 def _single_values(proto: Any, known: DType) -> NDArray[Any]:

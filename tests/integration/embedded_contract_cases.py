@@ -87,6 +87,7 @@ PREDICT_ERRORS: list[tuple[Any, ...]] = [
     (predict_request("pair", "pick", a=ints((1, 1), 999)), "INVALID_ARGUMENT", "indices[0,0] = 999 is not in [0, 3)\n\t [[{{node picked}}]]"),
     (predict_request("pair", a=ints((3,), 1, 2, 3), n=strings(b"x")), "INVALID_ARGUMENT", "Invalid reduction dimension (1 for input with 1 dimension(s)\n\t [[{{node total}}]]"),
     (predict_request("affine", "x", x=floats(1)), "FAILED_PRECONDITION", 'Serving signature key "x" not found.'),
+    (predict_request("affine", "x" * 2000, x=floats(1)), "FAILED_PRECONDITION", f'Serving signature key "{"x" * 1001}...TRUNCATED'),
     (predict_request("affine", "both", ["x"], x=floats(1)), "INVALID_ARGUMENT", "output tensor alias not found in signature: x Outputs expected to be in the set {y,z}."),
     (predict_request("affine", "both", ["y", "y"], x=floats(1)), "INVALID_ARGUMENT", "duplicate output tensor alias: y"),
 ]  # fmt: skip

@@ -111,7 +111,7 @@ class _Handlers(grpc.GenericRpcHandler):
         try:
             return self._methods.handle(method, request, _Call(context))
         except StatusError as error:
-            context.abort(_CODES[error.code], error.message)
+            context.abort(_CODES[error.code], error.raw)
         raise AssertionError("abort returned")
 
     def _watch(self, method: str, request: bytes, context: Any) -> Iterator[bytes]:

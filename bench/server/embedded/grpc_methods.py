@@ -32,6 +32,8 @@ _MODEL: Final = "/tensorflow.serving.ModelService/"
 _HEALTH: Final = "/grpc.health.v1.Health/"
 _WATCH: Final = f"{_HEALTH}Watch"
 _HEALTHY: Final = ("", "ModelService", "PredictionService")
+# Bytes of an error's text that Serving sends (ToGRPCStatus).
+_LONGEST_TEXT: Final = 1024
 
 Method = Callable[[bytes, Caller], bytes]
 
@@ -93,6 +95,10 @@ class GrpcMethods:
             return self._methods[method](message, call)
         except DecodeError:
             raise StatusError(Code.INTERNAL, "") from None
+        except StatusError as error:
+            if len(error.raw) <= _LONGEST_TEXT:
+                raise
+            raise StatusError(error.code, error.raw[:_LONGEST_TEXT] + b"...TRUNCATED") from None
         finally:
             with self._lock:
                 self._busy -= 1

@@ -179,7 +179,7 @@ class GrpcProtocol:
             (b":status", b"200"),
             (b"content-type", b"application/grpc"),
             (b"grpc-status", b"%d" % error.code),
-            (b"grpc-message", _percent_encoded(error.message.encode())),
+            (b"grpc-message", _percent_encoded(error.raw)),
         ]
         self._h2.respond(stream, b"", b"", encode(trailers))
 

@@ -114,6 +114,13 @@ def test_errors_keep_their_text(channel: grpc.Channel, text: str) -> None:
     assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.ALREADY_EXISTS, text)
 
 
+def test_an_error_text_that_is_no_utf8_is_sent_as_it_is(channel: grpc.Channel) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(FAIL)(b"\xff%", timeout=30)
+    # The package's client reads such bytes as Latin-1.
+    assert caught.value.details() == "\xff%"
+
+
 def test_a_method_that_is_not_there(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary("/test/Nope")(b"", timeout=30)

@@ -17,7 +17,8 @@ _METHODS_WITH_BODY: Final = ("POST", "PUT", "PATCH")
 # Characters of a path and of a query in RFC 3986; libevent's parser refuses others.
 _PATH: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
 _QUERY: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*")
-_AUTHORITY: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//[^/?#]*")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
+_AUTHORITY: Final = re.compile(r"//[^/?#]*")
 _MAX_HEAD: Final = 1 << 20
 
 
@@ -189,12 +190,18 @@ def _parse_head(lines: list[bytes]) -> Request:
 def _split_uri(uri: bytes) -> tuple[str, str]:
     """Path, and path with query and fragment, by RFC 3986 (evhttp_uri_parse)."""
     text = uri.decode("latin-1")
+    scheme = _SCHEME.match(text)
+    if scheme:
+        text = text[scheme.end() :]
     authority = _AUTHORITY.match(text)
     if authority:
         text = text[authority.end() :] or "/"
     before, hash_sign, fragment = text.partition("#")
     path, _, query = before.partition("?")
     if not (_PATH.fullmatch(path) and _QUERY.fullmatch(query) and _QUERY.fullmatch(fragment)):
+        raise BadRequestError
+    if not scheme and ":" in path.partition("/")[0]:
+        # What stands before the colon is no scheme, and a path cannot begin so.
         raise BadRequestError
     return path, before + hash_sign + fragment
 

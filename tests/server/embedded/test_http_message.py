@@ -52,8 +52,9 @@ def test_how_long_a_connection_lasts(head: bytes, keep_alive: bool) -> None:
     assert read(head)[0].keep_alive is keep_alive
 
 
-def test_a_url_with_a_host() -> None:
-    (request,) = read(b"GET http://host:1/v1/models?x HTTP/1.1\r\n\r\n")
+@pytest.mark.parametrize("before", [b"", b"http://host:1", b"http:", b"//host"])
+def test_a_url_with_a_scheme_and_a_host(before: bytes) -> None:
+    (request,) = read(b"GET %s/v1/models?x HTTP/1.1\r\n\r\n" % before)
     assert (request.path, request.target) == ("/v1/models", "/v1/models?x")
 
 
@@ -66,6 +67,7 @@ def test_a_url_with_a_host() -> None:
         b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
         b"GET /a b HTTP/1.1\r\n\r\n",
         b"GET /a%zz HTTP/1.1\r\n\r\n",
+        b"GET 1a:/b HTTP/1.1\r\n\r\n",
         b"GET /\xc3\xa9 HTTP/1.1\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",

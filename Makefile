@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check format bench bench-model bench-server bench-load bench-results bench-score bench-gate clean
+.PHONY: help setup demo test check format bench bench-model bench-server bench-load bench-results bench-score bench-gate bench-capacity clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -51,7 +51,7 @@ format: $(STAMP) ## put the formatting right
 
 bench: bench-model bench-server bench-load bench-results ## all benchmarks, one after the other
 
-bench-model bench-server bench-load bench-results bench-score bench-gate: bench-%: $(STAMP)
+bench-model bench-server bench-load bench-results bench-score bench-gate bench-capacity: bench-%: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks.bench_$*
 
 bench-model: bench-score

@@ -162,7 +162,7 @@ class Gate:
         count = len(self._valid)
         self._attempts += 1
         if final:
-            reason = f"{self._named(raised, metrics)}: an alarm that no time is left to confirm; give more --max-time"
+            reason = f"{self._named(raised)}: an alarm that no time is left to confirm; give more --max-time"
             return self._verdict(VerdictKind.INCONCLUSIVE, reason, metrics, list(raised))
         self._alarm = Alarm(raised, count, count + self.plan.confirm_pairs(count))
         return None
@@ -186,10 +186,20 @@ class Gate:
             confirmed.append(name)
         self._alarm = None
         if confirmed:
-            self._confirmed = tuple(confirmed)
-            return self._verdict(VerdictKind.REGRESSION, self._named(confirmed, metrics), metrics)
+            also = self._also_worse([metric for metric in metrics if metric.name not in confirmed])
+            self._confirmed = (*confirmed, *also)
+            reason = self._named(confirmed) + (f"; also {self._named(also)}" if also else "")
+            return self._verdict(VerdictKind.REGRESSION, reason, metrics)
         self._refuted = tuple(dict.fromkeys((*self._refuted, *alarm.metrics)))
         return None
+
+    def _also_worse(self, metrics: Sequence[GateMetric]) -> tuple[str, ...]:
+        """Metrics that all pairs together show to be worse, once a regression is confirmed in another (Bonferroni)."""
+        if not metrics:
+            return ()
+        limits = np.full((1, len(metrics)), self.plan.confirm / len(metrics))
+        found = sequential_signs(self._matrix(metrics, self._valid, half=True), [len(self._valid)], limits)
+        return tuple(metric.name for metric, look in zip(metrics, found.crossed, strict=True) if look is not None)
 
     def _unpassed(self, metrics: Sequence[GateMetric], final: bool) -> list[str]:
         """Metrics that may still be worse by a smallest effect."""
@@ -273,7 +283,7 @@ class Gate:
         ]
         return f"too noisy: {'; '.join(parts)}; give more --max-time, a larger --min-effect or a quieter machine"
 
-    def _named(self, names: Sequence[str], metrics: Sequence[GateMetric]) -> str:
+    def _named(self, names: Sequence[str]) -> str:
         results = verdict(self.plan, VerdictKind.REGRESSION, "", self._valid, {}).metrics
         found = {result.metric.name: describe_effect(result) for result in results}
         return ", ".join(found[name] for name in names)

@@ -86,6 +86,11 @@ class Gate:
         """The alarm that waits for fresh pairs, if one does."""
         return self._alarm
 
+    @property
+    def confirming_pairs(self) -> int:
+        """Valid pairs since the alarm that waits; 0 if none does."""
+        return len(self._valid) - self._alarm.begin if self._alarm else 0
+
     def add(self, pair: Pair) -> None:
         """Adds one pair."""
         self._pairs.append(pair)

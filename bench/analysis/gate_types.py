@@ -123,9 +123,10 @@ class Plan:
     """What the gate looks for and how often it may err.
 
     The chance that a candidate that is worse by no more than half of every smallest effect is called a REGRESSION is at
-    most `alarm * confirm * attempts` (1 % at the defaults): an alarm costs `alarm` over all metrics and all looks, and
-    each of at most `attempts` confirmations by pairs that had no part in the alarm passes by chance with `confirm`. The
-    chance that a candidate that is worse by a smallest effect or more in any metric is called PASS is at most `miss`.
+    most `alarm * confirm * attempts` (0.5 % at the defaults): an alarm costs `alarm` over all metrics and all looks,
+    and each of at most `attempts` confirmations by pairs that had no part in the alarm passes by chance with `confirm`.
+    The chance that a candidate that is worse by a smallest effect or more in any metric is called PASS is at most
+    `miss`.
 
     Args:
         min_effects: by metric, the smallest effect that matters, a fraction (for absolute metrics a difference).
@@ -137,27 +138,33 @@ class Plan:
         first_look: pairs before the first look.
         growth: from look to look the number of pairs grows by this factor.
         spent_per_look: share of what is left of the error rate that each look may spend.
-        least_confirm: pairs of a confirmation, at least; it has half as many as led to the alarm.
+        least_confirm: pairs of a confirmation, at least...
+        confirm_share: ...or this share of those that led to the alarm.
         least_checked: right answers before a PASS, if time allows: with 3,000 a share of 0.1 % wrong ones would have
             shown itself with 95 % (the rule of three).
+        fresh_alarms: whether the pairs that raise an alarm are independent, each on processes of its own or all on two
+            that are to be compared; if not, an alarm may be a lasting difference between two processes, and only the
+            confirmation counts.
     """
 
     min_effects: Mapping[str, float]
     required: tuple[str, ...] = ()
     alarm: float = 0.10
-    confirm: float = 0.05
+    confirm: float = 0.025
     attempts: int = 2
     miss: float = 0.05
     first_look: int = 7
     growth: float = 1.3
     spent_per_look: float = 0.4
-    least_confirm: int = 6
+    least_confirm: int = 7
+    confirm_share: float = 0.6
     least_checked: int = 3000
+    fresh_alarms: bool = True
 
     @property
     def false_alarms(self) -> float:
         """Bound of the chance of a false REGRESSION."""
-        return self.alarm * self.confirm * self.attempts
+        return self.confirm * self.attempts * (self.alarm if self.fresh_alarms else 1.0)
 
     @property
     def metrics(self) -> tuple[GateMetric, ...]:
@@ -170,7 +177,7 @@ class Plan:
 
     def confirm_pairs(self, pairs: int) -> int:
         """Pairs of a confirmation after an alarm at `pairs`."""
-        return max(self.least_confirm, math.ceil(pairs / 2))
+        return max(self.least_confirm, math.ceil(self.confirm_share * pairs))
 
 
 def default_plan(min_effect: float = 0.05, overrides: Mapping[str, float] | None = None) -> Plan:

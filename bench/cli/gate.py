@@ -15,6 +15,7 @@ from bench.analysis.gate_results import verdict as make_verdict
 from bench.analysis.gate_stored import decide_stored
 from bench.analysis.gate_types import GateReport, Plan, Verdict, VerdictKind
 from bench.cli import gate_calibrate, gate_history
+from bench.cli.gate_drive import drive
 from bench.cli.gate_options import (
     add_load_options,
     add_plan_options,
@@ -28,7 +29,6 @@ from bench.cli.gate_sources import StoredRuns, read_source
 from bench.errors import ExitCode, TargetError, UsageError
 from bench.load.duel import Contender, Duel, Load, duel, golden_of
 from bench.load.kept import keep_side
-from bench.load.pairing import longest_run
 from bench.report.gate_files import gate_json, gate_junit
 from bench.report.gate_text import gate_markdown, gate_table, verdict_line
 from bench.results.atomic import write_atomically
@@ -102,13 +102,21 @@ def _live(args: argparse.Namespace, plan: Plan, sides: tuple[Contender, Contende
     verdict: Verdict | None = None
     folder: Path | None = None
     try:
-        with duel(*sides, load) as both:
-            verdict = _drive(both, gate, args, start, err)
+        with duel(*sides, load) as both, GateProgress(err, args.max_time) as progress:
+            verdict, _ = drive(
+                both,
+                gate,
+                args.warmup,
+                args.run_time,
+                args.max_time,
+                start,
+                lambda elapsed: progress.show(elapsed, len(gate.pairs), gate.alarm),
+            )
             folder = _keep(both, args, load, started)
     except TargetError as error:
         # A wrong answer or a regression that was seen stays seen; anything else is no verdict.
         if verdict is None or verdict.kind is not VerdictKind.REGRESSION:
-            verdict = make_verdict(plan, VerdictKind.INCONCLUSIVE, str(error), gate.pairs, {})
+            verdict = make_verdict(gate.plan, VerdictKind.INCONCLUSIVE, str(error), gate.pairs, {})
         else:
             verdict = replace(verdict, warnings=(*verdict.warnings, str(error)))
     return GateReport(
@@ -120,32 +128,6 @@ def _live(args: argparse.Namespace, plan: Plan, sides: tuple[Contender, Contende
         None if calibration is None else str(calibration),
         None if folder is None else str(folder),
     )
-
-
-def _drive(both: Duel, gate: Gate, args: argparse.Namespace, start: float, err: TextIO) -> Verdict:
-    """Pair after pair until there is a verdict or the time is over."""
-    deadline = start + args.max_time
-    with GateProgress(err, args.max_time) as progress:
-        both.pairing.warm_up(args.warmup, args.run_time, longest_run(args.max_time))
-        begun = time.monotonic()
-        while True:
-            gate.add(both.pairing.run_pair())
-            now = time.monotonic()
-            each = (now - begun) / len(gate.pairs)
-            verdict = gate.decide(max(int((deadline - now) / each), 0))
-            progress.show(now - start, len(gate.pairs), gate.alarm)
-            if verdict is not None:
-                return _with_errors(verdict, both)
-
-
-def _with_errors(verdict: Verdict, both: Duel) -> Verdict:
-    """Adds what the first failed request of each side said."""
-    found = [
-        f"{name}: {side.errors[0]}"
-        for name, side in zip(("baseline", "candidate"), both.sides, strict=True)
-        if side.errors
-    ]
-    return replace(verdict, warnings=(*verdict.warnings, *found))
 
 
 def _keep(both: Duel, args: argparse.Namespace, load: Load, started: datetime) -> Path | None:

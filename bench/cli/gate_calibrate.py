@@ -9,10 +9,10 @@ from bench.analysis.gate import Gate
 from bench.analysis.gate_calibration import GateCalibration, key, smallest_effect, store_calibration
 from bench.analysis.gate_types import Pair, VerdictKind, default_plan
 from bench.bert.demo_model import demo_model_dir
+from bench.cli.gate_drive import drive
 from bench.cli.gate_options import DEFAULT_EFFECT, add_load_options, read_load
 from bench.errors import ExitCode, UsageError
 from bench.load.duel import Contender, Load, duel, golden_of
-from bench.load.pairing import longest_run
 from bench.serving.target import parse_target
 from bench.units import format_seconds
 
@@ -73,14 +73,7 @@ def _one(args: argparse.Namespace, side: Contender, load: Load, number: int) -> 
     own = Load(**{name: getattr(load, name) for name in load.__slots__} | {"seed": load.seed + number})
     gate = Gate(default_plan(DEFAULT_EFFECT))
     with duel(side, side, own) as both:
-        both.pairing.warm_up(args.warmup, args.run_time, longest_run(args.max_time))
-        begun = time.monotonic()
-        verdict = None
-        while verdict is None:
-            gate.add(both.pairing.run_pair())
-            now = time.monotonic()
-            each = (now - begun) / len(gate.pairs)
-            verdict = gate.decide(max(int((start + args.max_time - now) / each), 0))
+        verdict, each = drive(both, gate, args.warmup, args.run_time, args.max_time, start)
     return verdict.kind, list(gate.pairs), each
 
 

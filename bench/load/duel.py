@@ -1,7 +1,9 @@
 """Two servers brought up side by side, ready to be driven in turns."""
 
 import contextlib
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +16,8 @@ from bench.load.side import Side
 from bench.load.transports import Endpoint, prepare_grpc
 from bench.results.schedules import ClosedLoop, OpenLoop
 from bench.results.workload import Workload
-from bench.server.lifecycle import RunningServer, open_target
+from bench.server.lifecycle import open_target
+from bench.server.running import RunningServer, free_ports
 from bench.serving.rest import predict_path
 from bench.serving.target import Target
 from bench.serving.types import PredictRequest
@@ -68,19 +71,101 @@ class Load:
         return f"{self.protocol}, {self.signature}, {self.arrivals}, seed {self.seed}"
 
 
-@dataclass(frozen=True)
 class Duel:
     """Both sides up.
 
     Args:
         contenders: baseline and candidate.
-        sides: the same, connected.
+        load: what they are under.
+        servers: opens the contenders' servers.
+
+    Attributes:
+        sides: the contenders, connected.
         pairing: drives them.
+        renew_seconds: what the last `renew` took; None before the first.
     """
 
-    contenders: tuple[Contender, Contender]
-    sides: tuple[Side, Side]
-    pairing: Pairing
+    def __init__(self, contenders: tuple[Contender, Contender], load: Load, servers: "_Servers") -> None:
+        self.contenders = contenders
+        self._load = load
+        self._servers = servers
+        self.renew_seconds: float | None = None
+        baseline, candidate = (
+            Side(server, golden, _workload(load, golden, digest), _endpoint(contender, server, load), load.arrivals)
+            for contender, server, (golden, digest) in zip(
+                contenders, servers.open(), map(golden_of, contenders), strict=True
+            )
+        )
+        self.sides = (baseline, candidate)
+        self.pairing = Pairing(baseline, candidate, load.arrivals, load.seed)
+
+    @property
+    def renewable(self) -> bool:
+        """Whether both sides are servers that were started here."""
+        return not any(contender.target.remote for contender in self.contenders)
+
+    def renew(self) -> None:
+        """Puts fresh, warm processes in the place of both servers.
+
+        Raises:
+            TargetError: one does not come up, or did not live until now.
+        """
+        start = time.monotonic()
+        for side in self.sides:
+            side.close()
+        for contender, side, server in zip(self.contenders, self.sides, self._servers.open(), strict=True):
+            side.attach(server, _endpoint(contender, server, self._load))
+        self.pairing.warm_up_again()
+        self.renew_seconds = time.monotonic() - start
+
+    def close(self) -> None:
+        """Closes the connections."""
+        for side in self.sides:
+            side.close()
+
+
+class _Servers:
+    """The servers of both sides, started beside each other and again when asked to.
+
+    A process that was started here gets a signal when the *thread* that started it ends (prctl(2)), so the threads
+    last as long as this does.
+    """
+
+    def __init__(self, contenders: tuple[Contender, Contender], model: str) -> None:
+        self._contenders = contenders
+        self._model = model
+        self._threads = ThreadPoolExecutor(2)
+        self._stacks: list[contextlib.ExitStack] = []
+
+    def open(self) -> list[RunningServer]:
+        """Fresh servers, the last ones ended; a remote target is used as it is."""
+        self._end()
+        self._stacks = [contextlib.ExitStack() for _ in self._contenders]
+        # All at once: two that each look for free ports at the same moment may find the same.
+        ports = free_ports(2 * len(self._contenders))
+        starts = [
+            self._threads.submit(
+                stack.enter_context,
+                open_target(one.target, one.model_dir, self._model, one.flags, (ports.pop(), ports.pop())),
+            )
+            for stack, one in zip(self._stacks, self._contenders, strict=True)
+        ]
+        wait(starts)
+        return [start.result() for start in starts]
+
+    def close(self) -> None:
+        """Ends the servers."""
+        try:
+            self._end()
+        finally:
+            self._threads.shutdown()
+
+    def _end(self) -> None:
+        stacks, self._stacks = self._stacks, []
+        ends = [self._threads.submit(stack.close) for stack in stacks]
+        wait(ends)
+        for end in ends:
+            end.result()
 
 
 def golden_of(contender: Contender) -> tuple[Golden, str]:
@@ -106,22 +191,14 @@ def duel(baseline: Contender, candidate: Contender, load: Load) -> Iterator[Duel
         TargetError: a server does not come up or does not answer.
     """
     contenders = (baseline, candidate)
-    goldens = [golden_of(contender) for contender in contenders]
-    _check_same_sentences(goldens[0][0], goldens[1][0])
+    _check_same_sentences(golden_of(baseline)[0], golden_of(candidate)[0])
     if load.protocol == "grpc":
         prepare_grpc()
-    with contextlib.ExitStack() as stack:
-        sides = []
-        for contender, (golden, digest) in zip(contenders, goldens, strict=True):
-            server = stack.enter_context(
-                open_target(contender.target, contender.model_dir, load.model_name, contender.flags)
-            )
-            side = Side(
-                server, golden, _workload(load, golden, digest), _endpoint(contender, server, load), load.arrivals
-            )
-            stack.callback(side.close)
-            sides.append(side)
-        yield Duel(contenders, (sides[0], sides[1]), Pairing(sides[0], sides[1], load.arrivals, load.seed))
+    with (
+        contextlib.closing(_Servers(contenders, load.model_name)) as servers,
+        contextlib.closing(Duel(contenders, load, servers)) as both,
+    ):
+        yield both
 
 
 def _workload(load: Load, golden: Golden, digest: str) -> Workload:

@@ -27,6 +27,8 @@ PATTERN: Final = (0, 1, 1, 0, 1, 0, 0, 1)
 
 TURNS: Final = len(PATTERN) // 2
 _WARMUP_TURNS: Final = 4
+_WARM_AGAIN: Final = 0.5
+"""Seconds of load on each side before fresh processes count."""
 _REQUESTS_FOR_P99: Final = 330
 _SHORTEST: Final = 1.0
 LONGEST: Final = 5.0
@@ -69,6 +71,7 @@ class Pairing:
         self._arrivals = arrivals
         self._coins = generator(seed, Stream.ORDER)
         self._size = Size(0, _OPEN_LOOP_SECONDS)
+        self._warm_requests = 0
         self._pair = 0
 
     @property
@@ -92,8 +95,18 @@ class Pairing:
             return
         rates = [self._warm_up_closed(side, seconds) for side in self._sides]
         rate = min(rates)
+        self._warm_requests = max(4 * self._sides[0].workload.users, round(rate * _WARM_AGAIN))
         length = run or min(max(_REQUESTS_FOR_P99 / rate, _SHORTEST), longest)
         self._size = Size(max(TURNS, round(rate * length / TURNS) * TURNS), length)
+
+    def warm_up_again(self) -> None:
+        """Load that does not count, on fresh processes of both sides."""
+        for side in self._sides:
+            if self._open_loop:
+                side.scheduled_turn(-1, _WARM_AGAIN)
+            else:
+                side.counted_turn(-1, 0, self._warm_requests, _WARM_AGAIN)
+            side.end_warm_up()
 
     def _warm_up_closed(self, side: Side, seconds: float) -> float:
         """Requests a second at the end of the warm-up; failed ones count too, lest nothing is ever asked again."""

@@ -80,7 +80,7 @@ class Side:
 
     Attributes:
         clock: seconds that this side had the turn, warm-up included.
-        warmed_up: where on that clock the warm-up ended.
+        warmed_up: where on that clock the first warm-up ended.
         blocks: all records so far, as `RunWriter` takes them.
         samples: (clock, cores in use, resident bytes) after each pair.
         errors: what failed, the first 1000.
@@ -99,15 +99,14 @@ class Side:
         self.server = server
         self.workload = workload
         self._arrivals = arrivals
+        self._pool: TransportPool
+        self._users: list[Mapping[str, Transport]]
+        self._process: psutil.Process | None
         self._payloads = build_payloads(golden, workload, protocols)
         self._checker = Checker(AnswerKey(golden, request_sentences(golden, workload.sentences), workload.signature))
         self._buffer = RecordBuffer(0)
         self._recorder = self._make_recorder(inf)
-        self._pool = TransportPool(endpoint, workload.transport if workload.protocol == "rest" else "fast")
-        self._users: list[Mapping[str, Transport]] = [
-            {workload.protocol: self._pool.make(workload.protocol)} for _ in range(workload.users)
-        ]
-        self._process = _process(server)
+        self._connect(endpoint)
         self.blocks: list[bytes] = []
         self.samples: list[tuple[float, float | None, float | None]] = []
         self.errors: list[str] = []
@@ -115,10 +114,26 @@ class Side:
         self.warmed_up = 0.0
         self.scheduled = 0
 
+    def attach(self, server: RunningServer, endpoint: Endpoint) -> None:
+        """Goes on with another process of the same server, the connections to the last one closed.
+
+        What follows does not count until `end_warm_up`.
+        """
+        self.server = server
+        self._connect(endpoint)
+        self.take()
+        self._recorder = self._make_recorder(inf)
+
+    def _connect(self, endpoint: Endpoint) -> None:
+        workload = self.workload
+        self._pool = TransportPool(endpoint, workload.transport if workload.protocol == "rest" else "fast")
+        self._users = [{workload.protocol: self._pool.make(workload.protocol)} for _ in range(workload.users)]
+        self._process = _process(self.server)
+
     def end_warm_up(self) -> None:
         """What was sent so far does not count; what follows does."""
         self.take()
-        self.warmed_up = self.clock
+        self.warmed_up = self.warmed_up or self.clock
         self._recorder = self._make_recorder(self.clock)
 
     def _make_recorder(self, begins: float) -> Recorder:

@@ -239,7 +239,8 @@ def test_smallest_effects_follow_from_the_medians() -> None:
     assert plan.min_effects["p95"] == 0.04
     assert plan.min_effects["p99"] == 0.5
     assert plan.required == ("p99",)
-    assert plan.false_alarms == pytest.approx(0.01)
+    assert plan.false_alarms == pytest.approx(0.005)
+    assert replace(plan, fresh_alarms=False).false_alarms == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(

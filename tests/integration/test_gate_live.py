@@ -4,10 +4,14 @@ import io
 from pathlib import Path
 
 import orjson
+import psutil
 
 from bench.bert.exported import ExportedModel
 from bench.cli import main
+from bench.load.duel import Contender, Load, duel
 from bench.results.run import find_runs
+from bench.results.schedules import ClosedLoop
+from bench.serving.target import parse_target
 from tests.degraded import degraded
 
 
@@ -52,3 +56,22 @@ def test_too_little_time_is_inconclusive(demo_model: ExportedModel) -> None:
     )
     assert code == 3
     assert "a verdict needs 7; give more --max-time" in out
+
+
+def test_fresh_processes_take_over_in_both_sides(demo_model: ExportedModel) -> None:
+    side = Contender("embedded", parse_target("embedded"), demo_model.model_dir)
+    load = Load(protocol="grpc", signature="score", arrivals=ClosedLoop(2), model_name="bert", seed=1)
+    with duel(side, side, load) as both:
+        both.pairing.warm_up(0.5, run=0.2)
+        first = [one.server.pid for one in both.sides]
+        pairs = [both.pairing.run_pair()]
+        both.renew()
+        second = [one.server.pid for one in both.sides]
+        pairs.append(both.pairing.run_pair())
+        assert both.renewable
+        assert both.renew_seconds
+    assert len({*first, *second}) == 4
+    assert not any(pid and psutil.pid_exists(pid) for pid in (*first, *second))
+    # What warms the fresh ones up does not count.
+    assert all(pair.baseline.good == pair.candidate.good == both.pairing.size.requests for pair in pairs)
+    assert all("memory" in pair.candidate.values for pair in pairs)

@@ -23,9 +23,9 @@ def test_the_line_says_what_by_how_much_and_how_sure() -> None:
     assert "\n" not in line
     assert line.startswith("REGRESSION: latency p50 +")
     assert "pairs in 2 m 05 s" in line
-    assert "false alarms at most 1 % by design, not measured here yet" in line
+    assert "false alarms at most 0.5 % by design, not measured here yet" in line
     known = replace(report(), measured="0 of 20 gates")
-    assert verdict_line(known).endswith("false alarms at most 1 %, measured: 0 of 20 gates")
+    assert verdict_line(known).endswith("false alarms at most 0.5 %, measured: 0 of 20 gates")
 
 
 def test_throughput_is_shown_as_the_change_of_the_figure() -> None:
@@ -59,7 +59,7 @@ def test_json_holds_the_whole_verdict() -> None:
     assert p50["interval"][0] < p50["worse_by"] < p50["interval"][1]
     assert p50["state"] == "regression"
     assert body["counts"]["requests"]["candidate"] > 0
-    assert body["false_alarms"]["bound"] == pytest.approx(0.01)
+    assert body["false_alarms"]["bound"] == pytest.approx(0.005)
 
 
 @pytest.mark.parametrize(

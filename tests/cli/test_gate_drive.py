@@ -1,0 +1,56 @@
+"""When a gate starts its servers anew, and what it says where it cannot."""
+
+import pytest
+
+from bench.cli.gate_drive import Pace, Renewal
+
+
+@pytest.mark.parametrize(
+    ("renew", "pair", "max_time", "renewal"),
+    [
+        # Quick servers, five minutes: each pair.
+        (2.0, 4.0, 300.0, Renewal.EACH_PAIR),
+        (6.0, 4.0, 300.0, Renewal.EACH_PAIR),
+        # The same in 90 seconds: only 15 pairs would be left.
+        (2.0, 3.0, 90.0, Renewal.EACH_CONFIRMING),
+        (20.0, 5.0, 300.0, Renewal.EACH_CONFIRMING),
+        # Seven starts would take most of the time.
+        (40.0, 5.0, 300.0, Renewal.EACH_CONFIRMATION),
+        # Somebody else's servers.
+        (None, 4.0, 300.0, Renewal.NEVER),
+    ],
+)
+def test_as_often_as_time_allows(renew: float | None, pair: float, max_time: float, renewal: Renewal) -> None:
+    assert Pace.choose(renew, pair, max_time, 7).renewal is renewal
+
+
+@pytest.mark.parametrize(
+    ("renewal", "measuring", "confirming_first", "confirming_next"),
+    [
+        (Renewal.EACH_PAIR, True, True, True),
+        (Renewal.EACH_CONFIRMING, False, True, True),
+        (Renewal.EACH_CONFIRMATION, False, True, False),
+        (Renewal.NEVER, False, False, False),
+    ],
+)
+def test_which_pairs_get_fresh_processes(
+    renewal: Renewal, measuring: bool, confirming_first: bool, confirming_next: bool
+) -> None:
+    pace = Pace(renewal, 2.0)
+    assert pace.renews(confirming=False, confirmed_pairs=0) is measuring
+    assert pace.renews(confirming=True, confirmed_pairs=0) is confirming_first
+    assert pace.renews(confirming=True, confirmed_pairs=3) is confirming_next
+
+
+def test_time_is_counted_in_pairs_of_a_confirmation() -> None:
+    assert Pace(Renewal.EACH_CONFIRMING, 2.0).pairs_left(30.0, 4.0) == 5
+    assert Pace(Renewal.EACH_PAIR, 2.0).pairs_left(30.0, 4.0) == 5
+    assert Pace(Renewal.NEVER).pairs_left(30.0, 4.0) == 7
+    assert Pace(Renewal.NEVER).pairs_left(-1.0, 4.0) == 0
+
+
+def test_only_servers_that_stay_the_same_are_worth_a_warning() -> None:
+    assert Pace(Renewal.EACH_PAIR, 2.0).warning is None
+    assert Pace(Renewal.EACH_CONFIRMING, 2.0).warning is None
+    assert "not started here" in str(Pace(Renewal.NEVER).warning)
+    assert "fresh servers take 40 s" in str(Pace(Renewal.EACH_CONFIRMATION, 40.0).warning)

@@ -23,7 +23,7 @@ def add_load_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", choices=("grpc", "rest"), default="grpc")
     parser.add_argument("--signature", default=COMPACT_SIGNATURE, help=f"default: {COMPACT_SIGNATURE}")
     parser.add_argument(
-        "--arrivals", default="closed:users=2", metavar="TEXT", help="as for run (default: closed:users=2)"
+        "--arrivals", default="closed:users=1", metavar="TEXT", help="as for run (default: closed:users=1)"
     )
     parser.add_argument("--server-flag", action="append", default=[], metavar="FLAG", help="for both sides; repeatable")
     parser.add_argument("--max-time", type=parse_duration, default=300.0, metavar="TIME", help="default: 5m")

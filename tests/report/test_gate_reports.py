@@ -15,7 +15,7 @@ PLAN = default_plan()
 
 def report(effects: dict[str, float] | None = None, limit: int = 60, sd: float = 0.01) -> GateReport:
     verdict, _ = run_gate(PLAN, pairs("plain", np.random.default_rng(1), limit, sd, effects), limit)
-    return GateReport(verdict, "models/main", "models/change", "grpc, closed:users=2", 125.4, None)
+    return GateReport(verdict, "models/main", "models/change", "grpc, closed:users=1", 125.4, None)
 
 
 def test_the_line_says_what_by_how_much_and_how_sure() -> None:

@@ -73,7 +73,7 @@ def _incidents(args: argparse.Namespace) -> tuple[Incident, ...]:
             raise UsageError(f"{text!r} comes back before it fails; write it like 0@60s-90s")
         found.append(Failure(_replica(match[1], args), at, back, noticed))
     for text in args.slow:
-        match = re.fullmatch(r"(\d+)x([\d.]+)@(.+)", text)
+        match = re.fullmatch(r"(\d+)x(\d+(?:\.\d+)?)@(.+)", text)
         if not match or not float(match[2]) > 0:
             raise UsageError(f"{text!r} is no slow replica; write it like 0x3@60s")
         found.append(Slow(_replica(match[1], args), float(match[2]), parse_duration(match[3])))

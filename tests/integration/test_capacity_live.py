@@ -1,0 +1,97 @@
+"""`bertbench capacity` as it is typed: a sweep of a server whose queue is known, then questions to its folder."""
+
+import io
+from pathlib import Path
+
+import orjson
+import pytest
+
+from bench.cli import main
+from tests.capacity.queue_server import queue_server
+from tests.load.toy import toy_golden, write_model_dir
+
+TIMES = ("--quick", "--step-time", "1s", "--knee-time", "1s", "--max-users", "8")
+
+
+def bertbench(*words: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    code = main(["capacity", *words], out, err)
+    return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str, str]:
+    folder = tmp_path_factory.mktemp("capacity")
+    model = write_model_dir(folder / "model", toy_golden(20))
+    day = folder / "day.csv"
+    day.write_text("time,rate\n00:00,50\n08:00,400\n20:00,150\n")
+    with queue_server(model, 1, 0.01, 0.5, seed=3) as url:
+        found = bertbench(
+            *("--target", url, "--model-dir", str(model), "--out", str(folder / "sweep"), *TIMES, "--seed", "5"),
+            *("--slo", "p99=200ms", "--plan", "rate=400/s", "--price", "1.5", "--diurnal", str(day)),
+        )
+    return folder / "sweep", *found
+
+
+def test_a_sweep_leaves_its_report_its_figures_and_its_pictures(swept: tuple[Path, int, str, str]) -> None:
+    folder, code, out, err = swept
+    assert code == 0, err
+    found = orjson.loads((folder / "capacity.json").read_bytes())
+    assert 50 < found["slo_rate"]["center"] < 120
+    assert found["hold_out"]["checks"]
+    assert found["plan"]["row"]["replicas"] > 400 / 120
+    assert found["plan"]["diurnal"]["price_followed"] < found["plan"]["diurnal"]["price_fixed"]
+    text = (folder / "capacity.md").read_text()
+    pictures = sorted(path.name for path in folder.glob("*.png"))
+    assert pictures == [f"capacity-{name}.png" for name in ("checks", "day", "latency", "replicas", "throughput")]
+    assert all(picture in text for picture in pictures)
+    assert f"report: {folder / 'capacity.md'}" in out
+
+
+def test_the_folder_answers_later_questions(swept: tuple[Path, int, str, str], tmp_path: Path) -> None:
+    folder = str(swept[0])
+    code, out, _ = bertbench("report", folder, "--slo", "p95=300ms")
+    assert code == 0
+    assert "p95=300ms" in out
+    code, out, _ = bertbench("plan", folder, folder, "--plan", "rate=1000/s", "--price", "1", "--price", "2")
+    assert code == 0
+    assert out.count("One server carries") == 2
+    picture = tmp_path / "fleet.png"
+    code, out, _ = bertbench(
+        *("simulate", folder, "--replicas", "6", "--rate", "300/s", "--duration", "30s"),
+        *("--fail", "0@10s-20s", "--slow", "1x2.5@5s", "--out", str(picture)),
+    )
+    assert code == 0
+    assert all(policy in out for policy in ("random", "round-robin", "least-loaded", "two-choices"))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("plan", "{}"), "--plan rate=500/s"),
+        (("plan", "{}", "--plan", "users=500"), "rate=500/s"),
+        (("simulate", "{}", "--replicas", "2", "--rate", "9/s", "--slow", "0x1.2.3@5s"), "0x3@60s"),
+        (("simulate", "{}", "--replicas", "2", "--rate", "9/s", "--fail", "2@5s"), "no replica 2 among 2"),
+        (("report", "{}-missing"), "{}-missing"),
+        (("sweep", "--out", "{}"), "--resume"),
+        (("--slo", "p98=3ms"), "p98"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_line(
+    swept: tuple[Path, int, str, str], words: tuple[str, ...], says: str
+) -> None:
+    folder = str(swept[0])
+    code, _, err = bertbench(*(word.format(folder) for word in words))
+    assert code == 2
+    assert err.count("\n") == 1
+    assert says.format(folder) in err
+
+
+def test_an_objective_out_of_reach_exits_with_1_and_keeps_the_report(swept: tuple[Path, int, str, str]) -> None:
+    folder = swept[0]
+    code, _, err = bertbench("report", str(folder), "--slo", "p99=2ms")
+    assert code == 1
+    assert err.count("\n") == 1
+    assert "cannot be met" in err
+    assert (folder / "capacity.md").is_file()

@@ -198,7 +198,7 @@ def replicas(bench: Bench) -> None:
         return
     with mini_model(bench.folder) as model_dir:
         flags = ("--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=1")
-        words = tuple(word for flag in flags for word in ("--server-flag", flag))
+        words = tuple(f"--server-flag={flag}" for flag in flags)
         found = bench.capacity(
             "replicas-embedded",
             *("--model-dir", str(model_dir), "--replicas", "2", "--cores-per-replica", "1", "--slo", "p99=150ms"),

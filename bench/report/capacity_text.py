@@ -187,7 +187,8 @@ def _checks(result: CapacityResult) -> Iterator[str]:
         )
     if result.replicas is not None:
         count = result.replicas.replicas
-        yield f"{count} replicas within the objective: {replica_text(result)}. {result.replicas.note}"
+        how = "" if result.replicas.measured is None else f"; {result.replicas.note}"
+        yield f"{count} replicas within the objective: {replica_text(result)}{how}."
 
 
 def _measured(result: CapacityResult) -> Iterator[str]:

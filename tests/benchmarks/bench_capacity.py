@@ -201,7 +201,7 @@ def replicas(bench: Bench) -> None:
         words = tuple(f"--server-flag={flag}" for flag in flags)
         found = bench.capacity(
             "replicas-embedded",
-            *("--model-dir", str(model_dir), "--replicas", "2", "--cores-per-replica", "1", "--slo", "p99=150ms"),
+            *("--model-dir", str(model_dir), "--replicas", "2", "--cores-per-replica", "1", "--slo", "p99=400ms"),
             *words,
             *bench.times,
         )

@@ -46,7 +46,7 @@ class CapacityModel:
     Args:
         candidate: the station and the work of requests that describe the server best.
         rates: grid of rates, requests a second, `[U]`, rising.
-        center: latency at each, seconds, `[U, COLUMNS]`.
+        center: latency at each, seconds, `[U, COLUMNS]`; infinite if unstable.
         replicates: the same for each equally likely set of parameters, `[R, U, COLUMNS]`; infinite if unstable.
         capacities: requests a second when saturated, for each of those, `[R]`.
         valid: lowest and highest rate that the measurements cover.
@@ -89,10 +89,10 @@ class CapacityModel:
             if not stable:
                 latency[name] = Summary.absent(name, "the server has not the capacity", confidence=CONFIDENCE)
                 continue
+            middle = float(center[column])
             lo, hi = _interval(replicates[:, column])
-            top = None if hi >= UNBOUNDED else max(hi, float(center[column]))
-            count = self.capacities.size
-            latency[name] = Summary(name, float(center[column]), min(lo, center[column]), top, CONFIDENCE, count)
+            top = None if hi >= UNBOUNDED else max(hi, middle)
+            latency[name] = Summary(name, middle, min(lo, middle), top, CONFIDENCE, self.capacities.size)
         return Prediction(rate, rate / self.candidate.capacity, latency, outside)
 
     def largest_rate(self, limits: Mapping[str, float]) -> Summary:
@@ -102,14 +102,14 @@ class CapacityModel:
         rate may be higher.
         """
         fine = np.linspace(self.rates[0], min(self.valid[1], self.rates[-1]), _FINE)
-        center = self._largest(self.center[None], limits, fine)[0]
+        center = float(self._largest(self.center[None], limits, fine)[0])
         found = self._largest(self.replicates, limits, fine)
         lo, hi = _interval(found)
         top = float(fine[-1])
         warnings: tuple[str, ...] = ()
         if center >= top:
             warnings = (f"within the limit up to {top:.3g}/s, the highest rate measured; it may be higher",)
-        return Summary("slo_rate", float(center), min(lo, center), max(hi, center), CONFIDENCE, found.size, warnings)
+        return Summary("slo_rate", center, min(lo, center), max(hi, center), CONFIDENCE, found.size, warnings)
 
     def _largest(self, curves: Floats, limits: Mapping[str, float], fine: Floats) -> Floats:
         """Largest rate of `fine` within the limits for each of `curves`, 0 where there is none."""

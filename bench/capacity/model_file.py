@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from bench.capacity.curves import Candidate
 from bench.capacity.model import CapacityModel
@@ -95,16 +96,21 @@ def read_model(folder: Path) -> StoredModel:
 def _model(raw: Mapping[str, Any]) -> CapacityModel:
     station = raw["station"]
     batching = Batching(**station["batching"]) if station["batching"] else None
-    replicates = np.array(raw["replicates"], np.float64)
     return CapacityModel(
         candidate=Candidate(
             Station(station["servers"], tuple(station["speeds"]), station["overhead"], batching), np.array(raw["work"])
         ),
         rates=np.array(raw["rates"]),
-        center=np.array(raw["center"], np.float64),
-        replicates=np.where(np.isnan(replicates), np.inf, replicates),
+        center=_unbounded(raw["center"]),
+        replicates=_unbounded(raw["replicates"]),
         capacities=np.array(raw["capacities"]),
         valid=(raw["valid"][0], raw["valid"][1]),
         discrepancy=raw["discrepancy"],
         warnings=tuple(raw["warnings"]),
     )
+
+
+def _unbounded(values: Any) -> NDArray[np.float64]:
+    """Latencies as they were stored: null is one without a bound."""
+    found = np.array(values, np.float64)
+    return np.where(np.isnan(found), np.inf, found)

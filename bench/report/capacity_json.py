@@ -17,7 +17,6 @@ from bench.capacity.result import CapacityResult, Planned
 from bench.capacity.usl import UslFit
 
 FORMAT: Final = 1
-_OPTIONS: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
 
 
 def capacity_json(result: CapacityResult) -> bytes:
@@ -47,7 +46,7 @@ def capacity_json(result: CapacityResult) -> bytes:
         "points": [point.to_json() for point in result.points],
         "warnings": list(result.warnings),
     }
-    return orjson.dumps(body, option=_OPTIONS)
+    return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def _model(model: CapacityModel) -> dict[str, Any]:

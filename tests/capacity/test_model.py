@@ -1,0 +1,51 @@
+"""The fitted model's answers, and what is left of it after it was stored."""
+
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from bench.capacity.curves import COLUMNS, Candidate
+from bench.capacity.model import CapacityModel
+from bench.capacity.model_file import StoredModel, read_model, write_model
+from bench.capacity.station import Station
+
+
+def model(replicates: float) -> CapacityModel:
+    """Capacity 100/s, 10 ms and rising, without bound at the highest rate; the replicates so many times as slow."""
+    rates = np.array([2.0, 50.0, 90.0, 96.0])
+    center = np.array([0.01, 0.02, 0.1, np.inf])[:, None] * np.ones(len(COLUMNS))
+    candidate = Candidate(Station.independent(1), np.full(10, 0.01))
+    return CapacityModel(
+        candidate=candidate,
+        rates=rates,
+        center=center,
+        replicates=np.repeat(replicates * center[None], 5, axis=0),
+        capacities=np.full(5, candidate.capacity),
+        valid=(2.0, 90.0),
+        discrepancy=0.02,
+    )
+
+
+@pytest.mark.parametrize("replicates", [0.5, 1.0, 2.0])
+def test_every_figure_is_a_plain_number_that_json_takes(replicates: float) -> None:
+    found = model(replicates)
+    summaries = [*found.predict(60.0).latency.values(), found.largest_rate({"p99": 0.05}), found.capacity]
+    for summary in summaries:
+        assert summary.lo is not None
+        assert summary.center is not None
+        assert summary.hi is not None
+        assert summary.lo <= summary.center <= summary.hi
+        # orjson refuses numpy's own numbers.
+        assert orjson.loads(orjson.dumps(summary))["center"] == summary.center
+
+
+def test_a_stored_model_answers_as_it_did_past_what_it_can_carry_too(tmp_path: Path) -> None:
+    before = model(2.0)
+    write_model(tmp_path, StoredModel("one", {}, "p99=50ms", before, ()))
+    after = read_model(tmp_path).model
+    assert np.array_equal(after.center, before.center)
+    assert np.array_equal(after.replicates, before.replicates)
+    assert after.largest_rate({"p99": 0.05}) == before.largest_rate({"p99": 0.05})
+    assert after.predict(60.0) == before.predict(60.0)

@@ -43,7 +43,6 @@ def test_refused_requests_are_a_regression_that_names_the_error_ratio(
     code, out, _ = call(
         *("gate", "--baseline", "embedded", "--candidate", degraded(tmp_path, errors=0.2), "--metrics", "errors"),
         *("--model-dir", str(demo_model.model_dir), "--warmup", "1s", "--run-time", "200ms"),
-        *("--arrivals", "closed:users=2"),
     )
     assert code == 1, out
     assert out.splitlines()[-1].startswith("REGRESSION: error ratio +")

@@ -30,7 +30,7 @@ class FleetView:
         latency: by `bench.capacity.curves.COLUMNS`, seconds, over all answered requests.
         lost: share of requests without an answer.
         worst: highest p99 of a spell, seconds.
-        recovered: seconds from the first to the last spell whose p99 was over the limit; 0 if none was.
+        bad: seconds of all spells whose p99 was over the limit, or in which requests were lost.
         replica_hours: hours of all replicas together.
         times: middle of each spell, seconds, `[WINDOWS]`.
         p50: of each spell, seconds, NaN without an answer.
@@ -43,7 +43,7 @@ class FleetView:
     latency: dict[str, float]
     lost: float
     worst: float
-    recovered: float
+    bad: float
     replica_hours: float
     times: Floats
     p50: Floats
@@ -87,13 +87,13 @@ def run_fleet(fleet: Fleet, arrivals: Floats, seconds: float, limit: float, seed
     edges = np.linspace(0, seconds, WINDOWS + 1)
     p50, p99, lost = _spells(served, edges)
     times = (edges[1:] + edges[:-1]) / 2
-    bad = times[~(p99 <= limit) | (lost > 0)]
+    bad = (p99 > limit) | (lost > 0)
     return FleetView(
         policy=fleet.policy,
         latency={"mean": mean} | dict(zip(COLUMNS[1:], found, strict=True)),
         lost=float(served.lost.mean()),
         worst=float(np.nanmax(p99)) if np.isfinite(p99).any() else np.nan,
-        recovered=float(bad[-1] - bad[0] + seconds / WINDOWS) if bad.size else 0.0,
+        bad=float(bad.mean() * seconds),
         replica_hours=served.replica_seconds(seconds) / 3600,
         times=times,
         p50=p50,

@@ -315,7 +315,7 @@ def fleet_table(views: Sequence[FleetView]) -> str:
                 *(seconds(view.latency[name]) for name in ("p50", "p95", "p99")),
                 seconds(view.worst),
                 f"{view.lost:.3%}",
-                seconds(view.recovered) if view.recovered else "0 s",
+                seconds(view.bad) if view.bad else "0 s",
                 digits(view.replica_hours),
             )
         )

@@ -28,10 +28,21 @@ def test_a_slow_replica_is_over_the_limit_until_it_recovers() -> None:
     slow = (Slow(0, 4.0, 20.0, 25.0),)
     view = run_fleet(Fleet(CONSTANT, 2, "round-robin", slow), arrivals, 60.0, 0.2, 1)
     assert view.worst > 0.2
-    assert 4 <= view.recovered <= 20
+    assert 4 <= view.bad <= 20
     calm = run_fleet(Fleet(CONSTANT, 2, "round-robin"), arrivals, 60.0, 0.2, 1)
-    assert calm.recovered == 0
+    assert calm.bad == 0
     assert calm.lost == 0
+
+
+def test_quiet_and_empty_time_between_two_incidents_is_not_bad() -> None:
+    arrivals = draw_arrivals(100.0, 60.0, 2)
+    arrivals = arrivals[(arrivals < 26) | (arrivals > 32)]
+    twice = (Slow(0, 4.0, 5.0, 8.0), Slow(0, 4.0, 50.0, 53.0))
+    view = run_fleet(Fleet(CONSTANT, 2, "round-robin", twice), arrivals, 60.0, 0.2, 1)
+    over = view.times[view.p99 > 0.2]
+    assert over[0] < 10
+    assert over[-1] > 50
+    assert view.bad == over.size < 20
 
 
 def test_a_day_is_squeezed_into_the_simulated_time() -> None:

@@ -8,8 +8,9 @@
 effect that matters, by `bench.stats.signs`, which needs nothing but the coin that decided the order within each pair.
 The joint error rate is shared out among the metrics by weight, a metric that raised the alarm hands its share on
 (Holm), and looks spend it bit by bit. **Confirmation.** An alarm starts a count of fresh pairs, fixed in advance;
-only these decide. The metrics that raised the alarm are tested on them one after the other, the strongest first, each
-at the full rate, until one fails (a fixed sequence, chosen from data that the test does not use). **PASS** needs
+only these decide, most at once, or after as many again where they all but do. The metrics that raised the alarm are
+tested on them one after the other, the strongest first, each at the full rate, until one fails (a fixed sequence,
+chosen from data that the test does not use). **PASS** needs
 every metric to be shown to be worse by *less* than its smallest effect, each at its own error rate: a true effect
 gets through only if it does so in its own metric, so that no correction is due (R. Berger, *Multiparameter hypothesis
 testing*, Technometrics 24, 1982). Between half and the whole of a smallest effect either verdict may come.
@@ -49,12 +50,12 @@ class Alarm:
     Args:
         metrics: the names of those that raised it, the strongest first.
         begin: index of the first fresh pair.
-        end: index after the last.
+        looks: numbers of fresh pairs at which they are looked at, increasing.
     """
 
     metrics: tuple[str, ...]
     begin: int
-    end: int
+    looks: tuple[int, ...]
 
 
 class Gate:
@@ -169,26 +170,20 @@ class Gate:
         if final:
             reason = f"{self._named(raised)}: an alarm that no time is left to confirm; give more --max-time"
             return self._verdict(VerdictKind.INCONCLUSIVE, reason, metrics, list(raised))
-        self._alarm = Alarm(raised, count, count + self.plan.confirm_pairs(count))
+        self._alarm = Alarm(raised, count, self.plan.confirm_looks(count))
         return None
 
     def _confirmation(self, final: bool) -> Verdict | None:
-        """A verdict if the alarm is confirmed or time is over; else clears the alarm, or leaves it to wait."""
+        """A verdict if the alarm is confirmed; else clears it once it is hopeless or time is over, or lets it wait."""
         alarm = self._alarm
         assert alarm is not None
-        fresh = self._valid[alarm.begin : alarm.end]
-        if len(self._valid) < alarm.end and not final:
+        count = self.confirming_pairs
+        if count not in alarm.looks and not final:
             return None
         metrics = judged(self.plan, self._valid)
-        confirmed = []
-        for name in alarm.metrics:
-            metric = [entry for entry in metrics if entry.name == name]
-            if not metric or not fresh:
-                break
-            values = self._matrix(metric, fresh, half=True)
-            if sequential_signs(values, [len(fresh)], np.array([[self.plan.confirm]])).crossed[0] is None:
-                break
-            confirmed.append(name)
+        confirmed, p = self._confirmed_by(alarm, metrics, final)
+        if not (confirmed or final or count >= alarm.looks[-1] or p > self.plan.hopeless):
+            return None
         self._alarm = None
         if confirmed:
             also = self._also_worse([metric for metric in metrics if metric.name not in confirmed])
@@ -197,6 +192,26 @@ class Gate:
             return self._verdict(VerdictKind.REGRESSION, reason, metrics)
         self._refuted = tuple(dict.fromkeys((*self._refuted, *alarm.metrics)))
         return None
+
+    def _confirmed_by(self, alarm: Alarm, metrics: Sequence[GateMetric], final: bool) -> tuple[list[str], float]:
+        """The alarm's metrics that its fresh pairs confirm, and the p-value by itself of the first that they do not."""
+        fresh = self._valid[alarm.begin :]
+        looks = [look for look in alarm.looks if look <= len(fresh)]
+        if final and fresh and len(fresh) not in looks:
+            looks.append(len(fresh))
+        spending = np.full((len(looks), 1), self.plan.confirm * self.plan.confirm_at_once)
+        if final or len(fresh) >= alarm.looks[-1]:
+            spending[-1:] = self.plan.confirm
+        known = {metric.name: metric for metric in metrics}
+        confirmed: list[str] = []
+        for name in alarm.metrics:
+            if name not in known or not looks:
+                return confirmed, 1.0
+            found = sequential_signs(self._matrix([known[name]], fresh, half=True), looks, spending)
+            if found.crossed[0] is None:
+                return confirmed, found.p[0]
+            confirmed.append(name)
+        return confirmed, 0.0
 
     def _also_worse(self, metrics: Sequence[GateMetric]) -> tuple[str, ...]:
         """Metrics that all pairs together show to be worse, once a regression is confirmed in another (Bonferroni)."""

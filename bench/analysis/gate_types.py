@@ -140,6 +140,8 @@ class Plan:
         spent_per_look: share of what is left of the error rate that each look may spend.
         least_confirm: pairs of a confirmation, at least...
         confirm_share: ...or this share of those that led to the alarm.
+        confirm_at_once: share of `confirm` that these may spend; the rest is for as many pairs again...
+        hopeless: ...which are taken unless the p-value by then is above this.
         least_checked: right answers before a PASS, if time allows: with 3,000 a share of 0.1 % wrong ones would have
             shown itself with 95 % (the rule of three).
         fresh_alarms: whether the pairs that raise an alarm are independent, each on processes of its own or all on two
@@ -158,6 +160,8 @@ class Plan:
     spent_per_look: float = 0.4
     least_confirm: int = 7
     confirm_share: float = 0.6
+    confirm_at_once: float = 0.8
+    hopeless: float = 0.25
     least_checked: int = 3000
     fresh_alarms: bool = True
 
@@ -176,8 +180,12 @@ class Plan:
         return max(self.first_look, pairs + 2, math.ceil(pairs * self.growth)) if pairs else self.first_look
 
     def confirm_pairs(self, pairs: int) -> int:
-        """Pairs of a confirmation after an alarm at `pairs`."""
+        """Pairs of a confirmation after an alarm at `pairs`, unless it needs as many again."""
         return max(self.least_confirm, math.ceil(self.confirm_share * pairs))
+
+    def confirm_looks(self, pairs: int) -> tuple[int, int]:
+        """Numbers of fresh pairs at which a confirmation after an alarm at `pairs` is looked at."""
+        return self.confirm_pairs(pairs), 2 * self.confirm_pairs(pairs)
 
 
 def default_plan(min_effect: float = 0.05, overrides: Mapping[str, float] | None = None) -> Plan:

@@ -226,6 +226,23 @@ def test_an_alarm_is_confirmed_by_fresh_pairs_only() -> None:
     assert any("did not confirm" in warning for warning in found.warnings)
 
 
+@pytest.mark.parametrize(("bad", "verdict", "pairs_taken"), [(2, VerdictKind.REGRESSION, 21), (5, None, 14)])
+def test_a_confirmation_that_all_but_succeeds_gets_as_many_pairs_again(
+    bad: int, verdict: VerdictKind | None, pairs_taken: int
+) -> None:
+    """Of seven fresh pairs `bad` say the opposite: too few for the rate, and hopeless only if they are most."""
+    gate = Gate(replace(restricted(PLAN, ("p50",)), attempts=1))
+    found = None
+    for index in range(21):
+        effect = (-0.1 if 7 <= index < 7 + bad else 0.3) * (1 + 0.01 * index)
+        gate.add(Pair(figures(), figures(p50=BASE["p50"] * np.exp(effect))))
+        found = gate.decide(40)
+        if found is not None or (index > 7 and gate.alarm is None):
+            break
+    assert len(gate.pairs) == pairs_taken
+    assert (found.kind if found else None) is verdict
+
+
 def test_a_pass_waits_for_enough_checked_answers() -> None:
     few = pairs("plain", np.random.default_rng(1), 60, 0.01, requests=100)
     found, taken = run_gate(PLAN, few, 60)

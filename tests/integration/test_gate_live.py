@@ -42,7 +42,7 @@ def test_refused_requests_are_a_regression_that_names_the_error_ratio(
 ) -> None:
     code, out, _ = call(
         *("gate", "--baseline", "embedded", "--candidate", degraded(tmp_path, errors=0.2), "--metrics", "errors"),
-        *("--model-dir", str(demo_model.model_dir), "--warmup", "1s", "--run-time", "200ms"),
+        *("--model-dir", str(demo_model.model_dir), "--warmup", "1s", "--run-time", "400ms"),
     )
     assert code == 1, out
     assert out.splitlines()[-1].startswith("REGRESSION: error ratio +")

@@ -4,8 +4,8 @@
     python -m tests.benchmarks.bench_gate live [--cases aa,slower-1.10] [--gates N] [--for 20m] [--results FILE]
     python -m tests.benchmarks.bench_gate show [--results FILE]
 
-`live` appends a line a gate to the results and goes on where it was, so that hours of gates can be run in batches on a
-quiet machine. Each gate is a `bertbench gate` of its own, servers started anew. Exit code 1 if a bar of the cases asked
+`live` appends a line a gate to the results and goes on where it was, so that hours of gates can be run in batches on
+quiet machines; the file is kept by git, and each line says on which machine it was. Each gate is a `bertbench gate` of its own, servers started anew. Exit code 1 if a bar of the cases asked
 for is missed.
 """
 
@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ import orjson
 
 from bench.analysis.gate_types import VerdictKind, default_plan
 from bench.bert.demo_model import demo_model_dir
+from bench.results.environment import this_environment
 from bench.stats.shares import share_bounds, upper_bound
 from bench.units import parse_duration
 from tests.analysis.gate_noise import NOISES, pairs, run_gate
@@ -157,13 +159,19 @@ def one_gate(name: str, case: Case, model: Path, folder: Path, results: Path) ->
     if not report.is_file():
         raise SystemExit(f"the gate gave no verdict: {done.stderr}")
     verdict = orjson.loads(report.read_bytes())
-    line = done.stdout.strip().splitlines()[-1]
+    here = this_environment()
     return {
         "case": name,
-        "seconds": seconds,
-        "machine_load": Path("/proc/loadavg").read_text().split()[0],
-        "line": line,
-        **verdict,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{here.cpu_model}, {here.cores} cores",
+        "commit": here.git_commit,
+        "seconds": round(seconds, 1),
+        "verdict": verdict["verdict"],
+        "reason": verdict["reason"],
+        "line": done.stdout.strip().splitlines()[-1],
+        "pairs": verdict["pairs"],
+        "false_alarms": verdict["false_alarms"],
+        "metrics": [{key: metric[key] for key in ("name", "baseline", "candidate")} for metric in verdict["metrics"]],
     }
 
 

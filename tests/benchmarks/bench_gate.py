@@ -5,8 +5,8 @@
     python -m tests.benchmarks.bench_gate show [--results FILE]
 
 `live` appends a line a gate to the results and goes on where it was, so that hours of gates can be run in batches on
-quiet machines; the file is kept by git, and each line says on which machine it was. Each gate is a `bertbench gate` of its own, servers started anew. Exit code 1 if a bar of the cases asked
-for is missed.
+quiet machines; the file is kept by git, and each line says on which machine it was. Each gate is a `bertbench gate` of
+its own, servers started anew. Exit code 1 if a bar of the cases asked for is missed.
 """
 
 import argparse

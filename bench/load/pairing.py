@@ -1,11 +1,12 @@
 """Two servers in turns, pair after pair: short runs beside each other, in an order that a coin decides.
 
-A pair is one run of each side on the same requests. In closed loop each run is cut into four turns that alternate
-with the other side's, first-second-second-first and then the other way round, so that a slow spell of the machine and
-a drift fall on both. A coin decides which side is the first, which is all that the gate's test rests on. Both servers
-stay up; the one that does not have the turn is idle.
+A pair is one run of each side on the same requests. In closed loop each run is cut into turns of a few requests that
+alternate with the other side's, first-second-second-first and then the other way round, so that a slow spell of the
+machine and a drift fall on both. A coin decides which side is the first, which is all that the gate's test rests on.
+Both servers stay up; the one that does not have the turn is idle.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +23,12 @@ from bench.results.schedules import ClosedLoop, OpenLoop
 from bench.results.seeds import Stream, generator
 from bench.stats.quantiles import nearest_rank
 
-PATTERN: Final = (0, 1, 1, 0, 1, 0, 0, 1)
-"""Which side has each turn of a pair, if side 0 is the first: Thue and Morse's sequence."""
-
-TURNS: Final = len(PATTERN) // 2
+_TURN_REQUESTS: Final = 5
+"""Requests of a turn, for each user: the shorter a turn, the shorter a slow spell may be to fall on both sides."""
+_BALANCED: Final = 4
+"""Turns of a run are a multiple of this: eight of the pattern, the fewest in which a curved drift cancels."""
+_SLOWEST: Final = 5.0
+"""A run of so many requests is cut off when it takes this many times as long as expected."""
 _WARMUP_TURNS: Final = 4
 _WARM_AGAIN: Final = 0.5
 """Seconds of load on each side before fresh processes count."""
@@ -45,10 +48,23 @@ class Size:
     Args:
         requests: requests of a run; 0 in open loop.
         seconds: how long it should take.
+        turns: how many turns it is cut into.
     """
 
     requests: int
     seconds: float
+    turns: int = 1
+
+    @classmethod
+    def counted(cls, requests: float, seconds: float, users: int) -> "Size":
+        """So many requests or a few more, in equal turns of about `_TURN_REQUESTS` for each user."""
+        turns = _BALANCED * max(math.floor(requests / (_TURN_REQUESTS * users * _BALANCED) + 0.5), 1)
+        return cls(turns * max(math.ceil(requests / turns), 1), seconds, turns)
+
+
+def turn_pattern(turns: int) -> tuple[int, ...]:
+    """Which side has each of `turns` turns of both, if side 0 is the first: Thue and Morse's sequence."""
+    return tuple(index.bit_count() % 2 for index in range(2 * turns))
 
 
 def longest_run(max_time: float) -> float:
@@ -97,7 +113,7 @@ class Pairing:
         rate = min(rates)
         self._warm_requests = max(4 * self._sides[0].workload.users, round(rate * _WARM_AGAIN))
         length = run or min(max(_REQUESTS_FOR_P99 / rate, _SHORTEST), longest)
-        self._size = Size(max(TURNS, round(rate * length / TURNS) * TURNS), length)
+        self._size = Size.counted(rate * length, length, self._sides[0].workload.users)
 
     def warm_up_again(self) -> None:
         """Load that does not count, on fresh processes of both sides."""
@@ -105,7 +121,7 @@ class Pairing:
             if self._open_loop:
                 side.scheduled_turn(-1, _WARM_AGAIN)
             else:
-                side.counted_turn(-1, 0, self._warm_requests, _WARM_AGAIN)
+                side.counted_turn(-1, 0, self._warm_requests, side.clock + _SLOWEST * _WARM_AGAIN)
             side.end_warm_up()
 
     def _warm_up_closed(self, side: Side, seconds: float) -> float:
@@ -114,7 +130,7 @@ class Pairing:
         until = side.clock + seconds
         while side.clock < until or begin == 0:
             start = side.clock
-            side.counted_turn(-1, begin, batch, seconds)
+            side.counted_turn(-1, begin, batch, start + _SLOWEST * seconds)
             begin += batch
             rate = batch / max(side.clock - start, 1e-6)
             batch = max(4 * side.workload.users, min(round(rate * seconds / _WARMUP_TURNS), 100_000))
@@ -152,11 +168,13 @@ class Pairing:
             for index in (first, 1 - first):
                 self._sides[index].scheduled_turn(self._pair, self._size.seconds)
             return
-        count = self._size.requests // TURNS
+        size = self._size
+        count = size.requests // size.turns
+        ends = [side.clock + _SLOWEST * size.seconds for side in self._sides]
         done = [0, 0]
-        for turn in PATTERN:
+        for turn in turn_pattern(size.turns):
             index = turn ^ first
-            self._sides[index].counted_turn(self._pair, done[index], count, self._size.seconds / TURNS)
+            self._sides[index].counted_turn(self._pair, done[index], count, ends[index])
             done[index] += count
 
 

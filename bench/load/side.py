@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any, Final
+from typing import Any
 
 import gevent
 import numpy as np
@@ -26,9 +26,6 @@ from bench.results.schedules import ClosedLoop, OpenLoop
 from bench.results.seeds import Stream, generator
 from bench.results.workload import Workload, sentence_order
 from bench.server.running import RunningServer
-
-_SLOWEST: Final = 5.0
-"""A turn of so many requests is cut off when it takes this many times as long as expected."""
 
 
 class CountedJobs:
@@ -140,19 +137,18 @@ class Side:
         workload = self.workload
         return Recorder(self._buffer, self._payloads, (workload.protocol,), workload.signature, begins)
 
-    def counted_turn(self, pair: int, begin: int, count: int, expected: float) -> None:
+    def counted_turn(self, pair: int, begin: int, count: int, ends: float) -> None:
         """Sends `count` requests of a pair's sequence, from its index `begin`, in closed loop.
 
         Args:
             pair: decides the sequence, together with the seed: the same for both sides.
             begin: index of the first request in it.
             count: how many.
-            expected: seconds that this should take; it is cut off at several times that.
+            ends: nothing is sent at or after this reading of the side's clock.
         """
         seed = _pair_seed(self.workload.seed, pair)
         requests = sentence_order(seed, begin + count, len(self._payloads))[begin:]
         drawn = generator(seed, Stream.CHECKS).random(begin + count)[begin:] < self.workload.check_share
-        ends = self.clock + _SLOWEST * expected
         assert isinstance(self._arrivals, ClosedLoop)
         self._drive(CountedJobs(requests.tolist(), drawn.tolist(), ends), ends, self._arrivals.think)
 

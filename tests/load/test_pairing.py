@@ -12,7 +12,7 @@ from bench.errors import UsageError
 from bench.load.duel import Contender, Duel, Load, duel
 from bench.load.kept import keep_side
 from bench.load.null_server import null_server
-from bench.load.pairing import PATTERN, TURNS
+from bench.load.pairing import Size, turn_pattern
 from bench.load.side import CountedJobs
 from bench.results.arrivals import parse_arrivals
 from bench.results.codec import parse_block
@@ -55,7 +55,7 @@ def test_both_sides_are_asked_the_same_in_the_same_order(servers, model: Path, p
         both.pairing.warm_up(0.1, run=0.1)
         pairs = [both.pairing.run_pair() for _ in range(6)]
     count = both.pairing.size.requests
-    assert count % TURNS == 0
+    assert count % both.pairing.size.turns == 0
     assert all(pair.baseline.requests == pair.candidate.requests == count for pair in pairs)
     assert all(pair.baseline.good == count for pair in pairs)
     first, second = rows(both, 0), rows(both, 1)
@@ -161,10 +161,23 @@ def test_counted_jobs_end_with_their_requests_or_their_time() -> None:
     assert jobs.take(1.6) is None
 
 
-def test_the_pattern_is_balanced_and_changes_names_when_the_coin_does() -> None:
-    assert sum(PATTERN) == len(PATTERN) - sum(PATTERN) == TURNS
-    positions = np.arange(len(PATTERN))
-    drift = [positions[np.array(PATTERN) == side].sum() for side in (0, 1)]
+@pytest.mark.parametrize("turns", [4, 8, 12, 64])
+def test_the_pattern_is_balanced_and_changes_names_when_the_coin_does(turns: int) -> None:
+    pattern = np.array(turn_pattern(turns))
+    assert pattern.sum() == turns
+    positions = np.arange(pattern.size)
+    drift = [positions[pattern == side].sum() for side in (0, 1)]
     assert drift[0] == drift[1], "a linear drift falls on both sides alike"
-    squares = [(positions[np.array(PATTERN) == side] ** 2).sum() for side in (0, 1)]
+    squares = [(positions[pattern == side] ** 2).sum() for side in (0, 1)]
     assert squares[0] == squares[1]
+
+
+@pytest.mark.parametrize(
+    ("requests", "users", "size"),
+    [(330.0, 1, (340, 68)), (330.0, 8, (336, 8)), (2.0, 1, (4, 4)), (25.0, 8, (28, 4)), (0.0, 1, (4, 4))],
+)
+def test_a_run_is_cut_into_turns_of_a_few_requests_for_each_user(
+    requests: float, users: int, size: tuple[int, int]
+) -> None:
+    found = Size.counted(requests, 1.0, users)
+    assert (found.requests, found.turns) == size

@@ -5,7 +5,7 @@ between two stations is then their parameters and not the luck of the draw.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -53,6 +53,10 @@ class Candidate:
     def capacity(self) -> float:
         """Requests a second when saturated."""
         return self.station.capacity(float(self.work.mean()))
+
+    def calibrated(self, factor: float) -> "Candidate":
+        """The same with latencies `factor` times as long, and no more capacity."""
+        return replace(self, station=replace(self.station, calibration=factor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +121,7 @@ def scheduled_columns(candidate: Candidate, schedules: Sequence[tuple[Floats, fl
         column_values(np.ascontiguousarray(stayed[index, :, np.searchsorted(due, begins) : due.size]))
         for index, (due, begins) in enumerate(schedules)
     ]
-    latencies: Floats = np.array(found) + candidate.station.overhead
-    return latencies
+    return candidate.station.latency(np.array(found))
 
 
 def interpolate_curves(grid: Floats, curves: Floats, rates: Floats) -> Floats:
@@ -139,9 +142,8 @@ def _chunk(chosen: Sequence[tuple[Candidate, float]], units: Floats, ranks: Floa
     stayed = _stayed([candidate.station for candidate, _ in chosen], arrivals, work)
     # The start is emptier than the long run, and at the end nobody comes after to share the speed with.
     kept = stayed[:, int(_WARM_UP * requests) : int((1 - _TAIL) * requests)].reshape(len(chosen), -1)
-    overhead = np.array([candidate.station.overhead for candidate, _ in chosen])
-    latencies: Floats = column_values(kept) + overhead[:, None]
-    return latencies
+    columns = column_values(kept)
+    return np.array([candidate.station.latency(row) for (candidate, _), row in zip(chosen, columns, strict=True)])
 
 
 def _stayed(stations: Sequence[Station], arrivals: Floats, work: Floats) -> Floats:

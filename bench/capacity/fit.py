@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from bench.capacity.batch_fit import BatchFit, fit_batching
 from bench.capacity.curves import UNBOUNDED, Candidate, Effort, latency_curves
@@ -21,7 +22,7 @@ from bench.capacity.judge import Judge, Verdict
 from bench.capacity.ladder_fit import Ladder, StationFit, fit_station
 from bench.capacity.model import CapacityModel
 from bench.capacity.observed import Observed, Step, steps
-from bench.capacity.replicates import Replicates, candidate_of, ladder_of, resampled
+from bench.capacity.replicates import Replicates, candidate_of, drifted, ladder_of, resampled
 from bench.capacity.station import MAX_SERVERS, Batching
 from bench.errors import InconclusiveError
 from bench.results.seeds import Stream, generator
@@ -36,6 +37,8 @@ SCREENED: Final = 9.0
 
 DRAWN: Final = 400
 """Equally likely sets of parameters that a model keeps."""
+
+_WANDERS: Final = 20
 
 POOR: Final = 0.15
 """A discrepancy from here on is worth a warning."""
@@ -152,16 +155,18 @@ def _assemble(
     rng: np.random.Generator,
 ) -> CapacityModel:
     """The model from weighed replicates."""
-    candidate = found.candidate(center)
+    candidate = found.candidate(center).calibrated(float(np.exp(verdict.calibrations[center])))
     reference = latency_curves([candidate], grid.tolist(), options.reference)[0]
     short = latency_curves([candidate], grid.tolist(), options.effort)[0]
     chosen = rng.choice(verdict.weights.size, DRAWN, p=verdict.weights)
     # The luck of the draw is common to all replicates: the long simulation of one of them takes it out of all.
     stable = np.isfinite(reference) & np.isfinite(short)
     luck = np.divide(reference, short, out=np.ones_like(short), where=stable)
-    own = np.exp(verdict.discrepancy * rng.standard_normal(chosen.size))
-    replicates = found.curves[chosen] * luck * own[:, None, None]
-    capacities = found.capacities[chosen]
+    calibrations = verdict.calibrations[chosen] + verdict.calibration_error * rng.standard_normal(chosen.size)
+    own = np.exp(calibrations + verdict.discrepancy * rng.standard_normal(chosen.size))
+    wandered, speeds = _wandered(found, chosen, grid, verdict.wander)
+    replicates = wandered * luck * own[:, None, None]
+    capacities = found.capacities[chosen] * speeds
     highest = max(run.rate or 0.0 for run in opened)
     warnings = []
     if verdict.discrepancy >= POOR:
@@ -179,6 +184,21 @@ def _assemble(
         discrepancy=verdict.discrepancy,
         warnings=tuple(warnings),
     )
+
+
+def _wandered(found: Replicates, chosen: NDArray[np.intp], grid: Floats, wander: float) -> tuple[Floats, Floats]:
+    """The chosen curves, each on a machine as fast as it may be in another run, and the machine's speeds."""
+    curves, speeds = found.curves[chosen].copy(), np.ones(chosen.size)
+    if not wander:
+        return curves, speeds
+    # Equally likely drifts, dealt in turn: the chosen are in random order.
+    drifts = wander * norm.ppf((np.arange(_WANDERS) + 0.5) / _WANDERS)
+    for index, drift in enumerate(drifts):
+        dealt = slice(index, None, _WANDERS)
+        overheads = np.array([found.candidate(one).station.overhead for one in chosen[dealt]])
+        curves[dealt] = drifted(curves[dealt], overheads, grid, float(drift))
+        speeds[dealt] = np.exp(-drift)
+    return curves, speeds
 
 
 def _middle(curves: Floats, weights: Floats) -> int:

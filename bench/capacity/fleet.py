@@ -56,7 +56,7 @@ class FleetServed:
     Args:
         arrived: when it came, seconds, `[N]`.
         waited: seconds from then to the start of its service; NaN if it was lost.
-        stayed: seconds to its answer, the overhead outside the station included; NaN if it was lost.
+        stayed: seconds to its answer, as the client sees it; NaN if it was lost.
         replicas: (time, replicas that take requests) at each change.
     """
 
@@ -121,7 +121,7 @@ class _Simulation:
         arrived, done = np.array(self.arrivals), np.array(self.done)
         # Whoever was in service when its replica died began, and is lost all the same.
         waited = np.where(np.isnan(done), np.nan, np.array(self.begun) - arrived)
-        return FleetServed(arrived, waited, done - arrived + self.fleet.candidate.station.overhead, tuple(self.counts))
+        return FleetServed(arrived, waited, self.fleet.candidate.station.latency(done - arrived), tuple(self.counts))
 
     def _until(self, now: float) -> None:
         """All that happens in the replicas and to them up to `now`, in order."""

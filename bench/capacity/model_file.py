@@ -96,10 +96,12 @@ def read_model(folder: Path) -> StoredModel:
 def _model(raw: Mapping[str, Any]) -> CapacityModel:
     station = raw["station"]
     batching = Batching(**station["batching"]) if station["batching"] else None
+    # Models of the first version's beginnings had no calibration, which is 1.
+    found = Station(
+        station["servers"], tuple(station["speeds"]), station["overhead"], batching, station.get("calibration", 1.0)
+    )
     return CapacityModel(
-        candidate=Candidate(
-            Station(station["servers"], tuple(station["speeds"]), station["overhead"], batching), np.array(raw["work"])
-        ),
+        candidate=Candidate(found, np.array(raw["work"])),
         rates=np.array(raw["rates"]),
         center=_unbounded(raw["center"]),
         replicates=_unbounded(raw["replicates"]),

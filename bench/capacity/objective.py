@@ -84,7 +84,20 @@ def slo_rate(model: CapacityModel, points: Sequence[Point], slo: Slo) -> SloRate
         warning = f"limited by errors: {min(bad):g}/s had more than the objective allows, {most:g}/s had not"
         lo = min(found.lo or 0.0, most)
         return SloRate(replace(found, center=most, lo=lo, hi=min(bad), warnings=(warning,)), measured, "")
-    return SloRate(found, measured, "")
+    return SloRate(_within_the_measured(found, measured), measured, "")
+
+
+def _within_the_measured(found: Summary, measured: Sequence[MeasuredRate]) -> Summary:
+    """The interval, its lower end taken from the runs where one below it broke the objective."""
+    failed = next((entry.rate for entry in measured if entry.broken), None)
+    if failed is None or failed >= (found.lo or 0.0):
+        return found
+    passed = max((entry.rate for entry in measured if entry.rate < failed), default=0.0)
+    warning = (
+        f"the model's interval began at {found.lo:.3g}/s, but {failed:g}/s did not keep the objective when run: "
+        f"it begins at {passed:g}/s"
+    )
+    return replace(found, lo=passed, warnings=(*found.warnings, warning))
 
 
 def measured_rates(points: Sequence[Point], slo: Slo) -> tuple[MeasuredRate, ...]:

@@ -67,7 +67,7 @@ class Replicates:
         capacities = np.array([candidate.capacity for candidate in candidates])
         return cls(
             tuple(candidates),
-            np.stack([_drifted(curves, overheads, grid, drift) for drift in _DRIFTS], axis=1).reshape(
+            np.stack([drifted(curves, overheads, grid, drift) for drift in _DRIFTS], axis=1).reshape(
                 -1, *curves.shape[1:]
             ),
             (np.array(priors)[:, None] + _drift_priors()).reshape(-1),
@@ -81,8 +81,8 @@ class Replicates:
         return replace(candidate, work=candidate.work * np.exp(_DRIFTS[drift]))
 
 
-def _drifted(curves: Floats, overheads: Floats, grid: Floats, drift: float) -> Floats:
-    """The curves where all work takes exp(drift) times as long."""
+def drifted(curves: Floats, overheads: Floats, grid: Floats, drift: float) -> Floats:
+    """The curves `[R, U, COLUMNS]` of stations with these overheads `[R]`, all work exp(drift) times as long."""
     stretch = np.exp(drift)
     outside = overheads[:, None, None]
     moved = interpolate_curves(grid, np.maximum(curves - outside, 1e-9), grid * stretch)

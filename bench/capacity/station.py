@@ -55,12 +55,16 @@ class Station:
         speeds: work done a second with 1, 2, ..., `servers` in service, each above 0.
         overhead: seconds of a request's latency that occupy no server: network, client.
         batching: how batches are made, if they are.
+        calibration: latency in open loop over what the queue gives: requests that come when they like meet sleeping
+            threads and cold caches, which a closed loop's, one after the other, do not (M. Kennedy and A. O'Hagan,
+            *Bayesian calibration of computer models*, J. R. Statist. Soc. B 63, 2001).
     """
 
     servers: int
     speeds: tuple[float, ...]
     overhead: float = 0.0
     batching: Batching | None = None
+    calibration: float = 1.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.servers <= MAX_SERVERS:
@@ -69,6 +73,8 @@ class Station:
             raise ValueError(f"{self.servers} servers need as many speeds above 0, not {self.speeds}")
         if not self.overhead >= 0:
             raise ValueError(f"overhead is 0 or more, not {self.overhead}")
+        if not self.calibration > 0:
+            raise ValueError(f"calibration is above 0, not {self.calibration}")
 
     @classmethod
     def independent(cls, servers: int, overhead: float = 0.0) -> Self:
@@ -95,6 +101,10 @@ class Station:
         stretch = float(self.batching.stretch(np.array(largest))[()])
         return self.top_speed * largest / (stretch * mean_work)
 
+    def latency(self, stayed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What a client sees of requests that stay so long in the station, seconds."""
+        return (stayed + self.overhead) * self.calibration
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         batching = self.batching
@@ -102,6 +112,7 @@ class Station:
             "servers": self.servers,
             "speeds": list(self.speeds),
             "overhead": self.overhead,
+            "calibration": self.calibration,
             "batching": batching
             and {"largest": batching.largest, "timeout": batching.timeout, "marginal": batching.marginal},
         }

@@ -133,6 +133,7 @@ def _model(result: CapacityResult) -> Iterator[str]:
             ("speed with 1, 2, … in service", speeds),
             ("work of a request, mean", seconds(float(model.candidate.work.mean()))),
             ("overhead outside the server", seconds(station.overhead)),
+            ("latency in open loop over what the queue gives", f"{station.calibration:.2f}"),
             ("holds for", f"{rate(model.valid[0])} to {rate(model.valid[1])}; beyond it nothing is predicted unasked"),
             ("error of the model itself, at least", f"{model.discrepancy:.1%}"),
         ],

@@ -1,5 +1,6 @@
 """The capacity model's bars: `python -m tests.benchmarks.bench_capacity [NAME...]`, PASS or MISS and each figure.
 
+    fits        simulated servers that wake up slowly and machines that wander: the fit alone, no clock, no bar
     known       four queues whose service times are known: percentiles at five rates never measured, and the SLO's rate
     embedded    the embedded server with the demo model: the same errors, measured
     replicas    two replicas behind a client-side balancer: two known queues, and two embedded servers of a core each
@@ -28,7 +29,9 @@ import numpy as np
 import orjson
 
 from bench.bert.demo_model import demo_model_dir
+from bench.capacity.agenda import FULL
 from bench.capacity.curves import COLUMNS, Candidate, Effort, latency_curves
+from bench.capacity.fit import FitOptions, fit_model
 from bench.capacity.fleet import Fleet, simulate_fleet
 from bench.capacity.model_file import read_model
 from bench.capacity.points import Stage, measure
@@ -39,6 +42,7 @@ from bench.load.policies import POLICIES
 from bench.load.series import open_series
 from bench.load.series_step import SeriesStep
 from bench.server.running import RunningServer
+from tests.capacity.measured import KnownServer
 from tests.capacity.queue_server import queue_server, service_times
 from tests.capacity.queues import exponential_sample, md1_waiting, mmc_waiting, poisson
 from tests.load.toy import toy_golden, write_model_dir
@@ -46,6 +50,14 @@ from tests.load.toy import toy_golden, write_model_dir
 LOADS = (0.30, 0.45, 0.60, 0.75, 0.85)
 SLO_LOAD = 0.75
 MEAN = 0.008
+FITS = (
+    (1, 0.3, 0.0, 0.0),
+    (4, 1.5, 0.0, 0.0),
+    (1, 0.5, 0.5, 0.0),
+    (2, 0.5, 1.0, 0.0),
+    (2, 0.5, 1.0, 0.03),
+    (2, 0.5, 0.0, 0.05),
+)
 TIMES = ("--step-time", "15s", "--knee-time", "20s")
 SHORT = ("--step-time", "5s", "--knee-time", "7s")
 failed: list[str] = []
@@ -115,6 +127,31 @@ def truth(servers: int, cv: float, overhead: float, loads: Sequence[float]) -> n
     candidate = Candidate(Station.independent(servers, overhead), work * (MEAN / work.mean()))
     rates = [load * servers / MEAN for load in loads]
     return latency_curves([candidate], rates, Effort(requests=20_000, lanes=250, seed=5))[0]
+
+
+def fits(bench: Bench) -> None:
+    """What the fit makes of servers that are no textbook queue: errors against long runs of the same server."""
+    effort = FitOptions(replicates=40, effort=Effort(2500, 2), reference=Effort(5000, 60, 1), seed=1)
+    for servers, cv, cold, wander in FITS:
+        errors, inside = [], []
+        for seed in range(3):
+            server = KnownServer(servers, MEAN, cv, seed=10 + seed, cold=cold, wander=wander)
+            capacity = servers / MEAN
+            runs = [server.observe_closed(users, 10.0 * (1 + (users == 1))) for users in (1, 2, 3, 4, 6, 8, 12)]
+            runs += [server.observe_open(load * capacity, 12.0) for load in FULL.knee for _ in range(FULL.repeats)]
+            model = fit_model(runs, effort)
+            steady = KnownServer(servers, MEAN, cv, seed=99, cold=cold)
+            for load in LOADS:
+                exact = steady.observe_open(load * capacity, 400.0).columns()
+                latency = model.predict(load * capacity, extrapolate=True).latency
+                for column in ("p50", "p95", "p99"):
+                    summary, value = latency[column], exact[COLUMNS.index(column)]
+                    errors.append(abs((summary.center or np.inf) / value - 1))
+                    inside.append((summary.lo or 0.0) <= value <= (summary.hi or np.inf))
+        note(
+            f"{servers} servers, CV {cv}, {cold:.0%} longer when idle, speed wanders by {wander:.0%}: median error "
+            f"{statistics.median(errors):.1%}, worst {max(errors):.0%}, {np.mean(inside):.0%} inside"
+        )
 
 
 def known(bench: Bench) -> None:
@@ -275,6 +312,7 @@ def failures(bench: Bench) -> None:
 
 
 BARS: dict[str, Callable[[Bench], None]] = {
+    "fits": fits,
     "known": known,
     "embedded": embedded,
     "replicas": replicas,

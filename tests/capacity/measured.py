@@ -26,6 +26,8 @@ class KnownServer:
         cv: their coefficient of variation.
         overhead: seconds of each request outside the queue.
         seed: of everything random.
+        cold: a request that finds all servers idle, for a millisecond or more, takes longer by this share.
+        wander: standard deviation of the logarithm of the server's speed from run to run.
     """
 
     servers: int = 1
@@ -33,16 +35,23 @@ class KnownServer:
     cv: float = 0.5
     overhead: float = 0.0007
     seed: int = 0
+    cold: float = 0.0
+    wander: float = 0.0
     rng: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
 
+    def _service(self, count: int) -> Floats:
+        """Service times of a run's requests."""
+        slow = float(np.exp(self.wander * self.rng.standard_normal())) if self.wander else 1.0
+        return slow * service_times(self.mean, self.cv, count, self.rng)
+
     def closed(self, users: int, seconds: float, warmup: float = 1.0) -> Requests:
         """A closed loop."""
         ready, free = [0.0] * users, [0.0] * self.servers
         count = int((seconds + warmup) * self.servers / self.mean * 2) + 1000
-        service = iter(service_times(self.mean, self.cv, count, self.rng).tolist())
+        service = iter(self._service(count).tolist())
         rows = []
         while ready[0] < seconds + warmup:
             due = heapq.heappop(ready)
@@ -57,10 +66,12 @@ class KnownServer:
         """Poisson arrivals."""
         due = np.cumsum(self.rng.exponential(1 / rate, int(rate * (seconds + warmup) * 1.5) + 100))
         due = due[due < seconds + warmup]
-        service = service_times(self.mean, self.cv, due.size, self.rng)
+        service = self._service(due.size)
         free, done = [0.0] * self.servers, np.empty(due.size)
         for index, moment in enumerate(due):
-            end = max(moment + self.overhead / 2, heapq.heappop(free)) + service[index]
+            came = moment + self.overhead / 2
+            cold = self.cold if came > max(free) + 0.001 else 0.0
+            end = max(came, heapq.heappop(free)) + service[index] * (1 + cold)
             heapq.heappush(free, end)
             done[index] = end + self.overhead / 2
         return Requests(due, due.copy(), done, [Outcome.OK] * due.size, int(np.searchsorted(due, warmup)))

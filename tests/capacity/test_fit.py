@@ -115,6 +115,38 @@ def test_a_machine_that_drifts_makes_wide_intervals() -> None:
     assert width[1] > 2 * width[0]
 
 
+def errors_of(model: CapacityModel, server: KnownServer) -> list[float]:
+    """Relative errors of percentiles at rates that no run had, against long runs."""
+    found = []
+    for load in (0.3, 0.45, 0.6, 0.75):
+        rate = load * server.servers / server.mean
+        columns = server.observe_open(rate, 300.0).columns()
+        latency = model.predict(rate).latency
+        found += [
+            abs((latency[name].center or 0.0) / columns[COLUMNS.index(name)] - 1) for name in ("p50", "p95", "p99")
+        ]
+    return found
+
+
+def test_a_server_that_has_to_wake_up_is_calibrated() -> None:
+    """Its open-loop requests take longer than the closed loop, where nothing is ever idle, makes one expect."""
+    waking = KnownServer(2, 0.008, 0.5, seed=11, cold=1.0)
+    model = fit_model(measurements(waking), FAST)
+    assert model.candidate.station.calibration > 1.1
+    assert np.median(errors_of(model, waking)) < 0.12
+    steady = KnownServer(2, 0.008, 0.5, seed=11)
+    assert fit_model(measurements(steady), FAST).candidate.station.calibration == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_machine_that_wanders_from_run_to_run_costs_little() -> None:
+    """Close to saturation a run on a machine that was 5 % slower shows latencies twice as long: that says little."""
+    wandering = KnownServer(2, 0.008, 0.5, seed=12, wander=0.05)
+    model = fit_model(measurements(wandering), FAST)
+    steady = KnownServer(2, 0.008, 0.5, seed=13)
+    assert np.median(errors_of(model, steady)) < 0.12
+    assert model.discrepancy < 0.3
+
+
 def test_what_a_model_needs() -> None:
     server = KnownServer(1, 0.01, 0.5, seed=7)
     closed = [server.observe_closed(users, 2.0) for users in (1, 2, 4)]

@@ -16,7 +16,7 @@ def model(replicates: float) -> CapacityModel:
     """Capacity 100/s, 10 ms and rising, without bound at the highest rate; the replicates so many times as slow."""
     rates = np.array([2.0, 50.0, 90.0, 96.0])
     center = np.array([0.01, 0.02, 0.1, np.inf])[:, None] * np.ones(len(COLUMNS))
-    candidate = Candidate(Station.independent(1), np.full(10, 0.01))
+    candidate = Candidate(Station.independent(1), np.full(10, 0.01)).calibrated(1.25)
     return CapacityModel(
         candidate=candidate,
         rates=rates,
@@ -45,6 +45,7 @@ def test_a_stored_model_answers_as_it_did_past_what_it_can_carry_too(tmp_path: P
     before = model(2.0)
     write_model(tmp_path, StoredModel("one", {}, "p99=50ms", before, ()))
     after = read_model(tmp_path).model
+    assert after.candidate.station == before.candidate.station
     assert np.array_equal(after.center, before.center)
     assert np.array_equal(after.replicates, before.replicates)
     assert after.largest_rate({"p99": 0.05}) == before.largest_rate({"p99": 0.05})

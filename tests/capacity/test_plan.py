@@ -215,6 +215,18 @@ class TestObjective:
         assert (found.highest_passed, found.lowest_failed) == (80, 90)
         assert [entry.runs for entry in found.measured] == [2, 1, 1]
 
+    def test_a_rate_that_broke_it_when_run_is_not_inside_the_interval(self, model: CapacityModel) -> None:
+        """Whatever the model says: a plan is made from the lower end."""
+        limit = Slo.parse("p99=250ms")
+        trusted = slo_rate(model, [point(Stage.KNEE, rate=90, p99=0.5)], limit).rate
+        assert trusted.lo is not None
+        assert trusted.lo > 60
+        points = [point(Stage.KNEE, rate=rate, p99=p99) for rate, p99 in ((30, 0.1), (45, 0.3), (60, 0.2))]
+        found = slo_rate(model, points, limit).rate
+        assert (found.center, found.lo) == (trusted.center, 30)
+        assert "45/s did not keep the objective when run: it begins at 30/s" in found.warnings[-1]
+        assert slo_rate(model, points[1:], limit).rate.lo == 0
+
     def test_errors_limit_a_rate(self, model: CapacityModel) -> None:
         points = [point(Stage.KNEE, rate=rate, errors=errors) for rate, errors in ((50, 0.0), (70, 0.05), (80, 0.2))]
         found = slo_rate(model, points, Slo.parse("p99=250ms,errors=1%"))

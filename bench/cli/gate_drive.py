@@ -14,8 +14,11 @@ from typing import Final
 from bench.analysis.gate import Gate
 from bench.analysis.gate_types import Verdict
 from bench.load.duel import Duel
-from bench.load.pairing import PAIRS_WANTED, longest_run
+from bench.load.pairing import longest_run
 from bench.units import format_seconds
+
+# A gate should have time for so many pairs, with fresh processes before each: a clear answer takes ten to twenty.
+_FRESH_PAIRS: Final = 20
 
 # The confirmation may take so much of the time, at its shortest.
 _CONFIRMATION_SHARE: Final = 0.6
@@ -44,7 +47,7 @@ class Pace:
 
     @classmethod
     def choose(cls, renew_seconds: float | None, pair_seconds: float, max_time: float, least_confirm: int) -> "Pace":
-        """As often as leaves time for the pairs that a gate wants.
+        """As often as leaves time for the pairs that a gate needs.
 
         Args:
             renew_seconds: what fresh processes take; None where the servers were not started here.
@@ -55,7 +58,7 @@ class Pace:
         if renew_seconds is None:
             return cls(Renewal.NEVER)
         each = renew_seconds + pair_seconds
-        if each * PAIRS_WANTED <= max_time:
+        if each * _FRESH_PAIRS <= max_time:
             return cls(Renewal.EACH_PAIR, renew_seconds)
         if each * least_confirm <= _CONFIRMATION_SHARE * max_time:
             return cls(Renewal.EACH_CONFIRMING, renew_seconds)

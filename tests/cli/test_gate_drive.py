@@ -11,7 +11,9 @@ from bench.cli.gate_drive import Pace, Renewal
         # Quick servers, five minutes: each pair.
         (2.0, 4.0, 300.0, Renewal.EACH_PAIR),
         (6.0, 4.0, 300.0, Renewal.EACH_PAIR),
-        # The same in 90 seconds: only 15 pairs would be left.
+        # A slow machine: twenty pairs are enough.
+        (4.5, 10.0, 300.0, Renewal.EACH_PAIR),
+        # The same in 90 seconds: only 18 pairs would be left.
         (2.0, 3.0, 90.0, Renewal.EACH_CONFIRMING),
         (20.0, 5.0, 300.0, Renewal.EACH_CONFIRMING),
         # Seven starts would take most of the time.

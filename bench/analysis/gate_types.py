@@ -168,7 +168,8 @@ class Plan:
     @property
     def false_alarms(self) -> float:
         """Bound of the chance of a false REGRESSION."""
-        return self.confirm * self.attempts * (self.alarm if self.fresh_alarms else 1.0)
+        # Rounded, so that a product of decimals prints as one.
+        return round(self.confirm * self.attempts * (self.alarm if self.fresh_alarms else 1.0), 12)
 
     @property
     def metrics(self) -> tuple[GateMetric, ...]:

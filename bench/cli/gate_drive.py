@@ -14,7 +14,6 @@ from typing import Final
 from bench.analysis.gate import Gate
 from bench.analysis.gate_types import Verdict
 from bench.load.duel import Duel
-from bench.load.pairing import longest_run
 from bench.units import format_seconds
 
 # A gate should have time for so many pairs, with fresh processes before each: a clear answer takes ten to twenty.
@@ -112,7 +111,7 @@ def drive(
     Raises:
         TargetError: a server does not come up or ends.
     """
-    both.pairing.warm_up(warmup, run_time, longest_run(max_time))
+    both.pairing.warm_up(warmup, run_time, max_time)
     begun, measuring = time.monotonic(), 0.0
     pace = _pace(both, gate, max_time)
     while True:

@@ -34,10 +34,12 @@ _WARM_AGAIN: Final = 0.5
 """Seconds of load on each side before fresh processes count."""
 _REQUESTS_FOR_P99: Final = 330
 _SHORTEST: Final = 1.0
-LONGEST: Final = 5.0
-"""Most seconds of a run, unless asked for."""
-PAIRS_WANTED: Final = 30
-"""A gate should have time for so many pairs: runs are cut short for it, at the cost of a p99."""
+_LONGEST: Final = 5.0
+_LONGEST_FOR_P99: Final = 7.5
+_PAIRS_WANTED: Final = 30
+"""A gate should have time for so many pairs..."""
+_PAIRS_FOR_P99: Final = 20
+"""...or for so many, where their runs are then long enough for a p99."""
 _OPEN_LOOP_SECONDS: Final = 5.0
 
 
@@ -67,9 +69,17 @@ def turn_pattern(turns: int) -> tuple[int, ...]:
     return tuple(index.bit_count() % 2 for index in range(2 * turns))
 
 
-def longest_run(max_time: float) -> float:
-    """Most seconds of a run in a gate of `max_time` seconds."""
-    return min(max(max_time / (2 * PAIRS_WANTED), _SHORTEST), LONGEST)
+def run_length(rate: float, max_time: float) -> float:
+    """Seconds of a closed-loop run: the shortest that carries a p99, or short ones where that would take too long.
+
+    Args:
+        rate: requests a second of the slower side.
+        max_time: seconds that the gate may take.
+    """
+    carrying = max(_REQUESTS_FOR_P99 / rate, _SHORTEST)
+    if carrying <= min(max_time / (2 * _PAIRS_FOR_P99), _LONGEST_FOR_P99):
+        return carrying
+    return min(max(max_time / (2 * _PAIRS_WANTED), _SHORTEST), _LONGEST)
 
 
 class Pairing:
@@ -95,13 +105,13 @@ class Pairing:
         """How long a run is; known after the warm-up."""
         return self._size
 
-    def warm_up(self, seconds: float, run: float | None = None, longest: float = LONGEST) -> None:
+    def warm_up(self, seconds: float, run: float | None = None, max_time: float = math.inf) -> None:
         """Load that does not count, `seconds` on each side; then the length of a run is set.
 
         Args:
             seconds: on each side.
-            run: length of a run in seconds; None takes the shortest that carries a p99, from 1 s to `longest`.
-            longest: the most seconds of a run.
+            run: length of a run in seconds; None takes `run_length`.
+            max_time: seconds that the gate may take.
         """
         if isinstance(self._arrivals, OpenLoop):
             for side in self._sides:
@@ -112,7 +122,7 @@ class Pairing:
         rates = [self._warm_up_closed(side, seconds) for side in self._sides]
         rate = min(rates)
         self._warm_requests = max(4 * self._sides[0].workload.users, round(rate * _WARM_AGAIN))
-        length = run or min(max(_REQUESTS_FOR_P99 / rate, _SHORTEST), longest)
+        length = run or run_length(rate, max_time)
         self._size = Size.counted(rate * length, length, self._sides[0].workload.users)
 
     def warm_up_again(self) -> None:

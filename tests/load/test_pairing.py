@@ -12,7 +12,7 @@ from bench.errors import UsageError
 from bench.load.duel import Contender, Duel, Load, duel
 from bench.load.kept import keep_side
 from bench.load.null_server import null_server
-from bench.load.pairing import Size, turn_pattern
+from bench.load.pairing import Size, run_length, turn_pattern
 from bench.load.side import CountedJobs
 from bench.results.arrivals import parse_arrivals
 from bench.results.codec import parse_block
@@ -170,6 +170,25 @@ def test_the_pattern_is_balanced_and_changes_names_when_the_coin_does(turns: int
     assert drift[0] == drift[1], "a linear drift falls on both sides alike"
     squares = [(positions[pattern == side] ** 2).sum() for side in (0, 1)]
     assert squares[0] == squares[1]
+
+
+@pytest.mark.parametrize(
+    ("rate", "max_time", "seconds"),
+    [
+        # 330 requests, for a p99.
+        (165.0, 300.0, 2.0),
+        (1000.0, 300.0, 1.0),
+        (50.0, 300.0, 6.6),
+        (165.0, 88.0, 2.0),
+        # Twenty pairs of so many would not fit: short runs, and no p99.
+        (40.0, 300.0, 5.0),
+        (60.0, 90.0, 1.5),
+        (60.0, 6000.0, 5.5),
+        (60.0, 20.0, 1.0),
+    ],
+)
+def test_a_run_is_as_long_as_a_p99_needs_if_time_allows(rate: float, max_time: float, seconds: float) -> None:
+    assert run_length(rate, max_time) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ SCREENED: Final = 9.0
 DRAWN: Final = 400
 """Equally likely sets of parameters that a model keeps."""
 
-_WANDERS: Final = 20
+_SPEEDS: Final = 20
+"""Equally likely speeds of the machine that the kept sets of parameters are dealt."""
 
 POOR: Final = 0.15
 """A discrepancy from here on is worth a warning."""
@@ -192,9 +193,9 @@ def _wandered(found: Replicates, chosen: NDArray[np.intp], grid: Floats, wander:
     if not wander:
         return curves, speeds
     # Equally likely drifts, dealt in turn: the chosen are in random order.
-    drifts = wander * norm.ppf((np.arange(_WANDERS) + 0.5) / _WANDERS)
+    drifts = wander * norm.ppf((np.arange(_SPEEDS) + 0.5) / _SPEEDS)
     for index, drift in enumerate(drifts):
-        dealt = slice(index, None, _WANDERS)
+        dealt = slice(index, None, _SPEEDS)
         overheads = np.array([found.candidate(one).station.overhead for one in chosen[dealt]])
         curves[dealt] = drifted(curves[dealt], overheads, grid, float(drift))
         speeds[dealt] = np.exp(-drift)

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 Service = Callable[[np.random.Generator, int], Floats]
 
-WORKLOAD = Workload(protocol="grpc", transport="grpc", signature="score", users=64, duration=20.0, warmup=2.0, seed=1)
+WORKLOAD = Workload(protocol="grpc", transport="fast", signature="score", users=64, duration=20.0, warmup=2.0, seed=1)
 
 ENVIRONMENT = Environment(
     host="bench-1",

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     "errors",
     "units",
+    "http2",
     "stats",
     "results",
     "analysis",

@@ -11,15 +11,18 @@ from bench.bert.demo_model import demo_model_dir
 from bench.cli.options import add_model_options
 from bench.cli.run import drive_once
 from bench.errors import ExitCode, TargetError, UsageError
-from bench.load.calibration import Calibration, store_calibration
+from bench.load.calibration import Calibration, store_calibration, way
 from bench.load.null_server import null_server
 from bench.load.told import Told
 from bench.results.run import find_runs
+from bench.results.workload import TRANSPORTS
 from bench.server.running import RunningServer
 from bench.units import format_seconds, parse_duration
 
-# Way to send: scenario, REST client.
-WAYS: Final = {"rest-fast": ("rest", "fast"), "rest-requests": ("rest", "requests"), "grpc": ("grpc", "fast")}
+# Way to send: scenario, client.
+WAYS: Final = {
+    way(protocol, client): (protocol, client) for protocol in ("rest", "grpc") for client in TRANSPORTS[protocol]
+}
 CEILING_USERS: Final = 16
 
 
@@ -64,9 +67,9 @@ def measure(
     Raises:
         TargetError: the run failed, or had answers that were not good.
     """
-    scenario, transport = WAYS[name]
+    scenario, client = WAYS[name]
     words = ["-u", str(users), "-t", f"{round(seconds + 1)}s", "--warmup", "1s", "--model-dir", str(model_dir)]
-    words += ["--transport", transport] if scenario == "rest" else []
+    words += ["--transport", client]
     code = drive_once(scenario, words, Told("null", server), results, None)
     if code:
         raise TargetError(f"the load generator failed on the null server (exit code {code}); run it again")

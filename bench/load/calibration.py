@@ -37,18 +37,21 @@ class Calibration:
     measured: str
 
 
-def way(protocol: str, transport: str) -> str:
-    """The name of a way to send: `rest-fast`, `rest-requests`, `grpc`."""
-    return protocol if protocol == "grpc" else f"rest-{transport}"
+def way(protocol: str, client: str) -> str:
+    """The name of a way to send: `rest-fast`, `rest-requests`, `grpc-fast`, `grpc-grpcio`."""
+    return f"{protocol}-{client}"
 
 
-def stored_ceiling(protocol: str, transport: str) -> float | None:
+def stored_ceiling(clients: Mapping[str, str]) -> float | None:
     """Requests a second of one process, None if this machine was not calibrated.
 
     Of both protocols by turns, the harmonic mean of the two.
+
+    Args:
+        clients: the client of each protocol, as `Workload.clients` has them.
     """
     stored = read_calibration()
-    ways = [way("rest", transport), "grpc"] if protocol == "both" else [way(protocol, transport)]
+    ways = [way(*entry) for entry in clients.items()]
     if any(name not in stored for name in ways):
         return None
     return len(ways) / sum(1 / stored[name].ceiling for name in ways)

@@ -19,7 +19,6 @@ from bench.load.payloads import Payload
 from bench.load.plan import WorkerPlan
 from bench.load.recorder import Recorder
 from bench.load.sampling import ServerSampler
-from bench.load.session import run_protocols
 from bench.results.codec import RecordBuffer
 from bench.results.header import RunHeader
 from bench.results.run_folder import RunWriter
@@ -147,7 +146,7 @@ class Collector:
         unrecorded = _without(due, recorded)
         workload = plan.workload
         buffer = RecordBuffer(worker, self._blocks[worker])
-        recorder = Recorder(buffer, self._payloads, run_protocols(workload.protocol), workload.signature, plan.begins)
+        recorder = Recorder(buffer, self._payloads, workload.protocols, workload.signature, plan.begins)
         for job in ScheduledJobs(share.only(unrecorded)).left(until):
             recorder.drop(job)
         dropped = len(buffer)

@@ -11,9 +11,9 @@ from typing import Final
 
 from bench.bert.golden import FILE_NAME, Golden, latest_version
 from bench.errors import UsageError
+from bench.load.endpoint import Endpoint
 from bench.load.pairing import Pairing
 from bench.load.side import Side
-from bench.load.transports import Endpoint, prepare_grpc
 from bench.results.schedules import ClosedLoop, OpenLoop
 from bench.results.workload import Workload
 from bench.server.lifecycle import open_target
@@ -192,8 +192,6 @@ def duel(baseline: Contender, candidate: Contender, load: Load) -> Iterator[Duel
     """
     contenders = (baseline, candidate)
     _check_same_sentences(golden_of(baseline)[0], golden_of(candidate)[0])
-    if load.protocol == "grpc":
-        prepare_grpc()
     with (
         contextlib.closing(_Servers(contenders, load.model_name)) as servers,
         contextlib.closing(Duel(contenders, load, servers)) as both,
@@ -205,7 +203,7 @@ def _workload(load: Load, golden: Golden, digest: str) -> Workload:
     users = load.arrivals.users if isinstance(load.arrivals, ClosedLoop) else OPEN_LOOP_USERS
     return Workload(
         protocol=load.protocol,
-        transport="grpc" if load.protocol == "grpc" else "fast",
+        transport="fast",
         signature=load.signature,
         sentences=load.sentences,
         model_name=load.model_name,

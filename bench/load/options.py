@@ -70,14 +70,18 @@ OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
         "closed, closed:users=8,think=100ms, poisson:rate=50, constant:rate=50, ramp:from=5,to=80, "
         "step:rates=10,20,40,hold=30s, burst:base=10,peak=80,every=20s,length=2s, trace:FILE",
     ),
-    "transport": ("fast", "REST client: fast (geventhttpclient, as FastHttpUser) or requests"),
+    "transport": (
+        "fast",
+        "client: fast (the least work beside the server); or requests (REST), grpcio (gRPC), as most people use; "
+        "of both: fast, fast+grpcio or requests+grpcio",
+    ),
     "sentences_per_request": ("", "sentences in a request"),
     "check_share": ("100%", "share of the answers compared with the golden ones"),
     "request_timeout": ("30s", "time a request may take, from its send"),
     "warmup": ("auto", "load before the measured part, within the run time; auto: a tenth of it, at most 10s; 0: none"),
     "drain": ("10s", "time after the end for what is due and unsent to go, and for answers to come"),
     "seed": ("0", "of due times, sentences, and everything else that is drawn"),
-    "channels": ("1", "gRPC channels a process"),
+    "channels": ("1", "gRPC connections a process"),
     "headers": ("", "request headers (gRPC: metadata), NAME: VALUE; several divided by semicolons"),
     "ca_cert": ("", "PEM file of trusted authorities, for https and grpcs"),
     "client_cert": ("", "PEM file of the client's certificate"),
@@ -128,12 +132,12 @@ class Settings:
         run_time: seconds of load, warm-up included.
         warmup: seconds of it that are not measured.
         drain: seconds after its end for what is open.
-        transport: REST client.
+        transport: the client.
         sentences: sentences a request.
         check_share: share of answers that are checked.
         timeout: seconds a request may take.
         seed: of all random choices.
-        channels: gRPC channels a process.
+        channels: gRPC connections a process.
         headers: sent with each request.
         tls: certificates, None for the system's.
         target: what is driven.
@@ -196,7 +200,7 @@ class Settings:
             run_time=run_time,
             warmup=warmup_seconds(text["warmup"], run_time),
             drain=_seconds_or_zero(text["drain"]),
-            transport=text["transport"] if scenario.protocol != "grpc" else "grpc",
+            transport=text["transport"],
             sentences=_whole(text["sentences_per_request"], "--sentences-per-request", 1),
             check_share=parse_fraction(text["check_share"]),
             timeout=parse_duration(text["request_timeout"]),
@@ -250,8 +254,8 @@ def _headers(text: str) -> dict[str, str]:
     headers = {}
     for part in filter(None, (entry.strip() for entry in text.split(";"))):
         name, colon, value = part.partition(":")
-        if not colon or not name.strip() or any(char in part for char in "\r\n"):
-            raise UsageError(f"{part!r} is no header; write it like X-Team: search")
+        if not colon or not name.strip() or not part.isprintable() or not part.isascii():
+            raise UsageError(f"{part!r} is no header; write it in ASCII, like X-Team: search")
         headers[name.strip()] = value.strip()
     return headers
 

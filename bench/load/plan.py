@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.load.endpoint import Endpoint
 from bench.load.jobs import Share
-from bench.load.transports import Endpoint
 from bench.results.workload import Workload
 from bench.serving.tls import TlsOptions
 

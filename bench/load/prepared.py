@@ -11,14 +11,13 @@ from bench.bert.demo_model import demo_model_dir
 from bench.bert.golden import FILE_NAME, Golden, latest_version
 from bench.errors import UsageError
 from bench.load.calibration import stored_ceiling
+from bench.load.endpoint import Endpoint
 from bench.load.jobs import Share, share_out
 from bench.load.options import Settings
 from bench.load.payloads import Payload, build_payloads
 from bench.load.plan import WorkerPlan
 from bench.load.sampling import Gpu
-from bench.load.session import run_protocols
 from bench.load.told import Told, told
-from bench.load.transports import Endpoint
 from bench.load.under_test import ServerUnderTest
 from bench.results.arrivals import ClosedLoop, OpenLoop
 from bench.results.environment import Environment, this_environment
@@ -70,7 +69,7 @@ class PreparedRun:
             raise UsageError(f"{path} cannot be read ({error.strerror}); export the model again") from error
         golden = Golden.from_json(golden_bytes, str(path))
         workload = _workload(settings, golden, golden_bytes)
-        payloads = build_payloads(golden, workload, run_protocols(workload.protocol))
+        payloads = build_payloads(golden, workload, workload.protocols)
         if isinstance(settings.arrivals, OpenLoop):
             # Draws it once, so that one without a request, or with too many, is refused before a server starts.
             settings.arrivals.due_times(workload.duration, workload.seed)
@@ -96,7 +95,7 @@ class PreparedRun:
         """The run's header."""
         by_runner = told() or Told(str(self.settings.target), flags=tuple(self.settings.server_flags))
         scheduled = [len(plan.share.due) // 8 for plan in plans if plan.share]
-        ceiling = stored_ceiling(self.workload.protocol, self.workload.transport)
+        ceiling = stored_ceiling(self.workload.clients)
         return describe(
             self.workload,
             self.settings.arrivals,
@@ -114,7 +113,7 @@ class PreparedRun:
 
     def _endpoint(self) -> Endpoint:
         settings, server = self.settings, self.server
-        protocols = run_protocols(settings.scenario.protocol)
+        protocols = self.workload.protocols
         request = PredictRequest({}, settings.signature, settings.model_name)
         return Endpoint(
             rest=server.rest if "rest" in protocols else None,

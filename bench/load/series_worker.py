@@ -28,7 +28,7 @@ from bench.load.policies import make_policy
 from bench.load.prepared import PreparedRun
 from bench.load.sampling import Gpu, ServerSampler
 from bench.load.series_step import SeriesReply, SeriesStep
-from bench.load.session import WorkerSession, rest_client, start_message
+from bench.load.session import WorkerSession, start_message
 from bench.load.told import VARIABLE
 from bench.load.transports import TransportPool
 from bench.load.under_test import ServerUnderTest
@@ -148,7 +148,7 @@ def balanced_pool(step: SeriesStep, plan: WorkerPlan) -> BalancedPool | None:
     """The way to several servers; None for one, whose endpoint the plan has."""
     if len(step.servers) == 1:
         return None
-    endpoint, client = plan.endpoint, rest_client(plan.workload)
+    endpoint = plan.endpoint
     pools = [
         TransportPool(
             replace(
@@ -156,7 +156,7 @@ def balanced_pool(step: SeriesStep, plan: WorkerPlan) -> BalancedPool | None:
                 rest=server.rest if endpoint.rest else None,
                 grpc=server.grpc if endpoint.grpc else None,
             ),
-            client,
+            plan.workload.clients,
         )
         for server in step.servers
     ]

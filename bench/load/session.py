@@ -22,22 +22,11 @@ from bench.load.recorder import Recorder
 from bench.load.sampling import ClientSampler
 from bench.load.transports import Transport, TransportPool
 from bench.results.codec import RecordBuffer
-from bench.results.workload import Workload
 
 # Clocks of one machine agree; a start that lies this far from where a message puts it is another machine's.
 _CLOCK_TOLERANCE: Final = 2.0
 
 Send = Callable[[dict[str, Any]], None]
-
-
-def run_protocols(protocol: str) -> tuple[str, ...]:
-    """The protocols of a workload, in the order that a job's `turn` counts."""
-    return ("rest", "grpc") if protocol == "both" else (protocol,)
-
-
-def rest_client(workload: Workload) -> str:
-    """The REST client of a workload, or any where it sends no REST."""
-    return workload.transport if workload.protocol != "grpc" else "fast"
 
 
 class WorkerSession:
@@ -59,14 +48,14 @@ class WorkerSession:
     ) -> None:
         golden = Golden.from_json(plan.golden)
         workload = plan.workload
-        protocols = run_protocols(workload.protocol)
+        protocols = workload.protocols
         payloads = build_payloads(golden, workload, protocols)
         key = AnswerKey(golden, request_sentences(golden, workload.sentences), workload.signature)
         self._plan = plan
         self._send = send
         self._protocols = protocols
         self._recorder = Recorder(RecordBuffer(plan.worker), payloads, protocols, workload.signature, plan.begins)
-        self._transports = transports or TransportPool(plan.endpoint, rest_client(workload))
+        self._transports = transports or TransportPool(plan.endpoint, workload.clients)
         self._pacer = Pacer()
         self._dispatcher = Dispatcher(
             _jobs(plan, len(payloads)),

@@ -16,11 +16,12 @@ from bench.bert.answers import AnswerKey
 from bench.bert.golden import Golden
 from bench.load.checker import Checker
 from bench.load.dispatch import Dispatcher, Exchange, Limits
+from bench.load.endpoint import Endpoint
 from bench.load.jobs import Job, Jobs, ScheduledJobs, share_out
 from bench.load.pacer import Pacer
 from bench.load.payloads import build_payloads, request_sentences
 from bench.load.recorder import Recorder
-from bench.load.transports import Endpoint, Transport, TransportPool
+from bench.load.transports import Transport, TransportPool
 from bench.results.codec import RecordBuffer, parse_block
 from bench.results.schedules import ClosedLoop, OpenLoop
 from bench.results.seeds import Stream, generator
@@ -123,7 +124,7 @@ class Side:
 
     def _connect(self, endpoint: Endpoint) -> None:
         workload = self.workload
-        self._pool = TransportPool(endpoint, workload.transport if workload.protocol == "rest" else "fast")
+        self._pool = TransportPool(endpoint, workload.clients)
         self._users = [{workload.protocol: self._pool.make(workload.protocol)} for _ in range(workload.users)]
         self._process = _process(self.server)
 

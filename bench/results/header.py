@@ -5,6 +5,7 @@ The format number covers the whole folder: this file, the columns of `requests.p
 
 Format history:
     1: first.
+    2: a workload's transport names the gRPC client too, which was always grpcio before.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,10 +20,21 @@ from bench.results.arrivals import Arrivals, OpenLoop, TraceArrivals, parse_arri
 from bench.results.environment import Environment
 from bench.results.workload import Workload
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 FILE_NAME: Final = "run.json"
 
-_UPDATES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+
+def update_to_2(raw: dict[str, Any]) -> dict[str, Any]:
+    """Names the gRPC client."""
+    workload = dict(raw["workload"])
+    if workload["protocol"] == "grpc":
+        workload["transport"] = "grpcio"
+    elif workload["protocol"] == "both":
+        workload["transport"] += "+grpcio"
+    return raw | {"workload": workload}
+
+
+_UPDATES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {2: update_to_2}
 """By format N: the step `update_to_N`, which takes the parsed file of format N - 1 and gives that of N."""
 
 
@@ -195,10 +207,10 @@ def read_run_file(path: Path) -> RunFile:
         raise UsageError(f"{path} is not the header of a run; give a run folder")
     if raw["format"] > FORMAT:
         raise UsageError(f"{path} has run format {raw['format']}, this version reads up to {FORMAT}; update bertbench")
+    own = {"finished", "interrupted", "elapsed", "counts", "checksums"}
+    if not own | {"workload"} <= raw.keys():
+        raise UsageError(f"{path} lacks {', '.join(sorted((own | {'workload'}) - raw.keys()))}; was it edited?")
     for version in range(raw["format"] + 1, FORMAT + 1):
         raw = _UPDATES[version](raw)
-    own = {"finished", "interrupted", "elapsed", "counts", "checksums"}
-    if not own <= raw.keys():
-        raise UsageError(f"{path} lacks {', '.join(sorted(own - raw.keys()))}; was it edited?")
     header = RunHeader.from_json({key: value for key, value in raw.items() if key not in own | {"format"}})
     return RunFile(header=header, **{name: raw[name] for name in own})

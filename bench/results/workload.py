@@ -13,7 +13,11 @@ from bench.results.schedules import OpenLoop
 from bench.results.seeds import Stream, generator
 
 PROTOCOLS: Final = ("rest", "grpc", "both")
-TRANSPORTS: Final = {"rest": ("fast", "requests"), "grpc": ("grpc",), "both": ("fast", "requests")}
+TRANSPORTS: Final = {
+    "rest": ("fast", "requests"),
+    "grpc": ("fast", "grpcio"),
+    "both": ("fast", "fast+grpcio", "requests+grpcio"),
+}
 SIGNATURES: Final = ("score", "serving_default")
 
 
@@ -23,7 +27,8 @@ class Workload:
 
     Args:
         protocol: `rest`, `grpc`, or `both` (the two take turns on one schedule, with the same inputs).
-        transport: the REST client, `fast` (Locust's) or `requests`; `grpc` where no REST is sent.
+        transport: the client: `fast`, or the library that most people use, `requests` for REST and `grpcio` for gRPC;
+            of both, the two with a plus between them where they are not both fast.
         signature: the model's signature, `score` or `serving_default` (or another's name).
         sentences: sentences in a request, 1 or more.
         model_name: the model's name on the server.
@@ -38,7 +43,7 @@ class Workload:
         warmup: seconds of load before the measured part; its requests are recorded and marked.
         drain: seconds given to requests in flight at the end.
         seed: of every random choice, 0 or more.
-        channels: gRPC channels a worker.
+        channels: gRPC connections a worker.
         compressed: whether REST bodies are sent gzipped.
         tls: whether connections are encrypted.
         scenario: name of the scenario.
@@ -84,6 +89,17 @@ class Workload:
                 raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)}")
         if not 0 <= self.check_share <= 1:
             raise UsageError(f"check share lies between 0 and 1, not {self.check_share}")
+
+    @property
+    def clients(self) -> dict[str, str]:
+        """The client that each protocol's requests go by."""
+        rest, _, grpc = self.transport.partition("+")
+        return {name: grpc or rest if name == "grpc" else rest for name in self.protocols}
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """`rest` and `grpc`, as far as they are used; what a job's `turn` counts."""
+        return ("rest", "grpc") if self.protocol == "both" else (self.protocol,)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `run.json`."""

@@ -7,15 +7,8 @@ from typing import Any, Final, NoReturn
 import grpc
 from google.protobuf.message import DecodeError
 
-from bench.serving.errors import (
-    ConnectFailed,
-    DeadlineExceeded,
-    InvalidResponse,
-    Rejected,
-    ServerFailed,
-    ServingError,
-    Unavailable,
-)
+from bench.serving.errors import ConnectFailed, InvalidResponse, ServingError
+from bench.serving.grpc_errors import code_name, one_line, raise_for_status
 from bench.serving.protos import (
     ModelServiceStub,
     PredictionServiceStub,
@@ -45,20 +38,6 @@ _NO_CONNECTION: Final = re.compile(
     re.IGNORECASE,
 )
 _NOT_GRPC: Final = re.compile(r"deserializing|http2 header|content-type|rst_stream|stream removed", re.IGNORECASE)
-_REFUSED: Final = frozenset(
-    {
-        "INVALID_ARGUMENT",
-        "NOT_FOUND",
-        "FAILED_PRECONDITION",
-        "OUT_OF_RANGE",
-        "UNAUTHENTICATED",
-        "PERMISSION_DENIED",
-        "ALREADY_EXISTS",
-        "ABORTED",
-        "CANCELLED",
-        "UNIMPLEMENTED",
-    }
-)
 
 
 def make_channel(
@@ -116,20 +95,14 @@ def predict_response(data: bytes, bytes_out: int) -> PredictResponse:
 def raise_for_rpc(error: Any, address: str, timeout: float) -> NoReturn:
     """Raises the ServingError that a failed call stands for."""
     name = error.code().name
-    details = " ".join((error.details() or "").split())[:200]
-    if name == "DEADLINE_EXCEEDED":
-        raise DeadlineExceeded(f"no answer from {address} within {timeout:g} s; allow more time or send less", name)
+    details = one_line(error.details())
     if "message larger than max" in details:
         raise InvalidResponse(f"the message does not fit ({details}); send fewer sentences a request", name)
     if name == "UNAVAILABLE" and _NO_CONNECTION.search(details):
         raise ConnectFailed(f"no connection to {address} ({details}); is the server up?", name)
-    if name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
-        raise Unavailable(f"the server is overloaded or not ready ({name}: {details}); send less or try later", name)
-    if _NOT_GRPC.search(details):
+    if name not in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED") and _NOT_GRPC.search(details):
         raise InvalidResponse(f"a broken answer from {address} ({name}: {details}); is this a gRPC port?", name)
-    if name in _REFUSED:
-        raise Rejected(f"the server refused the request ({name}: {details}); check model, signature and inputs", name)
-    raise ServerFailed(f"the server failed ({name}: {details}); look at its log", name)
+    raise_for_status(name, details, address, timeout)
 
 
 class GrpcClient:
@@ -171,7 +144,7 @@ class GrpcClient:
         state_name = get_model_status_pb2.ModelVersionStatus.State.Name
         return tuple(
             VersionStatus(
-                entry.version, state_name(entry.state), _code_name(entry.status.error_code), entry.status.error_message
+                entry.version, state_name(entry.state), code_name(entry.status.error_code), entry.status.error_message
             )
             for entry in answer.model_version_status
         )
@@ -221,8 +194,3 @@ def _tensor_info(name: str, info: Any) -> TensorInfo:
     shape = info.tensor_shape
     dims = None if shape.unknown_rank else tuple(dim.size for dim in shape.dim)
     return TensorInfo(name, types_pb2.DataType.Name(info.dtype), dims)
-
-
-def _code_name(code: int) -> str:
-    """The name of a status code in Serving's messages, which number them as gRPC does."""
-    return next((status.name for status in grpc.StatusCode if status.value[0] == code), str(code))

@@ -68,7 +68,7 @@ def test_runs_under_other_loads_are_refused_by_name_unless_asked(tmp_path: Path)
 
 def test_other_machines_and_other_questions_are_named(tmp_path: Path) -> None:
     before = side(tmp_path, 0.01, [1])
-    rest = replace(LONG, protocol="rest", transport="fast")
+    rest = replace(LONG, protocol="rest", transport="requests")
     machine = replace(ENVIRONMENT, cpu_model="Other CPU", host="bench-2", boot_id="x")
     requests = simulate("poisson:rate=20", rest)
     after = [analyse(write_run(tmp_path, requests, "poisson:rate=20", rest, environment=machine))]

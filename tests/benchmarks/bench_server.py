@@ -1,7 +1,8 @@
 """The embedded server's bars: `python -m tests.benchmarks.bench_server [--strict] [NAME...]`, figures and verdicts.
 
 - overhead: one client's median over gRPC and REST against the in-process V1 session's, and eight clients' throughput
-  against the session called from eight threads; demo model and preset `mini`, a 14-word sentence, compact.
+  against the session called from eight threads; demo model and preset `mini`, a 14-word sentence, compact. Clients are
+  bare sockets, as the server is what is measured; what the grpcio package costs as the client is printed beside it.
 - article: the article's 14 × 128 payload, REST against gRPC.
 - batching: 16 clients on preset `mini`, with batching and without; sentences of 14 words and of 7.
 - versions: a new version every five seconds for a minute under eight clients.
@@ -66,6 +67,11 @@ def bar(good: bool, text: str) -> None:
         missed.append(text)
 
 
+def note(text: str) -> None:
+    """Prints a figure that has no bar."""
+    print(f"        {text}", flush=True)
+
+
 def milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:.2f} ms"
 
@@ -87,9 +93,9 @@ def preset(name: str) -> Path:
 
 @contextlib.contextmanager
 def workers(model_dir: Path, server: RunningServer, signature: str = COMPACT_SIGNATURE) -> Iterator[dict[str, Worker]]:
-    """A session and a client of each protocol, each in a process of its own."""
+    """A session, a client of each protocol and one of the grpcio package, each in a process of its own."""
     rest = (server.rest or "").removeprefix("http://")
-    places = {"session": "-", "gRPC": server.grpc or "", "REST": rest}
+    places = {"session": "-", "gRPC": server.grpc or "", "grpcio": server.grpc or "", "REST": rest}
     with contextlib.ExitStack() as stack:
         made = {}
         for name, address in places.items():
@@ -137,6 +143,11 @@ def overhead() -> None:
                 f"{milliseconds(session)} {'+' if more >= 0 else '-'} {milliseconds(abs(more))} "
                 f"(at most {milliseconds(limit)} more)",
             )
+        note(
+            f"{label}, with the grpcio package as the client: {milliseconds(latency['grpcio'])}, its own threads cost "
+            f"{milliseconds(latency['grpcio'] - latency['gRPC'])}; {CLIENTS} clients "
+            f"{typical_ratio(rates['grpcio'], rates['session']):.2f} of the session's"
+        )
         for name in ("gRPC", "REST"):
             ratio = typical_ratio(rates[name], rates["session"])
             bar(
@@ -150,7 +161,7 @@ def article() -> None:
     """Bar 2, its second part."""
     model_dir = demo_model_dir()
     with embedded(model_dir, flags=THREADS) as server, workers(model_dir, server, "serving_default") as made:
-        del made["session"]
+        del made["session"], made["grpcio"]
         latency = latencies_in_turn(made)
     more = latency["REST"] - latency["gRPC"]
     bar(

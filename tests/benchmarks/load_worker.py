@@ -1,6 +1,7 @@
 """A cheap load client in a process of its own, and the in-process session beside it.
 
-`python -m tests.benchmarks.load_worker KIND MODEL_DIR ADDRESS SIGNATURE WORDS`, KIND `session`, `grpc` or `rest`.
+`python -m tests.benchmarks.load_worker KIND MODEL_DIR ADDRESS SIGNATURE WORDS`, KIND `session`, `rest`, `grpc` or
+`grpcio`: a bare socket for REST and for gRPC, or the grpcio package with threads of its own.
 Requests are made once and answers are not parsed: what is measured is the server. Reads commands from standard input,
 a JSON list each, and writes an answer in JSON: `["latency", seconds]` and `["calls", count]` give the seconds of each
 call of one client, `["rate", clients, seconds]` the calls a second of several.
@@ -22,6 +23,9 @@ import grpc
 from bench.bert.exported import ExportedModel
 from bench.bert.requests import ARTICLE_SIGNATURE, FixedShape, score_request
 from bench.bert.sentence import EncodedSentence
+from bench.http2.client import ClientConnection, Request
+from bench.http2.grpc_wire import framed
+from bench.serving.grpc_http2 import answer_of, call_block
 from bench.serving.json_codec import BodyForm, predict_body
 from bench.serving.protos import PREDICT_METHOD, predict_pb2
 from bench.serving.tensors import to_proto
@@ -116,6 +120,32 @@ def session_call(model: ExportedModel, request: PredictRequest) -> Callable[[], 
 
 def grpc_call(address: str, request: PredictRequest) -> Callable[[], Call]:
     """Calls over gRPC, a connection a client."""
+    body = framed(grpc_message(request))
+    block = call_block(PREDICT_METHOD, address, 60.0, (), secure=False)
+    host, _, port = address.rpartition(":")
+
+    def connect() -> Call:
+        connection = socket.create_connection((host, int(port)), timeout=60)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client = ClientConnection()
+
+        def call() -> bytes:
+            client.send(asked := Request(block, body))
+            over: list[Request] = []
+            while not over:
+                if client.out:
+                    connection.sendall(bytes(client.out))
+                    client.out.clear()
+                over = client.receive(connection.recv(1 << 16))
+            return answer_of(asked, address, 60.0)
+
+        return call
+
+    return connect
+
+
+def grpcio_call(address: str, request: PredictRequest) -> Callable[[], Call]:
+    """Calls over gRPC with the grpcio package, a connection a client."""
     message = grpc_message(request)
 
     def connect() -> Call:
@@ -203,7 +233,7 @@ def main(kind: str, model_dir: str, address: str, signature: str, words: str) ->
     if kind == "session":
         connect = session_call(model, request)
     else:
-        connect = {"grpc": grpc_call, "rest": rest_call}[kind](address, request)
+        connect = {"grpc": grpc_call, "grpcio": grpcio_call, "rest": rest_call}[kind](address, request)
     single = connect()
     answers: dict[str, Callable[..., Any]] = {
         "latency": partial(latencies, single),

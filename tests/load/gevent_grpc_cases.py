@@ -4,12 +4,14 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import gevent
 import grpc
 import pytest
 
-from bench.load.transports import Endpoint, TransportPool
+from bench.load.endpoint import Endpoint
+from bench.load.transports import TransportPool
 from bench.serving.errors import ConnectFailed, DeadlineExceeded, Rejected, ServerFailed, Unavailable
 from bench.serving.tls import TlsOptions
 from tests.serving.servers import grpc_server
@@ -24,11 +26,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def grpc_pool(address, **fields):
-    return TransportPool(Endpoint(grpc=address, **fields))
+@pytest.fixture(params=["fast", "grpcio"])
+def grpc_pool(request):
+    return lambda address, **fields: TransportPool(Endpoint(grpc=address, **fields), {"grpc": request.param})
 
 
-def test_grpc_messages_arrive_as_they_are():
+def test_grpc_messages_arrive_as_they_are(grpc_pool):
     seen = []
 
     def answer(method, message, context):
@@ -42,7 +45,7 @@ def test_grpc_messages_arrive_as_they_are():
     assert seen == [("/tensorflow.serving.PredictionService/Predict", b"message", "search")]
 
 
-def test_grpc_calls_of_several_users_overlap_on_one_channel():
+def test_grpc_calls_of_several_users_overlap_on_one_channel(grpc_pool):
     """Without gRPC's own preparation for gevent each call would hold up all others."""
     with grpc_server(lambda *_: time.sleep(0.2) or b"x") as address:
         pool = grpc_pool(address)
@@ -53,7 +56,7 @@ def test_grpc_calls_of_several_users_overlap_on_one_channel():
         pool.close()
 
 
-def test_channels_have_connections_of_their_own():
+def test_channels_have_connections_of_their_own(grpc_pool):
     peers = set()
 
     def answer(method, message, context):
@@ -68,7 +71,7 @@ def test_channels_have_connections_of_their_own():
     assert len(peers) == 3
 
 
-def test_grpc_failures():
+def test_grpc_failures(grpc_pool):
     def answer(method, message, context):
         if message == b"slow":
             time.sleep(0.5)
@@ -85,18 +88,27 @@ def test_grpc_failures():
         grpc_pool(f"127.0.0.1:{free_port()}").make("grpc").exchange(b"m", 2)
 
 
-def test_grpc_over_tls():
+def test_grpc_over_tls(grpc_pool):
+    """Three users at once, so that none holds up the others."""
+    together = Barrier(3)
+
     class Handler(grpc.GenericRpcHandler):
         def service(self, call):
-            return grpc.unary_unary_rpc_method_handler(lambda message, context: message)
+            return grpc.unary_unary_rpc_method_handler(echo)
 
-    server = grpc.server(ThreadPoolExecutor(2), handlers=(Handler(),))
+    def echo(message, context):
+        together.wait(30)
+        return message
+
+    server = grpc.server(ThreadPoolExecutor(3), handlers=(Handler(),))
     pair = ((TLS / "server.key").read_bytes(), (TLS / "server.pem").read_bytes())
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
     server.start()
     try:
         pool = grpc_pool(f"127.0.0.1:{port}", tls=TRUSTED, grpc_secure=True)
-        assert pool.make("grpc").exchange(b"echo", 5) == b"echo"
+        users = [gevent.spawn(pool.make("grpc").exchange, b"echo", 60) for _ in range(3)]
+        gevent.joinall(users, raise_error=True)
+        assert [user.value for user in users] == [b"echo"] * 3
         pool.close()
         with pytest.raises(ConnectFailed):
             grpc_pool(f"127.0.0.1:{port}", grpc_secure=True).make("grpc").exchange(b"echo", 3)

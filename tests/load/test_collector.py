@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from bench.load.collector import Collector, _without, start_times
+from bench.load.endpoint import Endpoint
 from bench.load.jobs import ScheduledJobs, share_out
 from bench.load.payloads import build_payloads
 from bench.load.plan import WorkerPlan
 from bench.load.recorder import Recorder
 from bench.load.sampling import ServerSampler
-from bench.load.transports import Endpoint
 from bench.results.arrivals import parse_arrivals
 from bench.results.codec import RecordBuffer
 from bench.results.environment import this_environment

@@ -39,7 +39,7 @@ def test_a_scenario_s_defaults_give_way_to_the_user_s():
     )
     settings = read(scenario=scenario)
     assert settings.arrivals == Poisson(5.0)
-    assert (settings.sentences, settings.check_share, settings.transport) == (4, 0.1, "grpc")
+    assert (settings.sentences, settings.check_share, settings.transport) == (4, 0.1, "fast")
     given = read(["--arrivals", "closed", "--sentences-per-request", "2", "--check-share", "1"], scenario)
     assert (given.arrivals, given.sentences, given.check_share) == (ClosedLoop(8), 2, 1.0)
 
@@ -93,6 +93,7 @@ def test_what_locust_calls_a_host(protocol, host, target):
         (["--channels", "0"], "--channels"),
         (["--sentences-per-request", "1.5"], "--sentences-per-request"),
         (["--headers", "X-Team search"], "header"),
+        (["--headers", "X-Team: süd"], "header"),
         (["--client-cert", "nowhere.pem"], "both"),
         (["--ca-cert", "nowhere.pem"], "nowhere"),
         (["--grpc-host", "http://localhost"], "gRPC"),

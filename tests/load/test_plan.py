@@ -5,10 +5,10 @@ import msgpack
 import pytest
 
 from bench.load import session
+from bench.load.endpoint import Endpoint
 from bench.load.jobs import Share
 from bench.load.plan import WorkerPlan
 from bench.load.session import epoch_of, start_message
-from bench.load.transports import Endpoint
 from bench.results.workload import Workload
 from bench.serving.tls import TlsOptions
 

@@ -13,7 +13,8 @@ import gevent
 import pytest
 
 from bench.errors import UsageError
-from bench.load.transports import Endpoint, TransportPool
+from bench.load.endpoint import Endpoint
+from bench.load.transports import TransportPool
 from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -35,7 +36,7 @@ def rest_kind(request):
 
 
 def rest(url, kind="fast", **fields):
-    return TransportPool(Endpoint(rest=url, path="/v1/models/bert:predict", **fields), kind).make("rest")
+    return TransportPool(Endpoint(rest=url, path="/v1/models/bert:predict", **fields), {"rest": kind}).make("rest")
 
 
 def test_a_request_arrives_as_it_is_and_the_connection_is_kept(rest_kind):
@@ -197,7 +198,7 @@ def test_a_killed_user_leaves_no_connection_that_others_could_read_from():
 
 
 @contextmanager
-def tls_rest_server():
+def tls_rest_server(before=lambda: None):
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     class Handler(BaseHTTPRequestHandler):
@@ -205,6 +206,7 @@ def tls_rest_server():
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            before()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -235,6 +237,14 @@ def test_rest_over_tls(rest_kind):
             assert rest(url, rest_kind, tls=tls).exchange(b"echo", 5) == b"echo"
         with pytest.raises(ConnectFailed, match="certificates"):
             rest(url, rest_kind).exchange(b"echo", 5)
+
+
+def test_users_overlap_over_tls():
+    """In this process nothing is patched: sockets of the standard library would hold up all users."""
+    together = threading.Barrier(3)
+    with tls_rest_server(lambda: together.wait(30)) as url:
+        users = [gevent.spawn(rest(url, tls=TRUSTED).exchange, b"echo", 60) for _ in range(3)]
+        gevent.joinall(users, raise_error=True)
 
 
 def test_files_that_are_no_certificates():

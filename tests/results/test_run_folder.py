@@ -19,7 +19,7 @@ from bench.results import header as header_file
 from bench.results import run_folder, table
 from bench.results.arrivals import parse_arrivals
 from bench.results.codec import OUTCOME_CODES, RecordBuffer
-from bench.results.header import describe
+from bench.results.header import describe, read_run_file
 from bench.results.records import Outcome, RequestRecord
 from bench.results.run import Run, find_runs, open_run
 from bench.results.run_folder import RunWriter
@@ -240,12 +240,25 @@ def test_bad_headers_get_one_line(tmp_path: Path, change: bytes, message: str) -
 
 def test_header_round_trip(finished: Run) -> None:
     raw = orjson.loads((finished.path / "run.json").read_bytes())
-    assert raw["format"] == 1
+    assert raw["format"] == 2
     assert raw["arrivals"] == "poisson:rate=50"
     assert finished.header.workload == WORKLOAD
     assert finished.header.environment == ENVIRONMENT
     assert finished.header.requested_rate == 50
     assert finished.header.parsed_arrivals() == parse_arrivals("poisson:rate=50")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "before", "after"),
+    [("rest", "fast", "fast"), ("grpc", "grpc", "grpcio"), ("both", "fast", "fast+grpcio")],
+)
+def test_runs_of_format_1_went_by_grpcio(finished: Run, protocol: str, before: str, after: str) -> None:
+    path = finished.path / "run.json"
+    raw = orjson.loads(path.read_bytes())
+    raw["format"] = 1
+    raw["workload"] |= {"protocol": protocol, "transport": before}
+    path.write_bytes(orjson.dumps(raw))
+    assert read_run_file(path).header.workload.transport == after
 
 
 def test_a_changed_trace_is_not_taken_for_the_one_that_was_run(tmp_path: Path) -> None:
@@ -272,7 +285,7 @@ def test_an_older_header_is_brought_up_step_by_step(tmp_path: Path, monkeypatch:
 
         return step
 
-    monkeypatch.setattr(header_file, "FORMAT", 3)
-    monkeypatch.setattr(header_file, "_UPDATES", {2: update_to(2), 3: update_to(3)})
-    assert open_run(run.path).header.target == "embedded+2+3"
-    assert steps == [2, 3]
+    monkeypatch.setattr(header_file, "FORMAT", 4)
+    monkeypatch.setattr(header_file, "_UPDATES", {3: update_to(3), 4: update_to(4)})
+    assert open_run(run.path).header.target == "embedded+3+4"
+    assert steps == [3, 4]

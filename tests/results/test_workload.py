@@ -24,7 +24,7 @@ def open_loop(text: str) -> OpenLoop:
     [
         ({"protocol": "soap"}, "protocol is one of rest, grpc, both"),
         ({"transport": "grpc"}, "transport of rest is fast or requests"),
-        ({"protocol": "grpc"}, "transport of grpc is grpc"),
+        ({"protocol": "grpc", "transport": "requests"}, "transport of grpc is fast or grpcio"),
         ({"signature": ""}, "signature is empty"),
         ({"sentences": 0}, "sentences must be 1 or more"),
         ({"users": 0}, "users must be 1 or more"),
@@ -71,3 +71,18 @@ def test_sentences_and_checks_come_from_the_seed() -> None:
     assert checked_requests(3, 1000, 1.0).all()
     assert not checked_requests(3, 1000, 0.0).any()
     assert abs(checked_requests(3, 10_000, 0.2).mean() - 0.2) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("protocol", "transport", "clients"),
+    [
+        ("rest", "requests", {"rest": "requests"}),
+        ("grpc", "grpcio", {"grpc": "grpcio"}),
+        ("both", "fast", {"rest": "fast", "grpc": "fast"}),
+        ("both", "fast+grpcio", {"rest": "fast", "grpc": "grpcio"}),
+    ],
+)
+def test_clients_by_protocol(protocol, transport, clients):
+    workload = replace(WORKLOAD, protocol=protocol, transport=transport)
+    assert workload.clients == clients
+    assert workload.protocols == tuple(clients)

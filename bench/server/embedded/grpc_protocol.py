@@ -1,14 +1,15 @@
 """gRPC on an HTTP/2 connection (grpc/doc/PROTOCOL-HTTP2.md): unary calls, and one that stays open."""
 
-import re
 import threading
 import time
 import zlib
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from bench.server.embedded.h2 import Completed, Event, H2Connection, H2Error, Opened, Reset
-from bench.server.embedded.hpack import encode
+from bench.http2.frames import H2Error
+from bench.http2.grpc_wire import PREFIX, framed, is_one_message, percent_encoded, timeout_seconds
+from bench.http2.hpack import encode
+from bench.http2.server import Completed, Event, H2Connection, Opened, Reset
 from bench.server.embedded.servable import Caller
 from bench.server.embedded.socket_server import Connection, FarewellError, Job
 from bench.server.embedded.status import Code, StatusError, unexpected
@@ -16,9 +17,6 @@ from bench.server.embedded.status import Code, StatusError, unexpected
 _HEADERS: Final = encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
 _OK: Final = encode([(b"grpc-status", b"0")])
 _NO_GRPC: Final = encode([(b":status", b"415"), (b"grpc-status", b"2")])
-_PREFIX: Final = 5
-_TIMEOUT: Final = re.compile(rb"(\d{1,8})([HMSmun])")
-_UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _UNPACKERS: Final = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
 
 
@@ -114,7 +112,7 @@ class GrpcProtocol:
             self._draining = True
             self._h2.go_away()
             for stream in self._open:
-                self._h2.respond(stream, b"", _framed(self._methods.farewell(self._calls[stream].method)), _OK)
+                self._h2.respond(stream, b"", framed(self._methods.farewell(self._calls[stream].method)), _OK)
             self._open.clear()
             self._send()
 
@@ -146,14 +144,14 @@ class GrpcProtocol:
             # At once: a client may not mean to stop sending.
             self._fail(event.stream, StatusError(Code.UNIMPLEMENTED, ""))
             return
-        timeout = _seconds(headers.get(b"grpc-timeout"))
+        timeout = timeout_seconds(headers.get(b"grpc-timeout"))
         self._calls[event.stream] = Call(method, timeout, headers.get(b"grpc-encoding", b"identity"))
 
     def _job(self, event: Completed, call: Call) -> Job:
         def job() -> bool:
             error = None
             try:
-                answer = _framed(self._methods.handle(call.method, _message(event.body, call.encoding), call))
+                answer = framed(self._methods.handle(call.method, _message(event.body, call.encoding), call))
             except StatusError as failed:
                 error = failed
             except Exception as failed:  # noqa: BLE001  # a fault of one call must not take the thread of all
@@ -179,7 +177,7 @@ class GrpcProtocol:
             (b":status", b"200"),
             (b"content-type", b"application/grpc"),
             (b"grpc-status", b"%d" % error.code),
-            (b"grpc-message", _percent_encoded(error.raw)),
+            (b"grpc-message", percent_encoded(error.raw)),
         ]
         self._h2.respond(stream, b"", b"", encode(trailers))
 
@@ -191,19 +189,15 @@ class GrpcProtocol:
             self._connection.send(data)
 
 
-def _framed(message: bytes) -> bytes:
-    return b"\0" + len(message).to_bytes(4, "big") + message
-
-
 def _message(body: bytes, encoding: bytes) -> bytes:
     """The one message in a request's body.
 
     Raises:
         StatusError: there is none, or it is compressed in a way that is not known.
     """
-    if len(body) < _PREFIX or len(body) - _PREFIX != int.from_bytes(body[1:_PREFIX], "big"):
+    if not is_one_message(body):
         raise StatusError(Code.INTERNAL, "the request is not one whole message")
-    message = body[_PREFIX:]
+    message = body[PREFIX:]
     if not body[0]:
         return message
     bits = _UNPACKERS.get(encoding)
@@ -213,13 +207,3 @@ def _message(body: bytes, encoding: bytes) -> bytes:
         return zlib.decompress(message, bits)
     except zlib.error:
         raise StatusError(Code.INTERNAL, "the message cannot be decompressed") from None
-
-
-def _seconds(timeout: bytes | None) -> float | None:
-    """`grpc-timeout` in seconds; one that cannot be read is none."""
-    found = _TIMEOUT.fullmatch(timeout) if timeout is not None else None
-    return int(found[1]) * _UNITS[found[2]] if found else None
-
-
-def _percent_encoded(text: bytes) -> bytes:
-    return b"".join(bytes([byte]) if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in text)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.server.embedded.hpack import Decoder, HpackError, encode, huffman_decode
+from bench.http2.hpack import Decoder, HpackError, encode, huffman_decode
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,16 @@ import struct
 
 import pytest
 
-from bench.server.embedded.h2 import (
+from bench.http2.frames import (
     COMPRESSION_ERROR,
     FRAME_SIZE_ERROR,
     PREFACE,
     PROTOCOL_ERROR,
-    Completed,
-    H2Connection,
     H2Error,
-    Opened,
-    Reset,
     frame,
 )
-from bench.server.embedded.hpack import encode
+from bench.http2.hpack import encode
+from bench.http2.server import Completed, H2Connection, Opened, Reset
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 END_STREAM, ACK, END_HEADERS, PADDED, PRIORITY = 1, 1, 4, 8, 32

@@ -1,0 +1,239 @@
+"""The client's side of one HTTP/2 connection (RFC 9113), without input or output: requests in, bytes and answers out.
+
+Requests share the connection. Those for which the server has no room wait in their order; whatever it pushes or says
+about priorities is not asked for.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from bench.http2.frames import (
+    ACK,
+    CANCEL,
+    COMPRESSION_ERROR,
+    CONTINUATION,
+    DATA,
+    ENABLE_PUSH,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    LARGEST_STREAM,
+    MAX_CONCURRENT_STREAMS,
+    NO_ERROR,
+    PING,
+    PREFACE,
+    PROTOCOL_ERROR,
+    REFUSED_STREAM,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    FrameReader,
+    H2Error,
+    ReceiveWindow,
+    frame,
+    greeting,
+    header_block,
+    read_number,
+    read_settings,
+    rst_stream,
+    unpadded,
+)
+from bench.http2.hpack import Decoder, Header, HpackError
+from bench.http2.sender import Sender
+
+# A header block is cut into frames of a size that every server takes.
+_BLOCK_SIZE: Final = 16384
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request and what became of it.
+
+    Attributes:
+        block: its header block.
+        body: its body.
+        stream: its stream's number; 0 while it waits for room.
+        headers: the answer's first headers; None as long as there are none.
+        answer: the answer's body so far.
+        trailers: headers that ended the answer; None if it ended without. An answer of headers alone has them here too.
+        reset: code with which the server gave the stream up; None if it did not.
+    """
+
+    block: bytes
+    body: bytes
+    stream: int = 0
+    headers: list[Header] | None = None
+    answer: bytearray = field(default_factory=bytearray)
+    trailers: list[Header] | None = None
+    reset: int | None = None
+
+
+class ClientConnection:
+    """One connection.
+
+    Attributes:
+        out: bytes to send; whoever sends them empties it.
+    """
+
+    def __init__(self) -> None:
+        self._sender = Sender(PREFACE + greeting((ENABLE_PUSH, 0)))
+        self.out = self._sender.out
+        self._reader = FrameReader()
+        self._decoder = Decoder()
+        self._open: dict[int, Request] = {}
+        self._queue: deque[Request] = deque()
+        self._over: list[Request] = []
+        self._most_open = LARGEST_STREAM
+        self._next_stream = 1
+        self._greeted = False
+        self._going = False
+        self._block: tuple[int, bytearray, bool] | None = None
+        self._receive_window = ReceiveWindow()
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may be sent: the server has not said goodbye, and numbers are left."""
+        return not self._going and self._next_stream <= LARGEST_STREAM
+
+    @property
+    def unanswered(self) -> list[Request]:
+        """Requests whose answer is not whole."""
+        return [*self._open.values(), *self._queue]
+
+    def send(self, request: Request) -> None:
+        """Sends a request, now or when the server has room for it."""
+        if self._queue or len(self._open) >= self._most_open:
+            self._queue.append(request)
+        else:
+            self._start(request)
+
+    def cancel(self, request: Request) -> None:
+        """The answer is not wanted any more."""
+        if self._open.pop(request.stream, None) is not None:
+            self._sender.close(request.stream)
+            self.out += rst_stream(request.stream, CANCEL)
+            self._start_waiting()
+        elif request in self._queue:
+            self._queue.remove(request)
+
+    def receive(self, data: bytes) -> list[Request]:
+        """Takes bytes from the server; the requests that are over by them.
+
+        Raises:
+            H2Error: the server breaks the protocol.
+        """
+        self._reader.feed(data)
+        for kind, flags, stream, payload in self._reader.frames():
+            if not self._greeted and (kind != SETTINGS or flags & ACK):
+                raise H2Error(PROTOCOL_ERROR, "no HTTP/2 settings came first")
+            self._greeted = True
+            self._handle(kind, flags, stream, payload)
+        over, self._over = self._over, []
+        if self._queue:
+            self._start_waiting()
+        return over
+
+    def _start(self, request: Request) -> None:
+        stream = request.stream = self._next_stream
+        self._next_stream += 2
+        self._open[stream] = request
+        self._sender.open(stream)
+        block = request.block
+        self.out += frame(HEADERS, END_HEADERS if len(block) <= _BLOCK_SIZE else 0, stream, block[:_BLOCK_SIZE])
+        for begin in range(_BLOCK_SIZE, len(block), _BLOCK_SIZE):
+            last = begin + _BLOCK_SIZE >= len(block)
+            self.out += frame(CONTINUATION, END_HEADERS if last else 0, stream, block[begin : begin + _BLOCK_SIZE])
+        self._sender.send(stream, request.body, ends=True)
+
+    def _start_waiting(self) -> None:
+        while self._queue and self.usable and len(self._open) < self._most_open:
+            self._start(self._queue.popleft())
+
+    def _handle(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if self._block is not None and (kind != CONTINUATION or self._block[0] != stream):
+            raise H2Error(PROTOCOL_ERROR, "a header block that is not continued")
+        if kind == DATA:
+            self._on_data(flags, stream, payload)
+        elif kind == HEADERS:
+            self._block = (stream, bytearray(header_block(flags, payload)), bool(flags & END_STREAM))
+            self._on_block(flags)
+        elif kind == CONTINUATION:
+            if self._block is None:
+                raise H2Error(PROTOCOL_ERROR, "nothing to continue")
+            self._block[1].extend(payload)
+            self._on_block(flags)
+        elif kind == RST_STREAM:
+            self._end(stream, read_number(payload, "a reset"))
+        elif kind == GOAWAY:
+            self._on_goaway(payload)
+        elif kind == SETTINGS and not flags & ACK:
+            self._on_settings(payload)
+        elif kind == PING and not flags & ACK:
+            self.out += frame(PING, ACK, 0, payload)
+        elif kind == WINDOW_UPDATE:
+            self._sender.grow(stream, read_number(payload, "a window update"))
+
+    def _on_block(self, flags: int) -> None:
+        """A header block, as soon as it is there as a whole."""
+        if not flags & END_HEADERS:
+            return
+        assert self._block is not None
+        stream, block, ends = self._block
+        self._block = None
+        try:
+            # Also where nobody waits for the answer any more: what it says stays in the table.
+            headers = self._decoder.decode(bytes(block))
+        except HpackError as error:
+            raise H2Error(COMPRESSION_ERROR, str(error)) from None
+        found = self._open.get(stream)
+        if found is None:
+            return
+        if found.headers is None and not _informational(headers):
+            found.headers = headers
+        if ends:
+            found.trailers = headers
+            self._end(stream)
+
+    def _on_data(self, flags: int, stream: int, payload: bytes) -> None:
+        self.out += self._receive_window.take(len(payload))
+        if not 0 < stream < self._next_stream:
+            raise H2Error(PROTOCOL_ERROR, f"data on stream {stream}")
+        found = self._open.get(stream)
+        if found is not None:
+            found.answer += unpadded(flags, payload)
+            if flags & END_STREAM:
+                self._end(stream)
+
+    def _on_goaway(self, payload: bytes) -> None:
+        """No new requests; those that the server will not look at are over."""
+        self._going = True
+        last = read_number(payload[:4], "a goodbye")
+        for stream in [stream for stream in self._open if stream > last]:
+            self._end(stream, REFUSED_STREAM)
+        while self._queue:
+            request = self._queue.popleft()
+            request.reset = REFUSED_STREAM
+            self._over.append(request)
+
+    def _on_settings(self, payload: bytes) -> None:
+        settings = read_settings(payload)
+        self.out += frame(SETTINGS, ACK, 0, b"")
+        self._sender.set(settings)
+        self._most_open = dict(settings).get(MAX_CONCURRENT_STREAMS, self._most_open)
+        self._start_waiting()
+
+    def _end(self, stream: int, reset: int | None = None) -> None:
+        found = self._open.pop(stream, None)
+        if found is not None:
+            if self._sender.close(stream) and reset is None:
+                # Answered before it was sent as a whole: the server does not want the rest.
+                self.out += rst_stream(stream, NO_ERROR)
+            found.reset = reset
+            self._over.append(found)
+
+
+def _informational(headers: list[Header]) -> bool:
+    """Whether these are 1xx headers, which the real ones follow."""
+    return any(name == b":status" and value.startswith(b"1") for name, value in headers)

@@ -1,0 +1,170 @@
+"""gRPC for load: HTTP/2 in the user's own process and thread, without the threads of the grpcio package.
+
+Those cost half a millisecond and more a request beside a busy server, and count as the server's then. Nothing is ever
+sent twice.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import gevent
+import gevent.socket
+from gevent.event import Event
+from gevent.lock import BoundedSemaphore
+
+from bench.http2.client import ClientConnection, Request
+from bench.http2.frames import H2Error
+from bench.http2.grpc_wire import framed
+from bench.load.endpoint import Endpoint, not_connected, ssl_context
+from bench.serving.errors import ServingError
+from bench.serving.grpc_errors import no_answer_in_time
+from bench.serving.grpc_http2 import answer_of, broken, call_block
+from bench.serving.protos import PREDICT_METHOD
+
+_CHUNK: Final = 1 << 16
+_BLOCKS_KEPT: Final = 64
+
+
+class Link:
+    """One connection, from its first byte to its end.
+
+    Args:
+        connected: the socket.
+        failure: gives what a request fails with, from what ended the connection.
+    """
+
+    def __init__(self, connected: Any, failure: Callable[[Exception], ServingError]) -> None:
+        self._socket = connected
+        self._failure = failure
+        self._connection = ClientConnection()
+        self._waiting: dict[Request, Event] = {}
+        self._flushing = False
+        self._end: Exception | None = None
+        self._reader = gevent.spawn(self._read)
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may go this way."""
+        return self._end is None and self._connection.usable
+
+    def exchange(self, request: Request) -> None:
+        """Sends a request and waits until it is over.
+
+        Raises:
+            ServingError: the connection ended before.
+        """
+        over = self._waiting[request] = Event()
+        try:
+            self._connection.send(request)
+            self._flush()
+            over.wait()
+        finally:
+            # Still there: the time is up, or the user is being stopped.
+            if self._waiting.pop(request, None) is not None and self._end is None:
+                self._connection.cancel(request)
+                gevent.spawn(self._flush)
+        if self._end is not None and request in self._connection.unanswered:
+            raise self._failure(self._end)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._finish(ConnectionError("the connection was closed here"))
+        self._reader.kill(block=False)
+
+    def _read(self) -> None:
+        try:
+            while not self._end:
+                data = self._socket.recv(_CHUNK)
+                if not data:
+                    raise ConnectionError("the server closed the connection")
+                for request in self._connection.receive(data):
+                    if (over := self._waiting.pop(request, None)) is not None:
+                        over.set()
+                self._flush()
+                if not self._connection.usable and not self._connection.unanswered:
+                    self._finish(ConnectionError("the server said goodbye"))
+        except (OSError, H2Error) as error:
+            self._finish(error)
+
+    def _flush(self) -> None:
+        """Sends what there is to send. A user whose time is up in the midst of it leaves the rest to the next."""
+        if self._flushing:
+            return
+        self._flushing = True
+        out = self._connection.out
+        try:
+            while out and self._end is None:
+                del out[: self._socket.send(bytes(out))]
+        except OSError as error:
+            self._finish(error)
+        finally:
+            self._flushing = False
+
+    def _finish(self, error: Exception) -> None:
+        """The connection is over, and with it whatever waits."""
+        if self._end is None:
+            self._end = error
+            self._socket.close()
+        while self._waiting:
+            self._waiting.popitem()[1].set()
+
+
+class SharedConnection:
+    """A way to the server that users share: one connection at a time, made when it is needed.
+
+    Args:
+        endpoint: where to; it has a gRPC address.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        assert endpoint.grpc is not None
+        self.address = endpoint.grpc
+        parts = urlsplit(f"//{endpoint.grpc}")
+        self._host, self._port = parts.hostname or "", parts.port or 0
+        self._context = ssl_context(endpoint.tls, ["h2"]) if endpoint.grpc_secure else None
+        self._link: Link | None = None
+        self._connecting = BoundedSemaphore()
+        metadata = [
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in endpoint.headers.items()
+        ]
+        secure = endpoint.grpc_secure
+        self._block = functools.lru_cache(_BLOCKS_KEPT)(
+            lambda timeout: call_block(PREDICT_METHOD, self.address, timeout, metadata, secure=secure)
+        )
+
+    def exchange(self, body: bytes, timeout: float) -> bytes:
+        request = Request(self._block(timeout), framed(body))
+        deadline = gevent.Timeout.start_new(timeout)
+        try:
+            self._connected().exchange(request)
+        except gevent.Timeout as error:
+            if error is not deadline:
+                raise
+            raise no_answer_in_time(self.address, timeout) from None
+        except OSError as error:
+            raise not_connected(self.address, error) from error
+        finally:
+            deadline.close()
+        return answer_of(request, self.address, timeout)
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+
+    def _connected(self) -> Link:
+        with self._connecting:
+            if self._link is None or not self._link.usable:
+                self._link = Link(self._connect(), self._failure)
+            return self._link
+
+    def _connect(self) -> Any:
+        connection = gevent.socket.create_connection((self._host, self._port))
+        connection.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)
+        if self._context is not None:
+            connection = self._context.wrap_socket(connection, server_hostname=self._host)
+        return connection
+
+    def _failure(self, error: Exception) -> ServingError:
+        return broken(error, self.address) if isinstance(error, H2Error) else not_connected(self.address, error)

@@ -1,0 +1,56 @@
+"""The ServingError that each of gRPC's status codes stands for."""
+
+from typing import Final, NoReturn
+
+import grpc
+
+from bench.serving.errors import DeadlineExceeded, Rejected, ServerFailed, Unavailable
+
+_REFUSED: Final = frozenset(
+    {
+        "INVALID_ARGUMENT",
+        "NOT_FOUND",
+        "FAILED_PRECONDITION",
+        "OUT_OF_RANGE",
+        "UNAUTHENTICATED",
+        "PERMISSION_DENIED",
+        "ALREADY_EXISTS",
+        "ABORTED",
+        "CANCELLED",
+        "UNIMPLEMENTED",
+    }
+)
+_DETAILS_MOST: Final = 200
+
+
+def code_name(code: int) -> str:
+    """The name of a status code in gRPC's numbers, which Serving's messages use too."""
+    return next((status.name for status in grpc.StatusCode if status.value[0] == code), str(code))
+
+
+def one_line(details: str | None) -> str:
+    """A status text that fits into a message."""
+    return " ".join((details or "").split())[:_DETAILS_MOST]
+
+
+def no_answer_in_time(address: str, timeout: float, code: str | None = None) -> DeadlineExceeded:
+    """What a call fails with that took longer than it may."""
+    return DeadlineExceeded(f"no answer from {address} within {timeout:g} s; allow more time or send less", code)
+
+
+def raise_for_status(name: str, details: str, address: str, timeout: float) -> NoReturn:
+    """Raises what a server's status stands for.
+
+    Args:
+        name: of the code, such as `NOT_FOUND`.
+        details: the server's text, one line.
+        address: the server's.
+        timeout: seconds that the call had.
+    """
+    if name == "DEADLINE_EXCEEDED":
+        raise no_answer_in_time(address, timeout, name)
+    if name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
+        raise Unavailable(f"the server is overloaded or not ready ({name}: {details}); send less or try later", name)
+    if name in _REFUSED:
+        raise Rejected(f"the server refused the request ({name}: {details}); check model, signature and inputs", name)
+    raise ServerFailed(f"the server failed ({name}: {details}); look at its log", name)

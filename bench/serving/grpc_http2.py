@@ -1,0 +1,94 @@
+"""A unary gRPC call as a request of HTTP/2, and its answer (grpc/doc/PROTOCOL-HTTP2.md); no input or output."""
+
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from bench.http2.client import Request
+from bench.http2.frames import CANCEL, ENHANCE_YOUR_CALM, REFUSED_STREAM
+from bench.http2.grpc_wire import PREFIX, is_one_message, percent_decoded, timeout_header
+from bench.http2.hpack import Header, encode
+from bench.serving.errors import InvalidResponse
+from bench.serving.grpc_errors import code_name, one_line, raise_for_status
+
+_AGENT: Final = b"bertbench"
+# What the end of a stream without a status means; others are a broken answer.
+_RESETS: Final = {REFUSED_STREAM: "UNAVAILABLE", CANCEL: "CANCELLED", ENHANCE_YOUR_CALM: "RESOURCE_EXHAUSTED"}
+# The same for an HTTP status without one, which a proxy sends (grpc/doc/http-grpc-status-mapping.md).
+_STATUSES: Final = {
+    b"401": "UNAUTHENTICATED",
+    b"403": "PERMISSION_DENIED",
+    b"429": "UNAVAILABLE",
+    b"502": "UNAVAILABLE",
+    b"503": "UNAVAILABLE",
+    b"504": "UNAVAILABLE",
+}
+
+
+def call_block(method: str, authority: str, timeout: float, metadata: Sequence[Header], *, secure: bool) -> bytes:
+    """The header block of a call.
+
+    Args:
+        method: `/package.Service/Method`.
+        authority: host and port.
+        timeout: seconds that the call may take.
+        metadata: names in lower case.
+        secure: whether the connection is encrypted.
+    """
+    return encode(
+        [
+            (b":method", b"POST"),
+            (b":scheme", b"https" if secure else b"http"),
+            (b":path", method.encode()),
+            (b":authority", authority.encode()),
+            (b"te", b"trailers"),
+            (b"grpc-timeout", timeout_header(timeout)),
+            (b"content-type", b"application/grpc"),
+            (b"user-agent", _AGENT),
+            *metadata,
+        ]
+    )
+
+
+def answer_of(request: Request, address: str, timeout: float) -> bytes:
+    """The message that a call was answered with.
+
+    Args:
+        request: it is over.
+        address: the server's, for messages.
+        timeout: seconds that the call had.
+
+    Raises:
+        ServingError: what the server's status stands for.
+    """
+    if request.reset is not None:
+        _raise_for_reset(request.reset, address, timeout)
+    trailers = dict(request.trailers or ())
+    status = trailers.get(b"grpc-status")
+    if status is None:
+        _raise_for_http(dict(request.headers or ()).get(b":status", b"none"), address, timeout)
+    if status != b"0":
+        text = percent_decoded(trailers.get(b"grpc-message", b"")).decode("utf-8", "replace")
+        name = code_name(int(status)) if status.isdigit() else "UNKNOWN"
+        raise_for_status(name, one_line(text), address, timeout)
+    body = request.answer
+    if not is_one_message(body) or body[0]:
+        raise InvalidResponse(f"a broken answer from {address} (not one plain message); is this TensorFlow Serving?")
+    return bytes(body[PREFIX:])
+
+
+def broken(reason: object, address: str) -> InvalidResponse:
+    """What a call fails with where the server does not speak as it should."""
+    return InvalidResponse(f"a broken answer from {address} ({reason}); is this a gRPC port?")
+
+
+def _raise_for_reset(code: int, address: str, timeout: float) -> NoReturn:
+    if code not in _RESETS:
+        raise broken(f"the call was cut off with HTTP/2 error {code}", address)
+    raise_for_status(_RESETS[code], f"the call was cut off with HTTP/2 error {code}", address, timeout)
+
+
+def _raise_for_http(status: bytes, address: str, timeout: float) -> NoReturn:
+    text = f"HTTP status {status.decode('latin-1')}, and none of gRPC"
+    if status not in _STATUSES:
+        raise broken(text, address)
+    raise_for_status(_STATUSES[status], text, address, timeout)

@@ -73,7 +73,7 @@ def main(words: Sequence[str]) -> int:
     )
     parser.add_argument("action", choices=("simulate", "live", "show"), nargs="?", default="simulate")
     parser.add_argument("--gates", type=int, help="gates a noise, or at most this many more a case")
-    parser.add_argument("--cases", default=",".join(CASES), help=f"of {', '.join(CASES)}")
+    parser.add_argument("--cases", default=",".join(CASES), help="of " + ", ".join(CASES).replace("%", "%%"))
     parser.add_argument("--for", dest="seconds", type=parse_duration, default=float("inf"), help="stop after this long")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "bench-gate.jsonl")
     args = parser.parse_args(words)

@@ -63,8 +63,8 @@ class GateCalibration:
 
 
 def key(protocol: str, arrivals: str, model_digest: str) -> str:
-    """Under what a calibration is stored: it holds for one load on one model."""
-    return f"{protocol} {arrivals} {model_digest}"
+    """Under what a calibration is stored: it holds for one load, by one client, on one model."""
+    return f"{protocol}{'-fast' if protocol == 'grpc' else ''} {arrivals} {model_digest}"
 
 
 def read_calibration(name: str) -> GateCalibration | None:

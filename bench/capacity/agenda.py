@@ -199,13 +199,17 @@ REPLICA_LOADS: Final = (0.85, 0.95, 1.05, 1.15)
 """Rates of the replicas' runs over the predicted one."""
 
 
-def replica_steps(scale: Scale, rate: float, seed: int) -> list[Step]:
+REPLICA_FURTHER: Final = {"lower": (0.7, 0.55, 0.4, 0.25), "higher": (1.3, 1.5, 1.75, 2.0)}
+"""The same where those were all above the measured one, or all below it; one after the other, until they are not."""
+
+
+def replica_steps(scale: Scale, rate: float, seed: int, loads: Sequence[float] = REPLICA_LOADS) -> list[Step]:
     """Runs of several replicas around the rate that the model predicts for them."""
     repeats = max(scale.repeats - 1, 1)
     return [
         Step(Stage.REPLICAS, None, _round(load * rate), scale.knee_seconds, repeat, seed + 301 + repeat)
         for repeat in range(repeats)
-        for load in REPLICA_LOADS
+        for load in loads
     ]
 
 

@@ -80,22 +80,42 @@ def crossing(rates: Sequence[float], values: Sequence[float], limit: float) -> f
     return float(at[after - 1] + share * (at[after] - at[after - 1]))
 
 
-def check_replicas(predicted: Summary, points: Sequence[Point], slo: Slo, replicas: int, policy: str) -> ReplicaCheck:
-    """The prediction held to runs around it: the lowest rate at which a latency met its limit."""
+@dataclass(frozen=True, slots=True)
+class Met:
+    """Where runs met an objective's limits.
+
+    Args:
+        rate: requests a second, the lowest at which a latency met its limit; None where the runs do not enclose it.
+        missing: "lower" or "higher", the rates that would have to be run to know; "" if none.
+        note: one line.
+    """
+
+    rate: float | None
+    missing: str
+    note: str
+
+
+def where_met(points: Sequence[Point], slo: Slo) -> Met:
+    """Where runs at several rates met the latencies of `slo`."""
     rates = sorted({point.rate for point in points if point.rate is not None})
     found: list[float] = []
     for name, limit in slo.latency.items():
         values = [float(np.median([p.raw[name] for p in points if p.rate == rate and name in p.raw])) for rate in rates]
         if values[0] > limit:
-            note = f"{name} was over its limit at {rates[0]:g}/s already, the lowest rate that was run"
-            return ReplicaCheck(replicas, policy, predicted, None, None, note)
+            return Met(
+                None, "lower", f"{name} was over its limit at {rates[0]:g}/s already, the lowest rate that was run"
+            )
         meets = crossing(rates, values, limit)
         if meets is not None:
             found.append(meets)
     if not found:
-        note = f"every limit was kept up to {rates[-1]:g}/s, the highest rate that was run"
-        return ReplicaCheck(replicas, policy, predicted, None, None, note)
-    measured = min(found)
+        return Met(None, "higher", f"every limit was kept up to {rates[-1]:g}/s, the highest rate that was run")
+    return Met(min(found), "", f"interpolated between runs at {rates[0]:g} to {rates[-1]:g}/s")
+
+
+def check_replicas(predicted: Summary, points: Sequence[Point], slo: Slo, replicas: int, policy: str) -> ReplicaCheck:
+    """The prediction held to the runs of all replicas."""
+    met = where_met(points, slo)
     assert predicted.center is not None
-    note = f"interpolated between runs at {rates[0]:g} to {rates[-1]:g}/s"
-    return ReplicaCheck(replicas, policy, predicted, measured, predicted.center / measured - 1, note)
+    error = None if met.rate is None else predicted.center / met.rate - 1
+    return ReplicaCheck(replicas, policy, predicted, met.rate, error, met.note)

@@ -15,7 +15,7 @@ from bench.capacity.fit import FitOptions, fit_model
 from bench.capacity.model import CapacityModel
 from bench.capacity.objective import SloRate, slo_rate
 from bench.capacity.points import Measurement, Point, Stage, measure
-from bench.capacity.replica_check import ReplicaCheck, check_replicas, predict_replicas
+from bench.capacity.replica_check import ReplicaCheck, check_replicas, predict_replicas, where_met
 from bench.capacity.slo import Slo
 from bench.capacity.sweep_folder import SweepFolder
 from bench.errors import InconclusiveError, TargetError, WrongAnswerError
@@ -143,9 +143,17 @@ class Sweep:
                 )
 
     def _replicas(self, fleet: Driver, predicted: Summary, users: int) -> list[Measurement]:
+        """Runs around the prediction, and past them as far as it takes to find where the objective ends."""
         assert predicted.center is not None
         steps = agenda.replica_steps(self.scale, predicted.center, self.seed)
-        return [self._do(step, users, fleet) for step in steps]
+        found = [self._do(step, users, fleet) for step in steps]
+        missing = where_met([entry.point for entry in found], self.slo).missing
+        for load in agenda.REPLICA_FURTHER.get(missing, ()):
+            steps = agenda.replica_steps(self.scale, predicted.center, self.seed, (load,))
+            found += [self._do(step, users, fleet) for step in steps]
+            if where_met([entry.point for entry in found], self.slo).missing != missing:
+                break
+        return found
 
     def _do(self, step: Step, users: int, driver: Driver | None = None) -> Measurement:
         """The step's measurement: made now, or found in the folder."""

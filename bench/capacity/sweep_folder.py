@@ -5,6 +5,7 @@
 
 Format history of `sweep.json`:
     1: first.
+    2: the job names the client, which was always grpcio for gRPC before.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ import orjson
 from bench.errors import UsageError
 from bench.results.atomic import write_atomically
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 FILE_NAME: Final = "sweep.json"
 
 
@@ -70,7 +71,12 @@ class SweepFolder:
                 raise UsageError(
                     f"{file} has sweep format {raw['format']}, this version reads {FORMAT}; update bertbench"
                 )
-            return cls(path, raw["job"], raw["done"])
+            job = dict(raw["job"])
+            if raw["format"] == 1 and "protocol" in job:
+                job["options"] = dict(job["options"])
+                given = job["options"].pop("transport", "fast")
+                job["transport"] = "grpcio" if job["protocol"] == "grpc" else given
+            return cls(path, job, raw["done"])
         except FileNotFoundError as error:
             raise UsageError(f"{path} holds no sweep; make one with bertbench capacity --out {path}") from error
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:

@@ -154,11 +154,12 @@ def _job(args: argparse.Namespace, model_dir: Path, slo: Slo, scale: Scale) -> d
     return {
         "target": args.target,
         "protocol": args.protocol,
+        "transport": args.transport or OPTIONS["transport"][0],
         "model": golden.checkpoint_digest,
         "batching": batching_text(args.batching, args.server_flag, rows),
         "model_name": args.model_name,
         "server_flags": list(args.server_flag),
-        "options": _options(args),
+        "options": {name: text for name, text in _options(args).items() if name != "transport"},
         "slo": str(slo),
         "quick": args.quick,
         "ladder": list(scale.ladder),

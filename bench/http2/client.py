@@ -18,6 +18,7 @@ from bench.http2.frames import (
     END_HEADERS,
     END_STREAM,
     GOAWAY,
+    HEADER_TABLE_SIZE,
     HEADERS,
     LARGEST_STREAM,
     MAX_CONCURRENT_STREAMS,
@@ -40,7 +41,7 @@ from bench.http2.frames import (
     rst_stream,
     unpadded,
 )
-from bench.http2.hpack import Decoder, Header, HpackError
+from bench.http2.hpack import DEFAULT_TABLE_SIZE, Decoder, Header, HpackError, TableNotice
 from bench.http2.sender import Sender
 
 # A header block is cut into frames of a size that every server takes.
@@ -58,7 +59,8 @@ class Request:
         headers: the answer's first headers; None as long as there are none.
         answer: the answer's body so far.
         trailers: headers that ended the answer; None if it ended without. An answer of headers alone has them here too.
-        reset: code with which the server gave the stream up; None if it did not.
+        reset: code with which the server gave the stream up, or the connection; None if it did not.
+        unseen: whether the server said that it has not looked at it, so that it may be sent again.
     """
 
     block: bytes
@@ -68,6 +70,7 @@ class Request:
     answer: bytearray = field(default_factory=bytearray)
     trailers: list[Header] | None = None
     reset: int | None = None
+    unseen: bool = False
 
 
 class ClientConnection:
@@ -85,7 +88,9 @@ class ClientConnection:
         self._open: dict[int, Request] = {}
         self._queue: deque[Request] = deque()
         self._over: list[Request] = []
-        self._most_open = LARGEST_STREAM
+        # Nothing before the server's settings: some refuse what they had no chance to limit.
+        self._most_open = 0
+        self._table = TableNotice()
         self._next_stream = 1
         self._greeted = False
         self._going = False
@@ -140,7 +145,7 @@ class ClientConnection:
         self._next_stream += 2
         self._open[stream] = request
         self._sender.open(stream)
-        block = request.block
+        block = self._table.before(request.block)
         self.out += frame(HEADERS, END_HEADERS if len(block) <= _BLOCK_SIZE else 0, stream, block[:_BLOCK_SIZE])
         for begin in range(_BLOCK_SIZE, len(block), _BLOCK_SIZE):
             last = begin + _BLOCK_SIZE >= len(block)
@@ -207,21 +212,25 @@ class ClientConnection:
                 self._end(stream)
 
     def _on_goaway(self, payload: bytes) -> None:
-        """No new requests; those that the server will not look at are over."""
+        """No new requests; those that the server will not look at are over, and after an error all are."""
         self._going = True
         last = read_number(payload[:4], "a goodbye")
-        for stream in [stream for stream in self._open if stream > last]:
-            self._end(stream, REFUSED_STREAM)
+        code = read_number(payload[4:8], "a goodbye")
+        for stream in [stream for stream in self._open if stream > last or code]:
+            self._open[stream].unseen = stream > last and not code
+            self._end(stream, code or REFUSED_STREAM)
         while self._queue:
             request = self._queue.popleft()
-            request.reset = REFUSED_STREAM
+            request.reset, request.unseen = code or REFUSED_STREAM, not code
             self._over.append(request)
 
     def _on_settings(self, payload: bytes) -> None:
         settings = read_settings(payload)
         self.out += frame(SETTINGS, ACK, 0, b"")
+        given = dict(settings)
+        self._table.limit(given.get(HEADER_TABLE_SIZE, DEFAULT_TABLE_SIZE))
         self._sender.set(settings)
-        self._most_open = dict(settings).get(MAX_CONCURRENT_STREAMS, self._most_open)
+        self._most_open = given.get(MAX_CONCURRENT_STREAMS, self._most_open or LARGEST_STREAM)
         self._start_waiting()
 
     def _end(self, stream: int, reset: int | None = None) -> None:

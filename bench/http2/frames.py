@@ -13,6 +13,7 @@ END_HEADERS: Final = 0x4
 PADDED: Final = 0x8
 PRIORITY: Final = 0x20
 
+HEADER_TABLE_SIZE: Final = 1
 ENABLE_PUSH: Final = 2
 MAX_CONCURRENT_STREAMS: Final = 3
 INITIAL_WINDOW_SIZE: Final = 4
@@ -30,6 +31,7 @@ INADEQUATE_SECURITY: Final = 12
 
 DEFAULT_WINDOW: Final = 65535
 DEFAULT_FRAME_SIZE: Final = 16384
+LARGEST_FRAME_SIZE: Final = (1 << 24) - 1
 LARGEST_WINDOW: Final = (1 << 31) - 1
 LARGEST_STREAM: Final = (1 << 31) - 1
 # What is taken in one frame, and what the connection's window may shrink by before it is opened again.
@@ -93,6 +95,8 @@ def read_settings(payload: bytes) -> list[tuple[int, int]]:
     for setting, value in found:
         if setting == INITIAL_WINDOW_SIZE and value > LARGEST_WINDOW:
             raise H2Error(FLOW_CONTROL_ERROR, f"a window of {value} bytes")
+        if setting == MAX_FRAME_SIZE and not DEFAULT_FRAME_SIZE <= value <= LARGEST_FRAME_SIZE:
+            raise H2Error(PROTOCOL_ERROR, f"frames of {value} bytes")
     return found
 
 

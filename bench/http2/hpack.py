@@ -32,7 +32,7 @@ _STATIC: Final[list[Header]] = [
     ),
 ]
 _ENTRY_OVERHEAD: Final = 32
-_TABLE_SIZE: Final = 4096
+DEFAULT_TABLE_SIZE: Final = 4096
 _KNOWN_BLOCKS: Final = 64
 
 # Appendix B: the length in bits of each symbol's code, the end of string last. The codes are canonical: the shorter
@@ -72,7 +72,7 @@ class Decoder:
     def __init__(self) -> None:
         self._dynamic: deque[Header] = deque()
         self._size = 0
-        self._limit = _TABLE_SIZE
+        self._limit = DEFAULT_TABLE_SIZE
         # Blocks that came before, for as long as the table is what it was then: most calls repeat one.
         self._known: dict[bytes, list[Header]] = {}
 
@@ -139,7 +139,7 @@ class Decoder:
         self._evict()
 
     def _resize(self, limit: int) -> None:
-        if limit > _TABLE_SIZE:
+        if limit > DEFAULT_TABLE_SIZE:
             raise HpackError(f"a table of {limit} bytes was not offered")
         self._limit = limit
         self._evict()
@@ -203,6 +203,23 @@ def huffman_decode(data: bytes) -> bytes:
     if length > 7 or code != (1 << length) - 1:
         raise HpackError("a string with bad padding")
     return bytes(text)
+
+
+class TableNotice:
+    """What has to stand before the next header block once the other side has made its table smaller (section 4.2)."""
+
+    def __init__(self) -> None:
+        self._notice = b""
+
+    def limit(self, size: int) -> None:
+        """The other side's limit. Nothing is ever put into the table, so that 0 suits every limit."""
+        if size < DEFAULT_TABLE_SIZE:
+            self._notice = b"\x20"
+
+    def before(self, block: bytes) -> bytes:
+        """The block as it has to be sent."""
+        notice, self._notice = self._notice, b""
+        return notice + block
 
 
 def encode(headers: Iterable[Header]) -> bytes:

@@ -14,6 +14,7 @@ from bench.http2.frames import (
     DATA,
     END_HEADERS,
     END_STREAM,
+    HEADER_TABLE_SIZE,
     HEADERS,
     LARGEST_STREAM,
     NO_ERROR,
@@ -36,7 +37,7 @@ from bench.http2.frames import (
     rst_stream,
     unpadded,
 )
-from bench.http2.hpack import Decoder, Header, HpackError
+from bench.http2.hpack import DEFAULT_TABLE_SIZE, Decoder, Header, HpackError, TableNotice
 from bench.http2.sender import Sender
 
 
@@ -94,6 +95,7 @@ class H2Connection:
         self._last_stream = 0
         self._block: tuple[int, bytearray, bool] | None = None
         self._receive_window = ReceiveWindow()
+        self._table = TableNotice()
 
     @property
     def open_streams(self) -> int:
@@ -127,13 +129,13 @@ class H2Connection:
         if stream not in self._streams:
             return
         if headers:
-            self.out += frame(HEADERS, END_HEADERS, stream, headers)
+            self.out += frame(HEADERS, END_HEADERS, stream, self._table.before(headers))
         self._sender.send(stream, body, then=lambda: self._ending(stream, trailers))
 
     def begin(self, stream: int, headers: bytes, body: bytes) -> None:
         """The first part of an answer that goes on."""
         if stream in self._streams:
-            self.out += frame(HEADERS, END_HEADERS, stream, headers)
+            self.out += frame(HEADERS, END_HEADERS, stream, self._table.before(headers))
             self._sender.send(stream, body)
 
     def go_away(self) -> None:
@@ -147,7 +149,7 @@ class H2Connection:
     def _ending(self, stream: int, trailers: bytes) -> bytes:
         """The end of an answer. The client may stop sending if it has not yet: its request is answered."""
         received_all = self._streams.pop(stream).received_all
-        end = frame(HEADERS, END_HEADERS | END_STREAM, stream, trailers)
+        end = frame(HEADERS, END_HEADERS | END_STREAM, stream, self._table.before(trailers))
         return end if received_all else end + rst_stream(stream, NO_ERROR)
 
     def _handle(self, kind: int, flags: int, stream: int, payload: bytes) -> Iterable[Event]:
@@ -165,6 +167,7 @@ class H2Connection:
         if kind == SETTINGS and not flags & ACK:
             settings = read_settings(payload)
             self.out += frame(SETTINGS, ACK, 0, b"")
+            self._table.limit(dict(settings).get(HEADER_TABLE_SIZE, DEFAULT_TABLE_SIZE))
             self._sender.set(settings)
         elif kind == PING and not flags & ACK:
             self.out += frame(PING, ACK, 0, payload)

@@ -210,7 +210,10 @@ def read_run_file(path: Path) -> RunFile:
     own = {"finished", "interrupted", "elapsed", "counts", "checksums"}
     if not own | {"workload"} <= raw.keys():
         raise UsageError(f"{path} lacks {', '.join(sorted((own | {'workload'}) - raw.keys()))}; was it edited?")
-    for version in range(raw["format"] + 1, FORMAT + 1):
-        raw = _UPDATES[version](raw)
+    try:
+        for version in range(raw["format"] + 1, FORMAT + 1):
+            raw = _UPDATES[version](raw)
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"{path} is not the header of a run ({error!r}); was it edited?") from error
     header = RunHeader.from_json({key: value for key, value in raw.items() if key not in own | {"format"}})
     return RunFile(header=header, **{name: raw[name] for name in own})

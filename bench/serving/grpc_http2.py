@@ -68,7 +68,7 @@ def answer_of(request: Request, address: str, timeout: float) -> bytes:
         _raise_for_http(dict(request.headers or ()).get(b":status", b"none"), address, timeout)
     if status != b"0":
         text = percent_decoded(trailers.get(b"grpc-message", b"")).decode("utf-8", "replace")
-        name = code_name(int(status)) if status.isdigit() else "UNKNOWN"
+        name = code_name(int(status)) if status.isdigit() and len(status) <= 2 else "UNKNOWN"
         raise_for_status(name, one_line(text), address, timeout)
     body = request.answer
     if not is_one_message(body) or body[0]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from bench.capacity.agenda import QUICK
@@ -78,6 +79,20 @@ def test_replicas_are_predicted_and_measured(swept: tuple[SweepFolder, SweepResu
     assert found.measured is None or abs(found.error or 0) < 0.2
 
 
+@pytest.mark.parametrize(("servers", "low", "high"), [(2, 0.4, 0.7), (6, 1.3, 2.0)])
+def test_replicas_that_do_not_do_as_predicted_are_measured_all_the_same(
+    swept: tuple[SweepFolder, SweepResult, KnownDriver], servers: int, low: float, high: float, tmp_path: Path
+) -> None:
+    """Fewer or more servers than were told of: the runs go on until they enclose the objective's rate."""
+    _, _, driver = swept
+    sweep = sweep_of(tmp_path / "s", KnownDriver(driver.server))
+    found = sweep.run(replicas=2, policy="least-loaded", fleet=KnownDriver(KnownServer(servers, 0.01, 0.5, seed=3)))
+    assert found.replicas is not None
+    assert found.replicas.measured is not None
+    assert found.replicas.predicted.center is not None
+    assert low < found.replicas.measured / found.replicas.predicted.center < high
+
+
 def test_little_s_law_is_checked_at_each_step(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
     _, result, _ = swept
     assert all(point.little is not None and abs(point.little) < 0.1 for point in result.points)
@@ -149,6 +164,19 @@ def test_an_objective_that_cannot_be_met_still_gives_the_curve(tmp_path: Path) -
     assert not result.carried.attainable
     assert "with hardly any load, the limit 2 ms" in result.carried.reason
     assert result.model.predict(50.0).latency["p99"].center
+
+
+@pytest.mark.parametrize(
+    ("protocol", "given", "client"),
+    [("rest", {}, "fast"), ("rest", {"transport": "requests"}, "requests"), ("grpc", {}, "grpcio")],
+)
+def test_a_sweep_of_format_1_goes_on_with_the_client_that_it_began_with(
+    protocol: str, given: dict[str, str], client: str, tmp_path: Path
+) -> None:
+    old = {"format": 1, "job": {"protocol": protocol, "options": given}, "done": {}}
+    (tmp_path / "sweep.json").write_bytes(orjson.dumps(old))
+    job = {"protocol": protocol, "transport": client, "options": {}}
+    assert SweepFolder.create(tmp_path, job, resume=True).job == job
 
 
 def test_a_folder_with_another_sweep_is_refused(tmp_path: Path) -> None:

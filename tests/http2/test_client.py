@@ -12,10 +12,13 @@ from bench.http2.frames import (
     DATA,
     END_HEADERS,
     END_STREAM,
+    ENHANCE_YOUR_CALM,
     GOAWAY,
+    HEADER_TABLE_SIZE,
     HEADERS,
     INITIAL_WINDOW_SIZE,
     MAX_CONCURRENT_STREAMS,
+    MAX_FRAME_SIZE,
     PING,
     PREFACE,
     REFUSED_STREAM,
@@ -29,7 +32,7 @@ from bench.http2.frames import (
     rst_stream,
     window_update,
 )
-from bench.http2.hpack import encode
+from bench.http2.hpack import Decoder, encode
 from bench.http2.server import Completed, H2Connection, Opened, Reset
 
 FIRST = encode([(b":status", b"200"), (b"a", b"b")])
@@ -156,6 +159,7 @@ def test_what_is_cancelled_is_not_heard_of_again(client: ClientConnection) -> No
 
 def test_the_server_hears_of_a_cancelled_request() -> None:
     client, server = ClientConnection(), H2Connection()
+    talk(client, server, b"", 1 << 20)
     asked = request()
     client.send(asked)
     assert [type(event) for event in server.receive(bytes(client.out))] == [Opened, Completed]
@@ -187,9 +191,42 @@ def test_a_goodbye_leaves_what_is_on_its_way(client: ClientConnection) -> None:
         client.send(each)
     assert client.receive(goaway(1, 0)) == [second, queued]
     assert (second.reset, queued.reset) == (REFUSED_STREAM, REFUSED_STREAM)
+    assert second.unseen
+    assert queued.unseen
     assert not client.usable
     assert client.receive(frame(HEADERS, END_HEADERS | END_STREAM, 1, FIRST)) == [first]
     assert first.reset is None
+    assert not first.unseen
+
+
+def test_a_goodbye_for_an_error_ends_all_with_its_code(client: ClientConnection) -> None:
+    client.receive(settings((MAX_CONCURRENT_STREAMS, 2)))
+    asked = [request(), request(), request()]
+    for each in asked:
+        client.send(each)
+    assert client.receive(goaway(1, ENHANCE_YOUR_CALM)) == asked
+    assert {(each.reset, each.unseen) for each in asked} == {(ENHANCE_YOUR_CALM, False)}
+
+
+def test_nothing_is_asked_before_the_servers_settings() -> None:
+    client = ClientConnection()
+    asked = [request(), request()]
+    for each in asked:
+        client.send(each)
+    assert {stream for _, _, stream, _ in sent(client)} == {0}
+    client.receive(settings((MAX_CONCURRENT_STREAMS, 1)))
+    assert {stream for _, _, stream, _ in sent(client)} == {0, 1}
+    assert [each.stream for each in asked] == [1, 0]
+
+
+def test_a_smaller_table_is_acknowledged_in_the_next_block_alone(client: ClientConnection) -> None:
+    """RFC 7541, section 4.2; nghttp2 ends the connection otherwise."""
+    client.receive(settings((HEADER_TABLE_SIZE, 0)))
+    client.send(request())
+    client.send(request())
+    blocks = [payload for kind, _, _, payload in sent(client) if kind == HEADERS]
+    assert blocks == [b"\x20" + request().block, request().block]
+    assert Decoder().decode(blocks[0]) == [(b":path", b"/x")]
 
 
 def test_pings_are_answered(client: ClientConnection) -> None:
@@ -221,6 +258,8 @@ def test_the_connections_window_is_opened_again(client: ClientConnection) -> Non
         HELLO + frame(WINDOW_UPDATE, 0, 0, b"1"),
         HELLO + window_update((1 << 31) - 1),
         HELLO + settings((INITIAL_WINDOW_SIZE, 1 << 31)),
+        settings((MAX_FRAME_SIZE, 0)),
+        settings((MAX_FRAME_SIZE, 1 << 24)),
         HELLO + frame(GOAWAY, 0, 0, b"1"),
     ],
 )

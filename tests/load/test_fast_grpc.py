@@ -231,6 +231,36 @@ def test_a_goodbye_lets_what_is_on_its_way_end_and_the_rest_go_elsewhere():
         assert slow.get() == b"late"
 
 
+def test_what_the_server_never_looked_at_goes_once_more():
+    """A proxy that takes so many requests a connection: what it did not take is not the server's failure."""
+    seen = []
+
+    def handle(h2, stream, message):
+        seen.append(message)
+        if len(seen) == 1:
+            h2.out += goaway(0, 0)
+        else:
+            answer(h2, stream, b"re: " + message)
+
+    with serving(on_request(handle)) as (server, pool):
+        assert pool.make("grpc").exchange(b"question", 30) == b"re: question"
+        assert (seen, server.connections) == ([b"question"] * 2, 2)
+
+
+def test_a_server_that_never_looks_at_anything():
+    with serving(on_request(lambda h2, stream, message: h2.out.extend(goaway(0, 0)))) as (server, pool):
+        with pytest.raises(Unavailable, match="HTTP/2 error 7"):
+            pool.make("grpc").exchange(b"question", 30)
+        assert server.connections == 2
+
+
+def test_a_goodbye_for_an_error_says_which():
+    with serving(on_request(lambda h2, stream, message: h2.out.extend(goaway(0, 9)))) as (server, pool):
+        with pytest.raises(InvalidResponse, match="HTTP/2 error 9"):
+            pool.make("grpc").exchange(b"question", 30)
+        assert server.connections == 1
+
+
 def test_users_who_are_stopped_or_out_of_time_leave_the_connection_to_others():
     def handle(h2, stream, message):
         if message != b"hang":
@@ -299,11 +329,14 @@ def test_nobody_listens_or_answers():
 
 def test_closing_the_pool_fails_who_still_waits():
     with serving(on_request(lambda h2, stream, message: None)) as (server, pool):
-        user = gevent.spawn(pool.make("grpc").exchange, b"question", 30)
+        transport = pool.make("grpc")
+        user = gevent.spawn(transport.exchange, b"question", 30)
         wait_until(lambda: server.events)
         pool.close()
         with pytest.raises(ConnectFailed, match="closed here"):
             user.get()
+        with pytest.raises(ConnectFailed, match="closed here"):
+            transport.exchange(b"question", 30)
 
 
 def test_settings_come_before_the_answer_and_are_taken():

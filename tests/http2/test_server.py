@@ -194,3 +194,13 @@ def test_a_client_that_breaks_the_protocol(connection: H2Connection, data: bytes
 def test_what_is_no_http2() -> None:
     with pytest.raises(H2Error, match="no HTTP/2 preface"):
         H2Connection().receive(b"GET / HTTP/1.1\r\n")
+
+
+def test_a_smaller_table_is_acknowledged_in_the_next_block_alone(connection: H2Connection) -> None:
+    """RFC 7541, section 4.2."""
+    connection.receive(frame(SETTINGS, 0, 0, struct.pack(">HI", 1, 0)))
+    take(connection)
+    for stream in (1, 3):
+        opened(connection, stream)
+        connection.respond(stream, b"", b"", BLOCK)
+    assert [payload for kind, _, _, payload in take(connection) if kind == HEADERS] == [b"\x20" + BLOCK, BLOCK]

@@ -1,9 +1,12 @@
 """The fast gRPC client, against servers that do what good ones seldom do."""
 
 import socket
+import ssl
+import struct
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import gevent
 import pytest
@@ -19,6 +22,7 @@ from bench.http2.frames import (
     frame,
     goaway,
     rst_stream,
+    window_update,
 )
 from bench.http2.grpc_wire import framed
 from bench.http2.hpack import encode
@@ -33,7 +37,9 @@ from bench.serving.errors import (
     ServerFailed,
     Unavailable,
 )
+from bench.serving.tls import TlsOptions
 
+TLS = Path(__file__).parent / "tls"
 STATUS = (b":status", b"200")
 TYPE = (b"content-type", b"application/grpc")
 GOOD = encode([(b"grpc-status", b"0")])
@@ -314,6 +320,36 @@ def test_something_else_listens(said):
         pool = TransportPool(Endpoint(grpc=f"127.0.0.1:{listener.getsockname()[1]}"))
         with pytest.raises(InvalidResponse, match="is this a gRPC port"):
             pool.make("grpc").exchange(b"question", 30)
+        pool.close()
+        thread.join()
+
+
+def test_a_tls_server_that_resets_while_a_user_sends():
+    """The reader closes the socket under whoever sends; that is a failed connection like any other."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
+    full = threading.Event()
+
+    def serve(listener):
+        connection, _ = listener.accept()
+        secured = context.wrap_socket(connection, server_side=True)
+        secured.recv(1 << 16)
+        secured.sendall(frame(SETTINGS, 0, 0, b"\0\4\x7f\xff\xff\xff") + window_update((1 << 31) - 1 - 65535))
+        full.wait()
+        secured.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        secured.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        pool = TransportPool(Endpoint(grpc=address, grpc_secure=True, tls=TlsOptions(ca=TLS / "ca.pem")))
+        users = [gevent.spawn(pool.make("grpc").exchange, bytes(32 << 20), 60) for _ in range(2)]
+        wait_until(lambda: pool._shared[0]._link and pool._shared[0]._link._flushing)
+        full.set()
+        for user in users:
+            with pytest.raises(ConnectFailed):
+                user.get()
         pool.close()
         thread.join()
 

@@ -8,10 +8,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from bench.http2.blocks import Block, BlockReader
 from bench.http2.frames import (
     ACK,
     CANCEL,
-    COMPRESSION_ERROR,
     CONTINUATION,
     DATA,
     ENABLE_PUSH,
@@ -35,13 +35,12 @@ from bench.http2.frames import (
     ReceiveWindow,
     frame,
     greeting,
-    header_block,
     read_number,
     read_settings,
     rst_stream,
     unpadded,
 )
-from bench.http2.hpack import DEFAULT_TABLE_SIZE, Decoder, Header, HpackError, TableNotice
+from bench.http2.hpack import DEFAULT_TABLE_SIZE, Header, TableNotice
 from bench.http2.sender import Sender
 
 # A header block is cut into frames of a size that every server takes.
@@ -84,7 +83,7 @@ class ClientConnection:
         self._sender = Sender(PREFACE + greeting((ENABLE_PUSH, 0)))
         self.out = self._sender.out
         self._reader = FrameReader()
-        self._decoder = Decoder()
+        self._blocks = BlockReader()
         self._open: dict[int, Request] = {}
         self._queue: deque[Request] = deque()
         self._over: list[Request] = []
@@ -94,7 +93,6 @@ class ClientConnection:
         self._next_stream = 1
         self._greeted = False
         self._going = False
-        self._block: tuple[int, bytearray, bool] | None = None
         self._receive_window = ReceiveWindow()
 
     @property
@@ -157,18 +155,12 @@ class ClientConnection:
             self._start(self._queue.popleft())
 
     def _handle(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        if self._block is not None and (kind != CONTINUATION or self._block[0] != stream):
-            raise H2Error(PROTOCOL_ERROR, "a header block that is not continued")
+        self._blocks.check(kind, stream)
         if kind == DATA:
             self._on_data(flags, stream, payload)
-        elif kind == HEADERS:
-            self._block = (stream, bytearray(header_block(flags, payload)), bool(flags & END_STREAM))
-            self._on_block(flags)
-        elif kind == CONTINUATION:
-            if self._block is None:
-                raise H2Error(PROTOCOL_ERROR, "nothing to continue")
-            self._block[1].extend(payload)
-            self._on_block(flags)
+        elif kind in (HEADERS, CONTINUATION):
+            if (block := self._blocks.take(kind, flags, stream, payload)) is not None:
+                self._on_block(block)
         elif kind == RST_STREAM:
             self._end(stream, read_number(payload, "a reset"))
         elif kind == GOAWAY:
@@ -180,26 +172,15 @@ class ClientConnection:
         elif kind == WINDOW_UPDATE:
             self._sender.grow(stream, read_number(payload, "a window update"))
 
-    def _on_block(self, flags: int) -> None:
-        """A header block, as soon as it is there as a whole."""
-        if not flags & END_HEADERS:
-            return
-        assert self._block is not None
-        stream, block, ends = self._block
-        self._block = None
-        try:
-            # Also where nobody waits for the answer any more: what it says stays in the table.
-            headers = self._decoder.decode(bytes(block))
-        except HpackError as error:
-            raise H2Error(COMPRESSION_ERROR, str(error)) from None
-        found = self._open.get(stream)
+    def _on_block(self, block: Block) -> None:
+        found = self._open.get(block.stream)
         if found is None:
             return
-        if found.headers is None and not _informational(headers):
-            found.headers = headers
-        if ends:
-            found.trailers = headers
-            self._end(stream)
+        if found.headers is None and not _informational(block.headers):
+            found.headers = block.headers
+        if block.ends:
+            found.trailers = block.headers
+            self._end(block.stream)
 
     def _on_data(self, flags: int, stream: int, payload: bytes) -> None:
         self.out += self._receive_window.take(len(payload))

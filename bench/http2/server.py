@@ -7,9 +7,9 @@ client never waits for leave to send.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from bench.http2.blocks import BlockReader
 from bench.http2.frames import (
     ACK,
-    COMPRESSION_ERROR,
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -31,13 +31,12 @@ from bench.http2.frames import (
     frame,
     goaway,
     greeting,
-    header_block,
     read_number,
     read_settings,
     rst_stream,
     unpadded,
 )
-from bench.http2.hpack import DEFAULT_TABLE_SIZE, Decoder, Header, HpackError, TableNotice
+from bench.http2.hpack import DEFAULT_TABLE_SIZE, Header, TableNotice
 from bench.http2.sender import Sender
 
 
@@ -90,10 +89,9 @@ class H2Connection:
         self.out = self._sender.out
         self._reader = FrameReader()
         self._greeted = False
-        self._decoder = Decoder()
+        self._blocks = BlockReader()
         self._streams: dict[int, _Stream] = {}
         self._last_stream = 0
-        self._block: tuple[int, bytearray, bool] | None = None
         self._receive_window = ReceiveWindow()
         self._table = TableNotice()
 
@@ -153,14 +151,11 @@ class H2Connection:
         return end if received_all else end + rst_stream(stream, NO_ERROR)
 
     def _handle(self, kind: int, flags: int, stream: int, payload: bytes) -> Iterable[Event]:
-        if self._block is not None and (kind != CONTINUATION or self._block[0] != stream):
-            raise H2Error(PROTOCOL_ERROR, "a header block that is not continued")
+        self._blocks.check(kind, stream)
         if kind == DATA:
             return self._on_data(flags, stream, payload)
-        if kind == HEADERS:
-            return self._on_headers(flags, stream, payload)
-        if kind == CONTINUATION:
-            return self._on_continuation(flags, payload)
+        if kind in (HEADERS, CONTINUATION):
+            return self._on_headers(kind, flags, stream, payload)
         if kind == RST_STREAM:
             self._sender.close(stream)
             return [Reset(stream)] if self._streams.pop(stream, None) else []
@@ -177,35 +172,21 @@ class H2Connection:
             raise H2Error(PROTOCOL_ERROR, "a client cannot push")
         return []
 
-    def _on_headers(self, flags: int, stream: int, payload: bytes) -> Iterable[Event]:
-        if not stream % 2 or (stream <= self._last_stream and stream not in self._streams):
+    def _on_headers(self, kind: int, flags: int, stream: int, payload: bytes) -> Iterable[Event]:
+        """Headers of a new request, or the trailers of one."""
+        if kind == HEADERS and (not stream % 2 or (stream <= self._last_stream and stream not in self._streams)):
             raise H2Error(PROTOCOL_ERROR, f"headers on stream {stream}")
-        self._block = (stream, bytearray(header_block(flags, payload)), bool(flags & END_STREAM))
-        return self._on_block() if flags & END_HEADERS else []
-
-    def _on_continuation(self, flags: int, payload: bytes) -> Iterable[Event]:
-        if self._block is None:
-            raise H2Error(PROTOCOL_ERROR, "nothing to continue")
-        self._block[1].extend(payload)
-        return self._on_block() if flags & END_HEADERS else []
-
-    def _on_block(self) -> Iterable[Event]:
-        """A header block is there as a whole: of a new request, or the trailers of one."""
-        assert self._block is not None
-        stream, block, ends = self._block
-        self._block = None
-        try:
-            headers = self._decoder.decode(bytes(block))
-        except HpackError as error:
-            raise H2Error(COMPRESSION_ERROR, str(error)) from None
+        block = self._blocks.take(kind, flags, stream, payload)
+        if block is None:
+            return []
         events: list[Event] = []
         found = self._streams.get(stream)
         if found is None:
             self._last_stream = stream
             found = self._streams[stream] = _Stream()
             self._sender.open(stream)
-            events.append(Opened(stream, headers))
-        if ends:
+            events.append(Opened(stream, block.headers))
+        if block.ends:
             found.received_all = True
             events.append(Completed(stream, bytes(found.body)))
         return events

@@ -54,9 +54,9 @@ def test_exit_codes(model_dir, tmp_path):
 
 def test_calibration_is_stored_and_found_by_runs(model_dir, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    code, out, err = bertbench("calibrate", "--ways", "grpc", "--duration", "1s", "--model-dir", str(model_dir))
+    code, out, err = bertbench("calibrate", "--ways", "grpc-fast", "--duration", "1s", "--model-dir", str(model_dir))
     assert code == 0, err
-    stored = read_calibration()["grpc"]
+    stored = read_calibration()["grpc-fast"]
     assert stored.ceiling > 100
     assert 0 < stored.floor < 0.1
     assert f"{stored.ceiling:,.0f}/s" in out

@@ -4,6 +4,12 @@ import math
 import re
 from typing import Final
 
+from bench.http2.hpack import encode
+
+HEADERS: Final = encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
+"""The header block of an answer with a message."""
+GOOD: Final = encode([(b"grpc-status", b"0")])
+"""The trailers of one that is good."""
 PREFIX: Final = 5
 """Bytes before a message: whether it is compressed, and its length."""
 
@@ -16,6 +22,11 @@ _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 def framed(message: bytes) -> bytes:
     """A message as it is in a body, not compressed."""
     return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def failure(code: int, text: bytes) -> bytes:
+    """The header block that is the whole of an answer without a message."""
+    return HEADERS + encode([(b"grpc-status", b"%d" % code), (b"grpc-message", percent_encoded(text))])
 
 
 def is_one_message(body: bytes | bytearray) -> bool:

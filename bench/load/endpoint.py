@@ -24,7 +24,7 @@ class Endpoint:
         tls: certificates; None trusts the system's authorities.
         grpc_secure: whether gRPC is encrypted.
         compressed: whether REST bodies are gzipped.
-        channels: gRPC channels a process.
+        channels: gRPC connections a process.
     """
 
     rest: str | None = None

@@ -5,20 +5,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from bench.http2.frames import H2Error
-from bench.http2.grpc_wire import PREFIX, framed
-from bench.http2.hpack import encode
+from bench.http2.grpc_wire import GOOD, HEADERS, PREFIX, failure, framed
 from bench.http2.server import Completed, H2Connection
 
-_HEADERS: Final = encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
-_GOOD: Final = encode([(b"grpc-status", b"0")])
-_REFUSAL: Final = encode(
-    [
-        (b":status", b"200"),
-        (b"content-type", b"application/grpc"),
-        (b"grpc-status", b"3"),
-        (b"grpc-message", b"the null server does not know this request"),
-    ]
-)
+_INVALID_ARGUMENT: Final = 3
+_REFUSAL: Final = failure(_INVALID_ARGUMENT, b"the null server does not know this request")
 
 
 class NullGrpc(asyncio.Protocol):
@@ -56,7 +47,7 @@ class NullGrpc(asyncio.Protocol):
         if message is None:
             self._h2.respond(event.stream, b"", b"", _REFUSAL)
         else:
-            self._h2.respond(event.stream, _HEADERS, framed(message), _GOOD)
+            self._h2.respond(event.stream, HEADERS, framed(message), GOOD)
 
     def _send(self) -> None:
         assert self._transport is not None

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from bench.http2.frames import H2Error
-from bench.http2.grpc_wire import PREFIX, framed, is_one_message, percent_encoded, timeout_seconds
+from bench.http2.grpc_wire import GOOD, HEADERS, PREFIX, failure, framed, is_one_message, timeout_seconds
 from bench.http2.hpack import encode
 from bench.http2.server import Completed, Event, H2Connection, Opened, Reset
 from bench.server.embedded.servable import Caller
 from bench.server.embedded.socket_server import Connection, FarewellError, Job
 from bench.server.embedded.status import Code, StatusError, unexpected
 
-_HEADERS: Final = encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
-_OK: Final = encode([(b"grpc-status", b"0")])
 _NO_GRPC: Final = encode([(b":status", b"415"), (b"grpc-status", b"2")])
 _UNPACKERS: Final = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
 
@@ -112,7 +110,7 @@ class GrpcProtocol:
             self._draining = True
             self._h2.go_away()
             for stream in self._open:
-                self._h2.respond(stream, b"", framed(self._methods.farewell(self._calls[stream].method)), _OK)
+                self._h2.respond(stream, b"", framed(self._methods.farewell(self._calls[stream].method)), GOOD)
             self._open.clear()
             self._send()
 
@@ -160,12 +158,12 @@ class GrpcProtocol:
                 if error is not None:
                     self._fail(event.stream, error)
                 elif self._methods.stays_open(call.method) and not self._draining:
-                    self._h2.begin(event.stream, _HEADERS, answer)
+                    self._h2.begin(event.stream, HEADERS, answer)
                     self._open.add(event.stream)
                     self._send()
                     return True
                 else:
-                    self._h2.respond(event.stream, _HEADERS, answer, _OK)
+                    self._h2.respond(event.stream, HEADERS, answer, GOOD)
                 self._calls.pop(event.stream, None)
                 self._send()
             return True
@@ -173,13 +171,7 @@ class GrpcProtocol:
         return job
 
     def _fail(self, stream: int, error: StatusError) -> None:
-        trailers = [
-            (b":status", b"200"),
-            (b"content-type", b"application/grpc"),
-            (b"grpc-status", b"%d" % error.code),
-            (b"grpc-message", percent_encoded(error.raw)),
-        ]
-        self._h2.respond(stream, b"", b"", encode(trailers))
+        self._h2.respond(stream, b"", b"", failure(error.code, error.raw))
 
     def _send(self) -> None:
         """Sends what the connection has to say; needs the lock, so that frames keep their order."""

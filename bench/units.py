@@ -61,6 +61,11 @@ def parse_fraction(text: str) -> float:
     return value
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 pair`, `2 pairs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def format_seconds(seconds: float) -> str:
     """`seconds` for people, three significant digits: `870 µs`, `12.3 ms`, `4.56 s`, `3 m 20 s`."""
     if seconds < 0:

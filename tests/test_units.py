@@ -3,7 +3,7 @@
 import pytest
 
 from bench.errors import UsageError
-from bench.units import format_bytes, format_seconds, parse_duration, parse_fraction, parse_rate
+from bench.units import counted, format_bytes, format_seconds, parse_duration, parse_fraction, parse_rate
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,8 @@ def test_seconds_for_people(seconds: float, text: str) -> None:
 @pytest.mark.parametrize(("count", "text"), [(812, "812 B"), (4100, "4.1 kB"), (12_300_000, "12.3 MB"), (5e9, "5 GB")])
 def test_bytes_for_people(count: float, text: str) -> None:
     assert format_bytes(count) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 pairs"), (1, "1 pair"), (7, "7 pairs")])
+def test_counts_for_people(count: int, text: str) -> None:
+    assert counted(count, "pair") == text

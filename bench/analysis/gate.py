@@ -36,6 +36,7 @@ from bench.analysis.gate_types import (
 from bench.stats.holm import shares_left
 from bench.stats.shares import larger_share
 from bench.stats.signs import sequential_signs
+from bench.units import counted
 
 Floats = NDArray[np.float64]
 
@@ -274,7 +275,7 @@ class Gate:
         if final and len(self._valid) < self.plan.first_look:
             count, least = len(self._valid), self.plan.first_look
             why = f" ({len(invalid)} INVALID: {invalid[0]})" if invalid else ""
-            reason = f"{count} pairs{why}, a verdict needs {least}; give more --max-time"
+            reason = f"{counted(count, 'pair')}{why}, a verdict needs {least}; give more --max-time"
             return self._verdict(VerdictKind.INCONCLUSIVE, reason, ())
         return None
 

@@ -68,7 +68,7 @@ def metric_results(
                 plan.min_effects[metric.name],
                 states.get(metric.name, State.NOT_JUDGED),
                 improved=known and effect.hi is not None and effect.hi < -metric.as_worsening(half),
-                note="" if known else _why_not_judged(metric),
+                note="" if known else _why_not_judged(metric, (*baseline, *candidate)),
             )
         )
     return tuple(results)
@@ -146,7 +146,11 @@ def _median(metric: GateMetric, runs: Sequence[Figures]) -> float | None:
     return float(np.median(values)) if values else None
 
 
-def _why_not_judged(metric: GateMetric) -> str:
+def _why_not_judged(metric: GateMetric, runs: Sequence[Figures]) -> str:
+    if not runs:
+        return "there was nothing to judge"
+    if sum(metric.name in run.values for run in runs) >= LEAST_PRESENT * len(runs):
+        return "the gate ended before it could be"
     if metric.name in ("cpu", "memory"):
         return "the server's process is not on this machine or not known"
     return "too few answered requests in a run"

@@ -21,7 +21,7 @@ from bench.errors import ExitCode, UsageError
 from bench.report.capacity_report import write_capacity_report
 from bench.report.capacity_text import capacity_lines
 from bench.results.run import Run, open_run
-from bench.units import parse_fraction
+from bench.units import counted, parse_fraction
 
 _UNSURE = 0.3
 
@@ -161,7 +161,7 @@ def _about(run: Run) -> Mapping[str, str]:
         "target": f"{header.target} ({header.server.get('backend', 'unknown')})",
         "server flags": " ".join(header.server.get("flags", [])),
         "protocol": f"{workload.protocol}, transport {workload.transport}, signature {workload.signature}",
-        "request": f"{count} sentence{'s' if count > 1 else ''}, {workload.check_share:.0%} of the answers checked",
+        "request": f"{counted(count, 'sentence')}, {workload.check_share:.0%} of the answers checked",
         "model": f"{workload.model_digest[:19]}…, {workload.precision}",
         "machine": f"{machine.cpu_model}, {machine.cores} cores"
         + (f", {', '.join(machine.gpus)}" if machine.gpus else ""),

@@ -4,7 +4,7 @@ from bench.analysis.gate_results import as_change
 from bench.analysis.gate_types import GateReport, MetricResult, State, VerdictKind
 from bench.analysis.metrics import Metric
 from bench.report import text
-from bench.units import format_seconds
+from bench.units import counted, format_seconds
 
 _MARKS = {
     VerdictKind.PASS: "✅",
@@ -16,10 +16,10 @@ _MARKS = {
 def verdict_line(report: GateReport) -> str:
     """`REGRESSION: latency p50 +10.3 % [+8.1, +12.4]; 28 pairs in 2 m 05 s; false alarms at most 1 %, ...`."""
     verdict = report.verdict
-    unit = "pairs" if report.load else "runs a side"
+    runs = counted(verdict.pairs, "pair") if report.load else f"{counted(verdict.pairs, 'run')} a side"
     parts = [
         f"{verdict.kind}: {verdict.reason}",
-        f"{verdict.pairs} {unit} in {format_seconds(report.seconds)}" if report.load else f"{verdict.pairs} {unit}",
+        f"{runs} in {format_seconds(report.seconds)}" if report.load else runs,
         error_rate(report),
     ]
     return "; ".join(parts)
@@ -40,7 +40,11 @@ def gate_markdown(report: GateReport) -> str:
         f"{_escape(verdict.reason)}",
         "",
         f"Baseline `{report.baseline}`, candidate `{report.candidate}`"
-        + (f"; {report.load}; {verdict.pairs} pairs in {format_seconds(report.seconds)}." if report.load else "."),
+        + (
+            f"; {report.load}; {counted(verdict.pairs, 'pair')} in {format_seconds(report.seconds)}."
+            if report.load
+            else "."
+        ),
         "",
         "| metric | baseline | candidate | change | 95 % interval | smallest effect | |",
         "|---|---:|---:|---:|---:|---:|---|",

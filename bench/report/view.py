@@ -8,7 +8,7 @@ from bench.analysis.analysis import Analysis
 from bench.analysis.metrics import METRICS
 from bench.report import text
 from bench.stats.summary import Summary
-from bench.units import format_seconds
+from bench.units import counted, format_seconds
 
 Row = tuple[str, ...]
 
@@ -131,8 +131,8 @@ def _facts(analysis: Analysis) -> Iterable[Row]:
     loop = "open loop: requests are due on a schedule" if header.open_loop else "closed loop: users wait for answers"
     yield "arrivals", f"{header.arrivals} ({loop})"
     yield "protocol", f"{workload.protocol}, transport {workload.transport}, signature {workload.signature}"
-    yield "request", f"{workload.sentences} sentence{'s' if workload.sentences > 1 else ''}, seed {workload.seed}"
-    yield "users", f"{workload.users} at most in flight, {header.workers} worker{'s' if header.workers > 1 else ''}"
+    yield "request", f"{counted(workload.sentences, 'sentence')}, seed {workload.seed}"
+    yield "users", f"{workload.users} at most in flight, {counted(header.workers, 'worker')}"
     planned = f"{format_seconds(workload.duration)} after {format_seconds(workload.warmup)} of warm-up"
     yield "duration", planned
     yield "checked", f"{workload.check_share:.0%} of the answers against the Estimator's golden probabilities"

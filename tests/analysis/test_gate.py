@@ -201,6 +201,25 @@ def test_a_required_metric_that_is_missing_is_inconclusive() -> None:
     assert [result.metric.name for result in judged.metrics if result.state is State.NOT_JUDGED] == ["p99"]
 
 
+def test_what_was_not_judged_says_why() -> None:
+    """Measured, but no time for a verdict; not measured at all; not carried by the runs."""
+    pair = next(pairs("plain", np.random.default_rng(1), 1, 0.01))
+    side = replace(pair.baseline, values={"p50": 0.01})
+    bare = Pair(side, side)
+    for given, name, note in (
+        (pair, "memory", "the gate ended before it could be"),
+        (bare, "memory", "not on this machine"),
+        (bare, "p99", "too few answered requests"),
+        (None, "p50", "there was nothing to judge"),
+    ):
+        gate = Gate(PLAN)
+        if given is not None:
+            gate.add(given)
+        found = gate.decide(left=0)
+        assert found is not None
+        assert note in next(result.note for result in found.metrics if result.metric.name == name)
+
+
 def test_an_alarm_is_confirmed_by_fresh_pairs_only() -> None:
     """Seven pairs raise the alarm; what follows does not bear it out."""
 

@@ -23,6 +23,19 @@ def test_wrong_words_are_one_line_and_exit_2(words: list[str]) -> None:
     assert "see bertbench" in done.stderr
 
 
+def test_a_mistyped_option_is_named_where_its_value_could_be_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["gate", "--baseline", "embedded", "--min-efect", "3%"])
+    assert ended.value.code == 2
+    assert "there is no --min-efect; did you mean --min-effect?" in capsys.readouterr().err
+
+
+def test_a_mistyped_command_is_named_and_not_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["gat", "--baseline", "embedded"])
+    assert "invalid choice: 'gat'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

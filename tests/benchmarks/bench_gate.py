@@ -62,10 +62,10 @@ CASES: Final = {
     "slower-1.10": Case(20, {"stretch": 1.10}, (), (18, 20)),
     "slower-1.25": Case(20, {"stretch": 1.25}, ("--max-time", "88s"), (20, 20), seconds=90.0),
     "slower-1.05": Case(20, {"stretch": 1.05}, ("--min-effect", "2%"), (14, 20)),
-    "wrong-0.2%": Case(5, {"wrong": 0.002}, (), (5, 5), "wrong_answers"),
+    "wrong-0.2%": Case(10, {"wrong": 0.002}, (), (10, 10), "wrong_answers"),
     # Rare events need requests: a machine that does 60 a second may need more than the usual five minutes.
-    "errors-1%-10m": Case(3, {"errors": 0.01}, ("--max-time", "10m"), (3, 3), "error ratio", seconds=600.0),
-    "p99-doubled-10m": Case(5, {"tail": 0.02}, ("--max-time", "10m"), (5, 5), "latency p99", seconds=600.0),
+    "errors-1%-10m": Case(10, {"errors": 0.01}, ("--max-time", "10m"), (10, 10), "error ratio", seconds=600.0),
+    "p99-doubled-10m": Case(10, {"tail": 0.02}, ("--max-time", "10m"), (10, 10), "latency p99", seconds=600.0),
 }
 
 

@@ -16,7 +16,7 @@ from bench.server.embedded import examples, metadata, metrics, predict, wire
 from bench.server.embedded.core import Core
 from bench.server.embedded.servable import Caller, Servable
 from bench.server.embedded.signatures import DEFAULT_SIGNATURE
-from bench.server.embedded.status import Code, StatusError, invalid_argument
+from bench.server.embedded.status import Code, StatusError, faults_are_internal, invalid_argument
 from bench.serving.protos import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -80,6 +80,7 @@ class GrpcMethods:
         assert method == _WATCH
         return _health(health_pb2.HealthCheckResponse.NOT_SERVING)
 
+    @faults_are_internal
     def handle(self, method: str, message: bytes, call: Caller) -> bytes:
         """The answer to a call.
 
@@ -107,9 +108,10 @@ class GrpcMethods:
         """An answer, its outcome and its time counted."""
         started = time.perf_counter()
         model = request.model_spec.name
-        code = Code.OK
+        code = Code.INTERNAL
         try:
             message = answer()
+            code = Code.OK
             metrics.REQUEST_LATENCY.observe((model, api, "GRPC"), started)
         except StatusError as error:
             code = error.code

@@ -12,7 +12,7 @@ from bench.http2.hpack import encode
 from bench.http2.server import Completed, Event, H2Connection, Opened, Reset
 from bench.server.embedded.servable import Caller
 from bench.server.embedded.socket_server import Connection, FarewellError, Job
-from bench.server.embedded.status import Code, StatusError, unexpected
+from bench.server.embedded.status import Code, StatusError, faults_are_internal
 
 _NO_GRPC: Final = encode([(b":status", b"415"), (b"grpc-status", b"2")])
 _UNPACKERS: Final = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
@@ -152,8 +152,6 @@ class GrpcProtocol:
                 answer = framed(self._methods.handle(call.method, _message(event.body, call.encoding), call))
             except StatusError as failed:
                 error = failed
-            except Exception as failed:  # noqa: BLE001  # a fault of one call must not take the thread of all
-                error = unexpected(failed)
             with self._lock:
                 if error is not None:
                     self._fail(event.stream, error)
@@ -181,6 +179,7 @@ class GrpcProtocol:
             self._connection.send(data)
 
 
+@faults_are_internal
 def _message(body: bytes, encoding: bytes) -> bytes:
     """The one message in a request's body.
 

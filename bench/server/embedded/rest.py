@@ -16,7 +16,7 @@ from bench.server.embedded.json_request import parse_object, predict_inputs, sig
 from bench.server.embedded.json_writer import quoted
 from bench.server.embedded.metadata import metadata_json, status_json
 from bench.server.embedded.signatures import DEFAULT_SIGNATURE
-from bench.server.embedded.status import Code, StatusError, http_status, invalid_argument, unexpected
+from bench.server.embedded.status import Code, StatusError, faults_are_internal, http_status, invalid_argument
 
 _JSON: Final = "application/json"
 # What Serving lets libevent accept (evhttp_server.cc).
@@ -103,13 +103,7 @@ class RestFace:
             metrics.REQUEST_LATENCY.observe((call.model, call.api, "REST"), started)
         except StatusError as error:
             code = error.code
-            response = _error_response(error)
-        except _SilentError as error:
-            code = error.code
-            response = error.response
-        except Exception as error:  # noqa: BLE001  # a fault of one request must not take the thread of all
-            code = Code.INTERNAL
-            response = _error_response(unexpected(error))
+            response = error.response if isinstance(error, _SilentError) else _error_response(error)
         metrics.REQUEST_COUNT.add((call.model, code.name))
         if self._options.cors:
             response.headers = _CORS
@@ -121,6 +115,7 @@ class RestFace:
             return Response(400, text.encode(), "text/plain")
         return Response(200, metrics.page(), "text/plain")
 
+    @faults_are_internal
     def _respond(self, request: Request, call: _Call) -> Response:
         if request.method == "OPTIONS":
             if not _ORIGIN.search(request.headers.get(b"origin", b"")):
@@ -205,12 +200,11 @@ def _error_response(error: StatusError) -> Response:
     return Response(http_status(error.code), b'{\n    "error": ' + quoted(error.raw) + b"\n}", _JSON)
 
 
-class _SilentError(Exception):
+class _SilentError(StatusError):
     """An error whose answer has no text."""
 
     def __init__(self, code: Code, response: Response) -> None:
-        super().__init__(code)
-        self.code = code
+        super().__init__(code, "")
         self.response = response
 
 

@@ -1,10 +1,15 @@
 """Errors as TensorFlow has them: a canonical code and a message, and what each face makes of the code."""
 
+import functools
 import traceback
+from collections.abc import Callable
 from enum import IntEnum
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from bench.errors import BenchError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Code(IntEnum):
@@ -89,7 +94,21 @@ def http_status(code: Code) -> int:
     return _HTTP.get(code, 500)
 
 
-def unexpected(error: Exception) -> StatusError:
-    """What a fault of the server itself becomes for the client; its trace is for whoever runs the server."""
-    traceback.print_exception(error)
-    return StatusError(Code.INTERNAL, f"the server failed on this request: {type(error).__name__}")
+def faults_are_internal(function: Callable[P, T]) -> Callable[P, T]:
+    """Makes a fault of the server itself an INTERNAL error: one request fails, and the thread of all goes on.
+
+    Its trace is for whoever runs the server.
+    """
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except StatusError:
+            raise
+        except Exception as error:
+            traceback.print_exception(error)
+            text = f"the server failed on this request: {type(error).__name__}"
+            raise StatusError(Code.INTERNAL, text) from error
+
+    return guarded

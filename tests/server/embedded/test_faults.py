@@ -1,0 +1,53 @@
+"""A fault of the server itself fails one request: INTERNAL, counted as such, its trace printed."""
+
+from typing import Any
+
+import pytest
+from tensorflow_serving.apis import predict_pb2
+
+from bench.server.embedded import metrics
+from bench.server.embedded.grpc_methods import GrpcMethods
+from bench.server.embedded.http_message import Request
+from bench.server.embedded.rest import RestFace, RestOptions
+from bench.server.embedded.status import Code, StatusError
+
+
+class Broken:
+    """Stands in for the models; whatever is asked of it is a fault."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ZeroDivisionError(name)
+
+
+class Caller:
+    def seconds_left(self) -> float | None:
+        return None
+
+    def gone(self) -> bool:
+        return False
+
+
+def counted(model: str) -> list[str]:
+    return [line for line in metrics.page().decode().splitlines() if "request_count" in line and f'"{model}"' in line]
+
+
+def test_over_rest(capsys: pytest.CaptureFixture[str]) -> None:
+    face = RestFace(Broken(), RestOptions())  # type: ignore[arg-type]
+    target = "/v1/models/faulty-rest:predict"
+    answer = face.handle(Request("POST", target, target, {}, b'{"instances": [1]}'))
+    assert answer.status == 500
+    assert b"the server failed on this request: ZeroDivisionError" in answer.body
+    assert "Traceback" in capsys.readouterr().err
+    assert ["INTERNAL" in line for line in counted("faulty-rest")] == [True]
+
+
+def test_over_grpc(capsys: pytest.CaptureFixture[str]) -> None:
+    methods = GrpcMethods(Broken(), 4)  # type: ignore[arg-type]
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "faulty-grpc"
+    with pytest.raises(StatusError) as failed:
+        methods.handle("/tensorflow.serving.PredictionService/Predict", request.SerializeToString(), Caller())
+    assert failed.value.code is Code.INTERNAL
+    assert "ZeroDivisionError" in failed.value.message
+    assert "Traceback" in capsys.readouterr().err
+    assert ["INTERNAL" in line for line in counted("faulty-grpc")] == [True]

@@ -209,6 +209,7 @@ def test_what_was_not_judged_says_why() -> None:
     for given, name, note in (
         (pair, "memory", "the gate ended before it could be"),
         (bare, "memory", "not on this machine"),
+        (Pair(pair.baseline, side), "p99", "too few answered requests"),
         (bare, "p99", "too few answered requests"),
         (None, "p50", "there was nothing to judge"),
     ):

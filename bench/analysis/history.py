@@ -17,6 +17,7 @@ import numpy as np
 from bench.analysis.analysis import Analysis
 from bench.analysis.metrics import METRICS, Metric
 from bench.errors import UsageError
+from bench.units import counted
 
 P_VALUE: Final = 0.001
 LEAST_RUNS: Final = 6
@@ -145,7 +146,12 @@ def _series(
 def _load(analysis: Analysis) -> str:
     """What must agree before runs make one series."""
     header, workload = analysis.run.header, analysis.run.header.workload
-    parts = (workload.protocol, workload.signature, header.arrivals, f"{workload.sentences} sentences a request")
+    parts = (
+        workload.protocol,
+        workload.signature,
+        header.arrivals,
+        f"{counted(workload.sentences, 'sentence')} a request",
+    )
     return ", ".join(
-        (*parts, f"{workload.users} users", f"on {header.environment.cpu_model or 'an unknown processor'}")
+        (*parts, counted(workload.users, "user"), f"on {header.environment.cpu_model or 'an unknown processor'}")
     )

@@ -47,5 +47,6 @@ def plot_history(series: Sequence[Series], path: Path) -> None:
         figures.title(plot, entry.metric.title, f"{entry.load}; {chance}")
         plot.set_ylabel(unit or "count")
         plot.set_xlabel("run, in the order of time")
-        plot.set_ylim(bottom=0)
+        # With room above: levels that lie close together would else be cut at the edge.
+        plot.set_ylim(0, 1.15 * max(scaled) or None)
     figures.save(figure, path)

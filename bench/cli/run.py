@@ -22,6 +22,7 @@ from bench.errors import ExitCode, TargetError, UsageError, WrongAnswerError
 from bench.load.options import OPTIONS, SWITCHES, warmup_seconds
 from bench.load.told import Told
 from bench.results.arrivals import parse_arrivals
+from bench.results.schedules import ClosedLoop
 from bench.server.lifecycle import RunningServer, open_target
 from bench.server.process import LAUNCHER
 from bench.serving.target import parse_target
@@ -162,11 +163,23 @@ def _plan(args: argparse.Namespace) -> list[Planned]:
     for text in arrivals:
         group = uuid4().hex[:12]
         for repeat in range(args.repeat):
-            words = [*common, "--seed", str(args.seed + repeat), *(["--arrivals", text] if text else [])]
+            words = [*common, "--seed", str(args.seed + repeat), *_arrival_words(text, args.users)]
             title = f"{args.scenario} on {args.target}, {text or 'its own arrivals'}, repeat {repeat + 1}"
             planned.append(Planned(title, tuple(words), group, repeat))
     random.Random(args.seed).shuffle(planned)
     return planned
+
+
+def _arrival_words(text: str | None, users: int | None) -> list[str]:
+    """A closed loop that names its users has a pool of as many, unless another was asked for."""
+    if text is None:
+        return []
+    words = ["--arrivals", text]
+    if users is None and text.startswith("closed") and "users" in text:
+        loop = parse_arrivals(text)
+        assert isinstance(loop, ClosedLoop)
+        words += ["-u", str(loop.users)]
+    return words
 
 
 def _common_words(args: argparse.Namespace) -> list[str]:

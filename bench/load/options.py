@@ -224,7 +224,9 @@ def _arrivals(text: str, users: int) -> Arrivals:
         return parse_arrivals(f"closed:users={users}" + (f",{rest}" if colon and rest else ""))
     arrivals = parse_arrivals(text)
     if isinstance(arrivals, ClosedLoop) and arrivals.users != users:
-        raise UsageError(f"{text} and -u {users} contradict each other; give -u {arrivals.users}, or just closed")
+        raise UsageError(
+            f"{text} and --users {users} contradict each other; give --users {arrivals.users}, or just closed"
+        )
     return arrivals
 
 

@@ -78,3 +78,12 @@ def test_options_are_passed_on():
 def test_bad_options_are_refused_before_anything_starts(words, reason):
     with pytest.raises(UsageError, match=reason):
         plan("rest", *words)
+
+
+def test_a_closed_loop_s_users_are_the_pool():
+    (planned,) = plan("grpc", "--arrivals", "closed:users=3")
+    assert option(planned, "-u") == "3"
+    (planned,) = plan("grpc", "--arrivals", "closed:users=3", "--users", "4")
+    assert option(planned, "-u") == "4"  # the scenario refuses it
+    (planned,) = plan("grpc", "--arrivals", "closed")
+    assert "-u" not in planned.words

@@ -82,7 +82,7 @@ def test_what_locust_calls_a_host(protocol, host, target):
     ("words", "reason"),
     [
         (["--arrivals", "poisson"], "options"),
-        (["--arrivals", "closed:users=3"], "-u 3"),
+        (["--arrivals", "closed:users=3"], "--users 3"),
         (["--check-share", "200%"], "100%"),
         (["--request-timeout", "0"], "above zero"),
         (["--warmup", "60s"], "leaves nothing"),

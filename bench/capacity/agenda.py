@@ -1,6 +1,7 @@
 """What a sweep runs, in which order, for how long: decided from what was measured so far. Pure.
 
-    ladder    closed loop, 1, 2, 3, 4, 6, 8, ... users, until throughput is flat or a request takes far too long
+    ladder    closed loop, 1, 2, 3, 4, 6, 8, ... users, until throughput is flat or a request takes far too long; one
+              user several times, if service times vary so much that one run says too little of them
     knee      open loop at shares of the throughput that the ladder ended at, repeated, in random order
     hold-out  open loop at other shares, run after the model was fitted and never given to it
     confirm   open loop at the rate that the model gives for the objective
@@ -25,6 +26,9 @@ FLAT_STEPS: Final = 2
 TOO_SLOW: Final = 5.0
 """The ladder ends where a latency passed its limit this many times over, throughput flat or not."""
 TOO_MANY_ERRORS: Final = 0.2
+ALONE_ERROR: Final = 0.03
+"""Relative standard error of the mean square of one user's latencies that is small enough: waiting grows with that mean
+(Pollaczek and Khinchine), so that it errs as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Scale:
     Args:
         ladder: numbers of users.
         alone: seconds of the step with one user, whose latencies are the model's service times.
+        alone_runs: how often that is run at most, until the latencies are known to `ALONE_ERROR`.
         step: seconds of every other step of the ladder.
         least_steps: steps that the ladder has at least.
         knee: loads of the open-loop runs that the model is fitted to.
@@ -49,6 +54,7 @@ class Scale:
 
     ladder: tuple[int, ...]
     alone: float
+    alone_runs: int
     step: float
     least_steps: int
     knee: tuple[float, ...]
@@ -65,6 +71,7 @@ class Scale:
 FULL: Final = Scale(
     ladder=LADDER,
     alone=60.0,
+    alone_runs=4,
     step=20.0,
     least_steps=6,
     knee=(0.5, 0.7, 0.8, 0.9),
@@ -76,11 +83,12 @@ FULL: Final = Scale(
     warmup=2.0,
     retries=5,
 )
-"""About 15 minutes."""
+"""About 15 minutes, up to three more where service times vary widely."""
 
 QUICK: Final = Scale(
     ladder=(1, 2, 4, 8, 16, 32, 64, 128, 256),
     alone=15.0,
+    alone_runs=1,
     step=6.0,
     least_steps=4,
     knee=(0.55, 0.75, 0.88),
@@ -128,21 +136,29 @@ class Step:
         return f"{self.stage} {load} #{self.repeat}"
 
 
+def alone_steps(scale: Scale, seed: int) -> list[Step]:
+    """The runs with one user, the ladder's first step; all but the first only where they are needed."""
+    return [
+        Step(Stage.LADDER, scale.ladder[0], None, scale.alone, repeat, seed + (repeat and 400 + repeat))
+        for repeat in range(scale.alone_runs)
+    ]
+
+
 def next_ladder_step(scale: Scale, points: Sequence[Point], limits: dict[str, float], seed: int) -> Step | None:
     """The ladder's next step after `points`; None where it ends.
 
     Args:
         scale: numbers of users.
-        points: the ladder's steps so far, in order.
+        points: the ladder's runs so far, in order, `alone_steps` first.
         limits: the objective's latencies, seconds by column.
         seed: of the sweep.
     """
-    if len(points) >= len(scale.ladder) or (len(points) >= scale.least_steps and _is_flat(points)):
+    steps = len({point.users for point in points})
+    if steps >= len(scale.ladder) or (steps >= scale.least_steps and _is_flat(points)):
         return None
-    if points and (points[-1].errors > TOO_MANY_ERRORS or (len(points) >= 3 and _too_slow(points[-1], limits))):
+    if points[-1].errors > TOO_MANY_ERRORS or (steps >= 3 and _too_slow(points[-1], limits)):
         return None
-    users = scale.ladder[len(points)]
-    return Step(Stage.LADDER, users, None, scale.alone if users == 1 else scale.step, 0, seed)
+    return Step(Stage.LADDER, scale.ladder[steps], None, scale.step, 0, seed)
 
 
 def _rate(point: Point) -> float:

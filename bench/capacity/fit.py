@@ -21,7 +21,7 @@ from bench.capacity.curves import UNBOUNDED, Candidate, Effort, latency_curves
 from bench.capacity.judge import Judge, Verdict
 from bench.capacity.ladder_fit import Ladder, StationFit, fit_station
 from bench.capacity.model import CapacityModel
-from bench.capacity.observed import Observed, Step, steps
+from bench.capacity.observed import Observed, Repeats, grouped
 from bench.capacity.replicates import Replicates, candidate_of, drifted, ladder_of, resampled
 from bench.capacity.station import MAX_SERVERS, Batching
 from bench.errors import InconclusiveError
@@ -79,8 +79,8 @@ def fit_model(runs: Sequence[Observed], options: FitOptions | None = None) -> Ca
         InconclusiveError: runs that a model needs are missing.
     """
     options = options or FitOptions()
-    grouped = steps(runs)
-    closed = [step for step in grouped if step.users is not None]
+    groups = grouped(runs)
+    closed = [step for step in groups if step.users is not None]
     opened = [run for run in runs if run.rate is not None]
     if len(closed) < 3 or closed[0].users != 1:
         raise InconclusiveError("the ladder lacks its step with one user, or two more; run the sweep to its end")
@@ -112,7 +112,7 @@ def station_fit(fit: Fit) -> StationFit:
 
 
 def _screen(
-    closed: Sequence[Step], opened: Sequence[Observed], options: FitOptions
+    closed: Sequence[Repeats], opened: Sequence[Observed], options: FitOptions
 ) -> tuple[list[Fit], Candidate, Floats]:
     """Fits of the kinds of server that the measurements allow, the best first, the best station, and the grid."""
     ladder, alone = ladder_of(closed)

@@ -68,7 +68,7 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Repeats:
     """All repeats of one step, resampled as one.
 
     Args:
@@ -102,11 +102,18 @@ class Step:
             blocks = [blocks[index] for index in rng.integers(0, len(blocks), len(blocks))]
         return np.concatenate(blocks)
 
+    def square_error(self) -> float:
+        """Relative standard error of the latencies' mean square, from the blocks; infinite if there are too few."""
+        squares = np.array([np.mean(block**2) for run in self.runs for block in run.latency_blocks()])
+        if squares.size < 2:
+            return np.inf
+        return float(squares.std(ddof=1) / np.sqrt(squares.size) / squares.mean())
 
-def steps(runs: Sequence[Observed]) -> list[Step]:
+
+def grouped(runs: Sequence[Observed]) -> list[Repeats]:
     """Runs grouped by users or rate: closed loop first, each rising."""
     groups: dict[tuple[bool, float], list[Observed]] = {}
     for run in runs:
         key = (run.users is None, float(run.users if run.users is not None else run.rate or 0))
         groups.setdefault(key, []).append(run)
-    return [Step(tuple(groups[key])) for key in sorted(groups)]
+    return [Repeats(tuple(groups[key])) for key in sorted(groups)]

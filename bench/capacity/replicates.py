@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bench.capacity.batch_fit import BatchFit
 from bench.capacity.curves import Candidate, Effort, interpolate_curves, latency_curves
 from bench.capacity.ladder_fit import Ladder, StationFit, fit_station
-from bench.capacity.observed import Step
+from bench.capacity.observed import Repeats
 from bench.capacity.tail import with_tail
 
 Floats = NDArray[np.float64]
@@ -90,7 +90,7 @@ def drifted(curves: Floats, overheads: Floats, grid: Floats, drift: float) -> Fl
 
 
 def resampled(
-    closed: Sequence[Step], base: StationFit | BatchFit, count: int, rng: np.random.Generator
+    closed: Sequence[Repeats], base: StationFit | BatchFit, count: int, rng: np.random.Generator
 ) -> list[Candidate]:
     """Candidates of `count` resampled ladders; for a server that batches, of as many draws of its parameters."""
     found = []
@@ -104,7 +104,7 @@ def resampled(
     return found
 
 
-def ladder_of(closed: Sequence[Step], rng: np.random.Generator | None = None) -> tuple[Ladder, Floats]:
+def ladder_of(closed: Sequence[Repeats], rng: np.random.Generator | None = None) -> tuple[Ladder, Floats]:
     """The ladder and the latencies of its single user; resampled, if a generator is given.
 
     Args:

@@ -14,6 +14,7 @@ from bench.capacity.agenda import Scale, Step
 from bench.capacity.fit import FitOptions, fit_model
 from bench.capacity.model import CapacityModel
 from bench.capacity.objective import SloRate, slo_rate
+from bench.capacity.observed import Repeats
 from bench.capacity.points import Measurement, Point, Stage, measure
 from bench.capacity.replica_check import ReplicaCheck, check_replicas, predict_replicas, where_met
 from bench.capacity.slo import Slo
@@ -127,7 +128,7 @@ class Sweep:
         return SweepResult(tuple(found), saturated, model, carried, check)
 
     def _ladder(self) -> list[Measurement]:
-        found: list[Measurement] = []
+        found = self._alone()
         limits = dict(self.slo.latency)
         while True:
             points = [entry.point for entry in found]
@@ -136,11 +137,23 @@ class Sweep:
                 return found
             assert step.users is not None
             found.append(self._do(step, step.users))
-            if step.users == 1 and found[0].observed.latency.size < FEWEST_GOOD:
-                raise InconclusiveError(
-                    f"one user got {found[0].observed.latency.size} good answers in {step.seconds:g} s, and at least "
-                    f"{FEWEST_GOOD} are needed; measure longer with --step-time"
-                )
+
+    def _alone(self) -> list[Measurement]:
+        """Runs with one user, until the service times are known well enough, or the time for them is over."""
+        first, *more = agenda.alone_steps(self.scale, self.seed)
+        found = [self._do(first, 1)]
+        if (count := found[0].observed.latency.size) < FEWEST_GOOD:
+            raise InconclusiveError(
+                f"one user got {count} good answers in {first.seconds:g} s, and at least {FEWEST_GOOD} are needed; "
+                "measure longer with --step-time"
+            )
+        for step in more:
+            error = Repeats(tuple(entry.observed for entry in found)).square_error()
+            if error <= agenda.ALONE_ERROR:
+                break
+            self.told(f"  once more: service times vary widely, their mean square is known to {error:.0%}")
+            found.append(self._do(step, 1))
+        return found
 
     def _replicas(self, fleet: Driver, predicted: Summary, users: int) -> list[Measurement]:
         """Runs around the prediction, and past them as far as it takes to find where the objective ends."""

@@ -31,6 +31,7 @@ class SweepProgress:
             transient=True,
         )
         self._task = self._bar.add_task("starting", total=expected)
+        self._expected = expected
         self._begun = time.monotonic()
 
     def __enter__(self) -> "SweepProgress":
@@ -43,6 +44,11 @@ class SweepProgress:
     def step(self, title: str) -> None:
         """A step begins."""
         self._bar.update(self._task, description=title)
+
+    def longer(self, seconds: float) -> None:
+        """The sweep takes so much longer than was expected."""
+        self._expected += seconds
+        self._bar.update(self._task, total=self._expected)
 
     def tick(self) -> None:
         """Time goes by."""

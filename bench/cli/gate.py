@@ -25,7 +25,7 @@ from bench.cli.gate_options import (
     read_plan,
 )
 from bench.cli.gate_progress import GateProgress
-from bench.cli.gate_sources import StoredRuns, read_source
+from bench.cli.gate_sources import StoredRuns, read_source, refuse_shared_runs
 from bench.errors import ExitCode, TargetError, UsageError
 from bench.load.duel import Contender, Duel, Load, duel, golden_of
 from bench.load.kept import keep_side
@@ -75,6 +75,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     plan = read_plan(args.min_effect, args.metrics)
     baseline, candidate = (read_source(getattr(args, side), side, args) for side in ("baseline", "candidate"))
     if isinstance(baseline, StoredRuns) and isinstance(candidate, StoredRuns):
+        refuse_shared_runs(baseline, candidate)
         verdict = decide_stored(plan, baseline.runs, candidate.runs)
         report = GateReport(verdict, baseline.label, candidate.label, "", 0.0)
     elif isinstance(baseline, Contender) and isinstance(candidate, Contender):

@@ -13,6 +13,7 @@ from bench.load.duel import Contender
 from bench.results.header import FILE_NAME
 from bench.results.run import find_runs
 from bench.serving.target import Target, TargetKind, parse_target
+from bench.units import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,20 @@ def read_source(text: str, side: str, args: argparse.Namespace) -> Contender | S
     if target.kind is TargetKind.ESTIMATOR:
         raise UsageError("the estimator is no server; give embedded, http://HOST:8501, a model folder or runs")
     return Contender(text, target, args.model_dir or demo_model_dir(), _flags(side, args))
+
+
+def refuse_shared_runs(baseline: StoredRuns, candidate: StoredRuns) -> None:
+    """Refuses sides that have runs in common: they agree with themselves, whatever the server does.
+
+    Raises:
+        UsageError: a run belongs to both.
+    """
+    paths = [{entry.run.path.resolve() for entry in side.runs} for side in (baseline, candidate)]
+    if shared := paths[0] & paths[1]:
+        raise UsageError(
+            f"{counted(len(shared), 'run')} on both sides ({min(shared).name}, ...): {baseline.label} and "
+            f"{candidate.label} must be different runs"
+        )
 
 
 def _flags(side: str, args: argparse.Namespace) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from bench.capacity.agenda import (
     LADDER,
     QUICK,
     Scale,
+    Step,
+    alone_steps,
     confirm_steps,
     expected_seconds,
     hold_out_steps,
@@ -28,8 +30,8 @@ def point(users: int, rate: float, p99: float = 0.05, errors: float = 0.0) -> Po
 
 def climb(rates: list[float], scale: Scale = FULL, **limits: float) -> list[int]:
     """Numbers of users that a ladder of these throughputs goes through."""
-    points: list[Point] = []
-    for rate in rates:
+    points = [point(1, rates[0])]
+    for rate in rates[1:]:
         step = next_ladder_step(scale, points, limits, 1)
         if step is None:
             break
@@ -66,10 +68,17 @@ def test_errors_end_a_ladder() -> None:
     assert next_ladder_step(FULL, [point(1, 100), point(2, 100, errors=0.3)], {}, 1) is None
 
 
-def test_the_first_step_is_the_longest() -> None:
-    first = next_ladder_step(FULL, [], {}, 1)
-    assert first is not None
+def test_the_first_step_is_the_longest_and_may_be_run_again() -> None:
+    first, *more = alone_steps(FULL, 1)
     assert (first.users, first.seconds, first.arrivals) == (1, FULL.alone, "closed:users=1")
+    assert [step.key for step in more] == [f"ladder 1 users #{repeat}" for repeat in (1, 2, 3)]
+    assert len({step.seed for step in (first, *more)}) == 4
+    assert len(alone_steps(QUICK, 1)) == 1
+
+
+def test_runs_of_one_user_are_one_step_of_the_ladder() -> None:
+    expected = Step(Stage.LADDER, 2, None, FULL.step, 0, 1)
+    assert next_ladder_step(FULL, [point(1, 100)] * 4, {"p99": 0.001}, 1) == expected
 
 
 def test_saturation_is_the_median_of_the_flat_end() -> None:

@@ -6,7 +6,7 @@ import pytest
 from bench.capacity.curves import COLUMNS, Candidate, Effort, latency_curves
 from bench.capacity.fit import FitOptions, fit_model
 from bench.capacity.model import CapacityModel, OutsideRange
-from bench.capacity.observed import Observed, Step, steps
+from bench.capacity.observed import Observed, Repeats, grouped
 from bench.capacity.station import Station
 from bench.errors import InconclusiveError
 from tests.capacity.measured import KnownServer
@@ -160,13 +160,21 @@ def test_what_a_model_needs() -> None:
 def test_steps_are_grouped() -> None:
     server = KnownServer(seed=8)
     runs = [server.observe_closed(2, 1.0), server.observe_closed(1, 1.0), server.observe_closed(2, 1.0)]
-    found = steps(runs)
+    found = grouped(runs)
     assert [(step.users, len(step.runs)) for step in found] == [(1, 1), (2, 2)]
 
 
 def test_throughput_counts_what_was_done_in_the_measured_time() -> None:
     server = KnownServer(2, 0.01, 0.3, 0.0, seed=9)
-    step = Step((server.observe_closed(8, 10.0),))
+    step = Repeats((server.observe_closed(8, 10.0),))
     assert step.throughput() == pytest.approx(200.0, rel=0.03)
     resampled = [step.throughput(np.random.default_rng(seed)) for seed in range(200)]
     assert np.std(resampled) / 200 == pytest.approx(step.throughput_error(), rel=0.4)
+
+
+def test_the_error_of_the_mean_square() -> None:
+    server = KnownServer(1, 0.01, 1.0, 0.0, seed=10)
+    runs = [Repeats((server.observe_closed(1, 10.0),)) for _ in range(60)]
+    squares = np.array([np.mean(run.latencies() ** 2) for run in runs])
+    assert np.median([run.square_error() for run in runs]) == pytest.approx(squares.std() / squares.mean(), rel=0.35)
+    assert Repeats((server.observe_closed(1, 0.001),)).square_error() == np.inf

@@ -140,6 +140,19 @@ def test_a_server_that_dies_ends_the_sweep_and_a_resumed_one_goes_on(tmp_path: P
     assert driver.asked.count("ladder 1 users #0") == 1
 
 
+@pytest.mark.parametrize(("cv", "runs"), [(0.2, 1), (1.5, 3)])
+def test_one_user_is_run_again_while_service_times_are_too_little_known(cv: float, runs: int, tmp_path: Path) -> None:
+    """Waiting grows with the mean square of the service times, and a few long ones decide that."""
+    driver = KnownDriver(KnownServer(cv=cv, seed=8))
+    sweep = replace(sweep_of(tmp_path / "s", driver), scale=replace(SMALL, alone_runs=3))
+    told: list[str] = []
+    result = replace(sweep, told=told.append).run()
+    alone = [f"ladder 1 users #{repeat}" for repeat in range(runs)]
+    assert [key for key in driver.asked if " 1 users" in key] == alone == driver.asked[:runs]
+    assert sum("service times vary widely" in line for line in told) == runs - 1
+    assert [entry.observed.latency.size for entry in result.measurements][runs - 1] > 0
+
+
 def test_a_client_that_is_the_limit_gives_no_verdict(tmp_path: Path) -> None:
     driver = KnownDriver(KnownServer(seed=4), client_cpu=0.97)
     with pytest.raises(InconclusiveError, match=r"load generator was the limit at 1 users \(0\.97 cores"):

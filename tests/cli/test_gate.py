@@ -71,6 +71,7 @@ def test_never_pass_without_data(baseline: str, tmp_path: Path) -> None:
         (dead, 3, "every request to the candidate failed"),
         (other, 3, "environment.cores: 2 against 4"),
         (str(tmp_path / "missing"), 2, "no folder"),
+        (baseline, 2, "5 runs on both sides"),
         ("http://", 2, "no valid host"),
         ("estimator", 2, "no server"),
     ):

@@ -69,6 +69,17 @@ class CapacityModel:
         lo, hi = _interval(self.capacities)
         return Summary("capacity", self.candidate.capacity, lo, hi, CONFIDENCE, self.capacities.size)
 
+    @property
+    def knee(self) -> float:
+        """The rate, requests a second, with the largest ratio of rate to mean latency.
+
+        Kleinrock's power (L. Kleinrock, *Power and deterministic rules of thumb for probabilistic problems in computer
+        communications*, ICC 1979): past it latency grows by a larger share than the rate does.
+        """
+        fine = np.linspace(self.rates[0], self.rates[-1], _FINE)
+        mean = interpolate_curves(self.rates, self.center, fine)[:, COLUMNS.index("mean")]
+        return float(fine[np.argmax(fine / mean)])
+
     def predict(self, rate: float, *, extrapolate: bool = False) -> Prediction:
         """What to expect at `rate` requests a second of Poisson arrivals.
 

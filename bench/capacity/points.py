@@ -18,6 +18,7 @@ from bench.results.records import Outcome
 from bench.results.run import Run, open_run
 from bench.stats.queueing import little_residual
 from bench.stats.summary import Summary
+from bench.units import counted
 
 
 class Stage(StrEnum):
@@ -28,6 +29,11 @@ class Stage(StrEnum):
     HOLD_OUT = "hold-out"
     CONFIRM = "confirm"
     REPLICAS = "replicas"
+
+
+def load_text(users: int | None, rate: float | None) -> str:
+    """`1 user`, `93.1/s`: the load of a step, for people."""
+    return counted(users, "user") if users is not None else f"{rate:g}/s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +82,11 @@ class Point:
     failed: tuple[str, ...]
     alive: bool
     run: str
+
+    @property
+    def load(self) -> str:
+        """What was asked for, see `load_text`."""
+        return load_text(self.users, self.rate)
 
     @property
     def stable(self) -> bool:

@@ -187,22 +187,21 @@ class Sweep:
         return found
 
     def _refuse_what_says_nothing(self, point: Point) -> None:
-        where = f"{point.users} users" if point.users is not None else f"{point.rate:g}/s"
         kept = f"what was measured is in {self.folder.path}, and --resume goes on with it"
         lost = point.outcomes.get(Outcome.UNAVAILABLE, 0)
         if not point.alive and lost:
-            raise TargetError(f"the target stopped answering at {where}; start it again: {kept}")
+            raise TargetError(f"the target stopped answering at {point.load}; start it again: {kept}")
         if not point.outcomes.get(Outcome.OK, 0):
             if point.outcomes.get(Outcome.WRONG_ANSWER, 0):
                 raise WrongAnswerError(
-                    f"every answer that came at {where} is wrong: the server may hold another model; name the export "
-                    f"that it serves with --model-dir: {kept}"
+                    f"every answer that came at {point.load} is wrong: the server may hold another model; name the "
+                    f"export that it serves with --model-dir: {kept}"
                 )
-            raise TargetError(f"no request got a good answer at {where}; check the target: {kept}")
+            raise TargetError(f"no request got a good answer at {point.load}; check the target: {kept}")
         if set(point.failed) & set(CLIENT_LIMITS):
             rate = point.throughput.center or 0.0
             raise InconclusiveError(
-                f"the load generator was the limit at {where} ({point.client_cpu or 0.0:.2f} cores for {rate:.0f} "
+                f"the load generator was the limit at {point.load} ({point.client_cpu or 0.0:.2f} cores for {rate:.0f} "
                 f"requests/s), so the server can do more; take a faster transport or a quieter machine: {kept}"
             )
 
@@ -233,9 +232,8 @@ def _held_up(point: Point) -> bool:
 
 def describe(point: Point) -> str:
     """One line on a step that is done."""
-    load = f"{point.users} users" if point.users is not None else f"{point.rate:g}/s"
     rate = point.throughput.center or 0.0
     latency = ", ".join(f"{name} {1e3 * point.raw[name]:.3g} ms" for name in ("p50", "p99") if name in point.raw)
     failed = f", {point.errors:.2%} failed" if point.errors else ""
     invalid = " (INVALID)" if point.reasons else ""
-    return f"{point.stage} {load}: {rate:.4g}/s, {latency or 'no good answer'}{failed}{invalid}"
+    return f"{point.stage} {point.load}: {rate:.4g}/s, {latency or 'no good answer'}{failed}{invalid}"

@@ -13,7 +13,7 @@ from bench.bert.demo_model import demo_model_dir
 from bench.bert.golden import load_golden
 from bench.capacity.agenda import FULL, QUICK, Scale, Step, expected_seconds
 from bench.capacity.fit import FitOptions
-from bench.capacity.points import Stage
+from bench.capacity.points import Stage, load_text
 from bench.capacity.slo import Slo
 from bench.capacity.sweep import Sweep
 from bench.capacity.sweep_folder import SweepFolder
@@ -74,10 +74,9 @@ class SeriesDriver:
 
     def run(self, step: Step, users: int, runs: Path) -> Path:
         """One run; see `bench.capacity.sweep.Driver`."""
-        load = f"{step.users} users" if step.users is not None else f"{step.rate:g}/s"
         if step.stage is Stage.LADDER and step.repeat:
             self.progress.longer(step.seconds)
-        self.progress.step(f"{step.stage} {load}")
+        self.progress.step(f"{step.stage} {load_text(step.users, step.rate)}")
         told = replace(
             self.template,
             name=f"capacity-{step.stage}",

@@ -53,6 +53,7 @@ def _model(model: CapacityModel) -> dict[str, Any]:
     predictions = [model.predict(float(rate), extrapolate=True) for rate in model.rates]
     return {
         "capacity": asdict(model.capacity),
+        "knee": model.knee,
         "station": model.candidate.station.to_json(),
         "mean_work": float(model.candidate.work.mean()),
         "valid": list(model.valid),

@@ -65,6 +65,7 @@ def latency(result: CapacityResult, path: Path) -> None:
         shown += _points(axes, result.points, name, color, factor)
     _objective(axes, result, factor, unit)
     axes.axvline(result.model.candidate.capacity, color=GREY, linestyle="--", linewidth=1.2, label="capacity")
+    axes.axvline(model.knee, color=GREY, linestyle=":", linewidth=1.4, label=f"knee: {digits(model.knee)}/s")
     shown += [factor * limit for limit in result.slo.latency.values()]
     figures.log_axis(axes, "y", min(shown) * 0.8, max(shown) * 1.4)
     axes.set_xlim(0, max(model.candidate.capacity, float(rates[-1])) * 1.06)

@@ -129,6 +129,7 @@ def _model(result: CapacityResult) -> Iterator[str]:
         ("", ""),
         [
             ("capacity", rate_interval(model.capacity)),
+            ("knee: past it latency grows by a larger share than the rate", rate(model.knee)),
             ("served at once", f"{station.servers} {kind if station.servers > 1 else kind.removesuffix('s')}"),
             ("speed with 1, 2, … in service", speeds),
             ("work of a request, mean", seconds(float(model.candidate.work.mean()))),
@@ -203,12 +204,11 @@ def _measured(result: CapacityResult) -> Iterator[str]:
 
 
 def _point_row(point: Point) -> tuple[str, ...]:
-    load = f"{point.users} users" if point.users is not None else rate(point.rate)
     stage = f"{point.stage} (INVALID)" if point.reasons else str(point.stage)
     percentiles = [seconds(point.raw.get(name)) for name in ("p50", "p95", "p99")]
     return (
         stage,
-        load,
+        point.load,
         rate(point.throughput.center),
         digits(point.in_flight),
         *percentiles,

@@ -1,5 +1,6 @@
 """The fitted model's answers, and what is left of it after it was stored."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,9 @@ def test_a_stored_model_answers_as_it_did_past_what_it_can_carry_too(tmp_path: P
     assert np.array_equal(after.replicates, before.replicates)
     assert after.largest_rate({"p99": 0.05}) == before.largest_rate({"p99": 0.05})
     assert after.predict(60.0) == before.predict(60.0)
+
+
+def test_the_knee_of_an_exponential_server_is_at_half_its_capacity() -> None:
+    rates = np.linspace(2.0, 95.0, 30)
+    center = (1 / (100.0 - rates))[:, None] * np.ones(len(COLUMNS))
+    assert replace(model(1.0), rates=rates, center=center).knee == pytest.approx(50.0, abs=0.5)

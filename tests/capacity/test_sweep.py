@@ -155,7 +155,7 @@ def test_one_user_is_run_again_while_service_times_are_too_little_known(cv: floa
 
 def test_a_client_that_is_the_limit_gives_no_verdict(tmp_path: Path) -> None:
     driver = KnownDriver(KnownServer(seed=4), client_cpu=0.97)
-    with pytest.raises(InconclusiveError, match=r"load generator was the limit at 1 users \(0\.97 cores"):
+    with pytest.raises(InconclusiveError, match=r"load generator was the limit at 1 user \(0\.97 cores"):
         sweep_of(tmp_path / "s", driver).run()
     assert len(list((tmp_path / "s" / "runs").iterdir())) == 1
 

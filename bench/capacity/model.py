@@ -52,6 +52,7 @@ class CapacityModel:
         valid: lowest and highest rate that the measurements cover.
         discrepancy: relative error of the model itself that the measurements show, at least.
         warnings: what a reader must know, one line each.
+        widening: how many times as wide as the replicates' all intervals are, see `bench.capacity.checks`.
     """
 
     candidate: Candidate
@@ -62,12 +63,14 @@ class CapacityModel:
     valid: tuple[float, float]
     discrepancy: float
     warnings: tuple[str, ...] = ()
+    widening: float = 1.0
 
     @property
     def capacity(self) -> Summary:
         """Requests a second when saturated."""
-        lo, hi = _interval(self.capacities)
-        return Summary("capacity", self.candidate.capacity, lo, hi, CONFIDENCE, self.capacities.size)
+        center = self.candidate.capacity
+        lo, hi = _interval(center * (self.capacities / center) ** self.widening)
+        return Summary("capacity", center, lo, hi, CONFIDENCE, self.capacities.size)
 
     @property
     def knee(self) -> float:
@@ -94,7 +97,7 @@ class CapacityModel:
             )
         stable = rate < UNSTABLE * self.candidate.capacity
         center = interpolate_curves(self.rates, self.center, np.array([rate]))[0]
-        replicates = interpolate_curves(self.rates, self.replicates, np.array([rate]))[:, 0]
+        replicates = interpolate_curves(self.rates, self._widened(), np.array([rate]))[:, 0]
         latency = {}
         for column, name in enumerate(COLUMNS):
             if not stable:
@@ -114,13 +117,21 @@ class CapacityModel:
         """
         fine = np.linspace(self.rates[0], min(self.valid[1], self.rates[-1]), _FINE)
         center = float(self._largest(self.center[None], limits, fine)[0])
-        found = self._largest(self.replicates, limits, fine)
+        found = self._largest(self._widened(), limits, fine)
         lo, hi = _interval(found)
         top = float(fine[-1])
         warnings: tuple[str, ...] = ()
         if center >= top:
             warnings = (f"within the limit up to {top:.3g}/s, the highest rate measured; it may be higher",)
         return Summary("slo_rate", center, min(lo, center), max(hi, center), CONFIDENCE, found.size, warnings)
+
+    def _widened(self) -> Floats:
+        """The replicates, `widening` times as far from the center; what has no bound keeps none."""
+        if self.widening == 1:
+            return self.replicates
+        center = np.minimum(self.center, UNBOUNDED)
+        with np.errstate(over="ignore"):
+            return np.asarray(center * (self.replicates / center) ** self.widening)
 
     def _largest(self, curves: Floats, limits: Mapping[str, float], fine: Floats) -> Floats:
         """Largest rate of `fine` within the limits for each of `curves`, 0 where there is none."""

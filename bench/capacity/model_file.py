@@ -2,6 +2,7 @@
 
 Format history:
     1: first.
+    2: how much the intervals were widened by the runs that the model never saw.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from bench.capacity.station import Batching, Station
 from bench.errors import UsageError
 from bench.results.atomic import write_atomically
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 FILE_NAME: Final = "model.json"
 
 
@@ -64,6 +65,7 @@ def write_model(folder: Path, stored: StoredModel) -> Path:
         "valid": list(model.valid),
         "discrepancy": model.discrepancy,
         "warnings": list(model.warnings),
+        "widening": model.widening,
         "points": [point.to_json() for point in stored.points],
     }
     path = folder / FILE_NAME
@@ -109,6 +111,7 @@ def _model(raw: Mapping[str, Any]) -> CapacityModel:
         valid=(raw["valid"][0], raw["valid"][1]),
         discrepancy=raw["discrepancy"],
         warnings=tuple(raw["warnings"]),
+        widening=raw["widening"] if raw["format"] > 1 else 1.0,
     )
 
 

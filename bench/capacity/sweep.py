@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from bench.capacity import agenda
 from bench.capacity.agenda import Scale, Step
+from bench.capacity.checks import Check, hold_to_runs
 from bench.capacity.fit import FitOptions, fit_model
 from bench.capacity.model import CapacityModel
 from bench.capacity.objective import SloRate, slo_rate
@@ -53,7 +54,8 @@ class SweepResult:
     Args:
         measurements: every step, in order.
         saturated: requests a second at the ladder's end.
-        model: fitted to ladder and knee.
+        model: fitted to ladder and knee, its intervals as wide as the checks showed that they must be.
+        checks: it held to runs that it never saw.
         carried: the rate within the objective.
         replicas: several replicas held to the model; None if not run.
     """
@@ -61,6 +63,7 @@ class SweepResult:
     measurements: tuple[Measurement, ...]
     saturated: float
     model: CapacityModel
+    checks: tuple[Check, ...]
     carried: SloRate
     replicas: ReplicaCheck | None
 
@@ -118,14 +121,16 @@ class Sweep:
             assert carried.rate.center is not None
             rate = carried.rate.center
             found += [self._do(step, users) for step in agenda.confirm_steps(self.scale, rate, self.seed)]
-            carried = slo_rate(model, [entry.point for entry in found], self.slo)
+        tested = hold_to_runs(model, found)
+        model = tested.model
+        carried = slo_rate(model, [entry.point for entry in found], self.slo)
         check = None
         if carried.attainable and replicas > 1 and fleet is not None:
             predicted = predict_replicas(model, self.slo, carried.rate, replicas, policy, self.seed)
             more = self._replicas(fleet, predicted, users)
             found += more
             check = check_replicas(predicted, [entry.point for entry in more], self.slo, replicas, policy)
-        return SweepResult(tuple(found), saturated, model, carried, check)
+        return SweepResult(tuple(found), saturated, model, tested.checks, carried, check)
 
     def _ladder(self) -> list[Measurement]:
         found = self._alone()

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from bench.capacity import agenda
-from bench.capacity.checks import check_run, median_error
+from bench.capacity.checks import Tested, median_error
 from bench.capacity.diurnal import plan_diurnal, read_diurnal
 from bench.capacity.model import CapacityModel
 from bench.capacity.model_file import StoredModel, write_model
@@ -29,7 +29,7 @@ _UNSURE = 0.3
 def finish(
     folder: SweepFolder,
     measurements: Sequence[Measurement],
-    model: CapacityModel,
+    tested: Tested,
     replicas: ReplicaCheck | None,
     args: argparse.Namespace,
     out: TextIO,
@@ -40,7 +40,7 @@ def finish(
     Args:
         folder: the sweep's.
         measurements: every step.
-        model: fitted to them.
+        tested: the model fitted to them, and what it was held to.
         replicas: the check of several replicas, if it was made.
         args: `slo` and the plan's options.
         out: for what was found.
@@ -49,8 +49,10 @@ def finish(
     Returns:
         0; 1 if no rate meets the objective.
     """
-    result = assemble(folder, measurements, model, replicas, args)
-    write_model(folder.path, StoredModel(result.label, result.about, str(result.slo), model, tuple(result.points)))
+    result = assemble(folder, measurements, tested, replicas, args)
+    write_model(
+        folder.path, StoredModel(result.label, result.about, str(result.slo), tested.model, tuple(result.points))
+    )
     path = write_capacity_report(result, folder.path)
     for line in capacity_lines(result):
         print(line, file=out)
@@ -64,22 +66,18 @@ def finish(
 def assemble(
     folder: SweepFolder,
     measurements: Sequence[Measurement],
-    model: CapacityModel,
+    tested: Tested,
     replicas: ReplicaCheck | None,
     args: argparse.Namespace,
 ) -> CapacityResult:
     """All that the sweep found."""
+    model = tested.model
     slo = Slo.parse(args.slo or folder.job["slo"])
     single = [entry for entry in measurements if entry.point.stage is not Stage.REPLICAS]
     points = [entry.point for entry in single]
     carried = slo_rate(model, points, slo)
     ladder = [entry.point for entry in single if entry.point.stage is Stage.LADDER]
-    held = (Stage.HOLD_OUT, Stage.CONFIRM)
-    checks = [check for entry in single if entry.point.stage in held for check in check_run(model, entry)]
-    middle = median_error(checks)
-    warnings = [*model.warnings, *carried.rate.warnings]
-    if middle is not None and middle > _UNSURE:
-        warnings.append(f"the model misses runs that it never saw by {middle:.0%}: take the measured curve instead")
+    warnings = [*model.warnings, *_test_warnings(tested), *carried.rate.warnings]
     invalid = sum(bool(entry.point.reasons) for entry in measurements)
     if invalid:
         warnings.append(f"{invalid} of {len(measurements)} runs are INVALID as measurements; the report says why")
@@ -97,11 +95,26 @@ def assemble(
         ),
         model=model,
         carried=carried,
-        checks=checks,
+        checks=tested.checks,
         replicas=replicas,
         planned=_planned(model, carried, slo, args),
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+def _test_warnings(tested: Tested) -> list[str]:
+    """What the runs that the model never saw showed of it."""
+    found, checks = [], tested.checks
+    middle = median_error(checks)
+    if middle is not None and middle > _UNSURE:
+        found.append(f"the model misses runs that it never saw by {middle:.0%}: take the measured curve instead")
+    if tested.model.widening > 1:
+        inside = sum(check.inside for check in checks)
+        found.append(
+            f"{inside} of {len(checks)} figures of those runs lay inside their 90 % interval: all intervals are made "
+            f"{tested.model.widening:.2g} times as wide, as wide as would have held 90 %"
+        )
+    return found
 
 
 def _error(entry: Measurement) -> float:

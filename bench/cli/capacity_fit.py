@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TextIO
 
+from bench.capacity.checks import hold_to_runs
 from bench.capacity.model import CapacityModel
 from bench.capacity.model_file import read_model
 from bench.capacity.objective import slo_rate
@@ -28,8 +29,9 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         model = fit_sweep(measurements, options, lambda line: print(line, file=out))
     else:
         model = read_model(args.folder).model
+    tested = hold_to_runs(model, measurements)
     slo = Slo.parse(args.slo or folder.job["slo"])
-    return finish(folder, measurements, model, _replicas(folder, measurements, model, slo), args, out, err)
+    return finish(folder, measurements, tested, _replicas(folder, measurements, tested.model, slo), args, out, err)
 
 
 def read_measurements(folder: SweepFolder) -> list[Measurement]:

@@ -58,6 +58,7 @@ def _model(model: CapacityModel) -> dict[str, Any]:
         "mean_work": float(model.candidate.work.mean()),
         "valid": list(model.valid),
         "discrepancy": model.discrepancy,
+        "widening": model.widening,
         "warnings": list(model.warnings),
         "curve": [
             {

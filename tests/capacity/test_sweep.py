@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from bench.capacity.agenda import QUICK
-from bench.capacity.checks import check_run, median_error
+from bench.capacity.checks import hold_to_runs, median_error
 from bench.capacity.curves import Effort
 from bench.capacity.fit import FitOptions
 from bench.capacity.model_file import StoredModel, read_model, write_model
@@ -61,12 +61,39 @@ def test_the_objective_s_rate_is_an_interval_around_the_truth(
 def test_the_model_is_held_to_runs_it_never_saw(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
     _, result, _ = swept
     held = [entry for entry in result.measurements if entry.point.stage in (Stage.HOLD_OUT, Stage.CONFIRM)]
-    checks = [check for entry in held for check in check_run(result.model, entry)]
+    checks = result.checks
     assert len(checks) == 3 * len(held)
     middle = median_error(checks)
     assert middle is not None
     assert middle < 0.25
     assert sum(check.inside for check in checks) >= 0.6 * len(checks)
+
+
+def test_a_model_that_fails_its_test_has_wide_intervals_from_then_on(
+    swept: tuple[SweepFolder, SweepResult, KnownDriver],
+) -> None:
+    _, result, _ = swept
+    right = replace(result.model, widening=1.0)
+    off = replace(right, center=1.6 * right.center, replicates=1.6 * right.replicates)
+    off = replace(off, candidate=replace(off.candidate, station=replace(off.candidate.station, calibration=1.6)))
+    good, bad = (hold_to_runs(model, result.measurements) for model in (right, off))
+    assert good.checks == result.checks
+    assert good.model.widening == result.model.widening == 1.0 < 1.5 < bad.model.widening
+    assert sum(check.inside for check in bad.checks) < 0.5 * len(bad.checks)
+    before, after = (replace(off, widening=width).predict(150.0).latency["p95"] for width in (1.0, bad.model.widening))
+    assert before.lo is not None
+    assert before.hi is not None
+    assert after.lo is not None
+    assert after.hi is not None
+    assert after.center == before.center
+    assert after.lo < before.lo
+    assert after.hi > before.hi
+    narrow, wide = off.largest_rate({"p95": 0.04}), bad.model.largest_rate({"p95": 0.04})
+    assert wide.center == narrow.center
+    assert (wide.lo or 0.0) < (narrow.lo or 0.0)
+    assert (bad.model.capacity.lo or 0.0) < (off.capacity.lo or 0.0)
+    # Nothing is widened twice, whatever was stored.
+    assert hold_to_runs(bad.model, result.measurements) == bad
 
 
 def test_replicas_are_predicted_and_measured(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:

@@ -12,11 +12,41 @@ from numpy.typing import NDArray
 from bench.results.codec import NO_BYTES, OUTCOME_CODES, PROTOCOL_CODES, WRONG_KIND_CODES
 from bench.results.records import Outcome
 from bench.results.run import Run
+from bench.results.table import Columns
 
 Floats = NDArray[np.float64]
 
 _KEPT: Final = ("due", "sent", "done", "outcome", "wrong_kind", "checked", "protocol", "words")
 _SUMMED: Final = ("bytes_out", "bytes_in", "build", "parse")
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedOver:
+    """Requests of the warm-up that went on into the measured part: they were in flight in it, and ended in it.
+
+    Args:
+        sent: seconds, float64 `[M]`.
+        done: seconds, after the measured part's begin.
+        good: whether each ended well.
+        protocol: number of `PROTOCOL_CODES`.
+        words: words scored.
+    """
+
+    sent: Floats
+    done: Floats
+    good: NDArray[np.bool_]
+    protocol: NDArray[np.uint8]
+    words: NDArray[np.uint32]
+
+    @classmethod
+    def none(cls) -> "CarriedOver":
+        """No request."""
+        times = np.empty(0, np.float64)
+        return cls(times, times, np.empty(0, np.bool_), np.empty(0, np.uint8), np.empty(0, np.uint32))
+
+    def select(self, where: NDArray[np.bool_]) -> "CarriedOver":
+        """Those at `where`."""
+        return CarriedOver(*(getattr(self, name)[where] for name in self.__slots__))
 
 
 @dataclass(frozen=True)
@@ -36,6 +66,7 @@ class Measured:
         words: words scored.
         means: means over the requests that have them of `bytes_out`, `bytes_in`, `build`, `parse`.
         warmup: requests of the warm-up by outcome.
+        carried: those of them that ended in the measured part or after it.
     """
 
     begins: float
@@ -50,6 +81,7 @@ class Measured:
     words: NDArray[np.uint32]
     means: dict[str, float] = field(default_factory=dict)
     warmup: dict[str, int] = field(default_factory=dict)
+    carried: CarriedOver = field(default_factory=CarriedOver.none)
 
     @property
     def seconds(self) -> float:
@@ -72,12 +104,15 @@ class Measured:
 
     def protocols(self) -> dict[str, "Measured"]:
         """The requests of each protocol, if there is more than one."""
-        found = {name: self.protocol == code for name, code in PROTOCOL_CODES.items()}
-        present = {name: where for name, where in found.items() if where.any()}
-        return {name: self._select(where) for name, where in present.items()} if len(present) > 1 else {}
+        present = {name: code for name, code in PROTOCOL_CODES.items() if (self.protocol == code).any()}
+        return {name: self._of(code) for name, code in present.items()} if len(present) > 1 else {}
 
-    def _select(self, where: NDArray[np.bool_]) -> "Measured":
-        return Measured(self.begins, self.ends, **{name: getattr(self, name)[where] for name in _KEPT})
+    def _of(self, protocol: int) -> "Measured":
+        where = self.protocol == protocol
+        columns = {name: getattr(self, name)[where] for name in _KEPT}
+        return Measured(
+            self.begins, self.ends, **columns, carried=self.carried.select(self.carried.protocol == protocol)
+        )
 
 
 def load(run: Run) -> Measured:
@@ -90,9 +125,11 @@ def load(run: Run) -> Measured:
     sums = dict.fromkeys(_SUMMED, 0.0)
     known = dict.fromkeys(_SUMMED, 0)
     warm = np.zeros(len(OUTCOME_CODES), np.int64)
+    carried = [CarriedOver.none()]
     for batch in run.batches((*_KEPT, *_SUMMED, "warmup")):
         cold = ~batch["warmup"]
         warm += np.bincount(batch["outcome"][batch["warmup"]], minlength=warm.size)
+        carried.append(_carried_over(batch, run.header.workload.warmup))
         for name in _KEPT:
             parts[name].append(batch[name][cold])
         for name in _SUMMED:
@@ -113,7 +150,15 @@ def load(run: Run) -> Measured:
     begins, ends = _window(run, columns)
     means = {name: sums[name] / known[name] for name in _SUMMED if known[name]}
     warmup = {str(name): int(warm[code]) for name, code in OUTCOME_CODES.items()}
-    return Measured(begins, ends, **columns, means=means, warmup=warmup)
+    pieces_of = {name: np.concatenate([getattr(part, name) for part in carried]) for name in CarriedOver.__slots__}
+    return Measured(begins, ends, **columns, means=means, warmup=warmup, carried=CarriedOver(**pieces_of))
+
+
+def _carried_over(batch: Columns, begins: float) -> CarriedOver:
+    """Requests of the warm-up in `batch` that were done after `begins`."""
+    late = batch["warmup"] & (batch["done"] > begins) & ~np.isnan(batch["sent"])
+    good = batch["outcome"] == OUTCOME_CODES[Outcome.OK]
+    return CarriedOver(batch["sent"], batch["done"], good, batch["protocol"], batch["words"]).select(late)
 
 
 def _window(run: Run, columns: dict[str, NDArray[Any]]) -> tuple[float, float]:

@@ -69,10 +69,13 @@ def summarise(run: Run, measured: Measured, confidence: float = CONFIDENCE) -> R
 
 def _request_metrics(measured: Measured, confidence: float) -> dict[str, Summary]:
     """What the request records alone tell."""
-    good = measured.good
+    good, carried = measured.good, measured.carried
+    # What was done in the measured part counts, whenever it was due: what is still open at its end has no other place.
+    answered = np.concatenate((carried.done[carried.good], measured.done[good]))
+    words = np.concatenate((carried.words[carried.good], measured.words[good]))
     found = {
-        "throughput": _rate("throughput", measured, measured.done[good], None, confidence),
-        "word_rate": _rate("word_rate", measured, measured.done[good], measured.words[good], confidence),
+        "throughput": _rate("throughput", measured, answered, None, confidence),
+        "word_rate": _rate("word_rate", measured, answered, words, confidence),
         "sent_rate": _rate("sent_rate", measured, measured.sent[~np.isnan(measured.sent)], None, confidence),
         "error_share": share_interval("error_share", ~good, confidence),
         "dropped_share": share_interval("dropped_share", np.isnan(measured.sent), confidence),
@@ -119,11 +122,12 @@ def _rate(
 
 
 def mean_in_flight(measured: Measured) -> float | None:
-    """Mean number of requests sent and not done, over the measured part, from those due in it."""
+    """Mean number of requests sent and not done, over the measured part."""
     if measured.seconds <= 0:
         return None
-    went = ~np.isnan(measured.sent)
-    inside = [np.clip(times[went], measured.begins, measured.ends) for times in (measured.sent, measured.done)]
+    went, carried = ~np.isnan(measured.sent), measured.carried
+    spans = ((carried.sent, measured.sent[went]), (carried.done, measured.done[went]))
+    inside = [np.clip(np.concatenate(times), measured.begins, measured.ends) for times in spans]
     return float((inside[1] - inside[0]).sum()) / measured.seconds
 
 

@@ -1,7 +1,8 @@
 """What a sweep runs, in which order, for how long: decided from what was measured so far. Pure.
 
     ladder    closed loop, 1, 2, 3, 4, 6, 8, ... users, until throughput is flat or a request takes far too long; one
-              user several times, if service times vary so much that one run says too little of them
+              user several times, if service times vary so much that one run says too little of them; last as many
+              users as open loop can have in flight, for a server may do less with a long queue than with a short one
     knee      open loop at shares of the throughput that the ladder ended at, repeated, in random order
     hold-out  open loop at other shares, run after the model was fitted and never given to it
     confirm   open loop at the rate that the model gives for the objective
@@ -161,6 +162,18 @@ def next_ladder_step(scale: Scale, points: Sequence[Point], limits: dict[str, fl
     return Step(Stage.LADDER, scale.ladder[steps], None, scale.step, 0, seed)
 
 
+def deep_step(scale: Scale, points: Sequence[Point], seed: int) -> Step | None:
+    """The ladder's last step: the pool of the open loop, all in flight; None where the ladder did not end flat.
+
+    Fewer where so many would take more than a quarter of the step for one answer.
+    """
+    if not _is_flat(points) or points[-1].errors > TOO_MANY_ERRORS:
+        return None
+    most = max(point.users or 0 for point in points)
+    users = min(pool_size(most), int(_rate(points[-1]) * scale.step / 4))
+    return Step(Stage.LADDER, users, None, scale.step, 0, seed) if users > most else None
+
+
 def _rate(point: Point) -> float:
     return point.throughput.center or 0.0
 
@@ -176,9 +189,18 @@ def _too_slow(point: Point, limits: dict[str, float]) -> bool:
 
 
 def saturated_rate(points: Sequence[Point]) -> float:
-    """Throughput at the ladder's flat end, requests a second: the median of the steps within `FLAT` of the best."""
+    """Throughput that lasts, requests a second: what the ladder's flat end has, or less if most users get less.
+
+    The flat end is the median of the steps within `FLAT` of the best.
+    """
     rates = np.array([_rate(point) for point in points])
-    return float(np.median(rates[rates > (1 - FLAT) * rates.max()]))
+    flat = np.median(rates[rates > (1 - FLAT) * rates.max()])
+    return float(min(flat, _rate(max(points, key=lambda point: point.users or 0))))
+
+
+def lost_when_deep(points: Sequence[Point]) -> float:
+    """Share of the ladder's best throughput that is lost with most users."""
+    return 1 - _rate(max(points, key=lambda point: point.users or 0)) / max(map(_rate, points))
 
 
 def knee_steps(scale: Scale, saturated: float, seed: int) -> list[Step]:
@@ -237,7 +259,7 @@ def pool_size(users: int) -> int:
 def expected_seconds(scale: Scale, replicas: int) -> float:
     """About how long a whole sweep takes, for the progress bar; the ladder is taken to have eight steps."""
     each = scale.warmup + scale.settle
-    steps = min(8, len(scale.ladder)) - 1
+    steps = min(9, len(scale.ladder) + 1) - 1
     opened = len(scale.knee) * scale.repeats
     total = scale.alone + steps * scale.step + opened * scale.knee_seconds
     total += len(scale.hold_out) * scale.hold_out_seconds + scale.confirm * scale.hold_out_seconds

@@ -53,7 +53,7 @@ class SweepResult:
 
     Args:
         measurements: every step, in order.
-        saturated: requests a second at the ladder's end.
+        saturated: requests a second that last, by the ladder.
         model: fitted to ladder and knee, its intervals as wide as the checks showed that they must be.
         checks: it held to runs that it never saw.
         carried: the rate within the objective.
@@ -110,8 +110,11 @@ class Sweep:
             InconclusiveError: the load generator was the limit, or too little could be measured.
         """
         ladder = self._ladder()
-        saturated = agenda.saturated_rate([entry.point for entry in ladder])
         users = agenda.pool_size(max(entry.point.users or 0 for entry in ladder))
+        if deep := agenda.deep_step(self.scale, [entry.point for entry in ladder], self.seed):
+            assert deep.users is not None
+            ladder.append(self._do(deep, deep.users))
+        saturated = agenda.saturated_rate([entry.point for entry in ladder])
         knee = [self._do(step, users) for step in agenda.knee_steps(self.scale, saturated, self.seed)]
         model = fit_sweep([*ladder, *knee], self.fit, self.told)
         held = [self._do(step, users) for step in agenda.hold_out_steps(self.scale, saturated, self.seed)]

@@ -11,7 +11,7 @@ from bench.capacity.model import CapacityModel
 from bench.capacity.model_file import StoredModel, write_model
 from bench.capacity.objective import SloRate, slo_rate
 from bench.capacity.plan import PlanOptions, Redundancy, parse_plan, plan, rates_around, simulate_plan
-from bench.capacity.points import Measurement, Stage
+from bench.capacity.points import Measurement, Point, Stage
 from bench.capacity.replica_check import ReplicaCheck
 from bench.capacity.result import CapacityResult, Planned
 from bench.capacity.slo import Slo
@@ -24,6 +24,7 @@ from bench.results.run import Run, open_run
 from bench.units import counted, parse_fraction
 
 _UNSURE = 0.3
+_RETROGRADE = 0.1
 
 
 def finish(
@@ -77,7 +78,7 @@ def assemble(
     points = [entry.point for entry in single]
     carried = slo_rate(model, points, slo)
     ladder = [entry.point for entry in single if entry.point.stage is Stage.LADDER]
-    warnings = [*model.warnings, *_test_warnings(tested), *carried.rate.warnings]
+    warnings = [*model.warnings, *_ladder_warnings(ladder), *_test_warnings(tested), *carried.rate.warnings]
     invalid = sum(bool(entry.point.reasons) for entry in measurements)
     if invalid:
         warnings.append(f"{invalid} of {len(measurements)} runs are INVALID as measurements; the report says why")
@@ -100,6 +101,17 @@ def assemble(
         planned=_planned(model, carried, slo, args),
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+def _ladder_warnings(ladder: Sequence[Point]) -> list[str]:
+    """That a queue makes the server slower, if it does."""
+    lost, deepest = agenda.lost_when_deep(ladder), max(ladder, key=lambda point: point.users or 0)
+    if lost < _RETROGRADE:
+        return []
+    return [
+        f"with {deepest.load} it does {lost:.0%} less than at its best: a backlog makes it slower, and above "
+        f"{deepest.throughput.center or 0.0:.3g}/s one that was there once may stay"
+    ]
 
 
 def _test_warnings(tested: Tested) -> list[str]:

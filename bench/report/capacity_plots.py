@@ -29,7 +29,7 @@ def throughput(result: CapacityResult, path: Path) -> None:
     spread = np.abs(ends.T - rates)
     upper.errorbar(users, rates, np.nan_to_num(spread), fmt="o", color=BLUE, capsize=3, label="measured, 95 % interval")
     if result.usl is not None:
-        fine = np.linspace(users.min(), users.max(), _FINE)
+        fine = np.geomspace(users.min(), users.max(), _FINE)
         upper.plot(fine, result.usl.throughput(fine), color=ORANGE, label="Universal Scalability Law")
     upper.axhline(result.saturated, color=GREY, linestyle="--", label=f"saturated: {digits(result.saturated)}/s")
     upper.set_ylim(bottom=0)
@@ -41,6 +41,8 @@ def throughput(result: CapacityResult, path: Path) -> None:
     lower.set_ylim(bottom=0)
     lower.set_ylabel(f"latency, {unit}")
     lower.set_xlabel("users")
+    for axes in (upper, lower):
+        figures.log_axis(axes, "x", users.min() * 0.9, users.max() * 1.1)
     figures.legend_below(figure, columns=6)
     figures.save(figure, path)
 
@@ -61,7 +63,7 @@ def latency(result: CapacityResult, path: Path) -> None:
         axes.plot(rates[known], center[known], color=color, label=f"model, {name}")
         axes.plot(rates[~known], center[~known], color=color, linestyle=":")
         axes.fill_between(rates[known], lo[known], hi[known], color=color, alpha=0.15, linewidth=0)
-        shown += [*center[np.isfinite(center)]]
+        shown += [*center[known & np.isfinite(center)]]
         shown += _points(axes, result.points, name, color, factor)
     _objective(axes, result, factor, unit)
     axes.axvline(result.model.candidate.capacity, color=GREY, linestyle="--", linewidth=1.2, label="capacity")

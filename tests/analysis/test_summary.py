@@ -43,6 +43,7 @@ def test_figures_against_plain_arithmetic(tmp_path: Path) -> None:
     assert found.warmup["timeout"] == 1
     assert sum(found.warmup.values()) == requests.warmup
     good = np.array([outcome is Outcome.OK for outcome in requests.outcome])
+    ended = requests.done[good]
     good[: requests.warmup] = False
     for clock, start in (("from_due", requests.due), ("from_send", requests.sent)):
         latency = np.sort((requests.done - start)[good])
@@ -50,8 +51,7 @@ def test_figures_against_plain_arithmetic(tmp_path: Path) -> None:
             assert center(found, f"{clock}_{name}") == latency[math.ceil(share * latency.size) - 1]
         assert center(found, f"{clock}_mean") == pytest.approx(latency.mean())
         assert center(found, f"{clock}_max") == latency[-1]
-    done = requests.done[good]
-    assert center(found, "throughput") == pytest.approx(((done >= 2) & (done < 62)).sum() / 60)
+    assert center(found, "throughput") == pytest.approx(((ended >= 2) & (ended < 62)).sum() / 60)
     assert center(found, "word_rate") == pytest.approx(14 * center(found, "throughput"))
     assert center(found, "error_share") == pytest.approx((len(Outcome) - 1) / size)
     assert center(found, "wrong_share") == pytest.approx(1 / good.sum(), rel=0.01)
@@ -143,6 +143,18 @@ def test_mean_in_flight_is_that_of_littles_law(tmp_path: Path) -> None:
     direct = mean_in_flight(measured)
     law = measured.due.size / 60 * float((measured.done - measured.sent).mean())
     assert direct == pytest.approx(law, rel=0.02)
+
+
+def test_a_long_queue_takes_nothing_off_throughput_and_in_flight(tmp_path: Path) -> None:
+    """64 users, 0.1 s between two answers, so 6.4 s each: what the warm-up left open is done in the measured part."""
+    workload = replace(WORKLOAD, users=64, warmup=10.0, duration=40.0)
+    done = 0.1 * np.arange(1, 565)
+    due = np.concatenate((np.zeros(64), done[:-64]))
+    requests = Requests(due, due.copy(), done, [Outcome.OK] * due.size, int((due < 10.0).sum()))
+    found = analyse(write_run(tmp_path, requests, "closed:users=64", workload)).summary
+    assert center(found, "throughput") == pytest.approx(10.0, rel=0.01)
+    assert center(found, "word_rate") == pytest.approx(140.0, rel=0.01)
+    assert center(found, "in_flight") == pytest.approx(64.0, rel=0.01)
 
 
 def test_every_metric_has_a_title_and_a_unit() -> None:

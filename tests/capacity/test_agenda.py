@@ -12,9 +12,11 @@ from bench.capacity.agenda import (
     Step,
     alone_steps,
     confirm_steps,
+    deep_step,
     expected_seconds,
     hold_out_steps,
     knee_steps,
+    lost_when_deep,
     next_ladder_step,
     pool_size,
     replica_steps,
@@ -83,6 +85,28 @@ def test_runs_of_one_user_are_one_step_of_the_ladder() -> None:
 
 def test_saturation_is_the_median_of_the_flat_end() -> None:
     assert saturated_rate([point(1, 100), point(2, 196), point(3, 202), point(4, 199)]) == 199
+
+
+def test_saturation_is_what_most_users_get_where_that_is_less() -> None:
+    points = [point(1, 100), point(2, 196), point(4, 204), point(8, 199), point(64, 150)]
+    assert saturated_rate(points) == 150
+    assert lost_when_deep(points) == pytest.approx(1 - 150 / 204)
+    assert lost_when_deep(points[:3]) == 0
+
+
+def test_a_flat_ladder_ends_with_all_that_open_loop_can_have_in_flight() -> None:
+    flat = [point(users, rate) for users, rate in ((1, 100), (2, 200), (3, 201), (4, 200))]
+    assert deep_step(FULL, flat, 1) == Step(Stage.LADDER, 64, None, FULL.step, 0, 1)
+    assert deep_step(FULL, flat[:3], 1) is None
+    assert deep_step(FULL, [*flat, point(6, 200, errors=0.3)], 1) is None
+
+
+def test_a_slow_server_is_not_given_more_than_it_answers_within_the_step() -> None:
+    slow = [point(users, rate) for users, rate in ((1, 2), (2, 4), (3, 4), (4, 4))]
+    step = deep_step(FULL, slow, 1)
+    assert step is not None
+    assert step.users == 4 * FULL.step / 4
+    assert deep_step(replace(FULL, step=3.0), slow, 1) is None
 
 
 def test_knee_and_hold_out_rates_differ_and_come_in_random_order() -> None:

@@ -60,6 +60,10 @@ class Check:
     run: str
 
 
+TEST_STAGES: Final = (Stage.HOLD_OUT, Stage.CONFIRM)
+"""Runs that the model never saw."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tested:
     """A model held to runs that it never saw.
@@ -67,10 +71,12 @@ class Tested:
     Args:
         model: with intervals as wide as the runs showed that they must be.
         checks: every figure of every run, against the intervals as they were before.
+        carried: rates at which the model has not the capacity, and the server kept up all the same; rising.
     """
 
     model: CapacityModel
     checks: tuple[Check, ...]
+    carried: tuple[float, ...] = ()
 
 
 def hold_to_runs(model: CapacityModel, measurements: Sequence[Measurement], seed: int = 0) -> Tested:
@@ -80,18 +86,21 @@ def hold_to_runs(model: CapacityModel, measurements: Sequence[Measurement], seed
     promise: split conformal prediction with a scaled score (J. Lei et al., *Distribution-free predictive inference for
     regression*, J. Am. Statist. Assoc. 113, 2018). They are never narrowed.
     """
-    predicted = [
-        found
-        for entry in measurements
-        if entry.point.stage in (Stage.HOLD_OUT, Stage.CONFIRM) and (found := _predict_run(model, entry, seed))
-    ]
+    tests = [entry for entry in measurements if entry.point.stage in TEST_STAGES]
+    predicted = [found for entry in tests if (found := _predict_run(model, entry, seed))]
     by_run = [entry.checks() for entry in predicted]
     widening = 1.0
     if _failed(by_run):
         least = CONFIDENCE * sum(map(len, by_run))
         while widening < WIDEST and sum(check.inside for run in predicted for check in run.checks(widening)) < least:
             widening *= _WIDENED
-    return Tested(replace(model, widening=widening), tuple(check for checks in by_run for check in checks))
+    most = UNSTABLE * model.candidate.capacity
+    rates = {entry.point.rate for entry in tests if entry.point.stable and (entry.observed.rate or 0.0) >= most}
+    return Tested(
+        replace(model, widening=widening),
+        tuple(check for checks in by_run for check in checks),
+        tuple(sorted(rate for rate in rates if rate is not None)),
+    )
 
 
 def _failed(by_run: Sequence[Sequence[Check]]) -> bool:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from bench.capacity import agenda
 from bench.capacity.agenda import Scale, Step
-from bench.capacity.checks import Check, hold_to_runs
+from bench.capacity.checks import Tested, hold_to_runs
 from bench.capacity.fit import FitOptions, fit_model
 from bench.capacity.model import CapacityModel
 from bench.capacity.objective import SloRate, slo_rate
@@ -54,18 +54,21 @@ class SweepResult:
     Args:
         measurements: every step, in order.
         saturated: requests a second that last, by the ladder.
-        model: fitted to ladder and knee, its intervals as wide as the checks showed that they must be.
-        checks: it held to runs that it never saw.
+        tested: that model, and how it did in runs that it never saw.
         carried: the rate within the objective.
         replicas: several replicas held to the model; None if not run.
     """
 
     measurements: tuple[Measurement, ...]
     saturated: float
-    model: CapacityModel
-    checks: tuple[Check, ...]
+    tested: Tested
     carried: SloRate
     replicas: ReplicaCheck | None
+
+    @property
+    def model(self) -> CapacityModel:
+        """Fitted to ladder and knee, its intervals as wide as its test showed that they must be."""
+        return self.tested.model
 
     @property
     def points(self) -> tuple[Point, ...]:
@@ -133,7 +136,7 @@ class Sweep:
             more = self._replicas(fleet, predicted, users)
             found += more
             check = check_replicas(predicted, [entry.point for entry in more], self.slo, replicas, policy)
-        return SweepResult(tuple(found), saturated, model, tested.checks, carried, check)
+        return SweepResult(tuple(found), saturated, tested, carried, check)
 
     def _ladder(self) -> list[Measurement]:
         found = self._alone()

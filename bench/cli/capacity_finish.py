@@ -126,6 +126,12 @@ def _test_warnings(tested: Tested) -> list[str]:
             f"{inside} of {len(checks)} figures of those runs lay inside their 90 % interval: all intervals are made "
             f"{tested.model.widening:.2g} times as wide, as wide as would have held 90 %"
         )
+    if tested.carried:
+        rates = ", ".join(f"{rate:g}/s" for rate in tested.carried)
+        found.append(
+            f"kept up with {rates} when run, where the model has not the capacity "
+            f"({tested.model.candidate.capacity:.3g}/s): it is too pessimistic there, or the machine was faster then"
+        )
     return found
 
 

@@ -12,7 +12,6 @@ from uuid import uuid4
 from bench.bert.demo_model import demo_model_dir
 from bench.bert.golden import load_golden
 from bench.capacity.agenda import FULL, QUICK, Scale, Step, expected_seconds
-from bench.capacity.checks import Tested
 from bench.capacity.fit import FitOptions
 from bench.capacity.points import Stage, load_text
 from bench.capacity.slo import Slo
@@ -54,7 +53,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
             folder, driver, scale, slo, args.seed, progress.line, fit_options(folder, args.seed, args.servers)
         )
         result = sweep.run(args.replicas, args.policy, fleet)
-    return finish(folder, result.measurements, Tested(result.model, result.checks), result.replicas, args, out, err)
+    return finish(folder, result.measurements, result.tested, result.replicas, args, out, err)
 
 
 @dataclass

@@ -61,7 +61,7 @@ def test_the_objective_s_rate_is_an_interval_around_the_truth(
 def test_the_model_is_held_to_runs_it_never_saw(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
     _, result, _ = swept
     held = [entry for entry in result.measurements if entry.point.stage in (Stage.HOLD_OUT, Stage.CONFIRM)]
-    checks = result.checks
+    checks = result.tested.checks
     assert len(checks) == 3 * len(held)
     middle = median_error(checks)
     assert middle is not None
@@ -77,7 +77,7 @@ def test_a_model_that_fails_its_test_has_wide_intervals_from_then_on(
     off = replace(right, center=1.6 * right.center, replicates=1.6 * right.replicates)
     off = replace(off, candidate=replace(off.candidate, station=replace(off.candidate.station, calibration=1.6)))
     good, bad = (hold_to_runs(model, result.measurements) for model in (right, off))
-    assert good.checks == result.checks
+    assert good == result.tested
     assert good.model.widening == result.model.widening == 1.0 < 1.5 < bad.model.widening
     assert sum(check.inside for check in bad.checks) < 0.5 * len(bad.checks)
     before, after = (replace(off, widening=width).predict(150.0).latency["p95"] for width in (1.0, bad.model.widening))
@@ -92,6 +92,9 @@ def test_a_model_that_fails_its_test_has_wide_intervals_from_then_on(
     assert wide.center == narrow.center
     assert (wide.lo or 0.0) < (narrow.lo or 0.0)
     assert (bad.model.capacity.lo or 0.0) < (off.capacity.lo or 0.0)
+    slow = replace(off, candidate=replace(off.candidate, work=1.6 * off.candidate.work))
+    assert hold_to_runs(slow, result.measurements).carried
+    assert not bad.carried
     # Nothing is widened twice, whatever was stored.
     assert hold_to_runs(bad.model, result.measurements) == bad
 

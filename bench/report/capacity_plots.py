@@ -53,7 +53,8 @@ def latency(result: CapacityResult, path: Path) -> None:
     figure, (axes,) = figures.new_figure(height=5.6)
     rates = np.linspace(model.rates[0], model.rates[-1], _FINE)
     predictions = [model.predict(float(rate), extrapolate=True) for rate in rates]
-    factor, unit = figures.seconds_scale(float(np.nanmax(model.center[:, -2])))
+    tails = [point.raw.get("p99", 0.0) for point in result.points if point.rate is not None]
+    factor, unit = figures.seconds_scale(max([*tails, *result.slo.latency.values()], default=1.0))
     known = rates <= model.valid[1]
     shown: list[float] = []
     for name, color in _COLUMNS.items():

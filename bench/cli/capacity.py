@@ -71,7 +71,7 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     add_target_options(parser)
     parser.add_argument("--protocol", choices=("rest", "grpc"), default="rest", help="(default: rest)")
     parser.add_argument("--slo", default=DEFAULT_SLO, help=f"the objective (default: {DEFAULT_SLO})".replace("%", "%%"))
-    parser.add_argument("--quick", action="store_true", help="3 minutes instead of 15, with wider intervals")
+    parser.add_argument("--quick", action="store_true", help="3 minutes instead of 15 to 18, with wider intervals")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="DIR", help=f"(default: {DEFAULT_OUT})")
     parser.add_argument("--resume", action="store_true", help="go on with the sweep that --out holds")
     parser.add_argument(
@@ -85,7 +85,12 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="how it makes batches: auto (from its --server-flag), off, or largest=16,timeout=1ms,threads=2",
     )
-    parser.add_argument("--max-users", type=int, metavar="N", help="end of the ladder (default: 256)")
+    parser.add_argument(
+        "--max-users",
+        type=int,
+        metavar="N",
+        help="end of the ladder's climb (default: 256); its last step has what open loop may have: 4 N or 64",
+    )
     parser.add_argument("--step-time", metavar="TIME", help="of each step of the ladder (default: 20s, quick: 6s)")
     parser.add_argument("--knee-time", metavar="TIME", help="of each open-loop run (default: 30s, quick: 10s)")
     parser.add_argument("--replicas", type=int, default=1, metavar="N", help="check N replicas behind a balancer too")

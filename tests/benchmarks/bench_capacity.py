@@ -1,19 +1,21 @@
 """The capacity model's bars: `python -m tests.benchmarks.bench_capacity [NAME...]`, PASS or MISS and each figure.
 
     fits        simulated servers that wake up slowly and machines that wander: the fit alone, no clock, no bar
+    sweeps      whole sweeps of four simulated queues, with other draws each time, against the truth: no clock
     known       four queues whose service times are known: percentiles at five rates never measured, and the SLO's rate
     embedded    the embedded server with the demo model: the same errors, measured
     replicas    two replicas behind a client-side balancer: two known queues, and two embedded servers of a core each
     simulation  waiting times against Erlang's and Crommelin's formulas; a thousand replicas, a million requests
     failures    an objective out of reach, a server that dies, a client that is the limit: one line, an exit code
 
-All by default, some hour and a half; `--short` gives every run a third of its time. Wants a machine with nothing else
+All by default, some two hours; `--short` gives every run a third of its time. Wants a machine with nothing else
 to do; the load average is printed with the results.
 """
 
 import argparse
 import contextlib
 import io
+import itertools
 import os
 import statistics
 import subprocess
@@ -21,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +35,20 @@ from bench.capacity.agenda import FULL
 from bench.capacity.curves import COLUMNS, Candidate, Effort, latency_curves
 from bench.capacity.fit import FitOptions, fit_model
 from bench.capacity.fleet import Fleet, simulate_fleet
+from bench.capacity.model import CapacityModel
 from bench.capacity.model_file import read_model
 from bench.capacity.points import Stage, measure
+from bench.capacity.slo import Slo
 from bench.capacity.station import Station
+from bench.capacity.sweep import Sweep
+from bench.capacity.sweep_folder import SweepFolder
 from bench.cli import main as bertbench
 from bench.load.null_server import null_server
 from bench.load.policies import POLICIES
 from bench.load.series import open_series
 from bench.load.series_step import SeriesStep
 from bench.server.running import RunningServer
-from tests.capacity.measured import KnownServer
+from tests.capacity.measured import KnownDriver, KnownServer
 from tests.capacity.queue_server import queue_server, service_times
 from tests.capacity.queues import exponential_sample, md1_waiting, mmc_waiting, poisson
 from tests.load.toy import toy_golden, write_model_dir
@@ -50,6 +56,7 @@ from tests.load.toy import toy_golden, write_model_dir
 LOADS = (0.30, 0.45, 0.60, 0.75, 0.85)
 SLO_LOAD = 0.75
 MEAN = 0.008
+SWEEPS = 5
 FITS = (
     (1, 0.3, 0.0, 0.0),
     (4, 1.5, 0.0, 0.0),
@@ -157,46 +164,90 @@ def fits(bench: Bench) -> None:
         )
 
 
+@dataclass
+class Truths:
+    """Models held to queues whose long-run latencies are known.
+
+    Args:
+        errors: relative errors of percentiles, of all models.
+        inside: whether each true percentile lay in its interval.
+        rates: relative errors of the objective's rate, one a model.
+    """
+
+    errors: list[float] = field(default_factory=list)
+    inside: list[bool] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+
+    def add(self, servers: int, cv: float, exact: np.ndarray, model: CapacityModel, rate: float) -> None:
+        """Holds one model, and the `rate` it gave for the true p99 at `SLO_LOAD`, to the truth at `LOADS`."""
+        errors, inside = [], []
+        for load, row in zip(LOADS, exact, strict=True):
+            latency = model.predict(load * servers / MEAN, extrapolate=True).latency
+            for column in ("p50", "p95", "p99"):
+                summary, value = latency[column], row[COLUMNS.index(column)]
+                errors.append((summary.center or 0.0) / value - 1)
+                inside.append((summary.lo or 0.0) <= value <= (summary.hi or np.inf))
+        off = rate / (SLO_LOAD * servers / MEAN) - 1
+        note(
+            f"{servers} servers, CV {cv}: median error {statistics.median(map(abs, errors)):.1%}, worst "
+            f"{max(map(abs, errors)):.1%}, {sum(inside)} of {len(inside)} inside, SLO rate {off:+.1%}, "
+            f"capacity {model.candidate.capacity / (servers / MEAN) - 1:+.1%}"
+        )
+        self.errors += errors
+        self.inside += inside
+        self.rates.append(off)
+
+    def judge(self) -> None:
+        """The bar's three figures."""
+        if not self.errors:
+            return
+        middle = statistics.median(map(abs, self.errors))
+        verdict(middle <= 0.10, f"p50, p95, p99 at five rates from 30 to 85 % load: median error {middle:.1%} (10 %)")
+        share = np.mean(self.inside)
+        verdict(share >= 0.85, f"{share:.0%} of {len(self.inside)} inside the 90 % interval (85 %)")
+        worst = max(map(abs, self.rates))
+        note(f"{sum(abs(rate) <= 0.05 for rate in self.rates)} of {len(self.rates)} rates off by 5 % at most")
+        verdict(worst <= 0.05, f"the objective's rate: off by {worst:.1%} at most (5 %)")
+
+
+def true_limit(exact: np.ndarray) -> float:
+    """p99 at `SLO_LOAD`, milliseconds."""
+    return 1e3 * float(exact[LOADS.index(SLO_LOAD)][COLUMNS.index("p99")])
+
+
 def known(bench: Bench) -> None:
     """Bar 1: errors against the truth, and how often the interval has it."""
-    errors, inside, rates = [], [], []
+    found = Truths()
     for servers in (1, 4):
         rate = statistics.median(LOADS) * servers / MEAN
         overhead = way_there_and_back(bench, rate)
         note(f"the way there and back at {rate:g}/s, part of every latency: {1e3 * overhead:.2f} ms")
         for cv in (0.3, 1.5):
             exact = truth(servers, cv, overhead, LOADS)
-            limit = exact[LOADS.index(SLO_LOAD)][COLUMNS.index("p99")]
             name = f"known-{servers}-{cv}"
             with queue_server(bench.model_dir, servers, MEAN, cv, seed=servers) as url:
-                code, found, err = bench.known(name, url, "--slo", f"p99={1e3 * limit:.4f}ms")
+                code, report, err = bench.known(name, url, "--slo", f"p99={true_limit(exact):.4f}ms")
             if code:
                 verdict(False, f"{servers} servers, CV {cv}: exit {code}: {err.strip()}")
                 continue
             model = read_model(bench.folder / name).model
-            mine, hits = [], []
-            for load, row in zip(LOADS, exact, strict=True):
-                latency = model.predict(load * servers / MEAN, extrapolate=True).latency
-                for column in ("p50", "p95", "p99"):
-                    summary, value = latency[column], row[COLUMNS.index(column)]
-                    center = summary.center or 0.0
-                    mine.append(center / value - 1)
-                    hits.append((summary.lo or 0.0) <= value <= (summary.hi or np.inf))
-            slo = found["slo_rate"]["center"] / (SLO_LOAD * servers / MEAN) - 1
-            note(
-                f"{servers} servers, CV {cv}: median error {statistics.median(map(abs, mine)):.1%}, worst "
-                f"{max(map(abs, mine)):.1%}, {sum(hits)} of {len(hits)} inside, SLO rate {slo:+.1%}, "
-                f"capacity {model.candidate.capacity / (servers / MEAN) - 1:+.1%}"
-            )
-            errors += mine
-            inside += hits
-            rates.append(slo)
-    if errors:
-        middle = statistics.median(map(abs, errors))
-        verdict(middle <= 0.10, f"p50, p95, p99 at five rates from 30 to 85 % load: median error {middle:.1%} (10 %)")
-        verdict(np.mean(inside) >= 0.85, f"{np.mean(inside):.0%} of {len(inside)} inside the 90 % interval (85 %)")
-        worst = max(map(abs, rates))
-        verdict(worst <= 0.05, f"the objective's rate: off by {worst:.1%} at most (5 %)")
+            found.add(servers, cv, exact, model, report["slo_rate"]["center"])
+    found.judge()
+
+
+def sweeps(bench: Bench) -> None:
+    """The same with whole sweeps that take no time, of queues that are simulated: what bar 1 is on a silent machine."""
+    found = Truths()
+    scale = replace(FULL, step=15.0, alone=45.0, knee_seconds=20.0, hold_out_seconds=20.0)
+    for seed in range(SWEEPS):
+        for servers, cv in itertools.product((1, 4), (0.3, 1.5)):
+            server = KnownServer(servers, MEAN, cv, seed=100 * seed + servers)
+            exact = truth(servers, cv, server.overhead, LOADS)
+            slo = Slo.parse(f"p99={true_limit(exact):.4f}ms")
+            folder = SweepFolder.create(bench.folder / f"sweep-{servers}-{cv}-{seed}", {"slo": str(slo)}, resume=False)
+            result = Sweep(folder, KnownDriver(server), scale, slo, seed=seed).run()
+            found.add(servers, cv, exact, result.model, result.carried.rate.center or 0.0)
+    found.judge()
 
 
 def embedded(bench: Bench) -> None:
@@ -317,6 +368,7 @@ def failures(bench: Bench) -> None:
 
 BARS: dict[str, Callable[[Bench], None]] = {
     "fits": fits,
+    "sweeps": sweeps,
     "known": known,
     "embedded": embedded,
     "replicas": replicas,

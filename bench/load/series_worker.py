@@ -36,6 +36,18 @@ from bench.load.under_test import ServerUnderTest
 _LEAD_SECONDS: Final = 0.3
 
 
+def _tell(reply: SeriesReply) -> bool:
+    """Sends `reply`; False where whoever asked is gone."""
+    try:
+        sys.stdout.buffer.write(reply.to_line())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # What is left in the buffer goes nowhere, without a word at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
 class SeriesWorker:
     """Runs one step after the other."""
 
@@ -55,8 +67,8 @@ class SeriesWorker:
         reader = gevent.spawn(self._read, lines)
         while not self._ending and (line := lines.get()):
             reply = self._reply(SeriesStep.from_line(line))
-            sys.stdout.buffer.write(reply.to_line())
-            sys.stdout.buffer.flush()
+            if not _tell(reply):
+                break
             # What a run leaves behind is not looked through again while the next one sends.
             gc.collect()
             gc.freeze()

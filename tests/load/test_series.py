@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +129,29 @@ def test_a_process_that_is_killed_is_said(model_dir: Path, servers: tuple[Runnin
 
         with pytest.raises(TargetError, match="load generator ended by itself"):
             series.run(step(model_dir, tmp_path, servers[:1], seconds=60.0), tick)
+
+
+def test_whoever_asked_may_be_killed_and_nothing_is_said(
+    model_dir: Path, servers: tuple[RunningServer, ...], tmp_path: Path
+) -> None:
+    """Both pipes close in the middle of a run: it is stored, and the process ends without a traceback."""
+    command = [sys.executable, "-m", "bench.load.series_process"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdin.write(step(model_dir, tmp_path, servers, seconds=60.0).to_line())
+        child.stdin.flush()
+        limit = time.monotonic() + 30
+        while not any(tmp_path.glob("*/run.json")) and time.monotonic() < limit:
+            time.sleep(0.05)
+        child.stdout.close()
+        child.stdin.close()
+        assert child.stderr.read() == b""
+        assert child.wait(30) == 0
+    (folder,) = tmp_path.iterdir()
+    assert open_run(folder).finished
 
 
 def test_lines_carry_steps_and_replies(model_dir: Path, tmp_path: Path) -> None:

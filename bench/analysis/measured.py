@@ -22,7 +22,7 @@ _SUMMED: Final = ("bytes_out", "bytes_in", "build", "parse")
 
 @dataclass(frozen=True, slots=True)
 class CarriedOver:
-    """Requests of the warm-up that went on into the measured part: they were in flight in it, and ended in it.
+    """Requests of the warm-up that were still in flight when the measured part began.
 
     Args:
         sent: seconds, float64 `[M]`.
@@ -66,7 +66,7 @@ class Measured:
         words: words scored.
         means: means over the requests that have them of `bytes_out`, `bytes_in`, `build`, `parse`.
         warmup: requests of the warm-up by outcome.
-        carried: those of them that ended in the measured part or after it.
+        carried: those of them that were still in flight when the measured part began.
     """
 
     begins: float
@@ -92,6 +92,15 @@ class Measured:
     def good(self) -> NDArray[np.bool_]:
         """Which requests ended well."""
         return np.asarray(self.outcome == OUTCOME_CODES[Outcome.OK])
+
+    @property
+    def answered(self) -> Floats:
+        """When good answers came, seconds, `[A]`, those to requests of the warm-up too.
+
+        What comes within the measured part counts as its throughput whenever it was due, for what is still open at the
+        part's end has no other place.
+        """
+        return np.concatenate((self.carried.done[self.carried.good], self.done[self.good]))
 
     def counts(self) -> dict[str, int]:
         """Requests by outcome; their sum is the number of requests due."""

@@ -70,12 +70,10 @@ def summarise(run: Run, measured: Measured, confidence: float = CONFIDENCE) -> R
 def _request_metrics(measured: Measured, confidence: float) -> dict[str, Summary]:
     """What the request records alone tell."""
     good, carried = measured.good, measured.carried
-    # What was done in the measured part counts, whenever it was due: what is still open at its end has no other place.
-    answered = np.concatenate((carried.done[carried.good], measured.done[good]))
     words = np.concatenate((carried.words[carried.good], measured.words[good]))
     found = {
-        "throughput": _rate("throughput", measured, answered, None, confidence),
-        "word_rate": _rate("word_rate", measured, answered, words, confidence),
+        "throughput": _rate("throughput", measured, measured.answered, None, confidence),
+        "word_rate": _rate("word_rate", measured, measured.answered, words, confidence),
         "sent_rate": _rate("sent_rate", measured, measured.sent[~np.isnan(measured.sent)], None, confidence),
         "error_share": share_interval("error_share", ~good, confidence),
         "dropped_share": share_interval("dropped_share", np.isnan(measured.sent), confidence),

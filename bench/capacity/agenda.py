@@ -3,7 +3,7 @@
     ladder    closed loop, 1, 2, 3, 4, 6, 8, ... users, until throughput is flat or a request takes far too long; one
               user several times, if service times vary so much that one run says too little of them; last as many
               users as open loop can have in flight, for a server may do less with a long queue than with a short one
-    knee      open loop at shares of the throughput that the ladder ended at, repeated, in random order
+    knee      open loop at shares of the throughput that lasts, repeated, in random order
     hold-out  open loop at other shares, run after the model was fitted and never given to it
     confirm   open loop at the rate that the model gives for the objective
 
@@ -140,7 +140,7 @@ class Step:
 def alone_steps(scale: Scale, seed: int) -> list[Step]:
     """The runs with one user, the ladder's first step; all but the first only where they are needed."""
     return [
-        Step(Stage.LADDER, scale.ladder[0], None, scale.alone, repeat, seed + (repeat and 400 + repeat))
+        Step(Stage.LADDER, scale.ladder[0], None, scale.alone, repeat, seed + 400 + repeat if repeat else seed)
         for repeat in range(scale.alone_runs)
     ]
 

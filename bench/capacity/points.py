@@ -13,8 +13,6 @@ from bench.analysis.measured import load
 from bench.capacity.curves import COLUMNS
 from bench.capacity.observed import Observed
 from bench.results.arrivals import ClosedLoop
-from bench.results.codec import OUTCOME_CODES
-from bench.results.records import Outcome
 from bench.results.run import Run, open_run
 from bench.stats.queueing import little_residual
 from bench.stats.summary import Summary
@@ -135,9 +133,7 @@ def observe(run: Run) -> Observed:
     measured = load(run)
     arrivals = run.header.parsed_arrivals()
     good = measured.good
-    columns = run.columns(["due", "done", "outcome"])
-    done = columns["done"][columns["outcome"] == OUTCOME_CODES[Outcome.OK]]
-    inside = (done >= measured.begins) & (done <= measured.ends)
+    answered = np.sort(measured.answered)
     closed = isinstance(arrivals, ClosedLoop)
     return Observed(
         users=arrivals.users if isinstance(arrivals, ClosedLoop) else None,
@@ -146,8 +142,8 @@ def observe(run: Run) -> Observed:
         seconds=measured.seconds,
         due=measured.due[good],
         latency=(measured.done - measured.due)[good],
-        done=np.sort(done[inside]),
-        schedule=np.empty(0) if closed else np.sort(columns["due"]),
+        done=answered[(answered >= measured.begins) & (answered <= measured.ends)],
+        schedule=np.empty(0) if closed else np.sort(run.columns(["due"])["due"]),
     )
 
 

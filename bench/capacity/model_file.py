@@ -56,11 +56,8 @@ def write_model(folder: Path, stored: StoredModel) -> Path:
         "work": model.candidate.work,
         "rates": model.rates,
         "center": model.center,
-        # Five digits carry every interval; unbounded is null.
-        "replicates": [
-            [[float(f"{value:.5g}") if np.isfinite(value) else None for value in row] for row in curve]
-            for curve in model.replicates
-        ],
+        # All digits, so that a report made again says the same; unbounded is null.
+        "replicates": model.replicates,
         "capacities": model.capacities,
         "valid": list(model.valid),
         "discrepancy": model.discrepancy,

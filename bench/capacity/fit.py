@@ -26,6 +26,7 @@ from bench.capacity.replicates import Replicates, candidate_of, drifted, ladder_
 from bench.capacity.station import MAX_SERVERS, Batching
 from bench.errors import InconclusiveError
 from bench.results.seeds import Stream, generator
+from bench.units import format_percent
 
 Floats = NDArray[np.float64]
 
@@ -172,7 +173,7 @@ def _assemble(
     warnings = []
     if verdict.discrepancy >= POOR:
         warnings.append(
-            f"the model misses the measured percentiles by about {verdict.discrepancy:.0%}; "
+            f"the model misses the measured percentiles by about {format_percent(verdict.discrepancy)}; "
             "its intervals are wide for that reason"
         )
     return CapacityModel(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bench.capacity.curves import COLUMNS, UNBOUNDED, UNSTABLE, Candidate, interpolate_curves
 from bench.errors import UsageError
 from bench.stats.summary import Summary
+from bench.units import format_rate, format_seconds
 
 Floats = NDArray[np.float64]
 
@@ -92,7 +93,8 @@ class CapacityModel:
         outside = not self.valid[0] <= rate <= self.valid[1]
         if outside and not extrapolate:
             raise OutsideRange(
-                f"{rate:g}/s lies outside the {self.valid[0]:.3g} to {self.valid[1]:.3g}/s that the model was fitted "
+                f"{format_rate(rate, 6)} lies outside the {format_rate(self.valid[0])} to "
+                f"{format_rate(self.valid[1])} that the model was fitted "
                 "in; measure there, or ask for extrapolation"
             )
         stable = rate < UNSTABLE * self.candidate.capacity
@@ -122,7 +124,7 @@ class CapacityModel:
         top = float(fine[-1])
         warnings: tuple[str, ...] = ()
         if center >= top:
-            warnings = (f"within the limit up to {top:.3g}/s, the highest rate measured; it may be higher",)
+            warnings = (f"within the limit up to {format_rate(top)}, the highest rate measured; it may be higher",)
         return Summary("slo_rate", center, min(lo, center), max(hi, center), CONFIDENCE, found.size, warnings)
 
     def _widened(self) -> Floats:
@@ -154,4 +156,4 @@ def _interval(values: Floats) -> tuple[float, float]:
 
 def limits_text(limits: Mapping[str, float]) -> Sequence[str]:
     """`p99 250 ms` and so on, for messages."""
-    return [f"{name} {seconds * 1e3:g} ms" for name, seconds in limits.items()]
+    return [f"{name} {format_seconds(seconds)}" for name, seconds in limits.items()]

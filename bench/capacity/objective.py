@@ -9,6 +9,7 @@ from bench.capacity.model import CONFIDENCE, CapacityModel
 from bench.capacity.points import Point
 from bench.capacity.slo import Slo
 from bench.stats.summary import Summary
+from bench.units import format_apart, format_percent, format_rate, format_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +74,20 @@ def slo_rate(model: CapacityModel, points: Sequence[Point], slo: Slo) -> SloRate
     if wrong:
         return SloRate(_none(found), measured, _wrong_reason(wrong, slo))
     if not found.center:
-        return SloRate(_none(found), measured, _latency_reason(model, slo))
+        return SloRate(_none(found), measured, _latency_reason(model, points, slo))
     good = [entry.rate for entry in measured if not any(text.startswith("errors") for text in entry.broken)]
     bad = [entry.rate for entry in measured if entry.rate not in good]
     if bad and (not good or min(bad) < min(good)):
         share = max(point.errors for point in points if point.rate is not None)
-        return SloRate(_none(found), measured, f"up to {share:.2%} of the requests fail, at the lowest rate already")
+        return SloRate(
+            _none(found), measured, f"up to {format_percent(share)} of the requests fail, at the lowest rate already"
+        )
     if bad and min(bad) <= found.center:
         most = max(rate for rate in good if rate < min(bad))
-        warning = f"limited by errors: {min(bad):g}/s had more than the objective allows, {most:g}/s had not"
+        warning = (
+            f"limited by errors: {format_rate(min(bad))} had more than the objective allows, "
+            f"{format_rate(most)} had not"
+        )
         lo = min(found.lo or 0.0, most)
         return SloRate(replace(found, center=most, lo=lo, hi=min(bad), warnings=(warning,)), measured, "")
     return SloRate(_within_the_measured(found, measured), measured, "")
@@ -94,8 +100,8 @@ def _within_the_measured(found: Summary, measured: Sequence[MeasuredRate]) -> Su
         return found
     passed = max((entry.rate for entry in measured if entry.rate < failed), default=0.0)
     warning = (
-        f"the model's interval began at {found.lo:.3g}/s, but {failed:g}/s did not keep the objective when run: "
-        f"it begins at {passed:g}/s"
+        f"the model's interval began at {format_rate(found.lo or 0.0)}, but {format_rate(failed)} did not keep the "
+        f"objective when run: it begins at {format_rate(passed)}"
     )
     return replace(found, lo=passed, warnings=(*found.warnings, warning))
 
@@ -126,15 +132,34 @@ def _none(found: Summary) -> Summary:
 
 def _wrong_reason(wrong: Sequence[Point], slo: Slo) -> str:
     most = max(point.wrong or 0.0 for point in wrong)
-    allowed = f"{slo.wrong:.2%}" if slo.wrong else "none"
-    return f"up to {most:.2%} of the answers are wrong and the objective allows {allowed}; find out why with verify"
+    allowed = format_percent(slo.wrong) if slo.wrong else "none"
+    return (
+        f"up to {format_percent(most)} of the answers are wrong and the objective allows {allowed}; find out "
+        f"why with verify"
+    )
 
 
-def _latency_reason(model: CapacityModel, slo: Slo) -> str:
+def _latency_reason(model: CapacityModel, points: Sequence[Point], slo: Slo) -> str:
+    """Which limits the model breaks at the lowest rate, which was not run, and what was measured next to it."""
     lowest = model.predict(float(model.rates[0]), extrapolate=True).latency
     over = []
     for name, limit in slo.latency.items():
         center = lowest[name].center
         if center is not None and center > limit:
-            over.append(f"{name} is {1e3 * center:.3g} ms with hardly any load, the limit {1e3 * limit:g} ms")
+            modelled, allowed = format_apart(center, limit, format_seconds)
+            over.append(
+                f"by the model {name} is {modelled} with hardly any load, over the limit of {allowed}; "
+                f"{_measured_lowest(points, name)}"
+            )
     return "; ".join(over) or "no rate within the measured range meets every limit"
+
+
+def _measured_lowest(points: Sequence[Point], name: str) -> str:
+    """The latency `name` of the lightest load that was run."""
+    known = [point for point in points if name in point.raw]
+    if not known:
+        return f"no run has a {name}"
+    # A single user waits for each answer: no load is lighter.
+    lowest = min(known, key=lambda point: (point.users != 1, point.rate if point.rate is not None else float("inf")))
+    same = [point.raw[name] for point in known if (point.users, point.rate) == (lowest.users, lowest.rate)]
+    return f"measured with {lowest.load}: {format_seconds(float(np.median(same)))}"

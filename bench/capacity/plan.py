@@ -14,7 +14,7 @@ from bench.capacity.slo import Slo
 from bench.errors import InconclusiveError, UsageError
 from bench.stats.quantiles import nearest_rank
 from bench.stats.summary import Summary
-from bench.units import parse_rate
+from bench.units import counted, format_percent, format_rate, parse_rate
 
 HOURS_A_MONTH: Final = 730.0
 _SIMULATED: Final = 60_000
@@ -86,7 +86,7 @@ class PlanOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.headroom < 1:
-            raise UsageError(f"headroom is a share below 100 %, not {self.headroom:.0%}")
+            raise UsageError(f"headroom is a share below 100 %, not {format_percent(self.headroom)}")
         if self.price is not None and not 0 <= self.price < math.inf:
             raise UsageError(f"a price is 0 or more, not {self.price}")
 
@@ -192,7 +192,9 @@ class PlanCheck:
 def simulate_plan(model: CapacityModel, slo: Slo, rate: float, replicas: int, policy: str, seed: int = 0) -> PlanCheck:
     """Simulates `replicas` at `rate` requests a second of Poisson arrivals behind a balancer."""
     if rate >= 0.985 * replicas * model.candidate.capacity:
-        return PlanCheck(replicas, policy, {}, (f"{replicas} replicas have not the capacity for {rate:g}/s",))
+        return PlanCheck(
+            replicas, policy, {}, (f"{counted(replicas, 'replica')}: no capacity for {format_rate(rate)} by the model",)
+        )
     latency = fleet_latency(model, rate, replicas, policy, seed)
     return PlanCheck(replicas, policy, latency, slo.broken(latency, 0.0, None))
 

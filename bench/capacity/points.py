@@ -16,7 +16,7 @@ from bench.results.arrivals import ClosedLoop
 from bench.results.run import Run, open_run
 from bench.stats.queueing import little_residual
 from bench.stats.summary import Summary
-from bench.units import counted
+from bench.units import counted, format_rate
 
 
 class Stage(StrEnum):
@@ -31,7 +31,7 @@ class Stage(StrEnum):
 
 def load_text(users: int | None, rate: float | None) -> str:
     """`1 user`, `93.1/s`: the load of a step, for people."""
-    return counted(users, "user") if users is not None else f"{rate:g}/s"
+    return counted(users, "user") if users is not None else format_rate(rate or 0.0, 6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

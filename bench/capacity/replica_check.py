@@ -13,6 +13,7 @@ from bench.capacity.plan import fleet_latency
 from bench.capacity.points import Point
 from bench.capacity.slo import Slo
 from bench.stats.summary import Summary
+from bench.units import format_rate
 
 _LOADS: Final = tuple(np.linspace(0.3, 0.97, 12).tolist())
 _REQUESTS: Final = 100_000
@@ -103,14 +104,18 @@ def where_met(points: Sequence[Point], slo: Slo) -> Met:
         values = [float(np.median([p.raw[name] for p in points if p.rate == rate and name in p.raw])) for rate in rates]
         if values[0] > limit:
             return Met(
-                None, "lower", f"{name} was over its limit at {rates[0]:g}/s already, the lowest rate that was run"
+                None,
+                "lower",
+                f"{name} was over its limit at {format_rate(rates[0])} already, the lowest rate that was run",
             )
         meets = crossing(rates, values, limit)
         if meets is not None:
             found.append(meets)
     if not found:
-        return Met(None, "higher", f"every limit was kept up to {rates[-1]:g}/s, the highest rate that was run")
-    return Met(min(found), "", f"interpolated between runs at {rates[0]:g} to {rates[-1]:g}/s")
+        return Met(
+            None, "higher", f"every limit was kept up to {format_rate(rates[-1])}, the highest rate that was run"
+        )
+    return Met(min(found), "", f"interpolated between runs at {format_rate(rates[0])} to {format_rate(rates[-1])}")
 
 
 def check_replicas(predicted: Summary, points: Sequence[Point], slo: Slo, replicas: int, policy: str) -> ReplicaCheck:

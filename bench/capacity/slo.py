@@ -1,13 +1,13 @@
 """What is promised: `p99=250ms,errors=0.1%,wrong=0`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
 from bench.capacity.curves import COLUMNS
 from bench.errors import UsageError
-from bench.units import parse_duration, parse_fraction
+from bench.units import format_apart, format_percent, format_seconds, parse_duration, parse_fraction
 
 _EXAMPLE: Final = "p99=250ms,errors=0.1%,wrong=0"
 
@@ -68,17 +68,22 @@ class Slo:
             tolerance: share by which a latency may lie above its limit.
         """
         found = [
-            f"{name} {1e3 * value:.4g} ms over {1e3 * limit:g} ms"
+            f"{name} {_over(value, limit, format_seconds)}"
             for name, limit in self.latency.items()
             if (value := latency.get(name)) is not None and value > limit * (1 + tolerance)
         ]
         if self.errors is not None and errors > self.errors:
-            found.append(f"errors {errors:.3%} over {self.errors:.3%}")
+            found.append(f"errors {_over(errors, self.errors, format_percent)}")
         if wrong is not None and wrong > self.wrong:
-            found.append(f"wrong answers {wrong:.3%} over {self.wrong:.3%}")
+            found.append(f"wrong answers {_over(wrong, self.wrong, format_percent)}")
         return tuple(found)
 
 
+def _over(value: float, limit: float, figure: Callable[[float, int], str]) -> str:
+    """`260 ms over 250 ms`."""
+    return " over ".join(format_apart(value, limit, figure))
+
+
 def _duration(seconds: float) -> str:
-    text = f"{seconds * 1e3:g}"
+    text = f"{seconds * 1e3:.12g}"
     return f"{text}ms" if re.fullmatch(r"[\d.]+", text) else f"{seconds!r}s"

@@ -23,6 +23,7 @@ from bench.capacity.sweep_folder import SweepFolder
 from bench.errors import InconclusiveError, TargetError, WrongAnswerError
 from bench.results.records import Outcome
 from bench.stats.summary import Summary
+from bench.units import counted, format_number, format_percent, format_rate, format_seconds
 
 CLIENT_LIMITS: Final = ("worker CPU",)
 """Checks of a run whose failure says that the load generator was the limit."""
@@ -155,14 +156,15 @@ class Sweep:
         found = [self._do(first, 1)]
         if (count := found[0].observed.latency.size) < FEWEST_GOOD:
             raise InconclusiveError(
-                f"one user got {count} good answers in {first.seconds:g} s, and at least {FEWEST_GOOD} are needed; "
+                f"one user got {counted(count, 'good answer')} in {format_seconds(first.seconds)}, and at least "
+                f"{FEWEST_GOOD} are needed; "
                 "measure longer with --step-time"
             )
         for step in more:
             error = Repeats(tuple(entry.observed for entry in found)).square_error()
             if error <= agenda.ALONE_ERROR:
                 break
-            self.told(f"  once more: service times vary widely, their mean square is known to {error:.0%}")
+            self.told(f"  once more: service times vary widely, their mean square is known to {format_percent(error)}")
             found.append(self._do(step, 1))
         return found
 
@@ -212,8 +214,9 @@ class Sweep:
         if set(point.failed) & set(CLIENT_LIMITS):
             rate = point.throughput.center or 0.0
             raise InconclusiveError(
-                f"the load generator was the limit at {point.load} ({point.client_cpu or 0.0:.2f} cores for {rate:.0f} "
-                f"requests/s), so the server can do more; take a faster transport or a quieter machine: {kept}"
+                f"the load generator was the limit at {point.load} ({format_number(point.client_cpu or 0.0)} cores for "
+                f"{format_number(rate)} requests/s), so the server can do more; take a faster transport or a "
+                f"quieter machine: {kept}"
             )
 
 
@@ -244,7 +247,7 @@ def _held_up(point: Point) -> bool:
 def describe(point: Point) -> str:
     """One line on a step that is done."""
     rate = point.throughput.center or 0.0
-    latency = ", ".join(f"{name} {1e3 * point.raw[name]:.3g} ms" for name in ("p50", "p99") if name in point.raw)
-    failed = f", {point.errors:.2%} failed" if point.errors else ""
+    latency = ", ".join(f"{name} {format_seconds(point.raw[name])}" for name in ("p50", "p99") if name in point.raw)
+    failed = f", {format_percent(point.errors)} failed" if point.errors else ""
     invalid = " (INVALID)" if point.reasons else ""
-    return f"{point.stage} {point.load}: {rate:.4g}/s, {latency or 'no good answer'}{failed}{invalid}"
+    return f"{point.stage} {point.load}: {format_rate(rate)}, {latency or 'no good answer'}{failed}{invalid}"

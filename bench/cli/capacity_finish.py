@@ -21,7 +21,7 @@ from bench.errors import ExitCode, UsageError
 from bench.report.capacity_report import write_capacity_report
 from bench.report.capacity_text import capacity_lines
 from bench.results.run import Run, open_run
-from bench.units import counted, parse_fraction
+from bench.units import counted, format_number, format_percent, format_rate, parse_fraction
 
 _UNSURE = 0.3
 _RETROGRADE = 0.1
@@ -109,8 +109,9 @@ def _ladder_warnings(ladder: Sequence[Point]) -> list[str]:
     if lost < _RETROGRADE:
         return []
     return [
-        f"with {deepest.load} it does {lost:.0%} less than at its best: a backlog makes it slower, and above "
-        f"{deepest.throughput.center or 0.0:.3g}/s one that was there once may stay"
+        f"with {deepest.load} it does {format_percent(lost, 2)} less than at its best: a backlog makes it "
+        f"slower, and above "
+        f"{format_rate(deepest.throughput.center or 0.0)} one that was there once may stay"
     ]
 
 
@@ -119,18 +120,21 @@ def _test_warnings(tested: Tested) -> list[str]:
     found, checks = [], tested.checks
     middle = median_error(checks)
     if middle is not None and middle > _UNSURE:
-        found.append(f"the model misses runs that it never saw by {middle:.0%}: take the measured curve instead")
+        found.append(
+            f"the model misses runs that it never saw by {format_percent(middle)}: take the measured curve instead"
+        )
     if tested.model.widening > 1:
         inside = sum(check.inside for check in checks)
         found.append(
             f"{inside} of {len(checks)} figures of those runs lay inside their 90 % interval: all intervals are made "
-            f"{tested.model.widening:.2g} times as wide, as wide as would have held 90 %"
+            f"{format_number(tested.model.widening, 2)} times as wide, as wide as would have held 90 %"
         )
     if tested.carried:
-        rates = ", ".join(f"{rate:g}/s" for rate in tested.carried)
+        rates = ", ".join(format_rate(rate) for rate in tested.carried)
         found.append(
             f"kept up with {rates} when run, where the model has not the capacity "
-            f"({tested.model.candidate.capacity:.3g}/s): it is too pessimistic there, or the machine was faster then"
+            f"({format_rate(tested.model.candidate.capacity)}): it is too pessimistic there, or the machine was "
+            f"faster then"
         )
     return found
 
@@ -192,7 +196,7 @@ def _about(run: Run) -> Mapping[str, str]:
         "target": f"{header.target} ({header.server.get('backend', 'unknown')})",
         "server flags": " ".join(header.server.get("flags", [])),
         "protocol": f"{workload.protocol}, transport {workload.transport}, signature {workload.signature}",
-        "request": f"{counted(count, 'sentence')}, {workload.check_share:.0%} of the answers checked",
+        "request": f"{counted(count, 'sentence')}, {format_percent(workload.check_share)} of the answers checked",
         "model": f"{workload.model_digest[:19]}…, {workload.precision}",
         "machine": f"{machine.cpu_model}, {machine.cores} cores"
         + (f", {', '.join(machine.gpus)}" if machine.gpus else ""),

@@ -14,7 +14,7 @@ from bench.cli.capacity import POLICIES, positive
 from bench.errors import ExitCode, UsageError
 from bench.report.capacity_plots import fleet as plot_fleet
 from bench.report.capacity_text import fleet_table
-from bench.units import parse_duration, parse_fraction, parse_rate
+from bench.units import counted, format_rate, parse_duration, parse_fraction, parse_rate
 
 _MOST: int = 5_000_000
 
@@ -42,7 +42,11 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         run_fleet(_fleet(stored, args, policy, incidents, scaling), arrivals, seconds, limit, args.seed)
         for policy in policies
     ]
-    print(f"{args.replicas} replicas of {stored.label}, {rate:g}/s for {args.duration}, {slo}", file=out)
+    print(
+        f"{counted(args.replicas, 'replica')} of {stored.label}, {format_rate(rate, 6)} for {args.duration}, "
+        f"{slo}: simulated by the model",
+        file=out,
+    )
     print(fleet_table(views), file=out)
     if args.out is not None:
         plot_fleet(views, limit, args.out)

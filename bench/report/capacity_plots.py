@@ -13,7 +13,7 @@ from bench.capacity.result import CapacityResult
 from bench.capacity.scenario_run import FleetView
 from bench.report import figures
 from bench.report.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED
-from bench.report.text import digits
+from bench.units import format_rate, format_seconds
 
 _COLUMNS: Final = {"p50": BLUE, "p95": GREEN, "p99": PURPLE}
 _FINE: Final = 120
@@ -31,7 +31,9 @@ def throughput(result: CapacityResult, path: Path) -> None:
     if result.usl is not None:
         fine = np.geomspace(users.min(), users.max(), _FINE)
         upper.plot(fine, result.usl.throughput(fine), color=ORANGE, label="Universal Scalability Law")
-    upper.axhline(result.saturated, color=GREY, linestyle="--", label=f"saturated: {digits(result.saturated)}/s")
+    upper.axhline(
+        result.saturated, color=GREY, linestyle="--", label=f"saturated: {format_rate(result.saturated)}, measured"
+    )
     upper.set_ylim(bottom=0)
     upper.set_ylabel("good answers a second")
     figures.title(upper, "Throughput by users in closed loop", "each user sends, waits for the answer, sends again")
@@ -67,8 +69,12 @@ def latency(result: CapacityResult, path: Path) -> None:
         shown += [*center[known & np.isfinite(center)]]
         shown += _points(axes, result.points, name, color, factor)
     _objective(axes, result, factor, unit)
-    axes.axvline(result.model.candidate.capacity, color=GREY, linestyle="--", linewidth=1.2, label="capacity")
-    axes.axvline(model.knee, color=GREY, linestyle=":", linewidth=1.4, label=f"knee: {digits(model.knee)}/s")
+    axes.axvline(
+        result.model.candidate.capacity, color=GREY, linestyle="--", linewidth=1.2, label="capacity, by the model"
+    )
+    axes.axvline(
+        model.knee, color=GREY, linestyle=":", linewidth=1.4, label=f"knee: {format_rate(model.knee)}, by the model"
+    )
     shown += [factor * limit for limit in result.slo.latency.values()]
     figures.log_axis(axes, "y", min(shown) * 0.8, max(shown) * 1.4)
     axes.set_xlim(0, max(model.candidate.capacity, float(rates[-1])) * 1.06)
@@ -115,7 +121,7 @@ def _marker_legend(axes: Axes) -> None:
 
 def _objective(axes: Axes, result: CapacityResult, factor: float, unit: str) -> None:
     for name, limit in result.slo.latency.items():
-        axes.axhline(factor * limit, color=RED, linewidth=1.4, label=f"objective: {name} {factor * limit:g} {unit}")
+        axes.axhline(factor * limit, color=RED, linewidth=1.4, label=f"objective: {name} {format_seconds(limit)}")
     carried = result.carried
     if carried.attainable and carried.rate.lo is not None and carried.rate.hi is not None:
         axes.axvspan(carried.rate.lo, carried.rate.hi, color=RED, alpha=0.12, linewidth=0)
@@ -125,7 +131,7 @@ def _objective(axes: Axes, result: CapacityResult, factor: float, unit: str) -> 
             color=RED,
             linewidth=1.2,
             linestyle="-.",
-            label=f"carried: {digits(carried.rate.center)}/s",
+            label=f"carried: {format_rate(carried.rate.center)}, by the model",
         )
 
 

@@ -7,10 +7,18 @@ from bench.capacity.plan import PlanCheck, PlanRow, SetRow, cheapest
 from bench.capacity.points import Point, Stage
 from bench.capacity.result import CapacityResult, Planned
 from bench.capacity.scenario_run import FleetView
-from bench.report.text import NONE, digits
 from bench.report.text import table as text_table
 from bench.stats.summary import Summary
-from bench.units import format_seconds
+from bench.units import (
+    ABSENT,
+    counted,
+    format_change,
+    format_estimate,
+    format_number,
+    format_percent,
+    format_rate,
+    format_seconds,
+)
 
 Rows = Sequence[Sequence[str]]
 
@@ -18,27 +26,27 @@ Rows = Sequence[Sequence[str]]
 def capacity_lines(result: CapacityResult) -> Iterator[str]:
     """What the command says at its end."""
     yield f"one server ({result.label}) {carried_text(result)}"
-    yield f"  saturated at {rate(result.saturated)}; by the model {rate_interval(result.model.capacity)}"
-    yield f"  model, on runs that it never saw: {check_text(result.checks)}"
+    yield f"  saturated at {rate(result.saturated)}, measured; at {rate_interval(result.model.capacity)} by the model"
+    yield f"  the model on runs that it never saw: {check_text(result.checks)}"
     if result.replicas is not None:
-        yield f"  {result.replicas.replicas} replicas: {replica_text(result)}"
+        yield f"  {counted(result.replicas.replicas, 'replica')}: {replica_text(result)}"
     if result.planned is not None:
-        yield f"  plan: {plan_text(result.planned.row, str(result.planned.options.redundancy))}"
+        yield f"  plan, by the model: {plan_text(result.planned.row, str(result.planned.options.redundancy))}"
     yield from (f"  note: {warning}" for warning in result.warnings)
 
 
 def carried_text(result: CapacityResult) -> str:
-    """What one server carries within the objective, or why nothing."""
+    """What one server carries within the objective by the model, beside what was measured; or why nothing."""
     carried = result.carried
     if not carried.attainable:
         return f"meets {result.slo} at no rate: {carried.reason}"
-    found = f"carries {rate_interval(carried.rate)} within {result.slo}"
+    found = f"carries {rate_interval(carried.rate)} within {result.slo} by the model"
     parts = []
     if carried.highest_passed is not None:
-        parts.append(f"{rate(carried.highest_passed)} kept it when run")
+        parts.append(f"{rate(carried.highest_passed)} kept it")
     if carried.lowest_failed is not None:
         parts.append(f"{rate(carried.lowest_failed)} did not")
-    return f"{found} ({', '.join(parts)})" if parts else found
+    return f"{found} (measured: {', '.join(parts)})" if parts else found
 
 
 def check_text(checks: Sequence[Check]) -> str:
@@ -47,7 +55,9 @@ def check_text(checks: Sequence[Check]) -> str:
     if middle is None:
         return "no run to hold it to"
     inside = sum(check.inside for check in checks)
-    return f"median error {middle:.1%}, {inside} of {len(checks)} figures inside the 90 % interval"
+    return (
+        f"median error {format_percent(middle)}, {inside} of {counted(len(checks), 'figure')} inside the 90 % interval"
+    )
 
 
 def replica_text(result: CapacityResult) -> str:
@@ -57,42 +67,43 @@ def replica_text(result: CapacityResult) -> str:
     predicted = f"predicted {rate_interval(found.predicted)} ({found.policy})"
     if found.measured is None:
         return f"{predicted}; not measured: {found.note}"
-    return f"{predicted}, measured {rate(found.measured)}: {found.error:+.1%}"
+    return f"{predicted}, measured {rate(found.measured)}: {_signed(found.error)}"
 
 
 def plan_text(row: PlanRow, redundancy: str) -> str:
     """A plan in one line."""
     price = "" if row.price is None else f", {row.price:,.2f} an hour"
     return (
-        f"{rate(row.rate)} needs {row.replicas} replicas ({row.needed} and {row.replicas - row.needed} spare, "
-        f"{redundancy}), {row.utilisation:.0%} busy, {row.utilisation_degraded:.0%} without the spare{price}"
+        f"{rate(row.rate)} needs {counted(row.replicas, 'replica')} ({row.needed} and "
+        f"{row.replicas - row.needed} spare, "
+        f"{redundancy}), {format_percent(row.utilisation, 2)} busy, "
+        f"{format_percent(row.utilisation_degraded, 2)} without the spare{price}"
     )
 
 
 def rate(value: float | None) -> str:
     """`182/s`."""
-    return NONE if value is None else f"{digits(value)}/s"
+    return ABSENT if value is None else format_rate(value)
 
 
 def rate_interval(summary: Summary) -> str:
-    """`182/s (171 … 190)`."""
-    if summary.center is None or summary.lo is None or summary.hi is None:
-        return rate(summary.center)
-    return f"{rate(summary.center)} ({digits(summary.lo)} … {digits(summary.hi)})"
+    """`182/s [171 … 190/s]`."""
+    return format_estimate(summary.center, summary.lo, summary.hi, format_rate)
 
 
 def seconds(value: float | None) -> str:
     """`12.3 ms`."""
-    return NONE if value is None else format_seconds(value)
+    return ABSENT if value is None else format_seconds(value)
 
 
 def seconds_interval(summary: Summary) -> str:
-    """`12.3 ms (11.1 ms … 14.0 ms)`."""
-    if summary.center is None:
-        return NONE
-    if summary.lo is None and summary.hi is None:
-        return seconds(summary.center)
-    return f"{seconds(summary.center)} ({seconds(summary.lo)} … {seconds(summary.hi)})"
+    """`12.3 ms [11.1 … 14 ms]`."""
+    return format_estimate(summary.center, summary.lo, summary.hi, format_seconds)
+
+
+def _signed(share: float | None) -> str:
+    """A relative error: `+3.1 %`."""
+    return ABSENT if share is None else f"{format_change(100 * share)} %"
 
 
 def capacity_markdown(result: CapacityResult, pictures: Sequence[tuple[str, str]]) -> str:
@@ -124,7 +135,7 @@ def _model(result: CapacityResult) -> Iterator[str]:
     kind = "independent servers" if station.speeds == tuple(range(1, station.servers + 1)) else "requests in service"
     if station.batching is not None:
         kind = "batches"
-    speeds = ", ".join(f"{speed:.3g}" for speed in _sample(station.speeds))
+    speeds = ", ".join(format_number(speed) for speed in _sample(station.speeds))
     yield table(
         ("", ""),
         [
@@ -134,16 +145,16 @@ def _model(result: CapacityResult) -> Iterator[str]:
             ("speed with 1, 2, … in service", speeds),
             ("work of a request, mean", seconds(float(model.candidate.work.mean()))),
             ("overhead outside the server", seconds(station.overhead)),
-            ("latency in open loop over what the queue gives", f"{station.calibration:.2f}"),
+            ("latency in open loop over what the queue gives", format_number(station.calibration)),
             ("holds for", f"{rate(model.valid[0])} to {rate(model.valid[1])}; beyond it nothing is predicted unasked"),
-            ("error of the model itself, at least", f"{model.discrepancy:.1%}"),
+            ("error of the model itself, at least", format_percent(model.discrepancy)),
         ],
     )
     if station.batching is not None:
         batches = station.batching
         yield (
             f"It makes batches of up to {batches.largest} requests, waits {seconds(batches.timeout)} for one to fill, "
-            f"and one more request adds {batches.marginal:.0%} of its work alone."
+            f"and one more request adds {format_percent(batches.marginal, 2)} of its work alone."
         )
     usl = result.usl
     if usl is not None:
@@ -152,8 +163,8 @@ def _model(result: CapacityResult) -> Iterator[str]:
         found = [(name, _plain(summary)) for name, summary in rows]
         peak = usl.peak_users
         found.append(("users with most throughput", _plain(peak) if peak.center is not None else peak.warnings[0]))
-        found.append(("fitted between", f"{usl.users[0]} and {usl.users[1]} users"))
-        found.append(("largest distance from a measured step", f"{usl.misfit:.1%}"))
+        found.append(("fitted between", f"{usl.users[0]} and {counted(usl.users[1], 'user')}"))
+        found.append(("largest distance from a measured step", format_percent(usl.misfit)))
         yield table(("", ""), found)
 
 
@@ -162,9 +173,7 @@ def _sample(speeds: Sequence[float]) -> Sequence[float]:
 
 
 def _plain(summary: Summary) -> str:
-    assert summary.center is not None
-    hi = "" if summary.hi is None else f"{summary.hi:.3g}"
-    return f"{summary.center:.3g} ({summary.lo:.3g} … {hi})"
+    return format_estimate(summary.center, summary.lo, summary.hi, format_number)
 
 
 def _checks(result: CapacityResult) -> Iterator[str]:
@@ -177,11 +186,11 @@ def _checks(result: CapacityResult) -> Iterator[str]:
                 (
                     str(check.stage),
                     rate(check.rate),
-                    f"{check.load:.0%}",
+                    format_percent(check.load),
                     check.column,
                     seconds_interval(check.predicted),
                     seconds(check.measured),
-                    f"{check.error:+.1%}",
+                    _signed(check.error),
                     "yes" if check.inside else "**no**",
                 )
                 for check in result.checks
@@ -190,7 +199,7 @@ def _checks(result: CapacityResult) -> Iterator[str]:
     if result.replicas is not None:
         count = result.replicas.replicas
         how = "" if result.replicas.measured is None else f"; {result.replicas.note}"
-        yield f"{count} replicas within the objective: {replica_text(result)}{how}."
+        yield f"{counted(count, 'replica')} within the objective: {replica_text(result)}{how}."
 
 
 def _measured(result: CapacityResult) -> Iterator[str]:
@@ -210,10 +219,10 @@ def _point_row(point: Point) -> tuple[str, ...]:
         stage,
         point.load,
         rate(point.throughput.center),
-        digits(point.in_flight),
+        format_number(point.in_flight),
         *percentiles,
-        f"{point.errors:.2%}",
-        NONE if point.little is None else f"{point.little:+.1%}",
+        format_percent(point.errors),
+        _signed(point.little),
         f"`{point.run}`",
     )
 
@@ -223,7 +232,8 @@ def _plan(planned: Planned) -> Iterator[str]:
     yield "## Plan"
     yield (
         f"**{plan_text(planned.row, str(options.redundancy))}.** Sized by the lower end of the rate's interval, with "
-        f"{options.headroom:.0%} of it left free; by the estimate itself {planned.row.needed_likely} would carry it."
+        f"{format_percent(options.headroom)} of it left free; by the estimate itself "
+        f"{planned.row.needed_likely} would carry it."
     )
     yield plan_table(planned.table)
     yield "\n".join(
@@ -236,21 +246,22 @@ def _plan(planned: Planned) -> Iterator[str]:
         yield table(
             ("time", "rate", "replicas", "busy"),
             [
-                (span.label, rate(span.rate), str(row.replicas), f"{row.utilisation:.0%}")
+                (span.label, rate(span.rate), str(row.replicas), format_percent(row.utilisation, 2))
                 for span, row in zip(day.spans, day.rows, strict=True)
             ],
         )
         saved = 1 - day.hours_followed / day.hours_fixed
         price = "" if day.price_fixed is None else f", {day.price_followed:,.2f} instead of {day.price_fixed:,.2f}"
         yield (
-            f"{digits(day.hours_followed)} replica hours where replicas follow the rate, {digits(day.hours_fixed)} "
-            f"where the peak's {day.peak.replicas} stay: {saved:.0%} less{price}."
+            f"{format_number(day.hours_followed)} replica hours where replicas follow the rate, "
+            f"{format_number(day.hours_fixed)} "
+            f"where the peak's {day.peak.replicas} stay: {format_percent(saved, 2)} less{price}."
         )
 
 
 def check_plan_text(name: str, check: PlanCheck) -> str:
     """A simulated plan in one line."""
-    who = f"{name}, {check.replicas} replicas, {check.policy}, simulated"
+    who = f"{name}, {counted(check.replicas, 'replica')}, {check.policy}, simulated"
     if not check.latency:
         return f"{who}: {'; '.join(check.broken)}"
     latency = ", ".join(f"{column} {seconds(check.latency[column])}" for column in ("p50", "p95", "p99"))
@@ -266,8 +277,8 @@ def plan_table(rows: Sequence[PlanRow]) -> str:
 
 
 def _plan_cells(row: PlanRow, priced: bool) -> list[str]:
-    cells = [rate(row.rate), str(row.needed), str(row.replicas), f"{row.utilisation:.0%}"]
-    cells += [f"{row.utilisation_degraded:.0%}", f"{row.headroom:.0%}"]
+    cells = [rate(row.rate), str(row.needed), str(row.replicas), format_percent(row.utilisation, 2)]
+    cells += [format_percent(row.utilisation_degraded, 2), format_percent(row.headroom, 2)]
     if priced and row.price is not None and row.price_month is not None:
         cells += [f"{row.price:,.2f}", f"{row.price_month:,.0f}"]
     return cells
@@ -283,10 +294,10 @@ def sets_markdown(rows: Sequence[SetRow], at: float) -> str:
         row = entry.row
         cells = [entry.label, rate_interval(entry.carried)]
         if row is None:
-            cells += [NONE, NONE, *([NONE] if priced else []), "cannot be planned"]
+            cells += [ABSENT, ABSENT, *([ABSENT] if priced else []), "cannot be planned"]
         else:
-            price = [NONE if row.price is None else f"{row.price:,.2f}"] if priced else []
-            cells += [str(row.replicas), f"{row.utilisation:.0%}", *price, "least" if entry is best else ""]
+            price = [ABSENT if row.price is None else f"{row.price:,.2f}"] if priced else []
+            cells += [str(row.replicas), format_percent(row.utilisation, 2), *price, "least" if entry is best else ""]
         found.append(cells)
     return f"# Capacity for {rate(at)}\n\n{table(header, found)}\n"
 
@@ -315,9 +326,9 @@ def fleet_table(views: Sequence[FleetView]) -> str:
                 view.policy,
                 *(seconds(view.latency[name]) for name in ("p50", "p95", "p99")),
                 seconds(view.worst),
-                f"{view.lost:.3%}",
-                seconds(view.bad) if view.bad else "0 s",
-                digits(view.replica_hours),
+                format_percent(view.lost),
+                seconds(view.bad),
+                format_number(view.replica_hours),
             )
         )
     return text_table(rows)

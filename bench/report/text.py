@@ -1,60 +1,66 @@
 """Figures as text for people: three significant digits with their unit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from bench.analysis.metrics import Metric
 from bench.stats.summary import Summary
-from bench.units import format_bytes, format_seconds
+from bench.units import (
+    ABSENT,
+    format_bytes,
+    format_change,
+    format_interval,
+    format_number,
+    format_percent,
+    format_rate,
+    format_seconds,
+)
 
-NONE = "—"
+NONE: Final = ABSENT
 """What stands where there is no figure."""
+
+_WRITERS: Final[Mapping[str, Callable[[float], str]]] = {
+    "s": format_seconds,
+    "B": format_bytes,
+    "share": format_percent,
+    "1/s": format_rate,
+}
+
+_FACTOR_FROM: Final = 10
+"""A figure that many times as large is a factor, no percentage."""
 
 
 def figure(metric: Metric, value: float | None) -> str:
     """`value` of `metric`: `12.3 ms`, `48.2/s`, `0.21 %`, `1.35 cores`, `—`."""
-    if value is None:
-        return NONE
-    if metric.unit == "s":
-        return format_seconds(value)
-    if metric.unit == "B":
-        return format_bytes(value)
-    if metric.unit == "share":
-        return f"{100 * value:.3g} %"
-    if metric.unit == "1/s":
-        return f"{digits(value)}/s"
-    return f"{digits(value)} {metric.unit}".rstrip()
-
-
-def digits(value: float) -> str:
-    """Three significant digits, in full: `1,520`, `48.2`, `0.0123`."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return ABSENT if value is None else _writer(metric)(value)
 
 
 def interval(metric: Metric, summary: Summary) -> str:
-    """`11.7 ms … 15.9 ms`, with `…` alone for an open end; "" without an interval."""
-    if summary.lo is None and summary.hi is None:
-        return ""
-    return " … ".join("" if end is None else figure(metric, end) for end in (summary.lo, summary.hi)).strip()
+    """`[11.7 … 15.9 ms]`; "" without an interval."""
+    return format_interval(summary.lo, summary.hi, _writer(metric))
+
+
+def _writer(metric: Metric) -> Callable[[float], str]:
+    return _WRITERS.get(metric.unit) or (lambda value: f"{format_number(value)} {metric.unit}".rstrip())
 
 
 def change(metric: Metric, summary: Summary) -> str:
     """A change: `+5.2 %` for a ratio, `+0.31 points` for shares (percentage points)."""
-    return NONE if summary.center is None else _change(metric, summary.center)
+    return ABSENT if summary.center is None else _change(metric, summary.center)
 
 
 def change_interval(metric: Metric, summary: Summary) -> str:
-    """The interval of a change; "" without one."""
-    if summary.lo is None or summary.hi is None:
-        return ""
-    return f"{_change(metric, summary.lo)} … {_change(metric, summary.hi)}"
+    """The interval of a change, `[+2.1 … +8.4 %]`; "" without one."""
+    return format_interval(summary.lo, summary.hi, lambda value: _change(metric, value))
 
 
 def _change(metric: Metric, value: float) -> str:
     if metric.unit == "share":
-        return f"{100 * value:+.3g} points"
-    if value >= 10:
-        return f"× {value:.3g}"
-    return f"{100 * (value - 1):+.1f} %"
+        sign = "+" if value > 0 else ""
+        return f"{sign}{format_number(100 * value)} points"
+    if value >= _FACTOR_FROM:
+        return f"× {format_number(value)}"
+    return f"{format_change(100 * (value - 1))} %"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

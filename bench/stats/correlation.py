@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bench.stats.summary import Summary
+from bench.units import times_as_long
 
 Series = NDArray[np.float64] | NDArray[np.bool_]
 
@@ -103,8 +104,8 @@ def mean_interval(metric: str, series: Series, confidence: float = 0.95) -> Summ
 def few_times_warning(times: float) -> str:
     """The warning of a series that is short against its own correlation."""
     return (
-        f"the run is only {times:.1f} correlation times long and its interval may be too narrow; "
-        f"run {FEW_TIMES / times:.1f} times as long, or repeat"
+        f"the run is only {math.floor(10 * times) / 10:.1f} correlation times long and its interval may be too narrow; "
+        f"run {times_as_long(FEW_TIMES / times)}, or repeat"
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.stats.summary import Summary
+from bench.units import format_percent
 
 
 def location(metric: str, values: NDArray[np.float64], confidence: float = 0.95) -> Summary:
@@ -24,7 +25,7 @@ def location(metric: str, values: NDArray[np.float64], confidence: float = 0.95)
     cut = _rejected(values.size, (1 - confidence) / 2)
     if cut == 0:
         needed = 1 - math.floor(math.log2(1 - confidence))
-        warning = f"an interval at {confidence:.0%} needs {needed} pairs, there are {values.size}"
+        warning = f"an interval at {format_percent(confidence)} needs {needed} pairs, not {values.size}"
         return Summary(metric, center, None, None, confidence, values.size, (warning,))
     return Summary(metric, center, float(means[cut - 1]), float(means[-cut]), confidence, values.size)
 

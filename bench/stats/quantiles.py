@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from bench.stats.correlation import FEW_TIMES, MeanError, few_times_warning, mean_error
 from bench.stats.proportion import adjusted_size, clopper_pearson
 from bench.stats.summary import Summary
+from bench.units import counted, times_as_long
 
 Floats = NDArray[np.float64]
 
@@ -82,7 +83,8 @@ def percentile_intervals(
     found = []
     for metric, share in zip(metrics, shares, strict=True):
         if values.size < needed(share, confidence):
-            warning = f"p{100 * share:g} needs {needed(share, confidence)} requests, the run has {values.size}"
+            least, has = counted(needed(share, confidence), "request"), f"{values.size:,}"
+            warning = f"p{100 * share:g} needs {least}, the run has {has}"
             found.append(Summary.absent(metric, warning, values.size, confidence))
             continue
         for level in (*(level for level in LADDER if level < share), share):
@@ -107,8 +109,8 @@ def _interval(metric: str, ordered: Floats, share: float, error: MeanError, conf
     center, lo, hi = (float(ordered[rank_of(level, size)]) for level in (share, low, high))
     if error.n < floor:
         warning = (
-            f"the p{100 * share:g} of these {size} requests, which are worth {error.n:.0f} independent ones; "
-            f"an upper end needs {floor}: run {floor / error.n:.1f} times as long, or repeat"
+            f"the p{100 * share:g} of these {counted(size, 'request')}, worth {math.floor(error.n):,} independent; "
+            f"an upper end needs {floor:,}: run {times_as_long(floor / error.n)}, or repeat"
         )
         return Summary(metric, center, lo, None, confidence, error.n, (warning,))
     warnings = () if error.times >= FEW_TIMES else (few_times_warning(error.times),)

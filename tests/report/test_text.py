@@ -18,6 +18,10 @@ from bench.stats.summary import Summary
         ("bytes_out", 17_900, "17.9 kB"),
         ("server_cpu", 1.349, "1.35 cores"),
         ("in_flight", 0.9164, "0.916"),
+        ("from_due_p99", 1.25, "1.25 s"),
+        ("from_due_p99", 0.99996, "1 s"),
+        ("error_share", 0.99996, "99.996 %"),
+        ("server_memory", 999_999_999, "1 GB"),
     ],
 )
 def test_figures(name: str, value: float | None, expected: str) -> None:
@@ -26,7 +30,7 @@ def test_figures(name: str, value: float | None, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("lo", "hi", "expected"),
-    [(0.01, 0.02, "10 ms … 20 ms"), (0.01, None, "10 ms …"), (None, 0.02, "… 20 ms"), (None, None, "")],
+    [(0.01, 0.02, "[10 … 20 ms]"), (0.01, None, "[10 ms … —]"), (None, 0.02, "[— … 20 ms]"), (None, None, "")],
 )
 def test_intervals(lo: float | None, hi: float | None, expected: str) -> None:
     assert text.interval(METRICS["from_due_p50"], Summary("x", 0.015, lo, hi, 0.95, 10)) == expected
@@ -34,11 +38,25 @@ def test_intervals(lo: float | None, hi: float | None, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("unit", "value", "expected"),
-    [("s", 1.052, "+5.2 %"), ("s", 0.9, "-10.0 %"), ("s", 12.34, "× 12.3"), ("share", 0.0031, "+0.31 points")],
+    [
+        ("s", 1.052, "+5.2 %"),
+        ("s", 0.9, "-10.0 %"),
+        ("s", 12.34, "× 12.3"),
+        ("share", 0.0031, "+0.31 points"),
+        ("share", -0.0, "0 points"),
+        ("s", 0.99999, "0.0 %"),
+        ("1/s", 12_340.0, "× 12,340"),
+    ],
 )
 def test_changes(unit: str, value: float, expected: str) -> None:
     metric = Metric("x", "x", unit)
     assert text.change(metric, Summary("x", value, None, None, 0.95, 10)) == expected
+
+
+def test_a_change_has_the_same_interval_notation() -> None:
+    metric = Metric("x", "x", "s")
+    assert text.change_interval(metric, Summary("x", 1.05, 1.021, 1.084, 0.95, 10)) == "[+2.1 … +8.4 %]"
+    assert text.change_interval(metric, Summary("x", 1.05, 1.021, None, 0.95, 10)) == "[+2.1 % … —]"
 
 
 def test_tables_align() -> None:

@@ -1,11 +1,12 @@
 """Percentiles and means with intervals: tables for what is exact, simulation for what is stated of coverage."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 
-from bench.stats.correlation import mean_error, mean_interval
+from bench.stats.correlation import few_times_warning, mean_error, mean_interval
 from bench.stats.quantiles import nearest_rank, needed, percentile_interval, percentile_intervals
 from bench.stats.summary import Summary
 from tests.stats.queues import single_server
@@ -58,6 +59,31 @@ def test_enough_requests_that_are_worth_too_few_have_no_upper_end() -> None:
     assert found.n < 368
     assert "an upper end needs 368" in found.warnings[0]
     assert "times as long" in found.warnings[0]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_advised_length_is_enough_by_the_same_rule(seed: int) -> None:
+    found = percentile_interval("p99", single_server(np.random.default_rng(seed), 0.5, 900), 0.99)
+    if found.hi is not None:
+        return
+    worth, factor = re.fullmatch(
+        r"the p99 of these 900 requests, worth (\d+) independent; an upper end needs 368: "
+        r"run ([\d.,]+) times as long, or repeat",
+        found.warnings[0],
+    ).groups()
+    assert int(worth) < 368
+    assert float(factor.replace(",", "")) * found.n >= 368
+    assert float(factor.replace(",", "")) > 1
+
+
+@pytest.mark.parametrize("times", [49.99, 49.0, 25.001, 3.3, 1.0])
+def test_a_series_that_is_short_by_a_hair_is_advised_something_that_helps(times: float) -> None:
+    said, factor = re.match(
+        r"the run is only ([\d.]+) correlation times long .* run ([\d.]+) times as long", few_times_warning(times)
+    ).groups()
+    assert float(said) < 50
+    assert float(factor) * times >= 50
+    assert float(factor) > 1
 
 
 def test_equal_values_are_their_own_percentile() -> None:

@@ -22,42 +22,66 @@ _HOURS_FROM: Final = 120
 _BYTES: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 # A number and its one unit, which `3 m 20 s` has not.
 _FIGURE: Final = re.compile(r"([-+]?\d[\d.,]*)( ?[^\d\s]+)?")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)(ms|s|m|h)")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,300}")
+LONGEST: Final = 366 * 86400.0
+"""Seconds; a longer duration is taken for a slip of the pen."""
+HIGHEST: Final = 1e9
+"""Events a second; the same holds for a higher rate."""
 
 
 def parse_duration(text: str) -> float:
-    """Seconds in `text`: `250ms`, `30s`, `5m`, `1m30s`, `1h`; a bare number is seconds.
+    """Seconds in `text`: `250ms`, `30s`, `5m`, `1m30s`, `1h`.
 
     Raises:
-        UsageError: `text` is not a duration, or not above zero.
+        UsageError: `text` is not a duration, has no unit, is not above zero, or is longer than a year.
     """
     stripped = text.strip().lower()
-    try:
-        seconds = float(stripped)
-    except ValueError:
-        parts = _DURATION_PART.findall(stripped)
-        if not parts or "".join(number + unit for number, unit in parts) != stripped:
-            raise UsageError(f"{text!r} is not a duration; write it like 250ms, 30s, 5m or 1m30s") from None
-        seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
-    if not 0 < seconds < float("inf"):
-        raise UsageError(f"a duration must be above zero, not {text!r}")
+    parts = _DURATION_PART.findall(stripped)
+    if not parts or "".join(number + unit for number, unit in parts) != stripped:
+        if _NUMBER.fullmatch(stripped):
+            _refuse_bare(stripped, text)
+        raise UsageError(f"{text!r} is not a duration; write it like 250ms, 30s, 5m or 1m30s")
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if not seconds > 0:
+        raise UsageError(f"a duration must be above zero, not {text!r}; write it like 250ms or 30s")
+    if seconds > LONGEST:
+        raise UsageError(f"a duration of {text!r} is longer than a year; write it like 250ms or 30s")
     return seconds
+
+
+def _refuse_bare(number: str, text: str) -> None:
+    """Seconds or milliseconds: who wrote the number knows, and nobody else."""
+    if not float(number) > 0:
+        raise UsageError(f"a duration must be above zero, not {text!r}; write it like 250ms or 30s")
+    raise UsageError(f"{text!r} is a duration without a unit; write {number}ms or {number}s (also m, h)")
+
+
+def parse_duration_or_zero(text: str) -> float:
+    """Seconds in `text` as `parse_duration` reads them; `0`, with or without a unit, is none at all.
+
+    Raises:
+        UsageError: as for `parse_duration`.
+    """
+    if re.fullmatch(r"\s*0+(\.0*)?(ms|s|m|h)?\s*", text, re.IGNORECASE):
+        return 0.0
+    return parse_duration(text)
 
 
 def parse_rate(text: str) -> float:
     """Events a second in `text`: `50`, `50/s`, `600/m`.
 
     Raises:
-        UsageError: `text` is not a rate, or not above zero.
+        UsageError: `text` is not a rate, not above zero, or higher than any machine's.
     """
     stripped = text.strip().lower()
     number, slash, unit = stripped.partition("/")
-    try:
-        rate = float(number) / (_SECONDS[unit] if slash else 1.0)
-    except (ValueError, KeyError):
-        raise UsageError(f"{text!r} is not a rate; write it like 50, 50/s or 600/m") from None
-    if not 0 < rate < float("inf"):
-        raise UsageError(f"a rate must be above zero, not {text!r}")
+    if not _NUMBER.fullmatch(number) or (slash and unit not in _SECONDS):
+        raise UsageError(f"{text!r} is not a rate; write it like 50, 50/s or 600/m")
+    rate = float(number) / (_SECONDS[unit] if slash else 1.0)
+    if not 0 < rate <= HIGHEST:
+        raise UsageError(f"a rate must be above zero and below {HIGHEST:.0e}/s, not {text!r}; write it like 50 or 50/s")
     return rate
 
 
@@ -67,13 +91,49 @@ def parse_fraction(text: str) -> float:
     Raises:
         UsageError: `text` is not a number or lies outside 0 to 1.
     """
-    stripped = text.strip()
-    try:
-        value = float(stripped[:-1]) / 100 if stripped.endswith("%") else float(stripped)
-    except ValueError:
-        raise UsageError(f"{text!r} is not a fraction; write it like 2% or 0.02") from None
+    stripped = text.strip().lower()
+    number = stripped.removesuffix("%").rstrip()
+    if not _NUMBER.fullmatch(number):
+        raise UsageError(f"{text!r} is not a fraction; write it like 2% or 0.02")
+    value = float(number) / (100 if stripped.endswith("%") else 1)
     if not 0 <= value <= 1:
-        raise UsageError(f"a fraction lies between 0 and 100%, not {text!r}")
+        raise UsageError(f"a fraction lies between 0 and 100%, not {text!r}; write it like 2% or 0.02")
+    return value
+
+
+def parse_whole(text: str, least: int, most: int) -> int:
+    """The whole number in `text`, in decimal digits.
+
+    Raises:
+        UsageError: not a whole number, or one outside `least` to `most`.
+    """
+    stripped = text.strip()
+    if not _WHOLE.fullmatch(stripped):
+        raise UsageError(f"{text!r} is not a whole number; give one from {least} to {most}")
+    if not least <= (value := int(stripped)) <= most:
+        raise UsageError(f"{text} is out of range; give a whole number from {least} to {most}")
+    return value
+
+
+def parse_number(text: str, least: float, most: float, *, open_least: bool = False) -> float:
+    """The number in `text`, in decimal notation.
+
+    Args:
+        text: what the user wrote.
+        least: the smallest that is taken.
+        most: the largest that is taken.
+        open_least: whether it must be above `least`.
+
+    Raises:
+        UsageError: not a finite number, or one outside these.
+    """
+    stripped = text.strip().lower()
+    wanted = f"a number {f'above {least:g} and up to' if open_least else f'from {least:g} to'} {most:g}"
+    if not _NUMBER.fullmatch(stripped):
+        raise UsageError(f"{text!r} is not a number; give {wanted}")
+    value = float(stripped)
+    if not least <= value <= most or (open_least and value == least):
+        raise UsageError(f"{text} is out of range; give {wanted}")
     return value
 
 

@@ -15,24 +15,62 @@ from bench.units import (
     format_rate,
     format_seconds,
     parse_duration,
+    parse_duration_or_zero,
     parse_fraction,
+    parse_number,
     parse_rate,
+    parse_whole,
     times_as_long,
 )
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("250ms", 0.25), ("30s", 30.0), ("5m", 300.0), ("1m30s", 90.0), ("1h", 3600.0), ("1.5s", 1.5), ("20", 20.0)],
+    [("250ms", 0.25), ("30s", 30.0), ("5m", 300.0), ("1m30s", 90.0), ("1h", 3600.0), ("1.5s", 1.5), ("1e-05s", 1e-5)],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "s", "5 apples", "-3s", "0", "nan", "inf", "5s later", "3d"])
+@pytest.mark.parametrize(
+    "text", ["", "s", "5 apples", "-3s", "0", "0s", "nan", "inf", "5s later", "3d", "1e99s", "9000h", "250s250"]
+)
 def test_bad_durations_are_usage_errors(text: str) -> None:
     with pytest.raises(UsageError):
         parse_duration(text)
+
+
+@pytest.mark.parametrize("number", ["250", "0.25", "1e3", ".5", "30 "])
+def test_a_duration_without_a_unit_is_refused_and_the_units_are_named(number: str) -> None:
+    with pytest.raises(UsageError, match=f"write {number.strip()}ms or {number.strip()}s"):
+        parse_duration(number)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0", 0.0), ("0s", 0.0), ("0.0ms", 0.0), ("100ms", 0.1), (" 0 ", 0.0), ("00m", 0.0)]
+)
+def test_durations_that_may_be_none_at_all(text: str, seconds: float) -> None:
+    assert parse_duration_or_zero(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["5", "", "-0", "s", "0d"])
+def test_what_is_neither_a_duration_nor_zero(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_duration_or_zero(text)
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.0", "nan", "inf", "1e99", "1_000", "٣", "-1", "11", "0x5", "9" * 400])
+def test_whole_numbers_of_a_range(text: str) -> None:
+    assert [parse_whole(good, 0, 10) for good in ("0", "10", " 7 ")] == [0, 10, 7]
+    with pytest.raises(UsageError, match="from 0 to 10"):
+        parse_whole(text, 0, 10)
+
+
+@pytest.mark.parametrize("text", ["", "x", "nan", "inf", "-inf", "1e99", "0", "-0.1", "2.5", "1_0"])
+def test_numbers_of_a_range(text: str) -> None:
+    assert [parse_number(good, 0, 2, open_least=True) for good in ("1e-3", "2")] == [0.001, 2.0]
+    with pytest.raises(UsageError, match="above 0 and up to 2"):
+        parse_number(text, 0, 2, open_least=True)
 
 
 @pytest.mark.parametrize(("text", "rate"), [("50", 50.0), ("50/s", 50.0), ("600/m", 10.0), ("0.5", 0.5)])
@@ -40,7 +78,7 @@ def test_rates(text: str, rate: float) -> None:
     assert parse_rate(text) == pytest.approx(rate)
 
 
-@pytest.mark.parametrize("text", ["", "-1", "0", "5/x", "fast", "1/"])
+@pytest.mark.parametrize("text", ["", "-1", "0", "5/x", "fast", "1/", "nan", "inf", "1e999", "5/s/s", "50ms", "5_0"])
 def test_bad_rates_are_usage_errors(text: str) -> None:
     with pytest.raises(UsageError):
         parse_rate(text)

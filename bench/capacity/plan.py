@@ -14,11 +14,15 @@ from bench.capacity.slo import Slo
 from bench.errors import InconclusiveError, UsageError
 from bench.stats.quantiles import nearest_rank
 from bench.stats.summary import Summary
-from bench.units import counted, format_percent, format_rate, parse_rate
+from bench.units import counted, format_percent, format_rate, parse_number, parse_rate, parse_whole
 
 HOURS_A_MONTH: Final = 730.0
 _SIMULATED: Final = 60_000
 _SHARES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+
+
+_MOST_SPARE: Final = 10_000
+_MOST_FACTOR: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +47,12 @@ class Redundancy:
         word = text.strip().upper().replace(" ", "")
         try:
             if word.startswith("N+"):
-                return cls(_whole(word[2:]))
+                return cls(parse_whole(word[2:], 0, _MOST_SPARE))
             if word.endswith("N"):
-                factor = float(word[:-1] or 1)
-                if 1 <= factor < math.inf:
-                    return cls(0, factor)
-                raise ValueError(word)
-            return cls(_whole(word))
-        except ValueError:
-            raise UsageError(f"{text!r} is no redundancy; write it like N+1, N+2, 2N or 0") from None
+                return cls(0, parse_number(word[:-1] or "1", 1, _MOST_FACTOR))
+            return cls(parse_whole(word, 0, _MOST_SPARE))
+        except UsageError as error:
+            raise UsageError(f"{text!r} is not a redundancy ({error}); write it like N+1, N+2, 2N or 0") from None
 
     def __str__(self) -> str:
         factor = "" if self.factor == 1 else f"{self.factor:g}"
@@ -60,12 +61,6 @@ class Redundancy:
     def total(self, needed: int) -> int:
         """Replicas in all, where `needed` carry the rate."""
         return math.ceil(needed * self.factor - 1e-9) + self.spare
-
-
-def _whole(text: str) -> int:
-    if not text.isdigit():
-        raise ValueError(text)
-    return int(text)
 
 
 @dataclass(frozen=True, slots=True)

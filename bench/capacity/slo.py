@@ -10,6 +10,7 @@ from bench.errors import UsageError
 from bench.units import format_apart, format_percent, format_seconds, parse_duration, parse_fraction
 
 _EXAMPLE: Final = "p99=250ms,errors=0.1%,wrong=0"
+_SHARES: Final = ("errors", "wrong")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +32,20 @@ class Slo:
         """The objective in `text`.
 
         Raises:
-            UsageError: an unknown name, a value that is none, or no latency limit.
+            UsageError: an unknown name, a value that is none or has no unit, or no latency limit.
         """
         latency: dict[str, float] = {}
         shares: dict[str, float] = {}
         for part in text.split(","):
             name, equals, value = (word.strip() for word in part.partition("="))
             if not equals or name in latency or name in shares:
-                raise UsageError(f"{text!r} is no objective at {part.strip()!r}; write it like {_EXAMPLE}")
+                raise UsageError(f"{text!r} is not an objective at {part.strip()!r}; write it like {_EXAMPLE}")
             if name in COLUMNS:
-                latency[name] = parse_duration(value)
-            elif name in ("errors", "wrong"):
-                shares[name] = parse_fraction(value)
+                latency[name] = _limit(name, value, parse_duration)
+            elif name in _SHARES:
+                shares[name] = _limit(name, value, _share)
             else:
-                known = ", ".join((*COLUMNS, "errors", "wrong"))
+                known = ", ".join((*COLUMNS, *_SHARES))
                 raise UsageError(f"an objective has no {name!r}; it takes {known}, like {_EXAMPLE}")
         if not latency:
             raise UsageError(f"{text!r} limits no latency, so every rate would do; write it like {_EXAMPLE}")
@@ -82,6 +83,26 @@ class Slo:
 def _over(value: float, limit: float, figure: Callable[[float, int], str]) -> str:
     """`260 ms over 250 ms`."""
     return " over ".join(format_apart(value, limit, figure))
+
+
+def _limit(name: str, text: str, parse: Callable[[str], float]) -> float:
+    """A limit, its name in front of what is wrong with it."""
+    try:
+        return parse(text)
+    except UsageError as error:
+        raise UsageError(f"{name} of the objective: {error}") from error
+
+
+def _share(text: str) -> float:
+    """A share in percent, or 0: whether 0.1 is a tenth or a thousandth is not guessed."""
+    share = parse_fraction(f"{text}%" if _is_bare(text) else text)
+    if share and _is_bare(text):
+        raise UsageError(f"{text!r} is a share without a unit; write {text}%")
+    return share
+
+
+def _is_bare(text: str) -> bool:
+    return not text.endswith("%")
 
 
 def _duration(seconds: float) -> str:

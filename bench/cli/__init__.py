@@ -5,15 +5,13 @@ Each command's module has `add_arguments(parser)` and `run(args, out, err) -> ex
 """
 
 import argparse
-import difflib
 import importlib
-import itertools
-import re
 import sys
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn, TextIO
+from typing import Final, TextIO
 
 from bench import __version__
+from bench.cli.parser import Parser
 from bench.errors import BenchError, ExitCode
 
 COMMANDS: Final = {
@@ -66,38 +64,13 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
         return int(ExitCode.USAGE)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Prints one line on a usage error, not the whole usage."""
-
-    _words: Sequence[str] = ()
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's; the words are kept for `error`."""
-        self._words = list(args or ())
-        return super().parse_known_args(args, namespace)
-
-    def error(self, message: str) -> NoReturn:
-        """Ends with one line; an unknown option is named, not the word after it that was taken for a command."""
-        refused = re.search(r"invalid choice: '([^']*)'", message)
-        if refused and (unknown := self._unknown_option_before(refused[1])):
-            near = difflib.get_close_matches(unknown, self._option_string_actions, 1)
-            message = f"there is no {unknown}" + (f"; did you mean {near[0]}?" if near else "")
-        self.exit(ExitCode.USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-    def _unknown_option_before(self, refused: str) -> str | None:
-        words = itertools.takewhile(lambda word: word != refused, self._words)
-        names = [word.partition("=")[0] for word in words if word.startswith("--")]
-        known = tuple(self._option_string_actions)
-        return next((name for name in names if not any(option.startswith(name) for option in known)), None)
-
-
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser; only the module of the command in `words` is loaded to add its arguments."""
-    parser = _Parser(
+    parser = Parser(
         prog="bertbench", description="Load tests and latency benchmarks of BERT behind TensorFlow Serving."
     )
     parser.add_argument("--version", action="version", version=f"bertbench {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((word for word in words if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")

@@ -10,6 +10,7 @@ from bench.analysis.analysis import analyse
 from bench.bert.demo_model import demo_model_dir
 from bench.cli.options import add_model_options
 from bench.cli.run import drive_once
+from bench.cli.values import DURATION, whole
 from bench.errors import ExitCode, TargetError, UsageError
 from bench.load.calibration import Calibration, store_calibration, way
 from bench.load.null_server import null_server
@@ -17,7 +18,7 @@ from bench.load.told import Told
 from bench.results.run import find_runs
 from bench.results.workload import TRANSPORTS
 from bench.server.running import RunningServer
-from bench.units import format_seconds, parse_duration
+from bench.units import format_seconds
 
 # Way to send: scenario, client.
 WAYS: Final = {
@@ -30,8 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     add_model_options(parser)
     parser.add_argument("--ways", default=",".join(WAYS), help=f"what to measure (default: {','.join(WAYS)})")
-    parser.add_argument("--duration", default="8s", metavar="TIME", help="of each measurement (default: 8s)")
-    parser.add_argument("--users", type=int, default=CEILING_USERS, help=f"for the ceiling (default: {CEILING_USERS})")
+    parser.add_argument(
+        "--duration", type=DURATION, default=8.0, metavar="TIME", help="of each measurement (default: 8s)"
+    )
+    parser.add_argument(
+        "--users", type=whole(1, 10_000), default=CEILING_USERS, help=f"for the ceiling (default: {CEILING_USERS})"
+    )
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
@@ -44,7 +49,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     ways = [name.strip() for name in args.ways.split(",")]
     if not ways or not set(ways) <= set(WAYS):
         raise UsageError(f"--ways takes {', '.join(WAYS)}, not {args.ways!r}")
-    seconds = parse_duration(args.duration)
+    seconds = args.duration
     model_dir = args.model_dir or demo_model_dir()
     found: dict[str, Calibration] = {}
     print(f"{'':<16}{'ceiling':>16}{'floor, p50':>14}", file=out)

@@ -8,8 +8,8 @@ import argparse
 from pathlib import Path
 from typing import Final, TextIO
 
-from bench.cli.options import add_target_options
-from bench.errors import UsageError
+from bench.cli.options import add_scenario_options, add_target_options
+from bench.cli.values import DURATION_TEXT, FRACTION_TEXT, RATE_TEXT, SEED, number, whole
 
 DEFAULT_SLO: Final = "p99=250ms,errors=0.1%,wrong=0"
 DEFAULT_OUT: Final = Path("results/capacity")
@@ -27,8 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=text)
         action.add_argument("folder", type=Path, metavar="DIR", help="the sweep's --out")
         action.add_argument("--slo", help="another objective than the sweep's")
-        action.add_argument("--seed", type=int, default=0, help="of the fit's random numbers (default: 0)")
-        action.add_argument("--servers", type=int, metavar="N", help="requests served at once, if it is known")
+        action.add_argument("--seed", type=SEED, default=0, help="of the fit's random numbers (default: 0)")
+        action.add_argument(
+            "--servers", type=whole(1, 10_000), metavar="N", help="requests served at once, if it is known"
+        )
         _add_plan(action)
     action = actions.add_parser("plan", help="replicas and cost of a rate, from one or several sweeps")
     action.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="the --out of sweeps")
@@ -66,8 +68,6 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
-    from bench.load.options import OPTIONS, SWITCHES
-
     add_target_options(parser)
     parser.add_argument("--protocol", choices=("rest", "grpc"), default="rest", help="(default: rest)")
     parser.add_argument("--slo", default=DEFAULT_SLO, help=f"the objective (default: {DEFAULT_SLO})".replace("%", "%%"))
@@ -77,8 +77,10 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label", help="names this server in reports (default: protocol, signature, precision, target)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of schedules, sentences and the fit (default: 0)")
-    parser.add_argument("--servers", type=int, metavar="N", help="requests the server works on at once, if it is known")
+    parser.add_argument("--seed", type=SEED, default=0, help="of schedules, sentences and the fit (default: 0)")
+    parser.add_argument(
+        "--servers", type=whole(1, 10_000), metavar="N", help="requests the server works on at once, if it is known"
+    )
     parser.add_argument(
         "--batching",
         default="auto",
@@ -87,36 +89,42 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-users",
-        type=int,
+        type=whole(1, 100_000),
         metavar="N",
         help="end of the ladder's climb (default: 256); its last step has what open loop may have: 4 N or 64",
     )
-    parser.add_argument("--step-time", metavar="TIME", help="of each step of the ladder (default: 20s, quick: 6s)")
-    parser.add_argument("--knee-time", metavar="TIME", help="of each open-loop run (default: 30s, quick: 10s)")
-    parser.add_argument("--replicas", type=int, default=1, metavar="N", help="check N replicas behind a balancer too")
+    parser.add_argument(
+        "--step-time", type=DURATION_TEXT, metavar="TIME", help="of each step of the ladder (default: 20s, quick: 6s)"
+    )
+    parser.add_argument(
+        "--knee-time", type=DURATION_TEXT, metavar="TIME", help="of each open-loop run (default: 30s, quick: 10s)"
+    )
+    parser.add_argument(
+        "--replicas", type=whole(1, 10_000), default=1, metavar="N", help="check N replicas behind a balancer too"
+    )
     parser.add_argument(
         "--replica-target", action="append", default=[], metavar="URL", help="another replica's address; repeatable"
     )
     parser.add_argument(
-        "--cores-per-replica", type=int, metavar="N", help="keep each server started here to N cores of its own"
+        "--cores-per-replica",
+        type=whole(1, 4096),
+        metavar="N",
+        help="keep each server started here to N cores of its own",
     )
     _add_plan(parser)
-    for name, (default, text) in OPTIONS.items():
-        if name not in OWN:
-            shown = f"{text} (default: {default})" if default and "default" not in text else text
-            parser.add_argument(f"--{name.replace('_', '-')}", metavar="TEXT", help=shown.replace("%", "%%"))
-    for name, text in SWITCHES.items():
-        parser.add_argument(f"--{name}", action="store_true", help=text)
+    add_scenario_options(parser, OWN)
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", metavar="rate=RATE", help="replicas for a rate, like rate=500/s")
     parser.add_argument("--redundancy", default="N+1", help="N, N+1, N+2, 2N or a number of spares (default: N+1)")
-    parser.add_argument("--headroom", default="20%", help="share of each replica's rate left free (default: 20%%)")
+    parser.add_argument(
+        "--headroom", type=FRACTION_TEXT, default="20%", help="share of each replica's rate left free (default: 20%%)"
+    )
     parser.add_argument(
         "--price",
         action="append",
-        type=float,
+        type=number(0, 1e9),
         metavar="PRICE",
         help="of one replica for an hour; several for several sweeps, in their order",
     )
@@ -128,9 +136,9 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 def _add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="the sweep's --out")
-    parser.add_argument("--replicas", type=int, required=True, metavar="N")
-    parser.add_argument("--rate", required=True, help="requests a second in all, like 500/s")
-    parser.add_argument("--duration", default="10m", help="simulated time (default: 10m)")
+    parser.add_argument("--replicas", type=whole(1, 10_000), required=True, metavar="N")
+    parser.add_argument("--rate", type=RATE_TEXT, required=True, help="requests a second in all, like 500/s")
+    parser.add_argument("--duration", type=DURATION_TEXT, default="10m", help="simulated time (default: 10m)")
     parser.add_argument(
         "--policy", choices=(*POLICIES, "all"), default="all", help="of the balancer (default: all, side by side)"
     )
@@ -141,7 +149,9 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
         metavar="I@A-B",
         help="replica I (from 0) dies at A and is back at B, like 0@60s-90s; without -B never; repeatable",
     )
-    parser.add_argument("--noticed", default="1s", help="until the balancer notices a failure (default: 1s)")
+    parser.add_argument(
+        "--noticed", type=DURATION_TEXT, default="1s", help="until the balancer notices a failure (default: 1s)"
+    )
     parser.add_argument(
         "--slow", action="append", default=[], metavar="IxF@A", help="replica I takes F times as long, like 0x3@60s"
     )
@@ -153,15 +163,5 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--diurnal", type=Path, metavar="CSV", help="a day's rates instead of --rate: scaled to it")
     parser.add_argument("--slo", help="another objective than the sweep's")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=SEED, default=0)
     parser.add_argument("--out", type=Path, metavar="FILE", help="a PNG of latency and losses over time")
-
-
-def positive(value: int | None, option: str) -> None:
-    """Refuses a number below 1.
-
-    Raises:
-        UsageError: it is.
-    """
-    if value is not None and value < 1:
-        raise UsageError(f"{option} is 1 or more, not {value}")

@@ -8,7 +8,7 @@ from bench.bert.requests import COMPACT_SIGNATURE
 from bench.capacity.station import Batching
 from bench.errors import UsageError
 from bench.server.embedded.configs import BatchingParameters, read_batching_parameters
-from bench.units import parse_duration
+from bench.units import parse_duration_or_zero, parse_whole
 
 EXAMPLE = "largest=16,timeout=1ms,threads=2"
 _MARGINAL = 0.5
@@ -44,12 +44,13 @@ def read_batching(text: str) -> tuple[Batching | None, int]:
     if text == "off":
         return None, 1
     found = dict(part.partition("=")[::2] for part in text.split(","))
-    if found.keys() != {"largest", "timeout", "threads"} or not (found["largest"] + found["threads"]).isdigit():
-        raise UsageError(f"{text!r} is no batching; write it like {EXAMPLE}, or off")
-    timeout = 0.0 if found["timeout"].strip("0.") in ("", "s", "ms") else parse_duration(found["timeout"])
-    largest, threads = int(found["largest"]), int(found["threads"])
-    if largest < 1 or not 1 <= threads <= 64:
-        raise UsageError(f"{text!r}: batches of 1 request or more, on 1 to 64 threads")
+    if found.keys() != {"largest", "timeout", "threads"}:
+        raise UsageError(f"{text!r} does not describe batching; write it like {EXAMPLE}, or off")
+    timeout = parse_duration_or_zero(found["timeout"])
+    try:
+        largest, threads = parse_whole(found["largest"], 1, 1_000_000), parse_whole(found["threads"], 1, 64)
+    except UsageError as error:
+        raise UsageError(f"{text!r} does not describe batching ({error}); write it like {EXAMPLE}") from None
     return Batching(largest, timeout, _MARGINAL), threads
 
 

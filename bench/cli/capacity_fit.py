@@ -13,7 +13,6 @@ from bench.capacity.replica_check import ReplicaCheck, check_replicas, predict_r
 from bench.capacity.slo import Slo
 from bench.capacity.sweep import fit_sweep
 from bench.capacity.sweep_folder import SweepFolder
-from bench.cli.capacity import positive
 from bench.cli.capacity_finish import finish
 from bench.cli.capacity_sweep import fit_options
 from bench.errors import UsageError
@@ -21,7 +20,6 @@ from bench.errors import UsageError
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """Fits again, or takes the stored model, and writes the report anew."""
-    positive(args.servers, "--servers")
     folder = SweepFolder.open(args.folder)
     measurements = read_measurements(folder)
     if args.action == "fit":

@@ -10,13 +10,23 @@ from bench.capacity.incidents import Autoscaling, Failure, Incident, RollingRest
 from bench.capacity.model_file import StoredModel, read_model
 from bench.capacity.scenario_run import draw_arrivals, draw_day, run_fleet
 from bench.capacity.slo import Slo
-from bench.cli.capacity import POLICIES, positive
+from bench.cli.capacity import POLICIES
 from bench.errors import ExitCode, UsageError
 from bench.report.capacity_plots import fleet as plot_fleet
 from bench.report.capacity_text import fleet_table
-from bench.units import counted, format_rate, parse_duration, parse_fraction, parse_rate
+from bench.units import (
+    counted,
+    format_rate,
+    parse_duration,
+    parse_duration_or_zero,
+    parse_fraction,
+    parse_number,
+    parse_rate,
+    parse_whole,
+)
 
 _MOST: int = 5_000_000
+_MOST_REPLICAS: int = 10_000
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
@@ -25,7 +35,6 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     Raises:
         UsageError: incidents that make no sense, or more requests than can be simulated.
     """
-    positive(args.replicas, "--replicas")
     stored = read_model(args.folder)
     slo = Slo.parse(args.slo or stored.slo)
     seconds, rate = parse_duration(args.duration), parse_rate(args.rate)
@@ -68,23 +77,24 @@ def _incidents(args: argparse.Namespace) -> tuple[Incident, ...]:
     found: list[Incident] = []
     noticed = parse_duration(args.noticed)
     for text in args.fail:
-        match = re.fullmatch(r"(\d+)@([^-]+)(?:-(.+))?", text)
+        match = re.fullmatch(r"([0-9]+)@([^-]+)(?:-(.+))?", text)
         if not match:
-            raise UsageError(f"{text!r} is no failure; write it like 0@60s-90s, or 0@60s for good")
+            raise UsageError(f"--fail: {text!r} does not name a replica and a time; write it like 0@60s-90s, or 0@60s")
         back = parse_duration(match[3]) if match[3] else None
-        at = parse_duration(match[2])
+        at = parse_duration_or_zero(match[2])
         if back is not None and back <= at:
             raise UsageError(f"{text!r} comes back before it fails; write it like 0@60s-90s")
         found.append(Failure(_replica(match[1], args), at, back, noticed))
     for text in args.slow:
-        match = re.fullmatch(r"(\d+)x(\d+(?:\.\d+)?)@(.+)", text)
-        if not match or not float(match[2]) > 0:
-            raise UsageError(f"{text!r} is no slow replica; write it like 0x3@60s")
-        found.append(Slow(_replica(match[1], args), float(match[2]), parse_duration(match[3])))
+        match = re.fullmatch(r"([0-9]+)x([^@]+)@(.+)", text)
+        if not match:
+            raise UsageError(f"--slow: {text!r} does not name a replica; write it like 0x3@60s")
+        factor = parse_number(match[2], 0, 1000, open_least=True)
+        found.append(Slow(_replica(match[1], args), factor, parse_duration_or_zero(match[3])))
     if args.rolling:
         parts = args.rolling.split(",")
         if len(parts) != 3:
-            raise UsageError(f"{args.rolling!r} is no rolling restart; write it like 60s,5s,20s")
+            raise UsageError(f"--rolling: {args.rolling!r} does not have 3 values; write it like 60s,5s,20s")
         found.append(RollingRestart(*(parse_duration(part) for part in parts)))
     return tuple(found)
 
@@ -99,11 +109,16 @@ def _autoscaling(args: argparse.Namespace, seconds: float) -> Autoscaling | None
     if not args.autoscale:
         return None
     parts = args.autoscale.split(",")
-    if len(parts) != 4 or not (parts[2].isdigit() and parts[3].isdigit()) or int(parts[2]) < 1:
-        raise UsageError(f"{args.autoscale!r} is no autoscaling; write it like 60%,90s,2,20")
-    target = parse_fraction(parts[0])
+    if len(parts) != 4:
+        raise UsageError(f"--autoscale: {args.autoscale!r} has {len(parts)} of 4 values; write it like 60%,90s,2,20")
+    try:
+        target, lag = parse_fraction(parts[0]), parse_duration_or_zero(parts[1])
+        least = parse_whole(parts[2], 1, _MOST_REPLICAS)
+        most = parse_whole(parts[3], least, _MOST_REPLICAS)
+    except UsageError as error:
+        raise UsageError(f"--autoscale: {error}; write it like 60%,90s,2,20") from None
     if not target:
-        raise UsageError("autoscaling needs a target above 0 %")
+        raise UsageError("--autoscale: the target must be above 0%; write it like 60%,90s,2,20")
     # As often as Kubernetes' horizontal autoscaler looks, and ten times in the shortest simulation.
     every = min(15.0, seconds / 10)
-    return Autoscaling(target, every, parse_duration(parts[1]), int(parts[2]), int(parts[3]))
+    return Autoscaling(target, every, lag, least, most)

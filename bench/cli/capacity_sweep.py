@@ -17,7 +17,7 @@ from bench.capacity.points import Stage, load_text
 from bench.capacity.slo import Slo
 from bench.capacity.sweep import Sweep
 from bench.capacity.sweep_folder import SweepFolder
-from bench.cli.capacity import OWN, positive
+from bench.cli.capacity import OWN
 from bench.cli.capacity_batching import batching_text, read_batching, rows_of
 from bench.cli.capacity_finish import finish, plan_options
 from bench.cli.capacity_progress import SweepProgress
@@ -33,8 +33,6 @@ from bench.units import parse_duration
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """Measures, fits, checks, plans, and writes the report."""
-    for option in ("servers", "max_users", "replicas", "cores_per_replica"):
-        positive(getattr(args, option), f"--{option.replace('_', '-')}")
     scale, slo = _scale(args), Slo.parse(args.slo)
     # Before anything is measured for a quarter of an hour.
     plan_options(args)

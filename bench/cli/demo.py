@@ -16,6 +16,7 @@ from bench.bert.sentence import EncodedSentence
 from bench.cli import report
 from bench.cli.options import add_model_options, exported_model, served_scorer
 from bench.cli.run import run_scenario
+from bench.cli.values import number
 from bench.cli.verify import verify_server
 from bench.errors import ExitCode
 from bench.server.lifecycle import RunningServer, embedded
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     add_model_options(parser)
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the runs (default: results)")
-    parser.add_argument("--seconds", type=float, default=12.0, help="length of each load run (default: 12)")
+    parser.add_argument("--seconds", type=number(1, 86400), default=12.0, help="length of each load run (default: 12)")
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:

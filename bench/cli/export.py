@@ -6,6 +6,7 @@ from typing import TextIO
 
 from bench.bert.config import PRESETS
 from bench.bert.quiet import quieten_tensorflow
+from bench.cli.values import whole
 from bench.errors import ExitCode, UsageError
 
 
@@ -18,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"folder of Google's, Hugging Face's or the Estimator's; demo; or {', '.join(PRESETS)} (random weights)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="MODEL_DIR", help="gets a folder <version>/")
-    parser.add_argument("--version", type=int, metavar="N", help="number of the version (default: the next free one)")
+    parser.add_argument(
+        "--version", type=whole(0, 2**63 - 1), metavar="N", help="number of the version (default: the next free one)"
+    )
     parser.add_argument(
         "--sentences", type=Path, metavar="FILE.tsv", help="sentences of the golden answers (default: the package's)"
     )
@@ -32,8 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="of the encoder's matrix products and their weights (default: float32)",
     )
-    parser.add_argument("--fixed-length", type=int, metavar="S", help="the article's export: rows padded to S (128)")
-    parser.add_argument("--max-predictions", type=int, metavar="P", help="and slots padded to P (20)")
+    parser.add_argument(
+        "--fixed-length", type=whole(), metavar="S", help="the article's export: rows padded to S (128)"
+    )
+    parser.add_argument("--max-predictions", type=whole(), metavar="P", help="and slots padded to P (20)")
     parser.add_argument(
         "--article-output", choices=("prob", "nll"), help="what its one output holds (default: prob, as the article)"
     )
@@ -46,8 +51,6 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         UsageError: bad input or options.
         WrongAnswerError: the SavedModel does not give the Estimator's answers.
     """
-    if args.version is not None and args.version < 0:
-        raise UsageError("--version must be 0 or more")
     if args.out.exists() and not args.out.is_dir():
         raise UsageError(f"{args.out} is not a folder; give one for the versions")
     quieten_tensorflow()

@@ -11,6 +11,7 @@ from bench.analysis.gate_types import Pair, VerdictKind, default_plan
 from bench.bert.demo_model import demo_model_dir
 from bench.cli.gate_drive import drive
 from bench.cli.gate_options import DEFAULT_EFFECT, add_load_options, read_load
+from bench.cli.values import whole
 from bench.errors import ExitCode, UsageError
 from bench.load.duel import Contender, Load, duel, golden_of
 from bench.serving.target import parse_target
@@ -20,7 +21,7 @@ from bench.units import format_seconds
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     parser.add_argument("--target", default="embedded", help="the server, held against itself (default: embedded)")
-    parser.add_argument("--gates", type=int, default=20, metavar="N", help="gates to run (default: 20)")
+    parser.add_argument("--gates", type=whole(1, 10_000), default=20, metavar="N", help="gates to run (default: 20)")
     add_load_options(parser)
 
 

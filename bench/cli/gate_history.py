@@ -7,6 +7,7 @@ from typing import TextIO
 from bench.analysis.analysis import analyse
 from bench.analysis.baselines import INDEX, entry_runs, read_store
 from bench.analysis.history import P_VALUE, history
+from bench.cli.values import number
 from bench.errors import ExitCode, UsageError
 from bench.report.gate_history_plot import history_text, plot_history
 from bench.results.run import Run, find_runs
@@ -15,7 +16,9 @@ from bench.results.run import Run, find_runs
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     parser.add_argument("dir", type=Path, metavar="DIR", help="a folder of runs, or a store of baselines")
-    parser.add_argument("--p-value", type=float, default=P_VALUE, help=f"of one split (default: {P_VALUE})")
+    parser.add_argument(
+        "--p-value", type=number(0, 0.5, open_least=True), default=P_VALUE, help=f"of one split (default: {P_VALUE})"
+    )
     parser.add_argument("--plot", type=Path, help="PNG file (default: history.png in DIR)")
 
 

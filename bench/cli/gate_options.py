@@ -8,11 +8,12 @@ from pathlib import Path
 from bench.analysis.gate_types import METRICS, Plan, default_plan, restricted
 from bench.bert.requests import COMPACT_SIGNATURE
 from bench.cli.options import add_model_options
+from bench.cli.values import DURATION, SEED
 from bench.errors import UsageError
 from bench.load.duel import Load
 from bench.results.arrivals import parse_arrivals
 from bench.results.schedules import ClosedLoop, OpenLoop
-from bench.units import parse_duration, parse_fraction
+from bench.units import parse_fraction
 
 DEFAULT_EFFECT = 0.05
 
@@ -26,11 +27,11 @@ def add_load_options(parser: argparse.ArgumentParser) -> None:
         "--arrivals", default="closed:users=1", metavar="TEXT", help="as for run (default: closed:users=1)"
     )
     parser.add_argument("--server-flag", action="append", default=[], metavar="FLAG", help="for both sides; repeatable")
-    parser.add_argument("--max-time", type=parse_duration, default=300.0, metavar="TIME", help="default: 5m")
-    parser.add_argument("--warmup", type=parse_duration, default=3.0, metavar="TIME", help="a side (default: 3s)")
-    parser.add_argument("--run-time", type=parse_duration, metavar="TIME", help="a run of a side (default: 1s to 5s)")
-    parser.add_argument("--request-timeout", type=parse_duration, default=10.0, metavar="TIME", help="default: 10s")
-    parser.add_argument("--seed", type=int, help="of sentences and coins (default: drawn, and printed)")
+    parser.add_argument("--max-time", type=DURATION, default=300.0, metavar="TIME", help="default: 5m")
+    parser.add_argument("--warmup", type=DURATION, default=3.0, metavar="TIME", help="a side (default: 3s)")
+    parser.add_argument("--run-time", type=DURATION, metavar="TIME", help="a run of a side (default: 1s to 5s)")
+    parser.add_argument("--request-timeout", type=DURATION, default=10.0, metavar="TIME", help="default: 10s")
+    parser.add_argument("--seed", type=SEED, help="of sentences and coins (default: drawn, and printed)")
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
@@ -78,8 +79,6 @@ def read_load(args: argparse.Namespace) -> Load:
     arrivals = parse_arrivals(args.arrivals)
     if not isinstance(arrivals, ClosedLoop | OpenLoop):
         raise UsageError(f"the gate cannot drive {args.arrivals}")
-    if args.seed is not None and args.seed < 0:
-        raise UsageError(f"--seed is 0 or more, not {args.seed}")
     return Load(
         protocol=args.protocol,
         signature=args.signature,

@@ -2,12 +2,13 @@
 
 import argparse
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from bench.bert.demo_model import demo_model_dir
 from bench.bert.exported import ExportedModel
 from bench.bert.scoring import ServedScorer
+from bench.cli.values import Value
 from bench.errors import UsageError
 from bench.server.lifecycle import RunningServer, open_target
 from bench.serving.target import Target, TargetKind, parse_target
@@ -18,7 +19,10 @@ def add_target_options(parser: argparse.ArgumentParser, estimator: bool = False)
     """`--target`, `--model-dir`, `--model-name`, `--server-flag`."""
     forms = "embedded, http://HOST:8501, grpc://HOST:8500, docker:cpu, docker:gpu, binary:PATH"
     parser.add_argument(
-        "--target", default="embedded", help=f"{forms}{', estimator' if estimator else ''} (default: embedded)"
+        "--target",
+        type=Value(parse_target if estimator else served_target, as_text=True),
+        default="embedded",
+        help=f"{forms}{', estimator' if estimator else ''} (default: embedded)",
     )
     add_model_options(parser)
     parser.add_argument(
@@ -28,6 +32,36 @@ def add_target_options(parser: argparse.ArgumentParser, estimator: bool = False)
         metavar="FLAG",
         help="a flag for a server started here; repeatable",
     )
+
+
+def served_target(text: str) -> Target:
+    """A target that is a server.
+
+    Raises:
+        UsageError: none of the known forms, or the Estimator in this process.
+    """
+    target = parse_target(text)
+    if target.kind is TargetKind.ESTIMATOR:
+        raise UsageError("the estimator is not a server; give embedded, docker:cpu, http://HOST:8501, ...")
+    return target
+
+
+def add_scenario_options(parser: argparse.ArgumentParser, own: Collection[str]) -> None:
+    """The options of scenarios, as texts, but those that the command has in a form of its own.
+
+    Args:
+        parser: the command's.
+        own: names of `bench.load.options.OPTIONS` to leave out.
+    """
+    from bench.load.options import OPTIONS, READERS, SWITCHES
+
+    for name, (default, text) in OPTIONS.items():
+        if name not in own:
+            shown = f"{text} (default: {default})" if default and "default" not in text else text
+            kind = Value(READERS[name], as_text=True) if name in READERS else str
+            parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="TEXT", help=shown.replace("%", "%%"))
+    for name, text in SWITCHES.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -102,6 +136,7 @@ def served_scorer(
 __all__ = [
     "Target",
     "add_model_options",
+    "add_scenario_options",
     "add_target_options",
     "connect",
     "exported_model",

@@ -17,9 +17,10 @@ from uuid import uuid4
 import bench
 from bench.bert.demo_model import demo_model_dir
 from bench.bert.exported import ExportedModel
-from bench.cli.options import add_target_options
+from bench.cli.options import add_scenario_options, add_target_options
+from bench.cli.values import DURATION_TEXT, SEED, Value, whole
 from bench.errors import ExitCode, TargetError, UsageError, WrongAnswerError
-from bench.load.options import OPTIONS, SWITCHES, warmup_seconds
+from bench.load.options import OPTIONS, READERS, SWITCHES, warmup_seconds
 from bench.load.told import Told
 from bench.results.arrivals import parse_arrivals
 from bench.results.schedules import ClosedLoop
@@ -73,21 +74,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help=f"{OPTIONS['arrivals'][1]} (default: the scenario's); several are run in turn, in random order",
     )
-    parser.add_argument("--duration", metavar="TIME", help="measured time, warm-up left out (default: the scenario's)")
     parser.add_argument(
-        "--warmup", default="auto", metavar="TIME", help="load before it (default: a tenth, at most 10s)"
+        "--duration",
+        type=DURATION_TEXT,
+        metavar="TIME",
+        help="measured time, warm-up left out (default: the scenario's)",
     )
-    parser.add_argument("--users", type=int, metavar="N", help="pool of users, the most requests in flight")
-    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="independent runs of each (default: 1)")
-    parser.add_argument("--processes", type=int, metavar="N", help="load-generating processes (default: one)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first repeat; each further one adds 1 (default: 0)")
+    parser.add_argument(
+        "--warmup",
+        type=Value(READERS["warmup"], as_text=True),
+        default="auto",
+        metavar="TIME",
+        help="load before it (default: a tenth, at most 10s)",
+    )
+    parser.add_argument("--users", type=whole(), metavar="N", help="pool of users, the most requests in flight")
+    parser.add_argument(
+        "--repeat", type=whole(1, 10_000), default=1, metavar="N", help="independent runs of each (default: 1)"
+    )
+    parser.add_argument(
+        "--processes", type=whole(1, 1024), metavar="N", help="load-generating processes (default: one)"
+    )
+    parser.add_argument(
+        "--seed", type=SEED, default=0, help="of the first repeat; each further one adds 1 (default: 0)"
+    )
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the runs (default: results)")
-    for name, (default, text) in OPTIONS.items():
-        if name not in _OWN:
-            shown = f"{text} (default: {default})" if default and "default" not in text else text
-            parser.add_argument(f"--{name.replace('_', '-')}", metavar="TEXT", help=shown.replace("%", "%%"))
-    for name, text in SWITCHES.items():
-        parser.add_argument(f"--{name}", action="store_true", help=text)
+    add_scenario_options(parser, _OWN)
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
@@ -131,7 +142,7 @@ def run_scenario(
         BenchError: the run failed, or had answers that were wrong.
     """
     words = ["--model-dir", str(model.model_dir), "--model-name", server.model, "-u", "32"]
-    words += ["--arrivals", "poisson:rate=20", *_time_words(str(seconds), "auto")]
+    words += ["--arrivals", "poisson:rate=20", *_time_words(f"{seconds:f}s", "auto")]
     told = Told(server.backend, server, group=uuid4().hex[:12], command=tuple(sys.argv))
     before = _folders(results)
     code = drive_once(scenario, words, told, results, out)
@@ -149,11 +160,6 @@ def _folders(results: Path) -> set[Path]:
 
 def _plan(args: argparse.Namespace) -> list[Planned]:
     """All runs, in random order, so that a drift of the machine meets all arrivals alike."""
-    for name in ("repeat", "users", "processes"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise UsageError(f"--{name} is 1 or more, not {getattr(args, name)}")
-    if args.seed < 0:
-        raise UsageError(f"--seed is 0 or more, not {args.seed}")
     arrivals = args.arrivals or [None]
     for text in filter(None, args.arrivals or []):
         if not text.startswith("closed"):

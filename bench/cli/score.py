@@ -21,10 +21,10 @@ from bench.cli.options import (
     served_scorer,
 )
 from bench.cli.progress import WordsProgress
+from bench.cli.values import DURATION, whole
 from bench.errors import ExitCode, UsageError
 from bench.report.scores import FORMATS, ScoreFormat
 from bench.results.journal import ResumableFile
-from bench.units import parse_duration
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--protocol", choices=("grpc", "rest"), help="(default: gRPC where its address is known)")
     parser.add_argument("--signature", choices=(COMPACT_SIGNATURE, ARTICLE_SIGNATURE), default=COMPACT_SIGNATURE)
-    parser.add_argument("--in-flight", type=int, default=3, help="requests under way at once (default: 3)")
-    parser.add_argument("--timeout", type=parse_duration, default=60.0, help="for one request (default: 60s)")
+    parser.add_argument("--in-flight", type=whole(1, 1000), default=3, help="requests under way at once (default: 3)")
+    parser.add_argument("--timeout", type=DURATION, default=60.0, help="for one request (default: 60s)")
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
@@ -52,8 +52,6 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """
     if args.resume and args.out is None:
         raise UsageError("--resume goes on with a file; name it with --out")
-    if args.in_flight < 1:
-        raise UsageError("--in-flight must be 1 or more")
     lines = _begun(read_sentences(args.file))
     model = exported_model(args)
     form = FORMATS[args.format]

@@ -12,6 +12,7 @@ from typing import TextIO
 import psutil
 
 from bench.bert.golden import latest_version
+from bench.cli.values import PORT
 from bench.errors import ExitCode, TargetError, UsageError
 from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, open_target
 from bench.serving.target import Target, TargetKind
@@ -25,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="docker: which image (default: cpu)")
     parser.add_argument("--binary", type=Path, metavar="PATH", help="binary: path of tensorflow_model_server")
     parser.add_argument("--model-name", default=DEFAULT_MODEL_NAME)
-    parser.add_argument("--grpc-port", type=int, default=GRPC_PORT)
-    parser.add_argument("--rest-port", type=int, default=REST_PORT)
+    parser.add_argument("--grpc-port", type=PORT, default=GRPC_PORT)
+    parser.add_argument("--rest-port", type=PORT, default=REST_PORT)
     parser.add_argument(
         "--server-flag", action="append", default=[], metavar="FLAG", help="more of the server's flags; repeatable"
     )

@@ -10,8 +10,8 @@ from bench.bert.quiet import quieten_tensorflow
 from bench.bert.recipe import Recipe
 from bench.bert.textfile import read_sentences
 from bench.cli.train_progress import TrainingProgress
+from bench.cli.values import DURATION, SEED, number, whole
 from bench.errors import ExitCode, UsageError
-from bench.units import parse_duration
 
 if TYPE_CHECKING:
     from bench.bert.training import Evaluation
@@ -29,24 +29,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset", choices=tuple(PRESETS), help="shape of a model from scratch, with a vocabulary made of TEXT (tiny)"
     )
-    parser.add_argument("--layers", type=int, metavar="N", help="encoder layers instead of the preset's")
-    parser.add_argument("--vocab-size", type=int, metavar="N", help=f"pieces at most ({_DEFAULT.vocab_size})")
+    parser.add_argument("--layers", type=whole(1, 1000), metavar="N", help="encoder layers instead of the preset's")
+    parser.add_argument("--vocab-size", type=whole(), metavar="N", help=f"pieces at most ({_DEFAULT.vocab_size})")
     parser.add_argument("--cased", action="store_true", help="keep case and accents")
-    parser.add_argument("--max-length", type=int, metavar="N", help=f"positions ({_DEFAULT.max_length})")
-    parser.add_argument("--dropout", type=float, metavar="P", help=f"from scratch ({_DEFAULT.dropout})")
+    parser.add_argument("--max-length", type=whole(8, 100_000), metavar="N", help=f"positions ({_DEFAULT.max_length})")
+    parser.add_argument("--dropout", type=number(0, 0.99), metavar="P", help=f"from scratch ({_DEFAULT.dropout})")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=float, metavar="N", help=f"how often each line is seen ({_DEFAULT.epochs:g})")
-    length.add_argument("--steps", type=int, metavar="N", help="batches in all")
-    parser.add_argument("--learning-rate", type=float, metavar="R", help="peak (5e-5 from a checkpoint, else 1e-3)")
-    parser.add_argument("--warmup-share", type=float, metavar="P", help=f"of the steps ({_DEFAULT.warmup_share})")
-    parser.add_argument(
-        "--batch-positions", type=int, metavar="N", help=f"rows × width of a batch ({_DEFAULT.batch_positions})"
+    length.add_argument(
+        "--epochs",
+        type=number(0, 1e6, open_least=True),
+        metavar="N",
+        help=f"how often each line is seen ({_DEFAULT.epochs:g})",
     )
-    parser.add_argument("--evaluations", type=int, metavar="N", help=f"on held-out lines ({_DEFAULT.evaluations})")
+    length.add_argument("--steps", type=whole(), metavar="N", help="batches in all")
     parser.add_argument(
-        "--save-every", type=parse_duration, default=30.0, metavar="T", help="what a kill may cost (30s)"
+        "--learning-rate",
+        type=number(0, 1, open_least=True),
+        metavar="R",
+        help="peak (5e-5 from a checkpoint, else 1e-3)",
     )
-    parser.add_argument("--seed", type=int, metavar="N", help=f"of weights, masks and order ({_DEFAULT.seed})")
+    parser.add_argument(
+        "--warmup-share", type=number(0, 0.99), metavar="P", help=f"of the steps ({_DEFAULT.warmup_share})"
+    )
+    parser.add_argument(
+        "--batch-positions", type=whole(), metavar="N", help=f"rows × width of a batch ({_DEFAULT.batch_positions})"
+    )
+    parser.add_argument(
+        "--evaluations", type=whole(1, 100_000), metavar="N", help=f"on held-out lines ({_DEFAULT.evaluations})"
+    )
+    parser.add_argument("--save-every", type=DURATION, default=30.0, metavar="T", help="what a kill may cost (30s)")
+    parser.add_argument("--seed", type=SEED, metavar="N", help=f"of weights, masks and order ({_DEFAULT.seed})")
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:

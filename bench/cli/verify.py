@@ -18,9 +18,9 @@ from bench.cli.options import (
     running_server,
     served_scorer,
 )
+from bench.cli.values import DURATION, number, whole
 from bench.errors import ExitCode, UsageError
 from bench.server.lifecycle import RunningServer
-from bench.units import parse_duration
 
 BATCH = 16
 
@@ -37,9 +37,13 @@ class Difference:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     add_target_options(parser)
-    parser.add_argument("--tolerance", type=float, help="largest |Δ log p| of a word (default: the golden file's)")
-    parser.add_argument("--sentences", type=int, metavar="N", help="check the first N golden sentences (default: all)")
-    parser.add_argument("--timeout", type=parse_duration, default=60.0, help="for one request (default: 60s)")
+    parser.add_argument(
+        "--tolerance", type=number(0, 100), help="largest |Δ log p| of a word (default: the golden file's)"
+    )
+    parser.add_argument(
+        "--sentences", type=whole(), metavar="N", help="check the first N golden sentences (default: all)"
+    )
+    parser.add_argument("--timeout", type=DURATION, default=60.0, help="for one request (default: 60s)")
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:

@@ -4,7 +4,7 @@ Each is a text or a switch, because that is what Locust's web form can change; `
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from bench.errors import UsageError
 from bench.results.arrivals import Arrivals, ClosedLoop, parse_arrivals
 from bench.serving.target import Target, TargetKind, grpc_address, parse_target
 from bench.serving.tls import TlsOptions
-from bench.units import parse_duration, parse_fraction
+from bench.units import parse_duration, parse_duration_or_zero, parse_fraction, parse_whole
 
 _WARMUP_SHARE: Final = 0.1
 _WARMUP_MOST: Final = 10.0
@@ -199,17 +199,17 @@ class Settings:
             users=users,
             run_time=run_time,
             warmup=warmup_seconds(text["warmup"], run_time),
-            drain=_seconds_or_zero(text["drain"]),
+            drain=read_option("drain", text["drain"]),
             transport=text["transport"],
-            sentences=_whole(text["sentences_per_request"], "--sentences-per-request", 1),
-            check_share=parse_fraction(text["check_share"]),
-            timeout=parse_duration(text["request_timeout"]),
-            seed=_whole(text["seed"], "--seed", 0),
-            channels=_whole(text["channels"], "--channels", 1),
-            headers=_headers(text["headers"]),
+            sentences=read_option("sentences_per_request", text["sentences_per_request"]),
+            check_share=read_option("check_share", text["check_share"]),
+            timeout=read_option("request_timeout", text["request_timeout"]),
+            seed=read_option("seed", text["seed"]),
+            channels=read_option("channels", text["channels"]),
+            headers=read_option("headers", text["headers"]),
             tls=_tls(text),
             target=_target(host, scenario.protocol),
-            grpc=grpc_address(text["grpc_host"]) if text["grpc_host"] else None,
+            grpc=read_option("grpc_host", text["grpc_host"]) if text["grpc_host"] else None,
             server_flags=tuple(text["server_flags"].split()),
             results=Path(text["results"]),
             padded=bool(options.padded),
@@ -236,20 +236,22 @@ def warmup_seconds(text: str, run_time: float) -> float:
     Raises:
         UsageError: no duration, or one that leaves nothing to measure.
     """
-    seconds = min(_WARMUP_SHARE * run_time, _WARMUP_MOST) if text == "auto" else _seconds_or_zero(text)
+    seconds = min(_WARMUP_SHARE * run_time, _WARMUP_MOST) if text == "auto" else parse_duration_or_zero(text)
     if seconds >= run_time:
         raise UsageError(f"a warm-up of {seconds:g} s leaves nothing of a run of {run_time:g} s; make the run longer")
     return seconds
 
 
-def _seconds_or_zero(text: str) -> float:
-    return 0.0 if text.rstrip("smh").strip("0.") == "" and text[:1] == "0" else parse_duration(text)
+def read_option(name: str, text: str) -> Any:
+    """The value of an option of `OPTIONS`; its text where any text will do.
 
-
-def _whole(text: str, option: str, least: int) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise UsageError(f"{option} is a whole number, {least} or more, not {text!r}")
-    return int(text)
+    Raises:
+        UsageError: what the option does not take; the message names it.
+    """
+    try:
+        return READERS[name](text) if name in READERS else text
+    except UsageError as error:
+        raise UsageError(f"--{name.replace('_', '-')}: {error}") from error
 
 
 def _headers(text: str) -> dict[str, str]:
@@ -257,7 +259,7 @@ def _headers(text: str) -> dict[str, str]:
     for part in filter(None, (entry.strip() for entry in text.split(";"))):
         name, colon, value = part.partition(":")
         if not colon or not name.strip() or not part.isprintable() or not part.isascii():
-            raise UsageError(f"{part!r} is no header; write it in ASCII, like X-Team: search")
+            raise UsageError(f"{part!r} is not a header; write it in ASCII, like X-Team: search")
         headers[name.strip()] = value.strip()
     return headers
 
@@ -279,3 +281,17 @@ def _target(host: str | None, protocol: str) -> Target:
     if not target.remote and not target.managed:
         raise UsageError(f"{text!r} is no server; give an address like http://localhost:8501, or nothing")
     return target
+
+
+READERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "sentences_per_request": lambda text: parse_whole(text, 1, 100_000),
+    "check_share": parse_fraction,
+    "request_timeout": parse_duration,
+    "drain": parse_duration_or_zero,
+    "warmup": lambda text: None if text == "auto" else parse_duration_or_zero(text),
+    "seed": lambda text: parse_whole(text, 0, 2**32 - 1),
+    "channels": lambda text: parse_whole(text, 1, 1000),
+    "headers": _headers,
+    "grpc_host": grpc_address,
+}
+"""What makes values of the options that do not take any text."""

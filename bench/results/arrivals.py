@@ -33,7 +33,7 @@ from bench.results.schedules import (
     TraceArrivals,
 )
 from bench.results.trace import read_trace
-from bench.units import parse_duration, parse_rate
+from bench.units import parse_duration, parse_duration_or_zero, parse_rate
 
 __all__ = [
     "Arrivals",
@@ -92,9 +92,7 @@ def _parse_closed(text: str, kind: str) -> Arrivals:
     found = _options(kind, text, ("users",), ("think",))
     if not re.fullmatch(r"\d{1,9}", found["users"]):
         raise UsageError(f"users is a whole number, not {found['users']!r}; write closed:users=8")
-    think = found.get("think", "0")
-    is_zero = re.fullmatch(r"0+(\.0*)?(ms|s|m|h)?", think) is not None
-    return ClosedLoop(users=int(found["users"]), think=0.0 if is_zero else parse_duration(think))
+    return ClosedLoop(users=int(found["users"]), think=parse_duration_or_zero(found.get("think", "0")))
 
 
 def _parse_rate_kind(text: str, kind: str) -> Arrivals:

@@ -332,5 +332,4 @@ def _number(value: float) -> str:
 
 
 def _seconds(value: float) -> str:
-    text = _number(value)
-    return text if "e" in text else f"{text}s"
+    return f"{_number(value)}s"

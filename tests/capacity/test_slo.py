@@ -1,5 +1,7 @@
 """Objectives from text, and held against figures."""
 
+import re
+
 import pytest
 
 from bench.capacity.slo import Slo
@@ -16,7 +18,7 @@ def test_the_issue_s_example() -> None:
 
 
 def test_several_limits() -> None:
-    slo = Slo.parse(" p50=20ms , p99.9=1s,mean=0.05")
+    slo = Slo.parse(" p50=20ms , p99.9=1s,mean=50ms")
     assert slo.latency == {"p50": 0.02, "p99.9": 1.0, "mean": 0.05}
     assert slo.errors is None
 
@@ -27,6 +29,28 @@ def test_several_limits() -> None:
 def test_what_is_no_objective(text: str) -> None:
     with pytest.raises(UsageError):
         Slo.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("p99=250", "p99 of the objective: '250' is a duration without a unit; write 250ms or 250s"),
+        ("p50=0.25", "p50 of the objective: '0.25' is a duration without a unit"),
+        ("p99=250ms,mean=20", "mean of the objective: '20' is a duration without a unit"),
+        ("p99=250ms,errors=1", "errors of the objective: '1' is a share without a unit; write 1%"),
+        ("p99=250ms,errors=0.1", "errors of the objective: '0.1' is a share without a unit; write 0.1%"),
+        ("p99=250ms,wrong=0.01", "wrong of the objective: '0.01' is a share without a unit"),
+        ("p99=250ms,errors=50000", "errors of the objective: a fraction lies between"),
+    ],
+)
+def test_a_missing_unit_is_not_guessed(text: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        Slo.parse(text)
+
+
+def test_nothing_needs_no_unit() -> None:
+    slo = Slo.parse("p99=250ms,errors=0,wrong=0.0")
+    assert (slo.errors, slo.wrong) == (0.0, 0.0)
 
 
 def test_what_is_broken() -> None:

@@ -131,7 +131,7 @@ def test_an_effect_below_what_the_machine_shows_is_refused_with_the_figure(
         (["--baseline", "embedded", "--candidate", "embedded", "--metrics", "p98"], "no gate metric p98"),
         (["--baseline", "embedded", "--candidate", "embedded", "--min-effect", "0"], "must be above 0"),
         (["history", "/nowhere"], "no run folder"),
-        (["calibrate", "--gates", "0"], "--gates is 1 or more"),
+        (["calibrate", "--gates", "0"], "--gates: 0 is out of range"),
     ],
 )
 def test_bad_options_get_one_line(words: list[str], text: str) -> None:

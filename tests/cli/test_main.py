@@ -33,7 +33,7 @@ def test_a_mistyped_option_is_named_where_its_value_could_be_a_command(capsys: p
 def test_a_mistyped_command_is_named_and_not_its_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["gat", "--baseline", "embedded"])
-    assert "invalid choice: 'gat'" in capsys.readouterr().err
+    assert "'gat' is not one of train, export" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", COMMANDS)

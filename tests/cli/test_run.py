@@ -1,15 +1,14 @@
 """What `bertbench run` makes of its options; that it runs is shown in `tests/integration/test_cli_run.py`."""
 
-import argparse
-
 import pytest
 
 from bench.cli import run
+from bench.cli.parser import Parser
 from bench.errors import UsageError
 
 
 def plan(*words):
-    parser = argparse.ArgumentParser()
+    parser = Parser(prog="bertbench run")
     run.add_arguments(parser)
     return run._plan(parser.parse_args(words))
 
@@ -44,7 +43,7 @@ def test_every_arrivals_is_repeated_with_seeds_of_its_own_in_random_order():
     ("duration", "warmup", "total", "before"),
     [
         ("60s", "auto", "66s", 6.0),
-        ("12", "auto", "14s", 2.0),
+        ("12s", "auto", "14s", 2.0),
         ("10m", "auto", "610s", 10.0),
         ("30s", "0", "30s", 0.0),
         ("500ms", "0", "1s", 0.5),
@@ -68,16 +67,32 @@ def test_options_are_passed_on():
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--repeat", "0"], "--repeat"),
-        (["--users", "0"], "--users"),
-        (["--seed", "-1"], "--seed"),
-        (["--arrivals", "poisson:rate=0"], "rate"),
-        (["--duration", "soon"], "duration"),
+        (["--repeat", "0"], "--repeat: 0 is out of range"),
+        (["--users", "0"], "--users: 0 is out of range"),
+        (["--seed", "-1"], "--seed: -1 is out of range"),
+        (["--duration", "soon"], "--duration: 'soon' is not a duration"),
+        (["--duration", "30"], "--duration: '30' is a duration without a unit; write 30ms or 30s"),
+        (["--warmup", "5"], "--warmup: '5' is a duration without a unit"),
+        (["--drain", "2"], "--drain: '2' is a duration without a unit"),
+        (["--request-timeout", "0s"], "--request-timeout: a duration must be above zero"),
+        (["--channels", "0"], "--channels: 0 is out of range"),
+        (["--sentences-per-request", "1.5"], "--sentences-per-request: '1.5' is not a whole number"),
+        (["--check-share", "50"], "--check-share: a fraction lies between 0 and 100%"),
+        (["--headers", "X-Team search"], "--headers: 'X-Team search' is not a header"),
+        (["--grpc-host", "http://localhost:1"], "--grpc-host: "),
+        (["--target", "estimator"], "--target: the estimator is not a server"),
+        (["--target", "embeded"], "--target: 'embeded' is not a target"),
     ],
 )
-def test_bad_options_are_refused_before_anything_starts(words, reason):
-    with pytest.raises(UsageError, match=reason):
+def test_bad_options_are_refused_by_name_before_anything_starts(words, reason):
+    with pytest.raises(UsageError) as caught:
         plan("rest", *words)
+    assert str(caught.value).startswith(reason)
+
+
+def test_bad_arrivals_are_refused_before_anything_starts():
+    with pytest.raises(UsageError, match="rate"):
+        plan("rest", "--arrivals", "poisson:rate=0")
 
 
 def test_a_closed_loop_s_users_are_the_pool():

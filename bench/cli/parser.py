@@ -1,0 +1,81 @@
+"""The parser of all commands: one line on a usage error, and the nearest known word beside a misspelt one."""
+
+import argparse
+import difflib
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+from bench.errors import ExitCode, UsageError
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` for the known word nearest to `word`, or nothing."""
+    near = difflib.get_close_matches(word.lower(), list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser for commands and their sub-commands."""
+
+    _words: Sequence[str] = ()
+    _refused: str | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but what this parser does not know is refused here, where its own options are at hand."""
+        self._words = list(args or ())
+        found, extras = super().parse_known_args(args, namespace)
+        if extras:
+            unknown = next((word for word in extras if word.startswith("-") and word != "--"), None)
+            self.error(self._unknown(unknown) if unknown else f"unexpected argument {extras[0]!r}")
+        return found, extras
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with one line; an option that is not known is named before anything that follows from it."""
+        unknown = self._unknown_option()
+        said = self._unknown(unknown) if unknown else message
+        self.exit(ExitCode.USAGE, f"{self.prog}: {said}{'' if said.endswith('?') else ';'} see {self.prog} --help\n")
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """As argparse's, which makes an empty list of `--option=--` (fixed in Python 3.13)."""
+        if action.option_strings and action.nargs is None and arg_strings == ["--"]:
+            value = self._get_value(action, "--")
+            self._check_value(action, value)
+            return value
+        return super()._get_values(action, arg_strings)
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """As argparse's; what the option's own reader refuses goes to the caller, with the option's name."""
+        try:
+            return super()._get_value(action, arg_string)
+        except UsageError as error:
+            raise UsageError(f"{'/'.join(action.option_strings) or action.metavar or action.dest}: {error}") from error
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse's, with the nearest choice."""
+        if action.choices is None or value in action.choices:
+            return
+        self._refused = str(value)
+        choices = [str(choice) for choice in action.choices]
+        raise argparse.ArgumentError(
+            action, f"{value!r} is not one of {', '.join(choices)}{suggestion(str(value), choices)}"
+        )
+
+    def _unknown(self, option: str) -> str:
+        name = option.partition("=")[0]
+        asked = name if name.startswith("--") else f"--{name.lstrip('-')}"
+        return f"there is no {name}{suggestion(asked, self._option_string_actions)}"
+
+    def _unknown_option(self) -> str | None:
+        """The first option among the words that is not known here; a sub-command's words are its own parser's."""
+        commands = {name for action in self._actions for name in _commands(action)}
+        ends = commands | ({self._refused} if self._refused is not None else set()) | {"--"}
+        words = itertools.takewhile(lambda word: word not in ends, self._words)
+        names = [word.partition("=")[0] for word in words if word.startswith("--")]
+        known = tuple(self._option_string_actions)
+        return next((name for name in names if not any(option.startswith(name) for option in known)), None)
+
+
+def _commands(action: argparse.Action) -> Iterable[str]:
+    """The names of sub-commands, of an action that has some."""
+    return action.choices or () if isinstance(action, argparse._SubParsersAction) else ()

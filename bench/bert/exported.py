@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.bert.golden import Golden, latest_version, load_golden
+from bench.bert.golden import Golden, load_golden
+from bench.bert.model_folder import latest_version
 from bench.bert.tokenizer import VOCAB_FILE, Tokenizer
 
 

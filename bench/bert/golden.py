@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from bench.bert.model_folder import latest_version
 from bench.bert.requests import FixedShape
 from bench.bert.sentence import EncodedSentence, SpecialTokens
 from bench.errors import UsageError
@@ -111,6 +112,8 @@ class Golden:
         """
         try:
             raw = orjson.loads(data)
+            if not isinstance(raw, dict) or "format" not in raw or not isinstance(raw.get("sentences"), list):
+                raise UsageError(f"{where} is not a golden file of bertbench; export the model again")
             if raw["format"] != FORMAT:
                 raise UsageError(
                     f"{where} has golden format {raw['format']}, this version reads {FORMAT}; update bertbench"
@@ -127,7 +130,9 @@ class Golden:
                 fixed=_fixed_from_json(raw["fixed"]),
                 sentences=tuple(_sentence_from_json(entry) for entry in raw["sentences"]),
             )
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            raise UsageError(f"{where} is not a whole golden file (no {error}); export the model again") from error
+        except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
             raise UsageError(f"{where} is not a golden file ({error}); export the model again") from error
 
 
@@ -171,24 +176,8 @@ def _sentence_from_json(entry: dict[str, Any]) -> GoldenSentence:
     return GoldenSentence(sentence, log_prob)
 
 
-def latest_version(model_dir: Path) -> Path:
-    """The folder of the highest version under `model_dir`.
-
-    Raises:
-        UsageError: there is no such folder, or no version in it.
-    """
-    if not model_dir.is_dir():
-        raise UsageError(
-            f"no model folder {model_dir}; make one with: bertbench export --checkpoint demo --out {model_dir}"
-        )
-    versions = [entry for entry in model_dir.iterdir() if entry.is_dir() and entry.name.isdigit()]
-    if not versions:
-        raise UsageError(f"{model_dir} holds no version folder like {model_dir}/1; give the folder above versions")
-    return max(versions, key=lambda entry: int(entry.name))
-
-
-def load_golden(model_dir: Path) -> Golden:
-    """The golden answers of the newest version under `model_dir`.
+def read_golden(model_dir: Path) -> tuple[Golden, bytes]:
+    """The golden answers of the newest version under `model_dir`, and their file's bytes.
 
     Raises:
         UsageError: no version, no golden file, or one that cannot be read.
@@ -196,6 +185,17 @@ def load_golden(model_dir: Path) -> Golden:
     path = latest_version(model_dir) / "assets.extra" / FILE_NAME
     try:
         data = path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(
+            f"no golden answers {path}: requests and checks are made of them; export the model with bertbench export"
+        ) from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); export the model with bertbench export") from error
-    return Golden.from_json(data, str(path))
+    if not data.strip():
+        raise UsageError(f"{path} is empty; export the model again")
+    return Golden.from_json(data, str(path)), data
+
+
+def load_golden(model_dir: Path) -> Golden:
+    """The golden answers alone; see `read_golden`."""
+    return read_golden(model_dir)[0]

@@ -8,8 +8,8 @@ import argparse
 from pathlib import Path
 from typing import Final, TextIO
 
-from bench.cli.options import add_scenario_options, add_target_options
-from bench.cli.values import DURATION_TEXT, FRACTION_TEXT, RATE_TEXT, SEED, number, whole
+from bench.cli.options import add_scenario_options, add_target_options, served_target
+from bench.cli.values import DURATION_TEXT, FRACTION_TEXT, RATE_TEXT, SEED, Value, number, whole
 
 DEFAULT_SLO: Final = "p99=250ms,errors=0.1%,wrong=0"
 DEFAULT_OUT: Final = Path("results/capacity")
@@ -103,7 +103,12 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
         "--replicas", type=whole(1, 10_000), default=1, metavar="N", help="check N replicas behind a balancer too"
     )
     parser.add_argument(
-        "--replica-target", action="append", default=[], metavar="URL", help="another replica's address; repeatable"
+        "--replica-target",
+        type=Value(served_target, as_text=True),
+        action="append",
+        default=[],
+        metavar="URL",
+        help="another replica's address; repeatable",
     )
     parser.add_argument(
         "--cores-per-replica",

@@ -11,9 +11,9 @@ from typing import TextIO
 
 import psutil
 
-from bench.bert.golden import latest_version
+from bench.bert.model_folder import latest_version
 from bench.cli.values import PORT
-from bench.errors import ExitCode, TargetError, UsageError
+from bench.errors import ExitCode, UsageError
 from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, open_target
 from bench.serving.target import Target, TargetKind
 from bench.serving.types import DEFAULT_MODEL_NAME
@@ -49,7 +49,8 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         print(f"  gRPC  {server.grpc}", file=out, flush=True)
         while not stopped.wait(0.2):
             if server.pid is not None and _ended(server.pid):
-                raise TargetError("the server ended by itself; see its log with --log FILE")
+                # Whoever started it says why.
+                return ExitCode.TARGET_FAILED
         print("stopping", file=err)
     return ExitCode.GOOD
 

@@ -20,6 +20,7 @@ from bench.load.plan import WorkerPlan
 from bench.load.prepared import PreparedRun
 from bench.load.sampling import Gpu, ServerSampler
 from bench.load.session import start_message
+from bench.load.told import option_name
 from bench.load.under_test import ServerUnderTest
 from bench.load.worker_side import FAILED, PLAN, REPORT, START, STOP
 from bench.units import format_seconds
@@ -90,7 +91,7 @@ class CoordinatorSide:
     def _settings(self, users: int) -> Settings:
         given = self._options.run_time if self._run_time is None else self._run_time
         if not given:
-            raise UsageError("a run needs a length; give -t, like -t 60s")
+            raise UsageError(f"a run needs a length; give it like {option_name('-t')} 60s")
         return Settings.read(self._options, self._scenario, self._environment.host, users, float(given))
 
     def _on_test_start(self, **_: Any) -> None:
@@ -111,7 +112,8 @@ class CoordinatorSide:
             self._clients = dict(enumerate(client.id for client in self._runner.clients.ready))
         settings = prepared.settings
         if settings.users < len(self._clients):
-            raise UsageError(f"{settings.users} users cannot be shared by {len(self._clients)} workers; give more -u")
+            few = f"{settings.users} users cannot be shared by {len(self._clients)} workers"
+            raise UsageError(f"{few}; give more {option_name('--users')}")
         self._environment.stop_timeout = min(settings.drain, _STOP_SECONDS)
         self._refused = ""
         self._plans = prepared.plans(len(self._clients), uuid4().hex)

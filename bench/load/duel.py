@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from bench.bert.golden import FILE_NAME, Golden, latest_version
+from bench.bert.golden import Golden, read_golden
 from bench.errors import UsageError
 from bench.load.endpoint import Endpoint
 from bench.load.pairing import Pairing
@@ -174,12 +174,8 @@ def golden_of(contender: Contender) -> tuple[Golden, str]:
     Raises:
         UsageError: there are none.
     """
-    path = latest_version(contender.model_dir) / "assets.extra" / FILE_NAME
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); export the model again") from error
-    return Golden.from_json(data, str(path)), "sha256:" + sha256(data).hexdigest()
+    golden, data = read_golden(contender.model_dir)
+    return golden, "sha256:" + sha256(data).hexdigest()
 
 
 @contextlib.contextmanager

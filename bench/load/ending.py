@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.analysis.analysis import Analysis, analyse
 from bench.errors import ExitCode
 from bench.load.options import SampleRule
+from bench.load.told import option_name
 from bench.results.records import Outcome
 from bench.results.run import open_run
 from bench.stats.summary import Summary
@@ -58,7 +59,7 @@ def _judge(counts: Mapping[str, int], model_dir: Path) -> tuple[str, ExitCode]:
     good, wrong = counts[Outcome.OK], counts[Outcome.WRONG_ANSWER]
     failed = sum(counts.values()) - good
     if not sum(counts.values()):
-        return "nothing was sent; give a longer -t or a higher rate", ExitCode.INCONCLUSIVE
+        return f"nothing was sent; give a longer {option_name('-t')} or a higher rate", ExitCode.INCONCLUSIVE
     if wrong and not good:
         return (
             f"every answer that came is wrong: the server may hold another model than {model_dir}; name the export "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.errors import UsageError
+from bench.load.told import option_name
 from bench.results.arrivals import Arrivals, ClosedLoop, parse_arrivals
 from bench.serving.target import Target, TargetKind, grpc_address, parse_target
 from bench.serving.tls import TlsOptions
@@ -224,8 +225,9 @@ def _arrivals(text: str, users: int) -> Arrivals:
         return parse_arrivals(f"closed:users={users}" + (f",{rest}" if colon and rest else ""))
     arrivals = parse_arrivals(text)
     if isinstance(arrivals, ClosedLoop) and arrivals.users != users:
+        option = option_name("--users")
         raise UsageError(
-            f"{text} and --users {users} contradict each other; give --users {arrivals.users}, or just closed"
+            f"{text} and {option} {users} contradict each other; give {option} {arrivals.users}, or just closed"
         )
     return arrivals
 

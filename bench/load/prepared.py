@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from bench.bert.demo_model import demo_model_dir
-from bench.bert.golden import FILE_NAME, Golden, latest_version
+from bench.bert.golden import Golden, read_golden
 from bench.errors import UsageError
 from bench.load.calibration import stored_ceiling
 from bench.load.endpoint import Endpoint
@@ -17,7 +17,7 @@ from bench.load.options import Settings
 from bench.load.payloads import Payload, build_payloads
 from bench.load.plan import WorkerPlan
 from bench.load.sampling import Gpu
-from bench.load.told import Told, told
+from bench.load.told import Told, option_name, told
 from bench.load.under_test import ServerUnderTest
 from bench.results.arrivals import ClosedLoop, OpenLoop
 from bench.results.environment import Environment, this_environment
@@ -62,12 +62,7 @@ class PreparedRun:
         """
         _check_results(settings.results)
         model_dir = settings.model_dir or demo_model_dir()
-        path = latest_version(model_dir) / "assets.extra" / FILE_NAME
-        try:
-            golden_bytes = path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"{path} cannot be read ({error.strerror}); export the model again") from error
-        golden = Golden.from_json(golden_bytes, str(path))
+        golden, golden_bytes = read_golden(model_dir)
         workload = _workload(settings, golden, golden_bytes)
         payloads = build_payloads(golden, workload, workload.protocols)
         if isinstance(settings.arrivals, OpenLoop):
@@ -154,9 +149,10 @@ def _workload(settings: Settings, golden: Golden, golden_bytes: bytes) -> Worklo
 
 def _check_results(path: Path) -> None:
     """Before a server is started and load runs for an hour."""
+    other = f"give another {option_name('--results')}"
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{path} cannot be made ({error.strerror}); give another --results") from error
+        raise UsageError(f"{path} cannot be made ({error.strerror}); {other}") from error
     if not os.access(path, os.W_OK):
-        raise UsageError(f"{path} cannot be written; give another --results")
+        raise UsageError(f"{path} cannot be written; {other}")

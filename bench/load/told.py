@@ -38,6 +38,26 @@ class Told:
         return {**os.environ, VARIABLE: orjson.dumps(asdict(self)).decode()}
 
 
+# How a command that starts this process calls what is Locust's option here.
+_OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "run": {"--host": "--target", "--results": "--out", "-t": "--duration"},
+    "capacity": {"--host": "--target", "--results": "--out", "-t": "--step-time", "--users": "--max-users"},
+}
+
+
+def option_name(name: str) -> str:
+    """What the user's own command calls one of Locust's options, for messages.
+
+    Args:
+        name: as Locust has it, such as `--host`.
+    """
+    by_runner = told()
+    if by_runner is None:
+        return name
+    command = next((word for word in by_runner.command[1:] if not word.startswith("-")), "run")
+    return _OPTIONS.get(command, _OPTIONS["run"]).get(name, name)
+
+
 def told() -> Told | None:
     """What this process was told; None if a user started it.
 

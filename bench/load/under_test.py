@@ -4,14 +4,16 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from bench.errors import TargetError, UsageError
 from bench.load.options import Settings
-from bench.load.told import told
+from bench.load.told import option_name, told
 from bench.load.transports import prepare_grpc
 from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, open_target
 from bench.serving.errors import Rejected, ServingError
 from bench.serving.grpc_client import GrpcClient
+from bench.serving.listener import explain
 from bench.serving.rest import RestClient
 from bench.serving.target import Target, TargetKind
 from bench.serving.types import ServingClient
@@ -65,8 +67,8 @@ def _at_address(settings: Settings) -> RunningServer:
     needed = {"rest": (rest,), "grpc": (grpc,), "both": (rest, grpc)}[settings.scenario.protocol]
     if None in needed:
         raise UsageError(
-            f"the server's other address is not known from {settings.target}; give --host http://HOST:PORT "
-            "and --grpc-host HOST:PORT"
+            f"the server's other address is not known from {settings.target}; give "
+            f"{option_name('--host')} http://HOST:PORT and --grpc-host HOST:PORT"
         )
     return RunningServer(rest.address if rest else None, grpc.address if grpc else None, settings.model_name, "remote")
 
@@ -84,19 +86,36 @@ def _probe(server: RunningServer, settings: Settings) -> None:
     for client in _clients(server, settings):
         with client:
             try:
-                states = [version.state for version in client.status(server.model, _PROBE_SECONDS)]
-            except Rejected as error:
-                if error.code in ("UNIMPLEMENTED", "501"):
-                    continue
-                raise TargetError(
-                    f"{settings.target} does not serve a model called {server.model!r} ({error}); give --model-name"
-                ) from error
+                versions = client.status(server.model, _PROBE_SECONDS)
+                states = [version.state for version in versions]
             except ServingError as error:
-                raise TargetError(f"{settings.target} does not answer: {error}") from error
+                if isinstance(error, Rejected) and error.code in ("UNIMPLEMENTED", "501"):
+                    continue
+                raise _explained(client, server, settings, error) from error
             if "AVAILABLE" not in states:
+                failed = next((version for version in versions if version.error_message), None)
+                why = f" ({' '.join(failed.error_message.split())})" if failed else ""
                 raise TargetError(
-                    f"{server.model!r} on {settings.target} is {', '.join(states)}; wait until it is loaded"
+                    f"model {server.model!r} on {settings.target} is {', '.join(states)}{why}; "
+                    f"{'look at the server' if failed else 'wait until it is loaded'}"
                 )
+
+
+def _explained(client: ServingClient, server: RunningServer, settings: Settings, error: ServingError) -> TargetError:
+    """What the user can do about a server that does not give its model's state."""
+    if isinstance(client, RestClient):
+        parts = urlsplit(client.url)
+        said = explain(parts.netloc, "rest", secure=parts.scheme == "https", model=server.model)
+    else:
+        secure = (settings.grpc or settings.target).secure
+        said = explain(server.grpc or "", "grpc", secure=secure)
+    if said is not None:
+        return TargetError(said)
+    if isinstance(error, Rejected):
+        return TargetError(
+            f"{settings.target} does not serve a model called {server.model!r} ({error}); give --model-name"
+        )
+    return TargetError(f"{settings.target} does not answer: {error}")
 
 
 def _clients(server: RunningServer, settings: Settings) -> Iterator[ServingClient]:

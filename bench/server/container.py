@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.errors import TargetError, UsageError
-from bench.server.running import RunningServer, free_ports, wait_until_available
+from bench.server.process import refuse_own_flags
+from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
+from bench.server.server_log import last_words, load_failure, no_model
 from bench.serving.types import DEFAULT_MODEL_NAME
 
+_LAST_LINES: Final = 200
 IMAGES: Final = {"cpu": "tensorflow/serving:2.15.1", "gpu": "tensorflow/serving:2.15.1-gpu"}
 IMAGE_VARIABLES: Final = {"cpu": "SERVING_IMAGE", "gpu": "SERVING_GPU_IMAGE"}
 
@@ -44,12 +47,14 @@ def docker(
         raise UsageError(f"docker:{device} is not known; use docker:cpu or docker:gpu")
     image = os.environ.get(IMAGE_VARIABLES[device]) or IMAGES[device]
     grpc_port, rest_port = ports or tuple(free_ports(2))
+    require_free(grpc_port, rest_port)
+    refuse_own_flags(flags)
     container = _start(device, image, model_dir, model, flags, grpc_port, rest_port)
     try:
         server = RunningServer(
             f"http://127.0.0.1:{rest_port}", f"127.0.0.1:{grpc_port}", model, "docker", container=container.id
         )
-        wait_until_available(server, startup_timeout, lambda: _why_ended(container))
+        wait_until_available(server, startup_timeout, lambda: _why_not(container, model))
         yield server
     finally:
         # The image's entry point is a shell that keeps SIGTERM to itself (tensorflow/serving issue 1853).
@@ -87,10 +92,13 @@ def _start(
         raise TargetError(f"docker:{device} with {image} failed: {reason}; {variable} names another image") from error
 
 
-def _why_ended(container: Any) -> str | None:
-    """None while the container runs, else its state and the last line it wrote."""
+def _why_not(container: Any, model: str) -> str | None:
+    """None while the server may come up; else how the container ended, or why the model does not load."""
     container.reload()
+    text = container.logs(tail=_LAST_LINES).decode(errors="replace")
+    failed = load_failure(text, model) or no_model(text)
+    if failed is not None:
+        return f"model {model!r} does not load: {failed}"
     if container.status in ("created", "running"):
         return None
-    lines = container.logs(tail=1).decode(errors="replace").strip().splitlines()
-    return f"container {container.status}: {lines[-1] if lines else 'it wrote nothing'}"
+    return f"container {container.status}: {last_words(text)}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from bench.bert.model_folder import check_servable
 from bench.errors import UsageError
 from bench.server.container import docker
 from bench.server.process import binary, embedded
@@ -15,6 +16,8 @@ from bench.serving.types import DEFAULT_MODEL_NAME
 
 __all__ = ["RunningServer", "binary", "docker", "embedded", "open_target"]
 
+# Flags by which a server takes its models from somewhere else, or in another form.
+_OTHER_MODELS: Final = ("model_config_file", "prefer_tflite_model", "use_tflite_model")
 GRPC_PORT: Final = 8500
 REST_PORT: Final = 8501
 
@@ -48,7 +51,7 @@ def open_target(
         TargetError: it did not come up or does not answer.
     """
     if target.kind is TargetKind.ESTIMATOR:
-        raise UsageError("the target estimator is no server; give embedded, docker:cpu, http://host:8501, ...")
+        raise UsageError("the target estimator is not a server; give embedded, docker:cpu, http://host:8501, ...")
     if target.remote:
         if flags:
             raise UsageError(f"server flags do not reach {target}; set them where that server is started")
@@ -56,6 +59,8 @@ def open_target(
         return
     if model_dir is None:
         raise UsageError(f"{target} needs a model folder; give --model-dir")
+    if not any(flag.lstrip("-").startswith(_OTHER_MODELS) for flag in flags):
+        check_servable(model_dir)
     with contextlib.ExitStack() as stack:
         if target.kind is TargetKind.DOCKER:
             started = docker(target.device, model_dir, model, flags, ports, startup_timeout or 120.0)
@@ -80,7 +85,8 @@ def _remote(target: Target, model: str, timeout: float) -> RunningServer:
         server = RunningServer(target.address, grpc, model, "remote")
     else:
         paired = port == str(GRPC_PORT) and not target.secure and _accepts(host, REST_PORT)
-        server = RunningServer(f"http://{host}:{REST_PORT}" if paired else None, target.address, model, "remote")
+        rest = f"http://{host}:{REST_PORT}" if paired else None
+        server = RunningServer(rest, target.address, model, "remote", secure=target.secure)
     wait_until_available(server, timeout, lambda: None)
     return server
 

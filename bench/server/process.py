@@ -12,15 +12,29 @@ from typing import IO, Final
 
 from bench.errors import TargetError, UsageError
 from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
+from bench.server.server_log import ended, kept_in, last_words, load_failure, read_log
 from bench.serving.types import DEFAULT_MODEL_NAME
 
 STOP_SECONDS: Final = 15.0
+
+_OWN_FLAGS: Final = {
+    "port": "serve takes --grpc-port, other commands choose a free one",
+    "rest_api_port": "serve takes --rest-port, other commands choose a free one",
+    "model_name": "give --model-name",
+    "model_base_path": "give the model folder to the command",
+}
 
 # The Prometheus page, where load generators read what the server counts; Serving has it only when told to.
 _MONITORING: Final = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n'
 
 # PR_SET_PDEATHSIG, prctl(2): the server gets SIGTERM when the process that started it dies, even by SIGKILL.
-LAUNCHER: Final = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])"
+LAUNCHER: Final = """import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 15)
+try:
+    os.execvp(sys.argv[1], sys.argv[1:])
+except OSError as error:
+    sys.exit(f"cannot run {sys.argv[1]}: {error.strerror}")
+"""
 
 
 @contextlib.contextmanager
@@ -66,8 +80,9 @@ def binary(
         UsageError: `path` is not an executable file.
         TargetError: it did not come up.
     """
-    if not (path.is_file() and os.access(path, os.X_OK)):
-        raise UsageError(f"{path} is not an executable file; give binary:/path/to/tensorflow_model_server")
+    if not path.is_file() or not os.access(path, os.X_OK):
+        why = "it is a folder" if path.is_dir() else "its mode forbids it" if path.exists() else "it does not exist"
+        raise UsageError(f"{path} is not an executable file: {why}; give the path of tensorflow_model_server")
     with _process("binary", [str(path)], model_dir, model, flags, ports, startup_timeout, log) as server:
         yield server
 
@@ -84,7 +99,8 @@ def _process(
     log: Path | None,
 ) -> Iterator[RunningServer]:
     grpc_port, rest_port = ports or tuple(free_ports(2))
-    require_free((grpc_port, rest_port))
+    require_free(grpc_port, rest_port)
+    refuse_own_flags(flags)
     words = [
         *command,
         f"--port={grpc_port}",
@@ -111,19 +127,50 @@ def _process(
         )
         stack.callback(_stop, process)
         server = RunningServer(f"http://127.0.0.1:{rest_port}", f"127.0.0.1:{grpc_port}", model, backend, process.pid)
-        wait_until_available(server, startup_timeout, lambda: _why_ended(process, output))
+        starting = _Starting(process, output, model)
+        try:
+            wait_until_available(server, startup_timeout, starting.why_not)
+        except TargetError as error:
+            raise TargetError(f"{error}{kept_in(log)}") from error
         yield server
         if process.poll() is not None:
-            raise TargetError(f"the {backend} server ended while in use: {_why_ended(process, output)}")
+            why = f"{ended(process.returncode)}: {last_words(read_log(output))}{kept_in(log)}"
+            raise TargetError(f"the {backend} server ended while in use: {why}")
 
 
-def _why_ended(process: "subprocess.Popen[bytes]", output: IO[bytes]) -> str | None:
-    """None while the process lives, else its exit status and the last line it wrote."""
-    if process.poll() is None:
-        return None
-    output.seek(0)
-    lines = output.read().decode(errors="replace").strip().splitlines()
-    return f"exit status {process.returncode}: {lines[-1].strip()}" if lines else f"exit status {process.returncode}"
+class _Starting:
+    """A process that loads its model."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", output: IO[bytes], model: str) -> None:
+        self._process = process
+        self._output = output
+        self._model = model
+        self._read = 0
+
+    def why_not(self) -> str | None:
+        """None while it may come up; else how it ended, or why its model does not load."""
+        code = self._process.poll()
+        size = os.fstat(self._output.fileno()).st_size
+        if code is None and size == self._read:
+            return None
+        self._read = size
+        text = read_log(self._output)
+        failed = load_failure(text, self._model)
+        if failed is not None:
+            return f"model {self._model!r} does not load: {failed}"
+        return None if code is None else f"{ended(code)}: {last_words(text)}"
+
+
+def refuse_own_flags(flags: Sequence[str]) -> None:
+    """Refuses flags that the suite sets itself: it would look for the server at another place.
+
+    Raises:
+        UsageError: one of them is given.
+    """
+    for flag in flags:
+        name = flag.lstrip("-").partition("=")[0]
+        if name in _OWN_FLAGS:
+            raise UsageError(f"the server flag --{name} is set by bertbench; {_OWN_FLAGS[name]}")
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -1,14 +1,18 @@
 """A server that runs: where it answers, and waiting until it does."""
 
+import errno
 import http.client
 import json
 import socket
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, urlsplit
 
-from bench.errors import TargetError
+from bench.errors import TargetError, UsageError
+from bench.serving.listener import explain
 
 POLL_SECONDS = 0.05
 
@@ -24,6 +28,7 @@ class RunningServer:
         backend: `embedded`, `binary`, `docker` or `remote`.
         pid: the server's process, where it runs on this machine and is known.
         container: the container's id, for a docker server.
+        secure: whether a remote server's gRPC port speaks TLS.
     """
 
     rest: str | None
@@ -32,6 +37,7 @@ class RunningServer:
     backend: str
     pid: int | None = None
     container: str | None = None
+    secure: bool = False
 
 
 def free_ports(count: int) -> list[int]:
@@ -46,23 +52,31 @@ def free_ports(count: int) -> list[int]:
             held.close()
 
 
-def require_free(ports: tuple[int, ...]) -> None:
+def require_free(grpc: int, rest: int) -> None:
     """Raises unless nobody listens on these loopback ports: another server there would pass for the one to be started.
 
     Raises:
+        UsageError: both are the same, or one is not a port.
         TargetError: a port is in use.
     """
-    for port in ports:
+    if grpc == rest:
+        raise UsageError(f"gRPC and REST cannot share port {grpc}; choose two different ports")
+    for name, port in (("gRPC", grpc), ("REST", rest)):
+        if not 0 < port < 65536:
+            raise UsageError(f"{name} port {port} is out of range; give one from 1 to 65535")
         with socket.socket() as probe:
             # As servers do it: a connection that is still winding down does not count.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
-                raise TargetError(f"port {port} cannot be served at ({error.strerror}); choose another") from error
+                why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+                raise TargetError(
+                    f"{name} port {port} {why}; stop what listens there, or choose another port"
+                ) from error
 
 
-def wait_until_available(server: RunningServer, timeout: float, still_there: Callable[[], str | None]) -> None:
+def wait_until_available(server: RunningServer, timeout: float, why_not: Callable[[], str | None]) -> None:
     """Returns once REST reports an AVAILABLE version and the gRPC port accepts.
 
     TensorFlow Serving opens its ports only after the first load, so both are needed (Serving's server.cc).
@@ -70,27 +84,48 @@ def wait_until_available(server: RunningServer, timeout: float, still_there: Cal
     Args:
         server: where to look.
         timeout: seconds.
-        still_there: None while the server may still come up, else why it will not.
+        why_not: None while the server may still come up, else why it will not.
 
     Raises:
         TargetError: it ended, reports a failed load, or `timeout` passed.
     """
     deadline = time.monotonic() + timeout
     while True:
-        if (reason := still_there()) is not None:
+        if (reason := why_not()) is not None:
             raise TargetError(f"the {server.backend} server did not start: {reason}")
         obstacle = _rest_obstacle(server) or _grpc_obstacle(server)
-        if obstacle is None and still_there() is None:
+        if obstacle is None and why_not() is None:
             return
-        if time.monotonic() > deadline:
-            raise TargetError(
-                f"the {server.backend} server at {server.rest or server.grpc} was not ready in {timeout:.0f} s "
-                f"({obstacle}); check the address and the model's name, or give it longer"
-            )
+        if obstacle is not None and (obstacle.final or time.monotonic() > deadline):
+            raise TargetError(_not_ready(server, obstacle, timeout))
         time.sleep(POLL_SECONDS)
 
 
-def _rest_obstacle(server: RunningServer) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _Obstacle:
+    """What keeps a server from being used.
+
+    Args:
+        text: for people.
+        final: whether waiting does not help.
+    """
+
+    text: str
+    final: bool = False
+
+
+def _not_ready(server: RunningServer, obstacle: _Obstacle, timeout: float) -> str:
+    if server.backend == "remote":
+        if obstacle.final:
+            return obstacle.text
+        return f"the server at {server.rest or server.grpc} was not ready in {timeout:g} s: {obstacle.text}"
+    return (
+        f"the {server.backend} server at {server.rest or server.grpc} was not ready in {timeout:.0f} s "
+        f"({obstacle.text}); look at its output, or give it longer"
+    )
+
+
+def _rest_obstacle(server: RunningServer) -> _Obstacle | None:
     """What keeps REST from serving the model; None if nothing does."""
     if server.rest is None:
         return None
@@ -101,17 +136,46 @@ def _rest_obstacle(server: RunningServer) -> str | None:
     try:
         connection.request("GET", f"/v1/models/{quote(server.model)}")
         answer = json.loads(connection.getresponse().read())
-        states = [entry["state"] for entry in answer.get("model_version_status", [])]
-    except (OSError, http.client.HTTPException) as error:
-        return f"no answer: {error or type(error).__name__}"
-    except (ValueError, AttributeError, KeyError, TypeError):
-        return "what answers there is not TensorFlow Serving"
+        states = [_state(entry) for entry in answer.get("model_version_status", [])]
+    except (OSError, http.client.HTTPException, ValueError, AttributeError, KeyError, TypeError) as error:
+        return _strange(server, address.netloc, "rest", secure, error)
     finally:
         connection.close()
-    return None if "AVAILABLE" in states else str(answer.get("error") or ", ".join(states) or "no version")
+    if "AVAILABLE" in states:
+        return None
+    if not states:
+        return _Obstacle(_no_model(server, answer.get("error")))
+    failed = [state for state in states if state.startswith("END: ")]
+    text = ", ".join(states)
+    if server.backend == "remote":
+        text = f"model {server.model!r} at {server.rest} is {text}; look at that server's log"
+    return _Obstacle(text, final=len(failed) == len(states))
 
 
-def _grpc_obstacle(server: RunningServer) -> str | None:
+def _no_model(server: RunningServer, error: object) -> str:
+    return f"model {server.model!r} is not served there ({error or 'no version'}); check --model-name"
+
+
+def _state(entry: Mapping[str, Any]) -> str:
+    """A version's state, with the reason where it ended with an error."""
+    reason = " ".join(str(entry.get("status", {}).get("error_message", "")).split())
+    return f"{entry['state']}: {reason[:300]}" if reason else str(entry["state"])
+
+
+def _strange(server: RunningServer, address: str, protocol: str, secure: bool, error: Exception) -> _Obstacle:
+    """No answer, or one that is not TensorFlow Serving's."""
+    if server.backend != "remote":
+        reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+        return _Obstacle(f"no answer: {reason.lower()}")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _Obstacle(f"{address} has a certificate that is not trusted ({error.verify_message})", final=True)
+    said = explain(address, protocol, secure=secure, model=server.model)
+    if said is not None:
+        return _Obstacle(said, final=not said.startswith(f"nothing listens at {address}"))
+    return _Obstacle(f"{address} does not answer like TensorFlow Serving ({type(error).__name__}); check the address")
+
+
+def _grpc_obstacle(server: RunningServer) -> _Obstacle | None:
     """What keeps the gRPC port from accepting; None if nothing does."""
     if server.grpc is None:
         return None
@@ -119,5 +183,7 @@ def _grpc_obstacle(server: RunningServer) -> str | None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
     except OSError as error:
-        return f"no answer: {error}"
+        return _strange(server, server.grpc, "grpc", server.secure, error)
+    if server.backend == "remote" and (said := explain(server.grpc, "grpc", secure=server.secure)) is not None:
+        return _Obstacle(said, final=True)
     return None

@@ -1,12 +1,19 @@
 """Where load goes to: the text after `--target`, parsed."""
 
+import difflib
+import ipaddress
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
 from bench.errors import UsageError
 
+_SCHEMES: Final = ("http", "https", "grpc", "grpcs")
+# A label may hold an underscore: service names of Docker Compose do.
+_HOST: Final = re.compile(r"(?=.{1,253}$)[\w](?:[\w-]{0,61}[\w])?(?:\.[\w](?:[\w-]{0,61}[\w])?)*\.?")
 _FORMS = "embedded, http://host:8501, grpc://host:8500, docker:cpu, docker:gpu, binary:/path, estimator"
 
 
@@ -59,20 +66,34 @@ def parse_target(text: str) -> Target:
     """The target in `text`.
 
     Raises:
-        UsageError: none of the known forms.
+        UsageError: none of the known forms; the message says what is wrong with it.
     """
     stripped = text.strip()
     scheme, separator, _ = stripped.partition("://")
-    if separator and scheme.lower() in ("http", "https", "grpc", "grpcs"):
-        return _parse_address(stripped)
-    kind, _, rest = stripped.partition(":")
+    if separator:
+        return _parse_address(stripped, scheme.lower())
+    kind, colon, rest = stripped.partition(":")
     if stripped in ("embedded", "estimator"):
         return Target(TargetKind(stripped))
     if kind == "docker" and rest in ("cpu", "gpu"):
         return Target(TargetKind.DOCKER, device=rest)
     if kind == "binary" and rest:
         return Target(TargetKind.BINARY, path=Path(rest))
-    raise UsageError(f"{text!r} is not a target; write one of {_FORMS}")
+    raise UsageError(f"{text!r} is not a target{_hint(stripped, kind, colon, rest)}; write one of {_FORMS}")
+
+
+def _hint(text: str, kind: str, colon: str, rest: str) -> str:
+    """What may have been meant; empty where nothing can be said."""
+    if kind == "docker":
+        return ": docker needs a device, docker:cpu or docker:gpu"
+    if kind == "binary":
+        return ": binary needs the path of a tensorflow_model_server"
+    if not colon:
+        near = difflib.get_close_matches(text.lower(), ("embedded", "estimator", "docker:cpu", "docker:gpu"), 1)
+        return f"; did you mean {near[0]}?" if near else ""
+    if text.startswith("[") or rest.isdigit():
+        return f": an address needs its scheme, http://{text} or grpc://{text}"
+    return ""
 
 
 def grpc_address(text: str) -> Target:
@@ -99,21 +120,72 @@ def rest_address(text: str) -> Target:
     return target
 
 
-def _parse_address(text: str) -> Target:
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or any(char.isspace() for char in text):
-        raise UsageError(f"{text!r} has no valid host or port; write it like http://localhost:8501")
-    if parts.path.strip("/") or parts.query or parts.fragment or parts.username:
-        raise UsageError(f"{text!r} holds more than host and port; write it like http://localhost:8501")
+def _parse_address(text: str, scheme: str) -> Target:
+    example = "grpc://localhost:8500" if scheme.startswith("grpc") else "http://localhost:8501"
+    wrong = _fault(text, scheme)
+    if wrong is not None:
+        # A password is not for a terminal that others read, or for the log of a CI job.
+        shown = re.sub(r"//[^/@]*@", "//***@", text)
+        raise UsageError(f"{shown!r} {wrong}; write it like {example}")
+    parts = urlsplit(text)
+    host = parts.hostname or ""
     if ":" in host:
         host = f"[{host}]"
-    secure = parts.scheme in ("https", "grpcs")
-    if parts.scheme.startswith("grpc"):
-        if port is None:
-            raise UsageError(f"{text!r} has no port; write it like grpc://localhost:8500")
-        return Target(TargetKind.GRPC, f"{host}:{port}", secure)
-    return Target(TargetKind.REST, f"{parts.scheme}://{host}{f':{port}' if port else ''}", secure)
+    secure = scheme in ("https", "grpcs")
+    if scheme.startswith("grpc"):
+        return Target(TargetKind.GRPC, f"{host}:{parts.port}", secure)
+    return Target(TargetKind.REST, f"{scheme}://{host}{f':{parts.port}' if parts.port else ''}", secure)
+
+
+def _fault(text: str, scheme: str) -> str | None:
+    """What is wrong with an address; None if nothing is."""
+    if scheme not in _SCHEMES:
+        near = difflib.get_close_matches(scheme, _SCHEMES, 1)
+        meant = f" (did you mean {near[0]}://?)" if near else ""
+        return f"has the unknown scheme {scheme!r}{meant}; known are {', '.join(_SCHEMES)}"
+    if any(char.isspace() or not char.isprintable() for char in text):
+        return "holds a blank or a control character"
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname
+    except ValueError:
+        return "has brackets that do not hold an IPv6 address"
+    if parts.username is not None or parts.password is not None:
+        return "holds a user or a password, which are not sent; leave them out"
+    if not parts.netloc.startswith("[") and parts.netloc.count(":") > 1:
+        return "has more than one colon; put an IPv6 address into brackets, like http://[::1]:8501"
+    if not host:
+        return "has no host"
+    return _host_fault(host, parts.netloc) or _port_fault(parts.netloc, scheme) or _more(parts)
+
+
+def _host_fault(host: str, netloc: str) -> str | None:
+    if netloc.startswith("["):
+        try:
+            ipaddress.IPv6Address(host.partition("%")[0])
+        except ValueError:
+            return f"has {host!r} in brackets, which is not an IPv6 address"
+        return None
+    if re.fullmatch(r"[0-9.]+", host):
+        try:
+            ipaddress.IPv4Address(host)
+        except ValueError:
+            return f"has the host {host!r}, which is not an IPv4 address"
+    return None if _HOST.fullmatch(host) else f"has the host {host!r}, which is not a host name"
+
+
+def _port_fault(netloc: str, scheme: str) -> str | None:
+    _, colon, port = netloc.rpartition("]")[2].rpartition(":")
+    if not colon:
+        return "has no port" if scheme.startswith("grpc") else None
+    if not port:
+        return "has a colon and no port"
+    if not (port.isascii() and port.isdigit()):
+        return f"has the port {port!r}, which is not a number"
+    return None if 0 < int(port) < 65536 else f"has the port {port}, which is out of range (1 to 65535)"
+
+
+def _more(parts: SplitResult) -> str | None:
+    """What stands behind host and port."""
+    more = parts._replace(scheme="", netloc="").geturl()
+    return None if more in ("", "/") else f"holds {more!r} behind host and port; leave it out"

@@ -1,12 +1,27 @@
 """A stand-in for `tensorflow_model_server`: takes its flags, says AVAILABLE over REST, accepts on its gRPC port.
 
-`--model_name=broken` makes it end with a message, `--model_name=slow` never become available.
+`--model_name=broken` makes it end with a message, `slow` never become available, `cut` say as the real server does that
+the model does not load, and go on trying without a port; `given-up` the same, as the state of its one version.
 """
 
 import json
 import socket
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+
+CUT = """2026-01-31 12:00:00.123456: I tensorflow_serving/model_servers/server_core.cc:467] Adding/updating models.
+2026-01-31 12:00:00.323456: I tensorflow/cc/saved_model/loader.cc:233] Restoring SavedModel bundle
+2026-01-31 12:00:00.423456: E tensorflow_serving/util/retrier.cc:37] Loading servable: {name: cut version: 1} failed: \
+DATA_LOSS: Read less bytes than requested
+\t [[{{node save/RestoreV2}}]]
+2026-01-31 12:00:00.423457: I tensorflow_serving/core/basic_manager.cc:739] Will try again."""
+
+USAGE = """unknown argument: --no_such_flag=1
+usage: tensorflow_model_server
+Flags:
+\t--port=8500                      \tint32\tTCP port to listen on for gRPC/HTTP API.
+\t--enable_batching=false          \tbool\tenable batching; fails for models without it"""
 
 
 def main(words: list[str]) -> int:
@@ -14,8 +29,17 @@ def main(words: list[str]) -> int:
     if flags["model_name"] == "broken":
         print("first line\nthe model is broken", file=sys.stderr)
         return 7
-    state = "LOADING" if flags["model_name"] == "slow" else "AVAILABLE"
-    status = {"version": "1", "state": state, "status": {"error_code": "OK", "error_message": ""}}
+    if flags["model_name"] == "cut":
+        print(CUT, file=sys.stderr, flush=True)
+        time.sleep(60)
+    if flags["model_name"] == "usage":
+        print(USAGE, file=sys.stderr, flush=True)
+        return 1
+    state = {"slow": "LOADING", "given-up": "END"}.get(flags["model_name"], "AVAILABLE")
+    error = {"error_code": "OK", "error_message": ""}
+    if state == "END":
+        error = {"error_code": "DATA_LOSS", "error_message": "Read less bytes than requested"}
+    status = {"version": "1", "state": state, "status": error}
 
     class Face(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -15,6 +15,8 @@ from bench.errors import TargetError, UsageError
 from bench.server.lifecycle import open_target
 from bench.server.process import binary
 from bench.server.running import RunningServer, free_ports
+from bench.server.server_log import ended as how_it_ended
+from bench.server.server_log import last_words, load_failure
 from bench.serving.target import parse_target
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +29,13 @@ def server_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stand_in = Path(__file__).parent / "stand_in.py"
     path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{stand_in}" "$@"\n')
     path.chmod(0o755)
+    return path
+
+
+def model_folder(path: Path) -> Path:
+    """A folder that looks like a model, for servers that do not load it."""
+    (path / "1").mkdir()
+    (path / "1" / "saved_model.pb").write_bytes(b"a graph")
     return path
 
 
@@ -44,7 +53,7 @@ def ended(pid: int) -> bool:
 
 
 def test_a_server_is_ready_inside_and_gone_after(server_binary: Path, tmp_path: Path) -> None:
-    with open_target(parse_target(f"binary:{server_binary}"), tmp_path, "m") as server:
+    with open_target(parse_target(f"binary:{server_binary}"), model_folder(tmp_path), "m") as server:
         assert server.rest is not None
         assert server.grpc is not None
         assert accepts(server.rest)
@@ -78,6 +87,124 @@ def test_a_server_that_never_gets_ready_is_given_up(server_binary: Path, tmp_pat
         binary(server_binary, tmp_path, "slow", startup_timeout=1.0),
     ):
         pass
+
+
+def test_why_a_model_does_not_load_is_told_at_once(server_binary: Path, tmp_path: Path) -> None:
+    """The real server goes on trying for minutes, without a port that could be asked; it says why in its log."""
+    began = time.monotonic()
+    with (
+        pytest.raises(
+            TargetError,
+            match="binary server did not start: model 'cut' does not load: DATA_LOSS: Read less bytes than requested$",
+        ),
+        binary(server_binary, tmp_path, "cut", startup_timeout=50.0),
+    ):
+        pass
+    assert time.monotonic() - began < 25
+
+
+def test_the_state_of_a_model_that_was_given_up_is_told_at_once(server_binary: Path, tmp_path: Path) -> None:
+    with (
+        pytest.raises(TargetError, match="END: Read less bytes than requested"),
+        binary(server_binary, tmp_path, "given-up", startup_timeout=50.0),
+    ):
+        pass
+
+
+def test_a_refused_flag_is_told_and_not_the_last_line_of_the_usage(server_binary: Path, tmp_path: Path) -> None:
+    with (
+        pytest.raises(TargetError, match="exit status 1: unknown argument: --no_such_flag=1$"),
+        binary(server_binary, tmp_path, "usage"),
+    ):
+        pass
+
+
+def test_the_log_file_is_named(server_binary: Path, tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    with (
+        pytest.raises(TargetError, match=f"Read less bytes than requested; the whole of it is in {log}$"),
+        binary(server_binary, tmp_path, "cut", log=log),
+    ):
+        pass
+    assert "Restoring SavedModel bundle" in log.read_text()
+
+
+def test_a_program_of_another_machine_is_one_line(tmp_path: Path) -> None:
+    program = tmp_path / "server"
+    program.write_bytes(b"\x00\x01\x02")
+    program.chmod(0o755)
+    with pytest.raises(TargetError, match="cannot run .*server: Exec format error$"), binary(program, tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(("name", "why"), [("none", "it does not exist"), ("", "it is a folder")])
+def test_what_is_not_a_program_says_why(tmp_path: Path, name: str, why: str) -> None:
+    with pytest.raises(UsageError, match=f"not an executable file: {why}"), binary(tmp_path / name, tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("ports", "reason"),
+    [
+        ((8500, 8500), "gRPC and REST cannot share port 8500"),
+        ((0, 8501), "gRPC port 0 is out of range"),
+        ((8500, 99999), "REST port 99999 is out of range"),
+        ((-1, 8501), "gRPC port -1 is out of range"),
+    ],
+)
+def test_ports_that_cannot_be(server_binary: Path, tmp_path: Path, ports: tuple[int, int], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason), binary(server_binary, tmp_path, ports=ports):
+        pass
+
+
+def test_a_port_in_use_is_named(server_binary: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (other,) = free_ports(1)
+        with (
+            pytest.raises(TargetError, match=f"REST port {port} is in use; stop what listens there"),
+            binary(server_binary, tmp_path, ports=(other, port)),
+        ):
+            pass
+
+
+@pytest.mark.parametrize("flag", ["--port=1", "-rest_api_port=2", "--model_name=x", "--model_base_path=/x"])
+def test_flags_that_are_ours_are_refused_by_name(server_binary: Path, tmp_path: Path, flag: str) -> None:
+    name = flag.lstrip("-").partition("=")[0]
+    with (
+        pytest.raises(UsageError, match=f"--{name} is set by bertbench"),
+        binary(server_binary, tmp_path, flags=[flag]),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [(1, "exit status 1"), (-15, "killed by SIGTERM"), (-9, "killed by SIGKILL (out of memory?)")]
+)
+def test_how_a_process_ended(code: int, text: str) -> None:
+    assert how_it_ended(code) == text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2026-01-31 12:00:00.1: E tensorflow_serving/util/retrier.cc:37] Loading servable: {name: bert version: 7} "
+        "failed: NOT_FOUND: Op type not registered 'NoSuchOp' in binary running on host. [[{{node a/b}}]]",
+        "model 'bert' version 7 does not load, try 1 of 6, next in 60 s: NOT_FOUND: Op type not registered 'NoSuchOp' "
+        "in binary running on host.",
+        "model 'bert' version 7 is given up: NOT_FOUND: Op type not registered 'NoSuchOp' in binary running on host.",
+    ],
+)
+def test_why_a_model_does_not_load(line: str) -> None:
+    reason = "NOT_FOUND: Op type not registered 'NoSuchOp' in binary running on host."
+    assert load_failure(f"before\n{line}\nafter\n", "bert") == reason
+    assert load_failure(line, "other") is None
+
+
+def test_what_tensorflow_says_at_every_start_is_not_why_it_ended() -> None:
+    text = "Failed to bind\nE cuda_dnn.cc:9261] Unable to register cuDNN factory: the attempt failed\n"
+    assert last_words(text) == "Failed to bind"
+    assert last_words("") == "it wrote nothing"
 
 
 def test_a_server_that_ends_while_in_use_is_told(server_binary: Path, tmp_path: Path) -> None:
@@ -141,7 +268,7 @@ def test_options_that_do_not_go_together_are_usage_errors() -> None:
         open_target(parse_target("http://127.0.0.1:1"), None, flags=["--enable_batching"]),
     ):
         pass
-    with pytest.raises(UsageError, match="no server"), open_target(parse_target("estimator"), None):
+    with pytest.raises(UsageError, match="not a server"), open_target(parse_target("estimator"), None):
         pass
     with pytest.raises(UsageError, match="--model-dir"), open_target(parse_target("embedded"), None):
         pass

@@ -1,0 +1,77 @@
+"""What a server wrote: why it ended, and why it does not load its model, each on one line."""
+
+import re
+import signal
+from pathlib import Path
+from typing import IO, Final
+
+_MOST_BYTES: Final = 1 << 20
+_MOST_CHARACTERS: Final = 400
+# tensorflow_model_server tries a model that does not load again each minute, and opens its ports only then
+# (retrier.cc, server_core.cc); bench/server/embedded/model.py does the same.
+_LOAD_FAILURES: Final = (
+    re.compile(r"Loading servable: \{name: (?P<name>\S+) version: \d+\} failed: (?P<reason>.*)"),
+    re.compile(r"model '(?P<name>[^']*)' version \d+ (?:does not load, try [^:]*|is given up): (?P<reason>.*)"),
+)
+_NO_MODEL: Final = re.compile(r"(?:Could not find base path|No versions of servable) .*")
+_TELLING: Final = re.compile(
+    r"error|fail|unknown|unrecogni[sz]ed|invalid|illegal|cannot|could not|can't|not found|no such|denied|refused|abort|"
+    r"exception|fatal|not supported",
+    re.IGNORECASE,
+)
+# `2024-05-01 12:00:00.123456: E tensorflow_serving/util/retrier.cc:37] `
+_STAMP: Final = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWEF] \S+:\d+\] ")
+_NOISE: Final = re.compile(r"cuda|cuDNN|cuFFT|cuBLAS|TensorRT|oneDNN|AVX|rebuild TensorFlow", re.IGNORECASE)
+_USAGE: Final = re.compile(r"^\s+--?\w|^(usage|flags):", re.IGNORECASE)
+_NODE: Final = re.compile(r"\s*\[\[\{\{node .*?\}\}\]\]")
+
+
+def read_log(stream: IO[bytes]) -> str:
+    """The end of what a server wrote, at most a mebibyte."""
+    size = stream.seek(0, 2)
+    stream.seek(max(0, size - _MOST_BYTES))
+    return stream.read().decode(errors="replace")
+
+
+def load_failure(text: str, model: str) -> str | None:
+    """Why the server did not load `model`; None if it did not say so."""
+    for line in reversed(text.splitlines()):
+        for pattern in _LOAD_FAILURES:
+            if (found := pattern.search(line)) and found["name"] == model:
+                return _short(found["reason"])
+    return None
+
+
+def no_model(text: str) -> str | None:
+    """What the server said of a folder without a model; None if nothing."""
+    found = _NO_MODEL.findall(text)
+    return _short(found[-1]) if found else None
+
+
+def last_words(text: str) -> str:
+    """The line that tells most of why a server ended: the last one about an error, else the last one."""
+    lines = [line for line in text.splitlines() if line.strip() and not (_USAGE.match(line) or _NOISE.search(line))]
+    telling = [line for line in lines if _TELLING.search(line)]
+    return _short((telling or lines or ["it wrote nothing"])[-1])
+
+
+def ended(code: int) -> str:
+    """How a process ended, for people: `exit status 1`, `killed by SIGKILL (out of memory?)`."""
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+
+
+def kept_in(log: Path | None) -> str:
+    """Where a user finds the whole of it."""
+    return f"; the whole of it is in {log}" if log else ""
+
+
+def _short(line: str) -> str:
+    """One line without the time stamp and the names of nodes."""
+    words = " ".join(_NODE.sub("", _STAMP.sub("", line.strip())).split())
+    return words if len(words) <= _MOST_CHARACTERS else words[: _MOST_CHARACTERS - 1] + "…"

@@ -142,6 +142,11 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def were(count: int) -> str:
+    """The verb that goes with a count: `1 request was`, `2 requests were`."""
+    return "was" if count == 1 else "were"
+
+
 def format_number(value: float, digits: int = 3) -> str:
     """`value` in full with `digits` significant digits: `1,520`, `48.2`, `0.0123`, `0`; whole numbers lose none.
 

@@ -129,9 +129,13 @@ def write_run(
     slug: str = "synthetic",
     finish: bool = True,
     client: dict[str, float] | None = None,
+    users: Callable[[float, int], float | None] | None = None,
     **header: Any,
 ) -> Run:
-    """Writes the requests as a run of `workers` workers; `client` changes fields of the client's samples."""
+    """Writes the requests as a run of `workers` workers; `client` changes fields of the client's samples.
+
+    `users` gives the users of a worker at a time, None where it has no sample (any more).
+    """
     parsed = parse_arrivals(arrivals)
     described = describe(
         workload,
@@ -155,7 +159,7 @@ def write_run(
                 writer.add_block(buffer.take())
     for buffer in buffers:
         writer.add_block(buffer.take())
-    _write_samples(writer, requests, workers, client or {})
+    _write_samples(writer, requests, workers, client or {}, users)
     if finish:
         writer.finish(elapsed=float(np.nanmax(requests.done, initial=workload.duration + workload.warmup)))
     else:
@@ -190,7 +194,13 @@ def _append(buffer: RecordBuffer, requests: Requests, index: int, workload: Work
     )
 
 
-def _write_samples(writer: RunWriter, requests: Requests, workers: int, client: dict[str, float]) -> None:
+def _write_samples(
+    writer: RunWriter,
+    requests: Requests,
+    workers: int,
+    client: dict[str, float],
+    users: Callable[[float, int], float | None] | None,
+) -> None:
     last = float(np.nanmax(requests.done, initial=0.0))
     went = ~np.isnan(requests.sent)
     for time in np.arange(0.0, np.ceil(last) + 1):
@@ -198,7 +208,9 @@ def _write_samples(writer: RunWriter, requests: Requests, workers: int, client: 
         sample = ClientSample(time=float(time), worker=0, cpu=0.2, rss=9e7, loop_lag=0.001, machine_cpu=1.2)
         sample = replace(sample, in_flight=float(np.sum(went & (requests.sent <= time) & ~done)) / workers)
         for worker in range(workers):
-            writer.add_client_sample(replace(sample, worker=worker, **client))
+            present = users(float(time), worker) if users else None
+            if users is None or present is not None:
+                writer.add_client_sample(replace(sample, worker=worker, users=present, **client))
         total = float(np.sum((requests.done - requests.sent)[done]))
         writer.add_server_sample(
             ServerSample(

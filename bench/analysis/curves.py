@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 MAX_POINTS: Final = 300
 """Intervals of a time series: more could not be told apart in a plot."""
 _GRID: Final = 400
+_SUMMED: Final = ("in_flight", "waiting", "users")
+"""What the samples of all workers add up to."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Curves:
         server: by name, one value a sample of the server: `time`, `request`, `runtime`, `queue` (mean seconds a request
             since the sample before), `cpu` (cores), `rss` (bytes), `gpu` (share); NaN where not known.
         client: by name, one value a second: `time`, `cpu` (cores of the busiest worker), `machine_cpu` (cores),
-            `in_flight` and `waiting` (requests, all workers).
+            `in_flight` and `waiting` (requests, all workers), `users` (all workers).
         begins: when the measured part begins, seconds.
         ends: when it ends.
     """
@@ -114,11 +116,11 @@ def _client(run: Run) -> dict[str, Floats]:
     samples = run.client_samples()
     seconds = np.floor(samples["time"] + 0.5)
     moments = np.unique(seconds)
-    found = {name: np.full(moments.size, math.nan) for name in ("cpu", "machine_cpu", "in_flight", "waiting")}
+    found = {name: np.full(moments.size, math.nan) for name in ("cpu", "machine_cpu", *_SUMMED)}
     for index, moment in enumerate(moments):
         for name, values in found.items():
             here = samples[name][seconds == moment]
             known = here[~np.isnan(here)]
             if known.size:
-                values[index] = known.sum() if name in ("in_flight", "waiting") else known.max()
+                values[index] = known.sum() if name in _SUMMED else known.max()
     return {"time": moments} | found

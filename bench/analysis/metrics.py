@@ -36,6 +36,7 @@ METRICS: Final = {
     metric.name: metric
     for metric in [
         Metric("throughput", "good answers a second", "1/s", "higher"),
+        Metric("sentence_rate", "sentences scored a second", "1/s", "higher"),
         Metric("word_rate", "words scored a second", "1/s", "higher"),
         Metric("sent_rate", "requests sent a second", "1/s"),
         Metric("error_share", "requests that did not end well", "share", "lower"),
@@ -45,6 +46,7 @@ METRICS: Final = {
         Metric("start_delay_p50", "sent after due, p50", "s"),
         Metric("start_delay_p99", "sent after due, p99", "s"),
         Metric("in_flight", "requests in flight, mean", ""),
+        Metric("users", "users, mean", ""),
         Metric("client_build", "client: building a request, mean", "s"),
         Metric("client_parse", "client: parsing and checking an answer, mean", "s"),
         Metric("bytes_out", "request body, mean", "B"),

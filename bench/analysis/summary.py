@@ -4,7 +4,7 @@ Latencies are those of good answers; a figure that thereby leaves out more reque
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bench.analysis.measured import Measured
 from bench.analysis.metrics import METRICS, PERCENTILES
+from bench.analysis.users import UsersPresent, users_present
 from bench.results.codec import OUTCOME_CODES
 from bench.results.records import Outcome
 from bench.results.run import Run
@@ -19,6 +20,7 @@ from bench.stats.correlation import MAX_CELLS, mean_interval
 from bench.stats.proportion import share_interval
 from bench.stats.quantiles import nearest_rank, percentile_intervals
 from bench.stats.summary import Summary
+from bench.units import format_percent
 
 Floats = NDArray[np.float64]
 
@@ -38,6 +40,7 @@ class RunSummary:
         seconds: length of the measured part.
         metrics: summaries by the names of `bench.analysis.metrics.METRICS`; what was not measured is not there.
         protocols: the same for each protocol, in a run that drove both.
+        users: who sent while it measured; None where they were not sampled.
     """
 
     counts: Mapping[str, int]
@@ -46,6 +49,7 @@ class RunSummary:
     seconds: float
     metrics: Mapping[str, Summary]
     protocols: Mapping[str, Mapping[str, Summary]]
+    users: UsersPresent | None = None
 
     @property
     def due(self) -> int:
@@ -55,20 +59,25 @@ class RunSummary:
 
 def summarise(run: Run, measured: Measured, confidence: float = CONFIDENCE) -> RunSummary:
     """The figures of `run`, whose records are `measured`."""
-    metrics = _request_metrics(measured, confidence)
+    sentences = run.header.workload.sentences
+    metrics = _request_metrics(measured, confidence, sentences)
     metrics |= _means(measured) | _server_metrics(run, measured) | _client_metrics(run, measured)
+    users = users_present(run, measured)
+    if users is not None:
+        metrics["users"] = _plain("users", users.mean)
     return RunSummary(
         counts=measured.counts(),
         wrong_kinds=measured.wrong_kinds(),
         warmup=measured.warmup,
         seconds=measured.seconds,
         metrics={name: metrics[name] for name in METRICS if name in metrics},
-        protocols={name: _request_metrics(part, confidence) for name, part in measured.protocols().items()},
+        protocols={name: _request_metrics(part, confidence, sentences) for name, part in measured.protocols().items()},
+        users=users,
     )
 
 
-def _request_metrics(measured: Measured, confidence: float) -> dict[str, Summary]:
-    """What the request records alone tell."""
+def _request_metrics(measured: Measured, confidence: float, sentences: int) -> dict[str, Summary]:
+    """What the records of requests of so many sentences tell."""
     good, carried = measured.good, measured.carried
     words = np.concatenate((carried.words[carried.good], measured.words[good]))
     found = {
@@ -79,6 +88,8 @@ def _request_metrics(measured: Measured, confidence: float) -> dict[str, Summary
         "dropped_share": share_interval("dropped_share", np.isnan(measured.sent), confidence),
         "in_flight": _plain("in_flight", mean_in_flight(measured)),
     }
+    if sentences > 1:
+        found["sentence_rate"] = _times("sentence_rate", found["throughput"], sentences)
     if measured.checked.any():
         wrong = measured.outcome[measured.checked] == OUTCOME_CODES[Outcome.WRONG_ANSWER]
         found["wrong_share"] = share_interval("wrong_share", np.asarray(wrong), confidence)
@@ -99,7 +110,7 @@ def _latencies(clock: str, values: Floats, failed: float, confidence: float) -> 
     found = {}
     for summary, share in zip(summaries, PERCENTILES.values(), strict=True):
         if failed > 1 - share:
-            warning = f"{100 * failed:.2g} % of the requests failed and are not among these latencies"
+            warning = f"{format_percent(failed)} of the requests failed and are not among these latencies"
             summary = _warn(summary, warning)
         found[summary.metric] = summary
     found[f"{clock}_mean"] = mean_interval(f"{clock}_mean", values, confidence)
@@ -117,6 +128,12 @@ def _rate(
     counts, _ = np.histogram(times, bins, (measured.begins, measured.ends), weights=weights)
     # np.histogram puts what happens exactly at the end into the last bin; nothing is due there.
     return mean_interval(name, counts * (bins / measured.seconds), confidence)
+
+
+def _times(name: str, summary: Summary, factor: int) -> Summary:
+    """A figure that is `factor` times another, of which every request carries so many."""
+    center, lo, hi = (None if end is None else end * factor for end in (summary.center, summary.lo, summary.hi))
+    return replace(summary, metric=name, center=center, lo=lo, hi=hi)
 
 
 def mean_in_flight(measured: Measured) -> float | None:
@@ -203,12 +220,4 @@ def _plain(name: str, value: float | None) -> Summary:
 
 
 def _warn(summary: Summary, warning: str) -> Summary:
-    return Summary(
-        summary.metric,
-        summary.center,
-        summary.lo,
-        summary.hi,
-        summary.confidence,
-        summary.n,
-        (*summary.warnings, warning),
-    )
+    return replace(summary, warnings=(*summary.warnings, warning))

@@ -6,6 +6,7 @@ server's. Each limit stands here as a constant with its reason. What was not sam
 so.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.measured import Measured
+from bench.analysis.users import UsersPresent, users_present
 from bench.results.arrivals import ClosedLoop, Constant, Poisson, parse_arrivals
 from bench.results.run import Run
 from bench.stats.quantiles import nearest_rank
 from bench.stats.queueing import little_residual
 from bench.stats.stationarity import level_shift
-from bench.units import format_seconds
+from bench.units import counted, format_apart, format_number, format_percent, format_seconds, were
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +43,7 @@ LITTLE_RESIDUAL: Final = 0.1
 LITTLE_MIN_SAMPLES: Final = 10
 """Fewer samples of the requests in flight than this say nothing about their mean."""
 SHIFT: Final = 0.1
-"""Least change in the mean of log latency between two parts of a run that counts as not stationary (10 %)..."""
+"""Least change in the mean of log latency between two parts of a run that counts as not stationary (10.5 %)..."""
 SHIFT_P: Final = 0.001
 """...if it is also this unlikely by chance. Simulated on steady queues up to 70 % load: at most 1 false call in 60."""
 SHIFT_TIMES: Final = 20.0
@@ -68,12 +70,51 @@ class Check:
     Args:
         name: what.
         passed: whether the run stands; None if it could not be looked at.
-        text: one line with the figure and its limit.
+        text: one line with the figure and the limit that it was held to.
+        value: the figure, base units; None where there is none.
+        limit: what it was held to in this run; None where there is none.
+        reason: where that limit comes from; "" without a limit.
     """
 
     name: str
     passed: bool | None
     text: str
+    value: float | None = None
+    limit: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit that a run is held to: the widest of several, each with its reason.
+
+    Args:
+        value: the limit, base units.
+        reason: where it comes from.
+    """
+
+    value: float
+    reason: str
+
+    @classmethod
+    def widest(cls, *limits: "Limit") -> "Limit":
+        """The largest, the first among equals."""
+        return max(limits, key=lambda limit: limit.value)
+
+    def check(self, name: str, value: float, text: str, figure: Callable[[float, int], str], advice: str = "") -> Check:
+        """Whether `value` is within it.
+
+        Args:
+            name: of the check.
+            value: the figure.
+            text: the line, with `{}` for the figure.
+            figure: writes a figure with so many digits.
+            advice: goes after the line where the value is beyond the limit.
+        """
+        shown, limit = format_apart(value, self.value, figure)
+        line = f"{text.format(shown)} (limit {limit}: {self.reason})"
+        passed = value <= self.value
+        return Check(name, passed, line if passed else line + advice, value, self.value, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +153,17 @@ def judge(run: Run, measured: Measured) -> Validity:
         good = measured.good
         latency = measured.done[good] - measured.due[good]
         typical = nearest_rank(latency, [0.5])[0] if latency.size else 0.0
-        samples = _measured_samples(run, measured)
+        samples, users = _measured_samples(run, measured), users_present(run, measured)
         checks += [
-            _start_delay(run, measured, typical, samples),
+            _start_delay(run, measured, typical, _why_late(run, measured, samples, users)),
             _dropped(measured),
             _worker_cpu(samples),
             _loop_lag(samples, typical),
-            _little(run, measured, samples),
+            *_users(run, users),
+            _little(run, measured, samples, users),
         ]
         if run.header.open_loop:
-            checks += [_achieved(measured), _backlog(run, measured)]
+            checks += [_achieved(measured), _backlog(measured)]
         if latency.size and _steady_by_design(run):
             checks += _stationary(latency)
     return Validity(tuple(checks))
@@ -132,7 +174,10 @@ def ceiling_warning(run: Run) -> str | None:
     ceiling, rate = run.header.ceiling, run.header.requested_rate
     if ceiling is None or rate is None or rate < CEILING_SHARE * ceiling:
         return None
-    return f"{rate:.4g} requests/s asked, this load generator's ceiling is {ceiling:.4g}; add workers or lower the rate"
+    return (
+        f"{format_number(rate)} requests/s asked, {format_percent(rate / ceiling)} of this load generator's ceiling of "
+        f"{format_number(ceiling)} (warned from {format_percent(CEILING_SHARE)}); add workers or lower the rate"
+    )
 
 
 def _ended(run: Run) -> Check:
@@ -149,37 +194,42 @@ def _accounted(run: Run, measured: Measured) -> Check:
     found = int(measured.due.size) + sum(measured.warmup.values())
     scheduled = run.header.scheduled
     if scheduled is not None and found != scheduled:
-        return Check("accounted", False, f"{scheduled} requests were scheduled, {found} left a record")
-    return Check("accounted", True, f"all {found} requests have one outcome each")
+        return Check(
+            "accounted", False, f"{counted(scheduled, 'request')} {were(scheduled)} scheduled, {found:,} left a record"
+        )
+    return Check("accounted", True, f"one outcome each: {counted(found, 'request')}")
 
 
 def _answered(measured: Measured) -> Check:
+    due = counted(int(measured.due.size), "request")
     if not measured.due.size:
         return Check("answered", False, "no request was due in the measured part")
     if not measured.good.any():
-        return Check("answered", False, f"none of the {measured.due.size} requests ended well")
-    return Check("answered", True, f"{measured.good.sum()} of {measured.due.size} requests ended well")
+        return Check("answered", False, f"none of the {due} ended well")
+    return Check("answered", True, f"{measured.good.sum():,} of {due} ended well")
 
 
-def _start_delay(run: Run, measured: Measured, typical: float, samples: dict[str, Floats]) -> Check:
+def _start_delay(run: Run, measured: Measured, typical: float, why: str) -> Check:
     delays = measured.sent - measured.due
     delays = delays[~np.isnan(delays)]
     if not delays.size:
         return Check("start delay", False, "no request was sent")
-    delay, limit = nearest_rank(delays, [0.99])[0], max(START_DELAY, START_DELAY_SHARE * typical)
-    text = f"requests were sent up to {format_seconds(delay)} after they were due (p99; limit {format_seconds(limit)})"
-    if delay <= limit:
-        return Check("start delay", True, text)
-    return Check("start delay", False, text + _why_late(run, measured, samples))
+    limit = Limit.widest(
+        Limit(START_DELAY, "what a busy machine's scheduler costs"),
+        Limit(START_DELAY_SHARE * typical, f"{format_percent(START_DELAY_SHARE)} of the median latency"),
+    )
+    text = "requests were sent up to {} after they were due, p99"
+    return limit.check("start delay", nearest_rank(delays, [0.99])[0], text, format_seconds, why)
 
 
-def _why_late(run: Run, measured: Measured, samples: dict[str, Floats]) -> str:
+def _why_late(run: Run, measured: Measured, samples: dict[str, Floats], users: UsersPresent | None) -> str:
     # A client at its limit has all its users in flight too, so that is asked second.
     if _beyond_client(run, samples):
         return _CLIENT_LIMIT
-    users = run.header.workload.users
-    if run.header.open_loop and most_in_flight(measured) >= users:
-        return f": all {users} users were waiting for answers; give more users, or the server is slower than the rate"
+    least = users.least if users is not None else run.header.workload.users
+    if run.header.open_loop and most_in_flight(measured) >= least:
+        was = "user was waiting for its answer" if least == 1 else "users were waiting for answers"
+        return f": all {least:,} {was}; give more users, or the server is slower than the rate"
     return _HELD_UP
 
 
@@ -192,73 +242,93 @@ def _beyond_client(run: Run, samples: dict[str, Floats]) -> bool:
 
 
 def _achieved(measured: Measured) -> Check:
+    due = measured.due.size / measured.seconds
     share = float((measured.sent < measured.ends).sum()) / measured.due.size
-    text = (
-        f"{share * measured.due.size / measured.seconds:.4g} requests/s were sent of "
-        f"{measured.due.size / measured.seconds:.4g} due (limit {ACHIEVED_RATE:.0%})"
-    )
-    return Check("achieved rate", share >= ACHIEVED_RATE, text)
+    shown, limit = format_apart(share, ACHIEVED_RATE, format_percent)
+    sent, reason = format_number(share * due), "fewer would be another load"
+    text = f"{sent} requests/s were sent of {format_number(due)} due, {shown} (limit {limit}: {reason})"
+    return Check("achieved rate", share >= ACHIEVED_RATE, text, share, ACHIEVED_RATE, reason)
 
 
 def _dropped(measured: Measured) -> Check:
     dropped = int(np.isnan(measured.sent).sum())
-    share = dropped / measured.due.size
-    text = f"{dropped} of {measured.due.size} requests were never sent (limit {DROPPED_SHARE:.1%})"
-    return Check("dropped", share <= DROPPED_SHARE, text)
+    text = f"{dropped:,} of {counted(measured.due.size, 'request')}, {{}}, {were(dropped)} never sent"
+    limit = Limit(DROPPED_SHARE, "more would move a p99.9")
+    return limit.check("dropped", dropped / measured.due.size, text, format_percent)
 
 
 def _worker_cpu(samples: dict[str, Floats]) -> Check:
     cpu = _high(samples["cpu"])
     if cpu is None:
         return Check("worker CPU", None, "the load generator's CPU was not sampled: not checked")
-    text = f"a worker used {cpu:.0%} of a core (limit {WORKER_CPU:.0%})"
-    if cpu <= WORKER_CPU:
-        return Check("worker CPU", True, text)
-    return Check("worker CPU", False, text + _CLIENT_LIMIT)
+    limit = Limit(WORKER_CPU, "a process can use one core")
+    return limit.check("worker CPU", cpu, "a worker used {} of a core", format_percent, _CLIENT_LIMIT)
 
 
 def _loop_lag(samples: dict[str, Floats], typical: float) -> Check:
-    lag, limit = _high(samples["loop_lag"]), max(LOOP_LAG, LOOP_LAG_SHARE * typical)
+    lag = _high(samples["loop_lag"])
     if lag is None:
         return Check("event-loop lag", None, "the load generator's event-loop lag was not sampled: not checked")
-    text = f"timers of the load generator fired up to {format_seconds(lag)} late (limit {format_seconds(limit)})"
-    return Check("event-loop lag", lag <= limit, text if lag <= limit else text + _HELD_UP)
+    limit = Limit.widest(
+        Limit(LOOP_LAG, "what a busy machine's scheduler costs"),
+        Limit(LOOP_LAG_SHARE * typical, f"{format_percent(LOOP_LAG_SHARE)} of the median latency"),
+    )
+    text = "timers of the load generator fired up to {} late"
+    return limit.check("event-loop lag", lag, text, format_seconds, _HELD_UP)
 
 
-def _little(run: Run, measured: Measured, samples: dict[str, Floats]) -> Check:
+def _users(run: Run, users: UsersPresent | None) -> list[Check]:
+    """In closed loop the users are the load: one that was changed is no load that the figures could belong to."""
+    arrivals = run.header.arrivals
+    if users is None or run.header.open_loop:
+        return []
+    if users.constant and users.most == run.header.workload.users:
+        return [Check("users", True, f"{users} all the time")]
+    text = f"{users} sent while it measured, where {arrivals} says {counted(run.header.workload.users, 'user')}"
+    return [Check("users", False, f"{text}: the figures belong to no one number of users; leave them as they are")]
+
+
+def _little(run: Run, measured: Measured, samples: dict[str, Floats], users: UsersPresent | None) -> Check:
     """N = X (R + Z). In closed loop N is the users; in open loop N is what the workers counted each second."""
     went = ~np.isnan(measured.sent) & (measured.done <= measured.ends)
     rate = float(went.sum()) / measured.seconds
     arrivals = parse_arrivals(run.header.arrivals) if not run.header.open_loop else None
+    # A gauge read once a second cannot tell 0.1 in flight from 0.2.
+    limits = [Limit(0.5, "half a request")]
     if isinstance(arrivals, ClosedLoop):
-        present, slack = float(arrivals.users), 0.0
+        present = users.mean if users is not None else float(arrivals.users)
         start, think = measured.due, arrivals.think
     else:
-        counted = _total_in_flight(samples)
-        if counted.size < LITTLE_MIN_SAMPLES:
+        in_flight = _total_in_flight(samples)
+        if in_flight.size < LITTLE_MIN_SAMPLES:
             return Check("N = X·R", None, "requests in flight were sampled too seldom: N = X·R not checked")
-        present, start, think = float(counted.mean()), measured.sent, 0.0
-        slack = 3 * float(counted.std(ddof=1)) / counted.size**0.5
+        present, start, think = float(in_flight.mean()), measured.sent, 0.0
+        slack = 3 * float(in_flight.std(ddof=1)) / in_flight.size**0.5
+        limits.append(Limit(slack, f"three standard errors of {counted(in_flight.size, 'sample')} of N"))
     time = float((measured.done - start)[went].mean()) + think if went.any() else 0.0
     residual = little_residual(present, rate, time)
     if residual is None:
         return Check("N = X·R", True, "nothing was in flight")
-    text = f"N = X·R leaves {residual:+.1%} of N = {present:.3g} open (limit {LITTLE_RESIDUAL:.0%})"
-    # Half a request: a gauge read once a second cannot tell 0.1 in flight from 0.2.
-    return Check("N = X·R", abs(residual) * present <= max(LITTLE_RESIDUAL * present, slack, 0.5), text)
+    limit = Limit.widest(Limit(LITTLE_RESIDUAL * present, f"{format_percent(LITTLE_RESIDUAL)} of N"), *limits)
+    text = f"N = X·R leaves {{}} of N = {format_number(present)} open"
+    share = Limit(limit.value / present, limit.reason)
+    return share.check("N = X·R", abs(residual), text, format_percent)
 
 
-def _backlog(run: Run, measured: Measured) -> Check:
+def _backlog(measured: Measured) -> Check:
     def open_at(moment: float) -> int:
         return int(((measured.due <= moment) & ~(measured.done <= moment) & ~np.isnan(measured.sent)).sum())
 
     moments = np.linspace(measured.begins, measured.begins + measured.seconds / 2, 20)
     early, late = float(np.mean([open_at(moment) for moment in moments])), open_at(measured.ends)
-    grew = late > max(BACKLOG_FACTOR * early, BACKLOG_SHARE * measured.due.size, BACKLOG_LEAST)
-    text = f"{late} requests were open at the end, {early:.1f} on average in the first half"
-    if not grew:
-        return Check("backlog", True, text)
-    return Check("backlog", False, text + ": the server falls behind this rate, so latency depends on the duration")
+    limit = Limit.widest(
+        Limit(BACKLOG_LEAST, "so many come and go by chance"),
+        Limit(BACKLOG_FACTOR * early, f"{format_number(BACKLOG_FACTOR)} times the first half's"),
+        Limit(BACKLOG_SHARE * measured.due.size, f"{format_percent(BACKLOG_SHARE)} of those due"),
+    )
+    text = f"open at the end: {{}}, in the first half {format_number(early)} on average"
+    advice = ": the server falls behind this rate, so latency depends on the duration"
+    return limit.check("backlog", float(late), text, format_number, advice)
 
 
 def _steady_by_design(run: Run) -> bool:
@@ -281,13 +351,15 @@ def _stationary(latency: Floats) -> list[Check]:
         ("stationary", tail, "after its first fifth the run's earlier half was {} than its later one"),
     ):
         change = shift.early - shift.late if shift is not None else 0.0
-        if shift is None or abs(change) <= SHIFT or shift.p >= SHIFT_P:
-            found.append(Check(name, True, f"{name}: latency did not shift by more than {SHIFT:.0%}"))
-            continue
+        moved = f"{format_percent(float(np.expm1(abs(change))))} {'slower' if change > 0 else 'faster'}"
+        chance = shift.p if shift is not None else 1.0
+        passed = abs(change) <= SHIFT or chance >= SHIFT_P
         # A start that is faster than what follows is no warm-up: something changed later.
         cause = "the warm-up was not over" if shift is head and change > 0 else "not stationary"
-        moved = f"{np.expm1(abs(change)):.0%} {'slower' if change > 0 else 'faster'}"
-        found.append(Check(name, False, f"{span.format(moved)}: {cause}"))
+        reason = f"or what chance does in {format_percent(SHIFT_P)} of steady runs, here p = {format_number(chance)}"
+        limit = float(np.expm1(SHIFT))
+        text = f"{span.format(moved)} (limit {format_percent(limit)}, {reason})" + ("" if passed else f": {cause}")
+        found.append(Check(name, passed, text, float(np.expm1(abs(change))), limit, reason))
     return found
 
 

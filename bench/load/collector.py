@@ -69,8 +69,6 @@ class Collector:
         self._ended = ended
         self.over = Event()
         self._closing = Event()
-        for warning in sampler.missing:
-            self._writer.add_warning(warning)
         self._greenlets = [gevent.spawn(self._watch), gevent.spawn(self._sample_server)]
 
     @property
@@ -114,6 +112,8 @@ class Collector:
         gevent.joinall(self._greenlets)
         for worker in sorted(self._open):
             self._lose(worker)
+        for warning in self._sampler.missing:
+            self._writer.add_warning(warning)
         self._sampler.close()
         ends = next(iter(self._plans.values())).ends
         elapsed = self.now if self._stopped_at is not None else max(ends, min(self.now, self._last_moment()))

@@ -23,7 +23,7 @@ from bench.load.session import start_message
 from bench.load.told import option_name
 from bench.load.under_test import ServerUnderTest
 from bench.load.worker_side import FAILED, PLAN, REPORT, START, STOP
-from bench.units import format_seconds
+from bench.units import format_apart, format_number, format_seconds
 
 if TYPE_CHECKING:
     from bench.load.ending import RunEnd
@@ -135,7 +135,7 @@ class CoordinatorSide:
             server = prepared.server
             sampler = ServerSampler(server.rest, server.model, server.pid, self._gpu)
             epoch, started = start_times(_LEAD_SECONDS)
-            header = prepared.header(plans, started)
+            header = prepared.header(plans, started, self._sending())
             results = prepared.settings.results
             self._collector = Collector(
                 results, header, epoch, plans, prepared.payloads, sampler, self._alive, self._on_all_over
@@ -145,23 +145,29 @@ class CoordinatorSide:
             return
         self._put_away.clear()
         workload = prepared.workload
+        warmup = f"{format_seconds(workload.warmup)} of it warm-up" if workload.warmup else "no warm-up"
         logger.info(
-            "%s on %s for %s (%s of it warm-up), then at most %s to drain; run folder %s",
-            prepared.settings.arrivals,
+            "%s on %s for %s (%s), then at most %s to drain; run folder %s",
+            header.arrivals,
             prepared.settings.target,
             format_seconds(workload.warmup + workload.duration),
-            format_seconds(workload.warmup),
+            warmup,
             format_seconds(workload.drain),
             self._collector.path,
         )
         if header.ceiling and header.requested_rate and header.requested_rate > header.ceiling:
             logger.warning(
-                "%.4g requests/s asked, this load generator's ceiling is %.4g: the client will be the limit",
-                header.requested_rate,
-                header.ceiling,
+                "%s requests/s asked, this load generator's ceiling is %s: the client will be the limit",
+                *format_apart(header.requested_rate, header.ceiling, format_number),
             )
         for plan in plans:
             self._runner.send_message(START, start_message(plan.run, epoch), self._clients[plan.worker])
+
+    def _sending(self) -> int:
+        """Users that send the scenario's requests: Locust shares its users among all user classes."""
+        counts = self._runner.target_user_classes_count
+        sends = {kind.__name__ for kind in self._environment.user_classes if hasattr(kind, "sends_schedule")}
+        return sum(count for name, count in counts.items() if name in sends)
 
     def _alive(self) -> set[int]:
         if not isinstance(self._runner, MasterRunner):

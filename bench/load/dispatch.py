@@ -131,6 +131,11 @@ class Dispatcher:
         return time.perf_counter() - self._epoch
 
     @property
+    def over(self) -> bool:
+        """Whether nothing is due any more."""
+        return self.now >= self._ends
+
+    @property
     def waiting(self) -> int:
         """Requests due and not sent."""
         return self._jobs.waiting(self.now) if self._begun.is_set() else 0
@@ -141,16 +146,17 @@ class Dispatcher:
         self._begun.set()
         self._pacer.stop()
 
-    def drive(self, transports: Mapping[str, Transport]) -> None:
+    def drive(self, transports: Mapping[str, Transport], leaving: Callable[[], bool] = lambda: False) -> None:
         """One user's life: returns when nothing is left to send.
 
         Args:
             transports: the user's way to the server, by protocol.
+            leaving: whether the user has to go; asked between requests, so that none is cut off.
         """
         self._begun.wait()
         if not self._pacer.wait_until(self._epoch):
             return
-        while (job := self._jobs.take(self.now)) is not None and self._may_go(job):
+        while not leaving() and (job := self._jobs.take(self.now)) is not None and self._may_go(job):
             outcome = self._send(job, transports)
             if self._limits.think is not None and not self._think(self._limits.think, outcome):
                 return

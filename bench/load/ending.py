@@ -11,7 +11,7 @@ from bench.load.told import option_name
 from bench.results.records import Outcome
 from bench.results.run import open_run
 from bench.stats.summary import Summary
-from bench.units import format_seconds
+from bench.units import counted, format_estimate, format_number, format_seconds, were
 
 _SHOWN = ("p50", "p90", "p95", "p99")
 
@@ -67,51 +67,66 @@ def _judge(counts: Mapping[str, int], model_dir: Path) -> tuple[str, ExitCode]:
             ExitCode.REGRESSION,
         )
     if wrong:
-        return f"{wrong} answers differ from the Estimator's; the run's records tell which", ExitCode.REGRESSION
+        differ = "differs" if wrong == 1 else "differ"
+        return (
+            f"{counted(wrong, 'answer')} {differ} from the Estimator's; the run's records tell which",
+            ExitCode.REGRESSION,
+        )
     if failed and not good:
         return "no request got an answer; check the server", ExitCode.TARGET_FAILED
-    return (f"{failed} requests did not end well", ExitCode.REGRESSION) if failed else ("", ExitCode.GOOD)
+    return (f"{counted(failed, 'request')} did not end well", ExitCode.REGRESSION) if failed else ("", ExitCode.GOOD)
 
 
 def _counts_line(analysis: Analysis) -> str:
     summary = analysis.summary
-    outcomes = ", ".join(f"{count} {name}" for name, count in summary.counts.items() if count) or "none"
-    kinds = ", ".join(f"{count} {name}" for name, count in summary.wrong_kinds.items())
+    outcomes = _counts(summary.counts) or "none"
+    kinds = _counts(summary.wrong_kinds)
     warm = sum(summary.warmup.values())
-    text = f"{summary.due} requests were due: {outcomes}" + (f" ({kinds})" if kinds else "")
-    return text + (f"; {warm} more in the warm-up, not counted" if warm else "")
+    text = f"{counted(summary.due, 'request')} {were(summary.due)} due: {outcomes}" + (f" ({kinds})" if kinds else "")
+    if not warm:
+        return text
+    failed = _counts({name: count for name, count in summary.warmup.items() if name != Outcome.OK})
+    return f"{text}; {warm:,} more in the warm-up, not counted" + (f" ({failed} there)" if failed else "")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """`1,200 ok, 3 timeout`."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
 
 
 def _latency_lines(metrics: Mapping[str, Summary]) -> list[str]:
     """Both clocks, always."""
     lines = []
     for clock, title in (("from_due", "from due "), ("from_send", "from send")):
-        shown = [f"{name} {_estimate(metrics[f'{clock}_{name}'])}" for name in _SHOWN if f"{clock}_{name}" in metrics]
+        shown = [f"{name} {_latency(metrics[f'{clock}_{name}'])}" for name in _SHOWN if f"{clock}_{name}" in metrics]
         if shown:
             lines.append(f"latency {title}  " + "  ".join(shown))
     return lines
 
 
-def _estimate(summary: Summary) -> str:
-    """`12.3 ms [11.9, 12.8]`; a figure that the data do not carry is `-`."""
-    if summary.center is None:
-        return "-"
-    if summary.lo is None or summary.hi is None:
-        return f"{format_seconds(summary.center)} [?]"
-    return f"{format_seconds(summary.center)} [{format_seconds(summary.lo)}, {format_seconds(summary.hi)}]"
+def _latency(summary: Summary) -> str:
+    return format_estimate(summary.center, summary.lo, summary.hi, format_seconds)
 
 
 def _rate_line(analysis: Analysis) -> str:
-    metrics, header = analysis.summary.metrics, analysis.run.header
-    parts = []
-    rate, sent, flight = (metrics.get(name) for name in ("throughput", "sent_rate", "in_flight"))
-    if rate is not None and rate.center is not None:
-        parts.append(f"{rate.center:.4g} good answers/s")
-    if header.requested_rate is not None and sent is not None and sent.center is not None:
-        parts.append(f"{sent.center:.4g} requests/s sent of {header.requested_rate:.4g} asked")
-    if flight is not None and flight.center is not None:
-        parts.append(f"{flight.center:.3g} in flight on average ({header.workload.users} users)")
+    """What came a second, in all units that a request carries more than one of, what was asked, and who sent."""
+    summary, header = analysis.summary, analysis.run.header
+    metrics = summary.metrics
+    carried = ("sentence_rate", "sentences/s"), ("throughput", "good answers/s"), ("word_rate", "words/s")
+    parts = [
+        f"{format_number(value, 4)} {unit}" for name, unit in carried if (value := _center(metrics, name)) is not None
+    ]
+    sent, flight = _center(metrics, "sent_rate"), _center(metrics, "in_flight")
+    if header.requested_rate is not None and sent is not None:
+        parts.append(f"{format_number(sent, 4)} requests/s sent of {format_number(header.requested_rate, 4)} asked")
+    if flight is not None:
+        users = summary.users or counted(header.workload.users, "user")
+        parts.append(f"{format_number(flight)} in flight on average ({users})")
     return ", ".join(parts) or "no rate"
+
+
+def _center(metrics: Mapping[str, Summary], name: str) -> float | None:
+    return metrics[name].center if name in metrics else None
 
 
 def _rule_warnings(analysis: Analysis, rule: SampleRule | None) -> list[str]:
@@ -123,7 +138,7 @@ def _rule_warnings(analysis: Analysis, rule: SampleRule | None) -> list[str]:
     found = []
     if requests < rule.requests:
         what = "sentences" if rule.per_sentence else "requests"
-        found.append(f"{rule.source} asks for {rule.requests} {what}, this run has {requests}")
+        found.append(f"{rule.source} asks for {rule.requests:,} {what}, this run has {requests:,}")
     if workload.duration < rule.seconds:
         asked, measured = format_seconds(rule.seconds), format_seconds(workload.duration)
         found.append(f"{rule.source} asks for {asked}, this run measured {measured}")

@@ -147,6 +147,7 @@ class Settings:
         results: folder of runs.
         padded: whether requests are padded to the article's shape.
         compressed: whether REST bodies are gzipped.
+        users_named: whether the arrivals themselves say how many users there are.
     """
 
     scenario: Scenario
@@ -172,6 +173,7 @@ class Settings:
     results: Path
     padded: bool
     compressed: bool
+    users_named: bool
 
     @classmethod
     def read(
@@ -215,6 +217,7 @@ class Settings:
             results=Path(text["results"]),
             padded=bool(options.padded),
             compressed=bool(options.compressed),
+            users_named="users" in text["arrivals"],
         )
 
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -19,13 +19,14 @@ from bench.load.plan import WorkerPlan
 from bench.load.sampling import Gpu
 from bench.load.told import Told, option_name, told
 from bench.load.under_test import ServerUnderTest
-from bench.results.arrivals import ClosedLoop, OpenLoop
+from bench.results.arrivals import Arrivals, ClosedLoop, OpenLoop
 from bench.results.environment import Environment, this_environment
 from bench.results.header import RunHeader, describe
 from bench.results.workload import Workload
 from bench.server.running import RunningServer
 from bench.serving.rest import predict_path
 from bench.serving.types import PredictRequest
+from bench.units import counted
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,24 @@ class PreparedRun:
             for worker, share in enumerate(shares)
         ]
 
-    def header(self, plans: list[WorkerPlan], started: datetime) -> RunHeader:
-        """The run's header."""
+    def header(self, plans: list[WorkerPlan], started: datetime, users: int) -> RunHeader:
+        """The run's header.
+
+        Args:
+            plans: what the processes were told.
+            started: when its clock is 0, UTC.
+            users: how many send its requests now; Locust may have shared the asked ones with other user classes.
+
+        Raises:
+            UsageError: nobody sends, or the arrivals name another number of users.
+        """
+        arrivals, notes = self._arrivals_of(users)
         by_runner = told() or Told(str(self.settings.target), flags=tuple(self.settings.server_flags))
         scheduled = [len(plan.share.due) // 8 for plan in plans if plan.share]
         ceiling = stored_ceiling(self.workload.clients)
         return describe(
-            self.workload,
-            self.settings.arrivals,
+            replace(self.workload, users=users),
+            arrivals,
             target=by_runner.target,
             environment=self.environment,
             workers=len(plans),
@@ -104,7 +115,22 @@ class PreparedRun:
             repeat=by_runner.repeat,
             command=by_runner.command or tuple(sys.argv),
             ceiling=ceiling * len(plans) if ceiling else None,
+            warnings=notes,
         )
+
+    def _arrivals_of(self, users: int) -> tuple[Arrivals, tuple[str, ...]]:
+        """The arrivals with the users that there are, and what there is to say of it."""
+        arrivals, asked = self.settings.arrivals, self.settings.users
+        if users == asked:
+            return arrivals, ()
+        found = f"{counted(users, 'user')} would send, {asked} were asked: other user classes or a shape took the rest"
+        if not users:
+            raise UsageError(f"{found}; give more users")
+        if isinstance(arrivals, ClosedLoop):
+            if self.settings.users_named:
+                raise UsageError(f"{arrivals} cannot be kept: {found}; give --arrivals closed, or the right --users")
+            arrivals = replace(arrivals, users=users)
+        return arrivals, (found.replace("would send", "began to send"),)
 
     def _endpoint(self) -> Endpoint:
         settings, server = self.settings, self.server

@@ -10,11 +10,14 @@ import psutil
 
 from bench.load.prometheus import read_page
 from bench.results.samples import ClientSample, ServerSample
-from bench.serving.errors import ServingError
+from bench.serving.errors import Rejected, ServingError
 from bench.serving.rest import RestClient
+from bench.units import format_seconds
 
 _TICK: Final = 0.05
 _PAGE: Final = "/monitoring/prometheus/metrics"
+_FEW_PAGES: Final = 0.9
+"""Least share of looks at the page that must be answered for its figures to stand without a note."""
 
 
 class ProcessUsage:
@@ -63,6 +66,44 @@ class LoopLag:
             self._worst = max(self._worst, time.perf_counter() - expected)
 
 
+class UserCount:
+    """How many users there are in this process, and their mean from one look to the next.
+
+    Times are moments of `time.perf_counter`.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0
+        self._seconds = 0.0
+        self._looked: float | None = None
+        self._changed = 0.0
+
+    def begin(self, moment: float) -> None:
+        """Counting begins at `moment`, which may be to come."""
+        self._looked = self._changed = moment
+        self._seconds = 0.0
+
+    def change(self, by: int) -> None:
+        """Users came (`by` above 0) or went."""
+        self._add(time.perf_counter())
+        self.now += by
+
+    def take(self) -> float | None:
+        """The mean since the last call, or since counting began; None before that."""
+        moment = time.perf_counter()
+        if self._looked is None or moment <= self._looked:
+            return None
+        self._add(moment)
+        mean = self._seconds / (moment - self._looked)
+        self._seconds, self._looked = 0.0, moment
+        return round(mean, 6)
+
+    def _add(self, moment: float) -> None:
+        if moment > self._changed:
+            self._seconds += self.now * (moment - self._changed)
+            self._changed = moment
+
+
 class ClientSampler:
     """Samples of one load-generating process."""
 
@@ -72,7 +113,7 @@ class ClientSampler:
         self._lag = LoopLag()
         self._machine = (time.perf_counter(), _busy_seconds())
 
-    def sample(self, now: float, in_flight: int, waiting: int) -> ClientSample:
+    def sample(self, now: float, in_flight: int, waiting: int, users: float | None) -> ClientSample:
         """The process at `now`, seconds since the run began."""
         cpu, rss = self._usage.look()
         machine = (time.perf_counter(), _busy_seconds())
@@ -88,6 +129,7 @@ class ClientSampler:
             in_flight=in_flight,
             waiting=waiting,
             machine_cpu=busy,
+            users=users,
         )
 
     def close(self) -> None:
@@ -150,37 +192,49 @@ class ServerSampler:
         self._usage = ProcessUsage(pid) if pid is not None else None
         self._client = RestClient(rest) if rest is not None else None
         self._gpu = gpu
-        self.missing = tuple(self._missing())
+        self._pages = self._looks = 0
+        self._failure: ServingError | None = None
+        self._page()
+        # When the process was found gone, seconds since the run began.
+        self._gone: float | None = None
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What could not be seen so far, one line each.
+
+        A busy server may leave one look unanswered and the next not, so this is asked when the run is over.
+        """
+        return tuple(self._missing())
 
     def _missing(self) -> Iterator[str]:
         if self._client is None:
             yield "the server's REST address is not known, so its metrics are not"
-        else:
-            try:
-                self._page()
-            except ServingError:
-                yield (
-                    f"the server has no page {_PAGE}, so the time inside it is not known; start it with "
-                    "--monitoring_config_file (see docker/serving/monitoring.config)"
-                )
-        if self._usage is None:
+        elif isinstance(self._failure, Rejected) and not self._pages:
+            yield (
+                f"the server has no page {_PAGE}, so the time inside it is not known; start it with "
+                "--monitoring_config_file (see docker/serving/monitoring.config)"
+            )
+        elif not self._pages:
+            yield f"the server's page {_PAGE} never answered ({self._failure}), so the time inside it is not known"
+        elif self._pages < _FEW_PAGES * self._looks:
+            yield (
+                f"the server's page {_PAGE} answered {self._pages} of {self._looks} looks: its figures may leave out "
+                "the run's first and last seconds"
+            )
+        if self._gone is not None:
+            yield f"the server's process ended {format_seconds(self._gone)} into the run; its CPU and memory end there"
+        elif self._usage is None:
             yield "the server's process is not known, so its CPU and memory are not"
 
     def sample(self, now: float) -> ServerSample:
         """The server at `now`, seconds since the run began; what is not known is None."""
-        values: dict[str, float] = {}
+        values = self._page()
         cpu, rss, gpu, gpu_memory = None, None, None, None
-        if self._client is not None:
-            try:
-                values = self._page()
-            except ServingError:
-                # A busy or stopped server: this sample lacks its metrics.
-                values = {}
         if self._usage is not None:
             try:
                 cpu, rss = self._usage.look()
             except psutil.Error:
-                self._usage = None
+                self._usage, self._gone = None, now
         if self._gpu is not None:
             # A driver call may take milliseconds, which no request should wait for.
             gpu, gpu_memory = gevent.get_hub().threadpool.apply(self._gpu.look)
@@ -191,5 +245,15 @@ class ServerSampler:
             self._client.close()
 
     def _page(self) -> dict[str, float]:
-        assert self._client is not None
-        return read_page(self._client.get(_PAGE, timeout=0.9).decode(errors="replace"), self._model)
+        """The counters on the server's page; none where it did not answer."""
+        if self._client is None:
+            return {}
+        self._looks += 1
+        try:
+            page = self._client.get(_PAGE, timeout=0.9)
+        except ServingError as error:
+            # A busy or stopped server: this sample lacks its metrics.
+            self._failure = error
+            return {}
+        self._pages += 1
+        return read_page(page.decode(errors="replace"), self._model)

@@ -11,6 +11,7 @@ import gevent
 from locust import User, constant, events, task
 from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
+from locust.user.task import LOCUST_STATE_STOPPING
 
 from bench.load.options import SampleRule, Scenario, add_options
 from bench.load.worker_side import WorkerSide
@@ -26,13 +27,15 @@ class BertUser(User):
 
     abstract = True
     wait_time = constant(0)
+    # By which the coordinator tells these users from others that a file may have beside them.
+    sends_schedule = True
 
     @task
     def drive(self) -> None:
         """Sends until nothing is left, then ends."""
         session = _workers[id(self.environment)].session
         if session is not None:
-            session.drive()
+            session.drive(lambda: self._state == LOCUST_STATE_STOPPING)
         raise StopUser
 
 

@@ -113,7 +113,7 @@ class SeriesWorker:
         server = step.servers[0]
         sampler = ServerSampler(server.rest, server.model, server.pid, self._gpu)
         epoch, started = start_times(_LEAD_SECONDS)
-        header = prepared.header([plan], started)
+        header = prepared.header([plan], started, step.users)
         self._collector = collector = Collector(
             step.results, header, epoch, [plan], prepared.payloads, sampler, lambda: {0}, lambda: None
         )

@@ -19,7 +19,7 @@ from bench.load.pacer import Pacer
 from bench.load.payloads import build_payloads, request_sentences
 from bench.load.plan import WorkerPlan
 from bench.load.recorder import Recorder
-from bench.load.sampling import ClientSampler
+from bench.load.sampling import ClientSampler, UserCount
 from bench.load.transports import Transport, TransportPool
 from bench.results.codec import RecordBuffer
 
@@ -67,7 +67,8 @@ class WorkerSession:
             listener,
             self._pacer,
         )
-        self._users = 0
+        self._here = 0
+        self._users = UserCount()
         self._came = False
         self._begun = False
         self._over = False
@@ -82,25 +83,32 @@ class WorkerSession:
         """Starts the run's clock, as `start_message` says, and lets the users go."""
         epoch = epoch_of(start)
         self._begun = True
+        self._users.begin(epoch)
         self._dispatcher.begin(epoch)
         self._reporter = gevent.spawn(self._report_each_second, epoch)
-        if self._came and not self._users:
+        if self._came and not self._here:
             # All were stopped while they waited for the start. Users that have yet to come are waited for.
             self._end()
 
-    def drive(self) -> None:
-        """One user's life in this run; returns when nothing is left to send."""
-        self._users += 1
+    def drive(self, leaving: Callable[[], bool] = lambda: False) -> None:
+        """One user's life in this run; returns when nothing is left to send, or between two requests if `leaving`."""
+        self._here += 1
+        self._users.change(1)
         self._came = True
+        # Who finds nothing left to send counts to the end: only those who are taken away make the users fewer.
+        taken = True
         transports: dict[str, Transport] = {}
         try:
             transports |= {protocol: self._transports.make(protocol) for protocol in self._protocols}
-            self._dispatcher.drive(transports)
+            self._dispatcher.drive(transports, leaving)
+            taken = leaving()
         finally:
-            self._users -= 1
+            self._here -= 1
+            if taken and not self._dispatcher.over:
+                self._users.change(-1)
             for transport in transports.values():
                 transport.close()
-            if self._begun and not self._users:
+            if self._begun and not self._here:
                 self._end()
 
     def stop(self) -> None:
@@ -130,7 +138,8 @@ class WorkerSession:
                 now = time.perf_counter() - epoch
                 gevent.sleep(math.floor(now) + 1.0 - now)
                 dispatcher = self._dispatcher
-                self._report(asdict(sampler.sample(dispatcher.now, dispatcher.in_flight, dispatcher.waiting)))
+                sample = sampler.sample(dispatcher.now, dispatcher.in_flight, dispatcher.waiting, self._users.take())
+                self._report(asdict(sample))
         finally:
             sampler.close()
 

@@ -15,6 +15,7 @@ from bench.report import figures
 from bench.report.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SERIES, SKY, YELLOW
 from bench.report.latency_plots import LOG_FROM
 from bench.stats.summary import Summary
+from bench.units import counted
 
 FAILURES: Final = {
     "wrong_answer": (RED, "wrong answer"),
@@ -68,13 +69,19 @@ def in_flight(analysis: Analysis, curves: Curves, path: Path) -> bool:
     axes.plot(time, series["in_flight"], color=BLUE, label="in flight (sent, not answered), mean")
     if not np.isnan(client["waiting"]).all() and np.nanmax(client["waiting"]) > 0:
         axes.plot(client["time"], client["waiting"], color=RED, label="waiting (due, not sent)")
-    users = analysis.run.header.workload.users
-    if users <= 4 * max(float(series["in_flight"].max()), 1.0):
-        axes.axhline(users, color=GREY, linestyle="--", label=f"users: {users}")
+    users, present = analysis.run.header.workload.users, analysis.summary.users
+    most = users if present is None else present.most
+    if most <= 4 * max(float(series["in_flight"].max()), 1.0):
+        if present is None or present.constant:
+            axes.axhline(most, color=GREY, linestyle="--", label=f"users: {most:,}")
+        else:
+            axes.step(client["time"], client["users"], where="pre", color=GREY, linestyle="--", label="users")
     axes.set_ylim(bottom=0)
     axes.set_ylabel("requests")
     _time_axis([axes], curves)
-    figures.title(axes, "Requests in flight", f"L = λ·W, each {curves.interval:g} s; at most {users} users")
+    figures.title(
+        axes, "Requests in flight", f"L = λ·W, each {curves.interval:g} s; {present or counted(users, 'user')}"
+    )
     figures.legend(axes)
     figures.save(figure, path)
     return True

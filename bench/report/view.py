@@ -1,5 +1,6 @@
 """What a report shows of a run, as plain text and rows: the templates only lay it out."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,11 +9,12 @@ from bench.analysis.analysis import Analysis
 from bench.analysis.metrics import METRICS
 from bench.report import text
 from bench.stats.summary import Summary
-from bench.units import counted, format_seconds
+from bench.units import counted, format_percent, format_seconds
 
 Row = tuple[str, ...]
 
 _HEADLINE: Final = (
+    "sentence_rate",
     "throughput",
     "from_due_p50",
     "from_due_p95",
@@ -96,7 +98,7 @@ def figure_rows(metrics: Mapping[str, Summary]) -> list[Row]:
     rows: list[Row] = []
     for name, summary in metrics.items():
         metric = METRICS[name]
-        worth = f"{summary.n:,.0f}" if summary.lo is not None else ""
+        worth = f"{math.floor(summary.n):,}" if summary.lo is not None else ""
         remark = "; ".join(summary.warnings)
         value, interval = text.figure(metric, summary.center), text.interval(metric, summary)
         rows.append((metric.title, value, interval, worth, remark))
@@ -132,10 +134,14 @@ def _facts(analysis: Analysis) -> Iterable[Row]:
     yield "arrivals", f"{header.arrivals} ({loop})"
     yield "protocol", f"{workload.protocol}, transport {workload.transport}, signature {workload.signature}"
     yield "request", f"{counted(workload.sentences, 'sentence')}, seed {workload.seed}"
-    yield "users", f"{workload.users} at most in flight, {counted(header.workers, 'worker')}"
-    planned = f"{format_seconds(workload.duration)} after {format_seconds(workload.warmup)} of warm-up"
-    yield "duration", planned
-    yield "checked", f"{workload.check_share:.0%} of the answers against the Estimator's golden probabilities"
+    present = analysis.summary.users or f"{counted(workload.users, 'user')} at the start"
+    yield "users", f"{present}, each with at most one request in flight; {counted(header.workers, 'worker')}"
+    before = f"after {format_seconds(workload.warmup)} of warm-up" if workload.warmup else "without a warm-up"
+    yield "duration", f"{format_seconds(workload.duration)} {before}"
+    yield (
+        "checked",
+        f"{format_percent(workload.check_share)} of the answers against the Estimator's golden probabilities",
+    )
     yield "timeout", format_seconds(workload.timeout)
     yield "started", header.started
     if header.command:
@@ -147,7 +153,7 @@ def _facts(analysis: Analysis) -> Iterable[Row]:
 def _outcomes(analysis: Analysis) -> Iterable[Row]:
     summary = analysis.summary
     for name, count in summary.counts.items():
-        share = f"{100 * count / summary.due:.3g} %" if summary.due else text.NONE
+        share = format_percent(count / summary.due) if summary.due else text.NONE
         yield name, f"{count:,}", share
     yield "due (the sum)", f"{summary.due:,}", ""
     for kind, count in summary.wrong_kinds.items():

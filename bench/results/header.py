@@ -6,6 +6,7 @@ The format number covers the whole folder: this file, the columns of `requests.p
 Format history:
     1: first.
     2: a workload's transport names the gRPC client too, which was always grpcio before.
+    3: `client-metrics.csv` has a last column `users`.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from bench.results.arrivals import Arrivals, OpenLoop, TraceArrivals, parse_arri
 from bench.results.environment import Environment
 from bench.results.workload import Workload
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 FILE_NAME: Final = "run.json"
 
 
@@ -34,7 +35,12 @@ def update_to_2(raw: dict[str, Any]) -> dict[str, Any]:
     return raw | {"workload": workload}
 
 
-_UPDATES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {2: update_to_2}
+def update_to_3(raw: dict[str, Any]) -> dict[str, Any]:
+    """Changes nothing: `read_samples` reads client metrics without the column `users`."""
+    return raw
+
+
+_UPDATES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {2: update_to_2, 3: update_to_3}
 """By format N: the step `update_to_N`, which takes the parsed file of format N - 1 and gives that of N."""
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,7 @@ class ClientSample:
         in_flight: requests sent and not answered.
         waiting: requests due and not sent.
         machine_cpu: cores busy on its machine since its last sample, whoever used them.
+        users: mean number of its users since its last sample; they may be changed while a run lasts.
     """
 
     time: float
@@ -84,7 +85,11 @@ class ClientSample:
     in_flight: float | None = None
     waiting: float | None = None
     machine_cpu: float | None = None
+    users: float | None = None
 
+
+_FIRST_COLUMNS: Final = 8
+"""Columns that every format's files have."""
 
 Sample = TypeVar("Sample", ServerSample, ClientSample)
 
@@ -112,6 +117,8 @@ class SampleFile(Generic[Sample]):
 def read_samples(path: Path, kind: type[Sample]) -> dict[str, NDArray[np.float64]]:
     """All columns of a sample file, float64, NaN where a cell is empty; a last line cut off by a kill is left out.
 
+    Columns that came with later formats, which stand last, are NaN in files without them.
+
     Raises:
         UsageError: another header, or a cell that is no number.
     """
@@ -121,12 +128,12 @@ def read_samples(path: Path, kind: type[Sample]) -> dict[str, NDArray[np.float64
     except FileNotFoundError:
         text = ",".join(names) + "\n"
     rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
-    if rows and rows[0] != names:
+    if rows and rows[0] != names[: max(len(rows[0]), _FIRST_COLUMNS)]:
         raise UsageError(f"{path} has the columns {','.join(rows[0])}; this version reads {','.join(names)}")
     table = np.full((max(len(rows) - 1, 0), len(names)), math.nan)
     for index, row in enumerate(rows[1:]):
         try:
-            table[index] = [float(cell) if cell else math.nan for cell in row]
+            table[index, : len(rows[0])] = [float(cell) if cell else math.nan for cell in row]
         except ValueError as error:
             raise UsageError(f"{path} line {index + 2} is no sample ({error}); was the file edited?") from error
     return {name: table[:, index] for index, name in enumerate(names)}

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from bench.analysis.analysis import Analysis, analyse
+from bench.analysis.measured import load
+from bench.analysis.users import users_present
 from bench.results.records import Outcome
+from bench.units import format_percent
 from tests.synthetic import WORKLOAD, Requests, exponential, simulate, write_run
 
 LONG = replace(WORKLOAD, duration=60.0)
@@ -62,7 +65,7 @@ def still_warming(requests: Requests) -> None:
         (failing, {}, "none of the"),
         (drifting, {}, "not stationary"),
         (still_warming, {}, "the warm-up was not over"),
-        (None, {"cpu": 0.97}, "a worker used 97% of a core"),
+        (None, {"cpu": 0.97}, "a worker used 97 % of a core"),
         (None, {"loop_lag": 0.5}, "timers of the load generator fired up to 500 ms late"),
         (None, {"in_flight": 9.0}, "N = X·R leaves"),
     ],
@@ -120,6 +123,115 @@ def test_closed_loop_users_that_wait_for_the_client(tmp_path: Path) -> None:
     requests = simulate("closed:users=4,think=40ms", LONG, service=exponential(0.01))
     found = analyse(write_run(tmp_path, requests, arrivals, LONG))
     assert any("N = X·R leaves" in text for text in found.validity.reasons)
+
+
+def test_the_users_that_there_were_count_and_not_those_of_the_start(tmp_path: Path) -> None:
+    """One user was recorded at the start, four sent: N = X (R + Z) holds for four."""
+    run = write_run(
+        tmp_path, simulate("closed:users=4", LONG), "closed:users=1", replace(LONG, users=1), users=lambda *_: 4.0
+    )
+    checks = {check.name: check for check in analyse(run).validity.checks}
+    assert checks["N = X·R"].passed
+    assert "of N = 4 open" in checks["N = X·R"].text
+    assert checks["users"].passed is False
+    assert checks["users"].text.startswith(
+        "4 users sent while it measured, where closed:users=1 says 1 user: the figures belong to no one number of users"
+    )
+
+
+def shrinking(time: float, worker: int) -> float | None:
+    """A worker that leaves in the middle; the other takes over its two users ten seconds later."""
+    if worker == 1:
+        return 2.0 if time <= 30 else None
+    return 2.0 if time <= 40 else 4.0
+
+
+@pytest.mark.parametrize(
+    ("users", "text"),
+    [
+        (lambda time, worker: 2.0, None),
+        (lambda time, worker: 2.0 if time <= 32 else 8.0, "4 to 16 users, 10 on average"),
+        (lambda time, worker: min(2 + time / 5, 8.0), "5 to 16 users, 13.5 on average"),
+        (shrinking, "2 to 4 users"),
+    ],
+)
+def test_users_over_time(tmp_path: Path, users: Callable[[float, int], float | None], text: str | None) -> None:
+    """Changed once, at a spawn rate, by a worker that leaves; both workers together, the warm-up (2 s) left out."""
+    arrivals = "closed:users=4"
+    run = write_run(tmp_path, simulate(arrivals, LONG), arrivals, replace(LONG, users=4), workers=2, users=users)
+    (check,) = [check for check in analyse(run).validity.checks if check.name == "users"]
+    assert check.passed == (text is None)
+    assert (text or "4 users all the time") in check.text
+
+
+def test_in_open_loop_more_users_are_no_other_load(tmp_path: Path) -> None:
+    run = write_run(tmp_path, simulate(workload=LONG), workload=LONG, users=lambda time, _: 64 + time)
+    found = analyse(run)
+    assert found.validity.valid, found.validity.reasons
+    present = users_present(run, load(run))
+    assert present is not None
+    assert (present.least, present.most) == (67, 126)
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "limit", "reason"),
+    [
+        (None, 0.1, "10 % of N"),
+        (lambda time: 5 + 40 * (time % 20 == 0), None, "three standard errors of 60 samples of N"),
+        (lambda time: 0.2, 2.5, "half a request"),
+    ],
+)
+def test_n_x_r_shows_the_limit_that_it_used(
+    tmp_path: Path, in_flight: Callable[[float], float] | None, limit: float | None, reason: str
+) -> None:
+    requests = simulate("poisson:rate=50", LONG, service=exponential(0.2), servers=40) if in_flight is None else None
+    run = write_run(
+        tmp_path, requests or simulate(workload=LONG), workload=LONG, client={"in_flight": 10.0} if requests else {}
+    )
+    if in_flight is not None:
+        samples = run.client_samples()
+        path = run.path / "client-metrics.csv"
+        lines = path.read_text().splitlines()
+        column = lines[0].split(",").index("in_flight")
+        for row, time in enumerate(samples["time"], 1):
+            cells = lines[row].split(",")
+            cells[column] = repr(in_flight(float(time)))
+            lines[row] = ",".join(cells)
+        path.write_text("\n".join(lines) + "\n")
+    (check,) = [check for check in analyse(run).validity.checks if check.name == "N = X·R"]
+    assert check.limit is not None
+    assert check.value is not None
+    assert check.passed == (check.value <= check.limit)
+    assert limit is None or check.limit == pytest.approx(limit)
+    assert f"(limit {format_percent(check.limit)}: {reason})" in check.text
+    assert check.reason == reason
+
+
+@pytest.mark.parametrize("service", [0.01, 0.4])
+def test_every_limit_that_is_shown_is_the_one_used(tmp_path: Path, service: float) -> None:
+    requests = simulate("poisson:rate=20", LONG, service=exponential(service), servers=30)
+    found = analyse(write_run(tmp_path, requests, "poisson:rate=20", LONG))
+    held = [check for check in found.validity.checks if check.limit is not None]
+    assert {check.name for check in held} >= {
+        "start delay", "dropped", "worker CPU", "event-loop lag", "N = X·R", "achieved rate", "backlog", "stationary"
+    }  # fmt: skip
+    for check in held:
+        assert check.value is not None
+        assert check.reason in check.text
+        assert "limit" in check.text
+    median = found.summary.metrics["from_due_p50"].center
+    (delay,) = [check for check in held if check.name == "start delay"]
+    assert delay.limit == max(0.005, 0.1 * median)
+    assert ("of the median latency" in delay.text) == (0.1 * median > 0.005)
+
+
+def test_a_value_just_beyond_its_limit_does_not_read_as_the_limit(tmp_path: Path) -> None:
+    requests = simulate(workload=LONG)
+    requests.sent[:] = requests.due + 0.005003
+    requests.done[:] = requests.sent + 0.01
+    found = analyse(write_run(tmp_path, requests, workload=LONG))
+    (delay,) = [check.text for check in found.validity.checks if check.name == "start delay"]
+    assert "up to 5.003 ms after they were due, p99 (limit 5 ms: " in delay
 
 
 def test_unfinished_and_interrupted_runs(tmp_path: Path) -> None:

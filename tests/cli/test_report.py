@@ -76,7 +76,7 @@ def test_the_table_adds_up(run: Run, reported: tuple[int, str, str]) -> None:
     with (run.path / "summary.csv").open(encoding="utf-8") as file:
         rows = {row["metric"]: row for row in csv.DictReader(file)}
     assert rows["from_due_p99.9"]["center"] == ""
-    assert "needs 3688" in rows["from_due_p99.9"]["warnings"]
+    assert "needs 3,688" in rows["from_due_p99.9"]["warnings"]
     assert 0.001 < float(rows["from_due_p50"]["center"]) < 0.1
     assert rows["from_due_p50"]["unit"] == "s"
     assert rows["throughput"]["better"] == "higher"

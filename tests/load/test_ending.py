@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.analysis.analysis import analyse
 from bench.errors import ExitCode
 from bench.load.ending import describe_end
 from bench.load.options import SampleRule
 from bench.results.records import Outcome
+from bench.results.run import find_runs, open_run
+from bench.units import format_number, format_seconds
 from tests.synthetic import WORKLOAD, simulate, write_run
 
 MODEL = Path("some-model")
@@ -58,7 +61,7 @@ def test_every_answer_wrong_names_the_option(tmp_path):
 def test_one_wrong_answer_is_one_too_many_in_the_warm_up_too(tmp_path, index):
     found = end(tmp_path, spoil_one(Outcome.WRONG_ANSWER, index))
     assert found.exit_code is ExitCode.REGRESSION
-    assert found.error.startswith("1 answers differ")
+    assert found.error.startswith("1 answer differs from")
 
 
 @pytest.mark.parametrize("outcome", [Outcome.TIMEOUT, Outcome.UNAVAILABLE, Outcome.REJECTED, Outcome.INVALID_RESPONSE])
@@ -73,22 +76,68 @@ def test_failures(tmp_path, outcome):
 
 def test_a_figure_that_the_data_do_not_carry_is_no_number(tmp_path):
     found = end(tmp_path, workload=replace(WORKLOAD, duration=1.0))
-    assert "p99 -" in found.lines[1]
+    assert "p99 —" in found.lines[1]
 
 
 @pytest.mark.parametrize(
     ("rule", "notes"),
     [
         (SampleRule(source="A rule", requests=10, seconds=5.0), []),
-        (SampleRule(source="A rule", requests=10**6, seconds=5.0), ["A rule asks for 1000000 requests"]),
+        (SampleRule(source="A rule", requests=10**6, seconds=5.0), ["A rule asks for 1,000,000 requests"]),
         (
             SampleRule(source="A rule", requests=10, seconds=600.0),
             ["A rule asks for 10 m 00 s, this run measured 20 s"],
         ),
-        (SampleRule(source="A rule", requests=10**6, seconds=5.0, per_sentence=True), ["1000000 sentences"]),
+        (SampleRule(source="A rule", requests=10**6, seconds=5.0, per_sentence=True), ["1,000,000 sentences"]),
     ],
 )
 def test_sample_size_rules(tmp_path, rule, notes):
     found = [line for line in end(tmp_path, rule=rule).lines if "rule asks" in line]
     assert len(found) == len(notes)
     assert all(note in line for note, line in zip(notes, found, strict=True))
+
+
+def test_sentences_are_the_figure_where_a_request_carries_several(tmp_path):
+    workload = replace(WORKLOAD, sentences=16)
+    found = end(tmp_path, workload=workload)
+    summary = analyse(find_runs([tmp_path])[0]).summary
+    throughput, sentences = (summary.metrics[name] for name in ("throughput", "sentence_rate"))
+    assert sentences.center == pytest.approx(16 * throughput.center)
+    assert (sentences.lo, sentences.hi) == (16 * throughput.lo, 16 * throughput.hi)
+    assert found.lines[3].startswith(
+        f"{format_number(sentences.center, 4)} sentences/s, {format_number(throughput.center, 4)} good answers/s, "
+        f"{format_number(14 * throughput.center, 4)} words/s, "
+    )
+
+
+def test_one_sentence_a_request_needs_no_second_rate(tmp_path):
+    found = end(tmp_path)
+    assert "sentences/s" not in found.lines[3]
+    assert "words/s" in found.lines[3]
+
+
+@pytest.mark.parametrize(("users", "text"), [(1, "(1 user)"), (64, "(64 users)"), (1500, "(1,500 users)")])
+def test_plurals(tmp_path, users, text):
+    assert text in end(tmp_path, workload=replace(WORKLOAD, users=users)).lines[3]
+
+
+def test_users_that_changed_are_told_as_they_were(tmp_path):
+    found = end(tmp_path, users=lambda time, worker: 64.0 if time <= 12 else 32.0)
+    assert "in flight on average (32 to 64 users, 48 on average)" in found.lines[3]
+
+
+def test_failures_of_the_warm_up_are_told_beside_its_requests(tmp_path):
+    found = end(tmp_path, spoil_one(Outcome.TIMEOUT, 0))
+    assert "; 100 more in the warm-up, not counted (1 timeout there)" in found.lines[0]
+    assert found.error == "1 request did not end well"
+
+
+def test_an_interval_without_an_end_keeps_the_other(tmp_path):
+    """What the data do not bound is `—`, in the console as in reports."""
+    requests = simulate("poisson:rate=90", replace(WORKLOAD, duration=10.0))
+    path = write_run(tmp_path, requests, "poisson:rate=90", replace(WORKLOAD, duration=10.0)).path
+    lines = describe_end(path, MODEL).lines
+    summary = analyse(open_run(path)).summary.metrics["from_due_p99"]
+    assert summary.hi is None
+    assert f"p99 {format_seconds(summary.center)} [{format_seconds(summary.lo)} … —]" in lines[1]
+    assert "?" not in lines[1]

@@ -1,9 +1,12 @@
 import os
+import subprocess
+import sys
 import time
 
 import gevent
+import pytest
 
-from bench.load.sampling import ClientSampler, Gpu, LoopLag, ServerSampler
+from bench.load.sampling import ClientSampler, Gpu, LoopLag, ServerSampler, UserCount
 from tests.serving.servers import rest_server
 
 PAGE = b':tensorflow:serving:request_count{model_name="bert",status="OK"} 5\n'
@@ -19,9 +22,9 @@ def test_the_client_s_own_figures():
     sampler = ClientSampler(3)
     gevent.sleep(0.02)
     burn(0.1)
-    sample = sampler.sample(1.5, in_flight=2, waiting=7)
+    sample = sampler.sample(1.5, in_flight=2, waiting=7, users=2.5)
     sampler.close()
-    assert (sample.time, sample.worker, sample.in_flight, sample.waiting) == (1.5, 3, 2, 7)
+    assert (sample.time, sample.worker, sample.in_flight, sample.waiting, sample.users) == (1.5, 3, 2, 7, 2.5)
     assert 0.1 < sample.cpu <= 1.6
     assert sample.rss > 10e6
     assert sample.machine_cpu > 0
@@ -98,3 +101,58 @@ def test_the_gpu():
     assert (sample.gpu, sample.gpu_memory) == (0.42, 5 << 30)
     nvml.broken = True
     assert gpu.look() == (None, None)
+
+
+def test_a_page_that_answers_later_is_not_called_missing():
+    """A busy server leaves the first look unanswered; figures from the page need no note of its absence."""
+    answers = iter([(503, b"")] + [(200, PAGE)] * 20)
+    with rest_server(lambda *_: next(answers)) as url:
+        sampler = ServerSampler(url, "bert", os.getpid(), None)
+        assert len(sampler.missing) == 1
+        for second in range(20):
+            assert sampler.sample(float(second)).requests_ok == 5.0
+        assert sampler.missing == ()
+        sampler.close()
+
+
+def test_a_page_that_answers_now_and_then_is_said_to():
+    answers = iter([(200, PAGE), (503, b""), (503, b""), (200, PAGE)])
+    with rest_server(lambda *_: next(answers)) as url:
+        sampler = ServerSampler(url, "bert", os.getpid(), None)
+        for second in range(3):
+            sampler.sample(float(second))
+        (note,) = sampler.missing
+        sampler.close()
+    assert "answered 2 of 4 looks" in note
+
+
+def test_a_page_that_never_answers_is_not_called_absent():
+    with rest_server(lambda *_: (503, b"")) as url:
+        sampler = ServerSampler(url, "bert", os.getpid(), None)
+        (note,) = sampler.missing
+        sampler.close()
+    assert "never answered" in note
+    assert "--monitoring_config_file" not in note
+
+
+def test_a_server_s_process_that_ends_keeps_its_figures_until_then():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        sampler = ServerSampler(None, "bert", child.pid, None)
+        assert sampler.sample(1.0).rss
+    assert sampler.sample(2.0).rss is None
+    assert any("process ended 2 s into the run" in note for note in sampler.missing)
+    assert not any("process is not known" in note for note in sampler.missing)
+
+
+def test_users_are_counted_over_time(monkeypatch):
+    clock = iter([10.0, 12.0, 13.0, 14.0, 14.0, 15.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    users = UserCount()
+    users.begin(11.0)
+    users.change(4)  # at 10, before the clock starts
+    users.change(12)  # at 12
+    assert users.take() == pytest.approx((4 * 1 + 16 * 1) / 2)  # at 13
+    users.change(-15)  # at 14
+    assert users.take() == 16.0  # at 14
+    assert users.take() == 1.0  # at 15
+    assert users.now == 1

@@ -240,7 +240,7 @@ def test_bad_headers_get_one_line(tmp_path: Path, change: bytes, message: str) -
 
 def test_header_round_trip(finished: Run) -> None:
     raw = orjson.loads((finished.path / "run.json").read_bytes())
-    assert raw["format"] == 2
+    assert raw["format"] == 3
     assert raw["arrivals"] == "poisson:rate=50"
     assert finished.header.workload == WORKLOAD
     assert finished.header.environment == ENVIRONMENT
@@ -285,7 +285,7 @@ def test_an_older_header_is_brought_up_step_by_step(tmp_path: Path, monkeypatch:
 
         return step
 
-    monkeypatch.setattr(header_file, "FORMAT", 4)
-    monkeypatch.setattr(header_file, "_UPDATES", {3: update_to(3), 4: update_to(4)})
-    assert open_run(run.path).header.target == "embedded+3+4"
-    assert steps == [3, 4]
+    monkeypatch.setattr(header_file, "FORMAT", 5)
+    monkeypatch.setattr(header_file, "_UPDATES", {4: update_to(4), 5: update_to(5)})
+    assert open_run(run.path).header.target == "embedded+4+5"
+    assert steps == [4, 5]

@@ -34,6 +34,18 @@ def test_a_line_cut_by_a_kill_is_left_out(tmp_path: Path) -> None:
     assert read_samples(path, ClientSample)["time"].tolist() == [0, 1]
 
 
+def test_files_of_older_formats_lack_the_last_columns(tmp_path: Path) -> None:
+    path = tmp_path / "client-metrics.csv"
+    names = [name for name in ClientSample.__slots__ if name != "users"]
+    path.write_text(",".join(names) + "\n" + ",".join("7" for _ in names) + "\n")
+    found = read_samples(path, ClientSample)
+    assert found["machine_cpu"].tolist() == [7]
+    assert np.isnan(found["users"]).tolist() == [True]
+    path.write_text("time,worker\n1,2\n")
+    with pytest.raises(UsageError, match="has the columns time,worker"):
+        read_samples(path, ClientSample)
+
+
 def test_no_file_is_no_samples_and_a_foreign_one_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "client-metrics.csv"
     assert read_samples(path, ClientSample)["time"].size == 0

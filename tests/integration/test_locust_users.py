@@ -1,0 +1,192 @@
+"""Users shared with another class, set by a shape, or changed while a run lasts: the run tells the true ones."""
+
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+import requests
+
+from bench.analysis.analysis import analyse
+from bench.load.null_server import null_server
+from bench.results.run import find_runs
+from bench.units import format_number
+from tests.integration.locusts import ROOT, command, environment, locust
+from tests.load.toy import write_model_dir
+
+HEAD = """
+import gevent
+from locust import LoadTestShape, User, task
+from bench.load.scenario import BertUser, Scenario, install
+
+install(Scenario(name="rest", protocol="rest", options={"arrivals": "closed:think=50ms", "warmup": "0"}))
+
+
+class RestUser(BertUser):
+    pass
+"""
+
+OTHER = """
+
+class OtherUser(User):
+    @task
+    def idle(self):
+        gevent.sleep(0.05)
+"""
+
+SECOND_OF_OURS = """
+
+class HeavierUser(BertUser):
+    weight = 3
+"""
+
+SHAPE = """
+
+class Steps(LoadTestShape):
+    def tick(self):
+        return (2, 100) if self.get_run_time() < 2 else (6, 100)
+"""
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    return write_model_dir(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def addresses(model_dir):
+    with null_server(model_dir) as found:
+        yield found
+
+
+@pytest.fixture
+def given(model_dir, addresses, tmp_path):
+    """The file's path with what follows, and options."""
+
+    def write(text):
+        path = tmp_path / "users.py"
+        path.write_text(HEAD + text)
+        return str(path), tmp_path / "runs", "--model-dir", str(model_dir), "--host", addresses["rest"]
+
+    return write
+
+
+def checks(analysis):
+    return {check.name: check for check in analysis.validity.checks}
+
+
+def test_users_shared_with_another_class(given):
+    ended = locust(*given(OTHER), "-u", "4", "-r", "4", "-t", "4s")
+    assert ended.code == 0, ended.err
+    assert ended.run.header.arrivals == "closed:users=2,think=0.05s"
+    assert ended.run.header.workload.users == 2
+    assert "in flight on average (2 users)" in ended.out
+    assert "2 users began to send, 4 were asked" in ended.out
+    found = checks(analyse(ended.run))
+    assert found["users"].passed
+    assert "of N = 2 open" in found["N = X·R"].text
+
+
+def test_one_user_is_one_user(given):
+    ended = locust(*given(""), "-u", "1", "-r", "1", "-t", "3s")
+    assert "(1 user)" in ended.out
+    assert "(1 users)" not in ended.out + ended.err
+    assert "(no warm-up)" in ended.err
+    assert "(0 µs" not in ended.out + ended.err
+
+
+def test_several_classes_of_our_own_count_together(given):
+    ended = locust(*given(SECOND_OF_OURS), "-u", "4", "-r", "4", "-t", "3s")
+    assert ended.code == 0, ended.err
+    assert ended.run.header.arrivals == "closed:users=4,think=0.05s"
+    assert "in flight on average (4 users)" in ended.out
+
+
+def test_users_that_are_named_and_are_not_there_are_refused(given):
+    ended = locust(*given(OTHER), "-u", "4", "-r", "4", "-t", "4s", "--arrivals", "closed:users=4")
+    assert ended.code == 2
+    assert "closed:users=4 cannot be kept: 2 users would send, 4 were asked" in ended.err
+    assert ended.run is None
+
+
+def test_no_user_that_sends_is_refused(given):
+    text = OTHER.replace("    @task", "    fixed_count = 1\n\n    @task")
+    ended = locust(*given(text), "-u", "1", "-r", "1", "-t", "4s")
+    assert ended.code == 2
+    assert "0 users would send, 1 were asked" in ended.err
+
+
+def test_a_shape(given):
+    ended = locust(*given(SHAPE), "-t", "5s")
+    assert ended.run.header.arrivals == "closed:users=2,think=0.05s"
+    analysis = analyse(ended.run)
+    assert (analysis.summary.users.least, analysis.summary.users.most) == (2, 6)
+    assert "(2 to 6 users, " in ended.out
+    assert checks(analysis)["users"].passed is False
+    assert f"of N = {format_number(analysis.summary.users.mean)} open" in checks(analysis)["N = X·R"].text
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(condition, seconds=40.0):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+    return found
+
+
+def test_users_changed_in_the_web_ui_up_and_down(given):
+    """More users at a spawn rate, then fewer: nothing in flight is cut off, and the run tells how many there were."""
+    path, runs, *words = given("")
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    with subprocess.Popen(
+        command(path, "--results", str(runs), "--web-port", str(port), *words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
+        cwd=ROOT,
+        start_new_session=True,
+    ) as process:
+        try:
+            form = {"user_count": 1, "spawn_rate": 100, "run_time": "60s", "host": words[-1]}
+            wait_for(lambda: swarm(url, form))
+            wait_for(lambda: seconds_sampled(runs) >= 3)
+            assert swarm(url, form | {"user_count": 8, "spawn_rate": 4})
+            wait_for(lambda: users_sampled(runs) == 8)
+            assert swarm(url, form | {"user_count": 3})
+            wait_for(lambda: users_sampled(runs) == 3)
+            requests.post(f"{url}/stop", timeout=30)
+            wait_for(lambda: [run for run in find_runs([runs]) if run.finished])
+        finally:
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=30)
+    (run,) = find_runs([runs])
+    present = analyse(run).summary.users
+    assert run.header.arrivals == "closed:users=1,think=0.05s"
+    assert (present.least, present.most) == (1, 8)
+    assert f"({present})" in out
+    assert "(1 user)" not in out
+    assert {name for name, count in run.file.counts.items() if count} == {"ok"}
+    assert f"of N = {format_number(present.mean)} open" in checks(analyse(run))["N = X·R"].text
+
+
+def swarm(url, form):
+    try:
+        return requests.post(f"{url}/swarm", data=form, timeout=10).json()["success"]
+    except requests.ConnectionError:
+        return False
+
+
+def seconds_sampled(runs):
+    return find_runs([runs])[0].client_samples()["time"].size if any(runs.glob("*/run.json")) else 0
+
+
+def users_sampled(runs):
+    return find_runs([runs])[0].client_samples()["users"][-1]

@@ -116,7 +116,7 @@ def connect(server: RunningServer, protocol: str) -> ServingClient:
         return RestClient(address)
     from bench.serving.grpc_client import GrpcClient
 
-    return GrpcClient(address)
+    return GrpcClient(address, secure=server.secure)
 
 
 def protocols(server: RunningServer) -> list[str]:

@@ -66,9 +66,14 @@ def _at_address(settings: Settings) -> RunningServer:
         rest = _beside(settings.target, GRPC_PORT, REST_PORT, TargetKind.REST)
     needed = {"rest": (rest,), "grpc": (grpc,), "both": (rest, grpc)}[settings.scenario.protocol]
     if None in needed:
+        give = {
+            "rest": "http://HOST:PORT",
+            "grpc": "grpc://HOST:PORT",
+            "both": "http://HOST:PORT and --grpc-host HOST:PORT",
+        }[settings.scenario.protocol]
         raise UsageError(
-            f"the server's other address is not known from {settings.target}; give "
-            f"{option_name('--host')} http://HOST:PORT and --grpc-host HOST:PORT"
+            f"the server's {'REST' if rest is None else 'gRPC'} address is not known from {settings.target}; "
+            f"give {option_name('--host')} {give}"
         )
     return RunningServer(rest.address if rest else None, grpc.address if grpc else None, settings.model_name, "remote")
 
@@ -103,12 +108,13 @@ def _probe(server: RunningServer, settings: Settings) -> None:
 
 def _explained(client: ServingClient, server: RunningServer, settings: Settings, error: ServingError) -> TargetError:
     """What the user can do about a server that does not give its model's state."""
+    ca = settings.tls.ca if settings.tls else None
     if isinstance(client, RestClient):
         parts = urlsplit(client.url)
-        said = explain(parts.netloc, "rest", secure=parts.scheme == "https", model=server.model)
+        said = explain(parts.netloc, "rest", secure=parts.scheme == "https", model=server.model, ca=ca)
     else:
         secure = (settings.grpc or settings.target).secure
-        said = explain(server.grpc or "", "grpc", secure=secure)
+        said = explain(server.grpc or "", "grpc", secure=secure, ca=ca)
     if said is not None:
         return TargetError(said)
     if isinstance(error, Rejected):

@@ -10,7 +10,7 @@ from typing import Any, Final
 from bench.errors import TargetError, UsageError
 from bench.server.process import refuse_own_flags
 from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
-from bench.server.server_log import last_words, load_failure, no_model
+from bench.server.server_log import last_words, load_failure, no_model, not_loaded
 from bench.serving.types import DEFAULT_MODEL_NAME
 
 _LAST_LINES: Final = 200
@@ -54,7 +54,7 @@ def docker(
         server = RunningServer(
             f"http://127.0.0.1:{rest_port}", f"127.0.0.1:{grpc_port}", model, "docker", container=container.id
         )
-        wait_until_available(server, startup_timeout, lambda: _why_not(container, model))
+        wait_until_available(server, startup_timeout, lambda: _why_not(container, model, model_dir))
         yield server
     finally:
         # The image's entry point is a shell that keeps SIGTERM to itself (tensorflow/serving issue 1853).
@@ -92,13 +92,13 @@ def _start(
         raise TargetError(f"docker:{device} with {image} failed: {reason}; {variable} names another image") from error
 
 
-def _why_not(container: Any, model: str) -> str | None:
+def _why_not(container: Any, model: str, model_dir: Path) -> str | None:
     """None while the server may come up; else how the container ended, or why the model does not load."""
     container.reload()
     text = container.logs(tail=_LAST_LINES).decode(errors="replace")
     failed = load_failure(text, model) or no_model(text)
     if failed is not None:
-        return f"model {model!r} does not load: {failed}"
+        return not_loaded(model, model_dir, failed)
     if container.status in ("created", "running"):
         return None
     return f"container {container.status}: {last_words(text)}"

@@ -12,7 +12,7 @@ from typing import IO, Final
 
 from bench.errors import TargetError, UsageError
 from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
-from bench.server.server_log import ended, kept_in, last_words, load_failure, read_log
+from bench.server.server_log import ended, kept_in, last_words, load_failure, not_loaded, read_log
 from bench.serving.types import DEFAULT_MODEL_NAME
 
 STOP_SECONDS: Final = 15.0
@@ -127,7 +127,7 @@ def _process(
         )
         stack.callback(_stop, process)
         server = RunningServer(f"http://127.0.0.1:{rest_port}", f"127.0.0.1:{grpc_port}", model, backend, process.pid)
-        starting = _Starting(process, output, model)
+        starting = _Starting(process, output, model, model_dir)
         try:
             wait_until_available(server, startup_timeout, starting.why_not)
         except TargetError as error:
@@ -141,8 +141,9 @@ def _process(
 class _Starting:
     """A process that loads its model."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", output: IO[bytes], model: str) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", output: IO[bytes], model: str, model_dir: Path) -> None:
         self._process = process
+        self._model_dir = model_dir
         self._output = output
         self._model = model
         self._read = 0
@@ -157,7 +158,7 @@ class _Starting:
         text = read_log(self._output)
         failed = load_failure(text, self._model)
         if failed is not None:
-            return f"model {self._model!r} does not load: {failed}"
+            return not_loaded(self._model, self._model_dir, failed)
         return None if code is None else f"{ended(code)}: {last_words(text)}"
 
 

@@ -4,7 +4,6 @@ import errno
 import http.client
 import json
 import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -167,8 +166,6 @@ def _strange(server: RunningServer, address: str, protocol: str, secure: bool, e
     if server.backend != "remote":
         reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         return _Obstacle(f"no answer: {reason.lower()}")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _Obstacle(f"{address} has a certificate that is not trusted ({error.verify_message})", final=True)
     said = explain(address, protocol, secure=secure, model=server.model)
     if said is not None:
         return _Obstacle(said, final=not said.startswith(f"nothing listens at {address}"))

@@ -42,6 +42,11 @@ def load_failure(text: str, model: str) -> str | None:
     return None
 
 
+def not_loaded(model: str, model_dir: Path, reason: str) -> str:
+    """The sentence for a model that does not load."""
+    return f"model {model!r} of {model_dir} does not load: {reason}; export it again, or give another folder"
+
+
 def no_model(text: str) -> str | None:
     """What the server said of a folder without a model; None if nothing."""
     found = _NO_MODEL.findall(text)

@@ -37,6 +37,16 @@ _NO_CONNECTION: Final = re.compile(
     r"resol(ver|ution)|keepalive|http1\.x|empty address list|stream removed|recvmsg|sendmsg|handshake|ssl",
     re.IGNORECASE,
 )
+_REASONS: Final = {
+    "certificate": "its certificate is not trusted",
+    "handshake|ssl": "no TLS connection can be made",
+    "refused": "connection refused",
+    "reset|socket closed|broken pipe|goaway|stream removed|recvmsg|sendmsg": "it closed the connection",
+    "resol|empty address": "its host name cannot be resolved",
+    "timed out|keepalive": "it does not answer in time",
+    "no route|unreachable": "the network does not reach it",
+    "http1|http2|preface": "it does not speak gRPC",
+}
 _NOT_GRPC: Final = re.compile(r"deserializing|http2 header|content-type|rst_stream|stream removed", re.IGNORECASE)
 
 
@@ -99,10 +109,15 @@ def raise_for_rpc(error: Any, address: str, timeout: float) -> NoReturn:
     if "message larger than max" in details:
         raise InvalidResponse(f"the message does not fit ({details}); send fewer sentences a request", name)
     if name == "UNAVAILABLE" and _NO_CONNECTION.search(details):
-        raise ConnectFailed(f"no connection to {address} ({details}); is the server up?", name)
+        raise ConnectFailed(f"no connection to {address} ({_reason(details)}); is the server up?", name)
     if name not in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED") and _NOT_GRPC.search(details):
-        raise InvalidResponse(f"a broken answer from {address} ({name}: {details}); is this a gRPC port?", name)
+        raise InvalidResponse(f"a broken answer from {address} ({name}); is this a gRPC port?", name)
     raise_for_status(name, details, address, timeout)
+
+
+def _reason(details: str) -> str:
+    """Why there is no connection, without the words of gRPC's own library."""
+    return next((text for pattern, text in _REASONS.items() if re.search(pattern, details, re.IGNORECASE)), "it broke")
 
 
 class GrpcClient:

@@ -9,6 +9,7 @@ import socket
 import ssl
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -87,7 +88,9 @@ def find_listener(host: str, port: int, path: str = "/", seconds: float = _SECON
     return Listener(Kind.OTHER, _printable(said)) if said else Listener(Kind.CLOSED)
 
 
-def explain(address: str, protocol: str, *, secure: bool = False, model: str = "", path: str = "") -> str | None:
+def explain(
+    address: str, protocol: str, *, secure: bool = False, model: str = "", ca: Path | None = None
+) -> str | None:
     """What is wrong with an address that should speak `protocol`, and what to give instead; None if nothing is.
 
     Args:
@@ -95,12 +98,15 @@ def explain(address: str, protocol: str, *, secure: bool = False, model: str = "
         protocol: `rest` or `grpc`.
         secure: whether it should speak TLS.
         model: the model asked for.
-        path: that requests go below.
+        ca: PEM file of the authorities that are trusted; None for the system's.
     """
     parts = urlsplit(f"//{address}")
-    port = parts.port or (443 if secure else 80)
-    found = find_listener(parts.hostname or "", port, f"{path}/v1/models/{quote(model, safe='')}")
-    return describe(found, address, protocol, secure=secure)
+    host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+    found = find_listener(host, port, f"/v1/models/{quote(model, safe='')}")
+    said = describe(found, address, protocol, secure=secure)
+    if said is None and secure and (fault := _certificate_fault(host, port, ca)) is not None:
+        return f"{address} has a certificate that is not trusted ({fault}); this machine must trust its authority"
+    return said
 
 
 def describe(found: Listener, address: str, protocol: str, *, secure: bool = False) -> str | None:
@@ -226,6 +232,19 @@ def _tls(host: str, port: int, seconds: float) -> str | None:
         return "" if "ALERT" in str(error).upper() else None
     except (OSError, ValueError):
         return None
+
+
+def _certificate_fault(host: str, port: int, ca: Path | None) -> str | None:
+    """Why a server's certificate is refused; None if it is not."""
+    try:
+        context = ssl.create_default_context(cafile=str(ca) if ca else None)
+        with socket.create_connection((host, port), timeout=_SECONDS) as raw:
+            context.wrap_socket(raw, server_hostname=host).close()
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+    except (OSError, ValueError):
+        pass
+    return None
 
 
 def _http(said: bytes) -> Listener:

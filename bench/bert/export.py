@@ -29,7 +29,7 @@ from bench.bert.scoring import batches
 from bench.bert.sentence import EncodedSentence, SpecialTokens
 from bench.bert.signatures import make_export_model_fn, serving_input_receiver_fn
 from bench.bert.textfile import read_sentences
-from bench.bert.tokenizer import VOCAB_FILE, Tokenizer
+from bench.bert.tokenizer import Tokenizer
 from bench.bert.variables import Variables
 from bench.errors import UsageError, WrongAnswerError
 from bench.serving.types import PredictRequest
@@ -206,11 +206,11 @@ def _golden(
 
 
 def _write_extras(version_dir: Path, checkpoint: Checkpoint, golden: Golden) -> None:
-    """Adds vocabulary, config, golden answers and warm-up requests."""
+    """Adds the tokenizer's files, config, golden answers and warm-up requests."""
     assets, extra = version_dir / "assets", version_dir / "assets.extra"
     assets.mkdir(exist_ok=True)
     extra.mkdir(exist_ok=True)
-    checkpoint.tokenizer.write_vocab(assets / VOCAB_FILE)
+    checkpoint.tokenizer.write_folder(assets)
     (extra / GOOGLE_FILE).write_bytes(checkpoint.config.to_json())
     (extra / FILE_NAME).write_bytes(golden.to_json())
     warmup.write_warmup(extra / warmup.FILE_NAME, _warmup_requests(golden))

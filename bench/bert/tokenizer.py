@@ -1,8 +1,11 @@
-"""WordPiece tokenization by Google's BERT rules, on the `tokenizers` library; needs no TensorFlow.
+"""WordPiece tokenization on the `tokenizers` library, by Google's rules or Hugging Face's; needs no TensorFlow.
 
-The rules are those of google-research/bert `tokenization.py`: clean-up of control characters and white space, spaces
-around CJK ideographs, lower-casing with accents stripped (uncased models only), a cut at each punctuation mark, then
-greedy longest-match WordPiece. Special tokens are never recognised in text: `[MASK]` in a sentence is three words.
+Google's rules are those of google-research/bert `tokenization.py`: clean-up of control characters and white space,
+spaces around CJK ideographs, lower-casing with accents stripped (uncased models only), a cut at each punctuation mark,
+then greedy longest-match WordPiece. Special tokens are not recognised in text: `[MASK]` in a sentence is three words.
+
+Hugging Face's rules are those of `transformers`' BertTokenizerFast: the same, and before them a search for the special
+tokens and for the tokens that were added to the vocabulary.
 
 The library's tables differ from Google's code for private-use characters (dropped) and for some that Unicode gained
 after its version 8; no other code point of the basic plane is treated otherwise, which a test checks one by one.
@@ -10,48 +13,53 @@ after its version 8; no other code point of the basic plane is treated otherwise
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from tokenizers import Tokenizer as Pipeline
+import tokenizers
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import BertProcessing
 
 from bench.bert.sentence import EncodedSentence, SpecialTokens
+from bench.bert.tokenizer_files.config_json import TOKENIZER_CONFIG_FILE
+from bench.bert.tokenizer_files.folder import read_folder
+from bench.bert.tokenizer_files.tokenizer_json import TOKENIZER_FILE
+from bench.bert.tokenizer_files.vocab_txt import (
+    VOCAB_FILE,
+    read_google_vocabulary,
+    read_written_vocabulary,
+    write_vocabulary,
+)
+from bench.bert.tokenizer_options import (
+    CONTINUATION,
+    SPECIAL_TOKENS,
+    AddedToken,
+    TokenizerOptions,
+    TokenizerParts,
+    extended,
+    has_capitals,
+)
 from bench.errors import UsageError
 from bench.results.atomic import write_atomically
 
-VOCAB_FILE: Final = "vocab.txt"
-TOKENIZER_FILE: Final = "tokenizer.json"
-TOKENIZER_CONFIG_FILE: Final = "tokenizer_config.json"
-CONTINUATION: Final = "##"
-SPECIAL_TOKENS: Final = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+__all__ = [
+    "CONTINUATION",
+    "SPECIAL_TOKENS",
+    "TOKENIZER_CONFIG_FILE",
+    "TOKENIZER_FILE",
+    "VOCAB_FILE",
+    "AddedToken",
+    "Tokenizer",
+    "TokenizerOptions",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class TokenizerOptions:
-    """The options that change tokens.
-
-    Args:
-        do_lower_case: lower-case the text, for uncased models.
-        strip_accents: remove accents; Google's rule ties it to lower-casing, a Hugging Face folder may not.
-        split_cjk: put each CJK ideograph on its own.
-        max_word_chars: a longer word is [UNK]; Google's value.
-    """
-
-    do_lower_case: bool = True
-    strip_accents: bool = True
-    split_cjk: bool = True
-    max_word_chars: int = 200
-
-    @classmethod
-    def google(cls, do_lower_case: bool) -> "TokenizerOptions":
-        """Google's options for an uncased or a cased model."""
-        return cls(do_lower_case=do_lower_case, strip_accents=do_lower_case)
+# What every description has; the other options stand in it where they differ from Google's.
+_ALWAYS_DESCRIBED: Final = ("do_lower_case", "strip_accents", "split_cjk", "max_word_chars")
 
 
 class Tokenizer:
@@ -60,33 +68,45 @@ class Tokenizer:
     Args:
         vocabulary: the pieces in the order of their ids.
         options: the options that change tokens.
+        special_tokens: how the special tokens are spelt, by `pad`, `unk`, `cls`, `sep` and `mask`.
+        added: tokens that are found in text as a whole; see `TokenizerParts`.
 
     Raises:
-        UsageError: a special token is missing.
+        UsageError: a special token is missing, or an added token gets the id of a piece.
     """
 
-    def __init__(self, vocabulary: Sequence[str], options: TokenizerOptions | None = None) -> None:
-        self.vocabulary = tuple(vocabulary)
-        self.options = options or TokenizerOptions()
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        options: TokenizerOptions | None = None,
+        special_tokens: Mapping[str, str] = SPECIAL_TOKENS,
+        added: Sequence[AddedToken] = (),
+    ) -> None:
+        self.parts = TokenizerParts(tuple(vocabulary), options or TokenizerOptions(), special_tokens, tuple(added))
+        self.vocabulary = extended(self.parts.vocabulary, added)
         ids = {piece: index for index, piece in enumerate(self.vocabulary)}
-        missing = [token for token in SPECIAL_TOKENS.values() if token not in ids]
+        missing = [token for token in special_tokens.values() if token not in ids]
+        # WordPiece itself gives the unknown token, so it has to be one of its pieces.
+        missing += [token for token in (special_tokens["unk"],) if token in ids and token not in self.parts.vocabulary]
         if missing:
             raise UsageError(f"the vocabulary lacks {', '.join(missing)}; give the vocabulary of a BERT model")
-        self.special = SpecialTokens(**{name: ids[token] for name, token in SPECIAL_TOKENS.items()})
-        self._pipeline = Pipeline(
-            WordPiece(ids, unk_token=SPECIAL_TOKENS["unk"], max_input_chars_per_word=self.options.max_word_chars)
-        )
-        self._pipeline.normalizer = BertNormalizer(
-            clean_text=True,
-            handle_chinese_chars=self.options.split_cjk,
-            strip_accents=self.options.strip_accents,
-            lowercase=self.options.do_lower_case,
-        )
-        self._pipeline.pre_tokenizer = BertPreTokenizer()
+        self.special = SpecialTokens(**{role: ids[token] for role, token in special_tokens.items()})
+        self._pipeline = _pipeline(self.parts)
+        for token in added:
+            if self._pipeline.token_to_id(token.content) != ids[token.content]:
+                raise UsageError(
+                    f"the added token {token.content!r} would get the id of a piece, because a piece stands in the "
+                    "vocabulary twice; remove one of the two"
+                )
+
+    @property
+    def options(self) -> TokenizerOptions:
+        """The options that change tokens."""
+        return self.parts.options
 
     @classmethod
     def from_vocab(cls, path: Path, options: TokenizerOptions | None = None) -> "Tokenizer":
-        """Reads a `vocab.txt`: a piece a line, the line's index is its id.
+        """Reads a `vocab.txt` by Google's rules: a piece a line, the line's index is its id.
 
         Args:
             path: the file.
@@ -95,50 +115,22 @@ class Tokenizer:
         Raises:
             UsageError: the file cannot be read, is not UTF-8 or lacks a special token.
         """
-        # Only a line feed ends a piece: some vocabularies hold other characters that `splitlines` would cut at.
-        lines = _read_text(path).removesuffix("\n").split("\n")
-        vocabulary = [line.strip() for line in lines]
-        try:
-            return cls(vocabulary, options or TokenizerOptions.google(do_lower_case=not _has_capitals(vocabulary)))
-        except UsageError as error:
-            raise UsageError(f"{path}: {error}") from error
-
-    @classmethod
-    def from_tokenizer_json(cls, path: Path) -> "Tokenizer":
-        """Reads a Hugging Face `tokenizer.json` of a BERT model.
-
-        Raises:
-            UsageError: the file cannot be read, or describes another kind of tokenizer.
-        """
-        try:
-            vocabulary, options = _parse_tokenizer_json(json.loads(_read_text(path)))
-            return cls(vocabulary, options)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"{path} is not a BERT tokenizer ({error}); give a folder with {VOCAB_FILE}") from error
-        except UsageError as error:
-            raise UsageError(f"{path}: {error}") from error
+        vocabulary = read_google_vocabulary(path)
+        lower = not any(map(has_capitals, vocabulary))
+        return cls._named(path, TokenizerParts(vocabulary, options or TokenizerOptions.google(lower)))
 
     @classmethod
     def from_folder(cls, folder: Path, do_lower_case: bool | None = None) -> "Tokenizer":
-        """The tokenizer of a checkpoint folder: its `tokenizer.json` if there is one, else its `vocab.txt`.
+        """The tokenizer of a checkpoint folder, by Google's rules or Hugging Face's.
 
         Args:
             folder: a Google or a Hugging Face folder.
             do_lower_case: overrides what the folder says or, with a bare `vocab.txt`, what its pieces suggest.
 
         Raises:
-            UsageError: neither file is there, or the one that is cannot be used.
+            UsageError: see `bench.bert.tokenizer_files.folder.read_folder`.
         """
-        if (folder / TOKENIZER_FILE).is_file():
-            found = cls.from_tokenizer_json(folder / TOKENIZER_FILE)
-        elif (folder / VOCAB_FILE).is_file():
-            config = folder / TOKENIZER_CONFIG_FILE
-            found = cls.from_vocab(folder / VOCAB_FILE, _parse_tokenizer_config(config) if config.is_file() else None)
-        else:
-            raise UsageError(f"{folder} has neither {VOCAB_FILE} nor {TOKENIZER_FILE}; give a BERT checkpoint folder")
-        if do_lower_case is None or do_lower_case == found.options.do_lower_case:
-            return found
-        return cls(found.vocabulary, replace(found.options, do_lower_case=do_lower_case, strip_accents=do_lower_case))
+        return cls._named(folder, read_folder(folder, do_lower_case))
 
     @classmethod
     def from_description(cls, path: Path, description: dict[str, Any]) -> "Tokenizer":
@@ -147,36 +139,77 @@ class Tokenizer:
         Raises:
             UsageError: the vocabulary is another one, or the description is not one.
         """
-        try:
-            options = TokenizerOptions(**{name: description[name] for name in TokenizerOptions.__slots__})
-        except KeyError as error:
-            raise UsageError(f"the tokenizer's description lacks {error}; export the model again") from error
-        tokenizer = cls.from_vocab(path, options)
-        if tokenizer.vocab_digest != description.get("vocab_digest"):
+        parts = _described(read_written_vocabulary(path), description)
+        if description.get("vocab_digest") != _vocab_digest(extended(parts.vocabulary, parts.added)):
             raise UsageError(f"{path} is not the vocabulary that the model was exported with; export the model again")
-        return tokenizer
+        return cls._named(path, parts)
+
+    @classmethod
+    def _named(cls, where: Path, parts: TokenizerParts) -> "Tokenizer":
+        """The tokenizer; a message says where its files are."""
+        try:
+            return cls(parts.vocabulary, parts.options, parts.special_tokens, parts.added)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from error
 
     def encode(self, text: str) -> EncodedSentence:
-        """Cuts a sentence into pieces; nothing is truncated. Text without any visible character gives no pieces."""
-        encoding = self._pipeline.encode(self._lower_sigma(text), add_special_tokens=False)
+        """Cuts a sentence into pieces; nothing is truncated. Text without any visible character gives no pieces.
+
+        Raises:
+            UsageError: the text has half a surrogate pair, which no file of UTF-8 can hold.
+        """
+        try:
+            encoding = self._pipeline.encode(self._lower_sigma(text), add_special_tokens=False)
+        except TypeError:
+            _check_surrogates(text)
+            raise
+        # The library's own list shows an added token as it was typed.
+        pieces = tuple(self.vocabulary[index] for index in encoding.ids)
         word, word_ids = -1, []
-        for piece in encoding.tokens:
+        for piece in pieces:
             word += not piece.startswith(CONTINUATION)
             word_ids.append(word)
-        return EncodedSentence(text, tuple(encoding.tokens), tuple(encoding.ids), tuple(word_ids))
+        return EncodedSentence(text, pieces, tuple(encoding.ids), tuple(word_ids))
 
     def _lower_sigma(self, text: str) -> str:
         """Python (and so Google's code) lower-cases a final Σ to ς; the library, letter by letter, to σ."""
-        return text.lower() if self.options.do_lower_case and "Σ" in text else text
+        wanted = self.options.do_lower_case and self.options.final_sigma and "Σ" in text
+        return text.lower() if wanted else text
 
     def write_vocab(self, path: Path) -> None:
-        """Writes the vocabulary as a `vocab.txt`."""
-        write_atomically(path, "".join(piece + "\n" for piece in self.vocabulary).encode())
+        """Writes the vocabulary, without the tokens added to it, as a `vocab.txt`."""
+        write_vocabulary(path, self.parts.vocabulary)
+
+    def write_folder(self, folder: Path) -> None:
+        """Writes the files from which `from_folder` makes this tokenizer again.
+
+        They are `vocab.txt` and `tokenizer_config.json`; by Hugging Face's rules `tokenizer.json` too, which
+        `transformers` and the `tokenizers` library read alike.
+        """
+        self.write_vocab(folder / VOCAB_FILE)
+        config: dict[str, Any] = {
+            "do_lower_case": self.options.do_lower_case,
+            "strip_accents": self.options.strip_accents,
+            "tokenize_chinese_chars": self.options.split_cjk,
+            "max_input_chars_per_word": self.options.max_word_chars,
+        }
+        if not self.parts.google:
+            found = {token.content for token in self.parts.added}
+            roles = self.parts.special_tokens.items()
+            # The class that takes everything else from tokenizer.json, the word limit in transformers 5 too.
+            config |= {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "split_special_tokens": self.options.split_special_tokens,
+                **{f"{role}_token": content for role, content in roles if content in found},
+            }
+            write_atomically(folder / TOKENIZER_FILE, self._pipeline.to_str(pretty=True).encode())
+        data = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(folder / TOKENIZER_CONFIG_FILE, data.encode())
 
     @cached_property
     def vocab_digest(self) -> str:
         """`sha256:` and the hex digest over the pieces in the order of their ids."""
-        return "sha256:" + hashlib.sha256("\n".join(self.vocabulary).encode()).hexdigest()
+        return _vocab_digest(self.vocabulary)
 
     @cached_property
     def digest(self) -> str:
@@ -184,63 +217,71 @@ class Tokenizer:
         return "sha256:" + hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """What a golden file keeps of the tokenizer; `from_description` reads it."""
-        return {"vocab_digest": self.vocab_digest, "vocab_size": len(self.vocabulary), **asdict(self.options)}
+        """What a golden file keeps of the tokenizer; `from_description` reads it.
+
+        What does not differ from Google's rules is left out, so that digests last.
+        """
+        google, said = asdict(TokenizerOptions()), asdict(self.options)
+        told = {name: value for name, value in said.items() if name in _ALWAYS_DESCRIBED or value != google[name]}
+        made: dict[str, Any] = {"vocab_digest": self.vocab_digest, "vocab_size": len(self.vocabulary), **told}
+        if dict(self.parts.special_tokens) != dict(SPECIAL_TOKENS):
+            made["special_tokens"] = dict(self.parts.special_tokens)
+        if self.parts.added:
+            made["added_tokens"] = [asdict(token) for token in self.parts.added]
+        return made
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); give a BERT checkpoint folder") from error
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise UsageError(f"{path} line {line} is not UTF-8; give the vocabulary of a BERT model") from error
-
-
-def _has_capitals(vocabulary: Sequence[str]) -> bool:
-    """Whether a piece has a letter that lower-casing would change, so that no uncased model can have it."""
-    return any(piece != piece.lower() for piece in vocabulary if not (piece.startswith("[") and piece.endswith("]")))
-
-
-def _parse_tokenizer_json(raw: dict[str, Any]) -> tuple[list[str], TokenizerOptions]:
-    model, normalizer = raw["model"], raw["normalizer"]
-    found = (model.get("type", "WordPiece"), normalizer["type"], raw["pre_tokenizer"]["type"])
-    if found != ("WordPiece", "BertNormalizer", "BertPreTokenizer"):
-        raise ValueError(f"it is made of {', '.join(found)}")
-    if model["continuing_subword_prefix"] != CONTINUATION or not normalizer["clean_text"]:
-        raise ValueError("its continuation prefix or its clean-up is not BERT's")
-    by_id = {index: piece for piece, index in model["vocab"].items()}
-    if sorted(by_id) != list(range(len(by_id))) or len(by_id) != len(model["vocab"]):
-        raise ValueError("the ids of its vocabulary have gaps or repeat")
-    added = [
-        token["content"]
-        for token in raw.get("added_tokens") or []
-        if not token["special"] and token["content"] not in model["vocab"]
-    ]
-    if added:
-        raise ValueError(f"it adds words outside WordPiece: {', '.join(added[:3])}")
-    strip = normalizer["strip_accents"]
-    options = TokenizerOptions(
-        do_lower_case=normalizer["lowercase"],
-        strip_accents=normalizer["lowercase"] if strip is None else strip,
-        split_cjk=normalizer["handle_chinese_chars"],
-        max_word_chars=model["max_input_chars_per_word"],
+def _pipeline(parts: TokenizerParts) -> tokenizers.Tokenizer:
+    options, special = parts.options, parts.special_tokens
+    ids = {piece: index for index, piece in enumerate(parts.vocabulary)}
+    made = tokenizers.Tokenizer(
+        WordPiece(ids, unk_token=special["unk"], max_input_chars_per_word=options.max_word_chars)
     )
-    return [by_id[index] for index in range(len(by_id))], options
+    made.normalizer = BertNormalizer(
+        clean_text=options.clean_text,
+        handle_chinese_chars=options.split_cjk,
+        strip_accents=options.strip_accents,
+        lowercase=options.do_lower_case,
+    )
+    made.pre_tokenizer = BertPreTokenizer()
+    made.add_tokens([tokenizers.AddedToken(**asdict(token)) for token in parts.added])
+    made.encode_special_tokens = options.split_special_tokens
+    if parts.added:
+        pieces = extended(parts.vocabulary, parts.added)
+        cls, sep = ((special[role], pieces.index(special[role])) for role in ("cls", "sep"))
+        made.post_processor = BertProcessing(sep, cls)
+    return made
 
 
-def _parse_tokenizer_config(path: Path) -> TokenizerOptions | None:
-    """Options of a Hugging Face `tokenizer_config.json`; None when it says nothing of case."""
+def _check_surrogates(text: str) -> None:
+    half = next((index for index, char in enumerate(text) if "\ud800" <= char <= "\udfff"), None)
+    if half is not None:
+        raise UsageError(f"{text[:40]!r} has half a surrogate pair at character {half + 1}; correct it") from None
+
+
+def _vocab_digest(pieces: Sequence[str]) -> str:
+    return "sha256:" + hashlib.sha256("\n".join(pieces).encode()).hexdigest()
+
+
+def _described(vocabulary: tuple[str, ...], description: dict[str, Any]) -> TokenizerParts:
+    """The parts that a description tells of.
+
+    Raises:
+        UsageError: it lacks something, or a newer version wrote something into it.
+    """
+    known = {field.name for field in fields(TokenizerOptions)}
+    rest = description.keys() - known - {"vocab_digest", "vocab_size", "special_tokens", "added_tokens"}
+    missing = [name for name in _ALWAYS_DESCRIBED if name not in description]
+    if missing:
+        raise UsageError(f"the tokenizer's description lacks {missing[0]!r}; export the model again")
+    if rest:
+        raise UsageError(f"the tokenizer's description has {min(rest)!r}, which this version does not know; update it")
     try:
-        raw = json.loads(_read_text(path))
-        if "do_lower_case" not in raw:
-            return None
-        strip = raw.get("strip_accents")
-        return TokenizerOptions(
-            do_lower_case=bool(raw["do_lower_case"]),
-            strip_accents=bool(raw["do_lower_case"] if strip is None else strip),
-            split_cjk=bool(raw.get("tokenize_chinese_chars", True)),
+        return TokenizerParts(
+            vocabulary,
+            TokenizerOptions(**{name: description[name] for name in known & description.keys()}),
+            description.get("special_tokens", SPECIAL_TOKENS),
+            tuple(AddedToken(**token) for token in description.get("added_tokens", ())),
         )
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); remove it or repair it") from error
+    except TypeError as error:
+        raise UsageError(f"the tokenizer's description cannot be read ({error}); export the model again") from error

@@ -157,7 +157,7 @@ def _start(text: Path, out: Path, recipe: Recipe) -> _Start:
 def _claim(out: Path, recipe: Recipe, digest: str, start: _Start) -> None:
     """Makes the folder this run's, and one that can be exported as soon as there is a checkpoint."""
     claim_folder(out, recipe, digest)
-    start.tokenizer.write_vocab(out / VOCAB_FILE)
+    start.tokenizer.write_folder(out)
     write_atomically(out / GOOGLE_FILE, start.config.to_json())
 
 

@@ -114,35 +114,9 @@ def test_case_is_read_off_the_vocabulary_unless_told(tmp_path):
 
 def test_tokenizer_config_decides_over_the_vocabulary(tmp_path):
     write_vocab(tmp_path, PIECES)
+    (tmp_path / "bert_config.json").write_text("{}")
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True, "strip_accents": False}))
     assert Tokenizer.from_folder(tmp_path).options == TokenizerOptions(True, False, True, 200)
-
-
-def test_a_tokenizer_json_gives_the_same_pieces(tmp_path, uncased):
-    raw = json.loads(uncased._pipeline.to_str())
-    raw["added_tokens"] = [{"id": i, "content": token, "special": True} for i, token in enumerate(SPECIALS)]
-    path = tmp_path / "tokenizer.json"
-    path.write_text(json.dumps(raw))
-    told = Tokenizer.from_folder(tmp_path)
-    assert told.describe() == uncased.describe()
-    assert told.digest == uncased.digest
-    text = "The [MASK] café, Johnson's unaffable."
-    assert told.encode(text) == uncased.encode(text)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"model": {"type": "BPE", "vocab": {}}}, "made of BPE"),
-        ({"normalizer": None}, "not a BERT tokenizer"),
-        ({"added_tokens": [{"id": 99, "content": "<new>", "special": False}]}, "<new>"),
-    ],
-)
-def test_another_kind_of_tokenizer_json_is_refused(tmp_path, uncased, change, message):
-    path = tmp_path / "tokenizer.json"
-    path.write_text(json.dumps(json.loads(uncased._pipeline.to_str()) | change))
-    with pytest.raises(UsageError, match=message):
-        Tokenizer.from_tokenizer_json(path)
 
 
 def test_a_description_rebuilds_the_tokenizer_and_refuses_another_vocabulary(tmp_path, cased):

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import orjson
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from bench.bert.checkpoint.types import Checkpoint
 from bench.bert.config import GOOGLE_FILE, BertConfig, read_google_config
-from bench.bert.tokenizer import TOKENIZER_CONFIG_FILE, VOCAB_FILE, Tokenizer
+from bench.bert.tokenizer import Tokenizer
 from bench.bert.variables import Variables, check_variables, fresh_head, variable_shapes
 from bench.errors import UsageError
 
@@ -84,17 +83,10 @@ def _model_shapes(found: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def write_google_folder(folder: Path, checkpoint: Checkpoint) -> None:
-    """Writes `bert_config.json`, `vocab.txt`, `tokenizer_config.json` (the case) and `bert_model.ckpt.*`."""
+    """Writes `bert_config.json`, the tokenizer's files and `bert_model.ckpt.*`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / GOOGLE_FILE).write_bytes(checkpoint.config.to_json())
-    checkpoint.tokenizer.write_vocab(folder / VOCAB_FILE)
-    options = checkpoint.tokenizer.options
-    case = {
-        "do_lower_case": options.do_lower_case,
-        "strip_accents": options.strip_accents,
-        "tokenize_chinese_chars": options.split_cjk,
-    }
-    (folder / TOKENIZER_CONFIG_FILE).write_bytes(orjson.dumps(case, option=orjson.OPT_INDENT_2))
+    checkpoint.tokenizer.write_folder(folder)
     write_variables(folder / PREFIX, checkpoint.variables)
 
 

@@ -1,0 +1,101 @@
+"""What a WordPiece tokenizer is made of: its options, its special tokens and the tokens added to its vocabulary."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+CONTINUATION: Final = "##"
+SPECIAL_TOKENS: Final[Mapping[str, str]] = MappingProxyType(
+    {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+)
+# google-research/bert, tokenization.py, WordpieceTokenizer.
+GOOGLE_MAX_WORD_CHARS: Final = 200
+# transformers' slow BertTokenizer and the `tokenizers` library have the same default.
+HUGGING_FACE_MAX_WORD_CHARS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerOptions:
+    """The options that change tokens; the defaults are those of Google's code for an uncased model.
+
+    Args:
+        do_lower_case: lower-case the text, for uncased models.
+        strip_accents: remove accents; Google's rule ties it to lower-casing, a Hugging Face folder may not.
+        split_cjk: put each CJK ideograph on its own.
+        max_word_chars: a longer word is the unknown token.
+        clean_text: drop control characters and make every white space a blank.
+        split_special_tokens: cut special tokens that are typed in a text like any other text.
+        final_sigma: lower-case a Σ that ends a word to ς, as Python does; `transformers` lower-cases it to σ.
+    """
+
+    do_lower_case: bool = True
+    strip_accents: bool = True
+    split_cjk: bool = True
+    max_word_chars: int = GOOGLE_MAX_WORD_CHARS
+    clean_text: bool = True
+    split_special_tokens: bool = False
+    final_sigma: bool = True
+
+    @classmethod
+    def google(cls, do_lower_case: bool) -> "TokenizerOptions":
+        """Google's options for an uncased or a cased model."""
+        return cls(do_lower_case=do_lower_case, strip_accents=do_lower_case)
+
+
+@dataclass(frozen=True, slots=True)
+class AddedToken:
+    """A token that is looked for in the text before the text is cut into words, with the flags of `tokenizers`.
+
+    Args:
+        content: how it is spelt.
+        single_word: found only where it is a word of its own.
+        lstrip: takes the white space before it.
+        rstrip: takes the white space after it.
+        normalized: looked for in the normalized (lower-cased, cleaned) text instead of the text as typed.
+        special: a control token, which `split_special_tokens` is about.
+    """
+
+    content: str
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool = False
+    special: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerParts:
+    """All that decides how a text is cut.
+
+    Args:
+        vocabulary: the WordPieces in the order of their ids.
+        options: the options that change tokens.
+        special_tokens: how the special tokens are spelt, by `pad`, `unk`, `cls`, `sep` and `mask`.
+        added: tokens that are found in text as a whole. Those that are not WordPieces take the ids after the
+            vocabulary, in this order. Google's rules have none: `[MASK]` in a sentence is three words.
+    """
+
+    vocabulary: tuple[str, ...]
+    options: TokenizerOptions = TokenizerOptions()
+    special_tokens: Mapping[str, str] = field(default_factory=lambda: SPECIAL_TOKENS)
+    added: tuple[AddedToken, ...] = ()
+
+    @property
+    def google(self) -> bool:
+        """Whether the four options of Google's code say it all."""
+        known = self.options
+        plain = TokenizerOptions(known.do_lower_case, known.strip_accents, known.split_cjk, known.max_word_chars)
+        return not self.added and dict(self.special_tokens) == dict(SPECIAL_TOKENS) and known == plain
+
+
+def has_capitals(piece: str) -> bool:
+    """Whether the piece has a letter that lower-casing would change, so that no uncased model can produce it."""
+    return piece != piece.lower() and not (piece.startswith("[") and piece.endswith("]"))
+
+
+def extended(vocabulary: Iterable[str], added: Iterable[AddedToken]) -> tuple[str, ...]:
+    """The vocabulary and the added tokens that are not in it: every piece in the order of its id."""
+    pieces = dict.fromkeys(vocabulary)
+    base = tuple(vocabulary)
+    return base + tuple(dict.fromkeys(token.content for token in added if token.content not in pieces))

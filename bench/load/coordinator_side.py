@@ -58,6 +58,8 @@ class CoordinatorSide:
         self._end: RunEnd | None = None
         self._refused = ""
         self._run_time: float | None = None
+        # When the measured part begins, seconds since 1970.
+        self._measured_from = 0.0
         self._put_away = Event()
         self._put_away.set()
         self._runner.register_message(REPORT, self._on_report)
@@ -145,7 +147,10 @@ class CoordinatorSide:
             return
         self._put_away.clear()
         workload = prepared.workload
-        warmup = f"{format_seconds(workload.warmup)} of it warm-up" if workload.warmup else "no warm-up"
+        self._measured_from = started.timestamp() + workload.warmup
+        self._leave_warmup_out()
+        left_out = ", which Locust's own statistics leave out"
+        warmup = f"{format_seconds(workload.warmup)} of it warm-up{left_out}" if workload.warmup else "no warm-up"
         logger.info(
             "%s on %s for %s (%s), then at most %s to drain; run folder %s",
             header.arrivals,
@@ -162,6 +167,11 @@ class CoordinatorSide:
             )
         for plan in plans:
             self._runner.send_message(START, start_message(plan.run, epoch), self._clients[plan.worker])
+
+    def _leave_warmup_out(self) -> None:
+        """Requests/s in Locust's own statistics count from here; workers' reports may bring an earlier moment."""
+        total = self._runner.stats.total
+        total.start_time = max(total.start_time, self._measured_from)
 
     def _sending(self) -> int:
         """Users that send the scenario's requests: Locust shares its users among all user classes."""
@@ -208,6 +218,7 @@ class CoordinatorSide:
     def _on_test_stop(self, **_: Any) -> None:
         collector, prepared = self._collector, self._prepared
         self._collector, self._plans = None, []
+        self._leave_warmup_out()
         if not self._options.headless:
             self._prepared = None
         if collector is None or prepared is None:

@@ -50,7 +50,7 @@ class WorkerSide:
             plan = WorkerPlan.from_message(msg.data)
             signature = plan.workload.signature
             names = {"rest": ("POST", f"{plan.endpoint.path} {signature}"), "grpc": ("gRPC", f"Predict {signature}")}
-            self.session = WorkerSession(plan, self._report, self._listener(names))
+            self.session = WorkerSession(plan, self._report, self._listener(names, plan.begins))
         except BenchError as error:
             self._runner.send_message(FAILED, {"run": msg.data["run"], "error": str(error)})
 
@@ -88,11 +88,13 @@ class WorkerSide:
             self._runner.send_message("stats", statistics)
         self._runner.send_message(REPORT, report)
 
-    def _listener(self, names: dict[str, tuple[str, str]]) -> Callable[[Exchange], None]:
+    def _listener(self, names: dict[str, tuple[str, str]], begins: float) -> Callable[[Exchange], None]:
         fire = self._environment.events.request.fire
 
         def tell(exchange: Exchange) -> None:
-            """Locust's own statistics, from due."""
+            """Locust's own statistics, from due; without the warm-up, as everywhere else."""
+            if exchange.due < begins:
+                return
             request_type, name = names[exchange.protocol]
             fire(
                 request_type=request_type,

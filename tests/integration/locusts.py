@@ -1,6 +1,7 @@
 """Running Locust on a scenario, for tests."""
 
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,6 +19,13 @@ def command(scenario: str, *words: str) -> list[str]:
 def environment() -> dict[str, str]:
     """Without what Locust or a surrounding run would read from it."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("LOCUST_", "BERTBENCH_"))}
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import socket
 import subprocess
 import time
 
@@ -15,7 +14,7 @@ from bench.load.null_server import null_server
 from bench.results.codec import OUTCOME_CODES
 from bench.results.records import Outcome
 from bench.results.run import find_runs
-from tests.integration.locusts import ROOT, command, environment, locust
+from tests.integration.locusts import ROOT, command, environment, free_port, locust
 from tests.load.toy import write_model_dir
 
 
@@ -189,12 +188,6 @@ def test_the_web_ui_makes_a_run_of_each_test(started, tmp_path):
     assert second.file.interrupted
     assert "bertbench: unknown arrivals 'nonsense'" in out
     assert "Traceback" not in out
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answers(url):

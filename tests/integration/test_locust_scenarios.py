@@ -1,6 +1,7 @@
 """Scenarios under plain Locust, against a null server."""
 
 import dataclasses
+import re
 from collections import Counter
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from bench.load.null_server import null_server
 from bench.results.codec import PROTOCOL_CODES, WRONG_KIND_CODES
-from tests.integration.locusts import locust
+from tests.integration.locusts import free_port, locust
 from tests.load.proxy import Spoiler, spoiling_proxy
 from tests.load.toy import toy_golden, write_model_dir
 
@@ -151,3 +152,33 @@ def test_bad_input_is_one_line_and_exit_code_2(words, reason, model_dir, address
     assert len(lines) == 1
     assert reason in lines[0]
     assert ended.run is None
+
+
+@pytest.mark.parametrize("distributed", [False, True])
+def test_locust_s_own_statistics_leave_the_warm_up_out(distributed, model_dir, addresses, tmp_path):
+    words = ["-u", "8", "-t", "6s", "--warmup", "4s", "--arrivals", "constant:rate=20"]
+    if distributed:
+        port = str(free_port())
+        words += ["--processes", "2", "--master-bind-port", port, "--master-port", port]
+    ended = locust("rest.py", tmp_path / "runs", "--model-dir", str(model_dir), *at(addresses, "rest"), *words)
+    assert ended.code == 0, ended.err
+    assert "4 s of it warm-up, which Locust's own statistics leave out" in ended.err
+    found = re.search(r"Aggregated +(\d+) .*\| +([\d.]+) +[\d.]+ *$", ended.out + ended.err, re.MULTILINE)
+    # 40 of 120 were due in the measured part; over the whole run they would be 6.7 a second at most.
+    assert int(found[1]) == 40
+    assert 8 < float(found[2]) < 40
+    assert "40 requests were due: 40 ok; 80 more in the warm-up, not counted" in ended.out
+
+
+def test_failures_of_the_warm_up_still_decide_the_exit_code(model_dir, addresses, tmp_path):
+    """Only the first answers are spoilt: Locust's tables know nothing of them, the run's own words do."""
+    given = ["--model-dir", str(model_dir), "--csv", str(tmp_path / "locust")]
+    words = ["-u", "2", "-t", "3s", "--warmup", "2s", "--arrivals", "constant:rate=20"]
+    with spoiling_proxy(addresses, Spoiler(every=10**6)) as proxy:
+        ended = locust("rest.py", tmp_path / "runs", *at(proxy, "rest"), *given, *words)
+    assert ended.code == 1
+    assert (
+        "20 requests were due: 20 ok; 40 more in the warm-up, not counted (4 wrong_answer, 1 invalid_response there)"
+        in ended.out
+    )
+    assert (tmp_path / "locust_failures.csv").read_text().count("\n") == 1

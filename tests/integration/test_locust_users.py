@@ -1,7 +1,6 @@
 """Users shared with another class, set by a shape, or changed while a run lasts: the run tells the true ones."""
 
 import signal
-import socket
 import subprocess
 import time
 
@@ -12,7 +11,7 @@ from bench.analysis.analysis import analyse
 from bench.load.null_server import null_server
 from bench.results.run import find_runs
 from bench.units import format_number
-from tests.integration.locusts import ROOT, command, environment, locust
+from tests.integration.locusts import ROOT, command, environment, free_port, locust
 from tests.load.toy import write_model_dir
 
 HEAD = """
@@ -125,12 +124,6 @@ def test_a_shape(given):
     assert "(2 to 6 users, " in ended.out
     assert checks(analysis)["users"].passed is False
     assert f"of N = {format_number(analysis.summary.users.mean)} open" in checks(analysis)["N = X·R"].text
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(condition, seconds=40.0):

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from bench.bert.config import GOOGLE_FILE, BertConfig, read_google_config
+from bench.bert.config import GOOGLE_FILE, BertConfig, read_config
 from bench.bert.estimator import make_estimator
 from bench.bert.exported import ExportedModel
 from bench.bert.golden import FixedExport
@@ -95,7 +95,7 @@ class EstimatorModel:
         Raises:
             UsageError: the export's variables are not float32.
         """
-        config = read_google_config(model.version_dir / "assets.extra" / GOOGLE_FILE)
+        config = read_config(model.version_dir / "assets.extra" / GOOGLE_FILE)
         return cls(config, model.version_dir / "variables" / "variables", model.golden.special)
 
 

@@ -1,11 +1,13 @@
-"""The shape of a BERT, read strictly from Google's `bert_config.json` or Hugging Face's `config.json`.
+"""The shape of a BERT, read from Google's `bert_config.json` or Hugging Face's `config.json`.
 
-An unknown key is an error that names it: a misspelt or new key that changes the model must not pass in silence. Keys
-that are known to leave the masked-LM's forward pass alone are listed below.
+A key that changes the model's probabilities is taken, or refused by name and value; other keys are passed over, unless
+they look like a misspelling of one that is not there.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import difflib
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,43 +25,71 @@ ACTIVATIONS: Final = {
     "gelu_new": "gelu_tanh",
     "gelu_tanh": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_python": "gelu",
+    "gelu_fast": "gelu_tanh",
+    "gelu_accurate": "gelu_tanh",
     "relu": "relu",
 }
 
-# The multilingual and Chinese models carry the pooler's shape, which nothing here reads.
-_POOLER: Final = frozenset(
-    f"pooler_{name}" for name in ("fc_size", "num_attention_heads", "num_fc_layers", "size_per_head", "type")
-) | {"directionality"}
-# What `transformers` writes beside the model's shape: bookkeeping, heads of other tasks, defaults of generation.
-_BOOKKEEPING: Final = """
-    _attn_implementation _commit_hash _name_or_path architectures cross_attention_hidden_size dtype finetuning_task
-    gradient_checkpointing language model_card name output_attentions output_hidden_states output_past return_dict
-    tokenizer_class torch_dtype torchscript transformers_version use_bfloat16 use_cache xla_device
-"""
-_TASKS: Final = """
-    bos_token_id bos_token_ids classifier_dropout cls_token_id decoder_start_token_id eos_token_id eos_token_ids
-    id2label label2id mask_token_id num_labels pad_token_id prefix problem_type sep_token_id task_specific_params
-    tf_legacy_loss
-"""
-_GENERATION: Final = """
-    bad_words_ids begin_suppress_tokens diversity_penalty do_sample early_stopping encoder_no_repeat_ngram_size
-    exponential_decay_length_penalty forced_bos_token_id forced_eos_token_id length_penalty max_length min_length
-    no_repeat_ngram_size num_beam_groups num_beams num_return_sequences output_scores remove_invalid_values
-    repetition_penalty return_dict_in_generate suppress_tokens temperature top_k top_p typical_p
-"""
-_HUGGING_FACE_IGNORED: Final = _POOLER.union(_BOOKKEEPING.split(), _TASKS.split(), _GENERATION.split())
-# Keys that change the forward pass; only the value that BERT has is taken.
-_HUGGING_FACE_FIXED: Final[Mapping[str, tuple[object, ...]]] = {
-    "model_type": ("bert",),
-    "position_embedding_type": ("absolute",),
-    "is_decoder": (False,),
-    "is_encoder_decoder": (False,),
-    "add_cross_attention": (False,),
-    "tie_word_embeddings": (True,),
-    "pruned_heads": ({}, None),
-    "chunk_size_feed_forward": (0,),
-    "quantization_config": (None,),
+# Beside the fields of `BertConfig`: keys that change what is computed from the same weights, with the value that
+# leaves it BERT's. A key that is not here, nor close to one, changes nothing in a masked LM's probabilities or shows in
+# the weights, whose names and shapes must be exactly BERT's. Sources: `transformers`' modeling_bert.py and the configs
+# of models that call themselves `bert` and bring their own code (MosaicBERT, jina-bert, nomic-bert, BLIP).
+_ONLY: Final[Mapping[str, object]] = {
+    "model_type": "bert",
+    "position_embedding_type": "absolute",
+    "attention_type": "original_full",
+    "tie_word_embeddings": True,
+    "bidirectional": True,
+    "scale_attn_weights": True,
 }
+_OFF: Final = frozenset(
+    (
+        "add_cross_attention",
+        "alibi",
+        "alibi_starting_size",
+        "attention_window",
+        "causal",
+        "compression_config",
+        "do_layer_norm_before",
+        "final_logit_softcapping",
+        "is_causal",
+        "is_decoder",
+        "is_encoder_decoder",
+        "local_attention",
+        "norm_first",
+        "normalize_before",
+        "pre_norm",
+        "prenorm",
+        "pruned_heads",
+        "quantization_config",
+        "relative_attention",
+        "rope_scaling",
+        "rope_theta",
+        "rotary",
+        "rotary_emb_fraction",
+        "scale_embedding",
+        "sliding_window",
+        "use_alibi",
+        "use_rms_norm",
+        "use_rope",
+        "use_rotary",
+    )
+)
+# Other names, of other models' configs, for what a BERT's says otherwise: they must agree with it.
+_SAME: Final[Mapping[str, Callable[["BertConfig"], object]]] = {
+    "activation_function": lambda config: config.hidden_act,
+    "attention_head_size": lambda config: config.size_per_head,
+    "embedding_size": lambda config: config.hidden_size,
+    "head_dim": lambda config: config.size_per_head,
+    "hidden_activation": lambda config: config.hidden_act,
+    "layer_norm_epsilon": lambda config: config.layer_norm_eps,
+    "norm_eps": lambda config: config.layer_norm_eps,
+    "num_key_value_heads": lambda config: config.num_attention_heads,
+}
+# How alike an unknown key must be to one that matters and is absent, to be taken for its misspelling.
+_ALIKE: Final = 0.85
+_SHOWN_CHARACTERS: Final = 80
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -141,53 +171,78 @@ class BertConfig:
 _FIELDS: Final = frozenset(field.name for field in dataclasses.fields(BertConfig))
 # Without these a file does not say which BERT it is; the published defaults would be a guess.
 _REQUIRED: Final = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+_TRAINING_ONLY: Final = frozenset(("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range"))
+_KNOWN: Final = _FIELDS | _ONLY.keys() | _OFF | _SAME.keys()
+# What a misspelt key is taken to mean; a switch that is off when absent is not among them.
+_MEANT: Final = (_FIELDS - _TRAINING_ONLY) | _ONLY.keys()
 
 
-def read_google_config(path: Path) -> BertConfig:
-    """The config in Google's `bert_config.json`.
+def read_config(path: Path) -> BertConfig:
+    """The config in Google's `bert_config.json` or Hugging Face's `config.json` of a BERT.
 
-    Raises:
-        UsageError: unreadable, an unknown key, a missing key, or a value no BERT can have.
-    """
-    return _build(_read_object(path), path, ignored=_POOLER, fixed={})
-
-
-def read_hugging_face_config(path: Path) -> BertConfig:
-    """The config in Hugging Face's `config.json` of a BERT.
+    Keys that change nothing in the probabilities are passed over.
 
     Raises:
-        UsageError: unreadable, an unknown key, a key whose value makes it another model, a missing key.
+        UsageError: unreadable, a missing key, a value no BERT can have, or a key whose value makes it another model.
     """
-    return _build(_read_object(path), path, ignored=_HUGGING_FACE_IGNORED, fixed=_HUGGING_FACE_FIXED)
+    raw = _read_object(path)
+    try:
+        _check_plain(raw)
+        config = BertConfig(**{key: value for key, value in raw.items() if key in _FIELDS})
+        _check_agreement(raw, config)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    return config
 
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        raw = orjson.loads(path.read_bytes())
+        # Not orjson: Python's own reader takes what Python's writer makes (NaN), and a byte order mark is dropped.
+        raw = json.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); give a checkpoint folder") from error
-    except orjson.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON ({error}); give a checkpoint folder that is whole") from error
     if not isinstance(raw, dict):
         raise UsageError(f"{path} is not a JSON object; give a checkpoint folder that is whole")
     return raw
 
 
-def _build(
-    raw: dict[str, Any], path: Path, ignored: frozenset[str], fixed: Mapping[str, tuple[object, ...]]
-) -> BertConfig:
+def _check_plain(raw: Mapping[str, object]) -> None:
+    """What is said of the model beyond `BertConfig` must be what BERT does; null is as good as absent."""
     for key, value in raw.items():
-        if key in fixed and value not in fixed[key]:
-            raise UsageError(f"{path}: {key} = {value!r} is another model; only {fixed[key][0]!r} is supported")
-        if key not in _FIELDS and key not in ignored and key not in fixed:
-            raise UsageError(f"{path}: unknown key {key!r} may change the model; remove it if it does not")
-    missing = [key for key in _REQUIRED if key not in raw]
-    if missing:
-        raise UsageError(f"{path}: no {missing[0]!r}; give the config that belongs to the checkpoint")
-    try:
-        return BertConfig(**{key: value for key, value in raw.items() if key in _FIELDS})
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
+        if key in _ONLY and value is not None and value != _ONLY[key]:
+            raise UsageError(f"{key} = {_shown(value)} is not supported; only {_ONLY[key]!r} is, which BERT has")
+        if key in _OFF and value:
+            raise UsageError(f"{key} = {_shown(value)} is not supported; BERT as published does without it")
+    for key in _REQUIRED:
+        if key not in raw:
+            near = difflib.get_close_matches(key, raw.keys() - _KNOWN, 1, _ALIKE)
+            hint = f" (there is {near[0]!r})" if near else ""
+            raise UsageError(f"no {key!r}{hint}; give the config that belongs to the checkpoint")
+
+
+def _check_agreement(raw: Mapping[str, object], config: BertConfig) -> None:
+    """Other names for what the config says, and misspelt ones, must not say otherwise."""
+    for key, value in raw.items():
+        if key in _SAME and value not in (None, _SAME[key](config)):
+            raise UsageError(
+                f"{key} = {_shown(value)} does not go with the rest of the config, where it is "
+                f"{_SAME[key](config)!r}; only a plain BERT is supported"
+            )
+        if key not in _KNOWN and (alike := difflib.get_close_matches(key, _MEANT, 1, _ALIKE)):
+            meant = alike[0]
+            effective = getattr(config, meant) if meant in _FIELDS else _ONLY[meant]
+            if value != effective:
+                raise UsageError(
+                    f"unknown key {key!r} may mean {meant!r}, which is {effective!r}; correct or remove it"
+                )
+
+
+def _shown(value: object) -> str:
+    """A value of the file in a message: one line, not too long."""
+    text = ascii(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def _preset(layers: int, hidden: int) -> BertConfig:

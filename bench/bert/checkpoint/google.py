@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bench.bert.checkpoint.types import Checkpoint
-from bench.bert.config import GOOGLE_FILE, BertConfig, read_google_config
+from bench.bert.config import GOOGLE_FILE, BertConfig, read_config
 from bench.bert.tokenizer import Tokenizer
 from bench.bert.variables import Variables, check_variables, fresh_head, variable_shapes
 from bench.errors import UsageError
@@ -34,7 +34,7 @@ def read_google_folder(folder: Path, init_head: bool = False, do_lower_case: boo
     Raises:
         UsageError: a file is missing or cannot be read, a variable is missing or has another shape.
     """
-    config = read_google_config(folder / GOOGLE_FILE)
+    config = read_config(folder / GOOGLE_FILE)
     tokenizer = Tokenizer.from_folder(folder, do_lower_case)
     return Checkpoint(config, tokenizer, read_variables(find_prefix(folder), config, init_head), str(folder))
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from bench.bert.checkpoint.types import Checkpoint
-from bench.bert.config import HUGGING_FACE_FILE, BertConfig, read_hugging_face_config
+from bench.bert.config import HUGGING_FACE_FILE, BertConfig, read_config
 from bench.bert.tokenizer import Tokenizer
 from bench.bert.variables import HEAD_SCOPE, Variables, check_variables, fresh_head
 from bench.errors import UsageError
@@ -53,7 +53,7 @@ def read_hugging_face_folder(folder: Path, init_head: bool = False, do_lower_cas
         UsageError: a file is missing or cannot be read, a variable is missing, strange or of another shape, or the
             head's output weights are not the word embeddings.
     """
-    config = read_hugging_face_config(folder / HUGGING_FACE_FILE)
+    config = read_config(folder / HUGGING_FACE_FILE)
     tokenizer = Tokenizer.from_folder(folder, do_lower_case)
     tensors = _load(folder)
     variables = to_google(tensors, config, str(folder), init_head)

@@ -63,10 +63,10 @@ def open_scorer(folder: Path) -> "Baseline":
     """The checkpoint in an Estimator of this process."""
     from bench.bert.baselines import ColdPredict, EstimatorModel
     from bench.bert.checkpoint.google import find_prefix
-    from bench.bert.config import GOOGLE_FILE, read_google_config
+    from bench.bert.config import GOOGLE_FILE, read_config
 
     special = Tokenizer.from_folder(folder).special
-    return ColdPredict(EstimatorModel(read_google_config(folder / GOOGLE_FILE), find_prefix(folder), special))
+    return ColdPredict(EstimatorModel(read_config(folder / GOOGLE_FILE), find_prefix(folder), special))
 
 
 def report(folder: Path, corpus: Path | None, out: TextIO) -> None:

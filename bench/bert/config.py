@@ -7,12 +7,14 @@ they look like a misspelling of one that is not there.
 import dataclasses
 import difflib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
+from bench.bert.message_text import shown
+from bench.bert.tokenizer_files.strict_json import brief
 from bench.errors import UsageError
 
 GOOGLE_FILE: Final = "bert_config.json"
@@ -89,7 +91,6 @@ _SAME: Final[Mapping[str, Callable[["BertConfig"], object]]] = {
 }
 # How alike an unknown key must be to one that matters and is absent, to be taken for its misspelling.
 _ALIKE: Final = 0.85
-_SHOWN_CHARACTERS: Final = 80
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -177,6 +178,21 @@ _KNOWN: Final = _FIELDS | _ONLY.keys() | _OFF | _SAME.keys()
 _MEANT: Final = (_FIELDS - _TRAINING_ONLY) | _ONLY.keys()
 
 
+def find_config(folder: Path, names: Sequence[str]) -> Path:
+    """The first of the files `names` that lies in `folder`.
+
+    Raises:
+        UsageError: none does.
+    """
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise UsageError(
+        f"{folder} has neither {GOOGLE_FILE} nor {HUGGING_FACE_FILE}; "
+        "copy the config there of the model that its weights belong to"
+    )
+
+
 def read_config(path: Path) -> BertConfig:
     """The config in Google's `bert_config.json` or Hugging Face's `config.json` of a BERT.
 
@@ -212,13 +228,13 @@ def _check_plain(raw: Mapping[str, object]) -> None:
     """What is said of the model beyond `BertConfig` must be what BERT does; null is as good as absent."""
     for key, value in raw.items():
         if key in _ONLY and value is not None and value != _ONLY[key]:
-            raise UsageError(f"{key} = {_shown(value)} is not supported; only {_ONLY[key]!r} is, which BERT has")
+            raise UsageError(f"{key} = {brief(value)} is not supported; only {brief(_ONLY[key])} is, which BERT has")
         if key in _OFF and value:
-            raise UsageError(f"{key} = {_shown(value)} is not supported; BERT as published does without it")
+            raise UsageError(f"{key} = {brief(value)} is not supported; BERT as published does without it")
     for key in _REQUIRED:
         if key not in raw:
             near = difflib.get_close_matches(key, raw.keys() - _KNOWN, 1, _ALIKE)
-            hint = f" (there is {near[0]!r})" if near else ""
+            hint = f" (there is {shown(near[0])!r})" if near else ""
             raise UsageError(f"no {key!r}{hint}; give the config that belongs to the checkpoint")
 
 
@@ -227,22 +243,16 @@ def _check_agreement(raw: Mapping[str, object], config: BertConfig) -> None:
     for key, value in raw.items():
         if key in _SAME and value not in (None, _SAME[key](config)):
             raise UsageError(
-                f"{key} = {_shown(value)} does not go with the rest of the config, where it is "
-                f"{_SAME[key](config)!r}; only a plain BERT is supported"
+                f"{key} = {brief(value)} does not go with the rest of the config, where it is "
+                f"{brief(_SAME[key](config))}; only a plain BERT is supported"
             )
         if key not in _KNOWN and (alike := difflib.get_close_matches(key, _MEANT, 1, _ALIKE)):
             meant = alike[0]
             effective = getattr(config, meant) if meant in _FIELDS else _ONLY[meant]
             if value != effective:
                 raise UsageError(
-                    f"unknown key {key!r} may mean {meant!r}, which is {effective!r}; correct or remove it"
+                    f"unknown key {shown(key)!r} may mean {meant!r}, which is {brief(effective)}; correct or remove it"
                 )
-
-
-def _shown(value: object) -> str:
-    """A value of the file in a message: one line, not too long."""
-    text = ascii(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def _preset(layers: int, hidden: int) -> BertConfig:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from bench.bert import warmup
 from bench.bert.backbone import Network
 from bench.bert.baselines import ColdPredict, EstimatorModel, SavedModelSession
-from bench.bert.checkpoint.google import PREFIX, write_variables
+from bench.bert.checkpoint.google import write_variables
+from bench.bert.checkpoint.prefix import PREFIX
 from bench.bert.checkpoint.types import Checkpoint
 from bench.bert.config import GOOGLE_FILE
 from bench.bert.golden import FILE_NAME, FixedExport, Golden, GoldenSentence

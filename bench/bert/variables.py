@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +14,10 @@ from bench.errors import UsageError
 Variables = Mapping[str, NDArray[np.float32]]
 
 HEAD_SCOPE: Final = "cls/predictions"
+_ENCODER_SCOPE: Final = "bert/"
+_POOLER_SCOPE: Final = "bert/pooler/"
+# Scalars of a training run, which some optimizers make in the model's scope.
+_COUNTERS: Final = frozenset(("global_step", "beta1_power", "beta2_power", "good_steps", "iter", "loss_scale"))
 _HEAD_SEED: Final = 0
 
 
@@ -81,14 +86,17 @@ def _truncated_normal(random: np.random.Generator, shape: tuple[int, ...], devia
 def check_variables(config: BertConfig, found: Mapping[str, tuple[int, ...]], where: str) -> None:
     """Holds a checkpoint's variables against the model.
 
+    What stands under a variable of the model or of the pooler (slots of any optimizer, moving averages), and what lies
+    outside of encoder and masked-LM head (other heads, counters), takes no part in the model.
+
     Args:
         config: the model's shape.
         found: shapes of the checkpoint's variables under Google's names.
         where: names the checkpoint in messages.
 
     Raises:
-        UsageError: a missing variable, one of another shape, or one in the encoder that the model does not have;
-            the message names it.
+        UsageError: a missing variable, one of another shape, or one in the encoder or the masked-LM head that the model
+            does not have; the message names it.
     """
     wanted = variable_shapes(config)
     for name, shape in wanted.items():
@@ -97,7 +105,21 @@ def check_variables(config: BertConfig, found: Mapping[str, tuple[int, ...]], wh
                 f"{where}: {name} has shape {list(found[name])} and the config asks for {list(shape)}; "
                 "give the config that belongs to the checkpoint"
             )
+    _check_complete(wanted, found, where)
+    strange = sorted(name for name in found if _changes_model(name, tuple(found[name]), wanted))
+    if strange:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        raise UsageError(
+            f"{where} has {strange[0]}{more}, which the config's model has not; give the config that belongs to it, "
+            "or the weights of a plain BERT"
+        )
+
+
+def _check_complete(wanted: Mapping[str, Any], found: Mapping[str, Any], where: str) -> None:
     missing = [name for name in wanted if name not in found]
+    if len(missing) == len(wanted):
+        there = ", ".join(sorted(found)[:3]) or "nothing"
+        raise UsageError(f"{where} holds no BERT under Google's names ({missing[0]}) but {there}; give one that does")
     if missing and all(name.startswith(HEAD_SCOPE) for name in missing):
         whole = len(missing) == sum(name.startswith(HEAD_SCOPE) for name in wanted)
         raise UsageError(
@@ -108,11 +130,32 @@ def check_variables(config: BertConfig, found: Mapping[str, tuple[int, ...]], wh
     if missing:
         more = f" and {len(missing) - 1} more variables" if len(missing) > 1 else ""
         raise UsageError(f"{where} lacks {missing[0]}{more}; give the config that belongs to the checkpoint")
-    strange = [name for name in found if name.startswith(("bert/embeddings/", "bert/encoder/")) and name not in wanted]
-    if strange:
-        raise UsageError(
-            f"{where} has {strange[0]}, which the config's model has not; give the config that belongs to it"
-        )
+
+
+def _changes_model(name: str, shape: tuple[int, ...], wanted: Mapping[str, Any]) -> bool:
+    """Whether a variable stands where the model's are, and is neither one of them nor known to be none."""
+    if name in wanted or not name.startswith((_ENCODER_SCOPE, f"{HEAD_SCOPE}/")) or name.startswith(_POOLER_SCOPE):
+        return False
+    if shape == () and name.rpartition("/")[2] in _COUNTERS:
+        return False
+    above = name
+    while "/" in above:
+        above = above.rpartition("/")[0]
+        if above in wanted:
+            return False
+    return True
+
+
+def to_float32(value: NDArray[Any], name: str, where: str) -> NDArray[np.float32]:
+    """A stored variable as float32.
+
+    Raises:
+        UsageError: its numbers are of no floating-point type: quantized weights need more than a cast.
+    """
+    if value.dtype.kind != "f" and value.dtype != ml_dtypes.bfloat16:
+        raise UsageError(f"{where}: {name} is stored as {value.dtype}; only floating-point weights are supported")
+    with np.errstate(over="ignore"):
+        return np.asarray(value, np.float32)
 
 
 def fresh_head(config: BertConfig, found: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:

@@ -66,8 +66,8 @@ def test_defaults_of_generation_are_harmless_in_hugging_faces_files(tmp_path: Pa
         ({"model_type": "roberta"}, "model_type"),
         ({"is_decoder": True}, "is_decoder"),
         ({"pruned_heads": {"0": [1]}}, "pruned_heads"),
-        ({"tie_word_embeddings": False}, "tie_word_embeddings = False"),
-        ({"add_cross_attention": True}, "add_cross_attention = True"),
+        ({"tie_word_embeddings": False}, "tie_word_embeddings = false"),
+        ({"add_cross_attention": True}, "add_cross_attention = true"),
         ({"is_encoder_decoder": True}, "is_encoder_decoder"),
         ({"embedding_size": 128}, "embedding_size = 128"),
         ({"num_key_value_heads": 4}, "num_key_value_heads = 4"),
@@ -75,9 +75,9 @@ def test_defaults_of_generation_are_harmless_in_hugging_faces_files(tmp_path: Pa
         ({"layernorm_eps": 1e-5}, "layernorm_eps"),
         ({"quantization_config": {"load_in_8bit": True, "quant_method": "bitsandbytes"}}, "quantization_config"),
         ({"alibi_starting_size": 512}, "alibi_starting_size = 512"),
-        ({"use_rotary": True}, "use_rotary = True"),
+        ({"use_rotary": True}, "use_rotary = true"),
         ({"sliding_window": 128}, "sliding_window = 128"),
-        ({"normalize_before": True}, "normalize_before = True"),
+        ({"normalize_before": True}, "normalize_before = true"),
         ({"model_type": "deberta\n\x1b[31m" + 200 * "x"}, "model_type"),
         ({"hidden_act": "silu"}, "silu"),
         ({"hidden_size": 770}, "num_attention_heads"),
@@ -135,7 +135,7 @@ def test_both_files_are_read_by_one_rule(tmp_path: Path) -> None:
     """Google's form with Hugging Face's keys in it, and a byte order mark in front."""
     content = b"\xef\xbb\xbf" + json.dumps(GOOGLE | BOOKKEEPING).encode()
     assert read_config(write(tmp_path, content)) == PRESETS["base"]
-    with pytest.raises(UsageError, match="position_embedding_type = 'relative_key'"):
+    with pytest.raises(UsageError, match="position_embedding_type = .relative_key"):
         read_config(write(tmp_path, GOOGLE | {"position_embedding_type": "relative_key"}))
 
 

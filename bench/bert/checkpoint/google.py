@@ -1,61 +1,41 @@
 """TF: checkpoints of TensorFlow variables under Google's names: released folders and the Estimator's own.
 
-A folder holds `bert_config.json`, `vocab.txt` and `bert_model.ckpt.*`, or the Estimator's `checkpoint` state file and
-`model.ckpt-N.*`, of which the newest counts.
+A folder holds `bert_config.json`, `vocab.txt` and `bert_model.ckpt.*` or the Estimator's `model.ckpt-N.*`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from bench.bert.checkpoint.prefix import PREFIX
 from bench.bert.checkpoint.types import Checkpoint
-from bench.bert.config import GOOGLE_FILE, BertConfig, read_config
+from bench.bert.config import GOOGLE_FILE, HUGGING_FACE_FILE, BertConfig, find_config, read_config
 from bench.bert.tokenizer import Tokenizer
-from bench.bert.variables import Variables, check_variables, fresh_head, variable_shapes
+from bench.bert.variables import Variables, check_variables, fresh_head, to_float32, variable_shapes
 from bench.errors import UsageError
 
-PREFIX: Final = "bert_model.ckpt"
-# Slots of optimisers stand under their variable's name.
-_SLOTS: Final = ("adam_m", "adam_v", "AdamWeightDecayOptimizer", "AdamWeightDecayOptimizer_1")
+# How object-based checkpoints of TensorFlow 2 end the path of a variable.
+_OBJECT_SUFFIX: Final = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
-def read_google_folder(folder: Path, init_head: bool = False, do_lower_case: bool | None = None) -> Checkpoint:
-    """Reads a folder.
+def read_google_folder(prefix: Path, init_head: bool = False, do_lower_case: bool | None = None) -> Checkpoint:
+    """Reads a checkpoint and the config and vocabulary beside it.
 
     Args:
-        folder: Google's or the Estimator's.
+        prefix: of the checkpoint; its folder is Google's or the Estimator's.
         init_head: make a fresh masked-LM head if there is none.
         do_lower_case: overrides what the folder says of its case.
 
     Raises:
         UsageError: a file is missing or cannot be read, a variable is missing or has another shape.
     """
-    config = read_config(folder / GOOGLE_FILE)
+    folder = prefix.parent
+    config = read_config(find_config(folder, (GOOGLE_FILE, HUGGING_FACE_FILE)))
     tokenizer = Tokenizer.from_folder(folder, do_lower_case)
-    return Checkpoint(config, tokenizer, read_variables(find_prefix(folder), config, init_head), str(folder))
-
-
-def find_prefix(folder: Path) -> Path:
-    """The checkpoint prefix in `folder`: `bert_model.ckpt`, else the newest of the state file, else the only one.
-
-    Raises:
-        UsageError: there is none, or it is not clear which.
-    """
-    if (folder / f"{PREFIX}.index").is_file():
-        return folder / PREFIX
-    if (folder / "checkpoint").is_file():
-        latest = tf.train.latest_checkpoint(str(folder))
-        if latest is None:
-            raise UsageError(f"{folder}/checkpoint names no checkpoint that is there; give a folder that is whole")
-        return Path(latest)
-    found = sorted(path.with_suffix("") for path in folder.glob("*.index"))
-    if len(found) != 1:
-        raise UsageError(f"{folder} holds {len(found)} checkpoints (*.index), not one; give a checkpoint folder")
-    return found[0]
+    return Checkpoint(config, tokenizer, read_variables(prefix, config, init_head), str(folder))
 
 
 def read_variables(prefix: Path, config: BertConfig, init_head: bool = False) -> Variables:
@@ -66,11 +46,13 @@ def read_variables(prefix: Path, config: BertConfig, init_head: bool = False) ->
     """
     try:
         reader = tf.train.load_checkpoint(str(prefix))
-        found = _model_shapes(reader.get_variable_to_shape_map())
+        shapes = reader.get_variable_to_shape_map()
+        keys = _keys(shapes)
+        found = {name: tuple(shapes[key]) for name, key in keys.items()}
         fresh = fresh_head(config, found) if init_head else {}
         check_variables(config, found | {name: value.shape for name, value in fresh.items()}, str(prefix))
         return {
-            name: fresh[name] if name in fresh else np.asarray(reader.get_tensor(name), np.float32)
+            name: fresh[name] if name in fresh else to_float32(reader.get_tensor(keys[name]), name, str(prefix))
             for name in variable_shapes(config)
         }
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
@@ -78,8 +60,10 @@ def read_variables(prefix: Path, config: BertConfig, init_head: bool = False) ->
         raise UsageError(f"{prefix} cannot be read ({reason}); give a checkpoint that is whole") from error
 
 
-def _model_shapes(found: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(shape) for name, shape in found.items() if name.rpartition("/")[2] not in _SLOTS}
+def _keys(stored: Collection[str]) -> dict[str, str]:
+    """The stored key of each variable; a plain name goes before TensorFlow 2's form of it."""
+    keys = {key.removesuffix(_OBJECT_SUFFIX): key for key in stored if key.endswith(_OBJECT_SUFFIX)}
+    return keys | {key: key for key in stored if not key.endswith(_OBJECT_SUFFIX)}
 
 
 def write_google_folder(folder: Path, checkpoint: Checkpoint) -> None:

@@ -6,9 +6,11 @@ from typing import Final
 
 from bench.bert.checkpoint.google import read_google_folder
 from bench.bert.checkpoint.huggingface import read_hugging_face_folder
+from bench.bert.checkpoint.prefix import find_prefix, has_checkpoint, prefix_of
 from bench.bert.checkpoint.presets import open_preset
 from bench.bert.checkpoint.types import Checkpoint
-from bench.bert.config import GOOGLE_FILE, HUGGING_FACE_FILE, PRESETS
+from bench.bert.checkpoint.weights import has_weights
+from bench.bert.config import GOOGLE_FILE, PRESETS
 from bench.bert.tokenizer import Tokenizer
 from bench.errors import UsageError
 
@@ -20,8 +22,8 @@ def open_checkpoint(name_or_path: str | Path, init_head: bool = False, do_lower_
     """Reads a checkpoint.
 
     Args:
-        name_or_path: `demo`, one of `bench.bert.config.PRESETS`, or a folder. A folder that has such a name is
-            written `./tiny`.
+        name_or_path: `demo`, one of `bench.bert.config.PRESETS`, a folder, or the prefix of a TensorFlow checkpoint. A
+            folder that has such a name is written `./tiny`.
         init_head: make a fresh masked-LM head if the checkpoint has none.
         do_lower_case: overrides what a folder says of its case.
 
@@ -32,15 +34,38 @@ def open_checkpoint(name_or_path: str | Path, init_head: bool = False, do_lower_
     if do_lower_case is not None and name in (DEMO, *PRESETS):
         raise UsageError(f"{name} is uncased; --cased and --uncased are for checkpoint folders")
     if name == DEMO:
-        return replace(read_google_folder(DEMO_FOLDER), source=DEMO)
+        return replace(read_google_folder(find_prefix(DEMO_FOLDER)), source=DEMO)
     if name in PRESETS:
         return open_preset(name, Tokenizer.from_folder(DEMO_FOLDER))
-    folder = Path(name_or_path)
-    if not folder.is_dir():
+    path = Path(name_or_path)
+    if not path.is_dir() and (prefix := prefix_of(path)):
+        return read_google_folder(prefix, init_head, do_lower_case)
+    if path.is_file():
+        raise UsageError(f"{path} is a file; give the checkpoint's folder, {path.parent}")
+    if not path.is_dir():
         known = ", ".join((DEMO, *PRESETS))
         raise UsageError(f"no checkpoint folder {name}; give a folder or one of {known}")
-    if (folder / GOOGLE_FILE).is_file():
-        return read_google_folder(folder, init_head, do_lower_case)
-    if (folder / HUGGING_FACE_FILE).is_file():
-        return read_hugging_face_folder(folder, init_head, do_lower_case)
-    raise UsageError(f"{folder} has neither {GOOGLE_FILE} nor {HUGGING_FACE_FILE}; give a BERT checkpoint folder")
+    folder = _descend(path)
+    # A folder with two sets of weights holds one model twice; each goes with the config of its own kind.
+    if has_checkpoint(folder) and ((folder / GOOGLE_FILE).is_file() or not has_weights(folder)):
+        return read_google_folder(find_prefix(folder), init_head, do_lower_case)
+    return read_hugging_face_folder(folder, init_head, do_lower_case)
+
+
+def _descend(folder: Path) -> Path:
+    """`folder`, or the one folder in it that holds weights, as an archive unpacked into a folder of its name does.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if _holds_weights(folder):
+        return folder
+    inside = sorted(entry for entry in folder.iterdir() if entry.is_dir() and _holds_weights(entry))
+    if len(inside) > 1:
+        shown = ", ".join(entry.name for entry in inside[:3]) + (", ..." if len(inside) > 3 else "")
+        raise UsageError(f"{folder} holds {len(inside)} checkpoint folders ({shown}); give one of them")
+    return inside[0] if inside else folder
+
+
+def _holds_weights(folder: Path) -> bool:
+    return has_checkpoint(folder) or has_weights(folder)

@@ -62,7 +62,7 @@ def texts(path: Path) -> list[str]:
 def open_scorer(folder: Path) -> "Baseline":
     """The checkpoint in an Estimator of this process."""
     from bench.bert.baselines import ColdPredict, EstimatorModel
-    from bench.bert.checkpoint.google import find_prefix
+    from bench.bert.checkpoint.prefix import find_prefix
     from bench.bert.config import GOOGLE_FILE, read_config
 
     special = Tokenizer.from_folder(folder).special

@@ -1,0 +1,104 @@
+"""TF: which TensorFlow checkpoint of a folder counts.
+
+A checkpoint is a prefix: `PREFIX.index` and its shards `PREFIX.data-00000-of-00001`. The Estimator keeps a state file
+`checkpoint` beside them, which names the newest one, often by the absolute path that the folder had then.
+"""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import tensorflow as tf
+
+from bench.errors import UsageError
+
+PREFIX: Final = "bert_model.ckpt"
+STATE_FILE: Final = "checkpoint"
+_INDEX: Final = ".index"
+_NUMBERED: Final = re.compile(r"(?P<stem>.+)-(?P<step>\d+)")
+_SHARD: Final = re.compile(r"(?P<name>.+)\.data-\d{5}-of-(?P<of>\d{5})")
+_NAMED: Final = 3
+
+
+def find_prefix(folder: Path) -> Path:
+    """The checkpoint in `folder` that counts.
+
+    That is the one that the state file names, by its name in this folder wherever the file says that it lay; else
+    `bert_model.ckpt`; else the only one; else, where all are `NAME-STEP` of one name, that of the highest step.
+
+    Raises:
+        UsageError: there is none, it is not clear which, or it lacks a part.
+    """
+    indexed = _indexed(folder)
+    named = _named_by_state(folder)
+    if named is not None and named.name in indexed:
+        chosen = folder / named.name
+    elif named is not None and Path(f"{named}{_INDEX}").is_file():
+        chosen = named
+    else:
+        chosen = folder / _only(folder, indexed, named)
+    _check_shards(chosen)
+    return chosen
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a TensorFlow checkpoint, or a state file that names one, lies in `folder`."""
+    return (folder / STATE_FILE).is_file() or bool(_indexed(folder))
+
+
+def _indexed(folder: Path) -> list[str]:
+    """Names of the checkpoints in `folder`; hidden files, which macOS leaves beside others, are none."""
+    found = (path for path in folder.glob(f"*{_INDEX}") if path.is_file() and not path.name.startswith("."))
+    return sorted(path.name.removesuffix(_INDEX) for path in found)
+
+
+def prefix_of(path: Path) -> Path | None:
+    """`path` as a checkpoint's prefix, where it is one, or one of its files; else None."""
+    name = path.name.removesuffix(_INDEX)
+    if shard := _SHARD.fullmatch(name):
+        name = shard["name"]
+    prefix = path.with_name(name)
+    return prefix if Path(f"{prefix}{_INDEX}").is_file() else None
+
+
+def _named_by_state(folder: Path) -> Path | None:
+    """The newest checkpoint as the state file has it; None without one that can be read."""
+    state = tf.train.get_checkpoint_state(str(folder))
+    if state is None or not state.model_checkpoint_path:
+        return None
+    path = Path(state.model_checkpoint_path)
+    # A folder written elsewhere may name gs://... or C:\...
+    return path.with_name(re.split(r"[/\\]", state.model_checkpoint_path)[-1]) if path.name else None
+
+
+def _only(folder: Path, indexed: list[str], named: Path | None) -> str:
+    """The checkpoint where no state file helps."""
+    if PREFIX in indexed:
+        return PREFIX
+    if len(indexed) == 1:
+        return indexed[0]
+    steps = [match for name in indexed if (match := _NUMBERED.fullmatch(name))]
+    if indexed and len(steps) == len(indexed) and len({match["stem"] for match in steps}) == 1:
+        return max(steps, key=lambda match: int(match["step"])).string
+    if not indexed:
+        stale = f", and its {STATE_FILE} file names {named}, which is not there" if named else ""
+        raise UsageError(f"{folder} holds no TensorFlow checkpoint (*{_INDEX}){stale}; give a folder that is whole")
+    shown = ", ".join(indexed[:_NAMED]) + (", ..." if len(indexed) > _NAMED else "")
+    raise UsageError(
+        f"{folder} holds {len(indexed)} checkpoints ({shown}) and does not say which counts; "
+        f"give one of them: {folder / indexed[0]}"
+    )
+
+
+def _check_shards(prefix: Path) -> None:
+    """Holds the shards that are there against the number in their names."""
+    shards = [
+        match
+        for path in prefix.parent.iterdir()
+        if (match := _SHARD.fullmatch(path.name)) and match["name"] == prefix.name
+    ]
+    wanted = int(shards[0]["of"]) if shards else 1
+    for index in range(wanted):
+        shard = prefix.with_name(f"{prefix.name}.data-{index:05d}-of-{wanted:05d}")
+        if not shard.is_file():
+            raise UsageError(f"{prefix} cannot be read (no data file {shard.name}); give a checkpoint that is whole")

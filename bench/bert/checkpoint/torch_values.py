@@ -1,0 +1,217 @@
+"""What a pickle of PyTorch tensors may hold, and what stands in for the functions and classes that it names.
+
+Nothing here is PyTorch's, and nothing is looked up: `NAMES` is all that a pickle can reach. Each function checks what
+it is given, as a pickle may call it with anything.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final, Literal
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+ByteOrder = Literal["<", ">"]
+
+_MAX_DIMENSIONS: Final = 32
+
+_DTYPES: Final[Mapping[str, "np.dtype[Any]"]] = {
+    "Double": np.dtype(np.float64),
+    "Float": np.dtype(np.float32),
+    "Half": np.dtype(np.float16),
+    "BFloat16": np.dtype(ml_dtypes.bfloat16),
+    "Long": np.dtype(np.int64),
+    "Int": np.dtype(np.int32),
+    "Short": np.dtype(np.int16),
+    "Char": np.dtype(np.int8),
+    "Byte": np.dtype(np.uint8),
+    "Bool": np.dtype(np.bool_),
+    "Untyped": np.dtype(np.uint8),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Numbers in the file, side by side.
+
+    Args:
+        key: their name in the file.
+        dtype: of what they are.
+        size: how many of them the file must hold under `key`.
+        start: the first that belongs to this storage; above 0 in a view of an old file only.
+        length: how many belong to it.
+    """
+
+    key: str
+    dtype: "np.dtype[Any]"
+    size: int
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A view of a storage, checked to lie within it.
+
+    Args:
+        storage: where its numbers are.
+        dtype: of what they are; the storage's, but for an untyped one.
+        offset: index of the first, in numbers of `dtype` from the storage's own first.
+        shape: its dimensions.
+        strides: numbers from one to the next, for each dimension.
+    """
+
+    storage: Storage
+    dtype: "np.dtype[Any]"
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def array(self, data: memoryview, byte_order: ByteOrder) -> NDArray[Any]:
+        """The tensor as a view of `data`, the bytes of the storage's key.
+
+        Args:
+            data: as many bytes as the storage's size asks for.
+            byte_order: `<` or `>`.
+        """
+        width = self.dtype.itemsize
+        # numpy cannot swap the bytes of ml_dtypes' bfloat16.
+        stored = np.dtype(np.uint16) if self.dtype == ml_dtypes.bfloat16 else self.dtype
+        start = self.storage.start * self.storage.dtype.itemsize + self.offset * width
+        strides = tuple(stride * width for stride in self.strides)
+        found: NDArray[Any] = np.ndarray(self.shape, stored.newbyteorder(byte_order), data, start, strides)
+        # The machine's own byte order from here on.
+        return found.astype(stored, copy=stored != self.dtype).view(self.dtype)
+
+
+class Refusal(Exception):
+    """Something in the pickle is not read; the text says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """What stands in for a function or class of PyTorch; calling it makes one of the values above."""
+
+    name: str
+    make: Callable[..., object]
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """What stands in for a storage class or a dtype."""
+
+    dtype: "np.dtype[Any]"
+
+
+def _rebuild_tensor(storage: object, offset: object, shape: object, strides: object, *_rest: object) -> Tensor:
+    """`torch._utils._rebuild_tensor` and `_rebuild_tensor_v2`."""
+    if not isinstance(storage, Storage):
+        raise Refusal("a tensor without a storage")
+    return _view(storage, storage.dtype, offset, shape, strides)
+
+
+def _rebuild_tensor_v3(*given: object) -> Tensor:
+    """`torch._utils._rebuild_tensor_v3`: the dtype stands beside an untyped storage."""
+    storage, offset, shape, strides, _grad, _hooks, kind, *_rest = given
+    if not isinstance(storage, Storage) or not isinstance(kind, Type):
+        raise Refusal("a tensor without a storage")
+    return _view(storage, kind.dtype, offset, shape, strides)
+
+
+def _view(storage: Storage, dtype: "np.dtype[Any]", offset: object, shape: object, strides: object) -> Tensor:
+    """A tensor, once it is certain to lie within its storage and to be no larger than that."""
+    sizes, steps = counts(shape), counts(strides)
+    (first,) = counts((offset,))
+    if len(sizes) != len(steps) or len(sizes) > _MAX_DIMENSIONS:
+        raise Refusal(f"a tensor of {len(sizes)} dimensions and {len(steps)} strides")
+    held = storage.length * storage.dtype.itemsize // dtype.itemsize
+    count = prod(sizes)
+    last = first + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
+    if count and (count > held or last >= held):
+        raise Refusal(f"a tensor {list(sizes)} that reaches beyond its storage of {held}")
+    return Tensor(storage, dtype, first, sizes, steps) if count else Tensor(storage, dtype, 0, (0,), (1,))
+
+
+def counts(values: object) -> tuple[int, ...]:
+    """Whole numbers from 0 on."""
+    if not isinstance(values, tuple) or not all(type(value) is int and 0 <= value < 1 << 62 for value in values):
+        raise Refusal("a tensor whose shape is not made of whole numbers")
+    return values
+
+
+def _first(value: object, *_rest: object) -> object:
+    """`_rebuild_parameter`, `_rebuild_parameter_with_state`, `Parameter`: a tensor and what training needs of it."""
+    if not isinstance(value, Tensor):
+        raise Refusal("a parameter without a tensor")
+    return value
+
+
+def _rebuild_from_type(function: object, _kind: object, given: object, *_state: object) -> object:
+    """`torch._tensor._rebuild_from_type_v2`: a tensor with attributes of its own, which are left out."""
+    if not isinstance(function, Function) or function.make is _rebuild_from_type or not isinstance(given, tuple):
+        raise Refusal("a tensor of an unknown kind")
+    return function.make(*given)
+
+
+def _ordered_dict(pairs: object = ()) -> dict[object, object]:
+    """`collections.OrderedDict`, with its pairs where Python 2 wrote it."""
+    made: dict[object, object] = {}
+    for pair in pairs if isinstance(pairs, list | tuple) else ():
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise Refusal("an OrderedDict not made of pairs")
+        made[dict_key(pair[0])] = pair[1]
+    return made
+
+
+def _size(values: object = ()) -> tuple[object, ...]:
+    """`torch.Size`."""
+    return tuple(values) if isinstance(values, list | tuple) else ()
+
+
+def _nothing(*_given: object) -> None:
+    """`torch.device`: where a tensor lay is of no interest."""
+
+
+def _known_names() -> dict[str, object]:
+    """Every name that a pickle may use, and what stands in for it."""
+    functions: dict[str, Callable[..., object]] = {
+        "collections.OrderedDict": _ordered_dict,
+        "torch.Size": _size,
+        "torch.device": _nothing,
+        "torch.nn.parameter.Parameter": _first,
+        "torch._utils._rebuild_tensor": _rebuild_tensor,
+        "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+        "torch._utils._rebuild_tensor_v3": _rebuild_tensor_v3,
+        "torch._utils._rebuild_parameter": _first,
+        "torch._utils._rebuild_parameter_with_state": _first,
+        "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
+        "torch.tensor._rebuild_from_type_v2": _rebuild_from_type,
+        "torch.Tensor": _first,
+    }
+    known: dict[str, object] = {name: Function(name, make) for name, make in functions.items()}
+    for name, dtype in _DTYPES.items():
+        known |= {f"{module}.{name}Storage": Type(dtype) for module in ("torch", "torch.storage", "torch.cuda")}
+        known[f"torch.{dtype.name}"] = Type(dtype)
+    return known
+
+
+NAMES: Final[Mapping[str, object]] = _known_names()
+
+
+def dict_key(value: object) -> object:
+    """A key of a dict: only what hashes without a descent into itself."""
+    if not isinstance(value, str | int | float | bool | None):
+        raise Refusal(f"a dict with a key of type {type(value).__name__}")
+    return value
+
+
+def part_of(whole: Storage, view: object) -> Storage:
+    """A view of a storage, as files older than PyTorch 0.4 have them: `(key, offset, size)`."""
+    if not isinstance(view, tuple) or len(view) != 3:
+        raise Refusal("a malformed view")
+    start, length = counts(view[1:])
+    if start + length > whole.size:
+        raise Refusal("a view that reaches beyond its storage")
+    return Storage(whole.key, whole.dtype, whole.size, start, length)

@@ -1,0 +1,339 @@
+"""Checkpoint folders as others leave them: moved, nested, with optimizers' slots, heads and files of other tools."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from bench.bert.checkpoint.google import write_google_folder, write_variables
+from bench.bert.checkpoint.prefix import PREFIX, find_prefix
+from bench.bert.checkpoint.resolve import open_checkpoint
+from bench.bert.checkpoint.types import Checkpoint
+from bench.bert.variables import fresh_variables
+from bench.errors import UsageError
+from tests.bert.test_checkpoint import write_hugging_face
+
+KERNEL = "bert/encoder/layer_0/attention/self/query/kernel"
+POOLER = "bert/pooler/dense/kernel"
+
+
+def write(folder: Path, checkpoint: Checkpoint, name: str = PREFIX, **extra: Any) -> Path:
+    """Config, vocabulary and a TensorFlow checkpoint `name` with variables beside the model's."""
+    write_google_folder(folder, checkpoint)
+    for path in folder.glob(f"{PREFIX}.*"):
+        path.unlink()
+    write_variables(folder / name, {**checkpoint.variables, **extra})
+    return folder
+
+
+def others(checkpoint: Checkpoint, shift: float = 1.0) -> dict[str, Any]:
+    return {key: value + np.float32(shift) for key, value in checkpoint.variables.items()}
+
+
+@pytest.mark.parametrize(
+    "slot",
+    [
+        *(
+            "BERTAdam",
+            "BERTAdam_1",
+            "Adam",
+            "Adam_1",
+            "adam_m",
+            "LAMB",
+            "lamb_v_1",
+            "Momentum",
+            "Adagrad",
+            "vr",
+            "a/b/c",
+        ),
+        *("ExponentialMovingAverage", ".OPTIMIZER_SLOT/optimizer/m/.ATTRIBUTES/VARIABLE_VALUE", "part_0/Adafactor"),
+    ],
+)
+def test_slots_of_any_optimizer(tmp_path: Path, checkpoint: Checkpoint, slot: str) -> None:
+    slots = {f"{name}/{slot}": np.zeros_like(value) for name, value in checkpoint.variables.items()}
+    counters = {"global_step": np.array(7, np.int64), "beta1_power": np.float32(0.9)}
+    pooler = {POOLER: np.zeros((32, 32), np.float32), f"{POOLER}/{slot}": np.zeros((32, 32), np.float32)}
+    assert open_checkpoint(write(tmp_path, checkpoint, **slots, **counters, **pooler)).digest == checkpoint.digest
+
+
+HARMLESS = {
+    "global_step": np.array(7, np.int64),
+    "beta2_power": np.float32(0.999),
+    "loss_scale": np.float32(32768),
+    "good_steps": np.array(3, np.int32),
+    "bert/beta1_power": np.float32(0.9),
+    "cls/seq_relationship/output_weights": np.zeros((2, 32), np.float32),
+    "cls/seq_relationship/output_bias/BERTAdam": np.zeros(2, np.float32),
+    "output_weights": np.zeros((3, 32), np.float32),
+    "output_bias": np.zeros(3, np.float32),
+    "cls/squad/output_weights": np.zeros((2, 32), np.float32),
+    "training/Adam/bert/encoder/layer_9/attention/self/query/kernel/m": np.zeros((32, 32), np.float32),
+    "save_counter/.ATTRIBUTES/VARIABLE_VALUE": np.array(1, np.int64),
+    "_CHECKPOINTABLE_OBJECT_GRAPH": np.array(b"graph"),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_lies_outside_of_the_model(tmp_path: Path, checkpoint: Checkpoint, name: str) -> None:
+    assert open_checkpoint(write(tmp_path, checkpoint, **{name: HARMLESS[name]})).digest == checkpoint.digest
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bert/encoder/layer_0/adapter/kernel",
+        "bert/encoder/layer_0/attention/self/query/kernel_2",
+        "bert/encoder/layer_0/attention/self/relative_positions",
+        "bert/encoder/layer_2/output/dense/bias",
+        "bert/encoder/layer_2/output/dense/bias/Adam",
+        "bert/embeddings/task_type_embeddings",
+        "bert/embeddings_project/kernel",
+        "bert/rotary",
+        "cls/predictions/transform_1/dense/kernel",
+        "cls/predictions/output_weights",
+    ],
+)
+def test_a_variable_that_would_change_the_model_is_named(tmp_path: Path, checkpoint: Checkpoint, name: str) -> None:
+    with pytest.raises(UsageError, match=rf"has {name}, which"):
+        open_checkpoint(write(tmp_path, checkpoint, **{name: np.zeros(3, np.float32)}))
+
+
+def test_a_checkpoint_of_tensorflow_2_objects(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    """Read where its objects have Google's names, else refused as what it is."""
+    write_google_folder(tmp_path, checkpoint)
+    suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
+    write_variables(tmp_path / PREFIX, {f"{name}{suffix}": value for name, value in checkpoint.variables.items()})
+    assert open_checkpoint(tmp_path).digest == checkpoint.digest
+    write_variables(tmp_path / PREFIX, {f"model/layer-0/_embedding{suffix}": np.zeros(3, np.float32)})
+    with pytest.raises(UsageError, match="no BERT under Google's names .* but model/layer-0/_embedding"):
+        open_checkpoint(tmp_path)
+
+
+def test_weights_that_are_not_floating_point(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    values = {KERNEL: checkpoint.variables[KERNEL].astype(np.int8)}
+    with pytest.raises(UsageError, match=f"{KERNEL} is stored as int8"):
+        open_checkpoint(write(tmp_path / "google", checkpoint, **values))
+    name = "bert.encoder.layer.0.attention.self.query.weight"
+    folder = write_hugging_face(tmp_path / "hf", checkpoint, **{name: np.zeros((32, 32), np.int8)})
+    with pytest.raises(UsageError, match=f"{name} is stored as int8"):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["/old/place/model.ckpt-20", "gs://bucket/run/model.ckpt-20", "C:\\\\runs\\\\model.ckpt-20", "model.ckpt-20", None],
+)
+def test_an_estimators_folder_that_was_moved(tmp_path: Path, checkpoint: Checkpoint, named: str | None) -> None:
+    write(tmp_path, checkpoint, "model.ckpt-20")
+    if named is not None:
+        (tmp_path / "checkpoint").write_text(f'model_checkpoint_path: "{named}"\n')
+    assert open_checkpoint(tmp_path).digest == checkpoint.digest
+
+
+def test_the_copy_counts_while_the_original_is_still_there(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    original = write(tmp_path / "original", checkpoint, "model.ckpt-3")
+    (original / "checkpoint").write_text(f'model_checkpoint_path: "{original}/model.ckpt-3"\n')
+    copy = tmp_path / "copy"
+    shutil.copytree(original, copy)
+    write_variables(copy / "model.ckpt-3", others(checkpoint))
+    assert find_prefix(copy) == copy / "model.ckpt-3"
+    for path in copy.glob("model.ckpt-3.*"):
+        path.unlink()
+    assert find_prefix(copy) == original / "model.ckpt-3"
+
+
+def test_which_of_several_checkpoints(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    """The state file's, by name; else the released one; else the highest step; else none is chosen."""
+    write(tmp_path, checkpoint, "model.ckpt-9")
+    write_variables(tmp_path / "model.ckpt-100", others(checkpoint))
+    assert find_prefix(tmp_path).name == "model.ckpt-100"
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/old/model.ckpt-9"\n')
+    assert find_prefix(tmp_path).name == "model.ckpt-9"
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/old/model.ckpt-7"\n')
+    assert find_prefix(tmp_path).name == "model.ckpt-100"
+    write_variables(tmp_path / PREFIX, others(checkpoint, 2))
+    assert find_prefix(tmp_path).name == PREFIX
+    for path in tmp_path.glob(f"{PREFIX}.*"):
+        path.rename(path.with_name(path.name.replace(PREFIX, "best")))
+    with pytest.raises(UsageError, match=r"3 checkpoints \(best, model.ckpt-100, model.ckpt-9\).* give one of them"):
+        open_checkpoint(tmp_path)
+    for given in ("model.ckpt-9", "model.ckpt-9.index", "model.ckpt-9.data-00000-of-00001"):
+        assert open_checkpoint(tmp_path / given).digest == checkpoint.digest
+
+
+@pytest.mark.parametrize("name", [PREFIX, "model.ckpt-1000000", "biobert_model.ckpt", "model", "model.ckpt"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_released_folders(tmp_path: Path, checkpoint: Checkpoint, name: str, nested: bool) -> None:
+    """Of any name, with what macOS leaves beside; unpacked into a folder or into one of the same name in it."""
+    inner = write(tmp_path / "biobert" if nested else tmp_path, checkpoint, name)
+    (inner / f"._{name}.index").write_bytes(b"\0\5\26\7")
+    (tmp_path / "__MACOSX").mkdir()
+    assert open_checkpoint(tmp_path).digest == checkpoint.digest
+
+
+def test_several_folders_in_a_folder(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    for step in (500, 1000):
+        write_hugging_face(tmp_path / f"checkpoint-{step}", checkpoint)
+    with pytest.raises(UsageError, match=r"2 checkpoint folders \(checkpoint-1000, checkpoint-500\); give one"):
+        open_checkpoint(tmp_path)
+
+
+def test_a_part_that_is_missing(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    write(tmp_path, checkpoint)
+    (tmp_path / f"{PREFIX}.data-00000-of-00001").rename(tmp_path / f"{PREFIX}.data-00000-of-00002")
+    with pytest.raises(UsageError, match=r"no data file bert_model\.ckpt\.data-00001-of-00002"):
+        open_checkpoint(tmp_path)
+    (tmp_path / f"{PREFIX}.data-00000-of-00002").unlink()
+    with pytest.raises(UsageError, match=r"no data file bert_model\.ckpt\.data-00000-of-00001"):
+        open_checkpoint(tmp_path)
+    (write(tmp_path, checkpoint) / "bert_config.json").unlink()
+    with pytest.raises(UsageError, match=r"neither bert_config\.json nor config\.json"):
+        open_checkpoint(tmp_path)
+
+
+def test_config_json_beside_a_tensorflow_checkpoint(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    write(tmp_path, checkpoint)
+    (tmp_path / "bert_config.json").rename(tmp_path / "config.json")
+    (tmp_path / "tokenizer_config.json").unlink()
+    assert open_checkpoint(tmp_path).digest == checkpoint.digest
+
+
+def rewrite(folder: Path, change: Any, metadata: dict[str, str] | None = None) -> Path:
+    """The folder with its tensors as `change` makes them."""
+    path = folder / "model.safetensors"
+    save_file(change(load_file(path)), path, metadata)
+    return folder
+
+
+@pytest.mark.parametrize("front", ["module.", "model.", "_orig_mod.", "module.model.", "module._orig_mod."])
+@pytest.mark.parametrize("bare", [False, True])
+def test_what_training_puts_in_front_of_names(tmp_path: Path, checkpoint: Checkpoint, front: str, bare: bool) -> None:
+    """Of all names, and of a BertModel that a head stands beside."""
+    write_hugging_face(tmp_path, checkpoint)
+    rewrite(tmp_path, lambda found: {front + (key.removeprefix("bert.") if bare else key): found[key] for key in found})
+    assert open_checkpoint(tmp_path).digest == checkpoint.digest
+
+
+TIED = ("bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight")
+BIASES = ("cls.predictions.bias", "cls.predictions.decoder.bias")
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_tied_weights_under_either_name(tmp_path: Path, checkpoint: Checkpoint, kept: int) -> None:
+    def keep_one(found: dict[str, Any]) -> dict[str, Any]:
+        tied = {TIED[kept]: found[TIED[0]], BIASES[kept]: found[BIASES[0]]}
+        return {key: value for key, value in found.items() if key not in TIED + BIASES} | tied
+
+    write_hugging_face(tmp_path, checkpoint)
+    assert open_checkpoint(rewrite(tmp_path, keep_one)).digest == checkpoint.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "bert.encoder.layer.0.attention.self.distance_embedding.weight",
+            np.zeros((79, 8)),
+            "is not a weight of a BERT",
+        ),
+        ("bert.rotary.freqs", np.zeros(4), "bert.rotary.freqs is not a weight"),
+        ("cls.predictions.transform2.dense.weight", np.zeros((32, 32)), "transform2.dense.weight is not a weight"),
+        (
+            "bert.embeddings.LayerNorm.gamma",
+            np.zeros(32),
+            "LayerNorm.gamma and .*LayerNorm.weight, which are the same weight",
+        ),
+        ("bert.embeddings.position_ids", np.arange(40)[None, ::-1].copy(), "position_ids is not 0, 1, 2"),
+        ("other.bert.embeddings.word_embeddings.weight", np.zeros((27, 32)), "no weights of one BERT"),
+    ],
+)
+def test_tensors_that_would_change_the_model(
+    tmp_path: Path, checkpoint: Checkpoint, name: str, value: Any, message: str
+) -> None:
+    write_hugging_face(tmp_path, checkpoint)
+    with pytest.raises(UsageError, match=message):
+        open_checkpoint(rewrite(tmp_path, lambda found: {**found, name: value}))
+
+
+@pytest.mark.parametrize("form", [None, "pt", "np", "mlx"])
+def test_safetensors_of_older_tools(tmp_path: Path, checkpoint: Checkpoint, form: str | None) -> None:
+    """Without the key that says of what they are, and with heads of other tasks in formats that are not read."""
+
+    def change(found: dict[str, Any]) -> dict[str, Any]:
+        heads = {"classifier.weight": np.zeros((2, 32)), "cls.seq_relationship.bias": np.zeros(2, np.int8)}
+        return {key: value for key, value in found.items() if not key.endswith("position_ids")} | heads
+
+    write_hugging_face(tmp_path, checkpoint)
+    rewrite(tmp_path, change, {"format": form} if form else None)
+    assert open_checkpoint(tmp_path).digest == checkpoint.digest
+
+
+@pytest.mark.parametrize("form", ["tf", "flax"])
+def test_safetensors_in_another_layout(tmp_path: Path, checkpoint: Checkpoint, form: str) -> None:
+    write_hugging_face(tmp_path, checkpoint)
+    with pytest.raises(UsageError, match=f"layout of '{form}'"):
+        open_checkpoint(rewrite(tmp_path, lambda found: found, {"format": form}))
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("tf_model.h5", "from_tf=True"),
+        ("flax_model.msgpack", "from_flax=True"),
+        ("adapter_model.safetensors", "merge_and_unload"),
+        ("adapter_model.bin", "merge_and_unload"),
+        ("model.onnx", "the checkpoint it was made of"),
+        ("model.fp16.safetensors", "rename it to model.safetensors"),
+        ("pytorch_model.fp16.bin", "rename it to pytorch_model.bin"),
+        ("model.pt", "rename it to pytorch_model.bin"),
+    ],
+)
+def test_weights_that_are_not_read_come_with_a_cure(
+    tmp_path: Path, checkpoint: Checkpoint, name: str, cure: str
+) -> None:
+    write_hugging_face(tmp_path, checkpoint)
+    (tmp_path / "model.safetensors").rename(tmp_path / name)
+    (tmp_path / "training_args.bin").write_bytes(b"")
+    with pytest.raises(UsageError, match=cure) as caught:
+        open_checkpoint(tmp_path)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_pointer_of_git_lfs(tmp_path: Path, checkpoint: Checkpoint, name: str) -> None:
+    write_hugging_face(tmp_path, checkpoint)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 440473133\n")
+    with pytest.raises(UsageError, match="git lfs pull"):
+        open_checkpoint(tmp_path)
+
+
+def test_an_index_must_be_true(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    write_hugging_face(tmp_path, checkpoint)
+    (tmp_path / "model.safetensors").rename(tmp_path / "part.safetensors")
+    names = list(load_file(tmp_path / "part.safetensors"))
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_bytes(orjson.dumps({"weight_map": dict.fromkeys(names, "part.safetensors")}))
+    assert open_checkpoint(tmp_path).digest == checkpoint.digest
+    index.write_bytes(orjson.dumps({"weight_map": dict.fromkeys([*names, "bert.x"], "part.safetensors")}))
+    with pytest.raises(UsageError, match=r"part\.safetensors lacks bert\.x"):
+        open_checkpoint(tmp_path)
+
+
+def test_a_file_is_not_a_folder(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    folder = write_hugging_face(tmp_path, checkpoint)
+    with pytest.raises(UsageError, match=f"is a file; give the checkpoint's folder, {folder}"):
+        open_checkpoint(folder / "model.safetensors")
+
+
+def test_googles_weights_go_with_googles_config(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    """A folder with both kinds: each goes with its own config."""
+    write_hugging_face(tmp_path, checkpoint)
+    write_variables(tmp_path / PREFIX, fresh_variables(checkpoint.config, 3))
+    assert open_checkpoint(tmp_path).digest == checkpoint.digest
+    (tmp_path / "bert_config.json").write_bytes(checkpoint.config.to_json())
+    assert open_checkpoint(tmp_path).digest != checkpoint.digest

@@ -14,8 +14,9 @@ from typing import Any, Final
 from bench.server.embedded import metrics
 from bench.server.embedded.batch_tensors import join_rows, join_tasks, split_outputs, split_rows
 from bench.server.embedded.configs import BatchingParameters
+from bench.server.embedded.model_runtime import ModelRuntime
 from bench.server.embedded.servable import Caller, check_caller
-from bench.server.embedded.session import Feeds, Session
+from bench.server.embedded.session import Feeds
 from bench.server.embedded.status import Code, StatusError, invalid_argument
 from bench.server.embedded.tensors import Tensor
 
@@ -143,7 +144,7 @@ class Queue:
         fetches: tensor names.
     """
 
-    def __init__(self, scheduler: Scheduler, session: Session, fetches: Sequence[str]) -> None:
+    def __init__(self, scheduler: Scheduler, session: ModelRuntime, fetches: Sequence[str]) -> None:
         self._scheduler = scheduler
         self._parameters = scheduler.parameters
         self._session = session
@@ -282,7 +283,7 @@ class BatchingRunner:
         scheduler: the threads.
     """
 
-    def __init__(self, session: Session, scheduler: Scheduler) -> None:
+    def __init__(self, session: ModelRuntime, scheduler: Scheduler) -> None:
         self._session = session
         self._scheduler = scheduler
         self._lock = threading.Lock()

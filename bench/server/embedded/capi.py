@@ -112,6 +112,8 @@ def library() -> Library:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes oneDNN's kernels only where the processor has AVX512-VNNI; they are faster without it too.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # The thread that runs an operation takes a share of it, instead of waiting for others to do all.
+    os.environ.setdefault("TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD", "1")
     # Sessions have threads of their own inside operations too (local_device.cc).
     os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
     spec = importlib.util.find_spec("tensorflow")

@@ -117,6 +117,7 @@ class Core:
         try:
             if self._options.warmup_iterations:
                 warm_up(servable, self._options.warmup_iterations)
+            servable.settle()
         except BaseException:
             servable.retire()
             raise

@@ -5,12 +5,15 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from bench.server.embedded.model_runtime import ModelRuntime
 from bench.server.embedded.session import TIMED_OUT, Feeds, Session, SessionOptions
 from bench.server.embedded.signatures import Signature, read_signatures, signature_def_map
 from bench.server.embedded.status import Code, StatusError
 from bench.server.embedded.tensors import Tensor
+
+_SETTLE_SECONDS: Final = 0.5
 
 
 class Caller(Protocol):
@@ -48,7 +51,7 @@ class DirectRunner:
         session: the session; closed with this.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: ModelRuntime) -> None:
         self._session = session
 
     def run(self, feeds: Feeds, fetches: Sequence[str], caller: Caller) -> list[Tensor]:
@@ -101,7 +104,7 @@ class Servable:
         path: Path,
         tags: Sequence[str],
         options: SessionOptions,
-        wrap: Callable[[Session, dict[str, Signature]], Runner] | None = None,
+        wrap: Callable[[ModelRuntime, dict[str, Signature]], Runner] | None = None,
     ) -> None:
         self.model = model
         self.version = version
@@ -109,7 +112,8 @@ class Servable:
         session = Session(path, tags, options)
         self.signatures = read_signatures(session.meta_graph)
         session.meta_graph = b""
-        self.runner: Runner = wrap(session, self.signatures) if wrap else DirectRunner(session)
+        self._runtime = ModelRuntime(session)
+        self.runner: Runner = wrap(self._runtime, self.signatures) if wrap else DirectRunner(self._runtime)
         self._users = 0
         self._retired = False
         self._changed = threading.Condition(threading.Lock())
@@ -118,6 +122,10 @@ class Servable:
     def signature_def_map(self) -> Any:
         """The answer to a metadata request."""
         return signature_def_map(self.signatures)
+
+    def settle(self) -> None:
+        """Chooses how to compute by what the requests so far took."""
+        self._runtime.settle(_SETTLE_SECONDS)
 
     def acquire(self) -> bool:
         """Counts a user in, unless the version is being freed."""

@@ -1,10 +1,7 @@
 """A SavedModel in a session of the TensorFlow runtime."""
 
 import ctypes
-import math
-import os
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +16,6 @@ from bench.server.embedded.tensors import DT_STRING, DTYPES, Tensor, dtype_name
 Feeds = Sequence[tuple[str, Tensor]]
 
 TIMED_OUT: Final = "Timed out waiting for notification"
-
-_CORES: Final = len(os.sched_getaffinity(0))
-# One entry for each run in progress in this process. With a run for every core there is nothing to gain from spreading
-# a short one over threads: it then stays in its caller's thread, which saves the hand-overs (and cannot be stopped
-# half-way). In a long one the hand-overs weigh nothing.
-_running: Final[list[None]] = []
-_SHORT_RUN: Final = 0.004
 
 
 @dataclass(frozen=True)
@@ -70,7 +60,7 @@ class Session:
 
     def __init__(self, path: Path, tags: Sequence[str], options: SessionOptions) -> None:
         self._tf = tf = library()
-        self._plans: dict[tuple[tuple[str, ...], tuple[str, ...]], _Plan] = {}
+        self._places: dict[tuple[tuple[str, ...], tuple[str, ...]], _Places] = {}
         self._local = threading.local()
         status = Status()
         wanted = (ctypes.c_char_p * len(tags))(*[tag.encode() for tag in tags])
@@ -93,44 +83,39 @@ class Session:
             tf.TF_DeleteBuffer(buffer)
             tf.TF_DeleteSessionOptions(session_options)
 
-    def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int | None = None) -> list[Tensor]:
+    def run(
+        self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int | None = None, inline: bool = False
+    ) -> list[Tensor]:
         """Feeds tensors by name and fetches others.
 
         Args:
             feeds: tensor name (`x:0`) and value.
             fetches: tensor names.
             timeout_ms: how long it may take; None for ever.
+            inline: keep all operations in this thread. Saves the hand-overs, but cannot be stopped half-way.
 
         Raises:
             StatusError: what the runtime says.
         """
         tf = self._tf
         key = (tuple([name for name, _ in feeds]), tuple(fetches))
-        plan = self._plans.get(key) or self._plan(*key)
-        inline = len(_running) >= _CORES and plan.is_short(timeout_ms)
-        inputs = (ctypes.c_void_p * plan.num_inputs)()
-        outputs = (ctypes.c_void_p * plan.num_outputs)()
+        places = self._places.get(key) or self._look_up(*key)
+        inputs = (ctypes.c_void_p * places.num_inputs)()
+        outputs = (ctypes.c_void_p * places.num_outputs)()
         status = self._status()
-        _running.append(None)
-        started = time.perf_counter()
         try:
             for place, (_, tensor) in enumerate(feeds):
                 inputs[place] = _to_runtime(tf, tensor)
             options = ctypes.byref(_run_options(timeout_ms, inline))
             tf.TF_SessionRun(
                 *(self._session, options),
-                *(plan.inputs, inputs, plan.num_inputs),
-                *(plan.outputs, outputs, plan.num_outputs),
+                *(places.inputs, inputs, places.num_inputs),
+                *(places.outputs, outputs, places.num_outputs),
                 *(None, 0, None, status.pointer),
             )
-            plan.last = time.perf_counter() - started
-            if inline and timeout_ms is not None and plan.last * 1000 > timeout_ms:
-                raise StatusError(Code.DEADLINE_EXCEEDED, TIMED_OUT)
             status.check()
-            plan.least = min(plan.least, plan.last)
             return [_from_runtime(tf, pointer) for pointer in outputs if pointer]
         finally:
-            _running.pop()
             for pointer in (*inputs, *outputs):
                 if pointer:
                     tf.TF_DeleteTensor(pointer)
@@ -148,11 +133,11 @@ class Session:
             status = self._local.status = Status()
         return status
 
-    def _plan(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> "_Plan":
+    def _look_up(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> "_Places":
         """Where the named tensors are in the graph, looked up once for each set of names."""
-        plan = _Plan(self._outputs(feeds), self._outputs(fetches), len(feeds), len(fetches))
-        self._plans[feeds, fetches] = plan
-        return plan
+        places = _Places(self._outputs(feeds), self._outputs(fetches), len(feeds), len(fetches))
+        self._places[feeds, fetches] = places
+        return places
 
     def _outputs(self, names: Sequence[str]) -> Any:
         found = (Output * len(names))()
@@ -165,20 +150,14 @@ class Session:
         return found
 
 
-@dataclass(slots=True)
-class _Plan:
-    """Where a set of tensors is in the graph, and the seconds that the last run with it took, and the fastest."""
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where a set of tensors is in the graph."""
 
     inputs: Any
     outputs: Any
     num_inputs: int
     num_outputs: int
-    last: float = math.inf
-    least: float = math.inf
-
-    def is_short(self, timeout_ms: int | None) -> bool:
-        """Whether a run is short, and so much shorter than its limit that it need not be watched."""
-        return self.least < _SHORT_RUN and (timeout_ms is None or self.last * 8000 < timeout_ms)
 
 
 _SHORT_VARINTS: Final = [bytes([value]) for value in range(0x80)]

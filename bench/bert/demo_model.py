@@ -1,5 +1,6 @@
 """The demo model, exported once into the user's cache. No TensorFlow here: the export is a process of its own."""
 
+import contextlib
 import hashlib
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench import interrupts
 from bench.errors import TargetError
 from bench.results.cache import cache_dir
 
@@ -28,12 +30,14 @@ def demo_model_dir() -> Path:
     if target.is_dir():
         return target
     cache.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="demo-", dir=cache))
-    try:
+    with contextlib.ExitStack() as stack:
+        with interrupts.held():
+            scratch = Path(tempfile.mkdtemp(prefix="demo-", dir=cache))
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         command = [sys.executable, "-m", "bench", "export", "--checkpoint", "demo", "--out", str(scratch / "model")]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            reason = (done.stderr.strip().splitlines() or [interrupts.how_it_ended(done.returncode)])[-1]
             raise TargetError(f"the demo model could not be exported: {reason}")
         try:
             (scratch / "model").rename(target)
@@ -41,8 +45,6 @@ def demo_model_dir() -> Path:
             # Another process was quicker; its export is the same.
             if not target.is_dir():
                 raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return target
 
 

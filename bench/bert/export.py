@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from bench import interrupts
 from bench.bert import warmup
 from bench.bert.backbone import Network
 from bench.bert.baselines import ColdPredict, EstimatorModel, SavedModelSession
@@ -147,15 +148,16 @@ def _check_fit(checkpoint: Checkpoint, sentences: Sequence[EncodedSentence], fix
 @contextmanager
 def _scratch(model_dir: Path) -> Iterator[Path]:
     """A folder in `model_dir` that is gone afterwards; a failure of TensorFlow in between is one of ours."""
-    folder = Path(tempfile.mkdtemp(prefix=".export-", dir=model_dir))
-    try:
-        yield folder
-    except tf.errors.OpError as error:
-        # Most often a disk that is full.
-        reason = (error.message or str(error)).splitlines()[0].rpartition("}} ")[2]
-        raise UsageError(f"{model_dir}: the export failed ({reason}); nothing was exported") from error
-    finally:
-        shutil.rmtree(folder)
+    with ExitStack() as stack:
+        with interrupts.held():
+            folder = Path(tempfile.mkdtemp(prefix=".export-", dir=model_dir))
+            stack.callback(shutil.rmtree, folder)
+        try:
+            yield folder
+        except tf.errors.OpError as error:
+            # Most often a disk that is full.
+            reason = (error.message or str(error)).splitlines()[0].rpartition("}} ")[2]
+            raise UsageError(f"{model_dir}: the export failed ({reason}); nothing was exported") from error
 
 
 def _export(checkpoint: Checkpoint, prefix: Path, folder: Path, options: ExportOptions) -> Path:

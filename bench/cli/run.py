@@ -7,14 +7,14 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import IO, Final, NoReturn, TextIO
+from typing import Final, TextIO
 from uuid import uuid4
 
 import bench
+from bench import interrupts
 from bench.bert.demo_model import demo_model_dir
 from bench.bert.exported import ExportedModel
 from bench.cli.options import add_scenario_options, add_target_options
@@ -25,7 +25,7 @@ from bench.load.told import Told
 from bench.results.arrivals import parse_arrivals
 from bench.results.schedules import ClosedLoop
 from bench.server.lifecycle import RunningServer, open_target
-from bench.server.process import LAUNCHER
+from bench.server.process import launched
 from bench.serving.target import parse_target
 from bench.units import parse_duration
 
@@ -117,7 +117,9 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     model = ["--model-dir", str(model_dir), "--model-name", args.model_name]
     codes: list[int] = []
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_terminated_like_interrupted())
+        before = _folders(args.out)
+        kept = f"what was measured is kept in {args.out}"
+        stack.enter_context(interrupts.noting(lambda: kept if _folders(args.out) - before else ""))
         server = None
         if target.managed:
             server = stack.enter_context(open_target(target, model_dir, args.model_name, args.server_flag))
@@ -206,52 +208,75 @@ def _time_words(duration: str, warmup: str) -> list[str]:
     return ["-t", f"{total}s", "--warmup", f"{total - measured:.6f}s" if total > measured else "0"]
 
 
-def drive_once(scenario: str, words: Sequence[str], told: Told, results: Path, out: TextIO | None) -> int:
-    """Runs Locust once, passing on to `out`, if it is given, what it says of the run; gives its exit code."""
+def drive_once(scenario: str, words: Sequence[str], told: Told, results: Path, out: TextIO | None) -> ExitCode:
+    """Runs Locust once, passing on to `out`, if it is given, what it says of the run; gives its exit code.
+
+    Raises:
+        TargetError: the process was killed, or ended as it never should.
+        Interrupted: a signal ended the process itself.
+    """
     file = Path(bench.__file__).parents[1] / "scenarios" / SCENARIOS[scenario]
     if not file.is_file():
         raise UsageError(f"no scenario {file}; run from a checkout of the project")
     address = told.target if told.server is None else told.server.rest or f"grpc://{told.server.grpc}"
     command = [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--skip-log-setup", "--only-summary"]
     command += ["--host", address, *words, "--results", str(results)]
-    # A session of its own: Ctrl-C in the terminal goes to us, and is passed on once.
-    with subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER, *command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=told.environment(),
-        start_new_session=True,
-    ) as child:
-        assert child.stdout is not None
-        try:
-            return _listen(child, child.stdout, out)
-        except BaseException:
-            # It stores what it has, and is waited for, unless somebody loses patience.
-            try:
-                child.send_signal(signal.SIGINT)
-                _listen(child, child.stdout, out)
-            finally:
-                child.kill()
-            raise
+    environment = {name: text for name, text in told.environment().items() if not name.startswith("LOCUST_")}
+    with interrupts.held():
+        # A session of its own: Ctrl-C in the terminal goes to us, and is passed on once.
+        child = subprocess.Popen(
+            launched(command, interrupts.HOLD),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,
+        )
+        stack = contextlib.ExitStack()
+        stack.callback(_end, child, out)
+    with stack:
+        return exit_code_of(_listen(child, out), "load generator")
 
 
-def _listen(child: "subprocess.Popen[str]", said: IO[str], out: TextIO | None) -> int:
-    for line in said:
+def exit_code_of(status: int, name: str) -> ExitCode:
+    """What a process of ours that ended with `status` means for the command.
+
+    Args:
+        status: its return code; the negative number of a signal that killed it.
+        name: what it was, for people.
+
+    Raises:
+        TargetError: it was killed, or ended with a code that none of ours has.
+        Interrupted: it was told to end.
+    """
+    try:
+        return ExitCode(status)
+    except ValueError:
+        pass
+    for number in interrupts.SIGNALS:
+        if status == interrupts.exit_code(number):
+            raise interrupts.Interrupted(number)
+    raise TargetError(f"the {name} ended by itself ({interrupts.how_it_ended(status)}); run again")
+
+
+def _listen(child: "subprocess.Popen[str]", out: TextIO | None) -> int:
+    """Passes on what it says; its return code."""
+    assert child.stdout is not None
+    for line in child.stdout:
         if out is not None:
             print(f"  {line.rstrip()}", file=out, flush=True)
     return child.wait()
 
 
-@contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends this process as Ctrl-C does: the child and the server are stopped in order."""
-
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _end(child: "subprocess.Popen[str]", out: TextIO | None) -> None:
+    """Lets a process that still runs store what it has, and passes on what it says of it."""
+    assert child.stdout is not None
+    if child.poll() is None:
+        child.send_signal(signal.SIGINT)
+        try:
+            _listen(child, out)
+        except BrokenPipeError:
+            _listen(child, None)
+    child.stdout.close()
+    child.wait()

@@ -2,12 +2,9 @@
 
 import argparse
 import contextlib
-import signal
-import threading
-from collections.abc import Iterator
+import time
 from pathlib import Path
-from types import FrameType
-from typing import TextIO
+from typing import Final, TextIO
 
 import psutil
 
@@ -17,6 +14,8 @@ from bench.errors import ExitCode, UsageError
 from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, open_target
 from bench.serving.target import Target, TargetKind
 from bench.serving.types import DEFAULT_MODEL_NAME
+
+_LOOK_SECONDS: Final = 0.2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,24 +34,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
-    """Serves until SIGINT or SIGTERM.
+    """Serves until SIGINT or SIGTERM ends it.
 
     Raises:
         UsageError: bad options, a model folder without a version.
         TargetError: the server did not come up or ended by itself.
+        Interrupted: as it should end.
     """
     latest_version(args.model_dir)
-    with _stop_requested() as stopped, _server(args) as server:
+    with _server(args) as server:
         where = f"http://{_local(server.rest)}/v1/models/{server.model}"
         print(f"serving {args.model_dir} as {server.model!r} ({server.backend}); Ctrl-C ends it", file=out)
         print(f"  REST  {where}", file=out)
         print(f"  gRPC  {server.grpc}", file=out, flush=True)
-        while not stopped.wait(0.2):
-            if server.pid is not None and _ended(server.pid):
-                # Whoever started it says why.
-                return ExitCode.TARGET_FAILED
-        print("stopping", file=err)
-    return ExitCode.GOOD
+        while server.pid is None or not _ended(server.pid):
+            time.sleep(_LOOK_SECONDS)
+    # Where its server has ended, leaving it says how.
+    return ExitCode.TARGET_FAILED
 
 
 def _ended(pid: int) -> bool:
@@ -74,19 +72,3 @@ def _server(args: argparse.Namespace) -> contextlib.AbstractContextManager[Runni
     target = Target(kinds[args.backend], device=args.device, path=args.binary)
     ports = (args.grpc_port, args.rest_port)
     return open_target(target, args.model_dir, args.model_name, args.server_flag, ports, log=args.log)
-
-
-@contextlib.contextmanager
-def _stop_requested() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that the server is stopped in order."""
-    stopped = threading.Event()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopped.set()
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -67,6 +67,7 @@ class Collector:
         self._blocks = dict.fromkeys(self._plans, 0)
         self._stopped_at: float | None = None
         self._ended = ended
+        self.lost: list[str] = []
         self.over = Event()
         self._closing = Event()
         self._greenlets = [gevent.spawn(self._watch), gevent.spawn(self._sample_server)]
@@ -133,6 +134,7 @@ class Collector:
         """Gives a worker up: what it left unrecorded was due, and counts as dropped."""
         plan = self._plans[worker]
         text = f"worker {worker} was lost {self._heard[worker]:.1f} s into the run"
+        self.lost.append(text)
         if plan.share is not None:
             dropped = self._drop_unrecorded(worker, plan, plan.share)
             text += f": {dropped} of its requests count as dropped; those of its last second may have been sent"

@@ -5,7 +5,9 @@ A local runner is coordinator and worker at once: it hands its own messages to i
 
 import logging
 import sys
+from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -15,13 +17,15 @@ from locust.runners import STATE_MISSING, MasterRunner
 
 from bench.errors import BenchError, UsageError
 from bench.load.collector import PATIENCE_SECONDS, Collector, start_times
-from bench.load.options import Scenario, Settings
+from bench.load.locust_stages import Stages
+from bench.load.options import Scenario, Settings, UnchosenCode
 from bench.load.plan import WorkerPlan
 from bench.load.prepared import PreparedRun
 from bench.load.sampling import Gpu, ServerSampler
 from bench.load.session import start_message
 from bench.load.told import option_name
 from bench.load.under_test import ServerUnderTest
+from bench.load.web_start import WebStart, refuse_tags
 from bench.load.worker_side import FAILED, PLAN, REPORT, START, STOP
 from bench.units import format_apart, format_number, format_seconds
 
@@ -42,10 +46,12 @@ class CoordinatorSide:
     Args:
         environment: Locust's.
         scenario: whose runs they are.
+        stages: what signals do.
     """
 
-    def __init__(self, environment: Any, scenario: Scenario) -> None:
+    def __init__(self, environment: Any, scenario: Scenario, stages: Stages) -> None:
         self._environment = environment
+        self._stages = stages
         self._options = environment.parsed_options
         self._scenario = scenario
         self._runner = environment.runner
@@ -60,6 +66,7 @@ class CoordinatorSide:
         self._run_time: float | None = None
         # When the measured part begins, seconds since 1970.
         self._measured_from = 0.0
+        self._stop_seconds = _STOP_SECONDS
         self._put_away = Event()
         self._put_away.set()
         self._runner.register_message(REPORT, self._on_report)
@@ -73,34 +80,67 @@ class CoordinatorSide:
         events.quit.add_listener(self._on_quit)
 
     def prepare(self) -> None:
-        """Headless: everything that can go wrong before Locust starts goes wrong here, and ends the process."""
-        if not (self._options.headless or self._options.autostart):
-            return
-        self._run_time = float(self._options.run_time)
-        # Locust's own timer stays behind as a safety net: the end of a run is found by the collector.
-        ramp = self._options.num_users / self._options.spawn_rate
-        self._options.run_time = int(self._run_time + ramp + _STOP_SECONDS + 2 * PATIENCE_SECONDS) + 60
-        logging.getLogger("locust.main").addFilter(lambda record: "ime limit set" not in record.getMessage())
+        """Everything that can go wrong before Locust starts goes wrong here, and ends the process with one line."""
+        by_itself = self._options.headless or self._options.autostart
+        try:
+            refuse_tags(self._environment.user_classes, self._options)
+            if by_itself:
+                self._prepared = self._make(self._settings(self._options.num_users))
+        except (BenchError, OSError) as error:
+            self.close()
+            self._say(str(error))
+            sys.exit(_exit_code(error))
+        except KeyboardInterrupt:
+            self.close()
+            self._stages.leave()
         if self._options.headless:
-            try:
-                settings = self._settings(self._options.num_users)
-                self._prepared = PreparedRun.make(settings, self._under_test, self._gpu)
-            except (BenchError, OSError) as error:
-                self._under_test.close()
-                print(f"bertbench: {error}", file=sys.stderr)
-                sys.exit(int(error.exit_code) if isinstance(error, BenchError) else int(UsageError.exit_code))
+            # Locust's own timer stays behind as a safety net: the end of a run is found by the collector.
+            self._run_time = float(self._options.run_time)
+            ramp = self._options.num_users / self._options.spawn_rate
+            self._options.run_time = int(self._run_time + ramp + _STOP_SECONDS + 2 * PATIENCE_SECONDS) + 60
+        elif self._options.autostart:
+            # None: its timer would end a test that is started from the web page later. The first start puts it back.
+            self._run_time, self._options.run_time = float(self._options.run_time), None
+        if by_itself:
+            logging.getLogger("locust.main").addFilter(lambda record: "ime limit set" not in record.getMessage())
+        if self._environment.web_ui is not None:
+            WebStart(self._environment, self._prepare_start).install()
+
+    def close(self) -> None:
+        """Ends the server that was started here."""
+        self._under_test.close()
+
+    def _make(self, settings: Settings) -> PreparedRun:
+        return PreparedRun.make(settings, self._under_test, self._gpu)
+
+    def _prepare_start(self, options: Namespace, host: str | None) -> None:
+        """Prepares the run that somebody starts in the web page.
+
+        Raises:
+            BenchError: it cannot be begun.
+        """
+        if isinstance(self._runner, MasterRunner):
+            workers = len(self._runner.clients.ready)
+            if not workers:
+                raise UsageError("no worker is connected; start one with locust --worker")
+            _check_workers(options.num_users, workers)
+        if not options.run_time:
+            raise UsageError(_no_length())
+        settings = Settings.read(options, self._scenario, host, options.num_users, float(options.run_time))
+        self._prepared = self._make(settings)
 
     def _settings(self, users: int) -> Settings:
         given = self._options.run_time if self._run_time is None else self._run_time
         if not given:
-            raise UsageError(f"a run needs a length; give it like {option_name('-t')} 60s")
+            raise UsageError(_no_length())
         return Settings.read(self._options, self._scenario, self._environment.host, users, float(given))
 
     def _on_test_start(self, **_: Any) -> None:
         try:
             if self._prepared is None:
-                settings = self._settings(self._runner.target_user_count)
-                self._prepared = PreparedRun.make(settings, self._under_test, self._gpu)
+                self._prepared = self._make(self._settings(self._runner.target_user_count))
+            if not self._options.headless and self._run_time is not None:
+                self._options.run_time, self._run_time = int(self._run_time), None
             self._hand_out(self._prepared)
         except (BenchError, OSError) as error:
             self._abort(error)
@@ -113,10 +153,9 @@ class CoordinatorSide:
         if isinstance(self._runner, MasterRunner):
             self._clients = dict(enumerate(client.id for client in self._runner.clients.ready))
         settings = prepared.settings
-        if settings.users < len(self._clients):
-            few = f"{settings.users} users cannot be shared by {len(self._clients)} workers"
-            raise UsageError(f"{few}; give more {option_name('--users')}")
-        self._environment.stop_timeout = min(settings.drain, _STOP_SECONDS)
+        _check_workers(settings.users, len(self._clients))
+        self._stop_seconds = float(self._options.stop_timeout or min(settings.drain, _STOP_SECONDS))
+        self._environment.stop_timeout = self._stop_seconds
         self._refused = ""
         self._plans = prepared.plans(len(self._clients), uuid4().hex)
         for plan in self._plans:
@@ -126,13 +165,13 @@ class CoordinatorSide:
 
     def _on_spawned(self, **_: Any) -> None:
         """All users are there: the clock starts. Fires again when somebody changes the users of a running test."""
-        prepared, plans = self._prepared, self._plans
-        if prepared is None or not plans or self._collector is not None:
-            return
         web = self._environment.web_ui
         if web is not None:
             # The web form's run time, which would count from now and cut the end off.
             web._cancel_run_time_timer()
+        prepared, plans = self._prepared, self._plans
+        if prepared is None or not plans or self._collector is not None:
+            return
         try:
             server = prepared.server
             sampler = ServerSampler(server.rest, server.model, server.pid, self._gpu)
@@ -201,14 +240,22 @@ class CoordinatorSide:
             self._abort(UsageError(self._refused))
 
     def _on_all_over(self) -> None:
-        gevent.spawn(self._runner.quit if self._options.headless else self._runner.stop)
+        gevent.spawn(self._runner.quit if self._options.headless else self._stop_and_maybe_quit)
+
+    def _stop_and_maybe_quit(self) -> None:
+        """The end of a run with the web page: `--autoquit` ends the process after the run that `--autostart` began."""
+        self._runner.stop()
+        if self._options.autostart and self._options.autoquit >= 0:
+            gevent.sleep(self._options.autoquit)
+            self._runner.quit()
+            self._environment.web_ui.stop()
 
     def _on_test_stopping(self, **_: Any) -> None:
         collector = self._collector
         if collector is not None and not collector.over.is_set():
             self._stop_early(collector)
             if isinstance(self._runner, MasterRunner):
-                collector.over.wait(_STOP_SECONDS + PATIENCE_SECONDS)
+                collector.over.wait(self._stop_seconds + PATIENCE_SECONDS)
 
     def _stop_early(self, collector: Collector) -> None:
         collector.stop()
@@ -234,12 +281,17 @@ class CoordinatorSide:
         from bench.load.ending import describe_end
 
         try:
-            self._end = describe_end(collector.finish(), prepared.model_dir, self._scenario.rule)
+            self._end = describe_end(collector.finish(), prepared.model_dir, self._scenario.rule, collector.lost)
         except (BenchError, OSError) as error:
             self._fail(error)
             return
-        if self._end.exit_code:
-            self._environment.process_exit_code = int(self._end.exit_code)
+        self._stages.note = f"what was measured is in {collector.path}"
+        code = int(self._end.exit_code)
+        chosen = self._options.exit_code_on_error
+        if self._end.failed and not isinstance(chosen, UnchosenCode):
+            code = chosen
+        if code:
+            self._environment.process_exit_code = code
         if not self._options.headless:
             self._tell(self._end, logger.info)
 
@@ -257,17 +309,17 @@ class CoordinatorSide:
 
     def _on_quit(self, **_: Any) -> None:
         """Last of all, after Locust's tables."""
-        self._under_test.close()
+        self.close()
         if self._end is not None and self._options.headless:
-            self._tell(self._end, print)
+            # Standard output is Locust's JSON alone where that was asked for.
+            self._tell(self._end, partial(print, file=sys.stderr if self._options.json else sys.stdout))
 
-    @staticmethod
-    def _tell(end: "RunEnd", write: Callable[[str], None]) -> None:
+    def _tell(self, end: "RunEnd", write: Callable[[str], None]) -> None:
         for line in end.lines:
             write(line)
         sys.stdout.flush()
-        if end.error:
-            print(f"bertbench: {end.error}", file=sys.stderr)
+        if end.error and self._stages.number is None:
+            self._say(end.error)
 
     def _abort(self, error: BenchError | OSError) -> None:
         """Ends the test that is starting or running, and headless the process too."""
@@ -275,6 +327,28 @@ class CoordinatorSide:
         gevent.spawn(self._runner.quit if self._options.headless else self._runner.stop)
 
     def _fail(self, error: BenchError | OSError) -> None:
-        code = error.exit_code if isinstance(error, BenchError) else UsageError.exit_code
-        self._environment.process_exit_code = int(code)
-        print(f"bertbench: {error}", file=sys.stderr)
+        """Says it where the user looks; a start that the web page refused does not change how the session ends."""
+        if self._options.headless or self._options.autostart:
+            self._environment.process_exit_code = _exit_code(error)
+        self._say(str(error))
+
+    def _say(self, line: str) -> None:
+        if self._environment.web_ui is None:
+            print(f"bertbench: {line}", file=sys.stderr)
+        else:
+            # The web page shows the log.
+            logger.error("bertbench: %s", line)
+
+
+def _exit_code(error: BenchError | OSError) -> int:
+    return int(error.exit_code if isinstance(error, BenchError) else UsageError.exit_code)
+
+
+def _no_length() -> str:
+    return f"a run needs a length; give it like {option_name('-t')} 60s, on the web page as its run time"
+
+
+def _check_workers(users: int, workers: int) -> None:
+    if users < workers:
+        few = f"{users} users cannot be shared by {workers} workers"
+        raise UsageError(f"{few}; give more {option_name('--users')}")

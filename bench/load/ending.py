@@ -1,6 +1,6 @@
 """What a run says at its end: its figures, whether they can be believed, and the exit code."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,21 +23,28 @@ class RunEnd:
     Args:
         lines: figures and verdict, for people.
         error: one line on what went wrong with the server's answers; "" if nothing did.
-        exit_code: 0; 1 for wrong answers or other failures; 3 if nothing was due; 4 if no request got an answer at all.
+        exit_code: 0; 1 for wrong answers or other failures; 3 if nothing was due; 4 if no request got an answer at all,
+            or a part of the load generator was lost.
     """
 
     lines: tuple[str, ...]
     error: str
     exit_code: ExitCode
 
+    @property
+    def failed(self) -> bool:
+        """Whether requests failed: what Locust's `--exit-code-on-error` is about."""
+        return self.exit_code in (ExitCode.REGRESSION, ExitCode.TARGET_FAILED)
 
-def describe_end(path: Path, model_dir: Path, rule: SampleRule | None = None) -> RunEnd:
+
+def describe_end(path: Path, model_dir: Path, rule: SampleRule | None = None, lost: Sequence[str] = ()) -> RunEnd:
     """Reads a finished run folder.
 
     Args:
         path: the folder.
         model_dir: the export whose answers were checked against.
         rule: sample sizes that the scenario asks for.
+        lost: what is known of each worker process that did not live to the end.
 
     Raises:
         UsageError: the folder cannot be read.
@@ -46,6 +53,8 @@ def describe_end(path: Path, model_dir: Path, rule: SampleRule | None = None) ->
     summary = analysis.summary
     # A wrong answer in the warm-up is a wrong answer.
     error, code = _judge({name: count + summary.warmup[name] for name, count in summary.counts.items()}, model_dir)
+    if lost and code is not ExitCode.INCONCLUSIVE and not summary.counts[Outcome.WRONG_ANSWER]:
+        error, code = f"{'; '.join(lost)}; see how it ended, and run again", ExitCode.TARGET_FAILED
     lines = [_counts_line(analysis), *_latency_lines(summary.metrics)]
     for name, metrics in summary.protocols.items():
         lines += [f"{name}:", *(f"  {line}" for line in _latency_lines(metrics))]

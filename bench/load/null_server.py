@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from bench import interrupts
 from bench.bert.answers import AnswerKey
 from bench.bert.golden import load_golden
 from bench.errors import TargetError
@@ -145,16 +146,17 @@ def null_server(model_dir: Path, signature: str = "score", sentences: int = 1) -
     command = [sys.executable, "-m", "bench.load.null_server", str(model_dir)]
     command += ["--signature", signature, "--sentences", str(sentences)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
-        try:
-            line = process.stdout.readline()
-            if not line:
-                reason = (process.stderr.read().strip().splitlines() or ["no reason given"])[-1]
-                raise TargetError(f"the null server did not start: {reason}")
-            yield json.loads(line)
-        finally:
-            process.stdin.close()
-            process.terminate()
+    with contextlib.ExitStack() as stack:
+        with interrupts.held():
+            process = stack.enter_context(
+                subprocess.Popen(command, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
+            )
+            stack.callback(process.terminate)
+        line = process.stdout.readline()
+        if not line:
+            reason = (process.stderr.read().strip().splitlines() or ["no reason given"])[-1]
+            raise TargetError(f"the null server did not start: {reason}")
+        yield json.loads(line)
 
 
 def main(words: Sequence[str] | None = None) -> None:

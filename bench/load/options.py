@@ -99,6 +99,10 @@ SWITCHES: Final[Mapping[str, str]] = {
 }
 
 
+class UnchosenCode(int):
+    """The default of Locust's `--exit-code-on-error`, to tell it from the same number given by the user."""
+
+
 def add_options(parser: Any, scenario: Scenario) -> None:
     """Adds the options to Locust's parser, and the scenario's defaults for Locust's own."""
     group = parser.add_argument_group(f"Scenario options ({scenario.name})")
@@ -110,7 +114,9 @@ def add_options(parser: Any, scenario: Scenario) -> None:
         _in_web_form(group.add_argument(option, default=value, metavar="<text>", help=shown.replace("%", "%%")))
     for name, text in SWITCHES.items():
         _in_web_form(group.add_argument(f"--{name}", action="store_true", help=text))
-    parser.set_defaults(num_users=scenario.users, spawn_rate=100.0, run_time=scenario.run_time)
+    parser.set_defaults(
+        num_users=scenario.users, spawn_rate=100.0, run_time=scenario.run_time, exit_code_on_error=UnchosenCode(1)
+    )
 
 
 def _in_web_form(action: Any) -> None:

@@ -3,18 +3,19 @@
 Importing this imports Locust, which patches the standard library for gevent: only Locust's processes do.
 """
 
-import signal
+import logging
 import sys
 from typing import Any, Final
 
-import gevent
 from locust import User, constant, events, task
 from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 from locust.user.task import LOCUST_STATE_STOPPING
 
+from bench.load.locust_stages import Stages
 from bench.load.options import SampleRule, Scenario, add_options
 from bench.load.worker_side import WorkerSide
+from bench.output import accept_all
 
 __all__ = ["BertUser", "SampleRule", "Scenario", "install"]
 
@@ -54,19 +55,33 @@ def install(scenario: Scenario) -> Scenario:
 
 
 def _join(environment: Any, scenario: Scenario) -> None:
-    _interrupt_only_main()
+    _accept_all()
+    side: Any = None
+    stages = Stages(environment, lambda: side and side.close())
     # The worker's listeners come first: a test that stops hands over its last records before they are put away.
     if not isinstance(environment.runner, MasterRunner):
         _workers[id(environment)] = WorkerSide(environment)
-    if not isinstance(environment.runner, WorkerRunner):
+    if isinstance(environment.runner, WorkerRunner):
+        _say_nothing_of_a_part(environment.parsed_options)
+    else:
         # Here and not above: a worker starts sooner without it.
         from bench.load.coordinator_side import CoordinatorSide
 
-        CoordinatorSide(environment, scenario).prepare()
+        side = CoordinatorSide(environment, scenario, stages)
+        side.prepare()
+    stages.prepared()
 
 
-def _interrupt_only_main() -> None:
-    """Ctrl-C goes to Locust's main greenlet, never to a user in the middle of a request, as a signal otherwise may."""
-    main = gevent.getcurrent()
-    hub = gevent.get_hub()
-    gevent.signal_handler(signal.SIGINT, lambda: hub.loop.run_callback(main.throw, KeyboardInterrupt))
+def _accept_all() -> None:
+    """Whatever encoding the terminal and the log file have."""
+    for stream in (sys.stdout, sys.stderr):
+        accept_all(stream)
+    for logger in (logging.getLogger(), logging.getLogger("locust"), logging.getLogger("locust.stats_logger")):
+        for handler in logger.handlers:
+            accept_all(getattr(handler, "stream", None))
+
+
+def _say_nothing_of_a_part(options: Any) -> None:
+    """A worker of `--processes` has its master's options; the statistics of all are the master's to show."""
+    if options.processes:
+        options.json, options.json_file = False, None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from bench import interrupts
 from bench.errors import BenchError, ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
 from bench.load.series_step import SeriesReply, SeriesStep
 
@@ -73,21 +74,30 @@ class RunSeries:
         return line
 
     def _gone(self) -> TargetError:
-        return TargetError(f"the load generator ended by itself (exit status {self._child.wait()}); run again")
+        how = interrupts.how_it_ended(self._child.wait())
+        return TargetError(f"the load generator ended by itself ({how}); run again")
 
 
 @contextlib.contextmanager
 def open_series() -> Iterator[RunSeries]:
     """A series' process, ended at the end: a run that is still going is stored as stopped before its time."""
     command = [sys.executable, "-m", "bench.load.series_process"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        try:
-            yield RunSeries(child)
-        finally:
-            assert child.stdin is not None
-            with contextlib.suppress(BrokenPipeError):
-                child.stdin.close()
-            try:
-                child.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                child.kill()
+    with contextlib.ExitStack() as stack:
+        with interrupts.held():
+            # A session of its own: Ctrl-C in the terminal goes to us, and the end of its input ends it.
+            child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+            stack.callback(_end, child)
+        yield RunSeries(child)
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with contextlib.suppress(BrokenPipeError):
+        child.stdin.close()
+    try:
+        child.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+    child.stdout.close()

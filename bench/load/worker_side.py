@@ -1,14 +1,17 @@
 """The part of a Locust process that sends load: a worker, or the only process."""
 
+import sys
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from locust.runners import WorkerRunner
+from locust.runners import MASTER_HEARTBEAT_TIMEOUT, WorkerRunner
 
-from bench.errors import BenchError
+from bench.errors import BenchError, ExitCode
 from bench.load.dispatch import Exchange
 from bench.load.plan import WorkerPlan
 from bench.load.session import WorkerSession
+from bench.output import fit_locale
 from bench.results.records import Outcome
 
 # Names of the messages between Locust's master and its workers.
@@ -76,6 +79,10 @@ class WorkerSide:
 
     def _on_quitting(self, environment: Any, **_: Any) -> None:
         """Ctrl-C reaches workers too: hand over what there is before the connection goes."""
+        heard = self._runner.last_heartbeat_timestamp
+        if heard and heard < time.time() - MASTER_HEARTBEAT_TIMEOUT:
+            print("bertbench: the master stopped answering; see how it ended and start the run again", file=sys.stderr)
+            environment.process_exit_code = int(ExitCode.TARGET_FAILED)
         if self.session is not None:
             self.session.stop()
             self._runner.stop()
@@ -110,4 +117,6 @@ class WorkerSide:
 
 def _failure(exchange: Exchange) -> RequestFailure:
     detail = exchange.wrong_kind or exchange.error
-    return RequestFailure(f"{exchange.outcome}: {detail}" if detail else str(exchange.outcome))
+    text = f"{exchange.outcome}: {detail}" if detail else str(exchange.outcome)
+    # Locust opens its CSV files in the locale's encoding.
+    return RequestFailure(fit_locale(text))

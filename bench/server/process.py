@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
+from bench import interrupts
 from bench.errors import TargetError, UsageError
 from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
-from bench.server.server_log import ended, kept_in, last_words, load_failure, not_loaded, read_log
+from bench.server.server_log import kept_in, last_words, load_failure, not_loaded, read_log
 from bench.serving.types import DEFAULT_MODEL_NAME
 
 STOP_SECONDS: Final = 15.0
@@ -27,14 +28,27 @@ _OWN_FLAGS: Final = {
 # The Prometheus page, where load generators read what the server counts; Serving has it only when told to.
 _MONITORING: Final = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n'
 
-# PR_SET_PDEATHSIG, prctl(2): the server gets SIGTERM when the process that started it dies, even by SIGKILL.
-LAUNCHER: Final = """import ctypes, os, sys
+# PR_SET_PDEATHSIG, prctl(2): the process gets SIGTERM when the one that started it dies, even by SIGKILL; it ends at
+# once if that was quicker.
+_LAUNCHER: Final = """import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 15)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(143)
 try:
-    os.execvp(sys.argv[1], sys.argv[1:])
+    os.execvp(sys.argv[2], sys.argv[2:])
 except OSError as error:
-    sys.exit(f"cannot run {sys.argv[1]}: {error.strerror}")
+    sys.exit(f"cannot run {sys.argv[2]}: {error.strerror}")
 """
+
+
+def launched(command: Sequence[str], before: str = "") -> list[str]:
+    """The command line that runs `command` as a process which ends with this one.
+
+    Args:
+        command: program and arguments.
+        before: Python statement that the process runs first.
+    """
+    return [sys.executable, "-c", f"{before}\n{_LAUNCHER}", str(os.getpid()), *command]
 
 
 @contextlib.contextmanager
@@ -118,14 +132,15 @@ def _process(
         output: IO[bytes] = log.open("w+b") if log else tempfile.TemporaryFile()  # noqa: SIM115
         stack.callback(output.close)
         # A session of its own: Ctrl-C in the terminal goes to us, and we stop the server in order.
-        process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCHER, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        stack.callback(_stop, process)
+        with interrupts.held():
+            process = subprocess.Popen(
+                launched(words),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            stack.callback(_stop, process)
         server = RunningServer(f"http://127.0.0.1:{rest_port}", f"127.0.0.1:{grpc_port}", model, backend, process.pid)
         starting = _Starting(process, output, model, model_dir)
         try:
@@ -134,7 +149,7 @@ def _process(
             raise TargetError(f"{error}{kept_in(log)}") from error
         yield server
         if process.poll() is not None:
-            why = f"{ended(process.returncode)}: {last_words(read_log(output))}{kept_in(log)}"
+            why = f"{interrupts.how_it_ended(process.returncode)}: {last_words(read_log(output))}{kept_in(log)}"
             raise TargetError(f"the {backend} server ended while in use: {why}")
 
 
@@ -159,7 +174,7 @@ class _Starting:
         failed = load_failure(text, self._model)
         if failed is not None:
             return not_loaded(self._model, self._model_dir, failed)
-        return None if code is None else f"{ended(code)}: {last_words(text)}"
+        return None if code is None else f"{interrupts.how_it_ended(code)}: {last_words(text)}"
 
 
 def refuse_own_flags(flags: Sequence[str]) -> None:

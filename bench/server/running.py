@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from bench import interrupts
 from bench.errors import TargetError, UsageError
 from bench.serving.listener import explain
 
@@ -90,6 +91,7 @@ def wait_until_available(server: RunningServer, timeout: float, why_not: Callabl
     """
     deadline = time.monotonic() + timeout
     while True:
+        interrupts.check()
         if (reason := why_not()) is not None:
             raise TargetError(f"the {server.backend} server did not start: {reason}")
         obstacle = _rest_obstacle(server) or _grpc_obstacle(server)

@@ -1,7 +1,6 @@
 """What a server wrote: why it ended, and why it does not load its model, each on one line."""
 
 import re
-import signal
 from pathlib import Path
 from typing import IO, Final
 
@@ -58,17 +57,6 @@ def last_words(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip() and not (_USAGE.match(line) or _NOISE.search(line))]
     telling = [line for line in lines if _TELLING.search(line)]
     return _short((telling or lines or ["it wrote nothing"])[-1])
-
-
-def ended(code: int) -> str:
-    """How a process ended, for people: `exit status 1`, `killed by SIGKILL (out of memory?)`."""
-    if code >= 0:
-        return f"exit status {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
 
 def kept_in(log: Path | None) -> str:

@@ -98,7 +98,7 @@ def test_ctrl_c_stops_the_server_too(demo_model, tmp_path):
     assert servers
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, out
+    assert process.returncode == 130, out
     assert not [server for server in servers if server.is_running()]
     (run,) = find_runs([tmp_path])
     assert run.finished

@@ -165,7 +165,9 @@ def test_serve_until_a_signal(demo_model: ExportedModel) -> None:
         assert len(second.stderr.splitlines()) == 1
         assert "in use" in second.stderr
         os.kill(process.pid, signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(20) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == "bertbench: interrupted by SIGINT\n"
 
 
 def test_serve_names_a_folder_without_a_version(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_killed_worker(started, tmp_path):
     victim.kill()
     out, _ = process.communicate(timeout=60)
     run = the_run(tmp_path)
-    assert process.returncode == 1, out
+    assert process.returncode == 4, out
     lost = re.search(r"worker (\d) was lost", out)
     assert lost, out
     assert "INVALID" in out
@@ -149,13 +149,34 @@ def test_an_interrupted_run_is_whole_but_says_so(started, tmp_path, number, proc
     process.send_signal(number)
     out, _ = process.communicate(timeout=60)
     run = the_run(tmp_path)
-    assert process.returncode == 0, out
+    assert process.returncode == 128 + number, out
+    assert f"bertbench: interrupted by {number.name}; what was measured is in {run.path}\n" in out
     assert run.finished
     assert run.file.interrupted
     due = run.columns(["due"])["due"]
     assert due.size == sum(run.file.counts.values()) == run.file.counts["ok"]
     assert due.max() <= run.file.elapsed < 30
     assert "was stopped after" in out
+
+
+# What the web page's reply says of a start that cannot be begun.
+BAD_FORMS = [
+    ({"arrivals": "nonsense"}, "unknown arrivals 'nonsense'"),
+    ({"arrivals": "poisson:rate=-3"}, "rate"),
+    ({"run_time": ""}, "run time"),
+    ({"run_time": "soon"}, "run_time"),
+    ({"run_time": "0s"}, "run time"),
+    ({"warmup": "5 parsecs"}, "5 parsecs"),
+    ({"warmup": "2m"}, "warm-up"),
+    ({"drain": "-1s"}, "-1s"),
+    ({"check_share": "150%"}, "150%"),
+    ({"sentences_per_request": "0"}, "--sentences-per-request"),
+    ({"model_dir": "/nowhere"}, "/nowhere"),
+    ({"host": "http://127.0.0.1:9"}, "127.0.0.1:9"),
+    ({"padded": "true", "signature": "score"}, "--padded"),
+    ({"user_count": "0"}, "0"),
+    ({"user_count": "many"}, "many"),
+]
 
 
 def test_the_web_ui_makes_a_run_of_each_test(started, tmp_path):
@@ -174,9 +195,10 @@ def test_the_web_ui_makes_a_run_of_each_test(started, tmp_path):
     assert requests.get(f"{url}/stats/requests", timeout=10).json()["stats"]
     requests.post(f"{url}/stop", timeout=30)
     wait_for(lambda: runs_of(tmp_path)[1].finished)
-    bad = {**form, "arrivals": "nonsense"}
-    requests.post(f"{url}/swarm", data=bad, timeout=10)
-    time.sleep(0.5)
+    for bad, reason in BAD_FORMS:
+        reply = requests.post(f"{url}/swarm", data={**form, **bad}, timeout=30).json()
+        assert not reply["success"]
+        assert reason in reply["message"], reply
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=30)
     first, second = runs_of(tmp_path)
@@ -187,6 +209,8 @@ def test_the_web_ui_makes_a_run_of_each_test(started, tmp_path):
     assert second.header.arrivals == "closed:users=4,think=0.02s"
     assert second.file.interrupted
     assert "bertbench: unknown arrivals 'nonsense'" in out
+    assert process.returncode == 130
+    assert out.endswith(f"bertbench: interrupted by SIGINT; what was measured is in {second.path}\n")
     assert "Traceback" not in out
 
 

@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from bench.errors import TargetError, UsageError
+from bench.interrupts import how_it_ended
 from bench.server.lifecycle import open_target
 from bench.server.process import binary
 from bench.server.running import RunningServer, free_ports
-from bench.server.server_log import ended as how_it_ended
 from bench.server.server_log import last_words, load_failure
 from bench.serving.target import parse_target
 

@@ -1,0 +1,192 @@
+"""Signals that end a command: one exception in the main thread, the same exit code everywhere, cleaning up undisturbed.
+
+The first signal raises `Interrupted` in the main thread, so that context managers end in order. Others within a second
+are the same one sent twice, as `timeout` does. A later one kills the processes that were started here, so that nothing
+is waited for any longer; one more ends the process at once.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, Final
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a command: Ctrl-C, `kill`, a terminal that is closed."""
+
+HOLD: Final = f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {[int(number) for number in SIGNALS]})"
+"""Python statement for a process to come: the signals wait until it calls `let_in`, when it can answer them."""
+
+_SAME_SECONDS: Final = 1.0
+# An interrupt that was raised where Python drops exceptions is raised again after so long.
+_AGAIN_SECONDS: Final = 0.01
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the command.
+
+    Args:
+        number: the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class _Received:
+    """What this process was told."""
+
+    number: int | None = None
+    at: float = 0.0
+    times: int = 0
+    held: int = 0
+    pending: bool = False
+
+
+_received: Final = _Received()
+
+
+def let_in() -> None:
+    """Takes the signals that `HOLD` made wait."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def received() -> int | None:
+    """The signal that ends the command which runs; None if there was none."""
+    return _received.number
+
+
+def exit_code(number: int) -> int:
+    """128 and the signal's number, as shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + number
+
+
+def name_of(number: int) -> str:
+    """`SIGINT`; a signal that this system does not name keeps its number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def how_it_ended(status: int) -> str:
+    """A process's return code for people: `exit status 1`, `killed by SIGKILL (out of memory?)`."""
+    if status >= 0:
+        return f"exit status {status}"
+    return f"killed by {name_of(-status)}" + (" (out of memory?)" if status == -signal.SIGKILL else "")
+
+
+def check() -> None:
+    """For loops of other threads: ends them too once the main thread is interrupted.
+
+    Raises:
+        Interrupted: it is.
+    """
+    if _received.number is not None and threading.current_thread() is not threading.main_thread():
+        raise Interrupted(_received.number)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """A signal that comes inside is raised at the end: for a few steps that must not be torn apart."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _received.held += 1
+    try:
+        yield
+    finally:
+        _received.held -= 1
+        if not _received.held and _received.pending:
+            _raise()
+
+
+@contextlib.contextmanager
+def noting(note: Callable[[], str]) -> Iterator[None]:
+    """Adds `note()`, what is kept and how to go on, to the line on an interrupt that passes; "" adds nothing."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if text := note():
+            error.add_note(text)
+        raise
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Signals end the commands inside as `Interrupted`; without effect in other threads than the main one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _received.number, _received.times, _received.held, _received.pending = None, 0, 0, False
+    # What `nohup` asked for stays so.
+    numbers = [one for one in SIGNALS if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _on_signal) for number in numbers}
+    hooks = sys.unraisablehook, threading.excepthook
+    sys.unraisablehook, threading.excepthook = _on_unraisable, _on_thread_exception
+    try:
+        yield
+    finally:
+        sys.unraisablehook, threading.excepthook = hooks
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def _raise() -> None:
+    _received.pending = False
+    assert _received.number is not None
+    raise Interrupted(_received.number)
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    if _received.number is None:
+        _received.number, _received.at = number, time.monotonic()
+        _hold_or_raise()
+    elif time.monotonic() - _received.at > _SAME_SECONDS:
+        _received.at = time.monotonic()
+        _received.times += 1
+        if _received.times > 1:
+            os._exit(exit_code(_received.number))
+        _kill_children()
+
+
+def _hold_or_raise() -> None:
+    if _received.held:
+        _received.pending = True
+    else:
+        _raise()
+
+
+def _on_alarm(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    _hold_or_raise()
+
+
+def _kill_children() -> None:
+    # Here and not above: hardly any command ever needs it.
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+
+
+def _on_unraisable(unraisable: Any) -> None:
+    """An interrupt in a destructor or a C library's callback is raised again, not dropped."""
+    if isinstance(unraisable.exc_value, Interrupted):
+        signal.signal(signal.SIGALRM, _on_alarm)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+    elif _received.number is None:
+        sys.__unraisablehook__(unraisable)
+
+
+def _on_thread_exception(found: Any) -> None:
+    """What threads say of a connection that was closed under them is of no use to whoever pressed Ctrl-C."""
+    if _received.number is None:
+        threading.__excepthook__(found)

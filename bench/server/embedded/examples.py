@@ -4,7 +4,7 @@ Checks and texts in the order of classifier.cc, regressor.cc, multi_inference.cc
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,7 +45,7 @@ def classify(servable: Servable, request: Any, caller: Caller, check_method: boo
     """
     signature = _signature(servable, request.model_spec.signature_name)
     plan = classification_plan(signature, check_method)
-    count, outputs = _run(servable, request.input, plan.feed, list(plan.fetches.values()), caller, "Classify")
+    count, outputs = _run(servable, request.input, {plan.feed}, set(plan.fetches.values()), caller, "Classify")
     return classification_result(plan, count, outputs)
 
 
@@ -53,14 +53,17 @@ def regress(servable: Servable, request: Any, caller: Caller, check_method: bool
     """The RegressionResult of a RegressionRequest; raises as `classify`."""
     signature = _signature(servable, request.model_spec.signature_name)
     plan = regression_plan(signature, check_method)
-    count, outputs = _run(servable, request.input, plan.feed, list(plan.fetches.values()), caller, "Regress")
+    count, outputs = _run(servable, request.input, {plan.feed}, set(plan.fetches.values()), caller, "Regress")
     return regression_result(plan, count, outputs)
 
 
 def multi_inference(servable: Servable, request: Any, caller: Caller, check_method: bool) -> list[Any]:
-    """One result for each task of a MultiInferenceRequest, all from one run of the graph; raises as `classify`."""
+    """One result for each task of a MultiInferenceRequest, all from one run of the graph; raises as `classify`.
+
+    The examples are fed to the input tensor of every task: a TF2 export has one for each signature.
+    """
     plans: dict[str, tuple[str, Plan]] = {}
-    model = feed = ""
+    model = ""
     for task in request.tasks:
         spec = task.model_spec
         if not spec.name:
@@ -71,13 +74,10 @@ def multi_inference(servable: Servable, request: Any, caller: Caller, check_meth
         name = spec.signature_name or DEFAULT_SIGNATURE
         if name in plans:
             raise invalid_argument(f"Duplicate evaluation of signature: {name}")
-        plan = _task_plan(servable, name, task.method_name, check_method)
-        if feed and plan.feed != feed:
-            raise invalid_argument("Input tensor must be the same for all Signatures.")
-        feed = plan.feed
-        plans[name] = (task.method_name, plan)
-    fetches = sorted({fetch for _, plan in plans.values() for fetch in plan.fetches.values()})
-    count, outputs = _run(servable, request.input, feed, fetches, caller, None)
+        plans[name] = (task.method_name, _task_plan(servable, name, task.method_name, check_method))
+    feeds = {plan.feed for _, plan in plans.values()}
+    fetches = {fetch for _, plan in plans.values() for fetch in plan.fetches.values()}
+    count, outputs = _run(servable, request.input, feeds, fetches, caller, None)
     metrics.REQUEST_EXAMPLE_COUNTS.add((model,), count)
     metrics.REQUEST_EXAMPLE_COUNT_TOTAL.add((model,), count)
     return [
@@ -154,17 +154,18 @@ def _check_method(signature: Signature, kind: str, expected: str, check_method: 
 
 
 def _run(
-    servable: Servable, given: Any, feed: str, fetches: Sequence[str], caller: Caller, api: str | None
+    servable: Servable, given: Any, feeds: Set[str], fetches: Set[str], caller: Caller, api: str | None
 ) -> tuple[int, dict[str, Tensor]]:
-    """Runs the graph on the examples; their number, and the outputs by tensor name."""
+    """Runs the graph with the examples in each of `feeds`; their number, and the outputs by tensor name."""
     examples = serialized_examples(given)
     if not examples:
         raise invalid_argument("Input is empty.")
     started = time.perf_counter()
-    tensors = servable.runner.run([(feed, Tensor(DT_STRING, (len(examples),), examples))], fetches, caller)
+    tensor, wanted = Tensor(DT_STRING, (len(examples),), examples), sorted(fetches)
+    tensors = servable.runner.run([(feed, tensor) for feed in sorted(feeds)], wanted, caller)
     if api is not None:
         metrics.RUNTIME_LATENCY.observe((servable.model, api, "TF1"), started)
-    return len(examples), dict(zip(fetches, tensors, strict=True))
+    return len(examples), dict(zip(wanted, tensors, strict=True))
 
 
 def serialized_examples(given: Any) -> list[bytes]:

@@ -5,6 +5,7 @@
 - `types`: for each of the types that JSON has numbers for a signature that gives its input back.
 - `busy`: counts to `n` in the graph, which takes as long as `n` is large and can be cancelled.
 - `doubler`: a TF2 export.
+- `scorer`: a TF2 export that classifies and regresses examples; each signature has an input tensor of its own.
 """
 
 from pathlib import Path
@@ -114,4 +115,38 @@ def doubler(base: Path, version: int) -> Path:
     module = Doubler()
     folder = base / str(version)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.call})
+    return folder
+
+
+class Scorer(tf.Module):
+    def __init__(self, offset: float):
+        super().__init__()
+        self.offset = tf.Variable(offset)
+
+    def score(self, examples):
+        return 0.5 * tf.io.parse_example(examples, {"x": tf.io.FixedLenFeature([1], tf.float32)})["x"] + self.offset
+
+    def classes(self, examples):
+        return tf.tile(tf.constant([["low", "high"]]), (tf.shape(examples)[0], 1))
+
+
+def scorer(base: Path, version: int) -> Path:
+    module = Scorer(1.0 + version)
+    outputs = {
+        "serving_default": lambda examples: {"outputs": module.score(examples)},
+        "regress_x": lambda examples: {"outputs": 10.0 * module.score(examples)},
+        "classify_x": lambda examples: {
+            "classes": module.classes(examples),
+            "scores": tf.concat((module.score(examples), -module.score(examples)), axis=1),
+        },
+        "only_scores": lambda examples: {"scores": module.score(examples)},
+        "only_classes": lambda examples: {"classes": module.classes(examples)},
+    }
+    spec = tf.TensorSpec([None], tf.string, "inputs")
+
+    def traced(function):
+        return tf.function(lambda inputs: function(inputs)).get_concrete_function(spec)
+
+    folder = base / str(version)
+    tf.saved_model.save(module, str(folder), signatures={name: traced(made) for name, made in outputs.items()})
     return folder

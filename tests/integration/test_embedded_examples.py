@@ -37,7 +37,9 @@ def examples(*values: float) -> Any:
 def infer(served: Served, model: str, tasks: Sequence[tuple[str, str]], given: Any) -> Any:
     """The answer to a MultiInferenceRequest of (signature, method) tasks."""
     request = inference_pb2.MultiInferenceRequest(
-        tasks=[{"model_spec": {"name": model, "signature_name": name}, "method_name": method} for name, method in tasks],
+        tasks=[
+            {"model_spec": {"name": model, "signature_name": name}, "method_name": method} for name, method in tasks
+        ],
         input=given,
     )
     return served.call("PredictionService/MultiInference", request, inference_pb2.MultiInferenceResponse)
@@ -137,4 +139,7 @@ def test_classes_of_a_tf2_export_alone(served: Served) -> None:
         model_spec={"name": "scorer", "signature_name": "classify_x"}, input=examples(1.0)
     )
     answer = served.call("PredictionService/Classify", request, classification_pb2.ClassificationResponse)
-    assert [(one.label, one.score) for one in answer.result.classifications[0].classes] == [("low", 2.5), ("high", -2.5)]
+    assert [(one.label, one.score) for one in answer.result.classifications[0].classes] == [
+        ("low", 2.5),
+        ("high", -2.5),
+    ]

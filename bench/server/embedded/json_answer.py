@@ -1,10 +1,11 @@
 """Tensors to the body of a `:predict` answer, and results of classification and regression (json_tensor.cc).
 
-The text is compact where Serving's is spread over lines; both parse to the same.
+The layout is RapidJSON's PrettyWriter's, as scripts search it: four blanks a level, except inside the rows of an answer
+and inside results, where Serving has the writer put arrays on one line.
 """
 
 import binascii
-import json
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -12,9 +13,9 @@ import numpy as np
 import orjson
 
 from bench.server.embedded.json_request import Layout
-from bench.server.embedded.json_writer import decimal, quoted
+from bench.server.embedded.json_writer import decimal, decimals, quoted
 from bench.server.embedded.status import invalid_argument
-from bench.server.embedded.tensors import DT_FLOAT, DT_STRING, Tensor, dtype_name
+from bench.server.embedded.tensors import DT_STRING, Tensor, dtype_name
 from bench.serving.protos import types_pb2
 
 Outputs = Sequence[tuple[str, Tensor]]
@@ -33,7 +34,6 @@ _WRITABLE: Final = {
     types_pb2.DT_UINT32,
     types_pb2.DT_UINT64,
 }
-_NUMPY_DIMENSIONS: Final = 32
 
 
 def predict_answer(outputs: Outputs, layout: Layout) -> bytes:
@@ -42,25 +42,31 @@ def predict_answer(outputs: Outputs, layout: Layout) -> bytes:
     Raises:
         StatusError: outputs that the layout cannot hold.
     """
-    rows = _batch_size(outputs) if layout is Layout.ROW else 0
-    for _, tensor in outputs:
-        if tensor.size and tensor.dtype not in _WRITABLE:
-            raise invalid_argument(f"Failed to write JSON value for tensor type: {dtype_name(tensor.dtype)}")
-    if all(_is_plain(tensor) for _, tensor in outputs):
-        value: Any = _rows(outputs, rows) if layout is Layout.ROW else _columns(outputs)
-        return orjson.dumps({layout.value: value}, option=orjson.OPT_SERIALIZE_NUMPY)
-    columns = {alias: _texts(tensor, alias.endswith("_bytes")) for alias, tensor in outputs}
     if layout is Layout.COLUMNAR:
-        body = next(iter(columns.values())) if len(columns) == 1 else _object(columns.items())
-        return b'{"outputs":' + _joined(body) + b"}"
-    if len(columns) == 1:
-        return b'{"predictions":' + _joined(next(iter(columns.values()))) + b"}"
-    items = [_object((alias, cells[row]) for alias, cells in columns.items()) for row in range(rows)]
-    return b'{"predictions":' + _joined(items) + b"}"
+        return b'{\n    "outputs": ' + _columns(outputs) + b"\n}"
+    _check_rows(outputs)
+    if len(outputs) == 1:
+        # The writer is on one line while it adds an item, and off it again at the bracket.
+        ((alias, tensor),) = outputs
+        return b'{\n    "predictions": [' + b", ".join(_items(alias, tensor, 2, one_line=True)) + b"\n    ]\n}"
+    names = [b"\n            %s: " % quoted(alias.encode()) for alias, _ in outputs]
+    columns = [_items(alias, tensor, 3, one_line=True) for alias, tensor in outputs]
+    rows = [
+        b"{" + b",".join([name + item for name, item in zip(names, row, strict=True)]) + b"\n        }"
+        for row in zip(*columns, strict=True)
+    ]
+    return b'{\n    "predictions": [\n        ' + b",\n        ".join(rows) + b"\n    ]\n}"
 
 
-def _batch_size(outputs: Outputs) -> int:
-    """The one first dimension of all outputs."""
+def _columns(outputs: Outputs) -> bytes:
+    if len(outputs) == 1:
+        return _whole(*outputs[0], depth=1)
+    members = [b"\n        %s: %s" % (quoted(alias.encode()), _whole(alias, tensor, 2)) for alias, tensor in outputs]
+    return b"{" + b",".join(members) + b"\n    }"
+
+
+def _check_rows(outputs: Outputs) -> None:
+    """Refuses outputs without the one first dimension that makes rows."""
     batch = 0
     for alias, tensor in outputs:
         if not tensor.shape:
@@ -71,78 +77,61 @@ def _batch_size(outputs: Outputs) -> int:
         if batch not in (0, size):
             raise invalid_argument(f"Tensor name: {alias} has inconsistent batch size: {size} expecting: {batch}")
         batch = size
-    return batch
 
 
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether orjson writes it: an array that numpy can shape, all numbers finite."""
-    if tensor.dtype == DT_STRING or len(tensor.shape) > _NUMPY_DIMENSIONS:
-        return False
-    values: Any = tensor.values
-    return values.dtype.kind != "f" or bool(np.isfinite(values).all())
-
-
-def _rows(outputs: Outputs, rows: int) -> Any:
-    arrays = [(alias, tensor.values.reshape(tensor.shape)) for alias, tensor in outputs]  # type: ignore[union-attr]
-    if len(arrays) == 1:
-        return arrays[0][1]
-    return [{alias: array[row] for alias, array in arrays} for row in range(rows)]
-
-
-def _columns(outputs: Outputs) -> Any:
-    arrays = {alias: tensor.values.reshape(tensor.shape) for alias, tensor in outputs}  # type: ignore[union-attr]
-    # orjson writes no array of no dimensions; its one item it does.
-    arrays = {alias: array if array.ndim else array[()] for alias, array in arrays.items()}
-    return arrays if len(arrays) > 1 else next(iter(arrays.values()))
-
-
-def _texts(tensor: Tensor, as_bytes: bool) -> Any:
-    """JSON texts of the values, in lists nested by the shape."""
-    nested: Any = _cells(tensor, as_bytes)
+def _whole(alias: str, tensor: Tensor, depth: int) -> bytes:
+    """A tensor that stands inside `depth` containers, spread over lines."""
     if not tensor.shape:
-        return nested[0]
-    for axis in range(len(tensor.shape) - 1, 0, -1):
-        width = tensor.shape[axis]
-        count = int(np.prod(tensor.shape[:axis], dtype=np.int64))
-        nested = [nested[place * width : (place + 1) * width] for place in range(count)]
-    return nested
+        return _cells(alias, tensor, depth)[0]
+    return _array(_items(alias, tensor, depth + 1, one_line=False), depth, one_line=False)
 
 
-def _cells(tensor: Tensor, as_bytes: bool) -> list[bytes]:
+def _items(alias: str, tensor: Tensor, depth: int, one_line: bool) -> list[bytes]:
+    """The items of a tensor's first dimension, which stand inside `depth` containers."""
+    shape = tensor.shape
+    items = _cells(alias, tensor, depth + len(shape) - 1)
+    for axis in range(len(shape) - 1, 0, -1):
+        width, count = shape[axis], math.prod(shape[:axis])
+        items = [
+            _array(items[place * width : (place + 1) * width], depth + axis - 1, one_line) for place in range(count)
+        ]
+    return items
+
+
+def _array(items: Sequence[bytes], depth: int, one_line: bool) -> bytes:
+    if one_line or not items:
+        return b"[" + b", ".join(items) + b"]"
+    inner = b"\n" + b"    " * (depth + 1)
+    return b"[" + inner + (b"," + inner).join(items) + b"\n" + b"    " * depth + b"]"
+
+
+def _cells(alias: str, tensor: Tensor, depth: int) -> list[bytes]:
+    """The values' texts in their order, each standing inside `depth` containers."""
     values: Any = tensor.values
+    if not tensor.size:
+        return []
+    if tensor.dtype not in _WRITABLE:
+        raise invalid_argument(f"Failed to write JSON value for tensor type: {dtype_name(tensor.dtype)}")
     if tensor.dtype == DT_STRING:
-        if as_bytes:
-            return [b'{"b64":"' + binascii.b2a_base64(value, newline=False) + b'"}' for value in values]
+        if alias.endswith("_bytes"):
+            indent = b"\n" + b"    " * depth
+            form = b"{" + indent + b'    "b64": "%s"' + indent + b"}"
+            return [form % binascii.b2a_base64(value, newline=False) for value in values]
         return [quoted(value) for value in values]
     if values.dtype.kind == "f":
-        double = tensor.dtype != DT_FLOAT
-        return [decimal(value, double).encode() for value in values.tolist()]
-    return [json.dumps(value).encode() for value in values.tolist()]
-
-
-def _object(members: Iterable[tuple[str, Any]]) -> bytes:
-    return b"{" + b",".join(quoted(alias.encode()) + b":" + _joined(value) for alias, value in members) + b"}"
-
-
-def _joined(nested: Any) -> bytes:
-    """Nested lists of texts as one text; levels with one item, of which there may be many, cost no recursion."""
-    depth = 0
-    while type(nested) is list and len(nested) == 1:
-        depth += 1
-        nested = nested[0]
-    inner = nested if type(nested) is bytes else b"[" + b",".join(map(_joined, nested)) + b"]"
-    return b"[" * depth + inner + b"]" * depth
+        return decimals(values)
+    return orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
 
 
 def regression_answer(values: Sequence[float]) -> bytes:
     """The body of a `:regress` answer."""
-    return b'{"results":[' + ",".join(map(decimal, values)).encode() + b"]}"
+    return b'{\n    "results": [' + b", ".join(decimals(np.array(values, np.float32))) + b"]\n}"
 
 
 def classification_answer(results: Iterable[Iterable[tuple[bytes, float]]]) -> bytes:
     """The body of a `:classify` answer: for each example its classes, label and score."""
     examples = [
-        b"[" + b",".join(b"[%s,%s]" % (quoted(label), decimal(score).encode()) for label, score in classes) + b"]"
+        b"[" + b", ".join(b"[%s, %s]" % (quoted(label), decimal(score)) for label, score in classes) + b"]"
         for classes in results
     ]
-    return b'{"results":[' + b",".join(examples) + b"]}"
+    return b'{\n    "results": [' + b", ".join(examples) + b"\n    ]\n}"

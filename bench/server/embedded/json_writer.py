@@ -5,10 +5,14 @@ Text is bytes: what a client sent may be in no encoding at all and is repeated a
 
 import math
 import re
+from array import array
 from typing import Any, Final
 
 import numpy as np
+import orjson
+from numpy.typing import NDArray
 
+from bench.server.embedded.json_double import double_text
 from bench.server.embedded.json_reader import JsonObject
 
 _ESCAPED: Final = re.compile(rb'["\\\x00-\x1f]')
@@ -22,6 +26,15 @@ _SHORT_ESCAPES: Final = {
     b"\t": rb"\t",
 }
 _FLOAT_MAX: Final = 3.4028234e38
+_TOKENS: Final = {b"nan": b"NaN", b"-nan": b"NaN", b"inf": b"Infinity", b"-inf": b"-Infinity"}
+# From so many numbers on it pays to treat them as an array.
+_MANY: Final = 40
+# What is written without an exponent by either number of digits: by decade the factors that make whole numbers.
+_DECADES: Final = np.array([float(f"1e{power}") for power in range(-4, 7)])
+_SIX_DIGITS: Final = np.array([float(f"1e{power}") for power in range(10, -2, -1)])
+_NINE_DIGITS: Final = np.array([float(f"1e{power}") for power in range(13, 1, -1)])
+# Units of the ninth digit that may be cut off or added: at a half the product's own rounding would decide.
+_CERTAIN: Final = 0.4999
 
 
 def quoted(text: bytes) -> bytes:
@@ -33,7 +46,7 @@ def _escape(found: "re.Match[bytes]") -> bytes:
     return _SHORT_ESCAPES.get(found[0]) or b"\\u%04X" % found[0][0]
 
 
-def decimal(value: float, double: bool = False) -> str:
+def decimal(value: float, double: bool = False) -> bytes:
     """A decimal by Serving's rule (WriteDecimal in json_tensor.cc).
 
     Six digits if they give the value back, else nine (17 for a double); `.0` after whole numbers.
@@ -42,23 +55,53 @@ def decimal(value: float, double: bool = False) -> str:
         value: the number; a float32 as Python float.
         double: whether it is a float64.
     """
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "-Infinity" if value < 0 else "Infinity"
-    text = f"{value:g}"
-    back = float(text) if double else float(np.float32(text))
-    if back != value:
-        text = f"{value:.17g}" if double else f"{value:.9g}"
-    return text if "." in text or "e" in text else text + ".0"
+    return _by_rule([value], double)[0]
+
+
+def decimals(values: "NDArray[Any]") -> list[bytes]:
+    """`decimal` of each number of a one-dimensional float32 or float64 array."""
+    if values.dtype != np.float32 or len(values) < _MANY:
+        return _by_rule(values.tolist(), values.dtype != np.float32)
+    with np.errstate(invalid="ignore"):
+        texts, others = _plain_digits(values)
+    for place, text in zip(others.tolist(), _by_rule(values[others].tolist(), False), strict=True):
+        texts[place] = text
+    return texts
+
+
+def _plain_digits(values: "NDArray[Any]") -> "tuple[list[bytes], NDArray[np.intp]]":
+    """The texts of float32 numbers that have no exponent, and the places of those others for which there is none yet.
+
+    Cut to its digits a number is a double whose shortest text, which is what orjson writes, has just these digits.
+    """
+    size = np.abs(values, dtype=np.float64)
+    decade = np.searchsorted(_DECADES, size, side="right")
+    scaled = size * _NINE_DIGITS[decade]
+    nine = np.rint(scaled)
+    plain = (size >= _DECADES[0]) & (decade < len(_DECADES)) & (np.abs(scaled - nine) < _CERTAIN) | (size == 0)
+    six = np.rint(size * _SIX_DIGITS[decade]) / _SIX_DIGITS[decade]
+    digits = np.where(six.astype(np.float32) == np.abs(values), six, nine / _NINE_DIGITS[decade])
+    texts = orjson.dumps(np.copysign(digits, values), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+    return texts, np.flatnonzero(~plain)
+
+
+def _by_rule(values: list[float], double: bool) -> list[bytes]:
+    count, numbers = len(values), tuple(values)
+    few = (b"%g " * count % numbers).split()
+    many = ((b"%.17g " if double else b"%.9g ") * count % numbers).split()
+    given_back = array("d" if double else "f", map(float, few))
+    texts = [
+        short if back == value else long for short, long, back, value in zip(few, many, given_back, values, strict=True)
+    ]
+    return [text if b"." in text or b"e" in text else _TOKENS.get(text) or text + b".0" for text in texts]
 
 
 def echo(value: Any) -> bytes:
     """A parsed value as errors repeat it (JsonValueToString)."""
     if type(value) is float:
         if abs(value) <= _FLOAT_MAX:
-            return decimal(float(np.float32(value))).encode()
-        return decimal(value, double=True).encode()
+            return decimal(float(np.float32(value)))
+        return decimal(value, double=True)
     parts: list[bytes] = []
     # The writer gives up at a NaN or an infinity inside; what is written until there is used all the same.
     _write(value, parts)
@@ -118,25 +161,5 @@ def _plain(value: Any) -> bytes:
     if type(value) is int:
         return b"%d" % value
     if type(value) is float:
-        return shortest(value).encode()
+        return double_text(value).encode()
     return b"{}" if type(value) is JsonObject else b"[]"
-
-
-def shortest(value: float) -> str:
-    """A finite double in RapidJSON's layout (internal::dtoa): plain up to 21 digits before the point, else `1.5e33`."""
-    if value == 0:
-        return "-0.0" if math.copysign(1, value) < 0 else "0.0"
-    sign = "-" if value < 0 else ""
-    mantissa, _, exponent = repr(abs(value)).partition("e")
-    before, _, after = mantissa.partition(".")
-    digits = (before + after).lstrip("0")
-    point = len(before) + int(exponent or 0) - (len(before + after) - len(digits))
-    digits = digits.rstrip("0")
-    length = len(digits)
-    if length <= point <= 21:
-        return f"{sign}{digits}{'0' * (point - length)}.0"
-    if 0 < point <= 21:
-        return f"{sign}{digits[:point]}.{digits[point:]}"
-    if -6 < point <= 0:
-        return f"{sign}0.{'0' * -point}{digits}"
-    return f"{sign}{digits[0]}{'.' if length > 1 else ''}{digits[1:]}e{point - 1}"

@@ -1,9 +1,9 @@
 """Model status and metadata, as messages and as JSON (get_model_status_impl.cc, get_model_metadata_impl.cc)."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
 from google.protobuf import json_format
 
 from bench.server.embedded.model import VersionStatus
@@ -42,7 +42,11 @@ def metadata_json(servable: Servable) -> bytes:
     signatures = json_format.MessageToDict(
         servable.signature_def_map, including_default_value_fields=True, preserving_proto_field_name=True
     )
-    return orjson.dumps({"model_spec": spec, "metadata": {SIGNATURE_DEF: signatures}})
+    return b'{\n"model_spec":%s,\n"metadata": {"%s": %s}\n}\n' % (
+        _text(spec),
+        SIGNATURE_DEF.encode(),
+        _text(signatures),
+    )
 
 
 def status_response(statuses: Mapping[int, VersionStatus]) -> Any:
@@ -70,4 +74,10 @@ def status_json(statuses: Mapping[int, VersionStatus]) -> bytes:
         }
         for version, status in statuses.items()
     ]
-    return orjson.dumps({"model_version_status": entries})
+    return _text({"model_version_status": entries})
+
+
+def _text(value: Any) -> bytes:
+    """JSON as the C++ protocol buffers write it: one blank a level, a line feed at the end, `<` and `>` escaped."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("\x7f", r"\u007f").encode() + b"\n"

@@ -246,7 +246,7 @@ def _pipeline(parts: TokenizerParts) -> tokenizers.Tokenizer:
     made.pre_tokenizer = BertPreTokenizer()
     made.add_tokens([tokenizers.AddedToken(**asdict(token)) for token in parts.added])
     made.encode_special_tokens = options.split_special_tokens
-    if parts.added:
+    if not parts.google:
         pieces = extended(parts.vocabulary, parts.added)
         cls, sep = ((special[role], pieces.index(special[role])) for role in ("cls", "sep"))
         made.post_processor = BertProcessing(sep, cls)

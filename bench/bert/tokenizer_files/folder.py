@@ -220,10 +220,10 @@ def _case(
 def _lower_by_default(config: TokenizerConfig, override: bool | None, vocabulary: Sequence[str]) -> bool:
     """transformers' default, unless the vocabulary is plainly that of a cased model."""
     capitals = sum(map(has_capitals, vocabulary))
-    if override is None and capitals >= _CASED_SHARE * len(vocabulary):
+    if override is None and capitals > _CASED_SHARE * len(vocabulary):
         raise UsageError(
             f"{config.where} does not say do_lower_case, for which transformers takes true, and {capitals} of the "
-            f"{len(vocabulary)} pieces have capital letters; write do_lower_case there, or give --cased or --uncased"
+            f"{len(vocabulary)} pieces have capital letters; write do_lower_case there"
         )
     return True
 
@@ -254,16 +254,13 @@ def _from_file(
 
 
 def _disagree(config: TokenizerConfig, key: str, said: object, in_file: object) -> UsageError:
-    cure = "; correct one of them" + (", or give --cased or --uncased" if key == "do_lower_case" else "")
     return UsageError(
         f"{config.where} and {TOKENIZER_FILE} disagree: {key} is {brief(said)} in the first (transformers' default "
-        f"where it is not written) and {brief(in_file)} in the second{cure}"
+        f"where it is not written) and {brief(in_file)} in the second; correct one of them"
     )
 
 
 def _check_sentence_bert(path: Path, lower: bool) -> None:
     """Refuses a file of sentence-transformers by which text is lower-cased before a cased tokenizer sees it."""
     if path.is_file() and Section(read_object(path), str(path)).optional_flag("do_lower_case") and not lower:
-        raise UsageError(
-            f"{path}: do_lower_case is true and the tokenizer's is false; correct one of them, or give --uncased"
-        )
+        raise UsageError(f"{path}: do_lower_case is true and the tokenizer's is false; correct one of them")

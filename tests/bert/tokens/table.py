@@ -241,6 +241,19 @@ SETTINGS: Final = (
             "special_tokens_map.json": {"additional_special_tokens": ["<ent>"], "cls_token": "[CLS]"},
         },
     ),
+    Setting(
+        "special tokens as objects",
+        {
+            key: {"__type": "AddedToken", **token(content, special=True)}
+            for key, content in zip(_RENAMED, SPECIAL, strict=True)
+        }
+        | {"mask_token": "[MASK]"},
+    ),
+    Setting(
+        "word of the vocabulary as further special",
+        {"additional_special_tokens": ["café", {"__type": "AddedToken", **token("xy", single_word=True)}]},
+    ),
+    Setting("vocab.txt with CR", files={"vocab.txt": "\r".join(VOCABULARY) + "\r"}),
     Setting("vocab.txt with CR LF", files={"vocab.txt": "\r\n".join(VOCABULARY) + "\r\n"}),
     Setting("vocab.txt with a piece twice", files={"vocab.txt": "\n".join([*VOCABULARY, "cafe"]) + "\n"}),
     Setting("vocab.txt with blank lines", files={"vocab.txt": "\n".join([*VOCABULARY, "", "zz", "", ""]) + "\n"}),
@@ -262,6 +275,33 @@ SETTINGS: Final = (
     ),
     Setting("tokenizer.json, no clean-up", **fast(normalizer={"clean_text": False})),
     Setting("tokenizer.json, added tokens", **fast(added_tokens=[*special_tokens(), _ENT, _XYZ])),
+    Setting(
+        "tokenizer.json, added tokens in every file",
+        {"added_tokens_decoder": _decoder(_ENT, _XYZ), "tokenizer_class": "BertTokenizer"},
+        files={
+            "tokenizer.json": tokenizer_json(added_tokens=[*special_tokens(), _ENT, _XYZ]),
+            "added_tokens.json": {"<ent>": SIZE, "xyz": SIZE + 1},
+            "special_tokens_map.json": {"mask_token": token("[MASK]", normalized=False), "unk_token": "[UNK]"},
+        },
+    ),
+    Setting(
+        "tokenizer.json, added tokens in older files",
+        {"do_lower_case": True},
+        files={
+            "tokenizer.json": tokenizer_json(added_tokens=[*special_tokens(), {**_ENT, "rstrip": True}]),
+            "added_tokens.json": {"<ent>": SIZE},
+        },
+    ),
+    Setting(
+        "tokenizer.json, renamed, generic",
+        {"tokenizer_class": "PreTrainedTokenizerFast"},
+        files={
+            "tokenizer.json": tokenizer_json(
+                model={"vocab": {piece: index for index, piece in enumerate(VOCABULARY)}, "unk_token": "a"},
+                added_tokens=[],
+            )
+        },
+    ),
     Setting("tokenizer.json, no added tokens", **fast(added_tokens=[])),
     Setting("tokenizer.json, special split", **fast({"split_special_tokens": True})),
     Setting(
@@ -335,6 +375,42 @@ REFUSED: Final = (
         "key twice", None, "do_lower_case.*twice", {"tokenizer_config.json": '{"do_lower_case": 1, "do_lower_case": 2}'}
     ),
     Setting("half a surrogate pair", None, "surrogate", {"tokenizer_config.json": '{"mask_token": "\\ud800"}'}),
+    Setting("nested too deep", None, "cannot be read", {"tokenizer_config.json": "[" * 100_000}),
+    Setting("text for a list", {"additional_special_tokens": "<ent>"}, "additional_special_tokens"),
+    Setting("token without content", {"mask_token": {"lstrip": True}}, "mask_token: content"),
+    Setting("token without flags", {"added_tokens_decoder": {"5": "<ent>"}}, "added_tokens_decoder: 5"),
+    Setting("words for an id", {"added_tokens_decoder": {"five": token("<ent>")}}, "'five' is not an id"),
+    Setting(
+        "text for an id", {}, "added_tokens.json: the id of '<ent>' is \"5\"", {"added_tokens.json": {"<ent>": "5"}}
+    ),
+    Setting("empty added token", {"additional_special_tokens": [""]}, "additional_special_tokens is empty"),
+    Setting("begin token nowhere", {"bos_token": "<s!>"}, "bos_token.*<s!>"),
+    Setting("unknown token nowhere", {"unk_token": "<unk!>"}, "unk_token.*<unk!>"),
+    Setting(
+        "unknown token added",
+        {"unk_token": "<ent>", "added_tokens_decoder": _decoder({**_ENT, "special": True})},
+        "lacks <ent>",
+    ),
+    Setting("class of another model", {"tokenizer_class": "MPNetTokenizer"}, "MPNetTokenizer"),
+    Setting(
+        "classes disagree",
+        {"tokenizer_class": "BertTokenizer"},
+        "disagree: tokenizer_class",
+        {"config.json": {"tokenizer_class": "PreTrainedTokenizerFast"}, "tokenizer.json": tokenizer_json()},
+    ),
+    Setting("a limit of none", refused="max_input_chars_per_word is 0", **fast(model={"max_input_chars_per_word": 0})),
+    Setting("no limit", refused="max_input_chars_per_word is null", **fast(model={"max_input_chars_per_word": None})),
+    Setting("text for a normalizer's flag", refused="lowercase is .yes", **fast(normalizer={"lowercase": "yes"})),
+    Setting("an id twice", refused="two pieces have one id", **fast(model={"vocab": {"a": 0, "b": 0}})),
+    Setting(
+        "a line break in a piece",
+        None,
+        "white space",
+        {"tokenizer.json": tokenizer_json(model={"vocab": {"a\nb": 0}}), "vocab.txt": None},
+    ),
+    Setting("no such files", None, "neither vocab.txt nor tokenizer.json", {"vocab.txt": None}),
+    Setting("not UTF-8", None, "vocab.txt line 2 is not UTF-8", {"vocab.txt": b"[PAD]\n\xff\n"}),
+    Setting("an empty vocabulary", None, r"lacks \[UNK\]", {"vocab.txt": ""}),
     Setting("not JSON", None, "tokenizer_config.json cannot be read", {"tokenizer_config.json": "{"}),
     Setting("not an object", None, "not a JSON object", {"tokenizer_config.json": "[]"}),
     Setting("byte order mark", None, "byte order mark", {"vocab.txt": "\ufeff" + "\n".join(VOCABULARY)}),

@@ -177,6 +177,13 @@ def test_a_cased_vocabulary_and_no_word_of_case(folder: Path) -> None:
     assert Tokenizer.from_folder(folder, do_lower_case=False).encode("A c").pieces == ("A", "c")
 
 
+def test_the_list_of_special_tokens_has_another_name_in_transformers_5(folder: Path, tmp_path: Path) -> None:
+    for path, key in ((folder, "additional_special_tokens"), (tmp_path, "extra_special_tokens")):
+        Setting("", {key: ["<ent>", "xyz"]}).write(path)
+    assert Tokenizer.from_folder(folder).digest == Tokenizer.from_folder(tmp_path).digest
+    assert Tokenizer.from_folder(tmp_path).encode("axyz").pieces == ("a", "xyz")
+
+
 def test_half_a_surrogate_pair_in_a_text_is_refused(folder: Path) -> None:
     SETTINGS[0].write(folder)
     with pytest.raises(UsageError, match="surrogate pair at character 2"):

@@ -63,7 +63,7 @@ class Golden:
     Args:
         checkpoint_digest: `sha256:` and the hex digest over the checkpoint's variables.
         source: where the checkpoint came from, for people.
-        tokenizer: digest of the vocabulary and the options that change tokens (`vocab_digest`, `do_lower_case`).
+        tokenizer: what `Tokenizer.describe` tells: the vocabulary's digest and all that changes tokens.
         special: ids of the special tokens.
         max_pieces: the longest sentence that the model takes, in WordPieces without [CLS] and [SEP].
         precision: `float32` or `bfloat16`.

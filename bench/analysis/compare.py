@@ -6,7 +6,7 @@ own noise, so `RUN_NOISE` is added for what makes two runs of one thing differ, 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from bench.results.differences import differences
 from bench.results.header import RunHeader
 from bench.stats.repeats import repeat_change, repeat_mean
 from bench.stats.summary import Summary
+from bench.units import counted, format_percent
 
 RUN_NOISE: Final = 0.04
 """Assumed standard deviation, on logarithms, between equal runs: pairs of 5 s runs of a small model on two cores
@@ -134,7 +135,8 @@ def compare(
         warnings += [f"{entry.run.name} is {entry.validity}" for entry in side if not entry.validity.valid]
     if min(len(before), len(after)) < 2:
         warnings.append(
-            f"a single run a side does not tell how much runs differ; {RUN_NOISE:.0%} is assumed: run with --repeat 5"
+            f"a single run a side does not tell how much runs differ; {format_percent(RUN_NOISE)} is assumed: "
+            "run with --repeat 5"
         )
     names = {name for entry in (*before, *after) for name in entry.summary.metrics}
     changes = tuple(_change(metric, before, after, confidence) for name, metric in METRICS.items() if name in names)
@@ -186,9 +188,12 @@ def side_summary(metric: Metric, side: Sequence[Analysis], confidence: float = C
         return found[0]
     values = [summary.center for summary in found if summary.center is not None]
     mean = repeat_mean(metric.name, values, confidence, log=metric.unit != "share")
+    if mean.lo is not None and mean.hi is not None:
+        # No figure is negative, and no share more than all; Student's interval knows neither.
+        mean = replace(mean, lo=max(mean.lo, 0.0), hi=min(mean.hi, 1.0) if metric.unit == "share" else mean.hi)
     if values and len(values) < len(side):
-        missing = f"{len(side) - len(values)} of {len(side)} runs have no such figure"
-        mean = Summary(mean.metric, mean.center, mean.lo, mean.hi, confidence, mean.n, (*mean.warnings, missing))
+        missing = f"no such figure in {len(side) - len(values)} of {counted(len(side), 'run')}"
+        mean = replace(mean, warnings=(*mean.warnings, missing))
     return mean
 
 

@@ -9,6 +9,7 @@ from typing import TextIO
 from bench.analysis.analysis import Analysis, analyse
 from bench.analysis.curves import Curves, curves
 from bench.errors import ExitCode, UsageError
+from bench.report.repeats import repeats_views
 from bench.report.report import write_run_report, write_side_by_side
 from bench.report.text import table
 from bench.report.view import headline_rows
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     if len(entries) > 1:
         folder = args.out or _beside([entry.path for entry in runs])
         write_side_by_side(entries, folder)
+        for view in repeats_views([analysis for analysis, _ in entries]):
+            print("\n".join((*view.lines(), "")), file=out)
         print(f"side by side: {folder / 'report.html'}", file=out)
     return ExitCode.GOOD
 

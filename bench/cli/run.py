@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
@@ -23,6 +23,7 @@ from bench.errors import ExitCode, TargetError, UsageError, WrongAnswerError
 from bench.load.options import OPTIONS, READERS, SWITCHES, warmup_seconds
 from bench.load.told import Told
 from bench.results.arrivals import parse_arrivals
+from bench.results.run import open_run
 from bench.results.schedules import ClosedLoop
 from bench.server.lifecycle import RunningServer, open_target
 from bench.server.process import launched
@@ -116,8 +117,8 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     model_dir = args.model_dir or demo_model_dir()
     model = ["--model-dir", str(model_dir), "--model-name", args.model_name]
     codes: list[int] = []
+    before = _folders(args.out)
     with contextlib.ExitStack() as stack:
-        before = _folders(args.out)
         kept = f"what was measured is kept in {args.out}"
         stack.enter_context(interrupts.noting(lambda: kept if _folders(args.out) - before else ""))
         server = None
@@ -129,7 +130,19 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
             codes.append(drive_once(args.scenario, [*planned.words, *model], told, args.out, out))
             if codes[-1] == ExitCode.USAGE:
                 break
+    if args.repeat > 1:
+        _say_together(sorted(_folders(args.out) - before), {planned.group for planned in runs}, out)
     return next((code for code in _GRAVITY if code in codes), ExitCode(max(codes, default=0)))
+
+
+def _say_together(folders: Sequence[Path], groups: Set[str], out: TextIO) -> None:
+    """The repeats of each arrivals as one figure each, with the interval between runs."""
+    from bench.analysis.analysis import analyse
+    from bench.report.repeats import repeats_views
+
+    found = [run for run in (open_run(path, verify=False) for path in folders) if run.header.group in groups]
+    for view in repeats_views([analyse(run) for run in found]):
+        print("\n".join(("", *view.lines())), file=out, flush=True)
 
 
 def run_scenario(

@@ -2,6 +2,7 @@
 
 from bench.analysis.compare import Change, Comparison
 from bench.report import text
+from bench.units import ABSENT
 
 
 def comparison_text(comparison: Comparison) -> str:
@@ -12,7 +13,7 @@ def comparison_text(comparison: Comparison) -> str:
     lines += [f"differs: {entry}" for entry in shown] or ["differs: nothing in what was asked"]
     lines += ["", text.table([("figure", "A", "B", "change", "95 % interval", ""), *map(_row, comparison.changes)])]
     remarks = {warning for change in comparison.changes for warning in change.change.warnings}
-    lines += ["", "~ no significant change; ? no figure or no interval to tell by"]
+    lines += ["", f"~ no significant change; ? no interval to tell by; {ABSENT} no figure, or no end of an interval"]
     lines += [f"note: {remark}" for remark in sorted(remarks)]
     return "\n".join(lines) + "\n"
 

@@ -14,6 +14,7 @@ from bench.analysis.compare import header_differences
 from bench.analysis.curves import Curves
 from bench.analysis.metrics import METRICS
 from bench.report import latency_plots, load_plots
+from bench.report.repeats import HEADER, repeats_views
 from bench.report.view import Picture, RunView, run_view, side_by_side_rows
 from bench.results.atomic import write_atomically
 
@@ -70,7 +71,10 @@ def write_side_by_side(entries: Sequence[tuple[Analysis, Curves]], folder: Path)
     write_atomically(folder / "summary.csv", summary_csv(analyses).encode())
     views = [run_view(analysis, []) for analysis in analyses]
     rows = side_by_side_rows(analyses)
-    _render(folder, "runs", views=views, rows=rows, differences=differences, pictures=pictures)
+    repeats = repeats_views(analyses)
+    _render(
+        folder, "runs", views=views, rows=rows, differences=differences, pictures=pictures, repeats=repeats, head=HEADER
+    )
 
 
 def summary_csv(analyses: Sequence[Analysis]) -> str:

@@ -32,15 +32,16 @@ _FACTOR_FROM: Final = 10
 
 def figure(metric: Metric, value: float | None) -> str:
     """`value` of `metric`: `12.3 ms`, `48.2/s`, `0.21 %`, `1.35 cores`, `—`."""
-    return ABSENT if value is None else _writer(metric)(value)
+    return ABSENT if value is None else writer(metric)(value)
 
 
 def interval(metric: Metric, summary: Summary) -> str:
     """`[11.7 … 15.9 ms]`; "" without an interval."""
-    return format_interval(summary.lo, summary.hi, _writer(metric))
+    return format_interval(summary.lo, summary.hi, writer(metric))
 
 
-def _writer(metric: Metric) -> Callable[[float], str]:
+def writer(metric: Metric) -> Callable[[float], str]:
+    """What writes a value of `metric`."""
     return _WRITERS.get(metric.unit) or (lambda value: f"{format_number(value)} {metric.unit}".rstrip())
 
 

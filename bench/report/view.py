@@ -13,7 +13,7 @@ from bench.units import counted, format_percent, format_seconds
 
 Row = tuple[str, ...]
 
-_HEADLINE: Final = (
+HEADLINE: Final = (
     "sentence_rate",
     "throughput",
     "from_due_p50",
@@ -108,7 +108,7 @@ def figure_rows(metrics: Mapping[str, Summary]) -> list[Row]:
 def headline_rows(analysis: Analysis) -> list[Row]:
     """The few most wanted figures: title, value, interval."""
     found = analysis.summary.metrics
-    return [(METRICS[name].title, *_cell(name, found[name])) for name in _HEADLINE if name in found]
+    return [(METRICS[name].title, *_cell(name, found[name])) for name in HEADLINE if name in found]
 
 
 def side_by_side_rows(analyses: Sequence[Analysis]) -> list[tuple[str, list[Row]]]:

@@ -1,6 +1,7 @@
 """`bertbench run`, `bertbench calibrate`, and plain Locust with a server of its own."""
 
 import io
+import re
 import signal
 import subprocess
 import time
@@ -42,6 +43,8 @@ def test_repeats(model_dir, tmp_path):
     assert {run.header.target for run in runs} == {f"grpc://{addresses['grpc']}"}
     assert all(run.header.workload.duration == 1.0 for run in runs)
     assert all(str(run.path) in out for run in runs)
+    (title,) = re.findall(r"^2 repeats of grpc, poisson:rate=50: (\d) VALID, (\d) INVALID$", out, re.MULTILINE)
+    assert sum(map(int, title)) == 2
 
 
 def test_exit_codes(model_dir, tmp_path):

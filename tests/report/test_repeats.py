@@ -1,0 +1,89 @@
+"""Repeats together: only VALID ones, the run as the unit."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.analysis.analysis import Analysis, analyse
+from bench.cli import main
+from bench.report.repeats import repeats_views
+from bench.results.records import Outcome
+from bench.stats.repeats import repeat_mean
+from bench.units import format_interval, format_rate, format_seconds
+from tests.synthetic import WORKLOAD, simulate, write_run
+
+
+def repeat(root: Path, seed: int, group: str = "one", late: float = 0.0, failed: int = 0) -> Analysis:
+    workload = replace(WORKLOAD, seed=seed, sentences=4, scenario="rest")
+    requests = simulate(workload=workload)
+    requests.sent[:] += late
+    requests.done[:] += late
+    requests.outcome[300 : 300 + failed] = [Outcome.TIMEOUT] * failed
+    return analyse(write_run(root, requests, workload=workload, group=group, repeat=seed))
+
+
+def row(view, title: str) -> tuple[str, ...]:
+    (found,) = [row for row in view.rows if row[0] == title]
+    return found
+
+
+def test_the_figures_are_those_of_the_valid_runs_with_the_interval_between_them(tmp_path: Path) -> None:
+    runs = [repeat(tmp_path, seed, late=0.02 if seed == 3 else 0.0) for seed in range(5)]
+    valid = [run for run in runs if run.validity.valid]
+    assert len(valid) == 4
+    (view,) = repeats_views(runs)
+    assert view.title == "5 repeats of rest, poisson:rate=50: 4 VALID, 1 INVALID"
+    for name, title, figure in (
+        ("throughput", "good answers a second", format_rate),
+        ("sentence_rate", "sentences scored a second", format_rate),
+        ("from_due_p50", "latency from due, p50", format_seconds),
+    ):
+        values = [run.summary.metrics[name].center for run in valid]
+        mean = repeat_mean(name, values)
+        expected = (title, figure(mean.center), format_interval(mean.lo, mean.hi, figure))
+        assert row(view, title) == (*expected, format_interval(min(values), max(values), figure))
+    # Requests pooled over all runs, or the INVALID one among them, would give another figure.
+    assert row(view, "latency from due, p50")[1] != format_seconds(
+        float(np.median([run.summary.metrics["from_due_p50"].center + 0.004 for run in runs]))
+    )
+    assert list(view.notes) == ["INVALID repeats are not among the figures"]
+
+
+def test_no_valid_run_has_no_figures(tmp_path: Path) -> None:
+    (view,) = repeats_views([repeat(tmp_path, seed, late=0.02) for seed in range(2)])
+    assert view.title.endswith(": 0 VALID, 2 INVALID")
+    assert view.rows == []
+    assert list(view.lines())[1] == "note: no repeat is VALID, so there is no figure of them together"
+
+
+def test_one_valid_run_has_no_interval_between_runs(tmp_path: Path) -> None:
+    (view,) = repeats_views([repeat(tmp_path, 1), repeat(tmp_path, 2, late=0.02)])
+    assert row(view, "latency from due, p50")[2] == ""
+    assert "one VALID repeat: how much runs differ is not known; repeat at least 3 times" in view.notes
+
+
+def test_shares_stay_between_none_and_all(tmp_path: Path) -> None:
+    """A few failures in one of three runs: Student's interval alone would begin below zero."""
+    (view,) = repeats_views([repeat(tmp_path, seed, failed=20 if seed == 2 else 0) for seed in range(3)])
+    assert row(view, "requests that did not end well")[2].startswith("[0 … ")
+
+
+def test_groups_are_told_apart_and_single_runs_left_alone(tmp_path: Path) -> None:
+    runs = [repeat(tmp_path, 1, "a"), repeat(tmp_path, 2, "b"), repeat(tmp_path, 3, "a"), repeat(tmp_path, 4, "")]
+    assert [view.title.partition(" of")[0] for view in repeats_views(runs)] == ["2 repeats"]
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.html"])
+def test_the_report_of_repeats_has_them(tmp_path: Path, name: str) -> None:
+    for seed in (1, 2, 3):
+        repeat(tmp_path, seed)
+    out = io.StringIO()
+    assert main(["report", str(tmp_path)], out, io.StringIO()) == 0
+    title = "3 repeats of rest, poisson:rate=50: 3 VALID, 0 INVALID"
+    assert title in out.getvalue()
+    page = (tmp_path / "report" / name).read_text(encoding="utf-8")
+    assert title in page
+    assert "mean of runs" in page

@@ -120,17 +120,18 @@ class Tokenizer:
         return cls._named(path, TokenizerParts(vocabulary, options or TokenizerOptions.google(lower)))
 
     @classmethod
-    def from_folder(cls, folder: Path, do_lower_case: bool | None = None) -> "Tokenizer":
+    def from_folder(cls, folder: Path, do_lower_case: bool | None = None, google: bool | None = None) -> "Tokenizer":
         """The tokenizer of a checkpoint folder, by Google's rules or Hugging Face's.
 
         Args:
             folder: a Google or a Hugging Face folder.
             do_lower_case: overrides what the folder says or, with a bare `vocab.txt`, what its pieces suggest.
+            google: whether the weights are a TensorFlow checkpoint; None looks at the folder.
 
         Raises:
             UsageError: see `bench.bert.tokenizer_files.folder.read_folder`.
         """
-        return cls._named(folder, read_folder(folder, do_lower_case))
+        return cls._named(folder, read_folder(folder, do_lower_case, google))
 
     @classmethod
     def from_description(cls, path: Path, description: dict[str, Any]) -> "Tokenizer":

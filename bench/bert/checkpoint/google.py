@@ -34,7 +34,7 @@ def read_google_folder(prefix: Path, init_head: bool = False, do_lower_case: boo
     """
     folder = prefix.parent
     config = read_config(find_config(folder, (GOOGLE_FILE, HUGGING_FACE_FILE)))
-    tokenizer = Tokenizer.from_folder(folder, do_lower_case)
+    tokenizer = Tokenizer.from_folder(folder, do_lower_case, google=True)
     return Checkpoint(config, tokenizer, read_variables(prefix, config, init_head), str(folder))
 
 

@@ -59,7 +59,7 @@ def read_hugging_face_folder(folder: Path, init_head: bool = False, do_lower_cas
     tensors = load_weights(folder)
     # Folders of 2018 and 2019 have Google's config beside PyTorch's weights.
     config = read_config(find_config(folder, (HUGGING_FACE_FILE, GOOGLE_FILE)))
-    tokenizer = Tokenizer.from_folder(folder, do_lower_case)
+    tokenizer = Tokenizer.from_folder(folder, do_lower_case, google=False)
     variables = to_google(tensors, config, str(folder), init_head)
     return Checkpoint(config, tokenizer, variables, str(folder))
 

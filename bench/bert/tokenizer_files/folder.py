@@ -1,8 +1,8 @@
 """The tokenizer of a checkpoint folder, by Google's rules or by those of `transformers` 4 (BertTokenizerFast).
 
-Google's where the folder has `vocab.txt` and none of Hugging Face's files, or has `bert_config.json` and at most a
-`tokenizer_config.json` of `GOOGLE_KEYS`; Hugging Face's everywhere else. `transformers` 5 cuts the same way, except
-that it forgets the word limit of a `tokenizer.json`.
+Google's beside a TensorFlow checkpoint where the tokenizer is `vocab.txt` and at most a `tokenizer_config.json` of
+`GOOGLE_KEYS`; Hugging Face's everywhere else. `transformers` 5 cuts the same way, except that it forgets the word limit
+of a `tokenizer.json`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,12 +49,14 @@ _GENERIC_CLASSES: Final = frozenset({"PreTrainedTokenizer", "TokenizersBackend"}
 _CASED_SHARE: Final = 0.1
 
 
-def read_folder(folder: Path, do_lower_case: bool | None = None) -> TokenizerParts:
+def read_folder(folder: Path, do_lower_case: bool | None = None, google: bool | None = None) -> TokenizerParts:
     """Reads a folder's tokenizer.
 
     Args:
         folder: a Google or a Hugging Face folder.
         do_lower_case: overrides what the folder says of its case; accents follow where they followed it before.
+        google: whether the weights are a TensorFlow checkpoint; None looks for `bert_config.json`, or for a folder with
+            `vocab.txt` alone.
 
     Raises:
         UsageError: neither `vocab.txt` nor `tokenizer.json` is there, a file cannot be used, a setting is not
@@ -62,18 +64,19 @@ def read_folder(folder: Path, do_lower_case: bool | None = None) -> TokenizerPar
     """
     if not any((folder / name).is_file() for name in (VOCAB_FILE, TOKENIZER_FILE)):
         raise UsageError(f"{folder} has neither {VOCAB_FILE} nor {TOKENIZER_FILE}; give a BERT checkpoint folder")
-    if _by_google_rules(folder):
+    if _by_google_rules(folder, google):
         return _read_google(folder, do_lower_case)
     return _read_hugging_face(folder, do_lower_case)
 
 
-def _by_google_rules(folder: Path) -> bool:
+def _by_google_rules(folder: Path, google: bool | None) -> bool:
     if any((folder / name).is_file() for name in (TOKENIZER_FILE, SPECIAL_TOKENS_MAP_FILE, ADDED_TOKENS_FILE)):
         return False
     config = folder / TOKENIZER_CONFIG_FILE
-    if (folder / GOOGLE_FILE).is_file():
-        return not config.is_file() or read_object(config).keys() <= set(GOOGLE_KEYS)
-    return not config.is_file() and not (folder / HUGGING_FACE_FILE).is_file()
+    if google is None:
+        bare = not config.is_file() and not (folder / HUGGING_FACE_FILE).is_file()
+        google = bare or (folder / GOOGLE_FILE).is_file()
+    return google and (not config.is_file() or read_object(config).keys() <= set(GOOGLE_KEYS))
 
 
 def _read_google(folder: Path, override: bool | None) -> TokenizerParts:

@@ -144,6 +144,14 @@ def test_googles_folder_with_hugging_faces_files_has_their_rules(folder: Path) -
     assert tokenizer.encode("[MASK]").pieces == ("[MASK]",)
 
 
+@pytest.mark.parametrize("config", ["config.json", "bert_config.json"])
+def test_the_weights_tell_whose_rules_a_bare_vocabulary_has(folder: Path, config: str) -> None:
+    """Folders of 2018 have Google's config beside PyTorch's weights; some of today have both kinds of weights."""
+    Setting("", None, None, {"config.json": None, config: "{}"}).write(folder)
+    assert Tokenizer.from_folder(folder, google=True).options.max_word_chars == 200
+    assert Tokenizer.from_folder(folder, google=False).options.max_word_chars == 100
+
+
 @pytest.mark.parametrize(
     ("config", "override", "case", "accents"),
     [

@@ -29,7 +29,7 @@ FOLDERS = {
     "slow": Setting("", {"strip_accents": False, "added_tokens_decoder": {str(SIZE): token("<ent>")}}),
     "google": Setting("", {"do_lower_case": True, "max_input_chars_per_word": 7}),
 }
-TEXT = "a<ent>b [MASK] aaaaaaaa café"
+TEXT = "a<ent>b [MASK] aaaaaaaa café [PAD][SEP] [CLS]"
 
 
 @pytest.fixture(params=FOLDERS)

@@ -10,7 +10,14 @@
 A message is one line: what went wrong, then what to do next.
 """
 
+import contextlib
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
 from enum import IntEnum
+from typing import Final
 
 
 class ExitCode(IntEnum):
@@ -49,3 +56,61 @@ class TargetError(BenchError):
     """The system under test failed or does not answer."""
 
     exit_code = ExitCode.TARGET_FAILED
+
+
+@contextlib.contextmanager
+def naming(path: object) -> Iterator[None]:
+    """Puts the file's name into an OSError that has none: those of an open stream do not say which file it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def one_line(error: BenchError | OSError) -> str:
+    """What the user is told: the message of a BenchError; of an OSError the file, what is wrong, and what to do."""
+    if isinstance(error, BenchError):
+        return str(error)
+    number, name = error.errno or 0, error.filename2 or error.filename
+    if isinstance(error, shutil.Error) and error.args and error.args[0]:
+        # Of a copied folder: (source, copy, text) of each file.
+        _, name, text = error.args[0][0]
+        number = int(found[1]) if (found := re.match(r"\[Errno (\d+)\]", str(text))) else 0
+    reason, cure = _OS_ERRORS.get(number, (_system_words(error), "check it and try again"))
+    shown = os.fsdecode(name).removesuffix(".tmp") if isinstance(name, str | bytes) else "the output"
+    return f"cannot {'write' if number in _WRITING else 'open'} {shown}: {reason}; {cure}"
+
+
+def exit_code_of(error: BenchError | OSError) -> ExitCode:
+    """The exit code that an error leads to."""
+    return error.exit_code if isinstance(error, BenchError) else ExitCode.USAGE
+
+
+def _system_words(error: OSError) -> str:
+    words = " ".join((error.strerror or str(error) or type(error).__name__).split())
+    return words[:1].lower() + words[1:]
+
+
+_WRITING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.ETXTBSY, errno.EEXIST})
+_FREE: Final = "free some, or name another place"
+_OS_ERRORS: Final = {
+    errno.ENOSPC: ("no space left on the device", _FREE),
+    errno.EDQUOT: ("the disk quota is used up", _FREE),
+    errno.EFBIG: ("the file grows larger than is allowed", "raise the limit (ulimit -f), or name another place"),
+    errno.EROFS: ("the file system is read-only", "name another place"),
+    errno.EACCES: ("permission denied", "check owner and mode, or name another place"),
+    errno.EPERM: ("the operation is not permitted", "check owner and mode, or name another place"),
+    errno.EISDIR: ("it is a folder", "name a file"),
+    errno.ENOTDIR: ("a part of the path is not a folder", "check the path"),
+    errno.EEXIST: ("there is a file of that name", "name another place"),
+    errno.ENAMETOOLONG: ("the name is too long", "give a shorter one"),
+    errno.ENOENT: ("there is no such file or folder", "check the path"),
+    errno.ELOOP: ("its symbolic links lead in a circle", "check the path"),
+    errno.EMFILE: ("too many files are open in this process", "raise the limit (ulimit -n)"),
+    errno.ENFILE: ("too many files are open on this machine", "close some programs"),
+    errno.EIO: ("the device reports an error", "check the disk"),
+    errno.ETXTBSY: ("it is a program that runs", "stop it first"),
+    errno.ENOMEM: ("there is not enough memory", "close some programs"),
+}

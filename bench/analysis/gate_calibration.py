@@ -16,7 +16,7 @@ from bench.analysis.gate import Gate
 from bench.analysis.gate_types import Figures, Pair, Plan, Verdict, VerdictKind
 from bench.errors import UsageError
 from bench.results.atomic import write_atomically
-from bench.results.cache import cache_dir
+from bench.results.cache import cache_dir, make_cache_dir
 from bench.results.seeds import Stream, generator
 from bench.stats.shares import upper_bound
 
@@ -78,8 +78,7 @@ def read_calibration(name: str) -> GateCalibration | None:
 
 def store_calibration(name: str, found: GateCalibration) -> None:
     """Stores a calibration for this machine."""
-    path = cache_dir() / FILE_NAME
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = make_cache_dir() / FILE_NAME
     entries = {entry: asdict(value) for entry, value in {**_read(), name: found}.items()}
     body = {"format": FORMAT, "cores": os.cpu_count(), "loads": entries}
     write_atomically(path, orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench import interrupts
 from bench.errors import TargetError
-from bench.results.cache import cache_dir
+from bench.results.cache import cache_dir, make_cache_dir
 
 _PACKAGE = Path(__file__).parent
 _SENTENCES = _PACKAGE / "data" / "sentences.tsv"
@@ -24,12 +24,13 @@ def demo_model_dir() -> Path:
 
     Raises:
         TargetError: the export failed.
+        UsageError: the cache cannot be written.
     """
     cache = cache_dir()
     target = cache / f"demo-{_digest()[:16]}"
     if target.is_dir():
         return target
-    cache.mkdir(parents=True, exist_ok=True)
+    make_cache_dir()
     with contextlib.ExitStack() as stack:
         with interrupts.held():
             scratch = Path(tempfile.mkdtemp(prefix="demo-", dir=cache))

@@ -40,7 +40,8 @@ class SweepFolder:
         """Begins a sweep, or takes up one of the same job.
 
         Raises:
-            UsageError: the folder holds a sweep and `resume` was not asked for, or it is another job's.
+            UsageError: the folder holds a sweep and `resume` was not asked for, it is another job's, or `resume` was
+                asked for and there is none.
         """
         file = path / FILE_NAME
         if file.exists():
@@ -52,6 +53,8 @@ class SweepFolder:
                 was = ", ".join(f"{name} was {found.job.get(name)!r}" for name in changed)
                 raise UsageError(f"{path} holds another sweep ({was}); give the same options, or another --out")
             return found
+        if resume:
+            raise UsageError(f"{path} holds no sweep to go on with; leave out --resume to begin one, or check --out")
         path.mkdir(parents=True, exist_ok=True)
         sweep = cls(path, job, {})
         sweep._write()
@@ -76,11 +79,13 @@ class SweepFolder:
                 job["options"] = dict(job["options"])
                 given = job["options"].pop("transport", "fast")
                 job["transport"] = "grpcio" if job["protocol"] == "grpc" else given
-            return cls(path, job, raw["done"])
+            return cls(path, job, dict(raw["done"]))
         except FileNotFoundError as error:
             raise UsageError(f"{path} holds no sweep; make one with bertbench capacity --out {path}") from error
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise UsageError(f"{file} is no sweep's ({error}); was it edited?") from error
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{file} is not a whole sweep file ({error}); restore it, or name another --out"
+            ) from error
 
     @property
     def runs(self) -> Path:

@@ -14,7 +14,7 @@ from typing import Final, NoReturn, TextIO
 
 from bench import __version__, interrupts
 from bench.cli.parser import Parser
-from bench.errors import BenchError, ExitCode
+from bench.errors import BenchError, exit_code_of, one_line
 from bench.output import accept_all, discard_rest, reader_left
 
 COMMANDS: Final = {
@@ -83,13 +83,9 @@ def _failed(error: BaseException, out: TextIO | None, err: TextIO | None) -> int
         # The reader of our output has gone (`| head`), which ends the command as it ends others.
         discard_rest(out)
         return interrupts.exit_code(signal.SIGPIPE)
-    if isinstance(error, BenchError):
-        _say(err, str(error))
-        return int(error.exit_code)
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        _say(err, f"{where}{error.strerror or error}")
-        return int(ExitCode.USAGE)
+    if isinstance(error, BenchError | OSError):
+        _say(err, one_line(error))
+        return int(exit_code_of(error))
     raise error
 
 

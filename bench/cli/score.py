@@ -58,8 +58,8 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     with contextlib.ExitStack() as stack:
         sink = _open_sink(args, model, form, out)
         stack.callback(sink.close)
-        encoded = ((line.number, model.tokenizer.encode(line.text)) for line in lines)
-        remaining = itertools.islice(encoded, sink.done, None)
+        sink.skip(lines, "standard input" if args.file == STDIN else args.file)
+        remaining = ((line.number, model.tokenizer.encode(line.text)) for line in lines)
         scorer, in_flight = stack.enter_context(_scorer(args, model))
         scored = score_stream(
             remaining, scorer, model.golden.max_pieces, long_windows=args.long == "window", in_flight=in_flight
@@ -84,13 +84,17 @@ def _write_all(scored: Iterable[ScoredSentence], sink: "_Sink", progress: WordsP
 
 
 def _job(args: argparse.Namespace, model: ExportedModel) -> dict[str, Any]:
-    """What determines the bytes of the output."""
-    source = None if args.file == STDIN else str(Path(args.file).resolve())
+    """What determines the bytes of the output, beside the sentences."""
     return {
-        "input": source,
-        "format": args.format,
-        "long": args.long,
+        "input": "-" if args.file == STDIN else str(Path(args.file).resolve()),
+        "--format": args.format,
+        "--long": args.long,
+        "--target": args.target,
+        "--server-flag": args.server_flag,
+        "--protocol": args.protocol,
+        "--signature": args.signature,
         "checkpoint": model.golden.checkpoint_digest,
+        "precision": model.golden.precision,
         "tokenizer": model.tokenizer.digest,
     }
 
@@ -120,6 +124,11 @@ def _scorer(args: argparse.Namespace, model: ExportedModel) -> Iterator[tuple[Sc
             yield scorer, args.in_flight
 
 
+def _source(number: int, text: str) -> bytes:
+    """A line of the input as the journal's digest has it."""
+    return f"{number}\t{text}\n".encode()
+
+
 class _Sink:
     """Where scored sentences go."""
 
@@ -128,11 +137,14 @@ class _Sink:
     def __init__(self, form: ScoreFormat) -> None:
         self._form = form
 
+    def skip(self, lines: Iterator[Line], name: str) -> None:
+        """Leaves out the sentences that the output holds already."""
+
     def write(self, scored: ScoredSentence) -> None:
         """Adds one sentence."""
         text = (self._form.head if not self.done else self._form.separator) + self._form.sentence(scored)
         self.done += 1
-        self._put(text)
+        self._put(text, scored)
 
     def finish(self) -> None:
         """Ends the output."""
@@ -141,7 +153,7 @@ class _Sink:
     def close(self) -> None:
         """Leaves it as it is."""
 
-    def _put(self, text: str) -> None:
+    def _put(self, text: str, scored: ScoredSentence) -> None:
         raise NotImplementedError
 
 
@@ -152,7 +164,7 @@ class _StreamSink(_Sink):
         super().__init__(form)
         self._stream = stream
 
-    def _put(self, text: str) -> None:
+    def _put(self, text: str, scored: ScoredSentence) -> None:
         self._stream.write(text)
 
     def finish(self) -> None:
@@ -168,13 +180,25 @@ class _FileSink(_Sink):
         self._file = ResumableFile(path, job, resume)
         self.done = self._file.items
 
-    def _put(self, text: str) -> None:
-        self._file.write(text.encode(), 1)
+    def skip(self, lines: Iterator[Line], name: str) -> None:
+        """Leaves out the sentences that the file holds already.
+
+        Raises:
+            UsageError: they are not those that it was made of.
+        """
+        skipped = 0
+        for line in itertools.islice(lines, self.done):
+            self._file.skip(_source(line.number, line.text))
+            skipped += 1
+        self._file.check_input(name, skipped)
+
+    def _put(self, text: str, scored: ScoredSentence) -> None:
+        self._file.write(text.encode(), _source(scored.line, scored.sentence.text))
         if self.done % READ_AHEAD == 0:
             self._file.checkpoint()
 
     def finish(self) -> None:
-        self._file.write(self._form.tail.encode(), 0)
+        self._file.write(self._form.tail.encode())
         self._file.finish()
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ import orjson
 
 from bench.errors import UsageError
 from bench.results.atomic import write_atomically
-from bench.results.cache import cache_dir
+from bench.results.cache import cache_dir, make_cache_dir
 
 FORMAT: Final = 1
 FILE_NAME: Final = "calibration.json"
@@ -79,7 +79,7 @@ def store_calibration(found: Mapping[str, Calibration]) -> Path:
     """Adds to what is stored for this machine, and gives the file."""
     path = _path()
     ways = {**read_calibration(), **found}
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_cache_dir()
     body = {"format": FORMAT, "cores": os.cpu_count(), "ways": {name: asdict(entry) for name, entry in ways.items()}}
     write_atomically(path, orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return path

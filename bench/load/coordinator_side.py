@@ -15,7 +15,7 @@ import gevent
 from gevent.event import Event
 from locust.runners import STATE_MISSING, MasterRunner
 
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, UsageError, exit_code_of, one_line
 from bench.load.collector import PATIENCE_SECONDS, Collector, start_times
 from bench.load.locust_stages import Stages
 from bench.load.options import Scenario, Settings, UnchosenCode
@@ -88,8 +88,8 @@ class CoordinatorSide:
                 self._prepared = self._make(self._settings(self._options.num_users))
         except (BenchError, OSError) as error:
             self.close()
-            self._say(str(error))
-            sys.exit(_exit_code(error))
+            self._say(one_line(error))
+            sys.exit(int(exit_code_of(error)))
         except KeyboardInterrupt:
             self.close()
             self._stages.leave()
@@ -329,8 +329,8 @@ class CoordinatorSide:
     def _fail(self, error: BenchError | OSError) -> None:
         """Says it where the user looks; a start that the web page refused does not change how the session ends."""
         if self._options.headless or self._options.autostart:
-            self._environment.process_exit_code = _exit_code(error)
-        self._say(str(error))
+            self._environment.process_exit_code = int(exit_code_of(error))
+        self._say(one_line(error))
 
     def _say(self, line: str) -> None:
         if self._environment.web_ui is None:
@@ -338,10 +338,6 @@ class CoordinatorSide:
         else:
             # The web page shows the log.
             logger.error("bertbench: %s", line)
-
-
-def _exit_code(error: BenchError | OSError) -> int:
-    return int(error.exit_code if isinstance(error, BenchError) else UsageError.exit_code)
 
 
 def _no_length() -> str:

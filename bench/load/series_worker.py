@@ -19,7 +19,7 @@ import gevent
 import gevent.select
 from gevent.queue import Queue
 
-from bench.errors import BenchError, ExitCode
+from bench.errors import BenchError, exit_code_of, one_line
 from bench.load.balancing import BalancedPool
 from bench.load.collector import Collector, start_times
 from bench.load.options import OPTIONS, SWITCHES, Scenario, Settings
@@ -101,10 +101,8 @@ class SeriesWorker:
     def _reply(self, step: SeriesStep) -> SeriesReply:
         try:
             return self._run(step)
-        except BenchError as error:
-            return SeriesReply(error=str(error), code=int(error.exit_code))
-        except OSError as error:
-            return SeriesReply(error=f"{error.filename or step.results}: {error.strerror}", code=int(ExitCode.USAGE))
+        except (BenchError, OSError) as error:
+            return SeriesReply(error=one_line(error), code=int(exit_code_of(error)))
 
     def _run(self, step: SeriesStep) -> SeriesReply:
         os.environ[VARIABLE] = step.told().environment()[VARIABLE]

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+from bench.errors import naming
+
 Floats = NDArray[np.float64]
 
 # Okabe and Ito's palette.
@@ -57,7 +59,7 @@ def new_figure(
 
 def save(figure: Figure, path: Path) -> None:
     """Writes the figure as a PNG of 1350 pixels across."""
-    with rc_context(_STYLE):
+    with rc_context(_STYLE), naming(path):
         figure.savefig(path, dpi=DPI)
 
 

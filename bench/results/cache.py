@@ -1,9 +1,39 @@
 """Where this machine keeps what can be made again: the demo model's export, the load generator's calibration."""
 
 import os
+import tempfile
 from pathlib import Path
+
+from bench.errors import UsageError, one_line
+
+_CURE = "set XDG_CACHE_HOME to a folder that can be written"
 
 
 def cache_dir() -> Path:
-    """The folder, by the XDG base directory specification; it may not exist yet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bertbench"
+    """The folder, by the XDG base directory specification; it may not exist yet.
+
+    Raises:
+        UsageError: the user has no home folder, and XDG_CACHE_HOME is not set.
+    """
+    given = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(given or Path.home() / ".cache") / "bertbench"
+    except RuntimeError as error:
+        raise UsageError(f"this user has no home folder, which the cache belongs in; {_CURE}") from error
+
+
+def make_cache_dir() -> Path:
+    """The folder, made if it is not there and found to be one that can be written.
+
+    Raises:
+        UsageError: it cannot be made, or not be written.
+    """
+    path = cache_dir()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        error.filename = str(path)
+        raise UsageError(f"{one_line(error).partition(';')[0]}, which is bertbench's cache; {_CURE}") from error
+    return path

@@ -1,73 +1,150 @@
-"""An output file that can be taken up again after a kill: a small journal beside it tells how far it is whole."""
+"""An output file that can be taken up again after a kill: a small journal beside it tells how far it is whole.
+
+Format history of `PATH.progress`:
+    1: a digest of the job, items, bytes.
+    2: the job itself, and digests over what was read and what was written.
+"""
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import orjson
 
-from bench.errors import UsageError
+from bench.errors import UsageError, naming
+from bench.results.atomic import write_atomically
+
+FORMAT: Final = 2
+_ANEW: Final = "leave out --resume to start anew"
+_PIECE: Final = 1 << 20
 
 
 class ResumableFile:
-    """A file written front to back in whole items, with `PATH.progress` telling items done and bytes written.
+    """A file written front to back in whole items, with `PATH.progress` telling how far it is.
 
     The journal goes when the file is finished, so that a resumed run leaves the same files as an undisturbed one.
 
     Args:
         path: the output file.
-        job: what determines the bytes (input, format, model); a journal of another job is refused.
-        resume: go on where an earlier run of the same job was; without a journal of it the file starts anew.
+        job: what determines the bytes beside the input (format, model, target), plain values; a journal of another job
+            is refused.
+        resume: go on where an earlier run of the same job was.
 
     Raises:
-        UsageError: `resume` with the journal of another job, or with a file that is shorter than its journal says.
+        UsageError: `resume` with nothing to go on with, with the journal of another job, or with a file that is not
+            what was written.
+        OSError: the file cannot be opened or written.
     """
 
-    def __init__(self, path: Path, job: dict[str, Any], resume: bool) -> None:
+    def __init__(self, path: Path, job: Mapping[str, Any], resume: bool) -> None:
         self.path = path
         self.journal = path.with_name(path.name + ".progress")
-        self._job = hashlib.sha256(orjson.dumps(job, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        self._job = dict(job)
+        self._read_before = ""
+        self._read, self._written = hashlib.sha256(), hashlib.sha256()
         self.items, self._bytes = self._taken_up() if resume else (0, 0)
-        mode = "r+b" if self._bytes else "wb"
-        self._stream: IO[bytes] = path.open(mode)
-        self._stream.truncate(self._bytes)
-        self._stream.seek(self._bytes)
+        self._checked = not self.items
+        self._stream: IO[bytes] = path.open("r+b" if self._bytes else "wb")
+        with naming(path):
+            self._stream.truncate(self._bytes)
+            self._stream.seek(self._bytes)
         self._mark()
 
     def _taken_up(self) -> tuple[int, int]:
-        """(items, bytes) of an earlier run; zeros if there was none."""
-        if not self.journal.exists():
-            if self.path.exists() and self.path.stat().st_size:
-                raise UsageError(f"{self.path} is finished or no interrupted output; remove it or drop --resume")
-            return 0, 0
-        try:
-            state = orjson.loads(self.journal.read_bytes())
-            job, items, size = state["job"], int(state["items"]), int(state["bytes"])
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"{self.journal} cannot be read ({error}); remove it and start again") from error
-        if job != self._job:
-            raise UsageError(f"{self.path} was begun with another input, format or model; drop --resume to start anew")
-        if size and (not self.path.exists() or self.path.stat().st_size < size):
-            raise UsageError(f"{self.path} is shorter than its journal says; drop --resume to start anew")
+        """(items, bytes) of an earlier run."""
+        state = self._state()
+        self._check_job(state["job"])
+        items, size = int(state["items"]), int(state["bytes"])
+        self._read_before = str(state["read"])
+        if size:
+            self._check_written(size, str(state["written"]))
         return items, size
 
-    def write(self, data: bytes, items: int) -> None:
-        """Appends `data`, which completes `items` more items."""
-        self._stream.write(data)
+    def _state(self) -> dict[str, Any]:
+        """What the journal says."""
+        try:
+            raw = orjson.loads(self.journal.read_bytes())
+        except FileNotFoundError:
+            if self.path.exists():
+                raise UsageError(
+                    f"{self.path} has no journal {self.journal.name} beside it: it is finished, or not an interrupted "
+                    "output of bertbench; remove it or leave out --resume"
+                ) from None
+            raise UsageError(f"there is no {self.path} to go on with; leave out --resume") from None
+        except orjson.JSONDecodeError as error:
+            raise UsageError(f"{self.journal} cannot be read ({error}); {_ANEW}") from error
+        kinds = {"job": dict, "items": int, "bytes": int, "read": str, "written": str}
+        if not isinstance(raw, dict) or not isinstance(raw.get("format", 1), int) or "items" not in raw:
+            raise UsageError(f"{self.journal} is not a journal of bertbench; {_ANEW}")
+        if raw.get("format", 1) != FORMAT:
+            raise UsageError(
+                f"{self.journal} has journal format {raw.get('format', 1)}, this version reads {FORMAT}; {_ANEW}"
+            )
+        if not all(isinstance(raw.get(name), kind) for name, kind in kinds.items()):
+            raise UsageError(f"{self.journal} is not a whole journal; {_ANEW}")
+        return raw
+
+    def _check_job(self, found: Mapping[str, Any]) -> None:
+        changed = [name for name in sorted(found.keys() | self._job.keys()) if found.get(name) != self._job.get(name)]
+        if changed:
+            was = ", ".join(f"{name} was {found.get(name)!r}, now {self._job.get(name)!r}" for name in changed)
+            raise UsageError(f"{self.path} was begun differently ({was}); give the same, or {_ANEW}")
+
+    def _check_written(self, size: int, digest: str) -> None:
+        """The file begins with what was written up to the last checkpoint."""
+        if not self.path.is_file() or self.path.stat().st_size < size:
+            raise UsageError(f"{self.path} is shorter than its journal says; {_ANEW}")
+        with self.path.open("rb") as file:
+            left = size
+            while left and (piece := file.read(min(left, _PIECE))):
+                self._written.update(piece)
+                left -= len(piece)
+        if self._written.hexdigest() != digest:
+            raise UsageError(f"{self.path} was changed since it was written; {_ANEW}")
+
+    def skip(self, source: bytes) -> None:
+        """Takes note of the input of an item that the file holds already, in order, all `items` of them."""
+        self._read.update(source)
+
+    def check_input(self, name: str, skipped: int) -> None:
+        """Makes sure that the input of all skipped items is what was read before.
+
+        Args:
+            name: the input's, for people.
+            skipped: items that were skipped.
+
+        Raises:
+            UsageError: the input has changed.
+        """
+        if skipped != self.items or (self._read_before and self._read.hexdigest() != self._read_before):
+            raise UsageError(
+                f"{name} has changed since {self.path} was begun: its first {self.items} sentences are not those that "
+                f"were scored; {_ANEW}"
+            )
+        self._checked = True
+
+    def write(self, data: bytes, source: bytes | None = None) -> None:
+        """Appends `data`, which completes one more item if there is the `source` that it was made of."""
+        if not self._checked:
+            raise ValueError("the input of what the file holds was not checked")
+        with naming(self.path):
+            self._stream.write(data)
+        self._written.update(data)
         self._bytes += len(data)
-        self.items += items
+        if source is not None:
+            self._read.update(source)
+            self.items += 1
 
     def checkpoint(self) -> None:
         """Makes what was written so far survive a kill: a resumed run goes on here."""
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+        self._to_disk()
         self._mark()
 
     def finish(self) -> None:
         """The file is whole: the journal goes."""
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+        self._to_disk()
         self._stream.close()
         self.journal.unlink(missing_ok=True)
 
@@ -75,12 +152,24 @@ class ResumableFile:
         """Leaves the file unfinished, ready to be taken up behind the last checkpoint; one without any item goes."""
         if self._stream.closed:
             return
-        self._stream.close()
+        with naming(self.path):
+            self._stream.close()
         if not self.items:
             self.path.unlink(missing_ok=True)
             self.journal.unlink(missing_ok=True)
 
+    def _to_disk(self) -> None:
+        with naming(self.path):
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+
     def _mark(self) -> None:
-        scratch = self.journal.with_name(self.journal.name + ".tmp")
-        scratch.write_bytes(orjson.dumps({"job": self._job, "items": self.items, "bytes": self._bytes}))
-        scratch.replace(self.journal)
+        body = {
+            "format": FORMAT,
+            "job": self._job,
+            "items": self.items,
+            "bytes": self._bytes,
+            "read": self._read.hexdigest() if self._checked else self._read_before,
+            "written": self._written.hexdigest(),
+        }
+        write_atomically(self.journal, orjson.dumps(body, option=orjson.OPT_INDENT_2))

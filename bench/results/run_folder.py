@@ -20,15 +20,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import Final, Self
 
 import numpy as np
 
-from bench.errors import UsageError
+from bench.errors import UsageError, naming
 from bench.results import header as header_file
 from bench.results import histogram, timeseries
-from bench.results.atomic import write_atomically
+from bench.results.atomic import write_all, write_atomically
 from bench.results.codec import OUTCOME_CODES, Block, parse_block, read_blocks
 from bench.results.header import RunFile, RunHeader
 from bench.results.samples import ClientSample, SampleFile, ServerSample
@@ -54,7 +55,7 @@ class RunWriter:
         self._seen: dict[int, set[int]] = {}
         self._counts = np.zeros(len(OUTCOME_CODES), np.int64)
         self._last_done = 0.0
-        self._blocks: BinaryIO | None = None
+        self._blocks: FileIO | None = None
         self._write_header()
         self._blocks = (path / BLOCKS).open("xb", buffering=0)
         self._server = SampleFile(path / SERVER_METRICS, ServerSample)
@@ -103,7 +104,7 @@ class RunWriter:
         if block.sequence in seen:
             return None
         seen.add(block.sequence)
-        self._open_blocks().write(data)
+        write_all(self._open_blocks(), data)
         self._counts += np.bincount(block.rows["outcome"], minlength=self._counts.size)
         self._last_done = float(np.fmax.reduce(block.rows["done"], initial=self._last_done))
         if self._sync_every is not None and time.monotonic() - self._synced >= self._sync_every:
@@ -126,7 +127,8 @@ class RunWriter:
 
     def sync(self) -> None:
         """Forces the records onto the disk: a kill of the process loses none without it, a power cut may."""
-        os.fdatasync(self._open_blocks().fileno())
+        with naming(self.path / BLOCKS):
+            os.fdatasync(self._open_blocks().fileno())
         self._synced = time.monotonic()
 
     def finish(self, elapsed: float, *, interrupted: bool = False) -> Path:
@@ -168,7 +170,7 @@ class RunWriter:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _open_blocks(self) -> BinaryIO:
+    def _open_blocks(self) -> FileIO:
         if self._blocks is None:
             raise ValueError(f"{self.path} was closed")
         return self._blocks

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import UsageError
+from bench.results.atomic import write_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,7 @@ class SampleFile(Generic[Sample]):
         self._write(["" if value is None or value != value else repr(value) for value in values])
 
     def _write(self, cells: list[str]) -> None:
-        self._file.write((",".join(cells) + "\n").encode())
+        write_all(self._file, (",".join(cells) + "\n").encode())
 
     def close(self) -> None:
         self._file.close()

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from bench.errors import UsageError
+from bench.errors import UsageError, naming
 from bench.results.codec import (
     NO_BYTES,
     NO_VERSION,
@@ -134,28 +134,31 @@ class TableWriter:
         self._temporary = path.with_name(path.name + ".tmp")
         words = [name for name in COLUMNS if pa.types.is_dictionary(_TYPES[name])]
         # Times hardly repeat: a dictionary would only cost time; splitting their bytes lets them compress.
-        self._writer = pq.ParquetWriter(
-            self._temporary,
-            SCHEMA,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=[*words, *_REPEATING],
-            column_encoding=dict.fromkeys(_TIMES, "BYTE_STREAM_SPLIT"),
-        )
+        with naming(path):
+            self._writer = pq.ParquetWriter(
+                self._temporary,
+                SCHEMA,
+                compression="zstd",
+                compression_level=1,
+                use_dictionary=[*words, *_REPEATING],
+                column_encoding=dict.fromkeys(_TIMES, "BYTE_STREAM_SPLIT"),
+            )
 
     def write(self, columns: Columns, signatures: Sequence[str]) -> None:
         """Adds all of `COLUMNS` as one row group."""
-        self._writer.write_batch(to_arrow(columns, signatures))
+        with naming(self._path):
+            self._writer.write_batch(to_arrow(columns, signatures))
 
     def __enter__(self) -> "TableWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
-        self._writer.close()
-        if kind is None:
-            with self._temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            self._temporary.replace(self._path)
+        with naming(self._path):
+            self._writer.close()
+            if kind is None:
+                with self._temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+                self._temporary.replace(self._path)
 
 
 def concatenate(parts: Sequence[Columns]) -> Columns:

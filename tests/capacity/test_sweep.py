@@ -227,6 +227,21 @@ def test_a_sweep_of_format_1_goes_on_with_the_client_that_it_began_with(
     assert SweepFolder.create(tmp_path, job, resume=True).job == job
 
 
+def test_there_is_no_sweep_to_go_on_with(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(UsageError, match="holds no sweep to go on with; leave out --resume"):
+            SweepFolder.create(path, {"slo": "p99=1s"}, resume=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'{"format": 2}', b'{"format": 2, "job": 1, "done": 2}'])
+def test_a_sweep_file_that_was_cut_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "sweep.json").write_bytes(data)
+    with pytest.raises(UsageError, match="is not a whole sweep file") as caught:
+        SweepFolder.create(tmp_path, {"slo": "p99=1s"}, resume=True)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_folder_with_another_sweep_is_refused(tmp_path: Path) -> None:
     SweepFolder.create(tmp_path, {"slo": "p99=1s"}, resume=False)
     with pytest.raises(UsageError, match="--resume"):

@@ -107,8 +107,19 @@ def test_a_killed_score_goes_on_and_ends_with_the_same_bytes(demo_server: Runnin
         process.kill()
         process.wait()
     assert broken.stat().st_size < whole.stat().st_size
+    text, so_far = path.read_text(), broken.read_bytes()
+    for changed in (text.replace("number 7 ", "number seven "), "One line more.\n" + text):
+        path.write_text(changed)
+        code, _, err = call(*words, f"--out={broken}", "--resume")
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert f"{path} has changed since {broken} was begun" in err
+    path.write_text(text)
+    code, _, err = call(*words[:-1], f"--out={broken}", "--resume")
+    assert (code, broken.read_bytes()) == (2, so_far)
+    assert "--format was 'json', now 'tsv'" in err
     assert call(*words, f"--out={broken}", "--resume")[0] == 0
     assert broken.read_bytes() == whole.read_bytes()
+    assert call(*words, f"--out={broken}", "--resume")[0] == 2
     assert sorted(file.name for file in tmp_path.iterdir()) == ["broken.json", "many.tsv", "whole.json"]
 
 

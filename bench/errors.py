@@ -78,9 +78,14 @@ def one_line(error: BenchError | OSError) -> str:
         # Of a copied folder: (source, copy, text) of each file.
         _, name, text = error.args[0][0]
         number = int(found[1]) if (found := re.match(r"\[Errno (\d+)\]", str(text))) else 0
-    reason, cure = _OS_ERRORS.get(number, (_system_words(error), "check it and try again"))
+    reason, cure = _OS_ERRORS.get(number) or (_system_words(error), "check it and try again")
     shown = os.fsdecode(name).removesuffix(".tmp") if isinstance(name, str | bytes) else "the output"
     return f"cannot {'write' if number in _WRITING else 'open'} {shown}: {reason}; {cure}"
+
+
+def reason_of(error: OSError) -> str:
+    """What is wrong, in plain words: `permission denied`."""
+    return _OS_ERRORS[error.errno][0] if error.errno in _OS_ERRORS else _system_words(error)
 
 
 def exit_code_of(error: BenchError | OSError) -> ExitCode:

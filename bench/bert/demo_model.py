@@ -39,7 +39,8 @@ def demo_model_dir() -> Path:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or [interrupts.how_it_ended(done.returncode)])[-1]
-            raise TargetError(f"the demo model could not be exported: {reason}")
+            reason = reason.removeprefix("bertbench: ").replace(str(scratch / "model"), str(cache))
+            raise TargetError(f"the demo model could not be exported into the cache (XDG_CACHE_HOME): {reason}")
         try:
             (scratch / "model").rename(target)
         except OSError:

@@ -31,9 +31,10 @@ from bench.bert.scoring import batches
 from bench.bert.sentence import EncodedSentence, SpecialTokens
 from bench.bert.signatures import make_export_model_fn, serving_input_receiver_fn
 from bench.bert.textfile import read_sentences
+from bench.bert.tf_files import tensorflow_writes
 from bench.bert.tokenizer import Tokenizer
 from bench.bert.variables import Variables
-from bench.errors import UsageError, WrongAnswerError
+from bench.errors import UsageError, WrongAnswerError, naming
 from bench.serving.types import PredictRequest
 
 # Largest |Δ log p| of a piece between two ways to compute the same float32 model.
@@ -153,9 +154,9 @@ def _scratch(model_dir: Path) -> Iterator[Path]:
             folder = Path(tempfile.mkdtemp(prefix=".export-", dir=model_dir))
             stack.callback(shutil.rmtree, folder)
         try:
-            yield folder
+            with tensorflow_writes(model_dir), naming(model_dir):
+                yield folder
         except tf.errors.OpError as error:
-            # Most often a disk that is full.
             reason = (error.message or str(error)).splitlines()[0].rpartition("}} ")[2]
             raise UsageError(f"{model_dir}: the export failed ({reason}); nothing was exported") from error
 

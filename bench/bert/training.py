@@ -25,10 +25,11 @@ from bench.bert.masking import Vocabulary
 from bench.bert.optimizer import TrainingHyperparameters
 from bench.bert.recipe import MIN_SENTENCES, Recipe, check_folder, claim_folder
 from bench.bert.textfile import read_sentences
+from bench.bert.tf_files import tensorflow_writes
 from bench.bert.tokenizer import VOCAB_FILE, Tokenizer, TokenizerOptions
 from bench.bert.variables import Variables
 from bench.bert.vocabulary import train_vocabulary
-from bench.errors import UsageError
+from bench.errors import UsageError, naming
 from bench.results.atomic import write_atomically
 
 v1 = tf.compat.v1
@@ -116,9 +117,10 @@ def train(text: Path, out: Path, recipe: Recipe, listener: Listener, save_second
         initial=start.variables,
         run_config=_run_config(recipe.seed, save_seconds),
     )
-    last = run.until_the_end(estimator, recipe.evaluations)
-    variables = read_variables(out / f"model.ckpt-{steps}", start.config)
-    write_google_folder(out, Checkpoint(start.config, start.tokenizer, variables, str(out)))
+    with tensorflow_writes(out), naming(out):
+        last = run.until_the_end(estimator, recipe.evaluations)
+        variables = read_variables(out / f"model.ckpt-{steps}", start.config)
+        write_google_folder(out, Checkpoint(start.config, start.tokenizer, variables, str(out)))
     return last
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import gevent
 import numpy as np
@@ -28,6 +28,8 @@ from bench.results.samples import ClientSample
 PATIENCE_SECONDS: Final = 10.0
 # Locust misses a worker after three silent seconds, which a busy machine can cause; it may still come back.
 SILENCE_SECONDS: Final = 8.0
+
+Stored = TypeVar("Stored")
 
 
 class Collector:
@@ -66,6 +68,7 @@ class Collector:
         self._stored: dict[int, list[NDArray[np.float64]]] = {worker: [] for worker in self._plans}
         self._blocks = dict.fromkeys(self._plans, 0)
         self._stopped_at: float | None = None
+        self._failure: OSError | None = None
         self._ended = ended
         self.lost: list[str] = []
         self.over = Event()
@@ -93,12 +96,12 @@ class Collector:
         if worker not in self._open:
             return
         self._heard[worker] = self.now
-        block = self._writer.add_block(message["block"])
+        block = self._stored_or_over(lambda: self._writer.add_block(message["block"]))
         if block is not None:
             self._blocks[worker] = block.sequence + 1
             self._stored[worker].append(block.rows["due"].astype(np.float64))
         if message["sample"]:
-            self._writer.add_client_sample(ClientSample(**message["sample"]))
+            self._stored_or_over(lambda: self._writer.add_client_sample(ClientSample(**message["sample"])))
         if message["over"]:
             self._close(worker)
 
@@ -108,17 +111,39 @@ class Collector:
             self._stopped_at = max(self.now, 0.0)
 
     def finish(self) -> Path:
-        """Writes the folder's final form; workers that are not over are given up as lost."""
+        """Writes the folder's final form; workers that are not over are given up as lost.
+
+        Raises:
+            OSError: it cannot be written, or could not be while the run went on; it stays unfinished.
+        """
         self._closing.set()
         gevent.joinall(self._greenlets)
         for worker in sorted(self._open):
             self._lose(worker)
         for warning in self._sampler.missing:
-            self._writer.add_warning(warning)
+            self._warn(warning)
         self._sampler.close()
+        if self._failure is not None:
+            self._writer.close()
+            raise self._failure
         ends = next(iter(self._plans.values())).ends
         elapsed = self.now if self._stopped_at is not None else max(ends, min(self.now, self._last_moment()))
         return self._writer.finish(elapsed, interrupted=self._stopped_at is not None)
+
+    def _stored_or_over(self, store: Callable[[], Stored]) -> Stored | None:
+        """Stores something; where that fails, a run that cannot be kept does not go on, and `finish` says why."""
+        try:
+            return store()
+        except OSError as error:
+            if self._failure is None:
+                self._failure = error
+                self.stop()
+                for worker in sorted(self._open):
+                    self._close(worker)
+            return None
+
+    def _warn(self, text: str) -> None:
+        self._stored_or_over(lambda: self._writer.add_warning(text))
 
     def _last_moment(self) -> float:
         plan = next(iter(self._plans.values()))
@@ -138,7 +163,7 @@ class Collector:
         if plan.share is not None:
             dropped = self._drop_unrecorded(worker, plan, plan.share)
             text += f": {dropped} of its requests count as dropped; those of its last second may have been sent"
-        self._writer.add_warning(text)
+        self._warn(text)
         self._close(worker)
 
     def _drop_unrecorded(self, worker: int, plan: WorkerPlan, share: Share) -> int:
@@ -152,14 +177,14 @@ class Collector:
         for job in ScheduledJobs(share.only(unrecorded)).left(until):
             recorder.drop(job)
         dropped = len(buffer)
-        self._writer.add_block(recorder.take())
+        self._stored_or_over(lambda: self._writer.add_block(recorder.take()))
         return dropped
 
     def _watch(self) -> None:
         """Each second: records to the disk, and a look whether workers are still there."""
         while not self._closing.wait(1.0):
             # A disk may take its time, which no request should wait for.
-            gevent.get_hub().threadpool.apply(self._writer.sync)
+            self._stored_or_over(lambda: gevent.get_hub().threadpool.apply(self._writer.sync))
             gone = self._open - self._alive()
             lost = {worker for worker in gone if self.now - self._heard[worker] > SILENCE_SECONDS}
             if self._open and self.now > self._last_moment() + PATIENCE_SECONDS:
@@ -169,7 +194,7 @@ class Collector:
 
     def _sample_server(self) -> None:
         while not self._closing.wait(max(np.floor(self.now) + 1.0, 0.0) - self.now):
-            self._writer.add_server_sample(self._sampler.sample(self.now))
+            self._stored_or_over(lambda: self._writer.add_server_sample(self._sampler.sample(self.now)))
 
 
 def _without(due: NDArray[np.float64], recorded: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING
 from locust.user.task import filter_tasks_by_tags
 from locust.util.timespan import parse_timespan
 
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, UsageError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class WebStart:
         try:
             self._prepare(options, request.form.get("host", environment.host))
         except (BenchError, OSError) as error:
-            return self._refusal(str(error))
+            return self._refusal(one_line(error))
         finally:
             self._busy = False
         return None

@@ -4,7 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from bench.errors import UsageError, one_line
+from bench.errors import UsageError, reason_of
 
 _CURE = "set XDG_CACHE_HOME to a folder that can be written"
 
@@ -34,6 +34,5 @@ def make_cache_dir() -> Path:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        error.filename = str(path)
-        raise UsageError(f"{one_line(error).partition(';')[0]}, which is bertbench's cache; {_CURE}") from error
+        raise UsageError(f"bertbench's cache {path} cannot be written: {reason_of(error)}; {_CURE}") from error
     return path

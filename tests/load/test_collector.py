@@ -1,6 +1,8 @@
 """From reports to a run folder, workers lost on the way included."""
 
 import dataclasses
+import errno
+import os
 
 import gevent
 import numpy as np
@@ -101,6 +103,26 @@ def test_reports_become_a_finished_run(tmp_path):
     assert run.file.counts["ok"] == sum(run.file.counts.values()) == 20
     assert run.client_samples()["cpu"].tolist() == [0.5]
     assert run.file.elapsed == 2.0
+
+
+def test_a_run_that_cannot_be_stored_ends_and_says_why(tmp_path, monkeypatch):
+    """A disk that fills up in the middle: the run ends at once, its folder stays unfinished and can be read."""
+    rig = Rig(tmp_path)
+    rig.send(0, 0.5)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "requests.blocks")
+
+    monkeypatch.setattr("bench.results.run_folder.write_all", full)
+    rig.send(1, 1.0)
+    rig.send(0, 1.0, since=0.5)
+    assert rig.ended == [True]
+    with pytest.raises(OSError, match="No space left on device"):
+        rig.collector.finish()
+    run = open_run(rig.collector.path)
+    assert not run.finished
+    assert run.columns(("due",))["due"].max() <= 0.5
+    assert run.columns(("due",))["due"].size == rig.collector.counts["ok"] > 0
 
 
 def test_a_repeated_report_is_stored_once(tmp_path):

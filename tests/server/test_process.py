@@ -12,7 +12,6 @@ import psutil
 import pytest
 
 from bench.errors import TargetError, UsageError
-from bench.interrupts import how_it_ended
 from bench.server.lifecycle import open_target
 from bench.server.process import binary
 from bench.server.running import RunningServer, free_ports
@@ -177,13 +176,6 @@ def test_flags_that_are_ours_are_refused_by_name(server_binary: Path, tmp_path: 
         binary(server_binary, tmp_path, flags=[flag]),
     ):
         pass
-
-
-@pytest.mark.parametrize(
-    ("code", "text"), [(1, "exit status 1"), (-15, "killed by SIGTERM"), (-9, "killed by SIGKILL (out of memory?)")]
-)
-def test_how_a_process_ended(code: int, text: str) -> None:
-    assert how_it_ended(code) == text
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ class CapacityResult:
         replicas: several replicas held to the model; None if not run.
         planned: the plan; None if none was asked for or none is possible.
         warnings: what a reader must know, one line each.
+        sentences: sentences in a request; the rates count requests.
     """
 
     label: str
@@ -66,3 +67,4 @@ class CapacityResult:
     replicas: ReplicaCheck | None
     planned: Planned | None
     warnings: tuple[str, ...] = ()
+    sentences: int = 1

@@ -18,7 +18,7 @@ from bench.load.told import Told
 from bench.results.run import find_runs
 from bench.results.workload import TRANSPORTS
 from bench.server.running import RunningServer
-from bench.units import format_seconds
+from bench.units import format_rate, format_seconds
 
 # Way to send: scenario, client.
 WAYS: Final = {
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
             ceiling = measure(name, server, model_dir, args.users, seconds, Path(folder) / name)[0]
             floor = measure(name, server, model_dir, 1, seconds, Path(folder) / f"{name}-one")[1]
             found[name] = Calibration(ceiling, floor, args.users, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-            print(f"{name:<16}{f'{ceiling:,.0f}/s':>16}{format_seconds(floor):>14}", file=out, flush=True)
+            print(f"{name:<16}{format_rate(ceiling):>16}{format_seconds(floor):>14}", file=out, flush=True)
     print(f"one process, everything recorded and checked; stored in {store_calibration(found)}", file=out)
     return ExitCode.GOOD
 

@@ -81,7 +81,8 @@ def assemble(
     warnings = [*model.warnings, *_ladder_warnings(ladder), *_test_warnings(tested), *carried.rate.warnings]
     invalid = sum(bool(entry.point.reasons) for entry in measurements)
     if invalid:
-        warnings.append(f"{invalid} of {len(measurements)} runs are INVALID as measurements; the report says why")
+        total = counted(len(measurements), "run")
+        warnings.append(f"INVALID as measurements: {invalid} of {total}; the report says why")
     run = open_run(folder.runs / measurements[0].point.run, verify=False)
     return CapacityResult(
         label=folder.job["label"] or _label(run),
@@ -100,6 +101,7 @@ def assemble(
         replicas=replicas,
         planned=_planned(model, carried, slo, args),
         warnings=tuple(dict.fromkeys(warnings)),
+        sentences=run.header.workload.sentences,
     )
 
 

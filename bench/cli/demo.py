@@ -20,7 +20,7 @@ from bench.cli.values import number
 from bench.cli.verify import verify_server
 from bench.errors import ExitCode
 from bench.server.lifecycle import RunningServer, embedded
-from bench.units import format_seconds
+from bench.units import ABSENT, format_number, format_seconds
 
 TEXTS: Final = (
     "There is a book on the desk.",
@@ -97,8 +97,8 @@ def _print_scores(scorer: Scorer, model: ExportedModel, out: TextIO) -> None:
     for sentence, log_prob in zip(sentences, scorer.score(sentences), strict=True):
         scored = ScoredSentence(0, sentence, log_prob)
         words = zip(sentence.words, np.exp(scored.word_log_prob), strict=True)
-        _say(out, "   " + "  ".join(f"{word} {prob:.2g}" for word, prob in words))
-        _say(out, f"   pseudo-perplexity {scored.ppl:.1f}\n")
+        _say(out, "   " + "  ".join(f"{word} {format_number(prob, 2)}" for word, prob in words))
+        _say(out, f"   pseudo-perplexity {ABSENT if scored.ppl is None else format_number(scored.ppl)}\n")
 
 
 def _race(server: RunningServer, model: ExportedModel) -> list[Timing]:
@@ -148,6 +148,6 @@ def _print_race(timings: Sequence[Timing], out: TextIO) -> None:
         _say(
             out,
             f"   {timing.name:<26}{len(timing.seconds):>6}{format_seconds(p50):>10}{format_seconds(p95):>10}"
-            f"{timing.throughput:>13.1f}{f'{base / p50:.1f}x':>10}",
+            f"{format_number(timing.throughput):>13}{format_number(base / p50) + 'x':>10}",
         )
     _say(out, "")

@@ -23,6 +23,7 @@ from bench.results.codec import RecordBuffer
 from bench.results.header import RunHeader
 from bench.results.run_folder import RunWriter
 from bench.results.samples import ClientSample
+from bench.units import format_seconds
 
 # How much longer than it may take a run's workers are waited for.
 PATIENCE_SECONDS: Final = 10.0
@@ -158,11 +159,12 @@ class Collector:
     def _lose(self, worker: int) -> None:
         """Gives a worker up: what it left unrecorded was due, and counts as dropped."""
         plan = self._plans[worker]
-        text = f"worker {worker} was lost {self._heard[worker]:.1f} s into the run"
+        text = f"worker {worker} was lost {format_seconds(self._heard[worker])} into the run"
         self.lost.append(text)
         if plan.share is not None:
             dropped = self._drop_unrecorded(worker, plan, plan.share)
-            text += f": {dropped} of its requests count as dropped; those of its last second may have been sent"
+            verb = "counts" if dropped == 1 else "count"
+            text += f": {dropped:,} of its requests {verb} as dropped; those of its last second may have been sent"
         self._warn(text)
         self._close(worker)
 

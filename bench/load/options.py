@@ -14,7 +14,7 @@ from bench.load.told import option_name
 from bench.results.arrivals import Arrivals, ClosedLoop, parse_arrivals
 from bench.serving.target import Target, TargetKind, grpc_address, parse_target
 from bench.serving.tls import TlsOptions
-from bench.units import parse_duration, parse_duration_or_zero, parse_fraction, parse_whole
+from bench.units import format_seconds, parse_duration, parse_duration_or_zero, parse_fraction, parse_whole
 
 _WARMUP_SHARE: Final = 0.1
 _WARMUP_MOST: Final = 10.0
@@ -249,7 +249,8 @@ def warmup_seconds(text: str, run_time: float) -> float:
     """
     seconds = min(_WARMUP_SHARE * run_time, _WARMUP_MOST) if text == "auto" else parse_duration_or_zero(text)
     if seconds >= run_time:
-        raise UsageError(f"a warm-up of {seconds:g} s leaves nothing of a run of {run_time:g} s; make the run longer")
+        whole, warm = format_seconds(run_time), format_seconds(seconds)
+        raise UsageError(f"a warm-up of {warm} leaves nothing of a run of {whole}; make the run longer")
     return seconds
 
 

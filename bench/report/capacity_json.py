@@ -27,6 +27,7 @@ def capacity_json(result: CapacityResult) -> bytes:
         "label": result.label,
         "about": dict(result.about),
         "slo": str(result.slo),
+        "sentences_per_request": result.sentences,
         "attainable": carried.attainable,
         "reason": carried.reason,
         "slo_rate": asdict(carried.rate),

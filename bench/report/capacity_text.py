@@ -26,6 +26,8 @@ Rows = Sequence[Sequence[str]]
 def capacity_lines(result: CapacityResult) -> Iterator[str]:
     """What the command says at its end."""
     yield f"one server ({result.label}) {carried_text(result)}"
+    if result.sentences > 1:
+        yield f"  {sentences_text(result)}"
     yield f"  saturated at {rate(result.saturated)}, measured; at {rate_interval(result.model.capacity)} by the model"
     yield f"  the model on runs that it never saw: {check_text(result.checks)}"
     if result.replicas is not None:
@@ -47,6 +49,16 @@ def carried_text(result: CapacityResult) -> str:
     if carried.lowest_failed is not None:
         parts.append(f"{rate(carried.lowest_failed)} did not")
     return f"{found} (measured: {', '.join(parts)})" if parts else found
+
+
+def sentences_text(result: CapacityResult) -> str:
+    """What the rates are in sentences, where a request carries several."""
+    per_second = [
+        f"{format_number(found * result.sentences)} sentences/s {what}"
+        for found, what in ((result.carried.rate.center, "carried"), (result.saturated, "saturated"))
+        if found
+    ]
+    return f"a request has {counted(result.sentences, 'sentence')}, and rates count requests: {', '.join(per_second)}"
 
 
 def check_text(checks: Sequence[Check]) -> str:
@@ -111,6 +123,7 @@ def capacity_markdown(result: CapacityResult, pictures: Sequence[tuple[str, str]
     blocks = [
         f"# Capacity: {result.label}",
         f"**One server {carried_text(result)}.**",
+        *([f"{sentences_text(result)[0].upper()}{sentences_text(result)[1:]}."] if result.sentences > 1 else []),
         *_notes(result),
         "## What was measured",
         table(("", ""), list(result.about.items())),

@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from bench.errors import naming
+from bench.units import format_number
 
 Floats = NDArray[np.float64]
 
@@ -82,7 +83,7 @@ def log_axis(axes: Axes, name: str, lo: float, hi: float) -> None:
     axes.set(**{f"{name}scale": "log", f"{name}lim": (lo, hi)})
     axis = axes.xaxis if name == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(subs=(1.0,) if hi / lo > 3000 else (1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: format_number(value, 6)))
     axis.set_minor_formatter(NullFormatter())
 
 

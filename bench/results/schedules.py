@@ -12,6 +12,7 @@ from bench.errors import UsageError
 from bench.results.profile import RateProfile
 from bench.results.seeds import Stream, generator
 from bench.results.trace import Trace
+from bench.units import format_number
 
 Floats = NDArray[np.float64]
 
@@ -303,7 +304,7 @@ def _check_length(name: str, seconds: float) -> None:
 def _check_count(arrivals: Arrivals, expected: float, duration: float) -> None:
     if expected > MAX_REQUESTS:
         raise UsageError(
-            f"{arrivals} for {_seconds(duration)} is {expected:.3g} requests, the most is {MAX_REQUESTS:,}; "
+            f"{arrivals} for {_seconds(duration)} is {format_number(expected)} requests, the most is {MAX_REQUESTS:,}; "
             "take a lower rate or a shorter run"
         )
     if expected <= 0:

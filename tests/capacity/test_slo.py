@@ -59,3 +59,25 @@ def test_what_is_broken() -> None:
     assert slo.broken({"p99": None}, 0.001, None) == ()
     assert len(slo.broken({"p99": 0.3}, 0.01, 0.0001)) == 3
     assert slo.broken({"p99": 0.26}, 0.0, 0.0, tolerance=0.05) == ()
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "text"),
+    [
+        ("p99=1s", 1.25, "p99 1.25 s over 1 s"),
+        ("p99=250ms", 0.2500001, "p99 250.0001 ms over 250 ms"),
+        ("p50=2m", 200.0, "p50 3 m 20 s over 2 m 00 s"),
+    ],
+)
+def test_broken_limits_have_plain_figures(limit: str, value: float, text: str) -> None:
+    slo = Slo.parse(limit)
+    assert slo.broken({next(iter(slo.latency)): value}, 0.0, 0.0) == (text,)
+
+
+def test_shares_just_over_their_limit_do_not_read_as_it() -> None:
+    assert Slo.parse("p99=1s,errors=1%").broken({}, 0.010001, 0.0) == ("errors 1.0001 % over 1 %",)
+
+
+def test_the_text_of_an_objective_keeps_all_its_digits() -> None:
+    slo = Slo.parse("p99=1234.567ms,p50=1h")
+    assert Slo.parse(str(slo)) == slo

@@ -14,10 +14,13 @@ from bench.capacity.curves import Effort
 from bench.capacity.fit import FitOptions
 from bench.capacity.model_file import StoredModel, read_model, write_model
 from bench.capacity.points import Point, Stage
+from bench.capacity.result import CapacityResult
 from bench.capacity.slo import Slo
 from bench.capacity.sweep import Sweep, SweepResult
 from bench.capacity.sweep_folder import SweepFolder
 from bench.errors import ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
+from bench.report.capacity_text import capacity_lines, capacity_markdown
+from bench.units import format_estimate, format_number, format_rate
 from tests.capacity.measured import KnownDriver, KnownServer
 
 SMALL = replace(QUICK, ladder=(1, 2, 4, 8, 16), alone=8.0, step=3.0, knee_seconds=5.0, hold_out_seconds=5.0, retries=0)
@@ -251,3 +254,50 @@ def test_a_folder_with_another_sweep_is_refused(tmp_path: Path) -> None:
     assert SweepFolder.create(tmp_path, {"slo": "p99=1s"}, resume=True).steps == ()
     with pytest.raises(UsageError, match="holds no sweep"):
         SweepFolder.open(tmp_path / "nothing")
+
+
+def report_of(result: SweepResult, sentences: int = 1) -> CapacityResult:
+    return CapacityResult(
+        "two servers", {"target": "known"}, SLO, result.points, result.saturated, None, result.model, result.carried,
+        result.tested.checks, result.replicas, None, sentences=sentences,
+    )  # fmt: skip
+
+
+def test_the_report_tells_what_is_measured_from_what_is_the_model_s(
+    swept: tuple[SweepFolder, SweepResult, KnownDriver],
+) -> None:
+    _, result, _ = swept
+    first, saturated, checked, fleet, *_ = capacity_lines(report_of(result))
+    rate = result.carried.rate
+    carried = format_estimate(rate.center, rate.lo, rate.hi, format_rate)
+    assert first.startswith(f"one server (two servers) carries {carried} within {SLO} by the model (measured: ")
+    assert "/s kept it" in first
+    capacity = result.model.capacity
+    modelled = format_estimate(capacity.center, capacity.lo, capacity.hi, format_rate)
+    assert saturated == f"  saturated at {format_rate(result.saturated)}, measured; at {modelled} by the model"
+    assert "on runs that it never saw" in checked
+    assert fleet.startswith("  2 replicas: predicted ")
+    assert ", measured " in fleet or "not measured" in fleet
+
+
+def test_requests_of_several_sentences_are_told_in_sentences_too(
+    swept: tuple[SweepFolder, SweepResult, KnownDriver],
+) -> None:
+    _, result, _ = swept
+    line = list(capacity_lines(report_of(result, 16)))[1]
+    carried, saturated = result.carried.rate.center, result.saturated
+    assert carried is not None
+    assert line == (
+        f"  a request has 16 sentences, and rates count requests: {format_number(16 * carried)} sentences/s carried, "
+        f"{format_number(16 * saturated)} sentences/s saturated"
+    )
+    assert line.strip()[1:] + "." in capacity_markdown(report_of(result, 16), [])
+    assert "sentences/s" not in "".join(capacity_lines(report_of(result)))
+
+
+def test_no_figure_of_the_report_has_an_exponent_or_a_wrong_plural(
+    swept: tuple[SweepFolder, SweepResult, KnownDriver],
+) -> None:
+    _, result, _ = swept
+    text = "\n".join((*capacity_lines(report_of(result)), capacity_markdown(report_of(result), [])))
+    assert not re.search(r"\d[eE][+-]?\d|\bnan\b|\binf\b|(?<!\d)1 (users|replicas|figures)\b", text)

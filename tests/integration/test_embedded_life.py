@@ -102,9 +102,36 @@ def test_flags_that_are_wrong() -> None:
     assert "unknown argument: --nope" in one_line(run_once("--nope"))
 
 
-def test_a_config_file_that_is_wrong(tmp_path: Path) -> None:
-    (tmp_path / "config").write_text("model_config_list { nope }")
-    assert "Invalid protobuf file" in one_line(run_once(f"--model_config_file={tmp_path / 'config'}"))
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("model_config_file", "ModelServerConfig"),
+        ("batching_parameters_file", "BatchingParameters"),
+        ("monitoring_config_file", "MonitoringConfig"),
+        ("ssl_config_file", "SSLConfig"),
+    ],
+)
+def test_a_config_file_that_is_wrong(tmp_path: Path, flag: str, message: str) -> None:
+    path = tmp_path / "config"
+    path.write_text("\n nope { }")
+    done = run_once(
+        f"--{flag}={path}", f"--model_base_path={tmp_path}", "--rest_api_port=1", "--enable_batching", seconds=30
+    )
+    assert f"Invalid protobuf file: '{path}'" in one_line(done)
+    assert f"Failed to start server. Error: INVALID_ARGUMENT: Invalid protobuf file: '{path}'" in done.stdout
+    name = f"tensorflow.serving.{message}"
+    reason = f'Error parsing text-format {name}: 2:7: Message type "{name}" has no field named "nope".'
+    assert [line for line in done.stderr.splitlines() if line.endswith(f"] {reason}")]
+
+
+def test_a_monitoring_file_without_rest_is_not_looked_at(store: Path, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    done = run_once(
+        f"--monitoring_config_file={tmp_path / 'none'}", f"--port={port}", "--model_base_path=relative", seconds=30
+    )
+    assert "absolute path" in one_line(done)
+    text = "Error: INVALID_ARGUMENT: Expected model default to have an absolute path or URI; got base_path()=relative"
+    assert f"Failed to start server. {text}" in done.stdout
 
 
 def test_a_base_path_that_is_relative() -> None:
@@ -297,7 +324,15 @@ def test_the_config_file_is_followed(store: Path, tmp_path: Path) -> None:
     config = model_config(tmp_path / "models.config", entry("affine", base))
     with start(f"--model_config_file={config}", "--model_config_file_poll_wait_seconds=1") as served:
         config.write_text("nonsense")
+        served.until_logged("Error parsing text-format tensorflow.serving.ModelServerConfig: 1:9: ")
+        assert served.until_logged("Failed to read ModelServerConfig file").endswith(
+            f"Invalid protobuf file: '{config}'"
+        )
         served.until_logged("warning: the model config file is not followed: Invalid protobuf file")
+        model_config(config, entry("affine", Path("relative")))
+        served.until_logged(
+            "PollFilesystemAndReloadConfig failed to ReloadConfig: Expected model affine to have an absolute path"
+        )
         model_config(config, entry("affine", base), entry("again", base))
         until(lambda: served.http("GET", "/v1/models/again")[0] == 200)
         until(lambda: set(states(served, "again").values()) == {"AVAILABLE"})

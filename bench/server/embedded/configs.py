@@ -1,22 +1,26 @@
 """The server's configuration files: protocol buffers in text form, read strictly.
 
 The messages for batching, monitoring and TLS are not in the `tensorflow-serving-api` package; they are declared here
-with the fields of Serving's `session_bundle_config.proto`, `monitoring_config.proto` and `ssl_config.proto`.
+with the names and fields of Serving's `session_bundle_config.proto`, `monitoring_config.proto` and `ssl_config.proto`.
 """
 
+import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
-from bench.server.embedded.status import StartError
+from bench.server.embedded.status import Code, StartError, StatusError, invalid_argument
 from bench.serving.protos import model_server_config_pb2
 
 PLATFORM: Final = "tensorflow"
 PROMETHEUS_PATH: Final = "/monitoring/prometheus/metrics"
+
+# Whether a text is a message of the given one's type; whoever is asked says why it is not.
+TextCheck = Callable[[bytes, Any], bool]
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _Declared = Mapping[str, tuple[int, str]]
@@ -34,7 +38,7 @@ _BATCHING: Final[_Declared] = {
     "max_execution_batch_size": (9, _INT64),
 }
 _PROMETHEUS: Final[_Declared] = {"enable": (1, "bool"), "path": (2, "string")}
-_MONITORING: Final[_Declared] = {"prometheus_config": (1, ".bench.embedded.PrometheusConfig")}
+_MONITORING: Final[_Declared] = {"prometheus_config": (1, ".tensorflow.serving.PrometheusConfig")}
 _SSL: Final[_Declared] = {
     "server_key": (1, "string"),
     "server_cert": (2, "string"),
@@ -48,7 +52,7 @@ def _declare(messages: Mapping[str, _Declared]) -> dict[str, Any]:
     """Message classes with the declared fields."""
     file = descriptor_pb2.FileDescriptorProto(
         name="bench/embedded_config.proto",
-        package="bench.embedded",
+        package="tensorflow.serving",
         syntax="proto3",
         dependency=[wrappers_pb2.DESCRIPTOR.name],
     )
@@ -66,7 +70,8 @@ def _declare(messages: Mapping[str, _Declared]) -> dict[str, Any]:
     pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
     pool.AddSerializedFile(file.SerializeToString())
     return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"bench.embedded.{name}")) for name in messages
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tensorflow.serving.{name}"))
+        for name in messages
     }
 
 
@@ -75,18 +80,46 @@ _MESSAGES: Final = _declare(
         "BatchingParameters": _BATCHING,
         "PrometheusConfig": _PROMETHEUS,
         "MonitoringConfig": _MONITORING,
-        "SslConfig": _SSL,
+        "SSLConfig": _SSL,
     }
 )
 
 
-def _read(path: Path, message: Any, what: str) -> Any:
+# The codes that TensorFlow makes of the system's errors when it maps a file; everything else is UNKNOWN.
+_FILE_CODES: Final = {
+    errno.ENOENT: Code.NOT_FOUND,
+    errno.ENODEV: Code.NOT_FOUND,
+    errno.EACCES: Code.PERMISSION_DENIED,
+    errno.EINVAL: Code.INVALID_ARGUMENT,
+}
+
+
+def _read(path: Path, message: Any, what: str, check: TextCheck | None) -> Any:
     try:
-        return text_format.Parse(path.read_text(), message)
+        text = path.read_bytes()
     except OSError as error:
-        raise StartError(f"the {what} file {path} cannot be read ({error.strerror}); check the flag") from error
+        # A folder can be opened; it is mapping it that fails.
+        raise _unreadable(path, what, errno.ENODEV if error.errno == errno.EISDIR else error.errno or 0) from error
+    if not text:
+        raise _unreadable(path, what, errno.EINVAL, "it is empty")
+    reason = "" if check is None or check(text, message) else "its parser says why on stderr"
+    try:
+        text_format.Parse(text.decode(), message)
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise StartError(f"Invalid protobuf file: '{path}' ({error}); correct the {what} file") from error
+        reason = str(error)
+    if reason:
+        raise StartError(
+            f"Invalid protobuf file: '{path}' ({reason}); correct the {what} file",
+            invalid_argument(f"Invalid protobuf file: '{path}'"),
+        )
+    return message
+
+
+def _unreadable(path: Path, what: str, number: int, reason: str = "") -> StartError:
+    status = StatusError(_FILE_CODES.get(number, Code.UNKNOWN), f"{path}; {os.strerror(number)}")
+    return StartError(
+        f"the {what} file {path} cannot be read ({reason or os.strerror(number)}); check the flag", status
+    )
 
 
 @dataclass(frozen=True)
@@ -145,7 +178,7 @@ class BatchingParameters:
         return self.max_execution_batch_size if self.enable_large_batch_splitting else self.max_batch_size
 
 
-def read_batching_parameters(path: Path | None) -> BatchingParameters:
+def read_batching_parameters(path: Path | None, check: TextCheck | None = None) -> BatchingParameters:
     """The parameters in a file; a field that is left out has Serving's default. None gives all defaults.
 
     Raises:
@@ -154,7 +187,7 @@ def read_batching_parameters(path: Path | None) -> BatchingParameters:
     cores = len(os.sched_getaffinity(0))
     if path is None:
         return BatchingParameters(num_batch_threads=cores)
-    raw = _read(path, _MESSAGES["BatchingParameters"](), "batching parameters")
+    raw = _read(path, _MESSAGES["BatchingParameters"](), "batching parameters", check)
 
     def given(name: str, default: Any) -> Any:
         return getattr(raw, name).value if raw.HasField(name) else default
@@ -174,13 +207,13 @@ def read_batching_parameters(path: Path | None) -> BatchingParameters:
     )
 
 
-def read_model_server_config(path: Path) -> Any:
+def read_model_server_config(path: Path, check: TextCheck | None = None) -> Any:
     """A ModelServerConfig.
 
     Raises:
         StartError: unreadable.
     """
-    return _read(path, model_server_config_pb2.ModelServerConfig(), "model config")
+    return _read(path, model_server_config_pb2.ModelServerConfig(), "model config", check)
 
 
 def single_model_config(name: str, base_path: str) -> Any:
@@ -190,7 +223,7 @@ def single_model_config(name: str, base_path: str) -> Any:
     return config
 
 
-def read_prometheus_path(path: Path | None) -> str | None:
+def read_prometheus_path(path: Path | None, check: TextCheck | None = None) -> str | None:
     """Where the metrics page is; None if it is not enabled.
 
     Raises:
@@ -198,7 +231,7 @@ def read_prometheus_path(path: Path | None) -> str | None:
     """
     if path is None:
         return None
-    config = _read(path, _MESSAGES["MonitoringConfig"](), "monitoring config").prometheus_config
+    config = _read(path, _MESSAGES["MonitoringConfig"](), "monitoring config", check).prometheus_config
     return (config.path or PROMETHEUS_PATH) if config.enable else None
 
 
@@ -212,11 +245,11 @@ class TlsKeys:
     verify_client: bool
 
 
-def read_tls_keys(path: Path) -> TlsKeys:
+def read_tls_keys(path: Path, check: TextCheck | None = None) -> TlsKeys:
     """The keys in an `ssl_config` file.
 
     Raises:
         StartError: unreadable.
     """
-    raw = _read(path, _MESSAGES["SslConfig"](), "SSL config")
+    raw = _read(path, _MESSAGES["SSLConfig"](), "SSL config", check)
     return TlsKeys(raw.server_key.encode(), raw.server_cert.encode(), raw.custom_ca.encode(), raw.client_verify)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from bench.server.embedded.status import StartError
+from bench.server.embedded.status import StartError, invalid_argument
 
 _CORES: Final = len(os.sched_getaffinity(0))
 
@@ -153,9 +153,17 @@ def _check(flags: Flags) -> None:
     if not flags.port and not flags.grpc_socket_path:
         raise StartError("neither --port nor --grpc_socket_path is set; give one of them")
     if not flags.model_base_path and not flags.model_config_file:
-        raise StartError("neither --model_base_path nor --model_config_file is set; give one of them")
+        raise StartError(
+            "neither --model_base_path nor --model_config_file is set; give one of them",
+            invalid_argument("Both server_options.model_base_path and server_options.model_config_file are empty!"),
+        )
     if flags.batching_parameters_file and not flags.enable_batching:
-        raise StartError("--batching_parameters_file is set without --enable_batching; add --enable_batching")
+        raise StartError(
+            "--batching_parameters_file is set without --enable_batching; add --enable_batching",
+            invalid_argument(
+                "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
+            ),
+        )
     shared, separate = (
         flags.tensorflow_session_parallelism,
         (

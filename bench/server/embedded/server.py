@@ -28,6 +28,7 @@ from bench.server.embedded.rest import RestFace, RestOptions
 from bench.server.embedded.session import SessionOptions
 from bench.server.embedded.socket_server import SocketServer, listen_tcp, listen_unix
 from bench.server.embedded.status import StartError, StatusError
+from bench.server.embedded.text_proto import is_text_of
 
 # Seconds for requests that are in when the server is told to end.
 _GRACE: Final = 8.0
@@ -56,12 +57,27 @@ def main(argv: Sequence[str]) -> int:
             log(f"warning: {warning}")
         Server(flags).run()
     except StartError as error:
+        if error.status is not None:
+            _say_failure(error.status)
         log(f"bertbench embedded server: {error}")
         return int(error.exit_code)
     except StatusError as error:
+        _say_failure(error)
         log(f"bertbench embedded server: {error.message}")
         return ExitCode.TARGET_FAILED
     return ExitCode.GOOD
+
+
+def _say_failure(status: StatusError) -> None:
+    """What tensorflow_model_server writes to stdout when it does not start (main.cc)."""
+    print(f"Failed to start server. Error: {status}", flush=True)
+
+
+def _poll_failure(error: StartError | StatusError) -> str:
+    """What tensorflow_model_server writes when it cannot follow its config file (server.cc)."""
+    if isinstance(error, StatusError):
+        return f"PollFilesystemAndReloadConfig failed to ReloadConfig: {error.message}"
+    return f"Failed to read ModelServerConfig file: {error.status.message if error.status else error}"
 
 
 class Face(Protocol):
@@ -88,9 +104,11 @@ class Server:
         self._flags = flags
         self._stopping = threading.Event()
         self._config = _model_config(flags)
-        self._prometheus_path = read_prometheus_path(_path(flags.monitoring_config_file))
+        # Without REST there is no page, and the file is not looked at.
+        monitoring = _path(flags.monitoring_config_file) if self._has_rest else None
+        self._prometheus_path = read_prometheus_path(monitoring, is_text_of)
         tls = _path(flags.ssl_config_file)
-        self._tls = read_tls_keys(tls) if tls else None
+        self._tls = read_tls_keys(tls, is_text_of) if tls else None
         self._core_options = _core_options(flags)
         self._arguments = channel_arguments(flags.grpc_channel_arguments)
 
@@ -204,6 +222,7 @@ class Server:
                         core.reload(config)
                         self._config = config
                 except (StartError, StatusError) as error:
+                    log(_poll_failure(error))
                     log(f"warning: the model config file is not followed: {error}")
 
         threading.Thread(target=follow, name="model_config_poll", daemon=True).start()
@@ -228,7 +247,7 @@ def _path(text: str) -> Path | None:
 
 def _model_config(flags: Flags) -> Any:
     if flags.model_config_file:
-        return read_model_server_config(Path(flags.model_config_file))
+        return read_model_server_config(Path(flags.model_config_file), is_text_of)
     return single_model_config(flags.model_name, flags.model_base_path)
 
 
@@ -242,7 +261,11 @@ def _core_options(flags: Flags) -> CoreOptions:
             inter_op_threads=flags.tensorflow_inter_op_parallelism or shared,
             gpu_memory_fraction=flags.per_process_gpu_memory_fraction,
         ),
-        batching=read_batching_parameters(_path(flags.batching_parameters_file)) if flags.enable_batching else None,
+        batching=(
+            read_batching_parameters(_path(flags.batching_parameters_file), is_text_of)
+            if flags.enable_batching
+            else None
+        ),
         warmup_iterations=iterations,
         retry=RetryPolicy(flags.max_num_load_retries, flags.load_retry_interval_micros / 1e6),
         poll_seconds=float(flags.file_system_poll_wait_seconds),

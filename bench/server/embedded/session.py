@@ -59,12 +59,8 @@ class Session:
     """
 
     def __init__(self, path: Path, tags: Sequence[str], options: SessionOptions) -> None:
-        self._tf = tf = library()
-        self._places: dict[tuple[tuple[str, ...], tuple[str, ...]], _Places] = {}
-        self._local = threading.local()
-        status = Status()
+        tf, status = self._prepare(), Status()
         wanted = (ctypes.c_char_p * len(tags))(*[tag.encode() for tag in tags])
-        self._graph = tf.TF_NewGraph()
         session_options, buffer = tf.TF_NewSessionOptions(), tf.TF_NewBuffer()
         try:
             config = options.to_proto()
@@ -82,6 +78,14 @@ class Session:
         finally:
             tf.TF_DeleteBuffer(buffer)
             tf.TF_DeleteSessionOptions(session_options)
+
+    def _prepare(self) -> Any:
+        """Makes an empty graph; the library."""
+        self._tf = library()
+        self._places: dict[tuple[tuple[str, ...], tuple[str, ...]], _Places] = {}
+        self._local = threading.local()
+        self._graph = self._tf.TF_NewGraph()
+        return self._tf
 
     def run(
         self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int | None = None, inline: bool = False
@@ -148,6 +152,34 @@ class Session:
                 raise StatusError(Code.NOT_FOUND, f"FetchOutputs node {name}: not found")
             found[place].operation, found[place].index = pointer, int(index or 0)
         return found
+
+
+class GraphSession(Session):
+    """A graph without variables.
+
+    Args:
+        graph_def: a serialized GraphDef.
+
+    Raises:
+        StatusError: it is not a graph of this runtime.
+    """
+
+    def __init__(self, graph_def: bytes) -> None:
+        tf, status = self._prepare(), Status()
+        buffer = tf.TF_NewBufferFromString(graph_def, len(graph_def))
+        import_options, session_options = tf.TF_NewImportGraphDefOptions(), tf.TF_NewSessionOptions()
+        try:
+            tf.TF_GraphImportGraphDef(self._graph, buffer, import_options, status.pointer)
+            status.check()
+            self._session = tf.TF_NewSession(self._graph, session_options, status.pointer)
+            status.check()
+        except StatusError:
+            tf.TF_DeleteGraph(self._graph)
+            raise
+        finally:
+            tf.TF_DeleteBuffer(buffer)
+            tf.TF_DeleteImportGraphDefOptions(import_options)
+            tf.TF_DeleteSessionOptions(session_options)
 
 
 @dataclass(frozen=True, slots=True)

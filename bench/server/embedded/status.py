@@ -81,7 +81,16 @@ class StatusError(Exception):
 
 
 class StartError(BenchError):
-    """The server cannot start; one line for its user."""
+    """The server cannot start; one line for its user.
+
+    Args:
+        message: the line.
+        status: what tensorflow_model_server ends with, if it ends for the same reason.
+    """
+
+    def __init__(self, message: str, status: StatusError | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def invalid_argument(message: str | bytes) -> StatusError:

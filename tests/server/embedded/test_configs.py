@@ -12,6 +12,7 @@ from bench.server.embedded.configs import (
     read_tls_keys,
 )
 from bench.server.embedded.status import StartError
+from bench.server.embedded.text_proto import is_text_of
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -40,7 +41,7 @@ def test_batching_parameters(tmp_path: Path) -> None:
 
 
 def test_batching_defaults(tmp_path: Path) -> None:
-    for parameters in (read_batching_parameters(None), read_batching_parameters(written(tmp_path, ""))):
+    for parameters in (read_batching_parameters(None), read_batching_parameters(written(tmp_path, "# all"))):
         assert (parameters.max_batch_size, parameters.batch_timeout, parameters.max_enqueued_batches) == (1000, 0, 10)
         assert parameters.num_batch_threads >= 1
 
@@ -78,7 +79,7 @@ def test_model_config(tmp_path: Path) -> None:
 
 def test_monitoring(tmp_path: Path) -> None:
     assert read_prometheus_path(None) is None
-    assert read_prometheus_path(written(tmp_path, "")) is None
+    assert read_prometheus_path(written(tmp_path, "# nothing")) is None
     assert (
         read_prometheus_path(written(tmp_path, "prometheus_config { enable: true }"))
         == "/monitoring/prometheus/metrics"
@@ -91,6 +92,66 @@ def test_tls_keys(tmp_path: Path) -> None:
     assert (keys.key, keys.certificate, keys.client_roots, keys.verify_client) == (b"k\n", b"c", b"", True)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(StartError, match="cannot be read"):
-        read_model_server_config(tmp_path / "none")
+def test_files_that_cannot_be_mapped(tmp_path: Path) -> None:
+    """As in tensorflow_model_server, which maps its files, an empty one and a folder among them."""
+    for path, status in (
+        (tmp_path / "none", f"NOT_FOUND: {tmp_path}/none; No such file or directory"),
+        (tmp_path, f"NOT_FOUND: {tmp_path}; No such device"),
+        (written(tmp_path, ""), f"INVALID_ARGUMENT: {tmp_path}/config; Invalid argument"),
+    ):
+        with pytest.raises(StartError, match="cannot be read") as caught:
+            read_model_server_config(path)
+        assert str(caught.value.status) == status
+
+
+READERS = {
+    "ModelServerConfig": read_model_server_config,
+    "BatchingParameters": read_batching_parameters,
+    "MonitoringConfig": read_prometheus_path,
+    "SSLConfig": read_tls_keys,
+}
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "error"),
+    [
+        ("ModelServerConfig", "improperly formatted config", "1:12: Message type "
+         '"tensorflow.serving.ModelServerConfig" has no field named "improperly".'),
+        ("ModelServerConfig", "model_config_list {\n  config { nope: 1 }\n}", '2:16: Message type '
+         '"tensorflow.serving.ModelConfig" has no field named "nope".'),
+        ("ModelServerConfig", "model_config_list { config { name: 5 } }", "1:36: Expected string, got: 5"),
+        ("ModelServerConfig", "model_config_list {\n config {", "2:10: Expected identifier, got: "),
+        ("ModelServerConfig", 'model_config_list { config { name: "m" name: "n" } }', '1:44: Non-repeated field "name" '
+         "is specified multiple times."),
+        ("ModelServerConfig", "model_config_list { config { model_type: BEST } }", '1:47: Unknown enumeration value of '
+         '"BEST" for field "model_type".'),
+        ("ModelServerConfig", "model_config_list {} custom_model_config {}", '1:42: Field "custom_model_config" is '
+         'specified along with field "model_config_list", another member of oneof "config".'),
+        ("ModelServerConfig", 'model_config_list { config { name: "m }', "1:40: Unexpected end of string."),
+        ("BatchingParameters", "max_batch_size: 32", '1:17: Expected "{", found "32".'),
+        ("BatchingParameters", "max_batch_size { value: -99999999999999999999 }", "1:26: Integer out of range "
+         "(99999999999999999999)"),
+        ("MonitoringConfig", "prometheus_config { enable: maybe }", '1:35: Invalid value for boolean field "enable". '
+         'Value: "maybe".'),
+        ("SSLConfig", "server_key: key", "1:13: Expected string, got: key"),
+    ],
+)  # fmt: skip
+def test_the_parser_says_what_is_wrong(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], message: str, text: str, error: str
+) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(StartError, match="Invalid protobuf file") as caught:
+        READERS[message](path, is_text_of)
+    assert str(caught.value.status) == f"INVALID_ARGUMENT: Invalid protobuf file: '{path}'"
+    assert f"] Error parsing text-format tensorflow.serving.{message}: {error}\n" in capfd.readouterr().err
+    with pytest.raises(StartError, match="Invalid protobuf file"):
+        READERS[message](path)
+
+
+def test_the_parser_says_nothing_of_what_is_right(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = 'model_config_list: < config: { name: "m" base_path: \'/m\' "/n", model_platform: "tensorflow"; } > # so'
+    (entry,) = read_model_server_config(written(tmp_path, config), is_text_of).model_config_list.config
+    assert (entry.name, entry.base_path) == ("m", "/m/n")
+    parameters = "max_batch_size { value: 0x20 } allowed_batch_sizes: [8, 32]"
+    assert read_batching_parameters(written(tmp_path, parameters), is_text_of).allowed_batch_sizes == (8, 32)
+    assert capfd.readouterr().err == ""

@@ -25,7 +25,7 @@ def figures(
     """The figures of one run.
 
     Args:
-        columns: `due`, `done`, `outcome`, `checked` of its measured requests, equal in length.
+        columns: `due`, `sent`, `done`, `outcome`, `checked` of its measured requests, equal in length.
         seconds: how long it sent.
         cpu: processor time that the server used meanwhile, seconds; None if not known.
         memory: the server's resident memory, bytes; None if not known.
@@ -51,7 +51,20 @@ def figures(
         values["cpu"] = cpu / answered
     if memory is not None:
         values["memory"] = memory
-    return Figures(requests, sum(failures.values()), wrong, int(columns["checked"].sum()), values, failures)
+    silence, slowest = _silence(columns, good | (outcome == OUTCOME_CODES[Outcome.WRONG_ANSWER]))
+    failed, checked = sum(failures.values()), int(columns["checked"].sum())
+    return Figures(requests, failed, wrong, checked, values, failures, silence, slowest)
+
+
+def _silence(columns: Mapping[str, NDArray[Any]], answered: NDArray[np.bool_]) -> tuple[float, float]:
+    """Seconds of requests without an answer at the end of a run, and seconds that the slowest answer took."""
+    ended = ~np.isnan(columns["done"])
+    if not ended.any():
+        return 0.0, 0.0
+    begin = float(columns["sent"][ended].min())
+    last = max((float(done) for done in columns["done"][answered & ended]), default=begin)
+    slowest = max((float(took) for took in (columns["done"] - columns["sent"])[answered & ended]), default=0.0)
+    return float(columns["done"][ended].max()) - last, slowest
 
 
 def stored_figures(analysis: Analysis) -> Figures:

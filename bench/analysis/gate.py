@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.analysis.gate_results import describe_effect, judged, verdict, worsenings
+from bench.analysis.gate_failure import failed_sides, failure_verdict, mostly_failed, silent_sides
+from bench.analysis.gate_results import SIDES, describe_effect, judged, verdict, without_bound, worsenings
 from bench.analysis.gate_types import (
     ERRORS,
     WRONG_ANSWERS,
@@ -40,7 +41,6 @@ from bench.units import counted
 
 Floats = NDArray[np.float64]
 
-_DEAD_AFTER = 3
 _LEAST_TO_GIVE_UP = 6
 
 
@@ -77,6 +77,7 @@ class Gate:
         self._attempts = 0
         self._confirmed: tuple[str, ...] = ()
         self._refuted: tuple[str, ...] = ()
+        self._probed = 0
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -99,6 +100,18 @@ class Gate:
         if not pair.invalid:
             self._valid.append(pair)
 
+    def probe(self, pair: Pair) -> Verdict | None:
+        """The verdict if a side does not answer, asked beside the pairs that count; else the gate goes on.
+
+        Args:
+            pair: what both sides gave when asked, in the warm-up or after requests of a pair that failed.
+        """
+        if found := silent_sides(pair, self._pairs):
+            return failure_verdict(self.plan, found, self._pairs, (pair,))
+        if all(run.requests > run.failed for run in (pair.baseline, pair.candidate)):
+            self._probed = len(self._pairs)
+        return None
+
     def decide(self, left: int | None = None) -> Verdict | None:
         """The verdict, or None while more pairs are needed; to be asked after each pair.
 
@@ -106,7 +119,7 @@ class Gate:
             left: pairs that there is still time for; 0 asks for a verdict now, None is no limit.
         """
         final = left is not None and left <= 0
-        early = self._wrong_answers() or self._unusable(final)
+        early = self._wrong_answers() or self._failed(final) or self._unusable(final)
         if early is not None:
             return early
         if self._alarm is not None:
@@ -256,17 +269,23 @@ class Gate:
         warnings = []
         if baseline := sum(pair.baseline.wrong for pair in self._pairs):
             warnings.append(f"the baseline gives wrong answers too ({baseline}); is this the golden file of its model?")
-        return self._verdict(VerdictKind.REGRESSION, reason, judged(self.plan, self._valid), warnings=warnings)
+        metrics = judged(self.plan, self._valid)
+        return without_bound(self._verdict(VerdictKind.REGRESSION, reason, metrics, warnings=warnings))
+
+    def _failed(self, final: bool) -> Verdict | None:
+        """The verdict where a side has stopped answering, or most of the candidate's requests fail."""
+        if found := failed_sides(self._pairs[self._probed :], final):
+            return failure_verdict(self.plan, found, self._pairs)
+        return mostly_failed(self.plan, self._pairs, final)
+
+    def _requests(self, side: str) -> int:
+        return sum(getattr(pair, side).requests for pair in self._pairs)
 
     def _unusable(self, final: bool) -> Verdict | None:
         """INCONCLUSIVE where more pairs would not help, or time is over without one that counts."""
-        for side in ("baseline", "candidate"):
-            runs = [getattr(pair, side) for pair in self._pairs]
-            if (final or len(runs) >= _DEAD_AFTER) and runs and not any(run.good for run in runs):
-                requests = sum(run.requests for run in runs)
-                kinds = sorted({name for run in runs for name in run.failures})
-                what = f"every one of {requests} requests to the {side} failed ({', '.join(kinds)})"
-                reason = f"{what}; is it up?" if requests else f"no request went to the {side}; look at its target"
+        for side in SIDES:
+            if (final or len(self._pairs) >= _LEAST_TO_GIVE_UP // 2) and self._pairs and not self._requests(side):
+                reason = f"no request went to the {side}; look at its target"
                 return self._verdict(VerdictKind.INCONCLUSIVE, reason, ())
         invalid = [pair.invalid[0] for pair in self._pairs if pair.invalid]
         if len(invalid) >= _LEAST_TO_GIVE_UP and len(invalid) > len(self._pairs) / 2:

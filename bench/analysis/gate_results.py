@@ -1,15 +1,20 @@
 """From runs to the lines of a verdict: what each metric shows, and the counts."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.gate_types import Counts, Figures, GateMetric, MetricResult, Pair, Plan, State, Verdict, VerdictKind
 from bench.stats.location import location
+from bench.stats.repeats import repeat_mean
 from bench.stats.summary import Summary
 
 Floats = NDArray[np.float64]
+
+SIDES = ("baseline", "candidate")
 
 LEAST_PRESENT = 0.8
 """A metric is judged if at least this share of the pairs carries it on both sides."""
@@ -34,12 +39,35 @@ def judged(plan: Plan, pairs: Sequence[Pair]) -> tuple[GateMetric, ...]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What is compared of one metric.
+
+    Args:
+        worsening: with its interval, on the scale of `GateMetric.worsening`.
+        middle: between the two sides' levels, on the scale of `GateMetric.scaled`.
+    """
+
+    worsening: Summary
+    middle: float
+
+    def levels(self, metric: GateMetric) -> tuple[float, float]:
+        """Baseline and candidate, which lie around the middle and differ by exactly the worsening."""
+        center = self.worsening.center or 0.0
+        half = (-center if metric.higher_is_better else center) / 2
+        if metric.absolute:
+            # Shares are not below 0.
+            middle = max(self.middle, abs(half))
+            return middle - half, middle + half
+        return math.exp(self.middle - half), math.exp(self.middle + half)
+
+
 def metric_results(
     plan: Plan,
     baseline: Sequence[Figures],
     candidate: Sequence[Figures],
     states: Mapping[str, State],
-    effects: Mapping[str, Summary],
+    effects: Mapping[str, Effect],
 ) -> tuple[MetricResult, ...]:
     """A line for each metric of the plan; one that `states` does not hold was not judged.
 
@@ -48,11 +76,13 @@ def metric_results(
         baseline: figures of the baseline's runs.
         candidate: figures of the candidate's runs.
         states: what was decided, by metric.
-        effects: worsenings with intervals, by metric.
+        effects: what was compared, by metric; a metric that is not in it is shown by its medians, without a change.
     """
     results = []
     for metric in plan.metrics:
-        effect = effects.get(metric.name) or Summary.absent(metric.name, "no pair carries it")
+        found = effects.get(metric.name)
+        levels = found.levels(metric) if found else (_median(metric, baseline), _median(metric, candidate))
+        effect = found.worsening if found else Summary.absent(metric.name, "no pair carries it")
         half = plan.min_effects[metric.name] / 2
         center, lo, hi = (
             None if end is None else metric.as_effect(end) for end in (effect.center, effect.lo, effect.hi)
@@ -62,8 +92,7 @@ def metric_results(
         results.append(
             MetricResult(
                 metric,
-                _median(metric, baseline),
-                _median(metric, candidate),
+                *levels,
                 shown,
                 plan.min_effects[metric.name],
                 states.get(metric.name, State.NOT_JUDGED),
@@ -74,14 +103,24 @@ def metric_results(
     return tuple(results)
 
 
-def pair_effects(plan: Plan, pairs: Sequence[Pair]) -> dict[str, Summary]:
-    """The worsening of each metric with its interval, as far as pairs carry it."""
+def pair_effects(plan: Plan, pairs: Sequence[Pair]) -> dict[str, Effect]:
+    """What is compared of each metric, as far as pairs carry it.
+
+    Ratios: the location of the pairs' logarithms, which the signed ranks test. Shares, which are 0 in most runs: means.
+    """
     found = {}
     for metric in plan.metrics:
         values = worsenings(metric, pairs)
-        values = values[np.isfinite(values)]
-        if values.size:
-            found[metric.name] = location(metric.name, values)
+        carried = np.isfinite(values)
+        if not carried.any():
+            continue
+        sides = ([getattr(pair, side).values.get(metric.name, np.nan) for pair in pairs] for side in SIDES)
+        middles = np.mean([metric.scaled(np.array(side)[carried]) for side in sides], axis=0)
+        if metric.absolute:
+            worsening, middle = repeat_mean(metric.name, values[carried].tolist(), log=False), float(middles.mean())
+        else:
+            worsening, middle = location(metric.name, values[carried]), float(np.median(middles))
+        found[metric.name] = Effect(worsening, middle)
     return found
 
 
@@ -92,22 +131,40 @@ def verdict(
     pairs: Sequence[Pair],
     states: Mapping[str, State],
     warnings: Sequence[str] = (),
+    probes: Sequence[Pair] = (),
 ) -> Verdict:
-    """The verdict on pairs, those that are invalid counted and left out."""
+    """The verdict on pairs, those that are invalid counted and left out.
+
+    Args:
+        plan: the plan.
+        kind: what was found.
+        reason: one line.
+        pairs: all pairs.
+        states: what was decided, by metric.
+        warnings: one line each.
+        probes: requests beside the pairs that the verdict rests on; they are only counted.
+    """
     valid = [pair for pair in pairs if not pair.invalid]
     baseline, candidate = [pair.baseline for pair in valid], [pair.candidate for pair in valid]
     results = metric_results(plan, baseline, candidate, states, pair_effects(plan, valid))
-    every = [pair.baseline for pair in pairs], [pair.candidate for pair in pairs]
+    asked = (*pairs, *probes)
+    every = [pair.baseline for pair in asked], [pair.candidate for pair in asked]
     return Verdict(
         kind,
         reason,
         results,
         len(valid),
         len(pairs) - len(valid),
-        false_alarms=plan.false_alarms,
+        false_alarms=plan.false_alarms if valid else None,
+        scope=plan.scope if valid else "",
         warnings=tuple(warnings),
         **totals(*every),
     )
+
+
+def without_bound(found: Verdict) -> Verdict:
+    """The verdict without a bound of false alarms, as it does not rest on compared runs."""
+    return replace(found, false_alarms=None, scope="")
 
 
 def totals(baseline: Sequence[Figures], candidate: Sequence[Figures]) -> Counts:

@@ -5,7 +5,8 @@ the runs into two sets is equally likely. That holds if nothing drifted between 
 a warning says so. There is one look, no confirmation, and the joint error rate is `ALPHA` over all metrics (Holm).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -15,15 +16,17 @@ from scipy import stats
 from bench.analysis.analysis import Analysis
 from bench.analysis.compare import Difference, header_differences
 from bench.analysis.figures import stored_figures
-from bench.analysis.gate_results import describe_effect, metric_results, totals
-from bench.analysis.gate_types import WRONG_ANSWERS, Figures, GateMetric, Plan, State, Verdict, VerdictKind
+from bench.analysis.gate_failure import errors_reason, failure_verdict, no_good_answer
+from bench.analysis.gate_results import Effect, describe_effect, metric_results, totals, without_bound
+from bench.analysis.gate_types import ERRORS, WRONG_ANSWERS, Figures, GateMetric, Plan, State, Verdict, VerdictKind
 from bench.stats.holm import holm
 from bench.stats.repeats import repeat_change
-from bench.stats.summary import Summary
 
 ALPHA: Final = 0.05
 LEAST_RUNS: Final = 4
 _RESAMPLES: Final = 20_000
+SCOPE: Final = "chance from run to run, while nothing else changes between the two sets"
+"""What the bound of false alarms covers."""
 
 _FREE: Final = frozenset(
     {"target", "workload.seed", "workload.model_digest", "workload.precision", "environment.packages.bertbench"}
@@ -40,17 +43,19 @@ def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[
     for name, runs in sides.items():
         if not runs:
             return _without(plan, f"the {name} has no run; give a folder of runs")
+    sets = {name: [stored_figures(run) for run in runs] for name, runs in sides.items()}
+    if failed := _failed(plan, sets, sides):
+        return failed
     if found := _differences(baseline, candidate):
         return _without(plan, f"the runs cannot be compared: {found}; make both sets on one machine under one load")
-    sets = {name: [stored_figures(run) for run in runs] for name, runs in sides.items()}
     # Wrong answers count even in a run whose figures cannot be believed.
     if wrong := sum(run.wrong for run in sets["candidate"]):
         checked = sum(run.checked for run in sets["candidate"])
         reason = f"{WRONG_ANSWERS}: {wrong} of {checked} checked answers of the candidate differ from the Estimator's"
-        return _verdict(plan, VerdictKind.REGRESSION, reason, sets["baseline"], sets["candidate"], {})
+        return without_bound(_verdict(plan, VerdictKind.REGRESSION, reason, sets["baseline"], sets["candidate"], {}))
     for name, found_runs in sets.items():
-        if not any(run.good for run in found_runs):
-            return _without(plan, f"every request to the {name} failed, or none was sent")
+        if not any(run.requests for run in found_runs):
+            return _without(plan, f"no run of the {name} holds a request; give a longer --duration")
     invalid = [f"{run.run.name} {run.validity.reasons[0]}" for run in (*baseline, *candidate) if not run.validity.valid]
     used = [
         [figures for figures, run in zip(sets[name], runs, strict=True) if run.validity.valid]
@@ -61,6 +66,28 @@ def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[
         reason = f"{len(used[0])} and {len(used[1])} valid runs, a verdict needs {LEAST_RUNS} a side{why}"
         return _without(plan, reason)
     return _judge(plan, used[0], used[1], invalid)
+
+
+def _failed(plan: Plan, sets: Mapping[str, list[Figures]], sides: Mapping[str, Sequence[Analysis]]) -> Verdict | None:
+    """The verdict where a whole run of a side got no good answer, or most requests to the candidate failed."""
+    failures = {}
+    for name, runs in sides.items():
+        # Wrong answers of the candidate have a verdict of their own.
+        found = {
+            run.run.name: figures
+            for run, figures in zip(runs, sets[name], strict=True)
+            if figures.requests and not figures.good and (figures.failed or name == "baseline")
+        }
+        if found:
+            failure = no_good_answer(name, list(found.values()))
+            failures[name] = replace(failure, why=f"{failure.why} in {', '.join(found)}")
+    if failures:
+        found_verdict = failure_verdict(plan, failures)
+        return replace(found_verdict, **totals(sets["baseline"], sets["candidate"]))
+    reason = errors_reason(sets["baseline"], sets["candidate"]) if ERRORS in plan.min_effects else ""
+    if not reason:
+        return None
+    return without_bound(_verdict(plan, VerdictKind.REGRESSION, reason, sets["baseline"], sets["candidate"], {}))
 
 
 def _judge(plan: Plan, baseline: list[Figures], candidate: list[Figures], invalid: Sequence[str]) -> Verdict:
@@ -123,26 +150,20 @@ def larger(values: NDArray[np.float64], others: NDArray[np.float64], shift: floa
 
 
 def _scaled(metric: GateMetric, runs: Sequence[Figures]) -> NDArray[np.float64]:
-    values = np.array([run.values[metric.name] for run in runs])
-    if metric.absolute:
-        return values
-    return -np.log(values) if metric.higher_is_better else np.asarray(np.log(values))
+    """Figures of runs on the scale of `GateMetric.worsening`."""
+    values = metric.scaled(np.array([run.values[metric.name] for run in runs]))
+    return -values if metric.higher_is_better else values
 
 
 def _positive(metric: GateMetric, *sides: Sequence[Figures]) -> bool:
     return metric.absolute or all(run.values[metric.name] > 0 for side in sides for run in side)
 
 
-def _effect(metric: GateMetric, baseline: Sequence[Figures], candidate: Sequence[Figures]) -> Summary:
-    before, after = (
-        np.exp(_scaled(metric, side)) if not metric.absolute else _scaled(metric, side)
-        for side in (baseline, candidate)
-    )
-    change = repeat_change(metric.name, before.tolist(), after.tolist(), log=not metric.absolute)
-    if metric.absolute or change.center is None:
-        return change
-    center, lo, hi = (None if end is None else float(np.log(end)) for end in (change.center, change.lo, change.hi))
-    return Summary(metric.name, center, lo, hi, change.confidence, change.n, change.warnings)
+def _effect(metric: GateMetric, baseline: Sequence[Figures], candidate: Sequence[Figures]) -> Effect:
+    before, after = (_scaled(metric, side) for side in (baseline, candidate))
+    middle = float(before.mean() + after.mean()) / 2
+    change = repeat_change(metric.name, before.tolist(), after.tolist(), log=False)
+    return Effect(change, -middle if metric.higher_is_better else middle)
 
 
 def _differences(baseline: Sequence[Analysis], candidate: Sequence[Analysis]) -> str:
@@ -182,7 +203,8 @@ def _verdict(
         reason,
         metric_results(plan, baseline, candidate, states, effects),
         min(len(baseline), len(candidate)),
-        false_alarms=ALPHA,
+        false_alarms=ALPHA if baseline and candidate else None,
+        scope=SCOPE if baseline and candidate else "",
         warnings=tuple(warnings),
         **totals(baseline, candidate),
     )

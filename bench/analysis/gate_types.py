@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, TypedDict
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.errors import ExitCode, UsageError
 from bench.stats.summary import Summary
 
@@ -16,11 +19,17 @@ class VerdictKind(StrEnum):
     PASS = "PASS"
     REGRESSION = "REGRESSION"
     INCONCLUSIVE = "INCONCLUSIVE"
+    TARGET_FAILED = "TARGET_FAILED"
 
     @property
     def exit_code(self) -> ExitCode:
         """The command's exit code."""
-        return {"PASS": ExitCode.GOOD, "REGRESSION": ExitCode.REGRESSION}.get(self.value, ExitCode.INCONCLUSIVE)
+        return {
+            "PASS": ExitCode.GOOD,
+            "REGRESSION": ExitCode.REGRESSION,
+            "INCONCLUSIVE": ExitCode.INCONCLUSIVE,
+            "TARGET_FAILED": ExitCode.TARGET_FAILED,
+        }[self.value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,10 @@ class GateMetric:
             return candidate - baseline
         ratio = math.log(candidate / baseline)
         return -ratio if self.higher_is_better else ratio
+
+    def scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values on the scale on which differences are compared: logarithms, or as they are; like `values`."""
+        return values if self.absolute else np.asarray(np.log(values))
 
     def as_worsening(self, effect: float) -> float:
         """An effect given as a fraction (0.05 is 5 %) on the scale of `worsening`."""
@@ -86,6 +99,8 @@ class Figures:
         checked: answers that were compared with the golden ones.
         values: base units by metric; a metric that the run does not carry is not in it.
         failures: failed requests by outcome.
+        silence: seconds of requests without a good answer at the end of the run; 0 if the last answer was good.
+        slowest: seconds that the slowest good answer took.
     """
 
     requests: int
@@ -94,11 +109,26 @@ class Figures:
     checked: int
     values: Mapping[str, float]
     failures: Mapping[str, int] = field(default_factory=dict)
+    silence: float = 0.0
+    slowest: float = 0.0
 
     @property
     def good(self) -> int:
         """Requests that were answered rightly."""
         return self.requests - self.failed - self.wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a side cannot be measured at all.
+
+    Args:
+        why: one line.
+        ran: whether it was ready to answer at any time.
+    """
+
+    why: str
+    ran: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +177,7 @@ class Plan:
         fresh_alarms: whether the pairs that raise an alarm are independent, each on processes of its own or all on two
             that are to be compared; if not, an alarm may be a lasting difference between two processes, and only the
             confirmation counts.
+        scope: what `false_alarms` covers, for people; "" if that is not known.
     """
 
     min_effects: Mapping[str, float]
@@ -164,6 +195,7 @@ class Plan:
     hopeless: float = 0.25
     least_checked: int = 3000
     fresh_alarms: bool = True
+    scope: str = ""
 
     @property
     def false_alarms(self) -> float:
@@ -233,8 +265,9 @@ class MetricResult:
 
     Args:
         metric: which.
-        baseline: median over the baseline's runs; None without any.
-        candidate: median over the candidate's runs.
+        baseline: the baseline's level; None without any. Where there is an effect, `candidate` and `baseline` differ by
+            exactly that.
+        candidate: the candidate's level.
         effect: how much worse the candidate is, a fraction (below 0 is better), with its interval.
         min_effect: the smallest effect that matters.
         state: what was decided.
@@ -266,7 +299,7 @@ class Verdict:
     """What a gate found.
 
     Args:
-        kind: PASS, REGRESSION or INCONCLUSIVE.
+        kind: PASS, REGRESSION, INCONCLUSIVE or TARGET_FAILED.
         reason: one line: the metric of a regression, or what is missing.
         metrics: one result a metric of the plan.
         pairs: pairs (or runs a side) that were used.
@@ -275,7 +308,9 @@ class Verdict:
         failed: (baseline, candidate) failed requests.
         wrong: (baseline, candidate) wrong answers.
         checked: (baseline, candidate) answers compared with the golden ones.
-        false_alarms: bound of the chance of a REGRESSION where there is none.
+        false_alarms: bound of the chance of a REGRESSION where there is none; None where the verdict does not rest on
+            compared runs.
+        scope: what that bound covers, for people.
         warnings: what a reader must know, one line each.
     """
 
@@ -288,7 +323,8 @@ class Verdict:
     failed: tuple[int, int] = (0, 0)
     wrong: tuple[int, int] = (0, 0)
     checked: tuple[int, int] = (0, 0)
-    false_alarms: float = 0.0
+    false_alarms: float | None = None
+    scope: str = ""
     warnings: tuple[str, ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""`bertbench gate`: did this change make it slower? PASS, REGRESSION or INCONCLUSIVE."""
+"""`bertbench gate`: did this change make it slower? PASS, REGRESSION, INCONCLUSIVE, or TARGET_FAILED."""
 
 import argparse
 import shlex
@@ -11,11 +11,12 @@ from typing import TextIO
 
 from bench.analysis.gate import Gate
 from bench.analysis.gate_calibration import GateCalibration, key, read_calibration
-from bench.analysis.gate_results import verdict as make_verdict
+from bench.analysis.gate_failure import failure_verdict
+from bench.analysis.gate_results import SIDES
 from bench.analysis.gate_stored import decide_stored
 from bench.analysis.gate_types import GateReport, Plan, Verdict, VerdictKind
 from bench.cli import gate_calibrate, gate_history
-from bench.cli.gate_drive import drive
+from bench.cli.gate_drive import drive, time_over
 from bench.cli.gate_options import (
     add_load_options,
     add_plan_options,
@@ -26,8 +27,8 @@ from bench.cli.gate_options import (
 )
 from bench.cli.gate_progress import GateProgress
 from bench.cli.gate_sources import StoredRuns, read_source, refuse_shared_runs
-from bench.errors import ExitCode, TargetError, UsageError
-from bench.load.duel import Contender, Duel, Load, duel, golden_of
+from bench.errors import ExitCode, UsageError
+from bench.load.duel import Contender, Duel, Load, SidesFailed, TimeOver, duel, golden_of
 from bench.load.kept import keep_side
 from bench.report.gate_files import gate_json, gate_junit
 from bench.report.gate_text import gate_markdown, gate_table, verdict_line
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """Compares, decides, and writes what was asked for.
 
     Returns:
-        0 PASS, 1 REGRESSION, 3 INCONCLUSIVE.
+        0 PASS, 1 REGRESSION, 3 INCONCLUSIVE, 4 where a side cannot be measured at all.
 
     Raises:
         UsageError: bad options, or sides that do not go together.
@@ -101,25 +102,19 @@ def _live(args: argparse.Namespace, plan: Plan, sides: tuple[Contender, Contende
     calibration = _calibration(args, plan, load, sides[0])
     gate = Gate(plan)
     verdict: Verdict | None = None
-    folder: Path | None = None
+    folder = None if args.out is None else Path(args.out) / f"{started:%Y%m%dT%H%M%SZ}-gate"
     try:
-        with duel(*sides, load) as both, GateProgress(err, args.max_time) as progress:
-            verdict, _ = drive(
-                both,
-                gate,
-                args.warmup,
-                args.run_time,
-                args.max_time,
-                start,
-                lambda elapsed: progress.show(elapsed, len(gate.pairs), gate.alarm),
-            )
-            folder = _keep(both, args, load, started)
-    except TargetError as error:
-        # A wrong answer or a regression that was seen stays seen; anything else is no verdict.
-        if verdict is None or verdict.kind is not VerdictKind.REGRESSION:
-            verdict = make_verdict(gate.plan, VerdictKind.INCONCLUSIVE, str(error), gate.pairs, {})
-        else:
-            verdict = replace(verdict, warnings=(*verdict.warnings, str(error)))
+        with GateProgress(err, args.max_time) as progress, duel(*sides, load, start + args.max_time) as both:
+            verdict = _driven(both, gate, args, start, progress)
+            if folder is not None:
+                _keep(folder, both, load, started)
+    except SidesFailed as error:
+        verdict = failure_verdict(gate.plan, error.failures, gate.pairs, earlier=verdict)
+    except TimeOver as error:
+        verdict = time_over(gate, error)
+    if sides[0].same_server(sides[1]):
+        note = "both sides are the same server with the same flags: the gate compares it with itself"
+        verdict = replace(verdict, warnings=(*verdict.warnings, note))
     return GateReport(
         verdict,
         sides[0].label,
@@ -131,15 +126,19 @@ def _live(args: argparse.Namespace, plan: Plan, sides: tuple[Contender, Contende
     )
 
 
-def _keep(both: Duel, args: argparse.Namespace, load: Load, started: datetime) -> Path | None:
-    if args.out is None:
-        return None
-    folder = Path(args.out) / f"{started:%Y%m%dT%H%M%SZ}-gate"
+def _driven(both: Duel, gate: Gate, args: argparse.Namespace, start: float, progress: GateProgress) -> Verdict:
+    """The verdict on two servers that are up, also where one of them fails."""
+    try:
+        return drive(both, gate, args.warmup, args.run_time, args.max_time, start, progress.show)[0]
+    except SidesFailed as error:
+        return failure_verdict(gate.plan, error.failures, gate.pairs)
+
+
+def _keep(folder: Path, both: Duel, load: Load, started: datetime) -> None:
     environment = this_environment()
     stamp = f"{started:%Y-%m-%dT%H:%M:%S.%fZ}"
-    for name, side, contender in zip(("baseline", "candidate"), both.sides, both.contenders, strict=True):
+    for name, side, contender in zip(SIDES, both.sides, both.contenders, strict=True):
         keep_side(folder, name, side, contender, load.arrivals, environment, stamp, folder.name, [shlex.join(sys.argv)])
-    return folder
 
 
 def _calibration(args: argparse.Namespace, plan: Plan, load: Load, baseline: Contender) -> GateCalibration | None:
@@ -165,6 +164,8 @@ def _calibration(args: argparse.Namespace, plan: Plan, load: Load, baseline: Con
 
 
 def _write(args: argparse.Namespace, report: GateReport) -> None:
+    if report.folder:
+        Path(report.folder).mkdir(parents=True, exist_ok=True)
     for path, data in (
         (args.markdown, gate_markdown(report).encode()),
         (args.junit, gate_junit(report)),
@@ -179,6 +180,8 @@ def _advice(report: GateReport) -> str:
     """One line on what to do next."""
     if report.verdict.kind is VerdictKind.INCONCLUSIVE:
         return f"no verdict: {report.verdict.reason}"
+    if report.verdict.kind is VerdictKind.TARGET_FAILED:
+        return f"the target failed: {report.verdict.reason}"
     where = f"; the runs lie in {report.folder}" if report.folder else "; --out DIR keeps the runs to look into"
     return f"the candidate is worse: {report.verdict.reason}{where}"
 

@@ -11,8 +11,9 @@ from bench.analysis.gate_types import Pair, VerdictKind, default_plan
 from bench.bert.demo_model import demo_model_dir
 from bench.cli.gate_drive import drive
 from bench.cli.gate_options import DEFAULT_EFFECT, add_load_options, read_load
+from bench.cli.gate_progress import GateProgress
 from bench.cli.values import whole
-from bench.errors import ExitCode, UsageError
+from bench.errors import ExitCode, TargetError, UsageError
 from bench.load.duel import Contender, Load, duel, golden_of
 from bench.serving.target import parse_target
 from bench.units import format_seconds
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     kinds: list[VerdictKind] = []
     each: list[float] = []
     for number in range(args.gates):
-        kind, pairs, seconds = _one(args, side, load, number)
+        kind, pairs, seconds = _one(args, side, load, number, err)
         kinds.append(kind)
         series.append(pairs)
         each.append(seconds)
@@ -68,13 +69,22 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     return ExitCode.GOOD
 
 
-def _one(args: argparse.Namespace, side: Contender, load: Load, number: int) -> tuple[VerdictKind, list[Pair], float]:
-    """One gate on servers of its own: verdict, pairs, seconds a pair."""
+def _one(
+    args: argparse.Namespace, side: Contender, load: Load, number: int, err: TextIO
+) -> tuple[VerdictKind, list[Pair], float]:
+    """One gate on servers of its own: verdict, pairs, seconds a pair.
+
+    Raises:
+        TargetError: the server does not come up, ends, or does not answer.
+    """
     start = time.monotonic()
     own = Load(**{name: getattr(load, name) for name in load.__slots__} | {"seed": load.seed + number})
     gate = Gate(default_plan(DEFAULT_EFFECT))
-    with duel(side, side, own) as both:
-        verdict, each = drive(both, gate, args.warmup, args.run_time, args.max_time, start)
+    progress = GateProgress(err, args.max_time, f"gate {number + 1} of {args.gates}")
+    with progress, duel(side, side, own, start + args.max_time) as both:
+        verdict, each = drive(both, gate, args.warmup, args.run_time, args.max_time, start, progress.show)
+    if verdict.false_alarms is None and verdict.kind in (VerdictKind.REGRESSION, VerdictKind.TARGET_FAILED):
+        raise TargetError(f"a server that fails cannot be held against itself: {verdict.reason}")
     return verdict.kind, list(gate.pairs), each
 
 

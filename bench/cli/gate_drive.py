@@ -13,8 +13,8 @@ from typing import Final
 
 from bench.analysis.gate import Gate
 from bench.analysis.gate_types import Verdict
-from bench.load.duel import Duel
-from bench.units import format_seconds
+from bench.load.duel import Duel, TimeOver
+from bench.units import counted, format_seconds
 
 # A gate should have time for so many pairs, with fresh processes before each: a clear answer takes ten to twenty.
 _FRESH_PAIRS: Final = 20
@@ -75,6 +75,18 @@ class Pace:
         return max(int(seconds / (pair_seconds + (self.renew_seconds if renewed else 0.0))), 0)
 
     @property
+    def scope(self) -> str:
+        """What the bound of false alarms covers."""
+        if self.renewal is Renewal.EACH_PAIR:
+            return "chance and the differences between processes of one server: each pair has its own"
+        if self.renewal is Renewal.EACH_CONFIRMING:
+            return (
+                "chance and the differences between processes of one server: each pair of a confirmation has its own, "
+                "and only these are relied on"
+            )
+        return "chance within these processes only, not the lasting differences between processes of one server"
+
+    @property
     def warning(self) -> str | None:
         """What a reader of the verdict must know."""
         lasting = "two processes of one server can differ for as long as they live, and here that counts as a change"
@@ -92,7 +104,7 @@ def drive(
     run_time: float | None,
     max_time: float,
     started: float,
-    told: Callable[[float], None] = lambda elapsed: None,
+    told: Callable[[str], None] = lambda state: None,
 ) -> tuple[Verdict, float]:
     """Takes pairs until there is a verdict.
 
@@ -103,45 +115,80 @@ def drive(
         run_time: length of a run; None chooses.
         max_time: seconds that the gate may take, since `started`.
         started: reading of `time.monotonic`.
-        told: told the seconds since then after each pair.
+        told: told what is being done, one line.
 
     Returns:
         The verdict, and the seconds that a pair took, fresh processes included.
 
     Raises:
-        TargetError: a server does not come up or ends.
+        SidesFailed: a server does not come up again or ends.
     """
-    both.pairing.warm_up(warmup, run_time, max_time)
-    begun, measuring = time.monotonic(), 0.0
-    pace = _pace(both, gate, max_time)
-    while True:
-        alarm = gate.alarm
-        if gate.pairs and pace.renews(alarm is not None, gate.confirming_pairs):
+    told("warming up")
+    warm = both.pairing.warm_up(warmup, run_time, max_time)
+    both.check()
+    begun = time.monotonic()
+    pace = Pace(Renewal.NEVER)
+    try:
+        verdict = gate.probe(warm)
+        if verdict is None:
+            pace = _pace(both, gate, max_time, started + max_time)
+            verdict = _measure(both, gate, pace, started + max_time, told)
+    except TimeOver as error:
+        verdict = time_over(gate, error)
+    return _with_notes(verdict, both, pace), (time.monotonic() - begun) / max(len(gate.pairs), 1)
+
+
+def time_over(gate: Gate, error: TimeOver | None = None) -> Verdict:
+    """The verdict on what there is."""
+    verdict = gate.decide(0)
+    assert verdict is not None
+    return verdict if error is None else replace(verdict, warnings=(*verdict.warnings, str(error)))
+
+
+def _measure(both: Duel, gate: Gate, pace: Pace, until: float, told: Callable[[str], None]) -> Verdict:
+    """Takes pairs until there is a verdict, which there is when it is `until`."""
+    measuring = 0.0
+    while time.monotonic() < until:
+        if gate.pairs and pace.renews(gate.alarm is not None, gate.confirming_pairs):
             both.renew()
         began = time.monotonic()
-        gate.add(both.pairing.run_pair())
+        pair = both.pairing.run_pair()
+        both.check()
+        gate.add(pair)
+        if pair.baseline.silence or pair.candidate.silence:
+            # Not yet put in another's place: a process that stopped answering must not be forgotten.
+            failed = gate.probe(both.pairing.probe())
+            both.check()
+            if failed is not None:
+                return failed
         now = time.monotonic()
         measuring += now - began
-        left = pace.pairs_left(started + max_time - now, measuring / len(gate.pairs))
-        verdict = gate.decide(left)
-        told(now - started)
+        verdict = gate.decide(pace.pairs_left(until - now, measuring / len(gate.pairs)))
         if verdict is not None:
-            return _with_notes(verdict, both, pace), (now - begun) / len(gate.pairs)
+            return verdict
+        told(_state(gate))
+    return time_over(gate)
 
 
-def _pace(both: Duel, gate: Gate, max_time: float) -> Pace:
+def _state(gate: Gate) -> str:
+    confirming = f", confirming {', '.join(gate.alarm.metrics)}" if gate.alarm else ""
+    return f"{counted(len(gate.pairs), 'pair')}{confirming}"
+
+
+def _pace(both: Duel, gate: Gate, max_time: float, until: float) -> Pace:
     """Starts the servers anew once, to see what it takes, and tells the gate what its alarms are worth."""
-    if both.renewable:
+    if both.renewable and time.monotonic() < until:
         both.renew()
     pair_seconds = 2 * both.pairing.size.seconds
     pace = Pace.choose(both.renew_seconds, pair_seconds, max_time, gate.plan.least_confirm)
-    gate.plan = replace(gate.plan, fresh_alarms=pace.renewal is not Renewal.EACH_CONFIRMING)
+    fresh_alarms = pace.renewal is not Renewal.EACH_CONFIRMING
+    gate.plan = replace(gate.plan, fresh_alarms=fresh_alarms, scope=pace.scope)
     return pace
 
 
 def _with_notes(verdict: Verdict, both: Duel, pace: Pace) -> Verdict:
     """Adds what the pace means, and what the first failed request of each side said."""
-    found = [pace.warning] if pace.warning else []
+    found = [pace.warning] if pace.warning and verdict.false_alarms is not None else []
     found += [
         f"{name}: {side.errors[0]}"
         for name, side in zip(("baseline", "candidate"), both.sides, strict=True)

@@ -11,7 +11,8 @@ from bench.bert.demo_model import demo_model_dir
 from bench.errors import UsageError
 from bench.load.duel import Contender
 from bench.results.header import FILE_NAME
-from bench.results.run import find_runs
+from bench.results.run import Run, find_runs
+from bench.results.run_folder import REQUESTS
 from bench.serving.target import Target, TargetKind, parse_target
 from bench.units import counted
 
@@ -53,22 +54,38 @@ def read_source(text: str, side: str, args: argparse.Namespace) -> Contender | S
         raise UsageError(f"no folder {text}; give a run set, a model folder or a target like http://localhost:8501")
     target = parse_target(text)
     if target.kind is TargetKind.ESTIMATOR:
-        raise UsageError("the estimator is no server; give embedded, http://HOST:8501, a model folder or runs")
+        raise UsageError("the estimator is not a server; give embedded, http://HOST:8501, a model folder or runs")
     return Contender(text, target, args.model_dir or demo_model_dir(), _flags(side, args))
 
 
 def refuse_shared_runs(baseline: StoredRuns, candidate: StoredRuns) -> None:
-    """Refuses sides that have runs in common: they agree with themselves, whatever the server does.
+    """Refuses runs that are there twice, be they copies: a run agrees with itself, whatever the server does.
 
     Raises:
-        UsageError: a run belongs to both.
+        UsageError: a run belongs to both sides, or twice to one.
     """
-    paths = [{entry.run.path.resolve() for entry in side.runs} for side in (baseline, candidate)]
-    if shared := paths[0] & paths[1]:
+    seen: dict[str, str] = {}
+    shared: list[str] = []
+    for name, side in (("baseline", baseline), ("candidate", candidate)):
+        for entry in side.runs:
+            identity = _identity(entry.run)
+            if seen.get(identity) == name:
+                raise UsageError(f"{entry.run.name} is twice in {side.label}; give each run once")
+            if identity in seen:
+                shared.append(entry.run.name)
+            seen[identity] = name
+    if shared:
         raise UsageError(
-            f"{counted(len(shared), 'run')} on both sides ({min(shared).name}, ...): {baseline.label} and "
+            f"{counted(len(shared), 'run')} on both sides ({min(shared)}, ...): {baseline.label} and "
             f"{candidate.label} must be different runs"
         )
+
+
+def _identity(run: Run) -> str:
+    """What a run has in common with its copies alone: its requests, when and where; its folder if it is unfinished."""
+    if REQUESTS not in run.file.checksums:
+        return str(run.path.resolve())
+    return " ".join((run.file.checksums[REQUESTS], run.header.started, run.header.environment.host))
 
 
 def _flags(side: str, args: argparse.Namespace) -> tuple[str, ...]:

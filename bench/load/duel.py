@@ -2,45 +2,33 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
+from math import inf
 from typing import Final
 
+from bench.analysis.gate_results import SIDES
+from bench.analysis.gate_types import Failure
 from bench.bert.golden import Golden, read_golden
-from bench.errors import UsageError
+from bench.errors import TargetError, UsageError
+from bench.load.duel_servers import READY_SECONDS, Contender, Servers, SidesFailed, TimeOver
 from bench.load.endpoint import Endpoint
 from bench.load.pairing import Pairing
 from bench.load.side import Side
+from bench.load.transports import prepare_grpc
+from bench.load.under_test import PROBE_SECONDS, require_served
 from bench.results.schedules import ClosedLoop, OpenLoop
 from bench.results.workload import Workload
-from bench.server.lifecycle import open_target
-from bench.server.running import RunningServer, free_ports
+from bench.server.running import RunningServer
+from bench.serving.grpc_client import GrpcClient
 from bench.serving.rest import predict_path
-from bench.serving.target import Target
 from bench.serving.types import PredictRequest
+
+__all__ = ["Contender", "Duel", "Load", "SidesFailed", "TimeOver", "duel", "golden_of"]
 
 OPEN_LOOP_USERS: Final = 64
 """Most requests in flight to one side in open loop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """One side of a duel.
-
-    Args:
-        label: for people.
-        target: the server.
-        model_dir: what it serves if it is started here, and the golden answers that it is held to.
-        flags: flags for a server started here.
-    """
-
-    label: str
-    target: Target
-    model_dir: Path
-    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +66,7 @@ class Duel:
         contenders: baseline and candidate.
         load: what they are under.
         servers: opens the contenders' servers.
+        until: reading of `time.monotonic` at which the gate's time is over.
 
     Attributes:
         sides: the contenders, connected.
@@ -85,19 +74,19 @@ class Duel:
         renew_seconds: what the last `renew` took; None before the first.
     """
 
-    def __init__(self, contenders: tuple[Contender, Contender], load: Load, servers: "_Servers") -> None:
+    def __init__(self, contenders: tuple[Contender, Contender], load: Load, servers: Servers, until: float) -> None:
         self.contenders = contenders
         self._load = load
         self._servers = servers
         self.renew_seconds: float | None = None
+        opened = servers.open()
+        self._require_served(opened, until)
         baseline, candidate = (
             Side(server, golden, _workload(load, golden, digest), _endpoint(contender, server, load), load.arrivals)
-            for contender, server, (golden, digest) in zip(
-                contenders, servers.open(), map(golden_of, contenders), strict=True
-            )
+            for contender, server, (golden, digest) in zip(contenders, opened, map(golden_of, contenders), strict=True)
         )
         self.sides = (baseline, candidate)
-        self.pairing = Pairing(baseline, candidate, load.arrivals, load.seed)
+        self.pairing = Pairing(baseline, candidate, load.arrivals, load.seed, until)
 
     @property
     def renewable(self) -> bool:
@@ -108,7 +97,8 @@ class Duel:
         """Puts fresh, warm processes in the place of both servers.
 
         Raises:
-            TargetError: one does not come up, or did not live until now.
+            SidesFailed: one does not come up, or did not live until now.
+            TimeOver: the gate's time was over meanwhile.
         """
         start = time.monotonic()
         for side in self.sides:
@@ -118,54 +108,39 @@ class Duel:
         self.pairing.warm_up_again()
         self.renew_seconds = time.monotonic() - start
 
+    def check(self) -> None:
+        """Raises if a server that was started here has ended.
+
+        Raises:
+            SidesFailed: with what it wrote last.
+        """
+        self._servers.raise_for_ended([side.ended for side in self.sides])
+
+    def _require_served(self, servers: Sequence[RunningServer], until: float) -> None:
+        """Asks remote gRPC targets for the model; a REST target was asked when it was opened.
+
+        Raises:
+            SidesFailed: one does not answer, or does not serve it.
+        """
+        failures = {}
+        for side, contender, server in zip(SIDES, self.contenders, servers, strict=True):
+            target = contender.target
+            if not target.remote or self._load.protocol != "grpc" or server.grpc is None:
+                continue
+            prepare_grpc()
+            seconds = min(PROBE_SECONDS, max(until - time.monotonic(), 0.0) + READY_SECONDS)
+            try:
+                with GrpcClient(server.grpc, secure=target.secure) as client:
+                    require_served(client, server, target, target.secure, timeout=seconds)
+            except TargetError as error:
+                failures[side] = Failure(f"the {side} never ran: {error}", ran=False)
+        if failures:
+            raise SidesFailed(failures)
+
     def close(self) -> None:
         """Closes the connections."""
         for side in self.sides:
             side.close()
-
-
-class _Servers:
-    """The servers of both sides, started beside each other and again when asked to.
-
-    A process that was started here gets a signal when the *thread* that started it ends (prctl(2)), so the threads
-    last as long as this does.
-    """
-
-    def __init__(self, contenders: tuple[Contender, Contender], model: str) -> None:
-        self._contenders = contenders
-        self._model = model
-        self._threads = ThreadPoolExecutor(2)
-        self._stacks: list[contextlib.ExitStack] = []
-
-    def open(self) -> list[RunningServer]:
-        """Fresh servers, the last ones ended; a remote target is used as it is."""
-        self._end()
-        self._stacks = [contextlib.ExitStack() for _ in self._contenders]
-        # All at once: two that each look for free ports at the same moment may find the same.
-        ports = free_ports(2 * len(self._contenders))
-        starts = [
-            self._threads.submit(
-                stack.enter_context,
-                open_target(one.target, one.model_dir, self._model, one.flags, (ports.pop(), ports.pop())),
-            )
-            for stack, one in zip(self._stacks, self._contenders, strict=True)
-        ]
-        wait(starts)
-        return [start.result() for start in starts]
-
-    def close(self) -> None:
-        """Ends the servers."""
-        try:
-            self._end()
-        finally:
-            self._threads.shutdown()
-
-    def _end(self) -> None:
-        stacks, self._stacks = self._stacks, []
-        ends = [self._threads.submit(stack.close) for stack in stacks]
-        wait(ends)
-        for end in ends:
-            end.result()
 
 
 def golden_of(contender: Contender) -> tuple[Golden, str]:
@@ -179,18 +154,25 @@ def golden_of(contender: Contender) -> tuple[Golden, str]:
 
 
 @contextlib.contextmanager
-def duel(baseline: Contender, candidate: Contender, load: Load) -> Iterator[Duel]:
+def duel(baseline: Contender, candidate: Contender, load: Load, until: float = inf) -> Iterator[Duel]:
     """Opens both targets and connects to them.
+
+    Args:
+        baseline: one side.
+        candidate: the other.
+        load: what both are under.
+        until: reading of `time.monotonic` at which the gate's time is over: nothing is waited for much longer.
 
     Raises:
         UsageError: models whose golden files hold other sentences, or options that do not go together.
-        TargetError: a server does not come up or does not answer.
+        SidesFailed: a server does not come up, does not answer, or did not live to the end.
+        TimeOver: it could not be known in time whether the servers come up.
     """
     contenders = (baseline, candidate)
     _check_same_sentences(golden_of(baseline)[0], golden_of(candidate)[0])
     with (
-        contextlib.closing(_Servers(contenders, load.model_name)) as servers,
-        contextlib.closing(Duel(contenders, load, servers)) as both,
+        contextlib.closing(Servers(contenders, load.model_name, until)) as servers,
+        contextlib.closing(Duel(contenders, load, servers, until)) as both,
     ):
         yield both
 

@@ -41,6 +41,10 @@ _PAIRS_WANTED: Final = 30
 _PAIRS_FOR_P99: Final = 20
 """...or for so many, where their runs are then long enough for a p99."""
 _OPEN_LOOP_SECONDS: Final = 5.0
+_PROBE_SECONDS: Final = 3.0
+"""A side that does not answer is asked this long before it counts as one that does not."""
+LAST_REQUESTS: Final = 2.5
+"""Seconds past the end of the gate in which requests that were sent before may still be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,40 +94,58 @@ class Pairing:
         candidate: the other.
         arrivals: closed or open loop, the same for both.
         seed: of the coins.
+        until: reading of `time.monotonic` at which the gate's time is over.
     """
 
-    def __init__(self, baseline: Side, candidate: Side, arrivals: ClosedLoop | OpenLoop, seed: int) -> None:
+    def __init__(
+        self, baseline: Side, candidate: Side, arrivals: ClosedLoop | OpenLoop, seed: int, until: float = math.inf
+    ) -> None:
         self._sides = (baseline, candidate)
+        self._until = until
+        for side in self._sides:
+            side.deadline = until + LAST_REQUESTS
         self._arrivals = arrivals
         self._coins = generator(seed, Stream.ORDER)
         self._size = Size(0, _OPEN_LOOP_SECONDS)
         self._warm_requests = 0
         self._pair = 0
+        self._cut = False
 
     @property
     def size(self) -> Size:
         """How long a run is; known after the warm-up."""
         return self._size
 
-    def warm_up(self, seconds: float, run: float | None = None, max_time: float = math.inf) -> None:
+    def warm_up(self, seconds: float, run: float | None = None, max_time: float = math.inf) -> Pair:
         """Load that does not count, `seconds` on each side; then the length of a run is set.
+
+        A side that does not answer is asked for longer, if need be.
 
         Args:
             seconds: on each side.
             run: length of a run in seconds; None takes `run_length`.
             max_time: seconds that the gate may take.
+
+        Returns:
+            What each side gave.
         """
-        if isinstance(self._arrivals, OpenLoop):
+        began = [side.clock for side in self._sides]
+        if self._open_loop:
             for side in self._sides:
                 side.scheduled_turn(-1, seconds)
-                side.end_warm_up()
+        else:
+            rate = min(self._warm_up_closed(seconds))
+        found = self._given(began)
+        for side in self._sides:
+            side.end_warm_up()
+        if self._open_loop:
             self._size = Size(0, run or _OPEN_LOOP_SECONDS)
-            return
-        rates = [self._warm_up_closed(side, seconds) for side in self._sides]
-        rate = min(rates)
-        self._warm_requests = max(4 * self._sides[0].workload.users, round(rate * _WARM_AGAIN))
+            return found
+        users = self._sides[0].workload.users
+        self._warm_requests = max(4 * users, round(rate * _WARM_AGAIN))
         length = run or run_length(rate, max_time)
-        self._size = Size.counted(rate * length, length, self._sides[0].workload.users)
+        self._size = Size.counted(rate * length, length, users)
+        return found
 
     def warm_up_again(self) -> None:
         """Load that does not count, on fresh processes of both sides."""
@@ -134,18 +156,44 @@ class Pairing:
                 side.counted_turn(-1, 0, self._warm_requests, side.clock + _SLOWEST * _WARM_AGAIN)
             side.end_warm_up()
 
-    def _warm_up_closed(self, side: Side, seconds: float) -> float:
-        """Requests a second at the end of the warm-up; failed ones count too, lest nothing is ever asked again."""
-        begin, batch, rate = 0, 4 * side.workload.users, 1.0
-        until = side.clock + seconds
-        while side.clock < until or begin == 0:
-            start = side.clock
-            side.counted_turn(-1, begin, batch, start + _SLOWEST * seconds)
-            begin += batch
-            rate = batch / max(side.clock - start, 1e-6)
-            batch = max(4 * side.workload.users, min(round(rate * seconds / _WARMUP_TURNS), 100_000))
-        side.end_warm_up()
-        return rate
+    def probe(self) -> Pair:
+        """What each side gives when it is asked until it answers, for a few seconds at most; nothing of it counts."""
+        began = [side.clock for side in self._sides]
+        for side in self._sides:
+            if self._open_loop:
+                side.scheduled_turn(-1, _PROBE_SECONDS)
+                continue
+            answered, ends = side.answered, side.clock + _PROBE_SECONDS
+            while side.answered == answered and side.clock < ends and time.monotonic() < side.deadline:
+                side.counted_turn(-1, 0, side.workload.users, ends)
+        return self._given(began)
+
+    def _warm_up_closed(self, seconds: float) -> list[float]:
+        """Requests a second of each side at the end; failed ones count too, lest nothing is ever asked again."""
+        users = self._sides[0].workload.users
+        # The first requests go to both sides before the rest: one may not live for long.
+        rates = [self._warm_batch(side, 4 * users, side.clock + _PROBE_SECONDS) for side in self._sides]
+        for index, side in enumerate(self._sides):
+            batch = 4 * users
+            while side.clock < (seconds if side.answered else max(seconds, _PROBE_SECONDS)):
+                if time.monotonic() > self._until:
+                    break
+                rates[index] = self._warm_batch(side, batch, side.clock + _SLOWEST * seconds)
+                batch = max(4 * users, min(round(rates[index] * seconds / _WARMUP_TURNS), 100_000))
+        return rates
+
+    def _warm_batch(self, side: Side, count: int, ends: float) -> float:
+        """Sends so many requests more, and gives how many a second ended."""
+        start, asked = side.clock, side.asked
+        side.counted_turn(-1, asked, count, ends)
+        return max(side.asked - asked, 1) / max(side.clock - start, 1e-6)
+
+    def _given(self, began: Sequence[float]) -> Pair:
+        """What the requests since then gave, with `began` the clocks at their start."""
+        baseline, candidate = (
+            figures(side.take(), side.clock - start) for side, start in zip(self._sides, began, strict=True)
+        )
+        return Pair(baseline, candidate)
 
     def run_pair(self) -> Pair:
         """One run of each side, and what they gave."""
@@ -158,13 +206,15 @@ class Pairing:
         reasons: list[str] = []
         for name, side, (clock, usage) in zip(("baseline", "candidate"), self._sides, began, strict=True):
             columns, used, seconds = side.take(), side.usage(), side.clock - clock
-            cores = None if used.cpu is None or usage.cpu is None else (used.cpu - usage.cpu) / seconds
+            cores = None if used.cpu is None or usage.cpu is None or not seconds else (used.cpu - usage.cpu) / seconds
             side.samples.append((side.clock, cores, used.memory))
             found.append(figures(columns, seconds, None if cores is None else cores * seconds, used.memory))
             delays = columns["sent"] - columns["due"]
             reasons += _late(name, delays[~np.isnan(delays)], found[-1]) if self._open_loop else []
         if cpu > WORKER_CPU * wall:
             reasons.append(f"the load generator used {cpu / wall:.0%} of a core: it was the limit; use fewer users")
+        if self._cut:
+            reasons.append("--max-time was over before it was complete")
         self._pair += 1
         return Pair(found[0], found[1], baseline_first=first == 0, invalid=tuple(reasons))
 
@@ -173,10 +223,14 @@ class Pairing:
         return isinstance(self._arrivals, OpenLoop)
 
     def _take_turns(self, first: int) -> None:
+        """The turns of a pair, as long as both processes live and there is time."""
+        self._cut = False
         if self._open_loop:
             # One turn a run: a queue needs time to build up.
             for index in (first, 1 - first):
+                self._cut = self._cut or time.monotonic() > self._until
                 self._sides[index].scheduled_turn(self._pair, self._size.seconds)
+            self._cut = self._cut or time.monotonic() > self._sides[0].deadline
             return
         size = self._size
         count = size.requests // size.turns
@@ -184,8 +238,12 @@ class Pairing:
         done = [0, 0]
         for turn in turn_pattern(size.turns):
             index = turn ^ first
+            self._cut = time.monotonic() > self._until
+            if self._cut or any(side.ended for side in self._sides):
+                return
             self._sides[index].counted_turn(self._pair, done[index], count, ends[index])
             done[index] += count
+        self._cut = time.monotonic() > self._sides[0].deadline
 
 
 def _late(name: str, delays: NDArray[np.float64], found: Figures) -> Sequence[str]:

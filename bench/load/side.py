@@ -23,6 +23,7 @@ from bench.load.payloads import build_payloads, request_sentences
 from bench.load.recorder import Recorder
 from bench.load.transports import Transport, TransportPool
 from bench.results.codec import RecordBuffer, parse_block
+from bench.results.records import Outcome
 from bench.results.schedules import ClosedLoop, OpenLoop
 from bench.results.seeds import Stream, generator
 from bench.results.workload import Workload, sentence_order
@@ -83,6 +84,9 @@ class Side:
         samples: (clock, cores in use, resident bytes) after each pair.
         errors: what failed, the first 1000.
         scheduled: due times drawn in open loop.
+        asked: requests that have ended.
+        answered: of these, those that got an answer, right or wrong.
+        deadline: reading of `time.monotonic` at which all requests end.
     """
 
     def __init__(
@@ -111,6 +115,19 @@ class Side:
         self.clock = 0.0
         self.warmed_up = 0.0
         self.scheduled = 0
+        self.asked = 0
+        self.answered = 0
+        self.deadline = inf
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server is a process of this machine that has ended."""
+        if self.server.pid is None:
+            return False
+        try:
+            return self._process is None or self._process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
 
     def attach(self, server: RunningServer, endpoint: Endpoint) -> None:
         """Goes on with another process of the same server, the connections to the last one closed.
@@ -192,7 +209,9 @@ class Side:
     def _drive(self, jobs: Jobs, ends: float, think: float | None) -> None:
         """Lets all users send until no job is left and all is answered; the clock stands still afterwards."""
         pacer = Pacer()
-        limits = Limits(0.0, ends, self.workload.drain, self.workload.timeout, think)
+        last = self.clock + max(self.deadline - time.monotonic(), 0.0)
+        ends = min(ends, last)
+        limits = Limits(0.0, ends, min(self.workload.drain, last - ends), self.workload.timeout, think)
         dispatcher = Dispatcher(
             jobs, self._payloads, (self.workload.protocol,), limits, self._checker, self._recorder, self._note, pacer
         )
@@ -208,6 +227,8 @@ class Side:
         self.clock += time.perf_counter() - start
 
     def _note(self, exchange: Exchange) -> None:
+        self.asked += 1
+        self.answered += exchange.outcome in (Outcome.OK, Outcome.WRONG_ANSWER)
         if exchange.error is not None and len(self.errors) < 1000:
             self.errors.append(str(exchange.error))
 

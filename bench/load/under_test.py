@@ -18,7 +18,7 @@ from bench.serving.rest import RestClient
 from bench.serving.target import Target, TargetKind
 from bench.serving.types import ServingClient
 
-_PROBE_SECONDS: Final = 5.0
+PROBE_SECONDS: Final = 5.0
 
 
 class ServerUnderTest:
@@ -88,40 +88,63 @@ def _beside(target: Target, port: int, other: int, kind: TargetKind) -> Target |
 
 def _probe(server: RunningServer, settings: Settings) -> None:
     """Asks each face that will be driven for the model's state."""
+    secure, ca = (settings.grpc or settings.target).secure, settings.tls.ca if settings.tls else None
     for client in _clients(server, settings):
         with client:
-            try:
-                versions = client.status(server.model, _PROBE_SECONDS)
-                states = [version.state for version in versions]
-            except ServingError as error:
-                if isinstance(error, Rejected) and error.code in ("UNIMPLEMENTED", "501"):
-                    continue
-                raise _explained(client, server, settings, error) from error
-            if "AVAILABLE" not in states:
-                failed = next((version for version in versions if version.error_message), None)
-                why = f" ({' '.join(failed.error_message.split())})" if failed else ""
-                raise TargetError(
-                    f"model {server.model!r} on {settings.target} is {', '.join(states)}{why}; "
-                    f"{'look at the server' if failed else 'wait until it is loaded'}"
-                )
+            require_served(client, server, settings.target, secure, ca)
 
 
-def _explained(client: ServingClient, server: RunningServer, settings: Settings, error: ServingError) -> TargetError:
+def require_served(
+    client: ServingClient,
+    server: RunningServer,
+    target: Target,
+    secure: bool,
+    ca: Path | None = None,
+    timeout: float = PROBE_SECONDS,
+) -> None:
+    """Asks a server for its model's state.
+
+    Args:
+        client: connected to it.
+        server: the server.
+        target: what the user calls it.
+        secure: whether gRPC is encrypted.
+        ca: authorities that are trusted, a PEM file; None for the system's.
+        timeout: seconds.
+
+    Raises:
+        TargetError: it does not answer, or does not serve the model.
+    """
+    try:
+        versions = client.status(server.model, timeout)
+    except ServingError as error:
+        if isinstance(error, Rejected) and error.code in ("UNIMPLEMENTED", "501"):
+            return
+        raise _explained(client, server, target, secure, ca, error) from error
+    states = [version.state for version in versions]
+    if "AVAILABLE" not in states:
+        failed = next((version for version in versions if version.error_message), None)
+        why = f" ({' '.join(failed.error_message.split())})" if failed else ""
+        raise TargetError(
+            f"model {server.model!r} on {target} is {', '.join(states)}{why}; "
+            f"{'look at the server' if failed else 'wait until it is loaded'}"
+        )
+
+
+def _explained(
+    client: ServingClient, server: RunningServer, target: Target, secure: bool, ca: Path | None, error: ServingError
+) -> TargetError:
     """What the user can do about a server that does not give its model's state."""
-    ca = settings.tls.ca if settings.tls else None
     if isinstance(client, RestClient):
         parts = urlsplit(client.url)
         said = explain(parts.netloc, "rest", secure=parts.scheme == "https", model=server.model, ca=ca)
     else:
-        secure = (settings.grpc or settings.target).secure
         said = explain(server.grpc or "", "grpc", secure=secure, ca=ca)
     if said is not None:
         return TargetError(said)
     if isinstance(error, Rejected):
-        return TargetError(
-            f"{settings.target} does not serve a model called {server.model!r} ({error}); give --model-name"
-        )
-    return TargetError(f"{settings.target} does not answer: {error}")
+        return TargetError(f"{target} does not serve a model called {server.model!r} ({error}); give --model-name")
+    return TargetError(f"{target} does not answer: {error}")
 
 
 def _clients(server: RunningServer, settings: Settings) -> Iterator[ServingClient]:

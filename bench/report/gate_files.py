@@ -2,6 +2,8 @@
 
 Format history of the JSON:
     1: first.
+    2: the verdict may be TARGET_FAILED; `baseline` and `candidate` of a metric differ by exactly `change`; the bound of
+       false alarms is null where the verdict does not rest on a comparison, and says what it covers.
 """
 
 from typing import Any, Final
@@ -9,11 +11,11 @@ from xml.etree import ElementTree
 
 import orjson
 
-from bench.analysis.gate_results import describe_effect
+from bench.analysis.gate_results import as_change, describe_effect
 from bench.analysis.gate_types import GateReport, MetricResult, State, VerdictKind
 from bench.report.gate_text import error_rate
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 def gate_json(report: GateReport) -> bytes:
@@ -36,7 +38,7 @@ def gate_json(report: GateReport) -> bytes:
             name: dict(zip(sides, getattr(verdict, name), strict=True))
             for name in ("requests", "failed", "checked", "wrong")
         },
-        "false_alarms": {"bound": verdict.false_alarms, "measured": report.measured},
+        "false_alarms": {"bound": verdict.false_alarms, "covers": verdict.scope, "measured": report.measured},
         "warnings": list(verdict.warnings),
         "folder": report.folder,
     }
@@ -50,6 +52,7 @@ def _metric(result: MetricResult) -> dict[str, Any]:
         "unit": result.metric.unit,
         "baseline": result.baseline,
         "candidate": result.candidate,
+        "change": None if effect.center is None else as_change(result.metric, effect.center),
         "worse_by": effect.center,
         "interval": [effect.lo, effect.hi],
         "confidence": effect.confidence,
@@ -63,14 +66,15 @@ def _metric(result: MetricResult) -> dict[str, Any]:
 def gate_junit(report: GateReport) -> bytes:
     """One test a metric, one for wrong answers, and one for the verdict as a whole.
 
-    A regression is a failure, an inconclusive gate an error, a metric that was not judged is skipped.
+    A regression is a failure, an inconclusive gate and a failed target are errors, a metric that was not judged is
+    skipped.
     """
     verdict = report.verdict
     suite = ElementTree.Element("testsuite", name="bertbench gate", time=f"{report.seconds:.3f}")
     whole = _case(suite, "verdict", report.seconds)
     if verdict.kind is VerdictKind.REGRESSION:
         _problem(whole, "failure", verdict.reason, error_rate(report))
-    elif verdict.kind is VerdictKind.INCONCLUSIVE:
+    elif verdict.kind is not VerdictKind.PASS:
         _problem(whole, "error", verdict.reason, error_rate(report))
     wrong = _case(suite, "wrong answers")
     if verdict.wrong[1]:

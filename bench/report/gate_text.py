@@ -10,7 +10,10 @@ _MARKS = {
     VerdictKind.PASS: "✅",
     VerdictKind.REGRESSION: "❌",
     VerdictKind.INCONCLUSIVE: "⚠️",
+    VerdictKind.TARGET_FAILED: "🛑",
 }
+
+_LEVELS = "Baseline and candidate are typical levels that differ by exactly the change, which is what is compared."
 
 
 def verdict_line(report: GateReport) -> str:
@@ -22,13 +25,19 @@ def verdict_line(report: GateReport) -> str:
         f"{runs} in {format_seconds(report.seconds)}" if report.load else runs,
         error_rate(report),
     ]
-    return "; ".join(parts)
+    return "; ".join(part for part in parts if part)
 
 
 def error_rate(report: GateReport) -> str:
-    """The bound of the chance of a false alarm, and the rate that was measured."""
+    """The bound of the chance of a false alarm, what it covers, and the rate that was measured.
+
+    "" where the verdict does not rest on a comparison, which then has no such chance.
+    """
+    if report.verdict.false_alarms is None:
+        return ""
     bound = f"false alarms at most {100 * report.verdict.false_alarms:.2g} %"
-    return f"{bound}, measured: {report.measured}" if report.measured else f"{bound} by design, not measured here yet"
+    bound += f", measured: {report.measured}" if report.measured else " by design, not measured here yet"
+    return f"{bound} (the bound covers {report.verdict.scope})" if report.verdict.scope else bound
 
 
 def gate_markdown(report: GateReport) -> str:
@@ -67,7 +76,8 @@ def gate_markdown(report: GateReport) -> str:
         lines += [f"{verdict.invalid_pairs} INVALID pairs were left out.", ""]
     lines += [f"- {_escape(warning)}" for warning in verdict.warnings]
     lines += [""] if verdict.warnings else []
-    lines += [f"<sub>{error_rate(report)}. Intervals are of one look, without correction.</sub>"]
+    bound = f"{error_rate(report)}. " if error_rate(report) else ""
+    lines += [f"<sub>{bound}{_LEVELS} Intervals are of one look, without correction.</sub>"]
     return "\n".join(lines) + "\n"
 
 

@@ -14,12 +14,19 @@ from bench.server.running import RunningServer, wait_until_available
 from bench.serving.target import Target, TargetKind
 from bench.serving.types import DEFAULT_MODEL_NAME
 
-__all__ = ["RunningServer", "binary", "docker", "embedded", "open_target"]
+__all__ = ["RunningServer", "binary", "docker", "embedded", "open_target", "startup_seconds"]
 
 # Flags by which a server takes its models from somewhere else, or in another form.
 _OTHER_MODELS: Final = ("model_config_file", "prefer_tflite_model", "use_tflite_model")
 GRPC_PORT: Final = 8500
 REST_PORT: Final = 8501
+
+
+def startup_seconds(target: Target) -> float:
+    """Seconds in which a target must be ready unless it is told otherwise."""
+    if target.remote:
+        return 5.0
+    return 120.0 if target.kind is TargetKind.DOCKER else 60.0
 
 
 @contextlib.contextmanager
@@ -43,19 +50,20 @@ def open_target(
         model: the model's name on the server.
         flags: more flags for a server started here.
         ports: (gRPC, REST) of a server started here; None picks free ones.
-        startup_timeout: seconds until it must be ready; None: 60, for docker 120, for a remote target 5.
+        startup_timeout: seconds until it must be ready; None: `startup_seconds`.
         log: where the output of a process started here goes.
 
     Raises:
         UsageError: the target is no server, or options that do not go with it.
         TargetError: it did not come up or does not answer.
     """
+    within = startup_seconds(target) if startup_timeout is None else startup_timeout
     if target.kind is TargetKind.ESTIMATOR:
         raise UsageError("the target estimator is not a server; give embedded, docker:cpu, http://host:8501, ...")
     if target.remote:
         if flags:
             raise UsageError(f"server flags do not reach {target}; set them where that server is started")
-        yield _remote(target, model, startup_timeout or 5.0)
+        yield _remote(target, model, within)
         return
     if model_dir is None:
         raise UsageError(f"{target} needs a model folder; give --model-dir")
@@ -63,12 +71,12 @@ def open_target(
         check_servable(model_dir)
     with contextlib.ExitStack() as stack:
         if target.kind is TargetKind.DOCKER:
-            started = docker(target.device, model_dir, model, flags, ports, startup_timeout or 120.0)
+            started = docker(target.device, model_dir, model, flags, ports, within)
         elif target.kind is TargetKind.BINARY:
             assert target.path is not None
-            started = binary(target.path, model_dir, model, flags, ports, startup_timeout or 60.0, log)
+            started = binary(target.path, model_dir, model, flags, ports, within, log)
         else:
-            started = embedded(model_dir, model, flags, ports, startup_timeout or 60.0, log)
+            started = embedded(model_dir, model, flags, ports, within, log)
         yield stack.enter_context(started)
 
 

@@ -146,6 +146,8 @@ def _process(
         try:
             wait_until_available(server, startup_timeout, starting.why_not)
         except TargetError as error:
+            # Nobody waits for an answer of it.
+            process.kill()
             raise TargetError(f"{error}{kept_in(log)}") from error
         yield server
         if process.poll() is not None:

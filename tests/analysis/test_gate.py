@@ -119,13 +119,73 @@ def test_wrong_answers_on_both_sides_point_at_the_golden_file() -> None:
     assert "golden file" in found.warnings[0]
 
 
-@pytest.mark.parametrize("side", ["baseline", "candidate"])
-def test_a_side_that_answers_nothing_is_inconclusive(side: str) -> None:
+@pytest.mark.parametrize(
+    ("side", "kind"), [("baseline", VerdictKind.TARGET_FAILED), ("candidate", VerdictKind.REGRESSION)]
+)
+def test_a_side_that_answers_nothing_is_a_verdict(side: str, kind: VerdictKind) -> None:
     dead, alive = figures(failed=400), figures()
     pair = Pair(dead, alive) if side == "baseline" else Pair(alive, dead)
     found, taken = run_gate(PLAN, repeat(pair, 40), 40)
-    assert (found.kind, taken) == (VerdictKind.INCONCLUSIVE, 3)
-    assert f"every one of 1200 requests to the {side} failed (timeout)" in found.reason
+    assert (found.kind, taken) == (kind, 3)
+    assert f"every one of 1,200 requests to the {side} failed (timeout: 1200)" in found.reason
+    assert found.false_alarms is None
+    # Without time for more, one pair has to do; and with none of the metrics asked for, too.
+    assert run_gate(restricted(PLAN, ("p50",)), repeat(pair, 1), 1)[0].kind is kind
+
+
+def test_two_dead_sides_are_the_targets_failure() -> None:
+    found, _ = run_gate(PLAN, repeat(Pair(figures(failed=400), figures(failed=400)), 40), 40)
+    assert found.kind is VerdictKind.TARGET_FAILED
+    assert "to the baseline failed" in found.reason
+    assert "to the candidate failed" in found.reason
+
+
+@pytest.mark.parametrize(("failed", "others", "alike"), [(240, 0, True), (360, 20, True), (240, 100, False)])
+def test_most_requests_failing_needs_no_statistics(failed: int, others: int, alike: bool) -> None:
+    """Three pairs are enough where hardly any request to the baseline fails."""
+    found, taken = run_gate(PLAN, repeat(Pair(figures(failed=others), figures(failed=failed)), 40), 40)
+    assert found.kind is VerdictKind.REGRESSION
+    assert (taken == 3) is alike
+    assert found.reason.startswith("error ratio")
+    assert next(result.state for result in found.metrics if result.metric.name == "errors") is State.REGRESSION
+
+
+def stopping(silence: float, slowest: float = 0.05) -> Figures:
+    """A run whose last requests got no good answer."""
+    return replace(figures(failed=1), silence=silence, slowest=slowest)
+
+
+@pytest.mark.parametrize(
+    ("run", "kind"),
+    [
+        (stopping(3.0), VerdictKind.REGRESSION),
+        # A moment, and answers that always take this long.
+        (stopping(0.5), VerdictKind.INCONCLUSIVE),
+        (stopping(3.0, slowest=1.5), VerdictKind.INCONCLUSIVE),
+    ],
+)
+def test_a_candidate_that_is_silent_at_the_end_has_stopped_answering(run: Figures, kind: VerdictKind) -> None:
+    gate = Gate(PLAN)
+    gate.add(Pair(figures(), figures()))
+    gate.add(Pair(figures(), run))
+    found = gate.decide(left=0)
+    assert found is not None
+    assert found.kind is kind
+    assert ("the candidate stopped answering" in found.reason) is (kind is VerdictKind.REGRESSION)
+
+
+def test_a_side_that_answers_again_when_asked_has_not_stopped() -> None:
+    gate = Gate(PLAN)
+    for _ in range(2):
+        gate.add(Pair(figures(), stopping(9.0)))
+        assert gate.decide(left=9) is None
+    assert gate.probe(Pair(figures(1), figures(1))) is None
+    gate.add(Pair(figures(), stopping(9.0)))
+    assert gate.decide(left=9) is None
+    failed = gate.probe(Pair(figures(1), replace(figures(1, failed=1), silence=3.0)))
+    assert failed is not None
+    assert failed.kind is VerdictKind.REGRESSION
+    assert failed.failed[1] == 4, "the requests that it rests on are counted"
 
 
 def test_no_request_at_all_is_inconclusive() -> None:

@@ -89,11 +89,27 @@ def test_another_model_may_be_compared(baseline: list[Analysis], tmp_path: Path)
     assert "cannot be compared" not in decide_stored(PLAN, baseline, stored).reason
 
 
-def test_empty_sets_dead_runs_and_too_few_are_inconclusive(baseline: list[Analysis], tmp_path: Path) -> None:
+def test_dead_runs_are_a_verdict(baseline: list[Analysis], tmp_path: Path) -> None:
     dead = runs(tmp_path / "dead", 5, outcome=Outcome.UNAVAILABLE)
+    most = runs(tmp_path / "most", 2, outcome=Outcome.OK)
+    mostly = [*runs(tmp_path / "mostly", 2, seed=90, outcome=Outcome.REJECTED, every=1)]
+    for sides, kind, reason in (
+        ((baseline, dead), VerdictKind.REGRESSION, "to the candidate failed (unavailable"),
+        ((dead, baseline), VerdictKind.TARGET_FAILED, "to the baseline failed (unavailable"),
+        ((dead, dead), VerdictKind.TARGET_FAILED, "to the baseline failed (unavailable"),
+        # One run of six is enough, however few there are.
+        ((baseline, [*most, mostly[0]]), VerdictKind.REGRESSION, "in 20260131T120000Z-run-0"),
+    ):
+        found = decide_stored(PLAN, *sides)
+        assert found.kind is kind
+        assert reason in found.reason
+        assert found.requests[0] > 0
+        assert found.false_alarms is None
+
+
+def test_empty_sets_and_too_few_are_inconclusive(baseline: list[Analysis]) -> None:
     for candidate, reason in (
         ([], "the candidate has no run"),
-        (dead, "every request to the candidate failed"),
         (baseline[: LEAST_RUNS - 1], f"a verdict needs {LEAST_RUNS}"),
     ):
         found = decide_stored(PLAN, baseline, candidate)

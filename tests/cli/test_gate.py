@@ -68,12 +68,12 @@ def test_never_pass_without_data(baseline: str, tmp_path: Path) -> None:
     other = stored(tmp_path / "other", environment=replace(ENVIRONMENT, host="b", boot_id="2", cores=4))
     for candidate, expected, text in (
         (str(empty), 2, "holds neither runs nor model versions"),
-        (dead, 3, "every request to the candidate failed"),
+        (dead, 1, "to the candidate failed (timeout: "),
         (other, 3, "environment.cores: 2 against 4"),
         (str(tmp_path / "missing"), 2, "no folder"),
         (baseline, 2, "5 runs on both sides"),
-        ("http://", 2, "no valid host"),
-        ("estimator", 2, "no server"),
+        ("http://", 2, "has no host"),
+        ("estimator", 2, "not a server"),
     ):
         code, out, err = call("gate", "--baseline", baseline, "--candidate", candidate)
         assert (code, err.count("\n")) == (expected, 1), candidate
@@ -81,15 +81,15 @@ def test_never_pass_without_data(baseline: str, tmp_path: Path) -> None:
         assert "PASS:" not in out
 
 
-def test_a_dead_target_is_inconclusive(model: str, tmp_path: Path) -> None:
+def test_a_dead_target_is_no_regression(model: str, tmp_path: Path) -> None:
     (port,) = free_ports(1)
     target = f"grpc://127.0.0.1:{port}"
     junit = tmp_path / "gate.xml"
     code, out, err = call(
         "gate", "--baseline", target, "--candidate", target, "--model-dir", model, "--junit", str(junit)
     )
-    assert code == 3
-    assert out.splitlines()[-1].startswith("INCONCLUSIVE: ")
+    assert code == 4
+    assert out.splitlines()[-1].startswith("TARGET_FAILED: the baseline never ran: ")
     assert str(port) in err
     assert b"<error" in junit.read_bytes()
 

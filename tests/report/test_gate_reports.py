@@ -53,7 +53,7 @@ def test_markdown_survives_what_servers_say() -> None:
 
 def test_json_holds_the_whole_verdict() -> None:
     body = orjson.loads(gate_json(report(slower(0.2))))
-    assert (body["format"], body["verdict"], body["exit_code"]) == (1, "REGRESSION", 1)
+    assert (body["format"], body["verdict"], body["exit_code"]) == (2, "REGRESSION", 1)
     p50 = next(entry for entry in body["metrics"] if entry["name"] == "p50")
     assert p50["worse_by"] == pytest.approx(0.2, abs=0.03)
     assert p50["interval"][0] < p50["worse_by"] < p50["interval"][1]

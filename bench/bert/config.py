@@ -201,7 +201,7 @@ def read_config(path: Path) -> BertConfig:
     Raises:
         UsageError: unreadable, a missing key, a value no BERT can have, or a key whose value makes it another model.
     """
-    raw = _read_object(path)
+    raw = read_config_object(path)
     try:
         _check_plain(raw)
         config = BertConfig(**{key: value for key, value in raw.items() if key in _FIELDS})
@@ -211,7 +211,12 @@ def read_config(path: Path) -> BertConfig:
     return config
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_config_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a config file.
+
+    Raises:
+        UsageError: unreadable, or not a JSON object.
+    """
     try:
         # Not orjson: Python's own reader takes what Python's writer makes (NaN), and a byte order mark is dropped.
         raw = json.loads(path.read_bytes().decode("utf-8-sig"))

@@ -25,6 +25,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import BertProcessing
 
+from bench.bert.message_text import shown
 from bench.bert.sentence import EncodedSentence, SpecialTokens
 from bench.bert.tokenizer_files.config_json import TOKENIZER_CONFIG_FILE
 from bench.bert.tokenizer_files.folder import read_folder
@@ -89,7 +90,9 @@ class Tokenizer:
         # WordPiece itself gives the unknown token, so it has to be one of its pieces.
         missing += [token for token in (special_tokens["unk"],) if token in ids and token not in self.parts.vocabulary]
         if missing:
-            raise UsageError(f"the vocabulary lacks {', '.join(missing)}; give the vocabulary of a BERT model")
+            raise UsageError(
+                f"the vocabulary lacks {', '.join(map(shown, missing))}; give the vocabulary of a BERT model"
+            )
         self.special = SpecialTokens(**{role: ids[token] for role, token in special_tokens.items()})
         self._pipeline = _pipeline(self.parts)
         for token in added:

@@ -86,7 +86,7 @@ def _check_roles(special: Sequence[Entry], known: frozenset[str], config: Tokeni
     for entry in special:
         if entry.content not in known and entry.content not in further:
             raise UsageError(
-                f"{entry.where}: the vocabulary lacks {entry.content}; give the vocabulary of a BERT model"
+                f"{entry.where}: the vocabulary lacks {entry.content!r}; give the vocabulary of a BERT model"
             )
 
 

@@ -45,6 +45,8 @@ _FIXED: Final[Mapping[str, tuple[object, ...]]] = {
     "from_slow": (False, None),
     "gguf_file": (None,),
     "add_prefix_space": (False, None),
+    "add_bos_token": (False, None),
+    "add_eos_token": (False, None),
     "fast_tokenizer_files": ([], ["tokenizer.json"], None),
 }
 # Names that hold one of the words below and change no token of a text.
@@ -56,8 +58,7 @@ _NO_EFFECT: Final = frozenset(
         "name_or_path",
         "num_special_tokens",
         "pad_token_type_id",
-        "return_special_tokens_mask",
-        "return_token_type_ids",
+        "spaces_between_special_tokens",
         "special_tokens_map_file",
         "token_type_ids",
         "tokenizer_file",
@@ -69,9 +70,9 @@ _NO_EFFECT: Final = frozenset(
         "vocab_size",
     )
 )
-_NO_EFFECT_SHAPE: Final = re.compile(r"\w+_token_ids?")
+_NO_EFFECT_SHAPE: Final = re.compile(r"\w+_tokens?_ids?|return_\w+")
 _SUSPECT: Final = re.compile(
-    "accent|case|char|chinese|dropout|jumanpp|lang|lower|mecab|merges|nfc|nfd|nfk|normali[sz]|piece|prefix|punc|sp_model"
+    "accent|case|char|chinese|dropout|jumanpp|lower|mecab|merges|nfc|nfd|nfk|normali[sz]|piece|prefix|punc|sp_model"
     "|space|split|strip|sudachi|token|unicode|vocab|word"
 )
 

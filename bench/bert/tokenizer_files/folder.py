@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from bench.bert.config import GOOGLE_FILE, HUGGING_FACE_FILE
+from bench.bert.config import GOOGLE_FILE, HUGGING_FACE_FILE, read_config_object
 from bench.bert.tokenizer_files.added import added_tokens, role_spellings
 from bench.bert.tokenizer_files.config_json import (
     GOOGLE_KEYS,
@@ -27,6 +27,7 @@ from bench.bert.tokenizer_files.vocab_txt import (
     read_hugging_face_vocabulary,
 )
 from bench.bert.tokenizer_options import (
+    CONTINUATION,
     GOOGLE_MAX_WORD_CHARS,
     HUGGING_FACE_MAX_WORD_CHARS,
     TokenizerOptions,
@@ -106,6 +107,8 @@ def _read_hugging_face(folder: Path, override: bool | None) -> TokenizerParts:
     generic = _is_generic(folder, config, found)
     vocabulary = _vocabulary(folder, found)
     lower, strip, split_cjk = _case(config, found, generic, override, vocabulary)
+    if override is None:
+        _check_model_config(folder / HUGGING_FACE_FILE, lower)
     _check_sentence_bert(folder / SENTENCE_BERT_FILE, lower)
     options = TokenizerOptions(
         do_lower_case=lower,
@@ -135,7 +138,7 @@ def _is_generic(folder: Path, config: TokenizerConfig, found: TokenizerJson | No
     model = folder / HUGGING_FACE_FILE
     named = {
         config.where: config.tokenizer_class,
-        str(model): read_object(model).get("tokenizer_class") if model.is_file() else None,
+        str(model): read_config_object(model).get("tokenizer_class") if model.is_file() else None,
     }
     classes = {where: _plain_class(where, name) for where, name in named.items() if name is not None}
     if len(set(classes.values())) > 1:
@@ -171,7 +174,8 @@ def _vocabulary(folder: Path, found: TokenizerJson | None) -> tuple[str, ...]:
         del ids[""]
     if listed is None:
         return _in_order(ids, found)
-    told = {piece: index for index, piece in enumerate(listed)}
+    told = {piece: index for index, piece in enumerate(listed) if _can_occur(piece)}
+    ids = {piece: index for piece, index in ids.items() if _can_occur(piece)}
     differing = sorted((piece for piece, _ in told.items() ^ ids.items()), key=lambda piece: told.get(piece, -1))
     if differing:
         piece = differing[0]
@@ -180,6 +184,11 @@ def _vocabulary(folder: Path, found: TokenizerJson | None) -> tuple[str, ...]:
             f"{ids.get(piece, 'none')} in the second; remove the one that does not belong to the model"
         )
     return listed
+
+
+def _can_occur(piece: str) -> bool:
+    """Whether a text can give the piece: white space alone cannot, and files keep it in more than one way."""
+    return bool(piece.removeprefix(CONTINUATION).strip())
 
 
 def _in_order(ids: Mapping[str, int], found: TokenizerJson) -> tuple[str, ...]:
@@ -261,6 +270,15 @@ def _disagree(config: TokenizerConfig, key: str, said: object, in_file: object) 
         f"{config.where} and {TOKENIZER_FILE} disagree: {key} is {brief(said)} in the first (transformers' default "
         f"where it is not written) and {brief(in_file)} in the second; correct one of them"
     )
+
+
+def _check_model_config(path: Path, lower: bool) -> None:
+    """Refuses a `config.json` that speaks of another case; transformers does not read it there."""
+    said = read_config_object(path).get("do_lower_case", lower) if path.is_file() else lower
+    if said != lower:
+        raise UsageError(
+            f"{path}: do_lower_case is {brief(said)} and the tokenizer's is {brief(lower)}; correct one of them"
+        )
 
 
 def _check_sentence_bert(path: Path, lower: bool) -> None:

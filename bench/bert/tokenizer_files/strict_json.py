@@ -118,6 +118,7 @@ class Section:
 
 
 def brief(value: object) -> str:
-    """A value as JSON, cut to what a line holds."""
-    text = json.dumps(value, ensure_ascii=False, default=repr)
+    """A value as JSON, cut to what a line holds; what cannot be printed is escaped."""
+    written = json.dumps(value, ensure_ascii=False, default=repr)
+    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in written)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -188,6 +188,16 @@ _BOOKKEEPING: Final = {
     "backend": "tokenizers",
     "init_inputs": [],
     "trained_by": "me",
+    "language": "de",
+    "max_len": 512,
+    "max_len_single_sentence": 510,
+    "mask_token_id": 4,
+    "additional_special_tokens_ids": [],
+    "add_bos_token": False,
+    "spaces_between_special_tokens": True,
+    "return_token_type_ids": True,
+    "transformers_version": "4.57.1",
+    "mecab_kwargs": None,
 }
 
 SETTINGS: Final = (
@@ -320,6 +330,14 @@ SETTINGS: Final = (
     ),
     Setting("tokenizer.json, no vocab.txt", files={"tokenizer.json": tokenizer_json(), "vocab.txt": None}),
     Setting(
+        "tokenizer.json, pieces of white space trimmed",
+        files={
+            "tokenizer.json": tokenizer_json(
+                model={"vocab": {piece.strip(): index for index, piece in enumerate(VOCABULARY)}}
+            )
+        },
+    ),
+    Setting(
         "tokenizer.json, gaps in the ids",
         files={
             "tokenizer.json": tokenizer_json(
@@ -410,7 +428,9 @@ REFUSED: Final = (
     ),
     Setting("no such files", None, "neither vocab.txt nor tokenizer.json", {"vocab.txt": None}),
     Setting("not UTF-8", None, "vocab.txt line 2 is not UTF-8", {"vocab.txt": b"[PAD]\n\xff\n"}),
-    Setting("an empty vocabulary", None, r"lacks \[UNK\]", {"vocab.txt": ""}),
+    Setting("an empty vocabulary", None, r"lacks '\[UNK\]'", {"vocab.txt": ""}),
+    Setting("line breaks in a message", {"mask_token": "a\n\u2028b"}, r"lacks 'a\\n\\u2028b'"),
+    Setting("line breaks in a value", {"tokenizer_class": "a\n\u2028\x1b[1mb"}, r'class "a\\n\\u2028\\u001b'),
     Setting("not JSON", None, "tokenizer_config.json cannot be read", {"tokenizer_config.json": "{"}),
     Setting("not an object", None, "not a JSON object", {"tokenizer_config.json": "[]"}),
     Setting("byte order mark", None, "byte order mark", {"vocab.txt": "\ufeff" + "\n".join(VOCABULARY)}),
@@ -449,6 +469,12 @@ REFUSED: Final = (
     ),
     Setting("case disagrees", refused="disagree: do_lower_case", **fast(_CASED)),
     Setting("case by default disagrees", refused="disagree: do_lower_case", **fast(normalizer={"lowercase": False})),
+    Setting(
+        "case disagrees with the model's config",
+        _CASED,
+        "config.json: do_lower_case",
+        {"config.json": {"model_type": "bert", "do_lower_case": True}},
+    ),
     Setting("accents disagree", refused="disagree: strip_accents", **fast({"strip_accents": False})),
     Setting(
         "accents disagree by default", refused="disagree: strip_accents", **fast(normalizer={"strip_accents": False})

@@ -17,6 +17,7 @@ from bench.bert.recipe import Recipe
 from bench.bert.tokenizer import Tokenizer
 from bench.bert.training import Evaluation, train
 from bench.bert.variables import fresh_variables
+from bench.cli import main
 from tests.bert.conftest import small_config
 from tests.bert.tokens.table import SIZE, Setting, fast, special_tokens, token
 
@@ -90,3 +91,20 @@ def test_an_export_keeps_the_whole_tokenizer(folder: Path, tmp_path: Path) -> No
     written = {path.name for path in (result.version_dir / "assets").iterdir()}
     assert written >= {"vocab.txt", "tokenizer_config.json"}
     assert ("tokenizer.json" in written) == (not checkpoint.tokenizer.parts.google)
+
+
+@pytest.mark.parametrize("command", ["export", "train"])
+def test_a_setting_that_is_not_supported_ends_a_command_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    folder, out = tmp_path / "checkpoint", tmp_path / "out"
+    Setting("", {"tokenizer_class": "BertJapaneseTokenizer"}).write(folder)
+    config = dataclasses.replace(small_config(), vocab_size=SIZE)
+    (folder / "config.json").write_bytes(orjson.dumps(dataclasses.asdict(config) | {"model_type": "bert"}))
+    save_file(to_hugging_face(fresh_variables(config, 1)), folder / "model.safetensors")
+    text = [str(default_sentences())] if command == "train" else []
+    assert main([command, *text, "--checkpoint", str(folder), "--out", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "tokenizer_config.json: tokenizer_class" in line
+    assert "BertJapaneseTokenizer" in line
+    assert not out.exists()

@@ -123,11 +123,11 @@ def _rate_line(analysis: Analysis) -> str:
     metrics = summary.metrics
     carried = ("sentence_rate", "sentences/s"), ("throughput", "good answers/s"), ("word_rate", "words/s")
     parts = [
-        f"{format_number(value, 4)} {unit}" for name, unit in carried if (value := _center(metrics, name)) is not None
+        f"{format_number(value)} {unit}" for name, unit in carried if (value := _center(metrics, name)) is not None
     ]
     sent, flight = _center(metrics, "sent_rate"), _center(metrics, "in_flight")
     if header.requested_rate is not None and sent is not None:
-        parts.append(f"{format_number(sent, 4)} requests/s sent of {format_number(header.requested_rate, 4)} asked")
+        parts.append(f"{format_number(sent)} requests/s sent of {format_number(header.requested_rate, 6)} asked")
     if flight is not None:
         users = summary.users or counted(header.workload.users, "user")
         parts.append(f"{format_number(flight)} in flight on average ({users})")

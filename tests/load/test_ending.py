@@ -105,8 +105,8 @@ def test_sentences_are_the_figure_where_a_request_carries_several(tmp_path):
     assert sentences.center == pytest.approx(16 * throughput.center)
     assert (sentences.lo, sentences.hi) == (16 * throughput.lo, 16 * throughput.hi)
     assert found.lines[3].startswith(
-        f"{format_number(sentences.center, 4)} sentences/s, {format_number(throughput.center, 4)} good answers/s, "
-        f"{format_number(14 * throughput.center, 4)} words/s, "
+        f"{format_number(sentences.center)} sentences/s, {format_number(throughput.center)} good answers/s, "
+        f"{format_number(14 * throughput.center)} words/s, "
     )
 
 

@@ -375,7 +375,7 @@ def most_in_flight(measured: Measured) -> int:
 def _measured_samples(run: Run, measured: Measured) -> dict[str, Floats]:
     samples = run.client_samples()
     # A sample tells of the second before it.
-    inside = (samples["time"] > measured.begins) & (samples["time"] <= measured.ends + 0.5)
+    inside = (samples["time"] > measured.begins + 0.5) & (samples["time"] <= measured.ends + 0.5)
     return {name: values[inside] for name, values in samples.items()}
 
 

@@ -12,6 +12,7 @@ from bench.bert.textfile import read_sentences
 from bench.cli.train_progress import TrainingProgress
 from bench.cli.values import DURATION, SEED, number, whole
 from bench.errors import ExitCode, UsageError
+from bench.units import format_percent
 
 if TYPE_CHECKING:
     from bench.bert.training import Evaluation
@@ -96,7 +97,7 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 def _print_result(last: "Evaluation", folder: Path, out: TextIO) -> None:
     print(
         f"{folder}: {last.step} steps; held-out lines: loss {last.loss:.3f}, "
-        f"{last.accuracy:.1%} of the masked pieces guessed right",
+        f"{format_percent(last.accuracy)} of the masked pieces guessed right",
         file=out,
     )
     print(f"export it with: bertbench export --checkpoint {folder} --out MODEL_DIR", file=out)

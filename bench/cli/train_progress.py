@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from bench.units import format_percent
+
 if TYPE_CHECKING:
     from bench.bert.training import Evaluation
 
@@ -64,7 +66,8 @@ class TrainingProgress:
         """The held-out lines have been looked at."""
         trained = f"training {self._state()}; " if self._loss is not None else ""
         self._console.print(
-            f"step {evaluation.step}: {trained}held-out loss {evaluation.loss:.3f}, accuracy {evaluation.accuracy:.1%}"
+            f"step {evaluation.step}: {trained}held-out loss {evaluation.loss:.3f}, accuracy "
+            f"{format_percent(evaluation.accuracy)}"
         )
 
     def _state(self) -> str:

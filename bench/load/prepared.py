@@ -26,7 +26,7 @@ from bench.results.workload import Workload
 from bench.server.running import RunningServer
 from bench.serving.rest import predict_path
 from bench.serving.types import PredictRequest
-from bench.units import counted
+from bench.units import counted, were
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,10 @@ class PreparedRun:
         arrivals, asked = self.settings.arrivals, self.settings.users
         if users == asked:
             return arrivals, ()
-        found = f"{counted(users, 'user')} would send, {asked} were asked: other user classes or a shape took the rest"
+        asks = (
+            f"where {counted(asked, 'user')} {were(asked)} asked: other user classes share them, or a shape sets them"
+        )
+        found = f"{counted(users, 'user')} would send {asks}"
         if not users:
             raise UsageError(f"{found}; give more users")
         if isinstance(arrivals, ClosedLoop):

@@ -90,7 +90,7 @@ def summary_csv(analyses: Sequence[Analysis]) -> str:
                 metric = METRICS[name]
                 ends = ["" if end is None else repr(end) for end in (summary.center, summary.lo, summary.hi)]
                 fixed = [analysis.run.name, str(analysis.validity.valid).lower(), part, name]
-                counts = [summary.confidence, f"{summary.n:.6g}", "; ".join(summary.warnings)]
+                counts = [summary.confidence, repr(round(summary.n, 3)), "; ".join(summary.warnings)]
                 writer.writerow([*fixed, metric.unit, metric.better or "", *ends, *counts])
     return lines.getvalue()
 

@@ -8,8 +8,9 @@ from typing import Any, Final
 from bench.analysis.analysis import Analysis
 from bench.analysis.metrics import METRICS
 from bench.report import text
+from bench.results.environment import Environment
 from bench.stats.summary import Summary
-from bench.units import counted, format_percent, format_seconds
+from bench.units import counted, format_bytes, format_percent, format_seconds
 
 Row = tuple[str, ...]
 
@@ -88,7 +89,7 @@ def run_view(analysis: Analysis, pictures: Sequence[Picture]) -> RunView:
         protocols={name: figure_rows(metrics) for name, metrics in summary.protocols.items()},
         warnings=analysis.warnings,
         checks=[(_passed(check.passed), check.name, check.text) for check in analysis.validity.checks],
-        environment=list(_flat(analysis.run.header.environment.to_json())),
+        environment=list(_flat(_readable(analysis.run.header.environment))),
         pictures=pictures,
     )
 
@@ -161,6 +162,13 @@ def _outcomes(analysis: Analysis) -> Iterable[Row]:
     warm = sum(summary.warmup.values())
     if warm:
         yield "in the warm-up, not counted above", f"{warm:,}", ""
+
+
+def _readable(machine: Environment) -> dict[str, Any]:
+    """The machine's facts with sizes of memory as people write them."""
+    found = machine.to_json()
+    sizes = {name: found[name] for name in ("memory", "memory_limit") if found[name] is not None}
+    return found | {name: format_bytes(size) for name, size in sizes.items()}
 
 
 def _passed(passed: bool | None) -> str:

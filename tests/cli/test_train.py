@@ -106,5 +106,5 @@ def test_progress_off_a_terminal_is_a_line_an_evaluation():
     lines = err.getvalue().splitlines()
     assert lines[0] == "going on at step 3: 10 steps on 1000 lines, 20 held out"
     assert lines[1].startswith("step 5: training loss 4.980, ")
-    assert lines[1].endswith(" pieces/s; held-out loss 4.500, accuracy 25.0%")
+    assert lines[1].endswith(" pieces/s; held-out loss 4.500, accuracy 25 %")
     assert len(lines) == 2

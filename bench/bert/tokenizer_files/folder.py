@@ -217,15 +217,17 @@ def _case(
         )
         strip = _own_accents(config.strip_accents, lower)
         return lower if override is None else override, strip, config.split_cjk is not False
+    # BertTokenizerFast overrides tokenizer.json, also with the defaults of what nothing says.
+    default = None if generic else True
     lower = found.do_lower_case if override is None else override
     if override is None:
-        _check_same(config, "do_lower_case", _told(config.do_lower_case, generic), lower)
+        _check_same(config, "do_lower_case", config.do_lower_case, lower, default)
     strip = _own_accents(found.strip_accents, found.do_lower_case)
-    if config.strip_accents is not None or not generic:
-        told = _own_accents(config.strip_accents, found.do_lower_case)
-        if told != strip:
-            raise _disagree(config, "strip_accents", config.strip_accents, found.strip_accents)
-    _check_same(config, "tokenize_chinese_chars", _told(config.split_cjk, generic), found.split_cjk)
+    if config.strip_accents is None:
+        _check_same(config, "strip_accents", None, strip, None if generic or strip is None else "the case's")
+    elif _own_accents(config.strip_accents, found.do_lower_case) != strip:
+        _check_same(config, "strip_accents", config.strip_accents, found.strip_accents)
+    _check_same(config, "tokenize_chinese_chars", config.split_cjk, found.split_cjk, default)
     return lower, strip, found.split_cjk
 
 
@@ -240,14 +242,19 @@ def _lower_by_default(config: TokenizerConfig, override: bool | None, vocabulary
     return True
 
 
-def _told(said: bool | None, generic: bool) -> bool | None:
-    """What BertTokenizerFast is told, true by default; it overrides `tokenizer.json`."""
-    return said if said is not None or generic else True
-
-
-def _check_same(config: TokenizerConfig, key: str, said: object, in_file: object) -> None:
+def _check_same(config: TokenizerConfig, key: str, said: object, in_file: object, default: object = None) -> None:
+    """Refuses a config that says otherwise than `tokenizer.json`, by its words or by a default in their place."""
     if said is not None and said != in_file:
-        raise _disagree(config, key, said, in_file)
+        raise UsageError(
+            f"{config.where} and {TOKENIZER_FILE} disagree: {key} is {brief(said)} in the first and {brief(in_file)} "
+            "in the second; correct one of them"
+        )
+    if said is None and default is not None and default != in_file:
+        taken = default if isinstance(default, str) else brief(default)
+        raise UsageError(
+            f"{config.where} does not say {key}, for which transformers takes {taken}, and {TOKENIZER_FILE} has "
+            f"{brief(in_file)}; write {key} there"
+        )
 
 
 def _from_file(
@@ -263,13 +270,6 @@ def _from_file(
             f"remove it, or give a {TOKENIZER_FILE} that has it"
         )
     return default
-
-
-def _disagree(config: TokenizerConfig, key: str, said: object, in_file: object) -> UsageError:
-    return UsageError(
-        f"{config.where} and {TOKENIZER_FILE} disagree: {key} is {brief(said)} in the first (transformers' default "
-        f"where it is not written) and {brief(in_file)} in the second; correct one of them"
-    )
 
 
 def _check_model_config(path: Path, lower: bool) -> None:

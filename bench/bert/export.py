@@ -26,21 +26,18 @@ from bench.bert.checkpoint.prefix import PREFIX
 from bench.bert.checkpoint.types import Checkpoint
 from bench.bert.config import GOOGLE_FILE
 from bench.bert.golden import FILE_NAME, FixedExport, Golden, GoldenSentence
+from bench.bert.golden_sentences import SentenceLimits
 from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, score_request
 from bench.bert.scoring import batches
 from bench.bert.sentence import EncodedSentence, SpecialTokens
 from bench.bert.signatures import make_export_model_fn, serving_input_receiver_fn
-from bench.bert.textfile import read_sentences
 from bench.bert.tf_files import tensorflow_writes
-from bench.bert.tokenizer import Tokenizer
 from bench.bert.variables import Variables
 from bench.errors import UsageError, WrongAnswerError, naming
 from bench.serving.types import PredictRequest
 
 # Largest |Δ log p| of a piece between two ways to compute the same float32 model.
 TOLERANCE: Final = 1e-4
-
-DEFAULT_SENTENCES: Final = Path(__file__).parent / "data" / "sentences.tsv"
 
 
 @dataclass(frozen=True)
@@ -73,27 +70,6 @@ class ExportResult:
     difference: float
 
 
-def read_golden_sentences(path: Path, tokenizer: Tokenizer, max_pieces: int) -> list[EncodedSentence]:
-    """The sentences of a file, tokenized.
-
-    Raises:
-        UsageError: the file cannot be read, or a sentence has no word or is longer than the model takes; the message
-            names the line.
-    """
-    sentences = []
-    for line in read_sentences(path):
-        sentence = tokenizer.encode(line.text)
-        if not sentence.num_pieces:
-            raise UsageError(f"{path} line {line.number} has no word; remove it")
-        if sentence.num_pieces > max_pieces:
-            raise UsageError(
-                f"{path} line {line.number} has {sentence.num_pieces} WordPieces and the model takes {max_pieces}; "
-                "shorten it"
-            )
-        sentences.append(sentence)
-    return sentences
-
-
 def export_model(
     checkpoint: Checkpoint, model_dir: Path, sentences: Sequence[EncodedSentence], options: ExportOptions
 ) -> ExportResult:
@@ -111,7 +87,7 @@ def export_model(
         UsageError: the version is there already, or a sentence does not fit into the fixed shapes.
         WrongAnswerError: the SavedModel does not give the Estimator's answers.
     """
-    _check_fit(checkpoint, sentences, options.fixed)
+    _check_fit(sentences, SentenceLimits.of(checkpoint.config, options.fixed))
     model_dir.mkdir(parents=True, exist_ok=True)
     _free_version(model_dir, options.version)
     with _scratch(model_dir) as scratch:
@@ -128,22 +104,10 @@ def export_model(
     return ExportResult(target, golden, difference)
 
 
-def _check_fit(checkpoint: Checkpoint, sentences: Sequence[EncodedSentence], fixed: FixedExport | None) -> None:
-    if fixed is None:
-        return
-    length, predictions = fixed.shape.length, fixed.shape.max_predictions
-    if not 3 <= length <= checkpoint.config.max_position_embeddings or predictions < 1:
-        raise UsageError(
-            f"--fixed-length {length} --max-predictions {predictions} do not go with a model of "
-            f"{checkpoint.config.max_position_embeddings} positions; give 3 to that many, and 1 or more"
-        )
+def _check_fit(sentences: Sequence[EncodedSentence], limits: SentenceLimits) -> None:
     for sentence in sentences:
-        most = max(np.bincount(sentence.word_ids))
-        if sentence.num_pieces + 2 > length or most > predictions:
-            raise UsageError(
-                f"{sentence.num_pieces} WordPieces, {most} in one word, do not fit into --fixed-length "
-                f"{length} --max-predictions {predictions}: {sentence.text[:40]!r}"
-            )
+        if reason := limits.excess(sentence):
+            raise UsageError(f"the sentence {sentence.text[:40]!r} {reason}; shorten it")
 
 
 @contextmanager

@@ -23,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--version", type=whole(0, 2**63 - 1), metavar="N", help="number of the version (default: the next free one)"
     )
     parser.add_argument(
-        "--sentences", type=Path, metavar="FILE.tsv", help="sentences of the golden answers (default: the package's)"
+        "--sentences",
+        type=Path,
+        metavar="FILE.tsv",
+        help="sentences of the golden answers (default: those of the package's that fit)",
     )
     parser.add_argument("--init-head", action="store_true", help="fresh masked-LM head where the checkpoint has none")
     case = parser.add_mutually_exclusive_group()
@@ -55,8 +58,9 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         raise UsageError(f"{args.out} is not a folder; give one for the versions")
     quieten_tensorflow()
     from bench.bert.checkpoint.resolve import open_checkpoint
-    from bench.bert.export import DEFAULT_SENTENCES, ExportOptions, export_model, read_golden_sentences
+    from bench.bert.export import ExportOptions, export_model
     from bench.bert.golden import FixedExport
+    from bench.bert.golden_sentences import SentenceLimits, default_golden_sentences, read_golden_sentences
     from bench.bert.requests import FixedShape
 
     fixed = None
@@ -68,9 +72,15 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     elif args.article_output is not None:
         raise UsageError("--article-output belongs to --fixed-length")
     checkpoint = open_checkpoint(args.checkpoint, args.init_head, args.lower_case)
-    path = args.sentences or DEFAULT_SENTENCES
-    sentences = read_golden_sentences(path, checkpoint.tokenizer, checkpoint.config.max_pieces)
-    print(f"exporting {checkpoint.source}, golden answers of {len(sentences)} sentences", file=err, flush=True)
+    limits = SentenceLimits.of(checkpoint.config, fixed)
+    if args.sentences is not None:
+        sentences = read_golden_sentences(args.sentences, checkpoint.tokenizer, limits)
+        of_all = ""
+    else:
+        sentences, known = default_golden_sentences(checkpoint.tokenizer, limits)
+        left_out = known - len(sentences)
+        of_all = f" ({left_out} of the package's {known} do not fit and are left out)" if left_out else ""
+    print(f"exporting {checkpoint.source}, golden answers of {len(sentences)} sentences{of_all}", file=err, flush=True)
     result = export_model(checkpoint, args.out, sentences, ExportOptions(fixed, args.version, args.precision))
     print(f"{result.version_dir}", file=out)
     against = "" if args.precision == "float32" else f", {args.precision} against float32"

@@ -36,9 +36,10 @@ from bench.bert.baselines import (  # noqa: E402
 from bench.bert.checkpoint.huggingface import to_hugging_face  # noqa: E402
 from bench.bert.checkpoint.resolve import open_checkpoint  # noqa: E402
 from bench.bert.checkpoint.types import Checkpoint  # noqa: E402
-from bench.bert.export import DEFAULT_SENTENCES, ExportOptions, export_model, read_golden_sentences  # noqa: E402
+from bench.bert.export import ExportOptions, export_model  # noqa: E402
 from bench.bert.exported import ExportedModel  # noqa: E402
 from bench.bert.golden import FixedExport  # noqa: E402
+from bench.bert.golden_sentences import DEFAULT_SENTENCES, SentenceLimits, read_golden_sentences  # noqa: E402
 from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, score_request  # noqa: E402
 from bench.bert.scoring import Scorer, ServedScorer  # noqa: E402
 from bench.bert.sentence import EncodedSentence  # noqa: E402
@@ -62,7 +63,8 @@ def bar(good: bool, text: str) -> None:
 
 def sentences_of(checkpoint: Checkpoint) -> list[EncodedSentence]:
     """The package's sentences."""
-    return read_golden_sentences(DEFAULT_SENTENCES, checkpoint.tokenizer, checkpoint.config.max_pieces)
+    limits = SentenceLimits.of(checkpoint.config, None)
+    return read_golden_sentences(DEFAULT_SENTENCES, checkpoint.tokenizer, limits)
 
 
 def fourteen_words(sentences: Sequence[EncodedSentence]) -> EncodedSentence:

@@ -1,5 +1,6 @@
 """What an export leaves on disk, that it answers as the Estimator does by every way, and what it refuses."""
 
+import dataclasses
 import io
 import shutil
 import threading
@@ -27,9 +28,10 @@ from bench.bert.baselines import (
 from bench.bert.checkpoint.google import write_google_folder
 from bench.bert.checkpoint.resolve import open_checkpoint
 from bench.bert.checkpoint.types import Checkpoint
-from bench.bert.export import DEFAULT_SENTENCES, TOLERANCE, ExportOptions, export_model, read_golden_sentences
+from bench.bert.export import TOLERANCE, ExportOptions, export_model
 from bench.bert.exported import ExportedModel
 from bench.bert.golden import FixedExport
+from bench.bert.golden_sentences import SentenceLimits, default_golden_sentences
 from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, article_inputs, compact_inputs
 from bench.bert.signatures import ARTICLE_INPUTS, ROW_INPUTS
 from bench.bert.warmup import FILE_NAME as WARMUP
@@ -286,7 +288,9 @@ def test_the_command_exports(checkpoint: Checkpoint, tmp_path: Path) -> None:
         (["--sentences", "missing.tsv"], None, "missing.tsv"),
         (["--version", "-1"], "the cat\n", "--version"),
         (["--article-output", "nll"], "the cat\n", "--fixed-length"),
-        (["--fixed-length", "4"], "the cat\nthe cat sat\n", "do not fit"),
+        (["--fixed-length", "4"], "the cat\nthe cat sat\n", "line 2 has 3 WordPieces and --fixed-length 4 takes 2"),
+        (["--max-predictions", "1", "--fixed-length", "9"], "a\nthe cats\n", "line 2 has a word of 2 WordPieces"),
+        (["--fixed-length", "3"], None, "none of the package's 242 sentences fits: the shortest has"),
         (["--fixed-length", "0"], "the cat\n", "--fixed-length"),
         (["--fixed-length", "41"], "the cat\n", "40 positions"),
     ],
@@ -315,6 +319,29 @@ def test_out_that_is_a_file(tmp_path: Path) -> None:
 def test_the_packages_sentences_fit_the_demo_and_the_presets() -> None:
     for name in ("demo", "tiny"):
         checkpoint = open_checkpoint(name)
-        sentences = read_golden_sentences(DEFAULT_SENTENCES, checkpoint.tokenizer, checkpoint.config.max_pieces)
-        assert len(sentences) >= 200
-    assert export.DEFAULT_SENTENCES.is_file()
+        limits = SentenceLimits.of(checkpoint.config, None)
+        fitting, known = default_golden_sentences(checkpoint.tokenizer, limits)
+        assert len(fitting) == known >= 200
+
+
+@pytest.mark.parametrize("options", [[], ["--fixed-length", "12"], ["--fixed-length", "16", "--max-predictions", "1"]])
+def test_of_the_packages_sentences_those_that_fit_are_taken(
+    options: list[str], checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """By a model of few positions, and by shapes that are fixed to less than the model has."""
+    positions = checkpoint.config.max_position_embeddings if options else 10
+    table = "bert/embeddings/position_embeddings"
+    small = Checkpoint(
+        dataclasses.replace(checkpoint.config, max_position_embeddings=positions),
+        checkpoint.tokenizer,
+        {**checkpoint.variables, table: checkpoint.variables[table][:positions]},
+        "small",
+    )
+    write_google_folder(tmp_path / "checkpoint", small)
+    code, _, err = run("export", "--checkpoint", tmp_path / "checkpoint", "--out", tmp_path / "model", *options)
+    assert code == 0
+    golden = ExportedModel.open(tmp_path / "model").golden
+    longest = max(entry.sentence.num_pieces for entry in golden.sentences)
+    assert longest == (int(options[1]) if options else positions) - 2
+    left_out = 242 - len(golden.sentences)
+    assert f"{len(golden.sentences)} sentences ({left_out} of the package's 242 do not fit and are left out)" in err

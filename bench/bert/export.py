@@ -31,7 +31,7 @@ from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, score_requ
 from bench.bert.scoring import batches
 from bench.bert.sentence import EncodedSentence, SpecialTokens
 from bench.bert.signatures import make_export_model_fn, serving_input_receiver_fn
-from bench.bert.tf_files import tensorflow_writes
+from bench.bert.tf_files import reason, tensorflow_writes
 from bench.bert.variables import Variables
 from bench.errors import UsageError, WrongAnswerError, naming
 from bench.serving.types import PredictRequest
@@ -121,8 +121,7 @@ def _scratch(model_dir: Path) -> Iterator[Path]:
             with tensorflow_writes(model_dir), naming(model_dir):
                 yield folder
         except tf.errors.OpError as error:
-            reason = (error.message or str(error)).splitlines()[0].rpartition("}} ")[2]
-            raise UsageError(f"{model_dir}: the export failed ({reason}); nothing was exported") from error
+            raise UsageError(f"{model_dir}: the export failed ({reason(error)}); nothing was exported") from error
 
 
 def _export(checkpoint: Checkpoint, prefix: Path, folder: Path, options: ExportOptions) -> Path:

@@ -1,4 +1,4 @@
-"""TF: failures of TensorFlow's own file system calls, as the OSErrors that Python's would be."""
+"""TF: failures of TensorFlow in plain words; those of its file system calls as the OSErrors of Python's."""
 
 import errno
 import os
@@ -49,3 +49,9 @@ def tensorflow_writes(path: Path) -> Iterator[None]:
             raise
         number = _NUMBERS[found[1]]
         raise OSError(number, found[1], str(path)) from error
+
+
+def reason(error: Exception) -> str:
+    """What an error of TensorFlow says: its first line, without the place in the graph."""
+    text = error.message if isinstance(error, tf.errors.OpError) and error.message else str(error)
+    return (text.splitlines() or [type(error).__name__])[0].rpartition("}} ")[2]

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from bench.bert.batches import Batches, TokenizedText
 from bench.bert.checkpoint.google import read_variables, write_google_folder
+from bench.bert.checkpoint.prefix import renew_state
 from bench.bert.checkpoint.resolve import open_checkpoint
 from bench.bert.checkpoint.types import Checkpoint
 from bench.bert.config import GOOGLE_FILE, BertConfig
@@ -25,7 +26,7 @@ from bench.bert.masking import Vocabulary
 from bench.bert.optimizer import TrainingHyperparameters
 from bench.bert.recipe import MIN_SENTENCES, Recipe, check_folder, claim_folder
 from bench.bert.textfile import read_sentences
-from bench.bert.tf_files import tensorflow_writes
+from bench.bert.tf_files import reason, tensorflow_writes
 from bench.bert.tokenizer import VOCAB_FILE, Tokenizer, TokenizerOptions
 from bench.bert.variables import Variables
 from bench.bert.vocabulary import train_vocabulary
@@ -40,6 +41,8 @@ MAX_HELD_OUT: Final = 2000
 SAVE_SECONDS: Final = 30
 SUMMARY_STEPS: Final = 50
 _EVALUATION_SEED: Final = 1
+# What the Estimator calls its checkpoints.
+_STEM: Final = "model.ckpt"
 _HEADER: Final = "step\theld_out_loss\theld_out_accuracy\n"
 
 
@@ -105,7 +108,7 @@ def train(text: Path, out: Path, recipe: Recipe, listener: Listener, save_second
     vocabulary = Vocabulary(start.tokenizer.special, len(start.tokenizer.vocabulary))
     batches = Batches(trained, vocabulary, recipe.batch_positions, recipe.seed)
     steps = recipe.steps or max(1, round(recipe.epochs * batches.per_epoch))
-    _remove_leftovers(out)
+    _remove_leftovers(out, renew_state(out, _STEM))
     run = _Run(out, steps, batches, Batches(held_out, vocabulary, recipe.batch_positions, _EVALUATION_SEED), listener)
     listener.started(run.step(), steps, len(trained), len(held_out))
     estimator = make_estimator(
@@ -117,10 +120,14 @@ def train(text: Path, out: Path, recipe: Recipe, listener: Listener, save_second
         initial=start.variables,
         run_config=_run_config(recipe.seed, save_seconds),
     )
-    with tensorflow_writes(out), naming(out):
-        last = run.until_the_end(estimator, recipe.evaluations)
-        variables = read_variables(out / f"model.ckpt-{steps}", start.config)
-        write_google_folder(out, Checkpoint(start.config, start.tokenizer, variables, str(out)))
+    try:
+        with tensorflow_writes(out), naming(out):
+            last = run.until_the_end(estimator, recipe.evaluations)
+            variables = read_variables(out / f"{_STEM}-{steps}", start.config)
+            write_google_folder(out, Checkpoint(start.config, start.tokenizer, variables, str(out)))
+    except tf.errors.OpError as error:
+        # A checkpoint in the folder that is damaged, most often.
+        raise UsageError(f"{out}: training failed ({reason(error)}); run it again, or give another --out") from error
     return last
 
 
@@ -176,11 +183,10 @@ def _tokenize(text: Path, start: _Start, recipe: Recipe) -> tuple[TokenizedText,
     return whole.select(np.sort(order[held_out:])), whole.select(np.sort(order[:held_out]))
 
 
-def _remove_leftovers(out: Path) -> None:
-    """Removes what a kill in the middle of writing a checkpoint left: files that the state file does not name."""
-    latest = tf.train.latest_checkpoint(str(out))
-    for path in out.glob("model.ckpt-*"):
-        if latest is None or ".".join(path.name.split(".")[:2]) != Path(latest).name:
+def _remove_leftovers(out: Path, latest: Path | None) -> None:
+    """Removes what a kill in the middle of writing a checkpoint left: files that are not of the newest whole one."""
+    for path in out.glob(f"{_STEM}-*"):
+        if latest is None or ".".join(path.name.split(".")[:2]) != latest.name:
             path.unlink()
     for pattern in ("*.tempstate*", "checkpoint.tmp*", "graph.pbtxt.tmp*", "*.tmp"):
         for path in out.glob(pattern):

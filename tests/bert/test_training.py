@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,32 @@ def wait_for_checkpoint(out: Path, process: subprocess.Popen[str]) -> None:
     while not state.is_file() or '"model.ckpt-0"' in state.read_text():
         assert process.poll() is None, process.stdout and process.stdout.read()
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("state", [None, "/old/place/model.ckpt-120", "rubbish", "model.ckpt-7"])
+def test_a_run_whose_folder_was_moved_goes_on(trained, tmp_path, state):
+    """The state file is lost, or names what is gone: what is there is gone on with, not deleted."""
+    out, diary = tmp_path / "moved", Diary()
+    shutil.copytree(trained[0], out)
+    (out / "checkpoint").unlink()
+    if state is not None:
+        (out / "checkpoint").write_text(state if state == "rubbish" else f'model_checkpoint_path: "{state}"\n')
+    (out / "model.ckpt-999.index").write_bytes(b"cut")
+    train(TEXT, out, RECIPE, diary)
+    assert (diary.start[0], diary.steps) == (120, [])
+    assert lasting(out).keys() == lasting(trained[0]).keys()
+    assert open_checkpoint(out).digest == open_checkpoint(trained[0]).digest
+
+
+def test_a_damaged_checkpoint_ends_training_in_one_line(trained, tmp_path):
+    out = tmp_path / "damaged"
+    shutil.copytree(trained[0], out)
+    data = out / "model.ckpt-120.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:1000])
+    (out / "evaluation.tsv").unlink()
+    with pytest.raises(UsageError, match="damaged.* failed") as caught:
+        train(TEXT, out, RECIPE, Diary())
+    assert "\n" not in str(caught.value)
 
 
 def test_training_goes_on_from_a_checkpoint(trained, tmp_path):

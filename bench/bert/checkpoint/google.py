@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bench.bert.checkpoint.prefix import PREFIX
 from bench.bert.checkpoint.types import Checkpoint
 from bench.bert.config import GOOGLE_FILE, HUGGING_FACE_FILE, BertConfig, find_config, read_config
+from bench.bert.tf_files import reason
 from bench.bert.tokenizer import Tokenizer
 from bench.bert.variables import Variables, check_variables, fresh_head, to_float32, variable_shapes
 from bench.errors import UsageError
@@ -56,8 +57,7 @@ def read_variables(prefix: Path, config: BertConfig, init_head: bool = False) ->
             for name in variable_shapes(config)
         }
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"{prefix} cannot be read ({reason}); give a checkpoint that is whole") from error
+        raise UsageError(f"{prefix} cannot be read ({reason(error)}); give a checkpoint that is whole") from error
 
 
 def _keys(stored: Collection[str]) -> dict[str, str]:

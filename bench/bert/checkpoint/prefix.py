@@ -41,6 +41,38 @@ def find_prefix(folder: Path) -> Path:
     return chosen
 
 
+def renew_state(folder: Path, stem: str) -> Path | None:
+    """Makes the state file name the newest of the checkpoints `STEM-STEP` in `folder`, as the Estimator looks for it.
+
+    Where the file is missing, or names a place that the folder lay in once, it is written anew.
+
+    Returns:
+        The checkpoint's prefix, or None without any that can be read.
+    """
+    indexed = [match for name in _indexed(folder) if (match := _NUMBERED.fullmatch(name)) and match["stem"] == stem]
+    steps = {match.string: int(match["step"]) for match in indexed}
+    named = _named_by_state(folder)
+    candidates = sorted(steps, key=steps.__getitem__, reverse=True)
+    if named is not None and named.name in steps:
+        candidates = [named.name]
+    for name in candidates:
+        if _is_readable(folder / name):
+            if tf.train.latest_checkpoint(str(folder)) != str(folder / name):
+                tf.compat.v1.train.update_checkpoint_state(str(folder), name)
+            return folder / name
+    return None
+
+
+def _is_readable(prefix: Path) -> bool:
+    """Whether the index is whole: a kill may have cut it."""
+    try:
+        _check_shards(prefix)
+        tf.train.load_checkpoint(str(prefix))
+    except (UsageError, tf.errors.OpError, ValueError, RuntimeError):
+        return False
+    return True
+
+
 def has_checkpoint(folder: Path) -> bool:
     """Whether a TensorFlow checkpoint, or a state file that names one, lies in `folder`."""
     return (folder / STATE_FILE).is_file() or bool(_indexed(folder))

@@ -36,7 +36,7 @@ from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape
 from bench.bert.signatures import ARTICLE_INPUTS, ROW_INPUTS
 from bench.bert.warmup import FILE_NAME as WARMUP
 from bench.cli import main
-from bench.errors import BenchError, UsageError, WrongAnswerError
+from bench.errors import BenchError, UsageError, WrongAnswerError, one_line
 from bench.serving.protos import prediction_log_pb2
 from bench.serving.tensors import from_proto
 from tests.bert.conftest import SENTENCES, encode
@@ -257,8 +257,9 @@ def test_a_failure_to_write_is_one_line(
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device\nmore")
 
     monkeypatch.setattr(export, "write_variables", full)
-    with pytest.raises(UsageError, match=r"\(No space left on device\)"):
+    with pytest.raises(OSError, match="No space left on device") as caught:
         export_model(checkpoint, tmp_path, encode()[:1], ExportOptions())
+    assert one_line(caught.value).startswith(f"cannot write {tmp_path}: no space left on the device; ")
     assert not any(tmp_path.iterdir())
 
 

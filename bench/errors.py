@@ -11,11 +11,12 @@ A message is one line: what went wrong, then what to do next.
 """
 
 import contextlib
+import difflib
 import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import Final
 
@@ -56,6 +57,12 @@ class TargetError(BenchError):
     """The system under test failed or does not answer."""
 
     exit_code = ExitCode.TARGET_FAILED
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` for the known word nearest to `word`, or nothing where none is near."""
+    near = difflib.get_close_matches(word.lower(), list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import Final, TextIO
 
 from bench.analysis.analysis import analyse
 from bench.bert.demo_model import demo_model_dir
+from bench.bert.golden import load_golden
 from bench.cli.options import add_model_options
 from bench.cli.run import drive_once
 from bench.cli.values import DURATION, whole
@@ -51,6 +52,10 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         raise UsageError(f"--ways takes {', '.join(WAYS)}, not {args.ways!r}")
     seconds = args.duration
     model_dir = args.model_dir or demo_model_dir()
+    if load_golden(model_dir).fixed is not None:
+        raise UsageError(
+            f"{model_dir} has the article's fixed shapes alone; calibrate takes exports with both signatures"
+        )
     found: dict[str, Calibration] = {}
     print(f"{'':<16}{'ceiling':>16}{'floor, p50':>14}", file=out)
     with null_server(model_dir) as addresses, tempfile.TemporaryDirectory() as folder:

@@ -1,18 +1,11 @@
 """The parser of all commands: one line on a usage error, and the nearest known word beside a misspelt one."""
 
 import argparse
-import difflib
 import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from bench.errors import ExitCode, UsageError
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` for the known word nearest to `word`, or nothing."""
-    near = difflib.get_close_matches(word.lower(), list(known), 1)
-    return f"; did you mean {near[0]}?" if near else ""
+from bench.errors import ExitCode, UsageError, did_you_mean
 
 
 class Parser(argparse.ArgumentParser):
@@ -58,13 +51,13 @@ class Parser(argparse.ArgumentParser):
         self._refused = str(value)
         choices = [str(choice) for choice in action.choices]
         raise argparse.ArgumentError(
-            action, f"{value!r} is not one of {', '.join(choices)}{suggestion(str(value), choices)}"
+            action, f"{value!r} is not one of {', '.join(choices)}{did_you_mean(str(value), choices)}"
         )
 
     def _unknown(self, option: str) -> str:
         name = option.partition("=")[0]
         asked = name if name.startswith("--") else f"--{name.lstrip('-')}"
-        return f"there is no {name}{suggestion(asked, self._option_string_actions)}"
+        return f"there is no {name}{did_you_mean(asked, self._option_string_actions)}"
 
     def _unknown_option(self) -> str | None:
         """The first option among the words that is not known here; a sub-command's words are its own parser's."""

@@ -4,12 +4,13 @@ Each is a text or a switch, because that is what Locust's web form can change; `
 """
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from bench.errors import UsageError
+from bench.errors import UsageError, did_you_mean
 from bench.load.told import option_name
 from bench.results.arrivals import Arrivals, ClosedLoop, parse_arrivals
 from bench.serving.target import Target, TargetKind, grpc_address, parse_target
@@ -105,6 +106,7 @@ class UnchosenCode(int):
 
 def add_options(parser: Any, scenario: Scenario) -> None:
     """Adds the options to Locust's parser, and the scenario's defaults for Locust's own."""
+    parser.error = lambda message: _refuse(parser, message)
     group = parser.add_argument_group(f"Scenario options ({scenario.name})")
     defaults = {"arrivals": scenario.arrivals, "sentences_per_request": str(scenario.sentences), **scenario.options}
     for name, (default, text) in OPTIONS.items():
@@ -117,6 +119,19 @@ def add_options(parser: Any, scenario: Scenario) -> None:
     parser.set_defaults(
         num_users=scenario.users, spawn_rate=100.0, run_time=scenario.run_time, exit_code_on_error=UnchosenCode(1)
     )
+
+
+def _refuse(parser: Any, message: str) -> NoReturn:
+    """Ends Locust's process with one line; an option that is not known is named with the nearest one."""
+    found = re.match(r"unrecognized arguments: (.*)", message)
+    words = found[1].split() if found else []
+    unknown = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
+    if unknown is not None:
+        known = parser._option_string_actions
+        message = f"there is no {unknown}" + did_you_mean("--" + unknown.lstrip("-"), known)
+    end = "" if message.endswith("?") else ";"
+    parser.exit(int(UsageError.exit_code), f"{parser.prog}: {message}{end} see {parser.prog} -f FILE --help\n")
+    raise AssertionError("not reached")
 
 
 def _in_web_form(action: Any) -> None:

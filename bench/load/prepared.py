@@ -131,7 +131,9 @@ class PreparedRun:
             raise UsageError(f"{found}; give more users")
         if isinstance(arrivals, ClosedLoop):
             if self.settings.users_named:
-                raise UsageError(f"{arrivals} cannot be kept: {found}; give --arrivals closed, or the right --users")
+                raise UsageError(
+                    f"{arrivals} cannot be kept: {found}; give --arrivals closed, or the right {option_name('--users')}"
+                )
             arrivals = replace(arrivals, users=users)
         return arrivals, (found.replace("would send", "began to send"),)
 

@@ -1,6 +1,5 @@
 """Where load goes to: the text after `--target`, parsed."""
 
-import difflib
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from bench.errors import UsageError
+from bench.errors import UsageError, did_you_mean
 
 _SCHEMES: Final = ("http", "https", "grpc", "grpcs")
 # A label may hold an underscore: service names of Docker Compose do.
@@ -89,8 +88,7 @@ def _hint(text: str, kind: str, colon: str, rest: str) -> str:
     if kind == "binary":
         return ": binary needs the path of a tensorflow_model_server"
     if not colon:
-        near = difflib.get_close_matches(text.lower(), ("embedded", "estimator", "docker:cpu", "docker:gpu"), 1)
-        return f"; did you mean {near[0]}?" if near else ""
+        return did_you_mean(text, ("embedded", "estimator", "docker:cpu", "docker:gpu"))
     if text.startswith("[") or rest.isdigit():
         return f": an address needs its scheme, http://{text} or grpc://{text}"
     return ""
@@ -140,9 +138,8 @@ def _parse_address(text: str, scheme: str) -> Target:
 def _fault(text: str, scheme: str) -> str | None:
     """What is wrong with an address; None if nothing is."""
     if scheme not in _SCHEMES:
-        near = difflib.get_close_matches(scheme, _SCHEMES, 1)
-        meant = f" (did you mean {near[0]}://?)" if near else ""
-        return f"has the unknown scheme {scheme!r}{meant}; known are {', '.join(_SCHEMES)}"
+        known = f"known are {', '.join(_SCHEMES)}"
+        return f"has the unknown scheme {scheme!r}, {known}{did_you_mean(scheme, _SCHEMES)}"
     if any(char.isspace() or not char.isprintable() for char in text):
         return "holds a blank or a control character"
     try:

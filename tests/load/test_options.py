@@ -135,3 +135,24 @@ def test_warmup(text, run_time, seconds):
 def test_every_option_has_a_help_text():
     assert all(text for _, text in OPTIONS.values())
     assert all(SWITCHES.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--arivals", "closed"], "locust: there is no --arivals; did you mean --arrivals? see locust -f FILE --help"),
+        (["--chanels=3"], "locust: there is no --chanels; did you mean --channels?"),
+        (["-warmup", "0"], "locust: there is no -warmup; did you mean --warmup?"),
+        (["--qqqqqq"], "locust: there is no --qqqqqq; see locust -f FILE --help"),
+        (["--seed"], "locust: argument --seed: expected one argument; see locust -f FILE --help"),
+    ],
+)
+def test_a_misspelt_option_of_a_scenario_is_one_line_with_the_nearest(words, reason, capsys):
+    parser = argparse.ArgumentParser(prog="locust")
+    add_options(parser, SCENARIO)
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(words)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(reason)
+    assert error.count("\n") == 1

@@ -1,0 +1,137 @@
+"""Messages name options that the user's own command has."""
+
+import argparse
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bench.cli
+from bench.cli import COMMANDS
+from bench.load.told import VARIABLE, Told, option_name
+
+ROOT = Path(__file__).parents[2]
+# What a command reaches through a process that it starts.
+PROCESSES = {
+    "run": ("bench.load.scenario", "bench.load.coordinator_side"),
+    "calibrate": ("bench.load.scenario", "bench.load.coordinator_side"),
+    "demo": ("bench.load.scenario", "bench.load.coordinator_side"),
+    "capacity": ("bench.load.series_worker",),
+}
+# Messages that name another command in the same breath, and those that these commands cannot bring about.
+QUALIFIED = {
+    ("bench.analysis.baselines", "--store"): "bertbench baseline ... --store",
+    ("bench.analysis.compare", "--anyway"): "only compare compares by hand",
+    ("bench.analysis.history", "--no-deps"): "an option of pip",
+    ("bench.bert.checkpoint.resolve", "--uncased"): "only export says how a preset is cased",
+    ("bench.bert.model_folder", "--checkpoint"): "bertbench export --checkpoint",
+    ("bench.bert.model_folder", "--out"): "bertbench export --checkpoint demo --out",
+    ("bench.bert.scoring", "--long"): "only score reads sentences that may be too long",
+    ("bench.bert.variables", "--init-head"): "train always makes a fresh head",
+    ("bench.cli.options", "--target"): "demo drives a server of its own, whose addresses are known",
+    ("bench.cli.verify", "--sentences"): "export with --sentences",
+    ("bench.load.coordinator_side", "--worker"): "locust --worker",
+    ("bench.load.duel", "--sentences"): "export both models with the same --sentences",
+    ("bench.load.payloads", "--padded"): "only commands with the option can pad",
+    ("bench.load.payloads", "--signature"): "calibrate refuses such an export before",
+    ("bench.load.payloads", "--sentences"): "export with --sentences",
+    ("bench.load.prepared", "--arrivals"): "only Locust and run can have other user classes",
+    ("bench.load.prepared", "--users"): "the same",
+    ("bench.results.run_folder", "--out"): "only commands with the option make a thousand runs",
+    ("bench.server.lifecycle", "--model-dir"): "serve always has a model folder",
+}
+
+
+def parsers(command: str) -> Iterator[argparse.ArgumentParser]:
+    top = bench.cli._parser([command])
+    (commands,) = (action for action in top._actions if isinstance(action, argparse._SubParsersAction))
+    waiting = [commands.choices[command]]
+    while waiting:
+        found = waiting.pop()
+        yield found
+        for action in found._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                waiting += action.choices.values()
+
+
+def modules() -> dict[str, ast.Module]:
+    paths = sorted((ROOT / "bench").rglob("*.py"))
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+    return {name: ast.parse(path.read_text()) for name, path in zip(names, paths, strict=True)}
+
+
+MODULES = modules()
+
+
+def imported(module: str) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(MODULES[module]):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name for name in names if name in MODULES and name not in ("bench", "bench.cli")}
+
+
+def reached(command: str) -> set[str]:
+    """Modules that a command loads, those of its own processes too."""
+    found: set[str] = set()
+    waiting = [f"bench.cli.{command}", *PROCESSES.get(command, ())]
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += imported(module)
+    return found
+
+
+def mentioned(module: str) -> set[str]:
+    """Options, with dashes and no underscores, in messages of a module: what it raises and prints."""
+    found: set[str] = set()
+    for node in ast.walk(MODULES[module]):
+        told = isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("print", "_Obstacle", "TargetError")
+        if isinstance(node, ast.Raise) or told:
+            # What goes through `option_name` is named by the command.
+            skipped = {
+                id(argument)
+                for call in ast.walk(node)
+                if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "option_name"
+                for argument in call.args
+            }
+            for part in ast.walk(node):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str) and id(part) not in skipped:
+                    found |= set(re.findall(r"(?<![\w-])--[a-z][a-z-]+(?![\w])", part.value))
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_messages_name_options_that_the_command_has(command: str) -> None:
+    options = {name for parser in parsers(command) for name in parser._option_string_actions}
+    assert "--help" in options
+    wrong = {
+        (module, option)
+        for module in reached(command)
+        if not module.startswith("bench.server.embedded")
+        for option in mentioned(module) - options
+    }
+    assert wrong <= QUALIFIED.keys(), f"bertbench {command} has no such option"
+
+
+def test_there_are_messages_to_look_at() -> None:
+    assert len({option for module in MODULES for option in mentioned(module)}) > 30
+    assert "bench.load.coordinator_side" in reached("run")
+
+
+@pytest.mark.parametrize("name", ["--host", "--results", "--users", "-t", "--model-dir", "--grpc-host"])
+@pytest.mark.parametrize("command", ["run", "capacity"])
+def test_locust_s_options_have_the_command_s_names(name: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told("embedded", None, command=("/usr/bin/bertbench", command))
+    monkeypatch.setenv(VARIABLE, told.environment()[VARIABLE])
+    assert option_name(name) in {option for parser in parsers(command) for option in parser._option_string_actions}
+
+
+def test_who_starts_locust_alone_reads_locust_s_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert option_name("--host") == "--host"

@@ -141,7 +141,8 @@ def _explained(
     else:
         said = explain(server.grpc or "", "grpc", secure=secure, ca=ca)
     if said is not None:
-        return TargetError(said)
+        refused = said.startswith("nothing listens")
+        return TargetError(f"{target} does not answer: {said}" if refused else said)
     if isinstance(error, Rejected):
         return TargetError(f"{target} does not serve a model called {server.model!r} ({error}); give --model-name")
     return TargetError(f"{target} does not answer: {error}")

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -101,8 +102,9 @@ def test_a_killed_score_goes_on_and_ends_with_the_same_bytes(demo_server: Runnin
     assert call(*words, f"--out={whole}")[0] == 0
     process = subprocess.Popen([sys.executable, "-m", "bench", *words, f"--out={broken}"])
     try:
-        while process.poll() is None and not (broken.exists() and broken.stat().st_size > 100_000):
-            pass
+        journal = broken.with_name("broken.json.progress")
+        while process.poll() is None and not (journal.exists() and json.loads(journal.read_bytes())["items"] > 512):
+            time.sleep(0.001)
     finally:
         process.kill()
         process.wait()

@@ -307,6 +307,8 @@ def _tensor(dtype: int, shape: tuple[int, ...], values: list[Any]) -> Tensor | N
         return None
     if dtype == DT_STRING:
         return Tensor(dtype, shape, values[:size])
+    if dtype not in DTYPES:
+        return None
     array = DTYPES[dtype].array
     if dtype in FLOATS:
         with np.errstate(over="ignore"):

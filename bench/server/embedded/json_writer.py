@@ -26,6 +26,8 @@ _SHORT_ESCAPES: Final = {
     b"\t": rb"\t",
 }
 _FLOAT_MAX: Final = 3.4028234e38
+# Blanks before the lines of deep containers grow with the square of the depth: a body of 200 kB could ask for 40 GB.
+_LONGEST_ECHO: Final = 256 << 20
 _TOKENS: Final = {b"nan": b"NaN", b"-nan": b"NaN", b"inf": b"Infinity", b"-inf": b"-Infinity"}
 # From so many numbers on it pays to treat them as an array.
 _MANY: Final = 40
@@ -102,45 +104,45 @@ def echo(value: Any) -> bytes:
         if abs(value) <= _FLOAT_MAX:
             return decimal(float(np.float32(value)))
         return decimal(value, double=True)
-    parts: list[bytes] = []
+    text = bytearray()
     # The writer gives up at a NaN or an infinity inside; what is written until there is used all the same.
-    _write(value, parts)
-    return b"".join(parts)
+    _write(value, text)
+    return bytes(text)
 
 
-def _write(root: Any, parts: list[bytes]) -> None:
+def _write(root: Any, text: bytearray) -> None:
     """Appends a value, four blanks a level. Open containers are on a stack: depth costs no recursion."""
     stack: list[tuple[bool, Any]] = []
     value: Any = root
     name: Any
-    while True:
+    while len(text) < _LONGEST_ECHO:
         if type(value) is JsonObject and value.names:
-            parts.append(b"{\n" + _indent(stack, 1))
+            text += b"{\n" + _indent(stack, 1)
             stack.append((True, iter(zip(value.names, value.values, strict=True))))
             name, value = next(stack[-1][1])
-            parts.append(quoted(name) + b": ")
+            text += quoted(name) + b": "
             continue
         if type(value) is list and value:
-            parts.append(b"[\n" + _indent(stack, 1))
+            text += b"[\n" + _indent(stack, 1)
             stack.append((False, iter(value)))
             value = next(stack[-1][1])
             continue
         if type(value) is float and not math.isfinite(value):
             return
-        parts.append(_plain(value))
+        text += _plain(value)
         while stack:
             is_object, rest = stack[-1]
             following = next(rest, stack)
             if following is not stack:
-                parts.append(b",\n" + _indent(stack))
+                text += b",\n" + _indent(stack)
                 if is_object:
                     name, value = following
-                    parts.append(quoted(name) + b": ")
+                    text += quoted(name) + b": "
                 else:
                     value = following
                 break
             stack.pop()
-            parts.append(b"\n" + _indent(stack) + (b"}" if is_object else b"]"))
+            text += b"\n" + _indent(stack) + (b"}" if is_object else b"]")
         else:
             return
 

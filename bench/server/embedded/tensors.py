@@ -23,7 +23,7 @@ class DType:
 
     Args:
         name: as DataTypeString spells it in messages.
-        array: the numpy type of the same bytes; bfloat16 has none and is its bits.
+        array: the numpy type of the same bytes; those that numpy lacks are their bits.
         field: TensorProto's field for single values.
     """
 
@@ -57,6 +57,10 @@ DTYPES: Final[dict[int, DType]] = {
     types_pb2.DT_HALF: _numeric("half", np.float16, "half_val"),
     types_pb2.DT_UINT32: _numeric("uint32", np.uint32, "uint32_val"),
     types_pb2.DT_UINT64: _numeric("uint64", np.uint64, "uint64_val"),
+    types_pb2.DT_FLOAT8_E5M2: _numeric("float8_e5m2", np.uint8, "float8_val"),
+    types_pb2.DT_FLOAT8_E4M3FN: _numeric("float8_e4m3fn", np.uint8, "float8_val"),
+    types_pb2.DT_INT4: _numeric("int4", np.int8, "int_val"),
+    types_pb2.DT_UINT4: _numeric("uint4", np.uint8, "int_val"),
 }
 
 
@@ -142,6 +146,8 @@ def _single_values(proto: Any, known: DType) -> NDArray[Any]:
         part = np.float32 if known.array.itemsize == 8 else np.float64
         # A complex value is two numbers in the field; an odd one at the end is none.
         return np.array(field[: len(field) // 2 * 2], part).view(known.array)
+    if known.field == "float8_val":
+        return np.frombuffer(field, known.array)
     if known.field == "half_val":
         return np.array(field, np.uint32).astype(np.uint16).view(known.array)
     if known.field == "int_val":

@@ -26,8 +26,9 @@ _FIELDS: Final = {
     "half_val": 13,
     "uint32_val": 16,
     "uint64_val": 17,
+    "float8_val": 18,
 }
-_FIXED_WIDTH: Final = ("float_val", "double_val", "scomplex_val", "dcomplex_val", "bool_val")
+_FIXED_WIDTH: Final = ("float_val", "double_val", "scomplex_val", "dcomplex_val", "bool_val", "float8_val")
 
 
 def predict_response(outputs: Iterable[tuple[str, Tensor]], model_spec: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 - `affine`: y = 0.5 x + 1 + version, float32, one version a call; with regression and classification signatures.
 - `pair`: `a` int32 [-1, 3] and `n` string [-1]; also a gather that can go out of range and an output without a shape.
-- `types`: for each of the types that JSON has numbers for a signature that gives its input back.
+- `types`: for each type a signature that gives its input back.
 - `busy`: counts to `n` in the graph, which takes as long as `n` is large and can be cancelled.
 - `doubler`: a TF2 export.
 - `scorer`: a TF2 export that classifies and regresses examples; each signature has an input tensor of its own.
@@ -14,9 +14,16 @@ import tensorflow as tf
 
 v1 = tf.compat.v1
 PREDICT = "tensorflow/serving/predict"
-TYPES = (
+# Those that JSON has a form for, and the others.
+JSON_TYPES = (
     *(tf.float32, tf.float64, tf.int64, tf.int32, tf.int16, tf.int8, tf.uint8),
-    *(tf.uint32, tf.uint64, tf.bool, tf.string, tf.half, tf.uint16),
+    *(tf.uint32, tf.uint64, tf.bool, tf.string),
+)
+OTHER_TYPES = (
+    *(tf.half, tf.bfloat16, tf.uint16, tf.complex64, tf.complex128),
+    *(tf.qint8, tf.quint8, tf.qint16, tf.quint16, tf.qint32),
+    *(tf.dtypes.experimental.float8_e5m2, tf.dtypes.experimental.float8_e4m3fn),
+    *(tf.dtypes.experimental.int4, tf.dtypes.experimental.uint4),
 )
 
 
@@ -85,7 +92,7 @@ def pair(base: Path, version: int) -> Path:
 def types(base: Path, version: int) -> Path:
     with tf.Graph().as_default() as graph:
         signatures = {}
-        for dtype in TYPES:
+        for dtype in JSON_TYPES + OTHER_TYPES:
             x = v1.placeholder(dtype, None, f"x_{dtype.name}")
             signatures[dtype.name] = signature({"x": x}, {"y": tf.identity(x)})
         return save(graph, signatures, base / str(version))

@@ -74,3 +74,7 @@ def test_text_is_escaped_as_little_as_possible() -> None:
 )
 def test_values_are_repeated(body: bytes, text: bytes) -> None:
     assert echo(parse(body)) == text
+
+
+def test_what_is_repeated_has_a_limit() -> None:
+    assert len(echo(parse(b"[" * 20_000 + b"]" * 20_000))) < 300 << 20

@@ -29,6 +29,8 @@ from bench.bert.message_text import shown
 from bench.bert.sentence import EncodedSentence, SpecialTokens
 from bench.bert.tokenizer_files.config_json import TOKENIZER_CONFIG_FILE
 from bench.bert.tokenizer_files.folder import read_folder
+from bench.bert.tokenizer_files.strict_json import Section, brief
+from bench.bert.tokenizer_files.token_entries import parse_entry
 from bench.bert.tokenizer_files.tokenizer_json import TOKENIZER_FILE
 from bench.bert.tokenizer_files.vocab_txt import (
     VOCAB_FILE,
@@ -271,8 +273,10 @@ def _described(vocabulary: tuple[str, ...], description: dict[str, Any]) -> Toke
     """The parts that a description tells of.
 
     Raises:
-        UsageError: it lacks something, or a newer version wrote something into it.
+        UsageError: it lacks something, has something of another type, or a newer version wrote something into it.
     """
+    if not isinstance(description, dict):
+        raise UsageError(f"the tokenizer's description is {brief(description)}; export the model again")
     known = {field.name for field in fields(TokenizerOptions)}
     rest = description.keys() - known - {"vocab_digest", "vocab_size", "special_tokens", "added_tokens"}
     missing = [name for name in _ALWAYS_DESCRIBED if name not in description]
@@ -280,12 +284,30 @@ def _described(vocabulary: tuple[str, ...], description: dict[str, Any]) -> Toke
         raise UsageError(f"the tokenizer's description lacks {missing[0]!r}; export the model again")
     if rest:
         raise UsageError(f"the tokenizer's description has {min(rest)!r}, which this version does not know; update it")
-    try:
-        return TokenizerParts(
-            vocabulary,
-            TokenizerOptions(**{name: description[name] for name in known & description.keys()}),
-            description.get("special_tokens", SPECIAL_TOKENS),
-            tuple(AddedToken(**token) for token in description.get("added_tokens", ())),
-        )
-    except TypeError as error:
-        raise UsageError(f"the tokenizer's description cannot be read ({error}); export the model again") from error
+    section = Section(description, "the tokenizer's description")
+    options = {name: section.flag(name) for name in known & description.keys() if name != "max_word_chars"}
+    return TokenizerParts(
+        vocabulary,
+        TokenizerOptions(max_word_chars=section.count("max_word_chars"), **options),
+        _described_roles(description.get("special_tokens", SPECIAL_TOKENS)),
+        tuple(_described_token(token) for token in _listed(description.get("added_tokens", []))),
+    )
+
+
+def _described_roles(raw: object) -> Mapping[str, str]:
+    if not isinstance(raw, Mapping) or raw.keys() != SPECIAL_TOKENS.keys():
+        raise UsageError(f"the tokenizer's description has special_tokens {brief(raw)}; export the model again")
+    return {role: str(content) for role, content in raw.items()}
+
+
+def _listed(raw: object) -> list[object]:
+    if not isinstance(raw, list):
+        raise UsageError(f"the tokenizer's description has added_tokens {brief(raw)}; export the model again")
+    return raw
+
+
+def _described_token(raw: object) -> AddedToken:
+    flags = parse_entry(raw, "the tokenizer's description: added_tokens").flags
+    if flags is None:
+        raise UsageError(f"the tokenizer's description has the added token {brief(raw)}; export the model again")
+    return flags

@@ -8,6 +8,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -67,6 +68,7 @@ class CoordinatorSide:
         # When the measured part begins, seconds since 1970.
         self._measured_from = 0.0
         self._stop_seconds = _STOP_SECONDS
+        self._json_of_file = False
         self._put_away = Event()
         self._put_away.set()
         self._runner.register_message(REPORT, self._on_report)
@@ -88,7 +90,7 @@ class CoordinatorSide:
                 self._prepared = self._make(self._settings(self._options.num_users))
         except (BenchError, OSError) as error:
             self.close()
-            self._say(one_line(error))
+            print(f"bertbench: {one_line(error)}", file=sys.stderr)
             sys.exit(int(exit_code_of(error)))
         except KeyboardInterrupt:
             self.close()
@@ -101,6 +103,9 @@ class CoordinatorSide:
         elif self._options.autostart:
             # None: its timer would end a test that is started from the web page later. The first start puts it back.
             self._run_time, self._options.run_time = float(self._options.run_time), None
+        # Locust's JSON empties its statistics: of two, the second would hold nothing.
+        self._json_of_file = bool(self._options.json and self._options.json_file)
+        self._options.json = self._options.json and not self._json_of_file
         if by_itself:
             logging.getLogger("locust.main").addFilter(lambda record: "ime limit set" not in record.getMessage())
         if self._environment.web_ui is not None:
@@ -125,14 +130,14 @@ class CoordinatorSide:
                 raise UsageError("no worker is connected; start one with locust --worker")
             _check_workers(options.num_users, workers)
         if not options.run_time:
-            raise UsageError(_no_length())
+            raise UsageError("a run needs a length; give a run time, like 60s")
         settings = Settings.read(options, self._scenario, host, options.num_users, float(options.run_time))
         self._prepared = self._make(settings)
 
     def _settings(self, users: int) -> Settings:
         given = self._options.run_time if self._run_time is None else self._run_time
         if not given:
-            raise UsageError(_no_length())
+            raise UsageError(f"a run needs a length; give it like {option_name('-t')} 60s")
         return Settings.read(self._options, self._scenario, self._environment.host, users, float(given))
 
     def _on_test_start(self, **_: Any) -> None:
@@ -310,9 +315,12 @@ class CoordinatorSide:
     def _on_quit(self, **_: Any) -> None:
         """Last of all, after Locust's tables."""
         self.close()
+        if self._json_of_file:
+            print(Path(f"{self._options.json_file}.json").read_text())
         if self._end is not None and self._options.headless:
             # Standard output is Locust's JSON alone where that was asked for.
-            self._tell(self._end, partial(print, file=sys.stderr if self._options.json else sys.stdout))
+            alone = self._options.json or self._json_of_file
+            self._tell(self._end, partial(print, file=sys.stderr if alone else sys.stdout))
 
     def _tell(self, end: "RunEnd", write: Callable[[str], None]) -> None:
         for line in end.lines:
@@ -338,10 +346,6 @@ class CoordinatorSide:
         else:
             # The web page shows the log.
             logger.error("bertbench: %s", line)
-
-
-def _no_length() -> str:
-    return f"a run needs a length; give it like {option_name('-t')} 60s, on the web page as its run time"
 
 
 def _check_workers(users: int, workers: int) -> None:

@@ -9,6 +9,7 @@ from typing import Final, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import interrupts
 from bench.errors import ExitCode, UsageError
 from bench.stats.summary import Summary
 
@@ -20,15 +21,17 @@ class VerdictKind(StrEnum):
     REGRESSION = "REGRESSION"
     INCONCLUSIVE = "INCONCLUSIVE"
     TARGET_FAILED = "TARGET_FAILED"
+    INTERRUPTED = "INTERRUPTED"
 
     @property
     def exit_code(self) -> ExitCode:
-        """The command's exit code."""
+        """The command's exit code; for INTERRUPTED see `GateReport.exit_code`."""
         return {
             "PASS": ExitCode.GOOD,
             "REGRESSION": ExitCode.REGRESSION,
             "INCONCLUSIVE": ExitCode.INCONCLUSIVE,
             "TARGET_FAILED": ExitCode.TARGET_FAILED,
+            "INTERRUPTED": ExitCode.INCONCLUSIVE,
         }[self.value]
 
 
@@ -340,6 +343,7 @@ class GateReport:
         seconds: how long the gate took.
         measured: the measured rate of false alarms with its bound, one line; None where none was measured.
         folder: where the runs lie; None if they were not kept.
+        signal: what ended the gate before it had a verdict; None if nothing did.
     """
 
     verdict: Verdict
@@ -349,3 +353,9 @@ class GateReport:
     seconds: float
     measured: str | None = None
     folder: str | None = None
+    signal: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The command's exit code."""
+        return int(self.verdict.kind.exit_code) if self.signal is None else interrupts.exit_code(self.signal)

@@ -89,6 +89,7 @@ class Sweep:
         seed: of everything random.
         told: takes a line for people after each step.
         fit: how much work goes into a fit.
+        measured: filled with each step that is done, for whoever is interrupted.
     """
 
     folder: SweepFolder
@@ -98,6 +99,7 @@ class Sweep:
     seed: int = 0
     told: Listener = lambda line: None
     fit: FitOptions = field(default_factory=FitOptions)
+    measured: list[Measurement] = field(default_factory=list)
     _retried: int = 0
 
     def run(self, replicas: int = 1, policy: str = "round-robin", fleet: Driver | None = None) -> SweepResult:
@@ -184,10 +186,13 @@ class Sweep:
     def _do(self, step: Step, users: int, driver: Driver | None = None) -> Measurement:
         """The step's measurement: made now, or found in the folder."""
         path = self.folder.run_of(step.key)
-        if path is not None:
-            return measure(path, step.stage)
+        found = self._run(step, users, driver or self.driver) if path is None else measure(path, step.stage)
+        self.measured.append(found)
+        return found
+
+    def _run(self, step: Step, users: int, driver: Driver) -> Measurement:
         while True:
-            path = (driver or self.driver).run(step, users, self.folder.runs)
+            path = driver.run(step, users, self.folder.runs)
             found = measure(path, step.stage)
             self.told(describe(found.point))
             # A step that says nothing of the server is not kept as done: a resumed sweep makes it anew.

@@ -3,17 +3,18 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 from uuid import uuid4
 
+from bench import interrupts
 from bench.bert.demo_model import demo_model_dir
 from bench.bert.golden import load_golden
 from bench.capacity.agenda import FULL, QUICK, Scale, Step, expected_seconds
 from bench.capacity.fit import FitOptions
-from bench.capacity.points import Stage, load_text
+from bench.capacity.points import Measurement, Stage, load_text
 from bench.capacity.slo import Slo
 from bench.capacity.sweep import Sweep
 from bench.capacity.sweep_folder import SweepFolder
@@ -25,10 +26,11 @@ from bench.errors import UsageError
 from bench.load.options import OPTIONS, SWITCHES
 from bench.load.series import RunSeries, open_series
 from bench.load.series_step import SeriesStep
+from bench.report.capacity_report import write_interrupted
 from bench.server.affinity import cores_for, pin
 from bench.server.lifecycle import RunningServer, open_target
 from bench.serving.target import parse_target
-from bench.units import parse_duration
+from bench.units import counted, parse_duration
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
@@ -39,7 +41,9 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     model_dir = args.model_dir or demo_model_dir()
     folder = SweepFolder.create(args.out, _job(args, model_dir, slo, scale), resume=args.resume)
     expected = expected_seconds(scale, args.replicas)
+    measured: list[Measurement] = []
     with (
+        _kept(folder, measured),
         SweepProgress(out, err, expected) as progress,
         contextlib.ExitStack() as stack,
         open_series() as series,
@@ -47,11 +51,24 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         servers = _Servers(args, model_dir, stack)
         driver = SeriesDriver(series, progress, lambda: servers.get(1), _template(args, model_dir))
         fleet = SeriesDriver(series, progress, lambda: servers.get(args.replicas), _template(args, model_dir))
-        sweep = Sweep(
-            folder, driver, scale, slo, args.seed, progress.line, fit_options(folder, args.seed, args.servers)
-        )
+        fit = fit_options(folder, args.seed, args.servers)
+        sweep = Sweep(folder, driver, scale, slo, args.seed, progress.line, fit, measured)
         result = sweep.run(args.replicas, args.policy, fleet)
-    return finish(folder, result.measurements, result.tested, result.replicas, args, out, err)
+    with _kept(folder, measured):
+        return finish(folder, result.measurements, result.tested, result.replicas, args, out, err)
+
+
+@contextlib.contextmanager
+def _kept(folder: SweepFolder, measured: Sequence[Measurement]) -> Iterator[None]:
+    """Writes what there is of a sweep that a signal ends."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        signal = interrupts.received()
+        why = "interrupted" if signal is None else f"interrupted by {interrupts.name_of(signal)}"
+        path = write_interrupted([entry.point for entry in measured], why, folder.path)
+        error.add_note(f"{counted(len(measured), 'step')} done, see {path}; --resume goes on")
+        raise
 
 
 @dataclass

@@ -7,12 +7,15 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from signal import SIGINT
 from typing import TextIO
 
+from bench import interrupts
 from bench.analysis.gate import Gate
 from bench.analysis.gate_calibration import GateCalibration, key, read_calibration
 from bench.analysis.gate_failure import failure_verdict
-from bench.analysis.gate_results import SIDES
+from bench.analysis.gate_results import SIDES, without_bound
+from bench.analysis.gate_results import verdict as make_verdict
 from bench.analysis.gate_stored import decide_stored
 from bench.analysis.gate_types import GateReport, Plan, Verdict, VerdictKind
 from bench.cli import gate_calibrate, gate_history
@@ -34,7 +37,7 @@ from bench.report.gate_files import gate_json, gate_junit
 from bench.report.gate_text import gate_markdown, gate_table, verdict_line
 from bench.results.atomic import write_atomically
 from bench.results.environment import this_environment
-from bench.units import format_seconds
+from bench.units import counted, format_seconds
 
 _FORMS = "a target, a model folder, stored runs, or a store of baselines"
 
@@ -66,6 +69,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 
     Raises:
         UsageError: bad options, or sides that do not go together.
+        Interrupted: a signal ended it; what it has is written first.
     """
     if args.action == "calibrate":
         return gate_calibrate.run(args, out, err)
@@ -90,7 +94,9 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     out.write(gate_table(report))
     for warning in report.verdict.warnings:
         print(f"warning: {warning}", file=out)
-    print(verdict_line(report), file=out)
+    print(verdict_line(report), file=out, flush=True)
+    if report.signal is not None:
+        raise interrupts.Interrupted(report.signal)
     if report.verdict.kind is not VerdictKind.PASS:
         print(f"bertbench: {_advice(report)}", file=err)
     return report.verdict.kind.exit_code
@@ -102,16 +108,24 @@ def _live(args: argparse.Namespace, plan: Plan, sides: tuple[Contender, Contende
     calibration = _calibration(args, plan, load, sides[0])
     gate = Gate(plan)
     verdict: Verdict | None = None
+    signal: int | None = None
     folder = None if args.out is None else Path(args.out) / f"{started:%Y%m%dT%H%M%SZ}-gate"
     try:
         with GateProgress(err, args.max_time) as progress, duel(*sides, load, start + args.max_time) as both:
-            verdict = _driven(both, gate, args, start, progress)
-            if folder is not None:
-                _keep(folder, both, load, started)
+            try:
+                verdict = _driven(both, gate, args, start, progress)
+            except KeyboardInterrupt:
+                if gate.pairs:
+                    _keep(folder, both, load, started)
+                raise
+            _keep(folder, both, load, started)
     except SidesFailed as error:
         verdict = failure_verdict(gate.plan, error.failures, gate.pairs, earlier=verdict)
     except TimeOver as error:
         verdict = time_over(gate, error)
+    except KeyboardInterrupt:
+        signal = interrupts.received() or SIGINT
+        verdict = _interrupted(gate, signal)
     if sides[0].same_server(sides[1]):
         note = "both sides are the same server with the same flags: the gate compares it with itself"
         verdict = replace(verdict, warnings=(*verdict.warnings, note))
@@ -123,7 +137,14 @@ def _live(args: argparse.Namespace, plan: Plan, sides: tuple[Contender, Contende
         time.monotonic() - start,
         None if calibration is None else str(calibration),
         None if folder is None else str(folder),
+        signal,
     )
+
+
+def _interrupted(gate: Gate, signal: int) -> Verdict:
+    """What was measured by then; it says nothing of the candidate."""
+    reason = f"interrupted by {interrupts.name_of(signal)} after {counted(len(gate.pairs), 'pair')}, before the verdict"
+    return without_bound(make_verdict(gate.plan, VerdictKind.INTERRUPTED, reason, gate.pairs, {}))
 
 
 def _driven(both: Duel, gate: Gate, args: argparse.Namespace, start: float, progress: GateProgress) -> Verdict:
@@ -134,7 +155,9 @@ def _driven(both: Duel, gate: Gate, args: argparse.Namespace, start: float, prog
         return failure_verdict(gate.plan, error.failures, gate.pairs)
 
 
-def _keep(folder: Path, both: Duel, load: Load, started: datetime) -> None:
+def _keep(folder: Path | None, both: Duel, load: Load, started: datetime) -> None:
+    if folder is None:
+        return
     environment = this_environment()
     stamp = f"{started:%Y-%m-%dT%H:%M:%S.%fZ}"
     for name, side, contender in zip(SIDES, both.sides, both.contenders, strict=True):

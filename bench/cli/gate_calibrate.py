@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime
 from typing import TextIO
 
+from bench import interrupts
 from bench.analysis.gate import Gate
 from bench.analysis.gate_calibration import GateCalibration, key, smallest_effect, store_calibration
 from bench.analysis.gate_types import Pair, VerdictKind, default_plan
@@ -16,7 +17,7 @@ from bench.cli.values import whole
 from bench.errors import ExitCode, TargetError, UsageError
 from bench.load.duel import Contender, Load, duel, golden_of
 from bench.serving.target import parse_target
-from bench.units import format_seconds
+from bench.units import counted, format_seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +47,8 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     kinds: list[VerdictKind] = []
     each: list[float] = []
     for number in range(args.gates):
-        kind, pairs, seconds = _one(args, side, load, number, err)
+        with interrupts.noting(lambda: f"{counted(len(kinds), 'gate')} of {args.gates} ran, nothing is stored"):
+            kind, pairs, seconds = _one(args, side, load, number, err)
         kinds.append(kind)
         series.append(pairs)
         each.append(seconds)

@@ -217,6 +217,9 @@ class Side:
         )
         start = time.perf_counter()
         dispatcher.begin(start - self.clock)
+        # Ctrl-C ends whichever greenlet runs, and goes on to this one; it is not an error to be printed.
+        hub = gevent.get_hub()
+        hub.NOT_ERROR = (*type(hub).NOT_ERROR, KeyboardInterrupt)
         users = [gevent.spawn(dispatcher.drive, transports) for transports in self._users]
         try:
             gevent.joinall(users, raise_error=True)

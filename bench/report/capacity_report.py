@@ -1,12 +1,31 @@
 """The files of a capacity measurement: `capacity.md`, `capacity.json` and plots."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
+from bench.capacity.points import Point
 from bench.capacity.result import CapacityResult
 from bench.report import capacity_plots
 from bench.report.capacity_json import capacity_json
-from bench.report.capacity_text import capacity_markdown
+from bench.report.capacity_text import capacity_markdown, interrupted_markdown
 from bench.results.atomic import write_atomically
+
+INTERRUPTED: Final = "interrupted.md"
+"""What a sweep has that was ended before its time; goes when the report is written."""
+
+
+def write_interrupted(points: Sequence[Point], why: str, folder: Path) -> Path:
+    """Writes the steps that are done into `folder`, and gives the file's path.
+
+    Args:
+        points: the steps.
+        why: what ended the sweep, for people.
+        folder: the sweep's.
+    """
+    path = folder / INTERRUPTED
+    write_atomically(path, interrupted_markdown(points, why).encode())
+    return path
 
 
 def write_capacity_report(result: CapacityResult, folder: Path) -> Path:
@@ -24,4 +43,5 @@ def write_capacity_report(result: CapacityResult, folder: Path) -> Path:
     write_atomically(folder / "capacity.json", capacity_json(result))
     path = folder / "capacity.md"
     write_atomically(path, capacity_markdown(result, pictures).encode())
+    (folder / INTERRUPTED).unlink(missing_ok=True)
     return path

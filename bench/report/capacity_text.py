@@ -130,11 +130,17 @@ def capacity_markdown(result: CapacityResult, pictures: Sequence[tuple[str, str]
         *(f"![{title}]({file})" for title, file in pictures),
         *_model(result),
         *_checks(result),
-        *_measured(result),
+        *_measured(result.points),
     ]
     if result.planned is not None:
         blocks += _plan(result.planned)
     return "\n\n".join(blocks) + "\n"
+
+
+def interrupted_markdown(points: Sequence[Point], why: str) -> str:
+    """The steps of a sweep that was ended before its time."""
+    head = f"INTERRUPTED: {why} after {counted(len(points), 'step')}. This is not a result: --resume goes on."
+    return "\n\n".join(["# Capacity", f"**{head}**", *(_measured(points) if points else ())]) + "\n"
 
 
 def _notes(result: CapacityResult) -> Iterator[str]:
@@ -215,11 +221,11 @@ def _checks(result: CapacityResult) -> Iterator[str]:
         yield f"{counted(count, 'replica')} within the objective: {replica_text(result)}{how}."
 
 
-def _measured(result: CapacityResult) -> Iterator[str]:
+def _measured(points: Sequence[Point]) -> Iterator[str]:
     yield "## Every step"
     header = ("", "load", "answers", "in flight", "p50", "p95", "p99", "failed", "N = X·R off", "run")
-    yield table(header, [_point_row(point) for point in result.points])
-    invalid = [point for point in result.points if point.reasons]
+    yield table(header, [_point_row(point) for point in points])
+    invalid = [point for point in points if point.reasons]
     if invalid:
         yield "Runs that are INVALID as measurements, and why:"
         yield "\n".join(f"- `{point.run}`: {'; '.join(point.reasons)}" for point in invalid)

@@ -2,8 +2,9 @@
 
 Format history of the JSON:
     1: first.
-    2: the verdict may be TARGET_FAILED; `baseline` and `candidate` of a metric differ by exactly `change`; the bound of
-       false alarms is null where the verdict does not rest on a comparison, and says what it covers.
+    2: the verdict may be TARGET_FAILED or INTERRUPTED; `baseline` and `candidate` of a metric differ by exactly
+       `change`; the bound of false alarms is null where the verdict does not rest on a comparison, and says what it
+       covers.
 """
 
 from typing import Any, Final
@@ -26,7 +27,7 @@ def gate_json(report: GateReport) -> bytes:
         "format": FORMAT,
         "verdict": str(verdict.kind),
         "reason": verdict.reason,
-        "exit_code": int(verdict.kind.exit_code),
+        "exit_code": report.exit_code,
         "baseline": report.baseline,
         "candidate": report.candidate,
         "load": report.load,

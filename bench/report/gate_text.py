@@ -11,6 +11,7 @@ _MARKS = {
     VerdictKind.REGRESSION: "❌",
     VerdictKind.INCONCLUSIVE: "⚠️",
     VerdictKind.TARGET_FAILED: "🛑",
+    VerdictKind.INTERRUPTED: "✋",
 }
 
 _LEVELS = "Baseline and candidate are typical levels that differ by exactly the change, which is what is compared."

@@ -30,8 +30,8 @@ def write_atomically(path: Path, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-    except OSError:
-        # Not left behind on a disk that may be full.
+    except BaseException:
+        # Not left behind on a disk that may be full, or by Ctrl-C.
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise

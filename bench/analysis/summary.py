@@ -16,17 +16,18 @@ from bench.analysis.users import UsersPresent, users_present
 from bench.results.codec import OUTCOME_CODES
 from bench.results.records import Outcome
 from bench.results.run import Run
-from bench.stats.correlation import MAX_CELLS, mean_interval
+from bench.stats.correlation import FEW_TIMES, MAX_CELLS, mean_interval
 from bench.stats.proportion import share_interval
 from bench.stats.quantiles import nearest_rank, percentile_intervals
 from bench.stats.summary import Summary
-from bench.units import format_percent
+from bench.units import counted, format_percent, times_as_long
 
 Floats = NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95
 _EVENTS_A_BIN: Final = 5
 _MIN_BINS: Final = 20
+_ENOUGH_EVENTS: Final = FEW_TIMES * _EVENTS_A_BIN
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,12 @@ def _rate(
     bins = min(max(_MIN_BINS, times.size // _EVENTS_A_BIN), MAX_CELLS)
     counts, _ = np.histogram(times, bins, (measured.begins, measured.ends), weights=weights)
     # np.histogram puts what happens exactly at the end into the last bin; nothing is due there.
-    return mean_interval(name, counts * (bins / measured.seconds), confidence)
+    rate = mean_interval(name, counts * (bins / measured.seconds), confidence)
+    if not 0 < times.size < _ENOUGH_EVENTS:
+        return rate
+    # So few give no more bins than that, whatever their correlation: only more of them help.
+    more = times_as_long(_ENOUGH_EVENTS / times.size)
+    return replace(rate, warnings=(f"{counted(times.size, 'event')} tell little of a rate; run {more}, or repeat",))
 
 
 def _times(name: str, summary: Summary, factor: int) -> Summary:

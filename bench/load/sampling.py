@@ -215,7 +215,8 @@ class ServerSampler:
                 "--monitoring_config_file (see docker/serving/monitoring.config)"
             )
         elif not self._pages:
-            yield f"the server's page {_PAGE} never answered ({self._failure}), so the time inside it is not known"
+            why = str(self._failure).partition(";")[0]
+            yield f"the server's page {_PAGE} never answered ({why}), so the time inside it is not known"
         elif self._pages < _FEW_PAGES * self._looks:
             yield (
                 f"the server's page {_PAGE} answered {self._pages} of {self._looks} looks: its figures may leave out "

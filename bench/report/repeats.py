@@ -33,7 +33,7 @@ class RepeatsView:
         yield from (f"note: {note}" for note in self.notes)
 
 
-HEADER: Row = ("figure", "mean of runs", "95 % interval", "runs")
+HEADER: Row = ("figure", "mean of runs", "95 % interval", "lowest and highest run")
 
 
 def repeats_views(analyses: Sequence[Analysis]) -> list[RepeatsView]:
@@ -66,7 +66,7 @@ def _view(runs: Sequence[Analysis]) -> RepeatsView:
         # A single run's own interval says nothing of how runs differ.
         between = "" if mean is None else text.interval(metric, mean)
         value = known[0] if mean is None else mean.center
-        spread = format_interval(min(known), max(known), text.writer(metric))
+        spread = format_interval(min(known), max(known), text.writer(metric)) if len(known) > 1 else ""
         rows.append((metric.title, text.figure(metric, value), between, spread))
         notes += [] if mean is None else [_about(warning, metric.title) for warning in mean.warnings]
     if len(valid) == 1:

@@ -95,7 +95,8 @@ def mean_interval(metric: str, series: Series, confidence: float = 0.95) -> Summ
         return Summary(metric, float(series[0]), None, None, confidence, 1, ("one value; an interval needs 2",))
     found = mean_error(series)
     half = float(stats.t.ppf((1 + confidence) / 2, found.freedom)) * found.error
-    warnings = () if found.times >= FEW_TIMES else (few_times_warning(found.times),)
+    # Values that are all equal would be so in a longer run too, as far as they tell.
+    warnings = () if found.times >= FEW_TIMES or not found.error else (few_times_warning(found.times),)
     # A mean of what cannot be negative is not negative either.
     least = 0.0 if series.min() >= 0 else -math.inf
     return Summary(metric, found.mean, max(found.mean - half, least), found.mean + half, confidence, found.n, warnings)

@@ -1,6 +1,7 @@
 """Figures of runs whose truth is known."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,3 +169,24 @@ def test_an_unfinished_run_is_summarised_up_to_where_it_got(tmp_path: Path) -> N
     measured = load(run)
     assert measured.ends == pytest.approx(np.max(requests.done))
     assert not analyse(run).validity.valid
+
+
+@pytest.mark.parametrize("rate", [2, 6])
+def test_a_rate_of_few_requests_is_advised_a_length_that_helps(tmp_path: Path, rate: int) -> None:
+    """As many bins as events / 5 at most: what the advice names must give the fifty that an interval rests on."""
+    arrivals = f"constant:rate={rate}"
+    run = write_run(tmp_path / "short", simulate(arrivals, WORKLOAD), arrivals, WORKLOAD)
+    short = analyse(run).summary.metrics["throughput"]
+    found = re.fullmatch(r"(\d+) events tell little of a rate; run ([\d.]+) times as long, or repeat", *short.warnings)
+    assert found is not None
+    assert int(found[1]) * float(found[2]) >= 250
+    longer = replace(WORKLOAD, duration=WORKLOAD.duration * float(found[2]) * 1.05)
+    again = analyse(write_run(tmp_path / "long", simulate(arrivals, longer), arrivals, longer))
+    assert not any("tell little" in warning for warning in again.summary.metrics["throughput"].warnings)
+
+
+def test_no_answer_at_all_is_no_reason_to_run_longer(tmp_path: Path) -> None:
+    requests = simulate()
+    requests.outcome[:] = [Outcome.REJECTED] * requests.due.size
+    found = analyse(write_run(tmp_path, requests)).summary.metrics["throughput"]
+    assert (found.center, found.warnings) == (0.0, ())

@@ -1,18 +1,24 @@
 """Header blocks out of the frames that they come in (RFC 9113, section 4.3)."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from bench.http2.frames import (
     COMPRESSION_ERROR,
     CONTINUATION,
     END_HEADERS,
     END_STREAM,
+    ENHANCE_YOUR_CALM,
     HEADERS,
     PROTOCOL_ERROR,
     H2Error,
     header_block,
 )
 from bench.http2.hpack import Decoder, Header, HpackError
+
+# gRPC's own library takes 16 KiB of metadata.
+_MOST_BYTES: Final = 1 << 15
+# What a frame counts as beside its bytes, so that empty ones end too.
+_FRAME_COST: Final = 32
 
 
 class Block(NamedTuple):
@@ -35,6 +41,7 @@ class BlockReader:
     def __init__(self) -> None:
         self._decoder = Decoder()
         self._open: tuple[int, bytearray, bool] | None = None
+        self._frames = 0
 
     def check(self, kind: int, stream: int) -> None:
         """Whether such a frame may come now.
@@ -49,14 +56,18 @@ class BlockReader:
         """Takes a frame of HEADERS or CONTINUATION; the block, if it is there as a whole by that.
 
         Raises:
-            H2Error: nothing to continue, or a block that does not decode.
+            H2Error: nothing to continue, a block that is too large, or one that does not decode.
         """
         if kind == HEADERS:
             self._open = (stream, bytearray(header_block(flags, payload)), bool(flags & END_STREAM))
+            self._frames = 1
         elif self._open is None:
             raise H2Error(PROTOCOL_ERROR, "nothing to continue")
         else:
             self._open[1].extend(payload)
+            self._frames += 1
+        if len(self._open[1]) + _FRAME_COST * self._frames > _MOST_BYTES:
+            raise H2Error(ENHANCE_YOUR_CALM, f"more than {_MOST_BYTES} bytes of headers")
         if not flags & END_HEADERS:
             return None
         stream, block, ends = self._open

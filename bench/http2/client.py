@@ -12,20 +12,28 @@ from bench.http2.blocks import Block, BlockReader
 from bench.http2.frames import (
     ACK,
     CANCEL,
+    COMPRESSION_ERROR,
     CONTINUATION,
     DATA,
     ENABLE_PUSH,
     END_HEADERS,
     END_STREAM,
+    ENHANCE_YOUR_CALM,
+    FLOW_CONTROL_ERROR,
+    FRAME_SIZE_ERROR,
     GOAWAY,
     HEADER_TABLE_SIZE,
     HEADERS,
+    HTTP_1_1_REQUIRED,
+    INADEQUATE_SECURITY,
     LARGEST_STREAM,
+    LARGEST_WINDOW,
     MAX_CONCURRENT_STREAMS,
     NO_ERROR,
     PING,
     PREFACE,
     PROTOCOL_ERROR,
+    PUSH_PROMISE,
     REFUSED_STREAM,
     RST_STREAM,
     SETTINGS,
@@ -35,6 +43,7 @@ from bench.http2.frames import (
     ReceiveWindow,
     frame,
     greeting,
+    pong,
     read_number,
     read_settings,
     rst_stream,
@@ -45,6 +54,20 @@ from bench.http2.sender import Sender
 
 # A header block is cut into frames of a size that every server takes.
 _BLOCK_SIZE: Final = 16384
+# Frames that bring no answer nearer, one after the other: more than any good server sends, little enough to be quick.
+_MOST_IDLE_FRAMES: Final = 10_000
+# A goodbye with one of these blames this side.
+_OUR_FAULT: Final = frozenset(
+    {
+        PROTOCOL_ERROR,
+        FLOW_CONTROL_ERROR,
+        FRAME_SIZE_ERROR,
+        COMPRESSION_ERROR,
+        ENHANCE_YOUR_CALM,
+        INADEQUATE_SECURITY,
+        HTTP_1_1_REQUIRED,
+    }
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -58,8 +81,11 @@ class Request:
         headers: the answer's first headers; None as long as there are none.
         answer: the answer's body so far.
         trailers: headers that ended the answer; None if it ended without. An answer of headers alone has them here too.
+        end: where it ends in all that goes over its connection, bytes; kept by whoever sends.
+        room: how many requests the server took at a time when it was sent.
         reset: code with which the server gave the stream up, or the connection; None if it did not.
-        unseen: whether the server said that it has not looked at it, so that it may be sent again.
+        unseen: whether the server has certainly not looked at it, so that it may be sent again.
+        too_large: whether the answer was given up because of its size.
     """
 
     block: bytes
@@ -68,18 +94,25 @@ class Request:
     headers: list[Header] | None = None
     answer: bytearray = field(default_factory=bytearray)
     trailers: list[Header] | None = None
+    end: int = 0
+    room: int = 0
     reset: int | None = None
     unseen: bool = False
+    too_large: bool = False
 
 
 class ClientConnection:
     """One connection.
 
+    Args:
+        most: largest answer that is taken, bytes.
+
     Attributes:
         out: bytes to send; whoever sends them empties it.
+        answered: whether a request was answered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = LARGEST_WINDOW) -> None:
         self._sender = Sender(PREFACE + greeting((ENABLE_PUSH, 0)))
         self.out = self._sender.out
         self._reader = FrameReader()
@@ -89,9 +122,13 @@ class ClientConnection:
         self._over: list[Request] = []
         # Nothing before the server's settings: some refuse what they had no chance to limit.
         self._most_open = 0
+        self._most = most
+        self._idle_frames = 0
+        self.answered = False
         self._table = TableNotice()
         self._next_stream = 1
         self._greeted = False
+        self._first_settings = True
         self._going = False
         self._receive_window = ReceiveWindow()
 
@@ -104,6 +141,15 @@ class ClientConnection:
     def unanswered(self) -> list[Request]:
         """Requests whose answer is not whole."""
         return [*self._open.values(), *self._queue]
+
+    @property
+    def room(self) -> int:
+        """How many requests the server takes at a time; 0 before it has said so."""
+        return self._most_open
+
+    def is_whole(self, request: Request) -> bool:
+        """Whether all of a request was sent, or stands in `out`."""
+        return request.stream > 0 and not self._sender.is_open(request.stream)
 
     def send(self, request: Request) -> None:
         """Sends a request, now or when the server has room for it."""
@@ -128,11 +174,15 @@ class ClientConnection:
             H2Error: the server breaks the protocol.
         """
         self._reader.feed(data)
-        for kind, flags, stream, payload in self._reader.frames():
+        frames = self._reader.frames()
+        self._idle_frames += len(frames)
+        for kind, flags, stream, payload in frames:
             if not self._greeted and (kind != SETTINGS or flags & ACK):
                 raise H2Error(PROTOCOL_ERROR, "no HTTP/2 settings came first")
             self._greeted = True
             self._handle(kind, flags, stream, payload)
+        if self._idle_frames > _MOST_IDLE_FRAMES:
+            raise H2Error(ENHANCE_YOUR_CALM, f"{self._idle_frames} frames without an answer")
         over, self._over = self._over, []
         if self._queue:
             self._start_waiting()
@@ -140,6 +190,7 @@ class ClientConnection:
 
     def _start(self, request: Request) -> None:
         stream = request.stream = self._next_stream
+        request.room = self._most_open
         self._next_stream += 2
         self._open[stream] = request
         self._sender.open(stream)
@@ -162,15 +213,25 @@ class ClientConnection:
             if (block := self._blocks.take(kind, flags, stream, payload)) is not None:
                 self._on_block(block)
         elif kind == RST_STREAM:
-            self._end(stream, read_number(payload, "a reset"))
+            self._on_reset(stream, read_number(payload, "a reset"))
         elif kind == GOAWAY:
             self._on_goaway(payload)
         elif kind == SETTINGS and not flags & ACK:
             self._on_settings(payload)
         elif kind == PING and not flags & ACK:
-            self.out += frame(PING, ACK, 0, payload)
+            self.out += pong(payload)
         elif kind == WINDOW_UPDATE:
-            self._sender.grow(stream, read_number(payload, "a window update"))
+            self._on_window(stream, read_number(payload, "a window update"))
+        elif kind == PUSH_PROMISE:
+            raise H2Error(PROTOCOL_ERROR, "a push that was not asked for")
+
+    def _on_window(self, stream: int, step: int) -> None:
+        if not step:
+            raise H2Error(PROTOCOL_ERROR, "a window update by nothing")
+        before = len(self.out)
+        self._sender.grow(stream, step)
+        if len(self.out) > before:
+            self._idle_frames = 0
 
     def _on_block(self, block: Block) -> None:
         found = self._open.get(block.stream)
@@ -188,21 +249,38 @@ class ClientConnection:
             raise H2Error(PROTOCOL_ERROR, f"data on stream {stream}")
         found = self._open.get(stream)
         if found is not None:
-            found.answer += unpadded(flags, payload)
+            data = unpadded(flags, payload)
+            found.answer += data
+            if data:
+                self._idle_frames = 0
             if flags & END_STREAM:
                 self._end(stream)
+            elif len(found.answer) > self._most:
+                found.too_large = True
+                self._over.append(found)
+                self.cancel(found)
+
+    def _on_reset(self, stream: int, code: int) -> None:
+        if code == REFUSED_STREAM and (found := self._open.get(stream)) is not None:
+            # Before any of its processing (RFC 9113, section 8.7).
+            found.unseen = True
+        self._end(stream, code)
 
     def _on_goaway(self, payload: bytes) -> None:
-        """No new requests; those that the server will not look at are over, and after an error all are."""
+        """No new requests; those that the server will not look at are over, and after an error all are.
+
+        What it did not look at may be sent again, unless it blames this side: the same bytes would end the same way.
+        """
         self._going = True
         last = read_number(payload[:4], "a goodbye")
         code = read_number(payload[4:8], "a goodbye")
+        again = code not in _OUR_FAULT
         for stream in [stream for stream in self._open if stream > last or code]:
-            self._open[stream].unseen = stream > last and not code
+            self._open[stream].unseen = stream > last and again
             self._end(stream, code or REFUSED_STREAM)
         while self._queue:
             request = self._queue.popleft()
-            request.reset, request.unseen = code or REFUSED_STREAM, not code
+            request.reset, request.unseen = code or REFUSED_STREAM, again
             self._over.append(request)
 
     def _on_settings(self, payload: bytes) -> None:
@@ -211,7 +289,10 @@ class ClientConnection:
         given = dict(settings)
         self._table.limit(given.get(HEADER_TABLE_SIZE, DEFAULT_TABLE_SIZE))
         self._sender.set(settings)
-        self._most_open = given.get(MAX_CONCURRENT_STREAMS, self._most_open or LARGEST_STREAM)
+        if self._first_settings:
+            self._most_open = LARGEST_STREAM
+            self._first_settings = False
+        self._most_open = given.get(MAX_CONCURRENT_STREAMS, self._most_open)
         self._start_waiting()
 
     def _end(self, stream: int, reset: int | None = None) -> None:
@@ -222,6 +303,8 @@ class ClientConnection:
                 self.out += rst_stream(stream, NO_ERROR)
             found.reset = reset
             self._over.append(found)
+            self._idle_frames = 0
+            self.answered = self.answered or reset is None
 
 
 def _informational(headers: list[Header]) -> bool:

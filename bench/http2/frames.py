@@ -28,6 +28,7 @@ CANCEL: Final = 8
 COMPRESSION_ERROR: Final = 9
 ENHANCE_YOUR_CALM: Final = 11
 INADEQUATE_SECURITY: Final = 12
+HTTP_1_1_REQUIRED: Final = 13
 
 DEFAULT_WINDOW: Final = 65535
 DEFAULT_FRAME_SIZE: Final = 16384
@@ -36,6 +37,9 @@ LARGEST_WINDOW: Final = (1 << 31) - 1
 LARGEST_STREAM: Final = (1 << 31) - 1
 # What is taken in one frame, and what the connection's window may shrink by before it is opened again.
 OUR_FRAME_SIZE: Final = 1 << 20
+# Settings in one frame: there are six that mean something.
+_MOST_SETTINGS: Final = 128
+_PING_SIZE: Final = 8
 _WINDOW_STEP: Final = 1 << 24
 
 _HEAD: Final = struct.Struct(">BHBBI")
@@ -87,10 +91,12 @@ def read_settings(payload: bytes) -> list[tuple[int, int]]:
     """The settings in a SETTINGS frame.
 
     Raises:
-        H2Error: cut, or a value that is not allowed.
+        H2Error: cut, a value that is not allowed, or more settings than anyone means.
     """
     if len(payload) % _SETTING.size:
         raise H2Error(FRAME_SIZE_ERROR, "settings that are cut")
+    if len(payload) > _MOST_SETTINGS * _SETTING.size:
+        raise H2Error(ENHANCE_YOUR_CALM, f"{len(payload) // _SETTING.size} settings in one frame")
     found = list(_SETTING.iter_unpack(payload))
     for setting, value in found:
         if setting == INITIAL_WINDOW_SIZE and value > LARGEST_WINDOW:
@@ -109,6 +115,17 @@ def read_number(payload: bytes, what: str) -> int:
     if len(payload) != _NUMBER.size:
         raise H2Error(FRAME_SIZE_ERROR, f"{what} that is cut")
     return int.from_bytes(payload, "big") & LARGEST_WINDOW
+
+
+def pong(payload: bytes) -> bytes:
+    """The answer to a PING.
+
+    Raises:
+        H2Error: a ping of another size.
+    """
+    if len(payload) != _PING_SIZE:
+        raise H2Error(FRAME_SIZE_ERROR, f"a ping of {len(payload)} bytes")
+    return frame(PING, ACK, 0, payload)
 
 
 def unpadded(flags: int, payload: bytes) -> bytes:

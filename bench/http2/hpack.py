@@ -34,6 +34,8 @@ _STATIC: Final[list[Header]] = [
 _ENTRY_OVERHEAD: Final = 32
 DEFAULT_TABLE_SIZE: Final = 4096
 _KNOWN_BLOCKS: Final = 64
+# Headers in a block, which may be of one byte each and stand for thousands.
+_MOST_HEADERS: Final = 1000
 
 # Appendix B: the length in bits of each symbol's code, the end of string last. The codes are canonical: the shorter
 # first, symbols of one length in their order.
@@ -98,6 +100,8 @@ class Decoder:
         at, changed = 0, False
         try:
             while at < len(block):
+                if len(headers) >= _MOST_HEADERS:
+                    raise HpackError(f"more than {_MOST_HEADERS} headers")
                 first = block[at]
                 if first & 0x80:
                     index, at = _integer(block, at, 7)

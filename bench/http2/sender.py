@@ -44,6 +44,10 @@ class Sender:
         """A stream on which something will be sent."""
         self._streams[stream] = _Stream(self._stream_window)
 
+    def is_open(self, stream: int) -> bool:
+        """Whether something may still be sent on a stream."""
+        return stream in self._streams
+
     def close(self, stream: int) -> bool:
         """Nothing more is sent on a stream; whether something was still to come."""
         return self._streams.pop(stream, None) is not None

@@ -31,6 +31,7 @@ from bench.http2.frames import (
     frame,
     goaway,
     greeting,
+    pong,
     read_number,
     read_settings,
     rst_stream,
@@ -165,7 +166,7 @@ class H2Connection:
             self._table.limit(dict(settings).get(HEADER_TABLE_SIZE, DEFAULT_TABLE_SIZE))
             self._sender.set(settings)
         elif kind == PING and not flags & ACK:
-            self.out += frame(PING, ACK, 0, payload)
+            self.out += pong(payload)
         elif kind == WINDOW_UPDATE:
             self._sender.grow(stream, read_number(payload, "a window update"))
         elif kind == PUSH_PROMISE:

@@ -10,6 +10,7 @@ import gevent.ssl
 from bench.errors import UsageError
 from bench.serving.errors import ConnectFailed
 from bench.serving.tls import TlsOptions
+from bench.serving.types import MAX_RESPONSE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Endpoint:
         grpc_secure: whether gRPC is encrypted.
         compressed: whether REST bodies are gzipped.
         channels: gRPC connections a process.
+        max_response: largest response that is read, bytes.
     """
 
     rest: str | None = None
@@ -35,6 +37,7 @@ class Endpoint:
     grpc_secure: bool = False
     compressed: bool = False
     channels: int = 1
+    max_response: int = MAX_RESPONSE_BYTES
 
 
 def ssl_context(tls: TlsOptions | None, protocols: Sequence[str] = ()) -> Any:

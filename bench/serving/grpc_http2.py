@@ -9,6 +9,7 @@ from bench.http2.grpc_wire import PREFIX, is_one_message, percent_decoded, timeo
 from bench.http2.hpack import Header, encode
 from bench.serving.errors import InvalidResponse
 from bench.serving.grpc_errors import code_name, one_line, raise_for_status
+from bench.units import format_bytes
 
 _AGENT: Final = b"bertbench"
 # What the end of a stream without a status means; others are a broken answer.
@@ -60,6 +61,9 @@ def answer_of(request: Request, address: str, timeout: float) -> bytes:
     Raises:
         ServingError: what the server's status stands for.
     """
+    if request.too_large:
+        size = format_bytes(len(request.answer))
+        raise InvalidResponse(f"the response from {address} has {size} and more; send fewer sentences or allow more")
     if request.reset is not None:
         _raise_for_reset(request.reset, address, timeout)
     trailers = dict(request.trailers or ())

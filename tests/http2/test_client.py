@@ -208,6 +208,107 @@ def test_a_goodbye_for_an_error_ends_all_with_its_code(client: ClientConnection)
     assert {(each.reset, each.unseen) for each in asked} == {(ENHANCE_YOUR_CALM, False)}
 
 
+@pytest.mark.parametrize(("code", "again"), [(0, True), (2, True), (8, True), (1, False), (9, False)])
+def test_a_goodbye_says_what_may_be_sent_again(client: ClientConnection, code: int, again: bool) -> None:
+    """Whatever the reason, streams after the last were not looked at; but the same bytes would break the same rule."""
+    seen, unseen = request(), request()
+    client.send(seen)
+    client.send(unseen)
+    client.receive(goaway(1, code))
+    assert (seen.unseen, unseen.unseen) == (False, again)
+
+
+def test_a_goodbye_in_two_steps(client: ClientConnection) -> None:
+    """The first one takes what is on its way, the second one says what came too late (RFC 9113, section 6.8)."""
+    first, second = request(), request()
+    client.send(first)
+    client.send(second)
+    assert client.receive(goaway((1 << 31) - 1, 0)) == []
+    assert not client.usable
+    assert client.receive(goaway(1, 0)) == [second]
+    assert second.unseen
+    assert client.unanswered == [first]
+
+
+def test_what_is_refused_was_not_looked_at(client: ClientConnection) -> None:
+    refused, failed = request(), request()
+    client.send(refused)
+    client.send(failed)
+    client.receive(rst_stream(1, REFUSED_STREAM) + rst_stream(3, CANCEL))
+    assert (refused.unseen, failed.unseen) == (True, False)
+
+
+def test_a_server_that_takes_none_for_a_while(client: ClientConnection) -> None:
+    """Settings about something else leave the limit as it is."""
+    client.receive(settings((MAX_CONCURRENT_STREAMS, 0)))
+    client.receive(settings((INITIAL_WINDOW_SIZE, 100_000)))
+    asked = request()
+    client.send(asked)
+    assert asked.stream == 0
+    client.receive(settings((MAX_CONCURRENT_STREAMS, 1)))
+    assert asked.stream == 1
+
+
+def test_an_answer_that_is_too_large_is_given_up() -> None:
+    client = ClientConnection(most=1000)
+    client.receive(HELLO)
+    asked, other = request(), request()
+    client.send(asked)
+    client.send(other)
+    sent(client)
+    assert client.receive(frame(DATA, 0, 1, bytes(900))) == []
+    assert client.receive(frame(DATA, 0, 1, bytes(200))) == [asked]
+    assert asked.too_large
+    assert sent(client) == [(RST_STREAM, 0, 1, struct.pack(">I", CANCEL))]
+    assert client.receive(frame(DATA, 0, 1, bytes(900))) == []
+    assert client.receive(frame(HEADERS, END_HEADERS | END_STREAM, 3, FIRST)) == [other]
+
+
+@pytest.mark.parametrize(
+    ("piece", "text"),
+    [
+        (frame(PING, 0, 0, bytes(8)), "without an answer"),
+        (HELLO, "without an answer"),
+        (frame(DATA, 0, 1, b""), "without an answer"),
+        (frame(HEADERS, END_HEADERS, 1, encode([(b":status", b"103")])), "without an answer"),
+        (frame(0xB0, 0, 0, b""), "without an answer"),
+        (window_update(1, 1), "without an answer"),
+    ],
+)
+def test_frames_without_end_that_bring_no_answer(client: ClientConnection, piece: bytes, text: str) -> None:
+    client.send(request())
+    with pytest.raises(H2Error, match=text):
+        for _ in range(200):
+            client.receive(piece * 1000)
+    assert len(client.out) < 1 << 20
+
+
+def test_many_frames_between_answers_are_no_flood(client: ClientConnection) -> None:
+    for index in range(20):
+        client.send(request())
+        client.receive(frame(PING, 0, 0, bytes(8)) * 1000)
+        client.receive(frame(HEADERS, END_HEADERS | END_STREAM, 2 * index + 1, FIRST))
+        client.out.clear()
+
+
+@pytest.mark.parametrize(
+    ("piece", "text"),
+    [
+        (frame(PING, 0, 0, bytes(9)), "ping of 9 bytes"),
+        (frame(SETTINGS, 0, 0, bytes(6 * 129)), "129 settings"),
+        (window_update(0, 1), "by nothing"),
+        (frame(5, END_HEADERS, 1, bytes(4) + FIRST), "push"),
+        (frame(HEADERS, 0, 1, bytes(20_000)) + frame(CONTINUATION, 0, 1, bytes(20_000)), "bytes of headers"),
+        (frame(HEADERS, 0, 1, b"") + frame(CONTINUATION, 0, 1, b"") * 1100, "bytes of headers"),
+        (frame(HEADERS, END_HEADERS, 1, b"\x88" * 1100), "1000 headers"),
+    ],
+)
+def test_what_no_good_server_sends(client: ClientConnection, piece: bytes, text: str) -> None:
+    client.send(request())
+    with pytest.raises(H2Error, match=text):
+        client.receive(piece)
+
+
 def test_nothing_is_asked_before_the_servers_settings() -> None:
     client = ClientConnection()
     asked = [request(), request()]

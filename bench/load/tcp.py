@@ -1,0 +1,80 @@
+"""The TCP connections of the fast transports: made here, looked at before use, and asked how they ended."""
+
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+import gevent
+import gevent.monkey
+import gevent.socket
+
+# Fields of Linux's `struct tcp_info` (include/uapi/linux/tcp.h): offsets in bytes.
+_TCP_INFO: Final = getattr(socket, "TCP_INFO", None)
+_INFO_SIZE: Final = 256
+_UNACKED: Final = struct.Struct("=24xI")
+_BYTES_ACKED: Final = struct.Struct("=120xQ")
+_CLOSE: Final = 7
+_MOMENT: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class TcpEnd:
+    """What the kernel knows of a connection that the peer ended.
+
+    Args:
+        reset: the peer reset it, which it does where it closed before it had read all that was sent.
+        unacked: the peer closed its side before all that was sent had arrived.
+        acked: bytes that arrived; None where the kernel does not count them.
+    """
+
+    reset: bool
+    unacked: bool
+    acked: int | None
+
+    @property
+    def unread(self) -> bool:
+        """Whether the peer cannot have read the last byte that was sent."""
+        return self.reset or self.unacked
+
+
+def connect(host: str, port: int, context: Any) -> Any:
+    """A new connection as a gevent socket, without Nagle's delay; encrypted where there is a `context`.
+
+    Raises:
+        OSError: no connection, or no trusted one.
+    """
+    connection = gevent.socket.create_connection((host, port))
+    try:
+        connection.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)
+        return connection if context is None else context.wrap_socket(connection, server_hostname=host)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def let_others() -> None:
+    """Lets all that waits have its turn. A sleep of 0 would let other greenlets run, but neither timers nor sockets."""
+    gevent.sleep(_MOMENT)
+
+
+def poller(connection: Any) -> Any:
+    """Tells by `poll(0)`, without waiting, whether there is something to read: on an idle connection, its end."""
+    select = gevent.monkey.get_original("select", ["poll", "POLLIN"])
+    made = select[0]()
+    made.register(connection.fileno(), select[1])
+    return made
+
+
+def tcp_end(connection: Any) -> TcpEnd | None:
+    """How the peer ended a connection; None where the operating system does not say."""
+    if _TCP_INFO is None:
+        return None
+    try:
+        info = connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _INFO_SIZE)
+        (unacked,) = _UNACKED.unpack_from(info)
+    except (OSError, struct.error):
+        return None
+    # The first byte that is counted is the SYN.
+    acked = _BYTES_ACKED.unpack_from(info)[0] - 1 if len(info) >= _BYTES_ACKED.size else None
+    return TcpEnd(info[0] == _CLOSE, unacked > 0, acked)

@@ -1,0 +1,72 @@
+"""Content codings of HTTP answers (RFC 9110, section 8.4.1), undone in small steps and up to a size."""
+
+import zlib
+from collections.abc import Iterator
+from typing import Final
+
+from bench.serving.errors import InvalidResponse
+
+_STEP: Final = 1 << 16
+_GZIP: Final = 16 + zlib.MAX_WBITS
+# Many servers send `deflate` without the zlib header that the standard asks for.
+_WINDOWS: Final = {"gzip": (_GZIP,), "x-gzip": (_GZIP,), "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS)}
+
+
+def check_coding(coding: str) -> None:
+    """Whether an answer with this `Content-Encoding` (or `Transfer-Encoding`) can be read.
+
+    Raises:
+        InvalidResponse: a coding that is not known.
+    """
+    for name in _names(coding):
+        if name not in _WINDOWS:
+            raise InvalidResponse(
+                f"the response has the content coding {name!r}, which was not asked for; known are gzip and deflate"
+            )
+
+
+def decoded(body: bytes, coding: str) -> Iterator[bytes]:
+    """The parts of a body without its coding, each of at most 64 KiB.
+
+    Args:
+        body: as it came.
+        coding: the value of `Content-Encoding`; several are undone from the last to the first.
+
+    Raises:
+        InvalidResponse: a coding that is not known, or a body that is not of it.
+    """
+    check_coding(coding)
+    parts: Iterator[bytes] = iter((body,))
+    for name in reversed(_names(coding)):
+        parts = _inflated(parts, name)
+    return parts
+
+
+def _names(coding: str) -> list[str]:
+    names = (name.strip().lower() for name in coding.split(","))
+    return [name for name in names if name not in ("", "identity", "chunked")]
+
+
+def _inflated(parts: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """Undoes one coding. A gzip body may have several members, one after the other (RFC 1952, section 2.2)."""
+    windows = _WINDOWS[name]
+    reader, begun, rest = zlib.decompressobj(windows[0]), False, b""
+    for part in parts:
+        rest += part
+        while rest:
+            try:
+                out = reader.decompress(rest, _STEP)
+            except zlib.error as error:
+                if begun or len(windows) == 1:
+                    raise InvalidResponse(f"a response that cannot be read as {name} ({error})") from error
+                windows = windows[1:]
+                reader = zlib.decompressobj(windows[0])
+                continue
+            begun = True
+            if out:
+                yield out
+            rest = reader.unused_data if reader.eof else reader.unconsumed_tail
+            if reader.eof and rest:
+                reader = zlib.decompressobj(windows[0])
+    if not reader.eof:
+        raise InvalidResponse(f"a response that cannot be read as {name} (it is cut)")

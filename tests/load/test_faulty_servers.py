@@ -1,0 +1,305 @@
+"""The fast transports against servers that close connections, stall and flood; `faulty.py` has them."""
+
+import gzip
+import socket
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import gevent
+import pytest
+
+from bench.load.endpoint import Endpoint
+from bench.load.transports import TransportPool
+from bench.serving.errors import ConnectFailed, DeadlineExceeded, InvalidResponse, Rejected, ServingError, Unavailable
+from tests.load.faulty import CLOSING, GRPC_FLOODS, REST_FLOODS, faulty, read_request
+from tests.load.test_transports import raw_server
+from tests.serving.servers import rest_server
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT = 0.5
+# More than a busy machine takes, and far less than a flood that is read to its end.
+GENEROUS = 10.0
+SLOW = [name for name, (_, _, pause) in {**REST_FLOODS, **GRPC_FLOODS}.items() if pause]
+FLOODS = [name for name in (*REST_FLOODS, *GRPC_FLOODS, "rest-bomb") if name not in SLOW]
+
+
+def endpoint(name, address, secure=False):
+    if name.startswith("rest"):
+        return Endpoint(rest=f"http{'s' if secure else ''}://{address}", path="/v1/models/bert:predict")
+    return Endpoint(grpc=address, grpc_secure=secure)
+
+
+def way(name, address, **fields):
+    return TransportPool(endpoint(name, address, **fields)).make("rest" if name.startswith("rest") else "grpc")
+
+
+def failed(transport, body=b"question"):
+    """How an exchange failed, within the timeout and some."""
+    started = time.perf_counter()
+    with pytest.raises(ServingError) as caught:
+        transport.exchange(body, TIMEOUT)
+    assert time.perf_counter() - started < TIMEOUT + GENEROUS
+    return caught.value
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_what_comes_too_slowly_is_a_timeout(name):
+    with faulty(name) as address:
+        transport = way(name, address)
+        assert transport.exchange(b"question", 30) == b"good"
+        error = failed(transport)
+        # Bytes of zero are frames in the end, and make no sense.
+        assert isinstance(error, DeadlineExceeded if name != "grpc-byte-by-byte" else ServingError)
+        assert isinstance(error, DeadlineExceeded | InvalidResponse)
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_flood_ends_in_time(name):
+    """By its size or by what it is; where the machine is slow, by the timeout."""
+    with faulty(name) as address:
+        transport = way(name, address)
+        if name != "rest-bomb":
+            assert transport.exchange(b"question", 30) == b"good"
+        assert isinstance(failed(transport), InvalidResponse | DeadlineExceeded)
+
+
+@pytest.mark.parametrize("name", ["rest", "grpc"])
+@pytest.mark.parametrize(
+    ("server", "secure", "size"), [("never-reads", False, 30_000_000), ("handshake-stalls", True, 9)]
+)
+def test_a_server_that_takes_nothing(name, server, secure, size):
+    with faulty(server) as address:
+        assert isinstance(failed(way(name, address, secure=secure), bytes(size)), DeadlineExceeded)
+
+
+@pytest.mark.parametrize("name", ["rest-chunks-of-a-byte", "grpc-data-of-a-byte", "rest-large-chunks", "grpc-large"])
+def test_others_have_their_turn_during_a_flood(name):
+    """All that arrives is there at once, so that a client which reads on until there is nothing would never stop."""
+    done = 0
+
+    def other(transport):
+        nonlocal done
+        while True:
+            assert transport.exchange(b"question", 30) == b"good"
+            done += 1
+
+    with faulty(name) as address, faulty("rest-20-answers") as good:
+        transport = TransportPool(
+            Endpoint(
+                rest=f"http://{address}" if name.startswith("rest") else None,
+                grpc=None if name.startswith("rest") else address,
+                max_response=1 << 40,
+            )
+        ).make("rest" if name.startswith("rest") else "grpc")
+        assert transport.exchange(b"question", 30) == b"good"
+        user = gevent.spawn(other, way("rest", good))
+        with pytest.raises(DeadlineExceeded):
+            transport.exchange(b"question", 1.0)
+        user.kill()
+    assert done >= 3
+
+
+MEMORY = """
+import sys, gevent
+from tests.load.faulty import faulty
+from tests.load.test_faulty_servers import way
+from bench.serving.errors import ServingError
+
+def ask(transport):
+    try:
+        transport.exchange(b"question", 20)
+        if name != "rest-bomb":
+            transport.exchange(b"question", 2)
+    except ServingError:
+        pass
+
+for name in ("rest-large", "rest-large-chunks", "rest-until-closed", "rest-bomb", "grpc-large", "grpc-references"):
+    with faulty(name) as address:
+        gevent.joinall([gevent.spawn(ask, way(name, address)) for _ in range(8)], raise_error=True)
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_answers_of_a_gigabyte_to_eight_users_take_little_memory():
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY], capture_output=True, text=True, timeout=200, check=True, cwd=ROOT
+    )
+    assert int(done.stdout) * 1024 < 300e6
+
+
+def test_the_largest_answer_can_be_set():
+    with rest_server(lambda *_: (200, bytes(2000))) as url:
+        for most, error in ((2000, None), (1999, "more than 2 kB")):
+            transport = TransportPool(Endpoint(rest=url, path="/x", max_response=most)).make("rest")
+            if error is None:
+                assert transport.exchange(b"x", 30) == bytes(2000)
+            else:
+                with pytest.raises(InvalidResponse, match=error):
+                    transport.exchange(b"x", 30)
+
+
+@pytest.mark.parametrize("name", [name for name in CLOSING if "idle" in name])
+def test_idle_connections_that_the_server_ends(name):
+    """Around the moment at which it does; a half-closed one is read on, so that there only its end is certain."""
+    pauses = (0.6, 0.6) if name == "rest-idle-half" else (0.25, 0.3, 0.3001, 0.301, 0.35, 0.6)
+    with faulty(name) as address:
+        transport = way(name, address)
+        for pause in (0.0, *pauses):
+            gevent.sleep(pause)
+            assert transport.exchange(b"question", 30) == b"good"
+
+
+@pytest.mark.parametrize("name", [name for name in CLOSING if "idle" not in name and "unread" not in name])
+@pytest.mark.parametrize("pause", [0.0, 0.005])
+def test_connections_that_the_server_ends_in_the_midst_of_load(name, pause):
+    """One user without a pause: the next request goes while the server closes. Several on a shared connection."""
+    most = 20 if name.startswith("grpc-few") else 90
+    users = 1 if name.endswith("unsaid") or name.startswith("rest") else 4
+    ends = time.perf_counter() + (1.6 if "goodbye" in name else 0.0)
+
+    def user(transport):
+        count = 0
+        while count < most or time.perf_counter() < ends:
+            assert transport.exchange(b"question", 30) == b"good"
+            count += 1
+            gevent.sleep(pause)
+
+    with faulty(name) as address:
+        pool = TransportPool(endpoint(name, address))
+        ways = [pool.make("rest" if name.startswith("rest") else "grpc") for _ in range(users)]
+        gevent.joinall([gevent.spawn(user, each) for each in ways], raise_error=True)
+        pool.close()
+
+
+@pytest.mark.parametrize("name", [name for name in CLOSING if "unread" in name])
+def test_what_the_server_closed_without_having_read_it_is_sent_again(name):
+    """The server waits for the request and closes without reading: no look at the connection before could tell."""
+    with faulty(name) as address:
+        transport = way(name, address)
+        for _ in range(9):
+            assert transport.exchange(b"question", 30) == b"good"
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_what_the_server_has_read_is_not_sent_again(fresh):
+    """It may have been processed: that there is no answer is the server's failure."""
+    seen = []
+
+    def talk(connection):
+        while body := read_request(connection):
+            seen.append(body)
+            if body == b"drop":
+                return
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood")
+
+    with raw_server(talk) as url:
+        transport = way("rest", url.removeprefix("http://"))
+        if not fresh:
+            assert transport.exchange(b"first", 30) == b"good"
+        with pytest.raises(ConnectFailed, match="closed the connection without an answer"):
+            transport.exchange(b"drop", 30)
+        assert transport.exchange(b"next", 30) == b"good"
+        transport.close()
+    assert seen.count(b"drop") == 1
+
+
+def test_an_answer_that_broke_off_is_not_asked_for_again():
+    seen = []
+
+    def talk(connection):
+        while body := read_request(connection):
+            seen.append(body)
+            whole = body != b"cut"
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n" + (b"good" if whole else b"go"))
+            if not whole:
+                return
+
+    with raw_server(talk) as url:
+        transport = way("rest", url.removeprefix("http://"))
+        assert transport.exchange(b"first", 30) == b"good"
+        with pytest.raises(InvalidResponse, match="broken answer"):
+            transport.exchange(b"cut", 30)
+    assert seen == [b"first", b"cut"]
+
+
+def test_bytes_after_an_answer_belong_to_no_other():
+    """Some servers say why they close a connection on which nobody asked them anything."""
+    extra = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+    def talk(connection):
+        while body := read_request(connection):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body + extra)
+
+    with raw_server(talk) as url:
+        transport = way("rest", url.removeprefix("http://"))
+        assert [transport.exchange(b"%d" % index, 30) for index in range(3)] == [b"0", b"1", b"2"]
+        transport.close()
+
+
+def test_an_answer_to_a_request_that_the_server_does_not_want_to_read():
+    """It says why, and closes; the rest of the request cannot be sent any more."""
+
+    def talk(connection):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.recv(1000)
+        text = b'{"error": "too much"}'
+        connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n")
+        connection.sendall(b"Content-Length: %d\r\n\r\n" % len(text) + text)
+
+    with raw_server(talk) as url, pytest.raises(Rejected, match="HTTP 413: too much"):
+        way("rest", url.removeprefix("http://")).exchange(bytes(20_000_000), 30)
+
+
+def raw_deflate(body):
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(body) + packer.flush()
+
+
+PLAIN = b'{"predictions": [[-1.5]]}' * 5000
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", gzip.compress(PLAIN)),
+        ("x-gzip", gzip.compress(PLAIN)),
+        ("GZIP", gzip.compress(PLAIN[:1000]) + gzip.compress(PLAIN[1000:])),
+        ("deflate", zlib.compress(PLAIN)),
+        ("deflate", raw_deflate(PLAIN)),
+        ("identity", PLAIN),
+        ("deflate, gzip", gzip.compress(zlib.compress(PLAIN))),
+    ],
+)
+def test_answers_that_are_packed_though_nobody_asked(coding, body):
+    asked = []
+
+    def answer(method, path, sent, handler):
+        asked.append(handler.headers["Accept-Encoding"])
+        return 200, body, {"Content-Encoding": coding}
+
+    with rest_server(answer) as url:
+        transport = way("rest", url.removeprefix("http://"))
+        assert [transport.exchange(b"x", 30) for _ in range(2)] == [PLAIN, PLAIN]
+    assert asked == ["identity"] * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "coding", "body", "error", "text"),
+    [
+        (200, "br", b"\x0b\x02", InvalidResponse, "'br'"),
+        (200, "zstd", b"?", InvalidResponse, "'zstd'"),
+        (200, "gzip", b"not packed", InvalidResponse, "as gzip"),
+        (200, "gzip", gzip.compress(PLAIN)[:-9], InvalidResponse, "as gzip .it is cut"),
+        (200, "deflate", b"\xff\xff\xff", InvalidResponse, "as deflate"),
+        (503, "gzip", gzip.compress(b'{"error": "no room"}'), Unavailable, "no room"),
+        (503, "br", b"\x0b\x02", Unavailable, "HTTP 503"),
+    ],
+)
+def test_packed_answers_that_cannot_be_read_or_are_errors(status, coding, body, error, text):
+    server = rest_server(lambda *_: (status, body, {"Content-Encoding": coding}))
+    with server as url, pytest.raises(error, match=text):
+        way("rest", url.removeprefix("http://")).exchange(b"x", 30)

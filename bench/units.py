@@ -24,6 +24,7 @@ _BYTES: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 _FIGURE: Final = re.compile(r"([-+]?\d[\d.,]*)( ?[^\d\s]+)?")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)(ms|s|m|h)")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgt])(i?)b")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,300}")
 LONGEST: Final = 366 * 86400.0
 """Seconds; a longer duration is taken for a slip of the pen."""
@@ -135,6 +136,21 @@ def parse_number(text: str, least: float, most: float, *, open_least: bool = Fal
     if not least <= value <= most or (open_least and value == least):
         raise UsageError(f"{text} is out of range; give {wanted}")
     return value
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes in `text`: `500kB`, `8MB`, `1GB` (powers of 1000), `8MiB` (of 1024).
+
+    Raises:
+        UsageError: not a size with its unit, or not from 1 kB to 1 TB.
+    """
+    found = _SIZE.fullmatch(text.strip().lower())
+    if not found:
+        raise UsageError(f"{text!r} is not a size; write it like 500kB, 8MB or 1GB")
+    size = float(found[1]) * float((1024 if found[3] else 1000) ** " kmgt".index(found[2]))
+    if not 1e3 <= size <= 1e12:
+        raise UsageError(f"a size of {text!r} is out of range; give one from 1kB to 1TB")
+    return round(size)
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:

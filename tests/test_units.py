@@ -14,6 +14,7 @@ from bench.units import (
     format_percent,
     format_rate,
     format_seconds,
+    parse_bytes,
     parse_duration,
     parse_duration_or_zero,
     parse_fraction,
@@ -71,6 +72,20 @@ def test_numbers_of_a_range(text: str) -> None:
     assert [parse_number(good, 0, 2, open_least=True) for good in ("1e-3", "2")] == [0.001, 2.0]
     with pytest.raises(UsageError, match="above 0 and up to 2"):
         parse_number(text, 0, 2, open_least=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("8MB", 8_000_000), ("1.5 kb", 1500), ("1GB", 10**9), ("8MiB", 8 << 20), ("1TB", 10**12), (" 2kib ", 2048)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "8", "8M", "MB", "-1MB", "0MB", "1e3kB", "2TB", "8 MB please", "8mb/s"])
+def test_bad_sizes_are_usage_errors(text: str) -> None:
+    with pytest.raises(UsageError, match="size"):
+        parse_bytes(text)
 
 
 @pytest.mark.parametrize(("text", "rate"), [("50", 50.0), ("50/s", 50.0), ("600/m", 10.0), ("0.5", 0.5)])

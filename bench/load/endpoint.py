@@ -10,7 +10,9 @@ import gevent.ssl
 from bench.errors import UsageError
 from bench.serving.errors import ConnectFailed
 from bench.serving.tls import TlsOptions
-from bench.serving.types import MAX_RESPONSE_BYTES
+
+# Less than a client alone may read: many users may read such a response at once.
+MAX_RESPONSE_BYTES = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)

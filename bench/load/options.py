@@ -15,7 +15,7 @@ from bench.load.told import option_name
 from bench.results.arrivals import Arrivals, ClosedLoop, parse_arrivals
 from bench.serving.target import Target, TargetKind, grpc_address, parse_target
 from bench.serving.tls import TlsOptions
-from bench.units import format_seconds, parse_duration, parse_duration_or_zero, parse_fraction, parse_whole
+from bench.units import format_seconds, parse_bytes, parse_duration, parse_duration_or_zero, parse_fraction, parse_whole
 
 _WARMUP_SHARE: Final = 0.1
 _WARMUP_MOST: Final = 10.0
@@ -80,6 +80,7 @@ OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "sentences_per_request": ("", "sentences in a request"),
     "check_share": ("100%", "share of the answers compared with the golden ones"),
     "request_timeout": ("30s", "time a request may take, from its send"),
+    "max_response": ("8MB", "largest response that is read, unpacked; a larger one is an invalid response"),
     "warmup": ("auto", "load before the measured part, within the run time; auto: a tenth of it, at most 10s; 0: none"),
     "drain": ("10s", "time after the end for what is due and unsent to go, and for answers to come"),
     "seed": ("0", "of due times, sentences, and everything else that is drawn"),
@@ -158,6 +159,7 @@ class Settings:
         sentences: sentences a request.
         check_share: share of answers that are checked.
         timeout: seconds a request may take.
+        max_response: largest response that is read, bytes.
         seed: of all random choices.
         channels: gRPC connections a process.
         headers: sent with each request.
@@ -184,6 +186,7 @@ class Settings:
     sentences: int
     check_share: float
     timeout: float
+    max_response: int
     seed: int
     channels: int
     headers: Mapping[str, str]
@@ -228,6 +231,7 @@ class Settings:
             sentences=read_option("sentences_per_request", text["sentences_per_request"]),
             check_share=read_option("check_share", text["check_share"]),
             timeout=read_option("request_timeout", text["request_timeout"]),
+            max_response=read_option("max_response", text["max_response"]),
             seed=read_option("seed", text["seed"]),
             channels=read_option("channels", text["channels"]),
             headers=read_option("headers", text["headers"]),
@@ -314,6 +318,7 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "sentences_per_request": lambda text: parse_whole(text, 1, 100_000),
     "check_share": parse_fraction,
     "request_timeout": parse_duration,
+    "max_response": parse_bytes,
     "drain": parse_duration_or_zero,
     "warmup": lambda text: None if text == "auto" else parse_duration_or_zero(text),
     "seed": lambda text: parse_whole(text, 0, 2**32 - 1),

@@ -150,6 +150,7 @@ class PreparedRun:
             grpc_secure=(settings.grpc or settings.target).secure,
             compressed=settings.compressed,
             channels=settings.channels,
+            max_response=settings.max_response,
         )
 
 

@@ -32,7 +32,7 @@ class RequestsRest:
     def __init__(self, endpoint: Endpoint) -> None:
         assert endpoint.rest is not None
         headers = {**endpoint.headers, **({"Content-Encoding": "gzip"} if endpoint.compressed else {})}
-        self._client = RestClient(endpoint.rest, headers=headers, tls=endpoint.tls)
+        self._client = RestClient(endpoint.rest, headers=headers, tls=endpoint.tls, max_response=endpoint.max_response)
         self._path = endpoint.path
 
     def exchange(self, body: bytes, timeout: float) -> bytes:
@@ -50,7 +50,10 @@ class GrpcChannel:
         self._address = endpoint.grpc
         self._metadata = tuple((name.lower(), value) for name, value in endpoint.headers.items())
         # Without a subchannel pool of its own, all channels to one address share one connection.
-        options = [("grpc.use_local_subchannel_pool", 1)]
+        options = [
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.max_receive_message_length", endpoint.max_response),
+        ]
         secure = endpoint.grpc_secure
         self._channel = make_channel(self._address, endpoint.tls if secure else None, options, secure=secure)
         self._call = self._channel.unary_unary(PREDICT_METHOD)

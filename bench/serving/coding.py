@@ -1,7 +1,7 @@
 """Content codings of HTTP answers (RFC 9110, section 8.4.1), undone in small steps and up to a size."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from bench.serving.errors import InvalidResponse
@@ -12,17 +12,19 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 _WINDOWS: Final = {"gzip": (_GZIP,), "x-gzip": (_GZIP,), "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS)}
 
 
-def check_coding(coding: str) -> None:
+def check_coding(coding: str, known: Collection[str] = frozenset(_WINDOWS)) -> None:
     """Whether an answer with this `Content-Encoding` (or `Transfer-Encoding`) can be read.
+
+    Args:
+        coding: its value.
+        known: names of codings that can; by default those of `decoded`.
 
     Raises:
         InvalidResponse: a coding that is not known.
     """
     for name in _names(coding):
-        if name not in _WINDOWS:
-            raise InvalidResponse(
-                f"the response has the content coding {name!r}, which was not asked for; known are gzip and deflate"
-            )
+        if name not in known:
+            raise InvalidResponse(f"the response has the content coding {name!r}; known are {', '.join(sorted(known))}")
 
 
 def decoded(body: bytes, coding: str) -> Iterator[bytes]:

@@ -21,6 +21,7 @@ from bench.serving.protos import (
 from bench.serving.tensors import from_proto, to_proto
 from bench.serving.tls import TlsOptions
 from bench.serving.types import (
+    MAX_RESPONSE_BYTES,
     ModelMetadata,
     PredictRequest,
     PredictResponse,
@@ -28,9 +29,10 @@ from bench.serving.types import (
     TensorInfo,
     VersionStatus,
 )
+from bench.units import format_bytes
 
-# gRPC clients take 4 MiB by default, too little for a large batch; Serving itself has no limit.
-MAX_MESSAGE_BYTES: Final = 1 << 30
+# gRPC's own limit is 4 MiB, too little for a large batch; Serving itself has none.
+MAX_REQUEST_BYTES: Final = 1 << 30
 # The client's own library makes status codes too, and nothing but their text tells them from the server's.
 _NO_CONNECTION: Final = re.compile(
     r"failed to connect|connection (refused|reset|timed out)|socket closed|broken pipe|goaway|transport|endpoint|"
@@ -48,12 +50,13 @@ _REASONS: Final = {
     "http1|http2|preface": "it does not speak gRPC",
 }
 _NOT_GRPC: Final = re.compile(r"deserializing|http2 header|content-type|rst_stream|stream removed", re.IGNORECASE)
+_TOO_LARGE: Final = re.compile(r"(Sent|Received) message larger than max \((\d+)")
 
 
 def make_channel(
     address: str, tls: TlsOptions | None = None, options: Sequence[tuple[str, Any]] = (), *, secure: bool = False
 ) -> Any:
-    """A channel to `host:port` that takes large messages.
+    """A channel to `host:port` that sends large messages, and reads them up to a size.
 
     Args:
         address: host and port.
@@ -61,12 +64,13 @@ def make_channel(
         options: further channel arguments of gRPC.
         secure: encrypts with the system's authorities where `tls` is None.
     """
-    arguments = [
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.enable_http_proxy", 0),
-        *options,
-    ]
+    named = {
+        "grpc.max_receive_message_length": MAX_RESPONSE_BYTES,
+        "grpc.max_send_message_length": MAX_REQUEST_BYTES,
+        "grpc.enable_http_proxy": 0,
+        **dict(options),
+    }
+    arguments = list(named.items())
     if tls is None and not secure:
         return grpc.insecure_channel(address, options=arguments)
     tls = tls or TlsOptions()
@@ -106,8 +110,11 @@ def raise_for_rpc(error: Any, address: str, timeout: float) -> NoReturn:
     """Raises the ServingError that a failed call stands for."""
     name = error.code().name
     details = one_line(error.details())
-    if "message larger than max" in details:
-        raise InvalidResponse(f"the message does not fit ({details}); send fewer sentences a request", name)
+    if found := _TOO_LARGE.search(details):
+        what, size = "request" if found[1] == "Sent" else "response", format_bytes(int(found[2]))
+        raise InvalidResponse(
+            f"the {what} of {size} is larger than the limit; send fewer sentences or allow more", name
+        )
     if name == "UNAVAILABLE" and _NO_CONNECTION.search(details):
         raise ConnectFailed(f"no connection to {address} ({_reason(details)}); is the server up?", name)
     if name not in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED") and _NOT_GRPC.search(details):

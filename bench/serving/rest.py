@@ -1,7 +1,6 @@
 """The REST client: `requests` with keep-alive."""
 
 import http.client
-import time
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, urlsplit
@@ -10,6 +9,8 @@ import requests
 import urllib3
 
 from bench.serving import json_codec
+from bench.serving.bounded_http import BoundedAdapter, bounded, time_left
+from bench.serving.coding import check_coding
 from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -21,9 +22,11 @@ from bench.serving.errors import (
 )
 from bench.serving.json_codec import BodyForm
 from bench.serving.tls import TlsOptions
-from bench.serving.types import ModelMetadata, PredictRequest, PredictResponse, VersionStatus
+from bench.serving.types import MAX_RESPONSE_BYTES, ModelMetadata, PredictRequest, PredictResponse, VersionStatus
+from bench.units import format_bytes
 
 _CHUNK: Final = 1 << 16
+_GOOD: Final = 200
 _UNAVAILABLE: Final = (429, 502, 503)
 _DEADLINE: Final = (408, 504)
 # What an answer that began well and then broke off or made no sense leads to.
@@ -31,7 +34,7 @@ _BROKEN: Final = (
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.ContentDecodingError,
     urllib3.exceptions.DecodeError,
-    http.client.IncompleteRead,
+    http.client.HTTPException,
     urllib3.exceptions.InvalidChunkLength,
 )
 
@@ -52,7 +55,7 @@ def raise_for_status(status: int, body: bytes) -> None:
     Raises:
         ServingError: any other status, with what the body says.
     """
-    if status == 200:
+    if status == _GOOD:
         return
     if status < 400:
         raise InvalidResponse(
@@ -85,6 +88,7 @@ class RestClient:
         form: how tensors are laid out in a body.
         headers: sent with every request.
         tls: certificates for `https`.
+        max_response: largest response that is read, unpacked, bytes.
     """
 
     protocol = "rest"
@@ -95,10 +99,14 @@ class RestClient:
         form: BodyForm = BodyForm.ROW,
         headers: Mapping[str, str] | None = None,
         tls: TlsOptions | None = None,
+        max_response: int = MAX_RESPONSE_BYTES,
     ) -> None:
         self.url = url.rstrip("/")
         self.form = form
+        self._max_response = max_response
         self._session = requests.Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, BoundedAdapter())
         self._session.trust_env = False
         self._session.headers.update({"Content-Type": "application/json", **(headers or {})})
         tls = tls or TlsOptions()
@@ -135,26 +143,38 @@ class RestClient:
         self.close()
 
     def _call(self, method: str, path: str, body: bytes | None, timeout: float) -> bytes:
-        deadline = time.perf_counter() + timeout
         try:
-            with self._session.request(
-                method, self.url + path, data=body, timeout=timeout, stream=True, allow_redirects=False
-            ) as response:
-                answer = _read(response.raw, deadline)
+            with (
+                bounded(timeout),
+                self._session.request(
+                    method, self.url + path, data=body, timeout=timeout, stream=True, allow_redirects=False
+                ) as response,
+            ):
+                answer = _read(response, self._max_response)
                 raise_for_status(response.status_code, answer)
                 return answer
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError) as error:
             _raise_mapped(error, self.url, timeout)
 
 
-def _read(raw: Any, deadline: float) -> bytes:
-    """The body, as long as it comes before the deadline (`requests` bounds each wait only, not their sum)."""
-    parts = []
-    while part := raw.read1(_CHUNK, decode_content=True):
-        parts.append(part)
-        if time.perf_counter() > deadline:
-            raise requests.ReadTimeout("the answer came too slowly")
-    return b"".join(parts)
+def _read(response: requests.Response, most: int) -> bytes:
+    """The body, unpacked.
+
+    Raises:
+        InvalidResponse: it is too large, or has a coding that is not known.
+        TimeoutError: the time is up.
+    """
+    if response.status_code == _GOOD:
+        check_coding(response.headers.get("Content-Encoding", ""), urllib3.HTTPResponse.CONTENT_DECODERS)
+    body = bytearray()
+    while part := response.raw.read1(_CHUNK, decode_content=True):
+        body += part
+        if len(body) > most:
+            raise InvalidResponse(
+                f"the response has more than {format_bytes(most)}; send fewer sentences or allow more"
+            )
+        time_left()
+    return bytes(body)
 
 
 def _raise_mapped(error: Exception, url: str, timeout: float) -> NoReturn:
@@ -167,7 +187,7 @@ def _raise_mapped(error: Exception, url: str, timeout: float) -> NoReturn:
         raise ConnectFailed(f"nothing answers at {host} within {timeout:g} s; is the server up?") from error
     if isinstance(error, timeouts) or (isinstance(error, requests.ConnectionError) and "timed out" in str(error)):
         raise DeadlineExceeded(f"no answer from {host} within {timeout:g} s; allow more time or send less") from error
-    if any(isinstance(cause, _BROKEN) for cause in _causes(error)):
+    if any(isinstance(cause, _BROKEN) and not isinstance(cause, ConnectionError) for cause in _causes(error)):
         raise InvalidResponse(f"a broken answer from {host} ({_reason(error)}); what listens there?") from error
     if isinstance(error, requests.ConnectionError | urllib3.exceptions.ProtocolError | OSError):
         raise ConnectFailed(f"no connection to {host} ({_reason(error)}); is the server up?") from error

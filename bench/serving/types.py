@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 DEFAULT_MODEL_NAME = "bert"
 DEFAULT_SIGNATURE = "serving_default"
-# More than ten times what the largest batch of this suite is answered with, and little enough for many users at once.
-MAX_RESPONSE_BYTES = 8_000_000
+# A hundred times what the largest batch of this suite is answered with.
+MAX_RESPONSE_BYTES = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)

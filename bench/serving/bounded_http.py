@@ -1,0 +1,104 @@
+"""An adapter for `requests` whose exchanges end in time: `requests` bounds each wait alone, and not their sum."""
+
+import contextlib
+import contextvars
+import http.client
+import io
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import requests.adapters
+import urllib3
+import urllib3.connection
+
+_BUFFER: Final = 1 << 16
+_ENDS: Final[contextvars.ContextVar[float]] = contextvars.ContextVar("ends", default=float("inf"))
+
+
+@contextlib.contextmanager
+def bounded(seconds: float) -> Iterator[None]:
+    """Within it, all that is sent and read on connections of this module ends in `seconds` by a TimeoutError."""
+    token = _ENDS.set(time.perf_counter() + seconds)
+    try:
+        yield
+    finally:
+        _ENDS.reset(token)
+
+
+def time_left() -> float:
+    """Seconds until the exchange has to be over.
+
+    Raises:
+        TimeoutError: it is late already.
+    """
+    left = _ENDS.get() - time.perf_counter()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
+
+
+class BoundedAdapter(requests.adapters.HTTPAdapter):
+    """Makes the connections of a `requests` session such that `bounded` holds for them."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+
+
+class _Reader(io.RawIOBase):
+    """What a socket receives, each wait no longer than the time that is left."""
+
+    def __init__(self, connected: Any, raw: Any) -> None:
+        super().__init__()
+        self._socket = connected
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._socket.settimeout(time_left())
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_Reader(sock, self.fp.detach()), _BUFFER)
+
+
+class _Bounded:
+    """What both kinds of connections have in common."""
+
+    sock: Any
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        self.sock.settimeout(time_left())
+
+    def send(self, data: Any) -> None:
+        if self.sock is not None:
+            self.sock.settimeout(time_left())
+        super().send(data)  # type: ignore[misc]
+
+
+class _Connection(_Bounded, urllib3.connection.HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(_Bounded, urllib3.connection.HTTPSConnection):
+    response_class = _Response
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection

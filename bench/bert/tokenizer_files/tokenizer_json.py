@@ -91,7 +91,7 @@ def check_frame(found: TokenizerJson, cls: tuple[str, int], sep: tuple[str, int]
         good = raw.get("type") == "TemplateProcessing" and _template_is(raw, cls, sep)
     if not good:
         raise UsageError(
-            f"{found.where}: post_processor {brief(raw)} does not put {cls[0]} and {sep[0]} around a text; "
+            f"{found.where}: post_processor {brief(raw)} does not put {cls[0]!r} and {sep[0]!r} around a text; "
             "only BERT's is supported"
         )
 
@@ -127,7 +127,7 @@ def _part(top: Section, key: str, kind: str, required: tuple[str, ...]) -> Secti
 
 
 def _kind(found: object, raw: object) -> str:
-    return found if isinstance(found, str) else brief(raw)
+    return found if isinstance(found, str) and found.isidentifier() else brief(raw)
 
 
 def _ids(model: Section) -> dict[str, int]:

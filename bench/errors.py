@@ -95,6 +95,18 @@ def reason_of(error: OSError) -> str:
     return _OS_ERRORS[error.errno][0] if error.errno in _OS_ERRORS else _system_words(error)
 
 
+def in_words(error: Exception) -> str:
+    """What is wrong, on one line, for a message that names the file itself."""
+    return reason_of(error) if isinstance(error, OSError) else " ".join(str(error).split()) or type(error).__name__
+
+
+def printable(text: str, most: int = 160) -> str:
+    """The begin of a text from elsewhere, on one line, without what a terminal would take for a command."""
+    line = " ".join(text[: 4 * most].split())
+    clean = "".join(char if char.isprintable() and char != "\ufffd" else "." for char in line)
+    return clean if len(clean) <= most else clean[: most - 1] + "…"
+
+
 def exit_code_of(error: BenchError | OSError) -> ExitCode:
     """The exit code that an error leads to."""
     return error.exit_code if isinstance(error, BenchError) else ExitCode.USAGE

@@ -14,7 +14,7 @@ import orjson
 
 from bench.analysis.gate import Gate
 from bench.analysis.gate_types import Figures, Pair, Plan, Verdict, VerdictKind
-from bench.errors import UsageError
+from bench.errors import UsageError, in_words
 from bench.results.atomic import write_atomically
 from bench.results.cache import cache_dir, make_cache_dir
 from bench.results.seeds import Stream, generator
@@ -94,7 +94,7 @@ def _read() -> dict[str, GateCalibration]:
     except FileNotFoundError:
         return {}
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); run bertbench gate calibrate again") from error
+        raise UsageError(f"{path} cannot be read ({in_words(error)}); run bertbench gate calibrate again") from error
 
 
 def smallest_effect(

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from bench.bert.config import PRESETS, BertConfig
-from bench.errors import UsageError
+from bench.errors import UsageError, in_words
 from bench.results.atomic import write_atomically
 
 FILE_NAME: Final = "training.json"
@@ -127,7 +127,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         raw = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); give another folder with --out") from error
+        raise UsageError(f"{path} cannot be read ({in_words(error)}); give another folder with --out") from error
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise UsageError(f"{path} is not one that this version reads; give another folder with --out")
     return raw

@@ -16,7 +16,7 @@ from typing import Final
 
 from bench.capacity.model import CapacityModel
 from bench.capacity.plan import PlanOptions, PlanRow, plan
-from bench.errors import UsageError
+from bench.errors import UsageError, in_words
 from bench.stats.summary import Summary
 from bench.units import parse_rate
 
@@ -72,7 +72,9 @@ def read_diurnal(path: Path) -> tuple[Span, ...]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as text ({error}); give a CSV file with time and rate") from error
+        raise UsageError(
+            f"{path} cannot be read as text ({in_words(error)}); give a CSV file with time and rate"
+        ) from error
     rows = list(csv.DictReader(io.StringIO(text)))
     if len(rows) < 2 or not {"time", "rate"} <= rows[0].keys():
         raise UsageError(f"{path} needs a header with time and rate, and two lines or more")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from bench.capacity.curves import COLUMNS
-from bench.errors import UsageError
+from bench.errors import UsageError, did_you_mean
 from bench.units import format_apart, format_percent, format_seconds, parse_duration, parse_fraction
 
 _EXAMPLE: Final = "p99=250ms,errors=0.1%,wrong=0"
@@ -45,8 +45,8 @@ class Slo:
             elif name in _SHARES:
                 shares[name] = _limit(name, value, _share)
             else:
-                known = ", ".join((*COLUMNS, *_SHARES))
-                raise UsageError(f"an objective has no {name!r}; it takes {known}, like {_EXAMPLE}")
+                known, near = ", ".join((*COLUMNS, *_SHARES)), did_you_mean(name, (*COLUMNS, *_SHARES))
+                raise UsageError(f"an objective has no {name!r}; it takes {known}, like {_EXAMPLE}{near}")
         if not latency:
             raise UsageError(f"{text!r} limits no latency, so every rate would do; write it like {_EXAMPLE}")
         return cls(latency, shares.get("errors"), shares.get("wrong", 0.0))

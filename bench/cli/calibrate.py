@@ -12,7 +12,7 @@ from bench.bert.golden import load_golden
 from bench.cli.options import add_model_options
 from bench.cli.run import drive_once
 from bench.cli.values import DURATION, whole
-from bench.errors import ExitCode, TargetError, UsageError
+from bench.errors import ExitCode, TargetError, UsageError, did_you_mean
 from bench.load.calibration import Calibration, store_calibration, way
 from bench.load.null_server import null_server
 from bench.load.told import Told
@@ -48,8 +48,9 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         TargetError: the null server did not come up, or a measurement failed.
     """
     ways = [name.strip() for name in args.ways.split(",")]
-    if not ways or not set(ways) <= set(WAYS):
-        raise UsageError(f"--ways takes {', '.join(WAYS)}, not {args.ways!r}")
+    for name in ways:
+        if name not in WAYS:
+            raise UsageError(f"--ways takes {', '.join(WAYS)}, not {name!r}{did_you_mean(name, WAYS)}")
     seconds = args.duration
     model_dir = args.model_dir or demo_model_dir()
     if load_golden(model_dir).fixed is not None:

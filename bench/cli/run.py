@@ -20,7 +20,7 @@ from bench.bert.exported import ExportedModel
 from bench.cli.options import add_scenario_options, add_target_options
 from bench.cli.values import DURATION_TEXT, SEED, Value, whole
 from bench.errors import ExitCode, TargetError, UsageError, WrongAnswerError
-from bench.load.options import OPTIONS, READERS, SWITCHES, warmup_seconds
+from bench.load.options import OPTIONS, READERS, SWITCHES, read_arrivals, warmup_seconds
 from bench.load.told import Told
 from bench.results.arrivals import parse_arrivals
 from bench.results.run import open_run
@@ -177,8 +177,10 @@ def _plan(args: argparse.Namespace) -> list[Planned]:
     """All runs, in random order, so that a drift of the machine meets all arrivals alike."""
     arrivals = args.arrivals or [None]
     for text in filter(None, args.arrivals or []):
-        if not text.startswith("closed"):
+        if "users" in text or not text.startswith("closed"):
             parse_arrivals(text)
+        else:
+            read_arrivals(text, args.users or 1)
     common = _common_words(args)
     planned = []
     for text in arrivals:

@@ -12,7 +12,7 @@ from typing import Final
 
 import orjson
 
-from bench.errors import UsageError
+from bench.errors import UsageError, in_words
 from bench.results.atomic import write_atomically
 from bench.results.cache import cache_dir, make_cache_dir
 
@@ -72,7 +72,7 @@ def read_calibration() -> dict[str, Calibration]:
     except FileNotFoundError:
         return {}
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); run bertbench calibrate again") from error
+        raise UsageError(f"{path} cannot be read ({in_words(error)}); run bertbench calibrate again") from error
 
 
 def store_calibration(found: Mapping[str, Calibration]) -> Path:

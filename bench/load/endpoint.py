@@ -7,7 +7,7 @@ from typing import Any
 
 import gevent.ssl
 
-from bench.errors import UsageError
+from bench.errors import UsageError, in_words
 from bench.serving.errors import ConnectFailed
 from bench.serving.tls import TlsOptions
 
@@ -63,7 +63,7 @@ def ssl_context(tls: TlsOptions | None, protocols: Sequence[str] = ()) -> Any:
         if tls.cert and tls.key:
             context.load_cert_chain(str(tls.cert), str(tls.key))
     except (ssl.SSLError, OSError) as error:
-        raise UsageError(f"the certificates cannot be used ({error}); they must be PEM files") from error
+        raise UsageError(f"the certificates cannot be used ({in_words(error)}); they must be PEM files") from error
     if protocols:
         context.set_alpn_protocols(list(protocols))
     return context

@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 from bench.errors import UsageError, did_you_mean
 from bench.load.told import option_name
 from bench.results.arrivals import Arrivals, ClosedLoop, parse_arrivals
+from bench.results.workload import TRANSPORTS
 from bench.serving.target import Target, TargetKind, grpc_address, parse_target
 from bench.serving.tls import TlsOptions
 from bench.units import format_seconds, parse_bytes, parse_duration, parse_duration_or_zero, parse_fraction, parse_whole
@@ -216,7 +217,7 @@ class Settings:
             UsageError: an option that makes no sense, or options that contradict each other.
         """
         text = {name: str(getattr(options, name) or "").strip() for name in OPTIONS}
-        arrivals = _arrivals(text["arrivals"], users)
+        arrivals = read_arrivals(text["arrivals"], users)
         return cls(
             scenario=scenario,
             model_dir=Path(text["model_dir"]) if text["model_dir"] else None,
@@ -227,7 +228,7 @@ class Settings:
             run_time=run_time,
             warmup=warmup_seconds(text["warmup"], run_time),
             drain=read_option("drain", text["drain"]),
-            transport=text["transport"],
+            transport=read_option("transport", text["transport"]),
             sentences=read_option("sentences_per_request", text["sentences_per_request"]),
             check_share=read_option("check_share", text["check_share"]),
             timeout=read_option("request_timeout", text["request_timeout"]),
@@ -246,8 +247,12 @@ class Settings:
         )
 
 
-def _arrivals(text: str, users: int) -> Arrivals:
-    """Closed loop takes the users of Locust's pool."""
+def read_arrivals(text: str, users: int) -> Arrivals:
+    """The arrivals in `text`; a closed loop that names no users takes those of Locust's pool.
+
+    Raises:
+        UsageError: arrivals that cannot be read, or other users than the pool's.
+    """
     kind, colon, rest = text.partition(":")
     if kind.strip().lower() == "closed" and "users" not in rest:
         return parse_arrivals(f"closed:users={users}" + (f",{rest}" if colon and rest else ""))
@@ -314,7 +319,16 @@ def _target(host: str | None, protocol: str) -> Target:
     return target
 
 
+def _transport(text: str) -> str:
+    """Which of them goes with a protocol is the workload's to say."""
+    known = sorted({name for names in TRANSPORTS.values() for name in names})
+    if text not in known:
+        raise UsageError(f"{text!r} is not one of {', '.join(known)}{did_you_mean(text, known)}")
+    return text
+
+
 READERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "transport": _transport,
     "sentences_per_request": lambda text: parse_whole(text, 1, 100_000),
     "check_share": parse_fraction,
     "request_timeout": parse_duration,

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from bench.errors import UsageError
+from bench.errors import UsageError, did_you_mean
 from bench.results.schedules import (
     Arrivals,
     Burst,
@@ -58,7 +58,8 @@ def parse_arrivals(text: str) -> Arrivals:
     kind, colon, rest = text.strip().partition(":")
     kind = kind.strip().lower()
     if kind not in _KINDS:
-        raise UsageError(f"unknown arrivals {text!r}; take one of {', '.join(_KINDS)}, like poisson:rate=50")
+        known = f"take one of {', '.join(_KINDS)}, like poisson:rate=50"
+        raise UsageError(f"unknown arrivals {text!r}; {known}{did_you_mean(kind, _KINDS)}")
     if not colon or not rest.strip():
         raise UsageError(f"{text!r} lacks its options; write it like {_EXAMPLES[kind]}")
     return _KINDS[kind](rest.strip(), kind)
@@ -71,7 +72,8 @@ def _options(kind: str, text: str, required: tuple[str, ...], optional: tuple[st
         name, equals, value = part.partition("=")
         name = name.strip().lower()
         if not equals or name not in required + optional:
-            raise UsageError(f"{kind} has no option {part.strip()!r}; write it like {_EXAMPLES[kind]}")
+            near = did_you_mean(name, required + optional)
+            raise UsageError(f"{kind} has no option {part.strip()!r}; write it like {_EXAMPLES[kind]}{near}")
         if name in found:
             raise UsageError(f"{kind} has {name} twice; write it like {_EXAMPLES[kind]}")
         found[name] = value.strip()

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import UsageError
+from bench.errors import UsageError, did_you_mean
 from bench.results.schedules import OpenLoop
 from bench.results.seeds import Stream, generator
 
@@ -75,7 +75,8 @@ class Workload:
             raise UsageError(f"protocol is one of {', '.join(PROTOCOLS)}, not {self.protocol!r}")
         if self.transport not in TRANSPORTS[self.protocol]:
             known = " or ".join(TRANSPORTS[self.protocol])
-            raise UsageError(f"transport of {self.protocol} is {known}, not {self.transport!r}")
+            near = did_you_mean(self.transport, TRANSPORTS[self.protocol])
+            raise UsageError(f"transport of {self.protocol} is {known}, not {self.transport!r}{near}")
         if not self.signature:
             raise UsageError(f"signature is empty; take {' or '.join(SIGNATURES)}")
         for name in ("sentences", "users", "channels"):

@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from bench.errors import UsageError
+from bench.errors import UsageError, in_words
 
 
 def pin(pid: int, cores: Collection[int]) -> None:
@@ -26,7 +26,9 @@ def pin(pid: int, cores: Collection[int]) -> None:
         return
     except (AttributeError, OSError) as error:
         names = ",".join(map(str, sorted(cores)))
-        raise UsageError(f"the server cannot be kept to cores {names} ({error}); leave --cores-per-replica") from error
+        raise UsageError(
+            f"the server cannot be kept to cores {names} ({in_words(error)}); leave --cores-per-replica"
+        ) from error
 
 
 def cores_for(replica: int, each: int) -> tuple[int, ...]:

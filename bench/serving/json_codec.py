@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from bench.errors import printable
 from bench.serving.errors import InvalidResponse
 from bench.serving.types import ModelMetadata, PredictRequest, SignatureInfo, TensorInfo, VersionStatus
 
@@ -46,7 +47,7 @@ def loads(body: bytes) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InvalidResponse(
-            f"the answer is not JSON ({body[:60]!r}); is this TensorFlow Serving's REST port?"
+            f"the answer is not JSON ({_begin(body)}); is this TensorFlow Serving's REST port?"
         ) from error
 
 
@@ -86,7 +87,7 @@ def predict_outputs(body: bytes) -> dict[str, NDArray[Any]]:
             return {name: _array([row[name] for row in rows]) for name in rows[0]}
         return {"": _array(rows)}
     except (KeyError, TypeError, ValueError) as error:
-        raise InvalidResponse(f"the answer is not one of :predict ({body[:60]!r}); check the address") from error
+        raise InvalidResponse(f"the answer is not one of :predict ({_begin(body)}); check the address") from error
 
 
 def error_text(body: bytes) -> str:
@@ -96,8 +97,12 @@ def error_text(body: bytes) -> str:
     except InvalidResponse:
         value = body.decode(errors="replace")
     text = value["error"] if isinstance(value, dict) and isinstance(value.get("error"), str) else str(value)
-    line = " ".join(text.split())
-    return line if len(line) <= 200 else line[:199] + "…"
+    return printable(text, 200)
+
+
+def _begin(body: bytes) -> str:
+    """The begin of an answer that is not what it should be."""
+    return repr(printable(body[:240].decode(errors="replace"), 60))
 
 
 def version_status(body: bytes) -> tuple[VersionStatus, ...]:
@@ -117,7 +122,7 @@ def version_status(body: bytes) -> tuple[VersionStatus, ...]:
             for entry in loads(body)["model_version_status"]
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InvalidResponse(f"the answer is not a model status ({body[:60]!r}); check the address") from error
+        raise InvalidResponse(f"the answer is not a model status ({_begin(body)}); check the address") from error
 
 
 def model_metadata(body: bytes) -> ModelMetadata:
@@ -135,7 +140,7 @@ def model_metadata(body: bytes) -> ModelMetadata:
             signatures={name: _signature(entry) for name, entry in signatures.items()},
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InvalidResponse(f"the answer is not model metadata ({body[:60]!r}); check the address") from error
+        raise InvalidResponse(f"the answer is not model metadata ({_begin(body)}); check the address") from error
 
 
 def _signature(entry: Mapping[str, Any]) -> SignatureInfo:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
 
+from bench.errors import printable, reason_of
 from bench.http2.frames import PREFACE, SETTINGS, frame
 
 _SECONDS: Final = 1.5
@@ -257,9 +258,8 @@ def _http(said: bytes) -> Listener:
 
 def _printable(said: bytes) -> str:
     """The first line of it, as far as people can read it."""
-    line = said.split(b"\n", 1)[0][:80].decode(errors="replace")
-    return "".join(char if char.isprintable() and char != "\ufffd" else "." for char in line.strip())
+    return printable(said.split(b"\n", 1)[0].decode(errors="replace"), 80)
 
 
 def _reason(error: OSError) -> str:
-    return (error.strerror or str(error) or type(error).__name__).lower()
+    return reason_of(error)

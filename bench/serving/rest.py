@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 import requests
 import urllib3
 
+from bench.errors import in_words, printable
 from bench.serving import json_codec
 from bench.serving.bounded_http import BoundedAdapter, bounded, time_left
 from bench.serving.coding import check_coding
@@ -207,4 +208,4 @@ def _causes(error: BaseException) -> list[BaseException]:
 def _reason(error: BaseException) -> str:
     """The innermost cause, on one line."""
     cause = _causes(error)[-1]
-    return " ".join(str(cause).split())[:160] or type(cause).__name__
+    return printable(in_words(cause)) if isinstance(cause, Exception) else type(cause).__name__

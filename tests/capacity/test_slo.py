@@ -39,6 +39,8 @@ def test_what_is_no_objective(text: str) -> None:
         ("p99=250ms,mean=20", "mean of the objective: '20' is a duration without a unit"),
         ("p99=250ms,errors=1", "errors of the objective: '1' is a share without a unit; write 1%"),
         ("p99=250ms,errors=0.1", "errors of the objective: '0.1' is a share without a unit; write 0.1%"),
+        ("p999=1s", "did you mean p99"),
+        ("p99=1s,error=1%", "did you mean errors?"),
         ("p99=250ms,wrong=0.01", "wrong of the objective: '0.01' is a share without a unit"),
         ("p99=250ms,errors=50000", "errors of the objective: a fraction lies between"),
     ],

@@ -80,6 +80,7 @@ def test_options_are_passed_on():
         (["--check-share", "50"], "--check-share: a fraction lies between 0 and 100%"),
         (["--headers", "X-Team search"], "--headers: 'X-Team search' is not a header"),
         (["--grpc-host", "http://localhost:1"], "--grpc-host: "),
+        (["--transport", "fsat"], "--transport: 'fsat' is not one of fast, fast+grpcio"),
         (["--target", "estimator"], "--target: the estimator is not a server"),
         (["--target", "embeded"], "--target: 'embeded' is not a target"),
     ],
@@ -90,9 +91,18 @@ def test_bad_options_are_refused_by_name_before_anything_starts(words, reason):
     assert str(caught.value).startswith(reason)
 
 
-def test_bad_arrivals_are_refused_before_anything_starts():
-    with pytest.raises(UsageError, match="rate"):
-        plan("rest", "--arrivals", "poisson:rate=0")
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("poisson:rate=0", "a rate must be above zero"),
+        ("closed:think=5", "'5' is a duration without a unit"),
+        ("closed:user=5", "did you mean users"),
+        ("closedd", "unknown arrivals"),
+    ],
+)
+def test_bad_arrivals_are_refused_before_anything_starts(text, reason):
+    with pytest.raises(UsageError, match=reason):
+        plan("rest", "--arrivals", text)
 
 
 def test_a_closed_loop_s_users_are_the_pool():

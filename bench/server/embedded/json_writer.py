@@ -31,10 +31,17 @@ _LONGEST_ECHO: Final = 256 << 20
 _TOKENS: Final = {b"nan": b"NaN", b"-nan": b"NaN", b"inf": b"Infinity", b"-inf": b"-Infinity"}
 # From so many numbers on it pays to treat them as an array.
 _MANY: Final = 40
-# What is written without an exponent by either number of digits: by decade the factors that make whole numbers.
-_DECADES: Final = np.array([float(f"1e{power}") for power in range(-4, 7)])
-_SIX_DIGITS: Final = np.array([float(f"1e{power}") for power in range(10, -2, -1)])
-_NINE_DIGITS: Final = np.array([float(f"1e{power}") for power in range(13, 1, -1)])
+# Lower ends of decades. Below 1e-4 numbers are written with an exponent, from there up to 1e6 by either count of digits
+# without. Every power of ten that is multiplied with here is exact.
+_LOWEST, _PLAIN, _END = -14, -4, 6
+_DECADES: Final = np.array([float(f"1e{power}") for power in range(_LOWEST, _END + 1)])
+# By decade, the one below all and the one above all included, what makes whole numbers of six and of nine digits.
+_SIX_DIGITS: Final = np.array([float(f"1e{5 - power}") for power in range(_LOWEST - 1, _END + 1)])
+_NINE_DIGITS: Final = np.array([float(f"1e{8 - power}") for power in range(_LOWEST - 1, _END + 1)])
+# To have an exponent written, a number is shifted to where orjson writes one, which is then replaced.
+_SHIFT: Final = 31
+_SHIFTED: Final = [(b"e+%d" % (power + _SHIFT), b"e-%02d" % -power) for power in range(_LOWEST, _PLAIN)]
+_POWERS: Final = np.array([float(f"1e{power}") for power in range(23)])
 # Units of the ninth digit that may be cut off or added: at a half the product's own rounding would decide.
 _CERTAIN: Final = 0.4999
 
@@ -65,14 +72,14 @@ def decimals(values: "NDArray[Any]") -> list[bytes]:
     if values.dtype != np.float32 or len(values) < _MANY:
         return _by_rule(values.tolist(), values.dtype != np.float32)
     with np.errstate(invalid="ignore"):
-        texts, others = _plain_digits(values)
+        texts, others = _shortened(values)
     for place, text in zip(others.tolist(), _by_rule(values[others].tolist(), False), strict=True):
         texts[place] = text
     return texts
 
 
-def _plain_digits(values: "NDArray[Any]") -> "tuple[list[bytes], NDArray[np.intp]]":
-    """The texts of float32 numbers that have no exponent, and the places of those others for which there is none yet.
+def _shortened(values: "NDArray[Any]") -> "tuple[list[bytes], NDArray[np.intp]]":
+    """The texts of float32 numbers, and the places of those that are too small, too large or too close to call.
 
     Cut to its digits a number is a double whose shortest text, which is what orjson writes, has just these digits.
     """
@@ -80,11 +87,22 @@ def _plain_digits(values: "NDArray[Any]") -> "tuple[list[bytes], NDArray[np.intp
     decade = np.searchsorted(_DECADES, size, side="right")
     scaled = size * _NINE_DIGITS[decade]
     nine = np.rint(scaled)
-    plain = (size >= _DECADES[0]) & (decade < len(_DECADES)) & (np.abs(scaled - nine) < _CERTAIN) | (size == 0)
-    six = np.rint(size * _SIX_DIGITS[decade]) / _SIX_DIGITS[decade]
-    digits = np.where(six.astype(np.float32) == np.abs(values), six, nine / _NINE_DIGITS[decade])
-    texts = orjson.dumps(np.copysign(digits, values), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
-    return texts, np.flatnonzero(~plain)
+    sure = (decade > 0) & (decade < len(_DECADES)) & (np.abs(scaled - nine) < _CERTAIN) | (size == 0)
+    six = np.rint(size * _SIX_DIGITS[decade])
+    short = (six / _SIX_DIGITS[decade]).astype(np.float32) == np.abs(values)
+    digits = np.where(short, six / _SIX_DIGITS[decade], nine / _NINE_DIGITS[decade])
+    small = (decade > 0) & (decade <= _PLAIN - _LOWEST)
+    exponents = small.any()
+    if exponents:
+        shift = decade[small] + (_LOWEST - 1 + _SHIFT)
+        digits[small] = np.where(short[small], six[small] * _POWERS[shift - 5], nine[small] * _POWERS[shift - 8])
+    text = orjson.dumps(np.copysign(digits, values), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+    if exponents:
+        for shifted, exponent in _SHIFTED:
+            text = text.replace(shifted, exponent)
+        # What is 1e-4 to six digits is the largest number below it.
+        text = text.replace(b"1e+%d" % (_PLAIN + _SHIFT), b"0.0001")
+    return text.split(b","), np.flatnonzero(~sure)
 
 
 def _by_rule(values: list[float], double: bool) -> list[bytes]:

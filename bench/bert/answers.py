@@ -64,20 +64,33 @@ class AnswerKey:
         return {LOG_PROB: log_prob}
 
     def judge(self, request: int, outputs: Mapping[str, NDArray[Any]]) -> WrongKind | None:
-        """None for a right answer, else in which way it is wrong.
+        """None for a right answer, else in which way it is wrong. The protocol that it came by makes no difference.
 
         `not_finite`: a value is NaN or infinite. `swap`: it is the answer to another request. `truncated`: rows or
         values are missing. `shape`: no matrix of numbers, or rows too many. `drift`: a value lies farther from the
-        Estimator's than the golden file's tolerance.
+        Estimator's than the golden file's tolerance. The output `prob`, where there is one, must say the same.
         """
-        output = self._log_prob(outputs)
+        expected = self.expected[request]
+        output = outputs.get(FIXED_OUTPUT if self._fixed else LOG_PROB, outputs.get(""))
+        matrix = _matrix(output)
+        if matrix is not None and self._fixed:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                # A probability of 0 is the log-probability -inf, which no golden answer holds.
+                matrix = self._fixed.log_prob(np.asarray(matrix, np.float32))
+        if (kind := self._judged(request, matrix, expected.log_prob)) is not None:
+            return kind
+        if (prob := outputs.get(PROB)) is None:
+            return None
+        return self._judged(request, _matrix(prob), np.exp(expected.log_prob))
+
+    def _judged(self, request: int, output: NDArray[Any] | None, golden: NDArray[np.float32]) -> WrongKind | None:
+        """In which way a matrix differs from the golden values of a request; None where there is no matrix."""
         if output is None:
             return WrongKind.SHAPE
         expected = self.expected[request]
-        if output.shape[0] == expected.height and output.shape[1] >= expected.width:
-            values = output[expected.rows, expected.columns]
-            if self._close(values, expected.log_prob) and _probabilities_agree(expected, outputs, self.tolerance):
-                return None
+        fits = output.shape[0] == expected.height and output.shape[1] >= expected.width
+        if fits and self._close(output[expected.rows, expected.columns], golden):
+            return None
         if not np.isfinite(output).all():
             return WrongKind.NOT_FINITE
         if self._is_another(request, output):
@@ -87,18 +100,6 @@ class AnswerKey:
         if output.shape[0] < expected.height or output.shape[1] < expected.width:
             return WrongKind.TRUNCATED
         return WrongKind.DRIFT
-
-    def _log_prob(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
-        """The log-probabilities of an answer, None if it holds no matrix of numbers."""
-        name = FIXED_OUTPUT if self._fixed else LOG_PROB
-        output = outputs.get(name, outputs.get(""))
-        if output is None or output.ndim != 2 or output.dtype.kind not in "fiu":
-            return None
-        if self._fixed is None:
-            return output
-        with np.errstate(divide="ignore", invalid="ignore"):
-            # A probability of 0 is the log-probability -inf, which no golden answer holds.
-            return self._fixed.log_prob(np.asarray(output, np.float32))
 
     def _close(self, values: NDArray[Any], golden: NDArray[np.float32]) -> bool:
         # NaN compares false, so that it is not close.
@@ -120,15 +121,13 @@ class AnswerKey:
         return False
 
 
-def _probabilities_agree(expected: ExpectedAnswer, outputs: Mapping[str, NDArray[Any]], tolerance: float) -> bool:
-    """Whether the output `prob`, where there is one, says the same as `log_prob`."""
-    prob = outputs.get(PROB)
-    if prob is None:
-        return True
-    if prob.ndim != 2 or prob.shape[0] < expected.height or prob.shape[1] < expected.width:
-        return False
-    values = prob[expected.rows, expected.columns]
-    return values.size == 0 or bool(np.abs(values - np.exp(expected.log_prob)).max() <= tolerance)
+def _matrix(output: NDArray[Any] | None) -> NDArray[Any] | None:
+    """The output, if it is a matrix of numbers. JSON has no shape for one without rows: `[]` is such a matrix."""
+    if output is None or output.dtype.kind not in "fiu":
+        return None
+    if output.shape == (0,):
+        return output.reshape(0, 0)
+    return output if output.ndim == 2 else None
 
 
 def _expected(golden: Golden, request: Sequence[int], signature: str) -> ExpectedAnswer:

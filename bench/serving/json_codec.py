@@ -6,6 +6,7 @@ that hold them go through the standard library instead.
 
 import base64
 import json
+import math
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -83,7 +84,7 @@ def predict_outputs(body: bytes) -> dict[str, NDArray[Any]]:
             named = columns if isinstance(columns, dict) and "b64" not in columns else {"": columns}
             return {name: _array(column) for name, column in named.items()}
         rows = value["predictions"]
-        if rows and isinstance(rows[0], dict) and "b64" not in rows[0]:
+        if isinstance(rows, list) and rows and isinstance(rows[0], dict) and "b64" not in rows[0]:
             return {name: _array([row[name] for row in rows]) for name in rows[0]}
         return {"": _array(rows)}
     except (KeyError, TypeError, ValueError) as error:
@@ -180,8 +181,18 @@ def _array(value: Any) -> NDArray[Any]:
     """A column of numbers, strings or `{"b64": …}` as an array; ragged lists raise ValueError."""
     array = np.asarray(value)
     if array.dtype.kind == "O":
-        array = np.frompyfunc(_unwrap, 1, 1)(array)
-    return np.asarray(array)
+        array = np.asarray(np.frompyfunc(_unwrap, 1, 1)(array))
+        if all(isinstance(item, int | float) for item in array.ravel()):
+            # Whole numbers of more than 64 bits.
+            return np.asarray(np.frompyfunc(_float, 1, 1)(array), np.float64)
+    return array
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _unwrap(value: Any) -> Any:

@@ -23,6 +23,8 @@ _NUMERIC: Final[dict[int, tuple[np.dtype[Any], str]]] = {
     types_pb2.DT_BOOL: (np.dtype(np.bool_), "bool_val"),
 }
 _ENUM: Final = {dtype: enum for enum, (dtype, _) in _NUMERIC.items()}
+# A tensor of a few bytes may say that it has any number of values.
+_MOST_REPEATED: Final = 1 << 24
 # Values of two bytes; both come back as float32.
 _HALF: Final = (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16)
 
@@ -80,6 +82,8 @@ def from_proto(proto: Any) -> NDArray[Any]:
     if flat.size > size or (flat.size < size and (proto.tensor_content or not flat.size)):
         raise ValueError(f"a tensor of shape {shape} with {flat.size} values")
     if flat.size < size:
+        if size > _MOST_REPEATED:
+            raise ValueError(f"a tensor of shape {shape} with {flat.size} values")
         flat = np.concatenate([flat, np.repeat(flat[-1:], size - flat.size)])
     return flat.reshape(shape)
 

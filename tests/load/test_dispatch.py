@@ -264,7 +264,7 @@ def test_failures_are_outcomes(error, outcome):
     ("change", "outcome", "kind"),
     [
         (lambda answer: answer.replace(b"-", b"", 1), Outcome.WRONG_ANSWER, WrongKind.DRIFT),
-        (lambda answer: b'{"predictions": []}', Outcome.WRONG_ANSWER, WrongKind.SHAPE),
+        (lambda answer: b'{"predictions": []}', Outcome.WRONG_ANSWER, WrongKind.TRUNCATED),
         (lambda answer: answer[:-3], Outcome.INVALID_RESPONSE, None),
         (lambda answer: b'{"outputs": {}}', Outcome.INVALID_RESPONSE, None),
     ],

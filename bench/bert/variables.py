@@ -150,12 +150,15 @@ def to_float32(value: NDArray[Any], name: str, where: str) -> NDArray[np.float32
     """A stored variable as float32.
 
     Raises:
-        UsageError: its numbers are of no floating-point type: quantized weights need more than a cast.
+        UsageError: its numbers are not floating-point (quantized weights need more than a cast), or not numbers.
     """
     if value.dtype.kind != "f" and value.dtype != ml_dtypes.bfloat16:
         raise UsageError(f"{where}: {name} is stored as {value.dtype}; only floating-point weights are supported")
     with np.errstate(over="ignore"):
-        return np.asarray(value, np.float32)
+        cast = np.asarray(value, np.float32)
+    if np.isnan(cast).any():
+        raise UsageError(f"{where}: {name} holds values that are not numbers (NaN); give a checkpoint that was trained")
+    return cast
 
 
 def fresh_head(config: BertConfig, found: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:

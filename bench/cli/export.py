@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         required=True,
         metavar="DIR_OR_PRESET",
-        help=f"folder of Google's, Hugging Face's or the Estimator's; demo; or {', '.join(PRESETS)} (random weights)",
+        help="folder of Google's, Hugging Face's or the Estimator's, or a TensorFlow checkpoint in it; demo; "
+        f"or {', '.join(PRESETS)} (random weights)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="MODEL_DIR", help="gets a folder <version>/")
     parser.add_argument(

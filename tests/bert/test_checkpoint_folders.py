@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
 from bench.bert.checkpoint.google import write_google_folder, write_variables
@@ -195,6 +196,33 @@ def test_a_part_that_is_missing(tmp_path: Path, checkpoint: Checkpoint) -> None:
         open_checkpoint(tmp_path)
 
 
+def test_data_in_two_files(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    """Among which lies a file of an earlier saving."""
+    write(tmp_path, checkpoint, "old")
+    names = sorted(checkpoint.variables)
+    for part in range(2):
+        write_variables(tmp_path / f"part{part}", {name: checkpoint.variables[name] for name in names[part::2]})
+    prefixes = [str(tmp_path / f"part{part}") for part in range(2)]
+    tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=prefixes, destination_prefix=str(tmp_path / PREFIX))
+    (tmp_path / f"{PREFIX}.data-00000-of-00001").write_bytes(b"")
+    (tmp_path / f"{PREFIX}.data-00003-of-00004").write_bytes(b"")
+    assert len(list(tmp_path.glob(f"{PREFIX}.data-*-of-00002"))) == 2
+    assert open_checkpoint(tmp_path / PREFIX).digest == checkpoint.digest
+
+
+def test_a_model_in_the_hubs_cache(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    for name in ("blobs", "refs", ".locks"):
+        (tmp_path / name).mkdir()
+    write_hugging_face(tmp_path / "snapshots" / "86b5e093", checkpoint)
+    assert open_checkpoint(tmp_path).digest == checkpoint.digest
+
+
+def test_values_that_are_not_numbers(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    values = {KERNEL: np.full((32, 32), np.nan, np.float32)}
+    with pytest.raises(UsageError, match=f"{KERNEL} holds values that are not numbers"):
+        open_checkpoint(write(tmp_path, checkpoint, **values))
+
+
 def test_config_json_beside_a_tensorflow_checkpoint(tmp_path: Path, checkpoint: Checkpoint) -> None:
     write(tmp_path, checkpoint)
     (tmp_path / "bert_config.json").rename(tmp_path / "config.json")
@@ -303,10 +331,15 @@ def test_weights_that_are_not_read_come_with_a_cure(
     assert name in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "pytorch_model.bin", f"{PREFIX}.index", f"{PREFIX}.data-00000-of-00001"]
+)
 def test_a_pointer_of_git_lfs(tmp_path: Path, checkpoint: Checkpoint, name: str) -> None:
-    write_hugging_face(tmp_path, checkpoint)
-    (tmp_path / "model.safetensors").unlink()
+    if name.startswith(PREFIX):
+        write(tmp_path, checkpoint)
+    else:
+        write_hugging_face(tmp_path, checkpoint)
+        (tmp_path / "model.safetensors").unlink()
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 440473133\n")
     with pytest.raises(UsageError, match="git lfs pull"):
         open_checkpoint(tmp_path)

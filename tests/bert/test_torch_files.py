@@ -202,7 +202,7 @@ def test_nothing_is_run(tmp_path: Path, form: str, function: Callable[..., objec
     pickled = pickle.dumps({"x": Runs(function, argument)}, protocol)
     path = tmp_path / "x.bin"
     written = write_zip(path, pickled, {}) if form == "zip" else write_legacy(path, pickled, {})
-    with pytest.raises(UsageError, match=rf"\.{named}.*nothing of it was run"):
+    with pytest.raises(UsageError, match=rf"\.{named}.*nothing is run"):
         read_torch_file(written)
     assert not trace.exists()
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import tensorflow as tf
 
+from bench.bert.checkpoint.git_lfs import check_is_content
 from bench.errors import UsageError
 
 PREFIX: Final = "bert_model.ckpt"
@@ -37,7 +38,7 @@ def find_prefix(folder: Path) -> Path:
         chosen = named
     else:
         chosen = folder / _only(folder, indexed, named)
-    _check_shards(chosen)
+    _check_files(chosen)
     return chosen
 
 
@@ -66,7 +67,7 @@ def renew_state(folder: Path, stem: str) -> Path | None:
 def _is_readable(prefix: Path) -> bool:
     """Whether the index is whole: a kill may have cut it."""
     try:
-        _check_shards(prefix)
+        _check_files(prefix)
         tf.train.load_checkpoint(str(prefix))
     except (UsageError, tf.errors.OpError, ValueError, RuntimeError):
         return False
@@ -122,15 +123,26 @@ def _only(folder: Path, indexed: list[str], named: Path | None) -> str:
     )
 
 
-def _check_shards(prefix: Path) -> None:
-    """Holds the shards that are there against the number in their names."""
-    shards = [
-        match
-        for path in prefix.parent.iterdir()
-        if (match := _SHARD.fullmatch(path.name)) and match["name"] == prefix.name
-    ]
-    wanted = int(shards[0]["of"]) if shards else 1
-    for index in range(wanted):
-        shard = prefix.with_name(f"{prefix.name}.data-{index:05d}-of-{wanted:05d}")
-        if not shard.is_file():
-            raise UsageError(f"{prefix} cannot be read (no data file {shard.name}); give a checkpoint that is whole")
+def _check_files(prefix: Path) -> None:
+    """Makes sure that the index is there, and the shards of one saving.
+
+    Raises:
+        UsageError: one is missing, or a pointer.
+    """
+    check_is_content(Path(f"{prefix}{_INDEX}"))
+    missing: list[str] = []
+    for count in _shard_counts(prefix) or [1]:
+        shards = [prefix.with_name(f"{prefix.name}.data-{index:05d}-of-{count:05d}") for index in range(count)]
+        lacking = [shard.name for shard in shards if not shard.is_file()]
+        if not lacking:
+            for shard in shards:
+                check_is_content(shard)
+            return
+        missing.append(lacking[0])
+    raise UsageError(f"{prefix} cannot be read (no data file {missing[0]}); give a checkpoint that is whole")
+
+
+def _shard_counts(prefix: Path) -> list[int]:
+    """Of how many shards those that are there say that they are; a file of an earlier saving may lie among them."""
+    names = (_SHARD.fullmatch(path.name) for path in prefix.parent.iterdir())
+    return sorted({int(match["of"]) for match in names if match and match["name"] == prefix.name})

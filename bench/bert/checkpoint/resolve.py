@@ -53,18 +53,26 @@ def open_checkpoint(name_or_path: str | Path, init_head: bool = False, do_lower_
 
 
 def _descend(folder: Path) -> Path:
-    """`folder`, or the one folder in it that holds weights, as an archive unpacked into a folder of its name does.
+    """`folder`, or the one folder in it, at most two below, that holds weights.
+
+    So does an archive unpacked into a folder of its name, and a model in the Hub's cache.
 
     Raises:
         UsageError: there are several.
     """
     if _holds_weights(folder):
         return folder
-    inside = sorted(entry for entry in folder.iterdir() if entry.is_dir() and _holds_weights(entry))
-    if len(inside) > 1:
-        shown = ", ".join(entry.name for entry in inside[:3]) + (", ..." if len(inside) > 3 else "")
-        raise UsageError(f"{folder} holds {len(inside)} checkpoint folders ({shown}); give one of them")
-    return inside[0] if inside else folder
+    level = [folder]
+    for _ in range(2):
+        level = sorted(entry for above in level for entry in above.iterdir() if entry.is_dir())
+        inside = [entry for entry in level if _holds_weights(entry)]
+        if len(inside) > 1:
+            shown = ", ".join(str(entry.relative_to(folder)) for entry in inside[:3])
+            more = ", ..." if len(inside) > 3 else ""
+            raise UsageError(f"{folder} holds {len(inside)} checkpoint folders ({shown}{more}); give one of them")
+        if inside:
+            return inside[0]
+    return folder
 
 
 def _holds_weights(folder: Path) -> bool:

@@ -118,8 +118,6 @@ def _read_zip(path: Path, data: memoryview) -> tuple[object, Mapping[str, memory
     if len(roots) != 1:
         raise UsageError(f"{path} is a zip archive but not one of torch.save; give a checkpoint folder as released")
     root = roots[0]
-    if f"{root}constants.pkl" in records:
-        raise UsageError(f"{path} is a TorchScript program, not a state dict; save it from state_dict()")
     order = bytes(records.get(f"{root}byteorder", memoryview(b"little")))
     if order not in _BYTE_ORDERS:
         raise UsageError(
@@ -150,6 +148,8 @@ def _records(path: Path, data: memoryview) -> dict[str, memoryview]:
         raise UsageError(f"{path} cannot be read ({error}); give a checkpoint that is whole") from error
     if len(listed) > _MAX_RECORDS:
         raise UsageError(f"{path} holds {len(listed)} files; a BERT's has far fewer")
+    if any(info.filename.endswith("/constants.pkl") for info in listed):
+        raise UsageError(f"{path} is a TorchScript program, not a state dict; save it from state_dict()")
     records: dict[str, memoryview] = {}
     for info in listed:
         if info.filename in records:

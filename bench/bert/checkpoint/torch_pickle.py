@@ -89,7 +89,7 @@ def unpickle(stream: Bytes, where: str) -> Unpickled:
         return Unpickled(machine.result(), machine.storages)
     except Refusal as refusal:
         raise UsageError(
-            f"{where}: its pickle holds {refusal}, which is not a state dict's; nothing of it was run; "
+            f"{where}: its pickle holds {refusal}; only plain tensors are read, and nothing is run; "
             "give weights saved from state_dict(), or safetensors"
         ) from refusal
     except (ValueError, IndexError, TypeError, KeyError, OverflowError, MemoryError) as error:

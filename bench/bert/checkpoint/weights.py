@@ -11,6 +11,7 @@ import orjson
 from numpy.typing import DTypeLike, NDArray
 from safetensors import SafetensorError, safe_open
 
+from bench.bert.checkpoint.git_lfs import check_is_content
 from bench.bert.checkpoint.torch_file import read_torch_file
 from bench.bert.message_text import shown
 from bench.bert.tokenizer_files.strict_json import brief
@@ -19,7 +20,6 @@ from bench.errors import UsageError
 SAFETENSORS: Final = "model.safetensors"
 TORCH: Final = "pytorch_model.bin"
 _INDEX: Final = ".index.json"
-_GIT_LFS: Final = b"version https://git-lfs.github.com/spec/"
 _MAX_INDEX: Final = 1 << 26
 # What a folder may hold instead, and how it becomes one that is read.
 _CONVERT: Final = "convert it once with transformers: BertForMaskedLM.from_pretrained(DIR, {}).save_pretrained(DIR)"
@@ -101,13 +101,7 @@ def _missing(folder: Path) -> str:
 
 
 def _load_file(path: Path, read: "_Reader") -> Mapping[str, Stored]:
-    try:
-        with path.open("rb") as file:
-            pointer = file.read(len(_GIT_LFS)) == _GIT_LFS
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); give a checkpoint that is whole") from error
-    if pointer:
-        raise UsageError(f"{path} is a pointer of Git LFS, not the weights; run git lfs pull in its repository")
+    check_is_content(path)
     return read(path)
 
 

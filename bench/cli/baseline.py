@@ -10,6 +10,7 @@ from bench.analysis.baselines import Entry, add_runs, entry_runs, find_entry, pr
 from bench.analysis.metrics import METRICS
 from bench.errors import ExitCode
 from bench.report import text
+from bench.units import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 
 def _add(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     entry = add_runs(args.store, args.runs, args.label, datetime.now(UTC))
-    print(f"added {entry.id}: {len(entry.runs)} runs", file=out)
+    print(f"added {entry.id}: {counted(len(entry.runs), 'run')}", file=out)
     for problem in entry.problems:
         print(f"  failed: {problem}", file=out)
     if args.promote and entry.problems:

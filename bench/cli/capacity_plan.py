@@ -33,7 +33,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
             continue
         options = plan_options(args, number)
         table = plan_table([plan(entry.model, row.carried, other, options) for other in rates_around(rate)])
-        blocks.append(f"## {entry.label}\n\nOne server carries {rate_interval(row.carried)}.\n\n{table}\n")
+        blocks.append(f"## {entry.label}\n\nOne server carries {rate_interval(row.carried)} by the model.\n\n{table}\n")
     text = "\n".join(blocks)
     print(text, file=out)
     if args.out is not None:

@@ -95,7 +95,9 @@ def _counts_line(analysis: Analysis) -> str:
     if not warm:
         return text
     failed = _counts({name: count for name, count in summary.warmup.items() if name != Outcome.OK})
-    return f"{text}; {warm:,} more in the warm-up, not counted" + (f" ({failed} there)" if failed else "")
+    there = f" ({failed} there)" if failed else ""
+    # All that the run's files hold.
+    return f"{text}; {warm:,} more in the warm-up, not counted{there}: {summary.due + warm:,} in all"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

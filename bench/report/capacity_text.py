@@ -248,7 +248,7 @@ def _point_row(point: Point) -> tuple[str, ...]:
 
 def _plan(planned: Planned) -> Iterator[str]:
     options = planned.options
-    yield "## Plan"
+    yield "## Plan, by the model"
     yield (
         f"**{plan_text(planned.row, str(options.redundancy))}.** Sized by the lower end of the rate's interval, with "
         f"{format_percent(options.headroom)} of it left free; by the estimate itself "
@@ -307,7 +307,7 @@ def sets_markdown(rows: Sequence[SetRow], at: float) -> str:
     """Several measured sets side by side, for `at` requests a second."""
     best = cheapest(rows)
     priced = any(entry.row is not None and entry.row.price is not None for entry in rows)
-    header = ["set", "one server", "replicas", "busy", *(["an hour"] if priced else []), ""]
+    header = ["set", "one server, by the model", "replicas", "busy", *(["an hour"] if priced else []), ""]
     found = []
     for entry in rows:
         row = entry.row

@@ -128,7 +128,8 @@ def test_users_that_changed_are_told_as_they_were(tmp_path):
 
 def test_failures_of_the_warm_up_are_told_beside_its_requests(tmp_path):
     found = end(tmp_path, spoil_one(Outcome.TIMEOUT, 0))
-    assert "; 100 more in the warm-up, not counted (1 timeout there)" in found.lines[0]
+    assert "; 100 more in the warm-up, not counted (1 timeout there): " in found.lines[0]
+    assert found.lines[0].endswith(f": {sum(find_runs([tmp_path])[0].file.counts.values()):,} in all")
     assert found.error == "1 request did not end well"
 
 

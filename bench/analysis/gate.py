@@ -77,6 +77,7 @@ class Gate:
         self._attempts = 0
         self._confirmed: tuple[str, ...] = ()
         self._refuted: tuple[str, ...] = ()
+        self._probes: list[Pair] = []
         self._probed = 0
 
     @property
@@ -101,16 +102,17 @@ class Gate:
             self._valid.append(pair)
 
     def probe(self, pair: Pair) -> Verdict | None:
-        """The verdict if a side does not answer, asked beside the pairs that count; else the gate goes on.
+        """The verdict if a side does not answer or the candidate answers wrongly beside the pairs; else None.
 
         Args:
-            pair: what both sides gave when asked, in the warm-up or after requests of a pair that failed.
+            pair: what the sides gave when asked, in the warm-up or after requests of a pair that failed.
         """
+        self._probes.append(pair)
         if found := silent_sides(pair, self._pairs):
             return failure_verdict(self.plan, found, self._pairs, (pair,))
         if all(run.requests > run.failed for run in (pair.baseline, pair.candidate)):
             self._probed = len(self._pairs)
-        return None
+        return self._wrong_answers()
 
     def decide(self, left: int | None = None) -> Verdict | None:
         """The verdict, or None while more pairs are needed; to be asked after each pair.
@@ -261,16 +263,18 @@ class Gate:
         return np.asarray(np.nan_to_num(np.stack(columns, axis=1), nan=0.0))
 
     def _wrong_answers(self) -> Verdict | None:
-        wrong = sum(pair.candidate.wrong for pair in self._pairs)
+        every = (*self._pairs, *self._probes)
+        wrong = sum(pair.candidate.wrong for pair in every)
         if not wrong:
             return None
-        checked = sum(pair.candidate.checked for pair in self._pairs)
+        checked = sum(pair.candidate.checked for pair in every)
         reason = f"{WRONG_ANSWERS}: {wrong} of {checked} checked answers of the candidate differ from the Estimator's"
         warnings = []
-        if baseline := sum(pair.baseline.wrong for pair in self._pairs):
+        if baseline := sum(pair.baseline.wrong for pair in every):
             warnings.append(f"the baseline gives wrong answers too ({baseline}); is this the golden file of its model?")
-        metrics = judged(self.plan, self._valid)
-        return without_bound(self._verdict(VerdictKind.REGRESSION, reason, metrics, warnings=warnings))
+        states = {metric.name: State.UNCLEAR for metric in judged(self.plan, self._valid)}
+        kind = VerdictKind.REGRESSION
+        return without_bound(verdict(self.plan, kind, reason, self._pairs, states, warnings, self._probes))
 
     def _failed(self, final: bool) -> Verdict | None:
         """The verdict where a side has stopped answering, or most of the candidate's requests fail."""

@@ -130,8 +130,9 @@ def no_good_answer(side: str, runs: Sequence[Figures], earlier: Sequence[Figures
         silence = format_seconds(sum(run.silence for run in runs))
         why = f"the {side} stopped answering: no good answer in {silence} of requests ({_kinds(runs)})"
     elif any(run.failed for run in runs):
-        requests = counted(sum(run.requests for run in runs), "request")
-        why = f"every one of {requests} to the {side} failed ({_kinds(runs)})"
+        requests = sum(run.requests for run in runs)
+        what = "the only request" if requests == 1 else f"every one of {counted(requests, 'request')}"
+        why = f"{what} to the {side} failed ({_kinds(runs)})"
     else:
         why = f"every one of {counted(sum(run.wrong for run in runs), 'answer')} of the {side} is wrong"
     return Failure(why, ran=True)

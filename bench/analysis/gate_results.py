@@ -183,13 +183,13 @@ def describe_effect(result: MetricResult) -> str:
     if effect.center is None:
         return result.metric.label
     sign = -1 if result.metric.higher_is_better else 1
-    unit = "points" if result.metric.absolute else "%"
+    unit, digits = ("points", 2) if result.metric.absolute else ("%", 1)
     change = as_change(result.metric, effect.center)
-    text = f"{result.metric.label} {100 * change:+.1f} {unit}"
+    text = f"{result.metric.label} {100 * change:+.{digits}f} {unit}"
     ends = [None if end is None else 100 * as_change(result.metric, end) for end in (effect.lo, effect.hi)]
     if ends[0] is not None and ends[1] is not None:
         low, high = sorted((ends[0], ends[1])) if sign < 0 else (ends[0], ends[1])
-        text += f" [{low:+.1f}, {high:+.1f}]"
+        text += f" [{low:+.{digits}f}, {high:+.{digits}f}]"
     return text
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from bench.analysis.gate import Gate
-from bench.analysis.gate_types import Verdict
+from bench.analysis.gate_types import Verdict, VerdictKind
 from bench.load.duel import Duel, TimeOver
 from bench.units import counted, format_seconds
 
@@ -21,6 +21,9 @@ _FRESH_PAIRS: Final = 20
 
 # The confirmation may take so much of the time, at its shortest.
 _CONFIRMATION_SHARE: Final = 0.6
+
+# A candidate passes only if its process has answered for so many seconds at a stretch, where there is time for it.
+_LIFE: Final = 20.0
 
 
 class Renewal(StrEnum):
@@ -124,6 +127,7 @@ def drive(
         SidesFailed: a server does not come up again or ends.
     """
     told("warming up")
+    until = started + max_time
     warm = both.pairing.warm_up(warmup, run_time, max_time)
     both.check()
     begun = time.monotonic()
@@ -131,11 +135,14 @@ def drive(
     try:
         verdict = gate.probe(warm)
         if verdict is None:
-            pace = _pace(both, gate, max_time, started + max_time)
-            verdict = _measure(both, gate, pace, started + max_time, told)
+            pace = _pace(both, gate, max_time, until)
+            verdict = _measure(both, gate, pace, until, told)
     except TimeOver as error:
         verdict = time_over(gate, error)
-    return _with_notes(verdict, both, pace), (time.monotonic() - begun) / max(len(gate.pairs), 1)
+    pair_seconds = (time.monotonic() - begun) / max(len(gate.pairs), 1)
+    if verdict.kind is VerdictKind.PASS:
+        verdict = outlived(both, gate, until, told) or verdict
+    return _with_notes(verdict, both, pace), pair_seconds
 
 
 def time_over(gate: Gate, error: TimeOver | None = None) -> Verdict:
@@ -168,6 +175,23 @@ def _measure(both: Duel, gate: Gate, pace: Pace, until: float, told: Callable[[s
             return verdict
         told(_state(gate))
     return time_over(gate)
+
+
+def outlived(both: Duel, gate: Gate, until: float, told: Callable[[str], None]) -> Verdict | None:
+    """The verdict on a candidate that does not answer for `_LIFE` seconds, as far as time allows; None if it does.
+
+    Where each pair has new processes, a server that fails after some seconds would else get through.
+
+    Raises:
+        SidesFailed: its process ends.
+    """
+    seconds = min(_LIFE - both.age, until - time.monotonic())
+    if seconds <= 0:
+        return None
+    told("letting the candidate live for longer than a pair")
+    lived = both.pairing.endure(seconds)
+    both.check()
+    return gate.probe(both.pairing.probe() if lived.candidate.silence else lived)
 
 
 def _state(gate: Gate) -> str:

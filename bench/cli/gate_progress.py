@@ -9,8 +9,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.units import format_seconds
 
-_EVERY: Final = 5.0
+EVERY: Final = 5.0
 """Seconds between lines."""
+THREAD: Final = "gate's lines"
 
 
 class GateProgress:
@@ -38,7 +39,9 @@ class GateProgress:
         self._err, self._name, self._most = err, name, most
         self._begun = time.monotonic()
         self._over = threading.Event()
-        self._lines = None if console.is_terminal else threading.Thread(target=self._write_lines, daemon=True)
+        self._lines = (
+            None if console.is_terminal else threading.Thread(target=self._write_lines, name=THREAD, daemon=True)
+        )
 
     def __enter__(self) -> "GateProgress":
         self._bar.start()
@@ -58,7 +61,7 @@ class GateProgress:
         self._bar.update(self._task, completed=time.monotonic() - self._begun, description=state)
 
     def _write_lines(self) -> None:
-        while not self._over.wait(_EVERY):
+        while not self._over.wait(EVERY):
             elapsed = format_seconds(round(time.monotonic() - self._begun))
             try:
                 print(

@@ -80,6 +80,7 @@ class Duel:
         self._servers = servers
         self.renew_seconds: float | None = None
         opened = servers.open()
+        self._opened = time.monotonic()
         self._require_served(opened, until)
         baseline, candidate = (
             Side(server, golden, _workload(load, golden, digest), _endpoint(contender, server, load), load.arrivals)
@@ -93,6 +94,11 @@ class Duel:
         """Whether both sides are servers that were started here."""
         return not any(contender.target.remote for contender in self.contenders)
 
+    @property
+    def age(self) -> float:
+        """Seconds since the servers were ready."""
+        return time.monotonic() - self._opened
+
     def renew(self) -> None:
         """Puts fresh, warm processes in the place of both servers.
 
@@ -103,7 +109,9 @@ class Duel:
         start = time.monotonic()
         for side in self.sides:
             side.close()
-        for contender, side, server in zip(self.contenders, self.sides, self._servers.open(), strict=True):
+        opened = self._servers.open()
+        self._opened = time.monotonic()
+        for contender, side, server in zip(self.contenders, self.sides, opened, strict=True):
             side.attach(server, _endpoint(contender, server, self._load))
         self.pairing.warm_up_again()
         self.renew_seconds = time.monotonic() - start

@@ -6,9 +6,10 @@ machine and a drift fall on both. A coin decides which side is the first, which 
 Both servers stay up; the one that does not have the turn is idle.
 """
 
+import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -158,15 +159,35 @@ class Pairing:
 
     def probe(self) -> Pair:
         """What each side gives when it is asked until it answers, for a few seconds at most; nothing of it counts."""
-        began = [side.clock for side in self._sides]
-        for side in self._sides:
+        with self._beside() as began:
+            for side in self._sides:
+                if self._open_loop:
+                    side.scheduled_turn(-1, _PROBE_SECONDS)
+                    continue
+                answered, ends = side.answered, side.clock + _PROBE_SECONDS
+                while side.answered == answered and side.clock < ends and time.monotonic() < side.deadline:
+                    side.counted_turn(-1, 0, side.workload.users, ends)
+            return self._given(began)
+
+    def endure(self, seconds: float) -> Pair:
+        """Drives the candidate alone, so that its process lives for longer than a pair; nothing of it counts."""
+        with self._beside() as began:
+            side = self._sides[1]
+            ends = side.clock + seconds
             if self._open_loop:
-                side.scheduled_turn(-1, _PROBE_SECONDS)
-                continue
-            answered, ends = side.answered, side.clock + _PROBE_SECONDS
-            while side.answered == answered and side.clock < ends and time.monotonic() < side.deadline:
-                side.counted_turn(-1, 0, side.workload.users, ends)
-        return self._given(began)
+                side.scheduled_turn(-1, seconds)
+            while side.clock < ends and not side.ended and not self._open_loop and time.monotonic() < self._until:
+                side.counted_turn(-1, 0, max(self._size.requests, 1), ends)
+            return self._given(began)
+
+    @contextlib.contextmanager
+    def _beside(self) -> Iterator[list[float]]:
+        """Requests beside the pairs, which do not count; gives the sides' clocks at the start."""
+        for side in self._sides:
+            side.begin_warm_up()
+        yield [side.clock for side in self._sides]
+        for side in self._sides:
+            side.end_warm_up()
 
     def _warm_up_closed(self, seconds: float) -> list[float]:
         """Requests a second of each side at the end; failed ones count too, lest nothing is ever asked again."""

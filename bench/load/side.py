@@ -136,14 +136,18 @@ class Side:
         """
         self.server = server
         self._connect(endpoint)
-        self.take()
-        self._recorder = self._make_recorder(inf)
+        self.begin_warm_up()
 
     def _connect(self, endpoint: Endpoint) -> None:
         workload = self.workload
         self._pool = TransportPool(endpoint, workload.clients)
         self._users = [{workload.protocol: self._pool.make(workload.protocol)} for _ in range(workload.users)]
         self._process = _process(self.server)
+
+    def begin_warm_up(self) -> None:
+        """What follows does not count until `end_warm_up`."""
+        self.take()
+        self._recorder = self._make_recorder(inf)
 
     def end_warm_up(self) -> None:
         """What was sent so far does not count; what follows does."""

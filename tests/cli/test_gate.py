@@ -1,4 +1,5 @@
 import io
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +80,26 @@ def test_never_pass_without_data(baseline: str, tmp_path: Path) -> None:
         assert (code, err.count("\n")) == (expected, 1), candidate
         assert text in err
         assert "PASS:" not in out
+
+
+def test_runs_that_are_on_both_sides_are_refused_be_they_copies(baseline: str, tmp_path: Path) -> None:
+    """A run agrees with itself, whatever the server does: a PASS of it would say nothing."""
+    store = tmp_path / "store"
+    assert call("baseline", "add", baseline, "--label", "main", "--promote", "--store", str(store))[0] == 0
+    shutil.copytree(baseline, tmp_path / "copy")
+    (tmp_path / "link").symlink_to(baseline)
+    mixed = Path(stored(tmp_path / "mixed", seed=70))
+    shutil.copytree(next(Path(baseline).iterdir()), mixed / "renamed")
+    for candidate in (baseline, f"{baseline}/.", tmp_path / "copy", tmp_path / "link", store, mixed):
+        for sides in ((baseline, str(candidate)), (str(candidate), baseline)):
+            code, out, err = call("gate", "--baseline", sides[0], "--candidate", sides[1])
+            assert (code, out) == (2, ""), candidate
+            assert "on both sides" in err
+    code, _, err = call("gate", "--baseline", str(store), "--candidate", str(store))
+    assert (code, "5 runs on both sides" in err) == (2, True)
+    shutil.copytree(next(mixed.iterdir()), mixed / "twice")
+    code, _, err = call("gate", "--baseline", str(tmp_path / "copy"), "--candidate", str(mixed))
+    assert (code, "is twice in" in err) == (2, True)
 
 
 def test_a_dead_target_is_no_regression(model: str, tmp_path: Path) -> None:

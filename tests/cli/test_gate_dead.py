@@ -6,17 +6,23 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from xml.etree import ElementTree
 
 import orjson
 import pytest
 
+from bench.analysis.gate import Gate
+from bench.analysis.gate_types import VerdictKind, default_plan
 from bench.cli import gate as loaded_before_the_clock_runs
 from bench.cli import main
+from bench.cli.gate_drive import outlived
+from bench.load.duel import Contender, Load, SidesFailed, duel
 from bench.results.run import find_runs
+from bench.results.schedules import ClosedLoop
 from bench.server.running import free_ports
+from bench.serving.target import parse_target
 from tests.failing_server import failing, listening
 from tests.load.toy import write_model_dir
 
@@ -182,3 +188,34 @@ def test_too_little_time_for_good_servers_is_inconclusive(model: Path, good: str
         code, line, reason = gate(model, tmp_path, good, good, "--max-time", seconds)
         assert (code, "a verdict needs 7; give more --max-time" in reason) == (3, True), line
         assert line.endswith("s"), "no bound of false alarms without a pair"
+
+
+@pytest.mark.parametrize(("fault", "text"), [({"dies_after": 6.0}, "ended"), ({"hangs_at": 300}, "stopped answering")])
+def test_a_candidate_that_fails_after_a_pairs_time_does_not_pass(
+    model: Path, good: str, tmp_path: Path, fault: dict[str, float], text: str
+) -> None:
+    """Each pair has processes of its own, none of which lives for long."""
+    sides = [Contender(target, parse_target(target), model) for target in (good, failing(tmp_path, **fault))]
+    load = Load(protocol="rest", signature="score", arrivals=ClosedLoop(1), model_name="bert", seed=1, timeout=4.0)
+    gate = Gate(default_plan())
+    expected = pytest.raises(SidesFailed) if text == "ended" else nullcontext()
+    with expected as raised, duel(sides[0], sides[1], load) as both:
+        both.pairing.warm_up(0.1, run=0.1)
+        found = outlived(both, gate, time.monotonic() + 60, lambda state: None)
+    if raised is not None:
+        assert f"the candidate {text}" in str(raised.value)
+    else:
+        assert found is not None
+        assert "the only request to the candidate failed (timeout: 1)" in found.reason
+        assert found.kind is VerdictKind.REGRESSION
+
+
+def test_a_candidate_that_lives_is_asked_for_a_while_and_may_pass(model: Path, good: str) -> None:
+    side = Contender(good, parse_target(good), model)
+    load = Load(protocol="grpc", signature="score", arrivals=ClosedLoop(1), model_name="bert", seed=1)
+    with duel(side, side, load) as both:
+        both.pairing.warm_up(0.1, run=0.1)
+        assert outlived(both, Gate(default_plan()), time.monotonic() + 2, lambda state: None) is None
+        pair = both.pairing.run_pair()
+    assert both.sides[1].asked > both.sides[0].asked
+    assert pair.candidate.requests == pair.baseline.requests, "what was asked beside the pairs does not count"

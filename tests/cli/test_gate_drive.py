@@ -1,8 +1,17 @@
 """When a gate starts its servers anew, and what it says where it cannot."""
 
+from dataclasses import replace
+
+import numpy as np
+import orjson
 import pytest
 
+from bench.analysis.gate import Gate
+from bench.analysis.gate_types import GateReport, default_plan
 from bench.cli.gate_drive import Pace, Renewal
+from bench.report.gate_files import gate_json, gate_junit
+from bench.report.gate_text import gate_markdown, verdict_line
+from tests.analysis.gate_noise import pairs, run_gate
 
 
 @pytest.mark.parametrize(
@@ -56,3 +65,38 @@ def test_only_servers_that_stay_the_same_are_worth_a_warning() -> None:
     assert Pace(Renewal.EACH_CONFIRMING, 2.0).warning is None
     assert "not started here" in str(Pace(Renewal.NEVER).warning)
     assert "fresh servers take 40 s" in str(Pace(Renewal.EACH_CONFIRMATION, 40.0).warning)
+
+
+@pytest.mark.parametrize(
+    ("renewal", "fresh_alarms", "bound", "covers"),
+    [
+        (Renewal.EACH_PAIR, True, "0.5 %", "the differences between processes of one server: each pair has its own"),
+        (Renewal.EACH_CONFIRMING, False, "5 %", "each pair of a confirmation has its own"),
+        (Renewal.EACH_CONFIRMATION, True, "0.5 %", "not the lasting differences between processes"),
+        (Renewal.NEVER, True, "0.5 %", "not the lasting differences between processes"),
+    ],
+)
+def test_the_bound_says_what_it_covers(renewal: Renewal, fresh_alarms: bool, bound: str, covers: str) -> None:
+    plan = replace(default_plan(), fresh_alarms=fresh_alarms, scope=Pace(renewal, 2.0).scope)
+    for limit in (3, 30):
+        found, _ = run_gate(plan, pairs("plain", np.random.default_rng(1), limit, 0.01), limit)
+        report = GateReport(found, "a", "b", "grpc", 1.0)
+        for text in (verdict_line(report), gate_markdown(report), gate_json(report).decode()):
+            assert covers in text
+        assert f"false alarms at most {bound}" in verdict_line(report)
+    none = Gate(plan).decide(left=0)
+    assert none is not None
+    report = GateReport(none, "a", "b", "grpc", 1.0)
+    assert orjson.loads(gate_json(report))["false_alarms"]["bound"] is None
+    for text in (verdict_line(report), gate_markdown(report), gate_junit(report).decode()):
+        assert "false alarms" not in text
+        assert covers not in text
+
+
+def test_a_wrong_answer_has_no_chance_of_being_a_false_alarm() -> None:
+    pair = next(pairs("plain", np.random.default_rng(1), 1, 0.01))
+    gate = Gate(default_plan())
+    gate.add(replace(pair, candidate=replace(pair.candidate, wrong=1)))
+    found = gate.decide(left=9)
+    assert found is not None
+    assert found.false_alarms is None

@@ -5,6 +5,7 @@
 - `types`: for each type a signature that gives its input back.
 - `busy`: counts to `n` in the graph, which takes as long as `n` is large and can be cancelled.
 - `doubler`: a TF2 export.
+- `layered`: a Keras model, 0.5 x + 3, as Keras saves it.
 - `scorer`: a TF2 export that classifies and regresses examples; each signature has an input tensor of its own.
 """
 
@@ -122,6 +123,14 @@ def doubler(base: Path, version: int) -> Path:
     module = Doubler()
     folder = base / str(version)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.call})
+    return folder
+
+
+def layered(base: Path, version: int) -> Path:
+    start = tf.keras.initializers.Constant
+    layer = tf.keras.layers.Dense(1, input_shape=(1,), kernel_initializer=start(0.5), bias_initializer=start(3.0))
+    folder = base / str(version)
+    tf.keras.Sequential([layer]).save(str(folder), save_format="tf")
     return folder
 
 

@@ -210,6 +210,36 @@ def test_data_in_two_files(tmp_path: Path, checkpoint: Checkpoint) -> None:
     assert open_checkpoint(tmp_path / PREFIX).digest == checkpoint.digest
 
 
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def spoil(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [cut, spoil, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("part", ["index", "data-00000-of-00001"])
+def test_a_damaged_checkpoint(tmp_path: Path, checkpoint: Checkpoint, part: str, damage: Any) -> None:
+    damage(write(tmp_path, checkpoint) / f"{PREFIX}.{part}")
+    with pytest.raises(UsageError, match=r"bert_model\.ckpt cannot be read") as caught:
+        open_checkpoint(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_that_mislead(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    """A file `checkpoint` of another kind, a folder of the prefix's name, a path that is a pattern."""
+    write(tmp_path / "a", checkpoint, "model")
+    (tmp_path / "a" / "checkpoint").write_bytes(b"\xff\xfePK")
+    (tmp_path / "a" / "model").mkdir()
+    assert open_checkpoint(tmp_path / "a").digest == checkpoint.digest
+    write(tmp_path / "b[1]", checkpoint)
+    with pytest.raises(UsageError, match="for a pattern; rename"):
+        open_checkpoint(tmp_path / "b[1]")
+
+
 def test_a_model_in_the_hubs_cache(tmp_path: Path, checkpoint: Checkpoint) -> None:
     for name in ("blobs", "refs", ".locks"):
         (tmp_path / name).mkdir()

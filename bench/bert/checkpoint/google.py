@@ -10,7 +10,7 @@ from typing import Any, Final
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from bench.bert.checkpoint.prefix import PREFIX
+from bench.bert.checkpoint.prefix import PREFIX, READ_ERRORS, open_reader
 from bench.bert.checkpoint.types import Checkpoint
 from bench.bert.config import GOOGLE_FILE, HUGGING_FACE_FILE, BertConfig, find_config, read_config
 from bench.bert.tf_files import reason
@@ -46,7 +46,7 @@ def read_variables(prefix: Path, config: BertConfig, init_head: bool = False) ->
         UsageError: it cannot be read, or a variable is missing, strange or of another shape.
     """
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
+        reader = open_reader(prefix)
         shapes = reader.get_variable_to_shape_map()
         keys = _keys(shapes)
         found = {name: tuple(shapes[key]) for name, key in keys.items()}
@@ -56,7 +56,7 @@ def read_variables(prefix: Path, config: BertConfig, init_head: bool = False) ->
             name: fresh[name] if name in fresh else to_float32(reader.get_tensor(keys[name]), name, str(prefix))
             for name in variable_shapes(config)
         }
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except READ_ERRORS as error:
         raise UsageError(f"{prefix} cannot be read ({reason(error)}); give a checkpoint that is whole") from error
 
 

@@ -6,7 +6,7 @@ A checkpoint is a prefix: `PREFIX.index` and its shards `PREFIX.data-00000-of-00
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import tensorflow as tf
 
@@ -19,6 +19,9 @@ _INDEX: Final = ".index"
 _NUMBERED: Final = re.compile(r"(?P<stem>.+)-(?P<step>\d+)")
 _SHARD: Final = re.compile(r"(?P<name>.+)\.data-\d{5}-of-(?P<of>\d{5})")
 _NAMED: Final = 3
+_PATTERN: Final = "*?[\\"
+# What TensorFlow's reader raises over a checkpoint that is cut or damaged.
+READ_ERRORS: Final = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 
 
 def find_prefix(folder: Path) -> Path:
@@ -58,7 +61,7 @@ def renew_state(folder: Path, stem: str) -> Path | None:
         candidates = [named.name]
     for name in candidates:
         if _is_readable(folder / name):
-            if tf.train.latest_checkpoint(str(folder)) != str(folder / name):
+            if named != folder / name:
                 tf.compat.v1.train.update_checkpoint_state(str(folder), name)
             return folder / name
     return None
@@ -68,10 +71,18 @@ def _is_readable(prefix: Path) -> bool:
     """Whether the index is whole: a kill may have cut it."""
     try:
         _check_files(prefix)
-        tf.train.load_checkpoint(str(prefix))
-    except (UsageError, tf.errors.OpError, ValueError, RuntimeError):
+        open_reader(prefix)
+    except (UsageError, *READ_ERRORS):
         return False
     return True
+
+
+def open_reader(prefix: Path) -> Any:
+    """TensorFlow's reader of a checkpoint.
+
+    Not `tf.train.load_checkpoint`, which takes a folder that has the prefix's name for the checkpoint.
+    """
+    return tf.compat.v1.train.NewCheckpointReader(str(prefix))
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -96,7 +107,10 @@ def prefix_of(path: Path) -> Path | None:
 
 def _named_by_state(folder: Path) -> Path | None:
     """The newest checkpoint as the state file has it; None without one that can be read."""
-    state = tf.train.get_checkpoint_state(str(folder))
+    try:
+        state = tf.train.get_checkpoint_state(str(folder))
+    except UnicodeDecodeError:
+        return None  # a file of another kind that has its name
     if state is None or not state.model_checkpoint_path:
         return None
     path = Path(state.model_checkpoint_path)
@@ -129,6 +143,8 @@ def _check_files(prefix: Path) -> None:
     Raises:
         UsageError: one is missing, or a pointer.
     """
+    if any(letter in str(prefix) for letter in _PATTERN):
+        raise UsageError(f"{prefix}: TensorFlow takes {' '.join(_PATTERN)} in a path for a pattern; rename the folder")
     check_is_content(Path(f"{prefix}{_INDEX}"))
     missing: list[str] = []
     for count in _shard_counts(prefix) or [1]:

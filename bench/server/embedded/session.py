@@ -154,8 +154,12 @@ class Session:
         return found
 
 
+# `tensorflow.ConfigProto` with a device_count (field 1, a map) of no GPU.
+_CPU_ONLY: Final = b"\x0a\x07\x0a\x03GPU\x10\x00"
+
+
 class GraphSession(Session):
-    """A graph without variables.
+    """A graph without variables, on the CPU: the first session on a GPU decides how much of its memory is taken.
 
     Args:
         graph_def: a serialized GraphDef.
@@ -170,6 +174,8 @@ class GraphSession(Session):
         import_options, session_options = tf.TF_NewImportGraphDefOptions(), tf.TF_NewSessionOptions()
         try:
             tf.TF_GraphImportGraphDef(self._graph, buffer, import_options, status.pointer)
+            status.check()
+            tf.TF_SetConfig(session_options, _CPU_ONLY, len(_CPU_ONLY), status.pointer)
             status.check()
             self._session = tf.TF_NewSession(self._graph, session_options, status.pointer)
             status.check()

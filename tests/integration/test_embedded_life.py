@@ -118,6 +118,7 @@ def test_a_config_file_that_is_wrong(tmp_path: Path, flag: str, message: str) ->
         f"--{flag}={path}", f"--model_base_path={tmp_path}", "--rest_api_port=1", "--enable_batching", seconds=30
     )
     assert f"Invalid protobuf file: '{path}'" in one_line(done)
+    assert done.returncode == 2
     assert f"Failed to start server. Error: INVALID_ARGUMENT: Invalid protobuf file: '{path}'" in done.stdout
     name = f"tensorflow.serving.{message}"
     reason = f'Error parsing text-format {name}: 2:7: Message type "{name}" has no field named "nope".'
@@ -135,7 +136,9 @@ def test_a_monitoring_file_without_rest_is_not_looked_at(store: Path, tmp_path: 
 
 
 def test_a_base_path_that_is_relative() -> None:
-    line = one_line(run_once("--model_base_path=models/m"))
+    done = run_once("--model_base_path=models/m")
+    line = one_line(done)
+    assert done.returncode == 2
     assert "Expected model default to have an absolute path or URI; got base_path()=models/m" in line
 
 
@@ -163,6 +166,8 @@ def test_a_model_that_does_not_load(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     done = run_once(f"--port={port}", f"--model_base_path={tmp_path / 'm'}", "--max_num_load_retries=0")
     assert "1 model(s) did not become available: {{{name: default version: 1} due to error: " in one_line(done)
+    assert "Failed to start server. Error: UNKNOWN: 1 model(s) did not become available: {{{name: " in done.stdout
+    assert done.returncode == 4
 
 
 def test_a_base_path_that_is_not_there_yet(store: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The quick way for `:predict` bodies that are certainly right: read by orjson, turned into arrays by numpy.
 
 Whatever raises a doubt gives None, and `json_request` decides. The doubts are those where the two readers differ (names
-given twice, escapes, numbers that are no JSON) and all that Serving refuses.
+given twice, escapes, numbers that are no JSON) and all that Serving refuses. A number with more than 15 digits or an
+exponent is the nearest double here; RapidJSON's may be the one beside it.
 """
 
 from collections.abc import Mapping

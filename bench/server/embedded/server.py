@@ -27,7 +27,7 @@ from bench.server.embedded.model import RetryPolicy, log
 from bench.server.embedded.rest import RestFace, RestOptions
 from bench.server.embedded.session import SessionOptions
 from bench.server.embedded.socket_server import SocketServer, listen_tcp, listen_unix
-from bench.server.embedded.status import StartError, StatusError
+from bench.server.embedded.status import Code, StartError, StatusError
 from bench.server.embedded.text_proto import is_text_of
 
 # Seconds for requests that are in when the server is told to end.
@@ -64,7 +64,8 @@ def main(argv: Sequence[str]) -> int:
     except StatusError as error:
         _say_failure(error)
         log(f"bertbench embedded server: {error.message}")
-        return ExitCode.TARGET_FAILED
+        # UNKNOWN is said of models that do not load, everything else of a config.
+        return ExitCode.TARGET_FAILED if error.code is Code.UNKNOWN else ExitCode.USAGE
     return ExitCode.GOOD
 
 

@@ -330,7 +330,7 @@ def test_files_that_are_not_torchs(tmp_path: Path, content: bytes, named: str) -
         read_torch_file(tmp_path / "x.bin")
 
 
-def test_nesting_has_no_bottom_to_fall_through(tmp_path: Path) -> None:
+def test_deep_nesting_is_read_without_recursion(tmp_path: Path) -> None:
     deep = b"]" * 50_000 + b"a" * 49_999
     nested = push(()) + b"\x85" * 100_000
     path = write_zip(tmp_path / "x.bin", state({"deep": deep, "nested": nested, "x": PLAIN}), {"0": FOUR})
@@ -339,7 +339,7 @@ def test_nesting_has_no_bottom_to_fall_through(tmp_path: Path) -> None:
         read_torch_file(write_zip(path, state({"x": b"}" + nested + push(1) + b"s"}), {}))
 
 
-def test_a_pickle_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pickle_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.bert.checkpoint.torch_pickle._MAX_PICKLE", 3000)
     path = write_zip(tmp_path / "x.bin", state({"many": b"N" * 2000, "x": PLAIN}), {"0": FOUR})
     with pytest.raises(UsageError, match="a key without a value"):
@@ -348,7 +348,7 @@ def test_a_pickle_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         read_torch_file(write_zip(path, state({"many": b"N" * 4000, "x": PLAIN}), {"0": FOUR}))
 
 
-def test_a_number_of_tensors_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_tensors_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.bert.checkpoint.torch_pickle.MAX_TENSORS", 3)
     path = write_zip(tmp_path / "x.bin", state({str(index): PLAIN for index in range(4)}), {"0": FOUR})
     with pytest.raises(UsageError, match="more than 3 tensors"):

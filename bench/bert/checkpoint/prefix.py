@@ -28,7 +28,8 @@ def find_prefix(folder: Path) -> Path:
     """The checkpoint in `folder` that counts.
 
     That is the one that the state file names, by its name in this folder wherever the file says that it lay; else
-    `bert_model.ckpt`; else the only one; else, where all are `NAME-STEP` of one name, that of the highest step.
+    `bert_model.ckpt`; else the only one; else, without a state file and where all are `NAME-STEP` of one name, that of
+    the highest step.
 
     Raises:
         UsageError: there is none, it is not clear which, or it lacks a part.
@@ -125,15 +126,15 @@ def _only(folder: Path, indexed: list[str], named: Path | None) -> str:
     if len(indexed) == 1:
         return indexed[0]
     steps = [match for name in indexed if (match := _NUMBERED.fullmatch(name))]
-    if indexed and len(steps) == len(indexed) and len({match["stem"] for match in steps}) == 1:
+    if indexed and not named and len(steps) == len(indexed) and len({match["stem"] for match in steps}) == 1:
         return max(steps, key=lambda match: int(match["step"])).string
+    stale = f", and its {STATE_FILE} file names {named}, which is not there" if named else ""
     if not indexed:
-        stale = f", and its {STATE_FILE} file names {named}, which is not there" if named else ""
         raise UsageError(f"{folder} holds no TensorFlow checkpoint (*{_INDEX}){stale}; give a folder that is whole")
     shown = ", ".join(indexed[:_NAMED]) + (", ..." if len(indexed) > _NAMED else "")
     raise UsageError(
-        f"{folder} holds {len(indexed)} checkpoints ({shown}) and does not say which counts; "
-        f"give one of them: {folder / indexed[0]}"
+        f"{folder} holds {len(indexed)} checkpoints ({shown}){stale or ' and does not say which counts'}; "
+        f"give one of them, for example {folder / indexed[0]}"
     )
 
 

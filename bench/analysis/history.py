@@ -17,6 +17,7 @@ import numpy as np
 from bench.analysis.analysis import Analysis
 from bench.analysis.metrics import METRICS, Metric
 from bench.errors import UsageError
+from bench.results.records import Outcome
 from bench.units import counted
 
 P_VALUE: Final = 0.001
@@ -99,6 +100,12 @@ def history(analyses: Sequence[Analysis], p_value: float = P_VALUE) -> list[Seri
             if len(values) == len(runs):
                 found.append(_series(load, METRICS[name], runs, values, p_value, rates[len(runs)]))
     return found
+
+
+def without_answers(analysis: Analysis) -> bool:
+    """Whether no request of a run got an answer: it has no latency, and says nothing of when that changed."""
+    answered = sum(analysis.summary.counts.get(outcome, 0) for outcome in (Outcome.OK, Outcome.WRONG_ANSWER))
+    return analysis.summary.due > 0 and not answered
 
 
 def change_points(values: Sequence[float], p_value: float = P_VALUE) -> list[tuple[int, float]]:

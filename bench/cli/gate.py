@@ -33,7 +33,7 @@ from bench.cli.gate_sources import StoredRuns, read_source, refuse_shared_runs
 from bench.errors import ExitCode, UsageError
 from bench.load.duel import Contender, Duel, Load, SidesFailed, TimeOver, duel, golden_of
 from bench.load.kept import keep_side
-from bench.report.gate_files import gate_json, gate_junit
+from bench.report.gate_files import VERDICT, gate_json, gate_junit
 from bench.report.gate_text import gate_markdown, gate_table, verdict_line
 from bench.results.atomic import write_atomically
 from bench.results.environment import this_environment
@@ -193,7 +193,7 @@ def _write(args: argparse.Namespace, report: GateReport) -> None:
         (args.markdown, gate_markdown(report).encode()),
         (args.junit, gate_junit(report)),
         (args.json, gate_json(report)),
-        (Path(report.folder) / "gate.json" if report.folder else None, gate_json(report)),
+        (Path(report.folder) / VERDICT if report.folder else None, gate_json(report)),
     ):
         if path is not None:
             write_atomically(path, data)

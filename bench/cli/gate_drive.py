@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from bench.analysis.gate import Gate
-from bench.analysis.gate_types import Verdict, VerdictKind
+from bench.analysis.gate_types import Pair, Verdict, VerdictKind
 from bench.load.duel import Duel, TimeOver
 from bench.units import counted, format_seconds
 
@@ -133,7 +133,7 @@ def drive(
     begun = time.monotonic()
     pace = Pace(Renewal.NEVER)
     try:
-        verdict = gate.probe(warm)
+        verdict = gate.probe(warm) or _asked_again(both, gate, warm)
         if verdict is None:
             pace = _pace(both, gate, max_time, until)
             verdict = _measure(both, gate, pace, until, told)
@@ -162,12 +162,9 @@ def _measure(both: Duel, gate: Gate, pace: Pace, until: float, told: Callable[[s
         pair = both.pairing.run_pair()
         both.check()
         gate.add(pair)
-        if pair.baseline.silence or pair.candidate.silence:
-            # Not yet put in another's place: a process that stopped answering must not be forgotten.
-            failed = gate.probe(both.pairing.probe())
-            both.check()
-            if failed is not None:
-                return failed
+        # Before others take their place: processes that stopped answering must not be forgotten.
+        if (failed := _asked_again(both, gate, pair)) is not None:
+            return failed
         now = time.monotonic()
         measuring += now - began
         verdict = gate.decide(pace.pairs_left(until - now, measuring / len(gate.pairs)))
@@ -192,6 +189,19 @@ def outlived(both: Duel, gate: Gate, until: float, told: Callable[[str], None]) 
     lived = both.pairing.endure(seconds)
     both.check()
     return gate.probe(both.pairing.probe() if lived.candidate.silence else lived)
+
+
+def _asked_again(both: Duel, gate: Gate, pair: Pair) -> Verdict | None:
+    """The verdict on a side whose last requests in `pair` failed and that does not answer now; else None.
+
+    Raises:
+        SidesFailed: a process has ended.
+    """
+    if not (pair.baseline.silence or pair.candidate.silence):
+        return None
+    found = gate.probe(both.pairing.probe())
+    both.check()
+    return found
 
 
 def _state(gate: Gate) -> str:

@@ -42,6 +42,8 @@ def read_source(text: str, side: str, args: argparse.Namespace) -> Contender | S
         UsageError: neither a target nor a folder that holds a model or runs.
     """
     path = Path(text)
+    # Bytes of a path that are not UTF-8 cannot be put into the files of a verdict.
+    text = text.encode(errors="replace").decode()
     if path.is_dir():
         if (path / INDEX).is_file():
             return StoredRuns(text, [analyse(run) for run in promoted_runs(path)])

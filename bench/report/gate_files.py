@@ -7,6 +7,8 @@ Format history of the JSON:
        covers.
 """
 
+import re
+from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
@@ -14,9 +16,31 @@ import orjson
 
 from bench.analysis.gate_results import as_change, describe_effect
 from bench.analysis.gate_types import GateReport, MetricResult, State, VerdictKind
+from bench.errors import UsageError
 from bench.report.gate_text import error_rate
 
 FORMAT: Final = 2
+VERDICT: Final = "gate.json"
+"""The verdict's file among the kept runs of a gate."""
+# What XML 1.0 has no place for; servers write anything into their last words.
+_NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def read_verdict(path: Path) -> tuple[str, str]:
+    """The verdict and its reason in a JSON file of `gate_json`.
+
+    Raises:
+        UsageError: it cannot be read, or is of a newer format.
+    """
+    try:
+        body = orjson.loads(path.read_bytes())
+        if body["format"] > FORMAT:
+            raise UsageError(f"{path} has format {body['format']}, this version reads up to {FORMAT}; update bertbench")
+        return str(body["verdict"]), str(body["reason"])
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); check its owner and mode") from error
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} does not hold the verdict of a gate ({error}); was it edited?") from error
 
 
 def gate_json(report: GateReport) -> bytes:
@@ -107,4 +131,5 @@ def _case(suite: ElementTree.Element, name: str, seconds: float = 0.0) -> Elemen
 
 
 def _problem(case: ElementTree.Element, kind: str, message: str, text: str = "") -> None:
+    message = _NOT_XML.sub("?", message)
     ElementTree.SubElement(case, kind, message=message, type=kind).text = text or message

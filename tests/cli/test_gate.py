@@ -195,3 +195,32 @@ def test_history_from_the_command_line(tmp_path: Path) -> None:
     assert "8 runs" in out
     assert "by chance" in out
     assert (tmp_path / "history.png").is_file()
+
+
+def test_history_names_runs_without_answers_and_the_verdicts_of_kept_gates(tmp_path: Path) -> None:
+    """A run that failed has no latency; it must not take the others' series with it."""
+    for index in range(9):
+        workload = replace(WORKLOAD, seed=index, duration=8.0, warmup=1.0, scenario="gate-candidate")
+        requests = simulate(ARRIVALS, workload)
+        if index == 4:
+            requests.outcome = [Outcome.REJECTED] * requests.due.size
+        started = f"2026-01-{index + 1:02d}T12:00:00.000000Z"
+        folder = tmp_path / f"{index}-gate"
+        write_run(folder, requests, ARRIVALS, workload, slug="candidate", started=started)
+        kind, reason = ("REGRESSION", "all failed") if index == 4 else ("PASS", "no metric is worse")
+        (folder / "gate.json").write_bytes(orjson.dumps({"format": 2, "verdict": kind, "reason": reason}))
+    code, out, err = call("gate", "history", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert "4-gate: REGRESSION: all failed" in out
+    assert "requests failed; it is left out" in out
+    assert "8 runs" in out
+    assert "p50" in out
+    for folder in sorted(tmp_path.glob("*-gate"))[2:]:
+        shutil.rmtree(folder)
+    code, out, err = call("gate", "history", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert "1-gate: PASS: no metric is worse" in out
+    assert "no change points: a history needs" in out
+    (tmp_path / "0-gate" / "gate.json").write_text("{")
+    code, _, err = call("gate", "history", str(tmp_path))
+    assert (code, "does not hold the verdict of a gate" in err) == (2, True)

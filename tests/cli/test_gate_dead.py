@@ -72,30 +72,36 @@ def gate(model: Path, folder: Path, baseline: str, candidate: str, *words: str) 
 
 
 @pytest.mark.parametrize(
-    ("fault", "protocols", "code", "text"),
+    ("fault", "options", "code", "text"),
     [
         ({"refuses": 1}, "rest", 4, "the candidate never ran: "),
         ({"deaf": 1, "stubborn": 1}, "rest", 4, "the candidate never ran: "),
         ({"loading": 1}, "grpc", 4, "the candidate never ran: "),
         ({"dies_after": 0.2}, "rest", 1, "the candidate ended: "),
-        ({"dies_at": 60}, "rest grpc", 1, "the candidate ended: "),
+        ({"dies_at": 60}, "rest", 1, "the candidate ended: "),
+        ({"dies_at": 60}, "grpc", 1, "the candidate ended: "),
         ({"dies_at": 30, "fresh": 1}, "grpc", 1, "the candidate "),
         ({"refuses": 1, "fresh": 1}, "rest", 1, "the candidate does not come up again: "),
-        ({"rejects_at": 0}, "rest grpc", 1, "to the candidate failed (rejected"),
+        ({"rejects_at": 0}, "rest", 1, "to the candidate failed (rejected"),
+        ({"rejects_at": 0}, "grpc", 1, "to the candidate failed (rejected"),
         ({"unavailable_at": 0}, "grpc", 1, "to the candidate failed (unavailable"),
         ({"garbled": 1}, "rest", 1, "to the candidate failed (invalid_response"),
         ({"hangs_at": 0, "stubborn": 1}, "grpc", 1, "to the candidate failed (timeout"),
         ({"unavailable_at": 100, "fresh": 1}, "rest", 1, "the candidate "),
         ({"fails_every": 4}, "grpc", 1, "error ratio: "),
+        ({"rejects_at": 0}, "grpc --metrics p50 --arrivals constant:rate=50", 1, "to the candidate failed (rejected"),
+        ({"hangs_at": 0}, "rest --request-timeout 1h --arrivals closed:users=8", 1, "to the candidate failed (timeout"),
+        ({"rejects_at": 0}, "grpc --warmup 1m", 1, "to the candidate failed (rejected"),
+        ({"refuses": 1}, "grpc --max-time 1ms", 4, "the candidate never ran: "),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_a_candidate_that_is_started_here(
-    model: Path, good: str, tmp_path: Path, fault: dict[str, int], protocols: str, code: int, text: str
+    model: Path, good: str, tmp_path: Path, fault: dict[str, int], options: str, code: int, text: str
 ) -> None:
-    for protocol in protocols.split():
-        found, line, reason = gate(model, tmp_path, good, failing(tmp_path, **fault), "--protocol", protocol)
-        assert (found, text in reason) == (code, True), line
+    words = ("--protocol", *options.split())
+    found, line, reason = gate(model, tmp_path, good, failing(tmp_path, **fault), *words)
+    assert (found, text in reason) == (code, True), line
 
 
 @pytest.mark.parametrize(
@@ -219,3 +225,14 @@ def test_a_candidate_that_lives_is_asked_for_a_while_and_may_pass(model: Path, g
         pair = both.pairing.run_pair()
     assert both.sides[1].asked > both.sides[0].asked
     assert pair.candidate.requests == pair.baseline.requests, "what was asked beside the pairs does not count"
+
+
+@pytest.mark.parametrize(
+    "fault", [{"refuses": 1}, {"rejects_at": 0}, {"dies_at": 30}], ids=lambda fault: next(iter(fault))
+)
+def test_a_server_that_fails_cannot_be_calibrated(model: Path, tmp_path: Path, fault: dict[str, int]) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    words = ["--target", failing(tmp_path, **fault), "--model-dir", str(model), "--max-time", f"{MAX_TIME:g}s"]
+    assert main(["gate", "calibrate", *words, "--gates", "1", "--warmup", "500ms"], out, err) == 4
+    assert err.getvalue().splitlines()[-1].startswith("bertbench: ")
+    assert out.getvalue() == ""

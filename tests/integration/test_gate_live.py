@@ -1,6 +1,7 @@
 """The gate on live servers. Verdicts that hang on time are the business of tests/benchmarks/bench_gate.py."""
 
 import io
+import shutil
 from pathlib import Path
 
 import orjson
@@ -75,3 +76,31 @@ def test_fresh_processes_take_over_in_both_sides(demo_model: ExportedModel) -> N
     # What warms the fresh ones up does not count.
     assert all(pair.baseline.good == pair.candidate.good == both.pairing.size.requests for pair in pairs)
     assert all("memory" in pair.candidate.values for pair in pairs)
+
+
+def copied(model: ExportedModel, folder: Path) -> Path:
+    """A copy of a model that may be spoilt; gives its version's folder."""
+    shutil.copytree(model.model_dir, folder)
+    return next(entry for entry in folder.iterdir() if entry.name.isdigit())
+
+
+def test_candidates_that_do_not_load_are_the_targets_failure(demo_model: ExportedModel, tmp_path: Path) -> None:
+    """A SavedModel that is cut, variables that are missing or cut, and a flag that the server refuses."""
+    cut = copied(demo_model, tmp_path / "cut") / "saved_model.pb"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    shutil.rmtree(copied(demo_model, tmp_path / "bare") / "variables")
+    short = next((copied(demo_model, tmp_path / "short") / "variables").glob("variables.data-*"))
+    short.write_bytes(short.read_bytes()[:1000])
+    good = str(demo_model.model_dir)
+    for candidate, words in (
+        (str(tmp_path / "cut"), ()),
+        (str(tmp_path / "bare"), ()),
+        (str(tmp_path / "short"), ("--protocol", "rest")),
+        (good, ("--candidate-flag=--no_such_flag",)),
+    ):
+        code, out, err = call("gate", "--baseline", good, "--candidate", candidate, "--max-time", "40s", *words)
+        line = out.splitlines()[-1]
+        assert (code, line.startswith("TARGET_FAILED: the candidate never ran: ")) == (4, True), out
+        assert err.splitlines()[-1].startswith("bertbench: the target failed: ")
+    code, out, _ = call("gate", "--baseline", str(tmp_path / "cut"), "--candidate", good, "--max-time", "40s")
+    assert (code, out.splitlines()[-1].startswith("TARGET_FAILED: the baseline never ran: ")) == (4, True)

@@ -5,7 +5,8 @@ import numpy as np
 import orjson
 import pytest
 
-from bench.analysis.gate_types import GateReport, VerdictKind, default_plan
+from bench.analysis.gate_failure import failure_verdict
+from bench.analysis.gate_types import Failure, GateReport, VerdictKind, default_plan
 from bench.report.gate_files import gate_json, gate_junit
 from bench.report.gate_text import gate_markdown, gate_table, verdict_line
 from tests.analysis.gate_noise import pairs, run_gate, slower
@@ -76,3 +77,21 @@ def test_junit_counts_what_ci_counts(found: GateReport, failures: bool, errors: 
     whole = suite.find("testcase[@name='verdict']")
     assert whole is not None
     assert (whole.find("failure") is not None) == (found.verdict.kind is VerdictKind.REGRESSION)
+
+
+@pytest.mark.parametrize("ran", [True, False])
+def test_a_failed_side_is_in_every_file(ran: bool) -> None:
+    """A server's last words may hold anything."""
+    failure = Failure("the candidate ended: \x1b[31mSegmentation <fault>\x00 | \ufffe", ran=ran)
+    found = GateReport(failure_verdict(PLAN, {"candidate": failure}), "a", "b", "grpc", 12.0)
+    kind = VerdictKind.REGRESSION if ran else VerdictKind.TARGET_FAILED
+    assert verdict_line(found).startswith(f"{kind}: the candidate ended: ")
+    assert "false alarms" not in verdict_line(found)
+    assert f"Gate: {kind}\n" in gate_markdown(found)
+    body = orjson.loads(gate_json(found))
+    assert (body["verdict"], body["reason"], body["exit_code"]) == (kind, failure.why, 1 if ran else 4)
+    whole = ElementTree.fromstring(gate_junit(found)).find(".//testcase[@name='verdict']")
+    assert whole is not None
+    problem = whole.find("failure" if ran else "error")
+    assert problem is not None
+    assert "Segmentation <fault>" in problem.get("message", "")

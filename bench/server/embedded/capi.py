@@ -70,6 +70,7 @@ _SHORT: Final[dict[str, tuple[Any, list[Any]]]] = {
     "TF_DeleteImportGraphDefOptions": (None, [c_void_p]),
     "TF_GraphImportGraphDef": (None, [c_void_p, c_void_p, c_void_p, c_void_p]),
     "TF_GraphOperationByName": (c_void_p, [c_void_p, c_char_p]),
+    "TF_OperationNumOutputs": (c_int, [c_void_p]),
     "TF_AllocateTensor": (c_void_p, [c_int, c_void_p, c_int, c_size_t]),
     "TF_DeleteTensor": (None, [c_void_p]),
     "TF_TensorType": (c_int, [c_void_p]),

@@ -2,7 +2,7 @@
 
 import ctypes
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -139,19 +139,40 @@ class Session:
 
     def _look_up(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> "_Places":
         """Where the named tensors are in the graph, looked up once for each set of names."""
-        places = _Places(self._outputs(feeds), self._outputs(fetches), len(feeds), len(fetches))
+        fed, fetched = self._outputs(feeds, _feed_error), self._outputs(fetches, _fetch_error)
+        places = _Places(fed, fetched, len(feeds), len(fetches))
         self._places[feeds, fetches] = places
         return places
 
-    def _outputs(self, names: Sequence[str]) -> Any:
+    def _outputs(self, names: Sequence[str], refused: Callable[[str, int | None], StatusError]) -> Any:
         found = (Output * len(names))()
         for place, name in enumerate(names):
-            operation, _, index = name.partition(":")
-            pointer = self._tf.TF_GraphOperationByName(self._graph, operation.encode())
-            if not pointer:
-                raise StatusError(Code.NOT_FOUND, f"FetchOutputs node {name}: not found")
-            found[place].operation, found[place].index = pointer, int(index or 0)
+            operation, _, number = name.partition(":")
+            pointer, index = self._tf.TF_GraphOperationByName(self._graph, operation.encode()), int(number or 0)
+            count = self._tf.TF_OperationNumOutputs(pointer) if pointer else None
+            if count is None or index >= count:
+                raise refused(name, count)
+            found[place].operation, found[place].index = pointer, index
         return found
+
+
+def _feed_error(name: str, count: int | None) -> StatusError:
+    """A fed tensor that is not in the graph, whose operation has `count` outputs or is not there (subgraph.cc)."""
+    if count is None:
+        return StatusError(Code.NOT_FOUND, f"FeedInputs: unable to find feed output {name}")
+    return invalid_argument(f"FeedInputs: {name} should have output index < {count}")
+
+
+def _fetch_error(name: str, count: int | None) -> StatusError:
+    """As `_feed_error`, for one that is fetched."""
+    if count is None:
+        return StatusError(Code.NOT_FOUND, f"FetchOutputs node {name}: not found")
+    if count:
+        return invalid_argument(f"FetchOutputs {name}: output index too large, must be < {count}")
+    return invalid_argument(
+        f"Tried to fetch data for '{name}', which produces no output.  To run to a node but not fetch any data, pass "
+        f"'{name}' as an argument to the 'target_node_names' argument of the Session::Run API."
+    )
 
 
 # `tensorflow.ConfigProto` with a device_count (field 1, a map) of no GPU.

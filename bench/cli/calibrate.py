@@ -16,6 +16,7 @@ from bench.errors import ExitCode, TargetError, UsageError, did_you_mean
 from bench.load.calibration import Calibration, store_calibration, way
 from bench.load.null_server import null_server
 from bench.load.told import Told
+from bench.results.cache import make_cache_dir
 from bench.results.run import find_runs
 from bench.results.workload import TRANSPORTS
 from bench.server.running import RunningServer
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
             raise UsageError(f"--ways takes {', '.join(WAYS)}, not {name!r}{did_you_mean(name, WAYS)}")
     seconds = args.duration
     model_dir = args.model_dir or demo_model_dir()
+    make_cache_dir()
     if load_golden(model_dir).fixed is not None:
         raise UsageError(
             f"{model_dir} has the article's fixed shapes alone; calibrate takes exports with both signatures"

@@ -28,7 +28,7 @@ from bench.load.series import RunSeries, open_series
 from bench.load.series_step import SeriesStep
 from bench.report.capacity_report import write_interrupted
 from bench.server.affinity import cores_for, pin
-from bench.server.lifecycle import RunningServer, open_target
+from bench.server.lifecycle import RunningServer, check_model, open_target
 from bench.serving.target import parse_target
 from bench.units import counted, parse_duration
 
@@ -39,7 +39,9 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     # Before anything is measured for a quarter of an hour.
     plan_options(args)
     model_dir = args.model_dir or demo_model_dir()
-    folder = SweepFolder.create(args.out, _job(args, model_dir, slo, scale), resume=args.resume)
+    job = _job(args, model_dir, slo, scale)
+    check_model(parse_target(args.target), model_dir, args.server_flag)
+    folder = SweepFolder.create(args.out, job, resume=args.resume)
     expected = expected_seconds(scale, args.replicas)
     measured: list[Measurement] = []
     with (

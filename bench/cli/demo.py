@@ -19,6 +19,7 @@ from bench.cli.run import run_scenario
 from bench.cli.values import number
 from bench.cli.verify import verify_server
 from bench.errors import ExitCode
+from bench.results.atomic import make_folder
 from bench.server.lifecycle import RunningServer, embedded
 from bench.units import ABSENT, format_number, format_seconds
 
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     Raises:
         BenchError: a step failed.
     """
+    make_folder(args.out, "", "give another --out")
     quieten_tensorflow()
     began = time.monotonic()
     _say(out, "1. Export: Estimator -> SavedModel, with golden answers")

@@ -10,7 +10,7 @@ from bench.bert.exported import ExportedModel
 from bench.bert.scoring import ServedScorer
 from bench.cli.values import Value
 from bench.errors import UsageError
-from bench.server.lifecycle import RunningServer, open_target
+from bench.server.lifecycle import RunningServer, check_model, open_target
 from bench.serving.target import Target, TargetKind, parse_target
 from bench.serving.types import DEFAULT_MODEL_NAME, ServingClient
 
@@ -92,6 +92,7 @@ def running_server(args: argparse.Namespace, model: ExportedModel) -> Iterator[R
         TargetError: it does not come up or does not answer.
     """
     target = parse_target(args.target)
+    check_model(target, model.model_dir, args.server_flag)
     with open_target(target, model.model_dir, args.model_name, args.server_flag) as server:
         yield server
 

@@ -17,15 +17,17 @@ import bench
 from bench import interrupts
 from bench.bert.demo_model import demo_model_dir
 from bench.bert.exported import ExportedModel
+from bench.bert.golden import load_golden
 from bench.cli.options import add_scenario_options, add_target_options
 from bench.cli.values import DURATION_TEXT, SEED, Value, whole
 from bench.errors import ExitCode, TargetError, UsageError, WrongAnswerError
 from bench.load.options import OPTIONS, READERS, SWITCHES, read_arrivals, warmup_seconds
 from bench.load.told import Told
 from bench.results.arrivals import parse_arrivals
+from bench.results.atomic import make_folder
 from bench.results.run import open_run
 from bench.results.schedules import ClosedLoop
-from bench.server.lifecycle import RunningServer, open_target
+from bench.server.lifecycle import RunningServer, check_model, open_target
 from bench.server.process import launched
 from bench.serving.target import parse_target
 from bench.units import parse_duration
@@ -115,6 +117,9 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     runs = _plan(args)
     target = parse_target(args.target)
     model_dir = args.model_dir or demo_model_dir()
+    load_golden(model_dir)
+    check_model(target, model_dir, args.server_flag)
+    make_folder(args.out, "", "give another --out")
     model = ["--model-dir", str(model_dir), "--model-name", args.model_name]
     codes: list[int] = []
     before = _folders(args.out)

@@ -8,10 +8,9 @@ from typing import Final, TextIO
 
 import psutil
 
-from bench.bert.model_folder import latest_version
 from bench.cli.values import PORT
 from bench.errors import ExitCode, UsageError
-from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, open_target
+from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, check_model, open_target
 from bench.serving.target import Target, TargetKind
 from bench.serving.types import DEFAULT_MODEL_NAME
 
@@ -41,7 +40,6 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         TargetError: the server did not come up or ended by itself.
         Interrupted: as it should end.
     """
-    latest_version(args.model_dir)
     with _server(args) as server:
         where = f"http://{_local(server.rest)}/v1/models/{server.model}"
         print(f"serving {args.model_dir} as {server.model!r} ({server.backend}); Ctrl-C ends it", file=out)
@@ -68,7 +66,15 @@ def _local(url: str | None) -> str:
 def _server(args: argparse.Namespace) -> contextlib.AbstractContextManager[RunningServer]:
     if args.backend == "binary" and args.binary is None:
         raise UsageError("--backend binary needs --binary /path/to/tensorflow_model_server")
+    for option, given, backends in (
+        ("--binary", args.binary is not None, ("binary",)),
+        ("--device gpu", args.device != "cpu", ("docker",)),
+        ("--log", args.log is not None, ("embedded", "binary")),
+    ):
+        if given and args.backend not in backends:
+            raise UsageError(f"{option} goes with --backend {' or '.join(backends)}, not with {args.backend}")
     kinds = {"embedded": TargetKind.EMBEDDED, "docker": TargetKind.DOCKER, "binary": TargetKind.BINARY}
     target = Target(kinds[args.backend], device=args.device, path=args.binary)
+    check_model(target, args.model_dir, args.server_flag)
     ports = (args.grpc_port, args.rest_port)
     return open_target(target, args.model_dir, args.model_name, args.server_flag, ports, log=args.log)

@@ -1,6 +1,5 @@
 """A run about to begin: its model, its server and its schedule, put together from the settings."""
 
-import os
 import sys
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,6 +19,7 @@ from bench.load.sampling import Gpu
 from bench.load.told import Told, option_name, told
 from bench.load.under_test import ServerUnderTest
 from bench.results.arrivals import Arrivals, ClosedLoop, OpenLoop
+from bench.results.atomic import make_folder
 from bench.results.environment import Environment, this_environment
 from bench.results.header import RunHeader, describe
 from bench.results.workload import Workload
@@ -61,7 +61,7 @@ class PreparedRun:
             UsageError: options that do not go together, no golden answers, or no place for the run folder.
             TargetError: the server does not come up, does not answer, or does not serve the model.
         """
-        _check_results(settings.results)
+        make_folder(settings.results, "", f"give another {option_name('--results')}")
         model_dir = settings.model_dir or demo_model_dir()
         golden, golden_bytes = read_golden(model_dir)
         workload = _workload(settings, golden, golden_bytes)
@@ -177,14 +177,3 @@ def _workload(settings: Settings, golden: Golden, golden_bytes: bytes) -> Worklo
         tls=settings.target.secure,
         scenario=settings.scenario.name,
     )
-
-
-def _check_results(path: Path) -> None:
-    """Before a server is started and load runs for an hour."""
-    other = f"give another {option_name('--results')}"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be made ({error.strerror}); {other}") from error
-    if not os.access(path, os.W_OK):
-        raise UsageError(f"{path} cannot be written; {other}")

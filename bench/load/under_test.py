@@ -10,7 +10,7 @@ from bench.errors import TargetError, UsageError
 from bench.load.options import Settings
 from bench.load.told import option_name, told
 from bench.load.transports import prepare_grpc
-from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, open_target
+from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, check_model, open_target
 from bench.serving.errors import Rejected, ServingError
 from bench.serving.grpc_client import GrpcClient
 from bench.serving.listener import explain
@@ -43,6 +43,7 @@ class ServerUnderTest:
         identity = (settings.target, model_dir.resolve(), settings.model_name, settings.server_flags)
         if self._started is None or self._started[0] != identity:
             self.close()
+            check_model(settings.target, model_dir, settings.server_flags)
             opened = open_target(settings.target, model_dir, settings.model_name, settings.server_flags)
             self._started = identity, self._stack.enter_context(opened)
         return self._started[1]

@@ -2,10 +2,30 @@
 
 import contextlib
 import os
+import tempfile
 from io import FileIO
 from pathlib import Path
 
-from bench.errors import naming
+from bench.errors import UsageError, naming, reason_of
+
+
+def make_folder(path: Path, what: str, cure: str) -> None:
+    """Makes a folder that can be written, before the work whose results belong in it.
+
+    Args:
+        path: the folder.
+        what: what it is, for people, in front of its path; "" for nothing.
+        cure: what the user can do about it.
+
+    Raises:
+        UsageError: it cannot be made, or not be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UsageError(f"{what}{path} cannot be written: {reason_of(error)}; {cure}") from error
 
 
 def write_all(file: FileIO, data: bytes) -> None:

@@ -1,10 +1,10 @@
 """Where this machine keeps what can be made again: the demo model's export, the load generator's calibration."""
 
 import os
-import tempfile
 from pathlib import Path
 
-from bench.errors import UsageError, reason_of
+from bench.errors import UsageError
+from bench.results.atomic import make_folder
 
 _CURE = "set XDG_CACHE_HOME to a folder that can be written"
 
@@ -29,10 +29,5 @@ def make_cache_dir() -> Path:
         UsageError: it cannot be made, or not be written.
     """
     path = cache_dir()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise UsageError(f"bertbench's cache {path} cannot be written: {reason_of(error)}; {_CURE}") from error
+    make_folder(path, "bertbench's cache ", _CURE)
     return path

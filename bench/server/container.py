@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench.errors import TargetError, UsageError
+from bench.errors import TargetError, UsageError, printable
 from bench.server.process import refuse_own_flags
 from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
 from bench.server.server_log import last_words, load_failure, no_model, not_loaded
@@ -66,15 +66,18 @@ def _start(
 ) -> Any:
     """A started container."""
     import docker as sdk
-    from docker.errors import DockerException, ImageNotFound
+    from docker.errors import DockerException
 
     gpus = [sdk.types.DeviceRequest(count=-1, capabilities=[["gpu"]])] if device == "gpu" else []
     try:
         engine = sdk.from_env()
-        try:
-            engine.images.get(image)
-        except ImageNotFound:
-            engine.images.pull(image)
+        engine.ping()
+    except (DockerException, OSError) as error:
+        raise TargetError(
+            f"no Docker Engine answers ({_words(error)}); start it, let this user use it, or name it with DOCKER_HOST"
+        ) from error
+    try:
+        _fetch(engine, device, image)
         return engine.containers.run(
             image,
             list(flags),
@@ -86,10 +89,37 @@ def _start(
             ports={"8500/tcp": ("127.0.0.1", grpc_port), "8501/tcp": ("127.0.0.1", rest_port)},
             device_requests=gpus,
         )
-    except DockerException as error:
-        reason = str(error).splitlines()[0]
+    except (DockerException, OSError) as error:
         variable = IMAGE_VARIABLES[device]
-        raise TargetError(f"docker:{device} with {image} failed: {reason}; {variable} names another image") from error
+        raise TargetError(
+            f"docker:{device} with {image} failed: {_words(error)}; {variable} names another image"
+        ) from error
+
+
+def _fetch(engine: Any, device: str, image: str) -> None:
+    """Has the image there."""
+    from docker.errors import DockerException, ImageNotFound
+
+    try:
+        engine.images.get(image)
+    except ImageNotFound:
+        try:
+            engine.images.pull(image)
+        except DockerException as error:
+            raise TargetError(
+                f"the image {image} is not there and cannot be fetched ({_words(error)}); "
+                f"name one that is there with {IMAGE_VARIABLES[device]}"
+            ) from error
+
+
+def _words(error: Exception) -> str:
+    """What Docker says, without the address of its own interface."""
+    said = str(getattr(error, "explanation", None) or error)
+    if "Permission" in said:
+        return "permission denied"
+    if "FileNotFoundError" in said or "ConnectionRefused" in said or "Connection refused" in said:
+        return "it does not run"
+    return printable(said, 200)
 
 
 def _why_not(container: Any, model: str, model_dir: Path) -> str | None:

@@ -14,7 +14,7 @@ from bench.server.running import RunningServer, wait_until_available
 from bench.serving.target import Target, TargetKind
 from bench.serving.types import DEFAULT_MODEL_NAME
 
-__all__ = ["RunningServer", "binary", "docker", "embedded", "open_target", "startup_seconds"]
+__all__ = ["RunningServer", "binary", "check_model", "docker", "embedded", "open_target", "startup_seconds"]
 
 # Flags by which a server takes its models from somewhere else, or in another form.
 _OTHER_MODELS: Final = ("model_config_file", "prefer_tflite_model", "use_tflite_model")
@@ -67,8 +67,6 @@ def open_target(
         return
     if model_dir is None:
         raise UsageError(f"{target} needs a model folder; give --model-dir")
-    if not any(flag.lstrip("-").startswith(_OTHER_MODELS) for flag in flags):
-        check_servable(model_dir)
     with contextlib.ExitStack() as stack:
         if target.kind is TargetKind.DOCKER:
             started = docker(target.device, model_dir, model, flags, ports, within)
@@ -78,6 +76,22 @@ def open_target(
         else:
             started = embedded(model_dir, model, flags, ports, within, log)
         yield stack.enter_context(started)
+
+
+def check_model(target: Target, model_dir: Path, flags: Sequence[str] = ()) -> None:
+    """Looks at the model's files before a server is started on them; nothing is looked at for a server elsewhere.
+
+    Args:
+        target: where the model is to be served.
+        model_dir: the folder that holds its versions.
+        flags: the server's flags; with some of them it serves something else.
+
+    Raises:
+        UsageError: not a model folder.
+        TargetError: files of the model are missing, so that it cannot be served.
+    """
+    if target.managed and not any(flag.lstrip("-").startswith(_OTHER_MODELS) for flag in flags):
+        check_servable(model_dir)
 
 
 def _remote(target: Target, model: str, timeout: float) -> RunningServer:

@@ -31,13 +31,6 @@ def server_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def model_folder(path: Path) -> Path:
-    """A folder that looks like a model, for servers that do not load it."""
-    (path / "1").mkdir()
-    (path / "1" / "saved_model.pb").write_bytes(b"a graph")
-    return path
-
-
 def accepts(address: str) -> bool:
     host, _, port = address.removeprefix("http://").rpartition(":")
     try:
@@ -52,7 +45,7 @@ def ended(pid: int) -> bool:
 
 
 def test_a_server_is_ready_inside_and_gone_after(server_binary: Path, tmp_path: Path) -> None:
-    with open_target(parse_target(f"binary:{server_binary}"), model_folder(tmp_path), "m") as server:
+    with open_target(parse_target(f"binary:{server_binary}"), tmp_path, "m") as server:
         assert server.rest is not None
         assert server.grpc is not None
         assert accepts(server.rest)

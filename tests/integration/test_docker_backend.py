@@ -28,6 +28,10 @@ ENTRY_POINT = """#!/bin/sh
 mkdir -p /www/v1/models
 cp /status.json /www/v1/models/$MODEL_NAME
 [ -e /models/$MODEL_NAME/1 ] || { echo "no version under /models/$MODEL_NAME"; exit 1; }
+if [ -e /models/$MODEL_NAME/1/cut ]; then
+  echo "E util/retrier.cc:37] Loading servable: {name: $MODEL_NAME version: 1} failed: DATA_LOSS: cut"
+  exec httpd -f -p 8502 -h /www
+fi
 nc -lk -p 8500 -e true &
 exec httpd -f -p 8501 -h /www
 """
@@ -108,6 +112,31 @@ def test_a_container_that_ends_is_told_with_its_last_line(
         open_target(parse_target("docker:cpu"), tmp_path, "bert", startup_timeout=30),
     ):
         pass
+
+
+def test_why_a_model_does_not_load_is_told_while_the_container_goes_on_trying(
+    engine: Any, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(IMAGE_VARIABLES["cpu"], image)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "cut").write_bytes(b"")
+    with (
+        pytest.raises(
+            TargetError, match="docker server did not start: model 'bert' of .* does not load: DATA_LOSS: cut;"
+        ),
+        open_target(parse_target("docker:cpu"), tmp_path, "bert", startup_timeout=120),
+    ):
+        pass
+
+
+def test_no_engine_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    with (
+        pytest.raises(TargetError, match="no Docker Engine answers .it does not run.; start it") as failed,
+        open_target(parse_target("docker:cpu"), tmp_path),
+    ):
+        pass
+    assert "\n" not in str(failed.value)
 
 
 def test_an_image_that_is_not_to_be_had_is_one_line_that_names_the_variable(

@@ -25,7 +25,8 @@ def figures(
     """The figures of one run.
 
     Args:
-        columns: `due`, `sent`, `done`, `outcome`, `checked` of its measured requests, equal in length.
+        columns: `due`, `done`, `outcome`, `checked` of its measured requests, equal in length, and `sent` where it is
+            known apart from `due`.
         seconds: how long it sent.
         cpu: processor time that the server used meanwhile, seconds; None if not known.
         memory: the server's resident memory, bytes; None if not known.
@@ -61,9 +62,10 @@ def _silence(columns: Mapping[str, NDArray[Any]], answered: NDArray[np.bool_]) -
     ended = ~np.isnan(columns["done"])
     if not ended.any():
         return 0.0, 0.0
-    begin = float(columns["sent"][ended].min())
+    sent = columns.get("sent", columns["due"])
+    begin = float(sent[ended].min())
     last = max((float(done) for done in columns["done"][answered & ended]), default=begin)
-    slowest = max((float(took) for took in (columns["done"] - columns["sent"])[answered & ended]), default=0.0)
+    slowest = max((float(took) for took in (columns["done"] - sent)[answered & ended]), default=0.0)
     return float(columns["done"][ended].max()) - last, slowest
 
 

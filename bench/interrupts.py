@@ -18,9 +18,6 @@ from typing import Any, Final
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What ends a command: Ctrl-C, `kill`, a terminal that is closed."""
 
-HOLD: Final = f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {[int(number) for number in SIGNALS]})"
-"""Python statement for a process to come: the signals wait until it calls `let_in`, when it can answer them."""
-
 _SAME_SECONDS: Final = 1.0
 # An interrupt that was raised where Python drops exceptions is raised again after so long.
 _AGAIN_SECONDS: Final = 0.01
@@ -46,14 +43,30 @@ class _Received:
     times: int = 0
     held: int = 0
     pending: bool = False
+    over: bool = False
 
 
 _received: Final = _Received()
 
 
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """Signals to a process that is started inside wait until it calls `let_in`, when it can answer them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def let_in() -> None:
-    """Takes the signals that `HOLD` made wait."""
+    """Takes the signals that `waiting` made wait."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def over() -> None:
+    """The command has ended, with what it says; signals from now on are too late."""
+    _received.over = True
 
 
 def received() -> int | None:
@@ -118,12 +131,16 @@ def noting(note: Callable[[], str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[None]:
-    """Signals end the commands inside as `Interrupted`; without effect in other threads than the main one."""
+def watched(to_the_end: bool = False) -> Iterator[None]:
+    """Signals end the commands inside as `Interrupted`; without effect in other threads than the main one.
+
+    Args:
+        to_the_end: the process ends with what is inside, so that signals are answered until then.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _received.number, _received.times, _received.held, _received.pending = None, 0, 0, False
+    _received.number, _received.times, _received.held, _received.pending, _received.over = None, 0, 0, False, False
     # What `nohup` asked for stays so.
     numbers = [one for one in SIGNALS if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN]
     before = {number: signal.signal(number, _on_signal) for number in numbers}
@@ -133,7 +150,7 @@ def watched() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook, threading.excepthook = hooks
-        for number, handler in before.items():
+        for number, handler in before.items() if not to_the_end else ():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
@@ -144,6 +161,8 @@ def _raise() -> None:
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
+    if _received.over:
+        return
     if _received.number is None:
         _received.number, _received.at = number, time.monotonic()
         _hold_or_raise()

@@ -4,18 +4,15 @@ Each command's module has `add_arguments(parser)` and `run(args, out, err) -> ex
 `bertbench --help` needs, so that neither TensorFlow nor locust is loaded for it.
 """
 
-import argparse
-import importlib
+import atexit
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn, TextIO
 
-from bench import __version__, interrupts
-from bench.cli.parser import Parser
-from bench.errors import BenchError, exit_code_of, one_line
-from bench.output import accept_all, discard_rest, reader_left
+from bench import interrupts
 
 COMMANDS: Final = {
     "train": "train a masked language model with the Estimator",
@@ -49,64 +46,30 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
         The exit code, see `bench.errors.ExitCode`; 128 and the signal's number after a signal.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    with interrupts.watched():
+    with interrupts.watched(to_the_end=argv is None):
         try:
-            for stream in (sys.stdout, sys.stderr):
-                accept_all(stream)
-            code = _run(words, out or sys.stdout or _nowhere(), err or sys.stderr or _nowhere())
-        except SystemExit as ended:
-            # Help, the version, or a usage error, which has been said.
-            if argv is not None:
-                raise
-            code = int(ended.code or 0)
-        except BaseException as error:  # noqa: BLE001 - whatever a signal tore apart is an interrupt
-            code = _failed(error, out or sys.stdout, err or sys.stderr)
+            # Here and not above, where a signal would find nobody who answers it.
+            from bench.cli.dispatch import dispatch
+
+            code = dispatch(words, out, err, usage_ends=argv is not None)
+            interrupts.over()
+        except KeyboardInterrupt as error:
+            code = _interrupted(error, err or sys.stderr)
         if argv is None:
             _leave(code)
     return code
 
 
-def _run(words: Sequence[str], out: TextIO, err: TextIO) -> int:
-    args = _parser(words).parse_args(words)
-    command = importlib.import_module(f"bench.cli.{args.command}")
-    code = int(command.run(args, out, err))
-    out.flush()
-    return code
-
-
-def _failed(error: BaseException, out: TextIO | None, err: TextIO | None) -> int:
-    """Says what went wrong, in one line, and gives the exit code; what is no failure of ours is raised again."""
+def _interrupted(error: KeyboardInterrupt, err: TextIO | None) -> int:
+    """Says it, with what is kept, and gives the exit code."""
     number = interrupts.received()
-    if isinstance(error, KeyboardInterrupt) or number is not None:
-        return _interrupted(error, number, err)
-    if isinstance(error, BrokenPipeError) and (reader_left(out) or reader_left(err)):
-        # The reader of our output has gone (`| head`), which ends the command as it ends others.
-        discard_rest(out)
-        return interrupts.exit_code(signal.SIGPIPE)
-    if isinstance(error, BenchError | OSError):
-        _say(err, one_line(error))
-        return int(exit_code_of(error))
-    raise error
-
-
-def _interrupted(error: BaseException, number: int | None, err: TextIO | None) -> int:
     if number is None:
         number = error.number if isinstance(error, interrupts.Interrupted) else signal.SIGINT
-    notes = getattr(error, "__notes__", ())
-    _say(err, "; ".join([f"interrupted by {interrupts.name_of(number)}", *notes]))
+    line = "; ".join([f"bertbench: interrupted by {interrupts.name_of(number)}", *getattr(error, "__notes__", ())])
+    # Where nobody is left to read it, there is nobody to tell.
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=err, flush=True)
     return interrupts.exit_code(number)
-
-
-def _say(err: TextIO | None, line: str) -> None:
-    try:
-        print(f"bertbench: {line}", file=err or _nowhere(), flush=True)
-    except (OSError, ValueError):
-        discard_rest(err)
-
-
-def _nowhere() -> TextIO:
-    """For a process that was started without the stream (`>&-`)."""
-    return open(os.devnull, "w")
 
 
 def _leave(code: int) -> NoReturn:
@@ -116,22 +79,12 @@ def _leave(code: int) -> NoReturn:
             if stream is not None:
                 stream.flush()
         except (OSError, ValueError):
-            discard_rest(stream)
+            # What is left goes nowhere, without a word of Python's at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     if code > _LEAST_SIGNAL:
         os._exit(code)
+    # All is done: a signal makes the end quicker as long as something is waited for, and then changes nothing.
+    for number in interrupts.SIGNALS:
+        signal.signal(number, lambda *_: os._exit(code))
+        atexit.register(signal.signal, number, signal.SIG_IGN)
     sys.exit(code)
-
-
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser; only the module of the command in `words` is loaded to add its arguments."""
-    parser = Parser(
-        prog="bertbench", description="Load tests and latency benchmarks of BERT behind TensorFlow Serving."
-    )
-    parser.add_argument("--version", action="version", version=f"bertbench {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    chosen = next((word for word in words if not word.startswith("-")), None)
-    for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        if name == chosen:
-            importlib.import_module(f"bench.cli.{name}").add_arguments(command)
-    return parser

@@ -242,10 +242,10 @@ def drive_once(scenario: str, words: Sequence[str], told: Told, results: Path, o
     command = [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--skip-log-setup", "--only-summary"]
     command += ["--host", address, *words, "--results", str(results)]
     environment = {name: text for name, text in told.environment().items() if not name.startswith("LOCUST_")}
-    with interrupts.held():
+    with interrupts.held(), interrupts.waiting():
         # A session of its own: Ctrl-C in the terminal goes to us, and is passed on once.
         child = subprocess.Popen(
-            launched(command, interrupts.HOLD),
+            launched(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
@@ -256,10 +256,10 @@ def drive_once(scenario: str, words: Sequence[str], told: Told, results: Path, o
         stack = contextlib.ExitStack()
         stack.callback(_end, child, out)
     with stack:
-        return exit_code_of(_listen(child, out), "load generator")
+        return exit_code_of_child(_listen(child, out), "load generator")
 
 
-def exit_code_of(status: int, name: str) -> ExitCode:
+def exit_code_of_child(status: int, name: str) -> ExitCode:
     """What a process of ours that ended with `status` means for the command.
 
     Args:

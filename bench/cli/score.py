@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from bench import interrupts
 from bench.bert.exported import ExportedModel
 from bench.bert.quiet import quieten_tensorflow
 from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
@@ -56,6 +57,8 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     model = exported_model(args)
     form = FORMATS[args.format]
     with contextlib.ExitStack() as stack:
+        if args.out is not None:
+            stack.enter_context(interrupts.noting(lambda: f"--resume goes on with {args.out}"))
         sink = _open_sink(args, model, form, out)
         stack.callback(sink.close)
         sink.skip(lines, "standard input" if args.file == STDIN else args.file)

@@ -5,6 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from bench import interrupts
 from bench.bert.config import PRESETS
 from bench.bert.quiet import quieten_tensorflow
 from bench.bert.recipe import Recipe
@@ -73,7 +74,8 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     quieten_tensorflow()
     from bench.bert.training import train  # TensorFlow: only once the options are known to be good
 
-    with TrainingProgress(err) as progress:
+    kept = f"the same command goes on from the last checkpoint in {args.out}"
+    with interrupts.noting(lambda: kept if any(args.out.glob("*.index")) else ""), TrainingProgress(err) as progress:
         last = train(args.text, args.out, recipe, progress, args.save_every)
     _print_result(last, args.out, out)
     return ExitCode.GOOD

@@ -41,14 +41,9 @@ except OSError as error:
 """
 
 
-def launched(command: Sequence[str], before: str = "") -> list[str]:
-    """The command line that runs `command` as a process which ends with this one.
-
-    Args:
-        command: program and arguments.
-        before: Python statement that the process runs first.
-    """
-    return [sys.executable, "-c", f"{before}\n{_LAUNCHER}", str(os.getpid()), *command]
+def launched(command: Sequence[str]) -> list[str]:
+    """The command line that runs `command` as a process which ends with this one."""
+    return [sys.executable, "-c", _LAUNCHER, str(os.getpid()), *command]
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ def dispatch(words: Sequence[str], out: TextIO | None, err: TextIO | None, usage
 
 
 def _run(words: Sequence[str], out: TextIO, err: TextIO) -> int:
-    args = _parser(words).parse_args(words)
+    args = make_parser(words).parse_args(words)
     command = importlib.import_module(f"bench.cli.{args.command}")
     code = int(command.run(args, out, err))
     out.flush()
@@ -72,7 +72,7 @@ def _nowhere() -> TextIO:
     return open(os.devnull, "w")
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser; only the module of the command in `words` is loaded to add its arguments."""
     parser = Parser(
         prog="bertbench", description="Load tests and latency benchmarks of BERT behind TensorFlow Serving."

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import bench.cli
 from bench.cli import COMMANDS
+from bench.cli.dispatch import make_parser
 from bench.load.told import VARIABLE, Told, option_name
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ QUALIFIED = {
 
 
 def parsers(command: str) -> Iterator[argparse.ArgumentParser]:
-    top = bench.cli._parser([command])
+    top = make_parser([command])
     (commands,) = (action for action in top._actions if isinstance(action, argparse._SubParsersAction))
     waiting = [commands.choices[command]]
     while waiting:

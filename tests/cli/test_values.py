@@ -7,6 +7,7 @@ import pytest
 
 from bench.cli import COMMANDS, main
 from bench.cli import parser as cli_parser
+from bench.cli.dispatch import make_parser
 from bench.cli.values import Value, number, whole
 from bench.errors import UsageError
 
@@ -21,9 +22,8 @@ TEXTS = {
 
 def parsers(command: str) -> Iterator[argparse.ArgumentParser]:
     """The command's parser and those of its sub-commands."""
-    import bench.cli
 
-    top = bench.cli._parser([command])
+    top = make_parser([command])
     (commands,) = (action for action in top._actions if isinstance(action, argparse._SubParsersAction))
     waiting = [commands.choices[command]]
     while waiting:

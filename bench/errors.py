@@ -80,6 +80,8 @@ def one_line(error: BenchError | OSError) -> str:
     """What the user is told: the message of a BenchError; of an OSError the file, what is wrong, and what to do."""
     if isinstance(error, BenchError):
         return str(error)
+    if "No usable temporary directory" in str(error):
+        return "no temporary folder can be written; set TMPDIR to one that can"
     number, name = error.errno or 0, error.filename2 or error.filename
     if isinstance(error, shutil.Error) and error.args and error.args[0]:
         # Of a copied folder: (source, copy, text) of each file.

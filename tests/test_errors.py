@@ -55,6 +55,11 @@ def test_the_file_that_was_meant_is_named() -> None:
     assert one_line(OSError("two\nlines")) == "cannot open the output: two lines; check it and try again"
 
 
+def test_no_temporary_folder_names_its_variable() -> None:
+    error = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp', '/']")
+    assert one_line(error) == "no temporary folder can be written; set TMPDIR to one that can"
+
+
 def test_our_own_errors_keep_their_words_and_codes() -> None:
     assert one_line(UsageError("a b; c")) == "a b; c"
     assert exit_code_of(TargetError("x")) is ExitCode.TARGET_FAILED

@@ -12,6 +12,7 @@ from bench.cli.values import DURATION, SEED
 from bench.errors import UsageError
 from bench.load.duel import Load
 from bench.results.arrivals import parse_arrivals
+from bench.results.atomic import make_folder
 from bench.results.schedules import ClosedLoop, OpenLoop
 from bench.units import parse_fraction
 
@@ -93,9 +94,12 @@ def output_path(text: str) -> Path:
     """A file to write, whose folder must be there.
 
     Raises:
-        UsageError: there is no such folder.
+        UsageError: there is no such folder, or no file can be written in it.
     """
     path = Path(text)
     if not path.parent.is_dir():
         raise UsageError(f"no folder {path.parent} for {path.name}; make it first")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file")
+    make_folder(path.parent, "", "name another place")
     return path

@@ -141,9 +141,10 @@ def _process(
         try:
             wait_until_available(server, startup_timeout, starting.why_not)
         except TargetError as error:
+            wrote = starting.wrote()
             # Nobody waits for an answer of it.
             process.kill()
-            raise TargetError(f"{error}{kept_in(log)}") from error
+            raise TargetError(f"{error}{wrote}{kept_in(log)}") from error
         yield server
         if process.poll() is not None:
             why = f"{interrupts.how_it_ended(process.returncode)}: {last_words(read_log(output))}{kept_in(log)}"
@@ -172,6 +173,12 @@ class _Starting:
         if failed is not None:
             return not_loaded(self._model, self._model_dir, failed)
         return None if code is None else f"{interrupts.how_it_ended(code)}: {last_words(text)}"
+
+    def wrote(self) -> str:
+        """What a process that lives and is not ready wrote last, to follow a message; empty if nothing."""
+        text = read_log(self._output)
+        failed = load_failure(text, self._model) is not None
+        return "" if failed or not text or self._process.poll() is not None else f"; it wrote: {last_words(text)}"
 
 
 def refuse_own_flags(flags: Sequence[str]) -> None:

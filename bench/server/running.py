@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from bench import interrupts
-from bench.errors import TargetError, UsageError
+from bench.errors import TargetError, UsageError, in_words, printable
 from bench.serving.listener import explain
 
 POLL_SECONDS = 0.05
@@ -122,7 +122,7 @@ def _not_ready(server: RunningServer, obstacle: _Obstacle, timeout: float) -> st
         return f"the server at {server.rest or server.grpc} was not ready in {timeout:g} s: {obstacle.text}"
     return (
         f"the {server.backend} server at {server.rest or server.grpc} was not ready in {timeout:.0f} s "
-        f"({obstacle.text}); look at its output, or give it longer"
+        f"({obstacle.text})"
     )
 
 
@@ -166,8 +166,7 @@ def _state(entry: Mapping[str, Any]) -> str:
 def _strange(server: RunningServer, address: str, protocol: str, secure: bool, error: Exception) -> _Obstacle:
     """No answer, or one that is not TensorFlow Serving's."""
     if server.backend != "remote":
-        reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
-        return _Obstacle(f"no answer: {reason.lower()}")
+        return _Obstacle(f"no answer: {printable(in_words(error))}")
     said = explain(address, protocol, secure=secure, model=server.model)
     if said is not None:
         return _Obstacle(said, final=not said.startswith(f"nothing listens at {address}"))

@@ -53,6 +53,8 @@ def main(words: list[str]) -> int:
         def log_message(self, *args: object) -> None:
             pass
 
+    if state == "LOADING":
+        print("first line\nstill reading a large file", file=sys.stderr, flush=True)
     grpc = socket.create_server(("127.0.0.1", int(flags["port"])))
     with grpc:
         HTTPServer(("127.0.0.1", int(flags["rest_api_port"])), Face).serve_forever()

@@ -98,7 +98,9 @@ def parse_fraction(text: str) -> float:
         raise UsageError(f"{text!r} is not a fraction; write it like 2% or 0.02")
     value = float(number) / (100 if stripped.endswith("%") else 1)
     if not 0 <= value <= 1:
-        raise UsageError(f"a fraction lies between 0 and 100%, not {text!r}; write it like 2% or 0.02")
+        percent = not stripped.endswith("%") and 1 < value <= 100
+        cure = f"did you mean {number}%?" if percent else "write it like 2% or 0.02"
+        raise UsageError(f"a fraction lies between 0 and 100%, not {text!r}; {cure}")
     return value
 
 

@@ -117,7 +117,10 @@ def test_the_default_is_one_that_the_option_takes(found: argparse.ArgumentParser
         ("export --checkpoint demo --out o --version -1", "--version: -1 is out of range"),
         ("calibrate --duration 8", "--duration: '8' is a duration without a unit"),
         ("capacity --step-time 20", "--step-time: '20' is a duration without a unit"),
-        ("capacity plan d --headroom 20", "--headroom: a fraction lies between 0 and 100%"),
+        (
+            "capacity plan d --headroom 20",
+            "--headroom: a fraction lies between 0 and 100%, not '20'; did you mean 20%?",
+        ),
         ("capacity plan d --price nan", "--price: 'nan' is not a number"),
         ("capacity simulate d --replicas 0 --rate 5", "--replicas: 0 is out of range"),
         ("gate --max-time 300", "--max-time: '300' is a duration without a unit"),

@@ -1,0 +1,103 @@
+"""The server of a run at an address: whatever else is there is named in one plain sentence, with the user's options."""
+
+import argparse
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from bench.errors import TargetError, UsageError
+from bench.load.options import Scenario, Settings, add_options
+from bench.load.told import VARIABLE, Told
+from bench.load.under_test import ServerUnderTest
+from bench.server.running import free_ports
+from tests.serving.servers import grpc_server
+from tests.serving.test_listener import PAGE, STATUS, plain_rest, raw_server, says, tls_rest_server
+
+DEAD = STATUS.replace(b"AVAILABLE", b"END").replace(b'"OK"', b'"INTERNAL", "error_message": "No room"')
+
+
+def settings(host: str, protocol: str = "rest", *words: str) -> Settings:
+    scenario = Scenario(name=protocol, protocol=protocol)
+    parser = argparse.ArgumentParser()
+    add_options(parser, scenario)
+    return Settings.read(parser.parse_args(list(words)), scenario, host, 8, 60.0)
+
+
+def opened(host: str, protocol: str = "rest", *words: str) -> None:
+    ServerUnderTest().open(settings(host, protocol, *words), Path())
+
+
+OTHERS: list[tuple[str, Callable[[], AbstractContextManager[str]], str, str]] = [
+    ("gRPC", lambda: grpc_server(lambda *_: b""), "http", "{} speaks gRPC, not REST; give grpc://{}"),
+    (
+        "a page",
+        lambda: plain_rest(200, PAGE, {"Content-Type": "text/html"}),
+        "http",
+        "is a web server (HTTP 200, text/html)",
+    ),
+    ("a redirect", lambda: plain_rest(302, b"", {"Location": "/x"}), "http", "redirects to /x (HTTP 302)"),
+    ("a proxy", lambda: plain_rest(502, PAGE), "http", "answers HTTP 502: a proxy"),
+    (
+        "SSH",
+        lambda: raw_server(says(b"SSH-2.0-x\r\n")),
+        "http",
+        "{} answers 'SSH-2.0-x', which is not TensorFlow Serving",
+    ),
+    ("nothing", lambda: raw_server(lambda connection: None), "http", "{} closes connections without an answer"),
+    ("TLS", tls_rest_server, "http", "{} speaks TLS; give https://{}"),
+    ("no TLS", lambda: plain_rest(200, STATUS), "https", "{} speaks REST without TLS; give http://{}"),
+    ("a stranger", tls_rest_server, "https", "{} has a certificate that is not trusted"),
+    ("another model", lambda: plain_rest(404, b'{"error": "no bert"}'), "http", "does not serve a model called 'bert'"),
+    (
+        "a dead model",
+        lambda: plain_rest(200, DEAD),
+        "http",
+        "is END (No room); look at the server",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("server", "scheme", "reason"), [entry[1:] for entry in OTHERS], ids=[entry[0] for entry in OTHERS]
+)
+def test_what_is_at_the_address(
+    server: Callable[[], AbstractContextManager[str]], scheme: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with server() as address, pytest.raises(TargetError) as failed:
+        opened(f"{scheme}://{address}")
+    assert reason.format(address, address) in str(failed.value)
+    assert str(failed.value).isprintable()
+
+
+def test_nobody_and_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    (port,) = free_ports(1)
+    with pytest.raises(
+        TargetError, match=f"http://127.0.0.1:{port} does not answer: nothing listens at 127.0.0.1:{port}"
+    ):
+        opened(f"http://127.0.0.1:{port}")
+    with pytest.raises(TargetError, match=r"the host no-such-host.invalid is not known; check its name"):
+        opened("http://no-such-host.invalid:1")
+
+
+@pytest.mark.parametrize(
+    ("host", "protocol", "reason"),
+    [
+        ("http://h:1", "grpc", "the server's gRPC address is not known from http://h:1; give {} grpc://HOST:PORT"),
+        ("grpc://h:1", "rest", "the server's REST address is not known from grpc://h:1; give {} http://HOST:PORT"),
+        ("http://h:1", "both", "give {} http://HOST:PORT and --grpc-host HOST:PORT"),
+    ],
+)
+@pytest.mark.parametrize(("command", "option"), [(None, "--host"), ("run", "--target"), ("capacity", "--target")])
+def test_the_other_face_is_asked_for_with_the_command_s_own_option(
+    host: str, protocol: str, reason: str, command: str | None, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if command:
+        monkeypatch.setenv(VARIABLE, Told(host, command=("bertbench", command)).environment()[VARIABLE])
+    with pytest.raises(UsageError) as failed:
+        opened(host, protocol)
+    assert reason.format(option) in str(failed.value)

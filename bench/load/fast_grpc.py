@@ -82,15 +82,16 @@ class SharedConnection:
             except ServingError:
                 if not _may_go_again(link, request, attempt):
                     raise
-            else:
-                if not _may_go_again(link, request, attempt):
-                    break
+            if not request.unseen or not _may_go_again(link, request, attempt):
+                break
             if request.room <= link.room:
                 link.retire()
             # Else the server takes fewer at a time than it did: the request waits for its turn on the same connection.
         return request
 
     def _connected(self) -> Link:
+        if self._link is not None and self._link.usable:
+            return self._link
         with self._connecting:
             if self._link is None or not self._link.usable:
                 connected = connect(self._host, self._port, self._context)

@@ -15,8 +15,9 @@ from bench.load.tcp import let_others, tcp_end
 from bench.serving.errors import ServingError
 
 _CHUNK: Final = 1 << 14
-# After so many pieces that were there at once, or a full one, other users have their turn.
-_CHUNKS_AT_ONCE: Final = 16
+# After so many bytes other users have their turn; a piece counts as some, so that many small ones do not go on either.
+_AT_ONCE: Final = 1 << 15
+_PIECE: Final = 256
 _SENT_AT_ONCE: Final = 1 << 18
 # A server that has not read for so long gets no more requests on this connection, seconds.
 _STUCK_AFTER: Final = 5.0
@@ -104,7 +105,7 @@ class Link:
         self._reader.kill(block=False)
 
     def _read(self) -> None:
-        pieces = 0
+        taken = 0
         try:
             while self._end is None:
                 data = self._socket.recv(_CHUNK)
@@ -117,8 +118,9 @@ class Link:
                 self._flush_later()
                 if self._retired or not self._connection.usable:
                     self._finish_if_done()
-                pieces += 1
-                if pieces % _CHUNKS_AT_ONCE == 0 or len(data) == _CHUNK:
+                taken += len(data) + _PIECE
+                if taken > _AT_ONCE:
+                    taken = 0
                     let_others()
         except (OSError, H2Error) as error:
             self._finish(error)

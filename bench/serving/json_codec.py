@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from bench.errors import printable
 from bench.serving.errors import InvalidResponse
 from bench.serving.types import ModelMetadata, PredictRequest, SignatureInfo, TensorInfo, VersionStatus
+
+# Of an error's body: a line of it is shown.
+_TEXT_READ: Final = 1 << 16
 
 
 class BodyForm(StrEnum):
@@ -93,6 +96,7 @@ def predict_outputs(body: bytes) -> dict[str, NDArray[Any]]:
 
 def error_text(body: bytes) -> str:
     """What an error answer says, on one line, cut to 200 characters; empty if it says nothing."""
+    body = body[:_TEXT_READ]
     try:
         value = loads(body)
     except InvalidResponse:

@@ -22,6 +22,7 @@ def test_defaults():
     assert settings.arrivals == ClosedLoop(8)
     assert settings.target.kind is TargetKind.EMBEDDED
     assert (settings.warmup, settings.drain, settings.timeout) == (6.0, 10.0, 30.0)
+    assert settings.max_response == 8_000_000
     assert (settings.check_share, settings.sentences, settings.channels, settings.seed) == (1.0, 1, 1, 0)
     assert settings.transport == "fast"
     assert settings.tls is None
@@ -88,6 +89,8 @@ def test_what_locust_calls_a_host(protocol, host, target):
         (["--warmup", "60s"], "leaves nothing"),
         (["--warmup", "soon"], "duration"),
         (["--drain=-1s"], "duration"),
+        (["--max-response", "8"], "--max-response: '8' is not a size"),
+        (["--max-response", "0MB"], "--max-response"),
         (["--seed", "-1"], "--seed"),
         (["--seed", "x"], "--seed"),
         (["--channels", "0"], "--channels"),

@@ -52,7 +52,7 @@ format: $(STAMP) ## put the formatting right
 bench: bench-model bench-server bench-load bench-results ## all benchmarks, one after the other
 
 bench-model bench-server bench-load bench-results bench-score bench-gate bench-capacity: bench-%: $(STAMP)
-	@$(BIN)/python -m tests.benchmarks.bench_$*
+	@$(BIN)/python -m benchmarks.bench_$*
 
 bench-model: bench-score
 

@@ -9,8 +9,8 @@ import pytest
 
 from bench.cli import demo
 from bench.load.ending import describe_end
-from tests.readme import README, shown, skeleton
-from tests.synthetic import WORKLOAD, simulate, write_run
+from tests.support.readme import README, shown, skeleton
+from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
 
 DEMO = "1. Export"
 

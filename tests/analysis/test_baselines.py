@@ -8,7 +8,7 @@ import pytest
 from bench.analysis.baselines import INDEX, add_runs, find_entry, promote, promoted_runs, read_store
 from bench.errors import UsageError
 from bench.results.records import Outcome
-from tests.synthetic import WORKLOAD, simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SHORT = replace(WORKLOAD, duration=8.0, warmup=1.0)

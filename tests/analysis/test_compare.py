@@ -12,7 +12,7 @@ from bench.analysis.compare import RUN_NOISE, Change, Comparison, compare
 from bench.errors import InconclusiveError, UsageError
 from bench.report.comparison import comparison_text
 from bench.results.records import Outcome
-from tests.synthetic import ENVIRONMENT, WORKLOAD, Requests, exponential, simulate, write_run
+from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, Requests, exponential, simulate, write_run
 
 LONG = replace(WORKLOAD, duration=60.0)
 

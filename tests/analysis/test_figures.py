@@ -7,7 +7,7 @@ from bench.analysis.analysis import analyse
 from bench.analysis.figures import figures, stored_figures
 from bench.results.codec import OUTCOME_CODES
 from bench.results.records import Outcome
-from tests.synthetic import simulate, write_run
+from tests.support.synthetic_runs import simulate, write_run
 
 
 def columns(latency: np.ndarray, outcomes: list[Outcome]) -> dict[str, np.ndarray]:

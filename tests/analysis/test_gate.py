@@ -10,7 +10,7 @@ from bench.analysis.gate_types import Figures, Pair, Plan, State, VerdictKind, d
 from bench.errors import UsageError
 from bench.stats import signs
 from bench.stats.shares import share_bounds
-from tests.analysis.gate_noise import BASE, pairs, run_gate, slower
+from tests.support.gate_noise import BASE, pairs, run_gate, slower
 
 PLAN = default_plan()
 
@@ -32,7 +32,7 @@ def verdict_of(plan: Plan, stream: Iterator[Pair], limit: int = 40) -> VerdictKi
 def test_joint_false_alarm_rate_stays_within_its_bound(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """2,000 gates over the three kinds of noise, every metric at the edge of what matters.
 
-    `python -m tests.benchmarks.bench_gate simulate` runs 2,000 of each kind, with more pairs and patterns.
+    `python -m benchmarks.bench_gate simulate` runs 2,000 of each kind, with more pairs and patterns.
     """
     # A quarter of the patterns makes the test as exact and four times as fast.
     monkeypatch.setattr(signs, "GENERATORS", 10)

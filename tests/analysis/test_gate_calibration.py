@@ -17,7 +17,7 @@ from bench.analysis.gate_calibration import (
 from bench.analysis.gate_types import VerdictKind, default_plan
 from bench.errors import UsageError
 from bench.stats import signs
-from tests.analysis.gate_noise import pairs, slower
+from tests.support.gate_noise import pairs, slower
 
 FOUND = GateCalibration(20, 1, 2, 300.0, 0.03, 2.5, "2026-01-31T12:00:00Z")
 

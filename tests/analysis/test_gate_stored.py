@@ -8,7 +8,7 @@ from bench.analysis.analysis import Analysis, analyse
 from bench.analysis.gate_stored import LEAST_RUNS, decide_stored, larger
 from bench.analysis.gate_types import State, VerdictKind, default_plan
 from bench.results.records import Outcome
-from tests.synthetic import ENVIRONMENT, WORKLOAD, exponential, simulate, write_run
+from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, exponential, simulate, write_run
 
 PLAN = default_plan(0.1)
 ARRIVALS = "constant:rate=60"

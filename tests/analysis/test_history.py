@@ -9,7 +9,7 @@ from bench.analysis.analysis import Analysis, analyse
 from bench.analysis.history import change_points, false_alarm_rate, history
 from bench.errors import UsageError
 from bench.report.gate_history_plot import history_text, plot_history
-from tests.synthetic import WORKLOAD, fixed, simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, fixed, simulate, write_run
 
 ARRIVALS = "constant:rate=60"
 

@@ -14,7 +14,7 @@ from bench.analysis.metrics import METRICS
 from bench.analysis.summary import RunSummary, mean_in_flight
 from bench.results.records import Outcome
 from bench.results.workload import Workload
-from tests.synthetic import WORKLOAD, Requests, fixed, simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, Requests, fixed, simulate, write_run
 
 LONG = replace(WORKLOAD, duration=60.0)
 

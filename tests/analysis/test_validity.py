@@ -13,7 +13,7 @@ from bench.analysis.measured import load
 from bench.analysis.users import users_present
 from bench.results.records import Outcome
 from bench.units import format_percent
-from tests.synthetic import WORKLOAD, Requests, exponential, simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, simulate, write_run
 
 LONG = replace(WORKLOAD, duration=60.0)
 

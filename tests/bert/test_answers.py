@@ -9,7 +9,7 @@ from bench.bert.answers import AnswerKey
 from bench.bert.golden import FixedExport
 from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, piece_log_probs
 from bench.results.records import WrongKind
-from tests.load.toy import toy_golden
+from tests.support.toy_golden import toy_golden
 
 GOLDEN = toy_golden(30)
 SIGNATURES = [COMPACT_SIGNATURE, ARTICLE_SIGNATURE]

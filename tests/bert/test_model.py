@@ -26,7 +26,7 @@ from bench.bert.sentence import EncodedSentence
 from bench.bert.signatures import COMPACT_INPUTS, article_placeholders
 from bench.bert.variables import variable_shapes
 from tests.bert.conftest import encode, small_checkpoint
-from tests.bert.oracle import Oracle
+from tests.support.bert_oracle import Oracle
 
 v1 = tf.compat.v1
 

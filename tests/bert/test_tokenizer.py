@@ -10,7 +10,7 @@ import pytest
 
 from bench.bert.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerOptions
 from bench.errors import UsageError
-from tests.bert.google_rules import split_words, word_pieces
+from tests.support.google_tokenizer_rules import split_words, word_pieces
 
 SPECIALS = list(SPECIAL_TOKENS.values())
 WORDS = """

@@ -21,8 +21,8 @@ from bench.bert.checkpoint.resolve import open_checkpoint
 from bench.bert.checkpoint.torch_file import read_torch_file
 from bench.bert.checkpoint.types import Checkpoint
 from bench.errors import UsageError
-from tests.bert.oracle import Oracle
-from tests.bert.torch_writer import call, name, push, state, storage, tensor, write_legacy, write_zip
+from tests.support.bert_oracle import Oracle
+from tests.support.torch_writer import call, name, push, state, storage, tensor, write_legacy, write_zip
 
 MADE = Path(__file__).parent / "torch_files"
 FOUR = struct.pack("<4f", 1, 2, 3, 4)

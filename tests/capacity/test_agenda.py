@@ -23,7 +23,7 @@ from bench.capacity.agenda import (
     saturated_rate,
 )
 from bench.capacity.points import Point, Stage
-from tests.capacity.points import point as any_point
+from tests.support.measured_points import point as any_point
 
 
 def point(users: int, rate: float, p99: float = 0.05, errors: float = 0.0) -> Point:

@@ -10,7 +10,7 @@ from bench.capacity.batch_lanes import closed_batches, simulate_batches
 from bench.capacity.ladder_fit import Ladder
 from bench.capacity.lanes import simulate_lanes
 from bench.capacity.station import Batching
-from tests.capacity.queues import poisson
+from tests.support.exact_queues import poisson
 
 SPEEDS = (1.0, 1.3)
 

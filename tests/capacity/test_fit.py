@@ -9,8 +9,8 @@ from bench.capacity.model import CapacityModel, OutsideRange
 from bench.capacity.observed import Observed, Repeats, grouped
 from bench.capacity.station import Station
 from bench.errors import InconclusiveError
-from tests.capacity.measured import KnownServer
-from tests.capacity.queue_server import service_times
+from tests.support.known_sweeps import KnownServer
+from tests.support.queue_server import service_times
 
 FAST = FitOptions(
     replicates=30, effort=Effort(requests=2500, lanes=2), reference=Effort(requests=5000, lanes=60, seed=1), seed=1

@@ -10,7 +10,7 @@ from bench.capacity.incidents import Autoscaling, Failure, RollingRestart, Slow
 from bench.capacity.station import Batching, Station
 from bench.errors import UsageError
 from bench.load.policies import POLICIES
-from tests.capacity.queues import exponential_sample, md1_waiting, mmc_waiting, poisson
+from tests.support.exact_queues import exponential_sample, md1_waiting, mmc_waiting, poisson
 
 EXPONENTIAL = exponential_sample(1.0)
 

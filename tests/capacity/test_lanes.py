@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.capacity.lanes import simulate_lanes
-from tests.capacity.queues import exponential_sample, md1_waiting, mmc_waiting, poisson
+from tests.support.exact_queues import exponential_sample, md1_waiting, mmc_waiting, poisson
 
 SHARES = (0.8, 0.9, 0.95, 0.99)
 

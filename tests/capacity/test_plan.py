@@ -26,8 +26,8 @@ from bench.capacity.slo import Slo
 from bench.capacity.station import Station
 from bench.errors import InconclusiveError, UsageError
 from bench.stats.summary import Summary
-from tests.capacity.points import point
-from tests.capacity.queues import exponential_sample
+from tests.support.exact_queues import exponential_sample
+from tests.support.measured_points import point
 
 
 @pytest.fixture(scope="module")

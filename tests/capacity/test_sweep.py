@@ -21,7 +21,7 @@ from bench.capacity.sweep_folder import SweepFolder
 from bench.errors import ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
 from bench.report.capacity_text import capacity_lines, capacity_markdown
 from bench.units import format_estimate, format_number, format_rate
-from tests.capacity.measured import KnownDriver, KnownServer
+from tests.support.known_sweeps import KnownDriver, KnownServer
 
 SMALL = replace(QUICK, ladder=(1, 2, 4, 8, 16), alone=8.0, step=3.0, knee_seconds=5.0, hold_out_seconds=5.0, retries=0)
 FIT = FitOptions(replicates=15, effort=Effort(1500, 2), reference=Effort(3000, 20, 1))

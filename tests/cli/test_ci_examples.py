@@ -13,7 +13,7 @@ import orjson
 import pytest
 import yaml
 
-from tests.synthetic import WORKLOAD, exponential, simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, exponential, simulate, write_run
 
 ROOT = Path(__file__).parents[2]
 CI = ROOT / "docs" / "ci"

@@ -12,8 +12,8 @@ from bench.cli.gate_options import read_plan
 from bench.errors import UsageError
 from bench.results.records import Outcome
 from bench.server.running import free_ports
-from tests.load.toy import toy_golden, write_model_dir
-from tests.synthetic import ENVIRONMENT, WORKLOAD, exponential, simulate, write_run
+from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, exponential, simulate, write_run
+from tests.support.toy_golden import toy_golden, write_model_dir
 
 ARRIVALS = "constant:rate=60"
 

@@ -23,8 +23,8 @@ from bench.results.run import find_runs
 from bench.results.schedules import ClosedLoop
 from bench.server.running import free_ports
 from bench.serving.target import parse_target
-from tests.failing_server import failing, listening
-from tests.load.toy import write_model_dir
+from tests.support.failing_server import failing, listening
+from tests.support.toy_golden import write_model_dir
 
 MAX_TIME = 10.0
 

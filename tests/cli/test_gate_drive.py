@@ -11,7 +11,7 @@ from bench.analysis.gate_types import GateReport, default_plan
 from bench.cli.gate_drive import Pace, Renewal
 from bench.report.gate_files import gate_json, gate_junit
 from bench.report.gate_text import gate_markdown, verdict_line
-from tests.analysis.gate_noise import pairs, run_gate
+from tests.support.gate_noise import pairs, run_gate
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from tests.load.toy import write_model_dir
+from tests.support.toy_golden import write_model_dir
 
 
 @pytest.fixture

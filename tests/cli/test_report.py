@@ -14,7 +14,7 @@ import pytest
 from bench.cli import main
 from bench.results.records import Outcome
 from bench.results.run import Run, find_runs, open_run
-from tests.synthetic import WORKLOAD, Requests, simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, Requests, simulate, write_run
 
 PNGS = {"latency-percentiles.png", "latency-over-time.png", "throughput-over-time.png", "in-flight.png", "server.png"}
 

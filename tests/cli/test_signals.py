@@ -20,9 +20,19 @@ from bench.interrupts import Interrupted
 from bench.load.null_server import null_server
 from bench.results.run import find_runs
 from bench.server.running import RunningServer
-from tests.load.toy import write_model_dir
-from tests.signalled import BERTBENCH, ROOT, Commands, Started, interrupted, locust, sending, stored, there
-from tests.synthetic import simulate, write_run
+from tests.support.signalled_commands import (
+    BERTBENCH,
+    ROOT,
+    Commands,
+    Started,
+    interrupted,
+    locust,
+    sending,
+    stored,
+    there,
+)
+from tests.support.synthetic_runs import simulate, write_run
+from tests.support.toy_golden import write_model_dir
 
 INT, TERM, HUP, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL
 
@@ -233,7 +243,7 @@ def test_serving(
 ) -> None:
     """A stand-in for the server's binary: while it starts, and while it serves."""
     binary = tmp_path / "model_server"
-    binary.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tests.server.stand_in "$@"\n')
+    binary.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tests.support.stand_in_server "$@"\n')
     binary.chmod(0o755)
     ports = []
     for option in ("--grpc-port", "--rest-port"):

@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from bench.cli import main
-from tests.capacity.queue_server import queue_server
-from tests.load.toy import toy_golden, write_model_dir
+from tests.support.queue_server import queue_server
+from tests.support.toy_golden import toy_golden, write_model_dir
 
 TIMES = ("--quick", "--step-time", "1s", "--knee-time", "1s", "--max-users", "8")
 

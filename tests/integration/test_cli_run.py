@@ -13,8 +13,8 @@ from bench.cli import main
 from bench.load.calibration import read_calibration
 from bench.load.null_server import null_server
 from bench.results.run import find_runs
-from tests.integration.locusts import ROOT, command, environment, locust
-from tests.load.toy import write_model_dir
+from tests.support.locust_process import ROOT, command, environment, locust
+from tests.support.toy_golden import write_model_dir
 
 
 @pytest.fixture(scope="module")

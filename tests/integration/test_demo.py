@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.results.run import find_runs
-from tests.integration.locusts import ROOT, environment
-from tests.readme import shown, skeleton
+from tests.support.locust_process import ROOT, environment
+from tests.support.readme import shown, skeleton
 
 
 @pytest.fixture(scope="module")

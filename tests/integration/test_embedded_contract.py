@@ -21,9 +21,9 @@ from bench.serving.protos import (
     tensor_pb2,
     types_pb2,
 )
-from tests.integration import embedded_contract_cases as cases
-from tests.integration.embedded_contract_cases import AFFINE, PAIR, ints
-from tests.integration.embedded_server import Served, entry, floats, model_config, predict_request, start
+from tests.support import embedded_contract_cases as cases
+from tests.support.embedded_contract_cases import AFFINE, PAIR, ints
+from tests.support.embedded_server import Served, entry, floats, model_config, predict_request, start
 
 PREDICT = "PredictionService/Predict"
 
@@ -31,7 +31,7 @@ PREDICT = "PredictionService/Predict"
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server on all test models: two versions of `affine` with labels, and the page for Prometheus."""
-    from tests.server.embedded import models
+    from tests.support import saved_models as models
 
     root = tmp_path_factory.mktemp("contract")
     bases = {name: root / name for name in ("affine", "pair", "types", "busy", "doubler")}

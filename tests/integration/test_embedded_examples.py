@@ -7,14 +7,14 @@ import grpc
 import pytest
 
 from bench.serving.protos import classification_pb2, inference_pb2, input_pb2
-from tests.integration.embedded_server import Served, entry, model_config, start
+from tests.support.embedded_server import Served, entry, model_config, start
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
 @pytest.fixture(scope="module", params=["plain", "batching"])
 def served(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Served]:
-    from tests.server.embedded import models
+    from tests.support import saved_models as models
 
     root = tmp_path_factory.mktemp("examples")
     for name in ("affine", "scorer"):

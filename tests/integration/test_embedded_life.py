@@ -20,7 +20,8 @@ from bench.bert.warmup import write_warmup
 from bench.server.running import free_ports
 from bench.serving.protos import get_model_status_pb2, model_management_pb2, predict_pb2
 from bench.serving.types import PredictRequest
-from tests.integration.embedded_server import (
+from tests.support import saved_models as models
+from tests.support.embedded_server import (
     Served,
     entry,
     floats,
@@ -29,7 +30,6 @@ from tests.integration.embedded_server import (
     run_once,
     start,
 )
-from tests.server.embedded import models
 
 PREDICT = "PredictionService/Predict"
 

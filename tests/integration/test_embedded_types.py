@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.serving.protos import predict_pb2, tensor_pb2, types_pb2
-from tests.integration.embedded_server import Served, predict_request, start
+from tests.support.embedded_server import Served, predict_request, start
 
 PATH = "/v1/models/types:predict"
 JSON_TYPES = ("float32", "float64", "int64", "int32", "int16", "int8", "uint8", "uint32", "uint64", "bool", "string")
@@ -32,7 +32,7 @@ BODIES = (
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    from tests.server.embedded import models
+    from tests.support import saved_models as models
 
     base = tmp_path_factory.mktemp("types")
     models.types(base, 1)

@@ -19,14 +19,14 @@ from bench.serving.protos import (
     tensor_pb2,
     types_pb2,
 )
-from tests.integration.embedded_server import Served, entry, floats, model_config, predict_request, run_once, start
+from tests.support.embedded_server import Served, entry, floats, model_config, predict_request, run_once, start
 
 PREDICT = "PredictionService/Predict"
 
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    from tests.server.embedded import models
+    from tests.support import saved_models as models
 
     root = tmp_path_factory.mktemp("upstream")
     found = {name: root / name for name in ("affine", "doubler", "layered", "scorer")}

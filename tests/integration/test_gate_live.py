@@ -1,4 +1,4 @@
-"""The gate on live servers. Verdicts that hang on time are the business of tests/benchmarks/bench_gate.py."""
+"""The gate on live servers. Verdicts that hang on time are the business of benchmarks/bench_gate.py."""
 
 import io
 import shutil
@@ -13,7 +13,7 @@ from bench.load.duel import Contender, Load, duel
 from bench.results.run import find_runs
 from bench.results.schedules import ClosedLoop
 from bench.serving.target import parse_target
-from tests.degraded import degraded
+from tests.support.degraded_server import degraded
 
 
 def call(*words: str) -> tuple[int, str, str]:

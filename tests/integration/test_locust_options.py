@@ -15,8 +15,8 @@ import pytest
 
 from bench.load.null_server import null_server
 from bench.results.run import find_runs
-from tests.load.toy import toy_golden, write_model_dir
-from tests.signalled import ROOT, Commands, interrupted, locust, stored
+from tests.support.signalled_commands import ROOT, Commands, interrupted, locust, stored
+from tests.support.toy_golden import toy_golden, write_model_dir
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from bench.load.null_server import null_server
 from bench.results.codec import OUTCOME_CODES
 from bench.results.records import Outcome
 from bench.results.run import find_runs
-from tests.integration.locusts import ROOT, command, environment, free_port, locust
-from tests.load.toy import write_model_dir
+from tests.support.locust_process import ROOT, command, environment, free_port, locust
+from tests.support.toy_golden import write_model_dir
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 
 from bench.load.null_server import null_server
 from bench.results.codec import PROTOCOL_CODES, WRONG_KIND_CODES
-from tests.integration.locusts import free_port, locust
-from tests.load.proxy import Spoiler, spoiling_proxy
-from tests.load.toy import toy_golden, write_model_dir
+from tests.support.locust_process import free_port, locust
+from tests.support.spoiling_proxy import Spoiler, spoiling_proxy
+from tests.support.toy_golden import toy_golden, write_model_dir
 
 
 @pytest.fixture(scope="module")

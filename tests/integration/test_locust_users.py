@@ -11,8 +11,8 @@ from bench.analysis.analysis import analyse
 from bench.load.null_server import null_server
 from bench.results.run import find_runs
 from bench.units import format_number
-from tests.integration.locusts import ROOT, command, environment, free_port, locust
-from tests.load.toy import write_model_dir
+from tests.support.locust_process import ROOT, command, environment, free_port, locust
+from tests.support.toy_golden import write_model_dir
 
 HEAD = """
 import gevent

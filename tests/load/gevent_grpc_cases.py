@@ -14,7 +14,7 @@ from bench.load.endpoint import Endpoint
 from bench.load.transports import TransportPool
 from bench.serving.errors import ConnectFailed, DeadlineExceeded, Rejected, ServerFailed, Unavailable
 from bench.serving.tls import TlsOptions
-from tests.serving.servers import grpc_server
+from tests.support.programmed_servers import grpc_server
 
 TLS = Path(__file__).parent / "tls"
 TRUSTED = TlsOptions(ca=TLS / "ca.pem")

@@ -14,7 +14,7 @@ from bench.serving.errors import InvalidResponse
 from bench.serving.json_codec import dumps
 from bench.serving.protos import predict_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 from bench.serving.tensors import to_proto
-from tests.load.toy import toy_golden
+from tests.support.toy_golden import toy_golden
 
 GOLDEN = toy_golden(20)
 REQUEST = 2

@@ -22,7 +22,7 @@ from bench.results.header import describe
 from bench.results.records import Outcome
 from bench.results.run import open_run
 from bench.results.workload import Workload
-from tests.load.toy import toy_golden
+from tests.support.toy_golden import toy_golden
 
 GOLDEN = toy_golden(10)
 WORKLOAD = Workload(

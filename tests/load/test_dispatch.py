@@ -19,7 +19,7 @@ from bench.results.codec import NO_BYTES, OUTCOME_CODES, RecordBuffer, parse_blo
 from bench.results.records import Outcome, WrongKind
 from bench.results.workload import Workload
 from bench.serving import errors, json_codec
-from tests.load.toy import toy_golden
+from tests.support.toy_golden import toy_golden
 
 GOLDEN = toy_golden(10)
 

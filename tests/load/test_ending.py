@@ -12,7 +12,7 @@ from bench.load.options import SampleRule
 from bench.results.records import Outcome
 from bench.results.run import find_runs, open_run
 from bench.units import format_number, format_seconds
-from tests.synthetic import WORKLOAD, simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
 
 MODEL = Path("some-model")
 

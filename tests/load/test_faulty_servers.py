@@ -14,9 +14,9 @@ import pytest
 from bench.load.endpoint import Endpoint
 from bench.load.transports import TransportPool
 from bench.serving.errors import ConnectFailed, DeadlineExceeded, InvalidResponse, Rejected, ServingError, Unavailable
-from tests.load.faulty import CLOSING, GRPC_FLOODS, REST_FLOODS, faulty, read_request
 from tests.load.test_transports import raw_server
-from tests.serving.servers import rest_server
+from tests.support.faulty_server import CLOSING, GRPC_FLOODS, REST_FLOODS, faulty, read_request
+from tests.support.programmed_servers import rest_server
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 0.5
@@ -104,7 +104,7 @@ def test_others_have_their_turn_during_a_flood(name):
 
 MEMORY = """
 import sys, gevent
-from tests.load.faulty import faulty
+from tests.support.faulty_server import faulty
 from tests.load.test_faulty_servers import way
 from bench.serving.errors import ServingError
 

@@ -10,7 +10,7 @@ from bench.serving.errors import Rejected
 from bench.serving.grpc_client import GrpcClient
 from bench.serving.rest import RestClient
 from bench.serving.types import PredictRequest
-from tests.load.toy import toy_golden, write_model_dir
+from tests.support.toy_golden import toy_golden, write_model_dir
 
 GOLDEN = toy_golden(12)
 

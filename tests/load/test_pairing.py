@@ -19,8 +19,8 @@ from bench.results.codec import parse_block
 from bench.results.run import open_run
 from bench.results.schedules import ClosedLoop, OpenLoop
 from bench.serving.target import parse_target
-from tests.load.toy import toy_golden, write_model_dir
-from tests.synthetic import ENVIRONMENT
+from tests.support.synthetic_runs import ENVIRONMENT
+from tests.support.toy_golden import toy_golden, write_model_dir
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from bench.load.payloads import build_payloads
 from bench.results.workload import Workload
 from bench.serving.protos import predict_pb2
 from bench.serving.tensors import from_proto
-from tests.load.toy import SPECIAL, toy_golden, toy_sentence
+from tests.support.toy_golden import SPECIAL, toy_golden, toy_sentence
 
 GOLDEN = toy_golden(12)
 

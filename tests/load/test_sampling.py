@@ -7,7 +7,7 @@ import gevent
 import pytest
 
 from bench.load.sampling import ClientSampler, Gpu, LoopLag, ServerSampler, UserCount
-from tests.serving.servers import rest_server
+from tests.support.programmed_servers import rest_server
 
 PAGE = b':tensorflow:serving:request_count{model_name="bert",status="OK"} 5\n'
 

@@ -18,7 +18,7 @@ from bench.load.series_step import SeriesReply, SeriesStep
 from bench.load.series_worker import settings_of
 from bench.results.run import open_run
 from bench.server.running import RunningServer
-from tests.load.toy import write_model_dir
+from tests.support.toy_golden import write_model_dir
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from bench.serving.errors import (
     Unavailable,
 )
 from bench.serving.tls import TlsOptions
-from tests.serving.servers import rest_server
+from tests.support.programmed_servers import rest_server
 
 TLS = Path(__file__).parent / "tls"
 TRUSTED = TlsOptions(ca=TLS / "ca.pem")

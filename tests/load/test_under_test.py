@@ -12,8 +12,8 @@ from bench.load.options import Scenario, Settings, add_options
 from bench.load.told import VARIABLE, Told
 from bench.load.under_test import ServerUnderTest
 from bench.server.running import free_ports
-from tests.serving.servers import grpc_server
 from tests.serving.test_listener import PAGE, STATUS, plain_rest, raw_server, says, tls_rest_server
+from tests.support.programmed_servers import grpc_server
 
 DEAD = STATUS.replace(b"AVAILABLE", b"END").replace(b'"OK"', b'"INTERNAL", "error_message": "No room"')
 

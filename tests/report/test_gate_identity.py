@@ -17,8 +17,8 @@ from bench.analysis.gate_stored import decide_stored
 from bench.analysis.gate_types import METRICS, Failure, Figures, GateReport, Pair, Verdict, default_plan
 from bench.report.gate_files import gate_json, gate_junit
 from bench.report.gate_text import gate_markdown, gate_table
-from tests.analysis.gate_noise import NOISES, pairs, run_gate, slower
-from tests.synthetic import WORKLOAD, exponential, simulate, write_run
+from tests.support.gate_noise import NOISES, pairs, run_gate, slower
+from tests.support.synthetic_runs import WORKLOAD, exponential, simulate, write_run
 
 PLAN = default_plan()
 ARRIVALS = "constant:rate=60"

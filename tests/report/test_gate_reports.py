@@ -9,7 +9,7 @@ from bench.analysis.gate_failure import failure_verdict
 from bench.analysis.gate_types import Failure, GateReport, VerdictKind, default_plan
 from bench.report.gate_files import gate_json, gate_junit
 from bench.report.gate_text import gate_markdown, gate_table, verdict_line
-from tests.analysis.gate_noise import pairs, run_gate, slower
+from tests.support.gate_noise import pairs, run_gate, slower
 
 PLAN = default_plan()
 

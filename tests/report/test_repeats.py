@@ -13,7 +13,7 @@ from bench.report.repeats import repeats_views
 from bench.results.records import Outcome
 from bench.stats.repeats import repeat_mean
 from bench.units import format_interval, format_rate, format_seconds
-from tests.synthetic import WORKLOAD, simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
 
 
 def repeat(root: Path, seed: int, group: str = "one", late: float = 0.0, failed: int = 0) -> Analysis:

@@ -24,7 +24,7 @@ from bench.results.records import Outcome, RequestRecord
 from bench.results.run import Run, find_runs, open_run
 from bench.results.run_folder import RunWriter
 from tests.results.test_codec import DROPPED, RECORD, WRONG
-from tests.synthetic import ENVIRONMENT, WORKLOAD, simulate, write_run
+from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, simulate, write_run
 
 HEADER = describe(
     WORKLOAD,

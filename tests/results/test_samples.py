@@ -9,7 +9,7 @@ import pytest
 from bench.errors import UsageError
 from bench.results.environment import Environment, differences, this_environment
 from bench.results.samples import ClientSample, SampleFile, ServerSample, counter_rate, read_samples
-from tests.synthetic import ENVIRONMENT
+from tests.support.synthetic_runs import ENVIRONMENT
 
 
 def test_samples_round_trip_with_empty_cells(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from bench.results.histogram import TAGS, interval_for
 from bench.results.records import Outcome
 from bench.results.run import Run
 from bench.results.timeseries import TimeSeries
-from tests.synthetic import Requests, simulate, write_run
+from tests.support.synthetic_runs import Requests, simulate, write_run
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 def server_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An executable that takes the place of tensorflow_model_server."""
     path = tmp_path_factory.mktemp("bin") / "tensorflow_model_server"
-    stand_in = Path(__file__).parent / "stand_in.py"
+    stand_in = ROOT / "tests" / "support" / "stand_in_server.py"
     path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{stand_in}" "$@"\n')
     path.chmod(0o755)
     return path

@@ -1,4 +1,4 @@
-"""The plain clients against servers that stall and flood; `tests/load/faulty.py` has them."""
+"""The plain clients against servers that stall and flood; `tests/support/faulty_server.py` has them."""
 
 import contextlib
 import gzip
@@ -9,8 +9,8 @@ import pytest
 from bench.serving.errors import DeadlineExceeded, InvalidResponse, ServingError
 from bench.serving.grpc_client import GrpcClient
 from bench.serving.rest import RestClient
-from tests.load.faulty import REST_FLOODS, faulty
-from tests.serving.servers import rest_server
+from tests.support.faulty_server import REST_FLOODS, faulty
+from tests.support.programmed_servers import rest_server
 
 TIMEOUT = 0.5
 # More than a busy machine takes, and far less than a flood that is read to its end.

@@ -27,7 +27,7 @@ from bench.serving.protos import (
 )
 from bench.serving.tensors import from_proto, to_proto
 from bench.serving.types import PredictRequest, TensorInfo, VersionStatus
-from tests.serving.servers import grpc_server
+from tests.support.programmed_servers import grpc_server
 
 REQUEST = PredictRequest({"x": np.array([1.0, 2.0], np.float32)}, "score")
 

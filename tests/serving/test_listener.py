@@ -17,7 +17,7 @@ from bench.server.lifecycle import open_target
 from bench.server.running import free_ports
 from bench.serving.listener import Kind, describe, explain, find_listener
 from bench.serving.target import parse_target
-from tests.serving.servers import grpc_server, rest_server
+from tests.support.programmed_servers import grpc_server, rest_server
 
 TLS = Path(__file__).parents[1] / "load" / "tls"
 PAGE = b"<html><body>It works!</body></html>"

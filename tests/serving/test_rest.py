@@ -24,7 +24,7 @@ from bench.serving.errors import (
 )
 from bench.serving.rest import RestClient, predict_path
 from bench.serving.types import PredictRequest
-from tests.serving.servers import rest_server
+from tests.support.programmed_servers import rest_server
 
 STATUS = b"""{"model_version_status": [
     {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}]}"""

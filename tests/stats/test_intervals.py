@@ -9,7 +9,7 @@ import pytest
 from bench.stats.correlation import few_times_warning, mean_error, mean_interval
 from bench.stats.quantiles import nearest_rank, needed, percentile_interval, percentile_intervals
 from bench.stats.summary import Summary
-from tests.stats.queues import single_server
+from tests.support.simulated_queues import single_server
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from bench.stats.goodness import exponential_gaps
 from bench.stats.queueing import little_residual
 from bench.stats.repeats import repeat_change, repeat_mean
 from bench.stats.stationarity import level_shift
-from tests.stats.queues import single_server
+from tests.support.simulated_queues import single_server
 
 
 def test_mean_of_runs_by_hand() -> None:

@@ -1,6 +1,6 @@
 """A REST server that answers rightly, one request at a time, and once stops answering for a while.
 
-    python -m tests.benchmarks.freezing_server MODEL_DIR AFTER LENGTH SERVICE
+    python -m benchmarks.freezing_server MODEL_DIR AFTER LENGTH SERVICE
 
 AFTER the first prediction (seconds) it freezes for LENGTH; each prediction takes SERVICE. Prints its address.
 """

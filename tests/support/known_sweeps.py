@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from bench.capacity.agenda import Step
 from bench.capacity.observed import Observed
 from bench.results.records import Outcome
-from tests.capacity.queue_server import service_times
-from tests.synthetic import ENVIRONMENT, WORKLOAD, Requests, write_run
+from tests.support.queue_server import service_times
+from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, Requests, write_run
 
 Floats = NDArray[np.float64]
 

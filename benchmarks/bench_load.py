@@ -1,4 +1,4 @@
-"""The load generator's bars: `python -m tests.benchmarks.bench_load [NAME...]`, PASS or MISS and the figure of each.
+"""The load generator's bars: `python -m benchmarks.bench_load [NAME...]`, PASS or MISS and the figure of each.
 
 Names: freeze, poisson, ceiling, checking, start. All by default, some four minutes. Wants a machine with nothing else
 to do; the load average is printed with the results.
@@ -28,9 +28,9 @@ from bench.load.payloads import build_payloads, request_sentences
 from bench.results.arrivals import parse_arrivals
 from bench.results.run import Run
 from bench.results.workload import Workload
-from tests.integration.locusts import ROOT, command, environment, locust
-from tests.load.toy import toy_golden, write_model_dir
-from tests.serving.servers import rest_server
+from tests.support.locust_process import ROOT, command, environment, locust
+from tests.support.programmed_servers import rest_server
+from tests.support.toy_golden import toy_golden, write_model_dir
 
 FREEZE_AFTER, FREEZE, SERVICE = 10.0, 5.0, 0.005
 SCENARIO = {"rest": "rest.py", "grpc": "grpc_api.py"}
@@ -71,7 +71,7 @@ class Bench:
 def freezing_server(model_dir: Path) -> Iterator[str]:
     words = [str(value) for value in (model_dir, FREEZE_AFTER, FREEZE, SERVICE)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.freezing_server", *words],
+        [sys.executable, "-m", "benchmarks.freezing_server", *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,4 +1,4 @@
-"""What recording and summarising cost: `python -m tests.benchmarks.bench_results [REQUESTS]`.
+"""What recording and summarising cost: `python -m benchmarks.bench_results [REQUESTS]`.
 
 Writes a synthetic run of REQUESTS (default 10 million) requests, finishes it, and summarises it in a fresh process.
 Bars: an `append` costs 2 µs; ten million requests are summarised in 30 s and 1.5 GB.
@@ -20,7 +20,7 @@ from bench.results.codec import ROW, RecordBuffer
 from bench.results.header import describe
 from bench.results.records import Outcome
 from bench.results.run_folder import RunWriter
-from tests.synthetic import ENVIRONMENT, WORKLOAD
+from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD
 
 BLOCK = 5000
 

@@ -1,4 +1,4 @@
-"""Servers that do not behave: `python -m tests.load.faulty NAME` prints its port and serves until its input closes.
+"""Servers that misbehave: `python -m tests.support.faulty_server NAME` prints its port, serves until its input closes.
 
 Each answers the first request of a connection as it should and floods, stalls or closes from then on, as its name says;
 floods end when the client has gone. Nothing but the standard library, so that it is up at once.
@@ -399,7 +399,9 @@ def serve(talk: Talk) -> None:
 def faulty(name: str) -> Iterator[str]:
     """`host:port` of such a server in a process of its own."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-m", "tests.load.faulty", name], cwd=ROOT, text=True, **pipes) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.faulty_server", name], cwd=ROOT, text=True, **pipes
+    ) as process:
         try:
             yield f"127.0.0.1:{process.stdout.readline().strip()}"
         finally:

@@ -21,7 +21,7 @@ from bench.load.null_grpc import NullGrpc
 from bench.load.null_server import Answers, NullRest, _response
 from bench.server.running import free_ports
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # A server that answers at once would make the load generator the limit.
 SECONDS = 0.004
@@ -66,7 +66,7 @@ def failing(folder: Path, **fault: float) -> str:
     """A target `binary:PATH` of a server with this fault."""
     words = [f"{name}={value!r}" for name, value in fault.items()]
     path = folder / ("failing-" + ("-".join(words) or "good"))
-    command = shlex.join([sys.executable, "-m", "tests.failing_server", f"starts={path}.starts", *words])
+    command = shlex.join([sys.executable, "-m", "tests.support.failing_server", f"starts={path}.starts", *words])
     path.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {command} -- "$@"\n')
     path.chmod(0o755)
     return f"binary:{path}"

@@ -14,7 +14,7 @@ from bench.serving.protos import (
     tensor_pb2,
     types_pb2,
 )
-from tests.integration.embedded_server import floats, predict_request
+from tests.support.embedded_server import floats, predict_request
 
 AFFINE = "/v1/models/affine:predict"
 PAIR = "/v1/models/pair:predict"

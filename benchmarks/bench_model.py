@@ -1,4 +1,4 @@
-"""What the language model's bars ask: `python -m tests.benchmarks.bench_model [exact] [size] [demo] [base]`.
+"""What the language model's bars ask: `python -m benchmarks.bench_model [exact] [size] [demo] [base]`.
 
 - exact: the same sentences through all four in-process baselines, both signatures, REST and gRPC, alone and in a batch
   of 64, padded and not: within 1e-4 of the golden answers; and those against a BERT in numpy.
@@ -46,8 +46,8 @@ from bench.bert.sentence import EncodedSentence  # noqa: E402
 from bench.server.lifecycle import RunningServer, embedded  # noqa: E402
 from bench.serving.grpc_client import GrpcClient  # noqa: E402
 from bench.serving.rest import RestClient  # noqa: E402
-from tests.benchmarks.arithmetic import ProductRate, score_operations  # noqa: E402
-from tests.bert.oracle import Oracle  # noqa: E402
+from benchmarks.arithmetic import ProductRate, score_operations  # noqa: E402
+from tests.support.bert_oracle import Oracle  # noqa: E402
 
 WORDS = 14
 ARTICLE = FixedShape()

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # What a request spends outside `predict` and on loopback, so that the client sees the whole stretch.
 AROUND = 0.0005
@@ -43,7 +43,7 @@ def degraded(folder: Path, **fault: float) -> str:
     """A target `binary:PATH` of a server with this fault."""
     words = [f"{name}={value!r}" for name, value in fault.items()]
     path = folder / ("server-" + ("-".join(words) or "good"))
-    command = shlex.join([sys.executable, "-m", "tests.degraded", *words])
+    command = shlex.join([sys.executable, "-m", "tests.support.degraded_server", *words])
     path.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {command} -- "$@"\n')
     path.chmod(0o755)
     return f"binary:{path}"

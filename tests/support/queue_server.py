@@ -1,6 +1,6 @@
 """A server whose queue is known: it holds each right answer back until its place in an exact queue is served.
 
-    python -m tests.capacity.queue_server MODEL_DIR --servers 4 --mean 0.01 --cv 1.5
+    python -m tests.support.queue_server MODEL_DIR --servers 4 --mean 0.01 --cv 1.5
 
 Departures are computed from arrivals (first come first served, Kiefer and Wolfowitz), so that a timer that fires late
 delays one answer and not the queue. Service times are gamma distributed for a coefficient of variation up to 1, else
@@ -147,7 +147,7 @@ def queue_server(
     die_after: int = 0,
 ) -> Iterator[str]:
     """The server in a process of its own; its base URL."""
-    command = [sys.executable, "-m", "tests.capacity.queue_server", str(model_dir)]
+    command = [sys.executable, "-m", "tests.support.queue_server", str(model_dir)]
     for name, value in (
         ("servers", servers),
         ("mean", mean),

@@ -1,4 +1,4 @@
-"""The embedded server's bars: `python -m tests.benchmarks.bench_server [--strict] [NAME...]`, figures and verdicts.
+"""The embedded server's bars: `python -m benchmarks.bench_server [--strict] [NAME...]`, figures and verdicts.
 
 - overhead: one client's median over gRPC and REST against the in-process V1 session's, and eight clients' throughput
   against the session called from eight threads; demo model and preset `mini`, a 14-word sentence, compact. Clients are
@@ -44,7 +44,7 @@ from bench.server.lifecycle import RunningServer, embedded
 from bench.server.running import free_ports
 from bench.serving.protos import PREDICT_METHOD, predict_pb2
 from bench.serving.tensors import from_proto
-from tests.benchmarks.load_worker import WORDS, Worker, exchange, grpc_message, request_of, rest_call, sentence_of
+from benchmarks.load_worker import WORDS, Worker, exchange, grpc_message, request_of, rest_call, sentence_of
 
 ROUNDS, RATE_SECONDS = 7, 3.0
 TURNS, CALLS, WARM_CALLS = 120, 5, 30

@@ -13,7 +13,7 @@ from typing import IO
 
 import psutil
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BERTBENCH = (sys.executable, "-m", "bench")
 LONG = 120.0
 

@@ -1,4 +1,4 @@
-"""The capacity model's bars: `python -m tests.benchmarks.bench_capacity [NAME...]`, PASS or MISS and each figure.
+"""The capacity model's bars: `python -m benchmarks.bench_capacity [NAME...]`, PASS or MISS and each figure.
 
     fits        simulated servers that wake up slowly and machines that wander: the fit alone, no clock, no bar
     sweeps      whole sweeps of four simulated queues, with other draws each time, against the truth: no clock
@@ -48,10 +48,10 @@ from bench.load.policies import POLICIES
 from bench.load.series import open_series
 from bench.load.series_step import SeriesStep
 from bench.server.running import RunningServer
-from tests.capacity.measured import KnownDriver, KnownServer
-from tests.capacity.queue_server import queue_server, service_times
-from tests.capacity.queues import exponential_sample, md1_waiting, mmc_waiting, poisson
-from tests.load.toy import toy_golden, write_model_dir
+from tests.support.exact_queues import exponential_sample, md1_waiting, mmc_waiting, poisson
+from tests.support.known_sweeps import KnownDriver, KnownServer
+from tests.support.queue_server import queue_server, service_times
+from tests.support.toy_golden import toy_golden, write_model_dir
 
 LOADS = (0.30, 0.45, 0.60, 0.75, 0.85)
 SLO_LOAD = 0.75

@@ -1,8 +1,8 @@
 """The gate's bars: simulated gates at the null, and live gates on the embedded server against itself and worse ones.
 
-    python -m tests.benchmarks.bench_gate simulate [--gates 2000]
-    python -m tests.benchmarks.bench_gate live [--cases aa,slower-1.10] [--gates N] [--for 20m] [--results FILE]
-    python -m tests.benchmarks.bench_gate show [--results FILE]
+    python -m benchmarks.bench_gate simulate [--gates 2000]
+    python -m benchmarks.bench_gate live [--cases aa,slower-1.10] [--gates N] [--for 20m] [--results FILE]
+    python -m benchmarks.bench_gate show [--results FILE]
 
 `live` appends a line a gate to the results and goes on where it was, so that hours of gates can be run in batches on
 quiet machines; the file is kept by git, and each line says on which machine it was. Each gate is a `bertbench gate` of
@@ -29,10 +29,10 @@ from bench.bert.demo_model import demo_model_dir
 from bench.results.environment import this_environment
 from bench.stats.shares import share_bounds, upper_bound
 from bench.units import parse_duration
-from tests.analysis.gate_noise import NOISES, pairs, run_gate
-from tests.degraded import degraded
+from tests.support.degraded_server import degraded
+from tests.support.gate_noise import NOISES, pairs, run_gate
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[1]
 LATELY: Final = timedelta(hours=1)
 
 
@@ -42,7 +42,7 @@ class Case:
 
     Args:
         gates: how many make the bar.
-        fault: of the candidate, see `tests.degraded.Fault`; {"tail": ...} gets `late` from a pilot run.
+        fault: of the candidate, see `tests.support.degraded_server.Fault`; {"tail": ...} gets `late` from a pilot run.
         options: of the gate.
         alarms: (least, most) REGRESSIONs of `gates`.
         metric: that the reason has to name in each REGRESSION; "" for any.

@@ -1,6 +1,6 @@
 """A cheap load client in a process of its own, and the in-process session beside it.
 
-`python -m tests.benchmarks.load_worker KIND MODEL_DIR ADDRESS SIGNATURE WORDS`, KIND `session`, `rest`, `grpc` or
+`python -m benchmarks.load_worker KIND MODEL_DIR ADDRESS SIGNATURE WORDS`, KIND `session`, `rest`, `grpc` or
 `grpcio`: a bare socket for REST and for gRPC, or the grpcio package with threads of its own.
 Requests are made once and answers are not parsed: what is measured is the server. Reads commands from standard input,
 a JSON list each, and writes an answer in JSON: `["latency", seconds]` and `["calls", count]` give the seconds of each
@@ -42,7 +42,7 @@ class Worker:
     def __init__(
         self, kind: str, model_dir: Path, address: str = "-", signature: str = "score", words: int = WORDS
     ) -> None:
-        command = [sys.executable, "-m", "tests.benchmarks.load_worker", kind, str(model_dir), address, signature]
+        command = [sys.executable, "-m", "benchmarks.load_worker", kind, str(model_dir), address, signature]
         self._process = subprocess.Popen(
             [*command, str(words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )

@@ -13,7 +13,7 @@ import requests
 
 from bench.serving.protos import PREDICT_METHOD, predict_pb2
 from bench.serving.tensors import from_proto, to_proto
-from tests.serving.servers import grpc_server, rest_server
+from tests.support.programmed_servers import grpc_server, rest_server
 
 Rows = list[list[float]]
 

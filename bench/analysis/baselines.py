@@ -19,7 +19,7 @@ from typing import Any, Final
 import orjson
 
 from bench.analysis.analysis import analyse
-from bench.errors import UsageError
+from bench.errors import UsageError, did_you_mean
 from bench.results.atomic import write_atomically
 from bench.results.records import Outcome
 from bench.results.run import Run, find_runs
@@ -134,7 +134,9 @@ def find_entry(store: Path, name: str) -> Entry:
             return entry
     if name == "promoted":
         raise UsageError(f"no entry of {store} is promoted; do it: bertbench baseline promote ID --store {store}")
-    raise UsageError(f"no entry {name!r} in {store}; see bertbench baseline list --store {store}")
+    known = {"latest", "promoted", *(word for entry in entries for word in (entry.id, entry.label) if word)}
+    near = did_you_mean(name, sorted(known))
+    raise UsageError(f"no entry {name!r} in {store}; see bertbench baseline list --store {store}{near}")
 
 
 def promoted_runs(store: Path) -> list[Run]:

@@ -108,6 +108,8 @@ def _open_sink(args: argparse.Namespace, model: ExportedModel, form: ScoreFormat
         return _StreamSink(out, form)
     if args.out.exists() and not args.out.is_file():
         raise UsageError(f"{args.out} is not a regular file; leave --out away and redirect the output")
+    if args.file != STDIN and args.out.exists() and args.out.samefile(args.file):
+        raise UsageError(f"{args.out} is the input too, which --out would overwrite; name another file")
     return _FileSink(args.out, form, _job(args, model), args.resume)
 
 

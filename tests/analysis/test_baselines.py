@@ -40,6 +40,9 @@ def test_add_and_promote(runs: Path, tmp_path: Path) -> None:
     assert [entry.promoted for entry in read_store(store)] == [False, True]
     assert [run.name for run in promoted_runs(store)] == list(second.runs)
     assert find_entry(store, "main 1").id == second.id
+    for misspelt, meant in (("man 1", "main 1"), ("promotd", "promoted"), ("lastest", "latest")):
+        with pytest.raises(UsageError, match=f"did you mean {meant}"):
+            find_entry(store, misspelt)
 
 
 def test_the_store_stands_for_itself(runs: Path, tmp_path: Path) -> None:

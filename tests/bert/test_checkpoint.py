@@ -196,6 +196,8 @@ def test_case_can_be_overridden(google: Path) -> None:
 def test_folders_that_hold_no_checkpoint(tmp_path: Path, checkpoint: Checkpoint) -> None:
     with pytest.raises(UsageError, match="no checkpoint folder"):
         open_checkpoint(tmp_path / "none")
+    with pytest.raises(UsageError, match=r"no checkpoint folder tny; .*; did you mean tiny\?"):
+        open_checkpoint("tny")
     with pytest.raises(UsageError, match="neither"):
         open_checkpoint(tmp_path)
     (tmp_path / "bert_config.json").write_bytes(small_config().to_json())

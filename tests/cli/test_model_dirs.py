@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.bert.exported import ExportedModel
 from bench.cli import main
 from tests.support.toy_golden import write_model_dir
 
@@ -107,3 +108,14 @@ def test_a_model_without_its_graph_or_weights(name: str, words: tuple[str, ...],
 def test_options_of_serve_that_do_not_go_together(words: tuple[str, ...], reason: str, tmp_path: Path) -> None:
     code, err = call("serve", str(tmp_path), *words)
     assert (code, reason in err) == (2, True), err
+
+
+def test_an_output_that_is_the_input_is_refused(demo_model: ExportedModel, tmp_path: Path) -> None:
+    """It would be emptied before it is read; a link to it too."""
+    text, link = tmp_path / "text.tsv", tmp_path / "link.tsv"
+    text.write_text("One sentence.\n")
+    link.hardlink_to(text)
+    for out in (text, link):
+        code, err = call("score", str(text), "--model-dir", str(demo_model.model_dir), "--out", str(out))
+        assert (code, "is the input too" in err) == (2, True), err
+    assert text.read_text() == "One sentence.\n"

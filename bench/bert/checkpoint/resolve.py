@@ -12,7 +12,7 @@ from bench.bert.checkpoint.types import Checkpoint
 from bench.bert.checkpoint.weights import has_weights
 from bench.bert.config import GOOGLE_FILE, PRESETS
 from bench.bert.tokenizer import Tokenizer
-from bench.errors import UsageError
+from bench.errors import UsageError, did_you_mean
 
 DEMO: Final = "demo"
 DEMO_FOLDER: Final = Path(__file__).parents[1] / "demo" / "checkpoint"
@@ -44,7 +44,8 @@ def open_checkpoint(name_or_path: str | Path, init_head: bool = False, do_lower_
         raise UsageError(f"{path} is a file; give the checkpoint's folder, {path.parent}")
     if not path.is_dir():
         known = ", ".join((DEMO, *PRESETS))
-        raise UsageError(f"no checkpoint folder {name}; give a folder or one of {known}")
+        near = did_you_mean(str(name), (DEMO, *PRESETS))
+        raise UsageError(f"no checkpoint folder {name}; give a folder or one of {known}{near}")
     folder = _descend(path)
     # A folder with two sets of weights holds one model twice; each goes with the config of its own kind.
     if has_checkpoint(folder) and ((folder / GOOGLE_FILE).is_file() or not has_weights(folder)):

@@ -168,3 +168,25 @@ def test_an_output_that_is_full_is_one_line(tmp_path: Path) -> None:
         2,
         ["bertbench: cannot write the output: no space left on the device; free some, or name another place"],
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("report", str(EXAMPLE), "--out", "{}/report"), 0),
+        (("gate", "history", str(EXAMPLE)), 2),
+        (("baseline", "add", str(EXAMPLE), "--store", "{}/store"), 0),
+        (("calibrate",), 2),
+        (("verify",), 2),
+        (("demo", "--out", "{}"), 2),
+    ],
+    ids=["report", "history", "baseline", "calibrate", "verify", "demo"],
+)
+def test_a_home_that_is_not_there_is_no_more_than_one_line(words: tuple[str, ...], code: int, tmp_path: Path) -> None:
+    home = {**os.environ, "HOME": "/proc/nohome"}
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR"):
+        home.pop(name, None)
+    done = run(*(word.format(tmp_path) for word in words), stdout=subprocess.DEVNULL, env=home)
+    assert done.returncode == code, done.stderr
+    assert len(done.stderr.splitlines()) == (1 if code else 0), done.stderr
+    assert "Errno" not in done.stderr

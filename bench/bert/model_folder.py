@@ -9,6 +9,7 @@ _GRAPHS: Final = ("saved_model.pb", "saved_model.pbtxt")
 _VARIABLES: Final = "variables"
 _INDEX: Final = "variables.index"
 _CHECKPOINT_FILES: Final = ("config.json", "bert_config.json", "checkpoint", "vocab.txt")
+_WEIGHTS: Final = ("model.safetensors", "model.ckpt", "bert_model.ckpt", "pytorch_model.bin")
 
 
 def latest_version(model_dir: Path) -> Path:
@@ -77,7 +78,7 @@ def _without_versions(model_dir: Path, entries: list[Path]) -> str:
     names = {entry.name for entry in entries}
     if names & {*_GRAPHS, _VARIABLES}:
         return f"{model_dir} is one version of a model; give the folder above it: {model_dir.absolute().parent}"
-    if names & set(_CHECKPOINT_FILES) or any(name.startswith("model.") for name in names):
+    if names & set(_CHECKPOINT_FILES) or any(name.startswith(_WEIGHTS) for name in names):
         return (
             f"{model_dir} holds a checkpoint, not an export; make one with: "
             f"bertbench export --checkpoint {model_dir} --out MODEL_DIR"

@@ -42,11 +42,14 @@ def test_a_whole_folder_is_good(whole: Path) -> None:
         ("models/bert/3/saved_model.pb", r"is a file of a model; give the folder above its versions: .*/models/bert$"),
         ("models/bert/3/saved_model.pb/x", "is not a folder; give the folder above the versions"),
         ("checkpoint", "holds a checkpoint, not an export; make one with: bertbench export --checkpoint .*checkpoint"),
+        ("pages", "holds no version folder"),
     ],
 )
 def test_another_folder(tmp_path: Path, whole: Path, given: str, reason: str) -> None:
     (tmp_path / "checkpoint").mkdir()
     (tmp_path / "checkpoint" / "bert_config.json").write_text("{}")
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "model.md").write_text("about the model")
     with pytest.raises(UsageError, match=reason) as caught:
         check_servable(tmp_path / given)
     assert "\n" not in str(caught.value)

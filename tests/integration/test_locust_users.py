@@ -4,6 +4,7 @@ import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 import requests
 
@@ -167,6 +168,35 @@ def test_users_changed_in_the_web_ui_up_and_down(given):
     assert f"({present})" in out
     assert "(1 user)" not in out
     assert {name for name, count in run.file.counts.items() if count} == {"ok"}
+    assert f"of N = {format_number(present.mean)} open" in checks(analyse(run))["N = X·R"].text
+
+
+def test_a_worker_that_leaves_takes_its_users_with_it(given):
+    """Locust gives them to the other worker when it misses the first; until then the run has fewer."""
+    path, runs, *words = given("")
+    port = str(free_port())
+    words += ["--processes", "2", "--master-bind-port", port, "--master-port", port, "-u", "4", "-r", "4", "-t", "16s"]
+    with subprocess.Popen(
+        command(path, "--headless", "--only-summary", "--results", str(runs), *words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
+        cwd=ROOT,
+        start_new_session=True,
+    ) as process:
+        try:
+            wait_for(lambda: seconds_sampled(runs) >= 6)
+            psutil.Process(process.pid).children()[0].kill()
+            out, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    (run,) = find_runs([runs])
+    present = analyse(run).summary.users
+    assert run.header.arrivals == "closed:users=4,think=0.05s"
+    assert (present.least, present.most) == (2, 4)
+    assert 2 < present.mean < 4
+    assert f"({present})" in out
     assert f"of N = {format_number(present.mean)} open" in checks(analyse(run))["N = X·R"].text
 
 

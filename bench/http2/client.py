@@ -56,6 +56,8 @@ from bench.http2.sender import Sender
 _BLOCK_SIZE: Final = 16384
 # Frames that bring no answer nearer, one after the other: more than any good server sends, little enough to be quick.
 _MOST_IDLE_FRAMES: Final = 10_000
+# A piece of an answer that is smaller, bytes, brings it little nearer.
+_LEAST_DATA: Final = 64
 # A goodbye with one of these blames this side.
 _OUR_FAULT: Final = frozenset(
     {
@@ -251,7 +253,7 @@ class ClientConnection:
         if found is not None:
             data = unpadded(flags, payload)
             found.answer += data
-            if data:
+            if len(data) >= _LEAST_DATA:
                 self._idle_frames = 0
             if flags & END_STREAM:
                 self._end(stream)

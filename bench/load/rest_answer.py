@@ -11,9 +11,8 @@ from bench.serving.errors import InvalidResponse
 from bench.units import format_bytes
 
 _BLOCK: Final = 1 << 16
-# What may come beside the body: heads, interim answers, trailers, and the sizes of chunks, even of one byte each.
+# What may come beside the body: heads, interim answers, trailers and the sizes of chunks; and as much as the body has.
 _MOST_BESIDE: Final = 1 << 16
-_MOST_BESIDE_A_BYTE: Final = 8
 # After this many blocks that were there at once other users have their turn.
 _BLOCKS_AT_ONCE: Final = 8
 _GOOD: Final = 200
@@ -120,8 +119,8 @@ class RestAnswer(HTTPResponseParser):
         size = len(self._body)
         self._check_size(size)
         self._beside += len(data) - (size - before)
-        if self._beside > _MOST_BESIDE + _MOST_BESIDE_A_BYTE * size:
-            raise InvalidResponse(f"the response has more than {format_bytes(_MOST_BESIDE)} of headers")
+        if self._beside > _MOST_BESIDE + size:
+            raise InvalidResponse(f"the response has {format_bytes(self._beside)} of headers and chunk sizes")
 
     def _check_size(self, size: int) -> None:
         if size > self._most:

@@ -1,7 +1,9 @@
 """`bertbench capacity simulate`: a fleet of the fitted server through failures, restarts, slow replicas, scaling."""
 
 import argparse
+import contextlib
 import re
+from collections.abc import Iterator
 from typing import TextIO
 
 from bench.capacity.diurnal import read_diurnal
@@ -76,27 +78,49 @@ def _fleet(
 def _incidents(args: argparse.Namespace) -> tuple[Incident, ...]:
     found: list[Incident] = []
     noticed = parse_duration(args.noticed)
-    for text in args.fail:
-        match = re.fullmatch(r"([0-9]+)@([^-]+)(?:-(.+))?", text)
-        if not match:
-            raise UsageError(f"--fail: {text!r} does not name a replica and a time; write it like 0@60s-90s, or 0@60s")
-        back = parse_duration(match[3]) if match[3] else None
-        at = parse_duration_or_zero(match[2])
-        if back is not None and back <= at:
-            raise UsageError(f"{text!r} comes back before it fails; write it like 0@60s-90s")
-        found.append(Failure(_replica(match[1], args), at, back, noticed))
-    for text in args.slow:
-        match = re.fullmatch(r"([0-9]+)x([^@]+)@(.+)", text)
-        if not match:
-            raise UsageError(f"--slow: {text!r} does not name a replica; write it like 0x3@60s")
-        factor = parse_number(match[2], 0, 1000, open_least=True)
-        found.append(Slow(_replica(match[1], args), factor, parse_duration_or_zero(match[3])))
+    with _option("--fail", "0@60s-90s, or 0@60s for good"):
+        found += [_failure(text, noticed, args) for text in args.fail]
+    with _option("--slow", "0x3@60s"):
+        found += [_slow(text, args) for text in args.slow]
     if args.rolling:
-        parts = args.rolling.split(",")
-        if len(parts) != 3:
-            raise UsageError(f"--rolling: {args.rolling!r} does not have 3 values; write it like 60s,5s,20s")
-        found.append(RollingRestart(*(parse_duration(part) for part in parts)))
+        with _option("--rolling", "60s,5s,20s"):
+            found.append(RollingRestart(*map(parse_duration, _split(args.rolling, 3))))
     return tuple(found)
+
+
+@contextlib.contextmanager
+def _option(name: str, example: str) -> Iterator[None]:
+    """Puts the option's name, and how to write it, around what is wrong with one of its values."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}; write it like {example}") from None
+
+
+def _split(text: str, count: int) -> list[str]:
+    parts = text.split(",")
+    if len(parts) != count:
+        raise UsageError(f"{text!r} has {counted(len(parts), 'value')}, not {count}")
+    return parts
+
+
+def _failure(text: str, noticed: float, args: argparse.Namespace) -> Failure:
+    match = re.fullmatch(r"([0-9]+)@([^-]+)(?:-(.+))?", text)
+    if not match:
+        raise UsageError(f"{text!r} does not name a replica and a time")
+    back = parse_duration(match[3]) if match[3] else None
+    at = parse_duration_or_zero(match[2])
+    if back is not None and back <= at:
+        raise UsageError(f"{text!r} comes back before it fails")
+    return Failure(_replica(match[1], args), at, back, noticed)
+
+
+def _slow(text: str, args: argparse.Namespace) -> Slow:
+    match = re.fullmatch(r"([0-9]+)x([^@]+)@(.+)", text)
+    if not match:
+        raise UsageError(f"{text!r} does not name a replica, a factor and a time")
+    factor = parse_number(match[2], 0, 1000, open_least=True)
+    return Slow(_replica(match[1], args), factor, parse_duration_or_zero(match[3]))
 
 
 def _replica(text: str, args: argparse.Namespace) -> int:
@@ -108,17 +132,13 @@ def _replica(text: str, args: argparse.Namespace) -> int:
 def _autoscaling(args: argparse.Namespace, seconds: float) -> Autoscaling | None:
     if not args.autoscale:
         return None
-    parts = args.autoscale.split(",")
-    if len(parts) != 4:
-        raise UsageError(f"--autoscale: {args.autoscale!r} has {len(parts)} of 4 values; write it like 60%,90s,2,20")
-    try:
-        target, lag = parse_fraction(parts[0]), parse_duration_or_zero(parts[1])
-        least = parse_whole(parts[2], 1, _MOST_REPLICAS)
-        most = parse_whole(parts[3], least, _MOST_REPLICAS)
-    except UsageError as error:
-        raise UsageError(f"--autoscale: {error}; write it like 60%,90s,2,20") from None
-    if not target:
-        raise UsageError("--autoscale: the target must be above 0%; write it like 60%,90s,2,20")
+    with _option("--autoscale", "60%,90s,2,20"):
+        target_text, lag_text, least_text, most_text = _split(args.autoscale, 4)
+        target, lag = parse_fraction(target_text), parse_duration_or_zero(lag_text)
+        least = parse_whole(least_text, 1, _MOST_REPLICAS)
+        most = parse_whole(most_text, least, _MOST_REPLICAS)
+        if not target:
+            raise UsageError("the target must be above 0%")
     # As often as Kubernetes' horizontal autoscaler looks, and ten times in the shortest simulation.
     every = min(15.0, seconds / 10)
     return Autoscaling(target, every, lag, least, most)

@@ -38,18 +38,25 @@ def test_autoscaling_that_cannot_be_read(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    ("given", "reason"),
     [
-        {"fail": ["0@60"]},
-        {"fail": ["9@60s"]},
-        {"fail": ["0@60s-30s"]},
-        {"slow": ["0x0@60s"]},
-        {"slow": ["0xnan@60s"]},
-        {"slow": ["0x3@60"]},
-        {"rolling": "60s,5s"},
-        {"rolling": "60,5,20"},
+        ({"fail": ["0@60"]}, "--fail: '60' is a duration without a unit; .*; write it like 0@60s-90s"),
+        ({"fail": ["0@5s", "0"]}, "--fail: '0' does not name a replica and a time; write it like"),
+        ({"fail": ["9@60s"]}, "--fail: no replica 9 among 3"),
+        ({"fail": ["0@60s-30s"]}, "--fail: '0@60s-30s' comes back before it fails"),
+        ({"slow": ["0x0@60s"]}, "--slow: 0 is out of range; .*; write it like 0x3@60s"),
+        ({"slow": ["0xnan@60s"]}, "--slow: 'nan' is not a number"),
+        ({"slow": ["0x1.2.3@60s"]}, "--slow: '1.2.3' is not a number"),
+        ({"slow": ["0x3@60"]}, "--slow: '60' is a duration without a unit"),
+        ({"rolling": "60s,5s"}, "--rolling: '60s,5s' has 2 values, not 3; write it like 60s,5s,20s"),
+        ({"rolling": "60,5,20"}, "--rolling: '60' is a duration without a unit"),
     ],
 )
-def test_incidents_that_cannot_be_read(given: dict[str, object]) -> None:
-    with pytest.raises(UsageError):
+def test_incidents_that_cannot_be_read(given: dict[str, object], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
         _incidents(words(**given))
+
+
+def test_incidents() -> None:
+    found = _incidents(words(fail=["0@60s-90s", "1@0"], slow=["2x1.5@0s"], rolling="60s,5s,20s"))
+    assert len(found) == 4

@@ -1,16 +1,14 @@
 """Messages name options that the user's own command has."""
 
-import argparse
 import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bench.cli import COMMANDS
-from bench.cli.dispatch import make_parser
 from bench.load.told import VARIABLE, Told, option_name
+from tests.cli.test_values import parsers
 
 ROOT = Path(__file__).parents[2]
 # What a command reaches through a process that it starts.
@@ -42,18 +40,6 @@ QUALIFIED = {
     ("bench.results.run_folder", "--out"): "only commands with the option make a thousand runs",
     ("bench.server.lifecycle", "--model-dir"): "serve always has a model folder",
 }
-
-
-def parsers(command: str) -> Iterator[argparse.ArgumentParser]:
-    top = make_parser([command])
-    (commands,) = (action for action in top._actions if isinstance(action, argparse._SubParsersAction))
-    waiting = [commands.choices[command]]
-    while waiting:
-        found = waiting.pop()
-        yield found
-        for action in found._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                waiting += action.choices.values()
 
 
 def modules() -> dict[str, ast.Module]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.analysis.analysis import Analysis, analyse
 from bench.analysis.baselines import INDEX, promoted_runs
 from bench.bert.demo_model import demo_model_dir
+from bench.bert.model_folder import is_version, latest_version
 from bench.errors import UsageError
 from bench.load.duel import Contender
 from bench.results.header import FILE_NAME
@@ -49,8 +50,11 @@ def read_source(text: str, side: str, args: argparse.Namespace) -> Contender | S
             return StoredRuns(text, [analyse(run) for run in promoted_runs(path)])
         if (path / FILE_NAME).is_file() or any(path.glob(f"*/{FILE_NAME}")):
             return StoredRuns(text, [analyse(run) for run in find_runs([path])])
-        if any(entry.is_dir() and entry.name.isdigit() for entry in path.iterdir()):
+        if any(entry.is_dir() and is_version(entry.name) for entry in path.iterdir()):
             return Contender(text, Target(TargetKind.EMBEDDED), path, _flags(side, args))
+        if (path / "saved_model.pb").is_file():
+            # Says which folder to give.
+            latest_version(path)
         raise UsageError(f"{text} holds neither runs nor model versions; give a run set, a model folder or a target")
     if "/" in text and ":" not in text:
         raise UsageError(f"no folder {text}; give a run set, a model folder or a target like http://localhost:8501")

@@ -63,12 +63,15 @@ def test_pass_regression_and_their_files(baseline: str, tmp_path: Path) -> None:
 
 
 def test_never_pass_without_data(baseline: str, tmp_path: Path) -> None:
-    empty = tmp_path / "empty"
+    empty, version = tmp_path / "empty", tmp_path / "model" / "1"
     empty.mkdir()
+    version.mkdir(parents=True)
+    (version / "saved_model.pb").write_bytes(b"")
     dead = stored(tmp_path / "dead", outcome=Outcome.TIMEOUT)
     other = stored(tmp_path / "other", environment=replace(ENVIRONMENT, host="b", boot_id="2", cores=4))
     for candidate, expected, text in (
         (str(empty), 2, "holds neither runs nor model versions"),
+        (str(version), 2, f"is one version of a model; give the folder above it: {version.parent}"),
         (dead, 1, "to the candidate failed (timeout: "),
         (other, 3, "environment.cores: 2 against 4"),
         (str(tmp_path / "missing"), 2, "no folder"),

@@ -25,6 +25,7 @@ LAYERS = [
     "load",
     "capacity",
     "report",
+    "api",
     "cli",
 ]
 

@@ -18,6 +18,7 @@ from bench.analysis.gate_results import SIDES, without_bound
 from bench.analysis.gate_results import verdict as make_verdict
 from bench.analysis.gate_stored import decide_stored
 from bench.analysis.gate_types import GateReport, Plan, Verdict, VerdictKind
+from bench.analysis.stored_runs import StoredRuns, refuse_shared_runs
 from bench.cli import gate_calibrate, gate_history
 from bench.cli.gate_drive import drive, time_over
 from bench.cli.gate_options import (
@@ -29,7 +30,7 @@ from bench.cli.gate_options import (
     read_plan,
 )
 from bench.cli.gate_progress import GateProgress
-from bench.cli.gate_sources import StoredRuns, read_source, refuse_shared_runs
+from bench.cli.gate_sources import read_source
 from bench.errors import ExitCode, UsageError
 from bench.load.duel import Contender, Duel, Load, SidesFailed, TimeOver, duel, golden_of
 from bench.load.kept import keep_side

@@ -4,8 +4,10 @@ Times are seconds since the run began, on the run's own monotonic clock. Absent 
 `latency = done - due`, `service_time = done - sent`. Every due request ends in exactly one outcome.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Outcome(StrEnum):
@@ -31,31 +33,46 @@ class WrongKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RequestRecord:
-    """One request.
+class Column:
+    """One column of the request records.
 
     Args:
-        due: when it was due. In closed loop this is when its user was free to send it.
-        sent: when its first byte was handed to the transport; None if it never went.
-        done: when its answer was complete, or the failure known; None if it never went.
-        outcome: how it ended.
-        wrong_kind: set exactly if the outcome is `wrong_answer`.
-        checked: whether the answer was compared with the golden one.
-        protocol: `rest` or `grpc`.
-        signature: the signature asked for.
-        sentence: index of its first sentence in the golden file.
-        sentences: sentences in the request.
-        words: words scored (for the article's signature, rows).
-        rows: batch rows as the server sees them.
-        tokens: WordPieces, special tokens and padding left out.
-        bytes_out: request body or message, bytes.
-        bytes_in: answer body or message, bytes; None if none came.
-        build: seconds spent building the request after it was due to be sent.
-        parse: seconds spent parsing and checking the answer; after `done`.
-        version: model version that answered, where the protocol tells.
-        worker: index of the load-generating process.
-        warmup: whether the request belongs to the warm-up, which no summary counts.
+        unit: `s`, `B`, or "" for a number without one, a name or a flag.
+        meaning: what it holds, for people.
     """
+
+    unit: str
+    meaning: str
+
+
+COLUMNS: Final[Mapping[str, Column]] = {
+    "due": Column("s", "when it was due; in closed loop: when its user was free to send it"),
+    "sent": Column("s", "when its first byte was handed to the transport; absent if it was never sent"),
+    "done": Column("s", "when its answer was complete, or the failure known; absent if it was never sent"),
+    "outcome": Column("", "how it ended: " + ", ".join(Outcome)),
+    "wrong_kind": Column("", f"{', '.join(WrongKind)}; set exactly if the outcome is {Outcome.WRONG_ANSWER}"),
+    "checked": Column("", "whether the answer was compared with the golden one"),
+    "protocol": Column("", "rest or grpc"),
+    "signature": Column("", "the signature of the request"),
+    "sentence": Column("", "index of its first sentence in the golden file"),
+    "sentences": Column("", "sentences in the request"),
+    "words": Column("", "words scored; for the article's signature, rows"),
+    "rows": Column("", "batch rows as the server sees them"),
+    "tokens": Column("", "WordPieces, without special tokens and padding"),
+    "bytes_out": Column("B", "size of the request's body or message"),
+    "bytes_in": Column("B", "size of the answer's body or message; absent if none came"),
+    "build": Column("s", "time spent building the request after it was due to be sent"),
+    "parse": Column("s", "time spent parsing and checking the answer, after done"),
+    "version": Column("", "model version that answered; absent where the protocol does not tell"),
+    "worker": Column("", "index of the load-generating process"),
+    "warmup": Column("", "whether the request belongs to the warm-up, which no summary counts"),
+}
+"""The fields of `RequestRecord` by name, in order: units and meanings. Times are seconds since the run began."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """One request; `COLUMNS` has the meaning and the unit of each field. An absent value is None."""
 
     due: float
     sent: float | None

@@ -1,0 +1,229 @@
+"""Runs in Python: read, summarize, compare, report and judge them, as the commands of `bertbench` do.
+
+    run = api.read_run("results/example")
+    frame = run.frame()                              # pandas: one row a request
+    print(run.summary().metrics["from_due_p50"])     # an estimate with its interval, seconds
+
+Errors are `bench.errors.BenchError`, whose text is one line for people.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.analysis import compare as sides
+from bench.analysis.analysis import Analysis, analyse
+from bench.analysis.compare import Comparison
+from bench.analysis.gate_stored import decide_stored
+from bench.analysis.gate_types import GateReport, default_plan, restricted
+from bench.analysis.stored_runs import StoredRuns, read_stored_runs, refuse_shared_runs
+from bench.analysis.summary import RunSummary
+from bench.analysis.validity import Validity
+from bench.capacity.model_file import StoredModel, read_model
+from bench.errors import UsageError
+from bench.report.reports import RunReport, write_comparison_report, write_run_reports
+from bench.results.header import RunHeader
+from bench.results.records import COLUMNS, Column
+from bench.results.run import Run as RunFolder
+from bench.results.run import find_runs, open_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "COLUMNS",
+    "Column",
+    "Comparison",
+    "GateReport",
+    "Run",
+    "RunReport",
+    "RunSummary",
+    "StoredModel",
+    "compare",
+    "gate",
+    "read_run",
+    "read_runs",
+    "read_sweep",
+    "report",
+]
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stored run; `read_run` makes it.
+
+    Args:
+        stored: its folder, opened.
+    """
+
+    stored: RunFolder
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.stored.name
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.stored.path
+
+    @property
+    def header(self) -> RunHeader:
+        """What was asked, and where: workload, arrivals, target, server, environment."""
+        return self.stored.header
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end; if not, its records may lack the last second."""
+        return self.stored.finished
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """Its figures, whether they can be believed, and warnings; made once.
+
+        Raises:
+            UsageError: the records cannot be read.
+        """
+        return analyse(self.stored)
+
+    def summary(self) -> RunSummary:
+        """Its figures: `metrics` by name, each an estimate with its interval, in base units; warm-up left out."""
+        return self.analysis.summary
+
+    def validity(self) -> Validity:
+        """Whether its figures can be believed, and why not."""
+        return self.analysis.validity
+
+    def frame(self) -> "pd.DataFrame":
+        """All its requests, warm-up included: one row a request, with the columns of `COLUMNS`; absent is NA.
+
+        Raises:
+            UsageError: the records cannot be read.
+        """
+        # Here and not above, so that reading a header does not load pandas.
+        from bench.results.frame import request_frame
+
+        return request_frame(self.stored)
+
+
+Runs = PathLike | Run | Sequence[PathLike | Run]
+"""Runs of one side: a run, its folder, a folder of runs, or several of these."""
+
+
+def read_run(path: PathLike, *, verify: bool = True) -> Run:
+    """Opens a run folder, finished or not.
+
+    Args:
+        path: the folder.
+        verify: whether the files of a finished run are held against their checksums.
+
+    Raises:
+        UsageError: no run folder, a newer format, or files that were lost or changed.
+    """
+    return Run(open_run(Path(path), verify=verify))
+
+
+def read_runs(*paths: PathLike, verify: bool = True) -> list[Run]:
+    """Opens the runs at `paths`, each a run folder or a folder of runs (taken by name, thus by time).
+
+    Raises:
+        UsageError: a path that is neither, a folder without a run, or a run that cannot be opened.
+    """
+    return [Run(found) for found in find_runs(map(Path, paths), verify=verify)]
+
+
+def compare(before: Runs, after: Runs, *, anyway: bool = False) -> Comparison:
+    """What differs between two sides, in what was asked and where, and each figure with its change and interval.
+
+    Args:
+        before: one run, or repeats of one.
+        after: the same, to be held against it.
+        anyway: whether runs under different loads are compared nevertheless.
+
+    Raises:
+        UsageError: no such run, or runs of one side that are not repeats of each other.
+        InconclusiveError: the sides were under different loads, and not `anyway`.
+    """
+    first, second = ([run.analysis for run in _opened(side)] for side in (before, after))
+    return sides.compare(first, second, anyway=anyway)
+
+
+def report(runs: Runs, out: PathLike | None = None) -> list[RunReport]:
+    """Writes a report of each run, and of several runs one side by side.
+
+    Args:
+        runs: what is reported.
+        out: where the files go; None is each run's own folder, and `report/` beside them for several.
+
+    Raises:
+        UsageError: no such run, one that cannot be read, or two of one name with `out`.
+        OSError: a folder that cannot be written.
+    """
+    folder = None if out is None else Path(out)
+    reports = list(write_run_reports([run.stored for run in _opened(runs)], folder))
+    if len(reports) > 1:
+        write_comparison_report(reports, folder)
+    return reports
+
+
+def gate(
+    baseline: Runs,
+    candidate: Runs,
+    *,
+    min_effect: float = 0.05,
+    min_effects: Mapping[str, float] | None = None,
+    metrics: Sequence[str] = (),
+) -> GateReport:
+    """The gate's verdict on stored runs: `report.verdict.kind` and `report.exit_code`.
+
+    Args:
+        baseline: run sets, or a store of baselines, whose promoted entry is taken.
+        candidate: the same.
+        min_effect: smallest effect of the median that matters, a fraction; those of the other metrics follow from it.
+        min_effects: smallest effects of single metrics.
+        metrics: judge only these, which then must be there; none is all.
+
+    Raises:
+        UsageError: no such runs, a run on both sides, no such metric, or an effect that is not above 0.
+    """
+    plan = default_plan(min_effect, min_effects)
+    if metrics:
+        plan = restricted(plan, tuple(metrics))
+    before, after = _stored(baseline), _stored(candidate)
+    refuse_shared_runs(before, after)
+    return GateReport(decide_stored(plan, before.runs, after.runs), before.label, after.label, "", 0.0)
+
+
+def read_sweep(path: PathLike) -> StoredModel:
+    """What `bertbench capacity` measured and fitted in a folder: the measured points and the capacity model.
+
+    Raises:
+        UsageError: no fitted model, or one that this version cannot read.
+    """
+    return read_model(Path(path))
+
+
+def _each(runs: Runs) -> Iterable[PathLike | Run]:
+    return (runs,) if isinstance(runs, str | os.PathLike | Run) else runs
+
+
+def _opened(runs: Runs) -> list[Run]:
+    found: list[Run] = []
+    for entry in _each(runs):
+        found += [entry] if isinstance(entry, Run) else read_runs(entry)
+    return found
+
+
+def _stored(runs: Runs) -> StoredRuns:
+    if isinstance(runs, str | os.PathLike):
+        if stored := read_stored_runs(Path(runs), str(runs)):
+            return stored
+        raise UsageError(f"{runs} holds no runs; give a run folder, a folder of runs or a store of baselines")
+    found = _opened(runs)
+    return StoredRuns(", ".join(run.name for run in found), [run.analysis for run in found])

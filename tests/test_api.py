@@ -1,0 +1,202 @@
+"""The Python API on stored runs, beside the commands that do the same; the page about it is executed."""
+
+import csv
+import io
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench import api
+from bench.analysis import baselines
+from bench.analysis.gate_types import VerdictKind
+from bench.cli import main
+from bench.errors import InconclusiveError, UsageError
+from bench.report.comparison import comparison_text
+from bench.results.atomic import write_atomically
+from bench.results.records import Outcome, RequestRecord
+from tests.support.synthetic_runs import WORKLOAD, exponential, simulate, write_run
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "results/example"
+PAGE = (ROOT / "docs/reference/python-api.md").read_text(encoding="utf-8")
+
+
+def runs(root: Path, count: int, mean: float = 0.003, seed: int = 1) -> Path:
+    """A folder of repeats on a simulated server."""
+    for repeat in range(count):
+        workload = replace(WORKLOAD, seed=seed + repeat, duration=15.0, warmup=1.0)
+        requests = simulate("constant:rate=60", workload, exponential(mean))
+        write_run(root, requests, "constant:rate=60", workload, slug=f"run-{seed + repeat}")
+    return root
+
+
+def call(*words: object) -> tuple[int, str]:
+    out = io.StringIO()
+    return main([str(word) for word in words], out, io.StringIO()), out.getvalue()
+
+
+def test_the_page_s_example_runs() -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second, *rest = done.stdout.splitlines()
+    assert re.fullmatch(r"example (not )?valid", first)
+    assert re.fullmatch(r"p50 from due: 0\.\d+ s, 95 % interval 0\.\d+ s to 0\.\d+ s", second)
+    assert rest[0].split()[0] == "count"
+
+
+def test_the_page_has_the_table_of_columns() -> None:
+    rows = [f"| `{name}` | {column.unit} | {column.meaning} |" for name, column in api.COLUMNS.items()]
+    assert PAGE.endswith("\n".join(["|---|---|---|", *rows]) + "\n")
+    assert list(api.COLUMNS) == [field.name for field in fields(RequestRecord)]
+
+
+def test_the_frame_of_the_example_is_its_parquet_file() -> None:
+    frame = api.read_run(EXAMPLE).frame()
+    stored = pd.read_parquet(EXAMPLE / "requests.parquet")
+    assert list(frame.columns) == list(api.COLUMNS) == list(stored.columns)
+    assert len(frame) == len(stored)
+    for name in frame.columns:
+        assert (frame[name].isna() == stored[name].isna()).all(), name
+        known = stored[name].notna()
+        assert frame[name][known].tolist() == stored[name][known].tolist(), name
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_frame_has_one_row_a_request_and_na_for_what_is_absent(tmp_path: Path, finished: bool) -> None:
+    requests = simulate()
+    requests.sent[7] = requests.done[7] = np.nan
+    requests.outcome[7] = Outcome.DROPPED
+    requests.outcome[9] = Outcome.WRONG_ANSWER
+    stored = write_run(tmp_path, requests, workers=2, finish=finished)
+    run = api.read_run(stored.path)
+    frame = run.frame().sort_values("due", ignore_index=True)
+    assert run.finished is finished
+    assert len(frame) == requests.due.size
+    assert frame["due"].tolist() == sorted(requests.due)
+    assert frame.loc[7, ["sent", "done", "bytes_in", "version"]].isna().all()
+    assert frame.loc[9, "outcome"] == "wrong_answer"
+    assert frame["wrong_kind"].notna().sum() == 1
+    assert set(frame["worker"]) == {0, 1}
+    assert str(frame["bytes_in"].dtype) == "UInt32"
+    assert str(frame["version"].dtype) == "Int64"
+    assert frame["warmup"].sum() == requests.warmup
+
+
+def test_a_frame_of_a_run_without_requests(tmp_path: Path) -> None:
+    path = write_run(tmp_path, simulate(), finish=False).path
+    (path / "requests.blocks").unlink()
+    assert list(api.read_run(path).frame().columns) == list(api.COLUMNS)
+
+
+def test_a_summary_has_the_figures_of_the_report(tmp_path: Path) -> None:
+    run = api.read_run(write_run(tmp_path, simulate()).path)
+    (report,) = api.report(run, tmp_path / "out")
+    assert report.folder == tmp_path / "out"
+    assert (report.folder / "report.html").is_file()
+    with (report.folder / "summary.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["metric"]: row for row in csv.DictReader(file) if not row["part"]}
+    metrics = run.summary().metrics
+    assert rows.keys() == metrics.keys()
+    for name, summary in metrics.items():
+        ends = ["" if end is None else repr(end) for end in (summary.center, summary.lo, summary.hi)]
+        assert [rows[name][key] for key in ("center", "lo", "hi")] == ends
+    assert rows["throughput"]["valid"] == str(run.validity().valid).lower()
+
+
+def test_several_runs_are_reported_side_by_side(tmp_path: Path) -> None:
+    folder = runs(tmp_path / "runs", 2)
+    reports = api.report(folder)
+    assert [report.folder for report in reports] == [run.path for run in api.read_runs(folder)]
+    assert (folder / "report" / "report.html").is_file()
+
+
+def test_compare_says_what_the_command_says(tmp_path: Path) -> None:
+    before, after = runs(tmp_path / "a", 2), runs(tmp_path / "b", 2, mean=0.006, seed=50)
+    found = api.compare(before, api.read_runs(after))
+    assert call("compare", before, after) == (0, comparison_text(found))
+    (change,) = [change for change in found.changes if change.metric.name == "from_due_p50"]
+    assert change.verdict == "worse"
+    other = write_run(tmp_path, simulate("poisson:rate=20"), "poisson:rate=20").path
+    with pytest.raises(InconclusiveError, match="different loads"):
+        api.compare(before, other)
+    assert api.compare(before, other, anyway=True).changes
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("sets")
+    return runs(root / "a", 5), runs(root / "b", 5, mean=0.006, seed=50)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, []),
+        ({"min_effect": 0.1, "metrics": ["p50", "memory"]}, ["--min-effect", "10%", "--metrics", "p50,memory"]),
+        ({"min_effects": {"p99": 0.9}}, ["--min-effect", "p99=90%"]),
+    ],
+)
+def test_the_gate_says_what_the_command_says(
+    sets: tuple[Path, Path], options: dict[str, Any], words: Sequence[str]
+) -> None:
+    found = api.gate(*sets, **options)
+    code, out = call("gate", "--baseline", sets[0], "--candidate", sets[1], *words)
+    assert code == found.exit_code
+    assert found.verdict.reason in out
+    assert found.verdict.kind is VerdictKind.REGRESSION
+
+
+def test_the_gate_takes_runs_and_a_store_of_baselines(sets: tuple[Path, Path], tmp_path: Path) -> None:
+    entry = baselines.add_runs(tmp_path, [sets[0]], "main", datetime(2026, 1, 31, tzinfo=UTC))
+    baselines.promote(tmp_path, entry.id)
+    kinds = [api.gate(side, api.read_runs(sets[1])).verdict.kind for side in (tmp_path, api.read_runs(sets[0]))]
+    assert kinds == [VerdictKind.REGRESSION] * 2
+
+
+def test_the_gate_refuses_what_the_command_refuses(sets: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="must be different runs"):
+        api.gate(sets[0], sets[0])
+    with pytest.raises(UsageError, match="holds no runs"):
+        api.gate(sets[0], tmp_path)
+    with pytest.raises(UsageError, match="no gate metric 'p42'"):
+        api.gate(*sets, min_effects={"p42": 0.1})
+
+
+def test_a_changed_run_is_refused_unless_not_verified(tmp_path: Path) -> None:
+    path = write_run(tmp_path, simulate()).path
+    write_atomically(path / "timeseries.csv", b"")
+    with pytest.raises(UsageError, match="was changed since the run"):
+        api.read_run(path)
+    assert len(api.read_run(path, verify=False).frame())
+
+
+def test_a_folder_without_a_sweep_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no fitted model"):
+        api.read_sweep(tmp_path)
+
+
+def test_the_api_loads_neither_tensorflow_nor_locust_and_pandas_only_where_records_are_read() -> None:
+    code = """
+import sys
+from bench import api
+loaded = set(sys.modules)
+run = api.read_run("results/example")
+run.summary(), run.frame()
+print(*loaded)
+print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    first, last = (set(line.split()) for line in done.stdout.splitlines())
+    assert not first & {"tensorflow", "locust", "gevent", "pandas"}
+    assert not last & {"tensorflow", "locust", "gevent"}
+    assert "pandas" in last

@@ -7,7 +7,7 @@ from typing import Any
 
 import gevent.ssl
 
-from bench.errors import UsageError, in_words
+from bench.errors import UsageError, in_words, printable
 from bench.serving.errors import ConnectFailed
 from bench.serving.tls import TlsOptions
 
@@ -71,7 +71,7 @@ def ssl_context(tls: TlsOptions | None, protocols: Sequence[str] = ()) -> Any:
 
 def not_connected(server: str, error: Exception) -> ConnectFailed:
     """What a request fails with where there is no connection, or it ends too early."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = printable(in_words(error))
     if isinstance(error, ssl.SSLError):
         return ConnectFailed(f"no trusted connection to {server} ({text}); check the certificates")
     return ConnectFailed(f"no connection to {server} ({text}); is the server up?")

@@ -5,8 +5,10 @@ Two columns with a header: `time` (`HH:MM`, hours, or an ISO date and time) and 
 file covers a day or more, as long as the one before it.
 """
 
+import contextlib
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -99,17 +101,22 @@ def read_diurnal(path: Path) -> tuple[Span, ...]:
 def _seconds(text: str) -> float:
     """Seconds of a time, since midnight or since 1970."""
     word = text.strip()
-    try:
-        return float(word) * 3600
-    except ValueError:
-        pass
-    if word.count(":") in (1, 2) and "-" not in word:
-        parts = [float(part) for part in word.split(":")]
-        return sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
-    try:
-        return datetime.fromisoformat(word).timestamp()
-    except ValueError:
-        raise UsageError(f"{word!r} is no time; write it like 14:30, 14.5 or 2026-01-31T14:30") from None
+    for read in (_of_hours, _of_clock, lambda word: datetime.fromisoformat(word).timestamp()):
+        with contextlib.suppress(ValueError):
+            if math.isfinite(seconds := read(word)):
+                return seconds
+    raise UsageError(f"{word!r} is not a time; write it like 14:30, 14.5 or 2026-01-31T14:30")
+
+
+def _of_hours(word: str) -> float:
+    return float(word) * 3600
+
+
+def _of_clock(word: str) -> float:
+    parts = word.split(":")
+    if len(parts) not in (2, 3) or "-" in word:
+        raise ValueError(word)
+    return sum(float(part) * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
 
 
 def plan_diurnal(model: CapacityModel, carried: Summary, spans: Sequence[Span], options: PlanOptions) -> DiurnalPlan:

@@ -315,7 +315,7 @@ def _target(host: str | None, protocol: str) -> Target:
     scheme = "grpc" if protocol == "grpc" else "http"
     target = parse_target(text if plain or "://" in text else f"{scheme}://{text}")
     if not target.remote and not target.managed:
-        raise UsageError(f"{text!r} is no server; give an address like http://localhost:8501, or nothing")
+        raise UsageError(f"{text!r} is not a server; give an address like http://localhost:8501, or nothing")
     return target
 
 

@@ -249,3 +249,11 @@ class TestObjective:
     def test_a_server_that_fell_behind_broke_it(self, model: CapacityModel) -> None:
         found = slo_rate(model, [point(Stage.KNEE, rate=50, failed=("backlog",))], Slo.parse("p99=1s"))
         assert found.measured[0].broken == ("the server fell behind",)
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "", "25:xx", "12:nan", "1:2:3:4", "noon", "2026-13-01"])
+def test_a_time_of_the_day_that_is_none(word: str, tmp_path: Path) -> None:
+    file = tmp_path / "day.csv"
+    file.write_text(f"time,rate\n0,5\n{word},5\n")
+    with pytest.raises(UsageError, match="line 3: .* is not a time; write it like 14:30"):
+        read_diurnal(file)

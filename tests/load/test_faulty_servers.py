@@ -1,9 +1,13 @@
-"""The fast transports against servers that close connections, stall and flood; `faulty.py` has them."""
+"""The fast transports against servers that close connections, stall and flood: `tests.support.faulty_server`."""
 
+import contextlib
 import gzip
 import socket
+import ssl
+import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -11,14 +15,26 @@ from pathlib import Path
 import gevent
 import pytest
 
+from bench.load import grpc_link
 from bench.load.endpoint import Endpoint
 from bench.load.transports import TransportPool
 from bench.serving.errors import ConnectFailed, DeadlineExceeded, InvalidResponse, Rejected, ServingError, Unavailable
+from bench.serving.tls import TlsOptions
 from tests.load.test_transports import raw_server
-from tests.support.faulty_server import CLOSING, GRPC_FLOODS, REST_FLOODS, faulty, read_request
+from tests.support.faulty_server import (
+    CLOSING,
+    GRPC_FLOODS,
+    REST_FLOODS,
+    SETTINGS,
+    WINDOW,
+    faulty,
+    frame,
+    read_request,
+)
 from tests.support.programmed_servers import rest_server
 
 ROOT = Path(__file__).parents[2]
+TLS = Path(__file__).parent / "tls"
 TIMEOUT = 0.5
 # More than a busy machine takes, and far less than a flood that is read to its end.
 GENEROUS = 10.0
@@ -27,9 +43,10 @@ FLOODS = [name for name in (*REST_FLOODS, *GRPC_FLOODS, "rest-bomb") if name not
 
 
 def endpoint(name, address, secure=False):
+    tls = TlsOptions(ca=TLS / "ca.pem") if secure else None
     if name.startswith("rest"):
-        return Endpoint(rest=f"http{'s' if secure else ''}://{address}", path="/v1/models/bert:predict")
-    return Endpoint(grpc=address, grpc_secure=secure)
+        return Endpoint(rest=f"http{'s' if secure else ''}://{address}", path="/v1/models/bert:predict", tls=tls)
+    return Endpoint(grpc=address, grpc_secure=secure, tls=tls)
 
 
 def way(name, address, **fields):
@@ -303,3 +320,56 @@ def test_packed_answers_that_cannot_be_read_or_are_errors(status, coding, body, 
     server = rest_server(lambda *_: (status, body, {"Content-Encoding": coding}))
     with server as url, pytest.raises(error, match=text):
         way("rest", url.removeprefix("http://")).exchange(b"x", 30)
+
+
+@contextlib.contextmanager
+def tls_server(talk):
+    """A server of this process that talks TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
+    context.set_alpn_protocols(["h2", "http/1.1"])
+
+    def handle(connection):
+        with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
+            talk(secured)
+
+    def accept(listener):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=handle, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("name", ["rest-20-answers", "rest-unread", "rest-unread-408", "grpc-unread", "grpc-goodbye"])
+def test_encrypted_connections_that_the_server_ends(name):
+    with tls_server(CLOSING[name]) as address:
+        transport = way(name, address, secure=True)
+        for _ in range(45):
+            assert transport.exchange(b"question", 30) == b"good"
+            gevent.sleep(0.02)
+        transport.close()
+
+
+def test_a_server_that_stopped_reading_gets_a_new_connection(monkeypatch):
+    """What waits to be sent on the old one would only grow."""
+    monkeypatch.setattr(grpc_link, "_STUCK_AFTER", 0.1)
+    held = []
+
+    def talk(connection):
+        held.append(connection)
+        if len(held) > 1:
+            CLOSING["grpc-20-answers"](connection)
+            return
+        wide = struct.pack(">HI", 4, (1 << 31) - 1)
+        connection.sendall(frame(SETTINGS, 0, 0, wide) + frame(WINDOW, 0, 0, struct.pack(">I", 1 << 30)))
+        time.sleep(5)
+
+    with tls_server(talk) as address:
+        transport = way("grpc", address, secure=True)
+        assert isinstance(failed(transport, bytes(30_000_000)), DeadlineExceeded)
+        assert transport.exchange(b"question", 30) == b"good"
+    assert len(held) == 2

@@ -36,12 +36,9 @@ class FastRest:
         self._name = parts.netloc
         self._context = ssl_context(endpoint.tls) if secure else None
         self._most = endpoint.max_response
-        headers = {
-            "Host": parts.netloc,
-            "Content-Type": "application/json",
-            "Accept-Encoding": "identity",
-            **endpoint.headers,
-        }
+        given = {name.lower() for name in endpoint.headers}
+        usual = {"Host": parts.netloc, "Content-Type": "application/json", "Accept-Encoding": "identity"}
+        headers = {name: value for name, value in usual.items() if name.lower() not in given} | dict(endpoint.headers)
         if endpoint.compressed:
             headers["Content-Encoding"] = "gzip"
         lines = [f"POST {endpoint.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]

@@ -271,6 +271,20 @@ def test_an_answer_to_a_request_that_the_server_does_not_want_to_read():
         way("rest", url.removeprefix("http://")).exchange(bytes(20_000_000), 30)
 
 
+def test_headers_given_by_the_user_stand_instead_of_the_usual_ones():
+    seen = []
+
+    def answer(method, path, body, handler):
+        seen.append((handler.headers.get_all("Accept-Encoding"), handler.headers.get_all("Content-Type")))
+        return 200, gzip.compress(PLAIN), {"Content-Encoding": "gzip"}
+
+    with rest_server(answer) as url:
+        headers = {"accept-encoding": "gzip", "CONTENT-TYPE": "text/plain"}
+        transport = TransportPool(Endpoint(rest=url, path="/", headers=headers)).make("rest")
+        assert transport.exchange(b"x", 30) == PLAIN
+    assert seen == [(["gzip"], ["text/plain"])]
+
+
 def raw_deflate(body):
     packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return packer.compress(body) + packer.flush()

@@ -11,20 +11,18 @@ Format history of `baselines.json`:
 import re
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from bench.analysis.analysis import analyse
 from bench.errors import UsageError, did_you_mean
 from bench.results.atomic import write_atomically
 from bench.results.records import Outcome
 from bench.results.run import Run, find_runs
+from bench.results.versioned_json import VersionedJson
 
-FORMAT: Final = 1
 INDEX: Final = "baselines.json"
 FAILED_SHARE: Final = 0.01
 """A run with a larger share of failed requests than this is a failed run."""
@@ -51,25 +49,26 @@ class Entry:
     promoted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The file."""
+
+    entries: tuple[Entry, ...]
+
+
+_FILE: Final = VersionedJson(_Index, 1, name="baseline index", cure="restore it")
+
+
 def read_store(store: Path) -> tuple[Entry, ...]:
     """The entries of a store, the oldest first; none of a folder that is no store yet.
 
     Raises:
         UsageError: a file that cannot be read, or of a newer format.
     """
-    path = store / INDEX
     try:
-        raw = orjson.loads(path.read_bytes())
-        if raw["format"] != FORMAT:
-            raise UsageError(f"{path} has format {raw['format']}, this version reads {FORMAT}; update bertbench")
-        return tuple(
-            Entry(**{**entry, "runs": tuple(entry["runs"]), "problems": tuple(entry["problems"])})
-            for entry in raw["entries"]
-        )
+        return _FILE.read(store / INDEX).entries
     except FileNotFoundError:
         return ()
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is no list of baselines ({error}); was it edited?") from error
 
 
 def add_runs(store: Path, paths: Iterable[Path], label: str, now: datetime) -> Entry:
@@ -170,5 +169,4 @@ def _problems(run: Run) -> Sequence[str]:
 
 def _write(store: Path, entries: Iterable[Entry]) -> None:
     store.mkdir(parents=True, exist_ok=True)
-    body: dict[str, Any] = {"format": FORMAT, "entries": [asdict(entry) for entry in entries]}
-    write_atomically(store / INDEX, orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    write_atomically(store / INDEX, _FILE.encode(_Index(tuple(entries))))

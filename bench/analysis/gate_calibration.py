@@ -6,21 +6,18 @@ Format history of `gate-calibration.json`:
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import orjson
 
 from bench.analysis.gate import Gate
 from bench.analysis.gate_types import Figures, Pair, Plan, Verdict, VerdictKind
-from bench.errors import UsageError, in_words
-from bench.results.atomic import write_atomically
-from bench.results.cache import cache_dir, make_cache_dir
+from bench.results.cache import read_measured, write_measured
 from bench.results.seeds import Stream, generator
+from bench.results.versioned_json import VersionedJson
 from bench.stats.shares import upper_bound
 
-FORMAT: Final = 1
 FILE_NAME: Final = "gate-calibration.json"
 
 EFFECTS: Final = (0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
@@ -78,23 +75,23 @@ def read_calibration(name: str) -> GateCalibration | None:
 
 def store_calibration(name: str, found: GateCalibration) -> None:
     """Stores a calibration for this machine."""
-    path = make_cache_dir() / FILE_NAME
-    entries = {entry: asdict(value) for entry, value in {**_read(), name: found}.items()}
-    body = {"format": FORMAT, "cores": os.cpu_count(), "loads": entries}
-    write_atomically(path, orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    write_measured(_FILE, FILE_NAME, _Stored(os.cpu_count(), {**_read(), name: found}))
 
 
-def _read() -> dict[str, GateCalibration]:
-    path = cache_dir() / FILE_NAME
-    try:
-        raw = orjson.loads(path.read_bytes())
-        if raw["format"] != FORMAT or raw["cores"] != os.cpu_count():
-            return {}
-        return {name: GateCalibration(**entry) for name, entry in raw["loads"].items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} cannot be read ({in_words(error)}); run bertbench gate calibrate again") from error
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The file: logical cores of the machine, and what was found by load."""
+
+    cores: int | None
+    loads: Mapping[str, GateCalibration]
+
+
+_FILE: Final = VersionedJson(_Stored, 1, name="gate calibration", cure="run bertbench gate calibrate again")
+
+
+def _read() -> Mapping[str, GateCalibration]:
+    found = read_measured(_FILE, FILE_NAME)
+    return {} if found is None else found.loads
 
 
 def smallest_effect(

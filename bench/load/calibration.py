@@ -6,17 +6,13 @@ Format history of `calibration.json`:
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import orjson
+from bench.results.cache import read_measured, write_measured
+from bench.results.versioned_json import VersionedJson
 
-from bench.errors import UsageError, in_words
-from bench.results.atomic import write_atomically
-from bench.results.cache import cache_dir, make_cache_dir
-
-FORMAT: Final = 1
 FILE_NAME: Final = "calibration.json"
 
 
@@ -63,27 +59,21 @@ def read_calibration() -> dict[str, Calibration]:
     Raises:
         UsageError: a file that cannot be read.
     """
-    path = _path()
-    try:
-        raw = orjson.loads(path.read_bytes())
-        if raw["format"] != FORMAT or raw["cores"] != os.cpu_count():
-            return {}
-        return {name: Calibration(**entry) for name, entry in raw["ways"].items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} cannot be read ({in_words(error)}); run bertbench calibrate again") from error
+    found = read_measured(_FILE, FILE_NAME)
+    return {} if found is None else dict(found.ways)
 
 
 def store_calibration(found: Mapping[str, Calibration]) -> Path:
     """Adds to what is stored for this machine, and gives the file."""
-    path = _path()
-    ways = {**read_calibration(), **found}
-    make_cache_dir()
-    body = {"format": FORMAT, "cores": os.cpu_count(), "ways": {name: asdict(entry) for name, entry in ways.items()}}
-    write_atomically(path, orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    return path
+    return write_measured(_FILE, FILE_NAME, _Stored(os.cpu_count(), {**read_calibration(), **found}))
 
 
-def _path() -> Path:
-    return cache_dir() / FILE_NAME
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The file: logical cores of the machine, and what was found by way."""
+
+    cores: int | None
+    ways: Mapping[str, Calibration]
+
+
+_FILE: Final = VersionedJson(_Stored, 1, name="calibration", cure="run bertbench calibrate again")

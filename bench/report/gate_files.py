@@ -8,6 +8,7 @@ Format history of the JSON:
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -16,8 +17,8 @@ import orjson
 
 from bench.analysis.gate_results import as_change, describe_effect
 from bench.analysis.gate_types import GateReport, MetricResult, State, VerdictKind
-from bench.errors import UsageError
 from bench.report.gate_text import error_rate
+from bench.results.versioned_json import INDENTED, VersionedJson
 
 FORMAT: Final = 2
 VERDICT: Final = "gate.json"
@@ -32,15 +33,26 @@ def read_verdict(path: Path) -> tuple[str, str]:
     Raises:
         UsageError: it cannot be read, or is of a newer format.
     """
-    try:
-        body = orjson.loads(path.read_bytes())
-        if body["format"] > FORMAT:
-            raise UsageError(f"{path} has format {body['format']}, this version reads up to {FORMAT}; update bertbench")
-        return str(body["verdict"]), str(body["reason"])
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); check its owner and mode") from error
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} does not hold the verdict of a gate ({error}); was it edited?") from error
+    found = _FILE.read(path)
+    return found.verdict, found.reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What is read of the file."""
+
+    verdict: str
+    reason: str
+
+
+def _as_before(raw: dict[str, Any]) -> dict[str, Any]:
+    """Format 2 changed nothing of what is read."""
+    return raw
+
+
+_FILE: Final = VersionedJson(
+    _Verdict, FORMAT, name="gate verdict", cure="restore it", updates={2: _as_before}, exact=False
+)
 
 
 def gate_json(report: GateReport) -> bytes:
@@ -67,7 +79,7 @@ def gate_json(report: GateReport) -> bytes:
         "warnings": list(verdict.warnings),
         "folder": report.folder,
     }
-    return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(body, option=INDENTED)
 
 
 def _metric(result: MetricResult) -> dict[str, Any]:

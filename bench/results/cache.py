@@ -1,10 +1,12 @@
-"""Where this machine keeps what can be made again: the demo model's export, the load generator's calibration."""
+"""Where this machine keeps what can be made again: the demo model's export, what was measured of the machine itself."""
 
 import os
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from bench.errors import UsageError
-from bench.results.atomic import make_folder
+from bench.results.atomic import make_folder, write_atomically
+from bench.results.versioned_json import OtherFormatError, VersionedJson
 
 _CURE = "set XDG_CACHE_HOME to a folder that can be written"
 
@@ -30,4 +32,34 @@ def make_cache_dir() -> Path:
     """
     path = cache_dir()
     make_folder(path, "bertbench's cache ", _CURE)
+    return path
+
+
+class OfMachine(Protocol):
+    """What was measured on a machine of so many cores, and holds for no other."""
+
+    @property
+    def cores(self) -> int | None: ...
+
+
+Measured = TypeVar("Measured", bound=OfMachine)
+
+
+def read_measured(file: VersionedJson[Measured], name: str) -> Measured | None:
+    """What file `name` of the cache holds for this machine; None if nothing, or of another format or other cores.
+
+    Raises:
+        UsageError: a file that cannot be read.
+    """
+    try:
+        found = file.read(cache_dir() / name)
+    except (FileNotFoundError, OtherFormatError):
+        return None
+    return found if found.cores == os.cpu_count() else None
+
+
+def write_measured(file: VersionedJson[Measured], name: str, body: Measured) -> Path:
+    """Writes file `name` of the cache, and gives its path."""
+    path = make_cache_dir() / name
+    write_atomically(path, file.encode(body))
     return path

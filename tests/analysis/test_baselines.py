@@ -91,5 +91,5 @@ def test_bad_stores(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="update bertbench"):
         read_store(tmp_path)
     (tmp_path / INDEX).write_text("no")
-    with pytest.raises(UsageError, match="no list of baselines"):
+    with pytest.raises(UsageError, match="baselines.json is not JSON .*; restore it"):
         read_store(tmp_path)

@@ -226,4 +226,4 @@ def test_history_names_runs_without_answers_and_the_verdicts_of_kept_gates(tmp_p
     assert "no change points: a history needs" in out
     (tmp_path / "0-gate" / "gate.json").write_text("{")
     code, _, err = call("gate", "history", str(tmp_path))
-    assert (code, "does not hold the verdict of a gate" in err) == (2, True)
+    assert (code, "gate.json is not JSON" in err) == (2, True)

@@ -1,9 +1,11 @@
 """A server that runs: where it answers, and waiting until it does."""
 
+import contextlib
 import errno
 import http.client
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from bench.errors import TargetError, UsageError, in_words, printable
 from bench.serving.listener import explain
 
 POLL_SECONDS = 0.05
+_ANSWER_SECONDS = 2.0
+_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +137,9 @@ def _rest_obstacle(server: RunningServer) -> _Obstacle | None:
     address = urlsplit(server.rest)
     secure = address.scheme == "https"
     connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = connect(address.hostname or "", address.port, timeout=2)
+    connection = connect(address.hostname or "", address.port, timeout=_ANSWER_SECONDS)
     try:
-        connection.request("GET", f"/v1/models/{quote(server.model)}")
-        answer = json.loads(connection.getresponse().read())
+        answer = json.loads(_answer(connection, f"/v1/models/{quote(server.model)}"))
         states = [_state(entry) for entry in answer.get("model_version_status", [])]
     except (OSError, http.client.HTTPException, ValueError, AttributeError, KeyError, TypeError) as error:
         return _strange(server, address.netloc, "rest", secure, error)
@@ -151,6 +154,24 @@ def _rest_obstacle(server: RunningServer) -> _Obstacle | None:
     if server.backend == "remote":
         text = f"model {server.model!r} at {server.rest} is {text}; look at that server's log"
     return _Obstacle(text, final=len(failed) == len(states))
+
+
+def _answer(connection: http.client.HTTPConnection, path: str) -> bytes:
+    """The body of an answer that comes within `_ANSWER_SECONDS`, however it trickles, cut at `_MOST_BYTES`."""
+    connection.connect()
+    connected = connection.sock
+
+    def give_up() -> None:
+        with contextlib.suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)
+
+    over = threading.Timer(_ANSWER_SECONDS, give_up)
+    over.start()
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read(_MOST_BYTES)
+    finally:
+        over.cancel()
 
 
 def _no_model(server: RunningServer, error: object) -> str:

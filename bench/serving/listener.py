@@ -7,6 +7,7 @@ a request of HTTP/1.1, HTTP/2's connection preface, and a TLS handshake, each on
 import re
 import socket
 import ssl
+import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -183,18 +184,19 @@ def _web(found: Listener, address: str, protocol: str, secure: bool) -> str | No
 
 
 def _ask(host: str, port: int, request: bytes, seconds: float) -> bytes | None:
-    """What comes back for `request`: b"" if the connection is closed, None if nothing comes in time.
+    """What comes back for `request` within `seconds`: b"" if the connection is closed, None if nothing comes.
 
     Raises:
         OSError: no connection.
     """
     said = b""
+    deadline = time.monotonic() + seconds
     with socket.create_connection((host, port), timeout=seconds) as connection:
         try:
             connection.sendall(request)
             while len(said) < _MOST_BYTES and (part := connection.recv(_MOST_BYTES)):
                 said += part
-                if not said.startswith(b"HTTP/"):
+                if not said.startswith(b"HTTP/") or time.monotonic() > deadline:
                     break
         except TimeoutError:
             return said or None

@@ -1,8 +1,10 @@
 """Candidates and baselines that are dead, in all ways: a verdict within `--max-time` and ten seconds, never a PASS."""
 
+import contextlib
 import io
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -174,6 +176,54 @@ def test_an_address_where_there_is_no_such_server(model: Path, tmp_path: Path, p
         assert (code, "the baseline never ran: " in reason) == (4, True), line
         code, line, reason = gate(model, tmp_path, here[protocol], here[protocol], "--model-name", "other", *words)
         assert (code, "the baseline never ran: " in reason) == (4, True), line
+
+
+def speak(connection: socket.socket, begin: bytes, more: bytes, pause: float) -> None:
+    """Says something, and then something more until the other side goes; nothing more without a pause or a text."""
+    with contextlib.suppress(OSError), connection:
+        connection.sendall(begin)
+        while more:
+            connection.sendall(more)
+            time.sleep(pause)
+        connection.recv(1 << 20)
+        connection.recv(1)
+
+
+@contextmanager
+def talker(begin: bytes, more: bytes, pause: float) -> Iterator[int]:
+    """A server of no known protocol; gives its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    words = (listener.accept()[0], begin, more, pause)
+                    threading.Thread(target=speak, args=words, daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+@pytest.mark.parametrize(
+    ("begin", "more", "pause"),
+    [
+        (b"", b"", 0.0),
+        (b"SSH-2.0-OpenSSH_9\r\n", b"", 0.0),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", 0.5),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b" ", 0.5),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n", b" " * 65536, 0.0),
+    ],
+    ids=["silent", "ssh", "endless heads", "trickling body", "endless body"],
+)
+def test_an_address_where_something_else_talks(
+    model: Path, tmp_path: Path, protocol: str, begin: bytes, more: bytes, pause: float
+) -> None:
+    with listening(tmp_path, model) as (here, _), talker(begin, more, pause) as port:
+        candidate = {"rest": f"http://127.0.0.1:{port}", "grpc": f"grpc://127.0.0.1:{port}"}[protocol]
+        code, line, reason = gate(model, tmp_path, here[protocol], candidate, "--protocol", protocol)
+    assert (code, "the candidate never ran: " in reason) == (4, True), line
 
 
 def test_what_was_measured_is_kept_with_the_verdict(model: Path, good: str, tmp_path: Path) -> None:

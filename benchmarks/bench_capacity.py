@@ -45,8 +45,9 @@ from bench.capacity.sweep_folder import SweepFolder
 from bench.cli import main as bertbench
 from bench.load.null_server import null_server
 from bench.load.policies import POLICIES
-from bench.load.series import open_series
-from bench.load.series_step import SeriesStep
+from bench.load.run_spec import RunSpec, address_of
+from bench.load.runner.client import open_runner
+from bench.results.arrivals import Poisson
 from bench.server.running import RunningServer
 from tests.support.exact_queues import exponential_sample, md1_waiting, mmc_waiting, poisson
 from tests.support.known_sweeps import KnownDriver, KnownServer
@@ -114,21 +115,22 @@ def way_there_and_back(bench: Bench, rate: float) -> float:
 
     As a median at a server so wide that nobody waits, whose every service takes the mean.
     """
-    with queue_server(bench.model_dir, servers=512, mean=MEAN, cv=0.001) as url, open_series() as series:
+    with queue_server(bench.model_dir, servers=512, mean=MEAN, cv=0.001) as url, open_runner() as runner:
         server = RunningServer(url, None, "bert", "remote")
-        step = SeriesStep(
+        spec = RunSpec(
             protocol="rest",
-            name="floor",
-            arrivals=f"poisson:rate={rate:g}",
+            scenario="floor",
+            arrivals=Poisson(rate),
             users=64,
-            seconds=8.0,
+            duration=8.0,
             warmup=1.0,
             seed=1,
             results=bench.folder / f"way-{rate:g}",
             model_dir=bench.model_dir,
             servers=(server,),
+            target=address_of(server, "rest"),
         )
-        return measure(series.run(step), Stage.LADDER).point.raw["p50"] - MEAN
+        return measure(runner.run(spec), Stage.LADDER).point.raw["p50"] - MEAN
 
 
 def truth(servers: int, cv: float, overhead: float, loads: Sequence[float]) -> np.ndarray:

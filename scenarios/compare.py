@@ -4,9 +4,9 @@ locust -f scenarios/compare.py --headless -u 32 -t 2m --arrivals poisson:rate=20
 locust -f scenarios/compare.py --headless -u 32 -t 2m --host http://localhost:8501 --grpc-host localhost:8500
 """
 
-from bench.load.scenario import BertUser, Scenario, install
+from bench.load.scenario import SCENARIOS, BertUser, install
 
-install(Scenario(name="compare", protocol="both", arrivals="poisson:rate=10", users=32, run_time="2m"))
+install(SCENARIOS["compare"])
 
 
 class CompareUser(BertUser):

@@ -6,20 +6,9 @@ the server busy.
 locust -f scenarios/offline.py --headless -u 8 -t 11m
 """
 
-from bench.load.scenario import BertUser, SampleRule, Scenario, install
+from bench.load.scenario import SCENARIOS, BertUser, install
 
-install(
-    Scenario(
-        name="offline",
-        protocol="grpc",
-        arrivals="closed",
-        users=8,
-        run_time="610s",
-        sentences=16,
-        options={"request_timeout": "5m"},
-        rule=SampleRule(source="MLPerf's Offline", requests=24_576, seconds=600.0, per_sentence=True),
-    )
-)
+install(SCENARIOS["offline"])
 
 
 class OfflineUser(BertUser):

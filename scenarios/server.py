@@ -5,18 +5,9 @@ Its rules: ten minutes, and 270,336 queries for p99 without early stopping. A ru
 locust -f scenarios/server.py --headless -u 256 -t 11m --arrivals poisson:rate=40
 """
 
-from bench.load.scenario import BertUser, SampleRule, Scenario, install
+from bench.load.scenario import SCENARIOS, BertUser, install
 
-install(
-    Scenario(
-        name="server",
-        protocol="grpc",
-        arrivals="poisson:rate=20",
-        users=256,
-        run_time="610s",
-        rule=SampleRule(source="MLPerf's Server", requests=270_336, seconds=600.0),
-    )
-)
+install(SCENARIOS["server"])
 
 
 class ServerUser(BertUser):

@@ -5,18 +5,9 @@ Its rules (LoadGen's `mlperf.conf`): 1,024 queries and ten minutes at least. A s
 locust -f scenarios/single_stream.py --headless -t 11m
 """
 
-from bench.load.scenario import BertUser, SampleRule, Scenario, install
+from bench.load.scenario import SCENARIOS, BertUser, install
 
-install(
-    Scenario(
-        name="single-stream",
-        protocol="grpc",
-        arrivals="closed",
-        users=1,
-        run_time="610s",
-        rule=SampleRule(source="MLPerf's SingleStream", requests=1024, seconds=600.0),
-    )
-)
+install(SCENARIOS["single-stream"])
 
 
 class SingleStreamUser(BertUser):

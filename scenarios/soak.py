@@ -3,19 +3,9 @@
 locust -f scenarios/soak.py --headless -u 64 -t 2h --arrivals poisson:rate=20
 """
 
-from bench.load.scenario import BertUser, Scenario, install
+from bench.load.scenario import SCENARIOS, BertUser, install
 
-install(
-    Scenario(
-        name="soak",
-        protocol="rest",
-        arrivals="poisson:rate=10",
-        users=64,
-        run_time="30m",
-        # Hours of answers: a tenth of them tells as much about the server's state.
-        options={"check_share": "10%"},
-    )
-)
+install(SCENARIOS["soak"])
 
 
 class SoakUser(BertUser):

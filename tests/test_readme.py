@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bench.load.ending import describe_end
 
 from bench.cli import demo
-from bench.load.ending import describe_end
 from tests.support.readme import README, shown, skeleton
 from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
 

@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 
 from bench.capacity.points import Point, Stage
+from bench.results.schedules import ClosedLoop, Poisson
 from bench.results.seeds import Stream, generator
 
 LADDER: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
@@ -126,9 +127,12 @@ class Step:
     seed: int
 
     @property
-    def arrivals(self) -> str:
-        """When requests are due, as text."""
-        return f"closed:users={self.users}" if self.users is not None else f"poisson:rate={self.rate!r}"
+    def arrivals(self) -> ClosedLoop | Poisson:
+        """When requests are due."""
+        if self.users is not None:
+            return ClosedLoop(self.users)
+        assert self.rate is not None
+        return Poisson(self.rate)
 
     @property
     def key(self) -> str:

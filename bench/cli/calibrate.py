@@ -1,7 +1,9 @@
 """`bertbench calibrate`: this machine's ceiling and floor of the load generator, against a server that does nothing."""
 
 import argparse
+import sys
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
@@ -14,8 +16,10 @@ from bench.cli.run import drive_once
 from bench.cli.values import DURATION, whole
 from bench.errors import ExitCode, TargetError, UsageError, did_you_mean
 from bench.load.calibration import Calibration, store_calibration, way
+from bench.load.catalog import SCENARIOS
 from bench.load.null_server import null_server
-from bench.load.told import Told
+from bench.load.options import make_spec
+from bench.load.run_spec import address_of
 from bench.results.cache import make_cache_dir
 from bench.results.run import find_runs
 from bench.results.workload import TRANSPORTS
@@ -81,9 +85,10 @@ def measure(
         TargetError: the run failed, or had answers that were not good.
     """
     scenario, client = WAYS[name]
-    words = ["-u", str(users), "-t", f"{round(seconds + 1)}s", "--warmup", "1s", "--model-dir", str(model_dir)]
-    words += ["--transport", client]
-    code = drive_once(scenario, words, Told("null", server), results, None)
+    values = {"transport": client, "warmup": 1.0, "model_dir": model_dir, "results": results}
+    spec = make_spec(SCENARIOS[scenario], values, address_of(server, scenario), users, round(seconds + 1))
+    spec = replace(spec, servers=(server,), target_name="null", command=tuple(sys.argv))
+    code = drive_once(spec, None)
     if code:
         raise TargetError(f"the load generator failed on the null server (exit code {code}); run it again")
     metrics = analyse(find_runs([results])[0]).summary.metrics

@@ -22,10 +22,12 @@ from bench.cli.capacity import OWN
 from bench.cli.capacity_batching import batching_text, read_batching, rows_of
 from bench.cli.capacity_finish import finish, plan_options
 from bench.cli.capacity_progress import SweepProgress
+from bench.cli.options import given_options
 from bench.errors import UsageError
-from bench.load.options import OPTIONS, SWITCHES
-from bench.load.series import RunSeries, open_series
-from bench.load.series_step import SeriesStep
+from bench.load.catalog import Scenario
+from bench.load.options import OPTIONS, SWITCHES, make_spec
+from bench.load.run_spec import RunSpec, address_of
+from bench.load.runner.client import Runner, open_runner
 from bench.report.capacity_report import write_interrupted
 from bench.server.affinity import cores_for, pin
 from bench.server.lifecycle import RunningServer, check_model, open_target
@@ -48,11 +50,12 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         _kept(folder, measured),
         SweepProgress(out, err, expected) as progress,
         contextlib.ExitStack() as stack,
-        open_series() as series,
+        open_runner() as runner,
     ):
         servers = _Servers(args, model_dir, stack)
-        driver = SeriesDriver(series, progress, lambda: servers.get(1), _template(args, model_dir))
-        fleet = SeriesDriver(series, progress, lambda: servers.get(args.replicas), _template(args, model_dir))
+        template = _template(args, model_dir)
+        driver = RunnerDriver(runner, progress, lambda: servers.get(1), template)
+        fleet = RunnerDriver(runner, progress, lambda: servers.get(args.replicas), template)
         fit = fit_options(folder, args.seed, args.servers)
         sweep = Sweep(folder, driver, scale, slo, args.seed, progress.line, fit, measured)
         result = sweep.run(args.replicas, args.policy, fleet)
@@ -74,38 +77,40 @@ def _kept(folder: SweepFolder, measured: Sequence[Measurement]) -> Iterator[None
 
 
 @dataclass
-class SeriesDriver:
-    """Runs steps of a sweep in a series' process.
+class RunnerDriver:
+    """Runs steps of a sweep in a runner's process.
 
     Args:
-        series: the process.
+        runner: the process.
         progress: told of each step.
         servers: the servers, opened when they are first needed.
         template: what all steps have in common.
     """
 
-    series: RunSeries
+    runner: Runner
     progress: SweepProgress
     servers: Callable[[], tuple[RunningServer, ...]]
-    template: SeriesStep
+    template: RunSpec
 
     def run(self, step: Step, users: int, runs: Path) -> Path:
         """One run; see `bench.capacity.sweep.Driver`."""
         if step.stage is Stage.LADDER and step.repeat:
             self.progress.longer(step.seconds)
         self.progress.step(f"{step.stage} {load_text(step.users, step.rate)}")
-        told = replace(
+        servers = self.servers()
+        spec = replace(
             self.template,
-            name=f"capacity-{step.stage}",
+            scenario=f"capacity-{step.stage}",
             arrivals=step.arrivals,
             users=users,
-            seconds=step.seconds,
+            duration=step.seconds,
             seed=step.seed,
             results=runs,
-            servers=self.servers(),
+            servers=servers,
+            target=address_of(servers[0], self.template.protocol),
             repeat=step.repeat,
         )
-        return self.series.run(told, self.progress.tick)
+        return self.runner.run(spec, self.progress.tick)
 
 
 class _Servers:
@@ -162,18 +167,24 @@ def _scale(args: argparse.Namespace) -> Scale:
 
 def _options(args: argparse.Namespace) -> dict[str, str]:
     """Texts of the load's options that were given."""
-    found = {name: getattr(args, name) for name in OPTIONS if name not in OWN and getattr(args, name) is not None}
-    return found | {name: "on" for name in SWITCHES if getattr(args, name)}
+    given = {name: getattr(args, name) for name in OPTIONS if name not in OWN}
+    return {name: entry.text for name, entry in given.items() if entry is not None} | {
+        name: "on" for name in SWITCHES if getattr(args, name)
+    }
 
 
 def _job(args: argparse.Namespace, model_dir: Path, slo: Slo, scale: Scale) -> dict[str, Any]:
     """What decides a sweep's steps and what they show."""
     golden = load_golden(model_dir)
-    rows = rows_of(golden, args.signature or "score", int(args.sentences_per_request or 1))
+    rows = rows_of(
+        golden,
+        args.signature.value if args.signature else "score",
+        args.sentences_per_request.value if args.sentences_per_request else 1,
+    )
     return {
         "target": args.target,
         "protocol": args.protocol,
-        "transport": args.transport or OPTIONS["transport"][0],
+        "transport": args.transport.text if args.transport else OPTIONS["transport"][0],
         "model": golden.checkpoint_digest,
         "batching": batching_text(args.batching, args.server_flag, rows),
         "model_name": args.model_name,
@@ -191,23 +202,15 @@ def _job(args: argparse.Namespace, model_dir: Path, slo: Slo, scale: Scale) -> d
     }
 
 
-def _template(args: argparse.Namespace, model_dir: Path) -> SeriesStep:
+def _template(args: argparse.Namespace, model_dir: Path) -> RunSpec:
+    """What all steps have in common."""
     scale = QUICK if args.quick else FULL
-    return SeriesStep(
-        protocol=args.protocol,
-        name="capacity",
-        arrivals="",
-        users=1,
-        seconds=1.0,
-        warmup=scale.warmup,
-        seed=0,
-        results=Path(),
-        model_dir=model_dir,
-        servers=(),
-        policy=args.policy,
-        options={"drain": "10s", **_options(args)},
-        target=args.target,
-        flags=tuple(args.server_flag),
-        group=uuid4().hex[:12],
-        command=tuple(sys.argv),
-    )
+    values = given_options(args, OWN) | {
+        "warmup": scale.warmup,
+        "model_dir": model_dir,
+        "model_name": args.model_name,
+        "server_flags": tuple(args.server_flag),
+    }
+    scenario = Scenario(name="capacity", protocol=args.protocol)
+    spec = make_spec(scenario, values, parse_target(args.target), 1, scale.warmup + 1.0)
+    return replace(spec, policy=args.policy, target_name=args.target, group=uuid4().hex[:12], command=tuple(sys.argv))

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from bench.bert.demo_model import demo_model_dir
 from bench.bert.exported import ExportedModel
@@ -47,7 +48,7 @@ def served_target(text: str) -> Target:
 
 
 def add_scenario_options(parser: argparse.ArgumentParser, own: Collection[str]) -> None:
-    """The options of scenarios, as texts, but those that the command has in a form of its own.
+    """The options of scenarios, each a `Given` or None, but those that the command has in a form of its own.
 
     Args:
         parser: the command's.
@@ -58,10 +59,24 @@ def add_scenario_options(parser: argparse.ArgumentParser, own: Collection[str]) 
     for name, (default, text) in OPTIONS.items():
         if name not in own:
             shown = f"{text} (default: {default})" if default and "default" not in text else text
-            kind = Value(READERS[name], as_text=True) if name in READERS else str
+            kind = Value(READERS[name], both=True)
             parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="TEXT", help=shown.replace("%", "%%"))
     for name, text in SWITCHES.items():
         parser.add_argument(f"--{name}", action="store_true", help=text)
+
+
+def given_options(args: argparse.Namespace, own: Collection[str]) -> dict[str, Any]:
+    """Values of the options of `add_scenario_options` that the user gave, by name; switches always.
+
+    Args:
+        args: the parsed options.
+        own: the same names as there.
+    """
+    from bench.load.options import OPTIONS, SWITCHES
+
+    given = {name: getattr(args, name) for name in OPTIONS if name not in own}
+    values = {name: entry.value for name, entry in given.items() if entry is not None}
+    return values | {name: bool(getattr(args, name)) for name in SWITCHES}
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -141,6 +156,7 @@ __all__ = [
     "add_target_options",
     "connect",
     "exported_model",
+    "given_options",
     "is_estimator",
     "protocols",
     "running_server",

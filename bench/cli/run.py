@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TextIO
 from uuid import uuid4
@@ -18,53 +18,26 @@ from bench import interrupts
 from bench.bert.demo_model import demo_model_dir
 from bench.bert.exported import ExportedModel
 from bench.bert.golden import load_golden
-from bench.cli.options import add_scenario_options, add_target_options
-from bench.cli.values import DURATION_TEXT, SEED, Value, whole
+from bench.cli.options import add_scenario_options, add_target_options, given_options
+from bench.cli.values import DURATION, SEED, Value, whole
 from bench.errors import ExitCode, TargetError, UsageError, WrongAnswerError
-from bench.load.options import OPTIONS, READERS, SWITCHES, read_arrivals, warmup_seconds
-from bench.load.told import Told
-from bench.results.arrivals import parse_arrivals
+from bench.load.catalog import SCENARIOS
+from bench.load.options import OPTIONS, READERS, make_spec, read_arrivals, warmup_seconds
+from bench.load.run_spec import RunSpec, address_of
 from bench.results.atomic import make_folder
 from bench.results.run import open_run
-from bench.results.schedules import ClosedLoop
+from bench.results.schedules import ClosedLoop, Poisson
 from bench.server.lifecycle import RunningServer, check_model, open_target
 from bench.server.process import launched
 from bench.serving.target import parse_target
 from bench.units import parse_duration
 
-SCENARIOS: Final = {
-    "rest": "rest.py",
-    "grpc": "grpc_api.py",
-    "compare": "compare.py",
-    "ramp": "ramp.py",
-    "spike": "spike.py",
-    "soak": "soak.py",
-    "single-stream": "single_stream.py",
-    "multi-stream": "multi_stream.py",
-    "server": "server.py",
-    "offline": "offline.py",
-}
+FILES: Final = {name: f"{name.replace('-', '_')}.py" for name in SCENARIOS} | {"grpc": "grpc_api.py"}
+"""By scenario: its file in `scenarios/`."""
 # Options that this command has in a form of its own.
 _OWN: Final = frozenset({"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup"})
 # The gravest first: what the exit code of several runs is.
 _GRAVITY: Final = (ExitCode.USAGE, ExitCode.TARGET_FAILED, ExitCode.REGRESSION)
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """One Locust process to come.
-
-    Args:
-        title: for people.
-        words: its options.
-        group: the same for all repeats of the same arrivals.
-        repeat: index of the repeat.
-    """
-
-    title: str
-    words: tuple[str, ...]
-    group: str
-    repeat: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,14 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--duration",
-        type=DURATION_TEXT,
+        type=DURATION,
         metavar="TIME",
         help="measured time, warm-up left out (default: the scenario's)",
     )
     parser.add_argument(
         "--warmup",
-        type=Value(READERS["warmup"], as_text=True),
-        default="auto",
+        type=Value(READERS["warmup"]),
         metavar="TIME",
         help="load before it (default: a tenth, at most 10s)",
     )
@@ -114,13 +86,12 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         UsageError: options that make no sense.
         TargetError: the target does not come up.
     """
-    runs = _plan(args)
+    runs = plan(args)
     target = parse_target(args.target)
     model_dir = args.model_dir or demo_model_dir()
     load_golden(model_dir)
     check_model(target, model_dir, args.server_flag)
     make_folder(args.out, "", "give another --out")
-    model = ["--model-dir", str(model_dir), "--model-name", args.model_name]
     codes: list[int] = []
     before = _folders(args.out)
     with contextlib.ExitStack() as stack:
@@ -129,14 +100,13 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         server = None
         if target.managed:
             server = stack.enter_context(open_target(target, model_dir, args.model_name, args.server_flag))
-        for number, planned in enumerate(runs, 1):
-            print(f"run {number} of {len(runs)}: {planned.title}", file=out, flush=True)
-            told = Told(str(target), server, tuple(args.server_flag), planned.group, planned.repeat, tuple(sys.argv))
-            codes.append(drive_once(args.scenario, [*planned.words, *model], told, args.out, out))
+        for number, spec in enumerate(runs, 1):
+            print(f"run {number} of {len(runs)}: {_title(spec, args)}", file=out, flush=True)
+            codes.append(drive_once(served(spec, server) if server else spec, out, args.processes))
             if codes[-1] == ExitCode.USAGE:
                 break
     if args.repeat > 1:
-        _say_together(sorted(_folders(args.out) - before), {planned.group for planned in runs}, out)
+        _say_together(sorted(_folders(args.out) - before), {spec.group for spec in runs}, out)
     return next((code for code in _GRAVITY if code in codes), ExitCode(max(codes, default=0)))
 
 
@@ -161,11 +131,12 @@ def run_scenario(
     Raises:
         BenchError: the run failed, or had answers that were wrong.
     """
-    words = ["--model-dir", str(model.model_dir), "--model-name", server.model, "-u", "32"]
-    words += ["--arrivals", "poisson:rate=20", *_time_words(f"{seconds:f}s", "auto")]
-    told = Told(server.backend, server, group=uuid4().hex[:12], command=tuple(sys.argv))
+    run_time, warmup = load_times(seconds, None)
+    values = {"warmup": warmup, "model_dir": model.model_dir, "model_name": server.model, "results": results}
+    spec = make_spec(SCENARIOS[scenario], values, address_of(server, scenario), 32, run_time)
+    spec = replace(spec, arrivals=Poisson(20.0), duration=seconds, group=uuid4().hex[:12], command=tuple(sys.argv))
     before = _folders(results)
-    code = drive_once(scenario, words, told, results, out)
+    code = drive_once(replace(served(spec, server), target_name=server.backend), out)
     found = sorted(_folders(results) - before)
     if code == ExitCode.REGRESSION:
         raise WrongAnswerError(f"the {scenario} run had requests that did not end well; see {found[-1]}")
@@ -178,70 +149,93 @@ def _folders(results: Path) -> set[Path]:
     return {path.parent for path in results.glob("*/run.json")}
 
 
-def _plan(args: argparse.Namespace) -> list[Planned]:
-    """All runs, in random order, so that a drift of the machine meets all arrivals alike."""
-    arrivals = args.arrivals or [None]
-    for text in filter(None, args.arrivals or []):
-        if "users" in text or not text.startswith("closed"):
-            parse_arrivals(text)
-        else:
-            read_arrivals(text, args.users or 1)
-    common = _common_words(args)
+def plan(args: argparse.Namespace) -> list[RunSpec]:
+    """All runs, in random order, so that a drift of the machine meets all arrivals alike.
+
+    Raises:
+        UsageError: options that make no sense.
+    """
     planned = []
-    for text in arrivals:
-        group = uuid4().hex[:12]
-        for repeat in range(args.repeat):
-            words = [*common, "--seed", str(args.seed + repeat), *_arrival_words(text, args.users)]
-            title = f"{args.scenario} on {args.target}, {text or 'its own arrivals'}, repeat {repeat + 1}"
-            planned.append(Planned(title, tuple(words), group, repeat))
+    for text in args.arrivals or [None]:
+        spec = replace(_spec(args, text), group=uuid4().hex[:12])
+        planned += [replace(spec, seed=args.seed + repeat, repeat=repeat) for repeat in range(args.repeat)]
     random.Random(args.seed).shuffle(planned)
     return planned
 
 
-def _arrival_words(text: str | None, users: int | None) -> list[str]:
-    """A closed loop that names its users has a pool of as many, unless another was asked for."""
-    if text is None:
-        return []
-    words = ["--arrivals", text]
-    if users is None and text.startswith("closed") and "users" in text:
-        loop = parse_arrivals(text)
-        assert isinstance(loop, ClosedLoop)
-        words += ["-u", str(loop.users)]
-    return words
+def _spec(args: argparse.Namespace, arrivals: str | None) -> RunSpec:
+    """The first repeat of the given arrivals; None takes the scenario's."""
+    scenario = SCENARIOS[args.scenario]
+    users = args.users or scenario.users
+    values = given_options(args, _OWN) | {
+        "model_dir": args.model_dir or demo_model_dir(),
+        "model_name": args.model_name,
+        "server_flags": tuple(args.server_flag),
+        "results": args.out,
+    }
+    if arrivals is not None:
+        values["arrivals"] = arrivals
+        users = args.users or _named_users(arrivals) or users
+    run_time = parse_duration(scenario.run_time)
+    if args.warmup is not None:
+        values["warmup"] = args.warmup
+    if args.duration is not None:
+        run_time, values["warmup"] = load_times(args.duration, args.warmup)
+    spec = make_spec(scenario, values, parse_target(args.target), users, run_time)
+    return replace(spec, duration=args.duration or spec.duration, command=tuple(sys.argv))
 
 
-def _common_words(args: argparse.Namespace) -> list[str]:
-    words = _time_words(args.duration, args.warmup) if args.duration else ["--warmup", args.warmup]
-    for option, value in (("-u", args.users), ("--processes", args.processes)):
-        words += [option, str(value)] if value is not None else []
-    for name in OPTIONS:
-        if name not in _OWN and getattr(args, name) is not None:
-            words += [f"--{name.replace('_', '-')}", getattr(args, name)]
-    return words + [f"--{name}" for name in SWITCHES if getattr(args, name)]
+def _named_users(arrivals: str) -> int | None:
+    """The users that a closed loop names; its pool has as many."""
+    loop = read_arrivals(arrivals, 1)
+    return loop.users if isinstance(loop, ClosedLoop) and "users" in arrivals else None
 
 
-def _time_words(duration: str, warmup: str) -> list[str]:
-    """Locust's run time counts whole seconds and holds the warm-up, which takes what rounding leaves over."""
-    measured = parse_duration(duration)
-    before = warmup_seconds(warmup, math.inf if warmup != "auto" else measured)
+def _title(spec: RunSpec, args: argparse.Namespace) -> str:
+    arrivals = spec.arrivals if args.arrivals else "its own arrivals"
+    return f"{args.scenario} on {args.target}, {arrivals}, repeat {spec.repeat + 1}"
+
+
+def load_times(measured: float, warmup: float | None) -> tuple[float, float]:
+    """Seconds of load, and of these the warm-up.
+
+    Locust's run time counts whole seconds; the warm-up takes what rounding leaves over.
+
+    Args:
+        measured: seconds.
+        warmup: seconds at least; None chooses.
+    """
+    before = warmup_seconds(warmup, measured if warmup is None else math.inf)
     total = math.ceil(measured + before - 1e-9)
-    return ["-t", f"{total}s", "--warmup", f"{total - measured:.6f}s" if total > measured else "0"]
+    return total, max(total - measured, 0.0)
 
 
-def drive_once(scenario: str, words: Sequence[str], told: Told, results: Path, out: TextIO | None) -> ExitCode:
-    """Runs Locust once, passing on to `out`, if it is given, what it says of the run; gives its exit code.
+def served(spec: RunSpec, server: RunningServer) -> RunSpec:
+    """The same run against a server that was opened here."""
+    name = spec.target_name or str(spec.target)
+    return replace(spec, servers=(server,), target=address_of(server, spec.protocol), target_name=name)
+
+
+def drive_once(spec: RunSpec, out: TextIO | None, processes: int | None = None) -> ExitCode:
+    """Runs Locust once.
+
+    Args:
+        spec: the run; of a scenario of `SCENARIOS`.
+        out: where what Locust says of the run goes; None drops it.
+        processes: load-generating processes; None is one, which is Locust's own.
+
+    Returns:
+        Its exit code.
 
     Raises:
         TargetError: the process was killed, or ended as it never should.
         Interrupted: a signal ended the process itself.
     """
-    file = Path(bench.__file__).parents[1] / "scenarios" / SCENARIOS[scenario]
+    file = Path(bench.__file__).parents[1] / "scenarios" / FILES[spec.scenario]
     if not file.is_file():
         raise UsageError(f"no scenario {file}; run from a checkout of the project")
-    address = told.target if told.server is None else told.server.rest or f"grpc://{told.server.grpc}"
     command = [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--skip-log-setup", "--only-summary"]
-    command += ["--host", address, *words, "--results", str(results)]
-    environment = {name: text for name, text in told.environment().items() if not name.startswith("LOCUST_")}
+    command += [] if processes is None else ["--processes", str(processes)]
     with interrupts.held(), interrupts.waiting():
         # A session of its own: Ctrl-C in the terminal goes to us, and is passed on once.
         child = subprocess.Popen(
@@ -250,7 +244,7 @@ def drive_once(scenario: str, words: Sequence[str], told: Told, results: Path, o
             stdout=subprocess.PIPE,
             text=True,
             errors="replace",
-            env=environment,
+            env=spec.child_environment(),
             start_new_session=True,
         )
         stack = contextlib.ExitStack()

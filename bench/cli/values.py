@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bench.units import parse_duration, parse_duration_or_zero, parse_fraction, parse_number, parse_rate, parse_whole
 
@@ -16,11 +16,13 @@ class Value:
 
     Args:
         parse: gives the value, or raises UsageError.
-        as_text: whether the option keeps its text, for commands that pass it on.
+        as_text: whether the option keeps its text.
+        both: whether it gives a `Given`, the text with its value.
     """
 
     parse: Callable[[str], Any]
     as_text: bool = False
+    both: bool = False
 
     def __call__(self, text: str) -> Any:
         """The value of `text`.
@@ -29,7 +31,16 @@ class Value:
             UsageError: the text is refused; `bench.cli.parser.Parser` adds the option's name.
         """
         value = self.parse(text)
+        if self.both:
+            return Given(text, value)
         return text if self.as_text else value
+
+
+class Given(NamedTuple):
+    """What the user gave for an option: the text, for what is kept of the command, and its value."""
+
+    text: str
+    value: Any
 
 
 def whole(least: int = 1, most: int = MOST) -> Value:

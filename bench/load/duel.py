@@ -16,8 +16,8 @@ from bench.load.duel_servers import READY_SECONDS, Contender, Servers, SidesFail
 from bench.load.endpoint import Endpoint
 from bench.load.pairing import Pairing
 from bench.load.side import Side
+from bench.load.target_session import PROBE_SECONDS, require_served
 from bench.load.transports import prepare_grpc
-from bench.load.under_test import PROBE_SECONDS, require_served
 from bench.results.schedules import ClosedLoop, OpenLoop
 from bench.results.workload import Workload
 from bench.server.running import RunningServer

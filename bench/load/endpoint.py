@@ -8,11 +8,12 @@ from typing import Any
 import gevent.ssl
 
 from bench.errors import UsageError, in_words, printable
+from bench.load.run_spec import MAX_RESPONSE_BYTES, RunSpec
+from bench.server.running import RunningServer
 from bench.serving.errors import ConnectFailed
+from bench.serving.rest import predict_path
 from bench.serving.tls import TlsOptions
-
-# Less than a client alone may read: many users may read such a response at once.
-MAX_RESPONSE_BYTES = 8_000_000
+from bench.serving.types import PredictRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,26 @@ class Endpoint:
     compressed: bool = False
     channels: int = 1
     max_response: int = MAX_RESPONSE_BYTES
+
+
+def endpoint_of(spec: RunSpec, server: RunningServer) -> Endpoint:
+    """Where the requests of a run go.
+
+    Args:
+        spec: the run.
+        server: has the address of each protocol that the run uses.
+    """
+    return Endpoint(
+        rest=server.rest if spec.protocol != "grpc" else None,
+        grpc=server.grpc if spec.protocol != "rest" else None,
+        path=predict_path(PredictRequest({}, spec.signature, spec.model_name)),
+        headers=spec.headers,
+        tls=spec.tls,
+        grpc_secure=spec.secure_grpc,
+        compressed=spec.compressed,
+        channels=spec.channels,
+        max_response=spec.max_response,
+    )
 
 
 def ssl_context(tls: TlsOptions | None, protocols: Sequence[str] = ()) -> Any:

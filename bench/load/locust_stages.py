@@ -22,7 +22,7 @@ from gevent.event import Event
 from locust.runners import MasterRunner, WorkerRunner
 
 from bench import interrupts
-from bench.load.told import VARIABLE
+from bench.load.run_context import started_by_bertbench
 
 _SAME_SECONDS: Final = 1.0
 # A signal that came while something was computed is delivered once the loop runs.
@@ -59,7 +59,7 @@ def say(number: int, note: str = "") -> None:
 
     Written past the buffers of Python's streams, which the signal may have found in use.
     """
-    if not os.environ.get(VARIABLE):
+    if not started_by_bertbench():
         rest = f"; {note}" if note else ""
         os.write(2, f"bertbench: interrupted by {interrupts.name_of(number)}{rest}\n".encode("ascii", "replace"))
 

@@ -1,18 +1,19 @@
 """The options of every scenario: in Locust's `--help` and web form, and what they lead to.
 
-Each is a text or a switch, because that is what Locust's web form can change; `Settings.read` makes values of them.
+Each is a text or a switch, because that is what Locust's web form can change; `read_spec` makes a `RunSpec` of them.
 """
 
-import argparse
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from bench.errors import UsageError, did_you_mean
-from bench.load.told import option_name
-from bench.results.arrivals import Arrivals, ClosedLoop, parse_arrivals
+from bench.errors import UsageError, did_you_mean, one_line
+from bench.load.catalog import SCENARIOS, Scenario
+from bench.load.run_spec import RunSpec, given_spec
+from bench.results.arrivals import Arrivals, parse_arrivals
 from bench.results.workload import TRANSPORTS
 from bench.serving.target import Target, TargetKind, grpc_address, parse_target
 from bench.serving.tls import TlsOptions
@@ -20,48 +21,6 @@ from bench.units import format_seconds, parse_bytes, parse_duration, parse_durat
 
 _WARMUP_SHARE: Final = 0.1
 _WARMUP_MOST: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampleRule:
-    """How many requests, and for how long, a benchmark's rules ask for.
-
-    Args:
-        source: where the rule stands.
-        requests: least number of measured requests (for several sentences a request: of sentences, if `per_sentence`).
-        seconds: least measured time.
-        per_sentence: whether `requests` counts sentences.
-    """
-
-    source: str
-    requests: int
-    seconds: float
-    per_sentence: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
-    """A workload and its defaults; an option given by the user wins.
-
-    Args:
-        name: short name, for run folders.
-        protocol: `rest`, `grpc` or `both`.
-        arrivals: when requests are due; `closed` alone takes Locust's users.
-        users: size of the pool, the most requests in flight.
-        run_time: how long load runs, warm-up included.
-        sentences: sentences a request.
-        options: defaults of other options, by the names in `OPTIONS`.
-        rule: sample sizes that it asks for; fewer are a warning.
-    """
-
-    name: str
-    protocol: str
-    arrivals: str = "closed"
-    users: int = 8
-    run_time: str = "60s"
-    sentences: int = 1
-    options: Mapping[str, str] = field(default_factory=dict)
-    rule: SampleRule | None = None
 
 
 OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
@@ -110,17 +69,37 @@ def add_options(parser: Any, scenario: Scenario) -> None:
     """Adds the options to Locust's parser, and the scenario's defaults for Locust's own."""
     parser.error = lambda message: _refuse(parser, message)
     group = parser.add_argument_group(f"Scenario options ({scenario.name})")
-    defaults = {"arrivals": scenario.arrivals, "sentences_per_request": str(scenario.sentences), **scenario.options}
-    for name, (default, text) in OPTIONS.items():
-        value = defaults.get(name, default)
+    for name, value in defaults(scenario).items():
+        text = OPTIONS[name][1]
         shown = f"{text} (default: {value})" if value and "default" not in text else text
         option = f"--{name.replace('_', '-')}"
         _in_web_form(group.add_argument(option, default=value, metavar="<text>", help=shown.replace("%", "%%")))
     for name, text in SWITCHES.items():
         _in_web_form(group.add_argument(f"--{name}", action="store_true", help=text))
+    spec = spec_for(scenario)
     parser.set_defaults(
-        num_users=scenario.users, spawn_rate=100.0, run_time=scenario.run_time, exit_code_on_error=UnchosenCode(1)
+        num_users=spec.users if spec else scenario.users,
+        spawn_rate=100.0,
+        run_time=f"{math.ceil(spec.run_time)}s" if spec else scenario.run_time,
+        exit_code_on_error=UnchosenCode(1),
     )
+
+
+def spec_for(scenario: Scenario) -> RunSpec | None:
+    """The run that `bertbench run` started this process for; None where a user started it.
+
+    Ends the process with one line where it is a run of another scenario.
+    """
+    try:
+        spec = given_spec()
+        if spec is not None and SCENARIOS.get(spec.scenario) != scenario:
+            raise UsageError(
+                f"the scenario file is not the scenario {spec.scenario} that bertbench run knows; run it with locust -f"
+            )
+    except UsageError as error:
+        print(f"bertbench: {one_line(error)}", file=sys.stderr)
+        sys.exit(int(error.exit_code))
+    return spec
 
 
 def _refuse(parser: Any, message: str) -> NoReturn:
@@ -142,136 +121,86 @@ def _in_web_form(action: Any) -> None:
     action.is_secret = action.is_required = action.is_multiple = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The options of one run, read and checked.
+def read_spec(options: Any, scenario: Scenario, host: str | None, users: int, run_time: float) -> RunSpec:
+    """The run in Locust's parsed options.
 
     Args:
-        scenario: the scenario.
-        model_dir: the export; None for the demo model.
-        model_name: its name on the server.
-        signature: signature asked.
-        arrivals: when requests are due.
-        users: size of the pool.
-        run_time: seconds of load, warm-up included.
-        warmup: seconds of it that are not measured.
-        drain: seconds after its end for what is open.
-        transport: the client.
-        sentences: sentences a request.
-        check_share: share of answers that are checked.
-        timeout: seconds a request may take.
-        max_response: largest response that is read, bytes.
-        seed: of all random choices.
-        channels: gRPC connections a process.
-        headers: sent with each request.
-        tls: certificates, None for the system's.
-        target: what is driven.
-        grpc: the gRPC address given beside a REST target; None if there is none.
-        server_flags: flags for a server started here.
-        results: folder of runs.
-        padded: whether requests are padded to the article's shape.
-        compressed: whether REST bodies are gzipped.
-        users_named: whether the arrivals themselves say how many users there are.
+        options: the options, or what the web form made of them.
+        scenario: whose run it is.
+        host: Locust's host: an address or any other target; None or "" is the embedded server.
+        users: Locust's number of users.
+        run_time: seconds of load.
+
+    Raises:
+        UsageError: an option that makes no sense, or options that contradict each other.
     """
+    values = {name: read_option(name, str(getattr(options, name) or "").strip()) for name in OPTIONS}
+    values |= {name: bool(getattr(options, name)) for name in SWITCHES}
+    return make_spec(scenario, values, read_target(host, scenario.protocol), users, run_time)
 
-    scenario: Scenario
-    model_dir: Path | None
-    model_name: str
-    signature: str
-    arrivals: Arrivals
-    users: int
-    run_time: float
-    warmup: float
-    drain: float
-    transport: str
-    sentences: int
-    check_share: float
-    timeout: float
-    max_response: int
-    seed: int
-    channels: int
-    headers: Mapping[str, str]
-    tls: TlsOptions | None
-    target: Target
-    grpc: Target | None
-    server_flags: Sequence[str]
-    results: Path
-    padded: bool
-    compressed: bool
-    users_named: bool
 
-    @classmethod
-    def read(
-        cls, options: argparse.Namespace, scenario: Scenario, host: str | None, users: int, run_time: float
-    ) -> "Settings":
-        """The settings in Locust's parsed options.
+def make_spec(scenario: Scenario, given: Mapping[str, Any], target: Target, users: int, run_time: float) -> RunSpec:
+    """The run of a scenario.
 
-        Args:
-            options: the options, or what the web form made of them.
-            scenario: whose run it is.
-            host: Locust's host: an address or any other target; None or "" is the embedded server.
-            users: Locust's number of users.
-            run_time: seconds of load.
+    Args:
+        scenario: its defaults hold for what is not given.
+        given: values by the names in `OPTIONS` and `SWITCHES`.
+        target: what is driven.
+        users: size of the pool.
+        run_time: seconds of load.
 
-        Raises:
-            UsageError: an option that makes no sense, or options that contradict each other.
-        """
-        text = {name: str(getattr(options, name) or "").strip() for name in OPTIONS}
-        arrivals = read_arrivals(text["arrivals"], users)
-        return cls(
-            scenario=scenario,
-            model_dir=Path(text["model_dir"]) if text["model_dir"] else None,
-            model_name=text["model_name"],
-            signature=text["signature"],
-            arrivals=arrivals,
-            users=users,
-            run_time=run_time,
-            warmup=warmup_seconds(text["warmup"], run_time),
-            drain=read_option("drain", text["drain"]),
-            transport=read_option("transport", text["transport"]),
-            sentences=read_option("sentences_per_request", text["sentences_per_request"]),
-            check_share=read_option("check_share", text["check_share"]),
-            timeout=read_option("request_timeout", text["request_timeout"]),
-            max_response=read_option("max_response", text["max_response"]),
-            seed=read_option("seed", text["seed"]),
-            channels=read_option("channels", text["channels"]),
-            headers=read_option("headers", text["headers"]),
-            tls=_tls(text),
-            target=_target(host, scenario.protocol),
-            grpc=read_option("grpc_host", text["grpc_host"]) if text["grpc_host"] else None,
-            server_flags=tuple(text["server_flags"].split()),
-            results=Path(text["results"]),
-            padded=bool(options.padded),
-            compressed=bool(options.compressed),
-            users_named="users" in text["arrivals"],
-        )
+    Raises:
+        UsageError: values that contradict each other.
+    """
+    values = {name: read_option(name, text) for name, text in defaults(scenario).items() if name not in given}
+    values |= dict.fromkeys(SWITCHES, False) | dict(given)
+    arrivals = values.pop("arrivals")
+    warmup = warmup_seconds(values.pop("warmup"), run_time)
+    tls = {name: path for name in _TLS if (path := values.pop(_TLS[name])) is not None}
+    return RunSpec(
+        scenario=scenario.name,
+        protocol=scenario.protocol,
+        arrivals=read_arrivals(arrivals, users),
+        users=users,
+        users_named="users" in arrivals,
+        duration=run_time - warmup,
+        warmup=warmup,
+        target=target,
+        tls=TlsOptions(**tls) if tls else None,
+        rule=scenario.rule,
+        **{_FIELDS.get(name, name): value for name, value in values.items()},
+    )
+
+
+def defaults(scenario: Scenario) -> dict[str, str]:
+    """The options' defaults in a scenario, as texts."""
+    own = {"arrivals": scenario.arrivals, "sentences_per_request": str(scenario.sentences), **scenario.options}
+    return {name: own.get(name, default) for name, (default, _) in OPTIONS.items()}
 
 
 def read_arrivals(text: str, users: int) -> Arrivals:
-    """The arrivals in `text`; a closed loop that names no users takes those of Locust's pool.
+    """The arrivals in `text`; a closed loop that names no users takes those of the pool.
 
     Raises:
-        UsageError: arrivals that cannot be read, or other users than the pool's.
+        UsageError: arrivals that cannot be read.
     """
     kind, colon, rest = text.partition(":")
     if kind.strip().lower() == "closed" and "users" not in rest:
         return parse_arrivals(f"closed:users={users}" + (f",{rest}" if colon and rest else ""))
-    arrivals = parse_arrivals(text)
-    if isinstance(arrivals, ClosedLoop) and arrivals.users != users:
-        option = option_name("--users")
-        raise UsageError(
-            f"{text} and {option} {users} contradict each other; give {option} {arrivals.users}, or just closed"
-        )
-    return arrivals
+    return parse_arrivals(text)
 
 
-def warmup_seconds(text: str, run_time: float) -> float:
-    """Seconds of a run of `run_time` that `--warmup TEXT` takes.
+def warmup_seconds(asked: float | None, run_time: float) -> float:
+    """Seconds of a run of `run_time` that the warm-up takes.
+
+    Args:
+        asked: seconds; None is `auto`.
+        run_time: seconds of load.
 
     Raises:
-        UsageError: no duration, or one that leaves nothing to measure.
+        UsageError: it leaves nothing to measure.
     """
-    seconds = min(_WARMUP_SHARE * run_time, _WARMUP_MOST) if text == "auto" else parse_duration_or_zero(text)
+    seconds = min(_WARMUP_SHARE * run_time, _WARMUP_MOST) if asked is None else asked
     if seconds >= run_time:
         whole, warm = format_seconds(run_time), format_seconds(seconds)
         raise UsageError(f"a warm-up of {warm} leaves nothing of a run of {whole}; make the run longer")
@@ -279,13 +208,15 @@ def warmup_seconds(text: str, run_time: float) -> float:
 
 
 def read_option(name: str, text: str) -> Any:
-    """The value of an option of `OPTIONS`; its text where any text will do.
+    """The value of an option of `OPTIONS`.
 
     Raises:
         UsageError: what the option does not take; the message names it.
     """
+    if not text and name == "grpc_host":
+        return None
     try:
-        return READERS[name](text) if name in READERS else text
+        return READERS[name](text)
     except UsageError as error:
         raise UsageError(f"--{name.replace('_', '-')}: {error}") from error
 
@@ -300,14 +231,12 @@ def _headers(text: str) -> dict[str, str]:
     return headers
 
 
-def _tls(text: Mapping[str, str]) -> TlsOptions | None:
-    given = {"ca": text["ca_cert"], "cert": text["client_cert"], "key": text["client_key"]}
-    if not any(given.values()):
-        return None
-    return TlsOptions(**{name: Path(path) for name, path in given.items() if path})
+def read_target(host: str | None, protocol: str) -> Target:
+    """What Locust's `--host` means to a scenario of `protocol`.
 
-
-def _target(host: str | None, protocol: str) -> Target:
+    Raises:
+        UsageError: not a server's address, nor a way to start one.
+    """
     text = (host or "").strip()
     if not text:
         return Target(TargetKind.EMBEDDED)
@@ -319,6 +248,10 @@ def _target(host: str | None, protocol: str) -> Target:
     return target
 
 
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
 def _transport(text: str) -> str:
     """Which of them goes with a protocol is the workload's to say."""
     known = sorted({name for names in TRANSPORTS.values() for name in names})
@@ -328,6 +261,11 @@ def _transport(text: str) -> str:
 
 
 READERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "model_dir": _path,
+    "model_name": str,
+    "signature": str,
+    # Of what is read of the arrivals, the users may be the pool's.
+    "arrivals": str,
     "transport": _transport,
     "sentences_per_request": lambda text: parse_whole(text, 1, 100_000),
     "check_share": parse_fraction,
@@ -338,6 +276,15 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "seed": lambda text: parse_whole(text, 0, 2**32 - 1),
     "channels": lambda text: parse_whole(text, 1, 1000),
     "headers": _headers,
+    "ca_cert": _path,
+    "client_cert": _path,
+    "client_key": _path,
     "grpc_host": grpc_address,
+    "server_flags": lambda text: tuple(text.split()),
+    "results": Path,
 }
-"""What makes values of the options that do not take any text."""
+"""By option: what makes its value of its text."""
+
+# Fields of `RunSpec` that an option has another name for, and those of `TlsOptions`.
+_FIELDS: Final = {"sentences_per_request": "sentences", "request_timeout": "timeout", "grpc_host": "grpc"}
+_TLS: Final = {"ca": "ca_cert", "cert": "client_cert", "key": "client_key"}

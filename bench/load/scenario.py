@@ -1,4 +1,4 @@
-"""What a scenario file is made of: `install(Scenario(...))`, and a user class derived from `BertUser`.
+"""What a scenario file is made of: `install(Scenario(...))` or one of `SCENARIOS`, and a class derived from `BertUser`.
 
 Importing this imports Locust, which patches the standard library for gevent: only Locust's processes do.
 """
@@ -12,15 +12,16 @@ from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 from locust.user.task import LOCUST_STATE_STOPPING
 
+from bench.load.catalog import SCENARIOS, SampleRule, Scenario
 from bench.load.locust_stages import Stages
-from bench.load.options import SampleRule, Scenario, add_options
-from bench.load.worker_side import WorkerSide
+from bench.load.options import add_options
+from bench.load.worker import Worker
 from bench.output import accept_all
 
-__all__ = ["BertUser", "SampleRule", "Scenario", "install"]
+__all__ = ["SCENARIOS", "BertUser", "SampleRule", "Scenario", "install"]
 
 _installed: Final[list[Scenario]] = []
-_workers: Final[dict[int, WorkerSide]] = {}
+_workers: Final[dict[int, Worker]] = {}
 
 
 class BertUser(User):
@@ -28,7 +29,7 @@ class BertUser(User):
 
     abstract = True
     wait_time = constant(0)
-    # By which the coordinator tells these users from others that a file may have beside them.
+    # By which the master tells these users from others that a file may have beside them.
     sends_schedule = True
 
     @task
@@ -56,19 +57,19 @@ def install(scenario: Scenario) -> Scenario:
 
 def _join(environment: Any, scenario: Scenario) -> None:
     _accept_all()
-    side: Any = None
-    stages = Stages(environment, lambda: side and side.close())
+    master: Any = None
+    stages = Stages(environment, lambda: master and master.close())
     # The worker's listeners come first: a test that stops hands over its last records before they are put away.
     if not isinstance(environment.runner, MasterRunner):
-        _workers[id(environment)] = WorkerSide(environment)
+        _workers[id(environment)] = Worker(environment)
     if isinstance(environment.runner, WorkerRunner):
         _say_nothing_of_a_part(environment.parsed_options)
     else:
         # Here and not above: a worker starts sooner without it.
-        from bench.load.coordinator_side import CoordinatorSide
+        from bench.load.master import Master
 
-        side = CoordinatorSide(environment, scenario, stages)
-        side.prepare()
+        master = Master(environment, scenario, stages)
+        master.prepare()
     stages.prepared()
 
 

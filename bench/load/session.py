@@ -30,11 +30,11 @@ Send = Callable[[dict[str, Any]], None]
 
 
 class WorkerSession:
-    """One run in one process: made on the plan, begun by the coordinator, over when all its users are.
+    """One run in one process: made on the plan, begun by the master, over when all its users are.
 
     Args:
         plan: what to do.
-        send: hands a report to the coordinator: `{"run", "worker", "block", "sample", "over"}`.
+        send: hands a report to the master: `{"run", "worker", "block", "sample", "over"}`.
         listener: told of each request.
         transports: makes the users' transports; None for one endpoint, the plan's.
     """

@@ -23,6 +23,7 @@ from bench.capacity.agenda import (
     saturated_rate,
 )
 from bench.capacity.points import Point, Stage
+from bench.results.arrivals import ClosedLoop, Poisson
 from tests.support.measured_points import point as any_point
 
 
@@ -72,7 +73,7 @@ def test_errors_end_a_ladder() -> None:
 
 def test_the_first_step_is_the_longest_and_may_be_run_again() -> None:
     first, *more = alone_steps(FULL, 1)
-    assert (first.users, first.seconds, first.arrivals) == (1, FULL.alone, "closed:users=1")
+    assert (first.users, first.seconds, first.arrivals) == (1, FULL.alone, ClosedLoop(1))
     assert [step.key for step in more] == [f"ladder 1 users #{repeat}" for repeat in (1, 2, 3)]
     assert len({step.seed for step in (first, *more)}) == 4
     assert len(alone_steps(QUICK, 1)) == 1
@@ -124,7 +125,7 @@ def test_knee_and_hold_out_rates_differ_and_come_in_random_order() -> None:
 def test_every_step_has_a_key_and_arrivals() -> None:
     (step, *_) = confirm_steps(FULL, 123.456, 0)
     assert step.rate == 123
-    assert step.arrivals == "poisson:rate=123.0"
+    assert step.arrivals == Poisson(123.0)
     assert step.key == "confirm 123/s #0"
     assert [step.rate for step in replica_steps(QUICK, 100.0, 0)] == [85, 95, 105, 115]
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from bench.cli import COMMANDS
-from bench.load.told import VARIABLE, Told, option_name
+from bench.load.run_context import option_name
 from tests.cli.test_values import parsers
 
 ROOT = Path(__file__).parents[2]
 # What a command reaches through a process that it starts.
 PROCESSES = {
-    "run": ("bench.load.scenario", "bench.load.coordinator_side"),
-    "calibrate": ("bench.load.scenario", "bench.load.coordinator_side"),
-    "demo": ("bench.load.scenario", "bench.load.coordinator_side"),
-    "capacity": ("bench.load.series_worker",),
+    "run": ("bench.load.scenario", "bench.load.master"),
+    "calibrate": ("bench.load.scenario", "bench.load.master"),
+    "demo": ("bench.load.scenario", "bench.load.master"),
+    "capacity": ("bench.load.runner.worker",),
 }
 # Messages that name another command in the same breath, and those that these commands cannot bring about.
 QUALIFIED = {
@@ -30,13 +30,13 @@ QUALIFIED = {
     ("bench.bert.variables", "--init-head"): "train always makes a fresh head",
     ("bench.cli.options", "--target"): "demo drives a server of its own, whose addresses are known",
     ("bench.cli.verify", "--sentences"): "export with --sentences",
-    ("bench.load.coordinator_side", "--worker"): "locust --worker",
+    ("bench.load.master", "--worker"): "locust --worker",
     ("bench.load.duel", "--sentences"): "export both models with the same --sentences",
     ("bench.load.payloads", "--padded"): "only commands with the option can pad",
     ("bench.load.payloads", "--signature"): "calibrate refuses such an export before",
     ("bench.load.payloads", "--sentences"): "export with --sentences",
-    ("bench.load.prepared", "--arrivals"): "only Locust and run can have other user classes",
-    ("bench.load.prepared", "--users"): "the same",
+    ("bench.load.run_setup", "--arrivals"): "only Locust and run can have other user classes",
+    ("bench.load.run_setup", "--users"): "the same",
     ("bench.results.run_folder", "--out"): "only commands with the option make a thousand runs",
     ("bench.server.lifecycle", "--model-dir"): "serve always has a model folder",
 }
@@ -107,17 +107,15 @@ def test_messages_name_options_that_the_command_has(command: str) -> None:
 
 def test_there_are_messages_to_look_at() -> None:
     assert len({option for module in MODULES for option in mentioned(module)}) > 30
-    assert "bench.load.coordinator_side" in reached("run")
+    assert "bench.load.master" in reached("run")
 
 
 @pytest.mark.parametrize("name", ["--host", "--results", "--users", "-t", "--model-dir", "--grpc-host"])
 @pytest.mark.parametrize("command", ["run", "capacity"])
-def test_locust_s_options_have_the_command_s_names(name: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = Told("embedded", None, command=("/usr/bin/bertbench", command))
-    monkeypatch.setenv(VARIABLE, told.environment()[VARIABLE])
-    assert option_name(name) in {option for parser in parsers(command) for option in parser._option_string_actions}
+def test_locust_s_options_have_the_command_s_names(name: str, command: str) -> None:
+    options = {option for parser in parsers(command) for option in parser._option_string_actions}
+    assert option_name(name, ("/usr/bin/bertbench", command)) in options
 
 
-def test_who_starts_locust_alone_reads_locust_s_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
-    assert option_name("--host") == "--host"
+def test_who_starts_locust_alone_reads_locust_s_names() -> None:
+    assert option_name("--host", ()) == "--host"

@@ -1,27 +1,29 @@
 """What `bertbench run` makes of its options; that it runs is shown in `tests/integration/test_cli_run.py`."""
 
+from pathlib import Path
+
 import pytest
 
 from bench.cli import run
 from bench.cli.parser import Parser
 from bench.errors import UsageError
+from bench.results.arrivals import ClosedLoop, Poisson
+from bench.units import parse_duration
 
 
 def plan(*words):
     parser = Parser(prog="bertbench run")
     run.add_arguments(parser)
-    return run._plan(parser.parse_args(words))
-
-
-def option(planned, name):
-    return planned.words[planned.words.index(name) + 1]
+    return run.plan(parser.parse_args(words))
 
 
 def test_one_run_of_the_scenario_s_own_arrivals():
-    (planned,) = plan("rest")
-    assert "--arrivals" not in planned.words
-    assert "-t" not in planned.words
-    assert option(planned, "--seed") == "0"
+    (spec,) = plan("rest")
+    assert (spec.arrivals, spec.users, spec.run_time, spec.warmup, spec.seed) == (ClosedLoop(8), 8, 60.0, 6.0, 0)
+    (spec,) = plan("soak")
+    assert (spec.arrivals, spec.users, spec.run_time, spec.check_share) == (Poisson(10.0), 64, 1800.0, 0.1)
+    (spec,) = plan("ramp", "--check-share", "50%")
+    assert (spec.warmup, spec.drain, spec.check_share) == (0.0, 30.0, 0.5)
 
 
 def test_every_arrivals_is_repeated_with_seeds_of_its_own_in_random_order():
@@ -29,39 +31,40 @@ def test_every_arrivals_is_repeated_with_seeds_of_its_own_in_random_order():
     planned = plan(
         "grpc", "--repeat", "4", "--seed", "10", *(word for text in arrivals for word in ("--arrivals", text))
     )
-    found = [(option(entry, "--arrivals"), entry.repeat) for entry in planned]
-    assert sorted(found) == sorted((text, repeat) for text in arrivals for repeat in range(4))
+    canonical = ["poisson:rate=5", "closed:users=8", "constant:rate=7"]
+    found = [(str(spec.arrivals), spec.repeat) for spec in planned]
+    assert sorted(found) == sorted((text, repeat) for text in canonical for repeat in range(4))
     assert found != sorted(found)
-    assert all(option(entry, "--seed") == str(10 + entry.repeat) for entry in planned)
-    assert len({entry.group for entry in planned}) == 3
-    assert all(
-        len({option(entry, "--arrivals") for entry in planned if entry.group == group.group}) == 1 for group in planned
-    )
+    assert all(spec.seed == 10 + spec.repeat for spec in planned)
+    assert len({spec.group for spec in planned}) == 3
+    assert all(len({spec.arrivals for spec in planned if spec.group == other.group}) == 1 for other in planned)
 
 
 @pytest.mark.parametrize(
     ("duration", "warmup", "total", "before"),
     [
-        ("60s", "auto", "66s", 6.0),
-        ("12s", "auto", "14s", 2.0),
-        ("10m", "auto", "610s", 10.0),
-        ("30s", "0", "30s", 0.0),
-        ("500ms", "0", "1s", 0.5),
-        ("30s", "5s", "35s", 5.0),
+        ("60s", "auto", 66.0, 6.0),
+        ("12s", "auto", 14.0, 2.0),
+        ("10m", "auto", 610.0, 10.0),
+        ("30s", "0", 30.0, 0.0),
+        ("500ms", "0", 1.0, 0.5),
+        ("30s", "5s", 35.0, 5.0),
+        ("12.3s", "1s", 14.0, 1.7),
     ],
 )
 def test_the_duration_is_what_is_measured(duration, warmup, total, before):
-    (planned,) = plan("rest", "--duration", duration, "--warmup", warmup)
-    assert option(planned, "-t") == total
-    assert float(option(planned, "--warmup").removesuffix("s")) == before
+    (spec,) = plan("rest", "--duration", duration, "--warmup", warmup)
+    assert spec.duration == parse_duration(duration)
+    assert spec.run_time == pytest.approx(total, abs=1e-9)
+    assert spec.warmup == pytest.approx(before)
 
 
-def test_options_are_passed_on():
-    (planned,) = plan("rest", "--users", "9", "--processes", "2", "--signature", "serving_default", "--padded")
-    assert (option(planned, "-u"), option(planned, "--processes")) == ("9", "2")
-    assert option(planned, "--signature") == "serving_default"
-    assert "--padded" in planned.words
-    assert "--compressed" not in planned.words
+def test_options_are_values():
+    words = "--users 9 --signature serving_default --padded --request-timeout 2s --headers X-Team:search --out x"
+    (spec,) = plan("rest", *words.split(), "--server-flag=--a=1", "--target", "binary:/server")
+    assert (spec.users, spec.signature, spec.padded, spec.compressed) == (9, "serving_default", True, False)
+    assert (spec.timeout, spec.headers, spec.results) == (2.0, {"X-Team": "search"}, Path("x"))
+    assert (spec.server_flags, str(spec.target)) == (("--a=1",), "binary:/server")
 
 
 @pytest.mark.parametrize(
@@ -106,9 +109,9 @@ def test_bad_arrivals_are_refused_before_anything_starts(text, reason):
 
 
 def test_a_closed_loop_s_users_are_the_pool():
-    (planned,) = plan("grpc", "--arrivals", "closed:users=3")
-    assert option(planned, "-u") == "3"
-    (planned,) = plan("grpc", "--arrivals", "closed:users=3", "--users", "4")
-    assert option(planned, "-u") == "4"  # the scenario refuses it
-    (planned,) = plan("grpc", "--arrivals", "closed")
-    assert "-u" not in planned.words
+    (spec,) = plan("grpc", "--arrivals", "closed:users=3")
+    assert (spec.users, spec.arrivals) == (3, ClosedLoop(3))
+    with pytest.raises(UsageError, match="closed:users=3 and --users 4 contradict each other; give --users 3"):
+        plan("grpc", "--arrivals", "closed:users=3", "--users", "4")
+    (spec,) = plan("grpc", "--arrivals", "closed")
+    assert (spec.users, spec.arrivals) == (8, ClosedLoop(8))

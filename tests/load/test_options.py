@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UsageError
-from bench.load.options import OPTIONS, SWITCHES, SampleRule, Scenario, Settings, add_options, warmup_seconds
+from bench.load.catalog import SampleRule, Scenario
+from bench.load.options import OPTIONS, READERS, SWITCHES, add_options, read_spec, warmup_seconds
 from bench.results.arrivals import ClosedLoop, Poisson
 from bench.serving.target import TargetKind
 
@@ -14,7 +15,7 @@ SCENARIO = Scenario(name="rest", protocol="rest")
 def read(words=(), scenario=SCENARIO, host=None, users=8, run_time=60.0):
     parser = argparse.ArgumentParser()
     add_options(parser, scenario)
-    return Settings.read(parser.parse_args(list(words)), scenario, host, users, run_time)
+    return read_spec(parser.parse_args(list(words)), scenario, host, users, run_time)
 
 
 def test_defaults():
@@ -132,12 +133,16 @@ def test_closed_loop_takes_the_users_of_the_pool():
     ],
 )
 def test_warmup(text, run_time, seconds):
-    assert warmup_seconds(text, run_time) == pytest.approx(seconds)
+    assert warmup_seconds(READERS["warmup"](text), run_time) == pytest.approx(seconds)
 
 
 def test_every_option_has_a_help_text():
     assert all(text for _, text in OPTIONS.values())
     assert all(SWITCHES.values())
+
+
+def test_every_option_has_a_reader():
+    assert READERS.keys() == OPTIONS.keys()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.run import SCENARIOS
+from bench.cli.run import FILES as KNOWN
+from bench.load.catalog import SCENARIOS
 from bench.load.options import OPTIONS, SWITCHES
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,12 @@ def test_a_scenario_is_short_and_shadows_no_package(path):
 
 
 def test_bertbench_run_knows_every_scenario():
-    assert sorted(SCENARIOS.values()) == [path.name for path in FILES]
+    assert sorted(KNOWN.values()) == [path.name for path in FILES]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_file_installs_the_scenario_of_its_name(name):
+    assert f'install(SCENARIOS["{name}"])' in (ROOT / "scenarios" / KNOWN[name]).read_text()
 
 
 def test_only_a_scenario_patches_the_process():
@@ -40,7 +46,7 @@ def test_only_a_scenario_patches_the_process():
 import importlib, pkgutil, socket, time
 import bench.load
 before = socket.socket, time.sleep
-skipped = {"scenario", "coordinator_side", "worker_side", "locust_stages", "web_start"}
+skipped = {"scenario", "master", "worker", "locust_stages", "web_start"}
 for module in pkgutil.iter_modules(bench.load.__path__):
     if module.name not in skipped:
         importlib.import_module("bench.load." + module.name)

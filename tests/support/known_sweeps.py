@@ -134,7 +134,7 @@ class KnownDriver:
         run = write_run(
             runs,
             requests,
-            step.arrivals,
+            str(step.arrivals),
             workload,
             slug=f"step-{len(self.asked)}",
             client={"cpu": self.client_cpu},

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from bench.analysis.analysis import Analysis, analyse
 from bench.errors import ExitCode
-from bench.load.options import SampleRule
-from bench.load.told import option_name
+from bench.load.catalog import SampleRule
+from bench.load.run_context import option_name
 from bench.results.records import Outcome
 from bench.results.run import open_run
 from bench.stats.summary import Summary
@@ -17,7 +17,7 @@ _SHOWN = ("p50", "p90", "p95", "p99")
 
 
 @dataclass(frozen=True, slots=True)
-class RunEnd:
+class RunOutcome:
     """The end of a run.
 
     Args:
@@ -37,13 +37,20 @@ class RunEnd:
         return self.exit_code in (ExitCode.REGRESSION, ExitCode.TARGET_FAILED)
 
 
-def describe_end(path: Path, model_dir: Path, rule: SampleRule | None = None, lost: Sequence[str] = ()) -> RunEnd:
+def describe_outcome(
+    path: Path,
+    model_dir: Path,
+    rule: SampleRule | None = None,
+    lost: Sequence[str] = (),
+    command: Sequence[str] = (),
+) -> RunOutcome:
     """Reads a finished run folder.
 
     Args:
         path: the folder.
         model_dir: the export whose answers were checked against.
         rule: sample sizes that the scenario asks for.
+        command: the command line of the `bertbench` that asked for the run, if one did.
         lost: what is known of each worker process that did not live to the end.
 
     Raises:
@@ -52,7 +59,9 @@ def describe_end(path: Path, model_dir: Path, rule: SampleRule | None = None, lo
     analysis = analyse(open_run(path, verify=False))
     summary = analysis.summary
     # A wrong answer in the warm-up is a wrong answer.
-    error, code = _judge({name: count + summary.warmup[name] for name, count in summary.counts.items()}, model_dir)
+    error, code = _judge(
+        {name: count + summary.warmup[name] for name, count in summary.counts.items()}, model_dir, command
+    )
     if lost and code is not ExitCode.INCONCLUSIVE and not summary.counts[Outcome.WRONG_ANSWER]:
         error, code = f"{'; '.join(lost)}; see how it ended, and run again", ExitCode.TARGET_FAILED
     lines = [_counts_line(analysis), *_latency_lines(summary.metrics)]
@@ -61,14 +70,14 @@ def describe_end(path: Path, model_dir: Path, rule: SampleRule | None = None, lo
     lines.append(_rate_line(analysis))
     lines += [f"note: {warning}" for warning in (*analysis.warnings, *_rule_warnings(analysis, rule))]
     lines += [str(analysis.validity), str(path)]
-    return RunEnd(tuple(lines), error, code)
+    return RunOutcome(tuple(lines), error, code)
 
 
-def _judge(counts: Mapping[str, int], model_dir: Path) -> tuple[str, ExitCode]:
+def _judge(counts: Mapping[str, int], model_dir: Path, command: Sequence[str]) -> tuple[str, ExitCode]:
     good, wrong = counts[Outcome.OK], counts[Outcome.WRONG_ANSWER]
     failed = sum(counts.values()) - good
     if not sum(counts.values()):
-        return f"nothing was sent; give a longer {option_name('-t')} or a higher rate", ExitCode.INCONCLUSIVE
+        return f"nothing was sent; give a longer {option_name('-t', command)} or a higher rate", ExitCode.INCONCLUSIVE
     if wrong and not good:
         return (
             f"every answer that came is wrong: the server may hold another model than {model_dir}; name the export "

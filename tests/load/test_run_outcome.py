@@ -7,8 +7,8 @@ import pytest
 
 from bench.analysis.analysis import analyse
 from bench.errors import ExitCode
-from bench.load.ending import describe_end
-from bench.load.options import SampleRule
+from bench.load.catalog import SampleRule
+from bench.load.run_outcome import describe_outcome
 from bench.results.records import Outcome
 from bench.results.run import find_runs, open_run
 from bench.units import format_number, format_seconds
@@ -20,7 +20,7 @@ MODEL = Path("some-model")
 def end(root, spoil=lambda requests: None, rule=None, workload=WORKLOAD, **more):
     requests = simulate(workload=workload)
     spoil(requests)
-    return describe_end(write_run(root, requests, workload=workload, **more).path, MODEL, rule)
+    return describe_outcome(write_run(root, requests, workload=workload, **more).path, MODEL, rule)
 
 
 def spoil_all(outcome, start=0):
@@ -137,7 +137,7 @@ def test_an_interval_without_an_end_keeps_the_other(tmp_path):
     """What the data do not bound is `—`, in the console as in reports."""
     requests = simulate("poisson:rate=90", replace(WORKLOAD, duration=10.0))
     path = write_run(tmp_path, requests, "poisson:rate=90", replace(WORKLOAD, duration=10.0)).path
-    lines = describe_end(path, MODEL).lines
+    lines = describe_outcome(path, MODEL).lines
     summary = analyse(open_run(path)).summary.metrics["from_due_p99"]
     assert summary.hi is None
     assert f"p99 {format_seconds(summary.center)} [{format_seconds(summary.lo)} … —]" in lines[1]

@@ -3,14 +3,17 @@
 import argparse
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.errors import TargetError, UsageError
-from bench.load.options import Scenario, Settings, add_options
-from bench.load.told import VARIABLE, Told
-from bench.load.under_test import ServerUnderTest
+from bench.load.catalog import Scenario
+from bench.load.options import add_options, read_spec
+from bench.load.run_context import VARIABLE
+from bench.load.run_spec import RunSpec
+from bench.load.target_session import TargetSession
 from bench.server.running import free_ports
 from tests.serving.test_listener import PAGE, STATUS, plain_rest, raw_server, says, tls_rest_server
 from tests.support.programmed_servers import grpc_server
@@ -18,15 +21,15 @@ from tests.support.programmed_servers import grpc_server
 DEAD = STATUS.replace(b"AVAILABLE", b"END").replace(b'"OK"', b'"INTERNAL", "error_message": "No room"')
 
 
-def settings(host: str, protocol: str = "rest", *words: str) -> Settings:
+def spec(host: str, protocol: str = "rest", *words: str) -> RunSpec:
     scenario = Scenario(name=protocol, protocol=protocol)
     parser = argparse.ArgumentParser()
     add_options(parser, scenario)
-    return Settings.read(parser.parse_args(list(words)), scenario, host, 8, 60.0)
+    return read_spec(parser.parse_args(list(words)), scenario, host, 8, 60.0)
 
 
-def opened(host: str, protocol: str = "rest", *words: str) -> None:
-    ServerUnderTest().open(settings(host, protocol, *words), Path())
+def opened(host: str, protocol: str = "rest", command: tuple[str, ...] = ()) -> None:
+    TargetSession().open(replace(spec(host, protocol), command=command), Path())
 
 
 OTHERS: list[tuple[str, Callable[[], AbstractContextManager[str]], str, str]] = [
@@ -96,8 +99,6 @@ def test_the_other_face_is_asked_for_with_the_command_s_own_option(
     host: str, protocol: str, reason: str, command: str | None, option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
-    if command:
-        monkeypatch.setenv(VARIABLE, Told(host, command=("bertbench", command)).environment()[VARIABLE])
     with pytest.raises(UsageError) as failed:
-        opened(host, protocol)
+        opened(host, protocol, ("bertbench", command) if command else ())
     assert reason.format(option) in str(failed.value)

@@ -1,6 +1,6 @@
 """The part of a Locust process that plans and collects: the master, or the only process.
 
-A local runner is coordinator and worker at once: it hands its own messages to itself, so that one code serves all.
+A local runner is master and worker at once: it hands its own messages to itself, so that one code serves all.
 """
 
 import logging
@@ -17,21 +17,23 @@ from gevent.event import Event
 from locust.runners import STATE_MISSING, MasterRunner
 
 from bench.errors import BenchError, UsageError, exit_code_of, one_line
+from bench.load.catalog import Scenario
 from bench.load.collector import PATIENCE_SECONDS, Collector, start_times
 from bench.load.locust_stages import Stages
-from bench.load.options import Scenario, Settings, UnchosenCode
+from bench.load.options import UnchosenCode, read_spec, spec_for
 from bench.load.plan import WorkerPlan
-from bench.load.prepared import PreparedRun
+from bench.load.run_context import option_name
+from bench.load.run_setup import RunSetup
+from bench.load.run_spec import RunSpec
 from bench.load.sampling import Gpu, ServerSampler
 from bench.load.session import start_message
-from bench.load.told import option_name
-from bench.load.under_test import ServerUnderTest
+from bench.load.target_session import TargetSession
 from bench.load.web_start import WebStart, refuse_tags
-from bench.load.worker_side import FAILED, PLAN, REPORT, START, STOP
+from bench.load.worker import FAILED, PLAN, REPORT, START, STOP
 from bench.units import format_apart, format_number, format_seconds
 
 if TYPE_CHECKING:
-    from bench.load.ending import RunEnd
+    from bench.load.run_outcome import RunOutcome
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ _LEAD_SECONDS: Final = 0.15
 _STOP_SECONDS: Final = 10.0
 
 
-class CoordinatorSide:
+class Master:
     """Turns Locust's starts and stops into runs.
 
     Args:
@@ -55,14 +57,15 @@ class CoordinatorSide:
         self._stages = stages
         self._options = environment.parsed_options
         self._scenario = scenario
+        self._given = spec_for(scenario)
         self._runner = environment.runner
-        self._under_test = ServerUnderTest()
+        self._target = TargetSession()
         self._gpu = Gpu.find()
-        self._prepared: PreparedRun | None = None
+        self._prepared: RunSetup | None = None
         self._plans: list[WorkerPlan] = []
         self._clients: dict[int, str] = {}
         self._collector: Collector | None = None
-        self._end: RunEnd | None = None
+        self._end: RunOutcome | None = None
         self._refused = ""
         self._run_time: float | None = None
         # When the measured part begins, seconds since 1970.
@@ -87,7 +90,7 @@ class CoordinatorSide:
         try:
             refuse_tags(self._environment.user_classes, self._options)
             if by_itself:
-                self._prepared = self._make(self._settings(self._options.num_users))
+                self._prepared = self._make(self._spec(self._options.num_users))
         except (BenchError, OSError) as error:
             self.close()
             print(f"bertbench: {one_line(error)}", file=sys.stderr)
@@ -113,10 +116,10 @@ class CoordinatorSide:
 
     def close(self) -> None:
         """Ends the server that was started here."""
-        self._under_test.close()
+        self._target.close()
 
-    def _make(self, settings: Settings) -> PreparedRun:
-        return PreparedRun.make(settings, self._under_test, self._gpu)
+    def _make(self, spec: RunSpec) -> RunSetup:
+        return RunSetup.make(spec, self._target, self._gpu)
 
     def _prepare_start(self, options: Namespace, host: str | None) -> None:
         """Prepares the run that somebody starts in the web page.
@@ -128,22 +131,25 @@ class CoordinatorSide:
             workers = len(self._runner.clients.ready)
             if not workers:
                 raise UsageError("no worker is connected; start one with locust --worker")
-            _check_workers(options.num_users, workers)
+            _check_workers(options.num_users, workers, "--users")
         if not options.run_time:
             raise UsageError("a run needs a length; give a run time, like 60s")
-        settings = Settings.read(options, self._scenario, host, options.num_users, float(options.run_time))
-        self._prepared = self._make(settings)
+        spec = read_spec(options, self._scenario, host, options.num_users, float(options.run_time))
+        self._prepared = self._make(spec)
 
-    def _settings(self, users: int) -> Settings:
+    def _spec(self, users: int) -> RunSpec:
+        """The run that `bertbench run` gave, or that of Locust's options."""
+        if self._given is not None:
+            return self._given
         given = self._options.run_time if self._run_time is None else self._run_time
         if not given:
-            raise UsageError(f"a run needs a length; give it like {option_name('-t')} 60s")
-        return Settings.read(self._options, self._scenario, self._environment.host, users, float(given))
+            raise UsageError("a run needs a length; give it like -t 60s")
+        return read_spec(self._options, self._scenario, self._environment.host, users, float(given))
 
     def _on_test_start(self, **_: Any) -> None:
         try:
             if self._prepared is None:
-                self._prepared = self._make(self._settings(self._runner.target_user_count))
+                self._prepared = self._make(self._spec(self._runner.target_user_count))
             if not self._options.headless and self._run_time is not None:
                 self._options.run_time, self._run_time = int(self._run_time), None
             self._hand_out(self._prepared)
@@ -152,14 +158,14 @@ class CoordinatorSide:
             # Locust goes on to spawn users after its listeners, unless this greenlet ends.
             raise gevent.GreenletExit from error
 
-    def _hand_out(self, prepared: PreparedRun) -> None:
+    def _hand_out(self, prepared: RunSetup) -> None:
         """A plan for every worker."""
         self._clients = {0: "local"}
         if isinstance(self._runner, MasterRunner):
             self._clients = dict(enumerate(client.id for client in self._runner.clients.ready))
-        settings = prepared.settings
-        _check_workers(settings.users, len(self._clients))
-        self._stop_seconds = float(self._options.stop_timeout or min(settings.drain, _STOP_SECONDS))
+        spec = prepared.spec
+        _check_workers(spec.users, len(self._clients), option_name("--users", spec.command))
+        self._stop_seconds = float(self._options.stop_timeout or min(spec.drain, _STOP_SECONDS))
         self._environment.stop_timeout = self._stop_seconds
         self._refused = ""
         self._plans = prepared.plans(len(self._clients), uuid4().hex)
@@ -182,7 +188,7 @@ class CoordinatorSide:
             sampler = ServerSampler(server.rest, server.model, server.pid, self._gpu)
             epoch, started = start_times(_LEAD_SECONDS)
             header = prepared.header(plans, started, self._sending())
-            results = prepared.settings.results
+            results = prepared.spec.results
             self._collector = Collector(
                 results, header, epoch, plans, prepared.payloads, sampler, self._alive, self._on_all_over
             )
@@ -198,7 +204,7 @@ class CoordinatorSide:
         logger.info(
             "%s on %s for %s (%s), then at most %s to drain; run folder %s",
             header.arrivals,
-            prepared.settings.target,
+            prepared.spec.target,
             format_seconds(workload.warmup + workload.duration),
             warmup,
             format_seconds(workload.drain),
@@ -280,13 +286,15 @@ class CoordinatorSide:
         finally:
             self._put_away.set()
 
-    def _finish(self, collector: Collector, prepared: PreparedRun) -> None:
+    def _finish(self, collector: Collector, prepared: RunSetup) -> None:
         """The folder's final form, and what there is to say."""
         # Here and not above: it loads pyarrow and scipy, which no process should carry while it sends.
-        from bench.load.ending import describe_end
+        from bench.load.run_outcome import describe_outcome
 
         try:
-            self._end = describe_end(collector.finish(), prepared.model_dir, self._scenario.rule, collector.lost)
+            self._end = describe_outcome(
+                collector.finish(), prepared.model_dir, prepared.spec.rule, collector.lost, prepared.spec.command
+            )
         except (BenchError, OSError) as error:
             self._fail(error)
             return
@@ -322,7 +330,7 @@ class CoordinatorSide:
             alone = self._options.json or self._json_of_file
             self._tell(self._end, partial(print, file=sys.stderr if alone else sys.stdout))
 
-    def _tell(self, end: "RunEnd", write: Callable[[str], None]) -> None:
+    def _tell(self, end: "RunOutcome", write: Callable[[str], None]) -> None:
         for line in end.lines:
             write(line)
         sys.stdout.flush()
@@ -348,7 +356,7 @@ class CoordinatorSide:
             logger.error("bertbench: %s", line)
 
 
-def _check_workers(users: int, workers: int) -> None:
+def _check_workers(users: int, workers: int, option: str) -> None:
     if users < workers:
         few = f"{users} users cannot be shared by {workers} workers"
-        raise UsageError(f"{few}; give more {option_name('--users')}")
+        raise UsageError(f"{few}; give more {option}")

@@ -1,10 +1,9 @@
-"""The process of a series: run after run against servers that stay up, without Locust's start before each.
+"""The process of a runner: run after run against servers that stay up, without Locust's start before each.
 
 It sends, records and checks with the same session and collector as a Locust process. It ends when its standard input
 does, in the middle of a run too: that run is then stored as stopped before its time.
 """
 
-import argparse
 import gc
 import os
 import random
@@ -22,21 +21,20 @@ from gevent.queue import Queue
 from bench.errors import BenchError, exit_code_of, one_line
 from bench.load.balancing import BalancedPool
 from bench.load.collector import Collector, start_times
-from bench.load.options import OPTIONS, SWITCHES, Scenario, Settings
 from bench.load.plan import WorkerPlan
 from bench.load.policies import make_policy
-from bench.load.prepared import PreparedRun
+from bench.load.run_setup import RunSetup
+from bench.load.run_spec import RunSpec
+from bench.load.runner.protocol import Reply
 from bench.load.sampling import Gpu, ServerSampler
-from bench.load.series_step import SeriesReply, SeriesStep
 from bench.load.session import WorkerSession, start_message
-from bench.load.told import VARIABLE
+from bench.load.target_session import TargetSession
 from bench.load.transports import TransportPool
-from bench.load.under_test import ServerUnderTest
 
 _LEAD_SECONDS: Final = 0.3
 
 
-def _tell(reply: SeriesReply) -> bool:
+def _tell(reply: Reply) -> bool:
     """Sends `reply`; False where whoever asked is gone."""
     try:
         sys.stdout.buffer.write(reply.to_line())
@@ -48,32 +46,32 @@ def _tell(reply: SeriesReply) -> bool:
     return True
 
 
-class SeriesWorker:
-    """Runs one step after the other."""
+class RunnerWorker:
+    """Does one run after the other."""
 
     def __init__(self) -> None:
         self._gpu = Gpu.find()
-        self._under_test = ServerUnderTest()
+        self._target = TargetSession()
         self._session: WorkerSession | None = None
         self._collector: Collector | None = None
         self._ending = False
 
     def serve(self) -> None:
-        """Reads steps, runs them, replies; returns when the input ends."""
+        """Reads specs, runs them, replies; returns when the input ends."""
         # Ctrl-C reaches this process too; whoever started it ends it in order.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._on_signal)
         lines: Any = Queue()
         reader = gevent.spawn(self._read, lines)
         while not self._ending and (line := lines.get()):
-            reply = self._reply(SeriesStep.from_line(line))
+            reply = self._reply(line)
             if not _tell(reply):
                 break
             # What a run leaves behind is not looked through again while the next one sends.
             gc.collect()
             gc.freeze()
         reader.kill(block=False)
-        self._under_test.close()
+        self._target.close()
 
     def _read(self, lines: Any) -> None:
         """Puts each line of the standard input into `lines`, then an empty one."""
@@ -98,65 +96,38 @@ class SeriesWorker:
             self._collector.stop()
             self._session.stop()
 
-    def _reply(self, step: SeriesStep) -> SeriesReply:
+    def _reply(self, line: bytes) -> Reply:
         try:
-            return self._run(step)
+            return self._run(RunSpec.from_json(line))
         except (BenchError, OSError) as error:
-            return SeriesReply(error=one_line(error), code=int(exit_code_of(error)))
+            return Reply(error=one_line(error), code=int(exit_code_of(error)))
 
-    def _run(self, step: SeriesStep) -> SeriesReply:
-        os.environ[VARIABLE] = step.told().environment()[VARIABLE]
-        prepared = PreparedRun.make(settings_of(step), self._under_test, self._gpu)
+    def _run(self, spec: RunSpec) -> Reply:
+        prepared = RunSetup.make(spec, self._target, self._gpu)
         plan = prepared.plans(1, uuid4().hex)[0]
-        server = step.servers[0]
+        server = prepared.server
         sampler = ServerSampler(server.rest, server.model, server.pid, self._gpu)
         epoch, started = start_times(_LEAD_SECONDS)
-        header = prepared.header([plan], started, step.users)
+        header = prepared.header([plan], started, spec.users)
         self._collector = collector = Collector(
-            step.results, header, epoch, [plan], prepared.payloads, sampler, lambda: {0}, lambda: None
+            spec.results, header, epoch, [plan], prepared.payloads, sampler, lambda: {0}, lambda: None
         )
         self._session = session = WorkerSession(
-            plan, collector.report, lambda exchange: None, balanced_pool(step, plan)
+            plan, collector.report, lambda exchange: None, balanced_pool(spec, plan)
         )
-        users = [gevent.spawn(session.drive) for _ in range(step.users)]
+        users = [gevent.spawn(session.drive) for _ in range(spec.users)]
         # Each makes its transports before the clock starts.
         gevent.sleep(0)
         session.begin(start_message(plan.run, epoch))
         gevent.joinall(users, raise_error=True)
         session.close()
         self._session = self._collector = None
-        return SeriesReply(folder=str(collector.finish()), error="stopped" if self._ending else "")
+        return Reply(folder=str(collector.finish()), error="stopped" if self._ending else "")
 
 
-def settings_of(step: SeriesStep) -> Settings:
-    """The settings of a step, read from the same texts as Locust's options.
-
-    Raises:
-        UsageError: an option that makes no sense.
-    """
-    server = step.servers[0]
-    texts = {name: default for name, (default, _) in OPTIONS.items()}
-    texts["sentences_per_request"] = "1"
-    texts |= step.options
-    texts |= {
-        "model_dir": str(step.model_dir),
-        "model_name": server.model,
-        "arrivals": step.arrivals,
-        "warmup": f"{step.warmup:.6f}s" if step.warmup else "0",
-        "seed": str(step.seed),
-        "results": str(step.results),
-        "server_flags": "",
-    }
-    switches = {name: bool(step.options.get(name)) for name in SWITCHES}
-    host = server.rest if step.protocol == "rest" or server.grpc is None else f"grpc://{server.grpc}"
-    options = argparse.Namespace(**{**texts, **switches})
-    scenario = Scenario(name=step.name, protocol=step.protocol)
-    return Settings.read(options, scenario, host, step.users, step.seconds + step.warmup)
-
-
-def balanced_pool(step: SeriesStep, plan: WorkerPlan) -> BalancedPool | None:
+def balanced_pool(spec: RunSpec, plan: WorkerPlan) -> BalancedPool | None:
     """The way to several servers; None for one, whose endpoint the plan has."""
-    if len(step.servers) == 1:
+    if len(spec.servers) < 2:
         return None
     endpoint = plan.endpoint
     pools = [
@@ -168,6 +139,6 @@ def balanced_pool(step: SeriesStep, plan: WorkerPlan) -> BalancedPool | None:
             ),
             plan.workload.clients,
         )
-        for server in step.servers
+        for server in spec.servers
     ]
-    return BalancedPool(pools, make_policy(step.policy, random.Random(step.seed)))
+    return BalancedPool(pools, make_policy(spec.policy, random.Random(spec.seed)))

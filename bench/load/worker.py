@@ -29,7 +29,7 @@ class RequestFailure(Exception):
         return str(self)
 
 
-class WorkerSide:
+class Worker:
     """Turns messages into a session, and the session's requests into Locust's events.
 
     Args:

@@ -11,7 +11,8 @@ from typing import Final
 
 from bench import interrupts
 from bench.errors import BenchError, ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
-from bench.load.series_step import SeriesReply, SeriesStep
+from bench.load.run_spec import RunSpec
+from bench.load.runner.protocol import Reply
 
 _TICK: Final = 0.25
 _END_SECONDS: Final = 20.0
@@ -24,8 +25,8 @@ _ERRORS: Final[dict[int, type[BenchError]]] = {
 }
 
 
-class RunSeries:
-    """Gives runs to the process, one at a time; made by `open_series`."""
+class Runner:
+    """Gives runs to the process, one at a time; made by `open_runner`."""
 
     def __init__(self, child: "subprocess.Popen[bytes]") -> None:
         self._child = child
@@ -36,11 +37,11 @@ class RunSeries:
         """The process."""
         return self._child.pid
 
-    def run(self, step: SeriesStep, tick: Callable[[], None] = lambda: None) -> Path:
+    def run(self, spec: RunSpec, tick: Callable[[], None] = lambda: None) -> Path:
         """One run.
 
         Args:
-            step: what to run.
+            spec: what to run; its servers are up.
             tick: called a few times a second meanwhile.
 
         Returns:
@@ -51,11 +52,11 @@ class RunSeries:
         """
         assert self._child.stdin is not None
         try:
-            self._child.stdin.write(step.to_line())
+            self._child.stdin.write(spec.to_json() + b"\n")
             self._child.stdin.flush()
         except BrokenPipeError as error:
             raise self._gone() from error
-        reply = SeriesReply.from_line(self._line(tick))
+        reply = Reply.from_line(self._line(tick))
         if reply.error:
             raise _ERRORS.get(reply.code, TargetError)(reply.error)
         return Path(reply.folder)
@@ -79,15 +80,15 @@ class RunSeries:
 
 
 @contextlib.contextmanager
-def open_series() -> Iterator[RunSeries]:
-    """A series' process, ended at the end: a run that is still going is stored as stopped before its time."""
-    command = [sys.executable, "-m", "bench.load.series_process"]
+def open_runner() -> Iterator[Runner]:
+    """A runner's process, ended at the end: a run that is still going is stored as stopped before its time."""
+    command = [sys.executable, "-m", "bench.load.runner.main"]
     with contextlib.ExitStack() as stack:
         with interrupts.held():
             # A session of its own: Ctrl-C in the terminal goes to us, and the end of its input ends it.
             child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
             stack.callback(_end, child)
-        yield RunSeries(child)
+        yield Runner(child)
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:

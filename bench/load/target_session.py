@@ -7,8 +7,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from bench.errors import TargetError, UsageError
-from bench.load.options import Settings
-from bench.load.told import option_name, told
+from bench.load.run_context import option_name
+from bench.load.run_spec import RunSpec
 from bench.load.transports import prepare_grpc
 from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, check_model, open_target
 from bench.serving.errors import Rejected, ServingError
@@ -21,30 +21,29 @@ from bench.serving.types import ServingClient
 PROBE_SECONDS: Final = 5.0
 
 
-class ServerUnderTest:
+class TargetSession:
     """Opens the server of a run, and keeps one that was started here for the next run on the same model."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
         self._started: tuple[object, RunningServer] | None = None
 
-    def open(self, settings: Settings, model_dir: Path) -> RunningServer:
+    def open(self, spec: RunSpec, model_dir: Path) -> RunningServer:
         """The server, ready to answer.
 
         Raises:
             UsageError: options that do not go together.
             TargetError: it does not come up, does not answer, or does not serve the model.
         """
-        if settings.target.remote:
-            by_runner = told()
-            server = (by_runner and by_runner.server) or _at_address(settings)
-            _probe(server, settings)
+        if spec.target.remote:
+            server = spec.servers[0] if spec.servers else _at_address(spec)
+            _probe(server, spec)
             return server
-        identity = (settings.target, model_dir.resolve(), settings.model_name, settings.server_flags)
+        identity = (spec.target, model_dir.resolve(), spec.model_name, spec.server_flags)
         if self._started is None or self._started[0] != identity:
             self.close()
-            check_model(settings.target, model_dir, settings.server_flags)
-            opened = open_target(settings.target, model_dir, settings.model_name, settings.server_flags)
+            check_model(spec.target, model_dir, spec.server_flags)
+            opened = open_target(spec.target, model_dir, spec.model_name, spec.server_flags)
             self._started = identity, self._stack.enter_context(opened)
         return self._started[1]
 
@@ -54,29 +53,29 @@ class ServerUnderTest:
         self._stack.close()
 
 
-def _at_address(settings: Settings) -> RunningServer:
+def _at_address(spec: RunSpec) -> RunningServer:
     """The addresses of a server that somebody else started; Serving's own ports tell one face from the other."""
-    if settings.server_flags:
-        raise UsageError(f"server flags do not reach {settings.target}; set them where that server is started")
-    rest, grpc = None, settings.grpc
-    if settings.target.kind is TargetKind.REST:
-        rest = settings.target
-        grpc = grpc or _beside(settings.target, REST_PORT, GRPC_PORT, TargetKind.GRPC)
+    if spec.server_flags:
+        raise UsageError(f"server flags do not reach {spec.target}; set them where that server is started")
+    rest, grpc = None, spec.grpc
+    if spec.target.kind is TargetKind.REST:
+        rest = spec.target
+        grpc = grpc or _beside(spec.target, REST_PORT, GRPC_PORT, TargetKind.GRPC)
     else:
-        grpc = settings.target
-        rest = _beside(settings.target, GRPC_PORT, REST_PORT, TargetKind.REST)
-    needed = {"rest": (rest,), "grpc": (grpc,), "both": (rest, grpc)}[settings.scenario.protocol]
+        grpc = spec.target
+        rest = _beside(spec.target, GRPC_PORT, REST_PORT, TargetKind.REST)
+    needed = {"rest": (rest,), "grpc": (grpc,), "both": (rest, grpc)}[spec.protocol]
     if None in needed:
         give = {
             "rest": "http://HOST:PORT",
             "grpc": "grpc://HOST:PORT",
             "both": "http://HOST:PORT and --grpc-host HOST:PORT",
-        }[settings.scenario.protocol]
+        }[spec.protocol]
         raise UsageError(
-            f"the server's {'REST' if rest is None else 'gRPC'} address is not known from {settings.target}; "
-            f"give {option_name('--host')} {give}"
+            f"the server's {'REST' if rest is None else 'gRPC'} address is not known from {spec.target}; "
+            f"give {option_name('--host', spec.command)} {give}"
         )
-    return RunningServer(rest.address if rest else None, grpc.address if grpc else None, settings.model_name, "remote")
+    return RunningServer(rest.address if rest else None, grpc.address if grpc else None, spec.model_name, "remote")
 
 
 def _beside(target: Target, port: int, other: int, kind: TargetKind) -> Target | None:
@@ -87,12 +86,12 @@ def _beside(target: Target, port: int, other: int, kind: TargetKind) -> Target |
     return Target(kind, f"http://{host}:{other}" if kind is TargetKind.REST else f"{host}:{other}")
 
 
-def _probe(server: RunningServer, settings: Settings) -> None:
+def _probe(server: RunningServer, spec: RunSpec) -> None:
     """Asks each face that will be driven for the model's state."""
-    secure, ca = (settings.grpc or settings.target).secure, settings.tls.ca if settings.tls else None
-    for client in _clients(server, settings):
+    secure, ca = spec.secure_grpc, spec.tls.ca if spec.tls else None
+    for client in _clients(server, spec):
         with client:
-            require_served(client, server, settings.target, secure, ca)
+            require_served(client, server, spec.target, secure, ca)
 
 
 def require_served(
@@ -149,11 +148,11 @@ def _explained(
     return TargetError(f"{target} does not answer: {error}")
 
 
-def _clients(server: RunningServer, settings: Settings) -> Iterator[ServingClient]:
-    if settings.scenario.protocol != "grpc" and server.rest:
-        yield RestClient(server.rest, headers=settings.headers, tls=settings.tls)
-    if settings.scenario.protocol != "rest" and server.grpc:
+def _clients(server: RunningServer, spec: RunSpec) -> Iterator[ServingClient]:
+    if spec.protocol != "grpc" and server.rest:
+        yield RestClient(server.rest, headers=spec.headers, tls=spec.tls)
+    if spec.protocol != "rest" and server.grpc:
         prepare_grpc()
-        metadata = tuple((name.lower(), value) for name, value in settings.headers.items())
-        secure = (settings.grpc or settings.target).secure
-        yield GrpcClient(server.grpc, settings.tls if secure else None, metadata, secure=secure)
+        metadata = tuple((name.lower(), value) for name, value in spec.headers.items())
+        secure = spec.secure_grpc
+        yield GrpcClient(server.grpc, spec.tls if secure else None, metadata, secure=secure)

@@ -1,0 +1,112 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UsageError
+from bench.load.catalog import SampleRule
+from bench.load.run_context import VARIABLE, started_by_bertbench
+from bench.load.run_spec import RunSpec, address_of, given_spec
+from bench.results.arrivals import ClosedLoop, Poisson, parse_arrivals
+from bench.server.running import RunningServer
+from bench.serving.target import parse_target
+from bench.serving.tls import TlsOptions
+
+SERVER = RunningServer("http://h:1", "h:2", "bert", "embedded", 5)
+
+
+def spec(**changed):
+    given = {"scenario": "rest", "protocol": "rest", "arrivals": Poisson(0.1), "users": 8, "duration": 1 / 3}
+    return RunSpec(**{**given, **changed})
+
+
+def test_a_process_that_a_user_started_has_no_run(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert given_spec() is None
+    assert not started_by_bertbench()
+
+
+def everything(folder: Path) -> RunSpec:
+    (folder / "ca.pem").touch()
+    return spec(
+        protocol="both",
+        arrivals=parse_arrivals("closed:users=3,think=100ms"),
+        users=3,
+        users_named=True,
+        warmup=0.1,
+        target=parse_target("https://h:8501"),
+        grpc=parse_target("grpcs://h:8500"),
+        servers=(SERVER, SERVER),
+        policy="two-choices",
+        server_flags=("--a=1",),
+        target_name="null",
+        model_dir=folder,
+        headers={"X-Team": "search"},
+        tls=TlsOptions(ca=folder / "ca.pem"),
+        transport="requests+grpcio",
+        rule=SampleRule(source="a rule", requests=1, seconds=2.0),
+        group="g",
+        repeat=3,
+        command=("bertbench", "run"),
+    )
+
+
+def test_a_run_arrives_in_the_child_and_nowhere_else(monkeypatch, tmp_path):
+    before = dict(os.environ)
+    monkeypatch.setenv("LOCUST_USERS", "3")
+    for sent in (spec(), everything(tmp_path)):
+        environment = sent.child_environment()
+        assert VARIABLE not in os.environ
+        assert "LOCUST_USERS" not in environment
+        assert before.keys() - os.environ.keys() == set()
+        with monkeypatch.context() as child:
+            child.setenv(VARIABLE, environment[VARIABLE])
+            assert given_spec() == sent
+            assert started_by_bertbench()
+
+
+def test_json_is_one_line(tmp_path):
+    sent = everything(tmp_path)
+    assert b"\n" not in sent.to_json()
+    assert RunSpec.from_json(sent.to_json()) == sent
+
+
+@pytest.mark.parametrize("text", ["x", "{}", "[]", '{"format": 2}', '{"format": 1, "users": 1}'])
+def test_something_else(monkeypatch, text):
+    monkeypatch.setenv(VARIABLE, text)
+    with pytest.raises(UsageError, match="unset"):
+        given_spec()
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"arrivals": ClosedLoop(3)}, "closed:users=3 and --users 8 contradict each other; give --users 3"),
+        ({"users": 0}, "users must be 1 or more, not 0"),
+        ({"duration": 0.0}, "duration must be above 0 seconds"),
+        ({"warmup": -1.0}, "warmup must be 0 or more"),
+        ({"transport": "grpcio"}, "transport of rest is fast or requests"),
+        ({"protocol": "soap"}, "protocol is one of rest, grpc, both"),
+        ({"signature": ""}, "signature is empty"),
+        ({"check_share": 1.5}, "check share lies between 0 and 1"),
+        ({"policy": "best"}, "the policy is one of random, round-robin"),
+        ({"max_response": 0}, "largest response"),
+    ],
+)
+def test_values_are_checked_where_a_run_is_made(changed, reason):
+    with pytest.raises(UsageError, match=reason):
+        spec(**changed)
+
+
+@pytest.mark.parametrize(
+    ("server", "protocol", "address"),
+    [
+        (SERVER, "rest", "http://h:1"),
+        (SERVER, "both", "http://h:1"),
+        (SERVER, "grpc", "grpc://h:2"),
+        (RunningServer("http://h:1", None, "bert", "remote"), "grpc", "http://h:1"),
+        (RunningServer(None, "h:2", "bert", "remote", secure=True), "grpc", "grpcs://h:2"),
+    ],
+)
+def test_the_address_of_a_server_that_was_opened_elsewhere(server, protocol, address):
+    assert str(address_of(server, protocol)) == address

@@ -82,38 +82,43 @@ class Limits:
     think: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """What each request goes through.
+
+    Args:
+        payloads: prepared requests.
+        protocols: the run's protocols, which a job's `turn` counts into.
+        checker: judges answers.
+        recorder: takes a record of each request.
+        listener: told of each request after it was recorded.
+    """
+
+    payloads: Sequence[Payload]
+    protocols: Sequence[str]
+    checker: Checker
+    recorder: Recorder
+    listener: Callable[[Exchange], None]
+
+
 class Dispatcher:
     """One process's share of a run.
 
     Args:
         jobs: what to send.
-        payloads: prepared requests.
-        protocols: the run's protocols, which a job's `turn` counts into.
+        handling: what each request goes through.
         limits: when it ends.
-        checker: judges answers.
-        recorder: takes a record of each request.
-        listener: told of each request after it was recorded.
         pacer: waits for due times.
     """
 
-    def __init__(
-        self,
-        jobs: Jobs,
-        payloads: Sequence[Payload],
-        protocols: Sequence[str],
-        limits: Limits,
-        checker: Checker,
-        recorder: Recorder,
-        listener: Callable[[Exchange], None],
-        pacer: Pacer,
-    ) -> None:
+    def __init__(self, jobs: Jobs, handling: Handling, limits: Limits, pacer: Pacer) -> None:
         self._jobs = jobs
-        self._payloads = payloads
-        self._protocols = protocols
+        self._payloads = handling.payloads
+        self._protocols = handling.protocols
+        self._checker = handling.checker
+        self._recorder = handling.recorder
+        self._listener = handling.listener
         self._limits = limits
-        self._checker = checker
-        self._recorder = recorder
-        self._listener = listener
         self._pacer = pacer
         self._epoch = 0.0
         self._begun = Event()

@@ -9,19 +9,15 @@ from typing import Any, Final
 
 import gevent
 
-from bench.bert.answers import AnswerKey
 from bench.bert.golden import Golden
 from bench.load.balancing import BalancedPool
-from bench.load.checker import Checker
-from bench.load.dispatch import Dispatcher, Exchange, Limits
+from bench.load.dispatch import Exchange, Limits
+from bench.load.driver import Driver
 from bench.load.jobs import ClosedJobs, Jobs, ScheduledJobs
 from bench.load.pacer import Pacer
-from bench.load.payloads import build_payloads, request_sentences
 from bench.load.plan import WorkerPlan
-from bench.load.recorder import Recorder
 from bench.load.sampling import ClientSampler, UserCount
 from bench.load.transports import Transport, TransportPool
-from bench.results.codec import RecordBuffer
 
 # Clocks of one machine agree; a start that lies this far from where a message puts it is another machine's.
 _CLOCK_TOLERANCE: Final = 2.0
@@ -46,27 +42,16 @@ class WorkerSession:
         listener: Callable[[Exchange], None],
         transports: TransportPool | BalancedPool | None = None,
     ) -> None:
-        golden = Golden.from_json(plan.golden)
         workload = plan.workload
-        protocols = workload.protocols
-        payloads = build_payloads(golden, workload, protocols)
-        key = AnswerKey(golden, request_sentences(golden, workload.sentences), workload.signature)
+        pool = transports or TransportPool(plan.endpoint, workload.clients)
         self._plan = plan
         self._send = send
-        self._protocols = protocols
-        self._recorder = Recorder(RecordBuffer(plan.worker), payloads, protocols, workload.signature, plan.begins)
-        self._transports = transports or TransportPool(plan.endpoint, workload.clients)
+        self._driver = Driver(Golden.from_json(plan.golden), workload, pool, listener, plan.worker)
+        self._driver.measure_from(plan.begins)
         self._pacer = Pacer()
-        self._dispatcher = Dispatcher(
-            _jobs(plan, len(payloads)),
-            payloads,
-            protocols,
-            Limits(plan.begins, plan.ends, workload.drain, workload.timeout, plan.think),
-            Checker(key),
-            self._recorder,
-            listener,
-            self._pacer,
-        )
+        limits = Limits(plan.begins, plan.ends, workload.drain, workload.timeout, plan.think)
+        jobs = _jobs(plan, len(self._driver.payloads))
+        self._dispatcher = self._driver.dispatcher(jobs, limits, self._pacer)
         self._here = 0
         self._users = UserCount()
         self._came = False
@@ -99,7 +84,7 @@ class WorkerSession:
         taken = True
         transports: dict[str, Transport] = {}
         try:
-            transports |= {protocol: self._transports.make(protocol) for protocol in self._protocols}
+            transports |= self._driver.user_transports()
             self._dispatcher.drive(transports, leaving)
             taken = leaving()
         finally:
@@ -128,7 +113,7 @@ class WorkerSession:
             self._reporter.kill(block=False)
         self._report(None, over=True)
         self._pacer.close()
-        self._transports.close()
+        self._driver.close()
 
     def _report_each_second(self, epoch: float) -> None:
         """Reports at whole seconds since the run began, so that workers' samples of one second belong together."""
@@ -144,7 +129,7 @@ class WorkerSession:
             sampler.close()
 
     def _report(self, sample: dict[str, Any] | None, over: bool = False) -> None:
-        block = self._recorder.take()
+        block = self._driver.take()
         self._send({"run": self.run, "worker": self._plan.worker, "block": block, "sample": sample, "over": over})
 
 

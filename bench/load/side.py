@@ -12,17 +12,14 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from bench.bert.answers import AnswerKey
 from bench.bert.golden import Golden
-from bench.load.checker import Checker
-from bench.load.dispatch import Dispatcher, Exchange, Limits
+from bench.load.dispatch import Exchange, Limits
+from bench.load.driver import Driver
 from bench.load.endpoint import Endpoint
 from bench.load.jobs import Job, Jobs, ScheduledJobs, share_out
 from bench.load.pacer import Pacer
-from bench.load.payloads import build_payloads, request_sentences
-from bench.load.recorder import Recorder
 from bench.load.transports import Transport, TransportPool
-from bench.results.codec import RecordBuffer, parse_block
+from bench.results.codec import parse_block
 from bench.results.records import Outcome
 from bench.results.schedules import ClosedLoop, OpenLoop
 from bench.results.seeds import Stream, generator
@@ -97,18 +94,13 @@ class Side:
         endpoint: Endpoint,
         arrivals: ClosedLoop | OpenLoop,
     ) -> None:
-        protocols = (workload.protocol,)
         self.server = server
         self.workload = workload
         self._arrivals = arrivals
-        self._pool: TransportPool
+        self._driver = Driver(golden, workload, TransportPool(endpoint, workload.clients), self._note)
         self._users: list[Mapping[str, Transport]]
         self._process: psutil.Process | None
-        self._payloads = build_payloads(golden, workload, protocols)
-        self._checker = Checker(AnswerKey(golden, request_sentences(golden, workload.sentences), workload.signature))
-        self._buffer = RecordBuffer(0)
-        self._recorder = self._make_recorder(inf)
-        self._connect(endpoint)
+        self._attach_users()
         self.blocks: list[bytes] = []
         self.samples: list[tuple[float, float | None, float | None]] = []
         self.errors: list[str] = []
@@ -135,29 +127,24 @@ class Side:
         What follows does not count until `end_warm_up`.
         """
         self.server = server
-        self._connect(endpoint)
+        self._driver.reconnect(TransportPool(endpoint, self.workload.clients))
+        self._attach_users()
         self.begin_warm_up()
 
-    def _connect(self, endpoint: Endpoint) -> None:
-        workload = self.workload
-        self._pool = TransportPool(endpoint, workload.clients)
-        self._users = [{workload.protocol: self._pool.make(workload.protocol)} for _ in range(workload.users)]
+    def _attach_users(self) -> None:
+        self._users = [self._driver.user_transports() for _ in range(self.workload.users)]
         self._process = _process(self.server)
 
     def begin_warm_up(self) -> None:
         """What follows does not count until `end_warm_up`."""
         self.take()
-        self._recorder = self._make_recorder(inf)
+        self._driver.measure_from(inf)
 
     def end_warm_up(self) -> None:
         """What was sent so far does not count; what follows does."""
         self.take()
         self.warmed_up = self.warmed_up or self.clock
-        self._recorder = self._make_recorder(self.clock)
-
-    def _make_recorder(self, begins: float) -> Recorder:
-        workload = self.workload
-        return Recorder(self._buffer, self._payloads, (workload.protocol,), workload.signature, begins)
+        self._driver.measure_from(self.clock)
 
     def counted_turn(self, pair: int, begin: int, count: int, ends: float) -> None:
         """Sends `count` requests of a pair's sequence, from its index `begin`, in closed loop.
@@ -169,7 +156,7 @@ class Side:
             ends: nothing is sent at or after this reading of the side's clock.
         """
         seed = _pair_seed(self.workload.seed, pair)
-        requests = sentence_order(seed, begin + count, len(self._payloads))[begin:]
+        requests = sentence_order(seed, begin + count, len(self._driver.payloads))[begin:]
         drawn = generator(seed, Stream.CHECKS).random(begin + count)[begin:] < self.workload.check_share
         assert isinstance(self._arrivals, ClosedLoop)
         self._drive(CountedJobs(requests.tolist(), drawn.tolist(), ends), ends, self._arrivals.think)
@@ -178,14 +165,14 @@ class Side:
         """Sends what is due in `seconds` of a pair's schedule, in open loop, and waits until it is answered."""
         assert isinstance(self._arrivals, OpenLoop)
         workload = replace(self.workload, seed=_pair_seed(self.workload.seed, pair), duration=seconds, warmup=0.0)
-        _, (share,) = share_out(self._arrivals, workload, len(self._payloads), 1)
+        _, (share,) = share_out(self._arrivals, workload, len(self._driver.payloads), 1)
         self.scheduled += len(share.due) // 8
         moved = array("d", (np.frombuffer(share.due) + self.clock).tolist()).tobytes()
         self._drive(ScheduledJobs(replace(share, due=moved)), self.clock + seconds, None)
 
     def take(self) -> dict[str, NDArray[Any]]:
         """Columns of the requests since the last call; they stay in `blocks` too."""
-        data = self._recorder.take()
+        data = self._driver.take()
         if not data:
             return {name: np.empty(0) for name in ("due", "sent", "done", "outcome", "checked")}
         self.blocks.append(data)
@@ -208,7 +195,7 @@ class Side:
         for transports in self._users:
             for transport in transports.values():
                 transport.close()
-        self._pool.close()
+        self._driver.close()
 
     def _drive(self, jobs: Jobs, ends: float, think: float | None) -> None:
         """Lets all users send until no job is left and all is answered; the clock stands still afterwards."""
@@ -216,9 +203,7 @@ class Side:
         last = self.clock + max(self.deadline - time.monotonic(), 0.0)
         ends = min(ends, last)
         limits = Limits(0.0, ends, min(self.workload.drain, last - ends), self.workload.timeout, think)
-        dispatcher = Dispatcher(
-            jobs, self._payloads, (self.workload.protocol,), limits, self._checker, self._recorder, self._note, pacer
-        )
+        dispatcher = self._driver.dispatcher(jobs, limits, pacer)
         start = time.perf_counter()
         dispatcher.begin(start - self.clock)
         # Ctrl-C ends whichever greenlet runs, and goes on to this one; it is not an error to be printed.

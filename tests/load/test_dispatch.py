@@ -9,7 +9,7 @@ import pytest
 
 from bench.bert.answers import AnswerKey
 from bench.load.checker import Checker
-from bench.load.dispatch import Dispatcher, Exchange, Limits, outcome_of
+from bench.load.dispatch import Dispatcher, Exchange, Handling, Limits, outcome_of
 from bench.load.jobs import ClosedJobs, ScheduledJobs, share_out
 from bench.load.pacer import Pacer
 from bench.load.payloads import build_payloads, request_sentences
@@ -88,16 +88,10 @@ class Rig:
             jobs = ClosedJobs(self.workload, len(payloads), 0, self.duration)
             think = arrivals.think
         self.pacer = Pacer()
-        self.dispatcher = Dispatcher(
-            jobs,
-            payloads,
-            ("rest",),
-            Limits(self.warmup, self.duration, self.drain, self.timeout, think),
-            Checker(key),
-            Recorder(self.buffer, payloads, ("rest",), "score", self.warmup),
-            self.told.append,
-            self.pacer,
-        )
+        recorder = Recorder(self.buffer, payloads, ("rest",), "score", self.warmup)
+        handling = Handling(payloads, ("rest",), Checker(key), recorder, self.told.append)
+        limits = Limits(self.warmup, self.duration, self.drain, self.timeout, think)
+        self.dispatcher = Dispatcher(jobs, handling, limits, self.pacer)
         self.greenlets = []
 
     def start(self):

@@ -1,0 +1,92 @@
+"""The engine of one process: connections made and closed, and what counts."""
+
+import time
+from dataclasses import dataclass, field
+
+import gevent
+import pytest
+
+from bench.load.dispatch import Exchange, Limits
+from bench.load.driver import Driver
+from bench.load.jobs import ClosedJobs
+from bench.load.pacer import Pacer
+from bench.results.codec import parse_block
+from bench.results.records import Outcome
+from bench.results.workload import Workload
+from bench.serving.errors import Unavailable
+from tests.support.toy_golden import toy_golden
+
+GOLDEN = toy_golden()
+
+
+class Refusing:
+    """A transport whose server refuses everything."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def exchange(self, body: bytes, timeout: float) -> bytes:
+        raise Unavailable("busy")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class Pool:
+    made: list[str] = field(default_factory=list)
+    closed: int = 0
+
+    def make(self, protocol: str) -> Refusing:
+        self.made.append(protocol)
+        return Refusing()
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def workload(**changed: object) -> Workload:
+    given = {"protocol": "both", "transport": "fast", "signature": "score", "users": 1, "duration": 1.0, **changed}
+    return Workload(**given)  # type: ignore[arg-type]
+
+
+def drive(driver: Driver, seconds: float) -> None:
+    pacer = Pacer()
+    limits = Limits(0.0, seconds, 0.1, 1.0, 0.0)
+    dispatcher = driver.dispatcher(ClosedJobs(driver.workload, len(driver.payloads), 0, seconds), limits, pacer)
+    dispatcher.begin(time.perf_counter())
+    gevent.spawn(dispatcher.drive, driver.user_transports()).get()
+    dispatcher.finish()
+    pacer.close()
+
+
+def test_each_user_has_a_transport_of_each_protocol_and_all_are_told() -> None:
+    pool, heard = Pool(), list[Exchange]()
+    driver = Driver(GOLDEN, workload(), pool, heard.append, worker=3)  # type: ignore[arg-type]
+    drive(driver, 0.25)
+    assert pool.made == ["rest", "grpc"]
+    block = parse_block(driver.take())
+    assert block.worker == 3
+    assert len(block.rows) == len(heard) >= 1
+    assert {entry.outcome for entry in heard} == {Outcome.UNAVAILABLE}
+    assert driver.take() == b""
+
+
+@pytest.mark.parametrize(("begins", "warm"), [(None, True), (0.0, False)])
+def test_all_is_warm_up_until_measuring_begins(begins: float | None, warm: bool) -> None:
+    driver = Driver(GOLDEN, workload(), Pool(), lambda exchange: None)  # type: ignore[arg-type]
+    if begins is not None:
+        driver.measure_from(begins)
+    drive(driver, 0.05)
+    assert set(parse_block(driver.take()).rows["warmup"].tolist()) == {warm}
+
+
+def test_other_transports_take_the_place_of_the_first() -> None:
+    first, second = Pool(), Pool()
+    driver = Driver(GOLDEN, workload(), first, lambda exchange: None)  # type: ignore[arg-type]
+    driver.reconnect(second)  # type: ignore[arg-type]
+    assert (first.closed, second.closed) == (1, 0)
+    assert driver.user_transports().keys() == {"rest", "grpc"}
+    assert (first.made, second.made) == ([], ["rest", "grpc"])
+    driver.close()
+    assert second.closed == 1

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bench.load.ending import describe_end
 
 from bench.cli import demo
+from bench.load.run_outcome import describe_outcome
 from tests.support.readme import README, shown, skeleton
 from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
 
@@ -26,7 +26,7 @@ def part(title: str) -> list[str]:
 def test_the_shown_load_runs_are_what_a_run_says_today(tmp_path: Path) -> None:
     workload = replace(WORKLOAD, duration=12.0, users=32)
     path = write_run(tmp_path, simulate("poisson:rate=20", workload), "poisson:rate=20", workload).path
-    lines = skeleton("\n".join(describe_end(path, tmp_path).lines))
+    lines = skeleton("\n".join(describe_outcome(path, tmp_path).lines))
     found = part("Load")
     assert len(found) == 2 * len(lines)
     assert found == lines * 2

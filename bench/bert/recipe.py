@@ -8,11 +8,11 @@ from typing import Any, Final
 import orjson
 
 from bench.bert.config import PRESETS, BertConfig
-from bench.errors import UsageError, in_words
+from bench.errors import UsageError
 from bench.results.atomic import write_atomically
+from bench.results.versioned_json import INDENTED, VersionedJson
 
 FILE_NAME: Final = "training.json"
-FORMAT: Final = 1
 MIN_SENTENCES: Final = 100
 
 
@@ -105,7 +105,7 @@ def check_folder(out: Path, recipe: Recipe, text_digest: str) -> None:
         if out.exists() and not (out.is_dir() and all(entry.suffix == ".tmp" for entry in out.iterdir())):
             raise UsageError(f"{out} is not empty and holds no training run; give another folder with --out")
         return
-    found, wanted = _read(path), _record(recipe, text_digest)
+    found, wanted = _FILE.load(path), _record(recipe, text_digest)
     for name, value in wanted.items():
         if found.get(name) != value:
             what = "text" if name == "text_sha256" else f"{name} ({found.get(name)!r} there, {value!r} now)"
@@ -115,19 +115,11 @@ def check_folder(out: Path, recipe: Recipe, text_digest: str) -> None:
 def claim_folder(out: Path, recipe: Recipe, text_digest: str) -> None:
     """Makes `out` this run's folder; see `check_folder`."""
     out.mkdir(parents=True, exist_ok=True)
-    data = orjson.dumps(_record(recipe, text_digest), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    write_atomically(out / FILE_NAME, data)
+    write_atomically(out / FILE_NAME, orjson.dumps(_record(recipe, text_digest), option=INDENTED))
+
+
+_FILE: Final = VersionedJson(Recipe, 1, name="training record", cure="give another folder with --out")
 
 
 def _record(recipe: Recipe, text_digest: str) -> dict[str, Any]:
-    return {"format": FORMAT, "text_sha256": text_digest, **dataclasses.asdict(recipe)}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        raw = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({in_words(error)}); give another folder with --out") from error
-    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-        raise UsageError(f"{path} is not one that this version reads; give another folder with --out")
-    return raw
+    return {"format": _FILE.version, "text_sha256": text_digest, **dataclasses.asdict(recipe)}

@@ -103,7 +103,7 @@ class _Problem:
         speeds = counts * np.concatenate(([1.0], x[3:]))
         batching = replace(self.batching, marginal=float(x[2]))
         overhead = float(x[1] * self.alone)
-        station = Station(self.threads, tuple(map(float, speeds)), overhead, batching)
+        station = Station(self.threads, tuple(map(float, speeds)), overhead, batching=batching)
         return station, float(np.exp(x[0]) * self.alone)
 
     def residuals(self, x: Floats) -> Floats:

@@ -1,10 +1,9 @@
 """A measured step of a sweep: what the reports show of a run, and what the fit takes from it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 
@@ -91,18 +90,6 @@ class Point:
         """Whether the server kept up with the rate: no growing backlog."""
         return "backlog" not in self.failed and "achieved rate" not in self.failed
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self) | {"stage": str(self.stage)}
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Self:
-        """The point in `raw`."""
-        latency = {name: summary_from(entry) for name, entry in raw["latency"].items()}
-        found = {"stage": Stage(raw["stage"]), "throughput": summary_from(raw["throughput"]), "latency": latency}
-        tuples = {name: tuple(raw[name]) for name in ("reasons", "failed")}
-        return cls(**{**raw, **found, **tuples})
-
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
@@ -175,8 +162,3 @@ def _point(analysis: Analysis, observed: Observed, stage: Stage) -> Point:
         alive=bool(observed.due.size and observed.due[-1] >= observed.begins + 0.9 * observed.seconds),
         run=run.name,
     )
-
-
-def summary_from(raw: Mapping[str, Any]) -> Summary:
-    """The summary in plain values."""
-    return Summary(**{**raw, "warnings": tuple(raw["warnings"])})

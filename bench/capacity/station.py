@@ -12,7 +12,7 @@ With `batching`, a server takes several waiting requests at once instead (see `B
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,17 +54,17 @@ class Station:
         servers: most requests (with batching: batches) in service at once.
         speeds: work done a second with 1, 2, ..., `servers` in service, each above 0.
         overhead: seconds of a request's latency that occupy no server: network, client.
-        batching: how batches are made, if they are.
         calibration: latency in open loop over what the queue gives: requests that come when they like meet sleeping
             threads and cold caches, which a closed loop's, one after the other, do not (M. Kennedy and A. O'Hagan,
             *Bayesian calibration of computer models*, J. R. Statist. Soc. B 63, 2001).
+        batching: how batches are made, if they are.
     """
 
     servers: int
     speeds: tuple[float, ...]
     overhead: float = 0.0
-    batching: Batching | None = None
     calibration: float = 1.0
+    batching: Batching | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.servers <= MAX_SERVERS:
@@ -104,15 +104,3 @@ class Station:
     def latency(self, stayed: NDArray[np.float64]) -> NDArray[np.float64]:
         """What a client sees of requests that stay so long in the station, seconds."""
         return (stayed + self.overhead) * self.calibration
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        batching = self.batching
-        return {
-            "servers": self.servers,
-            "speeds": list(self.speeds),
-            "overhead": self.overhead,
-            "calibration": self.calibration,
-            "batching": batching
-            and {"largest": batching.largest, "timeout": batching.timeout, "marginal": batching.marginal},
-        }

@@ -9,6 +9,7 @@ Format history of `sweep.json`:
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,9 +17,37 @@ import orjson
 
 from bench.errors import UsageError
 from bench.results.atomic import write_atomically
+from bench.results.versioned_json import VersionedJson
 
-FORMAT: Final = 2
 FILE_NAME: Final = "sweep.json"
+
+
+def _name_the_client(raw: dict[str, Any]) -> dict[str, Any]:
+    """Format 2."""
+    job = dict(raw["job"])
+    if "protocol" in job:
+        job["options"] = dict(job["options"])
+        given = job["options"].pop("transport", "fast")
+        job["transport"] = "grpcio" if job["protocol"] == "grpc" else given
+    return raw | {"job": job}
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The file: what decides the steps, and the run folder of each step that is done."""
+
+    job: Mapping[str, Any]
+    done: Mapping[str, str]
+
+
+_FILE: Final = VersionedJson(
+    _State,
+    2,
+    name="sweep file",
+    cure="restore it, or name another --out",
+    updates={2: _name_the_client},
+    option=orjson.OPT_INDENT_2,
+)
 
 
 class SweepFolder:
@@ -67,25 +96,11 @@ class SweepFolder:
         Raises:
             UsageError: no sweep, or one of a newer format.
         """
-        file = path / FILE_NAME
         try:
-            raw = orjson.loads(file.read_bytes())
-            if raw["format"] > FORMAT:
-                raise UsageError(
-                    f"{file} has sweep format {raw['format']}, this version reads {FORMAT}; update bertbench"
-                )
-            job = dict(raw["job"])
-            if raw["format"] == 1 and "protocol" in job:
-                job["options"] = dict(job["options"])
-                given = job["options"].pop("transport", "fast")
-                job["transport"] = "grpcio" if job["protocol"] == "grpc" else given
-            return cls(path, job, dict(raw["done"]))
+            found = _FILE.read(path / FILE_NAME)
         except FileNotFoundError as error:
             raise UsageError(f"{path} holds no sweep; make one with bertbench capacity --out {path}") from error
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-            raise UsageError(
-                f"{file} is not a whole sweep file ({error}); restore it, or name another --out"
-            ) from error
+        return cls(path, found.job, found.done)
 
     @property
     def runs(self) -> Path:
@@ -108,5 +123,4 @@ class SweepFolder:
         self._write()
 
     def _write(self) -> None:
-        body = {"format": FORMAT, "job": self.job, "done": self._done}
-        write_atomically(self.path / FILE_NAME, orjson.dumps(body, option=orjson.OPT_INDENT_2))
+        write_atomically(self.path / FILE_NAME, _FILE.encode(_State(self.job, self._done)))

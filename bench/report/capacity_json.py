@@ -14,7 +14,7 @@ from bench.capacity.curves import COLUMNS
 from bench.capacity.model import CapacityModel
 from bench.capacity.plan import PlanRow
 from bench.capacity.result import CapacityResult, Planned
-from bench.capacity.usl import UslFit
+from bench.results.versioned_json import INDENTED
 
 FORMAT: Final = 1
 
@@ -30,32 +30,32 @@ def capacity_json(result: CapacityResult) -> bytes:
         "sentences_per_request": result.sentences,
         "attainable": carried.attainable,
         "reason": carried.reason,
-        "slo_rate": asdict(carried.rate),
-        "measured_rates": [asdict(entry) for entry in carried.measured],
+        "slo_rate": carried.rate,
+        "measured_rates": list(carried.measured),
         "highest_rate_passed": carried.highest_passed,
         "lowest_rate_failed": carried.lowest_failed,
         "saturated": result.saturated,
-        "usl": _usl(result.usl),
+        "usl": result.usl,
         "model": _model(result.model),
         "hold_out": {
             "median_error": median_error(result.checks),
             "inside": sum(check.inside for check in result.checks),
-            "checks": [asdict(check) for check in result.checks],
+            "checks": list(result.checks),
         },
-        "replicas": asdict(result.replicas) if result.replicas else None,
+        "replicas": result.replicas,
         "plan": _plan(result.planned) if result.planned else None,
-        "points": [point.to_json() for point in result.points],
+        "points": list(result.points),
         "warnings": list(result.warnings),
     }
-    return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(body, option=INDENTED)
 
 
 def _model(model: CapacityModel) -> dict[str, Any]:
     predictions = [model.predict(float(rate), extrapolate=True) for rate in model.rates]
     return {
-        "capacity": asdict(model.capacity),
+        "capacity": model.capacity,
         "knee": model.knee,
-        "station": model.candidate.station.to_json(),
+        "station": model.candidate.station,
         "mean_work": float(model.candidate.work.mean()),
         "valid": list(model.valid),
         "discrepancy": model.discrepancy,
@@ -66,15 +66,11 @@ def _model(model: CapacityModel) -> dict[str, Any]:
                 "rate": entry.rate,
                 "utilisation": entry.utilisation,
                 "extrapolated": entry.extrapolated,
-                **{name: asdict(entry.latency[name]) for name in COLUMNS},
+                **{name: entry.latency[name] for name in COLUMNS},
             }
             for entry in predictions
         ],
     }
-
-
-def _usl(usl: UslFit | None) -> dict[str, Any] | None:
-    return asdict(usl) if usl is not None else None
 
 
 def _plan(planned: Planned) -> dict[str, Any]:
@@ -86,8 +82,8 @@ def _plan(planned: Planned) -> dict[str, Any]:
         "policy": options.policy,
         "row": _row(planned.row),
         "table": [_row(row) for row in planned.table],
-        "all_up": asdict(planned.all_up),
-        "spare_down": asdict(planned.spare_down),
+        "all_up": planned.all_up,
+        "spare_down": planned.spare_down,
         "diurnal": day
         and {
             "spans": [asdict(span) | {"plan": _row(row)} for span, row in zip(day.spans, day.rows, strict=True)],

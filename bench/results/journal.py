@@ -8,6 +8,7 @@ Format history of `PATH.progress`:
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -15,10 +16,34 @@ import orjson
 
 from bench.errors import UsageError, naming
 from bench.results.atomic import write_atomically
+from bench.results.versioned_json import VersionedJson
 
-FORMAT: Final = 2
 _ANEW: Final = "leave out --resume to start anew"
 _PIECE: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """A journal.
+
+    Args:
+        job: what determines the output's bytes beside the input.
+        items: whole items in the output.
+        bytes: its size.
+        read: SHA-256 of the input of these items.
+        written: SHA-256 of the output.
+    """
+
+    job: Mapping[str, Any]
+    items: int
+    bytes: int
+    read: str
+    written: str
+
+
+_FILE: Final = VersionedJson(
+    _State, 2, name="journal", cure=_ANEW, unnumbered="items", exact=False, option=orjson.OPT_INDENT_2
+)
 
 
 class ResumableFile:
@@ -55,17 +80,16 @@ class ResumableFile:
     def _taken_up(self) -> tuple[int, int]:
         """(items, bytes) of an earlier run."""
         state = self._state()
-        self._check_job(state["job"])
-        items, size = int(state["items"]), int(state["bytes"])
-        self._read_before = str(state["read"])
-        if size:
-            self._check_written(size, str(state["written"]))
-        return items, size
+        self._check_job(state.job)
+        self._read_before = state.read
+        if state.bytes:
+            self._check_written(state.bytes, state.written)
+        return state.items, state.bytes
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> "_State":
         """What the journal says."""
         try:
-            raw = orjson.loads(self.journal.read_bytes())
+            return _FILE.read(self.journal)
         except FileNotFoundError:
             if self.path.exists():
                 raise UsageError(
@@ -73,18 +97,6 @@ class ResumableFile:
                     "output of bertbench; remove it or leave out --resume"
                 ) from None
             raise UsageError(f"there is no {self.path} to go on with; leave out --resume") from None
-        except orjson.JSONDecodeError as error:
-            raise UsageError(f"{self.journal} cannot be read ({error}); {_ANEW}") from error
-        kinds = {"job": dict, "items": int, "bytes": int, "read": str, "written": str}
-        if not isinstance(raw, dict) or not isinstance(raw.get("format", 1), int) or "items" not in raw:
-            raise UsageError(f"{self.journal} is not a journal of bertbench; {_ANEW}")
-        if raw.get("format", 1) != FORMAT:
-            raise UsageError(
-                f"{self.journal} has journal format {raw.get('format', 1)}, this version reads {FORMAT}; {_ANEW}"
-            )
-        if not all(isinstance(raw.get(name), kind) for name, kind in kinds.items()):
-            raise UsageError(f"{self.journal} is not a whole journal; {_ANEW}")
-        return raw
 
     def _check_job(self, found: Mapping[str, Any]) -> None:
         changed = [name for name in sorted(found.keys() | self._job.keys()) if found.get(name) != self._job.get(name)]
@@ -164,12 +176,6 @@ class ResumableFile:
             os.fsync(self._stream.fileno())
 
     def _mark(self) -> None:
-        body = {
-            "format": FORMAT,
-            "job": self._job,
-            "items": self.items,
-            "bytes": self._bytes,
-            "read": self._read.hexdigest() if self._checked else self._read_before,
-            "written": self._written.hexdigest(),
-        }
-        write_atomically(self.journal, orjson.dumps(body, option=orjson.OPT_INDENT_2))
+        read = self._read.hexdigest() if self._checked else self._read_before
+        state = _State(self._job, self.items, self._bytes, read, self._written.hexdigest())
+        write_atomically(self.journal, _FILE.encode(state))

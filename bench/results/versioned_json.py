@@ -68,22 +68,24 @@ class VersionedJson(Generic[Body]):
             UsageError: it cannot be read, or does not hold what it should.
             OtherFormatError: it is of a newer format, or of one too old.
         """
+        return self._typed(self.load(path), path)
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """The object in a file, brought up to date, `format` included. See `read` for the errors."""
         try:
             data = path.read_bytes()
         except FileNotFoundError:
             raise
         except OSError as error:
             raise UsageError(f"{path} cannot be read ({in_words(error)}); {self.cure}") from error
-        return self.decode(data, path)
+        return self.parse(data, path)
 
     def decode(self, data: bytes, where: object) -> Body:
         """The content of a file's bytes; `where` names it. See `read` for the errors."""
-        raw = self.parse(data, where)
-        del raw["format"]
-        return self.convert(raw, self.body, where)
+        return self._typed(self.parse(data, where), where)
 
     def parse(self, data: bytes, where: object) -> dict[str, Any]:
-        """The object in a file's bytes, brought up to date, `format` included. See `read` for the errors."""
+        """The object in a file's bytes; see `load`."""
         try:
             raw: Any = orjson.loads(data)
         except orjson.JSONDecodeError as error:
@@ -103,10 +105,10 @@ class VersionedJson(Generic[Body]):
             raise self._damaged(where, f"{type(error).__name__} {error}") from error
         return {**raw, "format": found}
 
-    def convert(self, raw: Mapping[str, Any], kind: type[Body], where: object) -> Body:
-        """Parsed values as `kind`, a dataclass. See `read` for the errors."""
+    def _typed(self, raw: dict[str, Any], where: object) -> Body:
+        raw = {name: value for name, value in raw.items() if name != "format"}
         try:
-            found = msgspec.convert(raw, kind, dec_hook=_array)
+            found = msgspec.convert(raw, self.body, dec_hook=_array)
         except msgspec.ValidationError as error:
             raise self._damaged(where, _plain(str(error))) from error
         except UsageError as error:

@@ -59,7 +59,7 @@ def test_overhead_is_added_to_the_stay_alone() -> None:
 
 
 def test_a_replica_that_batches_does_as_the_lanes_do() -> None:
-    station = Station(2, (1.0, 1.4), 0.0, Batching(8, 0.5, 0.3))
+    station = Station(2, (1.0, 1.4), 0.0, batching=Batching(8, 0.5, 0.3))
     served = serve(Fleet(Candidate(station, EXPONENTIAL), 1), 2.0, 60_000)
     arrivals = poisson(2.0, (20, 4000), 5)
     work = np.random.default_rng(6).exponential(1.0, arrivals.shape)

@@ -128,11 +128,15 @@ def test_an_output_that_is_gone_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("journal", "reason"),
     [
-        (b"", "cannot be read"),
-        (b"{", "cannot be read"),
+        (b"", "is not JSON"),
+        (b"{", "is not JSON"),
         (b"[]", "is not a journal of bertbench"),
         (b"{}", "is not a journal of bertbench"),
-        (b'{"format": 2, "items": 1}', "is not a whole journal"),
+        (b'{"format": 2, "items": 1}', "is not a whole journal .job is missing."),
+        (
+            b'{"format": 2, "items": "1", "job": {}, "bytes": 0, "read": "", "written": ""}',
+            "items: expected int, got str",
+        ),
         (b'{"job": "0f", "items": 1, "bytes": 4}', "has journal format 1, this version reads 2"),
         (b'{"format": 3, "items": 1}', "has journal format 3, this version reads 2"),
     ],

@@ -174,6 +174,8 @@ def format_number(value: float, digits: int = 3) -> str:
         return ABSENT
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
+    # Sums of floats end in 21.749999999999996, where another way to the same figure gives 21.75.
+    value = float(f"{value:.12g}")
     rounded = float(f"{value:.{digits}g}")
     if rounded == 0:
         return "0"

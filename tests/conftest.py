@@ -2,11 +2,17 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from bench.bert.demo_model import demo_model_dir
 from bench.bert.exported import ExportedModel
 from bench.server.lifecycle import RunningServer, embedded
+
+# The same examples on every machine and in every run; `pytest --hypothesis-profile=search` draws new ones.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=5000)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

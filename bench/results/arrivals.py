@@ -92,7 +92,7 @@ def _rate_or_zero(text: str) -> float:
 
 def _parse_closed(text: str, kind: str) -> Arrivals:
     found = _options(kind, text, ("users",), ("think",))
-    if not re.fullmatch(r"\d{1,9}", found["users"]):
+    if not re.fullmatch(r"[0-9]{1,9}", found["users"]):
         raise UsageError(f"users is a whole number, not {found['users']!r}; write closed:users=8")
     return ClosedLoop(users=int(found["users"]), think=parse_duration_or_zero(found.get("think", "0")))
 

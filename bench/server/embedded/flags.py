@@ -1,7 +1,8 @@
 """`tensorflow_model_server`'s flags, under their own names and with their own defaults (main.cc)."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -86,6 +87,8 @@ _REFUSED_IF_SET: Final = frozenset(
 )
 _TRUE: Final = ("true", "1", "")
 _FALSE: Final = ("false", "0")
+# What 64 bits hold has 19 digits at most.
+_WHOLE: Final = re.compile(r"-?[0-9]{1,19}")
 
 
 def parse_flags(words: Sequence[str]) -> tuple[Flags, list[str]]:
@@ -137,14 +140,23 @@ def _split(rest: list[str], kinds: dict[str, Any]) -> tuple[str, str]:
 
 def _value(name: str, text: str, kind: Any) -> Any:
     try:
+        if kind is str:
+            return text
         if kind is not bool:
-            return kind(text)
+            return _number(text, kind)
         if text.lower() in _TRUE + _FALSE:
             return text.lower() in _TRUE
     except ValueError:
         pass
     expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
     raise StartError(f"--{name}={text} is not {expected}")
+
+
+def _number(text: str, kind: Callable[[str], float]) -> float:
+    """A number as the binary's `sscanf` takes it: Python's readers also take blanks behind it, `1_000` and `٣`."""
+    if text != text.rstrip() or "_" in text or not text.isascii():
+        raise ValueError(text)
+    return kind(text)
 
 
 def _check(flags: Flags) -> None:
@@ -195,5 +207,5 @@ def channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
         name, equals, value = pair.partition("=")
         if not equals:
             raise StartError(f"--grpc_channel_arguments: {pair!r} has no value; write name=value,name=value")
-        arguments.append((name, int(value) if value.removeprefix("-").isdigit() else value))
+        arguments.append((name, int(value) if _WHOLE.fullmatch(value) else value))
     return tuple(arguments)

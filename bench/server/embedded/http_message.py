@@ -12,7 +12,7 @@ HTML_TYPE: Final = "text/html"
 DEFAULT_TYPE: Final = "text/html; charset=ISO-8859-1"
 
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
-_VERSION: Final = re.compile(rb"HTTP/(\d+)\.(\d+)")
+_VERSION: Final = re.compile(rb"HTTP/(\d{1,9})\.(\d{1,9})")
 _METHODS_WITH_BODY: Final = ("POST", "PUT", "PATCH")
 # Characters of a path and of a query in RFC 3986; libevent's parser refuses others.
 _PATH: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
@@ -118,7 +118,8 @@ class Reader:
         elif not length.isdigit():
             raise BadRequestError
         else:
-            self._length = int(length)
+            # No body has 19 digits of bytes, and Python refuses to read very long numbers.
+            self._length = int(length.lstrip(b"0")[:19] or b"0")
         self.wants_continue = headers.get(b"expect", b"").lower() == b"100-continue" and (
             self._chunked or len(self.buffer) < self._length
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.bert.golden import Golden, load_golden
+from bench.bert.golden import Golden, read_golden
 from bench.bert.model_folder import latest_version
 from bench.bert.tokenizer import VOCAB_FILE, Tokenizer
 
@@ -31,7 +31,7 @@ class ExportedModel:
         Raises:
             UsageError: no version, no golden file, or files that do not belong together.
         """
-        golden = load_golden(model_dir)
+        golden = read_golden(model_dir).golden
         version_dir = latest_version(model_dir)
         tokenizer = Tokenizer.from_description(version_dir / "assets" / VOCAB_FILE, golden.tokenizer)
         return cls(model_dir, version_dir, golden, tokenizer)

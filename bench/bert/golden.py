@@ -4,7 +4,8 @@ Format history of `assets.extra/golden.json`:
     1: first.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -176,8 +177,35 @@ def _sentence_from_json(entry: dict[str, Any]) -> GoldenSentence:
     return GoldenSentence(sentence, log_prob)
 
 
-def read_golden(model_dir: Path) -> tuple[Golden, bytes]:
-    """The golden answers of the newest version under `model_dir`, and their file's bytes.
+@dataclass(frozen=True)
+class GoldenFile:
+    """A golden file that was read.
+
+    Args:
+        golden: what it holds.
+        data: its bytes, for processes that have no model folder.
+    """
+
+    golden: Golden
+    data: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, data: bytes, where: str = FILE_NAME) -> "GoldenFile":
+        """The file whose bytes are `data`.
+
+        Raises:
+            UsageError: not a golden file, or a newer format than this version reads.
+        """
+        return cls(Golden.from_json(data, where), data)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the file, thus of the sentences: `sha256:` and hexadecimal digits."""
+        return "sha256:" + sha256(self.data).hexdigest()
+
+
+def read_golden(model_dir: Path) -> GoldenFile:
+    """The golden answers of the newest version under `model_dir`.
 
     Raises:
         UsageError: no version, no golden file, or one that cannot be read.
@@ -193,9 +221,4 @@ def read_golden(model_dir: Path) -> tuple[Golden, bytes]:
         raise UsageError(f"{path} cannot be read ({error.strerror}); export the model with bertbench export") from error
     if not data.strip():
         raise UsageError(f"{path} is empty; export the model again")
-    return Golden.from_json(data, str(path)), data
-
-
-def load_golden(model_dir: Path) -> Golden:
-    """The golden answers alone; see `read_golden`."""
-    return read_golden(model_dir)[0]
+    return GoldenFile.of(data, str(path))

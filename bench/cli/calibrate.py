@@ -10,7 +10,7 @@ from typing import Final, TextIO
 
 from bench.analysis.analysis import analyse
 from bench.bert.demo_model import demo_model_dir
-from bench.bert.golden import load_golden
+from bench.bert.golden import read_golden
 from bench.cli.options import add_model_options
 from bench.cli.run import drive_once
 from bench.cli.values import DURATION, whole
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     seconds = args.duration
     model_dir = args.model_dir or demo_model_dir()
     make_cache_dir()
-    if load_golden(model_dir).fixed is not None:
+    if read_golden(model_dir).golden.fixed is not None:
         raise UsageError(
             f"{model_dir} has the article's fixed shapes alone; calibrate takes exports with both signatures"
         )

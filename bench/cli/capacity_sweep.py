@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from bench import interrupts
 from bench.bert.demo_model import demo_model_dir
-from bench.bert.golden import load_golden
+from bench.bert.golden import read_golden
 from bench.capacity.agenda import FULL, QUICK, Scale, Step, expected_seconds
 from bench.capacity.fit import FitOptions
 from bench.capacity.points import Measurement, Stage, load_text
@@ -175,7 +175,7 @@ def _options(args: argparse.Namespace) -> dict[str, str]:
 
 def _job(args: argparse.Namespace, model_dir: Path, slo: Slo, scale: Scale) -> dict[str, Any]:
     """What decides a sweep's steps and what they show."""
-    golden = load_golden(model_dir)
+    golden = read_golden(model_dir).golden
     rows = rows_of(
         golden,
         args.signature.value if args.signature else "score",

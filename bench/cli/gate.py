@@ -19,6 +19,7 @@ from bench.analysis.gate_results import verdict as make_verdict
 from bench.analysis.gate_stored import decide_stored
 from bench.analysis.gate_types import GateReport, Plan, Verdict, VerdictKind
 from bench.analysis.stored_runs import StoredRuns, refuse_shared_runs
+from bench.bert.golden import read_golden
 from bench.cli import gate_calibrate, gate_history
 from bench.cli.gate_drive import drive, time_over
 from bench.cli.gate_options import (
@@ -32,8 +33,9 @@ from bench.cli.gate_options import (
 from bench.cli.gate_progress import GateProgress
 from bench.cli.gate_sources import read_source
 from bench.errors import ExitCode, UsageError
-from bench.load.duel import Contender, Duel, Load, SidesFailed, TimeOver, duel, golden_of
+from bench.load.duel import Contender, Duel, SidesFailed, TimeOver, duel, load_text
 from bench.load.kept import keep_side
+from bench.load.run_spec import RunSpec
 from bench.report.gate_files import VERDICT, gate_json, gate_junit
 from bench.report.gate_text import gate_markdown, gate_table, verdict_line
 from bench.results.atomic import write_atomically
@@ -134,7 +136,7 @@ def _live(args: argparse.Namespace, plan: Plan, sides: tuple[Contender, Contende
         verdict,
         sides[0].label,
         sides[1].label,
-        str(load),
+        load_text(load),
         time.monotonic() - start,
         None if calibration is None else str(calibration),
         None if folder is None else str(folder),
@@ -156,7 +158,7 @@ def _driven(both: Duel, gate: Gate, args: argparse.Namespace, start: float, prog
         return failure_verdict(gate.plan, error.failures, gate.pairs)
 
 
-def _keep(folder: Path | None, both: Duel, load: Load, started: datetime) -> None:
+def _keep(folder: Path | None, both: Duel, load: RunSpec, started: datetime) -> None:
     if folder is None:
         return
     environment = this_environment()
@@ -165,13 +167,13 @@ def _keep(folder: Path | None, both: Duel, load: Load, started: datetime) -> Non
         keep_side(folder, name, side, contender, load.arrivals, environment, stamp, folder.name, [shlex.join(sys.argv)])
 
 
-def _calibration(args: argparse.Namespace, plan: Plan, load: Load, baseline: Contender) -> GateCalibration | None:
+def _calibration(args: argparse.Namespace, plan: Plan, load: RunSpec, baseline: Contender) -> GateCalibration | None:
     """What is known of gates like this one on this machine.
 
     Raises:
         UsageError: a smallest effect that cannot be found in the time given.
     """
-    golden, _ = golden_of(baseline)
+    golden = read_golden(baseline.model_dir).golden
     found = read_calibration(key(load.protocol, str(load.arrivals), golden.checkpoint_digest))
     asked = median_effect(plan)
     if found is None or args.max_time > found.max_time:

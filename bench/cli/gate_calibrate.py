@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -10,12 +11,14 @@ from bench.analysis.gate import Gate
 from bench.analysis.gate_calibration import GateCalibration, key, smallest_effect, store_calibration
 from bench.analysis.gate_types import Pair, VerdictKind, default_plan
 from bench.bert.demo_model import demo_model_dir
+from bench.bert.golden import read_golden
 from bench.cli.gate_drive import drive
 from bench.cli.gate_options import DEFAULT_EFFECT, add_load_options, read_load
 from bench.cli.gate_progress import GateProgress
 from bench.cli.values import whole
 from bench.errors import ExitCode, TargetError, UsageError
-from bench.load.duel import Contender, Load, duel, golden_of
+from bench.load.duel import Contender, duel
+from bench.load.run_spec import RunSpec
 from bench.serving.target import parse_target
 from bench.units import counted, format_seconds
 
@@ -64,7 +67,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         pair_seconds=pair_seconds,
         measured=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
     )
-    golden, _ = golden_of(side)
+    golden = read_golden(side.model_dir).golden
     store_calibration(key(load.protocol, str(load.arrivals), golden.checkpoint_digest), found)
     print(f"false alarms: {found}; {found.inconclusive} inconclusive", file=out)
     print(f"smallest effect found within {format_seconds(args.max_time)}: {_effect(found.smallest)}", file=out)
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 
 
 def _one(
-    args: argparse.Namespace, side: Contender, load: Load, number: int, err: TextIO
+    args: argparse.Namespace, side: Contender, load: RunSpec, number: int, err: TextIO
 ) -> tuple[VerdictKind, list[Pair], float]:
     """One gate on servers of its own: verdict, pairs, seconds a pair.
 
@@ -80,7 +83,7 @@ def _one(
         TargetError: the server does not come up, ends, or does not answer.
     """
     start = time.monotonic()
-    own = Load(**{name: getattr(load, name) for name in load.__slots__} | {"seed": load.seed + number})
+    own = replace(load, seed=load.seed + number)
     gate = Gate(default_plan(DEFAULT_EFFECT))
     progress = GateProgress(err, args.max_time, f"gate {number + 1} of {args.gates}")
     with progress, duel(side, side, own, start + args.max_time) as both:

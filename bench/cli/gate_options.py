@@ -10,10 +10,10 @@ from bench.bert.requests import COMPACT_SIGNATURE
 from bench.cli.options import add_model_options
 from bench.cli.values import DURATION, SEED
 from bench.errors import UsageError
-from bench.load.duel import Load
+from bench.load.duel import gate_spec
+from bench.load.run_spec import RunSpec
 from bench.results.arrivals import parse_arrivals
 from bench.results.atomic import make_folder
-from bench.results.schedules import ClosedLoop, OpenLoop
 from bench.units import parse_fraction
 
 DEFAULT_EFFECT = 0.05
@@ -71,19 +71,16 @@ def median_effect(plan: Plan) -> float:
     return plan.min_effects.get("p50", min(plan.min_effects.values()))
 
 
-def read_load(args: argparse.Namespace) -> Load:
+def read_load(args: argparse.Namespace) -> RunSpec:
     """The load that the options describe; a seed is drawn if none is given.
 
     Raises:
         UsageError: arrivals that cannot be read.
     """
-    arrivals = parse_arrivals(args.arrivals)
-    if not isinstance(arrivals, ClosedLoop | OpenLoop):
-        raise UsageError(f"the gate cannot drive {args.arrivals}")
-    return Load(
+    return gate_spec(
         protocol=args.protocol,
         signature=args.signature,
-        arrivals=arrivals,
+        arrivals=parse_arrivals(args.arrivals),
         model_name=args.model_name,
         seed=secrets.randbits(31) if args.seed is None else args.seed,
         timeout=args.request_timeout,

@@ -17,7 +17,7 @@ import bench
 from bench import interrupts
 from bench.bert.demo_model import demo_model_dir
 from bench.bert.exported import ExportedModel
-from bench.bert.golden import load_golden
+from bench.bert.golden import read_golden
 from bench.cli.options import add_scenario_options, add_target_options, given_options
 from bench.cli.values import DURATION, SEED, Value, whole
 from bench.errors import ExitCode, TargetError, UsageError, WrongAnswerError
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     runs = plan(args)
     target = parse_target(args.target)
     model_dir = args.model_dir or demo_model_dir()
-    load_golden(model_dir)
+    read_golden(model_dir)
     check_model(target, model_dir, args.server_flag)
     make_folder(args.out, "", "give another --out")
     codes: list[int] = []

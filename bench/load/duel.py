@@ -3,8 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import replace
 from math import inf
 from typing import Final
 
@@ -13,26 +12,25 @@ from bench.analysis.gate_types import Failure
 from bench.bert.golden import Golden, read_golden
 from bench.errors import TargetError, UsageError
 from bench.load.duel_servers import READY_SECONDS, Contender, Servers, SidesFailed, TimeOver
-from bench.load.endpoint import Endpoint
+from bench.load.endpoint import Endpoint, endpoint_of
 from bench.load.pairing import Pairing
+from bench.load.run_spec import RunSpec
 from bench.load.side import Side
 from bench.load.target_session import PROBE_SECONDS, require_served
 from bench.load.transports import prepare_grpc
-from bench.results.schedules import ClosedLoop, OpenLoop
-from bench.results.workload import Workload
+from bench.results.schedules import Arrivals, ClosedLoop
 from bench.server.running import RunningServer
 from bench.serving.grpc_client import GrpcClient
-from bench.serving.rest import predict_path
-from bench.serving.types import PredictRequest
 
-__all__ = ["Contender", "Duel", "Load", "SidesFailed", "TimeOver", "duel", "golden_of"]
+__all__ = ["Contender", "Duel", "SidesFailed", "TimeOver", "duel", "gate_spec", "load_text"]
 
 OPEN_LOOP_USERS: Final = 64
 """Most requests in flight to one side in open loop."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+def gate_spec(
+    *, protocol: str, signature: str, arrivals: Arrivals, model_name: str, seed: int, timeout: float = 30.0
+) -> RunSpec:
     """The load that both sides are under.
 
     Args:
@@ -42,21 +40,28 @@ class Load:
         model_name: the model's name on both servers.
         seed: of sentences, schedules and coins.
         timeout: seconds a request may take.
-        check_share: share of the answers that are compared with the golden ones.
-        sentences: sentences a request.
+
+    Raises:
+        UsageError: a value that is out of range.
     """
+    return RunSpec(
+        scenario="gate",
+        protocol=protocol,
+        signature=signature,
+        arrivals=arrivals,
+        users=arrivals.users if isinstance(arrivals, ClosedLoop) else OPEN_LOOP_USERS,
+        # What was really measured is known at the end.
+        duration=1.0,
+        drain=timeout,
+        timeout=timeout,
+        model_name=model_name,
+        seed=seed,
+    )
 
-    protocol: str
-    signature: str
-    arrivals: ClosedLoop | OpenLoop
-    model_name: str
-    seed: int
-    timeout: float = 30.0
-    check_share: float = 1.0
-    sentences: int = 1
 
-    def __str__(self) -> str:
-        return f"{self.protocol}, {self.signature}, {self.arrivals}, seed {self.seed}"
+def load_text(spec: RunSpec) -> str:
+    """The load in words."""
+    return f"{spec.protocol}, {spec.signature}, {spec.arrivals}, seed {spec.seed}"
 
 
 class Duel:
@@ -74,7 +79,7 @@ class Duel:
         renew_seconds: what the last `renew` took; None before the first.
     """
 
-    def __init__(self, contenders: tuple[Contender, Contender], load: Load, servers: Servers, until: float) -> None:
+    def __init__(self, contenders: tuple[Contender, Contender], load: RunSpec, servers: Servers, until: float) -> None:
         self.contenders = contenders
         self._load = load
         self._servers = servers
@@ -83,8 +88,9 @@ class Duel:
         self._opened = time.monotonic()
         self._require_served(opened, until)
         baseline, candidate = (
-            Side(server, golden, _workload(load, golden, digest), _endpoint(contender, server, load), load.arrivals)
-            for contender, server, (golden, digest) in zip(contenders, opened, map(golden_of, contenders), strict=True)
+            Side(server, file.golden, load.workload(file), _endpoint(contender, server, load), load.arrivals)
+            for contender, server in zip(contenders, opened, strict=True)
+            for file in (read_golden(contender.model_dir),)
         )
         self.sides = (baseline, candidate)
         self.pairing = Pairing(baseline, candidate, load.arrivals, load.seed, until)
@@ -151,18 +157,8 @@ class Duel:
             side.close()
 
 
-def golden_of(contender: Contender) -> tuple[Golden, str]:
-    """The golden answers of a side and the digest of their file.
-
-    Raises:
-        UsageError: there are none.
-    """
-    golden, data = read_golden(contender.model_dir)
-    return golden, "sha256:" + sha256(data).hexdigest()
-
-
 @contextlib.contextmanager
-def duel(baseline: Contender, candidate: Contender, load: Load, until: float = inf) -> Iterator[Duel]:
+def duel(baseline: Contender, candidate: Contender, load: RunSpec, until: float = inf) -> Iterator[Duel]:
     """Opens both targets and connects to them.
 
     Args:
@@ -177,7 +173,7 @@ def duel(baseline: Contender, candidate: Contender, load: Load, until: float = i
         TimeOver: it could not be known in time whether the servers come up.
     """
     contenders = (baseline, candidate)
-    _check_same_sentences(golden_of(baseline)[0], golden_of(candidate)[0])
+    _check_same_sentences(*(read_golden(contender.model_dir).golden for contender in contenders))
     with (
         contextlib.closing(Servers(contenders, load.model_name, until)) as servers,
         contextlib.closing(Duel(contenders, load, servers, until)) as both,
@@ -185,41 +181,12 @@ def duel(baseline: Contender, candidate: Contender, load: Load, until: float = i
         yield both
 
 
-def _workload(load: Load, golden: Golden, digest: str) -> Workload:
-    users = load.arrivals.users if isinstance(load.arrivals, ClosedLoop) else OPEN_LOOP_USERS
-    return Workload(
-        protocol=load.protocol,
-        transport="fast",
-        signature=load.signature,
-        sentences=load.sentences,
-        model_name=load.model_name,
-        model_digest=golden.checkpoint_digest,
-        sentences_digest=digest,
-        precision=golden.precision,
-        padded=golden.fixed is not None,
-        check_share=load.check_share,
-        timeout=load.timeout,
-        drain=load.timeout,
-        users=users,
-        # What was really measured is known at the end.
-        duration=1.0,
-        seed=load.seed,
-        scenario="gate",
-    )
-
-
-def _endpoint(contender: Contender, server: RunningServer, load: Load) -> Endpoint:
-    address = server.rest if load.protocol == "rest" else server.grpc
-    if address is None:
+def _endpoint(contender: Contender, server: RunningServer, load: RunSpec) -> Endpoint:
+    if (server.rest if load.protocol == "rest" else server.grpc) is None:
         raise UsageError(
             f"the {load.protocol} address of {contender.label} is not known; give it as a target, or another --protocol"
         )
-    return Endpoint(
-        rest=address if load.protocol == "rest" else None,
-        grpc=address if load.protocol == "grpc" else None,
-        path=predict_path(PredictRequest({}, load.signature, load.model_name)),
-        grpc_secure=contender.target.secure,
-    )
+    return endpoint_of(replace(load, target=contender.target), server)
 
 
 def _check_same_sentences(first: Golden, second: Golden) -> None:

@@ -10,7 +10,7 @@ from bench.results.environment import Environment
 from bench.results.header import describe
 from bench.results.run_folder import RunWriter
 from bench.results.samples import ServerSample
-from bench.results.schedules import ClosedLoop, OpenLoop
+from bench.results.schedules import Arrivals, OpenLoop
 
 
 def keep_side(
@@ -18,7 +18,7 @@ def keep_side(
     name: str,
     side: Side,
     contender: Contender,
-    arrivals: ClosedLoop | OpenLoop,
+    arrivals: Arrivals,
     environment: Environment,
     started: str,
     group: str,

@@ -18,7 +18,7 @@ from typing import Final
 
 from bench import interrupts
 from bench.bert.answers import AnswerKey
-from bench.bert.golden import load_golden
+from bench.bert.golden import read_golden
 from bench.errors import TargetError
 from bench.load.null_grpc import NullGrpc
 from bench.load.payloads import build_payloads, request_sentences
@@ -88,7 +88,7 @@ class Answers:
     """
 
     def __init__(self, model_dir: Path, signature: str, sentences: int) -> None:
-        golden = load_golden(model_dir)
+        golden = read_golden(model_dir).golden
         workload = Workload(
             protocol="both",
             transport="fast",

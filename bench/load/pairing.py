@@ -20,7 +20,7 @@ from bench.analysis.figures import figures
 from bench.analysis.gate_types import Figures, Pair
 from bench.analysis.validity import START_DELAY, START_DELAY_SHARE, WORKER_CPU
 from bench.load.side import Side
-from bench.results.schedules import ClosedLoop, OpenLoop
+from bench.results.schedules import Arrivals, OpenLoop
 from bench.results.seeds import Stream, generator
 from bench.stats.quantiles import nearest_rank
 
@@ -98,9 +98,7 @@ class Pairing:
         until: reading of `time.monotonic` at which the gate's time is over.
     """
 
-    def __init__(
-        self, baseline: Side, candidate: Side, arrivals: ClosedLoop | OpenLoop, seed: int, until: float = math.inf
-    ) -> None:
+    def __init__(self, baseline: Side, candidate: Side, arrivals: Arrivals, seed: int, until: float = math.inf) -> None:
         self._sides = (baseline, candidate)
         self._until = until
         for side in self._sides:

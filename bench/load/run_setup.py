@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bench.bert.demo_model import demo_model_dir
-from bench.bert.golden import Golden, read_golden
+from bench.bert.golden import GoldenFile, read_golden
 from bench.errors import UsageError
 from bench.load.calibration import stored_ceiling
 from bench.load.endpoint import endpoint_of
@@ -33,8 +33,7 @@ class RunSetup:
     Args:
         spec: the run.
         model_dir: the export whose answers are checked.
-        golden_bytes: its golden file.
-        golden: the same, read.
+        file: its golden file.
         workload: what is sent.
         server: what is driven.
         payloads: the requests, one for each first sentence.
@@ -43,8 +42,7 @@ class RunSetup:
 
     spec: RunSpec
     model_dir: Path
-    golden_bytes: bytes
-    golden: Golden
+    file: GoldenFile
     workload: Workload
     server: RunningServer
     payloads: list[Payload]
@@ -60,15 +58,15 @@ class RunSetup:
         """
         make_folder(spec.results, "", f"give another {option_name('--results', spec.command)}")
         model_dir = spec.model_dir or demo_model_dir()
-        golden, golden_bytes = read_golden(model_dir)
-        workload = spec.workload(golden, golden_bytes)
-        payloads = build_payloads(golden, workload, workload.protocols)
+        file = read_golden(model_dir)
+        workload = spec.workload(file)
+        payloads = build_payloads(file.golden, workload, workload.protocols)
         if isinstance(spec.arrivals, OpenLoop):
             # Draws it once, so that one without a request, or with too many, is refused before a server starts.
             spec.arrivals.due_times(workload.duration, workload.seed)
         server = target.open(spec, model_dir)
         environment = this_environment((gpu.name,) if gpu else ())
-        return cls(spec, model_dir, golden_bytes, golden, workload, server, payloads, environment)
+        return cls(spec, model_dir, file, workload, server, payloads, environment)
 
     def plans(self, workers: int, run: str) -> list[WorkerPlan]:
         """What each process is told."""
@@ -80,7 +78,7 @@ class RunSetup:
         think = arrivals.think if isinstance(arrivals, ClosedLoop) else None
         endpoint = endpoint_of(self.spec, self.server)
         return [
-            WorkerPlan(run, worker, self.golden_bytes, workload, endpoint, share, think, begins, ends)
+            WorkerPlan(run, worker, self.file.data, workload, endpoint, share, think, begins, ends)
             for worker, share in enumerate(shares)
         ]
 

@@ -8,13 +8,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
 
 import orjson
 
-from bench.bert.golden import Golden
+from bench.bert.golden import GoldenFile
 from bench.errors import UsageError
 from bench.load.catalog import SampleRule
 from bench.load.policies import POLICIES
@@ -132,16 +131,12 @@ class RunSpec:
         """Whether gRPC is encrypted."""
         return (self.grpc or self.target).secure
 
-    def workload(self, golden: Golden, golden_bytes: bytes) -> Workload:
-        """What is sent, with the answers of a golden file.
-
-        Args:
-            golden: the file, read.
-            golden_bytes: its bytes.
-        """
+    def workload(self, file: GoldenFile) -> Workload:
+        """What is sent, with the sentences of a golden file."""
+        golden = file.golden
         return self._workload(
             model_digest=golden.checkpoint_digest,
-            sentences_digest="sha256:" + sha256(golden_bytes).hexdigest(),
+            sentences_digest=file.digest,
             precision=golden.precision,
             padded=self.padded or golden.fixed is not None,
         )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import gevent
 
-from bench.bert.golden import Golden
+from bench.bert.golden import GoldenFile
 from bench.load.balancing import BalancedPool
 from bench.load.dispatch import Exchange, Limits
 from bench.load.driver import Driver
@@ -46,7 +46,7 @@ class WorkerSession:
         pool = transports or TransportPool(plan.endpoint, workload.clients)
         self._plan = plan
         self._send = send
-        self._driver = Driver(Golden.from_json(plan.golden), workload, pool, listener, plan.worker)
+        self._driver = Driver(GoldenFile.of(plan.golden).golden, workload, pool, listener, plan.worker)
         self._driver.measure_from(plan.begins)
         self._pacer = Pacer()
         limits = Limits(plan.begins, plan.ends, workload.drain, workload.timeout, plan.think)

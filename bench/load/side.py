@@ -21,7 +21,7 @@ from bench.load.pacer import Pacer
 from bench.load.transports import Transport, TransportPool
 from bench.results.codec import parse_block
 from bench.results.records import Outcome
-from bench.results.schedules import ClosedLoop, OpenLoop
+from bench.results.schedules import Arrivals, ClosedLoop, OpenLoop
 from bench.results.seeds import Stream, generator
 from bench.results.workload import Workload, sentence_order
 from bench.server.running import RunningServer
@@ -92,7 +92,7 @@ class Side:
         golden: Golden,
         workload: Workload,
         endpoint: Endpoint,
-        arrivals: ClosedLoop | OpenLoop,
+        arrivals: Arrivals,
     ) -> None:
         self.server = server
         self.workload = workload

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.bert.golden import load_golden
+from bench.bert.golden import read_golden
 from bench.bert.model_folder import check_servable, latest_version
 from bench.errors import TargetError, UsageError
 
@@ -105,11 +105,11 @@ def test_golden_answers_that_cannot_be_read(whole: Path, data: bytes | None, rea
     if data is not None:
         (whole / "3" / "assets.extra" / "golden.json").write_bytes(data)
     with pytest.raises(UsageError, match=reason) as caught:
-        load_golden(whole)
+        read_golden(whole)
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_in_the_place_of_the_golden_answers(whole: Path) -> None:
     (whole / "3" / "assets.extra" / "golden.json").mkdir()
     with pytest.raises(UsageError, match="golden.json cannot be read"):
-        load_golden(whole)
+        read_golden(whole)

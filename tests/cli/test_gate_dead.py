@@ -20,7 +20,7 @@ from bench.analysis.gate_types import VerdictKind, default_plan
 from bench.cli import gate as loaded_before_the_clock_runs
 from bench.cli import main
 from bench.cli.gate_drive import outlived
-from bench.load.duel import Contender, Load, SidesFailed, duel
+from bench.load.duel import Contender, SidesFailed, duel, gate_spec
 from bench.results.run import find_runs
 from bench.results.schedules import ClosedLoop
 from bench.server.running import free_ports
@@ -252,7 +252,7 @@ def test_a_candidate_that_fails_after_a_pairs_time_does_not_pass(
 ) -> None:
     """Each pair has processes of its own, none of which lives for long."""
     sides = [Contender(target, parse_target(target), model) for target in (good, failing(tmp_path, **fault))]
-    load = Load(protocol="rest", signature="score", arrivals=ClosedLoop(1), model_name="bert", seed=1, timeout=4.0)
+    load = gate_spec(protocol="rest", signature="score", arrivals=ClosedLoop(1), model_name="bert", seed=1, timeout=4.0)
     gate = Gate(default_plan())
     expected = pytest.raises(SidesFailed) if text == "ended" else nullcontext()
     with expected as raised, duel(sides[0], sides[1], load) as both:
@@ -268,7 +268,7 @@ def test_a_candidate_that_fails_after_a_pairs_time_does_not_pass(
 
 def test_a_candidate_that_lives_is_asked_for_a_while_and_may_pass(model: Path, good: str) -> None:
     side = Contender(good, parse_target(good), model)
-    load = Load(protocol="grpc", signature="score", arrivals=ClosedLoop(1), model_name="bert", seed=1)
+    load = gate_spec(protocol="grpc", signature="score", arrivals=ClosedLoop(1), model_name="bert", seed=1)
     with duel(side, side, load) as both:
         both.pairing.warm_up(0.1, run=0.1)
         assert outlived(both, Gate(default_plan()), time.monotonic() + 2, lambda state: None) is None

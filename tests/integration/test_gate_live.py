@@ -9,7 +9,7 @@ import psutil
 
 from bench.bert.exported import ExportedModel
 from bench.cli import main
-from bench.load.duel import Contender, Load, duel
+from bench.load.duel import Contender, duel, gate_spec
 from bench.results.run import find_runs
 from bench.results.schedules import ClosedLoop
 from bench.serving.target import parse_target
@@ -61,7 +61,7 @@ def test_too_little_time_is_inconclusive(demo_model: ExportedModel) -> None:
 
 def test_fresh_processes_take_over_in_both_sides(demo_model: ExportedModel) -> None:
     side = Contender("embedded", parse_target("embedded"), demo_model.model_dir)
-    load = Load(protocol="grpc", signature="score", arrivals=ClosedLoop(2), model_name="bert", seed=1)
+    load = gate_spec(protocol="grpc", signature="score", arrivals=ClosedLoop(2), model_name="bert", seed=1)
     with duel(side, side, load) as both:
         both.pairing.warm_up(0.5, run=0.2)
         first = [one.server.pid for one in both.sides]

@@ -9,10 +9,11 @@ import pytest
 
 from bench.analysis.analysis import analyse
 from bench.errors import UsageError
-from bench.load.duel import Contender, Duel, Load, duel
+from bench.load.duel import Contender, Duel, duel, gate_spec
 from bench.load.kept import keep_side
 from bench.load.null_server import null_server
 from bench.load.pairing import Size, run_length, turn_pattern
+from bench.load.run_spec import RunSpec
 from bench.load.side import CountedJobs
 from bench.results.arrivals import parse_arrivals
 from bench.results.codec import parse_block
@@ -34,10 +35,10 @@ def servers(model: Path) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
         yield first, second
 
 
-def load(arrivals: str, protocol: str = "grpc") -> Load:
+def load(arrivals: str, protocol: str = "grpc") -> RunSpec:
     parsed = parse_arrivals(arrivals)
     assert isinstance(parsed, ClosedLoop | OpenLoop)
-    return Load(protocol=protocol, signature="score", arrivals=parsed, model_name="bert", seed=3)
+    return gate_spec(protocol=protocol, signature="score", arrivals=parsed, model_name="bert", seed=3)
 
 
 def contenders(servers: tuple[dict[str, str], dict[str, str]], model: Path, protocol: str) -> list[Contender]:
@@ -108,7 +109,7 @@ def test_failed_requests_are_counted_and_explained(servers, model: Path) -> None
     ) as both:
         both.pairing.warm_up(0.1, run=0.1)
         # The payloads name a model that the server does not know.
-        payloads = both.sides[1]._payloads
+        payloads = both.sides[1]._driver.payloads
         payloads[:] = [replace(payload, grpc=payload.grpc[:-3]) for payload in payloads]
         pair = both.pairing.run_pair()
     assert pair.candidate.failed == pair.candidate.requests > 0

@@ -195,9 +195,10 @@ class Pairing:
         for index, side in enumerate(self._sides):
             batch = 4 * users
             while side.clock < (seconds if side.answered else max(seconds, _PROBE_SECONDS)):
-                if time.monotonic() > self._until:
+                left = self._until - time.monotonic()
+                if left <= 0:
                     break
-                rates[index] = self._warm_batch(side, batch, side.clock + _SLOWEST * seconds)
+                rates[index] = self._warm_batch(side, batch, side.clock + min(_SLOWEST * seconds, left))
                 batch = max(4 * users, min(round(rates[index] * seconds / _WARMUP_TURNS), 100_000))
         return rates
 

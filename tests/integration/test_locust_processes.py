@@ -2,8 +2,6 @@
 
 import re
 import signal
-import subprocess
-import time
 
 import numpy as np
 import psutil
@@ -14,7 +12,8 @@ from bench.load.null_server import null_server
 from bench.results.codec import OUTCOME_CODES
 from bench.results.records import Outcome
 from bench.results.run import find_runs
-from tests.support.locust_process import ROOT, command, environment, free_port, locust
+from tests.support.locust_process import free_port, locust, wait_for
+from tests.support.locust_process import started as start_locust
 from tests.support.toy_golden import write_model_dir
 
 
@@ -36,17 +35,7 @@ def started(model_dir, addresses, tmp_path):
 
     def start(*words, mode=("--headless", "--only-summary")):
         given = ["--model-dir", str(model_dir), "--host", addresses["rest"], "--results", str(tmp_path / "runs")]
-        processes.append(
-            subprocess.Popen(
-                command("rest.py", *mode, *given, *words),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                env=environment(),
-                cwd=ROOT,
-                start_new_session=True,
-            )
-        )
+        processes.append(start_locust("rest.py", *mode, *given, *words))
         return processes[-1]
 
     yield start
@@ -55,14 +44,6 @@ def started(model_dir, addresses, tmp_path):
             child.kill()
         process.kill()
         process.wait()
-
-
-def wait_for(condition, seconds=40.0):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
-    return found
 
 
 def the_run(folder):

@@ -1,8 +1,6 @@
 """Users shared with another class, set by a shape, or changed while a run lasts: the run tells the true ones."""
 
 import signal
-import subprocess
-import time
 
 import psutil
 import pytest
@@ -12,7 +10,7 @@ from bench.analysis.analysis import analyse
 from bench.load.null_server import null_server
 from bench.results.run import find_runs
 from bench.units import format_number
-from tests.support.locust_process import ROOT, command, environment, free_port, locust
+from tests.support.locust_process import free_port, locust, started, wait_for
 from tests.support.toy_golden import write_model_dir
 
 HEAD = """
@@ -127,27 +125,11 @@ def test_a_shape(given):
     assert f"of N = {format_number(analysis.summary.users.mean)} open" in checks(analysis)["N = X·R"].text
 
 
-def wait_for(condition, seconds=40.0):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
-    return found
-
-
 def test_users_changed_in_the_web_ui_up_and_down(given):
     """More users at a spawn rate, then fewer: nothing in flight is cut off, and the run tells how many there were."""
     path, runs, *words = given("")
     url = f"http://127.0.0.1:{(port := free_port())}"
-    with subprocess.Popen(
-        command(path, "--results", str(runs), "--web-port", str(port), *words),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(),
-        cwd=ROOT,
-        start_new_session=True,
-    ) as process:
+    with started(path, "--results", str(runs), "--web-port", str(port), *words) as process:
         try:
             form = {"user_count": 1, "spawn_rate": 100, "run_time": "60s", "host": words[-1]}
             wait_for(lambda: swarm(url, form))
@@ -176,15 +158,7 @@ def test_a_worker_that_leaves_takes_its_users_with_it(given):
     path, runs, *words = given("")
     port = str(free_port())
     words += ["--processes", "2", "--master-bind-port", port, "--master-port", port, "-u", "4", "-r", "4", "-t", "16s"]
-    with subprocess.Popen(
-        command(path, "--headless", "--only-summary", "--results", str(runs), *words),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(),
-        cwd=ROOT,
-        start_new_session=True,
-    ) as process:
+    with started(path, "--headless", "--only-summary", "--results", str(runs), *words) as process:
         try:
             wait_for(lambda: seconds_sampled(runs) >= 6)
             psutil.Process(process.pid).children()[0].kill()

@@ -4,8 +4,11 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.results.run import Run, find_runs
 
@@ -26,6 +29,28 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 40.0) -> Any:
+    """What `condition` gives, as soon as that is something."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+    return found
+
+
+def started(scenario: str, *words: str) -> "subprocess.Popen[str]":
+    """Starts Locust on a scenario, in a session of its own; both outputs are in `stdout`."""
+    return subprocess.Popen(
+        command(scenario, *words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
+        cwd=ROOT,
+        start_new_session=True,
+    )
 
 
 @dataclass

@@ -5,12 +5,15 @@ import contextlib
 import locale
 import os
 import select
+from dataclasses import asdict, is_dataclass
 from typing import Any, Final, TextIO
+
+import orjson
 
 _LOOK_ALIKES: Final = str.maketrans(
     {
         "µ": "u",
-        "Δ": "delta ",
+        "Δ": "delta",
         "λ": "lambda",
         "σ": "sigma",
         "×": "x",
@@ -76,6 +79,30 @@ def fit_locale(text: str) -> str:
     """`text` as a file can hold it that somebody else opens in the locale's encoding."""
     encoding = locale.getpreferredencoding(False)
     return text.encode(encoding, LEGIBLE).decode(encoding)
+
+
+def to_json(body: Any, option: int = 0) -> bytes:
+    """`orjson.dumps`, also of words from a command line that the locale could not read: as UTF-8, or escaped."""
+    try:
+        return orjson.dumps(body, option=option)
+    except TypeError:
+        return orjson.dumps(_in_utf8(body), option=option)
+
+
+def _in_utf8(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {_in_utf8(name): _in_utf8(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_utf8(entry) for entry in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        data = value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = value.encode("utf-8", "surrogatepass")
+    return data.decode("utf-8", "backslashreplace")
 
 
 def reader_left(stream: TextIO | None) -> bool:

@@ -24,6 +24,7 @@ from bench.cli.options import (
 from bench.cli.progress import WordsProgress
 from bench.cli.values import DURATION, whole
 from bench.errors import ExitCode, UsageError
+from bench.output import ESCAPED, accept_all
 from bench.report.scores import FORMATS, ScoreFormat
 from bench.results.journal import ResumableFile
 
@@ -167,6 +168,8 @@ class _StreamSink(_Sink):
 
     def __init__(self, stream: TextIO, form: ScoreFormat) -> None:
         super().__init__(form)
+        # Data, of which nothing may be put by something like it.
+        accept_all(stream, ESCAPED)
         self._stream = stream
 
     def _put(self, text: str, scored: ScoredSentence) -> None:

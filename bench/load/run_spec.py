@@ -4,14 +4,13 @@ Format history of the JSON:
     1: first.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
-
-import orjson
 
 from bench.bert.golden import GoldenFile
 from bench.errors import UsageError
@@ -148,7 +147,8 @@ class RunSpec:
     def to_json(self) -> bytes:
         """The spec as one line of JSON."""
         body = {"format": FORMAT} | {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return orjson.dumps(body, default=_plain, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+        # Not orjson, which refuses names of files that the locale could not read.
+        return json.dumps(body, default=_plain).encode()
 
     def child_environment(self) -> dict[str, str]:
         """The environment of a Locust process that is to do this run; without the settings of the user's own Locust."""
@@ -163,11 +163,11 @@ class RunSpec:
             UsageError: not the spec of a run, or one of another version.
         """
         try:
-            raw = dict(orjson.loads(data))
+            raw = dict(json.loads(data))
             if (version := raw.pop("format")) != FORMAT:
                 raise UsageError(f"a run of format {version!r}, this version takes {FORMAT}")
             return cls(**{name: _READERS.get(name, _same)(value) for name, value in raw.items()})
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"not the description of a run ({error})") from error
 
 

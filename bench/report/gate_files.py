@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
-import orjson
-
 from bench.analysis.gate_results import as_change, describe_effect
 from bench.analysis.gate_types import GateReport, MetricResult, State, VerdictKind
+from bench.output import to_json
 from bench.report.gate_text import error_rate
 from bench.results.versioned_json import INDENTED, VersionedJson
 
@@ -79,7 +78,7 @@ def gate_json(report: GateReport) -> bytes:
         "warnings": list(verdict.warnings),
         "folder": report.folder,
     }
-    return orjson.dumps(body, option=INDENTED)
+    return to_json(body, option=INDENTED)
 
 
 def _metric(result: MetricResult) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 
 from bench.errors import UsageError
+from bench.output import to_json
 from bench.results.arrivals import Arrivals, OpenLoop, TraceArrivals, parse_arrivals
 from bench.results.environment import Environment
 from bench.results.workload import Workload
@@ -194,7 +195,7 @@ class RunFile:
         body: dict[str, Any] = {"format": FORMAT}
         body |= {"finished": self.finished, "interrupted": self.interrupted, "elapsed": self.elapsed}
         body |= {"counts": dict(self.counts), "checksums": dict(self.checksums)} | self.header.to_json()
-        return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        return to_json(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def read_run_file(path: Path) -> RunFile:

@@ -7,7 +7,7 @@ null. Rows stand in the order in which the load generator handed them over, abou
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
@@ -136,7 +136,7 @@ class TableWriter:
         # Times hardly repeat: a dictionary would only cost time; splitting their bytes lets them compress.
         with naming(path):
             self._writer = pq.ParquetWriter(
-                self._temporary,
+                _for_arrow(self._temporary, "wb"),
                 SCHEMA,
                 compression="zstd",
                 compression_level=1,
@@ -159,6 +159,11 @@ class TableWriter:
                 with self._temporary.open("rb") as file:
                     os.fsync(file.fileno())
                 self._temporary.replace(self._path)
+
+
+def _for_arrow(path: Path, mode: str) -> Path | IO[bytes]:
+    """The path; the file itself where the locale could not read its name, which Arrow refuses."""
+    return path if str(path).isprintable() else cast("IO[bytes]", path.open(mode, buffering=0))
 
 
 def concatenate(parts: Sequence[Columns]) -> Columns:
@@ -190,7 +195,7 @@ def read_table(path: Path, names: Sequence[str], size: int, signatures: Signatur
         UsageError: the file cannot be read.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(_for_arrow(path, "rb")) as file:
             for batch in file.iter_batches(batch_size=size, columns=list(names), use_threads=False):
                 yield from_arrow(batch.select(list(names)), signatures)
     except (pa.ArrowException, OSError) as error:

@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 
 from bench.errors import UsageError, in_words
+from bench.output import to_json
 
 Body = TypeVar("Body")
 Update = Callable[[dict[str, Any]], dict[str, Any]]
@@ -58,7 +59,7 @@ class VersionedJson(Generic[Body]):
 
     def encode(self, body: Body) -> bytes:
         """The file's bytes."""
-        return orjson.dumps({"format": self.version} | shallow(body), option=self.option)
+        return to_json({"format": self.version} | shallow(body), option=self.option)
 
     def read(self, path: Path) -> Body:
         """The content of a file.

@@ -1,9 +1,8 @@
 """What the process of a runner says of each run, one JSON line; what it is asked for is a `RunSpec`, one line too."""
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Self
-
-import orjson
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +21,9 @@ class Reply:
 
     def to_line(self) -> bytes:
         """The line for the process's standard output."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_APPEND_NEWLINE)
+        return json.dumps(asdict(self)).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Self:
         """The reply in a line of `to_line`."""
-        return cls(**orjson.loads(line))
+        return cls(**json.loads(line))

@@ -8,12 +8,16 @@ from typing import Any
 import gevent.ssl
 
 from bench.errors import UsageError, in_words, printable
-from bench.load.run_spec import MAX_RESPONSE_BYTES, RunSpec
+from bench.load.payloads import Payload, largest_response
+from bench.load.run_spec import RunSpec
 from bench.server.running import RunningServer
 from bench.serving.errors import ConnectFailed
 from bench.serving.rest import predict_path
 from bench.serving.tls import TlsOptions
 from bench.serving.types import PredictRequest
+
+# Less than a client alone may read: many users may read such a response at once.
+MAX_RESPONSE_BYTES = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,15 @@ class Endpoint:
     max_response: int = MAX_RESPONSE_BYTES
 
 
-def endpoint_of(spec: RunSpec, server: RunningServer) -> Endpoint:
+def endpoint_of(spec: RunSpec, server: RunningServer, payloads: Sequence[Payload] = ()) -> Endpoint:
     """Where the requests of a run go.
 
     Args:
         spec: the run.
         server: has the address of each protocol that the run uses.
+        payloads: the requests, by which the largest response goes; without them it is 8 MB.
     """
+    usual = largest_response(payloads) if payloads else MAX_RESPONSE_BYTES
     return Endpoint(
         rest=server.rest if spec.protocol != "grpc" else None,
         grpc=server.grpc if spec.protocol != "rest" else None,
@@ -59,7 +65,7 @@ def endpoint_of(spec: RunSpec, server: RunningServer) -> Endpoint:
         grpc_secure=spec.secure_grpc,
         compressed=spec.compressed,
         channels=spec.channels,
-        max_response=spec.max_response,
+        max_response=spec.max_response or usual,
     )
 
 

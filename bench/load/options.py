@@ -40,7 +40,11 @@ OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "sentences_per_request": ("", "sentences in a request"),
     "check_share": ("100%", "share of the answers compared with the golden ones"),
     "request_timeout": ("30s", "time a request may take, from its send"),
-    "max_response": ("8MB", "largest response that is read, unpacked; a larger one is an invalid response"),
+    "max_response": (
+        "auto",
+        "largest response that is read, unpacked, like 8MB; a larger one is an invalid response; "
+        "auto: 1MB, or 16 times the largest request",
+    ),
     "warmup": ("auto", "load before the measured part, within the run time; auto: a tenth of it, at most 10s; 0: none"),
     "drain": ("10s", "time after the end for what is due and unsent to go, and for answers to come"),
     "seed": ("0", "of due times, sentences, and everything else that is drawn"),
@@ -270,7 +274,7 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "sentences_per_request": lambda text: parse_whole(text, 1, 100_000),
     "check_share": parse_fraction,
     "request_timeout": parse_duration,
-    "max_response": parse_bytes,
+    "max_response": lambda text: None if text == "auto" else parse_bytes(text),
     "drain": parse_duration_or_zero,
     "warmup": lambda text: None if text == "auto" else parse_duration_or_zero(text),
     "seed": lambda text: parse_whole(text, 0, 2**32 - 1),

@@ -3,6 +3,7 @@
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from bench.bert.golden import Golden
 from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, score_request
@@ -10,6 +11,9 @@ from bench.errors import UsageError
 from bench.results.workload import Workload
 from bench.serving.grpc_client import predict_message
 from bench.serving.json_codec import predict_body
+
+_LEAST_RESPONSE: Final = 1_000_000
+_REQUESTS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,16 @@ def request_sentences(golden: Golden, sentences: int) -> list[tuple[int, ...]]:
     """For each request the indexes of its sentences: that many in the golden file's order, wrapping around."""
     count = len(golden.sentences)
     return [tuple((first + offset) % count for offset in range(sentences)) for first in range(count)]
+
+
+def largest_response(payloads: Sequence[Payload]) -> int:
+    """The largest response that is read where nobody says how large one may be, bytes.
+
+    A right one has less than four times the bytes of its request, packed or not; a server may pad it to the longest
+    request of a batch. Small enough for many users who read such a response at once.
+    """
+    largest = max((len(body) for payload in payloads for body in (payload.rest, payload.grpc)), default=0)
+    return max(_LEAST_RESPONSE, _REQUESTS * largest)
 
 
 def padding(golden: Golden, workload: Workload) -> FixedShape | None:

@@ -76,7 +76,7 @@ class RunSetup:
         if isinstance(arrivals, OpenLoop):
             _, shares = share_out(arrivals, workload, len(self.payloads), workers)
         think = arrivals.think if isinstance(arrivals, ClosedLoop) else None
-        endpoint = endpoint_of(self.spec, self.server)
+        endpoint = endpoint_of(self.spec, self.server, self.payloads)
         return [
             WorkerPlan(run, worker, self.file.data, workload, endpoint, share, think, begins, ends)
             for worker, share in enumerate(shares)

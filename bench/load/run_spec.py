@@ -25,8 +25,6 @@ from bench.serving.tls import TlsOptions
 from bench.serving.types import DEFAULT_MODEL_NAME
 
 FORMAT: Final = 1
-# Less than a client alone may read: many users may read such a response at once.
-MAX_RESPONSE_BYTES: Final = 8_000_000
 _EMBEDDED: Final = Target(TargetKind.EMBEDDED)
 
 
@@ -61,7 +59,7 @@ class RunSpec:
         headers: sent with each request.
         tls: certificates, None for the system's.
         compressed: whether REST bodies are gzipped.
-        max_response: largest response that is read, bytes.
+        max_response: largest response that is read, bytes; None for what `bench.load.payloads.largest_response` says.
         results: folder of runs.
         rule: sample sizes that the scenario asks for.
         users_named: whether the arrivals themselves say how many users there are.
@@ -99,7 +97,7 @@ class RunSpec:
     headers: Mapping[str, str] = field(default_factory=dict)
     tls: TlsOptions | None = None
     compressed: bool = False
-    max_response: int = MAX_RESPONSE_BYTES
+    max_response: int | None = None
     results: Path = Path("results")
     rule: SampleRule | None = None
     users_named: bool = False
@@ -117,7 +115,7 @@ class RunSpec:
             )
         if self.policy not in POLICIES:
             raise UsageError(f"the policy is one of {', '.join(POLICIES)}, not {self.policy!r}")
-        if self.max_response < 1:
+        if self.max_response is not None and self.max_response < 1:
             raise UsageError(f"the largest response must be 1 byte or more, not {self.max_response}")
 
     @property

@@ -23,7 +23,8 @@ def test_defaults():
     assert settings.arrivals == ClosedLoop(8)
     assert settings.target.kind is TargetKind.EMBEDDED
     assert (settings.warmup, settings.drain, settings.timeout) == (6.0, 10.0, 30.0)
-    assert settings.max_response == 8_000_000
+    assert settings.max_response is None
+    assert read(["--max-response", "8MB"]).max_response == 8_000_000
     assert (settings.check_share, settings.sentences, settings.channels, settings.seed) == (1.0, 1, 1, 0)
     assert settings.transport == "fast"
     assert settings.tls is None

@@ -5,13 +5,15 @@ import numpy as np
 import orjson
 import pytest
 
+from bench.bert.answers import AnswerKey
 from bench.bert.golden import FixedExport
 from bench.bert.requests import FixedShape, score_request
 from bench.errors import UsageError
-from bench.load.payloads import build_payloads
+from bench.load.payloads import build_payloads, largest_response, request_sentences
 from bench.results.workload import Workload
+from bench.serving import json_codec
 from bench.serving.protos import predict_pb2
-from bench.serving.tensors import from_proto
+from bench.serving.tensors import from_proto, to_proto
 from tests.support.toy_golden import SPECIAL, toy_golden, toy_sentence
 
 GOLDEN = toy_golden(12)
@@ -89,3 +91,25 @@ def test_compression_is_of_rest_bodies():
 def test_a_golden_file_without_sentences_is_refused():
     with pytest.raises(UsageError, match="--sentences"):
         build_payloads(dataclasses.replace(GOLDEN, sentences=()), workload(), ("rest",))
+
+
+@pytest.mark.parametrize("signature", ["score", "serving_default"])
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("together", [1, 600])
+def test_right_answers_are_far_smaller_than_the_largest_that_is_read(signature, compressed, together):
+    """Also where the size of the requests decides, which may be packed."""
+    golden = toy_golden(3)
+    payloads = build_payloads(
+        golden, workload(signature=signature, sentences=together, compressed=compressed), ("rest", "grpc")
+    )
+    key = AnswerKey(golden, request_sentences(golden, together), signature)
+    for payload in payloads:
+        for request, pack in ((payload.rest, json_codec.dumps), (payload.grpc, dumps_message)):
+            most = largest_response([dataclasses.replace(payload, rest=b"", grpc=request)])
+            assert most == max(1_000_000, 16 * len(request))
+            right = key.outputs(payload.index)["log_prob"]
+            assert 2 * len(pack({"log_prob": right, "prob": np.exp(right)})) < most
+
+
+def dumps_message(outputs):
+    return b"".join(to_proto(array).SerializeToString() for array in outputs.values())

@@ -136,7 +136,11 @@ def test_a_long_lived_predict_takes_turns(exported: ExportedModel) -> None:
 
 
 def test_a_long_lived_predict_that_was_never_asked_ends(exported: ExportedModel) -> None:
-    PredictGenerator(EstimatorModel.of_export(exported)).close()
+    generator = PredictGenerator(EstimatorModel.of_export(exported))
+    generator.close()
+    assert "predict" not in {thread.name.partition("_")[0] for thread in threading.enumerate()}
+    with pytest.raises(RuntimeError, match="shutdown"):
+        generator.score(encode()[:1])
 
 
 def test_a_long_lived_predict_survives_nothing_but_says_why(tmp_path: Path, exported: ExportedModel) -> None:

@@ -30,6 +30,7 @@ def test_the_highest_version_counts(whole: Path) -> None:
 
 def test_a_whole_folder_is_good(whole: Path) -> None:
     check_servable(whole)
+    assert latest_version(whole) == whole / "3"
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,10 @@ def test_empty_files_are_named(whole: Path) -> None:
 
 
 def test_a_foreign_model_may_have_no_variables(whole: Path) -> None:
-    (whole / "3" / "assets.extra").rmdir()
     (whole / "3" / "variables").rename(whole / "moved")
+    with pytest.raises(TargetError, match="has no folder variables"):
+        check_servable(whole)
+    (whole / "3" / "assets.extra").rmdir()
     check_servable(whole)
 
 

@@ -1,6 +1,5 @@
 """Training on the Estimator: what it writes, and that a kill leaves no trace in it."""
 
-import itertools
 import os
 import shutil
 import signal
@@ -194,11 +193,14 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 def test_what_a_kill_before_the_first_file_left_is_no_obstacle(tmp_path):
     (tmp_path / "training.json.tmp").write_text("{")
     check_folder(tmp_path, RECIPE, "0" * 64)
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(UsageError, match="is not empty"):
+        check_folder(tmp_path, RECIPE, "0" * 64)
 
 
 def test_a_text_that_is_too_small_ends_clearly_and_leaves_nothing(tmp_path):
     text = tmp_path / "small.txt"
-    text.write_text("".join(itertools.islice(TEXT.open(), 99)))
+    text.write_text("".join(TEXT.read_text().splitlines(keepends=True)[:99]))
     with pytest.raises(UsageError, match=r"small\.txt has 99 sentences; training needs 100"):
         train(text, tmp_path / "out", RECIPE, Diary())
     assert not (tmp_path / "out").exists()

@@ -285,9 +285,10 @@ def test_frames_without_end_that_bring_no_answer(client: ClientConnection, piece
 
 def test_many_frames_between_answers_are_no_flood(client: ClientConnection) -> None:
     for index in range(20):
-        client.send(request())
-        client.receive(frame(PING, 0, 0, bytes(8)) * 1000)
-        client.receive(frame(HEADERS, END_HEADERS | END_STREAM, 2 * index + 1, FIRST))
+        asked = request()
+        client.send(asked)
+        assert client.receive(frame(PING, 0, 0, bytes(8)) * 1000) == []
+        assert client.receive(frame(HEADERS, END_HEADERS | END_STREAM, 2 * index + 1, FIRST)) == [asked]
         client.out.clear()
 
 

@@ -244,6 +244,7 @@ def test_users_overlap_over_tls():
     with tls_rest_server(lambda: together.wait(30)) as url:
         users = [gevent.spawn(rest(url, tls=TRUSTED).exchange, b"echo", 60) for _ in range(3)]
         gevent.joinall(users, raise_error=True)
+    assert [user.value for user in users] == [b"echo"] * 3
 
 
 def test_files_that_are_no_certificates():

@@ -24,9 +24,13 @@ def begun(path: Path, *items: bytes) -> ResumableFile:
 def resumed(path: Path, *items: bytes, job: dict[str, Any] = JOB) -> ResumableFile:
     """The same taken up, with these items as the input that it was made of."""
     file = ResumableFile(path, job, resume=True)
-    for item in items:
-        file.skip(item)
-    file.check_input("in.tsv", len(items))
+    try:
+        for item in items:
+            file.skip(item)
+        file.check_input("in.tsv", len(items))
+    except UsageError:
+        file.close()
+        raise
     return file
 
 
@@ -47,6 +51,7 @@ def test_after_a_kill_it_goes_on_behind_the_last_checkpoint(tmp_path: Path) -> N
     assert again.items == 1
     again.write(b"two\n", b"two\n")
     again.finish()
+    file._stream.close()
     assert (tmp_path / "out").read_bytes() == b"one\ntwo\n"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -74,8 +79,10 @@ def test_an_input_that_was_edited_is_refused(tmp_path: Path, items: tuple[bytes,
 
 def test_nothing_is_written_before_the_input_was_checked(tmp_path: Path) -> None:
     begun(tmp_path / "out", b"one\n").close()
+    file = ResumableFile(tmp_path / "out", JOB, resume=True)
     with pytest.raises(ValueError, match="not checked"):
-        ResumableFile(tmp_path / "out", JOB, resume=True).write(b"two\n", b"two\n")
+        file.write(b"two\n", b"two\n")
+    file.close()
 
 
 @pytest.mark.parametrize(

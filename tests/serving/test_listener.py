@@ -138,7 +138,8 @@ def test_a_web_server_that_says_that_its_port_wants_tls() -> None:
 
     def serve(connection: socket.socket) -> None:
         if connection.recv(1, socket.MSG_PEEK) == b"\x16":
-            context.wrap_socket(connection, server_side=True).recv(1)
+            with context.wrap_socket(connection, server_side=True) as secured:
+                secured.recv(1)
         else:
             connection.sendall(said)
 

@@ -1,4 +1,4 @@
-"""The scripts of docs/ci as a runner has them, in real clones, through all verdicts; the tools they call stand in."""
+"""The scripts of docs/guide/ci as a runner has them, in real clones, through all verdicts; stand-ins for the tools."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-CI = Path(__file__).parents[2] / "docs" / "ci"
+CI = Path(__file__).parents[2] / "docs/guide/ci"
 
 VERDICTS = {0: "PASS", 1: "REGRESSION", 2: "", 3: "INCONCLUSIVE", 4: "TARGET_FAILED"}
 """By exit code; with 2, bad input, the gate writes no files."""

@@ -1,0 +1,55 @@
+"""The pages of docs/: their links lead somewhere and their prose keeps to the width."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+WIDTH = 120
+NARROW = ("README.md", "docs/guide/", "docs/reference/", "docs/validation/")
+
+
+def pages() -> list[str]:
+    """Every Markdown file of the tree that git knows, or of docs/ and the root where there is no git."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = listed.stdout.split("\0") if listed.returncode == 0 else []
+    names = [name for name in found if name and (ROOT / name).is_file()]
+    return names or [str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]]
+
+
+def without_fences(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(path: Path) -> set[str]:
+    """The fragments of a page's headings, by GitHub's rule."""
+    headings = re.findall(r"^#+ +(.*)$", without_fences(path.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", pages())
+def test_relative_links_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    for link in re.findall(r"\]\(([^)\s]+)\)", without_fences(path.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, fragment = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        assert target.is_relative_to(ROOT), f"{page}: {link} leads out of the tree"
+        assert target.exists(), f"{page}: {link}"
+        if fragment:
+            assert fragment in anchors(target), f"{page}: {link} names no heading"
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if page.startswith(NARROW)])
+def test_prose_keeps_to_the_width(page: str) -> None:
+    lines = without_fences((ROOT / page).read_text(encoding="utf-8")).splitlines()
+    assert not [line for line in lines if len(line) > WIDTH and not line.lstrip().startswith("|")]

@@ -17,8 +17,8 @@ from bench.bert.model_folder import latest_version
 from bench.bert.requests import FixedShape
 from bench.bert.sentence import EncodedSentence, SpecialTokens
 from bench.errors import UsageError
+from bench.results.versioned_json import VersionedJson, shallow
 
-FORMAT: Final = 1
 FILE_NAME: Final = "golden.json"
 
 
@@ -87,22 +87,9 @@ class Golden:
 
     def to_json(self) -> bytes:
         """The file's bytes."""
-        return orjson.dumps(
-            {
-                "format": FORMAT,
-                "checkpoint_digest": self.checkpoint_digest,
-                "source": self.source,
-                "tokenizer": self.tokenizer,
-                "special_tokens": {name: getattr(self.special, name) for name in ("pad", "unk", "cls", "sep", "mask")},
-                "max_pieces": self.max_pieces,
-                "precision": self.precision,
-                "tolerance": self.tolerance,
-                "precision_shift": self.precision_shift,
-                "fixed": _fixed_to_json(self.fixed),
-                "sentences": [_sentence_to_json(golden) for golden in self.sentences],
-            },
-            option=orjson.OPT_INDENT_2,
-        )
+        fixed = self.fixed and _Fixed(self.fixed.shape.length, self.fixed.shape.max_predictions, self.fixed.output)
+        fields = shallow(self) | {"fixed": fixed, "sentences": tuple(map(_stored, self.sentences))}
+        return _FILE.encode(_Stored(special_tokens=fields.pop("special"), **fields))
 
     @classmethod
     def from_json(cls, data: bytes, where: str = FILE_NAME) -> "Golden":
@@ -111,67 +98,70 @@ class Golden:
         Raises:
             UsageError: not a golden file, or a newer format than this version reads.
         """
+        found = _FILE.decode(data, where)
+        fields, fixed = shallow(found), found.fixed
         try:
-            raw = orjson.loads(data)
-            if not isinstance(raw, dict) or "format" not in raw or not isinstance(raw.get("sentences"), list):
-                raise UsageError(f"{where} is not a golden file of bertbench; export the model again")
-            if raw["format"] != FORMAT:
-                raise UsageError(
-                    f"{where} has golden format {raw['format']}, this version reads {FORMAT}; update bertbench"
-                )
-            return cls(
-                checkpoint_digest=raw["checkpoint_digest"],
-                source=raw["source"],
-                tokenizer=raw["tokenizer"],
-                special=SpecialTokens(**raw["special_tokens"]),
-                max_pieces=raw["max_pieces"],
-                precision=raw["precision"],
-                tolerance=raw["tolerance"],
-                precision_shift=raw["precision_shift"],
-                fixed=_fixed_from_json(raw["fixed"]),
-                sentences=tuple(_sentence_from_json(entry) for entry in raw["sentences"]),
-            )
-        except KeyError as error:
-            raise UsageError(f"{where} is not a whole golden file (no {error}); export the model again") from error
-        except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
-            raise UsageError(f"{where} is not a golden file ({error}); export the model again") from error
+            fields["fixed"] = fixed and FixedExport(FixedShape(fixed.length, fixed.max_predictions), fixed.output)
+            fields["sentences"] = tuple(map(_golden_sentence, found.sentences))
+            return cls(special=fields.pop("special_tokens"), **fields)
+        except ValueError as error:
+            raise UsageError(f"{where} is not a golden file ({error}); {_FILE.cure}") from error
 
 
-def _fixed_to_json(fixed: FixedExport | None) -> dict[str, Any] | None:
-    if fixed is None:
-        return None
-    return {"length": fixed.shape.length, "max_predictions": fixed.shape.max_predictions, "output": fixed.output}
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """A `FixedExport` in the file."""
+
+    length: int
+    max_predictions: int
+    output: str
 
 
-def _fixed_from_json(raw: dict[str, Any] | None) -> FixedExport | None:
-    if raw is None:
-        return None
-    return FixedExport(FixedShape(raw["length"], raw["max_predictions"]), raw["output"])
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    """A `GoldenSentence` in the file; `word_prob`, the probability of each word, is for people."""
+
+    text: str
+    pieces: tuple[str, ...]
+    token_ids: tuple[int, ...]
+    word_ids: tuple[int, ...]
+    log_prob: tuple[float, ...]
+    word_prob: tuple[float, ...] = ()
 
 
-def _sentence_to_json(golden: GoldenSentence) -> dict[str, Any]:
-    sentence = golden.sentence
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The file; see `Golden`."""
+
+    checkpoint_digest: str
+    source: str
+    tokenizer: dict[str, Any]
+    special_tokens: SpecialTokens
+    max_pieces: int
+    precision: str
+    tolerance: float
+    precision_shift: float
+    fixed: _Fixed | None
+    sentences: tuple[_Sentence, ...]
+
+
+_FILE: Final = VersionedJson(
+    _Stored, 1, name="golden file", cure="export the model again", exact=False, option=orjson.OPT_INDENT_2
+)
+
+
+def _stored(golden: GoldenSentence) -> _Sentence:
+    sentence, log_prob = golden.sentence, tuple(map(float, golden.log_prob))
     words = [0.0] * sentence.num_words
-    for word, log_prob in zip(sentence.word_ids, golden.log_prob, strict=True):
-        words[word] += float(log_prob)
-    return {
-        "text": sentence.text,
-        "pieces": sentence.pieces,
-        "token_ids": sentence.token_ids,
-        "word_ids": sentence.word_ids,
-        "log_prob": [float(value) for value in golden.log_prob],
-        "word_prob": [float(np.exp(value)) for value in words],
-    }
+    for word, value in zip(sentence.word_ids, log_prob, strict=True):
+        words[word] += value
+    word_prob = tuple(float(np.exp(value)) for value in words)
+    return _Sentence(sentence.text, sentence.pieces, sentence.token_ids, sentence.word_ids, log_prob, word_prob)
 
 
-def _sentence_from_json(entry: dict[str, Any]) -> GoldenSentence:
-    sentence = EncodedSentence(
-        text=entry["text"],
-        pieces=tuple(entry["pieces"]),
-        token_ids=tuple(entry["token_ids"]),
-        word_ids=tuple(entry["word_ids"]),
-    )
-    log_prob = np.asarray(entry["log_prob"], np.float32)
+def _golden_sentence(entry: _Sentence) -> GoldenSentence:
+    sentence = EncodedSentence(entry.text, entry.pieces, entry.token_ids, entry.word_ids)
+    log_prob = np.asarray(entry.log_prob, np.float32)
     if log_prob.shape != (sentence.num_pieces,):
         raise ValueError(f"log_prob of {sentence.text!r} has {log_prob.size} values for {sentence.num_pieces} pieces")
     return GoldenSentence(sentence, log_prob)

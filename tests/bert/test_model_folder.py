@@ -95,13 +95,13 @@ def test_a_foreign_model_may_have_no_variables(whole: Path) -> None:
         (None, "no golden answers .*golden.json"),
         (b"", "golden.json is empty"),
         (b" \n", "golden.json is empty"),
-        (b"{", "golden.json is not a golden file"),
+        (b"{", "golden.json is not JSON .*; export the model again"),
         (b"[1]", "golden.json is not a golden file of bertbench"),
         (b"null", "golden.json is not a golden file of bertbench"),
-        (b'{"format": 1}', "golden.json is not a golden file of bertbench"),
-        (b'{"format": 1, "sentences": []}', "not a whole golden file .no 'checkpoint_digest'"),
-        (b'{"format": 99, "sentences": []}', "has golden format 99, this version reads 1; update bertbench"),
-        (b"\xff\xfe", "golden.json is not a golden file"),
+        (b'{"format": 1}', "golden.json is not a whole golden file .checkpoint_digest is missing."),
+        (b'{"format": 1, "sentences": []}', "not a whole golden file .checkpoint_digest is missing."),
+        (b'{"format": 99, "sentences": []}', "has golden file format 99, this version reads 1; update bertbench"),
+        (b"\xff\xfe", "golden.json is not JSON"),
     ],
 )
 def test_golden_answers_that_cannot_be_read(whole: Path, data: bytes | None, reason: str) -> None:

@@ -72,7 +72,7 @@ def test_what_is_not_a_model_folder(name: str, words: tuple[str, ...], tmp_path:
 
 @pytest.mark.parametrize(("name", "words"), COMMANDS[1:], ids=[name for name, _ in COMMANDS[1:]])
 @pytest.mark.parametrize(
-    ("golden", "reason"), [(b"", "golden.json is empty"), (b"{", "is not a golden file"), (None, "no golden")]
+    ("golden", "reason"), [(b"", "golden.json is empty"), (b"{", "golden.json is not JSON"), (None, "no golden")]
 )
 @pytest.mark.usefixtures("nothing_starts")
 def test_golden_answers_that_cannot_be_read(

@@ -5,10 +5,9 @@ import math
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from bench.bert.config import PRESETS, BertConfig
 from bench.errors import UsageError
+from bench.output import to_json
 from bench.results.atomic import write_atomically
 from bench.results.versioned_json import INDENTED, VersionedJson
 
@@ -115,7 +114,7 @@ def check_folder(out: Path, recipe: Recipe, text_digest: str) -> None:
 def claim_folder(out: Path, recipe: Recipe, text_digest: str) -> None:
     """Makes `out` this run's folder; see `check_folder`."""
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / FILE_NAME, orjson.dumps(_record(recipe, text_digest), option=INDENTED))
+    write_atomically(out / FILE_NAME, to_json(_record(recipe, text_digest), option=INDENTED))
 
 
 _FILE: Final = VersionedJson(Recipe, 1, name="training record", cure="give another folder with --out")

@@ -7,13 +7,12 @@ Format history:
 from dataclasses import asdict
 from typing import Any, Final
 
-import orjson
-
 from bench.capacity.checks import median_error
 from bench.capacity.curves import COLUMNS
 from bench.capacity.model import CapacityModel
 from bench.capacity.plan import PlanRow
 from bench.capacity.result import CapacityResult, Planned
+from bench.output import to_json
 from bench.results.versioned_json import INDENTED
 
 FORMAT: Final = 1
@@ -47,7 +46,7 @@ def capacity_json(result: CapacityResult) -> bytes:
         "points": list(result.points),
         "warnings": list(result.warnings),
     }
-    return orjson.dumps(body, option=INDENTED)
+    return to_json(body, option=INDENTED)
 
 
 def _model(model: CapacityModel) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from bench.analysis.analysis import Analysis
 from bench.analysis.metrics import METRICS
 from bench.report import text
 from bench.results.environment import Environment
+from bench.results.versioned_json import shallow
 from bench.stats.summary import Summary
 from bench.units import counted, format_bytes, format_percent, format_seconds
 
@@ -166,7 +167,7 @@ def _outcomes(analysis: Analysis) -> Iterable[Row]:
 
 def _readable(machine: Environment) -> dict[str, Any]:
     """The machine's facts with sizes of memory as people write them."""
-    found = machine.to_json()
+    found = shallow(machine)
     sizes = {name: found[name] for name in ("memory", "memory_limit") if found[name] is not None}
     return found | {name: format_bytes(size) for name, size in sizes.items()}
 

@@ -4,12 +4,11 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from bench.errors import UsageError
 from bench.results.differences import differences as field_differences
 
 PACKAGES: Final = (
@@ -75,22 +74,6 @@ class Environment:
     load_average: float | None = None
     git_commit: str | None = None
     git_dirty: bool | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `run.json`."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "Environment":
-        """The environment in `raw`.
-
-        Raises:
-            UsageError: a key that this version does not know, or one missing.
-        """
-        try:
-            return cls(**{**raw, "gpus": tuple(raw.get("gpus", ()))})
-        except TypeError as error:
-            raise UsageError(f"no environment of this version's ({error}); update bertbench") from error
 
 
 def differences(a: Environment, b: Environment) -> dict[str, tuple[Any, Any]]:

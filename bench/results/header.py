@@ -9,20 +9,17 @@ Format history:
     3: `client-metrics.csv` has a last column `users`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
-from bench.errors import UsageError
-from bench.output import to_json
+from bench.errors import UsageError, in_words
 from bench.results.arrivals import Arrivals, OpenLoop, TraceArrivals, parse_arrivals
 from bench.results.environment import Environment
+from bench.results.versioned_json import VersionedJson, shallow
 from bench.results.workload import Workload
 
-FORMAT: Final = 3
 FILE_NAME: Final = "run.json"
 
 
@@ -39,10 +36,6 @@ def update_to_2(raw: dict[str, Any]) -> dict[str, Any]:
 def update_to_3(raw: dict[str, Any]) -> dict[str, Any]:
     """Changes nothing: `read_samples` reads client metrics without the column `users`."""
     return raw
-
-
-_UPDATES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {2: update_to_2, 3: update_to_3}
-"""By format N: the step `update_to_N`, which takes the parsed file of format N - 1 and gives that of N."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,31 +88,6 @@ class RunHeader:
         if isinstance(arrivals, TraceArrivals) and arrivals.digest != self.arrivals_digest:
             raise UsageError(f"the trace of {self.arrivals} was changed since the run; give the file that was run")
         return arrivals
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `run.json`."""
-        raw = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return raw | {"workload": self.workload.to_json(), "environment": self.environment.to_json()}
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "RunHeader":
-        """The header in `raw`.
-
-        Raises:
-            UsageError: keys or values that make no header.
-        """
-        try:
-            return cls(
-                **{
-                    **raw,
-                    "workload": Workload.from_json(raw["workload"]),
-                    "environment": Environment.from_json(raw["environment"]),
-                    "command": tuple(raw["command"]),
-                    "warnings": tuple(raw["warnings"]),
-                }
-            )
-        except (TypeError, KeyError) as error:
-            raise UsageError(f"no header of this version's ({error}); was {FILE_NAME} edited?") from error
 
 
 def describe(
@@ -192,10 +160,34 @@ class RunFile:
 
     def to_bytes(self) -> bytes:
         """The file's bytes."""
-        body: dict[str, Any] = {"format": FORMAT}
-        body |= {"finished": self.finished, "interrupted": self.interrupted, "elapsed": self.elapsed}
-        body |= {"counts": dict(self.counts), "checksums": dict(self.checksums)} | self.header.to_json()
-        return to_json(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        own = {name: value for name, value in shallow(self).items() if name != "header"}
+        return _FILE.encode(_Stored(**own, **shallow(self.header)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _State:
+    """The fields of `RunFile` beside the header, in the order of the file."""
+
+    finished: bool
+    interrupted: bool
+    elapsed: float | None
+    counts: Mapping[str, int]
+    checksums: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored(RunHeader, _State):
+    """The file: the fields of `_State`, then those of `RunHeader`."""
+
+
+_FILE: Final = VersionedJson(
+    _Stored,
+    3,
+    name="run header",
+    cure="restore it, or give another run folder",
+    updates={2: update_to_2, 3: update_to_3},
+)
+"""`run.json`; `update_to_N` takes the parsed file of format N - 1 and gives that of N."""
 
 
 def read_run_file(path: Path) -> RunFile:
@@ -205,22 +197,8 @@ def read_run_file(path: Path) -> RunFile:
         UsageError: it cannot be read, is no such file, or is of a newer format.
     """
     try:
-        raw = orjson.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); give a run folder") from error
-    except orjson.JSONDecodeError as error:
-        raise UsageError(f"{path} is not JSON ({error}); was it edited?") from error
-    if not isinstance(raw, dict) or not isinstance(raw.get("format"), int) or raw["format"] < 1:
-        raise UsageError(f"{path} is not the header of a run; give a run folder")
-    if raw["format"] > FORMAT:
-        raise UsageError(f"{path} has run format {raw['format']}, this version reads up to {FORMAT}; update bertbench")
-    own = {"finished", "interrupted", "elapsed", "counts", "checksums"}
-    if not own | {"workload"} <= raw.keys():
-        raise UsageError(f"{path} lacks {', '.join(sorted((own | {'workload'}) - raw.keys()))}; was it edited?")
-    try:
-        for version in range(raw["format"] + 1, FORMAT + 1):
-            raw = _UPDATES[version](raw)
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{path} is not the header of a run ({error!r}); was it edited?") from error
-    header = RunHeader.from_json({key: value for key, value in raw.items() if key not in own | {"format"}})
-    return RunFile(header=header, **{name: raw[name] for name in own})
+        found = shallow(_FILE.read(path))
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} cannot be read ({in_words(error)}); {_FILE.cure}") from error
+    state = {entry.name: found.pop(entry.name) for entry in fields(_State)}
+    return RunFile(header=RunHeader(**found), **state)

@@ -225,10 +225,11 @@ def test_find_runs_takes_a_run_or_a_folder_of_runs(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (b"{", "is not JSON"),
-        (b"[]", "not the header of a run"),
-        (b'{"format": "1"}', "not the header of a run"),
-        (b'{"format": 99}', "update bertbench"),
-        (b'{"format": 1}', "lacks checksums"),
+        (b"[]", "run.json is not a run header of bertbench; restore it, or give another"),
+        (b'{"format": "1"}', "run.json is not a run header of bertbench"),
+        (b'{"format": 99}', "has run header format 99, this version reads up to 3; update bertbench"),
+        (b'{"format": 1}', "is not a whole run header .KeyError 'workload'."),
+        (b'{"format": 3}', "is not a whole run header .finished is missing."),
     ],
 )
 def test_bad_headers_get_one_line(tmp_path: Path, change: bytes, message: str) -> None:
@@ -246,6 +247,36 @@ def test_header_round_trip(finished: Run) -> None:
     assert finished.header.environment == ENVIRONMENT
     assert finished.header.requested_rate == 50
     assert finished.header.parsed_arrivals() == parse_arrivals("poisson:rate=50")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"checksums": ...}, "checksums is missing"),
+        ({"workload": {"usres": 3}}, "workload.usres: unknown field"),
+        ({"workload": {"users": 0}}, "users must be 1 or more, not 0"),
+        ({"workload": {"users": "3"}}, "workload.users: expected int, got str"),
+        ({"environment": {"colour": "red"}}, "environment.colour: unknown field"),
+        ({"environment": {"gpus": [1]}}, r"environment.gpus\[0\]: expected str, got int"),
+        ({"counts": {"ok": "many"}}, r"counts\[...\]: expected int, got str"),
+        ({"colour": "red"}, "colour: unknown field"),
+    ],
+)
+def test_a_header_that_was_edited_is_refused_by_the_field(
+    finished: Run, change: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    raw = orjson.loads((finished.path / "run.json").read_bytes())
+    for name, value in change.items():
+        if value is ...:
+            del raw[name]
+        else:
+            raw[name] = raw[name] | value if isinstance(value, dict) else value
+    (tmp_path / "run.json").write_bytes(orjson.dumps(raw))
+    with pytest.raises(
+        UsageError,
+        match=rf"^\S+run.json is not a whole run header \({named}\); restore it, or give another run folder$",
+    ):
+        open_run(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +316,7 @@ def test_an_older_header_is_brought_up_step_by_step(tmp_path: Path, monkeypatch:
 
         return step
 
-    monkeypatch.setattr(header_file, "FORMAT", 5)
-    monkeypatch.setattr(header_file, "_UPDATES", {4: update_to(4), 5: update_to(5)})
+    file = replace(header_file._FILE, version=5, updates={4: update_to(4), 5: update_to(5)})
+    monkeypatch.setattr(header_file, "_FILE", file)
     assert open_run(run.path).header.target == "embedded+4+5"
     assert steps == [4, 5]

@@ -1,4 +1,7 @@
-"""The machine and the software a run was made with, as far as they bear on its figures. Reads Linux's files."""
+"""The machine and the software a run was made with, as far as they bear on its figures.
+
+What psutil lacks is read from Linux's files.
+"""
 
 import os
 import platform
@@ -8,6 +11,8 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
+
+import psutil
 
 from bench.results.differences import differences as field_differences
 
@@ -91,7 +96,7 @@ def differences(a: Environment, b: Environment) -> dict[str, tuple[Any, Any]]:
 def this_environment(gpus: tuple[str, ...] = ()) -> Environment:
     """The environment of this process, read now. `gpus` are names that the caller found: no driver is loaded here."""
     memory_limit = _cgroup_number("memory.max", "memory/memory.limit_in_bytes")
-    memory = _memory()
+    memory = psutil.virtual_memory().total
     commit, dirty = _git_state()
     return Environment(
         host=platform.node(),
@@ -102,7 +107,7 @@ def this_environment(gpus: tuple[str, ...] = ()) -> Environment:
         cpu_limit=_cpu_limit(),
         memory=memory,
         # Version 1 control groups write "no limit" as a number close to 2**63.
-        memory_limit=memory_limit if memory_limit is not None and memory and memory_limit < memory else None,
+        memory_limit=memory_limit if memory_limit is not None and memory_limit < memory else None,
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         container=_container(),
         system=_system(),
@@ -132,13 +137,6 @@ def _cpu_model() -> str | None:
     return platform.processor() or None
 
 
-def _memory() -> int | None:
-    for line in (_read("/proc/meminfo") or "").splitlines():
-        if line.startswith("MemTotal:"):
-            return int(line.split()[1]) * 1024
-    return None
-
-
 def _cgroup_number(unified: str, legacy: str) -> int | None:
     text = _read(f"/sys/fs/cgroup/{unified}") or _read(f"/sys/fs/cgroup/{legacy}")
     return int(text) if text is not None and text.isdigit() else None
@@ -164,10 +162,10 @@ def _container() -> str | None:
 
 
 def _system() -> str:
-    for line in (_read("/etc/os-release") or "").splitlines():
-        if line.startswith("PRETTY_NAME="):
-            return line.partition("=")[2].strip('"')
-    return platform.system()
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        return platform.system()
 
 
 def _package_versions() -> dict[str, str]:

@@ -63,6 +63,8 @@ def test_this_environment_reads_back_and_equals_itself() -> None:
     here = this_environment(gpus=("Example GPU",))
     assert here.cores >= here.cores_allowed >= 1
     assert here.packages["numpy"] == np.__version__
+    assert f"MemTotal:{here.memory // 1024:15d} kB\n" in Path("/proc/meminfo").read_text()
+    assert f'PRETTY_NAME="{here.system}"\n' in Path("/etc/os-release").read_text()
     assert differences(here, this_environment(gpus=("Example GPU",))) == {}
 
 

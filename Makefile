@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check format bench bench-model bench-server bench-load bench-results bench-score bench-gate bench-capacity clean
+.PHONY: help setup demo test coverage check format bench bench-model bench-server bench-load bench-results bench-score bench-gate bench-capacity clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,12 @@ demo: $(STAMP) ## the whole job once, small, on the embedded server
 test: $(STAMP) ## every test
 	@$(BIN)/python -m pytest
 
+# TESTS=tests/stats measures a part; the figure is that of the whole.
+coverage: $(STAMP) ## branches of bench/ that the tests run, subprocesses included; fails under 90 %
+	@rm -rf .coverage && mkdir .coverage
+	@$(BIN)/coverage run -m pytest $(TESTS)
+	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report
+
 check: $(STAMP) ## formatting, lint, strict types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 
@@ -57,4 +63,4 @@ bench-model bench-server bench-load bench-results bench-score bench-gate bench-c
 bench-model: bench-score
 
 clean: ## remove the environment and caches
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	@rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -1,4 +1,4 @@
-"""Runs in Python: read, summarize, compare, report and judge them, as the commands of `bertbench` do.
+"""Runs in Python: make, read, summarize, compare, report and judge them, as the commands of `bertbench` do.
 
     run = api.read_run("results/example")
     frame = run.frame()                              # pandas: one row a request
@@ -24,30 +24,40 @@ from bench.analysis.summary import RunSummary
 from bench.analysis.validity import Validity
 from bench.capacity.model_file import StoredModel, read_model
 from bench.errors import UsageError
+from bench.load.run_spec import RunSpec
+from bench.load.runner.client import open_runner
 from bench.report.reports import RunReport, write_comparison_report, write_run_reports
+from bench.results.arrivals import Arrivals, parse_arrivals
 from bench.results.header import RunHeader
 from bench.results.records import COLUMNS, Column
 from bench.results.run import Run as RunFolder
 from bench.results.run import find_runs, open_run
+from bench.serving.target import Target, parse_target
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
     "COLUMNS",
+    "Arrivals",
     "Column",
     "Comparison",
     "GateReport",
     "Run",
     "RunReport",
+    "RunSpec",
     "RunSummary",
     "StoredModel",
+    "Target",
     "compare",
     "gate",
+    "parse_arrivals",
+    "parse_target",
     "read_run",
     "read_runs",
     "read_sweep",
     "report",
+    "run",
 ]
 
 PathLike = str | os.PathLike[str]
@@ -114,6 +124,23 @@ class Run:
 
 Runs = PathLike | Run | Sequence[PathLike | Run]
 """Runs of one side: a run, its folder, a folder of runs, or several of these."""
+
+
+def run(spec: RunSpec) -> Run:
+    """Sends the load of `spec` from one process of its own, and gives the run when it is stored.
+
+    A managed target (`embedded`, `docker:cpu`, ...) is started before and stopped after. Requests that fail do not
+    raise: they are in the run.
+
+    Args:
+        spec: what is sent, when, to what; the folder of runs is `spec.results`.
+
+    Raises:
+        UsageError: values that do not go together, or no golden answers.
+        TargetError: the server does not come up, does not answer, or does not serve the model.
+    """
+    with open_runner() as runner:
+        return read_run(runner.run(spec))
 
 
 def read_run(path: PathLike, *, verify: bool = True) -> Run:

@@ -5,7 +5,7 @@ import io
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +19,13 @@ from bench import api
 from bench.analysis import baselines
 from bench.analysis.gate_types import VerdictKind
 from bench.cli import main
-from bench.errors import InconclusiveError, UsageError
+from bench.errors import InconclusiveError, TargetError, UsageError
+from bench.load.null_server import null_server
 from bench.report.comparison import comparison_text
 from bench.results.atomic import write_atomically
 from bench.results.records import Outcome, RequestRecord
 from tests.support.synthetic_runs import WORKLOAD, exponential, simulate, write_run
+from tests.support.toy_golden import write_model_dir
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "results/example"
@@ -44,14 +46,49 @@ def call(*words: object) -> tuple[int, str]:
     return main([str(word) for word in words], out, io.StringIO()), out.getvalue()
 
 
-def test_the_page_s_example_runs() -> None:
-    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+def example(number: int, replaced: Mapping[str, str] | None = None) -> list[str]:
+    """The lines that an example of the page prints, executed in a process of its own."""
+    code = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)[number]
+    for old, new in (replaced or {}).items():
+        assert code.count(f'"{old}"') == 1
+        code = code.replace(f'"{old}"', f'"{new}"')
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    first, second, *rest = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+def test_the_page_s_example_of_a_stored_run() -> None:
+    first, second, *rest = example(0)
     assert re.fullmatch(r"example (not )?valid", first)
     assert re.fullmatch(r"p50 from due: 0\.\d+ s, 95 % interval 0\.\d+ s to 0\.\d+ s", second)
     assert rest[0].split()[0] == "count"
+
+
+def test_the_page_s_example_of_a_run(tmp_path: Path) -> None:
+    model = write_model_dir(tmp_path / "model")
+    with null_server(model) as server:
+        places = {"http://localhost:8501": server["rest"], "models/bert": str(model), "results": str(tmp_path / "out")}
+        (line,) = example(1, places)
+    (run,) = api.read_runs(tmp_path / "out")
+    assert line == f"{run.name} {run.summary().counts}"
+    assert run.finished
+    assert run.summary().counts["ok"] == run.summary().due > 50
+
+
+def test_a_run_that_cannot_be_begun_is_one_line(tmp_path: Path) -> None:
+    spec = api.RunSpec(
+        scenario="x",
+        protocol="rest",
+        arrivals=api.parse_arrivals("poisson:rate=50"),
+        users=1,
+        duration=1.0,
+        target=api.parse_target("http://127.0.0.1:9"),
+        model_dir=write_model_dir(tmp_path / "model"),
+        results=tmp_path / "out",
+    )
+    with pytest.raises(TargetError, match="does not answer") as caught:
+        api.run(spec)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_page_has_the_table_of_columns() -> None:

@@ -17,8 +17,8 @@ import numpy as np
 
 from bench.results.arrivals import parse_arrivals
 from bench.results.codec import ROW, RecordBuffer
-from bench.results.header import describe
-from bench.results.records import Outcome
+from bench.results.header import Origin, describe
+from bench.results.records import Ended, Outcome, RequestShape
 from bench.results.run_folder import RunWriter
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD
 
@@ -30,29 +30,10 @@ def append_cost(records: int = 200_000) -> float:
     best = float("inf")
     for _ in range(5):
         buffer = RecordBuffer(0)
+        shape = buffer.shape(RequestShape("rest", "score", 1, 1, 14, 1, 16, 700))
         start = time.perf_counter()
         for _ in range(records):
-            buffer.append(
-                1.0,
-                1.1,
-                1.2,
-                Outcome.OK,
-                None,
-                True,
-                "rest",
-                "score",
-                1,
-                1,
-                14,
-                1,
-                16,
-                700,
-                600,
-                1e-5,
-                1e-4,
-                None,
-                False,
-            )
+            buffer.append(Ended(1.0, 1.1, 1.2, Outcome.OK, None, 600, 1e-4, None), shape, False)
         best = min(best, (time.perf_counter() - start) / records)
     return best
 
@@ -66,11 +47,8 @@ def write(root: Path, records: int) -> tuple[Path, float]:
     header = describe(
         workload,
         arrivals,
-        target="embedded",
-        environment=ENVIRONMENT,
-        workers=1,
-        started="2026-01-31T12:00:00Z",
-        scheduled=records,
+        Origin(target="embedded", environment=ENVIRONMENT, workers=1, started="2026-01-31T12:00:00Z"),
+        records,
     )
     due = np.cumsum(rng.exponential(1 / rate, records))
     service = rng.exponential(0.7 / rate, records)

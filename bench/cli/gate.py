@@ -40,6 +40,7 @@ from bench.report.gate_files import VERDICT, gate_json, gate_junit
 from bench.report.gate_text import gate_markdown, gate_table, verdict_line
 from bench.results.atomic import write_atomically
 from bench.results.environment import this_environment
+from bench.results.header import Origin
 from bench.units import counted, format_seconds
 
 _FORMS = "a target, a model folder, stored runs, or a store of baselines"
@@ -119,9 +120,9 @@ def _live(args: argparse.Namespace, plan: Plan, sides: tuple[Contender, Contende
                 verdict = _driven(both, gate, args, start, progress)
             except KeyboardInterrupt:
                 if gate.pairs:
-                    _keep(folder, both, load, started)
+                    _keep(folder, both, started)
                 raise
-            _keep(folder, both, load, started)
+            _keep(folder, both, started)
     except SidesFailed as error:
         verdict = failure_verdict(gate.plan, error.failures, gate.pairs, earlier=verdict)
     except TimeOver as error:
@@ -158,13 +159,19 @@ def _driven(both: Duel, gate: Gate, args: argparse.Namespace, start: float, prog
         return failure_verdict(gate.plan, error.failures, gate.pairs)
 
 
-def _keep(folder: Path | None, both: Duel, load: RunSpec, started: datetime) -> None:
+def _keep(folder: Path | None, both: Duel, started: datetime) -> None:
     if folder is None:
         return
-    environment = this_environment()
-    stamp = f"{started:%Y-%m-%dT%H:%M:%S.%fZ}"
+    origin = Origin(
+        target="",
+        environment=this_environment(),
+        workers=1,
+        started=f"{started:%Y-%m-%dT%H:%M:%S.%fZ}",
+        group=folder.name,
+        command=(shlex.join(sys.argv),),
+    )
     for name, side, contender in zip(SIDES, both.sides, both.contenders, strict=True):
-        keep_side(folder, name, side, contender, load.arrivals, environment, stamp, folder.name, [shlex.join(sys.argv)])
+        keep_side(folder, name, side, contender, origin)
 
 
 def _calibration(args: argparse.Namespace, plan: Plan, load: RunSpec, baseline: Contender) -> GateCalibration | None:

@@ -20,7 +20,6 @@ from bench.load.plan import WorkerPlan
 from bench.load.recorder import Recorder
 from bench.load.sampling import ServerSampler
 from bench.results.codec import RecordBuffer
-from bench.results.header import RunHeader
 from bench.results.run_folder import RunWriter
 from bench.results.samples import ClientSample
 from bench.units import format_seconds
@@ -37,8 +36,7 @@ class Collector:
     """One run from its start to its folder.
 
     Args:
-        root: folder of runs.
-        header: of this run.
+        writer: writes the run's folder.
         epoch: moment of `time.perf_counter` at which its clock is 0.
         plans: what the workers were told.
         payloads: the run's requests.
@@ -49,8 +47,7 @@ class Collector:
 
     def __init__(
         self,
-        root: Path,
-        header: RunHeader,
+        writer: RunWriter,
         epoch: float,
         plans: Sequence[WorkerPlan],
         payloads: Sequence[Payload],
@@ -58,7 +55,7 @@ class Collector:
         alive: Callable[[], set[int]],
         ended: Callable[[], None],
     ) -> None:
-        self._writer = RunWriter.create(root, header.workload.scenario, header, sync_every=None)
+        self._writer = writer
         self._epoch = epoch
         self._plans = {plan.worker: plan for plan in plans}
         self._payloads = payloads

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from gevent.event import Event
 
@@ -19,7 +19,7 @@ from bench.load.pacer import Pacer
 from bench.load.payloads import Payload
 from bench.load.recorder import Recorder
 from bench.load.transports import Transport
-from bench.results.records import Outcome, WrongKind
+from bench.results.records import Ended, Outcome
 from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -51,16 +51,8 @@ def outcome_of(error: ServingError) -> Outcome:
     return next(outcome for cls, outcome in _OUTCOMES if isinstance(error, cls))
 
 
-class Exchange(NamedTuple):
-    """What a listener is told of one request; times in seconds since the run began, None for what never happened."""
-
-    protocol: str
-    due: float
-    done: float | None
-    bytes_in: int | None
-    outcome: Outcome
-    wrong_kind: WrongKind | None = None
-    error: ServingError | None = None
+Listener = Callable[[str, Ended, ServingError | None], None]
+"""Told of each request: the protocol, what became of it, and the error that it failed with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +90,7 @@ class Handling:
     protocols: Sequence[str]
     checker: Checker
     recorder: Recorder
-    listener: Callable[[Exchange], None]
+    listener: Listener
 
 
 class Dispatcher:
@@ -169,8 +161,7 @@ class Dispatcher:
     def finish(self) -> None:
         """Records as dropped what was due and never went. No user may be left."""
         for job in self._jobs.left(self._ends):
-            self._recorder.drop(job)
-            self._listener(Exchange(self._protocols[job.turn], job.due, None, None, Outcome.DROPPED))
+            self._listener(self._protocols[job.turn], self._recorder.drop(job), None)
 
     def _may_go(self, job: Job) -> bool:
         """Waits until the job is due; False, the job given back, when its user has to end."""
@@ -212,8 +203,9 @@ class Dispatcher:
         except BaseException:
             # The user is killed while it waits: no answer in the time the request was given.
             done = clock()
-            self._recorder.add(job, sent - epoch, done - epoch, Outcome.TIMEOUT)
-            self._listener(Exchange(protocol, job.due, done - epoch, None, Outcome.TIMEOUT))
+            ended = Ended(job.due, sent - epoch, done - epoch, Outcome.TIMEOUT)
+            self._recorder.add(job, ended)
+            self._listener(protocol, ended, None)
             raise
         finally:
             self.in_flight -= 1
@@ -227,6 +219,7 @@ class Dispatcher:
                 error, outcome = failure, Outcome.INVALID_RESPONSE
             parse = clock() - done
         size = None if answer is None else len(answer)
-        self._recorder.add(job, sent - epoch, done - epoch, outcome, kind, size, parse, version)
-        self._listener(Exchange(protocol, job.due, done - epoch, size, outcome, kind, error))
+        ended = Ended(job.due, sent - epoch, done - epoch, outcome, kind, size, parse, version)
+        self._recorder.add(job, ended)
+        self._listener(protocol, ended, error)
         return outcome

@@ -3,14 +3,13 @@
 Built once of golden answers, workload and transports, for Locust's processes, the runner's and the gate's sides alike.
 """
 
-from collections.abc import Callable
 from math import inf
 
 from bench.bert.answers import AnswerKey
 from bench.bert.golden import Golden
 from bench.load.balancing import BalancedPool
 from bench.load.checker import Checker
-from bench.load.dispatch import Dispatcher, Exchange, Handling, Limits
+from bench.load.dispatch import Dispatcher, Handling, Limits, Listener
 from bench.load.jobs import Jobs
 from bench.load.pacer import Pacer
 from bench.load.payloads import build_payloads, request_sentences
@@ -43,7 +42,7 @@ class Driver:
         golden: Golden,
         workload: Workload,
         transports: TransportPool | BalancedPool,
-        listener: Callable[[Exchange], None],
+        listener: Listener,
         worker: int = 0,
     ) -> None:
         self.workload = workload

@@ -1,29 +1,17 @@
 """Keeping what a gate measured: a run folder a side, on the side's own clock, which stands still between its turns."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench.load.duel import Contender
 from bench.load.side import Side
-from bench.results.environment import Environment
-from bench.results.header import describe
+from bench.results.header import Origin, describe
 from bench.results.run_folder import RunWriter
 from bench.results.samples import ServerSample
-from bench.results.schedules import Arrivals, OpenLoop
+from bench.results.schedules import OpenLoop
 
 
-def keep_side(
-    root: Path,
-    name: str,
-    side: Side,
-    contender: Contender,
-    arrivals: Arrivals,
-    environment: Environment,
-    started: str,
-    group: str,
-    command: Sequence[str],
-) -> Path:
+def keep_side(root: Path, name: str, side: Side, contender: Contender, origin: Origin) -> Path:
     """Writes `root/<time>-<name>/`, a finished run of all the turns that a side had, and gives it.
 
     Args:
@@ -31,28 +19,19 @@ def keep_side(
         name: `baseline` or `candidate`.
         side: whose records; its warm-up is among them.
         contender: what it was.
-        arrivals: the load.
-        environment: the machine that load came from.
-        started: UTC time of the gate's start.
-        group: the same for both sides of a gate.
-        command: the command line.
+        origin: what the headers of both sides have in common.
     """
     workload = replace(
         side.workload, warmup=side.warmed_up, duration=max(side.clock - side.warmed_up, 1e-9), scenario=f"gate-{name}"
     )
-    header = describe(
-        workload,
-        arrivals,
+    own = replace(
+        origin,
         target=str(contender.target),
-        environment=environment,
-        workers=1,
-        started=started,
-        scheduled=side.scheduled if isinstance(arrivals, OpenLoop) else None,
         server={"backend": side.server.backend, "flags": list(contender.flags)},
-        group=group,
-        command=tuple(command),
         warnings=("driven in turns with the other side of a gate: time stands still between its turns",),
     )
+    arrivals = side.arrivals
+    header = describe(workload, arrivals, own, side.scheduled if isinstance(arrivals, OpenLoop) else None)
     with RunWriter.create(root, name, header) as writer:
         for block in side.blocks:
             writer.add_block(block)

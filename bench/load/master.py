@@ -188,9 +188,8 @@ class Master:
             sampler = ServerSampler(server.rest, server.model, server.pid, self._gpu)
             epoch, started = start_times(_LEAD_SECONDS)
             header = prepared.header(plans, started, self._sending())
-            results = prepared.spec.results
             self._collector = Collector(
-                results, header, epoch, plans, prepared.payloads, sampler, self._alive, self._on_all_over
+                prepared.writer(header), epoch, plans, prepared.payloads, sampler, self._alive, self._on_all_over
             )
         except (BenchError, OSError) as error:
             self._abort(error)

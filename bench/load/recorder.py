@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bench.load.jobs import Job
 from bench.load.payloads import Payload
 from bench.results.codec import RecordBuffer
-from bench.results.records import Outcome, WrongKind
+from bench.results.records import Ended, Outcome, RequestShape
 
 
 class Recorder:
@@ -28,53 +28,27 @@ class Recorder:
         begins: float,
     ) -> None:
         self._records = records
-        self._payloads = payloads
-        self._protocols = protocols
-        self._signature = signature
         self._begins = begins
+        self._requests = [[_shape(payload, protocol, signature) for payload in payloads] for protocol in protocols]
+        self._shapes = [[records.shape(shape) for shape in shapes] for shapes in self._requests]
 
-    def add(
-        self,
-        job: Job,
-        sent: float | None,
-        done: float | None,
-        outcome: Outcome,
-        kind: WrongKind | None = None,
-        bytes_in: int | None = None,
-        parse: float | None = None,
-        version: int | None = None,
-    ) -> None:
-        """Adds the record of a job; see `bench.results.records.RequestRecord`."""
-        protocol = self._protocols[job.turn]
-        payload = self._payloads[job.request]
-        went = sent is not None
-        self._records.append(
-            job.due,
-            sent,
-            done,
-            outcome,
-            kind,
-            parse is not None,
-            protocol,
-            self._signature,
-            payload.index,
-            payload.sentences,
-            payload.words,
-            payload.rows,
-            payload.tokens,
-            len(payload.rest if protocol == "rest" else payload.grpc) if went else None,
-            bytes_in,
-            # Built before the run.
-            0.0 if went else None,
-            parse,
-            version,
-            job.due < self._begins,
-        )
+    def add(self, job: Job, ended: Ended) -> None:
+        """Adds the record of a job that was sent."""
+        self._records.append(ended, self._shapes[job.turn][job.request], ended.due < self._begins)
 
-    def drop(self, job: Job) -> None:
-        """Adds the record of a job that was due and never went."""
-        self.add(job, None, None, Outcome.DROPPED)
+    def drop(self, job: Job) -> Ended:
+        """Adds the record of a job that was due and never went, and gives what became of it."""
+        ended = Ended(job.due, None, None, Outcome.DROPPED)
+        unsent = self._records.shape(self._requests[job.turn][job.request]._replace(bytes_out=None))
+        self._records.append(ended, unsent, job.due < self._begins)
+        return ended
 
     def take(self) -> bytes:
         """The records since the last call, as one block."""
         return self._records.take()
+
+
+def _shape(payload: Payload, protocol: str, signature: str) -> RequestShape:
+    size = len(payload.rest if protocol == "rest" else payload.grpc)
+    counts = payload.sentences, payload.words, payload.rows, payload.tokens
+    return RequestShape(protocol, signature, payload.index, *counts, size)

@@ -20,7 +20,8 @@ from bench.load.target_session import TargetSession
 from bench.results.arrivals import Arrivals, ClosedLoop, OpenLoop
 from bench.results.atomic import make_folder
 from bench.results.environment import Environment, this_environment
-from bench.results.header import RunHeader, describe
+from bench.results.header import Origin, RunHeader, describe
+from bench.results.run_folder import RunWriter
 from bench.results.workload import Workload
 from bench.server.running import RunningServer
 from bench.units import counted, were
@@ -97,14 +98,11 @@ class RunSetup:
         spec = self.spec
         scheduled = [len(plan.share.due) // 8 for plan in plans if plan.share]
         ceiling = stored_ceiling(self.workload.clients)
-        return describe(
-            replace(self.workload, users=users),
-            arrivals,
+        origin = Origin(
             target=spec.target_name or str(spec.target),
             environment=self.environment,
             workers=len(plans),
             started=started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            scheduled=sum(scheduled) if scheduled else None,
             server={"backend": self.server.backend, "flags": list(spec.server_flags)},
             group=spec.group,
             repeat=spec.repeat,
@@ -112,6 +110,15 @@ class RunSetup:
             ceiling=ceiling * len(plans) if ceiling else None,
             warnings=notes,
         )
+        return describe(replace(self.workload, users=users), arrivals, origin, sum(scheduled) if scheduled else None)
+
+    def writer(self, header: RunHeader) -> RunWriter:
+        """The run's folder, with the header that `header` gave.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        return RunWriter.create(self.spec.results, header.workload.scenario, header, sync_every=None)
 
     def _arrivals_of(self, users: int) -> tuple[Arrivals, tuple[str, ...]]:
         """The arrivals with the users that there are, and what there is to say of it."""

@@ -11,7 +11,7 @@ import gevent
 
 from bench.bert.golden import GoldenFile
 from bench.load.balancing import BalancedPool
-from bench.load.dispatch import Exchange, Limits
+from bench.load.dispatch import Limits, Listener
 from bench.load.driver import Driver
 from bench.load.jobs import ClosedJobs, Jobs, ScheduledJobs
 from bench.load.pacer import Pacer
@@ -39,7 +39,7 @@ class WorkerSession:
         self,
         plan: WorkerPlan,
         send: Send,
-        listener: Callable[[Exchange], None],
+        listener: Listener,
         transports: TransportPool | BalancedPool | None = None,
     ) -> None:
         workload = plan.workload

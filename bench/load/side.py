@@ -13,18 +13,19 @@ import psutil
 from numpy.typing import NDArray
 
 from bench.bert.golden import Golden
-from bench.load.dispatch import Exchange, Limits
+from bench.load.dispatch import Limits
 from bench.load.driver import Driver
 from bench.load.endpoint import Endpoint
 from bench.load.jobs import Job, Jobs, ScheduledJobs, share_out
 from bench.load.pacer import Pacer
 from bench.load.transports import Transport, TransportPool
 from bench.results.codec import parse_block
-from bench.results.records import Outcome
+from bench.results.records import Ended, Outcome
 from bench.results.schedules import Arrivals, ClosedLoop, OpenLoop
 from bench.results.seeds import Stream, generator
 from bench.results.workload import Workload, sentence_order
 from bench.server.running import RunningServer
+from bench.serving.errors import ServingError
 
 
 class CountedJobs:
@@ -75,6 +76,7 @@ class Side:
         arrivals: closed or open loop.
 
     Attributes:
+        arrivals: closed or open loop.
         clock: seconds that this side had the turn, warm-up included.
         warmed_up: where on that clock the first warm-up ended.
         blocks: all records so far, as `RunWriter` takes them.
@@ -96,7 +98,7 @@ class Side:
     ) -> None:
         self.server = server
         self.workload = workload
-        self._arrivals = arrivals
+        self.arrivals = arrivals
         self._driver = Driver(golden, workload, TransportPool(endpoint, workload.clients), self._note)
         self._users: list[Mapping[str, Transport]]
         self._process: psutil.Process | None
@@ -158,14 +160,14 @@ class Side:
         seed = _pair_seed(self.workload.seed, pair)
         requests = sentence_order(seed, begin + count, len(self._driver.payloads))[begin:]
         drawn = generator(seed, Stream.CHECKS).random(begin + count)[begin:] < self.workload.check_share
-        assert isinstance(self._arrivals, ClosedLoop)
-        self._drive(CountedJobs(requests.tolist(), drawn.tolist(), ends), ends, self._arrivals.think)
+        assert isinstance(self.arrivals, ClosedLoop)
+        self._drive(CountedJobs(requests.tolist(), drawn.tolist(), ends), ends, self.arrivals.think)
 
     def scheduled_turn(self, pair: int, seconds: float) -> None:
         """Sends what is due in `seconds` of a pair's schedule, in open loop, and waits until it is answered."""
-        assert isinstance(self._arrivals, OpenLoop)
+        assert isinstance(self.arrivals, OpenLoop)
         workload = replace(self.workload, seed=_pair_seed(self.workload.seed, pair), duration=seconds, warmup=0.0)
-        _, (share,) = share_out(self._arrivals, workload, len(self._driver.payloads), 1)
+        _, (share,) = share_out(self.arrivals, workload, len(self._driver.payloads), 1)
         self.scheduled += len(share.due) // 8
         moved = array("d", (np.frombuffer(share.due) + self.clock).tolist()).tobytes()
         self._drive(ScheduledJobs(replace(share, due=moved)), self.clock + seconds, None)
@@ -218,11 +220,11 @@ class Side:
         dispatcher.finish()
         self.clock += time.perf_counter() - start
 
-    def _note(self, exchange: Exchange) -> None:
+    def _note(self, protocol: str, ended: Ended, error: ServingError | None) -> None:
         self.asked += 1
-        self.answered += exchange.outcome in (Outcome.OK, Outcome.WRONG_ANSWER)
-        if exchange.error is not None and len(self.errors) < 1000:
-            self.errors.append(str(exchange.error))
+        self.answered += ended.outcome in (Outcome.OK, Outcome.WRONG_ANSWER)
+        if error is not None and len(self.errors) < 1000:
+            self.errors.append(str(error))
 
 
 def _pair_seed(seed: int, pair: int) -> int:

@@ -2,17 +2,17 @@
 
 import sys
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from locust.runners import MASTER_HEARTBEAT_TIMEOUT, WorkerRunner
 
 from bench.errors import BenchError, ExitCode
-from bench.load.dispatch import Exchange
+from bench.load.dispatch import Listener
 from bench.load.plan import WorkerPlan
 from bench.load.session import WorkerSession
 from bench.output import fit_locale
-from bench.results.records import Outcome
+from bench.results.records import Ended, Outcome
+from bench.serving.errors import ServingError
 
 # Names of the messages between Locust's master and its workers.
 PLAN: Final = "bertbench_plan"
@@ -95,28 +95,28 @@ class Worker:
             self._runner.send_message("stats", statistics)
         self._runner.send_message(REPORT, report)
 
-    def _listener(self, names: dict[str, tuple[str, str]], begins: float) -> Callable[[Exchange], None]:
+    def _listener(self, names: dict[str, tuple[str, str]], begins: float) -> Listener:
         fire = self._environment.events.request.fire
 
-        def tell(exchange: Exchange) -> None:
+        def tell(protocol: str, ended: Ended, error: ServingError | None) -> None:
             """Locust's own statistics, from due; without the warm-up, as everywhere else."""
-            if exchange.due < begins:
+            if ended.due < begins:
                 return
-            request_type, name = names[exchange.protocol]
+            request_type, name = names[protocol]
             fire(
                 request_type=request_type,
                 name=name,
-                response_time=None if exchange.done is None else (exchange.done - exchange.due) * 1e3,
-                response_length=exchange.bytes_in or 0,
-                exception=None if exchange.outcome is Outcome.OK else _failure(exchange),
+                response_time=None if ended.done is None else (ended.done - ended.due) * 1e3,
+                response_length=ended.bytes_in or 0,
+                exception=None if ended.outcome is Outcome.OK else _failure(ended, error),
                 context={},
             )
 
         return tell
 
 
-def _failure(exchange: Exchange) -> RequestFailure:
-    detail = exchange.wrong_kind or exchange.error
-    text = f"{exchange.outcome}: {detail}" if detail else str(exchange.outcome)
+def _failure(ended: Ended, error: ServingError | None) -> RequestFailure:
+    detail = ended.wrong_kind or error
+    text = f"{ended.outcome}: {detail}" if detail else str(ended.outcome)
     # Locust opens its CSV files in the locale's encoding.
     return RequestFailure(fit_locale(text))

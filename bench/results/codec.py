@@ -26,14 +26,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from math import nan
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from bench.errors import UsageError
-from bench.results.records import Outcome, RequestRecord, WrongKind
+from bench.results.records import Ended, Outcome, RequestRecord, RequestShape, WrongKind
 
 FORMAT: Final = 1
 _MAGIC: Final = b"BBRB"
@@ -64,7 +64,9 @@ NO_BYTES: Final = 0xFFFFFFFF
 NO_VERSION: Final = -1
 """`version` where the protocol does not tell."""
 
-_ROW_STRUCT: Final = struct.Struct("<dddBBBBBBIHIIIIIffq")
+# What the records of a request have in common is packed once, and lies in the middle of a row.
+_SHAPE: Final = struct.Struct("<BBIHIIII")
+_ROW_STRUCT: Final = struct.Struct(f"<dddBBBB{_SHAPE.size}sIffq")
 ROW: Final = np.dtype(
     [
         ("due", "<f8"),
@@ -110,53 +112,34 @@ class RecordBuffer:
         """Records held."""
         return len(self._rows) // ROW.itemsize
 
-    def append(
-        self,
-        due: float,
-        sent: float | None,
-        done: float | None,
-        outcome: Outcome,
-        wrong_kind: WrongKind | None,
-        checked: bool,
-        protocol: str,
-        signature: str,
-        sentence: int,
-        sentences: int,
-        words: int,
-        rows: int,
-        tokens: int,
-        bytes_out: int | None,
-        bytes_in: int | None,
-        build: float | None,
-        parse: float | None,
-        version: int | None,
-        warmup: bool,
-    ) -> None:
-        """Adds one request; the fields are those of `RequestRecord`, in its order, without the worker.
+    def shape(self, shape: RequestShape) -> bytes:
+        """What `append` takes for the records of a prepared request."""
+        code = self._signatures.setdefault(shape.signature, len(self._signatures))
+        numbers = shape.sentence, shape.sentences, shape.words, shape.rows, shape.tokens
+        return _SHAPE.pack(PROTOCOL_CODES[shape.protocol], code, *numbers, _or(shape.bytes_out, NO_BYTES))
+
+    def append(self, ended: Ended, shape: bytes, warmup: bool) -> None:
+        """Adds one request.
 
         Nothing is checked here but what packing checks: this runs in the hot path. `read_blocks` checks.
+
+        Args:
+            ended: what became of it.
+            shape: what `shape` made of it.
+            warmup: whether it belongs to the warm-up.
         """
-        code = self._signatures.get(signature)
-        if code is None:
-            code = self._signatures[signature] = len(self._signatures)
+        due, sent, done, outcome, wrong_kind, bytes_in, parse, version = ended
         self._rows += _ROW_STRUCT.pack(
             due,
             nan if sent is None else sent,
             nan if done is None else done,
             OUTCOME_CODES[outcome],
             WRONG_KIND_CODES[wrong_kind],
-            checked,
+            parse is not None,
             warmup,
-            PROTOCOL_CODES[protocol],
-            code,
-            sentence,
-            sentences,
-            words,
-            rows,
-            tokens,
-            NO_BYTES if bytes_out is None else bytes_out,
+            shape,
             NO_BYTES if bytes_in is None else bytes_in,
-            nan if build is None else build,
+            nan if sent is None else 0.0,
             nan if parse is None else parse,
             NO_VERSION if version is None else version,
         )
@@ -165,7 +148,12 @@ class RecordBuffer:
         """Adds a `RequestRecord`; slower than `append`. Its worker must be this buffer's."""
         if record.worker != self.worker:
             raise ValueError(f"a record of worker {record.worker} in the buffer of worker {self.worker}")
-        self.append(*(getattr(record, name) for name in _APPEND_ORDER))
+        shape = RequestShape(*(getattr(record, name) for name in RequestShape._fields))
+        codes = OUTCOME_CODES[record.outcome], WRONG_KIND_CODES[record.wrong_kind]
+        times = record.due, _or(record.sent, nan), _or(record.done, nan)
+        seconds = _or(record.build, nan), _or(record.parse, nan)
+        answer = _or(record.bytes_in, NO_BYTES), *seconds, _or(record.version, NO_VERSION)
+        self._rows += _ROW_STRUCT.pack(*times, *codes, record.checked, record.warmup, self.shape(shape), *answer)
 
     def take(self) -> bytes:
         """All records held, as one block, and empties the buffer; b"" if it holds none."""
@@ -186,7 +174,11 @@ class RecordBuffer:
         return b"".join((_HEAD.pack(_MAGIC, FORMAT, len(header), len(rows), crc), header, rows))
 
 
-_APPEND_ORDER: Final = tuple(name for name in RequestRecord.__dataclass_fields__ if name != "worker")
+Number = TypeVar("Number", int, float)
+
+
+def _or(value: Number | None, absent: Number) -> Number:
+    return absent if value is None else value
 
 
 @dataclass(frozen=True)

@@ -90,25 +90,30 @@ class RunHeader:
         return arrivals
 
 
-def describe(
-    workload: Workload,
-    arrivals: Arrivals,
-    *,
-    target: str,
-    environment: Environment,
-    workers: int,
-    started: str,
-    scheduled: int | None = None,
-    server: Mapping[str, Any] | None = None,
-    group: str = "",
-    repeat: int = 0,
-    command: tuple[str, ...] = (),
-    ceiling: float | None = None,
-    warnings: tuple[str, ...] = (),
-) -> RunHeader:
-    """The header of a run that begins now; see `RunHeader` for the arguments.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What a header says beside workload and arrivals: the fields of `RunHeader` that bear the same names."""
 
-    `scheduled` is the size of `run_schedule(...).due`; needed exactly in open loop.
+    target: str
+    environment: Environment
+    workers: int
+    started: str
+    server: Mapping[str, Any] = field(default_factory=dict)
+    group: str = ""
+    repeat: int = 0
+    command: tuple[str, ...] = ()
+    ceiling: float | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def describe(workload: Workload, arrivals: Arrivals, origin: Origin, scheduled: int | None = None) -> RunHeader:
+    """The header of a run that begins now.
+
+    Args:
+        workload: what is sent.
+        arrivals: when.
+        origin: all else.
+        scheduled: the size of `run_schedule(...).due`; needed exactly in open loop.
 
     Raises:
         ValueError: open loop without `scheduled`, or closed loop with it.
@@ -116,25 +121,17 @@ def describe(
     is_open = isinstance(arrivals, OpenLoop)
     if is_open != (scheduled is not None):
         raise ValueError("open loop, and only that, has a schedule of a known size")
+    duration = workload.duration
+    given = {entry.name: getattr(origin, entry.name) for entry in fields(origin)}
+    given |= {"warnings": origin.warnings + arrivals.notes(duration)}
     return RunHeader(
         workload=workload,
         arrivals=str(arrivals),
         arrivals_digest=arrivals.digest if isinstance(arrivals, TraceArrivals) else None,
         open_loop=is_open,
-        requested_rate=arrivals.expected_requests(workload.duration) / workload.duration
-        if isinstance(arrivals, OpenLoop)
-        else None,
+        requested_rate=arrivals.expected_requests(duration) / duration if isinstance(arrivals, OpenLoop) else None,
         scheduled=scheduled,
-        target=target,
-        server=dict(server or {}),
-        environment=environment,
-        workers=workers,
-        started=started,
-        group=group,
-        repeat=repeat,
-        command=command,
-        ceiling=ceiling,
-        warnings=warnings + arrivals.notes(workload.duration),
+        **given,
     )
 
 

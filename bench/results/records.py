@@ -7,7 +7,7 @@ Times are seconds since the run began, on the run's own monotonic clock. Absent 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Outcome(StrEnum):
@@ -68,6 +68,35 @@ COLUMNS: Final[Mapping[str, Column]] = {
     "warmup": Column("", "whether the request belongs to the warm-up, which no summary counts"),
 }
 """The fields of `RequestRecord` by name, in order: units and meanings. Times are seconds since the run began."""
+
+
+class RequestShape(NamedTuple):
+    """What the records of a prepared request have in common; the fields are those of `RequestRecord`."""
+
+    protocol: str
+    signature: str
+    sentence: int
+    sentences: int
+    words: int
+    rows: int
+    tokens: int
+    bytes_out: int | None
+
+
+class Ended(NamedTuple):
+    """What became of a request that was prepared before the run; the fields are those of `RequestRecord`.
+
+    Its answer was checked exactly if `parse` is given, and nothing was left to build when it was sent.
+    """
+
+    due: float
+    sent: float | None
+    done: float | None
+    outcome: Outcome
+    wrong_kind: WrongKind | None = None
+    bytes_in: int | None = None
+    parse: float | None = None
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

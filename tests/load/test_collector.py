@@ -18,9 +18,10 @@ from bench.load.sampling import ServerSampler
 from bench.results.arrivals import parse_arrivals
 from bench.results.codec import RecordBuffer
 from bench.results.environment import this_environment
-from bench.results.header import describe
-from bench.results.records import Outcome
+from bench.results.header import Origin, describe
+from bench.results.records import Ended, Outcome
 from bench.results.run import open_run
+from bench.results.run_folder import RunWriter
 from bench.results.workload import Workload
 from tests.support.toy_golden import toy_golden
 
@@ -52,18 +53,19 @@ class Rig:
         header = describe(
             WORKLOAD,
             parsed,
-            target="http://host:1",
-            environment=this_environment(),
-            workers=workers,
-            started=started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            scheduled=scheduled,
+            Origin(
+                target="http://host:1",
+                environment=this_environment(),
+                workers=workers,
+                started=started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            ),
+            scheduled,
         )
         self.alive = set(range(workers))
         self.ended = []
         self.plans = plans
         self.collector = Collector(
-            root,
-            header,
+            RunWriter.create(root, "rest", header, sync_every=None),
             epoch,
             plans,
             PAYLOADS,
@@ -80,7 +82,7 @@ class Rig:
         jobs = ScheduledJobs(self.plans[worker].share)
         for job in jobs.left(until):
             if job.due > since:
-                self.recorders[worker].add(job, job.due, job.due + 0.001, Outcome.OK, bytes_in=5)
+                self.recorders[worker].add(job, Ended(job.due, job.due, job.due + 0.001, Outcome.OK, bytes_in=5))
         self.collector.report(
             {"worker": worker, "block": self.recorders[worker].take(), "sample": sample, "over": over}
         )
@@ -129,7 +131,7 @@ def test_a_repeated_report_is_stored_once(tmp_path):
     rig = Rig(tmp_path)
     recorder = rig.recorders[0]
     for job in ScheduledJobs(rig.plans[0].share).left(1.0):
-        recorder.add(job, job.due, job.due, Outcome.OK)
+        recorder.add(job, Ended(job.due, job.due, job.due, Outcome.OK))
     report = {"worker": 0, "block": recorder.take(), "sample": None, "over": False}
     rig.collector.report(report)
     rig.collector.report(report)

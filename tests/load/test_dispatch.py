@@ -9,14 +9,14 @@ import pytest
 
 from bench.bert.answers import AnswerKey
 from bench.load.checker import Checker
-from bench.load.dispatch import Dispatcher, Exchange, Handling, Limits, outcome_of
+from bench.load.dispatch import Dispatcher, Handling, Limits, outcome_of
 from bench.load.jobs import ClosedJobs, ScheduledJobs, share_out
 from bench.load.pacer import Pacer
 from bench.load.payloads import build_payloads, request_sentences
 from bench.load.recorder import Recorder
 from bench.results.arrivals import parse_arrivals
 from bench.results.codec import NO_BYTES, OUTCOME_CODES, RecordBuffer, parse_block
-from bench.results.records import Outcome, WrongKind
+from bench.results.records import Ended, Outcome, WrongKind
 from bench.results.workload import Workload
 from bench.serving import errors, json_codec
 from tests.support.toy_golden import toy_golden
@@ -57,7 +57,7 @@ class Rig:
     check_share: float = 1.0
     seconds: float = 0.0
     change: object = None
-    told: list[Exchange] = field(default_factory=list)
+    told: list[tuple[str, Ended, errors.ServingError | None]] = field(default_factory=list)
 
     def __post_init__(self):
         arrivals = parse_arrivals(self.arrivals)
@@ -89,7 +89,7 @@ class Rig:
             think = arrivals.think
         self.pacer = Pacer()
         recorder = Recorder(self.buffer, payloads, ("rest",), "score", self.warmup)
-        handling = Handling(payloads, ("rest",), Checker(key), recorder, self.told.append)
+        handling = Handling(payloads, ("rest",), Checker(key), recorder, lambda *heard: self.told.append(heard))
         limits = Limits(self.warmup, self.duration, self.drain, self.timeout, think)
         self.dispatcher = Dispatcher(jobs, handling, limits, self.pacer)
         self.greenlets = []
@@ -130,7 +130,7 @@ def test_everything_due_is_sent_checked_and_recorded():
     assert (rows["warmup"] == (rows["due"] < 0.2)).all()
     assert (rows["bytes_in"] != NO_BYTES).all()
     assert (rows["words"] > 0).all()
-    assert {exchange.outcome for exchange in rig.told} == {Outcome.OK}
+    assert {ended.outcome for _, ended, _ in rig.told} == {Outcome.OK}
 
 
 def test_a_late_request_counts_from_when_it_was_due():
@@ -251,7 +251,7 @@ def test_failures_are_outcomes(error, outcome):
     assert outcomes(rows) == {str(outcome): 5}
     assert (rows["bytes_in"] == NO_BYTES).all()
     assert not np.isnan(rows["done"]).any()
-    assert all(isinstance(exchange.error, error) for exchange in rig.told)
+    assert all(isinstance(found, error) for _, _, found in rig.told)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_answers_that_are_wrong_or_unreadable(change, outcome, kind):
     rig = Rig("constant:rate=50", 0.1, change=change)
     rows = rig.run()
     assert outcomes(rows) == {str(outcome): 5}
-    assert {exchange.wrong_kind for exchange in rig.told} == {kind}
+    assert {ended.wrong_kind for _, ended, _ in rig.told} == {kind}
     assert rows["checked"].all()
 
 

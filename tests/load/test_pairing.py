@@ -17,6 +17,7 @@ from bench.load.run_spec import RunSpec
 from bench.load.side import CountedJobs
 from bench.results.arrivals import parse_arrivals
 from bench.results.codec import parse_block
+from bench.results.header import Origin
 from bench.results.run import open_run
 from bench.results.schedules import ClosedLoop, OpenLoop
 from bench.serving.target import parse_target
@@ -133,19 +134,24 @@ def test_wrong_answers_are_counted(servers, model: Path, tmp_path: Path) -> None
 
 def test_kept_sides_are_valid_runs(servers, model: Path, tmp_path: Path) -> None:
     sides = contenders(servers, model, "grpc")
-    arrivals = load("closed:users=1,think=2ms").arrivals
     with duel(sides[0], sides[1], load("closed:users=1,think=2ms")) as both:
         both.pairing.warm_up(0.2, run=0.3)
         for _ in range(3):
             both.pairing.run_pair()
-    stamp = "2026-01-31T12:00:00.000000Z"
-    path = keep_side(
-        tmp_path, "baseline", both.sides[0], sides[0], arrivals, ENVIRONMENT, stamp, "20260131T120000Z-gate", ["x"]
+    origin = Origin(
+        target="",
+        environment=ENVIRONMENT,
+        workers=1,
+        started="2026-01-31T12:00:00.000000Z",
+        group="20260131T120000Z-gate",
+        command=("x",),
     )
+    path = keep_side(tmp_path, "baseline", both.sides[0], sides[0], origin)
     run = open_run(path)
     assert run.finished
     assert analyse(run).summary.due == 3 * both.pairing.size.requests
     assert run.header.workload.scenario == "gate-baseline"
+    assert (run.header.target, run.header.group) == (str(sides[0].target), "20260131T120000Z-gate")
 
 
 def test_an_address_of_the_other_protocol_is_refused(servers, model: Path) -> None:

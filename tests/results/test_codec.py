@@ -10,7 +10,7 @@ import pytest
 
 from bench.results import codec
 from bench.results.codec import BlockError, DamagedBlock, RecordBuffer, parse_block, read_blocks
-from bench.results.records import Outcome, RequestRecord, WrongKind
+from bench.results.records import Ended, Outcome, RequestRecord, RequestShape, WrongKind
 
 RECORD = RequestRecord(
     due=1.5,
@@ -63,6 +63,16 @@ def test_every_field_survives() -> None:
     for name in ("sent", "done", "build", "parse"):
         assert np.isnan(rows[name][2]), name
     assert rows["bytes_out"][2] == rows["bytes_in"][2] == codec.NO_BYTES
+
+
+@pytest.mark.parametrize("record", [RECORD, WRONG, DROPPED, replace(RECORD, parse=None, checked=False, warmup=True)])
+def test_what_became_of_a_prepared_request_makes_the_same_row(record: RequestRecord) -> None:
+    # Nothing is left to build when a prepared request is sent.
+    record = replace(record, build=None if record.sent is None else 0.0, checked=record.parse is not None)
+    buffer = RecordBuffer(worker=4)
+    shape = buffer.shape(RequestShape(*(getattr(record, name) for name in RequestShape._fields)))
+    buffer.append(Ended(*(getattr(record, name) for name in Ended._fields)), shape, record.warmup)
+    assert buffer.take() == block_of(record)
 
 
 def test_every_name_has_a_number_of_its_own() -> None:

@@ -19,7 +19,7 @@ from bench.results import header as header_file
 from bench.results import run_folder, table
 from bench.results.arrivals import parse_arrivals
 from bench.results.codec import OUTCOME_CODES, RecordBuffer
-from bench.results.header import describe, read_run_file
+from bench.results.header import Origin, describe, read_run_file
 from bench.results.records import Outcome, RequestRecord
 from bench.results.run import Run, find_runs, open_run
 from bench.results.run_folder import RunWriter
@@ -29,10 +29,7 @@ from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, simulate, write_
 HEADER = describe(
     WORKLOAD,
     parse_arrivals("closed:users=4"),
-    target="embedded",
-    environment=ENVIRONMENT,
-    workers=1,
-    started="2026-01-31T12:00:00.123456Z",
+    Origin(target="embedded", environment=ENVIRONMENT, workers=1, started="2026-01-31T12:00:00.123456Z"),
 )
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from bench.results.arrivals import ClosedLoop, OpenLoop, parse_arrivals
 from bench.results.codec import RecordBuffer
 from bench.results.environment import Environment
-from bench.results.header import describe
-from bench.results.records import Outcome, WrongKind
+from bench.results.header import Origin, describe
+from bench.results.records import Outcome, RequestRecord, WrongKind
 from bench.results.run import Run, open_run
 from bench.results.run_folder import RunWriter
 from bench.results.samples import ClientSample, ServerSample
@@ -137,16 +137,9 @@ def write_run(
     `users` gives the users of a worker at a time, None where it has no sample (any more).
     """
     parsed = parse_arrivals(arrivals)
-    described = describe(
-        workload,
-        parsed,
-        target="embedded",
-        environment=header.pop("environment", ENVIRONMENT),
-        workers=workers,
-        started=header.pop("started", "2026-01-31T12:00:00.000000Z"),
-        scheduled=requests.due.size if isinstance(parsed, OpenLoop) else None,
-        **header,
-    )
+    origin = {"environment": ENVIRONMENT, "started": "2026-01-31T12:00:00.000000Z", **header}
+    scheduled = requests.due.size if isinstance(parsed, OpenLoop) else None
+    described = describe(workload, parsed, Origin(target="embedded", workers=workers, **origin), scheduled)
     writer = RunWriter.create(root, slug, described)
     buffers = [RecordBuffer(worker) for worker in range(workers)]
     second = 1.0
@@ -171,7 +164,7 @@ def _append(buffer: RecordBuffer, requests: Requests, index: int, workload: Work
     outcome = requests.outcome[index]
     dropped = outcome is Outcome.DROPPED
     answered = outcome in (Outcome.OK, Outcome.WRONG_ANSWER)
-    buffer.append(
+    record = RequestRecord(
         due=float(requests.due[index]),
         sent=None if dropped else float(requests.sent[index]),
         done=None if dropped else float(requests.done[index]),
@@ -190,8 +183,10 @@ def _append(buffer: RecordBuffer, requests: Requests, index: int, workload: Work
         build=None if dropped else 2e-5,
         parse=1e-4 if answered else None,
         version=1 if answered and workload.protocol == "grpc" else None,
+        worker=buffer.worker,
         warmup=index < requests.warmup,
     )
+    buffer.append_record(record)
 
 
 def _write_samples(

@@ -110,11 +110,9 @@ class RunnerWorker:
         epoch, started = start_times(_LEAD_SECONDS)
         header = prepared.header([plan], started, spec.users)
         self._collector = collector = Collector(
-            spec.results, header, epoch, [plan], prepared.payloads, sampler, lambda: {0}, lambda: None
+            prepared.writer(header), epoch, [plan], prepared.payloads, sampler, lambda: {0}, lambda: None
         )
-        self._session = session = WorkerSession(
-            plan, collector.report, lambda exchange: None, balanced_pool(spec, plan)
-        )
+        self._session = session = WorkerSession(plan, collector.report, lambda *_: None, balanced_pool(spec, plan))
         users = [gevent.spawn(session.drive) for _ in range(spec.users)]
         # Each makes its transports before the clock starts.
         gevent.sleep(0)

@@ -117,6 +117,5 @@ class _Problem:
             station.overhead,
             self.batching.largest,
             self.batching.timeout,
-            _BATCHES,
         )
         return np.concatenate(([alone, x[1] / USUAL_OVERHEAD], (np.log(rates) - self.logs) / self.errors))

@@ -5,6 +5,8 @@ soon as so many wait, or the first of them has waited for `timeout`. All request
 speed of a batch is that of the number of batches in service when it begins.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,7 @@ def simulate_batches(
     lane = np.arange(lanes)
     # Lanes one behind the other on one time axis, so that one search finds all.
     apart = float(arrivals.max()) + timeout + 1.0
-    axis = (arrivals + lane[:, None] * apart).reshape(-1)
+    times = _Times(arrivals, (arrivals + lane[:, None] * apart).reshape(-1), apart)
     passed = np.concatenate((np.zeros((lanes, 1)), np.cumsum(work, axis=1)), axis=1)
     share = speeds / np.arange(1, speeds.shape[1] + 1)
     free = np.zeros(speeds.shape)
@@ -40,7 +42,7 @@ def simulate_batches(
     going = lane
     while going.size:
         begun = at[going]
-        now, count = _next_batch(arrivals, axis, apart, free, going, begun, largest, timeout)
+        now, count = _next_batch(times, free[going], going, begun, largest, timeout)
         thread = free[going].argmin(axis=1)
         busy = (free[going] > now[:, None]).sum(axis=1)
         mean = (passed[going, begun + count] - passed[going, begun]) / count
@@ -55,22 +57,24 @@ def simulate_batches(
     return Served(start - arrivals, end - arrivals)
 
 
+class _Times(NamedTuple):
+    """When requests come: by lane, and all lanes `apart` seconds one behind the other on one axis."""
+
+    arrivals: Floats
+    axis: Floats
+    apart: float
+
+
 def _next_batch(
-    arrivals: Floats,
-    axis: Floats,
-    apart: float,
-    free: Floats,
-    going: NDArray[np.intp],
-    begun: NDArray[np.intp],
-    largest: int,
-    timeout: float,
+    times: _Times, free: Floats, going: NDArray[np.intp], begun: NDArray[np.intp], largest: int, timeout: float
 ) -> tuple[Floats, NDArray[np.intp]]:
-    """When each lane's next batch begins, and how many requests it has."""
+    """When the next batch of each lane that is `going` begins, and how many requests it has."""
+    arrivals = times.arrivals
     n = arrivals.shape[1]
     last = begun + largest - 1
     full = np.where(last < n, arrivals[going, np.minimum(last, n - 1)], np.inf)
-    now = np.maximum(free[going].min(axis=1), np.minimum(full, arrivals[going, begun] + timeout))
-    there = np.searchsorted(axis, now + going * apart, side="right") - going * n
+    now = np.maximum(free.min(axis=1), np.minimum(full, arrivals[going, begun] + timeout))
+    there = np.searchsorted(times.axis, now + going * times.apart, side="right") - going * n
     # What rounding on the long axis may have lost: the first is always there.
     return now, np.clip(there - begun, 1, np.minimum(largest, n - begun))
 
@@ -83,21 +87,20 @@ def closed_batches(
     overhead: float,
     largest: int,
     timeout: float,
-    batches: int,
 ) -> Floats:
     """Requests a second of closed loops, one for each number of users.
 
     Args:
         users: numbers of users, `[lanes]`.
-        work: mean work of each batch's requests, seconds, `[lanes, batches]`.
+        work: mean work of each batch's requests, seconds, `[lanes, batches]`; the first fifth of the batches is not
+            counted.
         speeds: work a second with 1, 2, ... batches in service.
         marginal: as for `simulate_batches`.
         overhead: seconds of each request outside the server.
         largest: most requests in a batch.
         timeout: seconds that the first request of a batch waits for company at most.
-        batches: batches that are simulated; the first fifth is not counted.
     """
-    lanes, most = users.size, int(users.max())
+    lanes, most, batches = users.size, int(users.max()), work.shape[1]
     lane = np.arange(lanes)
     ready = np.where(np.arange(most) < users[:, None], 0.0, np.inf)
     free = np.zeros((lanes, speeds.size))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
@@ -69,7 +70,7 @@ def embedded(
         TargetError: it did not come up.
     """
     command = [sys.executable, "-m", "bench.server.embedded"]
-    with _process("embedded", command, model_dir, model, flags, ports, startup_timeout, log) as server:
+    with _process("embedded", command, _Launch(model_dir, model, flags, ports, startup_timeout, log)) as server:
         yield server
 
 
@@ -92,34 +93,38 @@ def binary(
     if not path.is_file() or not os.access(path, os.X_OK):
         why = "it is a folder" if path.is_dir() else "its mode forbids it" if path.exists() else "it does not exist"
         raise UsageError(f"{path} is not an executable file: {why}; give the path of tensorflow_model_server")
-    with _process("binary", [str(path)], model_dir, model, flags, ports, startup_timeout, log) as server:
+    with _process("binary", [str(path)], _Launch(model_dir, model, flags, ports, startup_timeout, log)) as server:
         yield server
 
 
+@dataclass(frozen=True, slots=True)
+class _Launch:
+    """The arguments of `embedded`."""
+
+    model_dir: Path
+    model: str
+    flags: Sequence[str]
+    ports: tuple[int, int] | None
+    startup_timeout: float
+    log: Path | None
+
+
 @contextlib.contextmanager
-def _process(
-    backend: str,
-    command: Sequence[str],
-    model_dir: Path,
-    model: str,
-    flags: Sequence[str],
-    ports: tuple[int, int] | None,
-    startup_timeout: float,
-    log: Path | None,
-) -> Iterator[RunningServer]:
-    grpc_port, rest_port = ports or tuple(free_ports(2))
+def _process(backend: str, command: Sequence[str], launch: _Launch) -> Iterator[RunningServer]:
+    model, model_dir, log = launch.model, launch.model_dir, launch.log
+    grpc_port, rest_port = launch.ports or tuple(free_ports(2))
     require_free(grpc_port, rest_port)
-    refuse_own_flags(flags)
+    refuse_own_flags(launch.flags)
     words = [
         *command,
         f"--port={grpc_port}",
         f"--rest_api_port={rest_port}",
         f"--model_name={model}",
         f"--model_base_path={model_dir.resolve()}",
-        *flags,
+        *launch.flags,
     ]
     with contextlib.ExitStack() as stack:
-        if not any(flag.startswith("--monitoring_config_file") for flag in flags):
+        if not any(flag.startswith("--monitoring_config_file") for flag in launch.flags):
             monitoring = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".config"))
             monitoring.write(_MONITORING)
             monitoring.flush()
@@ -139,7 +144,7 @@ def _process(
         server = RunningServer(f"http://127.0.0.1:{rest_port}", f"127.0.0.1:{grpc_port}", model, backend, process.pid)
         starting = _Starting(process, output, model, model_dir)
         try:
-            wait_until_available(server, startup_timeout, starting.why_not)
+            wait_until_available(server, launch.startup_timeout, starting.why_not)
         except TargetError as error:
             wrote = starting.wrote()
             # Nobody waits for an answer of it.

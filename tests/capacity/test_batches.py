@@ -54,7 +54,7 @@ def test_batches_of_one_are_a_plain_queue() -> None:
 def test_free_company_makes_the_largest_batch_the_capacity() -> None:
     """Eight users, batches of eight that cost as much as one: eight times the throughput of one user."""
     work = np.full((2, 200), 0.01)
-    found = closed_batches(np.array([1, 8]), work, np.ones(1), 0.0, 0.0, 8, 0.001, 200)
+    found = closed_batches(np.array([1, 8]), work, np.ones(1), 0.0, 0.0, 8, 0.001)
     np.testing.assert_allclose(found, [1 / 0.011, 8 / 0.01], rtol=0.01)
 
 
@@ -62,7 +62,7 @@ def test_parameters_are_found_again() -> None:
     users = (2, 4, 6, 8, 12, 16, 24, 32)
     rng = np.random.default_rng(5)
     work = 0.01 * rng.gamma(4, 0.25, (len(users), 3000))
-    rates = closed_batches(np.array(users), work, np.array(SPEEDS), 0.45, 0.0005, 16, 0.001, 3000)
+    rates = closed_batches(np.array(users), work, np.array(SPEEDS), 0.45, 0.0005, 16, 0.001)
     noisy = rates * np.exp(0.01 * rng.standard_normal(rates.size))
     measured = Ladder(0.0115, 0.005, users, tuple(noisy), (0.01,) * len(users))
     fit = fit_batching(measured, 2, Batching(16, 0.001, 0.5))

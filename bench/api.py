@@ -26,7 +26,6 @@ from bench.capacity.model_file import StoredModel, read_model
 from bench.errors import UsageError
 from bench.load.run_spec import RunSpec
 from bench.load.runner.client import open_runner
-from bench.report.reports import RunReport, write_comparison_report, write_run_reports
 from bench.results.arrivals import Arrivals, parse_arrivals
 from bench.results.header import RunHeader
 from bench.results.records import COLUMNS, Column
@@ -37,6 +36,8 @@ from bench.serving.target import Target, parse_target
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.report.reports import RunReport
+
 __all__ = [
     "COLUMNS",
     "Arrivals",
@@ -44,7 +45,6 @@ __all__ = [
     "Comparison",
     "GateReport",
     "Run",
-    "RunReport",
     "RunSpec",
     "RunSummary",
     "StoredModel",
@@ -181,7 +181,7 @@ def compare(before: Runs, after: Runs, *, anyway: bool = False) -> Comparison:
     return sides.compare(first, second, anyway=anyway)
 
 
-def report(runs: Runs, out: PathLike | None = None) -> list[RunReport]:
+def report(runs: Runs, out: PathLike | None = None) -> "list[RunReport]":
     """Writes a report of each run, and of several runs one side by side.
 
     Args:
@@ -192,6 +192,9 @@ def report(runs: Runs, out: PathLike | None = None) -> list[RunReport]:
         UsageError: no such run, one that cannot be read, or two of one name with `out`.
         OSError: a folder that cannot be written.
     """
+    # Here and not above, so that only this loads matplotlib.
+    from bench.report.reports import write_comparison_report, write_run_reports
+
     folder = None if out is None else Path(out)
     reports = list(write_run_reports([run.stored for run in _opened(runs)], folder))
     if len(reports) > 1:

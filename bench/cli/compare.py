@@ -4,11 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TextIO
 
-from bench.analysis.analysis import analyse
-from bench.analysis.compare import Comparison, compare
+from bench import api
 from bench.errors import ExitCode
 from bench.report.comparison import comparison_text
-from bench.results.run import find_runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +23,5 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         UsageError: no such run, or runs of one side that are no repeats of each other.
         InconclusiveError: the sides were under different loads, and not `--anyway`.
     """
-    sides = [[analyse(entry) for entry in find_runs([path])] for path in (args.before, args.after)]
-    found: Comparison = compare(sides[0], sides[1], anyway=args.anyway)
-    out.write(comparison_text(found))
+    out.write(comparison_text(api.compare(args.before, args.after, anyway=args.anyway)))
     return ExitCode.GOOD

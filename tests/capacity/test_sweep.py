@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 import pytest
 
+from bench import api
 from bench.capacity.agenda import QUICK
 from bench.capacity.checks import hold_to_runs, median_error
 from bench.capacity.curves import Effort
@@ -147,6 +148,7 @@ def test_a_model_on_disk_is_the_model(swept: tuple[SweepFolder, SweepResult, Kno
     stored = read_model(tmp_path)
     assert stored.points == tuple(result.points)
     assert stored.label == "two servers"
+    assert api.read_sweep(tmp_path).points == stored.points
     np.testing.assert_allclose(stored.model.center, result.model.center)
     before, after = result.model.largest_rate({"p99": 0.06}), stored.model.largest_rate({"p99": 0.06})
     assert after == before

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from bench.bert.demo_model import demo_model_dir
 from bench.capacity.agenda import FULL
@@ -133,12 +134,12 @@ def way_there_and_back(bench: Bench, rate: float) -> float:
         return measure(runner.run(spec), Stage.LADDER).point.raw["p50"] - MEAN
 
 
-def truth(servers: int, cv: float, overhead: float, loads: Sequence[float]) -> np.ndarray:
+def truth(servers: int, cv: float, overhead: float, loads: Sequence[float]) -> NDArray[Any]:
     """Long-run latencies of a known queue at `loads`, `[loads, COLUMNS]`."""
     work = np.sort(service_times(MEAN, cv, 1_000_000, np.random.default_rng(99)))
     candidate = Candidate(Station.independent(servers, overhead), work * (MEAN / work.mean()))
     rates = [load * servers / MEAN for load in loads]
-    return latency_curves([candidate], rates, Effort(requests=20_000, lanes=250, seed=5))[0]
+    return latency_curves([candidate], rates, Effort(requests=20_000, lanes=250, seed=5))[0]  # type: ignore[no-any-return]
 
 
 def fits(bench: Bench) -> None:
@@ -180,7 +181,7 @@ class Truths:
     inside: list[bool] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
 
-    def add(self, servers: int, cv: float, exact: np.ndarray, model: CapacityModel, rate: float) -> None:
+    def add(self, servers: int, cv: float, exact: NDArray[Any], model: CapacityModel, rate: float) -> None:
         """Holds one model, and the `rate` it gave for the true p99 at `SLO_LOAD`, to the truth at `LOADS`."""
         errors, inside = [], []
         for load, row in zip(LOADS, exact, strict=True):
@@ -206,13 +207,13 @@ class Truths:
         middle = statistics.median(map(abs, self.errors))
         verdict(middle <= 0.10, f"p50, p95, p99 at five rates from 30 to 85 % load: median error {middle:.1%} (10 %)")
         share = np.mean(self.inside)
-        verdict(share >= 0.85, f"{share:.0%} of {len(self.inside)} inside the 90 % interval (85 %)")
+        verdict(share >= 0.85, f"{share:.0%} of {len(self.inside)} inside the 90 % interval (85 %)")  # type: ignore[arg-type]
         worst = max(map(abs, self.rates))
         note(f"{sum(abs(rate) <= 0.05 for rate in self.rates)} of {len(self.rates)} rates off by 5 % at most")
         verdict(worst <= 0.05, f"the objective's rate: off by {worst:.1%} at most (5 %)")
 
 
-def true_limit(exact: np.ndarray) -> float:
+def true_limit(exact: NDArray[Any]) -> float:
     """p99 at `SLO_LOAD`, milliseconds."""
     return 1e3 * float(exact[LOADS.index(SLO_LOAD)][COLUMNS.index("p99")])
 
@@ -292,7 +293,7 @@ def replicas(bench: Bench) -> None:
         return
     with mini_model(bench.folder) as model_dir:
         flags = ("--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=1")
-        words = tuple(f"--server-flag={flag}" for flag in flags)
+        words = tuple(f"--server-flag={flag}" for flag in flags)  # type: ignore[assignment]
         found = bench.capacity(
             "replicas-embedded",
             *("--model-dir", str(model_dir), "--replicas", "2", "--cores-per-replica", "1", "--slo", "p99=400ms"),

@@ -25,7 +25,7 @@ from bench.load.checker import Checker
 from bench.load.jobs import ScheduledJobs, share_out
 from bench.load.null_server import Answers, null_server
 from bench.load.payloads import build_payloads, request_sentences
-from bench.results.arrivals import parse_arrivals
+from bench.results.arrivals import Poisson
 from bench.results.run import Run
 from bench.results.workload import Workload
 from tests.support.locust_process import ROOT, command, environment, locust
@@ -131,7 +131,7 @@ def poisson(bench: Bench) -> None:
     workload = Workload(protocol="rest", transport="fast", signature="score", users=8, duration=60.0, seed=0)
     drawn = []
     for workers in (1, 2, 4):
-        _, shares = share_out(parse_arrivals("poisson:rate=50"), workload, 200, workers)
+        _, shares = share_out(Poisson(50.0), workload, 200, workers)
         drawn.append(sorted(job.due for share in shares for job in ScheduledJobs(share).left(60.0)))
     same = drawn[0] == drawn[1] == drawn[2]
     verdict(same, f"the same {len(drawn[0])} due times with 1, 2 and 4 workers")

@@ -127,7 +127,7 @@ def bench_exact() -> None:
         step = max(1, len(model.golden.sentences) // 64)
         golden = model.golden.sentences[::step][:64]
         sentences = [entry.sentence for entry in golden]
-        for name, way in ways.items():
+        for name, way in ways.items():  # type: ignore[assignment]
             alone = sentences[:4] if "cold" in name else sentences
             given = [way.score([sentence])[0] for sentence in alone] + way.score(sentences)
             expected = [entry.log_prob for entry in (*golden[: len(alone)], *golden)]

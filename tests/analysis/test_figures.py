@@ -1,7 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.analysis.analysis import analyse
 from bench.analysis.figures import figures, stored_figures
@@ -10,7 +12,7 @@ from bench.results.records import Outcome
 from tests.support.synthetic_runs import simulate, write_run
 
 
-def columns(latency: np.ndarray, outcomes: list[Outcome]) -> dict[str, np.ndarray]:
+def columns(latency: NDArray[Any], outcomes: list[Outcome]) -> dict[str, NDArray[Any]]:
     due = np.arange(latency.size) * 0.01
     codes = np.array([OUTCOME_CODES[outcome] for outcome in outcomes], np.uint8)
     return {"due": due, "done": due + latency, "outcome": codes, "checked": codes <= 1}

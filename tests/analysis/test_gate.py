@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 import pytest
@@ -247,11 +248,11 @@ def test_errors_in_one_burst_are_neither_alarm_nor_pass() -> None:
 def test_a_required_metric_that_is_missing_is_inconclusive() -> None:
     def stream() -> Iterator[Pair]:
         for pair in pairs("plain", np.random.default_rng(1), 20, 0.01):
-            sides = (
+            baseline, candidate = (
                 replace(side, values={name: value for name, value in side.values.items() if name != "p99"})
                 for side in (pair.baseline, pair.candidate)
             )
-            yield Pair(*sides)
+            yield Pair(baseline, candidate)
 
     missing, _ = run_gate(restricted(PLAN, ("p50", "p99")), stream(), 20)
     assert missing.kind is VerdictKind.INCONCLUSIVE
@@ -349,6 +350,6 @@ def test_smallest_effects_follow_from_the_medians() -> None:
         lambda: restricted(PLAN, ()),
     ],
 )
-def test_plans_that_make_no_sense(call) -> None:
+def test_plans_that_make_no_sense(call: Any) -> None:
     with pytest.raises(UsageError):
         call()

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,13 @@ ARRIVALS = "constant:rate=60"
 
 
 def runs(
-    root: Path, count: int, mean: float = 0.003, seed: int = 1, outcome: Outcome | None = None, every: int = 1, **header
+    root: Path,
+    count: int,
+    mean: float = 0.003,
+    seed: int = 1,
+    outcome: Outcome | None = None,
+    every: int = 1,
+    **header: Any,
 ) -> list[Analysis]:
     """Stored runs of a single-server queue; every `every`-th request ends with `outcome`."""
     found = []

@@ -177,7 +177,7 @@ def test_a_rate_of_few_requests_is_advised_a_length_that_helps(tmp_path: Path, r
     arrivals = f"constant:rate={rate}"
     run = write_run(tmp_path / "short", simulate(arrivals, WORKLOAD), arrivals, WORKLOAD)
     short = analyse(run).summary.metrics["throughput"]
-    found = re.fullmatch(r"(\d+) events tell little of a rate; run ([\d.]+) times as long, or repeat", *short.warnings)
+    found = re.fullmatch(r"(\d+) events tell little of a rate; run ([\d.]+) times as long, or repeat", *short.warnings)  # type: ignore[call-overload]
     assert found is not None
     assert int(found[1]) * float(found[2]) >= 250
     longer = replace(WORKLOAD, duration=WORKLOAD.duration * float(found[2]) * 1.05)

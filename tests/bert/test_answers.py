@@ -1,6 +1,7 @@
 """Which answers are right, and in which way the others are wrong."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ GOLDEN = toy_golden(30)
 SIGNATURES = [COMPACT_SIGNATURE, ARTICLE_SIGNATURE]
 
 
-def make_key(signature, together=1):
+def make_key(signature: Any, together: Any = 1) -> Any:
     count = len(GOLDEN.sentences)
     requests = [tuple((first + offset) % count for offset in range(together)) for first in range(count)]
     return AnswerKey(GOLDEN, requests, signature), requests
@@ -23,7 +24,7 @@ def make_key(signature, together=1):
 
 @pytest.mark.parametrize("signature", SIGNATURES)
 @pytest.mark.parametrize("together", [1, 3])
-def test_right_answers_are_right_and_hold_the_golden_values(signature, together):
+def test_right_answers_are_right_and_hold_the_golden_values(signature: Any, together: int) -> None:
     key, requests = make_key(signature, together)
     for index, request in enumerate(requests):
         outputs = key.outputs(index)
@@ -34,13 +35,13 @@ def test_right_answers_are_right_and_hold_the_golden_values(signature, together)
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
-def test_a_lone_rest_output_has_no_name(signature):
+def test_a_lone_rest_output_has_no_name(signature: Any) -> None:
     key, _ = make_key(signature)
     assert key.judge(4, {"": key.outputs(4)["log_prob"]}) is None
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
-def test_padding_by_the_server_does_not_matter(signature):
+def test_padding_by_the_server_does_not_matter(signature: Any) -> None:
     """Serving's batching pads a request to the longest of its batch, and cuts only the rows back."""
     key, _ = make_key(signature)
     output = key.outputs(7)["log_prob"]
@@ -50,7 +51,7 @@ def test_padding_by_the_server_does_not_matter(signature):
 
 @pytest.mark.parametrize("signature", SIGNATURES)
 @pytest.mark.parametrize("together", [1, 3])
-def test_one_value_off_by_more_than_the_tolerance_is_drift(signature, together):
+def test_one_value_off_by_more_than_the_tolerance_is_drift(signature: Any, together: int) -> None:
     key, _ = make_key(signature, together)
     for index in range(len(GOLDEN.sentences)):
         for factor, kind in ((0.5, None), (3.0, WrongKind.DRIFT)):
@@ -63,7 +64,7 @@ def test_one_value_off_by_more_than_the_tolerance_is_drift(signature, together):
 
 @pytest.mark.parametrize("signature", SIGNATURES)
 @pytest.mark.parametrize("together", [1, 3])
-def test_the_answer_to_another_request_is_a_swap(signature, together):
+def test_the_answer_to_another_request_is_a_swap(signature: Any, together: int) -> None:
     key, _ = make_key(signature, together)
     count = len(GOLDEN.sentences)
     for index in range(count):
@@ -72,7 +73,7 @@ def test_the_answer_to_another_request_is_a_swap(signature, together):
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
-def test_missing_rows_or_values_are_truncated(signature):
+def test_missing_rows_or_values_are_truncated(signature: Any) -> None:
     key, _ = make_key(signature, 3)
     output = key.outputs(2)["log_prob"]
     assert key.judge(2, {"log_prob": output[:-1]}) is WrongKind.TRUNCATED
@@ -81,7 +82,7 @@ def test_missing_rows_or_values_are_truncated(signature):
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
-def test_what_is_no_matrix_of_the_right_height_has_the_wrong_shape(signature):
+def test_what_is_no_matrix_of_the_right_height_has_the_wrong_shape(signature: Any) -> None:
     key, _ = make_key(signature)
     output = key.outputs(3)["log_prob"]
     for wrong in (output[0], output[None], np.repeat(output, 2, axis=0), output.astype(str), np.float32(1.0)):
@@ -91,7 +92,7 @@ def test_what_is_no_matrix_of_the_right_height_has_the_wrong_shape(signature):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("signature", SIGNATURES)
-def test_not_finite_comes_first(signature, value):
+def test_not_finite_comes_first(signature: Any, value: Any) -> None:
     key, _ = make_key(signature)
     outputs = key.outputs(3)
     expected = key.expected[3]
@@ -99,7 +100,7 @@ def test_not_finite_comes_first(signature, value):
     assert key.judge(3, outputs) is WrongKind.NOT_FINITE
 
 
-def test_probabilities_beside_log_probabilities_are_compared_too():
+def test_probabilities_beside_log_probabilities_are_compared_too() -> None:
     key, _ = make_key(ARTICLE_SIGNATURE)
     outputs = key.outputs(5)
     outputs["prob"] = np.exp(outputs["log_prob"])
@@ -109,7 +110,7 @@ def test_probabilities_beside_log_probabilities_are_compared_too():
 
 
 @pytest.mark.parametrize("kind", ["prob", "nll"])
-def test_an_export_with_fixed_shapes(kind):
+def test_an_export_with_fixed_shapes(kind: str) -> None:
     shape = FixedShape(64, 6)
     golden = dataclasses.replace(GOLDEN, fixed=FixedExport(shape, kind))
     key = AnswerKey(golden, [(index,) for index in range(len(golden.sentences))], ARTICLE_SIGNATURE)

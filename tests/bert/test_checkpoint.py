@@ -85,9 +85,9 @@ def test_hugging_faces_older_names_and_a_bare_model(checkpoint: Checkpoint) -> N
         name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
         for name, value in to_hugging_face(checkpoint.variables).items()
     }
-    assert digest_variables(to_google(tensors, checkpoint.config, "test")) == checkpoint.digest
+    assert digest_variables(to_google(tensors, checkpoint.config, "test")) == checkpoint.digest  # type: ignore[arg-type]
     bare = {name.removeprefix("bert."): value for name, value in tensors.items() if name.startswith("bert.")}
-    read = to_google(bare, checkpoint.config, "test", init_head=True)
+    read = to_google(bare, checkpoint.config, "test", init_head=True)  # type: ignore[arg-type]
     for name in variable_shapes(checkpoint.config):
         assert name.startswith(HEAD_SCOPE) or np.array_equal(read[name], checkpoint.variables[name])
 
@@ -232,6 +232,6 @@ def test_the_digest_tells_values_shapes_and_names_apart(checkpoint: Checkpoint) 
     changed = dict(checkpoint.variables)
     changed[KERNEL] = np.nextafter(changed[KERNEL], np.float32(9))
     assert digest_variables(changed) != checkpoint.digest
-    assert digest_variables(dict(reversed(checkpoint.variables.items()))) == checkpoint.digest
+    assert digest_variables(dict(reversed(checkpoint.variables.items()))) == checkpoint.digest  # type: ignore[call-overload]
     with pytest.raises(UsageError, match="shape"):
         dataclasses.replace(checkpoint, variables={**checkpoint.variables, KERNEL: changed[KERNEL].T})

@@ -55,9 +55,12 @@ def others(checkpoint: Checkpoint, shift: float = 1.0) -> dict[str, Any]:
     ],
 )
 def test_slots_of_any_optimizer(tmp_path: Path, checkpoint: Checkpoint, slot: str) -> None:
-    slots = {f"{name}/{slot}": np.zeros_like(value) for name, value in checkpoint.variables.items()}
-    counters = {"global_step": np.array(7, np.int64), "beta1_power": np.float32(0.9)}
-    pooler = {POOLER: np.zeros((32, 32), np.float32), f"{POOLER}/{slot}": np.zeros((32, 32), np.float32)}
+    slots: dict[str, Any] = {f"{name}/{slot}": np.zeros_like(value) for name, value in checkpoint.variables.items()}
+    counters: dict[str, Any] = {"global_step": np.array(7, np.int64), "beta1_power": np.float32(0.9)}
+    pooler: dict[str, Any] = {
+        POOLER: np.zeros((32, 32), np.float32),
+        f"{POOLER}/{slot}": np.zeros((32, 32), np.float32),
+    }
     assert open_checkpoint(write(tmp_path, checkpoint, **slots, **counters, **pooler)).digest == checkpoint.digest
 
 
@@ -80,7 +83,7 @@ HARMLESS = {
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_lies_outside_of_the_model(tmp_path: Path, checkpoint: Checkpoint, name: str) -> None:
-    assert open_checkpoint(write(tmp_path, checkpoint, **{name: HARMLESS[name]})).digest == checkpoint.digest
+    assert open_checkpoint(write(tmp_path, checkpoint, **{name: HARMLESS[name]})).digest == checkpoint.digest  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_what_lies_outside_of_the_model(tmp_path: Path, checkpoint: Checkpoint, 
 )
 def test_a_variable_that_would_change_the_model_is_named(tmp_path: Path, checkpoint: Checkpoint, name: str) -> None:
     with pytest.raises(UsageError, match=rf"has {name}, which"):
-        open_checkpoint(write(tmp_path, checkpoint, **{name: np.zeros(3, np.float32)}))
+        open_checkpoint(write(tmp_path, checkpoint, **{name: np.zeros(3, np.float32)}))  # type: ignore[arg-type]
 
 
 def test_a_checkpoint_of_tensorflow_2_objects(tmp_path: Path, checkpoint: Checkpoint) -> None:
@@ -117,7 +120,7 @@ def test_a_checkpoint_of_tensorflow_2_objects(tmp_path: Path, checkpoint: Checkp
 def test_weights_that_are_not_floating_point(tmp_path: Path, checkpoint: Checkpoint) -> None:
     values = {KERNEL: checkpoint.variables[KERNEL].astype(np.int8)}
     with pytest.raises(UsageError, match=f"{KERNEL} is stored as int8"):
-        open_checkpoint(write(tmp_path / "google", checkpoint, **values))
+        open_checkpoint(write(tmp_path / "google", checkpoint, **values))  # type: ignore[arg-type]
     name = "bert.encoder.layer.0.attention.self.query.weight"
     folder = write_hugging_face(tmp_path / "hf", checkpoint, **{name: np.zeros((32, 32), np.int8)})
     with pytest.raises(UsageError, match=f"{name} is stored as int8"):
@@ -251,7 +254,7 @@ def test_a_model_in_the_hubs_cache(tmp_path: Path, checkpoint: Checkpoint) -> No
 def test_values_that_are_not_numbers(tmp_path: Path, checkpoint: Checkpoint) -> None:
     values = {KERNEL: np.full((32, 32), np.nan, np.float32)}
     with pytest.raises(UsageError, match=f"{KERNEL} holds values that are not numbers"):
-        open_checkpoint(write(tmp_path, checkpoint, **values))
+        open_checkpoint(write(tmp_path, checkpoint, **values))  # type: ignore[arg-type]
 
 
 def test_config_json_beside_a_tensorflow_checkpoint(tmp_path: Path, checkpoint: Checkpoint) -> None:

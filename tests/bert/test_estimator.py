@@ -32,7 +32,7 @@ def batches(values: dict[str, Any], count: int) -> Callable[[], Any]:
     return lambda: tf.data.Dataset.from_tensors(values).repeat(count)
 
 
-class Losses(v1.train.SessionRunHook):
+class Losses(v1.train.SessionRunHook):  # type: ignore[name-defined]
     """Notes the loss of each step."""
 
     def __init__(self, losses: list[float]) -> None:

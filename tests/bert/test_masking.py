@@ -1,7 +1,10 @@
 """Training masks: whole words, 15 %, 80/10/10."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.bert.masking import Vocabulary, masked_batch
 from bench.bert.sentence import SpecialTokens
@@ -10,7 +13,7 @@ SPECIAL = SpecialTokens(pad=0, unk=1, cls=2, sep=3, mask=4)
 VOCABULARY = Vocabulary(SPECIAL, 1000)
 
 
-def random_rows(count: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+def random_rows(count: int, seed: int = 0) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """Sentences of 1 to 60 pieces, of which a quarter continue a word."""
     rng = np.random.default_rng(seed)
     rows = []
@@ -21,28 +24,28 @@ def random_rows(count: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def rows():
+def rows() -> Any:
     return random_rows(3000)
 
 
 @pytest.fixture(scope="module")
-def batch(rows):
+def batch(rows: Any) -> Any:
     return masked_batch(rows, VOCABULARY, np.random.default_rng(7))
 
 
-def masked_pieces(batch: dict[str, np.ndarray], row: int) -> set[int]:
+def masked_pieces(batch: dict[str, NDArray[Any]], row: int) -> set[int]:
     used = batch["masked_lm_weights"][row] == 1
     return set(batch["masked_lm_positions"][row][used] - 1)
 
 
-def test_words_are_masked_whole(rows, batch):
+def test_words_are_masked_whole(rows: Any, batch: Any) -> None:
     for row, (_, words) in enumerate(rows):
         masked = masked_pieces(batch, row)
         chosen = {words[piece] for piece in masked}
         assert masked == {piece for piece, word in enumerate(words) if word in chosen}
 
 
-def test_fifteen_percent_of_each_row_and_at_least_one_word(rows, batch):
+def test_fifteen_percent_of_each_row_and_at_least_one_word(rows: Any, batch: Any) -> None:
     for row, (ids, words) in enumerate(rows):
         count = len(masked_pieces(batch, row))
         longest_word = np.bincount(words).max()
@@ -51,7 +54,7 @@ def test_fifteen_percent_of_each_row_and_at_least_one_word(rows, batch):
     assert batch["masked_lm_weights"].sum() / total == pytest.approx(0.15, abs=0.01)
 
 
-def test_labels_are_the_true_pieces_and_the_rest_is_left_alone(rows, batch):
+def test_labels_are_the_true_pieces_and_the_rest_is_left_alone(rows: Any, batch: Any) -> None:
     for row, (ids, _) in enumerate(rows):
         masked = masked_pieces(batch, row)
         used = batch["masked_lm_weights"][row] == 1
@@ -68,7 +71,7 @@ def test_labels_are_the_true_pieces_and_the_rest_is_left_alone(rows, batch):
         assert batch["input_mask"][row][: len(ids) + 2].all()
 
 
-def test_eighty_ten_ten(batch):
+def test_eighty_ten_ten(batch: Any) -> None:
     used = batch["masked_lm_weights"] == 1
     shown = np.take_along_axis(batch["input_ids"], batch["masked_lm_positions"], axis=1)[used]
     labels = batch["masked_lm_ids"][used]
@@ -81,7 +84,7 @@ def test_eighty_ten_ten(batch):
     assert len(np.unique(others)) > 500
 
 
-def test_every_word_is_as_likely_as_any_other():
+def test_every_word_is_as_likely_as_any_other() -> None:
     row = (np.arange(10, 20, dtype=np.int32), np.arange(10, dtype=np.int32))
     batch = masked_batch([row] * 5000, VOCABULARY, np.random.default_rng(1))
     used = batch["masked_lm_weights"] == 1
@@ -90,13 +93,13 @@ def test_every_word_is_as_likely_as_any_other():
     assert counts == pytest.approx(1000, rel=0.12)
 
 
-def test_the_same_seed_gives_the_same_batch_and_another_one_does_not(rows):
+def test_the_same_seed_gives_the_same_batch_and_another_one_does_not(rows: Any) -> None:
     first, again, other = (masked_batch(rows[:50], VOCABULARY, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert all((first[name] == again[name]).all() for name in first)
     assert (first["input_ids"] != other["input_ids"]).any()
 
 
-def test_shapes_and_types(batch, rows):
+def test_shapes_and_types(batch: Any, rows: Any) -> None:
     width = max(len(ids) for ids, _ in rows) + 2
     assert {name: (value.dtype.name, value.shape[0]) for name, value in batch.items()} == {
         "input_ids": ("int32", len(rows)),
@@ -111,7 +114,7 @@ def test_shapes_and_types(batch, rows):
     assert batch["masked_lm_ids"].shape[1] == batch["masked_lm_weights"].sum(axis=1).max()
 
 
-def test_random_pieces_leave_out_special_ones_wherever_they_stand():
+def test_random_pieces_leave_out_special_ones_wherever_they_stand() -> None:
     vocabulary = Vocabulary(SpecialTokens(pad=0, unk=3, cls=4, sep=8, mask=9), 10)
     drawn = vocabulary.random_pieces(np.random.default_rng(0), 1000)
     assert set(drawn.tolist()) == {1, 2, 5, 6, 7}

@@ -6,7 +6,7 @@ from bench.bert.demo import default_sentences
 from bench.bert.textfile import read_sentences
 
 
-def test_the_sentences_keep_their_promises():
+def test_the_sentences_keep_their_promises() -> None:
     raw = default_sentences().read_bytes()
     lines = list(read_sentences(default_sentences()))
     texts = [line.text for line in lines]
@@ -17,7 +17,7 @@ def test_the_sentences_keep_their_promises():
     assert all(3 <= len(text.split()) <= 60 for text in texts)
 
 
-def test_they_hold_numbers_quotations_accents_and_both_short_and_long_ones():
+def test_they_hold_numbers_quotations_accents_and_both_short_and_long_ones() -> None:
     texts = [line.text for line in read_sentences(default_sentences())]
     for pattern in (r"\d", '"', r"[À-ÿ]", r"[a-z] [A-Z][a-z]+"):
         assert 5 <= sum(bool(re.search(pattern, text)) for text in texts) <= len(texts) / 2

@@ -55,16 +55,16 @@ def cased() -> Tokenizer:
         ("\u200b \x01", ""),
     ],
 )
-def test_hand_worked_uncased(uncased, text, pieces):
+def test_hand_worked_uncased(uncased: Tokenizer, text: str, pieces: str) -> None:
     assert " ".join(uncased.encode(text).pieces) == pieces
 
 
 @pytest.mark.parametrize(("text", "pieces"), [("It is Café", "It is Café"), ("The cafe", "[UNK] cafe")])
-def test_hand_worked_cased(cased, text, pieces):
+def test_hand_worked_cased(cased: Tokenizer, text: str, pieces: str) -> None:
     assert " ".join(cased.encode(text).pieces) == pieces
 
 
-def test_a_word_is_a_piece_and_its_continuations(uncased):
+def test_a_word_is_a_piece_and_its_continuations(uncased: Tokenizer) -> None:
     sentence = uncased.encode("Unaffable Johnson's cafe.")
     assert sentence.pieces == ("un", "##aff", "##able", "john", "##son", "'", "s", "cafe", ".")
     assert sentence.word_ids == (0, 0, 0, 1, 1, 2, 3, 4, 5)
@@ -72,12 +72,12 @@ def test_a_word_is_a_piece_and_its_continuations(uncased):
     assert sentence.words == ("unaffable", "johnson", "'", "s", "cafe", ".")
 
 
-def test_nothing_is_truncated(uncased):
+def test_nothing_is_truncated(uncased: Tokenizer) -> None:
     assert uncased.encode("the " * 1000).num_pieces == 1000
 
 
 @pytest.mark.parametrize("lower", [True, False])
-def test_every_older_character_is_treated_as_google_does(lower):
+def test_every_older_character_is_treated_as_google_does(lower: bool) -> None:
     """Each code point of the basic plane that Unicode 3.2 had, between two letters; private use aside."""
     moved = {0x166D, 0x1734, 0x1885, 0x1886}  # their category has changed since the library's tables were made
     left_out = ("Cn", "Co", "Cs")
@@ -91,7 +91,7 @@ def test_every_older_character_is_treated_as_google_does(lower):
     assert wrong == []
 
 
-def test_pieces_are_the_greedy_longest_match(uncased):
+def test_pieces_are_the_greedy_longest_match(uncased: Tokenizer) -> None:
     known = frozenset(PIECES)
     for word in ("unaffable", "unable", "johnsonly", "johnsons", "caféxx", "19848484", "deded", "afface"):
         lowered = split_words(word, lower=True)[0]
@@ -104,7 +104,7 @@ def write_vocab(folder: Path, pieces: list[str]) -> Path:
     return path
 
 
-def test_case_is_read_off_the_vocabulary_unless_told(tmp_path):
+def test_case_is_read_off_the_vocabulary_unless_told(tmp_path: Path) -> None:
     write_vocab(tmp_path, PIECES)
     assert not Tokenizer.from_folder(tmp_path).options.do_lower_case
     assert Tokenizer.from_folder(tmp_path, do_lower_case=True).options == TokenizerOptions.google(True)
@@ -112,14 +112,14 @@ def test_case_is_read_off_the_vocabulary_unless_told(tmp_path):
     assert Tokenizer.from_folder(tmp_path).options.do_lower_case
 
 
-def test_tokenizer_config_decides_over_the_vocabulary(tmp_path):
+def test_tokenizer_config_decides_over_the_vocabulary(tmp_path: Path) -> None:
     write_vocab(tmp_path, PIECES)
     (tmp_path / "bert_config.json").write_text("{}")
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True, "strip_accents": False}))
     assert Tokenizer.from_folder(tmp_path).options == TokenizerOptions(True, False, True, 200)
 
 
-def test_a_description_rebuilds_the_tokenizer_and_refuses_another_vocabulary(tmp_path, cased):
+def test_a_description_rebuilds_the_tokenizer_and_refuses_another_vocabulary(tmp_path: Path, cased: Tokenizer) -> None:
     cased.write_vocab(tmp_path / "vocab.txt")
     description = json.loads(json.dumps(cased.describe()))
     again = Tokenizer.from_description(tmp_path / "vocab.txt", description)
@@ -129,19 +129,19 @@ def test_a_description_rebuilds_the_tokenizer_and_refuses_another_vocabulary(tmp
         Tokenizer.from_description(tmp_path / "vocab.txt", description)
 
 
-def test_the_digest_depends_on_the_pieces_and_on_the_options(uncased, cased):
+def test_the_digest_depends_on_the_pieces_and_on_the_options(uncased: Tokenizer, cased: Tokenizer) -> None:
     assert uncased.vocab_digest == cased.vocab_digest
     assert uncased.digest != cased.digest
     assert Tokenizer([*PIECES, "more"]).vocab_digest != uncased.vocab_digest
 
 
-def test_a_missing_special_token_is_named(tmp_path):
+def test_a_missing_special_token_is_named(tmp_path: Path) -> None:
     path = write_vocab(tmp_path, ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the"])
     with pytest.raises(UsageError, match=r"vocab\.txt: the vocabulary lacks \[MASK\]"):
         Tokenizer.from_vocab(path)
 
 
-def test_a_vocabulary_that_cannot_be_read(tmp_path):
+def test_a_vocabulary_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"neither vocab\.txt nor tokenizer\.json"):
         Tokenizer.from_folder(tmp_path)
     with pytest.raises(UsageError, match="cannot be read"):
@@ -151,11 +151,11 @@ def test_a_vocabulary_that_cannot_be_read(tmp_path):
         Tokenizer.from_vocab(tmp_path / "vocab.txt")
 
 
-def test_special_ids(uncased):
+def test_special_ids(uncased: Tokenizer) -> None:
     special = uncased.special
     assert (special.pad, special.unk, special.cls, special.sep, special.mask) == (0, 1, 2, 3, 4)
 
 
-def test_it_needs_no_tensorflow():
+def test_it_needs_no_tensorflow() -> None:
     code = "import sys, bench.bert.tokenizer, bench.bert.textfile; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

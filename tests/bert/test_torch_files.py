@@ -9,6 +9,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -102,7 +103,7 @@ def test_the_values_outlive_the_file(tmp_path: Path, safetensors: Checkpoint) ->
     assert read.digest == safetensors.digest
 
 
-KINDS: dict[str, np.dtype] = {
+KINDS: dict[str, np.dtype[Any]] = {
     "Double": np.dtype("f8"),
     "Float": np.dtype("f4"),
     "Half": np.dtype("f2"),

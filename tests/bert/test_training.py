@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ class Diary:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> tuple[Path, Diary, Evaluation]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Diary, Evaluation]:
     out = tmp_path_factory.mktemp("train") / "model"
     diary = Diary()
     return out, diary, train(TEXT, out, RECIPE, diary)
@@ -60,7 +61,7 @@ def lasting(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_it_learns_and_says_so(trained):
+def test_it_learns_and_says_so(trained: tuple[Path, Diary, Evaluation]) -> None:
     _, diary, last = trained
     assert diary.start == (0, 120, len(TEXT.read_text().splitlines()) - 10, 10)
     assert [step for step, _, _ in diary.steps] == list(range(1, 121))
@@ -73,7 +74,7 @@ def test_it_learns_and_says_so(trained):
     assert last.loss < np.log(400) - 0.5
 
 
-def test_the_folder_is_a_checkpoint_like_any_other(trained):
+def test_the_folder_is_a_checkpoint_like_any_other(trained: tuple[Path, Diary, Evaluation]) -> None:
     out, _, _ = trained
     checkpoint = open_checkpoint(out)
     assert checkpoint.config.num_hidden_layers == 1
@@ -85,13 +86,13 @@ def test_the_folder_is_a_checkpoint_like_any_other(trained):
     ]
 
 
-def test_summaries_for_tensorboard(trained):
+def test_summaries_for_tensorboard(trained: tuple[Path, Diary, Evaluation]) -> None:
     out, _, _ = trained
     assert list(out.glob("events.out.tfevents.*"))
     assert list((out / "eval").glob("events.out.tfevents.*"))
 
 
-def test_a_finished_run_is_left_as_it_is(trained):
+def test_a_finished_run_is_left_as_it_is(trained: tuple[Path, Diary, Evaluation]) -> None:
     out, _, last = trained
     before = lasting(out)
     diary = Diary()
@@ -101,7 +102,9 @@ def test_a_finished_run_is_left_as_it_is(trained):
     assert lasting(out) == before
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_files(trained, tmp_path):
+def test_a_killed_run_goes_on_and_ends_with_the_same_files(
+    trained: tuple[Path, Diary, Evaluation], tmp_path: Path
+) -> None:
     """Killed with SIGKILL after its first checkpoint, in the middle of a step or of writing, whatever comes."""
     undisturbed, _, _ = trained
     out = tmp_path / "model"
@@ -129,7 +132,9 @@ def wait_for_checkpoint(out: Path, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize("state", [None, "/old/place/model.ckpt-120", "rubbish", "model.ckpt-7"])
-def test_a_run_whose_folder_was_moved_goes_on(trained, tmp_path, state):
+def test_a_run_whose_folder_was_moved_goes_on(
+    trained: tuple[Path, Diary, Evaluation], tmp_path: Path, state: str | None
+) -> None:
     """The state file is lost, or names what is gone: what is there is gone on with, not deleted."""
     out, diary = tmp_path / "moved", Diary()
     shutil.copytree(trained[0], out)
@@ -143,7 +148,9 @@ def test_a_run_whose_folder_was_moved_goes_on(trained, tmp_path, state):
     assert open_checkpoint(out).digest == open_checkpoint(trained[0]).digest
 
 
-def test_a_damaged_checkpoint_ends_training_in_one_line(trained, tmp_path):
+def test_a_damaged_checkpoint_ends_training_in_one_line(
+    trained: tuple[Path, Diary, Evaluation], tmp_path: Path
+) -> None:
     out = tmp_path / "damaged"
     shutil.copytree(trained[0], out)
     data = out / "model.ckpt-120.data-00000-of-00001"
@@ -154,7 +161,7 @@ def test_a_damaged_checkpoint_ends_training_in_one_line(trained, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_training_goes_on_from_a_checkpoint(trained, tmp_path):
+def test_training_goes_on_from_a_checkpoint(trained: tuple[Path, Diary, Evaluation], tmp_path: Path) -> None:
     """With a learning rate next to nothing the weights stay what they were."""
     out, diary = tmp_path / "more", Diary()
     recipe = Recipe(checkpoint=str(trained[0]), steps=1, evaluations=1, learning_rate=1e-12)
@@ -171,26 +178,26 @@ def test_training_goes_on_from_a_checkpoint(trained, tmp_path):
     ("change", "message"),
     [({"seed": 1}, "another seed"), ({"steps": 9}, r"another steps \(120 there, 9 now\)")],
 )
-def test_a_folder_of_another_run_is_refused(trained, change, message):
+def test_a_folder_of_another_run_is_refused(trained: tuple[Path, Diary, Evaluation], change: Any, message: str) -> None:
     recipe = Recipe(**{name: getattr(RECIPE, name) for name in Recipe.__slots__} | change)
     with pytest.raises(UsageError, match=message):
         train(TEXT, trained[0], recipe, Diary())
 
 
-def test_a_folder_of_another_text_is_refused(trained, tmp_path):
+def test_a_folder_of_another_text_is_refused(trained: tuple[Path, Diary, Evaluation], tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     other.write_text(TEXT.read_text() + "One more line.\n")
     with pytest.raises(UsageError, match="another text"):
         train(other, trained[0], RECIPE, Diary())
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path):
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("")
     with pytest.raises(UsageError, match="is not empty and holds no training run"):
         train(TEXT, tmp_path, RECIPE, Diary())
 
 
-def test_what_a_kill_before_the_first_file_left_is_no_obstacle(tmp_path):
+def test_what_a_kill_before_the_first_file_left_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "training.json.tmp").write_text("{")
     check_folder(tmp_path, RECIPE, "0" * 64)
     (tmp_path / "notes.txt").write_text("")
@@ -198,7 +205,7 @@ def test_what_a_kill_before_the_first_file_left_is_no_obstacle(tmp_path):
         check_folder(tmp_path, RECIPE, "0" * 64)
 
 
-def test_a_text_that_is_too_small_ends_clearly_and_leaves_nothing(tmp_path):
+def test_a_text_that_is_too_small_ends_clearly_and_leaves_nothing(tmp_path: Path) -> None:
     text = tmp_path / "small.txt"
     text.write_text("".join(TEXT.read_text().splitlines(keepends=True)[:99]))
     with pytest.raises(UsageError, match=r"small\.txt has 99 sentences; training needs 100"):

@@ -17,7 +17,7 @@ def texts() -> list[str]:
 
 
 @pytest.mark.parametrize("lower", [True, False])
-def test_it_has_room_for_what_was_asked_and_covers_the_text(lower):
+def test_it_has_room_for_what_was_asked_and_covers_the_text(lower: bool) -> None:
     pieces = train_vocabulary(texts, 700, do_lower_case=lower)
     assert len(pieces) == len(set(pieces)) == 700
     assert pieces[:5] == list(SPECIAL_TOKENS.values())
@@ -28,12 +28,12 @@ def test_it_has_room_for_what_was_asked_and_covers_the_text(lower):
     assert ("The" in pieces) == (not lower)
 
 
-def test_a_small_text_gives_fewer_pieces():
+def test_a_small_text_gives_fewer_pieces() -> None:
     pieces = train_vocabulary(lambda: ["a bad cab", "a cab"], 300, do_lower_case=True)
     assert set(pieces) == {*SPECIAL_TOKENS.values(), *"abcd", "##a", "##b", "##c", "##d", "ba", "bad", "ca", "cab"}
 
 
-def test_another_process_makes_the_same_one():
+def test_another_process_makes_the_same_one() -> None:
     """The library's hash tables are seeded anew in each process; ids and ties must not show it."""
     code = (
         "import tests.bert.test_vocabulary as t; "
@@ -43,13 +43,13 @@ def test_another_process_makes_the_same_one():
     assert len(made) == 1
 
 
-def test_rare_characters_give_way():
+def test_rare_characters_give_way() -> None:
     marks = "".join(chr(0x3B1 + index) for index in range(20))
     pieces = train_vocabulary(lambda: ["abcdefghijklmnopqrstuvwxyz " * 9, f"plain {marks}"], 220, do_lower_case=True)
     assert len([piece for piece in pieces if len(piece) == 1]) == 26
     assert "z" in pieces
 
 
-def test_too_small_a_vocabulary_is_refused():
+def test_too_small_a_vocabulary_is_refused() -> None:
     with pytest.raises(UsageError, match="too small for the alphabet"):
         train_vocabulary(texts, 100, do_lower_case=True)

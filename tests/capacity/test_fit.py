@@ -1,7 +1,10 @@
 """Models fitted to measurements of a known queue, held to that queue."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.capacity.curves import COLUMNS, Candidate, Effort, latency_curves
 from bench.capacity.fit import FitOptions, fit_model
@@ -23,11 +26,11 @@ def measurements(server: KnownServer, seconds: float = 12.0) -> list[Observed]:
     return runs + [server.observe_open(load * capacity, seconds) for load in (0.5, 0.7, 0.8, 0.9) for _ in range(2)]
 
 
-def truth(server: KnownServer, rates: list[float]) -> np.ndarray:
+def truth(server: KnownServer, rates: list[float]) -> NDArray[Any]:
     work = np.sort(service_times(server.mean, server.cv, 200_000, np.random.default_rng(77)))
     station = Station.independent(server.servers, server.overhead)
     candidate = Candidate(station, work * server.mean / work.mean())
-    return latency_curves([candidate], rates, Effort(10_000, 60, 9))[0]
+    return latency_curves([candidate], rates, Effort(10_000, 60, 9))[0]  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module", params=[(1, 0.3), (4, 1.2)], ids=["one server", "four servers"])

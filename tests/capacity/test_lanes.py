@@ -1,7 +1,10 @@
 """The vectorised queues against exact formulas."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.capacity.lanes import simulate_lanes
 from tests.support.exact_queues import exponential_sample, md1_waiting, mmc_waiting, poisson
@@ -9,11 +12,11 @@ from tests.support.exact_queues import exponential_sample, md1_waiting, mmc_wait
 SHARES = (0.8, 0.9, 0.95, 0.99)
 
 
-def speeds(lanes: int, *values: float) -> np.ndarray:
+def speeds(lanes: int, *values: float) -> NDArray[Any]:
     return np.tile(values, (lanes, 1))
 
 
-def exponential(mean: float, shape: tuple[int, ...], seed: int) -> np.ndarray:
+def exponential(mean: float, shape: tuple[int, ...], seed: int) -> NDArray[Any]:
     return np.random.default_rng(seed).exponential(mean, shape)
 
 

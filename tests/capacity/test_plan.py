@@ -1,9 +1,11 @@
 """Replicas, cost, and a day's plan."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.capacity.curves import COLUMNS, Candidate
 from bench.capacity.diurnal import plan_diurnal, read_diurnal
@@ -37,7 +39,7 @@ def model() -> CapacityModel:
     tails = {"mean": 1.0, "p50": np.log(2), "p90": np.log(10), "p95": np.log(20), "p99": np.log(100)}
     factors = np.array([tails.get(name, np.log(1000)) for name in COLUMNS])
 
-    def curve(capacity: float) -> np.ndarray:
+    def curve(capacity: float) -> NDArray[Any]:
         room = np.maximum(capacity - rates, 1e-9)
         return np.where(rates[:, None] < capacity, factors / room[:, None], np.inf)
 
@@ -86,7 +88,13 @@ def test_what_is_no_redundancy(text: str) -> None:
 
 
 def test_options_that_cannot_be() -> None:
-    for options in ({"headroom": 1.0}, {"headroom": -0.1}, {"price": -1.0}, {"price": float("nan")}):
+    refused: tuple[dict[str, Any], ...] = (
+        {"headroom": 1.0},
+        {"headroom": -0.1},
+        {"price": -1.0},
+        {"price": float("nan")},
+    )
+    for options in refused:
         with pytest.raises(UsageError):
             PlanOptions(**options)
 

@@ -24,7 +24,7 @@ def test_parameters_lie_in_their_intervals() -> None:
 
 
 def test_the_peak_is_where_the_law_has_it() -> None:
-    fit = fit_usl(USERS, usl(np.array(USERS, float), 100.0, 0.05, 0.002), [0.001] * len(USERS))
+    fit = fit_usl(USERS, usl(np.array(USERS, float), 100.0, 0.05, 0.002), [0.001] * len(USERS))  # type: ignore[arg-type]
     assert fit is not None
     assert fit.peak_users.center == pytest.approx((0.95 / 0.002) ** 0.5, rel=0.01)
 

@@ -2,6 +2,7 @@ import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -23,7 +24,7 @@ def call(*words: str) -> tuple[int, str, str]:
     return main(words, out, err), out.getvalue(), err.getvalue()
 
 
-def stored(root: Path, mean: float = 0.003, seed: int = 1, outcome: Outcome | None = None, **header) -> str:
+def stored(root: Path, mean: float = 0.003, seed: int = 1, outcome: Outcome | None = None, **header: Any) -> str:
     for repeat in range(5):
         workload = replace(WORKLOAD, seed=seed + repeat, duration=15.0, warmup=1.0)
         requests = simulate(ARRIVALS, workload, exponential(mean))

@@ -1,6 +1,7 @@
 """What `bertbench run` makes of its options; that it runs is shown in `tests/integration/test_cli_run.py`."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,13 +12,13 @@ from bench.results.arrivals import ClosedLoop, Poisson
 from bench.units import parse_duration
 
 
-def plan(*words):
+def plan(*words: str) -> Any:
     parser = Parser(prog="bertbench run")
     run.add_arguments(parser)
     return run.plan(parser.parse_args(words))
 
 
-def test_one_run_of_the_scenario_s_own_arrivals():
+def test_one_run_of_the_scenario_s_own_arrivals() -> None:
     (spec,) = plan("rest")
     assert (spec.arrivals, spec.users, spec.run_time, spec.warmup, spec.seed) == (ClosedLoop(8), 8, 60.0, 6.0, 0)
     (spec,) = plan("soak")
@@ -26,7 +27,7 @@ def test_one_run_of_the_scenario_s_own_arrivals():
     assert (spec.warmup, spec.drain, spec.check_share) == (0.0, 30.0, 0.5)
 
 
-def test_every_arrivals_is_repeated_with_seeds_of_its_own_in_random_order():
+def test_every_arrivals_is_repeated_with_seeds_of_its_own_in_random_order() -> None:
     arrivals = ["poisson:rate=5", "closed", "constant:rate=7"]
     planned = plan(
         "grpc", "--repeat", "4", "--seed", "10", *(word for text in arrivals for word in ("--arrivals", text))
@@ -52,14 +53,14 @@ def test_every_arrivals_is_repeated_with_seeds_of_its_own_in_random_order():
         ("12.3s", "1s", 14.0, 1.7),
     ],
 )
-def test_the_duration_is_what_is_measured(duration, warmup, total, before):
+def test_the_duration_is_what_is_measured(duration: str, warmup: str, total: float, before: float) -> None:
     (spec,) = plan("rest", "--duration", duration, "--warmup", warmup)
     assert spec.duration == parse_duration(duration)
     assert spec.run_time == pytest.approx(total, abs=1e-9)
     assert spec.warmup == pytest.approx(before)
 
 
-def test_options_are_values():
+def test_options_are_values() -> None:
     words = "--users 9 --signature serving_default --padded --request-timeout 2s --headers X-Team:search --out x"
     (spec,) = plan("rest", *words.split(), "--server-flag=--a=1", "--target", "binary:/server")
     assert (spec.users, spec.signature, spec.padded, spec.compressed) == (9, "serving_default", True, False)
@@ -88,7 +89,7 @@ def test_options_are_values():
         (["--target", "embeded"], "--target: 'embeded' is not a target"),
     ],
 )
-def test_bad_options_are_refused_by_name_before_anything_starts(words, reason):
+def test_bad_options_are_refused_by_name_before_anything_starts(words: list[str], reason: str) -> None:
     with pytest.raises(UsageError) as caught:
         plan("rest", *words)
     assert str(caught.value).startswith(reason)
@@ -103,12 +104,12 @@ def test_bad_options_are_refused_by_name_before_anything_starts(words, reason):
         ("closedd", "unknown arrivals"),
     ],
 )
-def test_bad_arrivals_are_refused_before_anything_starts(text, reason):
+def test_bad_arrivals_are_refused_before_anything_starts(text: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         plan("rest", "--arrivals", text)
 
 
-def test_a_closed_loop_s_users_are_the_pool():
+def test_a_closed_loop_s_users_are_the_pool() -> None:
     (spec,) = plan("grpc", "--arrivals", "closed:users=3")
     assert (spec.users, spec.arrivals) == (3, ClosedLoop(3))
     with pytest.raises(UsageError, match="closed:users=3 and --users 4 contradict each other; give --users 3"):

@@ -22,7 +22,7 @@ def run(*words: str) -> tuple[int, str]:
 
 
 @pytest.fixture
-def text(tmp_path) -> Path:
+def text(tmp_path: Path) -> Path:
     path = tmp_path / "text.txt"
     path.write_bytes(GOOD)
     return path
@@ -37,7 +37,7 @@ def text(tmp_path) -> Path:
         (b"One line.\n\nAnd another.\n", "has 2 sentences; training needs 100"),
     ],
 )
-def test_bad_text_is_one_line_and_exit_code_2(tmp_path, text, data, message):
+def test_bad_text_is_one_line_and_exit_code_2(tmp_path: Path, text: Path, data: bytes | None, message: str) -> None:
     text.unlink() if data is None else text.write_bytes(data)
     code, err = run(str(text), "--out", str(tmp_path / "out"))
     assert code == ExitCode.USAGE
@@ -62,7 +62,7 @@ def test_bad_text_is_one_line_and_exit_code_2(tmp_path, text, data, message):
         (["--checkpoint", "/nowhere/at/all"], "no checkpoint folder"),
     ],
 )
-def test_bad_options_are_one_line_and_exit_code_2(tmp_path, text, options, message):
+def test_bad_options_are_one_line_and_exit_code_2(tmp_path: Path, text: Path, options: list[str], message: str) -> None:
     code, err = run(str(text), "--out", str(tmp_path / "out"), *options)
     assert code == ExitCode.USAGE
     assert message in err
@@ -70,7 +70,7 @@ def test_bad_options_are_one_line_and_exit_code_2(tmp_path, text, options, messa
     assert not (tmp_path / "out").exists()
 
 
-def test_options_become_a_recipe():
+def test_options_become_a_recipe() -> None:
 
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
@@ -94,7 +94,7 @@ def test_options_become_a_recipe():
     assert train._recipe(parser.parse_args(["text", "--out", "out"])) == Recipe()
 
 
-def test_progress_off_a_terminal_is_a_line_an_evaluation():
+def test_progress_off_a_terminal_is_a_line_an_evaluation() -> None:
     from bench.bert.training import Evaluation
 
     err = io.StringIO()

@@ -61,7 +61,7 @@ NUMERIC = [
 
 
 def test_there_are_options_with_numbers_in_almost_every_command() -> None:
-    found = {str(entry.values[0].prog).split()[1] for entry in NUMERIC}  # type: ignore[attr-defined]
+    found = {str(entry.values[0].prog).split()[1] for entry in NUMERIC}  # type: ignore[union-attr]
     assert found == set(COMMANDS) - {"report", "compare", "baseline"}
     assert len(NUMERIC) > 60
 

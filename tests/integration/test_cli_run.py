@@ -5,10 +5,13 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from bench.bert.exported import ExportedModel
 from bench.cli import main
 from bench.load.calibration import read_calibration
 from bench.load.null_server import null_server
@@ -18,17 +21,17 @@ from tests.support.toy_golden import write_model_dir
 
 
 @pytest.fixture(scope="module")
-def model_dir(tmp_path_factory):
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_model_dir(tmp_path_factory.mktemp("model"))
 
 
-def bertbench(*words):
+def bertbench(*words: str) -> Any:
     out, err = io.StringIO(), io.StringIO()
     code = main(words, out, err)
     return code, out.getvalue(), err.getvalue()
 
 
-def test_repeats(model_dir, tmp_path):
+def test_repeats(model_dir: Any, tmp_path: Path) -> None:
     words = ["--arrivals", "poisson:rate=50", "--repeat", "2", "--duration", "1s", "--users", "4"]
     with null_server(model_dir) as addresses:
         given = ["--target", f"grpc://{addresses['grpc']}", "--model-dir", str(model_dir), "--out", str(tmp_path)]
@@ -47,7 +50,7 @@ def test_repeats(model_dir, tmp_path):
     assert sum(map(int, title)) == 2
 
 
-def test_exit_codes(model_dir, tmp_path):
+def test_exit_codes(model_dir: Any, tmp_path: Path) -> None:
     given = ["--model-dir", str(model_dir), "--out", str(tmp_path), "--duration", "1s"]
     assert bertbench("run", "rest", "--target", "http://127.0.0.1:9", *given)[0] == 4
     assert bertbench("run", "rest", "--target", "nowhere", *given)[0] == 2
@@ -55,7 +58,9 @@ def test_exit_codes(model_dir, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_calibration_is_stored_and_found_by_runs(model_dir, tmp_path, monkeypatch):
+def test_calibration_is_stored_and_found_by_runs(
+    model_dir: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     code, out, err = bertbench("calibrate", "--ways", "grpc-fast", "--duration", "1s", "--model-dir", str(model_dir))
     assert code == 0, err
@@ -75,7 +80,7 @@ def test_calibration_is_stored_and_found_by_runs(model_dir, tmp_path, monkeypatc
     assert bertbench("calibrate", "--ways", "pigeon")[0] == 2
 
 
-def test_without_a_host_locust_starts_a_server_and_stops_it(demo_model, tmp_path):
+def test_without_a_host_locust_starts_a_server_and_stops_it(demo_model: ExportedModel, tmp_path: Path) -> None:
     ended = locust("rest.py", tmp_path, "-u", "4", "-r", "4", "-t", "4s")
     assert ended.code == 0, ended.err
     assert set(ended.accounted()) == {"ok"}
@@ -88,7 +93,7 @@ def test_without_a_host_locust_starts_a_server_and_stops_it(demo_model, tmp_path
     assert not _children_of_nobody("bench.server.embedded")
 
 
-def test_ctrl_c_stops_the_server_too(demo_model, tmp_path):
+def test_ctrl_c_stops_the_server_too(demo_model: ExportedModel, tmp_path: Path) -> None:
     words = ["--headless", "-u", "2", "-t", "60s", "--results", str(tmp_path), "--model-dir", str(demo_model.model_dir)]
     process = subprocess.Popen(
         command("grpc_api.py", *words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(), cwd=ROOT
@@ -108,7 +113,7 @@ def test_ctrl_c_stops_the_server_too(demo_model, tmp_path):
     assert run.file.interrupted
 
 
-def _children_of_nobody(module):
+def _children_of_nobody(module: Any) -> Any:
     """Embedded servers whose parent has gone."""
     return [
         process

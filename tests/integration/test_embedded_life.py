@@ -186,7 +186,7 @@ def test_recorded_requests_are_run_before_a_version_serves(store: Path, tmp_path
     extra = base / "1" / "assets.extra"
     extra.mkdir()
     warmup = extra / "tf_serving_warmup_requests"
-    write_warmup(warmup, [PredictRequest({"x": np.float32([1, 2])}, "both", "affine")] * 3)
+    write_warmup(warmup, [PredictRequest({"x": np.array([1, 2], np.float32)}, "both", "affine")] * 3)
     monitoring = tmp_path / "monitoring.config"
     monitoring.write_text("prometheus_config { enable: true }")
     flags = ("--model_name=affine", f"--model_base_path={base}", f"--monitoring_config_file={monitoring}")
@@ -198,7 +198,7 @@ def test_recorded_requests_are_run_before_a_version_serves(store: Path, tmp_path
         (tmp_path / "next" / "2" / "assets.extra").mkdir()
         write_warmup(
             tmp_path / "next" / "2" / "assets.extra" / warmup.name,
-            [PredictRequest({"x": np.int32([1])}, model="affine")],
+            [PredictRequest({"x": np.array([1], np.int32)}, model="affine")],
         )
         (tmp_path / "next" / "2").rename(base / "2")
         assert "Expects arg[0] to be float but int32 is provided" in served.until_logged("version 2 does not load")
@@ -400,7 +400,7 @@ def busy_request(count: int) -> bytes:
     proto.dtype = 3
     proto.tensor_shape.dim.add(size=1)
     proto.int_val.append(count)
-    return predict_request("busy", n=proto).SerializeToString()
+    return predict_request("busy", n=proto).SerializeToString()  # type: ignore[no-any-return]
 
 
 def test_batches(store: Path, tmp_path: Path) -> None:

@@ -52,9 +52,9 @@ def served(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def matrix(values: list[list[float]]) -> Any:
-    array = np.float32(values)
+    array = np.float32(values)  # type: ignore[arg-type]
     proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_content=array.tobytes())
-    for size in array.shape:
+    for size in array.shape:  # type: ignore[var-annotated]
         proto.tensor_shape.dim.add(size=size)
     return proto
 

@@ -2,6 +2,9 @@
 
 import re
 import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -18,22 +21,22 @@ from tests.support.toy_golden import write_model_dir
 
 
 @pytest.fixture(scope="module")
-def model_dir(tmp_path_factory):
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_model_dir(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
-def addresses(model_dir):
+def addresses(model_dir: Any) -> Iterator[Any]:
     with null_server(model_dir) as found:
         yield found
 
 
 @pytest.fixture
-def started(model_dir, addresses, tmp_path):
+def started(model_dir: Any, addresses: Any, tmp_path: Path) -> Iterator[Any]:
     """Starts Locust on the REST scenario; ends whatever is left at the end."""
     processes = []
 
-    def start(*words, mode=("--headless", "--only-summary")):
+    def start(*words: str, mode: Any = ("--headless", "--only-summary")) -> Any:
         given = ["--model-dir", str(model_dir), "--host", addresses["rest"], "--results", str(tmp_path / "runs")]
         processes.append(start_locust("rest.py", *mode, *given, *words))
         return processes[-1]
@@ -46,19 +49,19 @@ def started(model_dir, addresses, tmp_path):
         process.wait()
 
 
-def the_run(folder):
+def the_run(folder: Any) -> Any:
     (run,) = find_runs([folder / "runs"])
     return run
 
 
-def stored(folder):
+def stored(folder: Any) -> Any:
     """Records on disk so far."""
     if not list(folder.glob("runs/*/requests.blocks")):
         return 0
     return the_run(folder).columns(["due"])["due"].size
 
 
-def test_two_processes_send_what_one_would(model_dir, addresses, tmp_path):
+def test_two_processes_send_what_one_would(model_dir: Any, addresses: Any, tmp_path: Path) -> None:
     words = [
         "--model-dir",
         str(model_dir),
@@ -88,7 +91,7 @@ def test_two_processes_send_what_one_would(model_dir, addresses, tmp_path):
     assert due[0] == due[2]
 
 
-def test_a_killed_worker(started, tmp_path):
+def test_a_killed_worker(started: Any, tmp_path: Path) -> None:
     """The run ends, says so, and what the other recorded is all there; due is the sum over the outcomes."""
     process = started("-u", "8", "-t", "9s", "--arrivals", "constant:rate=100", "--processes", "2")
     wait_for(lambda: stored(tmp_path) > 150)
@@ -110,7 +113,7 @@ def test_a_killed_worker(started, tmp_path):
     assert run.file.counts["dropped"] == (columns["outcome"][~survivor] == OUTCOME_CODES[Outcome.DROPPED]).sum() > 200
 
 
-def test_a_killed_generator_leaves_its_records_and_an_unfinished_run(started, tmp_path):
+def test_a_killed_generator_leaves_its_records_and_an_unfinished_run(started: Any, tmp_path: Path) -> None:
     process = started("-u", "4", "-t", "30s", "--arrivals", "constant:rate=100")
     wait_for(lambda: stored(tmp_path) > 100)
     wait_for(lambda: stored(tmp_path) > 200)
@@ -126,7 +129,7 @@ def test_a_killed_generator_leaves_its_records_and_an_unfinished_run(started, tm
 
 
 @pytest.mark.parametrize(("number", "processes"), [(signal.SIGTERM, []), (signal.SIGINT, ["--processes", "2"])])
-def test_an_interrupted_run_is_whole_but_says_so(started, tmp_path, number, processes):
+def test_an_interrupted_run_is_whole_but_says_so(started: Any, tmp_path: Path, number: Any, processes: Any) -> None:
     process = started("-u", "8", "-t", "60s", "--arrivals", "constant:rate=50", *processes)
     wait_for(lambda: stored(tmp_path) > 40)
     process.send_signal(number)
@@ -162,7 +165,7 @@ BAD_FORMS = [
 ]
 
 
-def test_the_web_ui_makes_a_run_of_each_test(started, tmp_path):
+def test_the_web_ui_makes_a_run_of_each_test(started: Any, tmp_path: Path) -> None:
     process = started("--web-port", str(port := free_port()), mode=())
     url = f"http://127.0.0.1:{port}"
     page = wait_for(lambda: answers(url))
@@ -197,22 +200,22 @@ def test_the_web_ui_makes_a_run_of_each_test(started, tmp_path):
     assert "Traceback" not in out
 
 
-def answers(url):
+def answers(url: str) -> Any:
     try:
         return requests.get(url, timeout=5).text
     except requests.RequestException:
         return None
 
 
-def runs_of(folder):
+def runs_of(folder: Any) -> Any:
     return find_runs([folder / "runs"]) if any(folder.glob("runs/*/run.json")) else []
 
 
-def stored_in(run):
+def stored_in(run: Any) -> Any:
     return run.columns(["due"])["due"].size
 
 
-def test_a_worker_is_light(started, tmp_path):
+def test_a_worker_is_light(started: Any, tmp_path: Path) -> None:
     """It holds 150 MB or less while it sends, and never loads the TensorFlow runtime."""
     process = started("-u", "4", "-t", "4s", "--processes", "1", "--arrivals", "constant:rate=200")
     wait_for(lambda: stored(tmp_path) > 100)

@@ -3,6 +3,9 @@
 import dataclasses
 import re
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,17 +18,17 @@ from tests.support.toy_golden import toy_golden, write_model_dir
 
 
 @pytest.fixture(scope="module")
-def model_dir(tmp_path_factory):
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_model_dir(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
-def addresses(model_dir):
+def addresses(model_dir: Any) -> Iterator[Any]:
     with null_server(model_dir) as found:
         yield found
 
 
-def at(addresses, protocol):
+def at(addresses: Any, protocol: Any) -> Any:
     return ["--host", addresses[protocol]]
 
 
@@ -33,7 +36,7 @@ SCENARIO = {"rest": "rest.py", "grpc": "grpc_api.py"}
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_a_run_of_right_answers(protocol, model_dir, addresses, tmp_path):
+def test_a_run_of_right_answers(protocol: str, model_dir: Any, addresses: Any, tmp_path: Path) -> None:
     words = ["--model-dir", str(model_dir), *at(addresses, protocol), "-u", "4", "-r", "4", "-t", "3s"]
     ended = locust(SCENARIO[protocol], tmp_path, *words)
     assert ended.code == 0, ended.err
@@ -64,7 +67,9 @@ def test_a_run_of_right_answers(protocol, model_dir, addresses, tmp_path):
         ("closed", ["--sentences-per-request", "3", "--signature", "serving_default"]),
     ],
 )
-def test_other_arrivals_transports_and_requests(arrivals, words, model_dir, tmp_path):
+def test_other_arrivals_transports_and_requests(
+    arrivals: str, words: list[str], model_dir: Any, tmp_path: Path
+) -> None:
     extra = [*words, "--arrivals", arrivals, "--model-dir", str(model_dir), "-u", "8", "-t", "2s", "--seed", "7"]
     signature = "serving_default" if "serving_default" in words else "score"
     with null_server(model_dir, signature, 3 if "3" in words else 1) as addresses:
@@ -77,7 +82,7 @@ def test_other_arrivals_transports_and_requests(arrivals, words, model_dir, tmp_
     assert ended.run.header.workload.seed == 7
 
 
-def test_rest_and_grpc_by_turns(model_dir, addresses, tmp_path):
+def test_rest_and_grpc_by_turns(model_dir: Any, addresses: Any, tmp_path: Path) -> None:
     words = ["--grpc-host", addresses["grpc"], "--model-dir", str(model_dir), "-t", "3s", "-u", "8"]
     ended = locust("compare.py", tmp_path, *at(addresses, "rest"), *words, "--arrivals", "poisson:rate=60")
     assert ended.code == 0, ended.err
@@ -92,7 +97,7 @@ def test_rest_and_grpc_by_turns(model_dir, addresses, tmp_path):
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_a_server_with_another_model(protocol, model_dir, tmp_path):
+def test_a_server_with_another_model(protocol: str, model_dir: Any, tmp_path: Path) -> None:
     """The same sentences, other answers: each is a failure called `wrong_answer`, and the message names the option."""
     golden = toy_golden()
     others = tuple(dataclasses.replace(entry, log_prob=entry.log_prob - 0.5) for entry in golden.sentences)
@@ -111,7 +116,9 @@ def test_a_server_with_another_model(protocol, model_dir, tmp_path):
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_every_spoilt_answer_is_found_and_none_invented(protocol, model_dir, addresses, tmp_path):
+def test_every_spoilt_answer_is_found_and_none_invented(
+    protocol: str, model_dir: Any, addresses: Any, tmp_path: Path
+) -> None:
     spoiler = Spoiler(every=20)
     with spoiling_proxy(addresses, spoiler) as proxy:
         words = ["--model-dir", str(model_dir), "-u", "4", "-t", "3s", "--arrivals", "constant:rate=200"]
@@ -127,11 +134,11 @@ def test_every_spoilt_answer_is_found_and_none_invented(protocol, model_dir, add
     assert counts["ok"] == spoiler.done["right"]
 
 
-def test_nobody_listens(model_dir, tmp_path):
+def test_nobody_listens(model_dir: Any, tmp_path: Path) -> None:
     ended = locust("rest.py", tmp_path, "--model-dir", str(model_dir), "--host", "http://127.0.0.1:9", "-t", "2s")
     assert ended.code == 4
     assert ended.err.strip().splitlines()[-1].startswith("bertbench: http://127.0.0.1:9 does not answer")
-    assert ended.run is None
+    assert ended.left is None
 
 
 @pytest.mark.parametrize(
@@ -144,18 +151,22 @@ def test_nobody_listens(model_dir, tmp_path):
         (["--model-dir", "MODEL", "--transport", "carrier-pigeon"], "transport"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(words, reason, model_dir, addresses, tmp_path):
+def test_bad_input_is_one_line_and_exit_code_2(
+    words: list[str], reason: str, model_dir: Any, addresses: Any, tmp_path: Path
+) -> None:
     given = [str(model_dir) if word == "MODEL" else word for word in words]
     ended = locust("rest.py", tmp_path, *at(addresses, "rest"), *given, "-t", "2s")
     assert ended.code == 2
     lines = [line for line in ended.err.splitlines() if line.startswith("bertbench:")]
     assert len(lines) == 1
     assert reason in lines[0]
-    assert ended.run is None
+    assert ended.left is None
 
 
 @pytest.mark.parametrize("distributed", [False, True])
-def test_locust_s_own_statistics_leave_the_warm_up_out(distributed, model_dir, addresses, tmp_path):
+def test_locust_s_own_statistics_leave_the_warm_up_out(
+    distributed: bool, model_dir: Any, addresses: Any, tmp_path: Path
+) -> None:
     words = ["-u", "8", "-t", "6s", "--warmup", "4s", "--arrivals", "constant:rate=20"]
     if distributed:
         port = str(free_port())
@@ -170,7 +181,7 @@ def test_locust_s_own_statistics_leave_the_warm_up_out(distributed, model_dir, a
     assert "40 requests were due: 40 ok; 80 more in the warm-up, not counted" in ended.out
 
 
-def test_failures_of_the_warm_up_still_decide_the_exit_code(model_dir, addresses, tmp_path):
+def test_failures_of_the_warm_up_still_decide_the_exit_code(model_dir: Any, addresses: Any, tmp_path: Path) -> None:
     """Only the first answers are spoilt: Locust's tables know nothing of them, the run's own words do."""
     given = ["--model-dir", str(model_dir), "--csv", str(tmp_path / "locust")]
     words = ["-u", "2", "-t", "3s", "--warmup", "2s", "--arrivals", "constant:rate=20"]

@@ -1,6 +1,9 @@
 """Users shared with another class, set by a shape, or changed while a run lasts: the run tells the true ones."""
 
 import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -48,21 +51,21 @@ class Steps(LoadTestShape):
 
 
 @pytest.fixture(scope="module")
-def model_dir(tmp_path_factory):
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_model_dir(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
-def addresses(model_dir):
+def addresses(model_dir: Any) -> Iterator[Any]:
     with null_server(model_dir) as found:
         yield found
 
 
 @pytest.fixture
-def given(model_dir, addresses, tmp_path):
+def given(model_dir: Any, addresses: Any, tmp_path: Path) -> Any:
     """The file's path with what follows, and options."""
 
-    def write(text):
+    def write(text: str) -> Any:
         path = tmp_path / "users.py"
         path.write_text(HEAD + text)
         return str(path), tmp_path / "runs", "--model-dir", str(model_dir), "--host", addresses["rest"]
@@ -70,11 +73,11 @@ def given(model_dir, addresses, tmp_path):
     return write
 
 
-def checks(analysis):
+def checks(analysis: Any) -> Any:
     return {check.name: check for check in analysis.validity.checks}
 
 
-def test_users_shared_with_another_class(given):
+def test_users_shared_with_another_class(given: Any) -> None:
     ended = locust(*given(OTHER), "-u", "4", "-r", "4", "-t", "4s")
     assert ended.code == 0, ended.err
     assert ended.run.header.arrivals == "closed:users=2,think=0.05s"
@@ -86,7 +89,7 @@ def test_users_shared_with_another_class(given):
     assert "of N = 2 open" in found["N = X·R"].text
 
 
-def test_one_user_is_one_user(given):
+def test_one_user_is_one_user(given: Any) -> None:
     ended = locust(*given(""), "-u", "1", "-r", "1", "-t", "3s")
     assert "(1 user)" in ended.out
     assert "(1 users)" not in ended.out + ended.err
@@ -94,28 +97,28 @@ def test_one_user_is_one_user(given):
     assert "(0 µs" not in ended.out + ended.err
 
 
-def test_several_classes_of_our_own_count_together(given):
+def test_several_classes_of_our_own_count_together(given: Any) -> None:
     ended = locust(*given(SECOND_OF_OURS), "-u", "4", "-r", "4", "-t", "3s")
     assert ended.code == 0, ended.err
     assert ended.run.header.arrivals == "closed:users=4,think=0.05s"
     assert "in flight on average (4 users)" in ended.out
 
 
-def test_users_that_are_named_and_are_not_there_are_refused(given):
+def test_users_that_are_named_and_are_not_there_are_refused(given: Any) -> None:
     ended = locust(*given(OTHER), "-u", "4", "-r", "4", "-t", "4s", "--arrivals", "closed:users=4")
     assert ended.code == 2
     assert "closed:users=4 cannot be kept: 2 users would send where 4 users were asked" in ended.err
-    assert ended.run is None
+    assert ended.left is None
 
 
-def test_no_user_that_sends_is_refused(given):
+def test_no_user_that_sends_is_refused(given: Any) -> None:
     text = OTHER.replace("    @task", "    fixed_count = 1\n\n    @task")
     ended = locust(*given(text), "-u", "1", "-r", "1", "-t", "4s")
     assert ended.code == 2
     assert "0 users would send where 1 user was asked" in ended.err
 
 
-def test_a_shape(given):
+def test_a_shape(given: Any) -> None:
     ended = locust(*given(SHAPE), "-t", "5s")
     assert ended.run.header.arrivals == "closed:users=2,think=0.05s"
     analysis = analyse(ended.run)
@@ -125,7 +128,7 @@ def test_a_shape(given):
     assert f"of N = {format_number(analysis.summary.users.mean)} open" in checks(analysis)["N = X·R"].text
 
 
-def test_users_changed_in_the_web_ui_up_and_down(given):
+def test_users_changed_in_the_web_ui_up_and_down(given: Any) -> None:
     """More users at a spawn rate, then fewer: nothing in flight is cut off, and the run tells how many there were."""
     path, runs, *words = given("")
     url = f"http://127.0.0.1:{(port := free_port())}"
@@ -153,7 +156,7 @@ def test_users_changed_in_the_web_ui_up_and_down(given):
     assert f"of N = {format_number(present.mean)} open" in checks(analyse(run))["N = X·R"].text
 
 
-def test_a_worker_that_leaves_takes_its_users_with_it(given):
+def test_a_worker_that_leaves_takes_its_users_with_it(given: Any) -> None:
     """Locust gives them to the other worker when it misses the first; until then the run has fewer."""
     path, runs, *words = given("")
     port = str(free_port())
@@ -174,16 +177,16 @@ def test_a_worker_that_leaves_takes_its_users_with_it(given):
     assert f"of N = {format_number(present.mean)} open" in checks(analyse(run))["N = X·R"].text
 
 
-def swarm(url, form):
+def swarm(url: str, form: Any) -> Any:
     try:
         return requests.post(f"{url}/swarm", data=form, timeout=10).json()["success"]
     except requests.ConnectionError:
         return False
 
 
-def seconds_sampled(runs):
+def seconds_sampled(runs: Any) -> Any:
     return find_runs([runs])[0].client_samples()["time"].size if any(runs.glob("*/run.json")) else 0
 
 
-def users_sampled(runs):
+def users_sampled(runs: Any) -> Any:
     return find_runs([runs])[0].client_samples()["users"][-1]

@@ -9,15 +9,16 @@ from bench.load.transports import Transport, TransportPool
 
 @pytest.fixture(autouse=True)
 def _transports_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Closes what a test's pools made, so that no socket is left to the garbage collector."""
-    made: list[Transport] = []
+    """Closes what a test's pools made, so that no connection is left to the garbage collector."""
+    made: list[Transport | TransportPool] = []
     make = TransportPool.make
 
     def noted(pool: TransportPool, protocol: str) -> Transport:
-        made.append(make(pool, protocol))
-        return made[-1]
+        transport = make(pool, protocol)
+        made.extend((transport, pool))
+        return transport
 
     monkeypatch.setattr(TransportPool, "make", noted)
     yield
-    for transport in made:
-        transport.close()
+    for each in made:
+        each.close()

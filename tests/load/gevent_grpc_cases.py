@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import gevent
 import grpc
@@ -20,21 +21,21 @@ TLS = Path(__file__).parent / "tls"
 TRUSTED = TlsOptions(ca=TLS / "ca.pem")
 
 
-def free_port():
+def free_port() -> Any:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 @pytest.fixture(params=["fast", "grpcio"])
-def grpc_pool(request):
+def grpc_pool(request: pytest.FixtureRequest) -> Any:
     return lambda address, **fields: TransportPool(Endpoint(grpc=address, **fields), {"grpc": request.param})
 
 
-def test_grpc_messages_arrive_as_they_are(grpc_pool):
+def test_grpc_messages_arrive_as_they_are(grpc_pool: Any) -> None:
     seen = []
 
-    def answer(method, message, context):
+    def answer(method: str, message: Any, context: Any) -> Any:
         seen.append((method, message, dict(context.invocation_metadata()).get("x-team")))
         return b"answer to " + message
 
@@ -45,9 +46,9 @@ def test_grpc_messages_arrive_as_they_are(grpc_pool):
     assert seen == [("/tensorflow.serving.PredictionService/Predict", b"message", "search")]
 
 
-def test_grpc_calls_of_several_users_overlap_on_one_channel(grpc_pool):
+def test_grpc_calls_of_several_users_overlap_on_one_channel(grpc_pool: Any) -> None:
     """Without gRPC's own preparation for gevent each call would hold up all others."""
-    with grpc_server(lambda *_: time.sleep(0.2) or b"x") as address:
+    with grpc_server(lambda *_: time.sleep(0.2) or b"x") as address:  # type: ignore[func-returns-value]
         pool = grpc_pool(address)
         started = time.perf_counter()
         users = [gevent.spawn(pool.make("grpc").exchange, b"m", 10) for _ in range(10)]
@@ -56,10 +57,10 @@ def test_grpc_calls_of_several_users_overlap_on_one_channel(grpc_pool):
         pool.close()
 
 
-def test_channels_have_connections_of_their_own(grpc_pool):
+def test_channels_have_connections_of_their_own(grpc_pool: Any) -> None:
     peers = set()
 
-    def answer(method, message, context):
+    def answer(method: str, message: Any, context: Any) -> bytes:
         peers.add(context.peer())
         return b""
 
@@ -71,8 +72,8 @@ def test_channels_have_connections_of_their_own(grpc_pool):
     assert len(peers) == 3
 
 
-def test_grpc_failures(grpc_pool):
-    def answer(method, message, context):
+def test_grpc_failures(grpc_pool: Any) -> None:
+    def answer(method: str, message: Any, context: Any) -> None:
         if message == b"slow":
             time.sleep(0.5)
         context.abort(grpc.StatusCode[message.decode()] if message != b"slow" else grpc.StatusCode.OK, "because")
@@ -88,15 +89,15 @@ def test_grpc_failures(grpc_pool):
         grpc_pool(f"127.0.0.1:{free_port()}").make("grpc").exchange(b"m", 2)
 
 
-def test_grpc_over_tls(grpc_pool):
+def test_grpc_over_tls(grpc_pool: Any) -> None:
     """Three users at once, so that none holds up the others."""
     together = Barrier(3)
 
     class Handler(grpc.GenericRpcHandler):
-        def service(self, call):
+        def service(self, call: Any) -> Any:
             return grpc.unary_unary_rpc_method_handler(echo)
 
-    def echo(message, context):
+    def echo(message: Any, context: Any) -> Any:
         together.wait(30)
         return message
 

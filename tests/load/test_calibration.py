@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from bench.errors import UsageError
@@ -5,16 +8,16 @@ from bench.load.calibration import Calibration, read_calibration, store_calibrat
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return tmp_path / "bertbench" / "calibration.json"
 
 
-def entry(ceiling):
+def entry(ceiling: Any) -> Calibration:
     return Calibration(ceiling, 0.0005, 8, "2026-01-01T00:00:00Z")
 
 
-def test_what_is_stored_is_read():
+def test_what_is_stored_is_read() -> None:
     assert read_calibration() == {}
     store_calibration({way("rest", "fast"): entry(4000.0)})
     store_calibration({way("grpc", "fast"): entry(2000.0)})
@@ -24,20 +27,20 @@ def test_what_is_stored_is_read():
     assert stored_ceiling({"rest": "requests"}) is None
 
 
-def test_both_by_turns_take_the_harmonic_mean():
+def test_both_by_turns_take_the_harmonic_mean() -> None:
     store_calibration({"rest-fast": entry(6000.0), "grpc-fast": entry(2000.0)})
     assert stored_ceiling({"rest": "fast", "grpc": "fast"}) == pytest.approx(3000.0)
     assert stored_ceiling({"rest": "fast", "grpc": "grpcio"}) is None
 
 
-def test_figures_of_other_cores_do_not_count(monkeypatch):
+def test_figures_of_other_cores_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     store_calibration({"grpc-fast": entry(2000.0)})
     monkeypatch.setattr("os.cpu_count", lambda: 1024)
     assert read_calibration() == {}
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"format": 1, "cores": 1, "ways": {"x": {}}}'])
-def test_a_damaged_file_is_named(cache, text, monkeypatch):
+def test_a_damaged_file_is_named(cache: Any, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     cache.parent.mkdir()
     cache.write_text(text)

@@ -1,6 +1,7 @@
 """One answer, one kind: what is wrong with an answer is called the same, whatever it came by."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,11 +29,11 @@ TRUNCATED, SHAPE, DRIFT, NOT_FINITE, SWAP = (
 INVALID = "invalid_response"
 
 
-def key_of(signature):
+def key_of(signature: Any) -> AnswerKey:
     return AnswerKey(GOLDEN, request_sentences(GOLDEN, 2), signature)
 
 
-def rest_body(outputs):
+def rest_body(outputs: Any) -> Any:
     """As Serving lays it out: one output without its name, several as an object a row."""
     if len(outputs) == 1:
         (values,) = outputs.values()
@@ -40,14 +41,14 @@ def rest_body(outputs):
     return dumps({"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]})
 
 
-def grpc_message(outputs):
+def grpc_message(outputs: Any) -> Any:
     message = predict_pb2.PredictResponse()
     for name, array in outputs.items():
         message.outputs[name].CopyFrom(to_proto(array))
     return message.SerializeToString()
 
 
-def found(protocol, signature, answer):
+def found(protocol: Any, signature: Any, answer: Any) -> Any:
     """The kind, or that it cannot be read."""
     try:
         return Checker(key_of(signature)).check(protocol, REQUEST, answer)[0]
@@ -55,8 +56,8 @@ def found(protocol, signature, answer):
         return INVALID
 
 
-def changed(place, value):
-    def change(output):
+def changed(place: Any, value: Any) -> Any:
+    def change(output: Any) -> Any:
         output = output.copy()
         output[place] = value
         return output
@@ -98,7 +99,7 @@ SAME_HEIGHT = [name for name, (_, kind) in DEFECTS.items() if kind in (None, DRI
 @pytest.mark.parametrize("signature", [COMPACT_SIGNATURE, ARTICLE_SIGNATURE])
 @pytest.mark.parametrize("defect", DEFECTS)
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_one_output(protocol, defect, signature):
+def test_one_output(protocol: str, defect: Any, signature: Any) -> None:
     change, kind = DEFECTS[defect]
     outputs = {"log_prob": change(key_of(signature).outputs(REQUEST)["log_prob"])}
     assert found(protocol, signature, (rest_body if protocol == "rest" else grpc_message)(outputs)) == kind
@@ -107,7 +108,7 @@ def test_one_output(protocol, defect, signature):
 @pytest.mark.parametrize("defect", SAME_HEIGHT)
 @pytest.mark.parametrize("broken", ["log_prob", "prob"])
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_one_of_two_outputs(protocol, broken, defect):
+def test_one_of_two_outputs(protocol: str, broken: str, defect: Any) -> None:
     change, kind = DEFECTS[defect]
     right = key_of(ARTICLE_SIGNATURE).outputs(REQUEST)["log_prob"]
     outputs = {"log_prob": right, "prob": np.exp(right)}
@@ -129,18 +130,18 @@ def test_one_of_two_outputs(protocol, broken, defect):
     ],
 )
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_two_outputs(protocol, change, kind):
+def test_two_outputs(protocol: str, change: Any, kind: str) -> None:
     outputs = change(key_of(ARTICLE_SIGNATURE).outputs(REQUEST)["log_prob"])
     assert found(protocol, ARTICLE_SIGNATURE, (rest_body if protocol == "rest" else grpc_message)(outputs)) == kind
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_the_answer_to_another_request(protocol):
+def test_the_answer_to_another_request(protocol: str) -> None:
     outputs = key_of(COMPACT_SIGNATURE).outputs(7)
     assert found(protocol, COMPACT_SIGNATURE, (rest_body if protocol == "rest" else grpc_message)(outputs)) == SWAP
 
 
-def tensor(shape, **values):
+def tensor(shape: Any, **values: Any) -> Any:
     dims = [tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in shape]
     proto = tensor_pb2.TensorProto(
         dtype=types_pb2.DT_FLOAT, tensor_shape=tensor_shape_pb2.TensorShapeProto(dim=dims), **values
@@ -171,7 +172,7 @@ def tensor(shape, **values):
         ("grpc", tensor((2,) * 100, float_val=[-1.0]), INVALID),
     ],
 )
-def test_what_one_protocol_alone_can_say(protocol, answer, kind):
+def test_what_one_protocol_alone_can_say(protocol: str, answer: Any, kind: str) -> None:
     # A row in the right height is wide enough to be compared.
     if kind in (DRIFT, NOT_FINITE) and protocol == "rest":
         answer = answer.replace(b"-1.0]", b"-1.0" + b", -1.0" * 60 + b"]")

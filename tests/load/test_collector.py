@@ -3,6 +3,8 @@
 import dataclasses
 import errno
 import os
+from pathlib import Path
+from typing import Any
 
 import gevent
 import numpy as np
@@ -15,7 +17,7 @@ from bench.load.payloads import build_payloads
 from bench.load.plan import WorkerPlan
 from bench.load.recorder import Recorder
 from bench.load.sampling import ServerSampler
-from bench.results.arrivals import parse_arrivals
+from bench.results.arrivals import OpenLoop, parse_arrivals
 from bench.results.codec import RecordBuffer
 from bench.results.environment import this_environment
 from bench.results.header import Origin, describe
@@ -33,16 +35,16 @@ PAYLOADS = build_payloads(GOLDEN, WORKLOAD, ("rest",))
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch):
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is gone is given up after a second."""
     monkeypatch.setattr("bench.load.collector.SILENCE_SECONDS", 0.1)
 
 
 class Rig:
-    def __init__(self, root, arrivals="constant:rate=10", workers=2):
+    def __init__(self, root: Any, arrivals: Any = "constant:rate=10", workers: Any = 2) -> None:
         parsed = parse_arrivals(arrivals)
         shares, scheduled = (None,) * workers, None
-        if parsed.open_loop:
+        if isinstance(parsed, OpenLoop):
             schedule, shares = share_out(parsed, WORKLOAD, len(PAYLOADS), workers)
             scheduled = schedule.due.size
         plans = [
@@ -62,7 +64,7 @@ class Rig:
             scheduled,
         )
         self.alive = set(range(workers))
-        self.ended = []
+        self.ended: list[Any] = []
         self.plans = plans
         self.collector = Collector(
             RunWriter.create(root, "rest", header, sync_every=None),
@@ -77,7 +79,7 @@ class Rig:
             worker: Recorder(RecordBuffer(worker), PAYLOADS, ("rest",), "score", 0.0) for worker in range(workers)
         }
 
-    def send(self, worker, until, over=False, sample=None, since=-1.0):
+    def send(self, worker: Any, until: Any, over: Any = False, sample: Any = None, since: Any = -1.0) -> None:
         """Reports of a worker that answered everything due after `since` and up to `until` within a millisecond."""
         jobs = ScheduledJobs(self.plans[worker].share)
         for job in jobs.left(until):
@@ -87,11 +89,11 @@ class Rig:
             {"worker": worker, "block": self.recorders[worker].take(), "sample": sample, "over": over}
         )
 
-    def finish(self):
+    def finish(self) -> Any:
         return open_run(self.collector.finish())
 
 
-def test_reports_become_a_finished_run(tmp_path):
+def test_reports_become_a_finished_run(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     sample = {"time": 1.0, "worker": 0, "cpu": 0.5, "rss": 1e8, "loop_lag": 0.001}
     rig.send(0, 1.0, sample={**sample, "in_flight": 1, "waiting": 0, "machine_cpu": 1.0})
@@ -107,12 +109,12 @@ def test_reports_become_a_finished_run(tmp_path):
     assert run.file.elapsed == 2.0
 
 
-def test_a_run_that_cannot_be_stored_ends_and_says_why(tmp_path, monkeypatch):
+def test_a_run_that_cannot_be_stored_ends_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fills up in the middle: the run ends at once, its folder stays unfinished and can be read."""
     rig = Rig(tmp_path)
     rig.send(0, 0.5)
 
-    def full(*_):
+    def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "requests.blocks")
 
     monkeypatch.setattr("bench.results.run_folder.write_all", full)
@@ -127,7 +129,7 @@ def test_a_run_that_cannot_be_stored_ends_and_says_why(tmp_path, monkeypatch):
     assert run.columns(("due",))["due"].size == rig.collector.counts["ok"] > 0
 
 
-def test_a_repeated_report_is_stored_once(tmp_path):
+def test_a_repeated_report_is_stored_once(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     recorder = rig.recorders[0]
     for job in ScheduledJobs(rig.plans[0].share).left(1.0):
@@ -139,7 +141,7 @@ def test_a_repeated_report_is_stored_once(tmp_path):
     rig.finish()
 
 
-def test_a_lost_worker_s_requests_are_dropped_and_the_others_all_there(tmp_path):
+def test_a_lost_worker_s_requests_are_dropped_and_the_others_all_there(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.send(0, 0.5)
     rig.alive.discard(0)
@@ -155,7 +157,7 @@ def test_a_lost_worker_s_requests_are_dropped_and_the_others_all_there(tmp_path)
     assert not any("left no record" in warning for warning in run.header.warnings)
 
 
-def test_a_worker_that_is_only_slow_comes_back(tmp_path, monkeypatch):
+def test_a_worker_that_is_only_slow_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Locust calls a worker missing after three silent seconds, which a busy machine can cause."""
     monkeypatch.setattr("bench.load.collector.SILENCE_SECONDS", 5.0)
     rig = Rig(tmp_path)
@@ -166,14 +168,14 @@ def test_a_worker_that_is_only_slow_comes_back(tmp_path, monkeypatch):
     assert rig.finish().file.counts["ok"] == 20
 
 
-def test_a_lost_worker_of_a_closed_loop_is_said(tmp_path):
+def test_a_lost_worker_of_a_closed_loop_is_said(tmp_path: Path) -> None:
     rig = Rig(tmp_path, "closed:users=4")
     rig.collector.report({"worker": 1, "block": b"", "sample": None, "over": True})
     run = rig.finish()
     assert any("worker 0 was lost" in warning for warning in run.header.warnings)
 
 
-def test_workers_that_never_end_are_given_up(tmp_path, monkeypatch):
+def test_workers_that_never_end_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.load.collector.PATIENCE_SECONDS", -10.0)
     rig = Rig(tmp_path)
     gevent.sleep(1.3)
@@ -181,7 +183,7 @@ def test_workers_that_never_end_are_given_up(tmp_path, monkeypatch):
     assert rig.finish().file.counts["dropped"] == 20
 
 
-def test_a_run_that_was_stopped_says_so(tmp_path):
+def test_a_run_that_was_stopped_says_so(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.collector.stop()
     rig.send(0, rig.collector.now, over=True)
@@ -192,7 +194,7 @@ def test_a_run_that_was_stopped_says_so(tmp_path):
     assert run.file.counts["dropped"] == 0
 
 
-def test_reports_of_a_worker_that_was_given_up_come_too_late(tmp_path):
+def test_reports_of_a_worker_that_was_given_up_come_too_late(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.alive.discard(0)
     gevent.sleep(1.3)
@@ -202,14 +204,14 @@ def test_reports_of_a_worker_that_was_given_up_come_too_late(tmp_path):
     assert (counts["ok"], counts["dropped"]) == (10, 10)
 
 
-def test_what_is_missing_among_equal_due_times():
+def test_what_is_missing_among_equal_due_times() -> None:
     due = np.array([0.0, 0.0, 0.0, 1.0, 2.0, 2.0])
     assert _without(due, np.array([0.0, 2.0, 0.0])).sum() == 3
     assert _without(due, np.empty(0)).all()
     assert not _without(due, due).any()
 
 
-def test_the_header_names_what_could_not_be_seen(tmp_path):
+def test_the_header_names_what_could_not_be_seen(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     run = rig.finish()
     assert any("REST address is not known" in warning for warning in run.header.warnings)

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import gevent
 import numpy as np
@@ -14,7 +15,7 @@ from bench.load.jobs import ClosedJobs, ScheduledJobs, share_out
 from bench.load.pacer import Pacer
 from bench.load.payloads import build_payloads, request_sentences
 from bench.load.recorder import Recorder
-from bench.results.arrivals import parse_arrivals
+from bench.results.arrivals import ClosedLoop, OpenLoop, parse_arrivals
 from bench.results.codec import NO_BYTES, OUTCOME_CODES, RecordBuffer, parse_block
 from bench.results.records import Ended, Outcome, WrongKind
 from bench.results.workload import Workload
@@ -27,20 +28,20 @@ GOLDEN = toy_golden(10)
 class FakeTransport:
     """Answers rightly after `seconds`; `answer(body)` may say something else."""
 
-    def __init__(self, answers, seconds=0.0, change=None):
+    def __init__(self, answers: Any, seconds: float = 0.0, change: Any = None) -> None:
         self.answers = answers
         self.seconds = seconds
         self.change = change
-        self.timeouts = []
+        self.timeouts: list[Any] = []
 
-    def exchange(self, body, timeout):
+    def exchange(self, body: bytes, timeout: Any) -> Any:
         self.timeouts.append(timeout)
         if self.seconds:
             gevent.sleep(self.seconds)
         answer = self.answers[body]
         return self.change(answer) if self.change else answer
 
-    def close(self):
+    def close(self) -> None:
         pass
 
 
@@ -59,7 +60,7 @@ class Rig:
     change: object = None
     told: list[tuple[str, Ended, errors.ServingError | None]] = field(default_factory=list)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         arrivals = parse_arrivals(self.arrivals)
         self.workload = Workload(
             protocol="rest",
@@ -80,26 +81,28 @@ class Rig:
         self.transport = FakeTransport(answers, self.seconds, self.change)
         self.buffer = RecordBuffer(0)
         think = None
-        if arrivals.open_loop:
+        jobs: ScheduledJobs | ClosedJobs
+        if isinstance(arrivals, OpenLoop):
             _, (share,) = share_out(arrivals, self.workload, len(payloads), 1)
             jobs = ScheduledJobs(share)
             self.scheduled = len(jobs)
         else:
             jobs = ClosedJobs(self.workload, len(payloads), 0, self.duration)
+            assert isinstance(arrivals, ClosedLoop)
             think = arrivals.think
         self.pacer = Pacer()
         recorder = Recorder(self.buffer, payloads, ("rest",), "score", self.warmup)
         handling = Handling(payloads, ("rest",), Checker(key), recorder, lambda *heard: self.told.append(heard))
         limits = Limits(self.warmup, self.duration, self.drain, self.timeout, think)
         self.dispatcher = Dispatcher(jobs, handling, limits, self.pacer)
-        self.greenlets = []
+        self.greenlets: list[Any] = []
 
-    def start(self):
+    def start(self) -> None:
         self.greenlets = [gevent.spawn(self.dispatcher.drive, {"rest": self.transport}) for _ in range(self.users)]
         gevent.sleep(0)
         self.dispatcher.begin(time.perf_counter())
 
-    def rows(self):
+    def rows(self) -> Any:
         """Waits for the users, then the records."""
         gevent.joinall(self.greenlets, timeout=20, raise_error=True)
         assert all(greenlet.dead for greenlet in self.greenlets)
@@ -109,18 +112,18 @@ class Rig:
         data = self.buffer.take()
         return parse_block(data).rows if data else np.empty(0)
 
-    def run(self):
+    def run(self) -> Any:
         self.start()
         return self.rows()
 
 
-def outcomes(rows):
+def outcomes(rows: Any) -> Any:
     names = {code: str(name) for name, code in OUTCOME_CODES.items()}
     values, counts = np.unique(rows["outcome"], return_counts=True)
     return {names[value]: int(count) for value, count in zip(values, counts, strict=True)}
 
 
-def test_everything_due_is_sent_checked_and_recorded():
+def test_everything_due_is_sent_checked_and_recorded() -> None:
     rig = Rig("poisson:rate=200", 0.5, warmup=0.2)
     rows = rig.run()
     assert outcomes(rows) == {"ok": rig.scheduled}
@@ -133,7 +136,7 @@ def test_everything_due_is_sent_checked_and_recorded():
     assert {ended.outcome for _, ended, _ in rig.told} == {Outcome.OK}
 
 
-def test_a_late_request_counts_from_when_it_was_due():
+def test_a_late_request_counts_from_when_it_was_due() -> None:
     """One user, 30 ms of service, one request each 10 ms: each waits for those before it."""
     rig = Rig("constant:rate=100", 0.2, users=1, drain=5.0, seconds=0.03)
     rows = rig.run()
@@ -143,7 +146,7 @@ def test_a_late_request_counts_from_when_it_was_due():
     assert ((rows["done"] - rows["sent"]) < latency[-1] / 2).all()
 
 
-def test_what_could_not_go_before_the_end_of_the_drain_is_dropped():
+def test_what_could_not_go_before_the_end_of_the_drain_is_dropped() -> None:
     rig = Rig("constant:rate=100", 0.3, users=1, drain=0.1, seconds=0.05)
     rows = rig.run()
     found = outcomes(rows)
@@ -156,13 +159,13 @@ def test_what_could_not_go_before_the_end_of_the_drain_is_dropped():
     assert not dropped["checked"].any()
 
 
-def test_timeouts_do_not_outlast_the_drain():
+def test_timeouts_do_not_outlast_the_drain() -> None:
     rig = Rig("constant:rate=20", 0.2, drain=0.5, timeout=60.0)
     rig.run()
     assert max(rig.transport.timeouts) <= 0.7 + 0.01
 
 
-def test_early_stop_sends_what_was_due_and_nothing_more():
+def test_early_stop_sends_what_was_due_and_nothing_more() -> None:
     rig = Rig("constant:rate=50", 10.0, users=2)
     rig.start()
     gevent.sleep(0.5)
@@ -174,7 +177,7 @@ def test_early_stop_sends_what_was_due_and_nothing_more():
     assert rows["due"].max() <= stopped
 
 
-def test_stopped_before_it_began():
+def test_stopped_before_it_began() -> None:
     rig = Rig("constant:rate=50", 10.0)
     rig.greenlets = [gevent.spawn(rig.dispatcher.drive, {"rest": rig.transport})]
     gevent.sleep(0)
@@ -182,7 +185,7 @@ def test_stopped_before_it_began():
     assert len(rig.rows()) == 0
 
 
-def test_killed_users_leave_no_gap():
+def test_killed_users_leave_no_gap() -> None:
     """A user killed in the middle of a request leaves a timeout; what others cannot send any more is dropped."""
     rig = Rig("constant:rate=20", 1.0, users=2, seconds=0.4)
     rig.start()
@@ -195,7 +198,7 @@ def test_killed_users_leave_no_gap():
     assert sum(found.values()) == int((rows["due"] <= 0.25).sum()) >= 4
 
 
-def test_a_user_killed_while_it_waits_leaves_its_request_to_another():
+def test_a_user_killed_while_it_waits_leaves_its_request_to_another() -> None:
     rig = Rig("constant:rate=10", 0.5, users=2)
     rig.start()
     gevent.sleep(0.02)
@@ -203,7 +206,7 @@ def test_a_user_killed_while_it_waits_leaves_its_request_to_another():
     assert outcomes(rig.rows()) == {"ok": 5}
 
 
-def test_closed_loop_users_send_when_they_are_free():
+def test_closed_loop_users_send_when_they_are_free() -> None:
     rig = Rig("closed:users=3", 0.3, users=3, seconds=0.02)
     rows = rig.run()
     assert outcomes(rows) == {"ok": len(rows)}
@@ -213,14 +216,14 @@ def test_closed_loop_users_send_when_they_are_free():
     assert max(in_flight) == 3
 
 
-def test_closed_loop_users_think():
+def test_closed_loop_users_think() -> None:
     rows = np.sort(Rig("closed:users=1,think=50ms", 0.4, users=1).run(), order="due")
     assert 2 <= len(rows) <= 9
     assert (rows["due"][1:] - rows["done"][:-1] >= 0.049).all()
 
 
-def test_a_refused_connection_is_not_tried_thousands_of_times():
-    def refuse(answer):
+def test_a_refused_connection_is_not_tried_thousands_of_times() -> None:
+    def refuse(answer: Any) -> None:
         raise errors.ConnectFailed("nobody")
 
     rows = Rig("closed:users=2", 0.5, users=2, change=refuse).run()
@@ -240,10 +243,10 @@ def test_a_refused_connection_is_not_tried_thousands_of_times():
         (errors.ServingError, Outcome.UNAVAILABLE),
     ],
 )
-def test_failures_are_outcomes(error, outcome):
+def test_failures_are_outcomes(error: Any, outcome: Any) -> None:
     assert outcome_of(error("x")) is outcome
 
-    def fail(answer):
+    def fail(answer: Any) -> None:
         raise error("x")
 
     rig = Rig("constant:rate=50", 0.1, change=fail)
@@ -263,7 +266,7 @@ def test_failures_are_outcomes(error, outcome):
         (lambda answer: b'{"outputs": {}}', Outcome.INVALID_RESPONSE, None),
     ],
 )
-def test_answers_that_are_wrong_or_unreadable(change, outcome, kind):
+def test_answers_that_are_wrong_or_unreadable(change: Any, outcome: Any, kind: str) -> None:
     rig = Rig("constant:rate=50", 0.1, change=change)
     rows = rig.run()
     assert outcomes(rows) == {str(outcome): 5}
@@ -271,7 +274,7 @@ def test_answers_that_are_wrong_or_unreadable(change, outcome, kind):
     assert rows["checked"].all()
 
 
-def test_unchecked_answers_are_not_looked_at():
+def test_unchecked_answers_are_not_looked_at() -> None:
     rig = Rig("constant:rate=50", 0.2, check_share=0.0, change=lambda answer: b"anything")
     rows = rig.run()
     assert outcomes(rows) == {"ok": 10}

@@ -5,8 +5,10 @@ import ssl
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -45,7 +47,7 @@ TYPE = (b"content-type", b"application/grpc")
 GOOD = encode([(b"grpc-status", b"0")])
 
 
-def answer(h2, stream, message=b"answer"):
+def answer(h2: Any, stream: Any, message: Any = b"answer") -> None:
     h2.respond(stream, encode([STATUS, TYPE]), framed(message), GOOD)
 
 
@@ -57,17 +59,17 @@ class Server:
         connections: how many there were.
     """
 
-    def __init__(self, on_event):
-        self.events = []
+    def __init__(self, on_event: Any) -> None:
+        self.events: list[Any] = []
         self.connections = 0
         self._on_event = on_event
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self._threads = []
+        self._threads: list[Any] = []
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
-    def _accept(self):
+    def _accept(self) -> None:
         while True:
             try:
                 connection, _ = self._listener.accept()
@@ -76,7 +78,7 @@ class Server:
             self.connections += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
-    def _serve(self, connection):
+    def _serve(self, connection: socket.socket) -> None:
         h2 = H2Connection()
         with connection:
             while data := connection.recv(65536):
@@ -89,14 +91,14 @@ class Server:
                 if ends:
                     return
 
-    def close(self):
+    def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()
 
 
 @contextmanager
-def serving(on_event, **fields):
+def serving(on_event: Any, **fields: Any) -> Iterator[Any]:
     """The server, and a pool of ways to it."""
     server = Server(on_event)
     pool = TransportPool(Endpoint(grpc=server.address, **fields))
@@ -107,22 +109,22 @@ def serving(on_event, **fields):
         server.close()
 
 
-def on_request(handle):
+def on_request(handle: Any) -> Any:
     """Calls `handle(h2, stream, message)` for each whole request."""
     return lambda h2, event: handle(h2, event.stream, event.body[5:]) if isinstance(event, Completed) else None
 
 
-def wait_until(condition):
+def wait_until(condition: Any) -> None:
     """Lets greenlets and threads go on until something has come true, which takes as long as it takes."""
     while not condition():
         gevent.sleep(0.005)
 
 
-def test_users_share_a_connection_and_get_their_own_answers():
+def test_users_share_a_connection_and_get_their_own_answers() -> None:
     """The answers come in another order than the requests."""
     held = []
 
-    def handle(h2, stream, message):
+    def handle(h2: Any, stream: Any, message: Any) -> None:
         held.append((stream, message))
         if len(held) == 3:
             for each in reversed(held):
@@ -153,7 +155,7 @@ def test_users_share_a_connection_and_get_their_own_answers():
         ([STATUS, TYPE, (b"grpc-status", b"0")], InvalidResponse, "not one plain message"),
     ],
 )
-def test_answers_without_a_message(block, error, text):
+def test_answers_without_a_message(block: Any, error: Any, text: str) -> None:
     with serving(on_request(lambda h2, stream, message: h2.respond(stream, b"", b"", encode(block)))) as (_, pool):
         for _ in range(2):
             with pytest.raises(error, match=text):
@@ -161,8 +163,8 @@ def test_answers_without_a_message(block, error, text):
 
 
 @pytest.mark.parametrize("body", [b"", b"\0\0\0\0\5abc", b"\1" + framed(b"abc")[1:], framed(b"a") + framed(b"b")])
-def test_messages_that_cannot_be_read(body):
-    def handle(h2, stream, message):
+def test_messages_that_cannot_be_read(body: Any) -> None:
+    def handle(h2: Any, stream: Any, message: Any) -> None:
         h2.respond(stream, encode([STATUS, TYPE]), body, GOOD)
 
     with serving(on_request(handle)) as (_, pool), pytest.raises(InvalidResponse, match="not one plain message"):
@@ -173,16 +175,16 @@ def test_messages_that_cannot_be_read(body):
     ("code", "error"),
     [(REFUSED_STREAM, Unavailable), (CANCEL, Rejected), (ENHANCE_YOUR_CALM, Unavailable), (2, InvalidResponse)],
 )
-def test_calls_that_are_cut_off(code, error):
-    def handle(h2, stream, message):
+def test_calls_that_are_cut_off(code: Any, error: Any) -> None:
+    def handle(h2: Any, stream: Any, message: Any) -> None:
         h2.out += rst_stream(stream, code)
 
     with serving(on_request(handle)) as (_, pool), pytest.raises(error, match=f"HTTP/2 error {code}"):
         pool.make("grpc").exchange(b"question", 30)
 
 
-def test_a_connection_that_ends_fails_what_waits_and_the_next_request_makes_another():
-    def handle(h2, stream, message):
+def test_a_connection_that_ends_fails_what_waits_and_the_next_request_makes_another() -> None:
+    def handle(h2: Any, stream: Any, message: Any) -> Any:
         if message == b"end":
             return True
         return answer(h2, stream)
@@ -196,8 +198,8 @@ def test_a_connection_that_ends_fails_what_waits_and_the_next_request_makes_anot
         assert sum(isinstance(event, Completed) for event in server.events) == 2, "sent twice"
 
 
-def test_an_idle_connection_that_the_server_ended_is_replaced():
-    def handle(h2, stream, message):
+def test_an_idle_connection_that_the_server_ended_is_replaced() -> None:
+    def handle(h2: Any, stream: Any, message: Any) -> bool:
         answer(h2, stream)
         return True
 
@@ -210,10 +212,10 @@ def test_an_idle_connection_that_the_server_ended_is_replaced():
         assert server.connections == 2
 
 
-def test_a_goodbye_lets_what_is_on_its_way_end_and_the_rest_go_elsewhere():
+def test_a_goodbye_lets_what_is_on_its_way_end_and_the_rest_go_elsewhere() -> None:
     held = []
 
-    def handle(h2, stream, message):
+    def handle(h2: Any, stream: Any, message: Any) -> None:
         if message == b"slow":
             held.append((h2, stream))
             h2.out += goaway(stream, 0)
@@ -237,11 +239,11 @@ def test_a_goodbye_lets_what_is_on_its_way_end_and_the_rest_go_elsewhere():
         assert slow.get() == b"late"
 
 
-def test_what_the_server_never_looked_at_goes_once_more():
+def test_what_the_server_never_looked_at_goes_once_more() -> None:
     """A proxy that takes so many requests a connection: what it did not take is not the server's failure."""
     seen = []
 
-    def handle(h2, stream, message):
+    def handle(h2: Any, stream: Any, message: Any) -> None:
         seen.append(message)
         if len(seen) == 1:
             h2.out += goaway(0, 0)
@@ -253,22 +255,22 @@ def test_what_the_server_never_looked_at_goes_once_more():
         assert (seen, server.connections) == ([b"question"] * 2, 2)
 
 
-def test_a_server_that_never_looks_at_anything():
+def test_a_server_that_never_looks_at_anything() -> None:
     with serving(on_request(lambda h2, stream, message: h2.out.extend(goaway(0, 0)))) as (server, pool):
         with pytest.raises(Unavailable, match="HTTP/2 error 7"):
             pool.make("grpc").exchange(b"question", 30)
         assert server.connections == 2
 
 
-def test_a_goodbye_for_an_error_says_which():
+def test_a_goodbye_for_an_error_says_which() -> None:
     with serving(on_request(lambda h2, stream, message: h2.out.extend(goaway(0, 9)))) as (server, pool):
         with pytest.raises(InvalidResponse, match="HTTP/2 error 9"):
             pool.make("grpc").exchange(b"question", 30)
         assert server.connections == 1
 
 
-def test_users_who_are_stopped_or_out_of_time_leave_the_connection_to_others():
-    def handle(h2, stream, message):
+def test_users_who_are_stopped_or_out_of_time_leave_the_connection_to_others() -> None:
+    def handle(h2: Any, stream: Any, message: Any) -> None:
         if message != b"hang":
             answer(h2, stream)
 
@@ -282,11 +284,11 @@ def test_users_who_are_stopped_or_out_of_time_leave_the_connection_to_others():
         assert server.connections == 1
 
 
-def test_time_runs_out_in_the_midst_of_a_large_message():
+def test_time_runs_out_in_the_midst_of_a_large_message() -> None:
     """The rest of what was begun still goes, or the frames after it would make no sense."""
     slow = threading.Event()
 
-    def handle(h2, event):
+    def handle(h2: Any, event: Any) -> None:
         slow.wait()
         if isinstance(event, Completed) and len(event.body) < 100:
             answer(h2, event.stream)
@@ -303,10 +305,10 @@ def test_time_runs_out_in_the_midst_of_a_large_message():
 @pytest.mark.parametrize(
     "said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", frame(HEADERS, END_HEADERS | END_STREAM, 1, GOOD)]
 )
-def test_something_else_listens(said):
+def test_something_else_listens(said: Any) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
 
-    def serve():
+    def serve() -> None:
         connection, _ = listener.accept()
         with connection:
             connection.recv(1 << 16)
@@ -324,13 +326,13 @@ def test_something_else_listens(said):
         thread.join()
 
 
-def test_a_tls_server_that_resets_while_a_user_sends():
+def test_a_tls_server_that_resets_while_a_user_sends() -> None:
     """The reader closes the socket under whoever sends; that is a failed connection like any other."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
     full = threading.Event()
 
-    def serve(listener):
+    def serve(listener: Any) -> None:
         connection, _ = listener.accept()
         secured = context.wrap_socket(connection, server_side=True)
         secured.recv(1 << 16)
@@ -345,7 +347,7 @@ def test_a_tls_server_that_resets_while_a_user_sends():
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         pool = TransportPool(Endpoint(grpc=address, grpc_secure=True, tls=TlsOptions(ca=TLS / "ca.pem")))
         users = [gevent.spawn(pool.make("grpc").exchange, bytes(32 << 20), 60) for _ in range(2)]
-        wait_until(lambda: pool._shared[0]._link and pool._shared[0]._link._flushing)
+        wait_until(lambda: pool._shared[0]._link and pool._shared[0]._link._flushing)  # type: ignore[union-attr]
         full.set()
         for user in users:
             with pytest.raises(ConnectFailed):
@@ -354,7 +356,7 @@ def test_a_tls_server_that_resets_while_a_user_sends():
         thread.join()
 
 
-def test_nobody_listens_or_answers():
+def test_nobody_listens_or_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(DeadlineExceeded, match="within 0.1 s"):
@@ -363,7 +365,7 @@ def test_nobody_listens_or_answers():
         TransportPool(Endpoint(grpc=address)).make("grpc").exchange(b"question", 5)
 
 
-def test_closing_the_pool_fails_who_still_waits():
+def test_closing_the_pool_fails_who_still_waits() -> None:
     with serving(on_request(lambda h2, stream, message: None)) as (server, pool):
         transport = pool.make("grpc")
         user = gevent.spawn(transport.exchange, b"question", 30)
@@ -375,11 +377,11 @@ def test_closing_the_pool_fails_who_still_waits():
             transport.exchange(b"question", 30)
 
 
-def test_settings_come_before_the_answer_and_are_taken():
+def test_settings_come_before_the_answer_and_are_taken() -> None:
     """A server of few streams: what it has no room for waits, and is answered."""
     most = threading.Semaphore(1)
 
-    def handle(h2, stream, message):
+    def handle(h2: Any, stream: Any, message: Any) -> None:
         if most.acquire(blocking=False):
             h2.out[:0] = frame(SETTINGS, 0, 0, b"\0\3\0\0\0\1")
         time.sleep(0.01)

@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -42,18 +44,18 @@ SLOW = [name for name, (_, _, pause) in {**REST_FLOODS, **GRPC_FLOODS}.items() i
 FLOODS = [name for name in (*REST_FLOODS, *GRPC_FLOODS, "rest-bomb") if name not in SLOW]
 
 
-def endpoint(name, address, secure=False):
+def endpoint(name: Any, address: str, secure: Any = False) -> Endpoint:
     tls = TlsOptions(ca=TLS / "ca.pem") if secure else None
     if name.startswith("rest"):
         return Endpoint(rest=f"http{'s' if secure else ''}://{address}", path="/v1/models/bert:predict", tls=tls)
     return Endpoint(grpc=address, grpc_secure=secure, tls=tls)
 
 
-def way(name, address, **fields):
+def way(name: Any, address: str, **fields: Any) -> Any:
     return TransportPool(endpoint(name, address, **fields)).make("rest" if name.startswith("rest") else "grpc")
 
 
-def failed(transport, body=b"question"):
+def failed(transport: Any, body: bytes = b"question") -> Any:
     """How an exchange failed, within the timeout and some."""
     started = time.perf_counter()
     with pytest.raises(ServingError) as caught:
@@ -63,7 +65,7 @@ def failed(transport, body=b"question"):
 
 
 @pytest.mark.parametrize("name", SLOW)
-def test_what_comes_too_slowly_is_a_timeout(name):
+def test_what_comes_too_slowly_is_a_timeout(name: Any) -> None:
     with faulty(name) as address:
         transport = way(name, address)
         assert transport.exchange(b"question", 30) == b"good"
@@ -74,7 +76,7 @@ def test_what_comes_too_slowly_is_a_timeout(name):
 
 
 @pytest.mark.parametrize("name", FLOODS)
-def test_a_flood_ends_in_time(name):
+def test_a_flood_ends_in_time(name: Any) -> None:
     """By its size or by what it is; where the machine is slow, by the timeout."""
     with faulty(name) as address:
         transport = way(name, address)
@@ -87,17 +89,17 @@ def test_a_flood_ends_in_time(name):
 @pytest.mark.parametrize(
     ("server", "secure", "size"), [("never-reads", False, 30_000_000), ("handshake-stalls", True, 9)]
 )
-def test_a_server_that_takes_nothing(name, server, secure, size):
+def test_a_server_that_takes_nothing(name: str, server: str, secure: bool, size: int) -> None:
     with faulty(server) as address:
         assert isinstance(failed(way(name, address, secure=secure), bytes(size)), DeadlineExceeded)
 
 
 @pytest.mark.parametrize("name", ["rest-small-chunks", "grpc-small-data"])
-def test_others_have_their_turn_during_a_flood(name):
+def test_others_have_their_turn_during_a_flood(name: str) -> None:
     """All that arrives is there at once, so that a client which reads on until there is nothing would never stop."""
     done = 0
 
-    def other(transport):
+    def other(transport: Any) -> None:
         nonlocal done
         while True:
             assert transport.exchange(b"question", 30) == b"good"
@@ -141,14 +143,14 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_answers_of_a_gigabyte_to_eight_users_take_little_memory():
+def test_answers_of_a_gigabyte_to_eight_users_take_little_memory() -> None:
     done = subprocess.run(
         [sys.executable, "-c", MEMORY], capture_output=True, text=True, timeout=200, check=True, cwd=ROOT
     )
     assert int(done.stdout) * 1024 < 300e6
 
 
-def test_the_largest_answer_can_be_set():
+def test_the_largest_answer_can_be_set() -> None:
     with rest_server(lambda *_: (200, bytes(2000))) as url:
         for most, error in ((2000, None), (1999, "more than 2 kB")):
             transport = TransportPool(Endpoint(rest=url, path="/x", max_response=most)).make("rest")
@@ -160,7 +162,7 @@ def test_the_largest_answer_can_be_set():
 
 
 @pytest.mark.parametrize("name", [name for name in CLOSING if "idle" in name])
-def test_idle_connections_that_the_server_ends(name):
+def test_idle_connections_that_the_server_ends(name: Any) -> None:
     """Around the moment at which it does; a half-closed one is read on, so that there only its end is certain."""
     pauses = (0.6, 0.6) if name == "rest-idle-half" else (0.25, 0.3, 0.3001, 0.301, 0.35, 0.6)
     with faulty(name) as address:
@@ -172,13 +174,13 @@ def test_idle_connections_that_the_server_ends(name):
 
 @pytest.mark.parametrize("name", [name for name in CLOSING if "idle" not in name and "unread" not in name])
 @pytest.mark.parametrize("pause", [0.0, 0.005])
-def test_connections_that_the_server_ends_in_the_midst_of_load(name, pause):
+def test_connections_that_the_server_ends_in_the_midst_of_load(name: Any, pause: float) -> None:
     """One user without a pause: the next request goes while the server closes. Several on a shared connection."""
     most = 20 if name.startswith("grpc-few") else 90
     users = 1 if name.endswith("unsaid") or name.startswith("rest") else 4
     ends = time.perf_counter() + (1.6 if "goodbye" in name else 0.0)
 
-    def user(transport):
+    def user(transport: Any) -> None:
         count = 0
         while count < most or time.perf_counter() < ends:
             assert transport.exchange(b"question", 30) == b"good"
@@ -193,7 +195,7 @@ def test_connections_that_the_server_ends_in_the_midst_of_load(name, pause):
 
 
 @pytest.mark.parametrize("name", [name for name in CLOSING if "unread" in name])
-def test_what_the_server_closed_without_having_read_it_is_sent_again(name):
+def test_what_the_server_closed_without_having_read_it_is_sent_again(name: Any) -> None:
     """The server waits for the request and closes without reading: no look at the connection before could tell."""
     with faulty(name) as address:
         transport = way(name, address)
@@ -202,11 +204,11 @@ def test_what_the_server_closed_without_having_read_it_is_sent_again(name):
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-def test_what_the_server_has_read_is_not_sent_again(fresh):
+def test_what_the_server_has_read_is_not_sent_again(fresh: bool) -> None:
     """It may have been processed: that there is no answer is the server's failure."""
     seen = []
 
-    def talk(connection):
+    def talk(connection: socket.socket) -> None:
         while body := read_request(connection):
             seen.append(body)
             if body == b"drop":
@@ -224,10 +226,10 @@ def test_what_the_server_has_read_is_not_sent_again(fresh):
     assert seen.count(b"drop") == 1
 
 
-def test_an_answer_that_broke_off_is_not_asked_for_again():
+def test_an_answer_that_broke_off_is_not_asked_for_again() -> None:
     seen = []
 
-    def talk(connection):
+    def talk(connection: socket.socket) -> None:
         while body := read_request(connection):
             seen.append(body)
             whole = body != b"cut"
@@ -243,11 +245,11 @@ def test_an_answer_that_broke_off_is_not_asked_for_again():
     assert seen == [b"first", b"cut"]
 
 
-def test_bytes_after_an_answer_belong_to_no_other():
+def test_bytes_after_an_answer_belong_to_no_other() -> None:
     """Some servers say why they close a connection on which nobody asked them anything."""
     extra = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
-    def talk(connection):
+    def talk(connection: socket.socket) -> None:
         while body := read_request(connection):
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body + extra)
 
@@ -257,10 +259,10 @@ def test_bytes_after_an_answer_belong_to_no_other():
         transport.close()
 
 
-def test_an_answer_to_a_request_that_the_server_does_not_want_to_read():
+def test_an_answer_to_a_request_that_the_server_does_not_want_to_read() -> None:
     """It says why, and closes; the rest of the request cannot be sent any more."""
 
-    def talk(connection):
+    def talk(connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.recv(1000)
         text = b'{"error": "too much"}'
@@ -271,10 +273,10 @@ def test_an_answer_to_a_request_that_the_server_does_not_want_to_read():
         way("rest", url.removeprefix("http://")).exchange(bytes(20_000_000), 30)
 
 
-def test_headers_given_by_the_user_stand_instead_of_the_usual_ones():
+def test_headers_given_by_the_user_stand_instead_of_the_usual_ones() -> None:
     seen = []
 
-    def answer(method, path, body, handler):
+    def answer(method: str, path: str, body: bytes, handler: Any) -> Any:
         seen.append((handler.headers.get_all("Accept-Encoding"), handler.headers.get_all("Content-Type")))
         return 200, gzip.compress(PLAIN), {"Content-Encoding": "gzip"}
 
@@ -285,7 +287,7 @@ def test_headers_given_by_the_user_stand_instead_of_the_usual_ones():
     assert seen == [(["gzip"], ["text/plain"])]
 
 
-def raw_deflate(body):
+def raw_deflate(body: bytes) -> Any:
     packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return packer.compress(body) + packer.flush()
 
@@ -305,10 +307,10 @@ PLAIN = b'{"predictions": [[-1.5]]}' * 5000
         ("deflate, gzip", gzip.compress(zlib.compress(PLAIN))),
     ],
 )
-def test_answers_that_are_packed_though_nobody_asked(coding, body):
+def test_answers_that_are_packed_though_nobody_asked(coding: str, body: Any) -> None:
     asked = []
 
-    def answer(method, path, sent, handler):
+    def answer(method: str, path: str, sent: Any, handler: Any) -> Any:
         asked.append(handler.headers["Accept-Encoding"])
         return 200, body, {"Content-Encoding": coding}
 
@@ -330,24 +332,26 @@ def test_answers_that_are_packed_though_nobody_asked(coding, body):
         (503, "br", b"\x0b\x02", Unavailable, "HTTP 503"),
     ],
 )
-def test_packed_answers_that_cannot_be_read_or_are_errors(status, coding, body, error, text):
+def test_packed_answers_that_cannot_be_read_or_are_errors(
+    status: int, coding: str, body: Any, error: Any, text: str
+) -> None:
     server = rest_server(lambda *_: (status, body, {"Content-Encoding": coding}))
     with server as url, pytest.raises(error, match=text):
         way("rest", url.removeprefix("http://")).exchange(b"x", 30)
 
 
 @contextlib.contextmanager
-def tls_server(talk):
+def tls_server(talk: Any) -> Iterator[Any]:
     """A server of this process that talks TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
     context.set_alpn_protocols(["h2", "http/1.1"])
 
-    def handle(connection):
+    def handle(connection: socket.socket) -> None:
         with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
             talk(secured)
 
-    def accept(listener):
+    def accept(listener: Any) -> None:
         with contextlib.suppress(OSError):
             while True:
                 threading.Thread(target=handle, args=(listener.accept()[0],), daemon=True).start()
@@ -359,7 +363,7 @@ def tls_server(talk):
 
 
 @pytest.mark.parametrize("name", ["rest-20-answers", "rest-unread", "rest-unread-408", "grpc-unread", "grpc-goodbye"])
-def test_encrypted_connections_that_the_server_ends(name):
+def test_encrypted_connections_that_the_server_ends(name: str) -> None:
     with tls_server(CLOSING[name]) as address:
         transport = way(name, address, secure=True)
         for _ in range(45):
@@ -368,12 +372,12 @@ def test_encrypted_connections_that_the_server_ends(name):
         transport.close()
 
 
-def test_a_server_that_stopped_reading_gets_a_new_connection(monkeypatch):
+def test_a_server_that_stopped_reading_gets_a_new_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits to be sent on the old one would only grow."""
     monkeypatch.setattr(grpc_link, "_STUCK_AFTER", 0.1)
     held = []
 
-    def talk(connection):
+    def talk(connection: socket.socket) -> None:
         held.append(connection)
         if len(held) > 1:
             CLOSING["grpc-20-answers"](connection)

@@ -1,40 +1,56 @@
 """Who sends what, and when: the same for any number of workers."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from bench.load.jobs import ClosedJobs, Job, ScheduledJobs, Share, share_out
-from bench.results.arrivals import parse_arrivals
+from bench.results.arrivals import OpenLoop, parse_arrivals
 from bench.results.workload import Workload
 
 
-def workload(**fields):
-    defaults = {"protocol": "rest", "transport": "fast", "signature": "score", "users": 8, "duration": 20.0, "seed": 5}
+def workload(**fields: Any) -> Workload:
+    defaults: dict[str, Any] = {
+        "protocol": "rest",
+        "transport": "fast",
+        "signature": "score",
+        "users": 8,
+        "duration": 20.0,
+        "seed": 5,
+    }
     return Workload(**defaults | fields)
+
+
+def schedule(text: str) -> OpenLoop:
+    arrivals = parse_arrivals(text)
+    assert isinstance(arrivals, OpenLoop)
+    return arrivals
 
 
 def take_all(share: Share) -> list[Job]:
     jobs = ScheduledJobs(share)
-    return [jobs.take(0.0) for _ in range(len(jobs))]
+    taken = [jobs.take(0.0) for _ in range(len(jobs))]
+    return [job for job in taken if job is not None]
 
 
 @pytest.mark.parametrize("arrivals", ["poisson:rate=50", "constant:rate=30", "ramp:from=1,to=60"])
 @pytest.mark.parametrize("protocol", ["rest", "both"])
-def test_the_union_does_not_depend_on_the_number_of_workers(arrivals, protocol):
+def test_the_union_does_not_depend_on_the_number_of_workers(arrivals: str, protocol: str) -> None:
     plan = workload(protocol=protocol, warmup=2.0, check_share=0.5)
-    alone, (share,) = share_out(parse_arrivals(arrivals), plan, 40, 1)
+    alone, (share,) = share_out(schedule(arrivals), plan, 40, 1)
     expected = take_all(share)
     assert [job.due for job in expected] == alone.due.tolist()
     for workers in (2, 4):
-        _, shares = share_out(parse_arrivals(arrivals), plan, 40, workers)
+        _, shares = share_out(schedule(arrivals), plan, 40, workers)
         found = sorted(job for share in shares for job in take_all(share))
         assert found == sorted(expected)
         sizes = [len(share.due) for share in shares]
         assert max(sizes) - min(sizes) <= 8
 
 
-def test_pairs_ask_the_same_on_both_protocols():
-    _, (share,) = share_out(parse_arrivals("poisson:rate=50"), workload(protocol="both"), 40, 1)
+def test_pairs_ask_the_same_on_both_protocols() -> None:
+    _, (share,) = share_out(schedule("poisson:rate=50"), workload(protocol="both"), 40, 1)
     jobs = take_all(share)
     pairs = list(zip(jobs[::2], jobs[1::2], strict=False))
     assert all(first.request == second.request for first, second in pairs)
@@ -43,14 +59,14 @@ def test_pairs_ask_the_same_on_both_protocols():
     assert 0.4 < sum(firsts) / len(firsts) < 0.6
 
 
-def test_the_share_of_checked_answers():
-    _, (share,) = share_out(parse_arrivals("poisson:rate=200"), workload(check_share=0.25), 40, 1)
+def test_the_share_of_checked_answers() -> None:
+    _, (share,) = share_out(schedule("poisson:rate=200"), workload(check_share=0.25), 40, 1)
     checked = [job.checked for job in take_all(share)]
     assert 0.2 < sum(checked) / len(checked) < 0.3
 
 
-def test_what_is_due_and_not_taken():
-    _, (share,) = share_out(parse_arrivals("constant:rate=10"), workload(duration=2.0), 40, 1)
+def test_what_is_due_and_not_taken() -> None:
+    _, (share,) = share_out(schedule("constant:rate=10"), workload(duration=2.0), 40, 1)
     jobs = ScheduledJobs(share)
     first = jobs.take(0.0)
     assert jobs.waiting(0.45) == 4
@@ -63,15 +79,15 @@ def test_what_is_due_and_not_taken():
     assert jobs.left(9.0) == []
 
 
-def test_a_share_can_be_cut_down():
-    _, (share,) = share_out(parse_arrivals("constant:rate=10"), workload(duration=1.0, protocol="both"), 40, 1)
+def test_a_share_can_be_cut_down() -> None:
+    _, (share,) = share_out(schedule("constant:rate=10"), workload(duration=1.0, protocol="both"), 40, 1)
     jobs = take_all(share)
     chosen = np.zeros(10, np.bool_)
     chosen[[2, 7]] = True
     assert take_all(share.only(chosen)) == [jobs[2], jobs[7]]
 
 
-def test_closed_loop_has_always_one_more_until_the_end():
+def test_closed_loop_has_always_one_more_until_the_end() -> None:
     jobs = ClosedJobs(workload(protocol="both", check_share=0.5), 40, 0, ends=3.0)
     taken = [jobs.take(1.25) for _ in range(40_000)]
     assert {job.due for job in taken} == {1.25}
@@ -82,8 +98,8 @@ def test_closed_loop_has_always_one_more_until_the_end():
     assert jobs.left(9.0) == []
 
 
-def test_closed_loop_workers_draw_differently_and_alike_each_time():
-    def draw(worker):
+def test_closed_loop_workers_draw_differently_and_alike_each_time() -> None:
+    def draw(worker: Any) -> Any:
         jobs = ClosedJobs(workload(), 40, worker, ends=3.0)
         return [jobs.take(0.0).request for _ in range(100)]
 

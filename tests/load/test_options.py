@@ -1,5 +1,6 @@
 import argparse
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,13 +13,13 @@ from bench.serving.target import TargetKind
 SCENARIO = Scenario(name="rest", protocol="rest")
 
 
-def read(words=(), scenario=SCENARIO, host=None, users=8, run_time=60.0):
+def read(words: Any = (), scenario: Any = SCENARIO, host: Any = None, users: int = 8, run_time: Any = 60.0) -> Any:
     parser = argparse.ArgumentParser()
     add_options(parser, scenario)
     return read_spec(parser.parse_args(list(words)), scenario, host, users, run_time)
 
 
-def test_defaults():
+def test_defaults() -> None:
     settings = read()
     assert settings.arrivals == ClosedLoop(8)
     assert settings.target.kind is TargetKind.EMBEDDED
@@ -31,7 +32,7 @@ def test_defaults():
     assert settings.results == Path("results")
 
 
-def test_a_scenario_s_defaults_give_way_to_the_user_s():
+def test_a_scenario_s_defaults_give_way_to_the_user_s() -> None:
     scenario = Scenario(
         name="x",
         protocol="grpc",
@@ -47,7 +48,7 @@ def test_a_scenario_s_defaults_give_way_to_the_user_s():
     assert (given.arrivals, given.sentences, given.check_share) == (ClosedLoop(8), 2, 1.0)
 
 
-def test_everything_given():
+def test_everything_given() -> None:
     words = """--model-dir m --model-name n --signature serving_default --transport requests --request-timeout 500ms
         --warmup 5s --drain 0 --seed 7 --channels 3 --padded --compressed --results r"""
     settings = read(
@@ -77,7 +78,7 @@ def test_everything_given():
         ("rest", " ", "embedded"),
     ],
 )
-def test_what_locust_calls_a_host(protocol, host, target):
+def test_what_locust_calls_a_host(protocol: str, host: str, target: str) -> None:
     assert str(read(scenario=Scenario(name="x", protocol=protocol), host=host).target) == target
 
 
@@ -104,7 +105,7 @@ def test_what_locust_calls_a_host(protocol, host, target):
         (["--grpc-host", "http://localhost"], "gRPC"),
     ],
 )
-def test_bad_options_are_one_line(words, reason):
+def test_bad_options_are_one_line(words: list[str], reason: str) -> None:
     with pytest.raises(UsageError) as caught:
         read(words)
     assert reason in str(caught.value)
@@ -112,12 +113,12 @@ def test_bad_options_are_one_line(words, reason):
 
 
 @pytest.mark.parametrize("host", ["estimator", "ftp://x", "http://", "http://x/y"])
-def test_bad_hosts(host):
+def test_bad_hosts(host: str) -> None:
     with pytest.raises(UsageError):
         read(host=host)
 
 
-def test_closed_loop_takes_the_users_of_the_pool():
+def test_closed_loop_takes_the_users_of_the_pool() -> None:
     assert read(["--arrivals", "closed:think=100ms"], users=5).arrivals == ClosedLoop(5, 0.1)
     assert read(["--arrivals", "closed:users=8"]).arrivals == ClosedLoop(8)
 
@@ -133,16 +134,16 @@ def test_closed_loop_takes_the_users_of_the_pool():
         ("1m", 90, 60.0),
     ],
 )
-def test_warmup(text, run_time, seconds):
+def test_warmup(text: str, run_time: float, seconds: float) -> None:
     assert warmup_seconds(READERS["warmup"](text), run_time) == pytest.approx(seconds)
 
 
-def test_every_option_has_a_help_text():
+def test_every_option_has_a_help_text() -> None:
     assert all(text for _, text in OPTIONS.values())
     assert all(SWITCHES.values())
 
 
-def test_every_option_has_a_reader():
+def test_every_option_has_a_reader() -> None:
     assert READERS.keys() == OPTIONS.keys()
 
 
@@ -156,7 +157,9 @@ def test_every_option_has_a_reader():
         (["--seed"], "locust: argument --seed: expected one argument; see locust -f FILE --help"),
     ],
 )
-def test_a_misspelt_option_of_a_scenario_is_one_line_with_the_nearest(words, reason, capsys):
+def test_a_misspelt_option_of_a_scenario_is_one_line_with_the_nearest(
+    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     parser = argparse.ArgumentParser(prog="locust")
     add_options(parser, SCENARIO)
     with pytest.raises(SystemExit) as ended:

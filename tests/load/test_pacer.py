@@ -1,6 +1,8 @@
 """Waiting for moments. What time it takes is for the benchmarks; here is in which order, and that it ends."""
 
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import gevent
 import pytest
@@ -10,19 +12,19 @@ from bench.load.pacer import Pacer
 
 
 @pytest.fixture(params=["timerfd", "event loop"])
-def pacer(request, monkeypatch):
+def pacer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     if request.param == "event loop":
-        monkeypatch.setattr(pacer_module.sys, "platform", "other")
+        monkeypatch.setattr(pacer_module.sys, "platform", "other")  # type: ignore[attr-defined]
     made = Pacer()
     yield made
     made.close()
 
 
-def test_nobody_wakes_early_and_all_in_order(pacer):
+def test_nobody_wakes_early_and_all_in_order(pacer: Any) -> None:
     start = time.perf_counter()
     woken = []
 
-    def wait(moment):
+    def wait(moment: Any) -> None:
         assert pacer.wait_until(moment)
         woken.append((moment, time.perf_counter()))
 
@@ -33,13 +35,13 @@ def test_nobody_wakes_early_and_all_in_order(pacer):
     assert all(now >= moment - 0.002 for moment, now in woken)
 
 
-def test_the_past_is_no_wait(pacer):
+def test_the_past_is_no_wait(pacer: Any) -> None:
     assert pacer.wait_until(time.perf_counter() - 1.0)
     pacer.stop()
     assert pacer.wait_until(time.perf_counter() - 1.0)
 
 
-def test_stop_ends_waits_and_pauses(pacer):
+def test_stop_ends_waits_and_pauses(pacer: Any) -> None:
     far = time.perf_counter() + 60.0
     waits = [
         gevent.spawn(pacer.wait_until, far),
@@ -53,7 +55,7 @@ def test_stop_ends_waits_and_pauses(pacer):
     assert not pacer.wait_until(far)
 
 
-def test_a_killed_waiter_does_not_hold_up_the_next(pacer):
+def test_a_killed_waiter_does_not_hold_up_the_next(pacer: Any) -> None:
     start = time.perf_counter()
     first = gevent.spawn(pacer.wait_until, start + 0.03)
     second = gevent.spawn(pacer.wait_until, start + 0.05)
@@ -63,5 +65,5 @@ def test_a_killed_waiter_does_not_hold_up_the_next(pacer):
     assert second.value is True
 
 
-def test_a_pause_passes(pacer):
+def test_a_pause_passes(pacer: Any) -> None:
     assert pacer.pause(0.001)

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.analysis.analysis import analyse
 from bench.errors import UsageError
@@ -42,17 +44,22 @@ def load(arrivals: str, protocol: str = "grpc") -> RunSpec:
     return gate_spec(protocol=protocol, signature="score", arrivals=parsed, model_name="bert", seed=3)
 
 
-def contenders(servers: tuple[dict[str, str], dict[str, str]], model: Path, protocol: str) -> list[Contender]:
+def contenders(
+    servers: tuple[dict[str, str], dict[str, str]], model: Path, protocol: str
+) -> tuple[Contender, Contender]:
     targets = [addresses["rest"] if protocol == "rest" else f"grpc://{addresses['grpc']}" for addresses in servers]
-    return [Contender(target, parse_target(target), model) for target in targets]
+    one, two = (Contender(target, parse_target(target), model) for target in targets)
+    return one, two
 
 
-def rows(both: Duel, side: int) -> np.ndarray:
+def rows(both: Duel, side: int) -> NDArray[Any]:
     return np.concatenate([parse_block(block).rows for block in both.sides[side].blocks])
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_both_sides_are_asked_the_same_in_the_same_order(servers, model: Path, protocol: str) -> None:
+def test_both_sides_are_asked_the_same_in_the_same_order(
+    servers: tuple[dict[str, str], dict[str, str]], model: Path, protocol: str
+) -> None:
     with duel(*contenders(servers, model, protocol), load("closed:users=1,think=1ms", protocol)) as both:
         both.pairing.warm_up(0.1, run=0.1)
         pairs = [both.pairing.run_pair() for _ in range(6)]
@@ -68,7 +75,9 @@ def test_both_sides_are_asked_the_same_in_the_same_order(servers, model: Path, p
     assert {pair.baseline_first for pair in pairs} == {True, False}
 
 
-def test_a_side_pauses_while_the_other_has_the_turn(servers, model: Path) -> None:
+def test_a_side_pauses_while_the_other_has_the_turn(
+    servers: tuple[dict[str, str], dict[str, str]], model: Path
+) -> None:
     """Its clock stands still: no request spans a pause, and turns follow each other without a gap."""
     with duel(*contenders(servers, model, "grpc"), load("closed:users=2,think=1ms")) as both:
         both.pairing.warm_up(0.1, run=0.2)
@@ -83,7 +92,7 @@ def test_a_side_pauses_while_the_other_has_the_turn(servers, model: Path) -> Non
             assert found["due"][warm].max() < both.sides[side].warmed_up <= found["due"][~warm].min()
 
 
-def test_open_loop_sends_the_same_schedule(servers, model: Path) -> None:
+def test_open_loop_sends_the_same_schedule(servers: tuple[dict[str, str], dict[str, str]], model: Path) -> None:
     with duel(*contenders(servers, model, "grpc"), load("poisson:rate=100")) as both:
         both.pairing.warm_up(0.5, run=0.5)
         pair = both.pairing.run_pair()
@@ -94,7 +103,9 @@ def test_open_loop_sends_the_same_schedule(servers, model: Path) -> None:
     assert both.sides[0].scheduled == len(first)
 
 
-def test_a_client_at_its_limit_makes_the_pair_invalid(servers, model: Path) -> None:
+def test_a_client_at_its_limit_makes_the_pair_invalid(
+    servers: tuple[dict[str, str], dict[str, str]], model: Path
+) -> None:
     """A server that does nothing and eight users that never think: the load generator is what is measured."""
     with duel(*contenders(servers, model, "grpc"), load("closed:users=8")) as both:
         both.pairing.warm_up(0.2, run=0.5)
@@ -104,7 +115,7 @@ def test_a_client_at_its_limit_makes_the_pair_invalid(servers, model: Path) -> N
     assert pair.baseline.good == pair.baseline.requests
 
 
-def test_failed_requests_are_counted_and_explained(servers, model: Path) -> None:
+def test_failed_requests_are_counted_and_explained(servers: tuple[dict[str, str], dict[str, str]], model: Path) -> None:
     with duel(
         *contenders(servers, model, "grpc"), replace(load("closed:users=1,think=1ms"), model_name="bert")
     ) as both:
@@ -119,7 +130,7 @@ def test_failed_requests_are_counted_and_explained(servers, model: Path) -> None
     assert pair.baseline.failed == 0
 
 
-def test_wrong_answers_are_counted(servers, model: Path, tmp_path: Path) -> None:
+def test_wrong_answers_are_counted(servers: tuple[dict[str, str], dict[str, str]], model: Path, tmp_path: Path) -> None:
     """The candidate's golden file holds other answers to the same sentences."""
     golden = toy_golden()
     shifted = tuple(replace(entry, log_prob=entry.log_prob - 1) for entry in golden.sentences)
@@ -132,7 +143,7 @@ def test_wrong_answers_are_counted(servers, model: Path, tmp_path: Path) -> None
     assert pair.baseline.wrong == 0
 
 
-def test_kept_sides_are_valid_runs(servers, model: Path, tmp_path: Path) -> None:
+def test_kept_sides_are_valid_runs(servers: tuple[dict[str, str], dict[str, str]], model: Path, tmp_path: Path) -> None:
     sides = contenders(servers, model, "grpc")
     with duel(sides[0], sides[1], load("closed:users=1,think=2ms")) as both:
         both.pairing.warm_up(0.2, run=0.3)
@@ -154,7 +165,9 @@ def test_kept_sides_are_valid_runs(servers, model: Path, tmp_path: Path) -> None
     assert (run.header.target, run.header.group) == (str(sides[0].target), "20260131T120000Z-gate")
 
 
-def test_an_address_of_the_other_protocol_is_refused(servers, model: Path) -> None:
+def test_an_address_of_the_other_protocol_is_refused(
+    servers: tuple[dict[str, str], dict[str, str]], model: Path
+) -> None:
     sides = contenders(servers, model, "rest")
     with pytest.raises(UsageError, match="the grpc address of http"), duel(*sides, load("closed:users=1")):
         pass

@@ -1,5 +1,6 @@
 import dataclasses
 import gzip
+from typing import Any
 
 import numpy as np
 import orjson
@@ -19,14 +20,20 @@ from tests.support.toy_golden import SPECIAL, toy_golden, toy_sentence
 GOLDEN = toy_golden(12)
 
 
-def workload(**fields):
-    defaults = {"protocol": "both", "transport": "fast", "signature": "score", "users": 1, "duration": 1.0}
+def workload(**fields: Any) -> Workload:
+    defaults: dict[str, Any] = {
+        "protocol": "both",
+        "transport": "fast",
+        "signature": "score",
+        "users": 1,
+        "duration": 1.0,
+    }
     return Workload(**defaults | fields)
 
 
 @pytest.mark.parametrize("signature", ["score", "serving_default"])
 @pytest.mark.parametrize("together", [1, 3, 20])
-def test_both_bodies_ask_for_the_same_sentences(signature, together):
+def test_both_bodies_ask_for_the_same_sentences(signature: str, together: int) -> None:
     payloads = build_payloads(GOLDEN, workload(signature=signature, sentences=together), ("rest", "grpc"))
     assert [payload.index for payload in payloads] == list(range(12))
     for payload in payloads:
@@ -45,32 +52,32 @@ def test_both_bodies_ask_for_the_same_sentences(signature, together):
         assert payload.tokens == sum(sentence.num_pieces for sentence in sentences)
 
 
-def test_only_what_is_driven_is_built():
+def test_only_what_is_driven_is_built() -> None:
     (payload, *_) = build_payloads(GOLDEN, workload(protocol="rest"), ("rest",))
     assert payload.rest
     assert not payload.grpc
 
 
-def test_a_compact_request_is_small():
+def test_a_compact_request_is_small() -> None:
     """A sentence of 14 words takes 700 bytes of JSON or less."""
     golden = dataclasses.replace(
         GOLDEN,
         sentences=tuple(
-            dataclasses.replace(GOLDEN.sentences[0], sentence=sentence, log_prob=np.zeros(sentence.num_pieces))
+            dataclasses.replace(GOLDEN.sentences[0], sentence=sentence, log_prob=np.zeros(sentence.num_pieces))  # type: ignore[arg-type]
             for sentence in [toy_sentence(np.random.default_rng(seed), 14) for seed in range(20)]
         ),
     )
     assert max(len(entry.rest) for entry in build_payloads(golden, workload(), ("rest", "grpc"))) <= 700
 
 
-def test_padding():
+def test_padding() -> None:
     padded = build_payloads(GOLDEN, workload(signature="serving_default", padded=True), ("rest",))[0]
     assert len(orjson.loads(padded.rest)["instances"][0]["input_ids"]) == 128
     with pytest.raises(UsageError, match="--padded"):
         build_payloads(GOLDEN, workload(padded=True), ("rest",))
 
 
-def test_an_export_with_fixed_shapes_wants_its_own():
+def test_an_export_with_fixed_shapes_wants_its_own() -> None:
     fixed = dataclasses.replace(GOLDEN, fixed=FixedExport(FixedShape(64, 6), "prob"))
     payload = build_payloads(fixed, workload(signature="serving_default"), ("rest",))[0]
     assert len(orjson.loads(payload.rest)["instances"][0]["masked_lm_positions"]) == 6
@@ -81,14 +88,14 @@ def test_an_export_with_fixed_shapes_wants_its_own():
         build_payloads(small, workload(signature="serving_default"), ("rest",))
 
 
-def test_compression_is_of_rest_bodies():
+def test_compression_is_of_rest_bodies() -> None:
     plain = build_payloads(GOLDEN, workload(), ("rest", "grpc"))
     packed = build_payloads(GOLDEN, workload(compressed=True), ("rest", "grpc"))
     assert [gzip.decompress(entry.rest) for entry in packed] == [entry.rest for entry in plain]
     assert [entry.grpc for entry in packed] == [entry.grpc for entry in plain]
 
 
-def test_a_golden_file_without_sentences_is_refused():
+def test_a_golden_file_without_sentences_is_refused() -> None:
     with pytest.raises(UsageError, match="--sentences"):
         build_payloads(dataclasses.replace(GOLDEN, sentences=()), workload(), ("rest",))
 
@@ -96,7 +103,9 @@ def test_a_golden_file_without_sentences_is_refused():
 @pytest.mark.parametrize("signature", ["score", "serving_default"])
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("together", [1, 600])
-def test_right_answers_are_far_smaller_than_the_largest_that_is_read(signature, compressed, together):
+def test_right_answers_are_far_smaller_than_the_largest_that_is_read(
+    signature: str, compressed: bool, together: int
+) -> None:
     """Also where the size of the requests decides, which may be packed."""
     golden = toy_golden(3)
     payloads = build_payloads(
@@ -111,5 +120,5 @@ def test_right_answers_are_far_smaller_than_the_largest_that_is_read(signature, 
             assert 2 * len(pack({"log_prob": right, "prob": np.exp(right)})) < most
 
 
-def dumps_message(outputs):
+def dumps_message(outputs: Any) -> Any:
     return b"".join(to_proto(array).SerializeToString() for array in outputs.values())

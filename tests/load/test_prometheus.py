@@ -27,7 +27,7 @@ process_cpu 3
 """
 
 
-def test_serving_s_counters_in_base_units():
+def test_serving_s_counters_in_base_units() -> None:
     assert read_page(PAGE, "bert") == {
         "requests_ok": 73.0,
         "requests_failed": 84.0,
@@ -44,7 +44,7 @@ def test_serving_s_counters_in_base_units():
     }
 
 
-def test_what_is_not_there_is_absent():
+def test_what_is_not_there_is_absent() -> None:
     assert read_page("", "bert") == {}
     assert read_page("<html>Not Found</html>", "bert") == {}
     assert read_page(':tensorflow:serving:request_count{model_name="bert",status="OK"} x', "bert") == {}

@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,12 @@ from bench.serving.tls import TlsOptions
 SERVER = RunningServer("http://h:1", "h:2", "bert", "embedded", 5)
 
 
-def spec(**changed):
+def spec(**changed: Any) -> RunSpec:
     given = {"scenario": "rest", "protocol": "rest", "arrivals": Poisson(0.1), "users": 8, "duration": 1 / 3}
     return RunSpec(**{**given, **changed})
 
 
-def test_a_process_that_a_user_started_has_no_run(monkeypatch):
+def test_a_process_that_a_user_started_has_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     assert given_spec() is None
     assert not started_by_bertbench()
@@ -51,7 +52,7 @@ def everything(folder: Path) -> RunSpec:
     )
 
 
-def test_a_run_arrives_in_the_child_and_nowhere_else(monkeypatch, tmp_path):
+def test_a_run_arrives_in_the_child_and_nowhere_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = dict(os.environ)
     monkeypatch.setenv("LOCUST_USERS", "3")
     for sent in (spec(), everything(tmp_path)):
@@ -65,14 +66,14 @@ def test_a_run_arrives_in_the_child_and_nowhere_else(monkeypatch, tmp_path):
             assert started_by_bertbench()
 
 
-def test_json_is_one_line(tmp_path):
+def test_json_is_one_line(tmp_path: Path) -> None:
     sent = everything(tmp_path)
     assert b"\n" not in sent.to_json()
     assert RunSpec.from_json(sent.to_json()) == sent
 
 
 @pytest.mark.parametrize("text", ["x", "{}", "[]", '{"format": 2}', '{"format": 1, "users": 1}'])
-def test_something_else(monkeypatch, text):
+def test_something_else(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(VARIABLE, text)
     with pytest.raises(UsageError, match="unset"):
         given_spec()
@@ -93,7 +94,7 @@ def test_something_else(monkeypatch, text):
         ({"max_response": 0}, "largest response"),
     ],
 )
-def test_values_are_checked_where_a_run_is_made(changed, reason):
+def test_values_are_checked_where_a_run_is_made(changed: Any, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         spec(**changed)
 
@@ -108,5 +109,5 @@ def test_values_are_checked_where_a_run_is_made(changed, reason):
         (RunningServer(None, "h:2", "bert", "remote", secure=True), "grpc", "grpcs://h:2"),
     ],
 )
-def test_the_address_of_a_server_that_was_opened_elsewhere(server, protocol, address):
+def test_the_address_of_a_server_that_was_opened_elsewhere(server: Any, protocol: str, address: str) -> None:
     assert str(address_of(server, protocol)) == address

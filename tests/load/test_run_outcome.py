@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,27 +18,27 @@ from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
 MODEL = Path("some-model")
 
 
-def end(root, spoil=lambda requests: None, rule=None, workload=WORKLOAD, **more):
+def end(root: Any, spoil: Any = lambda requests: None, rule: Any = None, workload: Any = WORKLOAD, **more: Any) -> Any:
     requests = simulate(workload=workload)
     spoil(requests)
     return describe_outcome(write_run(root, requests, workload=workload, **more).path, MODEL, rule)
 
 
-def spoil_all(outcome, start=0):
-    def change(requests):
+def spoil_all(outcome: Any, start: Any = 0) -> Any:
+    def change(requests: Any) -> None:
         requests.outcome[start:] = [outcome] * (len(requests.outcome) - start)
 
     return change
 
 
-def spoil_one(outcome, index=-1):
-    def change(requests):
+def spoil_one(outcome: Any, index: int = -1) -> Any:
+    def change(requests: Any) -> None:
         requests.outcome[index] = outcome
 
     return change
 
 
-def test_a_good_run(tmp_path):
+def test_a_good_run(tmp_path: Path) -> None:
     found = end(tmp_path)
     assert (found.exit_code, found.error) == (ExitCode.GOOD, "")
     assert "requests were due" in found.lines[0]
@@ -50,7 +51,7 @@ def test_a_good_run(tmp_path):
     assert found.lines[-2].startswith(("VALID", "INVALID"))
 
 
-def test_every_answer_wrong_names_the_option(tmp_path):
+def test_every_answer_wrong_names_the_option(tmp_path: Path) -> None:
     found = end(tmp_path, spoil_all(Outcome.WRONG_ANSWER))
     assert found.exit_code is ExitCode.REGRESSION
     assert "another model than some-model" in found.error
@@ -58,14 +59,14 @@ def test_every_answer_wrong_names_the_option(tmp_path):
 
 
 @pytest.mark.parametrize("index", [0, -1])
-def test_one_wrong_answer_is_one_too_many_in_the_warm_up_too(tmp_path, index):
+def test_one_wrong_answer_is_one_too_many_in_the_warm_up_too(tmp_path: Path, index: int) -> None:
     found = end(tmp_path, spoil_one(Outcome.WRONG_ANSWER, index))
     assert found.exit_code is ExitCode.REGRESSION
     assert found.error.startswith("1 answer differs from")
 
 
 @pytest.mark.parametrize("outcome", [Outcome.TIMEOUT, Outcome.UNAVAILABLE, Outcome.REJECTED, Outcome.INVALID_RESPONSE])
-def test_failures(tmp_path, outcome):
+def test_failures(tmp_path: Path, outcome: Any) -> None:
     some = end(tmp_path / "some", spoil_all(outcome, 500))
     assert some.exit_code is ExitCode.REGRESSION
     assert "did not end well" in some.error
@@ -74,7 +75,7 @@ def test_failures(tmp_path, outcome):
     assert "check the server" in none.error
 
 
-def test_a_figure_that_the_data_do_not_carry_is_no_number(tmp_path):
+def test_a_figure_that_the_data_do_not_carry_is_no_number(tmp_path: Path) -> None:
     found = end(tmp_path, workload=replace(WORKLOAD, duration=1.0))
     assert "p99 —" in found.lines[1]
 
@@ -91,13 +92,13 @@ def test_a_figure_that_the_data_do_not_carry_is_no_number(tmp_path):
         (SampleRule(source="A rule", requests=10**6, seconds=5.0, per_sentence=True), ["1,000,000 sentences"]),
     ],
 )
-def test_sample_size_rules(tmp_path, rule, notes):
+def test_sample_size_rules(tmp_path: Path, rule: Any, notes: Any) -> None:
     found = [line for line in end(tmp_path, rule=rule).lines if "rule asks" in line]
     assert len(found) == len(notes)
     assert all(note in line for note, line in zip(notes, found, strict=True))
 
 
-def test_sentences_are_the_figure_where_a_request_carries_several(tmp_path):
+def test_sentences_are_the_figure_where_a_request_carries_several(tmp_path: Path) -> None:
     workload = replace(WORKLOAD, sentences=16)
     found = end(tmp_path, workload=workload)
     summary = analyse(find_runs([tmp_path])[0]).summary
@@ -110,30 +111,30 @@ def test_sentences_are_the_figure_where_a_request_carries_several(tmp_path):
     )
 
 
-def test_one_sentence_a_request_needs_no_second_rate(tmp_path):
+def test_one_sentence_a_request_needs_no_second_rate(tmp_path: Path) -> None:
     found = end(tmp_path)
     assert "sentences/s" not in found.lines[3]
     assert "words/s" in found.lines[3]
 
 
 @pytest.mark.parametrize(("users", "text"), [(1, "(1 user)"), (64, "(64 users)"), (1500, "(1,500 users)")])
-def test_plurals(tmp_path, users, text):
+def test_plurals(tmp_path: Path, users: int, text: str) -> None:
     assert text in end(tmp_path, workload=replace(WORKLOAD, users=users)).lines[3]
 
 
-def test_users_that_changed_are_told_as_they_were(tmp_path):
+def test_users_that_changed_are_told_as_they_were(tmp_path: Path) -> None:
     found = end(tmp_path, users=lambda time, worker: 64.0 if time <= 12 else 32.0)
     assert "in flight on average (32 to 64 users, 48 on average)" in found.lines[3]
 
 
-def test_failures_of_the_warm_up_are_told_beside_its_requests(tmp_path):
+def test_failures_of_the_warm_up_are_told_beside_its_requests(tmp_path: Path) -> None:
     found = end(tmp_path, spoil_one(Outcome.TIMEOUT, 0))
     assert "; 100 more in the warm-up, not counted (1 timeout there): " in found.lines[0]
     assert found.lines[0].endswith(f": {sum(find_runs([tmp_path])[0].file.counts.values()):,} in all")
     assert found.error == "1 request did not end well"
 
 
-def test_an_interval_without_an_end_keeps_the_other(tmp_path):
+def test_an_interval_without_an_end_keeps_the_other(tmp_path: Path) -> None:
     """What the data do not bound is `—`, in the console as in reports."""
     requests = simulate("poisson:rate=90", replace(WORKLOAD, duration=10.0))
     path = write_run(tmp_path, requests, "poisson:rate=90", replace(WORKLOAD, duration=10.0)).path

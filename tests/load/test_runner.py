@@ -141,7 +141,7 @@ def test_whoever_asked_may_be_killed_and_nothing_is_said(
     """Both pipes close in the middle of a run: it is stored, and the process ends without a traceback."""
     command = [sys.executable, "-m", "bench.load.runner.main"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes) as child:
+    with subprocess.Popen(command, **pipes) as child:  # type: ignore[call-overload]
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stderr is not None

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 import gevent
 import pytest
@@ -12,13 +13,13 @@ from tests.support.programmed_servers import rest_server
 PAGE = b':tensorflow:serving:request_count{model_name="bert",status="OK"} 5\n'
 
 
-def burn(seconds):
+def burn(seconds: float) -> None:
     end = time.process_time() + seconds
     while time.process_time() < end:
         pass
 
 
-def test_the_client_s_own_figures():
+def test_the_client_s_own_figures() -> None:
     sampler = ClientSampler(3)
     gevent.sleep(0.02)
     burn(0.1)
@@ -30,7 +31,7 @@ def test_the_client_s_own_figures():
     assert sample.machine_cpu > 0
 
 
-def test_a_blocked_loop_shows():
+def test_a_blocked_loop_shows() -> None:
     lag = LoopLag()
     gevent.sleep(0.02)
     lag.take()
@@ -40,7 +41,7 @@ def test_a_blocked_loop_shows():
     lag.close()
 
 
-def test_the_server_s_page_and_process():
+def test_the_server_s_page_and_process() -> None:
     with rest_server(lambda method, path, body, handler: (200, PAGE) if "prometheus" in path else (404, b"")) as url:
         sampler = ServerSampler(url, "bert", os.getpid(), None)
         assert sampler.missing == ()
@@ -52,7 +53,7 @@ def test_the_server_s_page_and_process():
     assert sample.gpu is None
 
 
-def test_what_cannot_be_seen_is_said_and_absent():
+def test_what_cannot_be_seen_is_said_and_absent() -> None:
     with rest_server(lambda *_: (404, b"")) as url:
         sampler = ServerSampler(url, "bert", None, None)
         assert len(sampler.missing) == 2
@@ -63,11 +64,11 @@ def test_what_cannot_be_seen_is_said_and_absent():
     assert "not known" in ServerSampler(None, "bert", None, None).missing[0]
 
 
-def test_a_server_that_is_gone_gives_no_figures():
+def test_a_server_that_is_gone_gives_no_figures() -> None:
     sampler = ServerSampler(None, "bert", os.getpid(), None)
-    sampler._usage._process._pid = 2**22 + 1
-    sampler._usage._process._proc.pid = 2**22 + 1
-    sampler._usage._process._proc._procfs_path = "/nowhere"
+    sampler._usage._process._pid = 2**22 + 1  # type: ignore[attr-defined]
+    sampler._usage._process._proc.pid = 2**22 + 1  # type: ignore[attr-defined]
+    sampler._usage._process._proc._procfs_path = "/nowhere"  # type: ignore[attr-defined]
     assert sampler.sample(1.0).rss is None
     assert sampler.sample(2.0).cpu is None
 
@@ -78,22 +79,22 @@ class FakeNvml:
     class NVMLError(Exception):
         """What the driver raises."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.broken = False
 
-    def nvmlDeviceGetMemoryInfo(self, handle):  # noqa: N802
+    def nvmlDeviceGetMemoryInfo(self, handle: Any) -> Any:  # noqa: N802
         if self.broken:
             raise self.NVMLError
         return type("Memory", (), {"used": 5 << 30})
 
-    def nvmlDeviceGetUtilizationRates(self, handle):  # noqa: N802
+    def nvmlDeviceGetUtilizationRates(self, handle: Any) -> Any:  # noqa: N802
         return type("Rates", (), {"gpu": 42})
 
-    def nvmlDeviceGetName(self, handle):  # noqa: N802
+    def nvmlDeviceGetName(self, handle: Any) -> bytes:  # noqa: N802
         return b"Device"
 
 
-def test_the_gpu():
+def test_the_gpu() -> None:
     nvml = FakeNvml()
     gpu = Gpu(nvml, object())
     assert gpu.name == "Device"
@@ -103,7 +104,7 @@ def test_the_gpu():
     assert gpu.look() == (None, None)
 
 
-def test_a_page_that_answers_later_is_not_called_missing():
+def test_a_page_that_answers_later_is_not_called_missing() -> None:
     """A busy server leaves the first look unanswered; figures from the page need no note of its absence."""
     answers = iter([(503, b"")] + [(200, PAGE)] * 20)
     with rest_server(lambda *_: next(answers)) as url:
@@ -111,11 +112,11 @@ def test_a_page_that_answers_later_is_not_called_missing():
         assert len(sampler.missing) == 1
         for second in range(20):
             assert sampler.sample(float(second)).requests_ok == 5.0
-        assert sampler.missing == ()
-        sampler.close()
+        assert sampler.missing == ()  # type: ignore[comparison-overlap]
+        sampler.close()  # type: ignore[unreachable]
 
 
-def test_a_page_that_answers_now_and_then_is_said_to():
+def test_a_page_that_answers_now_and_then_is_said_to() -> None:
     answers = iter([(200, PAGE), (503, b""), (503, b""), (200, PAGE)])
     with rest_server(lambda *_: next(answers)) as url:
         sampler = ServerSampler(url, "bert", os.getpid(), None)
@@ -126,7 +127,7 @@ def test_a_page_that_answers_now_and_then_is_said_to():
     assert "answered 2 of 4 looks" in note
 
 
-def test_a_page_that_never_answers_is_not_called_absent():
+def test_a_page_that_never_answers_is_not_called_absent() -> None:
     with rest_server(lambda *_: (503, b"")) as url:
         sampler = ServerSampler(url, "bert", os.getpid(), None)
         (note,) = sampler.missing
@@ -135,7 +136,7 @@ def test_a_page_that_never_answers_is_not_called_absent():
     assert "--monitoring_config_file" not in note
 
 
-def test_a_server_s_process_that_ends_keeps_its_figures_until_then():
+def test_a_server_s_process_that_ends_keeps_its_figures_until_then() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         sampler = ServerSampler(None, "bert", child.pid, None)
         assert sampler.sample(1.0).rss
@@ -144,7 +145,7 @@ def test_a_server_s_process_that_ends_keeps_its_figures_until_then():
     assert not any("process is not known" in note for note in sampler.missing)
 
 
-def test_users_are_counted_over_time(monkeypatch):
+def test_users_are_counted_over_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([10.0, 12.0, 13.0, 14.0, 14.0, 15.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     users = UserCount()

@@ -5,6 +5,7 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,14 +17,14 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "scenarios").glob("*.py"))
 
 
-def python(code):
+def python(code: Any) -> Any:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.strip()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_a_scenario_is_short_and_shadows_no_package(path):
+def test_a_scenario_is_short_and_shadows_no_package(path: Any) -> None:
     """Locust puts the scenario's folder first on `sys.path`."""
     assert len(path.read_text().splitlines()) < 60
     assert importlib.util.find_spec(path.stem) is None
@@ -31,16 +32,16 @@ def test_a_scenario_is_short_and_shadows_no_package(path):
     assert len(classes) == 1
 
 
-def test_bertbench_run_knows_every_scenario():
+def test_bertbench_run_knows_every_scenario() -> None:
     assert sorted(KNOWN.values()) == [path.name for path in FILES]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_file_installs_the_scenario_of_its_name(name):
+def test_a_file_installs_the_scenario_of_its_name(name: Any) -> None:
     assert f'install(SCENARIOS["{name}"])' in (ROOT / "scenarios" / KNOWN[name]).read_text()
 
 
-def test_only_a_scenario_patches_the_process():
+def test_only_a_scenario_patches_the_process() -> None:
     """Importing the library leaves sockets and threads as they are."""
     code = """
 import importlib, pkgutil, socket, time
@@ -59,7 +60,7 @@ print("unpatched")
 
 
 @pytest.mark.parametrize("path", [FILES[0], FILES[-1]], ids=lambda path: path.name)
-def test_options_are_in_locust_s_help(path):
+def test_options_are_in_locust_s_help(path: Any) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "locust", "-f", str(path), "--help"],
         capture_output=True,
@@ -72,7 +73,7 @@ def test_options_are_in_locust_s_help(path):
         assert f"--{option.replace('_', '-')}" in done.stdout
 
 
-def test_one_scenario_at_a_time():
+def test_one_scenario_at_a_time() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "locust", "-f", f"{FILES[0]},{FILES[1]}", "--list"],
         capture_output=True,

@@ -6,8 +6,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -31,18 +33,18 @@ TRUSTED = TlsOptions(ca=TLS / "ca.pem")
 
 
 @pytest.fixture(params=["fast", "requests"])
-def rest_kind(request):
+def rest_kind(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-def rest(url, kind="fast", **fields):
+def rest(url: str, kind: str = "fast", **fields: Any) -> Any:
     return TransportPool(Endpoint(rest=url, path="/v1/models/bert:predict", **fields), {"rest": kind}).make("rest")
 
 
-def test_a_request_arrives_as_it_is_and_the_connection_is_kept(rest_kind):
+def test_a_request_arrives_as_it_is_and_the_connection_is_kept(rest_kind: str) -> None:
     seen = []
 
-    def answer(method, path, body, handler):
+    def answer(method: str, path: str, body: bytes, handler: Any) -> Any:
         seen.append(
             (method, path, body, handler.headers["X-Team"], handler.headers["Content-Type"], handler.client_address)
         )
@@ -58,15 +60,15 @@ def test_a_request_arrives_as_it_is_and_the_connection_is_kept(rest_kind):
     assert len({entry[5] for entry in seen}) == 1
 
 
-def test_gzipped_bodies_say_so(rest_kind):
+def test_gzipped_bodies_say_so(rest_kind: str) -> None:
     with rest_server(lambda method, path, body, handler: (200, handler.headers["Content-Encoding"].encode())) as url:
         assert rest(url, rest_kind, compressed=True).exchange(b"x", 5) == b"gzip"
 
 
-def test_large_and_chunked_answers(rest_kind):
+def test_large_and_chunked_answers(rest_kind: str) -> None:
     large = bytes(range(256)) * 8000
 
-    def answer(method, path, body, handler):
+    def answer(method: str, path: str, body: bytes, handler: Any) -> None:
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         for start in range(0, len(large), 100_000):
             part = large[start : start + 100_000]
@@ -81,7 +83,7 @@ def test_large_and_chunked_answers(rest_kind):
     ("status", "error"),
     [(400, Rejected), (404, Rejected), (500, ServerFailed), (503, Unavailable), (504, DeadlineExceeded)],
 )
-def test_statuses(rest_kind, status, error):
+def test_statuses(rest_kind: str, status: int, error: Any) -> None:
     with rest_server(lambda *_: (status, b'{"error": "because"}')) as url:
         transport = rest(url, rest_kind)
         for _ in range(2):
@@ -90,11 +92,11 @@ def test_statuses(rest_kind, status, error):
 
 
 @contextmanager
-def raw_server(talk):
+def raw_server(talk: Any) -> Iterator[Any]:
     """Handles each connection with `talk(connection)`, again and again until it raises or returns True."""
     listener = socket.create_server(("127.0.0.1", 0))
 
-    def serve():
+    def serve() -> None:
         while True:
             try:
                 connection, _ = listener.accept()
@@ -124,8 +126,8 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
         (b"hello\r\n\r\n", (InvalidResponse, ConnectFailed)),
     ],
 )
-def test_connections_that_break(rest_kind, reply, error):
-    def talk(connection):
+def test_connections_that_break(rest_kind: str, reply: bytes, error: Any) -> None:
+    def talk(connection: socket.socket) -> None:
         received = b""
         while not received.endswith(b"body"):
             received += connection.recv(65536)
@@ -138,11 +140,11 @@ def test_connections_that_break(rest_kind, reply, error):
                 transport.exchange(b"body", 5)
 
 
-def test_a_server_that_closes_idle_connections_is_connected_again():
+def test_a_server_that_closes_idle_connections_is_connected_again() -> None:
     """As the server says that it will, or without a word while the connection lay idle."""
     connections = []
 
-    def talk(connection):
+    def talk(connection: socket.socket) -> None:
         connections.append(connection)
         connection.recv(65536)
         connection.sendall(HEAD + b"hello")
@@ -155,10 +157,10 @@ def test_a_server_that_closes_idle_connections_is_connected_again():
     assert len(connections) == 2
 
 
-def test_the_deadline_bounds_the_whole_exchange(rest_kind):
+def test_the_deadline_bounds_the_whole_exchange(rest_kind: str) -> None:
     """Also where a byte comes now and then."""
 
-    def talk(connection):
+    def talk(connection: socket.socket) -> None:
         connection.recv(65536)
         try:
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
@@ -175,20 +177,20 @@ def test_the_deadline_bounds_the_whole_exchange(rest_kind):
         assert time.perf_counter() - started < 1.9
 
 
-def free_port():
+def free_port() -> Any:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def test_nobody_listens(rest_kind):
+def test_nobody_listens(rest_kind: str) -> None:
     transport = rest(f"http://127.0.0.1:{free_port()}", rest_kind)
     with pytest.raises(ConnectFailed, match="is the server up"):
         transport.exchange(b"x", 1)
 
 
-def test_a_killed_user_leaves_no_connection_that_others_could_read_from():
-    with rest_server(lambda *_: time.sleep(0.3) or (200, b"late")) as url:
+def test_a_killed_user_leaves_no_connection_that_others_could_read_from() -> None:
+    with rest_server(lambda *_: time.sleep(0.3) or (200, b"late")) as url:  # type: ignore[func-returns-value]
         transport = rest(url)
         user = gevent.spawn(transport.exchange, b"x", 5)
         gevent.sleep(0.1)
@@ -197,13 +199,13 @@ def test_a_killed_user_leaves_no_connection_that_others_could_read_from():
 
 
 @contextmanager
-def tls_rest_server(before=lambda: None):
+def tls_rest_server(before: Any = lambda: None) -> Iterator[Any]:
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self):
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             before()
             self.send_response(200)
@@ -211,7 +213,7 @@ def tls_rest_server(before=lambda: None):
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *args):
+        def log_message(self, *args: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -230,7 +232,7 @@ def tls_rest_server(before=lambda: None):
         thread.join()
 
 
-def test_rest_over_tls(rest_kind):
+def test_rest_over_tls(rest_kind: str) -> None:
     with tls_rest_server() as url:
         for tls in (TRUSTED, TlsOptions(TLS / "ca.pem", TLS / "server.pem", TLS / "server.key")):
             assert rest(url, rest_kind, tls=tls).exchange(b"echo", 5) == b"echo"
@@ -238,7 +240,7 @@ def test_rest_over_tls(rest_kind):
             rest(url, rest_kind).exchange(b"echo", 5)
 
 
-def test_users_overlap_over_tls():
+def test_users_overlap_over_tls() -> None:
     """In this process nothing is patched: sockets of the standard library would hold up all users."""
     together = threading.Barrier(3)
     with tls_rest_server(lambda: together.wait(30)) as url:
@@ -247,7 +249,7 @@ def test_users_overlap_over_tls():
     assert [user.value for user in users] == [b"echo"] * 3
 
 
-def test_files_that_are_no_certificates():
+def test_files_that_are_no_certificates() -> None:
     tls = TlsOptions(ca=Path(__file__))
     with pytest.raises(UsageError, match="PEM"):
         rest("https://127.0.0.1:1", tls=tls)
@@ -257,7 +259,7 @@ def test_files_that_are_no_certificates():
         TlsOptions(ca=Path("nowhere.pem"))
 
 
-def test_grpc_transports():
+def test_grpc_transports() -> None:
     """In a process of their own: preparing gRPC for gevent holds for the whole process and cannot be taken back."""
     cases = Path(__file__).with_name("gevent_grpc_cases.py")
     done = subprocess.run(

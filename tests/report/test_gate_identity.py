@@ -86,7 +86,8 @@ def test_levels_do_not_contradict_the_change_where_the_machine_changes() -> None
     gate = Gate(PLAN)
     rates = ((17.0, 18.2), (17.1, 18.3), (17.2, 18.4), (60.0, 10.0), (60.0, 10.1))
     for pair in rates:
-        gate.add(Pair(*(Figures(100, 0, 0, 100, {"throughput": rate, "errors": 0.0}) for rate in pair)))
+        one, two = (Figures(100, 0, 0, 100, {"throughput": rate, "errors": 0.0}) for rate in pair)
+        gate.add(Pair(one, two))
     found = gate.decide(left=0)
     assert found is not None
     assert hold_against_itself(found) == 2

@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,9 +26,9 @@ def repeat(root: Path, seed: int, group: str = "one", late: float = 0.0, failed:
     return analyse(write_run(root, requests, workload=workload, group=group, repeat=seed))
 
 
-def row(view, title: str) -> tuple[str, ...]:
+def row(view: Any, title: str) -> tuple[str, ...]:
     (found,) = [row for row in view.rows if row[0] == title]
-    return found
+    return found  # type: ignore[no-any-return]
 
 
 def test_the_figures_are_those_of_the_valid_runs_with_the_interval_between_them(tmp_path: Path) -> None:

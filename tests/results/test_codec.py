@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,7 +132,7 @@ def test_a_newer_format_is_refused_and_not_taken_for_damage() -> None:
         ({"done": 1.0}, "before it was sent"),
     ],
 )
-def test_records_that_contradict_themselves_are_a_defect(change: dict[str, float], message: str) -> None:
+def test_records_that_contradict_themselves_are_a_defect(change: dict[str, Any], message: str) -> None:
     with pytest.raises(BlockError, match=message):
         parse_block(block_of(replace(RECORD, **change)))
 

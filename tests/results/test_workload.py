@@ -82,7 +82,7 @@ def test_sentences_and_checks_come_from_the_seed() -> None:
         ("both", "fast+grpcio", {"rest": "fast", "grpc": "grpcio"}),
     ],
 )
-def test_clients_by_protocol(protocol, transport, clients):
+def test_clients_by_protocol(protocol: str, transport: str, clients: Any) -> None:
     workload = replace(WORKLOAD, protocol=protocol, transport=transport)
     assert workload.clients == clients
     assert workload.protocols == tuple(clients)

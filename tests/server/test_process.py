@@ -61,7 +61,7 @@ def test_it_is_stopped_when_the_block_fails(server_binary: Path, tmp_path: Path)
     with pytest.raises(ZeroDivisionError), binary(server_binary, tmp_path) as server:
         seen.append(server)
         raise ZeroDivisionError
-    assert seen[0].pid is not None
+    assert seen[0].pid is not None  # type: ignore[unreachable]
     assert ended(seen[0].pid)
 
 

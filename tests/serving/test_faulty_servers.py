@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import time
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ GENEROUS = 10.0
 GRPC = ["grpc-silence", "grpc-byte-by-byte", "grpc-pings", "grpc-settings", "grpc-empty-data", "grpc-large"]
 
 
-def failed(ask):
+def failed(ask: Any) -> Any:
     """How a call failed, within the timeout and some."""
     started = time.perf_counter()
     with pytest.raises(ServingError) as caught:
@@ -28,7 +29,7 @@ def failed(ask):
 
 
 @pytest.mark.parametrize("name", [*REST_FLOODS, "rest-bomb"])
-def test_rest_ends_in_time(name):
+def test_rest_ends_in_time(name: Any) -> None:
     with faulty(name) as address, RestClient(f"http://{address}", max_response=8_000_000) as client:
         if name != "rest-bomb":
             assert client.post("/", b"question", 30) == b"good"
@@ -38,7 +39,7 @@ def test_rest_ends_in_time(name):
 
 
 @pytest.mark.parametrize("name", GRPC)
-def test_grpc_ends_in_time(name):
+def test_grpc_ends_in_time(name: Any) -> None:
     with faulty(name) as address, GrpcClient(address) as client:
         # What the first call gets is no status.
         with contextlib.suppress(InvalidResponse):
@@ -47,7 +48,7 @@ def test_grpc_ends_in_time(name):
 
 
 @pytest.mark.parametrize("name", ["never-reads", "handshake-stalls"])
-def test_servers_that_take_nothing(name):
+def test_servers_that_take_nothing(name: str) -> None:
     scheme, size = ("https", 9) if name == "handshake-stalls" else ("http", 30_000_000)
     with faulty(name) as address:
         with RestClient(f"{scheme}://{address}") as client:
@@ -57,7 +58,7 @@ def test_servers_that_take_nothing(name):
 
 
 @pytest.mark.parametrize(("most", "fits"), [(2000, True), (1999, False)])
-def test_the_largest_response(most, fits):
+def test_the_largest_response(most: int, fits: bool) -> None:
     """Unpacked, too."""
     for body, headers in ((bytes(2000), {}), (gzip.compress(bytes(2000)), {"Content-Encoding": "gzip"})):
         with rest_server(lambda *_: (200, body, headers)) as url, RestClient(url, max_response=most) as client:  # noqa: B023
@@ -68,7 +69,7 @@ def test_the_largest_response(most, fits):
                     client.get("/", 30)
 
 
-def test_a_coding_that_is_not_known_is_named():
+def test_a_coding_that_is_not_known_is_named() -> None:
     server = rest_server(lambda *_: (200, b"?", {"Content-Encoding": "compress"}))
     with server as url, RestClient(url) as client, pytest.raises(InvalidResponse, match="'compress'"):
         client.get("/", 30)

@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from typing import Any
 
 import grpc
 import numpy as np
@@ -32,17 +33,17 @@ from tests.support.programmed_servers import grpc_server
 REQUEST = PredictRequest({"x": np.array([1.0, 2.0], np.float32)}, "score")
 
 
-def answer_message(**outputs):
+def answer_message(**outputs: Any) -> Any:
     message = predict_pb2.PredictResponse(model_spec=model_pb2.ModelSpec(name="bert", version={"value": 3}))
     for name, array in outputs.items():
         message.outputs[name].CopyFrom(to_proto(array))
     return message.SerializeToString()
 
 
-def test_predict():
-    seen = {}
+def test_predict() -> None:
+    seen: dict[str, Any] = {}
 
-    def answer(method, message, context):
+    def answer(method: str, message: Any, context: Any) -> Any:
         seen["method"], seen["metadata"] = method, dict(context.invocation_metadata())
         asked = predict_pb2.PredictRequest.FromString(message)
         seen["spec"] = asked.model_spec
@@ -59,20 +60,20 @@ def test_predict():
     assert seen["metadata"]["x-team"] == "search"
 
 
-def test_version_and_label_travel():
+def test_version_and_label_travel() -> None:
     assert predict_message(PredictRequest({}, version=7)).model_spec.version.value == 7
     assert predict_message(PredictRequest({}, label="stable")).model_spec.version_label == "stable"
     assert predict_message(PredictRequest({})).model_spec.WhichOneof("version_choice") is None
 
 
-def test_answers_larger_than_the_default_limit():
+def test_answers_larger_than_the_default_limit() -> None:
     large = np.zeros(2_000_000, np.float32)
     with grpc_server(lambda *_: answer_message(y=large)) as address, GrpcClient(address) as client:
         assert client.predict(REQUEST, 20).outputs["y"].size == large.size
 
 
-def test_status_and_metadata():
-    def answer(method, message, context):
+def test_status_and_metadata() -> None:
+    def answer(method: str, message: Any, context: Any) -> Any:
         if method.endswith("GetModelStatus"):
             status = get_model_status_pb2.GetModelStatusResponse()
             entry = status.model_version_status.add(version=4, state=30)
@@ -99,7 +100,7 @@ def test_status_and_metadata():
     assert metadata.signatures["score"].outputs["y"].shape is None
 
 
-def test_metadata_without_signatures():
+def test_metadata_without_signatures() -> None:
     empty = get_model_metadata_pb2.GetModelMetadataResponse().SerializeToString()
     with (
         grpc_server(lambda *_: empty) as address,
@@ -129,11 +130,11 @@ EXPECTED = {
 }
 
 
-def test_every_status_code_has_its_error():
+def test_every_status_code_has_its_error() -> None:
     assert EXPECTED.keys() == {code.name for code in grpc.StatusCode} - {"OK"}
     codes = iter(EXPECTED)
 
-    def answer(method, message, context):
+    def answer(method: str, message: Any, context: Any) -> None:
         context.abort(grpc.StatusCode[next(codes)], "because\nof it")
 
     with grpc_server(answer) as address, GrpcClient(address) as client:
@@ -145,21 +146,21 @@ def test_every_status_code_has_its_error():
             assert "\n" not in str(caught.value)
 
 
-def free_port():
+def free_port() -> Any:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def test_nobody_listens():
+def test_nobody_listens() -> None:
     with GrpcClient(f"127.0.0.1:{free_port()}") as client, pytest.raises(ConnectFailed, match="is the server up"):
         client.predict(REQUEST, 2)
 
 
-def test_a_server_that_does_not_speak_grpc():
+def test_a_server_that_does_not_speak_grpc() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def serve():
+        def serve() -> None:
             connection, _ = listener.accept()
             with connection:
                 connection.recv(65536)
@@ -173,8 +174,8 @@ def test_a_server_that_does_not_speak_grpc():
             client.predict(REQUEST, 1)
 
 
-def test_no_answer_in_time():
-    def answer(method, message, context):
+def test_no_answer_in_time() -> None:
+    def answer(method: str, message: Any, context: Any) -> bytes:
         time.sleep(0.4)
         return b""
 
@@ -183,14 +184,14 @@ def test_no_answer_in_time():
 
 
 @pytest.mark.parametrize("data", [b"\xff\xff\xff", answer_message(y=np.zeros(2, np.float32))[:-3]])
-def test_unreadable_answers(data):
+def test_unreadable_answers(data: Any) -> None:
     with pytest.raises(InvalidResponse):
         predict_response(data, 0)
     with grpc_server(lambda *_: data) as address, GrpcClient(address) as client, pytest.raises(InvalidResponse):
         client.predict(REQUEST, 5)
 
 
-def test_unreadable_status():
+def test_unreadable_status() -> None:
     with (
         grpc_server(lambda *_: b"\xff\xff\xff") as address,
         GrpcClient(address) as client,
@@ -199,14 +200,14 @@ def test_unreadable_status():
         client.status("bert", 5)
 
 
-def test_contradicting_tensor():
+def test_contradicting_tensor() -> None:
     message = predict_pb2.PredictResponse.FromString(answer_message(y=np.zeros(4, np.float32)))
     message.outputs["y"].tensor_content = b"\0" * 4
     with pytest.raises(InvalidResponse, match="4"):
         predict_response(message.SerializeToString(), 0)
 
 
-def test_a_closed_client():
+def test_a_closed_client() -> None:
     client = GrpcClient(f"127.0.0.1:{free_port()}")
     client.close()
     with pytest.raises(ServingError):

@@ -1,5 +1,6 @@
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,27 +13,27 @@ from bench.serving.types import PredictRequest, SignatureInfo, TensorInfo, Versi
 INPUTS = {"ids": np.array([[1, 2], [3, 4]], np.int32), "n": np.array([2, 1], np.int32)}
 
 
-def test_row_form():
+def test_row_form() -> None:
     body = json.loads(json_codec.predict_body(PredictRequest(INPUTS, "score")))
     assert body == {"signature_name": "score", "instances": [{"ids": [1, 2], "n": 2}, {"ids": [3, 4], "n": 1}]}
 
 
-def test_columnar_form():
+def test_columnar_form() -> None:
     body = json.loads(json_codec.predict_body(PredictRequest(INPUTS, "score"), BodyForm.COLUMNAR))
     assert body == {"signature_name": "score", "inputs": {"ids": [[1, 2], [3, 4]], "n": [2, 1]}}
 
 
-def test_bodies_are_compact():
+def test_bodies_are_compact() -> None:
     assert b" " not in json_codec.predict_body(PredictRequest(INPUTS))
 
 
 @pytest.mark.parametrize("bad", [{"a": np.zeros(2), "b": np.zeros(3)}, {"a": np.array(1.0)}, {}])
-def test_row_form_needs_one_batch(bad):
+def test_row_form_needs_one_batch(bad: Any) -> None:
     with pytest.raises(ValueError, match="first dimension"):
         json_codec.predict_body(PredictRequest(bad))
 
 
-def test_scalars_and_views_go_in_columnar_form():
+def test_scalars_and_views_go_in_columnar_form() -> None:
     inputs = {"x": np.array(1.5), "y": np.arange(6).reshape(2, 3).T}
     assert json.loads(json_codec.predict_body(PredictRequest(inputs), BodyForm.COLUMNAR))["inputs"] == {
         "x": 1.5,
@@ -40,14 +41,14 @@ def test_scalars_and_views_go_in_columnar_form():
     }
 
 
-def test_strings_and_bytes():
+def test_strings_and_bytes() -> None:
     inputs = {"s": np.array([b"\xff\x00", "é"], object)}
     body = json.loads(json_codec.predict_body(PredictRequest(inputs), BodyForm.COLUMNAR))
     assert body["inputs"] == {"s": [{"b64": "/wA="}, "é"]}
 
 
 @pytest.mark.parametrize("form", list(BodyForm))
-def test_non_finite_inputs_are_serving_tokens(form):
+def test_non_finite_inputs_are_serving_tokens(form: Any) -> None:
     body = json_codec.predict_body(PredictRequest({"x": np.array([np.nan, np.inf, -np.inf, 1], np.float32)}), form)
     assert all(token in body for token in (b"NaN", b"Infinity", b"-Infinity"))
 
@@ -64,12 +65,12 @@ def test_non_finite_inputs_are_serving_tokens(form):
         (b'{"outputs": [{"b64": "/wA="}, "plain"]}', {"": [b"\xff\x00", "plain"]}),
     ],
 )
-def test_answers_of_both_forms(body, outputs):
+def test_answers_of_both_forms(body: bytes, outputs: Any) -> None:
     read = json_codec.predict_outputs(body)
     assert {name: array.tolist() for name, array in read.items()} == outputs
 
 
-def test_non_finite_answers_can_be_read():
+def test_non_finite_answers_can_be_read() -> None:
     """Serving writes tokens that JSON does not have."""
     (values,) = json_codec.predict_outputs(b'{\n "predictions": [NaN, Infinity, -Infinity, 1.5\n ]\n}').values()
     assert math.isnan(values[0])
@@ -95,20 +96,20 @@ def test_non_finite_answers_can_be_read():
         b"\xff\xfe",
     ],
 )
-def test_anything_else_is_an_invalid_response(body):
+def test_anything_else_is_an_invalid_response(body: bytes) -> None:
     with pytest.raises(InvalidResponse) as caught:
         json_codec.predict_outputs(body)
     assert "\n" not in str(caught.value)
 
 
-def test_error_texts_are_one_short_line():
+def test_error_texts_are_one_short_line() -> None:
     assert json_codec.error_text(b'{"error": "a\\n  b"}') == "a b"
     assert json_codec.error_text(b"<h1>Not\nFound</h1>") == "<h1>Not Found</h1>"
     assert json_codec.error_text(b"") == ""
     assert len(json_codec.error_text(json.dumps({"error": "x" * 5000}).encode())) == 200
 
 
-def test_model_status():
+def test_model_status() -> None:
     body = b"""{"model_version_status": [{"version": "123", "state": "AVAILABLE",
         "status": {"error_code": "OK", "error_message": ""}}]}"""
     assert json_codec.version_status(body) == (VersionStatus(123, "AVAILABLE"),)
@@ -117,7 +118,7 @@ def test_model_status():
             json_codec.version_status(bad)
 
 
-def test_model_metadata():
+def test_model_metadata() -> None:
     shape = {"dim": [{"size": "-1", "name": ""}, {"size": "3", "name": ""}], "unknown_rank": False}
     unknown = {"dim": [], "unknown_rank": True}
     signature = {

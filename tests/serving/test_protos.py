@@ -12,7 +12,7 @@ def run_python(code: str) -> str:
     return done.stdout
 
 
-def test_clients_do_not_load_the_runtime():
+def test_clients_do_not_load_the_runtime() -> None:
     """All of `bench.serving` loads without `tensorflow.python` and without a library of the runtime."""
     code = """
 import importlib, pkgutil, sys
@@ -29,7 +29,7 @@ print("clean")
 
 
 @pytest.mark.parametrize("order", ["protos first", "tensorflow first"])
-def test_the_real_tensorflow_shares_the_messages(order):
+def test_the_real_tensorflow_shares_the_messages(order: str) -> None:
     """Whichever of the two comes first, TensorFlow works and its TensorProto is the class used here."""
     imports = ["from bench.serving.protos import tensor_pb2", "import tensorflow as tf"]
     if order == "tensorflow first":
@@ -42,7 +42,7 @@ def test_the_real_tensorflow_shares_the_messages(order):
             "import tensorflow.core.framework.types_pb2",
             "proto = tf.make_tensor_proto([1.5, 2.5])",
             "assert type(proto) is tensor_pb2.TensorProto",
-            "assert from_proto(proto).tolist() == tf.make_ndarray(to_proto(np.float32([1.5, 2.5]))).tolist()",
+            "assert from_proto(proto).tolist() == tf.make_ndarray(to_proto(np.array([1.5, 2.5], np.float32))).tolist()",
             "assert not hasattr(tf, 'core')",
             "print(tf.estimator.Estimator.__name__, int(tf.constant(3) + 4))",
         ]

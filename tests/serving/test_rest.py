@@ -4,7 +4,9 @@ import inspect
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,10 +33,10 @@ STATUS = b"""{"model_version_status": [
 REQUEST = PredictRequest({"x": np.array([1.0, 2.0], np.float32)})
 
 
-def test_predict_status_and_paths():
+def test_predict_status_and_paths() -> None:
     asked = []
 
-    def answer(method, path, body, handler):
+    def answer(method: str, path: str, body: bytes, handler: Any) -> Any:
         asked.append((method, path, body))
         if method == "POST":
             return 200, b'{"predictions": [3.5, 4.0]}'
@@ -60,14 +62,14 @@ def test_predict_status_and_paths():
         (PredictRequest({}, model="a/b c", label="x:y"), "/v1/models/a%2Fb%20c/labels/x%3Ay:predict"),
     ],
 )
-def test_path_names_version_or_label(request_, path):
+def test_path_names_version_or_label(request_: Any, path: str) -> None:
     assert predict_path(request_) == path
 
 
-def test_the_connection_is_kept():
+def test_the_connection_is_kept() -> None:
     ports = set()
 
-    def answer(method, path, body, handler):
+    def answer(method: str, path: str, body: bytes, handler: Any) -> Any:
         ports.add(handler.client_address)
         return (200, b'{"predictions": [1.0]}') if len(body) else (404, b"{}")
 
@@ -79,11 +81,11 @@ def test_the_connection_is_kept():
     assert len(ports) == 1
 
 
-def test_headers_are_sent_and_proxies_are_not_used(monkeypatch):
+def test_headers_are_sent_and_proxies_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     seen = {}
 
-    def answer(method, path, body, handler):
+    def answer(method: str, path: str, body: bytes, handler: Any) -> Any:
         seen.update(handler.headers)
         return 200, b'{"predictions": [1.0]}'
 
@@ -114,7 +116,7 @@ def test_headers_are_sent_and_proxies_are_not_used(monkeypatch):
         (302, InvalidResponse),
     ],
 )
-def test_every_status_has_its_error(status, error):
+def test_every_status_has_its_error(status: int, error: Any) -> None:
     with pytest.raises(ServingError) as caught:
         rest.raise_for_status(status, b'{"error": "because\\nof it"}')
     assert type(caught.value) is error
@@ -123,7 +125,7 @@ def test_every_status_has_its_error(status, error):
     assert "\n" not in str(caught.value)
 
 
-def test_redirects_are_not_followed():
+def test_redirects_are_not_followed() -> None:
     with (
         rest_server(lambda *_: (301, b"", {"Location": "http://127.0.0.1:9/"})) as url,
         RestClient(url) as client,
@@ -133,11 +135,11 @@ def test_redirects_are_not_followed():
 
 
 @contextmanager
-def raw_server(talk):
+def raw_server(talk: Any) -> Iterator[Any]:
     """A server of one connection at a time, which `talk(connection)` handles after the request has come."""
     listener = socket.create_server(("127.0.0.1", 0))
 
-    def serve():
+    def serve() -> None:
         while True:
             try:
                 connection, _ = listener.accept()
@@ -159,7 +161,7 @@ def raw_server(talk):
         thread.join()
 
 
-def drip(connection):
+def drip(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
     try:
         for _ in range(30):
@@ -186,7 +188,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
     ],
     ids=["closes", "not HTTP", "cut off", "bad chunk", "bad gzip", "not JSON", "silent", "drips"],
 )
-def test_bad_servers(talk, error):
+def test_bad_servers(talk: Any, error: Any) -> None:
     with raw_server(talk) as url, RestClient(url) as client:
         started = time.perf_counter()
         with pytest.raises(error):
@@ -194,13 +196,13 @@ def test_bad_servers(talk, error):
         assert time.perf_counter() - started < 1.4
 
 
-def free_port():
+def free_port() -> Any:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def test_nobody_listens():
+def test_nobody_listens() -> None:
     with (
         RestClient(f"http://127.0.0.1:{free_port()}") as client,
         pytest.raises(ConnectFailed, match="is the server up"),
@@ -208,7 +210,7 @@ def test_nobody_listens():
         client.predict(REQUEST, 1)
 
 
-def test_unknown_host_and_plain_server_behind_https():
+def test_unknown_host_and_plain_server_behind_https() -> None:
     with RestClient("http://no-such-host.invalid:1") as client, pytest.raises(ConnectFailed):
         client.status("bert", 2)
     with (
@@ -219,7 +221,7 @@ def test_unknown_host_and_plain_server_behind_https():
         client.status("bert", 2)
 
 
-def foreign_exceptions():
+def foreign_exceptions() -> Iterator[Any]:
     """Every exception class of requests and urllib3 that a call could raise."""
     for module in (requests.exceptions, urllib3.exceptions):
         for _, cls in inspect.getmembers(module, inspect.isclass):
@@ -233,15 +235,15 @@ def foreign_exceptions():
 @pytest.mark.parametrize(
     "cls", sorted(set(foreign_exceptions()), key=str), ids=lambda cls: f"{cls.__module__}.{cls.__name__}"
 )
-def test_no_foreign_exception_leaks(cls):
+def test_no_foreign_exception_leaks(cls) -> None:  # type: ignore[no-untyped-def]
     client = RestClient("http://127.0.0.1:1")
 
     foreign = type(cls.__name__, (cls,), {"__init__": lambda self: None, "__str__": lambda self: "foreign"})
 
-    def fail(*args, **kwargs):
+    def fail(*args: object, **kwargs: Any) -> None:
         raise foreign
 
-    client._session.request = fail
+    client._session.request = fail  # type: ignore[method-assign]
     with pytest.raises(ServingError) as caught:
         client.predict(REQUEST, 1)
     assert "\n" not in str(caught.value)

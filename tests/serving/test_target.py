@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from bench.serving.target import Target, TargetKind, grpc_address, parse_target,
         ("binary:/usr/bin/server", Target(TargetKind.BINARY, path=Path("/usr/bin/server"))),
     ],
 )
-def test_the_known_forms(text, target):
+def test_the_known_forms(text: str, target: Any) -> None:
     assert parse_target(text) == target
     assert parse_target(str(target)) == target
 
@@ -48,14 +49,14 @@ def test_the_known_forms(text, target):
         "http://[::1",
     ],
 )
-def test_anything_else_is_refused_on_one_line(text):
+def test_anything_else_is_refused_on_one_line(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_target(text)
     assert "\n" not in str(caught.value)
     assert "write" in str(caught.value)
 
 
-def test_what_locust_calls_a_host():
+def test_what_locust_calls_a_host() -> None:
     assert (
         grpc_address("localhost:8500") == grpc_address("grpc://localhost:8500") == parse_target("grpc://localhost:8500")
     )
@@ -66,7 +67,7 @@ def test_what_locust_calls_a_host():
         rest_address("grpc://localhost:8501")
 
 
-def test_who_starts_the_server():
+def test_who_starts_the_server() -> None:
     assert [parse_target(text).managed for text in ("embedded", "docker:cpu", "binary:x", "http://h", "estimator")] == [
         True,
         True,

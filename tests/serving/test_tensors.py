@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,19 +24,19 @@ from bench.serving.tensors import from_proto, to_proto
         np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3)),
     ],
 )
-def test_numbers_survive_both_ways(array):
+def test_numbers_survive_both_ways(array: Any) -> None:
     back = from_proto(tensor_pb2.TensorProto.FromString(to_proto(array).SerializeToString()))
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)
 
 
-def test_strings_become_bytes():
+def test_strings_become_bytes() -> None:
     back = from_proto(to_proto(np.array([["a", "é"], ["", "d"]])))
     assert back.tolist() == [[b"a", "é".encode()], [b"", b"d"]]
     assert from_proto(to_proto(np.array([b"\x00\xff"], object))).tolist() == [b"\x00\xff"]
 
 
-def test_raw_content_and_typed_values_read_alike():
+def test_raw_content_and_typed_values_read_alike() -> None:
     """Serving answers with typed values, newer servers with raw content."""
     values = np.array([[1.5, -2.0]], np.float32)
     typed = to_proto(values)
@@ -43,7 +45,7 @@ def test_raw_content_and_typed_values_read_alike():
     np.testing.assert_array_equal(from_proto(typed), from_proto(to_proto(values)))
 
 
-def test_the_last_value_is_repeated():
+def test_the_last_value_is_repeated() -> None:
     proto = to_proto(np.array([[7, 8], [8, 8]], np.int32))
     del proto.int_val[2:]
     np.testing.assert_array_equal(from_proto(proto), [[7, 8], [8, 8]])
@@ -52,7 +54,7 @@ def test_the_last_value_is_repeated():
 @pytest.mark.parametrize(
     ("enum", "bits"), [(types_pb2.DT_HALF, np.float16(1.5).view(np.uint16)), (types_pb2.DT_BFLOAT16, 0x3FC0)]
 )
-def test_half_precision_comes_as_float32(enum, bits):
+def test_half_precision_comes_as_float32(enum: Any, bits: Any) -> None:
     proto = tensor_pb2.TensorProto(dtype=enum, half_val=[int(bits)])
     proto.tensor_shape.dim.add(size=1)
     assert from_proto(proto).tolist() == [1.5]
@@ -62,7 +64,7 @@ def test_half_precision_comes_as_float32(enum, bits):
     assert from_proto(proto).tolist() == [1.5]
 
 
-def make(**fields):
+def make(**fields: Any) -> Any:
     proto = to_proto(np.array([1.0, 2.0], np.float32))
     proto.MergeFrom(tensor_pb2.TensorProto(**fields))
     return proto
@@ -82,11 +84,11 @@ def make(**fields):
         tensor_pb2.TensorProto(),
     ],
 )
-def test_what_contradicts_itself_is_a_value_error(proto):
+def test_what_contradicts_itself_is_a_value_error(proto: Any) -> None:
     with pytest.raises(ValueError, match=r"tensor|buffer"):
         from_proto(proto)
 
 
-def test_a_dtype_without_a_tensor_type_is_a_value_error():
+def test_a_dtype_without_a_tensor_type_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="complex64"):
         to_proto(np.zeros(2, np.complex64))

@@ -17,7 +17,7 @@ def test_mean_of_runs_by_hand() -> None:
     found = repeat_mean("p50", [1.0, 2.0, 3.0], log=False)
     half = 4.3027 * 1.0 / math.sqrt(3)
     assert found.center == 2.0
-    assert (found.lo, found.hi) == (pytest.approx(2 - half, abs=1e-3), pytest.approx(2 + half, abs=1e-3))
+    assert (found.lo, found.hi) == (pytest.approx(2 - half, abs=1e-3), pytest.approx(2 + half, abs=1e-3))  # type: ignore[comparison-overlap]
     geometric = repeat_mean("p50", [1.0, 4.0, 16.0])
     assert geometric.center == pytest.approx(4.0)
     assert geometric.lo is not None
@@ -28,7 +28,7 @@ def test_mean_of_runs_by_hand() -> None:
 def test_zeros_take_the_plain_mean_and_one_run_has_no_interval() -> None:
     assert repeat_mean("errors", [0.0, 0.2]).center == pytest.approx(0.1)
     one = repeat_mean("p50", [3.0])
-    assert (one.center, one.lo, one.hi) == (pytest.approx(3.0), None, None)
+    assert (one.center, one.lo, one.hi) == (pytest.approx(3.0), None, None)  # type: ignore[comparison-overlap]
     assert "repeat" in one.warnings[0]
     assert repeat_mean("p50", []).center is None
 

@@ -1,12 +1,14 @@
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.stats.signs import GENERATORS, sequential_signs, sign_patterns, signed_ranks
 
 
-def crossings(sizes: np.ndarray, patterns: np.ndarray, looks: list[int], spending: np.ndarray) -> np.ndarray:
+def crossings(sizes: NDArray[Any], patterns: NDArray[Any], looks: list[int], spending: NDArray[Any]) -> NDArray[Any]:
     """For each pattern of signs the look at which the test on `sizes` crosses, -1 for never."""
     found = [sequential_signs((pattern * sizes)[:, None], looks, spending).crossed[0] for pattern in patterns]
     return np.array([-1 if look is None else look for look in found])
@@ -21,7 +23,7 @@ def crossings(sizes: np.ndarray, patterns: np.ndarray, looks: list[int], spendin
     ],
     ids=["distinct", "ties", "zeros and a monster"],
 )
-def test_the_share_of_crossings_under_fair_coins_is_what_was_spent(sizes: np.ndarray) -> None:
+def test_the_share_of_crossings_under_fair_coins_is_what_was_spent(sizes: NDArray[Any]) -> None:
     """All patterns of signs are tried: the error rate is counted, not estimated."""
     patterns = np.array(list(itertools.product([1.0, -1.0], repeat=sizes.size)))
     looks, spending = [5, 7, 9], np.array([[0.04], [0.08], [0.2]])
@@ -89,6 +91,6 @@ def test_signed_ranks() -> None:
     ("looks", "values"),
     [([], np.ones((3, 1))), ([3, 3], np.ones((3, 1))), ([4], np.ones((3, 1))), ([2], np.array([[np.nan], [1.0]]))],
 )
-def test_bad_input(looks: list[int], values: np.ndarray) -> None:
+def test_bad_input(looks: list[int], values: NDArray[Any]) -> None:
     with pytest.raises(ValueError, match="looks must|values must"):
         sequential_signs(values, looks, np.full((len(looks), 1), 0.1))

@@ -60,7 +60,7 @@ class Oracle:
         for layer in range(self.layers):
             x = self.layer(x, f"bert.encoder.layer.{layer}.")
         head = "cls.predictions."
-        x = self.norm(self.act(self.dense(x, head + "transform.dense")), head + "transform.LayerNorm")
+        x = self.norm(self.act(self.dense(x, head + "transform.dense")), head + "transform.LayerNorm")  # type: ignore[no-untyped-call]
         logits = x @ self.weights[emb + "word_embeddings.weight"].T + self.weights[head + "bias"]
         return np.asarray(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
 
@@ -70,7 +70,7 @@ class Oracle:
             x + self.dense(self.attention(x, name), name + "attention.output.dense"),
             name + "attention.output.LayerNorm",
         )
-        wide = self.act(self.dense(x, name + "intermediate.dense"))
+        wide = self.act(self.dense(x, name + "intermediate.dense"))  # type: ignore[no-untyped-call]
         return self.norm(x + self.dense(wide, name + "output.dense"), name + "output.LayerNorm")
 
     def attention(self, x: Array, name: str) -> Array:

@@ -79,7 +79,7 @@ def main(words: list[str]) -> None:
     split = words.index("--")
     fault = Fault(**{name: float(value) for name, value in (word.split("=") for word in words[:split])})
     # A model whose warm-up fails would not be served at all.
-    warmup.predict = SimpleNamespace(**vars(predict))
+    warmup.predict = SimpleNamespace(**vars(predict))  # type: ignore[assignment, attr-defined]
     # Each process has luck of its own: a gate starts many, and the same draws would spare the same requests in all.
     predict.predict = _faulty(predict.predict, fault, random.Random())
     server.exit_now(server.main(words[split + 1 :]))

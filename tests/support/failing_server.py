@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from bench.http2.grpc_wire import failure
 from bench.load.null_grpc import NullGrpc
@@ -127,7 +128,7 @@ class FailingGrpc(NullGrpc):
     fate: Fate
     status: bytes
 
-    def _answer(self, event) -> None:  # type: ignore[no-untyped-def]
+    def _answer(self, event: Any) -> None:
         answer = super()._answer
 
         def answered() -> None:
@@ -176,7 +177,7 @@ def main(words: list[str]) -> None:
     with starts.open("a") as file:
         file.write("x")
     kinds = {entry.name: type(entry.default) for entry in fields(Fault)}
-    fault = Fault(**{name: float(value) if kinds[name] is float else int(value) for name, value in given.items()})
+    fault = Fault(**{name: float(value) if kinds[name] is float else int(value) for name, value in given.items()})  # type: ignore[arg-type]
     if len(starts.read_text()) <= fault.fresh:
         fault = Fault()
     if fault.stubborn:

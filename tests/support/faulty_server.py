@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -316,7 +317,7 @@ def grpc_refuses(limit: int, first: int) -> Talk:
     """Answers calls after 20 ms, `limit` at a time, and refuses more; its first settings allow `first`."""
 
     def talk(connection: socket.socket) -> None:
-        frames, open_calls, lock = Frames(connection), [], threading.Lock()
+        frames, open_calls, lock = Frames(connection), [], threading.Lock()  # type: ignore[var-annotated]
         connection.sendall(frame(SETTINGS, 0, 0, struct.pack(">HI", 3, first)))
         lowered = first == limit
 
@@ -400,7 +401,7 @@ def serve(talk: Talk) -> None:
 @contextmanager
 def faulty(name: str) -> Iterator[str]:
     """`host:port` of such a server in a process of its own."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(
         [sys.executable, "-m", "tests.support.faulty_server", name], cwd=ROOT, text=True, **pipes
     ) as process:

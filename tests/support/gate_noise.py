@@ -35,10 +35,10 @@ def machine(kind: str, rng: np.random.Generator, runs: int, sd: float) -> Floats
     if kind == "heavy":
         return sd * rng.standard_t(2, runs)
     if kind == "bursts":
-        return fresh + np.where(rng.random(runs) < 1 / 8, rng.exponential(0.5, runs), 0.0)
+        return fresh + np.where(rng.random(runs) < 1 / 8, rng.exponential(0.5, runs), 0.0)  # type: ignore[no-any-return]
     if kind == "drifting":
         steps = np.cumsum(np.where(rng.random(runs) < 0.05, rng.normal(0, 0.15, runs), 0.0))
-        return fresh + steps + rng.choice([-1, 1]) * np.linspace(0, 0.6, runs)
+        return fresh + steps + rng.choice([-1, 1]) * np.linspace(0, 0.6, runs)  # type: ignore[no-any-return]
     found = np.empty(runs)
     value = rng.normal(0, sd)
     for index, step in enumerate(fresh):

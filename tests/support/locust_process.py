@@ -60,11 +60,16 @@ class Ended:
     code: int
     out: str
     err: str
-    run: Run | None
+    left: Run | None
+
+    @property
+    def run(self) -> Run:
+        """The run that it left."""
+        assert self.left is not None, self.err
+        return self.left
 
     def accounted(self) -> dict[str, int]:
         """Requests by outcome, after a look that none is missing."""
-        assert self.run is not None, self.err
         counts = {name: count for name, count in self.run.file.counts.items() if count}
         records = self.run.columns(["due"])["due"].size
         assert sum(counts.values()) == records

@@ -20,7 +20,7 @@ def rest_server(answer: Callable[[str, str, bytes, Any], Reply | None]) -> Itera
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
-        def handle_any(self):
+        def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             reply = answer(self.command, self.path, body, self)
             if reply is None:
@@ -36,7 +36,7 @@ def rest_server(answer: Callable[[str, str, bytes, Any], Reply | None]) -> Itera
 
         do_GET = do_POST = handle_any  # noqa: N815
 
-        def log_message(self, *args):
+        def log_message(self, *args: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -56,7 +56,7 @@ def grpc_server(answer: Callable[[str, bytes, Any], bytes], workers: int = 16) -
     """A gRPC server of raw bytes; `answer(method, message, context)` gives the answer's bytes."""
 
     class Handler(grpc.GenericRpcHandler):
-        def service(self, call):
+        def service(self, call: Any) -> Any:
             return grpc.unary_unary_rpc_method_handler(lambda message, context: answer(call.method, message, context))
 
     server = grpc.server(ThreadPoolExecutor(workers), handlers=(Handler(),))

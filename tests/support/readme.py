@@ -33,4 +33,4 @@ def shown(first_line: str) -> str:
     """The block of README.md that begins with `first_line`."""
     blocks = re.findall(r"^```\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     (found,) = [block for block in blocks if block.startswith(first_line)]
-    return found
+    return found  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@
 """
 
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -28,7 +29,7 @@ OTHER_TYPES = (
 )
 
 
-def signature(inputs: dict, outputs: dict, method: str = PREDICT):
+def signature(inputs: dict[str, Any], outputs: dict[str, Any], method: str = PREDICT) -> Any:
     info = v1.saved_model.build_tensor_info
     return v1.saved_model.build_signature_def(
         {alias: info(tensor) for alias, tensor in inputs.items()},
@@ -37,7 +38,7 @@ def signature(inputs: dict, outputs: dict, method: str = PREDICT):
     )
 
 
-def save(graph: tf.Graph, signatures: dict, folder: Path) -> Path:
+def save(graph: tf.Graph, signatures: dict[str, Any], folder: Path) -> Path:
     """Writes a graph's signatures to a version's folder, which appears whole."""
     partial = folder.parent / f"{folder.name}.partial"
     with v1.Session(graph=graph) as session:
@@ -110,12 +111,12 @@ def busy(base: Path, version: int) -> Path:
 
 
 class Doubler(tf.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.factor = tf.Variable(2.0)
 
     @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, "x")])
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         return {"doubled": self.factor * x}
 
 
@@ -135,14 +136,14 @@ def layered(base: Path, version: int) -> Path:
 
 
 class Scorer(tf.Module):
-    def __init__(self, offset: float):
+    def __init__(self, offset: float) -> None:
         super().__init__()
         self.offset = tf.Variable(offset)
 
-    def score(self, examples):
+    def score(self, examples: Any) -> Any:
         return 0.5 * tf.io.parse_example(examples, {"x": tf.io.FixedLenFeature([1], tf.float32)})["x"] + self.offset
 
-    def classes(self, examples):
+    def classes(self, examples: Any) -> Any:
         return tf.tile(tf.constant([["low", "high"]]), (tf.shape(examples)[0], 1))
 
 
@@ -160,7 +161,7 @@ def scorer(base: Path, version: int) -> Path:
     }
     spec = tf.TensorSpec([None], tf.string, "inputs")
 
-    def traced(function):
+    def traced(function: Any) -> Any:
         return tf.function(lambda inputs: function(inputs)).get_concrete_function(spec)
 
     folder = base / str(version)

@@ -39,7 +39,7 @@ def sending(port: int) -> Stage:
 
     def connected(started: "Started") -> bool:
         found = [link for process in started.family() for link in _links(process)]
-        return any(link.raddr and link.raddr.port == port and link.status == "ESTABLISHED" for link in found)
+        return any(link.raddr and link.raddr.port == port and link.status == "ESTABLISHED" for link in found)  # type: ignore[attr-defined]
 
     return connected
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 import numpy as np
@@ -84,7 +85,7 @@ def spoiling_proxy(behind: dict[str, str], spoiler: Spoiler) -> Iterator[dict[st
     local = threading.local()
     channel = grpc.insecure_channel(behind["grpc"])
 
-    def rest(method, path, body, handler):
+    def rest(method: str, path: str, body: bytes, handler: Any) -> Any:
         if not hasattr(local, "session"):
             local.session = requests.Session()
         answer = local.session.request(method, behind["rest"] + path, data=body)
@@ -98,7 +99,7 @@ def spoiling_proxy(behind: dict[str, str], spoiler: Spoiler) -> Iterator[dict[st
         )
         return 200, f'{{"predictions": [{text}\n]}}'.encode()
 
-    def call(method, message, context):
+    def call(method: str, message: Any, context: Any) -> Any:
         answer = channel.unary_unary(method)(message, timeout=10)
         if method != PREDICT_METHOD:
             return answer

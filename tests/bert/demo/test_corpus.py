@@ -22,7 +22,7 @@ def write(root: Path, name: str, data: bytes) -> None:
 
 
 @pytest.fixture
-def packages(tmp_path) -> dict[str, Path]:
+def packages(tmp_path: Path) -> dict[str, Path]:
     roots = {source.package: tmp_path / source.package for source in SOURCES}
     for part, gloss in {
         "adj": 'lively; "a lively tune at the party"; "old words of a poet"- A. Poet',
@@ -40,7 +40,7 @@ def packages(tmp_path) -> dict[str, Path]:
     return roots
 
 
-def test_the_prose_of_every_package_is_found_and_nothing_else(packages):
+def test_the_prose_of_every_package_is_found_and_nothing_else(packages: dict[str, Path]) -> None:
     corpus = read_corpus(packages)
     assert sorted(corpus.train + corpus.held_out) == [
         "Press Ctrl and hold it for a while.",
@@ -50,7 +50,7 @@ def test_the_prose_of_every_package_is_found_and_nothing_else(packages):
     ]
 
 
-def test_nothing_is_both_trained_on_and_held_out_and_two_percent_are():
+def test_nothing_is_both_trained_on_and_held_out_and_two_percent_are() -> None:
     corpus = Corpus()
     for number in range(5000):
         corpus.add(SOURCES[0], f"there were {number} boats in the bay")
@@ -59,7 +59,7 @@ def test_nothing_is_both_trained_on_and_held_out_and_two_percent_are():
     assert corpus.quotable == corpus.held_out
 
 
-def test_only_quotable_sources_are_quoted():
+def test_only_quotable_sources_are_quoted() -> None:
     corpus = Corpus()
     closed = next(source for source in SOURCES if not source.quotable)
     for number in range(500):
@@ -68,7 +68,7 @@ def test_only_quotable_sources_are_quoted():
     assert not corpus.quotable
 
 
-def test_some_paragraphs_stay_whole_but_for_what_is_held_out():
+def test_some_paragraphs_stay_whole_but_for_what_is_held_out() -> None:
     corpus = Corpus()
     for number in range(400):
         corpus.add(SOURCES[0], f"We saw {number} boats in the bay. Only {number} of them came back to us.")
@@ -77,7 +77,7 @@ def test_some_paragraphs_stay_whole_but_for_what_is_held_out():
     assert not any(held in text for held in corpus.held_out for text in corpus.train)
 
 
-def test_definitions_of_common_words_are_added_and_never_held_out():
+def test_definitions_of_common_words_are_added_and_never_held_out() -> None:
     corpus = Corpus(train=["a big red boat in the bay of a town"] * 10)
     add_definitions(
         corpus,
@@ -93,7 +93,9 @@ def test_definitions_of_common_words_are_added_and_never_held_out():
     assert not corpus.held_out
 
 
-def test_build_writes_all_files(packages, tmp_path, monkeypatch, capsys):
+def test_build_writes_all_files(
+    packages: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def fake_fetch(package: str, folder: Path) -> dict[str, str]:
         shutil.copytree(packages[package], folder / package)
         return {"package": package, "version": "1", "sha256": "0"}
@@ -112,13 +114,13 @@ def test_build_writes_all_files(packages, tmp_path, monkeypatch, capsys):
     assert "endless-sky-data is not the one that the shipped checkpoint was trained on" in told
 
 
-def test_without_debian_it_says_so(tmp_path, monkeypatch):
+def test_without_debian_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="no apt-get here"):
         fetch("wordnet-base", tmp_path / "scratch")
 
 
-def test_a_package_that_cannot_be_had(tmp_path, monkeypatch):
+def test_a_package_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for program in ("apt-get", "dpkg-deb"):
         script = tmp_path / program
         script.write_text("#!/bin/sh\necho 'E: Unable to locate package' >&2\nexit 100\n")

@@ -19,15 +19,15 @@ from bench.bert.demo.prose import is_prose, sentences, split_sentences
         ("Wait... What?", ["Wait...", "What?"]),
     ],
 )
-def test_cut_at_sentence_ends(paragraph, expected):
+def test_cut_at_sentence_ends(paragraph: str, expected: list[str]) -> None:
     assert split_sentences(paragraph) == expected
 
 
-def test_typography_is_made_plain():
+def test_typography_is_made_plain() -> None:
     assert list(sentences("“It’s  a\u00a0nice\nday…” he said to her.")) == ['"It\'s a nice day..." he said to her.']
 
 
-def test_speech_over_several_sentences_loses_its_lonely_marks():
+def test_speech_over_several_sentences_loses_its_lonely_marks() -> None:
     speech = '"I came in the evening. You were out, I was told. I left again at once." That was all.'
     assert list(sentences(speech)) == [
         "I came in the evening.",
@@ -44,7 +44,7 @@ def test_speech_over_several_sentences_loses_its_lonely_marks():
         "Go and see for yourself!",
     ],
 )
-def test_prose(text):
+def test_prose(text: str) -> None:
     assert is_prose(text)
 
 
@@ -61,5 +61,5 @@ def test_prose(text):
         "see https://example.org/x for more of it",
     ],
 )
-def test_not_prose(text):
+def test_not_prose(text: str) -> None:
     assert not is_prose(text)

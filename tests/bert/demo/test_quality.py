@@ -1,9 +1,11 @@
 """The demo checkpoint is as good as its note says."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.bert.checkpoint.resolve import open_checkpoint
 from bench.bert.demo import CHECKPOINT, default_sentences
@@ -19,29 +21,31 @@ RIGHT = {"held-out": 277, "sentences": 222}
 class ScoreById:
     """A scorer to which a piece is the likelier the smaller its id."""
 
-    def score(self, sentences: Sequence[EncodedSentence]) -> list[np.ndarray]:
+    def score(self, sentences: Sequence[EncodedSentence]) -> list[NDArray[Any]]:
         return [-np.asarray(sentence.token_ids, np.float32) for sentence in sentences]
 
 
 def pair(real: tuple[int, ...], altered: tuple[int, ...]) -> Pair:
-    sides = [EncodedSentence("", tuple(map(str, ids)), ids, tuple(range(len(ids)))) for ids in (real, altered)]
-    return Pair(*sides, word=0)
+    real_side, altered_side = (
+        EncodedSentence("", tuple(map(str, ids)), ids, tuple(range(len(ids)))) for ids in (real, altered)
+    )
+    return Pair(real_side, altered_side, word=0)
 
 
-def test_a_pair_is_right_when_the_real_sentence_has_the_larger_sum():
+def test_a_pair_is_right_when_the_real_sentence_has_the_larger_sum() -> None:
     pairs = [pair((1, 2), (1, 3)), pair((3, 2), (1, 2)), pair((1, 2), (1, 2)), pair((1, 2), (4,))]
-    assert judge(pairs, ScoreById()) == Quality(right=2, pairs=4)
+    assert judge(pairs, ScoreById()) == Quality(right=2, pairs=4)  # type: ignore[arg-type]
     assert Quality(right=2, pairs=4).share == 0.5
 
 
 @pytest.fixture(scope="module")
-def scorer():
+def scorer() -> Iterator[Any]:
     with open_scorer(CHECKPOINT) as scorer:
         yield scorer
 
 
 @pytest.mark.parametrize("name", ["held-out", "sentences"])
-def test_the_figures_of_the_note(scorer, name):
+def test_the_figures_of_the_note(scorer: Any, name: str) -> None:
     path = HELD_OUT if name == "held-out" else default_sentences()
     pairs = draw_pairs(texts(path), Tokenizer.from_folder(CHECKPOINT), Frequencies.read(FREQUENCIES), SEED)
     found = judge(pairs, scorer)
@@ -50,12 +54,12 @@ def test_the_figures_of_the_note(scorer, name):
     assert f"| {found.pairs} | {100 * found.share:.1f} % |" in (CHECKPOINT / "README.md").read_text()
 
 
-def test_there_are_three_hundred_pairs():
+def test_there_are_three_hundred_pairs() -> None:
     pairs = draw_pairs(texts(HELD_OUT), Tokenizer.from_folder(CHECKPOINT), Frequencies.read(FREQUENCIES), SEED)
     assert len(pairs) == 300
 
 
-def test_the_checkpoint_is_small_whole_and_takes_every_default_sentence():
+def test_the_checkpoint_is_small_whole_and_takes_every_default_sentence() -> None:
     assert sum(path.stat().st_size for path in CHECKPOINT.iterdir()) <= 5_000_000
     checkpoint = open_checkpoint("demo")
     assert checkpoint.config.max_position_embeddings == 128

@@ -45,7 +45,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     (path / ("bert_config.json" if google else "config.json")).write_bytes(orjson.dumps(fields))
     variables = fresh_variables(config, 1)
     if google:
-        from bench.bert.checkpoint.google import PREFIX, write_variables
+        from bench.bert.checkpoint.google import PREFIX, write_variables  # type: ignore[attr-defined]
 
         write_variables(path / PREFIX, variables)
     else:

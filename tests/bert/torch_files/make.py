@@ -49,7 +49,7 @@ def make_model() -> BertForMaskedLM:
     return model
 
 
-def word_prob(model: BertForMaskedLM, words: list) -> list:
+def word_prob(model: BertForMaskedLM, words: list) -> list:  # type: ignore[type-arg]
     found = []
     for masked in range(len(words)):
         ids = [2] + [4 if index == masked else piece for index, word in enumerate(words) for piece in word] + [3]
@@ -60,7 +60,7 @@ def word_prob(model: BertForMaskedLM, words: list) -> list:
     return found
 
 
-def flat(state: dict) -> OrderedDict:
+def flat(state: dict) -> OrderedDict:  # type: ignore[type-arg]
     """All tensors as views of one storage, two-dimensional ones transposed in it."""
     values = {
         name: value.t() if value.ndim == 2 else value for name, value in state.items() if value.is_floating_point()

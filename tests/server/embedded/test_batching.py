@@ -72,7 +72,7 @@ class Bench:
 
     def send(self, *rows: object, fetches: Sequence[str] = ("y:0",)) -> list[list[float]]:
         outputs = self.runner.run(feeds(*rows), fetches, Forever())
-        return [list(output.values) for output in outputs]
+        return [list(output.values) for output in outputs]  # type: ignore[arg-type]
 
     def waiting(self) -> int:
         """Rows that are in queues."""
@@ -160,7 +160,7 @@ def test_another_set_of_outputs_has_another_queue(make: type[Bench]) -> None:
             "Batching Run() input tensors must have equal 0th-dimension size",
         ),
         (
-            [("x:0", Tensor(types_pb2.DT_FLOAT, (), np.float32([1])))],
+            [("x:0", Tensor(types_pb2.DT_FLOAT, (), np.array([1], np.float32)))],
             "Batching Run() input tensors must have at least one dimension",
         ),
         ([], "Batching Run() must have at least one input tensor"),
@@ -236,7 +236,7 @@ def test_the_shorter_is_filled_with_its_own_first_value() -> None:
 
 
 def test_an_empty_tensor_cannot_be_filled() -> None:
-    empty = Tensor(types_pb2.DT_FLOAT, (1, 0), np.float32([]))
+    empty = Tensor(types_pb2.DT_FLOAT, (1, 0), np.array([], np.float32))
     with pytest.raises(StatusError, match="Got empty tensor in batch of non-empty tensors"):
         join_tasks([[("x:0", empty)], [("x:0", tensor([1.0]))]], 0, pad_lengths=True)
 
@@ -244,7 +244,7 @@ def test_an_empty_tensor_cannot_be_filled() -> None:
 @pytest.mark.parametrize(
     ("output", "error"),
     [
-        (Tensor(types_pb2.DT_FLOAT, (), np.float32([1])), "Batched output tensor has 0 dimensions"),
+        (Tensor(types_pb2.DT_FLOAT, (), np.array([1], np.float32)), "Batched output tensor has 0 dimensions"),
         (tensor(1.0, 2.0), "Batched output tensor's 0th dimension does not equal the sum"),
     ],
 )

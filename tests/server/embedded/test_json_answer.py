@@ -108,7 +108,7 @@ def test_tokens_for_what_is_no_number() -> None:
 
 
 def test_more_dimensions_than_numpy_has() -> None:
-    text = body(ROW, ("y", Tensor(types_pb2.DT_FLOAT, (1,) * 100, np.float32([2.5]))))
+    text = body(ROW, ("y", Tensor(types_pb2.DT_FLOAT, (1,) * 100, np.array([2.5], np.float32))))
     assert text == '{\n    "predictions": ' + "[" * 100 + "2.5" + "]" * 99 + "\n    ]\n}"
 
 

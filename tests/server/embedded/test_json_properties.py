@@ -87,7 +87,7 @@ def assert_same_tensor(quick: Tensor, exact: Tensor | None) -> None:
     elif quick.dtype in (types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE):
         single = quick.dtype == types_pb2.DT_FLOAT
         rtol, atol = (3e-7, 1e-44) if single else (1e-14, 1e-300)
-        np.testing.assert_allclose(quick.values, exact.values, rtol=rtol, atol=atol)
+        np.testing.assert_allclose(quick.values, exact.values, rtol=rtol, atol=atol)  # type: ignore[arg-type]
     else:
         np.testing.assert_array_equal(quick.values, exact.values)
 

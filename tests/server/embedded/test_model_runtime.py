@@ -110,7 +110,7 @@ def test_with_a_run_for_every_core_a_short_run_keeps_to_its_thread(clock: Clock)
     runtime, session = warmed(clock, lambda elements, inline: 0.001 + 0.001 * inline, 16)
 
     def second() -> None:
-        session.during = lambda: runtime.run(request(16), ["y:0"]) and None
+        session.during = lambda: runtime.run(request(16), ["y:0"]) and None  # type: ignore[assignment]
         runtime.run(request(16), ["y:0"])
 
     session.during = second

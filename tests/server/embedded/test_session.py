@@ -10,7 +10,7 @@ from bench.server.embedded.status import StatusError
 from bench.server.embedded.tensors import Tensor
 from bench.serving.protos import meta_graph_pb2, types_pb2
 
-ONE = Tensor(types_pb2.DT_FLOAT, (), np.float32([1]))
+ONE = Tensor(types_pb2.DT_FLOAT, (), np.array([1], np.float32))
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ def proto(dtype: int, *sizes: int, **fields: Any) -> Any:
 @pytest.mark.parametrize(
     ("message", "values"),
     [
-        (proto(types_pb2.DT_FLOAT, 2, tensor_content=np.float32([1, 2]).tobytes()), [1, 2]),
+        (proto(types_pb2.DT_FLOAT, 2, tensor_content=np.array([1, 2], np.float32).tobytes()), [1, 2]),
         (proto(types_pb2.DT_FLOAT, 4, float_val=[2]), [2, 2, 2, 2]),
         (proto(types_pb2.DT_FLOAT, 4, float_val=[1, 2]), [1, 2, 2, 2]),
         (proto(types_pb2.DT_FLOAT, 3), [0, 0, 0]),
@@ -89,7 +89,7 @@ def test_what_goes_out_comes_back(dtype: int, shape: tuple[int, ...]) -> None:
     assert back is not None
     assert not message.tensor_content
     assert (back.dtype, back.shape) == (dtype, shape)
-    assert back.values == values if dtype == DT_STRING else back.values.tobytes() == values.tobytes()
+    assert back.values == values if dtype == DT_STRING else back.values.tobytes() == values.tobytes()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 16383, 16384, 2**14, 2**31 - 1, -1, -(2**31), 2**63 - 1, -(2**63)])
@@ -101,7 +101,7 @@ def test_varints_are_those_of_the_generated_messages(value: int) -> None:
 
 
 def test_a_whole_answer() -> None:
-    tensor = Tensor(types_pb2.DT_FLOAT, (2,), np.float32([1, 2]))
+    tensor = Tensor(types_pb2.DT_FLOAT, (2,), np.array([1, 2], np.float32))
     message = predict_response([("y", tensor), ("z", tensor)], model_spec("m", 3, "s"))
     response = predict_pb2.PredictResponse.FromString(message)
     assert {alias: list(output.float_val) for alias, output in response.outputs.items()} == {"y": [1, 2], "z": [1, 2]}

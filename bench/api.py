@@ -19,6 +19,7 @@ from bench.analysis.analysis import Analysis, analyse
 from bench.analysis.compare import Comparison
 from bench.analysis.gate_stored import decide_stored
 from bench.analysis.gate_types import GateReport, default_plan, restricted
+from bench.analysis.metrics import METRICS, Metric
 from bench.analysis.stored_runs import StoredRuns, read_stored_runs, refuse_shared_runs
 from bench.analysis.summary import RunSummary
 from bench.analysis.validity import Validity
@@ -40,10 +41,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
+    "METRICS",
     "Arrivals",
     "Column",
     "Comparison",
     "GateReport",
+    "Metric",
     "Run",
     "RunSpec",
     "RunSummary",

@@ -147,6 +147,7 @@ def test_a_summary_has_the_figures_of_the_report(tmp_path: Path) -> None:
     for name, summary in metrics.items():
         ends = ["" if end is None else repr(end) for end in (summary.center, summary.lo, summary.hi)]
         assert [rows[name][key] for key in ("center", "lo", "hi")] == ends
+        assert (rows[name]["unit"], rows[name]["better"]) == (api.METRICS[name].unit, api.METRICS[name].better or "")
     assert rows["throughput"]["valid"] == str(run.validity().valid).lower()
 
 

@@ -103,7 +103,8 @@ class VersionedJson(Generic[Body]):
             for step in steps:
                 raw = self.updates[step](raw)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise self._damaged(where, f"{type(error).__name__} {error}") from error
+            missing = f"{error.args[0]} is missing" if isinstance(error, KeyError) else f"not fields of format {found}"
+            raise self._damaged(where, missing) from error
         return {**raw, "format": found}
 
     def _typed(self, raw: dict[str, Any], where: object) -> Body:
@@ -119,7 +120,7 @@ class VersionedJson(Generic[Body]):
         return found
 
     def _damaged(self, where: object, what: str) -> UsageError:
-        return UsageError(f"{where} is not a whole {self.name} ({what}); {self.cure}")
+        return UsageError(f"{where} is not a valid {self.name} ({what}); {self.cure}")
 
 
 def shallow(value: Any) -> dict[str, Any]:

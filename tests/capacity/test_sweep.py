@@ -243,7 +243,7 @@ def test_there_is_no_sweep_to_go_on_with(tmp_path: Path) -> None:
 def test_a_sweep_file_that_was_cut_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "sweep.json").write_bytes(data)
     with pytest.raises(
-        UsageError, match=r"is not (JSON|a sweep file of bertbench|a whole sweep file)\b.*; restore it, or name"
+        UsageError, match=r"is not (JSON|a sweep file of bertbench|a valid sweep file)\b.*; restore it, or name"
     ) as caught:
         SweepFolder.create(tmp_path, {"slo": "p99=1s"}, resume=True)
     assert "\n" not in str(caught.value)

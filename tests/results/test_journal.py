@@ -139,7 +139,7 @@ def test_an_output_that_is_gone_is_refused(tmp_path: Path) -> None:
         (b"{", "is not JSON"),
         (b"[]", "is not a journal of bertbench"),
         (b"{}", "is not a journal of bertbench"),
-        (b'{"format": 2, "items": 1}', "is not a whole journal .job is missing."),
+        (b'{"format": 2, "items": 1}', "is not a valid journal .job is missing."),
         (
             b'{"format": 2, "items": "1", "job": {}, "bytes": 0, "read": "", "written": ""}',
             "items: expected int, got str",

@@ -225,8 +225,9 @@ def test_find_runs_takes_a_run_or_a_folder_of_runs(tmp_path: Path) -> None:
         (b"[]", "run.json is not a run header of bertbench; restore it, or give another"),
         (b'{"format": "1"}', "run.json is not a run header of bertbench"),
         (b'{"format": 99}', "has run header format 99, this version reads up to 3; update bertbench"),
-        (b'{"format": 1}', "is not a whole run header .KeyError 'workload'."),
-        (b'{"format": 3}', "is not a whole run header .finished is missing."),
+        (b'{"format": 1}', "is not a valid run header .workload is missing."),
+        (b'{"format": 1, "workload": 3}', "is not a valid run header .not fields of format 1."),
+        (b'{"format": 3}', "is not a valid run header .finished is missing."),
     ],
 )
 def test_bad_headers_get_one_line(tmp_path: Path, change: bytes, message: str) -> None:
@@ -271,7 +272,7 @@ def test_a_header_that_was_edited_is_refused_by_the_field(
     (tmp_path / "run.json").write_bytes(orjson.dumps(raw))
     with pytest.raises(
         UsageError,
-        match=rf"^\S+run.json is not a whole run header \({named}\); restore it, or give another run folder$",
+        match=rf"^\S+run.json is not a valid run header \({named}\); restore it, or give another run folder$",
     ):
         open_run(tmp_path)
 

@@ -76,7 +76,7 @@ def test_arrays_are_float64_and_null_is_a_value_without_a_bound() -> None:
     assert found.dtype == np.float64
     assert found.tolist() == [[1.0, np.inf], [0.1, 3.0]]
     with pytest.raises(
-        UsageError, match=r"^x.json is not a whole array file \(values: could not convert .*'a'\); make"
+        UsageError, match=r"^x.json is not a valid array file \(values: could not convert .*'a'\); make"
     ):
         file.decode(b'{"format":1,"values":[1,"a"]}', "x.json")
 
@@ -93,39 +93,40 @@ def test_arrays_are_float64_and_null_is_a_value_without_a_bound() -> None:
             b'{"format": 3}',
             "has parts list format 3, this version reads up to 2; update bertbench, or make it again",
         ),
-        (b'{"format": 1, "parts": []}', "is not a whole parts list (KeyError 'title'); make it again"),
-        (b'{"format": 2, "parts": []}', "is not a whole parts list (label is missing); make it again"),
+        (b'{"format": 1, "parts": []}', "is not a valid parts list (title is missing); make it again"),
+        (b'{"format": 1, "title": []}', "is not a valid parts list (label: expected str, got array); make it again"),
+        (b'{"format": 2, "parts": []}', "is not a valid parts list (label is missing); make it again"),
         (
             b'{"format": 2, "label": "", "parts": [{}]}',
-            "is not a whole parts list (parts[0]: name is missing); make it again",
+            "is not a valid parts list (parts[0]: name is missing); make it again",
         ),
         (
             b'{"format": 2, "label": "", "parts": [{"name": "a"}, {"name": 7}]}',
-            "is not a whole parts list (parts[1].name: expected str, got int); make it again",
+            "is not a valid parts list (parts[1].name: expected str, got int); make it again",
         ),
         (
             b'{"format": 2, "label": "", "parts": [{"name": ""}]}',
-            "is not a whole parts list (parts[0]: the name is empty); make it again",
+            "is not a valid parts list (parts[0]: the name is empty); make it again",
         ),
         (
             b'{"format": 2, "label": "", "parts": [{"name": "a", "share": 2}]}',
-            "is not a whole parts list (share lies between 0 and 1, not 2.0); make it again",
+            "is not a valid parts list (share lies between 0 and 1, not 2.0); make it again",
         ),
         (
             b'{"format": 2, "label": "", "parts": [{"name": "a", "kind": "ugly"}]}',
-            "is not a whole parts list (parts[0].kind: invalid enum value 'ugly'); make it again",
+            "is not a valid parts list (parts[0].kind: invalid enum value 'ugly'); make it again",
         ),
         (
             b'{"format": 2, "label": "", "parts": [{"name": "a", "nmae": "b"}]}',
-            "is not a whole parts list (parts[0].nmae: unknown field); make it again",
+            "is not a valid parts list (parts[0].nmae: unknown field); make it again",
         ),
         (
             b'{"format": 2, "label": "", "parts": [], "by_name": {"k": {"name": "a", "x": 1}}}',
-            "is not a whole parts list (by_name.k.x: unknown field); make it again",
+            "is not a valid parts list (by_name.k.x: unknown field); make it again",
         ),
         (
             b'{"format": 2, "label": "", "parts": [], "more": 1}',
-            "is not a whole parts list (more: unknown field); make it again",
+            "is not a valid parts list (more: unknown field); make it again",
         ),
     ],
 )

@@ -53,3 +53,18 @@ def test_relative_links_lead_somewhere(page: str) -> None:
 def test_prose_keeps_to_the_width(page: str) -> None:
     lines = without_fences((ROOT / page).read_text(encoding="utf-8")).splitlines()
     assert not [line for line in lines if len(line) > WIDTH and not line.lstrip().startswith("|")]
+
+
+def messages() -> list[str]:
+    """The messages of the page on troubleshooting: the code spans of each table row's first cell."""
+    rows = re.findall(
+        r"^\| (`.*?) \|", (ROOT / "docs/guide/troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+
+
+@pytest.mark.parametrize("message", messages())
+def test_troubleshooting_quotes_what_is_said(message: str) -> None:
+    sources = [path.read_text(encoding="utf-8") for path in [*(ROOT / "bench").rglob("*.py"), ROOT / "Makefile"]]
+    # Literals that stand under one another are one text.
+    assert message in re.sub(r'"\s*\n\s*f?"', "", "\n".join(sources))

@@ -9,10 +9,7 @@ import orjson
 import pytest
 
 from bench import api
-from bench.capacity.agenda import QUICK
 from bench.capacity.checks import hold_to_runs, median_error
-from bench.capacity.curves import Effort
-from bench.capacity.fit import FitOptions
 from bench.capacity.model_file import StoredModel, read_model, write_model
 from bench.capacity.points import Stage
 from bench.capacity.result import CapacityResult
@@ -22,16 +19,7 @@ from bench.capacity.sweep_folder import SweepFolder
 from bench.errors import ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
 from bench.report.capacity_text import capacity_lines, capacity_markdown
 from bench.units import format_estimate, format_number, format_rate
-from tests.support.known_sweeps import KnownDriver, KnownServer
-
-SMALL = replace(QUICK, ladder=(1, 2, 4, 8, 16), alone=8.0, step=3.0, knee_seconds=5.0, hold_out_seconds=5.0, retries=0)
-FIT = FitOptions(replicates=15, effort=Effort(1500, 2), reference=Effort(3000, 20, 1))
-SLO = Slo.parse("p99=60ms,errors=1%,wrong=0")
-
-
-def sweep_of(path: Path, driver: KnownDriver, slo: Slo = SLO, resume: bool = False) -> Sweep:
-    folder = SweepFolder.create(path, {"slo": str(slo), "label": None}, resume=resume)
-    return Sweep(folder, driver, SMALL, slo, fit=FIT)
+from tests.support.known_sweeps import FIT, SLO, SMALL, KnownDriver, KnownServer, sweep_of
 
 
 @pytest.fixture(scope="module")

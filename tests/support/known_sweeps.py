@@ -1,19 +1,28 @@
 """Sweeps that never ran: the closed and open loops of a known queue, as measurements and as run folders."""
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.capacity.agenda import Step
+from bench.capacity.agenda import QUICK, Step
+from bench.capacity.curves import Effort
+from bench.capacity.fit import FitOptions
 from bench.capacity.observed import Observed
+from bench.capacity.slo import Slo
+from bench.capacity.sweep import Sweep
+from bench.capacity.sweep_folder import SweepFolder
 from bench.results.records import Outcome
 from tests.support.queue_server import service_times
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, Requests, write_run
 
 Floats = NDArray[np.float64]
+
+SMALL = replace(QUICK, ladder=(1, 2, 4, 8, 16), alone=8.0, step=3.0, knee_seconds=5.0, hold_out_seconds=5.0, retries=0)
+FIT = FitOptions(replicates=15, effort=Effort(1500, 2), reference=Effort(3000, 20, 1))
+SLO = Slo.parse("p99=60ms,errors=1%,wrong=0")
 
 
 @dataclass
@@ -142,3 +151,9 @@ class KnownDriver:
             repeat=step.repeat,
         )
         return run.path
+
+
+def sweep_of(path: Path, driver: KnownDriver, slo: Slo = SLO, resume: bool = False) -> Sweep:
+    """A sweep of a known server that takes seconds."""
+    folder = SweepFolder.create(path, {"slo": str(slo), "label": None}, resume=resume)
+    return Sweep(folder, driver, SMALL, slo, fit=FIT)

@@ -1,9 +1,10 @@
 """What README.md shows, and what of an output does not change from run to run."""
 
 import re
-from pathlib import Path
 
-README = Path(__file__).parents[2] / "README.md"
+from tests.support.pages import ROOT, blocks
+
+README = ROOT / "README.md"
 
 _CHANGES = (
     (r"(?<!\S)(?:[~/]|https?://|results/)\S+", "PATH"),
@@ -30,7 +31,6 @@ def skeleton(text: str) -> list[str]:
 
 
 def shown(first_line: str) -> str:
-    """The block of README.md that begins with `first_line`."""
-    blocks = re.findall(r"^```\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    (found,) = [block for block in blocks if block.startswith(first_line)]
-    return found  # type: ignore[no-any-return]
+    """The text block of README.md that begins with `first_line`."""
+    (found,) = [block.text for block in blocks(README, "text") if block.text.startswith(first_line)]
+    return found

@@ -22,7 +22,7 @@ from bench.analysis.analysis import Analysis, analyse
 from bench.bert.answers import AnswerKey
 from bench.load.calibration import Calibration, store_calibration, way
 from bench.load.checker import Checker
-from bench.load.jobs import ScheduledJobs, share_out
+from bench.load.jobs import ScheduledJobs, partition_schedule
 from bench.load.null_server import Answers, null_server
 from bench.load.payloads import build_payloads, request_sentences
 from bench.results.arrivals import Poisson
@@ -131,8 +131,8 @@ def poisson(bench: Bench) -> None:
     workload = Workload(protocol="rest", transport="fast", signature="score", users=8, duration=60.0, seed=0)
     drawn = []
     for workers in (1, 2, 4):
-        _, shares = share_out(Poisson(50.0), workload, 200, workers)
-        drawn.append(sorted(job.due for share in shares for job in ScheduledJobs(share).left(60.0)))
+        _, shards = partition_schedule(Poisson(50.0), workload, 200, workers)
+        drawn.append(sorted(job.due for shard in shards for job in ScheduledJobs(shard).left(60.0)))
     same = drawn[0] == drawn[1] == drawn[2]
     verdict(same, f"the same {len(drawn[0])} due times with 1, 2 and 4 workers")
 

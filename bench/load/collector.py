@@ -14,7 +14,7 @@ import numpy as np
 from gevent.event import Event
 from numpy.typing import NDArray
 
-from bench.load.jobs import ScheduledJobs, Share
+from bench.load.jobs import ScheduledJobs, ScheduleShard
 from bench.load.payloads import Payload
 from bench.load.plan import WorkerPlan
 from bench.load.recorder import Recorder
@@ -158,22 +158,22 @@ class Collector:
         plan = self._plans[worker]
         text = f"worker {worker} was lost {format_seconds(self._heard[worker])} into the run"
         self.lost.append(text)
-        if plan.share is not None:
-            dropped = self._drop_unrecorded(worker, plan, plan.share)
+        if plan.shard is not None:
+            dropped = self._drop_unrecorded(worker, plan, plan.shard)
             verb = "counts" if dropped == 1 else "count"
             text += f": {dropped:,} of its requests {verb} as dropped; those of its last second may have been sent"
         self._warn(text)
         self._close(worker)
 
-    def _drop_unrecorded(self, worker: int, plan: WorkerPlan, share: Share) -> int:
-        due = np.frombuffer(share.due)
+    def _drop_unrecorded(self, worker: int, plan: WorkerPlan, shard: ScheduleShard) -> int:
+        due = np.frombuffer(shard.due)
         until = plan.ends if self._stopped_at is None else self._stopped_at
         recorded = np.concatenate([np.empty(0), *self._stored[worker]])
         unrecorded = _without(due, recorded)
         workload = plan.workload
         buffer = RecordBuffer(worker, self._blocks[worker])
         recorder = Recorder(buffer, self._payloads, workload.protocols, workload.signature, plan.begins)
-        for job in ScheduledJobs(share.only(unrecorded)).left(until):
+        for job in ScheduledJobs(shard.only(unrecorded)).left(until):
             recorder.drop(job)
         dropped = len(buffer)
         self._stored_or_over(lambda: self._writer.add_block(recorder.take()))

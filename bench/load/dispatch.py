@@ -80,7 +80,7 @@ class Handling:
 
     Args:
         payloads: prepared requests.
-        protocols: the run's protocols, which a job's `turn` counts into.
+        protocols: the run's protocols, which a job's `protocol_index` counts into.
         checker: judges answers.
         recorder: takes a record of each request.
         listener: told of each request after it was recorded.
@@ -161,7 +161,7 @@ class Dispatcher:
     def finish(self) -> None:
         """Records as dropped what was due and never went. No user may be left."""
         for job in self._jobs.left(self._ends):
-            self._listener(self._protocols[job.turn], self._recorder.drop(job), None)
+            self._listener(self._protocols[job.protocol_index], self._recorder.drop(job), None)
 
     def _may_go(self, job: Job) -> bool:
         """Waits until the job is due; False, the job given back, when its user has to end."""
@@ -185,7 +185,7 @@ class Dispatcher:
     def _send(self, job: Job, transports: Mapping[str, Transport]) -> Outcome:
         """Sends one request, waits, judges the answer, records."""
         clock, epoch = time.perf_counter, self._epoch
-        protocol = self._protocols[job.turn]
+        protocol = self._protocols[job.protocol_index]
         payload = self._payloads[job.request]
         body = payload.rest if protocol == "rest" else payload.grpc
         answer: bytes | None = None

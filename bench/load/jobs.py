@@ -1,4 +1,4 @@
-"""What a worker has to send: its share of a schedule drawn up front, or the requests of a closed loop."""
+"""What a worker has to send: its shard of a schedule drawn up front, or the requests of a closed loop."""
 
 from array import array
 from collections import deque
@@ -22,41 +22,41 @@ class Job(NamedTuple):
         due: seconds since the run began.
         request: index of its payload.
         checked: whether its answer is compared.
-        turn: index into the run's protocols.
+        protocol_index: index into the run's protocols.
     """
 
     due: float
     request: int
     checked: bool
-    turn: int
+    protocol_index: int
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class ScheduleShard:
     """One worker's part of an open-loop schedule, as bytes for the message that carries it.
 
     Args:
         due: float64, seconds since the run began, sorted.
         request: uint32, index of each payload.
         checked: uint8, whether each answer is compared.
-        turn: uint8, index into the run's protocols.
+        protocol_index: uint8, index into the run's protocols.
     """
 
     due: bytes
     request: bytes
     checked: bytes
-    turn: bytes
+    protocol_index: bytes
 
-    def only(self, chosen: NDArray[np.bool_]) -> "Share":
+    def only(self, chosen: NDArray[np.bool_]) -> "ScheduleShard":
         """The chosen ones of its requests."""
-        columns = ((self.due, "<f8"), (self.request, "<u4"), (self.checked, "u1"), (self.turn, "u1"))
-        return Share(*(np.frombuffer(data, np.dtype(kind))[chosen].tobytes() for data, kind in columns))
+        columns = ((self.due, "<f8"), (self.request, "<u4"), (self.checked, "u1"), (self.protocol_index, "u1"))
+        return ScheduleShard(*(np.frombuffer(data, np.dtype(kind))[chosen].tobytes() for data, kind in columns))
 
 
-def share_out(
+def partition_schedule(
     arrivals: OpenLoop, workload: Workload, payloads: int, workers: int
-) -> tuple[Schedule, tuple[Share, ...]]:
-    """The schedule of a run and each worker's share of it; their union does not depend on the number of workers.
+) -> tuple[Schedule, tuple[ScheduleShard, ...]]:
+    """The schedule of a run and each worker's shard of it; their union does not depend on the number of workers.
 
     Args:
         arrivals: when requests are due.
@@ -67,20 +67,22 @@ def share_out(
     schedule = run_schedule(arrivals, workload)
     count = schedule.due.size
     request = sentence_order(workload.seed, count, payloads).astype(np.uint32)
-    turn = np.zeros(count, np.uint8)
+    protocol_index = np.zeros(count, np.uint8)
     if workload.protocol == "both":
-        request, turn = _pair(request, generator(workload.seed, Stream.ORDER))
+        request, protocol_index = _pair(request, generator(workload.seed, Stream.ORDER))
     checked = checked_requests(workload.seed, count, workload.check_share).astype(np.uint8)
-    columns = (schedule.due.astype("<f8"), request, checked, turn)
-    shares = tuple(Share(*(column[worker::workers].tobytes() for column in columns)) for worker in range(workers))
-    return schedule, shares
+    columns = (schedule.due.astype("<f8"), request, checked, protocol_index)
+    shards = tuple(
+        ScheduleShard(*(column[worker::workers].tobytes() for column in columns)) for worker in range(workers)
+    )
+    return schedule, shards
 
 
 def _pair(request: NDArray[np.uint32], rng: np.random.Generator) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
     """Requests in pairs that ask the same, one on each protocol, in an order drawn for each pair."""
     first = rng.integers(0, 2, (request.size + 1) // 2).astype(np.uint8)
-    turn = np.column_stack((first, 1 - first)).ravel()[: request.size]
-    return np.repeat(request[::2], 2)[: request.size], turn
+    protocol_index = np.column_stack((first, 1 - first)).ravel()[: request.size]
+    return np.repeat(request[::2], 2)[: request.size], protocol_index
 
 
 class Jobs(Protocol):
@@ -100,13 +102,13 @@ class Jobs(Protocol):
 
 
 class ScheduledJobs:
-    """Open loop: a worker's share of the schedule, in the order of the due times."""
+    """Open loop: a worker's shard of the schedule, in the order of the due times."""
 
-    def __init__(self, share: Share) -> None:
-        self._due = array("d", share.due)
-        self._request = array("I", share.request)
-        self._checked = share.checked
-        self._turn = share.turn
+    def __init__(self, shard: ScheduleShard) -> None:
+        self._due = array("d", shard.due)
+        self._request = array("I", shard.request)
+        self._checked = shard.checked
+        self._protocol_index = shard.protocol_index
         self._next = 0
         self._returned: deque[Job] = deque()
 
@@ -136,7 +138,7 @@ class ScheduledJobs:
         return max(due - self._next, 0) + len(self._returned)
 
     def _job(self, index: int) -> Job:
-        return Job(self._due[index], self._request[index], bool(self._checked[index]), self._turn[index])
+        return Job(self._due[index], self._request[index], bool(self._checked[index]), self._protocol_index[index])
 
 
 class ClosedJobs:
@@ -176,7 +178,7 @@ class ClosedJobs:
     def _draw(self) -> None:
         request = self._random.integers(0, self._payloads, _CHUNK).astype(np.uint32)
         checked = self._random.random(_CHUNK) < self._workload.check_share
-        turn = np.zeros(_CHUNK, np.uint8)
+        protocol_index = np.zeros(_CHUNK, np.uint8)
         if self._workload.protocol == "both":
-            request, turn = _pair(request, self._random)
-        self._queue.extend(zip(request.tolist(), checked.tolist(), turn.tolist(), strict=True))
+            request, protocol_index = _pair(request, self._random)
+        self._queue.extend(zip(request.tolist(), checked.tolist(), protocol_index.tolist(), strict=True))

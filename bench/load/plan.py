@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.load.endpoint import Endpoint
-from bench.load.jobs import Share
+from bench.load.jobs import ScheduleShard
 from bench.results.workload import Workload
 from bench.serving.tls import TlsOptions
 
@@ -21,7 +21,7 @@ class WorkerPlan:
         golden: bytes of the golden file; a worker needs no model folder.
         workload: what is sent.
         endpoint: where to.
-        share: its part of the schedule; None in closed loop.
+        shard: its part of the schedule; None in closed loop.
         think: closed loop: seconds between an answer and the next request; None in open loop.
         begins: when the measured part begins, seconds since the run began.
         ends: when it ends.
@@ -32,7 +32,7 @@ class WorkerPlan:
     golden: bytes
     workload: Workload
     endpoint: Endpoint
-    share: Share | None
+    shard: ScheduleShard | None
     think: float | None
     begins: float
     ends: float
@@ -49,7 +49,7 @@ class WorkerPlan:
                 **asdict(self.endpoint),
                 "tls": {name: str(path) for name, path in asdict(tls).items() if path} if tls else None,
             },
-            "share": asdict(self.share) if self.share else None,
+            "shard": asdict(self.shard) if self.shard else None,
             "think": self.think,
             "begins": self.begins,
             "ends": self.ends,
@@ -70,6 +70,6 @@ class WorkerPlan:
                 **message,
                 "workload": Workload.from_json(message["workload"]),
                 "endpoint": Endpoint(**endpoint),
-                "share": Share(**message["share"]) if message["share"] else None,
+                "shard": ScheduleShard(**message["shard"]) if message["shard"] else None,
             }
         )

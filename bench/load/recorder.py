@@ -14,7 +14,7 @@ class Recorder:
     Args:
         records: the buffer.
         payloads: the run's requests.
-        protocols: its protocols, which a job's `turn` counts into.
+        protocols: its protocols, which a job's `protocol_index` counts into.
         signature: the signature asked.
         begins: what is due before this belongs to the warm-up, seconds since the run began.
     """
@@ -34,12 +34,12 @@ class Recorder:
 
     def add(self, job: Job, ended: Ended) -> None:
         """Adds the record of a job that was sent."""
-        self._records.append(ended, self._shapes[job.turn][job.request], ended.due < self._begins)
+        self._records.append(ended, self._shapes[job.protocol_index][job.request], ended.due < self._begins)
 
     def drop(self, job: Job) -> Ended:
         """Adds the record of a job that was due and never went, and gives what became of it."""
         ended = Ended(job.due, None, None, Outcome.DROPPED)
-        unsent = self._records.shape(self._requests[job.turn][job.request]._replace(bytes_out=None))
+        unsent = self._records.shape(self._requests[job.protocol_index][job.request]._replace(bytes_out=None))
         self._records.append(ended, unsent, job.due < self._begins)
         return ended
 

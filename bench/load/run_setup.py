@@ -10,7 +10,7 @@ from bench.bert.golden import GoldenFile, read_golden
 from bench.errors import UsageError
 from bench.load.calibration import stored_ceiling
 from bench.load.endpoint import endpoint_of
-from bench.load.jobs import Share, share_out
+from bench.load.jobs import ScheduleShard, partition_schedule
 from bench.load.payloads import Payload, build_payloads
 from bench.load.plan import WorkerPlan
 from bench.load.run_context import option_name
@@ -72,15 +72,15 @@ class RunSetup:
     def plans(self, workers: int, run: str) -> list[WorkerPlan]:
         """What each process is told."""
         arrivals, workload = self.spec.arrivals, self.workload
-        shares: tuple[Share | None, ...] = (None,) * workers
+        shards: tuple[ScheduleShard | None, ...] = (None,) * workers
         begins, ends = workload.warmup, workload.warmup + workload.duration
         if isinstance(arrivals, OpenLoop):
-            _, shares = share_out(arrivals, workload, len(self.payloads), workers)
+            _, shards = partition_schedule(arrivals, workload, len(self.payloads), workers)
         think = arrivals.think if isinstance(arrivals, ClosedLoop) else None
         endpoint = endpoint_of(self.spec, self.server, self.payloads)
         return [
-            WorkerPlan(run, worker, self.file.data, workload, endpoint, share, think, begins, ends)
-            for worker, share in enumerate(shares)
+            WorkerPlan(run, worker, self.file.data, workload, endpoint, shard, think, begins, ends)
+            for worker, shard in enumerate(shards)
         ]
 
     def header(self, plans: list[WorkerPlan], started: datetime, users: int) -> RunHeader:
@@ -96,7 +96,7 @@ class RunSetup:
         """
         arrivals, notes = self._arrivals_of(users)
         spec = self.spec
-        scheduled = [len(plan.share.due) // 8 for plan in plans if plan.share]
+        scheduled = [len(plan.shard.due) // 8 for plan in plans if plan.shard]
         ceiling = stored_ceiling(self.workload.clients)
         origin = Origin(
             target=spec.target_name or str(spec.target),

@@ -134,8 +134,8 @@ class WorkerSession:
 
 
 def _jobs(plan: WorkerPlan, payloads: int) -> Jobs:
-    if plan.share is not None:
-        return ScheduledJobs(plan.share)
+    if plan.shard is not None:
+        return ScheduledJobs(plan.shard)
     return ClosedJobs(plan.workload, payloads, plan.worker, plan.ends)
 
 

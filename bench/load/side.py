@@ -16,7 +16,7 @@ from bench.bert.golden import Golden
 from bench.load.dispatch import Limits
 from bench.load.driver import Driver
 from bench.load.endpoint import Endpoint
-from bench.load.jobs import Job, Jobs, ScheduledJobs, share_out
+from bench.load.jobs import Job, Jobs, ScheduledJobs, partition_schedule
 from bench.load.pacer import Pacer
 from bench.load.transports import Transport, TransportPool
 from bench.results.codec import parse_block
@@ -167,10 +167,10 @@ class Side:
         """Sends what is due in `seconds` of a pair's schedule, in open loop, and waits until it is answered."""
         assert isinstance(self.arrivals, OpenLoop)
         workload = replace(self.workload, seed=_pair_seed(self.workload.seed, pair), duration=seconds, warmup=0.0)
-        _, (share,) = share_out(self.arrivals, workload, len(self._driver.payloads), 1)
-        self.scheduled += len(share.due) // 8
-        moved = array("d", (np.frombuffer(share.due) + self.clock).tolist()).tobytes()
-        self._drive(ScheduledJobs(replace(share, due=moved)), self.clock + seconds, None)
+        _, (shard,) = partition_schedule(self.arrivals, workload, len(self._driver.payloads), 1)
+        self.scheduled += len(shard.due) // 8
+        moved = array("d", (np.frombuffer(shard.due) + self.clock).tolist()).tobytes()
+        self._drive(ScheduledJobs(replace(shard, due=moved)), self.clock + seconds, None)
 
     def take(self) -> dict[str, NDArray[Any]]:
         """Columns of the requests since the last call; they stay in `blocks` too."""

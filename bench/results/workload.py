@@ -99,7 +99,7 @@ class Workload:
 
     @property
     def protocols(self) -> tuple[str, ...]:
-        """`rest` and `grpc`, as far as they are used; what a job's `turn` counts."""
+        """`rest` and `grpc`, as far as they are used; what a job's `protocol_index` counts."""
         return ("rest", "grpc") if self.protocol == "both" else (self.protocol,)
 
     def to_json(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 
 from bench.load.collector import Collector, _without, start_times
 from bench.load.endpoint import Endpoint
-from bench.load.jobs import ScheduledJobs, share_out
+from bench.load.jobs import ScheduledJobs, partition_schedule
 from bench.load.payloads import build_payloads
 from bench.load.plan import WorkerPlan
 from bench.load.recorder import Recorder
@@ -43,13 +43,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 class Rig:
     def __init__(self, root: Any, arrivals: Any = "constant:rate=10", workers: Any = 2) -> None:
         parsed = parse_arrivals(arrivals)
-        shares, scheduled = (None,) * workers, None
+        shards, scheduled = (None,) * workers, None
         if isinstance(parsed, OpenLoop):
-            schedule, shares = share_out(parsed, WORKLOAD, len(PAYLOADS), workers)
+            schedule, shards = partition_schedule(parsed, WORKLOAD, len(PAYLOADS), workers)
             scheduled = schedule.due.size
         plans = [
-            WorkerPlan("r", worker, b"", WORKLOAD, Endpoint(), share, None if share else 0.0, 0.0, 2.0)
-            for worker, share in enumerate(shares)
+            WorkerPlan("r", worker, b"", WORKLOAD, Endpoint(), shard, None if shard else 0.0, 0.0, 2.0)
+            for worker, shard in enumerate(shards)
         ]
         epoch, started = start_times(0.0)
         header = describe(
@@ -81,7 +81,7 @@ class Rig:
 
     def send(self, worker: Any, until: Any, over: Any = False, sample: Any = None, since: Any = -1.0) -> None:
         """Reports of a worker that answered everything due after `since` and up to `until` within a millisecond."""
-        jobs = ScheduledJobs(self.plans[worker].share)
+        jobs = ScheduledJobs(self.plans[worker].shard)
         for job in jobs.left(until):
             if job.due > since:
                 self.recorders[worker].add(job, Ended(job.due, job.due, job.due + 0.001, Outcome.OK, bytes_in=5))
@@ -132,7 +132,7 @@ def test_a_run_that_cannot_be_stored_ends_and_says_why(tmp_path: Path, monkeypat
 def test_a_repeated_report_is_stored_once(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     recorder = rig.recorders[0]
-    for job in ScheduledJobs(rig.plans[0].share).left(1.0):
+    for job in ScheduledJobs(rig.plans[0].shard).left(1.0):
         recorder.add(job, Ended(job.due, job.due, job.due, Outcome.OK))
     report = {"worker": 0, "block": recorder.take(), "sample": None, "over": False}
     rig.collector.report(report)

@@ -11,7 +11,7 @@ import pytest
 from bench.bert.answers import AnswerKey
 from bench.load.checker import Checker
 from bench.load.dispatch import Dispatcher, Handling, Limits, outcome_of
-from bench.load.jobs import ClosedJobs, ScheduledJobs, share_out
+from bench.load.jobs import ClosedJobs, ScheduledJobs, partition_schedule
 from bench.load.pacer import Pacer
 from bench.load.payloads import build_payloads, request_sentences
 from bench.load.recorder import Recorder
@@ -83,8 +83,8 @@ class Rig:
         think = None
         jobs: ScheduledJobs | ClosedJobs
         if isinstance(arrivals, OpenLoop):
-            _, (share,) = share_out(arrivals, self.workload, len(payloads), 1)
-            jobs = ScheduledJobs(share)
+            _, (shard,) = partition_schedule(arrivals, self.workload, len(payloads), 1)
+            jobs = ScheduledJobs(shard)
             self.scheduled = len(jobs)
         else:
             jobs = ClosedJobs(self.workload, len(payloads), 0, self.duration)

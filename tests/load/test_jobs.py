@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.load.jobs import ClosedJobs, Job, ScheduledJobs, Share, share_out
+from bench.load.jobs import ClosedJobs, Job, ScheduledJobs, ScheduleShard, partition_schedule
 from bench.results.arrivals import OpenLoop, parse_arrivals
 from bench.results.workload import Workload
 
@@ -28,8 +28,8 @@ def schedule(text: str) -> OpenLoop:
     return arrivals
 
 
-def take_all(share: Share) -> list[Job]:
-    jobs = ScheduledJobs(share)
+def take_all(shard: ScheduleShard) -> list[Job]:
+    jobs = ScheduledJobs(shard)
     taken = [jobs.take(0.0) for _ in range(len(jobs))]
     return [job for job in taken if job is not None]
 
@@ -38,36 +38,36 @@ def take_all(share: Share) -> list[Job]:
 @pytest.mark.parametrize("protocol", ["rest", "both"])
 def test_the_union_does_not_depend_on_the_number_of_workers(arrivals: str, protocol: str) -> None:
     plan = workload(protocol=protocol, warmup=2.0, check_share=0.5)
-    alone, (share,) = share_out(schedule(arrivals), plan, 40, 1)
-    expected = take_all(share)
+    alone, (shard,) = partition_schedule(schedule(arrivals), plan, 40, 1)
+    expected = take_all(shard)
     assert [job.due for job in expected] == alone.due.tolist()
     for workers in (2, 4):
-        _, shares = share_out(schedule(arrivals), plan, 40, workers)
-        found = sorted(job for share in shares for job in take_all(share))
+        _, shards = partition_schedule(schedule(arrivals), plan, 40, workers)
+        found = sorted(job for shard in shards for job in take_all(shard))
         assert found == sorted(expected)
-        sizes = [len(share.due) for share in shares]
+        sizes = [len(shard.due) for shard in shards]
         assert max(sizes) - min(sizes) <= 8
 
 
 def test_pairs_ask_the_same_on_both_protocols() -> None:
-    _, (share,) = share_out(schedule("poisson:rate=50"), workload(protocol="both"), 40, 1)
-    jobs = take_all(share)
+    _, (shard,) = partition_schedule(schedule("poisson:rate=50"), workload(protocol="both"), 40, 1)
+    jobs = take_all(shard)
     pairs = list(zip(jobs[::2], jobs[1::2], strict=False))
     assert all(first.request == second.request for first, second in pairs)
-    assert all({first.turn, second.turn} == {0, 1} for first, second in pairs)
-    firsts = [first.turn for first, _ in pairs]
+    assert all({first.protocol_index, second.protocol_index} == {0, 1} for first, second in pairs)
+    firsts = [first.protocol_index for first, _ in pairs]
     assert 0.4 < sum(firsts) / len(firsts) < 0.6
 
 
 def test_the_share_of_checked_answers() -> None:
-    _, (share,) = share_out(schedule("poisson:rate=200"), workload(check_share=0.25), 40, 1)
-    checked = [job.checked for job in take_all(share)]
+    _, (shard,) = partition_schedule(schedule("poisson:rate=200"), workload(check_share=0.25), 40, 1)
+    checked = [job.checked for job in take_all(shard)]
     assert 0.2 < sum(checked) / len(checked) < 0.3
 
 
 def test_what_is_due_and_not_taken() -> None:
-    _, (share,) = share_out(schedule("constant:rate=10"), workload(duration=2.0), 40, 1)
-    jobs = ScheduledJobs(share)
+    _, (shard,) = partition_schedule(schedule("constant:rate=10"), workload(duration=2.0), 40, 1)
+    jobs = ScheduledJobs(shard)
     first = jobs.take(0.0)
     assert jobs.waiting(0.45) == 4
     jobs.give_back(first)
@@ -80,11 +80,11 @@ def test_what_is_due_and_not_taken() -> None:
 
 
 def test_a_share_can_be_cut_down() -> None:
-    _, (share,) = share_out(schedule("constant:rate=10"), workload(duration=1.0, protocol="both"), 40, 1)
-    jobs = take_all(share)
+    _, (shard,) = partition_schedule(schedule("constant:rate=10"), workload(duration=1.0, protocol="both"), 40, 1)
+    jobs = take_all(shard)
     chosen = np.zeros(10, np.bool_)
     chosen[[2, 7]] = True
-    assert take_all(share.only(chosen)) == [jobs[2], jobs[7]]
+    assert take_all(shard.only(chosen)) == [jobs[2], jobs[7]]
 
 
 def test_closed_loop_has_always_one_more_until_the_end() -> None:
@@ -92,7 +92,7 @@ def test_closed_loop_has_always_one_more_until_the_end() -> None:
     taken = [jobs.take(1.25) for _ in range(40_000)]
     assert {job.due for job in taken} == {1.25}
     assert {job.request for job in taken} == set(range(40))
-    assert abs(np.mean([job.turn for job in taken]) - 0.5) < 0.01
+    assert abs(np.mean([job.protocol_index for job in taken]) - 0.5) < 0.01
     assert abs(np.mean([job.checked for job in taken]) - 0.5) < 0.02
     assert jobs.take(3.0) is None
     assert jobs.left(9.0) == []

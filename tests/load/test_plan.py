@@ -7,7 +7,7 @@ import pytest
 
 from bench.load import session
 from bench.load.endpoint import Endpoint
-from bench.load.jobs import Share
+from bench.load.jobs import ScheduleShard
 from bench.load.plan import WorkerPlan
 from bench.load.session import epoch_of, start_message
 from bench.results.workload import Workload
@@ -16,17 +16,17 @@ from bench.serving.tls import TlsOptions
 CA = Path(__file__).parent / "tls" / "ca.pem"
 
 
-@pytest.mark.parametrize("share", [None, Share(b"12345678", b"1234", b"1", b"0")])
+@pytest.mark.parametrize("shard", [None, ScheduleShard(b"12345678", b"1234", b"1", b"0")])
 @pytest.mark.parametrize("tls", [None, TlsOptions(), TlsOptions(ca=CA)])
-def test_a_plan_survives_locust_s_messages(share: Any, tls: Any) -> None:
+def test_a_plan_survives_locust_s_messages(shard: Any, tls: Any) -> None:
     plan = WorkerPlan(
         run="r",
         worker=1,
         golden=b"{}",
         workload=Workload(protocol="both", transport="fast", signature="score", users=4, duration=3.0),
         endpoint=Endpoint(rest="http://h:1", grpc="h:2", path="/p", headers={"a": "b"}, tls=tls, channels=2),
-        share=share,
-        think=None if share else 0.5,
+        shard=shard,
+        think=None if shard else 0.5,
         begins=1.0,
         ends=4.0,
     )

@@ -6,6 +6,7 @@ runs until Ctrl-C and is the server of this test.
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,7 +67,8 @@ def fill(folder: Path) -> None:
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "my-bert").symlink_to(ROOT / "bench/bert/demo/checkpoint")
     (folder / "results").mkdir()
-    (folder / "results/example").symlink_to(ROOT / "results/example")
+    # A copy: reports are written into it.
+    shutil.copytree(ROOT / "results/example", folder / "results/example")
     for side, seed in (("runs", 1), ("candidate", 30)):
         for repeat in range(6):
             workload = replace(WORKLOAD, seed=seed + repeat, duration=15.0, warmup=1.0)

@@ -63,8 +63,9 @@ class Started:
 
     def listen(self, name: str, stream: IO[str]) -> None:
         def read() -> None:
-            for line in stream:
-                self.said[name] += line
+            with stream:
+                for line in stream:
+                    self.said[name] += line
 
         self.readers.append(threading.Thread(target=read, daemon=True))
         self.readers[-1].start()
@@ -80,11 +81,17 @@ class Started:
     def until(self, stage: Stage) -> "Started":
         """Waits for a stage: a text that is printed, or something that is so."""
         end = time.monotonic() + LONG
-        while not (stage in self.said["out"] + self.said["err"] if isinstance(stage, str) else stage(self)):
-            assert self.process.poll() is None, f"ended before the stage: {self.said}"
+        while not self._is_at(stage):
+            if self.process.poll() is not None:
+                for reader in self.readers:
+                    reader.join(LONG)
+                assert self._is_at(stage), f"ended before the stage: {self.said}"
             assert time.monotonic() < end, f"the stage did not come: {self.said}"
             time.sleep(0.01)
         return self
+
+    def _is_at(self, stage: Stage) -> bool:
+        return stage in self.said["out"] + self.said["err"] if isinstance(stage, str) else bool(stage(self))
 
     def tell(self, number: int, group: bool = False, times: int = 1) -> "Started":
         """Sends a signal to the process, or to its whole group as a terminal does."""
@@ -154,6 +161,8 @@ class Commands:
                 process.kill()
             started.process.kill()
             started.process.wait()
+            for reader in started.readers:
+                reader.join(LONG)
 
 
 def interrupted(number: signal.Signals) -> tuple[int, str]:

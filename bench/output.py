@@ -8,7 +8,11 @@ import select
 from dataclasses import asdict, is_dataclass
 from typing import Any, Final, TextIO
 
-import orjson
+from bench import interrupts
+
+with interrupts.held():
+    # The process crashes where an exception comes up while orjson's native part is loaded.
+    import orjson
 
 _LOOK_ALIKES: Final = str.maketrans(
     {

@@ -35,11 +35,11 @@ def _latencies() -> list[Metric]:
 METRICS: Final = {
     metric.name: metric
     for metric in [
-        Metric("throughput", "good answers a second", "1/s", "higher"),
+        Metric("throughput", "successful requests/s", "1/s", "higher"),
         Metric("sentence_rate", "sentences scored a second", "1/s", "higher"),
         Metric("word_rate", "words scored a second", "1/s", "higher"),
         Metric("sent_rate", "requests sent a second", "1/s"),
-        Metric("error_share", "requests that did not end well", "share", "lower"),
+        Metric("error_share", "failed requests", "share", "lower"),
         Metric("wrong_share", "checked answers that were wrong", "share", "lower"),
         Metric("dropped_share", "requests never sent", "share", "lower"),
         *_latencies(),

@@ -1,6 +1,6 @@
 """A run in figures: every one a `Summary` with an interval where the data carry one, absent where they do not.
 
-Latencies are those of good answers; a figure that thereby leaves out more requests than it is about says so.
+Latencies are those of successful requests; a figure that thereby leaves out more requests than it is about says so.
 """
 
 from collections.abc import Mapping

@@ -57,7 +57,7 @@ BACKLOG_SHARE: Final = 0.03
 BACKLOG_LEAST: Final = 10
 """...and least number of them: a few open requests come and go by chance."""
 _CLIENT_LIMIT: Final = ": the client was the limit; add workers or lower the rate"
-_HELD_UP: Final = ": the load generator was held up; leave it a core of its own"
+_HELD_UP: Final = ": the load generator was starved of CPU; give it a core of its own"
 
 CEILING_SHARE: Final = 0.8
 """Share of the load generator's calibrated ceiling above which a run is warned."""

@@ -120,7 +120,7 @@ class ServedScorer:
             return piece_log_probs(self._log_prob(outputs), sentences, self._signature)
         except (KeyError, ValueError) as error:
             raise InvalidResponse(
-                f"the server's answer is no language model's ({error}); does it serve an export of bertbench?"
+                f"the response is not that of a language model ({error}); does the server have an export of bertbench?"
             ) from error
 
     def _log_prob(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

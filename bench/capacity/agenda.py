@@ -50,7 +50,7 @@ class Scale:
         hold_out_seconds: of each.
         confirm: runs at the rate of the objective.
         warmup: seconds of load before each run.
-        retries: how many runs in all are made again because the load generator was held up in them.
+        retries: how many runs in all are made again because the load generator was starved of CPU in them.
         settle: seconds that a run takes beside its load, for the progress bar.
     """
 

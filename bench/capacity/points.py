@@ -44,13 +44,13 @@ class Point:
         repeat: index of the repeat.
         seconds: measured time.
         due: requests that were due in it.
-        throughput: good answers a second.
+        throughput: successful requests/s.
         latency: mean and percentiles from due, seconds, by `bench.capacity.curves.COLUMNS`; absent where the run is too
             short to carry them.
         raw: the same by nearest rank, however short the run; empty without a good answer.
         in_flight: mean number of requests sent and not answered.
         little: share of N that N = X R leaves open; None where nothing was in flight.
-        errors: share of requests that did not end well.
+        errors: share of failed requests.
         wrong: share of checked answers that were wrong; None if none was checked.
         outcomes: measured requests by outcome.
         client_cpu: cores that the load generator used; None if not known.

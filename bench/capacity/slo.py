@@ -64,7 +64,7 @@ class Slo:
 
         Args:
             latency: seconds by column, None where the data carry no figure.
-            errors: share of requests that did not end well, wrong answers among them.
+            errors: share of failed requests, wrong answers among them.
             wrong: share of checked answers that were wrong; None if none was checked.
             tolerance: share by which a latency may lie above its limit.
         """

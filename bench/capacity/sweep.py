@@ -166,7 +166,7 @@ class Sweep:
             error = Repeats(tuple(entry.observed for entry in found)).square_error()
             if error <= agenda.ALONE_ERROR:
                 break
-            self.told(f"  once more: service times vary widely, their mean square is known to {format_percent(error)}")
+            self.told(f"  repeating: service times vary widely, their mean square is known to {format_percent(error)}")
             found.append(self._do(step, 1))
         return found
 
@@ -200,7 +200,7 @@ class Sweep:
             if not _held_up(found.point) or self._retried >= self.scale.retries:
                 break
             self._retried += 1
-            self.told("  once more: the load generator was held up")
+            self.told("  retrying: the load generator was starved of CPU")
         self.folder.add(step.key, path)
         return found
 

@@ -139,7 +139,7 @@ def run_scenario(
     code = drive_once(replace(served(spec, server), target_name=server.backend), out)
     found = sorted(_folders(results) - before)
     if code == ExitCode.REGRESSION:
-        raise WrongAnswerError(f"the {scenario} run had requests that did not end well; see {found[-1]}")
+        raise WrongAnswerError(f"the {scenario} run had failed requests; see {found[-1]}")
     if code or not found:
         raise TargetError(f"the {scenario} run failed")
     return found[-1]

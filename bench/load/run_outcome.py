@@ -92,7 +92,7 @@ def _judge(counts: Mapping[str, int], model_dir: Path, command: Sequence[str]) -
         )
     if failed and not good:
         return "no request got an answer; check the server", ExitCode.TARGET_FAILED
-    return (f"{counted(failed, 'request')} did not end well", ExitCode.REGRESSION) if failed else ("", ExitCode.GOOD)
+    return (f"{counted(failed, 'failed request')}", ExitCode.REGRESSION) if failed else ("", ExitCode.GOOD)
 
 
 def _counts_line(analysis: Analysis) -> str:
@@ -132,7 +132,7 @@ def _rate_line(analysis: Analysis) -> str:
     """What came a second, in all units that a request carries more than one of, what was asked, and who sent."""
     summary, header = analysis.summary, analysis.run.header
     metrics = summary.metrics
-    carried = ("sentence_rate", "sentences/s"), ("throughput", "good answers/s"), ("word_rate", "words/s")
+    carried = ("sentence_rate", "sentences/s"), ("throughput", "successful requests/s"), ("word_rate", "words/s")
     parts = [
         f"{format_number(value)} {unit}" for name, unit in carried if (value := _center(metrics, name)) is not None
     ]

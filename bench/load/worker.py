@@ -23,7 +23,7 @@ FAILED: Final = "bertbench_failed"
 
 
 class RequestFailure(Exception):
-    """What Locust's statistics call a request that did not end well."""
+    """What Locust's statistics call a failed request."""
 
     def __repr__(self) -> str:
         return str(self)

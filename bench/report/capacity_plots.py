@@ -35,7 +35,7 @@ def throughput(result: CapacityResult, path: Path) -> None:
         result.saturated, color=GREY, linestyle="--", label=f"saturated: {format_rate(result.saturated)}, measured"
     )
     upper.set_ylim(bottom=0)
-    upper.set_ylabel("good answers a second")
+    upper.set_ylabel("successful requests/s")
     figures.title(upper, "Throughput by users in closed loop", "each user sends, waits for the answer, sends again")
     factor, unit = figures.seconds_scale(max((point.raw.get("p99", 0.0) for point in points), default=1.0))
     for name, color in _COLUMNS.items():

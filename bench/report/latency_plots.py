@@ -59,7 +59,7 @@ def side_by_side(runs: Sequence[tuple[str, Curves]], path: Path) -> bool:
         axes.plot(tails, due * scale, color=color, linestyle=style, label=name)
     _latency_axis(axes, min(float(due[0]) for _, due, _ in drawn) * scale, largest * scale, unit)
     _percentile_axis(axes, min(float(tails[-1]) for tails, _, _ in drawn))
-    figures.title(axes, "Latency percentiles, from due", "good answers, warm-up left out")
+    figures.title(axes, "Latency percentiles, from due", "successful requests, warm-up left out")
     figures.legend(axes, columns=1)
     figures.save(figure, path)
     return True
@@ -81,7 +81,7 @@ def over_time(analysis: Analysis, curves: Curves, path: Path) -> bool:
     axes.set_xlim(0, float(series["time"][-1]) + curves.interval)
     axes.set_xlabel("time since the run began (s)")
     figures.mark_warmup(axes, curves.begins, curves.ends)
-    figures.title(axes, "Latency over time", f"good answers, by when they were due, each {curves.interval:g} s")
+    figures.title(axes, "Latency over time", f"successful requests, by when they were due, each {curves.interval:g} s")
     figures.legend(axes)
     figures.save(figure, path)
     return True
@@ -89,8 +89,8 @@ def over_time(analysis: Analysis, curves: Curves, path: Path) -> bool:
 
 def _population(analysis: Analysis) -> str:
     good, due = analysis.summary.counts["ok"], analysis.summary.due
-    failed = f", {due - good:,} that did not end well left out" if good < due else ""
-    return f"{good:,} good answers{failed}, warm-up left out; bars: 95 % intervals"
+    failed = f", {due - good:,} failed left out" if good < due else ""
+    return f"{good:,} successful requests{failed}, warm-up left out; bars: 95 % intervals"
 
 
 def _tail(found: Percentiles) -> tuple[figures.Floats, figures.Floats, figures.Floats]:

@@ -28,7 +28,7 @@ FAILURES: Final = {
 
 
 def throughput(analysis: Analysis, curves: Curves, path: Path) -> bool:
-    """Requests due and good answers a second, and failures by outcome; False without a request."""
+    """Requests due and successful requests/s, and failures by outcome; False without a request."""
     series = curves.series
     if not series["time"].size:
         return False
@@ -37,7 +37,7 @@ def throughput(analysis: Analysis, curves: Curves, path: Path) -> bool:
     figure, axes = figures.new_figure(rows, height=4.4 + 1.8 * (rows - 1), heights=[2.4, 1][:rows])
     time = series["time"] + curves.interval / 2
     asked = "requested: due" if analysis.run.header.open_loop else "asked by the users: due"
-    axes[0].plot(time, series["ok"] / curves.interval, color=BLUE, linewidth=2.2, label="achieved: good answers")
+    axes[0].plot(time, series["ok"] / curves.interval, color=BLUE, linewidth=2.2, label="achieved: successful requests")
     axes[0].plot(time, series["sent"] / curves.interval, color=ORANGE, linewidth=1.4, label="sent")
     axes[0].plot(time, series["due"] / curves.interval, color=BLACK, linestyle="--", linewidth=1.0, label=asked)
     axes[0].set_ylim(bottom=0)

@@ -272,7 +272,7 @@ def _check_rows(block: Block, offset: int) -> None:
         "a dropped request that was sent, or one never sent that is not dropped": dropped != np.isnan(rows["sent"]),
         "a request sent and never done, or done and never sent": np.isnan(rows["sent"]) != np.isnan(rows["done"]),
         "a request done before it was sent": rows["done"] < rows["sent"],
-        "a due time that is no time": ~(np.isfinite(rows["due"]) & (rows["due"] >= 0)),
+        "a due time that is negative or not finite": ~(np.isfinite(rows["due"]) & (rows["due"] >= 0)),
     }
     for fault, where in faults.items():
         if where.any():

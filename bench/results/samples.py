@@ -136,7 +136,7 @@ def read_samples(path: Path, kind: type[Sample]) -> dict[str, NDArray[np.float64
         try:
             table[index, : len(rows[0])] = [float(cell) if cell else math.nan for cell in row]
         except ValueError as error:
-            raise UsageError(f"{path} line {index + 2} is no sample ({error}); was the file edited?") from error
+            raise UsageError(f"{path} line {index + 2} is not a sample ({error}); was the file edited?") from error
     return {name: table[:, index] for index, name in enumerate(names)}
 
 

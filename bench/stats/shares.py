@@ -8,7 +8,7 @@ from bench.stats.proportion import clopper_pearson
 def share_bounds(hits: int, size: int, confidence: float = 0.95) -> tuple[float, float]:
     """Lower and upper bound of the true share after `hits` of `size`, exact, two-sided; (0, 1) without any."""
     if not 0 <= hits <= size:
-        raise ValueError(f"{hits} of {size} is no share")
+        raise ValueError(f"{hits} of {size} is not a share")
     if size == 0:
         return 0.0, 1.0
     return clopper_pearson(hits / size, size, confidence)

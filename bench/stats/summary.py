@@ -30,7 +30,7 @@ class Summary:
             raise ValueError(f"{self.metric}: an interval without an estimate")
         for end in (self.lo, self.center, self.hi):
             if end is not None and end != end:
-                raise ValueError(f"{self.metric}: NaN is no estimate; absent is None")
+                raise ValueError(f"{self.metric}: NaN is not an estimate; give None for an absent one")
 
     @classmethod
     def absent(cls, metric: str, warning: str, n: float = 0, confidence: float = 0.95) -> "Summary":

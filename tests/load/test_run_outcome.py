@@ -69,7 +69,7 @@ def test_one_wrong_answer_is_one_too_many_in_the_warm_up_too(tmp_path: Path, ind
 def test_failures(tmp_path: Path, outcome: Any) -> None:
     some = end(tmp_path / "some", spoil_all(outcome, 500))
     assert some.exit_code is ExitCode.REGRESSION
-    assert "did not end well" in some.error
+    assert "failed request" in some.error
     none = end(tmp_path / "none", spoil_all(outcome))
     assert none.exit_code is ExitCode.TARGET_FAILED
     assert "check the server" in none.error
@@ -106,7 +106,7 @@ def test_sentences_are_the_figure_where_a_request_carries_several(tmp_path: Path
     assert sentences.center == pytest.approx(16 * throughput.center)
     assert (sentences.lo, sentences.hi) == (16 * throughput.lo, 16 * throughput.hi)
     assert found.lines[3].startswith(
-        f"{format_number(sentences.center)} sentences/s, {format_number(throughput.center)} good answers/s, "
+        f"{format_number(sentences.center)} sentences/s, {format_number(throughput.center)} successful requests/s, "
         f"{format_number(14 * throughput.center)} words/s, "
     )
 
@@ -131,7 +131,7 @@ def test_failures_of_the_warm_up_are_told_beside_its_requests(tmp_path: Path) ->
     found = end(tmp_path, spoil_one(Outcome.TIMEOUT, 0))
     assert "; 100 more in the warm-up, not counted (1 timeout there): " in found.lines[0]
     assert found.lines[0].endswith(f": {sum(find_runs([tmp_path])[0].file.counts.values()):,} in all")
-    assert found.error == "1 request did not end well"
+    assert found.error == "1 failed request"
 
 
 def test_an_interval_without_an_end_keeps_the_other(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_the_figures_are_those_of_the_valid_runs_with_the_interval_between_them(
     (view,) = repeats_views(runs)
     assert view.title == "5 repeats of rest, poisson:rate=50: 4 VALID, 1 INVALID"
     for name, title, figure in (
-        ("throughput", "good answers a second", format_rate),
+        ("throughput", "successful requests/s", format_rate),
         ("sentence_rate", "sentences scored a second", format_rate),
         ("from_due_p50", "latency from due, p50", format_seconds),
     ):
@@ -69,7 +69,7 @@ def test_one_valid_run_has_no_interval_between_runs(tmp_path: Path) -> None:
 def test_shares_stay_between_none_and_all(tmp_path: Path) -> None:
     """A few failures in one of three runs: Student's interval alone would begin below zero."""
     (view,) = repeats_views([repeat(tmp_path, seed, failed=20 if seed == 2 else 0) for seed in range(3)])
-    assert row(view, "requests that did not end well")[2].startswith("[0 … ")
+    assert row(view, "failed requests")[2].startswith("[0 … ")
 
 
 def test_groups_are_told_apart_and_single_runs_left_alone(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         _say(out, f"6. Load: {args.seconds:g} s of Poisson arrivals over each protocol")
         runs = [run_scenario(protocol, server, model, args.seconds, args.out, out) for protocol in ("rest", "grpc")]
     _say(out, "\n7. Report")
-    report.run(argparse.Namespace(runs=runs, out=None), out, err)
+    report.write_reports(runs, None, out)
     _say(out, f"Done in {format_seconds(time.monotonic() - began)}.")
     return ExitCode.GOOD
 

@@ -1,6 +1,7 @@
 """`bertbench report`: plots, report.md, report.html and CSV of runs."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -30,16 +31,30 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     Raises:
         UsageError: no such run, or one that cannot be read.
     """
+    write_reports(args.runs, args.out, out)
+    return ExitCode.GOOD
+
+
+def write_reports(paths: Sequence[Path], folder: Path | None, out: TextIO) -> None:
+    """Writes what `run` does.
+
+    Args:
+        paths: runs, or folders of runs.
+        folder: where reports go; None puts each into its run's folder.
+        out: where verdicts are printed.
+
+    Raises:
+        UsageError: no such run, or one that cannot be read.
+    """
     reports = []
-    for report in write_run_reports(find_runs(args.runs), args.out):
+    for report in write_run_reports(find_runs(paths), folder):
         _print(report, out)
         reports.append(report)
     if len(reports) > 1:
-        folder = write_comparison_report(reports, args.out)
+        together = write_comparison_report(reports, folder)
         for view in repeats_views([report.analysis for report in reports]):
             print("\n".join((*view.lines(), "")), file=out)
-        print(f"side by side: {folder / 'report.html'}", file=out)
-    return ExitCode.GOOD
+        print(f"side by side: {together / 'report.html'}", file=out)
 
 
 def _print(report: RunReport, out: TextIO) -> None:

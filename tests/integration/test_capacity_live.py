@@ -71,7 +71,7 @@ def test_the_folder_answers_later_questions(swept: tuple[Path, int, str, str], t
     [
         (("plan", "{}"), "--plan rate=500/s"),
         (("plan", "{}", "--plan", "users=500"), "rate=500/s"),
-        (("simulate", "{}", "--replicas", "2", "--rate", "9/s", "--slow", "0x1.2.3@5s"), "--slow 0x1.2.3@5s"),
+        (("simulate", "{}", "--replicas", "2", "--rate", "9/s", "--slow", "0x1.2.3@5s"), "write it like 0x3@60s"),
         (("simulate", "{}", "--replicas", "2", "--rate", "9/s", "--fail", "2@5s"), "no replica 2 among 2"),
         (("report", "{}-missing"), "{}-missing"),
         (("sweep", "--out", "{}"), "--resume"),

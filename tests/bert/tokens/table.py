@@ -167,7 +167,7 @@ _BOOKKEEPING: Final = {
     "strip_accents": None,
     "tokenize_chinese_chars": True,
     "name_or_path": "bert-base-uncased",
-    "special_tokens_map_file": "/root/.cache/special_tokens_map.json",
+    "special_tokens_map_file": "/home/someone/.cache/special_tokens_map.json",
     "tokenizer_file": None,
     "auto_map": {"AutoTokenizer": ["a.B", None]},
     "processor_class": "AProcessor",

@@ -22,12 +22,14 @@ PROCESSES = {
 QUALIFIED = {
     ("bench.analysis.baselines", "--store"): "bertbench baseline ... --store",
     ("bench.analysis.compare", "--anyway"): "only compare compares by hand",
+    ("bench.analysis.gate_types", "--min-effect"): "only gates have a smallest effect",
     ("bench.analysis.history", "--no-deps"): "an option of pip",
     ("bench.bert.checkpoint.resolve", "--uncased"): "only export says how a preset is cased",
     ("bench.bert.model_folder", "--checkpoint"): "bertbench export --checkpoint",
     ("bench.bert.model_folder", "--out"): "bertbench export --checkpoint demo --out",
     ("bench.bert.scoring", "--long"): "only score reads sentences that may be too long",
     ("bench.bert.variables", "--init-head"): "train always makes a fresh head",
+    ("bench.capacity.model_file", "--out"): "bertbench capacity --out",
     ("bench.cli.options", "--target"): "demo drives a server of its own, whose addresses are known",
     ("bench.cli.verify", "--sentences"): "export with --sentences",
     ("bench.load.master", "--worker"): "locust --worker",
@@ -37,6 +39,7 @@ QUALIFIED = {
     ("bench.load.payloads", "--sentences"): "export with --sentences",
     ("bench.load.run_setup", "--arrivals"): "only Locust and run can have other user classes",
     ("bench.load.run_setup", "--users"): "the same",
+    ("bench.report.reports", "--out"): "only report writes several runs into one folder",
     ("bench.results.run_folder", "--out"): "only commands with the option make a thousand runs",
     ("bench.server.lifecycle", "--model-dir"): "serve always has a model folder",
 }

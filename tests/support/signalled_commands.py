@@ -135,17 +135,22 @@ class Commands:
         """Starts a command in a session of its own."""
         scratch = self._scratch / f"tmp-{len(self._started)}"
         scratch.mkdir()
-        process = subprocess.Popen(
-            [str(word) for word in words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env={**self._environment, "TMPDIR": str(scratch), **(environment or {})},
-            cwd=ROOT,
-            start_new_session=True,
-        )
+        # The tests themselves may run under nohup, which every process inherits.
+        inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        try:
+            process = subprocess.Popen(
+                [str(word) for word in words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                env={**self._environment, "TMPDIR": str(scratch), **(environment or {})},
+                cwd=ROOT,
+                start_new_session=True,
+            )
+        finally:
+            signal.signal(signal.SIGHUP, inherited)
         started = Started(process, scratch)
         assert process.stdout is not None
         assert process.stderr is not None

@@ -13,7 +13,7 @@ def test_bounds_of_counts() -> None:
 
 
 def test_impossible_counts() -> None:
-    with pytest.raises(ValueError, match="no share"):
+    with pytest.raises(ValueError, match="3 of 2 is not a share"):
         share_bounds(3, 2)
 
 

@@ -4,7 +4,7 @@
     frame = run.frame()                              # pandas: one row a request
     print(run.summary().metrics["from_due_p50"])     # an estimate with its interval, seconds
 
-Errors are `bench.errors.BenchError`, whose text is one line for people.
+Errors are `bench.core.errors.BenchError`, whose text is one line for people.
 """
 
 import os
@@ -15,29 +15,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.analysis import compare as sides
-from bench.analysis.analysis import Analysis, analyse
 from bench.analysis.compare import Comparison
-from bench.analysis.gate_stored import decide_stored
-from bench.analysis.gate_types import GateReport, default_plan, restricted
 from bench.analysis.metrics import METRICS, Metric
-from bench.analysis.stored_runs import StoredRuns, read_stored_runs, refuse_shared_runs
+from bench.analysis.run import Analysis, analyse
 from bench.analysis.summary import RunSummary
 from bench.analysis.validity import Validity
-from bench.capacity.model_file import StoredModel, read_model
-from bench.errors import UsageError
-from bench.load.run_spec import RunSpec
+from bench.capacity.model.model_file import StoredModel, read_model
+from bench.core.errors import UsageError
+from bench.gate.stored import decide_stored
+from bench.gate.stored_runs import StoredRuns, read_stored_runs, refuse_shared_runs
+from bench.gate.types import GateReport, default_plan, restricted
 from bench.load.runner.client import open_runner
-from bench.results.arrivals import Arrivals, parse_arrivals
-from bench.results.header import RunHeader
+from bench.load.setup.run_spec import RunSpec
+from bench.results.manifest import RunHeader
 from bench.results.records import COLUMNS, Column
-from bench.results.run import Run as RunFolder
-from bench.results.run import find_runs, open_run
+from bench.results.run_reader import Run as RunFolder
+from bench.results.run_reader import find_runs, open_run
 from bench.serving.target import Target, parse_target
+from bench.workload.arrivals import Arrivals, parse_arrivals
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.report.reports import RunReport
+    from bench.report.run_reports import RunReport
 
 __all__ = [
     "COLUMNS",
@@ -120,7 +120,7 @@ class Run:
             UsageError: the records cannot be read.
         """
         # Here and not above, so that reading a header does not load pandas.
-        from bench.results.frame import request_frame
+        from bench.results.data_frame import request_frame
 
         return request_frame(self.stored)
 
@@ -196,7 +196,7 @@ def report(runs: Runs, out: PathLike | None = None) -> "list[RunReport]":
         OSError: a folder that cannot be written.
     """
     # Here and not above, so that only this loads matplotlib.
-    from bench.report.reports import write_comparison_report, write_run_reports
+    from bench.report.run_reports import write_comparison_report, write_run_reports
 
     folder = None if out is None else Path(out)
     reports = list(write_run_reports([run.stored for run in _opened(runs)], folder))

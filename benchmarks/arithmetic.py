@@ -15,8 +15,8 @@ v1 = tf.compat.v1
 def score_operations(config: BertConfig, words: int) -> float:
     """Multiplications and additions of matrix products for one sentence of `words` one-piece words.
 
-    What the graph of `bench.bert.score_graph` does, not what the article's would: the first layer's projections over
-    the sentence and one [MASK] a position, the last layer's queries and all after them for the masked pieces only.
+    What the graph of `bench.bert.graph.score_graph` does, not what the article's would: the first layer's projections
+    over the sentence and one [MASK] a position, the last layer's queries and all after them for the masked pieces only.
     """
     hidden, wide, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     length = words + 2

@@ -31,25 +31,25 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from bench.bert.demo_model import demo_model_dir
-from bench.capacity.agenda import FULL
-from bench.capacity.curves import COLUMNS, Candidate, Effort, latency_curves
-from bench.capacity.fit import FitOptions, fit_model
-from bench.capacity.fleet import Fleet, simulate_fleet
-from bench.capacity.model import CapacityModel
-from bench.capacity.model_file import read_model
-from bench.capacity.points import Stage, measure
-from bench.capacity.slo import Slo
-from bench.capacity.station import Station
-from bench.capacity.sweep import Sweep
-from bench.capacity.sweep_folder import SweepFolder
+from bench.bert.demo.demo_model import demo_model_dir
+from bench.capacity.experiment.experiment_design import FULL
+from bench.capacity.experiment.sweep import Sweep
+from bench.capacity.experiment.sweep_folder import SweepFolder
+from bench.capacity.measurements.measured_step import Stage, measure
+from bench.capacity.model.fit import FitOptions, fit_model
+from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.model_file import read_model
+from bench.capacity.plan.fleet import Fleet, simulate_fleet
+from bench.capacity.plan.slo import Slo
+from bench.capacity.queue.latency_table import COLUMNS, Candidate, Effort, latency_curves
+from bench.capacity.queue.queue_model import Station
 from bench.cli import main as bertbench
-from bench.load.null_server import null_server
-from bench.load.policies import POLICIES
-from bench.load.run_spec import RunSpec, address_of
 from bench.load.runner.client import open_runner
-from bench.results.arrivals import Poisson
+from bench.load.selftest.null_server import null_server
+from bench.load.setup.run_spec import RunSpec, address_of
 from bench.server.running import RunningServer
+from bench.workload.arrivals import Poisson
+from bench.workload.policies import POLICIES
 from tests.support.exact_queues import exponential_sample, md1_waiting, mmc_waiting, poisson
 from tests.support.known_sweeps import KnownDriver, KnownServer
 from tests.support.queue_server import queue_server, service_times

@@ -24,11 +24,11 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from bench.analysis.gate_types import VerdictKind, default_plan
-from bench.bert.demo_model import demo_model_dir
+from bench.bert.demo.demo_model import demo_model_dir
+from bench.core.units import parse_duration
+from bench.gate.types import VerdictKind, default_plan
 from bench.results.environment import this_environment
-from bench.stats.shares import share_bounds, upper_bound
-from bench.units import parse_duration
+from bench.stats.clopper_pearson import share_bounds, upper_bound
 from tests.support.degraded_server import degraded
 from tests.support.gate_noise import NOISES, pairs, run_gate
 

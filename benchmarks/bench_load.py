@@ -18,16 +18,16 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from bench.analysis.analysis import Analysis, analyse
-from bench.bert.answers import AnswerKey
-from bench.load.calibration import Calibration, store_calibration, way
-from bench.load.checker import Checker
-from bench.load.jobs import ScheduledJobs, partition_schedule
-from bench.load.null_server import Answers, null_server
-from bench.load.payloads import build_payloads, request_sentences
-from bench.results.arrivals import Poisson
-from bench.results.run import Run
-from bench.results.workload import Workload
+from bench.analysis.run import Analysis, analyse
+from bench.bert.contract.golden_checker import AnswerKey
+from bench.load.engine.checker import Checker
+from bench.load.engine.payloads import build_payloads, request_sentences
+from bench.load.engine.schedule import ScheduledJobs, partition_schedule
+from bench.load.selftest.null_server import Answers, null_server
+from bench.load.selftest.self_test import Calibration, store_calibration, way
+from bench.results.run_reader import Run
+from bench.workload.arrivals import Poisson
+from bench.workload.workload import Workload
 from tests.support.locust_process import ROOT, command, environment, locust
 from tests.support.programmed_servers import rest_server
 from tests.support.toy_golden import toy_golden, write_model_dir

@@ -22,27 +22,27 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.bert.quiet import quieten_tensorflow
+from bench.bert.tf_logging import quieten_tensorflow
 
 quieten_tensorflow()
 
-from bench.bert.baselines import (  # noqa: E402
+from bench.bert.checkpoints.huggingface import to_hugging_face  # noqa: E402
+from bench.bert.checkpoints.resolve import open_checkpoint  # noqa: E402
+from bench.bert.checkpoints.types import Checkpoint  # noqa: E402
+from bench.bert.contract.exported_model import ExportedModel  # noqa: E402
+from bench.bert.contract.golden import FixedExport  # noqa: E402
+from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, score_request  # noqa: E402
+from bench.bert.contract.scoring import Scorer, ServedScorer  # noqa: E402
+from bench.bert.export.export import ExportOptions, export_model  # noqa: E402
+from bench.bert.export.golden_sentences import DEFAULT_SENTENCES, SentenceLimits, read_golden_sentences  # noqa: E402
+from bench.bert.graph.reference_scorers import (  # noqa: E402
     ColdPredict,
     EstimatorModel,
     PredictGenerator,
     SavedModelFunction,
     SavedModelSession,
 )
-from bench.bert.checkpoint.huggingface import to_hugging_face  # noqa: E402
-from bench.bert.checkpoint.resolve import open_checkpoint  # noqa: E402
-from bench.bert.checkpoint.types import Checkpoint  # noqa: E402
-from bench.bert.export import ExportOptions, export_model  # noqa: E402
-from bench.bert.exported import ExportedModel  # noqa: E402
-from bench.bert.golden import FixedExport  # noqa: E402
-from bench.bert.golden_sentences import DEFAULT_SENTENCES, SentenceLimits, read_golden_sentences  # noqa: E402
-from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, score_request  # noqa: E402
-from bench.bert.scoring import Scorer, ServedScorer  # noqa: E402
-from bench.bert.sentence import EncodedSentence  # noqa: E402
+from bench.bert.text.sentence import EncodedSentence  # noqa: E402
 from bench.server.lifecycle import RunningServer, embedded  # noqa: E402
 from bench.serving.grpc_client import GrpcClient  # noqa: E402
 from bench.serving.rest import RestClient  # noqa: E402

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.results.arrivals import parse_arrivals
-from bench.results.codec import ROW, RecordBuffer
-from bench.results.header import Origin, describe
+from bench.results.blocks import ROW, RecordBuffer
+from bench.results.manifest import Origin, describe
 from bench.results.records import Ended, Outcome, RequestShape
 from bench.results.run_folder import RunWriter
+from bench.workload.arrivals import parse_arrivals
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD
 
 BLOCK = 5000
@@ -75,8 +75,8 @@ SUMMARISE = """
 import json, sys, time
 start = time.perf_counter()
 from pathlib import Path
-from bench.analysis.analysis import analyse
-from bench.results.run import open_run
+from bench.analysis.run import analyse
+from bench.results.run_reader import open_run
 found = analyse(open_run(Path(sys.argv[1])))
 p99 = found.summary.metrics["from_due_p99"]
 # Not ru_maxrss: a new process inherits its parent's.

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.bert.demo_model import demo_model_dir
-from bench.bert.exported import ExportedModel
-from bench.bert.quiet import quieten_tensorflow
-from bench.bert.scoring import READ_AHEAD, Scorer, batches, score_stream
-from bench.bert.sentence import EncodedSentence
-from bench.cli.options import served_scorer
+from bench.bert.contract.exported_model import ExportedModel
+from bench.bert.contract.scoring import READ_AHEAD, Scorer, batches, score_stream
+from bench.bert.demo.demo_model import demo_model_dir
+from bench.bert.text.sentence import EncodedSentence
+from bench.bert.tf_logging import quieten_tensorflow
+from bench.cli.common.options import served_scorer
 from bench.server.lifecycle import RunningServer, embedded
 
 SENTENCES = 2000
@@ -51,7 +51,7 @@ def seconds_in_process(scorer: Scorer, sentences: list[EncodedSentence]) -> floa
 
 def race(model: ExportedModel, server: RunningServer, rounds: int) -> float:
     """The median ratio of words/s, served over in-process."""
-    from bench.bert.baselines import SavedModelFunction
+    from bench.bert.graph.reference_scorers import SavedModelFunction
 
     sentences = mixed_sentences(model, SENTENCES)
     words = sum(sentence.num_words for sentence in sentences)

@@ -36,10 +36,10 @@ import grpc
 import numpy as np
 import psutil
 
-from bench.bert.demo_model import demo_model_dir
-from bench.bert.exported import ExportedModel
-from bench.bert.requests import COMPACT_SIGNATURE, LOG_PROB
-from bench.results.cache import cache_dir
+from bench.bert.contract.exported_model import ExportedModel
+from bench.bert.contract.requests import COMPACT_SIGNATURE, LOG_PROB
+from bench.bert.demo.demo_model import demo_model_dir
+from bench.core.cache import cache_dir
 from bench.server.lifecycle import RunningServer, embedded
 from bench.server.running import free_ports
 from bench.serving.protos import PREDICT_METHOD, predict_pb2

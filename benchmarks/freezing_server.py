@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench.load.null_server import Answers, NullRest, _response
+from bench.load.selftest.null_server import Answers, NullRest, _response
 
 
 class FreezingRest(NullRest):

@@ -20,12 +20,12 @@ from typing import Any
 
 import grpc
 
-from bench.bert.exported import ExportedModel
-from bench.bert.requests import ARTICLE_SIGNATURE, FixedShape, score_request
-from bench.bert.sentence import EncodedSentence
-from bench.http2.client import ClientConnection, Request
-from bench.http2.grpc_wire import framed
+from bench.bert.contract.exported_model import ExportedModel
+from bench.bert.contract.requests import ARTICLE_SIGNATURE, FixedShape, score_request
+from bench.bert.text.sentence import EncodedSentence
 from bench.serving.grpc_http2 import answer_of, call_block
+from bench.serving.http2.client import ClientConnection, Request
+from bench.serving.http2.grpc_wire import framed
 from bench.serving.json_codec import BodyForm, predict_body
 from bench.serving.protos import PREDICT_METHOD, predict_pb2
 from bench.serving.tensors import to_proto
@@ -104,7 +104,7 @@ def grpc_message(request: PredictRequest) -> bytes:
 
 def session_call(model: ExportedModel, request: PredictRequest) -> Callable[[], Call]:
     """Calls of a V1 session on the model, in this process."""
-    from bench.bert.quiet import quieten_tensorflow
+    from bench.bert.tf_logging import quieten_tensorflow
 
     quieten_tensorflow()
     import tensorflow as tf

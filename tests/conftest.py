@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from bench.bert.demo_model import demo_model_dir
-from bench.bert.exported import ExportedModel
+from bench.bert.contract.exported_model import ExportedModel
+from bench.bert.demo.demo_model import demo_model_dir
 from bench.server.lifecycle import RunningServer, embedded
 
 # The same examples on every machine and in every run; `pytest --hypothesis-profile=search` draws new ones.

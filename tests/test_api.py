@@ -16,13 +16,13 @@ import pandas as pd
 import pytest
 
 from bench import api
-from bench.analysis import baselines
-from bench.analysis.gate_types import VerdictKind
 from bench.cli import main
-from bench.errors import InconclusiveError, TargetError, UsageError
-from bench.load.null_server import null_server
+from bench.core.atomic_files import write_atomically
+from bench.core.errors import InconclusiveError, TargetError, UsageError
+from bench.gate import baseline_store
+from bench.gate.types import VerdictKind
+from bench.load.selftest.null_server import null_server
 from bench.report.comparison import comparison_text
-from bench.results.atomic import write_atomically
 from bench.results.records import Outcome, RequestRecord
 from tests.support.synthetic_runs import WORKLOAD, exponential, simulate, write_run
 from tests.support.toy_golden import write_model_dir
@@ -195,8 +195,8 @@ def test_the_gate_says_what_the_command_says(
 
 
 def test_the_gate_takes_runs_and_a_store_of_baselines(sets: tuple[Path, Path], tmp_path: Path) -> None:
-    entry = baselines.add_runs(tmp_path, [sets[0]], "main", datetime(2026, 1, 31, tzinfo=UTC))
-    baselines.promote(tmp_path, entry.id)
+    entry = baseline_store.add_runs(tmp_path, [sets[0]], "main", datetime(2026, 1, 31, tzinfo=UTC))
+    baseline_store.promote(tmp_path, entry.id)
     kinds = [api.gate(side, api.read_runs(sets[1])).verdict.kind for side in (tmp_path, api.read_runs(sets[0]))]
     assert kinds == [VerdictKind.REGRESSION] * 2
 

@@ -9,33 +9,48 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# From the bottom up: a module imports its own layer and those before it.
+# From the bottom up: a module imports its own layer and those before it. The longest prefix of a module's name counts.
 LAYERS = [
-    "errors",
-    "units",
-    "interrupts",
-    "output",
-    "http2",
+    "core",
     "stats",
+    "workload",
+    "serving",
     "results",
     "analysis",
-    "serving",
     "bert",
     "server",
     "load",
-    "capacity",
     "report",
+    "cli.common",
+    "gate",
+    "capacity",
     "api",
     "cli",
 ]
+
+MOST_MODULES = 20
 
 HEAVY = {"tensorflow", "locust", "gevent", "grpc", "pandas", "matplotlib", "pyarrow", "scipy"}
 
 
 def layer(module: str) -> int:
     """The index of `bench.X...` in the order; the package itself stands under all."""
-    parts = module.split(".")
-    return LAYERS.index(parts[1]) if len(parts) > 1 else -1
+    parts = module.split(".")[1:]
+    for count in range(len(parts), 0, -1):
+        if (name := ".".join(parts[:count])) in LAYERS:
+            return LAYERS.index(name)
+    return -1
+
+
+def folder(module: str) -> str:
+    """The package that a module lies in, or that it is."""
+    path = ROOT.joinpath(*module.split("."))
+    return module if path.is_dir() else module.rpartition(".")[0]
+
+
+def exists(module: str) -> bool:
+    path = ROOT.joinpath(*module.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -46,20 +61,27 @@ def imported(tree: ast.AST) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, "relative import"
-            if node.module == "bench":
-                names |= {f"bench.{alias.name}" for alias in node.names if (ROOT / "bench" / alias.name).is_dir()}
-            else:
+            if node.module.split(".")[0] != "bench":
+                continue
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found = {name for name in inner if exists(name)}
+            names |= found
+            if found != inner:
                 names.add(node.module)
-    return {name for name in names if name.split(".")[0] == "bench"}
+    return {name for name in names if name.split(".")[0] == "bench"} - {"bench"}
 
 
 def modules() -> list[Path]:
     return sorted((ROOT / "bench").rglob("*.py"))
 
 
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down(path: Path) -> None:
-    module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    module = name_of(path)
     if module in ("bench", "bench.__main__"):
         return
     for name in imported(ast.parse(path.read_text())):
@@ -69,6 +91,42 @@ def test_imports_point_down(path: Path) -> None:
 def test_every_package_has_a_place() -> None:
     found = {path.stem for path in (ROOT / "bench").iterdir() if path.is_dir() or path.suffix == ".py"}
     assert found - {"__init__", "__main__", "__pycache__"} <= set(LAYERS)
+
+
+def test_gate_and_capacity_do_not_import_each_other() -> None:
+    for feature, other in (("gate", "capacity"), ("capacity", "gate")):
+        for path in (ROOT / "bench" / feature).rglob("*.py"):
+            for name in imported(ast.parse(path.read_text())):
+                assert not name.startswith(f"bench.{other}"), f"{path} imports {name}"
+
+
+def test_folders_import_each_other_in_no_circle() -> None:
+    """`bench/__main__.py`, the console script, is left out: it lies in the folder of all and imports the topmost."""
+    edges: dict[str, set[str]] = {}
+    for path in modules():
+        module = name_of(path)
+        if module != "bench.__main__":
+            targets = {folder(name) for name in imported(ast.parse(path.read_text()))}
+            edges.setdefault(folder(module), set()).update(targets - {folder(module)})
+    remaining = dict(edges)
+    while leaves := [name for name, targets in remaining.items() if not targets & remaining.keys()]:
+        for name in leaves:
+            del remaining[name]
+    assert not remaining, f"in or above a circle: {sorted(remaining)}"
+
+
+def test_folders_can_be_looked_over() -> None:
+    for path in (ROOT / "bench").rglob("__init__.py"):
+        here = [other for other in path.parent.glob("*.py") if other.name != "__init__.py"]
+        assert len(here) <= MOST_MODULES, f"{path.parent} holds {len(here)} modules"
+
+
+def test_classes_are_short() -> None:
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                assert length <= 310, f"{path}:{node.lineno} {node.name} has {length} lines"
 
 
 def test_tensorflow_only_where_marked() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import demo
-from bench.load.run_outcome import describe_outcome
+from bench.load.setup.run_outcome import describe_outcome
 from tests.support.readme import README, shown, skeleton
 from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any, Final
 
-from bench.analysis.analysis import Analysis
 from bench.analysis.metrics import METRICS, Metric
+from bench.analysis.run import Analysis
 from bench.analysis.summary import CONFIDENCE
-from bench.errors import InconclusiveError, UsageError
+from bench.core.differences import differences
+from bench.core.errors import InconclusiveError, UsageError
+from bench.core.units import counted, format_percent
 from bench.results import environment
-from bench.results.differences import differences
-from bench.results.header import RunHeader
-from bench.stats.repeats import repeat_change, repeat_mean
+from bench.results.manifest import RunHeader
+from bench.stats.between_runs import repeat_change, repeat_mean
 from bench.stats.summary import Summary
-from bench.units import counted, format_percent
 
 RUN_NOISE: Final = 0.04
 """Assumed standard deviation, on logarithms, between equal runs: pairs of 5 s runs of a small model on two cores

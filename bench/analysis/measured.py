@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.results.codec import NO_BYTES, OUTCOME_CODES, PROTOCOL_CODES, WRONG_KIND_CODES
+from bench.results.blocks import NO_BYTES, OUTCOME_CODES, PROTOCOL_CODES, WRONG_KIND_CODES
+from bench.results.parquet import Columns
 from bench.results.records import Outcome
-from bench.results.run import Run
-from bench.results.table import Columns
+from bench.results.run_reader import Run
 
 Floats = NDArray[np.float64]
 

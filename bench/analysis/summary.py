@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from bench.analysis.measured import Measured
 from bench.analysis.metrics import METRICS, PERCENTILES
 from bench.analysis.users import UsersPresent, users_present
-from bench.results.codec import OUTCOME_CODES
+from bench.core.units import counted, format_percent, times_as_long
+from bench.results.blocks import OUTCOME_CODES
 from bench.results.records import Outcome
-from bench.results.run import Run
+from bench.results.run_reader import Run
 from bench.stats.correlation import FEW_TIMES, MAX_CELLS, mean_interval
 from bench.stats.proportion import share_interval
 from bench.stats.quantiles import nearest_rank, percentile_intervals
 from bench.stats.summary import Summary
-from bench.units import counted, format_percent, times_as_long
 
 Floats = NDArray[np.float64]
 

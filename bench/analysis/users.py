@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 
 from bench.analysis.measured import Floats, Measured
-from bench.results.run import Run
-from bench.units import counted, format_number
+from bench.core.units import counted, format_number
+from bench.results.run_reader import Run
 
 _SPELL: Final = 0.25
 """Shorter spells, seconds, come of workers' samples that lie a little apart, and say nothing of fewest and most."""

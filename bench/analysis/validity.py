@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from bench.analysis.measured import Measured
 from bench.analysis.users import UsersPresent, users_present
-from bench.results.arrivals import ClosedLoop, Constant, Poisson, parse_arrivals
-from bench.results.run import Run
+from bench.core.units import counted, format_apart, format_number, format_percent, format_seconds, were
+from bench.results.run_reader import Run
+from bench.stats.littles_law import little_residual
 from bench.stats.quantiles import nearest_rank
-from bench.stats.queueing import little_residual
 from bench.stats.stationarity import level_shift
-from bench.units import counted, format_apart, format_number, format_percent, format_seconds, were
+from bench.workload.arrivals import ClosedLoop, Constant, Poisson, parse_arrivals
 
 Floats = NDArray[np.float64]
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import orjson
 
-from bench.bert.message_text import shown
-from bench.bert.tokenizer_files.strict_json import brief
-from bench.errors import UsageError
+from bench.core.errors import UsageError
+from bench.core.message_text import shown
+from bench.core.strict_json import brief
 
 GOOGLE_FILE: Final = "bert_config.json"
 HUGGING_FACE_FILE: Final = "config.json"

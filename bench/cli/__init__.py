@@ -1,4 +1,4 @@
-"""The command line: `bertbench COMMAND`, one file a command.
+"""The command line: `bertbench COMMAND`, one module a command.
 
 Each command's module has `add_arguments(parser)` and `run(args, out, err) -> exit code`. The table below is all that
 `bertbench --help` needs, so that neither TensorFlow nor locust is loaded for it.
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn, TextIO
 
-from bench import interrupts
+from bench.core import interrupts
 
 COMMANDS: Final = {
     "train": "train a masked language model with the Estimator",
@@ -30,8 +30,20 @@ COMMANDS: Final = {
     "demo": "the whole job once, small, on the embedded server",
 }
 
+# Commands whose modules belong to a feature; the others are `bench.cli.COMMAND`.
+_ELSEWHERE: Final = {
+    "gate": "bench.gate.cli.gate",
+    "baseline": "bench.gate.cli.baseline",
+    "capacity": "bench.capacity.cli.capacity",
+}
+
 # Exit codes above it are those of signals.
 _LEAST_SIGNAL: Final = 128
+
+
+def command_module(command: str) -> str:
+    """The name of the module of one of `COMMANDS`."""
+    return _ELSEWHERE.get(command, f"bench.cli.{command}")
 
 
 def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: TextIO | None = None) -> int:
@@ -43,7 +55,7 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
         err: where the one line on a failure goes; None is standard error.
 
     Returns:
-        The exit code, see `bench.errors.ExitCode`; 128 and the signal's number after a signal.
+        The exit code, see `bench.core.errors.ExitCode`; 128 and the signal's number after a signal.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     with interrupts.watched(to_the_end=argv is None):

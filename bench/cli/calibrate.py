@@ -8,23 +8,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
 
-from bench.analysis.analysis import analyse
-from bench.bert.demo_model import demo_model_dir
-from bench.bert.golden import read_golden
-from bench.cli.options import add_model_options
+from bench.analysis.run import analyse
+from bench.bert.contract.golden import read_golden
+from bench.bert.demo.demo_model import demo_model_dir
+from bench.cli.common.options import add_model_options
+from bench.cli.common.values import DURATION, whole
 from bench.cli.run import drive_once
-from bench.cli.values import DURATION, whole
-from bench.errors import ExitCode, TargetError, UsageError, did_you_mean
-from bench.load.calibration import Calibration, store_calibration, way
-from bench.load.catalog import SCENARIOS
-from bench.load.null_server import null_server
-from bench.load.options import make_spec
-from bench.load.run_spec import address_of
-from bench.results.cache import make_cache_dir
-from bench.results.run import find_runs
-from bench.results.workload import TRANSPORTS
+from bench.core.cache import make_cache_dir
+from bench.core.errors import ExitCode, TargetError, UsageError, did_you_mean
+from bench.core.units import format_rate, format_seconds
+from bench.load.locust_adapter.options import make_spec
+from bench.load.selftest.null_server import null_server
+from bench.load.selftest.self_test import Calibration, store_calibration, way
+from bench.load.setup.catalog import SCENARIOS
+from bench.load.setup.run_spec import address_of
+from bench.results.run_reader import find_runs
 from bench.server.running import RunningServer
-from bench.units import format_rate, format_seconds
+from bench.workload.workload import TRANSPORTS
 
 # Way to send: scenario, client.
 WAYS: Final = {

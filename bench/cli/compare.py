@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bench import api
-from bench.errors import ExitCode
+from bench.core.errors import ExitCode
 from bench.report.comparison import comparison_text
 
 

@@ -9,19 +9,19 @@ from typing import Final, TextIO
 
 import numpy as np
 
-from bench.bert.exported import ExportedModel
-from bench.bert.quiet import quieten_tensorflow
-from bench.bert.scoring import ScoredSentence, Scorer
-from bench.bert.sentence import EncodedSentence
+from bench.bert.contract.exported_model import ExportedModel
+from bench.bert.contract.scoring import ScoredSentence, Scorer
+from bench.bert.text.sentence import EncodedSentence
+from bench.bert.tf_logging import quieten_tensorflow
 from bench.cli import report
-from bench.cli.options import add_model_options, exported_model, served_scorer
+from bench.cli.common.options import add_model_options, exported_model, served_scorer
+from bench.cli.common.values import number
 from bench.cli.run import run_scenario
-from bench.cli.values import number
 from bench.cli.verify import verify_server
-from bench.errors import ExitCode
-from bench.results.atomic import make_folder
+from bench.core.atomic_files import make_folder
+from bench.core.errors import ExitCode
+from bench.core.units import ABSENT, format_number, format_seconds
 from bench.server.lifecycle import RunningServer, embedded
-from bench.units import ABSENT, format_number, format_seconds
 
 TEXTS: Final = (
     "There is a book on the desk.",
@@ -105,7 +105,7 @@ def _print_scores(scorer: Scorer, model: ExportedModel, out: TextIO) -> None:
 
 def _race(server: RunningServer, model: ExportedModel) -> list[Timing]:
     """The four ways, the same sentence; the quick ones interleaved so that the machine's drift meets all alike."""
-    from bench.bert.baselines import ColdPredict, EstimatorModel, SavedModelSession
+    from bench.bert.graph.reference_scorers import ColdPredict, EstimatorModel, SavedModelSession
 
     sentence = _fourteen_words(model)
     estimator = EstimatorModel.of_export(model)

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from bench import __version__, interrupts
-from bench.cli import COMMANDS
+from bench import __version__
+from bench.cli import COMMANDS, command_module
 from bench.cli.parser import Parser
-from bench.errors import BenchError, exit_code_of, one_line
-from bench.output import accept_all, discard_rest, reader_left
+from bench.core import interrupts
+from bench.core.errors import BenchError, exit_code_of, one_line
+from bench.core.output import accept_all, discard_rest, reader_left
 
 
 def dispatch(words: Sequence[str], out: TextIO | None, err: TextIO | None, usage_ends: bool) -> int:
@@ -46,7 +47,7 @@ def dispatch(words: Sequence[str], out: TextIO | None, err: TextIO | None, usage
 
 def _run(words: Sequence[str], out: TextIO, err: TextIO) -> int:
     args = make_parser(words).parse_args(words)
-    command = importlib.import_module(f"bench.cli.{args.command}")
+    command = importlib.import_module(command_module(args.command))
     code = int(command.run(args, out, err))
     out.flush()
     return code
@@ -83,5 +84,5 @@ def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == chosen:
-            importlib.import_module(f"bench.cli.{name}").add_arguments(command)
+            importlib.import_module(command_module(name)).add_arguments(command)
     return parser

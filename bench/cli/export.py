@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TextIO
 
 from bench.bert.config import PRESETS
-from bench.bert.quiet import quieten_tensorflow
-from bench.cli.values import whole
-from bench.errors import ExitCode, UsageError
+from bench.bert.tf_logging import quieten_tensorflow
+from bench.cli.common.values import whole
+from bench.core.errors import ExitCode, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,11 +58,11 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     if args.out.exists() and not args.out.is_dir():
         raise UsageError(f"{args.out} is not a folder; give one for the versions")
     quieten_tensorflow()
-    from bench.bert.checkpoint.resolve import open_checkpoint
-    from bench.bert.export import ExportOptions, export_model
-    from bench.bert.golden import FixedExport
-    from bench.bert.golden_sentences import SentenceLimits, default_golden_sentences, read_golden_sentences
-    from bench.bert.requests import FixedShape
+    from bench.bert.checkpoints.resolve import open_checkpoint
+    from bench.bert.contract.golden import FixedExport
+    from bench.bert.contract.requests import FixedShape
+    from bench.bert.export.export import ExportOptions, export_model
+    from bench.bert.export.golden_sentences import SentenceLimits, default_golden_sentences, read_golden_sentences
 
     fixed = None
     if args.fixed_length is not None or args.max_predictions is not None:

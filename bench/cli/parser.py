@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from bench.errors import ExitCode, UsageError, did_you_mean
+from bench.core.errors import ExitCode, UsageError, did_you_mean
 
 
 class Parser(argparse.ArgumentParser):

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from bench.errors import ExitCode
+from bench.core.errors import ExitCode
 from bench.report.repeats import repeats_views
-from bench.report.reports import SIDE_BY_SIDE, RunReport, write_comparison_report, write_run_reports
+from bench.report.run_reports import SIDE_BY_SIDE, RunReport, write_comparison_report, write_run_reports
 from bench.report.text import table
 from bench.report.view import headline_rows
-from bench.results.run import find_runs
+from bench.results.run_reader import find_runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

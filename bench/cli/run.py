@@ -14,23 +14,23 @@ from typing import Final, TextIO
 from uuid import uuid4
 
 import bench
-from bench import interrupts
-from bench.bert.demo_model import demo_model_dir
-from bench.bert.exported import ExportedModel
-from bench.bert.golden import read_golden
-from bench.cli.options import add_scenario_options, add_target_options, given_options
-from bench.cli.values import DURATION, SEED, Value, whole
-from bench.errors import ExitCode, TargetError, UsageError, WrongAnswerError
-from bench.load.catalog import SCENARIOS
-from bench.load.options import OPTIONS, READERS, make_spec, read_arrivals, warmup_seconds
-from bench.load.run_spec import RunSpec, address_of
-from bench.results.atomic import make_folder
-from bench.results.run import open_run
-from bench.results.schedules import ClosedLoop, Poisson
+from bench.bert.contract.exported_model import ExportedModel
+from bench.bert.contract.golden import read_golden
+from bench.bert.demo.demo_model import demo_model_dir
+from bench.cli.common.options import add_scenario_options, add_target_options, given_options
+from bench.cli.common.values import DURATION, SEED, Value, whole
+from bench.core import interrupts
+from bench.core.atomic_files import make_folder
+from bench.core.errors import ExitCode, TargetError, UsageError, WrongAnswerError
+from bench.core.units import parse_duration
+from bench.load.locust_adapter.options import OPTIONS, READERS, make_spec, read_arrivals, warmup_seconds
+from bench.load.setup.catalog import SCENARIOS
+from bench.load.setup.run_spec import RunSpec, address_of
+from bench.results.run_reader import open_run
 from bench.server.lifecycle import RunningServer, check_model, open_target
 from bench.server.process import launched
 from bench.serving.target import parse_target
-from bench.units import parse_duration
+from bench.workload.schedules import ClosedLoop, Poisson
 
 FILES: Final = {name: f"{name.replace('-', '_')}.py" for name in SCENARIOS} | {"grpc": "grpc_api.py"}
 """By scenario: its file in `scenarios/`."""
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 
 def _say_together(folders: Sequence[Path], groups: Set[str], out: TextIO) -> None:
     """The repeats of each arrivals as one figure each, with the interval between runs."""
-    from bench.analysis.analysis import analyse
+    from bench.analysis.run import analyse
     from bench.report.repeats import repeats_views
 
     found = [run for run in (open_run(path, verify=False) for path in folders) if run.header.group in groups]

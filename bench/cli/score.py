@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from bench import interrupts
-from bench.bert.exported import ExportedModel
-from bench.bert.quiet import quieten_tensorflow
-from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
-from bench.bert.scoring import READ_AHEAD, ScoredSentence, Scorer, score_stream
-from bench.bert.textfile import STDIN, Line, read_sentences
-from bench.cli.options import (
+from bench.bert.contract.exported_model import ExportedModel
+from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
+from bench.bert.contract.scoring import READ_AHEAD, ScoredSentence, Scorer, score_stream
+from bench.bert.text.text_file import STDIN, Line, read_sentences
+from bench.bert.tf_logging import quieten_tensorflow
+from bench.cli.common.options import (
     add_target_options,
     exported_model,
     is_estimator,
@@ -21,12 +20,13 @@ from bench.cli.options import (
     running_server,
     served_scorer,
 )
-from bench.cli.progress import WordsProgress
-from bench.cli.values import DURATION, whole
-from bench.errors import ExitCode, UsageError
-from bench.output import ESCAPED, accept_all
+from bench.cli.common.progress import WordsProgress
+from bench.cli.common.values import DURATION, whole
+from bench.core import interrupts
+from bench.core.errors import ExitCode, UsageError
+from bench.core.journal import ResumableFile
+from bench.core.output import ESCAPED, accept_all
 from bench.report.scores import FORMATS, ScoreFormat
-from bench.results.journal import ResumableFile
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,7 +119,7 @@ def _scorer(args: argparse.Namespace, model: ExportedModel) -> Iterator[tuple[Sc
     """The scorer of `--target`, and how many calls it takes at once."""
     if is_estimator(args.target):
         quieten_tensorflow()
-        from bench.bert.baselines import open_estimator
+        from bench.bert.graph.reference_scorers import open_estimator
 
         with open_estimator(model) as estimator:
             yield estimator, 1

@@ -8,8 +8,8 @@ from typing import Final, TextIO
 
 import psutil
 
-from bench.cli.values import PORT
-from bench.errors import ExitCode, UsageError
+from bench.cli.common.values import PORT
+from bench.core.errors import ExitCode, UsageError
 from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, check_model, open_target
 from bench.serving.target import Target, TargetKind
 from bench.serving.types import DEFAULT_MODEL_NAME

@@ -5,18 +5,18 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bench import interrupts
 from bench.bert.config import PRESETS
-from bench.bert.quiet import quieten_tensorflow
-from bench.bert.recipe import Recipe
-from bench.bert.textfile import read_sentences
+from bench.bert.text.text_file import read_sentences
+from bench.bert.tf_logging import quieten_tensorflow
+from bench.bert.training.training_config import Recipe
+from bench.cli.common.values import DURATION, SEED, number, whole
 from bench.cli.train_progress import TrainingProgress
-from bench.cli.values import DURATION, SEED, number, whole
-from bench.errors import ExitCode, UsageError
-from bench.units import format_percent
+from bench.core import interrupts
+from bench.core.errors import ExitCode, UsageError
+from bench.core.units import format_percent
 
 if TYPE_CHECKING:
-    from bench.bert.training import Evaluation
+    from bench.bert.training.training import Evaluation
 
 _DEFAULT = Recipe()
 
@@ -67,12 +67,12 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """Trains, or goes on with a run that was killed.
 
     Raises:
-        UsageError: bad options or input; see `bench.bert.training.train`.
+        UsageError: bad options or input; see `bench.bert.training.training.train`.
     """
     recipe = _recipe(args)
     next(read_sentences(args.text))  # a file that is not there should not wait for TensorFlow to load
     quieten_tensorflow()
-    from bench.bert.training import train  # TensorFlow: only once the options are known to be good
+    from bench.bert.training.training import train  # TensorFlow: only once the options are known to be good
 
     kept = f"the same command goes on from the last checkpoint in {args.out}"
     with interrupts.noting(lambda: kept if any(args.out.glob("*.index")) else ""), TrainingProgress(err) as progress:

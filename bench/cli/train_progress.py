@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from bench.units import format_percent
+from bench.core.units import format_percent
 
 if TYPE_CHECKING:
-    from bench.bert.training import Evaluation
+    from bench.bert.training.training import Evaluation
 
 # A step's loss is noisy; the bar shows an average with this weight on the past.
 _SMOOTHING = 0.98
 
 
 class TrainingProgress:
-    """Listens to `bench.bert.training.train`.
+    """Listens to `bench.bert.training.training.train`.
 
     Args:
         err: where the bar and the lines go; the bar only if it is a terminal.

@@ -7,19 +7,19 @@ from typing import TextIO
 
 import numpy as np
 
-from bench.bert.exported import ExportedModel
-from bench.bert.golden import GoldenSentence
-from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
-from bench.bert.scoring import LogProbs, Scorer
-from bench.cli.options import (
+from bench.bert.contract.exported_model import ExportedModel
+from bench.bert.contract.golden import GoldenSentence
+from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
+from bench.bert.contract.scoring import LogProbs, Scorer
+from bench.cli.common.options import (
     add_target_options,
     exported_model,
     protocols,
     running_server,
     served_scorer,
 )
-from bench.cli.values import DURATION, number, whole
-from bench.errors import ExitCode, UsageError
+from bench.cli.common.values import DURATION, number, whole
+from bench.core.errors import ExitCode, UsageError
 from bench.server.lifecycle import RunningServer
 
 BATCH = 16

@@ -12,11 +12,11 @@ from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 from locust.user.task import LOCUST_STATE_STOPPING
 
-from bench.load.catalog import SCENARIOS, SampleRule, Scenario
-from bench.load.locust_stages import Stages
-from bench.load.options import add_options
-from bench.load.worker import Worker
-from bench.output import accept_all
+from bench.core.output import accept_all
+from bench.load.locust_adapter.locust_stages import Stages
+from bench.load.locust_adapter.options import add_options
+from bench.load.locust_adapter.worker import Worker
+from bench.load.setup.catalog import SCENARIOS, SampleRule, Scenario
 
 __all__ = ["SCENARIOS", "BertUser", "SampleRule", "Scenario", "install"]
 
@@ -66,7 +66,7 @@ def _join(environment: Any, scenario: Scenario) -> None:
         _say_nothing_of_a_part(environment.parsed_options)
     else:
         # Here and not above: a worker starts sooner without it.
-        from bench.load.master import Master
+        from bench.load.locust_adapter.master import Master
 
         master = Master(environment, scenario, stages)
         master.prepare()

@@ -1,8 +1,8 @@
 """A comparison of two sides as text for a terminal."""
 
 from bench.analysis.compare import Change, Comparison
+from bench.core.units import ABSENT
 from bench.report import text
-from bench.units import ABSENT
 
 
 def comparison_text(comparison: Comparison) -> str:

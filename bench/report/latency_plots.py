@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from bench.analysis.analysis import Analysis
-from bench.analysis.curves import Curves, Percentiles
+from bench.analysis.latency_curves import Curves, Percentiles
 from bench.analysis.metrics import PERCENTILES
-from bench.report import figures
-from bench.report.figures import BLACK, BLUE, ORANGE, PURPLE, SERIES, SKY
+from bench.analysis.run import Analysis
+from bench.report import plots
+from bench.report.plots import BLACK, BLUE, ORANGE, PURPLE, SERIES, SKY
 
 LOG_FROM: Final = 12.0
 """Latencies that span more than this factor get a logarithmic axis."""
@@ -26,17 +26,17 @@ def percentiles(analysis: Analysis, curves: Curves, path: Path) -> bool:
     found = curves.percentiles
     if found is None:
         return False
-    figure, (axes,) = figures.new_figure()
-    scale, unit = figures.seconds_scale(float(found.from_due[-1]))
+    figure, (axes,) = plots.new_figure()
+    scale, unit = plots.seconds_scale(float(found.from_due[-1]))
     tails, due, send = _tail(found)
     axes.plot(tails, due * scale, color=BLUE, linewidth=2.4, label="from due (what a caller felt)")
     axes.plot(tails, send * scale, color=ORANGE, linestyle="--", linewidth=1.4, label="from send (once on its way)")
     _intervals(axes, analysis, scale)
     _latency_axis(axes, float(min(due[0], send[0])) * scale, float(due[-1]) * scale, unit)
     _percentile_axis(axes, float(tails[-1]))
-    figures.title(axes, "Latency percentiles", _population(analysis))
-    figures.legend(axes)
-    figures.save(figure, path)
+    plots.title(axes, "Latency percentiles", _population(analysis))
+    plots.legend(axes)
+    plots.save(figure, path)
     return True
 
 
@@ -51,17 +51,17 @@ def side_by_side(runs: Sequence[tuple[str, Curves]], path: Path) -> bool:
     if not found:
         return False
     # A legend line each: many runs need room.
-    figure, (axes,) = figures.new_figure(height=4.2 + 0.22 * len(found))
+    figure, (axes,) = plots.new_figure(height=4.2 + 0.22 * len(found))
     largest = max(float(entry.from_due[-1]) for *_, entry in found)
-    scale, unit = figures.seconds_scale(largest)
+    scale, unit = plots.seconds_scale(largest)
     drawn = [_tail(entry) for *_, entry in found]
     for (color, style, name, _), (tails, due, _) in zip(found, drawn, strict=True):
         axes.plot(tails, due * scale, color=color, linestyle=style, label=name)
     _latency_axis(axes, min(float(due[0]) for _, due, _ in drawn) * scale, largest * scale, unit)
     _percentile_axis(axes, min(float(tails[-1]) for tails, _, _ in drawn))
-    figures.title(axes, "Latency percentiles, from due", "successful requests, warm-up left out")
-    figures.legend(axes, columns=1)
-    figures.save(figure, path)
+    plots.title(axes, "Latency percentiles, from due", "successful requests, warm-up left out")
+    plots.legend(axes, columns=1)
+    plots.save(figure, path)
     return True
 
 
@@ -70,9 +70,9 @@ def over_time(analysis: Analysis, curves: Curves, path: Path) -> bool:
     series = curves.series
     if not series["time"].size or np.isnan(series["from_due_p50"]).all():
         return False
-    figure, (axes,) = figures.new_figure()
+    figure, (axes,) = plots.new_figure()
     largest = float(np.nanmax(series["from_due_p99"]))
-    scale, unit = figures.seconds_scale(largest)
+    scale, unit = plots.seconds_scale(largest)
     time = series["time"] + curves.interval / 2
     for name, color, label in (("p99", PURPLE, "p99"), ("p95", SKY, "p95"), ("p50", BLUE, "p50")):
         axes.plot(time, series[f"from_due_{name}"] * scale, color=color, label=f"{label} from due", marker=".")
@@ -80,10 +80,10 @@ def over_time(analysis: Analysis, curves: Curves, path: Path) -> bool:
     _latency_axis(axes, float(np.nanmin(series["from_due_p50"])) * scale, largest * scale, unit)
     axes.set_xlim(0, float(series["time"][-1]) + curves.interval)
     axes.set_xlabel("time since the run began (s)")
-    figures.mark_warmup(axes, curves.begins, curves.ends)
-    figures.title(axes, "Latency over time", f"successful requests, by when they were due, each {curves.interval:g} s")
-    figures.legend(axes)
-    figures.save(figure, path)
+    plots.mark_warmup(axes, curves.begins, curves.ends)
+    plots.title(axes, "Latency over time", f"successful requests, by when they were due, each {curves.interval:g} s")
+    plots.legend(axes)
+    plots.save(figure, path)
     return True
 
 
@@ -93,7 +93,7 @@ def _population(analysis: Analysis) -> str:
     return f"{good:,} successful requests{failed}, warm-up left out; bars: 95 % intervals"
 
 
-def _tail(found: Percentiles) -> tuple[figures.Floats, figures.Floats, figures.Floats]:
+def _tail(found: Percentiles) -> tuple[plots.Floats, plots.Floats, plots.Floats]:
     """The drawn part of the curves: what lies beyond each share (the axis is logarithmic in it), and both latencies."""
     drawn = found.shares >= min(_FIRST, float(found.shares[-1]))
     return 1 - found.shares[drawn], found.from_due[drawn], found.from_send[drawn]
@@ -115,7 +115,7 @@ def _intervals(axes: Axes, analysis: Analysis, scale: float) -> None:
 def _latency_axis(axes: Axes, smallest: float, largest: float, unit: str) -> None:
     axes.set_ylabel(f"latency ({unit})")
     if smallest > 0 and largest / smallest > LOG_FROM:
-        figures.log_axis(axes, "y", smallest / 1.3, largest * 1.5)
+        plots.log_axis(axes, "y", smallest / 1.3, largest * 1.5)
     else:
         axes.set_ylim(0, largest * 1.1 if largest > 0 else 1.0)
 

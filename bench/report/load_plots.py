@@ -7,15 +7,15 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 
-from bench.analysis.analysis import Analysis
 from bench.analysis.compare import side_summary
-from bench.analysis.curves import Curves
+from bench.analysis.latency_curves import Curves
 from bench.analysis.metrics import METRICS
-from bench.report import figures
-from bench.report.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SERIES, SKY, YELLOW
+from bench.analysis.run import Analysis
+from bench.core.units import counted
+from bench.report import plots
 from bench.report.latency_plots import LOG_FROM
+from bench.report.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SERIES, SKY, YELLOW
 from bench.stats.summary import Summary
-from bench.units import counted
 
 FAILURES: Final = {
     "wrong_answer": (RED, "wrong answer"),
@@ -34,7 +34,7 @@ def throughput(analysis: Analysis, curves: Curves, path: Path) -> bool:
         return False
     failed = [name for name in FAILURES if series[name].any()]
     rows = 2 if failed else 1
-    figure, axes = figures.new_figure(rows, height=4.4 + 1.8 * (rows - 1), heights=[2.4, 1][:rows])
+    figure, axes = plots.new_figure(rows, height=4.4 + 1.8 * (rows - 1), heights=[2.4, 1][:rows])
     time = series["time"] + curves.interval / 2
     asked = "requested: due" if analysis.run.header.open_loop else "asked by the users: due"
     axes[0].plot(time, series["ok"] / curves.interval, color=BLUE, linewidth=2.2, label="achieved: successful requests")
@@ -42,7 +42,7 @@ def throughput(analysis: Analysis, curves: Curves, path: Path) -> bool:
     axes[0].plot(time, series["due"] / curves.interval, color=BLACK, linestyle="--", linewidth=1.0, label=asked)
     axes[0].set_ylim(bottom=0)
     axes[0].set_ylabel("requests a second")
-    figures.title(axes[0], "Throughput over time", f"each {curves.interval:g} s")
+    plots.title(axes[0], "Throughput over time", f"each {curves.interval:g} s")
     if failed:
         floor = np.zeros(time.size)
         for name in failed:
@@ -54,8 +54,8 @@ def throughput(analysis: Analysis, curves: Curves, path: Path) -> bool:
             floor = floor + rate
         axes[1].set_ylabel("failures a second")
     _time_axis(axes, curves)
-    figures.legend_below(figure, columns=5)
-    figures.save(figure, path)
+    plots.legend_below(figure, columns=5)
+    plots.save(figure, path)
     return True
 
 
@@ -64,7 +64,7 @@ def in_flight(analysis: Analysis, curves: Curves, path: Path) -> bool:
     series, client = curves.series, curves.client
     if not series["time"].size:
         return False
-    figure, (axes,) = figures.new_figure(height=4.0)
+    figure, (axes,) = plots.new_figure(height=4.0)
     time = series["time"] + curves.interval / 2
     axes.plot(time, series["in_flight"], color=BLUE, label="in flight (sent, not answered), mean")
     if not np.isnan(client["waiting"]).all() and np.nanmax(client["waiting"]) > 0:
@@ -79,11 +79,9 @@ def in_flight(analysis: Analysis, curves: Curves, path: Path) -> bool:
     axes.set_ylim(bottom=0)
     axes.set_ylabel("requests")
     _time_axis([axes], curves)
-    figures.title(
-        axes, "Requests in flight", f"L = λ·W, each {curves.interval:g} s; {present or counted(users, 'user')}"
-    )
-    figures.legend(axes)
-    figures.save(figure, path)
+    plots.title(axes, "Requests in flight", f"L = λ·W, each {curves.interval:g} s; {present or counted(users, 'user')}")
+    plots.legend(axes)
+    plots.save(figure, path)
     return True
 
 
@@ -95,10 +93,10 @@ def server(analysis: Analysis, curves: Curves, path: Path) -> bool:
     if not timed and not used:
         return False
     rows = int(timed) + 1
-    figure, axes = figures.new_figure(rows, height=2.4 + 1.9 * rows)
+    figure, axes = plots.new_figure(rows, height=2.4 + 1.9 * rows)
     if timed:
         largest = max(float(np.nanmax(found[name], initial=0.0)) for name in ("request", "runtime", "queue"))
-        scale, unit = figures.seconds_scale(largest)
+        scale, unit = plots.seconds_scale(largest)
         lines = [("request", BLUE, "-", "whole request"), ("runtime", GREEN, "--", "model runtime")]
         lines.append(("queue", RED, ":", "waiting for a batch"))
         for name, color, style, label in lines:
@@ -114,10 +112,10 @@ def server(analysis: Analysis, curves: Curves, path: Path) -> bool:
             axes[-1].plot(time, values, color=color, linestyle=style, label=f"CPU: {label}")
     axes[-1].set_ylabel("cores in use")
     axes[-1].set_ylim(bottom=0)
-    figures.title(axes[0], "Inside the server", "from its own counters, second by second" if timed else "")
+    plots.title(axes[0], "Inside the server", "from its own counters, second by second" if timed else "")
     _time_axis(axes, curves)
-    figures.legend_below(figure, columns=3)
-    figures.save(figure, path)
+    plots.legend_below(figure, columns=3)
+    plots.save(figure, path)
     return True
 
 
@@ -127,19 +125,19 @@ def intervals(runs: Sequence[tuple[str, Analysis]], path: Path) -> bool:
     if not names:
         return False
     height = 0.4 + len(names) * (0.7 + 0.24 * len(runs))
-    figure, axes = figures.new_figure(len(names), height=height, share=False)
+    figure, axes = plots.new_figure(len(names), height=height, share=False)
     for axis, name in zip(axes, names, strict=True):
         metric = METRICS[name]
         found = [(run, side_summary(metric, [analysis])) for run, analysis in runs]
         ends = [end for _, summary in found for end in (summary.lo, summary.center, summary.hi) if end is not None]
-        scale, unit = figures.seconds_scale(max(ends)) if metric.unit == "s" else (1.0, "1/s")
+        scale, unit = plots.seconds_scale(max(ends)) if metric.unit == "s" else (1.0, "1/s")
         lo, hi = _dot_axis(axis, min(ends) * scale, max(ends) * scale)
         for row, (_, summary) in enumerate(found):
             _dot(axis, row, summary, scale, (lo, hi))
         axis.set_yticks(range(len(runs)), [run for run, _ in runs], fontsize=9)
         axis.set_ylim(len(runs) - 0.5, -0.5)
         axis.set_title(f"{metric.title} ({unit}), with 95 % intervals", fontsize=10, loc="left")
-    figures.save(figure, path)
+    plots.save(figure, path)
     return True
 
 
@@ -147,7 +145,7 @@ def _dot_axis(axis: Axes, smallest: float, largest: float) -> tuple[float, float
     """Limits of the axis of dots; logarithmic where the dots would crowd in a corner."""
     if smallest > 0 and largest / smallest > LOG_FROM:
         limits = (smallest / 1.3, largest * 1.3)
-        figures.log_axis(axis, "x", *limits)
+        plots.log_axis(axis, "x", *limits)
     else:
         limits = (0.0, largest * 1.08 if largest > 0 else 1.0)
         axis.set_xlim(*limits)
@@ -177,4 +175,4 @@ def _time_axis(axes: Sequence[Axes], curves: Curves) -> None:
     ends = [*(curves.series["time"][-1:] + curves.interval), *curves.server["time"][-1:], curves.interval]
     axes[-1].set_xlim(0, max(map(float, ends)))
     for axis in axes:
-        figures.mark_warmup(axis, curves.begins, curves.ends)
+        plots.mark_warmup(axis, curves.begins, curves.ends)

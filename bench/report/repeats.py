@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.analysis.analysis import Analysis
 from bench.analysis.compare import side_summary
 from bench.analysis.metrics import METRICS
+from bench.analysis.run import Analysis
+from bench.core.units import counted, format_interval
 from bench.report import text
 from bench.report.view import HEADLINE, Row
-from bench.units import counted, format_interval
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from bench.bert.scoring import ScoredSentence
+from bench.bert.contract.scoring import ScoredSentence
 
 
 class ScoreFormat(ABC):

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from bench.analysis.metrics import Metric
-from bench.stats.summary import Summary
-from bench.units import (
+from bench.core.units import (
     ABSENT,
     format_bytes,
     format_change,
@@ -15,6 +14,7 @@ from bench.units import (
     format_rate,
     format_seconds,
 )
+from bench.stats.summary import Summary
 
 NONE: Final = ABSENT
 """What stands where there is no figure."""

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bench.analysis.analysis import Analysis
 from bench.analysis.metrics import METRICS
+from bench.analysis.run import Analysis
+from bench.core.units import counted, format_bytes, format_percent, format_seconds
+from bench.core.versioned_json import shallow
 from bench.report import text
 from bench.results.environment import Environment
-from bench.results.versioned_json import shallow
 from bench.stats.summary import Summary
-from bench.units import counted, format_bytes, format_percent, format_seconds
 
 Row = tuple[str, ...]
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import psutil
 
-from bench.results.differences import differences as field_differences
+from bench.core.differences import differences as field_differences
 
 PACKAGES: Final = (
     "bertbench",

@@ -6,9 +6,10 @@
     writer.add_server_sample(ServerSample(...))
     folder = writer.finish(elapsed=62.0)
 
-While it is written, a folder holds `run.json` ("finished": false), `requests.blocks` (see `bench.results.codec`), and
+While it is written, a folder holds `run.json` ("finished": false), `requests.blocks` (see `bench.results.blocks`), and
 the two sample files. `finish` makes `requests.parquet`, `timeseries.csv` and `histogram.hlog`, then puts checksums and
-"finished": true into `run.json` in one atomic step, and removes the blocks. `bench.results.run` reads both states.
+"finished": true into `run.json` in one atomic step, and removes the blocks. `bench.results.run_reader` reads both
+states.
 
 Not locked: to be used from one thread (greenlets are fine).
 """
@@ -26,12 +27,12 @@ from typing import Final, Self
 
 import numpy as np
 
-from bench.errors import UsageError, naming
-from bench.results import header as header_file
-from bench.results import histogram, timeseries
-from bench.results.atomic import write_all, write_atomically
-from bench.results.codec import OUTCOME_CODES, Block, parse_block, read_blocks
-from bench.results.header import RunFile, RunHeader
+from bench.core.atomic_files import write_all, write_atomically
+from bench.core.errors import UsageError, naming
+from bench.results import hdr_log, timeseries
+from bench.results import manifest as header_file
+from bench.results.blocks import OUTCOME_CODES, Block, parse_block, read_blocks
+from bench.results.manifest import RunFile, RunHeader
 from bench.results.samples import ClientSample, SampleFile, ServerSample
 
 BLOCKS: Final = "requests.blocks"
@@ -191,14 +192,16 @@ class RunWriter:
     def _convert(self) -> None:
         """Makes the columnar file, the time series and the histogram from the blocks, in one pass."""
         # Here and not above: a load generator holds a writer and must not carry pyarrow while it sends.
-        from bench.results import table
+        from bench.results import parquet
 
         series = timeseries.TimeSeries()
-        log = histogram.HistogramLog(histogram.interval_for(self._last_done))
-        signatures = table.SignatureTable()
-        with (self.path / BLOCKS).open("rb") as file, table.TableWriter(self.path / REQUESTS) as writer:
+        log = hdr_log.HistogramLog(hdr_log.interval_for(self._last_done))
+        signatures = parquet.SignatureTable()
+        with (self.path / BLOCKS).open("rb") as file, parquet.TableWriter(self.path / REQUESTS) as writer:
             for blocks in _batches(read_blocks(file), _ROW_GROUP):
-                columns = table.concatenate([table.block_columns(block, table.COLUMNS, signatures) for block in blocks])
+                columns = parquet.concatenate(
+                    [parquet.block_columns(block, parquet.COLUMNS, signatures) for block in blocks]
+                )
                 writer.write(columns, signatures.names)
                 series.add(columns)
                 log.add(columns)

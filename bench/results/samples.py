@@ -15,8 +15,8 @@ from typing import Final, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import UsageError
-from bench.results.atomic import write_all
+from bench.core.atomic_files import write_all
+from bench.core.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.results.codec import NO_BYTES, OUTCOME_CODES
+from bench.results.blocks import NO_BYTES, OUTCOME_CODES
 from bench.results.records import Outcome
 
 NEEDED: Final = ("due", "sent", "done", "outcome", "bytes_out", "bytes_in", "warmup")

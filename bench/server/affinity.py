@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from bench.errors import UsageError, in_words
+from bench.core.errors import UsageError, in_words
 
 
 def pin(pid: int, cores: Collection[int]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench.errors import TargetError, UsageError, printable
+from bench.core.errors import TargetError, UsageError, printable
 from bench.server.process import refuse_own_flags
 from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
 from bench.server.server_log import last_words, load_failure, no_model, not_loaded

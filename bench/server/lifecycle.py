@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.bert.model_folder import check_servable
-from bench.errors import UsageError
+from bench.bert.contract.model_folder import check_servable
+from bench.core.errors import UsageError
 from bench.server.container import docker
 from bench.server.process import binary, embedded
 from bench.server.running import RunningServer, wait_until_available

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from bench import interrupts
-from bench.errors import TargetError, UsageError
+from bench.core import interrupts
+from bench.core.errors import TargetError, UsageError
 from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
 from bench.server.server_log import kept_in, last_words, load_failure, not_loaded, read_log
 from bench.serving.types import DEFAULT_MODEL_NAME

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from bench import interrupts
-from bench.errors import TargetError, UsageError, in_words, printable
-from bench.serving.listener import explain
+from bench.core import interrupts
+from bench.core.errors import TargetError, UsageError, in_words, printable
+from bench.serving.endpoint_probe import explain
 
 POLL_SECONDS = 0.05
 _ANSWER_SECONDS = 2.0

@@ -7,7 +7,7 @@ from typing import IO, Final
 _MOST_BYTES: Final = 1 << 20
 _MOST_CHARACTERS: Final = 400
 # tensorflow_model_server tries a model that does not load again each minute, and opens its ports only then
-# (retrier.cc, server_core.cc); bench/server/embedded/model.py does the same.
+# (retrier.cc, server_core.cc); bench/server/embedded/models/model.py does the same.
 _LOAD_FAILURES: Final = (
     re.compile(r"Loading servable: \{name: (?P<name>\S+) version: \d+\} failed: (?P<reason>.*)"),
     re.compile(r"model '(?P<name>[^']*)' version \d+ (?:does not load, try [^:]*|is given up): (?P<reason>.*)"),

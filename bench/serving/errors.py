@@ -9,7 +9,7 @@ ServingError
 └── InvalidResponse     an answer that cannot be read
 """
 
-from bench.errors import TargetError
+from bench.core.errors import TargetError
 
 
 class ServingError(TargetError):

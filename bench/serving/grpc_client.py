@@ -7,8 +7,9 @@ from typing import Any, Final, NoReturn
 import grpc
 from google.protobuf.message import DecodeError
 
+from bench.core.units import format_bytes
 from bench.serving.errors import ConnectFailed, InvalidResponse, ServingError
-from bench.serving.grpc_errors import code_name, one_line, raise_for_status
+from bench.serving.grpc_status import code_name, one_line, raise_for_status
 from bench.serving.protos import (
     ModelServiceStub,
     PredictionServiceStub,
@@ -29,7 +30,6 @@ from bench.serving.types import (
     TensorInfo,
     VersionStatus,
 )
-from bench.units import format_bytes
 
 # gRPC's own limit is 4 MiB, too little for a large batch; Serving itself has none.
 MAX_REQUEST_BYTES: Final = 1 << 30

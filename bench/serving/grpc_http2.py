@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from bench.http2.client import Request
-from bench.http2.frames import CANCEL, ENHANCE_YOUR_CALM, REFUSED_STREAM
-from bench.http2.grpc_wire import PREFIX, is_one_message, percent_decoded, timeout_header
-from bench.http2.hpack import Header, encode
+from bench.core.units import format_bytes
 from bench.serving.errors import InvalidResponse
-from bench.serving.grpc_errors import code_name, one_line, raise_for_status
-from bench.units import format_bytes
+from bench.serving.grpc_status import code_name, one_line, raise_for_status
+from bench.serving.http2.client import Request
+from bench.serving.http2.frames import CANCEL, ENHANCE_YOUR_CALM, REFUSED_STREAM
+from bench.serving.http2.grpc_wire import PREFIX, is_one_message, percent_decoded, timeout_header
+from bench.serving.http2.hpack import Header, encode
 
 _AGENT: Final = b"bertbench"
 # What the end of a stream without a status means; others are a broken answer.

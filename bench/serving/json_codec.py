@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from bench.errors import printable
+from bench.core.errors import printable
 from bench.serving.errors import InvalidResponse
 from bench.serving.types import ModelMetadata, PredictRequest, SignatureInfo, TensorInfo, VersionStatus
 

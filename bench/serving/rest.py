@@ -8,10 +8,11 @@ from urllib.parse import quote, urlsplit
 import requests
 import urllib3
 
-from bench.errors import in_words, printable
+from bench.core.errors import in_words, printable
+from bench.core.units import format_bytes
 from bench.serving import json_codec
 from bench.serving.bounded_http import BoundedAdapter, bounded, time_left
-from bench.serving.coding import check_coding
+from bench.serving.content_coding import check_coding
 from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -24,7 +25,6 @@ from bench.serving.errors import (
 from bench.serving.json_codec import BodyForm
 from bench.serving.tls import TlsOptions
 from bench.serving.types import MAX_RESPONSE_BYTES, ModelMetadata, PredictRequest, PredictResponse, VersionStatus
-from bench.units import format_bytes
 
 _CHUNK: Final = 1 << 16
 _GOOD: Final = 200

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from bench.errors import UsageError, did_you_mean
+from bench.core.errors import UsageError, did_you_mean
 
 _SCHEMES: Final = ("http", "https", "grpc", "grpcs")
 # A label may hold an underscore: service names of Docker Compose do.

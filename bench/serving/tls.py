@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import UsageError
+from bench.core.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from bench.core.units import times_as_long
 from bench.stats.summary import Summary
-from bench.units import times_as_long
 
 Series = NDArray[np.float64] | NDArray[np.bool_]
 

@@ -23,10 +23,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.units import counted, times_as_long
 from bench.stats.correlation import FEW_TIMES, MeanError, few_times_warning, mean_error
 from bench.stats.proportion import adjusted_size, clopper_pearson
 from bench.stats.summary import Summary
-from bench.units import counted, times_as_long
 
 Floats = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.analysis.analysis import Analysis, analyse
 from bench.analysis.compare import RUN_NOISE, Change, Comparison, compare
-from bench.errors import InconclusiveError, UsageError
+from bench.analysis.run import Analysis, analyse
+from bench.core.errors import InconclusiveError, UsageError
 from bench.report.comparison import comparison_text
 from bench.results.records import Outcome
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, Requests, exponential, simulate, write_run

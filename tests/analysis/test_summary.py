@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.analysis.analysis import analyse
 from bench.analysis.measured import load
 from bench.analysis.metrics import METRICS
+from bench.analysis.run import analyse
 from bench.analysis.summary import RunSummary, mean_in_flight
 from bench.results.records import Outcome
-from bench.results.workload import Workload
+from bench.workload.workload import Workload
 from tests.support.synthetic_runs import WORKLOAD, Requests, fixed, simulate, write_run
 
 LONG = replace(WORKLOAD, duration=60.0)

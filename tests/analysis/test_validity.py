@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.analysis.analysis import Analysis, analyse
 from bench.analysis.measured import load
+from bench.analysis.run import Analysis, analyse
 from bench.analysis.users import users_present
+from bench.core.units import format_percent
 from bench.results.records import Outcome
-from bench.units import format_percent
 from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, simulate, write_run
 
 LONG = replace(WORKLOAD, duration=60.0)

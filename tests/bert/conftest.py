@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from bench.bert.quiet import quieten_tensorflow
+from bench.bert.tf_logging import quieten_tensorflow
 
 quieten_tensorflow()
 
-from bench.bert.checkpoint.types import Checkpoint  # noqa: E402
+from bench.bert.checkpoints.types import Checkpoint  # noqa: E402
+from bench.bert.checkpoints.variables import fresh_variables  # noqa: E402
 from bench.bert.config import BertConfig  # noqa: E402
-from bench.bert.exported import ExportedModel  # noqa: E402
-from bench.bert.sentence import EncodedSentence  # noqa: E402
-from bench.bert.tokenizer import Tokenizer  # noqa: E402
-from bench.bert.variables import fresh_variables  # noqa: E402
+from bench.bert.contract.exported_model import ExportedModel  # noqa: E402
+from bench.bert.text.sentence import EncodedSentence  # noqa: E402
+from bench.bert.text.tokenizer import Tokenizer  # noqa: E402
 
 PIECES = (
     *("the", "a", "cat", "dog", "book", "desk", "on", "in", "is", "was", "there", "and", "ran", "sat"),
@@ -74,7 +74,7 @@ def checkpoint() -> Checkpoint:
 @pytest.fixture(scope="session")
 def exported(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> ExportedModel:
     """The small model exported with both signatures."""
-    from bench.bert.export import ExportOptions, export_model
+    from bench.bert.export.export import ExportOptions, export_model
 
     model_dir: Path = tmp_path_factory.mktemp("exported") / "model"
     export_model(checkpoint, model_dir, encode(), ExportOptions())

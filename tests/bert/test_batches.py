@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bench.bert.batches import Batches, TokenizedText
-from bench.bert.masking import Vocabulary
-from bench.bert.sentence import EncodedSentence, SpecialTokens
+from bench.bert.text.sentence import EncodedSentence, SpecialTokens
+from bench.bert.training.batches import Batches, TokenizedText
+from bench.bert.training.masking import Vocabulary
 
 VOCABULARY = Vocabulary(SpecialTokens(pad=0, unk=1, cls=2, sep=3, mask=4), 100)
 

@@ -12,14 +12,14 @@ import pytest
 import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
-from bench.bert.checkpoint.google import write_google_folder, write_variables
-from bench.bert.checkpoint.huggingface import to_google, to_hugging_face
-from bench.bert.checkpoint.prefix import PREFIX, find_prefix
-from bench.bert.checkpoint.resolve import open_checkpoint
-from bench.bert.checkpoint.types import Checkpoint
+from bench.bert.checkpoints.google import write_google_folder, write_variables
+from bench.bert.checkpoints.huggingface import to_google, to_hugging_face
+from bench.bert.checkpoints.prefix import PREFIX, find_prefix
+from bench.bert.checkpoints.resolve import open_checkpoint
+from bench.bert.checkpoints.types import Checkpoint
+from bench.bert.checkpoints.variables import HEAD_SCOPE, digest_variables, fresh_variables, variable_shapes
 from bench.bert.config import PRESETS
-from bench.bert.variables import HEAD_SCOPE, digest_variables, fresh_variables, variable_shapes
-from bench.errors import UsageError
+from bench.core.errors import UsageError
 from tests.bert.conftest import small_config
 
 

@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
-from bench.bert.checkpoint.google import write_google_folder, write_variables
-from bench.bert.checkpoint.prefix import PREFIX, find_prefix
-from bench.bert.checkpoint.resolve import open_checkpoint
-from bench.bert.checkpoint.types import Checkpoint
-from bench.bert.variables import fresh_variables
-from bench.errors import UsageError
+from bench.bert.checkpoints.google import write_google_folder, write_variables
+from bench.bert.checkpoints.prefix import PREFIX, find_prefix
+from bench.bert.checkpoints.resolve import open_checkpoint
+from bench.bert.checkpoints.types import Checkpoint
+from bench.bert.checkpoints.variables import fresh_variables
+from bench.core.errors import UsageError
 from tests.bert.test_checkpoint import write_hugging_face
 
 KERNEL = "bert/encoder/layer_0/attention/self/query/kernel"

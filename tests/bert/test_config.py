@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from bench.bert.config import PRESETS, BertConfig, read_config
-from bench.errors import UsageError
+from bench.core.errors import UsageError
 
 GOOGLE = {
     "attention_probs_dropout_prob": 0.1,

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bench.bert.checkpoint.google import write_variables
-from bench.bert.checkpoint.types import Checkpoint
-from bench.bert.estimator import make_estimator
-from bench.bert.optimizer import TrainingHyperparameters, learning_rate, train_op
-from bench.bert.requests import article_inputs
-from bench.errors import UsageError
+from bench.bert.checkpoints.google import write_variables
+from bench.bert.checkpoints.types import Checkpoint
+from bench.bert.contract.requests import article_inputs
+from bench.bert.graph.estimator import make_estimator
+from bench.bert.graph.optimizer import TrainingHyperparameters, learning_rate, train_op
+from bench.core.errors import UsageError
 from tests.bert.conftest import encode
 from tests.bert.test_model import oracle_answers
 

@@ -14,9 +14,24 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from bench.bert import export
-from bench.bert.article_export import export_by_prediction
-from bench.bert.baselines import (
+from bench.bert.checkpoints.google import write_google_folder
+from bench.bert.checkpoints.resolve import open_checkpoint
+from bench.bert.checkpoints.types import Checkpoint
+from bench.bert.contract.exported_model import ExportedModel
+from bench.bert.contract.golden import FixedExport
+from bench.bert.contract.requests import (
+    ARTICLE_SIGNATURE,
+    COMPACT_SIGNATURE,
+    FixedShape,
+    article_inputs,
+    compact_inputs,
+)
+from bench.bert.export import export
+from bench.bert.export.article_export import export_by_prediction
+from bench.bert.export.export import TOLERANCE, ExportOptions, export_model
+from bench.bert.export.golden_sentences import SentenceLimits, default_golden_sentences
+from bench.bert.export.warmup_requests import FILE_NAME as WARMUP
+from bench.bert.graph.reference_scorers import (
     Baseline,
     ColdPredict,
     EstimatorModel,
@@ -25,18 +40,9 @@ from bench.bert.baselines import (
     SavedModelSession,
     open_estimator,
 )
-from bench.bert.checkpoint.google import write_google_folder
-from bench.bert.checkpoint.resolve import open_checkpoint
-from bench.bert.checkpoint.types import Checkpoint
-from bench.bert.export import TOLERANCE, ExportOptions, export_model
-from bench.bert.exported import ExportedModel
-from bench.bert.golden import FixedExport
-from bench.bert.golden_sentences import SentenceLimits, default_golden_sentences
-from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, article_inputs, compact_inputs
-from bench.bert.signatures import ARTICLE_INPUTS, ROW_INPUTS
-from bench.bert.warmup import FILE_NAME as WARMUP
+from bench.bert.graph.signatures import ARTICLE_INPUTS, ROW_INPUTS
 from bench.cli import main
-from bench.errors import BenchError, UsageError, WrongAnswerError, one_line
+from bench.core.errors import BenchError, UsageError, WrongAnswerError, one_line
 from bench.serving.protos import prediction_log_pb2
 from bench.serving.tensors import from_proto
 from tests.bert.conftest import SENTENCES, encode

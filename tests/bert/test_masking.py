@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.bert.masking import Vocabulary, masked_batch
-from bench.bert.sentence import SpecialTokens
+from bench.bert.text.sentence import SpecialTokens
+from bench.bert.training.masking import Vocabulary, masked_batch
 
 SPECIAL = SpecialTokens(pad=0, unk=1, cls=2, sep=3, mask=4)
 VOCABULARY = Vocabulary(SPECIAL, 1000)

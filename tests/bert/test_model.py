@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bench.bert import masked_lm as masked_lm_module
-from bench.bert.backbone import Network
-from bench.bert.checkpoint.huggingface import to_hugging_face
-from bench.bert.checkpoint.types import Checkpoint
-from bench.bert.masked_lm import masked_lm, slot_log_prob
-from bench.bert.requests import (
+from bench.bert.checkpoints.huggingface import to_hugging_face
+from bench.bert.checkpoints.types import Checkpoint
+from bench.bert.checkpoints.variables import variable_shapes
+from bench.bert.contract.requests import (
     ARTICLE_SIGNATURE,
     COMPACT_SIGNATURE,
     FixedShape,
@@ -21,10 +19,12 @@ from bench.bert.requests import (
     compact_inputs,
     piece_log_probs,
 )
-from bench.bert.score_graph import score
-from bench.bert.sentence import EncodedSentence
-from bench.bert.signatures import COMPACT_INPUTS, article_placeholders
-from bench.bert.variables import variable_shapes
+from bench.bert.graph import masked_lm as masked_lm_module
+from bench.bert.graph.backbone import Network
+from bench.bert.graph.masked_lm import masked_lm, slot_log_prob
+from bench.bert.graph.score_graph import score
+from bench.bert.graph.signatures import COMPACT_INPUTS, article_placeholders
+from bench.bert.text.sentence import EncodedSentence
 from tests.bert.conftest import encode, small_checkpoint
 from tests.support.bert_oracle import Oracle
 

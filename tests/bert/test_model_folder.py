@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.bert.golden import read_golden
-from bench.bert.model_folder import check_servable, latest_version
-from bench.errors import TargetError, UsageError
+from bench.bert.contract.golden import read_golden
+from bench.bert.contract.model_folder import check_servable, latest_version
+from bench.core.errors import TargetError, UsageError
 
 
 @pytest.fixture

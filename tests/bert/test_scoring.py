@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from bench.bert import scoring
-from bench.bert.requests import COMPACT_SIGNATURE
-from bench.bert.scoring import BATCH_SENTENCES, LogProbs, ServedScorer, batches, score_stream
-from bench.bert.sentence import EncodedSentence, SpecialTokens
-from bench.errors import UsageError
+from bench.bert.contract import scoring
+from bench.bert.contract.requests import COMPACT_SIGNATURE
+from bench.bert.contract.scoring import BATCH_SENTENCES, LogProbs, ServedScorer, batches, score_stream
+from bench.bert.text.sentence import EncodedSentence, SpecialTokens
+from bench.core.errors import UsageError
 from bench.serving.errors import InvalidResponse, Unavailable
 from bench.serving.fake import FakeServingClient
 

@@ -3,7 +3,7 @@
 import re
 
 from bench.bert.demo import default_sentences
-from bench.bert.textfile import read_sentences
+from bench.bert.text.text_file import read_sentences
 
 
 def test_the_sentences_keep_their_promises() -> None:

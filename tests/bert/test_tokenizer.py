@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.bert.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerOptions
-from bench.errors import UsageError
+from bench.bert.text.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerOptions
+from bench.core.errors import UsageError
 from tests.support.google_tokenizer_rules import split_words, word_pieces
 
 SPECIALS = list(SPECIAL_TOKENS.values())
@@ -157,5 +157,5 @@ def test_special_ids(uncased: Tokenizer) -> None:
 
 
 def test_it_needs_no_tensorflow() -> None:
-    code = "import sys, bench.bert.tokenizer, bench.bert.textfile; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, bench.bert.text.tokenizer, bench.bert.text.text_file; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -16,11 +16,11 @@ import numpy as np
 import orjson
 import pytest
 
-from bench.bert.checkpoint.huggingface import to_hugging_face
-from bench.bert.checkpoint.resolve import open_checkpoint
-from bench.bert.checkpoint.torch_file import read_torch_file
-from bench.bert.checkpoint.types import Checkpoint
-from bench.errors import UsageError
+from bench.bert.checkpoints.huggingface import to_hugging_face
+from bench.bert.checkpoints.resolve import open_checkpoint
+from bench.bert.checkpoints.torch_file import read_torch_file
+from bench.bert.checkpoints.types import Checkpoint
+from bench.core.errors import UsageError
 from tests.support.bert_oracle import Oracle
 from tests.support.torch_writer import call, name, push, state, storage, tensor, write_legacy, write_zip
 
@@ -340,7 +340,7 @@ def test_deep_nesting_is_read_without_recursion(tmp_path: Path) -> None:
 
 
 def test_a_pickle_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.bert.checkpoint.torch_pickle._MAX_PICKLE", 3000)
+    monkeypatch.setattr("bench.bert.checkpoints.torch_pickle._MAX_PICKLE", 3000)
     path = write_zip(tmp_path / "x.bin", state({"many": b"N" * 2000, "x": PLAIN}), {"0": FOUR})
     with pytest.raises(UsageError, match="a key without a value"):
         read_torch_file(path)
@@ -349,7 +349,7 @@ def test_a_pickle_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytes
 
 
 def test_too_many_tensors_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.bert.checkpoint.torch_pickle.MAX_TENSORS", 3)
+    monkeypatch.setattr("bench.bert.checkpoints.torch_pickle.MAX_TENSORS", 3)
     path = write_zip(tmp_path / "x.bin", state({str(index): PLAIN for index in range(4)}), {"0": FOUR})
     with pytest.raises(UsageError, match="more than 3 tensors"):
         read_torch_file(path)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.bert.checkpoint.resolve import open_checkpoint
+from bench.bert.checkpoints.resolve import open_checkpoint
 from bench.bert.demo import default_sentences
-from bench.bert.recipe import Recipe, check_folder
-from bench.bert.training import Evaluation, train
-from bench.errors import UsageError
+from bench.bert.training.training import Evaluation, train
+from bench.bert.training.training_config import Recipe, check_folder
+from bench.core.errors import UsageError
 
 RECIPE = Recipe(layers=1, vocab_size=400, steps=120, batch_positions=256, evaluations=2, learning_rate=3e-3)
 OPTIONS = "--layers 1 --vocab-size 400 --steps 120 --batch-positions 256 --evaluations 2 --learning-rate 3e-3".split()  # noqa: SIM905

@@ -6,10 +6,10 @@ import sys
 import pytest
 
 from bench.bert.demo import default_sentences
-from bench.bert.textfile import read_sentences
-from bench.bert.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerOptions
-from bench.bert.vocabulary import train_vocabulary
-from bench.errors import UsageError
+from bench.bert.text.text_file import read_sentences
+from bench.bert.text.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerOptions
+from bench.bert.text.vocabulary import train_vocabulary
+from bench.core.errors import UsageError
 
 
 def texts() -> list[str]:

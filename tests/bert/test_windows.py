@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bench.bert.sentence import EncodedSentence
-from bench.bert.windows import cut_windows
+from bench.bert.text.sentence import EncodedSentence
+from bench.bert.text.windows import cut_windows
 
 
 def sentence(sizes: list[int]) -> EncodedSentence:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.capacity.curves import COLUMNS, Candidate, Effort, latency_curves
-from bench.capacity.fit import FitOptions, fit_model
-from bench.capacity.model import CapacityModel, OutsideRange
-from bench.capacity.observed import Observed, Repeats, grouped
-from bench.capacity.station import Station
-from bench.errors import InconclusiveError
+from bench.capacity.measurements.observed_latencies import Observed, Repeats, grouped
+from bench.capacity.model.fit import FitOptions, fit_model
+from bench.capacity.model.model import CapacityModel, OutsideRange
+from bench.capacity.queue.latency_table import COLUMNS, Candidate, Effort, latency_curves
+from bench.capacity.queue.queue_model import Station
+from bench.core.errors import InconclusiveError
 from tests.support.known_sweeps import KnownServer
 from tests.support.queue_server import service_times
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from bench.capacity.batch_lanes import simulate_batches
-from bench.capacity.curves import Candidate
-from bench.capacity.fleet import Fleet, FleetServed, simulate_fleet
-from bench.capacity.incidents import Autoscaling, Failure, RollingRestart, Slow
-from bench.capacity.station import Batching, Station
-from bench.errors import UsageError
-from bench.load.policies import POLICIES
+from bench.capacity.plan.fleet import Fleet, FleetServed, simulate_fleet
+from bench.capacity.plan.incidents import Autoscaling, Failure, RollingRestart, Slow
+from bench.capacity.queue.latency_table import Candidate
+from bench.capacity.queue.queue_model import Batching, Station
+from bench.capacity.queue.vectorized_batch_queue import simulate_batches
+from bench.core.errors import UsageError
+from bench.workload.policies import POLICIES
 from tests.support.exact_queues import exponential_sample, md1_waiting, mmc_waiting, poisson
 
 EXPONENTIAL = exponential_sample(1.0)
@@ -136,7 +136,7 @@ def test_fleets_that_cannot_be() -> None:
     candidate = Candidate(Station.independent(1), EXPONENTIAL)
     with pytest.raises(UsageError, match="at least one"):
         Fleet(candidate, 0)
-    with pytest.raises(UsageError, match="no policy"):
+    with pytest.raises(UsageError, match="unknown policy"):
         Fleet(candidate, 1, "magic")
     with pytest.raises(UsageError, match="no replica 7"):
         simulate_fleet(Fleet(candidate, 2, incidents=(Failure(7, 1.0),)), np.array([1.0]), 1)

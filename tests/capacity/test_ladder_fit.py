@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bench.capacity.closed import closed_throughput
-from bench.capacity.ladder_fit import Ladder, fit_station, speed_knots
-from bench.capacity.station import Station
+from bench.capacity.model.ladder_fit import Ladder, fit_station, speed_knots
+from bench.capacity.queue.closed_network import closed_throughput
+from bench.capacity.queue.queue_model import Station
 
 USERS = (2, 3, 4, 6, 8, 12, 16)
 

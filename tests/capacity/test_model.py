@@ -7,10 +7,10 @@ import numpy as np
 import orjson
 import pytest
 
-from bench.capacity.curves import COLUMNS, Candidate
-from bench.capacity.model import CapacityModel
-from bench.capacity.model_file import StoredModel, read_model, write_model
-from bench.capacity.station import Station
+from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.model_file import StoredModel, read_model, write_model
+from bench.capacity.queue.latency_table import COLUMNS, Candidate
+from bench.capacity.queue.queue_model import Station
 
 
 def model(replicates: float) -> CapacityModel:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.capacity.curves import COLUMNS, Candidate
-from bench.capacity.diurnal import plan_diurnal, read_diurnal
-from bench.capacity.model import CapacityModel
-from bench.capacity.objective import slo_rate
-from bench.capacity.plan import (
+from bench.capacity.measurements.measured_step import Stage
+from bench.capacity.model.model import CapacityModel
+from bench.capacity.plan.diurnal import plan_diurnal, read_diurnal
+from bench.capacity.plan.objective import slo_rate
+from bench.capacity.plan.plan import (
     PlanOptions,
     PlanRow,
     Redundancy,
@@ -22,11 +22,11 @@ from bench.capacity.plan import (
     rates_around,
     simulate_plan,
 )
-from bench.capacity.points import Stage
-from bench.capacity.replica_check import check_replicas, crossing, predict_replicas
-from bench.capacity.slo import Slo
-from bench.capacity.station import Station
-from bench.errors import InconclusiveError, UsageError
+from bench.capacity.plan.replica_check import check_replicas, crossing, predict_replicas
+from bench.capacity.plan.slo import Slo
+from bench.capacity.queue.latency_table import COLUMNS, Candidate
+from bench.capacity.queue.queue_model import Station
+from bench.core.errors import InconclusiveError, UsageError
 from bench.stats.summary import Summary
 from tests.support.exact_queues import exponential_sample
 from tests.support.measured_points import point

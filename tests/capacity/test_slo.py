@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from bench.capacity.slo import Slo
-from bench.errors import UsageError
+from bench.capacity.plan.slo import Slo
+from bench.core.errors import UsageError
 
 
 def test_the_issue_s_example() -> None:

@@ -9,16 +9,16 @@ import orjson
 import pytest
 
 from bench import api
-from bench.capacity.checks import hold_to_runs, median_error
-from bench.capacity.model_file import StoredModel, read_model, write_model
-from bench.capacity.points import Stage
-from bench.capacity.result import CapacityResult
-from bench.capacity.slo import Slo
-from bench.capacity.sweep import Sweep, SweepResult
-from bench.capacity.sweep_folder import SweepFolder
-from bench.errors import ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
-from bench.report.capacity_text import capacity_lines, capacity_markdown
-from bench.units import format_estimate, format_number, format_rate
+from bench.capacity.experiment.sweep import Sweep, SweepResult
+from bench.capacity.experiment.sweep_folder import SweepFolder
+from bench.capacity.measurements.measured_step import Stage
+from bench.capacity.model.model_file import StoredModel, read_model, write_model
+from bench.capacity.model.validation import hold_to_runs, median_error
+from bench.capacity.plan.result import CapacityResult
+from bench.capacity.plan.slo import Slo
+from bench.capacity.report.text_report import capacity_lines, capacity_markdown
+from bench.core.errors import ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
+from bench.core.units import format_estimate, format_number, format_rate
 from tests.support.known_sweeps import FIT, SLO, SMALL, KnownDriver, KnownServer, sweep_of
 
 

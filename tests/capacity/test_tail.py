@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.capacity.tail import SIZE, excess, pareto, with_tail
+from bench.capacity.model.tail import SIZE, excess, pareto, with_tail
 
 
 @pytest.mark.parametrize("shape", [-0.3, 0.0, 0.3])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.capacity.usl import fit_usl, usl
+from bench.capacity.model.usl import fit_usl, usl
 
 USERS = (1, 2, 4, 8, 16, 32)
 

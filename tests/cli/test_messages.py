@@ -6,40 +6,40 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import COMMANDS
-from bench.load.run_context import option_name
+from bench.cli import COMMANDS, command_module
+from bench.load.setup.run_context import option_name
 from tests.cli.test_values import parsers
 
 ROOT = Path(__file__).parents[2]
 # What a command reaches through a process that it starts.
 PROCESSES = {
-    "run": ("bench.load.scenario", "bench.load.master"),
-    "calibrate": ("bench.load.scenario", "bench.load.master"),
-    "demo": ("bench.load.scenario", "bench.load.master"),
+    "run": ("bench.load.scenario", "bench.load.locust_adapter.master"),
+    "calibrate": ("bench.load.scenario", "bench.load.locust_adapter.master"),
+    "demo": ("bench.load.scenario", "bench.load.locust_adapter.master"),
     "capacity": ("bench.load.runner.worker",),
 }
 # Messages that name another command in the same breath, and those that these commands cannot bring about.
 QUALIFIED = {
-    ("bench.analysis.baselines", "--store"): "bertbench baseline ... --store",
+    ("bench.gate.baseline_store", "--store"): "bertbench baseline ... --store",
     ("bench.analysis.compare", "--anyway"): "only compare compares by hand",
-    ("bench.analysis.gate_types", "--min-effect"): "only gates have a smallest effect",
-    ("bench.analysis.history", "--no-deps"): "an option of pip",
-    ("bench.bert.checkpoint.resolve", "--uncased"): "only export says how a preset is cased",
-    ("bench.bert.model_folder", "--checkpoint"): "bertbench export --checkpoint",
-    ("bench.bert.model_folder", "--out"): "bertbench export --checkpoint demo --out",
-    ("bench.bert.scoring", "--long"): "only score reads sentences that may be too long",
-    ("bench.bert.variables", "--init-head"): "train always makes a fresh head",
-    ("bench.capacity.model_file", "--out"): "bertbench capacity --out",
-    ("bench.cli.options", "--target"): "demo drives a server of its own, whose addresses are known",
+    ("bench.gate.types", "--min-effect"): "only gates have a smallest effect",
+    ("bench.gate.history", "--no-deps"): "an option of pip",
+    ("bench.bert.checkpoints.resolve", "--uncased"): "only export says how a preset is cased",
+    ("bench.bert.contract.model_folder", "--checkpoint"): "bertbench export --checkpoint",
+    ("bench.bert.contract.model_folder", "--out"): "bertbench export --checkpoint demo --out",
+    ("bench.bert.contract.scoring", "--long"): "only score reads sentences that may be too long",
+    ("bench.bert.checkpoints.variables", "--init-head"): "train always makes a fresh head",
+    ("bench.capacity.model.model_file", "--out"): "bertbench capacity --out",
+    ("bench.cli.common.options", "--target"): "demo drives a server of its own, whose addresses are known",
     ("bench.cli.verify", "--sentences"): "export with --sentences",
-    ("bench.load.master", "--worker"): "locust --worker",
-    ("bench.load.duel", "--sentences"): "export both models with the same --sentences",
-    ("bench.load.payloads", "--padded"): "only commands with the option can pad",
-    ("bench.load.payloads", "--signature"): "calibrate refuses such an export before",
-    ("bench.load.payloads", "--sentences"): "export with --sentences",
-    ("bench.load.run_setup", "--arrivals"): "only Locust and run can have other user classes",
-    ("bench.load.run_setup", "--users"): "the same",
-    ("bench.report.reports", "--out"): "only report writes several runs into one folder",
+    ("bench.load.locust_adapter.master", "--worker"): "locust --worker",
+    ("bench.gate.ab_servers", "--sentences"): "export both models with the same --sentences",
+    ("bench.load.engine.payloads", "--padded"): "only commands with the option can pad",
+    ("bench.load.engine.payloads", "--signature"): "calibrate refuses such an export before",
+    ("bench.load.engine.payloads", "--sentences"): "export with --sentences",
+    ("bench.load.setup.run_setup", "--arrivals"): "only Locust and run can have other user classes",
+    ("bench.load.setup.run_setup", "--users"): "the same",
+    ("bench.report.run_reports", "--out"): "only report writes several runs into one folder",
     ("bench.results.run_folder", "--out"): "only commands with the option make a thousand runs",
     ("bench.server.lifecycle", "--model-dir"): "serve always has a model folder",
 }
@@ -67,7 +67,7 @@ def imported(module: str) -> set[str]:
 def reached(command: str) -> set[str]:
     """Modules that a command loads, those of its own processes too."""
     found: set[str] = set()
-    waiting = [f"bench.cli.{command}", *PROCESSES.get(command, ())]
+    waiting = [command_module(command), *PROCESSES.get(command, ())]
     while waiting:
         module = waiting.pop()
         if module not in found:
@@ -110,7 +110,7 @@ def test_messages_name_options_that_the_command_has(command: str) -> None:
 
 def test_there_are_messages_to_look_at() -> None:
     assert len({option for module in MODULES for option in mentioned(module)}) > 30
-    assert "bench.load.master" in reached("run")
+    assert "bench.load.locust_adapter.master" in reached("run")
 
 
 @pytest.mark.parametrize("name", ["--host", "--results", "--users", "-t", "--model-dir", "--grpc-host"])

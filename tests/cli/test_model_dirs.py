@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.bert.exported import ExportedModel
+from bench.bert.contract.exported_model import ExportedModel
 from bench.cli import main
 from tests.support.toy_golden import write_model_dir
 

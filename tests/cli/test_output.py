@@ -12,10 +12,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from bench.bert.exported import ExportedModel
-from bench.load.null_server import null_server
-from bench.output import ESCAPED, LEGIBLE, accept_all, fit_locale, reader_left, to_json
-from bench.results.run import find_runs
+from bench.bert.contract.exported_model import ExportedModel
+from bench.core.output import ESCAPED, LEGIBLE, accept_all, fit_locale, reader_left, to_json
+from bench.load.selftest.null_server import null_server
+from bench.results.run_reader import find_runs
 from bench.server.running import RunningServer
 from tests.support.signalled_commands import BERTBENCH, ROOT, locust
 from tests.support.synthetic_runs import simulate, write_run

@@ -13,7 +13,7 @@ import pytest
 
 from bench.cli import main
 from bench.results.records import Outcome
-from bench.results.run import Run, find_runs, open_run
+from bench.results.run_reader import Run, find_runs, open_run
 from tests.support.synthetic_runs import WORKLOAD, Requests, simulate, write_run
 
 PNGS = {"latency-percentiles.png", "latency-over-time.png", "throughput-over-time.png", "in-flight.png", "server.png"}

@@ -7,9 +7,9 @@ import pytest
 
 from bench.cli import run
 from bench.cli.parser import Parser
-from bench.errors import UsageError
-from bench.results.arrivals import ClosedLoop, Poisson
-from bench.units import parse_duration
+from bench.core.errors import UsageError
+from bench.core.units import parse_duration
+from bench.workload.arrivals import ClosedLoop, Poisson
 
 
 def plan(*words: str) -> Any:

@@ -12,13 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.bert.exported import ExportedModel
+from bench.bert.contract.exported_model import ExportedModel
 from bench.cli import COMMANDS
 from bench.cli.run import exit_code_of_child
-from bench.errors import ExitCode, TargetError
-from bench.interrupts import Interrupted
-from bench.load.null_server import null_server
-from bench.results.run import find_runs
+from bench.core.errors import ExitCode, TargetError
+from bench.core.interrupts import Interrupted
+from bench.load.selftest.null_server import null_server
+from bench.results.run_reader import find_runs
 from bench.server.running import RunningServer
 from tests.support.signalled_commands import (
     BERTBENCH,
@@ -95,14 +95,14 @@ WORDS = {
 def test_while_a_command_loads(command: str, number: signal.Signals, commands: Commands) -> None:
     """Python says on standard error what it has imported, so that the signal comes in the middle of it."""
     words = [sys.executable, "-X", "importtime", "-m", "bench", command, *WORDS.get(command, [])]
-    check(commands.start(*words).until("bench.errors").tell(number), number)
+    check(commands.start(*words).until("bench.core.errors").tell(number), number)
 
 
 @pytest.mark.parametrize("number", [INT, TERM])
 def test_while_a_scenario_loads(number: signal.Signals, commands: Commands) -> None:
     command = locust()
     words = [command[0], "-X", "importtime", *command[1:], "--headless"]
-    check(commands.start(*words).until("bench.load.locust_stages").tell(number), number)
+    check(commands.start(*words).until("bench.load.locust_adapter.locust_stages").tell(number), number)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_a_run_that_loses_a_worker(
 def test_a_calibration_whose_server_is_killed(commands: Commands, model_dir: Path) -> None:
     started = commands.start(*BERTBENCH, "calibrate", "--model-dir", model_dir, "--ways", "rest-fast").until("ceiling")
     started.until(lambda one: len(one.family()) > 2)
-    (server,) = (one for one in started.family() if "bench.load.null_server" in " ".join(one.cmdline()))
+    (server,) = (one for one in started.family() if "bench.load.selftest.null_server" in " ".join(one.cmdline()))
     server.kill()
     assert started.end() == 4, started.said
     assert started.said["err"].splitlines()[-1].startswith("bertbench: ")

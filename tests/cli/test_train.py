@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.bert.recipe import Recipe
+from bench.bert.training.training_config import Recipe
 from bench.cli import main, train
 from bench.cli.train_progress import TrainingProgress
-from bench.errors import ExitCode
+from bench.core.errors import ExitCode
 
 GOOD = "".join(f"This is line number {number}.\n" for number in range(120)).encode()
 
@@ -95,7 +95,7 @@ def test_options_become_a_recipe() -> None:
 
 
 def test_progress_off_a_terminal_is_a_line_an_evaluation() -> None:
-    from bench.bert.training import Evaluation
+    from bench.bert.training.training import Evaluation
 
     err = io.StringIO()
     with TrainingProgress(err) as progress:

@@ -7,9 +7,9 @@ import pytest
 
 from bench.cli import COMMANDS, main
 from bench.cli import parser as cli_parser
+from bench.cli.common.values import Value, number, whole
 from bench.cli.dispatch import make_parser
-from bench.cli.values import Value, number, whole
-from bench.errors import UsageError
+from bench.core.errors import UsageError
 
 # No option takes these. "0" and "-1" are apart: some options take the former.
 NEVER = ["", " ", "nan", "inf", "-inf", "-1", "1e99", "some", "1_0", "1,5", "٣", "--"]

@@ -11,11 +11,11 @@ from typing import Any
 import psutil
 import pytest
 
-from bench.bert.exported import ExportedModel
+from bench.bert.contract.exported_model import ExportedModel
 from bench.cli import main
-from bench.load.calibration import read_calibration
-from bench.load.null_server import null_server
-from bench.results.run import find_runs
+from bench.load.selftest.null_server import null_server
+from bench.load.selftest.self_test import read_calibration
+from bench.results.run_reader import find_runs
 from tests.support.locust_process import ROOT, command, environment, locust
 from tests.support.toy_golden import write_model_dir
 

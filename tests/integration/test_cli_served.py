@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.bert.exported import ExportedModel
+from bench.bert.contract.exported_model import ExportedModel
 from bench.cli import main
 from bench.server.lifecycle import RunningServer, embedded
 from bench.server.running import free_ports

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.results.run import find_runs
+from bench.results.run_reader import find_runs
 from tests.support.locust_process import ROOT, environment
 from tests.support.readme import shown, skeleton
 

@@ -14,7 +14,7 @@ import docker
 import pytest
 from docker.errors import DockerException, NotFound
 
-from bench.errors import TargetError
+from bench.core.errors import TargetError
 from bench.server.container import IMAGE_VARIABLES
 from bench.server.lifecycle import open_target
 from bench.serving.target import parse_target

@@ -16,7 +16,7 @@ import grpc
 import numpy as np
 import pytest
 
-from bench.bert.warmup import write_warmup
+from bench.bert.export.warmup_requests import write_warmup
 from bench.server.running import free_ports
 from bench.serving.protos import get_model_status_pb2, model_management_pb2, predict_pb2
 from bench.serving.types import PredictRequest

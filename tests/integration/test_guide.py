@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.capacity.model_file import StoredModel, write_model
+from bench.capacity.model.model_file import StoredModel, write_model
 from bench.cli import COMMANDS
 from bench.cli.dispatch import make_parser
-from bench.load.catalog import SCENARIOS
+from bench.load.setup.catalog import SCENARIOS
 from tests.support.known_sweeps import SLO, KnownDriver, KnownServer, sweep_of
 from tests.support.locust_process import environment, free_port
 from tests.support.pages import GUIDE, ROOT, Block, blocks

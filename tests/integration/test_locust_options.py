@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.load.null_server import null_server
-from bench.results.run import find_runs
+from bench.load.selftest.null_server import null_server
+from bench.results.run_reader import find_runs
 from tests.support.signalled_commands import ROOT, Commands, interrupted, locust, stored
 from tests.support.toy_golden import toy_golden, write_model_dir
 

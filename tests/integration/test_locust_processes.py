@@ -11,10 +11,10 @@ import psutil
 import pytest
 import requests
 
-from bench.load.null_server import null_server
-from bench.results.codec import OUTCOME_CODES
+from bench.load.selftest.null_server import null_server
+from bench.results.blocks import OUTCOME_CODES
 from bench.results.records import Outcome
-from bench.results.run import find_runs
+from bench.results.run_reader import find_runs
 from tests.support.locust_process import free_port, locust, wait_for
 from tests.support.locust_process import started as start_locust
 from tests.support.toy_golden import write_model_dir

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.load.null_server import null_server
-from bench.results.codec import PROTOCOL_CODES, WRONG_KIND_CODES
+from bench.load.selftest.null_server import null_server
+from bench.results.blocks import PROTOCOL_CODES, WRONG_KIND_CODES
 from tests.support.locust_process import free_port, locust
 from tests.support.spoiling_proxy import Spoiler, spoiling_proxy
 from tests.support.toy_golden import toy_golden, write_model_dir

@@ -9,10 +9,10 @@ import psutil
 import pytest
 import requests
 
-from bench.analysis.analysis import analyse
-from bench.load.null_server import null_server
-from bench.results.run import find_runs
-from bench.units import format_number
+from bench.analysis.run import analyse
+from bench.core.units import format_number
+from bench.load.selftest.null_server import null_server
+from bench.results.run_reader import find_runs
 from tests.support.locust_process import free_port, locust, started, wait_for
 from tests.support.toy_golden import write_model_dir
 

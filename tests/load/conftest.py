@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.load.transports import Transport, TransportPool
+from bench.load.transports.pool import Transport, TransportPool
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ import gevent
 import grpc
 import pytest
 
-from bench.load.endpoint import Endpoint
-from bench.load.transports import TransportPool
+from bench.load.transports.endpoint import Endpoint
+from bench.load.transports.pool import TransportPool
 from bench.serving.errors import ConnectFailed, DeadlineExceeded, Rejected, ServerFailed, Unavailable
 from bench.serving.tls import TlsOptions
 from tests.support.programmed_servers import grpc_server

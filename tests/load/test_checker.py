@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.bert.answers import AnswerKey
-from bench.bert.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
-from bench.load.checker import Checker
-from bench.load.payloads import request_sentences
+from bench.bert.contract.golden_checker import AnswerKey
+from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
+from bench.load.engine.checker import Checker
+from bench.load.engine.payloads import request_sentences
 from bench.results.records import WrongKind
 from bench.serving.errors import InvalidResponse
 from bench.serving.json_codec import dumps

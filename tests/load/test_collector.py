@@ -10,21 +10,21 @@ import gevent
 import numpy as np
 import pytest
 
-from bench.load.collector import Collector, _without, start_times
-from bench.load.endpoint import Endpoint
-from bench.load.jobs import ScheduledJobs, partition_schedule
-from bench.load.payloads import build_payloads
-from bench.load.plan import WorkerPlan
-from bench.load.recorder import Recorder
-from bench.load.sampling import ServerSampler
-from bench.results.arrivals import OpenLoop, parse_arrivals
-from bench.results.codec import RecordBuffer
+from bench.load.engine.collector import Collector, _without, start_times
+from bench.load.engine.payloads import build_payloads
+from bench.load.engine.recorder import Recorder
+from bench.load.engine.schedule import ScheduledJobs, partition_schedule
+from bench.load.engine.worker_plan import WorkerPlan
+from bench.load.monitor.sampling import ServerSampler
+from bench.load.transports.endpoint import Endpoint
+from bench.results.blocks import RecordBuffer
 from bench.results.environment import this_environment
-from bench.results.header import Origin, describe
+from bench.results.manifest import Origin, describe
 from bench.results.records import Ended, Outcome
-from bench.results.run import open_run
 from bench.results.run_folder import RunWriter
-from bench.results.workload import Workload
+from bench.results.run_reader import open_run
+from bench.workload.arrivals import OpenLoop, parse_arrivals
+from bench.workload.workload import Workload
 from tests.support.toy_golden import toy_golden
 
 GOLDEN = toy_golden(10)
@@ -37,7 +37,7 @@ PAYLOADS = build_payloads(GOLDEN, WORKLOAD, ("rest",))
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is gone is given up after a second."""
-    monkeypatch.setattr("bench.load.collector.SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr("bench.load.engine.collector.SILENCE_SECONDS", 0.1)
 
 
 class Rig:
@@ -159,7 +159,7 @@ def test_a_lost_worker_s_requests_are_dropped_and_the_others_all_there(tmp_path:
 
 def test_a_worker_that_is_only_slow_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Locust calls a worker missing after three silent seconds, which a busy machine can cause."""
-    monkeypatch.setattr("bench.load.collector.SILENCE_SECONDS", 5.0)
+    monkeypatch.setattr("bench.load.engine.collector.SILENCE_SECONDS", 5.0)
     rig = Rig(tmp_path)
     rig.alive.discard(0)
     gevent.sleep(1.3)
@@ -176,7 +176,7 @@ def test_a_lost_worker_of_a_closed_loop_is_said(tmp_path: Path) -> None:
 
 
 def test_workers_that_never_end_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.load.collector.PATIENCE_SECONDS", -10.0)
+    monkeypatch.setattr("bench.load.engine.collector.PATIENCE_SECONDS", -10.0)
     rig = Rig(tmp_path)
     gevent.sleep(1.3)
     assert rig.ended == [True]

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 import gevent
 import pytest
 
-from bench.load.dispatch import Limits
-from bench.load.driver import Driver
-from bench.load.jobs import ClosedJobs
-from bench.load.pacer import Pacer
-from bench.results.codec import parse_block
+from bench.load.engine.dispatcher import Limits
+from bench.load.engine.driver import Driver
+from bench.load.engine.pacer import Pacer
+from bench.load.engine.schedule import ClosedJobs
+from bench.results.blocks import parse_block
 from bench.results.records import Outcome
-from bench.results.workload import Workload
 from bench.serving.errors import Unavailable
+from bench.workload.workload import Workload
 from tests.support.toy_golden import toy_golden
 
 GOLDEN = toy_golden()

@@ -17,9 +17,9 @@ from typing import Any
 import gevent
 import pytest
 
-from bench.load import grpc_link
-from bench.load.endpoint import Endpoint
-from bench.load.transports import TransportPool
+from bench.load.transports import grpc_h2_connection
+from bench.load.transports.endpoint import Endpoint
+from bench.load.transports.pool import TransportPool
 from bench.serving.errors import ConnectFailed, DeadlineExceeded, InvalidResponse, Rejected, ServingError, Unavailable
 from bench.serving.tls import TlsOptions
 from tests.load.test_transports import raw_server
@@ -374,7 +374,7 @@ def test_encrypted_connections_that_the_server_ends(name: str) -> None:
 
 def test_a_server_that_stopped_reading_gets_a_new_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits to be sent on the old one would only grow."""
-    monkeypatch.setattr(grpc_link, "_STUCK_AFTER", 0.1)
+    monkeypatch.setattr(grpc_h2_connection, "_STUCK_AFTER", 0.1)
     held = []
 
     def talk(connection: socket.socket) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.bert.requests import score_request
-from bench.errors import TargetError
-from bench.load.null_server import null_server
+from bench.bert.contract.requests import score_request
+from bench.core.errors import TargetError
+from bench.load.selftest.null_server import null_server
 from bench.serving.errors import Rejected
 from bench.serving.grpc_client import GrpcClient
 from bench.serving.rest import RestClient

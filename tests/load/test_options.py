@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from bench.errors import UsageError
-from bench.load.catalog import SampleRule, Scenario
-from bench.load.options import OPTIONS, READERS, SWITCHES, add_options, read_spec, warmup_seconds
-from bench.results.arrivals import ClosedLoop, Poisson
+from bench.core.errors import UsageError
+from bench.load.locust_adapter.options import OPTIONS, READERS, SWITCHES, add_options, read_spec, warmup_seconds
+from bench.load.setup.catalog import SampleRule, Scenario
 from bench.serving.target import TargetKind
+from bench.workload.arrivals import ClosedLoop, Poisson
 
 SCENARIO = Scenario(name="rest", protocol="rest")
 

@@ -7,8 +7,8 @@ from typing import Any
 import gevent
 import pytest
 
-from bench.load import pacer as pacer_module
-from bench.load.pacer import Pacer
+from bench.load.engine import pacer as pacer_module
+from bench.load.engine.pacer import Pacer
 
 
 @pytest.fixture(params=["timerfd", "event loop"])

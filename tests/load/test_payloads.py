@@ -6,15 +6,15 @@ import numpy as np
 import orjson
 import pytest
 
-from bench.bert.answers import AnswerKey
-from bench.bert.golden import FixedExport
-from bench.bert.requests import FixedShape, score_request
-from bench.errors import UsageError
-from bench.load.payloads import build_payloads, largest_response, request_sentences
-from bench.results.workload import Workload
+from bench.bert.contract.golden import FixedExport
+from bench.bert.contract.golden_checker import AnswerKey
+from bench.bert.contract.requests import FixedShape, score_request
+from bench.core.errors import UsageError
+from bench.load.engine.payloads import build_payloads, largest_response, request_sentences
 from bench.serving import json_codec
 from bench.serving.protos import predict_pb2
 from bench.serving.tensors import from_proto, to_proto
+from bench.workload.workload import Workload
 from tests.support.toy_golden import SPECIAL, toy_golden, toy_sentence
 
 GOLDEN = toy_golden(12)

@@ -1,4 +1,4 @@
-from bench.load.prometheus import read_page
+from bench.load.monitor.prometheus import read_page
 
 PAGE = """
 # TYPE :tensorflow:serving:request_count counter

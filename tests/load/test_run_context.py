@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from bench.errors import UsageError
-from bench.load.catalog import SampleRule
-from bench.load.run_context import VARIABLE, started_by_bertbench
-from bench.load.run_spec import RunSpec, address_of, given_spec
-from bench.results.arrivals import ClosedLoop, Poisson, parse_arrivals
+from bench.core.errors import UsageError
+from bench.load.setup.catalog import SampleRule
+from bench.load.setup.run_context import VARIABLE, started_by_bertbench
+from bench.load.setup.run_spec import RunSpec, address_of, given_spec
 from bench.server.running import RunningServer
 from bench.serving.target import parse_target
 from bench.serving.tls import TlsOptions
+from bench.workload.arrivals import ClosedLoop, Poisson, parse_arrivals
 
 SERVER = RunningServer("http://h:1", "h:2", "bert", "embedded", 5)
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from bench.analysis.analysis import analyse
-from bench.errors import ExitCode
-from bench.load.catalog import SampleRule
-from bench.load.run_outcome import describe_outcome
+from bench.analysis.run import analyse
+from bench.core.errors import ExitCode
+from bench.core.units import format_number, format_seconds
+from bench.load.setup.catalog import SampleRule
+from bench.load.setup.run_outcome import describe_outcome
 from bench.results.records import Outcome
-from bench.results.run import find_runs, open_run
-from bench.units import format_number, format_seconds
+from bench.results.run_reader import find_runs, open_run
 from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
 
 MODEL = Path("some-model")

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.analysis.analysis import analyse
-from bench.errors import TargetError, UsageError
-from bench.load.null_server import null_server
-from bench.load.run_spec import RunSpec, address_of
+from bench.analysis.run import analyse
+from bench.core.errors import TargetError, UsageError
 from bench.load.runner.client import Runner, open_runner
 from bench.load.runner.protocol import Reply
-from bench.results.arrivals import ClosedLoop, Poisson
-from bench.results.run import open_run
+from bench.load.selftest.null_server import null_server
+from bench.load.setup.run_spec import RunSpec, address_of
+from bench.results.run_reader import open_run
 from bench.server.running import RunningServer
+from bench.workload.arrivals import ClosedLoop, Poisson
 from tests.support.toy_golden import write_model_dir
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import gevent
 import pytest
 
-from bench.load.sampling import ClientSampler, Gpu, LoopLag, ServerSampler, UserCount
+from bench.load.monitor.sampling import ClientSampler, Gpu, LoopLag, ServerSampler, UserCount
 from tests.support.programmed_servers import rest_server
 
 PAGE = b':tensorflow:serving:request_count{model_name="bert",status="OK"} 5\n'

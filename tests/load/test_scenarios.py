@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bench.cli.run import FILES as KNOWN
-from bench.load.catalog import SCENARIOS
-from bench.load.options import OPTIONS, SWITCHES
+from bench.load.locust_adapter.options import OPTIONS, SWITCHES
+from bench.load.setup.catalog import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "scenarios").glob("*.py"))

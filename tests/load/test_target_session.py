@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import TargetError, UsageError
-from bench.load.catalog import Scenario
-from bench.load.options import add_options, read_spec
-from bench.load.run_context import VARIABLE
-from bench.load.run_spec import RunSpec
-from bench.load.target_session import TargetSession
+from bench.core.errors import TargetError, UsageError
+from bench.load.locust_adapter.options import add_options, read_spec
+from bench.load.setup.catalog import Scenario
+from bench.load.setup.run_context import VARIABLE
+from bench.load.setup.run_spec import RunSpec
+from bench.load.setup.target_session import TargetSession
 from bench.server.running import free_ports
-from tests.serving.test_listener import PAGE, STATUS, plain_rest, raw_server, says, tls_rest_server
+from tests.serving.test_endpoint_probe import PAGE, STATUS, plain_rest, raw_server, says, tls_rest_server
 from tests.support.programmed_servers import grpc_server
 
 DEAD = STATUS.replace(b"AVAILABLE", b"END").replace(b'"OK"', b'"INTERNAL", "error_message": "No room"')

@@ -14,9 +14,9 @@ from typing import Any
 import gevent
 import pytest
 
-from bench.errors import UsageError
-from bench.load.endpoint import Endpoint
-from bench.load.transports import TransportPool
+from bench.core.errors import UsageError
+from bench.load.transports.endpoint import Endpoint
+from bench.load.transports.pool import TransportPool
 from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.analysis.analysis import Analysis, analyse
+from bench.analysis.run import Analysis, analyse
 from bench.cli import main
+from bench.core.units import format_interval, format_rate, format_seconds
 from bench.report.repeats import repeats_views
 from bench.results.records import Outcome
-from bench.stats.repeats import repeat_mean
-from bench.units import format_interval, format_rate, format_seconds
+from bench.stats.between_runs import repeat_mean
 from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
 
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from bench.bert.scoring import ScoredSentence
-from bench.bert.sentence import EncodedSentence
+from bench.bert.contract.scoring import ScoredSentence
+from bench.bert.text.sentence import EncodedSentence
 from bench.report.scores import FORMATS
 
 SCORED = ScoredSentence(

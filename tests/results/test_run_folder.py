@@ -14,16 +14,16 @@ import orjson
 import pandas as pd
 import pytest
 
-from bench.errors import UsageError
-from bench.results import header as header_file
-from bench.results import run_folder, table
-from bench.results.arrivals import parse_arrivals
-from bench.results.codec import OUTCOME_CODES, RecordBuffer
-from bench.results.header import Origin, describe, read_run_file
+from bench.core.errors import UsageError
+from bench.results import manifest as header_file
+from bench.results import parquet, run_folder
+from bench.results.blocks import OUTCOME_CODES, RecordBuffer
+from bench.results.manifest import Origin, describe, read_run_file
 from bench.results.records import Outcome, RequestRecord
-from bench.results.run import Run, find_runs, open_run
 from bench.results.run_folder import RunWriter
-from tests.results.test_codec import DROPPED, RECORD, WRONG
+from bench.results.run_reader import Run, find_runs, open_run
+from bench.workload.arrivals import parse_arrivals
+from tests.results.test_blocks import DROPPED, RECORD, WRONG
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, simulate, write_run
 
 HEADER = describe(
@@ -71,8 +71,8 @@ def test_finished_and_unfinished_runs_give_the_same_columns(tmp_path: Path) -> N
     cut = write_run(tmp_path, requests, workers=2, finish=False)
     assert (whole.finished, cut.finished) == (True, False)
     assert cut.path.name.endswith("-synthetic-2")
-    left, right = whole.columns(table.COLUMNS), cut.columns(table.COLUMNS)
-    for name in table.COLUMNS:
+    left, right = whole.columns(parquet.COLUMNS), cut.columns(parquet.COLUMNS)
+    for name in parquet.COLUMNS:
         np.testing.assert_array_equal(left[name], right[name], name)
         assert left[name].dtype == right[name].dtype, name
     assert whole.signatures == cut.signatures == ("score",)
@@ -84,9 +84,9 @@ def test_nulls_keep_their_numbers_both_ways(tmp_path: Path) -> None:
         for record in (RECORD, WRONG, DROPPED):
             buffer.append_record(record)
         writer.add_block(buffer.take())
-        before = open_run(writer.path).columns(table.COLUMNS)
-        after = open_run(writer.finish(elapsed=2.0)).columns(table.COLUMNS)
-    for name in table.COLUMNS:
+        before = open_run(writer.path).columns(parquet.COLUMNS)
+        after = open_run(writer.finish(elapsed=2.0)).columns(parquet.COLUMNS)
+    for name in parquet.COLUMNS:
         np.testing.assert_array_equal(before[name], after[name], name)
 
 
@@ -100,8 +100,8 @@ def test_a_run_without_a_request(tmp_path: Path) -> None:
     for finish in (False, True):
         writer = RunWriter.create(tmp_path, "empty", HEADER)
         writer.finish(elapsed=1.0) if finish else writer.close()
-        columns = open_run(writer.path).columns(table.COLUMNS)
-        assert {name: values.size for name, values in columns.items()} == dict.fromkeys(table.COLUMNS, 0)
+        columns = open_run(writer.path).columns(parquet.COLUMNS)
+        assert {name: values.size for name, values in columns.items()} == dict.fromkeys(parquet.COLUMNS, 0)
     assert len(pd.read_parquet(writer.path / "requests.parquet")) == 0
 
 
@@ -161,9 +161,9 @@ WRITER = """
 import sys, itertools
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from bench.results.codec import RecordBuffer
+from bench.results.blocks import RecordBuffer
 from bench.results.run_folder import RunWriter
-from tests.results.test_codec import RECORD
+from tests.results.test_blocks import RECORD
 from tests.results.test_run_folder import HEADER
 from bench.results.samples import ClientSample
 

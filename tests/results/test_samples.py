@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.errors import UsageError
+from bench.core.errors import UsageError
 from bench.results.environment import differences, this_environment
 from bench.results.samples import ClientSample, SampleFile, ServerSample, counter_rate, read_samples
 from tests.support.synthetic_runs import ENVIRONMENT

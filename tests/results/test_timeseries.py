@@ -9,9 +9,9 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
-from bench.results.histogram import TAGS, interval_for
+from bench.results.hdr_log import TAGS, interval_for
 from bench.results.records import Outcome
-from bench.results.run import Run
+from bench.results.run_reader import Run
 from bench.results.timeseries import TimeSeries
 from tests.support.synthetic_runs import Requests, simulate, write_run
 

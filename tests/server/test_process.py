@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.errors import TargetError, UsageError
+from bench.core.errors import TargetError, UsageError
 from bench.server.lifecycle import open_target
 from bench.server.process import binary
 from bench.server.running import RunningServer, free_ports

@@ -13,7 +13,7 @@ import pytest
 import requests
 import urllib3
 
-from bench.errors import ExitCode
+from bench.core.errors import ExitCode
 from bench.serving import rest
 from bench.serving.errors import (
     ConnectFailed,

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from bench.errors import UsageError
+from bench.core.errors import UsageError
 from bench.serving.target import Target, TargetKind, grpc_address, parse_target, rest_address
 
 

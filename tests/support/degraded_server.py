@@ -50,8 +50,8 @@ def degraded(folder: Path, **fault: float) -> str:
 
 
 def _faulty(run: Callable[..., Any], fault: Fault, draw: random.Random) -> Callable[..., Any]:
-    """`bench.server.embedded.predict.predict`, which answers for both faces, with the fault."""
-    from bench.server.embedded.status import Code, StatusError
+    """`bench.server.embedded.api.predict.predict`, which answers for both faces, with the fault."""
+    from bench.server.embedded.base.status import Code, StatusError
 
     def faulty(*args: Any) -> Any:
         start = time.perf_counter()
@@ -74,7 +74,9 @@ def _faulty(run: Callable[..., Any], fault: Fault, draw: random.Random) -> Calla
 
 def main(words: list[str]) -> None:
     """Serves with the fault in the words before `--`."""
-    from bench.server.embedded import predict, server, warmup
+    from bench.server.embedded import server
+    from bench.server.embedded.api import predict
+    from bench.server.embedded.manager import warmup
 
     split = words.index("--")
     fault = Fault(**{name: float(value) for name, value in (word.split("=") for word in words[:split])})

@@ -17,10 +17,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bench.http2.grpc_wire import failure
-from bench.load.null_grpc import NullGrpc
-from bench.load.null_server import Answers, NullRest, _response
+from bench.load.selftest.null_grpc import NullGrpc
+from bench.load.selftest.null_server import Answers, NullRest, _response
 from bench.server.running import free_ports
+from bench.serving.http2.grpc_wire import failure
 
 ROOT = Path(__file__).parents[2]
 

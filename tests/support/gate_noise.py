@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.analysis.gate import Gate
-from bench.analysis.gate_types import METRICS, Figures, Pair, Plan, Verdict
+from bench.gate.decision import Gate
+from bench.gate.types import METRICS, Figures, Pair, Plan, Verdict
 
 Floats = NDArray[np.float64]
 

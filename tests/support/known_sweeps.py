@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.capacity.agenda import QUICK, Step
-from bench.capacity.curves import Effort
-from bench.capacity.fit import FitOptions
-from bench.capacity.observed import Observed
-from bench.capacity.slo import Slo
-from bench.capacity.sweep import Sweep
-from bench.capacity.sweep_folder import SweepFolder
+from bench.capacity.experiment.experiment_design import QUICK, Step
+from bench.capacity.experiment.sweep import Sweep
+from bench.capacity.experiment.sweep_folder import SweepFolder
+from bench.capacity.measurements.observed_latencies import Observed
+from bench.capacity.model.fit import FitOptions
+from bench.capacity.plan.slo import Slo
+from bench.capacity.queue.latency_table import Effort
 from bench.results.records import Outcome
 from tests.support.queue_server import service_times
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, Requests, write_run

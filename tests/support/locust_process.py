@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.results.run import Run, find_runs
+from bench.results.run_reader import Run, find_runs
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,7 +1,7 @@
 """Measured points that nobody measured."""
 
-from bench.capacity.curves import COLUMNS
-from bench.capacity.points import Point, Stage
+from bench.capacity.measurements.measured_step import Point, Stage
+from bench.capacity.queue.latency_table import COLUMNS
 from bench.stats.summary import Summary
 
 

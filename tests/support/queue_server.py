@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.load.null_server import Answers, NullRest, _response
+from bench.load.selftest.null_server import Answers, NullRest, _response
 from bench.serving.types import DEFAULT_MODEL_NAME
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.results.arrivals import ClosedLoop, OpenLoop, parse_arrivals
-from bench.results.codec import RecordBuffer
+from bench.results.blocks import RecordBuffer
 from bench.results.environment import Environment
-from bench.results.header import Origin, describe
+from bench.results.manifest import Origin, describe
 from bench.results.records import Outcome, RequestRecord, WrongKind
-from bench.results.run import Run, open_run
 from bench.results.run_folder import RunWriter
+from bench.results.run_reader import Run, open_run
 from bench.results.samples import ClientSample, ServerSample
-from bench.results.workload import Workload, run_schedule
+from bench.workload.arrivals import ClosedLoop, OpenLoop, parse_arrivals
+from bench.workload.workload import Workload, run_schedule
 
 Floats = NDArray[np.float64]
 

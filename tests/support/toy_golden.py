@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.bert.golden import FILE_NAME, Golden, GoldenSentence
-from bench.bert.sentence import EncodedSentence, SpecialTokens
+from bench.bert.contract.golden import FILE_NAME, Golden, GoldenSentence
+from bench.bert.text.sentence import EncodedSentence, SpecialTokens
 
 SPECIAL = SpecialTokens(pad=0, unk=1, cls=2, sep=3, mask=4)
 

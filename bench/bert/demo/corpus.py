@@ -27,8 +27,8 @@ from typing import Final, TextIO
 from bench.bert.demo.pairs import Frequencies
 from bench.bert.demo.prose import sentences
 from bench.bert.demo.sources import SOURCES, Source, wordnet_definitions
-from bench.bert.vocabulary import word_splitter
-from bench.errors import BenchError, ExitCode, TargetError, UsageError
+from bench.bert.text.vocabulary import word_splitter
+from bench.core.errors import BenchError, ExitCode, TargetError, UsageError
 
 HELD_OUT_SHARE: Final = 0.02
 PARAGRAPH_SHARE: Final = 0.25

@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from bench.bert.sentence import EncodedSentence
-from bench.bert.textfile import read_sentences
-from bench.bert.tokenizer import Tokenizer
+from bench.bert.text.sentence import EncodedSentence
+from bench.bert.text.text_file import read_sentences
+from bench.bert.text.tokenizer import Tokenizer
 
 MIN_COUNT: Final = 10
 # A word's like are those whose frequency rank is within a fifth of its own, and five places more at the very top.

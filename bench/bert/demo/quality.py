@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final, TextIO
 from bench.bert.demo import CHECKPOINT, default_sentences
 from bench.bert.demo.corpus import FREQUENCIES_FILE, HELD_OUT_FILE, QUOTABLE_FILE
 from bench.bert.demo.pairs import Frequencies, Pair, draw_pairs
-from bench.bert.quiet import quieten_tensorflow
-from bench.bert.textfile import read_sentences
-from bench.bert.tokenizer import Tokenizer
-from bench.errors import BenchError, ExitCode
+from bench.bert.text.text_file import read_sentences
+from bench.bert.text.tokenizer import Tokenizer
+from bench.bert.tf_logging import quieten_tensorflow
+from bench.core.errors import BenchError, ExitCode
 
 if TYPE_CHECKING:
-    from bench.bert.baselines import Baseline
+    from bench.bert.graph.reference_scorers import Baseline
 
 HELD_OUT: Final = Path(__file__).parent / QUOTABLE_FILE
 FREQUENCIES: Final = Path(__file__).parent / FREQUENCIES_FILE
@@ -61,9 +61,9 @@ def texts(path: Path) -> list[str]:
 
 def open_scorer(folder: Path) -> "Baseline":
     """The checkpoint in an Estimator of this process."""
-    from bench.bert.baselines import ColdPredict, EstimatorModel
-    from bench.bert.checkpoint.prefix import find_prefix
+    from bench.bert.checkpoints.prefix import find_prefix
     from bench.bert.config import GOOGLE_FILE, read_config
+    from bench.bert.graph.reference_scorers import ColdPredict, EstimatorModel
 
     special = Tokenizer.from_folder(folder).special
     return ColdPredict(EstimatorModel(read_config(folder / GOOGLE_FILE), find_prefix(folder), special))

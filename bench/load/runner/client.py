@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import interrupts
-from bench.errors import BenchError, ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
-from bench.load.run_spec import RunSpec
+from bench.core import interrupts
+from bench.core.errors import BenchError, ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
 from bench.load.runner.protocol import Reply
+from bench.load.setup.run_spec import RunSpec
 
 _TICK: Final = 0.25
 _END_SECONDS: Final = 20.0

@@ -18,18 +18,18 @@ import gevent
 import gevent.select
 from gevent.queue import Queue
 
-from bench.errors import BenchError, exit_code_of, one_line
-from bench.load.balancing import BalancedPool
-from bench.load.collector import Collector, start_times
-from bench.load.plan import WorkerPlan
-from bench.load.policies import make_policy
-from bench.load.run_setup import RunSetup
-from bench.load.run_spec import RunSpec
+from bench.core.errors import BenchError, exit_code_of, one_line
+from bench.load.engine.collector import Collector, start_times
+from bench.load.engine.worker_plan import WorkerPlan
+from bench.load.engine.worker_session import WorkerSession, start_message
+from bench.load.monitor.sampling import Gpu, ServerSampler
 from bench.load.runner.protocol import Reply
-from bench.load.sampling import Gpu, ServerSampler
-from bench.load.session import WorkerSession, start_message
-from bench.load.target_session import TargetSession
-from bench.load.transports import TransportPool
+from bench.load.setup.run_setup import RunSetup
+from bench.load.setup.run_spec import RunSpec
+from bench.load.setup.target_session import TargetSession
+from bench.load.transports.balanced_pool import BalancedPool
+from bench.load.transports.pool import TransportPool
+from bench.workload.policies import make_policy
 
 _LEAD_SECONDS: Final = 0.3
 

@@ -9,26 +9,26 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from bench import __version__
-from bench.errors import ExitCode
-from bench.server.embedded.capi import library
-from bench.server.embedded.configs import (
+from bench.core.errors import ExitCode
+from bench.server.embedded.base.status import Code, StartError, StatusError
+from bench.server.embedded.config.flags import Flags, channel_arguments, parse_flags
+from bench.server.embedded.config.model_config import (
     read_batching_parameters,
     read_model_server_config,
     read_prometheus_path,
     read_tls_keys,
     single_model_config,
 )
-from bench.server.embedded.core import Core, CoreOptions
-from bench.server.embedded.flags import Flags, channel_arguments, parse_flags
-from bench.server.embedded.grpc_methods import GrpcMethods
-from bench.server.embedded.grpc_protocol import GrpcProtocol
-from bench.server.embedded.http1 import Http1Protocol
-from bench.server.embedded.model import RetryPolicy, log
-from bench.server.embedded.rest import RestFace, RestOptions
-from bench.server.embedded.session import SessionOptions
-from bench.server.embedded.socket_server import SocketServer, listen_tcp, listen_unix
-from bench.server.embedded.status import Code, StartError, StatusError
-from bench.server.embedded.text_proto import is_text_of
+from bench.server.embedded.grpc.methods import GrpcMethods
+from bench.server.embedded.grpc.protocol import GrpcProtocol
+from bench.server.embedded.manager.model_manager import Core, CoreOptions
+from bench.server.embedded.models.model import RetryPolicy, log
+from bench.server.embedded.net.http1 import Http1Protocol
+from bench.server.embedded.net.socket_server import SocketServer, listen_tcp, listen_unix
+from bench.server.embedded.rest.handler import RestFace, RestOptions
+from bench.server.embedded.runtime.c_api import library
+from bench.server.embedded.runtime.session import SessionOptions
+from bench.server.embedded.runtime.text_proto import is_text_of
 
 # Seconds for requests that are in when the server is told to end.
 _GRACE: Final = 8.0
@@ -157,7 +157,7 @@ class Server:
             flags.enable_signature_method_name_check,
         )
         if self._tls or self._arguments:
-            from bench.server.embedded.grpc_core import GrpcCoreServer
+            from bench.server.embedded.grpc.grpcio_server import GrpcCoreServer
 
             addresses = [f"{self._host}:{flags.port}"] if flags.port else []
             addresses += [f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else []

@@ -9,7 +9,7 @@ import pytest
 from bench.bert.demo import corpus as corpus_module
 from bench.bert.demo.corpus import Corpus, add_definitions, build, fetch, read_corpus
 from bench.bert.demo.sources import SOURCES
-from bench.errors import TargetError, UsageError
+from bench.core.errors import TargetError, UsageError
 
 PAGE = """<page xmlns="http://projectmallard.org/1.0/"><info><desc>Not this one here.</desc></info>
 <title>Not this either, it is a title.</title><p>Press <key>Ctrl</key> and hold it for a while.</p></page>"""

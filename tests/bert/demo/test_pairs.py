@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.bert.demo.pairs import Frequencies, draw_pairs
-from bench.bert.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerOptions
+from bench.bert.text.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerOptions
 
 WORDS = """
 the a cat sat on mat ##s ##ter dog ran . 7

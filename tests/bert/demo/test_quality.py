@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.bert.checkpoint.resolve import open_checkpoint
+from bench.bert.checkpoints.resolve import open_checkpoint
 from bench.bert.demo import CHECKPOINT, default_sentences
 from bench.bert.demo.pairs import Frequencies, Pair, draw_pairs
 from bench.bert.demo.quality import FREQUENCIES, HELD_OUT, SEED, Quality, judge, open_scorer, texts
-from bench.bert.sentence import EncodedSentence
-from bench.bert.tokenizer import Tokenizer
+from bench.bert.text.sentence import EncodedSentence
+from bench.bert.text.tokenizer import Tokenizer
 
 # Pairs that the shipped checkpoint gets right, as its note says. The closest of them lie half a nat apart.
 RIGHT = {"held-out": 277, "sentences": 222}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import tokenizers
 
-from bench.bert.tokenizer import Tokenizer
-from bench.errors import UsageError
+from bench.bert.text.tokenizer import Tokenizer
+from bench.core.errors import UsageError
 from tests.bert.tokens.record import read_record
 from tests.bert.tokens.table import REFUSED, SETTINGS, TEXTS, VOCABULARY, Setting, tokenizer_json
 

@@ -8,15 +8,15 @@ import orjson
 import pytest
 from safetensors.numpy import save_file
 
-from bench.bert.checkpoint.huggingface import to_hugging_face
-from bench.bert.checkpoint.resolve import open_checkpoint
+from bench.bert.checkpoints.huggingface import to_hugging_face
+from bench.bert.checkpoints.resolve import open_checkpoint
+from bench.bert.checkpoints.variables import fresh_variables
+from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.demo import default_sentences
-from bench.bert.export import ExportOptions, export_model
-from bench.bert.exported import ExportedModel
-from bench.bert.recipe import Recipe
-from bench.bert.tokenizer import Tokenizer
-from bench.bert.training import Evaluation, train
-from bench.bert.variables import fresh_variables
+from bench.bert.export.export import ExportOptions, export_model
+from bench.bert.text.tokenizer import Tokenizer
+from bench.bert.training.training import Evaluation, train
+from bench.bert.training.training_config import Recipe
 from bench.cli import main
 from tests.bert.conftest import small_config
 from tests.bert.tokens.table import SIZE, Setting, fast, special_tokens, token
@@ -45,7 +45,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     (path / ("bert_config.json" if google else "config.json")).write_bytes(orjson.dumps(fields))
     variables = fresh_variables(config, 1)
     if google:
-        from bench.bert.checkpoint.google import PREFIX, write_variables  # type: ignore[attr-defined]
+        from bench.bert.checkpoints.google import PREFIX, write_variables  # type: ignore[attr-defined]
 
         write_variables(path / PREFIX, variables)
     else:

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from bench.server.embedded.batch_tensors import join_tasks, split_outputs
-from bench.server.embedded.batching import BatchingRunner, Scheduler
-from bench.server.embedded.configs import BatchingParameters
-from bench.server.embedded.servable import Forever
-from bench.server.embedded.session import Feeds
-from bench.server.embedded.status import Code, StatusError
-from bench.server.embedded.tensors import DT_STRING, Tensor
+from bench.server.embedded.base.status import Code, StatusError
+from bench.server.embedded.config.model_config import BatchingParameters
+from bench.server.embedded.models.batching import BatchingRunner, Scheduler
+from bench.server.embedded.models.servable import Forever
+from bench.server.embedded.runtime.batch_tensors import join_tasks, split_outputs
+from bench.server.embedded.runtime.session import Feeds
+from bench.server.embedded.runtime.tensors import DT_STRING, Tensor
 from bench.serving.protos import types_pb2
 
 

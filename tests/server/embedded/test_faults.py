@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from tensorflow_serving.apis import predict_pb2
 
-from bench.server.embedded import metrics
-from bench.server.embedded.grpc_methods import GrpcMethods
-from bench.server.embedded.http_message import Request
-from bench.server.embedded.rest import RestFace, RestOptions
-from bench.server.embedded.status import Code, StatusError
+from bench.server.embedded.base import metrics
+from bench.server.embedded.base.status import Code, StatusError
+from bench.server.embedded.grpc.methods import GrpcMethods
+from bench.server.embedded.net.http_message import Request
+from bench.server.embedded.rest.handler import RestFace, RestOptions
 
 
 class Broken:

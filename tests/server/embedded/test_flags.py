@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.server.embedded.flags import Flags, channel_arguments, parse_flags
-from bench.server.embedded.status import StartError
+from bench.server.embedded.base.status import StartError
+from bench.server.embedded.config.flags import Flags, channel_arguments, parse_flags
 
 BASE = "--model_base_path=/m"
 

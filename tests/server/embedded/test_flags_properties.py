@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.server.embedded.flags import Flags, channel_arguments, parse_flags
-from bench.server.embedded.status import StartError
+from bench.server.embedded.base.status import StartError
+from bench.server.embedded.config.flags import Flags, channel_arguments, parse_flags
 
 BASE = "--model_base_path=/m"
 # These have limits of their own, alone or together.

@@ -9,11 +9,11 @@ from pathlib import Path
 import grpc
 import pytest
 
-from bench.server.embedded.grpc_core import GrpcCoreServer
-from bench.server.embedded.grpc_protocol import GrpcProtocol
-from bench.server.embedded.servable import Caller
-from bench.server.embedded.socket_server import SocketServer, listen_tcp, listen_unix
-from bench.server.embedded.status import Code, StatusError
+from bench.server.embedded.base.status import Code, StatusError
+from bench.server.embedded.grpc.grpcio_server import GrpcCoreServer
+from bench.server.embedded.grpc.protocol import GrpcProtocol
+from bench.server.embedded.models.servable import Caller
+from bench.server.embedded.net.socket_server import SocketServer, listen_tcp, listen_unix
 from bench.server.running import free_ports
 
 ECHO = "/test/Echo"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.server.embedded.http_message import BadRequestError, Reader, Request, Response, error_page, to_bytes
+from bench.server.embedded.net.http_message import BadRequestError, Reader, Request, Response, error_page, to_bytes
 
 
 def read(*pieces: bytes) -> list[Request]:

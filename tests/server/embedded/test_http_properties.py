@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.server.embedded.http_message import BadRequestError, Reader, Request
+from bench.server.embedded.net.http_message import BadRequestError, Reader, Request
 from tests.support.pieces import CUTS, cut
 
 NAMES = st.text(string.ascii_letters + "-", min_size=1, max_size=12).map(lambda name: "x-" + name)

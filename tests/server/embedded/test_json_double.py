@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from bench.server.embedded.json_double import double_text
+from bench.server.embedded.rest.json_double import double_text
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bench.server.embedded import json_fast
-from bench.server.embedded.json_reader import JsonError, JsonObject, parse
-from bench.server.embedded.json_request import Layout, parse_object, predict_inputs, signature_name
-from bench.server.embedded.status import StatusError
-from bench.server.embedded.tensors import DT_STRING, Tensor
+from bench.server.embedded.base.status import StatusError
+from bench.server.embedded.rest import json_fast
+from bench.server.embedded.rest.json_reader import JsonError, JsonObject, parse
+from bench.server.embedded.rest.json_request import Layout, parse_object, predict_inputs, signature_name
+from bench.server.embedded.runtime.tensors import DT_STRING, Tensor
 from bench.serving.protos import types_pb2
 
 SIGNATURES: list[dict[str, int]] = [

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench.server.embedded.json_reader import JsonError, JsonObject, parse
+from bench.server.embedded.rest.json_reader import JsonError, JsonObject, parse
 
 
 def plain(value: Any) -> Any:

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.server.embedded import json_fast
-from bench.server.embedded.json_reader import parse
-from bench.server.embedded.json_request import Layout, decode_base64, parse_object, predict_inputs, signature_name
-from bench.server.embedded.status import Code, StatusError
-from bench.server.embedded.tensors import Tensor
+from bench.server.embedded.base.status import Code, StatusError
+from bench.server.embedded.rest import json_fast
+from bench.server.embedded.rest.json_reader import parse
+from bench.server.embedded.rest.json_request import Layout, decode_base64, parse_object, predict_inputs, signature_name
+from bench.server.embedded.runtime.tensors import Tensor
 from bench.serving.protos import types_pb2
 
 FLOAT = {"x": types_pb2.DT_FLOAT}

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from bench.server.embedded.json_reader import parse
-from bench.server.embedded.json_writer import decimal, decimals, echo, quoted
+from bench.server.embedded.rest.json_reader import parse
+from bench.server.embedded.rest.json_writer import decimal, decimals, echo, quoted
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench.server.embedded.metadata import status_json
-from bench.server.embedded.model import State, VersionStatus
-from bench.server.embedded.status import Code, StatusError
+from bench.server.embedded.api.metadata import status_json
+from bench.server.embedded.base.status import Code, StatusError
+from bench.server.embedded.models.model import State, VersionStatus
 
 
 def test_states_of_several_versions() -> None:

@@ -1,6 +1,6 @@
 """The page that Prometheus reads."""
 
-from bench.server.embedded.metrics import Counter, Histogram, page
+from bench.server.embedded.base.metrics import Counter, Histogram, page
 
 
 def test_a_counter() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.server.embedded.model import Model, RetryPolicy, State
-from bench.server.embedded.status import Code, StatusError
+from bench.server.embedded.base.status import Code, StatusError
+from bench.server.embedded.models.model import Model, RetryPolicy, State
 
 
 class Servable:

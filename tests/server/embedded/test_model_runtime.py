@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from bench.server.embedded import model_runtime
-from bench.server.embedded.model_runtime import ModelRuntime
-from bench.server.embedded.session import Feeds
-from bench.server.embedded.status import Code, StatusError, invalid_argument
-from bench.server.embedded.tensors import Tensor
+from bench.server.embedded.base.status import Code, StatusError, invalid_argument
+from bench.server.embedded.runtime import model_runtime
+from bench.server.embedded.runtime.model_runtime import ModelRuntime
+from bench.server.embedded.runtime.session import Feeds
+from bench.server.embedded.runtime.tensors import Tensor
 
 DT_FLOAT = 1
 Seconds = Callable[[int, bool], float]

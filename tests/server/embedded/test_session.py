@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from bench.server.embedded.session import GraphSession
-from bench.server.embedded.status import StatusError
-from bench.server.embedded.tensors import Tensor
+from bench.server.embedded.base.status import StatusError
+from bench.server.embedded.runtime.session import GraphSession
+from bench.server.embedded.runtime.tensors import Tensor
 from bench.serving.protos import meta_graph_pb2, types_pb2
 
 ONE = Tensor(types_pb2.DT_FLOAT, (), np.array([1], np.float32))

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.server.embedded.tensors import DT_STRING, DTYPES, Tensor, from_proto
-from bench.server.embedded.wire import model_spec, packed_varints, predict_response, tensor_message
+from bench.server.embedded.grpc.predict_bytes import model_spec, packed_varints, predict_response, tensor_message
+from bench.server.embedded.runtime.tensors import DT_STRING, DTYPES, Tensor, from_proto
 from bench.serving.protos import predict_pb2, tensor_pb2, types_pb2
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.server.embedded.status import Code, StatusError
-from bench.server.embedded.tfrecord import masked_crc, records
+from bench.server.embedded.base.status import Code, StatusError
+from bench.server.embedded.manager.tfrecord import masked_crc, records
 
 
 def record(data: bytes) -> bytes:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.server.embedded.versions import parse_version, versions_on_disk, wanted_versions
+from bench.server.embedded.models.versions import parse_version, versions_on_disk, wanted_versions
 from bench.serving.protos import model_server_config_pb2
 
 FOUND = {1: Path("1"), 2: Path("2"), 10: Path("10")}

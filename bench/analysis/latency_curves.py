@@ -1,0 +1,126 @@
+"""A run as curves over percentiles and over time: what the plots show."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.analysis.measured import load
+from bench.results.run_reader import Run
+from bench.results.samples import counter_rate
+from bench.results.timeseries import NEEDED, TimeSeries
+from bench.stats.quantiles import rank_of
+
+Floats = NDArray[np.float64]
+
+MAX_POINTS: Final = 300
+"""Intervals of a time series: more could not be told apart in a plot."""
+_GRID: Final = 400
+_SUMMED: Final = ("in_flight", "waiting", "users")
+"""What the samples of all workers add up to."""
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Latency at each share of the good requests.
+
+    Args:
+        shares: 0 to below 1, dense towards 1, float64 `[K]`.
+        from_due: seconds, float64 `[K]`.
+        from_send: seconds, float64 `[K]`.
+    """
+
+    shares: Floats
+    from_due: Floats
+    from_send: Floats
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The curves of one run.
+
+    Args:
+        percentiles: of the measured good requests; None without one.
+        interval: length of an interval of `series`, seconds.
+        series: see `bench.results.timeseries.TimeSeries.close`; counts are of an interval, not a second.
+        server: by name, one value a sample of the server: `time`, `request`, `runtime`, `queue` (mean seconds a request
+            since the sample before), `cpu` (cores), `rss` (bytes), `gpu` (share); NaN where not known.
+        client: by name, one value a second: `time`, `cpu` (cores of the busiest worker), `machine_cpu` (cores),
+            `in_flight` and `waiting` (requests, all workers), `users` (all workers).
+        begins: when the measured part begins, seconds.
+        ends: when it ends.
+    """
+
+    percentiles: Percentiles | None
+    interval: float
+    series: dict[str, Floats]
+    server: dict[str, Floats]
+    client: dict[str, Floats]
+    begins: float
+    ends: float
+
+
+def curves(run: Run) -> Curves:
+    """The curves of a run, from its records.
+
+    Raises:
+        UsageError: the records cannot be read.
+    """
+    measured = load(run)
+    good = measured.good
+    due, sent, done = (values[good] for values in (measured.due, measured.sent, measured.done))
+    interval = float(max(1, math.ceil(measured.ends / MAX_POINTS)))
+    series = TimeSeries(interval)
+    for batch in run.batches(NEEDED):
+        series.add(batch)
+    return Curves(
+        percentiles=_percentiles(done - due, done - sent) if due.size else None,
+        interval=interval,
+        series=series.close(),
+        server=_server(run),
+        client=_client(run),
+        begins=measured.begins,
+        ends=measured.ends,
+    )
+
+
+def _percentiles(from_due: Floats, from_send: Floats) -> Percentiles:
+    size = from_due.size
+    shares = np.unique(1 - np.geomspace(1, 1 / size, min(_GRID, size)))
+    ranks = [rank_of(share, size) for share in shares]
+    return Percentiles(shares, np.sort(from_due)[ranks], np.sort(from_send)[ranks])
+
+
+def _server(run: Run) -> dict[str, Floats]:
+    samples = run.server_samples()
+    rates = {
+        name: np.nan_to_num(counter_rate(samples, name), nan=0.0)
+        for name in ("rest_count", "rest_seconds", "grpc_count", "grpc_seconds")
+    }
+    request = _ratio(rates["rest_seconds"] + rates["grpc_seconds"], rates["rest_count"] + rates["grpc_count"])
+    found = {name: samples[name] for name in ("time", "cpu", "rss", "gpu")} | {"request": request}
+    for name in ("runtime", "queue"):
+        found[name] = _ratio(counter_rate(samples, f"{name}_seconds"), counter_rate(samples, f"{name}_count"))
+    return found
+
+
+def _ratio(seconds: Floats, count: Floats) -> Floats:
+    there = (count > 0) & ~np.isnan(seconds)
+    return np.where(there, seconds / np.where(there, count, 1.0), math.nan)
+
+
+def _client(run: Run) -> dict[str, Floats]:
+    """Samples of all workers, put together second by second."""
+    samples = run.client_samples()
+    seconds = np.floor(samples["time"] + 0.5)
+    moments = np.unique(seconds)
+    found = {name: np.full(moments.size, math.nan) for name in ("cpu", "machine_cpu", *_SUMMED)}
+    for index, moment in enumerate(moments):
+        for name, values in found.items():
+            here = samples[name][seconds == moment]
+            known = here[~np.isnan(here)]
+            if known.size:
+                values[index] = known.sum() if name in _SUMMED else known.max()
+    return {"time": moments} | found

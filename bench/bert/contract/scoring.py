@@ -1,0 +1,272 @@
+"""Scores a stream of sentences in bounded memory: bucketed by length, batched, some requests in flight, order kept."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.bert.contract.golden import FixedExport
+from bench.bert.contract.requests import (
+    ARTICLE_SIGNATURE,
+    COMPACT_SIGNATURE,
+    FIXED_OUTPUT,
+    LOG_PROB,
+    piece_log_probs,
+    score_request,
+)
+from bench.bert.text.sentence import EncodedSentence, SpecialTokens
+from bench.bert.text.windows import Window, cut_windows
+from bench.core.errors import UsageError
+from bench.serving.errors import InvalidResponse
+from bench.serving.types import DEFAULT_MODEL_NAME, ServingClient
+
+LogProbs = NDArray[np.float32]
+
+# Sentences that are sorted by length together; two such groups are held at a time. A job that is taken up again starts
+# at a multiple of it, so that the batches, and with them the last bit of each answer, are those of an undisturbed run.
+READ_AHEAD = 512
+# Positions (masked copies × padded length) of a batch: some 16 sentences of 14 words. Larger ones gain nothing on CPU.
+BATCH_POSITIONS = 4096
+BATCH_SENTENCES = 64
+
+
+class Scorer(Protocol):
+    """Whatever gives log-probabilities: a served model, or an in-process baseline."""
+
+    def score(self, sentences: Sequence[EncodedSentence]) -> list[LogProbs]:
+        """The natural log-probability of each piece, one float32 vector a sentence."""
+
+
+@dataclass(frozen=True)
+class ScoredSentence:
+    """A sentence with its answer.
+
+    Args:
+        line: 1-based line in the input.
+        sentence: the tokenized sentence, N pieces.
+        log_prob: log-probability of each piece, float32, N.
+    """
+
+    line: int
+    sentence: EncodedSentence
+    log_prob: LogProbs
+
+    @property
+    def word_log_prob(self) -> NDArray[np.float64]:
+        """Log-probability of each word: the sum over its pieces."""
+        words = np.asarray(self.sentence.word_ids, np.intp)
+        return np.asarray(np.bincount(words, self.log_prob, self.sentence.num_words), np.float64)
+
+    @property
+    def ppl(self) -> float | None:
+        """Pseudo-perplexity per *word*, as bert-as-language-model computes it; None without a word."""
+        return self._ppl(self.sentence.num_words)
+
+    @property
+    def ppl_per_piece(self) -> float | None:
+        """Pseudo-perplexity per WordPiece; None without a piece."""
+        return self._ppl(self.sentence.num_pieces)
+
+    def _ppl(self, count: int) -> float | None:
+        return float(np.exp(-self.log_prob.astype(np.float64).sum() / count)) if count else None
+
+
+class ServedScorer:
+    """Scores through a server. Each thread that calls it gets a client of its own.
+
+    Args:
+        connect: makes a client.
+        special: ids of the special tokens.
+        signature: which of the two signatures is used.
+        model: the model's name on the server.
+        timeout: seconds a request may take.
+        fixed: shapes and output of an export that has the article's signature alone.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], ServingClient],
+        special: SpecialTokens,
+        signature: str = COMPACT_SIGNATURE,
+        model: str = DEFAULT_MODEL_NAME,
+        timeout: float = 60.0,
+        fixed: FixedExport | None = None,
+    ) -> None:
+        self._connect = connect
+        self._special = special
+        self._signature = ARTICLE_SIGNATURE if fixed else signature
+        self._fixed = fixed
+        self._model = model
+        self._timeout = timeout
+        self._local = threading.local()
+        self._clients: list[ServingClient] = []
+
+    def score(self, sentences: Sequence[EncodedSentence]) -> list[LogProbs]:
+        """One request for all `sentences`.
+
+        Raises:
+            ServingError: the server or the way to it failed, or its answer is not one to the question.
+        """
+        shape = self._fixed.shape if self._fixed else None
+        request = score_request(sentences, self._special, self._signature, shape, self._model)
+        outputs = self._client().predict(request, self._timeout).outputs
+        try:
+            return piece_log_probs(self._log_prob(outputs), sentences, self._signature)
+        except (KeyError, ValueError) as error:
+            raise InvalidResponse(
+                f"the response is not that of a language model ({error}); does the server have an export of bertbench?"
+            ) from error
+
+    def _log_prob(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """The output that holds log-probabilities; one that stands alone in a REST answer has no name."""
+        if self._fixed:
+            return self._fixed.log_prob(outputs.get(FIXED_OUTPUT, outputs.get("", np.zeros(0, np.float32))))
+        return outputs[LOG_PROB] if LOG_PROB in outputs else outputs[""]
+
+    def close(self) -> None:
+        """Closes all clients."""
+        while self._clients:
+            self._clients.pop().close()
+
+    def __enter__(self) -> "ServedScorer":
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.close()
+
+    def _client(self) -> ServingClient:
+        client: ServingClient | None = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = self._connect()
+            self._clients.append(client)
+        return client
+
+
+def batches(lengths: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Indices grouped so that sentences of like length go together and no batch grows past its bounds.
+
+    Args:
+        lengths: (words, pieces) of each sentence.
+
+    Returns:
+        Index lists, longest sentences first (a long batch that starts last would be waited for alone).
+    """
+    order = sorted(range(len(lengths)), key=lambda index: lengths[index][1], reverse=True)
+    groups: list[list[int]] = []
+    rows = width = 0
+    for index in order:
+        words, pieces = lengths[index]
+        full = groups and (len(groups[-1]) >= BATCH_SENTENCES or (rows + words) * width > BATCH_POSITIONS)
+        if not groups or full:
+            groups.append([])
+            rows, width = 0, pieces + 2
+        groups[-1].append(index)
+        rows += words
+    return groups
+
+
+class _Chunk:
+    """Sentences scored together, and the futures of their batches."""
+
+    def __init__(self, items: list[tuple[int, EncodedSentence]], windows: list[list[Window]]) -> None:
+        self.items = items
+        self.windows = windows
+        self.units = [(row, window) for row, cut in enumerate(windows) for window in cut if window.part.num_pieces]
+        self.futures: list[tuple[list[int], Future[list[LogProbs]]]] = []
+
+    def submit(self, pool: ThreadPoolExecutor, scorer: Scorer) -> None:
+        parts = [window.part for _, window in self.units]
+        for group in batches([(part.num_words, part.num_pieces) for part in parts]):
+            self.futures.append((group, pool.submit(scorer.score, [parts[index] for index in group])))
+
+    def results(self) -> Iterator[ScoredSentence]:
+        answers = [np.zeros(sentence.num_pieces, np.float32) for _, sentence in self.items]
+        for group, future in self.futures:
+            for index, log_prob in zip(group, future.result(), strict=True):
+                row, window = self.units[index]
+                kept = log_prob[window.keep]
+                begin = window.start + (window.keep.start or 0)
+                answers[row][begin : begin + len(kept)] = kept
+        for (line, sentence), log_prob in zip(self.items, answers, strict=True):
+            yield ScoredSentence(line, sentence, log_prob)
+
+    def cancel(self) -> None:
+        for _, future in self.futures:
+            future.cancel()
+
+
+def score_stream(
+    sentences: Iterable[tuple[int, EncodedSentence]],
+    scorer: Scorer,
+    max_pieces: int,
+    *,
+    long_windows: bool = False,
+    in_flight: int = 3,
+) -> Iterator[ScoredSentence]:
+    """Scores (line number, sentence) pairs, in order.
+
+    Args:
+        sentences: any number of them; two windows of `READ_AHEAD` are held at a time.
+        scorer: what gives the log-probabilities; called from `in_flight` threads.
+        max_pieces: the longest sentence that the model takes.
+        long_windows: cut longer sentences into overlapping windows instead of refusing them.
+        in_flight: batches under way at once.
+
+    Raises:
+        UsageError: a sentence is too long; the message names its line. Sentences before it are given first.
+        BenchError: whatever `scorer` raises.
+    """
+    source = iter(sentences)
+    chunks: deque[_Chunk] = deque()
+    pool = ThreadPoolExecutor(in_flight, thread_name_prefix="score")
+    failed: UsageError | None = None
+    try:
+        while True:
+            while len(chunks) < 2 and failed is None:
+                items, windows, failed = _take(source, max_pieces, long_windows)
+                if not items:
+                    break
+                chunks.append(_Chunk(items, windows))
+                chunks[-1].submit(pool, scorer)
+            if not chunks:
+                break
+            yield from chunks.popleft().results()
+        if failed is not None:
+            raise failed
+    finally:
+        for chunk in chunks:
+            chunk.cancel()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _take(
+    source: Iterator[tuple[int, EncodedSentence]], max_pieces: int, long_windows: bool
+) -> tuple[list[tuple[int, EncodedSentence]], list[list[Window]], UsageError | None]:
+    """The next sentences up to `READ_AHEAD`, and the error that ended them early, if one did."""
+    items: list[tuple[int, EncodedSentence]] = []
+    windows: list[list[Window]] = []
+    try:
+        for line, sentence in islice(source, READ_AHEAD):
+            windows.append(_fit(line, sentence, max_pieces, long_windows))
+            items.append((line, sentence))
+    except UsageError as error:
+        return items, windows, error
+    return items, windows, None
+
+
+def _fit(line: int, sentence: EncodedSentence, max_pieces: int, long_windows: bool) -> list[Window]:
+    if sentence.num_pieces > max_pieces and not long_windows:
+        raise UsageError(
+            f"line {line} has {sentence.num_pieces} WordPieces and the model takes {max_pieces}; "
+            "shorten it, or score it in overlapping windows with --long window"
+        )
+    try:
+        return cut_windows(sentence, max_pieces)
+    except ValueError as error:
+        raise UsageError(f"line {line}: {error}; remove that word") from error

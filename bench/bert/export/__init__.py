@@ -1,0 +1,1 @@
+"""From a checkpoint to a SavedModel with golden answers and warm-up requests."""

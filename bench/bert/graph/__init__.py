@@ -1,0 +1,1 @@
+"""The TensorFlow graph: encoder, heads, signatures, the Estimator, and the scorers in this process."""

@@ -1,0 +1,1 @@
+"""Text to tokens: vocabularies, tokenizers and their files, windows over long sentences. No TensorFlow."""

@@ -1,0 +1,313 @@
+"""WordPiece tokenization on the `tokenizers` library, by Google's rules or Hugging Face's; needs no TensorFlow.
+
+Google's rules are those of google-research/bert `tokenization.py`: clean-up of control characters and white space,
+spaces around CJK ideographs, lower-casing with accents stripped (uncased models only), a cut at each punctuation mark,
+then greedy longest-match WordPiece. Special tokens are not recognised in text: `[MASK]` in a sentence is three words.
+
+Hugging Face's rules are those of `transformers`' BertTokenizerFast: the same, and before them a search for the special
+tokens and for the tokens that were added to the vocabulary.
+
+The library's tables differ from Google's code for private-use characters (dropped) and for some that Unicode gained
+after its version 8; no other code point of the basic plane is treated otherwise, which a test checks one by one.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import tokenizers
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import BertProcessing
+
+from bench.bert.text.sentence import EncodedSentence, SpecialTokens
+from bench.bert.text.token_entries import parse_entry
+from bench.bert.text.tokenizer_config_json import TOKENIZER_CONFIG_FILE
+from bench.bert.text.tokenizer_folder import read_folder
+from bench.bert.text.tokenizer_json import TOKENIZER_FILE
+from bench.bert.text.tokenizer_options import (
+    CONTINUATION,
+    SPECIAL_TOKENS,
+    AddedToken,
+    TokenizerOptions,
+    TokenizerParts,
+    extended,
+    has_capitals,
+)
+from bench.bert.text.vocab_txt import (
+    VOCAB_FILE,
+    read_google_vocabulary,
+    read_written_vocabulary,
+    write_vocabulary,
+)
+from bench.core.atomic_files import write_atomically
+from bench.core.errors import UsageError
+from bench.core.message_text import shown
+from bench.core.strict_json import Section, brief
+
+__all__ = [
+    "CONTINUATION",
+    "SPECIAL_TOKENS",
+    "TOKENIZER_CONFIG_FILE",
+    "TOKENIZER_FILE",
+    "VOCAB_FILE",
+    "AddedToken",
+    "Tokenizer",
+    "TokenizerOptions",
+]
+
+# What every description has; the other options stand in it where they differ from Google's.
+_ALWAYS_DESCRIBED: Final = ("do_lower_case", "strip_accents", "split_cjk", "max_word_chars")
+
+
+class Tokenizer:
+    """Cuts sentences into WordPieces.
+
+    Args:
+        vocabulary: the pieces in the order of their ids.
+        options: the options that change tokens.
+        special_tokens: how the special tokens are spelt, by `pad`, `unk`, `cls`, `sep` and `mask`.
+        added: tokens that are found in text as a whole; see `TokenizerParts`.
+
+    Raises:
+        UsageError: a special token is missing, or an added token gets the id of a piece.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        options: TokenizerOptions | None = None,
+        special_tokens: Mapping[str, str] = SPECIAL_TOKENS,
+        added: Sequence[AddedToken] = (),
+    ) -> None:
+        self.parts = TokenizerParts(tuple(vocabulary), options or TokenizerOptions(), special_tokens, tuple(added))
+        self.vocabulary = extended(self.parts.vocabulary, added)
+        ids = {piece: index for index, piece in enumerate(self.vocabulary)}
+        missing = [token for token in special_tokens.values() if token not in ids]
+        # WordPiece itself gives the unknown token, so it has to be one of its pieces.
+        missing += [token for token in (special_tokens["unk"],) if token in ids and token not in self.parts.vocabulary]
+        if missing:
+            raise UsageError(
+                f"the vocabulary lacks {', '.join(map(shown, missing))}; give the vocabulary of a BERT model"
+            )
+        self.special = SpecialTokens(**{role: ids[token] for role, token in special_tokens.items()})
+        self._pipeline = _pipeline(self.parts)
+        for token in added:
+            if self._pipeline.token_to_id(token.content) != ids[token.content]:
+                raise UsageError(
+                    f"the added token {token.content!r} would get the id of a piece, because a piece stands in the "
+                    "vocabulary twice; remove one of the two"
+                )
+
+    @property
+    def options(self) -> TokenizerOptions:
+        """The options that change tokens."""
+        return self.parts.options
+
+    @classmethod
+    def from_vocab(cls, path: Path, options: TokenizerOptions | None = None) -> "Tokenizer":
+        """Reads a `vocab.txt` by Google's rules: a piece a line, the line's index is its id.
+
+        Args:
+            path: the file.
+            options: None takes Google's, cased when a piece of the vocabulary has a capital letter.
+
+        Raises:
+            UsageError: the file cannot be read, is not UTF-8 or lacks a special token.
+        """
+        vocabulary = read_google_vocabulary(path)
+        lower = not any(map(has_capitals, vocabulary))
+        return cls._named(path, TokenizerParts(vocabulary, options or TokenizerOptions.google(lower)))
+
+    @classmethod
+    def from_folder(cls, folder: Path, do_lower_case: bool | None = None, google: bool | None = None) -> "Tokenizer":
+        """The tokenizer of a checkpoint folder, by Google's rules or Hugging Face's.
+
+        Args:
+            folder: a Google or a Hugging Face folder.
+            do_lower_case: overrides what the folder says or, with a bare `vocab.txt`, what its pieces suggest.
+            google: whether the weights are a TensorFlow checkpoint; None looks at the folder.
+
+        Raises:
+            UsageError: see `bench.bert.text.tokenizer_folder.read_folder`.
+        """
+        return cls._named(folder, read_folder(folder, do_lower_case, google))
+
+    @classmethod
+    def from_description(cls, path: Path, description: dict[str, Any]) -> "Tokenizer":
+        """The tokenizer that `describe` told of, from a copy of its `vocab.txt`.
+
+        Raises:
+            UsageError: the vocabulary is another one, or the description is not one.
+        """
+        parts = _described(read_written_vocabulary(path), description)
+        if description.get("vocab_digest") != _vocab_digest(extended(parts.vocabulary, parts.added)):
+            raise UsageError(f"{path} is not the vocabulary that the model was exported with; export the model again")
+        return cls._named(path, parts)
+
+    @classmethod
+    def _named(cls, where: Path, parts: TokenizerParts) -> "Tokenizer":
+        """The tokenizer; a message says where its files are."""
+        try:
+            return cls(parts.vocabulary, parts.options, parts.special_tokens, parts.added)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from error
+
+    def encode(self, text: str) -> EncodedSentence:
+        """Cuts a sentence into pieces; nothing is truncated. Text without any visible character gives no pieces.
+
+        Raises:
+            UsageError: the text has half a surrogate pair, which no file of UTF-8 can hold.
+        """
+        try:
+            encoding = self._pipeline.encode(self._lower_sigma(text), add_special_tokens=False)
+        except TypeError:
+            _check_surrogates(text)
+            raise
+        # The library's own list shows an added token as it was typed.
+        pieces = tuple(self.vocabulary[index] for index in encoding.ids)
+        word, word_ids = -1, []
+        for piece in pieces:
+            word += not piece.startswith(CONTINUATION)
+            word_ids.append(word)
+        return EncodedSentence(text, pieces, tuple(encoding.ids), tuple(word_ids))
+
+    def _lower_sigma(self, text: str) -> str:
+        """Python (and so Google's code) lower-cases a final Σ to ς; the library, letter by letter, to σ."""
+        wanted = self.options.do_lower_case and self.options.final_sigma and "Σ" in text
+        return text.lower() if wanted else text
+
+    def write_vocab(self, path: Path) -> None:
+        """Writes the vocabulary, without the tokens added to it, as a `vocab.txt`."""
+        write_vocabulary(path, self.parts.vocabulary)
+
+    def write_folder(self, folder: Path) -> None:
+        """Writes the files from which `from_folder` makes this tokenizer again.
+
+        They are `vocab.txt` and `tokenizer_config.json`; by Hugging Face's rules `tokenizer.json` too, which
+        `transformers` and the `tokenizers` library read alike.
+        """
+        self.write_vocab(folder / VOCAB_FILE)
+        config: dict[str, Any] = {
+            "do_lower_case": self.options.do_lower_case,
+            "strip_accents": self.options.strip_accents,
+            "tokenize_chinese_chars": self.options.split_cjk,
+            "max_input_chars_per_word": self.options.max_word_chars,
+        }
+        if not self.parts.google:
+            found = {token.content for token in self.parts.added}
+            roles = self.parts.special_tokens.items()
+            # The class that takes everything else from tokenizer.json, the word limit in transformers 5 too.
+            config |= {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "split_special_tokens": self.options.split_special_tokens,
+                **{f"{role}_token": content for role, content in roles if content in found},
+            }
+            write_atomically(folder / TOKENIZER_FILE, self._pipeline.to_str(pretty=True).encode())
+        data = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(folder / TOKENIZER_CONFIG_FILE, data.encode())
+
+    @cached_property
+    def vocab_digest(self) -> str:
+        """`sha256:` and the hex digest over the pieces in the order of their ids."""
+        return _vocab_digest(self.vocabulary)
+
+    @cached_property
+    def digest(self) -> str:
+        """`sha256:` and the hex digest over all that `describe` tells: equal digests cut every text alike."""
+        return "sha256:" + hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """What a golden file keeps of the tokenizer; `from_description` reads it.
+
+        What does not differ from Google's rules is left out, so that digests last.
+        """
+        google, said = asdict(TokenizerOptions()), asdict(self.options)
+        told = {name: value for name, value in said.items() if name in _ALWAYS_DESCRIBED or value != google[name]}
+        made: dict[str, Any] = {"vocab_digest": self.vocab_digest, "vocab_size": len(self.vocabulary), **told}
+        if dict(self.parts.special_tokens) != dict(SPECIAL_TOKENS):
+            made["special_tokens"] = dict(self.parts.special_tokens)
+        if self.parts.added:
+            made["added_tokens"] = [asdict(token) for token in self.parts.added]
+        return made
+
+
+def _pipeline(parts: TokenizerParts) -> tokenizers.Tokenizer:
+    options, special = parts.options, parts.special_tokens
+    ids = {piece: index for index, piece in enumerate(parts.vocabulary)}
+    made = tokenizers.Tokenizer(
+        WordPiece(ids, unk_token=special["unk"], max_input_chars_per_word=options.max_word_chars)
+    )
+    made.normalizer = BertNormalizer(
+        clean_text=options.clean_text,
+        handle_chinese_chars=options.split_cjk,
+        strip_accents=options.strip_accents,
+        lowercase=options.do_lower_case,
+    )
+    made.pre_tokenizer = BertPreTokenizer()
+    made.add_tokens([tokenizers.AddedToken(**asdict(token)) for token in parts.added])
+    made.encode_special_tokens = options.split_special_tokens
+    if not parts.google:
+        pieces = extended(parts.vocabulary, parts.added)
+        cls, sep = ((special[role], pieces.index(special[role])) for role in ("cls", "sep"))
+        made.post_processor = BertProcessing(sep, cls)
+    return made
+
+
+def _check_surrogates(text: str) -> None:
+    half = next((index for index, char in enumerate(text) if "\ud800" <= char <= "\udfff"), None)
+    if half is not None:
+        raise UsageError(f"{text[:40]!r} has half a surrogate pair at character {half + 1}; correct it") from None
+
+
+def _vocab_digest(pieces: Sequence[str]) -> str:
+    return "sha256:" + hashlib.sha256("\n".join(pieces).encode()).hexdigest()
+
+
+def _described(vocabulary: tuple[str, ...], description: dict[str, Any]) -> TokenizerParts:
+    """The parts that a description tells of.
+
+    Raises:
+        UsageError: it lacks something, has something of another type, or a newer version wrote something into it.
+    """
+    if not isinstance(description, dict):
+        raise UsageError(f"the tokenizer's description is {brief(description)}; export the model again")
+    known = {field.name for field in fields(TokenizerOptions)}
+    rest = description.keys() - known - {"vocab_digest", "vocab_size", "special_tokens", "added_tokens"}
+    missing = [name for name in _ALWAYS_DESCRIBED if name not in description]
+    if missing:
+        raise UsageError(f"the tokenizer's description lacks {missing[0]!r}; export the model again")
+    if rest:
+        raise UsageError(f"the tokenizer's description has {min(rest)!r}, which this version does not know; update it")
+    section = Section(description, "the tokenizer's description")
+    options = {name: section.flag(name) for name in known & description.keys() if name != "max_word_chars"}
+    return TokenizerParts(
+        vocabulary,
+        TokenizerOptions(max_word_chars=section.count("max_word_chars"), **options),
+        _described_roles(description.get("special_tokens", SPECIAL_TOKENS)),
+        tuple(_described_token(token) for token in _listed(description.get("added_tokens", []))),
+    )
+
+
+def _described_roles(raw: object) -> Mapping[str, str]:
+    if not isinstance(raw, Mapping) or raw.keys() != SPECIAL_TOKENS.keys():
+        raise UsageError(f"the tokenizer's description has special_tokens {brief(raw)}; export the model again")
+    return {role: str(content) for role, content in raw.items()}
+
+
+def _listed(raw: object) -> list[object]:
+    if not isinstance(raw, list):
+        raise UsageError(f"the tokenizer's description has added_tokens {brief(raw)}; export the model again")
+    return raw
+
+
+def _described_token(raw: object) -> AddedToken:
+    flags = parse_entry(raw, "the tokenizer's description: added_tokens").flags
+    if flags is None:
+        raise UsageError(f"the tokenizer's description has the added token {brief(raw)}; export the model again")
+    return flags

@@ -1,0 +1,73 @@
+"""`vocab.txt`: a WordPiece a line, the line's index is its id."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from bench.core.atomic_files import write_atomically
+from bench.core.errors import UsageError
+from bench.core.strict_json import read_text
+
+VOCAB_FILE: Final = "vocab.txt"
+_BLANKS: Final = " \t\n\r\f\v"
+
+
+def read_google_vocabulary(path: Path) -> tuple[str, ...]:
+    """The pieces as google-research/bert reads them: without the white space around them.
+
+    Only a line feed ends a piece: some vocabularies hold other characters that `splitlines` would cut at.
+
+    Raises:
+        UsageError: the file cannot be read or is not UTF-8.
+    """
+    return _without_blank_end(line.strip() for line in read_text(path).split("\n"))
+
+
+def read_hugging_face_vocabulary(path: Path) -> tuple[str, ...]:
+    """The pieces as `transformers` reads them: lines end with LF, CR LF or CR, and keep other white space.
+
+    Raises:
+        UsageError: the file cannot be read or is not UTF-8, or `check_pieces` refuses a piece.
+    """
+    lines = io.StringIO(read_text(path), newline=None).readlines()
+    pieces = _without_blank_end(line.rstrip("\n") for line in lines)
+    check_pieces(pieces, path)
+    return pieces
+
+
+def read_written_vocabulary(path: Path) -> tuple[str, ...]:
+    """The pieces of a file that `write_vocabulary` wrote, exactly.
+
+    Raises:
+        UsageError: the file cannot be read or is not UTF-8.
+    """
+    return tuple(read_text(path).removesuffix("\n").split("\n"))
+
+
+def write_vocabulary(path: Path, vocabulary: Iterable[str]) -> None:
+    """Writes the pieces, a line each."""
+    write_atomically(path, "".join(piece + "\n" for piece in vocabulary).encode())
+
+
+def check_pieces(pieces: Iterable[str], path: Path) -> None:
+    """Refuses a piece that stands between blanks or holds a line break: readers of `vocab.txt` take it differently.
+
+    Raises:
+        UsageError: there is one; the message names it and its id.
+    """
+    for index, piece in enumerate(pieces):
+        core = piece.strip(_BLANKS)
+        if (core and core != piece) or "\n" in piece or "\r" in piece:
+            raise UsageError(
+                f"{path}: the piece {piece!r} (id {index}, line {index + 1}) has white space around or in it, which "
+                "transformers keeps and Google's code drops; remove the white space"
+            )
+
+
+def _without_blank_end(lines: Iterable[str]) -> tuple[str, ...]:
+    """The lines without empty ones at the end, which are no pieces."""
+    pieces = list(lines)
+    while pieces and not pieces[-1]:
+        pieces.pop()
+    return tuple(pieces)

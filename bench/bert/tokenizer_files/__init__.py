@@ -1,1 +1,0 @@
-"""The files of a tokenizer: Google's `vocab.txt` and what Hugging Face's libraries keep beside it."""

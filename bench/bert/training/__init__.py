@@ -1,0 +1,1 @@
+"""Masked-LM training on the Estimator."""

@@ -1,0 +1,285 @@
+"""TF: masked-LM training on the Estimator, from a text file to a checkpoint folder.
+
+Everything that is drawn at random is drawn from the seed and the step, so a run that was killed and started again with
+the same options ends with the same files as one that was not: see `Batches` and `backbone.dropout`.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from bench.bert.checkpoints.google import read_variables, write_google_folder
+from bench.bert.checkpoints.prefix import renew_state
+from bench.bert.checkpoints.resolve import open_checkpoint
+from bench.bert.checkpoints.types import Checkpoint
+from bench.bert.checkpoints.variables import Variables
+from bench.bert.config import GOOGLE_FILE, BertConfig
+from bench.bert.graph.estimator import make_estimator
+from bench.bert.graph.optimizer import TrainingHyperparameters
+from bench.bert.text.text_file import read_sentences
+from bench.bert.text.tokenizer import VOCAB_FILE, Tokenizer, TokenizerOptions
+from bench.bert.text.vocabulary import train_vocabulary
+from bench.bert.tf_files import reason, tensorflow_writes
+from bench.bert.training.batches import Batches, TokenizedText
+from bench.bert.training.masking import Vocabulary
+from bench.bert.training.training_config import MIN_SENTENCES, Recipe, check_folder, claim_folder
+from bench.core.atomic_files import write_atomically
+from bench.core.errors import UsageError, naming
+
+v1 = tf.compat.v1
+
+EVALUATIONS_FILE: Final = "evaluation.tsv"
+HELD_OUT_SHARE: Final = 0.02
+MAX_HELD_OUT: Final = 2000
+SAVE_SECONDS: Final = 30
+SUMMARY_STEPS: Final = 50
+_EVALUATION_SEED: Final = 1
+# What the Estimator calls its checkpoints.
+_STEM: Final = "model.ckpt"
+_HEADER: Final = "step\theld_out_loss\theld_out_accuracy\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How the model does on the held-out lines.
+
+    Args:
+        step: batches trained on.
+        loss: mean negative log-likelihood of a masked piece, in nats.
+        accuracy: share of masked pieces whose likeliest guess is right.
+    """
+
+    step: int
+    loss: float
+    accuracy: float
+
+
+class Listener(Protocol):
+    """Whoever wants to know how a run is doing."""
+
+    def started(self, step: int, steps: int, trained: int, held_out: int) -> None:
+        """Training begins or goes on at `step` of `steps`, with so many lines to train on and to evaluate with."""
+
+    def stepped(self, step: int, loss: float, pieces: int) -> None:
+        """A batch of `pieces` WordPieces is done, and it was the `step`-th."""
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """The held-out lines have been looked at."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What training starts from."""
+
+    config: BertConfig
+    tokenizer: Tokenizer
+    variables: Variables | None
+
+
+def train(text: Path, out: Path, recipe: Recipe, listener: Listener, save_seconds: float = SAVE_SECONDS) -> Evaluation:
+    """Trains and writes a checkpoint folder in Google's layout, beside the Estimator's own files.
+
+    Args:
+        text: a sentence a line; must stay as it is until the run is done.
+        out: the folder. That of the same run, killed earlier, is gone on with.
+        recipe: how.
+        listener: is told of the progress.
+        save_seconds: time between the checkpoints that a killed run goes on from; changes nothing in the result.
+
+    Returns:
+        The last evaluation.
+
+    Raises:
+        UsageError: a text that cannot be read or is too small, a folder that holds another run, a checkpoint that
+            cannot be used, a loss that is no longer a number.
+    """
+    digest = _digest(text)
+    check_folder(out, recipe, digest)
+    start = _start(text, out, recipe)
+    trained, held_out = _tokenize(text, start, recipe)
+    _claim(out, recipe, digest, start)
+    vocabulary = Vocabulary(start.tokenizer.special, len(start.tokenizer.vocabulary))
+    batches = Batches(trained, vocabulary, recipe.batch_positions, recipe.seed)
+    steps = recipe.steps or max(1, round(recipe.epochs * batches.per_epoch))
+    _remove_leftovers(out, renew_state(out, _STEM))
+    run = _Run(out, steps, batches, Batches(held_out, vocabulary, recipe.batch_positions, _EVALUATION_SEED), listener)
+    listener.started(run.step(), steps, len(trained), len(held_out))
+    estimator = make_estimator(
+        start.config,
+        out,
+        training=TrainingHyperparameters(
+            steps, min(steps - 1, round(steps * recipe.warmup_share)), recipe.peak_rate(start.config)
+        ),
+        initial=start.variables,
+        run_config=_run_config(recipe.seed, save_seconds),
+    )
+    try:
+        with tensorflow_writes(out), naming(out):
+            last = run.until_the_end(estimator, recipe.evaluations)
+            variables = read_variables(out / f"{_STEM}-{steps}", start.config)
+            write_google_folder(out, Checkpoint(start.config, start.tokenizer, variables, str(out)))
+    except tf.errors.OpError as error:
+        # A checkpoint in the folder that is damaged, most often.
+        raise UsageError(f"{out}: training failed ({reason(error)}); run it again, or give another --out") from error
+    return last
+
+
+def _digest(text: Path) -> str:
+    """SHA-256 of the lines; a text that is too short ends here, before a folder is made for it."""
+    digest, lines = hashlib.sha256(), 0
+    for line in read_sentences(text):
+        digest.update(line.text.encode() + b"\n")
+        lines += 1
+    _check_size(text, lines)
+    return digest.hexdigest()
+
+
+def _check_size(text: Path, sentences: int) -> None:
+    if sentences < MIN_SENTENCES:
+        raise UsageError(f"{text} has {sentences} sentences; training needs {MIN_SENTENCES} at the very least")
+
+
+def _start(text: Path, out: Path, recipe: Recipe) -> _Start:
+    """The checkpoint's weights and vocabulary, or a vocabulary: the one that the run has made already, or a new one."""
+    if recipe.checkpoint is not None:
+        found = open_checkpoint(recipe.checkpoint, init_head=True)
+        return _Start(found.config, found.tokenizer, found.variables)
+    options = TokenizerOptions.google(recipe.do_lower_case)
+    path = out / VOCAB_FILE
+    if path.is_file():
+        tokenizer = Tokenizer.from_vocab(path, options)
+    else:
+        pieces = train_vocabulary(
+            lambda: (line.text for line in read_sentences(text)), recipe.vocab_size, recipe.do_lower_case
+        )
+        tokenizer = Tokenizer(pieces, options)
+    return _Start(recipe.shape(len(tokenizer.vocabulary)), tokenizer, None)
+
+
+def _claim(out: Path, recipe: Recipe, digest: str, start: _Start) -> None:
+    """Makes the folder this run's, and one that can be exported as soon as there is a checkpoint."""
+    claim_folder(out, recipe, digest)
+    start.tokenizer.write_folder(out)
+    write_atomically(out / GOOGLE_FILE, start.config.to_json())
+
+
+def _tokenize(text: Path, start: _Start, recipe: Recipe) -> tuple[TokenizedText, TokenizedText]:
+    """The lines to train on and those held out, drawn from the seed."""
+    encoded = (start.tokenizer.encode(line.text) for line in read_sentences(text))
+    whole = TokenizedText.of(encoded, start.config.max_pieces)
+    if len(whole) < MIN_SENTENCES:
+        raise UsageError(
+            f"{text} gives {len(whole)} sentences to train on; {MIN_SENTENCES} are the least that is any use"
+        )
+    order = np.random.default_rng((recipe.seed, 0)).permutation(len(whole))
+    held_out = min(MAX_HELD_OUT, max(10, round(HELD_OUT_SHARE * len(whole))))
+    return whole.select(np.sort(order[held_out:])), whole.select(np.sort(order[:held_out]))
+
+
+def _remove_leftovers(out: Path, latest: Path | None) -> None:
+    """Removes what a kill in the middle of writing a checkpoint left: files that are not of the newest whole one."""
+    for path in out.glob(f"{_STEM}-*"):
+        if latest is None or ".".join(path.name.split(".")[:2]) != latest.name:
+            path.unlink()
+    for pattern in ("*.tempstate*", "checkpoint.tmp*", "graph.pbtxt.tmp*", "*.tmp"):
+        for path in out.glob(pattern):
+            path.unlink()
+
+
+def _run_config(seed: int, save_seconds: float) -> Any:
+    return tf.estimator.RunConfig(
+        tf_random_seed=seed,
+        save_checkpoints_secs=save_seconds,
+        save_summary_steps=SUMMARY_STEPS,
+        keep_checkpoint_max=1,
+        log_step_count_steps=None,
+    )
+
+
+class _Run:
+    """Training in stretches, with an evaluation after each."""
+
+    def __init__(self, out: Path, steps: int, trained: Batches, held_out: Batches, listener: Listener) -> None:
+        self._out = out
+        self._steps = steps
+        self._trained = trained
+        self._held_out = held_out
+        self._listener = listener
+
+    def step(self) -> int:
+        """Batches that the newest checkpoint has been trained on; 0 without one."""
+        latest = tf.train.latest_checkpoint(str(self._out))
+        return int(Path(latest).name.rpartition("-")[2]) if latest else 0
+
+    def until_the_end(self, estimator: Any, evaluations: int) -> Evaluation:
+        """Trains from where the folder stands and evaluates at the ends of all stretches; the last evaluation."""
+        known = [evaluation for evaluation in self._read_evaluations() if evaluation.step <= self.step()]
+        for end in sorted({round(self._steps * part / evaluations) for part in range(1, evaluations + 1)} - {0}):
+            if any(evaluation.step == end for evaluation in known) or end < self.step():
+                continue
+            if end > self.step():
+                self._train(estimator, end)
+            known.append(self._evaluate(estimator, end))
+            rows = (f"{row.step}\t{row.loss:.6f}\t{row.accuracy:.6f}\n" for row in known)
+            write_atomically(self._out / EVALUATIONS_FILE, (_HEADER + "".join(rows)).encode())
+            self._listener.evaluated(known[-1])
+        return known[-1]
+
+    def _train(self, estimator: Any, end: int) -> None:
+        steps = partial(count, self.step())
+        try:
+            estimator.train(
+                lambda: _dataset(self._trained, steps()),
+                max_steps=end,
+                hooks=[_Reporter(self._listener, self._trained)],
+            )
+        except v1.train.NanLossDuringTrainingError as error:
+            raise UsageError(
+                "the loss is no longer a number; give a smaller --learning-rate and another --out"
+            ) from error
+
+    def _evaluate(self, estimator: Any, step: int) -> Evaluation:
+        found = estimator.evaluate(lambda: _dataset(self._held_out, iter(range(self._held_out.per_epoch))))
+        return Evaluation(step, float(found["masked_lm_loss"]), float(found["masked_lm_accuracy"]))
+
+    def _read_evaluations(self) -> list[Evaluation]:
+        path = self._out / EVALUATIONS_FILE
+        if not path.is_file():
+            return []
+        rows = (line.split("\t") for line in path.read_text().splitlines()[1:])
+        return [Evaluation(int(step), float(loss), float(accuracy)) for step, loss, accuracy in rows]
+
+
+def _dataset(batches: Batches, steps: Iterator[int]) -> Any:
+    signature = {
+        name: tf.TensorSpec((None, None), tf.float32 if name == "masked_lm_weights" else tf.int32)
+        for name in batches.features(0)
+    }
+    made = tf.data.Dataset.from_generator(lambda: map(batches.features, steps), output_signature=signature)
+    return made.prefetch(2)
+
+
+class _Reporter(tf.estimator.SessionRunHook):
+    """Tells the listener of each step."""
+
+    def __init__(self, listener: Listener, batches: Batches) -> None:
+        self._listener = listener
+        self._batches = batches
+
+    def begin(self) -> None:
+        (self._loss,) = v1.get_collection(v1.GraphKeys.LOSSES)
+        self._step = v1.train.get_global_step()
+
+    def before_run(self, _context: Any) -> Any:
+        return v1.train.SessionRunArgs(self._loss)
+
+    def after_run(self, context: Any, values: Any) -> None:
+        step = int(context.session.run(self._step))
+        self._listener.stepped(step, float(values.results), self._batches.pieces(step - 1))

@@ -1,0 +1,1 @@
+"""`bertbench capacity` and its actions."""

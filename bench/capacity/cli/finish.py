@@ -1,0 +1,207 @@
+"""From a sweep's measurements to its report, its stored model, its last lines and its exit code."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import TextIO
+
+from bench.capacity.experiment import experiment_design
+from bench.capacity.experiment.sweep_folder import SweepFolder
+from bench.capacity.measurements.measured_step import Measurement, Point, Stage
+from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.model_file import StoredModel, write_model
+from bench.capacity.model.usl import fit_usl
+from bench.capacity.model.validation import Tested, median_error
+from bench.capacity.plan.diurnal import plan_diurnal, read_diurnal
+from bench.capacity.plan.objective import SloRate, slo_rate
+from bench.capacity.plan.plan import PlanOptions, Redundancy, parse_plan, plan, rates_around, simulate_plan
+from bench.capacity.plan.replica_check import ReplicaCheck
+from bench.capacity.plan.result import CapacityResult, Planned
+from bench.capacity.plan.slo import Slo
+from bench.capacity.report.report import write_capacity_report
+from bench.capacity.report.text_report import capacity_lines
+from bench.core.errors import ExitCode, UsageError
+from bench.core.units import counted, format_number, format_percent, format_rate, parse_fraction
+from bench.results.run_reader import Run, open_run
+
+_UNSURE = 0.3
+_RETROGRADE = 0.1
+
+
+def finish(
+    folder: SweepFolder,
+    measurements: Sequence[Measurement],
+    tested: Tested,
+    replicas: ReplicaCheck | None,
+    args: argparse.Namespace,
+    out: TextIO,
+    err: TextIO,
+) -> int:
+    """Writes model and report, prints what was found.
+
+    Args:
+        folder: the sweep's.
+        measurements: every step.
+        tested: the model fitted to them, and what it was held to.
+        replicas: the check of several replicas, if it was made.
+        args: `slo` and the plan's options.
+        out: for what was found.
+        err: for the line on an objective that cannot be met.
+
+    Returns:
+        0; 1 if no rate meets the objective.
+    """
+    result = assemble(folder, measurements, tested, replicas, args)
+    write_model(
+        folder.path, StoredModel(result.label, result.about, str(result.slo), tested.model, tuple(result.points))
+    )
+    path = write_capacity_report(result, folder.path)
+    for line in capacity_lines(result):
+        print(line, file=out)
+    print(f"report: {path}", file=out)
+    if result.carried.attainable:
+        return ExitCode.GOOD
+    print(f"bertbench: {result.slo} cannot be met: {result.carried.reason}", file=err)
+    return ExitCode.REGRESSION
+
+
+def assemble(
+    folder: SweepFolder,
+    measurements: Sequence[Measurement],
+    tested: Tested,
+    replicas: ReplicaCheck | None,
+    args: argparse.Namespace,
+) -> CapacityResult:
+    """All that the sweep found."""
+    model = tested.model
+    slo = Slo.parse(args.slo or folder.job["slo"])
+    single = [entry for entry in measurements if entry.point.stage is not Stage.REPLICAS]
+    points = [entry.point for entry in single]
+    carried = slo_rate(model, points, slo)
+    ladder = [entry.point for entry in single if entry.point.stage is Stage.LADDER]
+    warnings = [*model.warnings, *_ladder_warnings(ladder), *_test_warnings(tested), *carried.rate.warnings]
+    invalid = sum(bool(entry.point.reasons) for entry in measurements)
+    if invalid:
+        total = counted(len(measurements), "run")
+        warnings.append(f"INVALID as measurements: {invalid} of {total}; the report says why")
+    run = open_run(folder.runs / measurements[0].point.run, verify=False)
+    return CapacityResult(
+        label=folder.job["label"] or _label(run),
+        about=_about(run),
+        slo=slo,
+        points=[entry.point for entry in measurements],
+        saturated=experiment_design.saturated_rate(ladder),
+        usl=fit_usl(
+            [point.users or 0 for point in ladder],
+            [point.throughput.center or 0.0 for point in ladder],
+            [_error(entry) for entry in single if entry.point.stage is Stage.LADDER],
+        ),
+        model=model,
+        carried=carried,
+        checks=tested.checks,
+        replicas=replicas,
+        planned=_planned(model, carried, slo, args),
+        warnings=tuple(dict.fromkeys(warnings)),
+        sentences=run.header.workload.sentences,
+    )
+
+
+def _ladder_warnings(ladder: Sequence[Point]) -> list[str]:
+    """That a queue makes the server slower, if it does."""
+    lost, deepest = experiment_design.lost_when_deep(ladder), max(ladder, key=lambda point: point.users or 0)
+    if lost < _RETROGRADE:
+        return []
+    return [
+        f"with {deepest.load} it does {format_percent(lost, 2)} less than at its best: a backlog makes it "
+        f"slower, and above "
+        f"{format_rate(deepest.throughput.center or 0.0)} one that was there once may stay"
+    ]
+
+
+def _test_warnings(tested: Tested) -> list[str]:
+    """What the runs that the model never saw showed of it."""
+    found, checks = [], tested.checks
+    middle = median_error(checks)
+    if middle is not None and middle > _UNSURE:
+        found.append(
+            f"the model misses runs that it never saw by {format_percent(middle)}: take the measured curve instead"
+        )
+    if tested.model.widening > 1:
+        inside = sum(check.inside for check in checks)
+        found.append(
+            f"{inside} of {len(checks)} figures of those runs lay inside their 90 % interval: all intervals are made "
+            f"{format_number(tested.model.widening, 2)} times as wide, as wide as would have held 90 %"
+        )
+    if tested.carried:
+        rates = ", ".join(format_rate(rate) for rate in tested.carried)
+        found.append(
+            f"kept up with {rates} when run, where the model has not the capacity "
+            f"({format_rate(tested.model.candidate.capacity)}): it is too pessimistic there, or the machine was "
+            f"faster then"
+        )
+    return found
+
+
+def _error(entry: Measurement) -> float:
+    """Relative standard error of a step's throughput."""
+    rates = entry.observed.block_rates()
+    return float(rates.std(ddof=1) / len(rates) ** 0.5 / max(rates.mean(), 1e-9))
+
+
+def plan_options(args: argparse.Namespace, number: int = 0) -> PlanOptions:
+    """The plan's options, for the sweep `number` of several.
+
+    Raises:
+        UsageError: an option that makes no sense.
+    """
+    if args.plan:
+        parse_plan(args.plan)
+    if args.diurnal is not None:
+        read_diurnal(args.diurnal)
+    prices = args.price or [None]
+    if len(prices) > 1 and number >= len(prices):
+        raise UsageError(f"{len(prices)} prices for more sweeps; give one --price for each, or one for all")
+    price = prices[number] if len(prices) > 1 else prices[0]
+    return PlanOptions(Redundancy.parse(args.redundancy), parse_fraction(args.headroom), price, args.policy)
+
+
+def _planned(model: CapacityModel, carried: SloRate, slo: Slo, args: argparse.Namespace) -> Planned | None:
+    """The plan that was asked for; None if none was, or no rate can be carried."""
+    if (not args.plan and args.diurnal is None) or not carried.attainable:
+        return None
+    options = plan_options(args)
+    spans = read_diurnal(args.diurnal) if args.diurnal else ()
+    diurnal = plan_diurnal(model, carried.rate, spans, options) if spans else None
+    rate = parse_plan(args.plan) if args.plan else max(span.rate for span in spans)
+    row = plan(model, carried.rate, rate, options)
+    return Planned(
+        options=options,
+        row=row,
+        table=tuple(plan(model, carried.rate, other, options) for other in rates_around(rate)),
+        all_up=simulate_plan(model, slo, rate, row.replicas, options.policy),
+        spare_down=simulate_plan(model, slo, rate, row.needed, options.policy),
+        diurnal=diurnal,
+    )
+
+
+def _label(run: Run) -> str:
+    workload = run.header.workload
+    flags = run.header.server.get("flags", [])
+    batching = ["batching"] if any("enable_batching" in flag and "=false" not in flag for flag in flags) else []
+    return ", ".join([workload.protocol, workload.signature, workload.precision, run.header.target, *batching])
+
+
+def _about(run: Run) -> Mapping[str, str]:
+    header = run.header
+    workload, machine = header.workload, header.environment
+    count = workload.sentences
+    found = {
+        "target": f"{header.target} ({header.server.get('backend', 'unknown')})",
+        "server flags": " ".join(header.server.get("flags", [])),
+        "protocol": f"{workload.protocol}, transport {workload.transport}, signature {workload.signature}",
+        "request": f"{counted(count, 'sentence')}, {format_percent(workload.check_share)} of the answers checked",
+        "model": f"{workload.model_digest[:19]}…, {workload.precision}",
+        "machine": f"{machine.cpu_model}, {machine.cores} cores"
+        + (f", {', '.join(machine.gpus)}" if machine.gpus else ""),
+        "begun": header.started,
+    }
+    return {name: text for name, text in found.items() if text}

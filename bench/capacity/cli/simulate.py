@@ -1,0 +1,144 @@
+"""`bertbench capacity simulate`: a fleet of the fitted server through failures, restarts, slow replicas, scaling."""
+
+import argparse
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import TextIO
+
+from bench.capacity.model.model_file import StoredModel, read_model
+from bench.capacity.plan.diurnal import read_diurnal
+from bench.capacity.plan.fleet import Fleet
+from bench.capacity.plan.incidents import Autoscaling, Failure, Incident, RollingRestart, Slow
+from bench.capacity.plan.slo import Slo
+from bench.capacity.plan.what_if import draw_arrivals, draw_day, run_fleet
+from bench.capacity.report.plots import fleet as plot_fleet
+from bench.capacity.report.text_report import fleet_table
+from bench.core.errors import ExitCode, UsageError
+from bench.core.units import (
+    counted,
+    format_rate,
+    parse_duration,
+    parse_duration_or_zero,
+    parse_fraction,
+    parse_number,
+    parse_rate,
+    parse_whole,
+)
+from bench.workload.policies import POLICIES
+
+_MOST: int = 5_000_000
+_MOST_REPLICAS: int = 10_000
+
+
+def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+    """Simulates and prints a line a policy.
+
+    Raises:
+        UsageError: incidents that make no sense, or more requests than can be simulated.
+    """
+    stored = read_model(args.folder)
+    slo = Slo.parse(args.slo or stored.slo)
+    seconds, rate = parse_duration(args.duration), parse_rate(args.rate)
+    if rate * seconds > _MOST:
+        raise UsageError(f"{rate * seconds:,.0f} requests are more than {_MOST:,}; give a shorter --duration")
+    if args.diurnal is not None:
+        arrivals = draw_day(read_diurnal(args.diurnal), rate, seconds, args.seed)
+    else:
+        arrivals = draw_arrivals(rate, seconds, args.seed)
+    policies = tuple(POLICIES) if args.policy == "all" else (args.policy,)
+    limit = slo.latency.get("p99", max(slo.latency.values()))
+    incidents, scaling = _incidents(args), _autoscaling(args, seconds)
+    views = [
+        run_fleet(_fleet(stored, args, policy, incidents, scaling), arrivals, seconds, limit, args.seed)
+        for policy in policies
+    ]
+    print(
+        f"{counted(args.replicas, 'replica')} of {stored.label}, {format_rate(rate, 6)} for {args.duration}, "
+        f"{slo}: simulated by the model",
+        file=out,
+    )
+    print(fleet_table(views), file=out)
+    if args.out is not None:
+        plot_fleet(views, limit, args.out)
+        print(f"plot: {args.out}", file=out)
+    return ExitCode.GOOD
+
+
+def _fleet(
+    stored: StoredModel,
+    args: argparse.Namespace,
+    policy: str,
+    incidents: tuple[Incident, ...],
+    scaling: Autoscaling | None,
+) -> Fleet:
+    return Fleet(stored.model.candidate, args.replicas, policy, incidents, scaling)
+
+
+def _incidents(args: argparse.Namespace) -> tuple[Incident, ...]:
+    found: list[Incident] = []
+    noticed = parse_duration(args.noticed)
+    with _option("--fail", "0@60s-90s, or 0@60s for good"):
+        found += [_failure(text, noticed, args) for text in args.fail]
+    with _option("--slow", "0x3@60s"):
+        found += [_slow(text, args) for text in args.slow]
+    if args.rolling:
+        with _option("--rolling", "60s,5s,20s"):
+            found.append(RollingRestart(*map(parse_duration, _split(args.rolling, 3))))
+    return tuple(found)
+
+
+@contextlib.contextmanager
+def _option(name: str, example: str) -> Iterator[None]:
+    """Puts the option's name, and how to write it, around what is wrong with one of its values."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}; write it like {example}") from None
+
+
+def _split(text: str, count: int) -> list[str]:
+    parts = text.split(",")
+    if len(parts) != count:
+        raise UsageError(f"{text!r} has {counted(len(parts), 'value')}, not {count}")
+    return parts
+
+
+def _failure(text: str, noticed: float, args: argparse.Namespace) -> Failure:
+    match = re.fullmatch(r"([0-9]+)@([^-]+)(?:-(.+))?", text)
+    if not match:
+        raise UsageError(f"{text!r} does not name a replica and a time")
+    back = parse_duration(match[3]) if match[3] else None
+    at = parse_duration_or_zero(match[2])
+    if back is not None and back <= at:
+        raise UsageError(f"{text!r} comes back before it fails")
+    return Failure(_replica(match[1], args), at, back, noticed)
+
+
+def _slow(text: str, args: argparse.Namespace) -> Slow:
+    match = re.fullmatch(r"([0-9]+)x([^@]+)@(.+)", text)
+    if not match:
+        raise UsageError(f"{text!r} does not name a replica, a factor and a time")
+    factor = parse_number(match[2], 0, 1000, open_least=True)
+    return Slow(_replica(match[1], args), factor, parse_duration_or_zero(match[3]))
+
+
+def _replica(text: str, args: argparse.Namespace) -> int:
+    if int(text) >= args.replicas:
+        raise UsageError(f"no replica {text} among {args.replicas}; they count from 0")
+    return int(text)
+
+
+def _autoscaling(args: argparse.Namespace, seconds: float) -> Autoscaling | None:
+    if not args.autoscale:
+        return None
+    with _option("--autoscale", "60%,90s,2,20"):
+        target_text, lag_text, least_text, most_text = _split(args.autoscale, 4)
+        target, lag = parse_fraction(target_text), parse_duration_or_zero(lag_text)
+        least = parse_whole(least_text, 1, _MOST_REPLICAS)
+        most = parse_whole(most_text, least, _MOST_REPLICAS)
+        if not target:
+            raise UsageError("the target must be above 0%")
+    # As often as Kubernetes' horizontal autoscaler looks, and ten times in the shortest simulation.
+    every = min(15.0, seconds / 10)
+    return Autoscaling(target, every, lag, least, most)

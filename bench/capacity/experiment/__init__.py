@@ -1,0 +1,1 @@
+"""Which runs a sweep makes, in which order, and where it keeps them."""

@@ -1,0 +1,1 @@
+"""What a measured run tells the capacity model."""

@@ -1,0 +1,119 @@
+"""What a measured run tells the model: the good answers' due times and latencies, and resampling them.
+
+Neighbouring requests are correlated, so what is resampled are blocks of consecutive time, over all repeats of a step
+(the moving-block idea of H. Künsch, *The jackknife and the bootstrap for general stationary observations*, Annals of
+Statistics 17, 1989).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.capacity.queue.latency_table import column_values
+
+Floats = NDArray[np.float64]
+
+BLOCKS: Final = 20
+"""Blocks that a run's time is cut into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The measured part of one run.
+
+    Args:
+        users: users of a closed loop; None in open loop.
+        rate: requests a second that were due in open loop; None in closed loop.
+        begins: when the measured part begins, seconds.
+        seconds: its length.
+        due: when each well answered request was due, seconds, rising.
+        latency: from then to the end of its answer, seconds.
+        done: when good answers were complete within the measured part, whenever they were due, seconds.
+        schedule: all due times of an open loop, those of the warm-up too, seconds, rising; empty in closed loop.
+    """
+
+    users: int | None
+    rate: float | None
+    begins: float
+    seconds: float
+    due: Floats = field(repr=False)
+    latency: Floats = field(repr=False)
+    done: Floats = field(repr=False)
+    schedule: Floats = field(default_factory=lambda: np.empty(0), repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.users is None) == (self.rate is None):
+            raise ValueError("a run is closed loop (users) or open loop (rate)")
+        if self.due.shape != self.latency.shape:
+            raise ValueError(f"{self.due.size} due times and {self.latency.size} latencies")
+        if self.rate is not None and self.schedule.size < self.due.size:
+            raise ValueError(f"{self.due.size} answers to a schedule of {self.schedule.size}")
+
+    def columns(self) -> Floats:
+        """Mean and percentiles of the latencies, see `bench.capacity.queue.latency_table.COLUMNS`."""
+        return np.asarray(column_values(self.latency[None, :].copy())[0])
+
+    def block_rates(self) -> Floats:
+        """Answers a second in each of `BLOCKS` equal spans of the measured time."""
+        edges = self.begins + np.linspace(0, self.seconds, BLOCKS + 1)
+        return np.histogram(self.done, edges)[0] * (BLOCKS / self.seconds)
+
+    def latency_blocks(self) -> list[Floats]:
+        """Latencies in `BLOCKS` spans of due time, empty ones left out."""
+        edges = self.begins + np.linspace(0, self.seconds, BLOCKS + 1)[1:-1]
+        return [block for block in np.split(self.latency, np.searchsorted(self.due, edges)) if block.size]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """All repeats of one step, resampled as one.
+
+    Args:
+        runs: runs with the same users or rate.
+    """
+
+    runs: tuple[Observed, ...]
+
+    @property
+    def users(self) -> int | None:
+        return self.runs[0].users
+
+    @property
+    def rate(self) -> float | None:
+        return self.runs[0].rate
+
+    def throughput(self, rng: np.random.Generator | None = None) -> float:
+        """Answers a second; of resampled blocks, if a generator is given."""
+        rates = np.concatenate([run.block_rates() for run in self.runs])
+        return float(rates.mean() if rng is None else rng.choice(rates, rates.size).mean())
+
+    def throughput_error(self) -> float:
+        """Relative standard error of `throughput`, from the blocks."""
+        rates = np.concatenate([run.block_rates() for run in self.runs])
+        return float(rates.std(ddof=1) / np.sqrt(rates.size) / max(rates.mean(), 1e-12))
+
+    def latencies(self, rng: np.random.Generator | None = None) -> Floats:
+        """All latencies; of resampled blocks, if a generator is given."""
+        blocks = [block for run in self.runs for block in run.latency_blocks()]
+        if rng is not None:
+            blocks = [blocks[index] for index in rng.integers(0, len(blocks), len(blocks))]
+        return np.concatenate(blocks)
+
+    def square_error(self) -> float:
+        """Relative standard error of the latencies' mean square, from the blocks; infinite if there are too few."""
+        squares = np.array([np.mean(block**2) for run in self.runs for block in run.latency_blocks()])
+        if squares.size < 2:
+            return np.inf
+        return float(squares.std(ddof=1) / np.sqrt(squares.size) / squares.mean())
+
+
+def grouped(runs: Sequence[Observed]) -> list[Repeats]:
+    """Runs grouped by users or rate: closed loop first, each rising."""
+    groups: dict[tuple[bool, float], list[Observed]] = {}
+    for run in runs:
+        key = (run.users is None, float(run.users if run.users is not None else run.rate or 0))
+        groups.setdefault(key, []).append(run)
+    return [Repeats(tuple(groups[key])) for key in sorted(groups)]

@@ -1,0 +1,1 @@
+"""From measured runs to the fitted model, and its validation."""

@@ -1,0 +1,108 @@
+"""`model.json`: a fitted model and what it was fitted to, so that a plan can be made without measuring again.
+
+Format history:
+    1: first.
+    2: how much the intervals were widened by the runs that the model never saw.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from bench.capacity.measurements.measured_step import Point
+from bench.capacity.model.model import CapacityModel
+from bench.capacity.queue.latency_table import Candidate
+from bench.capacity.queue.queue_model import Station
+from bench.core.atomic_files import write_atomically
+from bench.core.errors import UsageError
+from bench.core.versioned_json import VersionedJson
+
+FILE_NAME: Final = "model.json"
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model with its measurements.
+
+    Args:
+        label: names the measured set.
+        about: what was measured.
+        slo: text of the objective it was measured for.
+        model: the model.
+        points: the measured steps.
+    """
+
+    label: str
+    about: Mapping[str, str]
+    slo: str
+    model: CapacityModel
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The file; see `StoredModel` and `CapacityModel`. A latency without a bound is null."""
+
+    label: str
+    about: Mapping[str, str]
+    slo: str
+    station: Station
+    work: Floats
+    rates: Floats
+    center: Floats
+    replicates: Floats
+    capacities: Floats
+    valid: tuple[float, float]
+    discrepancy: float
+    warnings: tuple[str, ...]
+    widening: float
+    points: tuple[Point, ...]
+
+
+_FILE: Final = VersionedJson(
+    _Stored,
+    2,
+    name="capacity model",
+    cure="fit again",
+    updates={2: lambda raw: raw | {"widening": 1.0}},
+    # All digits, so that a report made again says the same.
+    option=orjson.OPT_SERIALIZE_NUMPY,
+)
+_SHARED: Final = ("rates", "center", "replicates", "capacities", "valid", "discrepancy", "warnings", "widening")
+
+
+def write_model(folder: Path, stored: StoredModel) -> Path:
+    """Writes `model.json` into `folder`, and gives its path."""
+    model, candidate = stored.model, stored.model.candidate
+    shared = {name: getattr(model, name) for name in _SHARED}
+    about: dict[str, Any] = {
+        "label": stored.label,
+        "about": dict(stored.about),
+        "slo": stored.slo,
+        "points": stored.points,
+    }
+    path = folder / FILE_NAME
+    write_atomically(path, _FILE.encode(_Stored(station=candidate.station, work=candidate.work, **about, **shared)))
+    return path
+
+
+def read_model(folder: Path) -> StoredModel:
+    """The model in `folder`.
+
+    Raises:
+        UsageError: no model, or one that this version cannot read.
+    """
+    try:
+        found = _FILE.read(folder / FILE_NAME)
+    except FileNotFoundError as error:
+        raise UsageError(f"{folder} holds no fitted model; make one with bertbench capacity --out {folder}") from error
+    shared = {name: getattr(found, name) for name in _SHARED}
+    model = CapacityModel(candidate=Candidate(found.station, found.work), **shared)
+    return StoredModel(found.label, found.about, found.slo, model, found.points)

@@ -1,0 +1,1 @@
+"""From the fitted model to rates, replicas, costs and what-if scenarios."""

@@ -1,0 +1,214 @@
+"""Replicas behind a balancer: a discrete-event simulation fed by measured work.
+
+    fleet = Fleet(candidate, replicas=12, policy="round-robin", incidents=(Failure(0, at=60.0, back=90.0),))
+    served = simulate_fleet(fleet, arrival_times, seed=1)
+
+A million requests to a thousand replicas take some ten seconds. Percentiles agree with the formulas of M/M/1, M/D/1 and
+M/M/c, which the tests hold it to.
+"""
+
+import heapq
+import random
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.capacity.plan.incidents import Autoscaling, Change, Incident, Moment
+from bench.capacity.plan.replica import NEVER, Replica, make_replica
+from bench.capacity.queue.latency_table import Candidate
+from bench.core.errors import UsageError
+from bench.core.seeds import Stream, generator
+from bench.workload.policies import POLICIES, make_policy
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Replicas of one kind behind a balancer.
+
+    Args:
+        candidate: each replica as a station, and the work of requests.
+        replicas: how many take requests at the start.
+        policy: how the balancer chooses, one of `bench.workload.policies.POLICIES`.
+        incidents: what happens meanwhile.
+        autoscaling: who adds and removes replicas, if anybody does.
+    """
+
+    candidate: Candidate
+    replicas: int
+    policy: str = "round-robin"
+    incidents: tuple[Incident, ...] = ()
+    autoscaling: Autoscaling | None = None
+
+    def __post_init__(self) -> None:
+        if self.replicas < 1:
+            raise UsageError(f"a fleet has at least one replica, not {self.replicas}")
+        if self.policy not in POLICIES:
+            raise UsageError(f"unknown policy {self.policy!r}; choose one of {', '.join(POLICIES)}")
+
+
+@dataclass(frozen=True, slots=True)
+class FleetServed:
+    """What happened to each request, in the order of arrival.
+
+    Args:
+        arrived: when it came, seconds, `[N]`.
+        waited: seconds from then to the start of its service; NaN if it was lost.
+        stayed: seconds to its answer, as the client sees it; NaN if it was lost.
+        replicas: (time, replicas that take requests) at each change.
+    """
+
+    arrived: Floats
+    waited: Floats
+    stayed: Floats
+    replicas: tuple[tuple[float, int], ...]
+
+    @property
+    def lost(self) -> NDArray[np.bool_]:
+        """Which requests got no answer."""
+        return np.isnan(self.stayed)
+
+    def replica_seconds(self, until: float) -> float:
+        """Seconds of all replicas from 0 to `until` together: what is paid for."""
+        times = [time for time, _ in self.replicas] + [until]
+        return sum(
+            count * max(min(after, until) - before, 0.0)
+            for (before, count), after in zip(self.replicas, times[1:], strict=True)
+        )
+
+
+def simulate_fleet(fleet: Fleet, arrivals: Floats, seed: int) -> FleetServed:
+    """Lets `arrivals` (seconds, rising) be served by `fleet`."""
+    return _Simulation(fleet, arrivals, seed).run()
+
+
+class _Simulation:
+    def __init__(self, fleet: Fleet, arrivals: Floats, seed: int) -> None:
+        work = fleet.candidate.work
+        ranks = generator(seed, Stream.RESAMPLING, 5).random(arrivals.size)
+        self.fleet = fleet
+        self.arrivals = arrivals.tolist()
+        self.work = work[(ranks * work.size).astype(np.intp)].tolist()
+        self.policy = make_policy(fleet.policy, random.Random(seed))
+        self.replicas: list[Replica] = []
+        self.retired: list[int] = []
+        self.counts: list[tuple[float, int]] = []
+        self.events: list[tuple[float, int, int]] = []
+        self.moments: list[tuple[float, int, Moment]] = []
+        self.begun = [float("nan")] * arrivals.size
+        self.done = [float("nan")] * arrivals.size
+        self.decided, self.came, self.planned = 0.0, 0, 0
+        for _ in range(fleet.replicas):
+            self.policy.join(self._make())
+        self._count(0.0)
+        for incident in fleet.incidents:
+            for moment in incident.moments(fleet.replicas):
+                self._plan(moment)
+
+    def run(self) -> FleetServed:
+        scaling = self.fleet.autoscaling
+        decide = scaling.every if scaling else NEVER
+        for index, now in enumerate(self.arrivals):
+            while decide <= now:
+                self._until(decide)
+                self._decide(decide)
+                decide += scaling.every if scaling else NEVER
+            self._until(now)
+            self._arrive(index, now)
+        self._until(NEVER)
+        arrived, done = np.array(self.arrivals), np.array(self.done)
+        # Whoever was in service when its replica died began, and is lost all the same.
+        waited = np.where(np.isnan(done), np.nan, np.array(self.begun) - arrived)
+        return FleetServed(arrived, waited, self.fleet.candidate.station.latency(done - arrived), tuple(self.counts))
+
+    def _until(self, now: float) -> None:
+        """All that happens in the replicas and to them up to `now`, in order."""
+        events, moments = self.events, self.moments
+        while True:
+            first = events[0][0] if events else NEVER
+            planned = moments[0][0] if moments else NEVER
+            if (first > now and planned > now) or first == planned == NEVER:
+                return
+            if first <= planned:
+                time, number, version = heapq.heappop(events)
+                replica = self.replicas[number]
+                if version == replica.version:
+                    for request in replica.wake(time):
+                        self.done[request] = time
+                        self.policy.leave_request(number)
+                    self._expect(number, replica)
+            else:
+                self._change(heapq.heappop(moments)[2])
+
+    def _arrive(self, request: int, now: float) -> None:
+        self.came += 1
+        if not self.policy.present:
+            return
+        number = self.policy.choose()
+        replica = self.replicas[number]
+        if not replica.up:
+            self.policy.leave_request(number)
+        elif replica.arrive(request, now):
+            self._expect(number, replica)
+
+    def _expect(self, number: int, replica: Replica) -> None:
+        """Notes the replica's next event; the one noted before no longer counts."""
+        replica.version += 1
+        event = replica.next_event()
+        if event != NEVER:
+            heapq.heappush(self.events, (event, number, replica.version))
+
+    def _change(self, moment: Moment) -> None:
+        number, replica = moment.replica, self.replicas[moment.replica]
+        if moment.change is Change.SPEED:
+            replica.slow_down(moment.time, moment.factor)
+            self._expect(number, replica)
+        elif moment.change is Change.DIE:
+            self._lose_all(moment.time, number, replica)
+        elif moment.change is Change.LIVE:
+            replica.up = True
+        elif moment.change is Change.JOIN:
+            self.policy.join(number)
+            self._count(moment.time)
+        elif number in self.policy.present:
+            self.policy.part(number)
+            self._count(moment.time)
+
+    def _lose_all(self, now: float, number: int, replica: Replica) -> None:
+        for _ in replica.lose(now):
+            self.policy.leave_request(number)
+        replica.up = False
+        self._expect(number, replica)
+
+    def _decide(self, now: float) -> None:
+        """The autoscaler's look at what came since the last one."""
+        scaling = self.fleet.autoscaling
+        assert scaling is not None
+        rate, self.decided, self.came = self.came / (now - self.decided), now, 0
+        wanted = scaling.wanted(rate, self.fleet.candidate.capacity)
+        coming = sum(moment.change is Change.JOIN for _, _, moment in self.moments)
+        have = len(self.policy.present) + coming
+        for _ in range(wanted - have):
+            number = self.retired.pop() if self.retired else self._make()
+            self._plan(Moment(now + scaling.lag, number, Change.JOIN))
+        for _ in range(min(have - wanted, len(self.policy.present) - 1)):
+            # It ends what it has; nothing of it is lost.
+            number = self.policy.present[-1]
+            self.policy.part(number)
+            self.retired.append(number)
+            self._count(now)
+
+    def _make(self) -> int:
+        self.replicas.append(make_replica(self.fleet.candidate.station, self.work, self.begun))
+        return len(self.replicas) - 1
+
+    def _count(self, now: float) -> None:
+        self.counts.append((now, len(self.policy.present)))
+
+    def _plan(self, moment: Moment) -> None:
+        if moment.replica >= len(self.replicas):
+            raise UsageError(f"no replica {moment.replica} in a fleet of {len(self.replicas)}")
+        self.planned += 1
+        heapq.heappush(self.moments, (moment.time, self.planned, moment))

@@ -1,0 +1,169 @@
+"""One replica of a simulated fleet: what is in it, and when something next happens there.
+
+Times are seconds; requests are numbers. The simulation calls `arrive` and `wake` in the order of time, and `next_event`
+after either says that it may have changed.
+"""
+
+import heapq
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import Final
+
+from bench.capacity.queue.queue_model import Station
+
+NEVER: Final = float("inf")
+
+
+class Replica(ABC):
+    """A replica.
+
+    Args:
+        station: what it is.
+        work: work of each request, seconds.
+        begun: takes the moment at which each request's service begins.
+    """
+
+    __slots__ = ("begun", "factor", "up", "version", "work")
+
+    def __init__(self, station: Station, work: list[float], begun: list[float]) -> None:
+        self.work = work
+        self.begun = begun
+        self.factor = 1.0
+        self.up = True
+        self.version = 0
+
+    @abstractmethod
+    def arrive(self, request: int, now: float) -> bool:
+        """Takes a request; whether its next event may be another one now."""
+
+    @abstractmethod
+    def wake(self, now: float) -> list[int]:
+        """Its next event, at `now`: the requests that are done with it."""
+
+    @abstractmethod
+    def next_event(self) -> float:
+        """When that is, if nothing comes before."""
+
+    @abstractmethod
+    def lose(self, now: float) -> list[int]:
+        """Drops all requests, and gives them."""
+
+    @abstractmethod
+    def slow_down(self, now: float, factor: float) -> None:
+        """All work takes `factor` times as long as it should, from now on."""
+
+
+class SharedReplica(Replica):
+    """Requests in service share the station's speed, in virtual time as in `vectorized_queue`; the rest queue."""
+
+    __slots__ = ("busy", "clock", "queue", "servers", "share", "virtual")
+
+    def __init__(self, station: Station, work: list[float], begun: list[float]) -> None:
+        super().__init__(station, work, begun)
+        self.share = [1.0, *(speed / (k + 1) for k, speed in enumerate(station.speeds))]
+        self.servers = station.servers
+        self.busy: list[tuple[float, int]] = []
+        self.queue: deque[int] = deque()
+        self.clock = 0.0
+        self.virtual = 0.0
+
+    def arrive(self, request: int, now: float) -> bool:
+        if len(self.busy) >= self.servers:
+            self.queue.append(request)
+            return False
+        self._advance(now)
+        self._begin(request, now)
+        return True
+
+    def wake(self, now: float) -> list[int]:
+        self._advance(now)
+        done = heapq.heappop(self.busy)[1]
+        if self.queue:
+            self._begin(self.queue.popleft(), now)
+        return [done]
+
+    def next_event(self) -> float:
+        if not self.busy:
+            return NEVER
+        return self.clock + (self.busy[0][0] - self.virtual) * self.factor / self.share[len(self.busy)]
+
+    def lose(self, now: float) -> list[int]:
+        self._advance(now)
+        lost = [*(request for _, request in self.busy), *self.queue]
+        self.busy.clear()
+        self.queue.clear()
+        return lost
+
+    def slow_down(self, now: float, factor: float) -> None:
+        self._advance(now)
+        self.factor = factor
+
+    def _begin(self, request: int, now: float) -> None:
+        self.begun[request] = now
+        heapq.heappush(self.busy, (self.virtual + self.work[request], request))
+
+    def _advance(self, now: float) -> None:
+        if self.busy:
+            self.virtual += (now - self.clock) * self.share[len(self.busy)] / self.factor
+        self.clock = now
+
+
+class BatchReplica(Replica):
+    """A free thread takes a batch once it is full or its first request has waited long enough, see `batch_lanes`."""
+
+    __slots__ = ("batching", "queue", "running", "share", "threads")
+
+    def __init__(self, station: Station, work: list[float], begun: list[float]) -> None:
+        super().__init__(station, work, begun)
+        assert station.batching is not None
+        self.batching = station.batching
+        self.threads = station.servers
+        self.share = [speed / (k + 1) for k, speed in enumerate(station.speeds)]
+        self.queue: deque[tuple[float, int]] = deque()
+        self.running: list[tuple[float, list[int]]] = []
+
+    def arrive(self, request: int, now: float) -> bool:
+        self.queue.append((now, request))
+        self._take(now)
+        return True
+
+    def wake(self, now: float) -> list[int]:
+        done: list[int] = []
+        while self.running and self.running[0][0] <= now:
+            done += heapq.heappop(self.running)[1]
+        self._take(now)
+        return done
+
+    def next_event(self) -> float:
+        ends = self.running[0][0] if self.running else NEVER
+        if not self.queue or len(self.running) >= self.threads:
+            return ends
+        return min(ends, self.queue[0][0] + self.batching.timeout)
+
+    def lose(self, now: float) -> list[int]:
+        lost = [request for _, members in self.running for request in members]
+        lost += [request for _, request in self.queue]
+        self.running.clear()
+        self.queue.clear()
+        return lost
+
+    def slow_down(self, now: float, factor: float) -> None:
+        """Batches that run already end as they would have."""
+        self.factor = factor
+
+    def _take(self, now: float) -> None:
+        largest, timeout = self.batching.largest, self.batching.timeout
+        while self.queue and len(self.running) < self.threads:
+            if len(self.queue) < largest and now < self.queue[0][0] + timeout:
+                return
+            members = [self.queue.popleft()[1] for _ in range(min(largest, len(self.queue)))]
+            size = len(members)
+            work = sum(self.work[request] for request in members) / size * (1 + self.batching.marginal * (size - 1))
+            for request in members:
+                self.begun[request] = now
+            heapq.heappush(self.running, (now + work * self.factor / self.share[len(self.running)], members))
+
+
+def make_replica(station: Station, work: list[float], begun: list[float]) -> Replica:
+    """A replica of the station's kind."""
+    return (SharedReplica if station.batching is None else BatchReplica)(station, work, begun)

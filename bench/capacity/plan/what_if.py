@@ -1,0 +1,116 @@
+"""A fleet through its incidents: what its users saw, over all and in the worst spell."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.capacity.plan.diurnal import Span
+from bench.capacity.plan.fleet import Fleet, FleetServed, simulate_fleet
+from bench.capacity.queue.latency_table import COLUMNS, SHARES
+from bench.core.seeds import Stream, generator
+from bench.stats.quantiles import nearest_rank
+from bench.workload.rate_profile import RateProfile
+
+Floats = NDArray[np.float64]
+
+WINDOWS: Final = 60
+"""Spells that a simulation's time is cut into."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetView:
+    """What a simulation showed.
+
+    Args:
+        policy: how the balancer chose.
+        latency: by `bench.capacity.queue.latency_table.COLUMNS`, seconds, over all answered requests.
+        lost: share of requests without an answer.
+        worst: highest p99 of a spell, seconds.
+        bad: seconds of all spells whose p99 was over the limit, or in which requests were lost.
+        replica_hours: hours of all replicas together.
+        times: middle of each spell, seconds, `[WINDOWS]`.
+        p50: of each spell, seconds, NaN without an answer.
+        p99: likewise.
+        lost_share: of each spell.
+        replicas: (time, replicas that take requests) at each change.
+    """
+
+    policy: str
+    latency: dict[str, float]
+    lost: float
+    worst: float
+    bad: float
+    replica_hours: float
+    times: Floats
+    p50: Floats
+    p99: Floats
+    lost_share: Floats
+    replicas: tuple[tuple[float, int], ...]
+
+
+def draw_arrivals(rate: float, seconds: float, seed: int) -> Floats:
+    """Poisson arrivals, seconds."""
+    rng = generator(seed, Stream.ARRIVALS)
+    count = int(rng.poisson(rate * seconds))
+    return np.sort(rng.random(count) * seconds)
+
+
+def draw_day(spans: Sequence[Span], peak: float, seconds: float, seed: int) -> Floats:
+    """Poisson arrivals at a day's changing rate, its highest made `peak` and its length `seconds`."""
+    length = spans[-1].start + spans[-1].seconds
+    factor = peak / max(span.rate for span in spans)
+    rates = np.array([span.rate * factor for span in spans])
+    starts = np.array([span.start for span in spans]) * (seconds / length)
+    profile = RateProfile(starts, rates, rates, seconds)
+    rng = generator(seed, Stream.ARRIVALS)
+    return profile.inverse(np.sort(rng.random(int(rng.poisson(profile.total))) * profile.total))
+
+
+def run_fleet(fleet: Fleet, arrivals: Floats, seconds: float, limit: float, seed: int) -> FleetView:
+    """Simulates `fleet` and looks at what came out.
+
+    Args:
+        fleet: the replicas and their incidents.
+        arrivals: when requests come, seconds.
+        seconds: length of the whole.
+        limit: p99 from which a spell counts as bad, seconds.
+        seed: of the simulation.
+    """
+    served = simulate_fleet(fleet, arrivals, seed)
+    answered = served.stayed[~served.lost]
+    found = nearest_rank(answered, SHARES) if answered.size else [np.nan] * len(SHARES)
+    mean = float(answered.mean()) if answered.size else np.nan
+    edges = np.linspace(0, seconds, WINDOWS + 1)
+    p50, p99, lost = _spells(served, edges)
+    times = (edges[1:] + edges[:-1]) / 2
+    bad = (p99 > limit) | (lost > 0)
+    return FleetView(
+        policy=fleet.policy,
+        latency={"mean": mean} | dict(zip(COLUMNS[1:], found, strict=True)),
+        lost=float(served.lost.mean()),
+        worst=float(np.nanmax(p99)) if np.isfinite(p99).any() else np.nan,
+        bad=float(bad.mean() * seconds),
+        replica_hours=served.replica_seconds(seconds) / 3600,
+        times=times,
+        p50=p50,
+        p99=p99,
+        lost_share=lost,
+        replicas=served.replicas,
+    )
+
+
+def _spells(served: FleetServed, edges: Floats) -> tuple[Floats, Floats, Floats]:
+    """p50, p99 and lost share of the requests that came in each spell."""
+    places = np.searchsorted(served.arrived, edges)
+    p50, p99, lost = (np.full(edges.size - 1, np.nan) for _ in range(3))
+    for index, (start, end) in enumerate(pairwise(places.tolist())):
+        gone = served.lost[start:end]
+        stayed = served.stayed[start:end][~gone]
+        lost[index] = float(gone.mean()) if gone.size else 0.0
+        if stayed.size:
+            p50[index], p99[index] = nearest_rank(stayed, [0.5, 0.99])
+    return p50, p99, lost

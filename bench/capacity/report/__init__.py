@@ -1,0 +1,1 @@
+"""A capacity measurement as text, JSON and plots."""

@@ -1,0 +1,99 @@
+"""`capacity.json`: everything that a capacity measurement found, for machines. Rates a second, times in seconds.
+
+Format history:
+    1: first.
+"""
+
+from dataclasses import asdict
+from typing import Any, Final
+
+from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.validation import median_error
+from bench.capacity.plan.plan import PlanRow
+from bench.capacity.plan.result import CapacityResult, Planned
+from bench.capacity.queue.latency_table import COLUMNS
+from bench.core.output import to_json
+from bench.core.versioned_json import INDENTED
+
+FORMAT: Final = 1
+
+
+def capacity_json(result: CapacityResult) -> bytes:
+    """The file's bytes."""
+    carried = result.carried
+    body = {
+        "format": FORMAT,
+        "label": result.label,
+        "about": dict(result.about),
+        "slo": str(result.slo),
+        "sentences_per_request": result.sentences,
+        "attainable": carried.attainable,
+        "reason": carried.reason,
+        "slo_rate": carried.rate,
+        "measured_rates": list(carried.measured),
+        "highest_rate_passed": carried.highest_passed,
+        "lowest_rate_failed": carried.lowest_failed,
+        "saturated": result.saturated,
+        "usl": result.usl,
+        "model": _model(result.model),
+        "hold_out": {
+            "median_error": median_error(result.checks),
+            "inside": sum(check.inside for check in result.checks),
+            "checks": list(result.checks),
+        },
+        "replicas": result.replicas,
+        "plan": _plan(result.planned) if result.planned else None,
+        "points": list(result.points),
+        "warnings": list(result.warnings),
+    }
+    return to_json(body, option=INDENTED)
+
+
+def _model(model: CapacityModel) -> dict[str, Any]:
+    predictions = [model.predict(float(rate), extrapolate=True) for rate in model.rates]
+    return {
+        "capacity": model.capacity,
+        "knee": model.knee,
+        "station": model.candidate.station,
+        "mean_work": float(model.candidate.work.mean()),
+        "valid": list(model.valid),
+        "discrepancy": model.discrepancy,
+        "widening": model.widening,
+        "warnings": list(model.warnings),
+        "curve": [
+            {
+                "rate": entry.rate,
+                "utilisation": entry.utilisation,
+                "extrapolated": entry.extrapolated,
+                **{name: entry.latency[name] for name in COLUMNS},
+            }
+            for entry in predictions
+        ],
+    }
+
+
+def _plan(planned: Planned) -> dict[str, Any]:
+    options, day = planned.options, planned.diurnal
+    return {
+        "redundancy": str(options.redundancy),
+        "headroom": options.headroom,
+        "price": options.price,
+        "policy": options.policy,
+        "row": _row(planned.row),
+        "table": [_row(row) for row in planned.table],
+        "all_up": planned.all_up,
+        "spare_down": planned.spare_down,
+        "diurnal": day
+        and {
+            "spans": [asdict(span) | {"plan": _row(row)} for span, row in zip(day.spans, day.rows, strict=True)],
+            "peak": _row(day.peak),
+            "hours_followed": day.hours_followed,
+            "hours_fixed": day.hours_fixed,
+            "price_followed": day.price_followed,
+            "price_fixed": day.price_fixed,
+        },
+    }
+
+
+def _row(row: PlanRow) -> dict[str, Any]:
+    return asdict(row) | {"price_month": row.price_month}

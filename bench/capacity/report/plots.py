@@ -1,0 +1,236 @@
+"""Plots of a capacity measurement: throughput against users, latency against rate, replicas and cost against rate."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from bench.capacity.measurements.measured_step import Point, Stage
+from bench.capacity.plan.plan import PlanRow
+from bench.capacity.plan.result import CapacityResult
+from bench.capacity.plan.what_if import FleetView
+from bench.core.units import format_rate, format_seconds
+from bench.report import plots
+from bench.report.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED
+
+_COLUMNS: Final = {"p50": BLUE, "p95": GREEN, "p99": PURPLE}
+_FINE: Final = 120
+
+
+def throughput(result: CapacityResult, path: Path) -> None:
+    """Throughput and latency of the ladder against users, with the scalability law."""
+    points = [point for point in result.points if point.stage is Stage.LADDER]
+    users = np.array([point.users or 0 for point in points], np.float64)
+    figure, (upper, lower) = plots.new_figure(2, height=6.6, heights=[1.5, 1])
+    rates = np.array([point.throughput.center or np.nan for point in points])
+    ends = np.array([[point.throughput.lo or np.nan, point.throughput.hi or np.nan] for point in points])
+    spread = np.abs(ends.T - rates)
+    upper.errorbar(users, rates, np.nan_to_num(spread), fmt="o", color=BLUE, capsize=3, label="measured, 95 % interval")
+    if result.usl is not None:
+        fine = np.geomspace(users.min(), users.max(), _FINE)
+        upper.plot(fine, result.usl.throughput(fine), color=ORANGE, label="Universal Scalability Law")
+    upper.axhline(
+        result.saturated, color=GREY, linestyle="--", label=f"saturated: {format_rate(result.saturated)}, measured"
+    )
+    upper.set_ylim(bottom=0)
+    upper.set_ylabel("successful requests/s")
+    plots.title(upper, "Throughput by users in closed loop", "each user sends, waits for the answer, sends again")
+    factor, unit = plots.seconds_scale(max((point.raw.get("p99", 0.0) for point in points), default=1.0))
+    for name, color in _COLUMNS.items():
+        lower.plot(users, [factor * point.raw.get(name, np.nan) for point in points], "o-", color=color, label=name)
+    lower.set_ylim(bottom=0)
+    lower.set_ylabel(f"latency, {unit}")
+    lower.set_xlabel("users")
+    for axes in (upper, lower):
+        plots.log_axis(axes, "x", users.min() * 0.9, users.max() * 1.1)
+    plots.legend_below(figure, columns=6)
+    plots.save(figure, path)
+
+
+def latency(result: CapacityResult, path: Path) -> None:
+    """Latency against rate: the model with its intervals, what it was fitted to, what it was held to, the objective."""
+    model = result.model
+    figure, (axes,) = plots.new_figure(height=5.6)
+    rates = np.linspace(model.rates[0], model.rates[-1], _FINE)
+    predictions = [model.predict(float(rate), extrapolate=True) for rate in rates]
+    tails = [point.raw.get("p99", 0.0) for point in result.points if point.rate is not None]
+    factor, unit = plots.seconds_scale(max([*tails, *result.slo.latency.values()], default=1.0))
+    known = rates <= model.valid[1]
+    shown: list[float] = []
+    for name, color in _COLUMNS.items():
+        center = np.array([_number(entry.latency[name].center) for entry in predictions]) * factor
+        lo = np.array([_number(entry.latency[name].lo) for entry in predictions]) * factor
+        hi = np.array([_number(entry.latency[name].hi) for entry in predictions]) * factor
+        axes.plot(rates[known], center[known], color=color, label=f"model, {name}")
+        axes.plot(rates[~known], center[~known], color=color, linestyle=":")
+        axes.fill_between(rates[known], lo[known], hi[known], color=color, alpha=0.15, linewidth=0)
+        shown += [*center[known & np.isfinite(center)]]
+        shown += _points(axes, result.points, name, color, factor)
+    _objective(axes, result, factor, unit)
+    axes.axvline(
+        result.model.candidate.capacity, color=GREY, linestyle="--", linewidth=1.2, label="capacity, by the model"
+    )
+    axes.axvline(
+        model.knee, color=GREY, linestyle=":", linewidth=1.4, label=f"knee: {format_rate(model.knee)}, by the model"
+    )
+    shown += [factor * limit for limit in result.slo.latency.values()]
+    plots.log_axis(axes, "y", min(shown) * 0.8, max(shown) * 1.4)
+    axes.set_xlim(0, max(model.candidate.capacity, float(rates[-1])) * 1.06)
+    axes.set_xlabel("requests a second, Poisson arrivals")
+    axes.set_ylabel(f"latency from due, {unit}")
+    _marker_legend(axes)
+    plots.title(
+        axes,
+        "Latency against rate",
+        "bands: 90 % interval of the long run; bars: 95 % of a run; dotted: beyond what was measured",
+    )
+    plots.legend(axes, columns=4)
+    plots.save(figure, path)
+
+
+def _points(axes: Axes, points: Sequence[Point], name: str, color: str, factor: float) -> list[float]:
+    """Measured percentiles: filled where the model was fitted to them, hollow where it never saw them."""
+    found = []
+    for point in points:
+        if point.rate is None or name not in point.raw or point.stage is Stage.REPLICAS:
+            continue
+        value = factor * point.raw[name]
+        fitted = point.stage is Stage.KNEE
+        summary = point.latency[name]
+        if summary.lo is not None and summary.hi is not None:
+            axes.plot([point.rate] * 2, [factor * summary.lo, factor * summary.hi], color=color, linewidth=1, zorder=3)
+        axes.plot(
+            point.rate,
+            value,
+            "o" if fitted else "D",
+            color=color,
+            markerfacecolor=color if fitted else "white",
+            markersize=5 if fitted else 7,
+            zorder=4,
+        )
+        found.append(value)
+    return found
+
+
+def _marker_legend(axes: Axes) -> None:
+    axes.plot([], [], "o", color=BLACK, markersize=5, label="measured, fitted to")
+    axes.plot([], [], "D", color=BLACK, markerfacecolor="white", markersize=7, label="measured, held out")
+
+
+def _objective(axes: Axes, result: CapacityResult, factor: float, unit: str) -> None:
+    for name, limit in result.slo.latency.items():
+        axes.axhline(factor * limit, color=RED, linewidth=1.4, label=f"objective: {name} {format_seconds(limit)}")
+    carried = result.carried
+    if carried.attainable and carried.rate.lo is not None and carried.rate.hi is not None:
+        axes.axvspan(carried.rate.lo, carried.rate.hi, color=RED, alpha=0.12, linewidth=0)
+        assert carried.rate.center is not None
+        axes.axvline(
+            carried.rate.center,
+            color=RED,
+            linewidth=1.2,
+            linestyle="-.",
+            label=f"carried: {format_rate(carried.rate.center)}, by the model",
+        )
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def checks(result: CapacityResult, path: Path) -> bool:
+    """Predicted against measured percentiles of the runs that the model never saw; False without one."""
+    if not result.checks:
+        return False
+    figure, (axes,) = plots.new_figure(height=5.0)
+    largest = max(max(check.measured, check.predicted.hi or 0.0) for check in result.checks)
+    factor, unit = plots.seconds_scale(largest)
+    values: list[float] = []
+    for name, color in _COLUMNS.items():
+        found = [check for check in result.checks if check.column == name]
+        center = factor * np.array([_number(check.predicted.center) for check in found])
+        lo = factor * np.array([_number(check.predicted.lo) for check in found])
+        hi = factor * np.array([_number(check.predicted.hi) for check in found])
+        measured = factor * np.array([check.measured for check in found])
+        axes.errorbar(measured, center, [center - lo, hi - center], fmt="D", color=color, capsize=3, label=name)
+        values += [*lo, *hi, *measured]
+    ends = (min(values) * 0.85, max(values) * 1.15)
+    axes.plot(ends, ends, color=GREY, linestyle="--", label="as predicted")
+    plots.log_axis(axes, "x", *ends)
+    plots.log_axis(axes, "y", *ends)
+    axes.set_xlabel(f"measured, {unit}")
+    axes.set_ylabel(f"predicted, {unit}")
+    plots.title(axes, "Held to runs that it never saw", "bars: 90 % interval for a run of that length and schedule")
+    plots.legend(axes)
+    plots.save(figure, path)
+    return True
+
+
+def replicas(table: Sequence[PlanRow], planned: PlanRow, path: Path) -> None:
+    """Replicas against rate, and their price if there is one."""
+    priced = planned.price is not None
+    figure, axes = plots.new_figure(2 if priced else 1, height=6.4 if priced else 4.4)
+    rates = [row.rate for row in table]
+    axes[0].plot(rates, [row.replicas for row in table], "o-", color=BLUE, label="replicas, with the spare ones")
+    axes[0].plot(rates, [row.needed for row in table], "s--", color=ORANGE, label="needed for the rate")
+    axes[0].plot(planned.rate, planned.replicas, "o", color=RED, markersize=10, zorder=3, label="planned")
+    axes[0].set_ylim(bottom=0)
+    axes[0].set_ylabel("replicas")
+    plots.title(axes[0], "Replicas against rate")
+    if priced:
+        axes[1].plot(rates, [_number(row.price) for row in table], "o-", color=GREEN, label="price an hour")
+        axes[1].plot(planned.rate, _number(planned.price), "o", color=RED, markersize=10, zorder=3)
+        axes[1].set_ylim(bottom=0)
+        axes[1].set_ylabel("price an hour")
+    axes[-1].set_xlabel("requests a second")
+    plots.legend_below(figure, columns=4)
+    plots.save(figure, path)
+
+
+def day(result: CapacityResult, path: Path) -> bool:
+    """Rate and replicas over a day; False without a day's plan."""
+    planned = result.planned
+    if planned is None or planned.diurnal is None:
+        return False
+    spans, rows = planned.diurnal.spans, planned.diurnal.rows
+    hours = [*(span.start / 3600 for span in spans), (spans[-1].start + spans[-1].seconds) / 3600]
+    figure, (upper, lower) = plots.new_figure(2, height=6.0)
+    upper.stairs([span.rate for span in spans], hours, color=BLUE, linewidth=1.8, label="rate")
+    upper.set_ylim(bottom=0)
+    upper.set_ylabel("requests a second")
+    plots.title(upper, "Replicas over the day")
+    lower.stairs(
+        [row.replicas for row in rows], hours, color=ORANGE, linewidth=1.8, label="replicas that follow the rate"
+    )
+    lower.axhline(planned.diurnal.peak.replicas, color=GREY, linestyle="--", label="replicas of the peak, all day")
+    lower.set_ylim(bottom=0)
+    lower.set_ylabel("replicas")
+    lower.set_xlabel(f"hours since {spans[0].label}")
+    plots.legend_below(figure, columns=3)
+    plots.save(figure, path)
+    return True
+
+
+def fleet(views: Sequence[FleetView], limit: float, path: Path) -> None:
+    """Simulated latency, losses and replicas over time, a colour a policy."""
+    figure, axes = plots.new_figure(3, height=7.6, heights=[2, 1, 1])
+    largest = max(float(np.nanmax(view.p99)) for view in views if np.isfinite(view.p99).any())
+    factor, unit = plots.seconds_scale(largest)
+    for view, color in zip(views, plots.SERIES, strict=False):
+        axes[0].plot(view.times, factor * view.p99, color=color, label=view.policy)
+        axes[1].plot(view.times, 100 * view.lost_share, color=color)
+        changes = [*view.replicas, (float(view.times[-1]), view.replicas[-1][1])]
+        axes[2].step([time for time, _ in changes], [count for _, count in changes], color=color, where="post")
+    axes[0].axhline(factor * limit, color=RED, linewidth=1.2, linestyle="--", label="limit")
+    shown = np.concatenate([factor * view.p99[np.isfinite(view.p99)] for view in views] + [[factor * limit]])
+    plots.log_axis(axes[0], "y", float(shown.min()) * 0.8, float(shown.max()) * 1.3)
+    axes[0].set_ylabel(f"p99, {unit}")
+    axes[1].set_ylim(bottom=0)
+    axes[1].set_ylabel("lost, %")
+    axes[2].set_ylim(bottom=0)
+    axes[2].set_ylabel("replicas")
+    axes[2].set_xlabel("seconds")
+    plots.title(axes[0], "A simulated fleet", "p99 of the requests that came in each spell")
+    plots.legend_below(figure, columns=5)
+    plots.save(figure, path)

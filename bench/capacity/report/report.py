@@ -1,0 +1,47 @@
+"""The files of a capacity measurement: `capacity.md`, `capacity.json` and plots."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from bench.capacity.measurements.measured_step import Point
+from bench.capacity.plan.result import CapacityResult
+from bench.capacity.report import plots
+from bench.capacity.report.json_report import capacity_json
+from bench.capacity.report.text_report import capacity_markdown, interrupted_markdown
+from bench.core.atomic_files import write_atomically
+
+INTERRUPTED: Final = "interrupted.md"
+"""What a sweep has that was ended before its time; goes when the report is written."""
+
+
+def write_interrupted(points: Sequence[Point], why: str, folder: Path) -> Path:
+    """Writes the steps that are done into `folder`, and gives the file's path.
+
+    Args:
+        points: the steps.
+        why: what ended the sweep, for people.
+        folder: the sweep's.
+    """
+    path = folder / INTERRUPTED
+    write_atomically(path, interrupted_markdown(points, why).encode())
+    return path
+
+
+def write_capacity_report(result: CapacityResult, folder: Path) -> Path:
+    """Writes everything into `folder`, and gives the path of `capacity.md`."""
+    pictures = [("Latency against rate", "capacity-latency.png"), ("Throughput by users", "capacity-throughput.png")]
+    plots.latency(result, folder / pictures[0][1])
+    plots.throughput(result, folder / pictures[1][1])
+    if plots.checks(result, folder / "capacity-checks.png"):
+        pictures.append(("Predicted and measured", "capacity-checks.png"))
+    if result.planned is not None:
+        plots.replicas(result.planned.table, result.planned.row, folder / "capacity-replicas.png")
+        pictures.append(("Replicas and cost", "capacity-replicas.png"))
+    if plots.day(result, folder / "capacity-day.png"):
+        pictures.append(("Replicas over the day", "capacity-day.png"))
+    write_atomically(folder / "capacity.json", capacity_json(result))
+    path = folder / "capacity.md"
+    write_atomically(path, capacity_markdown(result, pictures).encode())
+    (folder / INTERRUPTED).unlink(missing_ok=True)
+    return path

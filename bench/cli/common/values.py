@@ -1,0 +1,70 @@
+"""Values of options, checked while the command line is read: the parser names the option, these say what it takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from bench.core.units import (
+    parse_duration,
+    parse_duration_or_zero,
+    parse_fraction,
+    parse_number,
+    parse_rate,
+    parse_whole,
+)
+
+MOST: Final = 1_000_000_000
+MOST_SEED: Final = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A parser of an option's text as argparse's `type`.
+
+    Args:
+        parse: gives the value, or raises UsageError.
+        as_text: whether the option keeps its text.
+        both: whether it gives a `Given`, the text with its value.
+    """
+
+    parse: Callable[[str], Any]
+    as_text: bool = False
+    both: bool = False
+
+    def __call__(self, text: str) -> Any:
+        """The value of `text`.
+
+        Raises:
+            UsageError: the text is refused; `bench.cli.parser.Parser` adds the option's name.
+        """
+        value = self.parse(text)
+        if self.both:
+            return Given(text, value)
+        return text if self.as_text else value
+
+
+class Given(NamedTuple):
+    """What the user gave for an option: the text, for what is kept of the command, and its value."""
+
+    text: str
+    value: Any
+
+
+def whole(least: int = 1, most: int = MOST) -> Value:
+    """Whole numbers of a range, both ends in it."""
+    return Value(lambda text: parse_whole(text, least, most))
+
+
+def number(least: float, most: float, *, open_least: bool = False) -> Value:
+    """Numbers of a range, both ends in it, or the lower one not."""
+    return Value(lambda text: parse_number(text, least, most, open_least=open_least))
+
+
+SEED: Final = whole(0, MOST_SEED)
+PORT: Final = whole(1, 65535)
+SERVERS: Final = whole(1, 10_000)
+DURATION: Final = Value(parse_duration)
+DURATION_TEXT: Final = Value(parse_duration, as_text=True)
+DURATION_OR_ZERO_TEXT: Final = Value(parse_duration_or_zero, as_text=True)
+FRACTION_TEXT: Final = Value(parse_fraction, as_text=True)
+RATE_TEXT: Final = Value(parse_rate, as_text=True)

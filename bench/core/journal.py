@@ -1,0 +1,181 @@
+"""An output file that can be taken up again after a kill: a small journal beside it tells how far it is whole.
+
+Format history of `PATH.progress`:
+    1: a digest of the job, items, bytes.
+    2: the job itself, and digests over what was read and what was written.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import orjson
+
+from bench.core.atomic_files import write_atomically
+from bench.core.errors import UsageError, naming
+from bench.core.versioned_json import VersionedJson
+
+_ANEW: Final = "leave out --resume to start anew"
+_PIECE: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """A journal.
+
+    Args:
+        job: what determines the output's bytes beside the input.
+        items: whole items in the output.
+        bytes: its size.
+        read: SHA-256 of the input of these items.
+        written: SHA-256 of the output.
+    """
+
+    job: Mapping[str, Any]
+    items: int
+    bytes: int
+    read: str
+    written: str
+
+
+_FILE: Final = VersionedJson(
+    _State, 2, name="journal", cure=_ANEW, unnumbered="items", exact=False, option=orjson.OPT_INDENT_2
+)
+
+
+class ResumableFile:
+    """A file written front to back in whole items, with `PATH.progress` telling how far it is.
+
+    The journal goes when the file is finished, so that a resumed run leaves the same files as an undisturbed one.
+
+    Args:
+        path: the output file.
+        job: what determines the bytes beside the input (format, model, target), plain values; a journal of another job
+            is refused.
+        resume: go on where an earlier run of the same job was.
+
+    Raises:
+        UsageError: `resume` with nothing to go on with, with the journal of another job, or with a file that is not
+            what was written.
+        OSError: the file cannot be opened or written.
+    """
+
+    def __init__(self, path: Path, job: Mapping[str, Any], resume: bool) -> None:
+        self.path = path
+        self.journal = path.with_name(path.name + ".progress")
+        self._job = dict(job)
+        self._read_before = ""
+        self._read, self._written = hashlib.sha256(), hashlib.sha256()
+        self.items, self._bytes = self._taken_up() if resume else (0, 0)
+        self._checked = not self.items
+        self._stream: IO[bytes] = path.open("r+b" if self._bytes else "wb")
+        with naming(path):
+            self._stream.truncate(self._bytes)
+            self._stream.seek(self._bytes)
+        self._mark()
+
+    def _taken_up(self) -> tuple[int, int]:
+        """(items, bytes) of an earlier run."""
+        state = self._state()
+        self._check_job(state.job)
+        self._read_before = state.read
+        if state.bytes:
+            self._check_written(state.bytes, state.written)
+        return state.items, state.bytes
+
+    def _state(self) -> "_State":
+        """What the journal says."""
+        try:
+            return _FILE.read(self.journal)
+        except FileNotFoundError:
+            if self.path.exists():
+                raise UsageError(
+                    f"{self.path} has no journal {self.journal.name} beside it: it is finished, or not an interrupted "
+                    "output of bertbench; remove it or leave out --resume"
+                ) from None
+            raise UsageError(f"there is no {self.path} to go on with; leave out --resume") from None
+
+    def _check_job(self, found: Mapping[str, Any]) -> None:
+        changed = [name for name in sorted(found.keys() | self._job.keys()) if found.get(name) != self._job.get(name)]
+        if changed:
+            was = ", ".join(f"{name} was {found.get(name)!r}, now {self._job.get(name)!r}" for name in changed)
+            raise UsageError(f"{self.path} was begun differently ({was}); give the same, or {_ANEW}")
+
+    def _check_written(self, size: int, digest: str) -> None:
+        """The file begins with what was written up to the last checkpoint."""
+        if not self.path.is_file() or self.path.stat().st_size < size:
+            raise UsageError(f"{self.path} is shorter than its journal says; {_ANEW}")
+        with self.path.open("rb") as file:
+            left = size
+            while left and (piece := file.read(min(left, _PIECE))):
+                self._written.update(piece)
+                left -= len(piece)
+        if self._written.hexdigest() != digest:
+            raise UsageError(f"{self.path} was changed since it was written; {_ANEW}")
+
+    def skip(self, source: bytes) -> None:
+        """Takes note of the input of an item that the file holds already, in order, all `items` of them."""
+        self._read.update(source)
+
+    def check_input(self, name: str, skipped: int) -> None:
+        """Makes sure that the input of all skipped items is what was read before.
+
+        Args:
+            name: the input's, for people.
+            skipped: items that were skipped.
+
+        Raises:
+            UsageError: the input has changed.
+        """
+        if skipped != self.items or (self._read_before and self._read.hexdigest() != self._read_before):
+            raise UsageError(
+                f"{name} has changed since {self.path} was begun: its first {self.items} sentences are not those that "
+                f"were scored; {_ANEW}"
+            )
+        self._checked = True
+
+    def write(self, data: bytes, source: bytes | None = None) -> None:
+        """Appends `data`, which completes one more item if there is the `source` that it was made of."""
+        if not self._checked:
+            raise ValueError("the input of what the file holds was not checked")
+        with naming(self.path):
+            self._stream.write(data)
+        self._written.update(data)
+        self._bytes += len(data)
+        if source is not None:
+            self._read.update(source)
+            self.items += 1
+
+    def checkpoint(self) -> None:
+        """Makes what was written so far survive a kill: a resumed run goes on here."""
+        self._to_disk()
+        self._mark()
+
+    def finish(self) -> None:
+        """The file is whole: the journal goes."""
+        self._to_disk()
+        self._stream.close()
+        self.journal.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Leaves the file unfinished, ready to be taken up behind the last checkpoint; one without any item goes."""
+        if self._stream.closed:
+            return
+        with naming(self.path):
+            self._stream.close()
+        if not self.items:
+            self.path.unlink(missing_ok=True)
+            self.journal.unlink(missing_ok=True)
+
+    def _to_disk(self) -> None:
+        with naming(self.path):
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+
+    def _mark(self) -> None:
+        read = self._read.hexdigest() if self._checked else self._read_before
+        state = _State(self._job, self.items, self._bytes, read, self._written.hexdigest())
+        write_atomically(self.journal, _FILE.encode(state))

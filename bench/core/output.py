@@ -1,0 +1,132 @@
+"""Streams that cannot hold all that is written: characters outside their encoding, and readers who have left."""
+
+import codecs
+import contextlib
+import locale
+import os
+import select
+from dataclasses import asdict, is_dataclass
+from typing import Any, Final, TextIO
+
+from bench.core import interrupts
+
+with interrupts.held():
+    # The process crashes where an exception comes up while orjson's native part is loaded.
+    import orjson
+
+_LOOK_ALIKES: Final = str.maketrans(
+    {
+        "µ": "u",
+        "Δ": "delta",
+        "λ": "lambda",
+        "σ": "sigma",
+        "×": "x",
+        "·": "*",
+        "²": "^2",
+        "…": "...",
+        "–": "-",
+        "—": "-",
+        "−": "-",
+        "→": "->",
+        "≤": "<=",
+        "≥": ">=",
+        "±": "+-",
+        "‘": "'",
+        "’": "'",
+        "“": '"',
+        "”": '"',
+        "„": '"',
+        "─": "-",
+        "├": "|",
+        "└": "`",
+        "✅": "OK",
+        "❌": "X",
+        "⚠": "!",
+        "\ufe0f": "",
+        "\xa0": " ",
+    }
+)
+
+ESCAPED: Final = "bertbench.escaped"
+"""Error handler for data: `\\uXXXX`, as JSON writes it, for each character that does not fit; nothing is lost."""
+
+LEGIBLE: Final = "bertbench.legible"
+"""Error handler for text that people read: look-alikes (`u` for `µ`) where there are any, else as `ESCAPED`."""
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)), error.end
+
+
+def _legible(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_LOOK_ALIKES)
+    return text.encode("ascii", ESCAPED).decode("ascii"), error.end
+
+
+codecs.register_error(ESCAPED, _escaped)
+codecs.register_error(LEGIBLE, _legible)
+
+
+def accept_all(stream: Any, errors: str = LEGIBLE) -> None:
+    """Makes a text stream take every character, whatever its encoding; others than files are left as they are."""
+    if hasattr(stream, "reconfigure"):
+        with contextlib.suppress(OSError, ValueError):
+            stream.reconfigure(errors=errors)
+
+
+def fit_locale(text: str) -> str:
+    """`text` as a file can hold it that somebody else opens in the locale's encoding."""
+    encoding = locale.getpreferredencoding(False)
+    return text.encode(encoding, LEGIBLE).decode(encoding)
+
+
+def to_json(body: Any, option: int = 0) -> bytes:
+    """`orjson.dumps`, also of words from a command line that the locale could not read: as UTF-8, or escaped."""
+    try:
+        return orjson.dumps(body, option=option)
+    except TypeError:
+        return orjson.dumps(_in_utf8(body), option=option)
+
+
+def _in_utf8(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {_in_utf8(name): _in_utf8(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_utf8(entry) for entry in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        data = value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = value.encode("utf-8", "surrogatepass")
+    return data.decode("utf-8", "backslashreplace")
+
+
+def reader_left(stream: TextIO | None) -> bool:
+    """Whether the stream is a pipe or socket whose other end is closed, as by `| head -1`."""
+    try:
+        number = stream.fileno() if stream is not None else -1
+    except (OSError, ValueError):
+        return False
+    if number < 0:
+        return False
+    poll = select.poll()
+    poll.register(number, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
+
+
+def discard_rest(stream: TextIO | None) -> None:
+    """What is left unwritten, and all that follows, goes nowhere without a word."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        assert stream is not None
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        stream.flush()

@@ -1,0 +1,160 @@
+"""JSON files with a format number: written with it, read back into typed values, brought up to date, or refused.
+
+    FILE = VersionedJson(_Index, 1, name="baseline index", cure="restore it")
+    write_atomically(path, FILE.encode(_Index(entries)))
+    index = FILE.read(path)
+
+A file is one object: `format`, then the fields of a dataclass, whose annotations say what they hold. What does not fit
+is refused in one line that names the field: `problems[0]: expected str, got int`.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+import numpy as np
+import orjson
+
+from bench.core.errors import UsageError, in_words
+from bench.core.output import to_json
+
+Body = TypeVar("Body")
+Update = Callable[[dict[str, Any]], dict[str, Any]]
+
+INDENTED: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+"""Two spaces a level, and a line end at the end of the file."""
+
+
+class OtherFormatError(UsageError):
+    """A file of a format that this version does not read."""
+
+
+@dataclass(frozen=True)
+class VersionedJson(Generic[Body]):
+    """One kind of file.
+
+    Args:
+        body: the dataclass of what the file holds.
+        version: the format that is written.
+        name: of such a file, for people: `journal`.
+        cure: what the user can do about a file that cannot be read, imperative.
+        updates: by format N, the step that takes the parsed file of format N - 1 and gives that of N; without a step
+            older files are refused.
+        unnumbered: a field of files of format 1 that bear no number; "" where there are none.
+        exact: whether a field that `body` lacks is refused.
+        option: of `orjson.dumps`.
+    """
+
+    body: type[Body]
+    version: int
+    name: str = field(kw_only=True)
+    cure: str = field(kw_only=True)
+    updates: Mapping[int, Update] = field(default_factory=dict, kw_only=True)
+    unnumbered: str = field(default="", kw_only=True)
+    exact: bool = field(default=True, kw_only=True)
+    option: int = field(default=INDENTED, kw_only=True)
+
+    def encode(self, body: Body) -> bytes:
+        """The file's bytes."""
+        return to_json({"format": self.version} | shallow(body), option=self.option)
+
+    def read(self, path: Path) -> Body:
+        """The content of a file.
+
+        Raises:
+            FileNotFoundError: there is none.
+            UsageError: it cannot be read, or does not hold what it should.
+            OtherFormatError: it is of a newer format, or of one too old.
+        """
+        return self._typed(self.load(path), path)
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """The object in a file, brought up to date, `format` included. See `read` for the errors."""
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read ({in_words(error)}); {self.cure}") from error
+        return self.parse(data, path)
+
+    def decode(self, data: bytes, where: object) -> Body:
+        """The content of a file's bytes; `where` names it. See `read` for the errors."""
+        return self._typed(self.parse(data, where), where)
+
+    def parse(self, data: bytes, where: object) -> dict[str, Any]:
+        """The object in a file's bytes; see `load`."""
+        try:
+            raw: Any = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise UsageError(f"{where} is not JSON ({error}); {self.cure}") from error
+        found = raw.get("format", 1 if self.unnumbered in raw else None) if isinstance(raw, dict) else None
+        if not isinstance(found, int) or found < 1:
+            raise UsageError(f"{where} is not a {self.name} of bertbench; {self.cure}")
+        steps = range(found + 1, self.version + 1)
+        if found > self.version or any(step not in self.updates for step in steps):
+            reads = f"up to {self.version}" if self.updates else str(self.version)
+            cure = f"update bertbench, or {self.cure}" if found > self.version else self.cure
+            raise OtherFormatError(f"{where} has {self.name} format {found}, this version reads {reads}; {cure}")
+        try:
+            for step in steps:
+                raw = self.updates[step](raw)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            missing = f"{error.args[0]} is missing" if isinstance(error, KeyError) else f"not fields of format {found}"
+            raise self._damaged(where, missing) from error
+        return {**raw, "format": found}
+
+    def _typed(self, raw: dict[str, Any], where: object) -> Body:
+        raw = {name: value for name, value in raw.items() if name != "format"}
+        try:
+            found = msgspec.convert(raw, self.body, dec_hook=_array)
+        except msgspec.ValidationError as error:
+            raise self._damaged(where, _plain(str(error))) from error
+        except UsageError as error:
+            raise self._damaged(where, str(error)) from error
+        if self.exact and (unknown := next(_unknown(raw, found), None)):
+            raise self._damaged(where, f"{unknown}: unknown field")
+        return found
+
+    def _damaged(self, where: object, what: str) -> UsageError:
+        return UsageError(f"{where} is not a valid {self.name} ({what}); {self.cure}")
+
+
+def shallow(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name; orjson writes those that are dataclasses themselves."""
+    return {entry.name: getattr(value, entry.name) for entry in fields(value)}
+
+
+def _array(kind: type, value: Any) -> Any:
+    """What msgspec does not know: `NDArray` of float64; null is a value without a bound."""
+    if getattr(kind, "__origin__", kind) is not np.ndarray:
+        raise NotImplementedError(kind)
+    found = np.asarray(value, np.float64)
+    return np.where(np.isnan(found), np.inf, found)
+
+
+def _plain(text: str) -> str:
+    """Expected `int`, got `str` - at `$.users`   ->   users: expected int, got str."""
+    what, _, path = text.partition(" - at `$")
+    what = re.sub(
+        "^object missing required field (.*)", r"\1 is missing", (what[:1].lower() + what[1:]).replace("`", "")
+    )
+    path = path.rstrip("`").removeprefix(".")
+    return f"{path}: {what}" if path else what
+
+
+def _unknown(raw: Any, found: Any, path: str = "") -> Iterator[str]:
+    """Paths of fields in `raw` that the dataclasses made of it lack."""
+    if isinstance(raw, Mapping):
+        known = is_dataclass(found)
+        for name, value in raw.items():
+            if known and not any(entry.name == name for entry in fields(found)):
+                yield f"{path}{name}"
+            else:
+                yield from _unknown(value, getattr(found, name) if known else found[name], f"{path}{name}.")
+    elif isinstance(raw, list) and isinstance(found, tuple | list):
+        for index, (value, entry) in enumerate(zip(raw, found, strict=True)):
+            yield from _unknown(value, entry, f"{path.removesuffix('.')}[{index}].")

@@ -1,0 +1,1 @@
+"""The gate: is the candidate slower, or wrong?"""

@@ -1,0 +1,241 @@
+"""One of two servers that are driven in turns, on a clock of its own that runs only while it has the turn."""
+
+import time
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any
+
+import gevent
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from bench.bert.contract.golden import Golden
+from bench.core.seeds import Stream, generator
+from bench.load.engine.dispatcher import Limits
+from bench.load.engine.driver import Driver
+from bench.load.engine.pacer import Pacer
+from bench.load.engine.schedule import Job, Jobs, ScheduledJobs, partition_schedule
+from bench.load.transports.endpoint import Endpoint
+from bench.load.transports.pool import Transport, TransportPool
+from bench.results.blocks import parse_block
+from bench.results.records import Ended, Outcome
+from bench.server.running import RunningServer
+from bench.serving.errors import ServingError
+from bench.workload.schedules import Arrivals, ClosedLoop, OpenLoop
+from bench.workload.workload import Workload, sentence_order
+
+
+class CountedJobs:
+    """Closed loop: given requests one after the other, each due when a user is free, until they or the time are over.
+
+    Args:
+        requests: indexes of payloads.
+        checked: whether each answer is compared.
+        ends: no job is due at or after this, seconds of the side's clock.
+    """
+
+    def __init__(self, requests: Sequence[int], checked: Sequence[bool], ends: float) -> None:
+        self._left = list(zip(requests, checked, strict=True))[::-1]
+        self._ends = ends
+
+    def take(self, now: float) -> Job | None:
+        if not self._left or now >= self._ends:
+            return None
+        request, checked = self._left.pop()
+        return Job(now, request, checked, 0)
+
+    def give_back(self, job: Job) -> None:
+        """In closed loop a job that was not sent was not due."""
+
+    def left(self, until: float) -> list[Job]:
+        return []
+
+    def waiting(self, now: float) -> int:
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a server has used: processor seconds so far and resident bytes; None where not known."""
+
+    cpu: float | None
+    memory: float | None
+
+
+class Side:
+    """One server, its prepared requests, its users' connections, and the records of all its turns.
+
+    Args:
+        server: the running server.
+        golden: golden answers of what it serves.
+        workload: what is sent; `users`, `seed`, `timeout`, `drain` and `check_share` count here.
+        endpoint: where to.
+        arrivals: closed or open loop.
+
+    Attributes:
+        arrivals: closed or open loop.
+        clock: seconds that this side had the turn, warm-up included.
+        warmed_up: where on that clock the first warm-up ended.
+        blocks: all records so far, as `RunWriter` takes them.
+        samples: (clock, cores in use, resident bytes) after each pair.
+        errors: what failed, the first 1000.
+        scheduled: due times drawn in open loop.
+        asked: requests that have ended.
+        answered: of these, those that got an answer, right or wrong.
+        deadline: reading of `time.monotonic` at which all requests end.
+    """
+
+    def __init__(
+        self,
+        server: RunningServer,
+        golden: Golden,
+        workload: Workload,
+        endpoint: Endpoint,
+        arrivals: Arrivals,
+    ) -> None:
+        self.server = server
+        self.workload = workload
+        self.arrivals = arrivals
+        self._driver = Driver(golden, workload, TransportPool(endpoint, workload.clients), self._note)
+        self._users: list[Mapping[str, Transport]]
+        self._process: psutil.Process | None
+        self._attach_users()
+        self.blocks: list[bytes] = []
+        self.samples: list[tuple[float, float | None, float | None]] = []
+        self.errors: list[str] = []
+        self.clock = 0.0
+        self.warmed_up = 0.0
+        self.scheduled = 0
+        self.asked = 0
+        self.answered = 0
+        self.deadline = inf
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server is a process of this machine that has ended."""
+        if self.server.pid is None:
+            return False
+        try:
+            return self._process is None or self._process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    def attach(self, server: RunningServer, endpoint: Endpoint) -> None:
+        """Goes on with another process of the same server, the connections to the last one closed.
+
+        What follows does not count until `end_warm_up`.
+        """
+        self.server = server
+        self._driver.reconnect(TransportPool(endpoint, self.workload.clients))
+        self._attach_users()
+        self.begin_warm_up()
+
+    def _attach_users(self) -> None:
+        self._users = [self._driver.user_transports() for _ in range(self.workload.users)]
+        self._process = _process(self.server)
+
+    def begin_warm_up(self) -> None:
+        """What follows does not count until `end_warm_up`."""
+        self.take()
+        self._driver.measure_from(inf)
+
+    def end_warm_up(self) -> None:
+        """What was sent so far does not count; what follows does."""
+        self.take()
+        self.warmed_up = self.warmed_up or self.clock
+        self._driver.measure_from(self.clock)
+
+    def counted_turn(self, pair: int, begin: int, count: int, ends: float) -> None:
+        """Sends `count` requests of a pair's sequence, from its index `begin`, in closed loop.
+
+        Args:
+            pair: decides the sequence, together with the seed: the same for both sides.
+            begin: index of the first request in it.
+            count: how many.
+            ends: nothing is sent at or after this reading of the side's clock.
+        """
+        seed = _pair_seed(self.workload.seed, pair)
+        requests = sentence_order(seed, begin + count, len(self._driver.payloads))[begin:]
+        drawn = generator(seed, Stream.CHECKS).random(begin + count)[begin:] < self.workload.check_share
+        assert isinstance(self.arrivals, ClosedLoop)
+        self._drive(CountedJobs(requests.tolist(), drawn.tolist(), ends), ends, self.arrivals.think)
+
+    def scheduled_turn(self, pair: int, seconds: float) -> None:
+        """Sends what is due in `seconds` of a pair's schedule, in open loop, and waits until it is answered."""
+        assert isinstance(self.arrivals, OpenLoop)
+        workload = replace(self.workload, seed=_pair_seed(self.workload.seed, pair), duration=seconds, warmup=0.0)
+        _, (shard,) = partition_schedule(self.arrivals, workload, len(self._driver.payloads), 1)
+        self.scheduled += len(shard.due) // 8
+        moved = array("d", (np.frombuffer(shard.due) + self.clock).tolist()).tobytes()
+        self._drive(ScheduledJobs(replace(shard, due=moved)), self.clock + seconds, None)
+
+    def take(self) -> dict[str, NDArray[Any]]:
+        """Columns of the requests since the last call; they stay in `blocks` too."""
+        data = self._driver.take()
+        if not data:
+            return {name: np.empty(0) for name in ("due", "sent", "done", "outcome", "checked")}
+        self.blocks.append(data)
+        rows = parse_block(data).rows
+        return {name: rows[name] for name in ("due", "sent", "done", "outcome", "checked")}
+
+    def usage(self) -> Usage:
+        """What the server has used, now."""
+        if self._process is None:
+            return Usage(None, None)
+        try:
+            with self._process.oneshot():
+                times = self._process.cpu_times()
+                return Usage(float(times.user + times.system), float(self._process.memory_info().rss))
+        except psutil.Error:
+            return Usage(None, None)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        for transports in self._users:
+            for transport in transports.values():
+                transport.close()
+        self._driver.close()
+
+    def _drive(self, jobs: Jobs, ends: float, think: float | None) -> None:
+        """Lets all users send until no job is left and all is answered; the clock stands still afterwards."""
+        pacer = Pacer()
+        last = self.clock + max(self.deadline - time.monotonic(), 0.0)
+        ends = min(ends, last)
+        limits = Limits(0.0, ends, min(self.workload.drain, last - ends), self.workload.timeout, think)
+        dispatcher = self._driver.dispatcher(jobs, limits, pacer)
+        start = time.perf_counter()
+        dispatcher.begin(start - self.clock)
+        # Ctrl-C ends whichever greenlet runs, and goes on to this one; it is not an error to be printed.
+        hub = gevent.get_hub()
+        hub.NOT_ERROR = (*type(hub).NOT_ERROR, KeyboardInterrupt)
+        users = [gevent.spawn(dispatcher.drive, transports) for transports in self._users]
+        try:
+            gevent.joinall(users, raise_error=True)
+        finally:
+            gevent.killall(users)
+            pacer.close()
+        dispatcher.finish()
+        self.clock += time.perf_counter() - start
+
+    def _note(self, protocol: str, ended: Ended, error: ServingError | None) -> None:
+        self.asked += 1
+        self.answered += ended.outcome in (Outcome.OK, Outcome.WRONG_ANSWER)
+        if error is not None and len(self.errors) < 1000:
+            self.errors.append(str(error))
+
+
+def _pair_seed(seed: int, pair: int) -> int:
+    """A seed of its own for each pair; pair -1 is the warm-up."""
+    return seed * 1_000_003 + pair + 1
+
+
+def _process(server: RunningServer) -> psutil.Process | None:
+    if server.pid is None:
+        return None
+    try:
+        return psutil.Process(server.pid)
+    except psutil.Error:
+        return None

@@ -1,0 +1,172 @@
+"""A store of baselines: a folder of run sets that can be committed or cached, one of them promoted.
+
+    STORE/
+      baselines.json             the entries, in the order in which they were added
+      <id>/<run folder>/...      the runs of an entry, as they were made
+
+Format history of `baselines.json`:
+    1: first.
+"""
+
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from bench.analysis.run import analyse
+from bench.core.atomic_files import write_atomically
+from bench.core.errors import UsageError, did_you_mean
+from bench.core.versioned_json import VersionedJson
+from bench.results.records import Outcome
+from bench.results.run_reader import Run, find_runs
+
+INDEX: Final = "baselines.json"
+FAILED_SHARE: Final = 0.01
+"""A run with a larger share of failed requests than this is a failed run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A run set in the store.
+
+    Args:
+        id: the name of its folder.
+        label: what it is, for people.
+        added: when, UTC, `2026-01-31T12:00:00Z`.
+        runs: names of its run folders.
+        problems: why it must not become the baseline, one line each; empty for a good one.
+        promoted: whether it is the baseline.
+    """
+
+    id: str
+    label: str
+    added: str
+    runs: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+    promoted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The file."""
+
+    entries: tuple[Entry, ...]
+
+
+_FILE: Final = VersionedJson(_Index, 1, name="baseline index", cure="restore it")
+
+
+def read_store(store: Path) -> tuple[Entry, ...]:
+    """The entries of a store, the oldest first; none of a folder that is no store yet.
+
+    Raises:
+        UsageError: a file that cannot be read, or of a newer format.
+    """
+    try:
+        return _FILE.read(store / INDEX).entries
+    except FileNotFoundError:
+        return ()
+
+
+def add_runs(store: Path, paths: Iterable[Path], label: str, now: datetime) -> Entry:
+    """Copies a run set into the store. A failed one is kept as well, with what is wrong with it.
+
+    Args:
+        store: the store; made if it is not there.
+        paths: run folders or folders of runs.
+        label: what it is.
+        now: UTC.
+
+    Raises:
+        UsageError: no run at `paths`, or runs of the same name.
+    """
+    runs = find_runs(paths)
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        raise UsageError(f"two of the runs are called {max(names, key=names.count)}; rename one")
+    entries = read_store(store)
+    name = f"{now:%Y%m%dT%H%M%SZ}-{re.sub(r'[^a-z0-9]+', '-', label.lower()).strip('-') or 'runs'}"
+    taken = {entry.id for entry in entries}
+    name = next(entry for entry in (name, *(f"{name}-{number}" for number in range(2, 1000))) if entry not in taken)
+    problems = tuple(problem for run in runs for problem in _problems(run))
+    entry = Entry(name, label, f"{now:%Y-%m-%dT%H:%M:%SZ}", tuple(names), problems)
+    for run in runs:
+        shutil.copytree(run.path, store / name / run.name)
+    _write(store, (*entries, entry))
+    return entry
+
+
+def promote(store: Path, name: str) -> Entry:
+    """Makes an entry the baseline.
+
+    Args:
+        store: the store.
+        name: an entry's id, its label, or `latest`.
+
+    Raises:
+        UsageError: no such entry, one that failed, or runs that were changed since.
+    """
+    entry = find_entry(store, name)
+    if entry.problems:
+        raise UsageError(f"{entry.id} failed and is kept for study only: {entry.problems[0]}; promote a good one")
+    find_runs([store / entry.id])
+    chosen = replace(entry, promoted=True)
+    others = (replace(other, promoted=False) for other in read_store(store))
+    _write(store, tuple(chosen if other.id == entry.id else other for other in others))
+    return chosen
+
+
+def find_entry(store: Path, name: str) -> Entry:
+    """The entry of this id, the newest of this label, the newest of all for `latest`, the baseline for `promoted`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    entries = read_store(store)
+    if not entries:
+        raise UsageError(f"{store} holds no baseline yet; add one: bertbench baseline add RUN... --store {store}")
+    for entry in reversed(entries):
+        if name in (entry.id, entry.label, "latest") or (name == "promoted" and entry.promoted):
+            return entry
+    if name == "promoted":
+        raise UsageError(f"no entry of {store} is promoted; do it: bertbench baseline promote ID --store {store}")
+    known = {"latest", "promoted", *(word for entry in entries for word in (entry.id, entry.label) if word)}
+    near = did_you_mean(name, sorted(known))
+    raise UsageError(f"no entry {name!r} in {store}; see bertbench baseline list --store {store}{near}")
+
+
+def promoted_runs(store: Path) -> list[Run]:
+    """The runs of the baseline.
+
+    Raises:
+        UsageError: no entry is promoted, or its runs are gone or changed.
+    """
+    return entry_runs(store, find_entry(store, "promoted"))
+
+
+def entry_runs(store: Path, entry: Entry) -> list[Run]:
+    """The runs of an entry.
+
+    Raises:
+        UsageError: they are gone or changed.
+    """
+    return find_runs([store / entry.id / name for name in entry.runs])
+
+
+def _problems(run: Run) -> Sequence[str]:
+    """Why nothing may be held against this run."""
+    analysis = analyse(run)
+    wrong = analysis.summary.counts.get(Outcome.WRONG_ANSWER, 0)
+    found = [f"{run.name}: {wrong} wrong answers"] if wrong else []
+    failed = analysis.summary.due - wrong - analysis.summary.counts.get(Outcome.OK, 0)
+    if failed > FAILED_SHARE * analysis.summary.due:
+        found.append(f"{run.name}: {failed} of {analysis.summary.due} requests failed")
+    return [*found, *(f"{run.name} is INVALID: {reason}" for reason in analysis.validity.reasons)]
+
+
+def _write(store: Path, entries: Iterable[Entry]) -> None:
+    store.mkdir(parents=True, exist_ok=True)
+    write_atomically(store / INDEX, _FILE.encode(_Index(tuple(entries))))

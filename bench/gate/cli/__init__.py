@@ -1,0 +1,1 @@
+"""`bertbench gate` and `bertbench baseline`."""

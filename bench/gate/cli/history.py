@@ -1,0 +1,68 @@
+"""`bertbench gate history`: when did a figure change for good?"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from bench.analysis.run import analyse
+from bench.cli.common.values import number
+from bench.core.errors import ExitCode, UsageError
+from bench.gate.baseline_store import INDEX, entry_runs, read_store
+from bench.gate.history import P_VALUE, history, without_answers
+from bench.gate.report.files import VERDICT, read_verdict
+from bench.gate.report.history_plot import history_text, plot_history
+from bench.results.manifest import FILE_NAME
+from bench.results.run_reader import Run, find_runs
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    parser.add_argument("dir", type=Path, metavar="DIR", help="a folder of runs, of kept gates, or a store")
+    parser.add_argument(
+        "--p-value", type=number(0, 0.5, open_least=True), default=P_VALUE, help=f"of one split (default: {P_VALUE})"
+    )
+    parser.add_argument("--plot", type=Path, help="PNG file (default: history.png in DIR)")
+
+
+def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+    """Prints the verdicts of the gates that were kept there, the change points, and draws the plot.
+
+    Returns:
+        0, whatever there is: a history tells, the gate decides.
+
+    Raises:
+        UsageError: too few runs, or none; a verdict that cannot be read.
+    """
+    if not 0 < args.p_value < 1:
+        raise UsageError(f"--p-value lies between 0 and 1, not {args.p_value}")
+    gates = sorted(args.dir.glob(f"*/{VERDICT}"))
+    for path in gates:
+        kind, reason = read_verdict(path)
+        print(f"{path.parent.name}: {kind}: {reason}", file=out)
+    analyses = [analyse(entry) for entry in _runs(args.dir, [path.parent for path in gates])]
+    failed = [entry for entry in analyses if without_answers(entry)]
+    for entry in failed:
+        print(f"{entry.run.name}: every one of its {entry.summary.due} requests failed; it is left out", file=out)
+    try:
+        series = history([entry for entry in analyses if entry not in failed], args.p_value)
+    except UsageError as error:
+        if not gates:
+            raise
+        print(f"no change points: {error}", file=out)
+        return ExitCode.GOOD
+    path = args.plot or args.dir / "history.png"
+    plot_history(series, path)
+    out.write(history_text(series))
+    print(f"plot: {path}", file=out)
+    return ExitCode.GOOD
+
+
+def _runs(folder: Path, gates: Sequence[Path]) -> list[Run]:
+    """The runs of a folder or a store; of kept gates those of the candidates, as far as there are."""
+    if (folder / INDEX).is_file():
+        return [run for entry in read_store(folder) for run in entry_runs(folder, entry)]
+    if not gates:
+        return find_runs([folder])
+    found = (run for gate in gates if any(gate.glob(f"*/{FILE_NAME}")) for run in find_runs([gate]))
+    return [run for run in found if run.header.workload.scenario == "gate-candidate"]

@@ -1,0 +1,164 @@
+"""Change points over stored runs: when did a figure change for good?
+
+The points come from Apache Otava (E-divisive means with Student's t-test: M. Fleming et al., *Hunter: Using Change
+Point Detection to Hunt for Performance Regressions*, ICPE 2023). Its p-value holds for one split; it tries many, so
+that the rate of series with a change point where nothing changed is another, and grows with the length of the series:
+it is simulated here for the very length, and stated.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from bench.analysis.metrics import METRICS, Metric
+from bench.analysis.run import Analysis
+from bench.core.errors import UsageError
+from bench.core.units import counted
+from bench.results.records import Outcome
+
+P_VALUE: Final = 0.001
+LEAST_RUNS: Final = 6
+SIMULATED: Final = 1000
+
+WATCHED: Final = ("from_due_p50", "from_due_p95", "from_due_p99", "throughput", "error_share")
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePoint:
+    """A lasting change.
+
+    Args:
+        index: of the first run after it.
+        run: that run's name.
+        change: after / before - 1 of the means; for shares the difference.
+        p: p-value of the split.
+        worse: whether it is for the worse; None where neither direction is.
+    """
+
+    index: int
+    run: str
+    change: float
+    p: float
+    worse: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One figure over runs under one load.
+
+    Args:
+        load: what the runs have in common, for people.
+        metric: which figure.
+        runs: names, in the order of time.
+        started: when each began, UTC.
+        values: one a run.
+        points: the change points.
+        p_value: of one split, as asked for.
+        false_alarms: share of series of this length without a change in which there would be one.
+    """
+
+    load: str
+    metric: Metric
+    runs: tuple[str, ...]
+    started: tuple[str, ...]
+    values: tuple[float, ...]
+    points: tuple[ChangePoint, ...]
+    p_value: float
+    false_alarms: float
+
+    @property
+    def levels(self) -> tuple[tuple[int, int, float], ...]:
+        """(first index, index after the last, mean) of each stretch between change points."""
+        edges = [0, *(point.index for point in self.points), len(self.values)]
+        return tuple((begin, end, float(np.mean(self.values[begin:end]))) for begin, end in pairwise(edges))
+
+
+def history(analyses: Sequence[Analysis], p_value: float = P_VALUE) -> list[Series]:
+    """The watched figures of all runs, by load; loads with fewer than `LEAST_RUNS` believable runs are left out.
+
+    Raises:
+        UsageError: no load has enough runs, or Apache Otava is not installed.
+    """
+    loads: dict[str, list[Analysis]] = {}
+    for analysis in sorted(analyses, key=lambda entry: (entry.run.header.started, entry.run.name)):
+        if analysis.validity.valid:
+            loads.setdefault(_load(analysis), []).append(analysis)
+    enough = {load: runs for load, runs in loads.items() if len(runs) >= LEAST_RUNS}
+    if not enough:
+        most = max(map(len, loads.values()), default=0)
+        raise UsageError(f"a history needs {LEAST_RUNS} VALID runs under one load, the most here are {most}; add runs")
+    rates = {len(runs): false_alarm_rate(len(runs), p_value) for runs in enough.values()}
+    found = []
+    for load, runs in enough.items():
+        for name in WATCHED:
+            centers = [run.summary.metrics[name].center if name in run.summary.metrics else None for run in runs]
+            values = [center for center in centers if center is not None]
+            if len(values) == len(runs):
+                found.append(_series(load, METRICS[name], runs, values, p_value, rates[len(runs)]))
+    return found
+
+
+def without_answers(analysis: Analysis) -> bool:
+    """Whether no request of a run got an answer: it has no latency, and says nothing of when that changed."""
+    answered = sum(analysis.summary.counts.get(outcome, 0) for outcome in (Outcome.OK, Outcome.WRONG_ANSWER))
+    return analysis.summary.due > 0 and not answered
+
+
+def change_points(values: Sequence[float], p_value: float = P_VALUE) -> list[tuple[int, float]]:
+    """Index of the first value after each change, and the p-value of the split.
+
+    Raises:
+        UsageError: Apache Otava is not installed.
+    """
+    try:
+        from otava.analysis import compute_change_points
+    except ImportError as error:
+        raise UsageError(
+            "apache-otava is not installed; make setup does it, or: pip install --no-deps apache-otava==0.8.0"
+        ) from error
+    # The t-test divides by the spread, which is 0 where a figure never varies (no error at all, ever).
+    if max(values) == min(values):
+        return []
+    points, _ = compute_change_points(list(values), max_pvalue=p_value)
+    return [(int(point.index), float(point.stats.pvalue)) for point in points]
+
+
+def false_alarm_rate(length: int, p_value: float = P_VALUE, seed: int = 0) -> float:
+    """Share of `SIMULATED` series of `length` values of normal noise in which a change point is found."""
+    noise = np.random.default_rng([seed, length]).normal(1.0, 0.03, (SIMULATED, length))
+    return sum(bool(change_points(row.tolist(), p_value)) for row in noise) / SIMULATED
+
+
+def _series(
+    load: str, metric: Metric, runs: Sequence[Analysis], values: Sequence[float], p_value: float, rate: float
+) -> Series:
+    splits = change_points(values, p_value)
+    edges = [0, *(index for index, _ in splits), len(values)]
+    points = []
+    for position, (index, p) in enumerate(splits):
+        before = float(np.mean(values[edges[position] : index]))
+        after = float(np.mean(values[index : edges[position + 2]]))
+        change = after - before if metric.unit == "share" or not before else after / before - 1
+        worse = None if metric.better is None else (change > 0) == (metric.better == "lower")
+        points.append(ChangePoint(index, runs[index].run.name, change, p if math.isfinite(p) else 0.0, worse))
+    names = tuple(run.run.name for run in runs)
+    started = tuple(run.run.header.started for run in runs)
+    return Series(load, metric, names, started, tuple(values), tuple(points), p_value, rate)
+
+
+def _load(analysis: Analysis) -> str:
+    """What must agree before runs make one series."""
+    header, workload = analysis.run.header, analysis.run.header.workload
+    parts = (
+        workload.protocol,
+        workload.signature,
+        header.arrivals,
+        f"{counted(workload.sentences, 'sentence')} a request",
+    )
+    return ", ".join(
+        (*parts, counted(workload.users, "user"), f"on {header.environment.cpu_model or 'an unknown processor'}")
+    )

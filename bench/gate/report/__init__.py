@@ -1,0 +1,1 @@
+"""A verdict and the history of metrics as text, files and plots."""

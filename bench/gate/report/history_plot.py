@@ -1,0 +1,52 @@
+"""The history of figures as text and as a picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.gate.history import ChangePoint, Series
+from bench.report import plots, text
+
+
+def history_text(series: Sequence[Series]) -> str:
+    """A line a change point, and how often there would be one by chance."""
+    lines: list[str] = []
+    for load in dict.fromkeys(entry.load for entry in series):
+        own = [entry for entry in series if entry.load == load]
+        lines += [f"{load}: {len(own[0].runs)} runs"]
+        for entry in own:
+            last = text.figure(entry.metric, entry.values[-1])
+            lines += [f"  {entry.metric.title}: {last} now" + ("" if entry.points else ", no change point")]
+            lines += [f"    {_line(entry, point)}" for point in entry.points]
+        lines += [
+            f"  by chance: {100 * own[0].false_alarms:.2g} % of series of this length without a change have a change "
+            f"point (simulated; nominal {100 * own[0].p_value:g} %)"
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(series: Series, point: ChangePoint) -> str:
+    unit = "points" if series.metric.unit == "share" else "%"
+    call = {True: "worse", False: "better", None: "changed"}[point.worse]
+    return f"{100 * point.change:+.1f} {unit} from {point.run} on ({call}, p = {point.p:.2g})"
+
+
+def plot_history(series: Sequence[Series], path: Path) -> None:
+    """One plot a figure, runs in order, each level between change points as a line; writes a PNG."""
+    figure, axes = plots.new_figure(len(series), height=1.2 + 2.2 * len(series), share=False)
+    for plot, entry in zip(axes, series, strict=True):
+        times = entry.metric.unit == "s"
+        factor, unit = plots.seconds_scale(max(entry.values)) if times else (1.0, entry.metric.unit)
+        scaled = [value * factor for value in entry.values]
+        plot.plot(range(len(scaled)), scaled, "o", markersize=4, color=plots.BLUE)
+        for begin, end, level in entry.levels:
+            plot.plot([begin - 0.4, end - 0.6], [level * factor] * 2, color=plots.ORANGE, linewidth=2.2)
+        for point in entry.points:
+            colour = plots.RED if point.worse else plots.GREEN
+            plot.axvline(point.index - 0.5, color=colour, linewidth=1.2, linestyle="--")
+        chance = f"by chance a change point in {100 * entry.false_alarms:.2g} % of such series"
+        plots.title(plot, entry.metric.title, f"{entry.load}; {chance}")
+        plot.set_ylabel(unit or "count")
+        plot.set_xlabel("run, in the order of time")
+        # With room above: levels that lie close together would else be cut at the edge.
+        plot.set_ylim(0, 1.15 * max(scaled) or None)
+    plots.save(figure, path)

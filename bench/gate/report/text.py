@@ -1,0 +1,124 @@
+"""A gate's verdict for people: one line, and Markdown for a step summary or a comment."""
+
+from bench.analysis.metrics import Metric
+from bench.core.units import counted, format_seconds
+from bench.gate.results import as_change
+from bench.gate.types import GateReport, MetricResult, State, VerdictKind
+from bench.report import text
+
+_MARKS = {
+    VerdictKind.PASS: "✅",
+    VerdictKind.REGRESSION: "❌",
+    VerdictKind.INCONCLUSIVE: "⚠️",
+    VerdictKind.TARGET_FAILED: "🛑",
+    VerdictKind.INTERRUPTED: "✋",
+}
+
+_LEVELS = "Baseline and candidate are typical levels that differ by exactly the change, which is what is compared."
+
+
+def verdict_line(report: GateReport) -> str:
+    """`REGRESSION: latency p50 +10.3 % [+8.1, +12.4]; 28 pairs in 2 m 05 s; false alarms at most 1 %, ...`."""
+    verdict = report.verdict
+    runs = counted(verdict.pairs, "pair") if report.load else f"{counted(verdict.pairs, 'run')} a side"
+    parts = [
+        f"{verdict.kind}: {verdict.reason}",
+        f"{runs} in {format_seconds(report.seconds)}" if report.load else runs,
+        error_rate(report),
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def error_rate(report: GateReport) -> str:
+    """The bound of the chance of a false alarm, what it covers, and the rate that was measured.
+
+    "" where the verdict does not rest on a comparison, which then has no such chance.
+    """
+    if report.verdict.false_alarms is None:
+        return ""
+    bound = f"false alarms at most {100 * report.verdict.false_alarms:.2g} %"
+    bound += f", measured: {report.measured}" if report.measured else " by design, not measured here yet"
+    return f"{bound} (the bound covers {report.verdict.scope})" if report.verdict.scope else bound
+
+
+def gate_markdown(report: GateReport) -> str:
+    """The verdict, a table with a line a metric, the counts and the warnings."""
+    verdict = report.verdict
+    lines = [
+        f"## {_MARKS[verdict.kind]} Gate: {verdict.kind}",
+        "",
+        f"{_escape(verdict.reason)}",
+        "",
+        f"Baseline `{report.baseline}`, candidate `{report.candidate}`"
+        + (
+            f"; {report.load}; {counted(verdict.pairs, 'pair')} in {format_seconds(report.seconds)}."
+            if report.load
+            else "."
+        ),
+        "",
+        "| metric | baseline | candidate | change | 95 % interval | smallest effect | |",
+        "|---|---:|---:|---:|---:|---:|---|",
+        *(_row(result) for result in verdict.metrics),
+        "",
+        "| | baseline | candidate |",
+        "|---|---:|---:|",
+        *(
+            f"| {name} | {counts[0]:,} | {counts[1]:,} |"
+            for name, counts in (
+                ("requests", verdict.requests),
+                ("failed", verdict.failed),
+                ("answers checked", verdict.checked),
+                ("wrong answers", verdict.wrong),
+            )
+        ),
+        "",
+    ]
+    if verdict.invalid_pairs:
+        lines += [f"{verdict.invalid_pairs} INVALID pairs were left out.", ""]
+    lines += [f"- {_escape(warning)}" for warning in verdict.warnings]
+    lines += [""] if verdict.warnings else []
+    bound = f"{error_rate(report)}. " if error_rate(report) else ""
+    lines += [f"<sub>{bound}{_LEVELS} Intervals are of one look, without correction.</sub>"]
+    return "\n".join(lines) + "\n"
+
+
+def gate_table(report: GateReport) -> str:
+    """The metrics as aligned text for a terminal."""
+    rows = [("metric", "baseline", "candidate", "change", "95 % interval", "matters from", "")]
+    rows += [_cells(result) for result in report.verdict.metrics]
+    return text.table(rows) + "\n"
+
+
+def _row(result: MetricResult) -> str:
+    return "| " + " | ".join(_cells(result)) + " |"
+
+
+def _cells(result: MetricResult) -> tuple[str, str, str, str, str, str, str]:
+    metric, effect = result.metric, result.effect
+    shown = Metric(metric.name, metric.label, metric.unit)
+    ends = [None if end is None else _percent(result, as_change(metric, end)) for end in (effect.lo, effect.hi)]
+    if metric.higher_is_better:
+        ends.reverse()
+    return (
+        metric.label,
+        text.figure(shown, result.baseline),
+        text.figure(shown, result.candidate),
+        text.NONE if effect.center is None else _percent(result, as_change(metric, effect.center)),
+        "" if ends[0] is None or ends[1] is None else f"{ends[0]} … {ends[1]}",
+        f"{100 * result.min_effect:.3g} {'points' if metric.absolute else '%'}",
+        _word(result),
+    )
+
+
+def _word(result: MetricResult) -> str:
+    if result.state is State.NOT_JUDGED:
+        return f"not judged: {result.note}"
+    return f"{result.state}, improved" if result.improved else str(result.state)
+
+
+def _percent(result: MetricResult, change: float) -> str:
+    return f"{100 * change:+.2f} points" if result.metric.absolute else f"{100 * change:+.1f} %"
+
+
+def _escape(line: str) -> str:
+    return line.replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,213 @@
+"""From runs to the lines of a verdict: what each metric shows, and the counts."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.gate.types import Counts, Figures, GateMetric, MetricResult, Pair, Plan, State, Verdict, VerdictKind
+from bench.stats.between_runs import repeat_mean
+from bench.stats.hodges_lehmann import location
+from bench.stats.summary import Summary
+
+Floats = NDArray[np.float64]
+
+SIDES = ("baseline", "candidate")
+
+LEAST_PRESENT = 0.8
+"""A metric is judged if at least this share of the pairs carries it on both sides."""
+
+
+def worsenings(metric: GateMetric, pairs: Sequence[Pair]) -> Floats:
+    """How much worse the candidate was in each pair, NaN where a side does not carry the metric; float64 `[n]`."""
+    found = np.full(len(pairs), np.nan)
+    for index, pair in enumerate(pairs):
+        baseline, candidate = (side.values.get(metric.name) for side in (pair.baseline, pair.candidate))
+        if baseline is None or candidate is None:
+            continue
+        if metric.absolute or (baseline > 0 and candidate > 0):
+            found[index] = metric.worsening(baseline, candidate)
+    return found
+
+
+def judged(plan: Plan, pairs: Sequence[Pair]) -> tuple[GateMetric, ...]:
+    """The plan's metrics that enough of the pairs carry."""
+    return tuple(
+        metric for metric in plan.metrics if pairs and np.isfinite(worsenings(metric, pairs)).mean() >= LEAST_PRESENT
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What is compared of one metric.
+
+    Args:
+        worsening: with its interval, on the scale of `GateMetric.worsening`.
+        middle: between the two sides' levels, on the scale of `GateMetric.scaled`.
+    """
+
+    worsening: Summary
+    middle: float
+
+    def levels(self, metric: GateMetric) -> tuple[float, float]:
+        """Baseline and candidate, which lie around the middle and differ by exactly the worsening."""
+        center = self.worsening.center or 0.0
+        half = (-center if metric.higher_is_better else center) / 2
+        if metric.absolute:
+            # Shares are not below 0.
+            middle = max(self.middle, abs(half))
+            return middle - half, middle + half
+        return math.exp(self.middle - half), math.exp(self.middle + half)
+
+
+def metric_results(
+    plan: Plan,
+    baseline: Sequence[Figures],
+    candidate: Sequence[Figures],
+    states: Mapping[str, State],
+    effects: Mapping[str, Effect],
+) -> tuple[MetricResult, ...]:
+    """A line for each metric of the plan; one that `states` does not hold was not judged.
+
+    Args:
+        plan: the plan.
+        baseline: figures of the baseline's runs.
+        candidate: figures of the candidate's runs.
+        states: what was decided, by metric.
+        effects: what was compared, by metric; a metric that is not in it is shown by its medians, without a change.
+    """
+    results = []
+    for metric in plan.metrics:
+        found = effects.get(metric.name)
+        levels = found.levels(metric) if found else (_median(metric, baseline), _median(metric, candidate))
+        effect = found.worsening if found else Summary.absent(metric.name, "no pair carries it")
+        half = plan.min_effects[metric.name] / 2
+        center, lo, hi = (
+            None if end is None else metric.as_effect(end) for end in (effect.center, effect.lo, effect.hi)
+        )
+        shown = Summary(metric.name, center, lo, hi, effect.confidence, effect.n, effect.warnings)
+        known = metric.name in states
+        results.append(
+            MetricResult(
+                metric,
+                *levels,
+                shown,
+                plan.min_effects[metric.name],
+                states.get(metric.name, State.NOT_JUDGED),
+                improved=known and effect.hi is not None and effect.hi < -metric.as_worsening(half),
+                note="" if known else _why_not_judged(metric, (*baseline, *candidate)),
+            )
+        )
+    return tuple(results)
+
+
+def pair_effects(plan: Plan, pairs: Sequence[Pair]) -> dict[str, Effect]:
+    """What is compared of each metric, as far as pairs carry it.
+
+    Ratios: the location of the pairs' logarithms, which the signed ranks test. Shares, which are 0 in most runs: means.
+    """
+    found = {}
+    for metric in plan.metrics:
+        values = worsenings(metric, pairs)
+        carried = np.isfinite(values)
+        if not carried.any():
+            continue
+        sides = ([getattr(pair, side).values.get(metric.name, np.nan) for pair in pairs] for side in SIDES)
+        middles = np.mean([metric.scaled(np.array(side)[carried]) for side in sides], axis=0)
+        if metric.absolute:
+            worsening, middle = repeat_mean(metric.name, values[carried].tolist(), log=False), float(middles.mean())
+        else:
+            worsening, middle = location(metric.name, values[carried]), float(np.median(middles))
+        found[metric.name] = Effect(worsening, middle)
+    return found
+
+
+def verdict(
+    plan: Plan,
+    kind: VerdictKind,
+    reason: str,
+    pairs: Sequence[Pair],
+    states: Mapping[str, State],
+    warnings: Sequence[str] = (),
+    probes: Sequence[Pair] = (),
+) -> Verdict:
+    """The verdict on pairs, those that are invalid counted and left out.
+
+    Args:
+        plan: the plan.
+        kind: what was found.
+        reason: one line.
+        pairs: all pairs.
+        states: what was decided, by metric.
+        warnings: one line each.
+        probes: requests beside the pairs that the verdict rests on; they are only counted.
+    """
+    valid = [pair for pair in pairs if not pair.invalid]
+    baseline, candidate = [pair.baseline for pair in valid], [pair.candidate for pair in valid]
+    results = metric_results(plan, baseline, candidate, states, pair_effects(plan, valid))
+    asked = (*pairs, *probes)
+    every = [pair.baseline for pair in asked], [pair.candidate for pair in asked]
+    return Verdict(
+        kind,
+        reason,
+        results,
+        len(valid),
+        len(pairs) - len(valid),
+        false_alarms=plan.false_alarms if valid else None,
+        scope=plan.scope if valid else "",
+        warnings=tuple(warnings),
+        **totals(*every),
+    )
+
+
+def without_bound(found: Verdict) -> Verdict:
+    """The verdict without a bound of false alarms, as it does not rest on compared runs."""
+    return replace(found, false_alarms=None, scope="")
+
+
+def totals(baseline: Sequence[Figures], candidate: Sequence[Figures]) -> Counts:
+    """Counts of both sides."""
+    return Counts(
+        requests=(sum(run.requests for run in baseline), sum(run.requests for run in candidate)),
+        failed=(sum(run.failed for run in baseline), sum(run.failed for run in candidate)),
+        wrong=(sum(run.wrong for run in baseline), sum(run.wrong for run in candidate)),
+        checked=(sum(run.checked for run in baseline), sum(run.checked for run in candidate)),
+    )
+
+
+def describe_effect(result: MetricResult) -> str:
+    """`latency p50 +10.3 % [+8.1, +12.4]`, for the one line and the reason."""
+    effect = result.effect
+    if effect.center is None:
+        return result.metric.label
+    sign = -1 if result.metric.higher_is_better else 1
+    unit, digits = ("points", 2) if result.metric.absolute else ("%", 1)
+    change = as_change(result.metric, effect.center)
+    text = f"{result.metric.label} {100 * change:+.{digits}f} {unit}"
+    ends = [None if end is None else 100 * as_change(result.metric, end) for end in (effect.lo, effect.hi)]
+    if ends[0] is not None and ends[1] is not None:
+        low, high = sorted((ends[0], ends[1])) if sign < 0 else (ends[0], ends[1])
+        text += f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return text
+
+
+def as_change(metric: GateMetric, effect: float) -> float:
+    """The change of the figure itself: a throughput that is worse by 25 % has fallen to 1 / 1.25, by 20 %."""
+    return 1 / (1 + effect) - 1 if metric.higher_is_better else effect
+
+
+def _median(metric: GateMetric, runs: Sequence[Figures]) -> float | None:
+    values = [run.values[metric.name] for run in runs if metric.name in run.values]
+    return float(np.median(values)) if values else None
+
+
+def _why_not_judged(metric: GateMetric, runs: Sequence[Figures]) -> str:
+    if not runs:
+        return "there was nothing to judge"
+    if all(metric.name in run.values for run in runs):
+        return "the gate ended before it could be"
+    if metric.name in ("cpu", "memory"):
+        return "the server's process is not on this machine or not known"
+    return "too few answered requests in a run"

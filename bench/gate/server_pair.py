@@ -1,0 +1,205 @@
+"""The servers of both sides of a gate: started beside each other, put in each other's place, and ended."""
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from bench.core.errors import InconclusiveError, TargetError
+from bench.gate.results import SIDES
+from bench.gate.types import Failure
+from bench.server.lifecycle import open_target, startup_seconds
+from bench.server.running import RunningServer, free_ports
+from bench.serving.target import Target
+
+STOP_SECONDS: Final = 3.0
+"""A server that takes longer to end after SIGTERM gets SIGKILL: its answers are no longer wanted."""
+READY_SECONDS: Final = 2.0
+"""Seconds past the end of the gate in which a server may still become ready."""
+_LEAST_WAIT: Final = 10.0
+"""A server that was not waited for as long as this, because the gate's time was over, may be a good one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One side of a duel.
+
+    Args:
+        label: for people.
+        target: the server.
+        model_dir: what it serves if it is started here, and the golden answers that it is held to.
+        flags: flags for a server started here.
+    """
+
+    label: str
+    target: Target
+    model_dir: Path
+    flags: tuple[str, ...] = ()
+
+    def same_server(self, other: "Contender") -> bool:
+        """Whether the other is the same server: at the same address, or of the same kind, model and flags."""
+        same_model = self.target.remote or self.model_dir.resolve() == other.model_dir.resolve()
+        return self.target == other.target and self.flags == other.flags and same_model
+
+
+class SidesFailed(TargetError):
+    """Sides that cannot be brought up or have ended.
+
+    Args:
+        failures: by side, `baseline` or `candidate`.
+    """
+
+    def __init__(self, failures: Mapping[str, Failure]) -> None:
+        super().__init__("; ".join(failure.why for failure in failures.values()))
+        self.failures = dict(failures)
+
+
+class TimeOver(InconclusiveError):
+    """The gate's time was over before it could be known whether the servers come up."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What became of a start.
+
+    Args:
+        server: the running server; None if it failed.
+        error: why it failed; None if it did not.
+        seconds: how long it took.
+        at: reading of `time.monotonic` at its end.
+        cut: whether it failed because the gate's time was over, before the time that its kind of server is given.
+    """
+
+    server: RunningServer | None
+    error: TargetError | None
+    seconds: float
+    at: float
+    cut: bool
+
+
+class Servers:
+    """Both servers, started beside each other, and again when asked to.
+
+    A process that was started here gets a signal when the *thread* that started it ends (prctl(2)), so the threads
+    last as long as this does.
+
+    Args:
+        contenders: baseline and candidate.
+        model: the model's name on both.
+        until: reading of `time.monotonic` at which the gate's time is over.
+    """
+
+    def __init__(self, contenders: Sequence[Contender], model: str, until: float) -> None:
+        self._contenders = contenders
+        self._model = model
+        self._until = until
+        self._threads = ThreadPoolExecutor(2)
+        self._stacks: list[contextlib.ExitStack] = []
+        self._servers: Sequence[RunningServer | None] = ()
+        self._ran = False
+
+    def open(self) -> list[RunningServer]:
+        """Fresh servers, the last ones ended; a remote target is used as it is.
+
+        Raises:
+            SidesFailed: one does not come up, or one of the last ones had ended.
+            TimeOver: the gate's time is over, and too little of it was left to tell.
+            UsageError: options that do not go with a target.
+        """
+        self.end()
+        self._stacks = [contextlib.ExitStack() for _ in self._contenders]
+        # All at once: two that each look for free ports at the same moment may find the same.
+        ports = free_ports(2 * len(self._contenders))
+        begun = [
+            self._threads.submit(self._start, stack, one, (ports.pop(), ports.pop()))
+            for stack, one in zip(self._stacks, self._contenders, strict=True)
+        ]
+        wait(begun)
+        starts = [start.result() for start in begun]
+        self._servers = [start.server for start in starts]
+        self._raise_for(starts)
+        self._ran = True
+        return [server for server in self._servers if server is not None]
+
+    def raise_for_ended(self, ended: Sequence[bool]) -> None:
+        """Raises for the servers, baseline and candidate, that have ended.
+
+        Raises:
+            SidesFailed: with what each wrote last.
+        """
+        self._close([index for index, gone in enumerate(ended) if gone])
+
+    def end(self) -> None:
+        """Ends the servers.
+
+        Raises:
+            SidesFailed: one had ended before.
+        """
+        try:
+            self._close(range(len(self._stacks)))
+        finally:
+            self._stacks, self._servers = [], ()
+
+    def close(self) -> None:
+        """Ends the servers for good; raises as `end` does."""
+        try:
+            self.end()
+        finally:
+            self._threads.shutdown()
+
+    def _start(self, stack: contextlib.ExitStack, one: Contender, ports: tuple[int, int]) -> _Start:
+        begun = time.monotonic()
+        usual, left = startup_seconds(one.target), max(self._until - begun, 0.0) + READY_SECONDS
+        opened = open_target(one.target, one.model_dir, self._model, one.flags, ports, min(usual, left))
+        try:
+            server, failure = stack.enter_context(opened), None
+        except TargetError as error:
+            server, failure = None, error
+        at = time.monotonic()
+        cut = not one.target.remote and left < usual and at - begun >= left
+        return _Start(server, failure, at - begun, at, cut)
+
+    def _raise_for(self, starts: Sequence[_Start]) -> None:
+        failures = {
+            side: Failure(
+                f"the {side} {'does not come up again' if self._ran else 'never ran'}: {start.error}", self._ran
+            )
+            for side, start in zip(SIDES, starts, strict=True)
+            if start.error and not self._may_be_good(start, starts)
+        }
+        if failures:
+            raise SidesFailed(failures)
+        if any(start.error for start in starts):
+            raise TimeOver("--max-time was over before both servers were ready; give more --max-time")
+
+    def _may_be_good(self, start: _Start, starts: Sequence[_Start]) -> bool:
+        """Whether a server that did not become ready may only be slow: time was short, and the other was not either."""
+        in_time = any(other.server is not None and other.at <= self._until for other in starts)
+        return start.cut and start.seconds < _LEAST_WAIT and not in_time
+
+    def _close(self, indexes: Sequence[int]) -> None:
+        ends = {index: self._threads.submit(self._stacks[index].close) for index in indexes}
+        _, late = wait(ends.values(), STOP_SECONDS)
+        for index, end in ends.items():
+            if end in late:
+                self._kill(index)
+        wait(ends.values())
+        failures = {}
+        for index, end in ends.items():
+            if isinstance(error := end.exception(), TargetError):
+                failures[SIDES[index]] = Failure(f"the {SIDES[index]} ended: {error}", ran=True)
+            elif error is not None:
+                raise error
+        if failures:
+            raise SidesFailed(failures)
+
+    def _kill(self, index: int) -> None:
+        server = self._servers[index] if self._servers else None
+        if server is not None and server.pid is not None:
+            with contextlib.suppress(psutil.Error):
+                psutil.Process(server.pid).kill()

@@ -1,0 +1,1 @@
+"""From a due time to a checked and recorded answer."""

@@ -1,0 +1,211 @@
+"""A run while it runs, seen from where its folder is written: reports in, records and samples stored, its end found.
+
+In the process that is Locust's master, or its only one.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import gevent
+import numpy as np
+from gevent.event import Event
+from numpy.typing import NDArray
+
+from bench.core.units import format_seconds
+from bench.load.engine.payloads import Payload
+from bench.load.engine.recorder import Recorder
+from bench.load.engine.schedule import ScheduledJobs, ScheduleShard
+from bench.load.engine.worker_plan import WorkerPlan
+from bench.load.monitor.sampling import ServerSampler
+from bench.results.blocks import RecordBuffer
+from bench.results.run_folder import RunWriter
+from bench.results.samples import ClientSample
+
+# How much longer than it may take a run's workers are waited for.
+PATIENCE_SECONDS: Final = 10.0
+# Locust misses a worker after three silent seconds, which a busy machine can cause; it may still come back.
+SILENCE_SECONDS: Final = 8.0
+
+Stored = TypeVar("Stored")
+
+
+class Collector:
+    """One run from its start to its folder.
+
+    Args:
+        writer: writes the run's folder.
+        epoch: moment of `time.perf_counter` at which its clock is 0.
+        plans: what the workers were told.
+        payloads: the run's requests.
+        sampler: looks at the server each second.
+        alive: indexes of the workers that are still there.
+        ended: called once, when every worker is over or lost.
+    """
+
+    def __init__(
+        self,
+        writer: RunWriter,
+        epoch: float,
+        plans: Sequence[WorkerPlan],
+        payloads: Sequence[Payload],
+        sampler: ServerSampler,
+        alive: Callable[[], set[int]],
+        ended: Callable[[], None],
+    ) -> None:
+        self._writer = writer
+        self._epoch = epoch
+        self._plans = {plan.worker: plan for plan in plans}
+        self._payloads = payloads
+        self._sampler = sampler
+        self._alive = alive
+        self._open = set(self._plans)
+        self._heard = dict.fromkeys(self._plans, 0.0)
+        self._stored: dict[int, list[NDArray[np.float64]]] = {worker: [] for worker in self._plans}
+        self._blocks = dict.fromkeys(self._plans, 0)
+        self._stopped_at: float | None = None
+        self._failure: OSError | None = None
+        self._ended = ended
+        self.lost: list[str] = []
+        self.over = Event()
+        self._closing = Event()
+        self._greenlets = [gevent.spawn(self._watch), gevent.spawn(self._sample_server)]
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self._writer.path
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Requests stored so far, by outcome."""
+        return self._writer.counts
+
+    @property
+    def now(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self._epoch
+
+    def report(self, message: Mapping[str, Any]) -> None:
+        """Takes a worker's report, see `bench.load.engine.worker_session.WorkerSession`."""
+        worker = message["worker"]
+        if worker not in self._open:
+            return
+        self._heard[worker] = self.now
+        block = self._stored_or_over(lambda: self._writer.add_block(message["block"]))
+        if block is not None:
+            self._blocks[worker] = block.sequence + 1
+            self._stored[worker].append(block.rows["due"].astype(np.float64))
+        if message["sample"]:
+            self._stored_or_over(lambda: self._writer.add_client_sample(ClientSample(**message["sample"])))
+        if message["over"]:
+            self._close(worker)
+
+    def stop(self) -> None:
+        """Notes that the run is ended before its time, now."""
+        if self._stopped_at is None and self._open:
+            self._stopped_at = max(self.now, 0.0)
+
+    def finish(self) -> Path:
+        """Writes the folder's final form; workers that are not over are given up as lost.
+
+        Raises:
+            OSError: it cannot be written, or could not be while the run went on; it stays unfinished.
+        """
+        self._closing.set()
+        gevent.joinall(self._greenlets)
+        for worker in sorted(self._open):
+            self._lose(worker)
+        for warning in self._sampler.missing:
+            self._warn(warning)
+        self._sampler.close()
+        if self._failure is not None:
+            self._writer.close()
+            raise self._failure
+        ends = next(iter(self._plans.values())).ends
+        elapsed = self.now if self._stopped_at is not None else max(ends, min(self.now, self._last_moment()))
+        return self._writer.finish(elapsed, interrupted=self._stopped_at is not None)
+
+    def _stored_or_over(self, store: Callable[[], Stored]) -> Stored | None:
+        """Stores something; where that fails, a run that cannot be kept does not go on, and `finish` says why."""
+        try:
+            return store()
+        except OSError as error:
+            if self._failure is None:
+                self._failure = error
+                self.stop()
+                for worker in sorted(self._open):
+                    self._close(worker)
+            return None
+
+    def _warn(self, text: str) -> None:
+        self._stored_or_over(lambda: self._writer.add_warning(text))
+
+    def _last_moment(self) -> float:
+        plan = next(iter(self._plans.values()))
+        return plan.ends + plan.workload.drain
+
+    def _close(self, worker: int) -> None:
+        self._open.discard(worker)
+        if not self._open and not self.over.is_set():
+            self.over.set()
+            self._ended()
+
+    def _lose(self, worker: int) -> None:
+        """Gives a worker up: what it left unrecorded was due, and counts as dropped."""
+        plan = self._plans[worker]
+        text = f"worker {worker} was lost {format_seconds(self._heard[worker])} into the run"
+        self.lost.append(text)
+        if plan.shard is not None:
+            dropped = self._drop_unrecorded(worker, plan, plan.shard)
+            verb = "counts" if dropped == 1 else "count"
+            text += f": {dropped:,} of its requests {verb} as dropped; those of its last second may have been sent"
+        self._warn(text)
+        self._close(worker)
+
+    def _drop_unrecorded(self, worker: int, plan: WorkerPlan, shard: ScheduleShard) -> int:
+        due = np.frombuffer(shard.due)
+        until = plan.ends if self._stopped_at is None else self._stopped_at
+        recorded = np.concatenate([np.empty(0), *self._stored[worker]])
+        unrecorded = _without(due, recorded)
+        workload = plan.workload
+        buffer = RecordBuffer(worker, self._blocks[worker])
+        recorder = Recorder(buffer, self._payloads, workload.protocols, workload.signature, plan.begins)
+        for job in ScheduledJobs(shard.only(unrecorded)).left(until):
+            recorder.drop(job)
+        dropped = len(buffer)
+        self._stored_or_over(lambda: self._writer.add_block(recorder.take()))
+        return dropped
+
+    def _watch(self) -> None:
+        """Each second: records to the disk, and a look whether workers are still there."""
+        while not self._closing.wait(1.0):
+            # A disk may take its time, which no request should wait for.
+            self._stored_or_over(lambda: gevent.get_hub().threadpool.apply(self._writer.sync))
+            gone = self._open - self._alive()
+            lost = {worker for worker in gone if self.now - self._heard[worker] > SILENCE_SECONDS}
+            if self._open and self.now > self._last_moment() + PATIENCE_SECONDS:
+                lost = set(self._open)
+            for worker in sorted(lost):
+                self._lose(worker)
+
+    def _sample_server(self) -> None:
+        while not self._closing.wait(max(np.floor(self.now) + 1.0, 0.0) - self.now):
+            self._stored_or_over(lambda: self._writer.add_server_sample(self._sampler.sample(self.now)))
+
+
+def _without(due: NDArray[np.float64], recorded: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the sorted due times have no record, bool `[N]`; several may be equal, and some of them recorded."""
+    missing = np.ones(due.size, np.bool_)
+    values, counts = np.unique(recorded, return_counts=True)
+    first = np.searchsorted(due, values, side="left")
+    for start, count in zip(first, counts, strict=True):
+        missing[start : start + count] = False
+    return missing
+
+
+def start_times(lead: float) -> tuple[float, datetime]:
+    """The moment `lead` seconds from now, on `time.perf_counter` and in UTC."""
+    return time.perf_counter() + lead, datetime.now(UTC) + timedelta(seconds=lead)

@@ -1,0 +1,225 @@
+"""Sending what is due, on time, and recording what became of it.
+
+Users are a pool: each takes the next job, waits until it is due, sends, records. Whoever comes too late sends at once,
+and latency counts from when the job was due. What was due and never went is recorded as dropped, so that the requests
+due are exactly the sum over the outcomes.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gevent.event import Event
+
+from bench.load.engine.checker import Checker
+from bench.load.engine.pacer import Pacer
+from bench.load.engine.payloads import Payload
+from bench.load.engine.recorder import Recorder
+from bench.load.engine.schedule import Job, Jobs
+from bench.load.transports.pool import Transport
+from bench.results.records import Ended, Outcome
+from bench.serving.errors import (
+    ConnectFailed,
+    DeadlineExceeded,
+    InvalidResponse,
+    Rejected,
+    ServerFailed,
+    ServingError,
+    Unavailable,
+)
+
+_OUTCOMES: Final[Sequence[tuple[type[ServingError], Outcome]]] = (
+    (DeadlineExceeded, Outcome.TIMEOUT),
+    (ConnectFailed, Outcome.UNAVAILABLE),
+    (Unavailable, Outcome.UNAVAILABLE),
+    (InvalidResponse, Outcome.INVALID_RESPONSE),
+    # The server answered with an error: whether it blames the request or itself, there is no answer to check.
+    (Rejected, Outcome.REJECTED),
+    (ServerFailed, Outcome.REJECTED),
+    (ServingError, Outcome.UNAVAILABLE),
+)
+# In closed loop a refused connection comes back at once and would be tried thousands of times a second.
+_UNAVAILABLE_PAUSE: Final = 0.1
+# What is sent just before the end of the drain still gets this long.
+_LEAST_TIMEOUT: Final = 0.001
+
+
+def outcome_of(error: ServingError) -> Outcome:
+    """How a request ended that raised `error`."""
+    return next(outcome for cls, outcome in _OUTCOMES if isinstance(error, cls))
+
+
+Listener = Callable[[str, Ended, ServingError | None], None]
+"""Told of each request: the protocol, what became of it, and the error that it failed with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a run ends, and how long its requests may take.
+
+    Args:
+        begins: requests due before this belong to the warm-up, seconds since the run began.
+        ends: nothing is due at or after this.
+        drain: seconds after `ends` in which what is due and unsent may still go, and what was sent may be answered.
+        timeout: seconds that one request may take, from its send.
+        think: closed loop: seconds between an answer and the next request; None in open loop.
+    """
+
+    begins: float
+    ends: float
+    drain: float
+    timeout: float
+    think: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """What each request goes through.
+
+    Args:
+        payloads: prepared requests.
+        protocols: the run's protocols, which a job's `protocol_index` counts into.
+        checker: judges answers.
+        recorder: takes a record of each request.
+        listener: told of each request after it was recorded.
+    """
+
+    payloads: Sequence[Payload]
+    protocols: Sequence[str]
+    checker: Checker
+    recorder: Recorder
+    listener: Listener
+
+
+class Dispatcher:
+    """One process's share of a run.
+
+    Args:
+        jobs: what to send.
+        handling: what each request goes through.
+        limits: when it ends.
+        pacer: waits for due times.
+    """
+
+    def __init__(self, jobs: Jobs, handling: Handling, limits: Limits, pacer: Pacer) -> None:
+        self._jobs = jobs
+        self._payloads = handling.payloads
+        self._protocols = handling.protocols
+        self._checker = handling.checker
+        self._recorder = handling.recorder
+        self._listener = handling.listener
+        self._limits = limits
+        self._pacer = pacer
+        self._epoch = 0.0
+        self._begun = Event()
+        self._ends = limits.ends
+        self.in_flight = 0
+
+    def begin(self, epoch: float) -> None:
+        """Lets the users go; `epoch` is the moment of `time.perf_counter` at which the run's clock is 0."""
+        self._epoch = epoch
+        self._begun.set()
+
+    @property
+    def now(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self._epoch
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is due any more."""
+        return self.now >= self._ends
+
+    @property
+    def waiting(self) -> int:
+        """Requests due and not sent."""
+        return self._jobs.waiting(self.now) if self._begun.is_set() else 0
+
+    def stop(self) -> None:
+        """Ends the run before its time: nothing is due from now on; what was due already may still go and end."""
+        self._ends = min(self._ends, self.now if self._begun.is_set() else -math.inf)
+        self._begun.set()
+        self._pacer.stop()
+
+    def drive(self, transports: Mapping[str, Transport], leaving: Callable[[], bool] = lambda: False) -> None:
+        """One user's life: returns when nothing is left to send.
+
+        Args:
+            transports: the user's way to the server, by protocol.
+            leaving: whether the user has to go; asked between requests, so that none is cut off.
+        """
+        self._begun.wait()
+        if not self._pacer.wait_until(self._epoch):
+            return
+        while not leaving() and (job := self._jobs.take(self.now)) is not None and self._may_go(job):
+            outcome = self._send(job, transports)
+            if self._limits.think is not None and not self._think(self._limits.think, outcome):
+                return
+
+    def finish(self) -> None:
+        """Records as dropped what was due and never went. No user may be left."""
+        for job in self._jobs.left(self._ends):
+            self._listener(self._protocols[job.protocol_index], self._recorder.drop(job), None)
+
+    def _may_go(self, job: Job) -> bool:
+        """Waits until the job is due; False, the job given back, when its user has to end."""
+        going = False
+        try:
+            if job.due <= self._ends and self.now <= self._ends + self._limits.drain:
+                # The run may have been stopped meanwhile.
+                going = self._pacer.wait_until(self._epoch + job.due) and job.due <= self._ends
+        finally:
+            # Also when the user is killed while it waits.
+            if not going:
+                self._jobs.give_back(job)
+        return going
+
+    def _think(self, seconds: float, outcome: Outcome) -> bool:
+        """The pause of a closed loop; False if the run was stopped meanwhile."""
+        if outcome is Outcome.UNAVAILABLE:
+            seconds = max(seconds, _UNAVAILABLE_PAUSE)
+        return seconds == 0 or self._pacer.pause(seconds)
+
+    def _send(self, job: Job, transports: Mapping[str, Transport]) -> Outcome:
+        """Sends one request, waits, judges the answer, records."""
+        clock, epoch = time.perf_counter, self._epoch
+        protocol = self._protocols[job.protocol_index]
+        payload = self._payloads[job.request]
+        body = payload.rest if protocol == "rest" else payload.grpc
+        answer: bytes | None = None
+        error: ServingError | None = None
+        self.in_flight += 1
+        sent = clock()
+        timeout = min(self._limits.timeout, epoch + self._ends + self._limits.drain - sent)
+        try:
+            answer = transports[protocol].exchange(body, max(timeout, _LEAST_TIMEOUT))
+            done = clock()
+            outcome = Outcome.OK
+        except ServingError as failure:
+            done = clock()
+            error, outcome = failure, outcome_of(failure)
+        except BaseException:
+            # The user is killed while it waits: no answer in the time the request was given.
+            done = clock()
+            ended = Ended(job.due, sent - epoch, done - epoch, Outcome.TIMEOUT)
+            self._recorder.add(job, ended)
+            self._listener(protocol, ended, None)
+            raise
+        finally:
+            self.in_flight -= 1
+        kind, version, parse = None, None, None
+        if answer is not None and job.checked:
+            try:
+                kind, version = self._checker.check(protocol, job.request, answer)
+                if kind is not None:
+                    outcome = Outcome.WRONG_ANSWER
+            except InvalidResponse as failure:
+                error, outcome = failure, Outcome.INVALID_RESPONSE
+            parse = clock() - done
+        size = None if answer is None else len(answer)
+        ended = Ended(job.due, sent - epoch, done - epoch, outcome, kind, size, parse, version)
+        self._recorder.add(job, ended)
+        self._listener(protocol, ended, error)
+        return outcome

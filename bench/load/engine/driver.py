@@ -1,0 +1,90 @@
+"""The engine of one process: a run's requests, the check of their answers, their records, and the users' connections.
+
+Built once of golden answers, workload and transports, for Locust's processes, the runner's and the gate's sides alike.
+"""
+
+from math import inf
+
+from bench.bert.contract.golden import Golden
+from bench.bert.contract.golden_checker import AnswerKey
+from bench.load.engine.checker import Checker
+from bench.load.engine.dispatcher import Dispatcher, Handling, Limits, Listener
+from bench.load.engine.pacer import Pacer
+from bench.load.engine.payloads import build_payloads, request_sentences
+from bench.load.engine.recorder import Recorder
+from bench.load.engine.schedule import Jobs
+from bench.load.transports.balanced_pool import BalancedPool
+from bench.load.transports.pool import Transport, TransportPool
+from bench.results.blocks import RecordBuffer
+from bench.workload.workload import Workload
+
+
+class Driver:
+    """Sends a workload's requests, judges the answers, and keeps the records until `take`.
+
+    Args:
+        golden: golden answers of what is served.
+        workload: what is sent.
+        transports: makes the users' transports.
+        listener: told of each request after it was recorded.
+        worker: index of the load-generating process.
+
+    Attributes:
+        workload: what is sent.
+        payloads: its requests, one for each first sentence.
+
+    Raises:
+        UsageError: a workload that the golden answers do not fit.
+    """
+
+    def __init__(
+        self,
+        golden: Golden,
+        workload: Workload,
+        transports: TransportPool | BalancedPool,
+        listener: Listener,
+        worker: int = 0,
+    ) -> None:
+        self.workload = workload
+        self.payloads = build_payloads(golden, workload, workload.protocols)
+        self._checker = Checker(AnswerKey(golden, request_sentences(golden, workload.sentences), workload.signature))
+        self._records = RecordBuffer(worker)
+        self._recorder = self._make_recorder(inf)
+        self._transports = transports
+        self._listener = listener
+
+    def _make_recorder(self, begins: float) -> Recorder:
+        workload = self.workload
+        return Recorder(self._records, self.payloads, workload.protocols, workload.signature, begins)
+
+    def measure_from(self, begins: float) -> None:
+        """What is due before `begins`, seconds of the run's clock, is warm-up; all of it until this is called."""
+        self._recorder = self._make_recorder(begins)
+
+    def reconnect(self, transports: TransportPool | BalancedPool) -> None:
+        """Takes other transports from now on; those made before are closed by whoever has them."""
+        self._transports.close()
+        self._transports = transports
+
+    def user_transports(self) -> dict[str, Transport]:
+        """The connections of one more user, by protocol; to be closed by whoever asked."""
+        return {protocol: self._transports.make(protocol) for protocol in self.workload.protocols}
+
+    def dispatcher(self, jobs: Jobs, limits: Limits, pacer: Pacer) -> Dispatcher:
+        """What users send `jobs` by.
+
+        Args:
+            jobs: what is to be sent.
+            limits: until when.
+            pacer: waits for due times.
+        """
+        handling = Handling(self.payloads, self.workload.protocols, self._checker, self._recorder, self._listener)
+        return Dispatcher(jobs, handling, limits, pacer)
+
+    def take(self) -> bytes:
+        """The records since the last call, as one block; b"" if there are none."""
+        return self._recorder.take()
+
+    def close(self) -> None:
+        """Closes what users' transports share."""
+        self._transports.close()

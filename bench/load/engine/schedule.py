@@ -1,0 +1,184 @@
+"""What a worker has to send: its shard of a schedule drawn up front, or the requests of a closed loop."""
+
+from array import array
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.seeds import Stream, generator
+from bench.workload.schedules import OpenLoop
+from bench.workload.workload import Schedule, Workload, checked_requests, run_schedule, sentence_order
+
+_CHUNK: Final = 1 << 14
+
+
+class Job(NamedTuple):
+    """One request to send.
+
+    Args:
+        due: seconds since the run began.
+        request: index of its payload.
+        checked: whether its answer is compared.
+        protocol_index: index into the run's protocols.
+    """
+
+    due: float
+    request: int
+    checked: bool
+    protocol_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleShard:
+    """One worker's part of an open-loop schedule, as bytes for the message that carries it.
+
+    Args:
+        due: float64, seconds since the run began, sorted.
+        request: uint32, index of each payload.
+        checked: uint8, whether each answer is compared.
+        protocol_index: uint8, index into the run's protocols.
+    """
+
+    due: bytes
+    request: bytes
+    checked: bytes
+    protocol_index: bytes
+
+    def only(self, chosen: NDArray[np.bool_]) -> "ScheduleShard":
+        """The chosen ones of its requests."""
+        columns = ((self.due, "<f8"), (self.request, "<u4"), (self.checked, "u1"), (self.protocol_index, "u1"))
+        return ScheduleShard(*(np.frombuffer(data, np.dtype(kind))[chosen].tobytes() for data, kind in columns))
+
+
+def partition_schedule(
+    arrivals: OpenLoop, workload: Workload, payloads: int, workers: int
+) -> tuple[Schedule, tuple[ScheduleShard, ...]]:
+    """The schedule of a run and each worker's shard of it; their union does not depend on the number of workers.
+
+    Args:
+        arrivals: when requests are due.
+        workload: seed, duration, warm-up, share of checked answers.
+        payloads: number of payloads to draw from.
+        workers: load-generating processes.
+    """
+    schedule = run_schedule(arrivals, workload)
+    count = schedule.due.size
+    request = sentence_order(workload.seed, count, payloads).astype(np.uint32)
+    protocol_index = np.zeros(count, np.uint8)
+    if workload.protocol == "both":
+        request, protocol_index = _pair(request, generator(workload.seed, Stream.ORDER))
+    checked = checked_requests(workload.seed, count, workload.check_share).astype(np.uint8)
+    columns = (schedule.due.astype("<f8"), request, checked, protocol_index)
+    shards = tuple(
+        ScheduleShard(*(column[worker::workers].tobytes() for column in columns)) for worker in range(workers)
+    )
+    return schedule, shards
+
+
+def _pair(request: NDArray[np.uint32], rng: np.random.Generator) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+    """Requests in pairs that ask the same, one on each protocol, in an order drawn for each pair."""
+    first = rng.integers(0, 2, (request.size + 1) // 2).astype(np.uint8)
+    protocol_index = np.column_stack((first, 1 - first)).ravel()[: request.size]
+    return np.repeat(request[::2], 2)[: request.size], protocol_index
+
+
+class Jobs(Protocol):
+    """Where users take their next request from."""
+
+    def take(self, now: float) -> Job | None:
+        """The next job; None if there is none any more. `now` is in seconds since the run began."""
+
+    def give_back(self, job: Job) -> None:
+        """Takes back a job whose user went before it was due."""
+
+    def left(self, until: float) -> list[Job]:
+        """The jobs due at or before `until` that nobody took; they are gone then."""
+
+    def waiting(self, now: float) -> int:
+        """How many jobs are due at `now` and not taken."""
+
+
+class ScheduledJobs:
+    """Open loop: a worker's shard of the schedule, in the order of the due times."""
+
+    def __init__(self, shard: ScheduleShard) -> None:
+        self._due = array("d", shard.due)
+        self._request = array("I", shard.request)
+        self._checked = shard.checked
+        self._protocol_index = shard.protocol_index
+        self._next = 0
+        self._returned: deque[Job] = deque()
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def take(self, now: float) -> Job | None:
+        if self._returned:
+            return self._returned.popleft()
+        index = self._next
+        if index >= len(self._due):
+            return None
+        self._next = index + 1
+        return self._job(index)
+
+    def give_back(self, job: Job) -> None:
+        self._returned.append(job)
+
+    def left(self, until: float) -> list[Job]:
+        rest = [*self._returned, *(self._job(index) for index in range(self._next, len(self._due)))]
+        self._returned.clear()
+        self._next = len(self._due)
+        return [job for job in rest if job.due <= until]
+
+    def waiting(self, now: float) -> int:
+        due = int(np.searchsorted(np.frombuffer(self._due), now, side="right"))
+        return max(due - self._next, 0) + len(self._returned)
+
+    def _job(self, index: int) -> Job:
+        return Job(self._due[index], self._request[index], bool(self._checked[index]), self._protocol_index[index])
+
+
+class ClosedJobs:
+    """Closed loop: always one more, due now, until the end.
+
+    Args:
+        workload: seed, protocols, share of checked answers.
+        payloads: number of payloads to draw from.
+        worker: index of this process; each draws its own order.
+        ends: no job is due at or after this, seconds since the run began.
+    """
+
+    def __init__(self, workload: Workload, payloads: int, worker: int, ends: float) -> None:
+        self._workload = workload
+        self._payloads = payloads
+        self._ends = ends
+        self._random = generator(workload.seed, Stream.SENTENCES, 1 + worker)
+        self._queue: deque[tuple[int, bool, int]] = deque()
+        self._draw()
+
+    def take(self, now: float) -> Job | None:
+        if now >= self._ends:
+            return None
+        if not self._queue:
+            self._draw()
+        return Job(now, *self._queue.popleft())
+
+    def give_back(self, job: Job) -> None:
+        """In closed loop a job that was not sent was not due."""
+
+    def left(self, until: float) -> list[Job]:
+        return []
+
+    def waiting(self, now: float) -> int:
+        return 0
+
+    def _draw(self) -> None:
+        request = self._random.integers(0, self._payloads, _CHUNK).astype(np.uint32)
+        checked = self._random.random(_CHUNK) < self._workload.check_share
+        protocol_index = np.zeros(_CHUNK, np.uint8)
+        if self._workload.protocol == "both":
+            request, protocol_index = _pair(request, self._random)
+        self._queue.extend(zip(request.tolist(), checked.tolist(), protocol_index.tolist(), strict=True))

@@ -1,0 +1,162 @@
+"""A load-generating process's side of a run: from the plan that it is handed to the last record that it hands back."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import gevent
+
+from bench.bert.contract.golden import GoldenFile
+from bench.load.engine.dispatcher import Limits, Listener
+from bench.load.engine.driver import Driver
+from bench.load.engine.pacer import Pacer
+from bench.load.engine.schedule import ClosedJobs, Jobs, ScheduledJobs
+from bench.load.engine.worker_plan import WorkerPlan
+from bench.load.monitor.sampling import ClientSampler, UserCount
+from bench.load.transports.balanced_pool import BalancedPool
+from bench.load.transports.pool import Transport, TransportPool
+
+# Clocks of one machine agree; a start that lies this far from where a message puts it is another machine's.
+_CLOCK_TOLERANCE: Final = 2.0
+
+Send = Callable[[dict[str, Any]], None]
+
+
+class WorkerSession:
+    """One run in one process: made on the plan, begun by the master, over when all its users are.
+
+    Args:
+        plan: what to do.
+        send: hands a report to the master: `{"run", "worker", "block", "sample", "over"}`.
+        listener: told of each request.
+        transports: makes the users' transports; None for one endpoint, the plan's.
+    """
+
+    def __init__(
+        self,
+        plan: WorkerPlan,
+        send: Send,
+        listener: Listener,
+        transports: TransportPool | BalancedPool | None = None,
+    ) -> None:
+        workload = plan.workload
+        pool = transports or TransportPool(plan.endpoint, workload.clients)
+        self._plan = plan
+        self._send = send
+        self._driver = Driver(GoldenFile.of(plan.golden).golden, workload, pool, listener, plan.worker)
+        self._driver.measure_from(plan.begins)
+        self._pacer = Pacer()
+        limits = Limits(plan.begins, plan.ends, workload.drain, workload.timeout, plan.think)
+        jobs = _jobs(plan, len(self._driver.payloads))
+        self._dispatcher = self._driver.dispatcher(jobs, limits, self._pacer)
+        self._here = 0
+        self._users = UserCount()
+        self._came = False
+        self._begun = False
+        self._over = False
+        self._reporter: gevent.Greenlet | None = None
+
+    @property
+    def run(self) -> str:
+        """Name of the run."""
+        return self._plan.run
+
+    def begin(self, start: dict[str, Any]) -> None:
+        """Starts the run's clock, as `start_message` says, and lets the users go."""
+        epoch = epoch_of(start)
+        self._begun = True
+        self._users.begin(epoch)
+        self._dispatcher.begin(epoch)
+        self._reporter = gevent.spawn(self._report_each_second, epoch)
+        if self._came and not self._here:
+            # All were stopped while they waited for the start. Users that have yet to come are waited for.
+            self._end()
+
+    def drive(self, leaving: Callable[[], bool] = lambda: False) -> None:
+        """One user's life in this run; returns when nothing is left to send, or between two requests if `leaving`."""
+        self._here += 1
+        self._users.change(1)
+        self._came = True
+        # Who finds nothing left to send counts to the end: only those who are taken away make the users fewer.
+        taken = True
+        transports: dict[str, Transport] = {}
+        try:
+            transports |= self._driver.user_transports()
+            self._dispatcher.drive(transports, leaving)
+            taken = leaving()
+        finally:
+            self._here -= 1
+            if taken and not self._dispatcher.over:
+                self._users.change(-1)
+            for transport in transports.values():
+                transport.close()
+            if self._begun and not self._here:
+                self._end()
+
+    def stop(self) -> None:
+        """Ends the run before its time; users come back when what is in flight has ended."""
+        self._dispatcher.stop()
+
+    def close(self) -> None:
+        """Ends the run in this process, whatever state it is in. No user may be left."""
+        self._end()
+
+    def _end(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._dispatcher.finish()
+        if self._reporter is not None:
+            self._reporter.kill(block=False)
+        self._report(None, over=True)
+        self._pacer.close()
+        self._driver.close()
+
+    def _report_each_second(self, epoch: float) -> None:
+        """Reports at whole seconds since the run began, so that workers' samples of one second belong together."""
+        sampler = ClientSampler(self._plan.worker)
+        try:
+            while True:
+                now = time.perf_counter() - epoch
+                gevent.sleep(math.floor(now) + 1.0 - now)
+                dispatcher = self._dispatcher
+                sample = sampler.sample(dispatcher.now, dispatcher.in_flight, dispatcher.waiting, self._users.take())
+                self._report(asdict(sample))
+        finally:
+            sampler.close()
+
+    def _report(self, sample: dict[str, Any] | None, over: bool = False) -> None:
+        block = self._driver.take()
+        self._send({"run": self.run, "worker": self._plan.worker, "block": block, "sample": sample, "over": over})
+
+
+def _jobs(plan: WorkerPlan, payloads: int) -> Jobs:
+    if plan.shard is not None:
+        return ScheduledJobs(plan.shard)
+    return ClosedJobs(plan.workload, payloads, plan.worker, plan.ends)
+
+
+def start_message(run: str, epoch: float) -> dict[str, Any]:
+    """What starts a run in all processes: the moment of this machine's `time.perf_counter` at which its clock is 0."""
+    return {"run": run, "epoch": epoch, "in": epoch - time.perf_counter(), "boot": _boot_id()}
+
+
+def epoch_of(start: dict[str, Any]) -> float:
+    """The same moment on this process's clock.
+
+    Processes of one machine share a clock. On another machine the run begins as long after the message's arrival as
+    it was to begin after its sending: later by the message's way.
+    """
+    here = time.perf_counter() + float(start["in"])
+    epoch = float(start["epoch"])
+    return epoch if start["boot"] == _boot_id() and abs(epoch - here) < _CLOCK_TOLERANCE else here
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

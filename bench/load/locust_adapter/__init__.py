@@ -1,0 +1,1 @@
+"""Locust's master, workers and options on the engine."""

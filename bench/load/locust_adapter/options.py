@@ -1,0 +1,301 @@
+"""The options of every scenario: in Locust's `--help` and web form, and what they lead to.
+
+Each is a text or a switch, because that is what Locust's web form can change; `read_spec` makes a `RunSpec` of them.
+"""
+
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from bench.core.errors import UsageError, did_you_mean, one_line
+from bench.core.units import (
+    format_seconds,
+    parse_bytes,
+    parse_duration,
+    parse_duration_or_zero,
+    parse_fraction,
+    parse_whole,
+)
+from bench.load.setup.catalog import SCENARIOS, Scenario
+from bench.load.setup.run_spec import RunSpec, given_spec
+from bench.serving.target import Target, TargetKind, grpc_address, parse_target
+from bench.serving.tls import TlsOptions
+from bench.workload.arrivals import Arrivals, parse_arrivals
+from bench.workload.workload import TRANSPORTS
+
+_WARMUP_SHARE: Final = 0.1
+_WARMUP_MOST: Final = 10.0
+
+
+OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "model_dir": ("", "exported model whose golden answers are sent and checked (default: the demo model)"),
+    "model_name": ("bert", "the model's name on the server"),
+    "signature": ("score", "score or serving_default"),
+    "arrivals": (
+        "",
+        "closed, closed:users=8,think=100ms, poisson:rate=50, constant:rate=50, ramp:from=5,to=80, "
+        "step:rates=10,20,40,hold=30s, burst:base=10,peak=80,every=20s,length=2s, trace:FILE",
+    ),
+    "transport": (
+        "fast",
+        "client: fast (the least work beside the server); or requests (REST), grpcio (gRPC), as most people use; "
+        "of both: fast, fast+grpcio or requests+grpcio",
+    ),
+    "sentences_per_request": ("", "sentences in a request"),
+    "check_share": ("100%", "share of the answers compared with the golden ones"),
+    "request_timeout": ("30s", "time a request may take, from its send"),
+    "max_response": (
+        "auto",
+        "largest response that is read, unpacked, like 8MB; a larger one is an invalid response; "
+        "auto: 1MB, or 16 times the largest request",
+    ),
+    "warmup": ("auto", "load before the measured part, within the run time; auto: a tenth of it, at most 10s; 0: none"),
+    "drain": ("10s", "time after the end for what is due and unsent to go, and for answers to come"),
+    "seed": ("0", "of due times, sentences, and everything else that is drawn"),
+    "channels": ("1", "gRPC connections a process"),
+    "headers": ("", "request headers (gRPC: metadata), NAME: VALUE; several divided by semicolons"),
+    "ca_cert": ("", "PEM file of trusted authorities, for https and grpcs"),
+    "client_cert": ("", "PEM file of the client's certificate"),
+    "client_key": ("", "PEM file of its key"),
+    "grpc_host": ("", "gRPC address of a server whose REST address is --host, for scenarios that drive both"),
+    "server_flags": ("", "flags for a server started here, divided by blanks"),
+    "results": ("results", "folder that run folders are made in"),
+}
+"""Default and help by name; in the parser `--` and dashes."""
+
+SWITCHES: Final[Mapping[str, str]] = {
+    "padded": "pad sentences to 128 positions and 20 slots, as the article does (serving_default only)",
+    "compressed": "gzip REST request bodies",
+}
+
+
+class UnchosenCode(int):
+    """The default of Locust's `--exit-code-on-error`, to tell it from the same number given by the user."""
+
+
+def add_options(parser: Any, scenario: Scenario) -> None:
+    """Adds the options to Locust's parser, and the scenario's defaults for Locust's own."""
+    parser.error = lambda message: _refuse(parser, message)
+    group = parser.add_argument_group(f"Scenario options ({scenario.name})")
+    for name, value in defaults(scenario).items():
+        text = OPTIONS[name][1]
+        shown = f"{text} (default: {value})" if value and "default" not in text else text
+        option = f"--{name.replace('_', '-')}"
+        _in_web_form(group.add_argument(option, default=value, metavar="<text>", help=shown.replace("%", "%%")))
+    for name, text in SWITCHES.items():
+        _in_web_form(group.add_argument(f"--{name}", action="store_true", help=text))
+    spec = spec_for(scenario)
+    parser.set_defaults(
+        num_users=spec.users if spec else scenario.users,
+        spawn_rate=100.0,
+        run_time=f"{math.ceil(spec.run_time)}s" if spec else scenario.run_time,
+        exit_code_on_error=UnchosenCode(1),
+    )
+
+
+def spec_for(scenario: Scenario) -> RunSpec | None:
+    """The run that `bertbench run` started this process for; None where a user started it.
+
+    Ends the process with one line where it is a run of another scenario.
+    """
+    try:
+        spec = given_spec()
+        if spec is not None and SCENARIOS.get(spec.scenario) != scenario:
+            raise UsageError(
+                f"the scenario file is not the scenario {spec.scenario} that bertbench run knows; run it with locust -f"
+            )
+    except UsageError as error:
+        print(f"bertbench: {one_line(error)}", file=sys.stderr)
+        sys.exit(int(error.exit_code))
+    return spec
+
+
+def _refuse(parser: Any, message: str) -> NoReturn:
+    """Ends Locust's process with one line; an option that is not known is named with the nearest one."""
+    found = re.match(r"unrecognized arguments: (.*)", message)
+    words = found[1].split() if found else []
+    unknown = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
+    if unknown is not None:
+        known = parser._option_string_actions
+        message = f"there is no {unknown}" + did_you_mean("--" + unknown.lstrip("-"), known)
+    end = "" if message.endswith("?") else ";"
+    parser.exit(int(UsageError.exit_code), f"{parser.prog}: {message}{end} see {parser.prog} -f FILE --help\n")
+    raise AssertionError("not reached")
+
+
+def _in_web_form(action: Any) -> None:
+    """Locust's parser marks the options that its web form shows, but not those in a group."""
+    action.include_in_web_ui = True
+    action.is_secret = action.is_required = action.is_multiple = False
+
+
+def read_spec(options: Any, scenario: Scenario, host: str | None, users: int, run_time: float) -> RunSpec:
+    """The run in Locust's parsed options.
+
+    Args:
+        options: the options, or what the web form made of them.
+        scenario: whose run it is.
+        host: Locust's host: an address or any other target; None or "" is the embedded server.
+        users: Locust's number of users.
+        run_time: seconds of load.
+
+    Raises:
+        UsageError: an option that makes no sense, or options that contradict each other.
+    """
+    values = {name: read_option(name, str(getattr(options, name) or "").strip()) for name in OPTIONS}
+    values |= {name: bool(getattr(options, name)) for name in SWITCHES}
+    return make_spec(scenario, values, read_target(host, scenario.protocol), users, run_time)
+
+
+def make_spec(scenario: Scenario, given: Mapping[str, Any], target: Target, users: int, run_time: float) -> RunSpec:
+    """The run of a scenario.
+
+    Args:
+        scenario: its defaults hold for what is not given.
+        given: values by the names in `OPTIONS` and `SWITCHES`.
+        target: what is driven.
+        users: size of the pool.
+        run_time: seconds of load.
+
+    Raises:
+        UsageError: values that contradict each other.
+    """
+    values = {name: read_option(name, text) for name, text in defaults(scenario).items() if name not in given}
+    values |= dict.fromkeys(SWITCHES, False) | dict(given)
+    arrivals = values.pop("arrivals")
+    warmup = warmup_seconds(values.pop("warmup"), run_time)
+    tls = {name: path for name in _TLS if (path := values.pop(_TLS[name])) is not None}
+    return RunSpec(
+        scenario=scenario.name,
+        protocol=scenario.protocol,
+        arrivals=read_arrivals(arrivals, users),
+        users=users,
+        users_named="users" in arrivals,
+        duration=run_time - warmup,
+        warmup=warmup,
+        target=target,
+        tls=TlsOptions(**tls) if tls else None,
+        rule=scenario.rule,
+        **{_FIELDS.get(name, name): value for name, value in values.items()},
+    )
+
+
+def defaults(scenario: Scenario) -> dict[str, str]:
+    """The options' defaults in a scenario, as texts."""
+    own = {"arrivals": scenario.arrivals, "sentences_per_request": str(scenario.sentences), **scenario.options}
+    return {name: own.get(name, default) for name, (default, _) in OPTIONS.items()}
+
+
+def read_arrivals(text: str, users: int) -> Arrivals:
+    """The arrivals in `text`; a closed loop that names no users takes those of the pool.
+
+    Raises:
+        UsageError: arrivals that cannot be read.
+    """
+    kind, colon, rest = text.partition(":")
+    if kind.strip().lower() == "closed" and "users" not in rest:
+        return parse_arrivals(f"closed:users={users}" + (f",{rest}" if colon and rest else ""))
+    return parse_arrivals(text)
+
+
+def warmup_seconds(asked: float | None, run_time: float) -> float:
+    """Seconds of a run of `run_time` that the warm-up takes.
+
+    Args:
+        asked: seconds; None is `auto`.
+        run_time: seconds of load.
+
+    Raises:
+        UsageError: it leaves nothing to measure.
+    """
+    seconds = min(_WARMUP_SHARE * run_time, _WARMUP_MOST) if asked is None else asked
+    if seconds >= run_time:
+        whole, warm = format_seconds(run_time), format_seconds(seconds)
+        raise UsageError(f"a warm-up of {warm} leaves nothing of a run of {whole}; make the run longer")
+    return seconds
+
+
+def read_option(name: str, text: str) -> Any:
+    """The value of an option of `OPTIONS`.
+
+    Raises:
+        UsageError: what the option does not take; the message names it.
+    """
+    if not text and name == "grpc_host":
+        return None
+    try:
+        return READERS[name](text)
+    except UsageError as error:
+        raise UsageError(f"--{name.replace('_', '-')}: {error}") from error
+
+
+def _headers(text: str) -> dict[str, str]:
+    headers = {}
+    for part in filter(None, (entry.strip() for entry in text.split(";"))):
+        name, colon, value = part.partition(":")
+        if not colon or not name.strip() or not part.isprintable() or not part.isascii():
+            raise UsageError(f"{part!r} is not a header; write it in ASCII, like X-Team: search")
+        headers[name.strip()] = value.strip()
+    return headers
+
+
+def read_target(host: str | None, protocol: str) -> Target:
+    """What Locust's `--host` means to a scenario of `protocol`.
+
+    Raises:
+        UsageError: not a server's address, nor a way to start one.
+    """
+    text = (host or "").strip()
+    if not text:
+        return Target(TargetKind.EMBEDDED)
+    plain = ":" not in text or text.partition(":")[0] in ("docker", "binary")
+    scheme = "grpc" if protocol == "grpc" else "http"
+    target = parse_target(text if plain or "://" in text else f"{scheme}://{text}")
+    if not target.remote and not target.managed:
+        raise UsageError(f"{text!r} is not a server; give an address like http://localhost:8501, or nothing")
+    return target
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def _transport(text: str) -> str:
+    """Which of them goes with a protocol is the workload's to say."""
+    known = sorted({name for names in TRANSPORTS.values() for name in names})
+    if text not in known:
+        raise UsageError(f"{text!r} is not one of {', '.join(known)}{did_you_mean(text, known)}")
+    return text
+
+
+READERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "model_dir": _path,
+    "model_name": str,
+    "signature": str,
+    # Of what is read of the arrivals, the users may be the pool's.
+    "arrivals": str,
+    "transport": _transport,
+    "sentences_per_request": lambda text: parse_whole(text, 1, 100_000),
+    "check_share": parse_fraction,
+    "request_timeout": parse_duration,
+    "max_response": lambda text: None if text == "auto" else parse_bytes(text),
+    "drain": parse_duration_or_zero,
+    "warmup": lambda text: None if text == "auto" else parse_duration_or_zero(text),
+    "seed": lambda text: parse_whole(text, 0, 2**32 - 1),
+    "channels": lambda text: parse_whole(text, 1, 1000),
+    "headers": _headers,
+    "ca_cert": _path,
+    "client_cert": _path,
+    "client_key": _path,
+    "grpc_host": grpc_address,
+    "server_flags": lambda text: tuple(text.split()),
+    "results": Path,
+}
+"""By option: what makes its value of its text."""
+
+# Fields of `RunSpec` that an option has another name for, and those of `TlsOptions`.
+_FIELDS: Final = {"sentences_per_request": "sentences", "request_timeout": "timeout", "grpc_host": "grpc"}
+_TLS: Final = {"ca": "ca_cert", "cert": "client_cert", "key": "client_key"}

@@ -1,0 +1,122 @@
+"""The part of a Locust process that sends load: a worker, or the only process."""
+
+import sys
+import time
+from typing import Any, Final
+
+from locust.runners import MASTER_HEARTBEAT_TIMEOUT, WorkerRunner
+
+from bench.core.errors import BenchError, ExitCode
+from bench.core.output import fit_locale
+from bench.load.engine.dispatcher import Listener
+from bench.load.engine.worker_plan import WorkerPlan
+from bench.load.engine.worker_session import WorkerSession
+from bench.results.records import Ended, Outcome
+from bench.serving.errors import ServingError
+
+# Names of the messages between Locust's master and its workers.
+PLAN: Final = "bertbench_plan"
+START: Final = "bertbench_start"
+STOP: Final = "bertbench_stop"
+REPORT: Final = "bertbench_report"
+FAILED: Final = "bertbench_failed"
+
+
+class RequestFailure(Exception):
+    """What Locust's statistics call a failed request."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Worker:
+    """Turns messages into a session, and the session's requests into Locust's events.
+
+    Args:
+        environment: Locust's.
+    """
+
+    def __init__(self, environment: Any) -> None:
+        self._environment = environment
+        self._runner = environment.runner
+        self.session: WorkerSession | None = None
+        self._runner.register_message(PLAN, self._on_plan)
+        self._runner.register_message(START, self._on_start)
+        self._runner.register_message(STOP, self._on_stop)
+        environment.events.test_stopping.add_listener(self._on_test_stopping)
+        environment.events.test_stop.add_listener(self._on_test_stop)
+        if isinstance(self._runner, WorkerRunner):
+            environment.events.quitting.add_listener(self._on_quitting)
+
+    def _on_plan(self, environment: Any, msg: Any, **_: Any) -> None:
+        try:
+            plan = WorkerPlan.from_message(msg.data)
+            signature = plan.workload.signature
+            names = {"rest": ("POST", f"{plan.endpoint.path} {signature}"), "grpc": ("gRPC", f"Predict {signature}")}
+            self.session = WorkerSession(plan, self._report, self._listener(names, plan.begins))
+        except BenchError as error:
+            self._runner.send_message(FAILED, {"run": msg.data["run"], "error": str(error)})
+
+    def _on_start(self, environment: Any, msg: Any, **_: Any) -> None:
+        if self.session is not None and self.session.run == msg.data["run"]:
+            self.session.begin(msg.data)
+
+    def _on_stop(self, environment: Any, msg: Any, **_: Any) -> None:
+        if self.session is not None and self.session.run == msg.data["run"]:
+            self.session.stop()
+
+    def _on_test_stopping(self, environment: Any, **_: Any) -> None:
+        if self.session is not None:
+            self.session.stop()
+
+    def _on_test_stop(self, environment: Any, **_: Any) -> None:
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+        if isinstance(self._runner, WorkerRunner):
+            # Locust's worker would sleep as long before it is ready again, though nobody is left to wait for.
+            environment.stop_timeout = 0.0
+
+    def _on_quitting(self, environment: Any, **_: Any) -> None:
+        """Ctrl-C reaches workers too: hand over what there is before the connection goes."""
+        heard = self._runner.last_heartbeat_timestamp
+        if heard and heard < time.time() - MASTER_HEARTBEAT_TIMEOUT:
+            print("bertbench: the master stopped answering; see how it ended and start the run again", file=sys.stderr)
+            environment.process_exit_code = int(ExitCode.TARGET_FAILED)
+        if self.session is not None:
+            self.session.stop()
+            self._runner.stop()
+
+    def _report(self, report: dict[str, Any]) -> None:
+        if report["over"] and isinstance(self._runner, WorkerRunner):
+            # Locust sends its statistics every three seconds, and its master waits half a second for the last.
+            statistics: dict[str, Any] = {}
+            self._environment.events.report_to_master.fire(client_id=self._runner.client_id, data=statistics)
+            self._runner.send_message("stats", statistics)
+        self._runner.send_message(REPORT, report)
+
+    def _listener(self, names: dict[str, tuple[str, str]], begins: float) -> Listener:
+        fire = self._environment.events.request.fire
+
+        def tell(protocol: str, ended: Ended, error: ServingError | None) -> None:
+            """Locust's own statistics, from due; without the warm-up, as everywhere else."""
+            if ended.due < begins:
+                return
+            request_type, name = names[protocol]
+            fire(
+                request_type=request_type,
+                name=name,
+                response_time=None if ended.done is None else (ended.done - ended.due) * 1e3,
+                response_length=ended.bytes_in or 0,
+                exception=None if ended.outcome is Outcome.OK else _failure(ended, error),
+                context={},
+            )
+
+        return tell
+
+
+def _failure(ended: Ended, error: ServingError | None) -> RequestFailure:
+    detail = ended.wrong_kind or error
+    text = f"{ended.outcome}: {detail}" if detail else str(ended.outcome)
+    # Locust opens its CSV files in the locale's encoding.
+    return RequestFailure(fit_locale(text))

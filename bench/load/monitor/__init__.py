@@ -1,0 +1,1 @@
+"""What is sampled each second beside the requests."""

@@ -1,0 +1,260 @@
+"""What is looked at each second beside the requests: this process, its event loop, the server, the GPU."""
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import gevent
+import gevent.hub
+import psutil
+
+from bench.core.units import format_seconds
+from bench.load.monitor.prometheus import read_page
+from bench.results.samples import ClientSample, ServerSample
+from bench.serving.errors import Rejected, ServingError
+from bench.serving.rest import RestClient
+
+_TICK: Final = 0.05
+_PAGE: Final = "/monitoring/prometheus/metrics"
+_FEW_PAGES: Final = 0.9
+"""Least share of looks at the page that must be answered for its figures to stand without a note."""
+
+
+class ProcessUsage:
+    """CPU and memory of one process between looks at it, its children left out."""
+
+    def __init__(self, pid: int | None = None) -> None:
+        self._process = psutil.Process(pid)
+        self._last = (time.perf_counter(), self._cpu_seconds())
+
+    def look(self) -> tuple[float, int]:
+        """(cores used since the last look, resident bytes).
+
+        Raises:
+            psutil.Error: the process is gone.
+        """
+        now = (time.perf_counter(), self._cpu_seconds())
+        elapsed = now[0] - self._last[0]
+        cores = (now[1] - self._last[1]) / elapsed if elapsed > 0 else 0.0
+        self._last = now
+        return cores, int(self._process.memory_info().rss)
+
+    def _cpu_seconds(self) -> float:
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+
+class LoopLag:
+    """How late the event loop's timers fire: a greenlet that sleeps and looks at the clock."""
+
+    def __init__(self) -> None:
+        self._worst = 0.0
+        self._greenlet = gevent.spawn(self._tick)
+
+    def take(self) -> float:
+        """The worst since the last call, seconds; an overdue tick counts as far as it has come."""
+        worst, self._worst = self._worst, 0.0
+        return worst
+
+    def close(self) -> None:
+        self._greenlet.kill(block=False)
+
+    def _tick(self) -> None:
+        while True:
+            expected = time.perf_counter() + _TICK
+            gevent.sleep(_TICK)
+            self._worst = max(self._worst, time.perf_counter() - expected)
+
+
+class UserCount:
+    """How many users there are in this process, and their mean from one look to the next.
+
+    Times are moments of `time.perf_counter`.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0
+        self._seconds = 0.0
+        self._looked: float | None = None
+        self._changed = 0.0
+
+    def begin(self, moment: float) -> None:
+        """Counting begins at `moment`, which may be to come."""
+        self._looked = self._changed = moment
+        self._seconds = 0.0
+
+    def change(self, by: int) -> None:
+        """Users came (`by` above 0) or went."""
+        self._add(time.perf_counter())
+        self.now += by
+
+    def take(self) -> float | None:
+        """The mean since the last call, or since counting began; None before that."""
+        moment = time.perf_counter()
+        if self._looked is None or moment <= self._looked:
+            return None
+        self._add(moment)
+        mean = self._seconds / (moment - self._looked)
+        self._seconds, self._looked = 0.0, moment
+        return round(mean, 6)
+
+    def _add(self, moment: float) -> None:
+        if moment > self._changed:
+            self._seconds += self.now * (moment - self._changed)
+            self._changed = moment
+
+
+class ClientSampler:
+    """Samples of one load-generating process."""
+
+    def __init__(self, worker: int) -> None:
+        self._worker = worker
+        self._usage = ProcessUsage()
+        self._lag = LoopLag()
+        self._machine = (time.perf_counter(), _busy_seconds())
+
+    def sample(self, now: float, in_flight: int, waiting: int, users: float | None) -> ClientSample:
+        """The process at `now`, seconds since the run began."""
+        cpu, rss = self._usage.look()
+        machine = (time.perf_counter(), _busy_seconds())
+        elapsed = machine[0] - self._machine[0]
+        busy = (machine[1] - self._machine[1]) / elapsed if elapsed > 0 else None
+        self._machine = machine
+        return ClientSample(
+            time=now,
+            worker=self._worker,
+            cpu=cpu,
+            rss=rss,
+            loop_lag=self._lag.take(),
+            in_flight=in_flight,
+            waiting=waiting,
+            machine_cpu=busy,
+            users=users,
+        )
+
+    def close(self) -> None:
+        self._lag.close()
+
+
+def _busy_seconds() -> float:
+    """CPU seconds that the machine's cores were busy, since it started."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    # The kernel counts guests' time in user's too.
+    guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+    return float(sum(times) - guests - idle)
+
+
+class Gpu:
+    """The first GPU through NVML."""
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self._nvml = nvml
+        self._handle = handle
+
+    @classmethod
+    def find(cls) -> "Gpu | None":
+        """The GPU; None where there is no driver or no device."""
+        import pynvml
+
+        try:
+            pynvml.nvmlInit()
+            return cls(pynvml, pynvml.nvmlDeviceGetHandleByIndex(0))
+        except pynvml.NVMLError:
+            return None
+
+    @property
+    def name(self) -> str:
+        name = self._nvml.nvmlDeviceGetName(self._handle)
+        return name.decode() if isinstance(name, bytes) else str(name)
+
+    def look(self) -> tuple[float | None, float | None]:
+        """(utilisation 0 to 1, bytes in use); None where the device does not tell."""
+        try:
+            used = float(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used)
+            return self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu / 100, used
+        except self._nvml.NVMLError:
+            return None, None
+
+
+class ServerSampler:
+    """Samples of the server.
+
+    Args:
+        rest: base URL of its REST face, where its Prometheus page is; None where it is not known.
+        model: the model's name on it.
+        pid: its process, where that runs on this machine; None where it is not known.
+        gpu: the GPU that it may use.
+    """
+
+    def __init__(self, rest: str | None, model: str, pid: int | None, gpu: Gpu | None) -> None:
+        self._model = model
+        self._usage = ProcessUsage(pid) if pid is not None else None
+        self._client = RestClient(rest) if rest is not None else None
+        self._gpu = gpu
+        self._pages = self._looks = 0
+        self._failure: ServingError | None = None
+        self._page()
+        # When the process was found gone, seconds since the run began.
+        self._gone: float | None = None
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What could not be seen so far, one line each.
+
+        A busy server may leave one look unanswered and the next not, so this is asked when the run is over.
+        """
+        return tuple(self._missing())
+
+    def _missing(self) -> Iterator[str]:
+        if self._client is None:
+            yield "the server's REST address is not known, so its metrics are not"
+        elif isinstance(self._failure, Rejected) and not self._pages:
+            yield (
+                f"the server has no page {_PAGE}, so the time inside it is not known; start it with "
+                "--monitoring_config_file (see docker/serving/monitoring.config)"
+            )
+        elif not self._pages:
+            why = str(self._failure).partition(";")[0]
+            yield f"the server's page {_PAGE} never answered ({why}), so the time inside it is not known"
+        elif self._pages < _FEW_PAGES * self._looks:
+            yield (
+                f"the server's page {_PAGE} answered {self._pages} of {self._looks} looks: its figures may leave out "
+                "the run's first and last seconds"
+            )
+        if self._gone is not None:
+            yield f"the server's process ended {format_seconds(self._gone)} into the run; its CPU and memory end there"
+        elif self._usage is None:
+            yield "the server's process is not known, so its CPU and memory are not"
+
+    def sample(self, now: float) -> ServerSample:
+        """The server at `now`, seconds since the run began; what is not known is None."""
+        values = self._page()
+        cpu, rss, gpu, gpu_memory = None, None, None, None
+        if self._usage is not None:
+            try:
+                cpu, rss = self._usage.look()
+            except psutil.Error:
+                self._usage, self._gone = None, now
+        if self._gpu is not None:
+            # A driver call may take milliseconds, which no request should wait for.
+            gpu, gpu_memory = gevent.get_hub().threadpool.apply(self._gpu.look)
+        return ServerSample(time=now, cpu=cpu, rss=rss, gpu=gpu, gpu_memory=gpu_memory, **values)
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def _page(self) -> dict[str, float]:
+        """The counters on the server's page; none where it did not answer."""
+        if self._client is None:
+            return {}
+        self._looks += 1
+        try:
+            page = self._client.get(_PAGE, timeout=0.9)
+        except ServingError as error:
+            # A busy or stopped server: this sample lacks its metrics.
+            self._failure = error
+            return {}
+        self._pages += 1
+        return read_page(page.decode(errors="replace"), self._model)

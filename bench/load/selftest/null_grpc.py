@@ -1,0 +1,56 @@
+"""A gRPC server that computes nothing: a call is known by its message, and answered with bytes made before."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from bench.serving.http2.frames import H2Error
+from bench.serving.http2.grpc_wire import GOOD, HEADERS, PREFIX, failure, framed
+from bench.serving.http2.server import Completed, H2Connection
+
+_INVALID_ARGUMENT: Final = 3
+_REFUSAL: Final = failure(_INVALID_ARGUMENT, b"the null server does not know this request")
+
+
+class NullGrpc(asyncio.Protocol):
+    """One connection.
+
+    Args:
+        answers: serialised answers by serialised request, whatever the method.
+    """
+
+    def __init__(self, answers: Mapping[bytes, bytes]) -> None:
+        self._answers = answers
+        self._h2 = H2Connection()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        try:
+            for event in self._h2.receive(data):
+                if isinstance(event, Completed):
+                    self._answer(event)
+        except H2Error as error:
+            self._h2.abort(error.code)
+            self._send()
+            self._transport.close()
+        else:
+            self._send()
+
+    def _answer(self, event: Completed) -> None:
+        message = self._answers.get(event.body[PREFIX:])
+        if message is None:
+            self._h2.respond(event.stream, b"", b"", _REFUSAL)
+        else:
+            self._h2.respond(event.stream, HEADERS, framed(message), GOOD)
+
+    def _send(self) -> None:
+        assert self._transport is not None
+        if self._h2.out:
+            self._transport.write(bytes(self._h2.out))
+            self._h2.out.clear()

@@ -1,0 +1,175 @@
+"""A server that answers at once what it was told to, on REST and gRPC: what is slow then is the load generator.
+
+    python -m bench.load.selftest.null_server MODEL_DIR [--signature score] [--sentences 1]
+
+Prints a JSON line with `rest` and `grpc` addresses when it is ready, and serves until its standard input closes, so
+that it ends with whoever started it.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from bench.bert.contract.golden import read_golden
+from bench.bert.contract.golden_checker import AnswerKey
+from bench.core import interrupts
+from bench.core.errors import TargetError
+from bench.load.engine.payloads import build_payloads, request_sentences
+from bench.load.selftest.null_grpc import NullGrpc
+from bench.serving import json_codec
+from bench.serving.protos import get_model_status_pb2, model_pb2, predict_pb2
+from bench.serving.tensors import to_proto
+from bench.serving.types import DEFAULT_MODEL_NAME
+from bench.workload.workload import Workload
+
+_NOT_FOUND: Final = b'{"error": "Not Found"}'
+_UNKNOWN: Final = b'{"error": "the null server does not know this request"}'
+_VERSION: Final = 1
+
+
+class NullRest(asyncio.Protocol):
+    """One HTTP connection.
+
+    Args:
+        posts: whole responses by request body.
+        gets: whole responses by path.
+    """
+
+    def __init__(self, posts: Mapping[bytes, bytes], gets: Mapping[bytes, bytes]) -> None:
+        self._posts = posts
+        self._gets = gets
+        self._buffer = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        data = self._buffer + data
+        while (head_end := data.find(b"\r\n\r\n")) >= 0:
+            head = data[:head_end].lower()
+            at = head.find(b"\r\ncontent-length:")
+            size = int(head[at + 17 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+            end = head_end + 4 + size
+            if len(data) < end:
+                break
+            self._answer(data[: data.find(b"\r\n")], data[head_end + 4 : end])
+            data = data[end:]
+        self._buffer = data
+
+    def _answer(self, line: bytes, body: bytes) -> None:
+        assert self._transport is not None
+        if line.startswith(b"POST"):
+            answer = self._posts.get(body) or _response(400, _UNKNOWN)
+        else:
+            answer = self._gets.get(line.split(b" ")[1]) or _response(404, _NOT_FOUND)
+        self._transport.write(answer)
+
+
+def _response(status: int, body: bytes) -> bytes:
+    head = f"HTTP/1.1 {status} .\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+class Answers:
+    """Right answers to all requests of a golden file, as bytes, for both protocols.
+
+    Args:
+        model_dir: the export.
+        signature: signature that is asked.
+        sentences: sentences a request.
+    """
+
+    def __init__(self, model_dir: Path, signature: str, sentences: int) -> None:
+        golden = read_golden(model_dir).golden
+        workload = Workload(
+            protocol="both",
+            transport="fast",
+            signature=signature,
+            sentences=sentences,
+            padded=golden.fixed is not None,
+            users=1,
+            duration=1.0,
+        )
+        payloads = build_payloads(golden, workload, ("rest", "grpc"))
+        key = AnswerKey(golden, request_sentences(golden, sentences), signature)
+        self.rest: dict[bytes, bytes] = {}
+        self.grpc: dict[bytes, bytes] = {}
+        spec = model_pb2.ModelSpec(name=DEFAULT_MODEL_NAME, signature_name=signature, version={"value": _VERSION})
+        for payload in payloads:
+            outputs = key.outputs(payload.index)
+            (output,) = outputs.values()
+            self.rest[payload.rest] = json_codec.dumps({"predictions": output})
+            message = predict_pb2.PredictResponse(
+                model_spec=spec, outputs={name: to_proto(array) for name, array in outputs.items()}
+            )
+            self.grpc[payload.grpc] = message.SerializeToString()
+
+    def state(self) -> tuple[bytes, tuple[bytes, bytes]]:
+        """The model's state: REST body, and gRPC request with its answer."""
+        status = {"error_code": "OK", "error_message": ""}
+        entry = {"version": str(_VERSION), "state": "AVAILABLE", "status": status}
+        question = get_model_status_pb2.GetModelStatusRequest(model_spec=model_pb2.ModelSpec(name=DEFAULT_MODEL_NAME))
+        answer = get_model_status_pb2.GetModelStatusResponse()
+        answer.model_version_status.add(version=_VERSION, state="AVAILABLE")
+        rest = json_codec.dumps({"model_version_status": [entry]})
+        return rest, (question.SerializeToString(), answer.SerializeToString())
+
+
+async def _serve(answers: Answers) -> None:
+    state, (question, answer) = answers.state()
+    posts = {body: _response(200, reply) for body, reply in answers.rest.items()}
+    gets = {f"/v1/models/{DEFAULT_MODEL_NAME}".encode(): _response(200, state)}
+    calls = {**answers.grpc, question: answer}
+    loop = asyncio.get_running_loop()
+    rest = await loop.create_server(lambda: NullRest(posts, gets), "127.0.0.1", 0)
+    grpc = await loop.create_server(lambda: NullGrpc(calls), "127.0.0.1", 0)
+    ports = [server.sockets[0].getsockname()[1] for server in (rest, grpc)]
+    print(json.dumps({"rest": f"http://127.0.0.1:{ports[0]}", "grpc": f"127.0.0.1:{ports[1]}"}), flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+@contextlib.contextmanager
+def null_server(model_dir: Path, signature: str = "score", sentences: int = 1) -> Iterator[dict[str, str]]:
+    """A null server in a process of its own: its `rest` and `grpc` addresses.
+
+    Raises:
+        TargetError: it did not come up.
+    """
+    command = [sys.executable, "-m", "bench.load.selftest.null_server", str(model_dir)]
+    command += ["--signature", signature, "--sentences", str(sentences)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with contextlib.ExitStack() as stack:
+        with interrupts.held():
+            process = stack.enter_context(
+                subprocess.Popen(command, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
+            )
+            stack.callback(process.terminate)
+        line = process.stdout.readline()
+        if not line:
+            reason = (process.stderr.read().strip().splitlines() or ["no reason given"])[-1]
+            raise TargetError(f"the null server did not start: {reason}")
+        yield json.loads(line)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Runs the server."""
+    parser = argparse.ArgumentParser(
+        prog="bench.load.selftest.null_server", description="Answers at once what golden.json says."
+    )
+    parser.add_argument("model_dir", type=Path)
+    parser.add_argument("--signature", default="score")
+    parser.add_argument("--sentences", type=int, default=1)
+    args = parser.parse_args(words)
+    asyncio.run(_serve(Answers(args.model_dir, args.signature, args.sentences)))
+
+
+if __name__ == "__main__":
+    main()

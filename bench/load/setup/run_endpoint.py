@@ -1,0 +1,32 @@
+"""Where the requests of a run go, from its spec and its server."""
+
+from collections.abc import Sequence
+
+from bench.load.engine.payloads import Payload, largest_response
+from bench.load.setup.run_spec import RunSpec
+from bench.load.transports.endpoint import MAX_RESPONSE_BYTES, Endpoint
+from bench.server.running import RunningServer
+from bench.serving.rest import predict_path
+from bench.serving.types import PredictRequest
+
+
+def endpoint_of(spec: RunSpec, server: RunningServer, payloads: Sequence[Payload] = ()) -> Endpoint:
+    """Where the requests of a run go.
+
+    Args:
+        spec: the run.
+        server: has the address of each protocol that the run uses.
+        payloads: the requests, by which the largest response goes; without them it is 8 MB.
+    """
+    usual = largest_response(payloads) if payloads else MAX_RESPONSE_BYTES
+    return Endpoint(
+        rest=server.rest if spec.protocol != "grpc" else None,
+        grpc=server.grpc if spec.protocol != "rest" else None,
+        path=predict_path(PredictRequest({}, spec.signature, spec.model_name)),
+        headers=spec.headers,
+        tls=spec.tls,
+        grpc_secure=spec.secure_grpc,
+        compressed=spec.compressed,
+        channels=spec.channels,
+        max_response=spec.max_response or usual,
+    )

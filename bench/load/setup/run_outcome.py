@@ -1,0 +1,165 @@
+"""What a run says at its end: its figures, whether they can be believed, and the exit code."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.analysis.run import Analysis, analyse
+from bench.core.errors import ExitCode
+from bench.core.units import counted, format_estimate, format_number, format_seconds, were
+from bench.load.setup.catalog import SampleRule
+from bench.load.setup.run_context import option_name
+from bench.results.records import Outcome
+from bench.results.run_reader import open_run
+from bench.stats.summary import Summary
+
+_SHOWN = ("p50", "p90", "p95", "p99")
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """The end of a run.
+
+    Args:
+        lines: figures and verdict, for people.
+        error: one line on what went wrong with the server's answers; "" if nothing did.
+        exit_code: 0; 1 for wrong answers or other failures; 3 if nothing was due; 4 if no request got an answer at all,
+            or a part of the load generator was lost.
+    """
+
+    lines: tuple[str, ...]
+    error: str
+    exit_code: ExitCode
+
+    @property
+    def failed(self) -> bool:
+        """Whether requests failed: what Locust's `--exit-code-on-error` is about."""
+        return self.exit_code in (ExitCode.REGRESSION, ExitCode.TARGET_FAILED)
+
+
+def describe_outcome(
+    path: Path,
+    model_dir: Path,
+    rule: SampleRule | None = None,
+    lost: Sequence[str] = (),
+    command: Sequence[str] = (),
+) -> RunOutcome:
+    """Reads a finished run folder.
+
+    Args:
+        path: the folder.
+        model_dir: the export whose answers were checked against.
+        rule: sample sizes that the scenario asks for.
+        command: the command line of the `bertbench` that asked for the run, if one did.
+        lost: what is known of each worker process that did not live to the end.
+
+    Raises:
+        UsageError: the folder cannot be read.
+    """
+    analysis = analyse(open_run(path, verify=False))
+    summary = analysis.summary
+    # A wrong answer in the warm-up is a wrong answer.
+    error, code = _judge(
+        {name: count + summary.warmup[name] for name, count in summary.counts.items()}, model_dir, command
+    )
+    if lost and code is not ExitCode.INCONCLUSIVE and not summary.counts[Outcome.WRONG_ANSWER]:
+        error, code = f"{'; '.join(lost)}; see how it ended, and run again", ExitCode.TARGET_FAILED
+    lines = [_counts_line(analysis), *_latency_lines(summary.metrics)]
+    for name, metrics in summary.protocols.items():
+        lines += [f"{name}:", *(f"  {line}" for line in _latency_lines(metrics))]
+    lines.append(_rate_line(analysis))
+    lines += [f"note: {warning}" for warning in (*analysis.warnings, *_rule_warnings(analysis, rule))]
+    lines += [str(analysis.validity), str(path)]
+    return RunOutcome(tuple(lines), error, code)
+
+
+def _judge(counts: Mapping[str, int], model_dir: Path, command: Sequence[str]) -> tuple[str, ExitCode]:
+    good, wrong = counts[Outcome.OK], counts[Outcome.WRONG_ANSWER]
+    failed = sum(counts.values()) - good
+    if not sum(counts.values()):
+        return f"nothing was sent; give a longer {option_name('-t', command)} or a higher rate", ExitCode.INCONCLUSIVE
+    if wrong and not good:
+        return (
+            f"every answer that came is wrong: the server may hold another model than {model_dir}; name the export "
+            "that it serves with --model-dir",
+            ExitCode.REGRESSION,
+        )
+    if wrong:
+        differ = "differs" if wrong == 1 else "differ"
+        return (
+            f"{counted(wrong, 'answer')} {differ} from the Estimator's; the run's records tell which",
+            ExitCode.REGRESSION,
+        )
+    if failed and not good:
+        return "no request got an answer; check the server", ExitCode.TARGET_FAILED
+    return (f"{counted(failed, 'failed request')}", ExitCode.REGRESSION) if failed else ("", ExitCode.GOOD)
+
+
+def _counts_line(analysis: Analysis) -> str:
+    summary = analysis.summary
+    outcomes = _counts(summary.counts) or "none"
+    kinds = _counts(summary.wrong_kinds)
+    warm = sum(summary.warmup.values())
+    text = f"{counted(summary.due, 'request')} {were(summary.due)} due: {outcomes}" + (f" ({kinds})" if kinds else "")
+    if not warm:
+        return text
+    failed = _counts({name: count for name, count in summary.warmup.items() if name != Outcome.OK})
+    there = f" ({failed} there)" if failed else ""
+    # All that the run's files hold.
+    return f"{text}; {warm:,} more in the warm-up, not counted{there}: {summary.due + warm:,} in all"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """`1,200 ok, 3 timeout`."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+
+
+def _latency_lines(metrics: Mapping[str, Summary]) -> list[str]:
+    """Both clocks, always."""
+    lines = []
+    for clock, title in (("from_due", "from due "), ("from_send", "from send")):
+        shown = [f"{name} {_latency(metrics[f'{clock}_{name}'])}" for name in _SHOWN if f"{clock}_{name}" in metrics]
+        if shown:
+            lines.append(f"latency {title}  " + "  ".join(shown))
+    return lines
+
+
+def _latency(summary: Summary) -> str:
+    return format_estimate(summary.center, summary.lo, summary.hi, format_seconds)
+
+
+def _rate_line(analysis: Analysis) -> str:
+    """What came a second, in all units that a request carries more than one of, what was asked, and who sent."""
+    summary, header = analysis.summary, analysis.run.header
+    metrics = summary.metrics
+    carried = ("sentence_rate", "sentences/s"), ("throughput", "successful requests/s"), ("word_rate", "words/s")
+    parts = [
+        f"{format_number(value)} {unit}" for name, unit in carried if (value := _center(metrics, name)) is not None
+    ]
+    sent, flight = _center(metrics, "sent_rate"), _center(metrics, "in_flight")
+    if header.requested_rate is not None and sent is not None:
+        parts.append(f"{format_number(sent)} requests/s sent of {format_number(header.requested_rate, 6)} asked")
+    if flight is not None:
+        users = summary.users or counted(header.workload.users, "user")
+        parts.append(f"{format_number(flight)} in flight on average ({users})")
+    return ", ".join(parts) or "no rate"
+
+
+def _center(metrics: Mapping[str, Summary], name: str) -> float | None:
+    return metrics[name].center if name in metrics else None
+
+
+def _rule_warnings(analysis: Analysis, rule: SampleRule | None) -> list[str]:
+    """What a benchmark's rules ask for and this run has not got."""
+    if rule is None:
+        return []
+    workload = analysis.run.header.workload
+    requests = analysis.summary.due * (workload.sentences if rule.per_sentence else 1)
+    found = []
+    if requests < rule.requests:
+        what = "sentences" if rule.per_sentence else "requests"
+        found.append(f"{rule.source} asks for {rule.requests:,} {what}, this run has {requests:,}")
+    if workload.duration < rule.seconds:
+        asked, measured = format_seconds(rule.seconds), format_seconds(workload.duration)
+        found.append(f"{rule.source} asks for {asked}, this run measured {measured}")
+    return found

@@ -1,0 +1,139 @@
+"""A run about to begin: its model, its server and its schedule, put together from its spec."""
+
+import sys
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from bench.bert.contract.golden import GoldenFile, read_golden
+from bench.bert.demo.demo_model import demo_model_dir
+from bench.core.atomic_files import make_folder
+from bench.core.errors import UsageError
+from bench.core.units import counted, were
+from bench.load.engine.payloads import Payload, build_payloads
+from bench.load.engine.schedule import ScheduleShard, partition_schedule
+from bench.load.engine.worker_plan import WorkerPlan
+from bench.load.monitor.sampling import Gpu
+from bench.load.selftest.self_test import stored_ceiling
+from bench.load.setup.run_context import option_name
+from bench.load.setup.run_endpoint import endpoint_of
+from bench.load.setup.run_spec import RunSpec
+from bench.load.setup.target_session import TargetSession
+from bench.results.environment import Environment, this_environment
+from bench.results.manifest import Origin, RunHeader, describe
+from bench.results.run_folder import RunWriter
+from bench.server.running import RunningServer
+from bench.workload.arrivals import Arrivals, ClosedLoop, OpenLoop
+from bench.workload.workload import Workload
+
+
+@dataclass(frozen=True)
+class RunSetup:
+    """All that is known before the first request.
+
+    Args:
+        spec: the run.
+        model_dir: the export whose answers are checked.
+        file: its golden file.
+        workload: what is sent.
+        server: what is driven.
+        payloads: the requests, one for each first sentence.
+        environment: the machine that load comes from.
+    """
+
+    spec: RunSpec
+    model_dir: Path
+    file: GoldenFile
+    workload: Workload
+    server: RunningServer
+    payloads: list[Payload]
+    environment: Environment
+
+    @classmethod
+    def make(cls, spec: RunSpec, target: TargetSession, gpu: Gpu | None) -> "RunSetup":
+        """Reads the model's golden answers, then starts or finds the server.
+
+        Raises:
+            UsageError: options that do not go together, no golden answers, or no place for the run folder.
+            TargetError: the server does not come up, does not answer, or does not serve the model.
+        """
+        make_folder(spec.results, "", f"give another {option_name('--results', spec.command)}")
+        model_dir = spec.model_dir or demo_model_dir()
+        file = read_golden(model_dir)
+        workload = spec.workload(file)
+        payloads = build_payloads(file.golden, workload, workload.protocols)
+        if isinstance(spec.arrivals, OpenLoop):
+            # Draws it once, so that one without a request, or with too many, is refused before a server starts.
+            spec.arrivals.due_times(workload.duration, workload.seed)
+        server = target.open(spec, model_dir)
+        environment = this_environment((gpu.name,) if gpu else ())
+        return cls(spec, model_dir, file, workload, server, payloads, environment)
+
+    def plans(self, workers: int, run: str) -> list[WorkerPlan]:
+        """What each process is told."""
+        arrivals, workload = self.spec.arrivals, self.workload
+        shards: tuple[ScheduleShard | None, ...] = (None,) * workers
+        begins, ends = workload.warmup, workload.warmup + workload.duration
+        if isinstance(arrivals, OpenLoop):
+            _, shards = partition_schedule(arrivals, workload, len(self.payloads), workers)
+        think = arrivals.think if isinstance(arrivals, ClosedLoop) else None
+        endpoint = endpoint_of(self.spec, self.server, self.payloads)
+        return [
+            WorkerPlan(run, worker, self.file.data, workload, endpoint, shard, think, begins, ends)
+            for worker, shard in enumerate(shards)
+        ]
+
+    def header(self, plans: list[WorkerPlan], started: datetime, users: int) -> RunHeader:
+        """The run's header.
+
+        Args:
+            plans: what the processes were told.
+            started: when its clock is 0, UTC.
+            users: how many send its requests now; Locust may have shared the asked ones with other user classes.
+
+        Raises:
+            UsageError: nobody sends, or the arrivals name another number of users.
+        """
+        arrivals, notes = self._arrivals_of(users)
+        spec = self.spec
+        scheduled = [len(plan.shard.due) // 8 for plan in plans if plan.shard]
+        ceiling = stored_ceiling(self.workload.clients)
+        origin = Origin(
+            target=spec.target_name or str(spec.target),
+            environment=self.environment,
+            workers=len(plans),
+            started=started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            server={"backend": self.server.backend, "flags": list(spec.server_flags)},
+            group=spec.group,
+            repeat=spec.repeat,
+            command=spec.command or tuple(sys.argv),
+            ceiling=ceiling * len(plans) if ceiling else None,
+            warnings=notes,
+        )
+        return describe(replace(self.workload, users=users), arrivals, origin, sum(scheduled) if scheduled else None)
+
+    def writer(self, header: RunHeader) -> RunWriter:
+        """The run's folder, with the header that `header` gave.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        return RunWriter.create(self.spec.results, header.workload.scenario, header, sync_every=None)
+
+    def _arrivals_of(self, users: int) -> tuple[Arrivals, tuple[str, ...]]:
+        """The arrivals with the users that there are, and what there is to say of it."""
+        arrivals, asked = self.spec.arrivals, self.spec.users
+        if users == asked:
+            return arrivals, ()
+        asks = (
+            f"where {counted(asked, 'user')} {were(asked)} asked: other user classes share them, or a shape sets them"
+        )
+        found = f"{counted(users, 'user')} would send {asks}"
+        if not users:
+            raise UsageError(f"{found}; give more users")
+        if isinstance(arrivals, ClosedLoop):
+            if self.spec.users_named:
+                option = option_name("--users", self.spec.command)
+                raise UsageError(f"{arrivals} cannot be kept: {found}; give --arrivals closed, or the right {option}")
+            arrivals = replace(arrivals, users=users)
+        return arrivals, (found.replace("would send", "began to send"),)

@@ -1,0 +1,158 @@
+"""The server that a run drives: started here, or found at an address and asked whether it serves the model."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from bench.core.errors import TargetError, UsageError
+from bench.load.setup.run_context import option_name
+from bench.load.setup.run_spec import RunSpec
+from bench.load.transports.pool import prepare_grpc
+from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, check_model, open_target
+from bench.serving.endpoint_probe import explain
+from bench.serving.errors import Rejected, ServingError
+from bench.serving.grpc_client import GrpcClient
+from bench.serving.rest import RestClient
+from bench.serving.target import Target, TargetKind
+from bench.serving.types import ServingClient
+
+PROBE_SECONDS: Final = 5.0
+
+
+class TargetSession:
+    """Opens the server of a run, and keeps one that was started here for the next run on the same model."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._started: tuple[object, RunningServer] | None = None
+
+    def open(self, spec: RunSpec, model_dir: Path) -> RunningServer:
+        """The server, ready to answer.
+
+        Raises:
+            UsageError: options that do not go together.
+            TargetError: it does not come up, does not answer, or does not serve the model.
+        """
+        if spec.target.remote:
+            server = spec.servers[0] if spec.servers else _at_address(spec)
+            _probe(server, spec)
+            return server
+        identity = (spec.target, model_dir.resolve(), spec.model_name, spec.server_flags)
+        if self._started is None or self._started[0] != identity:
+            self.close()
+            check_model(spec.target, model_dir, spec.server_flags)
+            opened = open_target(spec.target, model_dir, spec.model_name, spec.server_flags)
+            self._started = identity, self._stack.enter_context(opened)
+        return self._started[1]
+
+    def close(self) -> None:
+        """Stops a server that was started here."""
+        self._started = None
+        self._stack.close()
+
+
+def _at_address(spec: RunSpec) -> RunningServer:
+    """The addresses of a server that somebody else started; Serving's own ports tell one face from the other."""
+    if spec.server_flags:
+        raise UsageError(f"server flags do not reach {spec.target}; set them where that server is started")
+    rest, grpc = None, spec.grpc
+    if spec.target.kind is TargetKind.REST:
+        rest = spec.target
+        grpc = grpc or _beside(spec.target, REST_PORT, GRPC_PORT, TargetKind.GRPC)
+    else:
+        grpc = spec.target
+        rest = _beside(spec.target, GRPC_PORT, REST_PORT, TargetKind.REST)
+    needed = {"rest": (rest,), "grpc": (grpc,), "both": (rest, grpc)}[spec.protocol]
+    if None in needed:
+        give = {
+            "rest": "http://HOST:PORT",
+            "grpc": "grpc://HOST:PORT",
+            "both": "http://HOST:PORT and --grpc-host HOST:PORT",
+        }[spec.protocol]
+        raise UsageError(
+            f"the server's {'REST' if rest is None else 'gRPC'} address is not known from {spec.target}; "
+            f"give {option_name('--host', spec.command)} {give}"
+        )
+    return RunningServer(rest.address if rest else None, grpc.address if grpc else None, spec.model_name, "remote")
+
+
+def _beside(target: Target, port: int, other: int, kind: TargetKind) -> Target | None:
+    """The other face of a server at one of Serving's own ports."""
+    host, _, found = target.address.rpartition("://")[2].rpartition(":")
+    if found != str(port) or target.secure:
+        return None
+    return Target(kind, f"http://{host}:{other}" if kind is TargetKind.REST else f"{host}:{other}")
+
+
+def _probe(server: RunningServer, spec: RunSpec) -> None:
+    """Asks each face that will be driven for the model's state."""
+    secure, ca = spec.secure_grpc, spec.tls.ca if spec.tls else None
+    for client in _clients(server, spec):
+        with client:
+            require_served(client, server, spec.target, secure, ca)
+
+
+def require_served(
+    client: ServingClient,
+    server: RunningServer,
+    target: Target,
+    secure: bool,
+    ca: Path | None = None,
+    timeout: float = PROBE_SECONDS,
+) -> None:
+    """Asks a server for its model's state.
+
+    Args:
+        client: connected to it.
+        server: the server.
+        target: what the user calls it.
+        secure: whether gRPC is encrypted.
+        ca: authorities that are trusted, a PEM file; None for the system's.
+        timeout: seconds.
+
+    Raises:
+        TargetError: it does not answer, or does not serve the model.
+    """
+    try:
+        versions = client.status(server.model, timeout)
+    except ServingError as error:
+        if isinstance(error, Rejected) and error.code in ("UNIMPLEMENTED", "501"):
+            return
+        raise _explained(client, server, target, secure, ca, error) from error
+    states = [version.state for version in versions]
+    if "AVAILABLE" not in states:
+        failed = next((version for version in versions if version.error_message), None)
+        why = f" ({' '.join(failed.error_message.split())})" if failed else ""
+        raise TargetError(
+            f"model {server.model!r} on {target} is {', '.join(states)}{why}; "
+            f"{'look at the server' if failed else 'wait until it is loaded'}"
+        )
+
+
+def _explained(
+    client: ServingClient, server: RunningServer, target: Target, secure: bool, ca: Path | None, error: ServingError
+) -> TargetError:
+    """What the user can do about a server that does not give its model's state."""
+    if isinstance(client, RestClient):
+        parts = urlsplit(client.url)
+        said = explain(parts.netloc, "rest", secure=parts.scheme == "https", model=server.model, ca=ca)
+    else:
+        said = explain(server.grpc or "", "grpc", secure=secure, ca=ca)
+    if said is not None:
+        refused = said.startswith("nothing listens")
+        return TargetError(f"{target} does not answer: {said}" if refused else said)
+    if isinstance(error, Rejected):
+        return TargetError(f"{target} does not serve a model called {server.model!r} ({error}); give --model-name")
+    return TargetError(f"{target} does not answer: {error}")
+
+
+def _clients(server: RunningServer, spec: RunSpec) -> Iterator[ServingClient]:
+    if spec.protocol != "grpc" and server.rest:
+        yield RestClient(server.rest, headers=spec.headers, tls=spec.tls)
+    if spec.protocol != "rest" and server.grpc:
+        prepare_grpc()
+        metadata = tuple((name.lower(), value) for name, value in spec.headers.items())
+        secure = spec.secure_grpc
+        yield GrpcClient(server.grpc, spec.tls if secure else None, metadata, secure=secure)

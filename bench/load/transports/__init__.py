@@ -1,0 +1,1 @@
+"""How requests travel: connections, clients, and pools of them."""

@@ -1,0 +1,122 @@
+"""How a user's requests travel: REST and gRPC, each on a fast client or on the library that most people use.
+
+Each transport's `exchange(body, timeout)` sends prepared bytes, waits, and gives the answer's bytes; it raises a
+`ServingError` and nothing else. `timeout` bounds the whole exchange.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Protocol
+
+import grpc
+
+from bench.load.transports.endpoint import Endpoint
+from bench.load.transports.grpc_h2 import SharedConnection
+from bench.load.transports.rest_gevent import FastRest
+from bench.serving.grpc_client import make_channel, raise_for_rpc
+from bench.serving.protos import PREDICT_METHOD
+from bench.serving.rest import RestClient
+
+
+class Transport(Protocol):
+    """One user's way to the server."""
+
+    def exchange(self, body: bytes, timeout: float) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class RequestsRest:
+    """REST on `requests`, for comparison: what most people's clients are made of."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        assert endpoint.rest is not None
+        headers = {**endpoint.headers, **({"Content-Encoding": "gzip"} if endpoint.compressed else {})}
+        self._client = RestClient(endpoint.rest, headers=headers, tls=endpoint.tls, max_response=endpoint.max_response)
+        self._path = endpoint.path
+
+    def exchange(self, body: bytes, timeout: float) -> bytes:
+        return self._client.post(self._path, body, timeout)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class GrpcChannel:
+    """gRPC on a channel of the grpcio package, for comparison: what most people's clients are made of."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        assert endpoint.grpc is not None
+        self._address = endpoint.grpc
+        self._metadata = tuple((name.lower(), value) for name, value in endpoint.headers.items())
+        # Without a subchannel pool of its own, all channels to one address share one connection.
+        options = [
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.max_receive_message_length", endpoint.max_response),
+        ]
+        secure = endpoint.grpc_secure
+        self._channel = make_channel(self._address, endpoint.tls if secure else None, options, secure=secure)
+        self._call = self._channel.unary_unary(PREDICT_METHOD)
+
+    def exchange(self, body: bytes, timeout: float) -> bytes:
+        try:
+            answer: bytes = self._call(body, timeout=timeout, metadata=self._metadata)
+            return answer
+        except grpc.RpcError as error:
+            raise_for_rpc(error, self._address, timeout)
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+class SharedTransport:
+    """One user's calls on what users share."""
+
+    def __init__(self, shared: Transport) -> None:
+        self.exchange = shared.exchange
+
+    def close(self) -> None:
+        """What is shared belongs to the pool."""
+
+
+class TransportPool:
+    """Makes the users' transports, and holds what they share.
+
+    Args:
+        endpoint: where to.
+        clients: the client of each protocol, as `Workload.clients` has them; fast ones where None.
+    """
+
+    def __init__(self, endpoint: Endpoint, clients: Mapping[str, str] | None = None) -> None:
+        self._endpoint = endpoint
+        self._clients = dict(clients or {})
+        self._shared: list[SharedConnection | GrpcChannel] = []
+        self._made = 0
+        if self._client("grpc") == "grpcio":
+            prepare_grpc()
+
+    def make(self, protocol: str) -> Transport:
+        """A transport for one user."""
+        client = self._client(protocol)
+        if protocol == "rest":
+            return FastRest(self._endpoint) if client == "fast" else RequestsRest(self._endpoint)
+        if len(self._shared) < self._endpoint.channels:
+            self._shared.append(SharedConnection(self._endpoint) if client == "fast" else GrpcChannel(self._endpoint))
+        self._made += 1
+        return SharedTransport(self._shared[(self._made - 1) % self._endpoint.channels])
+
+    def close(self) -> None:
+        """Closes what is shared."""
+        while self._shared:
+            self._shared.pop().close()
+
+    def _client(self, protocol: str) -> str:
+        return self._clients.get(protocol, "fast")
+
+
+@functools.cache
+def prepare_grpc() -> None:
+    """Lets gRPC's calls wait in gevent's loop; needed once a process, after any fork and before the first channel."""
+    import grpc.experimental.gevent
+
+    grpc.experimental.gevent.init_gevent()

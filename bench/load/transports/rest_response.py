@@ -1,0 +1,160 @@
+"""One HTTP answer, read from a connection within a time and up to a size, whatever arrives."""
+
+import time
+from typing import Any, Final
+
+from geventhttpclient.response import HTTPParseError, HTTPResponseParser
+
+from bench.core.units import format_bytes
+from bench.load.transports.tcp import let_others
+from bench.serving.content_coding import decoded
+from bench.serving.errors import InvalidResponse
+
+_BLOCK: Final = 1 << 16
+# What may come beside the body: heads, interim answers, trailers and the sizes of chunks; and as much as the body has.
+_MOST_BESIDE: Final = 1 << 16
+# After this many blocks that were there at once other users have their turn.
+_BLOCKS_AT_ONCE: Final = 8
+_GOOD: Final = 200
+_CODINGS: Final = ("content-encoding", "transfer-encoding")
+_CODING_LENGTHS: Final = frozenset(map(len, _CODINGS))
+
+
+class LateError(Exception):
+    """The time is up, though something still arrives."""
+
+
+class RestAnswer(HTTPResponseParser):
+    """What came of an answer, by the HTTP parser that Locust's `FastHttpUser` uses.
+
+    Args:
+        most: largest size of the body, bytes, as it comes and decoded.
+
+    Attributes:
+        status: of the final answer; 0 until it is whole.
+        reusable: whether the connection may take another request.
+        begun: whether any byte came.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.status = 0
+        self.begun = False
+        self.reusable = False
+        self._most = most
+        self._body = bytearray()
+        self._beside = 0
+        self._more = False
+        self._name = ""
+        self._in_value = False
+        self._codings: dict[str, str] | None = None
+
+    def read(self, connection: Any, ends: float) -> None:
+        """Reads the answer from a gevent socket.
+
+        Args:
+            connection: the socket.
+            ends: the moment of `time.perf_counter` after which it does not count.
+
+        Raises:
+            LateError: too late.
+            OSError: the connection ended before, or broke.
+            HTTPParseError: not HTTP.
+            InvalidResponse: an answer that is too large.
+        """
+        blocks = 0
+        while True:
+            data = connection.recv(_BLOCK)
+            self._take(data)
+            if self.status:
+                return
+            self._check_size(len(self._body) + self.get_remaining_content_length())
+            if not data:
+                raise ConnectionError("the server closed the connection without an answer")
+            if time.perf_counter() > ends:
+                raise LateError
+            blocks += 1
+            if blocks % _BLOCKS_AT_ONCE == 0 or len(data) == _BLOCK:
+                let_others()
+
+    def body(self, ends: float) -> bytes:
+        """The body without its content coding. Of an answer that is an error anyway, one that cannot be read is empty.
+
+        Args:
+            ends: as for `read`.
+
+        Raises:
+            LateError: too late.
+            InvalidResponse: a coding that is not known, a body that is not of it, or one that is too large.
+        """
+        if self._codings is None:
+            return bytes(self._body)
+        plain = bytearray()
+        try:
+            for part in decoded(bytes(self._body), ",".join(self._codings.values())):
+                plain += part
+                self._check_size(len(plain))
+                if time.perf_counter() > ends:
+                    raise LateError
+                let_others()
+        except InvalidResponse:
+            if self.status == _GOOD:
+                raise
+            return b""
+        return bytes(plain)
+
+    def _take(self, data: bytes) -> None:
+        before = len(self._body)
+        self.begun = self.begun or bool(data)
+        try:
+            if self.begun:
+                self.feed(data)
+        except HTTPParseError:
+            # What comes after a whole answer, unasked, does not make it wrong.
+            if not self.status:
+                raise
+            self._more = True
+        if self.status:
+            self.reusable = not self._more and self.should_keep_alive()
+        size = len(self._body)
+        self._check_size(size)
+        self._beside += len(data) - (size - before)
+        if self._beside > _MOST_BESIDE + size:
+            raise InvalidResponse(f"the response has {format_bytes(self._beside)} of headers and chunk sizes")
+
+    def _check_size(self, size: int) -> None:
+        if size > self._most:
+            raise InvalidResponse(
+                f"the response has more than {format_bytes(self._most)}; send fewer sentences or allow more"
+            )
+
+    # What the parser calls. A header's name and its value may come in pieces.
+
+    def _on_message_begin(self) -> None:
+        self._more = bool(self.status)
+        self._codings = None
+
+    def _on_status(self, text: str) -> None:
+        pass
+
+    def _on_header_field(self, part: str) -> None:
+        self._name = part if self._in_value else self._name + part
+        self._in_value = False
+
+    def _on_header_value(self, part: str) -> None:
+        first, self._in_value = not self._in_value, True
+        if len(self._name) in _CODING_LENGTHS and (name := self._name.lower()) in _CODINGS:
+            codings = self._codings = self._codings or dict.fromkeys(_CODINGS, "")
+            codings[name] += f",{part}" if first else part
+
+    def _on_headers_complete(self) -> None:
+        pass
+
+    def _on_body(self, part: bytearray) -> None:
+        if not self.status:
+            self._body += part
+
+    def _on_message_complete(self) -> None:
+        # Interim answers come before the real one.
+        if not self.status and (code := self.get_code()) >= 200:
+            self.status = code

@@ -1,0 +1,120 @@
+"""What all plots share: size, fonts, colours that colour-blind readers can tell apart, time axes, PNG files.
+
+Not through pyplot, which keeps figures alive and chooses its backend by the display.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import NDArray
+
+from bench.core.errors import naming
+from bench.core.units import format_number
+
+Floats = NDArray[np.float64]
+
+# Okabe and Ito's palette.
+BLUE: Final = "#0072B2"
+ORANGE: Final = "#E69F00"
+GREEN: Final = "#009E73"
+RED: Final = "#D55E00"
+PURPLE: Final = "#CC79A7"
+SKY: Final = "#56B4E9"
+YELLOW: Final = "#F0E442"
+GREY: Final = "#6E6E6E"
+BLACK: Final = "#222222"
+SERIES: Final = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY, BLACK, GREY)
+
+DPI: Final = 150
+_STYLE: Final[Any] = {
+    "font.size": 10,
+    "font.family": "DejaVu Sans",
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.8,
+}
+
+
+def new_figure(
+    rows: int = 1, *, height: float = 4.4, heights: Sequence[float] | None = None, share: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """A figure in the house style: `rows` plots one below the other, with one x axis if `share`."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(9.0, height), layout="constrained", facecolor="white")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, 1, sharex=share, squeeze=False, height_ratios=heights)
+    return figure, [entry for row in axes for entry in row]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes the figure as a PNG of 1350 pixels across."""
+    with rc_context(_STYLE), naming(path):
+        figure.savefig(path, dpi=DPI)
+
+
+def seconds_scale(largest: float) -> tuple[float, str]:
+    """Factor and unit that suit times up to `largest` seconds."""
+    if largest < 1e-3:
+        return 1e6, "µs"
+    return (1e3, "ms") if largest < 2 else (1.0, "s")
+
+
+def title(axes: Axes, text: str, subtitle: str = "") -> None:
+    """A title, and under it a line that says what exactly is shown."""
+    axes.set_title(text, loc="left", fontsize=12, fontweight="bold", pad=22 if subtitle else 8)
+    if subtitle:
+        axes.text(0, 1.02, subtitle, transform=axes.transAxes, fontsize=9, color=GREY, va="bottom")
+
+
+def log_axis(axes: Axes, name: str, lo: float, hi: float) -> None:
+    """Makes axis `name` (`x` or `y`) logarithmic from `lo` to `hi`, with plain numbers at 1, 2 and 5 if they fit."""
+    axes.set(**{f"{name}scale": "log", f"{name}lim": (lo, hi)})
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1.0,) if hi / lo > 3000 else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: format_number(value, 6)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def mark_warmup(axes: Axes, begins: float, ends: float) -> None:
+    """Greys out what was not measured: the warm-up before `begins`, the drain after `ends` (seconds)."""
+    left, right = axes.get_xlim()
+    for start, end, label in ((left, begins, "warm-up"), (ends, right, "drain")):
+        if end - start > 0.01 * (right - left):
+            axes.axvspan(start, end, color="#EEEEEE", zorder=0, linewidth=0)
+            if end - start > 0.08 * (right - left):
+                place = ((start + end) / 2, 0.98)
+                box = {"facecolor": "#EEEEEE", "edgecolor": "none", "pad": 1.5}
+                where = axes.get_xaxis_transform()
+                axes.text(*place, label, transform=where, ha="center", va="top", color=GREY, fontsize=9, bbox=box)
+    axes.set_xlim(left, right)
+
+
+def legend(axes: Axes, columns: int = 4) -> None:
+    """A legend under the plot, where it hides no data."""
+    handles, _ = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.16),
+            ncols=min(columns, len(handles)),
+            borderaxespad=0.0,
+            frameon=False,
+            fontsize=9,
+        )
+
+
+def legend_below(figure: Figure, columns: int) -> None:
+    """One legend for all plots of a figure, under them."""
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)

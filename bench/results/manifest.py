@@ -1,0 +1,201 @@
+"""`run.json`, the header of a run folder: what was asked, where, and whether the run came to its end.
+
+The format number covers the whole folder: this file, the columns of `requests.parquet`, `timeseries.csv`,
+`server-metrics.csv` and `client-metrics.csv`, the tags of `histogram.hlog`.
+
+Format history:
+    1: first.
+    2: a workload's transport names the gRPC client too, which was always grpcio before.
+    3: `client-metrics.csv` has a last column `users`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from bench.core.errors import UsageError, in_words
+from bench.core.versioned_json import VersionedJson, shallow
+from bench.results.environment import Environment
+from bench.workload.arrivals import Arrivals, OpenLoop, TraceArrivals, parse_arrivals
+from bench.workload.workload import Workload
+
+FILE_NAME: Final = "run.json"
+
+
+def update_to_2(raw: dict[str, Any]) -> dict[str, Any]:
+    """Names the gRPC client."""
+    workload = dict(raw["workload"])
+    if workload["protocol"] == "grpc":
+        workload["transport"] = "grpcio"
+    elif workload["protocol"] == "both":
+        workload["transport"] += "+grpcio"
+    return raw | {"workload": workload}
+
+
+def update_to_3(raw: dict[str, Any]) -> dict[str, Any]:
+    """Changes nothing: `read_samples` reads client metrics without the column `users`."""
+    return raw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHeader:
+    """What is known when a run begins; `describe` makes one.
+
+    Args:
+        workload: what is sent.
+        arrivals: canonical text of when (a trace's file may be gone when the run is read, so it stays text).
+        arrivals_digest: digest of a trace's due times, None for other arrivals.
+        open_loop: whether the arrivals are a schedule.
+        requested_rate: mean requests a second of the measured schedule; None in closed loop.
+        scheduled: due times drawn, warm-up included; None in closed loop, where nothing is due before an answer.
+        target: what is driven, as given to `--target`.
+        server: what is known of the server: backend, flags, version, warm-up...; plain values.
+        environment: where the load is generated.
+        workers: load-generating processes.
+        started: when the run's clock was 0, UTC, `2026-01-31T12:00:00.000000Z`.
+        group: the same for all repeats of one command; "" for a run of its own.
+        repeat: index of the repeat, from 0.
+        command: the command line.
+        ceiling: requests a second that this load generator reaches on the null server, if calibrated.
+        warnings: what a reader must know, each one line.
+    """
+
+    workload: Workload
+    arrivals: str
+    open_loop: bool
+    target: str
+    environment: Environment
+    workers: int
+    started: str
+    arrivals_digest: str | None = None
+    requested_rate: float | None = None
+    scheduled: int | None = None
+    server: Mapping[str, Any] = field(default_factory=dict)
+    group: str = ""
+    repeat: int = 0
+    command: tuple[str, ...] = ()
+    ceiling: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    def parsed_arrivals(self) -> Arrivals:
+        """The arrivals.
+
+        Raises:
+            UsageError: a trace whose file is gone or was changed.
+        """
+        arrivals = parse_arrivals(self.arrivals)
+        if isinstance(arrivals, TraceArrivals) and arrivals.digest != self.arrivals_digest:
+            raise UsageError(f"the trace of {self.arrivals} was changed since the run; give the file that was run")
+        return arrivals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What a header says beside workload and arrivals: the fields of `RunHeader` that bear the same names."""
+
+    target: str
+    environment: Environment
+    workers: int
+    started: str
+    server: Mapping[str, Any] = field(default_factory=dict)
+    group: str = ""
+    repeat: int = 0
+    command: tuple[str, ...] = ()
+    ceiling: float | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def describe(workload: Workload, arrivals: Arrivals, origin: Origin, scheduled: int | None = None) -> RunHeader:
+    """The header of a run that begins now.
+
+    Args:
+        workload: what is sent.
+        arrivals: when.
+        origin: all else.
+        scheduled: the size of `run_schedule(...).due`; needed exactly in open loop.
+
+    Raises:
+        ValueError: open loop without `scheduled`, or closed loop with it.
+    """
+    is_open = isinstance(arrivals, OpenLoop)
+    if is_open != (scheduled is not None):
+        raise ValueError("open loop, and only that, has a schedule of a known size")
+    duration = workload.duration
+    given = {entry.name: getattr(origin, entry.name) for entry in fields(origin)}
+    given |= {"warnings": origin.warnings + arrivals.notes(duration)}
+    return RunHeader(
+        workload=workload,
+        arrivals=str(arrivals),
+        arrivals_digest=arrivals.digest if isinstance(arrivals, TraceArrivals) else None,
+        open_loop=is_open,
+        requested_rate=arrivals.expected_requests(duration) / duration if isinstance(arrivals, OpenLoop) else None,
+        scheduled=scheduled,
+        **given,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFile:
+    """The whole of `run.json`.
+
+    Args:
+        header: what was known at the start, and warnings added since.
+        finished: whether the run came to its end and all files are whole.
+        elapsed: seconds from start to end, None if unfinished.
+        counts: requests by outcome, warm-up included; {} if unfinished.
+        interrupted: whether it was stopped before its time.
+        checksums: `sha256:` digests by file name; {} if unfinished.
+    """
+
+    header: RunHeader
+    finished: bool = False
+    elapsed: float | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    interrupted: bool = False
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """The file's bytes."""
+        own = {name: value for name, value in shallow(self).items() if name != "header"}
+        return _FILE.encode(_Stored(**own, **shallow(self.header)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _State:
+    """The fields of `RunFile` beside the header, in the order of the file."""
+
+    finished: bool
+    interrupted: bool
+    elapsed: float | None
+    counts: Mapping[str, int]
+    checksums: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored(RunHeader, _State):
+    """The file: the fields of `_State`, then those of `RunHeader`."""
+
+
+_FILE: Final = VersionedJson(
+    _Stored,
+    3,
+    name="run header",
+    cure="restore it, or give another run folder",
+    updates={2: update_to_2, 3: update_to_3},
+)
+"""`run.json`; `update_to_N` takes the parsed file of format N - 1 and gives that of N."""
+
+
+def read_run_file(path: Path) -> RunFile:
+    """Reads a `run.json` of any format up to this version's.
+
+    Raises:
+        UsageError: it cannot be read, is no such file, or is of a newer format.
+    """
+    try:
+        found = shallow(_FILE.read(path))
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} cannot be read ({in_words(error)}); {_FILE.cure}") from error
+    state = {entry.name: found.pop(entry.name) for entry in fields(_State)}
+    return RunFile(header=RunHeader(**found), **state)

@@ -1,0 +1,213 @@
+"""Request records as an Arrow table: the columns of `requests.parquet`, and back to the codec's arrays.
+
+`pandas.read_parquet("RUN/requests.parquet")` reads the file: one row a request, fields of `RequestRecord`, absent is
+null. Rows stand in the order in which the load generator handed them over, about that of `done`.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bench.core.errors import UsageError, naming
+from bench.results.blocks import (
+    NO_BYTES,
+    NO_VERSION,
+    OUTCOME_CODES,
+    PROTOCOL_CODES,
+    ROW,
+    WRONG_KIND_CODES,
+    Block,
+)
+from bench.results.records import RequestRecord
+
+Columns = dict[str, NDArray[Any]]
+
+_WORDS: Final = pa.dictionary(pa.int8(), pa.string())
+_TYPES: Final = {
+    "due": pa.float64(),
+    "sent": pa.float64(),
+    "done": pa.float64(),
+    "outcome": _WORDS,
+    "wrong_kind": _WORDS,
+    "checked": pa.bool_(),
+    "protocol": _WORDS,
+    "signature": _WORDS,
+    "sentence": pa.uint32(),
+    "sentences": pa.uint16(),
+    "words": pa.uint32(),
+    "rows": pa.uint32(),
+    "tokens": pa.uint32(),
+    "bytes_out": pa.uint32(),
+    "bytes_in": pa.uint32(),
+    "build": pa.float32(),
+    "parse": pa.float32(),
+    "version": pa.int64(),
+    "worker": pa.uint16(),
+    "warmup": pa.bool_(),
+}
+SCHEMA: Final = pa.schema([(name, _TYPES[name]) for name in RequestRecord.__dataclass_fields__])
+COLUMNS: Final = tuple(SCHEMA.names)
+
+_CODES: Final[dict[str, dict[Any, int]]] = {
+    "outcome": {str(name): code for name, code in OUTCOME_CODES.items()},
+    "wrong_kind": {name and str(name): code for name, code in WRONG_KIND_CODES.items()},
+    "protocol": dict(PROTOCOL_CODES),
+}
+_TIMES: Final = ("due", "sent", "done", "build", "parse")
+_REPEATING: Final = ("sentence", "sentences", "words", "rows", "tokens", "bytes_out", "bytes_in", "version", "worker")
+_NULLS: Final = {"bytes_out": NO_BYTES, "bytes_in": NO_BYTES, "version": NO_VERSION}
+
+
+class SignatureTable:
+    """Numbers for the signatures of a run, given out as they are met."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, int] = {}
+
+    def code(self, name: str) -> int:
+        """The number of `name`."""
+        return self._codes.setdefault(name, len(self._codes))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Signatures met so far, by number."""
+        return tuple(self._codes)
+
+
+def block_columns(block: Block, names: Sequence[str], signatures: SignatureTable) -> Columns:
+    """Columns of one block; `signature` counts into `signatures` afterwards."""
+    columns: Columns = {}
+    for name in names:
+        if name == "worker":
+            columns[name] = np.full(block.rows.size, block.worker, np.uint16)
+        elif name == "signature":
+            lookup = np.array([signatures.code(text) for text in block.signatures], np.uint8)
+            columns[name] = lookup[block.rows[name]]
+        elif name in ("checked", "warmup"):
+            columns[name] = block.rows[name].astype(np.bool_)
+        else:
+            columns[name] = block.rows[name]
+    return columns
+
+
+def to_arrow(columns: Columns, signatures: Sequence[str]) -> pa.RecordBatch:
+    """Columns (all of `COLUMNS`) as a batch of `SCHEMA`, with nulls for what is absent."""
+    words = {
+        "outcome": list(_CODES["outcome"]),
+        "wrong_kind": [name for name in _CODES["wrong_kind"] if name is not None],
+        "protocol": list(_CODES["protocol"]),
+        "signature": list(signatures),
+    }
+    arrays = []
+    for name in COLUMNS:
+        values = columns[name]
+        if name in words:
+            codes = values.astype(np.int8)
+            mask = None
+            if name == "wrong_kind":
+                codes, mask = codes - 1, codes == 0
+            indices = pa.array(codes, pa.int8(), mask=mask)
+            arrays.append(pa.DictionaryArray.from_arrays(indices, pa.array(words[name], pa.string())))
+        elif name in _NULLS:
+            arrays.append(pa.array(values, _TYPES[name], mask=values == _NULLS[name]))
+        else:
+            # from_pandas turns NaN into null.
+            arrays.append(pa.array(values, _TYPES[name], from_pandas=True))
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+class TableWriter:
+    """Writes `requests.parquet`; the file gets its name only when all of it is on the disk.
+
+    Args:
+        path: where the file goes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(path.name + ".tmp")
+        words = [name for name in COLUMNS if pa.types.is_dictionary(_TYPES[name])]
+        # Times hardly repeat: a dictionary would only cost time; splitting their bytes lets them compress.
+        with naming(path):
+            self._writer = pq.ParquetWriter(
+                _for_arrow(self._temporary, "wb"),
+                SCHEMA,
+                compression="zstd",
+                compression_level=1,
+                use_dictionary=[*words, *_REPEATING],
+                column_encoding=dict.fromkeys(_TIMES, "BYTE_STREAM_SPLIT"),
+            )
+
+    def write(self, columns: Columns, signatures: Sequence[str]) -> None:
+        """Adds all of `COLUMNS` as one row group."""
+        with naming(self._path):
+            self._writer.write_batch(to_arrow(columns, signatures))
+
+    def __enter__(self) -> "TableWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        with naming(self._path):
+            self._writer.close()
+            if kind is None:
+                with self._temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+                self._temporary.replace(self._path)
+
+
+def _for_arrow(path: Path, mode: str) -> Path | IO[bytes]:
+    """The path; the file itself where the locale could not read its name, which Arrow refuses."""
+    return path if str(path).isprintable() else cast("IO[bytes]", path.open(mode, buffering=0))
+
+
+def concatenate(parts: Sequence[Columns]) -> Columns:
+    """The columns of all parts, one after the other."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def from_arrow(batch: pa.RecordBatch, signatures: SignatureTable) -> Columns:
+    """The columns of a batch as the codec's arrays: numbers for words, NaN or the codec's number for null."""
+    columns: Columns = {}
+    for name, array in zip(batch.schema.names, batch.columns, strict=True):
+        if pa.types.is_dictionary(array.type):
+            texts = array.dictionary.to_pylist()
+            codes = [signatures.code(text) if name == "signature" else _CODES[name][text] for text in texts]
+            # One entry more, for null: index -1 takes the last.
+            lookup = np.array([*codes, 0], np.uint8)
+            columns[name] = lookup[array.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+        elif name in _NULLS:
+            columns[name] = array.fill_null(_NULLS[name]).to_numpy(zero_copy_only=False)
+        else:
+            columns[name] = array.to_numpy(zero_copy_only=False)
+    return columns
+
+
+def read_table(path: Path, names: Sequence[str], size: int, signatures: SignatureTable) -> Iterator[Columns]:
+    """Columns of a Parquet file in pieces of at most `size` rows.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        with pq.ParquetFile(_for_arrow(path, "rb")) as file:
+            for batch in file.iter_batches(batch_size=size, columns=list(names), use_threads=False):
+                yield from_arrow(batch.select(list(names)), signatures)
+    except (pa.ArrowException, OSError) as error:
+        line = " ".join(str(error).split())
+        raise UsageError(f"{path} cannot be read ({line}); restore it or run again") from error
+
+
+def empty_columns(names: Sequence[str]) -> Columns:
+    """Columns without a row."""
+    kinds = {name: ROW[name] for name in ROW.names or ()} | {
+        "worker": np.dtype(np.uint16),
+        "checked": np.dtype(np.bool_),
+        "warmup": np.dtype(np.bool_),
+    }
+    return {name: np.empty(0, kinds[name]) for name in names}

@@ -1,0 +1,148 @@
+"""Reading runs, finished and unfinished.
+
+run = open_run(Path("results/20260131T120000Z-rest"))
+columns = run.columns(["due", "sent", "done", "outcome"])       # numpy arrays, one value a request
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.errors import UsageError
+from bench.results import parquet
+from bench.results.blocks import read_blocks
+from bench.results.manifest import FILE_NAME, RunFile, RunHeader, read_run_file
+from bench.results.parquet import Columns
+from bench.results.run_folder import BLOCKS, CLIENT_METRICS, REQUESTS, SERVER_METRICS, file_digest
+from bench.results.samples import ClientSample, ServerSample, read_samples
+
+BATCH: Final = 262_144
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stored run; `open_run` makes it.
+
+    Args:
+        path: its folder.
+        file: its `run.json`.
+    """
+
+    path: Path
+    file: RunFile
+    _signatures: parquet.SignatureTable = field(default_factory=parquet.SignatureTable, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
+
+    @property
+    def header(self) -> RunHeader:
+        """What was asked, and where."""
+        return self.file.header
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end; if not, its records may lack the last second."""
+        return self.file.finished
+
+    @property
+    def signatures(self) -> tuple[str, ...]:
+        """What the column `signature` counts into, as far as it was read."""
+        return self._signatures.names
+
+    def batches(self, names: Sequence[str], size: int = BATCH) -> Iterator[Columns]:
+        """Columns in pieces, in the order in which the requests were handed over (about that of `done`).
+
+        Args:
+            names: columns of `bench.results.parquet.COLUMNS`.
+            size: rows in a piece, about.
+
+        Yields:
+            Arrays by name. `outcome`, `wrong_kind` and `protocol` are numbers of `bench.results.blocks`'s tables,
+            `signature` one of `signatures`; absent is NaN, `NO_BYTES` or `NO_VERSION`.
+
+        Raises:
+            UsageError: the records cannot be read.
+        """
+        unknown = set(names) - set(parquet.COLUMNS)
+        if unknown:
+            raise ValueError(f"no column {', '.join(sorted(unknown))}")
+        if self.finished:
+            yield from parquet.read_table(self.path / REQUESTS, names, size, self._signatures)
+            return
+        try:
+            with (self.path / BLOCKS).open("rb") as file:
+                for block in read_blocks(file):
+                    yield parquet.block_columns(block, names, self._signatures)
+        except FileNotFoundError:
+            # Killed between the header and the first file: a run without a request.
+            return
+
+    def columns(self, names: Sequence[str]) -> Columns:
+        """Whole columns, see `batches`."""
+        parts: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+        for batch in self.batches(names):
+            for name in names:
+                parts[name].append(batch[name])
+        empty = parquet.empty_columns(names)
+        # One column at a time, so that no more than one is held twice.
+        return {name: np.concatenate(parts.pop(name) or [empty[name]]) for name in names}
+
+    def server_samples(self) -> dict[str, NDArray[np.float64]]:
+        """Columns of `server-metrics.csv`; the fields of `ServerSample`, NaN where not known."""
+        return read_samples(self.path / SERVER_METRICS, ServerSample)
+
+    def client_samples(self) -> dict[str, NDArray[np.float64]]:
+        """Columns of `client-metrics.csv`; the fields of `ClientSample`, NaN where not known."""
+        return read_samples(self.path / CLIENT_METRICS, ClientSample)
+
+
+def open_run(path: Path, *, verify: bool = True) -> Run:
+    """Opens a run folder.
+
+    Args:
+        path: the folder.
+        verify: whether the files of a finished run are held against their checksums.
+
+    Raises:
+        UsageError: no run folder, a newer format, or files that were lost or changed.
+    """
+    run = Run(path, read_run_file(path / FILE_NAME))
+    if verify:
+        _check_files(path, run.file.checksums)
+    return run
+
+
+def _check_files(path: Path, checksums: Mapping[str, str]) -> None:
+    for name, digest in checksums.items():
+        file = path / name
+        if Path(name).name != name or not file.is_file():
+            raise UsageError(f"{file} is missing; restore it or run again")
+        if file_digest(file) != digest:
+            raise UsageError(f"{file} was changed since the run; restore it or run again")
+
+
+def find_runs(paths: Iterable[Path], *, verify: bool = True) -> list[Run]:
+    """The runs at `paths`, each a run folder or a folder of runs (which are taken by name, thus by time).
+
+    Raises:
+        UsageError: a path that is neither, a folder without a run, or a run that cannot be opened.
+    """
+    found: list[Run] = []
+    for path in paths:
+        if (path / FILE_NAME).is_file():
+            found.append(open_run(path, verify=verify))
+            continue
+        if not path.is_dir():
+            raise UsageError(f"no run folder {path}; give a folder with a {FILE_NAME}, or a folder of such")
+        inside = sorted(entry.parent for entry in path.glob(f"*/{FILE_NAME}"))
+        if not inside:
+            raise UsageError(f"{path} holds no run; give a folder with a {FILE_NAME}, or a folder of such")
+        found += [open_run(entry, verify=verify) for entry in inside]
+    return found

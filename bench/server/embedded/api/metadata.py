@@ -1,0 +1,83 @@
+"""Model status and metadata, as messages and as JSON (get_model_status_impl.cc, get_model_metadata_impl.cc)."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from google.protobuf import json_format
+
+from bench.server.embedded.base.status import Code, invalid_argument
+from bench.server.embedded.models.model import VersionStatus
+from bench.server.embedded.models.servable import Servable
+from bench.serving.protos import get_model_metadata_pb2, get_model_status_pb2
+
+SIGNATURE_DEF: Final = "signature_def"
+
+
+def metadata_response(servable: Servable) -> Any:
+    """The GetModelMetadataResponse of a version."""
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response.model_spec.name = servable.model
+    response.model_spec.version.value = servable.version
+    response.metadata[SIGNATURE_DEF].Pack(servable.signature_def_map)
+    return response
+
+
+def check_metadata_fields(fields: Any) -> None:
+    """Refuses what cannot be asked for.
+
+    Raises:
+        StatusError: no field, or another than the signatures.
+    """
+    if not fields:
+        raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
+    for name in fields:
+        if name != SIGNATURE_DEF:
+            raise invalid_argument(f"Metadata field {name} is not supported")
+
+
+def metadata_json(servable: Servable) -> bytes:
+    """The metadata as JSON, fields without a value included."""
+    spec = {"name": servable.model, "signature_name": "", "version": str(servable.version)}
+    signatures = json_format.MessageToDict(
+        servable.signature_def_map, including_default_value_fields=True, preserving_proto_field_name=True
+    )
+    return b'{\n"model_spec":%s,\n"metadata": {"%s": %s}\n}\n' % (
+        _text(spec),
+        SIGNATURE_DEF.encode(),
+        _text(signatures),
+    )
+
+
+def status_response(statuses: Mapping[int, VersionStatus]) -> Any:
+    """The GetModelStatusResponse of versions."""
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for version, status in statuses.items():
+        entry = response.model_version_status.add(version=version, state=status.state.value)
+        entry.status.SetInParent()
+        if status.error is not None:
+            entry.status.error_code = status.error.code.value
+            entry.status.error_message = status.error.message
+    return response
+
+
+def status_json(statuses: Mapping[int, VersionStatus]) -> bytes:
+    """The states as JSON."""
+    entries = [
+        {
+            "version": str(version),
+            "state": status.state.name,
+            "status": {
+                "error_code": (status.error.code if status.error else Code.OK).name,
+                "error_message": status.error.message if status.error else "",
+            },
+        }
+        for version, status in statuses.items()
+    ]
+    return _text({"model_version_status": entries})
+
+
+def _text(value: Any) -> bytes:
+    """JSON as the C++ protocol buffers write it: one blank a level, a line feed at the end, `<` and `>` escaped."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("\x7f", r"\u007f").encode() + b"\n"

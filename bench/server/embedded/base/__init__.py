@@ -1,0 +1,1 @@
+"""Canonical errors and metrics, which every part of the embedded server uses."""

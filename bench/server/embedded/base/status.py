@@ -1,0 +1,123 @@
+"""Errors as TensorFlow has them: a canonical code and a message, and what each face makes of the code."""
+
+import functools
+import traceback
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Final, ParamSpec, TypeVar
+
+from bench.core.errors import BenchError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Code(IntEnum):
+    """TensorFlow's canonical status codes (`error_codes.proto`), which are gRPC's too."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+# HTTP status by code, everything else 500 (Serving's http_server.cc).
+_HTTP: Final = {
+    Code.OK: 200,
+    Code.INVALID_ARGUMENT: 400,
+    Code.FAILED_PRECONDITION: 400,
+    Code.OUT_OF_RANGE: 400,
+    Code.UNAUTHENTICATED: 401,
+    Code.PERMISSION_DENIED: 403,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.ABORTED: 409,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.CANCELLED: 499,
+    Code.UNIMPLEMENTED: 501,
+    Code.UNAVAILABLE: 503,
+    Code.DEADLINE_EXCEEDED: 504,
+}
+
+
+class StatusError(Exception):
+    """What a request fails with; both faces turn it into their own form of error.
+
+    Args:
+        code: never OK.
+        message: the text after the code; str, or bytes where it repeats what a client sent.
+    """
+
+    def __init__(self, code: Code, message: str | bytes) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.raw = message if isinstance(message, bytes) else message.encode(errors="surrogateescape")
+
+    @property
+    def message(self) -> str:
+        """The message as text; bytes that are not UTF-8 become U+FFFD."""
+        return self.raw.decode(errors="replace")
+
+    def __str__(self) -> str:
+        return f"{self.code.name}: {self.message}"
+
+    @property
+    def described(self) -> bytes:
+        """`CODE: message`, as Status::ToString writes it."""
+        return self.code.name.encode() + b": " + self.raw
+
+
+class StartError(BenchError):
+    """The server cannot start; one line for its user.
+
+    Args:
+        message: the line.
+        status: what tensorflow_model_server ends with, if it ends for the same reason.
+    """
+
+    def __init__(self, message: str, status: StatusError | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def invalid_argument(message: str | bytes) -> StatusError:
+    """An INVALID_ARGUMENT error."""
+    return StatusError(Code.INVALID_ARGUMENT, message)
+
+
+def http_status(code: Code) -> int:
+    """The HTTP status of an answer with this code."""
+    return _HTTP.get(code, 500)
+
+
+def faults_are_internal(function: Callable[P, T]) -> Callable[P, T]:
+    """Makes a fault of the server itself an INTERNAL error: one request fails, and the thread of all goes on.
+
+    Its trace is for whoever runs the server.
+    """
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except StatusError:
+            raise
+        except Exception as error:
+            traceback.print_exception(error)
+            text = f"the server failed on this request: {type(error).__name__}"
+            raise StatusError(Code.INTERNAL, text) from error
+
+    return guarded

@@ -1,0 +1,211 @@
+"""`tensorflow_model_server`'s flags, under their own names and with their own defaults (main.cc)."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from bench.server.embedded.base.status import StartError, invalid_argument
+
+_CORES: Final = len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The flags that this server follows; names, units and defaults are the binary's.
+
+    `bind_address` is this server's own: the address to listen on.
+    """
+
+    port: int = 8500
+    grpc_socket_path: str = ""
+    rest_api_port: int = 0
+    rest_api_num_threads: int = 4 * _CORES
+    rest_api_timeout_in_ms: int = 30000
+    rest_api_enable_cors_support: bool = False
+    grpc_max_threads: int = 4 * _CORES
+    grpc_channel_arguments: str = ""
+    enable_grpc_healthcheck_service: bool = False
+    ssl_config_file: str = ""
+    monitoring_config_file: str = ""
+    model_name: str = "default"
+    model_base_path: str = ""
+    model_config_file: str = ""
+    model_config_file_poll_wait_seconds: int = 0
+    file_system_poll_wait_seconds: int = 1
+    max_num_load_retries: int = 5
+    load_retry_interval_micros: int = 60_000_000
+    saved_model_tags: str = "serve"
+    enable_model_warmup: bool = True
+    num_request_iterations_for_warmup: int = 0
+    enable_batching: bool = False
+    batching_parameters_file: str = ""
+    tensorflow_session_parallelism: int = 0
+    tensorflow_intra_op_parallelism: int = 0
+    tensorflow_inter_op_parallelism: int = 0
+    per_process_gpu_memory_fraction: float = 0.0
+    allow_version_labels_for_unavailable_models: bool = False
+    force_allow_any_version_labels_for_unavailable_models: bool = False
+    enable_signature_method_name_check: bool = False
+    version: bool = False
+    bind_address: str = "127.0.0.1"
+
+
+# Flags of the binary that change nothing that a client can see.
+_HARMLESS: Final = {
+    "num_load_threads": int,
+    "num_unload_threads": int,
+    "max_num_unload_retries": int,
+    "flush_filesystem_caches": bool,
+    "remove_unused_fields_from_bundle_metagraph": bool,
+    "num_tflite_pools": int,
+    "num_tflite_interpreters_per_pool": int,
+    "enable_profiler": bool,
+    "skip_initialize_tpu": bool,
+    "prefer_tflite_model": bool,
+    "use_tflite_model": bool,
+    "use_alts_credentials": bool,
+    "xla_cpu_compilation_enabled": bool,
+    "xla_gpu_compilation_enabled": bool,
+    "platform_config_file": str,
+    "thread_pool_factory_config_file": str,
+    "mixed_precision": str,
+}
+# Those of them that are harmless only while they are off.
+_REFUSED_IF_SET: Final = frozenset(
+    {
+        "prefer_tflite_model",
+        "use_tflite_model",
+        "use_alts_credentials",
+        "xla_cpu_compilation_enabled",
+        "xla_gpu_compilation_enabled",
+        "platform_config_file",
+        "thread_pool_factory_config_file",
+        "mixed_precision",
+    }
+)
+_TRUE: Final = ("true", "1", "")
+_FALSE: Final = ("false", "0")
+# What 64 bits hold has 19 digits at most.
+_WHOLE: Final = re.compile(r"-?[0-9]{1,19}")
+
+
+def parse_flags(words: Sequence[str]) -> tuple[Flags, list[str]]:
+    """Reads `--flag=value`, `--flag value` and, for booleans, `--flag`.
+
+    Returns:
+        The flags, and a warning for each one that was accepted and is not followed.
+
+    Raises:
+        StartError: an unknown flag, a bad value, or flags that do not go together.
+    """
+    kinds: dict[str, Any] = {field.name: type(field.default) for field in fields(Flags)}
+    values: dict[str, Any] = {}
+    warnings = []
+    rest = list(words)
+    while rest:
+        name, text = _split(rest, kinds)
+        if name in kinds:
+            values[name] = _value(name, text, kinds[name])
+        elif name in _HARMLESS:
+            value = _value(name, text, _HARMLESS[name])
+            if value and name in _REFUSED_IF_SET:
+                raise StartError(f"--{name} is not supported by the embedded server; leave it out")
+            warnings.append(f"--{name} has no effect on the embedded server")
+        else:
+            raise StartError(f"unknown argument: --{name}; the flags are those of tensorflow_model_server 2.15")
+    flags = Flags(**values)
+    _check(flags)
+    return flags, warnings
+
+
+def _split(rest: list[str], kinds: dict[str, Any]) -> tuple[str, str]:
+    """Takes one flag off the front: its name and its value's text."""
+    word = rest.pop(0)
+    if not word.startswith("-") or not word.lstrip("-"):
+        raise StartError(f"unknown argument: {word}; flags are written --flag=value")
+    name, equals, text = word.lstrip("-").partition("=")
+    if equals:
+        return name, text
+    if (kinds.get(name) or _HARMLESS.get(name)) is bool:
+        takes_next = bool(rest) and rest[0].lower() in ("true", "false")
+        return name, rest.pop(0) if takes_next else ""
+    if name in kinds or name in _HARMLESS:
+        if not rest or rest[0].startswith("--"):
+            raise StartError(f"--{name} needs a value; write --{name}=VALUE")
+        return name, rest.pop(0)
+    return name, ""
+
+
+def _value(name: str, text: str, kind: Any) -> Any:
+    try:
+        if kind is str:
+            return text
+        if kind is not bool:
+            return _number(text, kind)
+        if text.lower() in _TRUE + _FALSE:
+            return text.lower() in _TRUE
+    except ValueError:
+        pass
+    expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+    raise StartError(f"--{name}={text} is not {expected}")
+
+
+def _number(text: str, kind: Callable[[str], float]) -> float:
+    """A number as the binary's `sscanf` takes it: Python's readers also take blanks behind it, `1_000` and `٣`."""
+    if text != text.rstrip() or "_" in text or not text.isascii():
+        raise ValueError(text)
+    return kind(text)
+
+
+def _check(flags: Flags) -> None:
+    if flags.version:
+        return
+    if not flags.port and not flags.grpc_socket_path:
+        raise StartError("neither --port nor --grpc_socket_path is set; give one of them")
+    if not flags.model_base_path and not flags.model_config_file:
+        raise StartError(
+            "neither --model_base_path nor --model_config_file is set; give one of them",
+            invalid_argument("Both server_options.model_base_path and server_options.model_config_file are empty!"),
+        )
+    if flags.batching_parameters_file and not flags.enable_batching:
+        raise StartError(
+            "--batching_parameters_file is set without --enable_batching; add --enable_batching",
+            invalid_argument(
+                "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
+            ),
+        )
+    shared, separate = (
+        flags.tensorflow_session_parallelism,
+        (
+            flags.tensorflow_intra_op_parallelism,
+            flags.tensorflow_inter_op_parallelism,
+        ),
+    )
+    if shared and all(separate):
+        raise StartError(
+            "--tensorflow_session_parallelism cannot be set together with --tensorflow_intra_op_parallelism and "
+            "--tensorflow_inter_op_parallelism; leave it out"
+        )
+    for name in ("port", "rest_api_port"):
+        if not 0 <= getattr(flags, name) <= 65535:
+            raise StartError(f"--{name}={getattr(flags, name)} is not a port")
+    for name in ("rest_api_num_threads", "grpc_max_threads", "rest_api_timeout_in_ms"):
+        if getattr(flags, name) < 1:
+            raise StartError(f"--{name} must be above zero")
+
+
+def channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
+    """gRPC's options in `--grpc_channel_arguments`: `name=value,name=value`; whole numbers as such.
+
+    Raises:
+        StartError: an option without a value.
+    """
+    arguments: list[tuple[str, int | str]] = []
+    for pair in filter(None, text.split(",")):
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise StartError(f"--grpc_channel_arguments: {pair!r} has no value; write name=value,name=value")
+        arguments.append((name, int(value) if _WHOLE.fullmatch(value) else value))
+    return tuple(arguments)

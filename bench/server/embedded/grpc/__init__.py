@@ -1,0 +1,1 @@
+"""The gRPC endpoint: methods, and gRPC on HTTP/2."""

@@ -1,0 +1,1 @@
+"""Which models and versions are served, and the requests that warm them up."""

@@ -1,0 +1,311 @@
+"""The models that are configured, kept up with the disk, and found for requests (server_core.cc)."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from bench.server.embedded.base.status import Code, StatusError, invalid_argument
+from bench.server.embedded.config.model_config import PLATFORM, BatchingParameters
+from bench.server.embedded.manager.warmup import warm_up
+from bench.server.embedded.models.batching import BatchingRunner, Scheduler
+from bench.server.embedded.models.model import Model, RetryPolicy, VersionStatus, log
+from bench.server.embedded.models.servable import Caller, Forever, Servable
+from bench.server.embedded.models.versions import versions_on_disk, wanted_versions
+from bench.server.embedded.runtime.session import SessionOptions
+from bench.serving.protos import model_server_config_pb2
+
+_WARN_AGAIN_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class CoreOptions:
+    """How models are loaded and found.
+
+    Args:
+        tags: the meta graph's tags.
+        session: threads and memory of sessions.
+        batching: None answers each request by itself.
+        warmup_iterations: how often recorded requests are run before a version serves; 0 for not at all.
+        retry: for versions that do not load.
+        poll_seconds: between looks at the disk; 0 for one look, below 0 for none.
+        labels_for_unavailable: whether a new label may point to a version that does not serve.
+        force_labels_for_unavailable: whether any label may.
+    """
+
+    tags: tuple[str, ...] = ("serve",)
+    session: SessionOptions = field(default_factory=SessionOptions)
+    batching: BatchingParameters | None = None
+    warmup_iterations: int = 1
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    poll_seconds: float = 1.0
+    labels_for_unavailable: bool = False
+    force_labels_for_unavailable: bool = False
+
+
+class Core:
+    """All models of a server.
+
+    Args:
+        options: how they are loaded.
+    """
+
+    def __init__(self, options: CoreOptions) -> None:
+        self._options = options
+        self._scheduler = Scheduler(options.batching) if options.batching else None
+        self._changed = threading.Condition()
+        self._reloading = threading.Lock()
+        self._polling = threading.Lock()
+        # The entries that were last put in place of others, and those whose folders are looked at: they differ after a
+        # config whose models were refused.
+        self._configured: Any = ()
+        self._watched: Any = ()
+        self._models: Mapping[str, Model] = {}
+        self._labels: Mapping[str, Mapping[str, int]] = {}
+        self._warned: dict[str, tuple[str, float]] = {}
+        self._stopped = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    # Configuration
+
+    def reload(self, config: Any, caller: Caller | None = None) -> None:
+        """Puts a ModelServerConfig into force and waits until its new models serve.
+
+        Raises:
+            StatusError: a config that is not taken, or models that do not load.
+        """
+        caller = caller or Forever()
+        with self._reloading:
+            if config.WhichOneof("config") != "model_config_list":
+                if config.WhichOneof("config") is None:
+                    return
+                raise StatusError(Code.FAILED_PRECONDITION, "Custom model configs are not supported by this server")
+            entries = model_server_config_pb2.ModelServerConfig.FromString(
+                config.SerializeToString()
+            ).model_config_list.config
+            _check_list(entries)
+            _check_no_platform_changes(self._configured, entries)
+            # Serving takes the labels before it looks at the models, and they stay if it then refuses one of these.
+            self._configured = entries
+            self._labels = self._new_labels(entries)
+            _check_platforms(entries)
+            new = self._adopt({entry.name for entry in entries})
+            self._watched = entries
+            if self._options.poll_seconds >= 0:
+                self._poll()
+            self._start_watching()
+            self._wait_for(new, caller)
+
+    def _adopt(self, names: set[str]) -> list[Model]:
+        """Makes the models that are new; those that are gone lose their versions."""
+        models = dict(self._models)
+        for name in set(models) - names:
+            models[name].want({})
+        new = [name for name in sorted(names) if name not in models or not models[name].latest]
+        for name in names - set(models):
+            models[name] = Model(name, self._load, self._options.retry, self._changed)
+        self._models = models
+        return [models[name] for name in new]
+
+    def _load(self, name: str, version: int, path: Path) -> Servable:
+        scheduler = self._scheduler
+        wrap = (lambda session, _: BatchingRunner(session, scheduler)) if scheduler else None
+        servable = Servable(name, version, path, self._options.tags, self._options.session, wrap)
+        try:
+            if self._options.warmup_iterations:
+                warm_up(servable, self._options.warmup_iterations)
+            servable.settle()
+        except BaseException:
+            servable.retire()
+            raise
+        return servable
+
+    def _wait_for(self, models: list[Model], caller: Caller) -> None:
+        """Waits until each model serves, or all its versions are given up.
+
+        Raises:
+            StatusError: some do not serve, or the caller does not wait.
+        """
+        with self._changed:
+            while not all(model.latest or model.settled() for model in models):
+                if self._stopped.is_set() or caller.gone():
+                    raise StatusError(Code.CANCELLED, "The request was cancelled")
+                self._changed.wait(0.2)
+        failed = [model for model in models if not model.latest]
+        if failed:
+            listed = "".join(
+                f"{{{{name: {model.name} version: {version}}} due to error: {status.error}}}, "
+                for model in failed
+                for version, status in model.statuses().items()
+                if status.error is not None
+            )
+            raise StatusError(Code.UNKNOWN, f"{len(failed)} model(s) did not become available: {{{listed}}}")
+
+    def _new_labels(self, entries: Any) -> dict[str, dict[str, int]]:
+        """The versions that a config's labels stand for, by model.
+
+        Raises:
+            StatusError: a label for a version that does not serve yet.
+        """
+        options = self._options
+        labels: dict[str, dict[str, int]] = {}
+        for entry in entries:
+            model = self._models.get(entry.name)
+            known = self._labels.get(entry.name, {})
+            for label, version in entry.version_labels.items():
+                moved = label in known and known[label] != version
+                any_version = options.force_labels_for_unavailable or (options.labels_for_unavailable and not moved)
+                if not any_version and (model is None or model.version(version) is None):
+                    raise StatusError(
+                        Code.FAILED_PRECONDITION,
+                        f"Request to assign label to version {version} of model {entry.name}, which is not currently "
+                        "available for inference",
+                    )
+                labels.setdefault(entry.name, {})[label] = version
+        return labels
+
+    # The disk
+
+    def _start_watching(self) -> None:
+        if self._watcher is None and self._options.poll_seconds > 0:
+            self._watcher = threading.Thread(target=self._watch, name="file_system_poll", daemon=True)
+            self._watcher.start()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self._options.poll_seconds):
+            self._poll()
+
+    def _poll(self) -> None:
+        """Looks which versions are there and tells the models."""
+        with self._polling:
+            for entry in self._watched:
+                try:
+                    found = versions_on_disk(Path(entry.base_path.removeprefix("file://")))
+                except OSError as error:
+                    self._warn(entry.name, f"Could not find base path {entry.base_path} ({error.strerror})")
+                    continue
+                wanted = wanted_versions(entry.model_version_policy, found)
+                if wanted:
+                    self._warned.pop(entry.name, None)
+                else:
+                    self._warn(entry.name, f"No versions of servable {entry.name} found under {entry.base_path}")
+                self._models[entry.name].want({version: found[version] for version in wanted})
+
+    def _warn(self, name: str, reason: str) -> None:
+        """Says why a model has nothing to serve, again after a while."""
+        last, when = self._warned.get(name, ("", 0.0))
+        now = time.monotonic()
+        if reason != last or now - when > _WARN_AGAIN_SECONDS:
+            self._warned[name] = (reason, now)
+            log(f"warning: {reason}; waiting for a version folder in it")
+
+    # Requests
+
+    @contextlib.contextmanager
+    def servable(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[Servable]:
+        """The version that a request names; it is not freed while in use.
+
+        Raises:
+            StatusError: no such model, version or label.
+        """
+        while True:
+            found = self._find(name, version, label)
+            # It may just have been retired; then there is another one by now.
+            if found.acquire():
+                break
+        try:
+            yield found
+        finally:
+            found.release()
+
+    def _find(self, name: str, version: int | None, label: str | None) -> Servable:
+        if not name:
+            raise invalid_argument("ModelSpec has no name specified.")
+        if label is not None:
+            labels = self._labels.get(name, {})
+            if label not in labels:
+                raise invalid_argument(f"Unrecognized servable version label: {label}")
+            version = labels[label]
+        model = self._models.get(name)
+        if version is None:
+            found = model and model.latest
+            request = f"Latest({name})"
+        else:
+            found = model and model.version(version)
+            request = f"Specific({name}, {version})"
+        if not found:
+            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {request}")
+        return found
+
+    def statuses(self, name: str, version: int | None) -> dict[int, VersionStatus]:
+        """The states of a model's versions, or of one of them.
+
+        Raises:
+            StatusError: there is none.
+        """
+        model = self._models.get(name)
+        found = model.statuses() if model else {}
+        if version is not None:
+            if version not in found:
+                raise StatusError(Code.NOT_FOUND, f"Could not find version {version} of model {name}")
+            return {version: found[version]}
+        if not found:
+            raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
+        return found
+
+    def stop(self) -> None:
+        """Ends looking and loading; what serves goes on serving."""
+        self._stopped.set()
+        for model in self._models.values():
+            model.stop()
+
+
+def _check_list(entries: Any) -> None:
+    """Refuses a name given twice and a relative path."""
+    names = set()
+    for entry in entries:
+        if entry.name in names:
+            raise invalid_argument(f"Illegal to list model {entry.name} multiple times in config list")
+        names.add(entry.name)
+    for entry in entries:
+        if not entry.base_path.startswith("/") and "://" not in entry.base_path:
+            raise invalid_argument(
+                f"Expected model {entry.name} to have an absolute path or URI; got base_path()={entry.base_path}"
+            )
+
+
+def _check_no_platform_changes(old: Any, new: Any) -> None:
+    """Refuses another platform for a model that stays."""
+    before = {entry.name: _platform(entry) for entry in old}
+    for entry in new:
+        if entry.name in before and (platform := _platform(entry)) != before[entry.name]:
+            raise invalid_argument(
+                f"Illegal to change a model's platform. For model {entry.name} platform was {before[entry.name]} and "
+                f"new platform requested is {platform}"
+            )
+
+
+def _check_platforms(entries: Any) -> None:
+    """Refuses a platform that is not TensorFlow."""
+    for entry in entries:
+        if (platform := _platform(entry)) != PLATFORM:
+            raise invalid_argument(f"Model {entry.name} requests unsupported platform {platform}")
+
+
+def _platform(entry: Any) -> str:
+    if entry.model_type:
+        if entry.model_platform:
+            raise invalid_argument(
+                "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform."
+            )
+        if entry.model_type != model_server_config_pb2.TENSORFLOW:
+            raise invalid_argument(f"ModelServerConfig::model_type choice {entry.model_type} not supported.")
+        return PLATFORM
+    if not entry.model_platform:
+        raise invalid_argument(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform."
+        )
+    return str(entry.model_platform)

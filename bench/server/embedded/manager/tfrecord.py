@@ -1,0 +1,60 @@
+"""TFRecord files, read without TensorFlow (tensorflow/core/lib/io/record_reader.cc)."""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from bench.server.embedded.base.status import Code, StatusError
+
+_POLYNOMIAL: Final = 0x82F63B78  # CRC-32C, reflected
+_MASK_DELTA: Final = 0xA282EAD8
+_HEADER: Final = struct.Struct("<QI")
+_FOOTER: Final = struct.Struct("<I")
+
+
+def _table() -> list[int]:
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (_POLYNOMIAL if byte & 1 else 0)
+        table.append(byte)
+    return table
+
+
+_TABLE: Final = _table()
+
+
+def masked_crc(data: bytes) -> int:
+    """The checksum that records carry: CRC-32C, rotated and shifted."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 0xFF]
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def records(path: Path) -> Iterator[bytes]:
+    """The records of a file, in order.
+
+    Raises:
+        StatusError: DATA_LOSS where the file is cut or damaged.
+        OSError: it cannot be read.
+    """
+    data = path.read_bytes()
+    at = 0
+    while at < len(data):
+        if at + _HEADER.size > len(data):
+            raise StatusError(Code.DATA_LOSS, f"truncated record at {at}")
+        length, length_crc = _HEADER.unpack_from(data, at)
+        start = at + _HEADER.size
+        if masked_crc(data[at : at + 8]) != length_crc:
+            raise StatusError(Code.DATA_LOSS, f"corrupted record at {at}")
+        end = start + length
+        if end + _FOOTER.size > len(data):
+            raise StatusError(Code.DATA_LOSS, f"truncated record at {at}")
+        record = data[start:end]
+        if masked_crc(record) != _FOOTER.unpack_from(data, end)[0]:
+            raise StatusError(Code.DATA_LOSS, f"corrupted record at {at}")
+        yield record
+        at = end + _FOOTER.size

@@ -1,0 +1,1 @@
+"""Loaded versions of a model, their signatures, and batching."""

@@ -1,0 +1,209 @@
+"""One model: loads the versions that are wanted, then frees those that are not any more.
+
+A new version is loaded and warmed before an old one goes (Serving's AvailabilityPreservingPolicy), and an old one is
+freed when its last request is answered. Each model has a thread for this, so that one that is slow to load holds up no
+other.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from bench.server.embedded.base.status import StatusError
+from bench.server.embedded.models.servable import Servable
+from bench.server.embedded.runtime.c_api import return_free_memory
+
+Loader = Callable[[str, int, Path], Servable]
+
+
+class State(IntEnum):
+    """Where a version is in its life (`get_model_status.proto`)."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStatus:
+    """A version's state, and the error that it ended with if it could not be loaded."""
+
+    state: State
+    error: StatusError | None = None
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often a version that does not load is tried again, and how long after, in seconds."""
+
+    retries: int = 5
+    interval: float = 60.0
+
+
+@dataclass(slots=True)
+class _Attempts:
+    count: int = 0
+    due: float = 0.0
+
+
+class Model:
+    """One model's versions.
+
+    Args:
+        name: its name.
+        load: makes a version ready to serve.
+        retry: what to do when it does not load.
+        changed: is notified after every change of state.
+
+    Attributes:
+        latest: the newest version that serves, None if none does.
+    """
+
+    def __init__(self, name: str, load: Loader, retry: RetryPolicy, changed: threading.Condition) -> None:
+        self.name = name
+        self.latest: Servable | None = None
+        self._load = load
+        self._retry = retry
+        self._changed = changed
+        # Replaced, never altered: whoever reads it needs no lock.
+        self._serving: Mapping[int, Servable] = {}
+        self._statuses: dict[int, VersionStatus] = {}
+        self._wanted: Mapping[int, Path] | None = None
+        self._attempts: dict[int, _Attempts] = {}
+        self._work = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name=f"model_{name}", daemon=True)
+        self._thread.start()
+
+    def want(self, versions: Mapping[int, Path]) -> None:
+        """Says which versions should serve, and where they are."""
+        if versions != self._wanted:
+            self._wanted = dict(versions)
+            self._work.set()
+
+    def version(self, number: int) -> Servable | None:
+        """A version that serves."""
+        return self._serving.get(number)
+
+    def statuses(self) -> dict[int, VersionStatus]:
+        """All versions that there were, the newest first."""
+        with self._changed:
+            return dict(sorted(self._statuses.items(), reverse=True))
+
+    def settled(self) -> bool:
+        """Whether every version that is wanted serves or is given up; False while nothing is wanted yet."""
+        with self._changed:
+            wanted = self._wanted
+            return bool(wanted) and all(
+                number in self._serving or ((status := self._statuses.get(number)) and status.error is not None)
+                for number in wanted or ()
+            )
+
+    def stop(self) -> None:
+        """Ends the thread; versions stay as they are."""
+        self._stopped = True
+        self._work.set()
+
+    def join(self) -> None:
+        """Waits for the thread."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._work.wait(self._patience())
+            self._work.clear()
+            if self._stopped:
+                return
+            if self._wanted is not None:
+                self._reconcile(self._wanted)
+
+    def _patience(self) -> float | None:
+        """Seconds until a version is to be tried again; None if none is."""
+        due = [attempts.due for attempts in self._attempts.values()]
+        return max(min(due) - time.monotonic(), 0) if due else None
+
+    def _reconcile(self, wanted: Mapping[int, Path]) -> None:
+        for number in [number for number in self._attempts if number not in wanted]:
+            del self._attempts[number]
+        for number in sorted(wanted, reverse=True):
+            if self._stopped or self._wanted is not wanted:
+                break
+            if number not in self._serving and self._is_due(number):
+                self._try_to_load(number, wanted[number])
+        if self._wanted is wanted and (not wanted or any(number in self._serving for number in wanted)):
+            for number in sorted(set(self._serving) - set(wanted)):
+                self._unload(number)
+        self._forget_failures(wanted)
+
+    def _is_due(self, number: int) -> bool:
+        attempts = self._attempts.get(number)
+        if attempts is not None:
+            return attempts.due <= time.monotonic()
+        status = self._statuses.get(number)
+        # One that ended with an error was given up; one that ended without was unloaded and is wanted again.
+        return status is None or status.error is None
+
+    def _forget_failures(self, wanted: Mapping[int, Path]) -> None:
+        """A version that was given up and is not wanted any more gets a new chance if it comes back."""
+        for number, status in list(self._statuses.items()):
+            if status.error is not None and number not in wanted:
+                self._set(number, VersionStatus(State.END))
+
+    def _try_to_load(self, number: int, path: Path) -> None:
+        if number not in self._attempts:
+            self._set(number, VersionStatus(State.START))
+        self._set(number, VersionStatus(State.LOADING))
+        try:
+            servable = self._load(self.name, number, path)
+        except StatusError as error:
+            self._failed(number, error)
+            return
+        self._attempts.pop(number, None)
+        self._serve({**self._serving, number: servable})
+        self._set(number, VersionStatus(State.AVAILABLE))
+
+    def _failed(self, number: int, error: StatusError) -> None:
+        attempts = self._attempts.setdefault(number, _Attempts())
+        attempts.count += 1
+        where = f"model {self.name!r} version {number}"
+        if attempts.count > self._retry.retries:
+            del self._attempts[number]
+            self._set(number, VersionStatus(State.END, error))
+            log(f"{where} is given up: {error.message}")
+            return
+        attempts.due = time.monotonic() + self._retry.interval
+        log(
+            f"{where} does not load, try {attempts.count} of {self._retry.retries + 1}, next in "
+            f"{self._retry.interval:g} s: {error.message}"
+        )
+
+    def _unload(self, number: int) -> None:
+        serving = dict(self._serving)
+        servable = serving.pop(number)
+        self._serve(serving)
+        self._set(number, VersionStatus(State.UNLOADING))
+        servable.retire()
+        del servable
+        return_free_memory()
+        self._set(number, VersionStatus(State.END))
+
+    def _serve(self, serving: Mapping[int, Servable]) -> None:
+        self._serving = serving
+        self.latest = serving[max(serving)] if serving else None
+
+    def _set(self, number: int, status: VersionStatus) -> None:
+        with self._changed:
+            self._statuses[number] = status
+            self._changed.notify_all()
+
+
+def log(line: str) -> None:
+    """A line for whoever runs the server; in one piece, whichever threads write at the same moment."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""Sockets, and HTTP/1 on them."""

@@ -1,0 +1,1 @@
+"""The REST endpoint: URLs and JSON."""

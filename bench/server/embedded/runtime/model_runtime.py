@@ -1,0 +1,172 @@
+"""Which thread does the work of a run, chosen by what the warm-up measures.
+
+TensorFlow hands a run's operations to threads of the session, which work on several operations beside each other. A
+run may also keep to the thread that asks for it, where only the work inside an operation is shared out: in a small
+model the hand-overs cost more than they gain. Nothing can stop such a run half-way.
+"""
+
+import math
+import os
+import statistics
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from bench.server.embedded.base.status import Code, StatusError
+from bench.server.embedded.runtime.session import TIMED_OUT, Feeds
+from bench.server.embedded.runtime.tensors import Tensor
+
+_CORES: Final = len(os.sched_getaffinity(0))
+# One entry for each run in progress in this process.
+_running: Final[list[None]] = []
+# Seconds. With a run for every core there is nothing to gain from spreading a short one; in a longer one the hand-overs
+# weigh nothing.
+_SHORT_RUN: Final = 0.004
+# Seconds. Longer runs are not measured: they would hold up the start, and stay where a deadline can stop them.
+_LONGEST_TRIAL: Final = 0.05
+# Doublings of the number of elements up to which requests are taken to be alike.
+_ALIKE: Final = 2
+_TRIALS: Final = 9
+_LEAST_TRIALS: Final = 3
+
+_Key = tuple[tuple[str, ...], tuple[str, ...], int]
+
+
+class Computation(Protocol):
+    """What runs a graph; a Session."""
+
+    def run(
+        self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int | None = None, inline: bool = False
+    ) -> list[Tensor]: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _RunClass:
+    """What is known of the runs with one set of tensors and about the same number of elements.
+
+    Args:
+        prefers_inline: whether a run that kept to its caller's thread answered sooner; None where it was not measured.
+        last: seconds that the last run took.
+        least: seconds that the fastest run took.
+    """
+
+    prefers_inline: bool | None = None
+    last: float = math.inf
+    least: float = math.inf
+
+    def is_inline(self, crowded: bool, timeout_ms: int | None) -> bool:
+        """Whether a run should keep to its caller's thread.
+
+        Args:
+            crowded: every core has a run already.
+            timeout_ms: how long it may take; only a run that is much shorter than this need not be watched.
+        """
+        wanted = bool(self.prefers_inline) or (crowded and self.least < _SHORT_RUN)
+        return wanted and (timeout_ms is None or self.last * 8000 < timeout_ms)
+
+
+class ModelRuntime:
+    """A loaded version. `run` may be called from any number of threads.
+
+    Args:
+        session: what computes; closed with this.
+    """
+
+    def __init__(self, session: Computation) -> None:
+        self._session = session
+        self._classes: dict[_Key, _RunClass] = {}
+        self._lock = threading.Lock()
+        # One request of each class, until `settle`.
+        self._seen: dict[_Key, tuple[Feeds, Sequence[str]]] | None = {}
+
+    def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int | None = None) -> list[Tensor]:
+        """Feeds tensors by name and fetches others.
+
+        Args:
+            feeds: tensor name (`x:0`) and value.
+            fetches: tensor names.
+            timeout_ms: how long it may take; None for ever.
+
+        Raises:
+            StatusError: what the runtime says.
+        """
+        key = (tuple([name for name, _ in feeds]), tuple(fetches), _magnitude(feeds))
+        runs = self._classes.get(key) or self._new_class(key)
+        if self._seen is not None:
+            self._seen.setdefault(key, (feeds, fetches))
+        inline = runs.is_inline(len(_running) >= _CORES, timeout_ms)
+        _running.append(None)
+        started = time.perf_counter()
+        try:
+            outputs = self._session.run(feeds, fetches, timeout_ms, inline)
+        finally:
+            _running.pop()
+            runs.last = time.perf_counter() - started
+        if inline and timeout_ms is not None and runs.last * 1000 > timeout_ms:
+            raise StatusError(Code.DEADLINE_EXCEEDED, TIMED_OUT)
+        runs.least = min(runs.least, runs.last)
+        return outputs
+
+    def settle(self, seconds: float) -> None:
+        """Repeats one request of each class both ways in turn, and keeps to what answered sooner.
+
+        Args:
+            seconds: after so long nothing more is measured; what is left is spread over the session's threads.
+        """
+        seen, self._seen = self._seen, None
+        limit = time.perf_counter() + seconds
+        for key, (feeds, fetches) in (seen or {}).items():
+            self._classes[key].prefers_inline = _inline_is_faster(self._session, feeds, fetches, limit)
+
+    def close(self) -> None:
+        """Frees the model; nothing may be running in it."""
+        self._session.close()
+
+    def _new_class(self, key: _Key) -> _RunClass:
+        """A class that was not met before; what was measured for nearly as many elements holds for it too."""
+        *names, magnitude = key
+        with self._lock:
+            known = {
+                size: runs.prefers_inline
+                for (*other, size), runs in self._classes.items()
+                if other == names and abs(size - magnitude) <= _ALIKE
+            }
+            nearest = min(known, key=lambda size: abs(size - magnitude), default=magnitude)
+            return self._classes.setdefault(key, _RunClass(known.get(nearest)))
+
+
+def _magnitude(feeds: Feeds) -> int:
+    """The number of elements, to the next power of two."""
+    return sum([tensor.size for _, tensor in feeds]).bit_length()
+
+
+def _inline_is_faster(session: Computation, feeds: Feeds, fetches: Sequence[str], limit: float) -> bool | None:
+    """Whether a run answers sooner from its caller's thread, the server having nothing else to do.
+
+    Args:
+        session: what computes.
+        feeds: what to feed.
+        fetches: what to fetch.
+        limit: reading of `time.perf_counter` after which no further trial is begun.
+
+    Returns:
+        None if there was no time to tell, the runs are long, or the model refuses the request.
+    """
+    times: dict[bool, list[float]] = {False: [], True: []}
+    try:
+        while len(times[True]) < _TRIALS and time.perf_counter() < limit:
+            for inline, taken in times.items():
+                started = time.perf_counter()
+                session.run(feeds, fetches, None, inline)
+                taken.append(time.perf_counter() - started)
+            if min(times[False]) > _LONGEST_TRIAL:
+                return None
+    except StatusError:
+        return None
+    if len(times[True]) < _LEAST_TRIALS:
+        return None
+    return statistics.median(times[True]) < statistics.median(times[False])

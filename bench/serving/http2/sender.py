@@ -1,0 +1,131 @@
+"""What one side sends on a connection of HTTP/2, as far as the other side's windows let it (RFC 9113, section 5.2)."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bench.serving.http2.frames import (
+    DATA,
+    DEFAULT_FRAME_SIZE,
+    DEFAULT_WINDOW,
+    END_STREAM,
+    FLOW_CONTROL_ERROR,
+    INITIAL_WINDOW_SIZE,
+    LARGEST_WINDOW,
+    MAX_FRAME_SIZE,
+    H2Error,
+    frame,
+)
+
+
+@dataclass(slots=True)
+class _Stream:
+    window: int
+    waiting: deque[memoryview] = field(default_factory=deque)
+    ends: bool = False
+    then: Callable[[], bytes] | None = None
+
+
+class Sender:
+    """The sending half.
+
+    Attributes:
+        out: bytes to send; whoever sends them empties it.
+    """
+
+    def __init__(self, greeting: bytes) -> None:
+        self.out = bytearray(greeting)
+        self._streams: dict[int, _Stream] = {}
+        self._window = DEFAULT_WINDOW
+        self._stream_window = DEFAULT_WINDOW
+        self._frame_size = DEFAULT_FRAME_SIZE
+
+    def open(self, stream: int) -> None:
+        """A stream on which something will be sent."""
+        self._streams[stream] = _Stream(self._stream_window)
+
+    def is_open(self, stream: int) -> bool:
+        """Whether something may still be sent on a stream."""
+        return stream in self._streams
+
+    def close(self, stream: int) -> bool:
+        """Nothing more is sent on a stream; whether something was still to come."""
+        return self._streams.pop(stream, None) is not None
+
+    def send(self, stream: int, body: bytes, *, ends: bool = False, then: Callable[[], bytes] | None = None) -> None:
+        """Sends data on an open stream, now or when there is room.
+
+        Args:
+            stream: the stream; nothing happens if it is not open.
+            body: the data; may be empty.
+            ends: whether the last frame of it ends this side of the stream, which is then closed.
+            then: gives the frames that follow the data and end the stream, asked when the last of it goes.
+        """
+        found = self._streams.get(stream)
+        if found is None:
+            return
+        found.ends, found.then = ends, then
+        if body or ends:
+            found.waiting.append(memoryview(body))
+        self._flush(stream, found)
+
+    def set(self, settings: list[tuple[int, int]]) -> None:
+        """Takes the other side's settings.
+
+        Raises:
+            H2Error: a window grows past what is allowed.
+        """
+        for setting, value in settings:
+            if setting == INITIAL_WINDOW_SIZE:
+                for found in self._streams.values():
+                    found.window += value - self._stream_window
+                    _check(found.window)
+                self._stream_window = value
+            elif setting == MAX_FRAME_SIZE:
+                self._frame_size = value
+        self._flush_all()
+
+    def grow(self, stream: int, step: int) -> None:
+        """The other side opens a window by `step` bytes; stream 0 is the connection's.
+
+        Raises:
+            H2Error: past what is allowed.
+        """
+        if not stream:
+            self._window += step
+            _check(self._window)
+            self._flush_all()
+        elif (found := self._streams.get(stream)) is not None:
+            found.window += step
+            _check(found.window)
+            self._flush(stream, found)
+
+    def _flush_all(self) -> None:
+        for stream, found in list(self._streams.items()):
+            self._flush(stream, found)
+
+    def _flush(self, stream: int, found: _Stream) -> None:
+        """Sends what waits on a stream as far as both windows let it."""
+        while found.waiting:
+            part = found.waiting[0]
+            size = min(len(part), self._window, found.window, self._frame_size)
+            if size <= 0 and part:
+                return
+            if size < len(part):
+                found.waiting[0] = part[size:]
+                part = part[:size]
+            else:
+                found.waiting.popleft()
+            self._window -= size
+            found.window -= size
+            last = found.ends and not found.waiting
+            self.out += frame(DATA, END_STREAM if last else 0, stream, part)
+        if found.ends or found.then is not None:
+            self.close(stream)
+        if found.then is not None:
+            self.out += found.then()
+
+
+def _check(window: int) -> None:
+    if window > LARGEST_WINDOW:
+        raise H2Error(FLOW_CONTROL_ERROR, f"a window of {window} bytes")

@@ -1,0 +1,119 @@
+"""Due times from a file: one number a line, or a column of a CSV file with a header."""
+
+import csv
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Due times and where they came from.
+
+    Args:
+        path: the file, as given.
+        column: the CSV column, or None for a file of plain numbers.
+        origin: `zero` (times count from the run's start) or `first` (the earliest time is subtracted, for timestamps).
+        speed: the times are divided by this: 2 replays twice as fast.
+        due: seconds, float64 `[N]`, sorted, 0 or more. Two traces are equal if their digests are.
+        digest: `sha256:` and the hex digest of `due`.
+    """
+
+    path: str
+    column: str | None
+    origin: str
+    speed: float
+    digest: str
+    due: NDArray[np.float64] = field(compare=False, repr=False)
+
+    def options(self) -> dict[str, str]:
+        """The options of the canonical text, defaults left out."""
+        options = {"column": self.column} if self.column is not None else {}
+        if self.origin != "zero":
+            options["origin"] = self.origin
+        if self.speed != 1:
+            options["speed"] = repr(self.speed).removesuffix(".0")
+        return options
+
+
+def read_trace(path: Path, options: Mapping[str, str]) -> Trace:
+    """Reads due times; `options` may hold `column`, `origin` and `speed`.
+
+    Raises:
+        UsageError: no such file or column, a value that is not a time, or no value at all.
+    """
+    column, origin = options.get("column"), options.get("origin", "zero")
+    if origin not in ("zero", "first"):
+        raise UsageError(f"origin is zero or first, not {origin!r}")
+    speed = _speed(options.get("speed", "1"))
+    due = np.sort(np.fromiter(_times(path, column), np.float64))
+    if not due.size:
+        raise UsageError(f"{path} holds no due time; write one number of seconds a line")
+    if origin == "first":
+        due = due - due[0]
+    if due[0] < 0:
+        raise UsageError(f"{path} has a due time of {due[0]:g} s; times start at 0, or add ,origin=first")
+    if due[0] > 1e8:
+        raise UsageError(f"{path} holds timestamps, not seconds since the run's start; add ,origin=first")
+    due = due / speed
+    digest = "sha256:" + hashlib.sha256(due.astype("<f8").tobytes()).hexdigest()
+    return Trace(str(path), column, origin, speed, digest, due)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        raise UsageError(f"speed is a number above zero, not {text!r}; speed=2 replays twice as fast")
+    return speed
+
+
+def _times(path: Path, column: str | None) -> Iterator[float]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for line, text in _cells(file, path, column):
+                yield _time(text, path, line)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); give the trace as trace:FILE") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text; write one number of seconds a line") from error
+    except csv.Error as error:
+        raise UsageError(f"{path} is not a CSV file ({error}); give a CSV with a header") from error
+
+
+def _time(text: str, path: Path, line: int) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        hint = "give a CSV file's column as trace:FILE,column=NAME"
+        raise UsageError(f"{path} line {line}: {text[:40]!r} is not a number of seconds; {hint}")
+    return value
+
+
+def _cells(file: Iterator[str], path: Path, column: str | None) -> Iterator[tuple[int, str]]:
+    """Line numbers and texts of the due times; blank lines and, without a column, `#` comments are skipped."""
+    if column is None:
+        for number, line in enumerate(file, start=1):
+            text = line.strip()
+            if text and not text.startswith("#"):
+                yield number, text
+        return
+    rows = csv.reader(file)
+    header = [name.strip() for name in next(rows, [])]
+    if column not in header:
+        raise UsageError(f"{path} has no column {column!r}; its columns are {', '.join(header) or 'none'}")
+    index = header.index(column)
+    for row in rows:
+        if row:
+            yield rows.line_num, row[index] if index < len(row) else ""

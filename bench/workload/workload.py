@@ -1,0 +1,164 @@
+"""What is asked of a server in a run, apart from when: the fields that must agree before two runs may be compared."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.errors import UsageError, did_you_mean
+from bench.core.seeds import Stream, generator
+from bench.workload.schedules import OpenLoop
+
+PROTOCOLS: Final = ("rest", "grpc", "both")
+TRANSPORTS: Final = {
+    "rest": ("fast", "requests"),
+    "grpc": ("fast", "grpcio"),
+    "both": ("fast", "fast+grpcio", "requests+grpcio"),
+}
+SIGNATURES: Final = ("score", "serving_default")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What is sent, to be judged how, for how long.
+
+    Args:
+        protocol: `rest`, `grpc`, or `both` (the two take turns on one schedule, with the same inputs).
+        transport: the client: `fast`, or the library that most people use, `requests` for REST and `grpcio` for gRPC;
+            of both, the two with a plus between them where they are not both fast.
+        signature: the model's signature, `score` or `serving_default` (or another's name).
+        sentences: sentences in a request, 1 or more.
+        model_name: the model's name on the server.
+        model_digest: digest of the checkpoint whose golden answers are checked against, `sha256:...`.
+        sentences_digest: digest of the golden file, thus of the sentences sent, `sha256:...`.
+        precision: precision of the export, as in the golden file.
+        padded: whether sentences are padded to a fixed length, as the article does.
+        check_share: share of the answers that are compared with the golden ones, 0 to 1.
+        timeout: seconds from the send until a request counts as `timeout`.
+        users: most requests in flight at once, over all workers.
+        duration: seconds measured, warm-up left out.
+        warmup: seconds of load before the measured part; its requests are recorded and marked.
+        drain: seconds given to requests in flight at the end.
+        seed: of every random choice, 0 or more.
+        channels: gRPC connections a worker.
+        compressed: whether REST bodies are sent gzipped.
+        tls: whether connections are encrypted.
+        scenario: name of the scenario.
+    """
+
+    protocol: str
+    transport: str
+    signature: str
+    sentences: int = 1
+    model_name: str = "bert"
+    model_digest: str = ""
+    sentences_digest: str = ""
+    precision: str = "float32"
+    padded: bool = False
+    check_share: float = 1.0
+    timeout: float = 30.0
+    users: int
+    duration: float
+    warmup: float = 0.0
+    drain: float = 30.0
+    seed: int = 0
+    channels: int = 1
+    compressed: bool = False
+    tls: bool = False
+    scenario: str = ""
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise UsageError(f"protocol is one of {', '.join(PROTOCOLS)}, not {self.protocol!r}")
+        if self.transport not in TRANSPORTS[self.protocol]:
+            known = " or ".join(TRANSPORTS[self.protocol])
+            near = did_you_mean(self.transport, TRANSPORTS[self.protocol])
+            raise UsageError(f"transport of {self.protocol} is {known}, not {self.transport!r}{near}")
+        if not self.signature:
+            raise UsageError(f"signature is empty; take {' or '.join(SIGNATURES)}")
+        for name in ("sentences", "users", "channels"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        for name in ("timeout", "duration"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UsageError(f"{name} must be above 0 seconds, not {getattr(self, name)}")
+        for name in ("warmup", "drain", "seed"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        if not 0 <= self.check_share <= 1:
+            raise UsageError(f"check share lies between 0 and 1, not {self.check_share}")
+
+    @property
+    def clients(self) -> dict[str, str]:
+        """The client that each protocol's requests go by."""
+        rest, _, grpc = self.transport.partition("+")
+        return {name: grpc or rest if name == "grpc" else rest for name in self.protocols}
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """`rest` and `grpc`, as far as they are used; what a job's `protocol_index` counts."""
+        return ("rest", "grpc") if self.protocol == "both" else (self.protocol,)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `run.json`."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Workload":
+        """The workload in `raw`; a key that this class lacks is an error.
+
+        Raises:
+            UsageError: a key or value that makes no workload.
+        """
+        try:
+            return cls(**raw)
+        except TypeError as error:
+            raise UsageError(
+                f"no workload of this version's ({error}); read the run with the bertbench that wrote it"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The due times of a whole run.
+
+    Args:
+        due: seconds since the run began, float64 `[N]`, sorted: the warm-up's, then the measured ones.
+        warmup: how many of them, from the start, belong to the warm-up.
+        begins: when the measured part begins, seconds.
+        ends: when it ends; no request is due at or after this.
+    """
+
+    due: NDArray[np.float64]
+    warmup: int
+    begins: float
+    ends: float
+
+
+def run_schedule(arrivals: OpenLoop, workload: Workload) -> Schedule:
+    """Warm-up at the arrivals' first rate (their mean, where that is 0), then the arrivals themselves, shifted.
+
+    The measured part is the same with and without a warm-up. A worker `i` of `n` takes `due[i::n]`.
+    """
+    measured = arrivals.due_times(workload.duration, workload.seed) + workload.warmup
+    if not workload.warmup:
+        return Schedule(measured, 0, 0.0, workload.duration)
+    rate = float(arrivals.rate_at(np.zeros(1), workload.duration)[0])
+    rate = rate or arrivals.expected_requests(workload.duration) / workload.duration
+    # Even, so that a short warm-up cannot be empty by chance; the phase keeps it off the first measured request.
+    warm = (np.arange(math.floor(rate * workload.warmup + 0.5)) + 0.5) / rate
+    warm = warm[warm < workload.warmup]
+    return Schedule(np.concatenate((warm, measured)), warm.size, workload.warmup, workload.warmup + workload.duration)
+
+
+def sentence_order(seed: int, requests: int, sentences: int) -> NDArray[np.int64]:
+    """Which sentence each request starts with: uniform over the golden file, int64 `[requests]`."""
+    return generator(seed, Stream.SENTENCES).integers(0, sentences, requests)
+
+
+def checked_requests(seed: int, requests: int, share: float) -> NDArray[np.bool_]:
+    """Which requests' answers are checked, bool `[requests]`; about `share` of them, all for 1, none for 0."""
+    return np.asarray(generator(seed, Stream.CHECKS).random(requests) < share)

@@ -1,0 +1,54 @@
+"""A fleet through incidents, as its users saw it."""
+
+import numpy as np
+import pytest
+
+from bench.capacity.plan.diurnal import Span
+from bench.capacity.plan.fleet import Fleet
+from bench.capacity.plan.incidents import Failure, Slow
+from bench.capacity.plan.what_if import WINDOWS, draw_arrivals, draw_day, run_fleet
+from bench.capacity.queue.latency_table import Candidate
+from bench.capacity.queue.queue_model import Station
+
+CONSTANT = Candidate(Station.independent(1), np.full(1, 0.01))
+
+
+def test_a_failure_shows_as_losses_in_its_spell() -> None:
+    arrivals = draw_arrivals(100.0, 60.0, 1)
+    view = run_fleet(Fleet(CONSTANT, 2, "random", (Failure(0, 30.0, 40.0, 1.0),)), arrivals, 60.0, 0.1, 1)
+    assert view.times.size == WINDOWS
+    assert 30 <= view.times[view.lost_share.argmax()] <= 31
+    assert view.lost == pytest.approx(0.5 / 60, rel=0.4)
+    assert view.latency["p50"] < 0.03
+    assert view.replica_hours == pytest.approx((60 * 2 - 10) / 3600, rel=0.01)
+
+
+def test_a_slow_replica_is_over_the_limit_until_it_recovers() -> None:
+    arrivals = draw_arrivals(100.0, 60.0, 2)
+    slow = (Slow(0, 4.0, 20.0, 25.0),)
+    view = run_fleet(Fleet(CONSTANT, 2, "round-robin", slow), arrivals, 60.0, 0.2, 1)
+    assert view.worst > 0.2
+    assert 4 <= view.bad <= 20
+    calm = run_fleet(Fleet(CONSTANT, 2, "round-robin"), arrivals, 60.0, 0.2, 1)
+    assert calm.bad == 0
+    assert calm.lost == 0
+
+
+def test_quiet_and_empty_time_between_two_incidents_is_not_bad() -> None:
+    arrivals = draw_arrivals(100.0, 60.0, 2)
+    arrivals = arrivals[(arrivals < 26) | (arrivals > 32)]
+    twice = (Slow(0, 4.0, 5.0, 8.0), Slow(0, 4.0, 50.0, 53.0))
+    view = run_fleet(Fleet(CONSTANT, 2, "round-robin", twice), arrivals, 60.0, 0.2, 1)
+    over = view.times[view.p99 > 0.2]
+    assert over[0] < 10
+    assert over[-1] > 50
+    assert view.bad == over.size < 20
+
+
+def test_a_day_is_squeezed_into_the_simulated_time() -> None:
+    spans = (Span("0", 0.0, 43_200.0, 10.0), Span("12", 43_200.0, 43_200.0, 30.0))
+    arrivals = draw_day(spans, 90.0, 100.0, 3)
+    assert np.all(np.diff(arrivals) >= 0)
+    assert (arrivals < 50).sum() == pytest.approx(30 * 50, rel=0.1)
+    assert (arrivals >= 50).sum() == pytest.approx(90 * 50, rel=0.1)
+    assert arrivals.max() < 100

@@ -1,0 +1,169 @@
+"""An output file that is taken up after a kill, and refuses whatever would mix two outputs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.core.errors import UsageError
+from bench.core.journal import ResumableFile
+
+JOB = {"--format": "tsv", "--target": "embedded"}
+
+
+def begun(path: Path, *items: bytes) -> ResumableFile:
+    """A file with these items on the disk, left as a kill leaves it."""
+    file = ResumableFile(path, JOB, resume=False)
+    for item in items:
+        file.write(item, item)
+    file.checkpoint()
+    return file
+
+
+def resumed(path: Path, *items: bytes, job: dict[str, Any] = JOB) -> ResumableFile:
+    """The same taken up, with these items as the input that it was made of."""
+    file = ResumableFile(path, job, resume=True)
+    try:
+        for item in items:
+            file.skip(item)
+        file.check_input("in.tsv", len(items))
+    except UsageError:
+        file.close()
+        raise
+    return file
+
+
+def test_an_undisturbed_run_leaves_only_the_file(tmp_path: Path) -> None:
+    file = ResumableFile(tmp_path / "out", JOB, resume=False)
+    file.write(b"one\n", b"1")
+    file.write(b"]")
+    file.finish()
+    assert file.items == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_after_a_kill_it_goes_on_behind_the_last_checkpoint(tmp_path: Path) -> None:
+    file = begun(tmp_path / "out", b"one\n")
+    file.write(b"two\nhal", b"2")
+    file._stream.flush()  # a kill: written, but no checkpoint and no close
+    again = resumed(tmp_path / "out", b"one\n")
+    assert again.items == 1
+    again.write(b"two\n", b"two\n")
+    again.finish()
+    file._stream.close()
+    assert (tmp_path / "out").read_bytes() == b"one\ntwo\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_it_can_be_taken_up_again_and_again(tmp_path: Path) -> None:
+    begun(tmp_path / "out", b"one\n").close()
+    second = resumed(tmp_path / "out", b"one\n")
+    second.write(b"two\n", b"two\n")
+    second.checkpoint()
+    second.close()
+    third = resumed(tmp_path / "out", b"one\n", b"two\n")
+    third.finish()
+    assert (tmp_path / "out").read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    "items", [(b"ONE\n", b"two\n"), (b"one\n", b"two!\n"), (b"one\n",), (b"two\n", b"one\n"), (b"on", b"e\ntwo\n!")]
+)
+def test_an_input_that_was_edited_is_refused(tmp_path: Path, items: tuple[bytes, ...]) -> None:
+    begun(tmp_path / "out", b"one\n", b"two\n").close()
+    with pytest.raises(UsageError, match="in.tsv has changed since .*out was begun: its first 2 sentences are not"):
+        resumed(tmp_path / "out", *items)
+    assert (tmp_path / "out").read_bytes() == b"one\ntwo\n"
+
+
+def test_nothing_is_written_before_the_input_was_checked(tmp_path: Path) -> None:
+    begun(tmp_path / "out", b"one\n").close()
+    file = ResumableFile(tmp_path / "out", JOB, resume=True)
+    with pytest.raises(ValueError, match="not checked"):
+        file.write(b"two\n", b"two\n")
+    file.close()
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"--format": "json"}, "--format was 'tsv', now 'json'"),
+        ({"--target": "http://h:1"}, "--target was 'embedded', now 'http://h:1'"),
+        ({"checkpoint": "sha256:2"}, "checkpoint was None, now 'sha256:2'"),
+    ],
+)
+def test_another_job_is_refused_by_name(tmp_path: Path, changed: dict[str, str], reason: str) -> None:
+    begun(tmp_path / "out", b"one\n").close()
+    with pytest.raises(UsageError, match=f"was begun differently .{reason}.; give the same, or leave out --resume"):
+        resumed(tmp_path / "out", b"one\n", job={**JOB, **changed})
+    assert (tmp_path / "out").read_bytes() == b"one\n"
+
+
+def test_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no .*out to go on with; leave out --resume"):
+        resumed(tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_finished_file_or_a_stranger_s_is_not_taken_up(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"something else")
+    with pytest.raises(UsageError, match="has no journal out.progress beside it: it is finished, or not an "):
+        resumed(tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == b"something else"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b"o", "is shorter than"), (b"two\n", "was changed"), (b"onX\nmore", "was changed")],
+)
+def test_an_output_that_is_not_what_was_written_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
+    begun(tmp_path / "out", b"one\n").close()
+    (tmp_path / "out").write_bytes(data)
+    with pytest.raises(UsageError, match=reason):
+        resumed(tmp_path / "out", b"one\n")
+    assert (tmp_path / "out").read_bytes() == data
+
+
+def test_an_output_that_is_gone_is_refused(tmp_path: Path) -> None:
+    begun(tmp_path / "out", b"one\n").close()
+    (tmp_path / "out").unlink()
+    with pytest.raises(UsageError, match="shorter"):
+        resumed(tmp_path / "out", b"one\n")
+
+
+@pytest.mark.parametrize(
+    ("journal", "reason"),
+    [
+        (b"", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b"[]", "is not a journal of bertbench"),
+        (b"{}", "is not a journal of bertbench"),
+        (b'{"format": 2, "items": 1}', "is not a valid journal .job is missing."),
+        (
+            b'{"format": 2, "items": "1", "job": {}, "bytes": 0, "read": "", "written": ""}',
+            "items: expected int, got str",
+        ),
+        (b'{"job": "0f", "items": 1, "bytes": 4}', "has journal format 1, this version reads 2"),
+        (b'{"format": 3, "items": 1}', "has journal format 3, this version reads 2"),
+    ],
+)
+def test_a_journal_that_cannot_be_used_is_refused(tmp_path: Path, journal: bytes, reason: str) -> None:
+    begun(tmp_path / "out", b"one\n").close()
+    (tmp_path / "out.progress").write_bytes(journal)
+    with pytest.raises(UsageError, match=reason) as caught:
+        resumed(tmp_path / "out", b"one\n")
+    assert "leave out --resume" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_journal_says_what_it_belongs_to(tmp_path: Path) -> None:
+    begun(tmp_path / "out", b"one\n").close()
+    stored = json.loads((tmp_path / "out.progress").read_bytes())
+    assert stored["format"] == 2
+    assert (stored["job"], stored["items"], stored["bytes"]) == (JOB, 1, 4)
+
+
+def test_a_file_without_an_item_goes(tmp_path: Path) -> None:
+    ResumableFile(tmp_path / "out", JOB, resume=False).close()
+    assert not list(tmp_path.iterdir())

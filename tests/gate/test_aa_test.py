@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from bench.core.errors import UsageError
+from bench.gate import aa_test
+from bench.gate.aa_test import (
+    FILE_NAME,
+    GateCalibration,
+    read_calibration,
+    replay,
+    resampled,
+    smallest_effect,
+    store_calibration,
+)
+from bench.gate.types import VerdictKind, default_plan
+from bench.stats import sign_flip
+from tests.support.gate_noise import pairs, slower
+
+FOUND = GateCalibration(20, 1, 2, 300.0, 0.03, 2.5, "2026-01-31T12:00:00Z")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "bertbench" / FILE_NAME
+
+
+def test_stored_by_load(cache: Path) -> None:
+    assert read_calibration("grpc a") is None
+    store_calibration("grpc a", FOUND)
+    store_calibration("rest a", GateCalibration(5, 0, 0, 60.0, None, 2.0, ""))
+    assert read_calibration("grpc a") == FOUND
+    assert str(FOUND) == "1 of 20 gates without a change on this machine, at most 21.6% (95 %)"
+
+
+def test_another_machines_or_broken_file(cache: Path) -> None:
+    store_calibration("grpc a", FOUND)
+    raw = orjson.loads(cache.read_bytes())
+    cache.write_bytes(orjson.dumps(raw | {"cores": raw["cores"] + 1}))
+    assert read_calibration("grpc a") is None
+    cache.write_text("{")
+    with pytest.raises(UsageError, match="gate calibrate"):
+        read_calibration("grpc a")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer gates and fewer patterns of signs: coarser, and several times as fast."""
+    monkeypatch.setattr(aa_test, "TRIALS", 15)
+    monkeypatch.setattr(sign_flip, "GENERATORS", 9)
+
+
+@pytest.mark.usefixtures("quick")
+def test_more_noise_hides_larger_effects() -> None:
+    rng = np.random.default_rng(1)
+    found = {sd: smallest_effect([list(pairs("plain", rng, 40, sd))], default_plan, 20, seed=1) for sd in (0.01, 0.06)}
+    assert found[0.01] is not None
+    assert found[0.01] <= 0.05
+    assert found[0.06] is None or found[0.06] > found[0.01]
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_smallest_effect_is_one_that_gates_find() -> None:
+    rng = np.random.default_rng(1)
+    series = [list(pairs("plain", rng, 40, 0.02))]
+    effect = smallest_effect(series, default_plan, 30, seed=1)
+    assert effect is not None
+    draws = np.random.default_rng(2)
+    found = [replay(default_plan(effect), resampled(series[0], 30, effect, False, draws), 30).kind for _ in range(30)]
+    assert found.count(VerdictKind.REGRESSION) >= 20
+
+
+def test_nothing_to_draw_from() -> None:
+    assert smallest_effect([], default_plan, 30, seed=1) is None
+    assert smallest_effect([[]], default_plan, 30, seed=1) is None
+
+
+def test_processes_that_differ_for_good_hide_small_effects() -> None:
+    """One start of the server is 3 % slower than another: an effect of 2 % cannot be told from that."""
+    rng = np.random.default_rng(1)
+    series = [list(pairs("plain", rng, 30, 0.005, slower(0.03))) for _ in range(2)]
+    found = smallest_effect(series, default_plan, 20, seed=1)
+    assert found is not None
+    assert found >= 0.05
+
+
+def test_resampling_keeps_the_count_and_slows_one_side() -> None:
+    series = list(pairs("plain", np.random.default_rng(1), 12, 1e-6))
+    for swapped in (False, True):
+        drawn = list(resampled(series, 23, 0.1, swapped, np.random.default_rng(3)))
+        assert len(drawn) == 23
+        ratios = [pair.candidate.values["p50"] / pair.baseline.values["p50"] for pair in drawn]
+        assert ratios == pytest.approx([1.1] * 23, abs=1e-3)
+        rates = [pair.candidate.values["throughput"] / pair.baseline.values["throughput"] for pair in drawn]
+        assert rates == pytest.approx([1 / 1.1] * 23, abs=1e-3)

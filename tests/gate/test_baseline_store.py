@@ -1,0 +1,95 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+import pytest
+
+from bench.core.errors import UsageError
+from bench.gate.baseline_store import INDEX, add_runs, find_entry, promote, promoted_runs, read_store
+from bench.results.records import Outcome
+from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+SHORT = replace(WORKLOAD, duration=8.0, warmup=1.0)
+ARRIVALS = "constant:rate=60"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for number in range(2):
+        write_run(tmp_path / "runs", simulate(ARRIVALS, SHORT), ARRIVALS, SHORT, slug=f"run-{number}")
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def failed(tmp_path: Path) -> Path:
+    requests = simulate(ARRIVALS, SHORT)
+    requests.outcome[100] = Outcome.WRONG_ANSWER
+    return write_run(tmp_path / "failed", requests, ARRIVALS, SHORT).path
+
+
+def test_add_and_promote(runs: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    first = add_runs(store, [runs], "main 1", NOW)
+    second = add_runs(store, [runs], "main 1", NOW)
+    assert (first.id, second.id) == ("20260131T120000Z-main-1", "20260131T120000Z-main-1-2")
+    promote(store, first.id)
+    assert [entry.promoted for entry in read_store(store)] == [True, False]
+    promote(store, "latest")
+    assert [entry.promoted for entry in read_store(store)] == [False, True]
+    assert [run.name for run in promoted_runs(store)] == list(second.runs)
+    assert find_entry(store, "main 1").id == second.id
+    for misspelt, meant in (("man 1", "main 1"), ("promotd", "promoted"), ("lastest", "latest")):
+        with pytest.raises(UsageError, match=f"did you mean {meant}"):
+            find_entry(store, misspelt)
+
+
+def test_the_store_stands_for_itself(runs: Path, tmp_path: Path) -> None:
+    """The runs are copies: the folder can be committed, cached, moved."""
+    store = tmp_path / "store"
+    add_runs(store, [runs], "a", NOW)
+    promote(store, "a")
+    runs.rename(tmp_path / "gone")
+    moved = store.rename(tmp_path / "elsewhere")
+    assert len(promoted_runs(moved)) == 2
+
+
+def test_a_failed_run_is_kept_and_never_promoted(failed: Path, tmp_path: Path) -> None:
+    entry = add_runs(tmp_path / "store", [failed], "bad", NOW)
+    assert "1 wrong answers" in entry.problems[0]
+    assert (tmp_path / "store" / entry.id / failed.name / "run.json").is_file()
+    with pytest.raises(UsageError, match="failed and is kept for study only"):
+        promote(tmp_path / "store", entry.id)
+    with pytest.raises(UsageError, match="promoted"):
+        promoted_runs(tmp_path / "store")
+
+
+def test_an_unfinished_run_and_one_of_failures_are_failed(tmp_path: Path) -> None:
+    requests = simulate(ARRIVALS, SHORT)
+    requests.outcome[::20] = [Outcome.TIMEOUT] * len(requests.outcome[::20])
+    erring = write_run(tmp_path / "runs", requests, ARRIVALS, SHORT, slug="erring")
+    killed = write_run(tmp_path / "runs", simulate(ARRIVALS, SHORT), ARRIVALS, SHORT, slug="killed", finish=False)
+    assert "requests failed" in add_runs(tmp_path / "store", [erring.path], "e", NOW).problems[0]
+    assert "did not finish" in add_runs(tmp_path / "store", [killed.path], "k", NOW).problems[0]
+
+
+def test_changed_runs_are_not_promoted(runs: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    entry = add_runs(store, [runs], "a", NOW)
+    table = store / entry.id / entry.runs[0] / "requests.parquet"
+    table.write_bytes(table.read_bytes() + b"x")
+    with pytest.raises(UsageError, match="was changed since the run"):
+        promote(store, "a")
+
+
+def test_bad_stores(tmp_path: Path) -> None:
+    assert read_store(tmp_path) == ()
+    with pytest.raises(UsageError, match="holds no baseline yet"):
+        find_entry(tmp_path, "latest")
+    (tmp_path / INDEX).write_bytes(orjson.dumps({"format": 2, "entries": []}))
+    with pytest.raises(UsageError, match="update bertbench"):
+        read_store(tmp_path)
+    (tmp_path / INDEX).write_text("no")
+    with pytest.raises(UsageError, match="baselines.json is not JSON .*; restore it"):
+        read_store(tmp_path)

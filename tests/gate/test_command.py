@@ -1,0 +1,230 @@
+import io
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bench.cli import main
+from bench.core.errors import UsageError
+from bench.gate.aa_test import GateCalibration, key, store_calibration
+from bench.gate.cli.options import read_plan
+from bench.results.records import Outcome
+from bench.server.running import free_ports
+from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, exponential, simulate, write_run
+from tests.support.toy_golden import toy_golden, write_model_dir
+
+ARRIVALS = "constant:rate=60"
+
+
+def call(*words: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    return main(words, out, err), out.getvalue(), err.getvalue()
+
+
+def stored(root: Path, mean: float = 0.003, seed: int = 1, outcome: Outcome | None = None, **header: Any) -> str:
+    for repeat in range(5):
+        workload = replace(WORKLOAD, seed=seed + repeat, duration=15.0, warmup=1.0)
+        requests = simulate(ARRIVALS, workload, exponential(mean))
+        if outcome is not None:
+            requests.outcome = [outcome] * requests.due.size
+        write_run(root, requests, ARRIVALS, workload, slug=f"run-{repeat}", **header)
+    return str(root)
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return stored(tmp_path_factory.mktemp("gate") / "baseline")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    return str(write_model_dir(tmp_path / "model"))
+
+
+def test_pass_regression_and_their_files(baseline: str, tmp_path: Path) -> None:
+    files = {name: tmp_path / f"gate.{name}" for name in ("markdown", "junit", "json")}
+    options = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    slow = stored(tmp_path / "slow", 0.009, 20)
+    code, out, err = call("gate", "--baseline", baseline, "--candidate", slow, *options)
+    assert code == 1
+    assert out.splitlines()[-1].startswith("REGRESSION: latency p50 +")
+    assert "false alarms at most 5 %" in out
+    assert err.count("\n") == 1
+    assert "the candidate is worse" in err
+    assert "Gate: REGRESSION" in files["markdown"].read_text()
+    assert b"<failure" in files["junit"].read_bytes()
+    assert orjson.loads(files["json"].read_bytes())["exit_code"] == 1
+    equal = stored(tmp_path / "equal", seed=50)
+    code, out, err = call("gate", "--baseline", baseline, "--candidate", equal, "--min-effect", "50%")
+    assert (code, err) == (0, ""), out
+    assert out.splitlines()[-1].startswith("PASS: ")
+
+
+def test_never_pass_without_data(baseline: str, tmp_path: Path) -> None:
+    empty, version = tmp_path / "empty", tmp_path / "model" / "1"
+    empty.mkdir()
+    version.mkdir(parents=True)
+    (version / "saved_model.pb").write_bytes(b"")
+    dead = stored(tmp_path / "dead", outcome=Outcome.TIMEOUT)
+    other = stored(tmp_path / "other", environment=replace(ENVIRONMENT, host="b", boot_id="2", cores=4))
+    for candidate, expected, text in (
+        (str(empty), 2, "holds neither runs nor model versions"),
+        (str(version), 2, f"is one version of a model; give the folder above it: {version.parent}"),
+        (dead, 1, "to the candidate failed (timeout: "),
+        (other, 3, "environment.cores: 2 against 4"),
+        (str(tmp_path / "missing"), 2, "no folder"),
+        (baseline, 2, "5 runs on both sides"),
+        ("http://", 2, "has no host"),
+        ("estimator", 2, "not a server"),
+    ):
+        code, out, err = call("gate", "--baseline", baseline, "--candidate", candidate)
+        assert (code, err.count("\n")) == (expected, 1), candidate
+        assert text in err
+        assert "PASS:" not in out
+
+
+def test_runs_that_are_on_both_sides_are_refused_be_they_copies(baseline: str, tmp_path: Path) -> None:
+    """A run agrees with itself, whatever the server does: a PASS of it would say nothing."""
+    store = tmp_path / "store"
+    assert call("baseline", "add", baseline, "--label", "main", "--promote", "--store", str(store))[0] == 0
+    shutil.copytree(baseline, tmp_path / "copy")
+    (tmp_path / "link").symlink_to(baseline)
+    mixed = Path(stored(tmp_path / "mixed", seed=70))
+    shutil.copytree(next(Path(baseline).iterdir()), mixed / "renamed")
+    for candidate in (baseline, f"{baseline}/.", tmp_path / "copy", tmp_path / "link", store, mixed):
+        for sides in ((baseline, str(candidate)), (str(candidate), baseline)):
+            code, out, err = call("gate", "--baseline", sides[0], "--candidate", sides[1])
+            assert (code, out) == (2, ""), candidate
+            assert "on both sides" in err
+    code, _, err = call("gate", "--baseline", str(store), "--candidate", str(store))
+    assert (code, "5 runs on both sides" in err) == (2, True)
+    shutil.copytree(next(mixed.iterdir()), mixed / "twice")
+    code, _, err = call("gate", "--baseline", str(tmp_path / "copy"), "--candidate", str(mixed))
+    assert (code, "is twice in" in err) == (2, True)
+
+
+def test_a_dead_target_is_no_regression(model: str, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    target = f"grpc://127.0.0.1:{port}"
+    junit = tmp_path / "gate.xml"
+    code, out, err = call(
+        "gate", "--baseline", target, "--candidate", target, "--model-dir", model, "--junit", str(junit)
+    )
+    assert code == 4
+    assert out.splitlines()[-1].startswith("TARGET_FAILED: the baseline never ran: ")
+    assert str(port) in err
+    assert b"<error" in junit.read_bytes()
+
+
+def test_one_side_live_and_one_stored_is_refused(baseline: str, model: str) -> None:
+    code, _, err = call("gate", "--baseline", baseline, "--candidate", model, "--model-dir", model)
+    assert code == 2
+    assert "one side is stored and the other is live" in err
+
+
+def test_models_with_other_sentences_are_refused(tmp_path: Path) -> None:
+    first, second = (str(write_model_dir(tmp_path / str(seed), toy_golden(seed=seed))) for seed in (1, 2))
+    code, _, err = call("gate", "--baseline", first, "--candidate", second)
+    assert code == 2
+    assert "sentence 1 of the two golden files differs" in err
+
+
+def test_an_effect_below_what_the_machine_shows_is_refused_with_the_figure(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = GateCalibration(20, 0, 0, 300.0, 0.03, 2.5, "2026-01-31T12:00:00Z")
+    store_calibration(key("grpc", "closed:users=1", toy_golden().checkpoint_digest), found)
+    words = ["gate", "--baseline", model, "--candidate", model, "--min-effect"]
+    code, _, err = call(*words, "2%")
+    assert code == 2
+    assert "--min-effect 2% is below the smallest effect of 3 % that this machine shows in 5" in err
+    store_calibration(key("grpc", "closed:users=1", toy_golden().checkpoint_digest), replace(found, smallest=None))
+    assert "calibrate again on a quieter machine" in call(*words, "2%")[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "needs both sides"),
+        (["--baseline", "embedded"], "needs both sides"),
+        (["--baseline", "embedded", "--candidate", "embedded", "--min-effect", "p98=5%"], "no gate metric 'p98'"),
+        (["--baseline", "embedded", "--candidate", "embedded", "--min-effect", "much"], "not a fraction"),
+        (["--baseline", "embedded", "--candidate", "embedded", "--metrics", "p98"], "no gate metric p98"),
+        (["--baseline", "embedded", "--candidate", "embedded", "--min-effect", "0"], "must be above 0"),
+        (["history", "/nowhere"], "no run folder"),
+        (["calibrate", "--gates", "0"], "--gates: 0 is out of range"),
+    ],
+)
+def test_bad_options_get_one_line(words: list[str], text: str) -> None:
+    code, _, err = call("gate", *words)
+    assert (code, err.count("\n")) == (2, 1)
+    assert text in err
+
+
+def test_plans_from_options() -> None:
+    plan = read_plan(["2%", "p99=30%"], None)
+    assert (plan.min_effects["p50"], plan.min_effects["p99"]) == (0.02, 0.3)
+    assert set(read_plan([], "p50, errors").min_effects) == {"p50", "errors"}
+    with pytest.raises(UsageError):
+        read_plan(["p99=x"], None)
+
+
+def test_baseline_store_from_the_command_line(baseline: str, tmp_path: Path) -> None:
+    store = ["--store", str(tmp_path / "store")]
+    assert call("baseline", "list", *store)[1].endswith("holds no baseline yet\n")
+    assert call("baseline", "add", baseline, "--label", "main", "--promote", *store)[0] == 0
+    bad = stored(tmp_path / "bad", outcome=Outcome.WRONG_ANSWER)
+    code, _, err = call("baseline", "add", bad, "--label", "bad", "--promote", *store)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "kept but not promoted" in err
+    listing = call("baseline", "list", *store)[1].splitlines()
+    assert [line.split()[-1] for line in listing[1:]] == ["promoted", "failed"]
+    assert call("baseline", "promote", "bad", *store)[0] == 2
+    assert "run-3" in call("baseline", "show", *store)[1]
+    slow = stored(tmp_path / "slow", 0.009, 20)
+    assert call("gate", "--baseline", str(tmp_path / "store"), "--candidate", slow)[0] == 1
+
+
+def test_history_from_the_command_line(tmp_path: Path) -> None:
+    for index in range(8):
+        workload = replace(WORKLOAD, seed=index, duration=8.0, warmup=1.0)
+        started = f"2026-01-{index + 1:02d}T12:00:00.000000Z"
+        write_run(tmp_path, simulate(ARRIVALS, workload), ARRIVALS, workload, slug=f"r-{index}", started=started)
+    code, out, err = call("gate", "history", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert "8 runs" in out
+    assert "by chance" in out
+    assert (tmp_path / "history.png").is_file()
+
+
+def test_history_names_runs_without_answers_and_the_verdicts_of_kept_gates(tmp_path: Path) -> None:
+    """A run that failed has no latency; it must not take the others' series with it."""
+    for index in range(9):
+        workload = replace(WORKLOAD, seed=index, duration=8.0, warmup=1.0, scenario="gate-candidate")
+        requests = simulate(ARRIVALS, workload)
+        if index == 4:
+            requests.outcome = [Outcome.REJECTED] * requests.due.size
+        started = f"2026-01-{index + 1:02d}T12:00:00.000000Z"
+        folder = tmp_path / f"{index}-gate"
+        write_run(folder, requests, ARRIVALS, workload, slug="candidate", started=started)
+        kind, reason = ("REGRESSION", "all failed") if index == 4 else ("PASS", "no metric is worse")
+        (folder / "gate.json").write_bytes(orjson.dumps({"format": 2, "verdict": kind, "reason": reason}))
+    code, out, err = call("gate", "history", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert "4-gate: REGRESSION: all failed" in out
+    assert "requests failed; it is left out" in out
+    assert "8 runs" in out
+    assert "p50" in out
+    for folder in sorted(tmp_path.glob("*-gate"))[2:]:
+        shutil.rmtree(folder)
+    code, out, err = call("gate", "history", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert "1-gate: PASS: no metric is worse" in out
+    assert "no change points: a history needs" in out
+    (tmp_path / "0-gate" / "gate.json").write_text("{")
+    code, _, err = call("gate", "history", str(tmp_path))
+    assert (code, "gate.json is not JSON" in err) == (2, True)

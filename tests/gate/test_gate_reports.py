@@ -1,0 +1,97 @@
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+import orjson
+import pytest
+
+from bench.gate.failure import failure_verdict
+from bench.gate.report.files import gate_json, gate_junit
+from bench.gate.report.text import gate_markdown, gate_table, verdict_line
+from bench.gate.types import Failure, GateReport, VerdictKind, default_plan
+from tests.support.gate_noise import pairs, run_gate, slower
+
+PLAN = default_plan()
+
+
+def report(effects: dict[str, float] | None = None, limit: int = 60, sd: float = 0.01) -> GateReport:
+    verdict, _ = run_gate(PLAN, pairs("plain", np.random.default_rng(1), limit, sd, effects), limit)
+    return GateReport(verdict, "models/main", "models/change", "grpc, closed:users=1", 125.4, None)
+
+
+def test_the_line_says_what_by_how_much_and_how_sure() -> None:
+    line = verdict_line(report(slower(0.2)))
+    assert "\n" not in line
+    assert line.startswith("REGRESSION: latency p50 +")
+    assert "pairs in 2 m 05 s" in line
+    assert "false alarms at most 0.5 % by design, not measured here yet" in line
+    known = replace(report(), measured="0 of 20 gates")
+    assert verdict_line(known).endswith("false alarms at most 0.5 %, measured: 0 of 20 gates")
+
+
+def test_throughput_is_shown_as_the_change_of_the_figure() -> None:
+    """Worse by 25 % is a throughput that fell by 20 %."""
+    table = gate_table(report({"throughput": 0.25}))
+    row = next(line for line in table.splitlines() if line.startswith("throughput"))
+    change = float(row.split("%")[0].split()[-1])
+    assert change == pytest.approx(-20, abs=1.0)
+
+
+def test_markdown_has_a_row_a_metric_and_the_counts() -> None:
+    text = gate_markdown(report(slower(0.2)))
+    assert text.startswith("## ❌ Gate: REGRESSION\n")
+    assert all(f"| {metric.label} |" in text for metric in PLAN.metrics)
+    assert "| wrong answers | 0 | 0 |" in text
+    assert gate_markdown(report()).startswith("## ✅ Gate: PASS\n")
+    assert "⚠️" in gate_markdown(report(limit=3))
+
+
+def test_markdown_survives_what_servers_say() -> None:
+    found = report()
+    told = replace(found, verdict=replace(found.verdict, warnings=("candidate: <b>a|b</b>",)))
+    assert "&lt;b>a\\|b&lt;/b>" in gate_markdown(told)
+
+
+def test_json_holds_the_whole_verdict() -> None:
+    body = orjson.loads(gate_json(report(slower(0.2))))
+    assert (body["format"], body["verdict"], body["exit_code"]) == (2, "REGRESSION", 1)
+    p50 = next(entry for entry in body["metrics"] if entry["name"] == "p50")
+    assert p50["worse_by"] == pytest.approx(0.2, abs=0.03)
+    assert p50["interval"][0] < p50["worse_by"] < p50["interval"][1]
+    assert p50["state"] == "regression"
+    assert body["counts"]["requests"]["candidate"] > 0
+    assert body["false_alarms"]["bound"] == pytest.approx(0.005)
+
+
+@pytest.mark.parametrize(
+    ("found", "failures", "errors"),
+    [(report(slower(0.2)), True, False), (report(), False, False), (report(limit=3), False, True)],
+    ids=["regression", "pass", "inconclusive"],
+)
+def test_junit_counts_what_ci_counts(found: GateReport, failures: bool, errors: bool) -> None:
+    suite = ElementTree.fromstring(gate_junit(found)).find("testsuite")
+    assert suite is not None
+    assert int(suite.get("tests", "0")) == 2 + len(PLAN.metrics)
+    assert (int(suite.get("failures", "0")) > 0) == failures
+    assert (int(suite.get("errors", "0")) > 0) == errors
+    whole = suite.find("testcase[@name='verdict']")
+    assert whole is not None
+    assert (whole.find("failure") is not None) == (found.verdict.kind is VerdictKind.REGRESSION)
+
+
+@pytest.mark.parametrize("ran", [True, False])
+def test_a_failed_side_is_in_every_file(ran: bool) -> None:
+    """A server's last words may hold anything."""
+    failure = Failure("the candidate ended: \x1b[31mSegmentation <fault>\x00 | \ufffe", ran=ran)
+    found = GateReport(failure_verdict(PLAN, {"candidate": failure}), "a", "b", "grpc", 12.0)
+    kind = VerdictKind.REGRESSION if ran else VerdictKind.TARGET_FAILED
+    assert verdict_line(found).startswith(f"{kind}: the candidate ended: ")
+    assert "false alarms" not in verdict_line(found)
+    assert f"Gate: {kind}\n" in gate_markdown(found)
+    body = orjson.loads(gate_json(found))
+    assert (body["verdict"], body["reason"], body["exit_code"]) == (kind, failure.why, 1 if ran else 4)
+    whole = ElementTree.fromstring(gate_junit(found)).find(".//testcase[@name='verdict']")
+    assert whole is not None
+    problem = whole.find("failure" if ran else "error")
+    assert problem is not None
+    assert "Segmentation <fault>" in problem.get("message", "")

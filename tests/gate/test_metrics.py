@@ -1,0 +1,59 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bench.analysis.run import analyse
+from bench.gate.metrics import figures, stored_figures
+from bench.results.blocks import OUTCOME_CODES
+from bench.results.records import Outcome
+from tests.support.synthetic_runs import simulate, write_run
+
+
+def columns(latency: NDArray[Any], outcomes: list[Outcome]) -> dict[str, NDArray[Any]]:
+    due = np.arange(latency.size) * 0.01
+    codes = np.array([OUTCOME_CODES[outcome] for outcome in outcomes], np.uint8)
+    return {"due": due, "done": due + latency, "outcome": codes, "checked": codes <= 1}
+
+
+def test_figures_by_hand() -> None:
+    latency = np.arange(1, 401) / 1000
+    outcomes = [Outcome.OK] * 398 + [Outcome.TIMEOUT, Outcome.WRONG_ANSWER]
+    found = figures(columns(latency, outcomes), seconds=4.0, cpu=1.99, memory=5e8)
+    assert (found.requests, found.good, found.failed, found.wrong, found.checked) == (400, 398, 1, 1, 399)
+    assert found.failures == {"timeout": 1}
+    assert found.values == pytest.approx(
+        {
+            "errors": 1 / 400,
+            "throughput": 398 / 4,
+            "p50": 0.199,
+            "p95": 0.379,
+            "p99": 0.395,
+            "cpu": 0.005,
+            "memory": 5e8,
+        }
+    )
+
+
+def test_what_a_run_does_not_carry_is_absent() -> None:
+    few = figures(columns(np.full(50, 0.01), [Outcome.OK] * 50), 1.0)
+    assert set(few.values) == {"errors", "throughput", "p50"}
+    dead = figures(columns(np.full(50, 0.01), [Outcome.REJECTED] * 50), 1.0, cpu=1.0)
+    assert dead.values == {"errors": 1.0}
+    nothing = figures(columns(np.empty(0), []), 1.0)
+    assert (nothing.requests, dict(nothing.values)) == (0, {})
+
+
+def test_stored_figures_are_those_of_the_analysis(tmp_path: Path) -> None:
+    requests = simulate("poisson:rate=100")
+    requests.outcome[10] = Outcome.DROPPED
+    requests.sent[10] = requests.done[10] = np.nan
+    analysis = analyse(write_run(tmp_path, requests, "poisson:rate=100"))
+    found = stored_figures(analysis)
+    assert found.requests == analysis.summary.due
+    assert found.values["p50"] == analysis.summary.metrics["from_due_p50"].center
+    assert found.values["throughput"] == analysis.summary.metrics["throughput"].center
+    assert found.values["memory"] == 4e8
+    assert found.checked == found.good

@@ -1,0 +1,282 @@
+"""The pool of users: every due request ends in exactly one outcome, and latency counts from when it was due."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import gevent
+import numpy as np
+import pytest
+
+from bench.bert.contract.golden_checker import AnswerKey
+from bench.load.engine.checker import Checker
+from bench.load.engine.dispatcher import Dispatcher, Handling, Limits, outcome_of
+from bench.load.engine.pacer import Pacer
+from bench.load.engine.payloads import build_payloads, request_sentences
+from bench.load.engine.recorder import Recorder
+from bench.load.engine.schedule import ClosedJobs, ScheduledJobs, partition_schedule
+from bench.results.blocks import NO_BYTES, OUTCOME_CODES, RecordBuffer, parse_block
+from bench.results.records import Ended, Outcome, WrongKind
+from bench.serving import errors, json_codec
+from bench.workload.arrivals import ClosedLoop, OpenLoop, parse_arrivals
+from bench.workload.workload import Workload
+from tests.support.toy_golden import toy_golden
+
+GOLDEN = toy_golden(10)
+
+
+class FakeTransport:
+    """Answers rightly after `seconds`; `answer(body)` may say something else."""
+
+    def __init__(self, answers: Any, seconds: float = 0.0, change: Any = None) -> None:
+        self.answers = answers
+        self.seconds = seconds
+        self.change = change
+        self.timeouts: list[Any] = []
+
+    def exchange(self, body: bytes, timeout: Any) -> Any:
+        self.timeouts.append(timeout)
+        if self.seconds:
+            gevent.sleep(self.seconds)
+        answer = self.answers[body]
+        return self.change(answer) if self.change else answer
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Rig:
+    """A dispatcher with everything around it, and what came of it."""
+
+    arrivals: str
+    duration: float
+    users: int = 4
+    drain: float = 1.0
+    timeout: float = 5.0
+    warmup: float = 0.0
+    check_share: float = 1.0
+    seconds: float = 0.0
+    change: object = None
+    told: list[tuple[str, Ended, errors.ServingError | None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        arrivals = parse_arrivals(self.arrivals)
+        self.workload = Workload(
+            protocol="rest",
+            transport="fast",
+            signature="score",
+            users=self.users,
+            duration=self.duration - self.warmup,
+            warmup=self.warmup,
+            check_share=self.check_share,
+            seed=3,
+        )
+        payloads = build_payloads(GOLDEN, self.workload, ("rest",))
+        key = AnswerKey(GOLDEN, request_sentences(GOLDEN, 1), "score")
+        answers = {
+            payload.rest: json_codec.dumps({"predictions": key.outputs(payload.index)["log_prob"]})
+            for payload in payloads
+        }
+        self.transport = FakeTransport(answers, self.seconds, self.change)
+        self.buffer = RecordBuffer(0)
+        think = None
+        jobs: ScheduledJobs | ClosedJobs
+        if isinstance(arrivals, OpenLoop):
+            _, (shard,) = partition_schedule(arrivals, self.workload, len(payloads), 1)
+            jobs = ScheduledJobs(shard)
+            self.scheduled = len(jobs)
+        else:
+            jobs = ClosedJobs(self.workload, len(payloads), 0, self.duration)
+            assert isinstance(arrivals, ClosedLoop)
+            think = arrivals.think
+        self.pacer = Pacer()
+        recorder = Recorder(self.buffer, payloads, ("rest",), "score", self.warmup)
+        handling = Handling(payloads, ("rest",), Checker(key), recorder, lambda *heard: self.told.append(heard))
+        limits = Limits(self.warmup, self.duration, self.drain, self.timeout, think)
+        self.dispatcher = Dispatcher(jobs, handling, limits, self.pacer)
+        self.greenlets: list[Any] = []
+
+    def start(self) -> None:
+        self.greenlets = [gevent.spawn(self.dispatcher.drive, {"rest": self.transport}) for _ in range(self.users)]
+        gevent.sleep(0)
+        self.dispatcher.begin(time.perf_counter())
+
+    def rows(self) -> Any:
+        """Waits for the users, then the records."""
+        gevent.joinall(self.greenlets, timeout=20, raise_error=True)
+        assert all(greenlet.dead for greenlet in self.greenlets)
+        self.dispatcher.finish()
+        self.pacer.close()
+        assert len(self.told) == len(self.buffer)
+        data = self.buffer.take()
+        return parse_block(data).rows if data else np.empty(0)
+
+    def run(self) -> Any:
+        self.start()
+        return self.rows()
+
+
+def outcomes(rows: Any) -> Any:
+    names = {code: str(name) for name, code in OUTCOME_CODES.items()}
+    values, counts = np.unique(rows["outcome"], return_counts=True)
+    return {names[value]: int(count) for value, count in zip(values, counts, strict=True)}
+
+
+def test_everything_due_is_sent_checked_and_recorded() -> None:
+    rig = Rig("poisson:rate=200", 0.5, warmup=0.2)
+    rows = rig.run()
+    assert outcomes(rows) == {"ok": rig.scheduled}
+    assert (rows["sent"] >= rows["due"]).all()
+    assert (rows["done"] >= rows["sent"]).all()
+    assert rows["checked"].all()
+    assert (rows["warmup"] == (rows["due"] < 0.2)).all()
+    assert (rows["bytes_in"] != NO_BYTES).all()
+    assert (rows["words"] > 0).all()
+    assert {ended.outcome for _, ended, _ in rig.told} == {Outcome.OK}
+
+
+def test_a_late_request_counts_from_when_it_was_due() -> None:
+    """One user, 30 ms of service, one request each 10 ms: each waits for those before it."""
+    rig = Rig("constant:rate=100", 0.2, users=1, drain=5.0, seconds=0.03)
+    rows = rig.run()
+    assert outcomes(rows) == {"ok": 20}
+    latency = np.sort(rows, order="due")["done"] - np.sort(rows, order="due")["due"]
+    assert (latency >= 0.03 * np.arange(1, 21) - 0.01 * np.arange(20) - 0.002).all()
+    assert ((rows["done"] - rows["sent"]) < latency[-1] / 2).all()
+
+
+def test_what_could_not_go_before_the_end_of_the_drain_is_dropped() -> None:
+    rig = Rig("constant:rate=100", 0.3, users=1, drain=0.1, seconds=0.05)
+    rows = rig.run()
+    found = outcomes(rows)
+    assert sum(found.values()) == rig.scheduled == 30
+    assert found["dropped"] > 10
+    dropped = rows[rows["outcome"] == OUTCOME_CODES[Outcome.DROPPED]]
+    assert np.isnan(dropped["sent"]).all()
+    assert np.isnan(dropped["done"]).all()
+    assert (dropped["bytes_out"] == NO_BYTES).all()
+    assert not dropped["checked"].any()
+
+
+def test_timeouts_do_not_outlast_the_drain() -> None:
+    rig = Rig("constant:rate=20", 0.2, drain=0.5, timeout=60.0)
+    rig.run()
+    assert max(rig.transport.timeouts) <= 0.7 + 0.01
+
+
+def test_early_stop_sends_what_was_due_and_nothing_more() -> None:
+    rig = Rig("constant:rate=50", 10.0, users=2)
+    rig.start()
+    gevent.sleep(0.5)
+    rig.dispatcher.stop()
+    stopped = rig.dispatcher.now
+    rows = rig.rows()
+    assert outcomes(rows) == {"ok": len(rows)}
+    assert len(rows) == int(np.floor(stopped * 50)) + 1
+    assert rows["due"].max() <= stopped
+
+
+def test_stopped_before_it_began() -> None:
+    rig = Rig("constant:rate=50", 10.0)
+    rig.greenlets = [gevent.spawn(rig.dispatcher.drive, {"rest": rig.transport})]
+    gevent.sleep(0)
+    rig.dispatcher.stop()
+    assert len(rig.rows()) == 0
+
+
+def test_killed_users_leave_no_gap() -> None:
+    """A user killed in the middle of a request leaves a timeout; what others cannot send any more is dropped."""
+    rig = Rig("constant:rate=20", 1.0, users=2, seconds=0.4)
+    rig.start()
+    gevent.sleep(0.2)
+    rig.dispatcher.stop()
+    gevent.killall(rig.greenlets)
+    rows = rig.rows()
+    found = outcomes(rows)
+    assert found["timeout"] == 2
+    assert sum(found.values()) == int((rows["due"] <= 0.25).sum()) >= 4
+
+
+def test_a_user_killed_while_it_waits_leaves_its_request_to_another() -> None:
+    rig = Rig("constant:rate=10", 0.5, users=2)
+    rig.start()
+    gevent.sleep(0.02)
+    rig.greenlets.pop().kill()
+    assert outcomes(rig.rows()) == {"ok": 5}
+
+
+def test_closed_loop_users_send_when_they_are_free() -> None:
+    rig = Rig("closed:users=3", 0.3, users=3, seconds=0.02)
+    rows = rig.run()
+    assert outcomes(rows) == {"ok": len(rows)}
+    assert 3 <= len(rows) <= 3 * 16
+    assert (rows["due"] < 0.3).all()
+    in_flight = [int(((rows["sent"] <= moment) & (rows["done"] > moment)).sum()) for moment in rows["sent"]]
+    assert max(in_flight) == 3
+
+
+def test_closed_loop_users_think() -> None:
+    rows = np.sort(Rig("closed:users=1,think=50ms", 0.4, users=1).run(), order="due")
+    assert 2 <= len(rows) <= 9
+    assert (rows["due"][1:] - rows["done"][:-1] >= 0.049).all()
+
+
+def test_a_refused_connection_is_not_tried_thousands_of_times() -> None:
+    def refuse(answer: Any) -> None:
+        raise errors.ConnectFailed("nobody")
+
+    rows = Rig("closed:users=2", 0.5, users=2, change=refuse).run()
+    assert outcomes(rows) == {"unavailable": len(rows)}
+    assert len(rows) <= 2 * 6
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (errors.DeadlineExceeded, Outcome.TIMEOUT),
+        (errors.ConnectFailed, Outcome.UNAVAILABLE),
+        (errors.Unavailable, Outcome.UNAVAILABLE),
+        (errors.Rejected, Outcome.REJECTED),
+        (errors.ServerFailed, Outcome.REJECTED),
+        (errors.InvalidResponse, Outcome.INVALID_RESPONSE),
+        (errors.ServingError, Outcome.UNAVAILABLE),
+    ],
+)
+def test_failures_are_outcomes(error: Any, outcome: Any) -> None:
+    assert outcome_of(error("x")) is outcome
+
+    def fail(answer: Any) -> None:
+        raise error("x")
+
+    rig = Rig("constant:rate=50", 0.1, change=fail)
+    rows = rig.run()
+    assert outcomes(rows) == {str(outcome): 5}
+    assert (rows["bytes_in"] == NO_BYTES).all()
+    assert not np.isnan(rows["done"]).any()
+    assert all(isinstance(found, error) for _, _, found in rig.told)
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome", "kind"),
+    [
+        (lambda answer: answer.replace(b"-", b"", 1), Outcome.WRONG_ANSWER, WrongKind.DRIFT),
+        (lambda answer: b'{"predictions": []}', Outcome.WRONG_ANSWER, WrongKind.TRUNCATED),
+        (lambda answer: answer[:-3], Outcome.INVALID_RESPONSE, None),
+        (lambda answer: b'{"outputs": {}}', Outcome.INVALID_RESPONSE, None),
+    ],
+)
+def test_answers_that_are_wrong_or_unreadable(change: Any, outcome: Any, kind: str) -> None:
+    rig = Rig("constant:rate=50", 0.1, change=change)
+    rows = rig.run()
+    assert outcomes(rows) == {str(outcome): 5}
+    assert {ended.wrong_kind for _, ended, _ in rig.told} == {kind}
+    assert rows["checked"].all()
+
+
+def test_unchecked_answers_are_not_looked_at() -> None:
+    rig = Rig("constant:rate=50", 0.2, check_share=0.0, change=lambda answer: b"anything")
+    rows = rig.run()
+    assert outcomes(rows) == {"ok": 10}
+    assert not rows["checked"].any()
+    assert np.isnan(rows["parse"]).all()

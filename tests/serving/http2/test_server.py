@@ -1,0 +1,206 @@
+"""HTTP/2 on the server's side: frames in, events and frames out."""
+
+import struct
+
+import pytest
+
+from bench.serving.http2.frames import (
+    COMPRESSION_ERROR,
+    FRAME_SIZE_ERROR,
+    PREFACE,
+    PROTOCOL_ERROR,
+    H2Error,
+    frame,
+)
+from bench.serving.http2.hpack import encode
+from bench.serving.http2.server import Completed, H2Connection, Opened, Reset
+
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
+END_STREAM, ACK, END_HEADERS, PADDED, PRIORITY = 1, 1, 4, 8, 32
+FIELDS = [(b":path", b"/a"), (b"x", b"y")]
+BLOCK = encode(FIELDS)
+
+
+def frames(data: bytes) -> list[tuple[int, int, int, bytes]]:
+    """Kind, flags, stream and payload of each frame."""
+    found, at = [], 0
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 3], "big")
+        kind, flags, stream = struct.unpack_from(">BBI", data, at + 3)
+        found.append((kind, flags, stream, bytes(data[at + 9 : at + 9 + size])))
+        at += 9 + size
+    return found
+
+
+def take(connection: H2Connection) -> list[tuple[int, int, int, bytes]]:
+    sent = frames(bytes(connection.out))
+    connection.out.clear()
+    return sent
+
+
+@pytest.fixture
+def connection() -> H2Connection:
+    """A connection whose greetings are over."""
+    made = H2Connection()
+    assert made.receive(PREFACE + frame(SETTINGS, 0, 0, b"")) == []
+    kinds = [(kind, flags) for kind, flags, _, _ in take(made)]
+    assert kinds == [(SETTINGS, 0), (WINDOW_UPDATE, 0), (SETTINGS, ACK)]
+    return made
+
+
+def opened(connection: H2Connection, stream: int = 1) -> None:
+    connection.receive(frame(HEADERS, END_HEADERS | END_STREAM, stream, BLOCK))
+
+
+def test_a_request(connection: H2Connection) -> None:
+    data = frame(HEADERS, END_HEADERS, 1, BLOCK) + frame(DATA, 0, 1, b"ab") + frame(DATA, END_STREAM, 1, b"c")
+    events = [event for byte in data for event in connection.receive(bytes([byte]))]
+    assert events == [Opened(1, FIELDS), Completed(1, b"abc")]
+    assert connection.open_streams == 1
+
+
+def test_headers_in_parts_with_padding_and_priority(connection: H2Connection) -> None:
+    head = b"\x03" + b"prior" + BLOCK[:4] + b"pad"
+    events = connection.receive(frame(HEADERS, PADDED | PRIORITY, 1, head))
+    events += connection.receive(frame(CONTINUATION, 0, 1, BLOCK[4:6]))
+    events += connection.receive(frame(CONTINUATION, END_HEADERS, 1, BLOCK[6:]))
+    events += connection.receive(frame(DATA, PADDED | END_STREAM, 1, b"\x02ab??"))
+    assert events == [Opened(1, FIELDS), Completed(1, b"ab")]
+
+
+def test_trailers_complete_a_request(connection: H2Connection) -> None:
+    events = connection.receive(frame(HEADERS, END_HEADERS, 1, BLOCK) + frame(DATA, 0, 1, b"ab"))
+    events += connection.receive(frame(HEADERS, END_HEADERS | END_STREAM, 1, encode([(b"t", b"")])))
+    assert events == [Opened(1, FIELDS), Completed(1, b"ab")]
+
+
+def test_an_answer(connection: H2Connection) -> None:
+    opened(connection)
+    connection.respond(1, b"H", b"body", b"T")
+    assert take(connection) == [
+        (HEADERS, END_HEADERS, 1, b"H"),
+        (DATA, 0, 1, b"body"),
+        (HEADERS, END_HEADERS | END_STREAM, 1, b"T"),
+    ]
+    assert connection.open_streams == 0
+
+
+def test_an_answer_before_the_request_is_there_ends_it(connection: H2Connection) -> None:
+    connection.receive(frame(HEADERS, END_HEADERS, 1, BLOCK))
+    connection.respond(1, b"", b"", b"T")
+    assert take(connection) == [
+        (HEADERS, END_HEADERS | END_STREAM, 1, b"T"),
+        (RST_STREAM, 0, 1, b"\0\0\0\0"),
+    ]
+    assert connection.receive(frame(DATA, END_STREAM, 1, b"late")) == []
+
+
+def test_an_answer_that_goes_on(connection: H2Connection) -> None:
+    opened(connection)
+    connection.begin(1, b"H", b"first")
+    connection.respond(1, b"", b"last", b"T")
+    assert [payload for _, _, _, payload in take(connection)] == [b"H", b"first", b"last", b"T"]
+
+
+def test_answers_keep_to_both_windows_and_to_the_frame_size(connection: H2Connection) -> None:
+    settings = struct.pack(">HIHI", 4, 30000, 5, 16384)
+    connection.receive(frame(SETTINGS, 0, 0, settings))
+    opened(connection, 1)
+    opened(connection, 3)
+    take(connection)
+    connection.respond(1, b"H", b"a" * 50000, b"T")
+    assert [len(payload) for kind, _, _, payload in take(connection) if kind == DATA] == [16384, 30000 - 16384]
+    # 35535 bytes of the connection's first 65535 are left.
+    connection.respond(3, b"H", b"b" * 10000, b"T")
+    assert sum(len(payload) for kind, _, _, payload in take(connection) if kind == DATA) == 10000
+    connection.receive(frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 100000)))
+    sent = take(connection)
+    assert [stream for kind, _, stream, _ in sent if kind == DATA] == [1, 1]
+    assert sent[-1] == (HEADERS, END_HEADERS | END_STREAM, 1, b"T")
+    opened(connection, 5)
+    connection.respond(5, b"H", b"c" * 10000, b"T")
+    assert sum(len(payload) for kind, _, _, payload in take(connection) if kind == DATA) == 5535
+    connection.receive(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 100000)))
+    assert take(connection)[-1] == (HEADERS, END_HEADERS | END_STREAM, 5, b"T")
+
+
+def test_a_window_that_shrinks_and_grows_by_settings(connection: H2Connection) -> None:
+    opened(connection)
+    connection.receive(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))
+    take(connection)
+    connection.respond(1, b"H", b"body", b"T")
+    assert [kind for kind, _, _, _ in take(connection)] == [HEADERS]
+    connection.receive(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 3)))
+    assert [payload for kind, _, _, payload in take(connection) if kind == DATA] == [b"bod"]
+    connection.receive(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 100)))
+    assert [payload for kind, _, _, payload in take(connection) if kind == DATA] == [b"y"]
+
+
+def test_the_clients_window_is_opened_again(connection: H2Connection) -> None:
+    connection.receive(frame(HEADERS, END_HEADERS, 1, BLOCK))
+    for _ in range(16):
+        connection.receive(frame(DATA, 0, 1, bytes(1 << 20)))
+    assert take(connection) == [(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 24))]
+
+
+def test_a_client_that_gives_up(connection: H2Connection) -> None:
+    opened(connection)
+    assert connection.receive(frame(RST_STREAM, 0, 1, b"\0\0\0\x08")) == [Reset(1)]
+    connection.respond(1, b"H", b"body", b"T")
+    assert take(connection) == []
+
+
+def test_small_talk(connection: H2Connection) -> None:
+    assert connection.receive(frame(PING, 0, 0, b"12345678")) == []
+    assert take(connection) == [(PING, ACK, 0, b"12345678")]
+    # Acknowledgements, priorities and what nobody knows are passed over.
+    assert (
+        connection.receive(frame(PING, ACK, 0, b"12345678") + frame(SETTINGS, ACK, 0, b"") + frame(2, 0, 1, b"12345"))
+        == []
+    )
+    assert connection.receive(frame(99, 0, 0, b"?") + frame(GOAWAY, 0, 0, bytes(8))) == []
+    assert take(connection) == []
+
+
+def test_farewell_lets_requests_on_their_way_in(connection: H2Connection) -> None:
+    connection.go_away()
+    assert take(connection) == [(GOAWAY, 0, 0, struct.pack(">II", 2**31 - 1, 0))]
+    opened(connection)
+    assert connection.open_streams == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(HEADERS, END_HEADERS, 2, BLOCK), PROTOCOL_ERROR),
+        (frame(HEADERS, 0, 1, BLOCK) + frame(PING, 0, 0, bytes(8)), PROTOCOL_ERROR),
+        (frame(CONTINUATION, END_HEADERS, 1, BLOCK), PROTOCOL_ERROR),
+        (frame(DATA, 0, 1, b""), PROTOCOL_ERROR),
+        (frame(DATA, 0, 0, b""), PROTOCOL_ERROR),
+        (frame(5, 0, 1, b""), PROTOCOL_ERROR),
+        (frame(HEADERS, END_HEADERS, 1, b"\x80"), COMPRESSION_ERROR),
+        (frame(SETTINGS, 0, 0, b"123"), FRAME_SIZE_ERROR),
+        (frame(WINDOW_UPDATE, 0, 0, b"123"), FRAME_SIZE_ERROR),
+        (b"\xff\xff\xff" + bytes(6), FRAME_SIZE_ERROR),
+        (frame(HEADERS, END_HEADERS | PADDED, 1, b"\x09abc"), PROTOCOL_ERROR),
+    ],
+)
+def test_a_client_that_breaks_the_protocol(connection: H2Connection, data: bytes, code: int) -> None:
+    with pytest.raises(H2Error) as caught:
+        connection.receive(data)
+    assert caught.value.code == code
+
+
+def test_what_is_no_http2() -> None:
+    with pytest.raises(H2Error, match="no HTTP/2 preface"):
+        H2Connection().receive(b"GET / HTTP/1.1\r\n")
+
+
+def test_a_smaller_table_is_acknowledged_in_the_next_block_alone(connection: H2Connection) -> None:
+    """RFC 7541, section 4.2."""
+    connection.receive(frame(SETTINGS, 0, 0, struct.pack(">HI", 1, 0)))
+    take(connection)
+    for stream in (1, 3):
+        opened(connection, stream)
+        connection.respond(stream, b"", b"", BLOCK)
+    assert [payload for kind, _, _, payload in take(connection) if kind == HEADERS] == [b"\x20" + BLOCK, BLOCK]

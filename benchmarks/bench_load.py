@@ -19,7 +19,7 @@ import numpy as np
 from scipy import stats
 
 from bench.analysis.run import Analysis, analyse
-from bench.bert.contract.golden_checker import AnswerKey
+from bench.bert.contract.golden_checker import GoldenChecker
 from bench.load.engine.checker import Checker
 from bench.load.engine.payloads import build_payloads, request_sentences
 from bench.load.engine.schedule import ScheduledJobs, partition_schedule
@@ -167,7 +167,7 @@ def checking(bench: Bench) -> None:
     answers = Answers(bench.model_dir, "score", 1)
     workload = Workload(protocol="both", transport="fast", signature="score", users=1, duration=1.0)
     payloads = build_payloads(bench.golden, workload, ("rest", "grpc"))
-    key = AnswerKey(bench.golden, request_sentences(bench.golden, 1), "score")
+    key = GoldenChecker(bench.golden, request_sentences(bench.golden, 1), "score")
     for protocol in ("rest", "grpc"):
         known = answers.rest if protocol == "rest" else answers.grpc
         bodies = [known[payload.rest if protocol == "rest" else payload.grpc] for payload in payloads]

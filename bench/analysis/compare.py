@@ -15,7 +15,7 @@ from bench.analysis.run import Analysis
 from bench.analysis.summary import CONFIDENCE
 from bench.core.differences import differences
 from bench.core.errors import InconclusiveError, UsageError
-from bench.core.units import counted, format_percent
+from bench.core.units import format_percent, pluralize
 from bench.results import environment
 from bench.results.manifest import RunHeader
 from bench.stats.between_runs import repeat_change, repeat_mean
@@ -192,7 +192,7 @@ def side_summary(metric: Metric, side: Sequence[Analysis], confidence: float = C
         # No figure is negative, and no share more than all; Student's interval knows neither.
         mean = replace(mean, lo=max(mean.lo, 0.0), hi=min(mean.hi, 1.0) if metric.unit == "share" else mean.hi)
     if values and len(values) < len(side):
-        missing = f"no such figure in {len(side) - len(values)} of {counted(len(side), 'run')}"
+        missing = f"no such figure in {len(side) - len(values)} of {pluralize(len(side), 'run')}"
         mean = replace(mean, warnings=(*mean.warnings, missing))
     return mean
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench.analysis.measured import Measured
 from bench.analysis.metrics import METRICS, PERCENTILES
 from bench.analysis.users import UsersPresent, users_present
-from bench.core.units import counted, format_percent, times_as_long
+from bench.core.units import format_percent, pluralize, times_as_long
 from bench.results.blocks import OUTCOME_CODES
 from bench.results.records import Outcome
 from bench.results.run_reader import Run
@@ -133,7 +133,7 @@ def _rate(
         return rate
     # So few give no more bins than that, whatever their correlation: only more of them help.
     more = times_as_long(_ENOUGH_EVENTS / times.size)
-    return replace(rate, warnings=(f"{counted(times.size, 'event')} tell little of a rate; run {more}, or repeat",))
+    return replace(rate, warnings=(f"{pluralize(times.size, 'event')} tell little of a rate; run {more}, or repeat",))
 
 
 def _times(name: str, summary: Summary, factor: int) -> Summary:

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from bench.analysis.measured import Floats, Measured
-from bench.core.units import counted, format_number
+from bench.core.units import format_number, pluralize
 from bench.results.run_reader import Run
 
 _SPELL: Final = 0.25
@@ -34,8 +34,8 @@ class UsersPresent:
 
     def __str__(self) -> str:
         if self.constant:
-            return counted(self.most, "user")
-        return f"{self.least:,} to {counted(self.most, 'user')}, {format_number(self.mean)} on average"
+            return pluralize(self.most, "user")
+        return f"{self.least:,} to {pluralize(self.most, 'user')}, {format_number(self.mean)} on average"
 
 
 def users_present(run: Run, measured: Measured) -> UsersPresent | None:

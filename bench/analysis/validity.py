@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.analysis.measured import Measured
 from bench.analysis.users import UsersPresent, users_present
-from bench.core.units import counted, format_apart, format_number, format_percent, format_seconds, were
+from bench.core.units import format_apart, format_number, format_percent, format_seconds, pluralize, were
 from bench.results.run_reader import Run
 from bench.stats.littles_law import little_residual
 from bench.stats.quantiles import nearest_rank
@@ -195,13 +195,15 @@ def _accounted(run: Run, measured: Measured) -> Check:
     scheduled = run.header.scheduled
     if scheduled is not None and found != scheduled:
         return Check(
-            "accounted", False, f"{counted(scheduled, 'request')} {were(scheduled)} scheduled, {found:,} left a record"
+            "accounted",
+            False,
+            f"{pluralize(scheduled, 'request')} {were(scheduled)} scheduled, {found:,} left a record",
         )
-    return Check("accounted", True, f"one outcome each: {counted(found, 'request')}")
+    return Check("accounted", True, f"one outcome each: {pluralize(found, 'request')}")
 
 
 def _answered(measured: Measured) -> Check:
-    due = counted(int(measured.due.size), "request")
+    due = pluralize(int(measured.due.size), "request")
     if not measured.due.size:
         return Check("answered", False, "no request was due in the measured part")
     if not measured.good.any():
@@ -252,7 +254,7 @@ def _achieved(measured: Measured) -> Check:
 
 def _dropped(measured: Measured) -> Check:
     dropped = int(np.isnan(measured.sent).sum())
-    text = f"{dropped:,} of {counted(measured.due.size, 'request')}, {{}}, {were(dropped)} never sent"
+    text = f"{dropped:,} of {pluralize(measured.due.size, 'request')}, {{}}, {were(dropped)} never sent"
     limit = Limit(DROPPED_SHARE, "more would move a p99.9")
     return limit.check("dropped", dropped / measured.due.size, text, format_percent)
 
@@ -284,7 +286,7 @@ def _users(run: Run, users: UsersPresent | None) -> list[Check]:
         return []
     if users.constant and users.most == run.header.workload.users:
         return [Check("users", True, f"{users} all the time")]
-    text = f"{users} sent while it measured, where {arrivals} says {counted(run.header.workload.users, 'user')}"
+    text = f"{users} sent while it measured, where {arrivals} says {pluralize(run.header.workload.users, 'user')}"
     return [Check("users", False, f"{text}: the figures belong to no one number of users; leave them as they are")]
 
 
@@ -304,7 +306,7 @@ def _little(run: Run, measured: Measured, samples: dict[str, Floats], users: Use
             return Check("N = X·R", None, "requests in flight were sampled too seldom: N = X·R not checked")
         present, start, think = float(in_flight.mean()), measured.sent, 0.0
         slack = 3 * float(in_flight.std(ddof=1)) / in_flight.size**0.5
-        limits.append(Limit(slack, f"three standard errors of {counted(in_flight.size, 'sample')} of N"))
+        limits.append(Limit(slack, f"three standard errors of {pluralize(in_flight.size, 'sample')} of N"))
     time = float((measured.done - start)[went].mean()) + think if went.any() else 0.0
     residual = little_residual(present, rate, time)
     if residual is None:

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
             found[name] = Calibration(ceiling, floor, args.users, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
             print(f"{name:<16}{format_rate(ceiling):>16}{format_seconds(floor):>14}", file=out, flush=True)
     print(f"one process, everything recorded and checked; stored in {store_calibration(found)}", file=out)
-    return ExitCode.GOOD
+    return ExitCode.OK
 
 
 def measure(

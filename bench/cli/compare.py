@@ -24,4 +24,4 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         InconclusiveError: the sides were under different loads, and not `--anyway`.
     """
     out.write(comparison_text(api.compare(args.before, args.after, anyway=args.anyway)))
-    return ExitCode.GOOD
+    return ExitCode.OK

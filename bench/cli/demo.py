@@ -78,7 +78,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
             _print_scores(scorer, model, out)
         _say(out, "4. Verify: served answers against the Estimator's")
         code = verify_server(server, model, out, err)
-        if code != ExitCode.GOOD:
+        if code != ExitCode.OK:
             return code
         _say(out, f"\n5. Race: one sentence of {WORDS} words, one caller")
         _print_race(_race(server, model), out)
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     _say(out, "\n7. Report")
     report.write_reports(runs, None, out)
     _say(out, f"Done in {format_seconds(time.monotonic() - began)}.")
-    return ExitCode.GOOD
+    return ExitCode.OK
 
 
 def _say(out: TextIO, text: str) -> None:

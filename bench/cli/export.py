@@ -86,4 +86,4 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     print(f"{result.version_dir}", file=out)
     against = "" if args.precision == "float32" else f", {args.precision} against float32"
     print(f"  SavedModel and Estimator differ by {result.difference:.1e} in log p at most{against}", file=out)
-    return ExitCode.GOOD
+    return ExitCode.OK

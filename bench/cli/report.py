@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         UsageError: no such run, or one that cannot be read.
     """
     write_reports(args.runs, args.out, out)
-    return ExitCode.GOOD
+    return ExitCode.OK
 
 
 def write_reports(paths: Sequence[Path], folder: Path | None, out: TextIO) -> None:

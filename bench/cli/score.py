@@ -72,7 +72,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         with WordsProgress(err, total) as progress:
             _write_all(scored, sink, progress)
         sink.finish()
-    return ExitCode.GOOD
+    return ExitCode.OK
 
 
 def _begun(lines: Iterator[Line]) -> Iterator[Line]:

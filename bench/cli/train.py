@@ -78,7 +78,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     with interrupts.noting(lambda: kept if any(args.out.glob("*.index")) else ""), TrainingProgress(err) as progress:
         last = train(args.text, args.out, recipe, progress, args.save_every)
     _print_result(last, args.out, out)
-    return ExitCode.GOOD
+    return ExitCode.OK
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:

@@ -92,7 +92,7 @@ def verify_server(
             "--model-dir",
             file=err,
         )
-    return ExitCode.GOOD if good else ExitCode.REGRESSION
+    return ExitCode.OK if good else ExitCode.REGRESSION
 
 
 def _where(found: Difference) -> str:

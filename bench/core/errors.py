@@ -24,7 +24,7 @@ from typing import Final
 class ExitCode(IntEnum):
     """Exit codes of every command."""
 
-    GOOD = 0
+    OK = 0
     REGRESSION = 1
     USAGE = 2
     INCONCLUSIVE = 3

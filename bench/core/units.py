@@ -155,7 +155,7 @@ def parse_bytes(text: str) -> int:
     return round(size)
 
 
-def counted(count: int, noun: str, plural: str = "") -> str:
+def pluralize(count: int, noun: str, plural: str = "") -> str:
     """`1 pair`, `2 pairs`, `1,250 pairs`; `plural` is for nouns that take more than an s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 

@@ -18,7 +18,7 @@ testing*, Technometrics 24, 1982). Between half and the whole of a smallest effe
 
 from collections.abc import Sequence
 
-from bench.core.units import counted
+from bench.core.units import pluralize
 from bench.gate.failure import failed_sides, failure_verdict, mostly_failed, silent_sides
 from bench.gate.results import SIDES, describe_effect, judged, verdict, without_bound
 from bench.gate.sequential_tests import Alarm, also_worse, confirmed_by, raised_alarms, unpassed_metrics
@@ -206,7 +206,7 @@ class Gate:
         if final and len(self._valid) < self.plan.first_look:
             count, least = len(self._valid), self.plan.first_look
             why = f" ({len(invalid)} INVALID: {invalid[0]})" if invalid else ""
-            reason = f"{counted(count, 'pair')}{why}, a verdict needs {least}; give more --max-time"
+            reason = f"{pluralize(count, 'pair')}{why}, a verdict needs {least}; give more --max-time"
             return self._verdict(VerdictKind.INCONCLUSIVE, reason, ())
         return None
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from bench.core.units import counted, format_seconds
+from bench.core.units import format_seconds, pluralize
 from bench.gate.ab_servers import Duel, TimeOver
 from bench.gate.decision import Gate
 from bench.gate.types import Pair, Verdict, VerdictKind
@@ -206,7 +206,7 @@ def _asked_again(both: Duel, gate: Gate, pair: Pair) -> Verdict | None:
 
 def _state(gate: Gate) -> str:
     confirming = f", confirming {', '.join(gate.alarm.metrics)}" if gate.alarm else ""
-    return f"{counted(len(gate.pairs), 'pair')}{confirming}"
+    return f"{pluralize(len(gate.pairs), 'pair')}{confirming}"
 
 
 def _pace(both: Duel, gate: Gate, max_time: float, until: float) -> Pace:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from bench.core.units import counted, format_seconds
+from bench.core.units import format_seconds, pluralize
 from bench.gate.results import SIDES, verdict, without_bound
 from bench.gate.types import ERRORS, Failure, Figures, Pair, Plan, State, Verdict, VerdictKind
 
@@ -131,10 +131,10 @@ def no_good_answer(side: str, runs: Sequence[Figures], earlier: Sequence[Figures
         why = f"the {side} stopped answering: no good answer in {silence} of requests ({_kinds(runs)})"
     elif any(run.failed for run in runs):
         requests = sum(run.requests for run in runs)
-        what = "the only request" if requests == 1 else f"every one of {counted(requests, 'request')}"
+        what = "the only request" if requests == 1 else f"every one of {pluralize(requests, 'request')}"
         why = f"{what} to the {side} failed ({_kinds(runs)})"
     else:
-        why = f"every one of {counted(sum(run.wrong for run in runs), 'answer')} of the {side} is wrong"
+        why = f"every one of {pluralize(sum(run.wrong for run in runs), 'answer')} of the {side} is wrong"
     return Failure(why, ran=True)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from bench.analysis.metrics import METRICS, Metric
 from bench.analysis.run import Analysis
 from bench.core.errors import UsageError
-from bench.core.units import counted
+from bench.core.units import pluralize
 from bench.results.records import Outcome
 
 P_VALUE: Final = 0.001
@@ -157,8 +157,8 @@ def _load(analysis: Analysis) -> str:
         workload.protocol,
         workload.signature,
         header.arrivals,
-        f"{counted(workload.sentences, 'sentence')} a request",
+        f"{pluralize(workload.sentences, 'sentence')} a request",
     )
     return ", ".join(
-        (*parts, counted(workload.users, "user"), f"on {header.environment.cpu_model or 'an unknown processor'}")
+        (*parts, pluralize(workload.users, "user"), f"on {header.environment.cpu_model or 'an unknown processor'}")
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.analysis.run import Analysis, analyse
 from bench.core.errors import UsageError
-from bench.core.units import counted
+from bench.core.units import pluralize
 from bench.gate.baseline_store import INDEX, promoted_runs
 from bench.results.manifest import FILE_NAME
 from bench.results.run_folder import REQUESTS
@@ -57,7 +57,7 @@ def refuse_shared_runs(baseline: StoredRuns, candidate: StoredRuns) -> None:
             seen[identity] = name
     if shared:
         raise UsageError(
-            f"{counted(len(shared), 'run')} on both sides ({min(shared)}, ...): {baseline.label} and "
+            f"{pluralize(len(shared), 'run')} on both sides ({min(shared)}, ...): {baseline.label} and "
             f"{candidate.label} must be different runs"
         )
 

@@ -27,7 +27,7 @@ class VerdictKind(StrEnum):
     def exit_code(self) -> ExitCode:
         """The command's exit code; for INTERRUPTED see `GateReport.exit_code`."""
         return {
-            "PASS": ExitCode.GOOD,
+            "PASS": ExitCode.OK,
             "REGRESSION": ExitCode.REGRESSION,
             "INCONCLUSIVE": ExitCode.INCONCLUSIVE,
             "TARGET_FAILED": ExitCode.TARGET_FAILED,

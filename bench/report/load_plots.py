@@ -11,7 +11,7 @@ from bench.analysis.compare import side_summary
 from bench.analysis.latency_curves import Curves
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
-from bench.core.units import counted
+from bench.core.units import pluralize
 from bench.report import plots
 from bench.report.latency_plots import LOG_FROM
 from bench.report.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SERIES, SKY, YELLOW
@@ -79,7 +79,9 @@ def in_flight(analysis: Analysis, curves: Curves, path: Path) -> bool:
     axes.set_ylim(bottom=0)
     axes.set_ylabel("requests")
     _time_axis([axes], curves)
-    plots.title(axes, "Requests in flight", f"L = λ·W, each {curves.interval:g} s; {present or counted(users, 'user')}")
+    plots.title(
+        axes, "Requests in flight", f"L = λ·W, each {curves.interval:g} s; {present or pluralize(users, 'user')}"
+    )
     plots.legend(axes)
     plots.save(figure, path)
     return True

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bench.analysis.compare import side_summary
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
-from bench.core.units import counted, format_interval
+from bench.core.units import format_interval, pluralize
 from bench.report import text
 from bench.report.view import HEADLINE, Row
 
@@ -48,7 +48,7 @@ def _view(runs: Sequence[Analysis]) -> RepeatsView:
     valid = [run for run in runs if run.validity.valid]
     header = runs[0].run.header
     title = (
-        f"{counted(len(runs), 'repeat')} of {header.workload.scenario}, {header.arrivals}: "
+        f"{pluralize(len(runs), 'repeat')} of {header.workload.scenario}, {header.arrivals}: "
         f"{len(valid)} VALID, {len(runs) - len(valid)} INVALID"
     )
     if not valid:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
-from bench.core.units import counted, format_bytes, format_percent, format_seconds
+from bench.core.units import format_bytes, format_percent, format_seconds, pluralize
 from bench.core.versioned_json import shallow
 from bench.report import text
 from bench.results.environment import Environment
@@ -135,9 +135,9 @@ def _facts(analysis: Analysis) -> Iterable[Row]:
     loop = "open loop: requests are due on a schedule" if header.open_loop else "closed loop: users wait for answers"
     yield "arrivals", f"{header.arrivals} ({loop})"
     yield "protocol", f"{workload.protocol}, transport {workload.transport}, signature {workload.signature}"
-    yield "request", f"{counted(workload.sentences, 'sentence')}, seed {workload.seed}"
-    present = analysis.summary.users or f"{counted(workload.users, 'user')} at the start"
-    yield "users", f"{present}, each with at most one request in flight; {counted(header.workers, 'worker')}"
+    yield "request", f"{pluralize(workload.sentences, 'sentence')}, seed {workload.seed}"
+    present = analysis.summary.users or f"{pluralize(workload.users, 'user')} at the start"
+    yield "users", f"{present}, each with at most one request in flight; {pluralize(header.workers, 'worker')}"
     before = f"after {format_seconds(workload.warmup)} of warm-up" if workload.warmup else "without a warm-up"
     yield "duration", f"{format_seconds(workload.duration)} {before}"
     yield (

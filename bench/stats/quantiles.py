@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.units import counted, times_as_long
+from bench.core.units import pluralize, times_as_long
 from bench.stats.correlation import FEW_TIMES, MeanError, few_times_warning, mean_error
 from bench.stats.proportion import adjusted_size, clopper_pearson
 from bench.stats.summary import Summary
@@ -83,7 +83,7 @@ def percentile_intervals(
     found = []
     for metric, share in zip(metrics, shares, strict=True):
         if values.size < needed(share, confidence):
-            least, has = counted(needed(share, confidence), "request"), f"{values.size:,}"
+            least, has = pluralize(needed(share, confidence), "request"), f"{values.size:,}"
             warning = f"p{100 * share:g} needs {least}, the run has {has}"
             found.append(Summary.absent(metric, warning, values.size, confidence))
             continue
@@ -109,7 +109,7 @@ def _interval(metric: str, ordered: Floats, share: float, error: MeanError, conf
     center, lo, hi = (float(ordered[rank_of(level, size)]) for level in (share, low, high))
     if error.n < floor:
         warning = (
-            f"the p{100 * share:g} of these {counted(size, 'request')}, worth {math.floor(error.n):,} independent; "
+            f"the p{100 * share:g} of these {pluralize(size, 'request')}, worth {math.floor(error.n):,} independent; "
             f"an upper end needs {floor:,}: run {times_as_long(floor / error.n)}, or repeat"
         )
         return Summary(metric, center, lo, None, confidence, error.n, (warning,))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.bert.contract.golden import FixedExport
-from bench.bert.contract.golden_checker import AnswerKey
+from bench.bert.contract.golden_checker import GoldenChecker
 from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, piece_log_probs
 from bench.results.records import WrongKind
 from tests.support.toy_golden import toy_golden
@@ -19,7 +19,7 @@ SIGNATURES = [COMPACT_SIGNATURE, ARTICLE_SIGNATURE]
 def make_key(signature: Any, together: Any = 1) -> Any:
     count = len(GOLDEN.sentences)
     requests = [tuple((first + offset) % count for offset in range(together)) for first in range(count)]
-    return AnswerKey(GOLDEN, requests, signature), requests
+    return GoldenChecker(GOLDEN, requests, signature), requests
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
@@ -113,7 +113,7 @@ def test_probabilities_beside_log_probabilities_are_compared_too() -> None:
 def test_an_export_with_fixed_shapes(kind: str) -> None:
     shape = FixedShape(64, 6)
     golden = dataclasses.replace(GOLDEN, fixed=FixedExport(shape, kind))
-    key = AnswerKey(golden, [(index,) for index in range(len(golden.sentences))], ARTICLE_SIGNATURE)
+    key = GoldenChecker(golden, [(index,) for index in range(len(golden.sentences))], ARTICLE_SIGNATURE)
     outputs = key.outputs(1)
     (output,) = outputs.values()
     assert output.shape == (golden.sentences[1].sentence.num_words, 6)

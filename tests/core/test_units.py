@@ -4,7 +4,6 @@ import pytest
 
 from bench.core.errors import UsageError
 from bench.core.units import (
-    counted,
     format_apart,
     format_bytes,
     format_change,
@@ -21,6 +20,7 @@ from bench.core.units import (
     parse_number,
     parse_rate,
     parse_whole,
+    pluralize,
     times_as_long,
 )
 
@@ -157,11 +157,11 @@ def test_bytes_for_people(count: float, text: str) -> None:
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 pairs"), (1, "1 pair"), (7, "7 pairs"), (1250, "1,250 pairs")])
 def test_counts_for_people(count: int, text: str) -> None:
-    assert counted(count, "pair") == text
+    assert pluralize(count, "pair") == text
 
 
 def test_counts_with_a_plural_of_their_own() -> None:
-    assert [counted(count, "query", "queries") for count in (1, 2)] == ["1 query", "2 queries"]
+    assert [pluralize(count, "query", "queries") for count in (1, 2)] == ["1 query", "2 queries"]
 
 
 @pytest.mark.parametrize(

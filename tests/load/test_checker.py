@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.bert.contract.golden_checker import AnswerKey
+from bench.bert.contract.golden_checker import GoldenChecker
 from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
 from bench.load.engine.checker import Checker
 from bench.load.engine.payloads import request_sentences
@@ -29,8 +29,8 @@ TRUNCATED, SHAPE, DRIFT, NOT_FINITE, SWAP = (
 INVALID = "invalid_response"
 
 
-def key_of(signature: Any) -> AnswerKey:
-    return AnswerKey(GOLDEN, request_sentences(GOLDEN, 2), signature)
+def key_of(signature: Any) -> GoldenChecker:
+    return GoldenChecker(GOLDEN, request_sentences(GOLDEN, 2), signature)
 
 
 def rest_body(outputs: Any) -> Any:

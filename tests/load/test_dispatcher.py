@@ -8,7 +8,7 @@ import gevent
 import numpy as np
 import pytest
 
-from bench.bert.contract.golden_checker import AnswerKey
+from bench.bert.contract.golden_checker import GoldenChecker
 from bench.load.engine.checker import Checker
 from bench.load.engine.dispatcher import Dispatcher, Handling, Limits, outcome_of
 from bench.load.engine.pacer import Pacer
@@ -73,7 +73,7 @@ class Rig:
             seed=3,
         )
         payloads = build_payloads(GOLDEN, self.workload, ("rest",))
-        key = AnswerKey(GOLDEN, request_sentences(GOLDEN, 1), "score")
+        key = GoldenChecker(GOLDEN, request_sentences(GOLDEN, 1), "score")
         answers = {
             payload.rest: json_codec.dumps({"predictions": key.outputs(payload.index)["log_prob"]})
             for payload in payloads

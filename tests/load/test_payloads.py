@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from bench.bert.contract.golden import FixedExport
-from bench.bert.contract.golden_checker import AnswerKey
+from bench.bert.contract.golden_checker import GoldenChecker
 from bench.bert.contract.requests import FixedShape, score_request
 from bench.core.errors import UsageError
 from bench.load.engine.payloads import build_payloads, largest_response, request_sentences
@@ -111,7 +111,7 @@ def test_right_answers_are_far_smaller_than_the_largest_that_is_read(
     payloads = build_payloads(
         golden, workload(signature=signature, sentences=together, compressed=compressed), ("rest", "grpc")
     )
-    key = AnswerKey(golden, request_sentences(golden, together), signature)
+    key = GoldenChecker(golden, request_sentences(golden, together), signature)
     for payload in payloads:
         for request, pack in ((payload.rest, json_codec.dumps), (payload.grpc, dumps_message)):
             most = largest_response([dataclasses.replace(payload, rest=b"", grpc=request)])

@@ -40,7 +40,7 @@ def spoil_one(outcome: Any, index: int = -1) -> Any:
 
 def test_a_good_run(tmp_path: Path) -> None:
     found = end(tmp_path)
-    assert (found.exit_code, found.error) == (ExitCode.GOOD, "")
+    assert (found.exit_code, found.error) == (ExitCode.OK, "")
     assert "requests were due" in found.lines[0]
     assert "100 more in the warm-up, not counted" in found.lines[0]
     assert found.lines[1].startswith("latency from due")

@@ -39,7 +39,7 @@ class ExpectedAnswer:
         return full
 
 
-class AnswerKey:
+class GoldenChecker:
     """The golden answers of a set of requests.
 
     Args:

@@ -170,7 +170,7 @@ def main() -> int:
     except BenchError as error:
         print(f"corpus: {error}", file=sys.stderr)
         return int(error.exit_code)
-    return int(ExitCode.GOOD)
+    return int(ExitCode.OK)
 
 
 if __name__ == "__main__":

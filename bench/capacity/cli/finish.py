@@ -20,7 +20,7 @@ from bench.capacity.plan.slo import Slo
 from bench.capacity.report.report import write_capacity_report
 from bench.capacity.report.text_report import capacity_lines
 from bench.core.errors import ExitCode, UsageError
-from bench.core.units import counted, format_number, format_percent, format_rate, parse_fraction
+from bench.core.units import format_number, format_percent, format_rate, parse_fraction, pluralize
 from bench.results.run_reader import Run, open_run
 
 _UNSURE = 0.3
@@ -59,7 +59,7 @@ def finish(
         print(line, file=out)
     print(f"report: {path}", file=out)
     if result.carried.attainable:
-        return ExitCode.GOOD
+        return ExitCode.OK
     print(f"bertbench: {result.slo} cannot be met: {result.carried.reason}", file=err)
     return ExitCode.REGRESSION
 
@@ -81,7 +81,7 @@ def assemble(
     warnings = [*model.warnings, *_ladder_warnings(ladder), *_test_warnings(tested), *carried.rate.warnings]
     invalid = sum(bool(entry.point.reasons) for entry in measurements)
     if invalid:
-        total = counted(len(measurements), "run")
+        total = pluralize(len(measurements), "run")
         warnings.append(f"INVALID as measurements: {invalid} of {total}; the report says why")
     run = open_run(folder.runs / measurements[0].point.run, verify=False)
     return CapacityResult(
@@ -198,7 +198,7 @@ def _about(run: Run) -> Mapping[str, str]:
         "target": f"{header.target} ({header.server.get('backend', 'unknown')})",
         "server flags": " ".join(header.server.get("flags", [])),
         "protocol": f"{workload.protocol}, transport {workload.transport}, signature {workload.signature}",
-        "request": f"{counted(count, 'sentence')}, {format_percent(workload.check_share)} of the answers checked",
+        "request": f"{pluralize(count, 'sentence')}, {format_percent(workload.check_share)} of the answers checked",
         "model": f"{workload.model_digest[:19]}…, {workload.precision}",
         "machine": f"{machine.cpu_model}, {machine.cores} cores"
         + (f", {', '.join(machine.gpus)}" if machine.gpus else ""),

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         write_atomically(args.out, text.encode())
     if all(row.row is None for row in rows):
         raise InconclusiveError("no set can be planned with: none carries a rate within the objective surely enough")
-    return ExitCode.GOOD
+    return ExitCode.OK
 
 
 def _set(stored: StoredModel, rate: float, args: argparse.Namespace, number: int) -> SetRow:

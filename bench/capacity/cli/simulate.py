@@ -16,7 +16,6 @@ from bench.capacity.report.plots import fleet as plot_fleet
 from bench.capacity.report.text_report import fleet_table
 from bench.core.errors import ExitCode, UsageError
 from bench.core.units import (
-    counted,
     format_rate,
     parse_duration,
     parse_duration_or_zero,
@@ -24,6 +23,7 @@ from bench.core.units import (
     parse_number,
     parse_rate,
     parse_whole,
+    pluralize,
 )
 from bench.workload.policies import POLICIES
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         for policy in policies
     ]
     print(
-        f"{counted(args.replicas, 'replica')} of {stored.label}, {format_rate(rate, 6)} for {args.duration}, "
+        f"{pluralize(args.replicas, 'replica')} of {stored.label}, {format_rate(rate, 6)} for {args.duration}, "
         f"{slo}: simulated by the model",
         file=out,
     )
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     if args.out is not None:
         plot_fleet(views, limit, args.out)
         print(f"plot: {args.out}", file=out)
-    return ExitCode.GOOD
+    return ExitCode.OK
 
 
 def _fleet(
@@ -100,7 +100,7 @@ def _option(name: str, example: str) -> Iterator[None]:
 def _split(text: str, count: int) -> list[str]:
     parts = text.split(",")
     if len(parts) != count:
-        raise UsageError(f"{text!r} has {counted(len(parts), 'value')}, not {count}")
+        raise UsageError(f"{text!r} has {pluralize(len(parts), 'value')}, not {count}")
     return parts
 
 

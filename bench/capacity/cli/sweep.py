@@ -25,7 +25,7 @@ from bench.capacity.report.report import write_interrupted
 from bench.cli.common.options import given_options
 from bench.core import interrupts
 from bench.core.errors import UsageError
-from bench.core.units import counted, parse_duration
+from bench.core.units import parse_duration, pluralize
 from bench.load.locust_adapter.options import OPTIONS, SWITCHES, make_spec
 from bench.load.runner.client import Runner, open_runner
 from bench.load.setup.catalog import Scenario
@@ -72,7 +72,7 @@ def _kept(folder: SweepFolder, measured: Sequence[Measurement]) -> Iterator[None
         signal = interrupts.received()
         why = "interrupted" if signal is None else f"interrupted by {interrupts.name_of(signal)}"
         path = write_interrupted([entry.point for entry in measured], why, folder.path)
-        error.add_note(f"{counted(len(measured), 'step')} done, see {path}; --resume goes on")
+        error.add_note(f"{pluralize(len(measured), 'step')} done, see {path}; --resume goes on")
         raise
 
 

@@ -21,7 +21,7 @@ from bench.capacity.plan.objective import SloRate, slo_rate
 from bench.capacity.plan.replica_check import ReplicaCheck, check_replicas, predict_replicas, where_met
 from bench.capacity.plan.slo import Slo
 from bench.core.errors import InconclusiveError, TargetError, WrongAnswerError
-from bench.core.units import counted, format_number, format_percent, format_rate, format_seconds
+from bench.core.units import format_number, format_percent, format_rate, format_seconds, pluralize
 from bench.results.records import Outcome
 from bench.stats.summary import Summary
 
@@ -158,7 +158,7 @@ class Sweep:
         found = [self._do(first, 1)]
         if (count := found[0].observed.latency.size) < FEWEST_GOOD:
             raise InconclusiveError(
-                f"one user got {counted(count, 'good answer')} in {format_seconds(first.seconds)}, and at least "
+                f"one user got {pluralize(count, 'good answer')} in {format_seconds(first.seconds)}, and at least "
                 f"{FEWEST_GOOD} are needed; "
                 "measure longer with --step-time"
             )

@@ -11,7 +11,7 @@ from bench.analysis.measured import load
 from bench.analysis.run import Analysis, analyse
 from bench.capacity.measurements.observed_latencies import Observed
 from bench.capacity.queue.latency_table import COLUMNS
-from bench.core.units import counted, format_rate
+from bench.core.units import format_rate, pluralize
 from bench.results.run_reader import Run, open_run
 from bench.stats.littles_law import little_residual
 from bench.stats.summary import Summary
@@ -30,7 +30,7 @@ class Stage(StrEnum):
 
 def load_text(users: int | None, rate: float | None) -> str:
     """`1 user`, `93.1/s`: the load of a step, for people."""
-    return counted(users, "user") if users is not None else format_rate(rate or 0.0, 6)
+    return pluralize(users, "user") if users is not None else format_rate(rate or 0.0, 6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from bench.capacity.plan.fleet import Fleet, simulate_fleet
 from bench.capacity.plan.slo import Slo
 from bench.capacity.queue.latency_table import COLUMNS
 from bench.core.errors import InconclusiveError, UsageError
-from bench.core.units import counted, format_percent, format_rate, parse_number, parse_rate, parse_whole
+from bench.core.units import format_percent, format_rate, parse_number, parse_rate, parse_whole, pluralize
 from bench.stats.quantiles import nearest_rank
 from bench.stats.summary import Summary
 
@@ -188,7 +188,10 @@ def simulate_plan(model: CapacityModel, slo: Slo, rate: float, replicas: int, po
     """Simulates `replicas` at `rate` requests a second of Poisson arrivals behind a balancer."""
     if rate >= 0.985 * replicas * model.candidate.capacity:
         return PlanCheck(
-            replicas, policy, {}, (f"{counted(replicas, 'replica')}: no capacity for {format_rate(rate)} by the model",)
+            replicas,
+            policy,
+            {},
+            (f"{pluralize(replicas, 'replica')}: no capacity for {format_rate(rate)} by the model",),
         )
     latency = fleet_latency(model, rate, replicas, policy, seed)
     return PlanCheck(replicas, policy, latency, slo.broken(latency, 0.0, None))

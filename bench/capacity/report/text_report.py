@@ -9,13 +9,13 @@ from bench.capacity.plan.result import CapacityResult, Planned
 from bench.capacity.plan.what_if import FleetView
 from bench.core.units import (
     ABSENT,
-    counted,
     format_change,
     format_estimate,
     format_number,
     format_percent,
     format_rate,
     format_seconds,
+    pluralize,
 )
 from bench.report.text import table as text_table
 from bench.stats.summary import Summary
@@ -31,7 +31,7 @@ def capacity_lines(result: CapacityResult) -> Iterator[str]:
     yield f"  saturated at {rate(result.saturated)}, measured; at {rate_interval(result.model.capacity)} by the model"
     yield f"  the model on runs that it never saw: {check_text(result.checks)}"
     if result.replicas is not None:
-        yield f"  {counted(result.replicas.replicas, 'replica')}: {replica_text(result)}"
+        yield f"  {pluralize(result.replicas.replicas, 'replica')}: {replica_text(result)}"
     if result.planned is not None:
         yield f"  plan, by the model: {plan_text(result.planned.row, str(result.planned.options.redundancy))}"
     yield from (f"  note: {warning}" for warning in result.warnings)
@@ -58,7 +58,7 @@ def sentences_text(result: CapacityResult) -> str:
         for found, what in ((result.carried.rate.center, "carried"), (result.saturated, "saturated"))
         if found
     ]
-    return f"a request has {counted(result.sentences, 'sentence')}, and rates count requests: {', '.join(per_second)}"
+    return f"a request has {pluralize(result.sentences, 'sentence')}, and rates count requests: {', '.join(per_second)}"
 
 
 def check_text(checks: Sequence[Check]) -> str:
@@ -67,9 +67,8 @@ def check_text(checks: Sequence[Check]) -> str:
     if middle is None:
         return "no run to hold it to"
     inside = sum(check.inside for check in checks)
-    return (
-        f"median error {format_percent(middle)}, {inside} of {counted(len(checks), 'figure')} inside the 90 % interval"
-    )
+    count = pluralize(len(checks), "figure")
+    return f"median error {format_percent(middle)}, {inside} of {count} inside the 90 % interval"
 
 
 def replica_text(result: CapacityResult) -> str:
@@ -86,7 +85,7 @@ def plan_text(row: PlanRow, redundancy: str) -> str:
     """A plan in one line."""
     price = "" if row.price is None else f", {row.price:,.2f} an hour"
     return (
-        f"{rate(row.rate)} needs {counted(row.replicas, 'replica')} ({row.needed} and "
+        f"{rate(row.rate)} needs {pluralize(row.replicas, 'replica')} ({row.needed} and "
         f"{row.replicas - row.needed} spare, "
         f"{redundancy}), {format_percent(row.utilisation, 2)} busy, "
         f"{format_percent(row.utilisation_degraded, 2)} without the spare{price}"
@@ -139,7 +138,7 @@ def capacity_markdown(result: CapacityResult, pictures: Sequence[tuple[str, str]
 
 def interrupted_markdown(points: Sequence[Point], why: str) -> str:
     """The steps of a sweep that was ended before its time."""
-    head = f"INTERRUPTED: {why} after {counted(len(points), 'step')}. This is not a result: --resume goes on."
+    head = f"INTERRUPTED: {why} after {pluralize(len(points), 'step')}. This is not a result: --resume goes on."
     return "\n\n".join(["# Capacity", f"**{head}**", *(_measured(points) if points else ())]) + "\n"
 
 
@@ -182,7 +181,7 @@ def _model(result: CapacityResult) -> Iterator[str]:
         found = [(name, _plain(summary)) for name, summary in rows]
         peak = usl.peak_users
         found.append(("users with most throughput", _plain(peak) if peak.center is not None else peak.warnings[0]))
-        found.append(("fitted between", f"{usl.users[0]} and {counted(usl.users[1], 'user')}"))
+        found.append(("fitted between", f"{usl.users[0]} and {pluralize(usl.users[1], 'user')}"))
         found.append(("largest distance from a measured step", format_percent(usl.misfit)))
         yield table(("", ""), found)
 
@@ -218,7 +217,7 @@ def _checks(result: CapacityResult) -> Iterator[str]:
     if result.replicas is not None:
         count = result.replicas.replicas
         how = "" if result.replicas.measured is None else f"; {result.replicas.note}"
-        yield f"{counted(count, 'replica')} within the objective: {replica_text(result)}{how}."
+        yield f"{pluralize(count, 'replica')} within the objective: {replica_text(result)}{how}."
 
 
 def _measured(points: Sequence[Point]) -> Iterator[str]:
@@ -280,7 +279,7 @@ def _plan(planned: Planned) -> Iterator[str]:
 
 def check_plan_text(name: str, check: PlanCheck) -> str:
     """A simulated plan in one line."""
-    who = f"{name}, {counted(check.replicas, 'replica')}, {check.policy}, simulated"
+    who = f"{name}, {pluralize(check.replicas, 'replica')}, {check.policy}, simulated"
     if not check.latency:
         return f"{who}: {'; '.join(check.broken)}"
     latency = ", ".join(f"{column} {seconds(check.latency[column])}" for column in ("p50", "p95", "p99"))

@@ -8,7 +8,7 @@ from typing import TextIO
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import analyse
 from bench.core.errors import ExitCode
-from bench.core.units import counted
+from bench.core.units import pluralize
 from bench.gate.baseline_store import Entry, add_runs, entry_runs, find_entry, promote, read_store
 from bench.report import text
 
@@ -48,12 +48,12 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         _show(args.store, find_entry(args.store, args.entry), out)
     else:
         print(f"promoted {promote(args.store, args.entry).id}", file=out)
-    return ExitCode.GOOD
+    return ExitCode.OK
 
 
 def _add(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     entry = add_runs(args.store, args.runs, args.label, datetime.now(UTC))
-    print(f"added {entry.id}: {counted(len(entry.runs), 'run')}", file=out)
+    print(f"added {entry.id}: {pluralize(len(entry.runs), 'run')}", file=out)
     for problem in entry.problems:
         print(f"  failed: {problem}", file=out)
     if args.promote and entry.problems:
@@ -61,7 +61,7 @@ def _add(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         return ExitCode.REGRESSION
     if args.promote:
         print(f"promoted {promote(args.store, entry.id).id}", file=out)
-    return ExitCode.GOOD
+    return ExitCode.OK
 
 
 def _row(entry: Entry) -> tuple[str, str, str, str]:

@@ -11,7 +11,7 @@ from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.values import whole
 from bench.core import interrupts
 from bench.core.errors import ExitCode, TargetError, UsageError
-from bench.core.units import counted, format_seconds
+from bench.core.units import format_seconds, pluralize
 from bench.gate.aa_test import GateCalibration, key, smallest_effect, store_calibration
 from bench.gate.ab_servers import Contender, duel
 from bench.gate.cli.options import DEFAULT_EFFECT, add_load_options, read_load
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     kinds: list[VerdictKind] = []
     each: list[float] = []
     for number in range(args.gates):
-        with interrupts.noting(lambda: f"{counted(len(kinds), 'gate')} of {args.gates} ran, nothing is stored"):
+        with interrupts.noting(lambda: f"{pluralize(len(kinds), 'gate')} of {args.gates} ran, nothing is stored"):
             kind, pairs, seconds = _one(args, side, load, number, err)
         kinds.append(kind)
         series.append(pairs)
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     store_calibration(key(load.protocol, str(load.arrivals), golden.checkpoint_digest), found)
     print(f"false alarms: {found}; {found.inconclusive} inconclusive", file=out)
     print(f"smallest effect found within {format_seconds(args.max_time)}: {_effect(found.smallest)}", file=out)
-    return ExitCode.GOOD
+    return ExitCode.OK
 
 
 def _one(

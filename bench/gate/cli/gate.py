@@ -14,7 +14,7 @@ from bench.bert.contract.golden import read_golden
 from bench.core import interrupts
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import ExitCode, UsageError
-from bench.core.units import counted, format_seconds
+from bench.core.units import format_seconds, pluralize
 from bench.gate.aa_test import GateCalibration, key, read_calibration
 from bench.gate.ab_servers import Contender, Duel, SidesFailed, TimeOver, duel, load_text
 from bench.gate.artifacts import keep_side
@@ -147,7 +147,9 @@ def _live(args: argparse.Namespace, plan: Plan, sides: tuple[Contender, Contende
 
 def _interrupted(gate: Gate, signal: int) -> Verdict:
     """What was measured by then; it says nothing of the candidate."""
-    reason = f"interrupted by {interrupts.name_of(signal)} after {counted(len(gate.pairs), 'pair')}, before the verdict"
+    reason = (
+        f"interrupted by {interrupts.name_of(signal)} after {pluralize(len(gate.pairs), 'pair')}, before the verdict"
+    )
     return without_bound(make_verdict(gate.plan, VerdictKind.INTERRUPTED, reason, gate.pairs, {}))
 
 

@@ -50,12 +50,12 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         if not gates:
             raise
         print(f"no change points: {error}", file=out)
-        return ExitCode.GOOD
+        return ExitCode.OK
     path = args.plot or args.dir / "history.png"
     plot_history(series, path)
     out.write(history_text(series))
     print(f"plot: {path}", file=out)
-    return ExitCode.GOOD
+    return ExitCode.OK
 
 
 def _runs(folder: Path, gates: Sequence[Path]) -> list[Run]:

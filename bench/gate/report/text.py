@@ -1,7 +1,7 @@
 """A gate's verdict for people: one line, and Markdown for a step summary or a comment."""
 
 from bench.analysis.metrics import Metric
-from bench.core.units import counted, format_seconds
+from bench.core.units import format_seconds, pluralize
 from bench.gate.results import as_change
 from bench.gate.types import GateReport, MetricResult, State, VerdictKind
 from bench.report import text
@@ -20,7 +20,7 @@ _LEVELS = "Baseline and candidate are typical levels that differ by exactly the 
 def verdict_line(report: GateReport) -> str:
     """`REGRESSION: latency p50 +10.3 % [+8.1, +12.4]; 28 pairs in 2 m 05 s; false alarms at most 1 %, ...`."""
     verdict = report.verdict
-    runs = counted(verdict.pairs, "pair") if report.load else f"{counted(verdict.pairs, 'run')} a side"
+    runs = pluralize(verdict.pairs, "pair") if report.load else f"{pluralize(verdict.pairs, 'run')} a side"
     parts = [
         f"{verdict.kind}: {verdict.reason}",
         f"{runs} in {format_seconds(report.seconds)}" if report.load else runs,
@@ -51,7 +51,7 @@ def gate_markdown(report: GateReport) -> str:
         "",
         f"Baseline `{report.baseline}`, candidate `{report.candidate}`"
         + (
-            f"; {report.load}; {counted(verdict.pairs, 'pair')} in {format_seconds(report.seconds)}."
+            f"; {report.load}; {pluralize(verdict.pairs, 'pair')} in {format_seconds(report.seconds)}."
             if report.load
             else "."
         ),

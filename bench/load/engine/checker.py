@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bench.bert.contract.golden_checker import AnswerKey
+from bench.bert.contract.golden_checker import GoldenChecker
 from bench.results.records import WrongKind
 from bench.serving.errors import InvalidResponse
 from bench.serving.grpc_client import predict_response
@@ -22,7 +22,7 @@ class Checker:
         key: the golden answers, by request.
     """
 
-    def __init__(self, key: AnswerKey) -> None:
+    def __init__(self, key: GoldenChecker) -> None:
         self._key = key
         # The latest right answer by protocol and request: the usual case costs one comparison, no hash of the bytes.
         self._last: dict[str, dict[int, tuple[bytes, int | None]]] = {"rest": {}, "grpc": {}}

@@ -6,7 +6,7 @@ Built once of golden answers, workload and transports, for Locust's processes, t
 from math import inf
 
 from bench.bert.contract.golden import Golden
-from bench.bert.contract.golden_checker import AnswerKey
+from bench.bert.contract.golden_checker import GoldenChecker
 from bench.load.engine.checker import Checker
 from bench.load.engine.dispatcher import Dispatcher, Handling, Limits, Listener
 from bench.load.engine.pacer import Pacer
@@ -47,7 +47,9 @@ class Driver:
     ) -> None:
         self.workload = workload
         self.payloads = build_payloads(golden, workload, workload.protocols)
-        self._checker = Checker(AnswerKey(golden, request_sentences(golden, workload.sentences), workload.signature))
+        self._checker = Checker(
+            GoldenChecker(golden, request_sentences(golden, workload.sentences), workload.signature)
+        )
         self._records = RecordBuffer(worker)
         self._recorder = self._make_recorder(inf)
         self._transports = transports

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.bert.contract.golden import read_golden
-from bench.bert.contract.golden_checker import AnswerKey
+from bench.bert.contract.golden_checker import GoldenChecker
 from bench.core import interrupts
 from bench.core.errors import TargetError
 from bench.load.engine.payloads import build_payloads, request_sentences
@@ -99,7 +99,7 @@ class Answers:
             duration=1.0,
         )
         payloads = build_payloads(golden, workload, ("rest", "grpc"))
-        key = AnswerKey(golden, request_sentences(golden, sentences), signature)
+        key = GoldenChecker(golden, request_sentences(golden, sentences), signature)
         self.rest: dict[bytes, bytes] = {}
         self.grpc: dict[bytes, bytes] = {}
         spec = model_pb2.ModelSpec(name=DEFAULT_MODEL_NAME, signature_name=signature, version={"value": _VERSION})

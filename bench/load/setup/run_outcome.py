@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.analysis.run import Analysis, analyse
 from bench.core.errors import ExitCode
-from bench.core.units import counted, format_estimate, format_number, format_seconds, were
+from bench.core.units import format_estimate, format_number, format_seconds, pluralize, were
 from bench.load.setup.catalog import SampleRule
 from bench.load.setup.run_context import option_name
 from bench.results.records import Outcome
@@ -87,12 +87,12 @@ def _judge(counts: Mapping[str, int], model_dir: Path, command: Sequence[str]) -
     if wrong:
         differ = "differs" if wrong == 1 else "differ"
         return (
-            f"{counted(wrong, 'answer')} {differ} from the Estimator's; the run's records tell which",
+            f"{pluralize(wrong, 'answer')} {differ} from the Estimator's; the run's records tell which",
             ExitCode.REGRESSION,
         )
     if failed and not good:
         return "no request got an answer; check the server", ExitCode.TARGET_FAILED
-    return (f"{counted(failed, 'failed request')}", ExitCode.REGRESSION) if failed else ("", ExitCode.GOOD)
+    return (f"{pluralize(failed, 'failed request')}", ExitCode.REGRESSION) if failed else ("", ExitCode.OK)
 
 
 def _counts_line(analysis: Analysis) -> str:
@@ -100,7 +100,7 @@ def _counts_line(analysis: Analysis) -> str:
     outcomes = _counts(summary.counts) or "none"
     kinds = _counts(summary.wrong_kinds)
     warm = sum(summary.warmup.values())
-    text = f"{counted(summary.due, 'request')} {were(summary.due)} due: {outcomes}" + (f" ({kinds})" if kinds else "")
+    text = f"{pluralize(summary.due, 'request')} {were(summary.due)} due: {outcomes}" + (f" ({kinds})" if kinds else "")
     if not warm:
         return text
     failed = _counts({name: count for name, count in summary.warmup.items() if name != Outcome.OK})
@@ -140,7 +140,7 @@ def _rate_line(analysis: Analysis) -> str:
     if header.requested_rate is not None and sent is not None:
         parts.append(f"{format_number(sent)} requests/s sent of {format_number(header.requested_rate, 6)} asked")
     if flight is not None:
-        users = summary.users or counted(header.workload.users, "user")
+        users = summary.users or pluralize(header.workload.users, "user")
         parts.append(f"{format_number(flight)} in flight on average ({users})")
     return ", ".join(parts) or "no rate"
 

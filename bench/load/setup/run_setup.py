@@ -9,7 +9,7 @@ from bench.bert.contract.golden import GoldenFile, read_golden
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.core.atomic_files import make_folder
 from bench.core.errors import UsageError
-from bench.core.units import counted, were
+from bench.core.units import pluralize, were
 from bench.load.engine.payloads import Payload, build_payloads
 from bench.load.engine.schedule import ScheduleShard, partition_schedule
 from bench.load.engine.worker_plan import WorkerPlan
@@ -126,9 +126,9 @@ class RunSetup:
         if users == asked:
             return arrivals, ()
         asks = (
-            f"where {counted(asked, 'user')} {were(asked)} asked: other user classes share them, or a shape sets them"
+            f"where {pluralize(asked, 'user')} {were(asked)} asked: other user classes share them, or a shape sets them"
         )
-        found = f"{counted(users, 'user')} would send {asks}"
+        found = f"{pluralize(users, 'user')} would send {asks}"
         if not users:
             raise UsageError(f"{found}; give more users")
         if isinstance(arrivals, ClosedLoop):

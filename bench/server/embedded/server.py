@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         if flags.version:
             print(f"TensorFlow ModelServer: embedded server of bertbench {__version__}")
             print(f"TensorFlow Library: {library().TF_Version().decode()}")
-            return ExitCode.GOOD
+            return ExitCode.OK
         for warning in warnings:
             log(f"warning: {warning}")
         Server(flags).run()
@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
         log(f"bertbench embedded server: {error.message}")
         # UNKNOWN is said of models that do not load, everything else of a config.
         return ExitCode.TARGET_FAILED if error.code is Code.UNKNOWN else ExitCode.USAGE
-    return ExitCode.GOOD
+    return ExitCode.OK
 
 
 def _say_failure(status: StatusError) -> None:

@@ -29,6 +29,7 @@ from bench.load.setup.run_spec import RunSpec, address_of
 from bench.results.run_reader import open_run
 from bench.server.lifecycle import RunningServer, check_model, open_target
 from bench.server.process import launched
+from bench.server.running import free_ports
 from bench.serving.target import parse_target
 from bench.workload.schedules import ClosedLoop, Poisson
 
@@ -235,7 +236,11 @@ def drive_once(spec: RunSpec, out: TextIO | None, processes: int | None = None) 
     if not file.is_file():
         raise UsageError(f"no scenario {file}; run from a checkout of the project")
     command = [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--skip-log-setup", "--only-summary"]
-    command += [] if processes is None else ["--processes", str(processes)]
+    if processes is not None:
+        # A port of their own: two runs at once would share Locust's.
+        (port,) = map(str, free_ports(1))
+        command += ["--processes", str(processes), "--master-bind-host", "127.0.0.1"]
+        command += ["--master-bind-port", port, "--master-port", port]
     with interrupts.held(), interrupts.waiting():
         # A session of its own: Ctrl-C in the terminal goes to us, and is passed on once.
         child = subprocess.Popen(

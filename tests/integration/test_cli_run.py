@@ -1,8 +1,10 @@
 """`bertbench run`, `bertbench calibrate`, and plain Locust with a server of its own."""
 
+import contextlib
 import io
 import re
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -18,6 +20,8 @@ from bench.load.selftest.self_test import read_calibration
 from bench.results.run_reader import find_runs
 from tests.support.locust_process import ROOT, command, environment, locust
 from tests.support.toy_golden import write_model_dir
+
+DEFAULT_MASTER_PORT = 5557
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +52,19 @@ def test_repeats(model_dir: Any, tmp_path: Path) -> None:
     assert all(str(run.path) in out for run in runs)
     (title,) = re.findall(r"^2 repeats of grpc, poisson:rate=50: (\d) VALID, (\d) INVALID$", out, re.MULTILINE)
     assert sum(map(int, title)) == 2
+
+
+def test_processes_have_a_master_port_of_their_own(model_dir: Any, tmp_path: Path) -> None:
+    """Another Locust master may listen on Locust's default port."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            stack.enter_context(socket.create_server(("", DEFAULT_MASTER_PORT)))
+        addresses = stack.enter_context(null_server(model_dir))
+        given = ["--target", addresses["rest"], "--model-dir", str(model_dir), "--out", str(tmp_path)]
+        code, _, err = bertbench("run", "rest", *given, "--processes", "2", "--duration", "1s")
+    assert code == 0, err
+    (run,) = find_runs([tmp_path])
+    assert set(run.columns(["worker"])["worker"].tolist()) == {0, 1}
 
 
 def test_exit_codes(model_dir: Any, tmp_path: Path) -> None:

@@ -2,9 +2,7 @@
 
 import dataclasses
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +13,8 @@ import pytest
 
 from bench.load.selftest.null_server import null_server
 from bench.results.run_reader import find_runs
+from tests.support.locust_process import environment as process_environment
+from tests.support.locust_process import free_port
 from tests.support.signalled_commands import ROOT, Commands, interrupted, locust, stored
 from tests.support.toy_golden import toy_golden, write_model_dir
 
@@ -46,7 +46,6 @@ class Ended:
 
 def call(world: World, results: Path, *words: object, environment: dict[str, str] | None = None) -> Ended:
     """Locust on the REST scenario, with a model folder and a place for runs."""
-    inherited = {name: text for name, text in os.environ.items() if not name.startswith(("LOCUST_", "BERTBENCH_"))}
     given = [*locust(), "--model-dir", world.model_dir, "--results", results, *words]
     done = subprocess.run(
         [str(word) for word in given],
@@ -54,7 +53,7 @@ def call(world: World, results: Path, *words: object, environment: dict[str, str
         text=True,
         check=False,
         timeout=120,
-        env={**inherited, **(environment or {})},
+        env={**process_environment(), **(environment or {})},
         cwd=ROOT,
     )
     assert "Traceback" not in done.stderr, done.stderr
@@ -63,11 +62,6 @@ def call(world: World, results: Path, *words: object, environment: dict[str, str
 
 def load(host: str, *more: object) -> list[object]:
     return ["--headless", "--host", host, "-u", 4, "-t", "1s", "--arrivals", "constant:rate=50", *more]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def tool(text: str) -> list[dict[str, object]]:

@@ -12,7 +12,7 @@ import pytest
 
 from bench.load.selftest.null_server import null_server
 from bench.results.blocks import PROTOCOL_CODES, WRONG_KIND_CODES
-from tests.support.locust_process import free_port, locust
+from tests.support.locust_process import locust
 from tests.support.spoiling_proxy import Spoiler, spoiling_proxy
 from tests.support.toy_golden import toy_golden, write_model_dir
 
@@ -169,8 +169,7 @@ def test_locust_s_own_statistics_leave_the_warm_up_out(
 ) -> None:
     words = ["-u", "8", "-t", "6s", "--warmup", "4s", "--arrivals", "constant:rate=20"]
     if distributed:
-        port = str(free_port())
-        words += ["--processes", "2", "--master-bind-port", port, "--master-port", port]
+        words += ["--processes", "2"]
     ended = locust("rest.py", tmp_path / "runs", "--model-dir", str(model_dir), *at(addresses, "rest"), *words)
     assert ended.code == 0, ended.err
     assert "4 s of it warm-up, which Locust's own statistics leave out" in ended.err

@@ -159,8 +159,7 @@ def test_users_changed_in_the_web_ui_up_and_down(given: Any) -> None:
 def test_a_worker_that_leaves_takes_its_users_with_it(given: Any) -> None:
     """Locust gives them to the other worker when it misses the first; until then the run has fewer."""
     path, runs, *words = given("")
-    port = str(free_port())
-    words += ["--processes", "2", "--master-bind-port", port, "--master-port", port, "-u", "4", "-r", "4", "-t", "16s"]
+    words += ["--processes", "2", "-u", "4", "-r", "4", "-t", "16s"]
     with started(path, "--headless", "--only-summary", "--results", str(runs), *words) as process:
         try:
             wait_for(lambda: seconds_sampled(runs) >= 6)

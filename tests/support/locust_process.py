@@ -20,8 +20,9 @@ def command(scenario: str, *words: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Without what Locust or a surrounding run would read from it."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("LOCUST_", "BERTBENCH_"))}
+    """Without what Locust or a surrounding run would read from it; with a port of its own for a master's workers."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LOCUST_", "BERTBENCH_"))}
+    return {**inherited, **dict.fromkeys(("LOCUST_MASTER_BIND_PORT", "LOCUST_MASTER_NODE_PORT"), str(free_port()))}
 
 
 def free_port() -> int:

@@ -8,9 +8,11 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?=
 PIP_ARGS ?=
+WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PARALLEL = -n $(WORKERS) --dist worksteal
 
 .PHONY: help setup demo test coverage check format bench bench-model bench-server bench-load bench-results bench-score bench-gate bench-capacity clean
 
@@ -40,13 +42,14 @@ $(STAMP): constraints.txt pyproject.toml
 demo: $(STAMP) ## the whole job once, small, on the embedded server
 	@$(BIN)/bertbench demo
 
+# WORKERS=0 runs them one after the other; tests/conftest.py says how many "auto" are.
 test: $(STAMP) ## every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 # TESTS=tests/stats measures a part; the figure is that of the whole.
 coverage: $(STAMP) ## branches of bench/ that the tests run, subprocesses included; fails under 90 %
 	@rm -rf .coverage && mkdir .coverage
-	@$(BIN)/coverage run -m pytest $(TESTS)
+	@$(BIN)/coverage run -m pytest $(PARALLEL) $(TESTS)
 	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report
 
 check: $(STAMP) ## formatting, lint, strict types

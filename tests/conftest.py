@@ -1,8 +1,11 @@
 """Fixtures that several folders share: the demo model and a server on it, made once a session."""
 
+import fcntl
+import os
 from collections.abc import Iterator
 
 import hypothesis
+import psutil
 import pytest
 
 from bench.bert.contract.exported_model import ExportedModel
@@ -15,10 +18,21 @@ hypothesis.settings.register_profile("search", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("repeatable")
 
 
+WORKER_BYTES = 1.5e9
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Three processes a core, since tests mostly wait, as far as memory reaches: each has TensorFlow and a server."""
+    return max(1, min(3 * len(os.sched_getaffinity(0)), int(psutil.virtual_memory().available / WORKER_BYTES)))
+
+
 @pytest.fixture(scope="session")
-def demo_model() -> ExportedModel:
-    """The demo model, exported into the user's cache if it is not there."""
-    return ExportedModel.open(demo_model_dir())
+def demo_model(tmp_path_factory: pytest.TempPathFactory) -> ExportedModel:
+    """The demo model, exported into the user's cache if it is not there, by one of the test processes."""
+    with (tmp_path_factory.getbasetemp().parent / "demo-model.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return ExportedModel.open(demo_model_dir())
 
 
 @pytest.fixture(scope="session")

@@ -45,15 +45,19 @@ class RunningServer:
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback TCP ports that nobody listens on just now, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for held in sockets:
-            held.bind(("127.0.0.1", 0))
-        return [int(held.getsockname()[1]) for held in sockets]
-    finally:
-        for held in sockets:
-            held.close()
+    """Loopback TCP ports that nobody listens on, all different, reserved for a server for a minute.
+
+    A connection that the listener closed first leaves its port in TIME_WAIT. A server, which sets SO_REUSEADDR, can
+    bind to it; a process that asks for any free port gets another.
+    """
+    ports = []
+    for _ in range(count):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address = listener.getsockname()
+            with socket.create_connection(address):
+                listener.accept()[0].close()
+        ports.append(int(address[1]))
+    return ports
 
 
 def require_free(grpc: int, rest: int) -> None:

@@ -19,7 +19,7 @@ from bench.core.errors import ExitCode, TargetError
 from bench.core.interrupts import Interrupted
 from bench.load.selftest.null_server import null_server
 from bench.results.run_reader import find_runs
-from bench.server.running import RunningServer
+from bench.server.running import RunningServer, free_ports
 from tests.support.signalled_commands import (
     BERTBENCH,
     ROOT,
@@ -145,8 +145,7 @@ def test_a_run(
 def test_locust_before_there_is_a_test(
     stage: str, number: signal.Signals, commands: Commands, model_dir: Path, addresses: dict[str, str], tmp_path: Path
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     mode = ["--web-port", port] if "web" in stage else ["--headless", "--master", "--master-bind-port", port]
     words = ["--host", addresses["rest"], "--model-dir", model_dir, "--results", tmp_path / "runs", "-L", "DEBUG"]
     started = commands.start(*locust(), *mode, *words).until(stage)
@@ -245,15 +244,13 @@ def test_serving(
     binary = tmp_path / "model_server"
     binary.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tests.support.stand_in_server "$@"\n')
     binary.chmod(0o755)
-    ports = []
-    for option in ("--grpc-port", "--rest-port"):
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            ports += [option, probe.getsockname()[1]]
+    grpc, rest = free_ports(2)
+    ports = ["--grpc-port", grpc, "--rest-port", rest]
     words = ["--backend", "binary", "--binary", binary, "--model-name", name, *ports]
     started = commands.start(*BERTBENCH, "serve", demo_model.model_dir, *words)
     started.until(stage if stage == "gRPC" else lambda one: len(one.family()) > 1)
     check(started.tell(number), number)
-    with socket.create_server(("127.0.0.1", int(ports[1]))):
+    with socket.create_server(("127.0.0.1", grpc)):
         pass
 
 

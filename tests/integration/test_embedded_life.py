@@ -152,9 +152,8 @@ def test_a_label_at_the_start_when_no_version_serves(store: Path, tmp_path: Path
 
 @pytest.mark.parametrize("flag", ["port", "rest_api_port"])
 def test_a_port_that_is_taken(store: Path, flag: str) -> None:
-    (other,) = free_ports(1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        ports = {"port": other, "rest_api_port": other + 1, flag: taken.getsockname()[1]}
+        ports = {**dict(zip(("port", "rest_api_port"), free_ports(2), strict=True)), flag: taken.getsockname()[1]}
         words = [f"--{name}={port}" for name, port in ports.items()]
         line = one_line(run_once(f"--model_base_path={store / 'affine'}", *words))
     assert f"127.0.0.1:{ports[flag]}" in line

@@ -1,6 +1,5 @@
 """gRPC transports; run by `test_transports.py` in a process of their own."""
 
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,18 +12,13 @@ import pytest
 
 from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.pool import TransportPool
+from bench.server.running import free_ports
 from bench.serving.errors import ConnectFailed, DeadlineExceeded, Rejected, ServerFailed, Unavailable
 from bench.serving.tls import TlsOptions
 from tests.support.programmed_servers import grpc_server
 
 TLS = Path(__file__).parent / "tls"
 TRUSTED = TlsOptions(ca=TLS / "ca.pem")
-
-
-def free_port() -> Any:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(params=["fast", "grpcio"])
@@ -86,7 +80,7 @@ def test_grpc_failures(grpc_pool: Any) -> None:
         with pytest.raises(DeadlineExceeded):
             transport.exchange(b"slow", 0.1)
     with pytest.raises(ConnectFailed):
-        grpc_pool(f"127.0.0.1:{free_port()}").make("grpc").exchange(b"m", 2)
+        grpc_pool(f"127.0.0.1:{free_ports(1)[0]}").make("grpc").exchange(b"m", 2)
 
 
 def test_grpc_over_tls(grpc_pool: Any) -> None:

@@ -17,6 +17,7 @@ import pytest
 from bench.core.errors import UsageError
 from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.pool import TransportPool
+from bench.server.running import free_ports
 from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -177,14 +178,8 @@ def test_the_deadline_bounds_the_whole_exchange(rest_kind: str) -> None:
         assert time.perf_counter() - started < 1.9
 
 
-def free_port() -> Any:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_nobody_listens(rest_kind: str) -> None:
-    transport = rest(f"http://127.0.0.1:{free_port()}", rest_kind)
+    transport = rest(f"http://127.0.0.1:{free_ports(1)[0]}", rest_kind)
     with pytest.raises(ConnectFailed, match="is the server up"):
         transport.exchange(b"x", 1)
 

@@ -161,6 +161,16 @@ def test_a_port_in_use_is_named(server_binary: Path, tmp_path: Path) -> None:
             pass
 
 
+def test_a_free_port_is_for_servers_and_is_given_to_nobody_else() -> None:
+    first, second = free_ports(2)
+    assert first != second
+    for port in (first, second):
+        with socket.socket() as unaware, pytest.raises(OSError, match="in use"):
+            unaware.bind(("127.0.0.1", port))
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+
+
 @pytest.mark.parametrize("flag", ["--port=1", "-rest_api_port=2", "--model_name=x", "--model_base_path=/x"])
 def test_flags_that_are_ours_are_refused_by_name(server_binary: Path, tmp_path: Path, flag: str) -> None:
     name = flag.lstrip("-").partition("=")[0]

@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 import pytest
 
+from bench.server.running import free_ports
 from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -146,14 +147,8 @@ def test_every_status_code_has_its_error() -> None:
             assert "\n" not in str(caught.value)
 
 
-def free_port() -> Any:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_nobody_listens() -> None:
-    with GrpcClient(f"127.0.0.1:{free_port()}") as client, pytest.raises(ConnectFailed, match="is the server up"):
+    with GrpcClient(f"127.0.0.1:{free_ports(1)[0]}") as client, pytest.raises(ConnectFailed, match="is the server up"):
         client.predict(REQUEST, 2)
 
 
@@ -208,7 +203,7 @@ def test_contradicting_tensor() -> None:
 
 
 def test_a_closed_client() -> None:
-    client = GrpcClient(f"127.0.0.1:{free_port()}")
+    client = GrpcClient(f"127.0.0.1:{free_ports(1)[0]}")
     client.close()
     with pytest.raises(ServingError):
         client.predict(REQUEST, 1)

@@ -14,6 +14,7 @@ import requests
 import urllib3
 
 from bench.core.errors import ExitCode
+from bench.server.running import free_ports
 from bench.serving import rest
 from bench.serving.errors import (
     ConnectFailed,
@@ -196,15 +197,9 @@ def test_bad_servers(talk: Any, error: Any) -> None:
         assert time.perf_counter() - started < 1.4
 
 
-def free_port() -> Any:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_nobody_listens() -> None:
     with (
-        RestClient(f"http://127.0.0.1:{free_port()}") as client,
+        RestClient(f"http://127.0.0.1:{free_ports(1)[0]}") as client,
         pytest.raises(ConnectFailed, match="is the server up"),
     ):
         client.predict(REQUEST, 1)

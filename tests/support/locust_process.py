@@ -1,7 +1,6 @@
 """Running Locust on a scenario, for tests."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.results.run_reader import Run, find_runs
+from bench.server.running import free_ports
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,9 +27,8 @@ def environment() -> dict[str, str]:
 
 def free_port() -> int:
     """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    (port,) = free_ports(1)
+    return port
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 40.0) -> Any:

@@ -1,6 +1,6 @@
 """The capacity model's bars: `python -m benchmarks.bench_capacity [NAME...]`, PASS or MISS and each figure.
 
-    fits        simulated servers that wake up slowly and machines that wander: the fit alone, no clock, no bar
+    fits        simulated servers that wake up slowly and machines whose speed varies: the fit, without a clock or a bar
     sweeps      whole sweeps of four simulated queues, with other draws each time, against the truth: no clock
     known       four queues whose service times are known: percentiles at five rates never measured, and the SLO's rate
     embedded    the embedded server with the demo model: the same errors, measured
@@ -41,8 +41,8 @@ from bench.capacity.model.model import CapacityModel
 from bench.capacity.model.model_file import read_model
 from bench.capacity.plan.fleet import Fleet, simulate_fleet
 from bench.capacity.plan.slo import Slo
-from bench.capacity.queue.latency_table import COLUMNS, Candidate, Effort, latency_curves
-from bench.capacity.queue.queue_model import Station
+from bench.capacity.queue.latency_table import COLUMNS, Effort, ParameterSet, latency_tables
+from bench.capacity.queue.queue_model import QueueModel
 from bench.cli import main as bertbench
 from bench.load.runner.client import open_runner
 from bench.load.selftest.null_server import null_server
@@ -111,7 +111,7 @@ class Bench:
         return self.capacity(name, "--target", url, "--model-dir", str(self.model_dir), *self.times, *words)
 
 
-def way_there_and_back(bench: Bench, rate: float) -> float:
+def round_trip_overhead(bench: Bench, rate: float) -> float:
     """What the machine adds to a known queue's latency at `rate`, seconds: timers that fire late, sockets, wake-ups.
 
     As a median at a server so wide that nobody waits, whose every service takes the mean.
@@ -131,39 +131,41 @@ def way_there_and_back(bench: Bench, rate: float) -> float:
             servers=(server,),
             target=address_of(server, "rest"),
         )
-        return measure(runner.run(spec), Stage.LADDER).point.raw["p50"] - MEAN
+        return measure(runner.run(spec), Stage.LADDER).measurement.raw["p50"] - MEAN
 
 
 def truth(servers: int, cv: float, overhead: float, loads: Sequence[float]) -> NDArray[Any]:
     """Long-run latencies of a known queue at `loads`, `[loads, COLUMNS]`."""
     work = np.sort(service_times(MEAN, cv, 1_000_000, np.random.default_rng(99)))
-    candidate = Candidate(Station.independent(servers, overhead), work * (MEAN / work.mean()))
+    parameter_set = ParameterSet(QueueModel.independent(servers, overhead), work * (MEAN / work.mean()))
     rates = [load * servers / MEAN for load in loads]
-    return latency_curves([candidate], rates, Effort(requests=20_000, lanes=250, seed=5))[0]  # type: ignore[no-any-return]
+    return latency_tables([parameter_set], rates, Effort(requests=20_000, queues=250, seed=5))[0]  # type: ignore[no-any-return]
 
 
 def fits(bench: Bench) -> None:
     """What the fit makes of servers that are no textbook queue: errors against long runs of the same server."""
     effort = FitOptions(replicates=40, effort=Effort(2500, 2), reference=Effort(5000, 60, 1), seed=1)
-    for servers, cv, cold, wander in FITS:
+    for servers, cv, cold, run_to_run_variation in FITS:
         errors, inside = [], []
         for seed in range(3):
-            server = KnownServer(servers, MEAN, cv, seed=10 + seed, cold=cold, wander=wander)
+            server = KnownServer(
+                servers, MEAN, cv, seed=10 + seed, cold=cold, run_to_run_variation=run_to_run_variation
+            )
             capacity = servers / MEAN
-            runs = [server.observe_closed(users, 10.0 * (1 + (users == 1))) for users in (1, 2, 3, 4, 6, 8, 12)]
-            runs += [server.observe_open(load * capacity, 12.0) for load in FULL.knee for _ in range(FULL.repeats)]
+            runs = [server.measure_closed_loop(users, 10.0 * (1 + (users == 1))) for users in (1, 2, 3, 4, 6, 8, 12)]
+            runs += [server.measure_open_loop(load * capacity, 12.0) for load in FULL.knee for _ in range(FULL.repeats)]
             model = fit_model(runs, effort)
             steady = KnownServer(servers, MEAN, cv, seed=99, cold=cold)
             for load in LOADS:
-                exact = steady.observe_open(load * capacity, 400.0).columns()
+                exact = steady.measure_open_loop(load * capacity, 400.0).columns()
                 latency = model.predict(load * capacity, extrapolate=True).latency
                 for column in ("p50", "p95", "p99"):
                     summary, value = latency[column], exact[COLUMNS.index(column)]
                     errors.append(abs((summary.center or np.inf) / value - 1))
                     inside.append((summary.lo or 0.0) <= value <= (summary.hi or np.inf))
         note(
-            f"{servers} servers, CV {cv}, {cold:.0%} longer when idle, speed wanders by {wander:.0%}: median error "
-            f"{statistics.median(errors):.1%}, worst {max(errors):.0%}, {np.mean(inside):.0%} inside"
+            f"{servers} servers, CV {cv}, {cold:.0%} longer when idle, speed varies by {run_to_run_variation:.0%}: "
+            f"median error {statistics.median(errors):.1%}, worst {max(errors):.0%}, {np.mean(inside):.0%} inside"
         )
 
 
@@ -194,13 +196,13 @@ class Truths:
         note(
             f"{servers} servers, CV {cv}: median error {statistics.median(map(abs, errors)):.1%}, worst "
             f"{max(map(abs, errors)):.1%}, {sum(inside)} of {len(inside)} inside, SLO rate {off:+.1%}, "
-            f"capacity {model.candidate.capacity / (servers / MEAN) - 1:+.1%}"
+            f"capacity {model.parameter_set.capacity / (servers / MEAN) - 1:+.1%}"
         )
         self.errors += errors
         self.inside += inside
         self.rates.append(off)
 
-    def judge(self) -> None:
+    def report(self) -> None:
         """The bar's three figures."""
         if not self.errors:
             return
@@ -223,7 +225,7 @@ def known(bench: Bench) -> None:
     found = Truths()
     for servers in (1, 4):
         rate = statistics.median(LOADS) * servers / MEAN
-        overhead = way_there_and_back(bench, rate)
+        overhead = round_trip_overhead(bench, rate)
         note(f"the way there and back at {rate:g}/s, part of every latency: {1e3 * overhead:.2f} ms")
         for cv in (0.3, 1.5):
             exact = truth(servers, cv, overhead, LOADS)
@@ -235,13 +237,13 @@ def known(bench: Bench) -> None:
                 continue
             model = read_model(bench.folder / name).model
             found.add(servers, cv, exact, model, report["slo_rate"]["center"])
-    found.judge()
+    found.report()
 
 
 def sweeps(bench: Bench) -> None:
     """The same with whole sweeps that take no time, of queues that are simulated: what bar 1 is on a silent machine."""
     found = Truths()
-    scale = replace(FULL, step=15.0, alone=45.0, knee_seconds=20.0, hold_out_seconds=20.0)
+    scale = replace(FULL, step=15.0, single_user=45.0, knee_seconds=20.0, hold_out_seconds=20.0)
     for seed in range(SWEEPS):
         for servers, cv in itertools.product((1, 4), (0.3, 1.5)):
             server = KnownServer(servers, MEAN, cv, seed=100 * seed + servers)
@@ -249,8 +251,8 @@ def sweeps(bench: Bench) -> None:
             slo = Slo.parse(f"p99={true_limit(exact):.4f}ms")
             folder = SweepFolder.create(bench.folder / f"sweep-{servers}-{cv}-{seed}", {"slo": str(slo)}, resume=False)
             result = Sweep(folder, KnownDriver(server), scale, slo, seed=seed).run()
-            found.add(servers, cv, exact, result.model, result.carried.rate.center or 0.0)
-    found.judge()
+            found.add(servers, cv, exact, result.model, result.sustained.rate.center or 0.0)
+    found.report()
 
 
 def embedded(bench: Bench) -> None:
@@ -320,12 +322,12 @@ def simulation(bench: Bench) -> None:
     for servers, rho, replicas in ((1, 0.5, 1), (1, 0.7, 20), (4, 0.7, 20), (8, 0.8, 20)):
         rate = rho * servers
         served = simulate_fleet(
-            Fleet(Candidate(Station.independent(servers), exponential), replicas, "random"),
+            Fleet(ParameterSet(QueueModel.independent(servers), exponential), replicas, "random"),
             poisson(rate * replicas, (4_000_000,), servers),
             servers,
         )
         off = {
-            share: np.quantile(served.waited[200_000:], share) / mmc_waiting(rate, 1.0, servers, share) - 1
+            share: np.quantile(served.waiting[200_000:], share) / mmc_waiting(rate, 1.0, servers, share) - 1
             for share in (0.9, 0.95, 0.99)
         }
         note(
@@ -333,8 +335,10 @@ def simulation(bench: Bench) -> None:
             + ", ".join(f"p{100 * share:g} {error:+.2%}" for share, error in off.items())
         )
         worst = max(worst, *map(abs, off.values()))
-    served = simulate_fleet(Fleet(Candidate(Station.independent(1), np.ones(1)), 1), poisson(0.7, (4_000_000,), 9), 9)
-    off = {p: np.quantile(served.waited, p) / md1_waiting(0.7, 1.0, p) - 1 for p in (0.9, 0.95, 0.99)}
+    served = simulate_fleet(
+        Fleet(ParameterSet(QueueModel.independent(1), np.ones(1)), 1), poisson(0.7, (4_000_000,), 9), 9
+    )
+    off = {p: np.quantile(served.waiting, p) / md1_waiting(0.7, 1.0, p) - 1 for p in (0.9, 0.95, 0.99)}
     note("M/D/1 at 70%: " + ", ".join(f"p{100 * share:g} {error:+.2%}" for share, error in off.items()))
     worst = max(worst, *map(abs, off.values()))
     verdict(worst <= 0.02, f"waiting time percentiles off by {worst:.2%} at most (2 %)")
@@ -342,7 +346,7 @@ def simulation(bench: Bench) -> None:
     slowest = 0.0
     for policy in POLICIES:
         begin = time.perf_counter()
-        simulate_fleet(Fleet(Candidate(Station.independent(1), exponential), 1000, policy), arrivals, 1)
+        simulate_fleet(Fleet(ParameterSet(QueueModel.independent(1), exponential), 1000, policy), arrivals, 1)
         took = time.perf_counter() - begin
         note(f"1,000 replicas, {policy}, 1,000,000 requests: {took:.1f} s")
         slowest = max(slowest, took)

@@ -1,10 +1,10 @@
 """How a balancer chooses among replicas. Pure: the client-side balancer and the simulation of a fleet use the same.
 
 balancer = make_policy("two-choices", rng)
-balancer.join(0); balancer.join(1)
+balancer.attach(0); balancer.attach(1)
 replica = balancer.choose()       # counts as one more request there
 balancer.leave_request(replica)   # one fewer
-balancer.part(1)                  # takes no new requests
+balancer.detach(1)                  # takes no new requests
 """
 
 import random
@@ -25,13 +25,13 @@ class Policy(ABC):
         self.present: list[int] = []
         self.open: dict[int, int] = {}
 
-    def join(self, replica: int) -> None:
+    def attach(self, replica: int) -> None:
         """The replica takes requests from now on."""
         if replica not in self.open:
             self.open[replica] = 0
         self.present.append(replica)
 
-    def part(self, replica: int) -> None:
+    def detach(self, replica: int) -> None:
         """The replica takes no new requests; those that are open there stay counted."""
         self.present.remove(replica)
 
@@ -89,13 +89,13 @@ class LeastLoaded(Policy):
         self._place: dict[int, int] = {}
         self._least = 0
 
-    def join(self, replica: int) -> None:
-        super().join(replica)
+    def attach(self, replica: int) -> None:
+        super().attach(replica)
         self._put(replica)
         self._least = min(self._least, self.open[replica])
 
-    def part(self, replica: int) -> None:
-        super().part(replica)
+    def detach(self, replica: int) -> None:
+        super().detach(replica)
         self._pull(replica)
 
     def choose(self) -> int:

@@ -5,19 +5,19 @@ import heapq
 import numpy as np
 import pytest
 
-from bench.capacity.queue.closed_network import closed_throughput
+from bench.capacity.queue.closed_network import closed_network_throughput
 
 ONE = np.array([1.0])
 FOUR = np.array([1.0, 2.0, 3.0, 4.0])
 
 
 def test_without_overhead_throughput_is_speed_over_work() -> None:
-    found = closed_throughput([1, 2, 4, 9], FOUR, 0.01, 0.0)
+    found = closed_network_throughput([1, 2, 4, 9], FOUR, 0.01, 0.0)
     np.testing.assert_allclose(found, [100, 200, 400, 400])
 
 
 def test_as_many_servers_as_users_wait_for_nobody() -> None:
-    found = closed_throughput([1, 3], FOUR, 0.01, 0.002)
+    found = closed_network_throughput([1, 3], FOUR, 0.01, 0.002)
     np.testing.assert_allclose(found, [1 / 0.012, 3 / 0.012])
 
 
@@ -26,11 +26,11 @@ def test_one_server_and_overhead_is_the_machine_repairman() -> None:
     work, overhead = 0.01, 0.005
     ratio = work / overhead
     idle = 1 / (1 + 2 * ratio + 2 * ratio**2)
-    assert closed_throughput([2], ONE, work, overhead)[0] == pytest.approx((1 - idle) / work)
+    assert closed_network_throughput([2], ONE, work, overhead)[0] == pytest.approx((1 - idle) / work)
 
 
 def test_many_users_do_not_overflow() -> None:
-    assert closed_throughput([1000], ONE, 0.01, 1e-5)[0] == pytest.approx(100, rel=1e-6)
+    assert closed_network_throughput([1000], ONE, 0.01, 1e-5)[0] == pytest.approx(100, rel=1e-6)
 
 
 def test_close_to_a_simulation_with_constant_work() -> None:
@@ -42,5 +42,5 @@ def test_close_to_a_simulation_with_constant_work() -> None:
         heapq.heappush(free, end)
         heapq.heappush(users, end + overhead)
         done += 1
-    found = closed_throughput([3], np.array([1.0, 2.0]), work, overhead)[0]
+    found = closed_network_throughput([3], np.array([1.0, 2.0]), work, overhead)[0]
     assert found == pytest.approx(done / 200.0, rel=0.01)

@@ -10,37 +10,37 @@ from bench.capacity.experiment.experiment_design import (
     QUICK,
     Scale,
     Step,
-    alone_steps,
     confirm_steps,
-    deep_step,
     expected_seconds,
     hold_out_steps,
     knee_steps,
-    lost_when_deep,
+    lost_at_saturation,
     next_ladder_step,
     pool_size,
     replica_steps,
     saturated_rate,
+    saturation_step,
+    single_user_steps,
 )
-from bench.capacity.measurements.measured_step import Point, Stage
+from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.workload.arrivals import ClosedLoop, Poisson
-from tests.support.measured_points import point as any_point
+from tests.support.measurements import measurement as any_measurement
 
 
-def point(users: int, rate: float, p99: float = 0.05, errors: float = 0.0) -> Point:
-    return any_point(Stage.LADDER, users=users, throughput=rate, p99=p99, errors=errors)
+def measurement(users: int, rate: float, p99: float = 0.05, errors: float = 0.0) -> Measurement:
+    return any_measurement(Stage.LADDER, users=users, throughput=rate, p99=p99, errors=errors)
 
 
 def climb(rates: list[float], scale: Scale = FULL, **limits: float) -> list[int]:
     """Numbers of users that a ladder of these throughputs goes through."""
-    points = [point(1, rates[0])]
+    measurements = [measurement(1, rates[0])]
     for rate in rates[1:]:
-        step = next_ladder_step(scale, points, limits, 1)
+        step = next_ladder_step(scale, measurements, limits, 1)
         if step is None:
             break
         assert step.users is not None
-        points.append(point(step.users, rate))
-    return [entry.users or 0 for entry in points]
+        measurements.append(measurement(step.users, rate))
+    return [entry.users or 0 for entry in measurements]
 
 
 def test_a_ladder_ends_two_flat_steps_after_the_knee() -> None:
@@ -62,52 +62,58 @@ def test_one_flat_step_is_no_end() -> None:
 
 
 def test_a_latency_far_over_its_limit_ends_a_ladder() -> None:
-    points = [point(1, 100), point(2, 200), point(3, 300, p99=1.3)]
-    assert next_ladder_step(FULL, points, {"p99": 0.25}, 1) is None
-    assert next_ladder_step(FULL, points, {"p99": 0.3}, 1) is not None
+    measurements = [measurement(1, 100), measurement(2, 200), measurement(3, 300, p99=1.3)]
+    assert next_ladder_step(FULL, measurements, {"p99": 0.25}, 1) is None
+    assert next_ladder_step(FULL, measurements, {"p99": 0.3}, 1) is not None
 
 
 def test_errors_end_a_ladder() -> None:
-    assert next_ladder_step(FULL, [point(1, 100), point(2, 100, errors=0.3)], {}, 1) is None
+    assert next_ladder_step(FULL, [measurement(1, 100), measurement(2, 100, errors=0.3)], {}, 1) is None
 
 
 def test_the_first_step_is_the_longest_and_may_be_run_again() -> None:
-    first, *more = alone_steps(FULL, 1)
-    assert (first.users, first.seconds, first.arrivals) == (1, FULL.alone, ClosedLoop(1))
+    first, *more = single_user_steps(FULL, 1)
+    assert (first.users, first.seconds, first.arrivals) == (1, FULL.single_user, ClosedLoop(1))
     assert [step.key for step in more] == [f"ladder 1 users #{repeat}" for repeat in (1, 2, 3)]
     assert len({step.seed for step in (first, *more)}) == 4
-    assert len(alone_steps(QUICK, 1)) == 1
+    assert len(single_user_steps(QUICK, 1)) == 1
 
 
 def test_runs_of_one_user_are_one_step_of_the_ladder() -> None:
     expected = Step(Stage.LADDER, 2, None, FULL.step, 0, 1)
-    assert next_ladder_step(FULL, [point(1, 100)] * 4, {"p99": 0.001}, 1) == expected
+    assert next_ladder_step(FULL, [measurement(1, 100)] * 4, {"p99": 0.001}, 1) == expected
 
 
 def test_saturation_is_the_median_of_the_flat_end() -> None:
-    assert saturated_rate([point(1, 100), point(2, 196), point(3, 202), point(4, 199)]) == 199
+    assert saturated_rate([measurement(1, 100), measurement(2, 196), measurement(3, 202), measurement(4, 199)]) == 199
 
 
 def test_saturation_is_what_most_users_get_where_that_is_less() -> None:
-    points = [point(1, 100), point(2, 196), point(4, 204), point(8, 199), point(64, 150)]
-    assert saturated_rate(points) == 150
-    assert lost_when_deep(points) == pytest.approx(1 - 150 / 204)
-    assert lost_when_deep(points[:3]) == 0
+    measurements = [
+        measurement(1, 100),
+        measurement(2, 196),
+        measurement(4, 204),
+        measurement(8, 199),
+        measurement(64, 150),
+    ]
+    assert saturated_rate(measurements) == 150
+    assert lost_at_saturation(measurements) == pytest.approx(1 - 150 / 204)
+    assert lost_at_saturation(measurements[:3]) == 0
 
 
 def test_a_flat_ladder_ends_with_all_that_open_loop_can_have_in_flight() -> None:
-    flat = [point(users, rate) for users, rate in ((1, 100), (2, 200), (3, 201), (4, 200))]
-    assert deep_step(FULL, flat, 1) == Step(Stage.LADDER, 64, None, FULL.step, 0, 1)
-    assert deep_step(FULL, flat[:3], 1) is None
-    assert deep_step(FULL, [*flat, point(6, 200, errors=0.3)], 1) is None
+    flat = [measurement(users, rate) for users, rate in ((1, 100), (2, 200), (3, 201), (4, 200))]
+    assert saturation_step(FULL, flat, 1) == Step(Stage.LADDER, 64, None, FULL.step, 0, 1)
+    assert saturation_step(FULL, flat[:3], 1) is None
+    assert saturation_step(FULL, [*flat, measurement(6, 200, errors=0.3)], 1) is None
 
 
 def test_a_slow_server_is_not_given_more_than_it_answers_within_the_step() -> None:
-    slow = [point(users, rate) for users, rate in ((1, 2), (2, 4), (3, 4), (4, 4))]
-    step = deep_step(FULL, slow, 1)
+    slow = [measurement(users, rate) for users, rate in ((1, 2), (2, 4), (3, 4), (4, 4))]
+    step = saturation_step(FULL, slow, 1)
     assert step is not None
     assert step.users == 4 * FULL.step / 4
-    assert deep_step(replace(FULL, step=3.0), slow, 1) is None
+    assert saturation_step(replace(FULL, step=3.0), slow, 1) is None
 
 
 def test_knee_and_hold_out_rates_differ_and_come_in_random_order() -> None:

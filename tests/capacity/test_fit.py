@@ -1,4 +1,4 @@
-"""Models fitted to measurements of a known queue, held to that queue."""
+"""Models fitted to steps of a known queue, held to that queue."""
 
 from typing import Any
 
@@ -6,38 +6,40 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.capacity.measurements.observed_latencies import Observed, Repeats, grouped
+from bench.capacity.measurements.run_latencies import Repeats, RunLatencies, grouped
 from bench.capacity.model.fit import FitOptions, fit_model
 from bench.capacity.model.model import CapacityModel, OutsideRange
-from bench.capacity.queue.latency_table import COLUMNS, Candidate, Effort, latency_curves
-from bench.capacity.queue.queue_model import Station
+from bench.capacity.queue.latency_table import COLUMNS, Effort, ParameterSet, latency_tables
+from bench.capacity.queue.queue_model import QueueModel
 from bench.core.errors import InconclusiveError
 from tests.support.known_sweeps import KnownServer
 from tests.support.queue_server import service_times
 
 FAST = FitOptions(
-    replicates=30, effort=Effort(requests=2500, lanes=2), reference=Effort(requests=5000, lanes=60, seed=1), seed=1
+    replicates=30, effort=Effort(requests=2500, queues=2), reference=Effort(requests=5000, queues=60, seed=1), seed=1
 )
 
 
-def measurements(server: KnownServer, seconds: float = 12.0) -> list[Observed]:
+def steps(server: KnownServer, seconds: float = 12.0) -> list[RunLatencies]:
     capacity = server.servers / server.mean
-    runs = [server.observe_closed(users, seconds * (2 if users == 1 else 1)) for users in (1, 2, 4, 6, 8, 12)]
-    return runs + [server.observe_open(load * capacity, seconds) for load in (0.5, 0.7, 0.8, 0.9) for _ in range(2)]
+    runs = [server.measure_closed_loop(users, seconds * (2 if users == 1 else 1)) for users in (1, 2, 4, 6, 8, 12)]
+    return runs + [
+        server.measure_open_loop(load * capacity, seconds) for load in (0.5, 0.7, 0.8, 0.9) for _ in range(2)
+    ]
 
 
 def truth(server: KnownServer, rates: list[float]) -> NDArray[Any]:
     work = np.sort(service_times(server.mean, server.cv, 200_000, np.random.default_rng(77)))
-    station = Station.independent(server.servers, server.overhead)
-    candidate = Candidate(station, work * server.mean / work.mean())
-    return latency_curves([candidate], rates, Effort(10_000, 60, 9))[0]  # type: ignore[no-any-return]
+    queue_model = QueueModel.independent(server.servers, server.overhead)
+    parameter_set = ParameterSet(queue_model, work * server.mean / work.mean())
+    return latency_tables([parameter_set], rates, Effort(10_000, 60, 9))[0]  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module", params=[(1, 0.3), (4, 1.2)], ids=["one server", "four servers"])
 def fitted(request: pytest.FixtureRequest) -> tuple[KnownServer, CapacityModel]:
     servers, cv = request.param
     server = KnownServer(servers, 0.005 * (1 + servers / 4), cv, 0.0004, seed=3)
-    return server, fit_model(measurements(server), FAST)
+    return server, fit_model(steps(server), FAST)
 
 
 def test_percentiles_at_rates_never_seen(fitted: tuple[KnownServer, CapacityModel]) -> None:
@@ -90,14 +92,14 @@ def test_nothing_is_extrapolated_unasked(fitted: tuple[KnownServer, CapacityMode
 
 def test_beyond_capacity_there_is_no_latency(fitted: tuple[KnownServer, CapacityModel]) -> None:
     _, model = fitted
-    found = model.predict(1.2 * model.candidate.capacity, extrapolate=True)
+    found = model.predict(1.2 * model.parameter_set.capacity, extrapolate=True)
     assert found.latency["p50"].center is None
     assert found.utilisation == pytest.approx(1.2)
 
 
 def test_the_same_seed_gives_the_same_model() -> None:
     server = KnownServer(1, 0.01, 0.5, seed=5)
-    runs = measurements(server, 4.0)
+    runs = steps(server, 4.0)
     small = FitOptions(10, Effort(800, 2), Effort(1000, 10, 1), seed=2)
     one, other = fit_model(runs, small), fit_model(runs, small)
     np.testing.assert_array_equal(one.replicates, other.replicates)
@@ -106,11 +108,11 @@ def test_the_same_seed_gives_the_same_model() -> None:
 def test_a_machine_that_drifts_makes_wide_intervals() -> None:
     """Open-loop runs that are each 15 % slower or faster than the ladder: the model does not pretend to know."""
     calm, rough = KnownServer(1, 0.01, 0.5, seed=6), KnownServer(1, 0.01, 0.5, seed=6)
-    steady = measurements(calm, 6.0)
-    drifting = [run for run in measurements(rough, 6.0) if run.users is not None]
+    steady = steps(calm, 6.0)
+    drifting = [run for run in steps(rough, 6.0) if run.users is not None]
     for index in range(8):
         rough.mean = 0.01 * (1.15 if index % 2 else 0.87)
-        drifting.append(rough.observe_open(70.0, 6.0))
+        drifting.append(rough.measure_open_loop(70.0, 6.0))
     small = FitOptions(20, Effort(1500, 2), Effort(3000, 20, 1), seed=2)
     width = [
         np.ptp(np.quantile(fit_model(runs, small).replicates[:, 4, 1], [0.05, 0.95])) for runs in (steady, drifting)
@@ -123,7 +125,7 @@ def errors_of(model: CapacityModel, server: KnownServer) -> list[float]:
     found = []
     for load in (0.3, 0.45, 0.6, 0.75):
         rate = load * server.servers / server.mean
-        columns = server.observe_open(rate, 300.0).columns()
+        columns = server.measure_open_loop(rate, 300.0).columns()
         latency = model.predict(rate).latency
         found += [
             abs((latency[name].center or 0.0) / columns[COLUMNS.index(name)] - 1) for name in ("p50", "p95", "p99")
@@ -134,17 +136,17 @@ def errors_of(model: CapacityModel, server: KnownServer) -> list[float]:
 def test_a_server_that_has_to_wake_up_is_calibrated() -> None:
     """Its open-loop requests take longer than the closed loop, where nothing is ever idle, makes one expect."""
     waking = KnownServer(2, 0.008, 0.5, seed=11, cold=1.0)
-    model = fit_model(measurements(waking), FAST)
-    assert model.candidate.station.calibration > 1.1
+    model = fit_model(steps(waking), FAST)
+    assert model.parameter_set.queue_model.speed_factor < 1 / 1.1
     assert np.median(errors_of(model, waking)) < 0.12
     steady = KnownServer(2, 0.008, 0.5, seed=11)
-    assert fit_model(measurements(steady), FAST).candidate.station.calibration == pytest.approx(1.0, abs=0.05)
+    assert fit_model(steps(steady), FAST).parameter_set.queue_model.speed_factor == pytest.approx(1.0, abs=0.05)
 
 
 def test_a_machine_that_wanders_from_run_to_run_costs_little() -> None:
     """Close to saturation a run on a machine that was 5 % slower shows latencies twice as long: that says little."""
-    wandering = KnownServer(2, 0.008, 0.5, seed=12, wander=0.05)
-    model = fit_model(measurements(wandering), FAST)
+    wandering = KnownServer(2, 0.008, 0.5, seed=12, run_to_run_variation=0.05)
+    model = fit_model(steps(wandering), FAST)
     steady = KnownServer(2, 0.008, 0.5, seed=13)
     assert np.median(errors_of(model, steady)) < 0.12
     assert model.discrepancy < 0.3
@@ -152,8 +154,8 @@ def test_a_machine_that_wanders_from_run_to_run_costs_little() -> None:
 
 def test_what_a_model_needs() -> None:
     server = KnownServer(1, 0.01, 0.5, seed=7)
-    closed = [server.observe_closed(users, 2.0) for users in (1, 2, 4)]
-    opened = server.observe_open(50.0, 2.0)
+    closed = [server.measure_closed_loop(users, 2.0) for users in (1, 2, 4)]
+    opened = server.measure_open_loop(50.0, 2.0)
     with pytest.raises(InconclusiveError, match="ladder"):
         fit_model([*closed[1:], opened])
     with pytest.raises(InconclusiveError, match="open-loop"):
@@ -162,14 +164,14 @@ def test_what_a_model_needs() -> None:
 
 def test_steps_are_grouped() -> None:
     server = KnownServer(seed=8)
-    runs = [server.observe_closed(2, 1.0), server.observe_closed(1, 1.0), server.observe_closed(2, 1.0)]
+    runs = [server.measure_closed_loop(2, 1.0), server.measure_closed_loop(1, 1.0), server.measure_closed_loop(2, 1.0)]
     found = grouped(runs)
     assert [(step.users, len(step.runs)) for step in found] == [(1, 1), (2, 2)]
 
 
 def test_throughput_counts_what_was_done_in_the_measured_time() -> None:
     server = KnownServer(2, 0.01, 0.3, 0.0, seed=9)
-    step = Repeats((server.observe_closed(8, 10.0),))
+    step = Repeats((server.measure_closed_loop(8, 10.0),))
     assert step.throughput() == pytest.approx(200.0, rel=0.03)
     resampled = [step.throughput(np.random.default_rng(seed)) for seed in range(200)]
     assert np.std(resampled) / 200 == pytest.approx(step.throughput_error(), rel=0.4)
@@ -177,7 +179,7 @@ def test_throughput_counts_what_was_done_in_the_measured_time() -> None:
 
 def test_the_error_of_the_mean_square() -> None:
     server = KnownServer(1, 0.01, 1.0, 0.0, seed=10)
-    runs = [Repeats((server.observe_closed(1, 10.0),)) for _ in range(60)]
+    runs = [Repeats((server.measure_closed_loop(1, 10.0),)) for _ in range(60)]
     squares = np.array([np.mean(run.latencies() ** 2) for run in runs])
     assert np.median([run.square_error() for run in runs]) == pytest.approx(squares.std() / squares.mean(), rel=0.35)
-    assert Repeats((server.observe_closed(1, 0.001),)).square_error() == np.inf
+    assert Repeats((server.measure_closed_loop(1, 0.001),)).square_error() == np.inf

@@ -5,8 +5,8 @@ import pytest
 
 from bench.capacity.plan.fleet import Fleet, FleetServed, simulate_fleet
 from bench.capacity.plan.incidents import Autoscaling, Failure, RollingRestart, Slow
-from bench.capacity.queue.latency_table import Candidate
-from bench.capacity.queue.queue_model import Batching, Station
+from bench.capacity.queue.latency_table import ParameterSet
+from bench.capacity.queue.queue_model import Batching, QueueModel
 from bench.capacity.queue.vectorized_batch_queue import simulate_batches
 from bench.core.errors import UsageError
 from bench.workload.policies import POLICIES
@@ -21,57 +21,57 @@ def serve(fleet: Fleet, rate: float, requests: int, seed: int = 1) -> FleetServe
 
 @pytest.mark.parametrize(("servers", "rho"), [(1, 0.5), (4, 0.5)])
 def test_waiting_is_erlangs(servers: int, rho: float) -> None:
-    served = serve(Fleet(Candidate(Station.independent(servers), EXPONENTIAL), 1), rho * servers, 1_000_000)
+    served = serve(Fleet(ParameterSet(QueueModel.independent(servers), EXPONENTIAL), 1), rho * servers, 1_000_000)
     for share in (0.8, 0.9, 0.95, 0.99):
         exact = mmc_waiting(rho * servers, 1.0, servers, share)
-        assert np.quantile(served.waited[2000:], share) == pytest.approx(exact, rel=0.02)
+        assert np.quantile(served.waiting[2000:], share) == pytest.approx(exact, rel=0.02)
 
 
 def test_constant_work_waits_as_crommelin_says() -> None:
-    served = serve(Fleet(Candidate(Station.independent(1), np.ones(1)), 1), 0.5, 700_000)
+    served = serve(Fleet(ParameterSet(QueueModel.independent(1), np.ones(1)), 1), 0.5, 700_000)
     for share in (0.8, 0.9, 0.99):
-        assert np.quantile(served.waited, share) == pytest.approx(md1_waiting(0.5, 1.0, share), rel=0.02)
+        assert np.quantile(served.waiting, share) == pytest.approx(md1_waiting(0.5, 1.0, share), rel=0.02)
 
 
 def test_replicas_behind_random_choice_are_queues_of_their_own() -> None:
-    served = serve(Fleet(Candidate(Station.independent(1), EXPONENTIAL), 20, "random"), 0.6 * 20, 500_000)
+    served = serve(Fleet(ParameterSet(QueueModel.independent(1), EXPONENTIAL), 20, "random"), 0.6 * 20, 500_000)
     for share in (0.8, 0.95, 0.99):
         exact = mmc_waiting(0.6, 1.0, 1, share)
-        assert np.quantile(served.waited[20_000:], share) == pytest.approx(exact, rel=0.03)
+        assert np.quantile(served.waiting[20_000:], share) == pytest.approx(exact, rel=0.03)
 
 
 def test_the_better_the_policy_the_shorter_the_wait() -> None:
-    candidate = Candidate(Station.independent(1), EXPONENTIAL)
-    waits = {name: serve(Fleet(candidate, 10, name), 8.0, 60_000).waited.mean() for name in POLICIES}
+    parameter_set = ParameterSet(QueueModel.independent(1), EXPONENTIAL)
+    waits = {name: serve(Fleet(parameter_set, 10, name), 8.0, 60_000).waiting.mean() for name in POLICIES}
     assert waits["least-loaded"] < waits["two-choices"] < waits["round-robin"] < waits["random"]
 
 
 def test_shared_speed_slows_everybody_in_service() -> None:
     """Processor sharing: the mean stay is work / (1 - load)."""
-    served = serve(Fleet(Candidate(Station(40, (1.0,) * 40), EXPONENTIAL), 1), 0.5, 300_000)
-    assert served.stayed.mean() == pytest.approx(2.0, rel=0.02)
+    served = serve(Fleet(ParameterSet(QueueModel(40, (1.0,) * 40), EXPONENTIAL), 1), 0.5, 300_000)
+    assert served.sojourn.mean() == pytest.approx(2.0, rel=0.02)
 
 
 def test_overhead_is_added_to_the_stay_alone() -> None:
-    served = serve(Fleet(Candidate(Station.independent(1, overhead=0.25), np.ones(1)), 1), 1e-6, 10)
-    np.testing.assert_allclose(served.stayed, 1.25)
-    np.testing.assert_allclose(served.waited, 0.0)
+    served = serve(Fleet(ParameterSet(QueueModel.independent(1, overhead=0.25), np.ones(1)), 1), 1e-6, 10)
+    np.testing.assert_allclose(served.sojourn, 1.25)
+    np.testing.assert_allclose(served.waiting, 0.0)
 
 
 def test_a_replica_that_batches_does_as_the_lanes_do() -> None:
-    station = Station(2, (1.0, 1.4), 0.0, batching=Batching(8, 0.5, 0.3))
-    served = serve(Fleet(Candidate(station, EXPONENTIAL), 1), 2.0, 60_000)
+    queue_model = QueueModel(2, (1.0, 1.4), 0.0, batching=Batching(8, 0.5, 0.3))
+    served = serve(Fleet(ParameterSet(queue_model, EXPONENTIAL), 1), 2.0, 60_000)
     arrivals = poisson(2.0, (20, 4000), 5)
     work = np.random.default_rng(6).exponential(1.0, arrivals.shape)
-    lanes = simulate_batches(arrivals, work, np.tile(station.speeds, (20, 1)), np.full(20, 0.3), 8, 0.5)
+    queues = simulate_batches(arrivals, work, np.tile(queue_model.speeds, (20, 1)), np.full(20, 0.3), 8, 0.5)
     for share in (0.5, 0.9, 0.99):
-        expected = np.quantile(lanes.stayed[:, 400:], share)
-        assert np.quantile(served.stayed[1000:], share) == pytest.approx(expected, rel=0.05)
+        expected = np.quantile(queues.sojourn[:, 400:], share)
+        assert np.quantile(served.sojourn[1000:], share) == pytest.approx(expected, rel=0.05)
 
 
 def test_a_failure_loses_what_was_there_and_what_came_until_it_was_noticed() -> None:
     fleet = Fleet(
-        Candidate(Station.independent(1), np.full(1, 0.01)), 2, "round-robin", (Failure(0, 100.0, 120.0, 2.0),)
+        ParameterSet(QueueModel.independent(1), np.full(1, 0.01)), 2, "round-robin", (Failure(0, 100.0, 120.0, 2.0),)
     )
     served = serve(fleet, 20.0, 4000)
     lost = served.arrived[served.lost]
@@ -83,41 +83,42 @@ def test_a_failure_loses_what_was_there_and_what_came_until_it_was_noticed() -> 
 
 
 def test_a_rolling_restart_with_enough_time_to_drain_loses_nothing() -> None:
-    candidate = Candidate(Station.independent(1), np.full(1, 0.05))
-    fleet = Fleet(candidate, 3, "least-loaded", (RollingRestart(10.0, drain=2.0, away=5.0),))
+    parameter_set = ParameterSet(QueueModel.independent(1), np.full(1, 0.05))
+    fleet = Fleet(parameter_set, 3, "least-loaded", (RollingRestart(10.0, drain=2.0, away=5.0),))
     served = serve(fleet, 20.0, 1000)
     assert not served.lost.any()
     assert min(count for _, count in served.replicas) == 2
     away = (served.arrived > 12) & (served.arrived < 31)
-    assert served.waited[away].mean() > served.waited[~away].mean()
+    assert served.waiting[away].mean() > served.waiting[~away].mean()
 
 
 def test_a_rolling_restart_without_drain_loses_what_is_in_service() -> None:
-    candidate = Candidate(Station.independent(1), np.full(1, 0.05))
-    served = serve(Fleet(candidate, 3, "random", (RollingRestart(10.0, drain=0.0, away=5.0),)), 40.0, 2000)
+    parameter_set = ParameterSet(QueueModel.independent(1), np.full(1, 0.05))
+    served = serve(Fleet(parameter_set, 3, "random", (RollingRestart(10.0, drain=0.0, away=5.0),)), 40.0, 2000)
     assert 0 < served.lost.sum() < 60
 
 
 def test_round_robin_suffers_from_a_slow_replica_and_least_loaded_hardly() -> None:
-    candidate = Candidate(Station.independent(1), EXPONENTIAL)
+    parameter_set = ParameterSet(QueueModel.independent(1), EXPONENTIAL)
     slow = (Slow(0, 3.0),)
     waits = {
-        name: serve(Fleet(candidate, 4, name, slow), 2.0, 20_000).waited for name in ("round-robin", "least-loaded")
+        name: serve(Fleet(parameter_set, 4, name, slow), 2.0, 20_000).waiting
+        for name in ("round-robin", "least-loaded")
     }
     assert np.quantile(waits["round-robin"], 0.99) > 10 * np.quantile(waits["least-loaded"], 0.99)
 
 
 def test_autoscaling_follows_the_rate_after_its_lag() -> None:
-    candidate = Candidate(Station.independent(1), np.full(1, 0.1))
+    parameter_set = ParameterSet(QueueModel.independent(1), np.full(1, 0.1))
     scaling = Autoscaling(target=0.5, every=10.0, lag=30.0, least=2, most=20)
     arrivals = np.concatenate((poisson(10.0, (1000,), 1), 100.0 + poisson(50.0, (20_000,), 2)))
     arrivals.sort()
-    served = simulate_fleet(Fleet(candidate, 2, "least-loaded", (), scaling), arrivals, 1)
+    served = simulate_fleet(Fleet(parameter_set, 2, "least-loaded", (), scaling), arrivals, 1)
     times = {count: time for time, count in reversed(served.replicas)}
     assert 130.0 <= times[max(times)] <= 165.0
     assert max(times) == pytest.approx(10, abs=2)
-    before = served.waited[(served.arrived > 110) & (served.arrived < 130)]
-    after = served.waited[(served.arrived > 250) & (served.arrived < 450)]
+    before = served.waiting[(served.arrived > 110) & (served.arrived < 130)]
+    after = served.waiting[(served.arrived > 250) & (served.arrived < 450)]
     assert before.mean() > 20 * after.mean()
 
 
@@ -128,15 +129,15 @@ def test_replica_seconds_are_what_is_paid_for() -> None:
 
 
 def test_the_same_seed_gives_the_same() -> None:
-    fleet = Fleet(Candidate(Station.independent(2), EXPONENTIAL), 3, "two-choices")
-    np.testing.assert_array_equal(serve(fleet, 4.0, 2000).stayed, serve(fleet, 4.0, 2000).stayed)
+    fleet = Fleet(ParameterSet(QueueModel.independent(2), EXPONENTIAL), 3, "two-choices")
+    np.testing.assert_array_equal(serve(fleet, 4.0, 2000).sojourn, serve(fleet, 4.0, 2000).sojourn)
 
 
 def test_fleets_that_cannot_be() -> None:
-    candidate = Candidate(Station.independent(1), EXPONENTIAL)
+    parameter_set = ParameterSet(QueueModel.independent(1), EXPONENTIAL)
     with pytest.raises(UsageError, match="at least one"):
-        Fleet(candidate, 0)
+        Fleet(parameter_set, 0)
     with pytest.raises(UsageError, match="unknown policy"):
-        Fleet(candidate, 1, "magic")
+        Fleet(parameter_set, 1, "magic")
     with pytest.raises(UsageError, match="no replica 7"):
-        simulate_fleet(Fleet(candidate, 2, incidents=(Failure(7, 1.0),)), np.array([1.0]), 1)
+        simulate_fleet(Fleet(parameter_set, 2, incidents=(Failure(7, 1.0),)), np.array([1.0]), 1)

@@ -3,27 +3,27 @@
 import numpy as np
 import pytest
 
-from bench.capacity.model.ladder_fit import Ladder, fit_station, speed_knots
-from bench.capacity.queue.closed_network import closed_throughput
-from bench.capacity.queue.queue_model import Station
+from bench.capacity.model.ladder_fit import Ladder, fit_queue, speed_knots
+from bench.capacity.queue.closed_network import closed_network_throughput
+from bench.capacity.queue.queue_model import QueueModel
 
 USERS = (2, 3, 4, 6, 8, 12, 16)
 
 
-def ladder(station: Station, work: float, noise: float = 0.0, seed: int = 0) -> Ladder:
+def ladder(queue_model: QueueModel, work: float, noise: float = 0.0, seed: int = 0) -> Ladder:
     rng = np.random.default_rng(seed)
-    rates = closed_throughput(USERS, np.array(station.speeds), work, station.overhead)
+    rates = closed_network_throughput(USERS, np.array(queue_model.speeds), work, queue_model.overhead)
     rates = rates * np.exp(noise * rng.standard_normal(rates.size))
-    alone = (work + station.overhead) * np.exp(noise * rng.standard_normal())
-    return Ladder(float(alone), max(noise, 1e-3), USERS, tuple(rates), (max(noise, 1e-3),) * len(USERS))
+    single_user = (work + queue_model.overhead) * np.exp(noise * rng.standard_normal())
+    return Ladder(float(single_user), max(noise, 1e-3), USERS, tuple(rates), (max(noise, 1e-3),) * len(USERS))
 
 
 @pytest.mark.parametrize("servers", [1, 4])
 def test_independent_servers_are_found(servers: int) -> None:
     """The truth is the best or nearly so: a difference of 4 is one that noise makes."""
-    truth = Station.independent(servers, overhead=0.0007)
+    truth = QueueModel.independent(servers, overhead=0.0007)
     measured = ladder(truth, 0.01, noise=0.01)
-    fits = {(n, kind): fit_station(measured, n, kind) for n in (1, 2, 3, 4, 6, 8) for kind in (True, False)}
+    fits = {(n, kind): fit_queue(measured, n, kind) for n in (1, 2, 3, 4, 6, 8) for kind in (True, False)}
     truth_fit = fits[servers, True]
     assert truth_fit.penalty < min(fit.penalty for fit in fits.values()) + 4
     assert truth_fit.capacity == pytest.approx(servers / 0.01, rel=0.01)
@@ -32,24 +32,24 @@ def test_independent_servers_are_found(servers: int) -> None:
 
 
 def test_contention_is_found() -> None:
-    truth = Station(4, (1.0, 1.4, 1.6, 1.7), 0.0005)
-    fit = fit_station(ladder(truth, 0.02), 4, independent=False)
-    np.testing.assert_allclose(fit.station.speeds, truth.speeds, rtol=0.03)
+    truth = QueueModel(4, (1.0, 1.4, 1.6, 1.7), 0.0005)
+    fit = fit_queue(ladder(truth, 0.02), 4, independent=False)
+    np.testing.assert_allclose(fit.queue_model.speeds, truth.speeds, rtol=0.03)
     assert fit.misfit < 1
-    assert fit_station(ladder(truth, 0.02), 4, independent=True).misfit > 100
+    assert fit_queue(ladder(truth, 0.02), 4, independent=True).misfit > 100
 
 
 def test_nobody_is_faster_in_company() -> None:
     """A ladder that seems superlinear by noise gives speeds of at most the number in service."""
     superlinear = Ladder(0.0102, 0.02, (2, 4), (201.0, 403.0), (0.01, 0.01))
-    assert max(np.array(fit_station(superlinear, 4, False).station.speeds) / [1, 2, 3, 4]) <= 1.0
+    assert max(np.array(fit_queue(superlinear, 4, False).queue_model.speeds) / [1, 2, 3, 4]) <= 1.0
 
 
 def test_a_fit_can_begin_from_another() -> None:
-    measured = ladder(Station(3, (1.0, 1.8, 2.2)), 0.01, noise=0.01)
-    cold = fit_station(measured, 3, independent=False)
-    warm = fit_station(measured, 3, independent=False, start=cold)
-    np.testing.assert_allclose(warm.station.speeds, cold.station.speeds, rtol=1e-3)
+    measured = ladder(QueueModel(3, (1.0, 1.8, 2.2)), 0.01, noise=0.01)
+    cold = fit_queue(measured, 3, independent=False)
+    warm = fit_queue(measured, 3, independent=False, start=cold)
+    np.testing.assert_allclose(warm.queue_model.speeds, cold.queue_model.speeds, rtol=1e-3)
 
 
 def test_speeds_are_fitted_where_they_were_measured() -> None:

@@ -7,23 +7,25 @@ import numpy as np
 import orjson
 import pytest
 
+from bench.capacity.measurements.measured_step import Stage
 from bench.capacity.model.model import CapacityModel
 from bench.capacity.model.model_file import StoredModel, read_model, write_model
-from bench.capacity.queue.latency_table import COLUMNS, Candidate
-from bench.capacity.queue.queue_model import Station
+from bench.capacity.queue.latency_table import COLUMNS, ParameterSet
+from bench.capacity.queue.queue_model import QueueModel
+from tests.support.measurements import measurement
 
 
 def model(replicates: float) -> CapacityModel:
     """Capacity 100/s, 10 ms and rising, without bound at the highest rate; the replicates so many times as slow."""
     rates = np.array([2.0, 50.0, 90.0, 96.0])
     center = np.array([0.01, 0.02, 0.1, np.inf])[:, None] * np.ones(len(COLUMNS))
-    candidate = Candidate(Station.independent(1), np.full(10, 0.01)).calibrated(1.25)
+    parameter_set = ParameterSet(QueueModel.independent(1), np.full(10, 0.01)).with_speed_factor(0.8)
     return CapacityModel(
-        candidate=candidate,
+        parameter_set=parameter_set,
         rates=rates,
         center=center,
         replicates=np.repeat(replicates * center[None], 5, axis=0),
-        capacities=np.full(5, candidate.capacity),
+        capacities=np.full(5, parameter_set.capacity),
         valid=(2.0, 90.0),
         discrepancy=0.02,
     )
@@ -46,11 +48,22 @@ def test_a_stored_model_answers_as_it_did_past_what_it_can_carry_too(tmp_path: P
     before = model(2.0)
     write_model(tmp_path, StoredModel("one", {}, "p99=50ms", before, ()))
     after = read_model(tmp_path).model
-    assert after.candidate.station == before.candidate.station
+    assert after.parameter_set.queue_model == before.parameter_set.queue_model
     assert np.array_equal(after.center, before.center)
     assert np.array_equal(after.replicates, before.replicates)
     assert after.largest_rate({"p99": 0.05}) == before.largest_rate({"p99": 0.05})
     assert after.predict(60.0) == before.predict(60.0)
+
+
+def test_a_model_of_format_2_is_read(tmp_path: Path) -> None:
+    path = write_model(tmp_path, StoredModel("one", {}, "p99=50ms", model(2.0), (measurement(Stage.KNEE, rate=50.0),)))
+    old = orjson.loads(path.read_bytes())
+    station = old.pop("queue_model")
+    station["calibration"] = 1 / station.pop("speed_factor")
+    path.write_bytes(orjson.dumps(old | {"format": 2, "station": station, "points": old.pop("measurements")}))
+    found = read_model(tmp_path)
+    assert found.model.parameter_set.queue_model == model(2.0).parameter_set.queue_model
+    assert found.measurements == (measurement(Stage.KNEE, rate=50.0),)
 
 
 def test_the_knee_of_an_exponential_server_is_at_half_its_capacity() -> None:

@@ -12,24 +12,24 @@ from bench.capacity.model.model import CapacityModel
 from bench.capacity.plan.diurnal import plan_diurnal, read_diurnal
 from bench.capacity.plan.objective import slo_rate
 from bench.capacity.plan.plan import (
+    ComparedSweep,
     PlanOptions,
     PlanRow,
     Redundancy,
-    SetRow,
     cheapest,
     parse_plan,
     plan,
     rates_around,
     simulate_plan,
 )
-from bench.capacity.plan.replica_check import check_replicas, crossing, predict_replicas
+from bench.capacity.plan.replica_validation import crossing, predict_replicas, validate_replicas
 from bench.capacity.plan.slo import Slo
-from bench.capacity.queue.latency_table import COLUMNS, Candidate
-from bench.capacity.queue.queue_model import Station
+from bench.capacity.queue.latency_table import COLUMNS, ParameterSet
+from bench.capacity.queue.queue_model import QueueModel
 from bench.core.errors import InconclusiveError, UsageError
 from bench.stats.summary import Summary
 from tests.support.exact_queues import exponential_sample
-from tests.support.measured_points import point
+from tests.support.measurements import measurement
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +39,17 @@ def model() -> CapacityModel:
     tails = {"mean": 1.0, "p50": np.log(2), "p90": np.log(10), "p95": np.log(20), "p99": np.log(100)}
     factors = np.array([tails.get(name, np.log(1000)) for name in COLUMNS])
 
-    def curve(capacity: float) -> NDArray[Any]:
+    def table(capacity: float) -> NDArray[Any]:
         room = np.maximum(capacity - rates, 1e-9)
         return np.where(rates[:, None] < capacity, factors / room[:, None], np.inf)
 
     capacities = np.linspace(97.5, 102.5, 41)
-    candidate = Candidate(Station.independent(1), exponential_sample(0.01, 20_000))
-    replicates = np.array([curve(capacity) for capacity in capacities])
-    return CapacityModel(candidate, rates, curve(100.0), replicates, capacities, (2.0, 92.0), 0.02)
+    parameter_set = ParameterSet(QueueModel.independent(1), exponential_sample(0.01, 20_000))
+    replicates = np.array([table(capacity) for capacity in capacities])
+    return CapacityModel(parameter_set, rates, table(100.0), replicates, capacities, (2.0, 92.0), 0.02)
 
 
-CARRIED = Summary("slo_rate", 80.0, 75.0, 84.0, 0.9, 100)
+SUSTAINED = Summary("slo_rate", 80.0, 75.0, 84.0, 0.9, 100)
 
 
 def test_the_rate_of_an_objective_is_the_formula_s(model: CapacityModel) -> None:
@@ -61,7 +61,7 @@ def test_the_rate_of_an_objective_is_the_formula_s(model: CapacityModel) -> None
 
 
 def test_n_plus_one_by_the_lower_end_and_headroom(model: CapacityModel) -> None:
-    row = plan(model, CARRIED, 500.0, PlanOptions(headroom=0.2, price=0.4))
+    row = plan(model, SUSTAINED, 500.0, PlanOptions(headroom=0.2, price=0.4))
     assert row.needed == 9  # 500 / (75 * 0.8) = 8.3
     assert row.needed_likely == 8  # 500 / (80 * 0.8) = 7.8
     assert row.replicas == 10
@@ -125,11 +125,11 @@ def test_a_planned_fleet_is_simulated(model: CapacityModel) -> None:
 
 def test_the_cheapest_set() -> None:
     rows = {
-        name: SetRow(name, CARRIED, row)
+        name: ComparedSweep(name, SUSTAINED, row)
         for name, row in (("none", None), *((str(n), _row(n, price)) for n, price in ((4, 2.0), (9, 1.0))))
     }
     assert cheapest(list(rows.values())) is rows["9"]
-    unpriced = [SetRow(str(n), CARRIED, _row(n, None)) for n in (4, 9)]
+    unpriced = [ComparedSweep(str(n), SUSTAINED, _row(n, None)) for n in (4, 9)]
     assert cheapest(unpriced) is unpriced[0]
     assert cheapest([rows["none"]]) is None
 
@@ -147,7 +147,7 @@ def test_a_day(model: CapacityModel, tmp_path: Path) -> None:
         (8 * 3600, 12 * 3600, 500),
         (20 * 3600, 4 * 3600, 100),
     ]
-    day = plan_diurnal(model, CARRIED, spans, PlanOptions(price=1.0))
+    day = plan_diurnal(model, SUSTAINED, spans, PlanOptions(price=1.0))
     replicas = [row.replicas for row in day.rows]
     assert replicas == [2, 10, 3]
     assert day.peak.replicas == 10
@@ -186,10 +186,10 @@ def test_files_that_are_no_day(tmp_path: Path, text: str) -> None:
 
 def test_two_replicas_by_random_choice_carry_twice_as_much(model: CapacityModel) -> None:
     slo = Slo.parse("p99=150ms")
-    carried = model.largest_rate(slo.latency)
-    found = predict_replicas(model, slo, carried, 2, "random", 1)
-    assert found.center == pytest.approx(2 * (carried.center or 0), rel=0.04)
-    better = predict_replicas(model, slo, carried, 2, "least-loaded", 1)
+    sustained = model.largest_rate(slo.latency)
+    found = predict_replicas(model, slo, sustained, 2, "random", 1)
+    assert found.center == pytest.approx(2 * (sustained.center or 0), rel=0.04)
+    better = predict_replicas(model, slo, sustained, 2, "least-loaded", 1)
     assert better.center is not None
     assert better.center > (found.center or 0)
     assert better.lo is not None
@@ -207,18 +207,25 @@ def test_where_rising_values_meet_a_limit() -> None:
 def test_the_replicas_check() -> None:
     predicted = Summary("replicas_slo_rate", 200.0, 190.0, 210.0, 0.9, 100)
     slo = Slo.parse("p99=100ms")
-    points = [point(Stage.REPLICAS, rate=rate, p99=p99) for rate, p99 in ((170, 0.05), (190, 0.08), (210, 0.125))]
-    found = check_replicas(predicted, points, slo, 2, "random")
+    measurements = [
+        measurement(Stage.REPLICAS, rate=rate, p99=p99) for rate, p99 in ((170, 0.05), (190, 0.08), (210, 0.125))
+    ]
+    found = validate_replicas(predicted, measurements, slo, 2, "random")
     assert found.measured == pytest.approx(200.0, rel=0.01)
     assert found.error == pytest.approx(0.0, abs=0.01)
-    assert "was over its limit at 170" in check_replicas(predicted, points, Slo.parse("p99=1ms"), 2, "random").note
-    assert "was kept up to 210" in check_replicas(predicted, points, Slo.parse("p99=1s"), 2, "random").note
+    assert (
+        "was over its limit at 170"
+        in validate_replicas(predicted, measurements, Slo.parse("p99=1ms"), 2, "random").note
+    )
+    assert "was kept up to 210" in validate_replicas(predicted, measurements, Slo.parse("p99=1s"), 2, "random").note
 
 
 class TestObjective:
     def test_what_was_measured_on_either_side(self, model: CapacityModel) -> None:
-        points = [point(Stage.KNEE, rate=rate, p99=p99) for rate, p99 in ((50, 0.09), (50, 0.1), (80, 0.2), (90, 0.5))]
-        found = slo_rate(model, points, Slo.parse("p99=250ms"))
+        measurements = [
+            measurement(Stage.KNEE, rate=rate, p99=p99) for rate, p99 in ((50, 0.09), (50, 0.1), (80, 0.2), (90, 0.5))
+        ]
+        found = slo_rate(model, measurements, Slo.parse("p99=250ms"))
         assert found.attainable
         assert (found.highest_passed, found.lowest_failed) == (80, 90)
         assert [entry.runs for entry in found.measured] == [2, 1, 1]
@@ -226,36 +233,38 @@ class TestObjective:
     def test_a_rate_that_broke_it_when_run_is_not_inside_the_interval(self, model: CapacityModel) -> None:
         """Whatever the model says: a plan is made from the lower end."""
         limit = Slo.parse("p99=250ms")
-        trusted = slo_rate(model, [point(Stage.KNEE, rate=90, p99=0.5)], limit).rate
+        trusted = slo_rate(model, [measurement(Stage.KNEE, rate=90, p99=0.5)], limit).rate
         assert trusted.lo is not None
         assert trusted.lo > 60
-        points = [point(Stage.KNEE, rate=rate, p99=p99) for rate, p99 in ((30, 0.1), (45, 0.3), (60, 0.2))]
-        found = slo_rate(model, points, limit).rate
+        measurements = [measurement(Stage.KNEE, rate=rate, p99=p99) for rate, p99 in ((30, 0.1), (45, 0.3), (60, 0.2))]
+        found = slo_rate(model, measurements, limit).rate
         assert (found.center, found.lo) == (trusted.center, 30)
         assert "45/s did not keep the objective when run: it begins at 30/s" in found.warnings[-1]
-        assert slo_rate(model, points[1:], limit).rate.lo == 0
+        assert slo_rate(model, measurements[1:], limit).rate.lo == 0
 
     def test_errors_limit_a_rate(self, model: CapacityModel) -> None:
-        points = [point(Stage.KNEE, rate=rate, errors=errors) for rate, errors in ((50, 0.0), (70, 0.05), (80, 0.2))]
-        found = slo_rate(model, points, Slo.parse("p99=250ms,errors=1%"))
+        measurements = [
+            measurement(Stage.KNEE, rate=rate, errors=errors) for rate, errors in ((50, 0.0), (70, 0.05), (80, 0.2))
+        ]
+        found = slo_rate(model, measurements, Slo.parse("p99=250ms,errors=1%"))
         assert found.rate.center == 50
         assert found.rate.hi == 70
         assert "limited by errors" in found.rate.warnings[0]
 
     def test_errors_at_every_rate(self, model: CapacityModel) -> None:
-        points = [point(Stage.KNEE, rate=rate, errors=0.05) for rate in (50, 70)]
-        found = slo_rate(model, points, Slo.parse("p99=250ms,errors=1%"))
+        measurements = [measurement(Stage.KNEE, rate=rate, errors=0.05) for rate in (50, 70)]
+        found = slo_rate(model, measurements, Slo.parse("p99=250ms,errors=1%"))
         assert not found.attainable
         assert "up to 5 % of the requests fail" in found.reason
 
     def test_wrong_answers(self, model: CapacityModel) -> None:
-        found = slo_rate(model, [point(Stage.LADDER, users=1, wrong=0.01)], Slo.parse("p99=250ms"))
+        found = slo_rate(model, [measurement(Stage.LADDER, users=1, wrong=0.01)], Slo.parse("p99=250ms"))
         assert "the answers are wrong" in found.reason
-        allowed = slo_rate(model, [point(Stage.LADDER, users=1, wrong=0.01)], Slo.parse("p99=250ms,wrong=2%"))
+        allowed = slo_rate(model, [measurement(Stage.LADDER, users=1, wrong=0.01)], Slo.parse("p99=250ms,wrong=2%"))
         assert allowed.attainable
 
     def test_a_server_that_fell_behind_broke_it(self, model: CapacityModel) -> None:
-        found = slo_rate(model, [point(Stage.KNEE, rate=50, failed=("backlog",))], Slo.parse("p99=1s"))
+        found = slo_rate(model, [measurement(Stage.KNEE, rate=50, failed=("backlog",))], Slo.parse("p99=1s"))
         assert found.measured[0].broken == ("the server fell behind",)
 
 

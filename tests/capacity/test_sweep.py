@@ -13,7 +13,7 @@ from bench.capacity.experiment.sweep import Sweep, SweepResult
 from bench.capacity.experiment.sweep_folder import SweepFolder
 from bench.capacity.measurements.measured_step import Stage
 from bench.capacity.model.model_file import StoredModel, read_model, write_model
-from bench.capacity.model.validation import hold_to_runs, median_error
+from bench.capacity.model.validation import median_error, validate
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
 from bench.capacity.report.text_report import capacity_lines, capacity_markdown
@@ -32,7 +32,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepFolder, SweepR
 
 def test_all_parts_are_run_in_order(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
     _, result, _ = swept
-    stages = [point.stage for point in result.points]
+    stages = [m.stage for m in result.measurements]
     assert sorted(stages, key=list(Stage).index) == stages
     assert set(stages) == set(Stage)
     assert result.saturated == pytest.approx(200.0, rel=0.05)
@@ -42,19 +42,19 @@ def test_the_objective_s_rate_is_an_interval_around_the_truth(
     swept: tuple[SweepFolder, SweepResult, KnownDriver],
 ) -> None:
     _, result, _ = swept
-    rate = result.carried.rate
-    assert result.carried.attainable
+    rate = result.sustained.rate
+    assert result.sustained.attainable
     assert rate.lo is not None
     assert rate.hi is not None
     assert rate.center is not None
     assert 100 < rate.lo <= rate.center <= rate.hi < 200
-    assert result.carried.highest_passed is not None
+    assert result.sustained.highest_passed is not None
 
 
 def test_the_model_is_held_to_runs_it_never_saw(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
     _, result, _ = swept
-    held = [entry for entry in result.measurements if entry.point.stage in (Stage.HOLD_OUT, Stage.CONFIRM)]
-    checks = result.tested.checks
+    held = [entry for entry in result.steps if entry.measurement.stage in (Stage.HOLD_OUT, Stage.CONFIRM)]
+    checks = result.validated.checks
     assert len(checks) == 3 * len(held)
     middle = median_error(checks)
     assert middle is not None
@@ -68,9 +68,14 @@ def test_a_model_that_fails_its_test_has_wide_intervals_from_then_on(
     _, result, _ = swept
     right = replace(result.model, widening=1.0)
     off = replace(right, center=1.6 * right.center, replicates=1.6 * right.replicates)
-    off = replace(off, candidate=replace(off.candidate, station=replace(off.candidate.station, calibration=1.6)))
-    good, bad = (hold_to_runs(model, result.measurements) for model in (right, off))
-    assert good == result.tested
+    off = replace(
+        off,
+        parameter_set=replace(
+            off.parameter_set, queue_model=replace(off.parameter_set.queue_model, speed_factor=1 / 1.6)
+        ),
+    )
+    good, bad = (validate(model, result.steps) for model in (right, off))
+    assert good == result.validated
     assert good.model.widening == result.model.widening == 1.0 < 1.5 < bad.model.widening
     assert sum(check.inside for check in bad.checks) < 0.5 * len(bad.checks)
     before, after = (replace(off, widening=width).predict(150.0).latency["p95"] for width in (1.0, bad.model.widening))
@@ -85,11 +90,11 @@ def test_a_model_that_fails_its_test_has_wide_intervals_from_then_on(
     assert wide.center == narrow.center
     assert (wide.lo or 0.0) < (narrow.lo or 0.0)
     assert (bad.model.capacity.lo or 0.0) < (off.capacity.lo or 0.0)
-    slow = replace(off, candidate=replace(off.candidate, work=1.6 * off.candidate.work))
-    assert hold_to_runs(slow, result.measurements).carried
-    assert not bad.carried
+    slow = replace(off, parameter_set=replace(off.parameter_set, work=1.6 * off.parameter_set.work))
+    assert validate(slow, result.steps).sustained
+    assert not bad.sustained
     # Nothing is widened twice, whatever was stored.
-    assert hold_to_runs(bad.model, result.measurements) == bad
+    assert validate(bad.model, result.steps) == bad
 
 
 def test_replicas_are_predicted_and_measured(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
@@ -98,7 +103,7 @@ def test_replicas_are_predicted_and_measured(swept: tuple[SweepFolder, SweepResu
     found = result.replicas
     assert found is not None
     assert found.predicted.center is not None
-    assert found.predicted.center == pytest.approx(2 * (result.carried.rate.center or 0), rel=0.15)
+    assert found.predicted.center == pytest.approx(2 * (result.sustained.rate.center or 0), rel=0.15)
     assert found.measured is None or abs(found.error or 0) < 0.2
 
 
@@ -118,7 +123,7 @@ def test_replicas_that_do_not_do_as_predicted_are_measured_all_the_same(
 
 def test_little_s_law_is_checked_at_each_step(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
     _, result, _ = swept
-    assert all(point.little is not None and abs(point.little) < 0.1 for point in result.points)
+    assert all(m.little is not None and abs(m.little) < 0.1 for m in result.measurements)
 
 
 def test_a_sweep_that_is_done_is_not_run_again(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
@@ -127,16 +132,16 @@ def test_a_sweep_that_is_done_is_not_run_again(swept: tuple[SweepFolder, SweepRe
     again = Sweep(SweepFolder.open(folder.path), driver, SMALL, SLO, fit=FIT)
     found = again.run()
     assert len(driver.asked) == before
-    assert found.model.candidate.capacity == result.model.candidate.capacity
+    assert found.model.parameter_set.capacity == result.model.parameter_set.capacity
 
 
 def test_a_model_on_disk_is_the_model(swept: tuple[SweepFolder, SweepResult, KnownDriver], tmp_path: Path) -> None:
     _, result, _ = swept
-    write_model(tmp_path, StoredModel("two servers", {"target": "known"}, str(SLO), result.model, result.points))
+    write_model(tmp_path, StoredModel("two servers", {"target": "known"}, str(SLO), result.model, result.measurements))
     stored = read_model(tmp_path)
-    assert stored.points == tuple(result.points)
+    assert stored.measurements == tuple(result.measurements)
     assert stored.label == "two servers"
-    assert api.read_sweep(tmp_path).points == stored.points
+    assert api.read_sweep(tmp_path).measurements == stored.measurements
     np.testing.assert_allclose(stored.model.center, result.model.center)
     before, after = result.model.largest_rate({"p99": 0.06}), stored.model.largest_rate({"p99": 0.06})
     assert after == before
@@ -168,13 +173,13 @@ def test_a_server_that_dies_ends_the_sweep_and_a_resumed_one_goes_on(tmp_path: P
 def test_one_user_is_run_again_while_service_times_are_too_little_known(cv: float, runs: int, tmp_path: Path) -> None:
     """Waiting grows with the mean square of the service times, and a few long ones decide that."""
     driver = KnownDriver(KnownServer(cv=cv, seed=8))
-    sweep = replace(sweep_of(tmp_path / "s", driver), scale=replace(SMALL, alone_runs=3))
-    told: list[str] = []
-    result = replace(sweep, told=told.append).run()
+    sweep = replace(sweep_of(tmp_path / "s", driver), scale=replace(SMALL, single_user_runs=3))
+    lines: list[str] = []
+    result = replace(sweep, log=lines.append).run()
     alone = [f"ladder 1 users #{repeat}" for repeat in range(runs)]
     assert [key for key in driver.asked if " 1 users" in key] == alone == driver.asked[:runs]
-    assert sum("service times vary widely" in line for line in told) == runs - 1
-    assert [entry.observed.latency.size for entry in result.measurements][runs - 1] > 0
+    assert sum("service times vary widely" in line for line in lines) == runs - 1
+    assert [entry.latencies.latency.size for entry in result.steps][runs - 1] > 0
 
 
 def test_a_client_that_is_the_limit_gives_no_verdict(tmp_path: Path) -> None:
@@ -186,9 +191,9 @@ def test_a_client_that_is_the_limit_gives_no_verdict(tmp_path: Path) -> None:
 
 def test_wrong_answers_break_an_objective_at_any_rate(tmp_path: Path) -> None:
     result = sweep_of(tmp_path / "s", KnownDriver(KnownServer(seed=5), wrong=0.01)).run()
-    assert not result.carried.attainable
-    assert "of the answers are wrong" in result.carried.reason
-    assert Stage.CONFIRM not in {point.stage for point in result.points}
+    assert not result.sustained.attainable
+    assert "of the answers are wrong" in result.sustained.reason
+    assert Stage.CONFIRM not in {m.stage for m in result.measurements}
 
 
 def test_nothing_but_wrong_answers_ends_the_sweep(tmp_path: Path) -> None:
@@ -198,11 +203,11 @@ def test_nothing_but_wrong_answers_ends_the_sweep(tmp_path: Path) -> None:
 
 def test_an_objective_that_cannot_be_met_still_gives_the_curve(tmp_path: Path) -> None:
     result = sweep_of(tmp_path / "s", KnownDriver(KnownServer(seed=7)), Slo.parse("p99=2ms")).run()
-    assert not result.carried.attainable
+    assert not result.sustained.attainable
     # What the model says reads as the model's, and what was measured stands beside it.
     assert re.fullmatch(
         r"by the model p99 is [\d.]+ ms with hardly any load, over the limit of 2 ms; measured with 1 user: [\d.]+ ms",
-        result.carried.reason,
+        result.sustained.reason,
     )
     assert result.model.predict(50.0).latency["p99"].center
 
@@ -250,8 +255,8 @@ def test_a_folder_with_another_sweep_is_refused(tmp_path: Path) -> None:
 
 def report_of(result: SweepResult, sentences: int = 1) -> CapacityResult:
     return CapacityResult(
-        "two servers", {"target": "known"}, SLO, result.points, result.saturated, None, result.model, result.carried,
-        result.tested.checks, result.replicas, None, sentences=sentences,
+        "two servers", {"target": "known"}, SLO, result.measurements, result.saturated, None, result.model,
+        result.sustained, result.validated.checks, result.replicas, None, sentences=sentences,
     )  # fmt: skip
 
 
@@ -260,9 +265,9 @@ def test_the_report_tells_what_is_measured_from_what_is_the_model_s(
 ) -> None:
     _, result, _ = swept
     first, saturated, checked, fleet, *_ = capacity_lines(report_of(result))
-    rate = result.carried.rate
-    carried = format_estimate(rate.center, rate.lo, rate.hi, format_rate)
-    assert first.startswith(f"one server (two servers) carries {carried} within {SLO} by the model (measured: ")
+    rate = result.sustained.rate
+    sustained = format_estimate(rate.center, rate.lo, rate.hi, format_rate)
+    assert first.startswith(f"one server (two servers) carries {sustained} within {SLO} by the model (measured: ")
     assert "/s kept it" in first
     capacity = result.model.capacity
     modelled = format_estimate(capacity.center, capacity.lo, capacity.hi, format_rate)
@@ -277,11 +282,11 @@ def test_requests_of_several_sentences_are_told_in_sentences_too(
 ) -> None:
     _, result, _ = swept
     line = list(capacity_lines(report_of(result, 16)))[1]
-    carried, saturated = result.carried.rate.center, result.saturated
-    assert carried is not None
+    sustained, saturated = result.sustained.rate.center, result.saturated
+    assert sustained is not None
     assert line == (
-        f"  a request has 16 sentences, and rates count requests: {format_number(16 * carried)} sentences/s carried, "
-        f"{format_number(16 * saturated)} sentences/s saturated"
+        f"  a request has 16 sentences, and rates count requests: {format_number(16 * sustained)} sentences/s "
+        f"sustained, {format_number(16 * saturated)} sentences/s saturated"
     )
     assert line.strip()[1:] + "." in capacity_markdown(report_of(result, 16), [])
     assert "sentences/s" not in "".join(capacity_lines(report_of(result)))

@@ -8,8 +8,8 @@ import pytest
 from bench.capacity.model.batch_fit import fit_batching
 from bench.capacity.model.ladder_fit import Ladder
 from bench.capacity.queue.queue_model import Batching
-from bench.capacity.queue.vectorized_batch_queue import closed_batches, simulate_batches
-from bench.capacity.queue.vectorized_queue import simulate_lanes
+from bench.capacity.queue.vectorized_batch_queue import closed_network_batch_throughput, simulate_batches
+from bench.capacity.queue.vectorized_queue import simulate_queues
 from tests.support.exact_queues import poisson
 
 SPEEDS = (1.0, 1.3)
@@ -39,22 +39,22 @@ def test_lanes_do_as_a_plain_simulation(largest: int, timeout: float) -> None:
     arrivals = poisson(1.5, (5, 400), 1)
     work = np.random.default_rng(2).exponential(1.0, arrivals.shape)
     found = simulate_batches(arrivals, work, np.tile(SPEEDS, (5, 1)), np.full(5, 0.4), largest, timeout)
-    for lane in range(5):
-        done = brute(arrivals[lane].tolist(), work[lane].tolist(), 0.4, largest, timeout)
-        np.testing.assert_allclose(found.stayed[lane], np.array(done) - arrivals[lane], rtol=1e-9, atol=1e-9)
+    for queue in range(5):
+        done = brute(arrivals[queue].tolist(), work[queue].tolist(), 0.4, largest, timeout)
+        np.testing.assert_allclose(found.sojourn[queue], np.array(done) - arrivals[queue], rtol=1e-9, atol=1e-9)
 
 
 def test_batches_of_one_are_a_plain_queue() -> None:
     arrivals = poisson(0.8, (10, 500), 3)
     work = np.random.default_rng(4).exponential(1.0, arrivals.shape)
     one = simulate_batches(arrivals, work, np.ones((10, 1)), np.zeros(10), 1, 0.0)
-    np.testing.assert_allclose(one.stayed, simulate_lanes(arrivals, work, np.ones((10, 1))).stayed, atol=1e-9)
+    np.testing.assert_allclose(one.sojourn, simulate_queues(arrivals, work, np.ones((10, 1))).sojourn, atol=1e-9)
 
 
 def test_free_company_makes_the_largest_batch_the_capacity() -> None:
     """Eight users, batches of eight that cost as much as one: eight times the throughput of one user."""
     work = np.full((2, 200), 0.01)
-    found = closed_batches(np.array([1, 8]), work, np.ones(1), 0.0, 0.0, 8, 0.001)
+    found = closed_network_batch_throughput(np.array([1, 8]), work, np.ones(1), 0.0, 0.0, 8, 0.001)
     np.testing.assert_allclose(found, [1 / 0.011, 8 / 0.01], rtol=0.01)
 
 
@@ -62,14 +62,14 @@ def test_parameters_are_found_again() -> None:
     users = (2, 4, 6, 8, 12, 16, 24, 32)
     rng = np.random.default_rng(5)
     work = 0.01 * rng.gamma(4, 0.25, (len(users), 3000))
-    rates = closed_batches(np.array(users), work, np.array(SPEEDS), 0.45, 0.0005, 16, 0.001)
+    rates = closed_network_batch_throughput(np.array(users), work, np.array(SPEEDS), 0.45, 0.0005, 16, 0.001)
     noisy = rates * np.exp(0.01 * rng.standard_normal(rates.size))
     measured = Ladder(0.0115, 0.005, users, tuple(noisy), (0.01,) * len(users))
     fit = fit_batching(measured, 2, Batching(16, 0.001, 0.5))
-    station = fit.fit.station
-    assert station.batching is not None
-    assert station.batching.marginal == pytest.approx(0.45, abs=0.06)
-    assert station.speeds[1] == pytest.approx(1.3, abs=0.08)
+    queue_model = fit.fit.queue_model
+    assert queue_model.batching is not None
+    assert queue_model.batching.marginal == pytest.approx(0.45, abs=0.06)
+    assert queue_model.speeds[1] == pytest.approx(1.3, abs=0.08)
     assert fit.fit.work == pytest.approx(0.01, rel=0.05)
     drawn = [fit.draw(np.random.default_rng(seed)).capacity for seed in range(50)]
     assert np.mean(drawn) == pytest.approx(fit.fit.capacity, rel=0.02)

@@ -7,10 +7,10 @@ from bench.capacity.plan.diurnal import Span
 from bench.capacity.plan.fleet import Fleet
 from bench.capacity.plan.incidents import Failure, Slow
 from bench.capacity.plan.what_if import WINDOWS, draw_arrivals, draw_day, run_fleet
-from bench.capacity.queue.latency_table import Candidate
-from bench.capacity.queue.queue_model import Station
+from bench.capacity.queue.latency_table import ParameterSet
+from bench.capacity.queue.queue_model import QueueModel
 
-CONSTANT = Candidate(Station.independent(1), np.full(1, 0.01))
+CONSTANT = ParameterSet(QueueModel.independent(1), np.full(1, 0.01))
 
 
 def test_a_failure_shows_as_losses_in_its_spell() -> None:

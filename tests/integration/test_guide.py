@@ -69,14 +69,14 @@ def fill(folder: Path) -> None:
     (folder / "results").mkdir()
     # A copy: reports are written into it.
     shutil.copytree(ROOT / "results/example", folder / "results/example")
-    for side, seed in (("runs", 1), ("candidate", 30)):
+    for side, seed in (("runs", 1), ("parameter_set", 30)):
         for repeat in range(6):
             workload = replace(WORKLOAD, seed=seed + repeat, duration=15.0, warmup=1.0)
             requests = simulate("constant:rate=60", workload, exponential(0.003))
             write_run(folder / side, requests, "constant:rate=60", workload, slug=f"run-{repeat}")
     sweep = sweep_of(folder / "results/capacity", KnownDriver(KnownServer(2, 0.01, 0.5, seed=1)))
     result = sweep.run()
-    write_model(sweep.folder.path, StoredModel("known", {}, str(SLO), result.model, result.points))
+    write_model(sweep.folder.path, StoredModel("known", {}, str(SLO), result.model, result.measurements))
 
 
 @pytest.fixture(scope="module")

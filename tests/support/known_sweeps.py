@@ -1,4 +1,4 @@
-"""Sweeps that never ran: the closed and open loops of a known queue, as measurements and as run folders."""
+"""Sweeps that never ran: the closed and open loops of a known queue, as steps and as run folders."""
 
 import heapq
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bench.capacity.experiment.experiment_design import QUICK, Step
 from bench.capacity.experiment.sweep import Sweep
 from bench.capacity.experiment.sweep_folder import SweepFolder
-from bench.capacity.measurements.observed_latencies import Observed
+from bench.capacity.measurements.run_latencies import RunLatencies
 from bench.capacity.model.fit import FitOptions
 from bench.capacity.plan.slo import Slo
 from bench.capacity.queue.latency_table import Effort
@@ -20,7 +20,9 @@ from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, Requests, write_
 
 Floats = NDArray[np.float64]
 
-SMALL = replace(QUICK, ladder=(1, 2, 4, 8, 16), alone=8.0, step=3.0, knee_seconds=5.0, hold_out_seconds=5.0, retries=0)
+SMALL = replace(
+    QUICK, ladder=(1, 2, 4, 8, 16), single_user=8.0, step=3.0, knee_seconds=5.0, hold_out_seconds=5.0, retries=0
+)
 FIT = FitOptions(replicates=15, effort=Effort(1500, 2), reference=Effort(3000, 20, 1))
 SLO = Slo.parse("p99=60ms,errors=1%,wrong=0")
 
@@ -36,7 +38,7 @@ class KnownServer:
         overhead: seconds of each request outside the queue.
         seed: of everything random.
         cold: a request that finds all servers idle, for a millisecond or more, takes longer by this share.
-        wander: standard deviation of the logarithm of the server's speed from run to run.
+        run_to_run_variation: standard deviation of the logarithm of the server's speed from run to run.
     """
 
     servers: int = 1
@@ -45,7 +47,7 @@ class KnownServer:
     overhead: float = 0.0007
     seed: int = 0
     cold: float = 0.0
-    wander: float = 0.0
+    run_to_run_variation: float = 0.0
     rng: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,7 +55,9 @@ class KnownServer:
 
     def _service(self, count: int) -> Floats:
         """Service times of a run's requests."""
-        slow = float(np.exp(self.wander * self.rng.standard_normal())) if self.wander else 1.0
+        slow = (
+            float(np.exp(self.run_to_run_variation * self.rng.standard_normal())) if self.run_to_run_variation else 1.0
+        )
         return slow * service_times(self.mean, self.cv, count, self.rng)
 
     def closed(self, users: int, seconds: float, warmup: float = 1.0) -> Requests:
@@ -85,18 +89,18 @@ class KnownServer:
             done[index] = end + self.overhead / 2
         return Requests(due, due.copy(), done, [Outcome.OK] * due.size, int(np.searchsorted(due, warmup)))
 
-    def observe_closed(self, users: int, seconds: float) -> Observed:
-        return observed(self.closed(users, seconds), seconds, users=users)
+    def measure_closed_loop(self, users: int, seconds: float) -> RunLatencies:
+        return latencies(self.closed(users, seconds), seconds, users=users)
 
-    def observe_open(self, rate: float, seconds: float) -> Observed:
-        return observed(self.open(rate, seconds), seconds, rate=rate)
+    def measure_open_loop(self, rate: float, seconds: float) -> RunLatencies:
+        return latencies(self.open(rate, seconds), seconds, rate=rate)
 
 
-def observed(requests: Requests, seconds: float, users: int | None = None, rate: float | None = None) -> Observed:
+def latencies(requests: Requests, seconds: float, users: int | None = None, rate: float | None = None) -> RunLatencies:
     """Requests as the fit takes them; their warm-up is a second."""
     measured = requests.due >= 1.0
     inside = (requests.done >= 1.0) & (requests.done <= 1.0 + seconds)
-    return Observed(
+    return RunLatencies(
         users=users,
         rate=rate and float(measured.sum()) / seconds,
         begins=1.0,

@@ -11,7 +11,7 @@ from bench.workload.policies import POLICIES, LeastLoaded, Policy, make_policy
 def policy(name: str, replicas: int) -> Policy:
     found = make_policy(name, random.Random(1))
     for replica in range(replicas):
-        found.join(replica)
+        found.attach(replica)
     return found
 
 
@@ -29,13 +29,13 @@ def test_who_parted_gets_nothing_more(name: str) -> None:
     for _ in range(9):
         chooser.choose()
     before = chooser.open[1]
-    chooser.part(1)
+    chooser.detach(1)
     assert 1 not in {chooser.choose() for _ in range(50)}
     # What was open there ends later, and it may come back.
     for _ in range(before):
         chooser.leave_request(1)
     assert chooser.open[1] == 0
-    chooser.join(1)
+    chooser.attach(1)
     assert 1 in {chooser.choose() for _ in range(50)}
 
 
@@ -48,7 +48,7 @@ def test_least_loaded_takes_the_least_loaded() -> None:
     rng = random.Random(2)
     chooser = LeastLoaded(random.Random(3))
     for replica in range(7):
-        chooser.join(replica)
+        chooser.attach(replica)
     held: list[int] = []
     for _ in range(3000):
         if held and rng.random() < 0.48:

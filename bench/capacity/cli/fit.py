@@ -8,12 +8,12 @@ from bench.capacity.cli.finish import finish
 from bench.capacity.cli.sweep import fit_options
 from bench.capacity.experiment.sweep import fit_sweep
 from bench.capacity.experiment.sweep_folder import SweepFolder
-from bench.capacity.measurements.measured_step import Measurement, Stage, measure
+from bench.capacity.measurements.measured_step import MeasuredStep, Stage, measure
 from bench.capacity.model.model import CapacityModel
 from bench.capacity.model.model_file import read_model
-from bench.capacity.model.validation import hold_to_runs
+from bench.capacity.model.validation import validate
 from bench.capacity.plan.objective import slo_rate
-from bench.capacity.plan.replica_check import ReplicaCheck, check_replicas, predict_replicas
+from bench.capacity.plan.replica_validation import ReplicaValidation, predict_replicas, validate_replicas
 from bench.capacity.plan.slo import Slo
 from bench.core.errors import UsageError
 
@@ -21,18 +21,18 @@ from bench.core.errors import UsageError
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """Fits again, or takes the stored model, and writes the report anew."""
     folder = SweepFolder.open(args.folder)
-    measurements = read_measurements(folder)
+    steps = read_steps(folder)
     if args.action == "fit":
         options = fit_options(folder, args.seed, args.servers)
-        model = fit_sweep(measurements, options, lambda line: print(line, file=out))
+        model = fit_sweep(steps, options, lambda line: print(line, file=out))
     else:
         model = read_model(args.folder).model
-    tested = hold_to_runs(model, measurements)
+    validated = validate(model, steps)
     slo = Slo.parse(args.slo or folder.job["slo"])
-    return finish(folder, measurements, tested, _replicas(folder, measurements, tested.model, slo), args, out, err)
+    return finish(folder, steps, validated, _replicas(folder, steps, validated.model, slo), args, out, err)
 
 
-def read_measurements(folder: SweepFolder) -> list[Measurement]:
+def read_steps(folder: SweepFolder) -> list[MeasuredStep]:
     """The steps of a sweep that are done, in order.
 
     Raises:
@@ -49,14 +49,14 @@ def _runs(folder: SweepFolder) -> list[tuple[Stage, Path]]:
 
 
 def _replicas(
-    folder: SweepFolder, measurements: list[Measurement], model: CapacityModel, slo: Slo
-) -> ReplicaCheck | None:
+    folder: SweepFolder, steps: list[MeasuredStep], model: CapacityModel, slo: Slo
+) -> ReplicaValidation | None:
     """The check of several replicas, if the sweep ran them."""
-    points = [entry.point for entry in measurements if entry.point.stage is Stage.REPLICAS]
-    single = [entry.point for entry in measurements if entry.point.stage is not Stage.REPLICAS]
-    carried = slo_rate(model, single, slo)
-    if not points or not carried.attainable:
+    measurements = [entry.measurement for entry in steps if entry.measurement.stage is Stage.REPLICAS]
+    single = [entry.measurement for entry in steps if entry.measurement.stage is not Stage.REPLICAS]
+    sustained = slo_rate(model, single, slo)
+    if not measurements or not sustained.attainable:
         return None
     count, policy = folder.job["replicas"], folder.job["policy"]
-    predicted = predict_replicas(model, slo, carried.rate, count, policy, folder.job["seed"])
-    return check_replicas(predicted, points, slo, count, policy)
+    predicted = predict_replicas(model, slo, sustained.rate, count, policy, folder.job["seed"])
+    return validate_replicas(predicted, measurements, slo, count, policy)

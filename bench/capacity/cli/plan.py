@@ -8,9 +8,9 @@ from bench.capacity.measurements.measured_step import Stage
 from bench.capacity.model.model_file import StoredModel, read_model
 from bench.capacity.plan.diurnal import read_diurnal
 from bench.capacity.plan.objective import slo_rate
-from bench.capacity.plan.plan import SetRow, parse_plan, plan, rates_around
+from bench.capacity.plan.plan import ComparedSweep, parse_plan, plan, rates_around
 from bench.capacity.plan.slo import Slo
-from bench.capacity.report.text_report import plan_table, rate_interval, sets_markdown
+from bench.capacity.report.text_report import plan_table, rate_interval, sweeps_markdown
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import ExitCode, InconclusiveError, UsageError
 
@@ -27,13 +27,15 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     rate = parse_plan(args.plan) if args.plan else max(span.rate for span in read_diurnal(args.diurnal))
     stored = [read_model(folder) for folder in args.folders]
     rows = [_set(entry, rate, args, number) for number, entry in enumerate(stored)]
-    blocks = [sets_markdown(rows, rate)]
+    blocks = [sweeps_markdown(rows, rate)]
     for number, (entry, row) in enumerate(zip(stored, rows, strict=True)):
         if row.row is None:
             continue
         options = plan_options(args, number)
-        table = plan_table([plan(entry.model, row.carried, other, options) for other in rates_around(rate)])
-        blocks.append(f"## {entry.label}\n\nOne server carries {rate_interval(row.carried)} by the model.\n\n{table}\n")
+        table = plan_table([plan(entry.model, row.sustained, other, options) for other in rates_around(rate)])
+        blocks.append(
+            f"## {entry.label}\n\nOne server carries {rate_interval(row.sustained)} by the model.\n\n{table}\n"
+        )
     text = "\n".join(blocks)
     print(text, file=out)
     if args.out is not None:
@@ -43,10 +45,12 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     return ExitCode.OK
 
 
-def _set(stored: StoredModel, rate: float, args: argparse.Namespace, number: int) -> SetRow:
+def _set(stored: StoredModel, rate: float, args: argparse.Namespace, number: int) -> ComparedSweep:
     slo = Slo.parse(args.slo or stored.slo)
-    points = [point for point in stored.points if point.stage is not Stage.REPLICAS]
-    carried = slo_rate(stored.model, points, slo)
-    if not carried.attainable or not carried.rate.lo:
-        return SetRow(stored.label, carried.rate, None)
-    return SetRow(stored.label, carried.rate, plan(stored.model, carried.rate, rate, plan_options(args, number)))
+    measurements = [m for m in stored.measurements if m.stage is not Stage.REPLICAS]
+    sustained = slo_rate(stored.model, measurements, slo)
+    if not sustained.attainable or not sustained.rate.lo:
+        return ComparedSweep(stored.label, sustained.rate, None)
+    return ComparedSweep(
+        stored.label, sustained.rate, plan(stored.model, sustained.rate, rate, plan_options(args, number))
+    )

@@ -72,7 +72,7 @@ def _fleet(
     incidents: tuple[Incident, ...],
     scaling: Autoscaling | None,
 ) -> Fleet:
-    return Fleet(stored.model.candidate, args.replicas, policy, incidents, scaling)
+    return Fleet(stored.model.parameter_set, args.replicas, policy, incidents, scaling)
 
 
 def _incidents(args: argparse.Namespace) -> tuple[Incident, ...]:

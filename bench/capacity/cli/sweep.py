@@ -18,7 +18,7 @@ from bench.capacity.cli.progress import SweepProgress
 from bench.capacity.experiment.experiment_design import FULL, QUICK, Scale, Step, expected_seconds
 from bench.capacity.experiment.sweep import Sweep
 from bench.capacity.experiment.sweep_folder import SweepFolder
-from bench.capacity.measurements.measured_step import Measurement, Stage, load_text
+from bench.capacity.measurements.measured_step import MeasuredStep, Stage, load_text
 from bench.capacity.model.fit import FitOptions
 from bench.capacity.plan.slo import Slo
 from bench.capacity.report.report import write_interrupted
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     check_model(parse_target(args.target), model_dir, args.server_flag)
     folder = SweepFolder.create(args.out, job, resume=args.resume)
     expected = expected_seconds(scale, args.replicas)
-    measured: list[Measurement] = []
+    measured: list[MeasuredStep] = []
     with (
         _kept(folder, measured),
         SweepProgress(out, err, expected) as progress,
@@ -60,18 +60,18 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         sweep = Sweep(folder, driver, scale, slo, args.seed, progress.line, fit, measured)
         result = sweep.run(args.replicas, args.policy, fleet)
     with _kept(folder, measured):
-        return finish(folder, result.measurements, result.tested, result.replicas, args, out, err)
+        return finish(folder, result.steps, result.validated, result.replicas, args, out, err)
 
 
 @contextlib.contextmanager
-def _kept(folder: SweepFolder, measured: Sequence[Measurement]) -> Iterator[None]:
+def _kept(folder: SweepFolder, measured: Sequence[MeasuredStep]) -> Iterator[None]:
     """Writes what there is of a sweep that a signal ends."""
     try:
         yield
     except KeyboardInterrupt as error:
         signal = interrupts.received()
         why = "interrupted" if signal is None else f"interrupted by {interrupts.name_of(signal)}"
-        path = write_interrupted([entry.point for entry in measured], why, folder.path)
+        path = write_interrupted([entry.measurement for entry in measured], why, folder.path)
         error.add_note(f"{pluralize(len(measured), 'step')} done, see {path}; --resume goes on")
         raise
 
@@ -153,7 +153,7 @@ def _scale(args: argparse.Namespace) -> Scale:
     scale = QUICK if args.quick else FULL
     if args.step_time:
         seconds = parse_duration(args.step_time)
-        scale = replace(scale, step=seconds, alone=seconds * scale.alone / scale.step)
+        scale = replace(scale, step=seconds, single_user=seconds * scale.single_user / scale.step)
     if args.knee_time:
         seconds = parse_duration(args.knee_time)
         scale = replace(scale, knee_seconds=seconds, hold_out_seconds=seconds)
@@ -193,7 +193,7 @@ def _job(args: argparse.Namespace, model_dir: Path, slo: Slo, scale: Scale) -> d
         "slo": str(slo),
         "quick": args.quick,
         "ladder": list(scale.ladder),
-        "seconds": [scale.alone, scale.step, scale.knee_seconds],
+        "seconds": [scale.single_user, scale.step, scale.knee_seconds],
         "seed": args.seed,
         "replicas": args.replicas,
         "policy": args.policy,

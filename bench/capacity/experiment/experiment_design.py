@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from bench.capacity.measurements.measured_step import Point, Stage
+from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.core.seeds import Stream, generator
 from bench.workload.schedules import ClosedLoop, Poisson
 
@@ -28,7 +28,7 @@ FLAT_STEPS: Final = 2
 TOO_SLOW: Final = 5.0
 """The ladder ends where a latency passed its limit this many times over, throughput flat or not."""
 TOO_MANY_ERRORS: Final = 0.2
-ALONE_ERROR: Final = 0.03
+SINGLE_USER_ERROR: Final = 0.03
 """Relative standard error of the mean square of one user's latencies that is small enough: waiting grows with that mean
 (Pollaczek and Khinchine), so that it errs as much."""
 
@@ -39,8 +39,8 @@ class Scale:
 
     Args:
         ladder: numbers of users.
-        alone: seconds of the step with one user, whose latencies are the model's service times.
-        alone_runs: how often that is run at most, until the latencies are known to `ALONE_ERROR`.
+        single_user: seconds of the step with one user, whose latencies are the model's service times.
+        single_user_runs: how often that is run at most, until the latencies are known to `SINGLE_USER_ERROR`.
         step: seconds of every other step of the ladder.
         least_steps: steps that the ladder has at least.
         knee: loads of the open-loop runs that the model is fitted to.
@@ -55,8 +55,8 @@ class Scale:
     """
 
     ladder: tuple[int, ...]
-    alone: float
-    alone_runs: int
+    single_user: float
+    single_user_runs: int
     step: float
     least_steps: int
     knee: tuple[float, ...]
@@ -72,8 +72,8 @@ class Scale:
 
 FULL: Final = Scale(
     ladder=LADDER,
-    alone=60.0,
-    alone_runs=4,
+    single_user=60.0,
+    single_user_runs=4,
     step=20.0,
     least_steps=6,
     knee=(0.5, 0.7, 0.8, 0.9),
@@ -89,8 +89,8 @@ FULL: Final = Scale(
 
 QUICK: Final = Scale(
     ladder=(1, 2, 4, 8, 16, 32, 64, 128, 256),
-    alone=15.0,
-    alone_runs=1,
+    single_user=15.0,
+    single_user_runs=1,
     step=6.0,
     least_steps=4,
     knee=(0.55, 0.75, 0.88),
@@ -141,70 +141,72 @@ class Step:
         return f"{self.stage} {load} #{self.repeat}"
 
 
-def alone_steps(scale: Scale, seed: int) -> list[Step]:
+def single_user_steps(scale: Scale, seed: int) -> list[Step]:
     """The runs with one user, the ladder's first step; all but the first only where they are needed."""
     return [
-        Step(Stage.LADDER, scale.ladder[0], None, scale.alone, repeat, seed + 400 + repeat if repeat else seed)
-        for repeat in range(scale.alone_runs)
+        Step(Stage.LADDER, scale.ladder[0], None, scale.single_user, repeat, seed + 400 + repeat if repeat else seed)
+        for repeat in range(scale.single_user_runs)
     ]
 
 
-def next_ladder_step(scale: Scale, points: Sequence[Point], limits: dict[str, float], seed: int) -> Step | None:
-    """The ladder's next step after `points`; None where it ends.
+def next_ladder_step(
+    scale: Scale, measurements: Sequence[Measurement], limits: dict[str, float], seed: int
+) -> Step | None:
+    """The ladder's next step after `measurements`; None where it ends.
 
     Args:
         scale: numbers of users.
-        points: the ladder's runs so far, in order, `alone_steps` first.
+        measurements: the ladder's runs so far, in order, `single_user_steps` first.
         limits: the objective's latencies, seconds by column.
         seed: of the sweep.
     """
-    steps = len({point.users for point in points})
-    if steps >= len(scale.ladder) or (steps >= scale.least_steps and _is_flat(points)):
+    steps = len({m.users for m in measurements})
+    if steps >= len(scale.ladder) or (steps >= scale.least_steps and _is_flat(measurements)):
         return None
-    if points[-1].errors > TOO_MANY_ERRORS or (steps >= 3 and _too_slow(points[-1], limits)):
+    if measurements[-1].errors > TOO_MANY_ERRORS or (steps >= 3 and _too_slow(measurements[-1], limits)):
         return None
     return Step(Stage.LADDER, scale.ladder[steps], None, scale.step, 0, seed)
 
 
-def deep_step(scale: Scale, points: Sequence[Point], seed: int) -> Step | None:
+def saturation_step(scale: Scale, measurements: Sequence[Measurement], seed: int) -> Step | None:
     """The ladder's last step: the pool of the open loop, all in flight; None where the ladder did not end flat.
 
     Fewer where so many would take more than a quarter of the step for one answer.
     """
-    if not _is_flat(points) or points[-1].errors > TOO_MANY_ERRORS:
+    if not _is_flat(measurements) or measurements[-1].errors > TOO_MANY_ERRORS:
         return None
-    most = max(point.users or 0 for point in points)
-    users = min(pool_size(most), int(_rate(points[-1]) * scale.step / 4))
+    most = max(m.users or 0 for m in measurements)
+    users = min(pool_size(most), int(_rate(measurements[-1]) * scale.step / 4))
     return Step(Stage.LADDER, users, None, scale.step, 0, seed) if users > most else None
 
 
-def _rate(point: Point) -> float:
-    return point.throughput.center or 0.0
+def _rate(measurement: Measurement) -> float:
+    return measurement.throughput.center or 0.0
 
 
-def _is_flat(points: Sequence[Point]) -> bool:
+def _is_flat(measurements: Sequence[Measurement]) -> bool:
     """Whether each of the last steps added next to nothing to the best before it."""
-    rates = [_rate(point) for point in points]
+    rates = [_rate(m) for m in measurements]
     return all(rates[-back] < (1 + FLAT) * max(rates[:-back]) for back in range(1, FLAT_STEPS + 1))
 
 
-def _too_slow(point: Point, limits: dict[str, float]) -> bool:
-    return any((point.latency[name].center or 0.0) > TOO_SLOW * limit for name, limit in limits.items())
+def _too_slow(measurement: Measurement, limits: dict[str, float]) -> bool:
+    return any((measurement.latency[name].center or 0.0) > TOO_SLOW * limit for name, limit in limits.items())
 
 
-def saturated_rate(points: Sequence[Point]) -> float:
+def saturated_rate(measurements: Sequence[Measurement]) -> float:
     """Throughput that lasts, requests a second: what the ladder's flat end has, or less if most users get less.
 
     The flat end is the median of the steps within `FLAT` of the best.
     """
-    rates = np.array([_rate(point) for point in points])
+    rates = np.array([_rate(m) for m in measurements])
     flat = np.median(rates[rates > (1 - FLAT) * rates.max()])
-    return float(min(flat, _rate(max(points, key=lambda point: point.users or 0))))
+    return float(min(flat, _rate(max(measurements, key=lambda m: m.users or 0))))
 
 
-def lost_when_deep(points: Sequence[Point]) -> float:
+def lost_at_saturation(measurements: Sequence[Measurement]) -> float:
     """Share of the ladder's best throughput that is lost with most users."""
-    return 1 - _rate(max(points, key=lambda point: point.users or 0)) / max(map(_rate, points))
+    return 1 - _rate(max(measurements, key=lambda m: m.users or 0)) / max(map(_rate, measurements))
 
 
 def knee_steps(scale: Scale, saturated: float, seed: int) -> list[Step]:
@@ -265,7 +267,7 @@ def expected_seconds(scale: Scale, replicas: int) -> float:
     each = scale.warmup + scale.settle
     steps = min(9, len(scale.ladder) + 1) - 1
     opened = len(scale.knee) * scale.repeats
-    total = scale.alone + steps * scale.step + opened * scale.knee_seconds
+    total = scale.single_user + steps * scale.step + opened * scale.knee_seconds
     total += len(scale.hold_out) * scale.hold_out_seconds + scale.confirm * scale.hold_out_seconds
     runs = 1 + steps + opened + len(scale.hold_out) + scale.confirm
     if replicas > 1:

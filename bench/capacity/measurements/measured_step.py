@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.analysis.measured import load
 from bench.analysis.run import Analysis, analyse
-from bench.capacity.measurements.observed_latencies import Observed
+from bench.capacity.measurements.run_latencies import RunLatencies
 from bench.capacity.queue.latency_table import COLUMNS
 from bench.core.units import format_rate, pluralize
 from bench.results.run_reader import Run, open_run
@@ -34,7 +34,7 @@ def load_text(users: int | None, rate: float | None) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class Measurement:
     """One run, measured.
 
     Args:
@@ -92,37 +92,37 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
-    """A point with the run's arrays.
+class MeasuredStep:
+    """A measurement with the run's arrays.
 
     Args:
-        point: what reports show.
-        observed: what the fit takes.
+        measurement: what reports show.
+        latencies: what the fit takes.
     """
 
-    point: Point
-    observed: Observed = field(repr=False)
+    measurement: Measurement
+    latencies: RunLatencies = field(repr=False)
 
 
-def measure(path: Path, stage: Stage) -> Measurement:
+def measure(path: Path, stage: Stage) -> MeasuredStep:
     """Reads a run of a sweep.
 
     Raises:
         UsageError: the folder cannot be read.
     """
     analysis = analyse(open_run(path, verify=False))
-    observed = observe(analysis.run)
-    return Measurement(_point(analysis, observed, stage), observed)
+    latencies = run_latencies(analysis.run)
+    return MeasuredStep(_measurement(analysis, latencies, stage), latencies)
 
 
-def observe(run: Run) -> Observed:
+def run_latencies(run: Run) -> RunLatencies:
     """What the fit takes of a run."""
     measured = load(run)
     arrivals = run.header.parsed_arrivals()
     good = measured.good
     answered = np.sort(measured.answered)
     closed = isinstance(arrivals, ClosedLoop)
-    return Observed(
+    return RunLatencies(
         users=arrivals.users if isinstance(arrivals, ClosedLoop) else None,
         rate=None if closed else measured.due.size / measured.seconds,
         begins=measured.begins,
@@ -134,14 +134,14 @@ def observe(run: Run) -> Observed:
     )
 
 
-def _point(analysis: Analysis, observed: Observed, stage: Stage) -> Point:
+def _measurement(analysis: Analysis, latencies: RunLatencies, stage: Stage) -> Measurement:
     run, metrics = analysis.run, analysis.summary.metrics
     arrivals = run.header.parsed_arrivals()
     in_flight = metrics["in_flight"].center or 0.0
     mean = metrics["from_send_mean"].center or 0.0
     rate = metrics["throughput"].center or 0.0
     wrong, cpu = metrics.get("wrong_share"), metrics.get("client_cpu")
-    return Point(
+    return Measurement(
         stage=stage,
         users=arrivals.users if isinstance(arrivals, ClosedLoop) else None,
         rate=run.header.requested_rate,
@@ -150,7 +150,7 @@ def _point(analysis: Analysis, observed: Observed, stage: Stage) -> Point:
         due=analysis.summary.due,
         throughput=metrics["throughput"],
         latency={name: metrics[f"from_due_{name}"] for name in COLUMNS},
-        raw=dict(zip(COLUMNS, observed.columns().tolist(), strict=True)) if observed.latency.size else {},
+        raw=dict(zip(COLUMNS, latencies.columns().tolist(), strict=True)) if latencies.latency.size else {},
         in_flight=in_flight,
         little=little_residual(in_flight, rate, mean),
         errors=metrics["error_share"].center or 0.0,
@@ -159,6 +159,6 @@ def _point(analysis: Analysis, observed: Observed, stage: Stage) -> Point:
         client_cpu=cpu.center if cpu else None,
         reasons=analysis.validity.reasons,
         failed=tuple(check.name for check in analysis.validity.checks if check.passed is False),
-        alive=bool(observed.due.size and observed.due[-1] >= observed.begins + 0.9 * observed.seconds),
+        alive=bool(latencies.due.size and latencies.due[-1] >= latencies.begins + 0.9 * latencies.seconds),
         run=run.name,
     )

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from bench.capacity.model.ladder_fit import MODEL_ERROR, MOST_OVERHEAD, USUAL_OVERHEAD, Ladder, StationFit
-from bench.capacity.queue.queue_model import Batching, Station
-from bench.capacity.queue.vectorized_batch_queue import closed_batches
+from bench.capacity.model.ladder_fit import MODEL_ERROR, MOST_OVERHEAD, USUAL_OVERHEAD, Ladder, QueueFit
+from bench.capacity.queue.queue_model import Batching, QueueModel
+from bench.capacity.queue.vectorized_batch_queue import closed_network_batch_throughput
 from bench.core.seeds import Stream, generator
 
 Floats = NDArray[np.float64]
@@ -29,32 +29,32 @@ class BatchFit:
     """A fit, and how sure its parameters are.
 
     Args:
-        fit: the station, as of `bench.capacity.model.ladder_fit`.
+        fit: the queue_model, as of `bench.capacity.model.ladder_fit`.
         parameters: what was fitted: log of work over the latency alone, overhead over it, marginal, speeds over k.
         covariance: of `parameters`, from the least squares' curvature and misfit.
         ladder: what it was fitted to.
     """
 
-    fit: StationFit
+    fit: QueueFit
     parameters: Floats
     covariance: Floats
     ladder: Ladder
 
-    def draw(self, rng: np.random.Generator) -> StationFit:
+    def draw(self, rng: np.random.Generator) -> QueueFit:
         """Parameters as likely as the covariance says, within their bounds."""
-        station = self.fit.station
-        problem = _Problem(self.ladder, station.servers, _of(station))
+        queue_model = self.fit.queue_model
+        problem = _Problem(self.ladder, queue_model.servers, _of(queue_model))
         lo, hi = problem.bounds()
         drawn = rng.multivariate_normal(self.parameters, self.covariance, method="eigh")
         found, work = problem.decode(np.clip(drawn, lo, hi))
-        return replace(self.fit, station=found, work=work)
+        return replace(self.fit, queue_model=found, work=work)
 
 
 def fit_batching(ladder: Ladder, threads: int, batching: Batching) -> BatchFit:
-    """The station that agrees best with `ladder`.
+    """The queue_model that agrees best with `ladder`.
 
     Args:
-        ladder: the measurements.
+        ladder: the steps.
         threads: batch threads.
         batching: largest batch and timeout; its marginal work is where the search begins.
     """
@@ -63,17 +63,19 @@ def fit_batching(ladder: Ladder, threads: int, batching: Batching) -> BatchFit:
     start = np.clip(np.array([-0.05, 0.02, batching.marginal, *np.full(threads - 1, 0.6)]), lo, hi)
     # Coarse steps: a simulated ladder is no smooth function of its parameters.
     found = optimize.least_squares(problem.residuals, start, bounds=(lo, hi), diff_step=0.02, xtol=1e-4, max_nfev=40)
-    station, work = problem.decode(found.x)
+    queue_model, work = problem.decode(found.x)
     freedom = max(found.fun.size - found.x.size, 1)
     inflated = max(1.0, 2 * float(found.cost) / freedom)
     curvature = found.jac.T @ found.jac + 1e-6 * np.eye(found.x.size)
     covariance = np.linalg.inv(curvature) * inflated
-    return BatchFit(StationFit(station, work, 2 * float(found.cost), found.x.size, False), found.x, covariance, ladder)
+    return BatchFit(
+        QueueFit(queue_model, work, 2 * float(found.cost), found.x.size, False), found.x, covariance, ladder
+    )
 
 
-def _of(station: Station) -> Batching:
-    assert station.batching is not None
-    return station.batching
+def _of(queue_model: QueueModel) -> Batching:
+    assert queue_model.batching is not None
+    return queue_model.batching
 
 
 class _Problem:
@@ -86,10 +88,10 @@ class _Problem:
         self.users = np.array(ladder.users)
         self.logs = np.log(ladder.rates)
         self.errors = np.sqrt(np.square(ladder.errors) + MODEL_ERROR**2 + _SIMULATION_ERROR**2)
-        self.alone_error = float(np.hypot(ladder.alone_error, MODEL_ERROR))
+        self.single_user_error = float(np.hypot(ladder.single_user_error, MODEL_ERROR))
         # One user's request waits the whole timeout, as nobody comes to fill its batch.
         waits = batching.timeout if batching.largest > 1 else 0.0
-        self.alone = max(ladder.alone - waits, 0.05 * ladder.alone)
+        self.single_user = max(ladder.single_user - waits, 0.05 * ladder.single_user)
         self.spread = generator(0, Stream.RESAMPLING, 7).gamma(4.0, 0.25, (self.users.size, _BATCHES))
 
     def bounds(self) -> tuple[Floats, Floats]:
@@ -97,25 +99,25 @@ class _Problem:
         lo = np.array([-1.0, 0.0, 0.0, *np.full(speeds, 0.02)])
         return lo, np.array([1.0, MOST_OVERHEAD, _MOST_MARGINAL, *np.ones(speeds)])
 
-    def decode(self, x: Floats) -> tuple[Station, float]:
-        """(station, mean work)."""
+    def decode(self, x: Floats) -> tuple[QueueModel, float]:
+        """(queue_model, mean work)."""
         counts = np.arange(1, self.threads + 1)
         speeds = counts * np.concatenate(([1.0], x[3:]))
         batching = replace(self.batching, marginal=float(x[2]))
-        overhead = float(x[1] * self.alone)
-        station = Station(self.threads, tuple(map(float, speeds)), overhead, batching=batching)
-        return station, float(np.exp(x[0]) * self.alone)
+        overhead = float(x[1] * self.single_user)
+        queue_model = QueueModel(self.threads, tuple(map(float, speeds)), overhead, batching=batching)
+        return queue_model, float(np.exp(x[0]) * self.single_user)
 
     def residuals(self, x: Floats) -> Floats:
-        station, work = self.decode(x)
-        alone = np.log((work + station.overhead) / self.alone) / self.alone_error
-        rates = closed_batches(
+        queue_model, work = self.decode(x)
+        single_user = np.log((work + queue_model.overhead) / self.single_user) / self.single_user_error
+        rates = closed_network_batch_throughput(
             self.users,
             work * self.spread,
-            np.array(station.speeds),
+            np.array(queue_model.speeds),
             float(x[2]),
-            station.overhead,
+            queue_model.overhead,
             self.batching.largest,
             self.batching.timeout,
         )
-        return np.concatenate(([alone, x[1] / USUAL_OVERHEAD], (np.log(rates) - self.logs) / self.errors))
+        return np.concatenate(([single_user, x[1] / USUAL_OVERHEAD], (np.log(rates) - self.logs) / self.errors))

@@ -1,6 +1,6 @@
-"""Sets of parameters that the ladder allows, and their curves of latency against rate.
+"""Sets of parameters that the ladder allows, and their tables of latency against rate.
 
-Replicates come from resampled ladders. Between the ladder and another run the machine may also have become faster or
+Bootstrap come from resampled ladders. Between the ladder and another run the machine may also have become faster or
 slower (*drift*). That needs no simulation: where all work takes s times as long, a request at rate r stays s times as
 long as it did at rate r s (nearly so where batches wait for a timeout, which stays as it is).
 """
@@ -12,11 +12,11 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.capacity.measurements.observed_latencies import Repeats
+from bench.capacity.measurements.run_latencies import Repeats
 from bench.capacity.model.batch_fit import BatchFit
-from bench.capacity.model.ladder_fit import Ladder, StationFit, fit_station
+from bench.capacity.model.ladder_fit import Ladder, QueueFit, fit_queue
 from bench.capacity.model.tail import with_tail
-from bench.capacity.queue.latency_table import Candidate, Effort, interpolate_curves, latency_curves
+from bench.capacity.queue.latency_table import Effort, ParameterSet, interpolate_tables, latency_tables
 
 Floats = NDArray[np.float64]
 
@@ -34,73 +34,75 @@ def _drift_priors() -> Floats:
 
 
 @dataclass(frozen=True)
-class Replicates:
+class Bootstrap:
     """Sets of parameters, every one with every drift.
 
     Args:
-        candidates: sets without drift, `R / drifts` of them.
-        curves: latencies of all sets, seconds, `[R, U, COLUMNS]`; those of one candidate stand together.
+        parameter_sets: sets without drift, `R / drifts` of them.
+        tables: latencies of all sets, seconds, `[R, U, COLUMNS]`; those of one parameter_set stand together.
         priors: logarithms of their weights before an open-loop run has spoken, `[R]`.
         capacities: requests a second when saturated, `[R]`.
     """
 
-    candidates: tuple[Candidate, ...]
-    curves: Floats
+    parameter_sets: tuple[ParameterSet, ...]
+    tables: Floats
     priors: Floats
     capacities: Floats
 
     @classmethod
-    def of(cls, candidates: Sequence[Candidate], priors: Sequence[float], grid: Floats, effort: Effort) -> Self:
-        """The replicates of `candidates`, whose curves are simulated; `grid` is the rates of the curves."""
+    def of(cls, parameter_sets: Sequence[ParameterSet], priors: Sequence[float], grid: Floats, effort: Effort) -> Self:
+        """The replicates of `parameter_sets`, whose tables are simulated; `grid` is the rates of the tables."""
         groups: dict[tuple[int, int, float], list[int]] = {}
-        for index, candidate in enumerate(candidates):
-            groups.setdefault(candidate.station.kind, []).append(index)
+        for index, parameter_set in enumerate(parameter_sets):
+            groups.setdefault(parameter_set.queue_model.kind, []).append(index)
         found = {
-            index: curve
+            index: table
             for members in groups.values()
-            for index, curve in zip(
-                members, latency_curves([candidates[index] for index in members], grid.tolist(), effort), strict=True
+            for index, table in zip(
+                members,
+                latency_tables([parameter_sets[index] for index in members], grid.tolist(), effort),
+                strict=True,
             )
         }
-        curves = np.array([found[index] for index in range(len(candidates))])
-        overheads = np.array([candidate.station.overhead for candidate in candidates])
-        capacities = np.array([candidate.capacity for candidate in candidates])
+        tables = np.array([found[index] for index in range(len(parameter_sets))])
+        overheads = np.array([parameter_set.queue_model.overhead for parameter_set in parameter_sets])
+        capacities = np.array([parameter_set.capacity for parameter_set in parameter_sets])
         return cls(
-            tuple(candidates),
-            np.stack([drifted(curves, overheads, grid, drift) for drift in _DRIFTS], axis=1).reshape(
-                -1, *curves.shape[1:]
+            tuple(parameter_sets),
+            np.stack([drifted(tables, overheads, grid, drift) for drift in _DRIFTS], axis=1).reshape(
+                -1, *tables.shape[1:]
             ),
             (np.array(priors)[:, None] + _drift_priors()).reshape(-1),
             (capacities[:, None] * np.exp(-_DRIFTS)).reshape(-1),
         )
 
-    def candidate(self, index: int) -> Candidate:
-        """The set of parameters at `index` of the curves."""
+    def parameter_set(self, index: int) -> ParameterSet:
+        """The set of parameters at `index` of the tables."""
         base, drift = divmod(index, _DRIFTS.size)
-        candidate = self.candidates[base]
-        return replace(candidate, work=candidate.work * np.exp(_DRIFTS[drift]))
+        parameter_set = self.parameter_sets[base]
+        return replace(parameter_set, work=parameter_set.work * np.exp(_DRIFTS[drift]))
 
 
-def drifted(curves: Floats, overheads: Floats, grid: Floats, drift: float) -> Floats:
-    """The curves `[R, U, COLUMNS]` of stations with these overheads `[R]`, all work exp(drift) times as long."""
+def drifted(tables: Floats, overheads: Floats, grid: Floats, drift: float) -> Floats:
+    """The tables `[R, U, COLUMNS]` of queue_models with these overheads `[R]`, all work exp(drift) times as long."""
     stretch = np.exp(drift)
     outside = overheads[:, None, None]
-    moved = interpolate_curves(grid, np.maximum(curves - outside, 1e-9), grid * stretch)
+    moved = interpolate_tables(grid, np.maximum(tables - outside, 1e-9), grid * stretch)
     return np.asarray(moved * stretch + outside)
 
 
 def resampled(
-    closed: Sequence[Repeats], base: StationFit | BatchFit, count: int, rng: np.random.Generator
-) -> list[Candidate]:
+    closed: Sequence[Repeats], base: QueueFit | BatchFit, count: int, rng: np.random.Generator
+) -> list[ParameterSet]:
     """Candidates of `count` resampled ladders; for a server that batches, of as many draws of its parameters."""
     found = []
     for _ in range(count):
-        ladder, alone = ladder_of(closed, rng)
+        ladder, single_user = ladder_of(closed, rng)
         if isinstance(base, BatchFit):
             fit = base.draw(rng)
         else:
-            fit = fit_station(ladder, base.station.servers, base.independent, base)
-        found.append(candidate_of(fit, alone))
+            fit = fit_queue(ladder, base.queue_model.servers, base.independent, base)
+        found.append(parameter_set_of(fit, single_user))
     return found
 
 
@@ -111,25 +113,25 @@ def ladder_of(closed: Sequence[Repeats], rng: np.random.Generator | None = None)
         closed: the closed-loop steps, the one with one user first.
         rng: for resampling.
     """
-    alone = closed[0].latencies(rng)
+    single_user = closed[0].latencies(rng)
     means = np.array([block.mean() for run in closed[0].runs for block in run.latency_blocks()])
     error = float(means.std(ddof=1) / np.sqrt(means.size) / means.mean())
     rest = closed[1:]
     ladder = Ladder(
-        alone=float(alone.mean()),
-        alone_error=error,
+        single_user=float(single_user.mean()),
+        single_user_error=error,
         users=tuple(step.users or 0 for step in rest),
         rates=tuple(step.throughput(rng) for step in rest),
         errors=tuple(step.throughput_error() for step in rest),
     )
-    return ladder, alone
+    return ladder, single_user
 
 
-def candidate_of(fit: StationFit, alone: Floats) -> Candidate:
-    """The station with the work that the latencies of a single user show."""
-    batching = fit.station.batching
+def parameter_set_of(fit: QueueFit, single_user: Floats) -> ParameterSet:
+    """The queue_model with the work that the latencies of a single user show."""
+    batching = fit.queue_model.batching
     # Nobody comes to fill a single user's batch, which thus waits out its timeout.
     waits = batching.timeout if batching is not None and batching.largest > 1 else 0.0
-    outside = min(fit.station.overhead + waits, 0.95 * float(alone.min()))
-    work = with_tail(np.sort(alone) - outside)
-    return Candidate(fit.station, work * (fit.work / work.mean()))
+    outside = min(fit.queue_model.overhead + waits, 0.95 * float(single_user.min()))
+    work = with_tail(np.sort(single_user) - outside)
+    return ParameterSet(fit.queue_model, work * (fit.work / work.mean()))

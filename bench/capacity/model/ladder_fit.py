@@ -1,4 +1,4 @@
-"""A station's parameters from a closed-loop ladder: what a request takes alone, and throughput by number of users.
+"""A queue_model's parameters from a closed-loop ladder: what a request takes alone, and throughput by number of users.
 
 With a single user, a request takes its work plus the overhead. With N users, throughput is that of
 `bench.capacity.queue.closed_network`. The parameters that agree best, each figure weighed by its own error, are found
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from bench.capacity.queue.closed_network import closed_throughput
-from bench.capacity.queue.queue_model import Station
+from bench.capacity.queue.closed_network import closed_network_throughput
+from bench.capacity.queue.queue_model import QueueModel
 
 Floats = NDArray[np.float64]
 
@@ -33,33 +33,33 @@ class Ladder:
     """Measured steps in closed loop.
 
     Args:
-        alone: mean latency of one user's requests, seconds.
-        alone_error: its relative standard error.
+        single_user: mean latency of one user's requests, seconds.
+        single_user_error: its relative standard error.
         users: numbers of users of the other steps, each 2 or more, rising.
         rates: their throughput, requests a second.
         errors: relative standard errors of `rates`.
     """
 
-    alone: float
-    alone_error: float
+    single_user: float
+    single_user_error: float
     users: tuple[int, ...]
     rates: tuple[float, ...]
     errors: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class StationFit:
-    """What a ladder says of a station with a given number of servers.
+class QueueFit:
+    """What a ladder says of a queue_model with a given number of servers.
 
     Args:
-        station: the station.
+        queue_model: the queue_model.
         work: mean work of a request, seconds.
         misfit: sum of squared residuals in standard errors.
         parameters: how many were fitted.
         independent: whether the servers do not hinder each other.
     """
 
-    station: Station
+    queue_model: QueueModel
     work: float
     misfit: float
     parameters: int
@@ -73,14 +73,14 @@ class StationFit:
     @property
     def capacity(self) -> float:
         """Requests a second when saturated."""
-        return self.station.capacity(self.work)
+        return self.queue_model.capacity(self.work)
 
 
-def fit_station(ladder: Ladder, servers: int, independent: bool, start: StationFit | None = None) -> StationFit:
-    """The station of `servers` servers that agrees best with `ladder`.
+def fit_queue(ladder: Ladder, servers: int, independent: bool, start: QueueFit | None = None) -> QueueFit:
+    """The queue_model of `servers` servers that agrees best with `ladder`.
 
     Args:
-        ladder: the measurements.
+        ladder: the steps.
         servers: most requests in service at once.
         independent: whether the servers do not hinder each other; else the speeds are fitted.
         start: a fit to begin from, of a like ladder with the same number and kind of servers.
@@ -91,8 +91,8 @@ def fit_station(ladder: Ladder, servers: int, independent: bool, start: StationF
     bounds = ([-1.0, 0.0] + [1e-3] * knots.size, [1.0, MOST_OVERHEAD] + [1.0] * knots.size)
     found = optimize.least_squares(problem.residuals, np.clip(first, *bounds), bounds=bounds, x_scale="jac", xtol=1e-6)
     work, overhead, speeds = problem.decode(found.x)
-    station = Station(servers, tuple(map(float, speeds)), overhead)
-    return StationFit(station, work, float(2 * found.cost), found.x.size, independent)
+    queue_model = QueueModel(servers, tuple(map(float, speeds)), overhead)
+    return QueueFit(queue_model, work, float(2 * found.cost), found.x.size, independent)
 
 
 def speed_knots(users: Sequence[int], servers: int) -> NDArray[np.int64]:
@@ -109,22 +109,22 @@ class _Problem:
         self.counts = np.arange(1.0, servers + 1)
         self.logs = np.log(ladder.rates)
         self.errors = np.hypot(ladder.errors, MODEL_ERROR)
-        self.alone_error = float(np.hypot(ladder.alone_error, MODEL_ERROR))
+        self.single_user_error = float(np.hypot(ladder.single_user_error, MODEL_ERROR))
 
     def guess(self) -> Floats:
-        """Parameters read off the measurements."""
-        speeds = np.interp(self.knots, self.ladder.users, self.ladder.rates) * self.ladder.alone
+        """Parameters read off the steps."""
+        speeds = np.interp(self.knots, self.ladder.users, self.ladder.rates) * self.ladder.single_user
         return np.concatenate(([0.0, 0.01], speeds / self.knots))
 
-    def encode(self, fit: StationFit) -> Floats:
-        speeds = np.array(fit.station.speeds)[self.knots - 1] / self.knots
+    def encode(self, fit: QueueFit) -> Floats:
+        speeds = np.array(fit.queue_model.speeds)[self.knots - 1] / self.knots
         return np.concatenate(
-            ([np.log(fit.work / self.ladder.alone), fit.station.overhead / self.ladder.alone], speeds)
+            ([np.log(fit.work / self.ladder.single_user), fit.queue_model.overhead / self.ladder.single_user], speeds)
         )
 
     def decode(self, x: Floats) -> tuple[float, float, Floats]:
         """(work, overhead, speeds)."""
-        work, overhead = float(np.exp(x[0]) * self.ladder.alone), float(x[1] * self.ladder.alone)
+        work, overhead = float(np.exp(x[0]) * self.ladder.single_user), float(x[1] * self.ladder.single_user)
         if not self.knots.size:
             return work, overhead, self.counts
         speeds = np.interp(self.counts, np.concatenate(([1], self.knots)), np.concatenate(([1.0], x[2:] * self.knots)))
@@ -132,6 +132,6 @@ class _Problem:
 
     def residuals(self, x: Floats) -> Floats:
         work, overhead, speeds = self.decode(x)
-        alone = np.log((work + overhead) / self.ladder.alone) / self.alone_error
-        rates = np.log(closed_throughput(self.ladder.users, speeds, work, overhead))
-        return np.concatenate(([alone, x[1] / USUAL_OVERHEAD], (rates - self.logs) / self.errors))
+        single_user = np.log((work + overhead) / self.ladder.single_user) / self.single_user_error
+        rates = np.log(closed_network_throughput(self.ladder.users, speeds, work, overhead))
+        return np.concatenate(([single_user, x[1] / USUAL_OVERHEAD], (rates - self.logs) / self.errors))

@@ -1,11 +1,11 @@
 """Weighs sets of parameters by how well they predict the open-loop runs that were measured.
 
 A finite run is not the long run: its percentiles scatter, and at high load they lie below. Both are known, because the
-run's schedule is: a *reference* station is simulated on the very due times of each run, many times, which gives what
+run's schedule is: a *reference* model is simulated on the very due times of each run, many times, which gives what
 the run's percentiles should have been and their covariance (neighbouring percentiles go up and down together). Another
-station's percentiles differ from the reference's by the ratio of their curves.
+queue_model's percentiles differ from the reference's by the ratio of their tables.
 
-What then is left between prediction and measurement has three causes, each as large as the measurements say.
+What then is left between prediction and measurement has three causes, each as large as the steps say.
 
 *Calibration*: all open-loop runs lie above (or below) what the closed loop makes one expect, by one common factor. It
 is drawn to 1, and estimated with each set of parameters. *Wander*: the machine is somewhat faster in one run than in
@@ -21,45 +21,45 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.capacity.measurements.observed_latencies import Observed
+from bench.capacity.measurements.run_latencies import RunLatencies
 from bench.capacity.queue.latency_table import (
     COLUMNS,
-    Candidate,
     Effort,
-    interpolate_curves,
-    latency_curves,
+    ParameterSet,
+    interpolate_tables,
+    latency_tables,
     scheduled_columns,
 )
 
 Floats = NDArray[np.float64]
 
-JUDGED: Final = tuple(COLUMNS.index(name) for name in ("p50", "p90", "p95", "p99"))
+COMPARED: Final = tuple(COLUMNS.index(name) for name in ("p50", "p90", "p95", "p99"))
 """The columns that are compared."""
 
 DISCREPANCIES: Final = tuple(0.02 * 1.3**step for step in range(16))
 """What the model's relative error may be."""
 
-WANDERS: Final = (0.0, 0.01, 0.02, 0.04)
+RUN_TO_RUN_SD: Final = (0.0, 0.01, 0.02, 0.04)
 """What the standard deviation of the machine's speed from run to run may be, relative."""
 
-CALIBRATIONS: Final = (0.005, 0.02, 0.08, 0.3, 0.6)
+PRIOR_SD: Final = (0.005, 0.02, 0.08, 0.3, 0.6)
 """What the standard deviation of the calibration's logarithm may be before a run has spoken."""
 
-ENOUGH: Final = 25.0
+MIN_EFFECTIVE_SETS: Final = 25.0
 """Effective number of sets of parameters that must keep a say."""
 
-_LANES: Final = 60
+_QUEUES: Final = 60
 _SLOPE_STEP: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Posterior:
     """Weights of the sets of parameters.
 
     Args:
         weights: adding up to 1.
         discrepancy: the model's relative error.
-        wander: the relative standard deviation of the machine's speed from run to run.
+        run_to_run_variation: the relative standard deviation of the machine's speed from run to run.
         calibrations: logarithms of the calibration of each set, `[R]`.
         calibration_error: their standard error.
         effective: effective number of sets.
@@ -67,14 +67,14 @@ class Verdict:
 
     weights: Floats
     discrepancy: float
-    wander: float
-    calibrations: Floats
-    calibration_error: float
+    run_to_run_variation: float
+    log_speed_factors: Floats
+    speed_factor_error: float
     effective: float
 
 
 @dataclass(frozen=True, slots=True)
-class _Agreement:
+class _LogLikelihood:
     """How well sets of parameters agree with all runs, before calibration.
 
     Args:
@@ -87,28 +87,28 @@ class _Agreement:
     pull: Floats
     weight: float
 
-    def calibrated(self, spread: float) -> Floats:
+    def integrated(self, spread: float) -> Floats:
         """Log-likelihoods with a calibration whose logarithm has this standard deviation beforehand, integrated out."""
         precision = self.weight + spread**-2
         return np.asarray(self.logs + 0.5 * self.pull**2 / precision - 0.5 * np.log(precision * spread**2))
 
-    def calibrations(self, spread: float) -> tuple[Floats, float]:
+    def log_speed_factors(self, spread: float) -> tuple[Floats, float]:
         """The likeliest logarithms of the calibration, and their standard error."""
         precision = self.weight + spread**-2
         return self.pull / precision, float(precision**-0.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
-    """The open-loop runs, against what a reference station would have shown in them.
+class Likelihood:
+    """The open-loop runs, against what a reference queue_model would have shown in them.
 
     Args:
         rates: requests a second of each run, `[S]`.
-        ratios: logarithms of measured over simulated, `[S, JUDGED]`.
-        covariances: of the simulated logarithms, `[S, JUDGED, JUDGED]`.
-        grid: rates of the curves to be judged, `[U]`.
-        logs: logarithms of the reference's long-run latencies at `rates`, `[S, JUDGED]`.
-        slopes: how many times as much as the work of all requests those change, `[S, JUDGED]`.
+        ratios: logarithms of measured over simulated, `[S, COMPARED]`.
+        covariances: of the simulated logarithms, `[S, COMPARED, COMPARED]`.
+        grid: rates of the tables to be judged, `[U]`.
+        logs: logarithms of the reference's long-run latencies at `rates`, `[S, COMPARED]`.
+        slopes: how many times as much as the work of all requests those change, `[S, COMPARED]`.
     """
 
     rates: Floats
@@ -119,75 +119,79 @@ class Judge:
     slopes: Floats
 
     @classmethod
-    def of(cls, runs: Sequence[Observed], reference: Candidate, grid: Floats, effort: Effort) -> Self:
-        """The judge that the open-loop `runs` and a station near the truth make.
+    def of(cls, runs: Sequence[RunLatencies], reference: ParameterSet, grid: Floats, effort: Effort) -> Self:
+        """The likelihood that the open-loop `runs` and a queue_model near the truth make.
 
-        `grid` and `effort` are those of the curves that will be judged, whose luck is thus taken out.
+        `grid` and `effort` are those of the tables that will be judged, whose luck is thus taken out.
         """
-        columns = list(JUDGED)
+        columns = list(COMPARED)
         schedules = [(run.schedule, run.begins) for run in runs]
-        simulated = np.log(scheduled_columns(reference, schedules, _LANES, effort.seed)[:, :, columns])
+        simulated = np.log(scheduled_columns(reference, schedules, _QUEUES, effort.seed)[:, :, columns])
         measured = np.log([run.columns()[columns] for run in runs])
         ratios = measured - simulated.mean(axis=1)
-        covariances = np.array([np.cov(lanes, rowvar=False) for lanes in simulated])
+        covariances = np.array([np.cov(queues, rowvar=False) for queues in simulated])
         rates = np.array([run.rate for run in runs], np.float64)
-        curve = latency_curves([reference], grid.tolist(), effort)[0]
+        table = latency_tables([reference], grid.tolist(), effort)[0]
         logs, more = (
-            np.log(interpolate_curves(grid, curve, rates * stretch)[:, columns])
+            np.log(interpolate_tables(grid, table, rates * stretch)[:, columns])
             for stretch in (1.0, np.exp(_SLOPE_STEP))
         )
         # Where all work takes s times as long, a request at rate r stays s times as long as it did at rate r s.
         return cls(rates, ratios, covariances, grid, logs, 1 + (more - logs) / _SLOPE_STEP)
 
-    def log_likelihood(self, curves: Floats, spread: float = CALIBRATIONS[0]) -> Floats:
-        """Log-likelihood of each of `curves` `[R, U, COLUMNS]` over the rates of the grid, `[R]`, of a good model."""
-        return self._agreement(self._away(curves), DISCREPANCIES[0], WANDERS[0]).calibrated(spread)
+    def log_likelihood(self, tables: Floats, spread: float = PRIOR_SD[0]) -> Floats:
+        """Log-likelihood of each of `tables` `[R, U, COLUMNS]` over the rates of the grid, `[R]`, of a good model."""
+        return self._log_likelihood(self._away(tables), DISCREPANCIES[0], RUN_TO_RUN_SD[0]).integrated(spread)
 
-    def _away(self, curves: Floats) -> Floats:
-        """Logarithms of predicted over measured, what a finite run does allowed for, `[R, S, JUDGED]`."""
-        logs = np.log(interpolate_curves(self.grid, curves, self.rates))[:, :, list(JUDGED)]
+    def _away(self, tables: Floats) -> Floats:
+        """Logarithms of predicted over measured, what a finite run does allowed for, `[R, S, COMPARED]`."""
+        logs = np.log(interpolate_tables(self.grid, tables, self.rates))[:, :, list(COMPARED)]
         return np.asarray(logs - self.logs - self.ratios)
 
-    def _agreement(self, away: Floats, discrepancy: float, wander: float) -> _Agreement:
-        count = len(JUDGED)
+    def _log_likelihood(self, away: Floats, discrepancy: float, run_to_run_variation: float) -> _LogLikelihood:
+        count = len(COMPARED)
         # Half of the model's error moves all percentiles of a run together.
         own = discrepancy**2 * (0.5 * np.eye(count) + 0.5)
         logs, pull, weight = np.zeros(away.shape[0]), np.zeros(away.shape[0]), 0.0
         for run, (covariance, slope) in enumerate(zip(self.covariances, self.slopes, strict=True)):
-            matrix = covariance + own + wander**2 * np.outer(slope, slope)
+            matrix = covariance + own + run_to_run_variation**2 * np.outer(slope, slope)
             off = away[:, run]
             inverse = np.linalg.inv(matrix)
             _, determinant = np.linalg.slogdet(matrix)
             logs -= 0.5 * (np.einsum("ri,ij,rj->r", off, inverse, off) + determinant)
-            pull -= off @ inverse.sum(axis=1)
+            pull += off @ inverse.sum(axis=1)
             weight += float(inverse.sum())
-        return _Agreement(logs, pull, weight)
+        return _LogLikelihood(logs, pull, weight)
 
-    def weigh(self, curves: Floats, priors: Floats) -> Verdict:
-        """Weights of the sets whose curves these are.
+    def weigh(self, tables: Floats, priors: Floats) -> Posterior:
+        """Weights of the sets whose tables these are.
 
         Args:
-            curves: `[R, U, COLUMNS]`.
+            tables: `[R, U, COLUMNS]`.
             priors: logarithms of the weights before anything is compared, `[R]`.
         """
-        away = self._away(curves)
+        away = self._away(tables)
         agreements = {
-            (wander, error): self._agreement(away, error, wander) for wander in WANDERS for error in DISCREPANCIES
+            (run_to_run_variation, error): self._log_likelihood(away, error, run_to_run_variation)
+            for run_to_run_variation in RUN_TO_RUN_SD
+            for error in DISCREPANCIES
         }
         found = {
-            (spread, wander, error): _log_sum(priors + agreement.calibrated(spread))
-            for spread in CALIBRATIONS
-            for (wander, error), agreement in agreements.items()
+            (spread, run_to_run_variation, error): _log_sum(priors + agreement.integrated(spread))
+            for spread in PRIOR_SD
+            for (run_to_run_variation, error), agreement in agreements.items()
         }
-        spread, wander, least = max(found, key=lambda errors: found[errors])
-        enough = min(ENOUGH, priors.size / 2)
+        spread, run_to_run_variation, least = max(found, key=lambda errors: found[errors])
+        enough = min(MIN_EFFECTIVE_SETS, priors.size / 2)
         for error in DISCREPANCIES[DISCREPANCIES.index(least) :]:
-            agreement = agreements[wander, error]
-            weights = _normalised(priors + agreement.calibrated(spread))
+            agreement = agreements[run_to_run_variation, error]
+            weights = _normalised(priors + agreement.integrated(spread))
             if _effective(weights) >= enough:
                 break
-        calibrations, calibration_error = agreement.calibrations(spread)
-        return Verdict(weights, error, wander, calibrations, calibration_error, _effective(weights))
+        log_speed_factors, speed_factor_error = agreement.log_speed_factors(spread)
+        return Posterior(
+            weights, error, run_to_run_variation, log_speed_factors, speed_factor_error, _effective(weights)
+        )
 
 
 def _normalised(logs: Floats) -> Floats:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.capacity.queue.latency_table import COLUMNS, UNBOUNDED, UNSTABLE, Candidate, interpolate_curves
+from bench.capacity.queue.latency_table import COLUMNS, UNBOUNDED, UNSTABLE, ParameterSet, interpolate_tables
 from bench.core.errors import UsageError
 from bench.core.units import format_rate, format_seconds
 from bench.stats.summary import Summary
@@ -45,18 +45,18 @@ class CapacityModel:
     """Latency against rate of one server, as fitted by `bench.capacity.model.fit`.
 
     Args:
-        candidate: the station and the work of requests that describe the server best.
+        parameter_set: the queue_model and the work of requests that describe the server best.
         rates: grid of rates, requests a second, `[U]`, rising.
         center: latency at each, seconds, `[U, COLUMNS]`; infinite if unstable.
         replicates: the same for each equally likely set of parameters, `[R, U, COLUMNS]`; infinite if unstable.
         capacities: requests a second when saturated, for each of those, `[R]`.
-        valid: lowest and highest rate that the measurements cover.
-        discrepancy: relative error of the model itself that the measurements show, at least.
+        valid: lowest and highest rate that the steps cover.
+        discrepancy: relative error of the model itself that the steps show, at least.
         warnings: what a reader must know, one line each.
         widening: how many times as wide as the replicates' all intervals are, see `bench.capacity.model.validation`.
     """
 
-    candidate: Candidate
+    parameter_set: ParameterSet
     rates: Floats = field(repr=False)
     center: Floats = field(repr=False)
     replicates: Floats = field(repr=False)
@@ -69,7 +69,7 @@ class CapacityModel:
     @property
     def capacity(self) -> Summary:
         """Requests a second when saturated."""
-        center = self.candidate.capacity
+        center = self.parameter_set.capacity
         lo, hi = _interval(center * (self.capacities / center) ** self.widening)
         return Summary("capacity", center, lo, hi, CONFIDENCE, self.capacities.size)
 
@@ -81,7 +81,7 @@ class CapacityModel:
         communications*, ICC 1979): past it latency grows by a larger share than the rate does.
         """
         fine = np.linspace(self.rates[0], self.rates[-1], _FINE)
-        mean = interpolate_curves(self.rates, self.center, fine)[:, COLUMNS.index("mean")]
+        mean = interpolate_tables(self.rates, self.center, fine)[:, COLUMNS.index("mean")]
         return float(fine[np.argmax(fine / mean)])
 
     def predict(self, rate: float, *, extrapolate: bool = False) -> Prediction:
@@ -97,9 +97,9 @@ class CapacityModel:
                 f"{format_rate(self.valid[1])} that the model was fitted "
                 "in; measure there, or ask for extrapolation"
             )
-        stable = rate < UNSTABLE * self.candidate.capacity
-        center = interpolate_curves(self.rates, self.center, np.array([rate]))[0]
-        replicates = interpolate_curves(self.rates, self._widened(), np.array([rate]))[:, 0]
+        stable = rate < UNSTABLE * self.parameter_set.capacity
+        center = interpolate_tables(self.rates, self.center, np.array([rate]))[0]
+        replicates = interpolate_tables(self.rates, self._widened(), np.array([rate]))[:, 0]
         latency = {}
         for column, name in enumerate(COLUMNS):
             if not stable:
@@ -109,7 +109,7 @@ class CapacityModel:
             lo, hi = _interval(replicates[:, column])
             top = None if hi >= UNBOUNDED else max(hi, middle)
             latency[name] = Summary(name, middle, min(lo, middle), top, CONFIDENCE, self.capacities.size)
-        return Prediction(rate, rate / self.candidate.capacity, latency, outside)
+        return Prediction(rate, rate / self.parameter_set.capacity, latency, outside)
 
     def largest_rate(self, limits: Mapping[str, float]) -> Summary:
         """The largest rate at which every column named in `limits` stays within its limit, seconds.
@@ -135,12 +135,12 @@ class CapacityModel:
         with np.errstate(over="ignore"):
             return np.asarray(center * (self.replicates / center) ** self.widening)
 
-    def _largest(self, curves: Floats, limits: Mapping[str, float], fine: Floats) -> Floats:
-        """Largest rate of `fine` within the limits for each of `curves`, 0 where there is none."""
-        found = np.full(curves.shape[0], np.inf)
+    def _largest(self, tables: Floats, limits: Mapping[str, float], fine: Floats) -> Floats:
+        """Largest rate of `fine` within the limits for each of `tables`, 0 where there is none."""
+        found = np.full(tables.shape[0], np.inf)
         for name, limit in limits.items():
             column = COLUMNS.index(name)
-            values = interpolate_curves(self.rates, curves[:, :, column : column + 1], fine)[:, :, 0]
+            values = interpolate_tables(self.rates, tables[:, :, column : column + 1], fine)[:, :, 0]
             within = np.maximum.accumulate(values, axis=1) <= limit
             last = within.sum(axis=1) - 1
             found = np.minimum(found, np.where(last >= 0, fine[np.maximum(last, 0)], 0.0))

@@ -2,7 +2,8 @@
 
 Format history:
     1: first.
-    2: how much the intervals were widened by the runs that the model never saw.
+    2: how much the validation widened the intervals (`widening`).
+    3: `station` is `queue_model`, its `calibration` is the inverse of `speed_factor`; `points` is `measurements`.
 """
 
 from collections.abc import Mapping
@@ -14,10 +15,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from bench.capacity.measurements.measured_step import Point
+from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.model.model import CapacityModel
-from bench.capacity.queue.latency_table import Candidate
-from bench.capacity.queue.queue_model import Station
+from bench.capacity.queue.latency_table import ParameterSet
+from bench.capacity.queue.queue_model import QueueModel
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError
 from bench.core.versioned_json import VersionedJson
@@ -29,21 +30,21 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model with its measurements.
+    """A model with its steps.
 
     Args:
         label: names the measured set.
         about: what was measured.
         slo: text of the objective it was measured for.
         model: the model.
-        points: the measured steps.
+        measurements: the measured steps.
     """
 
     label: str
     about: Mapping[str, str]
     slo: str
     model: CapacityModel
-    points: tuple[Point, ...]
+    measurements: tuple[Measurement, ...]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class _Stored:
     label: str
     about: Mapping[str, str]
     slo: str
-    station: Station
+    queue_model: QueueModel
     work: Floats
     rates: Floats
     center: Floats
@@ -63,15 +64,23 @@ class _Stored:
     discrepancy: float
     warnings: tuple[str, ...]
     widening: float
-    points: tuple[Point, ...]
+    measurements: tuple[Measurement, ...]
+
+
+def _rename_the_fields(raw: dict[str, Any]) -> dict[str, Any]:
+    """Format 3."""
+    raw = dict(raw)
+    queue_model = dict(raw.pop("station"))
+    queue_model["speed_factor"] = 1 / queue_model.pop("calibration")
+    return raw | {"queue_model": queue_model, "measurements": raw.pop("points")}
 
 
 _FILE: Final = VersionedJson(
     _Stored,
-    2,
+    3,
     name="capacity model",
     cure="fit again",
-    updates={2: lambda raw: raw | {"widening": 1.0}},
+    updates={2: lambda raw: raw | {"widening": 1.0}, 3: _rename_the_fields},
     # All digits, so that a report made again says the same.
     option=orjson.OPT_SERIALIZE_NUMPY,
 )
@@ -80,16 +89,18 @@ _SHARED: Final = ("rates", "center", "replicates", "capacities", "valid", "discr
 
 def write_model(folder: Path, stored: StoredModel) -> Path:
     """Writes `model.json` into `folder`, and gives its path."""
-    model, candidate = stored.model, stored.model.candidate
+    model, parameter_set = stored.model, stored.model.parameter_set
     shared = {name: getattr(model, name) for name in _SHARED}
     about: dict[str, Any] = {
         "label": stored.label,
         "about": dict(stored.about),
         "slo": stored.slo,
-        "points": stored.points,
+        "measurements": stored.measurements,
     }
     path = folder / FILE_NAME
-    write_atomically(path, _FILE.encode(_Stored(station=candidate.station, work=candidate.work, **about, **shared)))
+    write_atomically(
+        path, _FILE.encode(_Stored(queue_model=parameter_set.queue_model, work=parameter_set.work, **about, **shared))
+    )
     return path
 
 
@@ -104,5 +115,5 @@ def read_model(folder: Path) -> StoredModel:
     except FileNotFoundError as error:
         raise UsageError(f"{folder} holds no fitted model; make one with bertbench capacity --out {folder}") from error
     shared = {name: getattr(found, name) for name in _SHARED}
-    model = CapacityModel(candidate=Candidate(found.station, found.work), **shared)
-    return StoredModel(found.label, found.about, found.slo, model, found.points)
+    model = CapacityModel(parameter_set=ParameterSet(found.queue_model, found.work), **shared)
+    return StoredModel(found.label, found.about, found.slo, model, found.measurements)

@@ -96,7 +96,7 @@ def fit_usl(users: Sequence[int], rates: Sequence[float], errors: Sequence[float
     misfit = float(np.abs(np.expm1(-residuals)).max())
     warnings = []
     if misfit > _POOR:
-        warnings.append(f"the law misses a measured step by {format_percent(misfit)}; trust the measured curve instead")
+        warnings.append(f"the law misses a measured step by {format_percent(misfit)}; trust the measured table instead")
     grid = np.arange(count.min(), count.max() + 1)
     return UslFit(
         single=_summary("single", float(np.exp(best[0])), np.exp(samples[:, 0])),

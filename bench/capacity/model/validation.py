@@ -14,27 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.capacity.measurements.measured_step import Measurement, Stage
+from bench.capacity.measurements.measured_step import MeasuredStep, Stage
 from bench.capacity.model.model import CONFIDENCE, CapacityModel
-from bench.capacity.queue.latency_table import COLUMNS, UNSTABLE, interpolate_curves, scheduled_columns
+from bench.capacity.queue.latency_table import COLUMNS, UNSTABLE, interpolate_tables, scheduled_columns
 from bench.core.seeds import Stream, generator
 from bench.stats.summary import Summary
 
 Floats = NDArray[np.float64]
 
-CHECKED: Final = ("p50", "p95", "p99")
+VALIDATED: Final = ("p50", "p95", "p99")
 CHANCE: Final = 0.05
 """Intervals that are right are widened no more often than this."""
 
 WIDEST: Final = 20.0
 """Intervals are not widened further."""
 
-_LANES: Final = 200
+_QUEUES: Final = 200
 _WIDENED: Final = 1.1
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ValidationPoint:
     """One percentile of one run that the model never saw.
 
     Args:
@@ -65,28 +65,28 @@ TEST_STAGES: Final = (Stage.HOLD_OUT, Stage.CONFIRM)
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class ValidatedModel:
     """A model held to runs that it never saw.
 
     Args:
         model: with intervals as wide as the runs showed that they must be.
         checks: every figure of every run, against the intervals as they were before.
-        carried: rates at which the model has not the capacity, and the server kept up all the same; rising.
+        sustained: rates at which the model has not the capacity, and the server kept up all the same; rising.
     """
 
     model: CapacityModel
-    checks: tuple[Check, ...]
-    carried: tuple[float, ...] = ()
+    checks: tuple[ValidationPoint, ...]
+    sustained: tuple[float, ...] = ()
 
 
-def hold_to_runs(model: CapacityModel, measurements: Sequence[Measurement], seed: int = 0) -> Tested:
-    """Holds the model to the hold-out runs and confirmations among `measurements`, and widens its intervals if need be.
+def validate(model: CapacityModel, steps: Sequence[MeasuredStep], seed: int = 0) -> ValidatedModel:
+    """Holds the model to the hold-out runs and confirmations among `steps`, and widens its intervals if need be.
 
     Where so few figures lie inside that chance hardly explains it, all intervals are stretched until as many do as they
     promise: split conformal prediction with a scaled score (J. Lei et al., *Distribution-free predictive inference for
     regression*, J. Am. Statist. Assoc. 113, 2018). They are never narrowed.
     """
-    tests = [entry for entry in measurements if entry.point.stage in TEST_STAGES]
+    tests = [entry for entry in steps if entry.measurement.stage in TEST_STAGES]
     predicted = [found for entry in tests if (found := _predict_run(model, entry, seed))]
     by_run = [entry.checks() for entry in predicted]
     widening = 1.0
@@ -94,16 +94,18 @@ def hold_to_runs(model: CapacityModel, measurements: Sequence[Measurement], seed
         least = CONFIDENCE * sum(map(len, by_run))
         while widening < WIDEST and sum(check.inside for run in predicted for check in run.checks(widening)) < least:
             widening *= _WIDENED
-    most = UNSTABLE * model.candidate.capacity
-    rates = {entry.point.rate for entry in tests if entry.point.stable and (entry.observed.rate or 0.0) >= most}
-    return Tested(
+    most = UNSTABLE * model.parameter_set.capacity
+    rates = {
+        entry.measurement.rate for entry in tests if entry.measurement.stable and (entry.latencies.rate or 0.0) >= most
+    }
+    return ValidatedModel(
         replace(model, widening=widening),
         tuple(check for checks in by_run for check in checks),
         tuple(sorted(rate for rate in rates if rate is not None)),
     )
 
 
-def _failed(by_run: Sequence[Sequence[Check]]) -> bool:
+def _failed(by_run: Sequence[Sequence[ValidationPoint]]) -> bool:
     """Whether intervals that hold what they promise would do as badly as this in less than `CHANCE` of all cases.
 
     The figures of a run go up and down together, so that a run counts once: as missed if most of them lie outside.
@@ -119,45 +121,49 @@ class _PredictedRun:
     Args:
         measurement: the run.
         load: requests a second that were due over the model's capacity.
-        lanes: simulated runs of its schedule, seconds, `[_LANES, COLUMNS]`.
-        shifts: logarithms of what the parameters' uncertainty makes of each, `[_LANES, COLUMNS]`.
+        queues: simulated runs of its schedule, seconds, `[_QUEUES, COLUMNS]`.
+        shifts: logarithms of what the parameters' uncertainty makes of each, `[_QUEUES, COLUMNS]`.
     """
 
-    measurement: Measurement
+    measurement: MeasuredStep
     load: float
-    lanes: Floats
+    queues: Floats
     shifts: Floats
 
-    def checks(self, widening: float = 1.0) -> list[Check]:
+    def checks(self, widening: float = 1.0) -> list[ValidationPoint]:
         """Each of the run's figures against its interval, made `widening` times as wide as far as the model goes."""
-        point, tail = self.measurement.point, (1 - CONFIDENCE) / 2
-        drawn = self.lanes * np.exp(widening * self.shifts)
+        measurement, tail = self.measurement.measurement, (1 - CONFIDENCE) / 2
+        drawn = self.queues * np.exp(widening * self.shifts)
         found = []
-        for name in CHECKED:
+        for name in VALIDATED:
             lo, middle, hi = map(float, np.quantile(drawn[:, COLUMNS.index(name)], [tail, 0.5, 1 - tail]))
-            measured, rate = point.raw[name], self.measurement.observed.rate or 0.0
-            predicted = Summary(name, middle, lo, hi, CONFIDENCE, _LANES)
+            measured, rate = measurement.raw[name], self.measurement.latencies.rate or 0.0
+            predicted = Summary(name, middle, lo, hi, CONFIDENCE, _QUEUES)
             inside, error = lo <= measured <= hi, middle / measured - 1
-            found.append(Check(point.stage, rate, self.load, name, predicted, measured, error, inside, point.run))
+            found.append(
+                ValidationPoint(
+                    measurement.stage, rate, self.load, name, predicted, measured, error, inside, measurement.run
+                )
+            )
         return found
 
 
-def _predict_run(model: CapacityModel, measurement: Measurement, seed: int) -> _PredictedRun | None:
+def _predict_run(model: CapacityModel, measurement: MeasuredStep, seed: int) -> _PredictedRun | None:
     """The model's percentiles for one open-loop run; None at or above its capacity, or without an answer."""
-    observed = measurement.observed
-    rate = observed.rate
-    if rate is None or rate >= UNSTABLE * model.candidate.capacity or not observed.latency.size:
+    latencies = measurement.latencies
+    rate = latencies.rate
+    if rate is None or rate >= UNSTABLE * model.parameter_set.capacity or not latencies.latency.size:
         return None
     rng = generator(seed, Stream.RESAMPLING, 6)
-    lanes = scheduled_columns(model.candidate, [(observed.schedule, observed.begins)], _LANES, seed)[0]
+    queues = scheduled_columns(model.parameter_set, [(latencies.schedule, latencies.begins)], _QUEUES, seed)[0]
     at = np.array([rate])
-    center = interpolate_curves(model.rates, model.center, at)[0]
-    shifts = np.log(interpolate_curves(model.rates, model.replicates, at)[:, 0] / center)
+    center = interpolate_tables(model.rates, model.center, at)[0]
+    shifts = np.log(interpolate_tables(model.rates, model.replicates, at)[:, 0] / center)
     return _PredictedRun(
-        measurement, rate / model.candidate.capacity, lanes, shifts[rng.integers(0, shifts.shape[0], _LANES)]
+        measurement, rate / model.parameter_set.capacity, queues, shifts[rng.integers(0, shifts.shape[0], _QUEUES)]
     )
 
 
-def median_error(checks: Sequence[Check]) -> float | None:
+def median_error(checks: Sequence[ValidationPoint]) -> float | None:
     """Median of the errors' sizes; None without a check."""
     return float(np.median([abs(check.error) for check in checks])) if checks else None

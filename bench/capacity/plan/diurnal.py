@@ -119,9 +119,9 @@ def _of_clock(word: str) -> float:
     return sum(float(part) * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
 
 
-def plan_diurnal(model: CapacityModel, carried: Summary, spans: Sequence[Span], options: PlanOptions) -> DiurnalPlan:
+def plan_diurnal(model: CapacityModel, sustained: Summary, spans: Sequence[Span], options: PlanOptions) -> DiurnalPlan:
     """Replicas for each span, and for the highest rate all day."""
-    rows = tuple(plan(model, carried, span.rate, options) for span in spans)
+    rows = tuple(plan(model, sustained, span.rate, options) for span in spans)
     peak = max(rows, key=lambda row: row.replicas)
     hours = [span.seconds / 3600 for span in spans]
     followed = sum(row.replicas * length for row, length in zip(rows, hours, strict=True))

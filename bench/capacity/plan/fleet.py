@@ -1,6 +1,6 @@
 """Replicas behind a balancer: a discrete-event simulation fed by measured work.
 
-    fleet = Fleet(candidate, replicas=12, policy="round-robin", incidents=(Failure(0, at=60.0, back=90.0),))
+    fleet = Fleet(parameter_set, replicas=12, policy="round-robin", incidents=(Failure(0, at=60.0, back=90.0),))
     served = simulate_fleet(fleet, arrival_times, seed=1)
 
 A million requests to a thousand replicas take some ten seconds. Percentiles agree with the formulas of M/M/1, M/D/1 and
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.capacity.plan.incidents import Autoscaling, Change, Incident, Moment
+from bench.capacity.plan.incidents import Autoscaling, Change, FleetEvent, Incident
 from bench.capacity.plan.replica import NEVER, Replica, make_replica
-from bench.capacity.queue.latency_table import Candidate
+from bench.capacity.queue.latency_table import ParameterSet
 from bench.core.errors import UsageError
 from bench.core.seeds import Stream, generator
 from bench.workload.policies import POLICIES, make_policy
@@ -29,14 +29,14 @@ class Fleet:
     """Replicas of one kind behind a balancer.
 
     Args:
-        candidate: each replica as a station, and the work of requests.
+        parameter_set: each replica as a queue_model, and the work of requests.
         replicas: how many take requests at the start.
         policy: how the balancer chooses, one of `bench.workload.policies.POLICIES`.
         incidents: what happens meanwhile.
         autoscaling: who adds and removes replicas, if anybody does.
     """
 
-    candidate: Candidate
+    parameter_set: ParameterSet
     replicas: int
     policy: str = "round-robin"
     incidents: tuple[Incident, ...] = ()
@@ -55,20 +55,20 @@ class FleetServed:
 
     Args:
         arrived: when it came, seconds, `[N]`.
-        waited: seconds from then to the start of its service; NaN if it was lost.
-        stayed: seconds to its answer, as the client sees it; NaN if it was lost.
+        waiting: seconds from then to the start of its service; NaN if it was lost.
+        sojourn: seconds to its answer, as the client sees it; NaN if it was lost.
         replicas: (time, replicas that take requests) at each change.
     """
 
     arrived: Floats
-    waited: Floats
-    stayed: Floats
+    waiting: Floats
+    sojourn: Floats
     replicas: tuple[tuple[float, int], ...]
 
     @property
     def lost(self) -> NDArray[np.bool_]:
         """Which requests got no answer."""
-        return np.isnan(self.stayed)
+        return np.isnan(self.sojourn)
 
     def replica_seconds(self, until: float) -> float:
         """Seconds of all replicas from 0 to `until` together: what is paid for."""
@@ -86,7 +86,7 @@ def simulate_fleet(fleet: Fleet, arrivals: Floats, seed: int) -> FleetServed:
 
 class _Simulation:
     def __init__(self, fleet: Fleet, arrivals: Floats, seed: int) -> None:
-        work = fleet.candidate.work
+        work = fleet.parameter_set.work
         ranks = generator(seed, Stream.RESAMPLING, 5).random(arrivals.size)
         self.fleet = fleet
         self.arrivals = arrivals.tolist()
@@ -95,17 +95,17 @@ class _Simulation:
         self.replicas: list[Replica] = []
         self.retired: list[int] = []
         self.counts: list[tuple[float, int]] = []
-        self.events: list[tuple[float, int, int]] = []
-        self.moments: list[tuple[float, int, Moment]] = []
+        self.replica_events: list[tuple[float, int, int]] = []
+        self.fleet_events: list[tuple[float, int, FleetEvent]] = []
         self.begun = [float("nan")] * arrivals.size
         self.done = [float("nan")] * arrivals.size
         self.decided, self.came, self.planned = 0.0, 0, 0
         for _ in range(fleet.replicas):
-            self.policy.join(self._make())
+            self.policy.attach(self._make())
         self._count(0.0)
         for incident in fleet.incidents:
-            for moment in incident.moments(fleet.replicas):
-                self._plan(moment)
+            for event in incident.events(fleet.replicas):
+                self._plan(event)
 
     def run(self) -> FleetServed:
         scaling = self.fleet.autoscaling
@@ -120,19 +120,21 @@ class _Simulation:
         self._until(NEVER)
         arrived, done = np.array(self.arrivals), np.array(self.done)
         # Whoever was in service when its replica died began, and is lost all the same.
-        waited = np.where(np.isnan(done), np.nan, np.array(self.begun) - arrived)
-        return FleetServed(arrived, waited, self.fleet.candidate.station.latency(done - arrived), tuple(self.counts))
+        waiting = np.where(np.isnan(done), np.nan, np.array(self.begun) - arrived)
+        return FleetServed(
+            arrived, waiting, self.fleet.parameter_set.queue_model.latency(done - arrived), tuple(self.counts)
+        )
 
     def _until(self, now: float) -> None:
         """All that happens in the replicas and to them up to `now`, in order."""
-        events, moments = self.events, self.moments
+        replica_events, fleet_events = self.replica_events, self.fleet_events
         while True:
-            first = events[0][0] if events else NEVER
-            planned = moments[0][0] if moments else NEVER
+            first = replica_events[0][0] if replica_events else NEVER
+            planned = fleet_events[0][0] if fleet_events else NEVER
             if (first > now and planned > now) or first == planned == NEVER:
                 return
             if first <= planned:
-                time, number, version = heapq.heappop(events)
+                time, number, version = heapq.heappop(replica_events)
                 replica = self.replicas[number]
                 if version == replica.version:
                     for request in replica.wake(time):
@@ -140,7 +142,7 @@ class _Simulation:
                         self.policy.leave_request(number)
                     self._expect(number, replica)
             else:
-                self._change(heapq.heappop(moments)[2])
+                self._change(heapq.heappop(fleet_events)[2])
 
     def _arrive(self, request: int, now: float) -> None:
         self.came += 1
@@ -156,25 +158,25 @@ class _Simulation:
     def _expect(self, number: int, replica: Replica) -> None:
         """Notes the replica's next event; the one noted before no longer counts."""
         replica.version += 1
-        event = replica.next_event()
-        if event != NEVER:
-            heapq.heappush(self.events, (event, number, replica.version))
+        time = replica.next_event()
+        if time != NEVER:
+            heapq.heappush(self.replica_events, (time, number, replica.version))
 
-    def _change(self, moment: Moment) -> None:
-        number, replica = moment.replica, self.replicas[moment.replica]
-        if moment.change is Change.SPEED:
-            replica.slow_down(moment.time, moment.factor)
+    def _change(self, event: FleetEvent) -> None:
+        number, replica = event.replica, self.replicas[event.replica]
+        if event.change is Change.SPEED:
+            replica.slow_down(event.time, event.factor)
             self._expect(number, replica)
-        elif moment.change is Change.DIE:
-            self._lose_all(moment.time, number, replica)
-        elif moment.change is Change.LIVE:
+        elif event.change is Change.CRASH:
+            self._lose_all(event.time, number, replica)
+        elif event.change is Change.RECOVER:
             replica.up = True
-        elif moment.change is Change.JOIN:
-            self.policy.join(number)
-            self._count(moment.time)
+        elif event.change is Change.ATTACH:
+            self.policy.attach(number)
+            self._count(event.time)
         elif number in self.policy.present:
-            self.policy.part(number)
-            self._count(moment.time)
+            self.policy.detach(number)
+            self._count(event.time)
 
     def _lose_all(self, now: float, number: int, replica: Replica) -> None:
         for _ in replica.lose(now):
@@ -187,28 +189,28 @@ class _Simulation:
         scaling = self.fleet.autoscaling
         assert scaling is not None
         rate, self.decided, self.came = self.came / (now - self.decided), now, 0
-        wanted = scaling.wanted(rate, self.fleet.candidate.capacity)
-        coming = sum(moment.change is Change.JOIN for _, _, moment in self.moments)
+        wanted = scaling.wanted(rate, self.fleet.parameter_set.capacity)
+        coming = sum(event.change is Change.ATTACH for _, _, event in self.fleet_events)
         have = len(self.policy.present) + coming
         for _ in range(wanted - have):
             number = self.retired.pop() if self.retired else self._make()
-            self._plan(Moment(now + scaling.lag, number, Change.JOIN))
+            self._plan(FleetEvent(now + scaling.lag, number, Change.ATTACH))
         for _ in range(min(have - wanted, len(self.policy.present) - 1)):
             # It ends what it has; nothing of it is lost.
             number = self.policy.present[-1]
-            self.policy.part(number)
+            self.policy.detach(number)
             self.retired.append(number)
             self._count(now)
 
     def _make(self) -> int:
-        self.replicas.append(make_replica(self.fleet.candidate.station, self.work, self.begun))
+        self.replicas.append(make_replica(self.fleet.parameter_set.queue_model, self.work, self.begun))
         return len(self.replicas) - 1
 
     def _count(self, now: float) -> None:
         self.counts.append((now, len(self.policy.present)))
 
-    def _plan(self, moment: Moment) -> None:
-        if moment.replica >= len(self.replicas):
-            raise UsageError(f"no replica {moment.replica} in a fleet of {len(self.replicas)}")
+    def _plan(self, event: FleetEvent) -> None:
+        if event.replica >= len(self.replicas):
+            raise UsageError(f"no replica {event.replica} in a fleet of {len(self.replicas)}")
         self.planned += 1
-        heapq.heappush(self.moments, (moment.time, self.planned, moment))
+        heapq.heappush(self.fleet_events, (event.time, self.planned, event))

@@ -9,19 +9,19 @@ from typing import NamedTuple
 class Change(StrEnum):
     """What an incident does to a replica at one moment."""
 
-    PART = "part"
+    DETACH = "detach"
     """The balancer sends nothing more there."""
-    DIE = "die"
+    CRASH = "crash"
     """What is in it is lost, and what comes is lost at once."""
-    LIVE = "live"
+    RECOVER = "recover"
     """It works again."""
-    JOIN = "join"
+    ATTACH = "attach"
     """The balancer sends there again."""
     SPEED = "speed"
     """Its work takes `factor` times as long from now on."""
 
 
-class Moment(NamedTuple):
+class FleetEvent(NamedTuple):
     """A change at a time, seconds; `factor` only for SPEED."""
 
     time: float
@@ -46,17 +46,17 @@ class Failure:
     back: float | None = None
     noticed: float = 1.0
 
-    def moments(self, replicas: int) -> Iterator[Moment]:
+    def events(self, replicas: int) -> Iterator[FleetEvent]:
         """Its changes; `replicas` is how many there are."""
-        yield Moment(self.at, self.replica, Change.DIE)
+        yield FleetEvent(self.at, self.replica, Change.CRASH)
         if self.back is None or self.back > self.at + self.noticed:
-            yield Moment(self.at + self.noticed, self.replica, Change.PART)
+            yield FleetEvent(self.at + self.noticed, self.replica, Change.DETACH)
             if self.back is not None:
-                yield Moment(self.back, self.replica, Change.LIVE)
-                yield Moment(self.back + self.noticed, self.replica, Change.JOIN)
+                yield FleetEvent(self.back, self.replica, Change.RECOVER)
+                yield FleetEvent(self.back + self.noticed, self.replica, Change.ATTACH)
         else:
             # Back before anybody noticed.
-            yield Moment(self.back, self.replica, Change.LIVE)
+            yield FleetEvent(self.back, self.replica, Change.RECOVER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,14 @@ class RollingRestart:
     drain: float
     away: float
 
-    def moments(self, replicas: int) -> Iterator[Moment]:
+    def events(self, replicas: int) -> Iterator[FleetEvent]:
         """Its changes; `replicas` is how many there are."""
         for replica in range(replicas):
             begin = self.at + replica * (self.drain + self.away)
-            yield Moment(begin, replica, Change.PART)
-            yield Moment(begin + self.drain, replica, Change.DIE)
-            yield Moment(begin + self.drain + self.away, replica, Change.LIVE)
-            yield Moment(begin + self.drain + self.away, replica, Change.JOIN)
+            yield FleetEvent(begin, replica, Change.DETACH)
+            yield FleetEvent(begin + self.drain, replica, Change.CRASH)
+            yield FleetEvent(begin + self.drain + self.away, replica, Change.RECOVER)
+            yield FleetEvent(begin + self.drain + self.away, replica, Change.ATTACH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,11 @@ class Slow:
     at: float = 0.0
     until: float | None = None
 
-    def moments(self, replicas: int) -> Iterator[Moment]:
+    def events(self, replicas: int) -> Iterator[FleetEvent]:
         """Its changes; `replicas` is how many there are."""
-        yield Moment(self.at, self.replica, Change.SPEED, self.factor)
+        yield FleetEvent(self.at, self.replica, Change.SPEED, self.factor)
         if self.until is not None:
-            yield Moment(self.until, self.replica, Change.SPEED, 1.0)
+            yield FleetEvent(self.until, self.replica, Change.SPEED, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench.capacity.measurements.measured_step import Point
+from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.model.model import CONFIDENCE, CapacityModel
 from bench.capacity.plan.slo import Slo
 from bench.core.units import format_apart, format_percent, format_rate, format_seconds
@@ -62,23 +62,25 @@ class SloRate:
         return next((entry.rate for entry in self.measured if entry.broken), None)
 
 
-def slo_rate(model: CapacityModel, points: Sequence[Point], slo: Slo) -> SloRate:
+def slo_rate(model: CapacityModel, measurements: Sequence[Measurement], slo: Slo) -> SloRate:
     """The largest rate within `slo`.
 
     Latency limits come from the model, limits on errors and wrong answers from what was measured: how often a server
     fails or errs is no matter of queueing.
     """
-    measured = measured_rates(points, slo)
+    measured = measured_rates(measurements, slo)
     found = model.largest_rate(slo.latency)
-    wrong = [point for point in points if point.wrong is not None and point.wrong > slo.wrong]
+    wrong = [
+        measurement for measurement in measurements if measurement.wrong is not None and measurement.wrong > slo.wrong
+    ]
     if wrong:
         return SloRate(_none(found), measured, _wrong_reason(wrong, slo))
     if not found.center:
-        return SloRate(_none(found), measured, _latency_reason(model, points, slo))
+        return SloRate(_none(found), measured, _latency_reason(model, measurements, slo))
     good = [entry.rate for entry in measured if not any(text.startswith("errors") for text in entry.broken)]
     bad = [entry.rate for entry in measured if entry.rate not in good]
     if bad and (not good or min(bad) < min(good)):
-        share = max(point.errors for point in points if point.rate is not None)
+        share = max(m.errors for m in measurements if m.rate is not None)
         return SloRate(
             _none(found), measured, f"up to {format_percent(share)} of the requests fail, at the lowest rate already"
         )
@@ -106,21 +108,21 @@ def _within_the_measured(found: Summary, measured: Sequence[MeasuredRate]) -> Su
     return replace(found, lo=passed, warnings=(*found.warnings, warning))
 
 
-def measured_rates(points: Sequence[Point], slo: Slo) -> tuple[MeasuredRate, ...]:
+def measured_rates(measurements: Sequence[Measurement], slo: Slo) -> tuple[MeasuredRate, ...]:
     """What the open-loop runs at each rate broke: the median of each latency over repeats, shares over all requests."""
     found = []
-    for rate in sorted({point.rate for point in points if point.rate is not None}):
-        runs = [point for point in points if point.rate == rate]
-        due = sum(point.due for point in runs)
-        errors = sum(point.errors * point.due for point in runs) / due if due else 1.0
-        wrong = max((point.wrong for point in runs if point.wrong is not None), default=None)
+    for rate in sorted({m.rate for m in measurements if m.rate is not None}):
+        runs = [m for m in measurements if m.rate == rate]
+        due = sum(m.due for m in runs)
+        errors = sum(m.errors * m.due for m in runs) / due if due else 1.0
+        wrong = max((m.wrong for m in runs if m.wrong is not None), default=None)
         latency = {
-            name: float(np.median([point.raw[name] for point in runs if name in point.raw]))
+            name: float(np.median([m.raw[name] for m in runs if name in m.raw]))
             for name in slo.latency
-            if any(name in point.raw for point in runs)
+            if any(name in m.raw for m in runs)
         }
         broken = slo.broken(latency, errors, wrong)
-        if any(not point.stable for point in runs):
+        if any(not m.stable for m in runs):
             broken = (*broken, "the server fell behind")
         found.append(MeasuredRate(rate, broken, len(runs)))
     return tuple(found)
@@ -130,8 +132,8 @@ def _none(found: Summary) -> Summary:
     return Summary("slo_rate", 0.0, 0.0, 0.0, CONFIDENCE, found.n)
 
 
-def _wrong_reason(wrong: Sequence[Point], slo: Slo) -> str:
-    most = max(point.wrong or 0.0 for point in wrong)
+def _wrong_reason(wrong: Sequence[Measurement], slo: Slo) -> str:
+    most = max(m.wrong or 0.0 for m in wrong)
     allowed = format_percent(slo.wrong) if slo.wrong else "none"
     return (
         f"up to {format_percent(most)} of the answers are wrong and the objective allows {allowed}; find out "
@@ -139,7 +141,7 @@ def _wrong_reason(wrong: Sequence[Point], slo: Slo) -> str:
     )
 
 
-def _latency_reason(model: CapacityModel, points: Sequence[Point], slo: Slo) -> str:
+def _latency_reason(model: CapacityModel, measurements: Sequence[Measurement], slo: Slo) -> str:
     """Which limits the model breaks at the lowest rate, which was not run, and what was measured next to it."""
     lowest = model.predict(float(model.rates[0]), extrapolate=True).latency
     over = []
@@ -149,17 +151,27 @@ def _latency_reason(model: CapacityModel, points: Sequence[Point], slo: Slo) -> 
             modelled, allowed = format_apart(center, limit, format_seconds)
             over.append(
                 f"by the model {name} is {modelled} with hardly any load, over the limit of {allowed}; "
-                f"{_measured_lowest(points, name)}"
+                f"{_measured_lowest(measurements, name)}"
             )
     return "; ".join(over) or "no rate within the measured range meets every limit"
 
 
-def _measured_lowest(points: Sequence[Point], name: str) -> str:
+def _measured_lowest(measurements: Sequence[Measurement], name: str) -> str:
     """The latency `name` of the lightest load that was run."""
-    known = [point for point in points if name in point.raw]
+    known = [m for m in measurements if name in m.raw]
     if not known:
         return f"no run has a {name}"
     # A single user waits for each answer: no load is lighter.
-    lowest = min(known, key=lambda point: (point.users != 1, point.rate if point.rate is not None else float("inf")))
-    same = [point.raw[name] for point in known if (point.users, point.rate) == (lowest.users, lowest.rate)]
+    lowest = min(
+        known,
+        key=lambda measurement: (
+            measurement.users != 1,
+            measurement.rate if measurement.rate is not None else float("inf"),
+        ),
+    )
+    same = [
+        measurement.raw[name]
+        for measurement in known
+        if (measurement.users, measurement.rate) == (lowest.users, lowest.rate)
+    ]
     return f"measured with {lowest.load}: {format_seconds(float(np.median(same)))}"

@@ -128,28 +128,28 @@ def parse_plan(text: str) -> float:
     return parse_rate(value if equals else text)
 
 
-def plan(model: CapacityModel, carried: Summary, rate: float, options: PlanOptions) -> PlanRow:
+def plan(model: CapacityModel, sustained: Summary, rate: float, options: PlanOptions) -> PlanRow:
     """Replicas for `rate` requests a second.
 
     Args:
         model: of one replica.
-        carried: rate that one replica carries within the objective.
+        sustained: rate that one replica carries within the objective.
         rate: requests a second in all.
         options: redundancy, headroom, price.
 
     Raises:
         InconclusiveError: no rate within the objective is sure enough.
     """
-    assert carried.center is not None
-    if not carried.lo:
+    assert sustained.center is not None
+    if not sustained.lo:
         raise InconclusiveError(
             "the rate of one replica is too uncertain to plan with: its interval begins at 0; measure longer"
         )
     free = 1 - options.headroom
-    needed = max(1, math.ceil(rate / (carried.lo * free) - 1e-9))
-    likely = max(1, math.ceil(rate / (carried.center * free) - 1e-9))
+    needed = max(1, math.ceil(rate / (sustained.lo * free) - 1e-9))
+    likely = max(1, math.ceil(rate / (sustained.center * free) - 1e-9))
     replicas = options.redundancy.total(needed)
-    capacity = model.candidate.capacity
+    capacity = model.parameter_set.capacity
     return PlanRow(
         rate=rate,
         needed=needed,
@@ -157,7 +157,7 @@ def plan(model: CapacityModel, carried: Summary, rate: float, options: PlanOptio
         replicas=replicas,
         utilisation=rate / (replicas * capacity),
         utilisation_degraded=rate / (needed * capacity),
-        headroom=1 - rate / (needed * carried.center),
+        headroom=1 - rate / (needed * sustained.center),
         price=None if options.price is None else replicas * options.price,
     )
 
@@ -168,7 +168,7 @@ def rates_around(rate: float) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class PlanCheck:
+class SimulatedPlan:
     """A planned fleet, simulated.
 
     Args:
@@ -184,17 +184,19 @@ class PlanCheck:
     broken: tuple[str, ...]
 
 
-def simulate_plan(model: CapacityModel, slo: Slo, rate: float, replicas: int, policy: str, seed: int = 0) -> PlanCheck:
+def simulate_plan(
+    model: CapacityModel, slo: Slo, rate: float, replicas: int, policy: str, seed: int = 0
+) -> SimulatedPlan:
     """Simulates `replicas` at `rate` requests a second of Poisson arrivals behind a balancer."""
-    if rate >= 0.985 * replicas * model.candidate.capacity:
-        return PlanCheck(
+    if rate >= 0.985 * replicas * model.parameter_set.capacity:
+        return SimulatedPlan(
             replicas,
             policy,
             {},
             (f"{pluralize(replicas, 'replica')}: no capacity for {format_rate(rate)} by the model",),
         )
     latency = fleet_latency(model, rate, replicas, policy, seed)
-    return PlanCheck(replicas, policy, latency, slo.broken(latency, 0.0, None))
+    return SimulatedPlan(replicas, policy, latency, slo.broken(latency, 0.0, None))
 
 
 def fleet_latency(
@@ -202,35 +204,35 @@ def fleet_latency(
 ) -> dict[str, float]:
     """Latency of a fleet at one rate by `latency_table.COLUMNS`, seconds, its first fifth left out."""
     arrivals = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, requests))
-    served = simulate_fleet(Fleet(model.candidate, replicas, policy), arrivals, seed)
-    stayed = served.stayed[requests // 5 :]
-    found = nearest_rank(stayed, [_SHARES[name] for name in COLUMNS[1:]])
-    return {"mean": float(stayed.mean())} | dict(zip(COLUMNS[1:], found, strict=True))
+    served = simulate_fleet(Fleet(model.parameter_set, replicas, policy), arrivals, seed)
+    sojourn = served.sojourn[requests // 5 :]
+    found = nearest_rank(sojourn, [_SHARES[name] for name in COLUMNS[1:]])
+    return {"mean": float(sojourn.mean())} | dict(zip(COLUMNS[1:], found, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
-class SetRow:
+class ComparedSweep:
     """One measured set in a comparison.
 
     Args:
         label: what it is.
-        carried: rate of one replica within the objective.
+        sustained: rate of one replica within the objective.
         row: the plan.
     """
 
     label: str
-    carried: Summary
+    sustained: Summary
     row: PlanRow | None
 
 
-def cheapest(rows: Sequence[SetRow]) -> SetRow | None:
+def cheapest(rows: Sequence[ComparedSweep]) -> ComparedSweep | None:
     """The set with the lowest price, or without prices the fewest replicas; None if none carries the rate."""
     known = [entry for entry in rows if entry.row is not None]
     if not known:
         return None
     priced = all(entry.row is not None and entry.row.price is not None for entry in known)
 
-    def cost(entry: SetRow) -> float:
+    def cost(entry: ComparedSweep) -> float:
         assert entry.row is not None
         return float(entry.row.price or 0.0) if priced else float(entry.row.replicas)
 

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import Final
 
-from bench.capacity.queue.queue_model import Station
+from bench.capacity.queue.queue_model import QueueModel
 
 NEVER: Final = float("inf")
 
@@ -18,14 +18,14 @@ class Replica(ABC):
     """A replica.
 
     Args:
-        station: what it is.
+        queue_model: what it is.
         work: work of each request, seconds.
         begun: takes the moment at which each request's service begins.
     """
 
     __slots__ = ("begun", "factor", "up", "version", "work")
 
-    def __init__(self, station: Station, work: list[float], begun: list[float]) -> None:
+    def __init__(self, queue_model: QueueModel, work: list[float], begun: list[float]) -> None:
         self.work = work
         self.begun = begun
         self.factor = 1.0
@@ -54,14 +54,14 @@ class Replica(ABC):
 
 
 class SharedReplica(Replica):
-    """Requests in service share the station's speed, in virtual time as in `vectorized_queue`; the rest queue."""
+    """Requests in service share the queue_model's speed, in virtual time as in `vectorized_queue`; the rest queue."""
 
     __slots__ = ("busy", "clock", "queue", "servers", "share", "virtual")
 
-    def __init__(self, station: Station, work: list[float], begun: list[float]) -> None:
-        super().__init__(station, work, begun)
-        self.share = [1.0, *(speed / (k + 1) for k, speed in enumerate(station.speeds))]
-        self.servers = station.servers
+    def __init__(self, queue_model: QueueModel, work: list[float], begun: list[float]) -> None:
+        super().__init__(queue_model, work, begun)
+        self.share = [1.0, *(speed / (k + 1) for k, speed in enumerate(queue_model.speeds))]
+        self.servers = queue_model.servers
         self.busy: list[tuple[float, int]] = []
         self.queue: deque[int] = deque()
         self.clock = 0.0
@@ -109,16 +109,16 @@ class SharedReplica(Replica):
 
 
 class BatchReplica(Replica):
-    """A free thread takes a batch once it is full or its first request has waited long enough, see `batch_lanes`."""
+    """A free thread takes a batch once it is full or its first request has waiting long enough, see `batch_lanes`."""
 
     __slots__ = ("batching", "queue", "running", "share", "threads")
 
-    def __init__(self, station: Station, work: list[float], begun: list[float]) -> None:
-        super().__init__(station, work, begun)
-        assert station.batching is not None
-        self.batching = station.batching
-        self.threads = station.servers
-        self.share = [speed / (k + 1) for k, speed in enumerate(station.speeds)]
+    def __init__(self, queue_model: QueueModel, work: list[float], begun: list[float]) -> None:
+        super().__init__(queue_model, work, begun)
+        assert queue_model.batching is not None
+        self.batching = queue_model.batching
+        self.threads = queue_model.servers
+        self.share = [speed / (k + 1) for k, speed in enumerate(queue_model.speeds)]
         self.queue: deque[tuple[float, int]] = deque()
         self.running: list[tuple[float, list[int]]] = []
 
@@ -164,6 +164,6 @@ class BatchReplica(Replica):
             heapq.heappush(self.running, (now + work * self.factor / self.share[len(self.running)], members))
 
 
-def make_replica(station: Station, work: list[float], begun: list[float]) -> Replica:
-    """A replica of the station's kind."""
-    return (SharedReplica if station.batching is None else BatchReplica)(station, work, begun)
+def make_replica(queue_model: QueueModel, work: list[float], begun: list[float]) -> Replica:
+    """A replica of the queue_model's kind."""
+    return (SharedReplica if queue_model.batching is None else BatchReplica)(queue_model, work, begun)

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.capacity.measurements.measured_step import Point
+from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.model.model import CapacityModel
 from bench.capacity.model.usl import UslFit
-from bench.capacity.model.validation import Check
+from bench.capacity.model.validation import ValidationPoint
 from bench.capacity.plan.diurnal import DiurnalPlan
 from bench.capacity.plan.objective import SloRate
-from bench.capacity.plan.plan import PlanCheck, PlanOptions, PlanRow
-from bench.capacity.plan.replica_check import ReplicaCheck
+from bench.capacity.plan.plan import PlanOptions, PlanRow, SimulatedPlan
+from bench.capacity.plan.replica_validation import ReplicaValidation
 from bench.capacity.plan.slo import Slo
 
 
@@ -30,8 +30,8 @@ class Planned:
     options: PlanOptions
     row: PlanRow
     table: tuple[PlanRow, ...]
-    all_up: PlanCheck
-    spare_down: PlanCheck
+    all_up: SimulatedPlan
+    spare_down: SimulatedPlan
     diurnal: DiurnalPlan | None
 
 
@@ -43,11 +43,11 @@ class CapacityResult:
         label: names the measured set: protocol, signature, precision, target.
         about: what was measured, rows of name and text.
         slo: the objective.
-        points: every step that was measured, in order.
+        measurements: every step that was measured, in order.
         saturated: requests a second at the end of the ladder.
         usl: the scalability law of the ladder; None with too few steps.
         model: the fitted model.
-        carried: the rate within the objective.
+        sustained: the rate within the objective.
         checks: the model held to runs that it never saw.
         replicas: several replicas held to the model; None if not run.
         planned: the plan; None if none was asked for or none is possible.
@@ -58,13 +58,13 @@ class CapacityResult:
     label: str
     about: Mapping[str, str]
     slo: Slo
-    points: Sequence[Point]
+    measurements: Sequence[Measurement]
     saturated: float
     usl: UslFit | None
     model: CapacityModel
-    carried: SloRate
-    checks: Sequence[Check]
-    replicas: ReplicaCheck | None
+    sustained: SloRate
+    checks: Sequence[ValidationPoint]
+    replicas: ReplicaValidation | None
     planned: Planned | None
     warnings: tuple[str, ...] = ()
     sentences: int = 1

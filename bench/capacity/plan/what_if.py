@@ -81,11 +81,11 @@ def run_fleet(fleet: Fleet, arrivals: Floats, seconds: float, limit: float, seed
         seed: of the simulation.
     """
     served = simulate_fleet(fleet, arrivals, seed)
-    answered = served.stayed[~served.lost]
+    answered = served.sojourn[~served.lost]
     found = nearest_rank(answered, SHARES) if answered.size else [np.nan] * len(SHARES)
     mean = float(answered.mean()) if answered.size else np.nan
     edges = np.linspace(0, seconds, WINDOWS + 1)
-    p50, p99, lost = _spells(served, edges)
+    p50, p99, lost = _windows(served, edges)
     times = (edges[1:] + edges[:-1]) / 2
     bad = (p99 > limit) | (lost > 0)
     return FleetView(
@@ -103,14 +103,14 @@ def run_fleet(fleet: Fleet, arrivals: Floats, seconds: float, limit: float, seed
     )
 
 
-def _spells(served: FleetServed, edges: Floats) -> tuple[Floats, Floats, Floats]:
+def _windows(served: FleetServed, edges: Floats) -> tuple[Floats, Floats, Floats]:
     """p50, p99 and lost share of the requests that came in each spell."""
     places = np.searchsorted(served.arrived, edges)
     p50, p99, lost = (np.full(edges.size - 1, np.nan) for _ in range(3))
     for index, (start, end) in enumerate(pairwise(places.tolist())):
         gone = served.lost[start:end]
-        stayed = served.stayed[start:end][~gone]
+        sojourn = served.sojourn[start:end][~gone]
         lost[index] = float(gone.mean()) if gone.size else 0.0
-        if stayed.size:
-            p50[index], p99[index] = nearest_rank(stayed, [0.5, 0.99])
+        if sojourn.size:
+            p50[index], p99[index] = nearest_rank(sojourn, [0.5, 0.99])
     return p50, p99, lost

@@ -1,7 +1,7 @@
-"""Latency against rate for many candidate stations at once, by simulation with common random numbers.
+"""Latency against rate for many parameter_set queue_models at once, by simulation with common random numbers.
 
-Every station sees the same gaps and the same ranks of work, only stretched to its own rate and sample: what differs
-between two stations is then their parameters and not the luck of the draw.
+Every queue_model sees the same gaps and the same ranks of work, only stretched to its own rate and sample: what differs
+between two queue_models is then their parameters and not the luck of the draw.
 """
 
 from collections.abc import Sequence
@@ -12,22 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from bench.capacity.queue.queue_model import Station
+from bench.capacity.queue.queue_model import QueueModel
 from bench.capacity.queue.vectorized_batch_queue import simulate_batches
-from bench.capacity.queue.vectorized_queue import simulate_lanes
+from bench.capacity.queue.vectorized_queue import simulate_queues
 from bench.core.seeds import Stream, generator
 from bench.stats.quantiles import rank_of
 
 Floats = NDArray[np.float64]
 
 SHARES: Final = (0.5, 0.9, 0.95, 0.99, 0.999)
-"""The percentiles of every curve, as shares."""
+"""The percentiles of every table, as shares."""
 
 COLUMNS: Final = ("mean", "p50", "p90", "p95", "p99", "p99.9")
-"""What the last dimension of a curve counts."""
+"""What the last dimension of a table counts."""
 
 UNSTABLE: Final = 0.985
-"""From this share of its capacity on, a station's latencies count as unbounded: they depend on when one looks."""
+"""From this share of its capacity on, a queue_model's latencies count as unbounded: they depend on when one looks."""
 
 UNBOUNDED: Final = 1e4
 """What stands for an unbounded latency inside interpolation, seconds."""
@@ -38,123 +38,129 @@ _TAIL: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A station, and the work that requests bring.
+class ParameterSet:
+    """A queue_model, and the work that requests bring.
 
     Args:
-        station: the station.
+        queue_model: the queue_model.
         work: work of sample requests, seconds, sorted.
     """
 
-    station: Station
+    queue_model: QueueModel
     work: Floats
 
     @property
     def capacity(self) -> float:
         """Requests a second when saturated."""
-        return self.station.capacity(float(self.work.mean()))
+        return self.queue_model.capacity(float(self.work.mean()))
 
-    def calibrated(self, factor: float) -> "Candidate":
-        """The same with latencies `factor` times as long, and no more capacity."""
-        return replace(self, station=replace(self.station, calibration=factor))
+    def with_speed_factor(self, speed_factor: float) -> "ParameterSet":
+        """The same set with another `QueueModel.speed_factor`."""
+        return replace(self, queue_model=replace(self.queue_model, speed_factor=speed_factor))
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is simulated for each rate and candidate.
+    """How much is simulated for each rate and parameter_set.
 
     Args:
-        requests: requests of a lane, its warm-up included.
-        lanes: lanes whose requests are pooled.
+        requests: requests of a queue, its warm-up included.
+        queues: queues whose requests are pooled.
         seed: of the random numbers.
     """
 
     requests: int = 4000
-    lanes: int = 2
+    queues: int = 2
     seed: int = 0
 
 
-def latency_curves(candidates: Sequence[Candidate], rates: Sequence[float], effort: Effort) -> Floats:
-    """Latency, seconds, `[candidates, rates, COLUMNS]` of Poisson arrivals at each rate, requests a second.
+def latency_tables(parameter_sets: Sequence[ParameterSet], rates: Sequence[float], effort: Effort) -> Floats:
+    """Latency, seconds, `[parameter_sets, rates, COLUMNS]` of Poisson arrivals at each rate, requests a second.
 
-    Infinite where a station has not the capacity. All candidates are of one `Station.kind`.
+    Infinite where a queue_model has not the capacity. All parameter_sets are of one `QueueModel.kind`.
     """
     rng = generator(effort.seed, Stream.RESAMPLING, 1)
-    gaps = rng.exponential(1.0, (effort.lanes, effort.requests))
-    ranks = rng.random((effort.lanes, effort.requests))
+    gaps = rng.exponential(1.0, (effort.queues, effort.requests))
+    ranks = rng.random((effort.queues, effort.requests))
     units = np.cumsum(gaps, axis=1)
-    found = np.full((len(candidates), len(rates), len(COLUMNS)), np.inf)
+    found = np.full((len(parameter_sets), len(rates), len(COLUMNS)), np.inf)
     jobs = [
         (index, place)
         for place, rate in enumerate(rates)
-        for index, candidate in enumerate(candidates)
-        if rate < UNSTABLE * candidate.capacity
+        for index, parameter_set in enumerate(parameter_sets)
+        if rate < UNSTABLE * parameter_set.capacity
     ]
-    size = max(_CHUNK // (effort.lanes * effort.requests), 1)
+    size = max(_CHUNK // (effort.queues * effort.requests), 1)
     for begin in range(0, len(jobs), size):
         chunk = jobs[begin : begin + size]
-        chosen = [(candidates[index], rates[place]) for index, place in chunk]
+        chosen = [(parameter_sets[index], rates[place]) for index, place in chunk]
         found[tuple(np.transpose(chunk))] = _chunk(chosen, units, ranks)
     return found
 
 
-def scheduled_columns(candidate: Candidate, schedules: Sequence[tuple[Floats, float]], lanes: int, seed: int) -> Floats:
-    """Mean and percentiles of `lanes` runs of each schedule, which differ by the luck of their work alone.
+def scheduled_columns(
+    parameter_set: ParameterSet, schedules: Sequence[tuple[Floats, float]], queues: int, seed: int
+) -> Floats:
+    """Mean and percentiles of `queues` runs of each schedule, which differ by the luck of their work alone.
 
     Args:
-        candidate: the station and its work.
+        parameter_set: the queue_model and its work.
         schedules: for each, its due times, seconds, rising, and when its warm-up, which is not counted, ends.
-        lanes: runs of each.
+        queues: runs of each.
         seed: of the random numbers.
 
     Returns:
-        Seconds, `[schedules, lanes, COLUMNS]`.
+        Seconds, `[schedules, queues, COLUMNS]`.
     """
     most = max(due.size for due, _ in schedules)
     # A shorter schedule goes on well after its end, where nothing can hold up what is counted.
     later = 60.0 + np.arange(1.0, most + 1)
     arrivals = np.array([np.concatenate((due, due[-1] + later[: most - due.size])) for due, _ in schedules])
-    arrivals = np.repeat(arrivals, lanes, axis=0)
-    work = _draw(candidate.work, generator(seed, Stream.RESAMPLING, 3).random(arrivals.shape))
-    stayed = _stayed([candidate.station], arrivals, work).reshape(len(schedules), lanes, most)
+    arrivals = np.repeat(arrivals, queues, axis=0)
+    work = _draw(parameter_set.work, generator(seed, Stream.RESAMPLING, 3).random(arrivals.shape))
+    sojourn = _sojourn([parameter_set.queue_model], arrivals, work).reshape(len(schedules), queues, most)
     found = [
-        column_values(np.ascontiguousarray(stayed[index, :, np.searchsorted(due, begins) : due.size]))
+        column_values(np.ascontiguousarray(sojourn[index, :, np.searchsorted(due, begins) : due.size]))
         for index, (due, begins) in enumerate(schedules)
     ]
-    return candidate.station.latency(np.array(found))
+    return parameter_set.queue_model.latency(np.array(found))
 
 
-def interpolate_curves(grid: Floats, curves: Floats, rates: Floats) -> Floats:
+def interpolate_tables(grid: Floats, tables: Floats, rates: Floats) -> Floats:
     """Curves `[..., grid, COLUMNS]` at other rates of the grid's span, `[..., rates, COLUMNS]`.
 
     Monotone between the grid's rates, on logarithms; unbounded latencies come out as `UNBOUNDED` or less.
     """
-    logs = np.log(np.minimum(curves, UNBOUNDED))
+    logs = np.log(np.minimum(tables, UNBOUNDED))
     found: Floats = np.exp(PchipInterpolator(grid, logs, axis=-2)(np.clip(rates, grid[0], grid[-1])))
     return found
 
 
-def _chunk(chosen: Sequence[tuple[Candidate, float]], units: Floats, ranks: Floats) -> Floats:
+def _chunk(chosen: Sequence[tuple[ParameterSet, float]], units: Floats, ranks: Floats) -> Floats:
     """Mean and percentiles `[chosen, COLUMNS]`."""
     requests = units.shape[1]
     arrivals = np.concatenate([units / rate for _, rate in chosen])
-    work = np.concatenate([_draw(candidate.work, ranks) for candidate, _ in chosen])
-    stayed = _stayed([candidate.station for candidate, _ in chosen], arrivals, work)
+    work = np.concatenate([_draw(parameter_set.work, ranks) for parameter_set, _ in chosen])
+    sojourn = _sojourn([parameter_set.queue_model for parameter_set, _ in chosen], arrivals, work)
     # The start is emptier than the long run, and at the end nobody comes after to share the speed with.
-    kept = stayed[:, int(_WARM_UP * requests) : int((1 - _TAIL) * requests)].reshape(len(chosen), -1)
+    kept = sojourn[:, int(_WARM_UP * requests) : int((1 - _TAIL) * requests)].reshape(len(chosen), -1)
     columns = column_values(kept)
-    return np.array([candidate.station.latency(row) for (candidate, _), row in zip(chosen, columns, strict=True)])
+    return np.array(
+        [parameter_set.queue_model.latency(row) for (parameter_set, _), row in zip(chosen, columns, strict=True)]
+    )
 
 
-def _stayed(stations: Sequence[Station], arrivals: Floats, work: Floats) -> Floats:
-    """How long requests stay in stations of one kind, each with as many of the lanes as the others, in order."""
-    each = arrivals.shape[0] // len(stations)
-    speeds = np.repeat(np.array([station.speeds for station in stations]), each, axis=0)
-    batching = stations[0].batching
+def _sojourn(queue_models: Sequence[QueueModel], arrivals: Floats, work: Floats) -> Floats:
+    """How long requests stay in queue_models of one kind, each with as many of the queues as the others, in order."""
+    each = arrivals.shape[0] // len(queue_models)
+    speeds = np.repeat(np.array([queue_model.speeds for queue_model in queue_models]), each, axis=0)
+    batching = queue_models[0].batching
     if batching is None:
-        return simulate_lanes(arrivals, work, speeds).stayed
-    marginal = np.repeat([station.batching.marginal if station.batching else 0.0 for station in stations], each)
-    return simulate_batches(arrivals, work, speeds, marginal, batching.largest, batching.timeout).stayed
+        return simulate_queues(arrivals, work, speeds).sojourn
+    marginal = np.repeat(
+        [queue_model.batching.marginal if queue_model.batching else 0.0 for queue_model in queue_models], each
+    )
+    return simulate_batches(arrivals, work, speeds, marginal, batching.largest, batching.timeout).sojourn
 
 
 def _draw(sample: Floats, ranks: Floats) -> Floats:

@@ -1,7 +1,7 @@
 """One server as a queue: how many requests it works on at once, and how fast it is with that many.
 
 A request brings *work*, in seconds that it takes alone. Up to `servers` requests are in service, first come first
-served; with k of them in service the station does `speeds[k - 1]` seconds of work a second, shared equally. This
+served; with k of them in service the queue_model does `speeds[k - 1]` seconds of work a second, shared equally. This
 holds the usual cases in one:
 
     c servers that do not hinder each other    servers=c, speeds=1, 2, ..., c
@@ -47,7 +47,7 @@ class Batching:
 
 
 @dataclass(frozen=True, slots=True)
-class Station:
+class QueueModel:
     """A server as a queue, see the module.
 
     Args:
@@ -63,18 +63,18 @@ class Station:
     servers: int
     speeds: tuple[float, ...]
     overhead: float = 0.0
-    calibration: float = 1.0
+    speed_factor: float = 1.0
     batching: Batching | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.servers <= MAX_SERVERS:
-            raise ValueError(f"a station has 1 to {MAX_SERVERS} servers, not {self.servers}")
+            raise ValueError(f"a queue_model has 1 to {MAX_SERVERS} servers, not {self.servers}")
         if len(self.speeds) != self.servers or min(self.speeds) <= 0:
             raise ValueError(f"{self.servers} servers need as many speeds above 0, not {self.speeds}")
         if not self.overhead >= 0:
             raise ValueError(f"overhead is 0 or more, not {self.overhead}")
-        if not self.calibration > 0:
-            raise ValueError(f"calibration is above 0, not {self.calibration}")
+        if not self.speed_factor > 0:
+            raise ValueError(f"speed_factor is {self.speed_factor}; it must be above 0")
 
     @classmethod
     def independent(cls, servers: int, overhead: float = 0.0) -> Self:
@@ -83,7 +83,7 @@ class Station:
 
     @property
     def kind(self) -> tuple[int, int, float]:
-        """What must agree for stations to be simulated together: servers, largest batch, timeout; 0 without batches."""
+        """Models of one kind are simulated together: (servers, largest batch, timeout), 0 without batching."""
         if self.batching is None:
             return self.servers, 0, 0.0
         return self.servers, self.batching.largest, self.batching.timeout
@@ -101,6 +101,6 @@ class Station:
         stretch = float(self.batching.stretch(np.array(largest))[()])
         return self.top_speed * largest / (stretch * mean_work)
 
-    def latency(self, stayed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What a client sees of requests that stay so long in the station, seconds."""
-        return (stayed + self.overhead) * self.calibration
+    def latency(self, sojourn: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What a client sees of requests that stay so long in the queue_model, seconds."""
+        return (sojourn + self.overhead) / self.speed_factor

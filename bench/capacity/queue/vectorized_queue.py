@@ -1,7 +1,7 @@
 """Many independent queues simulated side by side: one numpy operation moves every queue by one event.
 
-A *lane* is one queue with its own arrivals, work and speeds. A lane of n requests has 2 n events, whatever happens in
-it, so all lanes end at the same step.
+A *queue* is one queue with its own arrivals, work and speeds. A queue of n requests has 2 n events, whatever happens in
+it, so all queues end at the same step.
 """
 
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What happened to each request of each lane, seconds, float64 `[lanes, n]`.
+    """What happened to each request of each queue, seconds, float64 `[queues, n]`.
 
     Args:
-        waited: from its arrival to the start of its service.
-        stayed: from its arrival to the end of its service.
+        waiting: from its arrival to the start of its service.
+        sojourn: from its arrival to the end of its service.
     """
 
-    waited: Floats
-    stayed: Floats
+    waiting: Floats
+    sojourn: Floats
 
 
-def simulate_lanes(arrivals: Floats, work: Floats, speeds: Floats) -> Served:
-    """First come first served into `speeds.shape[1]` places, whose requests share the station's speed equally.
+def simulate_queues(arrivals: Floats, work: Floats, speeds: Floats) -> Served:
+    """First come first served into `speeds.shape[1]` places, whose requests share the queue_model's speed equally.
 
     Args:
-        arrivals: when each request comes, seconds, `[lanes, n]`, rising along a lane.
-        work: seconds that each takes alone, `[lanes, n]`.
-        speeds: work a second with 1, 2, ... requests in service, `[lanes, servers]`.
+        arrivals: when each request comes, seconds, `[queues, n]`, rising along a queue.
+        work: seconds that each takes alone, `[queues, n]`.
+        speeds: work a second with 1, 2, ... requests in service, `[queues, servers]`.
     """
     share = speeds / np.arange(1, speeds.shape[1] + 1)
     if np.all(share == share[:, :1]):
@@ -49,19 +49,19 @@ def _independent(arrivals: Floats, service: Floats, servers: int) -> Served:
     if servers == 1:
         before = np.cumsum(service, axis=1) - service
         start = before + np.maximum.accumulate(arrivals - before, axis=1)
-        waited = np.maximum(start - arrivals, 0.0)
-        return Served(waited, waited + service)
-    lanes, n = arrivals.shape
-    lane = np.arange(lanes)
-    free = np.zeros((servers, lanes))
+        waiting = np.maximum(start - arrivals, 0.0)
+        return Served(waiting, waiting + service)
+    queues, n = arrivals.shape
+    queue = np.arange(queues)
+    free = np.zeros((servers, queues))
     flat = free.reshape(-1)
-    waited = np.empty((n, lanes))
+    waiting = np.empty((n, queues))
     for index, (now, length) in enumerate(zip(_by_request(arrivals), _by_request(service), strict=True)):
-        first = free.argmin(axis=0) * lanes + lane
+        first = free.argmin(axis=0) * queues + queue
         start = np.maximum(now, flat[first])
         flat[first] = start + length
-        np.subtract(start, now, out=waited[index])
-    result = np.ascontiguousarray(waited.T)
+        np.subtract(start, now, out=waiting[index])
+    result = np.ascontiguousarray(waiting.T)
     return Served(result, result + service)
 
 
@@ -73,44 +73,44 @@ class _Sharing:
     """Requests in service share the speed equally: a simulation in virtual time.
 
     Virtual time runs at the speed of each single request in service, so that the end of a request, once it has begun,
-    never changes in it. Arrays over requests are flat, request by request: index = request * lanes + lane.
+    never changes in it. Arrays over requests are flat, request by request: index = request * queues + queue.
     """
 
     def __init__(self, arrivals: Floats, work: Floats, share: Floats) -> None:
-        self.lanes, self.n = arrivals.shape
+        self.queues, self.n = arrivals.shape
         self.servers = share.shape[1]
-        self.lane = np.arange(self.lanes)
+        self.queue = np.arange(self.queues)
         # A request that never arrives spares a check of bounds at each step.
-        never = np.full((1, self.lanes), np.inf)
+        never = np.full((1, self.queues), np.inf)
         self.arrivals = np.concatenate((_by_request(arrivals), never)).reshape(-1)
         self.work = np.concatenate((_by_request(work), never)).reshape(-1)
-        self.share = np.concatenate((np.ones((1, self.lanes)), share.T)).reshape(-1)
-        self.clock = np.zeros(self.lanes)
-        self.virtual = np.zeros(self.lanes)
-        # Counts of requests, as flat indexes: busy * lanes + lane, and so on.
-        self.busy = self.lane.copy()
-        self.arrived = self.lane.copy()
-        self.begun = self.lane.copy()
-        self.ends = np.full((self.servers, self.lanes), np.inf)
+        self.share = np.concatenate((np.ones((1, self.queues)), share.T)).reshape(-1)
+        self.clock = np.zeros(self.queues)
+        self.virtual = np.zeros(self.queues)
+        # Counts of requests, as flat indexes: busy * queues + queue, and so on.
+        self.busy = self.queue.copy()
+        self.arrived = self.queue.copy()
+        self.begun = self.queue.copy()
+        self.ends = np.full((self.servers, self.queues), np.inf)
         # The row after the last request takes what must not be kept.
-        self.who = np.empty(self.servers * self.lanes, np.intp)
-        self.start = np.empty((self.n + 1) * self.lanes)
-        self.done = np.empty((self.n + 1) * self.lanes)
+        self.who = np.empty(self.servers * self.queues, np.intp)
+        self.start = np.empty((self.n + 1) * self.queues)
+        self.done = np.empty((self.n + 1) * self.queues)
 
     def run(self) -> Served:
-        """All events of all lanes."""
+        """All events of all queues."""
         for _ in range(2 * self.n):
             self._step()
-        shape = (self.n + 1, self.lanes)
+        shape = (self.n + 1, self.queues)
         arrivals = self.arrivals.reshape(shape)[:-1]
-        waited = self.start.reshape(shape)[:-1] - arrivals
-        stayed = self.done.reshape(shape)[:-1] - arrivals
-        return Served(_by_request(waited), _by_request(stayed))
+        waiting = self.start.reshape(shape)[:-1] - arrivals
+        sojourn = self.done.reshape(shape)[:-1] - arrivals
+        return Served(_by_request(waiting), _by_request(sojourn))
 
     def _step(self) -> None:
-        """Every lane's next arrival or departure, and the start of service that it makes possible."""
-        lanes, ends = self.lanes, self.ends.reshape(-1)
-        first = self.ends.argmin(axis=0) * lanes + self.lane
+        """Every queue's next arrival or departure, and the start of service that it makes possible."""
+        queues, ends = self.queues, self.ends.reshape(-1)
+        first = self.ends.argmin(axis=0) * queues + self.queue
         end = ends[first]
         speed = self.share[self.busy]
         departs = self.clock + (end - self.virtual) / speed
@@ -123,13 +123,13 @@ class _Sharing:
         ends[left] = np.inf
         self.done[self.who[left]] = now[leaving]
         # One more has come, or one place is free.
-        self.busy -= lanes * leaving
-        self.arrived += lanes * ~leaving
-        starting = (self.begun < self.arrived) & (self.busy < self.servers * lanes)
+        self.busy -= queues * leaving
+        self.arrived += queues * ~leaving
+        starting = (self.begun < self.arrived) & (self.busy < self.servers * queues)
         begun = self.begun[starting]
-        place = (self.ends.argmax(axis=0) * lanes + self.lane)[starting]
+        place = (self.ends.argmax(axis=0) * queues + self.queue)[starting]
         self.start[begun] = now[starting]
         ends[place] = self.virtual[starting] + self.work[begun]
         self.who[place] = begun
-        self.begun += lanes * starting
-        self.busy += lanes * starting
+        self.begun += queues * starting
+        self.busy += queues * starting

@@ -12,6 +12,7 @@ from bench.capacity.model.validation import median_error
 from bench.capacity.plan.plan import PlanRow
 from bench.capacity.plan.result import CapacityResult, Planned
 from bench.capacity.queue.latency_table import COLUMNS
+from bench.capacity.queue.queue_model import QueueModel
 from bench.core.output import to_json
 from bench.core.versioned_json import INDENTED
 
@@ -20,19 +21,19 @@ FORMAT: Final = 1
 
 def capacity_json(result: CapacityResult) -> bytes:
     """The file's bytes."""
-    carried = result.carried
+    sustained = result.sustained
     body = {
         "format": FORMAT,
         "label": result.label,
         "about": dict(result.about),
         "slo": str(result.slo),
         "sentences_per_request": result.sentences,
-        "attainable": carried.attainable,
-        "reason": carried.reason,
-        "slo_rate": carried.rate,
-        "measured_rates": list(carried.measured),
-        "highest_rate_passed": carried.highest_passed,
-        "lowest_rate_failed": carried.lowest_failed,
+        "attainable": sustained.attainable,
+        "reason": sustained.reason,
+        "slo_rate": sustained.rate,
+        "measured_rates": list(sustained.measured),
+        "highest_rate_passed": sustained.highest_passed,
+        "lowest_rate_failed": sustained.lowest_failed,
         "saturated": result.saturated,
         "usl": result.usl,
         "model": _model(result.model),
@@ -43,7 +44,7 @@ def capacity_json(result: CapacityResult) -> bytes:
         },
         "replicas": result.replicas,
         "plan": _plan(result.planned) if result.planned else None,
-        "points": list(result.points),
+        "points": list(result.measurements),
         "warnings": list(result.warnings),
     }
     return to_json(body, option=INDENTED)
@@ -54,13 +55,13 @@ def _model(model: CapacityModel) -> dict[str, Any]:
     return {
         "capacity": model.capacity,
         "knee": model.knee,
-        "station": model.candidate.station,
-        "mean_work": float(model.candidate.work.mean()),
+        "station": _station(model.parameter_set.queue_model),
+        "mean_work": float(model.parameter_set.work.mean()),
         "valid": list(model.valid),
         "discrepancy": model.discrepancy,
         "widening": model.widening,
         "warnings": list(model.warnings),
-        "curve": [
+        "table": [
             {
                 "rate": entry.rate,
                 "utilisation": entry.utilisation,
@@ -69,6 +70,17 @@ def _model(model: CapacityModel) -> dict[str, Any]:
             }
             for entry in predictions
         ],
+    }
+
+
+def _station(model: QueueModel) -> dict[str, Any]:
+    """The queue model, by the names that the file has had since format 1."""
+    return {
+        "servers": model.servers,
+        "speeds": model.speeds,
+        "overhead": model.overhead,
+        "calibration": 1 / model.speed_factor,
+        "batching": model.batching,
     }
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 
-from bench.capacity.measurements.measured_step import Point, Stage
+from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.capacity.plan.plan import PlanRow
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.what_if import FleetView
@@ -21,11 +21,11 @@ _FINE: Final = 120
 
 def throughput(result: CapacityResult, path: Path) -> None:
     """Throughput and latency of the ladder against users, with the scalability law."""
-    points = [point for point in result.points if point.stage is Stage.LADDER]
-    users = np.array([point.users or 0 for point in points], np.float64)
+    measurements = [m for m in result.measurements if m.stage is Stage.LADDER]
+    users = np.array([m.users or 0 for m in measurements], np.float64)
     figure, (upper, lower) = plots.new_figure(2, height=6.6, heights=[1.5, 1])
-    rates = np.array([point.throughput.center or np.nan for point in points])
-    ends = np.array([[point.throughput.lo or np.nan, point.throughput.hi or np.nan] for point in points])
+    rates = np.array([m.throughput.center or np.nan for m in measurements])
+    ends = np.array([[m.throughput.lo or np.nan, m.throughput.hi or np.nan] for m in measurements])
     spread = np.abs(ends.T - rates)
     upper.errorbar(users, rates, np.nan_to_num(spread), fmt="o", color=BLUE, capsize=3, label="measured, 95 % interval")
     if result.usl is not None:
@@ -37,9 +37,15 @@ def throughput(result: CapacityResult, path: Path) -> None:
     upper.set_ylim(bottom=0)
     upper.set_ylabel("successful requests/s")
     plots.title(upper, "Throughput by users in closed loop", "each user sends, waits for the answer, sends again")
-    factor, unit = plots.seconds_scale(max((point.raw.get("p99", 0.0) for point in points), default=1.0))
+    factor, unit = plots.seconds_scale(max((m.raw.get("p99", 0.0) for m in measurements), default=1.0))
     for name, color in _COLUMNS.items():
-        lower.plot(users, [factor * point.raw.get(name, np.nan) for point in points], "o-", color=color, label=name)
+        lower.plot(
+            users,
+            [factor * m.raw.get(name, np.nan) for m in measurements],
+            "o-",
+            color=color,
+            label=name,
+        )
     lower.set_ylim(bottom=0)
     lower.set_ylabel(f"latency, {unit}")
     lower.set_xlabel("users")
@@ -55,7 +61,7 @@ def latency(result: CapacityResult, path: Path) -> None:
     figure, (axes,) = plots.new_figure(height=5.6)
     rates = np.linspace(model.rates[0], model.rates[-1], _FINE)
     predictions = [model.predict(float(rate), extrapolate=True) for rate in rates]
-    tails = [point.raw.get("p99", 0.0) for point in result.points if point.rate is not None]
+    tails = [m.raw.get("p99", 0.0) for m in result.measurements if m.rate is not None]
     factor, unit = plots.seconds_scale(max([*tails, *result.slo.latency.values()], default=1.0))
     known = rates <= model.valid[1]
     shown: list[float] = []
@@ -67,17 +73,17 @@ def latency(result: CapacityResult, path: Path) -> None:
         axes.plot(rates[~known], center[~known], color=color, linestyle=":")
         axes.fill_between(rates[known], lo[known], hi[known], color=color, alpha=0.15, linewidth=0)
         shown += [*center[known & np.isfinite(center)]]
-        shown += _points(axes, result.points, name, color, factor)
+        shown += _plot_measurements(axes, result.measurements, name, color, factor)
     _objective(axes, result, factor, unit)
     axes.axvline(
-        result.model.candidate.capacity, color=GREY, linestyle="--", linewidth=1.2, label="capacity, by the model"
+        result.model.parameter_set.capacity, color=GREY, linestyle="--", linewidth=1.2, label="capacity, by the model"
     )
     axes.axvline(
         model.knee, color=GREY, linestyle=":", linewidth=1.4, label=f"knee: {format_rate(model.knee)}, by the model"
     )
     shown += [factor * limit for limit in result.slo.latency.values()]
     plots.log_axis(axes, "y", min(shown) * 0.8, max(shown) * 1.4)
-    axes.set_xlim(0, max(model.candidate.capacity, float(rates[-1])) * 1.06)
+    axes.set_xlim(0, max(model.parameter_set.capacity, float(rates[-1])) * 1.06)
     axes.set_xlabel("requests a second, Poisson arrivals")
     axes.set_ylabel(f"latency from due, {unit}")
     _marker_legend(axes)
@@ -90,19 +96,23 @@ def latency(result: CapacityResult, path: Path) -> None:
     plots.save(figure, path)
 
 
-def _points(axes: Axes, points: Sequence[Point], name: str, color: str, factor: float) -> list[float]:
+def _plot_measurements(
+    axes: Axes, measurements: Sequence[Measurement], name: str, color: str, factor: float
+) -> list[float]:
     """Measured percentiles: filled where the model was fitted to them, hollow where it never saw them."""
     found = []
-    for point in points:
-        if point.rate is None or name not in point.raw or point.stage is Stage.REPLICAS:
+    for measurement in measurements:
+        if measurement.rate is None or name not in measurement.raw or measurement.stage is Stage.REPLICAS:
             continue
-        value = factor * point.raw[name]
-        fitted = point.stage is Stage.KNEE
-        summary = point.latency[name]
+        value = factor * measurement.raw[name]
+        fitted = measurement.stage is Stage.KNEE
+        summary = measurement.latency[name]
         if summary.lo is not None and summary.hi is not None:
-            axes.plot([point.rate] * 2, [factor * summary.lo, factor * summary.hi], color=color, linewidth=1, zorder=3)
+            axes.plot(
+                [measurement.rate] * 2, [factor * summary.lo, factor * summary.hi], color=color, linewidth=1, zorder=3
+            )
         axes.plot(
-            point.rate,
+            measurement.rate,
             value,
             "o" if fitted else "D",
             color=color,
@@ -122,16 +132,16 @@ def _marker_legend(axes: Axes) -> None:
 def _objective(axes: Axes, result: CapacityResult, factor: float, unit: str) -> None:
     for name, limit in result.slo.latency.items():
         axes.axhline(factor * limit, color=RED, linewidth=1.4, label=f"objective: {name} {format_seconds(limit)}")
-    carried = result.carried
-    if carried.attainable and carried.rate.lo is not None and carried.rate.hi is not None:
-        axes.axvspan(carried.rate.lo, carried.rate.hi, color=RED, alpha=0.12, linewidth=0)
-        assert carried.rate.center is not None
+    sustained = result.sustained
+    if sustained.attainable and sustained.rate.lo is not None and sustained.rate.hi is not None:
+        axes.axvspan(sustained.rate.lo, sustained.rate.hi, color=RED, alpha=0.12, linewidth=0)
+        assert sustained.rate.center is not None
         axes.axvline(
-            carried.rate.center,
+            sustained.rate.center,
             color=RED,
             linewidth=1.2,
             linestyle="-.",
-            label=f"carried: {format_rate(carried.rate.center)}, by the model",
+            label=f"sustained: {format_rate(sustained.rate.center)}, by the model",
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.capacity.measurements.measured_step import Point
+from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.report import plots
 from bench.capacity.report.json_report import capacity_json
@@ -15,16 +15,16 @@ INTERRUPTED: Final = "interrupted.md"
 """What a sweep has that was ended before its time; goes when the report is written."""
 
 
-def write_interrupted(points: Sequence[Point], why: str, folder: Path) -> Path:
+def write_interrupted(measurements: Sequence[Measurement], why: str, folder: Path) -> Path:
     """Writes the steps that are done into `folder`, and gives the file's path.
 
     Args:
-        points: the steps.
+        measurements: the steps.
         why: what ended the sweep, for people.
         folder: the sweep's.
     """
     path = folder / INTERRUPTED
-    write_atomically(path, interrupted_markdown(points, why).encode())
+    write_atomically(path, interrupted_markdown(measurements, why).encode())
     return path
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from bench.capacity.measurements.measured_step import Point, Stage
-from bench.capacity.model.validation import Check, median_error
-from bench.capacity.plan.plan import PlanCheck, PlanRow, SetRow, cheapest
+from bench.capacity.measurements.measured_step import Measurement, Stage
+from bench.capacity.model.validation import ValidationPoint, median_error
+from bench.capacity.plan.plan import ComparedSweep, PlanRow, SimulatedPlan, cheapest
 from bench.capacity.plan.result import CapacityResult, Planned
 from bench.capacity.plan.what_if import FleetView
 from bench.core.units import (
@@ -25,11 +25,11 @@ Rows = Sequence[Sequence[str]]
 
 def capacity_lines(result: CapacityResult) -> Iterator[str]:
     """What the command says at its end."""
-    yield f"one server ({result.label}) {carried_text(result)}"
+    yield f"one server ({result.label}) {sustained_text(result)}"
     if result.sentences > 1:
         yield f"  {sentences_text(result)}"
     yield f"  saturated at {rate(result.saturated)}, measured; at {rate_interval(result.model.capacity)} by the model"
-    yield f"  the model on runs that it never saw: {check_text(result.checks)}"
+    yield f"  the model on runs that it never saw: {validation_text(result.checks)}"
     if result.replicas is not None:
         yield f"  {pluralize(result.replicas.replicas, 'replica')}: {replica_text(result)}"
     if result.planned is not None:
@@ -37,17 +37,17 @@ def capacity_lines(result: CapacityResult) -> Iterator[str]:
     yield from (f"  note: {warning}" for warning in result.warnings)
 
 
-def carried_text(result: CapacityResult) -> str:
+def sustained_text(result: CapacityResult) -> str:
     """What one server carries within the objective by the model, beside what was measured; or why nothing."""
-    carried = result.carried
-    if not carried.attainable:
-        return f"meets {result.slo} at no rate: {carried.reason}"
-    found = f"carries {rate_interval(carried.rate)} within {result.slo} by the model"
+    sustained = result.sustained
+    if not sustained.attainable:
+        return f"meets {result.slo} at no rate: {sustained.reason}"
+    found = f"carries {rate_interval(sustained.rate)} within {result.slo} by the model"
     parts = []
-    if carried.highest_passed is not None:
-        parts.append(f"{rate(carried.highest_passed)} kept it")
-    if carried.lowest_failed is not None:
-        parts.append(f"{rate(carried.lowest_failed)} did not")
+    if sustained.highest_passed is not None:
+        parts.append(f"{rate(sustained.highest_passed)} kept it")
+    if sustained.lowest_failed is not None:
+        parts.append(f"{rate(sustained.lowest_failed)} did not")
     return f"{found} (measured: {', '.join(parts)})" if parts else found
 
 
@@ -55,13 +55,13 @@ def sentences_text(result: CapacityResult) -> str:
     """What the rates are in sentences, where a request carries several."""
     per_second = [
         f"{format_number(found * result.sentences)} sentences/s {what}"
-        for found, what in ((result.carried.rate.center, "carried"), (result.saturated, "saturated"))
+        for found, what in ((result.sustained.rate.center, "sustained"), (result.saturated, "saturated"))
         if found
     ]
     return f"a request has {pluralize(result.sentences, 'sentence')}, and rates count requests: {', '.join(per_second)}"
 
 
-def check_text(checks: Sequence[Check]) -> str:
+def validation_text(checks: Sequence[ValidationPoint]) -> str:
     """Median error and how many lay in the interval."""
     middle = median_error(checks)
     if middle is None:
@@ -121,7 +121,7 @@ def capacity_markdown(result: CapacityResult, pictures: Sequence[tuple[str, str]
     """`capacity.md`; `pictures` are (title, file name)."""
     blocks = [
         f"# Capacity: {result.label}",
-        f"**One server {carried_text(result)}.**",
+        f"**One server {sustained_text(result)}.**",
         *([f"{sentences_text(result)[0].upper()}{sentences_text(result)[1:]}."] if result.sentences > 1 else []),
         *_notes(result),
         "## What was measured",
@@ -129,17 +129,17 @@ def capacity_markdown(result: CapacityResult, pictures: Sequence[tuple[str, str]
         *(f"![{title}]({file})" for title, file in pictures),
         *_model(result),
         *_checks(result),
-        *_measured(result.points),
+        *_measured(result.measurements),
     ]
     if result.planned is not None:
         blocks += _plan(result.planned)
     return "\n\n".join(blocks) + "\n"
 
 
-def interrupted_markdown(points: Sequence[Point], why: str) -> str:
+def interrupted_markdown(measurements: Sequence[Measurement], why: str) -> str:
     """The steps of a sweep that was ended before its time."""
-    head = f"INTERRUPTED: {why} after {pluralize(len(points), 'step')}. This is not a result: --resume goes on."
-    return "\n\n".join(["# Capacity", f"**{head}**", *(_measured(points) if points else ())]) + "\n"
+    head = f"INTERRUPTED: {why} after {pluralize(len(measurements), 'step')}. This is not a result: --resume goes on."
+    return "\n\n".join(["# Capacity", f"**{head}**", *(_measured(measurements) if measurements else ())]) + "\n"
 
 
 def _notes(result: CapacityResult) -> Iterator[str]:
@@ -148,28 +148,32 @@ def _notes(result: CapacityResult) -> Iterator[str]:
 
 
 def _model(result: CapacityResult) -> Iterator[str]:
-    model, station = result.model, result.model.candidate.station
+    model, queue_model = result.model, result.model.parameter_set.queue_model
     yield "## The model"
-    kind = "independent servers" if station.speeds == tuple(range(1, station.servers + 1)) else "requests in service"
-    if station.batching is not None:
+    kind = (
+        "independent servers"
+        if queue_model.speeds == tuple(range(1, queue_model.servers + 1))
+        else "requests in service"
+    )
+    if queue_model.batching is not None:
         kind = "batches"
-    speeds = ", ".join(format_number(speed) for speed in _sample(station.speeds))
+    speeds = ", ".join(format_number(speed) for speed in _sample(queue_model.speeds))
     yield table(
         ("", ""),
         [
             ("capacity", rate_interval(model.capacity)),
             ("knee: past it latency grows by a larger share than the rate", rate(model.knee)),
-            ("served at once", f"{station.servers} {kind if station.servers > 1 else kind.removesuffix('s')}"),
+            ("served at once", f"{queue_model.servers} {kind if queue_model.servers > 1 else kind.removesuffix('s')}"),
             ("speed with 1, 2, … in service", speeds),
-            ("work of a request, mean", seconds(float(model.candidate.work.mean()))),
-            ("overhead outside the server", seconds(station.overhead)),
-            ("latency in open loop over what the queue gives", format_number(station.calibration)),
+            ("work of a request, mean", seconds(float(model.parameter_set.work.mean()))),
+            ("overhead outside the server", seconds(queue_model.overhead)),
+            ("latency in open loop over what the queue gives", format_number(1 / queue_model.speed_factor)),
             ("holds for", f"{rate(model.valid[0])} to {rate(model.valid[1])}; beyond it nothing is predicted unasked"),
             ("error of the model itself, at least", format_percent(model.discrepancy)),
         ],
     )
-    if station.batching is not None:
-        batches = station.batching
+    if queue_model.batching is not None:
+        batches = queue_model.batching
         yield (
             f"It makes batches of up to {batches.largest} requests, waits {seconds(batches.timeout)} for one to fill, "
             f"and one more request adds {format_percent(batches.marginal, 2)} of its work alone."
@@ -196,7 +200,7 @@ def _plain(summary: Summary) -> str:
 
 def _checks(result: CapacityResult) -> Iterator[str]:
     yield "## Held to runs that it never saw"
-    yield f"{check_text(result.checks)[0].upper()}{check_text(result.checks)[1:]}."
+    yield f"{validation_text(result.checks)[0].upper()}{validation_text(result.checks)[1:]}."
     if result.checks:
         yield table(
             ("run", "rate", "load", "", "predicted, 90 % interval of such a run", "measured", "error", "inside"),
@@ -220,28 +224,28 @@ def _checks(result: CapacityResult) -> Iterator[str]:
         yield f"{pluralize(count, 'replica')} within the objective: {replica_text(result)}{how}."
 
 
-def _measured(points: Sequence[Point]) -> Iterator[str]:
+def _measured(measurements: Sequence[Measurement]) -> Iterator[str]:
     yield "## Every step"
     header = ("", "load", "answers", "in flight", "p50", "p95", "p99", "failed", "N = X·R off", "run")
-    yield table(header, [_point_row(point) for point in points])
-    invalid = [point for point in points if point.reasons]
+    yield table(header, [_measurement_row(m) for m in measurements])
+    invalid = [m for m in measurements if m.reasons]
     if invalid:
-        yield "Runs that are INVALID as measurements, and why:"
-        yield "\n".join(f"- `{point.run}`: {'; '.join(point.reasons)}" for point in invalid)
+        yield "Runs that are INVALID as steps, and why:"
+        yield "\n".join(f"- `{m.run}`: {'; '.join(m.reasons)}" for m in invalid)
 
 
-def _point_row(point: Point) -> tuple[str, ...]:
-    stage = f"{point.stage} (INVALID)" if point.reasons else str(point.stage)
-    percentiles = [seconds(point.raw.get(name)) for name in ("p50", "p95", "p99")]
+def _measurement_row(measurement: Measurement) -> tuple[str, ...]:
+    stage = f"{measurement.stage} (INVALID)" if measurement.reasons else str(measurement.stage)
+    percentiles = [seconds(measurement.raw.get(name)) for name in ("p50", "p95", "p99")]
     return (
         stage,
-        point.load,
-        rate(point.throughput.center),
-        format_number(point.in_flight),
+        measurement.load,
+        rate(measurement.throughput.center),
+        format_number(measurement.in_flight),
         *percentiles,
-        format_percent(point.errors),
-        _signed(point.little),
-        f"`{point.run}`",
+        format_percent(measurement.errors),
+        _signed(measurement.little),
+        f"`{measurement.run}`",
     )
 
 
@@ -255,7 +259,7 @@ def _plan(planned: Planned) -> Iterator[str]:
     )
     yield plan_table(planned.table)
     yield "\n".join(
-        f"- {check_plan_text(name, check)}"
+        f"- {simulated_plan_text(name, check)}"
         for name, check in (("all up", planned.all_up), ("spare ones down", planned.spare_down))
     )
     if planned.diurnal is not None:
@@ -277,7 +281,7 @@ def _plan(planned: Planned) -> Iterator[str]:
         )
 
 
-def check_plan_text(name: str, check: PlanCheck) -> str:
+def simulated_plan_text(name: str, check: SimulatedPlan) -> str:
     """A simulated plan in one line."""
     who = f"{name}, {pluralize(check.replicas, 'replica')}, {check.policy}, simulated"
     if not check.latency:
@@ -302,7 +306,7 @@ def _plan_cells(row: PlanRow, priced: bool) -> list[str]:
     return cells
 
 
-def sets_markdown(rows: Sequence[SetRow], at: float) -> str:
+def sweeps_markdown(rows: Sequence[ComparedSweep], at: float) -> str:
     """Several measured sets side by side, for `at` requests a second."""
     best = cheapest(rows)
     priced = any(entry.row is not None and entry.row.price is not None for entry in rows)
@@ -310,7 +314,7 @@ def sets_markdown(rows: Sequence[SetRow], at: float) -> str:
     found = []
     for entry in rows:
         row = entry.row
-        cells = [entry.label, rate_interval(entry.carried)]
+        cells = [entry.label, rate_interval(entry.sustained)]
         if row is None:
             cells += [ABSENT, ABSENT, *([ABSENT] if priced else []), "cannot be planned"]
         else:
@@ -330,9 +334,9 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
 
 
-def stages(points: Sequence[Point], *wanted: Stage) -> list[Point]:
-    """The points of some stages."""
-    return [point for point in points if point.stage in wanted]
+def stages(measurements: Sequence[Measurement], *wanted: Stage) -> list[Measurement]:
+    """The measurements of some stages."""
+    return [m for m in measurements if m.stage in wanted]
 
 
 def fleet_table(views: Sequence[FleetView]) -> str:

@@ -35,14 +35,14 @@ class BalancedPool:
 
     Args:
         pools: one for each server.
-        policy: chooses for all users; the servers join it here.
+        policy: chooses for all users; the servers are attached to it here.
     """
 
     def __init__(self, pools: Sequence[TransportPool], policy: Policy) -> None:
         self._pools = pools
         self._policy = policy
         for server in range(len(pools)):
-            policy.join(server)
+            policy.attach(server)
 
     def make(self, protocol: str) -> Transport:
         """A transport for one user."""

@@ -21,7 +21,7 @@ BLOCKS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class RunLatencies:
     """The measured part of one run.
 
     Args:
@@ -75,7 +75,7 @@ class Repeats:
         runs: runs with the same users or rate.
     """
 
-    runs: tuple[Observed, ...]
+    runs: tuple[RunLatencies, ...]
 
     @property
     def users(self) -> int | None:
@@ -110,9 +110,9 @@ class Repeats:
         return float(squares.std(ddof=1) / np.sqrt(squares.size) / squares.mean())
 
 
-def grouped(runs: Sequence[Observed]) -> list[Repeats]:
+def grouped(runs: Sequence[RunLatencies]) -> list[Repeats]:
     """Runs grouped by users or rate: closed loop first, each rising."""
-    groups: dict[tuple[bool, float], list[Observed]] = {}
+    groups: dict[tuple[bool, float], list[RunLatencies]] = {}
     for run in runs:
         key = (run.users is None, float(run.users if run.users is not None else run.rate or 0))
         groups.setdefault(key, []).append(run)

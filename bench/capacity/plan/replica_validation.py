@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from scipy import optimize
 
-from bench.capacity.measurements.measured_step import Point
+from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.model.model import CapacityModel
 from bench.capacity.plan.plan import fleet_latency
 from bench.capacity.plan.slo import Slo
@@ -20,7 +20,7 @@ _REQUESTS: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicaCheck:
+class ReplicaValidation:
     """What so many replicas carry within the objective.
 
     Args:
@@ -41,29 +41,29 @@ class ReplicaCheck:
 
 
 def predict_replicas(
-    model: CapacityModel, slo: Slo, carried: Summary, replicas: int, policy: str, seed: int
+    model: CapacityModel, slo: Slo, sustained: Summary, replicas: int, policy: str, seed: int
 ) -> Summary:
     """The rate that `replicas` carry within the latencies of `slo`.
 
     Args:
         model: of one replica.
         slo: the objective.
-        carried: rate of one replica within it, whose relative interval the fleet's is taken to have.
+        sustained: rate of one replica within it, whose relative interval the fleet's is taken to have.
         replicas: how many.
         policy: how the balancer chooses.
         seed: of the simulation.
     """
-    assert carried.center
-    assert carried.lo is not None
-    assert carried.hi is not None
-    top = replicas * model.candidate.capacity
+    assert sustained.center
+    assert sustained.lo is not None
+    assert sustained.hi is not None
+    top = replicas * model.parameter_set.capacity
     rates = [load * top for load in _LOADS if load < UNSTABLE]
     found = [fleet_latency(model, rate, replicas, policy, seed, _REQUESTS) for rate in rates]
     center = min(
         crossing(rates, [entry[name] for entry in found], limit) or rates[-1] for name, limit in slo.latency.items()
     )
-    ends = [center * end / carried.center for end in (carried.lo, carried.hi)]
-    return Summary("replicas_slo_rate", center, ends[0], ends[1], carried.confidence, carried.n)
+    ends = [center * end / sustained.center for end in (sustained.lo, sustained.hi)]
+    return Summary("replicas_slo_rate", center, ends[0], ends[1], sustained.confidence, sustained.n)
 
 
 def crossing(rates: Sequence[float], values: Sequence[float], limit: float) -> float | None:
@@ -96,12 +96,14 @@ class Met:
     note: str
 
 
-def where_met(points: Sequence[Point], slo: Slo) -> Met:
+def where_met(measurements: Sequence[Measurement], slo: Slo) -> Met:
     """Where runs at several rates met the latencies of `slo`."""
-    rates = sorted({point.rate for point in points if point.rate is not None})
+    rates = sorted({m.rate for m in measurements if m.rate is not None})
     found: list[float] = []
     for name, limit in slo.latency.items():
-        values = [float(np.median([p.raw[name] for p in points if p.rate == rate and name in p.raw])) for rate in rates]
+        values = [
+            float(np.median([p.raw[name] for p in measurements if p.rate == rate and name in p.raw])) for rate in rates
+        ]
         if values[0] > limit:
             return Met(
                 None,
@@ -118,9 +120,11 @@ def where_met(points: Sequence[Point], slo: Slo) -> Met:
     return Met(min(found), "", f"interpolated between runs at {format_rate(rates[0])} to {format_rate(rates[-1])}")
 
 
-def check_replicas(predicted: Summary, points: Sequence[Point], slo: Slo, replicas: int, policy: str) -> ReplicaCheck:
+def validate_replicas(
+    predicted: Summary, measurements: Sequence[Measurement], slo: Slo, replicas: int, policy: str
+) -> ReplicaValidation:
     """The prediction held to the runs of all replicas."""
-    met = where_met(points, slo)
+    met = where_met(measurements, slo)
     assert predicted.center is not None
     error = None if met.rate is None else predicted.center / met.rate - 1
-    return ReplicaCheck(replicas, policy, predicted, met.rate, error, met.note)
+    return ReplicaValidation(replicas, policy, predicted, met.rate, error, met.note)

@@ -1,11 +1,11 @@
-"""Measured points that nobody measured."""
+"""Measured measurements that nobody measured."""
 
-from bench.capacity.measurements.measured_step import Point, Stage
+from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.capacity.queue.latency_table import COLUMNS
 from bench.stats.summary import Summary
 
 
-def point(
+def measurement(
     stage: Stage,
     users: int | None = None,
     rate: float | None = None,
@@ -14,10 +14,10 @@ def point(
     errors: float = 0.0,
     wrong: float = 0.0,
     failed: tuple[str, ...] = (),
-) -> Point:
-    """A point with one latency, its p99; the other columns are half of it."""
+) -> Measurement:
+    """A measurement with one latency, its p99; the other columns are half of it."""
     raw = {name: p99 if name == "p99" else p99 / 2 for name in COLUMNS}
-    return Point(
+    return Measurement(
         stage=stage,
         users=users,
         rate=rate,

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
-
 from bench.analysis.compare import header_differences
 from bench.analysis.latency_curves import Curves
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
 from bench.core.atomic_files import write_atomically
 from bench.report import latency_plots, load_plots
+from bench.report.pages import render
 from bench.report.repeats import HEADER, repeats_views
 from bench.report.view import Picture, RunView, run_view, side_by_side_rows
 
@@ -98,22 +97,8 @@ def summary_csv(analyses: Sequence[Analysis]) -> str:
 def _render(folder: Path, template: str, **values: Any) -> None:
     """Writes `report.md` and `report.html` from templates `TEMPLATE.md.j2` and `TEMPLATE.html.j2`."""
     for kind in ("md", "html"):
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("bench.report"),
-            autoescape=kind == "html",
-            undefined=jinja2.StrictUndefined,
-            keep_trailing_newline=True,
-        )
-        environment.filters["cell"] = _markdown_cell
-        environment.filters["embedded"] = lambda file: _data_url(folder / file)
-        page = environment.get_template(f"{template}.{kind}.j2").render(**values)
+        page = render("bench.report", f"{template}.{kind}.j2", embedded=lambda file: _data_url(folder / file), **values)
         write_atomically(folder / f"report.{kind}", page.encode())
-
-
-def _markdown_cell(value: str) -> str:
-    """Text that cannot end a table's cell or begin markup."""
-    flat = " ".join(str(value).split())
-    return flat.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
 
 
 def _data_url(file: Path) -> str:

@@ -20,7 +20,7 @@ from bench.cli.common.options import (
     running_server,
     served_scorer,
 )
-from bench.cli.common.progress import WordsProgress
+from bench.cli.common.progress import ProgressDisplay
 from bench.cli.common.values import DURATION, whole
 from bench.core import interrupts
 from bench.core.errors import ExitCode, UsageError
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
             remaining, scorer, model.golden.max_pieces, long_windows=args.long == "window", in_flight=in_flight
         )
         total = None if args.file == STDIN else Path(args.file).stat().st_size
-        with WordsProgress(err, total) as progress:
+        with ProgressDisplay(err, "scoring", total) as progress:
             _write_all(scored, sink, progress)
         sink.finish()
     return ExitCode.OK
@@ -81,10 +81,13 @@ def _begun(lines: Iterator[Line]) -> Iterator[Line]:
     return itertools.chain([first], lines)
 
 
-def _write_all(scored: Iterable[ScoredSentence], sink: "_Sink", progress: WordsProgress) -> None:
+def _write_all(scored: Iterable[ScoredSentence], sink: "_Sink", progress: ProgressDisplay) -> None:
+    words = size = 0
     for entry in scored:
         sink.write(entry)
-        progress.advance(entry.sentence.num_words, len(entry.sentence.text.encode()) + 1)
+        words += entry.sentence.num_words
+        size += len(entry.sentence.text.encode()) + 1
+        progress.reach(size, f"{words / max(progress.elapsed, 1e-9):,.0f} words/s")
 
 
 def _job(args: argparse.Namespace, model: ExportedModel) -> dict[str, Any]:

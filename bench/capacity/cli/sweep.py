@@ -14,7 +14,6 @@ from bench.bert.demo.demo_model import demo_model_dir
 from bench.capacity.cli.batching import batching_text, read_batching, rows_of
 from bench.capacity.cli.finish import finish, plan_options
 from bench.capacity.cli.options import OWN
-from bench.capacity.cli.progress import SweepProgress
 from bench.capacity.experiment.experiment_design import FULL, QUICK, Scale, Step, expected_seconds
 from bench.capacity.experiment.sweep import Sweep
 from bench.capacity.experiment.sweep_folder import SweepFolder
@@ -23,6 +22,7 @@ from bench.capacity.model.fit import FitOptions
 from bench.capacity.plan.slo import Slo
 from bench.capacity.report.report import write_interrupted
 from bench.cli.common.options import given_options
+from bench.cli.common.progress import ProgressDisplay
 from bench.core import interrupts
 from bench.core.errors import UsageError
 from bench.core.units import parse_duration, pluralize
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     measured: list[MeasuredStep] = []
     with (
         _kept(folder, measured),
-        SweepProgress(out, err, expected) as progress,
+        ProgressDisplay(err, "capacity", expected, "about", "starting") as progress,
         contextlib.ExitStack() as stack,
         open_runner() as runner,
     ):
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         driver = RunnerDriver(runner, progress, lambda: servers.get(1), template)
         fleet = RunnerDriver(runner, progress, lambda: servers.get(args.replicas), template)
         fit = fit_options(folder, args.seed, args.servers)
-        sweep = Sweep(folder, driver, scale, slo, args.seed, progress.line, fit, measured)
+        sweep = Sweep(folder, driver, scale, slo, args.seed, lambda line: progress.print_line(line, out), fit, measured)
         result = sweep.run(args.replicas, args.policy, fleet)
     with _kept(folder, measured):
         return finish(folder, result.steps, result.validated, result.replicas, args, out, err)
@@ -82,21 +82,21 @@ class RunnerDriver:
 
     Args:
         runner: the process.
-        progress: told of each step.
+        progress: shows each step.
         servers: the servers, opened when they are first needed.
         template: what all steps have in common.
     """
 
     runner: Runner
-    progress: SweepProgress
+    progress: ProgressDisplay
     servers: Callable[[], tuple[RunningServer, ...]]
     template: RunSpec
 
     def run(self, step: Step, users: int, runs: Path) -> Path:
         """One run; see `bench.capacity.experiment.sweep.Driver`."""
         if step.stage is Stage.LADDER and step.repeat:
-            self.progress.longer(step.seconds)
-        self.progress.step(f"{step.stage} {load_text(step.users, step.rate)}")
+            self.progress.extend(step.seconds)
+        self.progress.show(f"{step.stage} {load_text(step.users, step.rate)}")
         servers = self.servers()
         spec = replace(
             self.template,
@@ -110,7 +110,7 @@ class RunnerDriver:
             target=address_of(servers[0], self.template.protocol),
             repeat=step.repeat,
         )
-        return self.runner.run(spec, self.progress.tick)
+        return self.runner.run(spec)
 
 
 class _Servers:

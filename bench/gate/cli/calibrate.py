@@ -14,8 +14,7 @@ from bench.core.errors import ExitCode, TargetError, UsageError
 from bench.core.units import format_seconds, pluralize
 from bench.gate.aa_test import GateCalibration, key, smallest_effect, store_calibration
 from bench.gate.ab_servers import Contender, duel
-from bench.gate.cli.options import DEFAULT_EFFECT, add_load_options, read_load
-from bench.gate.cli.progress import GateProgress
+from bench.gate.cli.options import DEFAULT_EFFECT, add_load_options, gate_progress, read_load
 from bench.gate.decision import Gate
 from bench.gate.driver import drive
 from bench.gate.types import Pair, VerdictKind, default_plan
@@ -85,7 +84,7 @@ def _one(
     start = time.monotonic()
     own = replace(load, seed=load.seed + number)
     gate = Gate(default_plan(DEFAULT_EFFECT))
-    progress = GateProgress(err, args.max_time, f"gate {number + 1} of {args.gates}")
+    progress = gate_progress(err, args.max_time, f"gate {number + 1} of {args.gates}")
     with progress, duel(side, side, own, start + args.max_time) as both:
         verdict, each = drive(both, gate, args.warmup, args.run_time, args.max_time, start, progress.show)
     if verdict.false_alarms is None and verdict.kind in (VerdictKind.REGRESSION, VerdictKind.TARGET_FAILED):

@@ -11,6 +11,7 @@ from signal import SIGINT
 from typing import TextIO
 
 from bench.bert.contract.golden import read_golden
+from bench.cli.common.progress import ProgressDisplay
 from bench.core import interrupts
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import ExitCode, UsageError
@@ -22,12 +23,12 @@ from bench.gate.cli import calibrate, history
 from bench.gate.cli.options import (
     add_load_options,
     add_plan_options,
+    gate_progress,
     median_effect,
     output_path,
     read_load,
     read_plan,
 )
-from bench.gate.cli.progress import GateProgress
 from bench.gate.cli.sources import read_source
 from bench.gate.decision import Gate
 from bench.gate.driver import drive, time_over
@@ -115,7 +116,7 @@ def _live(args: argparse.Namespace, plan: Plan, sides: tuple[Contender, Contende
     signal: int | None = None
     folder = None if args.out is None else Path(args.out) / f"{started:%Y%m%dT%H%M%SZ}-gate"
     try:
-        with GateProgress(err, args.max_time) as progress, duel(*sides, load, start + args.max_time) as both:
+        with gate_progress(err, args.max_time) as progress, duel(*sides, load, start + args.max_time) as both:
             try:
                 verdict = _driven(both, gate, args, start, progress)
             except KeyboardInterrupt:
@@ -153,7 +154,7 @@ def _interrupted(gate: Gate, signal: int) -> Verdict:
     return without_bound(make_verdict(gate.plan, VerdictKind.INTERRUPTED, reason, gate.pairs, {}))
 
 
-def _driven(both: Duel, gate: Gate, args: argparse.Namespace, start: float, progress: GateProgress) -> Verdict:
+def _driven(both: Duel, gate: Gate, args: argparse.Namespace, start: float, progress: ProgressDisplay) -> Verdict:
     """The verdict on two servers that are up, also where one of them fails."""
     try:
         return drive(both, gate, args.warmup, args.run_time, args.max_time, start, progress.show)[0]

@@ -4,9 +4,11 @@ import argparse
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from bench.bert.contract.requests import COMPACT_SIGNATURE
 from bench.cli.common.options import add_model_options
+from bench.cli.common.progress import ProgressDisplay
 from bench.cli.common.values import DURATION, SEED
 from bench.core.atomic_files import make_folder
 from bench.core.errors import UsageError
@@ -85,6 +87,11 @@ def read_load(args: argparse.Namespace) -> RunSpec:
         seed=secrets.randbits(31) if args.seed is None else args.seed,
         timeout=args.request_timeout,
     )
+
+
+def gate_progress(err: TextIO, most: float, name: str = "gate") -> ProgressDisplay:
+    """The progress of a gate that may take `most` seconds."""
+    return ProgressDisplay(err, name, most, "at most", "starting both servers")
 
 
 def output_path(text: str) -> Path:

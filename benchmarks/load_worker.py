@@ -104,9 +104,9 @@ def grpc_message(request: PredictRequest) -> bytes:
 
 def session_call(model: ExportedModel, request: PredictRequest) -> Callable[[], Call]:
     """Calls of a V1 session on the model, in this process."""
-    from bench.bert.tf_logging import quieten_tensorflow
+    from bench.bert.tf_logging import log_errors_only
 
-    quieten_tensorflow()
+    log_errors_only()
     import tensorflow as tf
 
     session = tf.compat.v1.Session(graph=tf.Graph())

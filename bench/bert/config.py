@@ -223,9 +223,9 @@ def read_config_object(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); give a checkpoint folder") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not JSON ({error}); give a checkpoint folder that is whole") from error
+        raise UsageError(f"{path} is not JSON ({error}); give a complete checkpoint folder") from error
     if not isinstance(raw, dict):
-        raise UsageError(f"{path} is not a JSON object; give a checkpoint folder that is whole")
+        raise UsageError(f"{path} is not a JSON object; give a complete checkpoint folder")
     return raw
 
 

@@ -1,12 +1,12 @@
-"""Keeps TensorFlow's log off the terminal. Imports no TensorFlow: call it before the first import that does."""
+"""Limits TensorFlow's log to errors. Imports no TensorFlow: call it before the first import that does."""
 
 import logging
 import os
 import warnings
 
 
-def quieten_tensorflow() -> None:
-    """Only errors of TensorFlow are shown from here on; an environment that asks for more keeps it.
+def log_errors_only() -> None:
+    """Limits TensorFlow's log to errors from here on; TF_CPP_MIN_LOG_LEVEL overrides it.
 
     The variable reaches child processes too.
     """

@@ -12,7 +12,7 @@ import numpy as np
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.scoring import ScoredSentence, Scorer
 from bench.bert.text.sentence import EncodedSentence
-from bench.bert.tf_logging import quieten_tensorflow
+from bench.bert.tf_logging import log_errors_only
 from bench.cli import report
 from bench.cli.common.options import add_model_options, exported_model, served_scorer
 from bench.cli.common.values import number
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         BenchError: a step failed.
     """
     make_folder(args.out, "", "give another --out")
-    quieten_tensorflow()
+    log_errors_only()
     began = time.monotonic()
     _say(out, "1. Export: Estimator -> SavedModel, with golden answers")
     model = exported_model(args)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bench.bert.config import PRESETS
-from bench.bert.tf_logging import quieten_tensorflow
+from bench.bert.tf_logging import log_errors_only
 from bench.cli.common.values import whole
 from bench.core.errors import ExitCode, UsageError
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """
     if args.out.exists() and not args.out.is_dir():
         raise UsageError(f"{args.out} is not a folder; give one for the versions")
-    quieten_tensorflow()
+    log_errors_only()
     from bench.bert.checkpoints.resolve import open_checkpoint
     from bench.bert.contract.golden import FixedExport
     from bench.bert.contract.requests import FixedShape

@@ -11,7 +11,7 @@ from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
 from bench.bert.contract.scoring import READ_AHEAD, ScoredSentence, Scorer, score_stream
 from bench.bert.text.text_file import STDIN, Line, read_sentences
-from bench.bert.tf_logging import quieten_tensorflow
+from bench.bert.tf_logging import log_errors_only
 from bench.cli.common.options import (
     add_target_options,
     exported_model,
@@ -121,7 +121,7 @@ def _open_sink(args: argparse.Namespace, model: ExportedModel, form: ScoreFormat
 def _scorer(args: argparse.Namespace, model: ExportedModel) -> Iterator[tuple[Scorer, int]]:
     """The scorer of `--target`, and how many calls it takes at once."""
     if is_estimator(args.target):
-        quieten_tensorflow()
+        log_errors_only()
         from bench.bert.graph.reference_scorers import open_estimator
 
         with open_estimator(model) as estimator:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from bench.bert.config import PRESETS
 from bench.bert.text.text_file import read_sentences
-from bench.bert.tf_logging import quieten_tensorflow
-from bench.bert.training.training_config import Recipe
+from bench.bert.tf_logging import log_errors_only
+from bench.bert.training.training_config import TrainingConfig
 from bench.cli.common.values import DURATION, SEED, number, whole
 from bench.cli.train_progress import TrainingProgress
 from bench.core import interrupts
@@ -18,7 +18,7 @@ from bench.core.units import format_percent
 if TYPE_CHECKING:
     from bench.bert.training.training import Evaluation
 
-_DEFAULT = Recipe()
+_DEFAULT = TrainingConfig()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,22 +69,22 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     Raises:
         UsageError: bad options or input; see `bench.bert.training.training.train`.
     """
-    recipe = _recipe(args)
+    training_config = _training_config(args)
     next(read_sentences(args.text))  # a file that is not there should not wait for TensorFlow to load
-    quieten_tensorflow()
+    log_errors_only()
     from bench.bert.training.training import train  # TensorFlow: only once the options are known to be good
 
     kept = f"the same command goes on from the last checkpoint in {args.out}"
     with interrupts.noting(lambda: kept if any(args.out.glob("*.index")) else ""), TrainingProgress(err) as progress:
-        last = train(args.text, args.out, recipe, progress, args.save_every)
+        last = train(args.text, args.out, training_config, progress, args.save_every)
     _print_result(last, args.out, out)
     return ExitCode.OK
 
 
-def _recipe(args: argparse.Namespace) -> Recipe:
+def _training_config(args: argparse.Namespace) -> TrainingConfig:
     given: dict[str, Any] = {
         field.name: value
-        for field in dataclasses.fields(Recipe)
+        for field in dataclasses.fields(TrainingConfig)
         if (value := getattr(args, field.name, None)) is not None
     }
     shaping: list[str] = [name for name in ("preset", "layers", "vocab_size", "max_length", "dropout") if name in given]
@@ -93,7 +93,7 @@ def _recipe(args: argparse.Namespace) -> Recipe:
         raise UsageError(
             f"--{shaping[0].replace('_', '-')} is for a model from scratch; leave it out with --checkpoint"
         )
-    return Recipe(do_lower_case=not args.cased, **given)
+    return TrainingConfig(do_lower_case=not args.cased, **given)
 
 
 def _print_result(last: "Evaluation", folder: Path, out: TextIO) -> None:

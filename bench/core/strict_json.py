@@ -31,7 +31,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        UsageError: not JSON or not an object, a key that stands twice in one object, or half a surrogate pair.
+        UsageError: not JSON or not an object, a key that appears twice in one object, or half a surrogate pair.
     """
     text = read_text(path)
     try:
@@ -52,7 +52,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
+        raise ValueError(f"the key {twice!r} appears twice in one object")
     return made
 
 

@@ -1,4 +1,4 @@
-"""What an export leaves on disk, that it answers as the Estimator does by every way, and what it refuses."""
+"""What an export leaves on disk, that every reference scorer answers as the Estimator does, and what it refuses."""
 
 import dataclasses
 import io
@@ -32,10 +32,10 @@ from bench.bert.export.export import TOLERANCE, ExportOptions, export_model
 from bench.bert.export.golden_sentences import SentenceLimits, default_golden_sentences
 from bench.bert.export.warmup_requests import FILE_NAME as WARMUP
 from bench.bert.graph.reference_scorers import (
-    Baseline,
     ColdPredict,
     EstimatorModel,
     PredictGenerator,
+    ReferenceScorer,
     SavedModelFunction,
     SavedModelSession,
     open_estimator,
@@ -50,7 +50,7 @@ from tests.bert.test_model import assert_same, mixed, oracle_answers
 
 SHAPE = FixedShape(40, 9)
 
-WAYS: dict[str, Callable[[ExportedModel], Baseline]] = {
+SCORERS: dict[str, Callable[[ExportedModel], ReferenceScorer]] = {
     "cold predict": lambda model: ColdPredict(EstimatorModel.of_export(model)),
     "cold predict, padded": lambda model: ColdPredict(EstimatorModel.of_export(model), SHAPE),
     "predict generator": lambda model: PredictGenerator(EstimatorModel.of_export(model)),
@@ -119,25 +119,25 @@ def test_warm_up_requests_can_be_answered(exported: ExportedModel) -> None:
         assert np.isfinite(output.numpy()).all()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_every_way_gives_the_golden_answers(way: str, exported: ExportedModel) -> None:
-    """Alone and all together, and a batch of 64 of any length."""
+@pytest.mark.parametrize("name", SCORERS)
+def test_every_reference_scorer_gives_the_golden_answers(name: str, exported: ExportedModel) -> None:
+    """One by one and all together, and a batch of 64 of any length."""
     sentences = encode()
     together = mixed(64)
     with SavedModelSession(exported.version_dir, exported.golden.special) as reference:
         expected = reference.score(together)
-    with WAYS[way](exported) as baseline:
-        assert_same(baseline.score(sentences), answers(exported))
-        alone = sentences[:2] if "cold" in way else sentences
-        assert_same([baseline.score([sentence])[0] for sentence in alone], answers(exported)[: len(alone)])
-        if "padded" not in way:
-            assert_same(baseline.score(together), expected)
+    with SCORERS[name](exported) as scorer:
+        assert_same(scorer.score(sentences), answers(exported))
+        single = sentences[:2] if "cold" in name else sentences
+        assert_same([scorer.score([sentence])[0] for sentence in single], answers(exported)[: len(single)])
+        if "padded" not in name:
+            assert_same(scorer.score(together), expected)
 
 
 def test_a_long_lived_predict_takes_turns(exported: ExportedModel) -> None:
     sentences = encode() * 5
-    with PredictGenerator(EstimatorModel.of_export(exported)) as baseline, ThreadPoolExecutor(4) as pool:
-        given = list(pool.map(lambda sentence: baseline.score([sentence])[0], sentences))
+    with PredictGenerator(EstimatorModel.of_export(exported)) as scorer, ThreadPoolExecutor(4) as pool:
+        given = list(pool.map(lambda sentence: scorer.score([sentence])[0], sentences))
     assert_same(given, answers(exported) * 5)
 
 
@@ -152,8 +152,8 @@ def test_a_long_lived_predict_that_was_never_asked_ends(exported: ExportedModel)
 def test_a_long_lived_predict_survives_nothing_but_says_why(tmp_path: Path, exported: ExportedModel) -> None:
     model = EstimatorModel.of_export(exported)
     broken = EstimatorModel(model.config, tmp_path / "none", model.special)
-    with PredictGenerator(broken) as baseline, pytest.raises(Exception, match="none"):
-        baseline.score(encode()[:1])
+    with PredictGenerator(broken) as scorer, pytest.raises(Exception, match="none"):
+        scorer.score(encode()[:1])
 
 
 @pytest.mark.parametrize("output", ["prob", "nll"])
@@ -173,8 +173,8 @@ def test_the_articles_export_to_the_letter(output: str, checkpoint: Checkpoint, 
     first = loaded(**{name: tf.constant(value) for name, value in inputs.items()})["output"][0, 0].numpy()
     expected = answers(model)[0][0]
     assert first == pytest.approx(np.exp(expected) if output == "prob" else -expected, abs=1e-5)
-    with SavedModelFunction(model.version_dir, model.golden.special, fixed=fixed) as baseline:
-        assert_same(baseline.score(encode()), answers(model))
+    with SavedModelFunction(model.version_dir, model.golden.special, fixed=fixed) as scorer:
+        assert_same(scorer.score(encode()), answers(model))
 
 
 def test_a_sentence_that_does_not_fit_the_fixed_shape_is_named(checkpoint: Checkpoint, tmp_path: Path) -> None:

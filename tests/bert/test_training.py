@@ -15,16 +15,16 @@ import pytest
 from bench.bert.checkpoints.resolve import open_checkpoint
 from bench.bert.demo import default_sentences
 from bench.bert.training.training import Evaluation, train
-from bench.bert.training.training_config import Recipe, check_folder
+from bench.bert.training.training_config import TrainingConfig, check_folder
 from bench.core.errors import UsageError
 
-RECIPE = Recipe(layers=1, vocab_size=400, steps=120, batch_positions=256, evaluations=2, learning_rate=3e-3)
+CONFIG = TrainingConfig(layers=1, vocab_size=400, steps=120, batch_positions=256, evaluations=2, learning_rate=3e-3)
 OPTIONS = "--layers 1 --vocab-size 400 --steps 120 --batch-positions 256 --evaluations 2 --learning-rate 3e-3".split()  # noqa: SIM905
 TEXT = default_sentences()
 
 
-class Diary:
-    """Keeps what it is told."""
+class RecordingListener:
+    """Records what it gets."""
 
     def __init__(self) -> None:
         self.start: tuple[int, int, int, int] | None = None
@@ -42,10 +42,10 @@ class Diary:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Diary, Evaluation]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RecordingListener, Evaluation]:
     out = tmp_path_factory.mktemp("train") / "model"
-    diary = Diary()
-    return out, diary, train(TEXT, out, RECIPE, diary)
+    listener = RecordingListener()
+    return out, listener, train(TEXT, out, CONFIG, listener)
 
 
 def lasting(folder: Path) -> dict[str, bytes]:
@@ -61,20 +61,20 @@ def lasting(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_it_learns_and_says_so(trained: tuple[Path, Diary, Evaluation]) -> None:
-    _, diary, last = trained
-    assert diary.start == (0, 120, len(TEXT.read_text().splitlines()) - 10, 10)
-    assert [step for step, _, _ in diary.steps] == list(range(1, 121))
-    assert all(pieces > 0 for _, _, pieces in diary.steps)
-    losses = [loss for _, loss, _ in diary.steps]
+def test_it_learns_and_says_so(trained: tuple[Path, RecordingListener, Evaluation]) -> None:
+    _, listener, last = trained
+    assert listener.start == (0, 120, len(TEXT.read_text().splitlines()) - 10, 10)
+    assert [step for step, _, _ in listener.steps] == list(range(1, 121))
+    assert all(pieces > 0 for _, _, pieces in listener.steps)
+    losses = [loss for _, loss, _ in listener.steps]
     assert np.mean(losses[:5]) > np.log(400) - 0.5
     assert np.mean(losses[-20:]) < np.mean(losses[:5]) - 0.4
-    assert [evaluation.step for evaluation in diary.evaluations] == [60, 120]
-    assert diary.evaluations[-1] == last
+    assert [evaluation.step for evaluation in listener.evaluations] == [60, 120]
+    assert listener.evaluations[-1] == last
     assert last.loss < np.log(400) - 0.5
 
 
-def test_the_folder_is_a_checkpoint_like_any_other(trained: tuple[Path, Diary, Evaluation]) -> None:
+def test_the_folder_is_a_checkpoint_like_any_other(trained: tuple[Path, RecordingListener, Evaluation]) -> None:
     out, _, _ = trained
     checkpoint = open_checkpoint(out)
     assert checkpoint.config.num_hidden_layers == 1
@@ -86,24 +86,24 @@ def test_the_folder_is_a_checkpoint_like_any_other(trained: tuple[Path, Diary, E
     ]
 
 
-def test_summaries_for_tensorboard(trained: tuple[Path, Diary, Evaluation]) -> None:
+def test_summaries_for_tensorboard(trained: tuple[Path, RecordingListener, Evaluation]) -> None:
     out, _, _ = trained
     assert list(out.glob("events.out.tfevents.*"))
     assert list((out / "eval").glob("events.out.tfevents.*"))
 
 
-def test_a_finished_run_is_left_as_it_is(trained: tuple[Path, Diary, Evaluation]) -> None:
+def test_a_finished_run_is_left_as_it_is(trained: tuple[Path, RecordingListener, Evaluation]) -> None:
     out, _, last = trained
     before = lasting(out)
-    diary = Diary()
-    again = train(TEXT, out, RECIPE, diary)
-    assert (again.step, diary.steps) == (120, [])
+    listener = RecordingListener()
+    again = train(TEXT, out, CONFIG, listener)
+    assert (again.step, listener.steps) == (120, [])
     assert again.loss == pytest.approx(last.loss, abs=1e-6)
     assert lasting(out) == before
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_files(
-    trained: tuple[Path, Diary, Evaluation], tmp_path: Path
+    trained: tuple[Path, RecordingListener, Evaluation], tmp_path: Path
 ) -> None:
     """Killed with SIGKILL after its first checkpoint, in the middle of a step or of writing, whatever comes."""
     undisturbed, _, _ = trained
@@ -133,23 +133,23 @@ def wait_for_checkpoint(out: Path, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("state", [None, "/old/place/model.ckpt-120", "rubbish", "model.ckpt-7"])
 def test_a_run_whose_folder_was_moved_goes_on(
-    trained: tuple[Path, Diary, Evaluation], tmp_path: Path, state: str | None
+    trained: tuple[Path, RecordingListener, Evaluation], tmp_path: Path, state: str | None
 ) -> None:
     """The state file is lost, or names what is gone: what is there is gone on with, not deleted."""
-    out, diary = tmp_path / "moved", Diary()
+    out, listener = tmp_path / "moved", RecordingListener()
     shutil.copytree(trained[0], out)
     (out / "checkpoint").unlink()
     if state is not None:
         (out / "checkpoint").write_text(state if state == "rubbish" else f'model_checkpoint_path: "{state}"\n')
     (out / "model.ckpt-999.index").write_bytes(b"cut")
-    train(TEXT, out, RECIPE, diary)
-    assert (diary.start[0], diary.steps) == (120, [])
+    train(TEXT, out, CONFIG, listener)
+    assert (listener.start[0], listener.steps) == (120, [])
     assert lasting(out).keys() == lasting(trained[0]).keys()
     assert open_checkpoint(out).digest == open_checkpoint(trained[0]).digest
 
 
 def test_a_damaged_checkpoint_ends_training_in_one_line(
-    trained: tuple[Path, Diary, Evaluation], tmp_path: Path
+    trained: tuple[Path, RecordingListener, Evaluation], tmp_path: Path
 ) -> None:
     out = tmp_path / "damaged"
     shutil.copytree(trained[0], out)
@@ -157,57 +157,63 @@ def test_a_damaged_checkpoint_ends_training_in_one_line(
     data.write_bytes(data.read_bytes()[:1000])
     (out / "evaluation.tsv").unlink()
     with pytest.raises(UsageError, match="damaged.* failed") as caught:
-        train(TEXT, out, RECIPE, Diary())
+        train(TEXT, out, CONFIG, RecordingListener())
     assert "\n" not in str(caught.value)
 
 
-def test_training_goes_on_from_a_checkpoint(trained: tuple[Path, Diary, Evaluation], tmp_path: Path) -> None:
+def test_training_goes_on_from_a_checkpoint(
+    trained: tuple[Path, RecordingListener, Evaluation], tmp_path: Path
+) -> None:
     """With a learning rate next to nothing the weights stay what they were."""
-    out, diary = tmp_path / "more", Diary()
-    recipe = Recipe(checkpoint=str(trained[0]), steps=1, evaluations=1, learning_rate=1e-12)
-    train(TEXT, out, recipe, diary)
+    out, listener = tmp_path / "more", RecordingListener()
+    training_config = TrainingConfig(checkpoint=str(trained[0]), steps=1, evaluations=1, learning_rate=1e-12)
+    train(TEXT, out, training_config, listener)
     before, after = open_checkpoint(trained[0]), open_checkpoint(out)
     assert after.tokenizer.digest == before.tokenizer.digest
     assert after.config == before.config
     for name, value in before.variables.items():
         np.testing.assert_allclose(after.variables[name], value, atol=1e-9)
-    assert diary.evaluations[0].loss == pytest.approx(trained[1].evaluations[-1].loss, abs=0.5)
+    assert listener.evaluations[0].loss == pytest.approx(trained[1].evaluations[-1].loss, abs=0.5)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"seed": 1}, "another seed"), ({"steps": 9}, r"another steps \(120 there, 9 now\)")],
 )
-def test_a_folder_of_another_run_is_refused(trained: tuple[Path, Diary, Evaluation], change: Any, message: str) -> None:
-    recipe = Recipe(**{name: getattr(RECIPE, name) for name in Recipe.__slots__} | change)
+def test_a_folder_of_another_run_is_refused(
+    trained: tuple[Path, RecordingListener, Evaluation], change: Any, message: str
+) -> None:
+    training_config = TrainingConfig(**{name: getattr(CONFIG, name) for name in TrainingConfig.__slots__} | change)
     with pytest.raises(UsageError, match=message):
-        train(TEXT, trained[0], recipe, Diary())
+        train(TEXT, trained[0], training_config, RecordingListener())
 
 
-def test_a_folder_of_another_text_is_refused(trained: tuple[Path, Diary, Evaluation], tmp_path: Path) -> None:
+def test_a_folder_of_another_text_is_refused(
+    trained: tuple[Path, RecordingListener, Evaluation], tmp_path: Path
+) -> None:
     other = tmp_path / "other.txt"
     other.write_text(TEXT.read_text() + "One more line.\n")
     with pytest.raises(UsageError, match="another text"):
-        train(other, trained[0], RECIPE, Diary())
+        train(other, trained[0], CONFIG, RecordingListener())
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("")
     with pytest.raises(UsageError, match="is not empty and holds no training run"):
-        train(TEXT, tmp_path, RECIPE, Diary())
+        train(TEXT, tmp_path, CONFIG, RecordingListener())
 
 
 def test_what_a_kill_before_the_first_file_left_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "training.json.tmp").write_text("{")
-    check_folder(tmp_path, RECIPE, "0" * 64)
+    check_folder(tmp_path, CONFIG, "0" * 64)
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(UsageError, match="is not empty"):
-        check_folder(tmp_path, RECIPE, "0" * 64)
+        check_folder(tmp_path, CONFIG, "0" * 64)
 
 
 def test_a_text_that_is_too_small_ends_clearly_and_leaves_nothing(tmp_path: Path) -> None:
     text = tmp_path / "small.txt"
     text.write_text("".join(TEXT.read_text().splitlines(keepends=True)[:99]))
-    with pytest.raises(UsageError, match=r"small\.txt has 99 sentences; training needs 100"):
-        train(text, tmp_path / "out", RECIPE, Diary())
+    with pytest.raises(UsageError, match=r"small\.txt has 99 sentences; training needs at least 100"):
+        train(text, tmp_path / "out", CONFIG, RecordingListener())
     assert not (tmp_path / "out").exists()

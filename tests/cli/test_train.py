@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.bert.training.training_config import Recipe
+from bench.bert.training.training_config import TrainingConfig
 from bench.cli import main, train
 from bench.cli.train_progress import TrainingProgress
 from bench.core.errors import ExitCode
@@ -34,7 +34,7 @@ def text(tmp_path: Path) -> Path:
         (None, "no file"),
         (b"", "holds no sentence"),
         (GOOD + b"caf\xe9\n", "line 121 is not UTF-8"),
-        (b"One line.\n\nAnd another.\n", "has 2 sentences; training needs 100"),
+        (b"One line.\n\nAnd another.\n", "has 2 sentences; training needs at least 100"),
     ],
 )
 def test_bad_text_is_one_line_and_exit_code_2(tmp_path: Path, text: Path, data: bytes | None, message: str) -> None:
@@ -77,7 +77,7 @@ def test_options_become_a_recipe() -> None:
     words = "text --out out --preset mini --layers 3 --vocab-size 900 --cased --max-length 64 --dropout 0 --steps 7"
     more = "--learning-rate 1e-4 --warmup-share 0.2 --batch-positions 99 --evaluations 2 --seed 5"
     args = parser.parse_args([*words.split(), *more.split()])
-    assert train._recipe(args) == Recipe(
+    assert train._training_config(args) == TrainingConfig(
         preset="mini",
         layers=3,
         vocab_size=900,
@@ -91,7 +91,7 @@ def test_options_become_a_recipe() -> None:
         evaluations=2,
         seed=5,
     )
-    assert train._recipe(parser.parse_args(["text", "--out", "out"])) == Recipe()
+    assert train._training_config(parser.parse_args(["text", "--out", "out"])) == TrainingConfig()
 
 
 def test_progress_off_a_terminal_is_a_line_an_evaluation() -> None:

@@ -18,6 +18,6 @@ def check_is_content(path: Path) -> None:
         with path.open("rb") as file:
             pointer = file.read(len(_POINTER)) == _POINTER
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); give a checkpoint that is whole") from error
+        raise UsageError(f"{path} cannot be read ({error.strerror}); give a complete checkpoint") from error
     if pointer:
         raise UsageError(f"{path} is a pointer of Git LFS, not the file; run git lfs pull in its repository")

@@ -43,7 +43,7 @@ def read_variables(prefix: Path, config: BertConfig, init_head: bool = False) ->
     """The model's variables in a TensorFlow checkpoint.
 
     Raises:
-        UsageError: it cannot be read, or a variable is missing, strange or of another shape.
+        UsageError: it cannot be read, or a variable is missing, unexpected or of another shape.
     """
     try:
         reader = open_reader(prefix)
@@ -57,7 +57,7 @@ def read_variables(prefix: Path, config: BertConfig, init_head: bool = False) ->
             for name in variable_shapes(config)
         }
     except READ_ERRORS as error:
-        raise UsageError(f"{prefix} cannot be read ({reason(error)}); give a checkpoint that is whole") from error
+        raise UsageError(f"{prefix} cannot be read ({reason(error)}); give a complete checkpoint") from error
 
 
 def _keys(stored: Collection[str]) -> dict[str, str]:

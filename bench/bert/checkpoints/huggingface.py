@@ -1,6 +1,6 @@
 """Hugging Face folders of a `BertForMaskedLM`: `config.json`, `vocab.txt` or `tokenizer.json`, and the weights.
 
-Torch keeps a dense layer's weight as [outputs, inputs], Google as [inputs, outputs].
+PyTorch stores a dense layer's weight as [outputs, inputs], Google as [inputs, outputs].
 """
 
 import re
@@ -28,12 +28,12 @@ _DENSE: Final = (
     "output.dense",
 )
 _EMBEDDINGS: Final = ("word_embeddings", "position_embeddings", "token_type_embeddings")
-# Older conversions from TensorFlow kept `gamma` and `beta`.
+# Older conversions from TensorFlow have `gamma` and `beta`.
 _NORM: Final = {"weight": "gamma", "bias": "beta", "gamma": "gamma", "beta": "beta"}
 _LAYER: Final = re.compile(r"bert\.encoder\.layer\.(\d+)\.(.+)\.(weight|bias|gamma|beta)")
-# What a bare BertModel holds, which is saved without `bert.` in front.
+# Modules of a bare BertModel, which is saved without the prefix `bert.`.
 _BARE: Final = ("embeddings.", "encoder.", "pooler.")
-# What training and compiling put in front of all names.
+# Prefixes that training and compiling add to all names.
 _WRAPPED: Final = re.compile(r"(?:module\.|model\.|_orig_mod\.)*(?:bert\.)?")
 _TABLE: Final = "embeddings.word_embeddings.weight"
 _DECODER: Final = "cls.predictions.decoder.weight"
@@ -53,7 +53,7 @@ def read_hugging_face_folder(folder: Path, init_head: bool = False, do_lower_cas
         do_lower_case: overrides what the folder says of its case.
 
     Raises:
-        UsageError: a file is missing or cannot be read, a variable is missing, strange or of another shape, or the
+        UsageError: a file is missing or cannot be read, a variable is missing, unexpected or of another shape, or the
             head's output weights are not the word embeddings.
     """
     tensors = load_weights(folder)
@@ -73,28 +73,27 @@ def to_google(tensors: Mapping[str, Stored], config: BertConfig, where: str, ini
     tensors = _tied(_plain_names(tensors, where))
     found = dict(_renamed(tensors, where))
     fresh = fresh_head(config, found) if init_head else {}
-    shapes = {google: _shape(tensors[name], turned) for google, (name, turned) in found.items()}
+    shapes = {google: _shape(tensors[name], transposed) for google, (name, transposed) in found.items()}
     check_variables(config, shapes | {name: value.shape for name, value in fresh.items()}, where)
     variables: dict[str, NDArray[np.float32]] = dict(fresh)
-    for google, (name, turned) in found.items():
+    for google, (name, transposed) in found.items():
         value = to_float32(np.asarray(tensors[name]), name, where)
         # A copy: the values outlive the file that they were read from.
-        variables[google] = np.array(value.T if turned else value, np.float32, order="C")
+        variables[google] = np.array(value.T if transposed else value, np.float32, order="C")
     _check_tied(tensors, variables, where)
     return variables
 
 
 def _plain_names(tensors: Mapping[str, Stored], where: str) -> dict[str, Stored]:
-    """The tensors under the names of a `BertForMaskedLM`, without what was put in front of all of them."""
+    """The tensors under the names of a `BertForMaskedLM`, without a prefix of all of them."""
     tables = [name.removesuffix(_TABLE) for name in tensors if name.endswith(_TABLE)]
     tables += [name.removesuffix(_DECODER) for name in tensors if name.endswith(_DECODER) and not tables]
     if len(tables) != 1 or not _WRAPPED.fullmatch(tables[0]):
-        there = ", ".join(f"{shown(front)}{_TABLE}" for front in tables[:2]) or ", ".join(
-            map(shown, sorted(tensors)[:3])
-        )
-        raise UsageError(f"{where} holds no weights of one BERT (bert.{_TABLE}) but {there or 'nothing'}; give one")
-    front = tables[0].removesuffix("bert.")
-    plain = {name.removeprefix(front): tensor for name, tensor in tensors.items() if name.startswith(front)}
+        found = [f"{prefix}{_TABLE}" for prefix in tables[:2]] or sorted(tensors)[:3]
+        names = ", ".join(map(shown, found)) or "nothing"
+        raise UsageError(f"{where}: expected one tensor bert.{_TABLE}, found {names}; give the weights of one BERT")
+    prefix = tables[0].removesuffix("bert.")
+    plain = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     if tables[0].endswith("bert.") or any(name.startswith("bert.") for name in plain):
         return plain
     return {f"bert.{name}" if name.startswith(_BARE) else name: tensor for name, tensor in plain.items()}
@@ -117,21 +116,21 @@ def _check_tied(tensors: Mapping[str, Stored], variables: Variables, where: str)
         raise UsageError(f"{where}: {_DECODER_BIAS} and {_BIAS} differ; only one output bias is supported")
 
 
-def _shape(tensor: Stored, turned: bool) -> tuple[int, ...]:
+def _shape(tensor: Stored, transposed: bool) -> tuple[int, ...]:
     shape = tuple(tensor.shape)
-    return shape[::-1] if turned else shape
+    return shape[::-1] if transposed else shape
 
 
 def _renamed(tensors: Mapping[str, Stored], where: str) -> Iterator[tuple[str, tuple[str, bool]]]:
-    """Google's name of each tensor that the model uses, its own, and whether it is to be transposed."""
+    """Google's name of each tensor that the model uses, its own name, and whether to transpose it."""
     seen: dict[str, str] = {}
     for name, tensor in tensors.items():
-        google, turned = _google_name(name)
+        google, transposed = _google_name(name)
         if google is not None:
             if google in seen:
                 raise UsageError(f"{where} has {seen[google]} and {name}, which are the same weight; remove one")
             seen[google] = name
-            yield google, (name, turned)
+            yield google, (name, transposed)
         elif name == _POSITIONS:
             _check_positions(tensor, where)
         elif name.startswith(("bert.", "cls.predictions.")) and not name.startswith(_UNUSED):
@@ -146,7 +145,7 @@ def _check_positions(tensor: Stored, where: str) -> None:
 
 
 def _google_name(name: str) -> tuple[str | None, bool]:
-    """Google's name and whether the value is to be transposed; None for what the language model does not use."""
+    """Google's name and whether to transpose the value; None for what the language model does not use."""
     if layer := _LAYER.fullmatch(name):
         number, module, kind = layer.groups()
         return _module_name(f"bert/encoder/layer_{number}/{module.replace('.', '/')}", module, kind)

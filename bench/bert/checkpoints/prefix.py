@@ -130,7 +130,7 @@ def _only(folder: Path, indexed: list[str], named: Path | None) -> str:
         return max(steps, key=lambda match: int(match["step"])).string
     stale = f", and its {STATE_FILE} file names {named}, which is not there" if named else ""
     if not indexed:
-        raise UsageError(f"{folder} holds no TensorFlow checkpoint (*{_INDEX}){stale}; give a folder that is whole")
+        raise UsageError(f"{folder} holds no TensorFlow checkpoint (*{_INDEX}){stale}; give a complete folder")
     shown = ", ".join(indexed[:_NAMED]) + (", ..." if len(indexed) > _NAMED else "")
     raise UsageError(
         f"{folder} holds {len(indexed)} checkpoints ({shown}){stale or ' and does not say which counts'}; "
@@ -156,7 +156,7 @@ def _check_files(prefix: Path) -> None:
                 check_is_content(shard)
             return
         missing.append(lacking[0])
-    raise UsageError(f"{prefix} cannot be read (no data file {missing[0]}); give a checkpoint that is whole")
+    raise UsageError(f"{prefix} cannot be read (no data file {missing[0]}); give a complete checkpoint")
 
 
 def _shard_counts(prefix: Path) -> list[int]:

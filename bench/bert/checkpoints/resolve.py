@@ -1,4 +1,4 @@
-"""TF: one door to every checkpoint: a folder, a preset's name, or `demo`."""
+"""TF: opens any checkpoint: a folder, a preset, or `demo`."""
 
 from dataclasses import replace
 from pathlib import Path

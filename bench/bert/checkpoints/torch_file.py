@@ -72,7 +72,7 @@ def read_torch_file(path: Path) -> dict[str, TorchTensor]:
     elif bytes(data[_TAR_AT]) == _TAR:
         raise UsageError(f"{path} is in the form before PyTorch 0.2; save it again with a newer one")
     else:
-        raise UsageError(f"{path} is not a file of torch.save; give a checkpoint that is whole")
+        raise UsageError(f"{path} is not a file of torch.save; give a complete checkpoint")
     return {
         name: TorchTensor(tensor, storages[tensor.storage.key], order)
         for name, tensor in _state_dict(value, where).items()
@@ -85,7 +85,7 @@ def _map(path: Path) -> memoryview:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:
         reason = "it is empty" if isinstance(error, ValueError) else error.strerror
-        raise UsageError(f"{path} cannot be read ({reason}); give a checkpoint that is whole") from error
+        raise UsageError(f"{path} cannot be read ({reason}); give a complete checkpoint") from error
 
 
 def _state_dict(value: object, where: str) -> dict[str, Tensor]:
@@ -120,9 +120,7 @@ def _read_zip(path: Path, data: memoryview) -> tuple[object, Mapping[str, memory
     root = roots[0]
     order = bytes(records.get(f"{root}byteorder", memoryview(b"little")))
     if order not in _BYTE_ORDERS:
-        raise UsageError(
-            f"{path}: unknown byte order {shown(order.decode('latin-1'))}; give a checkpoint that is whole"
-        )
+        raise UsageError(f"{path}: unknown byte order {shown(order.decode('latin-1'))}; give a complete checkpoint")
     read = unpickle(Bytes(records[f"{root}data.pkl"]), str(path))
     storages = {key: records.get(f"{root}data/{key}", memoryview(b"")) for key in read.storages}
     for key, storage in read.storages.items():
@@ -135,7 +133,7 @@ def _check_size(storage: Storage, held: int, where: str) -> None:
     if held != wanted:
         raise UsageError(
             f"{where}: storage {shown(storage.key)} should have {wanted} bytes and has {held}; "
-            "give a checkpoint that is whole"
+            "give a complete checkpoint"
         )
 
 
@@ -145,7 +143,7 @@ def _records(path: Path, data: memoryview) -> dict[str, memoryview]:
         with zipfile.ZipFile(path) as archive:
             listed = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, OverflowError, NotImplementedError, struct.error) as error:
-        raise UsageError(f"{path} cannot be read ({error}); give a checkpoint that is whole") from error
+        raise UsageError(f"{path} cannot be read ({error}); give a complete checkpoint") from error
     if len(listed) > _MAX_RECORDS:
         raise UsageError(f"{path} holds {len(listed)} files; a BERT's has far fewer")
     if any(info.filename.endswith("/constants.pkl") for info in listed):
@@ -153,7 +151,7 @@ def _records(path: Path, data: memoryview) -> dict[str, memoryview]:
     records: dict[str, memoryview] = {}
     for info in listed:
         if info.filename in records:
-            raise UsageError(f"{path} holds {shown(info.filename)} twice; give a checkpoint that is whole")
+            raise UsageError(f"{path} holds {shown(info.filename)} twice; give a complete checkpoint")
         records[info.filename] = _record(path, data, info)
     return records
 
@@ -169,7 +167,7 @@ def _record(path: Path, data: memoryview, info: zipfile.ZipInfo) -> memoryview:
         start = info.header_offset + _LOCAL_HEADER.size + name_size + extra_size
         if signature == _ZIP and start + info.file_size <= len(data):
             return data[start : start + info.file_size]
-    raise UsageError(f"{path}: {name} does not lie in the file; give a checkpoint that is whole")
+    raise UsageError(f"{path}: {name} does not lie in the file; give a complete checkpoint")
 
 
 def _read_legacy(data: memoryview, where: str) -> tuple[object, Mapping[str, memoryview]]:
@@ -181,9 +179,7 @@ def _read_legacy(data: memoryview, where: str) -> tuple[object, Mapping[str, mem
     read = unpickle(stream, where)
     keys = unpickle(stream, where).value
     if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(read.storages):
-        raise UsageError(
-            f"{where}: the list of its storages is not that of its tensors; give a checkpoint that is whole"
-        )
+        raise UsageError(f"{where}: the list of its storages is not that of its tensors; give a complete checkpoint")
     storages: dict[str, memoryview] = {}
     at = stream.tell()
     for key in map(str, keys):
@@ -191,9 +187,7 @@ def _read_legacy(data: memoryview, where: str) -> tuple[object, Mapping[str, mem
         size = storage.size * storage.dtype.itemsize
         head = data[at : at + 8]
         if len(head) != 8 or int(np.frombuffer(head, "<i8")[0]) != storage.size:
-            raise UsageError(
-                f"{where}: storage {shown(key)} is cut or of another size; give a checkpoint that is whole"
-            )
+            raise UsageError(f"{where}: storage {shown(key)} is cut or of another size; give a complete checkpoint")
         at += 8
         storages[key] = data[at : at + size]
         _check_size(storage, len(storages[key]), where)

@@ -94,7 +94,7 @@ def unpickle(stream: Bytes, where: str) -> Unpickled:
         ) from refusal
     except (ValueError, IndexError, TypeError, KeyError, OverflowError, MemoryError) as error:
         reason = shown(str(error))
-        raise UsageError(f"{where}: its pickle cannot be read ({reason}); give a checkpoint that is whole") from error
+        raise UsageError(f"{where}: its pickle cannot be read ({reason}); give a complete checkpoint") from error
 
 
 @dataclass

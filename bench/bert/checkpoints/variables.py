@@ -84,7 +84,7 @@ def _truncated_normal(random: np.random.Generator, shape: tuple[int, ...], devia
 
 
 def check_variables(config: BertConfig, found: Mapping[str, tuple[int, ...]], where: str) -> None:
-    """Holds a checkpoint's variables against the model.
+    """Compares a checkpoint's variables with the model's.
 
     What stands under a variable of the model or of the pooler (slots of any optimizer, moving averages), and what lies
     outside of encoder and masked-LM head (other heads, counters), takes no part in the model.
@@ -98,50 +98,52 @@ def check_variables(config: BertConfig, found: Mapping[str, tuple[int, ...]], wh
         UsageError: a missing variable, one of another shape, or one in the encoder or the masked-LM head that the model
             does not have; the message names it.
     """
-    wanted = variable_shapes(config)
-    for name, shape in wanted.items():
+    expected = variable_shapes(config)
+    for name, shape in expected.items():
         if name in found and tuple(found[name]) != shape:
             raise UsageError(
                 f"{where}: {name} has shape {list(found[name])} and the config asks for {list(shape)}; "
                 "give the config that belongs to the checkpoint"
             )
-    _check_complete(wanted, found, where)
-    strange = sorted(name for name in found if _changes_model(name, tuple(found[name]), wanted))
-    if strange:
-        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+    _check_complete(expected, found, where)
+    unexpected = sorted(name for name in found if _changes_model(name, tuple(found[name]), expected))
+    if unexpected:
+        more = f" and {len(unexpected) - 1} more" if len(unexpected) > 1 else ""
         raise UsageError(
-            f"{where} has {strange[0]}{more}, which the config's model has not; give the config that belongs to it, "
-            "or the weights of a plain BERT"
+            f"{where} has {unexpected[0]}{more}, which the config's model does not have; "
+            "give the config that belongs to it, or the weights of a plain BERT"
         )
 
 
-def _check_complete(wanted: Mapping[str, Any], found: Mapping[str, Any], where: str) -> None:
-    missing = [name for name in wanted if name not in found]
-    if len(missing) == len(wanted):
+def _check_complete(expected: Mapping[str, Any], found: Mapping[str, Any], where: str) -> None:
+    missing = [name for name in expected if name not in found]
+    if len(missing) == len(expected):
         there = ", ".join(sorted(found)[:3]) or "nothing"
-        raise UsageError(f"{where} holds no BERT under Google's names ({missing[0]}) but {there}; give one that does")
+        raise UsageError(
+            f"{where} holds no BERT weights under Google's names ({missing[0]}) but {there}; give one that does"
+        )
     if missing and all(name.startswith(HEAD_SCOPE) for name in missing):
-        whole = len(missing) == sum(name.startswith(HEAD_SCOPE) for name in wanted)
+        whole = len(missing) == sum(name.startswith(HEAD_SCOPE) for name in expected)
         raise UsageError(
             f"{where} has no masked-LM head ({missing[0]}); give one that has, or make a fresh one with --init-head"
             if whole
-            else f"{where} lacks {missing[0]} of the masked-LM head; give a whole checkpoint"
+            else f"{where} lacks {missing[0]} of the masked-LM head; give a complete checkpoint"
         )
     if missing:
         more = f" and {len(missing) - 1} more variables" if len(missing) > 1 else ""
         raise UsageError(f"{where} lacks {missing[0]}{more}; give the config that belongs to the checkpoint")
 
 
-def _changes_model(name: str, shape: tuple[int, ...], wanted: Mapping[str, Any]) -> bool:
+def _changes_model(name: str, shape: tuple[int, ...], expected: Mapping[str, Any]) -> bool:
     """Whether a variable stands where the model's are, and is neither one of them nor known to be none."""
-    if name in wanted or not name.startswith((_ENCODER_SCOPE, f"{HEAD_SCOPE}/")) or name.startswith(_POOLER_SCOPE):
+    if name in expected or not name.startswith((_ENCODER_SCOPE, f"{HEAD_SCOPE}/")) or name.startswith(_POOLER_SCOPE):
         return False
     if shape == () and name.rpartition("/")[2] in _COUNTERS:
         return False
     above = name
     while "/" in above:
         above = above.rpartition("/")[0]
-        if above in wanted:
+        if above in expected:
             return False
     return True
 
@@ -157,7 +159,7 @@ def to_float32(value: NDArray[Any], name: str, where: str) -> NDArray[np.float32
     with np.errstate(over="ignore"):
         cast = np.asarray(value, np.float32)
     if np.isnan(cast).any():
-        raise UsageError(f"{where}: {name} holds values that are not numbers (NaN); give a checkpoint that was trained")
+        raise UsageError(f"{where}: {name} has NaN values; give a checkpoint whose training converged")
     return cast
 
 

@@ -112,7 +112,7 @@ def _load_shards(index: Path, read: "_Reader") -> Iterator[tuple[str, Stored]]:
     for name, file in mapped.items():
         if name not in files[file]:
             raise UsageError(
-                f"{index.parent / file} lacks {shown(name)}, which {index.name} says it has; give whole weights"
+                f"{index.parent / file} lacks {shown(name)}, which {index.name} says it has; give complete weights"
             )
         yield name, files[file][name]
     # What the index leaves out is looked at all the same: it may be of another model.
@@ -128,10 +128,10 @@ def _weight_map(index: Path) -> dict[str, str]:
         mapped: dict[str, str] = orjson.loads(index.read_bytes())["weight_map"]
         names = list(mapped.values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{index} cannot be read ({error}); give a checkpoint that is whole") from error
+        raise UsageError(f"{index} cannot be read ({error}); give a complete checkpoint") from error
     for name in names:
         if not isinstance(name, str) or not _is_inside(name):
-            raise UsageError(f"{index} names {brief(name)}, which is not a file of its folder; give whole weights")
+            raise UsageError(f"{index} names {brief(name)}, which is not a file of its folder; give complete weights")
     return mapped
 
 
@@ -151,7 +151,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Stored]:
         keys: list[str] = stored.keys()
         return {key: _safe_tensor(stored, key, path) for key in keys}
     except (OSError, SafetensorError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); give a checkpoint that is whole") from error
+        raise UsageError(f"{path} cannot be read ({error}); give a complete checkpoint") from error
 
 
 def _safe_tensor(stored: Any, key: str, path: Path) -> _SafeTensor:

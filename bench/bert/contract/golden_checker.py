@@ -1,4 +1,4 @@
-"""What answers a run's requests must get, and in which way one that differs is wrong. No TensorFlow."""
+"""The right answers to a run's requests, and how a wrong one differs. No TensorFlow."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,8 +63,8 @@ class GoldenChecker:
             return {FIXED_OUTPUT: -log_prob if self._fixed.output == "nll" else np.exp(log_prob)}
         return {LOG_PROB: log_prob}
 
-    def judge(self, request: int, outputs: Mapping[str, NDArray[Any]]) -> WrongKind | None:
-        """None for a right answer, else in which way it is wrong. The protocol that it came by makes no difference.
+    def check(self, request: int, outputs: Mapping[str, NDArray[Any]]) -> WrongKind | None:
+        """None for a right answer, else how it is wrong; both protocols are treated alike.
 
         `not_finite`: a value is NaN or infinite. `swap`: it is the answer to another request. `truncated`: rows or
         values are missing. `shape`: no matrix of numbers, or rows too many. `drift`: a value lies farther from the
@@ -77,14 +77,14 @@ class GoldenChecker:
             with np.errstate(divide="ignore", invalid="ignore"):
                 # A probability of 0 is the log-probability -inf, which no golden answer holds.
                 matrix = self._fixed.log_prob(np.asarray(matrix, np.float32))
-        if (kind := self._judged(request, matrix, expected.log_prob)) is not None:
+        if (kind := self._compare(request, matrix, expected.log_prob)) is not None:
             return kind
         if (prob := outputs.get(PROB)) is None:
             return None
-        return self._judged(request, _matrix(prob), np.exp(expected.log_prob))
+        return self._compare(request, _matrix(prob), np.exp(expected.log_prob))
 
-    def _judged(self, request: int, output: NDArray[Any] | None, golden: NDArray[np.float32]) -> WrongKind | None:
-        """In which way a matrix differs from the golden values of a request; None where there is no matrix."""
+    def _compare(self, request: int, output: NDArray[Any] | None, golden: NDArray[np.float32]) -> WrongKind | None:
+        """How a matrix differs from the golden values of a request, or None; an output that is no matrix is `shape`."""
         if output is None:
             return WrongKind.SHAPE
         expected = self.expected[request]

@@ -30,8 +30,8 @@ from bench.bert.demo.sources import SOURCES, Source, wordnet_definitions
 from bench.bert.text.vocabulary import word_splitter
 from bench.core.errors import BenchError, ExitCode, TargetError, UsageError
 
-HELD_OUT_SHARE: Final = 0.02
-PARAGRAPH_SHARE: Final = 0.25
+HELD_OUT_FRACTION: Final = 0.02
+PARAGRAPH_FRACTION: Final = 0.25
 MAX_PARAGRAPH_WORDS: Final = 90
 TRAIN_FILE: Final = "train.txt"
 HELD_OUT_FILE: Final = "held-out.txt"
@@ -56,13 +56,13 @@ class Corpus:
     def add(self, source: Source, paragraph: str) -> None:
         """Takes the new sentences of a paragraph."""
         new = [text for text in sentences(paragraph) if self.is_new(text)]
-        held_out = [text for text in new if _share(text, "held out") < HELD_OUT_SHARE]
+        held_out = [text for text in new if _hash_fraction(text, "held out") < HELD_OUT_FRACTION]
         self.held_out += held_out
         self.quotable += [text for text in held_out if source.quotable and len(text.split()) >= MIN_QUOTED_WORDS]
-        kept = [text for text in new if text not in held_out]
-        joined = " ".join(kept)
-        whole = len(kept) > 1 and len(joined.split()) <= MAX_PARAGRAPH_WORDS
-        self.train += [joined] if whole and _share(joined, "paragraph") < PARAGRAPH_SHARE else kept
+        trained = [text for text in new if text not in held_out]
+        joined = " ".join(trained)
+        is_paragraph = len(trained) > 1 and len(joined.split()) <= MAX_PARAGRAPH_WORDS
+        self.train += [joined] if is_paragraph and _hash_fraction(joined, "paragraph") < PARAGRAPH_FRACTION else trained
 
     def is_new(self, text: str) -> bool:
         """Whether no text of the same letters and digits has come before; from now on one has."""
@@ -72,7 +72,7 @@ class Corpus:
         return not known
 
 
-def _share(text: str, purpose: str) -> float:
+def _hash_fraction(text: str, purpose: str) -> float:
     """A number from 0 to 1 that depends on nothing but `text` and `purpose`."""
     return int.from_bytes(hashlib.sha256(f"{purpose}\n{text}".encode()).digest()[:8], "big") / 2**64
 
@@ -156,7 +156,7 @@ def build(out: Path, err: TextIO) -> None:
 def _files(corpus: Corpus) -> Iterator[tuple[str, list[str]]]:
     yield TRAIN_FILE, corpus.train
     yield HELD_OUT_FILE, corpus.held_out
-    yield QUOTABLE_FILE, sorted(corpus.quotable, key=lambda text: _share(text, "order"))[:QUOTABLE_SENTENCES]
+    yield QUOTABLE_FILE, sorted(corpus.quotable, key=lambda text: _hash_fraction(text, "order"))[:QUOTABLE_SENTENCES]
     yield FREQUENCIES_FILE, [f"{word}\t{count}" for word, count in _count(corpus.train).counts.items()]
 
 

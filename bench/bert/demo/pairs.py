@@ -15,7 +15,7 @@ from bench.bert.text.tokenizer import Tokenizer
 
 MIN_COUNT: Final = 10
 # A word's like are those whose frequency rank is within a fifth of its own, and five places more at the very top.
-_RANK_SHARE: Final = 0.2
+_RANK_FRACTION: Final = 0.2
 _RANK_SLACK: Final = 5
 
 
@@ -64,8 +64,8 @@ class Frequencies:
     def alike(self, word: str) -> list[str]:
         """Other words of like frequency."""
         rank = self._ranks[word]
-        low = max(0, int(rank * (1 - _RANK_SHARE)) - _RANK_SLACK)
-        high = int(rank * (1 + _RANK_SHARE)) + _RANK_SLACK
+        low = max(0, int(rank * (1 - _RANK_FRACTION)) - _RANK_SLACK)
+        high = int(rank * (1 + _RANK_FRACTION)) + _RANK_SLACK
         return [other for other in self._words[low : high + 1] if other != word]
 
 

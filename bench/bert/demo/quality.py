@@ -1,8 +1,9 @@
 """How good the demo checkpoint is: `python -m bench.bert.demo.quality`.
 
-Of pairs of a real sentence and the same with one word replaced by a random other of like frequency, the share in which
-the model gives the real one the better pseudo-log-likelihood (the sum of its words' log-probabilities, each masked in
-turn; Salazar et al. 2020). Everything is drawn from a seed, so that the same checkpoint gives the same figures.
+Each pair is a real sentence and the same with one word replaced by a random other of similar frequency. The accuracy is
+the fraction of pairs in which the model gives the real one the higher pseudo-log-likelihood (the sum of its words'
+log-probabilities, each masked in turn; Salazar et al. 2020). All draws come from a seed, so that the same checkpoint
+gives the same figures.
 """
 
 import argparse
@@ -17,11 +18,11 @@ from bench.bert.demo.corpus import FREQUENCIES_FILE, HELD_OUT_FILE, QUOTABLE_FIL
 from bench.bert.demo.pairs import Frequencies, Pair, draw_pairs
 from bench.bert.text.text_file import read_sentences
 from bench.bert.text.tokenizer import Tokenizer
-from bench.bert.tf_logging import quieten_tensorflow
+from bench.bert.tf_logging import log_errors_only
 from bench.core.errors import BenchError, ExitCode
 
 if TYPE_CHECKING:
-    from bench.bert.graph.reference_scorers import Baseline
+    from bench.bert.graph.reference_scorers import ReferenceScorer
 
 HELD_OUT: Final = Path(__file__).parent / QUOTABLE_FILE
 FREQUENCIES: Final = Path(__file__).parent / FREQUENCIES_FILE
@@ -41,12 +42,12 @@ class Quality:
     pairs: int
 
     @property
-    def share(self) -> float:
-        """Right ones among all."""
+    def accuracy(self) -> float:
+        """Fraction of pairs that the model got right."""
         return self.right / self.pairs
 
 
-def judge(pairs: Sequence[Pair], scorer: "Baseline") -> Quality:
+def evaluate(pairs: Sequence[Pair], scorer: "ReferenceScorer") -> Quality:
     """Scores both sentences of all pairs in one call."""
     answers = scorer.score([sentence for pair in pairs for sentence in (pair.real, pair.altered)])
     totals = [float(answer.astype(float).sum()) for answer in answers]
@@ -59,7 +60,7 @@ def texts(path: Path) -> list[str]:
     return [line.text for line in read_sentences(path)]
 
 
-def open_scorer(folder: Path) -> "Baseline":
+def open_scorer(folder: Path) -> "ReferenceScorer":
     """The checkpoint in an Estimator of this process."""
     from bench.bert.checkpoints.prefix import find_prefix
     from bench.bert.config import GOOGLE_FILE, read_config
@@ -80,21 +81,24 @@ def report(folder: Path, corpus: Path | None, out: TextIO) -> None:
         sets.append(("held-out sentences of all sources", texts(corpus / HELD_OUT_FILE)))
     with open_scorer(folder) as scorer:
         for name, sentences in sets:
-            found = judge(draw_pairs(sentences, tokenizer, frequencies, SEED), scorer)
+            found = evaluate(draw_pairs(sentences, tokenizer, frequencies, SEED), scorer)
             print(
-                f"{name}: the real sentence wins in {found.right} of {found.pairs} pairs, {found.share:.1%}", file=out
+                f"{name}: the real sentence wins in {found.right} of {found.pairs} pairs, {found.accuracy:.1%}",
+                file=out,
             )
 
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m bench.bert.demo.quality", description="Judge the demo checkpoint.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.bert.demo.quality", description="Evaluates the demo checkpoint."
+    )
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, metavar="DIR", help="another checkpoint folder")
     parser.add_argument(
         "--corpus", type=Path, metavar="DIR", help="what bench.bert.demo.corpus wrote: all its sources too"
     )
     args = parser.parse_args()
-    quieten_tensorflow()
+    log_errors_only()
     try:
         report(args.checkpoint, args.corpus, sys.stdout)
     except BenchError as error:

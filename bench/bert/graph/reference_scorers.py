@@ -1,10 +1,10 @@
-"""TF: four ways to run the model in this process, behind one interface: what a server is measured against.
+"""TF: reference scorers: the model run in this process by four methods with one interface.
 
 - `ColdPredict`: `Estimator.predict` for each call, which builds the graph and restores the variables anew, as the
   article had it.
 - `PredictGenerator`: one `Estimator.predict` that lives on, fed through a queue.
 - `SavedModelSession`: a V1 session on the SavedModel.
-- `SavedModelFunction`: the SavedModel's signature called the TF2 way.
+- `SavedModelFunction`: the SavedModel's signature called as a TF2 function.
 """
 
 import queue
@@ -45,8 +45,8 @@ LogProbs = NDArray[np.float32]
 _FIXED_OUTPUT: Final = "output"
 
 
-class Baseline(Protocol):
-    """A way to run the model in this process."""
+class ReferenceScorer(Protocol):
+    """Runs the model in this process."""
 
     def score(self, sentences: Sequence[EncodedSentence]) -> list[LogProbs]:
         """The natural log-probability of each piece, one float32 vector a sentence."""
@@ -130,7 +130,7 @@ class ColdPredict(_Closing):
 class PredictGenerator(_Closing):
     """One long-lived `Estimator.predict`.
 
-    It lives in a thread of its own: a suspended `predict` keeps its graph as the thread's default one. Calls from
+    It lives in a thread of its own: a suspended `predict` leaves its graph as the thread's default one. Calls from
     several threads take turns.
     """
 
@@ -184,7 +184,7 @@ def _take(rows: Iterator[dict[str, NDArray[np.float32]]], inputs: dict[str, NDAr
 
 
 class _SavedModel(_Closing):
-    """What both ways to run a SavedModel share."""
+    """What both scorers of a SavedModel share."""
 
     def __init__(
         self, special: SpecialTokens, signature: str, fixed: FixedExport | None, shape: FixedShape | None
@@ -265,8 +265,8 @@ class SavedModelFunction(_SavedModel):
         return output
 
 
-def open_estimator(model: ExportedModel) -> Baseline:
-    """`Estimator.predict` on an exported model, for `--target estimator`: the one that lives on."""
+def open_estimator(model: ExportedModel) -> ReferenceScorer:
+    """`Estimator.predict` on an exported model, for `--target estimator`: the long-lived one."""
     if model.golden.precision != "float32":
         raise BenchError(
             f"{model.version_dir} holds {model.golden.precision} weights; export it in float32 for the Estimator"

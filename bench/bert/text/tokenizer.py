@@ -100,7 +100,7 @@ class Tokenizer:
         for token in added:
             if self._pipeline.token_to_id(token.content) != ids[token.content]:
                 raise UsageError(
-                    f"the added token {token.content!r} would get the id of a piece, because a piece stands in the "
+                    f"the added token {token.content!r} would get the id of a piece, because a piece appears in the "
                     "vocabulary twice; remove one of the two"
                 )
 

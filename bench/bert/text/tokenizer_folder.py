@@ -47,7 +47,7 @@ _BERT_CLASSES: Final = frozenset(
 # Classes that take everything from `tokenizer.json`.
 _GENERIC_CLASSES: Final = frozenset({"PreTrainedTokenizer", "TokenizersBackend"})
 # A cased vocabulary has capital letters in a third of its pieces, an uncased one in none or in a few added by hand.
-_CASED_SHARE: Final = 0.1
+_CASED_FRACTION: Final = 0.1
 
 
 def read_folder(folder: Path, do_lower_case: bool | None = None, google: bool | None = None) -> TokenizerParts:
@@ -234,7 +234,7 @@ def _case(
 def _lower_by_default(config: TokenizerConfig, override: bool | None, vocabulary: Sequence[str]) -> bool:
     """transformers' default, unless the vocabulary is plainly that of a cased model."""
     capitals = sum(map(has_capitals, vocabulary))
-    if override is None and capitals > _CASED_SHARE * len(vocabulary):
+    if override is None and capitals > _CASED_FRACTION * len(vocabulary):
         raise UsageError(
             f"{config.where} does not say do_lower_case, for which transformers takes true, and {capitals} of the "
             f"{len(vocabulary)} pieces have capital letters; write do_lower_case there"

@@ -13,8 +13,8 @@ from tokenizers.trainers import WordPieceTrainer
 from bench.bert.text.tokenizer import CONTINUATION, SPECIAL_TOKENS
 from bench.core.errors import UsageError
 
-# A vocabulary spends at most a quarter on single characters, each of which it holds as a start and as a continuation.
-_CHARACTER_SHARE: Final = 8
+# At most a quarter of the pieces are single characters, each of which stands in it as a start and as a continuation.
+_CHARACTER_DIVISOR: Final = 8
 
 
 def train_vocabulary(read: Callable[[], Iterable[str]], size: int, do_lower_case: bool) -> list[str]:
@@ -33,7 +33,7 @@ def train_vocabulary(read: Callable[[], Iterable[str]], size: int, do_lower_case
     """
     split = word_splitter(do_lower_case)
     counts = Counter(char for text in read() for word in split(text) for char in word)
-    room = (size - len(SPECIAL_TOKENS)) // _CHARACTER_SHARE
+    room = (size - len(SPECIAL_TOKENS)) // _CHARACTER_DIVISOR
     if room < 26:
         raise UsageError(f"a vocabulary of {size} pieces is too small for the alphabet; give 213 or more")
     characters = sorted(sorted(counts, key=lambda char: (-counts[char], char))[:room])

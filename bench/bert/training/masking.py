@@ -14,7 +14,7 @@ from bench.bert.text.sentence import SpecialTokens
 
 Ints = NDArray[np.int32]
 
-MASKED_SHARE: Final = 0.15
+MASKED_FRACTION: Final = 0.15
 AS_MASK: Final = 0.8
 AS_RANDOM: Final = 0.1
 
@@ -97,7 +97,7 @@ def _choose_words(
     taken = np.cumsum(sizes[order])
     firsts = np.flatnonzero(np.diff(rows[order], prepend=-1))
     before_row = np.repeat(taken[firsts] - sizes[order][firsts], np.diff(firsts, append=len(order)))
-    limit = np.maximum(1, np.rint(MASKED_SHARE * lengths))[rows[order]]
+    limit = np.maximum(1, np.rint(MASKED_FRACTION * lengths))[rows[order]]
     fits = taken - before_row <= limit
     fits[firsts] = True
     chosen = np.zeros(len(starts), bool)

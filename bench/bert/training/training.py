@@ -1,6 +1,6 @@
 """TF: masked-LM training on the Estimator, from a text file to a checkpoint folder.
 
-Everything that is drawn at random is drawn from the seed and the step, so a run that was killed and started again with
+Everything that is drawn at random is drawn from the seed and the step, so a run that was killed and restarted with
 the same options ends with the same files as one that was not: see `Batches` and `backbone.dropout`.
 """
 
@@ -29,14 +29,14 @@ from bench.bert.text.vocabulary import train_vocabulary
 from bench.bert.tf_files import reason, tensorflow_writes
 from bench.bert.training.batches import Batches, TokenizedText
 from bench.bert.training.masking import Vocabulary
-from bench.bert.training.training_config import MIN_SENTENCES, Recipe, check_folder, claim_folder
+from bench.bert.training.training_config import MIN_SENTENCES, TrainingConfig, check_folder, claim_folder
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError, naming
 
 v1 = tf.compat.v1
 
 EVALUATIONS_FILE: Final = "evaluation.tsv"
-HELD_OUT_SHARE: Final = 0.02
+HELD_OUT_FRACTION: Final = 0.02
 MAX_HELD_OUT: Final = 2000
 SAVE_SECONDS: Final = 30
 SUMMARY_STEPS: Final = 50
@@ -53,7 +53,7 @@ class Evaluation:
     Args:
         step: batches trained on.
         loss: mean negative log-likelihood of a masked piece, in nats.
-        accuracy: share of masked pieces whose likeliest guess is right.
+        accuracy: fraction of masked pieces whose most likely guess is right.
     """
 
     step: int
@@ -83,14 +83,16 @@ class _Start:
     variables: Variables | None
 
 
-def train(text: Path, out: Path, recipe: Recipe, listener: Listener, save_seconds: float = SAVE_SECONDS) -> Evaluation:
+def train(
+    text: Path, out: Path, training_config: TrainingConfig, listener: Listener, save_seconds: float = SAVE_SECONDS
+) -> Evaluation:
     """Trains and writes a checkpoint folder in Google's layout, beside the Estimator's own files.
 
     Args:
         text: a sentence a line; must stay as it is until the run is done.
         out: the folder. That of the same run, killed earlier, is gone on with.
-        recipe: how.
-        listener: is told of the progress.
+        training_config: how.
+        listener: gets the progress.
         save_seconds: time between the checkpoints that a killed run goes on from; changes nothing in the result.
 
     Returns:
@@ -98,31 +100,33 @@ def train(text: Path, out: Path, recipe: Recipe, listener: Listener, save_second
 
     Raises:
         UsageError: a text that cannot be read or is too small, a folder that holds another run, a checkpoint that
-            cannot be used, a loss that is no longer a number.
+            cannot be used, a loss that became NaN.
     """
     digest = _digest(text)
-    check_folder(out, recipe, digest)
-    start = _start(text, out, recipe)
-    trained, held_out = _tokenize(text, start, recipe)
-    _claim(out, recipe, digest, start)
+    check_folder(out, training_config, digest)
+    start = _start(text, out, training_config)
+    trained, held_out = _tokenize(text, start, training_config)
+    _claim(out, training_config, digest, start)
     vocabulary = Vocabulary(start.tokenizer.special, len(start.tokenizer.vocabulary))
-    batches = Batches(trained, vocabulary, recipe.batch_positions, recipe.seed)
-    steps = recipe.steps or max(1, round(recipe.epochs * batches.per_epoch))
-    _remove_leftovers(out, renew_state(out, _STEM))
-    run = _Run(out, steps, batches, Batches(held_out, vocabulary, recipe.batch_positions, _EVALUATION_SEED), listener)
+    batches = Batches(trained, vocabulary, training_config.batch_positions, training_config.seed)
+    steps = training_config.steps or max(1, round(training_config.epochs * batches.per_epoch))
+    _remove_partial_files(out, renew_state(out, _STEM))
+    run = _Run(
+        out, steps, batches, Batches(held_out, vocabulary, training_config.batch_positions, _EVALUATION_SEED), listener
+    )
     listener.started(run.step(), steps, len(trained), len(held_out))
     estimator = make_estimator(
         start.config,
         out,
         training=TrainingHyperparameters(
-            steps, min(steps - 1, round(steps * recipe.warmup_share)), recipe.peak_rate(start.config)
+            steps, min(steps - 1, round(steps * training_config.warmup_share)), training_config.peak_rate(start.config)
         ),
         initial=start.variables,
-        run_config=_run_config(recipe.seed, save_seconds),
+        run_config=_run_config(training_config.seed, save_seconds),
     )
     try:
         with tensorflow_writes(out), naming(out):
-            last = run.until_the_end(estimator, recipe.evaluations)
+            last = run.until_the_end(estimator, training_config.evaluations)
             variables = read_variables(out / f"{_STEM}-{steps}", start.config)
             write_google_folder(out, Checkpoint(start.config, start.tokenizer, variables, str(out)))
     except tf.errors.OpError as error:
@@ -143,48 +147,48 @@ def _digest(text: Path) -> str:
 
 def _check_size(text: Path, sentences: int) -> None:
     if sentences < MIN_SENTENCES:
-        raise UsageError(f"{text} has {sentences} sentences; training needs {MIN_SENTENCES} at the very least")
+        raise UsageError(f"{text} has {sentences} sentences; training needs at least {MIN_SENTENCES}")
 
 
-def _start(text: Path, out: Path, recipe: Recipe) -> _Start:
+def _start(text: Path, out: Path, training_config: TrainingConfig) -> _Start:
     """The checkpoint's weights and vocabulary, or a vocabulary: the one that the run has made already, or a new one."""
-    if recipe.checkpoint is not None:
-        found = open_checkpoint(recipe.checkpoint, init_head=True)
+    if training_config.checkpoint is not None:
+        found = open_checkpoint(training_config.checkpoint, init_head=True)
         return _Start(found.config, found.tokenizer, found.variables)
-    options = TokenizerOptions.google(recipe.do_lower_case)
+    options = TokenizerOptions.google(training_config.do_lower_case)
     path = out / VOCAB_FILE
     if path.is_file():
         tokenizer = Tokenizer.from_vocab(path, options)
     else:
         pieces = train_vocabulary(
-            lambda: (line.text for line in read_sentences(text)), recipe.vocab_size, recipe.do_lower_case
+            lambda: (line.text for line in read_sentences(text)),
+            training_config.vocab_size,
+            training_config.do_lower_case,
         )
         tokenizer = Tokenizer(pieces, options)
-    return _Start(recipe.shape(len(tokenizer.vocabulary)), tokenizer, None)
+    return _Start(training_config.shape(len(tokenizer.vocabulary)), tokenizer, None)
 
 
-def _claim(out: Path, recipe: Recipe, digest: str, start: _Start) -> None:
+def _claim(out: Path, training_config: TrainingConfig, digest: str, start: _Start) -> None:
     """Makes the folder this run's, and one that can be exported as soon as there is a checkpoint."""
-    claim_folder(out, recipe, digest)
+    claim_folder(out, training_config, digest)
     start.tokenizer.write_folder(out)
     write_atomically(out / GOOGLE_FILE, start.config.to_json())
 
 
-def _tokenize(text: Path, start: _Start, recipe: Recipe) -> tuple[TokenizedText, TokenizedText]:
+def _tokenize(text: Path, start: _Start, training_config: TrainingConfig) -> tuple[TokenizedText, TokenizedText]:
     """The lines to train on and those held out, drawn from the seed."""
     encoded = (start.tokenizer.encode(line.text) for line in read_sentences(text))
-    whole = TokenizedText.of(encoded, start.config.max_pieces)
-    if len(whole) < MIN_SENTENCES:
-        raise UsageError(
-            f"{text} gives {len(whole)} sentences to train on; {MIN_SENTENCES} are the least that is any use"
-        )
-    order = np.random.default_rng((recipe.seed, 0)).permutation(len(whole))
-    held_out = min(MAX_HELD_OUT, max(10, round(HELD_OUT_SHARE * len(whole))))
-    return whole.select(np.sort(order[held_out:])), whole.select(np.sort(order[:held_out]))
+    tokenized = TokenizedText.of(encoded, start.config.max_pieces)
+    if len(tokenized) < MIN_SENTENCES:
+        raise UsageError(f"{text} gives {len(tokenized)} sentences to train on; {MIN_SENTENCES} are the minimum")
+    order = np.random.default_rng((training_config.seed, 0)).permutation(len(tokenized))
+    held_out = min(MAX_HELD_OUT, max(10, round(HELD_OUT_FRACTION * len(tokenized))))
+    return tokenized.select(np.sort(order[held_out:])), tokenized.select(np.sort(order[:held_out]))
 
 
-def _remove_leftovers(out: Path, latest: Path | None) -> None:
-    """Removes what a kill in the middle of writing a checkpoint left: files that are not of the newest whole one."""
+def _remove_partial_files(out: Path, latest: Path | None) -> None:
+    """Removes what a kill in the middle of writing a checkpoint left: files that are not of the newest complete one."""
     for path in out.glob(f"{_STEM}-*"):
         if latest is None or ".".join(path.name.split(".")[:2]) != latest.name:
             path.unlink()
@@ -241,9 +245,7 @@ class _Run:
                 hooks=[_Reporter(self._listener, self._trained)],
             )
         except v1.train.NanLossDuringTrainingError as error:
-            raise UsageError(
-                "the loss is no longer a number; give a smaller --learning-rate and another --out"
-            ) from error
+            raise UsageError("the loss became NaN; give a smaller --learning-rate and another --out") from error
 
     def _evaluate(self, estimator: Any, step: int) -> Evaluation:
         found = estimator.evaluate(lambda: _dataset(self._held_out, iter(range(self._held_out.per_epoch))))

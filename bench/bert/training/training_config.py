@@ -1,4 +1,4 @@
-"""What a training run was asked for, kept in its folder so that only the same run is taken up again."""
+"""The options of a training run, stored in its folder so that only the same run is resumed."""
 
 import dataclasses
 import math
@@ -16,27 +16,27 @@ MIN_SENTENCES: Final = 100
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Recipe:
-    """How to train; everything in it changes the result.
+class TrainingConfig:
+    """How to train; every field changes the result.
 
     Args:
         preset: the model's shape, where no checkpoint is given.
         layers: encoder layers instead of the preset's.
-        checkpoint: where to start: a folder, `demo` or a preset's name; None starts from nothing.
+        checkpoint: where to start: a folder, `demo` or a preset's name; None trains from scratch.
         vocab_size: pieces of the vocabulary that is made where no checkpoint brings one.
         do_lower_case: whether that vocabulary is uncased.
-        max_length: positions of a model that starts from nothing; longer lines are cut.
-        dropout: of a model that starts from nothing, instead of BERT's 0.1.
+        max_length: positions of a model trained from scratch; longer lines are split.
+        dropout: of a model trained from scratch, instead of BERT's 0.1.
         epochs: how often each line is seen, unless `steps` says how long to train.
         steps: batches in all.
-        warmup_share: part of the steps in which the learning rate rises.
+        warmup_share: fraction of the steps in which the learning rate rises.
         learning_rate: its peak; None takes 5e-5 from a checkpoint, else 1e-3 at width 128 and less for wider models.
         batch_positions: rows × width of a batch.
-        evaluations: how often the held-out lines are looked at; the last time is at the end.
+        evaluations: evaluations on the held-out lines; the last is at the end.
         seed: of weights, masks and order.
 
     Raises:
-        UsageError: a value that makes no sense.
+        UsageError: a value is out of range.
     """
 
     preset: str = "tiny"
@@ -69,7 +69,7 @@ class Recipe:
             raise UsageError(f"the learning rate must lie between 0 and 1, not {self.learning_rate}")
 
     def shape(self, vocab_size: int) -> BertConfig:
-        """The shape of a model that starts from nothing, with a vocabulary of that size."""
+        """The shape of a model trained from scratch, with a vocabulary of that size."""
         preset = PRESETS[self.preset]
         return dataclasses.replace(
             preset,
@@ -87,12 +87,12 @@ class Recipe:
         return self.learning_rate or (5e-5 if self.checkpoint else 1e-3 * 128 / config.hidden_size)
 
 
-def check_folder(out: Path, recipe: Recipe, text_digest: str) -> None:
+def check_folder(out: Path, training_config: TrainingConfig, text_digest: str) -> None:
     """Makes sure that `out` may be this run's folder: absent, empty, or that of the same run, begun earlier.
 
     Args:
         out: the folder; nothing is written.
-        recipe: what the run was asked for.
+        training_config: what the run was asked for.
         text_digest: SHA-256 of the text.
 
     Raises:
@@ -104,21 +104,21 @@ def check_folder(out: Path, recipe: Recipe, text_digest: str) -> None:
         if out.exists() and not (out.is_dir() and all(entry.suffix == ".tmp" for entry in out.iterdir())):
             raise UsageError(f"{out} is not empty and holds no training run; give another folder with --out")
         return
-    found, wanted = _FILE.load(path), _record(recipe, text_digest)
+    found, wanted = _FILE.load(path), _record(training_config, text_digest)
     for name, value in wanted.items():
         if found.get(name) != value:
             what = "text" if name == "text_sha256" else f"{name} ({found.get(name)!r} there, {value!r} now)"
             raise UsageError(f"{out} was begun with another {what}; give another folder with --out")
 
 
-def claim_folder(out: Path, recipe: Recipe, text_digest: str) -> None:
+def claim_folder(out: Path, training_config: TrainingConfig, text_digest: str) -> None:
     """Makes `out` this run's folder; see `check_folder`."""
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / FILE_NAME, to_json(_record(recipe, text_digest), option=INDENTED))
+    write_atomically(out / FILE_NAME, to_json(_record(training_config, text_digest), option=INDENTED))
 
 
-_FILE: Final = VersionedJson(Recipe, 1, name="training record", cure="give another folder with --out")
+_FILE: Final = VersionedJson(TrainingConfig, 1, name="training record", cure="give another folder with --out")
 
 
-def _record(recipe: Recipe, text_digest: str) -> dict[str, Any]:
-    return {"format": _FILE.version, "text_sha256": text_digest, **dataclasses.asdict(recipe)}
+def _record(training_config: TrainingConfig, text_digest: str) -> dict[str, Any]:
+    return {"format": _FILE.version, "text_sha256": text_digest, **dataclasses.asdict(training_config)}

@@ -19,11 +19,11 @@ class Checker:
     the same each time costs one comparison of bytes an answer.
 
     Args:
-        key: the golden answers, by request.
+        golden: the golden answers, by request.
     """
 
-    def __init__(self, key: GoldenChecker) -> None:
-        self._key = key
+    def __init__(self, golden: GoldenChecker) -> None:
+        self._golden = golden
         # The latest right answer by protocol and request: the usual case costs one comparison, no hash of the bytes.
         self._last: dict[str, dict[int, tuple[bytes, int | None]]] = {"rest": {}, "grpc": {}}
         self._right: dict[tuple[str, int], dict[bytes, int | None]] = {}
@@ -56,7 +56,7 @@ class Checker:
             outputs, version = dict(response.outputs), response.version
         if not outputs:
             raise InvalidResponse("the answer holds no output; what listens there?")
-        kind = self._key.judge(request, outputs)
+        kind = self._golden.check(request, outputs)
         if kind is None:
             if len(right) >= _REMEMBERED:
                 del right[next(iter(right))]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bench.bert.checkpoints.resolve import open_checkpoint
 from bench.bert.demo import CHECKPOINT, default_sentences
 from bench.bert.demo.pairs import Frequencies, Pair, draw_pairs
-from bench.bert.demo.quality import FREQUENCIES, HELD_OUT, SEED, Quality, judge, open_scorer, texts
+from bench.bert.demo.quality import FREQUENCIES, HELD_OUT, SEED, Quality, evaluate, open_scorer, texts
 from bench.bert.text.sentence import EncodedSentence
 from bench.bert.text.tokenizer import Tokenizer
 
@@ -34,8 +34,8 @@ def pair(real: tuple[int, ...], altered: tuple[int, ...]) -> Pair:
 
 def test_a_pair_is_right_when_the_real_sentence_has_the_larger_sum() -> None:
     pairs = [pair((1, 2), (1, 3)), pair((3, 2), (1, 2)), pair((1, 2), (1, 2)), pair((1, 2), (4,))]
-    assert judge(pairs, ScoreById()) == Quality(right=2, pairs=4)  # type: ignore[arg-type]
-    assert Quality(right=2, pairs=4).share == 0.5
+    assert evaluate(pairs, ScoreById()) == Quality(right=2, pairs=4)  # type: ignore[arg-type]
+    assert Quality(right=2, pairs=4).accuracy == 0.5
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +48,10 @@ def scorer() -> Iterator[Any]:
 def test_the_figures_of_the_note(scorer: Any, name: str) -> None:
     path = HELD_OUT if name == "held-out" else default_sentences()
     pairs = draw_pairs(texts(path), Tokenizer.from_folder(CHECKPOINT), Frequencies.read(FREQUENCIES), SEED)
-    found = judge(pairs, scorer)
+    found = evaluate(pairs, scorer)
     assert found.right == RIGHT[name]
-    assert found.share >= 0.9
-    assert f"| {found.pairs} | {100 * found.share:.1f} % |" in (CHECKPOINT / "README.md").read_text()
+    assert found.accuracy >= 0.9
+    assert f"| {found.pairs} | {100 * found.accuracy:.1f} % |" in (CHECKPOINT / "README.md").read_text()
 
 
 def test_there_are_three_hundred_pairs() -> None:

@@ -16,7 +16,7 @@ from bench.bert.demo import default_sentences
 from bench.bert.export.export import ExportOptions, export_model
 from bench.bert.text.tokenizer import Tokenizer
 from bench.bert.training.training import Evaluation, train
-from bench.bert.training.training_config import Recipe
+from bench.bert.training.training_config import TrainingConfig
 from bench.cli import main
 from tests.bert.conftest import small_config
 from tests.bert.tokens.table import SIZE, Setting, fast, special_tokens, token
@@ -73,7 +73,7 @@ class Witness:
 def test_training_writes_the_whole_tokenizer_back(folder: Path, tmp_path: Path) -> None:
     before, out = open_checkpoint(folder).tokenizer, tmp_path / "more"
     witness = Witness(out)
-    train(default_sentences(), out, Recipe(checkpoint=str(folder), steps=1, evaluations=1), witness)
+    train(default_sentences(), out, TrainingConfig(checkpoint=str(folder), steps=1, evaluations=1), witness)
     after = open_checkpoint(out).tokenizer
     assert after.digest == before.digest == witness.digest
     assert after.encode(TEXT) == before.encode(TEXT)

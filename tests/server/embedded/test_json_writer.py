@@ -1,49 +1,9 @@
 """JSON as Serving writes it."""
 
-import math
-
-import numpy as np
 import pytest
 
 from bench.server.embedded.rest.json_reader import parse
-from bench.server.embedded.rest.json_writer import decimal, decimals, echo, quoted
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.5, "0.5"),
-        (3.0, "3.0"),
-        (-0.0, "-0.0"),
-        (4.04e-06, "4.04e-06"),
-        (3.1666667, "3.16666675"),
-        (123456.789, "123456.789"),
-        (9000000.0, "9e+06"),
-        (16777216.0, "16777216.0"),
-        (float("inf"), "Infinity"),
-        (float("-inf"), "-Infinity"),
-        (float("nan"), "NaN"),
-    ],
-)
-def test_six_digits_of_a_float_if_they_suffice_else_nine(value: float, text: str) -> None:
-    assert decimal(float(np.float32(value))).decode() == text
-    for count in (1, 100):
-        assert decimals(np.full(count, value, np.float32)) == [text.encode()] * count
-
-
-def test_seventeen_digits_of_a_double() -> None:
-    assert decimal(0.1, double=True) == b"0.1"
-    assert decimals(np.array([1 / 3, 1e300, math.inf])) == [b"0.33333333333333331", b"1e+300", b"Infinity"]
-
-
-def test_many_numbers_are_written_as_each_alone() -> None:
-    draw = np.random.default_rng(1)
-    edges = [float(f"1e{power}") * (1 + off) for power in range(-6, 10) for off in (0, 1e-7, -1e-7)]
-    halves = draw.integers(-(2**12), 2**12, 5000) / 2.0 ** draw.integers(0, 20, 5000)
-    sizes = 10.0 ** draw.uniform(-6, 8, 5000) * draw.choice([-1, 1], 5000)
-    for values in (edges, halves, sizes, draw.integers(0, 2**32, 5000, dtype=np.uint32).view(np.float32)):
-        numbers = np.array(values, np.float32)
-        assert decimals(numbers) == [decimal(value) for value in numbers.tolist()]
+from bench.server.embedded.rest.json_writer import echo, quoted
 
 
 def test_text_is_escaped_as_little_as_possible() -> None:

@@ -158,7 +158,7 @@ def test_exit_codes(
     [
         (["--tags", "slow"], "--tags slow leaves RestUser no task"),
         (["--tags", "slow", "fast", "--web-port", "PORT"], "--tags fast slow leaves RestUser no task"),
-        (["--headless", "-t", "0"], "a run needs a length"),
+        (["--headless", "-t", "0"], "the run needs a run time"),
         (["--headless", "-t", ""], "run-time"),
         (["--headless", "-u", "0"], "0"),
         (["--autostart", "--web-port", "PORT", "--warmup", "2 moons"], "2 moons"),

@@ -16,7 +16,7 @@ SCENARIO = Scenario(name="rest", protocol="rest")
 def read(words: Any = (), scenario: Any = SCENARIO, host: Any = None, users: int = 8, run_time: Any = 60.0) -> Any:
     parser = argparse.ArgumentParser()
     add_options(parser, scenario)
-    return read_spec(parser.parse_args(list(words)), scenario, host, users, run_time)
+    return read_spec(vars(parser.parse_args(list(words))), scenario, host, users, run_time)
 
 
 def test_defaults() -> None:

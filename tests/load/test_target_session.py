@@ -25,7 +25,7 @@ def spec(host: str, protocol: str = "rest", *words: str) -> RunSpec:
     scenario = Scenario(name=protocol, protocol=protocol)
     parser = argparse.ArgumentParser()
     add_options(parser, scenario)
-    return read_spec(parser.parse_args(list(words)), scenario, host, 8, 60.0)
+    return read_spec(vars(parser.parse_args(list(words))), scenario, host, 8, 60.0)
 
 
 def opened(host: str, protocol: str = "rest", command: tuple[str, ...] = ()) -> None:

@@ -91,7 +91,7 @@ def add_options(parser: Any, scenario: Scenario) -> None:
     parser.set_defaults(
         num_users=spec.users if spec else scenario.users,
         spawn_rate=100.0,
-        run_time=f"{math.ceil(spec.run_time)}s" if spec else scenario.run_time,
+        run_time=math.ceil(spec.run_time) if spec else scenario.run_time,
         exit_code_on_error=UnchosenCode(1),
     )
 
@@ -132,21 +132,21 @@ def _in_web_form(action: Any) -> None:
     action.is_secret = action.is_required = action.is_multiple = False
 
 
-def read_spec(options: Any, scenario: Scenario, host: str | None, users: int, run_time: float) -> RunSpec:
-    """The run in Locust's parsed options.
+def read_spec(texts: Mapping[str, Any], scenario: Scenario, host: str | None, users: int, run_time: float) -> RunSpec:
+    """The run in Locust's parsed options, or in its web form.
 
     Args:
-        options: the options, or what the web form made of them.
+        texts: the values of `OPTIONS`, and whether each of `SWITCHES` is on; other names are ignored.
         scenario: whose run it is.
         host: Locust's host: an address or any other target; None or "" is the embedded server.
         users: Locust's number of users.
         run_time: seconds of load.
 
     Raises:
-        UsageError: an option that makes no sense, or options that contradict each other.
+        UsageError: an option that cannot be read, or options that contradict each other.
     """
-    values = {name: read_option(name, str(getattr(options, name) or "").strip()) for name in OPTIONS}
-    values |= {name: bool(getattr(options, name)) for name in SWITCHES}
+    values = {name: read_option(name, (texts[name] or "").strip()) for name in OPTIONS}
+    values |= {name: bool(texts[name]) for name in SWITCHES}
     return make_spec(scenario, values, read_target(host, scenario.protocol), users, run_time)
 
 

@@ -22,7 +22,7 @@ from bench.core.errors import BenchError, exit_code_of, one_line
 from bench.load.engine.collector import Collector, start_times
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.engine.worker_session import WorkerSession, start_message
-from bench.load.monitor.sampling import Gpu, ServerSampler
+from bench.load.monitor.sampling import Gpu
 from bench.load.runner.protocol import Reply
 from bench.load.setup.run_setup import RunSetup
 from bench.load.setup.run_spec import RunSpec
@@ -105,8 +105,7 @@ class RunnerWorker:
     def _run(self, spec: RunSpec) -> Reply:
         prepared = RunSetup.make(spec, self._target, self._gpu)
         plan = prepared.plans(1, uuid4().hex)[0]
-        server = prepared.server
-        sampler = ServerSampler(server.rest, server.model, server.pid, self._gpu)
+        sampler = prepared.sampler()
         epoch, started = start_times(_LEAD_SECONDS)
         header = prepared.header([plan], started, spec.users)
         self._collector = collector = Collector(

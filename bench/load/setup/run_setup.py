@@ -13,7 +13,7 @@ from bench.core.units import pluralize, were
 from bench.load.engine.payloads import Payload, build_payloads
 from bench.load.engine.schedule import ScheduleShard, partition_schedule
 from bench.load.engine.worker_plan import WorkerPlan
-from bench.load.monitor.sampling import Gpu
+from bench.load.monitor.sampling import Gpu, ServerSampler
 from bench.load.selftest.self_test import stored_ceiling
 from bench.load.setup.run_context import option_name
 from bench.load.setup.run_endpoint import endpoint_of
@@ -39,6 +39,7 @@ class RunSetup:
         server: what is driven.
         payloads: the requests, one for each first sentence.
         environment: the machine that load comes from.
+        gpu: the GPU that the server may use.
     """
 
     spec: RunSpec
@@ -48,6 +49,7 @@ class RunSetup:
     server: RunningServer
     payloads: list[Payload]
     environment: Environment
+    gpu: Gpu | None
 
     @classmethod
     def make(cls, spec: RunSpec, target: TargetSession, gpu: Gpu | None) -> "RunSetup":
@@ -67,7 +69,7 @@ class RunSetup:
             spec.arrivals.due_times(workload.duration, workload.seed)
         server = target.open(spec, model_dir)
         environment = this_environment((gpu.name,) if gpu else ())
-        return cls(spec, model_dir, file, workload, server, payloads, environment)
+        return cls(spec, model_dir, file, workload, server, payloads, environment, gpu)
 
     def plans(self, workers: int, run: str) -> list[WorkerPlan]:
         """What each process is told."""
@@ -111,6 +113,10 @@ class RunSetup:
             warnings=notes,
         )
         return describe(replace(self.workload, users=users), arrivals, origin, sum(scheduled) if scheduled else None)
+
+    def sampler(self) -> ServerSampler:
+        """Samples the server once a second."""
+        return ServerSampler(self.server.rest, self.server.model, self.server.pid, self.gpu)
 
     def writer(self, header: RunHeader) -> RunWriter:
         """The run's folder, with the header that `header` gave.

@@ -1,0 +1,168 @@
+"""One test in Locust's master, or in its only process: from the workers' plans to the stored run."""
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from locust.runners import STATE_MISSING, MasterRunner
+
+from bench.core.errors import UsageError
+from bench.core.units import format_apart, format_number, format_seconds
+from bench.load.engine.collector import PATIENCE_SECONDS, Collector, start_times
+from bench.load.engine.worker_session import start_message
+from bench.load.locust_adapter.run_factory import STOP_SECONDS, check_workers
+from bench.load.locust_adapter.worker import PLAN, START, STOP
+from bench.load.setup.run_context import option_name
+from bench.load.setup.run_setup import RunSetup
+from bench.results.manifest import RunHeader
+
+if TYPE_CHECKING:
+    from bench.load.setup.run_outcome import RunOutcome
+
+logger = logging.getLogger(__name__)
+
+# Between the moment a run's folder is created and the moment its clock is 0.
+_LEAD_SECONDS: Final = 0.15
+
+
+class RunningTest:
+    """One test.
+
+    Args:
+        environment: Locust's; its workers have connected.
+        setup: the run.
+
+    Attributes:
+        run: name of the run, which every message of it bears.
+        collector: stores the run; None until `begin`.
+
+    Raises:
+        UsageError: there are fewer users than workers.
+    """
+
+    def __init__(self, environment: Any, setup: RunSetup) -> None:
+        self._environment = environment
+        self._runner = environment.runner
+        self._setup = setup
+        self._distributed = isinstance(self._runner, MasterRunner)
+        names = (client.id for client in self._runner.clients.ready) if self._distributed else ("local",)
+        self._clients = dict(enumerate(names))
+        spec = setup.spec
+        check_workers(spec.users, len(self._clients), option_name("--users", spec.command))
+        self._stop_seconds = float(environment.parsed_options.stop_timeout or min(spec.drain, STOP_SECONDS))
+        environment.stop_timeout = self._stop_seconds
+        self.run = uuid4().hex
+        self._plans = setup.plans(len(self._clients), self.run)
+        self._refusal = ""
+        self._measured_from = 0.0
+        self.collector: Collector | None = None
+
+    def distribute_plans(self) -> None:
+        """Sends each worker its plan.
+
+        Raises:
+            UsageError: this process, as its own worker, refuses its plan.
+        """
+        for plan in self._plans:
+            self._send(PLAN, plan.to_message(), plan.worker)
+        if self._refusal:
+            raise UsageError(self._refusal)
+
+    def refuse(self, reason: str) -> None:
+        """Takes a worker's refusal of its plan."""
+        self._refusal = reason
+
+    def begin(self, on_over: Callable[[], None]) -> None:
+        """Creates the run's folder and starts its clock in all processes.
+
+        Args:
+            on_over: called once, when every worker has finished or is lost.
+
+        Raises:
+            UsageError: the users do not fit the arrivals.
+            OSError: the folder cannot be created.
+        """
+        setup = self._setup
+        sampler = setup.sampler()
+        epoch, started = start_times(_LEAD_SECONDS)
+        header = setup.header(self._plans, started, self._sending_users())
+        writer = setup.writer(header)
+        self.collector = Collector(writer, epoch, self._plans, setup.payloads, sampler, self._alive, on_over)
+        self._measured_from = started.timestamp() + setup.workload.warmup
+        self.leave_warmup_out()
+        self._log_start(header)
+        for plan in self._plans:
+            self._send(START, start_message(self.run, epoch), plan.worker)
+
+    def leave_warmup_out(self) -> None:
+        """Lets Locust's own requests/s count from the measured part; workers' reports may set an earlier moment."""
+        total = self._runner.stats.total
+        total.start_time = max(total.start_time, self._measured_from)
+
+    def stop_early(self) -> None:
+        """Ends the run now, in all processes; requests in flight may still be answered."""
+        assert self.collector is not None
+        self.collector.stop()
+        for plan in self._plans:
+            self._send(STOP, {"run": self.run}, plan.worker)
+
+    def wait_for_workers(self) -> None:
+        """Waits until the workers of a run that was stopped early have sent their last records."""
+        assert self.collector is not None
+        if self._distributed:
+            self.collector.over.wait(self._stop_seconds + PATIENCE_SECONDS)
+
+    def finish(self) -> "RunOutcome":
+        """Writes the run folder's final form and evaluates it.
+
+        Raises:
+            BenchError: the folder cannot be read.
+            OSError: it cannot be written.
+        """
+        # Imported here: it loads pyarrow and scipy, which would take memory in a process that still sends.
+        from bench.load.setup.run_outcome import describe_outcome
+
+        assert self.collector is not None
+        spec = self._setup.spec
+        path = self.collector.finish()
+        return describe_outcome(path, self._setup.model_dir, spec.rule, self.collector.lost, spec.command)
+
+    def _send(self, message: str, data: Any, worker: int) -> None:
+        self._runner.send_message(message, data, self._clients[worker])
+
+    def _sending_users(self) -> int:
+        """Users that send the scenario's requests: Locust shares its users among all user classes."""
+        counts = self._runner.target_user_classes_count
+        sends = {kind.__name__ for kind in self._environment.user_classes if hasattr(kind, "sends_schedule")}
+        return sum(count for name, count in counts.items() if name in sends)
+
+    def _alive(self) -> set[int]:
+        """Indexes of the workers that Locust does not miss."""
+        if not self._distributed:
+            return set(self._clients)
+        known = self._runner.clients
+        return {
+            worker
+            for worker, client in self._clients.items()
+            if client in known and known[client].state != STATE_MISSING
+        }
+
+    def _log_start(self, header: RunHeader) -> None:
+        assert self.collector is not None
+        workload = self._setup.workload
+        warmup = f"{format_seconds(workload.warmup)} of it warm-up, which Locust's own statistics leave out"
+        logger.info(
+            "%s on %s for %s (%s), then at most %s to drain; run folder %s",
+            header.arrivals,
+            self._setup.spec.target,
+            format_seconds(workload.warmup + workload.duration),
+            warmup if workload.warmup else "no warm-up",
+            format_seconds(workload.drain),
+            self.collector.path,
+        )
+        if header.ceiling and header.requested_rate and header.requested_rate > header.ceiling:
+            logger.warning(
+                "%s requests/s requested, this load generator's ceiling is %s: the client will be the limit",
+                *format_apart(header.requested_rate, header.ceiling, format_number),
+            )

@@ -1,0 +1,32 @@
+"""The web page's form as typed values, in a process of its own: the module loads Locust, which patches for gevent."""
+
+import json
+import subprocess
+import sys
+
+READ = """
+import json, sys
+from dataclasses import astuple
+from bench.load.locust_adapter.web_start import StartForm
+found = [StartForm.read(form, "http://h:1") for form in json.load(sys.stdin)]
+print(json.dumps([form and astuple(form) for form in found]))
+"""
+FORM = {"user_count": "4", "spawn_rate": "1.5", "run_time": "1m30s"}
+CASES: list[tuple[dict[str, str], object]] = [
+    ({}, [4, 90, "http://h:1", {}]),
+    ({"run_time": "", "host": ""}, [4, None, "", {}]),
+    (
+        {"padded": "true", "compressed": "false", "other": "x"},
+        [4, 90, "http://h:1", {"padded": True, "compressed": False}],
+    ),
+    ({"seed": "3"}, [4, 90, "http://h:1", {"seed": "3"}]),
+    ({"user_count": "many"}, None),
+    ({"spawn_rate": "fast"}, None),
+    ({"run_time": "soon"}, None),
+]
+
+
+def test_a_form_is_read_as_locust_reads_it() -> None:
+    forms = json.dumps([{**FORM, **changed} for changed, _ in CASES])
+    done = subprocess.run([sys.executable, "-c", READ], input=forms, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [expected for _, expected in CASES]

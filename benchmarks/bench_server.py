@@ -42,7 +42,7 @@ from bench.bert.demo.demo_model import demo_model_dir
 from bench.core.cache import cache_dir
 from bench.server.lifecycle import RunningServer, embedded
 from bench.server.running import free_ports
-from bench.serving.protos import PREDICT_METHOD, predict_pb2
+from bench.serving.messages import PREDICT_METHOD, PredictResponse
 from bench.serving.tensors import from_proto
 from benchmarks.load_worker import WORDS, Worker, exchange, grpc_message, request_of, rest_call, sentence_of
 
@@ -255,7 +255,7 @@ def ask_and_check(server: RunningServer, model: ExportedModel, answers: Answers,
         call = channel.unary_unary(PREDICT_METHOD)
         while not stop.is_set():
             try:
-                response = predict_pb2.PredictResponse.FromString(call(message, timeout=30))
+                response = PredictResponse.FromString(call(message, timeout=30))
             except grpc.RpcError as error:
                 answers.failed[f"{error.code().name}: {error.details()}"] += 1
                 continue

@@ -23,11 +23,12 @@ import grpc
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.requests import ARTICLE_SIGNATURE, FixedShape, score_request
 from bench.bert.text.sentence import EncodedSentence
+from bench.serving import messages
 from bench.serving.grpc_http2 import answer_of, call_block
 from bench.serving.http2.client import ClientConnection, Request
 from bench.serving.http2.grpc_wire import framed
 from bench.serving.json_codec import BodyForm, predict_body
-from bench.serving.protos import PREDICT_METHOD, predict_pb2
+from bench.serving.messages import PREDICT_METHOD
 from bench.serving.tensors import to_proto
 from bench.serving.types import PredictRequest
 
@@ -95,7 +96,7 @@ def request_of(model: ExportedModel, signature: str, name: str = "bert", words: 
 
 def grpc_message(request: PredictRequest) -> bytes:
     """A serialized PredictRequest."""
-    message = predict_pb2.PredictRequest()
+    message = messages.PredictRequest()
     message.model_spec.name, message.model_spec.signature_name = request.model, request.signature
     for alias, value in request.inputs.items():
         message.inputs[alias].CopyFrom(to_proto(value))

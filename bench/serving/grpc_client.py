@@ -8,16 +8,22 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from bench.core.units import format_bytes
+from bench.serving import messages
 from bench.serving.errors import ConnectFailed, InvalidResponse, ServingError
 from bench.serving.grpc_status import code_name, one_line, raise_for_status
-from bench.serving.protos import (
-    ModelServiceStub,
-    PredictionServiceStub,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
-    predict_pb2,
-    types_pb2,
+from bench.serving.messages import (
+    METADATA_METHOD,
+    PREDICT_METHOD,
+    SIGNATURES_TYPE,
+    STATUS_METHOD,
+    GetModelMetadataRequest,
+    GetModelMetadataResponse,
+    GetModelStatusRequest,
+    GetModelStatusResponse,
+    ModelSpec,
+    ModelVersionStatus,
+    SignatureDefMap,
+    data_type_name,
 )
 from bench.serving.tensors import from_proto, to_proto
 from bench.serving.tls import TlsOptions
@@ -80,12 +86,12 @@ def make_channel(
 
 def predict_message(request: PredictRequest) -> Any:
     """The PredictRequest message of a request."""
-    spec = model_pb2.ModelSpec(name=request.model, signature_name=request.signature)
+    spec = ModelSpec(name=request.model, signature_name=request.signature)
     if request.version is not None:
         spec.version.value = request.version
     elif request.label is not None:
         spec.version_label = request.label
-    return predict_pb2.PredictRequest(
+    return messages.PredictRequest(
         model_spec=spec, inputs={name: to_proto(array) for name, array in request.inputs.items()}
     )
 
@@ -97,7 +103,7 @@ def predict_response(data: bytes, bytes_out: int) -> PredictResponse:
         InvalidResponse: not such a message, or tensors that contradict themselves.
     """
     try:
-        message = predict_pb2.PredictResponse.FromString(data)
+        message = messages.PredictResponse.FromString(data)
         outputs = {name: from_proto(proto) for name, proto in message.outputs.items()}
     except (DecodeError, ValueError) as error:
         raise InvalidResponse(f"the answer is not a PredictResponse ({error}); what listens there?") from error
@@ -152,18 +158,18 @@ class GrpcClient:
         self.address = address
         self._metadata = tuple(metadata)
         self._channel = make_channel(address, tls, options, secure=secure)
-        self._prediction = PredictionServiceStub(self._channel)
-        self._predict_bytes = self._channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
-        self._model = ModelServiceStub(self._channel)
+        self._predict_bytes = self._channel.unary_unary(PREDICT_METHOD)
+        self._status = _method(self._channel, STATUS_METHOD, GetModelStatusResponse)
+        self._model_metadata = _method(self._channel, METADATA_METHOD, GetModelMetadataResponse)
 
     def predict(self, request: PredictRequest, timeout: float) -> PredictResponse:
         data = predict_message(request).SerializeToString()
         return predict_response(self._call(self._predict_bytes, data, timeout), len(data))
 
     def status(self, model: str, timeout: float) -> tuple[VersionStatus, ...]:
-        message = get_model_status_pb2.GetModelStatusRequest(model_spec=model_pb2.ModelSpec(name=model))
-        answer = self._call(self._model.GetModelStatus, message, timeout)
-        state_name = get_model_status_pb2.ModelVersionStatus.State.Name
+        message = GetModelStatusRequest(model_spec=ModelSpec(name=model))
+        answer = self._call(self._status, message, timeout)
+        state_name = ModelVersionStatus.State.Name
         return tuple(
             VersionStatus(
                 entry.version, state_name(entry.state), code_name(entry.status.error_code), entry.status.error_message
@@ -172,13 +178,12 @@ class GrpcClient:
         )
 
     def metadata(self, model: str, timeout: float) -> ModelMetadata:
-        message = get_model_metadata_pb2.GetModelMetadataRequest(
-            model_spec=model_pb2.ModelSpec(name=model), metadata_field=["signature_def"]
-        )
-        answer = self._call(self._prediction.GetModelMetadata, message, timeout)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        if not answer.metadata["signature_def"].Unpack(signatures):
+        message = GetModelMetadataRequest(model_spec=ModelSpec(name=model), metadata_field=["signature_def"])
+        answer = self._call(self._model_metadata, message, timeout)
+        held = answer.metadata["signature_def"]
+        if held.type_url != SIGNATURES_TYPE:
             raise InvalidResponse("the metadata hold no signatures; is this TensorFlow Serving?")
+        signatures = SignatureDefMap.FromString(held.value)
         return ModelMetadata(
             model=answer.model_spec.name,
             version=answer.model_spec.version.value,
@@ -204,6 +209,13 @@ class GrpcClient:
             raise ServingError(f"the call to {self.address} could not be made ({error})") from error
 
 
+def _method(channel: Any, name: str, response: Any) -> Any:
+    """A method of a channel by its messages."""
+    return channel.unary_unary(
+        name, request_serializer=lambda message: message.SerializeToString(), response_deserializer=response.FromString
+    )
+
+
 def _signature(entry: Any) -> SignatureInfo:
     return SignatureInfo(
         method_name=entry.method_name,
@@ -215,4 +227,4 @@ def _signature(entry: Any) -> SignatureInfo:
 def _tensor_info(name: str, info: Any) -> TensorInfo:
     shape = info.tensor_shape
     dims = None if shape.unknown_rank else tuple(dim.size for dim in shape.dim)
-    return TensorInfo(name, types_pb2.DataType.Name(info.dtype), dims)
+    return TensorInfo(name, data_type_name(info.dtype), dims)

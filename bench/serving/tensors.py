@@ -6,27 +6,29 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.serving.protos import tensor_pb2, tensor_shape_pb2, types_pb2
+from bench.serving.messages import TensorProto, TensorShapeProto, data_type
 
 # Numpy dtype by DT_ enum, and the field of TensorProto that holds such values one by one.
 _NUMERIC: Final[dict[int, tuple[np.dtype[Any], str]]] = {
-    types_pb2.DT_FLOAT: (np.dtype(np.float32), "float_val"),
-    types_pb2.DT_DOUBLE: (np.dtype(np.float64), "double_val"),
-    types_pb2.DT_INT32: (np.dtype(np.int32), "int_val"),
-    types_pb2.DT_INT16: (np.dtype(np.int16), "int_val"),
-    types_pb2.DT_INT8: (np.dtype(np.int8), "int_val"),
-    types_pb2.DT_UINT8: (np.dtype(np.uint8), "int_val"),
-    types_pb2.DT_UINT16: (np.dtype(np.uint16), "int_val"),
-    types_pb2.DT_INT64: (np.dtype(np.int64), "int64_val"),
-    types_pb2.DT_UINT32: (np.dtype(np.uint32), "uint32_val"),
-    types_pb2.DT_UINT64: (np.dtype(np.uint64), "uint64_val"),
-    types_pb2.DT_BOOL: (np.dtype(np.bool_), "bool_val"),
+    data_type("DT_FLOAT"): (np.dtype(np.float32), "float_val"),
+    data_type("DT_DOUBLE"): (np.dtype(np.float64), "double_val"),
+    data_type("DT_INT32"): (np.dtype(np.int32), "int_val"),
+    data_type("DT_INT16"): (np.dtype(np.int16), "int_val"),
+    data_type("DT_INT8"): (np.dtype(np.int8), "int_val"),
+    data_type("DT_UINT8"): (np.dtype(np.uint8), "int_val"),
+    data_type("DT_UINT16"): (np.dtype(np.uint16), "int_val"),
+    data_type("DT_INT64"): (np.dtype(np.int64), "int64_val"),
+    data_type("DT_UINT32"): (np.dtype(np.uint32), "uint32_val"),
+    data_type("DT_UINT64"): (np.dtype(np.uint64), "uint64_val"),
+    data_type("DT_BOOL"): (np.dtype(np.bool_), "bool_val"),
 }
 _ENUM: Final = {dtype: enum for enum, (dtype, _) in _NUMERIC.items()}
+_STRING: Final = data_type("DT_STRING")
+_FLOAT16: Final = data_type("DT_HALF")
 # A tensor of a few bytes may say that it has any number of values.
 _MOST_REPEATED: Final = 1 << 24
 # Values of two bytes; both come back as float32.
-_HALF: Final = (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16)
+_HALF: Final = (_FLOAT16, data_type("DT_BFLOAT16"))
 
 
 def to_proto(array: NDArray[Any]) -> Any:
@@ -38,19 +40,17 @@ def to_proto(array: NDArray[Any]) -> Any:
         ValueError: a dtype that Serving has no tensor for.
     """
     array = np.asarray(array)
-    shape = tensor_shape_pb2.TensorShapeProto(
-        dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in array.shape]
-    )
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in array.shape])
     if array.dtype.kind in "SUO":
         values = [value.encode() if isinstance(value, str) else bytes(value) for value in array.ravel().tolist()]
-        return tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, tensor_shape=shape, string_val=values)
+        return TensorProto(dtype=_STRING, tensor_shape=shape, string_val=values)
     enum = _ENUM.get(array.dtype)
     if enum is None:
         raise ValueError(f"no tensor type for numpy dtype {array.dtype}")
     if array.dtype.kind in "iu":
         field = _NUMERIC[enum][1]
-        return tensor_pb2.TensorProto(dtype=enum, tensor_shape=shape, **{field: array.ravel().tolist()})
-    return tensor_pb2.TensorProto(dtype=enum, tensor_shape=shape, tensor_content=array.tobytes())
+        return TensorProto(dtype=enum, tensor_shape=shape, **{field: array.ravel().tolist()})
+    return TensorProto(dtype=enum, tensor_shape=shape, tensor_content=array.tobytes())
 
 
 def from_proto(proto: Any) -> NDArray[Any]:
@@ -66,7 +66,7 @@ def from_proto(proto: Any) -> NDArray[Any]:
     size = math.prod(shape)
     if proto.tensor_shape.unknown_rank or any(dim < 0 for dim in shape):
         raise ValueError("a tensor of unknown shape")
-    if proto.dtype == types_pb2.DT_STRING:
+    if proto.dtype == _STRING:
         flat = np.array([*proto.string_val, None], object)[:-1]
     elif proto.dtype in _HALF:
         flat = _half(proto)
@@ -92,6 +92,6 @@ def _half(proto: Any) -> NDArray[Any]:
     bits = (
         np.frombuffer(proto.tensor_content, np.uint16) if proto.tensor_content else np.array(proto.half_val, np.uint16)
     )
-    if proto.dtype == types_pb2.DT_HALF:
+    if proto.dtype == _FLOAT16:
         return bits.view(np.float16).astype(np.float32)
     return (bits.astype(np.uint32) << 16).view(np.float32)

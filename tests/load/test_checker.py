@@ -13,7 +13,7 @@ from bench.load.engine.payloads import request_sentences
 from bench.results.records import WrongKind
 from bench.serving.errors import InvalidResponse
 from bench.serving.json_codec import dumps
-from bench.serving.protos import predict_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+from bench.serving.messages import PredictResponse, TensorProto, TensorShapeProto, data_type
 from bench.serving.tensors import to_proto
 from tests.support.toy_golden import toy_golden
 
@@ -42,7 +42,7 @@ def rest_body(outputs: Any) -> Any:
 
 
 def grpc_message(outputs: Any) -> Any:
-    message = predict_pb2.PredictResponse()
+    message = PredictResponse()
     for name, array in outputs.items():
         message.outputs[name].CopyFrom(to_proto(array))
     return message.SerializeToString()
@@ -142,11 +142,9 @@ def test_the_answer_to_another_request(protocol: str) -> None:
 
 
 def tensor(shape: Any, **values: Any) -> Any:
-    dims = [tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in shape]
-    proto = tensor_pb2.TensorProto(
-        dtype=types_pb2.DT_FLOAT, tensor_shape=tensor_shape_pb2.TensorShapeProto(dim=dims), **values
-    )
-    return predict_pb2.PredictResponse(outputs={"log_prob": proto}).SerializeToString()
+    dims = [TensorShapeProto.Dim(size=size) for size in shape]
+    proto = TensorProto(dtype=data_type("DT_FLOAT"), tensor_shape=TensorShapeProto(dim=dims), **values)
+    return PredictResponse(outputs={"log_prob": proto}).SerializeToString()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from bench.bert.contract.requests import FixedShape, score_request
 from bench.core.errors import UsageError
 from bench.load.engine.payloads import build_payloads, largest_response, request_sentences
 from bench.serving import json_codec
-from bench.serving.protos import predict_pb2
+from bench.serving.messages import PredictRequest
 from bench.serving.tensors import from_proto, to_proto
 from bench.workload.workload import Workload
 from tests.support.toy_golden import SPECIAL, toy_golden, toy_sentence
@@ -40,7 +40,7 @@ def test_both_bodies_ask_for_the_same_sentences(signature: str, together: int) -
         sentences = [GOLDEN.sentences[(payload.index + offset) % 12].sentence for offset in range(together)]
         inputs = score_request(sentences, SPECIAL, signature).inputs
         body = orjson.loads(payload.rest)
-        message = predict_pb2.PredictRequest.FromString(payload.grpc)
+        message = PredictRequest.FromString(payload.grpc)
         assert body["signature_name"] == message.model_spec.signature_name == signature
         for name, array in inputs.items():
             np.testing.assert_array_equal([row[name] for row in body["instances"]], array)

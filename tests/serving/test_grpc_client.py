@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bench.server.running import free_ports
+from bench.serving import messages
 from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -20,13 +21,6 @@ from bench.serving.errors import (
     Unavailable,
 )
 from bench.serving.grpc_client import GrpcClient, predict_message, predict_response
-from bench.serving.protos import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
-    predict_pb2,
-    types_pb2,
-)
 from bench.serving.tensors import from_proto, to_proto
 from bench.serving.types import PredictRequest, TensorInfo, VersionStatus
 from tests.support.programmed_servers import grpc_server
@@ -35,7 +29,7 @@ REQUEST = PredictRequest({"x": np.array([1.0, 2.0], np.float32)}, "score")
 
 
 def answer_message(**outputs: Any) -> Any:
-    message = predict_pb2.PredictResponse(model_spec=model_pb2.ModelSpec(name="bert", version={"value": 3}))
+    message = messages.PredictResponse(model_spec=messages.ModelSpec(name="bert", version={"value": 3}))
     for name, array in outputs.items():
         message.outputs[name].CopyFrom(to_proto(array))
     return message.SerializeToString()
@@ -46,7 +40,7 @@ def test_predict() -> None:
 
     def answer(method: str, message: Any, context: Any) -> Any:
         seen["method"], seen["metadata"] = method, dict(context.invocation_metadata())
-        asked = predict_pb2.PredictRequest.FromString(message)
+        asked = messages.PredictRequest.FromString(message)
         seen["spec"] = asked.model_spec
         return answer_message(y=from_proto(asked.inputs["x"]) * 2)
 
@@ -57,7 +51,7 @@ def test_predict() -> None:
     assert response.bytes_out == predict_message(REQUEST).ByteSize()
     assert response.bytes_in == len(answer_message(y=np.zeros(2, np.float32)))
     assert seen["method"] == "/tensorflow.serving.PredictionService/Predict"
-    assert seen["spec"] == model_pb2.ModelSpec(name="bert", signature_name="score")
+    assert seen["spec"] == messages.ModelSpec(name="bert", signature_name="score")
     assert seen["metadata"]["x-team"] == "search"
 
 
@@ -76,21 +70,20 @@ def test_answers_larger_than_the_default_limit() -> None:
 def test_status_and_metadata() -> None:
     def answer(method: str, message: Any, context: Any) -> Any:
         if method.endswith("GetModelStatus"):
-            status = get_model_status_pb2.GetModelStatusResponse()
+            status = messages.GetModelStatusResponse()
             entry = status.model_version_status.add(version=4, state=30)
             entry.status.error_message = ""
             return status.SerializeToString()
-        signatures = get_model_metadata_pb2.SignatureDefMap()
+        signatures = messages.SignatureDefMap()
         signature = signatures.signature_def["score"]
         signature.method_name = "tensorflow/serving/predict"
         info = signature.inputs["x"]
-        info.dtype = types_pb2.DT_FLOAT
+        info.dtype = messages.data_type("DT_FLOAT")
         info.tensor_shape.dim.add(size=-1)
         signature.outputs["y"].tensor_shape.unknown_rank = True
-        response = get_model_metadata_pb2.GetModelMetadataResponse(
-            model_spec=model_pb2.ModelSpec(name="bert", version={"value": 4})
-        )
-        response.metadata["signature_def"].Pack(signatures)
+        response = messages.GetModelMetadataResponse(model_spec=messages.ModelSpec(name="bert", version={"value": 4}))
+        held = response.metadata["signature_def"]
+        held.type_url, held.value = messages.SIGNATURES_TYPE, signatures.SerializeToString()
         return response.SerializeToString()
 
     with grpc_server(answer) as address, GrpcClient(address) as client:
@@ -102,7 +95,7 @@ def test_status_and_metadata() -> None:
 
 
 def test_metadata_without_signatures() -> None:
-    empty = get_model_metadata_pb2.GetModelMetadataResponse().SerializeToString()
+    empty = messages.GetModelMetadataResponse().SerializeToString()
     with (
         grpc_server(lambda *_: empty) as address,
         GrpcClient(address) as client,
@@ -196,7 +189,7 @@ def test_unreadable_status() -> None:
 
 
 def test_contradicting_tensor() -> None:
-    message = predict_pb2.PredictResponse.FromString(answer_message(y=np.zeros(4, np.float32)))
+    message = messages.PredictResponse.FromString(answer_message(y=np.zeros(4, np.float32)))
     message.outputs["y"].tensor_content = b"\0" * 4
     with pytest.raises(InvalidResponse, match="4"):
         predict_response(message.SerializeToString(), 0)

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.serving.protos import tensor_pb2, types_pb2
+from bench.serving.messages import TensorProto, data_type
 from bench.serving.tensors import from_proto, to_proto
 
 
@@ -25,7 +25,7 @@ from bench.serving.tensors import from_proto, to_proto
     ],
 )
 def test_numbers_survive_both_ways(array: Any) -> None:
-    back = from_proto(tensor_pb2.TensorProto.FromString(to_proto(array).SerializeToString()))
+    back = from_proto(TensorProto.FromString(to_proto(array).SerializeToString()))
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)
 
@@ -52,10 +52,10 @@ def test_the_last_value_is_repeated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("enum", "bits"), [(types_pb2.DT_HALF, np.float16(1.5).view(np.uint16)), (types_pb2.DT_BFLOAT16, 0x3FC0)]
+    ("enum", "bits"), [(data_type("DT_HALF"), np.float16(1.5).view(np.uint16)), (data_type("DT_BFLOAT16"), 0x3FC0)]
 )
 def test_half_precision_comes_as_float32(enum: Any, bits: Any) -> None:
-    proto = tensor_pb2.TensorProto(dtype=enum, half_val=[int(bits)])
+    proto = TensorProto(dtype=enum, half_val=[int(bits)])
     proto.tensor_shape.dim.add(size=1)
     assert from_proto(proto).tolist() == [1.5]
     proto.ClearField("half_val")
@@ -66,7 +66,7 @@ def test_half_precision_comes_as_float32(enum: Any, bits: Any) -> None:
 
 def make(**fields: Any) -> Any:
     proto = to_proto(np.array([1.0, 2.0], np.float32))
-    proto.MergeFrom(tensor_pb2.TensorProto(**fields))
+    proto.MergeFrom(TensorProto(**fields))
     return proto
 
 
@@ -76,12 +76,12 @@ def make(**fields: Any) -> Any:
         make(tensor_content=b"\x00" * 12),
         make(tensor_content=b"\x00" * 4),
         make(tensor_content=b"\x00" * 7),
-        make(dtype=types_pb2.DT_VARIANT),
-        make(dtype=types_pb2.DT_STRING, string_val=[b"a", b"b", b"c"]),
-        tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_shape={"dim": [{"size": 3}]}),
-        tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_shape={"unknown_rank": True}),
-        tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_shape={"dim": [{"size": -1}]}, float_val=[1]),
-        tensor_pb2.TensorProto(),
+        make(dtype=data_type("DT_VARIANT")),
+        make(dtype=data_type("DT_STRING"), string_val=[b"a", b"b", b"c"]),
+        TensorProto(dtype=data_type("DT_FLOAT"), tensor_shape={"dim": [{"size": 3}]}),
+        TensorProto(dtype=data_type("DT_FLOAT"), tensor_shape={"unknown_rank": True}),
+        TensorProto(dtype=data_type("DT_FLOAT"), tensor_shape={"dim": [{"size": -1}]}, float_val=[1]),
+        TensorProto(),
     ],
 )
 def test_what_contradicts_itself_is_a_value_error(proto: Any) -> None:

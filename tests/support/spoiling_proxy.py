@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import requests
 
-from bench.serving.protos import PREDICT_METHOD, predict_pb2
+from bench.serving.messages import PREDICT_METHOD, PredictResponse
 from bench.serving.tensors import from_proto, to_proto
 from tests.support.programmed_servers import grpc_server, rest_server
 
@@ -103,7 +103,7 @@ def spoiling_proxy(behind: dict[str, str], spoiler: Spoiler) -> Iterator[dict[st
         answer = channel.unary_unary(method)(message, timeout=10)
         if method != PREDICT_METHOD:
             return answer
-        response = predict_pb2.PredictResponse.FromString(answer)
+        response = PredictResponse.FromString(answer)
         rows = spoiler.spoil(from_proto(response.outputs["log_prob"]).tolist())
         if rows is None:
             return answer[:-7]

@@ -9,8 +9,8 @@ from typing import Final
 
 import tensorflow as tf
 
-from bench.serving.protos import model_pb2, predict_pb2, prediction_log_pb2
-from bench.serving.tensors import to_proto
+from bench.serving.grpc_client import predict_message
+from bench.serving.protos import predict_pb2, prediction_log_pb2
 from bench.serving.types import PredictRequest
 
 FILE_NAME: Final = "tf_serving_warmup_requests"
@@ -20,9 +20,6 @@ def write_warmup(path: Path, requests: Iterable[PredictRequest]) -> None:
     """Writes a record a request."""
     with tf.io.TFRecordWriter(str(path)) as writer:
         for request in requests:
-            message = predict_pb2.PredictRequest(
-                model_spec=model_pb2.ModelSpec(name=request.model, signature_name=request.signature),
-                inputs={alias: to_proto(value) for alias, value in request.inputs.items()},
-            )
+            message = predict_pb2.PredictRequest.FromString(predict_message(request).SerializeToString())
             log = prediction_log_pb2.PredictLog(request=message)
             writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())

@@ -23,7 +23,7 @@ from bench.core.errors import TargetError
 from bench.load.engine.payloads import build_payloads, request_sentences
 from bench.load.selftest.null_grpc import NullGrpc
 from bench.serving import json_codec
-from bench.serving.protos import get_model_status_pb2, model_pb2, predict_pb2
+from bench.serving.messages import GetModelStatusRequest, GetModelStatusResponse, ModelSpec, PredictResponse
 from bench.serving.tensors import to_proto
 from bench.serving.types import DEFAULT_MODEL_NAME
 from bench.workload.workload import Workload
@@ -102,12 +102,12 @@ class Answers:
         key = GoldenChecker(golden, request_sentences(golden, sentences), signature)
         self.rest: dict[bytes, bytes] = {}
         self.grpc: dict[bytes, bytes] = {}
-        spec = model_pb2.ModelSpec(name=DEFAULT_MODEL_NAME, signature_name=signature, version={"value": _VERSION})
+        spec = ModelSpec(name=DEFAULT_MODEL_NAME, signature_name=signature, version={"value": _VERSION})
         for payload in payloads:
             outputs = key.outputs(payload.index)
             (output,) = outputs.values()
             self.rest[payload.rest] = json_codec.dumps({"predictions": output})
-            message = predict_pb2.PredictResponse(
+            message = PredictResponse(
                 model_spec=spec, outputs={name: to_proto(array) for name, array in outputs.items()}
             )
             self.grpc[payload.grpc] = message.SerializeToString()
@@ -116,8 +116,8 @@ class Answers:
         """The model's state: REST body, and gRPC request with its answer."""
         status = {"error_code": "OK", "error_message": ""}
         entry = {"version": str(_VERSION), "state": "AVAILABLE", "status": status}
-        question = get_model_status_pb2.GetModelStatusRequest(model_spec=model_pb2.ModelSpec(name=DEFAULT_MODEL_NAME))
-        answer = get_model_status_pb2.GetModelStatusResponse()
+        question = GetModelStatusRequest(model_spec=ModelSpec(name=DEFAULT_MODEL_NAME))
+        answer = GetModelStatusResponse()
         answer.model_version_status.add(version=_VERSION, state="AVAILABLE")
         rest = json_codec.dumps({"model_version_status": [entry]})
         return rest, (question.SerializeToString(), answer.SerializeToString())

@@ -20,7 +20,7 @@ from bench.serving.grpc_http2 import answer_of, broken, call_block
 from bench.serving.grpc_status import no_answer_in_time
 from bench.serving.http2.client import Request
 from bench.serving.http2.grpc_wire import framed
-from bench.serving.protos import PREDICT_METHOD
+from bench.serving.messages import PREDICT_METHOD
 
 _BLOCKS_KEPT: Final = 64
 _MOST_ATTEMPTS: Final = 5

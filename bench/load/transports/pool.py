@@ -14,7 +14,7 @@ from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.grpc_h2 import SharedConnection
 from bench.load.transports.rest_gevent import FastRest
 from bench.serving.grpc_client import make_channel, raise_for_rpc
-from bench.serving.protos import PREDICT_METHOD
+from bench.serving.messages import PREDICT_METHOD
 from bench.serving.rest import RestClient
 
 

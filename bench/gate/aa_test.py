@@ -15,7 +15,7 @@ from bench.core.cache import read_measured, write_measured
 from bench.core.seeds import Stream, generator
 from bench.core.versioned_json import VersionedJson
 from bench.gate.decision import Gate
-from bench.gate.types import Figures, Pair, Plan, Verdict, VerdictKind
+from bench.gate.types import Pair, Plan, RunMetrics, Verdict, VerdictKind
 from bench.stats.clopper_pearson import upper_bound
 
 FILE_NAME: Final = "gate-calibration.json"
@@ -33,7 +33,7 @@ _SLOWER: Final = {"p50": 1, "p95": 1, "p99": 1, "throughput": -1}
 
 
 @dataclass(frozen=True, slots=True)
-class GateCalibration:
+class AATestResult:
     """Gates of a server against itself.
 
     Args:
@@ -59,12 +59,12 @@ class GateCalibration:
         return f"{self.alarms} of {self.gates} gates without a change on this machine, at most {bound:.1%} (95 %)"
 
 
-def key(protocol: str, arrivals: str, model_digest: str) -> str:
+def load_key(protocol: str, arrivals: str, model_digest: str) -> str:
     """Under what a calibration is stored: it holds for one load, by one client, on one model."""
     return f"{protocol}{'-fast' if protocol == 'grpc' else ''} {arrivals} {model_digest}"
 
 
-def read_calibration(name: str) -> GateCalibration | None:
+def read_aa_test(name: str) -> AATestResult | None:
     """What is stored under `name` for this machine; None if nothing is.
 
     Raises:
@@ -73,7 +73,7 @@ def read_calibration(name: str) -> GateCalibration | None:
     return _read().get(name)
 
 
-def store_calibration(name: str, found: GateCalibration) -> None:
+def store_aa_test(name: str, found: AATestResult) -> None:
     """Stores a calibration for this machine."""
     write_measured(_FILE, FILE_NAME, _Stored(os.cpu_count(), {**_read(), name: found}))
 
@@ -83,13 +83,13 @@ class _Stored:
     """The file: logical cores of the machine, and what was found by load."""
 
     cores: int | None
-    loads: Mapping[str, GateCalibration]
+    loads: Mapping[str, AATestResult]
 
 
 _FILE: Final = VersionedJson(_Stored, 1, name="gate calibration", cure="run bertbench gate calibrate again")
 
 
-def _read() -> Mapping[str, GateCalibration]:
+def _read() -> Mapping[str, AATestResult]:
     found = read_measured(_FILE, FILE_NAME)
     return {} if found is None else found.loads
 
@@ -162,8 +162,8 @@ def resampled(
             left -= 1
 
 
-def _slowed(figures: Figures, effect: float) -> Figures:
+def _slowed(run: RunMetrics, effect: float) -> RunMetrics:
     values: Mapping[str, float] = {
-        name: value * (1 + effect) ** _SLOWER.get(name, 0) for name, value in figures.values.items()
+        name: value * (1 + effect) ** _SLOWER.get(name, 0) for name, value in run.values.items()
     }
-    return replace(figures, values=values)
+    return replace(run, values=values)

@@ -9,10 +9,10 @@ from typing import Final
 
 from bench.bert.contract.golden import Golden, read_golden
 from bench.core.errors import TargetError, UsageError
-from bench.gate.arm import Side
-from bench.gate.interleaving import Pairing
-from bench.gate.results import SIDES
-from bench.gate.server_pair import READY_SECONDS, Contender, Servers, SidesFailed, TimeOver
+from bench.gate.arm import Arm
+from bench.gate.interleaving import Interleaving
+from bench.gate.results import ARMS
+from bench.gate.server_pair import READY_SECONDS, ArmsFailed, Servers, TimeOver, Variant
 from bench.gate.types import Failure
 from bench.load.setup.run_endpoint import endpoint_of
 from bench.load.setup.run_spec import RunSpec
@@ -23,7 +23,7 @@ from bench.server.running import RunningServer
 from bench.serving.grpc_client import GrpcClient
 from bench.workload.schedules import Arrivals, ClosedLoop
 
-__all__ = ["Contender", "Duel", "SidesFailed", "TimeOver", "duel", "gate_spec", "load_text"]
+__all__ = ["ABServers", "ArmsFailed", "TimeOver", "Variant", "gate_spec", "load_text", "open_ab_servers"]
 
 OPEN_LOOP_USERS: Final = 64
 """Most requests in flight to one side in open loop."""
@@ -65,81 +65,81 @@ def load_text(spec: RunSpec) -> str:
     return f"{spec.protocol}, {spec.signature}, {spec.arrivals}, seed {spec.seed}"
 
 
-class Duel:
+class ABServers:
     """Both sides up.
 
     Args:
-        contenders: baseline and candidate.
+        variants: baseline and candidate.
         load: what they are under.
         servers: opens the contenders' servers.
         until: reading of `time.monotonic` at which the gate's time is over.
 
     Attributes:
-        sides: the contenders, connected.
-        pairing: drives them.
-        renew_seconds: what the last `renew` took; None before the first.
+        arms: the contenders, connected.
+        interleaving: drives them.
+        restart_seconds: what the last `restart` took; None before the first.
     """
 
-    def __init__(self, contenders: tuple[Contender, Contender], load: RunSpec, servers: Servers, until: float) -> None:
-        self.contenders = contenders
+    def __init__(self, variants: tuple[Variant, Variant], load: RunSpec, servers: Servers, until: float) -> None:
+        self.variants = variants
         self._load = load
         self._servers = servers
-        self.renew_seconds: float | None = None
+        self.restart_seconds: float | None = None
         opened = servers.open()
         self._opened = time.monotonic()
         self._require_served(opened, until)
         baseline, candidate = (
-            Side(server, file.golden, load.workload(file), _endpoint(contender, server, load), load.arrivals)
-            for contender, server in zip(contenders, opened, strict=True)
-            for file in (read_golden(contender.model_dir),)
+            Arm(server, file.golden, load.workload(file), _endpoint(variant, server, load), load.arrivals)
+            for variant, server in zip(variants, opened, strict=True)
+            for file in (read_golden(variant.model_dir),)
         )
-        self.sides = (baseline, candidate)
-        self.pairing = Pairing(baseline, candidate, load.arrivals, load.seed, until)
+        self.arms = (baseline, candidate)
+        self.interleaving = Interleaving(baseline, candidate, load.arrivals, load.seed, until)
 
     @property
-    def renewable(self) -> bool:
+    def restartable(self) -> bool:
         """Whether both sides are servers that were started here."""
-        return not any(contender.target.remote for contender in self.contenders)
+        return not any(variant.target.remote for variant in self.variants)
 
     @property
     def age(self) -> float:
         """Seconds since the servers were ready."""
         return time.monotonic() - self._opened
 
-    def renew(self) -> None:
+    def restart(self) -> None:
         """Puts fresh, warm processes in the place of both servers.
 
         Raises:
-            SidesFailed: one does not come up, or did not live until now.
+            ArmsFailed: one does not come up, or did not live until now.
             TimeOver: the gate's time was over meanwhile.
         """
         start = time.monotonic()
-        for side in self.sides:
-            side.close()
+        for arm in self.arms:
+            arm.close()
         opened = self._servers.open()
         self._opened = time.monotonic()
-        for contender, side, server in zip(self.contenders, self.sides, opened, strict=True):
-            side.attach(server, _endpoint(contender, server, self._load))
-        self.pairing.warm_up_again()
-        self.renew_seconds = time.monotonic() - start
+        for variant, arm, server in zip(self.variants, self.arms, opened, strict=True):
+            arm.attach(server, _endpoint(variant, server, self._load))
+        self.interleaving.warm_up_restarted()
+        self.restart_seconds = time.monotonic() - start
 
     def check(self) -> None:
         """Raises if a server that was started here has ended.
 
         Raises:
-            SidesFailed: with what it wrote last.
+            ArmsFailed: with what it wrote last.
         """
-        self._servers.raise_for_ended([side.ended for side in self.sides])
+        self._servers.raise_for_ended([arm.ended for arm in self.arms])
 
     def _require_served(self, servers: Sequence[RunningServer], until: float) -> None:
         """Asks remote gRPC targets for the model; a REST target was asked when it was opened.
 
         Raises:
-            SidesFailed: one does not answer, or does not serve it.
+            ArmsFailed: one does not answer, or does not serve it.
         """
         failures = {}
-        for side, contender, server in zip(SIDES, self.contenders, servers, strict=True):
-            target = contender.target
+        for arm, variant, server in zip(ARMS, self.variants, servers, strict=True):
+            target = variant.target
             if not target.remote or self._load.protocol != "grpc" or server.grpc is None:
                 continue
             prepare_grpc()
@@ -148,18 +148,18 @@ class Duel:
                 with GrpcClient(server.grpc, secure=target.secure) as client:
                     require_served(client, server, target, target.secure, timeout=seconds)
             except TargetError as error:
-                failures[side] = Failure(f"the {side} never ran: {error}", ran=False)
+                failures[arm] = Failure(f"the {arm} never ran: {error}", ran=False)
         if failures:
-            raise SidesFailed(failures)
+            raise ArmsFailed(failures)
 
     def close(self) -> None:
         """Closes the connections."""
-        for side in self.sides:
-            side.close()
+        for arm in self.arms:
+            arm.close()
 
 
 @contextlib.contextmanager
-def duel(baseline: Contender, candidate: Contender, load: RunSpec, until: float = inf) -> Iterator[Duel]:
+def open_ab_servers(baseline: Variant, candidate: Variant, load: RunSpec, until: float = inf) -> Iterator[ABServers]:
     """Opens both targets and connects to them.
 
     Args:
@@ -170,24 +170,24 @@ def duel(baseline: Contender, candidate: Contender, load: RunSpec, until: float 
 
     Raises:
         UsageError: models whose golden files hold other sentences, or options that do not go together.
-        SidesFailed: a server does not come up, does not answer, or did not live to the end.
+        ArmsFailed: a server does not come up, does not answer, or did not live to the end.
         TimeOver: it could not be known in time whether the servers come up.
     """
-    contenders = (baseline, candidate)
-    _check_same_sentences(*(read_golden(contender.model_dir).golden for contender in contenders))
+    variants = (baseline, candidate)
+    _check_same_sentences(*(read_golden(variant.model_dir).golden for variant in variants))
     with (
-        contextlib.closing(Servers(contenders, load.model_name, until)) as servers,
-        contextlib.closing(Duel(contenders, load, servers, until)) as both,
+        contextlib.closing(Servers(variants, load.model_name, until)) as servers,
+        contextlib.closing(ABServers(variants, load, servers, until)) as opened,
     ):
-        yield both
+        yield opened
 
 
-def _endpoint(contender: Contender, server: RunningServer, load: RunSpec) -> Endpoint:
+def _endpoint(variant: Variant, server: RunningServer, load: RunSpec) -> Endpoint:
     if (server.rest if load.protocol == "rest" else server.grpc) is None:
         raise UsageError(
-            f"the {load.protocol} address of {contender.label} is not known; give it as a target, or another --protocol"
+            f"the {load.protocol} address of {variant.label} is not known; give it as a target, or another --protocol"
         )
-    return endpoint_of(replace(load, target=contender.target), server)
+    return endpoint_of(replace(load, target=variant.target), server)
 
 
 def _check_same_sentences(first: Golden, second: Golden) -> None:

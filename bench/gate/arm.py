@@ -65,7 +65,7 @@ class Usage:
     memory: float | None
 
 
-class Side:
+class Arm:
     """One server, its prepared requests, its users' connections, and the records of all its turns.
 
     Args:
@@ -148,7 +148,7 @@ class Side:
         self.warmed_up = self.warmed_up or self.clock
         self._driver.measure_from(self.clock)
 
-    def counted_turn(self, pair: int, begin: int, count: int, ends: float) -> None:
+    def send_counted_slice(self, pair: int, begin: int, count: int, ends: float) -> None:
         """Sends `count` requests of a pair's sequence, from its index `begin`, in closed loop.
 
         Args:
@@ -163,7 +163,7 @@ class Side:
         assert isinstance(self.arrivals, ClosedLoop)
         self._drive(CountedJobs(requests.tolist(), drawn.tolist(), ends), ends, self.arrivals.think)
 
-    def scheduled_turn(self, pair: int, seconds: float) -> None:
+    def send_scheduled_slice(self, pair: int, seconds: float) -> None:
         """Sends what is due in `seconds` of a pair's schedule, in open loop, and waits until it is answered."""
         assert isinstance(self.arrivals, OpenLoop)
         workload = replace(self.workload, seed=_pair_seed(self.workload.seed, pair), duration=seconds, warmup=0.0)

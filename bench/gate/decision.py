@@ -19,8 +19,8 @@ testing*, Technometrics 24, 1982). Between half and the whole of a smallest effe
 from collections.abc import Sequence
 
 from bench.core.units import pluralize
-from bench.gate.failure import failed_sides, failure_verdict, mostly_failed, silent_sides
-from bench.gate.results import SIDES, describe_effect, judged, verdict, without_bound
+from bench.gate.failure import failed_arms, failure_verdict, mostly_failed, silent_arms
+from bench.gate.results import ARMS, describe_effect, evaluated_metrics, verdict, without_bound
 from bench.gate.sequential_tests import Alarm, also_worse, confirmed_by, raised_alarms, unpassed_metrics
 from bench.gate.types import (
     ERRORS,
@@ -34,7 +34,7 @@ from bench.gate.types import (
 )
 from bench.stats.clopper_pearson import larger_share
 
-_LEAST_TO_GIVE_UP = 6
+_MIN_PAIRS_TO_GIVE_UP = 6
 
 
 class Gate:
@@ -86,7 +86,7 @@ class Gate:
             pair: what the sides gave when asked, in the warm-up or after requests of a pair that failed.
         """
         self._probes.append(pair)
-        if found := silent_sides(pair, self._pairs):
+        if found := silent_arms(pair, self._pairs):
             return failure_verdict(self.plan, found, self._pairs, (pair,))
         if all(run.requests > run.failed for run in (pair.baseline, pair.candidate)):
             self._probed = len(self._pairs)
@@ -116,7 +116,7 @@ class Gate:
 
     def _look(self, closing: bool, final: bool) -> Verdict | None:
         count = len(self._valid)
-        metrics = judged(self.plan, self._valid)
+        metrics = evaluated_metrics(self.plan, self._valid)
         if self._looks[-1:] != [count]:
             self._looks.append(count)
             spent = self._alarm_spent[-1] if self._alarm_spent else 0.0
@@ -129,7 +129,7 @@ class Gate:
         unpassed = unpassed_metrics(self.plan, metrics, self._valid, self._looks, final)
         missing = [name for name in self.plan.required if name not in {metric.name for metric in metrics}]
         bursts = "" if unpassed or missing else self._error_bursts()
-        if not (unpassed or missing or bursts) and (final or self._enough_checked()):
+        if not (unpassed or missing or bursts) and (final or self._has_min_checked()):
             return self._verdict(VerdictKind.PASS, "no metric is worse by its smallest effect", metrics)
         if not final:
             return None
@@ -157,9 +157,9 @@ class Gate:
         count = self.confirming_pairs
         if count not in alarm.looks and not final:
             return None
-        metrics = judged(self.plan, self._valid)
+        metrics = evaluated_metrics(self.plan, self._valid)
         confirmed, p = confirmed_by(self.plan, alarm, metrics, self._valid, final)
-        if not (confirmed or final or count >= alarm.looks[-1] or p > self.plan.hopeless):
+        if not (confirmed or final or count >= alarm.looks[-1] or p > self.plan.futility):
             return None
         self._alarm = None
         if confirmed:
@@ -180,27 +180,27 @@ class Gate:
         warnings = []
         if baseline := sum(pair.baseline.wrong for pair in every):
             warnings.append(f"the baseline gives wrong answers too ({baseline}); is this the golden file of its model?")
-        states = {metric.name: State.UNCLEAR for metric in judged(self.plan, self._valid)}
+        states = {metric.name: State.UNCLEAR for metric in evaluated_metrics(self.plan, self._valid)}
         kind = VerdictKind.REGRESSION
         return without_bound(verdict(self.plan, kind, reason, self._pairs, states, warnings, self._probes))
 
     def _failed(self, final: bool) -> Verdict | None:
         """The verdict where a side has stopped answering, or most of the candidate's requests fail."""
-        if found := failed_sides(self._pairs[self._probed :], final):
+        if found := failed_arms(self._pairs[self._probed :], final):
             return failure_verdict(self.plan, found, self._pairs)
         return mostly_failed(self.plan, self._pairs, final)
 
-    def _requests(self, side: str) -> int:
-        return sum(getattr(pair, side).requests for pair in self._pairs)
+    def _requests(self, arm: str) -> int:
+        return sum(getattr(pair, arm).requests for pair in self._pairs)
 
     def _unusable(self, final: bool) -> Verdict | None:
         """INCONCLUSIVE where more pairs would not help, or time is over without one that counts."""
-        for side in SIDES:
-            if (final or len(self._pairs) >= _LEAST_TO_GIVE_UP // 2) and self._pairs and not self._requests(side):
-                reason = f"no request went to the {side}; look at its target"
+        for arm in ARMS:
+            if (final or len(self._pairs) >= _MIN_PAIRS_TO_GIVE_UP // 2) and self._pairs and not self._requests(arm):
+                reason = f"no request went to the {arm}; look at its target"
                 return self._verdict(VerdictKind.INCONCLUSIVE, reason, ())
         invalid = [pair.invalid[0] for pair in self._pairs if pair.invalid]
-        if len(invalid) >= _LEAST_TO_GIVE_UP and len(invalid) > len(self._pairs) / 2:
+        if len(invalid) >= _MIN_PAIRS_TO_GIVE_UP and len(invalid) > len(self._pairs) / 2:
             reason = f"{len(invalid)} of {len(self._pairs)} pairs are INVALID: {max(set(invalid), key=invalid.count)}"
             return self._verdict(VerdictKind.INCONCLUSIVE, reason, ())
         if final and len(self._valid) < self.plan.first_look:
@@ -212,9 +212,9 @@ class Gate:
 
     def _error_bursts(self) -> str:
         """Why failures forbid a PASS though they do not make a REGRESSION: many, but in few of the pairs."""
-        sides = [[getattr(pair, side) for pair in self._valid] for side in ("candidate", "baseline")]
+        arms = [[getattr(pair, arm) for pair in self._valid] for arm in ("candidate", "baseline")]
         hits, size, other_hits, other_size = (
-            sum(getattr(run, name) for run in runs) for runs in sides for name in ("failed", "requests")
+            sum(getattr(run, name) for run in runs) for runs in arms for name in ("failed", "requests")
         )
         if ERRORS not in self.plan.min_effects or larger_share(hits, size, other_hits, other_size) > self.plan.confirm:
             return ""
@@ -222,9 +222,9 @@ class Gate:
             return ""
         return f"errors: {hits} of {size} requests to the candidate failed, in bursts; run it again"
 
-    def _enough_checked(self) -> bool:
+    def _has_min_checked(self) -> bool:
         checks = [pair.candidate.checked for pair in self._pairs]
-        return not any(checks) or sum(checks) >= self.plan.least_checked
+        return not any(checks) or sum(checks) >= self.plan.min_checked
 
     def _too_noisy(self, unpassed: Sequence[str]) -> str:
         results = verdict(self.plan, VerdictKind.INCONCLUSIVE, "", self._valid, {}).metrics

@@ -10,20 +10,20 @@ from dataclasses import replace
 from typing import Final
 
 from bench.core.units import format_seconds, pluralize
-from bench.gate.results import SIDES, verdict, without_bound
-from bench.gate.types import ERRORS, Failure, Figures, Pair, Plan, State, Verdict, VerdictKind
+from bench.gate.results import ARMS, verdict, without_bound
+from bench.gate.types import ERRORS, Failure, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
 
 SILENCE: Final = 2.0
 """Seconds without a good answer after which a side may have stopped answering..."""
 _TIMES_SLOWEST: Final = 5.0
 """...if that is also this many times what the slowest good answer of either side took."""
-_ENOUGH: Final = 20
+_MIN_FAILED_REQUESTS: Final = 20
 """This many requests that all fail are enough, however quickly they fail."""
-_MOST: Final = 0.5
+_MIN_FAILED_SHARE: Final = 0.5
 """Share of failed requests that needs no statistics..."""
-_FEW: Final = 0.1
+_MAX_OTHER_SHARE: Final = 0.1
 """...where no more than this share of the other side's failed."""
-_STREAK: Final = 3
+_MIN_STREAK: Final = 3
 """Pairs one after the other in which a side fails, while there is time for more."""
 
 
@@ -43,7 +43,7 @@ def failure_verdict(
         probes: requests beside the pairs that led to this.
         earlier: a verdict that was reached before; one that does not let the candidate pass stands.
     """
-    notes = [failures[side].why for side in SIDES if side in failures]
+    notes = [failures[arm].why for arm in ARMS if arm in failures]
     if earlier is not None and earlier.kind in (VerdictKind.REGRESSION, VerdictKind.TARGET_FAILED):
         return replace(earlier, warnings=(*earlier.warnings, *notes))
     regression = "baseline" not in failures and failures["candidate"].ran
@@ -52,16 +52,16 @@ def failure_verdict(
     return without_bound(verdict(plan, kind, "; ".join(notes), pairs, {}, warnings, probes))
 
 
-def silent_sides(pair: Pair, earlier: Sequence[Pair] = ()) -> dict[str, Failure]:
+def silent_arms(pair: Pair, earlier: Sequence[Pair] = ()) -> dict[str, Failure]:
     """The sides of a pair that do not answer, with what became of their requests; `earlier` pairs say if they did."""
     return {
-        side: no_good_answer(side, [_of(pair, side)], [_of(before, side) for before in earlier])
-        for side in SIDES
-        if _is_silent(pair, side)
+        arm: no_good_answer(arm, [_of(pair, arm)], [_of(before, arm) for before in earlier])
+        for arm in ARMS
+        if _is_silent(pair, arm)
     }
 
 
-def failed_sides(pairs: Sequence[Pair], final: bool) -> dict[str, Failure]:
+def failed_arms(pairs: Sequence[Pair], final: bool) -> dict[str, Failure]:
     """The sides that the last pairs show to have stopped giving good answers.
 
     Args:
@@ -69,14 +69,14 @@ def failed_sides(pairs: Sequence[Pair], final: bool) -> dict[str, Failure]:
         final: whether there is no time for more, so that the last pair has to do.
     """
     found = {}
-    for side in SIDES:
-        streak = _streak([_is_silent(pair, side) for pair in pairs]) if final else 0
+    for arm in ARMS:
+        streak = _streak([_is_silent(pair, arm) for pair in pairs]) if final else 0
         if not streak:
-            streak = _streak([_is_silent(pair, side) or _is_bad(pair, side) for pair in pairs])
-            streak = streak if streak >= _STREAK else 0
+            streak = _streak([_is_silent(pair, arm) or _is_bad(pair, arm) for pair in pairs])
+            streak = streak if streak >= _MIN_STREAK else 0
         if streak:
-            runs = [_of(pair, side) for pair in pairs]
-            found[side] = no_good_answer(side, runs[-streak:], runs[:-streak])
+            runs = [_of(pair, arm) for pair in pairs]
+            found[arm] = no_good_answer(arm, runs[-streak:], runs[:-streak])
     return found
 
 
@@ -90,20 +90,24 @@ def mostly_failed(plan: Plan, pairs: Sequence[Pair], final: bool) -> Verdict | N
         pairs: all pairs.
         final: whether there is no time for more.
     """
-    streak = _streak([_share(pair.candidate) >= _MOST and _share(pair.baseline) <= _FEW for pair in pairs])
-    if ERRORS not in plan.min_effects or streak < (1 if final else _STREAK):
+    streak = _streak(
+        [_share(pair.candidate) >= _MIN_FAILED_SHARE and _share(pair.baseline) <= _MAX_OTHER_SHARE for pair in pairs]
+    )
+    if ERRORS not in plan.min_effects or streak < (1 if final else _MIN_STREAK):
         return None
-    reason = errors_reason(*([_of(pair, side) for pair in pairs[-streak:]] for side in SIDES))
+    reason = errors_reason(*([_of(pair, arm) for pair in pairs[-streak:]] for arm in ARMS))
     if not reason:
         return None
     return without_bound(verdict(plan, VerdictKind.REGRESSION, reason, pairs, {ERRORS: State.REGRESSION}))
 
 
-def errors_reason(baseline: Sequence[Figures], candidate: Sequence[Figures]) -> str:
+def errors_reason(baseline: Sequence[RunMetrics], candidate: Sequence[RunMetrics]) -> str:
     """Why the candidate is worse if most requests of each of its runs fail and hardly any of the others; else ""."""
-    if any(_share(run) < _MOST for run in candidate) or any(_share(run) > _FEW for run in baseline):
+    if any(_share(run) < _MIN_FAILED_SHARE for run in candidate) or any(
+        _share(run) > _MAX_OTHER_SHARE for run in baseline
+    ):
         return ""
-    if sum(run.requests for run in candidate) < _ENOUGH:
+    if sum(run.requests for run in candidate) < _MIN_FAILED_REQUESTS:
         return ""
     shares = [
         f"{sum(run.failed for run in runs)} of {sum(run.requests for run in runs)}" for runs in (candidate, baseline)
@@ -113,36 +117,36 @@ def errors_reason(baseline: Sequence[Figures], candidate: Sequence[Figures]) -> 
     )
 
 
-def _is_bad(pair: Pair, side: str) -> bool:
-    run = _of(pair, side)
+def _is_bad(pair: Pair, arm: str) -> bool:
+    run = _of(pair, arm)
     return bool(run.requests) and not run.good
 
 
-def no_good_answer(side: str, runs: Sequence[Figures], earlier: Sequence[Figures] = ()) -> Failure:
+def no_good_answer(arm: str, runs: Sequence[RunMetrics], earlier: Sequence[RunMetrics] = ()) -> Failure:
     """What became of requests none of which, or none of the last of which, got a good answer.
 
     Args:
-        side: `baseline` or `candidate`.
+        arm: `baseline` or `candidate`.
         runs: of these requests.
         earlier: runs before them.
     """
     if any(run.good for run in (*runs, *earlier)):
         silence = format_seconds(sum(run.silence for run in runs))
-        why = f"the {side} stopped answering: no good answer in {silence} of requests ({_kinds(runs)})"
+        why = f"the {arm} stopped answering: no good answer in {silence} of requests ({_kinds(runs)})"
     elif any(run.failed for run in runs):
         requests = sum(run.requests for run in runs)
         what = "the only request" if requests == 1 else f"every one of {pluralize(requests, 'request')}"
-        why = f"{what} to the {side} failed ({_kinds(runs)})"
+        why = f"{what} to the {arm} failed ({_kinds(runs)})"
     else:
-        why = f"every one of {pluralize(sum(run.wrong for run in runs), 'answer')} of the {side} is wrong"
+        why = f"every one of {pluralize(sum(run.wrong for run in runs), 'answer')} of the {arm} is wrong"
     return Failure(why, ran=True)
 
 
-def _of(pair: Pair, side: str) -> Figures:
-    return pair.baseline if side == "baseline" else pair.candidate
+def _of(pair: Pair, arm: str) -> RunMetrics:
+    return pair.baseline if arm == "baseline" else pair.candidate
 
 
-def _share(run: Figures) -> float:
+def _share(run: RunMetrics) -> float:
     return run.failed / run.requests if run.requests else 0.0
 
 
@@ -151,14 +155,14 @@ def _streak(found: Sequence[bool]) -> int:
     return found[::-1].index(False) if False in found else len(found)
 
 
-def _is_silent(pair: Pair, side: str) -> bool:
-    run = _of(pair, side)
+def _is_silent(pair: Pair, arm: str) -> bool:
+    run = _of(pair, arm)
     slowest = max(pair.baseline.slowest, pair.candidate.slowest)
     long = run.silence >= max(SILENCE, _TIMES_SLOWEST * slowest)
-    return bool(run.requests) and (long or (run.failed == run.requests >= _ENOUGH))
+    return bool(run.requests) and (long or (run.failed == run.requests >= _MIN_FAILED_REQUESTS))
 
 
-def _kinds(runs: Iterable[Figures]) -> str:
+def _kinds(runs: Iterable[RunMetrics]) -> str:
     kinds: Counter[str] = Counter()
     for run in runs:
         kinds.update(run.failures)

@@ -21,7 +21,7 @@ from bench.core.units import pluralize
 from bench.results.records import Outcome
 
 P_VALUE: Final = 0.001
-LEAST_RUNS: Final = 6
+MIN_RUNS: Final = 6
 SIMULATED: Final = 1000
 
 WATCHED: Final = ("from_due_p50", "from_due_p95", "from_due_p99", "throughput", "error_share")
@@ -47,7 +47,7 @@ class ChangePoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class MetricSeries:
     """One figure over runs under one load.
 
     Args:
@@ -77,8 +77,8 @@ class Series:
         return tuple((begin, end, float(np.mean(self.values[begin:end]))) for begin, end in pairwise(edges))
 
 
-def history(analyses: Sequence[Analysis], p_value: float = P_VALUE) -> list[Series]:
-    """The watched figures of all runs, by load; loads with fewer than `LEAST_RUNS` believable runs are left out.
+def history(analyses: Sequence[Analysis], p_value: float = P_VALUE) -> list[MetricSeries]:
+    """The watched figures of all runs, by load; loads with fewer than `MIN_RUNS` believable runs are left out.
 
     Raises:
         UsageError: no load has enough runs, or Apache Otava is not installed.
@@ -87,10 +87,10 @@ def history(analyses: Sequence[Analysis], p_value: float = P_VALUE) -> list[Seri
     for analysis in sorted(analyses, key=lambda entry: (entry.run.header.started, entry.run.name)):
         if analysis.validity.valid:
             loads.setdefault(_load(analysis), []).append(analysis)
-    enough = {load: runs for load, runs in loads.items() if len(runs) >= LEAST_RUNS}
+    enough = {load: runs for load, runs in loads.items() if len(runs) >= MIN_RUNS}
     if not enough:
         most = max(map(len, loads.values()), default=0)
-        raise UsageError(f"a history needs {LEAST_RUNS} VALID runs under one load, the most here are {most}; add runs")
+        raise UsageError(f"a history needs {MIN_RUNS} VALID runs under one load, the most here are {most}; add runs")
     rates = {len(runs): false_alarm_rate(len(runs), p_value) for runs in enough.values()}
     found = []
     for load, runs in enough.items():
@@ -135,7 +135,7 @@ def false_alarm_rate(length: int, p_value: float = P_VALUE, seed: int = 0) -> fl
 
 def _series(
     load: str, metric: Metric, runs: Sequence[Analysis], values: Sequence[float], p_value: float, rate: float
-) -> Series:
+) -> MetricSeries:
     splits = change_points(values, p_value)
     edges = [0, *(index for index, _ in splits), len(values)]
     points = []
@@ -147,7 +147,7 @@ def _series(
         points.append(ChangePoint(index, runs[index].run.name, change, p if math.isfinite(p) else 0.0, worse))
     names = tuple(run.run.name for run in runs)
     started = tuple(run.run.header.started for run in runs)
-    return Series(load, metric, names, started, tuple(values), tuple(points), p_value, rate)
+    return MetricSeries(load, metric, names, started, tuple(values), tuple(points), p_value, rate)
 
 
 def _load(analysis: Analysis) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.run import Analysis
-from bench.gate.types import ERRORS, Figures
+from bench.gate.types import ERRORS, RunMetrics
 from bench.results.blocks import OUTCOME_CODES
 from bench.results.records import Outcome
 from bench.stats.quantiles import nearest_rank
@@ -19,9 +19,9 @@ rests on many runs, and needs only that each one's figure moves with the truth."
 _STORED: Final = {"throughput": "throughput", "server_cpu_per_request": "cpu", "server_memory": "memory"}
 
 
-def figures(
+def run_metrics(
     columns: Mapping[str, NDArray[Any]], seconds: float, cpu: float | None = None, memory: float | None = None
-) -> Figures:
+) -> RunMetrics:
     """The figures of one run.
 
     Args:
@@ -54,7 +54,7 @@ def figures(
         values["memory"] = memory
     silence, slowest = _silence(columns, good | (outcome == OUTCOME_CODES[Outcome.WRONG_ANSWER]))
     failed, checked = sum(failures.values()), int(columns["checked"].sum())
-    return Figures(requests, failed, wrong, checked, values, failures, silence, slowest)
+    return RunMetrics(requests, failed, wrong, checked, values, failures, silence, slowest)
 
 
 def _silence(columns: Mapping[str, NDArray[Any]], answered: NDArray[np.bool_]) -> tuple[float, float]:
@@ -69,7 +69,7 @@ def _silence(columns: Mapping[str, NDArray[Any]], answered: NDArray[np.bool_]) -
     return float(columns["done"][ended].max()) - last, slowest
 
 
-def stored_figures(analysis: Analysis) -> Figures:
+def stored_run_metrics(analysis: Analysis) -> RunMetrics:
     """The figures of a stored run, as its analysis has them; a percentile below its floor is not among them."""
     summary = analysis.summary
     counts = {name: count for name, count in summary.counts.items() if count}
@@ -86,4 +86,4 @@ def stored_figures(analysis: Analysis) -> Figures:
     wrong = counts.get(Outcome.WRONG_ANSWER, 0)
     # Without a share no answer was checked, and none can be wrong.
     checked = counts.get(Outcome.OK, 0) + wrong if wrong_share is not None else 0
-    return Figures(summary.due, sum(failures.values()), wrong, checked, values, failures)
+    return RunMetrics(summary.due, sum(failures.values()), wrong, checked, values, failures)

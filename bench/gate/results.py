@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.gate.types import Counts, Figures, GateMetric, MetricResult, Pair, Plan, State, Verdict, VerdictKind
+from bench.gate.types import Counts, GateMetric, MetricResult, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
 from bench.stats.between_runs import repeat_mean
 from bench.stats.hodges_lehmann import location
 from bench.stats.summary import Summary
 
 Floats = NDArray[np.float64]
 
-SIDES = ("baseline", "candidate")
+ARMS = ("baseline", "candidate")
 
-LEAST_PRESENT = 0.8
+MIN_PRESENT_SHARE = 0.8
 """A metric is judged if at least this share of the pairs carries it on both sides."""
 
 
@@ -24,7 +24,7 @@ def worsenings(metric: GateMetric, pairs: Sequence[Pair]) -> Floats:
     """How much worse the candidate was in each pair, NaN where a side does not carry the metric; float64 `[n]`."""
     found = np.full(len(pairs), np.nan)
     for index, pair in enumerate(pairs):
-        baseline, candidate = (side.values.get(metric.name) for side in (pair.baseline, pair.candidate))
+        baseline, candidate = (arm.values.get(metric.name) for arm in (pair.baseline, pair.candidate))
         if baseline is None or candidate is None:
             continue
         if metric.absolute or (baseline > 0 and candidate > 0):
@@ -32,10 +32,12 @@ def worsenings(metric: GateMetric, pairs: Sequence[Pair]) -> Floats:
     return found
 
 
-def judged(plan: Plan, pairs: Sequence[Pair]) -> tuple[GateMetric, ...]:
+def evaluated_metrics(plan: Plan, pairs: Sequence[Pair]) -> tuple[GateMetric, ...]:
     """The plan's metrics that enough of the pairs carry."""
     return tuple(
-        metric for metric in plan.metrics if pairs and np.isfinite(worsenings(metric, pairs)).mean() >= LEAST_PRESENT
+        metric
+        for metric in plan.metrics
+        if pairs and np.isfinite(worsenings(metric, pairs)).mean() >= MIN_PRESENT_SHARE
     )
 
 
@@ -64,8 +66,8 @@ class Effect:
 
 def metric_results(
     plan: Plan,
-    baseline: Sequence[Figures],
-    candidate: Sequence[Figures],
+    baseline: Sequence[RunMetrics],
+    candidate: Sequence[RunMetrics],
     states: Mapping[str, State],
     effects: Mapping[str, Effect],
 ) -> tuple[MetricResult, ...]:
@@ -95,9 +97,9 @@ def metric_results(
                 *levels,
                 shown,
                 plan.min_effects[metric.name],
-                states.get(metric.name, State.NOT_JUDGED),
+                states.get(metric.name, State.NOT_EVALUATED),
                 improved=known and effect.hi is not None and effect.hi < -metric.as_worsening(half),
-                note="" if known else _why_not_judged(metric, (*baseline, *candidate)),
+                note="" if known else _why_not_evaluated(metric, (*baseline, *candidate)),
             )
         )
     return tuple(results)
@@ -114,8 +116,8 @@ def pair_effects(plan: Plan, pairs: Sequence[Pair]) -> dict[str, Effect]:
         carried = np.isfinite(values)
         if not carried.any():
             continue
-        sides = ([getattr(pair, side).values.get(metric.name, np.nan) for pair in pairs] for side in SIDES)
-        middles = np.mean([metric.scaled(np.array(side)[carried]) for side in sides], axis=0)
+        arms = ([getattr(pair, arm).values.get(metric.name, np.nan) for pair in pairs] for arm in ARMS)
+        middles = np.mean([metric.scaled(np.array(arm)[carried]) for arm in arms], axis=0)
         if metric.absolute:
             worsening, middle = repeat_mean(metric.name, values[carried].tolist(), log=False), float(middles.mean())
         else:
@@ -167,7 +169,7 @@ def without_bound(found: Verdict) -> Verdict:
     return replace(found, false_alarms=None, scope="")
 
 
-def totals(baseline: Sequence[Figures], candidate: Sequence[Figures]) -> Counts:
+def totals(baseline: Sequence[RunMetrics], candidate: Sequence[RunMetrics]) -> Counts:
     """Counts of both sides."""
     return Counts(
         requests=(sum(run.requests for run in baseline), sum(run.requests for run in candidate)),
@@ -198,12 +200,12 @@ def as_change(metric: GateMetric, effect: float) -> float:
     return 1 / (1 + effect) - 1 if metric.higher_is_better else effect
 
 
-def _median(metric: GateMetric, runs: Sequence[Figures]) -> float | None:
+def _median(metric: GateMetric, runs: Sequence[RunMetrics]) -> float | None:
     values = [run.values[metric.name] for run in runs if metric.name in run.values]
     return float(np.median(values)) if values else None
 
 
-def _why_not_judged(metric: GateMetric, runs: Sequence[Figures]) -> str:
+def _why_not_evaluated(metric: GateMetric, runs: Sequence[RunMetrics]) -> str:
     if not runs:
         return "there was nothing to judge"
     if all(metric.name in run.values for run in runs):

@@ -11,7 +11,7 @@ from typing import Final
 import psutil
 
 from bench.core.errors import InconclusiveError, TargetError
-from bench.gate.results import SIDES
+from bench.gate.results import ARMS
 from bench.gate.types import Failure
 from bench.server.lifecycle import open_target, startup_seconds
 from bench.server.running import RunningServer, free_ports
@@ -21,12 +21,12 @@ STOP_SECONDS: Final = 3.0
 """A server that takes longer to end after SIGTERM gets SIGKILL: its answers are no longer wanted."""
 READY_SECONDS: Final = 2.0
 """Seconds past the end of the gate in which a server may still become ready."""
-_LEAST_WAIT: Final = 10.0
+_MIN_WAIT: Final = 10.0
 """A server that was not waited for as long as this, because the gate's time was over, may be a good one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class Variant:
     """One side of a duel.
 
     Args:
@@ -41,13 +41,13 @@ class Contender:
     model_dir: Path
     flags: tuple[str, ...] = ()
 
-    def same_server(self, other: "Contender") -> bool:
+    def same_server(self, other: "Variant") -> bool:
         """Whether the other is the same server: at the same address, or of the same kind, model and flags."""
         same_model = self.target.remote or self.model_dir.resolve() == other.model_dir.resolve()
         return self.target == other.target and self.flags == other.flags and same_model
 
 
-class SidesFailed(TargetError):
+class ArmsFailed(TargetError):
     """Sides that cannot be brought up or have ended.
 
     Args:
@@ -89,13 +89,13 @@ class Servers:
     last as long as this does.
 
     Args:
-        contenders: baseline and candidate.
+        variants: baseline and candidate.
         model: the model's name on both.
         until: reading of `time.monotonic` at which the gate's time is over.
     """
 
-    def __init__(self, contenders: Sequence[Contender], model: str, until: float) -> None:
-        self._contenders = contenders
+    def __init__(self, variants: Sequence[Variant], model: str, until: float) -> None:
+        self._variants = variants
         self._model = model
         self._until = until
         self._threads = ThreadPoolExecutor(2)
@@ -107,17 +107,17 @@ class Servers:
         """Fresh servers, the last ones ended; a remote target is used as it is.
 
         Raises:
-            SidesFailed: one does not come up, or one of the last ones had ended.
+            ArmsFailed: one does not come up, or one of the last ones had ended.
             TimeOver: the gate's time is over, and too little of it was left to tell.
             UsageError: options that do not go with a target.
         """
         self.end()
-        self._stacks = [contextlib.ExitStack() for _ in self._contenders]
+        self._stacks = [contextlib.ExitStack() for _ in self._variants]
         # All at once: two that each look for free ports at the same moment may find the same.
-        ports = free_ports(2 * len(self._contenders))
+        ports = free_ports(2 * len(self._variants))
         begun = [
             self._threads.submit(self._start, stack, one, (ports.pop(), ports.pop()))
-            for stack, one in zip(self._stacks, self._contenders, strict=True)
+            for stack, one in zip(self._stacks, self._variants, strict=True)
         ]
         wait(begun)
         starts = [start.result() for start in begun]
@@ -130,7 +130,7 @@ class Servers:
         """Raises for the servers, baseline and candidate, that have ended.
 
         Raises:
-            SidesFailed: with what each wrote last.
+            ArmsFailed: with what each wrote last.
         """
         self._close([index for index, gone in enumerate(ended) if gone])
 
@@ -138,7 +138,7 @@ class Servers:
         """Ends the servers.
 
         Raises:
-            SidesFailed: one had ended before.
+            ArmsFailed: one had ended before.
         """
         try:
             self._close(range(len(self._stacks)))
@@ -152,7 +152,7 @@ class Servers:
         finally:
             self._threads.shutdown()
 
-    def _start(self, stack: contextlib.ExitStack, one: Contender, ports: tuple[int, int]) -> _Start:
+    def _start(self, stack: contextlib.ExitStack, one: Variant, ports: tuple[int, int]) -> _Start:
         begun = time.monotonic()
         usual, left = startup_seconds(one.target), max(self._until - begun, 0.0) + READY_SECONDS
         opened = open_target(one.target, one.model_dir, self._model, one.flags, ports, min(usual, left))
@@ -166,21 +166,21 @@ class Servers:
 
     def _raise_for(self, starts: Sequence[_Start]) -> None:
         failures = {
-            side: Failure(
-                f"the {side} {'does not come up again' if self._ran else 'never ran'}: {start.error}", self._ran
+            arm: Failure(
+                f"the {arm} {'does not come up again' if self._ran else 'never ran'}: {start.error}", self._ran
             )
-            for side, start in zip(SIDES, starts, strict=True)
+            for arm, start in zip(ARMS, starts, strict=True)
             if start.error and not self._may_be_good(start, starts)
         }
         if failures:
-            raise SidesFailed(failures)
+            raise ArmsFailed(failures)
         if any(start.error for start in starts):
             raise TimeOver("--max-time was over before both servers were ready; give more --max-time")
 
     def _may_be_good(self, start: _Start, starts: Sequence[_Start]) -> bool:
         """Whether a server that did not become ready may only be slow: time was short, and the other was not either."""
         in_time = any(other.server is not None and other.at <= self._until for other in starts)
-        return start.cut and start.seconds < _LEAST_WAIT and not in_time
+        return start.cut and start.seconds < _MIN_WAIT and not in_time
 
     def _close(self, indexes: Sequence[int]) -> None:
         ends = {index: self._threads.submit(self._stacks[index].close) for index in indexes}
@@ -192,11 +192,11 @@ class Servers:
         failures = {}
         for index, end in ends.items():
             if isinstance(error := end.exception(), TargetError):
-                failures[SIDES[index]] = Failure(f"the {SIDES[index]} ended: {error}", ran=True)
+                failures[ARMS[index]] = Failure(f"the {ARMS[index]} ended: {error}", ran=True)
             elif error is not None:
                 raise error
         if failures:
-            raise SidesFailed(failures)
+            raise ArmsFailed(failures)
 
     def _kill(self, index: int) -> None:
         server = self._servers[index] if self._servers else None

@@ -16,14 +16,14 @@ from scipy import stats
 from bench.analysis.compare import Difference, header_differences
 from bench.analysis.run import Analysis
 from bench.gate.failure import errors_reason, failure_verdict, no_good_answer
-from bench.gate.metrics import stored_figures
+from bench.gate.metrics import stored_run_metrics
 from bench.gate.results import Effect, describe_effect, metric_results, totals, without_bound
-from bench.gate.types import ERRORS, WRONG_ANSWERS, Figures, GateMetric, Plan, State, Verdict, VerdictKind
+from bench.gate.types import ERRORS, WRONG_ANSWERS, GateMetric, Plan, RunMetrics, State, Verdict, VerdictKind
 from bench.stats.between_runs import repeat_change
 from bench.stats.holm import holm
 
 ALPHA: Final = 0.05
-LEAST_RUNS: Final = 4
+MIN_RUNS: Final = 4
 _RESAMPLES: Final = 20_000
 SCOPE: Final = "chance from run to run, while nothing else changes between the two sets"
 """What the bound of false alarms covers."""
@@ -43,7 +43,7 @@ def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[
     for name, runs in sides.items():
         if not runs:
             return _without(plan, f"the {name} has no run; give a folder of runs")
-    sets = {name: [stored_figures(run) for run in runs] for name, runs in sides.items()}
+    sets = {name: [stored_run_metrics(run) for run in runs] for name, runs in sides.items()}
     if failed := _failed(plan, sets, sides):
         return failed
     if found := _differences(baseline, candidate):
@@ -58,25 +58,27 @@ def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[
             return _without(plan, f"no run of the {name} holds a request; give a longer --duration")
     invalid = [f"{run.run.name} {run.validity.reasons[0]}" for run in (*baseline, *candidate) if not run.validity.valid]
     used = [
-        [figures for figures, run in zip(sets[name], runs, strict=True) if run.validity.valid]
+        [metrics for metrics, run in zip(sets[name], runs, strict=True) if run.validity.valid]
         for name, runs in sides.items()
     ]
-    if min(map(len, used)) < LEAST_RUNS:
+    if min(map(len, used)) < MIN_RUNS:
         why = f"; INVALID: {'; '.join(invalid)}" if invalid else ""
-        reason = f"{len(used[0])} and {len(used[1])} valid runs, a verdict needs {LEAST_RUNS} a side{why}"
+        reason = f"{len(used[0])} and {len(used[1])} valid runs, a verdict needs {MIN_RUNS} a side{why}"
         return _without(plan, reason)
-    return _judge(plan, used[0], used[1], invalid)
+    return _evaluate(plan, used[0], used[1], invalid)
 
 
-def _failed(plan: Plan, sets: Mapping[str, list[Figures]], sides: Mapping[str, Sequence[Analysis]]) -> Verdict | None:
+def _failed(
+    plan: Plan, sets: Mapping[str, list[RunMetrics]], sides: Mapping[str, Sequence[Analysis]]
+) -> Verdict | None:
     """The verdict where a whole run of a side got no good answer, or most requests to the candidate failed."""
     failures = {}
     for name, runs in sides.items():
         # Wrong answers of the candidate have a verdict of their own.
         found = {
-            run.run.name: figures
-            for run, figures in zip(runs, sets[name], strict=True)
-            if figures.requests and not figures.good and (figures.failed or name == "baseline")
+            run.run.name: metrics
+            for run, metrics in zip(runs, sets[name], strict=True)
+            if metrics.requests and not metrics.good and (metrics.failed or name == "baseline")
         }
         if found:
             failure = no_good_answer(name, list(found.values()))
@@ -90,7 +92,7 @@ def _failed(plan: Plan, sets: Mapping[str, list[Figures]], sides: Mapping[str, S
     return without_bound(_verdict(plan, VerdictKind.REGRESSION, reason, sets["baseline"], sets["candidate"], {}))
 
 
-def _judge(plan: Plan, baseline: list[Figures], candidate: list[Figures], invalid: Sequence[str]) -> Verdict:
+def _evaluate(plan: Plan, baseline: list[RunMetrics], candidate: list[RunMetrics], invalid: Sequence[str]) -> Verdict:
     metrics = [
         metric
         for metric in plan.metrics
@@ -149,17 +151,17 @@ def larger(values: NDArray[np.float64], others: NDArray[np.float64], shift: floa
     return float(found.pvalue)
 
 
-def _scaled(metric: GateMetric, runs: Sequence[Figures]) -> NDArray[np.float64]:
-    """Figures of runs on the scale of `GateMetric.worsening`."""
+def _scaled(metric: GateMetric, runs: Sequence[RunMetrics]) -> NDArray[np.float64]:
+    """Metrics of runs on the scale of `GateMetric.worsening`."""
     values = metric.scaled(np.array([run.values[metric.name] for run in runs]))
     return -values if metric.higher_is_better else values
 
 
-def _positive(metric: GateMetric, *sides: Sequence[Figures]) -> bool:
+def _positive(metric: GateMetric, *sides: Sequence[RunMetrics]) -> bool:
     return metric.absolute or all(run.values[metric.name] > 0 for side in sides for run in side)
 
 
-def _effect(metric: GateMetric, baseline: Sequence[Figures], candidate: Sequence[Figures]) -> Effect:
+def _effect(metric: GateMetric, baseline: Sequence[RunMetrics], candidate: Sequence[RunMetrics]) -> Effect:
     before, after = (_scaled(metric, side) for side in (baseline, candidate))
     middle = float(before.mean() + after.mean()) / 2
     change = repeat_change(metric.name, before.tolist(), after.tolist(), log=False)
@@ -192,8 +194,8 @@ def _verdict(
     plan: Plan,
     kind: VerdictKind,
     reason: str,
-    baseline: Sequence[Figures],
-    candidate: Sequence[Figures],
+    baseline: Sequence[RunMetrics],
+    candidate: Sequence[RunMetrics],
     states: dict[str, State],
     warnings: Sequence[str] = (),
 ) -> Verdict:

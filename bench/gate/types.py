@@ -40,7 +40,7 @@ class GateMetric:
     """A figure of a run that the gate compares.
 
     Args:
-        name: key in `Figures.values`.
+        name: key in `RunMetrics.values`.
         label: for people.
         unit: `s`, `1/s`, `B` or `share`.
         scale: its smallest effect that matters, in multiples of `--min-effect`: tails vary more than medians.
@@ -92,7 +92,7 @@ METRICS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class RunMetrics:
     """One run of one side, warm-up left out.
 
     Args:
@@ -145,8 +145,8 @@ class Pair:
         invalid: why the pair cannot be believed; empty for a valid one.
     """
 
-    baseline: Figures
-    candidate: Figures
+    baseline: RunMetrics
+    candidate: RunMetrics
     baseline_first: bool = True
     invalid: tuple[str, ...] = ()
 
@@ -171,11 +171,11 @@ class Plan:
         first_look: pairs before the first look.
         growth: from look to look the number of pairs grows by this factor.
         spent_per_look: share of what is left of the error rate that each look may spend.
-        least_confirm: pairs of a confirmation, at least...
+        min_confirm_pairs: pairs of a confirmation, at least...
         confirm_share: ...or this share of those that led to the alarm.
         confirm_at_once: share of `confirm` that these may spend; the rest is for as many pairs again...
-        hopeless: ...which are taken unless the p-value by then is above this.
-        least_checked: right answers before a PASS, if time allows: with 3,000 a share of 0.1 % wrong ones would have
+        futility: ...which are taken unless the p-value by then is above this.
+        min_checked: right answers before a PASS, if time allows: with 3,000 a share of 0.1 % wrong ones would have
             shown itself with 95 % (the rule of three).
         fresh_alarms: whether the pairs that raise an alarm are independent, each on processes of its own or all on two
             that are to be compared; if not, an alarm may be a lasting difference between two processes, and only the
@@ -192,11 +192,11 @@ class Plan:
     first_look: int = 7
     growth: float = 1.3
     spent_per_look: float = 0.4
-    least_confirm: int = 7
+    min_confirm_pairs: int = 7
     confirm_share: float = 0.6
     confirm_at_once: float = 0.8
-    hopeless: float = 0.25
-    least_checked: int = 3000
+    futility: float = 0.25
+    min_checked: int = 3000
     fresh_alarms: bool = True
     scope: str = ""
 
@@ -217,7 +217,7 @@ class Plan:
 
     def confirm_pairs(self, pairs: int) -> int:
         """Pairs of a confirmation after an alarm at `pairs`, unless it needs as many again."""
-        return max(self.least_confirm, math.ceil(self.confirm_share * pairs))
+        return max(self.min_confirm_pairs, math.ceil(self.confirm_share * pairs))
 
     def confirm_looks(self, pairs: int) -> tuple[int, int]:
         """Numbers of fresh pairs at which a confirmation after an alarm at `pairs` is looked at."""
@@ -259,7 +259,7 @@ class State(StrEnum):
     REGRESSION = "regression"
     PASSED = "passed"
     UNCLEAR = "unclear"
-    NOT_JUDGED = "not judged"
+    NOT_EVALUATED = "not judged"
 
 
 @dataclass(frozen=True, slots=True)

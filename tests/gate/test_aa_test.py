@@ -8,18 +8,18 @@ from bench.core.errors import UsageError
 from bench.gate import aa_test
 from bench.gate.aa_test import (
     FILE_NAME,
-    GateCalibration,
-    read_calibration,
+    AATestResult,
+    read_aa_test,
     replay,
     resampled,
     smallest_effect,
-    store_calibration,
+    store_aa_test,
 )
 from bench.gate.types import VerdictKind, default_plan
 from bench.stats import sign_flip
 from tests.support.gate_noise import pairs, slower
 
-FOUND = GateCalibration(20, 1, 2, 300.0, 0.03, 2.5, "2026-01-31T12:00:00Z")
+FOUND = AATestResult(20, 1, 2, 300.0, 0.03, 2.5, "2026-01-31T12:00:00Z")
 
 
 @pytest.fixture
@@ -29,21 +29,21 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_stored_by_load(cache: Path) -> None:
-    assert read_calibration("grpc a") is None
-    store_calibration("grpc a", FOUND)
-    store_calibration("rest a", GateCalibration(5, 0, 0, 60.0, None, 2.0, ""))
-    assert read_calibration("grpc a") == FOUND
+    assert read_aa_test("grpc a") is None
+    store_aa_test("grpc a", FOUND)
+    store_aa_test("rest a", AATestResult(5, 0, 0, 60.0, None, 2.0, ""))
+    assert read_aa_test("grpc a") == FOUND
     assert str(FOUND) == "1 of 20 gates without a change on this machine, at most 21.6% (95 %)"
 
 
 def test_another_machines_or_broken_file(cache: Path) -> None:
-    store_calibration("grpc a", FOUND)
+    store_aa_test("grpc a", FOUND)
     raw = orjson.loads(cache.read_bytes())
     cache.write_bytes(orjson.dumps(raw | {"cores": raw["cores"] + 1}))
-    assert read_calibration("grpc a") is None
+    assert read_aa_test("grpc a") is None
     cache.write_text("{")
     with pytest.raises(UsageError, match="gate calibrate"):
-        read_calibration("grpc a")
+        read_aa_test("grpc a")
 
 
 @pytest.fixture

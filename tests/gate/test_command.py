@@ -9,7 +9,7 @@ import pytest
 
 from bench.cli import main
 from bench.core.errors import UsageError
-from bench.gate.aa_test import GateCalibration, key, store_calibration
+from bench.gate.aa_test import AATestResult, load_key, store_aa_test
 from bench.gate.cli.options import read_plan
 from bench.results.records import Outcome
 from bench.server.running import free_ports
@@ -136,13 +136,13 @@ def test_an_effect_below_what_the_machine_shows_is_refused_with_the_figure(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    found = GateCalibration(20, 0, 0, 300.0, 0.03, 2.5, "2026-01-31T12:00:00Z")
-    store_calibration(key("grpc", "closed:users=1", toy_golden().checkpoint_digest), found)
+    found = AATestResult(20, 0, 0, 300.0, 0.03, 2.5, "2026-01-31T12:00:00Z")
+    store_aa_test(load_key("grpc", "closed:users=1", toy_golden().checkpoint_digest), found)
     words = ["gate", "--baseline", model, "--candidate", model, "--min-effect"]
     code, _, err = call(*words, "2%")
     assert code == 2
     assert "--min-effect 2% is below the smallest effect of 3 % that this machine shows in 5" in err
-    store_calibration(key("grpc", "closed:users=1", toy_golden().checkpoint_digest), replace(found, smallest=None))
+    store_aa_test(load_key("grpc", "closed:users=1", toy_golden().checkpoint_digest), replace(found, smallest=None))
     assert "calibrate again on a quieter machine" in call(*words, "2%")[2]
 
 

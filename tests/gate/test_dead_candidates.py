@@ -16,10 +16,10 @@ import orjson
 import pytest
 
 from bench.cli import main
-from bench.gate.ab_servers import Contender, SidesFailed, duel, gate_spec
+from bench.gate.ab_servers import ArmsFailed, Variant, gate_spec, open_ab_servers
 from bench.gate.cli import gate as loaded_before_the_clock_runs
 from bench.gate.decision import Gate
-from bench.gate.driver import outlived
+from bench.gate.driver import soak_verdict
 from bench.gate.types import VerdictKind, default_plan
 from bench.results.run_reader import find_runs
 from bench.server.running import free_ports
@@ -249,9 +249,9 @@ def test_an_address_where_something_else_talks(
 
 
 def test_what_was_measured_is_kept_with_the_verdict(model: Path, good: str, tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    gate(model, tmp_path, good, failing(tmp_path, dies_at=60), "--out", str(kept))
-    (folder,) = kept.iterdir()
+    artifacts = tmp_path / "kept"
+    gate(model, tmp_path, good, failing(tmp_path, dies_at=60), "--out", str(artifacts))
+    (folder,) = artifacts.iterdir()
     assert orjson.loads((folder / "gate.json").read_bytes())["verdict"] == "REGRESSION"
     _, candidate = find_runs([folder])
     assert candidate.file.counts["ok"] == 60
@@ -273,13 +273,13 @@ def test_a_candidate_that_fails_after_a_pairs_time_does_not_pass(
     model: Path, good: str, tmp_path: Path, fault: dict[str, float], text: str
 ) -> None:
     """Each pair has processes of its own, none of which lives for long."""
-    sides = [Contender(target, parse_target(target), model) for target in (good, failing(tmp_path, **fault))]
+    sides = [Variant(target, parse_target(target), model) for target in (good, failing(tmp_path, **fault))]
     load = gate_spec(protocol="rest", signature="score", arrivals=ClosedLoop(1), model_name="bert", seed=1, timeout=4.0)
     gate = Gate(default_plan())
-    expected = pytest.raises(SidesFailed) if text == "ended" else nullcontext()
-    with expected as raised, duel(sides[0], sides[1], load) as both:
-        both.pairing.warm_up(0.1, run=0.1)
-        found = outlived(both, gate, time.monotonic() + 60, lambda state: None)
+    expected = pytest.raises(ArmsFailed) if text == "ended" else nullcontext()
+    with expected as raised, open_ab_servers(sides[0], sides[1], load) as opened:
+        opened.interleaving.warm_up(0.1, run=0.1)
+        found = soak_verdict(opened, gate, time.monotonic() + 60, lambda state: None)
     if raised is not None:
         assert f"the candidate {text}" in str(raised.value)
     else:
@@ -289,13 +289,13 @@ def test_a_candidate_that_fails_after_a_pairs_time_does_not_pass(
 
 
 def test_a_candidate_that_lives_is_asked_for_a_while_and_may_pass(model: Path, good: str) -> None:
-    side = Contender(good, parse_target(good), model)
+    side = Variant(good, parse_target(good), model)
     load = gate_spec(protocol="grpc", signature="score", arrivals=ClosedLoop(1), model_name="bert", seed=1)
-    with duel(side, side, load) as both:
-        both.pairing.warm_up(0.1, run=0.1)
-        assert outlived(both, Gate(default_plan()), time.monotonic() + 2, lambda state: None) is None
-        pair = both.pairing.run_pair()
-    assert both.sides[1].asked > both.sides[0].asked
+    with open_ab_servers(side, side, load) as opened:
+        opened.interleaving.warm_up(0.1, run=0.1)
+        assert soak_verdict(opened, Gate(default_plan()), time.monotonic() + 2, lambda state: None) is None
+        pair = opened.interleaving.run_pair()
+    assert opened.arms[1].asked > opened.arms[0].asked
     assert pair.candidate.requests == pair.baseline.requests, "what was asked beside the pairs does not count"
 
 

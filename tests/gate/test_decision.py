@@ -8,7 +8,7 @@ import pytest
 
 from bench.core.errors import UsageError
 from bench.gate.decision import Gate
-from bench.gate.types import Figures, Pair, Plan, State, VerdictKind, default_plan, restricted
+from bench.gate.types import Pair, Plan, RunMetrics, State, VerdictKind, default_plan, restricted
 from bench.stats import sign_flip
 from bench.stats.clopper_pearson import share_bounds
 from tests.support.gate_noise import BASE, pairs, run_gate, slower
@@ -19,10 +19,10 @@ AT_THE_NULL = {name: effect / 2 for name, effect in PLAN.min_effects.items() if 
 """Worse by exactly half of every smallest effect, the worst case of "nothing that matters"."""
 
 
-def figures(requests: int = 400, failed: int = 0, wrong: int = 0, **values: float) -> Figures:
+def run_metrics(requests: int = 400, failed: int = 0, wrong: int = 0, **values: float) -> RunMetrics:
     known = {**BASE, "errors": failed / requests if requests else 0.0, **values}
     failures = {"timeout": failed} if failed else {}
-    return Figures(requests, failed, wrong, requests - failed, known if requests > failed else {}, failures)
+    return RunMetrics(requests, failed, wrong, requests - failed, known if requests > failed else {}, failures)
 
 
 def verdict_of(plan: Plan, stream: Iterator[Pair], limit: int = 40) -> VerdictKind:
@@ -97,7 +97,7 @@ def test_an_improvement_passes_and_is_reported() -> None:
 
 def test_a_wrong_answer_is_a_regression_at_once() -> None:
     gate = Gate(PLAN)
-    gate.add(Pair(figures(), figures(wrong=1)))
+    gate.add(Pair(run_metrics(), run_metrics(wrong=1)))
     found = gate.decide(left=50)
     assert found is not None
     assert found.kind is VerdictKind.REGRESSION
@@ -106,7 +106,7 @@ def test_a_wrong_answer_is_a_regression_at_once() -> None:
 
 def test_a_wrong_answer_counts_in_an_invalid_pair_too() -> None:
     gate = Gate(PLAN)
-    gate.add(Pair(figures(), figures(wrong=2), invalid=("the client was the limit",)))
+    gate.add(Pair(run_metrics(), run_metrics(wrong=2), invalid=("the client was the limit",)))
     found = gate.decide()
     assert found is not None
     assert found.kind is VerdictKind.REGRESSION
@@ -114,7 +114,7 @@ def test_a_wrong_answer_counts_in_an_invalid_pair_too() -> None:
 
 def test_wrong_answers_on_both_sides_point_at_the_golden_file() -> None:
     gate = Gate(PLAN)
-    gate.add(Pair(figures(wrong=400), figures(wrong=400)))
+    gate.add(Pair(run_metrics(wrong=400), run_metrics(wrong=400)))
     found = gate.decide()
     assert found is not None
     assert "golden file" in found.warnings[0]
@@ -124,7 +124,7 @@ def test_wrong_answers_on_both_sides_point_at_the_golden_file() -> None:
     ("side", "kind"), [("baseline", VerdictKind.TARGET_FAILED), ("candidate", VerdictKind.REGRESSION)]
 )
 def test_a_side_that_answers_nothing_is_a_verdict(side: str, kind: VerdictKind) -> None:
-    dead, alive = figures(failed=400), figures()
+    dead, alive = run_metrics(failed=400), run_metrics()
     pair = Pair(dead, alive) if side == "baseline" else Pair(alive, dead)
     found, taken = run_gate(PLAN, repeat(pair, 40), 40)
     assert (found.kind, taken) == (kind, 3)
@@ -135,7 +135,7 @@ def test_a_side_that_answers_nothing_is_a_verdict(side: str, kind: VerdictKind) 
 
 
 def test_two_dead_sides_are_the_targets_failure() -> None:
-    found, _ = run_gate(PLAN, repeat(Pair(figures(failed=400), figures(failed=400)), 40), 40)
+    found, _ = run_gate(PLAN, repeat(Pair(run_metrics(failed=400), run_metrics(failed=400)), 40), 40)
     assert found.kind is VerdictKind.TARGET_FAILED
     assert "to the baseline failed" in found.reason
     assert "to the candidate failed" in found.reason
@@ -144,16 +144,16 @@ def test_two_dead_sides_are_the_targets_failure() -> None:
 @pytest.mark.parametrize(("failed", "others", "alike"), [(240, 0, True), (360, 20, True), (240, 100, False)])
 def test_most_requests_failing_needs_no_statistics(failed: int, others: int, alike: bool) -> None:
     """Three pairs are enough where hardly any request to the baseline fails."""
-    found, taken = run_gate(PLAN, repeat(Pair(figures(failed=others), figures(failed=failed)), 40), 40)
+    found, taken = run_gate(PLAN, repeat(Pair(run_metrics(failed=others), run_metrics(failed=failed)), 40), 40)
     assert found.kind is VerdictKind.REGRESSION
     assert (taken == 3) is alike
     assert found.reason.startswith("error ratio")
     assert next(result.state for result in found.metrics if result.metric.name == "errors") is State.REGRESSION
 
 
-def stopping(silence: float, slowest: float = 0.05) -> Figures:
+def stopping(silence: float, slowest: float = 0.05) -> RunMetrics:
     """A run whose last requests got no good answer."""
-    return replace(figures(failed=1), silence=silence, slowest=slowest)
+    return replace(run_metrics(failed=1), silence=silence, slowest=slowest)
 
 
 @pytest.mark.parametrize(
@@ -165,10 +165,10 @@ def stopping(silence: float, slowest: float = 0.05) -> Figures:
         (stopping(3.0, slowest=1.5), VerdictKind.INCONCLUSIVE),
     ],
 )
-def test_a_candidate_that_is_silent_at_the_end_has_stopped_answering(run: Figures, kind: VerdictKind) -> None:
+def test_a_candidate_that_is_silent_at_the_end_has_stopped_answering(run: RunMetrics, kind: VerdictKind) -> None:
     gate = Gate(PLAN)
-    gate.add(Pair(figures(), figures()))
-    gate.add(Pair(figures(), run))
+    gate.add(Pair(run_metrics(), run_metrics()))
+    gate.add(Pair(run_metrics(), run))
     found = gate.decide(left=0)
     assert found is not None
     assert found.kind is kind
@@ -178,19 +178,19 @@ def test_a_candidate_that_is_silent_at_the_end_has_stopped_answering(run: Figure
 def test_a_side_that_answers_again_when_asked_has_not_stopped() -> None:
     gate = Gate(PLAN)
     for _ in range(2):
-        gate.add(Pair(figures(), stopping(9.0)))
+        gate.add(Pair(run_metrics(), stopping(9.0)))
         assert gate.decide(left=9) is None
-    assert gate.probe(Pair(figures(1), figures(1))) is None
-    gate.add(Pair(figures(), stopping(9.0)))
+    assert gate.probe(Pair(run_metrics(1), run_metrics(1))) is None
+    gate.add(Pair(run_metrics(), stopping(9.0)))
     assert gate.decide(left=9) is None
-    failed = gate.probe(Pair(figures(1), replace(figures(1, failed=1), silence=3.0)))
+    failed = gate.probe(Pair(run_metrics(1), replace(run_metrics(1, failed=1), silence=3.0)))
     assert failed is not None
     assert failed.kind is VerdictKind.REGRESSION
     assert failed.failed[1] == 4, "the requests that it rests on are counted"
 
 
 def test_no_request_at_all_is_inconclusive() -> None:
-    found, _ = run_gate(PLAN, repeat(Pair(figures(0), figures(0)), 40), 40)
+    found, _ = run_gate(PLAN, repeat(Pair(run_metrics(0), run_metrics(0)), 40), 40)
     assert found.kind is VerdictKind.INCONCLUSIVE
     assert "no request" in found.reason
 
@@ -208,7 +208,7 @@ def test_too_few_pairs_are_inconclusive() -> None:
 
 
 def test_invalid_pairs_are_inconclusive_with_their_reason() -> None:
-    bad = Pair(figures(), figures(), invalid=("the client was the limit",))
+    bad = Pair(run_metrics(), run_metrics(), invalid=("the client was the limit",))
     found, taken = run_gate(PLAN, repeat(bad, 40), 40)
     assert (found.kind, taken, found.invalid_pairs) == (VerdictKind.INCONCLUSIVE, 6, 6)
     assert "the client was the limit" in found.reason
@@ -257,9 +257,9 @@ def test_a_required_metric_that_is_missing_is_inconclusive() -> None:
     missing, _ = run_gate(restricted(PLAN, ("p50", "p99")), stream(), 20)
     assert missing.kind is VerdictKind.INCONCLUSIVE
     assert "p99" in missing.reason
-    judged, _ = run_gate(PLAN, stream(), 20)
-    assert judged.kind is VerdictKind.PASS
-    assert [result.metric.name for result in judged.metrics if result.state is State.NOT_JUDGED] == ["p99"]
+    passed, _ = run_gate(PLAN, stream(), 20)
+    assert passed.kind is VerdictKind.PASS
+    assert [result.metric.name for result in passed.metrics if result.state is State.NOT_EVALUATED] == ["p99"]
 
 
 def test_what_was_not_judged_says_why() -> None:
@@ -316,7 +316,7 @@ def test_a_confirmation_that_all_but_succeeds_gets_as_many_pairs_again(
     found = None
     for index in range(21):
         effect = (-0.1 if 7 <= index < 7 + bad else 0.3) * (1 + 0.01 * index)
-        gate.add(Pair(figures(), figures(p50=BASE["p50"] * np.exp(effect))))
+        gate.add(Pair(run_metrics(), run_metrics(p50=BASE["p50"] * np.exp(effect))))
         found = gate.decide(40)
         if found is not None or (index > 7 and gate.alarm is None):
             break

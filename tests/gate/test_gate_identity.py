@@ -16,7 +16,7 @@ from bench.gate.report.files import gate_json, gate_junit
 from bench.gate.report.text import gate_markdown, gate_table
 from bench.gate.results import pair_effects
 from bench.gate.stored import decide_stored
-from bench.gate.types import METRICS, Failure, Figures, GateReport, Pair, Verdict, default_plan
+from bench.gate.types import METRICS, Failure, GateReport, Pair, RunMetrics, Verdict, default_plan
 from tests.support.gate_noise import NOISES, pairs, run_gate, slower
 from tests.support.synthetic_runs import WORKLOAD, exponential, simulate, write_run
 
@@ -86,7 +86,7 @@ def test_levels_do_not_contradict_the_change_where_the_machine_changes() -> None
     gate = Gate(PLAN)
     rates = ((17.0, 18.2), (17.1, 18.3), (17.2, 18.4), (60.0, 10.0), (60.0, 10.1))
     for pair in rates:
-        one, two = (Figures(100, 0, 0, 100, {"throughput": rate, "errors": 0.0}) for rate in pair)
+        one, two = (RunMetrics(100, 0, 0, 100, {"throughput": rate, "errors": 0.0}) for rate in pair)
         gate.add(Pair(one, two))
     found = gate.decide(left=0)
     assert found is not None

@@ -9,7 +9,7 @@ import psutil
 
 from bench.bert.contract.exported_model import ExportedModel
 from bench.cli import main
-from bench.gate.ab_servers import Contender, duel, gate_spec
+from bench.gate.ab_servers import Variant, gate_spec, open_ab_servers
 from bench.results.run_reader import find_runs
 from bench.serving.target import parse_target
 from bench.workload.schedules import ClosedLoop
@@ -33,9 +33,9 @@ def test_wrong_answers_under_load_are_a_regression_at_once(demo_model: ExportedM
     assert verdict["pairs"] < 7
     assert verdict["counts"]["wrong"]["baseline"] == 0
     assert "bertbench: the candidate is worse: wrong_answers" in err
-    kept = find_runs(sorted((tmp_path / "kept").iterdir()))
-    assert [run.header.workload.scenario for run in kept] == ["gate-baseline", "gate-candidate"]
-    assert kept[1].file.counts["wrong_answer"] >= verdict["counts"]["wrong"]["candidate"]
+    artifacts = find_runs(sorted((tmp_path / "kept").iterdir()))
+    assert [run.header.workload.scenario for run in artifacts] == ["gate-baseline", "gate-candidate"]
+    assert artifacts[1].file.counts["wrong_answer"] >= verdict["counts"]["wrong"]["candidate"]
 
 
 def test_refused_requests_are_a_regression_that_names_the_error_ratio(
@@ -60,21 +60,21 @@ def test_too_little_time_is_inconclusive(demo_model: ExportedModel) -> None:
 
 
 def test_fresh_processes_take_over_in_both_sides(demo_model: ExportedModel) -> None:
-    side = Contender("embedded", parse_target("embedded"), demo_model.model_dir)
+    side = Variant("embedded", parse_target("embedded"), demo_model.model_dir)
     load = gate_spec(protocol="grpc", signature="score", arrivals=ClosedLoop(2), model_name="bert", seed=1)
-    with duel(side, side, load) as both:
-        both.pairing.warm_up(0.5, run=0.2)
-        first = [one.server.pid for one in both.sides]
-        pairs = [both.pairing.run_pair()]
-        both.renew()
-        second = [one.server.pid for one in both.sides]
-        pairs.append(both.pairing.run_pair())
-        assert both.renewable
-        assert both.renew_seconds
+    with open_ab_servers(side, side, load) as opened:
+        opened.interleaving.warm_up(0.5, run=0.2)
+        first = [one.server.pid for one in opened.arms]
+        pairs = [opened.interleaving.run_pair()]
+        opened.restart()
+        second = [one.server.pid for one in opened.arms]
+        pairs.append(opened.interleaving.run_pair())
+        assert opened.restartable
+        assert opened.restart_seconds
     assert len({*first, *second}) == 4
     assert not any(pid and psutil.pid_exists(pid) for pid in (*first, *second))
     # What warms the fresh ones up does not count.
-    assert all(pair.baseline.good == pair.candidate.good == both.pairing.size.requests for pair in pairs)
+    assert all(pair.baseline.good == pair.candidate.good == opened.interleaving.size.requests for pair in pairs)
     assert all("memory" in pair.candidate.values for pair in pairs)
 
 

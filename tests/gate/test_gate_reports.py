@@ -48,8 +48,8 @@ def test_markdown_has_a_row_a_metric_and_the_counts() -> None:
 
 def test_markdown_survives_what_servers_say() -> None:
     found = report()
-    told = replace(found, verdict=replace(found.verdict, warnings=("candidate: <b>a|b</b>",)))
-    assert "&lt;b>a\\|b&lt;/b>" in gate_markdown(told)
+    warned = replace(found, verdict=replace(found.verdict, warnings=("candidate: <b>a|b</b>",)))
+    assert "&lt;b>a\\|b&lt;/b>" in gate_markdown(warned)
 
 
 def test_json_holds_the_whole_verdict() -> None:

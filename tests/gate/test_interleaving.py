@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from bench.analysis.run import analyse
 from bench.core.errors import UsageError
-from bench.gate.ab_servers import Contender, Duel, duel, gate_spec
+from bench.gate.ab_servers import ABServers, Variant, gate_spec, open_ab_servers
 from bench.gate.arm import CountedJobs
-from bench.gate.artifacts import keep_side
-from bench.gate.interleaving import Size, run_length, turn_pattern
+from bench.gate.artifacts import write_arm_artifacts
+from bench.gate.interleaving import RunSize, run_length, slice_order
 from bench.load.selftest.null_server import null_server
 from bench.load.setup.run_spec import RunSpec
 from bench.results.blocks import parse_block
@@ -44,30 +44,28 @@ def load(arrivals: str, protocol: str = "grpc") -> RunSpec:
     return gate_spec(protocol=protocol, signature="score", arrivals=parsed, model_name="bert", seed=3)
 
 
-def contenders(
-    servers: tuple[dict[str, str], dict[str, str]], model: Path, protocol: str
-) -> tuple[Contender, Contender]:
+def variants(servers: tuple[dict[str, str], dict[str, str]], model: Path, protocol: str) -> tuple[Variant, Variant]:
     targets = [addresses["rest"] if protocol == "rest" else f"grpc://{addresses['grpc']}" for addresses in servers]
-    one, two = (Contender(target, parse_target(target), model) for target in targets)
+    one, two = (Variant(target, parse_target(target), model) for target in targets)
     return one, two
 
 
-def rows(both: Duel, side: int) -> NDArray[Any]:
-    return np.concatenate([parse_block(block).rows for block in both.sides[side].blocks])
+def rows(opened: ABServers, side: int) -> NDArray[Any]:
+    return np.concatenate([parse_block(block).rows for block in opened.arms[side].blocks])
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
 def test_both_sides_are_asked_the_same_in_the_same_order(
     servers: tuple[dict[str, str], dict[str, str]], model: Path, protocol: str
 ) -> None:
-    with duel(*contenders(servers, model, protocol), load("closed:users=1,think=1ms", protocol)) as both:
-        both.pairing.warm_up(0.1, run=0.1)
-        pairs = [both.pairing.run_pair() for _ in range(6)]
-    count = both.pairing.size.requests
-    assert count % both.pairing.size.turns == 0
+    with open_ab_servers(*variants(servers, model, protocol), load("closed:users=1,think=1ms", protocol)) as opened:
+        opened.interleaving.warm_up(0.1, run=0.1)
+        pairs = [opened.interleaving.run_pair() for _ in range(6)]
+    count = opened.interleaving.size.requests
+    assert count % opened.interleaving.size.slices == 0
     assert all(pair.baseline.requests == pair.candidate.requests == count for pair in pairs)
     assert all(pair.baseline.good == count for pair in pairs)
-    first, second = rows(both, 0), rows(both, 1)
+    first, second = rows(opened, 0), rows(opened, 1)
     measured = [side[side["warmup"] == 0]["sentence"] for side in (first, second)]
     np.testing.assert_array_equal(measured[0], measured[1])
     per_pair = measured[0].reshape(6, count)
@@ -79,54 +77,54 @@ def test_a_side_pauses_while_the_other_has_the_turn(
     servers: tuple[dict[str, str], dict[str, str]], model: Path
 ) -> None:
     """Its clock stands still: no request spans a pause, and turns follow each other without a gap."""
-    with duel(*contenders(servers, model, "grpc"), load("closed:users=2,think=1ms")) as both:
-        both.pairing.warm_up(0.1, run=0.2)
+    with open_ab_servers(*variants(servers, model, "grpc"), load("closed:users=2,think=1ms")) as opened:
+        opened.interleaving.warm_up(0.1, run=0.2)
         for _ in range(3):
-            both.pairing.run_pair()
+            opened.interleaving.run_pair()
         for side in (0, 1):
-            found = rows(both, side)
+            found = rows(opened, side)
             assert np.all(found["sent"] >= found["due"])
             assert np.all(found["done"] > found["sent"])
-            assert found["done"].max() <= both.sides[side].clock
+            assert found["done"].max() <= opened.arms[side].clock
             warm = found["warmup"] == 1
-            assert found["due"][warm].max() < both.sides[side].warmed_up <= found["due"][~warm].min()
+            assert found["due"][warm].max() < opened.arms[side].warmed_up <= found["due"][~warm].min()
 
 
 def test_open_loop_sends_the_same_schedule(servers: tuple[dict[str, str], dict[str, str]], model: Path) -> None:
-    with duel(*contenders(servers, model, "grpc"), load("poisson:rate=100")) as both:
-        both.pairing.warm_up(0.5, run=0.5)
-        pair = both.pairing.run_pair()
-        both.pairing.run_pair()
+    with open_ab_servers(*variants(servers, model, "grpc"), load("poisson:rate=100")) as opened:
+        opened.interleaving.warm_up(0.5, run=0.5)
+        pair = opened.interleaving.run_pair()
+        opened.interleaving.run_pair()
     assert pair.baseline.requests == pair.candidate.requests > 20
-    first, second = (rows(both, side) for side in (0, 1))
+    first, second = (rows(opened, side) for side in (0, 1))
     np.testing.assert_array_equal(np.sort(first["sentence"]), np.sort(second["sentence"]))
-    assert both.sides[0].scheduled == len(first)
+    assert opened.arms[0].scheduled == len(first)
 
 
 def test_a_client_at_its_limit_makes_the_pair_invalid(
     servers: tuple[dict[str, str], dict[str, str]], model: Path
 ) -> None:
     """A server that does nothing and eight users that never think: the load generator is what is measured."""
-    with duel(*contenders(servers, model, "grpc"), load("closed:users=8")) as both:
-        both.pairing.warm_up(0.2, run=0.5)
-        pair = both.pairing.run_pair()
-    assert both.sides[0].errors == []
+    with open_ab_servers(*variants(servers, model, "grpc"), load("closed:users=8")) as opened:
+        opened.interleaving.warm_up(0.2, run=0.5)
+        pair = opened.interleaving.run_pair()
+    assert opened.arms[0].errors == []
     assert pair.invalid == () or "the load generator used" in pair.invalid[0]
     assert pair.baseline.good == pair.baseline.requests
 
 
 def test_failed_requests_are_counted_and_explained(servers: tuple[dict[str, str], dict[str, str]], model: Path) -> None:
-    with duel(
-        *contenders(servers, model, "grpc"), replace(load("closed:users=1,think=1ms"), model_name="bert")
-    ) as both:
-        both.pairing.warm_up(0.1, run=0.1)
+    with open_ab_servers(
+        *variants(servers, model, "grpc"), replace(load("closed:users=1,think=1ms"), model_name="bert")
+    ) as opened:
+        opened.interleaving.warm_up(0.1, run=0.1)
         # The payloads name a model that the server does not know.
-        payloads = both.sides[1]._driver.payloads
+        payloads = opened.arms[1]._driver.payloads
         payloads[:] = [replace(payload, grpc=payload.grpc[:-3]) for payload in payloads]
-        pair = both.pairing.run_pair()
+        pair = opened.interleaving.run_pair()
     assert pair.candidate.failed == pair.candidate.requests > 0
     assert pair.candidate.failures.keys() <= {"rejected", "unavailable", "invalid_response"}
-    assert both.sides[1].errors
+    assert opened.arms[1].errors
     assert pair.baseline.failed == 0
 
 
@@ -135,20 +133,22 @@ def test_wrong_answers_are_counted(servers: tuple[dict[str, str], dict[str, str]
     golden = toy_golden()
     shifted = tuple(replace(entry, log_prob=entry.log_prob - 1) for entry in golden.sentences)
     other = write_model_dir(tmp_path / "other", replace(golden, sentences=shifted))
-    sides = contenders(servers, model, "rest")
-    with duel(sides[0], replace(sides[1], model_dir=other), load("closed:users=1,think=1ms", "rest")) as both:
-        both.pairing.warm_up(0.1, run=0.1)
-        pair = both.pairing.run_pair()
+    sides = variants(servers, model, "rest")
+    with open_ab_servers(
+        sides[0], replace(sides[1], model_dir=other), load("closed:users=1,think=1ms", "rest")
+    ) as opened:
+        opened.interleaving.warm_up(0.1, run=0.1)
+        pair = opened.interleaving.run_pair()
     assert pair.candidate.wrong == pair.candidate.checked == pair.candidate.requests
     assert pair.baseline.wrong == 0
 
 
 def test_kept_sides_are_valid_runs(servers: tuple[dict[str, str], dict[str, str]], model: Path, tmp_path: Path) -> None:
-    sides = contenders(servers, model, "grpc")
-    with duel(sides[0], sides[1], load("closed:users=1,think=2ms")) as both:
-        both.pairing.warm_up(0.2, run=0.3)
+    sides = variants(servers, model, "grpc")
+    with open_ab_servers(sides[0], sides[1], load("closed:users=1,think=2ms")) as opened:
+        opened.interleaving.warm_up(0.2, run=0.3)
         for _ in range(3):
-            both.pairing.run_pair()
+            opened.interleaving.run_pair()
     origin = Origin(
         target="",
         environment=ENVIRONMENT,
@@ -157,10 +157,10 @@ def test_kept_sides_are_valid_runs(servers: tuple[dict[str, str], dict[str, str]
         group="20260131T120000Z-gate",
         command=("x",),
     )
-    path = keep_side(tmp_path, "baseline", both.sides[0], sides[0], origin)
+    path = write_arm_artifacts(tmp_path, "baseline", opened.arms[0], sides[0], origin)
     run = open_run(path)
     assert run.finished
-    assert analyse(run).summary.due == 3 * both.pairing.size.requests
+    assert analyse(run).summary.due == 3 * opened.interleaving.size.requests
     assert run.header.workload.scenario == "gate-baseline"
     assert (run.header.target, run.header.group) == (str(sides[0].target), "20260131T120000Z-gate")
 
@@ -168,8 +168,8 @@ def test_kept_sides_are_valid_runs(servers: tuple[dict[str, str], dict[str, str]
 def test_an_address_of_the_other_protocol_is_refused(
     servers: tuple[dict[str, str], dict[str, str]], model: Path
 ) -> None:
-    sides = contenders(servers, model, "rest")
-    with pytest.raises(UsageError, match="the grpc address of http"), duel(*sides, load("closed:users=1")):
+    sides = variants(servers, model, "rest")
+    with pytest.raises(UsageError, match="the grpc address of http"), open_ab_servers(*sides, load("closed:users=1")):
         pass
 
 
@@ -181,10 +181,10 @@ def test_counted_jobs_end_with_their_requests_or_their_time() -> None:
     assert jobs.take(1.6) is None
 
 
-@pytest.mark.parametrize("turns", [4, 8, 12, 64])
-def test_the_pattern_is_balanced_and_changes_names_when_the_coin_does(turns: int) -> None:
-    pattern = np.array(turn_pattern(turns))
-    assert pattern.sum() == turns
+@pytest.mark.parametrize("slices", [4, 8, 12, 64])
+def test_the_pattern_is_balanced_and_changes_names_when_the_coin_does(slices: int) -> None:
+    pattern = np.array(slice_order(slices))
+    assert pattern.sum() == slices
     positions = np.arange(pattern.size)
     drift = [positions[pattern == side].sum() for side in (0, 1)]
     assert drift[0] == drift[1], "a linear drift falls on both sides alike"
@@ -218,5 +218,5 @@ def test_a_run_is_as_long_as_a_p99_needs_if_time_allows(rate: float, max_time: f
 def test_a_run_is_cut_into_turns_of_a_few_requests_for_each_user(
     requests: float, users: int, size: tuple[int, int]
 ) -> None:
-    found = Size.counted(requests, 1.0, users)
-    assert (found.requests, found.turns) == size
+    found = RunSize.counted(requests, 1.0, users)
+    assert (found.requests, found.slices) == size

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.analysis.run import analyse
-from bench.gate.metrics import figures, stored_figures
+from bench.gate.metrics import run_metrics, stored_run_metrics
 from bench.results.blocks import OUTCOME_CODES
 from bench.results.records import Outcome
 from tests.support.synthetic_runs import simulate, write_run
@@ -21,7 +21,7 @@ def columns(latency: NDArray[Any], outcomes: list[Outcome]) -> dict[str, NDArray
 def test_figures_by_hand() -> None:
     latency = np.arange(1, 401) / 1000
     outcomes = [Outcome.OK] * 398 + [Outcome.TIMEOUT, Outcome.WRONG_ANSWER]
-    found = figures(columns(latency, outcomes), seconds=4.0, cpu=1.99, memory=5e8)
+    found = run_metrics(columns(latency, outcomes), seconds=4.0, cpu=1.99, memory=5e8)
     assert (found.requests, found.good, found.failed, found.wrong, found.checked) == (400, 398, 1, 1, 399)
     assert found.failures == {"timeout": 1}
     assert found.values == pytest.approx(
@@ -38,11 +38,11 @@ def test_figures_by_hand() -> None:
 
 
 def test_what_a_run_does_not_carry_is_absent() -> None:
-    few = figures(columns(np.full(50, 0.01), [Outcome.OK] * 50), 1.0)
+    few = run_metrics(columns(np.full(50, 0.01), [Outcome.OK] * 50), 1.0)
     assert set(few.values) == {"errors", "throughput", "p50"}
-    dead = figures(columns(np.full(50, 0.01), [Outcome.REJECTED] * 50), 1.0, cpu=1.0)
+    dead = run_metrics(columns(np.full(50, 0.01), [Outcome.REJECTED] * 50), 1.0, cpu=1.0)
     assert dead.values == {"errors": 1.0}
-    nothing = figures(columns(np.empty(0), []), 1.0)
+    nothing = run_metrics(columns(np.empty(0), []), 1.0)
     assert (nothing.requests, dict(nothing.values)) == (0, {})
 
 
@@ -51,7 +51,7 @@ def test_stored_figures_are_those_of_the_analysis(tmp_path: Path) -> None:
     requests.outcome[10] = Outcome.DROPPED
     requests.sent[10] = requests.done[10] = np.nan
     analysis = analyse(write_run(tmp_path, requests, "poisson:rate=100"))
-    found = stored_figures(analysis)
+    found = stored_run_metrics(analysis)
     assert found.requests == analysis.summary.due
     assert found.values["p50"] == analysis.summary.metrics["from_due_p50"].center
     assert found.values["throughput"] == analysis.summary.metrics["throughput"].center

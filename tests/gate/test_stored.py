@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.analysis.run import Analysis, analyse
-from bench.gate.stored import LEAST_RUNS, decide_stored, larger
+from bench.gate.stored import MIN_RUNS, decide_stored, larger
 from bench.gate.types import State, VerdictKind, default_plan
 from bench.results.records import Outcome
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, exponential, simulate, write_run
@@ -117,7 +117,7 @@ def test_dead_runs_are_a_verdict(baseline: list[Analysis], tmp_path: Path) -> No
 def test_empty_sets_and_too_few_are_inconclusive(baseline: list[Analysis]) -> None:
     for candidate, reason in (
         ([], "the candidate has no run"),
-        (baseline[: LEAST_RUNS - 1], f"a verdict needs {LEAST_RUNS}"),
+        (baseline[: MIN_RUNS - 1], f"a verdict needs {MIN_RUNS}"),
     ):
         found = decide_stored(PLAN, baseline, candidate)
         assert found.kind is VerdictKind.INCONCLUSIVE

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.gate.decision import Gate
-from bench.gate.types import METRICS, Figures, Pair, Plan, Verdict
+from bench.gate.types import METRICS, Pair, Plan, RunMetrics, Verdict
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ def pairs(
                 sign = -1 if name == "throughput" else 1
                 values[name] = BASE[name] * float(np.exp(sign * np.clip(noise + worse, -20, 20)))
             failures = {"unavailable": failed} if failed else {}
-            sides.append(Figures(requests, failed, 0, requests - failed, values, failures))
+            sides.append(RunMetrics(requests, failed, 0, requests - failed, values, failures))
         yield Pair(sides[0], sides[1], first)
 
 

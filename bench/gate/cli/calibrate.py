@@ -12,8 +12,8 @@ from bench.cli.common.values import whole
 from bench.core import interrupts
 from bench.core.errors import ExitCode, TargetError, UsageError
 from bench.core.units import format_seconds, pluralize
-from bench.gate.aa_test import GateCalibration, key, smallest_effect, store_calibration
-from bench.gate.ab_servers import Contender, duel
+from bench.gate.aa_test import AATestResult, load_key, smallest_effect, store_aa_test
+from bench.gate.ab_servers import Variant, open_ab_servers
 from bench.gate.cli.options import DEFAULT_EFFECT, add_load_options, gate_progress, read_load
 from bench.gate.decision import Gate
 from bench.gate.driver import drive
@@ -41,23 +41,21 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """
     if args.gates < 1:
         raise UsageError(f"--gates is 1 or more, not {args.gates}")
-    side = Contender(
-        args.target, parse_target(args.target), args.model_dir or demo_model_dir(), tuple(args.server_flag)
-    )
+    arm = Variant(args.target, parse_target(args.target), args.model_dir or demo_model_dir(), tuple(args.server_flag))
     load = read_load(args)
     series: list[list[Pair]] = []
     kinds: list[VerdictKind] = []
     each: list[float] = []
     for number in range(args.gates):
         with interrupts.noting(lambda: f"{pluralize(len(kinds), 'gate')} of {args.gates} ran, nothing is stored"):
-            kind, pairs, seconds = _one(args, side, load, number, err)
+            kind, pairs, seconds = _one(args, arm, load, number, err)
         kinds.append(kind)
         series.append(pairs)
         each.append(seconds)
         print(f"gate {number + 1} of {args.gates}: {kind} after {len(pairs)} pairs", file=out, flush=True)
     pair_seconds = sum(each) / len(each)
     limit = max(int((args.max_time - 4 * args.warmup) / pair_seconds), 1)
-    found = GateCalibration(
+    found = AATestResult(
         gates=args.gates,
         alarms=kinds.count(VerdictKind.REGRESSION),
         inconclusive=kinds.count(VerdictKind.INCONCLUSIVE),
@@ -66,15 +64,15 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         pair_seconds=pair_seconds,
         measured=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
     )
-    golden = read_golden(side.model_dir).golden
-    store_calibration(key(load.protocol, str(load.arrivals), golden.checkpoint_digest), found)
+    golden = read_golden(arm.model_dir).golden
+    store_aa_test(load_key(load.protocol, str(load.arrivals), golden.checkpoint_digest), found)
     print(f"false alarms: {found}; {found.inconclusive} inconclusive", file=out)
     print(f"smallest effect found within {format_seconds(args.max_time)}: {_effect(found.smallest)}", file=out)
     return ExitCode.OK
 
 
 def _one(
-    args: argparse.Namespace, side: Contender, load: RunSpec, number: int, err: TextIO
+    args: argparse.Namespace, arm: Variant, load: RunSpec, number: int, err: TextIO
 ) -> tuple[VerdictKind, list[Pair], float]:
     """One gate on servers of its own: verdict, pairs, seconds a pair.
 
@@ -85,8 +83,8 @@ def _one(
     own = replace(load, seed=load.seed + number)
     gate = Gate(default_plan(DEFAULT_EFFECT))
     progress = gate_progress(err, args.max_time, f"gate {number + 1} of {args.gates}")
-    with progress, duel(side, side, own, start + args.max_time) as both:
-        verdict, each = drive(both, gate, args.warmup, args.run_time, args.max_time, start, progress.show)
+    with progress, open_ab_servers(arm, arm, own, start + args.max_time) as servers:
+        verdict, each = drive(servers, gate, args.warmup, args.run_time, args.max_time, start, progress.show)
     if verdict.false_alarms is None and verdict.kind in (VerdictKind.REGRESSION, VerdictKind.TARGET_FAILED):
         raise TargetError(f"a server that fails cannot be held against itself: {verdict.reason}")
     return verdict.kind, list(gate.pairs), each

@@ -16,9 +16,9 @@ from bench.core import interrupts
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import ExitCode, UsageError
 from bench.core.units import format_seconds, pluralize
-from bench.gate.aa_test import GateCalibration, key, read_calibration
-from bench.gate.ab_servers import Contender, Duel, SidesFailed, TimeOver, duel, load_text
-from bench.gate.artifacts import keep_side
+from bench.gate.aa_test import AATestResult, load_key, read_aa_test
+from bench.gate.ab_servers import ABServers, ArmsFailed, TimeOver, Variant, load_text, open_ab_servers
+from bench.gate.artifacts import write_arm_artifacts
 from bench.gate.cli import calibrate, history
 from bench.gate.cli.options import (
     add_load_options,
@@ -35,7 +35,7 @@ from bench.gate.driver import drive, time_over
 from bench.gate.failure import failure_verdict
 from bench.gate.report.files import VERDICT, gate_json, gate_junit
 from bench.gate.report.text import gate_markdown, gate_table, verdict_line
-from bench.gate.results import SIDES, without_bound
+from bench.gate.results import ARMS, without_bound
 from bench.gate.results import verdict as make_verdict
 from bench.gate.stored import decide_stored
 from bench.gate.stored_runs import StoredRuns, refuse_shared_runs
@@ -83,12 +83,12 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     if not args.baseline or not args.candidate:
         raise UsageError("the gate needs both sides; give --baseline X --candidate Y")
     plan = read_plan(args.min_effect, args.metrics)
-    baseline, candidate = (read_source(getattr(args, side), side, args) for side in ("baseline", "candidate"))
+    baseline, candidate = (read_source(getattr(args, arm), arm, args) for arm in ("baseline", "candidate"))
     if isinstance(baseline, StoredRuns) and isinstance(candidate, StoredRuns):
         refuse_shared_runs(baseline, candidate)
         verdict = decide_stored(plan, baseline.runs, candidate.runs)
         report = GateReport(verdict, baseline.label, candidate.label, "", 0.0)
-    elif isinstance(baseline, Contender) and isinstance(candidate, Contender):
+    elif isinstance(baseline, Variant) and isinstance(candidate, Variant):
         report = _live(args, plan, (baseline, candidate), err)
     else:
         raise UsageError(
@@ -107,37 +107,40 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     return report.verdict.kind.exit_code
 
 
-def _live(args: argparse.Namespace, plan: Plan, sides: tuple[Contender, Contender], err: TextIO) -> GateReport:
+def _live(args: argparse.Namespace, plan: Plan, arms: tuple[Variant, Variant], err: TextIO) -> GateReport:
     start, started = time.monotonic(), datetime.now(UTC)
     load = read_load(args)
-    calibration = _calibration(args, plan, load, sides[0])
+    calibration = _calibration(args, plan, load, arms[0])
     gate = Gate(plan)
     verdict: Verdict | None = None
     signal: int | None = None
     folder = None if args.out is None else Path(args.out) / f"{started:%Y%m%dT%H%M%SZ}-gate"
     try:
-        with gate_progress(err, args.max_time) as progress, duel(*sides, load, start + args.max_time) as both:
+        with (
+            gate_progress(err, args.max_time) as progress,
+            open_ab_servers(*arms, load, start + args.max_time) as servers,
+        ):
             try:
-                verdict = _driven(both, gate, args, start, progress)
+                verdict = _driven(servers, gate, args, start, progress)
             except KeyboardInterrupt:
                 if gate.pairs:
-                    _keep(folder, both, started)
+                    _write_artifacts(folder, servers, started)
                 raise
-            _keep(folder, both, started)
-    except SidesFailed as error:
+            _write_artifacts(folder, servers, started)
+    except ArmsFailed as error:
         verdict = failure_verdict(gate.plan, error.failures, gate.pairs, earlier=verdict)
     except TimeOver as error:
         verdict = time_over(gate, error)
     except KeyboardInterrupt:
         signal = interrupts.received() or SIGINT
         verdict = _interrupted(gate, signal)
-    if sides[0].same_server(sides[1]):
+    if arms[0].same_server(arms[1]):
         note = "both sides are the same server with the same flags: the gate compares it with itself"
         verdict = replace(verdict, warnings=(*verdict.warnings, note))
     return GateReport(
         verdict,
-        sides[0].label,
-        sides[1].label,
+        arms[0].label,
+        arms[1].label,
         load_text(load),
         time.monotonic() - start,
         None if calibration is None else str(calibration),
@@ -154,15 +157,17 @@ def _interrupted(gate: Gate, signal: int) -> Verdict:
     return without_bound(make_verdict(gate.plan, VerdictKind.INTERRUPTED, reason, gate.pairs, {}))
 
 
-def _driven(both: Duel, gate: Gate, args: argparse.Namespace, start: float, progress: ProgressDisplay) -> Verdict:
+def _driven(
+    servers: ABServers, gate: Gate, args: argparse.Namespace, start: float, progress: ProgressDisplay
+) -> Verdict:
     """The verdict on two servers that are up, also where one of them fails."""
     try:
-        return drive(both, gate, args.warmup, args.run_time, args.max_time, start, progress.show)[0]
-    except SidesFailed as error:
+        return drive(servers, gate, args.warmup, args.run_time, args.max_time, start, progress.show)[0]
+    except ArmsFailed as error:
         return failure_verdict(gate.plan, error.failures, gate.pairs)
 
 
-def _keep(folder: Path | None, both: Duel, started: datetime) -> None:
+def _write_artifacts(folder: Path | None, servers: ABServers, started: datetime) -> None:
     if folder is None:
         return
     origin = Origin(
@@ -173,18 +178,18 @@ def _keep(folder: Path | None, both: Duel, started: datetime) -> None:
         group=folder.name,
         command=(shlex.join(sys.argv),),
     )
-    for name, side, contender in zip(SIDES, both.sides, both.contenders, strict=True):
-        keep_side(folder, name, side, contender, origin)
+    for name, arm, variant in zip(ARMS, servers.arms, servers.variants, strict=True):
+        write_arm_artifacts(folder, name, arm, variant, origin)
 
 
-def _calibration(args: argparse.Namespace, plan: Plan, load: RunSpec, baseline: Contender) -> GateCalibration | None:
+def _calibration(args: argparse.Namespace, plan: Plan, load: RunSpec, baseline: Variant) -> AATestResult | None:
     """What is known of gates like this one on this machine.
 
     Raises:
         UsageError: a smallest effect that cannot be found in the time given.
     """
     golden = read_golden(baseline.model_dir).golden
-    found = read_calibration(key(load.protocol, str(load.arrivals), golden.checkpoint_digest))
+    found = read_aa_test(load_key(load.protocol, str(load.arrivals), golden.checkpoint_digest))
     asked = median_effect(plan)
     if found is None or args.max_time > found.max_time:
         return found

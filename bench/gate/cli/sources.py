@@ -6,12 +6,12 @@ from pathlib import Path
 from bench.bert.contract.model_folder import is_version, latest_version
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.core.errors import UsageError
-from bench.gate.ab_servers import Contender
+from bench.gate.ab_servers import Variant
 from bench.gate.stored_runs import StoredRuns, read_stored_runs
 from bench.serving.target import Target, TargetKind, parse_target
 
 
-def read_source(text: str, side: str, args: argparse.Namespace) -> Contender | StoredRuns:
+def read_source(text: str, side: str, args: argparse.Namespace) -> Variant | StoredRuns:
     """The side in `text`.
 
     Args:
@@ -29,7 +29,7 @@ def read_source(text: str, side: str, args: argparse.Namespace) -> Contender | S
         if stored := read_stored_runs(path, text):
             return stored
         if any(entry.is_dir() and is_version(entry.name) for entry in path.iterdir()):
-            return Contender(text, Target(TargetKind.EMBEDDED), path, _flags(side, args))
+            return Variant(text, Target(TargetKind.EMBEDDED), path, _flags(side, args))
         if (path / "saved_model.pb").is_file():
             # Says which folder to give.
             latest_version(path)
@@ -39,7 +39,7 @@ def read_source(text: str, side: str, args: argparse.Namespace) -> Contender | S
     target = parse_target(text)
     if target.kind is TargetKind.ESTIMATOR:
         raise UsageError("the estimator is not a server; give embedded, http://HOST:8501, a model folder or runs")
-    return Contender(text, target, args.model_dir or demo_model_dir(), _flags(side, args))
+    return Variant(text, target, args.model_dir or demo_model_dir(), _flags(side, args))
 
 
 def _flags(side: str, args: argparse.Namespace) -> tuple[str, ...]:

@@ -121,7 +121,7 @@ def gate_junit(report: GateReport) -> bytes:
         case = _case(suite, result.metric.label)
         if result.state is State.REGRESSION:
             _problem(case, "failure", describe_effect(result), f"smallest effect {result.min_effect:.2%}")
-        elif result.state is State.NOT_JUDGED:
+        elif result.state is State.NOT_EVALUATED:
             ElementTree.SubElement(case, "skipped", message=result.note)
         elif result.state is State.UNCLEAR and verdict.kind is VerdictKind.INCONCLUSIVE:
             _problem(case, "error", f"unclear: {describe_effect(result)}")

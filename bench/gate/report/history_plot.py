@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.gate.history import ChangePoint, Series
+from bench.gate.history import ChangePoint, MetricSeries
 from bench.report import plots, text
 
 
-def history_text(series: Sequence[Series]) -> str:
+def history_text(series: Sequence[MetricSeries]) -> str:
     """A line a change point, and how often there would be one by chance."""
     lines: list[str] = []
     for load in dict.fromkeys(entry.load for entry in series):
@@ -24,13 +24,13 @@ def history_text(series: Sequence[Series]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _line(series: Series, point: ChangePoint) -> str:
+def _line(series: MetricSeries, point: ChangePoint) -> str:
     unit = "points" if series.metric.unit == "share" else "%"
     call = {True: "worse", False: "better", None: "changed"}[point.worse]
     return f"{100 * point.change:+.1f} {unit} from {point.run} on ({call}, p = {point.p:.2g})"
 
 
-def plot_history(series: Sequence[Series], path: Path) -> None:
+def plot_history(series: Sequence[MetricSeries], path: Path) -> None:
     """One plot a figure, runs in order, each level between change points as a line; writes a PNG."""
     figure, axes = plots.new_figure(len(series), height=1.2 + 2.2 * len(series), share=False)
     for plot, entry in zip(axes, series, strict=True):

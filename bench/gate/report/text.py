@@ -111,7 +111,7 @@ def _cells(result: MetricResult) -> tuple[str, str, str, str, str, str, str]:
 
 
 def _word(result: MetricResult) -> str:
-    if result.state is State.NOT_JUDGED:
+    if result.state is State.NOT_EVALUATED:
         return f"not judged: {result.note}"
     return f"{result.state}, improved" if result.improved else str(result.state)
 

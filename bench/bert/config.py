@@ -50,6 +50,7 @@ _OFF: Final = frozenset(
         "add_cross_attention",
         "alibi",
         "alibi_starting_size",
+        "attn_logit_softcapping",
         "attention_window",
         "causal",
         "compression_config",
@@ -65,12 +66,15 @@ _OFF: Final = frozenset(
         "prenorm",
         "pruned_heads",
         "quantization_config",
+        "parallel_attention",
         "relative_attention",
+        "rope_parameters",
         "rope_scaling",
         "rope_theta",
         "rotary",
         "rotary_emb_fraction",
         "scale_embedding",
+        "scale_embeddings",
         "sliding_window",
         "use_alibi",
         "use_rms_norm",
@@ -138,18 +142,18 @@ class BertConfig:
             )
         if self.hidden_act not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
-            raise UsageError(f"hidden_act {self.hidden_act!r} is not supported; known are {known}")
+            raise UsageError(f"hidden_act {brief(self.hidden_act)} is not supported; known are {known}")
 
     def _check_field(self, name: str, kind: Any) -> None:
         value = getattr(self, name)
         if kind is int and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise UsageError(f"{name} must be a whole number above zero, not {value!r}; correct the config")
+            raise UsageError(f"{name} must be a whole number above zero, not {brief(value)}; correct the config")
         if kind is float:
             if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
-                raise UsageError(f"{name} must be a number from 0 up to 1, not {value!r}; correct the config")
+                raise UsageError(f"{name} must be a number from 0 up to 1, not {brief(value)}; correct the config")
             object.__setattr__(self, name, float(value))
         if kind is str and not isinstance(value, str):
-            raise UsageError(f"{name} must be text, not {value!r}; correct the config")
+            raise UsageError(f"{name} must be text, not {brief(value)}; correct the config")
 
     @property
     def size_per_head(self) -> int:

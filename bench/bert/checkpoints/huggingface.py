@@ -34,7 +34,7 @@ _LAYER: Final = re.compile(r"bert\.encoder\.layer\.(\d+)\.(.+)\.(weight|bias|gam
 # Modules of a bare BertModel, which is saved without the prefix `bert.`.
 _BARE: Final = ("embeddings.", "encoder.", "pooler.")
 # Prefixes that training and compiling add to all names.
-_WRAPPED: Final = re.compile(r"(?:module\.|model\.|_orig_mod\.)*(?:bert\.)?")
+_WRAPPED: Final = re.compile(r"(?:(?:module|model|_orig_mod|base_model|bert)\.)*")
 _TABLE: Final = "embeddings.word_embeddings.weight"
 _DECODER: Final = "cls.predictions.decoder.weight"
 _DECODER_BIAS: Final = "cls.predictions.decoder.bias"
@@ -134,7 +134,9 @@ def _renamed(tensors: Mapping[str, Stored], where: str) -> Iterator[tuple[str, t
         elif name == _POSITIONS:
             _check_positions(tensor, where)
         elif name.startswith(("bert.", "cls.predictions.")) and not name.startswith(_UNUSED):
-            raise UsageError(f"{where}: {shown(name)} is not a weight of a BERT; the model cannot be taken over")
+            raise UsageError(
+                f"{where}: unexpected tensor {shown(name)}; only weights of a plain BERT are supported, adapters merged"
+            )
 
 
 def _check_positions(tensor: Stored, where: str) -> None:

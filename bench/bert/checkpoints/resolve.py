@@ -15,6 +15,7 @@ from bench.bert.text.tokenizer import Tokenizer
 from bench.core.errors import UsageError, did_you_mean
 
 DEMO: Final = "demo"
+_ARCHIVES: Final = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 DEMO_FOLDER: Final = Path(__file__).parents[1] / "demo" / "checkpoint"
 
 
@@ -40,6 +41,8 @@ def open_checkpoint(name_or_path: str | Path, init_head: bool = False, do_lower_
     path = Path(name_or_path)
     if not path.is_dir() and (prefix := prefix_of(path)):
         return read_google_folder(prefix, init_head, do_lower_case)
+    if path.is_file() and path.suffix in _ARCHIVES:
+        raise UsageError(f"{path} is an archive; unpack it and give the folder")
     if path.is_file():
         raise UsageError(f"{path} is a file; give the checkpoint's folder, {path.parent}")
     if not path.is_dir():
@@ -47,6 +50,8 @@ def open_checkpoint(name_or_path: str | Path, init_head: bool = False, do_lower_
         near = did_you_mean(str(name), (DEMO, *PRESETS))
         raise UsageError(f"no checkpoint folder {name}; give a folder or one of {known}{near}")
     folder = _descend(path)
+    if folder.name == "variables" and (folder.parent / "saved_model.pb").is_file():
+        raise UsageError(f"{folder.parent} is a SavedModel; give the checkpoint that it was exported from")
     # A folder with two sets of weights holds one model twice; each goes with the config of its own kind.
     if has_checkpoint(folder) and ((folder / GOOGLE_FILE).is_file() or not has_weights(folder)):
         return read_google_folder(find_prefix(folder), init_head, do_lower_case)

@@ -152,14 +152,14 @@ def to_float32(value: NDArray[Any], name: str, where: str) -> NDArray[np.float32
     """A stored variable as float32.
 
     Raises:
-        UsageError: its numbers are not floating-point (quantized weights need more than a cast), or not numbers.
+        UsageError: its numbers are not floating-point (quantized weights need more than a cast), or not finite.
     """
     if value.dtype.kind != "f" and value.dtype != ml_dtypes.bfloat16:
         raise UsageError(f"{where}: {name} is stored as {value.dtype}; only floating-point weights are supported")
     with np.errstate(over="ignore"):
         cast = np.asarray(value, np.float32)
-    if np.isnan(cast).any():
-        raise UsageError(f"{where}: {name} has NaN values; give a checkpoint whose training converged")
+    if not np.isfinite(cast).all():
+        raise UsageError(f"{where}: {name} has NaN or infinite values; give a checkpoint whose training converged")
     return cast
 
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, Protocol
 
 import ml_dtypes  # noqa: F401 - gives numpy the bfloat16 that weights may be stored in
-import orjson
+import msgspec
 from numpy.typing import DTypeLike, NDArray
 from safetensors import SafetensorError, safe_open
 
@@ -21,18 +21,30 @@ SAFETENSORS: Final = "model.safetensors"
 TORCH: Final = "pytorch_model.bin"
 _INDEX: Final = ".index.json"
 _MAX_INDEX: Final = 1 << 26
-# What a folder may hold instead, and how it becomes one that is read.
-_CONVERT: Final = "convert it once with transformers: BertForMaskedLM.from_pretrained(DIR, {}).save_pretrained(DIR)"
-_OTHERS: Final[tuple[tuple[str, str], ...]] = (
-    ("tf_model*.h5", _CONVERT.format("from_tf=True")),
-    ("flax_model*.msgpack", _CONVERT.format("from_flax=True")),
-    ("adapter_model.*", "merge the adapter into its model with peft's merge_and_unload() and save that"),
-    ("*.onnx", f"give the checkpoint it was made of, with {SAFETENSORS}"),
-    ("*model*.safetensors", f"rename it to {SAFETENSORS} if it holds all weights"),
-    ("*model*.bin", f"rename it to {TORCH} if it holds all weights"),
-    ("*model*.pt", f"rename it to {TORCH} if it is a state dict"),
-    ("*.pth", f"rename it to {TORCH} if it is a state dict"),
-)
+# Other files that a folder may have, each with the way to one that is read; the first that matches counts.
+_CONVERT: Final = "convert it with transformers 4: BertForMaskedLM.from_pretrained(DIR{}).save_pretrained(DIR)"
+_SOURCE: Final = f"give the checkpoint that it was made from, with {SAFETENSORS}"
+_ALL_WEIGHTS: Final = "rename it to {} if it has all weights"
+_STATE_DICT: Final = f"save its state_dict() as {TORCH}"
+_OTHERS: Final[Mapping[str, str]] = {
+    "tf_model*.h5": _CONVERT.format(", from_tf=True"),
+    "flax_model*.msgpack": _CONVERT.format(", from_flax=True"),
+    "adapter_model.*": "merge the adapter into its model with peft's merge_and_unload() and save that",
+    **dict.fromkeys(("*.onnx", "openvino_model.*", "*.gguf", "*.h5", "*.keras", "*.tflite"), _SOURCE),
+    "*.safetensors": _ALL_WEIGHTS.format(SAFETENSORS),
+    "*model*.bin": _ALL_WEIGHTS.format(TORCH),
+    **dict.fromkeys(("*model*.pt", "*.pth", "*.pth.tar"), _STATE_DICT),
+    "*.data-?????-of-?????": "copy its .index file into the folder",
+    "*.ckpt": f"{_STATE_DICT} if it is PyTorch's, or save it in TensorFlow's format V2 (tf.train.Saver)",
+    **dict.fromkeys(("*.zip", "*.tar", "*.tar.gz", "*.tgz"), "unpack it"),
+    "onnx/*.onnx": _SOURCE,
+}
+
+
+class _Index(msgspec.Struct):
+    """`model.safetensors.index.json`: the file of each tensor."""
+
+    weight_map: dict[str, object]
 
 
 class Stored(Protocol):
@@ -50,14 +62,17 @@ class _SafeTensor:
     """A tensor in an open safetensors file."""
 
     shape: tuple[int, ...]
+    kind: str
     read: Callable[[], NDArray[Any]]
     where: str
 
     def __array__(self, dtype: DTypeLike = None) -> NDArray[Any]:
         try:
             found = self.read()
-        except (SafetensorError, TypeError, AttributeError) as error:
-            raise UsageError(f"{self.where} cannot be read ({error}); give its weights in float32") from error
+        except (TypeError, AttributeError) as error:  # numpy has no such type
+            raise UsageError(f"{self.where} is stored as {self.kind}; save the weights in float32") from error
+        except SafetensorError as error:
+            raise UsageError(f"{self.where} cannot be read ({error}); give a complete checkpoint") from error
         return found if dtype is None else found.astype(dtype)
 
 
@@ -91,9 +106,12 @@ def _find(folder: Path) -> "tuple[Path, _Reader] | None":
 
 
 def _missing(folder: Path) -> str:
-    for pattern, cure in _OTHERS:
-        if others := sorted(folder.glob(pattern)):
-            return f"{folder} has neither {SAFETENSORS} nor {TORCH}, but {others[0].name}; {cure}"
+    links = (folder / name for name in _READERS if (folder / name).is_symlink())
+    if broken := next(links, None):
+        return f"{broken} links to {broken.readlink()}, which is not a file; copy the folder with the files (cp -L)"
+    for pattern, cure in _OTHERS.items():
+        if others := sorted(path for path in folder.glob(pattern) if path.is_file()):
+            return f"{folder} has neither {SAFETENSORS} nor {TORCH}, but {others[0].relative_to(folder)}; {cure}"
     return (
         f"{folder} has neither {SAFETENSORS} nor {TORCH} nor a TensorFlow checkpoint (*.index); "
         "give a BERT checkpoint folder"
@@ -125,14 +143,14 @@ def _weight_map(index: Path) -> dict[str, str]:
     try:
         if index.stat().st_size > _MAX_INDEX:
             raise ValueError(f"{index.stat().st_size} bytes")
-        mapped: dict[str, str] = orjson.loads(index.read_bytes())["weight_map"]
-        names = list(mapped.values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        mapped = msgspec.json.decode(index.read_bytes(), type=_Index).weight_map
+    except (OSError, ValueError) as error:
         raise UsageError(f"{index} cannot be read ({error}); give a complete checkpoint") from error
-    for name in names:
-        if not isinstance(name, str) or not _is_inside(name):
-            raise UsageError(f"{index} names {brief(name)}, which is not a file of its folder; give complete weights")
-    return mapped
+    files = {tensor: name for tensor, name in mapped.items() if isinstance(name, str) and _is_inside(name)}
+    if outside := mapped.keys() - files.keys():
+        name = brief(mapped[min(outside)])
+        raise UsageError(f"{index} names {name}, which is not a file of its folder; give complete weights")
+    return files
 
 
 def _is_inside(name: str) -> bool:
@@ -155,8 +173,8 @@ def _read_safetensors(path: Path) -> Mapping[str, Stored]:
 
 
 def _safe_tensor(stored: Any, key: str, path: Path) -> _SafeTensor:
-    shape = tuple(stored.get_slice(key).get_shape())
-    return _SafeTensor(shape, lambda: stored.get_tensor(key), f"{path}: {key}")
+    part = stored.get_slice(key)
+    return _SafeTensor(tuple(part.get_shape()), part.get_dtype(), lambda: stored.get_tensor(key), f"{path}: {key}")
 
 
 _Reader = Callable[[Path], Mapping[str, Stored]]

@@ -46,7 +46,8 @@ def added_tokens(
     special = tuple(_special(config, generic))
     listed = config.added if found is None else _listed(config, found)
     by_content: dict[str, Entry] = {}
-    for entry in sorted(listed, key=lambda entry: entry.id or 0):
+    # In the order of the file, in which the library numbers them.
+    for entry in listed:
         by_content.setdefault(entry.content, entry)
     _check_roles(special, frozenset(vocabulary) | by_content.keys(), config)
     for entry in special:
@@ -94,13 +95,15 @@ def _token(entry: Entry, special: frozenset[str]) -> AddedToken:
     if entry.content.startswith(CONTINUATION):
         raise UsageError(f"{entry.where}: {entry.content!r} cannot be told from a continuation; rename it")
     flags = entry.flags or AddedToken(entry.content)
-    return replace(flags, special=True) if entry.content in special else flags
+    if entry.content not in special:
+        return flags
+    return replace(flags, special=True, normalized=flags.normalized and entry.states_normalized)
 
 
 def _check_ids(entries: Iterable[Entry], ids: Mapping[str, int]) -> None:
     for entry in entries:
         if entry.id is not None and entry.id != ids[entry.content]:
             raise UsageError(
-                f"{entry.where}: {entry.content!r} has the id {entry.id} and would get {ids[entry.content]}; give the "
-                f"vocabulary that belongs to it"
+                f"{entry.where}: {entry.content!r} has the id {entry.id}, but its position gives it "
+                f"{ids[entry.content]}; give the vocabulary that belongs to it, or save the tokenizer again"
             )

@@ -28,12 +28,14 @@ class Entry:
         where: the file and the key, for messages.
         flags: its flags; None where the file gives the spelling alone.
         id: its id, where the file gives one.
+        states_normalized: whether the file gives the flag `normalized`; without it, special tokens have false.
     """
 
     content: str
     where: str
     flags: AddedToken | None = None
     id: int | None = None
+    states_normalized: bool = True
 
 
 def parse_entry(raw: object, where: str, special: bool | None = None) -> Entry:
@@ -55,7 +57,7 @@ def parse_entry(raw: object, where: str, special: bool | None = None) -> Entry:
     # A flag that is not given has the default of the `tokenizers` library.
     flags = AddedToken(_spelling(content, where), **{"normalized": not marked, **given, "special": marked})
     number = section.raw.get("id")
-    return Entry(content, where, flags, None if number is None else section.identifier("id"))
+    return Entry(content, where, flags, None if number is None else section.identifier("id"), "normalized" in given)
 
 
 def parse_named(section: Section, special: bool | None = None) -> dict[str, Entry]:

@@ -49,6 +49,7 @@ _FIXED: Final[Mapping[str, tuple[object, ...]]] = {
     "add_eos_token": (False, None),
     "fast_tokenizer_files": ([], ["tokenizer.json"], None),
 }
+_SPECIAL: Final = tuple(DEFAULT_TOKENS.values())
 # Names that hold one of the words below and change no token of a text.
 _NO_EFFECT: Final = frozenset(
     (
@@ -147,13 +148,18 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
 
 def _check_keys(section: Section, folder: Path) -> None:
     for key, value in section.raw.items():
-        if key in _FIXED and value not in _FIXED[key]:
+        if key in _FIXED and value not in _FIXED[key] and not _names_special_tokens(key, value):
             raise section.refuse(key, value, brief(_FIXED[key][0]))
         if key in ("vocab_file", "tokenizer_file") and isinstance(value, str):
             _check_file_name(section, key, folder / Path(value).name)
         known = key in _READ or key in _FIXED or key in _NO_EFFECT or _NO_EFFECT_SHAPE.fullmatch(key)
         if not known and value is not None and _SUSPECT.search(key.lower()):
             raise UsageError(f"{section.where}: unknown key {key!r} may change the tokens; remove it if it does not")
+
+
+def _names_special_tokens(key: str, value: object) -> bool:
+    """Whether it is a `never_split` of special tokens, which are found before a text is split."""
+    return key == "never_split" and isinstance(value, list) and all(token in _SPECIAL for token in value)
 
 
 def _check_file_name(section: Section, key: str, path: Path) -> None:

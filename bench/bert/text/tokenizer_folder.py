@@ -42,7 +42,11 @@ _Value = TypeVar("_Value", bool, int)
 SENTENCE_BERT_FILE: Final = "sentence_bert_config.json"
 # Copies of BertTokenizer under another name.
 _BERT_CLASSES: Final = frozenset(
-    f"{name}Tokenizer" for name in ("Bert", "ConvBert", "DistilBert", "Electra", "LayoutLM", "MobileBert", "RetriBert")
+    f"{name}Tokenizer"
+    for name in (
+        *("Bert", "ConvBert", "DistilBert", "Electra", "LayoutLM", "Lxmert", "MobileBert", "RetriBert", "SqueezeBert"),
+        *("DPRContextEncoder", "DPRQuestionEncoder", "DPRReader"),
+    )
 )
 # Classes that take everything from `tokenizer.json`.
 _GENERIC_CLASSES: Final = frozenset({"PreTrainedTokenizer", "TokenizersBackend"})

@@ -27,7 +27,7 @@ from bench.gate.stored_runs import StoredRuns, read_stored_runs, refuse_shared_r
 from bench.gate.types import GateReport, default_plan, restricted
 from bench.load.runner.client import open_runner
 from bench.load.setup.run_spec import RunSpec
-from bench.results.manifest import RunHeader
+from bench.results.manifest import RunManifest
 from bench.results.records import COLUMNS, Column
 from bench.results.run_reader import Run as RunFolder
 from bench.results.run_reader import find_runs, open_run
@@ -87,9 +87,9 @@ class Run:
         return self.stored.path
 
     @property
-    def header(self) -> RunHeader:
+    def manifest(self) -> RunManifest:
         """What was asked, and where: workload, arrivals, target, server, environment."""
-        return self.stored.header
+        return self.stored.manifest
 
     @property
     def finished(self) -> bool:
@@ -119,7 +119,7 @@ class Run:
         Raises:
             UsageError: the records cannot be read.
         """
-        # Here and not above, so that reading a header does not load pandas.
+        # Here and not above, so that reading a manifest does not load pandas.
         from bench.results.data_frame import request_frame
 
         return request_frame(self.stored)

@@ -44,7 +44,7 @@ def write(root: Path, records: int) -> tuple[Path, float]:
     rng = np.random.default_rng(1)
     workload = replace(WORKLOAD, duration=records / rate, warmup=0.0)
     arrivals = parse_arrivals(f"poisson:rate={rate:g}")
-    header = describe(
+    manifest = describe(
         workload,
         arrivals,
         Origin(target="embedded", environment=ENVIRONMENT, workers=1, started="2026-01-31T12:00:00Z"),
@@ -54,7 +54,7 @@ def write(root: Path, records: int) -> tuple[Path, float]:
     service = rng.exponential(0.7 / rate, records)
     walk = np.concatenate(([0.0], np.cumsum(service[:-1] - np.diff(due))))
     done = due + walk - np.minimum.accumulate(walk) + service
-    writer = RunWriter.create(root, "large", header)
+    writer = RunWriter.create(root, "large", manifest)
     buffer = RecordBuffer(0)
     for start in range(0, records, BLOCK):
         part = slice(start, min(start + BLOCK, records))

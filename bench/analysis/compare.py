@@ -17,7 +17,7 @@ from bench.core.differences import differences
 from bench.core.errors import InconclusiveError, UsageError
 from bench.core.units import format_percent, pluralize
 from bench.results import environment
-from bench.results.manifest import RunHeader
+from bench.results.manifest import RunManifest
 from bench.stats.between_runs import repeat_change, repeat_mean
 from bench.stats.summary import Summary
 
@@ -122,7 +122,7 @@ def compare(
     """
     for side in (before, after):
         _check_alike(side)
-    found = header_differences(before[0].run.header, after[0].run.header)
+    found = manifest_differences(before[0].run.manifest, after[0].run.manifest)
     refused = [entry for entry in found if entry.name in REFUSED]
     if refused and not anyway:
         raise InconclusiveError(
@@ -143,7 +143,7 @@ def compare(
     return Comparison(_names(before), _names(after), tuple(found), changes, tuple(warnings))
 
 
-def header_differences(a: RunHeader, b: RunHeader) -> list[Difference]:
+def manifest_differences(a: RunManifest, b: RunManifest) -> list[Difference]:
     """What differs between two runs in what was asked and where; times, names and warnings left out."""
     found = {
         name: (getattr(a, name), getattr(b, name))
@@ -166,7 +166,7 @@ def _check_alike(side: Sequence[Analysis]) -> None:
     if not side:
         raise UsageError("a side has no run; give a run folder or a folder of runs")
     for entry in side[1:]:
-        for found in header_differences(side[0].run.header, entry.run.header):
+        for found in manifest_differences(side[0].run.manifest, entry.run.manifest):
             # What is known of a server holds ports and process ids, which differ from start to start.
             if found.name.removeprefix("workload.") not in _FREE and not found.name.startswith("server."):
                 raise UsageError(

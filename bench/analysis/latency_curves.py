@@ -24,7 +24,7 @@ _SUMMED: Final = ("in_flight", "waiting", "users")
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Latency at each share of the good requests.
+    """Latency at each share of the successful requests.
 
     Args:
         shares: 0 to below 1, dense towards 1, float64 `[K]`.
@@ -38,11 +38,11 @@ class Percentiles:
 
 
 @dataclass(frozen=True)
-class Curves:
+class LatencyCurves:
     """The curves of one run.
 
     Args:
-        percentiles: of the measured good requests; None without one.
+        percentiles: of the measured successful requests; None without one.
         interval: length of an interval of `series`, seconds.
         series: see `bench.results.timeseries.TimeSeries.close`; counts are of an interval, not a second.
         server: by name, one value a sample of the server: `time`, `request`, `runtime`, `queue` (mean seconds a request
@@ -62,20 +62,20 @@ class Curves:
     ends: float
 
 
-def curves(run: Run) -> Curves:
+def latency_curves(run: Run) -> LatencyCurves:
     """The curves of a run, from its records.
 
     Raises:
         UsageError: the records cannot be read.
     """
     measured = load(run)
-    good = measured.good
-    due, sent, done = (values[good] for values in (measured.due, measured.sent, measured.done))
+    ok = measured.ok
+    due, sent, done = (values[ok] for values in (measured.due, measured.sent, measured.done))
     interval = float(max(1, math.ceil(measured.ends / MAX_POINTS)))
     series = TimeSeries(interval)
     for batch in run.batches(NEEDED):
         series.add(batch)
-    return Curves(
+    return LatencyCurves(
         percentiles=_percentiles(done - due, done - sent) if due.size else None,
         interval=interval,
         series=series.close(),

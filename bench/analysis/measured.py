@@ -16,37 +16,37 @@ from bench.results.run_reader import Run
 
 Floats = NDArray[np.float64]
 
-_KEPT: Final = ("due", "sent", "done", "outcome", "wrong_kind", "checked", "protocol", "words")
+_COLUMNS: Final = ("due", "sent", "done", "outcome", "wrong_kind", "checked", "protocol", "words")
 _SUMMED: Final = ("bytes_out", "bytes_in", "build", "parse")
 
 
 @dataclass(frozen=True, slots=True)
-class CarriedOver:
+class WarmupInFlight:
     """Requests of the warm-up that were still in flight when the measured part began.
 
     Args:
         sent: seconds, float64 `[M]`.
         done: seconds, after the measured part's begin.
-        good: whether each ended well.
+        ok: whether each was successful.
         protocol: number of `PROTOCOL_CODES`.
         words: words scored.
     """
 
     sent: Floats
     done: Floats
-    good: NDArray[np.bool_]
+    ok: NDArray[np.bool_]
     protocol: NDArray[np.uint8]
     words: NDArray[np.uint32]
 
     @classmethod
-    def none(cls) -> "CarriedOver":
+    def none(cls) -> "WarmupInFlight":
         """No request."""
         times = np.empty(0, np.float64)
         return cls(times, times, np.empty(0, np.bool_), np.empty(0, np.uint8), np.empty(0, np.uint32))
 
-    def select(self, where: NDArray[np.bool_]) -> "CarriedOver":
+    def select(self, where: NDArray[np.bool_]) -> "WarmupInFlight":
         """Those at `where`."""
-        return CarriedOver(*(getattr(self, name)[where] for name in self.__slots__))
+        return WarmupInFlight(*(getattr(self, name)[where] for name in self.__slots__))
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Measured:
         words: words scored.
         means: means over the requests that have them of `bytes_out`, `bytes_in`, `build`, `parse`.
         warmup: requests of the warm-up by outcome.
-        carried: those of them that were still in flight when the measured part began.
+        warmup_in_flight: those of them that were still in flight when the measured part began.
     """
 
     begins: float
@@ -81,7 +81,7 @@ class Measured:
     words: NDArray[np.uint32]
     means: dict[str, float] = field(default_factory=dict)
     warmup: dict[str, int] = field(default_factory=dict)
-    carried: CarriedOver = field(default_factory=CarriedOver.none)
+    warmup_in_flight: WarmupInFlight = field(default_factory=WarmupInFlight.none)
 
     @property
     def seconds(self) -> float:
@@ -89,18 +89,18 @@ class Measured:
         return self.ends - self.begins
 
     @property
-    def good(self) -> NDArray[np.bool_]:
-        """Which requests ended well."""
+    def ok(self) -> NDArray[np.bool_]:
+        """Which requests were successful."""
         return np.asarray(self.outcome == OUTCOME_CODES[Outcome.OK])
 
     @property
     def answered(self) -> Floats:
-        """When good answers came, seconds, `[A]`, those to requests of the warm-up too.
+        """When the successful requests were done, seconds, `[A]`, those of the warm-up too.
 
         What comes within the measured part counts as its throughput whenever it was due, for what is still open at the
         part's end has no other place.
         """
-        return np.concatenate((self.carried.done[self.carried.good], self.done[self.good]))
+        return np.concatenate((self.warmup_in_flight.done[self.warmup_in_flight.ok], self.done[self.ok]))
 
     def counts(self) -> dict[str, int]:
         """Requests by outcome; their sum is the number of requests due."""
@@ -118,10 +118,10 @@ class Measured:
 
     def _of(self, protocol: int) -> "Measured":
         where = self.protocol == protocol
-        columns = {name: getattr(self, name)[where] for name in _KEPT}
-        return Measured(
-            self.begins, self.ends, **columns, carried=self.carried.select(self.carried.protocol == protocol)
-        )
+        columns = {name: getattr(self, name)[where] for name in _COLUMNS}
+        in_flight = self.warmup_in_flight
+        in_flight = in_flight.select(in_flight.protocol == protocol)
+        return Measured(self.begins, self.ends, **columns, warmup_in_flight=in_flight)
 
 
 def load(run: Run) -> Measured:
@@ -130,16 +130,16 @@ def load(run: Run) -> Measured:
     Raises:
         UsageError: the records cannot be read.
     """
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _KEPT}
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _COLUMNS}
     sums = dict.fromkeys(_SUMMED, 0.0)
     known = dict.fromkeys(_SUMMED, 0)
     warm = np.zeros(len(OUTCOME_CODES), np.int64)
-    carried = [CarriedOver.none()]
-    for batch in run.batches((*_KEPT, *_SUMMED, "warmup")):
+    in_flight = [WarmupInFlight.none()]
+    for batch in run.batches((*_COLUMNS, *_SUMMED, "warmup")):
         cold = ~batch["warmup"]
         warm += np.bincount(batch["outcome"][batch["warmup"]], minlength=warm.size)
-        carried.append(_carried_over(batch, run.header.workload.warmup))
-        for name in _KEPT:
+        in_flight.append(_warmup_in_flight(batch, run.manifest.workload.warmup))
+        for name in _COLUMNS:
             parts[name].append(batch[name][cold])
         for name in _SUMMED:
             values = batch[name][cold]
@@ -148,10 +148,10 @@ def load(run: Run) -> Measured:
             known[name] += int(there.sum())
     columns: dict[str, NDArray[Any]] = {}
     order: NDArray[np.int64] | None = None
-    for name in _KEPT:
+    for name in _COLUMNS:
         # One column at a time, so that only one is held twice.
         pieces = parts.pop(name)
-        column = np.concatenate(pieces) if pieces else np.empty(0, np.float64 if name in _KEPT[:3] else np.uint8)
+        column = np.concatenate(pieces) if pieces else np.empty(0, np.float64 if name in _COLUMNS[:3] else np.uint8)
         if order is None:
             order = np.argsort(column, kind="stable")
         columns[name] = column[order]
@@ -159,20 +159,20 @@ def load(run: Run) -> Measured:
     begins, ends = _window(run, columns)
     means = {name: sums[name] / known[name] for name in _SUMMED if known[name]}
     warmup = {str(name): int(warm[code]) for name, code in OUTCOME_CODES.items()}
-    pieces_of = {name: np.concatenate([getattr(part, name) for part in carried]) for name in CarriedOver.__slots__}
-    return Measured(begins, ends, **columns, means=means, warmup=warmup, carried=CarriedOver(**pieces_of))
+    joined = {name: np.concatenate([getattr(part, name) for part in in_flight]) for name in WarmupInFlight.__slots__}
+    return Measured(begins, ends, **columns, means=means, warmup=warmup, warmup_in_flight=WarmupInFlight(**joined))
 
 
-def _carried_over(batch: Columns, begins: float) -> CarriedOver:
+def _warmup_in_flight(batch: Columns, begins: float) -> WarmupInFlight:
     """Requests of the warm-up in `batch` that were done after `begins`."""
     late = batch["warmup"] & (batch["done"] > begins) & ~np.isnan(batch["sent"])
-    good = batch["outcome"] == OUTCOME_CODES[Outcome.OK]
-    return CarriedOver(batch["sent"], batch["done"], good, batch["protocol"], batch["words"]).select(late)
+    ok = batch["outcome"] == OUTCOME_CODES[Outcome.OK]
+    return WarmupInFlight(batch["sent"], batch["done"], ok, batch["protocol"], batch["words"]).select(late)
 
 
 def _window(run: Run, columns: dict[str, NDArray[Any]]) -> tuple[float, float]:
     """From when to when the run measured."""
-    workload = run.header.workload
+    workload = run.manifest.workload
     begins, ends = workload.warmup, workload.warmup + workload.duration
     if run.file.interrupted and run.file.elapsed is not None:
         ends = min(ends, run.file.elapsed)

@@ -36,5 +36,5 @@ def analyse(run: Run, confidence: float = CONFIDENCE) -> Analysis:
     measured = load(run)
     summary, validity = summarise(run, measured, confidence), judge(run, measured)
     ceiling = ceiling_warning(run)
-    warnings = (*run.header.warnings, *((ceiling,) if ceiling else ()), *validity.warnings)
+    warnings = (*run.manifest.warnings, *((ceiling,) if ceiling else ()), *validity.warnings)
     return Analysis(run, summary, validity, warnings)

@@ -60,7 +60,7 @@ class RunSummary:
 
 def summarise(run: Run, measured: Measured, confidence: float = CONFIDENCE) -> RunSummary:
     """The figures of `run`, whose records are `measured`."""
-    sentences = run.header.workload.sentences
+    sentences = run.manifest.workload.sentences
     metrics = _request_metrics(measured, confidence, sentences)
     metrics |= _means(measured) | _server_metrics(run, measured) | _client_metrics(run, measured)
     users = users_present(run, measured)
@@ -79,13 +79,13 @@ def summarise(run: Run, measured: Measured, confidence: float = CONFIDENCE) -> R
 
 def _request_metrics(measured: Measured, confidence: float, sentences: int) -> dict[str, Summary]:
     """What the records of requests of so many sentences tell."""
-    good, carried = measured.good, measured.carried
-    words = np.concatenate((carried.words[carried.good], measured.words[good]))
+    ok, earlier = measured.ok, measured.warmup_in_flight
+    words = np.concatenate((earlier.words[earlier.ok], measured.words[ok]))
     found = {
         "throughput": _rate("throughput", measured, measured.answered, None, confidence),
         "word_rate": _rate("word_rate", measured, measured.answered, words, confidence),
         "sent_rate": _rate("sent_rate", measured, measured.sent[~np.isnan(measured.sent)], None, confidence),
-        "error_share": share_interval("error_share", ~good, confidence),
+        "error_share": share_interval("error_share", ~ok, confidence),
         "dropped_share": share_interval("dropped_share", np.isnan(measured.sent), confidence),
         "in_flight": _plain("in_flight", mean_in_flight(measured)),
     }
@@ -94,9 +94,9 @@ def _request_metrics(measured: Measured, confidence: float, sentences: int) -> d
     if measured.checked.any():
         wrong = measured.outcome[measured.checked] == OUTCOME_CODES[Outcome.WRONG_ANSWER]
         found["wrong_share"] = share_interval("wrong_share", np.asarray(wrong), confidence)
-    failed = 1 - float(good.mean()) if good.size else 0.0
+    failed = 1 - float(ok.mean()) if ok.size else 0.0
     for clock, start in (("from_due", measured.due), ("from_send", measured.sent)):
-        found |= _latencies(clock, measured.done[good] - start[good], failed, confidence)
+        found |= _latencies(clock, measured.done[ok] - start[ok], failed, confidence)
     delays = measured.sent - measured.due
     delays = delays[~np.isnan(delays)]
     for name, share in (("start_delay_p50", 0.5), ("start_delay_p99", 0.99)):
@@ -105,7 +105,7 @@ def _request_metrics(measured: Measured, confidence: float, sentences: int) -> d
 
 
 def _latencies(clock: str, values: Floats, failed: float, confidence: float) -> dict[str, Summary]:
-    """Percentiles, mean and largest of the latencies of good requests, in the order of their due times."""
+    """Percentiles, mean and largest of the latencies of successful requests, in the order of their due times."""
     names = [f"{clock}_{name}" for name in PERCENTILES]
     summaries = percentile_intervals(names, values, list(PERCENTILES.values()), confidence)
     found = {}
@@ -146,8 +146,8 @@ def mean_in_flight(measured: Measured) -> float | None:
     """Mean number of requests sent and not done, over the measured part."""
     if measured.seconds <= 0:
         return None
-    went, carried = ~np.isnan(measured.sent), measured.carried
-    spans = ((carried.sent, measured.sent[went]), (carried.done, measured.done[went]))
+    went, earlier = ~np.isnan(measured.sent), measured.warmup_in_flight
+    spans = ((earlier.sent, measured.sent[went]), (earlier.done, measured.done[went]))
     inside = [np.clip(np.concatenate(times), measured.begins, measured.ends) for times in spans]
     return float((inside[1] - inside[0]).sum()) / measured.seconds
 
@@ -170,7 +170,7 @@ def _server_metrics(run: Run, measured: Measured) -> dict[str, Summary]:
 
     batches = growth["batch_count"]
     cpu = _mean(samples["cpu"])
-    answered = growth["requests_ok"] or float(np.sum(measured.good))
+    answered = growth["requests_ok"] or float(np.sum(measured.ok))
     found = {
         "server_request": each("rest", "grpc"),
         "server_runtime": each("runtime"),

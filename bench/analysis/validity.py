@@ -150,8 +150,8 @@ def judge(run: Run, measured: Measured) -> Validity:
     """Looks at everything that can be looked at in `run`, whose records are `measured`."""
     checks = [_ended(run), _accounted(run, measured), _answered(measured)]
     if measured.due.size and measured.seconds > 0:
-        good = measured.good
-        latency = measured.done[good] - measured.due[good]
+        ok = measured.ok
+        latency = measured.done[ok] - measured.due[ok]
         typical = nearest_rank(latency, [0.5])[0] if latency.size else 0.0
         samples, users = _measured_samples(run, measured), users_present(run, measured)
         checks += [
@@ -162,7 +162,7 @@ def judge(run: Run, measured: Measured) -> Validity:
             *_users(run, users),
             _little(run, measured, samples, users),
         ]
-        if run.header.open_loop:
+        if run.manifest.open_loop:
             checks += [_achieved(measured), _backlog(measured)]
         if latency.size and _steady_by_design(run):
             checks += _stationary(latency)
@@ -171,7 +171,7 @@ def judge(run: Run, measured: Measured) -> Validity:
 
 def ceiling_warning(run: Run) -> str | None:
     """A warning where more is asked than the load generator is known to give, or nearly so."""
-    ceiling, rate = run.header.ceiling, run.header.requested_rate
+    ceiling, rate = run.manifest.ceiling, run.manifest.requested_rate
     if ceiling is None or rate is None or rate < CEILING_SHARE * ceiling:
         return None
     return (
@@ -184,7 +184,7 @@ def _ended(run: Run) -> Check:
     if not run.finished:
         return Check("ended", False, "the run did not finish: its load generator was killed, or still runs")
     if run.file.interrupted:
-        planned = run.header.workload.warmup + run.header.workload.duration
+        planned = run.manifest.workload.warmup + run.manifest.workload.duration
         text = f"the run was stopped after {format_seconds(run.file.elapsed or 0.0)} of {format_seconds(planned)}"
         return Check("ended", False, text)
     return Check("ended", True, "the run came to its end")
@@ -192,7 +192,7 @@ def _ended(run: Run) -> Check:
 
 def _accounted(run: Run, measured: Measured) -> Check:
     found = int(measured.due.size) + sum(measured.warmup.values())
-    scheduled = run.header.scheduled
+    scheduled = run.manifest.scheduled
     if scheduled is not None and found != scheduled:
         return Check(
             "accounted",
@@ -206,9 +206,9 @@ def _answered(measured: Measured) -> Check:
     due = pluralize(int(measured.due.size), "request")
     if not measured.due.size:
         return Check("answered", False, "no request was due in the measured part")
-    if not measured.good.any():
+    if not measured.ok.any():
         return Check("answered", False, f"none of the {due} ended well")
-    return Check("answered", True, f"{measured.good.sum():,} of {due} ended well")
+    return Check("answered", True, f"{measured.ok.sum():,} of {due} ended well")
 
 
 def _start_delay(run: Run, measured: Measured, typical: float, why: str) -> Check:
@@ -228,8 +228,8 @@ def _why_late(run: Run, measured: Measured, samples: dict[str, Floats], users: U
     # A client at its limit has all its users in flight too, so that is asked second.
     if _beyond_client(run, samples):
         return _CLIENT_LIMIT
-    least = users.least if users is not None else run.header.workload.users
-    if run.header.open_loop and most_in_flight(measured) >= least:
+    least = users.least if users is not None else run.manifest.workload.users
+    if run.manifest.open_loop and most_in_flight(measured) >= least:
         was = "user was waiting for its answer" if least == 1 else "users were waiting for answers"
         return f": all {least:,} {was}; give more users, or the server is slower than the rate"
     return _HELD_UP
@@ -237,7 +237,7 @@ def _why_late(run: Run, measured: Measured, samples: dict[str, Floats], users: U
 
 def _beyond_client(run: Run, samples: dict[str, Floats]) -> bool:
     """Whether a worker had no processor time left, or more was asked than the load generator's calibrated ceiling."""
-    busiest, ceiling, rate = _high(samples["cpu"]), run.header.ceiling, run.header.requested_rate
+    busiest, ceiling, rate = _high(samples["cpu"]), run.manifest.ceiling, run.manifest.requested_rate
     return (busiest is not None and busiest > WORKER_CPU) or (
         ceiling is not None and rate is not None and rate > ceiling
     )
@@ -281,12 +281,12 @@ def _loop_lag(samples: dict[str, Floats], typical: float) -> Check:
 
 def _users(run: Run, users: UsersPresent | None) -> list[Check]:
     """In closed loop the users are the load: one that was changed is no load that the figures could belong to."""
-    arrivals = run.header.arrivals
-    if users is None or run.header.open_loop:
+    arrivals = run.manifest.arrivals
+    if users is None or run.manifest.open_loop:
         return []
-    if users.constant and users.most == run.header.workload.users:
+    if users.constant and users.most == run.manifest.workload.users:
         return [Check("users", True, f"{users} all the time")]
-    text = f"{users} sent while it measured, where {arrivals} says {pluralize(run.header.workload.users, 'user')}"
+    text = f"{users} sent while it measured, where {arrivals} says {pluralize(run.manifest.workload.users, 'user')}"
     return [Check("users", False, f"{text}: the figures belong to no one number of users; leave them as they are")]
 
 
@@ -294,7 +294,7 @@ def _little(run: Run, measured: Measured, samples: dict[str, Floats], users: Use
     """N = X (R + Z). In closed loop N is the users; in open loop N is what the workers counted each second."""
     went = ~np.isnan(measured.sent) & (measured.done <= measured.ends)
     rate = float(went.sum()) / measured.seconds
-    arrivals = parse_arrivals(run.header.arrivals) if not run.header.open_loop else None
+    arrivals = parse_arrivals(run.manifest.arrivals) if not run.manifest.open_loop else None
     # A gauge read once a second cannot tell 0.1 in flight from 0.2.
     limits = [Limit(0.5, "half a request")]
     if isinstance(arrivals, ClosedLoop):
@@ -334,9 +334,9 @@ def _backlog(measured: Measured) -> Check:
 
 
 def _steady_by_design(run: Run) -> bool:
-    if run.header.open_loop and run.header.arrivals.startswith("trace:"):
+    if run.manifest.open_loop and run.manifest.arrivals.startswith("trace:"):
         return False
-    return isinstance(parse_arrivals(run.header.arrivals), ClosedLoop | Constant | Poisson)
+    return isinstance(parse_arrivals(run.manifest.arrivals), ClosedLoop | Constant | Poisson)
 
 
 def _stationary(latency: Floats) -> list[Check]:

@@ -116,7 +116,7 @@ def _say_together(folders: Sequence[Path], groups: Set[str], out: TextIO) -> Non
     from bench.analysis.run import analyse
     from bench.report.repeats import repeats_views
 
-    found = [run for run in (open_run(path, verify=False) for path in folders) if run.header.group in groups]
+    found = [run for run in (open_run(path, verify=False) for path in folders) if run.manifest.group in groups]
     for view in repeats_views([analyse(run) for run in found]):
         print("\n".join(("", *view.lines())), file=out, flush=True)
 

@@ -19,7 +19,7 @@ def write_arm_artifacts(root: Path, name: str, arm: Arm, variant: Variant, origi
         name: `baseline` or `candidate`.
         arm: whose records; its warm-up is among them.
         variant: what it was.
-        origin: what the headers of both sides have in common.
+        origin: what the manifests of both sides have in common.
     """
     workload = replace(
         arm.workload, warmup=arm.warmed_up, duration=max(arm.clock - arm.warmed_up, 1e-9), scenario=f"gate-{name}"
@@ -31,8 +31,8 @@ def write_arm_artifacts(root: Path, name: str, arm: Arm, variant: Variant, origi
         warnings=("driven in turns with the other side of a gate: time stands still between its turns",),
     )
     arrivals = arm.arrivals
-    header = describe(workload, arrivals, own, arm.scheduled if isinstance(arrivals, OpenLoop) else None)
-    with RunWriter.create(root, name, header) as writer:
+    manifest = describe(workload, arrivals, own, arm.scheduled if isinstance(arrivals, OpenLoop) else None)
+    with RunWriter.create(root, name, manifest) as writer:
         for block in arm.blocks:
             writer.add_block(block)
         for time, cores, memory in arm.samples:

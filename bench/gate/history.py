@@ -84,7 +84,7 @@ def history(analyses: Sequence[Analysis], p_value: float = P_VALUE) -> list[Metr
         UsageError: no load has enough runs, or Apache Otava is not installed.
     """
     loads: dict[str, list[Analysis]] = {}
-    for analysis in sorted(analyses, key=lambda entry: (entry.run.header.started, entry.run.name)):
+    for analysis in sorted(analyses, key=lambda entry: (entry.run.manifest.started, entry.run.name)):
         if analysis.validity.valid:
             loads.setdefault(_load(analysis), []).append(analysis)
     enough = {load: runs for load, runs in loads.items() if len(runs) >= MIN_RUNS}
@@ -146,19 +146,19 @@ def _series(
         worse = None if metric.better is None else (change > 0) == (metric.better == "lower")
         points.append(ChangePoint(index, runs[index].run.name, change, p if math.isfinite(p) else 0.0, worse))
     names = tuple(run.run.name for run in runs)
-    started = tuple(run.run.header.started for run in runs)
+    started = tuple(run.run.manifest.started for run in runs)
     return MetricSeries(load, metric, names, started, tuple(values), tuple(points), p_value, rate)
 
 
 def _load(analysis: Analysis) -> str:
     """What must agree before runs make one series."""
-    header, workload = analysis.run.header, analysis.run.header.workload
+    manifest, workload = analysis.run.manifest, analysis.run.manifest.workload
     parts = (
         workload.protocol,
         workload.signature,
-        header.arrivals,
+        manifest.arrivals,
         f"{pluralize(workload.sentences, 'sentence')} a request",
     )
     return ", ".join(
-        (*parts, pluralize(workload.users, "user"), f"on {header.environment.cpu_model or 'an unknown processor'}")
+        (*parts, pluralize(workload.users, "user"), f"on {manifest.environment.cpu_model or 'an unknown processor'}")
     )

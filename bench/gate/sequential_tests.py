@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bench.gate.results import worsenings
 from bench.gate.types import GateMetric, Pair, Plan
 from bench.stats.holm import shares_left
-from bench.stats.sign_flip import sequential_signs
+from bench.stats.sign_flip import sequential_sign_flip
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def raised_alarms(
     on = np.zeros(len(metrics), np.bool_)
     while True:
         shares = shares_left(weights, list(on)) * plan.alarm
-        found = sequential_signs(values, looks, np.outer(spent, shares))
+        found = sequential_sign_flip(values, looks, np.outer(spent, shares))
         # A crossing at an earlier look counts only if the case still stands.
         now = np.array([look is not None for look in found.crossed]) & (np.array(found.p) <= shares)
         if not (now & ~on).any():
@@ -77,7 +77,7 @@ def confirmed_by(
     for name in alarm.metrics:
         if name not in known or not looks:
             return confirmed, 1.0
-        found = sequential_signs(_margins(plan, [known[name]], fresh, half=True), looks, spending)
+        found = sequential_sign_flip(_margins(plan, [known[name]], fresh, half=True), looks, spending)
         if found.crossed[0] is None:
             return confirmed, found.p[0]
         confirmed.append(name)
@@ -89,7 +89,7 @@ def also_worse(plan: Plan, metrics: Sequence[GateMetric], pairs: Sequence[Pair])
     if not metrics:
         return ()
     limits = np.full((1, len(metrics)), plan.confirm / len(metrics))
-    found = sequential_signs(_margins(plan, metrics, pairs, half=True), [len(pairs)], limits)
+    found = sequential_sign_flip(_margins(plan, metrics, pairs, half=True), [len(pairs)], limits)
     return tuple(metric.name for metric, look in zip(metrics, found.crossed, strict=True) if look is not None)
 
 
@@ -103,7 +103,7 @@ def unpassed_metrics(
     if final:
         spent[-1] = 1.0
     spending = np.repeat((spent * plan.miss)[:, np.newaxis], len(metrics), axis=1)
-    found = sequential_signs(-_margins(plan, metrics, pairs, half=False), looks, spending)
+    found = sequential_sign_flip(-_margins(plan, metrics, pairs, half=False), looks, spending)
     # As with alarms, an earlier crossing that the present data do not bear out is no ground for a PASS.
     return [
         metric.name

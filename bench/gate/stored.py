@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.analysis.compare import Difference, header_differences
+from bench.analysis.compare import Difference, manifest_differences
 from bench.analysis.run import Analysis
 from bench.gate.failure import errors_reason, failure_verdict, no_good_answer
 from bench.gate.metrics import stored_run_metrics
@@ -170,9 +170,9 @@ def _effect(metric: GateMetric, baseline: Sequence[RunMetrics], candidate: Seque
 
 def _differences(baseline: Sequence[Analysis], candidate: Sequence[Analysis]) -> str:
     """What differs between any run and the first baseline's that must not; "" for nothing."""
-    first = baseline[0].run.header
+    first = baseline[0].run.manifest
     for entry in (*baseline[1:], *candidate):
-        every = header_differences(first, entry.run.header)
+        every = manifest_differences(first, entry.run.manifest)
         other_model = any(difference.name == "workload.model_digest" for difference in every)
         found = [difference for difference in every if _matters(difference, other_model)]
         if found:

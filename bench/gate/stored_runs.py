@@ -66,4 +66,4 @@ def _identity(run: Run) -> str:
     """What a run has in common with its copies alone: its requests, when and where; its folder if it is unfinished."""
     if REQUESTS not in run.file.checksums:
         return str(run.path.resolve())
-    return " ".join((run.file.checksums[REQUESTS], run.header.started, run.header.environment.host))
+    return " ".join((run.file.checksums[REQUESTS], run.manifest.started, run.manifest.environment.host))

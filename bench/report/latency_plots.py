@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from bench.analysis.latency_curves import Curves, Percentiles
+from bench.analysis.latency_curves import LatencyCurves, Percentiles
 from bench.analysis.metrics import PERCENTILES
 from bench.analysis.run import Analysis
 from bench.report import plots
@@ -21,7 +21,7 @@ _FIRST: Final = 0.1
 """Percentile plots begin here: the fastest requests would take half of a logarithmic axis."""
 
 
-def percentiles(analysis: Analysis, curves: Curves, path: Path) -> bool:
+def percentiles(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
     """Latency against percentile, both clocks, with intervals; False where no request ended well."""
     found = curves.percentiles
     if found is None:
@@ -40,7 +40,7 @@ def percentiles(analysis: Analysis, curves: Curves, path: Path) -> bool:
     return True
 
 
-def side_by_side(runs: Sequence[tuple[str, Curves]], path: Path) -> bool:
+def side_by_side(runs: Sequence[tuple[str, LatencyCurves]], path: Path) -> bool:
     """Latency from due against percentile, one line a run; False where no run has a good request."""
     # A run keeps its colour, whichever of the others have no good request.
     found = [
@@ -65,7 +65,7 @@ def side_by_side(runs: Sequence[tuple[str, Curves]], path: Path) -> bool:
     return True
 
 
-def over_time(analysis: Analysis, curves: Curves, path: Path) -> bool:
+def over_time(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
     """Percentiles of each interval over the run; False where no request ended well."""
     series = curves.series
     if not series["time"].size or np.isnan(series["from_due_p50"]).all():

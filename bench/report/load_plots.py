@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bench.analysis.compare import side_summary
-from bench.analysis.latency_curves import Curves
+from bench.analysis.latency_curves import LatencyCurves
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
 from bench.core.units import pluralize
@@ -27,7 +27,7 @@ FAILURES: Final = {
 }
 
 
-def throughput(analysis: Analysis, curves: Curves, path: Path) -> bool:
+def throughput(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
     """Requests due and successful requests/s, and failures by outcome; False without a request."""
     series = curves.series
     if not series["time"].size:
@@ -36,7 +36,7 @@ def throughput(analysis: Analysis, curves: Curves, path: Path) -> bool:
     rows = 2 if failed else 1
     figure, axes = plots.new_figure(rows, height=4.4 + 1.8 * (rows - 1), heights=[2.4, 1][:rows])
     time = series["time"] + curves.interval / 2
-    asked = "requested: due" if analysis.run.header.open_loop else "asked by the users: due"
+    asked = "requested: due" if analysis.run.manifest.open_loop else "asked by the users: due"
     axes[0].plot(time, series["ok"] / curves.interval, color=BLUE, linewidth=2.2, label="achieved: successful requests")
     axes[0].plot(time, series["sent"] / curves.interval, color=ORANGE, linewidth=1.4, label="sent")
     axes[0].plot(time, series["due"] / curves.interval, color=BLACK, linestyle="--", linewidth=1.0, label=asked)
@@ -59,7 +59,7 @@ def throughput(analysis: Analysis, curves: Curves, path: Path) -> bool:
     return True
 
 
-def in_flight(analysis: Analysis, curves: Curves, path: Path) -> bool:
+def in_flight(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
     """Requests in flight over time beside the users there are; False without a request."""
     series, client = curves.series, curves.client
     if not series["time"].size:
@@ -69,7 +69,7 @@ def in_flight(analysis: Analysis, curves: Curves, path: Path) -> bool:
     axes.plot(time, series["in_flight"], color=BLUE, label="in flight (sent, not answered), mean")
     if not np.isnan(client["waiting"]).all() and np.nanmax(client["waiting"]) > 0:
         axes.plot(client["time"], client["waiting"], color=RED, label="waiting (due, not sent)")
-    users, present = analysis.run.header.workload.users, analysis.summary.users
+    users, present = analysis.run.manifest.workload.users, analysis.summary.users
     most = users if present is None else present.most
     if most <= 4 * max(float(series["in_flight"].max()), 1.0):
         if present is None or present.constant:
@@ -87,7 +87,7 @@ def in_flight(analysis: Analysis, curves: Curves, path: Path) -> bool:
     return True
 
 
-def server(analysis: Analysis, curves: Curves, path: Path) -> bool:
+def server(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
     """Where the time goes inside the server, and processor use; False where the server was not sampled."""
     found, client = curves.server, curves.client
     timed = any(not np.isnan(found[name]).all() for name in ("request", "runtime", "queue"))
@@ -172,7 +172,7 @@ def _known(runs: Sequence[tuple[str, Analysis]], name: str) -> bool:
     return any(side_summary(METRICS[name], [analysis]).center is not None for _, analysis in runs)
 
 
-def _time_axis(axes: Sequence[Axes], curves: Curves) -> None:
+def _time_axis(axes: Sequence[Axes], curves: LatencyCurves) -> None:
     axes[-1].set_xlabel("time since the run began (s)")
     ends = [*(curves.series["time"][-1:] + curves.interval), *curves.server["time"][-1:], curves.interval]
     axes[-1].set_xlim(0, max(map(float, ends)))

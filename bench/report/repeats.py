@@ -40,15 +40,15 @@ def repeats_views(analyses: Sequence[Analysis]) -> list[RepeatsView]:
     """A view for each group of two or more repeats among `analyses`, in the order of their first runs."""
     groups: dict[str, list[Analysis]] = {}
     for analysis in analyses:
-        groups.setdefault(analysis.run.header.group, []).append(analysis)
+        groups.setdefault(analysis.run.manifest.group, []).append(analysis)
     return [_view(runs) for group, runs in groups.items() if group and len(runs) > 1]
 
 
 def _view(runs: Sequence[Analysis]) -> RepeatsView:
     valid = [run for run in runs if run.validity.valid]
-    header = runs[0].run.header
+    manifest = runs[0].run.manifest
     title = (
-        f"{pluralize(len(runs), 'repeat')} of {header.workload.scenario}, {header.arrivals}: "
+        f"{pluralize(len(runs), 'repeat')} of {manifest.workload.scenario}, {manifest.arrivals}: "
         f"{len(valid)} VALID, {len(runs) - len(valid)} INVALID"
     )
     if not valid:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench.analysis.compare import header_differences
-from bench.analysis.latency_curves import Curves
+from bench.analysis.compare import manifest_differences
+from bench.analysis.latency_curves import LatencyCurves
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
 from bench.core.atomic_files import write_atomically
@@ -26,7 +26,7 @@ _PLOTS: Final = (
 )
 
 
-def write_run_report(analysis: Analysis, curves: Curves, folder: Path) -> RunView:
+def write_run_report(analysis: Analysis, curves: LatencyCurves, folder: Path) -> RunView:
     """Writes one run's report into `folder`, which is made if it is not there.
 
     Plots for which there are no data are left out, and those of an earlier report there are removed.
@@ -46,7 +46,7 @@ def write_run_report(analysis: Analysis, curves: Curves, folder: Path) -> RunVie
     return view
 
 
-def write_side_by_side(entries: Sequence[tuple[Analysis, Curves]], folder: Path) -> None:
+def write_side_by_side(entries: Sequence[tuple[Analysis, LatencyCurves]], folder: Path) -> None:
     """Writes the report of several runs side by side into `folder`.
 
     Raises:
@@ -65,7 +65,7 @@ def write_side_by_side(entries: Sequence[tuple[Analysis, Curves]], folder: Path)
     differences = {
         run.name: [str(entry) for entry in found]
         for run in others
-        if (found := header_differences(first.header, run.header))
+        if (found := manifest_differences(first.manifest, run.manifest))
     }
     write_atomically(folder / "summary.csv", summary_csv(analyses).encode())
     views = [run_view(analysis, []) for analysis in analyses]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.analysis.latency_curves import Curves, curves
+from bench.analysis.latency_curves import LatencyCurves, latency_curves
 from bench.analysis.run import Analysis, analyse
 from bench.core.errors import UsageError
 from bench.report.run_report import write_run_report, write_side_by_side
@@ -29,7 +29,7 @@ class RunReport:
     """
 
     analysis: Analysis
-    curves: Curves
+    curves: LatencyCurves
     view: RunView
     folder: Path
 
@@ -52,7 +52,7 @@ def write_run_reports(runs: Sequence[Run], out: Path | None = None) -> Iterator[
         raise UsageError(f"two runs are called {min(twice)}; report them without --out, or one by one")
     for run in runs:
         folder = run.path if out is None else out if len(runs) == 1 else out / run.name
-        analysis, found = analyse(run), curves(run)
+        analysis, found = analyse(run), latency_curves(run)
         yield RunReport(analysis, found, write_run_report(analysis, found, folder), folder)
 
 

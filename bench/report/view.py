@@ -90,7 +90,7 @@ def run_view(analysis: Analysis, pictures: Sequence[Picture]) -> RunView:
         protocols={name: figure_rows(metrics) for name, metrics in summary.protocols.items()},
         warnings=analysis.warnings,
         checks=[(_passed(check.passed), check.name, check.text) for check in analysis.validity.checks],
-        environment=list(_flat(_readable(analysis.run.header.environment))),
+        environment=list(_flat(_readable(analysis.run.manifest.environment))),
         pictures=pictures,
     )
 
@@ -130,14 +130,14 @@ def _cell(name: str, summary: Summary | None) -> Row:
 
 
 def _facts(analysis: Analysis) -> Iterable[Row]:
-    header, workload = analysis.run.header, analysis.run.header.workload
-    yield "target", header.target
-    loop = "open loop: requests are due on a schedule" if header.open_loop else "closed loop: users wait for answers"
-    yield "arrivals", f"{header.arrivals} ({loop})"
+    manifest, workload = analysis.run.manifest, analysis.run.manifest.workload
+    yield "target", manifest.target
+    loop = "open loop: requests are due on a schedule" if manifest.open_loop else "closed loop: users wait for answers"
+    yield "arrivals", f"{manifest.arrivals} ({loop})"
     yield "protocol", f"{workload.protocol}, transport {workload.transport}, signature {workload.signature}"
     yield "request", f"{pluralize(workload.sentences, 'sentence')}, seed {workload.seed}"
     present = analysis.summary.users or f"{pluralize(workload.users, 'user')} at the start"
-    yield "users", f"{present}, each with at most one request in flight; {pluralize(header.workers, 'worker')}"
+    yield "users", f"{present}, each with at most one request in flight; {pluralize(manifest.workers, 'worker')}"
     before = f"after {format_seconds(workload.warmup)} of warm-up" if workload.warmup else "without a warm-up"
     yield "duration", f"{format_seconds(workload.duration)} {before}"
     yield (
@@ -145,10 +145,10 @@ def _facts(analysis: Analysis) -> Iterable[Row]:
         f"{format_percent(workload.check_share)} of the answers against the Estimator's golden probabilities",
     )
     yield "timeout", format_seconds(workload.timeout)
-    yield "started", header.started
-    if header.command:
-        yield "command", " ".join(header.command)
-    for name, value in _flat(header.server):
+    yield "started", manifest.started
+    if manifest.command:
+        yield "command", " ".join(manifest.command)
+    for name, value in _flat(manifest.server):
         yield f"server: {name}", value
 
 

@@ -1,4 +1,4 @@
-"""`run.json`, the header of a run folder: what was asked, where, and whether the run came to its end.
+"""`run.json`, the manifest of a run folder: what was asked, where, and whether the run came to its end.
 
 The format number covers the whole folder: this file, the columns of `requests.parquet`, `timeseries.csv`,
 `server-metrics.csv` and `client-metrics.csv`, the tags of `histogram.hlog`.
@@ -39,7 +39,7 @@ def update_to_3(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunHeader:
+class RunManifest:
     """What is known when a run begins; `describe` makes one.
 
     Args:
@@ -92,7 +92,7 @@ class RunHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What a header says beside workload and arrivals: the fields of `RunHeader` that bear the same names."""
+    """What a manifest says beside workload and arrivals: the fields of `RunManifest` that bear the same names."""
 
     target: str
     environment: Environment
@@ -106,8 +106,8 @@ class Origin:
     warnings: tuple[str, ...] = ()
 
 
-def describe(workload: Workload, arrivals: Arrivals, origin: Origin, scheduled: int | None = None) -> RunHeader:
-    """The header of a run that begins now.
+def describe(workload: Workload, arrivals: Arrivals, origin: Origin, scheduled: int | None = None) -> RunManifest:
+    """The manifest of a run that begins now.
 
     Args:
         workload: what is sent.
@@ -124,7 +124,7 @@ def describe(workload: Workload, arrivals: Arrivals, origin: Origin, scheduled: 
     duration = workload.duration
     given = {entry.name: getattr(origin, entry.name) for entry in fields(origin)}
     given |= {"warnings": origin.warnings + arrivals.notes(duration)}
-    return RunHeader(
+    return RunManifest(
         workload=workload,
         arrivals=str(arrivals),
         arrivals_digest=arrivals.digest if isinstance(arrivals, TraceArrivals) else None,
@@ -140,7 +140,7 @@ class RunFile:
     """The whole of `run.json`.
 
     Args:
-        header: what was known at the start, and warnings added since.
+        manifest: what was known at the start, and warnings added since.
         finished: whether the run came to its end and all files are whole.
         elapsed: seconds from start to end, None if unfinished.
         counts: requests by outcome, warm-up included; {} if unfinished.
@@ -148,7 +148,7 @@ class RunFile:
         checksums: `sha256:` digests by file name; {} if unfinished.
     """
 
-    header: RunHeader
+    manifest: RunManifest
     finished: bool = False
     elapsed: float | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -157,13 +157,13 @@ class RunFile:
 
     def to_bytes(self) -> bytes:
         """The file's bytes."""
-        own = {name: value for name, value in shallow(self).items() if name != "header"}
-        return _FILE.encode(_Stored(**own, **shallow(self.header)))
+        own = {name: value for name, value in shallow(self).items() if name != "manifest"}
+        return _FILE.encode(_Stored(**own, **shallow(self.manifest)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _State:
-    """The fields of `RunFile` beside the header, in the order of the file."""
+    """The fields of `RunFile` beside the manifest, in the order of the file."""
 
     finished: bool
     interrupted: bool
@@ -173,14 +173,14 @@ class _State:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Stored(RunHeader, _State):
-    """The file: the fields of `_State`, then those of `RunHeader`."""
+class _Stored(RunManifest, _State):
+    """The file: the fields of `_State`, then those of `RunManifest`."""
 
 
 _FILE: Final = VersionedJson(
     _Stored,
     3,
-    name="run header",
+    name="run manifest",
     cure="restore it, or give another run folder",
     updates={2: update_to_2, 3: update_to_3},
 )
@@ -198,4 +198,4 @@ def read_run_file(path: Path) -> RunFile:
     except FileNotFoundError as error:
         raise UsageError(f"{path} cannot be read ({in_words(error)}); {_FILE.cure}") from error
     state = {entry.name: found.pop(entry.name) for entry in fields(_State)}
-    return RunFile(header=RunHeader(**found), **state)
+    return RunFile(manifest=RunManifest(**found), **state)

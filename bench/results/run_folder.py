@@ -30,9 +30,9 @@ import numpy as np
 from bench.core.atomic_files import write_all, write_atomically
 from bench.core.errors import UsageError, naming
 from bench.results import hdr_log, timeseries
-from bench.results import manifest as header_file
+from bench.results import manifest as manifest_file
 from bench.results.blocks import OUTCOME_CODES, Block, parse_block, read_blocks
-from bench.results.manifest import RunFile, RunHeader
+from bench.results.manifest import RunFile, RunManifest
 from bench.results.samples import ClientSample, SampleFile, ServerSample
 
 BLOCKS: Final = "requests.blocks"
@@ -48,28 +48,28 @@ _ROW_GROUP: Final = 131_072
 class RunWriter:
     """Writes one run folder; made by `create`."""
 
-    def __init__(self, path: Path, header: RunHeader, sync_every: float | None) -> None:
+    def __init__(self, path: Path, manifest: RunManifest, sync_every: float | None) -> None:
         self.path = path
-        self._file = RunFile(header=header)
+        self._file = RunFile(manifest=manifest)
         self._sync_every = sync_every
         self._synced = time.monotonic()
         self._seen: dict[int, set[int]] = {}
         self._counts = np.zeros(len(OUTCOME_CODES), np.int64)
         self._last_done = 0.0
         self._blocks: FileIO | None = None
-        self._write_header()
+        self._write_manifest()
         self._blocks = (path / BLOCKS).open("xb", buffering=0)
         self._server = SampleFile(path / SERVER_METRICS, ServerSample)
         self._client = SampleFile(path / CLIENT_METRICS, ClientSample)
 
     @classmethod
-    def create(cls, root: Path, slug: str, header: RunHeader, *, sync_every: float | None = 1.0) -> Self:
+    def create(cls, root: Path, slug: str, manifest: RunManifest, *, sync_every: float | None = 1.0) -> Self:
         """Makes `root/<UTC time>-<slug>/` and starts writing.
 
         Args:
             root: the folder of runs; made if it is not there.
             slug: short name; whatever is not a letter, digit or dash becomes a dash.
-            header: what is known of the run.
+            manifest: what is known of the run.
             sync_every: seconds between flushes to the disk, made inside `add_block`; None leaves them to `sync`, for a
                 caller whose loop must not wait for a disk.
 
@@ -77,14 +77,14 @@ class RunWriter:
             OSError: the folder cannot be made.
         """
         name = re.sub(r"[^a-z0-9]+", "-", slug.lower()).strip("-") or "run"
-        stamp = re.sub(r"[-:]|\.\d+", "", header.started)
+        stamp = re.sub(r"[-:]|\.\d+", "", manifest.started)
         for attempt in range(1000):
             path = root / (f"{stamp}-{name}" + (f"-{attempt + 1}" if attempt else ""))
             try:
                 path.mkdir(parents=True)
             except FileExistsError:
                 continue
-            return cls(path, header, sync_every)
+            return cls(path, manifest, sync_every)
         raise UsageError(f"{root} has a thousand runs called {stamp}-{name}; give another --out")
 
     @property
@@ -121,10 +121,10 @@ class RunWriter:
         self._client.append(sample)
 
     def add_warning(self, text: str) -> None:
-        """Adds a line to the header's warnings, at once on disk."""
-        header = self._file.header
-        self._file = replace(self._file, header=replace(header, warnings=(*header.warnings, text)))
-        self._write_header()
+        """Adds a line to the manifest's warnings, at once on disk."""
+        manifest = self._file.manifest
+        self._file = replace(self._file, manifest=replace(manifest, warnings=(*manifest.warnings, text)))
+        self._write_manifest()
 
     def sync(self) -> None:
         """Forces the records onto the disk: a kill of the process loses none without it, a power cut may."""
@@ -153,7 +153,7 @@ class RunWriter:
             counts=self.counts,
             checksums={name: file_digest(self.path / name) for name in names},
         )
-        self._write_header()
+        self._write_manifest()
         (self.path / BLOCKS).unlink()
         return self.path
 
@@ -176,8 +176,8 @@ class RunWriter:
             raise ValueError(f"{self.path} was closed")
         return self._blocks
 
-    def _write_header(self) -> None:
-        write_atomically(self.path / header_file.FILE_NAME, self._file.to_bytes())
+    def _write_manifest(self) -> None:
+        write_atomically(self.path / manifest_file.FILE_NAME, self._file.to_bytes())
 
     def _missing(self) -> Iterator[str]:
         """What did not arrive, one line each."""
@@ -185,7 +185,7 @@ class RunWriter:
             lost = max(seen) + 1 - len(seen)
             if lost:
                 yield f"{lost} of the {max(seen) + 1} record blocks of worker {worker} never arrived"
-        scheduled, stored = self._file.header.scheduled, int(self._counts.sum())
+        scheduled, stored = self._file.manifest.scheduled, int(self._counts.sum())
         if scheduled is not None and stored < scheduled:
             yield f"{scheduled - stored} of the {scheduled} scheduled requests left no record"
 
@@ -206,7 +206,7 @@ class RunWriter:
                 series.add(columns)
                 log.add(columns)
         write_atomically(self.path / TIME_SERIES, timeseries.to_csv(series.close()).encode())
-        started = datetime.fromisoformat(self._file.header.started)
+        started = datetime.fromisoformat(self._file.manifest.started)
         write_atomically(self.path / HISTOGRAM, "".join(f"{line}\n" for line in log.lines(started)).encode())
 
 

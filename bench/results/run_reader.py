@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bench.core.errors import UsageError
 from bench.results import parquet
 from bench.results.blocks import read_blocks
-from bench.results.manifest import FILE_NAME, RunFile, RunHeader, read_run_file
+from bench.results.manifest import FILE_NAME, RunFile, RunManifest, read_run_file
 from bench.results.parquet import Columns
 from bench.results.run_folder import BLOCKS, CLIENT_METRICS, REQUESTS, SERVER_METRICS, file_digest
 from bench.results.samples import ClientSample, ServerSample, read_samples
@@ -42,9 +42,9 @@ class Run:
         return self.path.resolve().name
 
     @property
-    def header(self) -> RunHeader:
+    def manifest(self) -> RunManifest:
         """What was asked, and where."""
-        return self.file.header
+        return self.file.manifest
 
     @property
     def finished(self) -> bool:
@@ -81,7 +81,7 @@ class Run:
                 for block in read_blocks(file):
                     yield parquet.block_columns(block, names, self._signatures)
         except FileNotFoundError:
-            # Killed between the header and the first file: a run without a request.
+            # Killed between the manifest and the first file: a run without a request.
             return
 
     def columns(self, names: Sequence[str]) -> Columns:

@@ -31,7 +31,7 @@ _SEED: Final = 20240229
 
 
 @dataclass(frozen=True, slots=True)
-class SequentialSigns:
+class SignFlipTest:
     """What the looks at K series gave.
 
     Args:
@@ -43,7 +43,7 @@ class SequentialSigns:
     p: tuple[float, ...]
 
 
-def sequential_signs(values: Floats, looks: Sequence[int], spending: Floats) -> SequentialSigns:
+def sequential_sign_flip(values: Floats, looks: Sequence[int], spending: Floats) -> SignFlipTest:
     """Tests for each series whether its values tend to lie above zero, at several looks.
 
     Args:
@@ -73,7 +73,7 @@ def sequential_signs(values: Floats, looks: Sequence[int], spending: Floats) -> 
             if stopped[0]:
                 crossed[series] = look
             alive[stopped, series] = False
-    return SequentialSigns(tuple(crossed), tuple(float(value) for value in share))
+    return SignFlipTest(tuple(crossed), tuple(float(value) for value in share))
 
 
 def _boundary(sums: NDArray[np.float32], allowed: int) -> float:

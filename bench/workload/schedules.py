@@ -264,7 +264,7 @@ class TraceArrivals(OpenLoop):
 
     @property
     def digest(self) -> str:
-        """Digest of the due times, for the run's header: the file may change after the run."""
+        """Digest of the due times, for the run's manifest: the file may change after the run."""
         return self.trace.digest
 
     def _options(self) -> dict[str, str]:

@@ -245,8 +245,8 @@ def test_a_worker_whose_requests_are_missing(tmp_path: Path) -> None:
         requests.due[::2], requests.sent[::2], requests.done[::2], requests.outcome[::2], requests.warmup // 2
     )
     run = write_run(tmp_path, half)
-    header = replace(run.header, scheduled=requests.due.size)
-    found = analyse(replace(run, file=replace(run.file, header=header)))
+    manifest = replace(run.manifest, scheduled=requests.due.size)
+    found = analyse(replace(run, file=replace(run.file, manifest=manifest)))
     assert any("were scheduled" in text for text in found.validity.reasons)
 
 

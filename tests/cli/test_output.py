@@ -102,7 +102,7 @@ def test_a_run_and_its_stored_command(name: str, model_dir: Path, wrong: str, tm
     assert code == 1, err
     assert "..." in out or "drift" in out
     (run,) = find_runs([tmp_path / "rüns"])
-    assert str(tmp_path / "rüns") in run.header.command
+    assert str(tmp_path / "rüns") in run.manifest.command
 
 
 def test_locust_with_a_log_file_and_csv(model_dir: Path, wrong: str, tmp_path: Path) -> None:

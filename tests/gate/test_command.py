@@ -24,13 +24,13 @@ def call(*words: str) -> tuple[int, str, str]:
     return main(words, out, err), out.getvalue(), err.getvalue()
 
 
-def stored(root: Path, mean: float = 0.003, seed: int = 1, outcome: Outcome | None = None, **header: Any) -> str:
+def stored(root: Path, mean: float = 0.003, seed: int = 1, outcome: Outcome | None = None, **manifest: Any) -> str:
     for repeat in range(5):
         workload = replace(WORKLOAD, seed=seed + repeat, duration=15.0, warmup=1.0)
         requests = simulate(ARRIVALS, workload, exponential(mean))
         if outcome is not None:
             requests.outcome = [outcome] * requests.due.size
-        write_run(root, requests, ARRIVALS, workload, slug=f"run-{repeat}", **header)
+        write_run(root, requests, ARRIVALS, workload, slug=f"run-{repeat}", **manifest)
     return str(root)
 
 

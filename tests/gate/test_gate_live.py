@@ -34,7 +34,7 @@ def test_wrong_answers_under_load_are_a_regression_at_once(demo_model: ExportedM
     assert verdict["counts"]["wrong"]["baseline"] == 0
     assert "bertbench: the candidate is worse: wrong_answers" in err
     artifacts = find_runs(sorted((tmp_path / "kept").iterdir()))
-    assert [run.header.workload.scenario for run in artifacts] == ["gate-baseline", "gate-candidate"]
+    assert [run.manifest.workload.scenario for run in artifacts] == ["gate-baseline", "gate-candidate"]
     assert artifacts[1].file.counts["wrong_answer"] >= verdict["counts"]["wrong"]["candidate"]
 
 

@@ -161,8 +161,8 @@ def test_kept_sides_are_valid_runs(servers: tuple[dict[str, str], dict[str, str]
     run = open_run(path)
     assert run.finished
     assert analyse(run).summary.due == 3 * opened.interleaving.size.requests
-    assert run.header.workload.scenario == "gate-baseline"
-    assert (run.header.target, run.header.group) == (str(sides[0].target), "20260131T120000Z-gate")
+    assert run.manifest.workload.scenario == "gate-baseline"
+    assert (run.manifest.target, run.manifest.group) == (str(sides[0].target), "20260131T120000Z-gate")
 
 
 def test_an_address_of_the_other_protocol_is_refused(

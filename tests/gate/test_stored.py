@@ -22,7 +22,7 @@ def runs(
     seed: int = 1,
     outcome: Outcome | None = None,
     every: int = 1,
-    **header: Any,
+    **manifest: Any,
 ) -> list[Analysis]:
     """Stored runs of a single-server queue; every `every`-th request ends with `outcome`."""
     found = []
@@ -31,7 +31,7 @@ def runs(
         requests = simulate(ARRIVALS, workload, exponential(mean))
         if outcome is not None:
             requests.outcome = [outcome if index % every == 0 else Outcome.OK for index in range(requests.due.size)]
-        stored = write_run(root, requests, ARRIVALS, workload, slug=f"run-{repeat}", **header)
+        stored = write_run(root, requests, ARRIVALS, workload, slug=f"run-{repeat}", **manifest)
         found.append(analyse(stored))
     return found
 

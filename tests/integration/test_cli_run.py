@@ -42,13 +42,13 @@ def test_repeats(model_dir: Any, tmp_path: Path) -> None:
         code, out, err = bertbench("run", "grpc", *given, *words)
     assert code == 0, err
     runs = find_runs([tmp_path])
-    assert {(run.header.arrivals, run.header.repeat, run.header.workload.seed) for run in runs} == {
+    assert {(run.manifest.arrivals, run.manifest.repeat, run.manifest.workload.seed) for run in runs} == {
         ("poisson:rate=50", 0, 0),
         ("poisson:rate=50", 1, 1),
     }
-    assert len({run.header.group for run in runs}) == 1
-    assert {run.header.target for run in runs} == {f"grpc://{addresses['grpc']}"}
-    assert all(run.header.workload.duration == 1.0 for run in runs)
+    assert len({run.manifest.group for run in runs}) == 1
+    assert {run.manifest.target for run in runs} == {f"grpc://{addresses['grpc']}"}
+    assert all(run.manifest.workload.duration == 1.0 for run in runs)
     assert all(str(run.path) in out for run in runs)
     (title,) = re.findall(r"^2 repeats of grpc, poisson:rate=50: (\d) VALID, (\d) INVALID$", out, re.MULTILINE)
     assert sum(map(int, title)) == 2
@@ -89,7 +89,7 @@ def test_calibration_is_stored_and_found_by_runs(
     with null_server(model_dir) as addresses:
         words = ["--host", addresses["grpc"], "--model-dir", str(model_dir), "-t", "2s", "-u", "16", "--drain", "0"]
         ended = locust("grpc_api.py", tmp_path / "runs", *words, "--arrivals", rate)
-    assert ended.run.header.ceiling == pytest.approx(stored.ceiling)
+    assert ended.run.manifest.ceiling == pytest.approx(stored.ceiling)
     assert "ceiling is" in ended.err
     assert "INVALID" in ended.out
     assert "ceiling" in ended.out
@@ -105,8 +105,8 @@ def test_without_a_host_locust_starts_a_server_and_stops_it(demo_model: Exported
     assert server["runtime_count"][-1] > server["runtime_count"][0]
     assert server["rest_count"][-1] > 0
     assert server["rss"][-1] > 50e6
-    assert ended.run.header.server["backend"] == "embedded"
-    assert ended.run.header.workload.model_digest == demo_model.golden.checkpoint_digest
+    assert ended.run.manifest.server["backend"] == "embedded"
+    assert ended.run.manifest.workload.model_digest == demo_model.golden.checkpoint_digest
     assert not _children_of_nobody("bench.server.embedded")
 
 

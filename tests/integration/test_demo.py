@@ -35,7 +35,7 @@ def test_readme_shows_the_output_of_today(demo: tuple[str, Path]) -> None:
 
 def test_the_demo_leaves_two_reported_runs(demo: tuple[str, Path]) -> None:
     runs = find_runs([demo[1]])
-    assert {run.header.workload.protocol for run in runs} == {"rest", "grpc"}
+    assert {run.manifest.workload.protocol for run in runs} == {"rest", "grpc"}
     assert len(runs) == 2
     assert all((run.path / "report.html").is_file() for run in runs)
     assert (demo[1] / "report" / "report.html").is_file()

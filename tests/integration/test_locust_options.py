@@ -106,7 +106,7 @@ def test_a_master_and_a_worker_of_its_own(world: World, tmp_path: Path) -> None:
     assert ended.code == 0, ended.err
     assert tool(ended.out)[0]["num_requests"] == 36
     (run,) = find_runs([tmp_path / "runs"])
-    assert (run.header.workload.users, run.header.arrivals) == (3, "constant:rate=40")
+    assert (run.manifest.workload.users, run.manifest.arrivals) == (3, "constant:rate=40")
 
 
 def test_everything_that_is_written_at_once(world: World, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_autostart_and_autoquit(world: World, tmp_path: Path) -> None:
     (run,) = find_runs([tmp_path / "runs"])
     assert run.finished
     assert not run.file.interrupted
-    assert run.file.counts["ok"] == run.header.scheduled == 50
+    assert run.file.counts["ok"] == run.manifest.scheduled == 50
 
 
 def test_json_of_an_interrupted_test(world: World, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_killed_worker(started: Any, tmp_path: Path) -> None:
     assert "INVALID" in out
     columns = run.columns(["worker", "outcome", "due"])
     assert run.finished
-    assert columns["due"].size == run.header.scheduled == 900
+    assert columns["due"].size == run.manifest.scheduled == 900
     assert sum(run.file.counts.values()) == 900
     survivor = columns["worker"] != int(lost[1])
     assert survivor.sum() == 450
@@ -188,11 +188,11 @@ def test_the_web_ui_makes_a_run_of_each_test(started: Any, tmp_path: Path) -> No
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=30)
     first, second = runs_of(tmp_path)
-    assert first.header.arrivals == "constant:rate=20"
-    assert first.header.workload.seed == 3
-    assert first.file.counts["ok"] == first.header.scheduled == 40
+    assert first.manifest.arrivals == "constant:rate=20"
+    assert first.manifest.workload.seed == 3
+    assert first.file.counts["ok"] == first.manifest.scheduled == 40
     assert not first.file.interrupted
-    assert second.header.arrivals == "closed:users=4,think=0.02s"
+    assert second.manifest.arrivals == "closed:users=4,think=0.02s"
     assert second.file.interrupted
     assert "bertbench: unknown arrivals 'nonsense'" in out
     assert process.returncode == 130

@@ -45,8 +45,8 @@ def test_a_run_of_right_answers(protocol: str, model_dir: Any, addresses: Any, t
     assert counts["ok"] > 20
     run = ended.run
     assert run.finished
-    assert run.header.arrivals == "closed:users=4"
-    assert run.header.workload.warmup == pytest.approx(0.3)
+    assert run.manifest.arrivals == "closed:users=4"
+    assert run.manifest.workload.warmup == pytest.approx(0.3)
     columns = run.columns(["checked", "version", "parse", "due", "sent", "done", "warmup", "words"])
     assert columns["checked"].all()
     assert (columns["words"] > 0).all()
@@ -79,7 +79,7 @@ def test_other_arrivals_transports_and_requests(
     columns = ended.run.columns(["checked", "sentences"])
     assert ("50%" not in words) == columns["checked"].all()
     assert set(columns["sentences"].tolist()) == {3 if "3" in words else 1}
-    assert ended.run.header.workload.seed == 7
+    assert ended.run.manifest.workload.seed == 7
 
 
 def test_rest_and_grpc_by_turns(model_dir: Any, addresses: Any, tmp_path: Path) -> None:

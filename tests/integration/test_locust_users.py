@@ -80,8 +80,8 @@ def checks(analysis: Any) -> Any:
 def test_users_shared_with_another_class(given: Any) -> None:
     ended = locust(*given(OTHER), "-u", "4", "-r", "4", "-t", "4s")
     assert ended.code == 0, ended.err
-    assert ended.run.header.arrivals == "closed:users=2,think=0.05s"
-    assert ended.run.header.workload.users == 2
+    assert ended.run.manifest.arrivals == "closed:users=2,think=0.05s"
+    assert ended.run.manifest.workload.users == 2
     assert "in flight on average (2 users)" in ended.out
     assert "2 users began to send where 4 users were asked" in ended.out
     found = checks(analyse(ended.run))
@@ -100,7 +100,7 @@ def test_one_user_is_one_user(given: Any) -> None:
 def test_several_classes_of_our_own_count_together(given: Any) -> None:
     ended = locust(*given(SECOND_OF_OURS), "-u", "4", "-r", "4", "-t", "3s")
     assert ended.code == 0, ended.err
-    assert ended.run.header.arrivals == "closed:users=4,think=0.05s"
+    assert ended.run.manifest.arrivals == "closed:users=4,think=0.05s"
     assert "in flight on average (4 users)" in ended.out
 
 
@@ -120,7 +120,7 @@ def test_no_user_that_sends_is_refused(given: Any) -> None:
 
 def test_a_shape(given: Any) -> None:
     ended = locust(*given(SHAPE), "-t", "5s")
-    assert ended.run.header.arrivals == "closed:users=2,think=0.05s"
+    assert ended.run.manifest.arrivals == "closed:users=2,think=0.05s"
     analysis = analyse(ended.run)
     assert (analysis.summary.users.least, analysis.summary.users.most) == (2, 6)
     assert "(2 to 6 users, " in ended.out
@@ -148,7 +148,7 @@ def test_users_changed_in_the_web_ui_up_and_down(given: Any) -> None:
             out, _ = process.communicate(timeout=30)
     (run,) = find_runs([runs])
     present = analyse(run).summary.users
-    assert run.header.arrivals == "closed:users=1,think=0.05s"
+    assert run.manifest.arrivals == "closed:users=1,think=0.05s"
     assert (present.least, present.most) == (1, 8)
     assert f"({present})" in out
     assert "(1 user)" not in out
@@ -169,7 +169,7 @@ def test_a_worker_that_leaves_takes_its_users_with_it(given: Any) -> None:
             process.kill()
     (run,) = find_runs([runs])
     present = analyse(run).summary.users
-    assert run.header.arrivals == "closed:users=4,think=0.05s"
+    assert run.manifest.arrivals == "closed:users=4,think=0.05s"
     assert (present.least, present.most) == (2, 4)
     assert 2 < present.mean < 4
     assert f"({present})" in out

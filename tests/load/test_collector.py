@@ -52,7 +52,7 @@ class Rig:
             for worker, shard in enumerate(shards)
         ]
         epoch, started = start_times(0.0)
-        header = describe(
+        manifest = describe(
             WORKLOAD,
             parsed,
             Origin(
@@ -67,7 +67,7 @@ class Rig:
         self.ended: list[Any] = []
         self.plans = plans
         self.collector = Collector(
-            RunWriter.create(root, "rest", header, sync_every=None),
+            RunWriter.create(root, "rest", manifest, sync_every=None),
             epoch,
             plans,
             PAYLOADS,
@@ -153,8 +153,8 @@ def test_a_lost_worker_s_requests_are_dropped_and_the_others_all_there(tmp_path:
     assert run.file.counts == {**dict.fromkeys(run.file.counts, 0), "ok": 13, "dropped": 7}
     assert sorted(columns["due"].tolist()) == pytest.approx(np.arange(20) / 10)
     assert (columns["worker"] == 1).sum() == 10
-    assert any("worker 0 was lost" in warning and "7 of its requests" in warning for warning in run.header.warnings)
-    assert not any("left no record" in warning for warning in run.header.warnings)
+    assert any("worker 0 was lost" in warning and "7 of its requests" in warning for warning in run.manifest.warnings)
+    assert not any("left no record" in warning for warning in run.manifest.warnings)
 
 
 def test_a_worker_that_is_only_slow_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_a_lost_worker_of_a_closed_loop_is_said(tmp_path: Path) -> None:
     rig = Rig(tmp_path, "closed:users=4")
     rig.collector.report({"worker": 1, "block": b"", "sample": None, "over": True})
     run = rig.finish()
-    assert any("worker 0 was lost" in warning for warning in run.header.warnings)
+    assert any("worker 0 was lost" in warning for warning in run.manifest.warnings)
 
 
 def test_workers_that_never_end_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,5 +214,5 @@ def test_what_is_missing_among_equal_due_times() -> None:
 def test_the_header_names_what_could_not_be_seen(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     run = rig.finish()
-    assert any("REST address is not known" in warning for warning in run.header.warnings)
-    assert dataclasses.is_dataclass(run.header)
+    assert any("REST address is not known" in warning for warning in run.manifest.warnings)
+    assert dataclasses.is_dataclass(run.manifest)

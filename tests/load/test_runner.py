@@ -71,8 +71,8 @@ def test_runs_of_both_loops_and_protocols(
     for path, arrivals in ((opened, "poisson:rate=100.0"), (closed, "closed:users=2")):
         run = open_run(path)
         assert run.finished
-        assert run.header.arrivals.startswith(arrivals.rstrip(".0"))
-        assert (run.header.target, run.header.group, run.header.repeat) == ("null", "g", 2)
+        assert run.manifest.arrivals.startswith(arrivals.rstrip(".0"))
+        assert (run.manifest.target, run.manifest.group, run.manifest.repeat) == ("null", "g", 2)
         summary = analyse(run).summary
         assert summary.counts["ok"] == summary.due > 20
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from bench.core.errors import UsageError
-from bench.results import manifest as header_file
+from bench.results import manifest as manifest_file
 from bench.results import parquet, run_folder
 from bench.results.blocks import OUTCOME_CODES, RecordBuffer
 from bench.results.manifest import Origin, describe, read_run_file
@@ -26,7 +26,7 @@ from bench.workload.arrivals import parse_arrivals
 from tests.results.test_blocks import DROPPED, RECORD, WRONG
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, simulate, write_run
 
-HEADER = describe(
+MANIFEST = describe(
     WORKLOAD,
     parse_arrivals("closed:users=4"),
     Origin(target="embedded", environment=ENVIRONMENT, workers=1, started="2026-01-31T12:00:00.123456Z"),
@@ -56,7 +56,7 @@ def test_one_line_of_pandas_reads_the_requests(finished: Run) -> None:
     assert list(frame.columns) == list(RequestRecord.__dataclass_fields__)
     counts = frame["outcome"].value_counts().to_dict()
     assert counts == finished.file.counts
-    assert sum(counts.values()) == finished.header.scheduled == len(frame)
+    assert sum(counts.values()) == finished.manifest.scheduled == len(frame)
     dropped = frame[frame["outcome"] == "dropped"].iloc[0]
     for name in ("sent", "done", "bytes_out", "bytes_in", "build", "parse", "wrong_kind", "version"):
         assert pd.isna(dropped[name]), name
@@ -79,7 +79,7 @@ def test_finished_and_unfinished_runs_give_the_same_columns(tmp_path: Path) -> N
 
 
 def test_nulls_keep_their_numbers_both_ways(tmp_path: Path) -> None:
-    with RunWriter.create(tmp_path, "x", HEADER) as writer:
+    with RunWriter.create(tmp_path, "x", MANIFEST) as writer:
         buffer = RecordBuffer(worker=4)
         for record in (RECORD, WRONG, DROPPED):
             buffer.append_record(record)
@@ -98,7 +98,7 @@ def test_batches_are_bounded_and_add_up(finished: Run) -> None:
 
 def test_a_run_without_a_request(tmp_path: Path) -> None:
     for finish in (False, True):
-        writer = RunWriter.create(tmp_path, "empty", HEADER)
+        writer = RunWriter.create(tmp_path, "empty", MANIFEST)
         writer.finish(elapsed=1.0) if finish else writer.close()
         columns = open_run(writer.path).columns(parquet.COLUMNS)
         assert {name: values.size for name, values in columns.items()} == dict.fromkeys(parquet.COLUMNS, 0)
@@ -111,36 +111,36 @@ def test_a_block_that_comes_twice_counts_once_and_a_lost_one_is_told(tmp_path: P
     for _ in range(4):
         buffer.append_record(RECORD)
         blocks.append(buffer.take())
-    writer = RunWriter.create(tmp_path, "x", HEADER)
+    writer = RunWriter.create(tmp_path, "x", MANIFEST)
     for block in (blocks[3], blocks[0], blocks[0], b""):
         writer.add_block(block)
     assert writer.counts["ok"] == 2
     run = open_run(writer.finish(elapsed=1.0))
-    assert run.header.warnings == ("2 of the 4 record blocks of worker 4 never arrived",)
+    assert run.manifest.warnings == ("2 of the 4 record blocks of worker 4 never arrived",)
 
 
 def test_scheduled_requests_without_a_record_are_told(tmp_path: Path) -> None:
-    header = replace(HEADER, scheduled=10)
-    writer = RunWriter.create(tmp_path, "x", header)
+    manifest = replace(MANIFEST, scheduled=10)
+    writer = RunWriter.create(tmp_path, "x", manifest)
     buffer = RecordBuffer(worker=4)
     buffer.append_record(RECORD)
     writer.add_block(buffer.take())
     run = open_run(writer.finish(elapsed=1.0, interrupted=True))
-    assert run.header.warnings == ("9 of the 10 scheduled requests left no record",)
+    assert run.manifest.warnings == ("9 of the 10 scheduled requests left no record",)
     assert run.file.interrupted
 
 
 def test_warnings_are_on_disk_at_once(tmp_path: Path) -> None:
-    writer = RunWriter.create(tmp_path, "x", HEADER)
+    writer = RunWriter.create(tmp_path, "x", MANIFEST)
     writer.add_warning("worker 1 was lost")
-    assert open_run(writer.path).header.warnings == ("worker 1 was lost",)
+    assert open_run(writer.path).manifest.warnings == ("worker 1 was lost",)
     writer.close()
 
 
 def test_dying_while_finishing_leaves_an_unfinished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step up to the last must leave a folder that says so and still gives its records."""
     for step in ("_convert", "file_digest", "write_atomically"):
-        writer = RunWriter.create(tmp_path, step, HEADER)
+        writer = RunWriter.create(tmp_path, step, MANIFEST)
         buffer = RecordBuffer(worker=4)
         buffer.append_record(RECORD)
         writer.add_block(buffer.take())
@@ -164,10 +164,10 @@ sys.path.insert(0, sys.argv[2])
 from bench.results.blocks import RecordBuffer
 from bench.results.run_folder import RunWriter
 from tests.results.test_blocks import RECORD
-from tests.results.test_run_folder import HEADER
+from tests.results.test_run_folder import MANIFEST
 from bench.results.samples import ClientSample
 
-writer = RunWriter.create(Path(sys.argv[1]), "killed", HEADER)
+writer = RunWriter.create(Path(sys.argv[1]), "killed", MANIFEST)
 buffer = RecordBuffer(worker=4)
 for count in itertools.count(1):
     for _ in range(100):
@@ -222,12 +222,12 @@ def test_find_runs_takes_a_run_or_a_folder_of_runs(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (b"{", "is not JSON"),
-        (b"[]", "run.json is not a run header of bertbench; restore it, or give another"),
-        (b'{"format": "1"}', "run.json is not a run header of bertbench"),
-        (b'{"format": 99}', "has run header format 99, this version reads up to 3; update bertbench"),
-        (b'{"format": 1}', "is not a valid run header .workload is missing."),
-        (b'{"format": 1, "workload": 3}', "is not a valid run header .not fields of format 1."),
-        (b'{"format": 3}', "is not a valid run header .finished is missing."),
+        (b"[]", "run.json is not a run manifest of bertbench; restore it, or give another"),
+        (b'{"format": "1"}', "run.json is not a run manifest of bertbench"),
+        (b'{"format": 99}', "has run manifest format 99, this version reads up to 3; update bertbench"),
+        (b'{"format": 1}', "is not a valid run manifest .workload is missing."),
+        (b'{"format": 1, "workload": 3}', "is not a valid run manifest .not fields of format 1."),
+        (b'{"format": 3}', "is not a valid run manifest .finished is missing."),
     ],
 )
 def test_bad_headers_get_one_line(tmp_path: Path, change: bytes, message: str) -> None:
@@ -241,10 +241,10 @@ def test_header_round_trip(finished: Run) -> None:
     raw = orjson.loads((finished.path / "run.json").read_bytes())
     assert raw["format"] == 3
     assert raw["arrivals"] == "poisson:rate=50"
-    assert finished.header.workload == WORKLOAD
-    assert finished.header.environment == ENVIRONMENT
-    assert finished.header.requested_rate == 50
-    assert finished.header.parsed_arrivals() == parse_arrivals("poisson:rate=50")
+    assert finished.manifest.workload == WORKLOAD
+    assert finished.manifest.environment == ENVIRONMENT
+    assert finished.manifest.requested_rate == 50
+    assert finished.manifest.parsed_arrivals() == parse_arrivals("poisson:rate=50")
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_a_header_that_was_edited_is_refused_by_the_field(
     (tmp_path / "run.json").write_bytes(orjson.dumps(raw))
     with pytest.raises(
         UsageError,
-        match=rf"^\S+run.json is not a valid run header \({named}\); restore it, or give another run folder$",
+        match=rf"^\S+run.json is not a valid run manifest \({named}\); restore it, or give another run folder$",
     ):
         open_run(tmp_path)
 
@@ -287,15 +287,15 @@ def test_runs_of_format_1_went_by_grpcio(finished: Run, protocol: str, before: s
     raw["format"] = 1
     raw["workload"] |= {"protocol": protocol, "transport": before}
     path.write_bytes(orjson.dumps(raw))
-    assert read_run_file(path).header.workload.transport == after
+    assert read_run_file(path).manifest.workload.transport == after
 
 
 def test_a_changed_trace_is_not_taken_for_the_one_that_was_run(tmp_path: Path) -> None:
     path = tmp_path / "trace.txt"
     path.write_text("0\n1\n")
-    header = replace(HEADER, arrivals=f"trace:{path}", arrivals_digest="sha256:0")
+    manifest = replace(MANIFEST, arrivals=f"trace:{path}", arrivals_digest="sha256:0")
     with pytest.raises(UsageError, match="was changed"):
-        header.parsed_arrivals()
+        manifest.parsed_arrivals()
 
 
 def test_a_code_for_every_outcome_reaches_the_counts(finished: Run) -> None:
@@ -314,7 +314,7 @@ def test_an_older_header_is_brought_up_step_by_step(tmp_path: Path, monkeypatch:
 
         return step
 
-    file = replace(header_file._FILE, version=5, updates={4: update_to(4), 5: update_to(5)})
-    monkeypatch.setattr(header_file, "_FILE", file)
-    assert open_run(run.path).header.target == "embedded+4+5"
+    file = replace(manifest_file._FILE, version=5, updates={4: update_to(4), 5: update_to(5)})
+    monkeypatch.setattr(manifest_file, "_FILE", file)
+    assert open_run(run.path).manifest.target == "embedded+4+5"
     assert steps == [4, 5]

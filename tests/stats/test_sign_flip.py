@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.stats.sign_flip import GENERATORS, sequential_signs, sign_patterns, signed_ranks
+from bench.stats.sign_flip import GENERATORS, sequential_sign_flip, sign_patterns, signed_ranks
 
 
 def crossings(sizes: NDArray[Any], patterns: NDArray[Any], looks: list[int], spending: NDArray[Any]) -> NDArray[Any]:
     """For each pattern of signs the look at which the test on `sizes` crosses, -1 for never."""
-    found = [sequential_signs((pattern * sizes)[:, None], looks, spending).crossed[0] for pattern in patterns]
+    found = [sequential_sign_flip((pattern * sizes)[:, None], looks, spending).crossed[0] for pattern in patterns]
     return np.array([-1 if look is None else look for look in found])
 
 
@@ -40,7 +40,8 @@ def test_the_error_rate_holds_beyond_the_enumerated_pairs() -> None:
     looks = [8, 15, size]
     spending = np.array([[0.07], [0.14], [spent]])
     hits = sum(
-        sequential_signs(rng.standard_t(2, (size, 1)), looks, spending).crossed[0] is not None for _ in range(trials)
+        sequential_sign_flip(rng.standard_t(2, (size, 1)), looks, spending).crossed[0] is not None
+        for _ in range(trials)
     )
     assert hits / trials == pytest.approx(spent, abs=4 * np.sqrt(spent * (1 - spent) / trials))
 
@@ -63,14 +64,14 @@ def test_a_longer_series_keeps_the_patterns_of_its_start() -> None:
 
 def test_a_clear_shift_crosses_as_soon_as_the_level_allows() -> None:
     values = np.full((12, 1), 1.0) + np.arange(12)[:, None] / 100
-    found = sequential_signs(values, [4, 7, 12], np.array([[0.01], [0.02], [0.05]]))
+    found = sequential_sign_flip(values, [4, 7, 12], np.array([[0.01], [0.02], [0.05]]))
     assert found.crossed == (1,)
     assert found.p == (2**-12,)
 
 
 def test_series_are_judged_apart() -> None:
     values = np.stack([np.ones(8), -np.ones(8), np.tile([1.0, -1.0], 4)], axis=1)
-    found = sequential_signs(values, [8], np.full((1, 3), 0.05))
+    found = sequential_sign_flip(values, [8], np.full((1, 3), 0.05))
     assert found.crossed == (0, None, None)
     assert found.p[1] == 1.0
 
@@ -79,7 +80,7 @@ def test_one_wild_pair_does_not_decide() -> None:
     calm = np.array([0.1, -0.1, 0.12, -0.13, 0.09, -0.11, 0.1, -0.08])[:, None]
     wild = calm.copy()
     wild[0] = 1e6
-    assert sequential_signs(wild, [8], np.array([[0.05]])).crossed == (None,)
+    assert sequential_sign_flip(wild, [8], np.array([[0.05]])).crossed == (None,)
 
 
 def test_signed_ranks() -> None:
@@ -93,4 +94,4 @@ def test_signed_ranks() -> None:
 )
 def test_bad_input(looks: list[int], values: NDArray[Any]) -> None:
     with pytest.raises(ValueError, match="looks must|values must"):
-        sequential_signs(values, looks, np.full((len(looks), 1), 0.1))
+        sequential_sign_flip(values, looks, np.full((len(looks), 1), 0.1))

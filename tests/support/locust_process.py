@@ -73,8 +73,8 @@ class Ended:
         counts = {name: count for name, count in self.run.file.counts.items() if count}
         records = self.run.columns(["due"])["due"].size
         assert sum(counts.values()) == records
-        if self.run.header.scheduled is not None and not self.run.file.interrupted:
-            assert records == self.run.header.scheduled
+        if self.run.manifest.scheduled is not None and not self.run.file.interrupted:
+            assert records == self.run.manifest.scheduled
         return counts
 
 

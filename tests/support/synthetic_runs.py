@@ -130,14 +130,14 @@ def write_run(
     finish: bool = True,
     client: dict[str, float] | None = None,
     users: Callable[[float, int], float | None] | None = None,
-    **header: Any,
+    **manifest: Any,
 ) -> Run:
     """Writes the requests as a run of `workers` workers; `client` changes fields of the client's samples.
 
     `users` gives the users of a worker at a time, None where it has no sample (any more).
     """
     parsed = parse_arrivals(arrivals)
-    origin = {"environment": ENVIRONMENT, "started": "2026-01-31T12:00:00.000000Z", **header}
+    origin = {"environment": ENVIRONMENT, "started": "2026-01-31T12:00:00.000000Z", **manifest}
     scheduled = requests.due.size if isinstance(parsed, OpenLoop) else None
     described = describe(workload, parsed, Origin(target="embedded", workers=workers, **origin), scheduled)
     writer = RunWriter.create(root, slug, described)

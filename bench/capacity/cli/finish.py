@@ -102,7 +102,7 @@ def assemble(
         replicas=replicas,
         planned=_planned(model, sustained, slo, args),
         warnings=tuple(dict.fromkeys(warnings)),
-        sentences=run.header.workload.sentences,
+        sentences=run.manifest.workload.sentences,
     )
 
 
@@ -188,24 +188,24 @@ def _planned(model: CapacityModel, sustained: SloRate, slo: Slo, args: argparse.
 
 
 def _label(run: Run) -> str:
-    workload = run.header.workload
-    flags = run.header.server.get("flags", [])
+    workload = run.manifest.workload
+    flags = run.manifest.server.get("flags", [])
     batching = ["batching"] if any("enable_batching" in flag and "=false" not in flag for flag in flags) else []
-    return ", ".join([workload.protocol, workload.signature, workload.precision, run.header.target, *batching])
+    return ", ".join([workload.protocol, workload.signature, workload.precision, run.manifest.target, *batching])
 
 
 def _about(run: Run) -> Mapping[str, str]:
-    header = run.header
-    workload, machine = header.workload, header.environment
+    manifest = run.manifest
+    workload, machine = manifest.workload, manifest.environment
     count = workload.sentences
     found = {
-        "target": f"{header.target} ({header.server.get('backend', 'unknown')})",
-        "server flags": " ".join(header.server.get("flags", [])),
+        "target": f"{manifest.target} ({manifest.server.get('backend', 'unknown')})",
+        "server flags": " ".join(manifest.server.get("flags", [])),
         "protocol": f"{workload.protocol}, transport {workload.transport}, signature {workload.signature}",
         "request": f"{pluralize(count, 'sentence')}, {format_percent(workload.check_share)} of the answers checked",
         "model": f"{workload.model_digest[:19]}…, {workload.precision}",
         "machine": f"{machine.cpu_model}, {machine.cores} cores"
         + (f", {', '.join(machine.gpus)}" if machine.gpus else ""),
-        "begun": header.started,
+        "begun": manifest.started,
     }
     return {name: text for name, text in found.items() if text}

@@ -118,8 +118,8 @@ def measure(path: Path, stage: Stage) -> MeasuredStep:
 def run_latencies(run: Run) -> RunLatencies:
     """What the fit takes of a run."""
     measured = load(run)
-    arrivals = run.header.parsed_arrivals()
-    good = measured.good
+    arrivals = run.manifest.parsed_arrivals()
+    ok = measured.ok
     answered = np.sort(measured.answered)
     closed = isinstance(arrivals, ClosedLoop)
     return RunLatencies(
@@ -127,8 +127,8 @@ def run_latencies(run: Run) -> RunLatencies:
         rate=None if closed else measured.due.size / measured.seconds,
         begins=measured.begins,
         seconds=measured.seconds,
-        due=measured.due[good],
-        latency=(measured.done - measured.due)[good],
+        due=measured.due[ok],
+        latency=(measured.done - measured.due)[ok],
         done=answered[(answered >= measured.begins) & (answered <= measured.ends)],
         schedule=np.empty(0) if closed else np.sort(run.columns(["due"])["due"]),
     )
@@ -136,7 +136,7 @@ def run_latencies(run: Run) -> RunLatencies:
 
 def _measurement(analysis: Analysis, latencies: RunLatencies, stage: Stage) -> Measurement:
     run, metrics = analysis.run, analysis.summary.metrics
-    arrivals = run.header.parsed_arrivals()
+    arrivals = run.manifest.parsed_arrivals()
     in_flight = metrics["in_flight"].center or 0.0
     mean = metrics["from_send_mean"].center or 0.0
     rate = metrics["throughput"].center or 0.0
@@ -144,8 +144,8 @@ def _measurement(analysis: Analysis, latencies: RunLatencies, stage: Stage) -> M
     return Measurement(
         stage=stage,
         users=arrivals.users if isinstance(arrivals, ClosedLoop) else None,
-        rate=run.header.requested_rate,
-        repeat=run.header.repeat,
+        rate=run.manifest.requested_rate,
+        repeat=run.manifest.repeat,
         seconds=analysis.summary.seconds,
         due=analysis.summary.due,
         throughput=metrics["throughput"],

@@ -65,4 +65,4 @@ def _runs(folder: Path, gates: Sequence[Path]) -> list[Run]:
     if not gates:
         return find_runs([folder])
     found = (run for gate in gates if any(gate.glob(f"*/{FILE_NAME}")) for run in find_runs([gate]))
-    return [run for run in found if run.header.workload.scenario == "gate-candidate"]
+    return [run for run in found if run.manifest.workload.scenario == "gate-candidate"]

@@ -15,7 +15,7 @@ from bench.load.locust_adapter.run_factory import STOP_SECONDS, check_workers
 from bench.load.locust_adapter.worker import PLAN, START, STOP
 from bench.load.setup.run_context import option_name
 from bench.load.setup.run_setup import RunSetup
-from bench.results.manifest import RunHeader
+from bench.results.manifest import RunManifest
 
 if TYPE_CHECKING:
     from bench.load.setup.run_outcome import RunOutcome
@@ -86,12 +86,12 @@ class RunningTest:
         setup = self._setup
         sampler = setup.sampler()
         epoch, started = start_times(_LEAD_SECONDS)
-        header = setup.header(self._plans, started, self._sending_users())
-        writer = setup.writer(header)
+        manifest = setup.manifest(self._plans, started, self._sending_users())
+        writer = setup.writer(manifest)
         self.collector = Collector(writer, epoch, self._plans, setup.payloads, sampler, self._alive, on_over)
         self._measured_from = started.timestamp() + setup.workload.warmup
         self.leave_warmup_out()
-        self._log_start(header)
+        self._log_start(manifest)
         for plan in self._plans:
             self._send(START, start_message(self.run, epoch), plan.worker)
 
@@ -148,21 +148,21 @@ class RunningTest:
             if client in known and known[client].state != STATE_MISSING
         }
 
-    def _log_start(self, header: RunHeader) -> None:
+    def _log_start(self, manifest: RunManifest) -> None:
         assert self.collector is not None
         workload = self._setup.workload
         warmup = f"{format_seconds(workload.warmup)} of it warm-up, which Locust's own statistics leave out"
         logger.info(
             "%s on %s for %s (%s), then at most %s to drain; run folder %s",
-            header.arrivals,
+            manifest.arrivals,
             self._setup.spec.target,
             format_seconds(workload.warmup + workload.duration),
             warmup if workload.warmup else "no warm-up",
             format_seconds(workload.drain),
             self.collector.path,
         )
-        if header.ceiling and header.requested_rate and header.requested_rate > header.ceiling:
+        if manifest.ceiling and manifest.requested_rate and manifest.requested_rate > manifest.ceiling:
             logger.warning(
                 "%s requests/s requested, this load generator's ceiling is %s: the client will be the limit",
-                *format_apart(header.requested_rate, header.ceiling, format_number),
+                *format_apart(manifest.requested_rate, manifest.ceiling, format_number),
             )

@@ -107,9 +107,9 @@ class RunnerWorker:
         plan = prepared.plans(1, uuid4().hex)[0]
         sampler = prepared.sampler()
         epoch, started = start_times(_LEAD_SECONDS)
-        header = prepared.header([plan], started, spec.users)
+        manifest = prepared.manifest([plan], started, spec.users)
         self._collector = collector = Collector(
-            prepared.writer(header), epoch, [plan], prepared.payloads, sampler, lambda: {0}, lambda: None
+            prepared.writer(manifest), epoch, [plan], prepared.payloads, sampler, lambda: {0}, lambda: None
         )
         self._session = session = WorkerSession(plan, collector.report, lambda *_: None, balanced_pool(spec, plan))
         users = [gevent.spawn(session.drive) for _ in range(spec.users)]

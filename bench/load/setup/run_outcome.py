@@ -130,17 +130,17 @@ def _latency(summary: Summary) -> str:
 
 def _rate_line(analysis: Analysis) -> str:
     """What came a second, in all units that a request carries more than one of, what was asked, and who sent."""
-    summary, header = analysis.summary, analysis.run.header
+    summary, manifest = analysis.summary, analysis.run.manifest
     metrics = summary.metrics
     carried = ("sentence_rate", "sentences/s"), ("throughput", "successful requests/s"), ("word_rate", "words/s")
     parts = [
         f"{format_number(value)} {unit}" for name, unit in carried if (value := _center(metrics, name)) is not None
     ]
     sent, flight = _center(metrics, "sent_rate"), _center(metrics, "in_flight")
-    if header.requested_rate is not None and sent is not None:
-        parts.append(f"{format_number(sent)} requests/s sent of {format_number(header.requested_rate, 6)} asked")
+    if manifest.requested_rate is not None and sent is not None:
+        parts.append(f"{format_number(sent)} requests/s sent of {format_number(manifest.requested_rate, 6)} asked")
     if flight is not None:
-        users = summary.users or pluralize(header.workload.users, "user")
+        users = summary.users or pluralize(manifest.workload.users, "user")
         parts.append(f"{format_number(flight)} in flight on average ({users})")
     return ", ".join(parts) or "no rate"
 
@@ -153,7 +153,7 @@ def _rule_warnings(analysis: Analysis, rule: SampleRule | None) -> list[str]:
     """What a benchmark's rules ask for and this run has not got."""
     if rule is None:
         return []
-    workload = analysis.run.header.workload
+    workload = analysis.run.manifest.workload
     requests = analysis.summary.due * (workload.sentences if rule.per_sentence else 1)
     found = []
     if requests < rule.requests:

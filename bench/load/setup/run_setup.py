@@ -20,7 +20,7 @@ from bench.load.setup.run_endpoint import endpoint_of
 from bench.load.setup.run_spec import RunSpec
 from bench.load.setup.target_session import TargetSession
 from bench.results.environment import Environment, this_environment
-from bench.results.manifest import Origin, RunHeader, describe
+from bench.results.manifest import Origin, RunManifest, describe
 from bench.results.run_folder import RunWriter
 from bench.server.running import RunningServer
 from bench.workload.arrivals import Arrivals, ClosedLoop, OpenLoop
@@ -85,8 +85,8 @@ class RunSetup:
             for worker, shard in enumerate(shards)
         ]
 
-    def header(self, plans: list[WorkerPlan], started: datetime, users: int) -> RunHeader:
-        """The run's header.
+    def manifest(self, plans: list[WorkerPlan], started: datetime, users: int) -> RunManifest:
+        """The run's manifest.
 
         Args:
             plans: what the processes were told.
@@ -118,13 +118,13 @@ class RunSetup:
         """Samples the server once a second."""
         return ServerSampler(self.server.rest, self.server.model, self.server.pid, self.gpu)
 
-    def writer(self, header: RunHeader) -> RunWriter:
-        """The run's folder, with the header that `header` gave.
+    def writer(self, manifest: RunManifest) -> RunWriter:
+        """The run's folder, with the manifest that `manifest` gave.
 
         Raises:
             OSError: it cannot be made.
         """
-        return RunWriter.create(self.spec.results, header.workload.scenario, header, sync_every=None)
+        return RunWriter.create(self.spec.results, manifest.workload.scenario, manifest, sync_every=None)
 
     def _arrivals_of(self, users: int) -> tuple[Arrivals, tuple[str, ...]]:
         """The arrivals with the users that there are, and what there is to say of it."""

@@ -46,7 +46,7 @@ class RunSpec:
         servers: the servers, where the caller opened them; more than one are behind a client-side balancer.
         policy: how the balancer chooses, one of `bench.workload.policies.POLICIES`.
         server_flags: flags that the server is started with, or was by the caller.
-        target_name: what the run's header calls the target; "" is the target itself.
+        target_name: what the run's manifest calls the target; "" is the target itself.
         model_dir: the export whose golden answers are sent and checked; None for the demo model.
         model_name: its name on the server.
         signature: signature asked.

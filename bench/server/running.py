@@ -1,24 +1,21 @@
 """A server that runs: where it answers, and waiting until it does."""
 
-import contextlib
 import errno
-import http.client
-import json
 import socket
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from bench.core import interrupts
-from bench.core.errors import TargetError, UsageError, in_words, printable
+from bench.core.errors import TargetError, UsageError, in_words
 from bench.serving.endpoint_probe import explain
+from bench.serving.errors import Rejected, ServingError
+from bench.serving.rest import RestClient
+from bench.serving.types import VersionStatus
 
 POLL_SECONDS = 0.05
 _ANSWER_SECONDS = 2.0
-_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,67 +132,47 @@ def _not_ready(server: RunningServer, obstacle: _Obstacle, timeout: float) -> st
 
 
 def _rest_obstacle(server: RunningServer) -> _Obstacle | None:
-    """What keeps REST from serving the model; None if nothing does."""
+    """Why REST does not serve the model yet; None if it does."""
     if server.rest is None:
         return None
-    address = urlsplit(server.rest)
-    secure = address.scheme == "https"
-    connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = connect(address.hostname or "", address.port, timeout=_ANSWER_SECONDS)
     try:
-        answer = json.loads(_answer(connection, f"/v1/models/{quote(server.model)}"))
-        states = [_state(entry) for entry in answer.get("model_version_status", [])]
-    except (OSError, http.client.HTTPException, ValueError, AttributeError, KeyError, TypeError) as error:
-        return _strange(server, address.netloc, "rest", secure, error)
-    finally:
-        connection.close()
+        with RestClient(server.rest) as client:
+            versions = client.status(server.model, _ANSWER_SECONDS)
+    except ServingError as error:
+        return _failure(server, "rest", error)
+    states = [_state(version) for version in versions]
     if "AVAILABLE" in states:
         return None
     if not states:
-        return _Obstacle(_no_model(server, answer.get("error")))
-    failed = [state for state in states if state.startswith("END: ")]
+        return _model_missing(server, "no version")
     text = ", ".join(states)
+    final = all(state.startswith("END: ") for state in states)
     if server.backend == "remote":
         text = f"model {server.model!r} at {server.rest} is {text}; look at that server's log"
-    return _Obstacle(text, final=len(failed) == len(states))
+    return _Obstacle(text, final)
 
 
-def _answer(connection: http.client.HTTPConnection, path: str) -> bytes:
-    """The body of an answer that comes within `_ANSWER_SECONDS`, however it trickles, cut at `_MOST_BYTES`."""
-    connection.connect()
-    connected = connection.sock
-
-    def give_up() -> None:
-        with contextlib.suppress(OSError):
-            connected.shutdown(socket.SHUT_RDWR)
-
-    over = threading.Timer(_ANSWER_SECONDS, give_up)
-    over.start()
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().read(_MOST_BYTES)
-    finally:
-        over.cancel()
+def _model_missing(server: RunningServer, reason: str) -> _Obstacle:
+    return _Obstacle(f"model {server.model!r} is not served there ({reason}); check --model-name")
 
 
-def _no_model(server: RunningServer, error: object) -> str:
-    return f"model {server.model!r} is not served there ({error or 'no version'}); check --model-name"
-
-
-def _state(entry: Mapping[str, Any]) -> str:
+def _state(version: VersionStatus) -> str:
     """A version's state, with the reason where it ended with an error."""
-    reason = " ".join(str(entry.get("status", {}).get("error_message", "")).split())
-    return f"{entry['state']}: {reason[:300]}" if reason else str(entry["state"])
+    reason = " ".join(version.error_message.split())
+    return f"{version.state}: {reason[:300]}" if reason else version.state
 
 
-def _strange(server: RunningServer, address: str, protocol: str, secure: bool, error: Exception) -> _Obstacle:
-    """No answer, or one that is not TensorFlow Serving's."""
-    if server.backend != "remote":
-        return _Obstacle(f"no answer: {printable(in_words(error))}")
-    said = explain(address, protocol, secure=secure, model=server.model)
-    if said is not None:
-        return _Obstacle(said, final=not said.startswith(f"nothing listens at {address}"))
-    return _Obstacle(f"{address} does not answer like TensorFlow Serving ({type(error).__name__}); check the address")
+def _failure(server: RunningServer, protocol: str, error: ServingError | OSError) -> _Obstacle:
+    """Why a call or a connection failed; what listens at a remote address is found out."""
+    address = urlsplit(server.rest or "").netloc if protocol == "rest" else server.grpc or ""
+    if server.backend == "remote":
+        secure = (server.rest or "").startswith("https:") if protocol == "rest" else server.secure
+        said = explain(address, protocol, secure=secure, model=server.model)
+        if said is not None:
+            return _Obstacle(said, final=not said.startswith(f"nothing listens at {address}"))
+    if isinstance(error, Rejected):
+        return _model_missing(server, error.details)
+    return _Obstacle(in_words(error))
 
 
 def _grpc_obstacle(server: RunningServer) -> _Obstacle | None:
@@ -206,7 +183,7 @@ def _grpc_obstacle(server: RunningServer) -> _Obstacle | None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
     except OSError as error:
-        return _strange(server, server.grpc, "grpc", server.secure, error)
+        return _failure(server, "grpc", error)
     if server.backend == "remote" and (said := explain(server.grpc, "grpc", secure=server.secure)) is not None:
         return _Obstacle(said, final=True)
     return None

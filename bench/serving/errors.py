@@ -18,11 +18,13 @@ class ServingError(TargetError):
     Args:
         message: one line.
         code: the gRPC status name (`INVALID_ARGUMENT`) or the HTTP status as text (`400`), if one came.
+        details: the server's own message, one line; empty if there is none.
     """
 
-    def __init__(self, message: str, code: str | None = None) -> None:
+    def __init__(self, message: str, code: str | None = None, details: str = "") -> None:
         super().__init__(message)
         self.code = code
+        self.details = details
 
 
 class ConnectFailed(ServingError):

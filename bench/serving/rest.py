@@ -27,6 +27,8 @@ from bench.serving.tls import TlsOptions
 from bench.serving.types import MAX_RESPONSE_BYTES, ModelMetadata, PredictRequest, PredictResponse, VersionStatus
 
 _CHUNK: Final = 1 << 16
+# A version takes some hundred bytes.
+_MAX_STATUS: Final = 1_000_000
 _GOOD: Final = 200
 _UNAVAILABLE: Final = (429, 502, 503)
 _DEADLINE: Final = (408, 504)
@@ -42,12 +44,16 @@ _BROKEN: Final = (
 
 def predict_path(request: PredictRequest) -> str:
     """The path of a POST to `:predict`, version or label included."""
-    path = f"/v1/models/{quote(request.model, safe='')}"
+    path = _model_path(request.model)
     if request.version is not None:
         path += f"/versions/{request.version}"
     elif request.label is not None:
         path += f"/labels/{quote(request.label, safe='')}"
     return path + ":predict"
+
+
+def _model_path(model: str) -> str:
+    return f"/v1/models/{quote(model, safe='')}"
 
 
 def raise_for_status(status: int, body: bytes) -> None:
@@ -72,7 +78,7 @@ def raise_for_status(status: int, body: bytes) -> None:
         raise DeadlineExceeded(f"the server ran out of time (HTTP {status}: {text}); allow more time", code)
     if status < 500:
         raise Rejected(
-            f"the server refused the request (HTTP {status}: {text}); check model, signature and inputs", code
+            f"the server refused the request (HTTP {status}: {text}); check model, signature and inputs", code, text
         )
     if status == 501:
         raise Rejected(f"the server does not implement this (HTTP {status}: {text})", code)
@@ -122,17 +128,18 @@ class RestClient:
 
     def post(self, path: str, body: bytes, timeout: float) -> bytes:
         """The body of a 200 answer to a POST of `body`."""
-        return self._call("POST", path, body, timeout)
+        return self._call("POST", path, body, timeout, self._max_response)
 
     def get(self, path: str, timeout: float) -> bytes:
         """The body of a 200 answer to a GET."""
-        return self._call("GET", path, None, timeout)
+        return self._call("GET", path, None, timeout, self._max_response)
 
     def status(self, model: str, timeout: float) -> tuple[VersionStatus, ...]:
-        return json_codec.version_status(self.get(f"/v1/models/{quote(model, safe='')}", timeout))
+        most = min(self._max_response, _MAX_STATUS)
+        return json_codec.version_status(self._call("GET", _model_path(model), None, timeout, most))
 
     def metadata(self, model: str, timeout: float) -> ModelMetadata:
-        return json_codec.model_metadata(self.get(f"/v1/models/{quote(model, safe='')}/metadata", timeout))
+        return json_codec.model_metadata(self.get(f"{_model_path(model)}/metadata", timeout))
 
     def close(self) -> None:
         self._session.close()
@@ -143,7 +150,7 @@ class RestClient:
     def __exit__(self, *exc: Any) -> None:
         self.close()
 
-    def _call(self, method: str, path: str, body: bytes | None, timeout: float) -> bytes:
+    def _call(self, method: str, path: str, body: bytes | None, timeout: float, most: int) -> bytes:
         try:
             with (
                 bounded(timeout),
@@ -151,7 +158,7 @@ class RestClient:
                     method, self.url + path, data=body, timeout=timeout, stream=True, allow_redirects=False
                 ) as response,
             ):
-                answer = _read(response, self._max_response)
+                answer = _read(response, most)
                 raise_for_status(response.status_code, answer)
                 return answer
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError) as error:

@@ -179,7 +179,12 @@ def _port_fault(netloc: str, scheme: str) -> str | None:
         return "has a colon and no port"
     if not (port.isascii() and port.isdigit()):
         return f"has the port {port!r}, which is not a number"
-    return None if 0 < int(port) < 65536 else f"has the port {port}, which is out of range (1 to 65535)"
+    # Python refuses to convert very long texts.
+    return (
+        None
+        if 0 < int(port.lstrip("0")[:6] or "0") < 65536
+        else f"has the port {port}, which is out of range (1 to 65535)"
+    )
 
 
 def _more(parts: SplitResult) -> str | None:

@@ -244,7 +244,8 @@ def test_the_wrong_face_as_a_target() -> None:
 
 def test_a_model_that_failed_to_load_on_a_server_elsewhere() -> None:
     body = STATUS.replace(
-        b'"AVAILABLE", "status": {"error_code": "OK"', b'"END", "status": {"error_message": "No room"'
+        b'"AVAILABLE", "status": {"error_code": "OK"',
+        b'"END", "status": {"error_code": "UNKNOWN", "error_message": "No room"',
     )
     with (
         plain_rest(200, body) as address,

@@ -38,6 +38,15 @@ def test_rest_ends_in_time(name: Any) -> None:
         )
 
 
+@pytest.mark.parametrize("name", [*REST_FLOODS, "rest-bomb"])
+def test_the_status_of_a_model_ends_in_time(name: str) -> None:
+    with faulty(name) as address, RestClient(f"http://{address}") as client:
+        # What the first call gets is no status.
+        with contextlib.suppress(InvalidResponse):
+            client.status("bert", 30)
+        assert isinstance(failed(lambda seconds: client.status("bert", seconds)), DeadlineExceeded | InvalidResponse)
+
+
 @pytest.mark.parametrize("name", GRPC)
 def test_grpc_ends_in_time(name: Any) -> None:
     with faulty(name) as address, GrpcClient(address) as client:
@@ -67,6 +76,14 @@ def test_the_largest_response(most: int, fits: bool) -> None:
             else:
                 with pytest.raises(InvalidResponse, match="more than 2 kB"):
                     client.get("/", 30)
+
+
+def test_the_largest_status() -> None:
+    """Whatever size a response to Predict may have."""
+    with rest_server(lambda *_: (200, bytes(1_000_001))) as url, RestClient(url) as client:
+        assert len(client.get("/", 30)) == 1_000_001
+        with pytest.raises(InvalidResponse, match="more than 1 MB"):
+            client.status("bert", 30)
 
 
 def test_a_coding_that_is_not_known_is_named() -> None:

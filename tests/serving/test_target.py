@@ -41,6 +41,7 @@ def test_the_known_forms(text: str, target: Any) -> None:
         "http://",
         "http://host:port",
         "http://host:99999",
+        "http://host:" + "9" * 5000,
         "http://host:8501/v1/models/bert",
         "http://user@host:1",
         "http://ho st:1",

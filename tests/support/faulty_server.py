@@ -7,6 +7,7 @@ floods end when the client has gone. Nothing but the standard library, so that i
 import contextlib
 import gzip
 import os
+import re
 import select
 import socket
 import struct
@@ -28,19 +29,20 @@ Talk = Callable[[socket.socket], None]
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """One HTTP request with a length; what is left of the connection's end is b""."""
+    """The body of one HTTP request and what else came with it, or its head where it has no body; b"" at the end."""
     data = b""
     while b"\r\n\r\n" not in data:
         if not (part := connection.recv(65536)):
             return b""
         data += part
     head, _, body = data.partition(b"\r\n\r\n")
-    size = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+    length = re.search(rb"(?i)content-length: *(\d+)", head)
+    size = int(length[1]) if length else 0
     while len(body) < size:
         if not (part := connection.recv(65536)):
             return b""
         body += part
-    return body
+    return body or head
 
 
 def endless(connection: socket.socket, begin: bytes, piece: bytes, pause: float = 0.0) -> None:

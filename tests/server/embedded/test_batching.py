@@ -31,6 +31,7 @@ class Doubling:
 
     def __init__(self) -> None:
         self.batches: list[list[float]] = []
+        self.timeouts: list[int | None] = []
         self.may_run = threading.Event()
         self.may_run.set()
         self.closed = False
@@ -39,6 +40,7 @@ class Doubling:
         self.may_run.wait(10)
         ((_, value),) = feeds
         assert not isinstance(value.values, list)
+        self.timeouts.append(timeout_ms)
         self.batches.append(value.values.tolist())
         return [Tensor(value.dtype, value.shape, value.values * 2) for _ in fetches]
 
@@ -149,6 +151,20 @@ def test_another_set_of_outputs_has_another_queue(make: type[Bench]) -> None:
     assert bench.send(1.0, fetches=("z:0", "y:0")) == [[2.0], [2.0]]
     assert bench.send(1.0) == [[2.0]]
     assert len(bench.scheduler._queues) == 2
+
+
+class Patient(Forever):
+    """A caller with the longest deadline that gRPC has."""
+
+    def seconds_left(self) -> float | None:
+        return 99_999_999 * 3600.0
+
+
+def test_the_longest_deadline_of_grpc(make: type[Bench]) -> None:
+    bench = make()
+    bench.runner.run(feeds(1.0), ["y:0"], Patient())
+    bench.runner.run(feeds(1.0), ["y:0"], Forever())
+    assert bench.session.timeouts == [2**31 - 1, None]
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,78 @@ def test_a_request_with_a_body() -> None:
 
 
 def test_bytes_may_come_one_by_one() -> None:
-    message = b"\r\nPOST / HTTP/1.1\nTransfer-Encoding: chunked\n\n3;ext=1\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: x\r\n\r\n"
+    message = b"\r\nPOST / HTTP/1.1\nTransfer-Encoding: chunked\n\n3 x\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: x\r\n\r\n"
     (request,) = read(*(bytes([byte]) for byte in message))
     assert request.body == b"abcde"
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"+3\r\nabc\r\n0\r\n\r\n",
+        b"0x3\r\nabc\r\n0\r\n\r\n",
+        b" \t3\r\nabc\r\n0\r\n\r\n",
+        b"3 and more\r\nabc\r\n0 \r\n\r\n",
+        b"3\0z\r\nabc\r\n-0\r\n\r\n",
+        b"3\nabc\n\n\r\n0\nX: y\n z\n\n",
+        b"1\r\na2\r\nbc0\r\n\r\n",
+        b"0" * 5000 + b"3\r\nabc\r\n0\r\n\r\n",
+        # A size without a digit is the last one.
+        b"3\r\nabc\r\n \r\n\r\n",
+    ],
+)
+def test_chunks_that_libevent_accepts(chunks: bytes) -> None:
+    (request,) = read(CHUNKED + chunks)
+    assert request.body == b"abc"
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"1_0\r\n" + b"a" * 16 + b"\r\n0\r\n\r\n",
+        b"-3\r\nabc\r\n0\r\n\r\n",
+        b"3;name=value\r\nabc\r\n0\r\n\r\n",
+        b"3\t\r\nabc\r\n0\r\n\r\n",
+        b"0x\r\n\r\n",
+        b"\xd9\xa3\r\nabc\r\n0\r\n\r\n",
+        # Bytes after a chunk are the next size.
+        b"3\r\nabcXY\r\n0\r\n\r\n",
+        b"0\r\nno header\r\n\r\n",
+    ],
+)
+def test_chunks_that_libevent_refuses(chunks: bytes) -> None:
+    with pytest.raises(BadRequestError):
+        read(CHUNKED + chunks)
+
+
+@pytest.mark.parametrize("begin", [b"3 ", b"0\r\nX: "])
+def test_a_line_of_a_chunked_body_is_bounded(begin: bytes) -> None:
+    reader = Reader(bytearray(CHUNKED + begin))
+    assert reader.next() is None
+    with pytest.raises(BadRequestError):
+        for _ in range(1000):
+            reader.buffer += b"x" * 1000
+            assert reader.next() is None
+    assert len(reader.buffer) < 100_000
+
+
+@pytest.mark.parametrize("size", [b"7fffffffffffffff", b"f" * 5000])
+def test_a_chunk_of_very_many_bytes_is_waited_for(size: bytes) -> None:
+    reader = Reader(bytearray(CHUNKED + size + b"\r\nabc"))
+    assert reader.next() is None
+
+
+@pytest.mark.parametrize("length", [b"+3", b"003", b"3\0x"])
+def test_lengths_that_libevent_accepts(length: bytes) -> None:
+    assert read(b"POST / HTTP/1.1\r\nContent-Length: %b\r\n\r\nabc" % length)[0].body == b"abc"
+
+
+def test_the_length_of_a_chunked_body_does_not_matter() -> None:
+    head = b"POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\nContent-Length: x\r\n\r\n"
+    assert read(head + b"1\r\na\r\n0\r\n\r\n")[0].body == b"a"
 
 
 def test_requests_may_come_together() -> None:
@@ -70,6 +139,10 @@ def test_a_url_with_a_scheme_and_a_host(before: bytes) -> None:
         b"GET 1a:/b HTTP/1.1\r\n\r\n",
         b"GET /\xc3\xa9 HTTP/1.1\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length:\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: \0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 1_0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 3, 3\r\n\r\n",
         b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
         # Libevent would wait for the end of a connection that is to stay open.
         b"POST / HTTP/1.1\r\nConnection: keep-alive\r\n\r\n",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bench.server.embedded.base.status import StatusError
+from bench.server.embedded.models.servable import run_timeout
 from bench.server.embedded.runtime.session import GraphSession
 from bench.server.embedded.runtime.tensors import Tensor
 from bench.serving.protos import meta_graph_pb2, types_pb2
@@ -53,6 +54,15 @@ def test_tensors_that_the_graph_does_not_have(session: GraphSession, feed: str, 
     with pytest.raises(StatusError) as caught:
         session.run([(feed, ONE)], [fetch])
     assert str(caught.value) == error
+
+
+def test_the_longest_deadline_of_grpc(session: GraphSession) -> None:
+    """The runtime ends the process at the milliseconds of `grpc-timeout: 99999999H`."""
+    timeout = run_timeout(99_999_999 * 3600.0)
+    assert timeout == 2**31 - 1
+    (tensor,) = session.run([("x:0", ONE)], ["y:0"], timeout)
+    assert tensor.values.tolist() == [1.0]  # type: ignore[union-attr]
+    assert run_timeout(0.0001) == 1
 
 
 def test_bytes_that_are_no_graph() -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from bench.server.embedded.base import metrics
 from bench.server.embedded.base.status import Code, StatusError, invalid_argument
 from bench.server.embedded.config.model_config import BatchingParameters
-from bench.server.embedded.models.servable import Caller, check_caller
+from bench.server.embedded.models.servable import Caller, check_caller, run_timeout
 from bench.server.embedded.runtime.batch_tensors import join_rows, join_tasks, split_outputs, split_rows
 from bench.server.embedded.runtime.model_runtime import ModelRuntime
 from bench.server.embedded.runtime.session import Feeds
@@ -350,6 +350,5 @@ def batch_rows(feeds: Feeds) -> int:
 def _latest_deadline(tasks: Sequence[Task]) -> int | None:
     """Milliseconds until the last of the tasks' deadlines; None if one has none."""
     left = [task.caller.seconds_left() for task in tasks]
-    if any(seconds is None for seconds in left):
-        return None
-    return max(int(max(seconds for seconds in left if seconds is not None) * 1000), 1)
+    limited = [seconds for seconds in left if seconds is not None]
+    return run_timeout(max(limited)) if len(limited) == len(left) else None

@@ -14,6 +14,7 @@ from bench.server.embedded.runtime.session import TIMED_OUT, Feeds, Session, Ses
 from bench.server.embedded.runtime.tensors import Tensor
 
 _SETTLE_SECONDS: Final = 0.5
+_INT32_MAX: Final = (1 << 31) - 1
 
 
 class Caller(Protocol):
@@ -79,7 +80,15 @@ def check_caller(caller: Caller) -> int | None:
         return None
     if seconds <= 0:
         raise StatusError(Code.DEADLINE_EXCEEDED, TIMED_OUT)
-    return max(int(seconds * 1000), 1)
+    return run_timeout(seconds)
+
+
+def run_timeout(seconds: float) -> int:
+    """Whole milliseconds for RunOptions, at least 1, at most what gRPC's C library gives Serving for a deadline.
+
+    The runtime ends the process at a timeout of some thousand years.
+    """
+    return min(max(int(seconds * 1000), 1), _INT32_MAX)
 
 
 class Servable:

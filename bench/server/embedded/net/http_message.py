@@ -20,6 +20,15 @@ _QUERY: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _AUTHORITY: Final = re.compile(r"//[^/?#]*")
 _MAX_HEAD: Final = 1 << 20
+# Bytes of a chunk's size or of a trailer.
+_MAX_LINE: Final = 1 << 16
+_INT64_MAX: Final = (1 << 63) - 1
+# No 64-bit integer has more; Python refuses to convert very long texts.
+_INT64_DIGITS: Final = 20
+_INTEGERS: Final = {
+    10: re.compile(rb"[ \t\n\v\f\r]*([+-]?)([0-9]+)"),
+    16: re.compile(rb"[ \t\n\v\f\r]*([+-]?)(?:0[xX](?=[0-9A-Fa-f]))?([0-9A-Fa-f]+)"),
+}
 
 
 class BadRequestError(Exception):
@@ -62,26 +71,25 @@ class Response:
 
 @dataclass(slots=True)
 class Reader:
-    """Requests out of the bytes of a connection."""
+    """Splits the bytes of a connection into requests."""
 
     buffer: bytearray = field(default_factory=bytearray)
     wants_continue: bool = False
     _request: Request | None = None
     _length: int = 0
-    _chunked: bool = False
-    _parts: list[bytes] = field(default_factory=list)
+    _chunks: "_ChunkedBody | None" = None
 
     def next(self) -> Request | None:
-        """The next whole request; None while bytes are missing.
+        """The next complete request; None while bytes are missing.
 
         Raises:
-            BadRequestError: it is none.
+            BadRequestError: the bytes are not an HTTP request.
         """
         if self._request is None and not self._read_head():
             return None
         request = self._request
         assert request is not None
-        body = self._chunks() if self._chunked else self._sized()
+        body = self._sized() if self._chunks is None else self._chunks.take(self.buffer)
         if body is None:
             return None
         self._request = None
@@ -89,7 +97,7 @@ class Reader:
         return request
 
     def _read_head(self) -> bool:
-        # Blank lines before a request are passed over.
+        # Blank lines before a request are skipped.
         while self.buffer and self.buffer[0] in b"\r\n":
             del self.buffer[:1]
         end = _HEAD_END.search(self.buffer)
@@ -99,29 +107,18 @@ class Reader:
             return False
         lines = bytes(self.buffer[: end.start()]).split(b"\n")
         del self.buffer[: end.end()]
-        request = _parse_head(lines)
-        self._frame(request)
-        self._request = request
+        self._request = _parse_head(lines)
+        self._frame(self._request)
         return True
 
     def _frame(self, request: Request) -> None:
-        """How long the body is. Where a method has none, one that is announced is read over all the same."""
+        """Sets how the body is delimited. The body of a method that has none is read and ignored."""
         headers = request.headers
-        self._chunked = headers.get(b"transfer-encoding", b"").lower() == b"chunked"
-        length = headers.get(b"content-length")
-        if length is None:
-            self._length = 0
-            endless = request.method in _METHODS_WITH_BODY and not self._chunked
-            if endless and headers.get(b"connection", b"close").lower() != b"close":
-                # Libevent refuses a body that might never end on a connection that is to stay open.
-                raise BadRequestError
-        elif not length.isdigit():
-            raise BadRequestError
-        else:
-            # No body has 19 digits of bytes, and Python refuses to read very long numbers.
-            self._length = int(length.lstrip(b"0")[:19] or b"0")
+        chunked = headers.get(b"transfer-encoding", b"").lower() == b"chunked"
+        self._chunks = _ChunkedBody() if chunked else None
+        self._length = 0 if chunked else _body_length(request)
         self.wants_continue = headers.get(b"expect", b"").lower() == b"100-continue" and (
-            self._chunked or len(self.buffer) < self._length
+            chunked or len(self.buffer) < self._length
         )
 
     def _sized(self) -> bytes | None:
@@ -132,40 +129,84 @@ class Reader:
         del self.buffer[:length]
         return body
 
-    def _chunks(self) -> bytes | None:
-        """A chunked body, once it is there as a whole; chunks that are there are taken out of the buffer."""
-        while True:
-            line_end = self.buffer.find(b"\n")
-            if line_end < 0:
-                return None
-            try:
-                size = int(self.buffer[:line_end].split(b";")[0].strip(), 16)
-            except ValueError:
-                raise BadRequestError from None
-            if size < 0:
-                raise BadRequestError
-            if size == 0:
-                return self._end_of_chunks(line_end + 1)
-            start = line_end + 1
-            after = self.buffer.find(b"\n", start + size)
-            if len(self.buffer) < start + size or after < 0:
-                return None
-            self._parts.append(bytes(self.buffer[start : start + size]))
-            del self.buffer[: after + 1]
 
-    def _end_of_chunks(self, at: int) -> bytes | None:
-        """The body, if the trailers after the last chunk are there up to their blank line."""
+@dataclass(slots=True)
+class _ChunkedBody:
+    """A chunked body, read as libevent reads it (evhttp_handle_chunked_read)."""
+
+    _body: bytearray = field(default_factory=bytearray)
+    _missing: int = 0
+    _in_trailer: bool = False
+
+    def take(self, buffer: bytearray) -> bytes | None:
+        """Removes complete lines and chunks from the buffer; the body after the trailer's blank line, None before it.
+
+        Raises:
+            BadRequestError: a line that is neither a size nor, after the last chunk, a header.
+        """
         while True:
-            line_end = self.buffer.find(b"\n", at)
-            if line_end < 0:
+            if len(buffer) < self._missing:
                 return None
-            blank = not self.buffer[at:line_end].strip()
-            at = line_end + 1
-            if blank:
-                del self.buffer[:at]
-                body = b"".join(self._parts)
-                self._parts.clear()
-                return body
+            self._body += buffer[: self._missing]
+            del buffer[: self._missing]
+            self._missing = 0
+            line = _take_line(buffer)
+            if line is None:
+                return None
+            if not self._in_trailer:
+                self._on_size(line)
+            elif not line:
+                return bytes(self._body)
+            elif b":" not in line and line[0] not in b" \t":
+                raise BadRequestError
+
+    def _on_size(self, line: bytes) -> None:
+        """A chunk's size in hexadecimal; what follows a blank is ignored, and so is a blank line."""
+        if not line.partition(b"\0")[0]:
+            return
+        size, rest = _leading_integer(line, 16)
+        if size < 0 or rest[:1] not in (b"", b" "):
+            raise BadRequestError
+        self._missing = size
+        self._in_trailer = not size
+
+
+def _take_line(buffer: bytearray) -> bytes | None:
+    """Removes the first line from the buffer; None while its end is missing."""
+    end = buffer.find(b"\n")
+    if max(end, len(buffer) if end < 0 else 0) > _MAX_LINE:
+        raise BadRequestError
+    if end < 0:
+        return None
+    line = bytes(buffer[:end])
+    del buffer[: end + 1]
+    return line.removesuffix(b"\r")
+
+
+def _body_length(request: Request) -> int:
+    """The bytes that `Content-Length` announces (evhttp_get_body_length)."""
+    text = request.headers.get(b"content-length")
+    if text is None:
+        connection = request.headers.get(b"connection", b"close").lower()
+        if request.method in _METHODS_WITH_BODY and connection != b"close":
+            # Libevent refuses a body that ends with the connection where the connection is to stay open.
+            raise BadRequestError
+        return 0
+    length, rest = _leading_integer(text, 10)
+    if text[:1] in (b"", b"\0") or rest or length < 0:
+        raise BadRequestError
+    return length
+
+
+def _leading_integer(text: bytes, base: int) -> tuple[int, bytes]:
+    """The integer that C's `strtoll` reads from a text, limited to 64 bits, and the text after it."""
+    text = text.partition(b"\0")[0]
+    found = _INTEGERS[base].match(text)
+    if found is None:
+        return 0, text
+    digits = found[2].lstrip(b"0")
+    value = int(digits or b"0", base) if len(digits) < _INT64_DIGITS else _INT64_MAX
+    return min(value, _INT64_MAX) * (-1 if found[1] == b"-" else 1), text[found.end() :]
 
 
 def _parse_head(lines: list[bytes]) -> Request:

@@ -14,7 +14,7 @@ from typing import IO, Final
 from bench.core import interrupts
 from bench.core.errors import TargetError, UsageError
 from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
-from bench.server.server_log import kept_in, last_words, load_failure, not_loaded, read_log
+from bench.server.server_log import last_words, load_failure, not_loaded, read_log, see_log
 from bench.serving.types import DEFAULT_MODEL_NAME
 
 STOP_SECONDS: Final = 15.0
@@ -149,10 +149,10 @@ def _process(backend: str, command: Sequence[str], launch: _Launch) -> Iterator[
             wrote = starting.wrote()
             # Nobody waits for an answer of it.
             process.kill()
-            raise TargetError(f"{error}{wrote}{kept_in(log)}") from error
+            raise TargetError(f"{error}{wrote}{see_log(log)}") from error
         yield server
         if process.poll() is not None:
-            why = f"{interrupts.how_it_ended(process.returncode)}: {last_words(read_log(output))}{kept_in(log)}"
+            why = f"{interrupts.how_it_ended(process.returncode)}: {last_words(read_log(output))}{see_log(log)}"
             raise TargetError(f"the {backend} server ended while in use: {why}")
 
 

@@ -1,4 +1,4 @@
-"""What a server wrote: why it ended, and why it does not load its model, each on one line."""
+"""A server's log: why the server ended, and why a model does not load, each on one line."""
 
 import re
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import IO, Final
 
 _MOST_BYTES: Final = 1 << 20
 _MOST_CHARACTERS: Final = 400
-# tensorflow_model_server tries a model that does not load again each minute, and opens its ports only then
+# tensorflow_model_server retries a model that does not load once a minute, and opens its ports only after a success
 # (retrier.cc, server_core.cc); bench/server/embedded/models/model.py does the same.
 _LOAD_FAILURES: Final = (
     re.compile(r"Loading servable: \{name: (?P<name>\S+) version: \d+\} failed: (?P<reason>.*)"),
-    re.compile(r"model '(?P<name>[^']*)' version \d+ (?:does not load, try [^:]*|is given up): (?P<reason>.*)"),
+    re.compile(r"model '(?P<name>[^']*)' version \d+ failed to load, (?:no )?attempt[^:]*: (?P<reason>.*)"),
 )
 _NO_MODEL: Final = re.compile(r"(?:Could not find base path|No versions of servable) .*")
 _TELLING: Final = re.compile(
@@ -26,14 +26,14 @@ _NODE: Final = re.compile(r"\s*\[\[\{\{node .*?\}\}\]\]")
 
 
 def read_log(stream: IO[bytes]) -> str:
-    """The end of what a server wrote, at most a mebibyte."""
+    """The end of a server's log, at most 1 MiB."""
     size = stream.seek(0, 2)
     stream.seek(max(0, size - _MOST_BYTES))
     return stream.read().decode(errors="replace")
 
 
 def load_failure(text: str, model: str) -> str | None:
-    """Why the server did not load `model`; None if it did not say so."""
+    """Why the server did not load `model`; None if the log has no such failure."""
     for line in reversed(text.splitlines()):
         for pattern in _LOAD_FAILURES:
             if (found := pattern.search(line)) and found["name"] == model:
@@ -42,29 +42,29 @@ def load_failure(text: str, model: str) -> str | None:
 
 
 def not_loaded(model: str, model_dir: Path, reason: str) -> str:
-    """The sentence for a model that does not load."""
+    """The message for a model that does not load."""
     return f"model {model!r} of {model_dir} does not load: {reason}; export it again, or give another folder"
 
 
 def no_model(text: str) -> str | None:
-    """What the server said of a folder without a model; None if nothing."""
+    """The server's last message about a folder without a model; None if there is none."""
     found = _NO_MODEL.findall(text)
     return _short(found[-1]) if found else None
 
 
 def last_words(text: str) -> str:
-    """The line that tells most of why a server ended: the last one about an error, else the last one."""
+    """The line that best explains why a server ended: the last one about an error, else the last one."""
     lines = [line for line in text.splitlines() if line.strip() and not (_USAGE.match(line) or _NOISE.search(line))]
     telling = [line for line in lines if _TELLING.search(line)]
     return _short((telling or lines or ["it wrote nothing"])[-1])
 
 
-def kept_in(log: Path | None) -> str:
-    """Where a user finds the whole of it."""
-    return f"; the whole of it is in {log}" if log else ""
+def see_log(log: Path | None) -> str:
+    """Points to the log file, to follow a message; empty without one."""
+    return f"; see {log}" if log else ""
 
 
 def _short(line: str) -> str:
-    """One line without the time stamp and the names of nodes."""
+    """One line without time stamp and node names."""
     words = " ".join(_NODE.sub("", _STAMP.sub("", line.strip())).split())
     return words if len(words) <= _MOST_CHARACTERS else words[: _MOST_CHARACTERS - 1] + "…"

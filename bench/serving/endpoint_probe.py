@@ -119,7 +119,7 @@ def describe(found: Listener, address: str, protocol: str, *, secure: bool = Fal
     tls = "s" if found.kind is Kind.TLS else ""
     speaks = _speaks(found)
     if speaks is not None and (speaks != protocol or bool(tls) != secure):
-        return _other_face(address, protocol, speaks, tls, secure)
+        return _other_endpoint(address, protocol, speaks, tls, secure)
     if found.kind is Kind.TLS and found.text == "" and not secure:
         return f"{address} speaks TLS; give {'https' if protocol == 'rest' else 'grpcs'}://{address}"
     if found.kind is Kind.HTTP:
@@ -127,8 +127,8 @@ def describe(found: Listener, address: str, protocol: str, *, secure: bool = Fal
     return None
 
 
-def _other_face(address: str, protocol: str, speaks: str, tls: str, secure: bool) -> str:
-    """For TensorFlow Serving's other face, or the right one with or without TLS."""
+def _other_endpoint(address: str, protocol: str, speaks: str, tls: str, secure: bool) -> str:
+    """For TensorFlow Serving's other endpoint, or the right one with or without TLS."""
     names = {"rest": "REST", "grpc": "gRPC"}
     scheme = {"rest": "http", "grpc": "grpc"}[speaks] + tls
     is_what = f"{address} speaks {names[speaks]}" + (" over TLS" if tls else " without TLS" if secure else "")
@@ -138,7 +138,7 @@ def _other_face(address: str, protocol: str, speaks: str, tls: str, secure: bool
 
 
 def _speaks(found: Listener) -> str | None:
-    """The face of TensorFlow Serving that this may be."""
+    """The endpoint of TensorFlow Serving that this may be."""
     if found.kind is Kind.HTTP2 or (found.kind is Kind.TLS and found.text == "h2"):
         return "grpc"
     if (found.kind is Kind.HTTP and _is_serving(found)) or (found.kind is Kind.TLS and found.text == "http/1.1"):

@@ -1,4 +1,4 @@
-"""JSON bodies of Serving's REST face: requests out, answers in.
+"""JSON bodies of Serving's REST endpoint: requests out, answers in.
 
 Serving writes and reads the tokens NaN, Infinity and -Infinity, which JSON does not have and orjson refuses; bodies
 that hold them go through the standard library instead.

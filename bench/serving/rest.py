@@ -29,7 +29,7 @@ from bench.serving.types import MAX_RESPONSE_BYTES, ModelMetadata, PredictReques
 _CHUNK: Final = 1 << 16
 # A version takes some hundred bytes.
 _MAX_STATUS: Final = 1_000_000
-_GOOD: Final = 200
+_OK: Final = 200
 _UNAVAILABLE: Final = (429, 502, 503)
 _DEADLINE: Final = (408, 504)
 # What an answer that began well and then broke off or made no sense leads to.
@@ -62,7 +62,7 @@ def raise_for_status(status: int, body: bytes) -> None:
     Raises:
         ServingError: any other status, with what the body says.
     """
-    if status == _GOOD:
+    if status == _OK:
         return
     if status < 400:
         raise InvalidResponse(
@@ -172,7 +172,7 @@ def _read(response: requests.Response, most: int) -> bytes:
         InvalidResponse: it is too large, or has a coding that is not known.
         TimeoutError: the time is up.
     """
-    if response.status_code == _GOOD:
+    if response.status_code == _OK:
         check_coding(response.headers.get("Content-Encoding", ""), urllib3.HTTPResponse.CONTENT_DECODERS)
     body = bytearray()
     while part := response.raw.read1(_CHUNK, decode_content=True):

@@ -332,7 +332,7 @@ def test_the_config_file_is_followed(store: Path, tmp_path: Path) -> None:
         assert served.until_logged("Failed to read ModelServerConfig file").endswith(
             f"Invalid protobuf file: '{config}'"
         )
-        served.until_logged("warning: the model config file is not followed: Invalid protobuf file")
+        served.until_logged("warning: cannot apply the model config file, .*: Invalid protobuf file")
         model_config(config, entry("affine", Path("relative")))
         served.until_logged(
             "PollFilesystemAndReloadConfig failed to ReloadConfig: Expected model affine to have an absolute path"

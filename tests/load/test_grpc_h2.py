@@ -44,11 +44,11 @@ from bench.serving.tls import TlsOptions
 TLS = Path(__file__).parent / "tls"
 STATUS = (b":status", b"200")
 TYPE = (b"content-type", b"application/grpc")
-GOOD = encode([(b"grpc-status", b"0")])
+OK_TRAILERS = encode([(b"grpc-status", b"0")])
 
 
 def answer(h2: Any, stream: Any, message: Any = b"answer") -> None:
-    h2.respond(stream, encode([STATUS, TYPE]), framed(message), GOOD)
+    h2.respond(stream, encode([STATUS, TYPE]), framed(message), OK_TRAILERS)
 
 
 class Server:
@@ -165,7 +165,7 @@ def test_answers_without_a_message(block: Any, error: Any, text: str) -> None:
 @pytest.mark.parametrize("body", [b"", b"\0\0\0\0\5abc", b"\1" + framed(b"abc")[1:], framed(b"a") + framed(b"b")])
 def test_messages_that_cannot_be_read(body: Any) -> None:
     def handle(h2: Any, stream: Any, message: Any) -> None:
-        h2.respond(stream, encode([STATUS, TYPE]), body, GOOD)
+        h2.respond(stream, encode([STATUS, TYPE]), body, OK_TRAILERS)
 
     with serving(on_request(handle)) as (_, pool), pytest.raises(InvalidResponse, match="not one plain message"):
         pool.make("grpc").exchange(b"question", 30)
@@ -303,7 +303,7 @@ def test_time_runs_out_in_the_midst_of_a_large_message() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", frame(HEADERS, END_HEADERS | END_STREAM, 1, GOOD)]
+    "said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", frame(HEADERS, END_HEADERS | END_STREAM, 1, OK_TRAILERS)]
 )
 def test_something_else_listens(said: Any) -> None:
     listener = socket.create_server(("127.0.0.1", 0))

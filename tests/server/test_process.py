@@ -115,7 +115,7 @@ def test_a_refused_flag_is_told_and_not_the_last_line_of_the_usage(server_binary
 def test_the_log_file_is_named(server_binary: Path, tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     with (
-        pytest.raises(TargetError, match=f"Read less bytes than requested; .*; the whole of it is in {log}$"),
+        pytest.raises(TargetError, match=f"Read less bytes than requested; .*; see {log}$"),
         binary(server_binary, tmp_path, "cut", log=log),
     ):
         pass
@@ -186,9 +186,10 @@ def test_flags_that_are_ours_are_refused_by_name(server_binary: Path, tmp_path: 
     [
         "2026-01-31 12:00:00.1: E tensorflow_serving/util/retrier.cc:37] Loading servable: {name: bert version: 7} "
         "failed: NOT_FOUND: Op type not registered 'NoSuchOp' in binary running on host. [[{{node a/b}}]]",
-        "model 'bert' version 7 does not load, try 1 of 6, next in 60 s: NOT_FOUND: Op type not registered 'NoSuchOp' "
+        "model 'bert' version 7 failed to load, attempt 1 of 6, next in 60 s: NOT_FOUND: Op type not registered "
+        "'NoSuchOp' in binary running on host.",
+        "model 'bert' version 7 failed to load, no attempts left: NOT_FOUND: Op type not registered 'NoSuchOp' "
         "in binary running on host.",
-        "model 'bert' version 7 is given up: NOT_FOUND: Op type not registered 'NoSuchOp' in binary running on host.",
     ],
 )
 def test_why_a_model_does_not_load(line: str) -> None:

@@ -50,7 +50,7 @@ def degraded(folder: Path, **fault: float) -> str:
 
 
 def _faulty(run: Callable[..., Any], fault: Fault, draw: random.Random) -> Callable[..., Any]:
-    """`bench.server.embedded.api.predict.predict`, which answers for both faces, with the fault."""
+    """`bench.server.embedded.api.predict.predict`, which answers for both endpoints, with the fault."""
     from bench.server.embedded.base.status import Code, StatusError
 
     def faulty(*args: Any) -> Any:

@@ -81,7 +81,7 @@ class Spoiler:
 
 @contextmanager
 def spoiling_proxy(behind: dict[str, str], spoiler: Spoiler) -> Iterator[dict[str, str]]:
-    """Addresses of a proxy before a server's two faces; everything but Predict passes."""
+    """Addresses of a proxy before a server's two endpoints; everything but Predict passes."""
     local = threading.local()
     channel = grpc.insecure_channel(behind["grpc"])
 

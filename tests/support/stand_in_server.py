@@ -41,7 +41,7 @@ def main(words: list[str]) -> int:
         error = {"error_code": "DATA_LOSS", "error_message": "Read less bytes than requested"}
     status = {"version": "1", "state": state, "status": error}
 
-    class Face(BaseHTTPRequestHandler):
+    class Endpoint(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             known = self.path == f"/v1/models/{flags['model_name']}"
             body = json.dumps({"model_version_status": [status]} if known else {"error": "no such model"}).encode()
@@ -57,7 +57,7 @@ def main(words: list[str]) -> int:
         print("first line\nstill reading a large file", file=sys.stderr, flush=True)
     grpc = socket.create_server(("127.0.0.1", int(flags["port"])))
     with grpc:
-        HTTPServer(("127.0.0.1", int(flags["rest_api_port"])), Face).serve_forever()
+        HTTPServer(("127.0.0.1", int(flags["rest_api_port"])), Endpoint).serve_forever()
     return 0
 
 

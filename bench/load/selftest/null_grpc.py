@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from bench.serving.http2.frames import H2Error
-from bench.serving.http2.grpc_wire import GOOD, HEADERS, PREFIX, failure, framed
+from bench.serving.http2.grpc_wire import HEADERS, OK_TRAILERS, PREFIX, failure, framed
 from bench.serving.http2.server import Completed, H2Connection
 
 _INVALID_ARGUMENT: Final = 3
@@ -47,7 +47,7 @@ class NullGrpc(asyncio.Protocol):
         if message is None:
             self._h2.respond(event.stream, b"", b"", _REFUSAL)
         else:
-            self._h2.respond(event.stream, HEADERS, framed(message), GOOD)
+            self._h2.respond(event.stream, HEADERS, framed(message), OK_TRAILERS)
 
     def _send(self) -> None:
         assert self._transport is not None

@@ -41,8 +41,8 @@ from bench.serving.http2.frames import (
     FrameReader,
     H2Error,
     ReceiveWindow,
+    connection_preface,
     frame,
-    greeting,
     pong,
     read_number,
     read_settings,
@@ -115,7 +115,7 @@ class ClientConnection:
     """
 
     def __init__(self, most: int = LARGEST_WINDOW) -> None:
-        self._sender = Sender(PREFACE + greeting((ENABLE_PUSH, 0)))
+        self._sender = Sender(PREFACE + connection_preface((ENABLE_PUSH, 0)))
         self.out = self._sender.out
         self._reader = FrameReader()
         self._blocks = BlockReader()
@@ -129,7 +129,7 @@ class ClientConnection:
         self.answered = False
         self._table = TableNotice()
         self._next_stream = 1
-        self._greeted = False
+        self._preface_received = False
         self._first_settings = True
         self._going = False
         self._receive_window = ReceiveWindow()
@@ -179,9 +179,9 @@ class ClientConnection:
         frames = self._reader.frames()
         self._idle_frames += len(frames)
         for kind, flags, stream, payload in frames:
-            if not self._greeted and (kind != SETTINGS or flags & ACK):
+            if not self._preface_received and (kind != SETTINGS or flags & ACK):
                 raise H2Error(PROTOCOL_ERROR, "no HTTP/2 settings came first")
-            self._greeted = True
+            self._preface_received = True
             self._handle(kind, flags, stream, payload)
         if self._idle_frames > _MOST_IDLE_FRAMES:
             raise H2Error(ENHANCE_YOUR_CALM, f"{self._idle_frames} frames without an answer")

@@ -80,7 +80,7 @@ def goaway(last_stream: int, code: int) -> bytes:
     return frame(GOAWAY, 0, 0, struct.pack(">II", last_stream, code))
 
 
-def greeting(*settings: tuple[int, int]) -> bytes:
+def connection_preface(*settings: tuple[int, int]) -> bytes:
     """The settings of a side, and its wish for as much as the other likes to send, so that nobody waits for leave."""
     wide = ((INITIAL_WINDOW_SIZE, LARGEST_WINDOW), (MAX_FRAME_SIZE, OUR_FRAME_SIZE), *settings)
     payload = b"".join(_SETTING.pack(*entry) for entry in wide)

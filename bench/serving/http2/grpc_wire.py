@@ -8,7 +8,7 @@ from bench.serving.http2.hpack import encode
 
 HEADERS: Final = encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
 """The header block of an answer with a message."""
-GOOD: Final = encode([(b"grpc-status", b"0")])
+OK_TRAILERS: Final = encode([(b"grpc-status", b"0")])
 """The trailers of one that is good."""
 PREFIX: Final = 5
 """Bytes before a message: whether it is compressed, and its length."""

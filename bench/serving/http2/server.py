@@ -28,9 +28,9 @@ from bench.serving.http2.frames import (
     FrameReader,
     H2Error,
     ReceiveWindow,
+    connection_preface,
     frame,
     goaway,
-    greeting,
     pong,
     read_number,
     read_settings,
@@ -86,10 +86,10 @@ class H2Connection:
     """
 
     def __init__(self) -> None:
-        self._sender = Sender(greeting())
+        self._sender = Sender(connection_preface())
         self.out = self._sender.out
         self._reader = FrameReader()
-        self._greeted = False
+        self._preface_received = False
         self._blocks = BlockReader()
         self._streams: dict[int, _Stream] = {}
         self._last_stream = 0
@@ -108,13 +108,13 @@ class H2Connection:
             H2Error: the client breaks the protocol.
         """
         self._reader.feed(data)
-        if not self._greeted:
-            greeted = self._reader.starts_with(PREFACE)
-            if greeted is None:
+        if not self._preface_received:
+            matches = self._reader.starts_with(PREFACE)
+            if matches is None:
                 return []
-            if not greeted:
+            if not matches:
                 raise H2Error(PROTOCOL_ERROR, "no HTTP/2 preface")
-            self._greeted = True
+            self._preface_received = True
         events: list[Event] = []
         for kind, flags, stream, payload in self._reader.frames():
             events += self._handle(kind, flags, stream, payload)

@@ -10,7 +10,7 @@ import pytest
 from bench.server.embedded.base.status import Code, StatusError
 from bench.server.embedded.config.model_config import BatchingParameters
 from bench.server.embedded.models.batching import BatchingRunner, Scheduler
-from bench.server.embedded.models.servable import Forever
+from bench.server.embedded.models.servable import Caller
 from bench.server.embedded.runtime.batch_tensors import join_tasks, split_outputs
 from bench.server.embedded.runtime.session import Feeds
 from bench.server.embedded.runtime.tensors import DT_STRING, Tensor
@@ -48,10 +48,11 @@ class Doubling:
         self.closed = True
 
 
-class Impatient(Forever):
+class Impatient(Caller):
     """A caller that is gone, or whose time is over, from the second time it is asked."""
 
     def __init__(self, gone: bool) -> None:
+        super().__init__()
         self._gone = gone
         self._asked = 0
 
@@ -59,7 +60,7 @@ class Impatient(Forever):
         self._asked += 1
         return 60.0 if self._asked == 1 else -1.0
 
-    def gone(self) -> bool:
+    def cancelled(self) -> bool:
         return self._gone and self._asked > 0
 
 
@@ -73,7 +74,7 @@ class Bench:
         self.pool = ThreadPoolExecutor(8)
 
     def send(self, *rows: object, fetches: Sequence[str] = ("y:0",)) -> list[list[float]]:
-        outputs = self.runner.run(feeds(*rows), fetches, Forever())
+        outputs = self.runner.run(feeds(*rows), fetches, Caller())
         return [list(output.values) for output in outputs]  # type: ignore[arg-type]
 
     def waiting(self) -> int:
@@ -153,7 +154,7 @@ def test_another_set_of_outputs_has_another_queue(make: type[Bench]) -> None:
     assert len(bench.scheduler._queues) == 2
 
 
-class Patient(Forever):
+class Patient(Caller):
     """A caller with the longest deadline that gRPC has."""
 
     def seconds_left(self) -> float | None:
@@ -163,7 +164,7 @@ class Patient(Forever):
 def test_the_longest_deadline_of_grpc(make: type[Bench]) -> None:
     bench = make()
     bench.runner.run(feeds(1.0), ["y:0"], Patient())
-    bench.runner.run(feeds(1.0), ["y:0"], Forever())
+    bench.runner.run(feeds(1.0), ["y:0"], Caller())
     assert bench.session.timeouts == [2**31 - 1, None]
 
 
@@ -184,7 +185,7 @@ def test_the_longest_deadline_of_grpc(make: type[Bench]) -> None:
 )
 def test_what_cannot_be_batched(make: type[Bench], given: Feeds, error: str) -> None:
     with pytest.raises(StatusError) as caught:
-        make(max_batch_size=2).runner.run(given, ["y:0"], Forever())
+        make(max_batch_size=2).runner.run(given, ["y:0"], Caller())
     assert (caught.value.code, caught.value.message) == (Code.INVALID_ARGUMENT, error)
 
 

@@ -8,8 +8,9 @@ from tensorflow_serving.apis import predict_pb2
 from bench.server.embedded.base import metrics
 from bench.server.embedded.base.status import Code, StatusError
 from bench.server.embedded.grpc.methods import GrpcMethods
+from bench.server.embedded.models.servable import Caller
 from bench.server.embedded.net.http_message import Request
-from bench.server.embedded.rest.handler import RestFace, RestOptions
+from bench.server.embedded.rest.handler import RestEndpoint, RestOptions
 
 
 class Broken:
@@ -19,22 +20,14 @@ class Broken:
         raise ZeroDivisionError(name)
 
 
-class Caller:
-    def seconds_left(self) -> float | None:
-        return None
-
-    def gone(self) -> bool:
-        return False
-
-
 def counted(model: str) -> list[str]:
     return [line for line in metrics.page().decode().splitlines() if "request_count" in line and f'"{model}"' in line]
 
 
 def test_over_rest(capsys: pytest.CaptureFixture[str]) -> None:
-    face = RestFace(Broken(), RestOptions())  # type: ignore[arg-type]
+    endpoint = RestEndpoint(Broken(), RestOptions())  # type: ignore[arg-type]
     target = "/v1/models/faulty-rest:predict"
-    answer = face.handle(Request("POST", target, target, {}, b'{"instances": [1]}'))
+    answer = endpoint.handle(Request("POST", target, target, {}, b'{"instances": [1]}'))
     assert answer.status == 500
     assert b"the server failed on this request: ZeroDivisionError" in answer.body
     assert "Traceback" in capsys.readouterr().err

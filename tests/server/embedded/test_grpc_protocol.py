@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from bench.server.embedded.base.status import Code, StatusError
-from bench.server.embedded.grpc.grpcio_server import GrpcCoreServer
+from bench.server.embedded.grpc.grpcio_server import GrpcioServer
 from bench.server.embedded.grpc.protocol import GrpcProtocol
 from bench.server.embedded.models.servable import Caller
 from bench.server.embedded.net.socket_server import SocketServer, listen_tcp, listen_unix
@@ -32,23 +32,23 @@ class Methods:
     def knows(self, method: str) -> bool:
         return method in (ECHO, FAIL, WAIT, WATCH)
 
-    def stays_open(self, method: str) -> bool:
+    def is_streaming(self, method: str) -> bool:
         return method == WATCH
 
-    def farewell(self, method: str) -> bytes:
+    def closing_message(self, method: str) -> bytes:
         return b"bye"
 
-    def handle(self, method: str, message: bytes, call: Caller) -> bytes:
+    def handle(self, method: str, message: bytes, caller: Caller) -> bytes:
         if method == FAIL:
             raise StatusError(Code.ALREADY_EXISTS, message)
         if method == WAIT:
-            left = call.seconds_left()
+            left = caller.seconds_left()
             self.waiting.set()
             for _ in range(2000):
-                if call.gone():
+                if caller.cancelled():
                     break
                 threading.Event().wait(0.005)
-            self.seen.append((call.gone(), left))
+            self.seen.append((caller.cancelled(), left))
         return message
 
 
@@ -62,9 +62,9 @@ def address(request: pytest.FixtureRequest, methods: Methods, tmp_path: Path) ->
     """Where a server of each kind answers."""
     (port,) = free_ports(1)
     place = f"unix:{tmp_path / 's'}" if request.param == "socket" else f"127.0.0.1:{port}"
-    server: SocketServer | GrpcCoreServer
+    server: SocketServer | GrpcioServer
     if request.param == "grpcio":
-        server = GrpcCoreServer(methods, [place], 8, None, [])
+        server = GrpcioServer(methods, [place], 8, None, [])
     else:
         listener = listen_unix(tmp_path / "s") if request.param == "socket" else listen_tcp("127.0.0.1", port, "port")
         server = SocketServer("test", [listener], 8, lambda connection: GrpcProtocol(connection, methods))

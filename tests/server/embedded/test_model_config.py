@@ -12,7 +12,6 @@ from bench.server.embedded.config.model_config import (
     read_prometheus_path,
     read_tls_keys,
 )
-from bench.server.embedded.runtime.text_proto import is_text_of
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -141,7 +140,7 @@ def test_the_parser_says_what_is_wrong(
 ) -> None:
     path = written(tmp_path, text)
     with pytest.raises(StartError, match="Invalid protobuf file") as caught:
-        READERS[message](path, is_text_of)
+        READERS[message](path)
     assert str(caught.value.status) == f"INVALID_ARGUMENT: Invalid protobuf file: '{path}'"
     assert f"] Error parsing text-format tensorflow.serving.{message}: {error}\n" in capfd.readouterr().err
     with pytest.raises(StartError, match="Invalid protobuf file"):
@@ -150,8 +149,8 @@ def test_the_parser_says_what_is_wrong(
 
 def test_the_parser_says_nothing_of_what_is_right(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     config = 'model_config_list: < config: { name: "m" base_path: \'/m\' "/n", model_platform: "tensorflow"; } > # so'
-    (entry,) = read_model_server_config(written(tmp_path, config), is_text_of).model_config_list.config
+    (entry,) = read_model_server_config(written(tmp_path, config)).model_config_list.config
     assert (entry.name, entry.base_path) == ("m", "/m/n")
     parameters = "max_batch_size { value: 0x20 } allowed_batch_sizes: [8, 32]"
-    assert read_batching_parameters(written(tmp_path, parameters), is_text_of).allowed_batch_sizes == (8, 32)
+    assert read_batching_parameters(written(tmp_path, parameters)).allowed_batch_sizes == (8, 32)
     assert capfd.readouterr().err == ""

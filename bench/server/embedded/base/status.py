@@ -1,4 +1,4 @@
-"""Errors as TensorFlow has them: a canonical code and a message, and what each face makes of the code."""
+"""Errors as TensorFlow has them: a canonical code and a message, and what each endpoint makes of the code."""
 
 import functools
 import traceback
@@ -54,7 +54,7 @@ _HTTP: Final = {
 
 
 class StatusError(Exception):
-    """What a request fails with; both faces turn it into their own form of error.
+    """What a request fails with; both endpoints turn it into their own form of error.
 
     Args:
         code: never OK.

@@ -1,12 +1,12 @@
 """The server's configuration files: protocol buffers in text form, read strictly.
 
-The messages for batching, monitoring and TLS are not in the `tensorflow-serving-api` package; they are declared here
-with the names and fields of Serving's `session_bundle_config.proto`, `monitoring_config.proto` and `ssl_config.proto`.
+The package `tensorflow-serving-api` lacks the messages for batching, monitoring and TLS; they are declared here with
+the names and fields of Serving's `session_bundle_config.proto`, `monitoring_config.proto` and `ssl_config.proto`.
 """
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,13 +14,11 @@ from typing import Any, Final
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
 from bench.server.embedded.base.status import Code, StartError, StatusError, invalid_argument
+from bench.server.embedded.runtime.text_proto import is_text_of
 from bench.serving.protos import model_server_config_pb2
 
 PLATFORM: Final = "tensorflow"
 PROMETHEUS_PATH: Final = "/monitoring/prometheus/metrics"
-
-# Whether a text is a message of the given one's type; whoever is asked says why it is not.
-TextCheck = Callable[[bytes, Any], bool]
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _Declared = Mapping[str, tuple[int, str]]
@@ -85,7 +83,7 @@ _MESSAGES: Final = _declare(
 )
 
 
-# The codes that TensorFlow makes of the system's errors when it maps a file; everything else is UNKNOWN.
+# TensorFlow's codes for the system's errors when it maps a file; all others are UNKNOWN.
 _FILE_CODES: Final = {
     errno.ENOENT: Code.NOT_FOUND,
     errno.ENODEV: Code.NOT_FOUND,
@@ -94,15 +92,15 @@ _FILE_CODES: Final = {
 }
 
 
-def _read(path: Path, message: Any, what: str, check: TextCheck | None) -> Any:
+def _read(path: Path, message: Any, what: str) -> Any:
     try:
         text = path.read_bytes()
     except OSError as error:
-        # A folder can be opened; it is mapping it that fails.
+        # The binary opens a folder without an error, but cannot map it.
         raise _unreadable(path, what, errno.ENODEV if error.errno == errno.EISDIR else error.errno or 0) from error
     if not text:
         raise _unreadable(path, what, errno.EINVAL, "it is empty")
-    reason = "" if check is None or check(text, message) else "its parser says why on stderr"
+    reason = "" if is_text_of(text, message) else "the parser's message is on stderr"
     try:
         text_format.Parse(text.decode(), message)
     except (text_format.ParseError, UnicodeDecodeError) as error:
@@ -124,21 +122,21 @@ def _unreadable(path: Path, what: str, number: int, reason: str = "") -> StartEr
 
 @dataclass(frozen=True)
 class BatchingParameters:
-    """How requests are put together; sizes in rows (`batching_parameters.txt`).
+    """How requests are batched; sizes in rows (`batching_parameters.txt`).
 
     Args:
-        max_batch_size: the largest batch, or with splitting the largest request.
-        batch_timeout: seconds that a batch waits for more.
+        max_batch_size: the largest batch; with splitting the largest request.
+        batch_timeout: seconds that an open batch waits for more requests.
         max_enqueued_batches: batches that may wait in one queue.
         num_batch_threads: batches that run at a time.
         thread_pool_name: a label of the metrics.
-        allowed_batch_sizes: sizes that batches are padded to; none for any.
+        allowed_batch_sizes: sizes that batches are padded to; empty for any size.
         pad_variable_length_inputs: whether requests of different shapes share a batch.
-        enable_large_batch_splitting: whether a request may be spread over batches.
+        enable_large_batch_splitting: whether a request may span several batches.
         max_execution_batch_size: the largest batch when requests are split.
 
     Raises:
-        StartError: values that do not go together.
+        StartError: a value is out of range, or values contradict each other.
     """
 
     max_batch_size: int = 1000
@@ -174,20 +172,20 @@ class BatchingParameters:
 
     @property
     def batch_limit(self) -> int:
-        """The most rows that run at once."""
+        """Rows of the largest batch that runs."""
         return self.max_execution_batch_size if self.enable_large_batch_splitting else self.max_batch_size
 
 
-def read_batching_parameters(path: Path | None, check: TextCheck | None = None) -> BatchingParameters:
-    """The parameters in a file; a field that is left out has Serving's default. None gives all defaults.
+def read_batching_parameters(path: Path | None) -> BatchingParameters:
+    """The parameters in a file; missing fields, or all without a file, have Serving's defaults.
 
     Raises:
-        StartError: unreadable, or values that do not go together.
+        StartError: the file cannot be read, or its values contradict each other.
     """
     cores = len(os.sched_getaffinity(0))
     if path is None:
         return BatchingParameters(num_batch_threads=cores)
-    raw = _read(path, _MESSAGES["BatchingParameters"](), "batching parameters", check)
+    raw = _read(path, _MESSAGES["BatchingParameters"](), "batching parameters")
 
     def given(name: str, default: Any) -> Any:
         return getattr(raw, name).value if raw.HasField(name) else default
@@ -207,13 +205,13 @@ def read_batching_parameters(path: Path | None, check: TextCheck | None = None) 
     )
 
 
-def read_model_server_config(path: Path, check: TextCheck | None = None) -> Any:
-    """A ModelServerConfig.
+def read_model_server_config(path: Path) -> Any:
+    """The ModelServerConfig in a file.
 
     Raises:
-        StartError: unreadable.
+        StartError: the file cannot be read.
     """
-    return _read(path, model_server_config_pb2.ModelServerConfig(), "model config", check)
+    return _read(path, model_server_config_pb2.ModelServerConfig(), "model config")
 
 
 def single_model_config(name: str, base_path: str) -> Any:
@@ -223,21 +221,21 @@ def single_model_config(name: str, base_path: str) -> Any:
     return config
 
 
-def read_prometheus_path(path: Path | None, check: TextCheck | None = None) -> str | None:
-    """Where the metrics page is; None if it is not enabled.
+def read_prometheus_path(path: Path | None) -> str | None:
+    """The path of the metrics page; None if the page is not enabled.
 
     Raises:
-        StartError: unreadable.
+        StartError: the file cannot be read.
     """
     if path is None:
         return None
-    config = _read(path, _MESSAGES["MonitoringConfig"](), "monitoring config", check).prometheus_config
+    config = _read(path, _MESSAGES["MonitoringConfig"](), "monitoring config").prometheus_config
     return (config.path or PROMETHEUS_PATH) if config.enable else None
 
 
 @dataclass(frozen=True)
 class TlsKeys:
-    """What a TLS server needs, all PEM; `client_roots` is empty for the system's."""
+    """Keys and certificates of a TLS server, in PEM; empty `client_roots` are the system's."""
 
     key: bytes
     certificate: bytes
@@ -245,11 +243,11 @@ class TlsKeys:
     verify_client: bool
 
 
-def read_tls_keys(path: Path, check: TextCheck | None = None) -> TlsKeys:
+def read_tls_keys(path: Path) -> TlsKeys:
     """The keys in an `ssl_config` file.
 
     Raises:
-        StartError: unreadable.
+        StartError: the file cannot be read.
     """
-    raw = _read(path, _MESSAGES["SSLConfig"](), "SSL config", check)
+    raw = _read(path, _MESSAGES["SSLConfig"](), "SSL config")
     return TlsKeys(raw.server_key.encode(), raw.server_cert.encode(), raw.custom_ca.encode(), raw.client_verify)

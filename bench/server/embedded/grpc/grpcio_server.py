@@ -1,7 +1,7 @@
-"""The gRPC face on the grpcio package's server, for what only that has: TLS, and gRPC's own channel arguments.
+"""The gRPC endpoint on the grpcio package's server, for TLS and gRPC's channel arguments, which only that has.
 
-Everything else is served by `grpc_protocol`: in grpcio a call goes through four threads, which costs a third of a
-millisecond on an idle machine and much more on a busy one.
+Without these `protocol` serves: in grpcio a call passes through four threads, which costs a third of a millisecond on
+an idle machine and much more on a busy one.
 """
 
 import time
@@ -11,42 +11,40 @@ from typing import Any, Final
 
 import grpc
 
+from bench.server.embedded.base.limits import INT32_MAX
 from bench.server.embedded.base.status import StartError, StatusError
 from bench.server.embedded.config.model_config import TlsKeys
 from bench.server.embedded.grpc.protocol import Methods
+from bench.server.embedded.models.servable import Caller
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
-_LARGEST_MESSAGE: Final = (1 << 31) - 1
 
 
-class _Call:
+class _Call(Caller):
     """A call of grpcio."""
 
     def __init__(self, context: Any) -> None:
-        self._context = context
         left = context.time_remaining()
-        # Without a deadline the time remaining is beyond every calendar.
-        self._end = None if left is None or left > 1e9 else time.monotonic() + left
+        # Without a deadline grpcio reports thousands of years.
+        super().__init__(None if left is None or left > 1e9 else left)
+        self._context = context
 
-    def seconds_left(self) -> float | None:
-        return None if self._end is None else self._end - time.monotonic()
-
-    def gone(self) -> bool:
+    def cancelled(self) -> bool:
         return not self._context.is_active()
 
 
-class GrpcCoreServer:
+class GrpcioServer:
     """Serves until stopped.
 
     Args:
-        methods: what answers.
+        methods: answers the calls.
         addresses: `host:port` or `unix:path`.
         threads: calls at a time.
         tls: keys; None for plain text.
         arguments: gRPC's channel arguments.
 
     Raises:
-        StartError: an address that cannot be bound, bad keys.
+        StartError: an address cannot be bound, or the keys are not valid.
     """
 
     def __init__(
@@ -61,8 +59,8 @@ class GrpcCoreServer:
             futures.ThreadPoolExecutor(threads),
             handlers=(_Handlers(methods),),
             options=[
-                ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
-                ("grpc.max_send_message_length", _LARGEST_MESSAGE),
+                ("grpc.max_receive_message_length", INT32_MAX),
+                ("grpc.max_send_message_length", INT32_MAX),
                 # Two servers on one port would each get some of the connections.
                 ("grpc.so_reuseport", 0),
                 *arguments,
@@ -72,11 +70,11 @@ class GrpcCoreServer:
             self._bind(address, tls)
 
     def start(self) -> None:
-        """Begins to accept."""
+        """Starts accepting connections."""
         self._server.start()
 
     def stop(self, timeout: float) -> None:
-        """Refuses new calls and waits for those that are in, up to `timeout` seconds."""
+        """Refuses new calls and waits up to `timeout` seconds for those in progress."""
         self._server.stop(timeout).wait()
 
     def _bind(self, address: str, tls: TlsKeys | None) -> None:
@@ -93,7 +91,7 @@ class GrpcCoreServer:
 
 
 class _Handlers(grpc.GenericRpcHandler):
-    """The methods by name; every other one is answered as not there, without a text."""
+    """The methods by name; all others are UNIMPLEMENTED, without a text."""
 
     def __init__(self, methods: Methods) -> None:
         self._methods = methods
@@ -103,7 +101,7 @@ class _Handlers(grpc.GenericRpcHandler):
         method = details.method
         if not self._methods.knows(method):
             return self._unknown
-        if self._methods.stays_open(method):
+        if self._methods.is_streaming(method):
             return grpc.unary_stream_rpc_method_handler(lambda request, context: self._watch(method, request, context))
         return grpc.unary_unary_rpc_method_handler(lambda request, context: self._answer(method, request, context))
 

@@ -1,7 +1,7 @@
-"""The gRPC face's methods: PredictionService, ModelService and the health service over serialized messages.
+"""The gRPC endpoint's methods: PredictionService, ModelService and the health service on serialized messages.
 
-Requests that do not parse are answered as Serving's C++ server does, and the answer to Predict is written without a
-message object in between.
+A request that does not parse gets the answer of Serving's C++ server. The answer to Predict is written without a
+message object.
 """
 
 import threading
@@ -16,7 +16,7 @@ from bench.server.embedded.api import examples, metadata, predict
 from bench.server.embedded.base import metrics
 from bench.server.embedded.base.status import Code, StatusError, faults_are_internal, invalid_argument
 from bench.server.embedded.grpc import predict_bytes
-from bench.server.embedded.manager.model_manager import Core
+from bench.server.embedded.manager.model_manager import ModelManager
 from bench.server.embedded.models.servable import Caller, Servable
 from bench.server.embedded.models.signatures import DEFAULT_SIGNATURE
 from bench.serving.protos import (
@@ -34,7 +34,7 @@ _MODEL: Final = "/tensorflow.serving.ModelService/"
 _HEALTH: Final = "/grpc.health.v1.Health/"
 _WATCH: Final = f"{_HEALTH}Watch"
 _HEALTHY: Final = ("", "ModelService", "PredictionService")
-# Bytes of an error's text that Serving sends (ToGRPCStatus).
+# Serving cuts an error's text to so many bytes (ToGRPCStatus).
 _LONGEST_TEXT: Final = 1024
 
 Method = Callable[[bytes, Caller], bytes]
@@ -44,14 +44,14 @@ class GrpcMethods:
     """Answers calls.
 
     Args:
-        core: the models.
-        max_calls: calls that are answered at a time; more are refused.
-        health: whether the health service is there.
-        check_method: whether a signature's method name must fit the call.
+        manager: finds the models.
+        max_calls: calls in progress at most; more are refused.
+        health: whether the health service is enabled.
+        check_method: whether a signature's method name must match the call.
     """
 
-    def __init__(self, core: Core, max_calls: int, health: bool = False, check_method: bool = False) -> None:
-        self._core = core
+    def __init__(self, manager: ModelManager, max_calls: int, health: bool = False, check_method: bool = False) -> None:
+        self._manager = manager
         self._max_calls = max_calls
         self._check_method = check_method
         self._busy = 0
@@ -73,21 +73,21 @@ class GrpcMethods:
         """Whether there is such a method."""
         return method in self._methods
 
-    def stays_open(self, method: str) -> bool:
-        """Whether its answer is the first of several."""
+    def is_streaming(self, method: str) -> bool:
+        """Whether the method answers with a stream, which stays open after the first message."""
         return method == _WATCH
 
-    def farewell(self, method: str) -> bytes:
-        """The last answer of a method that stays open, when the server ends."""
+    def closing_message(self, method: str) -> bytes:
+        """The last message of a stream, sent when the server stops."""
         assert method == _WATCH
         return _health(health_pb2.HealthCheckResponse.NOT_SERVING)
 
     @faults_are_internal
-    def handle(self, method: str, message: bytes, call: Caller) -> bytes:
-        """The answer to a call.
+    def handle(self, method: str, message: bytes, caller: Caller) -> bytes:
+        """The message that answers a call.
 
         Raises:
-            StatusError: what it fails with; RESOURCE_EXHAUSTED if too many are being answered.
+            StatusError: the call fails; RESOURCE_EXHAUSTED if too many are in progress.
         """
         with self._lock:
             full = self._busy >= self._max_calls
@@ -95,7 +95,7 @@ class GrpcMethods:
         if full:
             raise StatusError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
         try:
-            return self._methods[method](message, call)
+            return self._methods[method](message, caller)
         except DecodeError:
             raise StatusError(Code.INTERNAL, "") from None
         except StatusError as error:
@@ -106,8 +106,8 @@ class GrpcMethods:
             with self._lock:
                 self._busy -= 1
 
-    def _counted(self, request: Any, api: str, answer: Callable[[], bytes]) -> bytes:
-        """An answer, its outcome and its time counted."""
+    def _measured(self, request: Any, api: str, answer: Callable[[], bytes]) -> bytes:
+        """An answer; its outcome and latency go into the metrics."""
         started = time.perf_counter()
         model = request.model_spec.name
         code = Code.INTERNAL
@@ -122,7 +122,7 @@ class GrpcMethods:
             metrics.REQUEST_COUNT.add((model, code.name))
         return message
 
-    def _predict(self, message: bytes, call: Caller) -> bytes:
+    def _predict(self, message: bytes, caller: Caller) -> bytes:
         request = predict_pb2.PredictRequest.FromString(message)
 
         def answer() -> bytes:
@@ -130,45 +130,39 @@ class GrpcMethods:
             spec = request.model_spec
             with self._servable(spec) as servable:
                 signature = predict.find_signature(servable, spec.signature_name)
-                outputs = predict.predict(servable, signature, request.inputs, request.output_filter, call)
+                outputs = predict.predict(servable, signature, request.inputs, request.output_filter, caller)
                 return predict_bytes.predict_response(
                     outputs, predict_bytes.model_spec(servable.model, servable.version, signature.name)
                 )
 
-        return self._counted(request, "Predict", answer)
+        return self._measured(request, "Predict", answer)
 
-    def _classify(self, message: bytes, call: Caller) -> bytes:
+    def _classify(self, message: bytes, caller: Caller) -> bytes:
         request = classification_pb2.ClassificationRequest.FromString(message)
+        response = classification_pb2.ClassificationResponse()
+        return self._on_examples(request, response, "Classify", caller)
 
-        def answer() -> bytes:
-            _check_spec(request)
-            with self._servable(request.model_spec) as servable:
-                result = examples.classify(servable, request, call, self._check_method)
-                response = classification_pb2.ClassificationResponse(result=result)
-                _fill_spec(response.model_spec, servable, request.model_spec)
-                return bytes(response.SerializeToString())
-
-        return self._counted(request, "Classify", answer)
-
-    def _regress(self, message: bytes, call: Caller) -> bytes:
+    def _regress(self, message: bytes, caller: Caller) -> bytes:
         request = regression_pb2.RegressionRequest.FromString(message)
+        return self._on_examples(request, regression_pb2.RegressionResponse(), "Regress", caller)
 
+    def _on_examples(self, request: Any, response: Any, api: str, caller: Caller) -> bytes:
         def answer() -> bytes:
             _check_spec(request)
+            run = examples.classify if api == "Classify" else examples.regress
             with self._servable(request.model_spec) as servable:
-                result = examples.regress(servable, request, call, self._check_method)
-                response = regression_pb2.RegressionResponse(result=result)
+                response.result.CopyFrom(run(servable, request, caller, self._check_method))
                 _fill_spec(response.model_spec, servable, request.model_spec)
                 return bytes(response.SerializeToString())
 
-        return self._counted(request, "Regress", answer)
+        return self._measured(request, api, answer)
 
-    def _multi_inference(self, message: bytes, call: Caller) -> bytes:
+    def _multi_inference(self, message: bytes, caller: Caller) -> bytes:
         request = inference_pb2.MultiInferenceRequest.FromString(message)
         response = inference_pb2.MultiInferenceResponse()
         spec = request.tasks[0].model_spec if request.tasks else inference_pb2.InferenceTask().model_spec
         with self._servable(spec) as servable:
-            results = examples.multi_inference(servable, request, call, self._check_method)
+            results = examples.multi_inference(servable, request, caller, self._check_method)
             for task, result in zip(request.tasks, results, strict=True):
                 entry = response.results.add()
                 _fill_spec(entry.model_spec, servable, task.model_spec)
@@ -178,38 +172,38 @@ class GrpcMethods:
                     entry.regression_result.CopyFrom(result)
         return bytes(response.SerializeToString())
 
-    def _get_metadata(self, message: bytes, call: Caller) -> bytes:
+    def _get_metadata(self, message: bytes, caller: Caller) -> bytes:
         request = get_model_metadata_pb2.GetModelMetadataRequest.FromString(message)
         _check_spec(request)
         metadata.check_metadata_fields(request.metadata_field)
         with self._servable(request.model_spec) as servable:
             return bytes(metadata.metadata_response(servable).SerializeToString())
 
-    def _get_status(self, message: bytes, call: Caller) -> bytes:
+    def _get_status(self, message: bytes, caller: Caller) -> bytes:
         request = get_model_status_pb2.GetModelStatusRequest.FromString(message)
         _check_spec(request)
         spec = request.model_spec
         version = spec.version.value if spec.HasField("version") else None
-        return bytes(metadata.status_response(self._core.statuses(spec.name, version)).SerializeToString())
+        return bytes(metadata.status_response(self._manager.statuses(spec.name, version)).SerializeToString())
 
-    def _reload(self, message: bytes, call: Caller) -> bytes:
+    def _reload(self, message: bytes, caller: Caller) -> bytes:
         request = model_management_pb2.ReloadConfigRequest.FromString(message)
         if request.config.WhichOneof("config") != "model_config_list":
             raise invalid_argument(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
                 "supported"
             )
-        self._core.reload(request.config, call)
+        self._manager.reload(request.config, caller)
         response = model_management_pb2.ReloadConfigResponse()
         response.status.SetInParent()
         return bytes(response.SerializeToString())
 
-    def _check_health(self, message: bytes, call: Caller) -> bytes:
+    def _check_health(self, message: bytes, caller: Caller) -> bytes:
         if health_pb2.HealthCheckRequest.FromString(message).service not in _HEALTHY:
             raise StatusError(Code.NOT_FOUND, "")
         return _health(health_pb2.HealthCheckResponse.SERVING)
 
-    def _watch_health(self, message: bytes, call: Caller) -> bytes:
+    def _watch_health(self, message: bytes, caller: Caller) -> bytes:
         known = health_pb2.HealthCheckRequest.FromString(message).service in _HEALTHY
         status = health_pb2.HealthCheckResponse
         return _health(status.SERVING if known else status.SERVICE_UNKNOWN)
@@ -218,7 +212,7 @@ class GrpcMethods:
         choice = spec.WhichOneof("version_choice")
         version = spec.version.value if choice == "version" else None
         label = spec.version_label if choice == "version_label" else None
-        return self._core.servable(spec.name, version, label)
+        return self._manager.servable(spec.name, version, label)
 
 
 def _check_spec(request: Any) -> None:

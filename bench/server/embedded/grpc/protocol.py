@@ -1,77 +1,63 @@
-"""gRPC on an HTTP/2 connection (grpc/doc/PROTOCOL-HTTP2.md): unary calls, and one that stays open."""
+"""gRPC on an HTTP/2 connection (grpc/doc/PROTOCOL-HTTP2.md): unary calls and server streams of two messages."""
 
 import threading
-import time
 import zlib
 from collections.abc import Sequence
 from typing import Final, Protocol
 
 from bench.server.embedded.base.status import Code, StatusError, faults_are_internal
 from bench.server.embedded.models.servable import Caller
-from bench.server.embedded.net.socket_server import Connection, FarewellError, Job
+from bench.server.embedded.net.socket_server import CloseConnectionError, Connection, Job
 from bench.serving.http2.frames import H2Error
-from bench.serving.http2.grpc_wire import GOOD, HEADERS, PREFIX, failure, framed, is_one_message, timeout_seconds
+from bench.serving.http2.grpc_wire import HEADERS, OK_TRAILERS, PREFIX, failure, framed, is_one_message, timeout_seconds
 from bench.serving.http2.hpack import encode
 from bench.serving.http2.server import Completed, Event, H2Connection, Opened, Reset
 
-_NO_GRPC: Final = encode([(b":status", b"415"), (b"grpc-status", b"2")])
-_UNPACKERS: Final = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
+_NOT_GRPC: Final = encode([(b":status", b"415"), (b"grpc-status", b"2")])
+_WINDOW_BITS: Final = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
 
 
-class Call:
+class Call(Caller):
     """A call that a client waits for.
 
     Args:
         method: `/package.Service/Method`.
         timeout: seconds from now; None for no deadline.
-        encoding: how its message may be compressed.
+        encoding: compression that its message may have.
     """
 
-    __slots__ = ("_end", "_gone", "encoding", "method")
-
     def __init__(self, method: str, timeout: float | None, encoding: bytes) -> None:
+        super().__init__(timeout)
         self.method = method
         self.encoding = encoding
-        self._end = None if timeout is None else time.monotonic() + timeout
-        self._gone = False
-
-    def seconds_left(self) -> float | None:
-        return None if self._end is None else self._end - time.monotonic()
-
-    def gone(self) -> bool:
-        return self._gone
-
-    def cancel(self) -> None:
-        """Nobody waits any more."""
-        self._gone = True
 
 
 class Methods(Protocol):
-    """What answers calls."""
+    """The methods of a server."""
 
     def knows(self, method: str) -> bool:
         """Whether there is such a method."""
 
-    def stays_open(self, method: str) -> bool:
-        """Whether an answer is only the first part."""
+    def is_streaming(self, method: str) -> bool:
+        """Whether the method answers with a stream, which stays open after the first message."""
 
-    def handle(self, method: str, message: bytes, call: Caller) -> bytes:
-        """The answer's message.
+    def handle(self, method: str, message: bytes, caller: Caller) -> bytes:
+        """The message that answers a call; of a stream, the first one.
 
         Raises:
-            StatusError: what the call fails with.
+            StatusError: the call fails.
         """
 
-    def farewell(self, method: str) -> bytes:
-        """The last part of an answer that stayed open."""
+    def closing_message(self, method: str) -> bytes:
+        """The last message of a stream, sent when the server stops."""
 
 
 class GrpcProtocol:
-    """One client's calls.
+    """The calls of one connection.
 
     Args:
-        connection: where answers go.
-        methods: what answers.
+        connection: takes the answers.
+        methods: answers the calls.
     """
 
     concurrent = True
@@ -81,8 +67,8 @@ class GrpcProtocol:
         self._methods = methods
         self._h2 = H2Connection()
         self._calls: dict[int, Call] = {}
-        self._open: set[int] = set()
-        # Guards the state above, and the order in which its bytes go out.
+        self._streaming: set[int] = set()
+        # Guards the state above and the order of its frames on the wire.
         self._lock = threading.Lock()
         self._draining = False
 
@@ -90,7 +76,7 @@ class GrpcProtocol:
         """The calls that these bytes complete.
 
         Raises:
-            FarewellError: they break the protocol.
+            CloseConnectionError: the bytes violate the protocol.
         """
         jobs: list[Job] = []
         with self._lock:
@@ -101,7 +87,7 @@ class GrpcProtocol:
                         jobs.append(job)
             except H2Error as error:
                 self._h2.abort(error.code)
-                raise FarewellError(bytes(self._h2.out)) from None
+                raise CloseConnectionError(bytes(self._h2.out)) from None
             self._send()
         return jobs
 
@@ -109,9 +95,10 @@ class GrpcProtocol:
         with self._lock:
             self._draining = True
             self._h2.go_away()
-            for stream in self._open:
-                self._h2.respond(stream, b"", framed(self._methods.farewell(self._calls[stream].method)), GOOD)
-            self._open.clear()
+            for stream in self._streaming:
+                message = self._methods.closing_message(self._calls[stream].method)
+                self._h2.respond(stream, b"", framed(message), OK_TRAILERS)
+            self._streaming.clear()
             self._send()
 
     def idle(self) -> bool:
@@ -129,17 +116,17 @@ class GrpcProtocol:
             return self._job(event, call)
         elif isinstance(event, Reset) and (call := self._calls.pop(event.stream, None)) is not None:
             call.cancel()
-            self._open.discard(event.stream)
+            self._streaming.discard(event.stream)
         return None
 
     def _begin(self, event: Opened) -> None:
         headers = dict(event.headers)
         if not headers.get(b"content-type", b"").startswith(b"application/grpc"):
-            self._h2.respond(event.stream, b"", b"", _NO_GRPC)
+            self._h2.respond(event.stream, b"", b"", _NOT_GRPC)
             return
         method = headers.get(b":path", b"").decode("latin-1")
         if not self._methods.knows(method):
-            # At once: a client may not mean to stop sending.
+            # Answers at once, as a client may never stop sending.
             self._fail(event.stream, StatusError(Code.UNIMPLEMENTED, ""))
             return
         timeout = timeout_seconds(headers.get(b"grpc-timeout"))
@@ -155,13 +142,13 @@ class GrpcProtocol:
             with self._lock:
                 if error is not None:
                     self._fail(event.stream, error)
-                elif self._methods.stays_open(call.method) and not self._draining:
+                elif self._methods.is_streaming(call.method) and not self._draining:
                     self._h2.begin(event.stream, HEADERS, answer)
-                    self._open.add(event.stream)
+                    self._streaming.add(event.stream)
                     self._send()
                     return True
                 else:
-                    self._h2.respond(event.stream, HEADERS, answer, GOOD)
+                    self._h2.respond(event.stream, HEADERS, answer, OK_TRAILERS)
                 self._calls.pop(event.stream, None)
                 self._send()
             return True
@@ -172,7 +159,7 @@ class GrpcProtocol:
         self._h2.respond(stream, b"", b"", failure(error.code, error.raw))
 
     def _send(self) -> None:
-        """Sends what the connection has to say; needs the lock, so that frames keep their order."""
+        """Sends the pending frames; needs the lock, which keeps their order."""
         if self._h2.out:
             data = bytes(self._h2.out)
             self._h2.out.clear()
@@ -184,14 +171,14 @@ def _message(body: bytes, encoding: bytes) -> bytes:
     """The one message in a request's body.
 
     Raises:
-        StatusError: there is none, or it is compressed in a way that is not known.
+        StatusError: the body is not one message, or its compression is not supported.
     """
     if not is_one_message(body):
         raise StatusError(Code.INTERNAL, "the request is not one whole message")
     message = body[PREFIX:]
     if not body[0]:
         return message
-    bits = _UNPACKERS.get(encoding)
+    bits = _WINDOW_BITS.get(encoding)
     if bits is None:
         raise StatusError(Code.UNIMPLEMENTED, f"compression {encoding.decode('latin-1')!r} is not supported")
     try:

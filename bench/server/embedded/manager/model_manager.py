@@ -1,4 +1,4 @@
-"""The models that are configured, kept up with the disk, and found for requests (server_core.cc)."""
+"""The configured models: loaded as the disk changes, and found for requests (server_core.cc)."""
 
 import contextlib
 import threading
@@ -13,7 +13,7 @@ from bench.server.embedded.config.model_config import PLATFORM, BatchingParamete
 from bench.server.embedded.manager.warmup import warm_up
 from bench.server.embedded.models.batching import BatchingRunner, Scheduler
 from bench.server.embedded.models.model import Model, RetryPolicy, VersionStatus, log
-from bench.server.embedded.models.servable import Caller, Forever, Servable
+from bench.server.embedded.models.servable import Caller, Servable
 from bench.server.embedded.models.versions import versions_on_disk, wanted_versions
 from bench.server.embedded.runtime.session import SessionOptions
 from bench.serving.protos import model_server_config_pb2
@@ -22,16 +22,16 @@ _WARN_AGAIN_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
-class CoreOptions:
+class ManagerOptions:
     """How models are loaded and found.
 
     Args:
         tags: the meta graph's tags.
         session: threads and memory of sessions.
-        batching: None answers each request by itself.
-        warmup_iterations: how often recorded requests are run before a version serves; 0 for not at all.
-        retry: for versions that do not load.
-        poll_seconds: between looks at the disk; 0 for one look, below 0 for none.
+        batching: None runs each request on its own.
+        warmup_iterations: runs of each recorded request before a version serves; 0 for none.
+        retry: policy for versions that do not load.
+        poll_seconds: seconds between polls of the disk; 0 for a single poll, negative for none.
         labels_for_unavailable: whether a new label may point to a version that does not serve.
         force_labels_for_unavailable: whether any label may.
     """
@@ -46,21 +46,21 @@ class CoreOptions:
     force_labels_for_unavailable: bool = False
 
 
-class Core:
+class ModelManager:
     """All models of a server.
 
     Args:
-        options: how they are loaded.
+        options: see ManagerOptions.
     """
 
-    def __init__(self, options: CoreOptions) -> None:
+    def __init__(self, options: ManagerOptions) -> None:
         self._options = options
         self._scheduler = Scheduler(options.batching) if options.batching else None
         self._changed = threading.Condition()
         self._reloading = threading.Lock()
         self._polling = threading.Lock()
-        # The entries that were last put in place of others, and those whose folders are looked at: they differ after a
-        # config whose models were refused.
+        # The entries of the last config, and those whose folders are polled: they differ after a config whose models
+        # were refused.
         self._configured: Any = ()
         self._watched: Any = ()
         self._models: Mapping[str, Model] = {}
@@ -71,13 +71,12 @@ class Core:
 
     # Configuration
 
-    def reload(self, config: Any, caller: Caller | None = None) -> None:
-        """Puts a ModelServerConfig into force and waits until its new models serve.
+    def reload(self, config: Any, caller: Caller) -> None:
+        """Applies a ModelServerConfig and waits until its new models serve.
 
         Raises:
-            StatusError: a config that is not taken, or models that do not load.
+            StatusError: the config is refused, a model does not load, or the caller no longer waits.
         """
-        caller = caller or Forever()
         with self._reloading:
             if config.WhichOneof("config") != "model_config_list":
                 if config.WhichOneof("config") is None:
@@ -88,7 +87,7 @@ class Core:
             ).model_config_list.config
             _check_list(entries)
             _check_no_platform_changes(self._configured, entries)
-            # Serving takes the labels before it looks at the models, and they stay if it then refuses one of these.
+            # Serving applies the labels before it checks the models, and keeps them if it then refuses a model.
             self._configured = entries
             self._labels = self._new_labels(entries)
             _check_platforms(entries)
@@ -100,7 +99,7 @@ class Core:
             self._wait_for(new, caller)
 
     def _adopt(self, names: set[str]) -> list[Model]:
-        """Makes the models that are new; those that are gone lose their versions."""
+        """Creates the new models and unloads those that are gone; the models to wait for."""
         models = dict(self._models)
         for name in set(models) - names:
             models[name].want({})
@@ -112,8 +111,8 @@ class Core:
 
     def _load(self, name: str, version: int, path: Path) -> Servable:
         scheduler = self._scheduler
-        wrap = (lambda session, _: BatchingRunner(session, scheduler)) if scheduler else None
-        servable = Servable(name, version, path, self._options.tags, self._options.session, wrap)
+        batch = (lambda session: BatchingRunner(session, scheduler)) if scheduler else None
+        servable = Servable(name, version, path, self._options.tags, self._options.session, batch)
         try:
             if self._options.warmup_iterations:
                 warm_up(servable, self._options.warmup_iterations)
@@ -124,14 +123,14 @@ class Core:
         return servable
 
     def _wait_for(self, models: list[Model], caller: Caller) -> None:
-        """Waits until each model serves, or all its versions are given up.
+        """Waits until each model serves, or the loading of all its versions has failed.
 
         Raises:
-            StatusError: some do not serve, or the caller does not wait.
+            StatusError: some models do not serve, or the caller no longer waits.
         """
         with self._changed:
             while not all(model.latest or model.settled() for model in models):
-                if self._stopped.is_set() or caller.gone():
+                if self._stopped.is_set() or caller.cancelled():
                     raise StatusError(Code.CANCELLED, "The request was cancelled")
                 self._changed.wait(0.2)
         failed = [model for model in models if not model.latest]
@@ -145,10 +144,10 @@ class Core:
             raise StatusError(Code.UNKNOWN, f"{len(failed)} model(s) did not become available: {{{listed}}}")
 
     def _new_labels(self, entries: Any) -> dict[str, dict[str, int]]:
-        """The versions that a config's labels stand for, by model.
+        """Versions by label and model.
 
         Raises:
-            StatusError: a label for a version that does not serve yet.
+            StatusError: a label points to a version that does not serve yet.
         """
         options = self._options
         labels: dict[str, dict[str, int]] = {}
@@ -167,7 +166,7 @@ class Core:
                 labels.setdefault(entry.name, {})[label] = version
         return labels
 
-    # The disk
+    # Polling of the disk
 
     def _start_watching(self) -> None:
         if self._watcher is None and self._options.poll_seconds > 0:
@@ -179,7 +178,7 @@ class Core:
             self._poll()
 
     def _poll(self) -> None:
-        """Looks which versions are there and tells the models."""
+        """Lists the versions on disk and passes the wanted ones to the models."""
         with self._polling:
             for entry in self._watched:
                 try:
@@ -195,7 +194,7 @@ class Core:
                 self._models[entry.name].want({version: found[version] for version in wanted})
 
     def _warn(self, name: str, reason: str) -> None:
-        """Says why a model has nothing to serve, again after a while."""
+        """Logs why a model has nothing to serve; the same reason once a minute."""
         last, when = self._warned.get(name, ("", 0.0))
         now = time.monotonic()
         if reason != last or now - when > _WARN_AGAIN_SECONDS:
@@ -206,14 +205,14 @@ class Core:
 
     @contextlib.contextmanager
     def servable(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[Servable]:
-        """The version that a request names; it is not freed while in use.
+        """The version that a request names; it is not freed inside the context.
 
         Raises:
             StatusError: no such model, version or label.
         """
         while True:
             found = self._find(name, version, label)
-            # It may just have been retired; then there is another one by now.
+            # It may just have been retired; another one serves then.
             if found.acquire():
                 break
         try:
@@ -241,10 +240,10 @@ class Core:
         return found
 
     def statuses(self, name: str, version: int | None) -> dict[int, VersionStatus]:
-        """The states of a model's versions, or of one of them.
+        """The states of a model's versions, or of one version.
 
         Raises:
-            StatusError: there is none.
+            StatusError: no such model or version.
         """
         model = self._models.get(name)
         found = model.statuses() if model else {}
@@ -257,14 +256,14 @@ class Core:
         return found
 
     def stop(self) -> None:
-        """Ends looking and loading; what serves goes on serving."""
+        """Ends polling and loading; loaded versions go on serving."""
         self._stopped.set()
         for model in self._models.values():
             model.stop()
 
 
 def _check_list(entries: Any) -> None:
-    """Refuses a name given twice and a relative path."""
+    """Refuses a duplicate name and a relative path."""
     names = set()
     for entry in entries:
         if entry.name in names:
@@ -278,7 +277,7 @@ def _check_list(entries: Any) -> None:
 
 
 def _check_no_platform_changes(old: Any, new: Any) -> None:
-    """Refuses another platform for a model that stays."""
+    """Refuses a changed platform of a model that remains."""
     before = {entry.name: _platform(entry) for entry in old}
     for entry in new:
         if entry.name in before and (platform := _platform(entry)) != before[entry.name]:
@@ -289,7 +288,7 @@ def _check_no_platform_changes(old: Any, new: Any) -> None:
 
 
 def _check_platforms(entries: Any) -> None:
-    """Refuses a platform that is not TensorFlow."""
+    """Refuses platforms other than TensorFlow."""
     for entry in entries:
         if (platform := _platform(entry)) != PLATFORM:
             raise invalid_argument(f"Model {entry.name} requests unsupported platform {platform}")

@@ -1,4 +1,4 @@
-"""Requests that ship with a model and are run before it serves (saved_model_warmup.cc)."""
+"""Warm-up: requests stored with a model that run before it serves (saved_model_warmup.cc)."""
 
 import time
 from pathlib import Path
@@ -10,7 +10,7 @@ from bench.server.embedded.api import examples, predict
 from bench.server.embedded.base import metrics
 from bench.server.embedded.base.status import Code, StatusError, invalid_argument
 from bench.server.embedded.manager.tfrecord import records
-from bench.server.embedded.models.servable import Forever, Servable
+from bench.server.embedded.models.servable import Caller, Servable
 from bench.server.embedded.runtime.tensors import Tensor, from_proto
 from bench.serving.protos import prediction_log_pb2
 
@@ -19,17 +19,17 @@ MAX_RECORDS: Final = 1000
 
 
 def warm_up(servable: Servable, iterations: int) -> int:
-    """Runs the model's recorded requests, if it has some.
+    """Runs the model's recorded requests, if there are any.
 
     Args:
         servable: the version.
-        iterations: how often each is run.
+        iterations: runs of each record.
 
     Returns:
-        How many records there were.
+        The number of records.
 
     Raises:
-        StatusError: a record that cannot be read or that the model refuses; the version must not serve then.
+        StatusError: a record cannot be read or the model refuses it; the version must not serve then.
     """
     path = servable.path / "assets.extra" / FILE_NAME
     if not path.is_file():
@@ -65,7 +65,7 @@ def _parsed(record: bytes, path: Path) -> Any:
 
 def _replay(servable: Servable, log: Any) -> None:
     kind = log.WhichOneof("log_type")
-    caller = Forever()
+    caller = Caller()
     if kind == "predict_log":
         request = log.predict_log.request
         signature = predict.find_signature(servable, request.model_spec.signature_name)
@@ -89,4 +89,4 @@ def _replay_session_run(servable: Servable, request: Any) -> None:
         if tensor is None:
             raise invalid_argument(f"tensor parsing error: {named.name}")
         feeds.append((named.name, tensor))
-    servable.runner.run(feeds, list(request.fetch), Forever())
+    servable.runner.run(feeds, list(request.fetch), Caller())

@@ -1,7 +1,7 @@
-"""Requests put together into batches by Serving's rules (batching_session.cc, shared_batch_scheduler.h).
+"""Batching of requests by Serving's rules (batching_session.cc, shared_batch_scheduler.h).
 
-Each set of fed and fetched tensors of a version has a queue. Threads go round the queues and take the oldest batch of
-one: a closed batch, or the open one when it is full or has waited long enough.
+Each set of fed and fetched tensors of a version has a queue. The threads visit the queues in turn and take the oldest
+batch of one: a closed batch, or the open batch when it is full or its timeout has passed.
 """
 
 import threading
@@ -30,8 +30,8 @@ class Task:
     Args:
         feeds: tensors by name.
         rows: their first dimension.
-        caller: who waits.
-        enqueued: reading of `time.perf_counter` when it came.
+        caller: the client that waits.
+        enqueued: reading of `time.perf_counter` when it was submitted.
     """
 
     feeds: Feeds
@@ -46,15 +46,15 @@ class Task:
         self.done.acquire()
 
     def finish(self, outputs: list[Tensor] | None, error: StatusError | None = None) -> None:
-        """Lets the caller go on."""
+        """Sets the result and wakes the caller."""
         self.outputs, self.error = outputs, error
         self.done.release()
 
     def wait(self) -> list[Tensor]:
-        """The outputs, once they are there.
+        """Waits for the outputs.
 
         Raises:
-            StatusError: why there are none.
+            StatusError: the task failed.
         """
         self.done.acquire()
         if self.error is not None:
@@ -90,17 +90,17 @@ class Scheduler:
             thread.start()
 
     def add(self, queue: "Queue") -> None:
-        """Takes a queue into the round."""
+        """Adds a queue."""
         with self.changed:
             self._queues.append(queue)
 
     def remove(self, queue: "Queue") -> None:
-        """Takes a queue out; it must be empty."""
+        """Removes a queue, which must be empty."""
         with self.changed:
             self._queues.remove(queue)
 
     def stop(self) -> None:
-        """Ends the threads after the batches that they run."""
+        """Ends the threads after their current batches."""
         with self.changed:
             self._stopped = True
             self.changed.notify_all()
@@ -112,7 +112,7 @@ class Scheduler:
             with self.changed:
                 found = self._next()
                 while found is None and not self._stopped:
-                    self.changed.wait(self._patience())
+                    self.changed.wait(self._seconds_to_next())
                     found = self._next()
             if found is None:
                 return
@@ -120,7 +120,7 @@ class Scheduler:
             queue.process(batch)
 
     def _next(self) -> "tuple[Queue, _Batch] | None":
-        """The next batch in the round; needs the lock."""
+        """The next batch that may run; needs the lock."""
         for _ in range(len(self._queues)):
             queue = self._queues[0]
             self._queues.rotate(-1)
@@ -129,18 +129,18 @@ class Scheduler:
                 return queue, batch
         return None
 
-    def _patience(self) -> float | None:
-        """Seconds until a batch that is open has waited long enough; None if there is none. Needs the lock."""
-        limits = [limit for queue in self._queues if (limit := queue.ready_at()) is not None]
-        return max(min(limits) - time.perf_counter(), 0) if limits else None
+    def _seconds_to_next(self) -> float | None:
+        """Seconds until the timeout of an open batch passes; None without one. Needs the lock."""
+        times = [ready for queue in self._queues if (ready := queue.ready_at()) is not None]
+        return max(min(times) - time.perf_counter(), 0) if times else None
 
 
 class Queue:
     """The batches of one set of tensors of one version; the last one is open.
 
     Args:
-        scheduler: whose threads run them.
-        session: what runs them.
+        scheduler: its threads run the batches.
+        session: the version's session.
         fetches: tensor names.
     """
 
@@ -152,10 +152,10 @@ class Queue:
         self._batches: deque[_Batch] = deque([_Batch()])
 
     def submit(self, feeds: Feeds, caller: Caller) -> list[Task]:
-        """Puts a request into the queue, in parts if it is spread over batches.
+        """Enqueues a request, split into parts where it spans several batches.
 
         Raises:
-            StatusError: too large, or no room (UNAVAILABLE).
+            StatusError: it is too large, or the queue is full (UNAVAILABLE).
         """
         rows = batch_rows(feeds)
         parameters = self._parameters
@@ -178,7 +178,7 @@ class Queue:
         return tasks
 
     def take(self) -> _Batch | None:
-        """The oldest batch if it may run now; needs the scheduler's lock."""
+        """Removes the oldest batch if it may run now; needs the scheduler's lock."""
         if len(self._batches) == 1:
             limit = self.ready_at()
             if limit is None or limit > time.perf_counter():
@@ -187,7 +187,7 @@ class Queue:
         return self._batches.popleft()
 
     def ready_at(self) -> float | None:
-        """When the oldest batch may run; None if there is none. Needs the scheduler's lock."""
+        """Reading of `time.perf_counter` from which the oldest batch may run; None without one. Needs the lock."""
         oldest = self._batches[0]
         if not oldest.tasks:
             return None
@@ -196,13 +196,13 @@ class Queue:
         return oldest.started + self._parameters.batch_timeout
 
     def process(self, batch: _Batch) -> None:
-        """Runs a batch and hands each task its rows. Tasks that nobody waits for are left out."""
+        """Runs a batch and gives each task its rows. Tasks whose caller no longer waits are left out."""
         now = time.perf_counter()
         tasks = []
         for task in batch.tasks:
             metrics.QUEUING_LATENCY.add((self._parameters.thread_pool_name,), int((now - task.enqueued) * 1e6))
             left = task.caller.seconds_left()
-            if task.caller.gone():
+            if task.caller.cancelled():
                 task.finish(None, StatusError(Code.CANCELLED, "The request was cancelled"))
             elif left is not None and left <= 0:
                 task.finish(None, StatusError(Code.RESOURCE_EXHAUSTED, _LATE))
@@ -217,7 +217,7 @@ class Queue:
                 task.finish(None, error)
             return
         except BaseException:
-            # Nobody may be left waiting, whatever happened.
+            # No caller may wait for ever, whatever happened.
             for task in tasks:
                 task.finish(None, StatusError(Code.INTERNAL, "The batch could not be processed"))
             raise
@@ -233,7 +233,7 @@ class Queue:
         return split_outputs(outputs, sizes, padding)
 
     def _padding(self, rows: int) -> int:
-        """Rows to add for the next allowed size."""
+        """Rows to add up to the next allowed size."""
         for size in self._parameters.allowed_batch_sizes:
             if size >= rows:
                 return size - rows
@@ -261,7 +261,7 @@ class Queue:
             )
 
     def _split(self, feeds: Feeds, rows: int, caller: Caller) -> list[Task]:
-        """The request whole, or cut so that it fills the open batch and then others (SplitInputTask)."""
+        """One task, or parts that fill the open batch and then further ones (SplitInputTask)."""
         limit = self._parameters.batch_limit
         free = limit - self._batches[-1].rows
         if not self._parameters.enable_large_batch_splitting or rows <= free:
@@ -276,11 +276,11 @@ class Queue:
 
 
 class BatchingRunner:
-    """Puts the requests to one version together.
+    """Batches the requests to one version.
 
     Args:
-        session: the version's session; closed with this.
-        scheduler: the threads.
+        session: the version's session; closed with this runner.
+        scheduler: its threads run the batches.
     """
 
     def __init__(self, session: ModelRuntime, scheduler: Scheduler) -> None:
@@ -293,12 +293,12 @@ class BatchingRunner:
         """Waits until a batch with this request has run.
 
         Raises:
-            StatusError: it cannot be batched, the queue is full, the caller does not wait, or the batch failed.
+            StatusError: it cannot be batched, the queue is full, the caller no longer waits, or the batch failed.
         """
         check_caller(caller)
         queue, order = self._queue(feeds, fetches)
         tasks = queue.submit(feeds, caller)
-        # All parts are waited for, also after one that failed: none may be left running for nobody.
+        # Waits for all parts, also after a failure, so that none runs on after the answer.
         answers: list[Any] = []
         error: StatusError | None = None
         for task in tasks:
@@ -319,23 +319,19 @@ class BatchingRunner:
 
     def _queue(self, feeds: Feeds, fetches: Sequence[str]) -> tuple[Queue, tuple[str, ...]]:
         key = (frozenset([name for name, _ in feeds]), frozenset(fetches))
-        found = self._queues.get(key)
-        if found is None:
-            with self._lock:
-                found = self._queues.get(key)
-                if found is None:
-                    order = tuple(sorted(key[1]))
-                    found = (Queue(self._scheduler, self._session, order), order)
-                    self._scheduler.add(found[0])
-                    self._queues[key] = found
-        return found
+        with self._lock:
+            if key not in self._queues:
+                order = tuple(sorted(key[1]))
+                self._queues[key] = (Queue(self._scheduler, self._session, order), order)
+                self._scheduler.add(self._queues[key][0])
+            return self._queues[key]
 
 
 def batch_rows(feeds: Feeds) -> int:
-    """The first dimension that all tensors have (ComputeTensorBatchSize).
+    """The first dimension, which all tensors share (ComputeTensorBatchSize).
 
     Raises:
-        StatusError: they have not.
+        StatusError: they do not share one.
     """
     if not feeds:
         raise invalid_argument("Batching Run() must have at least one input tensor")
@@ -348,7 +344,7 @@ def batch_rows(feeds: Feeds) -> int:
 
 
 def _latest_deadline(tasks: Sequence[Task]) -> int | None:
-    """Milliseconds until the last of the tasks' deadlines; None if one has none."""
+    """Milliseconds until the last of the tasks' deadlines; None if a task has no deadline."""
     left = [task.caller.seconds_left() for task in tasks]
     limited = [seconds for seconds in left if seconds is not None]
     return run_timeout(max(limited)) if len(limited) == len(left) else None

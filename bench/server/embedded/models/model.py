@@ -1,8 +1,8 @@
-"""One model: loads the versions that are wanted, then frees those that are not any more.
+"""One model: loads the wanted versions, then frees the others.
 
-A new version is loaded and warmed before an old one goes (Serving's AvailabilityPreservingPolicy), and an old one is
-freed when its last request is answered. Each model has a thread for this, so that one that is slow to load holds up no
-other.
+A new version is loaded and warmed up before an old one is unloaded (Serving's AvailabilityPreservingPolicy). An old
+version is freed when its last request is answered. Each model has a thread of its own, so that a model that loads
+slowly does not delay others.
 """
 
 import sys
@@ -21,7 +21,7 @@ Loader = Callable[[str, int, Path], Servable]
 
 
 class State(IntEnum):
-    """Where a version is in its life (`get_model_status.proto`)."""
+    """The states of a version (`get_model_status.proto`)."""
 
     START = 10
     LOADING = 20
@@ -32,7 +32,7 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class VersionStatus:
-    """A version's state, and the error that it ended with if it could not be loaded."""
+    """A version's state, and the error if it could not be loaded."""
 
     state: State
     error: StatusError | None = None
@@ -40,7 +40,7 @@ class VersionStatus:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a version that does not load is tried again, and how long after, in seconds."""
+    """Retries of a version that does not load, and the seconds between them."""
 
     retries: int = 5
     interval: float = 60.0
@@ -57,12 +57,12 @@ class Model:
 
     Args:
         name: its name.
-        load: makes a version ready to serve.
-        retry: what to do when it does not load.
-        changed: is notified after every change of state.
+        load: loads a version.
+        retry: policy for versions that do not load.
+        changed: notified after every change of state.
 
     Attributes:
-        latest: the newest version that serves, None if none does.
+        latest: the newest version that serves; None if none does.
     """
 
     def __init__(self, name: str, load: Loader, retry: RetryPolicy, changed: threading.Condition) -> None:
@@ -71,7 +71,7 @@ class Model:
         self._load = load
         self._retry = retry
         self._changed = changed
-        # Replaced, never altered: whoever reads it needs no lock.
+        # Replaced, never modified, so that readers need no lock.
         self._serving: Mapping[int, Servable] = {}
         self._statuses: dict[int, VersionStatus] = {}
         self._wanted: Mapping[int, Path] | None = None
@@ -82,7 +82,7 @@ class Model:
         self._thread.start()
 
     def want(self, versions: Mapping[int, Path]) -> None:
-        """Says which versions should serve, and where they are."""
+        """Sets which versions should serve, and their folders."""
         if versions != self._wanted:
             self._wanted = dict(versions)
             self._work.set()
@@ -92,12 +92,12 @@ class Model:
         return self._serving.get(number)
 
     def statuses(self) -> dict[int, VersionStatus]:
-        """All versions that there were, the newest first."""
+        """The states of all versions so far, the newest first."""
         with self._changed:
             return dict(sorted(self._statuses.items(), reverse=True))
 
     def settled(self) -> bool:
-        """Whether every version that is wanted serves or is given up; False while nothing is wanted yet."""
+        """Whether every wanted version serves or has failed to load; False before versions are set."""
         with self._changed:
             wanted = self._wanted
             return bool(wanted) and all(
@@ -106,7 +106,7 @@ class Model:
             )
 
     def stop(self) -> None:
-        """Ends the thread; versions stay as they are."""
+        """Ends the thread; loaded versions stay loaded."""
         self._stopped = True
         self._work.set()
 
@@ -116,15 +116,15 @@ class Model:
 
     def _run(self) -> None:
         while True:
-            self._work.wait(self._patience())
+            self._work.wait(self._seconds_to_retry())
             self._work.clear()
             if self._stopped:
                 return
             if self._wanted is not None:
                 self._reconcile(self._wanted)
 
-    def _patience(self) -> float | None:
-        """Seconds until a version is to be tried again; None if none is."""
+    def _seconds_to_retry(self) -> float | None:
+        """Seconds until the next retry; None if there is none."""
         due = [attempts.due for attempts in self._attempts.values()]
         return max(min(due) - time.monotonic(), 0) if due else None
 
@@ -146,11 +146,11 @@ class Model:
         if attempts is not None:
             return attempts.due <= time.monotonic()
         status = self._statuses.get(number)
-        # One that ended with an error was given up; one that ended without was unloaded and is wanted again.
+        # A version that ended with an error is not retried; one that ended without was unloaded and is wanted again.
         return status is None or status.error is None
 
     def _forget_failures(self, wanted: Mapping[int, Path]) -> None:
-        """A version that was given up and is not wanted any more gets a new chance if it comes back."""
+        """Lets a failed version that is no longer wanted load again if it reappears."""
         for number, status in list(self._statuses.items()):
             if status.error is not None and number not in wanted:
                 self._set(number, VersionStatus(State.END))
@@ -175,11 +175,11 @@ class Model:
         if attempts.count > self._retry.retries:
             del self._attempts[number]
             self._set(number, VersionStatus(State.END, error))
-            log(f"{where} is given up: {error.message}")
+            log(f"{where} failed to load, no attempts left: {error.message}")
             return
         attempts.due = time.monotonic() + self._retry.interval
         log(
-            f"{where} does not load, try {attempts.count} of {self._retry.retries + 1}, next in "
+            f"{where} failed to load, attempt {attempts.count} of {self._retry.retries + 1}, next in "
             f"{self._retry.interval:g} s: {error.message}"
         )
 
@@ -204,6 +204,6 @@ class Model:
 
 
 def log(line: str) -> None:
-    """A line for whoever runs the server; in one piece, whichever threads write at the same moment."""
+    """Writes a line to stderr in one call, so that lines of several threads do not mix."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()

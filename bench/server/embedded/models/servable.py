@@ -1,4 +1,4 @@
-"""One loaded version of a model, counted while it is in use so that it is freed only when nobody uses it."""
+"""One loaded version of a model; requests are counted so that it is freed only when none uses it."""
 
 import threading
 import time
@@ -7,38 +7,42 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from bench.server.embedded.base.limits import INT32_MAX
 from bench.server.embedded.base.status import Code, StatusError
-from bench.server.embedded.models.signatures import Signature, read_signatures, signature_def_map
+from bench.server.embedded.models.signatures import read_signatures, signature_def_map
 from bench.server.embedded.runtime.model_runtime import ModelRuntime
 from bench.server.embedded.runtime.session import TIMED_OUT, Feeds, Session, SessionOptions
 from bench.server.embedded.runtime.tensors import Tensor
 
 _SETTLE_SECONDS: Final = 0.5
-_INT32_MAX: Final = (1 << 31) - 1
 
 
-class Caller(Protocol):
-    """Who waits for an answer."""
+class Caller:
+    """The client that waits for an answer.
+
+    Args:
+        timeout: seconds from now until its deadline; None for no deadline.
+    """
+
+    def __init__(self, timeout: float | None = None) -> None:
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._cancelled = False
 
     def seconds_left(self) -> float | None:
         """Seconds until the deadline; None if there is none."""
+        return None if self._deadline is None else self._deadline - time.monotonic()
 
-    def gone(self) -> bool:
-        """Whether nobody waits any more."""
+    def cancelled(self) -> bool:
+        """Whether the client no longer waits."""
+        return self._cancelled
 
-
-class Forever:
-    """A caller that waits as long as it takes."""
-
-    def seconds_left(self) -> float | None:
-        return None
-
-    def gone(self) -> bool:
-        return False
+    def cancel(self) -> None:
+        """Marks the call as cancelled."""
+        self._cancelled = True
 
 
 class Runner(Protocol):
-    """Runs a graph: a session itself, or a batching queue before it."""
+    """Runs a graph: a session, or a batching queue in front of one."""
 
     def run(self, feeds: Feeds, fetches: Sequence[str], caller: Caller) -> list[Tensor]: ...
 
@@ -46,20 +50,20 @@ class Runner(Protocol):
 
 
 class DirectRunner:
-    """Each request by itself.
+    """Runs each request on its own.
 
     Args:
-        session: the session; closed with this.
+        session: the session; closed with this runner.
     """
 
     def __init__(self, session: ModelRuntime) -> None:
         self._session = session
 
     def run(self, feeds: Feeds, fetches: Sequence[str], caller: Caller) -> list[Tensor]:
-        """Runs unless the caller is gone or late.
+        """Runs unless the caller has cancelled or its deadline has passed.
 
         Raises:
-            StatusError: what the runtime says; CANCELLED or DEADLINE_EXCEEDED for a caller that does not wait.
+            StatusError: the runtime's error; CANCELLED or DEADLINE_EXCEEDED for a caller that no longer waits.
         """
         return self._session.run(feeds, fetches, check_caller(caller))
 
@@ -68,12 +72,12 @@ class DirectRunner:
 
 
 def check_caller(caller: Caller) -> int | None:
-    """Milliseconds left for a caller; None for no limit.
+    """Milliseconds until a caller's deadline; None for no deadline.
 
     Raises:
-        StatusError: nobody waits any more, or the time is over.
+        StatusError: the caller has cancelled, or its deadline has passed.
     """
-    if caller.gone():
+    if caller.cancelled():
         raise StatusError(Code.CANCELLED, "The request was cancelled")
     seconds = caller.seconds_left()
     if seconds is None:
@@ -88,7 +92,7 @@ def run_timeout(seconds: float) -> int:
 
     The runtime ends the process at a timeout of some thousand years.
     """
-    return min(max(int(seconds * 1000), 1), _INT32_MAX)
+    return min(max(int(seconds * 1000), 1), INT32_MAX)
 
 
 class Servable:
@@ -99,8 +103,8 @@ class Servable:
         version: the version's number.
         path: its folder.
         tags: the meta graph's tags.
-        options: how its session computes.
-        wrap: what makes the runner of the session and the signatures; None runs each request by itself.
+        options: the session's threads and memory.
+        batch: makes the runner that batches requests; None runs each request on its own.
 
     Raises:
         StatusError: it cannot be loaded.
@@ -113,7 +117,7 @@ class Servable:
         path: Path,
         tags: Sequence[str],
         options: SessionOptions,
-        wrap: Callable[[ModelRuntime, dict[str, Signature]], Runner] | None = None,
+        batch: Callable[[ModelRuntime], Runner] | None = None,
     ) -> None:
         self.model = model
         self.version = version
@@ -122,22 +126,22 @@ class Servable:
         self.signatures = read_signatures(session.meta_graph)
         session.meta_graph = b""
         self._runtime = ModelRuntime(session)
-        self.runner: Runner = wrap(self._runtime, self.signatures) if wrap else DirectRunner(self._runtime)
+        self.runner: Runner = (batch or DirectRunner)(self._runtime)
         self._users = 0
         self._retired = False
         self._changed = threading.Condition(threading.Lock())
 
     @cached_property
     def signature_def_map(self) -> Any:
-        """The answer to a metadata request."""
+        """The SignatureDefMap that a metadata request gets."""
         return signature_def_map(self.signatures)
 
     def settle(self) -> None:
-        """Chooses how to compute by what the requests so far took."""
+        """Chooses the threads of runs by measuring the requests so far."""
         self._runtime.settle(_SETTLE_SECONDS)
 
     def acquire(self) -> bool:
-        """Counts a user in, unless the version is being freed."""
+        """Registers a request; False if the version is being freed."""
         with self._changed:
             if self._retired:
                 return False
@@ -145,17 +149,17 @@ class Servable:
             return True
 
     def release(self) -> None:
-        """Counts a user out."""
+        """Unregisters a request."""
         with self._changed:
             self._users -= 1
             if self._retired and not self._users:
                 self._changed.notify_all()
 
     def retire(self, timeout: float | None = None) -> None:
-        """Lets in no more users, waits for those inside and frees the session.
+        """Refuses new requests, waits for those in progress and frees the session.
 
         Args:
-            timeout: seconds after which those inside are left alone and nothing is freed.
+            timeout: seconds to wait; if requests are still in progress then, nothing is freed.
         """
         limit = None if timeout is None else time.monotonic() + timeout
         with self._changed:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-_INT64_MAX: Final = (1 << 63) - 1
+from bench.server.embedded.base.limits import INT64_MAX
 
 
 def versions_on_disk(base_path: Path) -> dict[int, Path]:
@@ -28,7 +28,7 @@ def parse_version(name: str) -> int | None:
     if not (digits.isascii() and digits.isdigit()):
         return None
     version = int(text)
-    return version if 0 <= version <= _INT64_MAX else None
+    return version if 0 <= version <= INT64_MAX else None
 
 
 def wanted_versions(policy: Any, found: Mapping[int, Path]) -> list[int]:

@@ -1,19 +1,19 @@
-"""HTTP/1 on a connection: requests answered one after another."""
+"""HTTP/1 on a connection: requests answered in their order."""
 
 from collections.abc import Callable, Sequence
 
 from bench.server.embedded.net.http_message import BadRequestError, Reader, Request, Response, error_page, to_bytes
-from bench.server.embedded.net.socket_server import Connection, FarewellError, Job
+from bench.server.embedded.net.socket_server import CloseConnectionError, Connection, Job
 
 Handler = Callable[[Request], Response]
 
 
 class Http1Protocol:
-    """One client's requests.
+    """The requests of one connection.
 
     Args:
-        connection: where answers go.
-        handler: what answers; must not raise.
+        connection: takes the answers.
+        handler: answers a request; must not raise.
     """
 
     concurrent = False
@@ -28,7 +28,7 @@ class Http1Protocol:
         """The requests that these bytes complete.
 
         Raises:
-            FarewellError: they are no requests; libevent's page for that.
+            CloseConnectionError: the bytes are not HTTP; with libevent's page for that.
         """
         self._reader.buffer += data
         jobs: list[Job] = []
@@ -38,7 +38,7 @@ class Http1Protocol:
         except BadRequestError:
             for job in jobs:
                 job()
-            raise FarewellError(to_bytes(error_page(400), None, keep_alive=False)) from None
+            raise CloseConnectionError(to_bytes(error_page(400), None, keep_alive=False)) from None
         if self._reader.wants_continue:
             self._reader.wants_continue = False
             self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")

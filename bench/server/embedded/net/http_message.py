@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from bench.server.embedded.base.limits import INT64_MAX
+
 HTML_TYPE: Final = "text/html"
-# What libevent says where an answer has no type of its own.
+# Libevent's type of an answer without one.
 DEFAULT_TYPE: Final = "text/html; charset=ISO-8859-1"
 
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _VERSION: Final = re.compile(rb"HTTP/(\d{1,9})\.(\d{1,9})")
 _METHODS_WITH_BODY: Final = ("POST", "PUT", "PATCH")
-# Characters of a path and of a query in RFC 3986; libevent's parser refuses others.
+# A path and a query in RFC 3986; libevent's parser refuses other characters.
 _PATH: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
 _QUERY: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
@@ -22,7 +24,6 @@ _AUTHORITY: Final = re.compile(r"//[^/?#]*")
 _MAX_HEAD: Final = 1 << 20
 # Bytes of a chunk's size or of a trailer.
 _MAX_LINE: Final = 1 << 16
-_INT64_MAX: Final = (1 << 63) - 1
 # No 64-bit integer has more; Python refuses to convert very long texts.
 _INT64_DIGITS: Final = 20
 _INTEGERS: Final = {
@@ -32,7 +33,7 @@ _INTEGERS: Final = {
 
 
 class BadRequestError(Exception):
-    """Bytes that are no HTTP request; the connection cannot go on."""
+    """The bytes are not an HTTP request; the connection must close."""
 
 
 @dataclass(slots=True)
@@ -40,13 +41,13 @@ class Request:
     """A request.
 
     Args:
-        method: upper case.
+        method: as sent.
         path: without scheme, host and query.
         target: path, query and fragment.
-        headers: by name in lower case; of a name given twice the first.
-        body: as sent, not unpacked.
+        headers: values by name in lower case; the first of a repeated name.
+        body: as sent, with its content coding.
         keep_alive: whether the connection stays open after the answer.
-        minor: the version's second number.
+        minor: the minor version.
     """
 
     method: str
@@ -205,8 +206,8 @@ def _leading_integer(text: bytes, base: int) -> tuple[int, bytes]:
     if found is None:
         return 0, text
     digits = found[2].lstrip(b"0")
-    value = int(digits or b"0", base) if len(digits) < _INT64_DIGITS else _INT64_MAX
-    return min(value, _INT64_MAX) * (-1 if found[1] == b"-" else 1), text[found.end() :]
+    value = int(digits or b"0", base) if len(digits) < _INT64_DIGITS else INT64_MAX
+    return min(value, INT64_MAX) * (-1 if found[1] == b"-" else 1), text[found.end() :]
 
 
 def _parse_head(lines: list[bytes]) -> Request:
@@ -230,7 +231,7 @@ def _parse_head(lines: list[bytes]) -> Request:
 
 
 def _split_uri(uri: bytes) -> tuple[str, str]:
-    """Path, and path with query and fragment, by RFC 3986 (evhttp_uri_parse)."""
+    """The path, and the path with query and fragment, by RFC 3986 (evhttp_uri_parse)."""
     text = uri.decode("latin-1")
     scheme = _SCHEME.match(text)
     if scheme:
@@ -243,13 +244,13 @@ def _split_uri(uri: bytes) -> tuple[str, str]:
     if not (_PATH.fullmatch(path) and _QUERY.fullmatch(query) and _QUERY.fullmatch(fragment)):
         raise BadRequestError
     if not scheme and ":" in path.partition("/")[0]:
-        # What stands before the colon is no scheme, and a path cannot begin so.
+        # The text before the colon is not a scheme, and a relative path must not have a colon there.
         raise BadRequestError
     return path, before + hash_sign + fragment
 
 
 def error_page(status: int) -> Response:
-    """Libevent's page for an error of its own; the connection ends with it (evhttp_send_error)."""
+    """Libevent's page for an HTTP error, after which the connection closes (evhttp_send_error)."""
     phrase = reason(status)
     body = (
         f"<HTML><HEAD>\n<TITLE>{status} {phrase}</TITLE>\n</HEAD><BODY>\n<H1>{phrase}</H1>\n</BODY></HTML>\n".encode()
@@ -258,7 +259,7 @@ def error_page(status: int) -> Response:
 
 
 def reason(status: int) -> str:
-    """The words for a status."""
+    """The reason phrase of a status."""
     try:
         return http.HTTPStatus(status).phrase
     except ValueError:
@@ -279,7 +280,7 @@ def _date_line() -> bytes:
 
 
 def to_bytes(response: Response, request: Request | None, keep_alive: bool) -> bytes:
-    """A response as it goes over the wire."""
+    """A response as bytes on the wire."""
     minor = request.minor if request else 1
     lines = [b"HTTP/1.%d %d %s\r\n" % (minor, response.status, reason(response.status).encode())]
     lines.append(b"Content-Type: %s\r\n" % response.content_type.encode())

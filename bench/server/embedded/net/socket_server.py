@@ -1,7 +1,7 @@
-"""Sockets for both faces: threads that all wait on one epoll and each do what they find, without handing it on.
+"""The socket server of both endpoints: its threads wait on one epoll, and each handles the event that it gets.
 
-A connection is armed for one event at a time, so that one thread reads it; a thread is taken up by whole requests only,
-never by a client that sends slowly. What a connection's bytes mean is its protocol's business.
+A connection is armed for one event at a time (EPOLLONESHOT), so that one thread reads it. Only complete requests occupy
+a thread; a client that sends slowly does not. A connection's protocol interprets its bytes.
 """
 
 import contextlib
@@ -22,49 +22,53 @@ _READ: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 _CHUNK: Final = 1 << 16
 _BACKLOG: Final = 1024
 _SEND_TIMEOUT: Final = 60.0
-# How long a connection without a request is kept when the server ends: a client that was just sending one gets its
-# answer, and the word that the connection closes.
+# Seconds that an idle connection stays open when the server stops: a client that is just sending a request gets its
+# answer, with `Connection: close`.
 _LINGER: Final = 0.5
 
 Job = Callable[[], bool]
 
 
 class ConnectionProtocol(Protocol):
-    """What the bytes of one connection mean.
+    """Interprets the bytes of one connection.
 
     Attributes:
-        concurrent: whether more bytes may be read while a job runs.
+        concurrent: whether the connection may be read while a job runs.
     """
 
     concurrent: bool
 
     def received(self, data: bytes) -> Sequence[Job]:
-        """Takes bytes; the requests that they complete, as jobs that say whether the connection goes on.
+        """Takes bytes; the requests that they complete, as jobs that return whether the connection stays open.
 
         Raises:
-            FarewellError: the connection cannot go on.
+            CloseConnectionError: the connection must close.
         """
 
     def draining(self) -> None:
-        """The server ends: requests that are in are still answered."""
+        """The server stops: requests in progress are still answered."""
 
     def idle(self) -> bool:
-        """Whether no request is under way."""
+        """Whether no request is in progress."""
 
     def closed(self) -> None:
-        """The connection is gone."""
+        """The connection has closed."""
 
 
-class FarewellError(Exception):
-    """The connection ends with these bytes."""
+class CloseConnectionError(Exception):
+    """The connection must close.
 
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self.data = data
+    Args:
+        closing_message: the last bytes to send on it.
+    """
+
+    def __init__(self, closing_message: bytes) -> None:
+        super().__init__(closing_message)
+        self.closing_message = closing_message
 
 
 class Connection:
-    """A client's connection; at most one thread reads it at a time, and `busy` says whether one does."""
+    """A client's connection; at most one thread reads it at a time, `busy` while one does."""
 
     def __init__(self, accepted: socket.socket) -> None:
         self.socket = accepted
@@ -75,10 +79,10 @@ class Connection:
         self._sending = threading.Lock()
 
     def send(self, data: bytes) -> None:
-        """Sends all; waits for a client that reads slowly, up to a limit.
+        """Sends all of it, and waits for a client that reads slowly.
 
         Raises:
-            OSError: the client is gone or does not read.
+            OSError: the client has gone, or reads nothing for a minute.
         """
         view = memoryview(data)
         with self._sending:
@@ -89,10 +93,10 @@ class Connection:
                     waiting = select.poll()
                     waiting.register(self.socket, select.POLLOUT)
                     if not waiting.poll(_SEND_TIMEOUT * 1000):
-                        raise TimeoutError("the client does not read its answer") from None
+                        raise TimeoutError(f"the client read nothing for {_SEND_TIMEOUT:g} s") from None
 
     def silent(self) -> bool:
-        """Whether the client has sent nothing that is not read yet."""
+        """Whether there is nothing to read."""
         try:
             self.socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -102,8 +106,8 @@ class Connection:
         return False
 
     def close(self) -> None:
-        """Ends the connection; a thread that waits for it to be readable sees that."""
-        # Bytes left unread would make the end a reset, which takes back an answer that is still on its way.
+        """Closes the connection."""
+        # Closing with unread bytes sends a reset, which discards an answer that is still in transit.
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
             while self.socket.recv(_CHUNK):
@@ -116,10 +120,10 @@ class SocketServer:
     """Serves until stopped.
 
     Args:
-        name: of the threads.
-        listeners: bound sockets; closed with this.
-        threads: what is done at a time.
-        protocol: makes the protocol of a new connection.
+        name: prefix of the threads' names.
+        listeners: bound sockets; closed with the server.
+        threads: number of threads.
+        protocol: creates the protocol of a new connection.
     """
 
     def __init__(
@@ -143,7 +147,7 @@ class SocketServer:
         ]
 
     def start(self) -> None:
-        """Begins to accept."""
+        """Starts accepting connections."""
         for number in (self._ended, self._has_jobs):
             self._epoll.register(number, select.EPOLLIN)
         for listener in self._listeners.values():
@@ -154,10 +158,10 @@ class SocketServer:
             thread.start()
 
     def stop(self, timeout: float) -> None:
-        """Refuses new connections, lets requests that are in be answered, then closes.
+        """Refuses new connections, waits for the requests in progress, then closes.
 
         Args:
-            timeout: seconds after which what is still running is left alone.
+            timeout: seconds to wait; requests that run longer are abandoned.
         """
         limit = time.monotonic() + timeout
         self._draining = True
@@ -172,13 +176,13 @@ class SocketServer:
                 connection.protocol.draining()
         while time.monotonic() < limit and not self._close_idle():
             time.sleep(0.02)
-        # Readable for every thread, and never read: each one that comes round ends.
+        # Readable for every thread and never read: each thread sees it and ends.
         os.eventfd_write(self._ended, 1)
         for thread in self._threads:
             thread.join(max(limit - time.monotonic(), 0))
 
     def _close_idle(self) -> bool:
-        """Closes connections that have had no request for a while; whether none is left."""
+        """Closes connections that have been idle for a while; whether none is left."""
         now = time.monotonic()
         with self._lock:
             idle = [
@@ -207,7 +211,7 @@ class SocketServer:
                     self._serve(connection)
 
     def _next_job(self) -> None:
-        """Does a job that another thread could not."""
+        """Runs a queued job."""
         try:
             os.eventfd_read(self._has_jobs)
         except BlockingIOError:
@@ -216,7 +220,7 @@ class SocketServer:
         self._run(connection, job)
 
     def _take(self, number: int) -> Connection | None:
-        """The connection of a descriptor, for this thread alone to read."""
+        """The connection of a descriptor, reserved for this thread to read."""
         with self._lock:
             connection = self._connections.get(number)
             if connection is not None:
@@ -224,12 +228,12 @@ class SocketServer:
             return connection
 
     def _accept(self, listener: socket.socket) -> None:
-        """Takes all connections that wait."""
+        """Accepts all pending connections."""
         while True:
             try:
                 accepted, _ = listener.accept()
             except OSError as error:
-                # None is left, or no more can be had; those that wait are seen again.
+                # None is pending, or descriptors have run out; pending ones raise another event.
                 if error.errno in (errno.EMFILE, errno.ENFILE):
                     time.sleep(0.05)
                 return
@@ -243,19 +247,19 @@ class SocketServer:
             self._epoll.register(accepted, _READ)
 
     def _serve(self, connection: Connection) -> None:
-        """Reads what is there and does what it asks for."""
+        """Reads the available bytes and runs the jobs in them."""
         try:
             jobs, ended = self._read(connection)
-        except FarewellError as farewell:
+        except CloseConnectionError as error:
             with contextlib.suppress(OSError):
-                connection.send(farewell.data)
+                connection.send(error.closing_message)
             self._drop(connection)
             return
         except OSError:
             self._drop(connection)
             return
         if not connection.protocol.concurrent:
-            # Whoever ends its side after a request still waits for the answer.
+            # A client that has shut down its sending side still waits for the answer.
             alive = all(self._try(connection, job) for job in jobs)
             self._release(connection, alive and not ended)
             return
@@ -267,7 +271,7 @@ class SocketServer:
             self._run(connection, job)
 
     def _read(self, connection: Connection) -> tuple[list[Job], bool]:
-        """The jobs in what is there to read, and whether it is the end."""
+        """The jobs in the available bytes, and whether the client has closed."""
         jobs: list[Job] = []
         while True:
             try:
@@ -281,9 +285,9 @@ class SocketServer:
                 return jobs, False
 
     def _run(self, connection: Connection, job: Job) -> None:
-        """Does a job of a connection that others may read meanwhile."""
+        """Runs a job of a connection that other threads may read meanwhile."""
         if not self._try(connection, job):
-            # Whoever reads the connection sees its end and drops it.
+            # The thread that reads the connection next sees its end and drops it.
             with contextlib.suppress(OSError):
                 connection.socket.shutdown(socket.SHUT_RDWR)
 
@@ -296,14 +300,14 @@ class SocketServer:
             connection.last_used = time.monotonic()
 
     def _release(self, connection: Connection, alive: bool) -> None:
-        """Lets others read a connection, or closes it."""
+        """Rearms a connection for reading, or closes it."""
         if not alive:
             self._drop(connection)
             return
         connection.last_used = time.monotonic()
         with self._lock:
             connection.busy = False
-        # From here on another thread may have the connection, and may have closed it.
+        # From here on another thread may use the connection, and may have closed it.
         with contextlib.suppress(OSError, ValueError):
             self._epoll.modify(connection.number, _READ)
 
@@ -314,16 +318,16 @@ class SocketServer:
 
 
 def listen_tcp(host: str, port: int, flag: str) -> socket.socket:
-    """A socket bound to an address.
+    """A socket that listens at an address.
 
     Raises:
-        StartError: it cannot be bound.
+        StartError: the address cannot be bound.
     """
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        # Listening already, so that a port that two servers were given at the same moment is seen here.
+        # Listens already, so that two servers that start on one port at the same moment conflict here.
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
@@ -334,10 +338,10 @@ def listen_tcp(host: str, port: int, flag: str) -> socket.socket:
 
 
 def listen_unix(path: Path) -> socket.socket:
-    """A socket at a path; one that a server left there is replaced.
+    """A socket that listens at a path; a stale socket there is replaced.
 
     Raises:
-        StartError: it cannot be bound.
+        StartError: the path cannot be bound.
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -1,4 +1,4 @@
-"""The REST face: URLs and bodies to requests, answers and errors to bodies (http_rest_api_handler.cc)."""
+"""The REST endpoint: from URLs and bodies to requests, from answers and errors to bodies (http_rest_api_handler.cc)."""
 
 import re
 import time
@@ -10,10 +10,12 @@ from urllib.parse import unquote_to_bytes
 from bench.server.embedded.api import examples, predict
 from bench.server.embedded.api.metadata import metadata_json, status_json
 from bench.server.embedded.base import metrics
+from bench.server.embedded.base.limits import INT64_MAX
 from bench.server.embedded.base.status import Code, StatusError, faults_are_internal, http_status, invalid_argument
-from bench.server.embedded.manager.model_manager import Core
+from bench.server.embedded.manager.model_manager import ModelManager
+from bench.server.embedded.models.servable import Caller
 from bench.server.embedded.models.signatures import DEFAULT_SIGNATURE
-from bench.server.embedded.net.http_message import Request, Response, error_page
+from bench.server.embedded.net.http_message import DEFAULT_TYPE, Request, Response, error_page
 from bench.server.embedded.rest import json_fast
 from bench.server.embedded.rest.json_examples import classification_request, regression_request
 from bench.server.embedded.rest.json_request import parse_object, predict_inputs, signature_name
@@ -21,14 +23,13 @@ from bench.server.embedded.rest.json_response import classification_answer, pred
 from bench.server.embedded.rest.json_writer import quoted
 
 _JSON: Final = "application/json"
-# What Serving lets libevent accept (evhttp_server.cc).
+# The methods that Serving allows in libevent (evhttp_server.cc).
 _METHODS: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _DISPATCHED: Final = re.compile(r"(?i:/v1/).*")
 _SPEC: Final = r"(?:(?:/versions/([0-9]+))|(?:/labels/([^/:]+)))?"
 _PREDICTION: Final = re.compile(r"(?i)/v1/models/([^/:]+)" + _SPEC + r":(classify|regress|predict)")
 _STATUS: Final = re.compile(r"(?i)/v1/models(?:/([^/:]+))?" + _SPEC + r"(?:\/(metadata))?")
 _ORIGIN: Final = re.compile(rb"https?://")
-_INT64_MAX: Final = (1 << 63) - 1
 _MAX_UNPACKED: Final = 100 << 20
 _CORS: Final = (
     ("Access-Control-Allow-Origin", "*"),
@@ -39,13 +40,13 @@ _CORS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RestOptions:
-    """How the face answers.
+    """Options of the endpoint.
 
     Args:
         timeout: seconds that a request may run.
-        prometheus_path: where the metrics page is; None for no page.
-        cors: whether answers allow scripts of other origins.
-        check_method: whether a signature's method name must fit the call.
+        prometheus_path: path of the metrics page; None for no page.
+        cors: whether answers have CORS headers.
+        check_method: whether a signature's method name must match the call.
     """
 
     timeout: float = 30.0
@@ -54,22 +55,9 @@ class RestOptions:
     check_method: bool = False
 
 
-class _Deadline:
-    """A caller that waits until a point in time."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    def seconds_left(self) -> float | None:
-        return self._end - time.monotonic()
-
-    def gone(self) -> bool:
-        return False
-
-
 @dataclass(slots=True)
 class _Call:
-    """What a URL asks for."""
+    """The parts of a request's URL."""
 
     model: str = ""
     version: int | None = None
@@ -77,16 +65,16 @@ class _Call:
     api: str = ""
 
 
-class RestFace:
+class RestEndpoint:
     """Answers HTTP requests.
 
     Args:
-        core: the models.
-        options: how.
+        manager: finds the models.
+        options: see RestOptions.
     """
 
-    def __init__(self, core: Core, options: RestOptions) -> None:
-        self._core = core
+    def __init__(self, manager: ModelManager, options: RestOptions) -> None:
+        self._manager = manager
         self._options = options
 
     def handle(self, request: Request) -> Response:
@@ -105,7 +93,7 @@ class RestFace:
             metrics.REQUEST_LATENCY.observe((call.model, call.api, "REST"), started)
         except StatusError as error:
             code = error.code
-            response = error.response if isinstance(error, _SilentError) else _error_response(error)
+            response = error.response if isinstance(error, _EmptyError) else _error_response(error)
         metrics.REQUEST_COUNT.add((call.model, code.name))
         if self._options.cors:
             response.headers = _CORS
@@ -121,7 +109,7 @@ class RestFace:
     def _respond(self, request: Request, call: _Call) -> Response:
         if request.method == "OPTIONS":
             if not _ORIGIN.search(request.headers.get(b"origin", b"")):
-                raise _SilentError(Code.FAILED_PRECONDITION, Response(400))
+                raise _EmptyError(Code.FAILED_PRECONDITION)
             return Response(200)
         found = None
         if request.method == "POST":
@@ -132,16 +120,16 @@ class RestFace:
             _parse_call(call, found)
         return Response(200, self._body(request, call, found is not None), _JSON)
 
-    def _body(self, request: Request, call: _Call, understood: bool) -> bytes:
+    def _body(self, request: Request, call: _Call, well_formed: bool) -> bytes:
         malformed = invalid_argument(f"Malformed request: {request.method} {request.target}")
-        if not understood:
+        if not well_formed:
             raise malformed
         if request.method == "GET":
             if not call.model:
                 raise invalid_argument("Missing model name in request.")
             wants_metadata, call.api = call.api == "metadata", ""
             return self._metadata(call) if wants_metadata else self._status(call)
-        # The URL's pattern takes any case, the names of the calls do not.
+        # The URL's pattern ignores case, the names of the calls do not.
         answer = {"predict": self._predict, "classify": self._classify, "regress": self._regress}.get(call.api)
         if answer is None:
             raise malformed
@@ -151,7 +139,7 @@ class RestFace:
         fast = json_fast.read(body)
         if fast is None:
             return self._predict_exactly(call, body)
-        with self._core.servable(call.model, call.version, call.label) as servable:
+        with self._manager.servable(call.model, call.version, call.label) as servable:
             signature = servable.signatures.get(fast.signature or DEFAULT_SIGNATURE)
             inputs = json_fast.predict_inputs(fast, signature.inputs) if signature and signature.inputs else None
             if signature and inputs is not None:
@@ -162,7 +150,7 @@ class RestFace:
     def _predict_exactly(self, call: _Call, body: bytes) -> bytes:
         document = parse_object(body)
         name = signature_name(document)
-        with self._core.servable(call.model, call.version, call.label) as servable:
+        with self._manager.servable(call.model, call.version, call.label) as servable:
             signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
             if signature is None:
                 raise invalid_argument(
@@ -174,7 +162,7 @@ class RestFace:
 
     def _classify(self, call: _Call, body: bytes) -> bytes:
         request = classification_request(parse_object(body))
-        with self._core.servable(call.model, call.version, call.label) as servable:
+        with self._manager.servable(call.model, call.version, call.label) as servable:
             result = examples.classify(servable, request, self._caller(), self._options.check_method)
         return classification_answer(
             [(one.label.encode(), one.score) for one in example.classes] for example in result.classifications
@@ -182,48 +170,48 @@ class RestFace:
 
     def _regress(self, call: _Call, body: bytes) -> bytes:
         request = regression_request(parse_object(body))
-        with self._core.servable(call.model, call.version, call.label) as servable:
+        with self._manager.servable(call.model, call.version, call.label) as servable:
             result = examples.regress(servable, request, self._caller(), self._options.check_method)
         return regression_answer([one.value for one in result.regressions])
 
     def _metadata(self, call: _Call) -> bytes:
-        with self._core.servable(call.model, call.version, call.label) as servable:
+        with self._manager.servable(call.model, call.version, call.label) as servable:
             return metadata_json(servable)
 
     def _status(self, call: _Call) -> bytes:
-        # A label is not looked at: Serving asks has_version().
-        return status_json(self._core.statuses(call.model, call.version))
+        # The label is ignored: Serving asks has_version().
+        return status_json(self._manager.statuses(call.model, call.version))
 
-    def _caller(self) -> _Deadline:
-        return _Deadline(self._options.timeout)
+    def _caller(self) -> Caller:
+        return Caller(self._options.timeout)
 
 
 def _error_response(error: StatusError) -> Response:
     return Response(http_status(error.code), b'{\n    "error": ' + quoted(error.raw) + b"\n}", _JSON)
 
 
-class _SilentError(StatusError):
-    """An error whose answer has no text."""
+class _EmptyError(StatusError):
+    """An error whose answer has an empty body."""
 
-    def __init__(self, code: Code, response: Response) -> None:
+    def __init__(self, code: Code, content_type: str = DEFAULT_TYPE) -> None:
         super().__init__(code, "")
-        self.response = response
+        self.response = Response(400, content_type=content_type)
 
 
 def _parse_call(call: _Call, found: "re.Match[str]") -> None:
-    """Name, version and label of a URL that has the form (ParseModelInfo).
+    """Sets name, version and label from a matching URL (ParseModelInfo).
 
     Raises:
-        _SilentError: a version beyond 64 bits; Serving answers it before it writes any text.
+        _EmptyError: the version exceeds 64 bits; Serving answers this without a text.
     """
     name, version, label, api = found.groups()
     call.model = _decoded(name or "")
     call.api = api or ""
     if version is not None:
-        # Twenty digits are beyond 64 bits already, and Python refuses to read very long ones.
+        # Twenty digits exceed 64 bits; Python refuses to convert very long texts.
         number = int(version.lstrip("0")[:20] or "0")
-        if number > _INT64_MAX:
-            raise _SilentError(Code.INVALID_ARGUMENT, Response(400, content_type=_JSON))
+        if number > INT64_MAX:
+            raise _EmptyError(Code.INVALID_ARGUMENT, _JSON)
         call.version = number
     if label is not None:
         call.label = _decoded(label)
@@ -234,7 +222,7 @@ def _decoded(text: str) -> str:
 
 
 def _unpacked(request: Request) -> bytes:
-    """The body; one that says it is gzip and is not, or is too large, is as if it were empty."""
+    """The body without its gzip coding; empty if it is not valid gzip or exceeds 100 MiB."""
     if b"gzip" not in request.headers.get(b"content-encoding", b"") or not request.body:
         return request.body
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)

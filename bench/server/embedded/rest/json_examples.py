@@ -2,12 +2,12 @@
 
 from typing import Any, Final
 
+from bench.server.embedded.base.limits import INT64_MAX
 from bench.server.embedded.base.status import StatusError, invalid_argument
 from bench.server.embedded.rest.json_reader import JsonObject
 from bench.server.embedded.rest.json_request import decode_base64, is_base64, refused, signature_name, type_name
 from bench.serving.protos import classification_pb2, regression_pb2
 
-_INT64_MAX: Final = (1 << 63) - 1
 _KINDS: Final = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
 
 
@@ -72,7 +72,7 @@ def _add_value(value: Any, name: bytes, feature: Any) -> None:
         _list(feature, "float_list", name).append(value)
     elif kind is int:
         values = _list(feature, "int64_list", name)
-        if value > _INT64_MAX:
+        if value > INT64_MAX:
             raise invalid_argument(b"Feature: " + name + b" has uint64 element. Only int64 is supported.")
         values.append(value)
     else:

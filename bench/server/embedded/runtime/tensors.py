@@ -1,4 +1,4 @@
-"""Tensors between the two faces and the runtime, and how a TensorProto becomes one.
+"""Tensors between the two endpoints and the runtime, and how a TensorProto becomes one.
 
 Values lie flat beside their shape: TensorFlow's tensors have up to 254 dimensions, numpy's arrays 32.
 """
@@ -9,12 +9,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.server.embedded.base.limits import INT64_MAX
 from bench.serving.protos import types_pb2
 
 DT_STRING: Final = int(types_pb2.DT_STRING)
 DT_FLOAT: Final = int(types_pb2.DT_FLOAT)
 MAX_DIMENSIONS: Final = 254
-_INT64_MAX: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def _size(shape: tuple[int, ...]) -> int | None:
     size = 1
     for dimension in shape:
         size *= dimension
-        if dimension < 0 or size > _INT64_MAX:
+        if dimension < 0 or size > INT64_MAX:
             return None
     return size if len(shape) <= MAX_DIMENSIONS else None
 
@@ -136,7 +136,7 @@ def _numbers(proto: Any, size: int) -> NDArray[Any] | None:
     content = proto.tensor_content
     if content and size:
         return np.frombuffer(content, known.array) if len(content) == length else None
-    return filled(_single_values(proto, known), size) if length <= _INT64_MAX else None
+    return filled(_single_values(proto, known), size) if length <= INT64_MAX else None
 
 
 def _single_values(proto: Any, known: DType) -> NDArray[Any]:

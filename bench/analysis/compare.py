@@ -19,7 +19,7 @@ from bench.core.units import format_percent, pluralize
 from bench.results import environment
 from bench.results.manifest import RunManifest
 from bench.stats.between_runs import repeat_change, repeat_mean
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
 RUN_NOISE: Final = 0.04
 """Assumed standard deviation, on logarithms, between equal runs: pairs of 5 s runs of a small model on two cores
@@ -62,9 +62,9 @@ class Change:
     """
 
     metric: Metric
-    before: Summary
-    after: Summary
-    change: Summary
+    before: Estimate
+    after: Estimate
+    change: Estimate
 
     @property
     def significant(self) -> bool:
@@ -181,7 +181,7 @@ def _change(metric: Metric, before: Sequence[Analysis], after: Sequence[Analysis
     return Change(metric, sides[0], sides[1], change)
 
 
-def side_summary(metric: Metric, side: Sequence[Analysis], confidence: float = CONFIDENCE) -> Summary:
+def side_summary(metric: Metric, side: Sequence[Analysis], confidence: float = CONFIDENCE) -> Estimate:
     """One figure of a side: a single run's own summary, or the mean over its runs."""
     found = [entry.summary.metrics[metric.name] for entry in side if metric.name in entry.summary.metrics]
     if len(side) == 1 and found:
@@ -200,22 +200,22 @@ def side_summary(metric: Metric, side: Sequence[Analysis], confidence: float = C
 def _difference(
     metric: Metric,
     sides: tuple[Sequence[Analysis], Sequence[Analysis]],
-    own: tuple[Summary, Summary],
+    own: tuple[Estimate, Estimate],
     confidence: float,
-) -> Summary:
+) -> Estimate:
     centers = [_centers(metric, side) for side in sides]
     if not all(centers):
         side = "first" if not centers[0] else "second"
-        return Summary.absent(metric.name, f"the {side} side has no such figure", confidence=confidence)
+        return Estimate.absent(metric.name, f"the {side} side has no such figure", confidence=confidence)
     log = metric.unit != "share"
     if log and min(min(values) for values in centers) <= 0:
-        return Summary.absent(metric.name, "a figure is 0: no ratio", confidence=confidence)
+        return Estimate.absent(metric.name, "a figure is 0: no ratio", confidence=confidence)
     if min(map(len, centers)) >= 2:
         return repeat_change(metric.name, centers[0], centers[1], confidence, log=log)
     return _single(metric, own, log, confidence)
 
 
-def _single(metric: Metric, own: tuple[Summary, Summary], log: bool, confidence: float) -> Summary:
+def _single(metric: Metric, own: tuple[Estimate, Estimate], log: bool, confidence: float) -> Estimate:
     """The change where a side has one run: errors within the runs, and the assumed noise between them."""
     values = [math.log(side.center) if log else side.center for side in own if side.center is not None]
     center = values[1] - values[0]
@@ -224,14 +224,14 @@ def _single(metric: Metric, own: tuple[Summary, Summary], log: bool, confidence:
     size = sum(side.n for side in own)
     if len(known) < len(own):
         warning = "a side has no whole interval; repeat the run, or run longer"
-        return Summary(metric.name, math.exp(center) if log else center, None, None, confidence, size, (warning,))
+        return Estimate(metric.name, math.exp(center) if log else center, None, None, confidence, size, (warning,))
     variance = sum(error**2 for error in known) + (2 * RUN_NOISE**2 if log else 0.0)
     half = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(variance)
     ends = [math.exp(center + part) if log else center + part for part in (0, -half, half)]
-    return Summary(metric.name, ends[0], ends[1], ends[2], confidence, size)
+    return Estimate(metric.name, ends[0], ends[1], ends[2], confidence, size)
 
 
-def _error(side: Summary, log: bool) -> float | None:
+def _error(side: Estimate, log: bool) -> float | None:
     """Standard error that an interval amounts to, taken as symmetric; on logarithms for ratios."""
     if side.lo is None or side.hi is None or (log and side.lo <= 0):
         return None

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.analysis.measured import load
+from bench.core.types import Floats
 from bench.results.run_reader import Run
 from bench.results.samples import counter_rate
 from bench.results.timeseries import NEEDED, TimeSeries
 from bench.stats.quantiles import rank_of
-
-Floats = NDArray[np.float64]
 
 MAX_POINTS: Final = 300
 """Intervals of a time series: more could not be told apart in a plot."""

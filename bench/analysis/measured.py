@@ -9,12 +9,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.types import Floats
 from bench.results.blocks import NO_BYTES, OUTCOME_CODES, PROTOCOL_CODES, WRONG_KIND_CODES
 from bench.results.parquet import Columns
 from bench.results.records import Outcome
 from bench.results.run_reader import Run
-
-Floats = NDArray[np.float64]
 
 _COLUMNS: Final = ("due", "sent", "done", "outcome", "wrong_kind", "checked", "protocol", "words")
 _SUMMED: Final = ("bytes_out", "bytes_in", "build", "parse")

@@ -1,4 +1,4 @@
-"""A run in figures: every one a `Summary` with an interval where the data carry one, absent where they do not.
+"""A run in figures: every one a `Estimate` with an interval where the data carry one, absent where they do not.
 
 Latencies are those of successful requests; a figure that thereby leaves out more requests than it is about says so.
 """
@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from bench.analysis.measured import Measured
 from bench.analysis.metrics import METRICS, PERCENTILES
 from bench.analysis.users import UsersPresent, users_present
+from bench.core.types import Floats
 from bench.core.units import format_percent, pluralize, times_as_long
 from bench.results.blocks import OUTCOME_CODES
 from bench.results.records import Outcome
 from bench.results.run_reader import Run
 from bench.stats.correlation import FEW_TIMES, MAX_CELLS, mean_interval
+from bench.stats.estimate import Estimate
 from bench.stats.proportion import share_interval
 from bench.stats.quantiles import nearest_rank, percentile_intervals
-from bench.stats.summary import Summary
-
-Floats = NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95
 _EVENTS_A_BIN: Final = 5
@@ -48,8 +47,8 @@ class RunSummary:
     wrong_kinds: Mapping[str, int]
     warmup: Mapping[str, int]
     seconds: float
-    metrics: Mapping[str, Summary]
-    protocols: Mapping[str, Mapping[str, Summary]]
+    metrics: Mapping[str, Estimate]
+    protocols: Mapping[str, Mapping[str, Estimate]]
     users: UsersPresent | None = None
 
     @property
@@ -77,7 +76,7 @@ def summarise(run: Run, measured: Measured, confidence: float = CONFIDENCE) -> R
     )
 
 
-def _request_metrics(measured: Measured, confidence: float, sentences: int) -> dict[str, Summary]:
+def _request_metrics(measured: Measured, confidence: float, sentences: int) -> dict[str, Estimate]:
     """What the records of requests of so many sentences tell."""
     ok, earlier = measured.ok, measured.warmup_in_flight
     words = np.concatenate((earlier.words[earlier.ok], measured.words[ok]))
@@ -104,7 +103,7 @@ def _request_metrics(measured: Measured, confidence: float, sentences: int) -> d
     return found
 
 
-def _latencies(clock: str, values: Floats, failed: float, confidence: float) -> dict[str, Summary]:
+def _latencies(clock: str, values: Floats, failed: float, confidence: float) -> dict[str, Estimate]:
     """Percentiles, mean and largest of the latencies of successful requests, in the order of their due times."""
     names = [f"{clock}_{name}" for name in PERCENTILES]
     summaries = percentile_intervals(names, values, list(PERCENTILES.values()), confidence)
@@ -121,10 +120,10 @@ def _latencies(clock: str, values: Floats, failed: float, confidence: float) -> 
 
 def _rate(
     name: str, measured: Measured, times: Floats, weights: NDArray[np.uint32] | None, confidence: float
-) -> Summary:
+) -> Estimate:
     """Events (or their weights) a second within the measured part, from equal time bins."""
     if measured.seconds <= 0:
-        return Summary.absent(name, "nothing was measured; the run ended in its warm-up", confidence=confidence)
+        return Estimate.absent(name, "nothing was measured; the run ended in its warm-up", confidence=confidence)
     bins = min(max(_MIN_BINS, times.size // _EVENTS_A_BIN), MAX_CELLS)
     counts, _ = np.histogram(times, bins, (measured.begins, measured.ends), weights=weights)
     # np.histogram puts what happens exactly at the end into the last bin; nothing is due there.
@@ -136,7 +135,7 @@ def _rate(
     return replace(rate, warnings=(f"{pluralize(times.size, 'event')} tell little of a rate; run {more}, or repeat",))
 
 
-def _times(name: str, summary: Summary, factor: int) -> Summary:
+def _times(name: str, summary: Estimate, factor: int) -> Estimate:
     """A figure that is `factor` times another, of which every request carries so many."""
     center, lo, hi = (None if end is None else end * factor for end in (summary.center, summary.lo, summary.hi))
     return replace(summary, metric=name, center=center, lo=lo, hi=hi)
@@ -152,12 +151,12 @@ def mean_in_flight(measured: Measured) -> float | None:
     return float((inside[1] - inside[0]).sum()) / measured.seconds
 
 
-def _means(measured: Measured) -> dict[str, Summary]:
+def _means(measured: Measured) -> dict[str, Estimate]:
     names = {"build": "client_build", "parse": "client_parse", "bytes_out": "bytes_out", "bytes_in": "bytes_in"}
     return {names[name]: _plain(names[name], value) for name, value in measured.means.items()}
 
 
-def _server_metrics(run: Run, measured: Measured) -> dict[str, Summary]:
+def _server_metrics(run: Run, measured: Measured) -> dict[str, Estimate]:
     """Means over the measured part, from the growth of the server's counters."""
     samples = _inside(run.server_samples(), measured)
     growth = {name: _growth(values) for name, values in samples.items()}
@@ -185,7 +184,7 @@ def _server_metrics(run: Run, measured: Measured) -> dict[str, Summary]:
     return {name: _plain(name, value) for name, value in found.items() if value is not None}
 
 
-def _client_metrics(run: Run, measured: Measured) -> dict[str, Summary]:
+def _client_metrics(run: Run, measured: Measured) -> dict[str, Estimate]:
     samples = _inside(run.client_samples(), measured)
     workers = np.unique(samples["worker"])
     busiest = [_mean(samples["cpu"][samples["worker"] == worker]) for worker in workers]
@@ -220,10 +219,10 @@ def _largest(values: Floats) -> float | None:
     return float(known.max()) if known.size else None
 
 
-def _plain(name: str, value: float | None) -> Summary:
+def _plain(name: str, value: float | None) -> Estimate:
     """A figure without an interval: a fact of this run."""
-    return Summary(name, value, None, None, CONFIDENCE, 0)
+    return Estimate(name, value, None, None, CONFIDENCE, 0)
 
 
-def _warn(summary: Summary, warning: str) -> Summary:
+def _warn(summary: Estimate, warning: str) -> Estimate:
     return replace(summary, warnings=(*summary.warnings, warning))

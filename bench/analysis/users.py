@@ -5,7 +5,8 @@ from typing import Final
 
 import numpy as np
 
-from bench.analysis.measured import Floats, Measured
+from bench.analysis.measured import Measured
+from bench.core.types import Floats
 from bench.core.units import format_number, pluralize
 from bench.results.run_reader import Run
 

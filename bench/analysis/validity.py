@@ -11,18 +11,16 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.analysis.measured import Measured
 from bench.analysis.users import UsersPresent, users_present
+from bench.core.types import Floats
 from bench.core.units import format_apart, format_number, format_percent, format_seconds, pluralize, were
 from bench.results.run_reader import Run
 from bench.stats.littles_law import little_residual
 from bench.stats.quantiles import nearest_rank
 from bench.stats.stationarity import level_shift
 from bench.workload.arrivals import ClosedLoop, Constant, Poisson, parse_arrivals
-
-Floats = NDArray[np.float64]
 
 START_DELAY: Final = 0.005
 """Most p99 of `sent - due`, seconds: about what the scheduler of a busy two-core machine costs the client..."""

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.analysis.validity import START_DELAY, START_DELAY_SHARE, WORKER_CPU
 from bench.core.seeds import Stream, generator
+from bench.core.types import Floats
 from bench.gate.arm import Arm
 from bench.gate.metrics import run_metrics
 from bench.gate.types import Pair, RunMetrics
@@ -266,7 +266,7 @@ class Interleaving:
         self._cut = time.monotonic() > self._arms[0].deadline
 
 
-def _late(name: str, delays: NDArray[np.float64], found: RunMetrics) -> Sequence[str]:
+def _late(name: str, delays: Floats, found: RunMetrics) -> Sequence[str]:
     """Why an open-loop run cannot be believed: requests that went out late."""
     limit = max(START_DELAY, START_DELAY_SHARE * found.values.get("p50", 0.0))
     late = nearest_rank(delays, [0.99])[0] if delays.size else 0.0

@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bench.core.types import Floats
 from bench.gate.types import Counts, GateMetric, MetricResult, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
 from bench.stats.between_runs import repeat_mean
+from bench.stats.estimate import Estimate
 from bench.stats.hodges_lehmann import location
-from bench.stats.summary import Summary
-
-Floats = NDArray[np.float64]
 
 ARMS = ("baseline", "candidate")
 
@@ -50,7 +48,7 @@ class Effect:
         middle: between the two sides' levels, on the scale of `GateMetric.scaled`.
     """
 
-    worsening: Summary
+    worsening: Estimate
     middle: float
 
     def levels(self, metric: GateMetric) -> tuple[float, float]:
@@ -84,12 +82,12 @@ def metric_results(
     for metric in plan.metrics:
         found = effects.get(metric.name)
         levels = found.levels(metric) if found else (_median(metric, baseline), _median(metric, candidate))
-        effect = found.worsening if found else Summary.absent(metric.name, "no pair carries it")
+        effect = found.worsening if found else Estimate.absent(metric.name, "no pair carries it")
         half = plan.min_effects[metric.name] / 2
         center, lo, hi = (
             None if end is None else metric.as_effect(end) for end in (effect.center, effect.lo, effect.hi)
         )
-        shown = Summary(metric.name, center, lo, hi, effect.confidence, effect.n, effect.warnings)
+        shown = Estimate(metric.name, center, lo, hi, effect.confidence, effect.n, effect.warnings)
         known = metric.name in states
         results.append(
             MetricResult(

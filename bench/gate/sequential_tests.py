@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bench.core.types import Floats
 from bench.gate.results import worsenings
 from bench.gate.types import GateMetric, Pair, Plan
 from bench.stats.holm import shares_left
 from bench.stats.sign_flip import sequential_sign_flip
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from bench.analysis.compare import Difference, manifest_differences
 from bench.analysis.run import Analysis
+from bench.core.types import Floats
 from bench.gate.failure import errors_reason, failure_verdict, no_good_answer
 from bench.gate.metrics import stored_run_metrics
 from bench.gate.results import Effect, describe_effect, metric_results, totals, without_bound
@@ -133,7 +133,7 @@ def _evaluate(plan: Plan, baseline: list[RunMetrics], candidate: list[RunMetrics
     return _verdict(plan, kind, reason, baseline, candidate, states, warnings)
 
 
-def larger(values: NDArray[np.float64], others: NDArray[np.float64], shift: float) -> float:
+def larger(values: Floats, others: Floats, shift: float) -> float:
     """One-sided p-value that `values` lie no more than `shift` above `others`: ranks, all splits of the runs.
 
     All splits are enumerated up to `_RESAMPLES` of them, then as many are drawn.
@@ -151,7 +151,7 @@ def larger(values: NDArray[np.float64], others: NDArray[np.float64], shift: floa
     return float(found.pvalue)
 
 
-def _scaled(metric: GateMetric, runs: Sequence[RunMetrics]) -> NDArray[np.float64]:
+def _scaled(metric: GateMetric, runs: Sequence[RunMetrics]) -> Floats:
     """Metrics of runs on the scale of `GateMetric.worsening`."""
     values = metric.scaled(np.array([run.values[metric.name] for run in runs]))
     return -values if metric.higher_is_better else values

@@ -7,11 +7,11 @@ from enum import StrEnum
 from typing import Final, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.core import interrupts
 from bench.core.errors import ExitCode, UsageError
-from bench.stats.summary import Summary
+from bench.core.types import Floats
+from bench.stats.estimate import Estimate
 
 
 class VerdictKind(StrEnum):
@@ -64,7 +64,7 @@ class GateMetric:
         ratio = math.log(candidate / baseline)
         return -ratio if self.higher_is_better else ratio
 
-    def scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def scaled(self, values: Floats) -> Floats:
         """Values on the scale on which differences are compared: logarithms, or as they are; like `values`."""
         return values if self.absolute else np.asarray(np.log(values))
 
@@ -281,7 +281,7 @@ class MetricResult:
     metric: GateMetric
     baseline: float | None
     candidate: float | None
-    effect: Summary
+    effect: Estimate
     min_effect: float
     state: State
     improved: bool = False

@@ -11,6 +11,7 @@ from matplotlib.ticker import NullFormatter
 from bench.analysis.latency_curves import LatencyCurves, Percentiles
 from bench.analysis.metrics import PERCENTILES
 from bench.analysis.run import Analysis
+from bench.core.types import Floats
 from bench.report import plots
 from bench.report.plots import BLACK, BLUE, ORANGE, PURPLE, SERIES, SKY
 
@@ -93,7 +94,7 @@ def _population(analysis: Analysis) -> str:
     return f"{good:,} successful requests{failed}, warm-up left out; bars: 95 % intervals"
 
 
-def _tail(found: Percentiles) -> tuple[plots.Floats, plots.Floats, plots.Floats]:
+def _tail(found: Percentiles) -> tuple[Floats, Floats, Floats]:
     """The drawn part of the curves: what lies beyond each share (the axis is logarithmic in it), and both latencies."""
     drawn = found.shares >= min(_FIRST, float(found.shares[-1]))
     return 1 - found.shares[drawn], found.from_due[drawn], found.from_send[drawn]

@@ -15,7 +15,7 @@ from bench.core.units import pluralize
 from bench.report import plots
 from bench.report.latency_plots import LOG_FROM
 from bench.report.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SERIES, SKY, YELLOW
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
 FAILURES: Final = {
     "wrong_answer": (RED, "wrong answer"),
@@ -154,7 +154,7 @@ def _dot_axis(axis: Axes, smallest: float, largest: float) -> tuple[float, float
     return limits
 
 
-def _dot(axis: Axes, row: int, summary: Summary, scale: float, limits: tuple[float, float]) -> None:
+def _dot(axis: Axes, row: int, summary: Estimate, scale: float, limits: tuple[float, float]) -> None:
     """A dot with its interval; an open end goes to the edge as an arrow."""
     if summary.center is None:
         axis.text(0.01, row, "no figure", va="center", color=GREY, fontsize=9, transform=axis.get_yaxis_transform())

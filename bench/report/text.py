@@ -14,7 +14,7 @@ from bench.core.units import (
     format_rate,
     format_seconds,
 )
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
 NONE: Final = ABSENT
 """What stands where there is no figure."""
@@ -35,7 +35,7 @@ def figure(metric: Metric, value: float | None) -> str:
     return ABSENT if value is None else writer(metric)(value)
 
 
-def interval(metric: Metric, summary: Summary) -> str:
+def interval(metric: Metric, summary: Estimate) -> str:
     """`[11.7 … 15.9 ms]`; "" without an interval."""
     return format_interval(summary.lo, summary.hi, writer(metric))
 
@@ -45,12 +45,12 @@ def writer(metric: Metric) -> Callable[[float], str]:
     return _WRITERS.get(metric.unit) or (lambda value: f"{format_number(value)} {metric.unit}".rstrip())
 
 
-def change(metric: Metric, summary: Summary) -> str:
+def change(metric: Metric, summary: Estimate) -> str:
     """A change: `+5.2 %` for a ratio, `+0.31 points` for shares (percentage points)."""
     return ABSENT if summary.center is None else _change(metric, summary.center)
 
 
-def change_interval(metric: Metric, summary: Summary) -> str:
+def change_interval(metric: Metric, summary: Estimate) -> str:
     """The interval of a change, `[+2.1 … +8.4 %]`; "" without one."""
     return format_interval(summary.lo, summary.hi, lambda value: _change(metric, value))
 

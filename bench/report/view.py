@@ -11,7 +11,7 @@ from bench.core.units import format_bytes, format_percent, format_seconds, plura
 from bench.core.versioned_json import shallow
 from bench.report import text
 from bench.results.environment import Environment
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
 Row = tuple[str, ...]
 
@@ -95,7 +95,7 @@ def run_view(analysis: Analysis, pictures: Sequence[Picture]) -> RunView:
     )
 
 
-def figure_rows(metrics: Mapping[str, Summary]) -> list[Row]:
+def figure_rows(metrics: Mapping[str, Estimate]) -> list[Row]:
     """Rows of title, value, interval, worth, remark."""
     rows: list[Row] = []
     for name, summary in metrics.items():
@@ -123,7 +123,7 @@ def side_by_side_rows(analyses: Sequence[Analysis]) -> list[tuple[str, list[Row]
     return rows
 
 
-def _cell(name: str, summary: Summary | None) -> Row:
+def _cell(name: str, summary: Estimate | None) -> Row:
     if summary is None:
         return text.NONE, ""
     return text.figure(METRICS[name], summary.center), text.interval(METRICS[name], summary)

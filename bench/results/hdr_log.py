@@ -12,6 +12,7 @@ import numpy as np
 from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
+from bench.core.types import Floats
 from bench.results.blocks import OUTCOME_CODES
 from bench.results.records import Outcome
 
@@ -77,7 +78,7 @@ def interval_for(length: float) -> float:
     return float(max(1, -(-int(length) // MAX_INTERVALS)))
 
 
-def _bucket(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+def _bucket(seconds: Floats) -> NDArray[np.int64]:
     """The smallest value that a histogram of three digits does not tell from each of `seconds`, microseconds."""
     micros = np.clip(np.rint(seconds * 1e6), 0, _HIGHEST).astype(np.int64)
     bits = np.frexp(micros.astype(np.float64))[1]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import UsageError
+from bench.core.types import Floats
 from bench.results import parquet
 from bench.results.blocks import read_blocks
 from bench.results.manifest import FILE_NAME, RunFile, RunManifest, read_run_file
@@ -94,11 +95,11 @@ class Run:
         # One column at a time, so that no more than one is held twice.
         return {name: np.concatenate(parts.pop(name) or [empty[name]]) for name in names}
 
-    def server_samples(self) -> dict[str, NDArray[np.float64]]:
+    def server_samples(self) -> dict[str, Floats]:
         """Columns of `server-metrics.csv`; the fields of `ServerSample`, NaN where not known."""
         return read_samples(self.path / SERVER_METRICS, ServerSample)
 
-    def client_samples(self) -> dict[str, NDArray[np.float64]]:
+    def client_samples(self) -> dict[str, Floats]:
         """Columns of `client-metrics.csv`; the fields of `ClientSample`, NaN where not known."""
         return read_samples(self.path / CLIENT_METRICS, ClientSample)
 

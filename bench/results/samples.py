@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.core.atomic_files import write_all
 from bench.core.errors import UsageError
+from bench.core.types import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ class SampleFile(Generic[Sample]):
         self._file.close()
 
 
-def read_samples(path: Path, kind: type[Sample]) -> dict[str, NDArray[np.float64]]:
+def read_samples(path: Path, kind: type[Sample]) -> dict[str, Floats]:
     """All columns of a sample file, float64, NaN where a cell is empty; a last line cut off by a kill is left out.
 
     Columns that came with later formats, which stand last, are NaN in files without them.
@@ -140,7 +140,7 @@ def read_samples(path: Path, kind: type[Sample]) -> dict[str, NDArray[np.float64
     return {name: table[:, index] for index, name in enumerate(names)}
 
 
-def counter_rate(samples: Mapping[str, NDArray[np.float64]], name: str) -> NDArray[np.float64]:
+def counter_rate(samples: Mapping[str, Floats], name: str) -> Floats:
     """Growth a second of counter `name` up to each sample, float64, NaN at the first and where the server restarted."""
     values, times = samples[name], samples["time"]
     rate = np.full(values.shape, math.nan)

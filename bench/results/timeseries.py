@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.types import Floats
 from bench.results.blocks import NO_BYTES, OUTCOME_CODES
 from bench.results.records import Outcome
 
@@ -13,8 +14,6 @@ NEEDED: Final = ("due", "sent", "done", "outcome", "bytes_out", "bytes_in", "war
 """Record columns that `TimeSeries.add` takes."""
 
 PERCENTILES: Final = (50, 95, 99)
-
-Floats = NDArray[np.float64]
 
 
 class TimeSeries:

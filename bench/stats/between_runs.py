@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
 
-def repeat_mean(metric: str, values: Sequence[float], confidence: float = 0.95, *, log: bool = True) -> Summary:
+def repeat_mean(metric: str, values: Sequence[float], confidence: float = 0.95, *, log: bool = True) -> Estimate:
     """The mean over runs with Student's interval.
 
     Args:
@@ -28,22 +28,22 @@ def repeat_mean(metric: str, values: Sequence[float], confidence: float = 0.95, 
     """
     data = np.asarray(values, np.float64)
     if not data.size:
-        return Summary.absent(metric, "no run has this figure", confidence=confidence)
+        return Estimate.absent(metric, "no run has this figure", confidence=confidence)
     log = log and bool((data > 0).all())
     scaled = np.log(data) if log else data
     center = _back(float(scaled.mean()), log)
     if data.size == 1:
         warning = "one run: how much runs differ is not known; repeat at least 3 times"
-        return Summary(metric, center, None, None, confidence, 1, (warning,))
+        return Estimate(metric, center, None, None, confidence, 1, (warning,))
     half = _quantile(confidence, data.size - 1) * float(scaled.std(ddof=1)) / math.sqrt(data.size)
     ends = [_back(float(scaled.mean()) + sign * half, log) for sign in (-1, 1)]
     warnings = (f"{data.size} runs make a wide interval; 5 would be better",) if data.size < 3 else ()
-    return Summary(metric, center, ends[0], ends[1], confidence, data.size, warnings)
+    return Estimate(metric, center, ends[0], ends[1], confidence, data.size, warnings)
 
 
 def repeat_change(
     metric: str, before: Sequence[float], after: Sequence[float], confidence: float = 0.95, *, log: bool = True
-) -> Summary:
+) -> Estimate:
     """How `after` differs from `before`, one figure a run each, with Welch's interval.
 
     Args:
@@ -61,7 +61,7 @@ def repeat_change(
     """
     sides = [np.asarray(values, np.float64) for values in (before, after)]
     if min(side.size for side in sides) < 2:
-        return Summary.absent(metric, "a change needs 2 runs a side, 5 are better", confidence=confidence)
+        return Estimate.absent(metric, "a change needs 2 runs a side, 5 are better", confidence=confidence)
     if log:
         if any((side <= 0).any() for side in sides):
             raise ValueError(f"{metric}: a ratio needs figures above 0")
@@ -74,7 +74,7 @@ def repeat_change(
     center = float(sides[1].mean() - sides[0].mean())
     half = _quantile(confidence, freedom) * math.sqrt(variance)
     values = [_back(center + sign * half, log) for sign in (0, -1, 1)]
-    return Summary(metric, values[0], values[1], values[2], confidence, sum(side.size for side in sides))
+    return Estimate(metric, values[0], values[1], values[2], confidence, sum(side.size for side in sides))
 
 
 def _quantile(confidence: float, freedom: float) -> float:

@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from bench.core.types import Floats
 from bench.core.units import times_as_long
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
-Series = NDArray[np.float64] | NDArray[np.bool_]
+Series = Floats | NDArray[np.bool_]
 
 MAX_CELLS: Final = 16_384
 """Cells of a series: enough to see correlation that spans from one cell to all."""
@@ -81,7 +82,7 @@ def mean_error(series: Series) -> MeanError:
     return MeanError(mean, error, min(own / error**2, float(size)), times)
 
 
-def mean_interval(metric: str, series: Series, confidence: float = 0.95) -> Summary:
+def mean_interval(metric: str, series: Series, confidence: float = 0.95) -> Estimate:
     """The mean of a correlated series with Student's interval over its correlation times.
 
     Args:
@@ -90,16 +91,16 @@ def mean_interval(metric: str, series: Series, confidence: float = 0.95) -> Summ
         confidence: of the interval.
     """
     if series.size == 0:
-        return Summary.absent(metric, "no value; needs at least 2", confidence=confidence)
+        return Estimate.absent(metric, "no value; needs at least 2", confidence=confidence)
     if series.size == 1:
-        return Summary(metric, float(series[0]), None, None, confidence, 1, ("one value; an interval needs 2",))
+        return Estimate(metric, float(series[0]), None, None, confidence, 1, ("one value; an interval needs 2",))
     found = mean_error(series)
     half = float(stats.t.ppf((1 + confidence) / 2, found.freedom)) * found.error
     # Values that are all equal would be so in a longer run too, as far as they tell.
     warnings = () if found.times >= FEW_TIMES or not found.error else (few_times_warning(found.times),)
     # A mean of what cannot be negative is not negative either.
     least = 0.0 if series.min() >= 0 else -math.inf
-    return Summary(metric, found.mean, max(found.mean - half, least), found.mean + half, confidence, found.n, warnings)
+    return Estimate(metric, found.mean, max(found.mean - half, least), found.mean + half, confidence, found.n, warnings)
 
 
 def few_times_warning(times: float) -> str:
@@ -110,21 +111,21 @@ def few_times_warning(times: float) -> str:
     )
 
 
-def _cell_means(series: Series) -> NDArray[np.float64]:
+def _cell_means(series: Series) -> Floats:
     """Means of at most `MAX_CELLS` cells of equal size; what does not fill a cell at the end is left out."""
     size = -(-series.size // MAX_CELLS)
     cells = series.size // size
     return np.asarray(series[: cells * size].reshape(cells, size).mean(axis=1, dtype=np.float64))
 
 
-def _autocovariance(centered: NDArray[np.float64]) -> NDArray[np.float64]:
+def _autocovariance(centered: Floats) -> Floats:
     """Autocovariances at all lags, divided by the number of values (biased, as Geyer's rule needs)."""
     padded = 1 << (2 * centered.size - 1).bit_length()
     spectrum = np.fft.rfft(centered, padded)
     return np.asarray(np.fft.irfft(spectrum * spectrum.conj(), padded)[: centered.size] / centered.size)
 
 
-def _monotone_sum(covariance: NDArray[np.float64]) -> float:
+def _monotone_sum(covariance: Floats) -> float:
     """Geyer's estimate of the sum of all autocovariances, both signs of the lag."""
     pairs = covariance[: covariance.size // 2 * 2].reshape(-1, 2).sum(axis=1)
     negative = np.flatnonzero(pairs <= 0)

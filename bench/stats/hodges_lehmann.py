@@ -9,16 +9,16 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bench.core.types import Floats
 from bench.core.units import format_percent
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
 
-def location(metric: str, values: NDArray[np.float64], confidence: float = 0.95) -> Summary:
+def location(metric: str, values: Floats, confidence: float = 0.95) -> Estimate:
     """The centre of `values` `[n]` with its interval; unbounded below 6 values at 95 %, absent without any."""
     if not values.size:
-        return Summary.absent(metric, "no pair; needs at least 6", confidence=confidence)
+        return Estimate.absent(metric, "no pair; needs at least 6", confidence=confidence)
     first, second = np.triu_indices(values.size)
     means = np.sort((values[first] + values[second]) / 2)
     center = float(np.median(means))
@@ -26,8 +26,8 @@ def location(metric: str, values: NDArray[np.float64], confidence: float = 0.95)
     if cut == 0:
         needed = 1 - math.floor(math.log2(1 - confidence))
         warning = f"an interval at {format_percent(confidence)} needs {needed} pairs, not {values.size}"
-        return Summary(metric, center, None, None, confidence, values.size, (warning,))
-    return Summary(metric, center, float(means[cut - 1]), float(means[-cut]), confidence, values.size)
+        return Estimate(metric, center, None, None, confidence, values.size, (warning,))
+    return Estimate(metric, center, float(means[cut - 1]), float(means[-cut]), confidence, values.size)
 
 
 def _rejected(size: int, tail: float) -> int:
@@ -37,7 +37,7 @@ def _rejected(size: int, tail: float) -> int:
 
 
 @lru_cache(maxsize=256)
-def _rank_sum_chances(size: int) -> NDArray[np.float64]:
+def _rank_sum_chances(size: int) -> Floats:
     """Chance of each sum of positive ranks, 0 to size (size + 1) / 2, if signs are fair coins."""
     chances = np.zeros(size * (size + 1) // 2 + 1)
     chances[0] = 1.0

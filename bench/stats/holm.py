@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+
+from bench.core.types import Floats
 
 
-def shares_left(weights: Sequence[float], rejected: Sequence[bool]) -> NDArray[np.float64]:
+def shares_left(weights: Sequence[float], rejected: Sequence[bool]) -> Floats:
     """Each test's share of the joint error rate when some are rejected already: theirs goes to the others.
 
     S. Holm, *A simple sequentially rejective multiple test procedure*, Scandinavian Journal of Statistics 6, 1979,

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
+
+from bench.core.types import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Fit:
     n: int
 
 
-def exponential_gaps(times: NDArray[np.float64], rate: float) -> Fit:
+def exponential_gaps(times: Floats, rate: float) -> Fit:
     """Tests the gaps between sorted `times` `[N]`, N at least 2, against the exponential distribution of `rate`.
 
     The rate must be the stated one: with a rate estimated from the same times the p value would be too large.

@@ -3,10 +3,10 @@
 from scipy import stats
 
 from bench.stats.correlation import FEW_TIMES, Series, few_times_warning, mean_error
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
 
-def share_interval(metric: str, hits: Series, confidence: float = 0.95) -> Summary:
+def share_interval(metric: str, hits: Series, confidence: float = 0.95) -> Estimate:
     """The share of True in `hits` `[N]`, in time order.
 
     The interval is Clopper and Pearson's over the effective number of requests, with Korn and Graubard's correction:
@@ -16,14 +16,14 @@ def share_interval(metric: str, hits: Series, confidence: float = 0.95) -> Summa
         Absent without a request.
     """
     if not hits.size:
-        return Summary.absent(metric, "no request", confidence=confidence)
+        return Estimate.absent(metric, "no request", confidence=confidence)
     share = float(hits.mean())
     if hits.size < 2:
-        return Summary(metric, share, 0.0, 1.0, confidence, 1)
+        return Estimate(metric, share, 0.0, 1.0, confidence, 1)
     found = mean_error(hits)
     low, high = clopper_pearson(share, adjusted_size(found.n, found.freedom, confidence), confidence)
     warnings = () if found.times >= FEW_TIMES or share in (0.0, 1.0) else (few_times_warning(found.times),)
-    return Summary(metric, share, low, high, confidence, found.n, warnings)
+    return Estimate(metric, share, low, high, confidence, found.n, warnings)
 
 
 def adjusted_size(n: float, freedom: float, confidence: float) -> float:

@@ -21,14 +21,12 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bench.core.types import Floats
 from bench.core.units import pluralize, times_as_long
 from bench.stats.correlation import FEW_TIMES, MeanError, few_times_warning, mean_error
+from bench.stats.estimate import Estimate
 from bench.stats.proportion import adjusted_size, clopper_pearson
-from bench.stats.summary import Summary
-
-Floats = NDArray[np.float64]
 
 LADDER: Final = (0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
 """Levels whose effective size bounds that of every percentile above them."""
@@ -59,14 +57,14 @@ def needed(share: float, confidence: float = 0.95) -> int:
     return math.ceil(max(math.log(tail) / math.log(share), math.log(tail) / math.log(1 - share)) - 1e-9)
 
 
-def percentile_interval(metric: str, values: Floats, share: float, confidence: float = 0.95) -> Summary:
+def percentile_interval(metric: str, values: Floats, share: float, confidence: float = 0.95) -> Estimate:
     """A percentile of one run with its interval; see `percentile_intervals`."""
     return percentile_intervals([metric], values, [share], confidence)[0]
 
 
 def percentile_intervals(
     metrics: Sequence[str], values: Floats, shares: Sequence[float], confidence: float = 0.95
-) -> list[Summary]:
+) -> list[Estimate]:
     """Percentiles of one run with intervals.
 
     Args:
@@ -85,7 +83,7 @@ def percentile_intervals(
         if values.size < needed(share, confidence):
             least, has = pluralize(needed(share, confidence), "request"), f"{values.size:,}"
             warning = f"p{100 * share:g} needs {least}, the run has {has}"
-            found.append(Summary.absent(metric, warning, values.size, confidence))
+            found.append(Estimate.absent(metric, warning, values.size, confidence))
             continue
         for level in (*(level for level in LADDER if level < share), share):
             if level not in errors:
@@ -103,7 +101,7 @@ def _exceedance_error(values: Floats, ordered: Floats, share: float) -> MeanErro
     return mean_error(values <= center if center < ordered[-1] else values < center)
 
 
-def _interval(metric: str, ordered: Floats, share: float, error: MeanError, confidence: float) -> Summary:
+def _interval(metric: str, ordered: Floats, share: float, error: MeanError, confidence: float) -> Estimate:
     size, floor = ordered.size, needed(share, confidence)
     low, high = clopper_pearson(share, adjusted_size(error.n, error.freedom, confidence), confidence)
     center, lo, hi = (float(ordered[rank_of(level, size)]) for level in (share, low, high))
@@ -112,6 +110,6 @@ def _interval(metric: str, ordered: Floats, share: float, error: MeanError, conf
             f"the p{100 * share:g} of these {pluralize(size, 'request')}, worth {math.floor(error.n):,} independent; "
             f"an upper end needs {floor:,}: run {times_as_long(floor / error.n)}, or repeat"
         )
-        return Summary(metric, center, lo, None, confidence, error.n, (warning,))
+        return Estimate(metric, center, lo, None, confidence, error.n, (warning,))
     warnings = () if error.times >= FEW_TIMES else (few_times_warning(error.times),)
-    return Summary(metric, center, lo, hi, confidence, error.n, warnings)
+    return Estimate(metric, center, lo, hi, confidence, error.n, warnings)

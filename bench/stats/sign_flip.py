@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from bench.core.types import Floats
 
 GENERATORS: Final = 12
 _SEED: Final = 20240229

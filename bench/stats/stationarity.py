@@ -8,12 +8,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from bench.core.types import Floats
 from bench.stats.correlation import MAX_CELLS, mean_error
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

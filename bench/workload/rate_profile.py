@@ -8,7 +8,8 @@ spaced schedule, a Poisson process becomes an inhomogeneous Poisson process.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from bench.core.types import Floats
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,13 @@ class RateProfile:
         end: when the last piece ends, seconds.
     """
 
-    starts: NDArray[np.float64]
-    first: NDArray[np.float64]
-    last: NDArray[np.float64]
+    starts: Floats
+    first: Floats
+    last: Floats
     end: float
 
     @property
-    def _lengths(self) -> NDArray[np.float64]:
+    def _lengths(self) -> Floats:
         return np.diff(np.append(self.starts, self.end))
 
     @property
@@ -36,14 +37,14 @@ class RateProfile:
         """Expected events from 0 to `end`."""
         return float(np.sum((self.first + self.last) / 2 * self._lengths))
 
-    def rate(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+    def rate(self, times: Floats) -> Floats:
         """The rate at `times`, events a second; 0 outside the profile. At a jump, the later piece's."""
         piece = np.clip(np.searchsorted(self.starts, times, side="right") - 1, 0, None)
         into = (times - self.starts[piece]) / self._lengths[piece]
         rate = self.first[piece] + (self.last[piece] - self.first[piece]) * into
         return np.where((times >= 0) & (times < self.end), rate, 0.0)
 
-    def inverse(self, events: NDArray[np.float64]) -> NDArray[np.float64]:
+    def inverse(self, events: Floats) -> Floats:
         """When the expected number of events reaches `events`, each of which lies in 0 to `total`, seconds."""
         lengths = self._lengths
         passed = np.concatenate(([0.0], np.cumsum((self.first + self.last) / 2 * lengths)))

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.core.errors import UsageError
 from bench.core.seeds import Stream, generator
+from bench.core.types import Floats
 from bench.core.units import format_number
 from bench.workload.rate_profile import RateProfile
 from bench.workload.trace import Trace
-
-Floats = NDArray[np.float64]
 
 MAX_REQUESTS: Final = 50_000_000
 """A schedule is held in memory at 8 bytes a request; more than this is taken for a slip of the pen."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.core.errors import UsageError
+from bench.core.types import Floats
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Trace:
     origin: str
     speed: float
     digest: str
-    due: NDArray[np.float64] = field(compare=False, repr=False)
+    due: Floats = field(compare=False, repr=False)
 
     def options(self) -> dict[str, str]:
         """The options of the canonical text, defaults left out."""

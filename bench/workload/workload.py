@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bench.core.errors import UsageError, did_you_mean
 from bench.core.seeds import Stream, generator
+from bench.core.types import Floats
 from bench.workload.schedules import OpenLoop
 
 PROTOCOLS: Final = ("rest", "grpc", "both")
@@ -132,7 +133,7 @@ class Schedule:
         ends: when it ends; no request is due at or after this.
     """
 
-    due: NDArray[np.float64]
+    due: Floats
     warmup: int
     begins: float
     ends: float

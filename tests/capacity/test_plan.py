@@ -27,7 +27,7 @@ from bench.capacity.plan.slo import Slo
 from bench.capacity.queue.latency_table import COLUMNS, ParameterSet
 from bench.capacity.queue.queue_model import QueueModel
 from bench.core.errors import InconclusiveError, UsageError
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 from tests.support.exact_queues import exponential_sample
 from tests.support.measurements import measurement
 
@@ -49,7 +49,7 @@ def model() -> CapacityModel:
     return CapacityModel(parameter_set, rates, table(100.0), replicates, capacities, (2.0, 92.0), 0.02)
 
 
-SUSTAINED = Summary("slo_rate", 80.0, 75.0, 84.0, 0.9, 100)
+SUSTAINED = Estimate("slo_rate", 80.0, 75.0, 84.0, 0.9, 100)
 
 
 def test_the_rate_of_an_objective_is_the_formula_s(model: CapacityModel) -> None:
@@ -110,7 +110,7 @@ def test_a_plan_s_rate() -> None:
 
 def test_an_interval_that_begins_at_nothing_is_no_ground_for_a_plan(model: CapacityModel) -> None:
     with pytest.raises(InconclusiveError, match="begins at 0"):
-        plan(model, Summary("slo_rate", 80.0, 0.0, 90.0, 0.9, 10), 500.0, PlanOptions())
+        plan(model, Estimate("slo_rate", 80.0, 0.0, 90.0, 0.9, 10), 500.0, PlanOptions())
 
 
 def test_a_planned_fleet_is_simulated(model: CapacityModel) -> None:
@@ -205,7 +205,7 @@ def test_where_rising_values_meet_a_limit() -> None:
 
 
 def test_the_replicas_check() -> None:
-    predicted = Summary("replicas_slo_rate", 200.0, 190.0, 210.0, 0.9, 100)
+    predicted = Estimate("replicas_slo_rate", 200.0, 190.0, 210.0, 0.9, 100)
     slo = Slo.parse("p99=100ms")
     measurements = [
         measurement(Stage.REPLICAS, rate=rate, p99=p99) for rate, p99 in ((170, 0.05), (190, 0.08), (210, 0.125))

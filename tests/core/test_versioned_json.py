@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from numpy.typing import NDArray
 
 from bench.core.errors import UsageError
+from bench.core.types import Floats
 from bench.core.versioned_json import OtherFormatError, VersionedJson
 
 
@@ -67,7 +67,7 @@ def test_an_older_file_is_brought_up_to_date_with_or_without_its_number() -> Non
 def test_arrays_are_float64_and_null_is_a_value_without_a_bound() -> None:
     @dataclass(frozen=True)
     class Arrays:
-        values: NDArray[np.float64]
+        values: Floats
 
     file = VersionedJson(Arrays, 1, name="array file", cure="make it again", option=orjson.OPT_SERIALIZE_NUMPY)
     written = file.encode(Arrays(np.array([[1.0, np.inf], [0.1, 3.0]])))

@@ -4,7 +4,7 @@ import pytest
 
 from bench.analysis.metrics import METRICS, Metric
 from bench.report import text
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_figures(name: str, value: float | None, expected: str) -> None:
     [(0.01, 0.02, "[10 … 20 ms]"), (0.01, None, "[10 ms … —]"), (None, 0.02, "[— … 20 ms]"), (None, None, "")],
 )
 def test_intervals(lo: float | None, hi: float | None, expected: str) -> None:
-    assert text.interval(METRICS["from_due_p50"], Summary("x", 0.015, lo, hi, 0.95, 10)) == expected
+    assert text.interval(METRICS["from_due_p50"], Estimate("x", 0.015, lo, hi, 0.95, 10)) == expected
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ def test_intervals(lo: float | None, hi: float | None, expected: str) -> None:
 )
 def test_changes(unit: str, value: float, expected: str) -> None:
     metric = Metric("x", "x", unit)
-    assert text.change(metric, Summary("x", value, None, None, 0.95, 10)) == expected
+    assert text.change(metric, Estimate("x", value, None, None, 0.95, 10)) == expected
 
 
 def test_a_change_has_the_same_interval_notation() -> None:
     metric = Metric("x", "x", "s")
-    assert text.change_interval(metric, Summary("x", 1.05, 1.021, 1.084, 0.95, 10)) == "[+2.1 … +8.4 %]"
-    assert text.change_interval(metric, Summary("x", 1.05, 1.021, None, 0.95, 10)) == "[+2.1 % … —]"
+    assert text.change_interval(metric, Estimate("x", 1.05, 1.021, 1.084, 0.95, 10)) == "[+2.1 … +8.4 %]"
+    assert text.change_interval(metric, Estimate("x", 1.05, 1.021, None, 0.95, 10)) == "[+2.1 % … —]"
 
 
 def test_tables_align() -> None:

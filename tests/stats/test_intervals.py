@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bench.stats.correlation import few_times_warning, mean_error, mean_interval
+from bench.stats.estimate import Estimate
 from bench.stats.quantiles import nearest_rank, needed, percentile_interval, percentile_intervals
-from bench.stats.summary import Summary
 from tests.support.simulated_queues import single_server
 
 
@@ -156,6 +156,6 @@ def test_means_of_few_values() -> None:
 
 def test_a_summary_holds_no_number_where_there_is_none() -> None:
     with pytest.raises(ValueError, match="without an estimate"):
-        Summary("x", None, 1.0, 2.0, 0.95, 1)
+        Estimate("x", None, 1.0, 2.0, 0.95, 1)
     with pytest.raises(ValueError, match="NaN"):
-        Summary("x", math.nan, None, None, 0.95, 1)
+        Estimate("x", math.nan, None, None, 0.95, 1)

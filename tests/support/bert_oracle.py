@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf
 
-Array = NDArray[np.float64]
+from bench.core.types import Floats
+
+Array = Floats
 
 ACTIVATIONS = {
     "gelu": lambda x: x * 0.5 * (1 + erf(x / math.sqrt(2))),

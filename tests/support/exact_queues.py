@@ -4,7 +4,8 @@ from fractions import Fraction
 from math import ceil, factorial, log
 
 import numpy as np
-from numpy.typing import NDArray
+
+from bench.core.types import Floats
 
 
 def mmc_waiting(rate: float, mean: float, servers: int, share: float) -> float:
@@ -54,12 +55,12 @@ def md1_waiting(rate: float, service: float, share: float) -> float:
     return (lo + hi) / 2
 
 
-def exponential_sample(mean: float, size: int = 100_000) -> NDArray[np.float64]:
+def exponential_sample(mean: float, size: int = 100_000) -> Floats:
     """Values that stand for the exponential distribution: its quantiles at the middles of `size` equal shares."""
     values = -np.log1p(-(np.arange(size) + 0.5) / size)
     return values * (mean / values.mean())  # type: ignore[no-any-return]
 
 
-def poisson(rate: float, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
+def poisson(rate: float, shape: tuple[int, ...], seed: int) -> Floats:
     """Arrival times along the last axis."""
     return np.cumsum(np.random.default_rng(seed).exponential(1 / rate, shape), axis=-1)

@@ -3,12 +3,10 @@
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bench.core.types import Floats
 from bench.gate.decision import Gate
 from bench.gate.types import METRICS, Pair, Plan, RunMetrics, Verdict
-
-Floats = NDArray[np.float64]
 
 BASE = {"p50": 0.006, "throughput": 300.0, "p95": 0.009, "p99": 0.013, "errors": 0.0, "cpu": 0.007, "memory": 4e8}
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.capacity.experiment.experiment_design import QUICK, Step
 from bench.capacity.experiment.sweep import Sweep
@@ -14,11 +13,10 @@ from bench.capacity.measurements.run_latencies import RunLatencies
 from bench.capacity.model.fit import FitOptions
 from bench.capacity.plan.slo import Slo
 from bench.capacity.queue.latency_table import Effort
+from bench.core.types import Floats
 from bench.results.records import Outcome
 from tests.support.queue_server import service_times
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, Requests, write_run
-
-Floats = NDArray[np.float64]
 
 SMALL = replace(
     QUICK, ladder=(1, 2, 4, 8, 16), single_user=8.0, step=3.0, knee_seconds=5.0, hold_out_seconds=5.0, retries=0

@@ -2,7 +2,7 @@
 
 from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.capacity.queue.latency_table import COLUMNS
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
 
 def measurement(
@@ -24,8 +24,8 @@ def measurement(
         repeat=0,
         seconds=10.0,
         due=1000,
-        throughput=Summary("throughput", throughput, throughput * 0.98, throughput * 1.02, 0.95, 100),
-        latency={name: Summary(name, value, None, None, 0.95, 1) for name, value in raw.items()},
+        throughput=Estimate("throughput", throughput, throughput * 0.98, throughput * 1.02, 0.95, 100),
+        latency={name: Estimate(name, value, None, None, 0.95, 1) for name, value in raw.items()},
         raw=raw,
         in_flight=4.0,
         little=0.0,

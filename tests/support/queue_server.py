@@ -22,13 +22,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bench.core.types import Floats
 from bench.load.selftest.null_server import Answers, NullRest, _response
 from bench.serving.types import DEFAULT_MODEL_NAME
 
 
-def service_times(mean: float, cv: float, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def service_times(mean: float, cv: float, size: int, rng: np.random.Generator) -> Floats:
     """Service times, seconds, with coefficient of variation `cv`."""
     if cv <= 1:
         return rng.gamma(1 / cv**2, mean * cv**2, size)

@@ -1,10 +1,11 @@
 """Queues with known truth, for simulation."""
 
 import numpy as np
-from numpy.typing import NDArray
+
+from bench.core.types import Floats
 
 
-def single_server(rng: np.random.Generator, load: float, size: int) -> NDArray[np.float64]:
+def single_server(rng: np.random.Generator, load: float, size: int) -> Floats:
     """Sojourn times of a stationary M/M/1 queue with mean service time 1: exponential with mean 1 / (1 - load)."""
     lead = 5000
     gaps, service = rng.exponential(1 / load, size + lead), rng.exponential(1.0, size + lead)

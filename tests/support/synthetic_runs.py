@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bench.core.types import Floats
 from bench.results.blocks import RecordBuffer
 from bench.results.environment import Environment
 from bench.results.manifest import Origin, describe
@@ -18,8 +18,6 @@ from bench.results.run_reader import Run, open_run
 from bench.results.samples import ClientSample, ServerSample
 from bench.workload.arrivals import ClosedLoop, OpenLoop, parse_arrivals
 from bench.workload.workload import Workload, run_schedule
-
-Floats = NDArray[np.float64]
 
 Service = Callable[[np.random.Generator, int], Floats]
 

@@ -23,6 +23,7 @@ from bench.bert.contract.requests import (
 from bench.bert.text.sentence import EncodedSentence, SpecialTokens
 from bench.bert.text.windows import Window, cut_windows
 from bench.core.errors import UsageError
+from bench.core.types import Floats
 from bench.serving.errors import InvalidResponse
 from bench.serving.types import DEFAULT_MODEL_NAME, ServingClient
 
@@ -58,7 +59,7 @@ class ScoredSentence:
     log_prob: LogProbs
 
     @property
-    def word_log_prob(self) -> NDArray[np.float64]:
+    def word_log_prob(self) -> Floats:
         """Log-probability of each word: the sum over its pieces."""
         words = np.asarray(self.sentence.word_ids, np.intp)
         return np.asarray(np.bincount(words, self.log_prob, self.sentence.num_words), np.float64)

@@ -23,7 +23,7 @@ from bench.capacity.plan.slo import Slo
 from bench.core.errors import InconclusiveError, TargetError, WrongAnswerError
 from bench.core.units import format_number, format_percent, format_rate, format_seconds, pluralize
 from bench.results.records import Outcome
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
 CLIENT_LIMITS: Final = ("worker CPU",)
 """Checks of a run whose failure says that the load generator was the limit."""
@@ -172,7 +172,7 @@ class Sweep:
             found.append(self._do(step, 1))
         return found
 
-    def _replicas(self, fleet: Driver, predicted: Summary, users: int) -> list[MeasuredStep]:
+    def _replicas(self, fleet: Driver, predicted: Estimate, users: int) -> list[MeasuredStep]:
         """Runs around the prediction, and past them as far as it takes to find where the objective ends."""
         assert predicted.center is not None
         steps = experiment_design.replica_steps(self.scale, predicted.center, self.seed)

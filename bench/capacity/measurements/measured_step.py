@@ -13,8 +13,8 @@ from bench.capacity.measurements.run_latencies import RunLatencies
 from bench.capacity.queue.latency_table import COLUMNS
 from bench.core.units import format_rate, pluralize
 from bench.results.run_reader import Run, open_run
+from bench.stats.estimate import Estimate
 from bench.stats.littles_law import little_residual
-from bench.stats.summary import Summary
 from bench.workload.arrivals import ClosedLoop
 
 
@@ -66,8 +66,8 @@ class Measurement:
     repeat: int
     seconds: float
     due: int
-    throughput: Summary
-    latency: Mapping[str, Summary]
+    throughput: Estimate
+    latency: Mapping[str, Estimate]
     raw: Mapping[str, float]
     in_flight: float
     little: float | None

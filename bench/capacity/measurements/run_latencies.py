@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.capacity.queue.latency_table import column_values
-
-Floats = NDArray[np.float64]
+from bench.core.types import Floats
 
 BLOCKS: Final = 20
 """Blocks that a run's time is cut into."""

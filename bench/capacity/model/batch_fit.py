@@ -9,15 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize
 
 from bench.capacity.model.ladder_fit import MODEL_ERROR, MOST_OVERHEAD, USUAL_OVERHEAD, Ladder, QueueFit
 from bench.capacity.queue.queue_model import Batching, QueueModel
 from bench.capacity.queue.vectorized_batch_queue import closed_network_batch_throughput
 from bench.core.seeds import Stream, generator
-
-Floats = NDArray[np.float64]
+from bench.core.types import Floats
 
 _BATCHES: Final = 400
 _SIMULATION_ERROR: Final = 0.01

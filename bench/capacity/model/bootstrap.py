@@ -10,15 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.capacity.measurements.run_latencies import Repeats
 from bench.capacity.model.batch_fit import BatchFit
 from bench.capacity.model.ladder_fit import Ladder, QueueFit, fit_queue
 from bench.capacity.model.tail import with_tail
 from bench.capacity.queue.latency_table import Effort, ParameterSet, interpolate_tables, latency_tables
-
-Floats = NDArray[np.float64]
+from bench.core.types import Floats
 
 _HALF: Final = np.array([0.002, 0.004, 0.007, 0.01, 0.015, 0.02, 0.03, 0.04, 0.055, 0.075, 0.1, 0.14])
 _DRIFTS: Final = np.concatenate((-_HALF[::-1], [0.0], _HALF))

@@ -26,9 +26,8 @@ from bench.capacity.queue.latency_table import UNBOUNDED, Effort, ParameterSet, 
 from bench.capacity.queue.queue_model import MAX_SERVERS, Batching
 from bench.core.errors import InconclusiveError
 from bench.core.seeds import Stream, generator
+from bench.core.types import Floats
 from bench.core.units import format_percent
-
-Floats = NDArray[np.float64]
 
 LOADS: Final = (0.02, 0.15, 0.3, 0.45, 0.6, 0.7, 0.78, 0.84, 0.88, 0.91, 0.935, 0.955)
 """Rates of the grid over the capacity."""

@@ -16,8 +16,7 @@ from scipy import optimize
 
 from bench.capacity.queue.closed_network import closed_network_throughput
 from bench.capacity.queue.queue_model import QueueModel
-
-Floats = NDArray[np.float64]
+from bench.core.types import Floats
 
 MODEL_ERROR: Final = 0.005
 """Relative error that every figure has at least: the model is no better than that."""

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.capacity.measurements.run_latencies import RunLatencies
 from bench.capacity.queue.latency_table import (
@@ -30,8 +29,7 @@ from bench.capacity.queue.latency_table import (
     latency_tables,
     scheduled_columns,
 )
-
-Floats = NDArray[np.float64]
+from bench.core.types import Floats
 
 COMPARED: Final = tuple(COLUMNS.index(name) for name in ("p50", "p90", "p95", "p99"))
 """The columns that are compared."""

@@ -5,14 +5,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.capacity.queue.latency_table import COLUMNS, UNBOUNDED, UNSTABLE, ParameterSet, interpolate_tables
 from bench.core.errors import UsageError
+from bench.core.types import Floats
 from bench.core.units import format_rate, format_seconds
-from bench.stats.summary import Summary
-
-Floats = NDArray[np.float64]
+from bench.stats.estimate import Estimate
 
 CONFIDENCE: Final = 0.9
 
@@ -36,7 +34,7 @@ class Prediction:
 
     rate: float
     utilisation: float
-    latency: Mapping[str, Summary]
+    latency: Mapping[str, Estimate]
     extrapolated: bool
 
 
@@ -67,11 +65,11 @@ class CapacityModel:
     widening: float = 1.0
 
     @property
-    def capacity(self) -> Summary:
+    def capacity(self) -> Estimate:
         """Requests a second when saturated."""
         center = self.parameter_set.capacity
         lo, hi = _interval(center * (self.capacities / center) ** self.widening)
-        return Summary("capacity", center, lo, hi, CONFIDENCE, self.capacities.size)
+        return Estimate("capacity", center, lo, hi, CONFIDENCE, self.capacities.size)
 
     @property
     def knee(self) -> float:
@@ -103,15 +101,15 @@ class CapacityModel:
         latency = {}
         for column, name in enumerate(COLUMNS):
             if not stable:
-                latency[name] = Summary.absent(name, "the server has not the capacity", confidence=CONFIDENCE)
+                latency[name] = Estimate.absent(name, "the server has not the capacity", confidence=CONFIDENCE)
                 continue
             middle = float(center[column])
             lo, hi = _interval(replicates[:, column])
             top = None if hi >= UNBOUNDED else max(hi, middle)
-            latency[name] = Summary(name, middle, min(lo, middle), top, CONFIDENCE, self.capacities.size)
+            latency[name] = Estimate(name, middle, min(lo, middle), top, CONFIDENCE, self.capacities.size)
         return Prediction(rate, rate / self.parameter_set.capacity, latency, outside)
 
-    def largest_rate(self, limits: Mapping[str, float]) -> Summary:
+    def largest_rate(self, limits: Mapping[str, float]) -> Estimate:
         """The largest rate at which every column named in `limits` stays within its limit, seconds.
 
         0 where even the lowest rate of the grid breaks one; at most the end of `valid`, with a warning that the true
@@ -125,7 +123,7 @@ class CapacityModel:
         warnings: tuple[str, ...] = ()
         if center >= top:
             warnings = (f"within the limit up to {format_rate(top)}, the highest rate measured; it may be higher",)
-        return Summary("slo_rate", center, min(lo, center), max(hi, center), CONFIDENCE, found.size, warnings)
+        return Estimate("slo_rate", center, min(lo, center), max(hi, center), CONFIDENCE, found.size, warnings)
 
     def _widened(self) -> Floats:
         """The replicates, `widening` times as far from the center; what has no bound keeps none."""

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.model.model import CapacityModel
@@ -21,11 +19,10 @@ from bench.capacity.queue.latency_table import ParameterSet
 from bench.capacity.queue.queue_model import QueueModel
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError
+from bench.core.types import Floats
 from bench.core.versioned_json import VersionedJson
 
 FILE_NAME: Final = "model.json"
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

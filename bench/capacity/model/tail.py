@@ -9,9 +9,8 @@ quantile estimation for the generalized Pareto distribution*, Technometrics 29, 
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from bench.core.types import Floats
 
 THRESHOLD: Final = 0.95
 """The tail begins at this quantile."""

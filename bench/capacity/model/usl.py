@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize
 
 from bench.core.seeds import Stream, generator
+from bench.core.types import Floats
 from bench.core.units import format_percent
-from bench.stats.summary import Summary
-
-Floats = NDArray[np.float64]
+from bench.stats.estimate import Estimate
 
 CONFIDENCE: Final = 0.9
 _TIMES: Final = 300
@@ -44,11 +42,11 @@ class UslFit:
         warnings: what a reader must know, one line each.
     """
 
-    single: Summary
-    contention: Summary
-    coherency: Summary
-    peak_users: Summary
-    peak_rate: Summary
+    single: Estimate
+    contention: Estimate
+    coherency: Estimate
+    peak_users: Estimate
+    peak_rate: Estimate
     misfit: float
     users: tuple[int, int]
     warnings: tuple[str, ...] = ()
@@ -126,18 +124,18 @@ def _solve(users: Floats, logs: Floats, weights: Floats, start: Floats) -> Float
     return np.asarray(found.x)
 
 
-def _peak(best: Floats, samples: Floats, most: float) -> Summary:
+def _peak(best: Floats, samples: Floats, most: float) -> Estimate:
     """The number of users where throughput is highest, N = sqrt((1 - σ) / κ)."""
     peaks = np.sqrt(np.maximum(1 - samples[:, 1], 0) / np.maximum(samples[:, 2], 1e-12))
     center = float(np.sqrt(max(1 - best[1], 0) / max(best[2], 1e-12)))
     if center > 10 * most:
-        return Summary.absent("peak_users", "throughput shows no peak within reach", confidence=CONFIDENCE)
+        return Estimate.absent("peak_users", "throughput shows no peak within reach", confidence=CONFIDENCE)
     lo, hi = np.quantile(peaks, [0.05, 0.95])
     top = None if hi > 10 * most else max(float(hi), center)
     warnings = () if center <= most else ("beyond the numbers of users that were measured",)
-    return Summary("peak_users", center, min(float(lo), center), top, CONFIDENCE, samples.shape[0], warnings)
+    return Estimate("peak_users", center, min(float(lo), center), top, CONFIDENCE, samples.shape[0], warnings)
 
 
-def _summary(metric: str, center: float, values: Floats) -> Summary:
+def _summary(metric: str, center: float, values: Floats) -> Estimate:
     lo, hi = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Summary(metric, center, min(float(lo), center), max(float(hi), center), CONFIDENCE, values.size)
+    return Estimate(metric, center, min(float(lo), center), max(float(hi), center), CONFIDENCE, values.size)

@@ -11,16 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from bench.capacity.measurements.measured_step import MeasuredStep, Stage
 from bench.capacity.model.model import CONFIDENCE, CapacityModel
 from bench.capacity.queue.latency_table import COLUMNS, UNSTABLE, interpolate_tables, scheduled_columns
 from bench.core.seeds import Stream, generator
-from bench.stats.summary import Summary
-
-Floats = NDArray[np.float64]
+from bench.core.types import Floats
+from bench.stats.estimate import Estimate
 
 VALIDATED: Final = ("p50", "p95", "p99")
 CHANCE: Final = 0.05
@@ -53,7 +51,7 @@ class ValidationPoint:
     rate: float
     load: float
     column: str
-    predicted: Summary
+    predicted: Estimate
     measured: float
     error: float
     inside: bool
@@ -138,7 +136,7 @@ class _PredictedRun:
         for name in VALIDATED:
             lo, middle, hi = map(float, np.quantile(drawn[:, COLUMNS.index(name)], [tail, 0.5, 1 - tail]))
             measured, rate = measurement.raw[name], self.measurement.latencies.rate or 0.0
-            predicted = Summary(name, middle, lo, hi, CONFIDENCE, _QUEUES)
+            predicted = Estimate(name, middle, lo, hi, CONFIDENCE, _QUEUES)
             inside, error = lo <= measured <= hi, middle / measured - 1
             found.append(
                 ValidationPoint(

@@ -20,7 +20,7 @@ from bench.capacity.model.model import CapacityModel
 from bench.capacity.plan.plan import PlanOptions, PlanRow, plan
 from bench.core.errors import UsageError, in_words
 from bench.core.units import parse_rate
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
 _DAY: Final = 86_400.0
 
@@ -119,7 +119,7 @@ def _of_clock(word: str) -> float:
     return sum(float(part) * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
 
 
-def plan_diurnal(model: CapacityModel, sustained: Summary, spans: Sequence[Span], options: PlanOptions) -> DiurnalPlan:
+def plan_diurnal(model: CapacityModel, sustained: Estimate, spans: Sequence[Span], options: PlanOptions) -> DiurnalPlan:
     """Replicas for each span, and for the highest rate all day."""
     rows = tuple(plan(model, sustained, span.rate, options) for span in spans)
     peak = max(rows, key=lambda row: row.replicas)

@@ -19,9 +19,8 @@ from bench.capacity.plan.replica import NEVER, Replica, make_replica
 from bench.capacity.queue.latency_table import ParameterSet
 from bench.core.errors import UsageError
 from bench.core.seeds import Stream, generator
+from bench.core.types import Floats
 from bench.workload.policies import POLICIES, make_policy
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.model.model import CONFIDENCE, CapacityModel
 from bench.capacity.plan.slo import Slo
 from bench.core.units import format_apart, format_percent, format_rate, format_seconds
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class SloRate:
         reason: why no rate will do; "" if one does.
     """
 
-    rate: Summary
+    rate: Estimate
     measured: tuple[MeasuredRate, ...]
     reason: str
 
@@ -95,7 +95,7 @@ def slo_rate(model: CapacityModel, measurements: Sequence[Measurement], slo: Slo
     return SloRate(_within_the_measured(found, measured), measured, "")
 
 
-def _within_the_measured(found: Summary, measured: Sequence[MeasuredRate]) -> Summary:
+def _within_the_measured(found: Estimate, measured: Sequence[MeasuredRate]) -> Estimate:
     """The interval, its lower end taken from the runs where one below it broke the objective."""
     failed = next((entry.rate for entry in measured if entry.broken), None)
     if failed is None or failed >= (found.lo or 0.0):
@@ -128,8 +128,8 @@ def measured_rates(measurements: Sequence[Measurement], slo: Slo) -> tuple[Measu
     return tuple(found)
 
 
-def _none(found: Summary) -> Summary:
-    return Summary("slo_rate", 0.0, 0.0, 0.0, CONFIDENCE, found.n)
+def _none(found: Estimate) -> Estimate:
+    return Estimate("slo_rate", 0.0, 0.0, 0.0, CONFIDENCE, found.n)
 
 
 def _wrong_reason(wrong: Sequence[Measurement], slo: Slo) -> str:

@@ -13,8 +13,8 @@ from bench.capacity.plan.slo import Slo
 from bench.capacity.queue.latency_table import COLUMNS
 from bench.core.errors import InconclusiveError, UsageError
 from bench.core.units import format_percent, format_rate, parse_number, parse_rate, parse_whole, pluralize
+from bench.stats.estimate import Estimate
 from bench.stats.quantiles import nearest_rank
-from bench.stats.summary import Summary
 
 HOURS_A_MONTH: Final = 730.0
 _SIMULATED: Final = 60_000
@@ -128,7 +128,7 @@ def parse_plan(text: str) -> float:
     return parse_rate(value if equals else text)
 
 
-def plan(model: CapacityModel, sustained: Summary, rate: float, options: PlanOptions) -> PlanRow:
+def plan(model: CapacityModel, sustained: Estimate, rate: float, options: PlanOptions) -> PlanRow:
     """Replicas for `rate` requests a second.
 
     Args:
@@ -221,7 +221,7 @@ class ComparedSweep:
     """
 
     label: str
-    sustained: Summary
+    sustained: Estimate
     row: PlanRow | None
 
 

@@ -13,7 +13,7 @@ from bench.capacity.plan.plan import fleet_latency
 from bench.capacity.plan.slo import Slo
 from bench.capacity.queue.latency_table import UNSTABLE
 from bench.core.units import format_rate
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
 _LOADS: Final = tuple(np.linspace(0.3, 0.97, 12).tolist())
 _REQUESTS: Final = 100_000
@@ -34,15 +34,15 @@ class ReplicaValidation:
 
     replicas: int
     policy: str
-    predicted: Summary
+    predicted: Estimate
     measured: float | None
     error: float | None
     note: str
 
 
 def predict_replicas(
-    model: CapacityModel, slo: Slo, sustained: Summary, replicas: int, policy: str, seed: int
-) -> Summary:
+    model: CapacityModel, slo: Slo, sustained: Estimate, replicas: int, policy: str, seed: int
+) -> Estimate:
     """The rate that `replicas` carry within the latencies of `slo`.
 
     Args:
@@ -63,7 +63,7 @@ def predict_replicas(
         crossing(rates, [entry[name] for entry in found], limit) or rates[-1] for name, limit in slo.latency.items()
     )
     ends = [center * end / sustained.center for end in (sustained.lo, sustained.hi)]
-    return Summary("replicas_slo_rate", center, ends[0], ends[1], sustained.confidence, sustained.n)
+    return Estimate("replicas_slo_rate", center, ends[0], ends[1], sustained.confidence, sustained.n)
 
 
 def crossing(rates: Sequence[float], values: Sequence[float], limit: float) -> float | None:
@@ -121,7 +121,7 @@ def where_met(measurements: Sequence[Measurement], slo: Slo) -> Met:
 
 
 def validate_replicas(
-    predicted: Summary, measurements: Sequence[Measurement], slo: Slo, replicas: int, policy: str
+    predicted: Estimate, measurements: Sequence[Measurement], slo: Slo, replicas: int, policy: str
 ) -> ReplicaValidation:
     """The prediction held to the runs of all replicas."""
     met = where_met(measurements, slo)

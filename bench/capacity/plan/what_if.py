@@ -6,16 +6,14 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.capacity.plan.diurnal import Span
 from bench.capacity.plan.fleet import Fleet, FleetServed, simulate_fleet
 from bench.capacity.queue.latency_table import COLUMNS, SHARES
 from bench.core.seeds import Stream, generator
+from bench.core.types import Floats
 from bench.stats.quantiles import nearest_rank
 from bench.workload.rate_profile import RateProfile
-
-Floats = NDArray[np.float64]
 
 WINDOWS: Final = 60
 """Spells that a simulation's time is cut into."""

@@ -10,9 +10,8 @@ so the rest is close.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from bench.core.types import Floats
 
 
 def closed_network_throughput(users: Sequence[int], speeds: Floats, work: float, overhead: float) -> Floats:

@@ -9,16 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from bench.capacity.queue.queue_model import QueueModel
 from bench.capacity.queue.vectorized_batch_queue import simulate_batches
 from bench.capacity.queue.vectorized_queue import simulate_queues
 from bench.core.seeds import Stream, generator
+from bench.core.types import Floats
 from bench.stats.quantiles import rank_of
-
-Floats = NDArray[np.float64]
 
 SHARES: Final = (0.5, 0.9, 0.95, 0.99, 0.999)
 """The percentiles of every table, as shares."""

@@ -17,6 +17,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.types import Floats
+
 MAX_SERVERS: Final = 1024
 
 
@@ -41,7 +43,7 @@ class Batching:
         if not (self.timeout >= 0 and self.marginal >= 0):
             raise ValueError(f"timeout and marginal are 0 or more, not {self.timeout} and {self.marginal}")
 
-    def stretch(self, size: NDArray[np.int64]) -> NDArray[np.float64]:
+    def stretch(self, size: NDArray[np.int64]) -> Floats:
         """Work of a batch of `size` requests over that of one of them."""
         return 1.0 + self.marginal * (size - 1.0)
 
@@ -101,6 +103,6 @@ class QueueModel:
         stretch = float(self.batching.stretch(np.array(largest))[()])
         return self.top_speed * largest / (stretch * mean_work)
 
-    def latency(self, sojourn: NDArray[np.float64]) -> NDArray[np.float64]:
+    def latency(self, sojourn: Floats) -> Floats:
         """What a client sees of requests that stay so long in the queue_model, seconds."""
         return (sojourn + self.overhead) / self.speed_factor

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.capacity.queue.vectorized_queue import Served
-
-Floats = NDArray[np.float64]
+from bench.core.types import Floats
 
 
 def simulate_batches(

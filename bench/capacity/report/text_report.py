@@ -18,7 +18,7 @@ from bench.core.units import (
     pluralize,
 )
 from bench.report.text import table as text_table
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
 Rows = Sequence[Sequence[str]]
 
@@ -97,7 +97,7 @@ def rate(value: float | None) -> str:
     return ABSENT if value is None else format_rate(value)
 
 
-def rate_interval(summary: Summary) -> str:
+def rate_interval(summary: Estimate) -> str:
     """`182/s [171 … 190/s]`."""
     return format_estimate(summary.center, summary.lo, summary.hi, format_rate)
 
@@ -107,7 +107,7 @@ def seconds(value: float | None) -> str:
     return ABSENT if value is None else format_seconds(value)
 
 
-def seconds_interval(summary: Summary) -> str:
+def seconds_interval(summary: Estimate) -> str:
     """`12.3 ms [11.1 … 14 ms]`."""
     return format_estimate(summary.center, summary.lo, summary.hi, format_seconds)
 
@@ -194,7 +194,7 @@ def _sample(speeds: Sequence[float]) -> Sequence[float]:
     return speeds if len(speeds) <= 12 else [*speeds[:8], speeds[-1]]
 
 
-def _plain(summary: Summary) -> str:
+def _plain(summary: Estimate) -> str:
     return format_estimate(summary.center, summary.lo, summary.hi, format_number)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from gevent.event import Event
 from numpy.typing import NDArray
 
+from bench.core.types import Floats
 from bench.core.units import format_seconds
 from bench.load.engine.payloads import Payload
 from bench.load.engine.recorder import Recorder
@@ -63,7 +64,7 @@ class Collector:
         self._alive = alive
         self._open = set(self._plans)
         self._heard = dict.fromkeys(self._plans, 0.0)
-        self._stored: dict[int, list[NDArray[np.float64]]] = {worker: [] for worker in self._plans}
+        self._stored: dict[int, list[Floats]] = {worker: [] for worker in self._plans}
         self._blocks = dict.fromkeys(self._plans, 0)
         self._stopped_at: float | None = None
         self._failure: OSError | None = None
@@ -196,7 +197,7 @@ class Collector:
             self._stored_or_over(lambda: self._writer.add_server_sample(self._sampler.sample(self.now)))
 
 
-def _without(due: NDArray[np.float64], recorded: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _without(due: Floats, recorded: Floats) -> NDArray[np.bool_]:
     """Which of the sorted due times have no record, bool `[N]`; several may be equal, and some of them recorded."""
     missing = np.ones(due.size, np.bool_)
     values, counts = np.unique(recorded, return_counts=True)

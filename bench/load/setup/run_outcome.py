@@ -11,7 +11,7 @@ from bench.load.setup.catalog import SampleRule
 from bench.load.setup.run_context import option_name
 from bench.results.records import Outcome
 from bench.results.run_reader import open_run
-from bench.stats.summary import Summary
+from bench.stats.estimate import Estimate
 
 _SHOWN = ("p50", "p90", "p95", "p99")
 
@@ -114,7 +114,7 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
 
 
-def _latency_lines(metrics: Mapping[str, Summary]) -> list[str]:
+def _latency_lines(metrics: Mapping[str, Estimate]) -> list[str]:
     """Both clocks, always."""
     lines = []
     for clock, title in (("from_due", "from due "), ("from_send", "from send")):
@@ -124,7 +124,7 @@ def _latency_lines(metrics: Mapping[str, Summary]) -> list[str]:
     return lines
 
 
-def _latency(summary: Summary) -> str:
+def _latency(summary: Estimate) -> str:
     return format_estimate(summary.center, summary.lo, summary.hi, format_seconds)
 
 
@@ -145,7 +145,7 @@ def _rate_line(analysis: Analysis) -> str:
     return ", ".join(parts) or "no rate"
 
 
-def _center(metrics: Mapping[str, Summary], name: str) -> float | None:
+def _center(metrics: Mapping[str, Estimate], name: str) -> float | None:
     return metrics[name].center if name in metrics else None
 
 

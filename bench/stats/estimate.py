@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class Estimate:
     """An estimate with its interval.
 
     Args:
@@ -33,6 +33,6 @@ class Summary:
                 raise ValueError(f"{self.metric}: NaN is not an estimate; give None for an absent one")
 
     @classmethod
-    def absent(cls, metric: str, warning: str, n: float = 0, confidence: float = 0.95) -> "Summary":
+    def absent(cls, metric: str, warning: str, n: float = 0, confidence: float = 0.95) -> "Estimate":
         """No estimate, and why."""
         return cls(metric, None, None, None, confidence, n, (warning,))

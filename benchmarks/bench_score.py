@@ -17,7 +17,7 @@ from bench.bert.contract.scoring import READ_AHEAD, Scorer, batches, score_strea
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.bert.text.sentence import EncodedSentence
 from bench.bert.tf_logging import log_errors_only
-from bench.cli.common.options import served_scorer
+from bench.server.clients import served_scorer
 from bench.server.lifecycle import RunningServer, embedded
 
 SENTENCES = 2000

@@ -14,13 +14,14 @@ from bench.bert.contract.scoring import ScoredSentence, Scorer
 from bench.bert.text.sentence import EncodedSentence
 from bench.bert.tf_logging import log_errors_only
 from bench.cli import report
-from bench.cli.common.options import add_model_options, exported_model, served_scorer
+from bench.cli.common.options import add_model_options, exported_model
 from bench.cli.common.values import number
 from bench.cli.run import run_scenario
 from bench.cli.verify import verify_server
 from bench.core.atomic_files import make_folder
 from bench.core.errors import ExitCode
 from bench.core.units import ABSENT, format_number, format_seconds
+from bench.server.clients import served_scorer
 from bench.server.lifecycle import RunningServer, embedded
 
 TEXTS: Final = (

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TextIO
 
 from bench.bert.config import PRESETS
+from bench.bert.contract.golden import FixedExport
+from bench.bert.contract.requests import FixedShape
 from bench.bert.tf_logging import log_errors_only
 from bench.cli.common.values import whole
 from bench.core.errors import ExitCode, UsageError
@@ -59,31 +61,33 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         raise UsageError(f"{args.out} is not a folder; give one for the versions")
     log_errors_only()
     from bench.bert.checkpoints.resolve import open_checkpoint
-    from bench.bert.contract.golden import FixedExport
-    from bench.bert.contract.requests import FixedShape
     from bench.bert.export.export import ExportOptions, export_model
     from bench.bert.export.golden_sentences import SentenceLimits, default_golden_sentences, read_golden_sentences
 
-    fixed = None
-    if args.fixed_length is not None or args.max_predictions is not None:
-        article = FixedShape()
-        length = article.length if args.fixed_length is None else args.fixed_length
-        predictions = article.max_predictions if args.max_predictions is None else args.max_predictions
-        fixed = FixedExport(FixedShape(length, predictions), args.article_output or "prob")
-    elif args.article_output is not None:
-        raise UsageError("--article-output belongs to --fixed-length")
+    fixed = _fixed_export(args)
     checkpoint = open_checkpoint(args.checkpoint, args.init_head, args.lower_case)
     limits = SentenceLimits.of(checkpoint.config, fixed)
+    of_all = ""
     if args.sentences is not None:
         sentences = read_golden_sentences(args.sentences, checkpoint.tokenizer, limits)
-        of_all = ""
     else:
         sentences, known = default_golden_sentences(checkpoint.tokenizer, limits)
-        left_out = known - len(sentences)
-        of_all = f" ({left_out} of the package's {known} do not fit and are left out)" if left_out else ""
+        if left_out := known - len(sentences):
+            of_all = f" ({left_out} of the package's {known} do not fit and are left out)"
     print(f"exporting {checkpoint.source}, golden answers of {len(sentences)} sentences{of_all}", file=err, flush=True)
     result = export_model(checkpoint, args.out, sentences, ExportOptions(fixed, args.version, args.precision))
     print(f"{result.version_dir}", file=out)
     against = "" if args.precision == "float32" else f", {args.precision} against float32"
     print(f"  SavedModel and Estimator differ by {result.difference:.1e} in log p at most{against}", file=out)
     return ExitCode.OK
+
+
+def _fixed_export(args: argparse.Namespace) -> FixedExport | None:
+    """The fixed shapes that are asked for, the article's where only one is given; None for free dimensions."""
+    given = {"length": args.fixed_length, "max_predictions": args.max_predictions}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given:
+        return FixedExport(FixedShape(**given), args.article_output or "prob")
+    if args.article_output is not None:
+        raise UsageError("--article-output belongs to --fixed-length")
+    return None

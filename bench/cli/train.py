@@ -74,8 +74,8 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     log_errors_only()
     from bench.bert.training.training import train  # TensorFlow: only once the options are known to be good
 
-    kept = f"the same command goes on from the last checkpoint in {args.out}"
-    with interrupts.noting(lambda: kept if any(args.out.glob("*.index")) else ""), TrainingProgress(err) as progress:
+    hint = f"the same command goes on from the last checkpoint in {args.out}"
+    with interrupts.noting(lambda: hint if any(args.out.glob("*.index")) else ""), TrainingProgress(err) as progress:
         last = train(args.text, args.out, training_config, progress, args.save_every)
     _print_result(last, args.out, out)
     return ExitCode.OK

@@ -1,37 +1,14 @@
 """`bertbench verify`: served probabilities against the Estimator's, all signatures, both protocols."""
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TextIO
 
-import numpy as np
-
 from bench.bert.contract.exported_model import ExportedModel
-from bench.bert.contract.golden import GoldenSentence
-from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
-from bench.bert.contract.scoring import LogProbs, Scorer
-from bench.cli.common.options import (
-    add_target_options,
-    exported_model,
-    protocols,
-    running_server,
-    served_scorer,
-)
+from bench.cli.common.options import add_target_options, exported_model, running_server
 from bench.cli.common.values import DURATION, number, whole
 from bench.core.errors import ExitCode, UsageError
-from bench.server.lifecycle import RunningServer
-
-BATCH = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """The largest difference found on one way: |Δ log p| of a word, and where."""
-
-    value: float
-    sentence: int
-    word: str
+from bench.server.running import RunningServer
+from bench.server.verification import Difference, verify
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
-    """Prints the largest difference on each way, and where it is.
+    """Prints the largest difference by protocol, signature and batch size, and where it is.
 
     Returns:
         0, or 1 if an answer lies outside the tolerance.
@@ -70,62 +47,31 @@ def verify_server(
     tolerance: float | None = None,
     timeout: float = 60.0,
 ) -> int:
-    """Prints the largest difference on each way to a running server, and where it is; see `run`."""
+    """Verifies a running server and prints the result; see `run`."""
     golden = model.golden.sentences[:sentences]
     if not golden:
         raise UsageError("there is no golden sentence to check; export with --sentences FILE.tsv")
     tolerance = model.golden.tolerance if tolerance is None else tolerance
     words = sum(entry.sentence.num_words for entry in golden)
     print(f"   {len(golden)} sentences, {words} words; the Estimator's answers from {model.version_dir}", file=out)
-    worst: Difference | None = None
-    for way, found in _differences(server, model, golden, timeout):
-        print(f"   {way:<32} max |Δ log p| {found.value:.2e}  {_where(found)}", file=out, flush=True)
-        if worst is None or not found.value <= worst.value:
-            worst = found
-    assert worst is not None
-    good = worst.value <= tolerance
-    verdict = "PASS" if good else "WRONG"
+    found: list[Difference] = []
+    for result in verify(server, model, golden, timeout):
+        difference = result.difference
+        name = f"{result.protocol} {result.signature}, batch {result.batch_size}"
+        print(f"   {name:<32} max |Δ log p| {difference.value:.2e}  {_where(difference)}", file=out, flush=True)
+        found.append(difference)
+    worst = max(found, key=lambda difference: difference.value)
+    passed = worst.value <= tolerance
+    verdict = "PASS" if passed else "WRONG"
     print(f"   {verdict}: largest |Δ log p| {worst.value:.2e} (tolerance {tolerance:g}) {_where(worst)}", file=out)
-    if not good:
+    if not passed:
         print(
             "bertbench: answers differ from the Estimator's; if the server holds another model, name its export with "
             "--model-dir",
             file=err,
         )
-    return ExitCode.OK if good else ExitCode.REGRESSION
+    return ExitCode.OK if passed else ExitCode.REGRESSION
 
 
 def _where(found: Difference) -> str:
     return f"in sentence {found.sentence}, word {found.word!r}"
-
-
-def _differences(
-    server: RunningServer, model: ExportedModel, golden: Sequence[GoldenSentence], timeout: float
-) -> Iterator[tuple[str, Difference]]:
-    """Each protocol and signature, one sentence a request and several."""
-    for protocol in protocols(server):
-        for signature in (ARTICLE_SIGNATURE,) if model.golden.fixed else (COMPACT_SIGNATURE, ARTICLE_SIGNATURE):
-            with served_scorer(server, model, protocol, signature, timeout) as scorer:
-                yield f"{protocol} {signature}, alone", largest_difference(scorer, golden, 1)
-                yield f"{protocol} {signature}, {BATCH} together", largest_difference(scorer, golden, BATCH)
-
-
-def largest_difference(scorer: Scorer, golden: Sequence[GoldenSentence], batch: int) -> Difference:
-    """The largest |Δ log p| over all words; an answer that is not finite counts as infinitely far."""
-    worst = Difference(0.0, 1, "")
-    for begin in range(0, len(golden), batch):
-        group = golden[begin : begin + batch]
-        answers = scorer.score([entry.sentence for entry in group])
-        for offset, (entry, answer) in enumerate(zip(group, answers, strict=True)):
-            found = _sentence_difference(entry, answer, begin + offset + 1)
-            if found.value > worst.value or not worst.word:
-                worst = found
-    return worst
-
-
-def _sentence_difference(entry: GoldenSentence, answer: LogProbs, number: int) -> Difference:
-    words = np.asarray(entry.sentence.word_ids, np.intp)
-    delta = np.bincount(words, answer - entry.log_prob, entry.sentence.num_words)
-    distance = np.where(np.isfinite(delta), np.abs(delta), np.inf)
-    word = int(distance.argmax())
-    return Difference(float(distance[word]), number, entry.sentence.words[word])

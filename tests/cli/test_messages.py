@@ -30,7 +30,7 @@ QUALIFIED = {
     ("bench.bert.contract.scoring", "--long"): "only score reads sentences that may be too long",
     ("bench.bert.checkpoints.variables", "--init-head"): "train always makes a fresh head",
     ("bench.capacity.model.model_file", "--out"): "bertbench capacity --out",
-    ("bench.cli.common.options", "--target"): "demo drives a server of its own, whose addresses are known",
+    ("bench.server.clients", "--target"): "demo drives a server of its own, whose addresses are known",
     ("bench.cli.verify", "--sentences"): "export with --sentences",
     ("bench.load.locust_adapter.master", "--worker"): "locust --worker",
     ("bench.gate.ab_servers", "--sentences"): "export both models with the same --sentences",

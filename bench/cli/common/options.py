@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.bert.contract.exported_model import ExportedModel
-from bench.bert.contract.scoring import ServedScorer
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.values import Value
 from bench.core.errors import UsageError
 from bench.server.lifecycle import RunningServer, check_model, open_target
 from bench.serving.target import Target, TargetKind, parse_target
-from bench.serving.types import DEFAULT_MODEL_NAME, ServingClient
+from bench.serving.types import DEFAULT_MODEL_NAME
 
 
 def add_target_options(parser: argparse.ArgumentParser, estimator: bool = False) -> None:
@@ -117,48 +116,13 @@ def is_estimator(text: str) -> bool:
     return parse_target(text).kind is TargetKind.ESTIMATOR
 
 
-def connect(server: RunningServer, protocol: str) -> ServingClient:
-    """A client for one face of a running server.
-
-    Raises:
-        UsageError: the server's address for this protocol is not known.
-    """
-    address = server.rest if protocol == "rest" else server.grpc
-    if address is None:
-        raise UsageError(f"the server's {protocol} address is not known; give it with --target")
-    if protocol == "rest":
-        from bench.serving.rest import RestClient
-
-        return RestClient(address)
-    from bench.serving.grpc_client import GrpcClient
-
-    return GrpcClient(address, secure=server.secure)
-
-
-def protocols(server: RunningServer) -> list[str]:
-    """The protocols whose address is known, gRPC first."""
-    return [name for name, address in (("grpc", server.grpc), ("rest", server.rest)) if address]
-
-
-def served_scorer(
-    server: RunningServer, model: ExportedModel, protocol: str, signature: str, timeout: float
-) -> ServedScorer:
-    """Scores through one face of a running server."""
-    return ServedScorer(
-        lambda: connect(server, protocol), model.golden.special, signature, server.model, timeout, model.golden.fixed
-    )
-
-
 __all__ = [
     "Target",
     "add_model_options",
     "add_scenario_options",
     "add_target_options",
-    "connect",
     "exported_model",
     "given_options",
     "is_estimator",
-    "protocols",
     "running_server",
-    "served_scorer",
 ]

@@ -1,0 +1,39 @@
+"""Clients of a running server, by protocol."""
+
+from bench.bert.contract.exported_model import ExportedModel
+from bench.bert.contract.scoring import ServedScorer
+from bench.core.errors import UsageError
+from bench.server.running import RunningServer
+from bench.serving.types import ServingClient
+
+
+def protocols(server: RunningServer) -> list[str]:
+    """The protocols whose address is known, gRPC first."""
+    return [name for name, address in (("grpc", server.grpc), ("rest", server.rest)) if address]
+
+
+def connect(server: RunningServer, protocol: str) -> ServingClient:
+    """A client for one protocol, `rest` or `grpc`.
+
+    Raises:
+        UsageError: the server's address for this protocol is not known.
+    """
+    address = server.rest if protocol == "rest" else server.grpc
+    if address is None:
+        raise UsageError(f"the server's {protocol} address is not known; give it with --target")
+    if protocol == "rest":
+        from bench.serving.rest import RestClient
+
+        return RestClient(address)
+    from bench.serving.grpc_client import GrpcClient
+
+    return GrpcClient(address, secure=server.secure)
+
+
+def served_scorer(
+    server: RunningServer, model: ExportedModel, protocol: str, signature: str, timeout: float
+) -> ServedScorer:
+    """A scorer over one protocol and signature; `timeout` is in seconds, for one request."""
+    return ServedScorer(
+        lambda: connect(server, protocol), model.golden.special, signature, server.model, timeout, model.golden.fixed
+    )

@@ -1,0 +1,81 @@
+"""Compares a running server's answers with the golden ones over each protocol, signature and batch size."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from bench.bert.contract.exported_model import ExportedModel
+from bench.bert.contract.golden import GoldenSentence
+from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
+from bench.bert.contract.scoring import LogProbs, Scorer
+from bench.server.clients import protocols, served_scorer
+from bench.server.running import RunningServer
+
+BATCH_SIZES: Final = (1, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The largest difference between answers and golden answers.
+
+    Args:
+        value: |Δ log p| of a word; infinite where an answer is not finite.
+        sentence: 1-based number of the golden sentence.
+        word: the word.
+    """
+
+    value: float
+    sentence: int
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """One protocol, signature and batch size, and the largest difference there."""
+
+    protocol: str
+    signature: str
+    batch_size: int
+    difference: Difference
+
+
+def verify(
+    server: RunningServer, model: ExportedModel, golden: Sequence[GoldenSentence], timeout: float
+) -> Iterator[Verified]:
+    """Sends the golden sentences by each protocol and signature, in requests of 1 and of 16 sentences.
+
+    Args:
+        server: a running server.
+        model: the export that it should serve.
+        golden: sentences of the export, at least one.
+        timeout: seconds for one request.
+
+    Raises:
+        ServingError: the server does not answer, or not as an export does.
+    """
+    signatures = (ARTICLE_SIGNATURE,) if model.golden.fixed else (COMPACT_SIGNATURE, ARTICLE_SIGNATURE)
+    for protocol in protocols(server):
+        for signature in signatures:
+            with served_scorer(server, model, protocol, signature, timeout) as scorer:
+                for size in BATCH_SIZES:
+                    yield Verified(protocol, signature, size, largest_difference(scorer, golden, size))
+
+
+def largest_difference(scorer: Scorer, golden: Sequence[GoldenSentence], batch_size: int) -> Difference:
+    """The largest |Δ log p| over all words of `golden`, scored `batch_size` sentences at a time."""
+    found: list[Difference] = []
+    for begin in range(0, len(golden), batch_size):
+        group = golden[begin : begin + batch_size]
+        answers = scorer.score([entry.sentence for entry in group])
+        found += map(_sentence_difference, group, answers, range(begin + 1, len(golden) + 1))
+    return max(found, key=lambda difference: difference.value)
+
+
+def _sentence_difference(entry: GoldenSentence, answer: LogProbs, number: int) -> Difference:
+    words = np.asarray(entry.sentence.word_ids, np.intp)
+    delta = np.bincount(words, answer - entry.log_prob, entry.sentence.num_words)
+    distance = np.where(np.isfinite(delta), np.abs(delta), np.inf)
+    word = int(distance.argmax())
+    return Difference(float(distance[word]), number, entry.sentence.words[word])

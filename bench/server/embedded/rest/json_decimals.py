@@ -5,7 +5,6 @@ one, and `.0` where it is whole. Many float32 numbers are rounded together, to t
 shortest text, which orjson writes, has exactly these digits.
 """
 
-import re
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -22,8 +21,10 @@ _TOKENS: Final = {b"nan": b"NaN", b"-nan": b"NaN", b"inf": b"Infinity", b"-inf":
 # or divided by is an exact double.
 _POWERS: Final = range(-13, 6)
 _LAST_DIGIT: Final = 8
-# orjson writes 1e-5 as 0.00001; numbers with this exponent are scaled to the other, which is replaced in the text.
-_NO_EXPONENT, _STAND_IN = -5, -14
+# orjson writes 0.00001 and 1e-6 where C writes 1e-05 and 1e-06. Numbers with these powers are made 1e+25 and 1e+26, the
+# others up to 1e+29, and the exponents are replaced in the text.
+_SHIFTED: Final = range(-9, -4)
+_SHIFT: Final = 20
 # Half a unit of the ninth digit, less the error of the product that it is rounded from.
 _CERTAIN: Final = 0.499999
 _NULL: Final = b"null"
@@ -63,13 +64,22 @@ def rows(arrays: Sequence[tuple[NDArray[np.float32], int]]) -> list[list[bytes]]
         end = start + len(values)
         text = orjson.dumps(doubles[start:end].reshape(-1, width), option=orjson.OPT_SERIALIZE_NUMPY)
         start = end
-        if b"e" in text:
-            text = _OTHER_EXPONENT.sub(lambda match: _EXPONENTS[match[0]], text)
+        if b"+" in text:
+            text = _with_negative_exponents(text)
         if others:
             text = _without_nulls(text, texts)
         # Two brackets, or a comma and a bracket, precede each row.
         found.append([line[2:] for line in text.split(b"]")[:-2]])
     return found
+
+
+def _with_negative_exponents(text: bytes) -> bytes:
+    """The text with `e-05` for `e+25`, up to `e-09`."""
+    characters = np.frombuffer(bytearray(text), np.uint8)
+    (signs,) = (characters == ord("+")).nonzero()
+    characters[signs] = ord("-")
+    characters[signs + 1] = ord("0")
+    return characters.tobytes()
 
 
 def _without_nulls(text: bytes, texts: Iterator[bytes]) -> bytes:
@@ -95,6 +105,7 @@ def _doubles(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], list[byt
         six = np.rint(np.divide(scaled, 1e3, out=scaled), out=scaled)
         six *= 1e3
         np.copyto(digits, six, where=np.divide(six, scale, out=scale).astype(np.float32) == values)
+        digits *= _MULTIPLIER.take(kind, mode="clip")
         digits /= _DIVISOR.take(kind, mode="clip")
     if b"\0" not in certain.tobytes():
         return digits, []
@@ -123,14 +134,11 @@ _NEXT_KIND: Final = np.array([*_LIMITS, 1 << 31], np.uint32)
 _KIND: Final = np.searchsorted(_LIMITS, np.arange(256) << _FRACTION_BITS, side="right")
 
 
-def _by_kind(zeros: list[int]) -> NDArray[np.float64]:
-    return np.array([1.0, np.nan, *(float(f"1e{count}") for count in zeros), np.nan])
+def _by_kind(zeros: dict[int, int]) -> NDArray[np.float64]:
+    """Powers of ten by kind, given for powers that do not have 10^0."""
+    return np.array([1.0, np.nan, *(float(f"1e{zeros.get(power, 0)}") for power in _POWERS), np.nan])
 
 
-_SCALE: Final = _by_kind([_LAST_DIGIT - power for power in _POWERS])
-_DIVISOR: Final = _by_kind([_LAST_DIGIT - (_STAND_IN if power == _NO_EXPONENT else power) for power in _POWERS])
-# Exponents that C writes otherwise.
-_OTHER_EXPONENT: Final = re.compile(rb"e-(?:%d|\d\b)" % -_STAND_IN)
-_EXPONENTS: Final = {b"e-%d" % digit: b"e-0%d" % digit for digit in range(6, 10)} | {
-    b"e%d" % _STAND_IN: b"e%03d" % _NO_EXPONENT
-}
+_SCALE: Final = _by_kind({power: _LAST_DIGIT - power for power in _POWERS})
+_MULTIPLIER: Final = _by_kind({power: _SHIFT - power - _LAST_DIGIT for power in _SHIFTED})
+_DIVISOR: Final = _by_kind({power: _LAST_DIGIT - power for power in _POWERS if power not in _SHIFTED})

@@ -1,12 +1,11 @@
 """The shape of a BERT, read from Google's `bert_config.json` or Hugging Face's `config.json`.
 
-A key that changes the model's probabilities is taken, or refused by name and value; other keys are passed over, unless
+A key that changes the model's probabilities is read, or refused by name and value; other keys are ignored, unless
 they look like a misspelling of one that is not there.
 """
 
 import dataclasses
 import difflib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +14,7 @@ import orjson
 
 from bench.core.errors import UsageError
 from bench.core.message_text import shown
-from bench.core.strict_json import brief
+from bench.core.strict_json import brief, read_object
 
 GOOGLE_FILE: Final = "bert_config.json"
 HUGGING_FACE_FILE: Final = "config.json"
@@ -82,7 +81,7 @@ _OFF: Final = frozenset(
         "use_rotary",
     )
 )
-# Other names, of other models' configs, for what a BERT's says otherwise: they must agree with it.
+# Names of other models' configs for fields of a BERT's: they must agree with it.
 _SAME: Final[Mapping[str, Callable[["BertConfig"], object]]] = {
     "activation_function": lambda config: config.hidden_act,
     "attention_head_size": lambda config: config.size_per_head,
@@ -93,7 +92,7 @@ _SAME: Final[Mapping[str, Callable[["BertConfig"], object]]] = {
     "norm_eps": lambda config: config.layer_norm_eps,
     "num_key_value_heads": lambda config: config.num_attention_heads,
 }
-# How alike an unknown key must be to one that matters and is absent, to be taken for its misspelling.
+# Similarity from which an unknown key counts as a misspelling of one that matters and is absent.
 _ALIKE: Final = 0.85
 
 
@@ -200,12 +199,12 @@ def find_config(folder: Path, names: Sequence[str]) -> Path:
 def read_config(path: Path) -> BertConfig:
     """The config in Google's `bert_config.json` or Hugging Face's `config.json` of a BERT.
 
-    Keys that change nothing in the probabilities are passed over.
+    Keys that do not change the probabilities are ignored.
 
     Raises:
         UsageError: unreadable, a missing key, a value no BERT can have, or a key whose value makes it another model.
     """
-    raw = read_config_object(path)
+    raw = read_object(path, bom=True)
     try:
         _check_plain(raw)
         config = BertConfig(**{key: value for key, value in raw.items() if key in _FIELDS})
@@ -215,31 +214,13 @@ def read_config(path: Path) -> BertConfig:
     return config
 
 
-def read_config_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a config file.
-
-    Raises:
-        UsageError: unreadable, or not a JSON object.
-    """
-    try:
-        # Not orjson: Python's own reader takes what Python's writer makes (NaN), and a byte order mark is dropped.
-        raw = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); give a checkpoint folder") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not JSON ({error}); give a complete checkpoint folder") from error
-    if not isinstance(raw, dict):
-        raise UsageError(f"{path} is not a JSON object; give a complete checkpoint folder")
-    return raw
-
-
 def _check_plain(raw: Mapping[str, object]) -> None:
-    """What is said of the model beyond `BertConfig` must be what BERT does; null is as good as absent."""
+    """Checks that keys outside of `BertConfig` describe a BERT; null counts as absent."""
     for key, value in raw.items():
         if key in _ONLY and value is not None and value != _ONLY[key]:
-            raise UsageError(f"{key} = {brief(value)} is not supported; only {brief(_ONLY[key])} is, which BERT has")
+            raise UsageError(f"{key} = {brief(value)} is not supported; only {brief(_ONLY[key])} is")
         if key in _OFF and value:
-            raise UsageError(f"{key} = {brief(value)} is not supported; BERT as published does without it")
+            raise UsageError(f"{key} = {brief(value)} is not supported; a plain BERT does not have it")
     for key in _REQUIRED:
         if key not in raw:
             near = difflib.get_close_matches(key, raw.keys() - _KNOWN, 1, _ALIKE)
@@ -248,11 +229,11 @@ def _check_plain(raw: Mapping[str, object]) -> None:
 
 
 def _check_agreement(raw: Mapping[str, object], config: BertConfig) -> None:
-    """Other names for what the config says, and misspelt ones, must not say otherwise."""
+    """Checks that other names of a field, and misspelt ones, agree with it."""
     for key, value in raw.items():
         if key in _SAME and value not in (None, _SAME[key](config)):
             raise UsageError(
-                f"{key} = {brief(value)} does not go with the rest of the config, where it is "
+                f"{key} = {brief(value)} contradicts the rest of the config, where it is "
                 f"{brief(_SAME[key](config))}; only a plain BERT is supported"
             )
         if key not in _KNOWN and (alike := difflib.get_close_matches(key, _MEANT, 1, _ALIKE)):

@@ -1,4 +1,4 @@
-"""JSON of a tokenizer, read strictly: what two readers might take differently is refused."""
+"""JSON of a checkpoint, read strictly: what two readers might take differently is refused."""
 
 import json
 from collections.abc import Collection
@@ -8,11 +8,12 @@ from typing import Any
 from bench.core.errors import UsageError
 
 
-def read_text(path: Path) -> str:
-    """The file's text.
+def read_text(path: Path, bom: bool = False) -> str:
+    """The file's text; `bom` drops a byte order mark.
 
     Raises:
-        UsageError: it cannot be read, is not UTF-8, or begins with a byte order mark; the message names the line.
+        UsageError: it cannot be read, is not UTF-8 (the message names the line), or begins with a byte order mark that
+            `bom` does not allow.
     """
     try:
         data = path.read_bytes()
@@ -22,18 +23,24 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise UsageError(f"{path} line {line} is not UTF-8; convert the file, e.g. with iconv") from error
+    if bom:
+        return text.removeprefix("\ufeff")
     if text.startswith("\ufeff"):
         raise UsageError(f"{path} begins with a byte order mark, which becomes part of its text; save it without one")
     return text
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+def read_object(path: Path, bom: bool = False) -> dict[str, Any]:
+    """The JSON object in a file; NaN and Infinity, which Python writes, are numbers.
+
+    Args:
+        path: the file.
+        bom: drop a byte order mark instead of refusing it.
 
     Raises:
         UsageError: not JSON or not an object, a key that appears twice in one object, or half a surrogate pair.
     """
-    text = read_text(path)
+    text = read_text(path, bom)
     try:
         raw = json.loads(text, object_pairs_hook=_unique)
         if "\\ud" in text.lower():
@@ -41,9 +48,9 @@ def read_object(path: Path) -> dict[str, Any]:
     except UnicodeEncodeError as error:
         raise UsageError(f"{path} has half a surrogate pair, which is not a character; correct the file") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); repair it, or save the tokenizer again") from error
+        raise UsageError(f"{path} cannot be read ({error}); repair it, or save it again") from error
     if not isinstance(raw, dict):
-        raise UsageError(f"{path} is not a JSON object; repair it, or save the tokenizer again")
+        raise UsageError(f"{path} is not a JSON object; repair it, or save it again")
     return raw
 
 

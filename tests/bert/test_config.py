@@ -158,7 +158,9 @@ def test_a_required_key_that_is_misspelt_is_shown(tmp_path: Path) -> None:
         read_config(write(tmp_path, content))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"vocab_size": 5}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[1]", b'{"vocab_size": 5}', b'{"vocab_size": 5, "vocab_size": 6}', "{}".encode("utf-16")]
+)
 def test_what_is_no_config_says_so_in_one_line(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UsageError) as caught:
         read_config(write(tmp_path, content))

@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.bert.contract.golden import Golden
-from bench.bert.contract.requests import COMPACT_SIGNATURE, LOG_PROB, PROB, answer_positions
+from bench.bert.contract.requests import COMPACT_SIGNATURE, FIXED_OUTPUT, LOG_PROB, PROB, answer_positions
 from bench.results.records import WrongKind
-
-FIXED_OUTPUT = "output"
 
 
 @dataclass(frozen=True, slots=True)

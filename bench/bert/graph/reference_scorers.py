@@ -12,8 +12,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
@@ -25,13 +24,14 @@ from bench.bert.contract.golden import FixedExport
 from bench.bert.contract.requests import (
     ARTICLE_SIGNATURE,
     COMPACT_SIGNATURE,
+    FIXED_OUTPUT,
     LOG_PROB,
     FixedShape,
     article_inputs,
     piece_log_probs,
     score_request,
 )
-from bench.bert.contract.scoring import batches
+from bench.bert.contract.scoring import LogProbs, batches
 from bench.bert.graph.estimator import make_estimator
 from bench.bert.graph.signatures import ARTICLE_INPUTS
 from bench.bert.text.sentence import EncodedSentence, SpecialTokens
@@ -39,28 +39,13 @@ from bench.core.errors import BenchError
 
 v1 = tf.compat.v1
 
-LogProbs = NDArray[np.float32]
 
-# The one output of an export with fixed shapes.
-_FIXED_OUTPUT: Final = "output"
-
-
-class ReferenceScorer(Protocol):
-    """Runs the model in this process."""
+class ReferenceScorer:
+    """Runs the model in this process; a context manager."""
 
     def score(self, sentences: Sequence[EncodedSentence]) -> list[LogProbs]:
         """The natural log-probability of each piece, one float32 vector a sentence."""
-
-    def close(self) -> None:
-        """Frees what it holds."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *exc: Any) -> None: ...
-
-
-class _Closing:
-    """`with` for what has a `close`."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Frees what it holds."""
@@ -68,9 +53,7 @@ class _Closing:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: Any) -> None:
         self.close()
 
 
@@ -99,7 +82,7 @@ class EstimatorModel:
         return cls(config, model.version_dir / "variables" / "variables", model.golden.special)
 
 
-class ColdPredict(_Closing):
+class ColdPredict(ReferenceScorer):
     """`Estimator.predict` for each call.
 
     Args:
@@ -127,7 +110,7 @@ class ColdPredict(_Closing):
         return [answer for answer in answers if answer is not None]
 
 
-class PredictGenerator(_Closing):
+class PredictGenerator(ReferenceScorer):
     """One long-lived `Estimator.predict`.
 
     It lives in a thread of its own: a suspended `predict` leaves its graph as the thread's default one. Calls from
@@ -139,7 +122,7 @@ class PredictGenerator(_Closing):
         self._shape = shape
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
         self._asked: queue.Queue[dict[str, NDArray[np.int32]] | None] = queue.Queue()
-        self._rows: Generator[dict[str, NDArray[np.float32]], None, None] | None = None
+        self._rows: Generator[dict[str, LogProbs], None, None] | None = None
 
     def score(self, sentences: Sequence[EncodedSentence]) -> list[LogProbs]:
         """One batch of all sentences."""
@@ -152,7 +135,7 @@ class PredictGenerator(_Closing):
         self._thread.submit(self._end).result()
         self._thread.shutdown()
 
-    def _predict(self, inputs: dict[str, NDArray[np.int32]]) -> NDArray[np.float32]:
+    def _predict(self, inputs: dict[str, NDArray[np.int32]]) -> LogProbs:
         if self._rows is None:
             source = iter(self._asked.get, None)
             self._rows = _predict(self._model, source)
@@ -166,48 +149,25 @@ class PredictGenerator(_Closing):
 
 def _predict(
     model: EstimatorModel, source: Iterator[dict[str, NDArray[np.int32]]]
-) -> Generator[dict[str, NDArray[np.float32]], None, None]:
+) -> Generator[dict[str, LogProbs], None, None]:
     """`Estimator.predict` over batches of the article's inputs, a dictionary a row; nothing is read ahead."""
     spec = {name: tf.TensorSpec((None, None), tf.int32) for name in ARTICLE_INPUTS}
     # A folder must be named, or the Estimator makes a temporary one and leaves it; nothing is written to it here.
     estimator = make_estimator(model.config, model.prefix.parent)
-    rows: Generator[dict[str, NDArray[np.float32]], None, None] = estimator.predict(
+    rows: Generator[dict[str, LogProbs], None, None] = estimator.predict(
         lambda: tf.data.Dataset.from_generator(lambda: source, output_signature=spec),
         checkpoint_path=str(model.prefix),
     )
     return rows
 
 
-def _take(rows: Iterator[dict[str, NDArray[np.float32]]], inputs: dict[str, NDArray[np.int32]]) -> NDArray[np.float32]:
+def _take(rows: Iterator[dict[str, LogProbs]], inputs: dict[str, NDArray[np.int32]]) -> LogProbs:
     """The `[R, P]` output of one batch."""
     return np.stack([next(rows)[LOG_PROB] for _ in range(len(inputs["input_ids"]))])
 
 
-class _SavedModel(_Closing):
-    """What both scorers of a SavedModel share."""
-
-    def __init__(
-        self, special: SpecialTokens, signature: str, fixed: FixedExport | None, shape: FixedShape | None
-    ) -> None:
-        self._special = special
-        self._signature = ARTICLE_SIGNATURE if fixed else signature
-        self._fixed = fixed
-        self._shape = fixed.shape if fixed else shape
-        self._output = _FIXED_OUTPUT if fixed else LOG_PROB
-
-    def score(self, sentences: Sequence[EncodedSentence]) -> list[LogProbs]:
-        """One call for all sentences."""
-        inputs = dict(score_request(sentences, self._special, self._signature, self._shape).inputs)
-        output = self._run(inputs)
-        log_prob = self._fixed.log_prob(output) if self._fixed else output
-        return piece_log_probs(log_prob, sentences, self._signature)
-
-    def _run(self, inputs: dict[str, NDArray[np.int32]]) -> NDArray[np.float32]:
-        raise NotImplementedError
-
-
-class SavedModelSession(_SavedModel):
-    """A V1 session on a SavedModel; may be called from several threads.
+class _SavedModel(ReferenceScorer):
+    """One signature of a SavedModel.
 
     Args:
         version_dir: the folder with `saved_model.pb`.
@@ -225,10 +185,35 @@ class SavedModelSession(_SavedModel):
         fixed: FixedExport | None = None,
         shape: FixedShape | None = None,
     ) -> None:
-        super().__init__(special, signature, fixed, shape)
+        self._special = special
+        self._signature = ARTICLE_SIGNATURE if fixed else signature
+        self._fixed = fixed
+        self._shape = fixed.shape if fixed else shape
+        self._output = FIXED_OUTPUT if fixed else LOG_PROB
+        self._load(str(version_dir))
+
+    def score(self, sentences: Sequence[EncodedSentence]) -> list[LogProbs]:
+        """One call for all sentences."""
+        inputs = dict(score_request(sentences, self._special, self._signature, self._shape).inputs)
+        output = self._run(inputs)
+        log_prob = self._fixed.log_prob(output) if self._fixed else output
+        return piece_log_probs(log_prob, sentences, self._signature)
+
+    def _load(self, folder: str) -> None:
+        raise NotImplementedError
+
+    def _run(self, inputs: dict[str, NDArray[np.int32]]) -> LogProbs:
+        """The `log_prob` output."""
+        raise NotImplementedError
+
+
+class SavedModelSession(_SavedModel):
+    """A V1 session on a SavedModel; may be called from several threads."""
+
+    def _load(self, folder: str) -> None:
         self._session = v1.Session(graph=tf.Graph())
         with self._session.graph.as_default():
-            loaded = v1.saved_model.load(self._session, [v1.saved_model.SERVING], str(version_dir))
+            loaded = v1.saved_model.load(self._session, [v1.saved_model.SERVING], folder)
         definition = loaded.signature_def[self._signature]
         self._names = tuple(definition.inputs)
         self._call = self._session.make_callable(
@@ -239,29 +224,21 @@ class SavedModelSession(_SavedModel):
         """Closes the session."""
         self._session.close()
 
-    def _run(self, inputs: dict[str, NDArray[np.int32]]) -> NDArray[np.float32]:
-        output: NDArray[np.float32] = self._call(*(inputs[name] for name in self._names))
+    def _run(self, inputs: dict[str, NDArray[np.int32]]) -> LogProbs:
+        output: LogProbs = self._call(*(inputs[name] for name in self._names))
         return output
 
 
 class SavedModelFunction(_SavedModel):
-    """The TF2 signature of a SavedModel; arguments as for `SavedModelSession`."""
+    """The signature of a SavedModel as a TF2 function."""
 
-    def __init__(
-        self,
-        version_dir: Path,
-        special: SpecialTokens,
-        signature: str = COMPACT_SIGNATURE,
-        fixed: FixedExport | None = None,
-        shape: FixedShape | None = None,
-    ) -> None:
-        super().__init__(special, signature, fixed, shape)
-        self._loaded = tf.saved_model.load(str(version_dir))
+    def _load(self, folder: str) -> None:
+        self._loaded = tf.saved_model.load(folder)
         self._function = self._loaded.signatures[self._signature]
 
-    def _run(self, inputs: dict[str, NDArray[np.int32]]) -> NDArray[np.float32]:
+    def _run(self, inputs: dict[str, NDArray[np.int32]]) -> LogProbs:
         answer = self._function(**{name: tf.constant(value) for name, value in inputs.items()})
-        output: NDArray[np.float32] = answer[self._output].numpy()
+        output: LogProbs = answer[self._output].numpy()
         return output
 
 

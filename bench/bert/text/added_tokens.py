@@ -1,4 +1,4 @@
-"""Which tokens are found in a text as a whole, put together from a folder's files as `transformers` does."""
+"""The tokens that are matched before a text is split, merged from a folder's files as `transformers` does."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,22 +10,22 @@ from bench.bert.text.tokenizer_options import CONTINUATION, SPECIAL_TOKENS, Adde
 from bench.core.errors import UsageError
 
 
-def role_spellings(config: TokenizerConfig, found: TokenizerJson | None, generic: bool) -> dict[str, str]:
-    """How [PAD], [UNK], [CLS], [SEP] and [MASK] are spelt in this folder, by `pad`, `unk` and so on.
+def special_by_role(config: TokenizerConfig, found: TokenizerJson | None, generic: bool) -> dict[str, str]:
+    """The folder's [PAD], [UNK], [CLS], [SEP] and [MASK], by role: `pad`, `unk`, `cls`, `sep`, `mask`.
 
     Raises:
-        UsageError: `tokenizer.json` cuts unknown words to another token.
+        UsageError: `tokenizer.json` has another unknown token.
     """
     named = {key: entry.content for key, entry in config.named.items()}
-    spellings = {role: named.get(f"{role}_token", default) for role, default in SPECIAL_TOKENS.items()}
+    tokens = {role: named.get(f"{role}_token", default) for role, default in SPECIAL_TOKENS.items()}
     if found and generic and "unk_token" not in named:
-        spellings["unk"] = found.unk_token
-    if found and spellings["unk"] != found.unk_token:
+        tokens["unk"] = found.unk_token
+    if found and tokens["unk"] != found.unk_token:
         raise UsageError(
-            f"{config.where} and {TOKENIZER_FILE} disagree: unk_token is {spellings['unk']!r} in the first and "
+            f"{config.where} and {TOKENIZER_FILE} disagree: unk_token is {tokens['unk']!r} in the first and "
             f"{found.unk_token!r} in the second; correct one of them"
         )
-    return spellings
+    return tokens
 
 
 def added_tokens(
@@ -41,7 +41,7 @@ def added_tokens(
 
     Raises:
         UsageError: a special token is nowhere, two files disagree, an id is not the one that the token gets, or a
-            token cannot be told from a continuation.
+            token looks like a continuation.
     """
     special = tuple(_special(config, generic))
     listed = config.added if found is None else _listed(config, found)
@@ -54,8 +54,8 @@ def added_tokens(
         known = by_content.setdefault(entry.content, entry)
         if found is not None or config.decoder:
             check_agree(known, entry)
-    spelt = frozenset(entry.content for entry in special) if found is None else frozenset()
-    tokens = tuple(_token(entry, spelt) for entry in by_content.values())
+    marked = frozenset(entry.content for entry in special) if found is None else frozenset()
+    tokens = tuple(_token(entry, marked) for entry in by_content.values())
     ids = {piece: index for index, piece in enumerate(extended(vocabulary, tokens))}
     _check_ids(by_content.values(), ids)
     return tuple(sorted(tokens, key=lambda token: ids[token.content]))
@@ -93,7 +93,7 @@ def _check_roles(special: Sequence[Entry], known: frozenset[str], config: Tokeni
 
 def _token(entry: Entry, special: frozenset[str]) -> AddedToken:
     if entry.content.startswith(CONTINUATION):
-        raise UsageError(f"{entry.where}: {entry.content!r} cannot be told from a continuation; rename it")
+        raise UsageError(f"{entry.where}: {entry.content!r} looks like a continuation; rename it")
     flags = entry.flags or AddedToken(entry.content)
     if entry.content not in special:
         return flags

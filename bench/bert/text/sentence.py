@@ -19,7 +19,7 @@ class SpecialTokens:
 
 @dataclass(frozen=True)
 class EncodedSentence:
-    """A sentence cut into WordPieces, without [CLS] and [SEP].
+    """A sentence split into WordPieces, without [CLS] and [SEP].
 
     A word is a piece and the `##` continuations after it; its pieces are masked together.
 

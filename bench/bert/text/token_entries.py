@@ -24,9 +24,9 @@ class Entry:
     """A token in a file.
 
     Args:
-        content: how it is spelt.
+        content: its text.
         where: the file and the key, for messages.
-        flags: its flags; None where the file gives the spelling alone.
+        flags: its flags; None where the file gives only its text.
         id: its id, where the file gives one.
         states_normalized: whether the file gives the flag `normalized`; without it, special tokens have false.
     """
@@ -39,13 +39,13 @@ class Entry:
 
 
 def parse_entry(raw: object, where: str, special: bool | None = None) -> Entry:
-    """A token given as its spelling or as an object with flags; `special` overrides what the object says.
+    """A token given as text or as an object with flags; `special` overrides the object's flag.
 
     Raises:
         UsageError: it is neither, or has an unknown flag.
     """
     if isinstance(raw, str):
-        return Entry(_spelling(raw, where), where)
+        return Entry(_not_empty(raw, where), where)
     section = Section(raw, where)
     section.only({"content", "special", "id", "__type", *_FLAGS})
     content = section.raw.get("content")
@@ -55,7 +55,7 @@ def parse_entry(raw: object, where: str, special: bool | None = None) -> Entry:
     given = {name: value for name, value in found.items() if value is not None}
     marked = given.get("special", False) if special is None else special
     # A flag that is not given has the default of the `tokenizers` library.
-    flags = AddedToken(_spelling(content, where), **{"normalized": not marked, **given, "special": marked})
+    flags = AddedToken(_not_empty(content, where), **{"normalized": not marked, **given, "special": marked})
     number = section.raw.get("id")
     return Entry(content, where, flags, None if number is None else section.identifier("id"), "normalized" in given)
 
@@ -104,11 +104,11 @@ def parse_decoder(section: Section) -> tuple[Entry, ...]:
 
 
 def read_added_tokens(path: Path, special: Iterable[str]) -> tuple[Entry, ...]:
-    """The tokens of `added_tokens.json`, an object of ids by spelling, in the order of their ids.
+    """The tokens of `added_tokens.json`, an object of ids by token, in the order of their ids.
 
     Args:
         path: the file.
-        special: spellings of special tokens; the others are looked for in the normalized text.
+        special: the special tokens; others are matched in the normalized text.
 
     Raises:
         UsageError: the file cannot be read, or an id is not a number.
@@ -116,7 +116,7 @@ def read_added_tokens(path: Path, special: Iterable[str]) -> tuple[Entry, ...]:
     section, marked = Section(read_object(path), str(path)), frozenset(special)
     entries = [
         Entry(
-            _spelling(content, section.where),
+            _not_empty(content, section.where),
             section.where,
             AddedToken(content, normalized=content not in marked, special=content in marked),
             section.identifier(content),
@@ -130,7 +130,7 @@ def check_agree(one: Entry, other: Entry) -> None:
     """Refuses two files that state one token differently.
 
     Raises:
-        UsageError: spelling, id or a flag differs; the message names both places.
+        UsageError: text, id or a flag differs; the message names both places.
     """
     difference = _difference(one, other)
     if difference:
@@ -156,7 +156,7 @@ def _difference(one: Entry, other: Entry) -> str:
     return ""
 
 
-def _spelling(content: str, where: str) -> str:
+def _not_empty(content: str, where: str) -> str:
     if not content:
         raise UsageError(f"{where} is empty; correct it")
     return content

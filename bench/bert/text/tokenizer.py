@@ -1,10 +1,10 @@
 """WordPiece tokenization on the `tokenizers` library, by Google's rules or Hugging Face's; needs no TensorFlow.
 
 Google's rules are those of google-research/bert `tokenization.py`: clean-up of control characters and white space,
-spaces around CJK ideographs, lower-casing with accents stripped (uncased models only), a cut at each punctuation mark,
+spaces around CJK ideographs, lower-casing with accents stripped (uncased models only), splits at punctuation marks,
 then greedy longest-match WordPiece. Special tokens are not recognised in text: `[MASK]` in a sentence is three words.
 
-Hugging Face's rules are those of `transformers`' BertTokenizerFast: the same, and before them a search for the special
+Hugging Face's rules are those of `transformers`' BertTokenizerFast: the same, after a search for the special
 tokens and for the tokens that were added to the vocabulary.
 
 The library's tables differ from Google's code for private-use characters (dropped) and for some that Unicode gained
@@ -61,18 +61,18 @@ __all__ = [
     "TokenizerOptions",
 ]
 
-# What every description has; the other options stand in it where they differ from Google's.
+# Every description has these; other options only where they differ from Google's.
 _ALWAYS_DESCRIBED: Final = ("do_lower_case", "strip_accents", "split_cjk", "max_word_chars")
 
 
 class Tokenizer:
-    """Cuts sentences into WordPieces.
+    """Splits sentences into WordPieces.
 
     Args:
         vocabulary: the pieces in the order of their ids.
         options: the options that change tokens.
-        special_tokens: how the special tokens are spelt, by `pad`, `unk`, `cls`, `sep` and `mask`.
-        added: tokens that are found in text as a whole; see `TokenizerParts`.
+        special_tokens: the special tokens by role, `pad`, `unk`, `cls`, `sep` and `mask`.
+        added: tokens that are matched before a text is split; see `TokenizerParts`.
 
     Raises:
         UsageError: a special token is missing, or an added token gets the id of a piece.
@@ -130,7 +130,7 @@ class Tokenizer:
 
         Args:
             folder: a Google or a Hugging Face folder.
-            do_lower_case: overrides what the folder says or, with a bare `vocab.txt`, what its pieces suggest.
+            do_lower_case: overrides the folder's setting or, with a bare `vocab.txt`, what its pieces suggest.
             google: whether the weights are a TensorFlow checkpoint; None looks at the folder.
 
         Raises:
@@ -140,7 +140,7 @@ class Tokenizer:
 
     @classmethod
     def from_description(cls, path: Path, description: dict[str, Any]) -> "Tokenizer":
-        """The tokenizer that `describe` told of, from a copy of its `vocab.txt`.
+        """The tokenizer of a description that `describe` made, from a copy of its `vocab.txt`.
 
         Raises:
             UsageError: the vocabulary is another one, or the description is not one.
@@ -159,7 +159,7 @@ class Tokenizer:
             raise UsageError(f"{where}: {error}") from error
 
     def encode(self, text: str) -> EncodedSentence:
-        """Cuts a sentence into pieces; nothing is truncated. Text without any visible character gives no pieces.
+        """Splits a sentence into pieces, without truncation. Text without any visible character gives no pieces.
 
         Raises:
             UsageError: the text has half a surrogate pair, which no file of UTF-8 can hold.
@@ -219,17 +219,17 @@ class Tokenizer:
 
     @cached_property
     def digest(self) -> str:
-        """`sha256:` and the hex digest over all that `describe` tells: equal digests cut every text alike."""
+        """`sha256:` and the hex digest of the description: tokenizers with equal digests split every text alike."""
         return "sha256:" + hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """What a golden file keeps of the tokenizer; `from_description` reads it.
+        """The description of the tokenizer in a golden file; `from_description` reads it.
 
-        What does not differ from Google's rules is left out, so that digests last.
+        Defaults of Google's rules are left out, so that new options do not change digests.
         """
-        google, said = asdict(TokenizerOptions()), asdict(self.options)
-        told = {name: value for name, value in said.items() if name in _ALWAYS_DESCRIBED or value != google[name]}
-        made: dict[str, Any] = {"vocab_digest": self.vocab_digest, "vocab_size": len(self.vocabulary), **told}
+        defaults, options = asdict(TokenizerOptions()), asdict(self.options)
+        made: dict[str, Any] = {"vocab_digest": self.vocab_digest, "vocab_size": len(self.vocabulary)}
+        made |= {name: value for name, value in options.items() if name in _ALWAYS_DESCRIBED or value != defaults[name]}
         if dict(self.parts.special_tokens) != dict(SPECIAL_TOKENS):
             made["special_tokens"] = dict(self.parts.special_tokens)
         if self.parts.added:
@@ -270,7 +270,7 @@ def _vocab_digest(pieces: Sequence[str]) -> str:
 
 
 def _described(vocabulary: tuple[str, ...], description: dict[str, Any]) -> TokenizerParts:
-    """The parts that a description tells of.
+    """The parts that a description describes.
 
     Raises:
         UsageError: it lacks something, has something of another type, or a newer version wrote something into it.

@@ -1,6 +1,6 @@
 """`tokenizer_config.json` and the older `special_tokens_map.json` and `added_tokens.json`, read as `transformers` does.
 
-What is not a parameter of its BertTokenizer has no effect there. Such a key is passed over, unless its name speaks of
+What is not a parameter of its BertTokenizer has no effect there. Such a key is passed over, unless its name is about
 what a tokenizer does: it would have an effect elsewhere, and is refused.
 """
 
@@ -80,7 +80,7 @@ _SUSPECT: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class TokenizerConfig:
-    """What the folder says of its tokenizer outside `tokenizer.json` and `vocab.txt`; None where it says nothing.
+    """The folder's tokenizer settings outside `tokenizer.json` and `vocab.txt`; None where it has none.
 
     Args:
         where: the path of `tokenizer_config.json`, for messages.
@@ -197,10 +197,10 @@ def _join(additional: tuple[Entry, ...], further: tuple[Entry, ...]) -> tuple[En
 def _check_map(
     mapped: Mapping[str, Entry], further: tuple[Entry, ...], named: Mapping[str, Entry], known: tuple[Entry, ...]
 ) -> None:
-    """Refuses what the map has alone: beside `added_tokens_decoder`, transformers does not read the map."""
+    """Refuses what only the map has: transformers does not read it beside `added_tokens_decoder`."""
     contents = {entry.content for entry in known}
-    alone = [entry for key, entry in mapped.items() if key not in named and entry.content != DEFAULT_TOKENS.get(key)]
-    for entry in (*alone, *(entry for entry in further if entry.content not in contents)):
+    unread = [entry for key, entry in mapped.items() if key not in named and entry.content != DEFAULT_TOKENS.get(key)]
+    for entry in (*unread, *(entry for entry in further if entry.content not in contents)):
         raise UsageError(
             f"{entry.where} has {entry.content!r}, which transformers does not read beside {DECODER} in "
             f"{TOKENIZER_CONFIG_FILE}; write it there or remove it here"

@@ -1,16 +1,16 @@
 """The tokenizer of a checkpoint folder, by Google's rules or by those of `transformers` 4 (BertTokenizerFast).
 
 Google's beside a TensorFlow checkpoint where the tokenizer is `vocab.txt` and at most a `tokenizer_config.json` of
-`GOOGLE_KEYS`; Hugging Face's everywhere else. `transformers` 5 cuts the same way, except that it forgets the word limit
-of a `tokenizer.json`.
+`GOOGLE_KEYS`; Hugging Face's everywhere else. `transformers` 5 splits alike, except that it ignores the word limit of
+a `tokenizer.json`.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from bench.bert.config import GOOGLE_FILE, HUGGING_FACE_FILE, read_config_object
-from bench.bert.text.added_tokens import added_tokens, role_spellings
+from bench.bert.config import GOOGLE_FILE, HUGGING_FACE_FILE
+from bench.bert.text.added_tokens import added_tokens, special_by_role
 from bench.bert.text.token_entries import ADDED_TOKENS_FILE, SPECIAL_TOKENS_MAP_FILE
 from bench.bert.text.tokenizer_config_json import (
     GOOGLE_KEYS,
@@ -59,7 +59,7 @@ def read_folder(folder: Path, do_lower_case: bool | None = None, google: bool | 
 
     Args:
         folder: a Google or a Hugging Face folder.
-        do_lower_case: overrides what the folder says of its case; accents follow where they followed it before.
+        do_lower_case: overrides the folder's case; accents follow where they followed the case.
         google: whether the weights are a TensorFlow checkpoint; None looks for `bert_config.json`, or for a folder with
             `vocab.txt` alone.
 
@@ -87,8 +87,8 @@ def _by_google_rules(folder: Path, google: bool | None) -> bool:
 def _read_google(folder: Path, override: bool | None) -> TokenizerParts:
     config = read_tokenizer_config(folder)
     vocabulary = read_google_vocabulary(folder / VOCAB_FILE)
-    said = config.do_lower_case
-    lower = not any(map(has_capitals, vocabulary)) if said is None else said
+    stated = config.do_lower_case
+    lower = not any(map(has_capitals, vocabulary)) if stated is None else stated
     strip = _own_accents(config.strip_accents, lower)
     lower = lower if override is None else override
     options = TokenizerOptions(
@@ -101,7 +101,7 @@ def _read_google(folder: Path, override: bool | None) -> TokenizerParts:
 
 
 def _own_accents(strip: bool | None, lower: bool) -> bool | None:
-    """`strip_accents` where it says something else than the case does; None where accents follow the case."""
+    """`strip_accents` where it differs from the case; None where accents follow the case."""
     return None if strip == lower else strip
 
 
@@ -125,7 +125,7 @@ def _read_hugging_face(folder: Path, override: bool | None) -> TokenizerParts:
         split_special_tokens=config.split_special_tokens or False,
         final_sigma=False,
     )
-    roles = role_spellings(config, found, generic)
+    roles = special_by_role(config, found, generic)
     added = added_tokens(config, found, generic, vocabulary)
     if found:
         ids = {piece: index for index, piece in enumerate(extended(vocabulary, added))}
@@ -142,7 +142,7 @@ def _is_generic(folder: Path, config: TokenizerConfig, found: TokenizerJson | No
     model = folder / HUGGING_FACE_FILE
     named = {
         config.where: config.tokenizer_class,
-        str(model): read_config_object(model).get("tokenizer_class") if model.is_file() else None,
+        str(model): read_object(model, bom=True).get("tokenizer_class") if model.is_file() else None,
     }
     classes = {where: _plain_class(where, name) for where, name in named.items() if name is not None}
     if len(set(classes.values())) > 1:
@@ -162,7 +162,7 @@ def _plain_class(where: str, name: object) -> str:
     plain = name.removesuffix("Fast") if isinstance(name, str) else ""
     if plain not in _BERT_CLASSES | _GENERIC_CLASSES:
         raise UsageError(
-            f"{where}: tokenizer_class {brief(name)} cuts text in another way; only BertTokenizer is supported"
+            f"{where}: tokenizer_class {brief(name)} splits text differently; only BertTokenizer is supported"
         )
     return "BertTokenizer" if plain in _BERT_CLASSES else "PreTrainedTokenizer"
 
@@ -178,25 +178,27 @@ def _vocabulary(folder: Path, found: TokenizerJson | None) -> tuple[str, ...]:
         del ids[""]
     if listed is None:
         return _in_order(ids, found)
-    told = {piece: index for index, piece in enumerate(listed) if _can_occur(piece)}
+    listed_ids = {piece: index for index, piece in enumerate(listed) if _can_occur(piece)}
     ids = {piece: index for piece, index in ids.items() if _can_occur(piece)}
-    differing = sorted((piece for piece, _ in told.items() ^ ids.items()), key=lambda piece: told.get(piece, -1))
+    differing = sorted(
+        (piece for piece, _ in listed_ids.items() ^ ids.items()), key=lambda piece: listed_ids.get(piece, -1)
+    )
     if differing:
         piece = differing[0]
         raise UsageError(
-            f"{path} and {found.where} disagree: {piece!r} has the id {told.get(piece, 'none')} in the first and "
+            f"{path} and {found.where} disagree: {piece!r} has the id {listed_ids.get(piece, 'none')} in the first and "
             f"{ids.get(piece, 'none')} in the second; remove the one that does not belong to the model"
         )
     return listed
 
 
 def _can_occur(piece: str) -> bool:
-    """Whether a text can give the piece: white space alone cannot, and files keep it in more than one way."""
+    """Whether a text can give the piece: white space cannot, and files store it in several forms."""
     return bool(piece.removeprefix(CONTINUATION).strip())
 
 
 def _in_order(ids: Mapping[str, int], found: TokenizerJson) -> tuple[str, ...]:
-    """The pieces of `tokenizer.json`; an id that none has, as a piece that stood twice leaves it, gets an empty one."""
+    """The pieces of `tokenizer.json`; an unused id, which a duplicate piece leaves, gets an empty one."""
     size = max(ids.values(), default=-1) + 1
     if size > 2 * len(ids):
         raise UsageError(f"{found.where}: its {len(ids)} pieces have ids up to {size - 1}; save the tokenizer again")
@@ -221,7 +223,7 @@ def _case(
         )
         strip = _own_accents(config.strip_accents, lower)
         return lower if override is None else override, strip, config.split_cjk is not False
-    # BertTokenizerFast overrides tokenizer.json, also with the defaults of what nothing says.
+    # BertTokenizerFast overrides tokenizer.json, with its defaults too.
     default = None if generic else True
     lower = found.do_lower_case if override is None else override
     if override is None:
@@ -246,14 +248,14 @@ def _lower_by_default(config: TokenizerConfig, override: bool | None, vocabulary
     return True
 
 
-def _check_same(config: TokenizerConfig, key: str, said: object, in_file: object, default: object = None) -> None:
-    """Refuses a config that says otherwise than `tokenizer.json`, by its words or by a default in their place."""
-    if said is not None and said != in_file:
+def _check_same(config: TokenizerConfig, key: str, stated: object, in_file: object, default: object = None) -> None:
+    """Refuses a config whose value, or default where it has none, differs from that of `tokenizer.json`."""
+    if stated is not None and stated != in_file:
         raise UsageError(
-            f"{config.where} and {TOKENIZER_FILE} disagree: {key} is {brief(said)} in the first and {brief(in_file)} "
+            f"{config.where} and {TOKENIZER_FILE} disagree: {key} is {brief(stated)} in the first and {brief(in_file)} "
             "in the second; correct one of them"
         )
-    if said is None and default is not None and default != in_file:
+    if stated is None and default is not None and default != in_file:
         taken = default if isinstance(default, str) else brief(default)
         raise UsageError(
             f"{config.where} does not say {key}, for which transformers takes {taken}, and {TOKENIZER_FILE} has "
@@ -262,30 +264,30 @@ def _check_same(config: TokenizerConfig, key: str, said: object, in_file: object
 
 
 def _from_file(
-    config: TokenizerConfig, key: str, said: _Value | None, in_file: _Value | None, default: _Value
+    config: TokenizerConfig, key: str, stated: _Value | None, in_file: _Value | None, default: _Value
 ) -> _Value:
-    """A setting that only `tokenizer.json` can change: its value or the default; another in the config is an error."""
+    """A setting that only `tokenizer.json` can change; a different value in the config is an error."""
     if in_file is not None:
-        _check_same(config, key, said, in_file)
+        _check_same(config, key, stated, in_file)
         return in_file
-    if said is not None and said != default:
+    if stated is not None and stated != default:
         raise UsageError(
-            f"{config.where}: {key} = {brief(said)}, which transformers does not read: it takes {brief(default)}; "
+            f"{config.where}: {key} = {brief(stated)}, which transformers does not read: it takes {brief(default)}; "
             f"remove it, or give a {TOKENIZER_FILE} that has it"
         )
     return default
 
 
 def _check_model_config(path: Path, lower: bool) -> None:
-    """Refuses a `config.json` that speaks of another case; transformers does not read it there."""
-    said = read_config_object(path).get("do_lower_case", lower) if path.is_file() else lower
-    if said != lower:
+    """Refuses a `config.json` with another case, which transformers does not read there."""
+    stated = read_object(path, bom=True).get("do_lower_case", lower) if path.is_file() else lower
+    if stated != lower:
         raise UsageError(
-            f"{path}: do_lower_case is {brief(said)} and the tokenizer's is {brief(lower)}; correct one of them"
+            f"{path}: do_lower_case is {brief(stated)} and the tokenizer's is {brief(lower)}; correct one of them"
         )
 
 
 def _check_sentence_bert(path: Path, lower: bool) -> None:
-    """Refuses a file of sentence-transformers by which text is lower-cased before a cased tokenizer sees it."""
+    """Refuses a file of sentence-transformers that lower-cases text for a cased tokenizer."""
     if path.is_file() and Section(read_object(path), str(path)).optional_flag("do_lower_case") and not lower:
         raise UsageError(f"{path}: do_lower_case is true and the tokenizer's is false; correct one of them")

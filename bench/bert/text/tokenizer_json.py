@@ -12,7 +12,7 @@ from bench.core.strict_json import Section, brief, read_object
 
 TOKENIZER_FILE: Final = "tokenizer.json"
 
-# `truncation` and `padding` have no effect on a text that `transformers` is not asked to cut or to pad.
+# `truncation` and `padding` have no effect unless `transformers` is asked to truncate or pad.
 _IGNORED: Final = ("version", "truncation", "padding", "decoder")
 _PARTS: Final = ("added_tokens", "normalizer", "pre_tokenizer", "post_processor", "model")
 
@@ -24,7 +24,7 @@ class TokenizerJson:
     Args:
         where: its path.
         ids: the ids of the WordPieces.
-        unk_token: the piece for a word that cannot be cut.
+        unk_token: the piece for a word that cannot be split.
         max_word_chars, do_lower_case, split_cjk, clean_text: see `TokenizerOptions`.
         strip_accents: None follows `do_lower_case`.
         added: the added tokens in the order of the file.
@@ -73,11 +73,11 @@ def read_tokenizer_json(path: Path) -> TokenizerJson:
 
 
 def check_frame(found: TokenizerJson, cls: tuple[str, int], sep: tuple[str, int]) -> None:
-    """Refuses a post-processor that puts anything but [CLS] and [SEP] around a text; none at all says nothing.
+    """Refuses a post-processor that puts anything but [CLS] and [SEP] around a text; none is accepted.
 
     Args:
         found: the file.
-        cls, sep: spelling and id of the special tokens.
+        cls, sep: text and id of the special tokens.
 
     Raises:
         UsageError: it is of another kind, or of other tokens.

@@ -23,9 +23,9 @@ class TokenizerOptions:
         do_lower_case: lower-case the text, for uncased models.
         strip_accents: remove accents; Google's rule ties it to lower-casing, a Hugging Face folder may not.
         split_cjk: put each CJK ideograph on its own.
-        max_word_chars: a longer word is the unknown token.
+        max_word_chars: longer words become the unknown token.
         clean_text: drop control characters and make every white space a blank.
-        split_special_tokens: cut special tokens that are typed in a text like any other text.
+        split_special_tokens: split special tokens in a text like other text.
         final_sigma: lower-case a Σ that ends a word to ς, as Python does; `transformers` lower-cases it to σ.
     """
 
@@ -45,14 +45,14 @@ class TokenizerOptions:
 
 @dataclass(frozen=True, slots=True)
 class AddedToken:
-    """A token that is looked for in the text before the text is cut into words, with the flags of `tokenizers`.
+    """A token that is matched before a text is split into words, with the flags of `tokenizers`.
 
     Args:
-        content: how it is spelt.
+        content: its text.
         single_word: found only where it is a word of its own.
         lstrip: takes the white space before it.
         rstrip: takes the white space after it.
-        normalized: looked for in the normalized (lower-cased, cleaned) text instead of the text as typed.
+        normalized: matched in the normalized (lower-cased, cleaned) text instead of the raw text.
         special: a control token, which `split_special_tokens` is about.
     """
 
@@ -66,13 +66,13 @@ class AddedToken:
 
 @dataclass(frozen=True, slots=True)
 class TokenizerParts:
-    """All that decides how a text is cut.
+    """Everything that determines how a text is split.
 
     Args:
         vocabulary: the WordPieces in the order of their ids.
         options: the options that change tokens.
-        special_tokens: how the special tokens are spelt, by `pad`, `unk`, `cls`, `sep` and `mask`.
-        added: tokens that are found in text as a whole. Those that are not WordPieces take the ids after the
+        special_tokens: the special tokens by role, `pad`, `unk`, `cls`, `sep` and `mask`.
+        added: tokens that are matched before a text is split. Those that are not WordPieces take the ids after the
             vocabulary, in this order. Google's rules have none: `[MASK]` in a sentence is three words.
     """
 
@@ -83,7 +83,7 @@ class TokenizerParts:
 
     @property
     def google(self) -> bool:
-        """Whether the four options of Google's code say it all."""
+        """Whether Google's code, with its four options, splits alike."""
         known = self.options
         plain = TokenizerOptions(known.do_lower_case, known.strip_accents, known.split_cjk, known.max_word_chars)
         return not self.added and dict(self.special_tokens) == dict(SPECIAL_TOKENS) and known == plain

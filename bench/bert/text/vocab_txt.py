@@ -16,7 +16,7 @@ _BLANKS: Final = " \t\n\r\f\v"
 def read_google_vocabulary(path: Path) -> tuple[str, ...]:
     """The pieces as google-research/bert reads them: without the white space around them.
 
-    Only a line feed ends a piece: some vocabularies hold other characters that `splitlines` would cut at.
+    Only a line feed ends a piece: some vocabularies hold other characters at which `splitlines` splits.
 
     Raises:
         UsageError: the file cannot be read or is not UTF-8.
@@ -51,7 +51,7 @@ def write_vocabulary(path: Path, vocabulary: Iterable[str]) -> None:
 
 
 def check_pieces(pieces: Iterable[str], path: Path) -> None:
-    """Refuses a piece that stands between blanks or holds a line break: readers of `vocab.txt` take it differently.
+    """Refuses a piece with white space around it or a line break in it, which readers of `vocab.txt` treat differently.
 
     Raises:
         UsageError: there is one; the message names it and its id.

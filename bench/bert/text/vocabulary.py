@@ -21,7 +21,7 @@ def train_vocabulary(read: Callable[[], Iterable[str]], size: int, do_lower_case
     """The pieces of a vocabulary: special tokens, characters, then what merging frequent pairs gives.
 
     The library gives characters their ids in the order of a hash table that differs from run to run, and breaks ties by
-    id. Handing it the characters in a fixed order makes the whole deterministic.
+    id. A fixed order of characters makes the result deterministic.
 
     Args:
         read: gives the text, a sentence at a time; called twice.
@@ -53,7 +53,7 @@ def train_vocabulary(read: Callable[[], Iterable[str]], size: int, do_lower_case
 
 
 def word_splitter(do_lower_case: bool) -> Callable[[str], list[str]]:
-    """Cuts text into words and punctuation marks as the tokenizer does before it cuts words into pieces."""
+    """Splits text into words and punctuation marks as the tokenizer does before it splits words into pieces."""
     normalizer, splitter = BertNormalizer(lowercase=do_lower_case), BertPreTokenizer()
 
     def split(text: str) -> list[str]:

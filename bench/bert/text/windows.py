@@ -9,12 +9,12 @@ from bench.bert.text.sentence import EncodedSentence
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A part of a sentence that the model takes whole.
+    """A part of a sentence that fits the model.
 
     Args:
         part: the pieces of the window as a sentence of its own.
         start: index of its first piece in the whole sentence.
-        keep: slice of the part's pieces whose log-probability is taken from this window.
+        keep: slice of the part's pieces whose log-probabilities come from this window.
     """
 
     part: EncodedSentence
@@ -25,8 +25,8 @@ class Window:
 def cut_windows(sentence: EncodedSentence, max_pieces: int) -> list[Window]:
     """Windows of at most `max_pieces` pieces, cut between words, half a window apart.
 
-    Each word is kept from the window in which the nearer edge is farthest away, the ends of the sentence not counting
-    as edges; the kept slices of all windows cover the sentence once, in order.
+    Each word is taken from the window in which the nearer edge is farthest away, the ends of the sentence not counting
+    as edges; the taken slices of all windows cover the sentence once, in order.
 
     Raises:
         ValueError: a single word has more than `max_pieces` pieces.
@@ -42,10 +42,10 @@ def cut_windows(sentence: EncodedSentence, max_pieces: int) -> list[Window]:
     best = [_best_span(word, spans, starts) for word in range(sentence.num_words)]
     windows = []
     for index, (first, last) in enumerate(spans):
-        kept = [word for word in range(first, last) if best[word] == index]
-        if kept:
+        taken = [word for word in range(first, last) if best[word] == index]
+        if taken:
             offset = int(starts[first])
-            keep = slice(int(starts[kept[0]]) - offset, int(starts[kept[-1] + 1]) - offset)
+            keep = slice(int(starts[taken[0]]) - offset, int(starts[taken[-1] + 1]) - offset)
             windows.append(Window(_part(sentence, offset, int(starts[last]), first), offset, keep))
     return windows
 

@@ -200,7 +200,7 @@ def test_recorded_requests_are_run_before_a_version_serves(store: Path, tmp_path
             [PredictRequest({"x": np.array([1], np.int32)}, model="affine")],
         )
         (tmp_path / "next" / "2").rename(base / "2")
-        assert "Expects arg[0] to be float but int32 is provided" in served.until_logged("version 2 does not load")
+        assert "Expects arg[0] to be float but int32 is provided" in served.until_logged("version 2 failed to load")
         assert states(served) == {1: "AVAILABLE", 2: "LOADING"}
         assert answer(served) == (1, 2.0)
 

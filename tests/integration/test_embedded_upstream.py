@@ -175,4 +175,4 @@ def test_a_reload_that_fails_says_why(bases: dict[str, Path], tmp_path: Path) ->
         with pytest.raises(grpc.RpcError) as caught:
             served.call("ModelService/HandleReloadConfigRequest", request, model_management_pb2.ReloadConfigResponse, 2)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        served.until_logged("model 'bad' version 1 does not load.*Could not find SavedModel")
+        served.until_logged("model 'bad' version 1 failed to load.*Could not find SavedModel")

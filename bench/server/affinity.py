@@ -1,4 +1,4 @@
-"""Keeping a server that runs on this machine to some of its cores."""
+"""Pins a server on this machine to some of the cores."""
 
 import os
 from collections.abc import Collection
@@ -8,12 +8,12 @@ from bench.core.errors import UsageError, in_words
 
 
 def pin(pid: int, cores: Collection[int]) -> None:
-    """Lets all threads of process `pid`, those to come too, run on `cores` only. Linux.
+    """Pins all present and future threads of process `pid` to `cores`. Linux only.
 
-    A thread that begins inherits its maker's cores, so that threads are gone through until none is new.
+    A new thread inherits the cores of its creator; the loop ends when no thread is new.
 
     Raises:
-        UsageError: the system or its administrator does not let us, or there are no such cores.
+        UsageError: the system does not allow it, or has no such cores.
     """
     done: set[str] = set()
     try:
@@ -22,25 +22,25 @@ def pin(pid: int, cores: Collection[int]) -> None:
                 os.sched_setaffinity(int(thread), cores)
             done |= threads
     except ProcessLookupError:
-        # A thread that ended meanwhile; those that are left were made by pinned ones.
+        # A thread has just ended; new ones inherit the cores of pinned threads.
         return
     except (AttributeError, OSError) as error:
         names = ",".join(map(str, sorted(cores)))
         raise UsageError(
-            f"the server cannot be kept to cores {names} ({in_words(error)}); leave --cores-per-replica"
+            f"cannot pin the server to cores {names} ({in_words(error)}); leave out --cores-per-replica"
         ) from error
 
 
 def cores_for(replica: int, each: int) -> tuple[int, ...]:
-    """The cores of one of several replicas of `each` cores.
+    """The cores of replica number `replica`, of `each` cores per replica.
 
     Raises:
-        UsageError: this process may not use so many cores.
+        UsageError: this process may use fewer cores.
     """
     allowed = sorted(os.sched_getaffinity(0))
     mine = tuple(allowed[replica * each : (replica + 1) * each])
     if len(mine) < each:
         raise UsageError(
-            f"{replica + 1} replicas of {each} cores do not fit on the {len(allowed)} cores here; give fewer"
+            f"{replica + 1} replicas of {each} cores need more than the {len(allowed)} available cores; give fewer"
         )
     return mine

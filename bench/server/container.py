@@ -27,9 +27,9 @@ def docker(
     ports: tuple[int, int] | None = None,
     startup_timeout: float = 120.0,
 ) -> Iterator[RunningServer]:
-    """Serving's image on `model_dir`, on loopback ports, removed at the end.
+    """A container of Serving's image on `model_dir`, with ports on loopback, removed at the end.
 
-    The image is `tensorflow/serving:2.15.1` or `:2.15.1-gpu`, or what SERVING_IMAGE or SERVING_GPU_IMAGE names.
+    The image is `tensorflow/serving:2.15.1` or `:2.15.1-gpu`, unless SERVING_IMAGE or SERVING_GPU_IMAGE names another.
 
     Args:
         device: `cpu` or `gpu`.
@@ -37,11 +37,11 @@ def docker(
         model: name to serve it under.
         flags: more of `tensorflow_model_server`'s flags.
         ports: (gRPC, REST) on the host; None picks free ones.
-        startup_timeout: seconds until it must be ready, after the image is there.
+        startup_timeout: seconds until it must be ready, once the image is available.
 
     Raises:
-        UsageError: no such device.
-        TargetError: no Docker Engine, no image, or the server did not come up.
+        UsageError: the device is not known.
+        TargetError: no Docker Engine or image is available, or the server did not become ready.
     """
     if device not in IMAGES:
         raise UsageError(f"docker:{device} is not known; use docker:cpu or docker:gpu")
@@ -57,7 +57,7 @@ def docker(
         wait_until_available(server, startup_timeout, lambda: _why_not(container, model, model_dir))
         yield server
     finally:
-        # The image's entry point is a shell that keeps SIGTERM to itself (tensorflow/serving issue 1853).
+        # The image's entry point is a shell that does not forward SIGTERM (tensorflow/serving issue 1853).
         container.remove(force=True, v=True)
 
 
@@ -77,7 +77,7 @@ def _start(
             f"no Docker Engine answers ({_words(error)}); start it, let this user use it, or name it with DOCKER_HOST"
         ) from error
     try:
-        _fetch(engine, device, image)
+        _pull(engine, device, image)
         return engine.containers.run(
             image,
             list(flags),
@@ -96,8 +96,8 @@ def _start(
         ) from error
 
 
-def _fetch(engine: Any, device: str, image: str) -> None:
-    """Has the image there."""
+def _pull(engine: Any, device: str, image: str) -> None:
+    """Pulls the image unless it is present."""
     from docker.errors import DockerException, ImageNotFound
 
     try:
@@ -107,23 +107,23 @@ def _fetch(engine: Any, device: str, image: str) -> None:
             engine.images.pull(image)
         except DockerException as error:
             raise TargetError(
-                f"the image {image} is not there and cannot be fetched ({_words(error)}); "
-                f"name one that is there with {IMAGE_VARIABLES[device]}"
+                f"the image {image} is not present and cannot be pulled ({_words(error)}); "
+                f"name another image with {IMAGE_VARIABLES[device]}"
             ) from error
 
 
 def _words(error: Exception) -> str:
-    """What Docker says, without the address of its own interface."""
+    """Docker's message without the address of its API."""
     said = str(getattr(error, "explanation", None) or error)
     if "Permission" in said:
         return "permission denied"
     if "FileNotFoundError" in said or "ConnectionRefused" in said or "Connection refused" in said:
-        return "it does not run"
+        return "it is not running"
     return printable(said, 200)
 
 
 def _why_not(container: Any, model: str, model_dir: Path) -> str | None:
-    """None while the server may come up; else how the container ended, or why the model does not load."""
+    """Why the server will not become ready: the container has ended or the model does not load; None while it may."""
     container.reload()
     text = container.logs(tail=_LAST_LINES).decode(errors="replace")
     failed = load_failure(text, model) or no_model(text)

@@ -1,4 +1,4 @@
-"""One door to every kind of server: a target in, a running server out, stopped at the end if it was started here."""
+"""Opens a target of any kind: gives a running server, and stops it at the end if it was started here."""
 
 import contextlib
 import socket
@@ -16,14 +16,14 @@ from bench.serving.types import DEFAULT_MODEL_NAME
 
 __all__ = ["RunningServer", "binary", "check_model", "docker", "embedded", "open_target", "startup_seconds"]
 
-# Flags by which a server takes its models from somewhere else, or in another form.
+# Flags that make a server load its models from elsewhere, or in another form.
 _OTHER_MODELS: Final = ("model_config_file", "prefer_tflite_model", "use_tflite_model")
 GRPC_PORT: Final = 8500
 REST_PORT: Final = 8501
 
 
 def startup_seconds(target: Target) -> float:
-    """Seconds in which a target must be ready unless it is told otherwise."""
+    """The default of the seconds until a target must be ready."""
     if target.remote:
         return 5.0
     return 120.0 if target.kind is TargetKind.DOCKER else 60.0
@@ -41,21 +41,21 @@ def open_target(
 ) -> Iterator[RunningServer]:
     """The server behind a target, ready to answer.
 
-    A remote target is used as it is. If it is at one of Serving's own ports (8501 REST, 8500 gRPC) and the other one
-    accepts connections too, the running server has both addresses.
+    If a remote target has one of Serving's default ports (8501 REST, 8500 gRPC) and the other port accepts connections
+    too, the running server has both addresses.
 
     Args:
         target: any target but `estimator`.
-        model_dir: the model that a server started here serves; not used for a remote target.
+        model_dir: the model folder for a server started here; ignored for a remote target.
         model: the model's name on the server.
         flags: more flags for a server started here.
         ports: (gRPC, REST) of a server started here; None picks free ones.
         startup_timeout: seconds until it must be ready; None: `startup_seconds`.
-        log: where the output of a process started here goes.
+        log: file for the output of a process started here.
 
     Raises:
-        UsageError: the target is no server, or options that do not go with it.
-        TargetError: it did not come up or does not answer.
+        UsageError: the target is not a server, or does not allow an option.
+        TargetError: it did not become ready or does not answer.
     """
     within = startup_seconds(target) if startup_timeout is None else startup_timeout
     if target.kind is TargetKind.ESTIMATOR:
@@ -79,26 +79,23 @@ def open_target(
 
 
 def check_model(target: Target, model_dir: Path, flags: Sequence[str] = ()) -> None:
-    """Looks at the model's files before a server is started on them; nothing is looked at for a server elsewhere.
+    """Checks the model's files before a server is started on them; remote targets are not checked.
 
     Args:
-        target: where the model is to be served.
+        target: the target that serves the model.
         model_dir: the folder that holds its versions.
-        flags: the server's flags; with some of them it serves something else.
+        flags: the server's flags; with some of them it loads other models.
 
     Raises:
         UsageError: not a model folder.
-        TargetError: files of the model are missing, so that it cannot be served.
+        TargetError: files of the model are missing.
     """
     if target.managed and not any(flag.lstrip("-").startswith(_OTHER_MODELS) for flag in flags):
         check_servable(model_dir)
 
 
 def _remote(target: Target, model: str, timeout: float) -> RunningServer:
-    """The server at a remote target, with its other address if it is on Serving's own ports.
-
-    A REST address is asked for the model's state first; what a gRPC address answers shows at the first call.
-    """
+    """The server at a remote target, with both addresses if it has Serving's default ports."""
     address = target.address.removeprefix("https://").removeprefix("http://")
     host, _, port = address.rpartition(":") if ":" in address else (address, "", "")
     if target.kind is TargetKind.REST:
@@ -114,7 +111,7 @@ def _remote(target: Target, model: str, timeout: float) -> RunningServer:
 
 
 def _accepts(host: str, port: int) -> bool:
-    """Whether something accepts connections there."""
+    """Whether the address accepts connections."""
     try:
         socket.create_connection((host.strip("[]"), port), timeout=1).close()
     except OSError:

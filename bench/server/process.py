@@ -1,4 +1,4 @@
-"""Servers that run as a process of this machine: the embedded one, and a tensorflow_model_server binary."""
+"""Servers that run as a process on this machine: the embedded server, and a tensorflow_model_server binary."""
 
 import contextlib
 import os
@@ -26,11 +26,11 @@ _OWN_FLAGS: Final = {
     "model_base_path": "give the model folder to the command",
 }
 
-# The Prometheus page, where load generators read what the server counts; Serving has it only when told to.
+# Enables the Prometheus page, which load generators read.
 _MONITORING: Final = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n'
 
-# PR_SET_PDEATHSIG, prctl(2): the process gets SIGTERM when the one that started it dies, even by SIGKILL; it ends at
-# once if that was quicker.
+# PR_SET_PDEATHSIG, prctl(2): the process gets SIGTERM when its parent dies, even by SIGKILL; it exits at once if the
+# parent has died already.
 _LAUNCHER: Final = """import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 15)
 if os.getppid() != int(sys.argv[1]):
@@ -43,7 +43,7 @@ except OSError as error:
 
 
 def launched(command: Sequence[str]) -> list[str]:
-    """The command line that runs `command` as a process which ends with this one."""
+    """The command line that runs `command` as a process that ends with this one."""
     return [sys.executable, "-c", _LAUNCHER, str(os.getpid()), *command]
 
 
@@ -64,10 +64,10 @@ def embedded(
         flags: more of `tensorflow_model_server`'s flags.
         ports: (gRPC, REST); None picks free ones.
         startup_timeout: seconds until it must be ready.
-        log: where its output goes; None keeps it only to explain a failed start.
+        log: file for its output; without one the output only serves to explain a failed start.
 
     Raises:
-        TargetError: it did not come up.
+        TargetError: the server did not become ready, or ended inside the context.
     """
     command = [sys.executable, "-m", "bench.server.embedded"]
     with _process("embedded", command, _Launch(model_dir, model, flags, ports, startup_timeout, log)) as server:
@@ -88,7 +88,7 @@ def binary(
 
     Raises:
         UsageError: `path` is not an executable file.
-        TargetError: it did not come up.
+        TargetError: the server did not become ready, or ended inside the context.
     """
     if not path.is_file() or not os.access(path, os.X_OK):
         why = "it is a folder" if path.is_dir() else "its mode forbids it" if path.exists() else "it does not exist"
@@ -131,7 +131,7 @@ def _process(backend: str, command: Sequence[str], launch: _Launch) -> Iterator[
             words.append(f"--monitoring_config_file={monitoring.name}")
         output: IO[bytes] = log.open("w+b") if log else tempfile.TemporaryFile()  # noqa: SIM115
         stack.callback(output.close)
-        # A session of its own: Ctrl-C in the terminal goes to us, and we stop the server in order.
+        # A session of its own: Ctrl-C in the terminal goes to this process only, which then stops the server.
         with interrupts.held():
             process = subprocess.Popen(
                 launched(words),
@@ -147,17 +147,17 @@ def _process(backend: str, command: Sequence[str], launch: _Launch) -> Iterator[
             wait_until_available(server, launch.startup_timeout, starting.why_not)
         except TargetError as error:
             wrote = starting.wrote()
-            # Nobody waits for an answer of it.
+            # There are no requests to finish.
             process.kill()
             raise TargetError(f"{error}{wrote}{see_log(log)}") from error
         yield server
         if process.poll() is not None:
             why = f"{interrupts.how_it_ended(process.returncode)}: {last_words(read_log(output))}{see_log(log)}"
-            raise TargetError(f"the {backend} server ended while in use: {why}")
+            raise TargetError(f"the {backend} server ended during the run: {why}")
 
 
 class _Starting:
-    """A process that loads its model."""
+    """A server process that is loading its model."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", output: IO[bytes], model: str, model_dir: Path) -> None:
         self._process = process
@@ -167,7 +167,7 @@ class _Starting:
         self._read = 0
 
     def why_not(self) -> str | None:
-        """None while it may come up; else how it ended, or why its model does not load."""
+        """Why the server will not become ready: how it ended, or why its model does not load; None while it may."""
         code = self._process.poll()
         size = os.fstat(self._output.fileno()).st_size
         if code is None and size == self._read:
@@ -180,14 +180,14 @@ class _Starting:
         return None if code is None else f"{interrupts.how_it_ended(code)}: {last_words(text)}"
 
     def wrote(self) -> str:
-        """What a process that lives and is not ready wrote last, to follow a message; empty if nothing."""
+        """The last output of a process that runs but is not ready, to follow a message; empty without output."""
         text = read_log(self._output)
         failed = load_failure(text, self._model) is not None
-        return "" if failed or not text or self._process.poll() is not None else f"; it wrote: {last_words(text)}"
+        return "" if failed or not text or self._process.poll() is not None else f"; last output: {last_words(text)}"
 
 
 def refuse_own_flags(flags: Sequence[str]) -> None:
-    """Refuses flags that the suite sets itself: it would look for the server at another place.
+    """Refuses flags that the suite sets itself.
 
     Raises:
         UsageError: one of them is given.
@@ -199,7 +199,7 @@ def refuse_own_flags(flags: Sequence[str]) -> None:
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """SIGTERM, and SIGKILL to a server that ignores it."""
+    """Sends SIGTERM, and SIGKILL to a server that has not ended in time."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:

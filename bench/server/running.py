@@ -1,4 +1,4 @@
-"""A server that runs: where it answers, and waiting until it does."""
+"""A running server: its addresses, and waiting until it serves its model."""
 
 import errno
 import socket
@@ -20,14 +20,14 @@ _ANSWER_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A server that answered as AVAILABLE.
+    """A server whose model is AVAILABLE.
 
     Args:
         rest: base URL, `http://host:port`; None where only gRPC is known.
         grpc: `host:port`; None where only REST is known.
-        model: the model's name on it.
+        model: the model's name on the server.
         backend: `embedded`, `binary`, `docker` or `remote`.
-        pid: the server's process, where it runs on this machine and is known.
+        pid: the server's process, if it was started here.
         container: the container's id, for a docker server.
         secure: whether a remote server's gRPC port speaks TLS.
     """
@@ -58,10 +58,10 @@ def free_ports(count: int) -> list[int]:
 
 
 def require_free(grpc: int, rest: int) -> None:
-    """Raises unless nobody listens on these loopback ports: another server there would pass for the one to be started.
+    """Checks that both loopback ports are free: another server there would be taken for the one to start.
 
     Raises:
-        UsageError: both are the same, or one is not a port.
+        UsageError: both are the same, or one is out of range.
         TargetError: a port is in use.
     """
     if grpc == rest:
@@ -70,7 +70,7 @@ def require_free(grpc: int, rest: int) -> None:
         if not 0 < port < 65536:
             raise UsageError(f"{name} port {port} is out of range; give one from 1 to 65535")
         with socket.socket() as probe:
-            # As servers do it: a connection that is still winding down does not count.
+            # As servers do: connections in TIME_WAIT do not count.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
@@ -82,14 +82,14 @@ def require_free(grpc: int, rest: int) -> None:
 
 
 def wait_until_available(server: RunningServer, timeout: float, why_not: Callable[[], str | None]) -> None:
-    """Returns once REST reports an AVAILABLE version and the gRPC port accepts.
+    """Waits until REST reports an AVAILABLE version and the gRPC port accepts connections.
 
     TensorFlow Serving opens its ports only after the first load, so both are needed (Serving's server.cc).
 
     Args:
-        server: where to look.
+        server: the server's addresses and model.
         timeout: seconds.
-        why_not: None while the server may still come up, else why it will not.
+        why_not: why the server will not become ready; None while it may.
 
     Raises:
         TargetError: it ended, reports a failed load, or `timeout` passed.
@@ -109,11 +109,11 @@ def wait_until_available(server: RunningServer, timeout: float, why_not: Callabl
 
 @dataclass(frozen=True, slots=True)
 class _Obstacle:
-    """What keeps a server from being used.
+    """Why a server is not ready.
 
     Args:
-        text: for people.
-        final: whether waiting does not help.
+        text: message for the user.
+        final: whether waiting is pointless.
     """
 
     text: str
@@ -132,7 +132,7 @@ def _not_ready(server: RunningServer, obstacle: _Obstacle, timeout: float) -> st
 
 
 def _rest_obstacle(server: RunningServer) -> _Obstacle | None:
-    """Why REST does not serve the model yet; None if it does."""
+    """Why REST does not serve the model; None if it does."""
     if server.rest is None:
         return None
     try:
@@ -163,7 +163,7 @@ def _state(version: VersionStatus) -> str:
 
 
 def _failure(server: RunningServer, protocol: str, error: ServingError | OSError) -> _Obstacle:
-    """Why a call or a connection failed; what listens at a remote address is found out."""
+    """Why a call or a connection failed; probes what listens at a remote address."""
     address = urlsplit(server.rest or "").netloc if protocol == "rest" else server.grpc or ""
     if server.backend == "remote":
         secure = (server.rest or "").startswith("https:") if protocol == "rest" else server.secure
@@ -176,7 +176,7 @@ def _failure(server: RunningServer, protocol: str, error: ServingError | OSError
 
 
 def _grpc_obstacle(server: RunningServer) -> _Obstacle | None:
-    """What keeps the gRPC port from accepting; None if nothing does."""
+    """Why the gRPC port does not accept connections; None if it does."""
     if server.grpc is None:
         return None
     host, _, port = server.grpc.rpartition(":")

@@ -56,7 +56,7 @@ def last_words(text: str) -> str:
     """The line that best explains why a server ended: the last one about an error, else the last one."""
     lines = [line for line in text.splitlines() if line.strip() and not (_USAGE.match(line) or _NOISE.search(line))]
     telling = [line for line in lines if _TELLING.search(line)]
-    return _short((telling or lines or ["it wrote nothing"])[-1])
+    return _short((telling or lines or ["no output"])[-1])
 
 
 def see_log(log: Path | None) -> str:

@@ -132,7 +132,7 @@ def test_why_a_model_does_not_load_is_told_while_the_container_goes_on_trying(
 def test_no_engine_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     with (
-        pytest.raises(TargetError, match="no Docker Engine answers .it does not run.; start it") as failed,
+        pytest.raises(TargetError, match="no Docker Engine answers .it is not running.; start it") as failed,
         open_target(parse_target("docker:cpu"), tmp_path),
     ):
         pass

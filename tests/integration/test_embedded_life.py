@@ -447,7 +447,7 @@ def test_batches(store: Path, tmp_path: Path) -> None:
 def test_what_is_in_flight_is_answered(store: Path) -> None:
     """On SIGTERM the port refuses, requests that are in are answered, and the exit code is 0."""
     with start("--model_name=busy", f"--model_base_path={store / 'busy'}") as served:
-        loops = 300_000
+        loops = 20_000
         while True:
             began = time.monotonic()
             served.post("/v1/models/busy:predict", {"instances": [loops]})

@@ -75,7 +75,7 @@ def test_a_server_that_ends_is_told_with_its_last_line(server_binary: Path, tmp_
 
 def test_a_server_that_never_gets_ready_is_given_up(server_binary: Path, tmp_path: Path) -> None:
     with (
-        pytest.raises(TargetError, match=r"not ready in 1 s \(LOADING\); it wrote: still reading a large file$"),
+        pytest.raises(TargetError, match=r"not ready in 1 s \(LOADING\); last output: still reading a large file$"),
         binary(server_binary, tmp_path, "slow", startup_timeout=1.0),
     ):
         pass
@@ -201,11 +201,11 @@ def test_why_a_model_does_not_load(line: str) -> None:
 def test_what_tensorflow_says_at_every_start_is_not_why_it_ended() -> None:
     text = "Failed to bind\nE cuda_dnn.cc:9261] Unable to register cuDNN factory: the attempt failed\n"
     assert last_words(text) == "Failed to bind"
-    assert last_words("") == "it wrote nothing"
+    assert last_words("") == "no output"
 
 
 def test_a_server_that_ends_while_in_use_is_told(server_binary: Path, tmp_path: Path) -> None:
-    with pytest.raises(TargetError, match="ended while in use"), binary(server_binary, tmp_path) as server:
+    with pytest.raises(TargetError, match="ended during the run"), binary(server_binary, tmp_path) as server:
         assert server.pid is not None
         os.kill(server.pid, signal.SIGKILL)
         for _ in range(100):

@@ -1,6 +1,6 @@
-"""Classify, Regress and MultiInference: `tf.Example`s in, classes or values out.
+"""Classify, Regress and MultiInference: from `tf.Example`s to classes or values.
 
-Checks and texts in the order of classifier.cc, regressor.cc, multi_inference.cc and util.cc.
+Checks have the order and texts of classifier.cc, regressor.cc, multi_inference.cc and util.cc.
 """
 
 import time
@@ -26,11 +26,11 @@ _OUTPUTS: Final = "outputs"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a signature takes and gives.
+    """The tensors of a signature.
 
     Args:
         feed: tensor name of the examples.
-        fetches: tensor name of each output, by its role.
+        fetches: tensor names of the outputs by role.
     """
 
     feed: str
@@ -41,7 +41,7 @@ def classify(servable: Servable, request: Any, caller: Caller, check_method: boo
     """The ClassificationResult of a ClassificationRequest.
 
     Raises:
-        StatusError: no such signature, one that does not classify, or what the runtime says.
+        StatusError: no such signature, it does not classify, or the runtime fails.
     """
     signature = _signature(servable, request.model_spec.signature_name)
     plan = classification_plan(signature, check_method)
@@ -58,9 +58,9 @@ def regress(servable: Servable, request: Any, caller: Caller, check_method: bool
 
 
 def multi_inference(servable: Servable, request: Any, caller: Caller, check_method: bool) -> list[Any]:
-    """One result for each task of a MultiInferenceRequest, all from one run of the graph; raises as `classify`.
+    """One result per task of a MultiInferenceRequest, all from one run of the graph; raises as `classify`.
 
-    The examples are fed to the input tensor of every task: a TF2 export has one for each signature.
+    The examples are fed to the input tensor of every task: a TF2 export has one per signature.
     """
     plans: dict[str, tuple[str, Plan]] = {}
     model = ""
@@ -106,10 +106,10 @@ def _signature(servable: Servable, name: str) -> Signature:
 
 
 def classification_plan(signature: Signature, check_method: bool) -> Plan:
-    """The plan of a signature that classifies.
+    """The plan of a classification signature.
 
     Raises:
-        StatusError: it does not.
+        StatusError: the signature does not classify.
     """
     _check_method(signature, "classification", CLASSIFY_METHOD, check_method)
     inputs, outputs = signature.inputs, signature.outputs
@@ -129,10 +129,10 @@ def classification_plan(signature: Signature, check_method: bool) -> Plan:
 
 
 def regression_plan(signature: Signature, check_method: bool) -> Plan:
-    """The plan of a signature that regresses.
+    """The plan of a regression signature.
 
     Raises:
-        StatusError: it does not.
+        StatusError: the signature does not regress.
     """
     _check_method(signature, "regression", REGRESS_METHOD, check_method)
     inputs, outputs = signature.inputs, signature.outputs
@@ -156,7 +156,7 @@ def _check_method(signature: Signature, kind: str, expected: str, check_method: 
 def _run(
     servable: Servable, given: Any, feeds: Set[str], fetches: Set[str], caller: Caller, api: str | None
 ) -> tuple[int, dict[str, Tensor]]:
-    """Runs the graph with the examples in each of `feeds`; their number, and the outputs by tensor name."""
+    """Runs the graph with the examples as each of `feeds`; their number, and the outputs by tensor name."""
     examples = serialized_examples(given)
     if not examples:
         raise invalid_argument("Input is empty.")
@@ -169,7 +169,7 @@ def _run(
 
 
 def serialized_examples(given: Any) -> list[bytes]:
-    """The examples of an Input, each with the context before it: of a feature given twice, the example's counts."""
+    """The examples of an Input, each preceded by the context: the example's value of a repeated feature wins."""
     kind = given.WhichOneof("kind")
     if kind == "example_list":
         return [example.SerializeToString() for example in given.example_list.examples]
@@ -183,7 +183,7 @@ def classification_result(plan: Plan, count: int, outputs: Mapping[str, Tensor])
     """The classes of each example.
 
     Raises:
-        StatusError: outputs that are no classification.
+        StatusError: the outputs are not a classification.
     """
     classes, scores = (outputs[plan.fetches[role]] if role in plan.fetches else None for role in (_CLASSES, _SCORES))
     for tensor, role, dtype in ((classes, _CLASSES, DT_STRING), (scores, _SCORES, DT_FLOAT)):
@@ -200,7 +200,7 @@ def classification_result(plan: Plan, count: int, outputs: Mapping[str, Tensor])
     for example in range(count):
         found = result.classifications.add()
         for place in range(example * width, (example + 1) * width):
-            # A label is text in the message; bytes that are none cannot be sent.
+            # The message holds text; bytes that are not UTF-8 cannot be sent.
             found.classes.add(label=labels[place].decode(errors="replace"), score=values[place])
     return result
 
@@ -218,7 +218,7 @@ def regression_result(plan: Plan, count: int, outputs: Mapping[str, Tensor]) -> 
     """The value of each example.
 
     Raises:
-        StatusError: outputs that are no regression.
+        StatusError: the outputs are not a regression.
     """
     tensor = outputs[plan.fetches[_OUTPUTS]]
     shape = tensor.shape

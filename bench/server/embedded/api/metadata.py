@@ -24,10 +24,10 @@ def metadata_response(servable: Servable) -> Any:
 
 
 def check_metadata_fields(fields: Any) -> None:
-    """Refuses what cannot be asked for.
+    """Checks the fields of a metadata request.
 
     Raises:
-        StatusError: no field, or another than the signatures.
+        StatusError: no field, or a field other than `signature_def`.
     """
     if not fields:
         raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
@@ -37,7 +37,7 @@ def check_metadata_fields(fields: Any) -> None:
 
 
 def metadata_json(servable: Servable) -> bytes:
-    """The metadata as JSON, fields without a value included."""
+    """The metadata as JSON, with unset fields."""
     spec = {"name": servable.model, "signature_name": "", "version": str(servable.version)}
     signatures = json_format.MessageToDict(
         servable.signature_def_map, including_default_value_fields=True, preserving_proto_field_name=True
@@ -78,6 +78,6 @@ def status_json(statuses: Mapping[int, VersionStatus]) -> bytes:
 
 
 def _text(value: Any) -> bytes:
-    """JSON as the C++ protocol buffers write it: one blank a level, a line feed at the end, `<` and `>` escaped."""
+    """JSON in the layout of C++ protocol buffers: one blank per level, a final line feed, `<` and `>` escaped."""
     text = json.dumps(value, indent=1, ensure_ascii=False)
     return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("\x7f", r"\u007f").encode() + b"\n"

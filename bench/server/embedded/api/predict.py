@@ -1,4 +1,4 @@
-"""Predict: tensors in by alias, tensors out by alias (predict_util.cc and saved_model/util.cc)."""
+"""Predict: from input tensors to output tensors, both by alias (predict_util.cc and saved_model/util.cc)."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,10 @@ Outputs = list[tuple[str, Tensor]]
 
 
 def find_signature(servable: Servable, name: str) -> Signature:
-    """The signature that a Predict request names; empty for the default.
+    """The signature that a Predict request names; an empty name is the default.
 
     Raises:
-        StatusError: there is none.
+        StatusError: no such signature.
     """
     key = name or DEFAULT_SIGNATURE
     found = servable.signatures.get(key)
@@ -38,12 +38,12 @@ def predict(
     Args:
         servable: the version that runs it.
         signature: one of its signatures.
-        given: by alias a Tensor, None for what no tensor can hold, or a TensorProto.
-        output_filter: aliases of the outputs wanted; none for all.
-        caller: who waits.
+        given: a Tensor or TensorProto by alias; None for values that no tensor can hold.
+        output_filter: aliases of the outputs; empty for all.
+        caller: the client that waits.
 
     Raises:
-        StatusError: inputs or outputs that the signature does not have, or what the runtime says.
+        StatusError: the signature has no such input or output, or the runtime fails.
     """
     feeds = _feeds(signature, given)
     fetches = _fetches(signature, output_filter)

@@ -1,1 +1,1 @@
-"""Canonical errors and metrics, which every part of the embedded server uses."""
+"""Status codes, metrics and integer limits, which every part of the embedded server uses."""

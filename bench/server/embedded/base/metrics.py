@@ -1,4 +1,4 @@
-"""Serving's metrics under their own names, and the page that Prometheus reads (prometheus_exporter.cc)."""
+"""Serving's metrics under their own names, and the Prometheus page (prometheus_exporter.cc)."""
 
 import bisect
 import threading
@@ -10,7 +10,7 @@ Labels = tuple[str, ...]
 
 
 class Counter:
-    """A number that grows, for each combination of labels."""
+    """A counter per combination of labels."""
 
     def __init__(self, name: str, labels: Sequence[str] = (), kind: str = "counter") -> None:
         self.name = name
@@ -20,26 +20,26 @@ class Counter:
         self._values: dict[Labels, int] = {}
 
     def add(self, labels: Labels = (), amount: int = 1) -> None:
-        """Adds to the number."""
+        """Adds to a counter."""
         with self._lock:
             self._values[labels] = self._values.get(labels, 0) + amount
 
     def lines(self) -> list[str]:
-        """Its lines of the page, without the type."""
+        """The metric's lines of the page, without its type."""
         with self._lock:
             values = sorted(self._values.items())
         return [f"{self.name}{{{_label_text(self._labels, labels)}}} {value}" for labels, value in values]
 
 
 class Histogram:
-    """Counts of values in buckets whose limits grow by a factor; the last one has no limit.
+    """Counts of values in buckets with exponentially growing limits; the last bucket has no limit.
 
     Args:
-        name: the metric's.
+        name: the metric's name.
         labels: names of its labels.
         scale: the first limit.
-        growth: the factor.
-        count: how many limits.
+        growth: ratio of successive limits.
+        count: number of limits.
     """
 
     kind = "histogram"
@@ -53,8 +53,8 @@ class Histogram:
         self._sums: dict[Labels, float] = {}
 
     def add(self, labels: Labels, value: float) -> None:
-        """Counts a value."""
-        # A value at a limit belongs into the next bucket (histogram.cc uses upper_bound).
+        """Adds a value."""
+        # A value at a limit belongs to the next bucket (histogram.cc uses upper_bound).
         bucket = bisect.bisect_right(self._limits, value)
         with self._lock:
             counts = self._counts.get(labels)
@@ -64,11 +64,11 @@ class Histogram:
             self._sums[labels] = self._sums.get(labels, 0) + value
 
     def observe(self, labels: Labels, started: float) -> None:
-        """Counts the whole microseconds since `started`, a reading of `time.perf_counter`."""
+        """Adds the whole microseconds since `started`, a reading of `time.perf_counter`."""
         self.add(labels, int((time.perf_counter() - started) * 1e6))
 
     def lines(self) -> list[str]:
-        """Its lines of the page, without the type."""
+        """The metric's lines of the page, without its type."""
         with self._lock:
             points = sorted((labels, list(counts), self._sums[labels]) for labels, counts in self._counts.items())
         lines = []
@@ -91,7 +91,7 @@ def _label_text(names: Sequence[str], values: Labels) -> str:
 
 
 def _latency(name: str, *labels: str) -> Histogram:
-    """Microseconds from 10 up to about 25 minutes."""
+    """A histogram of microseconds, from 10 up to about 25 minutes."""
     return Histogram(name, labels, 10, 1.8, 33)
 
 
@@ -103,7 +103,7 @@ MODEL_WARMUP_LATENCY: Final = _latency(f"{_PREFIX}model_warmup_latency", "model_
 REQUEST_COUNT: Final = Counter(f"{_PREFIX}request_count", ("model_name", "status"))
 REQUEST_EXAMPLE_COUNT_TOTAL: Final = Counter(f"{_PREFIX}request_example_count_total", ("model",))
 REQUEST_EXAMPLE_COUNTS: Final = Histogram(f"{_PREFIX}request_example_counts", ("model",), 1, 2, 15)
-# Serving lists these two always; there is nothing to count for them here.
+# Serving always lists these two, also without values.
 MLMD_MAP: Final = Counter(f"{_PREFIX}mlmd_map", kind="gauge")
 REQUEST_LOG_COUNT: Final = Counter(f"{_PREFIX}request_log_count")
 REQUEST_LATENCY: Final = _latency(f"{_PREFIX}request_latency", "model_name", "API", "entrypoint")
@@ -124,7 +124,7 @@ _ALL: Final[Sequence[Counter | Histogram]] = (
 
 
 def page() -> bytes:
-    """The page, text/plain."""
+    """The Prometheus page, text/plain."""
     lines = []
     for metric in _ALL:
         lines += [f"# TYPE {metric.name} {metric.kind}", *metric.lines()]

@@ -1,4 +1,4 @@
-"""Errors as TensorFlow has them: a canonical code and a message, and what each endpoint makes of the code."""
+"""TensorFlow's errors: a canonical code and a message, and the HTTP status of each code."""
 
 import functools
 import traceback
@@ -54,11 +54,11 @@ _HTTP: Final = {
 
 
 class StatusError(Exception):
-    """What a request fails with; both endpoints turn it into their own form of error.
+    """The error of a request; each endpoint converts it to its own form.
 
     Args:
-        code: never OK.
-        message: the text after the code; str, or bytes where it repeats what a client sent.
+        code: any code but OK.
+        message: str, or bytes where it repeats a client's bytes.
     """
 
     def __init__(self, code: Code, message: str | bytes) -> None:
@@ -81,11 +81,11 @@ class StatusError(Exception):
 
 
 class StartError(BenchError):
-    """The server cannot start; one line for its user.
+    """The server cannot start.
 
     Args:
-        message: the line.
-        status: what tensorflow_model_server ends with, if it ends for the same reason.
+        message: one line for the user.
+        status: the error of tensorflow_model_server, if it ends for the same reason.
     """
 
     def __init__(self, message: str, status: StatusError | None = None) -> None:
@@ -104,9 +104,9 @@ def http_status(code: Code) -> int:
 
 
 def faults_are_internal(function: Callable[P, T]) -> Callable[P, T]:
-    """Makes a fault of the server itself an INTERNAL error: one request fails, and the thread of all goes on.
+    """Converts a fault of the server itself to an INTERNAL error, so that only one request fails.
 
-    Its trace is for whoever runs the server.
+    The traceback goes to stderr.
     """
 
     @functools.wraps(function)

@@ -1,4 +1,4 @@
-"""`tensorflow_model_server`'s flags, under their own names and with their own defaults (main.cc)."""
+"""`tensorflow_model_server`'s flags, with their names and defaults (main.cc)."""
 
 import os
 import re
@@ -13,9 +13,9 @@ _CORES: Final = len(os.sched_getaffinity(0))
 
 @dataclass(frozen=True)
 class Flags:
-    """The flags that this server follows; names, units and defaults are the binary's.
+    """The flags that this server supports; names, units and defaults are the binary's.
 
-    `bind_address` is this server's own: the address to listen on.
+    `bind_address`, the address to listen on, is this server's own flag.
     """
 
     port: int = 8500
@@ -52,8 +52,8 @@ class Flags:
     bind_address: str = "127.0.0.1"
 
 
-# Flags of the binary that change nothing that a client can see.
-_HARMLESS: Final = {
+# Flags of the binary without an effect that clients can see.
+_IGNORED: Final = {
     "num_load_threads": int,
     "num_unload_threads": int,
     "max_num_unload_retries": int,
@@ -72,7 +72,7 @@ _HARMLESS: Final = {
     "thread_pool_factory_config_file": str,
     "mixed_precision": str,
 }
-# Those of them that are harmless only while they are off.
+# Ignored flags that are refused when they are set.
 _REFUSED_IF_SET: Final = frozenset(
     {
         "prefer_tflite_model",
@@ -87,7 +87,7 @@ _REFUSED_IF_SET: Final = frozenset(
 )
 _TRUE: Final = ("true", "1", "")
 _FALSE: Final = ("false", "0")
-# What 64 bits hold has 19 digits at most.
+# A 64-bit integer has 19 digits at most.
 _WHOLE: Final = re.compile(r"-?[0-9]{1,19}")
 
 
@@ -95,10 +95,10 @@ def parse_flags(words: Sequence[str]) -> tuple[Flags, list[str]]:
     """Reads `--flag=value`, `--flag value` and, for booleans, `--flag`.
 
     Returns:
-        The flags, and a warning for each one that was accepted and is not followed.
+        The flags, and a warning for each ignored flag.
 
     Raises:
-        StartError: an unknown flag, a bad value, or flags that do not go together.
+        StartError: a flag is unknown, a value is not valid, or flags contradict each other.
     """
     kinds: dict[str, Any] = {field.name: type(field.default) for field in fields(Flags)}
     values: dict[str, Any] = {}
@@ -108,8 +108,8 @@ def parse_flags(words: Sequence[str]) -> tuple[Flags, list[str]]:
         name, text = _split(rest, kinds)
         if name in kinds:
             values[name] = _value(name, text, kinds[name])
-        elif name in _HARMLESS:
-            value = _value(name, text, _HARMLESS[name])
+        elif name in _IGNORED:
+            value = _value(name, text, _IGNORED[name])
             if value and name in _REFUSED_IF_SET:
                 raise StartError(f"--{name} is not supported by the embedded server; leave it out")
             warnings.append(f"--{name} has no effect on the embedded server")
@@ -121,17 +121,17 @@ def parse_flags(words: Sequence[str]) -> tuple[Flags, list[str]]:
 
 
 def _split(rest: list[str], kinds: dict[str, Any]) -> tuple[str, str]:
-    """Takes one flag off the front: its name and its value's text."""
+    """Removes the first flag from the words: its name and the text of its value."""
     word = rest.pop(0)
     if not word.startswith("-") or not word.lstrip("-"):
         raise StartError(f"unknown argument: {word}; flags are written --flag=value")
     name, equals, text = word.lstrip("-").partition("=")
     if equals:
         return name, text
-    if (kinds.get(name) or _HARMLESS.get(name)) is bool:
+    if (kinds.get(name) or _IGNORED.get(name)) is bool:
         takes_next = bool(rest) and rest[0].lower() in ("true", "false")
         return name, rest.pop(0) if takes_next else ""
-    if name in kinds or name in _HARMLESS:
+    if name in kinds or name in _IGNORED:
         if not rest or rest[0].startswith("--"):
             raise StartError(f"--{name} needs a value; write --{name}=VALUE")
         return name, rest.pop(0)
@@ -153,7 +153,7 @@ def _value(name: str, text: str, kind: Any) -> Any:
 
 
 def _number(text: str, kind: Callable[[str], float]) -> float:
-    """A number as the binary's `sscanf` takes it: Python's readers also take blanks behind it, `1_000` and `٣`."""
+    """A number as the binary's `sscanf` reads it: Python would also accept trailing blanks, `1_000` and `٣`."""
     if text != text.rstrip() or "_" in text or not text.isascii():
         raise ValueError(text)
     return kind(text)
@@ -190,17 +190,17 @@ def _check(flags: Flags) -> None:
         )
     for name in ("port", "rest_api_port"):
         if not 0 <= getattr(flags, name) <= 65535:
-            raise StartError(f"--{name}={getattr(flags, name)} is not a port")
+            raise StartError(f"--{name}={getattr(flags, name)} is out of range; give a port from 0 to 65535")
     for name in ("rest_api_num_threads", "grpc_max_threads", "rest_api_timeout_in_ms"):
         if getattr(flags, name) < 1:
-            raise StartError(f"--{name} must be above zero")
+            raise StartError(f"--{name}={getattr(flags, name)} is out of range; give at least 1")
 
 
 def channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
-    """gRPC's options in `--grpc_channel_arguments`: `name=value,name=value`; whole numbers as such.
+    """The channel arguments in `--grpc_channel_arguments`, `name=value,name=value`; integers become int.
 
     Raises:
-        StartError: an option without a value.
+        StartError: an argument has no value.
     """
     arguments: list[tuple[str, int | str]] = []
     for pair in filter(None, text.split(",")):

@@ -26,7 +26,7 @@ _TABLE: Final = _table()
 
 
 def masked_crc(data: bytes) -> int:
-    """The checksum that records carry: CRC-32C, rotated and shifted."""
+    """The checksum of records: CRC-32C, rotated and shifted."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 0xFF]
@@ -38,8 +38,8 @@ def records(path: Path) -> Iterator[bytes]:
     """The records of a file, in order.
 
     Raises:
-        StatusError: DATA_LOSS where the file is cut or damaged.
-        OSError: it cannot be read.
+        StatusError: DATA_LOSS where the file is truncated or corrupted.
+        OSError: the file cannot be read.
     """
     data = path.read_bytes()
     at = 0

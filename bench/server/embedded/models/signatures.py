@@ -1,4 +1,4 @@
-"""What a loaded model can be asked: its signatures, read from a MetaGraphDef once."""
+"""The signatures of a model, read from its MetaGraphDef."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from bench.serving.protos import get_model_metadata_pb2, meta_graph_pb2
 
 DEFAULT_SIGNATURE: Final = "serving_default"
-# Fields of MetaGraphDef that are read; the graph itself, which may be huge, is stepped over.
+# The field of MetaGraphDef that is read; the graph itself, which may be huge, is skipped.
 _SIGNATURE_DEF_FIELD: Final = 5
 _LENGTH_DELIMITED: Final = 2
 
@@ -44,7 +44,7 @@ class Signature:
 
     @property
     def debug_string(self) -> str:
-        """The SignatureDef as messages show it."""
+        """The SignatureDef as text, for messages."""
         return str(text_format.MessageToString(self.proto, as_utf8=False))
 
 
@@ -63,8 +63,8 @@ def signature_def_map(signatures: Mapping[str, Signature]) -> Any:
 
 
 def _signature_fields(message: bytes) -> bytes:
-    """The message with all other fields of length left out."""
-    kept, at = [], 0
+    """The serialized message without its other length-delimited fields."""
+    parts, at = [], 0
     while at < len(message):
         start = at
         tag, at = _varint(message, at)
@@ -72,10 +72,10 @@ def _signature_fields(message: bytes) -> bytes:
             length, at = _varint(message, at)
             at += length
             if tag >> 3 == _SIGNATURE_DEF_FIELD:
-                kept.append(message[start:at])
+                parts.append(message[start:at])
         else:
             _, at = _varint(message, at)
-    return b"".join(kept)
+    return b"".join(parts)
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:

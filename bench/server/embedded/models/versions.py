@@ -1,4 +1,4 @@
-"""Which versions of a model are on disk, and which of them a policy wants (file_system_storage_path_source.cc)."""
+"""The versions of a model on disk, and those that a policy selects (file_system_storage_path_source.cc)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from bench.server.embedded.base.limits import INT64_MAX
 
 
 def versions_on_disk(base_path: Path) -> dict[int, Path]:
-    """The version folders under a base path, by number: every name that reads as a whole number from 0 on.
+    """The version folders under a base path, by number: all whose name is a non-negative integer.
 
     Raises:
         OSError: the base path cannot be listed.
@@ -22,7 +22,7 @@ def versions_on_disk(base_path: Path) -> dict[int, Path]:
 
 
 def parse_version(name: str) -> int | None:
-    """The version that a folder's name gives; leading zeros and blanks around it do not matter."""
+    """The version that a folder's name stands for; leading zeros and surrounding blanks are ignored."""
     text = name.strip()
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()):
@@ -35,8 +35,8 @@ def wanted_versions(policy: Any, found: Mapping[int, Path]) -> list[int]:
     """The versions that should serve, the newest first.
 
     Args:
-        policy: a ServableVersionPolicy; an empty one is the latest version.
-        found: what is on disk.
+        policy: a ServableVersionPolicy; an empty one selects the latest version.
+        found: the versions on disk.
     """
     newest_first = sorted(found, reverse=True)
     choice = policy.WhichOneof("policy_choice")

@@ -1,4 +1,4 @@
-"""Bodies of `:classify` and `:regress` to `tf.Example`s (MakeExampleFromJsonObject in json_tensor.cc)."""
+"""From bodies of `:classify` and `:regress` to `tf.Example`s (MakeExampleFromJsonObject in json_tensor.cc)."""
 
 from typing import Any, Final
 
@@ -12,10 +12,10 @@ _KINDS: Final = {"bytes_list": "bytes", "float_list": "float", "int64_list": "in
 
 
 def classification_request(document: JsonObject) -> Any:
-    """The ClassificationRequest of a body; its ModelSpec has the signature's name only.
+    """The ClassificationRequest of a body; its ModelSpec has only the signature's name.
 
     Raises:
-        StatusError: what is wrong with the body.
+        StatusError: the body is not valid.
     """
     return _filled(document, classification_pb2.ClassificationRequest())
 
@@ -48,11 +48,11 @@ def _filled(document: JsonObject, request: Any) -> Any:
 def _fill_example(value: Any, example: Any) -> None:
     if type(value) is not JsonObject:
         raise invalid_argument(f"Example must be JSON object but got JSON {type_name(value)}")
-    # Present even if it has no feature.
+    # Present even without a feature.
     example.SetInParent()
     for name, content in zip(value.names, value.values, strict=True):
         alias = name.partition(b"\0")[0]
-        # A feature given twice is the last one.
+        # The last value of a repeated feature wins.
         feature = example.features.feature[alias.decode(errors="replace")]
         feature.Clear()
         for item in content if type(content) is list else (content,):
@@ -60,7 +60,7 @@ def _fill_example(value: Any, example: Any) -> None:
 
 
 def _add_value(value: Any, name: bytes, feature: Any) -> None:
-    """Adds a value to the list of its kind; all values of a feature must be of one kind (AddValueToFeature)."""
+    """Adds a value to the list of its kind; all values of a feature have one kind (AddValueToFeature)."""
     kind = type(value)
     if kind is bool:
         _list(feature, "int64_list", name).append(int(value))
@@ -82,7 +82,7 @@ def _add_value(value: Any, name: bytes, feature: Any) -> None:
 
 
 def _list(feature: Any, kind: str, name: bytes) -> Any:
-    """The feature's list, which is of this kind or not there yet."""
+    """The feature's list of a kind, which is created if the feature has none."""
     present = feature.WhichOneof("kind")
     if present not in (None, kind):
         raise _mixed(name, present)

@@ -1,8 +1,8 @@
-"""The quick way for `:predict` bodies that are certainly right: read by orjson, turned into arrays by numpy.
+"""The fast path for `:predict` bodies that are certainly valid: parsed by orjson, converted to arrays by numpy.
 
-Whatever raises a doubt gives None, and `json_request` decides. The doubts are those where the two readers differ (names
-given twice, escapes, numbers that are no JSON) and all that Serving refuses. A number with more than 15 digits or an
-exponent is the nearest double here; RapidJSON's may be the one beside it.
+All other bodies give None, and `json_request` reads them: those on which the two parsers differ (repeated names,
+escapes, NaN and Infinity) and those that Serving refuses. A number with more than 15 digits or an exponent is the
+nearest double here; RapidJSON's may be its neighbour.
 """
 
 import re
@@ -17,7 +17,7 @@ from bench.server.embedded.rest.json_request import FLOATS, INTEGER_RANGES, Layo
 from bench.server.embedded.runtime.tensors import DT_STRING, DTYPES, Tensor
 from bench.serving.protos import types_pb2
 
-# RapidJSON refuses an exponent above 308 behind a zero, and 309 digits whatever the exponent; both make good doubles.
+# RapidJSON refuses an exponent above 308 after a zero, and 309 digits with any exponent; both can be valid doubles.
 _SUSPECTS: Final = (b"0e", b"0E", b"e-", b"E-")
 _TOO_LARGE: Final = re.compile(rb"[eE]\+?0*[1-9][0-9]{2}|[0-9]{308}")
 _KEYS: Final = (b'"instances"', b'"inputs"', b'"signature_name"')
@@ -25,14 +25,14 @@ _KEYS: Final = (b'"instances"', b'"inputs"', b'"signature_name"')
 
 @dataclass(frozen=True, slots=True)
 class FastBody:
-    """A body that parses and has exactly one of `instances` and `inputs`.
+    """A parsed body with exactly one of `instances` and `inputs`.
 
     Args:
         raw: its bytes.
-        layout: which of the two.
-        value: what stands under it.
+        layout: which of the two it has.
+        value: the value of that member.
         signature: the signature's name; empty for the default.
-        has_bools: whether a `true` or `false` may be in it, which numpy would take for a number.
+        has_bools: whether it may contain `true` or `false`, which numpy converts to numbers.
     """
 
     raw: bytes
@@ -43,7 +43,7 @@ class FastBody:
 
 
 def read(body: bytes) -> FastBody | None:
-    """The body, or None if the exact reader has to look at it."""
+    """The parsed body, or None for a body that the exact reader must read."""
     if b"\\" in body or (any(suspect in body for suspect in _SUSPECTS) and _TOO_LARGE.search(body)):
         return None
     try:
@@ -62,14 +62,14 @@ def read(body: bytes) -> FastBody | None:
 
 
 def predict_inputs(body: FastBody, inputs: Mapping[str, tuple[str, int]]) -> dict[str, Tensor] | None:
-    """The tensors of a body, or None if the exact reader has to look at it.
+    """The tensors of a body, or None for a body that the exact reader must read.
 
     Args:
         body: the body.
         inputs: tensor name and DataType number by alias of the signature's inputs.
     """
     if "b64" in inputs:
-        # An object of that one name is a string in base64, also where it could be a row.
+        # An object with only this name is a base64 string, even where it could be a row.
         return None
     columns = _row_columns(body, inputs) if body.layout is Layout.ROW else _columns(body, inputs)
     if columns is None:
@@ -88,7 +88,7 @@ def _row_columns(body: FastBody, inputs: Mapping[str, Any]) -> dict[str, Any] | 
     if type(rows) is not list or not rows:
         return None
     if type(rows[0]) is not dict:
-        # Objects further on make an object array, which _numbers and _strings refuse.
+        # Later objects make an object array, which _numbers and _strings refuse.
         return {next(iter(inputs)): rows} if len(inputs) == 1 else None
     if not _each_once(body, inputs, len(rows)):
         return None
@@ -108,7 +108,7 @@ def _columns(body: FastBody, inputs: Mapping[str, Any]) -> dict[str, Any] | None
 
 
 def _each_once(body: FastBody, inputs: Mapping[str, Any], times: int) -> bool:
-    """Whether each name stands in the body as often as there are objects, and each object has as many members."""
+    """Whether each name occurs once per object in the body, and each object has as many members as inputs."""
     if body.layout is Layout.ROW and any(len(row) != len(inputs) for row in body.value if type(row) is dict):
         return False
     return all(body.raw.count(b'"%s"' % alias.encode()) == times for alias in inputs)
@@ -129,7 +129,7 @@ def _numbers(value: Any, dtype: int, has_bools: bool) -> Tensor | None:
 
 
 def _fits(array: Any, dtype: int, has_bools: bool) -> bool:
-    """Whether every value is one that Serving takes for this type."""
+    """Whether Serving accepts every value for this type."""
     kind = array.dtype.kind
     if dtype == types_pb2.DT_BOOL:
         return bool(kind == "b")
@@ -142,7 +142,7 @@ def _fits(array: Any, dtype: int, has_bools: bool) -> bool:
 
 
 def _strings(value: Any) -> Tensor | None:
-    """A plain list of strings; one string alone, base64 and deeper lists are left to the exact reader."""
+    """A flat list of strings; single strings, base64 and nested lists are left to the exact reader."""
     if type(value) is not list or not all(type(item) is str for item in value):
         return None
     return Tensor(DT_STRING, (len(value),), [item.encode() for item in value])

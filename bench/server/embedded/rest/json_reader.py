@@ -1,7 +1,7 @@
-"""JSON read as Serving's parser reads it (RapidJSON 1.1.0, its flag kParseNanAndInfFlag), errors and offsets included.
+"""A JSON parser with the results, errors and offsets of Serving's (RapidJSON 1.1.0 with kParseNanAndInfFlag).
 
 It differs from Python's: NaN, Inf and Infinity are numbers, strings are bytes of any encoding, a NUL byte ends the
-document, and decimal numbers are put together digit by digit. Its texts are what clients get to see.
+document, and decimal numbers are computed digit by digit. Clients see its error texts.
 """
 
 import re
@@ -25,14 +25,14 @@ MISSING_EXPONENT: Final = "Miss exponent in number."
 
 
 class JsonError(Exception):
-    """What does not parse, and the byte where that shows."""
+    """A parse error, with its offset in bytes."""
 
     def __init__(self, text: str, offset: int) -> None:
         super().__init__(f"{text} at offset: {offset}")
 
 
 class JsonObject:
-    """An object's members in their order; names may repeat, the first one counts."""
+    """An object's members in their order; of a repeated name the first counts."""
 
     __slots__ = ("names", "values")
 
@@ -65,13 +65,13 @@ _LARGEST_TENTH: Final = 1.7976931348623157e307
 
 
 def parse(body: bytes) -> Any:
-    """The document in `body`.
+    """Parses a document.
 
     Returns:
         None, bool, int (where it fits 64 bits), float, bytes, list or JsonObject.
 
     Raises:
-        JsonError: the parser's text and offset.
+        JsonError: with RapidJSON's text and offset.
     """
     data = body + b"\0"
     at = 0
@@ -92,7 +92,7 @@ def _space(data: bytes, at: int) -> int:
 
 
 def _value(data: bytes, at: int) -> tuple[Any, int]:
-    """The value at `at` and where it ends. Open lists and objects are on a stack: depth costs no recursion."""
+    """The value at `at` and its end. Open lists and objects are on a stack, so that nesting needs no recursion."""
     stack: list[Any] = []
     value: Any
     while True:
@@ -122,7 +122,7 @@ def _value(data: bytes, at: int) -> tuple[Any, int]:
 
 
 def _after(data: bytes, at: int, container: Any, value: Any) -> tuple[int, bool]:
-    """Puts `value` into the open container and reads what follows: whether another value comes."""
+    """Adds `value` to the open container and reads the delimiter: its end, and whether another value follows."""
     if type(container) is list:
         container.append(value)
         if data[at] == 0x2C:
@@ -139,7 +139,7 @@ def _after(data: bytes, at: int, container: Any, value: Any) -> tuple[int, bool]
 
 
 def _name(data: bytes, at: int, container: JsonObject) -> int:
-    """Reads a member's name and its colon; returns where its value starts."""
+    """Reads a member's name and its colon; returns the start of its value."""
     if data[at] != 0x22:
         raise JsonError(MISSING_NAME, at)
     name, at = _string(data, at + 1)
@@ -164,7 +164,7 @@ def _scalar(data: bytes, at: int, first: int) -> tuple[Any, int]:
 
 
 def _string(data: bytes, at: int) -> tuple[bytes, int]:
-    """The string whose first byte is at `at`."""
+    """The string whose first byte is at `at`, and its end."""
     parts = []
     while True:
         end = _PLAIN.match(data, at).end()  # type: ignore[union-attr]
@@ -185,7 +185,7 @@ def _string(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _codepoint(data: bytes, escape: int) -> tuple[int, int]:
-    r"""The character of the `\u` at `escape`, a surrogate pair included; a lone low surrogate is let through."""
+    r"""The character of the `\u` at `escape`, or of a surrogate pair; a single low surrogate is accepted."""
     high, at = _hex4(data, escape + 2, escape)
     if not 0xD800 <= high <= 0xDBFF:
         return high, at
@@ -205,7 +205,7 @@ def _hex4(data: bytes, at: int, escape: int) -> tuple[int, int]:
 
 
 def _number(data: bytes, start: int) -> tuple[int | float, int]:
-    """The number at `start`, by the steps of GenericReader::ParseNumber."""
+    """The number at `start` and its end, by the steps of GenericReader::ParseNumber."""
     minus = data[start] == 0x2D
     at = start + minus
     special: float | None = None
@@ -231,7 +231,7 @@ def _number(data: bytes, start: int) -> tuple[int | float, int]:
 
 
 def _nan_or_infinity(data: bytes, at: int) -> tuple[float, int]:
-    """NaN, Inf or Infinity. As in the parser, what an attempt at NaN consumed is not given back before Inf is tried."""
+    """NaN, Inf or Infinity. As in RapidJSON, a failed attempt at NaN consumes its letters before Inf is tried."""
     if data[at] not in b"IN":
         raise JsonError(VALUE_INVALID, at)
     at, whole = _consume(data, at, b"NaN")
@@ -248,7 +248,7 @@ def _nan_or_infinity(data: bytes, at: int) -> tuple[float, int]:
 
 
 def _consume(data: bytes, at: int, letters: bytes) -> tuple[int, bool]:
-    """Goes over `letters` as far as they are there."""
+    """Skips the common prefix with `letters`; its end, and whether all letters matched."""
     for letter in letters:
         if data[at] != letter:
             return at, False
@@ -257,11 +257,11 @@ def _consume(data: bytes, at: int, letters: bytes) -> tuple[int, bool]:
 
 
 class _Decimal:
-    """A number while it is read: a whole number first, a double as soon as it needs to be one."""
+    """A number being read: an integer at first, a double once it needs to be one."""
 
     def __init__(self, digits: bytes, limit: int, start: int) -> None:
         self.start = start
-        # No number of more than 20 digits fits 64 bits, and Python refuses to read very long ones.
+        # More than 20 digits exceed 64 bits; Python refuses to convert very long texts.
         self.whole = int(digits[:21])
         self.double: float | None = None
         self._exponent = 0
@@ -271,7 +271,7 @@ class _Decimal:
             self._overflow(digits, limit)
 
     def _overflow(self, digits: bytes, limit: int) -> None:
-        """More than 64 bits: the digits that still fit are exact, the rest is added to a double."""
+        """More than 64 bits: the leading digits that fit are exact, the others are added to a double."""
         fit = min(len(digits) - 1, 20)
         while int(digits[:fit]) > limit:
             fit -= 1
@@ -284,7 +284,7 @@ class _Decimal:
         self.double = double
 
     def add_fraction(self, data: bytes, at: int) -> int:
-        """Reads the digits after the point; returns where they end."""
+        """Reads the digits after the point; returns their end."""
         digits = _DIGITS.match(data, at)[0]  # type: ignore[index]
         if not digits:
             raise JsonError(MISSING_FRACTION, at)
@@ -306,7 +306,7 @@ class _Decimal:
         return at + len(digits)
 
     def add_exponent(self, data: bytes, at: int) -> int:
-        """Reads the exponent after its `e`; returns where it ends."""
+        """Reads the exponent after its `e`; returns its end."""
         if self.double is None:
             self.double = float(self.whole)
         negative = data[at] == 0x2D
@@ -314,7 +314,7 @@ class _Decimal:
         digits = _DIGITS.match(data, at)[0]  # type: ignore[index]
         if not digits:
             raise JsonError(MISSING_EXPONENT, at)
-        # Ten digits are beyond every limit already.
+        # Ten digits exceed every limit.
         exponent = int(digits.lstrip(b"0")[:10] or b"0")
         if negative:
             self._exponent = -exponent

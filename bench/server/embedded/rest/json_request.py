@@ -1,6 +1,6 @@
-"""A `:predict` body to tensors, check by check in the order of json_tensor.cc; every refusal has Serving's text.
+"""From a `:predict` body to tensors, with the checks of json_tensor.cc in their order and Serving's error texts.
 
-`json_fast` reads the bodies that are certainly right; this module decides about all others.
+`json_fast` reads bodies that are certainly valid; this module reads all others.
 """
 
 import binascii
@@ -25,7 +25,7 @@ from bench.server.embedded.runtime.tensors import (
 )
 from bench.serving.protos import types_pb2
 
-# What a body's lists and scalars make: dimensions and the values in order. The values may be more or fewer.
+# The dimensions and values of a body's lists and scalars; the number of values may differ from the dimensions.
 Dense = tuple[tuple[int, ...], list[Any]]
 
 _SMALL_INTEGERS: Final = (types_pb2.DT_INT32, types_pb2.DT_INT16, types_pb2.DT_INT8, types_pb2.DT_UINT8)
@@ -43,17 +43,17 @@ _BLANK: Final = re.compile(rb"[ \t\n\v\f\r]+")
 
 
 class Layout(Enum):
-    """How a body gives its tensors, and how the answer does."""
+    """The layout of a body's tensors, and of the answer's."""
 
     ROW = "predictions"
     COLUMNAR = "outputs"
 
 
 def parse_object(body: bytes) -> JsonObject:
-    """The object that a body is.
+    """Parses a body as a JSON object.
 
     Raises:
-        StatusError: no JSON, or no object.
+        StatusError: it is not JSON, or not an object.
     """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
@@ -67,7 +67,7 @@ def parse_object(body: bytes) -> JsonObject:
 
 
 def signature_name(document: JsonObject) -> str:
-    """The signature that a body names; empty for the default."""
+    """The signature that a body names; an empty name is the default."""
     if b"signature_name" not in document:
         return ""
     name = document[b"signature_name"]
@@ -89,10 +89,10 @@ def predict_inputs(
         name: the signature's name, for the message; empty for the default.
 
     Returns:
-        The layout, and by alias the tensor; None for one that no tensor can hold (more than 254 dimensions).
+        The layout, and the tensor by alias; None for values that no tensor can hold (more than 254 dimensions).
 
     Raises:
-        StatusError: what is wrong with it.
+        StatusError: the body is not valid.
     """
     if not types:
         raise invalid_argument(f"Failed to get input map for signature: {name or 'DEFAULT'}")
@@ -112,7 +112,7 @@ def predict_inputs(
 
 
 def refused(value: Any, reason: bytes) -> StatusError:
-    """INVALID_ARGUMENT that repeats a value."""
+    """An INVALID_ARGUMENT error that repeats a value."""
     return invalid_argument(b"JSON Value: " + echo(value) + b" " + reason)
 
 
@@ -124,15 +124,15 @@ def type_name(value: Any) -> str:
 
 
 def is_base64(value: Any) -> bool:
-    """Whether a value is an object with nothing but a string `b64`."""
+    """Whether a value is an object whose only member is a string `b64`."""
     return type(value) is JsonObject and value.names == [b"b64"] and type(value.values[0]) is bytes
 
 
 def decode_base64(value: JsonObject) -> bytes:
-    """The bytes of `{"b64": …}` (absl::Base64Unescape: blanks anywhere, padding whole or missing).
+    """The bytes of `{"b64": …}` (absl::Base64Unescape: blanks anywhere, padding complete or absent).
 
     Raises:
-        StatusError: it is none, or not base64.
+        StatusError: not such an object, or not base64.
     """
     if not is_base64(value):
         raise invalid_argument(b"JSON Value: " + echo(value) + b" not formatted correctly for base64 data")
@@ -145,7 +145,7 @@ def decode_base64(value: JsonObject) -> bytes:
 
 
 def _columns(value: Any, types: Mapping[bytes, int]) -> dict[bytes, Dense]:
-    """`inputs`: an object of tensors, or the one tensor itself (FillTensorMapFromInputsMap)."""
+    """`inputs`: an object of tensors, or a single tensor (FillTensorMapFromInputsMap)."""
     if type(value) is not JsonObject or is_base64(value):
         if len(types) > 1:
             raise invalid_argument(
@@ -163,7 +163,7 @@ def _columns(value: Any, types: Mapping[bytes, int]) -> dict[bytes, Dense]:
 
 
 class _Rows:
-    """`instances`: one object a row, or one value a row for the one input (FillTensorMapFromInstancesList)."""
+    """`instances`: one object per row, or one value per row for a single input (FillTensorMapFromInstancesList)."""
 
     def __init__(self, types: Mapping[bytes, int]) -> None:
         self._types = types
@@ -193,7 +193,7 @@ class _Rows:
     def _add_object(self, place: int, item: JsonObject) -> None:
         names = set()
         for name, value in zip(item.names, item.values, strict=True):
-            # As a C string: what follows a NUL is lost.
+            # A C string, which ends at a NUL.
             alias = name.partition(b"\0")[0]
             names.add(alias)
             self._add(
@@ -216,7 +216,7 @@ class _Rows:
             raise invalid_argument(prefix + error.described) from None
 
     def _add_item(self, alias: bytes, value: Any) -> None:
-        """One row's part of an input; all rows must have the first one's shape (AddInstanceItem)."""
+        """Adds one row of an input; all rows must have the shape of the first (AddInstanceItem)."""
         if alias not in self._types:
             raise invalid_argument(b"JSON object: does not have named input: " + alias)
         shape, values = _dense(value, self._types[alias])
@@ -233,7 +233,7 @@ def _is_row_object(value: Any) -> bool:
 
 
 def _dense(root: Any, dtype: int) -> Dense:
-    """Shape by the first item of each level, then every value checked against it (FillTensorProto)."""
+    """The shape, by the first item of each level, and the values, checked against it (FillTensorProto)."""
     shape: list[int] = []
     level = root
     while type(level) is list:
@@ -268,7 +268,7 @@ def _dense(root: Any, dtype: int) -> Dense:
 
 
 def _converter(dtype: int) -> Callable[[Any], Any]:
-    """What checks and converts one value for a type (AddValueToTensor)."""
+    """Checks and converts one value for a type (AddValueToTensor)."""
 
     def wrong(value: Any) -> StatusError:
         return invalid_argument(
@@ -283,19 +283,19 @@ def _converter(dtype: int) -> Callable[[Any], Any]:
         if dtype == DT_STRING:
             if kind is JsonObject:
                 return decode_base64(value)
-            good = kind is bytes
+            valid = kind is bytes
         elif kind is JsonObject:
-            good = False
+            valid = False
         elif dtype in FLOATS:
-            good = kind is float or kind is int
+            valid = kind is float or kind is int
         elif dtype in INTEGER_RANGES:
-            good = kind is int and low <= value <= high
+            valid = kind is int and low <= value <= high
         elif dtype == types_pb2.DT_BOOL:
-            good = kind is bool
+            valid = kind is bool
         else:
             message = b"Conversion of JSON Value: %s to type: %s" % (echo(value), dtype_name(dtype).encode())
             raise StatusError(Code.UNIMPLEMENTED, message)
-        if not good:
+        if not valid:
             raise wrong(value)
         return value
 
@@ -307,7 +307,7 @@ def _tensors(found: Mapping[bytes, Dense], types: Mapping[bytes, int]) -> dict[s
 
 
 def _tensor(dtype: int, shape: tuple[int, ...], values: list[Any]) -> Tensor | None:
-    """As Tensor::FromProto makes it of the values: a name given twice in a row leaves more than fit, which are cut."""
+    """The tensor as Tensor::FromProto makes it: a repeated name in a row leaves surplus values, which are dropped."""
     size = 1
     for dimension in shape:
         size *= dimension

@@ -1,1 +1,1 @@
-"""TensorFlow's runtime through its C API: sessions, tensors, and the threads that run them."""
+"""TensorFlow's runtime through its C API: sessions, tensors and the threads of runs."""

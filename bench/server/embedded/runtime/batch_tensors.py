@@ -1,4 +1,4 @@
-"""Tensors of several requests joined along the first dimension, and cut apart again (batching_util.cc)."""
+"""Concatenates the tensors of several requests along the first dimension, and splits them (batching_util.cc)."""
 
 import itertools
 import math
@@ -15,15 +15,15 @@ _PADDABLE_DIMENSIONS = 6
 
 
 def join_tasks(tasks: Sequence[Feeds], padding: int, pad_lengths: bool) -> list[tuple[str, Tensor]]:
-    """One tensor a name, the tasks' rows one after another.
+    """One tensor per name, with the rows of all tasks.
 
     Args:
-        tasks: tensors by name of each task; all have the same names.
-        padding: rows to add at the end: copies of the last task's first row.
-        pad_lengths: whether inner dimensions may differ; the shorter ones are filled with their tensor's first value.
+        tasks: each task's tensors by name; all tasks have the same names.
+        padding: rows to append: copies of the last task's first row.
+        pad_lengths: whether inner dimensions may differ; shorter ones are padded with the tensor's first value.
 
     Raises:
-        StatusError: shapes that cannot be joined.
+        StatusError: the shapes do not match.
     """
     joined = []
     for name in sorted(name for name, _ in tasks[0]):
@@ -48,7 +48,7 @@ def join_tasks(tasks: Sequence[Feeds], padding: int, pad_lengths: bool) -> list[
 
 
 def join_rows(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors of one type and inner shape, one after another."""
+    """Concatenates tensors of one type and inner shape."""
     if len(tensors) == 1:
         return tensors[0]
     first = tensors[0]
@@ -62,7 +62,7 @@ def join_rows(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def split_rows(tensor: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-    """A tensor cut along its first dimension."""
+    """Splits a tensor along its first dimension."""
     width = math.prod(tensor.shape[1:])
     parts, at = [], 0
     for size in sizes:
@@ -72,10 +72,10 @@ def split_rows(tensor: Tensor, sizes: Sequence[int]) -> list[Tensor]:
 
 
 def split_outputs(outputs: Sequence[Tensor], sizes: Sequence[int], padding: int) -> list[list[Tensor]]:
-    """What each task gets of a batch's outputs.
+    """Each task's part of a batch's outputs.
 
     Raises:
-        StatusError: an output without one row for each that went in.
+        StatusError: an output's rows do not match the input's.
     """
     if len(sizes) == 1 and not padding and all(tensor.shape[:1] == (sizes[0],) for tensor in outputs):
         return [list(outputs)]
@@ -93,7 +93,7 @@ def split_outputs(outputs: Sequence[Tensor], sizes: Sequence[int], padding: int)
 
 
 def _same_lengths(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The tensors, each filled up to the largest inner dimensions."""
+    """The tensors, padded to the largest inner dimensions."""
     ranks = {len(tensor.shape) for tensor in tensors}
     if len(ranks) > 1:
         raise StatusError(Code.INTERNAL, "Tensor concat operation failed: ranks differ")

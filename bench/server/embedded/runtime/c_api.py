@@ -1,7 +1,7 @@
 """The part of TensorFlow's C API that serving needs, by ctypes (tensorflow/c/c_api.h, which is stable across releases).
 
-The Python package `tensorflow` is not imported: its shared library alone starts in half a second instead of several,
-and is the same C++ code as in tensorflow_model_server: SavedModel loader, session, kernels, error texts.
+The Python package `tensorflow` is not imported: its shared library loads in half a second instead of several, and is
+the C++ code of tensorflow_model_server: SavedModel loader, session, kernels and error texts.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ _ARENAS: Final = 2
 
 
 class Buffer(ctypes.Structure):
-    """TF_Buffer: bytes that somebody else keeps alive."""
+    """TF_Buffer: bytes that it does not own."""
 
     _fields_ = [("data", c_void_p), ("length", c_size_t), ("deallocator", c_void_p)]
 
@@ -31,7 +31,7 @@ class Output(ctypes.Structure):
     _fields_ = [("operation", c_void_p), ("index", c_int)]
 
 
-# Calls that may take long, for which ctypes lets other Python threads run.
+# Long calls: ctypes releases the interpreter lock.
 _LONG: Final[dict[str, tuple[Any, list[Any]]]] = {
     "TF_LoadSessionFromSavedModel": (
         c_void_p,
@@ -52,7 +52,7 @@ _LONG: Final[dict[str, tuple[Any, list[Any]]]] = {
     "TF_DeleteGraph": (None, [c_void_p]),
 }
 
-# Calls of nanoseconds: giving up the interpreter lock around them would cost more than they take.
+# Calls of nanoseconds: releasing the interpreter lock would cost more than the call.
 _SHORT: Final[dict[str, tuple[Any, list[Any]]]] = {
     "TF_Version": (c_char_p, []),
     "TF_NewStatus": (c_void_p, []),
@@ -87,7 +87,7 @@ _SHORT: Final[dict[str, tuple[Any, list[Any]]]] = {
 
 
 class Library:
-    """The loaded library; each function of the tables above is an attribute."""
+    """The loaded library; the functions above are its attributes."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -103,24 +103,24 @@ class Library:
                 setattr(self, name, function)
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"{name} is not among the functions of the C API that are bound")
+        raise AttributeError(f"the function {name} of the C API is not bound")
 
 
 @cache
 def library() -> Library:
-    """TensorFlow's library, loaded at the first call.
+    """TensorFlow's library, loaded by the first call.
 
     Raises:
         StartError: it is not installed or cannot be loaded.
     """
-    # The library's own start-up lines (some call themselves errors) and what fails in a request are not for the
-    # server's user; what fails in loading comes back as a status.
+    # Hides the library's start-up lines, some of which are logged as errors, and failures of requests; failures of
+    # loading are returned as a status.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow takes oneDNN's kernels only where the processor has AVX512-VNNI; they are faster without it too.
+    # By default TensorFlow uses oneDNN's kernels only on processors with AVX512-VNNI; they are faster on others too.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    # The thread that runs an operation takes a share of it, instead of waiting for others to do all.
+    # The thread that runs an operation computes a part of it, instead of waiting for other threads.
     os.environ.setdefault("TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD", "1")
-    # Sessions have threads of their own inside operations too (local_device.cc).
+    # Each session has its own threads inside operations too (local_device.cc).
     os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
     spec = importlib.util.find_spec("tensorflow")
     if spec is None or not spec.submodule_search_locations:
@@ -130,14 +130,14 @@ def library() -> Library:
 
 
 class Status:
-    """A TF_Status; one serves many calls of one thread."""
+    """A TF_Status, reused by the calls of one thread."""
 
     def __init__(self) -> None:
         self._library = library()
         self.pointer = self._library.TF_NewStatus()
 
     def check(self) -> None:
-        """Raises the StatusError that the last call left here, if it did."""
+        """Raises the StatusError of the last call, if it failed."""
         code = self._library.TF_GetCode(self.pointer)
         if code:
             raise StatusError(Code(code), self._library.TF_Message(self.pointer))
@@ -152,14 +152,14 @@ def _libc() -> Any:
 
 
 def _limit_arenas() -> None:
-    """Lets threads share glibc's arenas: each version brings threads, and an arena of its own keeps what one freed."""
+    """Limits glibc's arenas: each version has threads, and an arena per thread would retain freed memory."""
     mallopt = getattr(_libc(), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def return_free_memory() -> None:
-    """Gives freed memory back to the system (glibc's malloc_trim); it would pile up from version to version."""
+    """Returns freed memory to the system (glibc's malloc_trim); it would accumulate from version to version."""
     trim = getattr(_libc(), "malloc_trim", None)
     if trim is not None:
         trim(0)

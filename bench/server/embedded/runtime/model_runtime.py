@@ -1,8 +1,8 @@
-"""Which thread does the work of a run, chosen by what the warm-up measures.
+"""Chooses the threads of a run by measurements during warm-up.
 
-TensorFlow hands a run's operations to threads of the session, which work on several operations beside each other. A
-run may also keep to the thread that asks for it, where only the work inside an operation is shared out: in a small
-model the hand-overs cost more than they gain. Nothing can stop such a run half-way.
+TensorFlow schedules a run's operations on the session's threads, which run several operations in parallel. An inline
+run stays in the calling thread, and only the work inside an operation is distributed: in a small model the hand-overs
+cost more than they gain. A deadline cannot stop an inline run midway.
 """
 
 import math
@@ -21,13 +21,12 @@ from bench.server.embedded.runtime.tensors import Tensor
 _CORES: Final = len(os.sched_getaffinity(0))
 # One entry for each run in progress in this process.
 _running: Final[list[None]] = []
-# Seconds. With a run for every core there is nothing to gain from spreading a short one; in a longer one the hand-overs
-# weigh nothing.
+# Seconds. With a run per core a short run gains nothing from more threads; in a longer one hand-overs are negligible.
 _SHORT_RUN: Final = 0.004
-# Seconds. Longer runs are not measured: they would hold up the start, and stay where a deadline can stop them.
+# Seconds. Longer runs are not measured: they would delay the start, and stay where a deadline can stop them.
 _LONGEST_TRIAL: Final = 0.05
-# Doublings of the number of elements up to which requests are taken to be alike.
-_ALIKE: Final = 2
+# Requests whose numbers of elements differ by less than so many doublings count as similar.
+_SIMILAR: Final = 2
 _TRIALS: Final = 9
 _LEAST_TRIALS: Final = 3
 
@@ -35,7 +34,7 @@ _Key = tuple[tuple[str, ...], tuple[str, ...], int]
 
 
 class Computation(Protocol):
-    """What runs a graph; a Session."""
+    """Runs a graph; a Session."""
 
     def run(
         self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int | None = None, inline: bool = False
@@ -46,12 +45,12 @@ class Computation(Protocol):
 
 @dataclass(slots=True)
 class _RunClass:
-    """What is known of the runs with one set of tensors and about the same number of elements.
+    """Measurements of the runs with one set of tensors and about the same number of elements.
 
     Args:
-        prefers_inline: whether a run that kept to its caller's thread answered sooner; None where it was not measured.
-        last: seconds that the last run took.
-        least: seconds that the fastest run took.
+        prefers_inline: whether inline runs were faster; None where that was not measured.
+        last: seconds of the last run.
+        least: seconds of the fastest run.
     """
 
     prefers_inline: bool | None = None
@@ -59,11 +58,11 @@ class _RunClass:
     least: float = math.inf
 
     def is_inline(self, crowded: bool, timeout_ms: int | None) -> bool:
-        """Whether a run should keep to its caller's thread.
+        """Whether a run should be inline.
 
         Args:
-            crowded: every core has a run already.
-            timeout_ms: how long it may take; only a run that is much shorter than this need not be watched.
+            crowded: whether every core has a run already.
+            timeout_ms: the run's timeout; only a much shorter run may be inline.
         """
         wanted = bool(self.prefers_inline) or (crowded and self.least < _SHORT_RUN)
         return wanted and (timeout_ms is None or self.last * 8000 < timeout_ms)
@@ -73,7 +72,7 @@ class ModelRuntime:
     """A loaded version. `run` may be called from any number of threads.
 
     Args:
-        session: what computes; closed with this.
+        session: runs the graph; closed with this runtime.
     """
 
     def __init__(self, session: Computation) -> None:
@@ -89,10 +88,10 @@ class ModelRuntime:
         Args:
             feeds: tensor name (`x:0`) and value.
             fetches: tensor names.
-            timeout_ms: how long it may take; None for ever.
+            timeout_ms: the run's timeout; None for none.
 
         Raises:
-            StatusError: what the runtime says.
+            StatusError: the run fails.
         """
         key = (tuple([name for name, _ in feeds]), tuple(fetches), _magnitude(feeds))
         runs = self._classes.get(key) or self._new_class(key)
@@ -112,10 +111,10 @@ class ModelRuntime:
         return outputs
 
     def settle(self, seconds: float) -> None:
-        """Repeats one request of each class both ways in turn, and keeps to what answered sooner.
+        """Repeats one request of each class inline and on the session's threads, and chooses the faster for the class.
 
         Args:
-            seconds: after so long nothing more is measured; what is left is spread over the session's threads.
+            seconds: limit of all measurements; classes beyond it use the session's threads.
         """
         seen, self._seen = self._seen, None
         limit = time.perf_counter() + seconds
@@ -123,38 +122,38 @@ class ModelRuntime:
             self._classes[key].prefers_inline = _inline_is_faster(self._session, feeds, fetches, limit)
 
     def close(self) -> None:
-        """Frees the model; nothing may be running in it."""
+        """Frees the model; no run may be in progress."""
         self._session.close()
 
     def _new_class(self, key: _Key) -> _RunClass:
-        """A class that was not met before; what was measured for nearly as many elements holds for it too."""
+        """A new class; it takes over the measurement for a similar number of elements."""
         *names, magnitude = key
         with self._lock:
             known = {
                 size: runs.prefers_inline
                 for (*other, size), runs in self._classes.items()
-                if other == names and abs(size - magnitude) <= _ALIKE
+                if other == names and abs(size - magnitude) <= _SIMILAR
             }
             nearest = min(known, key=lambda size: abs(size - magnitude), default=magnitude)
             return self._classes.setdefault(key, _RunClass(known.get(nearest)))
 
 
 def _magnitude(feeds: Feeds) -> int:
-    """The number of elements, to the next power of two."""
+    """The bits of the number of elements."""
     return sum([tensor.size for _, tensor in feeds]).bit_length()
 
 
 def _inline_is_faster(session: Computation, feeds: Feeds, fetches: Sequence[str], limit: float) -> bool | None:
-    """Whether a run answers sooner from its caller's thread, the server having nothing else to do.
+    """Whether inline runs are faster on an idle server.
 
     Args:
-        session: what computes.
-        feeds: what to feed.
-        fetches: what to fetch.
-        limit: reading of `time.perf_counter` after which no further trial is begun.
+        session: runs the graph.
+        feeds: tensors to feed.
+        fetches: names of the tensors to fetch.
+        limit: reading of `time.perf_counter` after which no trial starts.
 
     Returns:
-        None if there was no time to tell, the runs are long, or the model refuses the request.
+        None if the time was too short, the runs are long, or the model refuses the request.
     """
     times: dict[bool, list[float]] = {False: [], True: []}
     try:

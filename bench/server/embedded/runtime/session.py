@@ -20,12 +20,12 @@ TIMED_OUT: Final = "Timed out waiting for notification"
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How sessions compute.
+    """A session's threads and memory.
 
     Args:
-        intra_op_threads: threads that share one operation's work; 0 lets TensorFlow choose.
-        inter_op_threads: threads that run operations beside each other; 0 lets TensorFlow choose.
-        gpu_memory_fraction: share of a GPU's memory to take; 0 takes nearly all.
+        intra_op_threads: threads inside an operation; 0 lets TensorFlow choose.
+        inter_op_threads: threads for operations in parallel; 0 lets TensorFlow choose.
+        gpu_memory_fraction: fraction of a GPU's memory to allocate; 0 allocates nearly all.
     """
 
     intra_op_threads: int = 0
@@ -33,10 +33,10 @@ class SessionOptions:
     gpu_memory_fraction: float = 0.0
 
     def to_proto(self) -> bytes:
-        """A serialized `tensorflow.ConfigProto` (config.proto: 2 and 5 are the threads, 6 the GPU options).
+        """A serialized `tensorflow.ConfigProto` (config.proto: fields 2 and 5 are the threads, 6 the GPU options).
 
-        Each session has threads of its own (field 9): in a common pool the operations of a fast model would queue
-        behind those of a slow one.
+        Each session has its own threads (field 9): in a shared pool the operations of a fast model would queue behind
+        those of a slow one.
         """
         gpu = b"\x09" + np.float64(self.gpu_memory_fraction).tobytes()
         proto = b"\x32" + bytes([len(gpu)]) + gpu
@@ -55,7 +55,7 @@ class Session:
         meta_graph: the serialized MetaGraphDef.
 
     Raises:
-        StatusError: it cannot be loaded.
+        StatusError: the model cannot be loaded.
     """
 
     def __init__(self, path: Path, tags: Sequence[str], options: SessionOptions) -> None:
@@ -80,7 +80,7 @@ class Session:
             tf.TF_DeleteSessionOptions(session_options)
 
     def _prepare(self) -> Any:
-        """Makes an empty graph; the library."""
+        """Creates an empty graph; returns the library."""
         self._tf = library()
         self._places: dict[tuple[tuple[str, ...], tuple[str, ...]], _Places] = {}
         self._local = threading.local()
@@ -95,11 +95,11 @@ class Session:
         Args:
             feeds: tensor name (`x:0`) and value.
             fetches: tensor names.
-            timeout_ms: how long it may take; None for ever.
-            inline: keep all operations in this thread. Saves the hand-overs, but cannot be stopped half-way.
+            timeout_ms: the run's timeout; None for none.
+            inline: run all operations in this thread: saves hand-overs, but the timeout cannot stop it midway.
 
         Raises:
-            StatusError: what the runtime says.
+            StatusError: the run fails.
         """
         tf = self._tf
         key = (tuple([name for name, _ in feeds]), tuple(fetches))
@@ -125,7 +125,7 @@ class Session:
                     tf.TF_DeleteTensor(pointer)
 
     def close(self) -> None:
-        """Frees the session; nothing may be running in it."""
+        """Frees the session; no run may be in progress."""
         status = Status()
         self._tf.TF_CloseSession(self._session, status.pointer)
         self._tf.TF_DeleteSession(self._session, status.pointer)
@@ -138,7 +138,7 @@ class Session:
         return status
 
     def _look_up(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> "_Places":
-        """Where the named tensors are in the graph, looked up once for each set of names."""
+        """The positions of the named tensors in the graph, looked up once per set of names."""
         fed, fetched = self._outputs(feeds, _feed_error), self._outputs(fetches, _fetch_error)
         places = _Places(fed, fetched, len(feeds), len(fetches))
         self._places[feeds, fetches] = places
@@ -157,14 +157,14 @@ class Session:
 
 
 def _feed_error(name: str, count: int | None) -> StatusError:
-    """A fed tensor that is not in the graph, whose operation has `count` outputs or is not there (subgraph.cc)."""
+    """The error of a fed tensor that the graph lacks; its operation has `count` outputs or is missing (subgraph.cc)."""
     if count is None:
         return StatusError(Code.NOT_FOUND, f"FeedInputs: unable to find feed output {name}")
     return invalid_argument(f"FeedInputs: {name} should have output index < {count}")
 
 
 def _fetch_error(name: str, count: int | None) -> StatusError:
-    """As `_feed_error`, for one that is fetched."""
+    """As `_feed_error`, for a fetched tensor."""
     if count is None:
         return StatusError(Code.NOT_FOUND, f"FetchOutputs node {name}: not found")
     if count:
@@ -180,13 +180,13 @@ _CPU_ONLY: Final = b"\x0a\x07\x0a\x03GPU\x10\x00"
 
 
 class GraphSession(Session):
-    """A graph without variables, on the CPU: the first session on a GPU decides how much of its memory is taken.
+    """A graph without variables, on the CPU: the first session on a GPU determines how much of its memory is allocated.
 
     Args:
         graph_def: a serialized GraphDef.
 
     Raises:
-        StatusError: it is not a graph of this runtime.
+        StatusError: the runtime refuses the graph.
     """
 
     def __init__(self, graph_def: bytes) -> None:
@@ -211,7 +211,7 @@ class GraphSession(Session):
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Where a set of tensors is in the graph."""
+    """The positions of a set of tensors in the graph."""
 
     inputs: Any
     outputs: Any
@@ -223,7 +223,7 @@ _SHORT_VARINTS: Final = [bytes([value]) for value in range(0x80)]
 
 
 def varint(value: int) -> bytes:
-    """A whole number above or at zero as protocol buffers write it."""
+    """A non-negative integer as a varint of protocol buffers."""
     if value < 0x80:
         return _SHORT_VARINTS[value]
     encoded = bytearray()
@@ -240,7 +240,7 @@ def _run_options(timeout_ms: int | None, inline: bool) -> Buffer:
     if inline:
         data += b"\x18" + varint((1 << 64) - 1)
     buffer = Buffer(ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), len(data), None)
-    buffer.keep = data  # alive as long as the structure that points to it
+    buffer.data_owner = data  # lives as long as the structure that points to it
     return buffer
 
 

@@ -1,6 +1,6 @@
-"""Tensors between the two endpoints and the runtime, and how a TensorProto becomes one.
+"""Tensors between the endpoints and the runtime, and their conversion from TensorProto.
 
-Values lie flat beside their shape: TensorFlow's tensors have up to 254 dimensions, numpy's arrays 32.
+Values are one-dimensional, beside their shape: TensorFlow's tensors have up to 254 dimensions, numpy's arrays 32.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class DType:
     """One of TensorFlow's element types.
 
     Args:
-        name: as DataTypeString spells it in messages.
-        array: the numpy type of the same bytes; those that numpy lacks are their bits.
+        name: its name in messages (DataTypeString).
+        array: the numpy type of the same bytes; an integer type of the same size where numpy has none.
         field: TensorProto's field for single values.
     """
 
@@ -83,7 +83,7 @@ class Tensor:
 
     Args:
         dtype: DataType's number.
-        shape: dimensions, none negative.
+        shape: non-negative dimensions.
         values: one-dimensional, in row-major order; a list of bytes for DT_STRING.
     """
 
@@ -98,10 +98,10 @@ class Tensor:
 
 
 def from_proto(proto: Any) -> Tensor | None:
-    """The tensor of a TensorProto by the rules of Tensor::FromProto (tensor.cc), None where that refuses.
+    """The tensor of a TensorProto by the rules of Tensor::FromProto (tensor.cc); None where that fails.
 
-    Content of the wrong size is refused. Too few single values are filled up with the last one, none with zeros, and
-    too many are cut. `unknown_rank` is not looked at.
+    Content of the wrong size is refused. Of single values, missing ones repeat the last one, or are zero if there is
+    none, and surplus ones are dropped. `unknown_rank` is ignored.
     """
     shape = tuple([dim.size for dim in proto.tensor_shape.dim])
     size = _size(shape)
@@ -117,7 +117,7 @@ def from_proto(proto: Any) -> Tensor | None:
 def _size(shape: tuple[int, ...]) -> int | None:
     """The number of elements; None for a shape that TensorShape::IsValid refuses.
 
-    The product may be beyond 64 bits at no dimension, not even before one of 0 elements: the runtime ends the process
+    The product must not exceed 64 bits at any dimension, even before a dimension of 0: the runtime aborts the process
     at such a shape.
     """
     size = 1
@@ -140,11 +140,11 @@ def _numbers(proto: Any, size: int) -> NDArray[Any] | None:
 
 
 def _single_values(proto: Any, known: DType) -> NDArray[Any]:
-    # As a list: numpy reads a message's own sequence one element at a time, at three times the cost.
+    # A list: numpy reads a message's own sequence element by element, at three times the cost.
     field = getattr(proto, known.field)[:]
     if known.array.kind == "c":
         part = np.float32 if known.array.itemsize == 8 else np.float64
-        # A complex value is two numbers in the field; an odd one at the end is none.
+        # A complex value is two numbers in the field; a single last number is ignored.
         return np.array(field[: len(field) // 2 * 2], part).view(known.array)
     if known.field == "float8_val":
         return np.frombuffer(field, known.array)
@@ -156,7 +156,7 @@ def _single_values(proto: Any, known: DType) -> NDArray[Any]:
 
 
 def filled(values: NDArray[Any], size: int) -> NDArray[Any]:
-    """Exactly `size` values: cut, or the last one repeated."""
+    """Exactly `size` values: truncated, or extended by repeating the last one."""
     if len(values) >= size:
         return values[:size]
     longer = np.zeros(size, values.dtype)
@@ -174,7 +174,7 @@ def _strings(proto: Any, size: int) -> list[bytes] | None:
 
 
 def _decode_string_list(content: bytes, size: int) -> list[bytes] | None:
-    """`size` varint lengths, then the strings one after another (port::DecodeStringList)."""
+    """Decodes `size` varint lengths followed by the strings (port::DecodeStringList)."""
     lengths, at = [], 0
     for _ in range(size):
         value = shift = 0

@@ -1,8 +1,8 @@
-"""Messages in text form, read by the C++ protocol buffers inside TensorFlow's library.
+"""Messages in text form, checked by the C++ protocol buffers inside TensorFlow's library.
 
-tensorflow_model_server reads its configuration files with the same release of the same parser, which says on stderr
-what is wrong and where: `[libprotobuf ERROR …] Error parsing text-format tensorflow.serving.…: LINE:COLUMN: …`. It is
-reached through the kernel of DecodeProto, which takes text too.
+tensorflow_model_server reads its configuration files with the same release of the same parser, which reports errors on
+stderr: `[libprotobuf ERROR …] Error parsing text-format tensorflow.serving.…: LINE:COLUMN: …`. The kernel of
+DecodeProto, which also reads text, gives access to it.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from bench.serving.protos import meta_graph_pb2, types_pb2
 
 
 def is_text_of(text: bytes, message: Any) -> bool:
-    """Whether a text is a message of the given one's type; the parser writes to stderr why it is not.
+    """Whether a text is a message of the type of `message`; the parser writes the reason to stderr if it is not.
 
     Raises:
         StartError: TensorFlow's library cannot be loaded.
@@ -32,7 +32,7 @@ def is_text_of(text: bytes, message: Any) -> bool:
 
 
 def _graph(descriptor: Any) -> bytes:
-    """A graph that decodes a text as a message and gives none of its fields."""
+    """A graph that decodes a text as a message, and returns none of its fields."""
     files = descriptor_pb2.FileDescriptorSet()
     _add_file(descriptor.file, files)
     graph = meta_graph_pb2.MetaGraphDef().graph_def
@@ -48,7 +48,7 @@ def _graph(descriptor: Any) -> bytes:
 
 
 def _add_file(file: Any, files: Any) -> None:
-    """Adds a file after those that it imports."""
+    """Adds a file after its imports."""
     if file.name in [known.name for known in files.file]:
         return
     for imported in file.dependencies:

@@ -2,5 +2,5 @@
 
 import os
 
-# gRPC's own library writes to standard error what the mapped exceptions say already; who wants that sets the variable.
+# The mapped exceptions contain what gRPC's own library writes to stderr; users may set the variable for its log.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -1,4 +1,4 @@
-"""An adapter for `requests` whose exchanges end in time: `requests` bounds each wait alone, and not their sum."""
+"""An adapter for `requests` that bounds an exchange's total time: `requests` itself only bounds each single wait."""
 
 import contextlib
 import contextvars
@@ -18,7 +18,7 @@ _ENDS: Final[contextvars.ContextVar[float]] = contextvars.ContextVar("ends", def
 
 @contextlib.contextmanager
 def bounded(seconds: float) -> Iterator[None]:
-    """Within it, all that is sent and read on connections of this module ends in `seconds` by a TimeoutError."""
+    """In the context, an exchange on this module's connections that exceeds `seconds` raises TimeoutError."""
     token = _ENDS.set(time.perf_counter() + seconds)
     try:
         yield
@@ -27,10 +27,10 @@ def bounded(seconds: float) -> Iterator[None]:
 
 
 def time_left() -> float:
-    """Seconds until the exchange has to be over.
+    """Seconds left for the exchange.
 
     Raises:
-        TimeoutError: it is late already.
+        TimeoutError: the time is over.
     """
     left = _ENDS.get() - time.perf_counter()
     if left <= 0:
@@ -39,7 +39,7 @@ def time_left() -> float:
 
 
 class BoundedAdapter(requests.adapters.HTTPAdapter):
-    """Makes the connections of a `requests` session such that `bounded` holds for them."""
+    """Makes connections to which `bounded` applies."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -47,7 +47,7 @@ class BoundedAdapter(requests.adapters.HTTPAdapter):
 
 
 class _Reader(io.RawIOBase):
-    """What a socket receives, each wait no longer than the time that is left."""
+    """Reads from a socket; each wait ends with the time left."""
 
     def __init__(self, connected: Any, raw: Any) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Bounded:
-    """What both kinds of connections have in common."""
+    """Sets the time left as the timeout of plain and TLS connections."""
 
     sock: Any
 

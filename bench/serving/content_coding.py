@@ -1,4 +1,4 @@
-"""Content codings of HTTP answers (RFC 9110, section 8.4.1), undone in small steps and up to a size."""
+"""Decodes the content codings of HTTP answers (RFC 9110, section 8.4.1) in small parts."""
 
 import zlib
 from collections.abc import Collection, Iterator
@@ -13,29 +13,31 @@ _WINDOWS: Final = {"gzip": (_GZIP,), "x-gzip": (_GZIP,), "deflate": (zlib.MAX_WB
 
 
 def check_coding(coding: str, known: Collection[str] = frozenset(_WINDOWS)) -> None:
-    """Whether an answer with this `Content-Encoding` (or `Transfer-Encoding`) can be read.
+    """Checks that an answer's `Content-Encoding` (or `Transfer-Encoding`) is supported.
 
     Args:
-        coding: its value.
-        known: names of codings that can; by default those of `decoded`.
+        coding: the header's value.
+        known: names of the supported codings; by default those of `decoded`.
 
     Raises:
-        InvalidResponse: a coding that is not known.
+        InvalidResponse: a coding is not supported.
     """
     for name in _names(coding):
         if name not in known:
-            raise InvalidResponse(f"the response has the content coding {name!r}; known are {', '.join(sorted(known))}")
+            raise InvalidResponse(
+                f"the response has the content coding {name!r}; supported are {', '.join(sorted(known))}"
+            )
 
 
 def decoded(body: bytes, coding: str) -> Iterator[bytes]:
-    """The parts of a body without its coding, each of at most 64 KiB.
+    """The parts of a decoded body, each of at most 64 KiB.
 
     Args:
-        body: as it came.
-        coding: the value of `Content-Encoding`; several are undone from the last to the first.
+        body: as received.
+        coding: the value of `Content-Encoding`; several codings are decoded from the last to the first.
 
     Raises:
-        InvalidResponse: a coding that is not known, or a body that is not of it.
+        InvalidResponse: a coding is not supported, or the body is not valid in it.
     """
     check_coding(coding)
     parts: Iterator[bytes] = iter((body,))
@@ -50,7 +52,7 @@ def _names(coding: str) -> list[str]:
 
 
 def _inflated(parts: Iterator[bytes], name: str) -> Iterator[bytes]:
-    """Undoes one coding. A gzip body may have several members, one after the other (RFC 1952, section 2.2)."""
+    """Decodes one coding. A gzip body may have several members (RFC 1952, section 2.2)."""
     windows = _WINDOWS[name]
     reader, begun, rest = zlib.decompressobj(windows[0]), False, b""
     for part in parts:
@@ -60,7 +62,7 @@ def _inflated(parts: Iterator[bytes], name: str) -> Iterator[bytes]:
                 out = reader.decompress(rest, _STEP)
             except zlib.error as error:
                 if begun or len(windows) == 1:
-                    raise InvalidResponse(f"a response that cannot be read as {name} ({error})") from error
+                    raise InvalidResponse(f"the response is not valid {name} ({error}); check the server") from error
                 windows = windows[1:]
                 reader = zlib.decompressobj(windows[0])
                 continue
@@ -71,4 +73,4 @@ def _inflated(parts: Iterator[bytes], name: str) -> Iterator[bytes]:
             if reader.eof and rest:
                 reader = zlib.decompressobj(windows[0])
     if not reader.eof:
-        raise InvalidResponse(f"a response that cannot be read as {name} (it is cut)")
+        raise InvalidResponse(f"the response is not valid {name} (it is truncated); check the server")

@@ -1,23 +1,23 @@
-"""How a call to a server can fail. Foreign exceptions are mapped to these once, in each client.
+"""The failures of a call. Each client maps foreign exceptions to these once.
 
 ServingError
-├── ConnectFailed       nothing answers at the address
+├── ConnectFailed       no connection to the address
 ├── DeadlineExceeded    no answer in time
-├── Unavailable         the server says it cannot now (UNAVAILABLE, 503, RESOURCE_EXHAUSTED, 429)
-├── Rejected            the server refuses this request (4xx; INVALID_ARGUMENT, NOT_FOUND, ...)
-├── ServerFailed        the server failed on it (500; INTERNAL, UNKNOWN)
-└── InvalidResponse     an answer that cannot be read
+├── Unavailable         the server is overloaded or not ready (UNAVAILABLE, 503, RESOURCE_EXHAUSTED, 429)
+├── Rejected            the server refuses the request (4xx; INVALID_ARGUMENT, NOT_FOUND, ...)
+├── ServerFailed        the server fails on the request (500; INTERNAL, UNKNOWN)
+└── InvalidResponse     the answer cannot be read
 """
 
 from bench.core.errors import TargetError
 
 
 class ServingError(TargetError):
-    """The call got no good answer.
+    """The call failed.
 
     Args:
         message: one line.
-        code: the gRPC status name (`INVALID_ARGUMENT`) or the HTTP status as text (`400`), if one came.
+        code: the gRPC status name (`INVALID_ARGUMENT`) or the HTTP status as text (`400`); None without an answer.
         details: the server's own message, one line; empty if there is none.
     """
 
@@ -28,24 +28,24 @@ class ServingError(TargetError):
 
 
 class ConnectFailed(ServingError):
-    """Nothing answers at the address."""
+    """There is no connection to the address."""
 
 
 class DeadlineExceeded(ServingError):
-    """No answer in time."""
+    """There is no answer in time."""
 
 
 class Unavailable(ServingError):
-    """The server is there and says it cannot serve this now."""
+    """The server is overloaded or not ready."""
 
 
 class Rejected(ServingError):
-    """The server refuses this request; sending it again would not help."""
+    """The server refuses the request; a retry would not help."""
 
 
 class ServerFailed(ServingError):
-    """The server failed on this request."""
+    """The server fails on the request."""
 
 
 class InvalidResponse(ServingError):
-    """An answer that cannot be read as TensorFlow Serving's."""
+    """The answer is not one of TensorFlow Serving."""

@@ -19,13 +19,13 @@ Answer = Callable[[PredictRequest], Mapping[str, NDArray[Any]]]
 
 
 class FakeServingClient:
-    """Answers `predict` by a function, and keeps what it was asked.
+    """Answers `predict` with a function, and records the requests.
 
     Args:
-        answer: outputs by alias for a request; what it raises is raised by `predict`.
-        protocol: the protocol to pass for.
-        version: the version that seems to answer.
-        signatures: what `metadata` tells.
+        answer: returns the outputs by alias for a request; its exceptions are those of `predict`.
+        protocol: name of the protocol.
+        version: version of the answers.
+        signatures: signatures in the metadata.
 
     Attributes:
         calls: the requests of `predict`, in order.
@@ -48,7 +48,7 @@ class FakeServingClient:
         self._failures: deque[ServingError | None] = deque()
 
     def fail(self, *failures: ServingError | None) -> None:
-        """Lets the next calls of `predict` end so, one each; None stands for a good answer."""
+        """Makes the next calls of `predict` fail, one with each failure; None makes one succeed."""
         self._failures.extend(failures)
 
     def predict(self, request: PredictRequest, timeout: float) -> PredictResponse:

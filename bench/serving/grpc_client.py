@@ -39,7 +39,7 @@ from bench.serving.types import (
 
 # gRPC's own limit is 4 MiB, too little for a large batch; Serving itself has none.
 MAX_REQUEST_BYTES: Final = 1 << 30
-# The client's own library makes status codes too, and nothing but their text tells them from the server's.
+# The client's own library sets status codes too; only their text distinguishes them from the server's.
 _NO_CONNECTION: Final = re.compile(
     r"failed to connect|connection (refused|reset|timed out)|socket closed|broken pipe|goaway|transport|endpoint|"
     r"resol(ver|ution)|keepalive|http1\.x|empty address list|stream removed|recvmsg|sendmsg|handshake|ssl",
@@ -62,13 +62,13 @@ _TOO_LARGE: Final = re.compile(r"(Sent|Received) message larger than max \((\d+)
 def make_channel(
     address: str, tls: TlsOptions | None = None, options: Sequence[tuple[str, Any]] = (), *, secure: bool = False
 ) -> Any:
-    """A channel to `host:port` that sends large messages, and reads them up to a size.
+    """A channel to `host:port` with limits for large messages.
 
     Args:
         address: host and port.
-        tls: certificates; given ones, or `secure`, make it an encrypted channel.
+        tls: certificates; with these, or with `secure`, the channel is encrypted.
         options: further channel arguments of gRPC.
-        secure: encrypts with the system's authorities where `tls` is None.
+        secure: encrypts with the system's authorities if `tls` is None.
     """
     named = {
         "grpc.max_receive_message_length": MAX_RESPONSE_BYTES,
@@ -100,20 +100,20 @@ def predict_response(data: bytes, bytes_out: int) -> PredictResponse:
     """The answer in a serialised PredictResponse.
 
     Raises:
-        InvalidResponse: not such a message, or tensors that contradict themselves.
+        InvalidResponse: it is not such a message, or its tensors are not valid.
     """
     try:
         message = messages.PredictResponse.FromString(data)
         outputs = {name: from_proto(proto) for name, proto in message.outputs.items()}
     except (DecodeError, ValueError) as error:
-        raise InvalidResponse(f"the answer is not a PredictResponse ({error}); what listens there?") from error
+        raise InvalidResponse(f"the answer is not a PredictResponse ({error}); is this TensorFlow Serving?") from error
     spec = message.model_spec
     version = spec.version.value if spec.WhichOneof("version_choice") == "version" else None
     return PredictResponse(outputs, version, bytes_out, len(data))
 
 
 def raise_for_rpc(error: Any, address: str, timeout: float) -> NoReturn:
-    """Raises the ServingError that a failed call stands for."""
+    """Raises the ServingError for a failed call."""
     name = error.code().name
     details = one_line(error.details())
     if found := _TOO_LARGE.search(details):
@@ -129,8 +129,8 @@ def raise_for_rpc(error: Any, address: str, timeout: float) -> NoReturn:
 
 
 def _reason(details: str) -> str:
-    """Why there is no connection, without the words of gRPC's own library."""
-    return next((text for pattern, text in _REASONS.items() if re.search(pattern, details, re.IGNORECASE)), "it broke")
+    """Why there is no connection, in plain words."""
+    return next((text for pattern, text in _REASONS.items() if re.search(pattern, details, re.IGNORECASE)), "it failed")
 
 
 class GrpcClient:
@@ -138,10 +138,10 @@ class GrpcClient:
 
     Args:
         address: host and port, such as `127.0.0.1:8500`.
-        tls: certificates; None leaves the connection open, unless `secure`.
+        tls: certificates; with these, or with `secure`, the connection is encrypted.
         metadata: sent with every call.
         options: further channel arguments of gRPC.
-        secure: encrypts with the system's authorities where `tls` is None.
+        secure: encrypts with the system's authorities if `tls` is None.
     """
 
     protocol = "grpc"
@@ -182,7 +182,7 @@ class GrpcClient:
         answer = self._call(self._model_metadata, message, timeout)
         held = answer.metadata["signature_def"]
         if held.type_url != SIGNATURES_TYPE:
-            raise InvalidResponse("the metadata hold no signatures; is this TensorFlow Serving?")
+            raise InvalidResponse("the metadata have no signatures; is this TensorFlow Serving?")
         signatures = SignatureDefMap.FromString(held.value)
         return ModelMetadata(
             model=answer.model_spec.name,
@@ -205,7 +205,7 @@ class GrpcClient:
         except grpc.RpcError as error:
             raise_for_rpc(error, self.address, timeout)
         except ValueError as error:
-            # gRPC's word for a call on a closed channel.
+            # A call on a closed channel.
             raise ServingError(f"the call to {self.address} could not be made ({error})") from error
 
 

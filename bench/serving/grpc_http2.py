@@ -1,4 +1,4 @@
-"""A unary gRPC call as a request of HTTP/2, and its answer (grpc/doc/PROTOCOL-HTTP2.md); no input or output."""
+"""A unary gRPC call as an HTTP/2 request, and its answer (grpc/doc/PROTOCOL-HTTP2.md), without I/O."""
 
 from collections.abc import Sequence
 from typing import Final, NoReturn
@@ -12,9 +12,9 @@ from bench.serving.http2.grpc_wire import PREFIX, is_one_message, percent_decode
 from bench.serving.http2.hpack import Header, encode
 
 _AGENT: Final = b"bertbench"
-# What the end of a stream without a status means; others are a broken answer.
+# The status that a reset of the stream stands for; other codes are a protocol error.
 _RESETS: Final = {REFUSED_STREAM: "UNAVAILABLE", CANCEL: "CANCELLED", ENHANCE_YOUR_CALM: "RESOURCE_EXHAUSTED"}
-# The same for an HTTP status without one, which a proxy sends (grpc/doc/http-grpc-status-mapping.md).
+# The same for an HTTP status of a proxy (grpc/doc/http-grpc-status-mapping.md).
 _STATUSES: Final = {
     b"401": "UNAUTHENTICATED",
     b"403": "PERMISSION_DENIED",
@@ -51,19 +51,19 @@ def call_block(method: str, authority: str, timeout: float, metadata: Sequence[H
 
 
 def answer_of(request: Request, address: str, timeout: float) -> bytes:
-    """The message that a call was answered with.
+    """The message that answers a call.
 
     Args:
-        request: it is over.
-        address: the server's, for messages.
-        timeout: seconds that the call had.
+        request: the call, which has ended.
+        address: the server's, for error messages.
+        timeout: the call's timeout, seconds.
 
     Raises:
-        ServingError: what the server's status stands for.
+        ServingError: the call failed.
     """
     if request.too_large:
         size = format_bytes(len(request.answer))
-        raise InvalidResponse(f"the response from {address} has {size} and more; send fewer sentences or allow more")
+        raise InvalidResponse(f"the response from {address} exceeds {size}; send fewer sentences or raise the limit")
     if request.reset is not None:
         _raise_for_reset(request.reset, address, timeout)
     trailers = dict(request.trailers or ())
@@ -76,23 +76,23 @@ def answer_of(request: Request, address: str, timeout: float) -> bytes:
         raise_for_status(name, one_line(text), address, timeout)
     body = request.answer
     if not is_one_message(body) or body[0]:
-        raise InvalidResponse(f"a broken answer from {address} (not one plain message); is this TensorFlow Serving?")
+        raise InvalidResponse(f"the answer from {address} is not one uncompressed message; is this TensorFlow Serving?")
     return bytes(body[PREFIX:])
 
 
 def broken(reason: object, address: str) -> InvalidResponse:
-    """What a call fails with where the server does not speak as it should."""
-    return InvalidResponse(f"a broken answer from {address} ({reason}); is this a gRPC port?")
+    """The error of a call whose server violates the protocol."""
+    return InvalidResponse(f"invalid answer from {address} ({reason}); is this a gRPC port?")
 
 
 def _raise_for_reset(code: int, address: str, timeout: float) -> NoReturn:
     if code not in _RESETS:
-        raise broken(f"the call was cut off with HTTP/2 error {code}", address)
-    raise_for_status(_RESETS[code], f"the call was cut off with HTTP/2 error {code}", address, timeout)
+        raise broken(f"the server reset the stream with HTTP/2 error {code}", address)
+    raise_for_status(_RESETS[code], f"the server reset the stream with HTTP/2 error {code}", address, timeout)
 
 
 def _raise_for_http(status: bytes, address: str, timeout: float) -> NoReturn:
-    text = f"HTTP status {status.decode('latin-1')}, and none of gRPC"
+    text = f"HTTP status {status.decode('latin-1')} without a gRPC status"
     if status not in _STATUSES:
         raise broken(text, address)
     raise_for_status(_STATUSES[status], text, address, timeout)

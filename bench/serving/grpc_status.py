@@ -1,4 +1,4 @@
-"""The ServingError that each of gRPC's status codes stands for."""
+"""The ServingError of each gRPC status code."""
 
 from typing import Final, NoReturn
 
@@ -24,28 +24,28 @@ _DETAILS_MOST: Final = 200
 
 
 def code_name(code: int) -> str:
-    """The name of a status code in gRPC's numbers, which Serving's messages use too."""
+    """The name of a gRPC status code; Serving's messages have the same numbers."""
     return next((status.name for status in grpc.StatusCode if status.value[0] == code), str(code))
 
 
 def one_line(details: str | None) -> str:
-    """A status text that fits into a message."""
+    """A status text on one line, truncated for a message."""
     return " ".join((details or "").split())[:_DETAILS_MOST]
 
 
 def no_answer_in_time(address: str, timeout: float, code: str | None = None) -> DeadlineExceeded:
-    """What a call fails with that took longer than it may."""
+    """The error of a call that exceeds its timeout."""
     return DeadlineExceeded(f"no answer from {address} within {timeout:g} s; allow more time or send less", code)
 
 
 def raise_for_status(name: str, details: str, address: str, timeout: float) -> NoReturn:
-    """Raises what a server's status stands for.
+    """Raises the ServingError of a server's status.
 
     Args:
-        name: of the code, such as `NOT_FOUND`.
+        name: the code's name, such as `NOT_FOUND`.
         details: the server's text, one line.
         address: the server's.
-        timeout: seconds that the call had.
+        timeout: the call's timeout, seconds.
     """
     if name == "DEADLINE_EXCEEDED":
         raise no_answer_in_time(address, timeout, name)

@@ -1,7 +1,7 @@
-"""JSON bodies of Serving's REST endpoint: requests out, answers in.
+"""The JSON of Serving's REST endpoint: encodes requests, decodes answers.
 
-Serving writes and reads the tokens NaN, Infinity and -Infinity, which JSON does not have and orjson refuses; bodies
-that hold them go through the standard library instead.
+Serving writes and reads the tokens NaN, Infinity and -Infinity, which are not JSON and which orjson refuses; the
+standard library handles bodies with them.
 """
 
 import base64
@@ -19,19 +19,19 @@ from bench.core.errors import printable
 from bench.serving.errors import InvalidResponse
 from bench.serving.types import ModelMetadata, PredictRequest, SignatureInfo, TensorInfo, VersionStatus
 
-# Of an error's body: a line of it is shown.
-_TEXT_READ: Final = 1 << 16
+# Bytes of an error's body that are read; one line is shown.
+_MAX_ERROR_TEXT: Final = 1 << 16
 
 
 class BodyForm(StrEnum):
-    """How tensors are laid out in a body: `instances`, one object a row, or `inputs`, one list a tensor."""
+    """The layout of tensors in a body: `instances`, one object per row, or `inputs`, one list per tensor."""
 
     ROW = "row"
     COLUMNAR = "columnar"
 
 
 def dumps(value: Any) -> bytes:
-    """Compact JSON; numpy arrays are lists, bytes are `{"b64": …}`, non-finite floats Serving's tokens."""
+    """Compact JSON: numpy arrays become lists, bytes `{"b64": …}`, non-finite floats Serving's tokens."""
     if _has_non_finite(value):
         return json.dumps(value, separators=(",", ":"), default=_plain).encode()
     return orjson.dumps(value, default=_plain, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -58,24 +58,24 @@ def loads(body: bytes) -> Any:
 def predict_body(request: PredictRequest, form: BodyForm = BodyForm.ROW) -> bytes:
     """The body of a POST to `:predict`.
 
-    Row form needs equal first dimensions; inputs of rank 0 can only go in columnar form.
+    Row form needs equal first dimensions; only columnar form can hold inputs of rank 0.
 
     Raises:
-        ValueError: inputs that row form cannot hold.
+        ValueError: row form cannot hold the inputs.
     """
     inputs = {name: np.ascontiguousarray(array) if array.ndim else array for name, array in request.inputs.items()}
     if form is BodyForm.COLUMNAR:
         return dumps({"signature_name": request.signature, "inputs": inputs})
     lengths = {array.shape[0] if array.ndim else None for array in inputs.values()}
     if len(lengths) != 1 or None in lengths:
-        raise ValueError("row form needs inputs with one first dimension in common")
+        raise ValueError("row form needs inputs with equal first dimensions")
     (rows,) = lengths
     instances = [{name: array[row] for name, array in inputs.items()} for row in range(rows or 0)]
     return dumps({"signature_name": request.signature, "instances": instances})
 
 
 def predict_outputs(body: bytes) -> dict[str, NDArray[Any]]:
-    """Outputs by alias. A lone output comes without its name: its key is "".
+    """Outputs by alias. A single output has no name in the answer: its key is "".
 
     Raises:
         InvalidResponse: not an answer of `:predict`.
@@ -91,12 +91,12 @@ def predict_outputs(body: bytes) -> dict[str, NDArray[Any]]:
             return {name: _array([row[name] for row in rows]) for name in rows[0]}
         return {"": _array(rows)}
     except (KeyError, TypeError, ValueError) as error:
-        raise InvalidResponse(f"the answer is not one of :predict ({_begin(body)}); check the address") from error
+        raise InvalidResponse(f"the answer is not an answer of :predict ({_begin(body)}); check the address") from error
 
 
 def error_text(body: bytes) -> str:
-    """What an error answer says, on one line, cut to 200 characters; empty if it says nothing."""
-    body = body[:_TEXT_READ]
+    """The text of an error answer, on one line of at most 200 characters; empty without one."""
+    body = body[:_MAX_ERROR_TEXT]
     try:
         value = loads(body)
     except InvalidResponse:
@@ -106,7 +106,7 @@ def error_text(body: bytes) -> str:
 
 
 def _begin(body: bytes) -> str:
-    """The begin of an answer that is not what it should be."""
+    """The beginning of an unexpected answer, for a message."""
     return repr(printable(body[:240].decode(errors="replace"), 60))
 
 
@@ -173,7 +173,7 @@ def _has_non_finite(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """What the encoders do not know: string arrays, bytes, and (for the standard library) numpy values."""
+    """Converts what the encoders do not support: string arrays, bytes and, in the standard library, numpy values."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, bytes):

@@ -1,4 +1,4 @@
-"""The REST client: `requests` with keep-alive."""
+"""The REST client, on `requests` with keep-alive."""
 
 import http.client
 from collections.abc import Mapping
@@ -27,12 +27,12 @@ from bench.serving.tls import TlsOptions
 from bench.serving.types import MAX_RESPONSE_BYTES, ModelMetadata, PredictRequest, PredictResponse, VersionStatus
 
 _CHUNK: Final = 1 << 16
-# A version takes some hundred bytes.
+# Bytes; a version has a few hundred.
 _MAX_STATUS: Final = 1_000_000
 _OK: Final = 200
 _UNAVAILABLE: Final = (429, 502, 503)
 _DEADLINE: Final = (408, 504)
-# What an answer that began well and then broke off or made no sense leads to.
+# Exceptions for an answer that is truncated or not valid.
 _BROKEN: Final = (
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.ContentDecodingError,
@@ -43,7 +43,7 @@ _BROKEN: Final = (
 
 
 def predict_path(request: PredictRequest) -> str:
-    """The path of a POST to `:predict`, version or label included."""
+    """The path of a POST to `:predict`, with version or label."""
     path = _model_path(request.model)
     if request.version is not None:
         path += f"/versions/{request.version}"
@@ -57,10 +57,10 @@ def _model_path(model: str) -> str:
 
 
 def raise_for_status(status: int, body: bytes) -> None:
-    """Raises the ServingError that an HTTP status stands for; 200 returns.
+    """Returns for HTTP status 200.
 
     Raises:
-        ServingError: any other status, with what the body says.
+        ServingError: any other status, with the text of the body.
     """
     if status == _OK:
         return
@@ -92,10 +92,10 @@ class RestClient:
 
     Args:
         url: scheme, host and port, such as `http://127.0.0.1:8501`.
-        form: how tensors are laid out in a body.
+        form: layout of the tensors in a body.
         headers: sent with every request.
         tls: certificates for `https`.
-        max_response: largest response that is read, unpacked, bytes.
+        max_response: size limit of a decoded response, bytes.
     """
 
     protocol = "rest"
@@ -166,11 +166,11 @@ class RestClient:
 
 
 def _read(response: requests.Response, most: int) -> bytes:
-    """The body, unpacked.
+    """The decoded body.
 
     Raises:
-        InvalidResponse: it is too large, or has a coding that is not known.
-        TimeoutError: the time is up.
+        InvalidResponse: it is too large, or has a coding that is not supported.
+        TimeoutError: the time is over.
     """
     if response.status_code == _OK:
         check_coding(response.headers.get("Content-Encoding", ""), urllib3.HTTPResponse.CONTENT_DECODERS)
@@ -179,14 +179,14 @@ def _read(response: requests.Response, most: int) -> bytes:
         body += part
         if len(body) > most:
             raise InvalidResponse(
-                f"the response has more than {format_bytes(most)}; send fewer sentences or allow more"
+                f"the response has more than {format_bytes(most)}; send fewer sentences or raise the limit"
             )
         time_left()
     return bytes(body)
 
 
 def _raise_mapped(error: Exception, url: str, timeout: float) -> NoReturn:
-    """Raises the ServingError that stands for a foreign exception."""
+    """Raises the ServingError for a foreign exception."""
     host = urlsplit(url).netloc
     timeouts = (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)
     if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
@@ -196,14 +196,14 @@ def _raise_mapped(error: Exception, url: str, timeout: float) -> NoReturn:
     if isinstance(error, timeouts) or (isinstance(error, requests.ConnectionError) and "timed out" in str(error)):
         raise DeadlineExceeded(f"no answer from {host} within {timeout:g} s; allow more time or send less") from error
     if any(isinstance(cause, _BROKEN) and not isinstance(cause, ConnectionError) for cause in _causes(error)):
-        raise InvalidResponse(f"a broken answer from {host} ({_reason(error)}); what listens there?") from error
+        raise InvalidResponse(f"invalid answer from {host} ({_reason(error)}); is this TensorFlow Serving?") from error
     if isinstance(error, requests.ConnectionError | urllib3.exceptions.ProtocolError | OSError):
         raise ConnectFailed(f"no connection to {host} ({_reason(error)}); is the server up?") from error
     raise ServingError(f"the request to {host} could not be made ({_reason(error)}); check the address") from error
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """The exception and what it was raised from, outermost first."""
+    """The exception and its causes, outermost first."""
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None:

@@ -1,4 +1,4 @@
-"""Where load goes to: the text after `--target`, parsed."""
+"""The target of the load: parses the text after `--target`."""
 
 import ipaddress
 import re
@@ -11,13 +11,13 @@ from urllib.parse import SplitResult, urlsplit
 from bench.core.errors import UsageError, did_you_mean
 
 _SCHEMES: Final = ("http", "https", "grpc", "grpcs")
-# A label may hold an underscore: service names of Docker Compose do.
+# A label may contain an underscore, as service names of Docker Compose do.
 _HOST: Final = re.compile(r"(?=.{1,253}$)[\w](?:[\w-]{0,61}[\w])?(?:\.[\w](?:[\w-]{0,61}[\w])?)*\.?")
 _FORMS = "embedded, http://host:8501, grpc://host:8500, docker:cpu, docker:gpu, binary:/path, estimator"
 
 
 class TargetKind(StrEnum):
-    """What stands behind a target."""
+    """The kinds of targets."""
 
     EMBEDDED = "embedded"
     REST = "rest"
@@ -32,9 +32,9 @@ class Target:
     """A target.
 
     Args:
-        kind: what it is.
+        kind: its kind.
         address: REST: scheme, host and port as a URL without a path; gRPC: `host:port`; else empty.
-        secure: the connection is encrypted (`https://`, `grpcs://`).
+        secure: whether the connection is encrypted (`https://`, `grpcs://`).
         device: `cpu` or `gpu` of a Docker target, else empty.
         path: the server binary of a binary target.
     """
@@ -52,7 +52,7 @@ class Target:
 
     @property
     def remote(self) -> bool:
-        """Whether it is an address somebody else serves at."""
+        """Whether it is the address of a server that the suite does not start."""
         return self.kind in (TargetKind.REST, TargetKind.GRPC)
 
     def __str__(self) -> str:
@@ -65,7 +65,7 @@ def parse_target(text: str) -> Target:
     """The target in `text`.
 
     Raises:
-        UsageError: none of the known forms; the message says what is wrong with it.
+        UsageError: not a target; the message says why.
     """
     stripped = text.strip()
     scheme, separator, _ = stripped.partition("://")
@@ -82,7 +82,7 @@ def parse_target(text: str) -> Target:
 
 
 def _hint(text: str, kind: str, colon: str, rest: str) -> str:
-    """What may have been meant; empty where nothing can be said."""
+    """A hint at the intended target; empty without one."""
     if kind == "docker":
         return ": docker needs a device, docker:cpu or docker:gpu"
     if kind == "binary":
@@ -122,7 +122,7 @@ def _parse_address(text: str, scheme: str) -> Target:
     example = "grpc://localhost:8500" if scheme.startswith("grpc") else "http://localhost:8501"
     wrong = _fault(text, scheme)
     if wrong is not None:
-        # A password is not for a terminal that others read, or for the log of a CI job.
+        # A password must not appear on a shared terminal or in the log of a CI job.
         shown = re.sub(r"//[^/@]*@", "//***@", text)
         raise UsageError(f"{shown!r} {wrong}; write it like {example}")
     parts = urlsplit(text)
@@ -136,19 +136,19 @@ def _parse_address(text: str, scheme: str) -> Target:
 
 
 def _fault(text: str, scheme: str) -> str | None:
-    """What is wrong with an address; None if nothing is."""
+    """Why an address is not valid; None if it is."""
     if scheme not in _SCHEMES:
         known = f"known are {', '.join(_SCHEMES)}"
         return f"has the unknown scheme {scheme!r}, {known}{did_you_mean(scheme, _SCHEMES)}"
     if any(char.isspace() or not char.isprintable() for char in text):
-        return "holds a blank or a control character"
+        return "contains a blank or a control character"
     try:
         parts = urlsplit(text)
         host = parts.hostname
     except ValueError:
-        return "has brackets that do not hold an IPv6 address"
+        return "has brackets without an IPv6 address"
     if parts.username is not None or parts.password is not None:
-        return "holds a user or a password, which are not sent; leave them out"
+        return "contains a user or a password, which are not sent; leave them out"
     if not parts.netloc.startswith("[") and parts.netloc.count(":") > 1:
         return "has more than one colon; put an IPv6 address into brackets, like http://[::1]:8501"
     if not host:
@@ -188,6 +188,6 @@ def _port_fault(netloc: str, scheme: str) -> str | None:
 
 
 def _more(parts: SplitResult) -> str | None:
-    """What stands behind host and port."""
+    """Text after host and port."""
     more = parts._replace(scheme="", netloc="").geturl()
-    return None if more in ("", "/") else f"holds {more!r} behind host and port; leave it out"
+    return None if more in ("", "/") else f"has {more!r} after host and port; leave it out"

@@ -1,4 +1,4 @@
-"""numpy arrays to TensorProto and back, without TensorFlow."""
+"""Converts numpy arrays to TensorProto and back, without TensorFlow."""
 
 import math
 from typing import Any, Final
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bench.serving.messages import TensorProto, TensorShapeProto, data_type
 
-# Numpy dtype by DT_ enum, and the field of TensorProto that holds such values one by one.
+# Numpy dtype and TensorProto's field for single values, by DataType.
 _NUMERIC: Final[dict[int, tuple[np.dtype[Any], str]]] = {
     data_type("DT_FLOAT"): (np.dtype(np.float32), "float_val"),
     data_type("DT_DOUBLE"): (np.dtype(np.float64), "double_val"),
@@ -26,7 +26,7 @@ _ENUM: Final = {dtype: enum for enum, (dtype, _) in _NUMERIC.items()}
 _STRING: Final = data_type("DT_STRING")
 _FLOAT16: Final = data_type("DT_HALF")
 # A tensor of a few bytes may say that it has any number of values.
-_MOST_REPEATED: Final = 1 << 24
+_MAX_REPEATED: Final = 1 << 24
 # Values of two bytes; both come back as float32.
 _HALF: Final = (_FLOAT16, data_type("DT_BFLOAT16"))
 
@@ -34,10 +34,10 @@ _HALF: Final = (_FLOAT16, data_type("DT_BFLOAT16"))
 def to_proto(array: NDArray[Any]) -> Any:
     """The TensorProto of `array`; strings (`S`, `U` or `object` of bytes and str) become DT_STRING.
 
-    Integers go as varints: token ids take one to three bytes so, four as raw content.
+    Integers become varints: a token id has one to three bytes, instead of four in raw content.
 
     Raises:
-        ValueError: a dtype that Serving has no tensor for.
+        ValueError: Serving has no tensor type for the dtype.
     """
     array = np.asarray(array)
     shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in array.shape])
@@ -54,13 +54,13 @@ def to_proto(array: NDArray[Any]) -> Any:
 
 
 def from_proto(proto: Any) -> NDArray[Any]:
-    """The array of a TensorProto. Half precision comes as float32, strings as `object` of bytes.
+    """The array of a TensorProto. Half precision becomes float32, strings `object` of bytes.
 
-    Values may lie in `tensor_content` or in the typed field; fewer values than the shape asks for mean that the last
-    one is repeated (`tensor.proto`).
+    Values are in `tensor_content` or in the typed field; if there are fewer than the shape needs, the last one is
+    repeated (`tensor.proto`).
 
     Raises:
-        ValueError: unknown dtype, or values that do not fit the shape.
+        ValueError: the dtype is not supported, or the values do not match the shape.
     """
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     size = math.prod(shape)
@@ -82,7 +82,7 @@ def from_proto(proto: Any) -> NDArray[Any]:
     if flat.size > size or (flat.size < size and (proto.tensor_content or not flat.size)):
         raise ValueError(f"a tensor of shape {shape} with {flat.size} values")
     if flat.size < size:
-        if size > _MOST_REPEATED:
+        if size > _MAX_REPEATED:
             raise ValueError(f"a tensor of shape {shape} with {flat.size} values")
         flat = np.concatenate([flat, np.repeat(flat[-1:], size - flat.size)])
     return flat.reshape(shape)

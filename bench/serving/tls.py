@@ -8,15 +8,15 @@ from bench.core.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class TlsOptions:
-    """What a TLS client shows and trusts; PEM files.
+    """The certificates of a TLS client; PEM files.
 
     Args:
-        ca: certificates of the authorities to trust; None trusts the system's.
-        cert: the client's certificate chain, for servers that ask for one.
+        ca: certificates of the trusted authorities; None for the system's.
+        cert: the client's certificate chain, for servers that request one.
         key: its private key.
 
     Raises:
-        UsageError: a certificate without a key, a key without a certificate, or a file that is not there.
+        UsageError: a certificate without a key, a key without a certificate, or a missing file.
     """
 
     ca: Path | None = None
@@ -25,7 +25,7 @@ class TlsOptions:
 
     def __post_init__(self) -> None:
         if (self.cert is None) != (self.key is None):
-            raise UsageError("a client certificate needs its key and the other way round; give both")
+            raise UsageError("a client certificate needs its key, and a key its certificate; give both")
         for path in (self.ca, self.cert, self.key):
             if path is not None and not path.is_file():
                 raise UsageError(f"no certificate file {path}; check the path")

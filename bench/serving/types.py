@@ -1,4 +1,4 @@
-"""What goes to a server and what comes back, whatever the protocol."""
+"""Requests to a server and its answers, independent of the protocol."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 DEFAULT_MODEL_NAME = "bert"
 DEFAULT_SIGNATURE = "serving_default"
-# A hundred times what the largest batch of this suite is answered with.
+# A hundred times the answer to the largest batch of this suite.
 MAX_RESPONSE_BYTES = 64_000_000
 
 
@@ -37,11 +37,11 @@ class PredictRequest:
 
 @dataclass(frozen=True, slots=True)
 class PredictResponse:
-    """What the server answered.
+    """An answer to Predict.
 
     Args:
-        outputs: arrays by output alias. A REST answer in row form with one output does not name it: its key is "".
-        version: the version that answered (gRPC only; None over REST, which does not tell).
+        outputs: arrays by output alias. A REST answer in row form with one output has no name for it: its key is "".
+        version: the version that answered; None over REST.
         bytes_out: size of the request body or message, in bytes.
         bytes_in: size of the answer's body or message, in bytes.
     """
@@ -64,7 +64,7 @@ class VersionStatus:
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """A signature's input or output: dtype as `DT_INT32`, shape with -1 for a free dimension, None for unknown rank."""
+    """A signature's input or output: dtype like `DT_INT32`; shape with -1 for a free dimension, None if unknown."""
 
     name: str
     dtype: str
@@ -82,7 +82,7 @@ class SignatureInfo:
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """What the metadata call tells of a model."""
+    """A model's metadata."""
 
     model: str
     version: int
@@ -92,8 +92,8 @@ class ModelMetadata:
 class ServingClient(Protocol):
     """A connection to one server over one protocol.
 
-    Every method raises `bench.serving.errors.ServingError` or a subclass, and nothing else, when the server or the way
-    to it fails. `timeout` is in seconds.
+    When the server or the connection fails, every method raises `bench.serving.errors.ServingError` or a subclass, and
+    nothing else. `timeout` is in seconds.
     """
 
     protocol: str

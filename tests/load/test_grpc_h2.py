@@ -38,7 +38,7 @@ from bench.serving.http2.frames import (
 )
 from bench.serving.http2.grpc_wire import framed
 from bench.serving.http2.hpack import encode
-from bench.serving.http2.server import Completed, H2Connection, Reset
+from bench.serving.http2.server import Completed, Reset, ServerConnection
 from bench.serving.tls import TlsOptions
 
 TLS = Path(__file__).parent / "tls"
@@ -79,7 +79,7 @@ class Server:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        h2 = H2Connection()
+        h2 = ServerConnection()
         with connection:
             while data := connection.recv(65536):
                 ends = False
@@ -152,7 +152,7 @@ def test_users_share_a_connection_and_get_their_own_answers() -> None:
         ([STATUS, TYPE], InvalidResponse, "gRPC port"),
         ([(b":status", b"404")], InvalidResponse, "HTTP status 404"),
         ([(b":status", b"503")], Unavailable, "HTTP status 503"),
-        ([STATUS, TYPE, (b"grpc-status", b"0")], InvalidResponse, "not one plain message"),
+        ([STATUS, TYPE, (b"grpc-status", b"0")], InvalidResponse, "not one uncompressed message"),
     ],
 )
 def test_answers_without_a_message(block: Any, error: Any, text: str) -> None:
@@ -167,7 +167,7 @@ def test_messages_that_cannot_be_read(body: Any) -> None:
     def handle(h2: Any, stream: Any, message: Any) -> None:
         h2.respond(stream, encode([STATUS, TYPE]), body, OK_TRAILERS)
 
-    with serving(on_request(handle)) as (_, pool), pytest.raises(InvalidResponse, match="not one plain message"):
+    with serving(on_request(handle)) as (_, pool), pytest.raises(InvalidResponse, match="not one uncompressed message"):
         pool.make("grpc").exchange(b"question", 30)
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from bench.serving.http2.frames import H2Error
 from bench.serving.http2.grpc_wire import HEADERS, OK_TRAILERS, PREFIX, failure, framed
-from bench.serving.http2.server import Completed, H2Connection
+from bench.serving.http2.server import Completed, ServerConnection
 
 _INVALID_ARGUMENT: Final = 3
 _REFUSAL: Final = failure(_INVALID_ARGUMENT, b"the null server does not know this request")
@@ -21,7 +21,7 @@ class NullGrpc(asyncio.Protocol):
 
     def __init__(self, answers: Mapping[bytes, bytes]) -> None:
         self._answers = answers
-        self._h2 = H2Connection()
+        self._h2 = ServerConnection()
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

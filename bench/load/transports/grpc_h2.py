@@ -82,7 +82,7 @@ class SharedConnection:
             except ServingError:
                 if not _may_go_again(link, request, attempt):
                     raise
-            if not request.unseen or not _may_go_again(link, request, attempt):
+            if not request.unprocessed or not _may_go_again(link, request, attempt):
                 break
             if request.room <= link.room:
                 link.retire()
@@ -111,4 +111,4 @@ class SharedConnection:
 
 def _may_go_again(link: Link, request: Request, attempt: int) -> bool:
     """Whether a request is sent again: the server did not look at it, and it is the first time or looked at others."""
-    return request.unseen and attempt + 1 < _MOST_ATTEMPTS and (attempt == 0 or link.answered)
+    return request.unprocessed and attempt + 1 < _MOST_ATTEMPTS and (attempt == 0 or link.answered)

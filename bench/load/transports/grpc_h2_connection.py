@@ -81,8 +81,8 @@ class Link:
         """Sends a request and waits until it is over.
 
         Raises:
-            ServingError: the connection ended before. The request is `unseen` where the server certainly did not get
-                all of it, though the connection had served others.
+            ServingError: the connection ended before. The request is `unprocessed` where the server certainly did not
+                get all of it, though the connection had served others.
         """
         over = self._waiting[request] = Event()
         try:
@@ -164,7 +164,7 @@ class Link:
         if not self._waiting and self._end is None and not self.usable and not self._connection.unanswered:
             self._finish(ConnectionError("the server takes no more requests on the connection"))
 
-    def _mark_unseen(self, error: OSError) -> None:
+    def _mark_unprocessed(self, error: OSError) -> None:
         """Marks the requests that the server certainly had not read as a whole when it closed the connection."""
         got: int = self._sent
         end = tcp_end(self._socket)
@@ -174,14 +174,14 @@ class Link:
             got = self._sent - 1 if reset or not self._plain or end.acked is None else end.acked
         for request in self._connection.unanswered:
             if not self._connection.is_whole(request) or request.end > got:
-                request.unseen = True
+                request.unprocessed = True
 
     def _finish(self, error: Exception) -> None:
         """The connection is over, and with it whatever waits."""
         if self._end is None:
             self._end = error
             if isinstance(error, OSError) and self._connection.answered:
-                self._mark_unseen(error)
+                self._mark_unprocessed(error)
             # First of all for the server, which may wait for us to go; closing alone can be put off by a reader.
             with contextlib.suppress(OSError):
                 self._socket.shutdown(gevent.socket.SHUT_RDWR)

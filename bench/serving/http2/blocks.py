@@ -1,4 +1,4 @@
-"""Header blocks out of the frames that they come in (RFC 9113, section 4.3)."""
+"""Assembles header blocks from frames (RFC 9113, section 4.3)."""
 
 from typing import Final, NamedTuple
 
@@ -15,19 +15,19 @@ from bench.serving.http2.frames import (
 )
 from bench.serving.http2.hpack import Decoder, Header, HpackError
 
-# gRPC's own library takes 16 KiB of metadata.
+# gRPC's own library accepts 16 KiB of metadata.
 _MOST_BYTES: Final = 1 << 15
-# What a frame counts as beside its bytes, so that empty ones end too.
+# Bytes that a frame counts beside its payload, so that empty frames are limited too.
 _FRAME_COST: Final = 32
 
 
 class Block(NamedTuple):
-    """Headers that came as a whole.
+    """A complete header block.
 
     Args:
-        stream: whose.
+        stream: its stream.
         headers: in their order.
-        ends: whether the other side sends nothing more on the stream.
+        ends: whether the peer sends nothing more on the stream.
     """
 
     stream: int
@@ -36,7 +36,7 @@ class Block(NamedTuple):
 
 
 class BlockReader:
-    """One connection's incoming headers."""
+    """The incoming headers of one connection."""
 
     def __init__(self) -> None:
         self._decoder = Decoder()
@@ -44,19 +44,19 @@ class BlockReader:
         self._frames = 0
 
     def check(self, kind: int, stream: int) -> None:
-        """Whether such a frame may come now.
+        """Checks that a frame is allowed now.
 
         Raises:
-            H2Error: a block is not there as a whole yet, and only that may go on.
+            H2Error: a block is incomplete, and the frame does not continue it.
         """
         if self._open is not None and (kind != CONTINUATION or self._open[0] != stream):
             raise H2Error(PROTOCOL_ERROR, "a header block that is not continued")
 
     def take(self, kind: int, flags: int, stream: int, payload: bytes) -> Block | None:
-        """Takes a frame of HEADERS or CONTINUATION; the block, if it is there as a whole by that.
+        """Takes a HEADERS or CONTINUATION frame; the block that it completes.
 
         Raises:
-            H2Error: nothing to continue, a block that is too large, or one that does not decode.
+            H2Error: there is no block to continue, or the block is too large or cannot be decoded.
         """
         if kind == HEADERS:
             self._open = (stream, bytearray(header_block(flags, payload)), bool(flags & END_STREAM))
@@ -73,7 +73,7 @@ class BlockReader:
         stream, block, ends = self._open
         self._open = None
         try:
-            # Also where nobody waits for it any more: what it says stays in the table.
+            # Also for cancelled streams: the block may change the dynamic table.
             return Block(stream, self._decoder.decode(bytes(block)), ends)
         except HpackError as error:
             raise H2Error(COMPRESSION_ERROR, str(error)) from None

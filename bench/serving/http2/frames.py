@@ -1,4 +1,4 @@
-"""Frames of HTTP/2 (RFC 9113, sections 4 and 6): bytes to frames and back, and the numbers that both sides use."""
+"""HTTP/2 frames (RFC 9113, sections 4 and 6): from bytes to frames and back, and the protocol's numbers."""
 
 import struct
 from typing import Final
@@ -35,9 +35,9 @@ DEFAULT_FRAME_SIZE: Final = 16384
 LARGEST_FRAME_SIZE: Final = (1 << 24) - 1
 LARGEST_WINDOW: Final = (1 << 31) - 1
 LARGEST_STREAM: Final = (1 << 31) - 1
-# What is taken in one frame, and what the connection's window may shrink by before it is opened again.
+# The largest frame that this side accepts.
 OUR_FRAME_SIZE: Final = 1 << 20
-# Settings in one frame: there are six that mean something.
+# Settings in one frame; six are defined.
 _MOST_SETTINGS: Final = 128
 _PING_SIZE: Final = 8
 _WINDOW_STEP: Final = 1 << 24
@@ -52,7 +52,7 @@ Frame = tuple[int, int, int, bytes]
 
 
 class H2Error(Exception):
-    """The other side breaks the protocol; the connection ends with this code."""
+    """The peer violates the protocol; the connection ends with this code."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -76,12 +76,12 @@ def rst_stream(stream: int, code: int) -> bytes:
 
 
 def goaway(last_stream: int, code: int) -> bytes:
-    """A frame that says that streams after `last_stream` are not looked at."""
+    """A frame that announces that streams after `last_stream` are not processed."""
     return frame(GOAWAY, 0, 0, struct.pack(">II", last_stream, code))
 
 
 def connection_preface(*settings: tuple[int, int]) -> bytes:
-    """The settings of a side, and its wish for as much as the other likes to send, so that nobody waits for leave."""
+    """A side's first frames: its settings, and the largest windows, so that the peer never waits for one."""
     wide = ((INITIAL_WINDOW_SIZE, LARGEST_WINDOW), (MAX_FRAME_SIZE, OUR_FRAME_SIZE), *settings)
     payload = b"".join(_SETTING.pack(*entry) for entry in wide)
     return frame(SETTINGS, 0, 0, payload) + window_update(LARGEST_WINDOW - DEFAULT_WINDOW)
@@ -91,10 +91,10 @@ def read_settings(payload: bytes) -> list[tuple[int, int]]:
     """The settings in a SETTINGS frame.
 
     Raises:
-        H2Error: cut, a value that is not allowed, or more settings than anyone means.
+        H2Error: the payload is truncated, a value is not allowed, or there are too many settings.
     """
     if len(payload) % _SETTING.size:
-        raise H2Error(FRAME_SIZE_ERROR, "settings that are cut")
+        raise H2Error(FRAME_SIZE_ERROR, "truncated settings")
     if len(payload) > _MOST_SETTINGS * _SETTING.size:
         raise H2Error(ENHANCE_YOUR_CALM, f"{len(payload) // _SETTING.size} settings in one frame")
     found = list(_SETTING.iter_unpack(payload))
@@ -107,13 +107,13 @@ def read_settings(payload: bytes) -> list[tuple[int, int]]:
 
 
 def read_number(payload: bytes, what: str) -> int:
-    """The number of 31 bits that a frame consists of.
+    """The 31-bit number that is a frame's payload.
 
     Raises:
-        H2Error: a frame of another size.
+        H2Error: the payload has another size.
     """
     if len(payload) != _NUMBER.size:
-        raise H2Error(FRAME_SIZE_ERROR, f"{what} that is cut")
+        raise H2Error(FRAME_SIZE_ERROR, f"{what} of {len(payload)} bytes")
     return int.from_bytes(payload, "big") & LARGEST_WINDOW
 
 
@@ -121,7 +121,7 @@ def pong(payload: bytes) -> bytes:
     """The answer to a PING.
 
     Raises:
-        H2Error: a ping of another size.
+        H2Error: the payload has another size.
     """
     if len(payload) != _PING_SIZE:
         raise H2Error(FRAME_SIZE_ERROR, f"a ping of {len(payload)} bytes")
@@ -132,23 +132,23 @@ def unpadded(flags: int, payload: bytes) -> bytes:
     """The payload of DATA or HEADERS without its padding.
 
     Raises:
-        H2Error: more padding than there is frame.
+        H2Error: the padding is longer than the payload.
     """
     if not flags & PADDED:
         return payload
     if not payload or payload[0] >= len(payload):
-        raise H2Error(PROTOCOL_ERROR, "more padding than frame")
+        raise H2Error(PROTOCOL_ERROR, "padding longer than the payload")
     return payload[1 : len(payload) - payload[0]]
 
 
 def header_block(flags: int, payload: bytes) -> bytes:
-    """The piece of a header block in a HEADERS frame."""
+    """The part of a header block in a HEADERS frame."""
     payload = unpadded(flags, payload)
     return payload[5:] if flags & PRIORITY else payload
 
 
 class FrameReader:
-    """Cuts what comes in into frames."""
+    """Splits received bytes into frames."""
 
     def __init__(self) -> None:
         self._in = bytearray()
@@ -158,7 +158,7 @@ class FrameReader:
         self._in += data
 
     def starts_with(self, prefix: bytes) -> bool | None:
-        """Whether what came starts with `prefix`, which is taken away then; None if that cannot be told yet."""
+        """Whether the received bytes start with `prefix`, which is then removed; None while bytes are missing."""
         if not prefix.startswith(self._in[: len(prefix)]):
             return False
         if len(self._in) < len(prefix):
@@ -167,10 +167,10 @@ class FrameReader:
         return True
 
     def frames(self) -> list[Frame]:
-        """The whole frames that came.
+        """The complete frames received.
 
         Raises:
-            H2Error: a frame that is larger than allowed.
+            H2Error: a frame is larger than allowed.
         """
         data = self._in
         found: list[Frame] = []
@@ -190,13 +190,13 @@ class FrameReader:
 
 
 class ReceiveWindow:
-    """How much of the connection's window the other side has used; kept from running dry."""
+    """Tracks the connection's receive window, and reopens it before it is used up."""
 
     def __init__(self) -> None:
         self._received = 0
 
     def take(self, size: int) -> bytes:
-        """Counts `size` bytes of DATA; the frame that gives them back, or nothing yet."""
+        """Counts `size` bytes of DATA; the window update that is due, or nothing."""
         self._received += size
         if self._received < _WINDOW_STEP:
             return b""

@@ -10,30 +10,30 @@ Header = tuple[bytes, bytes]
 
 DEFAULT_TABLE_SIZE: Final = 4096
 _MAX_CACHED_BLOCKS: Final = 64
-# Bytes of names and values, and 32 a header, that one block may stand for: a few bytes can repeat a long header.
+# Bytes of names and values, plus 32 per header, in one decoded block: a few bytes can repeat a long header.
 _MAX_HEADER_LIST: Final = 1 << 16
 
-# Its debug log has every header in it, also those with credentials.
+# The debug log of hpack contains all headers, also those with credentials.
 logging.getLogger("hpack").setLevel(logging.WARNING)
 
 
 class HpackError(Exception):
-    """A header block that does not decode; the connection cannot go on."""
+    """A header block cannot be decoded; the connection must end."""
 
 
 class Decoder:
-    """The receiving end of one connection's headers."""
+    """Decodes the headers of one connection."""
 
     def __init__(self) -> None:
         self._decoder = hpack.Decoder(_MAX_HEADER_LIST)
-        # Blocks decoded since the dynamic table last changed: most calls repeat one.
+        # Blocks decoded since the last change of the dynamic table: most calls repeat one.
         self._cached: dict[bytes, list[Header]] = {}
 
     def decode(self, block: bytes) -> list[Header]:
         """The headers in a block.
 
         Raises:
-            HpackError: it does not decode.
+            HpackError: it cannot be decoded.
         """
         cached = self._cached.get(block)
         if cached is not None:
@@ -51,31 +51,31 @@ class Decoder:
         return headers
 
     def _table(self) -> tuple[int, list[Header]]:
-        """The state that the meaning of a block depends on: the dynamic table's size limit and its entries."""
+        """The state on which the meaning of a block depends: the dynamic table's size limit and entries."""
         table = self._decoder.header_table
         return table.maxsize, list(table.dynamic_entries)
 
 
-class TableNotice:
-    """What has to stand before the next header block once the other side has made its table smaller (section 4.2)."""
+class TableSizeUpdate:
+    """The size update due before the next header block after the peer has reduced its dynamic table (section 4.2)."""
 
     def __init__(self) -> None:
-        self._notice = b""
+        self._update = b""
 
     def limit(self, size: int) -> None:
-        """The other side's limit. Nothing is ever put into the table, so that 0 suits every limit."""
+        """Sets the peer's limit. The encoder never uses the dynamic table, so that size 0 meets any limit."""
         if size < DEFAULT_TABLE_SIZE:
-            self._notice = b"\x20"
+            self._update = b"\x20"
 
     def before(self, block: bytes) -> bytes:
-        """The block as it has to be sent."""
-        notice, self._notice = self._notice, b""
-        return notice + block
+        """The block, preceded by the update if one is due."""
+        update, self._update = self._update, b""
+        return update + block
 
 
 _ENCODER: Final = hpack.Encoder()
 
 
 def encode(headers: Iterable[Header]) -> bytes:
-    """A header block that leaves the receiver's table alone, so that it means the same on every connection."""
+    """A header block that does not use the dynamic table, so that it is valid on every connection."""
     return _ENCODER.encode([hpack.NeverIndexedHeaderTuple(name, value) for name, value in headers], huffman=False)

@@ -1,4 +1,4 @@
-"""What one side sends on a connection of HTTP/2, as far as the other side's windows let it (RFC 9113, section 5.2)."""
+"""The sending half of an HTTP/2 connection, within the peer's flow-control windows (RFC 9113, section 5.2)."""
 
 from collections import deque
 from collections.abc import Callable
@@ -29,37 +29,40 @@ class _Stream:
 class Sender:
     """The sending half.
 
+    Args:
+        preface: the first bytes to send.
+
     Attributes:
-        out: bytes to send; whoever sends them empties it.
+        out: bytes to send; the owner sends and clears them.
     """
 
-    def __init__(self, greeting: bytes) -> None:
-        self.out = bytearray(greeting)
+    def __init__(self, preface: bytes) -> None:
+        self.out = bytearray(preface)
         self._streams: dict[int, _Stream] = {}
         self._window = DEFAULT_WINDOW
         self._stream_window = DEFAULT_WINDOW
         self._frame_size = DEFAULT_FRAME_SIZE
 
     def open(self, stream: int) -> None:
-        """A stream on which something will be sent."""
+        """Opens a stream for sending."""
         self._streams[stream] = _Stream(self._stream_window)
 
     def is_open(self, stream: int) -> bool:
-        """Whether something may still be sent on a stream."""
+        """Whether a stream is open for sending."""
         return stream in self._streams
 
     def close(self, stream: int) -> bool:
-        """Nothing more is sent on a stream; whether something was still to come."""
+        """Closes a stream for sending; whether it was open."""
         return self._streams.pop(stream, None) is not None
 
     def send(self, stream: int, body: bytes, *, ends: bool = False, then: Callable[[], bytes] | None = None) -> None:
-        """Sends data on an open stream, now or when there is room.
+        """Sends data on an open stream, as the windows allow.
 
         Args:
             stream: the stream; nothing happens if it is not open.
             body: the data; may be empty.
-            ends: whether the last frame of it ends this side of the stream, which is then closed.
-            then: gives the frames that follow the data and end the stream, asked when the last of it goes.
+            ends: whether the data's last frame ends and closes the stream.
+            then: makes the frames that follow the data and end the stream; called after the last data.
         """
         found = self._streams.get(stream)
         if found is None:
@@ -70,10 +73,10 @@ class Sender:
         self._flush(stream, found)
 
     def set(self, settings: list[tuple[int, int]]) -> None:
-        """Takes the other side's settings.
+        """Applies the peer's settings.
 
         Raises:
-            H2Error: a window grows past what is allowed.
+            H2Error: a window exceeds its limit.
         """
         for setting, value in settings:
             if setting == INITIAL_WINDOW_SIZE:
@@ -86,10 +89,10 @@ class Sender:
         self._flush_all()
 
     def grow(self, stream: int, step: int) -> None:
-        """The other side opens a window by `step` bytes; stream 0 is the connection's.
+        """Enlarges a window by `step` bytes; stream 0 is the connection's.
 
         Raises:
-            H2Error: past what is allowed.
+            H2Error: the window exceeds its limit.
         """
         if not stream:
             self._window += step
@@ -105,7 +108,7 @@ class Sender:
             self._flush(stream, found)
 
     def _flush(self, stream: int, found: _Stream) -> None:
-        """Sends what waits on a stream as far as both windows let it."""
+        """Sends the waiting data of a stream as far as both windows allow."""
         while found.waiting:
             part = found.waiting[0]
             size = min(len(part), self._window, found.window, self._frame_size)

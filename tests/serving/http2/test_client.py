@@ -33,7 +33,7 @@ from bench.serving.http2.frames import (
     window_update,
 )
 from bench.serving.http2.hpack import Decoder, encode
-from bench.serving.http2.server import Completed, H2Connection, Opened, Reset
+from bench.serving.http2.server import Completed, Opened, Reset, ServerConnection
 
 FIRST = encode([(b":status", b"200"), (b"a", b"b")])
 LAST = encode([(b"end", b"1")])
@@ -66,7 +66,7 @@ def client() -> ClientConnection:
     return made
 
 
-def talk(client: ClientConnection, server: H2Connection, answer: bytes, step: int) -> list[Request]:
+def talk(client: ClientConnection, server: ServerConnection, answer: bytes, step: int) -> list[Request]:
     """Lets both sides talk, `step` bytes at a time, until neither has anything to say; every request gets `answer`."""
     over = []
     while client.out or server.out:
@@ -84,7 +84,7 @@ def talk(client: ClientConnection, server: H2Connection, answer: bytes, step: in
 
 @pytest.mark.parametrize(("step", "size"), [(1, 0), (1, 10), (7, 10), (4001, 200_000), (1 << 20, 200_000)])
 def test_requests_and_answers_of_any_size_cut_anywhere(step: int, size: int) -> None:
-    client, server = ClientConnection(), H2Connection()
+    client, server = ClientConnection(), ServerConnection()
     asked = [request(bytes([65 + index]) * size) for index in range(3)]
     for each in asked:
         client.send(each)
@@ -158,7 +158,7 @@ def test_what_is_cancelled_is_not_heard_of_again(client: ClientConnection) -> No
 
 
 def test_the_server_hears_of_a_cancelled_request() -> None:
-    client, server = ClientConnection(), H2Connection()
+    client, server = ClientConnection(), ServerConnection()
     talk(client, server, b"", 1 << 20)
     asked = request()
     client.send(asked)
@@ -191,12 +191,12 @@ def test_a_goodbye_leaves_what_is_on_its_way(client: ClientConnection) -> None:
         client.send(each)
     assert client.receive(goaway(1, 0)) == [second, queued]
     assert (second.reset, queued.reset) == (REFUSED_STREAM, REFUSED_STREAM)
-    assert second.unseen
-    assert queued.unseen
+    assert second.unprocessed
+    assert queued.unprocessed
     assert not client.usable
     assert client.receive(frame(HEADERS, END_HEADERS | END_STREAM, 1, FIRST)) == [first]
     assert first.reset is None
-    assert not first.unseen
+    assert not first.unprocessed
 
 
 def test_a_goodbye_for_an_error_ends_all_with_its_code(client: ClientConnection) -> None:
@@ -205,17 +205,17 @@ def test_a_goodbye_for_an_error_ends_all_with_its_code(client: ClientConnection)
     for each in asked:
         client.send(each)
     assert client.receive(goaway(1, ENHANCE_YOUR_CALM)) == asked
-    assert {(each.reset, each.unseen) for each in asked} == {(ENHANCE_YOUR_CALM, False)}
+    assert {(each.reset, each.unprocessed) for each in asked} == {(ENHANCE_YOUR_CALM, False)}
 
 
 @pytest.mark.parametrize(("code", "again"), [(0, True), (2, True), (8, True), (1, False), (9, False)])
 def test_a_goodbye_says_what_may_be_sent_again(client: ClientConnection, code: int, again: bool) -> None:
     """Whatever the reason, streams after the last were not looked at; but the same bytes would break the same rule."""
-    seen, unseen = request(), request()
+    seen, unprocessed = request(), request()
     client.send(seen)
-    client.send(unseen)
+    client.send(unprocessed)
     client.receive(goaway(1, code))
-    assert (seen.unseen, unseen.unseen) == (False, again)
+    assert (seen.unprocessed, unprocessed.unprocessed) == (False, again)
 
 
 def test_a_goodbye_in_two_steps(client: ClientConnection) -> None:
@@ -226,7 +226,7 @@ def test_a_goodbye_in_two_steps(client: ClientConnection) -> None:
     assert client.receive(goaway((1 << 31) - 1, 0)) == []
     assert not client.usable
     assert client.receive(goaway(1, 0)) == [second]
-    assert second.unseen
+    assert second.unprocessed
     assert client.unanswered == [first]
 
 
@@ -235,7 +235,7 @@ def test_what_is_refused_was_not_looked_at(client: ClientConnection) -> None:
     client.send(refused)
     client.send(failed)
     client.receive(rst_stream(1, REFUSED_STREAM) + rst_stream(3, CANCEL))
-    assert (refused.unseen, failed.unseen) == (True, False)
+    assert (refused.unprocessed, failed.unprocessed) == (True, False)
 
 
 def test_a_server_that_takes_none_for_a_while(client: ClientConnection) -> None:
@@ -297,7 +297,7 @@ def test_many_frames_between_answers_are_no_flood(client: ClientConnection) -> N
     [
         (frame(PING, 0, 0, bytes(9)), "ping of 9 bytes"),
         (frame(SETTINGS, 0, 0, bytes(6 * 129)), "129 settings"),
-        (window_update(0, 1), "by nothing"),
+        (window_update(0, 1), "by 0 bytes"),
         (frame(5, END_HEADERS, 1, bytes(4) + FIRST), "push"),
         (frame(HEADERS, 0, 1, bytes(20_000)) + frame(CONTINUATION, 0, 1, bytes(20_000)), "bytes of headers"),
         (frame(HEADERS, 0, 1, b"") + frame(CONTINUATION, 0, 1, b"") * 1100, "bytes of headers"),

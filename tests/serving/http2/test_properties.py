@@ -28,7 +28,7 @@ from bench.serving.http2.grpc_wire import (
     timeout_seconds,
 )
 from bench.serving.http2.hpack import Decoder, HpackError, encode
-from bench.serving.http2.server import Completed, H2Connection
+from bench.serving.http2.server import Completed, ServerConnection
 from tests.support.pieces import CUTS, cut
 
 HEADERS = st.lists(st.tuples(st.binary(max_size=300), st.binary(max_size=300)), max_size=8)
@@ -95,7 +95,7 @@ def test_settings_come_back_or_are_refused(pairs: list[tuple[int, int]]) -> None
 )
 def test_every_answer_reaches_its_request(bodies: list[bytes], step: int, cuts: list[int]) -> None:
     """Client and server in memory; the answer repeats the request."""
-    client, server = ClientConnection(), H2Connection()
+    client, server = ClientConnection(), ServerConnection()
     asked = [Request(encode([(b":path", b"/x")]), body) for body in bodies]
     for request in asked:
         client.send(request)
@@ -117,7 +117,7 @@ def test_every_answer_reaches_its_request(bodies: list[bytes], step: int, cuts: 
 @given(FRAMES, st.binary(max_size=50))
 def test_no_bytes_bring_a_connection_down_otherwise_than_by_the_protocol(frames: list[Frame], rest: bytes) -> None:
     data = b"".join(frame(*each) for each in frames) + rest
-    for connection, greeting in ((H2Connection(), PREFACE), (ClientConnection(), b"")):
+    for connection, greeting in ((ServerConnection(), PREFACE), (ClientConnection(), b"")):
         connection.receive(greeting + frame(SETTINGS, 0, 0, b""))
         try:
             connection.receive(data)

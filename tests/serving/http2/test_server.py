@@ -13,7 +13,7 @@ from bench.serving.http2.frames import (
     frame,
 )
 from bench.serving.http2.hpack import encode
-from bench.serving.http2.server import Completed, H2Connection, Opened, Reset
+from bench.serving.http2.server import Completed, Opened, Reset, ServerConnection
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 END_STREAM, ACK, END_HEADERS, PADDED, PRIORITY = 1, 1, 4, 8, 32
@@ -32,34 +32,34 @@ def frames(data: bytes) -> list[tuple[int, int, int, bytes]]:
     return found
 
 
-def take(connection: H2Connection) -> list[tuple[int, int, int, bytes]]:
+def take(connection: ServerConnection) -> list[tuple[int, int, int, bytes]]:
     sent = frames(bytes(connection.out))
     connection.out.clear()
     return sent
 
 
 @pytest.fixture
-def connection() -> H2Connection:
+def connection() -> ServerConnection:
     """A connection whose greetings are over."""
-    made = H2Connection()
+    made = ServerConnection()
     assert made.receive(PREFACE + frame(SETTINGS, 0, 0, b"")) == []
     kinds = [(kind, flags) for kind, flags, _, _ in take(made)]
     assert kinds == [(SETTINGS, 0), (WINDOW_UPDATE, 0), (SETTINGS, ACK)]
     return made
 
 
-def opened(connection: H2Connection, stream: int = 1) -> None:
+def opened(connection: ServerConnection, stream: int = 1) -> None:
     connection.receive(frame(HEADERS, END_HEADERS | END_STREAM, stream, BLOCK))
 
 
-def test_a_request(connection: H2Connection) -> None:
+def test_a_request(connection: ServerConnection) -> None:
     data = frame(HEADERS, END_HEADERS, 1, BLOCK) + frame(DATA, 0, 1, b"ab") + frame(DATA, END_STREAM, 1, b"c")
     events = [event for byte in data for event in connection.receive(bytes([byte]))]
     assert events == [Opened(1, FIELDS), Completed(1, b"abc")]
     assert connection.open_streams == 1
 
 
-def test_headers_in_parts_with_padding_and_priority(connection: H2Connection) -> None:
+def test_headers_in_parts_with_padding_and_priority(connection: ServerConnection) -> None:
     head = b"\x03" + b"prior" + BLOCK[:4] + b"pad"
     events = connection.receive(frame(HEADERS, PADDED | PRIORITY, 1, head))
     events += connection.receive(frame(CONTINUATION, 0, 1, BLOCK[4:6]))
@@ -68,13 +68,13 @@ def test_headers_in_parts_with_padding_and_priority(connection: H2Connection) ->
     assert events == [Opened(1, FIELDS), Completed(1, b"ab")]
 
 
-def test_trailers_complete_a_request(connection: H2Connection) -> None:
+def test_trailers_complete_a_request(connection: ServerConnection) -> None:
     events = connection.receive(frame(HEADERS, END_HEADERS, 1, BLOCK) + frame(DATA, 0, 1, b"ab"))
     events += connection.receive(frame(HEADERS, END_HEADERS | END_STREAM, 1, encode([(b"t", b"")])))
     assert events == [Opened(1, FIELDS), Completed(1, b"ab")]
 
 
-def test_an_answer(connection: H2Connection) -> None:
+def test_an_answer(connection: ServerConnection) -> None:
     opened(connection)
     connection.respond(1, b"H", b"body", b"T")
     assert take(connection) == [
@@ -85,7 +85,7 @@ def test_an_answer(connection: H2Connection) -> None:
     assert connection.open_streams == 0
 
 
-def test_an_answer_before_the_request_is_there_ends_it(connection: H2Connection) -> None:
+def test_an_answer_before_the_request_is_there_ends_it(connection: ServerConnection) -> None:
     connection.receive(frame(HEADERS, END_HEADERS, 1, BLOCK))
     connection.respond(1, b"", b"", b"T")
     assert take(connection) == [
@@ -95,14 +95,14 @@ def test_an_answer_before_the_request_is_there_ends_it(connection: H2Connection)
     assert connection.receive(frame(DATA, END_STREAM, 1, b"late")) == []
 
 
-def test_an_answer_that_goes_on(connection: H2Connection) -> None:
+def test_an_answer_that_goes_on(connection: ServerConnection) -> None:
     opened(connection)
     connection.begin(1, b"H", b"first")
     connection.respond(1, b"", b"last", b"T")
     assert [payload for _, _, _, payload in take(connection)] == [b"H", b"first", b"last", b"T"]
 
 
-def test_answers_keep_to_both_windows_and_to_the_frame_size(connection: H2Connection) -> None:
+def test_answers_keep_to_both_windows_and_to_the_frame_size(connection: ServerConnection) -> None:
     settings = struct.pack(">HIHI", 4, 30000, 5, 16384)
     connection.receive(frame(SETTINGS, 0, 0, settings))
     opened(connection, 1)
@@ -124,7 +124,7 @@ def test_answers_keep_to_both_windows_and_to_the_frame_size(connection: H2Connec
     assert take(connection)[-1] == (HEADERS, END_HEADERS | END_STREAM, 5, b"T")
 
 
-def test_a_window_that_shrinks_and_grows_by_settings(connection: H2Connection) -> None:
+def test_a_window_that_shrinks_and_grows_by_settings(connection: ServerConnection) -> None:
     opened(connection)
     connection.receive(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))
     take(connection)
@@ -136,21 +136,21 @@ def test_a_window_that_shrinks_and_grows_by_settings(connection: H2Connection) -
     assert [payload for kind, _, _, payload in take(connection) if kind == DATA] == [b"y"]
 
 
-def test_the_clients_window_is_opened_again(connection: H2Connection) -> None:
+def test_the_clients_window_is_opened_again(connection: ServerConnection) -> None:
     connection.receive(frame(HEADERS, END_HEADERS, 1, BLOCK))
     for _ in range(16):
         connection.receive(frame(DATA, 0, 1, bytes(1 << 20)))
     assert take(connection) == [(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 24))]
 
 
-def test_a_client_that_gives_up(connection: H2Connection) -> None:
+def test_a_client_that_gives_up(connection: ServerConnection) -> None:
     opened(connection)
     assert connection.receive(frame(RST_STREAM, 0, 1, b"\0\0\0\x08")) == [Reset(1)]
     connection.respond(1, b"H", b"body", b"T")
     assert take(connection) == []
 
 
-def test_small_talk(connection: H2Connection) -> None:
+def test_small_talk(connection: ServerConnection) -> None:
     assert connection.receive(frame(PING, 0, 0, b"12345678")) == []
     assert take(connection) == [(PING, ACK, 0, b"12345678")]
     # Acknowledgements, priorities and what nobody knows are passed over.
@@ -162,7 +162,7 @@ def test_small_talk(connection: H2Connection) -> None:
     assert take(connection) == []
 
 
-def test_farewell_lets_requests_on_their_way_in(connection: H2Connection) -> None:
+def test_farewell_lets_requests_on_their_way_in(connection: ServerConnection) -> None:
     connection.go_away()
     assert take(connection) == [(GOAWAY, 0, 0, struct.pack(">II", 2**31 - 1, 0))]
     opened(connection)
@@ -185,7 +185,7 @@ def test_farewell_lets_requests_on_their_way_in(connection: H2Connection) -> Non
         (frame(HEADERS, END_HEADERS | PADDED, 1, b"\x09abc"), PROTOCOL_ERROR),
     ],
 )
-def test_a_client_that_breaks_the_protocol(connection: H2Connection, data: bytes, code: int) -> None:
+def test_a_client_that_breaks_the_protocol(connection: ServerConnection, data: bytes, code: int) -> None:
     with pytest.raises(H2Error) as caught:
         connection.receive(data)
     assert caught.value.code == code
@@ -193,10 +193,10 @@ def test_a_client_that_breaks_the_protocol(connection: H2Connection, data: bytes
 
 def test_what_is_no_http2() -> None:
     with pytest.raises(H2Error, match="no HTTP/2 preface"):
-        H2Connection().receive(b"GET / HTTP/1.1\r\n")
+        ServerConnection().receive(b"GET / HTTP/1.1\r\n")
 
 
-def test_a_smaller_table_is_acknowledged_in_the_next_block_alone(connection: H2Connection) -> None:
+def test_a_smaller_table_is_acknowledged_in_the_next_block_alone(connection: ServerConnection) -> None:
     """RFC 7541, section 4.2."""
     connection.receive(frame(SETTINGS, 0, 0, struct.pack(">HI", 1, 0)))
     take(connection)

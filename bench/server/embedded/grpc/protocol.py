@@ -11,7 +11,7 @@ from bench.server.embedded.net.socket_server import CloseConnectionError, Connec
 from bench.serving.http2.frames import H2Error
 from bench.serving.http2.grpc_wire import HEADERS, OK_TRAILERS, PREFIX, failure, framed, is_one_message, timeout_seconds
 from bench.serving.http2.hpack import encode
-from bench.serving.http2.server import Completed, Event, H2Connection, Opened, Reset
+from bench.serving.http2.server import Completed, Event, Opened, Reset, ServerConnection
 
 _NOT_GRPC: Final = encode([(b":status", b"415"), (b"grpc-status", b"2")])
 _WINDOW_BITS: Final = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
@@ -65,7 +65,7 @@ class GrpcProtocol:
     def __init__(self, connection: Connection, methods: Methods) -> None:
         self._connection = connection
         self._methods = methods
-        self._h2 = H2Connection()
+        self._h2 = ServerConnection()
         self._calls: dict[int, Call] = {}
         self._streaming: set[int] = set()
         # Guards the state above and the order of its frames on the wire.

@@ -20,7 +20,15 @@ from bench.analysis.metrics import METRICS, Metric
 from bench.analysis.run import Analysis, analyse
 from bench.analysis.summary import RunSummary
 from bench.analysis.validity import Validity
+from bench.capacity import sweeps
+from bench.capacity.experiment.experiment_design import FULL, QUICK, Scale
+from bench.capacity.experiment.runner_driver import SweepListener
+from bench.capacity.experiment.sweep_spec import SweepSpec
 from bench.capacity.model.model_file import StoredModel, read_model
+from bench.capacity.plan.plan import PlanOptions
+from bench.capacity.plan.planned import PlanRequest
+from bench.capacity.plan.result import CapacityResult
+from bench.capacity.plan.slo import Slo
 from bench.core.errors import UsageError
 from bench.gate.stored import decide_stored
 from bench.gate.stored_runs import StoredRuns, read_stored_runs, refuse_shared_runs
@@ -41,16 +49,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
+    "FULL",
     "METRICS",
+    "QUICK",
     "Arrivals",
+    "CapacityResult",
     "Column",
     "Comparison",
     "GateReport",
     "Metric",
+    "PlanOptions",
+    "PlanRequest",
     "Run",
     "RunSpec",
     "RunSummary",
+    "Scale",
+    "Slo",
     "StoredModel",
+    "SweepListener",
+    "SweepSpec",
     "Target",
     "compare",
     "gate",
@@ -61,6 +78,7 @@ __all__ = [
     "read_sweep",
     "report",
     "run",
+    "sweep",
 ]
 
 PathLike = str | os.PathLike[str]
@@ -233,11 +251,34 @@ def gate(
     return GateReport(decide_stored(plan, before.runs, after.runs), before.label, after.label, "", 0.0)
 
 
-def read_sweep(path: PathLike) -> StoredModel:
-    """What `bertbench capacity` measured and fitted in a folder: the measured points and the capacity model.
+def sweep(spec: SweepSpec, listener: SweepListener | None = None) -> CapacityResult:
+    """Measures the capacity of a server, fits and validates the model, plans, and writes the report to `spec.out`.
+
+    A managed target (`embedded`, `docker:cpu`, ...) is started before and stopped after. An interrupted sweep continues
+    with `spec.resume`.
+
+    Args:
+        spec: what is measured, how long, and what is planned.
+        listener: receives the progress.
+
+    Returns:
+        The sustained rate, the model, its validation and the plan. `result.sustained.attainable` is False where no rate
+        meets the objective.
 
     Raises:
-        UsageError: no fitted model, or one that this version cannot read.
+        UsageError: values that contradict each other, a folder with another sweep, or no golden answers.
+        TargetError: the server does not come up or stops answering.
+        WrongAnswerError: every answer is wrong.
+        InconclusiveError: the load generator was the limit, or too little was measured.
+    """
+    return sweeps.sweep(spec, listener)
+
+
+def read_sweep(path: PathLike) -> StoredModel:
+    """Reads the measurements and the capacity model in the folder of a sweep.
+
+    Raises:
+        UsageError: there is no fitted model, or this version cannot read it.
     """
     return read_model(Path(path))
 

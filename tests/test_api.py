@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 import pytest
 
@@ -24,11 +25,13 @@ from bench.gate.types import VerdictKind
 from bench.load.selftest.null_server import null_server
 from bench.report.comparison import comparison_text
 from bench.results.records import Outcome, RequestRecord
+from tests.support.queue_server import queue_server
 from tests.support.synthetic_runs import WORKLOAD, exponential, simulate, write_run
-from tests.support.toy_golden import write_model_dir
+from tests.support.toy_golden import toy_golden, write_model_dir
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "results/example"
+IMPORTS = "from bench import api\nfrom bench.capacity.queue.latency_table import Effort"
 PAGE = (ROOT / "docs/reference/python-api.md").read_text(encoding="utf-8")
 
 
@@ -46,12 +49,13 @@ def call(*words: object) -> tuple[int, str]:
     return main([str(word) for word in words], out, io.StringIO()), out.getvalue()
 
 
-def example(number: int, replaced: Mapping[str, str] | None = None) -> list[str]:
+def example(number: int, replaced: Mapping[str, str] | None = None, scale: str = "api.QUICK") -> list[str]:
     """The lines that an example of the page prints, executed in a process of its own."""
     code = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)[number]
     for old, new in (replaced or {}).items():
         assert code.count(f'"{old}"') == 1
         code = code.replace(f'"{old}"', f'"{new}"')
+    code = code.replace("api.QUICK", scale).replace("from bench import api", IMPORTS)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
@@ -73,6 +77,26 @@ def test_the_page_s_example_of_a_run(tmp_path: Path) -> None:
     assert line == f"{run.name} {run.summary().counts}"
     assert run.finished
     assert run.summary().counts["ok"] == run.summary().due > 50
+
+
+def test_the_page_s_example_of_a_sweep(tmp_path: Path) -> None:
+    """The page's sweep takes three minutes; this one measures a known queue of 100 requests/s for seconds."""
+    scale = (
+        "api.Scale(ladder=(1, 2, 4), single_user=1.5, single_user_runs=1, step=1.0, min_steps=3, knee=(0.5, 0.8), "
+        "knee_seconds=1.0, repeats=1, hold_out=(0.65,), hold_out_seconds=1.0, confirm=0, warmup=0.2, retries=0, "
+        "replicates=10, reference=Effort(1500, 10))"
+    )
+    model = write_model_dir(tmp_path / "model", toy_golden(20))
+    out = tmp_path / "sweep"
+    with queue_server(model, servers=1, mean=0.01, cv=0.3) as url:
+        places = {"http://localhost:8501": url, "models/bert": str(model), "results/capacity": str(out)}
+        sustained, replicas = example(2, places, scale)
+    center, lo, hi = map(float, re.findall(r"\d+\.\d+", sustained))
+    assert 0 < lo <= center <= hi < 130
+    plan = orjson.loads((out / "capacity.json").read_bytes())["plan"]
+    assert replicas == f"replicas: {plan['row']['replicas']}"
+    assert api.read_sweep(out).measurements
+    assert (out / "capacity.md").is_file()
 
 
 def test_a_run_that_cannot_be_begun_is_one_line(tmp_path: Path) -> None:

@@ -1,16 +1,32 @@
 """`bertbench capacity` as it is typed: a sweep of a server whose queue is known, then questions to its folder."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
+from bench.capacity.experiment.experiment_design import QUICK
+from bench.capacity.queue.latency_table import Effort
 from bench.cli import main
 from tests.support.queue_server import queue_server
 from tests.support.toy_golden import toy_golden, write_model_dir
 
-TIMES = ("--quick", "--step-time", "1s", "--knee-time", "1s", "--max-users", "8")
+SHORT = replace(
+    QUICK,
+    ladder=(1, 2, 4, 8),
+    single_user=2.0,
+    step=0.8,
+    knee=(0.55, 0.85),
+    knee_seconds=1.0,
+    repeats=1,
+    hold_out=(0.7,),
+    hold_out_seconds=1.0,
+    warmup=0.2,
+    replicates=10,
+    reference=Effort(1500, 10),
+)
 
 
 def bertbench(*words: str) -> tuple[int, str, str]:
@@ -25,9 +41,10 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str, str
     model = write_model_dir(folder / "model", toy_golden(20))
     day = folder / "day.csv"
     day.write_text("time,rate\n00:00,50\n08:00,400\n20:00,150\n")
-    with queue_server(model, 1, 0.01, 0.5, seed=3) as url:
+    with queue_server(model, 1, 0.01, 0.5, seed=3) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.capacity.cli.sweep.QUICK", SHORT)
         found = bertbench(
-            *("--target", url, "--model-dir", str(model), "--out", str(folder / "sweep"), *TIMES, "--seed", "5"),
+            *("--quick", "--target", url, "--model-dir", str(model), "--out", str(folder / "sweep"), "--seed", "5"),
             *("--slo", "p99=200ms", "--plan", "rate=400/s", "--price", "1.5", "--diurnal", str(day)),
         )
     return folder / "sweep", *found
@@ -55,7 +72,7 @@ def test_the_folder_answers_later_questions(swept: tuple[Path, int, str, str], t
     assert "p95=300ms" in out
     code, out, _ = bertbench("plan", folder, folder, "--plan", "rate=1000/s", "--price", "1", "--price", "2")
     assert code == 0
-    assert out.count("One server carries") == 2
+    assert out.count("One server sustains") == 2
     picture = tmp_path / "fleet.png"
     code, out, _ = bertbench(
         *("simulate", folder, "--replicas", "6", "--rate", "300/s", "--duration", "30s"),

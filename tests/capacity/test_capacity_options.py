@@ -4,8 +4,8 @@ import argparse
 
 import pytest
 
-from bench.capacity.cli.batching import read_batching
 from bench.capacity.cli.simulate import _autoscaling, _incidents
+from bench.capacity.experiment.batching import read_batching
 from bench.core.errors import UsageError
 
 
@@ -43,7 +43,7 @@ def test_autoscaling_that_cannot_be_read(text: str) -> None:
         ({"fail": ["0@60"]}, "--fail: '60' is a duration without a unit; .*; write it like 0@60s-90s"),
         ({"fail": ["0@5s", "0"]}, "--fail: '0' does not name a replica and a time; write it like"),
         ({"fail": ["9@60s"]}, "--fail: no replica 9 among 3"),
-        ({"fail": ["0@60s-30s"]}, "--fail: '0@60s-30s' comes back before it fails"),
+        ({"fail": ["0@60s-30s"]}, "--fail: '0@60s-30s' recovers before it fails"),
         ({"slow": ["0x0@60s"]}, "--slow: 0 is out of range; .*; write it like 0x3@60s"),
         ({"slow": ["0xnan@60s"]}, "--slow: 'nan' is not a number"),
         ({"slow": ["0x1.2.3@60s"]}, "--slow: '1.2.3' is not a number"),

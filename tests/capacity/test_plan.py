@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from bench.capacity.measurements.measured_step import Stage
 from bench.capacity.model.model import CapacityModel
+from bench.capacity.plan.compare_sweeps import ComparedSweep, cheapest
 from bench.capacity.plan.diurnal import plan_diurnal, read_diurnal
 from bench.capacity.plan.objective import slo_rate
 from bench.capacity.plan.plan import (
-    ComparedSweep,
     PlanOptions,
     PlanRow,
     Redundancy,
-    cheapest,
     parse_plan,
     plan,
     rates_around,
@@ -120,7 +119,9 @@ def test_a_planned_fleet_is_simulated(model: CapacityModel) -> None:
     assert found.latency["p99"] == pytest.approx(np.log(100) / 50, rel=0.06)
     assert not found.broken
     assert simulate_plan(model, slo, 500.0, 7, "random").broken
-    assert simulate_plan(model, slo, 500.0, 5, "random").broken == ("5 replicas: no capacity for 500/s by the model",)
+    assert simulate_plan(model, slo, 500.0, 5, "random").broken == (
+        "5 replicas: the capacity by the model is below 500/s",
+    )
 
 
 def test_the_cheapest_set() -> None:
@@ -214,10 +215,10 @@ def test_the_replicas_check() -> None:
     assert found.measured == pytest.approx(200.0, rel=0.01)
     assert found.error == pytest.approx(0.0, abs=0.01)
     assert (
-        "was over its limit at 170"
+        "exceeded its limit at 170"
         in validate_replicas(predicted, measurements, Slo.parse("p99=1ms"), 2, "random").note
     )
-    assert "was kept up to 210" in validate_replicas(predicted, measurements, Slo.parse("p99=1s"), 2, "random").note
+    assert "was met up to 210" in validate_replicas(predicted, measurements, Slo.parse("p99=1s"), 2, "random").note
 
 
 class TestObjective:
@@ -239,7 +240,7 @@ class TestObjective:
         measurements = [measurement(Stage.KNEE, rate=rate, p99=p99) for rate, p99 in ((30, 0.1), (45, 0.3), (60, 0.2))]
         found = slo_rate(model, measurements, limit).rate
         assert (found.center, found.lo) == (trusted.center, 30)
-        assert "45/s did not keep the objective when run: it begins at 30/s" in found.warnings[-1]
+        assert "a run at 45/s violated the objective: it now begins at 30/s" in found.warnings[-1]
         assert slo_rate(model, measurements[1:], limit).rate.lo == 0
 
     def test_errors_limit_a_rate(self, model: CapacityModel) -> None:

@@ -9,16 +9,23 @@ import orjson
 import pytest
 
 from bench import api
+from bench.capacity.experiment.experiment_design import QUICK
 from bench.capacity.experiment.sweep import Sweep, SweepResult
 from bench.capacity.experiment.sweep_folder import SweepFolder
+from bench.capacity.experiment.sweep_spec import request_of
 from bench.capacity.measurements.measured_step import Stage
 from bench.capacity.model.model_file import StoredModel, read_model, write_model
 from bench.capacity.model.validation import median_error, validate
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
-from bench.capacity.report.text_report import capacity_lines, capacity_markdown
+from bench.capacity.report.markdown_report import capacity_markdown
+from bench.capacity.report.text_report import capacity_lines
 from bench.core.errors import ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
 from bench.core.units import format_estimate, format_number, format_rate
+from bench.load.setup.run_spec import RunSpec
+from bench.serving.target import parse_target
+from bench.serving.tls import TlsOptions
+from bench.workload.schedules import ClosedLoop
 from tests.support.known_sweeps import FIT, SLO, SMALL, KnownDriver, KnownServer, sweep_of
 
 
@@ -54,7 +61,7 @@ def test_the_objective_s_rate_is_an_interval_around_the_truth(
 def test_the_model_is_held_to_runs_it_never_saw(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
     _, result, _ = swept
     held = [entry for entry in result.steps if entry.measurement.stage in (Stage.HOLD_OUT, Stage.CONFIRM)]
-    checks = result.validated.checks
+    checks = result.validated.validation
     assert len(checks) == 3 * len(held)
     middle = median_error(checks)
     assert middle is not None
@@ -77,7 +84,7 @@ def test_a_model_that_fails_its_test_has_wide_intervals_from_then_on(
     good, bad = (validate(model, result.steps) for model in (right, off))
     assert good == result.validated
     assert good.model.widening == result.model.widening == 1.0 < 1.5 < bad.model.widening
-    assert sum(check.inside for check in bad.checks) < 0.5 * len(bad.checks)
+    assert sum(check.inside for check in bad.validation) < 0.5 * len(bad.validation)
     before, after = (replace(off, widening=width).predict(150.0).latency["p95"] for width in (1.0, bad.model.widening))
     assert before.lo is not None
     assert before.hi is not None
@@ -206,7 +213,7 @@ def test_an_objective_that_cannot_be_met_still_gives_the_curve(tmp_path: Path) -
     assert not result.sustained.attainable
     # What the model says reads as the model's, and what was measured stands beside it.
     assert re.fullmatch(
-        r"by the model p99 is [\d.]+ ms with hardly any load, over the limit of 2 ms; measured with 1 user: [\d.]+ ms",
+        r"by the model p99 is [\d.]+ ms at the lowest rate, over the limit of 2 ms; measured with 1 user: [\d.]+ ms",
         result.sustained.reason,
     )
     assert result.model.predict(50.0).latency["p99"].center
@@ -221,15 +228,47 @@ def test_a_sweep_of_format_1_goes_on_with_the_client_that_it_began_with(
 ) -> None:
     old = {"format": 1, "job": {"protocol": protocol, "options": given}, "done": {}}
     (tmp_path / "sweep.json").write_bytes(orjson.dumps(old))
-    job = {"protocol": protocol, "transport": client, "options": {}}
+    job = {"protocol": protocol, "transport": client, "request": {}}
     assert SweepFolder.create(tmp_path, job, resume=True).job == job
 
 
 def test_there_is_no_sweep_to_go_on_with(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(UsageError, match="holds no sweep to go on with; leave out --resume"):
+        with pytest.raises(UsageError, match="holds no sweep to continue; leave out --resume"):
             SweepFolder.create(path, {"slo": "p99=1s"}, resume=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_of_format_2_continues_with_its_requests(tmp_path: Path) -> None:
+    options = {
+        "signature": "serving_default",
+        "sentences_per_request": "4",
+        "request_timeout": "30s",
+        "check_share": "50%",
+        "headers": "X-Team: search",
+        "ca_cert": "ca.pem",
+        "compressed": "on",
+    }
+    old = {"format": 2, "job": {"protocol": "rest", "transport": "fast", "options": options, "quick": True}, "done": {}}
+    (tmp_path / "sweep.json").write_bytes(orjson.dumps(old))
+    spec = RunSpec(
+        scenario="capacity",
+        protocol="rest",
+        arrivals=ClosedLoop(1),
+        users=1,
+        duration=1.0,
+        signature="serving_default",
+        sentences=4,
+        check_share=0.5,
+        headers={"X-Team": "search"},
+        tls=TlsOptions(ca=Path("ca.pem")),
+        target=parse_target("https://localhost:8501"),
+        compressed=True,
+    )
+    request = request_of(orjson.loads(spec.to_json()))
+    job = {"protocol": "rest", "transport": "fast", "request": request, "knee": list(QUICK.knee)}
+    assert request.keys() == {"signature", "sentences", "check_share", "headers", "tls", "compressed"}
+    assert SweepFolder.create(tmp_path, job, resume=True).job == job
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'{"format": 2}', b'{"format": 2, "job": 1, "done": 2}'])
@@ -256,7 +295,7 @@ def test_a_folder_with_another_sweep_is_refused(tmp_path: Path) -> None:
 def report_of(result: SweepResult, sentences: int = 1) -> CapacityResult:
     return CapacityResult(
         "two servers", {"target": "known"}, SLO, result.measurements, result.saturated, None, result.model,
-        result.sustained, result.validated.checks, result.replicas, None, sentences=sentences,
+        result.sustained, result.validated.validation, result.replicas, None, sentences=sentences,
     )  # fmt: skip
 
 
@@ -267,12 +306,12 @@ def test_the_report_tells_what_is_measured_from_what_is_the_model_s(
     first, saturated, checked, fleet, *_ = capacity_lines(report_of(result))
     rate = result.sustained.rate
     sustained = format_estimate(rate.center, rate.lo, rate.hi, format_rate)
-    assert first.startswith(f"one server (two servers) carries {sustained} within {SLO} by the model (measured: ")
-    assert "/s kept it" in first
+    assert first.startswith(f"one server (two servers) sustains {sustained} within {SLO} by the model (measured: ")
+    assert "/s met it" in first
     capacity = result.model.capacity
     modelled = format_estimate(capacity.center, capacity.lo, capacity.hi, format_rate)
     assert saturated == f"  saturated at {format_rate(result.saturated)}, measured; at {modelled} by the model"
-    assert "on runs that it never saw" in checked
+    assert checked.startswith("  validation of the model: median error ")
     assert fleet.startswith("  2 replicas: predicted ")
     assert ", measured " in fleet or "not measured" in fleet
 

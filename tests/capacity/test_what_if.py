@@ -17,7 +17,7 @@ def test_a_failure_shows_as_losses_in_its_spell() -> None:
     arrivals = draw_arrivals(100.0, 60.0, 1)
     view = run_fleet(Fleet(CONSTANT, 2, "random", (Failure(0, 30.0, 40.0, 1.0),)), arrivals, 60.0, 0.1, 1)
     assert view.times.size == WINDOWS
-    assert 30 <= view.times[view.lost_share.argmax()] <= 31
+    assert 30 <= view.times[view.lost_fraction.argmax()] <= 31
     assert view.lost == pytest.approx(0.5 / 60, rel=0.4)
     assert view.latency["p50"] < 0.03
     assert view.replica_hours == pytest.approx((60 * 2 - 10) / 3600, rel=0.01)
@@ -28,9 +28,9 @@ def test_a_slow_replica_is_over_the_limit_until_it_recovers() -> None:
     slow = (Slow(0, 4.0, 20.0, 25.0),)
     view = run_fleet(Fleet(CONSTANT, 2, "round-robin", slow), arrivals, 60.0, 0.2, 1)
     assert view.worst > 0.2
-    assert 4 <= view.bad <= 20
+    assert 4 <= view.violated <= 20
     calm = run_fleet(Fleet(CONSTANT, 2, "round-robin"), arrivals, 60.0, 0.2, 1)
-    assert calm.bad == 0
+    assert calm.violated == 0
     assert calm.lost == 0
 
 
@@ -42,7 +42,7 @@ def test_quiet_and_empty_time_between_two_incidents_is_not_bad() -> None:
     over = view.times[view.p99 > 0.2]
     assert over[0] < 10
     assert over[-1] > 50
-    assert view.bad == over.size < 20
+    assert view.violated == over.size < 20
 
 
 def test_a_day_is_squeezed_into_the_simulated_time() -> None:

@@ -1,6 +1,58 @@
-"""What the sweep makes of the options of a run."""
+"""Options that several actions of `bertbench capacity` share, and the values that they give."""
 
-from typing import Final
+import argparse
+from typing import Final, TextIO
 
-# Options of a run that have a form of their own here, or no meaning.
+from bench.capacity.plan.diurnal import read_diurnal
+from bench.capacity.plan.plan import PlanOptions, Redundancy, parse_plan
+from bench.capacity.plan.planned import PlanRequest
+from bench.capacity.plan.result import CapacityResult
+from bench.capacity.plan.slo import Slo
+from bench.capacity.report.text_report import capacity_lines
+from bench.core.errors import ExitCode, UsageError
+from bench.core.units import parse_fraction
+
+# Options of a run that the sweep sets itself, or that it has under another name.
 OWN: Final = frozenset({"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup", "drain"})
+
+
+def slo_of(args: argparse.Namespace) -> Slo | None:
+    """The objective of `--slo`; None without one."""
+    return Slo.parse(args.slo) if args.slo else None
+
+
+def plan_options(args: argparse.Namespace, number: int = 0) -> PlanOptions:
+    """The options of a plan, for the sweep `number` of several.
+
+    Raises:
+        UsageError: a malformed option.
+    """
+    prices = args.price or [None]
+    if len(prices) > 1 and number >= len(prices):
+        raise UsageError(f"{len(prices)} prices for more sweeps; give one --price for each, or one for all")
+    price = prices[number] if len(prices) > 1 else prices[0]
+    return PlanOptions(Redundancy.parse(args.redundancy), parse_fraction(args.headroom), price, args.policy)
+
+
+def plan_request(args: argparse.Namespace) -> PlanRequest | None:
+    """The rates and the options to plan for; None where none was given.
+
+    Raises:
+        UsageError: a malformed option, or a file that cannot be read.
+    """
+    options = plan_options(args)
+    if not args.plan and args.diurnal is None:
+        return None
+    rate = parse_plan(args.plan) if args.plan else None
+    return PlanRequest(rate, read_diurnal(args.diurnal) if args.diurnal else (), options)
+
+
+def print_result(result: CapacityResult, report: object, out: TextIO, err: TextIO) -> int:
+    """Prints the result and the path of the report; returns the exit code, 1 if no rate meets the objective."""
+    for line in capacity_lines(result):
+        print(line, file=out)
+    print(f"report: {report}", file=out)
+    if result.sustained.attainable:
+        return ExitCode.OK
+    print(f"bertbench: {result.slo} cannot be met: {result.sustained.reason}", file=err)
+    return ExitCode.REGRESSION

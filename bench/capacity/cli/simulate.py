@@ -1,17 +1,18 @@
-"""`bertbench capacity simulate`: a fleet of the fitted server through failures, restarts, slow replicas, scaling."""
+"""`bertbench capacity simulate`: a fleet of the fitted server with failures, restarts, slow replicas, autoscaling."""
 
 import argparse
 import contextlib
 import re
 from collections.abc import Iterator
-from typing import TextIO
+from typing import Final, TextIO
 
-from bench.capacity.model.model_file import StoredModel, read_model
+from bench.capacity.cli.options import slo_of
+from bench.capacity.model.model_file import read_model
 from bench.capacity.plan.diurnal import read_diurnal
 from bench.capacity.plan.fleet import Fleet
 from bench.capacity.plan.incidents import Autoscaling, Failure, Incident, RollingRestart, Slow
 from bench.capacity.plan.slo import Slo
-from bench.capacity.plan.what_if import draw_arrivals, draw_day, run_fleet
+from bench.capacity.plan.what_if import compare_policies, draw_arrivals, draw_day
 from bench.capacity.report.plots import fleet as plot_fleet
 from bench.capacity.report.text_report import fleet_table
 from bench.core.errors import ExitCode, UsageError
@@ -27,32 +28,27 @@ from bench.core.units import (
 )
 from bench.workload.policies import POLICIES
 
-_MOST: int = 5_000_000
-_MOST_REPLICAS: int = 10_000
+_MAX_REQUESTS: Final = 5_000_000
+_MAX_REPLICAS: Final = 10_000
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
-    """Simulates and prints a line a policy.
+    """Simulates the fleet, and prints one line for each balancing policy.
 
     Raises:
-        UsageError: incidents that make no sense, or more requests than can be simulated.
+        UsageError: malformed incidents, or too many requests.
     """
-    stored = read_model(args.folder)
-    slo = Slo.parse(args.slo or stored.slo)
     seconds, rate = parse_duration(args.duration), parse_rate(args.rate)
-    if rate * seconds > _MOST:
-        raise UsageError(f"{rate * seconds:,.0f} requests are more than {_MOST:,}; give a shorter --duration")
-    if args.diurnal is not None:
-        arrivals = draw_day(read_diurnal(args.diurnal), rate, seconds, args.seed)
-    else:
-        arrivals = draw_arrivals(rate, seconds, args.seed)
+    if rate * seconds > _MAX_REQUESTS:
+        raise UsageError(f"{rate * seconds:,.0f} requests exceed {_MAX_REQUESTS:,}; give a shorter --duration")
+    stored = read_model(args.folder)
+    slo = slo_of(args) or Slo.parse(stored.slo)
+    day = read_diurnal(args.diurnal) if args.diurnal else None
     policies = tuple(POLICIES) if args.policy == "all" else (args.policy,)
-    limit = slo.latency.get("p99", max(slo.latency.values()))
     incidents, scaling = _incidents(args), _autoscaling(args, seconds)
-    views = [
-        run_fleet(_fleet(stored, args, policy, incidents, scaling), arrivals, seconds, limit, args.seed)
-        for policy in policies
-    ]
+    fleet = Fleet(stored.model.parameter_set, args.replicas, policies[0], incidents, scaling)
+    arrivals = draw_day(day, rate, seconds, args.seed) if day else draw_arrivals(rate, seconds, args.seed)
+    views = compare_policies(fleet, policies, arrivals, seconds, slo.window_limit, args.seed)
     print(
         f"{pluralize(args.replicas, 'replica')} of {stored.label}, {format_rate(rate, 6)} for {args.duration}, "
         f"{slo}: simulated by the model",
@@ -60,25 +56,15 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     )
     print(fleet_table(views), file=out)
     if args.out is not None:
-        plot_fleet(views, limit, args.out)
+        plot_fleet(views, slo.window_limit, args.out)
         print(f"plot: {args.out}", file=out)
     return ExitCode.OK
-
-
-def _fleet(
-    stored: StoredModel,
-    args: argparse.Namespace,
-    policy: str,
-    incidents: tuple[Incident, ...],
-    scaling: Autoscaling | None,
-) -> Fleet:
-    return Fleet(stored.model.parameter_set, args.replicas, policy, incidents, scaling)
 
 
 def _incidents(args: argparse.Namespace) -> tuple[Incident, ...]:
     found: list[Incident] = []
     noticed = parse_duration(args.noticed)
-    with _option("--fail", "0@60s-90s, or 0@60s for good"):
+    with _option("--fail", "0@60s-90s, or 0@60s without recovery"):
         found += [_failure(text, noticed, args) for text in args.fail]
     with _option("--slow", "0x3@60s"):
         found += [_slow(text, args) for text in args.slow]
@@ -90,7 +76,7 @@ def _incidents(args: argparse.Namespace) -> tuple[Incident, ...]:
 
 @contextlib.contextmanager
 def _option(name: str, example: str) -> Iterator[None]:
-    """Puts the option's name, and how to write it, around what is wrong with one of its values."""
+    """Adds the name of an option and an example of its value to errors."""
     try:
         yield
     except UsageError as error:
@@ -111,7 +97,7 @@ def _failure(text: str, noticed: float, args: argparse.Namespace) -> Failure:
     back = parse_duration(match[3]) if match[3] else None
     at = parse_duration_or_zero(match[2])
     if back is not None and back <= at:
-        raise UsageError(f"{text!r} comes back before it fails")
+        raise UsageError(f"{text!r} recovers before it fails")
     return Failure(_replica(match[1], args), at, back, noticed)
 
 
@@ -125,7 +111,7 @@ def _slow(text: str, args: argparse.Namespace) -> Slow:
 
 def _replica(text: str, args: argparse.Namespace) -> int:
     if int(text) >= args.replicas:
-        raise UsageError(f"no replica {text} among {args.replicas}; they count from 0")
+        raise UsageError(f"no replica {text} among {args.replicas}; replicas count from 0")
     return int(text)
 
 
@@ -133,12 +119,12 @@ def _autoscaling(args: argparse.Namespace, seconds: float) -> Autoscaling | None
     if not args.autoscale:
         return None
     with _option("--autoscale", "60%,90s,2,20"):
-        target_text, lag_text, least_text, most_text = _split(args.autoscale, 4)
+        target_text, lag_text, min_text, max_text = _split(args.autoscale, 4)
         target, lag = parse_fraction(target_text), parse_duration_or_zero(lag_text)
-        least = parse_whole(least_text, 1, _MOST_REPLICAS)
-        most = parse_whole(most_text, least, _MOST_REPLICAS)
+        smallest = parse_whole(min_text, 1, _MAX_REPLICAS)
+        largest = parse_whole(max_text, smallest, _MAX_REPLICAS)
         if not target:
             raise UsageError("the target must be above 0%")
-    # As often as Kubernetes' horizontal autoscaler looks, and ten times in the shortest simulation.
+    # The interval of Kubernetes' horizontal pod autoscaler, or a tenth of a shorter simulation.
     every = min(15.0, seconds / 10)
-    return Autoscaling(target, every, lag, least, most)
+    return Autoscaling(target, every, lag, smallest, largest)

@@ -1,64 +1,67 @@
-"""What a sweep runs, in which order, for how long: decided from what was measured so far. Pure.
+"""The steps of a sweep: which runs, in which order, how long. Decided from the measurements so far, without I/O.
 
-    ladder    closed loop, 1, 2, 3, 4, 6, 8, ... users, until throughput is flat or a request takes far too long; one
-              user several times, if service times vary so much that one run says too little of them; last as many
-              users as open loop can have in flight, for a server may do less with a long queue than with a short one
-    knee      open loop at shares of the throughput that lasts, repeated, in random order
-    hold-out  open loop at other shares, run after the model was fitted and never given to it
+    ladder    closed loop with 1, 2, 3, 4, 6, 8, ... users, until throughput is flat or latency is far too long. The
+              step with one user is repeated while its service times vary too much. The last step has as many users as
+              the open loop can have in flight, because a long queue can reduce the throughput of a server.
+    knee      open loop at fractions of the sustained throughput, repeated, in random order
+    hold-out  open loop at other fractions, run after the fit and not part of it
     confirm   open loop at the rate that the model gives for the objective
 
-The ladder comes first because a rate above what a server sustains grows an unbounded backlog, which no number of users
-can. The rules for its end are those of SageMaker's recommender: throughput flattened, or a latency limit passed.
+The ladder comes first, because a rate above the capacity grows an unbounded backlog and a number of users cannot. It
+ends by the rules of SageMaker's inference recommender: throughput is flat, or a latency limit is passed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from bench.capacity.measurements.measured_step import Measurement, Stage
+from bench.capacity.queue.latency_table import Effort
 from bench.core.seeds import Stream, generator
 from bench.workload.schedules import ClosedLoop, Poisson
 
 LADDER: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 FLAT: Final = 0.03
-"""A step that adds less than this share to the best throughput so far adds nothing."""
+"""A step that adds less than this fraction to the best throughput so far is flat."""
 FLAT_STEPS: Final = 2
 TOO_SLOW: Final = 5.0
-"""The ladder ends where a latency passed its limit this many times over, throughput flat or not."""
+"""The ladder ends where a latency exceeds its limit by this factor, even if throughput still grows."""
 TOO_MANY_ERRORS: Final = 0.2
 SINGLE_USER_ERROR: Final = 0.03
-"""Relative standard error of the mean square of one user's latencies that is small enough: waiting grows with that mean
-(Pollaczek and Khinchine), so that it errs as much."""
+"""Largest relative standard error of the mean square of the latencies of one user. Waiting is proportional to that mean
+square (Pollaczek and Khinchine), so it has the same relative error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How long everything takes.
+    """Numbers and lengths of the runs of a sweep.
 
     Args:
         ladder: numbers of users.
-        single_user: seconds of the step with one user, whose latencies are the model's service times.
-        single_user_runs: how often that is run at most, until the latencies are known to `SINGLE_USER_ERROR`.
-        step: seconds of every other step of the ladder.
-        least_steps: steps that the ladder has at least.
-        knee: loads of the open-loop runs that the model is fitted to.
-        knee_seconds: of each.
-        repeats: of each.
-        hold_out: loads of the runs that the model is held to.
-        hold_out_seconds: of each.
-        confirm: runs at the rate of the objective.
-        warmup: seconds of load before each run.
-        retries: how many runs in all are made again because the load generator was starved of CPU in them.
-        settle: seconds that a run takes beside its load, for the progress bar.
+        single_user: length of the step with one user, whose latencies are the service times of the model, seconds.
+        single_user_runs: largest number of runs of that step, until the error is at most `SINGLE_USER_ERROR`.
+        step: length of every other step of the ladder, seconds.
+        min_steps: smallest number of steps of the ladder.
+        knee: loads of the open-loop runs that the model is fitted to, as fractions of the sustained throughput.
+        knee_seconds: length of each, seconds.
+        repeats: number of runs at each.
+        hold_out: loads of the validation runs.
+        hold_out_seconds: length of each, seconds.
+        confirm: number of runs at the sustained rate.
+        warmup: load before each run, seconds.
+        retries: largest number of runs that are repeated because the load generator was starved of CPU.
+        settle: time that a run takes beside its load, for the progress bar, seconds.
+        replicates: number of resampled ladders in the fit.
+        reference: simulation of the central latency table of the model.
     """
 
     ladder: tuple[int, ...]
     single_user: float
     single_user_runs: int
     step: float
-    least_steps: int
+    min_steps: int
     knee: tuple[float, ...]
     knee_seconds: float
     repeats: int
@@ -68,6 +71,8 @@ class Scale:
     warmup: float
     retries: int
     settle: float = 1.5
+    replicates: int = 100
+    reference: Effort = field(default_factory=lambda: Effort(requests=8000, queues=200, seed=1))
 
 
 FULL: Final = Scale(
@@ -75,7 +80,7 @@ FULL: Final = Scale(
     single_user=60.0,
     single_user_runs=4,
     step=20.0,
-    least_steps=6,
+    min_steps=6,
     knee=(0.5, 0.7, 0.8, 0.9),
     knee_seconds=30.0,
     repeats=3,
@@ -85,14 +90,14 @@ FULL: Final = Scale(
     warmup=2.0,
     retries=5,
 )
-"""About 15 minutes, up to three more where service times vary widely."""
+"""About 15 minutes, and up to three more where service times vary widely."""
 
 QUICK: Final = Scale(
     ladder=(1, 2, 4, 8, 16, 32, 64, 128, 256),
     single_user=15.0,
     single_user_runs=1,
     step=6.0,
-    least_steps=4,
+    min_steps=4,
     knee=(0.55, 0.75, 0.88),
     knee_seconds=10.0,
     repeats=2,
@@ -108,15 +113,15 @@ QUICK: Final = Scale(
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One run to come.
+    """A run to make.
 
     Args:
-        stage: which part of the sweep it belongs to.
+        stage: the part of the sweep.
         users: users of a closed loop; None in open loop.
-        rate: requests a second in open loop; None in closed loop.
-        seconds: measured time.
+        rate: rate of an open loop, requests/s; None in closed loop.
+        seconds: measured time, seconds.
         repeat: index of the repeat.
-        seed: of everything that is drawn.
+        seed: random seed.
     """
 
     stage: Stage
@@ -128,7 +133,7 @@ class Step:
 
     @property
     def arrivals(self) -> ClosedLoop | Poisson:
-        """When requests are due."""
+        """The arrival process."""
         if self.users is not None:
             return ClosedLoop(self.users)
         assert self.rate is not None
@@ -136,13 +141,13 @@ class Step:
 
     @property
     def key(self) -> str:
-        """Names the step within its sweep."""
+        """Name of the step within its sweep."""
         load = f"{self.users} users" if self.users is not None else f"{self.rate:.6g}/s"
         return f"{self.stage} {load} #{self.repeat}"
 
 
 def single_user_steps(scale: Scale, seed: int) -> list[Step]:
-    """The runs with one user, the ladder's first step; all but the first only where they are needed."""
+    """The possible runs with one user, the first step of the ladder."""
     return [
         Step(Stage.LADDER, scale.ladder[0], None, scale.single_user, repeat, seed + 400 + repeat if repeat else seed)
         for repeat in range(scale.single_user_runs)
@@ -152,16 +157,16 @@ def single_user_steps(scale: Scale, seed: int) -> list[Step]:
 def next_ladder_step(
     scale: Scale, measurements: Sequence[Measurement], limits: dict[str, float], seed: int
 ) -> Step | None:
-    """The ladder's next step after `measurements`; None where it ends.
+    """The next step of the ladder after `measurements`; None where it ends.
 
     Args:
         scale: numbers of users.
-        measurements: the ladder's runs so far, in order, `single_user_steps` first.
-        limits: the objective's latencies, seconds by column.
-        seed: of the sweep.
+        measurements: the runs of the ladder so far, in order.
+        limits: latency limits of the objective, seconds, by name.
+        seed: seed of the sweep.
     """
     steps = len({m.users for m in measurements})
-    if steps >= len(scale.ladder) or (steps >= scale.least_steps and _is_flat(measurements)):
+    if steps >= len(scale.ladder) or (steps >= scale.min_steps and _is_flat(measurements)):
         return None
     if measurements[-1].errors > TOO_MANY_ERRORS or (steps >= 3 and _too_slow(measurements[-1], limits)):
         return None
@@ -169,9 +174,9 @@ def next_ladder_step(
 
 
 def saturation_step(scale: Scale, measurements: Sequence[Measurement], seed: int) -> Step | None:
-    """The ladder's last step: the pool of the open loop, all in flight; None where the ladder did not end flat.
+    """The last step of the ladder, with as many users as the open-loop pool; None where the ladder is not flat.
 
-    Fewer where so many would take more than a quarter of the step for one answer.
+    It has fewer users where an answer would take more than a quarter of the step.
     """
     if not _is_flat(measurements) or measurements[-1].errors > TOO_MANY_ERRORS:
         return None
@@ -184,8 +189,13 @@ def _rate(measurement: Measurement) -> float:
     return measurement.throughput.center or 0.0
 
 
+def with_most_users(measurements: Sequence[Measurement]) -> Measurement:
+    """The measurement with most users."""
+    return max(measurements, key=lambda m: m.users or 0)
+
+
 def _is_flat(measurements: Sequence[Measurement]) -> bool:
-    """Whether each of the last steps added next to nothing to the best before it."""
+    """Whether each of the last steps is flat, compared with the best step before it."""
     rates = [_rate(m) for m in measurements]
     return all(rates[-back] < (1 + FLAT) * max(rates[:-back]) for back in range(1, FLAT_STEPS + 1))
 
@@ -195,22 +205,19 @@ def _too_slow(measurement: Measurement, limits: dict[str, float]) -> bool:
 
 
 def saturated_rate(measurements: Sequence[Measurement]) -> float:
-    """Throughput that lasts, requests a second: what the ladder's flat end has, or less if most users get less.
-
-    The flat end is the median of the steps within `FLAT` of the best.
-    """
+    """Sustained throughput, requests/s: the median of the steps within `FLAT` of the best, or less with most users."""
     rates = np.array([_rate(m) for m in measurements])
     flat = np.median(rates[rates > (1 - FLAT) * rates.max()])
-    return float(min(flat, _rate(max(measurements, key=lambda m: m.users or 0))))
+    return float(min(flat, _rate(with_most_users(measurements))))
 
 
 def lost_at_saturation(measurements: Sequence[Measurement]) -> float:
-    """Share of the ladder's best throughput that is lost with most users."""
-    return 1 - _rate(max(measurements, key=lambda m: m.users or 0)) / max(map(_rate, measurements))
+    """Fraction of the best throughput that is lost with most users."""
+    return 1 - _rate(with_most_users(measurements)) / max(map(_rate, measurements))
 
 
 def knee_steps(scale: Scale, saturated: float, seed: int) -> list[Step]:
-    """The open-loop runs that the model is fitted to, in random order, so that drift meets all rates alike."""
+    """The open-loop runs that the model is fitted to, in random order, so that drift affects all rates alike."""
     steps = [
         Step(Stage.KNEE, None, _round(load * saturated), scale.knee_seconds, repeat, seed + 1 + repeat)
         for load in scale.knee
@@ -221,7 +228,7 @@ def knee_steps(scale: Scale, saturated: float, seed: int) -> list[Step]:
 
 
 def hold_out_steps(scale: Scale, saturated: float, seed: int) -> list[Step]:
-    """The runs that the model is held to, in random order."""
+    """The validation runs, in random order."""
     steps = [
         Step(Stage.HOLD_OUT, None, _round(load * saturated), scale.hold_out_seconds, 0, seed + 101)
         for load in scale.hold_out
@@ -240,11 +247,11 @@ def confirm_steps(scale: Scale, rate: float, seed: int) -> list[Step]:
 
 
 REPLICA_LOADS: Final = (0.85, 0.95, 1.05, 1.15)
-"""Rates of the replicas' runs over the predicted one."""
+"""Rates of the runs of several replicas, relative to the predicted rate."""
 
 
 REPLICA_FURTHER: Final = {"lower": (0.7, 0.55, 0.4, 0.25), "higher": (1.3, 1.5, 1.75, 2.0)}
-"""The same where those were all above the measured one, or all below it; one after the other, until they are not."""
+"""Further rates, where all of `REPLICA_LOADS` are above the measured rate (lower) or below it (higher)."""
 
 
 def replica_steps(scale: Scale, rate: float, seed: int, loads: Sequence[float] = REPLICA_LOADS) -> list[Step]:
@@ -258,18 +265,18 @@ def replica_steps(scale: Scale, rate: float, seed: int, loads: Sequence[float] =
 
 
 def pool_size(users: int) -> int:
-    """Users of the open-loop pool, the most in flight, after a ladder that went up to `users`."""
+    """Size of the open-loop pool, the most requests in flight, after a ladder of up to `users`."""
     return min(max(4 * users, 64), 512)
 
 
 def expected_seconds(scale: Scale, replicas: int) -> float:
-    """About how long a whole sweep takes, for the progress bar; the ladder is taken to have eight steps."""
+    """Expected length of a sweep whose ladder has eight steps, for the progress bar, seconds."""
     each = scale.warmup + scale.settle
     steps = min(9, len(scale.ladder) + 1) - 1
-    opened = len(scale.knee) * scale.repeats
-    total = scale.single_user + steps * scale.step + opened * scale.knee_seconds
+    open_loop = len(scale.knee) * scale.repeats
+    total = scale.single_user + steps * scale.step + open_loop * scale.knee_seconds
     total += len(scale.hold_out) * scale.hold_out_seconds + scale.confirm * scale.hold_out_seconds
-    runs = 1 + steps + opened + len(scale.hold_out) + scale.confirm
+    runs = 1 + steps + open_loop + len(scale.hold_out) + scale.confirm
     if replicas > 1:
         more = len(REPLICA_LOADS) * max(scale.repeats - 1, 1)
         total += more * scale.knee_seconds
@@ -278,5 +285,5 @@ def expected_seconds(scale: Scale, replicas: int) -> float:
 
 
 def _round(rate: float) -> float:
-    """Three digits: a rate that is easy to name and to ask for again."""
+    """Rounds to three digits, so that the rate is easy to name and to request again."""
     return float(f"{rate:.3g}")

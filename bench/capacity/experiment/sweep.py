@@ -1,7 +1,7 @@
-"""A sweep from its first step to its last: ladder, knee, fit, hold-out runs, confirmation, replicas.
+"""The steps of a sweep from first to last: ladder, knee, fit, hold-out, confirmation, replicas.
 
-What is done is in the sweep's folder at once; a sweep that was stopped goes on where it was. What cannot be measured
-further ends it with one line, and everything measured stays.
+Each completed step is recorded in the folder of the sweep at once, so an interrupted sweep can continue. A step that
+cannot be measured ends the sweep with one line; everything measured before is kept.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,12 @@ from bench.capacity.model.fit import FitOptions, fit_model
 from bench.capacity.model.model import CapacityModel
 from bench.capacity.model.validation import ValidatedModel, validate
 from bench.capacity.plan.objective import SloRate, slo_rate
-from bench.capacity.plan.replica_validation import ReplicaValidation, predict_replicas, validate_replicas, where_met
+from bench.capacity.plan.replica_validation import (
+    ReplicaValidation,
+    find_crossing,
+    predict_replicas,
+    validate_replicas,
+)
 from bench.capacity.plan.slo import Slo
 from bench.core.errors import InconclusiveError, TargetError, WrongAnswerError
 from bench.core.units import format_number, format_percent, format_rate, format_seconds, pluralize
@@ -26,38 +31,38 @@ from bench.results.records import Outcome
 from bench.stats.estimate import Estimate
 
 CLIENT_LIMITS: Final = ("worker CPU",)
-"""Checks of a run whose failure says that the load generator was the limit."""
+"""Validity checks that fail where the load generator was the limit."""
 
 GENERATOR_STARVED: Final = ("start delay", "event-loop lag", "stationary", "warm-up")
-"""Checks whose failure says that a run shows the machine's doing, or no steady state."""
+"""Validity checks that fail where the machine disturbed a run, or the run was not stationary."""
 
 MIN_RATES: Final = 2
-"""Rates around the knee that the model must be held to."""
+"""Smallest number of rates around the knee for a fit."""
 
 MIN_SUCCESSFUL: Final = 20
-"""Good answers that the step with one user must have, to be a distribution of service times."""
+"""Smallest number of successful requests of one user, for a distribution of service times."""
 
 
 class Driver(Protocol):
     """Runs steps against the server."""
 
     def run(self, step: Step, users: int, runs: Path) -> Path:
-        """One run with a pool of `users`; its folder is made in `runs`."""
+        """Makes one run with a pool of `users`; returns its folder, in `runs`."""
 
 
-Listener = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep measured.
+    """The measurements of a sweep and the model fitted to them.
 
     Args:
         steps: every step, in order.
-        saturated: requests a second that last, by the ladder.
-        validated: that model, and how it did in runs that it never saw.
+        saturated: sustained throughput of the ladder, requests/s.
+        validated: the model with its validation.
         sustained: the rate within the objective.
-        replicas: several replicas held to the model; None if not run.
+        replicas: the rate of several replicas, predicted and measured; None if not measured.
     """
 
     steps: tuple[MeasuredStep, ...]
@@ -68,13 +73,18 @@ class SweepResult:
 
     @property
     def model(self) -> CapacityModel:
-        """Fitted to ladder and knee, its intervals as wide as its test showed that they must be."""
+        """The model, its intervals widened where the validation requires it."""
         return self.validated.model
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
-        """The steps without their arrays."""
-        return tuple(entry.measurement for entry in self.steps)
+        """The measurements of the steps."""
+        return measurements_of(self.steps)
+
+
+def measurements_of(steps: Sequence[MeasuredStep]) -> tuple[Measurement, ...]:
+    """The measurements of steps."""
+    return tuple(step.measurement for step in steps)
 
 
 @dataclass
@@ -82,14 +92,14 @@ class Sweep:
     """Measures one server.
 
     Args:
-        folder: where everything goes.
+        folder: folder of the sweep.
         driver: runs a step against the server.
-        scale: how long everything takes.
+        scale: numbers and lengths of the runs.
         slo: the objective.
-        seed: of everything random.
-        log: takes a line for people after each step.
-        fit: how much work goes into a fit.
-        measured: filled with each step that is done, for whoever is interrupted.
+        seed: random seed.
+        log: receives one line after each step.
+        fit: options of the fit.
+        measured: receives each completed step, for an interrupted sweep.
     """
 
     folder: SweepFolder
@@ -97,98 +107,95 @@ class Sweep:
     scale: Scale
     slo: Slo
     seed: int = 0
-    log: Listener = lambda line: None
+    log: Log = lambda line: None
     fit: FitOptions = field(default_factory=FitOptions)
     measured: list[MeasuredStep] = field(default_factory=list)
     _retried: int = 0
 
     def run(self, replicas: int = 1, policy: str = "round-robin", fleet: Driver | None = None) -> SweepResult:
-        """Everything, in order.
+        """Makes all steps, in order.
 
         Args:
-            replicas: servers behind the balancer of the last part; 1 leaves it out.
-            policy: how that chooses.
-            fleet: runs a step against all of them.
+            replicas: servers behind the load balancer of the last part; 1 leaves it out.
+            policy: balancing policy.
+            fleet: runs a step against all replicas.
 
         Raises:
             TargetError: the server stopped answering.
             WrongAnswerError: every answer is wrong.
-            InconclusiveError: the load generator was the limit, or too little could be measured.
+            InconclusiveError: the load generator was the limit, or too little was measured.
         """
         ladder = self._ladder()
-        users = experiment_design.pool_size(max(entry.measurement.users or 0 for entry in ladder))
-        if saturation := experiment_design.saturation_step(
-            self.scale, [entry.measurement for entry in ladder], self.seed
-        ):
-            assert saturation.users is not None
-            ladder.append(self._do(saturation, saturation.users))
-        saturated = experiment_design.saturated_rate([entry.measurement for entry in ladder])
-        knee = [self._do(step, users) for step in experiment_design.knee_steps(self.scale, saturated, self.seed)]
+        users = experiment_design.pool_size(max(step.measurement.users or 0 for step in ladder))
+        if last := experiment_design.saturation_step(self.scale, measurements_of(ladder), self.seed):
+            ladder.append(self._do(last))
+        saturated = experiment_design.saturated_rate(measurements_of(ladder))
+        knee = self._do_all(experiment_design.knee_steps(self.scale, saturated, self.seed), users)
         model = fit_sweep([*ladder, *knee], self.fit, self.log)
-        held = [self._do(step, users) for step in experiment_design.hold_out_steps(self.scale, saturated, self.seed)]
-        found = [*ladder, *knee, *held]
-        sustained = slo_rate(model, [entry.measurement for entry in found], self.slo)
-        if sustained.attainable:
-            assert sustained.rate.center is not None
-            rate = sustained.rate.center
-            found += [self._do(step, users) for step in experiment_design.confirm_steps(self.scale, rate, self.seed)]
-        validated = validate(model, found)
-        model = validated.model
-        sustained = slo_rate(model, [entry.measurement for entry in found], self.slo)
-        check = None
+        hold_out = self._do_all(experiment_design.hold_out_steps(self.scale, saturated, self.seed), users)
+        steps = [*ladder, *knee, *hold_out]
+        rate = slo_rate(model, measurements_of(steps), self.slo).rate.center
+        if rate:
+            steps += self._do_all(experiment_design.confirm_steps(self.scale, rate, self.seed), users)
+        validated = validate(model, steps)
+        sustained = slo_rate(validated.model, measurements_of(steps), self.slo)
+        validation = None
         if sustained.attainable and replicas > 1 and fleet is not None:
-            predicted = predict_replicas(model, self.slo, sustained.rate, replicas, policy, self.seed)
+            predicted = predict_replicas(validated.model, self.slo, sustained.rate, replicas, policy, self.seed)
             more = self._replicas(fleet, predicted, users)
-            found += more
-            check = validate_replicas(predicted, [entry.measurement for entry in more], self.slo, replicas, policy)
-        return SweepResult(tuple(found), saturated, validated, sustained, check)
+            steps += more
+            validation = validate_replicas(predicted, measurements_of(more), self.slo, replicas, policy)
+        return SweepResult(tuple(steps), saturated, validated, sustained, validation)
 
     def _ladder(self) -> list[MeasuredStep]:
         found = self._single_user()
         limits = dict(self.slo.latency)
-        while True:
-            measurements = [entry.measurement for entry in found]
-            step = experiment_design.next_ladder_step(self.scale, measurements, limits, self.seed)
-            if step is None:
-                return found
-            assert step.users is not None
-            found.append(self._do(step, step.users))
+        while step := experiment_design.next_ladder_step(self.scale, measurements_of(found), limits, self.seed):
+            found.append(self._do(step))
+        return found
 
     def _single_user(self) -> list[MeasuredStep]:
-        """Runs with one user, until the service times are known well enough, or the time for them is over."""
+        """Runs with one user, until the service times are known well enough or no run is left."""
         first, *more = experiment_design.single_user_steps(self.scale, self.seed)
-        found = [self._do(first, 1)]
+        found = [self._do(first)]
         if (count := found[0].latencies.latency.size) < MIN_SUCCESSFUL:
             raise InconclusiveError(
-                f"one user got {pluralize(count, 'good answer')} in {format_seconds(first.seconds)}, and at least "
-                f"{MIN_SUCCESSFUL} are needed; "
-                "measure longer with --step-time"
+                f"one user had {pluralize(count, 'successful request')} in {format_seconds(first.seconds)}, and the "
+                f"model needs {MIN_SUCCESSFUL}; measure longer with --step-time"
             )
         for step in more:
             error = Repeats(tuple(entry.latencies for entry in found)).square_error()
             if error <= experiment_design.SINGLE_USER_ERROR:
                 break
-            self.log(f"  repeating: service times vary widely, their mean square is known to {format_percent(error)}")
-            found.append(self._do(step, 1))
+            self.log(
+                f"  repeating: service times vary widely; the error of their mean square is {format_percent(error)}"
+            )
+            found.append(self._do(step))
         return found
 
     def _replicas(self, fleet: Driver, predicted: Estimate, users: int) -> list[MeasuredStep]:
-        """Runs around the prediction, and past them as far as it takes to find where the objective ends."""
+        """Runs around the predicted rate, and beyond them until they enclose the sustained rate."""
         assert predicted.center is not None
         steps = experiment_design.replica_steps(self.scale, predicted.center, self.seed)
-        found = [self._do(step, users, fleet) for step in steps]
-        missing = where_met([entry.measurement for entry in found], self.slo).missing
+        found = self._do_all(steps, users, fleet)
+        missing = find_crossing(measurements_of(found), self.slo).missing
         for load in experiment_design.REPLICA_FURTHER.get(missing, ()):
             steps = experiment_design.replica_steps(self.scale, predicted.center, self.seed, (load,))
-            found += [self._do(step, users, fleet) for step in steps]
-            if where_met([entry.measurement for entry in found], self.slo).missing != missing:
+            found += self._do_all(steps, users, fleet)
+            if find_crossing(measurements_of(found), self.slo).missing != missing:
                 break
         return found
 
-    def _do(self, step: Step, users: int, driver: Driver | None = None) -> MeasuredStep:
-        """The step's measurement: made now, or found in the folder."""
+    def _do_all(self, steps: Sequence[Step], users: int, driver: Driver | None = None) -> list[MeasuredStep]:
+        return [self._do(step, users, driver) for step in steps]
+
+    def _do(self, step: Step, users: int | None = None, driver: Driver | None = None) -> MeasuredStep:
+        """Measures a step, or reads it from the folder; a closed loop has its own number of users."""
         path = self.folder.run_of(step.key)
-        found = self._run(step, users, driver or self.driver) if path is None else measure(path, step.stage)
+        if path is None:
+            found = self._run(step, step.users or users or 1, driver or self.driver)
+        else:
+            found = measure(path, step.stage)
         self.measured.append(found)
         return found
 
@@ -197,8 +204,8 @@ class Sweep:
             path = driver.run(step, users, self.folder.runs)
             found = measure(path, step.stage)
             self.log(describe(found.measurement))
-            # A step that says nothing of the server is not kept as done: a resumed sweep makes it anew.
-            self._refuse_what_says_nothing(found.measurement)
+            # An unusable step is not recorded as completed, so that a resumed sweep repeats it.
+            self._refuse_unusable(found.measurement)
             if not _generator_starved(found.measurement) or self._retried >= self.scale.retries:
                 break
             self._retried += 1
@@ -206,59 +213,54 @@ class Sweep:
         self.folder.add(step.key, path)
         return found
 
-    def _refuse_what_says_nothing(self, measurement: Measurement) -> None:
-        kept = f"what was measured is in {self.folder.path}, and --resume goes on with it"
-        lost = measurement.outcomes.get(Outcome.UNAVAILABLE, 0)
-        if not measurement.alive and lost:
-            raise TargetError(f"the target stopped answering at {measurement.load}; start it again: {kept}")
-        if not measurement.outcomes.get(Outcome.OK, 0):
-            if measurement.outcomes.get(Outcome.WRONG_ANSWER, 0):
+    def _refuse_unusable(self, measurement: Measurement) -> None:
+        resume = f"the steps so far are in {self.folder.path}, and --resume continues the sweep"
+        load, outcomes = measurement.load, measurement.outcomes
+        if not measurement.alive and outcomes.get(Outcome.UNAVAILABLE, 0):
+            raise TargetError(f"the target stopped answering at {load}; start it again: {resume}")
+        if not outcomes.get(Outcome.OK, 0):
+            if outcomes.get(Outcome.WRONG_ANSWER, 0):
                 raise WrongAnswerError(
-                    f"every answer at {measurement.load} is wrong: the server may serve another model; name the "
-                    f"export that it serves with --model-dir: {kept}"
+                    f"every answer at {load} is wrong: the server may serve another model; give the export that it "
+                    f"serves with --model-dir: {resume}"
                 )
-            raise TargetError(f"no request got a good answer at {measurement.load}; check the target: {kept}")
+            raise TargetError(f"no request at {load} was successful; check the target: {resume}")
         if set(measurement.failed) & set(CLIENT_LIMITS):
-            rate = measurement.throughput.center or 0.0
             raise InconclusiveError(
-                f"the load generator was the limit at {measurement.load} "
-                f"({format_number(measurement.client_cpu or 0.0)} cores for {format_number(rate)} requests/s), so the "
-                f"server can do more; take a faster transport or a quieter machine: {kept}"
+                f"the load generator was the limit at {load} ({format_number(measurement.client_cpu or 0.0)} cores for "
+                f"{format_number(measurement.throughput.center or 0.0)} requests/s), so the server can do more; use a "
+                f"faster transport or a quieter machine: {resume}"
             )
 
 
-def fit_sweep(steps: Sequence[MeasuredStep], options: FitOptions, log: Listener = lambda line: None) -> CapacityModel:
-    """The model of a sweep's ladder and knee; runs that the server did not keep up with are left out.
+def fit_sweep(steps: Sequence[MeasuredStep], options: FitOptions, log: Log = lambda line: None) -> CapacityModel:
+    """Fits the model to the ladder and the knee of a sweep, without runs that the server did not sustain.
 
     Raises:
         InconclusiveError: too little was measured.
     """
-    ladder = [entry for entry in steps if entry.measurement.stage is Stage.LADDER]
-    knee = [entry for entry in steps if entry.measurement.stage is Stage.KNEE and entry.measurement.stable]
-    calm = [entry for entry in knee if not _generator_starved(entry.measurement)]
-    # Runs that the machine disturbed are taken only where too few others are left.
-    if len(calm) >= len(knee) / 2 and len({entry.measurement.rate for entry in calm}) >= min(MIN_RATES, len(knee)):
-        knee = calm
-    used = [entry for entry in (*ladder, *knee) if entry.latencies.latency.size]
+    ladder = [step for step in steps if step.measurement.stage is Stage.LADDER]
+    knee = [step for step in steps if step.measurement.stage is Stage.KNEE and step.measurement.stable]
+    undisturbed = [step for step in knee if not _generator_starved(step.measurement)]
+    # Disturbed runs are used only where too few others are left.
+    rates = {step.measurement.rate for step in undisturbed}
+    if len(undisturbed) >= len(knee) / 2 and len(rates) >= min(MIN_RATES, len(knee)):
+        knee = undisturbed
     log("fitting the model")
-    return fit_model([entry.latencies for entry in used], options)
+    return fit_model([step.latencies for step in (*ladder, *knee) if step.latencies.latency.size], options)
 
 
 def _generator_starved(measurement: Measurement) -> bool:
-    """Whether the machine disturbed a run at a rate that the server kept up with."""
-    return (
-        measurement.stable and measurement.rate is not None and bool(set(measurement.failed) & set(GENERATOR_STARVED))
-    )
+    """Whether the machine disturbed a run at a rate that the server sustained."""
+    open_loop = measurement.rate is not None
+    return measurement.stable and open_loop and bool(set(measurement.failed) & set(GENERATOR_STARVED))
 
 
 def describe(measurement: Measurement) -> str:
-    """One line on a step that is done."""
-    rate = measurement.throughput.center or 0.0
-    latency = ", ".join(
-        f"{name} {format_seconds(measurement.raw[name])}" for name in ("p50", "p99") if name in measurement.raw
-    )
+    """One line about a completed step."""
+    rate, raw = measurement.throughput.center or 0.0, measurement.raw
+    latency = ", ".join(f"{name} {format_seconds(raw[name])}" for name in ("p50", "p99") if name in raw)
     failed = f", {format_percent(measurement.errors)} failed" if measurement.errors else ""
     invalid = " (INVALID)" if measurement.reasons else ""
-    return (
-        f"{measurement.stage} {measurement.load}: {format_rate(rate)}, {latency or 'no good answer'}{failed}{invalid}"
-    )
+    found = f"{format_rate(rate)}, {latency or 'no successful request'}"
+    return f"{measurement.stage} {measurement.load}: {found}{failed}{invalid}"

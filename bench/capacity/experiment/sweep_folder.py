@@ -1,11 +1,12 @@
-"""The folder of a sweep: its runs, and which step each of them is, so that a killed sweep goes on where it was.
+"""The folder of a sweep: its runs and the step of each, so that an interrupted sweep can continue.
 
-    sweep.json   what the sweep is (its job) and the steps that are done
+    sweep.json   what decides the steps (`job`), and the run folder of each completed step
     runs/        the run folders
 
 Format history of `sweep.json`:
     1: first.
-    2: the job names the client, which was always grpcio for gRPC before.
+    2: the job names the transport, which was always grpcio for gRPC before.
+    3: the job has the typed `request` instead of the texts of `options`, and `knee` instead of `quick`.
 """
 
 from collections.abc import Mapping
@@ -15,14 +16,17 @@ from typing import Any, Final
 
 import orjson
 
+from bench.capacity.experiment.experiment_design import FULL, QUICK
+from bench.capacity.experiment.sweep_spec import request_of
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError
 from bench.core.versioned_json import VersionedJson
+from bench.load.locust_adapter.options import READERS, SWITCHES
 
 FILE_NAME: Final = "sweep.json"
 
 
-def _name_the_client(raw: dict[str, Any]) -> dict[str, Any]:
+def _add_the_transport(raw: dict[str, Any]) -> dict[str, Any]:
     """Format 2."""
     job = dict(raw["job"])
     if "protocol" in job:
@@ -32,9 +36,29 @@ def _name_the_client(raw: dict[str, Any]) -> dict[str, Any]:
     return raw | {"job": job}
 
 
+_FIELDS: Final = {"sentences_per_request": "sentences", "request_timeout": "timeout"}
+_TLS: Final = {"ca_cert": "ca", "client_cert": "cert", "client_key": "key"}
+
+
+def _type_the_request(raw: dict[str, Any]) -> dict[str, Any]:
+    """Format 3."""
+    job = dict(raw["job"])
+    options = job.pop("options", {})
+    request: dict[str, Any] = {}
+    for name, text in options.items():
+        if name not in _TLS:
+            request[_FIELDS.get(name, name)] = name in SWITCHES or READERS[name](text)
+    if options.keys() & _TLS.keys():
+        request["tls"] = {field: options.get(name) for name, field in _TLS.items()}
+    job["request"] = request_of(request)
+    if "quick" in job:
+        job["knee"] = list((QUICK if job.pop("quick") else FULL).knee)
+    return raw | {"job": job}
+
+
 @dataclass(frozen=True, slots=True)
 class _State:
-    """The file: what decides the steps, and the run folder of each step that is done."""
+    """The file: what decides the steps, and the run folder of each completed step."""
 
     job: Mapping[str, Any]
     done: Mapping[str, str]
@@ -42,10 +66,10 @@ class _State:
 
 _FILE: Final = VersionedJson(
     _State,
-    2,
+    3,
     name="sweep file",
-    cure="restore it, or name another --out",
-    updates={2: _name_the_client},
+    cure="restore it, or give another --out",
+    updates={2: _add_the_transport, 3: _type_the_request},
     option=orjson.OPT_INDENT_2,
 )
 
@@ -55,8 +79,8 @@ class SweepFolder:
 
     Args:
         path: the folder.
-        job: what decides the steps, plain values.
-        done: run folder by step.
+        job: what decides the steps, as plain JSON values.
+        done: name of the run folder of each completed step.
     """
 
     def __init__(self, path: Path, job: Mapping[str, Any], done: Mapping[str, str]) -> None:
@@ -66,24 +90,25 @@ class SweepFolder:
 
     @classmethod
     def create(cls, path: Path, job: Mapping[str, Any], *, resume: bool) -> "SweepFolder":
-        """Begins a sweep, or takes up one of the same job.
+        """Begins a sweep, or continues one with the same job.
 
         Raises:
-            UsageError: the folder holds a sweep and `resume` was not asked for, it is another job's, or `resume` was
-                asked for and there is none.
+            UsageError: there is a sweep and `resume` is False, it has another job, or there is none to resume.
         """
         file = path / FILE_NAME
         if file.exists():
             found = cls.open(path)
             changed = sorted(name for name in job.keys() | found.job.keys() if job.get(name) != found.job.get(name))
             if not resume:
-                raise UsageError(f"{path} holds a sweep already; give --resume to go on with it, or another --out")
+                raise UsageError(f"{path} already holds a sweep; give --resume to continue it, or another --out")
             if changed:
                 was = ", ".join(f"{name} was {found.job.get(name)!r}" for name in changed)
-                raise UsageError(f"{path} holds another sweep ({was}); give the same options, or another --out")
+                raise UsageError(
+                    f"{path} holds a sweep of other options ({was}); give the same options, or another --out"
+                )
             return found
         if resume:
-            raise UsageError(f"{path} holds no sweep to go on with; leave out --resume to begin one, or check --out")
+            raise UsageError(f"{path} holds no sweep to continue; leave out --resume to begin one, or check --out")
         path.mkdir(parents=True, exist_ok=True)
         sweep = cls(path, job, {})
         sweep._write()
@@ -91,10 +116,10 @@ class SweepFolder:
 
     @classmethod
     def open(cls, path: Path) -> "SweepFolder":
-        """A sweep that is there.
+        """Opens a sweep.
 
         Raises:
-            UsageError: no sweep, or one of a newer format.
+            UsageError: there is no sweep, or its format is newer.
         """
         try:
             found = _FILE.read(path / FILE_NAME)
@@ -104,21 +129,21 @@ class SweepFolder:
 
     @property
     def runs(self) -> Path:
-        """Where its run folders are."""
+        """Folder of the run folders."""
         return self.path / "runs"
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The steps that are done, in the order in which they were."""
+        """The completed steps, in the order of completion."""
         return tuple(self._done)
 
     def run_of(self, step: str) -> Path | None:
-        """The run folder of a step that is done; None if it is not."""
+        """The run folder of a completed step; None for other steps."""
         name = self._done.get(step)
         return self.runs / name if name is not None and (self.runs / name).is_dir() else None
 
     def add(self, step: str, run: Path) -> None:
-        """Notes that a step is done, at once on disk."""
+        """Records a completed step on disk."""
         self._done[step] = run.name
         self._write()
 

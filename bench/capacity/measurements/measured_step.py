@@ -1,4 +1,4 @@
-"""A measured step of a sweep: what the reports show of a run, and what the fit takes from it."""
+"""A measured step of a sweep: the measurement that reports show, and the latencies that the fit takes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from bench.workload.arrivals import ClosedLoop
 
 
 class Stage(StrEnum):
-    """Which part of a sweep a step belongs to."""
+    """The part of a sweep that a step belongs to."""
 
     LADDER = "ladder"
     KNEE = "knee"
@@ -29,34 +29,34 @@ class Stage(StrEnum):
 
 
 def load_text(users: int | None, rate: float | None) -> str:
-    """`1 user`, `93.1/s`: the load of a step, for people."""
+    """`1 user`, `93.1/s`: the load of a step as text."""
     return pluralize(users, "user") if users is not None else format_rate(rate or 0.0, 6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One run, measured.
+    """The metrics of one run.
 
     Args:
-        stage: which part of the sweep it belongs to.
+        stage: the part of the sweep.
         users: users of a closed loop; None in open loop.
-        rate: requests a second asked in open loop; None in closed loop.
+        rate: requested rate of an open loop, requests/s; None in closed loop.
         repeat: index of the repeat.
-        seconds: measured time.
-        due: requests that were due in it.
+        seconds: measured time, seconds.
+        due: number of requests due in the measured time.
         throughput: successful requests/s.
         latency: mean and percentiles from due, seconds, by `bench.capacity.queue.latency_table.COLUMNS`; absent where
-            the run is too short to carry them.
-        raw: the same by nearest rank, however short the run; empty without a good answer.
+            the run is too short for them.
+        raw: the same by nearest rank, for a run of any length; empty without a successful request.
         in_flight: mean number of requests sent and not answered.
-        little: share of N that N = X R leaves open; None where nothing was in flight.
-        errors: share of failed requests.
-        wrong: share of checked answers that were wrong; None if none was checked.
-        outcomes: measured requests by outcome.
-        client_cpu: cores that the load generator used; None if not known.
+        little: relative residual of N = X R; None where nothing was in flight.
+        errors: fraction of failed requests.
+        wrong: fraction of checked answers that were wrong; None if none was checked.
+        outcomes: number of measured requests by outcome.
+        client_cpu: cores used by the load generator; None if unknown.
         reasons: why the run is INVALID, one line each; empty if it is VALID.
-        failed: names of the checks that failed, see `bench.analysis.validity`.
-        alive: whether anything due in the last tenth of the measured time was answered well.
+        failed: names of the failed validity checks, see `bench.analysis.validity`.
+        alive: whether a request due in the last tenth of the measured time was successful.
         run: name of its run folder.
     """
 
@@ -82,22 +82,22 @@ class Measurement:
 
     @property
     def load(self) -> str:
-        """What was asked for, see `load_text`."""
+        """The requested load, see `load_text`."""
         return load_text(self.users, self.rate)
 
     @property
     def stable(self) -> bool:
-        """Whether the server kept up with the rate: no growing backlog."""
+        """Whether the server sustained the rate, without a growing backlog."""
         return "backlog" not in self.failed and "achieved rate" not in self.failed
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredStep:
-    """A measurement with the run's arrays.
+    """A measurement with the latencies of its requests.
 
     Args:
-        measurement: what reports show.
-        latencies: what the fit takes.
+        measurement: the metrics.
+        latencies: the latencies of single requests.
     """
 
     measurement: Measurement
@@ -105,7 +105,7 @@ class MeasuredStep:
 
 
 def measure(path: Path, stage: Stage) -> MeasuredStep:
-    """Reads a run of a sweep.
+    """Reads the run of a step.
 
     Raises:
         UsageError: the folder cannot be read.
@@ -116,10 +116,10 @@ def measure(path: Path, stage: Stage) -> MeasuredStep:
 
 
 def run_latencies(run: Run) -> RunLatencies:
-    """What the fit takes of a run."""
+    """The latencies of a run, for the fit."""
     measured = load(run)
     arrivals = run.manifest.parsed_arrivals()
-    ok = measured.ok
+    successful = measured.ok
     answered = np.sort(measured.answered)
     closed = isinstance(arrivals, ClosedLoop)
     return RunLatencies(
@@ -127,8 +127,8 @@ def run_latencies(run: Run) -> RunLatencies:
         rate=None if closed else measured.due.size / measured.seconds,
         begins=measured.begins,
         seconds=measured.seconds,
-        due=measured.due[ok],
-        latency=(measured.done - measured.due)[ok],
+        due=measured.due[successful],
+        latency=(measured.done - measured.due)[successful],
         done=answered[(answered >= measured.begins) & (answered <= measured.ends)],
         schedule=np.empty(0) if closed else np.sort(run.columns(["due"])["due"]),
     )

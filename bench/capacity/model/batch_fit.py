@@ -1,8 +1,8 @@
-"""The parameters of a server that batches, from its closed-loop ladder.
+"""The parameters of a server with batching, from its closed-loop ladder.
 
-How many threads, how large a batch and how long a wait are known from the server's configuration; what one more request
-adds to a batch, and how batches slow each other down, are fitted to the ladder's throughput. Each ladder that is tried
-is simulated, always with the same random numbers.
+The number of threads, the largest batch and the timeout are known from the configuration of the server. The work that
+one more request adds to a batch, and the slowdown of concurrent batches, are fitted to the throughput of the ladder.
+Each candidate is simulated with the same random numbers.
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from scipy import optimize
 
-from bench.capacity.model.ladder_fit import MODEL_ERROR, MOST_OVERHEAD, USUAL_OVERHEAD, Ladder, QueueFit
+from bench.capacity.model.ladder_fit import MAX_OVERHEAD, MODEL_ERROR, USUAL_OVERHEAD, Ladder, QueueFit
 from bench.capacity.queue.queue_model import Batching, QueueModel
 from bench.capacity.queue.vectorized_batch_queue import closed_network_batch_throughput
 from bench.core.seeds import Stream, generator
@@ -19,18 +19,18 @@ from bench.core.types import Floats
 
 _BATCHES: Final = 400
 _SIMULATION_ERROR: Final = 0.01
-_MOST_MARGINAL: Final = 1.5
+_MAX_MARGINAL: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class BatchFit:
-    """A fit, and how sure its parameters are.
+    """A fit, and the uncertainty of its parameters.
 
     Args:
-        fit: the queue_model, as of `bench.capacity.model.ladder_fit`.
-        parameters: what was fitted: log of work over the latency alone, overhead over it, marginal, speeds over k.
-        covariance: of `parameters`, from the least squares' curvature and misfit.
-        ladder: what it was fitted to.
+        fit: the queue model, see `bench.capacity.model.ladder_fit`.
+        parameters: the fitted values, see `_Problem`.
+        covariance: covariance of `parameters`, from the curvature and the misfit of the least squares.
+        ladder: the measurements of the fit.
     """
 
     fit: QueueFit
@@ -39,7 +39,7 @@ class BatchFit:
     ladder: Ladder
 
     def draw(self, rng: np.random.Generator) -> QueueFit:
-        """Parameters as likely as the covariance says, within their bounds."""
+        """A fit with parameters drawn from their distribution, within their bounds."""
         queue_model = self.fit.queue_model
         problem = _Problem(self.ladder, queue_model.servers, _of(queue_model))
         lo, hi = problem.bounds()
@@ -49,17 +49,17 @@ class BatchFit:
 
 
 def fit_batching(ladder: Ladder, threads: int, batching: Batching) -> BatchFit:
-    """The queue_model that agrees best with `ladder`.
+    """Fits a queue model with batching to `ladder`.
 
     Args:
-        ladder: the steps.
-        threads: batch threads.
-        batching: largest batch and timeout; its marginal work is where the search begins.
+        ladder: the measurements.
+        threads: number of batch threads.
+        batching: largest batch and timeout; its marginal work is the initial value.
     """
     problem = _Problem(ladder, threads, batching)
     lo, hi = problem.bounds()
     start = np.clip(np.array([-0.05, 0.02, batching.marginal, *np.full(threads - 1, 0.6)]), lo, hi)
-    # Coarse steps: a simulated ladder is no smooth function of its parameters.
+    # Coarse steps, because a simulated ladder is not a smooth function of its parameters.
     found = optimize.least_squares(problem.residuals, start, bounds=(lo, hi), diff_step=0.02, xtol=1e-4, max_nfev=40)
     queue_model, work = problem.decode(found.x)
     freedom = max(found.fun.size - found.x.size, 1)
@@ -77,7 +77,10 @@ def _of(queue_model: QueueModel) -> Batching:
 
 
 class _Problem:
-    """Residuals over log of work over the latency alone, overhead over it, marginal, and speeds over k."""
+    """Residuals as a function of x: log(work / s), overhead / s, marginal, and speed / k for each k from 2 on.
+
+    s is the latency of one user without the timeout that its batch waits for.
+    """
 
     def __init__(self, ladder: Ladder, threads: int, batching: Batching) -> None:
         self.ladder = ladder
@@ -87,7 +90,7 @@ class _Problem:
         self.logs = np.log(ladder.rates)
         self.errors = np.sqrt(np.square(ladder.errors) + MODEL_ERROR**2 + _SIMULATION_ERROR**2)
         self.single_user_error = float(np.hypot(ladder.single_user_error, MODEL_ERROR))
-        # One user's request waits the whole timeout, as nobody comes to fill its batch.
+        # No other request fills the batch of one user, so it waits for the whole timeout.
         waits = batching.timeout if batching.largest > 1 else 0.0
         self.single_user = max(ladder.single_user - waits, 0.05 * ladder.single_user)
         self.spread = generator(0, Stream.RESAMPLING, 7).gamma(4.0, 0.25, (self.users.size, _BATCHES))
@@ -95,7 +98,7 @@ class _Problem:
     def bounds(self) -> tuple[Floats, Floats]:
         speeds = self.threads - 1
         lo = np.array([-1.0, 0.0, 0.0, *np.full(speeds, 0.02)])
-        return lo, np.array([1.0, MOST_OVERHEAD, _MOST_MARGINAL, *np.ones(speeds)])
+        return lo, np.array([1.0, MAX_OVERHEAD, _MAX_MARGINAL, *np.ones(speeds)])
 
     def decode(self, x: Floats) -> tuple[QueueModel, float]:
         """(queue_model, mean work)."""

@@ -1,8 +1,8 @@
-"""Sets of parameters that the ladder allows, and their tables of latency against rate.
+"""Parameter sets that the ladder allows, and their latency tables.
 
-Bootstrap come from resampled ladders. Between the ladder and another run the machine may also have become faster or
-slower (*drift*). That needs no simulation: where all work takes s times as long, a request at rate r stays s times as
-long as it did at rate r s (nearly so where batches wait for a timeout, which stays as it is).
+The sets come from resampled ladders. The machine may also have become faster or slower between the ladder and another
+run (*drift*). Drift needs no simulation: with s times the work, the latency at rate r is s times the latency at rate
+r s (a close approximation where batches wait for a timeout, which does not change).
 """
 
 from collections.abc import Sequence
@@ -22,24 +22,24 @@ _HALF: Final = np.array([0.002, 0.004, 0.007, 0.01, 0.015, 0.02, 0.03, 0.04, 0.0
 _DRIFTS: Final = np.concatenate((-_HALF[::-1], [0.0], _HALF))
 
 _DRIFT_SCALES: Final = (0.002, 0.006, 0.02, 0.06)
-"""Standard deviations of the drift that are equally likely beforehand: a quiet machine, and ever noisier ones."""
+"""Equally likely prior standard deviations of the drift, from a quiet machine to a noisy one."""
 
 
 def _drift_priors() -> Floats:
-    """Logarithms of the drifts' weights."""
+    """Logarithms of the prior weights of the drifts."""
     density = sum(np.exp(-0.5 * (_DRIFTS / scale) ** 2) / scale for scale in _DRIFT_SCALES)
     return np.asarray(np.log(density * np.gradient(_DRIFTS)))
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Sets of parameters, every one with every drift.
+    """Parameter sets, each combined with every drift.
 
     Args:
-        parameter_sets: sets without drift, `R / drifts` of them.
-        tables: latencies of all sets, seconds, `[R, U, COLUMNS]`; those of one parameter_set stand together.
-        priors: logarithms of their weights before an open-loop run has spoken, `[R]`.
-        capacities: requests a second when saturated, `[R]`.
+        parameter_sets: sets without drift, `[R / drifts]`.
+        tables: latency tables of all sets, seconds, `[R, U, COLUMNS]`; the drifts of one set are adjacent.
+        priors: logarithms of the prior weights, `[R]`.
+        capacities: saturation rate, requests/s, `[R]`.
     """
 
     parameter_sets: tuple[ParameterSet, ...]
@@ -49,7 +49,7 @@ class Bootstrap:
 
     @classmethod
     def of(cls, parameter_sets: Sequence[ParameterSet], priors: Sequence[float], grid: Floats, effort: Effort) -> Self:
-        """The replicates of `parameter_sets`, whose tables are simulated; `grid` is the rates of the tables."""
+        """Simulates the latency tables of `parameter_sets` at the rates `grid`, and adds the drifts."""
         groups: dict[tuple[int, int, float], list[int]] = {}
         for index, parameter_set in enumerate(parameter_sets):
             groups.setdefault(parameter_set.queue_model.kind, []).append(index)
@@ -75,14 +75,14 @@ class Bootstrap:
         )
 
     def parameter_set(self, index: int) -> ParameterSet:
-        """The set of parameters at `index` of the tables."""
+        """The parameter set of `tables[index]`."""
         base, drift = divmod(index, _DRIFTS.size)
         parameter_set = self.parameter_sets[base]
         return replace(parameter_set, work=parameter_set.work * np.exp(_DRIFTS[drift]))
 
 
 def drifted(tables: Floats, overheads: Floats, grid: Floats, drift: float) -> Floats:
-    """The tables `[R, U, COLUMNS]` of queue_models with these overheads `[R]`, all work exp(drift) times as long."""
+    """Latency tables `[R, U, COLUMNS]` of queue models with these overheads `[R]` and exp(drift) times the work."""
     stretch = np.exp(drift)
     outside = overheads[:, None, None]
     moved = interpolate_tables(grid, np.maximum(tables - outside, 1e-9), grid * stretch)
@@ -90,12 +90,12 @@ def drifted(tables: Floats, overheads: Floats, grid: Floats, drift: float) -> Fl
 
 
 def resampled(
-    closed: Sequence[Repeats], base: QueueFit | BatchFit, count: int, rng: np.random.Generator
+    closed_loop: Sequence[Repeats], base: QueueFit | BatchFit, count: int, rng: np.random.Generator
 ) -> list[ParameterSet]:
-    """Candidates of `count` resampled ladders; for a server that batches, of as many draws of its parameters."""
+    """Parameter sets of `count` resampled ladders; for a server with batching, of as many draws of its parameters."""
     found = []
     for _ in range(count):
-        ladder, single_user = ladder_of(closed, rng)
+        ladder, single_user = ladder_of(closed_loop, rng)
         if isinstance(base, BatchFit):
             fit = base.draw(rng)
         else:
@@ -104,17 +104,17 @@ def resampled(
     return found
 
 
-def ladder_of(closed: Sequence[Repeats], rng: np.random.Generator | None = None) -> tuple[Ladder, Floats]:
-    """The ladder and the latencies of its single user; resampled, if a generator is given.
+def ladder_of(closed_loop: Sequence[Repeats], rng: np.random.Generator | None = None) -> tuple[Ladder, Floats]:
+    """(ladder, latencies of its single user); resampled if a generator is given.
 
     Args:
-        closed: the closed-loop steps, the one with one user first.
-        rng: for resampling.
+        closed_loop: the closed-loop steps, the step with one user first.
+        rng: generator for the resampling.
     """
-    single_user = closed[0].latencies(rng)
-    means = np.array([block.mean() for run in closed[0].runs for block in run.latency_blocks()])
+    single_user = closed_loop[0].latencies(rng)
+    means = np.array([block.mean() for run in closed_loop[0].runs for block in run.latency_blocks()])
     error = float(means.std(ddof=1) / np.sqrt(means.size) / means.mean())
-    rest = closed[1:]
+    rest = closed_loop[1:]
     ladder = Ladder(
         single_user=float(single_user.mean()),
         single_user_error=error,
@@ -126,9 +126,9 @@ def ladder_of(closed: Sequence[Repeats], rng: np.random.Generator | None = None)
 
 
 def parameter_set_of(fit: QueueFit, single_user: Floats) -> ParameterSet:
-    """The queue_model with the work that the latencies of a single user show."""
+    """The fitted queue model, with the distribution of work that the latencies of a single user show."""
     batching = fit.queue_model.batching
-    # Nobody comes to fill a single user's batch, which thus waits out its timeout.
+    # No other request fills the batch of a single user, so it waits for the whole timeout.
     waits = batching.timeout if batching is not None and batching.largest > 1 else 0.0
     outside = min(fit.queue_model.overhead + waits, 0.95 * float(single_user.min()))
     work = with_tail(np.sort(single_user) - outside)

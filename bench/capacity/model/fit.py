@@ -1,11 +1,11 @@
 """From measured runs to the capacity model.
 
-1. The closed-loop ladder gives a queue model for each possible number of servers (`bench.capacity.model.ladder_fit`);
-   resampled ladders give as many more, each as likely as the scatter of the steps allows. The work of requests
-   is that of the latencies of a single user, so its distribution is the measured one, not an assumed one.
-2. Each of these *replicates* is simulated over the whole range of rates (`bench.capacity.queue.latency_table`).
-3. The open-loop runs weigh them (`bench.capacity.model.likelihood`). What the ladder cannot tell, such as whether
-   sixteen requests share the processor or queue for it, shows in their percentiles.
+1. The closed-loop ladder gives a queue model for each possible number of servers (`bench.capacity.model.ladder_fit`).
+   Resampled ladders give more of them; together they represent the uncertainty of the measurements. The work of
+   requests has the distribution of the measured latencies of a single user, not an assumed one.
+2. Each *parameter set* is simulated over the whole range of rates (`bench.capacity.queue.latency_table`).
+3. The open-loop runs weigh the sets (`bench.capacity.model.likelihood`). Their percentiles show what the ladder cannot:
+   whether sixteen requests share the processor or queue for it.
 """
 
 from collections.abc import Sequence
@@ -30,33 +30,33 @@ from bench.core.types import Floats
 from bench.core.units import format_percent
 
 LOADS: Final = (0.02, 0.15, 0.3, 0.45, 0.6, 0.7, 0.78, 0.84, 0.88, 0.91, 0.935, 0.955)
-"""Rates of the grid over the capacity."""
+"""Rates of the latency tables, as fractions of the capacity."""
 
-SCREENED: Final = 9.0
-"""Numbers of servers that fit worse than the best by more than this (twice a log-likelihood) are left out."""
+MAX_PENALTY_DIFFERENCE: Final = 9.0
+"""Numbers of servers that fit worse than the best by more than this (twice a log-likelihood) are discarded."""
 
-DRAWN: Final = 400
-"""Equally likely sets of parameters that a model keeps."""
+KEPT_SETS: Final = 400
+"""Equally likely parameter sets in a fitted model."""
 
 _SPEEDS: Final = 20
-"""Equally likely speeds of the machine that the kept sets of parameters are places."""
+"""Equally likely speeds of the machine, distributed over the parameter sets."""
 
-POOR: Final = 0.15
-"""A discrepancy from here on is worth a warning."""
+LARGE_DISCREPANCY: Final = 0.15
+"""Smallest discrepancy that the report warns of."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """How much work goes into a fit.
+    """Options of a fit.
 
     Args:
-        replicates: resampled ladders.
-        effort: of the simulation of each.
-        reference: of the simulation that the central table comes from.
-        seed: of everything random.
-        servers: the number of servers, if it is known.
-        batching: how the server makes batches, if it does; the marginal work is where the search for it begins.
-        threads: its batch threads.
+        replicates: number of resampled ladders.
+        effort: simulation of each parameter set.
+        reference: simulation of the central latency table.
+        seed: random seed.
+        servers: number of servers; None if it is unknown.
+        batching: how the server makes batches, with an initial value of its marginal work; None without batching.
+        threads: number of batch threads.
     """
 
     replicates: int = 100
@@ -69,59 +69,61 @@ class FitOptions:
 
 
 def fit_model(runs: Sequence[RunLatencies], options: FitOptions | None = None) -> CapacityModel:
-    """The model that `runs` support.
+    """Fits the capacity model to `runs`.
 
     Args:
-        runs: closed loop with one user and with several, and open loop around the knee.
-        options: how much work goes into it.
+        runs: closed loop with one user and with at least two other numbers, and open loop around the knee.
+        options: None is the default.
 
     Raises:
-        InconclusiveError: runs that a model needs are missing.
+        InconclusiveError: required runs are missing.
     """
     options = options or FitOptions()
     groups = grouped(runs)
-    closed = [step for step in groups if step.users is not None]
-    opened = [run for run in runs if run.rate is not None]
-    if len(closed) < 3 or closed[0].users != 1:
-        raise InconclusiveError("the ladder lacks its step with one user, or two more; run the sweep to its end")
-    if not opened:
-        raise InconclusiveError("no open-loop run to hold the model to; run the sweep to its end")
+    closed_loop = [step for step in groups if step.users is not None]
+    open_loop = [run for run in runs if run.rate is not None]
+    if len(closed_loop) < 3 or closed_loop[0].users != 1:
+        raise InconclusiveError("the ladder needs a step with one user and two further steps; run the sweep to its end")
+    if not open_loop:
+        raise InconclusiveError("there is no open-loop run to fit the model to; run the sweep to its end")
     rng = generator(options.seed, Stream.RESAMPLING, 2)
-    fits, reference, grid = _screen(closed, opened, options)
+    fits, reference, grid = _screen(closed_loop, open_loop, options)
     count = -(-options.replicates // len(fits))
     replicates = Bootstrap.of(
-        [parameter_set for fit in fits for parameter_set in resampled(closed, fit, count, rng)],
+        [parameter_set for fit in fits for parameter_set in resampled(closed_loop, fit, count, rng)],
         [-queue_fit(fit).penalty / 2 for fit in fits for _ in range(count)],
         grid,
         options.effort,
     )
     for _ in range(2):
-        # The second time with a reference that lies nearer to the truth.
-        posterior = Likelihood.of(opened, reference, grid, options.effort).weigh(replicates.tables, replicates.priors)
+        # The second pass has a reference closer to the truth.
+        posterior = Likelihood.of(open_loop, reference, grid, options.effort).weigh(
+            replicates.tables, replicates.priors
+        )
         middle = _middle(replicates.tables, posterior.weights)
         reference = replicates.parameter_set(middle)
-    return _assemble(replicates, middle, grid, posterior, opened, options, rng)
+    return _assemble(replicates, middle, grid, posterior, open_loop, options, rng)
 
 
 Fit = QueueFit | BatchFit
 
 
 def queue_fit(fit: Fit) -> QueueFit:
-    """The fit itself, of either kind."""
+    """The fitted queue model of either kind of fit."""
     return fit.fit if isinstance(fit, BatchFit) else fit
 
 
 def _screen(
-    closed: Sequence[Repeats], opened: Sequence[RunLatencies], options: FitOptions
+    closed_loop: Sequence[Repeats], open_loop: Sequence[RunLatencies], options: FitOptions
 ) -> tuple[list[Fit], ParameterSet, Floats]:
-    """Fits of the kinds of server that the steps allow, the best first, the best queue_model, and the grid."""
-    ladder, single_user = ladder_of(closed)
+    """(plausible fits, best first; the best parameter set; rates of the latency tables)."""
+    ladder, single_user = ladder_of(closed_loop)
     fits = sorted(_all_fits(ladder, options), key=lambda fit: queue_fit(fit).penalty)
     best = queue_fit(fits[0])
-    # The open-loop runs can make up for some of a ladder's misfit, not for all.
-    fits = [fit for fit in fits if queue_fit(fit).penalty < best.penalty + 3 * SCREENED]
+    # The open-loop runs can outweigh a small misfit of the ladder, not a large one.
+    fits = [fit for fit in fits if queue_fit(fit).penalty < best.penalty + 3 * MAX_PENALTY_DIFFERENCE]
     grid = np.array(LOADS) * best.capacity
-    likelihood = Likelihood.of(opened, parameter_set_of(best, single_user), grid, options.effort)
+    likelihood = Likelihood.of(open_loop, parameter_set_of(best, single_user), grid, options.effort)
     scored = []
     for fit in fits:
         found = queue_fit(fit)
@@ -129,12 +131,12 @@ def _screen(
         logs = tried.priors + likelihood.log_likelihood(tried.tables)
         scored.append((float(logs.max()), fit, tried.parameter_set(int(logs.argmax()))))
     scored.sort(key=lambda entry: -entry[0])
-    kept = [fit for score, fit, _ in scored if score > scored[0][0] - SCREENED / 2]
+    kept = [fit for score, fit, _ in scored if score > scored[0][0] - MAX_PENALTY_DIFFERENCE / 2]
     return kept, scored[0][2], grid
 
 
 def _all_fits(ladder: Ladder, options: FitOptions) -> list[Fit]:
-    """A fit of each kind of server that could be."""
+    """One fit for each possible kind of server."""
     if options.batching is not None:
         return [fit_batching(ladder, options.threads, options.batching)]
     numbers = [options.servers] if options.servers else [1, *(n for n in ladder.users if n <= MAX_SERVERS)]
@@ -151,29 +153,29 @@ def _assemble(
     center: int,
     grid: Floats,
     posterior: Posterior,
-    opened: Sequence[RunLatencies],
+    open_loop: Sequence[RunLatencies],
     options: FitOptions,
     rng: np.random.Generator,
 ) -> CapacityModel:
-    """The model from weighed replicates."""
+    """The model from weighted parameter sets."""
     parameter_set = found.parameter_set(center).with_speed_factor(float(np.exp(posterior.log_speed_factors[center])))
     reference = latency_tables([parameter_set], grid.tolist(), options.reference)[0]
     short = latency_tables([parameter_set], grid.tolist(), options.effort)[0]
-    chosen = rng.choice(posterior.weights.size, DRAWN, p=posterior.weights)
-    # The luck of the draw is common to all replicates: the long simulation of one of them takes it out of all.
+    chosen = rng.choice(posterior.weights.size, KEPT_SETS, p=posterior.weights)
+    # The random error of a short simulation is common to all sets, so a long simulation of one set corrects all.
     stable = np.isfinite(reference) & np.isfinite(short)
-    luck = np.divide(reference, short, out=np.ones_like(short), where=stable)
+    correction = np.divide(reference, short, out=np.ones_like(short), where=stable)
     slowdowns = posterior.speed_factor_error * rng.standard_normal(chosen.size) - posterior.log_speed_factors[chosen]
-    own = np.exp(slowdowns + posterior.discrepancy * rng.standard_normal(chosen.size))
+    error = np.exp(slowdowns + posterior.discrepancy * rng.standard_normal(chosen.size))
     varied, speeds = _with_run_to_run_variation(found, chosen, grid, posterior.run_to_run_variation)
-    replicates = varied * luck * own[:, None, None]
+    replicates = varied * correction * error[:, None, None]
     capacities = found.capacities[chosen] * speeds
-    highest = max(run.rate or 0.0 for run in opened)
+    highest = max(run.rate or 0.0 for run in open_loop)
     warnings = []
-    if posterior.discrepancy >= POOR:
+    if posterior.discrepancy >= LARGE_DISCREPANCY:
         warnings.append(
-            f"the model misses the measured percentiles by about {format_percent(posterior.discrepancy)}; "
-            "its intervals are wide for that reason"
+            f"the model deviates from the measured percentiles by about {format_percent(posterior.discrepancy)}; "
+            "its intervals include this error"
         )
     return CapacityModel(
         parameter_set=parameter_set,
@@ -190,11 +192,11 @@ def _assemble(
 def _with_run_to_run_variation(
     found: Bootstrap, chosen: NDArray[np.intp], grid: Floats, run_to_run_variation: float
 ) -> tuple[Floats, Floats]:
-    """The chosen tables, each on a machine as fast as it may be in another run, and the machine's speeds."""
+    """(latency tables of the chosen sets on machines of different speeds, relative speeds of the machines)."""
     tables, speeds = found.tables[chosen].copy(), np.ones(chosen.size)
     if not run_to_run_variation:
         return tables, speeds
-    # Equally likely drifts, places in turn: the chosen are in random order.
+    # The drifts are equally likely, and the chosen sets are in random order.
     drifts = run_to_run_variation * norm.ppf((np.arange(_SPEEDS) + 0.5) / _SPEEDS)
     for index, drift in enumerate(drifts):
         places = slice(index, None, _SPEEDS)
@@ -205,7 +207,7 @@ def _with_run_to_run_variation(
 
 
 def _middle(tables: Floats, weights: Floats) -> int:
-    """The replicate whose tables lie nearest to the weighted median of all, over the loads that all can carry."""
+    """Index of the set nearest to the weighted median of all latency tables, over moderate loads."""
     logs = np.log(np.minimum(tables, UNBOUNDED))
     usable = [index for index, load in enumerate(LOADS) if 0.2 <= load <= 0.87]
     logs = logs[:, usable].reshape(logs.shape[0], -1)

@@ -1,9 +1,9 @@
-"""A queue_model's parameters from a closed-loop ladder: what a request takes alone, and throughput by number of users.
+"""Parameters of a queue model from a closed-loop ladder: the latency of one user, and throughput by number of users.
 
-With a single user, a request takes its work plus the overhead. With N users, throughput is that of
-`bench.capacity.queue.closed_network`. The parameters that agree best, each figure weighed by its own error, are found
-by bounded least squares: mean work, overhead, and the speed with k in service at each measured k up to the number of
-servers (between them, linear). A request is never faster in company than on its own, so speeds are at most k.
+With a single user, latency is work plus overhead. With N users, throughput is that of
+`bench.capacity.queue.closed_network`. Bounded least squares, weighted by the error of each value, finds the mean work,
+the overhead, and the speed with k requests in service at each measured k up to the number of servers (linear between
+them). A request is never faster in company than by itself, so the speed with k is at most k.
 """
 
 from collections.abc import Sequence
@@ -19,23 +19,24 @@ from bench.capacity.queue.queue_model import QueueModel
 from bench.core.types import Floats
 
 MODEL_ERROR: Final = 0.005
-"""Relative error that every figure has at least: the model is no better than that."""
+"""Smallest relative error of a value: the error of the model itself."""
 
 USUAL_OVERHEAD: Final = 0.05
-"""Overhead as a share of the latency alone that needs no evidence; more must be in the data."""
+"""Prior scale of the overhead, as a fraction of the latency of one user."""
 
-MOST_OVERHEAD: Final = 0.5
+MAX_OVERHEAD: Final = 0.5
+"""Largest overhead, as a fraction of the latency of one user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """Measured steps in closed loop.
+    """Measured steps of the closed loop.
 
     Args:
-        single_user: mean latency of one user's requests, seconds.
-        single_user_error: its relative standard error.
-        users: numbers of users of the other steps, each 2 or more, rising.
-        rates: their throughput, requests a second.
+        single_user: mean latency of one user, seconds.
+        single_user_error: relative standard error of `single_user`.
+        users: numbers of users of the other steps, each 2 or more, increasing.
+        rates: throughput with `users`, requests/s.
         errors: relative standard errors of `rates`.
     """
 
@@ -48,14 +49,14 @@ class Ladder:
 
 @dataclass(frozen=True, slots=True)
 class QueueFit:
-    """What a ladder says of a queue_model with a given number of servers.
+    """A queue model with a given number of servers, fitted to a ladder.
 
     Args:
-        queue_model: the queue_model.
+        queue_model: the model.
         work: mean work of a request, seconds.
-        misfit: sum of squared residuals in standard errors.
-        parameters: how many were fitted.
-        independent: whether the servers do not hinder each other.
+        misfit: sum of squared residuals, in standard errors.
+        parameters: number of fitted parameters.
+        independent: whether the servers do not slow each other down.
     """
 
     queue_model: QueueModel
@@ -66,28 +67,28 @@ class QueueFit:
 
     @property
     def penalty(self) -> float:
-        """Akaike's criterion: what is compared between numbers of servers (H. Akaike, 1974)."""
+        """Akaike's information criterion, which compares numbers of servers (H. Akaike, 1974)."""
         return self.misfit + 2 * self.parameters
 
     @property
     def capacity(self) -> float:
-        """Requests a second when saturated."""
+        """Saturation rate, requests/s."""
         return self.queue_model.capacity(self.work)
 
 
 def fit_queue(ladder: Ladder, servers: int, independent: bool, start: QueueFit | None = None) -> QueueFit:
-    """The queue_model of `servers` servers that agrees best with `ladder`.
+    """Fits a queue model of `servers` servers to `ladder`.
 
     Args:
-        ladder: the steps.
-        servers: most requests in service at once.
-        independent: whether the servers do not hinder each other; else the speeds are fitted.
-        start: a fit to begin from, of a like ladder with the same number and kind of servers.
+        ladder: the measurements.
+        servers: largest number of requests in service.
+        independent: whether the servers do not slow each other down; if not, the speeds are fitted.
+        start: initial values, from a fit with the same number and kind of servers.
     """
     knots = np.empty(0, np.int64) if independent else speed_knots(ladder.users, servers)
     problem = _Problem(ladder, servers, knots)
     first = problem.guess() if start is None else problem.encode(start)
-    bounds = ([-1.0, 0.0] + [1e-3] * knots.size, [1.0, MOST_OVERHEAD] + [1.0] * knots.size)
+    bounds = ([-1.0, 0.0] + [1e-3] * knots.size, [1.0, MAX_OVERHEAD] + [1.0] * knots.size)
     found = optimize.least_squares(problem.residuals, np.clip(first, *bounds), bounds=bounds, x_scale="jac", xtol=1e-6)
     work, overhead, speeds = problem.decode(found.x)
     queue_model = QueueModel(servers, tuple(map(float, speeds)), overhead)
@@ -95,12 +96,12 @@ def fit_queue(ladder: Ladder, servers: int, independent: bool, start: QueueFit |
 
 
 def speed_knots(users: Sequence[int], servers: int) -> NDArray[np.int64]:
-    """The numbers in service whose speed is fitted: the measured ones, and the number of servers."""
+    """Numbers of requests in service whose speed is fitted: the measured ones, and the number of servers."""
     return np.array(sorted({count for count in users if 1 < count < servers} | ({servers} - {1})), np.int64)
 
 
 class _Problem:
-    """Residuals over log of work over the latency alone, overhead over it, and speed over k at each knot."""
+    """Residuals as a function of x: log(work / latency of one user), overhead / latency of one user, speed / k."""
 
     def __init__(self, ladder: Ladder, servers: int, knots: NDArray[np.int64]) -> None:
         self.ladder = ladder
@@ -111,7 +112,7 @@ class _Problem:
         self.single_user_error = float(np.hypot(ladder.single_user_error, MODEL_ERROR))
 
     def guess(self) -> Floats:
-        """Parameters read off the steps."""
+        """Initial values from the measurements."""
         speeds = np.interp(self.knots, self.ladder.users, self.ladder.rates) * self.ladder.single_user
         return np.concatenate(([0.0, 0.01], speeds / self.knots))
 

@@ -1,17 +1,17 @@
-"""Weighs sets of parameters by how well they predict the open-loop runs that were measured.
+"""Weighs parameter sets by how well they predict the measured open-loop runs.
 
-A finite run is not the long run: its percentiles scatter, and at high load they lie below. Both are known, because the
-run's schedule is: a *reference* model is simulated on the very due times of each run, many times, which gives what
-the run's percentiles should have been and their covariance (neighbouring percentiles go up and down together). Another
-queue_model's percentiles differ from the reference's by the ratio of their tables.
+A finite run differs from the long run: its percentiles scatter, and at high load they are lower. Both effects follow
+from the run's schedule. A *reference* set is simulated many times on the due times of each run. This gives the expected
+percentiles of the run and their covariance (neighbouring percentiles are correlated). The percentiles of another set
+differ from the reference's by the ratio of their latency tables.
 
-What then is left between prediction and measurement has three causes, each as large as the steps say.
+The remaining difference between prediction and measurement has three sources. The measurements decide the size of each.
 
-*Calibration*: all open-loop runs lie above (or below) what the closed loop makes one expect, by one common factor. It
-is drawn to 1, and estimated with each set of parameters. *Wander*: the machine is somewhat faster in one run than in
-the next; next to nothing at low load, but near saturation latency changes many times as much as speed does, and such a
-run says little. *Discrepancy*: the model's own error, which is the rest. A model that fits badly says so, and its
-intervals are wide.
+- *Speed factor*: open-loop latencies are longer (or shorter) than the closed loop implies, by one common factor. Its
+  prior is centred on 1, and each parameter set has its own estimate.
+- *Run-to-run variation*: the machine is faster in one run than in the next. Near saturation, latency changes many times
+  as much as speed, so such a run carries little information.
+- *Discrepancy*: the error of the model itself. A model that fits badly has wide intervals.
 """
 
 from collections.abc import Sequence
@@ -32,19 +32,19 @@ from bench.capacity.queue.latency_table import (
 from bench.core.types import Floats
 
 COMPARED: Final = tuple(COLUMNS.index(name) for name in ("p50", "p90", "p95", "p99"))
-"""The columns that are compared."""
+"""Indexes of the compared columns."""
 
 DISCREPANCIES: Final = tuple(0.02 * 1.3**step for step in range(16))
-"""What the model's relative error may be."""
+"""Candidate values of the relative error of the model."""
 
 RUN_TO_RUN_SD: Final = (0.0, 0.01, 0.02, 0.04)
-"""What the standard deviation of the machine's speed from run to run may be, relative."""
+"""Candidate values of the relative standard deviation of the machine's speed between runs."""
 
 PRIOR_SD: Final = (0.005, 0.02, 0.08, 0.3, 0.6)
-"""What the standard deviation of the calibration's logarithm may be before a run has spoken."""
+"""Candidate values of the prior standard deviation of the logarithm of the speed factor."""
 
 MIN_EFFECTIVE_SETS: Final = 25.0
-"""Effective number of sets of parameters that must keep a say."""
+"""Smallest effective number of parameter sets; the discrepancy is increased until there are as many."""
 
 _QUEUES: Final = 60
 _SLOPE_STEP: Final = 0.01
@@ -52,14 +52,14 @@ _SLOPE_STEP: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """Weights of the sets of parameters.
+    """Weights of the parameter sets.
 
     Args:
-        weights: adding up to 1.
-        discrepancy: the model's relative error.
-        run_to_run_variation: the relative standard deviation of the machine's speed from run to run.
-        calibrations: logarithms of the calibration of each set, `[R]`.
-        calibration_error: their standard error.
+        weights: they sum to 1, `[R]`.
+        discrepancy: relative error of the model.
+        run_to_run_variation: relative standard deviation of the machine's speed between runs.
+        log_speed_factors: logarithm of the speed factor of each set, `[R]`.
+        speed_factor_error: standard error of `log_speed_factors`.
         effective: effective number of sets.
     """
 
@@ -73,40 +73,42 @@ class Posterior:
 
 @dataclass(frozen=True, slots=True)
 class _LogLikelihood:
-    """How well sets of parameters agree with all runs, before calibration.
+    """Log-likelihood of parameter sets over all runs, as a function of the logarithm x of the speed factor.
+
+    It is `logs + pull * x - weight * x**2 / 2`.
 
     Args:
-        logs: log-likelihoods, `[R]`.
-        pull: what of it grows with the calibration's logarithm, `[R]`.
-        weight: the same with half its square, with the sign turned.
+        logs: log-likelihood with a speed factor of 1, `[R]`.
+        pull: coefficient of x, `[R]`.
+        weight: coefficient of -x**2 / 2.
     """
 
     logs: Floats
     pull: Floats
     weight: float
 
-    def integrated(self, spread: float) -> Floats:
-        """Log-likelihoods with a calibration whose logarithm has this standard deviation beforehand, integrated out."""
-        precision = self.weight + spread**-2
-        return np.asarray(self.logs + 0.5 * self.pull**2 / precision - 0.5 * np.log(precision * spread**2))
+    def integrated(self, prior_sd: float) -> Floats:
+        """Log-likelihoods with the speed factor integrated out, under a prior with this standard deviation of x."""
+        precision = self.weight + prior_sd**-2
+        return np.asarray(self.logs + 0.5 * self.pull**2 / precision - 0.5 * np.log(precision * prior_sd**2))
 
-    def log_speed_factors(self, spread: float) -> tuple[Floats, float]:
-        """The likeliest logarithms of the calibration, and their standard error."""
-        precision = self.weight + spread**-2
+    def log_speed_factors(self, prior_sd: float) -> tuple[Floats, float]:
+        """Most likely logarithms of the speed factor, and their standard error."""
+        precision = self.weight + prior_sd**-2
         return self.pull / precision, float(precision**-0.5)
 
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """The open-loop runs, against what a reference queue_model would have shown in them.
+    """The open-loop runs compared with simulations of a reference parameter set on their schedules.
 
     Args:
-        rates: requests a second of each run, `[S]`.
-        ratios: logarithms of measured over simulated, `[S, COMPARED]`.
-        covariances: of the simulated logarithms, `[S, COMPARED, COMPARED]`.
-        grid: rates of the tables to be judged, `[U]`.
-        logs: logarithms of the reference's long-run latencies at `rates`, `[S, COMPARED]`.
-        slopes: how many times as much as the work of all requests those change, `[S, COMPARED]`.
+        rates: requests/s of each run, `[S]`.
+        ratios: logarithm of measured over simulated latency, `[S, COMPARED]`.
+        covariances: covariance of the simulated logarithms, `[S, COMPARED, COMPARED]`.
+        grid: rates of the latency tables to compare, requests/s, `[U]`.
+        logs: logarithm of the reference's long-run latency at `rates`, `[S, COMPARED]`.
+        slopes: derivative of `logs` with respect to the logarithm of all work, `[S, COMPARED]`.
     """
 
     rates: Floats
@@ -118,9 +120,9 @@ class Likelihood:
 
     @classmethod
     def of(cls, runs: Sequence[RunLatencies], reference: ParameterSet, grid: Floats, effort: Effort) -> Self:
-        """The likelihood that the open-loop `runs` and a queue_model near the truth make.
+        """The likelihood of the open-loop `runs`, with a reference set near the truth.
 
-        `grid` and `effort` are those of the tables that will be judged, whose luck is thus taken out.
+        `grid` and `effort` must be those of the tables to compare: the random error of the simulation then cancels.
         """
         columns = list(COMPARED)
         schedules = [(run.schedule, run.begins) for run in runs]
@@ -134,26 +136,26 @@ class Likelihood:
             np.log(interpolate_tables(grid, table, rates * stretch)[:, columns])
             for stretch in (1.0, np.exp(_SLOPE_STEP))
         )
-        # Where all work takes s times as long, a request at rate r stays s times as long as it did at rate r s.
+        # With s times the work, the latency at rate r is s times the latency at rate r s.
         return cls(rates, ratios, covariances, grid, logs, 1 + (more - logs) / _SLOPE_STEP)
 
-    def log_likelihood(self, tables: Floats, spread: float = PRIOR_SD[0]) -> Floats:
-        """Log-likelihood of each of `tables` `[R, U, COLUMNS]` over the rates of the grid, `[R]`, of a good model."""
-        return self._log_likelihood(self._away(tables), DISCREPANCIES[0], RUN_TO_RUN_SD[0]).integrated(spread)
+    def log_likelihood(self, tables: Floats, prior_sd: float = PRIOR_SD[0]) -> Floats:
+        """Log-likelihood of latency tables `[R, U, COLUMNS]` under the smallest discrepancy, `[R]`."""
+        return self._log_likelihood(self._residuals(tables), DISCREPANCIES[0], RUN_TO_RUN_SD[0]).integrated(prior_sd)
 
-    def _away(self, tables: Floats) -> Floats:
-        """Logarithms of predicted over measured, what a finite run does allowed for, `[R, S, COMPARED]`."""
+    def _residuals(self, tables: Floats) -> Floats:
+        """Logarithm of predicted over measured, corrected for the length of the run, `[R, S, COMPARED]`."""
         logs = np.log(interpolate_tables(self.grid, tables, self.rates))[:, :, list(COMPARED)]
         return np.asarray(logs - self.logs - self.ratios)
 
-    def _log_likelihood(self, away: Floats, discrepancy: float, run_to_run_variation: float) -> _LogLikelihood:
+    def _log_likelihood(self, residuals: Floats, discrepancy: float, run_to_run_variation: float) -> _LogLikelihood:
         count = len(COMPARED)
-        # Half of the model's error moves all percentiles of a run together.
+        # Half of the model's error is common to all percentiles of a run.
         own = discrepancy**2 * (0.5 * np.eye(count) + 0.5)
-        logs, pull, weight = np.zeros(away.shape[0]), np.zeros(away.shape[0]), 0.0
+        logs, pull, weight = np.zeros(residuals.shape[0]), np.zeros(residuals.shape[0]), 0.0
         for run, (covariance, slope) in enumerate(zip(self.covariances, self.slopes, strict=True)):
             matrix = covariance + own + run_to_run_variation**2 * np.outer(slope, slope)
-            off = away[:, run]
+            off = residuals[:, run]
             inverse = np.linalg.inv(matrix)
             _, determinant = np.linalg.slogdet(matrix)
             logs -= 0.5 * (np.einsum("ri,ij,rj->r", off, inverse, off) + determinant)
@@ -162,34 +164,32 @@ class Likelihood:
         return _LogLikelihood(logs, pull, weight)
 
     def weigh(self, tables: Floats, priors: Floats) -> Posterior:
-        """Weights of the sets whose tables these are.
+        """Posterior weights of the parameter sets of these latency tables.
 
         Args:
-            tables: `[R, U, COLUMNS]`.
-            priors: logarithms of the weights before anything is compared, `[R]`.
+            tables: latency, seconds, `[R, U, COLUMNS]`.
+            priors: logarithms of the prior weights, `[R]`.
         """
-        away = self._away(tables)
-        agreements = {
-            (run_to_run_variation, error): self._log_likelihood(away, error, run_to_run_variation)
-            for run_to_run_variation in RUN_TO_RUN_SD
+        residuals = self._residuals(tables)
+        by_error = {
+            (variation, error): self._log_likelihood(residuals, error, variation)
+            for variation in RUN_TO_RUN_SD
             for error in DISCREPANCIES
         }
-        found = {
-            (spread, run_to_run_variation, error): _log_sum(priors + agreement.integrated(spread))
-            for spread in PRIOR_SD
-            for (run_to_run_variation, error), agreement in agreements.items()
+        evidence = {
+            (prior_sd, variation, error): _log_sum(priors + log_likelihood.integrated(prior_sd))
+            for prior_sd in PRIOR_SD
+            for (variation, error), log_likelihood in by_error.items()
         }
-        spread, run_to_run_variation, least = max(found, key=lambda errors: found[errors])
-        enough = min(MIN_EFFECTIVE_SETS, priors.size / 2)
+        prior_sd, variation, least = max(evidence, key=lambda errors: evidence[errors])
+        required = min(MIN_EFFECTIVE_SETS, priors.size / 2)
         for error in DISCREPANCIES[DISCREPANCIES.index(least) :]:
-            agreement = agreements[run_to_run_variation, error]
-            weights = _normalised(priors + agreement.integrated(spread))
-            if _effective(weights) >= enough:
+            log_likelihood = by_error[variation, error]
+            weights = _normalised(priors + log_likelihood.integrated(prior_sd))
+            if _effective(weights) >= required:
                 break
-        log_speed_factors, speed_factor_error = agreement.log_speed_factors(spread)
-        return Posterior(
-            weights, error, run_to_run_variation, log_speed_factors, speed_factor_error, _effective(weights)
-        )
+        log_speed_factors, speed_factor_error = log_likelihood.log_speed_factors(prior_sd)
+        return Posterior(weights, error, variation, log_speed_factors, speed_factor_error, _effective(weights))
 
 
 def _normalised(logs: Floats) -> Floats:
@@ -198,7 +198,7 @@ def _normalised(logs: Floats) -> Floats:
 
 
 def _effective(weights: Floats) -> float:
-    """Kish's effective number."""
+    """Effective sample size (L. Kish)."""
     return 1 / float(np.sum(weights**2))
 
 

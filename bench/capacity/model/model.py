@@ -1,6 +1,6 @@
-"""The fitted model: latency against rate with intervals, the rate that a limit allows, and how far to trust it."""
+"""The fitted model: latency by rate with intervals, the largest rate within limits, and the range of validity."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,7 +9,7 @@ import numpy as np
 from bench.capacity.queue.latency_table import COLUMNS, UNBOUNDED, UNSTABLE, ParameterSet, interpolate_tables
 from bench.core.errors import UsageError
 from bench.core.types import Floats
-from bench.core.units import format_rate, format_seconds
+from bench.core.units import format_rate
 from bench.stats.estimate import Estimate
 
 CONFIDENCE: Final = 0.9
@@ -18,18 +18,18 @@ _FINE: Final = 2000
 
 
 class OutsideRange(UsageError):
-    """A question outside the range that the model was fitted in."""
+    """The rate is outside the range that the model was fitted in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What to expect at one rate.
+    """The predicted latency at one rate.
 
     Args:
-        rate: requests a second.
-        utilisation: share of the capacity in use.
-        latency: mean and percentiles by name, seconds; absent where the server has not the capacity.
-        extrapolated: whether the rate lies outside the range that the model was fitted in.
+        rate: requests/s.
+        utilisation: rate over capacity.
+        latency: mean and percentiles by name, seconds; absent where the rate exceeds the capacity.
+        extrapolated: whether the rate is outside the range that the model was fitted in.
     """
 
     rate: float
@@ -40,18 +40,18 @@ class Prediction:
 
 @dataclass(frozen=True)
 class CapacityModel:
-    """Latency against rate of one server, as fitted by `bench.capacity.model.fit`.
+    """Latency by rate of one server; `bench.capacity.model.fit` makes it.
 
     Args:
-        parameter_set: the queue_model and the work of requests that describe the server best.
-        rates: grid of rates, requests a second, `[U]`, rising.
-        center: latency at each, seconds, `[U, COLUMNS]`; infinite if unstable.
-        replicates: the same for each equally likely set of parameters, `[R, U, COLUMNS]`; infinite if unstable.
-        capacities: requests a second when saturated, for each of those, `[R]`.
-        valid: lowest and highest rate that the steps cover.
-        discrepancy: relative error of the model itself that the steps show, at least.
-        warnings: what a reader must know, one line each.
-        widening: how many times as wide as the replicates' all intervals are, see `bench.capacity.model.validation`.
+        parameter_set: the central queue model and the work of requests.
+        rates: rates of the tables, requests/s, `[U]`, increasing.
+        center: central latency table, seconds, `[U, COLUMNS]`; infinite where unstable.
+        replicates: the latency table of each of R equally likely parameter sets, `[R, U, COLUMNS]`.
+        capacities: saturation rate of each of these sets, requests/s, `[R]`.
+        valid: lowest and highest rate that the measurements cover, requests/s.
+        discrepancy: estimated relative error of the model itself.
+        warnings: one line each.
+        widening: factor on the width of all intervals, see `bench.capacity.model.validation`.
     """
 
     parameter_set: ParameterSet
@@ -66,34 +66,33 @@ class CapacityModel:
 
     @property
     def capacity(self) -> Estimate:
-        """Requests a second when saturated."""
+        """Saturation rate, requests/s."""
         center = self.parameter_set.capacity
         lo, hi = _interval(center * (self.capacities / center) ** self.widening)
         return Estimate("capacity", center, lo, hi, CONFIDENCE, self.capacities.size)
 
     @property
     def knee(self) -> float:
-        """The rate, requests a second, with the largest ratio of rate to mean latency.
+        """The rate with the largest ratio of rate to mean latency, requests/s.
 
         Kleinrock's power (L. Kleinrock, *Power and deterministic rules of thumb for probabilistic problems in computer
-        communications*, ICC 1979): past it latency grows by a larger share than the rate does.
+        communications*, ICC 1979): above it, latency grows faster than the rate, in relative terms.
         """
         fine = np.linspace(self.rates[0], self.rates[-1], _FINE)
         mean = interpolate_tables(self.rates, self.center, fine)[:, COLUMNS.index("mean")]
         return float(fine[np.argmax(fine / mean)])
 
     def predict(self, rate: float, *, extrapolate: bool = False) -> Prediction:
-        """What to expect at `rate` requests a second of Poisson arrivals.
+        """Predicts the latency of Poisson arrivals at `rate` requests/s.
 
         Raises:
-            OutsideRange: the rate lies outside `valid`, and `extrapolate` was not asked for.
+            OutsideRange: the rate is outside `valid`, and `extrapolate` is False.
         """
         outside = not self.valid[0] <= rate <= self.valid[1]
         if outside and not extrapolate:
             raise OutsideRange(
-                f"{format_rate(rate, 6)} lies outside the {format_rate(self.valid[0])} to "
-                f"{format_rate(self.valid[1])} that the model was fitted "
-                "in; measure there, or ask for extrapolation"
+                f"{format_rate(rate, 6)} is outside {format_rate(self.valid[0])} to {format_rate(self.valid[1])}, the "
+                "range that the model was fitted in; measure at that rate, or pass extrapolate=True"
             )
         stable = rate < UNSTABLE * self.parameter_set.capacity
         center = interpolate_tables(self.rates, self.center, np.array([rate]))[0]
@@ -101,7 +100,7 @@ class CapacityModel:
         latency = {}
         for column, name in enumerate(COLUMNS):
             if not stable:
-                latency[name] = Estimate.absent(name, "the server has not the capacity", confidence=CONFIDENCE)
+                latency[name] = Estimate.absent(name, "the rate exceeds the capacity", confidence=CONFIDENCE)
                 continue
             middle = float(center[column])
             lo, hi = _interval(replicates[:, column])
@@ -110,9 +109,9 @@ class CapacityModel:
         return Prediction(rate, rate / self.parameter_set.capacity, latency, outside)
 
     def largest_rate(self, limits: Mapping[str, float]) -> Estimate:
-        """The largest rate at which every column named in `limits` stays within its limit, seconds.
+        """The largest rate at which every latency named in `limits` is within its limit, seconds.
 
-        0 where even the lowest rate of the grid breaks one; at most the end of `valid`, with a warning that the true
+        0 where the lowest rate already exceeds a limit; at most the upper end of `valid`, with a warning that the true
         rate may be higher.
         """
         fine = np.linspace(self.rates[0], min(self.valid[1], self.rates[-1]), _FINE)
@@ -122,11 +121,13 @@ class CapacityModel:
         top = float(fine[-1])
         warnings: tuple[str, ...] = ()
         if center >= top:
-            warnings = (f"within the limit up to {format_rate(top)}, the highest rate measured; it may be higher",)
+            warnings = (
+                f"within the limits up to {format_rate(top)}, the highest measured rate; the true rate may be higher",
+            )
         return Estimate("slo_rate", center, min(lo, center), max(hi, center), CONFIDENCE, found.size, warnings)
 
     def _widened(self) -> Floats:
-        """The replicates, `widening` times as far from the center; what has no bound keeps none."""
+        """The replicates, their distance from the center multiplied by `widening` on a log scale."""
         if self.widening == 1:
             return self.replicates
         center = np.minimum(self.center, UNBOUNDED)
@@ -134,7 +135,7 @@ class CapacityModel:
             return np.asarray(center * (self.replicates / center) ** self.widening)
 
     def _largest(self, tables: Floats, limits: Mapping[str, float], fine: Floats) -> Floats:
-        """Largest rate of `fine` within the limits for each of `tables`, 0 where there is none."""
+        """Largest rate of `fine` within the limits for each of `tables`, requests/s; 0 where there is none."""
         found = np.full(tables.shape[0], np.inf)
         for name, limit in limits.items():
             column = COLUMNS.index(name)
@@ -150,8 +151,3 @@ def _interval(values: Floats) -> tuple[float, float]:
     tail = (1 - CONFIDENCE) / 2
     lo, hi = np.quantile(values, [tail, 1 - tail], method="inverted_cdf")
     return float(lo), float(hi)
-
-
-def limits_text(limits: Mapping[str, float]) -> Sequence[str]:
-    """`p99 250 ms` and so on, for messages."""
-    return [f"{name} {format_seconds(seconds)}" for name, seconds in limits.items()]

@@ -1,9 +1,9 @@
-"""A sample's upper tail beyond its largest value.
+"""The upper tail of a distribution beyond the largest value of a sample.
 
-Waiting depends on the second moment of the work, to which the rarest requests contribute most, and a sample that ends
-at its largest value makes it too small. Over a high threshold nearly every distribution's excess is generalized Pareto
-(J. Pickands, 1975); its parameters come from probability-weighted moments (J. Hosking and J. Wallis, *Parameter and
-quantile estimation for the generalized Pareto distribution*, Technometrics 29, 1987).
+Waiting times depend on the second moment of the work, to which the rarest requests contribute most; a sample
+underestimates it, because it ends at its largest value. Above a high threshold, the excess of nearly every distribution
+is generalized Pareto (J. Pickands, 1975). Its parameters come from probability-weighted moments (J. Hosking and
+J. Wallis, *Parameter and quantile estimation for the generalized Pareto distribution*, Technometrics 29, 1987).
 """
 
 from typing import Final
@@ -13,24 +13,24 @@ import numpy as np
 from bench.core.types import Floats
 
 THRESHOLD: Final = 0.95
-"""The tail begins at this quantile."""
+"""Quantile at which the tail begins."""
 
-LEAST: Final = 30
-"""Values over the threshold that a tail needs; with fewer the sample stays as it is."""
+MIN_EXCESSES: Final = 30
+"""Smallest number of values above the threshold; with fewer, no tail is fitted."""
 
 SHAPES: Final = (-0.5, 0.4)
-"""Bounds of the shape: a bounded tail, and one whose second moment is still finite."""
+"""Bounds of the shape: a bounded tail, and a tail with a finite second moment."""
 
 SIZE: Final = 4000
-"""Values that represent the distribution."""
+"""Number of values that represent the distribution."""
 
 
 def with_tail(ordered: Floats) -> Floats:
-    """`SIZE` equally likely values of the distribution that `ordered` (rising) was drawn from, rising."""
+    """`SIZE` equally likely values, increasing, of the distribution that `ordered` (increasing) is a sample of."""
     cut = int(np.ceil(THRESHOLD * ordered.size))
     ranks = (np.arange(SIZE) + 0.5) / SIZE
     body = ordered[(ranks * ordered.size).astype(np.intp)]
-    if ordered.size - cut < LEAST:
+    if ordered.size - cut < MIN_EXCESSES:
         return body
     threshold = ordered[cut - 1]
     shape, scale = pareto(ordered[cut:] - threshold)
@@ -41,7 +41,7 @@ def with_tail(ordered: Floats) -> Floats:
 
 
 def pareto(excesses: Floats) -> tuple[float, float]:
-    """Shape and scale of the generalized Pareto distribution of `excesses` (rising, above 0)."""
+    """(shape, scale) of the generalized Pareto distribution of `excesses` (increasing, above 0)."""
     size = excesses.size
     first = float(excesses.mean())
     if first <= 0:
@@ -49,12 +49,12 @@ def pareto(excesses: Floats) -> tuple[float, float]:
     second = float(np.mean((1 - (np.arange(1, size + 1) - 0.35) / size) * excesses))
     shape = 2 - first / (first - 2 * second)
     shape = min(max(shape, SHAPES[0]), SHAPES[1])
-    # The mean of the distribution, scale / (1 - shape), stays that of the excesses where the shape met a bound.
+    # The mean, scale / (1 - shape), equals that of the excesses even where the shape is at a bound.
     return shape, first * (1 - shape)
 
 
-def excess(left: Floats, shape: float, scale: float) -> Floats:
-    """The excess that a share `left` of all excesses lies above."""
+def excess(exceeded: Floats, shape: float, scale: float) -> Floats:
+    """The excess that a fraction `exceeded` of all excesses is above."""
     if abs(shape) < 1e-9:
-        return -scale * np.log(left)
-    return np.asarray(scale / shape * (left**-shape - 1))
+        return -scale * np.log(exceeded)
+    return np.asarray(scale / shape * (exceeded**-shape - 1))

@@ -2,11 +2,11 @@
 
     X(N) = λ N / (1 + σ (N - 1) + κ N (N - 1))
 
-λ is the throughput of one user, σ the share of the work that must wait for others (contention), κ what users cost each
-other by being there at all (coherency). With κ above 0 throughput has a peak.
+λ is the throughput of one user, σ the fraction of the work that is serialized (contention), κ the cost of each pair of
+users (coherency). With κ above 0, throughput has a peak.
 
-Fitted by least squares on logarithms, weighed by each figure's error. Intervals come from resampling residuals, which
-the law's own misfit is part of; a law that misses a measured step by a tenth says so.
+The law is fitted by least squares on logarithms, weighted by the error of each value. Intervals come from resampled
+residuals, which include the misfit of the law; a law that misses a measured step by a tenth gives a warning.
 """
 
 from collections.abc import Sequence
@@ -22,24 +22,24 @@ from bench.core.units import format_percent
 from bench.stats.estimate import Estimate
 
 CONFIDENCE: Final = 0.9
-_TIMES: Final = 300
-_POOR: Final = 0.1
-_LEAST_ERROR: Final = 0.005
+_RESAMPLES: Final = 300
+_LARGE_MISFIT: Final = 0.1
+_MIN_ERROR: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
 class UslFit:
-    """The law's parameters for one server.
+    """The parameters of the law for one server.
 
     Args:
-        single: λ, requests a second of one user.
+        single: λ, throughput of one user, requests/s.
         contention: σ.
         coherency: κ.
-        peak_users: number of users with the highest throughput; unbounded ends and None if throughput only grows.
-        peak_rate: highest throughput of the measured numbers of users, requests a second, by the law.
-        misfit: largest relative distance between the law and a measured step.
-        users: fewest and most users measured: where the law was fitted.
-        warnings: what a reader must know, one line each.
+        peak_users: number of users with the highest throughput; absent if throughput shows no peak.
+        peak_rate: highest throughput by the law within the measured numbers of users, requests/s.
+        misfit: largest relative deviation of the law from a measured step.
+        users: smallest and largest measured number of users.
+        warnings: one line each.
     """
 
     single: Estimate
@@ -52,7 +52,7 @@ class UslFit:
     warnings: tuple[str, ...] = ()
 
     def throughput(self, users: Floats) -> Floats:
-        """Requests a second of so many users."""
+        """Throughput of these numbers of users, requests/s."""
         assert self.single.center is not None
         assert self.contention.center is not None
         assert self.coherency.center is not None
@@ -60,41 +60,43 @@ class UslFit:
 
 
 def usl(users: Floats, single: float, contention: float, coherency: float) -> Floats:
-    """The law."""
+    """The law; throughput in the unit of `single`."""
     return single * users / (1 + contention * (users - 1) + coherency * users * (users - 1))
 
 
 def fit_usl(users: Sequence[int], rates: Sequence[float], errors: Sequence[float], seed: int = 0) -> UslFit | None:
-    """The law that fits measured throughput best.
+    """Fits the law to measured throughput.
 
     Args:
-        users: numbers of users of the steps.
-        rates: their throughput, requests a second.
+        users: number of users of each step.
+        rates: throughput of each step, requests/s.
         errors: relative standard errors of `rates`.
-        seed: of the resampling.
+        seed: random seed of the resampling.
 
     Returns:
-        None with fewer than four steps: three parameters would fit them whatever they are.
+        None with fewer than four steps, which three parameters would fit exactly.
     """
     if len(users) < 4:
         return None
     count, logs = np.array(users, np.float64), np.log(rates)
-    weights = 1 / np.hypot(errors, _LEAST_ERROR)
+    weights = 1 / np.hypot(errors, _MIN_ERROR)
     best = _solve(count, logs, weights, np.array([logs[0], 0.1, 1e-3]))
     residuals = logs - np.log(_at(count, best))
     rng = generator(seed, Stream.RESAMPLING, 4)
-    # Residuals of a fit are smaller than errors by the parameters that it spent.
+    # Residuals underestimate the errors, by the degrees of freedom of the fit.
     spread = np.sqrt(count.size / max(count.size - 3, 1))
     samples = np.array(
         [
             _solve(count, logs - residuals + spread * residuals * rng.choice((-1.0, 1.0), count.size), weights, best)
-            for _ in range(_TIMES)
+            for _ in range(_RESAMPLES)
         ]
     )
     misfit = float(np.abs(np.expm1(-residuals)).max())
     warnings = []
-    if misfit > _POOR:
-        warnings.append(f"the law misses a measured step by {format_percent(misfit)}; trust the measured table instead")
+    if misfit > _LARGE_MISFIT:
+        warnings.append(
+            f"the law deviates from a measured step by {format_percent(misfit)}; trust the measured throughput instead"
+        )
     grid = np.arange(count.min(), count.max() + 1)
     return UslFit(
         single=_summary("single", float(np.exp(best[0])), np.exp(samples[:, 0])),
@@ -125,14 +127,16 @@ def _solve(users: Floats, logs: Floats, weights: Floats, start: Floats) -> Float
 
 
 def _peak(best: Floats, samples: Floats, most: float) -> Estimate:
-    """The number of users where throughput is highest, N = sqrt((1 - σ) / κ)."""
+    """The number of users with the highest throughput, N = sqrt((1 - σ) / κ)."""
     peaks = np.sqrt(np.maximum(1 - samples[:, 1], 0) / np.maximum(samples[:, 2], 1e-12))
     center = float(np.sqrt(max(1 - best[1], 0) / max(best[2], 1e-12)))
     if center > 10 * most:
-        return Estimate.absent("peak_users", "throughput shows no peak within reach", confidence=CONFIDENCE)
+        return Estimate.absent(
+            "peak_users", "throughput has no peak within ten times the measured users", confidence=CONFIDENCE
+        )
     lo, hi = np.quantile(peaks, [0.05, 0.95])
     top = None if hi > 10 * most else max(float(hi), center)
-    warnings = () if center <= most else ("beyond the numbers of users that were measured",)
+    warnings = () if center <= most else ("above the largest measured number of users",)
     return Estimate("peak_users", center, min(float(lo), center), top, CONFIDENCE, samples.shape[0], warnings)
 
 

@@ -1,12 +1,12 @@
-"""The model held to runs that it never saw.
+"""Validates the model on runs that it was not fitted to.
 
-What is compared is the run itself: the model is simulated on the run's own schedule, many times, with parameters as
-uncertain as they are, which gives the distribution that each percentile *of this run* should have come from. A finite
-run scatters around the long run, and the interval knows by how much. Where it knew too little, it is widened for all
-that is said afterwards.
+The comparison is with the run itself. The model is simulated many times on the schedule of the run, with parameters
+drawn from their distribution. This gives the predictive distribution of each percentile of this run, which includes the
+scatter of a run of finite length. Where the intervals prove too narrow, all later intervals are widened.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,28 +22,27 @@ from bench.stats.estimate import Estimate
 
 VALIDATED: Final = ("p50", "p95", "p99")
 CHANCE: Final = 0.05
-"""Intervals that are right are widened no more often than this."""
+"""Probability of widening intervals that are right, at most."""
 
-WIDEST: Final = 20.0
-"""Intervals are not widened further."""
+MAX_WIDENING: Final = 20.0
 
-_QUEUES: Final = 200
-_WIDENED: Final = 1.1
+_SIMULATIONS: Final = 200
+_WIDENING_STEP: Final = 1.1
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationPoint:
-    """One percentile of one run that the model never saw.
+    """One percentile of one validation run.
 
     Args:
         stage: hold-out or confirm.
-        rate: requests a second that were asked for.
-        load: those that were due over the model's capacity.
-        column: which percentile.
-        predicted: what the run should have shown, with the interval for a run of its length.
-        measured: what it showed.
-        error: predicted over measured, less 1.
-        inside: whether the measured lies in the interval.
+        rate: requested rate, requests/s.
+        load: rate over the capacity of the model.
+        column: the percentile, of `bench.capacity.queue.latency_table.COLUMNS`.
+        predicted: predicted value, seconds, with the interval for a run of this length.
+        measured: measured value, seconds.
+        error: predicted / measured - 1.
+        inside: whether the measured value is in the interval.
         run: name of the run folder.
     """
 
@@ -58,110 +57,120 @@ class ValidationPoint:
     run: str
 
 
-TEST_STAGES: Final = (Stage.HOLD_OUT, Stage.CONFIRM)
-"""Runs that the model never saw."""
+VALIDATION_STAGES: Final = (Stage.HOLD_OUT, Stage.CONFIRM)
 
 
 @dataclass(frozen=True, slots=True)
 class ValidatedModel:
-    """A model held to runs that it never saw.
+    """A model with its validation.
 
     Args:
-        model: with intervals as wide as the runs showed that they must be.
-        checks: every figure of every run, against the intervals as they were before.
-        sustained: rates at which the model has not the capacity, and the server kept up all the same; rising.
+        model: the model, its intervals widened where the validation requires it.
+        validation: every percentile of every validation run, with the intervals before the widening.
+        sustained: rates above the capacity of the model that the server sustained, requests/s, increasing.
     """
 
     model: CapacityModel
-    checks: tuple[ValidationPoint, ...]
+    validation: tuple[ValidationPoint, ...]
     sustained: tuple[float, ...] = ()
 
 
 def validate(model: CapacityModel, steps: Sequence[MeasuredStep], seed: int = 0) -> ValidatedModel:
-    """Holds the model to the hold-out runs and confirmations among `steps`, and widens its intervals if need be.
+    """Compares the model with the hold-out and confirmation runs among `steps`, and widens its intervals if necessary.
 
-    Where so few figures lie inside that chance hardly explains it, all intervals are stretched until as many do as they
-    promise: split conformal prediction with a scaled score (J. Lei et al., *Distribution-free predictive inference for
-    regression*, J. Am. Statist. Assoc. 113, 2018). They are never narrowed.
+    If the number of values outside their interval is too large for chance, all intervals are widened until they contain
+    the nominal fraction: split conformal prediction with a scaled score (J. Lei et al., *Distribution-free predictive
+    inference for regression*, J. Am. Statist. Assoc. 113, 2018). Intervals are never narrowed.
     """
-    tests = [entry for entry in steps if entry.measurement.stage in TEST_STAGES]
-    predicted = [found for entry in tests if (found := _predict_run(model, entry, seed))]
-    by_run = [entry.checks() for entry in predicted]
+    runs = [step for step in steps if step.measurement.stage in VALIDATION_STAGES]
+    predicted = [found for step in runs if (found := _predict_run(model, step, seed))]
+    by_run = [run.validation() for run in predicted]
     widening = 1.0
-    if _failed(by_run):
-        least = CONFIDENCE * sum(map(len, by_run))
-        while widening < WIDEST and sum(check.inside for run in predicted for check in run.checks(widening)) < least:
-            widening *= _WIDENED
-    most = UNSTABLE * model.parameter_set.capacity
-    rates = {
-        entry.measurement.rate for entry in tests if entry.measurement.stable and (entry.latencies.rate or 0.0) >= most
+    if _is_too_narrow(by_run):
+        required = CONFIDENCE * sum(map(len, by_run))
+        while widening < MAX_WIDENING and _inside(run.validation(widening) for run in predicted) < required:
+            widening *= _WIDENING_STEP
+    limit = UNSTABLE * model.parameter_set.capacity
+    sustained = {
+        step.measurement.rate for step in runs if step.measurement.stable and (step.latencies.rate or 0.0) >= limit
     }
     return ValidatedModel(
         replace(model, widening=widening),
-        tuple(check for checks in by_run for check in checks),
-        tuple(sorted(rate for rate in rates if rate is not None)),
+        tuple(itertools.chain.from_iterable(by_run)),
+        tuple(sorted(rate for rate in sustained if rate is not None)),
     )
 
 
-def _failed(by_run: Sequence[Sequence[ValidationPoint]]) -> bool:
-    """Whether intervals that hold what they promise would do as badly as this in less than `CHANCE` of all cases.
+def _inside(by_run: Iterable[Sequence[ValidationPoint]]) -> int:
+    return sum(value.inside for values in by_run for value in values)
 
-    The figures of a run go up and down together, so that a run counts once: as missed if most of them lie outside.
+
+def _is_too_narrow(by_run: Sequence[Sequence[ValidationPoint]]) -> bool:
+    """Whether correct intervals would do this badly with a probability below `CHANCE`.
+
+    The percentiles of a run are correlated, so a run counts once: as missed if most of them are outside.
     """
-    missed = sum(sum(check.inside for check in checks) < len(checks) / 2 for checks in by_run)
+    missed = sum(_inside([values]) < len(values) / 2 for values in by_run)
     return bool(stats.binom.sf(missed - 1, len(by_run), 1 - CONFIDENCE) < CHANCE)
 
 
 @dataclass(frozen=True, slots=True)
 class _PredictedRun:
-    """What the model makes of one run.
+    """The predictive distribution of one run.
 
     Args:
-        measurement: the run.
-        load: requests a second that were due over the model's capacity.
-        queues: simulated runs of its schedule, seconds, `[_QUEUES, COLUMNS]`.
-        shifts: logarithms of what the parameters' uncertainty makes of each, `[_QUEUES, COLUMNS]`.
+        step: the run.
+        load: rate over the capacity of the model.
+        simulated: percentiles of simulations of the run's schedule, seconds, `[_SIMULATIONS, COLUMNS]`.
+        shifts: logarithm of the effect of the uncertain parameters on each, `[_SIMULATIONS, COLUMNS]`.
     """
 
-    measurement: MeasuredStep
+    step: MeasuredStep
     load: float
-    queues: Floats
+    simulated: Floats
     shifts: Floats
 
-    def checks(self, widening: float = 1.0) -> list[ValidationPoint]:
-        """Each of the run's figures against its interval, made `widening` times as wide as far as the model goes."""
-        measurement, tail = self.measurement.measurement, (1 - CONFIDENCE) / 2
-        drawn = self.queues * np.exp(widening * self.shifts)
+    def validation(self, widening: float = 1.0) -> list[ValidationPoint]:
+        """Each percentile with its interval, the uncertainty of the parameters multiplied by `widening`."""
+        measurement, rate = self.step.measurement, self.step.latencies.rate or 0.0
+        drawn = self.simulated * np.exp(widening * self.shifts)
+        tail = (1 - CONFIDENCE) / 2
         found = []
         for name in VALIDATED:
             lo, middle, hi = map(float, np.quantile(drawn[:, COLUMNS.index(name)], [tail, 0.5, 1 - tail]))
-            measured, rate = measurement.raw[name], self.measurement.latencies.rate or 0.0
-            predicted = Estimate(name, middle, lo, hi, CONFIDENCE, _QUEUES)
-            inside, error = lo <= measured <= hi, middle / measured - 1
+            measured = measurement.raw[name]
             found.append(
                 ValidationPoint(
-                    measurement.stage, rate, self.load, name, predicted, measured, error, inside, measurement.run
+                    stage=measurement.stage,
+                    rate=rate,
+                    load=self.load,
+                    column=name,
+                    predicted=Estimate(name, middle, lo, hi, CONFIDENCE, _SIMULATIONS),
+                    measured=measured,
+                    error=middle / measured - 1,
+                    inside=lo <= measured <= hi,
+                    run=measurement.run,
                 )
             )
         return found
 
 
-def _predict_run(model: CapacityModel, measurement: MeasuredStep, seed: int) -> _PredictedRun | None:
-    """The model's percentiles for one open-loop run; None at or above its capacity, or without an answer."""
-    latencies = measurement.latencies
+def _predict_run(model: CapacityModel, step: MeasuredStep, seed: int) -> _PredictedRun | None:
+    """The prediction for one open-loop run; None at or above the capacity, or without an answer."""
+    latencies = step.latencies
     rate = latencies.rate
     if rate is None or rate >= UNSTABLE * model.parameter_set.capacity or not latencies.latency.size:
         return None
     rng = generator(seed, Stream.RESAMPLING, 6)
-    queues = scheduled_columns(model.parameter_set, [(latencies.schedule, latencies.begins)], _QUEUES, seed)[0]
+    schedule = latencies.schedule, latencies.begins
+    simulated = scheduled_columns(model.parameter_set, [schedule], _SIMULATIONS, seed)[0]
     at = np.array([rate])
     center = interpolate_tables(model.rates, model.center, at)[0]
     shifts = np.log(interpolate_tables(model.rates, model.replicates, at)[:, 0] / center)
-    return _PredictedRun(
-        measurement, rate / model.parameter_set.capacity, queues, shifts[rng.integers(0, shifts.shape[0], _QUEUES)]
-    )
+    drawn = shifts[rng.integers(0, shifts.shape[0], _SIMULATIONS)]
+    return _PredictedRun(step, rate / model.parameter_set.capacity, simulated, drawn)
 
 
-def median_error(checks: Sequence[ValidationPoint]) -> float | None:
-    """Median of the errors' sizes; None without a check."""
-    return float(np.median([abs(check.error) for check in checks])) if checks else None
+def median_error(validation: Sequence[ValidationPoint]) -> float | None:
+    """Median of the absolute errors; None without a value."""
+    return float(np.median([abs(value.error) for value in validation])) if validation else None

@@ -1,8 +1,8 @@
-"""A day's rates from a CSV file, and what replicas it needs at each time.
+"""The rates of a day from a CSV file, and the replicas at each time.
 
-Two columns with a header: `time` (`HH:MM`, hours, or an ISO date and time) and `rate` (requests a second, `500`,
-`500/s`, `30000/m`). Each rate holds until the next line's time; the last until 24 hours after the first, or, where the
-file covers a day or more, as long as the one before it.
+The file has two columns with a header: `time` (`HH:MM`, hours, or an ISO date and time) and `rate` (requests a second:
+`500`, `500/s`, `30000/m`). Each rate holds until the time of the next line. The last one holds until 24 hours after the
+first; where the file covers a day or more, it holds as long as the one before it.
 """
 
 import contextlib
@@ -27,13 +27,13 @@ _DAY: Final = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A rate that holds for a while.
+    """A time of constant rate.
 
     Args:
-        label: the time as the file has it.
-        start: seconds since the first line's time.
-        seconds: how long.
-        rate: requests a second.
+        label: the time as written in the file.
+        start: seconds since the first time.
+        seconds: length.
+        rate: requests/s.
     """
 
     label: str
@@ -44,16 +44,16 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class DiurnalPlan:
-    """Replicas over a day.
+    """The replicas of a day.
 
     Args:
         spans: the rates.
-        rows: the plan of each.
-        peak: the plan of the highest rate, kept all day.
-        hours_followed: replica hours where replicas follow the rate.
-        hours_fixed: replica hours where the peak's replicas stay.
-        price_followed: of those; None without a price.
-        price_fixed: of those.
+        rows: the plan of each span.
+        peak: the plan of the highest rate.
+        hours_followed: replica hours, with replicas that follow the rate.
+        hours_fixed: replica hours, with the replicas of the peak all day.
+        price_followed: price of `hours_followed`; None without a price.
+        price_fixed: price of `hours_fixed`; None without a price.
     """
 
     spans: tuple[Span, ...]
@@ -66,10 +66,10 @@ class DiurnalPlan:
 
 
 def read_diurnal(path: Path) -> tuple[Span, ...]:
-    """The spans in a file.
+    """Reads the spans in a file.
 
     Raises:
-        UsageError: it cannot be read, lacks a column, has a line that is none, or times that do not rise.
+        UsageError: the file cannot be read, lacks a column, has a malformed line, or its times do not increase.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -79,7 +79,7 @@ def read_diurnal(path: Path) -> tuple[Span, ...]:
         ) from error
     rows = list(csv.DictReader(io.StringIO(text)))
     if len(rows) < 2 or not {"time", "rate"} <= rows[0].keys():
-        raise UsageError(f"{path} needs a header with time and rate, and two lines or more")
+        raise UsageError(f"{path} needs a header with time and rate, and at least two lines")
     starts, rates = [], []
     for number, row in enumerate(rows, 2):
         try:
@@ -88,7 +88,7 @@ def read_diurnal(path: Path) -> tuple[Span, ...]:
         except (UsageError, ValueError) as error:
             raise UsageError(f"{path} line {number}: {error}") from error
         if len(starts) > 1 and starts[-1] <= starts[-2]:
-            raise UsageError(f"{path} line {number}: times must rise")
+            raise UsageError(f"{path} line {number}: the time does not increase; sort the lines by time")
     lengths = [after - before for before, after in pairwise(starts)]
     covered = starts[-1] - starts[0]
     lengths.append(_DAY - covered if covered < _DAY else lengths[-1])
@@ -99,7 +99,7 @@ def read_diurnal(path: Path) -> tuple[Span, ...]:
 
 
 def _seconds(text: str) -> float:
-    """Seconds of a time, since midnight or since 1970."""
+    """A time as seconds since midnight or since 1970."""
     word = text.strip()
     for read in (_of_hours, _of_clock, lambda word: datetime.fromisoformat(word).timestamp()):
         with contextlib.suppress(ValueError):
@@ -120,7 +120,7 @@ def _of_clock(word: str) -> float:
 
 
 def plan_diurnal(model: CapacityModel, sustained: Estimate, spans: Sequence[Span], options: PlanOptions) -> DiurnalPlan:
-    """Replicas for each span, and for the highest rate all day."""
+    """Plans the replicas of each span, and of the highest rate all day."""
     rows = tuple(plan(model, sustained, span.rate, options) for span in spans)
     peak = max(rows, key=lambda row: row.replicas)
     hours = [span.seconds / 3600 for span in spans]

@@ -1,10 +1,10 @@
-"""Replicas behind a balancer: a discrete-event simulation fed by measured work.
+"""Replicas behind a load balancer: a discrete-event simulation with the measured distribution of work.
 
     fleet = Fleet(parameter_set, replicas=12, policy="round-robin", incidents=(Failure(0, at=60.0, back=90.0),))
     served = simulate_fleet(fleet, arrival_times, seed=1)
 
-A million requests to a thousand replicas take some ten seconds. Percentiles agree with the formulas of M/M/1, M/D/1 and
-M/M/c, which the tests hold it to.
+A million requests to a thousand replicas take some ten seconds. The tests compare percentiles with the formulas of
+M/M/1, M/D/1 and M/M/c.
 """
 
 import heapq
@@ -25,14 +25,14 @@ from bench.workload.policies import POLICIES, make_policy
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Replicas of one kind behind a balancer.
+    """Identical replicas behind a load balancer.
 
     Args:
-        parameter_set: each replica as a queue_model, and the work of requests.
-        replicas: how many take requests at the start.
-        policy: how the balancer chooses, one of `bench.workload.policies.POLICIES`.
-        incidents: what happens meanwhile.
-        autoscaling: who adds and removes replicas, if anybody does.
+        parameter_set: the queue model of each replica, and the work of requests.
+        replicas: number of replicas at the start.
+        policy: balancing policy, one of `bench.workload.policies.POLICIES`.
+        incidents: failures and other incidents.
+        autoscaling: controller that adds and removes replicas; None without one.
     """
 
     parameter_set: ParameterSet
@@ -43,20 +43,20 @@ class Fleet:
 
     def __post_init__(self) -> None:
         if self.replicas < 1:
-            raise UsageError(f"a fleet has at least one replica, not {self.replicas}")
+            raise UsageError(f"a fleet of {self.replicas} replicas cannot be simulated; give at least one")
         if self.policy not in POLICIES:
             raise UsageError(f"unknown policy {self.policy!r}; choose one of {', '.join(POLICIES)}")
 
 
 @dataclass(frozen=True, slots=True)
 class FleetServed:
-    """What happened to each request, in the order of arrival.
+    """Times of each request, in the order of arrival.
 
     Args:
-        arrived: when it came, seconds, `[N]`.
-        waiting: seconds from then to the start of its service; NaN if it was lost.
-        sojourn: seconds to its answer, as the client sees it; NaN if it was lost.
-        replicas: (time, replicas that take requests) at each change.
+        arrived: arrival time, seconds, `[N]`.
+        waiting: from arrival to the start of service, seconds; NaN if the request was lost.
+        sojourn: from arrival to the answer, as the client sees it, seconds; NaN if the request was lost.
+        replicas: (time in seconds, replicas that take requests) at each change.
     """
 
     arrived: Floats
@@ -66,11 +66,11 @@ class FleetServed:
 
     @property
     def lost(self) -> NDArray[np.bool_]:
-        """Which requests got no answer."""
+        """Which requests were lost, `[N]`."""
         return np.isnan(self.sojourn)
 
     def replica_seconds(self, until: float) -> float:
-        """Seconds of all replicas from 0 to `until` together: what is paid for."""
+        """Time of all replicas from 0 to `until`, summed, seconds: the cost of the fleet."""
         times = [time for time, _ in self.replicas] + [until]
         return sum(
             count * max(min(after, until) - before, 0.0)
@@ -79,7 +79,7 @@ class FleetServed:
 
 
 def simulate_fleet(fleet: Fleet, arrivals: Floats, seed: int) -> FleetServed:
-    """Lets `arrivals` (seconds, rising) be served by `fleet`."""
+    """Simulates `fleet` with requests at `arrivals` (seconds, increasing)."""
     return _Simulation(fleet, arrivals, seed).run()
 
 
@@ -98,13 +98,13 @@ class _Simulation:
         self.fleet_events: list[tuple[float, int, FleetEvent]] = []
         self.begun = [float("nan")] * arrivals.size
         self.done = [float("nan")] * arrivals.size
-        self.decided, self.came, self.planned = 0.0, 0, 0
+        self.decided, self.arrivals_since, self.scheduled = 0.0, 0, 0
         for _ in range(fleet.replicas):
             self.policy.attach(self._make())
         self._count(0.0)
         for incident in fleet.incidents:
             for event in incident.events(fleet.replicas):
-                self._plan(event)
+                self._schedule(event)
 
     def run(self) -> FleetServed:
         scaling = self.fleet.autoscaling
@@ -118,21 +118,21 @@ class _Simulation:
             self._arrive(index, now)
         self._until(NEVER)
         arrived, done = np.array(self.arrivals), np.array(self.done)
-        # Whoever was in service when its replica died began, and is lost all the same.
+        # Requests in service at a crash have a start of service, but are lost.
         waiting = np.where(np.isnan(done), np.nan, np.array(self.begun) - arrived)
         return FleetServed(
             arrived, waiting, self.fleet.parameter_set.queue_model.latency(done - arrived), tuple(self.counts)
         )
 
     def _until(self, now: float) -> None:
-        """All that happens in the replicas and to them up to `now`, in order."""
+        """Processes all events of the replicas and of the fleet up to `now`, in order."""
         replica_events, fleet_events = self.replica_events, self.fleet_events
         while True:
             first = replica_events[0][0] if replica_events else NEVER
-            planned = fleet_events[0][0] if fleet_events else NEVER
-            if (first > now and planned > now) or first == planned == NEVER:
+            change = fleet_events[0][0] if fleet_events else NEVER
+            if (first > now and change > now) or first == change == NEVER:
                 return
-            if first <= planned:
+            if first <= change:
                 time, number, version = heapq.heappop(replica_events)
                 replica = self.replicas[number]
                 if version == replica.version:
@@ -144,7 +144,7 @@ class _Simulation:
                 self._change(heapq.heappop(fleet_events)[2])
 
     def _arrive(self, request: int, now: float) -> None:
-        self.came += 1
+        self.arrivals_since += 1
         if not self.policy.present:
             return
         number = self.policy.choose()
@@ -155,7 +155,7 @@ class _Simulation:
             self._expect(number, replica)
 
     def _expect(self, number: int, replica: Replica) -> None:
-        """Notes the replica's next event; the one noted before no longer counts."""
+        """Schedules the replica's next event, which replaces the previous one."""
         replica.version += 1
         time = replica.next_event()
         if time != NEVER:
@@ -167,7 +167,7 @@ class _Simulation:
             replica.slow_down(event.time, event.factor)
             self._expect(number, replica)
         elif event.change is Change.CRASH:
-            self._lose_all(event.time, number, replica)
+            self._crash(event.time, number, replica)
         elif event.change is Change.RECOVER:
             replica.up = True
         elif event.change is Change.ATTACH:
@@ -177,25 +177,25 @@ class _Simulation:
             self.policy.detach(number)
             self._count(event.time)
 
-    def _lose_all(self, now: float, number: int, replica: Replica) -> None:
+    def _crash(self, now: float, number: int, replica: Replica) -> None:
         for _ in replica.lose(now):
             self.policy.leave_request(number)
         replica.up = False
         self._expect(number, replica)
 
     def _decide(self, now: float) -> None:
-        """The autoscaler's look at what came since the last one."""
+        """A decision of the autoscaler, from the arrivals since the last one."""
         scaling = self.fleet.autoscaling
         assert scaling is not None
-        rate, self.decided, self.came = self.came / (now - self.decided), now, 0
+        rate, self.decided, self.arrivals_since = self.arrivals_since / (now - self.decided), now, 0
         wanted = scaling.wanted(rate, self.fleet.parameter_set.capacity)
         coming = sum(event.change is Change.ATTACH for _, _, event in self.fleet_events)
         have = len(self.policy.present) + coming
         for _ in range(wanted - have):
             number = self.retired.pop() if self.retired else self._make()
-            self._plan(FleetEvent(now + scaling.lag, number, Change.ATTACH))
+            self._schedule(FleetEvent(now + scaling.lag, number, Change.ATTACH))
         for _ in range(min(have - wanted, len(self.policy.present) - 1)):
-            # It ends what it has; nothing of it is lost.
+            # It completes its requests; none is lost.
             number = self.policy.present[-1]
             self.policy.detach(number)
             self.retired.append(number)
@@ -208,8 +208,8 @@ class _Simulation:
     def _count(self, now: float) -> None:
         self.counts.append((now, len(self.policy.present)))
 
-    def _plan(self, event: FleetEvent) -> None:
+    def _schedule(self, event: FleetEvent) -> None:
         if event.replica >= len(self.replicas):
-            raise UsageError(f"no replica {event.replica} in a fleet of {len(self.replicas)}")
-        self.planned += 1
-        heapq.heappush(self.fleet_events, (event.time, self.planned, event))
+            raise UsageError(f"no replica {event.replica} in a fleet of {len(self.replicas)}; replicas count from 0")
+        self.scheduled += 1
+        heapq.heappush(self.fleet_events, (event.time, self.scheduled, event))

@@ -1,4 +1,4 @@
-"""What happens to a fleet while it serves: failures, rolling restarts, slow replicas, autoscaling."""
+"""Incidents of a simulated fleet: failures, rolling restarts, slow replicas, autoscaling."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from typing import NamedTuple
 
 
 class Change(StrEnum):
-    """What an incident does to a replica at one moment."""
+    """The effect of an event on a replica."""
 
     DETACH = "detach"
-    """The balancer sends nothing more there."""
+    """The balancer sends no new requests to it."""
     CRASH = "crash"
-    """What is in it is lost, and what comes is lost at once."""
+    """It loses all its requests, and every new one at once."""
     RECOVER = "recover"
-    """It works again."""
+    """It serves requests again."""
     ATTACH = "attach"
-    """The balancer sends there again."""
+    """The balancer sends requests to it again."""
     SPEED = "speed"
     """Its work takes `factor` times as long from now on."""
 
 
 class FleetEvent(NamedTuple):
-    """A change at a time, seconds; `factor` only for SPEED."""
+    """A change of a replica at a time, seconds; `factor` applies to SPEED only."""
 
     time: float
     replica: int
@@ -32,13 +32,13 @@ class FleetEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A replica that dies and comes back.
+    """A replica that crashes and recovers.
 
     Args:
         replica: index of the replica.
-        at: when it dies, seconds.
-        back: when it works again; None if never.
-        noticed: seconds until the balancer notices either; what it sends meanwhile is lost.
+        at: time of the crash, seconds.
+        back: time of the recovery, seconds; None if it never recovers.
+        noticed: delay until the balancer notices either, seconds; requests sent to the crashed replica are lost.
     """
 
     replica: int
@@ -47,7 +47,7 @@ class Failure:
     noticed: float = 1.0
 
     def events(self, replicas: int) -> Iterator[FleetEvent]:
-        """Its changes; `replicas` is how many there are."""
+        """The events of this incident in a fleet of `replicas`."""
         yield FleetEvent(self.at, self.replica, Change.CRASH)
         if self.back is None or self.back > self.at + self.noticed:
             yield FleetEvent(self.at + self.noticed, self.replica, Change.DETACH)
@@ -55,18 +55,18 @@ class Failure:
                 yield FleetEvent(self.back, self.replica, Change.RECOVER)
                 yield FleetEvent(self.back + self.noticed, self.replica, Change.ATTACH)
         else:
-            # Back before anybody noticed.
+            # It recovers before the balancer notices.
             yield FleetEvent(self.back, self.replica, Change.RECOVER)
 
 
 @dataclass(frozen=True, slots=True)
 class RollingRestart:
-    """Replica after replica takes no new requests, ends what it has, is away, and comes back.
+    """Each replica in turn is drained, stopped and started again.
 
     Args:
-        at: when the first one goes, seconds.
-        drain: seconds between its last request and its stop.
-        away: seconds it is away then.
+        at: start of the first drain, seconds.
+        drain: time from the last new request to the stop, seconds.
+        away: time from the stop to the start, seconds.
     """
 
     at: float
@@ -74,7 +74,7 @@ class RollingRestart:
     away: float
 
     def events(self, replicas: int) -> Iterator[FleetEvent]:
-        """Its changes; `replicas` is how many there are."""
+        """The events of this incident in a fleet of `replicas`."""
         for replica in range(replicas):
             begin = self.at + replica * (self.drain + self.away)
             yield FleetEvent(begin, replica, Change.DETACH)
@@ -85,7 +85,7 @@ class RollingRestart:
 
 @dataclass(frozen=True, slots=True)
 class Slow:
-    """A replica that takes longer for the same work, from `at` to `until` (seconds; None is the end)."""
+    """A replica whose work takes `factor` times as long from `at` to `until`, seconds (None: to the end)."""
 
     replica: int
     factor: float
@@ -93,7 +93,7 @@ class Slow:
     until: float | None = None
 
     def events(self, replicas: int) -> Iterator[FleetEvent]:
-        """Its changes; `replicas` is how many there are."""
+        """The events of this incident in a fleet of `replicas`."""
         yield FleetEvent(self.at, self.replica, Change.SPEED, self.factor)
         if self.until is not None:
             yield FleetEvent(self.until, self.replica, Change.SPEED, 1.0)
@@ -101,14 +101,14 @@ class Slow:
 
 @dataclass(frozen=True, slots=True)
 class Autoscaling:
-    """A controller that keeps replicas as busy as told.
+    """A controller that adjusts the number of replicas to a target utilization.
 
     Args:
-        target: share of the capacity that should be in use, above 0, at most 1.
-        every: seconds between its decisions, each from the arrivals since the last one.
-        lag: seconds from the decision until a new replica takes requests.
-        least: fewest replicas.
-        most: most replicas.
+        target: target utilization, above 0, at most 1.
+        every: time between decisions, seconds; each uses the arrivals since the last one.
+        lag: time from a decision until a new replica takes requests, seconds.
+        least: smallest number of replicas.
+        most: largest number of replicas.
     """
 
     target: float
@@ -118,7 +118,7 @@ class Autoscaling:
     most: int
 
     def wanted(self, rate: float, capacity: float) -> int:
-        """Replicas for `rate` requests a second, of `capacity` each."""
+        """Number of replicas for `rate` requests/s, each with a capacity of `capacity` requests/s."""
         needed = -int(-rate // (capacity * self.target))
         return min(max(needed, self.least), self.most)
 

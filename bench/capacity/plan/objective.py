@@ -1,4 +1,4 @@
-"""The largest rate within an objective: what the model gives, and what was measured on either side of it."""
+"""The largest rate within an objective: by the model, and the measured rates on either side of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +14,12 @@ from bench.stats.estimate import Estimate
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRate:
-    """All runs at one rate in open loop.
+    """All open-loop runs at one rate.
 
     Args:
-        rate: requests a second.
-        broken: which limits they broke, one line each; empty if none.
-        runs: how many.
+        rate: requests/s.
+        broken: the limits that they violated, one line each.
+        runs: number of runs.
     """
 
     rate: float
@@ -29,12 +29,12 @@ class MeasuredRate:
 
 @dataclass(frozen=True, slots=True)
 class SloRate:
-    """How much load one server carries within the objective.
+    """The rate that one server sustains within the objective.
 
     Args:
-        rate: the largest rate by the model, requests a second, with its interval; 0 if no rate will do.
-        measured: the open-loop rates that were measured, rising, and what they broke.
-        reason: why no rate will do; "" if one does.
+        rate: the largest rate by the model, requests/s, with its interval; 0 if no rate meets the objective.
+        measured: the measured open-loop rates, increasing.
+        reason: why no rate meets the objective; "" if one does.
     """
 
     rate: Estimate
@@ -48,7 +48,7 @@ class SloRate:
 
     @property
     def highest_passed(self) -> float | None:
-        """The highest rate that was measured and met the objective, with all below it."""
+        """The highest measured rate that met the objective, as did all measured rates below it."""
         found = None
         for entry in self.measured:
             if entry.broken:
@@ -58,15 +58,15 @@ class SloRate:
 
     @property
     def lowest_failed(self) -> float | None:
-        """The lowest rate that was measured and did not."""
+        """The lowest measured rate that violated the objective."""
         return next((entry.rate for entry in self.measured if entry.broken), None)
 
 
 def slo_rate(model: CapacityModel, measurements: Sequence[Measurement], slo: Slo) -> SloRate:
     """The largest rate within `slo`.
 
-    Latency limits come from the model, limits on errors and wrong answers from what was measured: how often a server
-    fails or errs is no matter of queueing.
+    The model decides on the latency limits. The measurements decide on the limits of errors and wrong answers, which
+    the model does not predict.
     """
     measured = measured_rates(measurements, slo)
     found = model.largest_rate(slo.latency)
@@ -82,13 +82,13 @@ def slo_rate(model: CapacityModel, measurements: Sequence[Measurement], slo: Slo
     if bad and (not good or min(bad) < min(good)):
         share = max(m.errors for m in measurements if m.rate is not None)
         return SloRate(
-            _none(found), measured, f"up to {format_percent(share)} of the requests fail, at the lowest rate already"
+            _none(found), measured, f"up to {format_percent(share)} of the requests fail, already at the lowest rate"
         )
     if bad and min(bad) <= found.center:
         most = max(rate for rate in good if rate < min(bad))
         warning = (
-            f"limited by errors: {format_rate(min(bad))} had more than the objective allows, "
-            f"{format_rate(most)} had not"
+            f"limited by errors: {format_rate(min(bad))} exceeded the limit of the objective, "
+            f"{format_rate(most)} did not"
         )
         lo = min(found.lo or 0.0, most)
         return SloRate(replace(found, center=most, lo=lo, hi=min(bad), warnings=(warning,)), measured, "")
@@ -96,20 +96,23 @@ def slo_rate(model: CapacityModel, measurements: Sequence[Measurement], slo: Slo
 
 
 def _within_the_measured(found: Estimate, measured: Sequence[MeasuredRate]) -> Estimate:
-    """The interval, its lower end taken from the runs where one below it broke the objective."""
+    """The estimate; where a run below its interval violated the objective, the lower end comes from the runs."""
     failed = next((entry.rate for entry in measured if entry.broken), None)
     if failed is None or failed >= (found.lo or 0.0):
         return found
     passed = max((entry.rate for entry in measured if entry.rate < failed), default=0.0)
     warning = (
-        f"the model's interval began at {format_rate(found.lo or 0.0)}, but {format_rate(failed)} did not keep the "
-        f"objective when run: it begins at {format_rate(passed)}"
+        f"the interval of the model began at {format_rate(found.lo or 0.0)}, but a run at {format_rate(failed)} "
+        f"violated the objective: it now begins at {format_rate(passed)}"
     )
     return replace(found, lo=passed, warnings=(*found.warnings, warning))
 
 
 def measured_rates(measurements: Sequence[Measurement], slo: Slo) -> tuple[MeasuredRate, ...]:
-    """What the open-loop runs at each rate broke: the median of each latency over repeats, shares over all requests."""
+    """The open-loop rates with the limits that they violated.
+
+    Latencies are medians over the repeats of a rate, fractions are over all its requests.
+    """
     found = []
     for rate in sorted({m.rate for m in measurements if m.rate is not None}):
         runs = [m for m in measurements if m.rate == rate]
@@ -136,13 +139,13 @@ def _wrong_reason(wrong: Sequence[Measurement], slo: Slo) -> str:
     most = max(m.wrong or 0.0 for m in wrong)
     allowed = format_percent(slo.wrong) if slo.wrong else "none"
     return (
-        f"up to {format_percent(most)} of the answers are wrong and the objective allows {allowed}; find out "
-        f"why with verify"
+        f"up to {format_percent(most)} of the answers are wrong and the objective allows {allowed}; find the cause "
+        f"with bertbench verify"
     )
 
 
 def _latency_reason(model: CapacityModel, measurements: Sequence[Measurement], slo: Slo) -> str:
-    """Which limits the model breaks at the lowest rate, which was not run, and what was measured next to it."""
+    """The limits that the model violates at its lowest rate, with the measurement at the lightest load."""
     lowest = model.predict(float(model.rates[0]), extrapolate=True).latency
     over = []
     for name, limit in slo.latency.items():
@@ -150,18 +153,18 @@ def _latency_reason(model: CapacityModel, measurements: Sequence[Measurement], s
         if center is not None and center > limit:
             modelled, allowed = format_apart(center, limit, format_seconds)
             over.append(
-                f"by the model {name} is {modelled} with hardly any load, over the limit of {allowed}; "
+                f"by the model {name} is {modelled} at the lowest rate, over the limit of {allowed}; "
                 f"{_measured_lowest(measurements, name)}"
             )
-    return "; ".join(over) or "no rate within the measured range meets every limit"
+    return "; ".join(over) or "no rate in the measured range meets every limit"
 
 
 def _measured_lowest(measurements: Sequence[Measurement], name: str) -> str:
-    """The latency `name` of the lightest load that was run."""
+    """The latency `name` of the lightest measured load."""
     known = [m for m in measurements if name in m.raw]
     if not known:
         return f"no run has a {name}"
-    # A single user waits for each answer: no load is lighter.
+    # A single user, who waits for each answer, is the lightest load.
     lowest = min(
         known,
         key=lambda measurement: (

@@ -1,7 +1,7 @@
-"""One replica of a simulated fleet: what is in it, and when something next happens there.
+"""One replica of a simulated fleet: its requests, and the time of its next event.
 
-Times are seconds; requests are numbers. The simulation calls `arrive` and `wake` in the order of time, and `next_event`
-after either says that it may have changed.
+Times are seconds; requests are indexes. The simulation calls `arrive` and `wake` in the order of time, and asks for
+`next_event` after each, since it may have changed.
 """
 
 import heapq
@@ -18,9 +18,9 @@ class Replica(ABC):
     """A replica.
 
     Args:
-        queue_model: what it is.
+        queue_model: the queue model.
         work: work of each request, seconds.
-        begun: takes the moment at which each request's service begins.
+        begun: receives the time at which the service of each request begins.
     """
 
     __slots__ = ("begun", "factor", "up", "version", "work")
@@ -34,27 +34,27 @@ class Replica(ABC):
 
     @abstractmethod
     def arrive(self, request: int, now: float) -> bool:
-        """Takes a request; whether its next event may be another one now."""
+        """Takes a request; returns whether the next event may have changed."""
 
     @abstractmethod
     def wake(self, now: float) -> list[int]:
-        """Its next event, at `now`: the requests that are done with it."""
+        """Processes the next event, at `now`; returns the completed requests."""
 
     @abstractmethod
     def next_event(self) -> float:
-        """When that is, if nothing comes before."""
+        """Time of the next event, unless a request arrives before it."""
 
     @abstractmethod
     def lose(self, now: float) -> list[int]:
-        """Drops all requests, and gives them."""
+        """Drops all requests and returns them."""
 
     @abstractmethod
     def slow_down(self, now: float, factor: float) -> None:
-        """All work takes `factor` times as long as it should, from now on."""
+        """All work takes `factor` times as long from now on."""
 
 
 class SharedReplica(Replica):
-    """Requests in service share the queue_model's speed, in virtual time as in `vectorized_queue`; the rest queue."""
+    """Requests in service share the speed, in virtual time as in `vectorized_queue`; the others wait."""
 
     __slots__ = ("busy", "clock", "queue", "servers", "share", "virtual")
 
@@ -109,7 +109,7 @@ class SharedReplica(Replica):
 
 
 class BatchReplica(Replica):
-    """A free thread takes a batch once it is full or its first request has waiting long enough, see `batch_lanes`."""
+    """A free thread takes a batch once it is full or its first request has waited for the timeout."""
 
     __slots__ = ("batching", "queue", "running", "share", "threads")
 
@@ -148,7 +148,7 @@ class BatchReplica(Replica):
         return lost
 
     def slow_down(self, now: float, factor: float) -> None:
-        """Batches that run already end as they would have."""
+        """Affects batches that begin later; running batches keep their end."""
         self.factor = factor
 
     def _take(self, now: float) -> None:
@@ -165,5 +165,5 @@ class BatchReplica(Replica):
 
 
 def make_replica(queue_model: QueueModel, work: list[float], begun: list[float]) -> Replica:
-    """A replica of the queue_model's kind."""
+    """A replica with or without batching, as the queue model says."""
     return (SharedReplica if queue_model.batching is None else BatchReplica)(queue_model, work, begun)

@@ -1,4 +1,4 @@
-"""Several replicas behind a client-side balancer: the rate within the objective, predicted and measured."""
+"""Several replicas behind a client-side balancer: the sustained rate, predicted and measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ _REQUESTS: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class ReplicaValidation:
-    """What so many replicas carry within the objective.
+    """The rate that several replicas sustain within the objective.
 
     Args:
-        replicas: how many.
-        policy: how the balancer chooses.
-        predicted: requests a second, by simulation of the model of one.
-        measured: requests a second, where the measured latency meets its limit; None where the runs do not enclose it.
-        error: predicted over measured, less 1; None likewise.
-        note: why nothing was found, or how; one line.
+        replicas: number of replicas.
+        policy: balancing policy.
+        predicted: by simulation of the model of one replica, requests/s.
+        measured: by interpolation of the runs, requests/s; None where the runs do not enclose it.
+        error: predicted / measured - 1; None without `measured`.
+        note: how `measured` was found, or why not; one line.
     """
 
     replicas: int
@@ -43,15 +43,15 @@ class ReplicaValidation:
 def predict_replicas(
     model: CapacityModel, slo: Slo, sustained: Estimate, replicas: int, policy: str, seed: int
 ) -> Estimate:
-    """The rate that `replicas` carry within the latencies of `slo`.
+    """The rate that `replicas` sustain within the latency limits of `slo`, requests/s.
 
     Args:
-        model: of one replica.
+        model: model of one replica.
         slo: the objective.
-        sustained: rate of one replica within it, whose relative interval the fleet's is taken to have.
-        replicas: how many.
-        policy: how the balancer chooses.
-        seed: of the simulation.
+        sustained: sustained rate of one replica; the fleet has the same relative interval.
+        replicas: number of replicas.
+        policy: balancing policy.
+        seed: random seed of the simulation.
     """
     assert sustained.center
     assert sustained.lo is not None
@@ -67,9 +67,9 @@ def predict_replicas(
 
 
 def crossing(rates: Sequence[float], values: Sequence[float], limit: float) -> float | None:
-    """The rate at which rising values meet `limit`; None where they do not enclose it.
+    """The rate at which `values` cross `limit`; None where they do not enclose it.
 
-    Values are made to rise (isotonic regression of their logarithms), then interpolated.
+    The values are made monotone (isotonic regression of their logarithms), then interpolated.
     """
     order = np.argsort(rates)
     at = np.array(rates, np.float64)[order]
@@ -77,17 +77,17 @@ def crossing(rates: Sequence[float], values: Sequence[float], limit: float) -> f
     if not logs[0] <= np.log(limit) < logs[-1]:
         return None
     after = int(np.searchsorted(logs, np.log(limit), side="right"))
-    share = (np.log(limit) - logs[after - 1]) / (logs[after] - logs[after - 1])
-    return float(at[after - 1] + share * (at[after] - at[after - 1]))
+    fraction = (np.log(limit) - logs[after - 1]) / (logs[after] - logs[after - 1])
+    return float(at[after - 1] + fraction * (at[after] - at[after - 1]))
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
-    """Where runs met an objective's limits.
+class Crossing:
+    """The rate at which runs cross a limit of an objective.
 
     Args:
-        rate: requests a second, the lowest at which a latency met its limit; None where the runs do not enclose it.
-        missing: "lower" or "higher", the rates that would have to be run to know; "" if none.
+        rate: the lowest rate at which a latency crosses its limit, requests/s; None where the runs do not enclose it.
+        missing: the rates to run in order to find it, "lower" or "higher"; "" if it is found.
         note: one line.
     """
 
@@ -96,8 +96,8 @@ class Met:
     note: str
 
 
-def where_met(measurements: Sequence[Measurement], slo: Slo) -> Met:
-    """Where runs at several rates met the latencies of `slo`."""
+def find_crossing(measurements: Sequence[Measurement], slo: Slo) -> Crossing:
+    """Finds where runs at several rates cross the latency limits of `slo`."""
     rates = sorted({m.rate for m in measurements if m.rate is not None})
     found: list[float] = []
     for name, limit in slo.latency.items():
@@ -105,26 +105,26 @@ def where_met(measurements: Sequence[Measurement], slo: Slo) -> Met:
             float(np.median([p.raw[name] for p in measurements if p.rate == rate and name in p.raw])) for rate in rates
         ]
         if values[0] > limit:
-            return Met(
+            return Crossing(
                 None,
                 "lower",
-                f"{name} was over its limit at {format_rate(rates[0])} already, the lowest rate that was run",
+                f"{name} exceeded its limit at {format_rate(rates[0])}, the lowest measured rate",
             )
-        meets = crossing(rates, values, limit)
-        if meets is not None:
-            found.append(meets)
+        rate = crossing(rates, values, limit)
+        if rate is not None:
+            found.append(rate)
     if not found:
-        return Met(
-            None, "higher", f"every limit was kept up to {format_rate(rates[-1])}, the highest rate that was run"
+        return Crossing(
+            None, "higher", f"every limit was met up to {format_rate(rates[-1])}, the highest measured rate"
         )
-    return Met(min(found), "", f"interpolated between runs at {format_rate(rates[0])} to {format_rate(rates[-1])}")
+    return Crossing(min(found), "", f"interpolated between runs at {format_rate(rates[0])} to {format_rate(rates[-1])}")
 
 
 def validate_replicas(
     predicted: Estimate, measurements: Sequence[Measurement], slo: Slo, replicas: int, policy: str
 ) -> ReplicaValidation:
-    """The prediction held to the runs of all replicas."""
-    met = where_met(measurements, slo)
+    """Compares the prediction with the runs of all replicas."""
+    found = find_crossing(measurements, slo)
     assert predicted.center is not None
-    error = None if met.rate is None else predicted.center / met.rate - 1
-    return ReplicaValidation(replicas, policy, predicted, met.rate, error, met.note)
+    error = None if found.rate is None else predicted.center / found.rate - 1
+    return ReplicaValidation(replicas, policy, predicted, found.rate, error, found.note)

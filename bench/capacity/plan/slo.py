@@ -1,4 +1,4 @@
-"""What is promised: `p99=250ms,errors=0.1%,wrong=0`."""
+"""A service level objective: `p99=250ms,errors=0.1%,wrong=0`."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from bench.core.errors import UsageError, did_you_mean
 from bench.core.units import format_apart, format_percent, format_seconds, parse_duration, parse_fraction
 
 _EXAMPLE: Final = "p99=250ms,errors=0.1%,wrong=0"
-_SHARES: Final = ("errors", "wrong")
+_FRACTIONS: Final = ("errors", "wrong")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,9 @@ class Slo:
     """A service level objective.
 
     Args:
-        latency: limits in seconds, from due, by `bench.capacity.queue.latency_table.COLUMNS`; at least one.
-        errors: largest share of requests that may end otherwise than well; None if there is no limit.
-        wrong: largest share of checked answers that may be wrong; 0 is none at all.
+        latency: limits of latency from due, seconds, by `bench.capacity.queue.latency_table.COLUMNS`; at least one.
+        errors: largest fraction of failed requests; None without a limit.
+        wrong: largest fraction of wrong answers among the checked ones.
     """
 
     latency: Mapping[str, float]
@@ -29,27 +29,36 @@ class Slo:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The objective in `text`.
+        """Parses `p99=250ms,errors=0.1%,wrong=0`.
 
         Raises:
-            UsageError: an unknown name, a value that is none or has no unit, or no latency limit.
+            UsageError: an unknown name, a malformed value or one without a unit, or no latency limit.
         """
         latency: dict[str, float] = {}
-        shares: dict[str, float] = {}
+        fractions: dict[str, float] = {}
         for part in text.split(","):
             name, equals, value = (word.strip() for word in part.partition("="))
-            if not equals or name in latency or name in shares:
-                raise UsageError(f"{text!r} is not an objective at {part.strip()!r}; write it like {_EXAMPLE}")
+            if not equals or name in latency or name in fractions:
+                raise UsageError(
+                    f"{text!r} is not an objective: cannot parse {part.strip()!r}; write it like {_EXAMPLE}"
+                )
             if name in COLUMNS:
                 latency[name] = _limit(name, value, parse_duration)
-            elif name in _SHARES:
-                shares[name] = _limit(name, value, _share)
+            elif name in _FRACTIONS:
+                fractions[name] = _limit(name, value, _fraction)
             else:
-                known, near = ", ".join((*COLUMNS, *_SHARES)), did_you_mean(name, (*COLUMNS, *_SHARES))
-                raise UsageError(f"an objective has no {name!r}; it takes {known}, like {_EXAMPLE}{near}")
+                known, near = ", ".join((*COLUMNS, *_FRACTIONS)), did_you_mean(name, (*COLUMNS, *_FRACTIONS))
+                raise UsageError(
+                    f"{name!r} is not a limit of an objective; the limits are {known}, like {_EXAMPLE}{near}"
+                )
         if not latency:
-            raise UsageError(f"{text!r} limits no latency, so every rate would do; write it like {_EXAMPLE}")
-        return cls(latency, shares.get("errors"), shares.get("wrong", 0.0))
+            raise UsageError(f"{text!r} has no latency limit, so it allows every rate; write it like {_EXAMPLE}")
+        return cls(latency, fractions.get("errors"), fractions.get("wrong", 0.0))
+
+    @property
+    def window_limit(self) -> float:
+        """Limit of the p99 of a time window in a simulation: that of p99, or the largest latency limit, seconds."""
+        return self.latency.get("p99", max(self.latency.values()))
 
     def __str__(self) -> str:
         parts = [f"{name}={_duration(seconds)}" for name, seconds in self.latency.items()]
@@ -60,13 +69,13 @@ class Slo:
     def broken(
         self, latency: Mapping[str, float | None], errors: float, wrong: float | None, *, tolerance: float = 0.0
     ) -> tuple[str, ...]:
-        """Which of its limits measured figures break, one line each; an absent percentile breaks none.
+        """The limits that measured values violate, one line each; an absent percentile violates none.
 
         Args:
-            latency: seconds by column, None where the data carry no figure.
-            errors: share of failed requests, wrong answers among them.
-            wrong: share of checked answers that were wrong; None if none was checked.
-            tolerance: share by which a latency may lie above its limit.
+            latency: seconds by column; None where absent.
+            errors: fraction of failed requests, including wrong answers.
+            wrong: fraction of wrong answers among the checked ones; None if none was checked.
+            tolerance: relative tolerance of the latency limits.
         """
         found = [
             f"{name} {_over(value, limit, format_seconds)}"
@@ -80,25 +89,25 @@ class Slo:
         return tuple(found)
 
 
-def _over(value: float, limit: float, figure: Callable[[float, int], str]) -> str:
+def _over(value: float, limit: float, format_value: Callable[[float, int], str]) -> str:
     """`260 ms over 250 ms`."""
-    return " over ".join(format_apart(value, limit, figure))
+    return " over ".join(format_apart(value, limit, format_value))
 
 
 def _limit(name: str, text: str, parse: Callable[[str], float]) -> float:
-    """A limit, its name in front of what is wrong with it."""
+    """A limit; errors name it."""
     try:
         return parse(text)
     except UsageError as error:
         raise UsageError(f"{name} of the objective: {error}") from error
 
 
-def _share(text: str) -> float:
-    """A share in percent, or 0: whether 0.1 is a tenth or a thousandth is not guessed."""
-    share = parse_fraction(f"{text}%" if _is_bare(text) else text)
-    if share and _is_bare(text):
-        raise UsageError(f"{text!r} is a share without a unit; write {text}%")
-    return share
+def _fraction(text: str) -> float:
+    """A fraction in percent, or 0; a bare 0.1 is ambiguous and refused."""
+    fraction = parse_fraction(f"{text}%" if _is_bare(text) else text)
+    if fraction and _is_bare(text):
+        raise UsageError(f"{text!r} is a fraction without a unit; write {text}%")
+    return fraction
 
 
 def _is_bare(text: str) -> bool:

@@ -1,7 +1,7 @@
-"""A fleet through its incidents: what its users saw, over all and in the worst spell."""
+"""What-if simulations of a fleet with incidents: the latency and losses that users see, in total and over time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -16,49 +16,49 @@ from bench.stats.quantiles import nearest_rank
 from bench.workload.rate_profile import RateProfile
 
 WINDOWS: Final = 60
-"""Spells that a simulation's time is cut into."""
+"""Number of equal time windows of a simulation."""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """What a simulation showed.
+    """The result of a simulation.
 
     Args:
-        policy: how the balancer chose.
+        policy: balancing policy.
         latency: by `bench.capacity.queue.latency_table.COLUMNS`, seconds, over all answered requests.
-        lost: share of requests without an answer.
-        worst: highest p99 of a spell, seconds.
-        bad: seconds of all spells whose p99 was over the limit, or in which requests were lost.
-        replica_hours: hours of all replicas together.
-        times: middle of each spell, seconds, `[WINDOWS]`.
-        p50: of each spell, seconds, NaN without an answer.
-        p99: likewise.
-        lost_share: of each spell.
-        replicas: (time, replicas that take requests) at each change.
+        lost: fraction of lost requests.
+        worst: highest p99 of a window, seconds.
+        violated: total time of the windows whose p99 exceeds the limit or in which requests are lost, seconds.
+        replica_hours: hours of all replicas, summed.
+        times: middle of each window, seconds, `[WINDOWS]`.
+        p50: p50 of each window, seconds; NaN without an answer.
+        p99: p99 of each window, seconds; NaN without an answer.
+        lost_fraction: fraction of lost requests in each window.
+        replicas: (time in seconds, replicas that take requests) at each change.
     """
 
     policy: str
     latency: dict[str, float]
     lost: float
     worst: float
-    bad: float
+    violated: float
     replica_hours: float
     times: Floats
     p50: Floats
     p99: Floats
-    lost_share: Floats
+    lost_fraction: Floats
     replicas: tuple[tuple[float, int], ...]
 
 
 def draw_arrivals(rate: float, seconds: float, seed: int) -> Floats:
-    """Poisson arrivals, seconds."""
+    """Poisson arrivals at `rate` requests/s over `seconds`, seconds, increasing."""
     rng = generator(seed, Stream.ARRIVALS)
     count = int(rng.poisson(rate * seconds))
     return np.sort(rng.random(count) * seconds)
 
 
 def draw_day(spans: Sequence[Span], peak: float, seconds: float, seed: int) -> Floats:
-    """Poisson arrivals at a day's changing rate, its highest made `peak` and its length `seconds`."""
+    """Poisson arrivals at the rates of a day, scaled to a highest rate `peak` (requests/s) and a length `seconds`."""
     length = spans[-1].start + spans[-1].seconds
     factor = peak / max(span.rate for span in spans)
     rates = np.array([span.rate * factor for span in spans])
@@ -68,15 +68,22 @@ def draw_day(spans: Sequence[Span], peak: float, seconds: float, seed: int) -> F
     return profile.inverse(np.sort(rng.random(int(rng.poisson(profile.total))) * profile.total))
 
 
+def compare_policies(
+    fleet: Fleet, policies: Sequence[str], arrivals: Floats, seconds: float, limit: float, seed: int
+) -> list[FleetView]:
+    """Simulates `fleet` with each balancing policy; see `run_fleet`."""
+    return [run_fleet(replace(fleet, policy=policy), arrivals, seconds, limit, seed) for policy in policies]
+
+
 def run_fleet(fleet: Fleet, arrivals: Floats, seconds: float, limit: float, seed: int) -> FleetView:
-    """Simulates `fleet` and looks at what came out.
+    """Simulates `fleet` and summarizes the result.
 
     Args:
         fleet: the replicas and their incidents.
-        arrivals: when requests come, seconds.
-        seconds: length of the whole.
-        limit: p99 from which a spell counts as bad, seconds.
-        seed: of the simulation.
+        arrivals: arrival times, seconds, increasing.
+        seconds: simulated time, seconds.
+        limit: limit of the p99 of a window, seconds.
+        seed: random seed of the simulation.
     """
     served = simulate_fleet(fleet, arrivals, seed)
     answered = served.sojourn[~served.lost]
@@ -85,24 +92,24 @@ def run_fleet(fleet: Fleet, arrivals: Floats, seconds: float, limit: float, seed
     edges = np.linspace(0, seconds, WINDOWS + 1)
     p50, p99, lost = _windows(served, edges)
     times = (edges[1:] + edges[:-1]) / 2
-    bad = (p99 > limit) | (lost > 0)
+    violated = (p99 > limit) | (lost > 0)
     return FleetView(
         policy=fleet.policy,
         latency={"mean": mean} | dict(zip(COLUMNS[1:], found, strict=True)),
         lost=float(served.lost.mean()),
         worst=float(np.nanmax(p99)) if np.isfinite(p99).any() else np.nan,
-        bad=float(bad.mean() * seconds),
+        violated=float(violated.mean() * seconds),
         replica_hours=served.replica_seconds(seconds) / 3600,
         times=times,
         p50=p50,
         p99=p99,
-        lost_share=lost,
+        lost_fraction=lost,
         replicas=served.replicas,
     )
 
 
 def _windows(served: FleetServed, edges: Floats) -> tuple[Floats, Floats, Floats]:
-    """p50, p99 and lost share of the requests that came in each spell."""
+    """(p50, p99, fraction lost) of the requests that arrive in each window."""
     places = np.searchsorted(served.arrived, edges)
     p50, p99, lost = (np.full(edges.size - 1, np.nan) for _ in range(3))
     for index, (start, end) in enumerate(pairwise(places.tolist())):

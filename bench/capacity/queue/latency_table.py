@@ -1,7 +1,7 @@
-"""Latency against rate for many parameter_set queue_models at once, by simulation with common random numbers.
+"""Latency by rate of many parameter sets, simulated with common random numbers.
 
-Every queue_model sees the same gaps and the same ranks of work, only stretched to its own rate and sample: what differs
-between two queue_models is then their parameters and not the luck of the draw.
+All sets see the same gaps and the same ranks of work, scaled to their own rate and sample. Two sets then differ by
+their parameters only, not by the random numbers.
 """
 
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ from bench.core.types import Floats
 from bench.stats.quantiles import rank_of
 
 SHARES: Final = (0.5, 0.9, 0.95, 0.99, 0.999)
-"""The percentiles of every table, as shares."""
+"""The percentiles of a table, as fractions."""
 
 COLUMNS: Final = ("mean", "p50", "p90", "p95", "p99", "p99.9")
-"""What the last dimension of a table counts."""
+"""Names of the values in the last dimension of a table."""
 
 UNSTABLE: Final = 0.985
-"""From this share of its capacity on, a queue_model's latencies count as unbounded: they depend on when one looks."""
+"""From this fraction of the capacity on, latency counts as unbounded: it depends on the length of the run."""
 
 UNBOUNDED: Final = 1e4
-"""What stands for an unbounded latency inside interpolation, seconds."""
+"""Value of an unbounded latency in interpolation, seconds."""
 
 _CHUNK: Final = 3_000_000
 _WARM_UP: Final = 0.2
@@ -37,11 +37,11 @@ _TAIL: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class ParameterSet:
-    """A queue_model, and the work that requests bring.
+    """A queue model and the work of requests.
 
     Args:
-        queue_model: the queue_model.
-        work: work of sample requests, seconds, sorted.
+        queue_model: the server.
+        work: sample of the work of requests, seconds, sorted.
     """
 
     queue_model: QueueModel
@@ -49,22 +49,22 @@ class ParameterSet:
 
     @property
     def capacity(self) -> float:
-        """Requests a second when saturated."""
+        """Saturation rate, requests/s."""
         return self.queue_model.capacity(float(self.work.mean()))
 
     def with_speed_factor(self, speed_factor: float) -> "ParameterSet":
-        """The same set with another `QueueModel.speed_factor`."""
+        """A copy with this `QueueModel.speed_factor`."""
         return replace(self, queue_model=replace(self.queue_model, speed_factor=speed_factor))
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is simulated for each rate and parameter_set.
+    """Size of a simulation for each rate and parameter set.
 
     Args:
-        requests: requests of a queue, its warm-up included.
-        queues: queues whose requests are pooled.
-        seed: of the random numbers.
+        requests: number of requests in a queue, including the warm-up.
+        queues: number of queues whose requests are pooled.
+        seed: random seed.
     """
 
     requests: int = 4000
@@ -73,9 +73,9 @@ class Effort:
 
 
 def latency_tables(parameter_sets: Sequence[ParameterSet], rates: Sequence[float], effort: Effort) -> Floats:
-    """Latency, seconds, `[parameter_sets, rates, COLUMNS]` of Poisson arrivals at each rate, requests a second.
+    """Latency of Poisson arrivals at each rate (requests/s), seconds, `[parameter_sets, rates, COLUMNS]`.
 
-    Infinite where a queue_model has not the capacity. All parameter_sets are of one `QueueModel.kind`.
+    Infinite where the rate exceeds the capacity. All parameter sets have the same `QueueModel.kind`.
     """
     rng = generator(effort.seed, Stream.RESAMPLING, 1)
     gaps = rng.exponential(1.0, (effort.queues, effort.requests))
@@ -99,19 +99,19 @@ def latency_tables(parameter_sets: Sequence[ParameterSet], rates: Sequence[float
 def scheduled_columns(
     parameter_set: ParameterSet, schedules: Sequence[tuple[Floats, float]], queues: int, seed: int
 ) -> Floats:
-    """Mean and percentiles of `queues` runs of each schedule, which differ by the luck of their work alone.
+    """Mean and percentiles of `queues` runs of each schedule, which differ by their random work only.
 
     Args:
-        parameter_set: the queue_model and its work.
-        schedules: for each, its due times, seconds, rising, and when its warm-up, which is not counted, ends.
-        queues: runs of each.
-        seed: of the random numbers.
+        parameter_set: the server and the work of requests.
+        schedules: (due times, seconds, increasing; end of the warm-up, which is not counted) of each run.
+        queues: number of runs of each schedule.
+        seed: random seed.
 
     Returns:
         Seconds, `[schedules, queues, COLUMNS]`.
     """
     most = max(due.size for due, _ in schedules)
-    # A shorter schedule goes on well after its end, where nothing can hold up what is counted.
+    # Shorter schedules are padded with requests so late that they cannot delay the counted ones.
     later = 60.0 + np.arange(1.0, most + 1)
     arrivals = np.array([np.concatenate((due, due[-1] + later[: most - due.size])) for due, _ in schedules])
     arrivals = np.repeat(arrivals, queues, axis=0)
@@ -125,9 +125,9 @@ def scheduled_columns(
 
 
 def interpolate_tables(grid: Floats, tables: Floats, rates: Floats) -> Floats:
-    """Curves `[..., grid, COLUMNS]` at other rates of the grid's span, `[..., rates, COLUMNS]`.
+    """Tables `[..., grid, COLUMNS]` interpolated at other rates within the grid, `[..., rates, COLUMNS]`.
 
-    Monotone between the grid's rates, on logarithms; unbounded latencies come out as `UNBOUNDED` or less.
+    Monotone interpolation of logarithms; an unbounded latency gives `UNBOUNDED` or less.
     """
     logs = np.log(np.minimum(tables, UNBOUNDED))
     found: Floats = np.exp(PchipInterpolator(grid, logs, axis=-2)(np.clip(rates, grid[0], grid[-1])))
@@ -140,16 +140,16 @@ def _chunk(chosen: Sequence[tuple[ParameterSet, float]], units: Floats, ranks: F
     arrivals = np.concatenate([units / rate for _, rate in chosen])
     work = np.concatenate([_draw(parameter_set.work, ranks) for parameter_set, _ in chosen])
     sojourn = _sojourn([parameter_set.queue_model for parameter_set, _ in chosen], arrivals, work)
-    # The start is emptier than the long run, and at the end nobody comes after to share the speed with.
-    kept = sojourn[:, int(_WARM_UP * requests) : int((1 - _TAIL) * requests)].reshape(len(chosen), -1)
-    columns = column_values(kept)
+    # The first requests find an empty server, and the last ones do not share it with later requests.
+    counted = sojourn[:, int(_WARM_UP * requests) : int((1 - _TAIL) * requests)].reshape(len(chosen), -1)
+    columns = column_values(counted)
     return np.array(
         [parameter_set.queue_model.latency(row) for (parameter_set, _), row in zip(chosen, columns, strict=True)]
     )
 
 
 def _sojourn(queue_models: Sequence[QueueModel], arrivals: Floats, work: Floats) -> Floats:
-    """How long requests stay in queue_models of one kind, each with as many of the queues as the others, in order."""
+    """Sojourn times in queue models of one kind, seconds; each has an equal part of the queues, in order."""
     each = arrivals.shape[0] // len(queue_models)
     speeds = np.repeat(np.array([queue_model.speeds for queue_model in queue_models]), each, axis=0)
     batching = queue_models[0].batching
@@ -162,12 +162,12 @@ def _sojourn(queue_models: Sequence[QueueModel], arrivals: Floats, work: Floats)
 
 
 def _draw(sample: Floats, ranks: Floats) -> Floats:
-    """The sample's values at `ranks` (0 to 1)."""
+    """The values of the sample at `ranks` (0 to 1)."""
     return np.asarray(sample[(ranks * sample.size).astype(np.intp)])
 
 
 def column_values(latencies: Floats) -> Floats:
-    """`COLUMNS` of each row of latencies, `[rows, COLUMNS]`; percentiles by nearest rank. Reorders the rows."""
+    """`COLUMNS` of each row of latencies, `[rows, COLUMNS]`; percentiles by nearest rank. Reorders the values."""
     size = latencies.shape[1]
     places = [rank_of(share, size) for share in SHARES]
     latencies.partition(places, axis=1)

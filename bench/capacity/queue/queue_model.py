@@ -1,14 +1,14 @@
-"""One server as a queue: how many requests it works on at once, and how fast it is with that many.
+"""A server as a queue: how many requests it serves at once, and how fast.
 
-A request brings *work*, in seconds that it takes alone. Up to `servers` requests are in service, first come first
-served; with k of them in service the queue_model does `speeds[k - 1]` seconds of work a second, shared equally. This
-holds the usual cases in one:
+A request brings *work*, in seconds of service without other requests. Up to `servers` requests are in service, first
+come first served. With k of them in service, the server does `speeds[k - 1]` seconds of work per second, shared
+equally. The usual cases:
 
-    c servers that do not hinder each other    servers=c, speeds=1, 2, ..., c
+    c independent servers                      servers=c, speeds=1, 2, ..., c
     one processor shared by up to c requests   servers=c, speeds=1, 1, ..., 1
-    a model server whose threads contend       anything between, as measured
+    a model server whose threads contend       speeds between these, as measured
 
-With `batching`, a server takes several waiting requests at once instead (see `Batching`).
+With `batching`, a server takes several waiting requests at once (see `Batching`).
 """
 
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ class Batching:
     """TensorFlow Serving's batching: `servers` batch threads, each running one batch at a time.
 
     Args:
-        largest: most requests in a batch (`max_batch_size` over the rows of a request).
-        timeout: seconds that an idle thread waits for a batch to fill, from its first request on
+        largest: largest number of requests in a batch (`max_batch_size` over the rows of a request).
+        timeout: time that an idle thread waits for a batch to fill, from its first request, seconds
             (`batch_timeout_micros`).
-        marginal: work that one more request adds to a batch, as a share of its work alone; 0 is free, 1 saves nothing.
+        marginal: work that one more request adds to a batch, as a fraction of its own work; 1 saves nothing.
     """
 
     largest: int
@@ -39,27 +39,28 @@ class Batching:
 
     def __post_init__(self) -> None:
         if self.largest < 1:
-            raise ValueError(f"a batch holds at least one request, not {self.largest}")
+            raise ValueError(f"largest batch is {self.largest}; it must be 1 or more")
         if not (self.timeout >= 0 and self.marginal >= 0):
-            raise ValueError(f"timeout and marginal are 0 or more, not {self.timeout} and {self.marginal}")
+            raise ValueError(f"timeout is {self.timeout}, marginal is {self.marginal}; both must be 0 or more")
 
     def stretch(self, size: NDArray[np.int64]) -> Floats:
-        """Work of a batch of `size` requests over that of one of them."""
+        """Work of a batch of `size` requests over the work of one of them."""
         return 1.0 + self.marginal * (size - 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueModel:
-    """A server as a queue, see the module.
+    """A server as a queue; see the module.
 
     Args:
-        servers: most requests (with batching: batches) in service at once.
-        speeds: work done a second with 1, 2, ..., `servers` in service, each above 0.
-        overhead: seconds of a request's latency that occupy no server: network, client.
-        calibration: latency in open loop over what the queue gives: requests that come when they like meet sleeping
-            threads and cold caches, which a closed loop's, one after the other, do not (M. Kennedy and A. O'Hagan,
-            *Bayesian calibration of computer models*, J. R. Statist. Soc. B 63, 2001).
-        batching: how batches are made, if they are.
+        servers: largest number of requests (with batching: of batches) in service.
+        speeds: work per second with 1, 2, ..., `servers` in service, each above 0.
+        overhead: latency of a request outside the server (network, client), seconds.
+        speed_factor: speed in open loop over the speed in closed loop; latencies are divided by it. Open-loop
+            arrivals hit idle threads and cold caches, which the back-to-back requests of a closed loop do not
+            (a calibration as of M. Kennedy and A. O'Hagan, *Bayesian calibration of computer models*, J. R. Statist.
+            Soc. B 63, 2001). It does not affect the capacity.
+        batching: how the server makes batches; None without batching.
     """
 
     servers: int
@@ -70,17 +71,17 @@ class QueueModel:
 
     def __post_init__(self) -> None:
         if not 1 <= self.servers <= MAX_SERVERS:
-            raise ValueError(f"a queue_model has 1 to {MAX_SERVERS} servers, not {self.servers}")
+            raise ValueError(f"servers is {self.servers}; it must be 1 to {MAX_SERVERS}")
         if len(self.speeds) != self.servers or min(self.speeds) <= 0:
-            raise ValueError(f"{self.servers} servers need as many speeds above 0, not {self.speeds}")
+            raise ValueError(f"speeds are {self.speeds}; {self.servers} servers need {self.servers} speeds above 0")
         if not self.overhead >= 0:
-            raise ValueError(f"overhead is 0 or more, not {self.overhead}")
+            raise ValueError(f"overhead is {self.overhead}; it must be 0 or more")
         if not self.speed_factor > 0:
             raise ValueError(f"speed_factor is {self.speed_factor}; it must be above 0")
 
     @classmethod
     def independent(cls, servers: int, overhead: float = 0.0) -> Self:
-        """`servers` servers that do not hinder each other."""
+        """`servers` servers that do not slow each other down."""
         return cls(servers, tuple(float(k) for k in range(1, servers + 1)), overhead)
 
     @property
@@ -90,19 +91,14 @@ class QueueModel:
             return self.servers, 0, 0.0
         return self.servers, self.batching.largest, self.batching.timeout
 
-    @property
-    def top_speed(self) -> float:
-        """Work a second when saturated, batches counted as one request's work."""
-        return self.speeds[-1]
-
     def capacity(self, mean_work: float) -> float:
-        """Requests a second when saturated, for requests of `mean_work` seconds."""
+        """Saturation rate for requests of `mean_work` seconds, requests/s."""
         if self.batching is None:
-            return self.top_speed / mean_work
+            return self.speeds[-1] / mean_work
         largest = self.batching.largest
         stretch = float(self.batching.stretch(np.array(largest))[()])
-        return self.top_speed * largest / (stretch * mean_work)
+        return self.speeds[-1] * largest / (stretch * mean_work)
 
     def latency(self, sojourn: Floats) -> Floats:
-        """What a client sees of requests that stay so long in the queue_model, seconds."""
+        """The latency that a client sees for these sojourn times in the server, seconds."""
         return (sojourn + self.overhead) / self.speed_factor

@@ -1,8 +1,8 @@
-"""Queues whose servers take batches, many side by side: one numpy operation moves every queue by one batch.
+"""Many queues with batching, simulated together: one numpy operation advances every queue by one batch.
 
-As TensorFlow Serving does it (`SharedBatchScheduler`): a free batch thread takes up to `largest` waiting requests as
-soon as so many wait, or the first of them has waited for `timeout`. All requests of a batch begin and end together.
-The speed of a batch is that of the number of batches in service when it begins.
+The rules are those of TensorFlow Serving's `SharedBatchScheduler`: a free batch thread takes up to `largest` waiting
+requests as soon as there are as many, or the first of them has waited for `timeout`. All requests of a batch begin and
+end together. The speed of a batch is that of the number of batches in service when it begins.
 """
 
 from typing import NamedTuple
@@ -17,19 +17,19 @@ from bench.core.types import Floats
 def simulate_batches(
     arrivals: Floats, work: Floats, speeds: Floats, marginal: Floats, largest: int, timeout: float
 ) -> Served:
-    """Serves each queue's requests in batches.
+    """Serves the requests of each queue in batches.
 
     Args:
-        arrivals: when each request comes, seconds, `[queues, n]`, rising along a queue.
-        work: seconds that each takes alone, `[queues, n]`.
-        speeds: work a second with 1, 2, ... batches in service, `[queues, threads]`.
-        marginal: what one more request adds to a batch, as a share of its work alone, `[queues]`.
-        largest: most requests in a batch.
-        timeout: seconds that the first request of a batch waits for company at most.
+        arrivals: arrival time of each request, seconds, `[queues, n]`, increasing in each queue.
+        work: work of each request, seconds, `[queues, n]`.
+        speeds: work per second with 1, 2, ... batches in service, `[queues, threads]`.
+        marginal: work that one more request adds to a batch, as a fraction of its own work, `[queues]`.
+        largest: largest number of requests in a batch.
+        timeout: longest wait of the first request of a batch for further requests, seconds.
     """
     queues, n = arrivals.shape
     queue = np.arange(queues)
-    # Queues one behind the other on one time axis, so that one search finds all.
+    # The queues are placed one after the other on one time axis, so that one search serves all.
     apart = float(arrivals.max()) + timeout + 1.0
     times = _Times(arrivals, (arrivals + queue[:, None] * apart).reshape(-1), apart)
     passed = np.concatenate((np.zeros((queues, 1)), np.cumsum(work, axis=1)), axis=1)
@@ -38,26 +38,26 @@ def simulate_batches(
     begins, ends = np.zeros((queues, n)), np.zeros((queues, n))
     first = np.zeros((queues, n), np.intp)
     at = np.zeros(queues, np.intp)
-    going = queue
-    while going.size:
-        begun = at[going]
-        now, count = _next_batch(times, free[going], going, begun, largest, timeout)
-        thread = free[going].argmin(axis=1)
-        busy = (free[going] > now[:, None]).sum(axis=1)
-        mean = (passed[going, begun + count] - passed[going, begun]) / count
-        length = mean * (1 + marginal[going] * (count - 1)) / share[going, busy]
-        free[going, thread] = now + length
-        begins[going, begun], ends[going, begun], first[going, begun] = now, now + length, begun
-        at[going] = begun + count
-        going = going[at[going] < n]
-    # Every request has the times of its batch's first one.
+    unfinished = queue
+    while unfinished.size:
+        begun = at[unfinished]
+        now, count = _next_batch(times, free[unfinished], unfinished, begun, largest, timeout)
+        thread = free[unfinished].argmin(axis=1)
+        busy = (free[unfinished] > now[:, None]).sum(axis=1)
+        mean = (passed[unfinished, begun + count] - passed[unfinished, begun]) / count
+        length = mean * (1 + marginal[unfinished] * (count - 1)) / share[unfinished, busy]
+        free[unfinished, thread] = now + length
+        begins[unfinished, begun], ends[unfinished, begun], first[unfinished, begun] = now, now + length, begun
+        at[unfinished] = begun + count
+        unfinished = unfinished[at[unfinished] < n]
+    # Every request has the times of the first request of its batch.
     leader = np.maximum.accumulate(first, axis=1)
     start, end = np.take_along_axis(begins, leader, axis=1), np.take_along_axis(ends, leader, axis=1)
     return Served(start - arrivals, end - arrivals)
 
 
 class _Times(NamedTuple):
-    """When requests come: by queue, and all queues `apart` seconds one behind the other on one axis."""
+    """Arrival times: by queue, and all queues on one axis, `apart` seconds after each other."""
 
     arrivals: Floats
     axis: Floats
@@ -65,16 +65,16 @@ class _Times(NamedTuple):
 
 
 def _next_batch(
-    times: _Times, free: Floats, going: NDArray[np.intp], begun: NDArray[np.intp], largest: int, timeout: float
+    times: _Times, free: Floats, unfinished: NDArray[np.intp], begun: NDArray[np.intp], largest: int, timeout: float
 ) -> tuple[Floats, NDArray[np.intp]]:
-    """When the next batch of each queue that is `going` begins, and how many requests it has."""
+    """(start, number of requests) of the next batch of each unfinished queue."""
     arrivals = times.arrivals
     n = arrivals.shape[1]
     last = begun + largest - 1
-    full = np.where(last < n, arrivals[going, np.minimum(last, n - 1)], np.inf)
-    now = np.maximum(free.min(axis=1), np.minimum(full, arrivals[going, begun] + timeout))
-    there = np.searchsorted(times.axis, now + going * times.apart, side="right") - going * n
-    # What rounding on the long axis may have lost: the first is always there.
+    full = np.where(last < n, arrivals[unfinished, np.minimum(last, n - 1)], np.inf)
+    now = np.maximum(free.min(axis=1), np.minimum(full, arrivals[unfinished, begun] + timeout))
+    there = np.searchsorted(times.axis, now + unfinished * times.apart, side="right") - unfinished * n
+    # Rounding on the long axis must not lose the first request.
     return now, np.clip(there - begun, 1, np.minimum(largest, n - begun))
 
 
@@ -87,17 +87,16 @@ def closed_network_batch_throughput(
     largest: int,
     timeout: float,
 ) -> Floats:
-    """Requests a second of closed loops, one for each number of users.
+    """Throughput of closed loops, requests/s, one for each number of users.
 
     Args:
         users: numbers of users, `[queues]`.
-        work: mean work of each batch's requests, seconds, `[queues, batches]`; the first fifth of the batches is not
-            counted.
-        speeds: work a second with 1, 2, ... batches in service.
+        work: mean work of the requests of each batch, seconds, `[queues, batches]`; the first fifth is not counted.
+        speeds: work per second with 1, 2, ... batches in service.
         marginal: as for `simulate_batches`.
-        overhead: seconds of each request outside the server.
-        largest: most requests in a batch.
-        timeout: seconds that the first request of a batch waits for company at most.
+        overhead: time of each request outside the server, seconds.
+        largest: largest number of requests in a batch.
+        timeout: longest wait of the first request of a batch for further requests, seconds.
     """
     queues, most, batches = users.size, int(users.max()), work.shape[1]
     queue = np.arange(queues)

@@ -1,7 +1,7 @@
-"""Many independent queues simulated side by side: one numpy operation moves every queue by one event.
+"""Many independent queues, simulated together: one numpy operation advances every queue by one event.
 
-A *queue* is one queue with its own arrivals, work and speeds. A queue of n requests has 2 n events, whatever happens in
-it, so all queues end at the same step.
+Each queue has its own arrivals, work and speeds. A queue of n requests has 2 n events in every case, so all queues end
+at the same step.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What happened to each request of each queue, seconds, float64 `[queues, n]`.
+    """Times of each request of each queue, seconds, `[queues, n]`.
 
     Args:
-        waiting: from its arrival to the start of its service.
-        sojourn: from its arrival to the end of its service.
+        waiting: from arrival to the start of service.
+        sojourn: from arrival to the end of service.
     """
 
     waiting: Floats
@@ -28,12 +28,12 @@ class Served:
 
 
 def simulate_queues(arrivals: Floats, work: Floats, speeds: Floats) -> Served:
-    """First come first served into `speeds.shape[1]` places, whose requests share the queue_model's speed equally.
+    """First come first served, with up to `speeds.shape[1]` requests in service, which share the speed equally.
 
     Args:
-        arrivals: when each request comes, seconds, `[queues, n]`, rising along a queue.
-        work: seconds that each takes alone, `[queues, n]`.
-        speeds: work a second with 1, 2, ... requests in service, `[queues, servers]`.
+        arrivals: arrival time of each request, seconds, `[queues, n]`, increasing in each queue.
+        work: work of each request, seconds, `[queues, n]`.
+        speeds: work per second with 1, 2, ... requests in service, `[queues, servers]`.
     """
     share = speeds / np.arange(1, speeds.shape[1] + 1)
     if np.all(share == share[:, :1]):
@@ -42,10 +42,10 @@ def simulate_queues(arrivals: Floats, work: Floats, speeds: Floats) -> Served:
 
 
 def _independent(arrivals: Floats, service: Floats, servers: int) -> Served:
-    """Servers that do not hinder each other.
+    """Servers that do not slow each other down.
 
-    One: Lindley's recursion (1952) as a running maximum. Several: each request goes to the server that is free first
-    (Kiefer and Wolfowitz, 1955).
+    One server: Lindley's recursion (1952) as a running maximum. Several: each request takes the server that is free
+    first (Kiefer and Wolfowitz, 1955).
     """
     if servers == 1:
         before = np.cumsum(service, axis=1) - service
@@ -73,15 +73,15 @@ def _by_request(values: Floats) -> Floats:
 class _Sharing:
     """Requests in service share the speed equally: a simulation in virtual time.
 
-    Virtual time runs at the speed of each single request in service, so that the end of a request, once it has begun,
-    never changes in it. Arrays over requests are flat, request by request: index = request * queues + queue.
+    Virtual time advances at the speed of one request in service, so the virtual end of a request is fixed once its
+    service begins. Arrays over requests are flat, with index = request * queues + queue.
     """
 
     def __init__(self, arrivals: Floats, work: Floats, share: Floats) -> None:
         self.queues, self.n = arrivals.shape
         self.servers = share.shape[1]
         self.queue = np.arange(self.queues)
-        # A request that never arrives spares a check of bounds at each step.
+        # A last request that never arrives saves a bounds check at each step.
         never = np.full((1, self.queues), np.inf)
         self.arrivals = np.concatenate((_by_request(arrivals), never)).reshape(-1)
         self.work = np.concatenate((_by_request(work), never)).reshape(-1)
@@ -93,13 +93,13 @@ class _Sharing:
         self.arrived = self.queue.copy()
         self.begun = self.queue.copy()
         self.ends = np.full((self.servers, self.queues), np.inf)
-        # The row after the last request takes what must not be kept.
+        # The row after the last request takes values to discard.
         self.who = np.empty(self.servers * self.queues, np.intp)
         self.start = np.empty((self.n + 1) * self.queues)
         self.done = np.empty((self.n + 1) * self.queues)
 
     def run(self) -> Served:
-        """All events of all queues."""
+        """Processes all events of all queues."""
         for _ in range(2 * self.n):
             self._step()
         shape = (self.n + 1, self.queues)
@@ -109,7 +109,7 @@ class _Sharing:
         return Served(_by_request(waiting), _by_request(sojourn))
 
     def _step(self) -> None:
-        """Every queue's next arrival or departure, and the start of service that it makes possible."""
+        """Processes the next arrival or departure of every queue, and the start of service that it allows."""
         queues, ends = self.queues, self.ends.reshape(-1)
         first = self.ends.argmin(axis=0) * queues + self.queue
         end = ends[first]
@@ -123,7 +123,7 @@ class _Sharing:
         left = first[leaving]
         ends[left] = np.inf
         self.done[self.who[left]] = now[leaving]
-        # One more has come, or one place is free.
+        # One request arrived, or one left.
         self.busy -= queues * leaving
         self.arrived += queues * ~leaving
         starting = (self.begun < self.arrived) & (self.busy < self.servers * queues)

@@ -1,4 +1,4 @@
-"""`capacity.json`: everything that a capacity measurement found, for machines. Rates a second, times in seconds.
+"""`capacity.json`: the result of a capacity measurement for programs. Rates are requests/s, times seconds.
 
 Format history:
     1: first.
@@ -10,7 +10,8 @@ from typing import Any, Final
 from bench.capacity.model.model import CapacityModel
 from bench.capacity.model.validation import median_error
 from bench.capacity.plan.plan import PlanRow
-from bench.capacity.plan.result import CapacityResult, Planned
+from bench.capacity.plan.planned import Planned
+from bench.capacity.plan.result import CapacityResult
 from bench.capacity.queue.latency_table import COLUMNS
 from bench.capacity.queue.queue_model import QueueModel
 from bench.core.output import to_json
@@ -38,9 +39,9 @@ def capacity_json(result: CapacityResult) -> bytes:
         "usl": result.usl,
         "model": _model(result.model),
         "hold_out": {
-            "median_error": median_error(result.checks),
-            "inside": sum(check.inside for check in result.checks),
-            "checks": list(result.checks),
+            "median_error": median_error(result.validation),
+            "inside": sum(value.inside for value in result.validation),
+            "checks": list(result.validation),
         },
         "replicas": result.replicas,
         "plan": _plan(result.planned) if result.planned else None,

@@ -1,4 +1,4 @@
-"""Plots of a capacity measurement: throughput against users, latency against rate, replicas and cost against rate."""
+"""Plots of a capacity measurement: throughput by users, latency by rate, validation, replicas and cost by rate."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ _FINE: Final = 120
 
 
 def throughput(result: CapacityResult, path: Path) -> None:
-    """Throughput and latency of the ladder against users, with the scalability law."""
+    """Throughput and latency of the ladder by users, with the Universal Scalability Law."""
     measurements = [m for m in result.measurements if m.stage is Stage.LADDER]
     users = np.array([m.users or 0 for m in measurements], np.float64)
     figure, (upper, lower) = plots.new_figure(2, height=6.6, heights=[1.5, 1])
@@ -36,7 +36,7 @@ def throughput(result: CapacityResult, path: Path) -> None:
     )
     upper.set_ylim(bottom=0)
     upper.set_ylabel("successful requests/s")
-    plots.title(upper, "Throughput by users in closed loop", "each user sends, waits for the answer, sends again")
+    plots.title(upper, "Throughput by users in closed loop", "each user sends, waits for the answer, and sends again")
     factor, unit = plots.seconds_scale(max((m.raw.get("p99", 0.0) for m in measurements), default=1.0))
     for name, color in _COLUMNS.items():
         lower.plot(
@@ -56,7 +56,7 @@ def throughput(result: CapacityResult, path: Path) -> None:
 
 
 def latency(result: CapacityResult, path: Path) -> None:
-    """Latency against rate: the model with its intervals, what it was fitted to, what it was held to, the objective."""
+    """Latency by rate: the model with its intervals, the runs of the fit and of the validation, and the objective."""
     model = result.model
     figure, (axes,) = plots.new_figure(height=5.6)
     rates = np.linspace(model.rates[0], model.rates[-1], _FINE)
@@ -84,13 +84,13 @@ def latency(result: CapacityResult, path: Path) -> None:
     shown += [factor * limit for limit in result.slo.latency.values()]
     plots.log_axis(axes, "y", min(shown) * 0.8, max(shown) * 1.4)
     axes.set_xlim(0, max(model.parameter_set.capacity, float(rates[-1])) * 1.06)
-    axes.set_xlabel("requests a second, Poisson arrivals")
+    axes.set_xlabel("rate of Poisson arrivals, requests/s")
     axes.set_ylabel(f"latency from due, {unit}")
     _marker_legend(axes)
     plots.title(
         axes,
-        "Latency against rate",
-        "bands: 90 % interval of the long run; bars: 95 % of a run; dotted: beyond what was measured",
+        "Latency by rate",
+        "bands: 90 % interval of the long run; bars: 95 % interval of a run; dotted: above the highest measured rate",
     )
     plots.legend(axes, columns=4)
     plots.save(figure, path)
@@ -99,7 +99,7 @@ def latency(result: CapacityResult, path: Path) -> None:
 def _plot_measurements(
     axes: Axes, measurements: Sequence[Measurement], name: str, color: str, factor: float
 ) -> list[float]:
-    """Measured percentiles: filled where the model was fitted to them, hollow where it never saw them."""
+    """Measured percentiles: filled markers for the runs of the fit, open markers for those of the validation."""
     found = []
     for measurement in measurements:
         if measurement.rate is None or name not in measurement.raw or measurement.stage is Stage.REPLICAS:
@@ -125,8 +125,8 @@ def _plot_measurements(
 
 
 def _marker_legend(axes: Axes) -> None:
-    axes.plot([], [], "o", color=BLACK, markersize=5, label="measured, fitted to")
-    axes.plot([], [], "D", color=BLACK, markerfacecolor="white", markersize=7, label="measured, held out")
+    axes.plot([], [], "o", color=BLACK, markersize=5, label="measured, in the fit")
+    axes.plot([], [], "D", color=BLACK, markerfacecolor="white", markersize=7, label="measured, validation")
 
 
 def _objective(axes: Axes, result: CapacityResult, factor: float, unit: str) -> None:
@@ -149,51 +149,51 @@ def _number(value: float | None) -> float:
     return np.nan if value is None else value
 
 
-def checks(result: CapacityResult, path: Path) -> bool:
-    """Predicted against measured percentiles of the runs that the model never saw; False without one."""
-    if not result.checks:
+def validation(result: CapacityResult, path: Path) -> bool:
+    """Predicted against measured percentiles of the validation runs; returns False without one."""
+    if not result.validation:
         return False
     figure, (axes,) = plots.new_figure(height=5.0)
-    largest = max(max(check.measured, check.predicted.hi or 0.0) for check in result.checks)
+    largest = max(max(value.measured, value.predicted.hi or 0.0) for value in result.validation)
     factor, unit = plots.seconds_scale(largest)
     values: list[float] = []
     for name, color in _COLUMNS.items():
-        found = [check for check in result.checks if check.column == name]
-        center = factor * np.array([_number(check.predicted.center) for check in found])
-        lo = factor * np.array([_number(check.predicted.lo) for check in found])
-        hi = factor * np.array([_number(check.predicted.hi) for check in found])
-        measured = factor * np.array([check.measured for check in found])
+        found = [value for value in result.validation if value.column == name]
+        center = factor * np.array([_number(value.predicted.center) for value in found])
+        lo = factor * np.array([_number(value.predicted.lo) for value in found])
+        hi = factor * np.array([_number(value.predicted.hi) for value in found])
+        measured = factor * np.array([value.measured for value in found])
         axes.errorbar(measured, center, [center - lo, hi - center], fmt="D", color=color, capsize=3, label=name)
         values += [*lo, *hi, *measured]
     ends = (min(values) * 0.85, max(values) * 1.15)
-    axes.plot(ends, ends, color=GREY, linestyle="--", label="as predicted")
+    axes.plot(ends, ends, color=GREY, linestyle="--", label="predicted = measured")
     plots.log_axis(axes, "x", *ends)
     plots.log_axis(axes, "y", *ends)
     axes.set_xlabel(f"measured, {unit}")
     axes.set_ylabel(f"predicted, {unit}")
-    plots.title(axes, "Held to runs that it never saw", "bars: 90 % interval for a run of that length and schedule")
+    plots.title(axes, "Validation", "bars: 90 % interval of a run of that length and schedule")
     plots.legend(axes)
     plots.save(figure, path)
     return True
 
 
 def replicas(table: Sequence[PlanRow], planned: PlanRow, path: Path) -> None:
-    """Replicas against rate, and their price if there is one."""
+    """Replicas by rate, and their price if there is one."""
     priced = planned.price is not None
     figure, axes = plots.new_figure(2 if priced else 1, height=6.4 if priced else 4.4)
     rates = [row.rate for row in table]
-    axes[0].plot(rates, [row.replicas for row in table], "o-", color=BLUE, label="replicas, with the spare ones")
+    axes[0].plot(rates, [row.replicas for row in table], "o-", color=BLUE, label="replicas, including spare ones")
     axes[0].plot(rates, [row.needed for row in table], "s--", color=ORANGE, label="needed for the rate")
     axes[0].plot(planned.rate, planned.replicas, "o", color=RED, markersize=10, zorder=3, label="planned")
     axes[0].set_ylim(bottom=0)
     axes[0].set_ylabel("replicas")
-    plots.title(axes[0], "Replicas against rate")
+    plots.title(axes[0], "Replicas by rate")
     if priced:
-        axes[1].plot(rates, [_number(row.price) for row in table], "o-", color=GREEN, label="price an hour")
+        axes[1].plot(rates, [_number(row.price) for row in table], "o-", color=GREEN, label="price per hour")
         axes[1].plot(planned.rate, _number(planned.price), "o", color=RED, markersize=10, zorder=3)
         axes[1].set_ylim(bottom=0)
-        axes[1].set_ylabel("price an hour")
-    axes[-1].set_xlabel("requests a second")
+        axes[1].set_ylabel("price per hour")
+    axes[-1].set_xlabel("rate, requests/s")
     plots.legend_below(figure, columns=4)
     plots.save(figure, path)
 
@@ -208,7 +208,7 @@ def day(result: CapacityResult, path: Path) -> bool:
     figure, (upper, lower) = plots.new_figure(2, height=6.0)
     upper.stairs([span.rate for span in spans], hours, color=BLUE, linewidth=1.8, label="rate")
     upper.set_ylim(bottom=0)
-    upper.set_ylabel("requests a second")
+    upper.set_ylabel("rate, requests/s")
     plots.title(upper, "Replicas over the day")
     lower.stairs(
         [row.replicas for row in rows], hours, color=ORANGE, linewidth=1.8, label="replicas that follow the rate"
@@ -223,13 +223,13 @@ def day(result: CapacityResult, path: Path) -> bool:
 
 
 def fleet(views: Sequence[FleetView], limit: float, path: Path) -> None:
-    """Simulated latency, losses and replicas over time, a colour a policy."""
+    """Latency, losses and replicas of simulated fleets over time, one colour for each policy."""
     figure, axes = plots.new_figure(3, height=7.6, heights=[2, 1, 1])
     largest = max(float(np.nanmax(view.p99)) for view in views if np.isfinite(view.p99).any())
     factor, unit = plots.seconds_scale(largest)
     for view, color in zip(views, plots.SERIES, strict=False):
         axes[0].plot(view.times, factor * view.p99, color=color, label=view.policy)
-        axes[1].plot(view.times, 100 * view.lost_share, color=color)
+        axes[1].plot(view.times, 100 * view.lost_fraction, color=color)
         changes = [*view.replicas, (float(view.times[-1]), view.replicas[-1][1])]
         axes[2].step([time for time, _ in changes], [count for _, count in changes], color=color, where="post")
     axes[0].axhline(factor * limit, color=RED, linewidth=1.2, linestyle="--", label="limit")
@@ -241,6 +241,6 @@ def fleet(views: Sequence[FleetView], limit: float, path: Path) -> None:
     axes[2].set_ylim(bottom=0)
     axes[2].set_ylabel("replicas")
     axes[2].set_xlabel("seconds")
-    plots.title(axes[0], "A simulated fleet", "p99 of the requests that came in each spell")
+    plots.title(axes[0], "A simulated fleet", "p99 of the requests that arrive in each time window")
     plots.legend_below(figure, columns=5)
     plots.save(figure, path)

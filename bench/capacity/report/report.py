@@ -8,20 +8,21 @@ from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.report import plots
 from bench.capacity.report.json_report import capacity_json
-from bench.capacity.report.text_report import capacity_markdown, interrupted_markdown
+from bench.capacity.report.markdown_report import capacity_markdown, interrupted_markdown
 from bench.core.atomic_files import write_atomically
 
+REPORT: Final = "capacity.md"
 INTERRUPTED: Final = "interrupted.md"
-"""What a sweep has that was ended before its time; goes when the report is written."""
+"""The report of an interrupted sweep; the complete report replaces it."""
 
 
 def write_interrupted(measurements: Sequence[Measurement], why: str, folder: Path) -> Path:
-    """Writes the steps that are done into `folder`, and gives the file's path.
+    """Writes the completed steps into `folder`; returns the path of the file.
 
     Args:
         measurements: the steps.
-        why: what ended the sweep, for people.
-        folder: the sweep's.
+        why: what ended the sweep, as text.
+        folder: folder of the sweep.
     """
     path = folder / INTERRUPTED
     write_atomically(path, interrupted_markdown(measurements, why).encode())
@@ -29,19 +30,19 @@ def write_interrupted(measurements: Sequence[Measurement], why: str, folder: Pat
 
 
 def write_capacity_report(result: CapacityResult, folder: Path) -> Path:
-    """Writes everything into `folder`, and gives the path of `capacity.md`."""
-    pictures = [("Latency against rate", "capacity-latency.png"), ("Throughput by users", "capacity-throughput.png")]
+    """Writes `capacity.md`, `capacity.json` and the plots into `folder`; returns the path of `capacity.md`."""
+    pictures = [("Latency by rate", "capacity-latency.png"), ("Throughput by users", "capacity-throughput.png")]
     plots.latency(result, folder / pictures[0][1])
     plots.throughput(result, folder / pictures[1][1])
-    if plots.checks(result, folder / "capacity-checks.png"):
-        pictures.append(("Predicted and measured", "capacity-checks.png"))
+    if plots.validation(result, folder / "capacity-checks.png"):
+        pictures.append(("Validation", "capacity-checks.png"))
     if result.planned is not None:
         plots.replicas(result.planned.table, result.planned.row, folder / "capacity-replicas.png")
-        pictures.append(("Replicas and cost", "capacity-replicas.png"))
+        pictures.append(("Replicas and cost by rate", "capacity-replicas.png"))
     if plots.day(result, folder / "capacity-day.png"):
         pictures.append(("Replicas over the day", "capacity-day.png"))
     write_atomically(folder / "capacity.json", capacity_json(result))
-    path = folder / "capacity.md"
+    path = folder / REPORT
     write_atomically(path, capacity_markdown(result, pictures).encode())
     (folder / INTERRUPTED).unlink(missing_ok=True)
     return path

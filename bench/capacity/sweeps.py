@@ -1,0 +1,171 @@
+"""Measures the capacity of a server and stores everything; what `bertbench capacity` and `bench.api.sweep` do."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bench.bert.contract.golden import read_golden
+from bench.bert.demo.demo_model import demo_model_dir
+from bench.capacity.experiment.assemble import assemble, validate_fleet
+from bench.capacity.experiment.batching import read_batching
+from bench.capacity.experiment.experiment_design import FULL, Scale, expected_seconds
+from bench.capacity.experiment.runner_driver import ReplicaServers, RunnerDriver, SweepListener, template_of
+from bench.capacity.experiment.sweep import Log, Sweep, SweepResult, fit_sweep, measurements_of
+from bench.capacity.experiment.sweep_folder import SweepFolder
+from bench.capacity.experiment.sweep_spec import SweepSpec
+from bench.capacity.measurements.measured_step import MeasuredStep, Stage, measure
+from bench.capacity.model.fit import FitOptions
+from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.model_file import StoredModel, read_model, write_model
+from bench.capacity.model.validation import ValidatedModel, validate
+from bench.capacity.plan.planned import PlanRequest
+from bench.capacity.plan.replica_validation import ReplicaValidation
+from bench.capacity.plan.result import CapacityResult
+from bench.capacity.plan.slo import Slo
+from bench.core import interrupts
+from bench.core.errors import UsageError
+from bench.core.units import pluralize
+from bench.load.runner.client import open_runner
+from bench.server.lifecycle import check_model
+
+
+def sweep(spec: SweepSpec, listener: SweepListener | None = None) -> CapacityResult:
+    """Measures the capacity of a server, fits and validates the model, plans, and writes the report.
+
+    A managed target (`embedded`, `docker:cpu`, ...) is started before and stopped after. Runs, model and report are in
+    `spec.out`; each run is there as soon as it is complete, so an interrupted sweep can continue (`spec.resume`).
+
+    Args:
+        spec: what is measured, how long, and what is planned.
+        listener: receives the progress.
+
+    Raises:
+        UsageError: values that contradict each other, a folder with another sweep, or no golden answers.
+        TargetError: the server does not come up or stops answering.
+        WrongAnswerError: every answer is wrong.
+        InconclusiveError: the load generator was the limit, or too little was measured.
+    """
+    listener = listener or SweepListener()
+    if spec.load.model_dir is None:
+        spec = replace(spec, load=replace(spec.load, model_dir=demo_model_dir()))
+    load = spec.load
+    assert load.model_dir is not None
+    job = spec.job(read_golden(load.model_dir).golden)
+    check_model(load.target, load.model_dir, load.server_flags)
+    folder = SweepFolder.create(spec.out, job, resume=spec.resume)
+    measured: list[MeasuredStep] = []
+    with _reporting_interrupts(folder, measured):
+        result = _measure(spec, folder, measured, listener)
+        return _finish(folder, measured, result.validated, result.replicas, spec.slo, spec.plan)
+
+
+def _measure(
+    spec: SweepSpec, folder: SweepFolder, measured: list[MeasuredStep], listener: SweepListener
+) -> SweepResult:
+    """Makes all steps; `measured` receives them."""
+    listener.expect(expected_seconds(spec.scale, spec.replicas))
+    with contextlib.ExitStack() as stack, open_runner() as runner:
+        servers, template = ReplicaServers(spec, stack), template_of(spec)
+        driver = RunnerDriver(runner, listener, servers, 1, template)
+        fleet = replace(driver, replicas=spec.replicas)
+        fit = fit_options(folder, spec.load.seed, spec.servers, spec.scale)
+        sweep = Sweep(folder, driver, spec.scale, spec.slo, spec.load.seed, listener.line, fit, measured)
+        return sweep.run(spec.replicas, spec.load.policy, fleet)
+
+
+@contextlib.contextmanager
+def _reporting_interrupts(folder: SweepFolder, measured: Sequence[MeasuredStep]) -> Iterator[None]:
+    """Writes a report of the completed steps where a signal ends the sweep."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        # Here and not above, so that only a report loads matplotlib.
+        from bench.capacity.report.report import write_interrupted
+
+        signal = interrupts.received()
+        why = "interrupted" if signal is None else f"interrupted by {interrupts.name_of(signal)}"
+        path = write_interrupted(measurements_of(measured), why, folder.path)
+        error.add_note(f"{pluralize(len(measured), 'step')} done, see {path}; --resume goes on")
+        raise
+
+
+def fit_again(
+    path: Path, slo: Slo | None, plan: PlanRequest | None, seed: int, servers: int | None, log: Log
+) -> CapacityResult:
+    """Fits the model to the runs of a sweep again, and writes model and report.
+
+    Args:
+        path: folder of the sweep.
+        slo: the objective; None for that of the sweep.
+        plan: the rates to plan for; None for no plan.
+        seed: random seed of the fit.
+        servers: requests that the server works on at once; None if it is unknown.
+        log: receives a line when the fit begins.
+
+    Raises:
+        UsageError: there is no sweep, or it has no completed step.
+        InconclusiveError: too little was measured.
+    """
+    folder = SweepFolder.open(path)
+    steps = read_steps(folder)
+    return _validate_and_finish(folder, steps, fit_sweep(steps, fit_options(folder, seed, servers), log), slo, plan)
+
+
+def report_again(path: Path, slo: Slo | None, plan: PlanRequest | None) -> CapacityResult:
+    """Writes the report of a sweep again, with its stored model; arguments and errors as for `fit_again`."""
+    folder = SweepFolder.open(path)
+    steps = read_steps(folder)
+    return _validate_and_finish(folder, steps, read_model(path).model, slo, plan)
+
+
+def _validate_and_finish(
+    folder: SweepFolder, steps: Sequence[MeasuredStep], model: CapacityModel, slo: Slo | None, plan: PlanRequest | None
+) -> CapacityResult:
+    slo = slo or Slo.parse(folder.job["slo"])
+    validated = validate(model, steps)
+    return _finish(folder, steps, validated, validate_fleet(folder, steps, validated.model, slo), slo, plan)
+
+
+def fit_options(folder: SweepFolder, seed: int, servers: int | None, scale: Scale = FULL) -> FitOptions:
+    """Options of the fit of a sweep."""
+    batching, threads = read_batching(folder.job["batching"])
+    return FitOptions(
+        replicates=scale.replicates,
+        reference=scale.reference,
+        seed=seed,
+        servers=servers,
+        batching=batching,
+        threads=threads,
+    )
+
+
+def read_steps(folder: SweepFolder) -> list[MeasuredStep]:
+    """The completed steps of a sweep, in order.
+
+    Raises:
+        UsageError: there is none.
+    """
+    paths = ((step, folder.run_of(step)) for step in folder.steps)
+    found = [measure(path, Stage(step.split(" ", 1)[0])) for step, path in paths if path is not None]
+    if not found:
+        raise UsageError(f"{folder.path} has no completed step; continue it with bertbench capacity --resume")
+    return found
+
+
+def _finish(
+    folder: SweepFolder,
+    steps: Sequence[MeasuredStep],
+    validated: ValidatedModel,
+    replicas: ReplicaValidation | None,
+    slo: Slo,
+    plan: PlanRequest | None,
+) -> CapacityResult:
+    """Assembles the result, and writes model and report."""
+    from bench.capacity.report.report import write_capacity_report
+
+    result = assemble(folder, steps, validated, replicas, slo, plan)
+    stored = StoredModel(result.label, result.about, str(result.slo), result.model, tuple(result.measurements))
+    write_model(folder.path, stored)
+    write_capacity_report(result, folder.path)
+    return result

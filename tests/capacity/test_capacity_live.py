@@ -1,4 +1,4 @@
-"""`bertbench capacity` as it is typed: a sweep of a server whose queue is known, then questions to its folder."""
+"""`bertbench capacity` end to end: a sweep of a server with a known queue, then the other actions on its folder."""
 
 import io
 from dataclasses import replace
@@ -50,7 +50,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str, str
     return folder / "sweep", *found
 
 
-def test_a_sweep_leaves_its_report_its_figures_and_its_pictures(swept: tuple[Path, int, str, str]) -> None:
+def test_a_sweep_writes_report_json_and_plots(swept: tuple[Path, int, str, str]) -> None:
     folder, code, out, err = swept
     assert code == 0, err
     found = orjson.loads((folder / "capacity.json").read_bytes())
@@ -65,7 +65,7 @@ def test_a_sweep_leaves_its_report_its_figures_and_its_pictures(swept: tuple[Pat
     assert f"report: {folder / 'capacity.md'}" in out
 
 
-def test_the_folder_answers_later_questions(swept: tuple[Path, int, str, str], tmp_path: Path) -> None:
+def test_report_plan_and_simulate_use_the_stored_sweep(swept: tuple[Path, int, str, str], tmp_path: Path) -> None:
     folder = str(swept[0])
     code, out, _ = bertbench("report", folder, "--slo", "p95=300ms")
     assert code == 0
@@ -95,7 +95,7 @@ def test_the_folder_answers_later_questions(swept: tuple[Path, int, str, str], t
         (("--slo", "p98=3ms"), "p98"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_a_line(
+def test_malformed_options_are_refused_in_one_line(
     swept: tuple[Path, int, str, str], words: tuple[str, ...], says: str
 ) -> None:
     folder = str(swept[0])
@@ -105,7 +105,7 @@ def test_what_makes_no_sense_is_refused_in_a_line(
     assert says.format(folder) in err
 
 
-def test_an_objective_out_of_reach_exits_with_1_and_keeps_the_report(swept: tuple[Path, int, str, str]) -> None:
+def test_an_unattainable_objective_exits_with_1_and_writes_the_report(swept: tuple[Path, int, str, str]) -> None:
     folder = swept[0]
     code, _, err = bertbench("report", str(folder), "--slo", "p99=2ms")
     assert code == 1

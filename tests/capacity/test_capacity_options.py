@@ -1,4 +1,4 @@
-"""Texts of `bertbench capacity` that hold several numbers: each is checked, none is guessed."""
+"""Options of `bertbench capacity` that consist of several values."""
 
 import argparse
 
@@ -17,13 +17,13 @@ def words(**given: object) -> argparse.Namespace:
     "text",
     ["largest=²,timeout=1ms,threads=2", "largest=0,timeout=1ms,threads=2", "largest=8,timeout=1,threads=2", "on"],
 )
-def test_batching_that_cannot_be_read(text: str) -> None:
+def test_malformed_batching_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         read_batching(text)
 
 
 @pytest.mark.parametrize("timeout", ["0", "0s", "0ms"])
-def test_batches_that_wait_for_nobody(timeout: str) -> None:
+def test_a_batching_timeout_of_0(timeout: str) -> None:
     batching, threads = read_batching(f"largest=8,timeout={timeout},threads=2")
     assert batching is not None
     assert (batching.timeout, threads) == (0.0, 2)
@@ -32,7 +32,7 @@ def test_batches_that_wait_for_nobody(timeout: str) -> None:
 @pytest.mark.parametrize(
     "text", ["60%,90s", "0%,90s,2,20", "60%,90,2,20", "60%,90s,²,20", "60%,90s,9,2", "60,90s,2,20"]
 )
-def test_autoscaling_that_cannot_be_read(text: str) -> None:
+def test_malformed_autoscaling_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="write it like 60%,90s,2,20"):
         _autoscaling(words(autoscale=text), 600.0)
 
@@ -52,7 +52,7 @@ def test_autoscaling_that_cannot_be_read(text: str) -> None:
         ({"rolling": "60,5,20"}, "--rolling: '60' is a duration without a unit"),
     ],
 )
-def test_incidents_that_cannot_be_read(given: dict[str, object], reason: str) -> None:
+def test_malformed_incidents_are_refused(given: dict[str, object], reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         _incidents(words(**given))
 

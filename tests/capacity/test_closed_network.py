@@ -16,13 +16,13 @@ def test_without_overhead_throughput_is_speed_over_work() -> None:
     np.testing.assert_allclose(found, [100, 200, 400, 400])
 
 
-def test_as_many_servers_as_users_wait_for_nobody() -> None:
+def test_no_user_waits_with_as_many_servers() -> None:
     found = closed_network_throughput([1, 3], FOUR, 0.01, 0.002)
     np.testing.assert_allclose(found, [1 / 0.012, 3 / 0.012])
 
 
 def test_one_server_and_overhead_is_the_machine_repairman() -> None:
-    """Two users, one server: utilisation 1 - P(none there), by Erlang's formula for two machines."""
+    """Two users, one server: utilization 1 - P(idle), by Erlang's formula for two machines."""
     work, overhead = 0.01, 0.005
     ratio = work / overhead
     idle = 1 / (1 + 2 * ratio + 2 * ratio**2)

@@ -1,4 +1,4 @@
-"""What a sweep runs next, decided from what it measured."""
+"""The next step of a sweep, decided from the measurements."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def measurement(users: int, rate: float, p99: float = 0.05, errors: float = 0.0)
 
 
 def climb(rates: list[float], scale: Scale = FULL, **limits: float) -> list[int]:
-    """Numbers of users that a ladder of these throughputs goes through."""
+    """Numbers of users of a ladder with these throughputs."""
     measurements = [measurement(1, rates[0])]
     for rate in rates[1:]:
         step = next_ladder_step(scale, measurements, limits, 1)
@@ -47,7 +47,7 @@ def test_a_ladder_ends_two_flat_steps_after_the_knee() -> None:
     assert climb([100, 200, 300, 400, 402, 405, 404, 403]) == [1, 2, 3, 4, 6, 8]
 
 
-def test_a_ladder_has_its_least_number_of_steps() -> None:
+def test_a_ladder_has_its_minimum_number_of_steps() -> None:
     assert climb([100.0] * 12) == [1, 2, 3, 4, 6, 8]
     assert climb([100.0] * 12, QUICK) == [1, 2, 4, 8]
 
@@ -56,8 +56,8 @@ def test_a_ladder_that_only_grows_goes_to_its_end() -> None:
     assert climb([100.0 * 1.2**step for step in range(30)]) == list(LADDER)
 
 
-def test_one_flat_step_is_no_end() -> None:
-    """A dip by chance in the middle of the climb does not end it."""
+def test_one_flat_step_does_not_end_a_ladder() -> None:
+    """A random dip in the middle of the ladder does not end it."""
     assert len(climb([100, 180, 240, 300, 303, 420, 500, 505, 506])) == 9
 
 
@@ -71,7 +71,7 @@ def test_errors_end_a_ladder() -> None:
     assert next_ladder_step(FULL, [measurement(1, 100), measurement(2, 100, errors=0.3)], {}, 1) is None
 
 
-def test_the_first_step_is_the_longest_and_may_be_run_again() -> None:
+def test_the_first_step_is_the_longest_and_may_be_repeated() -> None:
     first, *more = single_user_steps(FULL, 1)
     assert (first.users, first.seconds, first.arrivals) == (1, FULL.single_user, ClosedLoop(1))
     assert [step.key for step in more] == [f"ladder 1 users #{repeat}" for repeat in (1, 2, 3)]
@@ -88,7 +88,7 @@ def test_saturation_is_the_median_of_the_flat_end() -> None:
     assert saturated_rate([measurement(1, 100), measurement(2, 196), measurement(3, 202), measurement(4, 199)]) == 199
 
 
-def test_saturation_is_what_most_users_get_where_that_is_less() -> None:
+def test_saturation_is_the_throughput_with_most_users_if_lower() -> None:
     measurements = [
         measurement(1, 100),
         measurement(2, 196),
@@ -101,14 +101,14 @@ def test_saturation_is_what_most_users_get_where_that_is_less() -> None:
     assert lost_at_saturation(measurements[:3]) == 0
 
 
-def test_a_flat_ladder_ends_with_all_that_open_loop_can_have_in_flight() -> None:
+def test_a_flat_ladder_ends_with_the_users_of_the_open_loop_pool() -> None:
     flat = [measurement(users, rate) for users, rate in ((1, 100), (2, 200), (3, 201), (4, 200))]
     assert saturation_step(FULL, flat, 1) == Step(Stage.LADDER, 64, None, FULL.step, 0, 1)
     assert saturation_step(FULL, flat[:3], 1) is None
     assert saturation_step(FULL, [*flat, measurement(6, 200, errors=0.3)], 1) is None
 
 
-def test_a_slow_server_is_not_given_more_than_it_answers_within_the_step() -> None:
+def test_a_slow_server_gets_no_more_users_than_it_answers_within_the_step() -> None:
     slow = [measurement(users, rate) for users, rate in ((1, 2), (2, 4), (3, 4), (4, 4))]
     step = saturation_step(FULL, slow, 1)
     assert step is not None
@@ -117,15 +117,15 @@ def test_a_slow_server_is_not_given_more_than_it_answers_within_the_step() -> No
 
 
 def test_knee_and_hold_out_rates_differ_and_come_in_random_order() -> None:
-    knee, held = knee_steps(FULL, 200.0, 5), hold_out_steps(FULL, 200.0, 5)
+    knee, hold_out = knee_steps(FULL, 200.0, 5), hold_out_steps(FULL, 200.0, 5)
     assert len(knee) == 12
     assert sorted({step.rate for step in knee}) == [100, 140, 160, 180]
-    assert not {step.rate for step in knee} & {step.rate for step in held}
+    assert not {step.rate for step in knee} & {step.rate for step in hold_out}
     assert [step.rate for step in knee] != sorted(step.rate or 0 for step in knee)
     assert len({(step.rate, step.seed) for step in knee}) == 12
-    assert not {step.seed for step in knee} & {step.seed for step in held}
+    assert not {step.seed for step in knee} & {step.seed for step in hold_out}
     assert knee_steps(FULL, 200.0, 5) == knee
-    assert len({step.key for step in (*knee, *held)}) == 17
+    assert len({step.key for step in (*knee, *hold_out)}) == 17
 
 
 def test_every_step_has_a_key_and_arrivals() -> None:

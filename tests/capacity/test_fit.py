@@ -1,4 +1,4 @@
-"""Models fitted to steps of a known queue, held to that queue."""
+"""Models fitted to simulated runs of a known queue, compared with that queue."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def fitted(request: pytest.FixtureRequest) -> tuple[KnownServer, CapacityModel]:
     return server, fit_model(steps(server), FAST)
 
 
-def test_percentiles_at_rates_never_seen(fitted: tuple[KnownServer, CapacityModel]) -> None:
+def test_percentiles_at_rates_outside_the_fit(fitted: tuple[KnownServer, CapacityModel]) -> None:
     server, model = fitted
     capacity = server.servers / server.mean
     rates = [load * capacity for load in (0.3, 0.45, 0.6, 0.75, 0.85)]
@@ -61,7 +61,7 @@ def test_percentiles_at_rates_never_seen(fitted: tuple[KnownServer, CapacityMode
     assert np.mean(inside) >= 0.6
 
 
-def test_capacity_and_the_rate_of_an_objective(fitted: tuple[KnownServer, CapacityModel]) -> None:
+def test_capacity_and_sustained_rate(fitted: tuple[KnownServer, CapacityModel]) -> None:
     server, model = fitted
     capacity = server.servers / server.mean
     assert model.capacity.center == pytest.approx(capacity, rel=0.04)
@@ -73,7 +73,7 @@ def test_capacity_and_the_rate_of_an_objective(fitted: tuple[KnownServer, Capaci
     assert found.lo <= found.center <= found.hi
 
 
-def test_limits_that_nothing_and_everything_meets(fitted: tuple[KnownServer, CapacityModel]) -> None:
+def test_limits_that_no_rate_and_every_rate_meets(fitted: tuple[KnownServer, CapacityModel]) -> None:
     _, model = fitted
     assert model.largest_rate({"p99": 1e-5}).center == 0
     all_of_it = model.largest_rate({"p99": 100.0})
@@ -81,7 +81,7 @@ def test_limits_that_nothing_and_everything_meets(fitted: tuple[KnownServer, Cap
     assert all_of_it.warnings
 
 
-def test_nothing_is_extrapolated_unasked(fitted: tuple[KnownServer, CapacityModel]) -> None:
+def test_extrapolation_must_be_requested(fitted: tuple[KnownServer, CapacityModel]) -> None:
     _, model = fitted
     with pytest.raises(OutsideRange, match="that the model was fitted in"):
         model.predict(model.valid[1] * 1.02)
@@ -90,7 +90,7 @@ def test_nothing_is_extrapolated_unasked(fitted: tuple[KnownServer, CapacityMode
     assert not model.predict(model.valid[1]).extrapolated
 
 
-def test_beyond_capacity_there_is_no_latency(fitted: tuple[KnownServer, CapacityModel]) -> None:
+def test_latency_is_absent_above_the_capacity(fitted: tuple[KnownServer, CapacityModel]) -> None:
     _, model = fitted
     found = model.predict(1.2 * model.parameter_set.capacity, extrapolate=True)
     assert found.latency["p50"].center is None
@@ -105,8 +105,8 @@ def test_the_same_seed_gives_the_same_model() -> None:
     np.testing.assert_array_equal(one.replicates, other.replicates)
 
 
-def test_a_machine_that_drifts_makes_wide_intervals() -> None:
-    """Open-loop runs that are each 15 % slower or faster than the ladder: the model does not pretend to know."""
+def test_drift_widens_intervals() -> None:
+    """Open-loop runs that are each 15 % slower or faster than the ladder: the intervals show it."""
     calm, rough = KnownServer(1, 0.01, 0.5, seed=6), KnownServer(1, 0.01, 0.5, seed=6)
     steady = steps(calm, 6.0)
     drifting = [run for run in steps(rough, 6.0) if run.users is not None]
@@ -121,7 +121,7 @@ def test_a_machine_that_drifts_makes_wide_intervals() -> None:
 
 
 def errors_of(model: CapacityModel, server: KnownServer) -> list[float]:
-    """Relative errors of percentiles at rates that no run had, against long runs."""
+    """Relative errors of percentiles at rates outside the fit, compared with long runs."""
     found = []
     for load in (0.3, 0.45, 0.6, 0.75):
         rate = load * server.servers / server.mean
@@ -133,8 +133,8 @@ def errors_of(model: CapacityModel, server: KnownServer) -> list[float]:
     return found
 
 
-def test_a_server_that_has_to_wake_up_is_calibrated() -> None:
-    """Its open-loop requests take longer than the closed loop, where nothing is ever idle, makes one expect."""
+def test_a_server_that_is_slow_after_idle_times_has_a_speed_factor() -> None:
+    """Its open-loop requests take longer than the closed loop implies, where the server is never idle."""
     waking = KnownServer(2, 0.008, 0.5, seed=11, cold=1.0)
     model = fit_model(steps(waking), FAST)
     assert model.parameter_set.queue_model.speed_factor < 1 / 1.1
@@ -143,8 +143,8 @@ def test_a_server_that_has_to_wake_up_is_calibrated() -> None:
     assert fit_model(steps(steady), FAST).parameter_set.queue_model.speed_factor == pytest.approx(1.0, abs=0.05)
 
 
-def test_a_machine_that_wanders_from_run_to_run_costs_little() -> None:
-    """Close to saturation a run on a machine that was 5 % slower shows latencies twice as long: that says little."""
+def test_run_to_run_variation_adds_little_error() -> None:
+    """Close to saturation, a machine that is 5 % slower doubles latencies; such a run carries little information."""
     wandering = KnownServer(2, 0.008, 0.5, seed=12, run_to_run_variation=0.05)
     model = fit_model(steps(wandering), FAST)
     steady = KnownServer(2, 0.008, 0.5, seed=13)
@@ -152,7 +152,7 @@ def test_a_machine_that_wanders_from_run_to_run_costs_little() -> None:
     assert model.discrepancy < 0.3
 
 
-def test_what_a_model_needs() -> None:
+def test_a_fit_needs_a_ladder_and_open_loop_runs() -> None:
     server = KnownServer(1, 0.01, 0.5, seed=7)
     closed = [server.measure_closed_loop(users, 2.0) for users in (1, 2, 4)]
     opened = server.measure_open_loop(50.0, 2.0)
@@ -169,7 +169,7 @@ def test_steps_are_grouped() -> None:
     assert [(step.users, len(step.runs)) for step in found] == [(1, 1), (2, 2)]
 
 
-def test_throughput_counts_what_was_done_in_the_measured_time() -> None:
+def test_throughput_counts_answers_within_the_measured_time() -> None:
     server = KnownServer(2, 0.01, 0.3, 0.0, seed=9)
     step = Repeats((server.measure_closed_loop(8, 10.0),))
     assert step.throughput() == pytest.approx(200.0, rel=0.03)

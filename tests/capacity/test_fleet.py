@@ -1,4 +1,4 @@
-"""The simulation of replicas against exact formulas, and what incidents do to it."""
+"""The simulation of replicas, compared with exact formulas, and the effects of incidents."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_constant_work_waits_as_crommelin_says() -> None:
         assert np.quantile(served.waiting, share) == pytest.approx(md1_waiting(0.5, 1.0, share), rel=0.02)
 
 
-def test_replicas_behind_random_choice_are_queues_of_their_own() -> None:
+def test_replicas_behind_random_choice_are_independent_queues() -> None:
     served = serve(Fleet(ParameterSet(QueueModel.independent(1), EXPONENTIAL), 20, "random"), 0.6 * 20, 500_000)
     for share in (0.8, 0.95, 0.99):
         exact = mmc_waiting(0.6, 1.0, 1, share)
@@ -46,19 +46,19 @@ def test_the_better_the_policy_the_shorter_the_wait() -> None:
     assert waits["least-loaded"] < waits["two-choices"] < waits["round-robin"] < waits["random"]
 
 
-def test_shared_speed_slows_everybody_in_service() -> None:
-    """Processor sharing: the mean stay is work / (1 - load)."""
+def test_shared_speed_slows_all_requests_in_service() -> None:
+    """Processor sharing: the mean sojourn time is work / (1 - load)."""
     served = serve(Fleet(ParameterSet(QueueModel(40, (1.0,) * 40), EXPONENTIAL), 1), 0.5, 300_000)
     assert served.sojourn.mean() == pytest.approx(2.0, rel=0.02)
 
 
-def test_overhead_is_added_to_the_stay_alone() -> None:
+def test_overhead_adds_to_the_sojourn_time_only() -> None:
     served = serve(Fleet(ParameterSet(QueueModel.independent(1, overhead=0.25), np.ones(1)), 1), 1e-6, 10)
     np.testing.assert_allclose(served.sojourn, 1.25)
     np.testing.assert_allclose(served.waiting, 0.0)
 
 
-def test_a_replica_that_batches_does_as_the_lanes_do() -> None:
+def test_a_replica_with_batching_agrees_with_the_vectorized_queues() -> None:
     queue_model = QueueModel(2, (1.0, 1.4), 0.0, batching=Batching(8, 0.5, 0.3))
     served = serve(Fleet(ParameterSet(queue_model, EXPONENTIAL), 1), 2.0, 60_000)
     arrivals = poisson(2.0, (20, 4000), 5)
@@ -69,7 +69,7 @@ def test_a_replica_that_batches_does_as_the_lanes_do() -> None:
         assert np.quantile(served.sojourn[1000:], share) == pytest.approx(expected, rel=0.05)
 
 
-def test_a_failure_loses_what_was_there_and_what_came_until_it_was_noticed() -> None:
+def test_a_failure_loses_requests_until_the_balancer_notices() -> None:
     fleet = Fleet(
         ParameterSet(QueueModel.independent(1), np.full(1, 0.01)), 2, "round-robin", (Failure(0, 100.0, 120.0, 2.0),)
     )
@@ -92,13 +92,13 @@ def test_a_rolling_restart_with_enough_time_to_drain_loses_nothing() -> None:
     assert served.waiting[away].mean() > served.waiting[~away].mean()
 
 
-def test_a_rolling_restart_without_drain_loses_what_is_in_service() -> None:
+def test_a_rolling_restart_without_drain_loses_requests_in_service() -> None:
     parameter_set = ParameterSet(QueueModel.independent(1), np.full(1, 0.05))
     served = serve(Fleet(parameter_set, 3, "random", (RollingRestart(10.0, drain=0.0, away=5.0),)), 40.0, 2000)
     assert 0 < served.lost.sum() < 60
 
 
-def test_round_robin_suffers_from_a_slow_replica_and_least_loaded_hardly() -> None:
+def test_a_slow_replica_affects_round_robin_more_than_least_loaded() -> None:
     parameter_set = ParameterSet(QueueModel.independent(1), EXPONENTIAL)
     slow = (Slow(0, 3.0),)
     waits = {
@@ -122,18 +122,18 @@ def test_autoscaling_follows_the_rate_after_its_lag() -> None:
     assert before.mean() > 20 * after.mean()
 
 
-def test_replica_seconds_are_what_is_paid_for() -> None:
+def test_replica_seconds() -> None:
     served = FleetServed(np.zeros(0), np.zeros(0), np.zeros(0), ((0.0, 2), (10.0, 5), (20.0, 1)))
     assert served.replica_seconds(30.0) == 20 + 50 + 10
     assert served.replica_seconds(15.0) == 20 + 25
 
 
-def test_the_same_seed_gives_the_same() -> None:
+def test_the_same_seed_gives_the_same_result() -> None:
     fleet = Fleet(ParameterSet(QueueModel.independent(2), EXPONENTIAL), 3, "two-choices")
     np.testing.assert_array_equal(serve(fleet, 4.0, 2000).sojourn, serve(fleet, 4.0, 2000).sojourn)
 
 
-def test_fleets_that_cannot_be() -> None:
+def test_invalid_fleets_are_refused() -> None:
     parameter_set = ParameterSet(QueueModel.independent(1), EXPONENTIAL)
     with pytest.raises(UsageError, match="at least one"):
         Fleet(parameter_set, 0)

@@ -1,4 +1,4 @@
-"""Stations found again from the ladders that they make."""
+"""Queue models recovered from the ladders that they produce."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def ladder(queue_model: QueueModel, work: float, noise: float = 0.0, seed: int =
 
 @pytest.mark.parametrize("servers", [1, 4])
 def test_independent_servers_are_found(servers: int) -> None:
-    """The truth is the best or nearly so: a difference of 4 is one that noise makes."""
+    """The truth has the lowest penalty, up to a difference of 4 by noise."""
     truth = QueueModel.independent(servers, overhead=0.0007)
     measured = ladder(truth, 0.01, noise=0.01)
     fits = {(n, kind): fit_queue(measured, n, kind) for n in (1, 2, 3, 4, 6, 8) for kind in (True, False)}
@@ -39,8 +39,8 @@ def test_contention_is_found() -> None:
     assert fit_queue(ladder(truth, 0.02), 4, independent=True).misfit > 100
 
 
-def test_nobody_is_faster_in_company() -> None:
-    """A ladder that seems superlinear by noise gives speeds of at most the number in service."""
+def test_a_request_is_never_faster_in_company() -> None:
+    """A ladder that is superlinear by noise gives speeds of at most the number in service."""
     superlinear = Ladder(0.0102, 0.02, (2, 4), (201.0, 403.0), (0.01, 0.01))
     assert max(np.array(fit_queue(superlinear, 4, False).queue_model.speeds) / [1, 2, 3, 4]) <= 1.0
 

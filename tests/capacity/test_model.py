@@ -1,4 +1,4 @@
-"""The fitted model's answers, and what is left of it after it was stored."""
+"""Predictions of the fitted model, before and after it is stored."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.support.measurements import measurement
 
 
 def model(replicates: float) -> CapacityModel:
-    """Capacity 100/s, 10 ms and rising, without bound at the highest rate; the replicates so many times as slow."""
+    """Capacity 100/s, 10 ms and more, unbounded at the highest rate; the replicates are slower by this factor."""
     rates = np.array([2.0, 50.0, 90.0, 96.0])
     center = np.array([0.01, 0.02, 0.1, np.inf])[:, None] * np.ones(len(COLUMNS))
     parameter_set = ParameterSet(QueueModel.independent(1), np.full(10, 0.01)).with_speed_factor(0.8)
@@ -32,7 +32,7 @@ def model(replicates: float) -> CapacityModel:
 
 
 @pytest.mark.parametrize("replicates", [0.5, 1.0, 2.0])
-def test_every_figure_is_a_plain_number_that_json_takes(replicates: float) -> None:
+def test_every_value_is_a_plain_number_for_json(replicates: float) -> None:
     found = model(replicates)
     summaries = [*found.predict(60.0).latency.values(), found.largest_rate({"p99": 0.05}), found.capacity]
     for summary in summaries:
@@ -44,7 +44,7 @@ def test_every_figure_is_a_plain_number_that_json_takes(replicates: float) -> No
         assert orjson.loads(orjson.dumps(summary))["center"] == summary.center
 
 
-def test_a_stored_model_answers_as_it_did_past_what_it_can_carry_too(tmp_path: Path) -> None:
+def test_a_stored_model_gives_the_same_predictions(tmp_path: Path) -> None:
     before = model(2.0)
     write_model(tmp_path, StoredModel("one", {}, "p99=50ms", before, ()))
     after = read_model(tmp_path).model

@@ -1,4 +1,4 @@
-"""Replicas, cost, and a day's plan."""
+"""Replicas, cost, and the plan of a day."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from tests.support.measurements import measurement
 
 @pytest.fixture(scope="module")
 def model() -> CapacityModel:
-    """M/M/1 with work of 10 ms, known exactly but for 5 % of its capacity."""
+    """M/M/1 with work of 10 ms, with an uncertainty of 5 % in its capacity."""
     rates = np.array([2.0, 20, 40, 60, 80, 90, 95])
     tails = {"mean": 1.0, "p50": np.log(2), "p90": np.log(10), "p95": np.log(20), "p99": np.log(100)}
     factors = np.array([tails.get(name, np.log(1000)) for name in COLUMNS])
@@ -51,7 +51,7 @@ def model() -> CapacityModel:
 SUSTAINED = Estimate("slo_rate", 80.0, 75.0, 84.0, 0.9, 100)
 
 
-def test_the_rate_of_an_objective_is_the_formula_s(model: CapacityModel) -> None:
+def test_the_sustained_rate_agrees_with_the_formula(model: CapacityModel) -> None:
     """p99 of M/M/1 is ln 100 / (capacity - rate)."""
     found = model.largest_rate({"p99": 0.25})
     assert found.center == pytest.approx(100 - np.log(100) / 0.25, rel=0.01)
@@ -81,12 +81,12 @@ def test_redundancy(text: str, shown: str, total: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "N+", "half", "0.5N", "-1", "N-1", "nanN"])
-def test_what_is_no_redundancy(text: str) -> None:
+def test_malformed_redundancy_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         Redundancy.parse(text)
 
 
-def test_options_that_cannot_be() -> None:
+def test_plan_options_out_of_range_are_refused() -> None:
     refused: tuple[dict[str, Any], ...] = (
         {"headroom": 1.0},
         {"headroom": -0.1},
@@ -98,7 +98,7 @@ def test_options_that_cannot_be() -> None:
             PlanOptions(**options)
 
 
-def test_a_plan_s_rate() -> None:
+def test_the_rate_of_a_plan() -> None:
     assert parse_plan("rate=500/s") == parse_plan("500") == parse_plan("rate = 30000/m") == 500.0
     for text in ("users=5", "rate=", "rate=-1"):
         with pytest.raises(UsageError):
@@ -107,7 +107,7 @@ def test_a_plan_s_rate() -> None:
     assert 100.0 in rates_around(100.0)
 
 
-def test_an_interval_that_begins_at_nothing_is_no_ground_for_a_plan(model: CapacityModel) -> None:
+def test_an_interval_that_begins_at_0_allows_no_plan(model: CapacityModel) -> None:
     with pytest.raises(InconclusiveError, match="begins at 0"):
         plan(model, Estimate("slo_rate", 80.0, 0.0, 90.0, 0.9, 10), 500.0, PlanOptions())
 
@@ -124,7 +124,7 @@ def test_a_planned_fleet_is_simulated(model: CapacityModel) -> None:
     )
 
 
-def test_the_cheapest_set() -> None:
+def test_the_cheapest_sweep() -> None:
     rows = {
         name: ComparedSweep(name, SUSTAINED, row)
         for name, row in (("none", None), *((str(n), _row(n, price)) for n, price in ((4, 2.0), (9, 1.0))))
@@ -176,7 +176,7 @@ def test_times_of_several_forms(tmp_path: Path) -> None:
         "time,rate\nx,5\n2,5\n",
     ],
 )
-def test_files_that_are_no_day(tmp_path: Path, text: str) -> None:
+def test_malformed_diurnal_files_are_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "bad.csv"
     file.write_text(text)
     with pytest.raises(UsageError, match=r"bad\.csv"):
@@ -185,7 +185,7 @@ def test_files_that_are_no_day(tmp_path: Path, text: str) -> None:
         read_diurnal(tmp_path / "nothing.csv")
 
 
-def test_two_replicas_by_random_choice_carry_twice_as_much(model: CapacityModel) -> None:
+def test_two_replicas_by_random_choice_sustain_twice_the_rate(model: CapacityModel) -> None:
     slo = Slo.parse("p99=150ms")
     sustained = model.largest_rate(slo.latency)
     found = predict_replicas(model, slo, sustained, 2, "random", 1)
@@ -197,7 +197,7 @@ def test_two_replicas_by_random_choice_carry_twice_as_much(model: CapacityModel)
     assert better.lo < better.center
 
 
-def test_where_rising_values_meet_a_limit() -> None:
+def test_where_increasing_values_cross_a_limit() -> None:
     assert crossing([1, 2, 3], [1.0, 10.0, 100.0], 10**1.5) == pytest.approx(2.5)
     assert crossing([3, 1, 2], [100.0, 1.0, 10.0], 10**0.5) == pytest.approx(1.5)
     assert crossing([1, 2, 3], [1.0, 0.9, 100.0], 50.0) is not None
@@ -205,7 +205,7 @@ def test_where_rising_values_meet_a_limit() -> None:
     assert crossing([1, 2], [5.0, 6.0], 7.0) is None
 
 
-def test_the_replicas_check() -> None:
+def test_the_validation_of_replicas() -> None:
     predicted = Estimate("replicas_slo_rate", 200.0, 190.0, 210.0, 0.9, 100)
     slo = Slo.parse("p99=100ms")
     measurements = [
@@ -222,7 +222,7 @@ def test_the_replicas_check() -> None:
 
 
 class TestObjective:
-    def test_what_was_measured_on_either_side(self, model: CapacityModel) -> None:
+    def test_measured_rates_on_either_side(self, model: CapacityModel) -> None:
         measurements = [
             measurement(Stage.KNEE, rate=rate, p99=p99) for rate, p99 in ((50, 0.09), (50, 0.1), (80, 0.2), (90, 0.5))
         ]
@@ -231,8 +231,8 @@ class TestObjective:
         assert (found.highest_passed, found.lowest_failed) == (80, 90)
         assert [entry.runs for entry in found.measured] == [2, 1, 1]
 
-    def test_a_rate_that_broke_it_when_run_is_not_inside_the_interval(self, model: CapacityModel) -> None:
-        """Whatever the model says: a plan is made from the lower end."""
+    def test_a_measured_violation_is_outside_the_interval(self, model: CapacityModel) -> None:
+        """A plan uses the lower end, so a measured violation overrides the model."""
         limit = Slo.parse("p99=250ms")
         trusted = slo_rate(model, [measurement(Stage.KNEE, rate=90, p99=0.5)], limit).rate
         assert trusted.lo is not None
@@ -264,13 +264,13 @@ class TestObjective:
         allowed = slo_rate(model, [measurement(Stage.LADDER, users=1, wrong=0.01)], Slo.parse("p99=250ms,wrong=2%"))
         assert allowed.attainable
 
-    def test_a_server_that_fell_behind_broke_it(self, model: CapacityModel) -> None:
+    def test_a_server_that_fell_behind_violates_it(self, model: CapacityModel) -> None:
         found = slo_rate(model, [measurement(Stage.KNEE, rate=50, failed=("backlog",))], Slo.parse("p99=1s"))
         assert found.measured[0].broken == ("the server fell behind",)
 
 
 @pytest.mark.parametrize("word", ["nan", "inf", "", "25:xx", "12:nan", "1:2:3:4", "noon", "2026-13-01"])
-def test_a_time_of_the_day_that_is_none(word: str, tmp_path: Path) -> None:
+def test_a_malformed_time_of_day_is_refused(word: str, tmp_path: Path) -> None:
     file = tmp_path / "day.csv"
     file.write_text(f"time,rate\n0,5\n{word},5\n")
     with pytest.raises(UsageError, match="line 3: .* is not a time; write it like 14:30"):

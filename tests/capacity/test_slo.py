@@ -1,4 +1,4 @@
-"""Objectives from text, and held against figures."""
+"""Objectives from text, and the limits that values violate."""
 
 import re
 
@@ -8,7 +8,7 @@ from bench.capacity.plan.slo import Slo
 from bench.core.errors import UsageError
 
 
-def test_the_issue_s_example() -> None:
+def test_an_example() -> None:
     slo = Slo.parse("p99=250ms,errors=0.1%,wrong=0")
     assert slo.latency == {"p99": 0.25}
     assert slo.errors == pytest.approx(0.001)
@@ -26,7 +26,7 @@ def test_several_limits() -> None:
 @pytest.mark.parametrize(
     "text", ["", "p99", "p98=1s", "errors=1%", "p99=fast", "p99=-1s", "errors=200%,p99=1s", "p99=1s,p99=2s", "p99=0"]
 )
-def test_what_is_no_objective(text: str) -> None:
+def test_malformed_objectives_are_refused(text: str) -> None:
     with pytest.raises(UsageError):
         Slo.parse(text)
 
@@ -45,17 +45,17 @@ def test_what_is_no_objective(text: str) -> None:
         ("p99=250ms,errors=50000", "errors of the objective: a fraction lies between"),
     ],
 )
-def test_a_missing_unit_is_not_guessed(text: str, reason: str) -> None:
+def test_a_missing_unit_is_refused(text: str, reason: str) -> None:
     with pytest.raises(UsageError, match=re.escape(reason)):
         Slo.parse(text)
 
 
-def test_nothing_needs_no_unit() -> None:
+def test_0_needs_no_unit() -> None:
     slo = Slo.parse("p99=250ms,errors=0,wrong=0.0")
     assert (slo.errors, slo.wrong) == (0.0, 0.0)
 
 
-def test_what_is_broken() -> None:
+def test_violated_limits() -> None:
     slo = Slo.parse("p99=250ms,errors=0.1%,wrong=0")
     assert slo.broken({"p99": 0.2, "p50": 9.0}, 0.0, 0.0) == ()
     assert slo.broken({"p99": None}, 0.001, None) == ()
@@ -71,15 +71,15 @@ def test_what_is_broken() -> None:
         ("p50=2m", 200.0, "p50 3 m 20 s over 2 m 00 s"),
     ],
 )
-def test_broken_limits_have_plain_figures(limit: str, value: float, text: str) -> None:
+def test_violated_limits_have_plain_numbers(limit: str, value: float, text: str) -> None:
     slo = Slo.parse(limit)
     assert slo.broken({next(iter(slo.latency)): value}, 0.0, 0.0) == (text,)
 
 
-def test_shares_just_over_their_limit_do_not_read_as_it() -> None:
+def test_fractions_just_over_their_limit_read_differently() -> None:
     assert Slo.parse("p99=1s,errors=1%").broken({}, 0.010001, 0.0) == ("errors 1.0001 % over 1 %",)
 
 
-def test_the_text_of_an_objective_keeps_all_its_digits() -> None:
+def test_the_text_of_an_objective_has_all_digits() -> None:
     slo = Slo.parse("p99=1234.567ms,p50=1h")
     assert Slo.parse(str(slo)) == slo

@@ -1,4 +1,4 @@
-"""A whole sweep of a known server, its failures, and going on after a stop."""
+"""A whole sweep of a known server, its failures, and its continuation."""
 
 import re
 from dataclasses import replace
@@ -45,7 +45,7 @@ def test_all_parts_are_run_in_order(swept: tuple[SweepFolder, SweepResult, Known
     assert result.saturated == pytest.approx(200.0, rel=0.05)
 
 
-def test_the_objective_s_rate_is_an_interval_around_the_truth(
+def test_the_sustained_rate_has_an_interval_around_the_truth(
     swept: tuple[SweepFolder, SweepResult, KnownDriver],
 ) -> None:
     _, result, _ = swept
@@ -58,34 +58,36 @@ def test_the_objective_s_rate_is_an_interval_around_the_truth(
     assert result.sustained.highest_passed is not None
 
 
-def test_the_model_is_held_to_runs_it_never_saw(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
+def test_the_model_is_validated_on_runs_outside_the_fit(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
     _, result, _ = swept
-    held = [entry for entry in result.steps if entry.measurement.stage in (Stage.HOLD_OUT, Stage.CONFIRM)]
-    checks = result.validated.validation
-    assert len(checks) == 3 * len(held)
-    middle = median_error(checks)
+    runs = [entry for entry in result.steps if entry.measurement.stage in (Stage.HOLD_OUT, Stage.CONFIRM)]
+    validation = result.validated.validation
+    assert len(validation) == 3 * len(runs)
+    middle = median_error(validation)
     assert middle is not None
     assert middle < 0.25
-    assert sum(check.inside for check in checks) >= 0.6 * len(checks)
+    assert sum(value.inside for value in validation) >= 0.6 * len(validation)
 
 
-def test_a_model_that_fails_its_test_has_wide_intervals_from_then_on(
+def test_failed_validation_widens_all_intervals(
     swept: tuple[SweepFolder, SweepResult, KnownDriver],
 ) -> None:
     _, result, _ = swept
-    right = replace(result.model, widening=1.0)
-    off = replace(right, center=1.6 * right.center, replicates=1.6 * right.replicates)
+    correct = replace(result.model, widening=1.0)
+    off = replace(correct, center=1.6 * correct.center, replicates=1.6 * correct.replicates)
     off = replace(
         off,
         parameter_set=replace(
             off.parameter_set, queue_model=replace(off.parameter_set.queue_model, speed_factor=1 / 1.6)
         ),
     )
-    good, bad = (validate(model, result.steps) for model in (right, off))
-    assert good == result.validated
-    assert good.model.widening == result.model.widening == 1.0 < 1.5 < bad.model.widening
-    assert sum(check.inside for check in bad.validation) < 0.5 * len(bad.validation)
-    before, after = (replace(off, widening=width).predict(150.0).latency["p95"] for width in (1.0, bad.model.widening))
+    passed, failed = (validate(model, result.steps) for model in (correct, off))
+    assert passed == result.validated
+    assert passed.model.widening == result.model.widening == 1.0 < 1.5 < failed.model.widening
+    assert sum(value.inside for value in failed.validation) < 0.5 * len(failed.validation)
+    before, after = (
+        replace(off, widening=width).predict(150.0).latency["p95"] for width in (1.0, failed.model.widening)
+    )
     assert before.lo is not None
     assert before.hi is not None
     assert after.lo is not None
@@ -93,19 +95,19 @@ def test_a_model_that_fails_its_test_has_wide_intervals_from_then_on(
     assert after.center == before.center
     assert after.lo < before.lo
     assert after.hi > before.hi
-    narrow, wide = off.largest_rate({"p95": 0.04}), bad.model.largest_rate({"p95": 0.04})
+    narrow, wide = off.largest_rate({"p95": 0.04}), failed.model.largest_rate({"p95": 0.04})
     assert wide.center == narrow.center
     assert (wide.lo or 0.0) < (narrow.lo or 0.0)
-    assert (bad.model.capacity.lo or 0.0) < (off.capacity.lo or 0.0)
+    assert (failed.model.capacity.lo or 0.0) < (off.capacity.lo or 0.0)
     slow = replace(off, parameter_set=replace(off.parameter_set, work=1.6 * off.parameter_set.work))
     assert validate(slow, result.steps).sustained
-    assert not bad.sustained
-    # Nothing is widened twice, whatever was stored.
-    assert validate(bad.model, result.steps) == bad
+    assert not failed.sustained
+    # A stored model that is already widened is not widened twice.
+    assert validate(failed.model, result.steps) == failed
 
 
 def test_replicas_are_predicted_and_measured(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
-    """Two replicas of two servers behind a balancer that sees all queues do as one of four nearly."""
+    """Two replicas of two servers behind a balancer that knows all queues are nearly one of four servers."""
     _, result, _ = swept
     found = result.replicas
     assert found is not None
@@ -115,10 +117,10 @@ def test_replicas_are_predicted_and_measured(swept: tuple[SweepFolder, SweepResu
 
 
 @pytest.mark.parametrize(("servers", "low", "high"), [(2, 0.4, 0.7), (6, 1.3, 2.0)])
-def test_replicas_that_do_not_do_as_predicted_are_measured_all_the_same(
+def test_replicas_far_from_the_prediction_are_measured(
     swept: tuple[SweepFolder, SweepResult, KnownDriver], servers: int, low: float, high: float, tmp_path: Path
 ) -> None:
-    """Fewer or more servers than were told of: the runs go on until they enclose the objective's rate."""
+    """With fewer or more servers than the model has, further runs enclose the sustained rate."""
     _, _, driver = swept
     sweep = sweep_of(tmp_path / "s", KnownDriver(driver.server))
     found = sweep.run(replicas=2, policy="least-loaded", fleet=KnownDriver(KnownServer(servers, 0.01, 0.5, seed=3)))
@@ -133,7 +135,7 @@ def test_little_s_law_is_checked_at_each_step(swept: tuple[SweepFolder, SweepRes
     assert all(m.little is not None and abs(m.little) < 0.1 for m in result.measurements)
 
 
-def test_a_sweep_that_is_done_is_not_run_again(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
+def test_a_complete_sweep_makes_no_run(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
     folder, result, driver = swept
     before = len(driver.asked)
     again = Sweep(SweepFolder.open(folder.path), driver, SMALL, SLO, fit=FIT)
@@ -142,7 +144,7 @@ def test_a_sweep_that_is_done_is_not_run_again(swept: tuple[SweepFolder, SweepRe
     assert found.model.parameter_set.capacity == result.model.parameter_set.capacity
 
 
-def test_a_model_on_disk_is_the_model(swept: tuple[SweepFolder, SweepResult, KnownDriver], tmp_path: Path) -> None:
+def test_a_model_is_stored_and_read(swept: tuple[SweepFolder, SweepResult, KnownDriver], tmp_path: Path) -> None:
     _, result, _ = swept
     write_model(tmp_path, StoredModel("two servers", {"target": "known"}, str(SLO), result.model, result.measurements))
     stored = read_model(tmp_path)
@@ -162,7 +164,7 @@ def test_a_model_on_disk_is_the_model(swept: tuple[SweepFolder, SweepResult, Kno
         read_model(tmp_path / "nothing")
 
 
-def test_a_server_that_dies_ends_the_sweep_and_a_resumed_one_goes_on(tmp_path: Path) -> None:
+def test_a_server_that_dies_ends_the_sweep_and_a_resumed_one_continues(tmp_path: Path) -> None:
     driver = KnownDriver(KnownServer(seed=3), dies_at="ladder 4 users #0")
     with pytest.raises(TargetError, match=r"stopped answering at 4 users.*--resume") as caught:
         sweep_of(tmp_path / "s", driver).run()
@@ -177,41 +179,41 @@ def test_a_server_that_dies_ends_the_sweep_and_a_resumed_one_goes_on(tmp_path: P
 
 
 @pytest.mark.parametrize(("cv", "runs"), [(0.2, 1), (1.5, 3)])
-def test_one_user_is_run_again_while_service_times_are_too_little_known(cv: float, runs: int, tmp_path: Path) -> None:
-    """Waiting grows with the mean square of the service times, and a few long ones decide that."""
+def test_the_step_of_one_user_is_repeated_until_service_times_are_known(cv: float, runs: int, tmp_path: Path) -> None:
+    """Waiting grows with the mean square of the service times, which depends on a few long ones."""
     driver = KnownDriver(KnownServer(cv=cv, seed=8))
     sweep = replace(sweep_of(tmp_path / "s", driver), scale=replace(SMALL, single_user_runs=3))
     lines: list[str] = []
     result = replace(sweep, log=lines.append).run()
-    alone = [f"ladder 1 users #{repeat}" for repeat in range(runs)]
-    assert [key for key in driver.asked if " 1 users" in key] == alone == driver.asked[:runs]
+    single = [f"ladder 1 users #{repeat}" for repeat in range(runs)]
+    assert [key for key in driver.asked if " 1 users" in key] == single == driver.asked[:runs]
     assert sum("service times vary widely" in line for line in lines) == runs - 1
     assert [entry.latencies.latency.size for entry in result.steps][runs - 1] > 0
 
 
-def test_a_client_that_is_the_limit_gives_no_verdict(tmp_path: Path) -> None:
+def test_a_load_generator_at_its_limit_is_inconclusive(tmp_path: Path) -> None:
     driver = KnownDriver(KnownServer(seed=4), client_cpu=0.97)
     with pytest.raises(InconclusiveError, match=r"load generator was the limit at 1 user \(0\.97 cores"):
         sweep_of(tmp_path / "s", driver).run()
     assert len(list((tmp_path / "s" / "runs").iterdir())) == 1
 
 
-def test_wrong_answers_break_an_objective_at_any_rate(tmp_path: Path) -> None:
+def test_wrong_answers_violate_an_objective_at_any_rate(tmp_path: Path) -> None:
     result = sweep_of(tmp_path / "s", KnownDriver(KnownServer(seed=5), wrong=0.01)).run()
     assert not result.sustained.attainable
     assert "of the answers are wrong" in result.sustained.reason
     assert Stage.CONFIRM not in {m.stage for m in result.measurements}
 
 
-def test_nothing_but_wrong_answers_ends_the_sweep(tmp_path: Path) -> None:
+def test_wrong_answers_only_end_the_sweep(tmp_path: Path) -> None:
     with pytest.raises(WrongAnswerError, match="--model-dir"):
         sweep_of(tmp_path / "s", KnownDriver(KnownServer(seed=6), wrong=1.0)).run()
 
 
-def test_an_objective_that_cannot_be_met_still_gives_the_curve(tmp_path: Path) -> None:
+def test_an_unattainable_objective_still_gives_the_model(tmp_path: Path) -> None:
     result = sweep_of(tmp_path / "s", KnownDriver(KnownServer(seed=7)), Slo.parse("p99=2ms")).run()
     assert not result.sustained.attainable
-    # What the model says reads as the model's, and what was measured stands beside it.
+    # The text names the model as the source, and gives the measurement beside it.
     assert re.fullmatch(
         r"by the model p99 is [\d.]+ ms at the lowest rate, over the limit of 2 ms; measured with 1 user: [\d.]+ ms",
         result.sustained.reason,
@@ -223,7 +225,7 @@ def test_an_objective_that_cannot_be_met_still_gives_the_curve(tmp_path: Path) -
     ("protocol", "given", "client"),
     [("rest", {}, "fast"), ("rest", {"transport": "requests"}, "requests"), ("grpc", {}, "grpcio")],
 )
-def test_a_sweep_of_format_1_goes_on_with_the_client_that_it_began_with(
+def test_a_sweep_of_format_1_continues_with_its_transport(
     protocol: str, given: dict[str, str], client: str, tmp_path: Path
 ) -> None:
     old = {"format": 1, "job": {"protocol": protocol, "options": given}, "done": {}}
@@ -232,7 +234,7 @@ def test_a_sweep_of_format_1_goes_on_with_the_client_that_it_began_with(
     assert SweepFolder.create(tmp_path, job, resume=True).job == job
 
 
-def test_there_is_no_sweep_to_go_on_with(tmp_path: Path) -> None:
+def test_resume_without_a_sweep_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(UsageError, match="holds no sweep to continue; leave out --resume"):
             SweepFolder.create(path, {"slo": "p99=1s"}, resume=True)
@@ -272,7 +274,7 @@ def test_a_sweep_of_format_2_continues_with_its_requests(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'{"format": 2}', b'{"format": 2, "job": 1, "done": 2}'])
-def test_a_sweep_file_that_was_cut_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_a_damaged_sweep_file_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "sweep.json").write_bytes(data)
     with pytest.raises(
         UsageError, match=r"is not (JSON|a sweep file of bertbench|a valid sweep file)\b.*; restore it, or name"
@@ -299,7 +301,7 @@ def report_of(result: SweepResult, sentences: int = 1) -> CapacityResult:
     )  # fmt: skip
 
 
-def test_the_report_tells_what_is_measured_from_what_is_the_model_s(
+def test_the_report_separates_measurement_and_model(
     swept: tuple[SweepFolder, SweepResult, KnownDriver],
 ) -> None:
     _, result, _ = swept
@@ -316,7 +318,7 @@ def test_the_report_tells_what_is_measured_from_what_is_the_model_s(
     assert ", measured " in fleet or "not measured" in fleet
 
 
-def test_requests_of_several_sentences_are_told_in_sentences_too(
+def test_requests_of_several_sentences_are_reported_in_sentences(
     swept: tuple[SweepFolder, SweepResult, KnownDriver],
 ) -> None:
     _, result, _ = swept
@@ -331,7 +333,7 @@ def test_requests_of_several_sentences_are_told_in_sentences_too(
     assert "sentences/s" not in "".join(capacity_lines(report_of(result)))
 
 
-def test_no_figure_of_the_report_has_an_exponent_or_a_wrong_plural(
+def test_no_number_of_the_report_has_an_exponent_or_a_wrong_plural(
     swept: tuple[SweepFolder, SweepResult, KnownDriver],
 ) -> None:
     _, result, _ = swept

@@ -1,4 +1,4 @@
-"""Tails beyond a sample's largest value."""
+"""Tails beyond the largest value of a sample."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_second_moments_scatter_less_than_those_of_samples() -> None:
     assert np.median(tailed) == pytest.approx(np.exp(2 * 1.1**2), rel=0.1)
 
 
-def test_few_values_and_equal_values_stay_as_they_are() -> None:
+def test_few_values_and_equal_values_are_not_changed() -> None:
     few = np.array([1.0, 2.0, 3.0])
     assert set(with_tail(few)) == {1.0, 2.0, 3.0}
     assert set(with_tail(np.ones(5000))) == {1.0}

@@ -1,4 +1,4 @@
-"""The Universal Scalability Law found again, and its absence noticed."""
+"""The Universal Scalability Law: recovered parameters, and data that deviate from it."""
 
 import numpy as np
 import pytest
@@ -29,14 +29,14 @@ def test_the_peak_is_where_the_law_has_it() -> None:
     assert fit.peak_users.center == pytest.approx((0.95 / 0.002) ** 0.5, rel=0.01)
 
 
-def test_a_server_that_does_not_follow_the_law_says_so() -> None:
+def test_a_server_that_deviates_from_the_law_gives_a_warning() -> None:
     """Four servers without contention: a straight line, then flat."""
     fit = fit_usl(USERS, [min(count, 4) * 100.0 for count in USERS], [0.01] * len(USERS))
     assert fit is not None
     assert fit.warnings
 
 
-def test_growth_without_end_has_no_peak() -> None:
+def test_unbounded_growth_has_no_peak() -> None:
     fit = fit_usl(USERS, [100.0 * count for count in USERS], [0.01] * len(USERS))
     assert fit is not None
     assert fit.peak_users.center is None

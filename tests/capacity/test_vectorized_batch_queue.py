@@ -1,4 +1,4 @@
-"""Queues that serve batches, and the parameters of such a server found again."""
+"""Queues with batching, and the recovered parameters of such a server."""
 
 import heapq
 
@@ -16,7 +16,7 @@ SPEEDS = (1.0, 1.3)
 
 
 def brute(arrivals: list[float], work: list[float], marginal: float, largest: int, timeout: float) -> list[float]:
-    """The same by events, written for clarity alone; gives when each request is done."""
+    """A plain event simulation; returns the end of each request."""
     free, done, index = [0.0, 0.0], [0.0] * len(arrivals), 0
     while index < len(arrivals):
         thread = heapq.heappop(free)
@@ -35,7 +35,7 @@ def brute(arrivals: list[float], work: list[float], marginal: float, largest: in
 
 
 @pytest.mark.parametrize(("largest", "timeout"), [(1, 0.0), (4, 0.0), (4, 0.8), (50, 0.3)])
-def test_lanes_do_as_a_plain_simulation(largest: int, timeout: float) -> None:
+def test_vectorized_queues_agree_with_a_plain_simulation(largest: int, timeout: float) -> None:
     arrivals = poisson(1.5, (5, 400), 1)
     work = np.random.default_rng(2).exponential(1.0, arrivals.shape)
     found = simulate_batches(arrivals, work, np.tile(SPEEDS, (5, 1)), np.full(5, 0.4), largest, timeout)
@@ -51,7 +51,7 @@ def test_batches_of_one_are_a_plain_queue() -> None:
     np.testing.assert_allclose(one.sojourn, simulate_queues(arrivals, work, np.ones((10, 1))).sojourn, atol=1e-9)
 
 
-def test_free_company_makes_the_largest_batch_the_capacity() -> None:
+def test_capacity_with_free_batching_is_that_of_the_largest_batch() -> None:
     """Eight users, batches of eight that cost as much as one: eight times the throughput of one user."""
     work = np.full((2, 200), 0.01)
     found = closed_network_batch_throughput(np.array([1, 8]), work, np.ones(1), 0.0, 0.0, 8, 0.001)

@@ -1,4 +1,4 @@
-"""The vectorised queues against exact formulas."""
+"""The vectorized queues, compared with exact formulas."""
 
 from typing import Any
 
@@ -39,15 +39,15 @@ def test_constant_work_waits_as_crommelin_says() -> None:
 
 
 def test_a_shared_processor_is_as_fast_for_any_work_of_one_mean() -> None:
-    """Processor sharing: the mean stay is work / (1 - load), whatever the distribution (L. Kleinrock, 1967)."""
+    """Processor sharing: the mean sojourn time is work / (1 - load), whatever the distribution (L. Kleinrock, 1967)."""
     arrivals = poisson(0.6, (800, 3000), 4)
     heavy = np.random.default_rng(5).choice([0.5, 5.5], arrivals.shape, p=[0.9, 0.1])
     served = simulate_queues(arrivals, heavy, speeds(800, *([1.0] * 24)))
     assert served.sojourn[:, 500:2900].mean() == pytest.approx(1 / 0.4, rel=0.02)
 
 
-def test_equal_shares_that_all_run_at_full_speed_are_independent_servers() -> None:
-    """A queue_model whose speeds hardly differ from c independent servers does as they do."""
+def test_sharing_at_full_speed_equals_independent_servers() -> None:
+    """Speeds almost equal to those of c independent servers give the same result."""
     arrivals = poisson(3.0, (20, 500), 6)
     work = exponential(1.0, arrivals.shape, 7)
     one = simulate_queues(arrivals, work, speeds(20, 1, 2, 3, 4))
@@ -63,18 +63,18 @@ def test_first_come_first_served_by_hand() -> None:
 
 
 def test_sharing_by_hand() -> None:
-    """Two at half speed each from 1 on: the first, with 1 of work left, ends at 3; the second then has none either."""
+    """From 1 on, both are at half speed: the first, with 1 of work left, ends at 3, as does the second."""
     served = simulate_queues(np.array([[0.0, 1.0]]), np.array([[2.0, 1.0]]), np.array([[1.0, 1.0]]))
     np.testing.assert_allclose(served.sojourn, [[3.0, 2.0]])
 
 
-def test_lanes_do_not_touch_each_other() -> None:
+def test_queues_do_not_affect_each_other() -> None:
     arrivals = poisson(1.5, (3, 200), 8)
     work = exponential(1.0, arrivals.shape, 9)
     together = simulate_queues(arrivals, work, speeds(3, 1.0, 1.6))
     for queue in range(3):
-        alone = simulate_queues(arrivals[queue : queue + 1], work[queue : queue + 1], speeds(1, 1.0, 1.6))
-        np.testing.assert_allclose(together.sojourn[queue], alone.sojourn[0])
+        single = simulate_queues(arrivals[queue : queue + 1], work[queue : queue + 1], speeds(1, 1.0, 1.6))
+        np.testing.assert_allclose(together.sojourn[queue], single.sojourn[0])
 
 
 def test_exponential_sample_has_its_mean() -> None:

@@ -1,4 +1,4 @@
-"""A fleet through incidents, as its users saw it."""
+"""What-if simulations of a fleet with incidents."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from bench.capacity.queue.queue_model import QueueModel
 CONSTANT = ParameterSet(QueueModel.independent(1), np.full(1, 0.01))
 
 
-def test_a_failure_shows_as_losses_in_its_spell() -> None:
+def test_a_failure_shows_as_losses_in_its_window() -> None:
     arrivals = draw_arrivals(100.0, 60.0, 1)
     view = run_fleet(Fleet(CONSTANT, 2, "random", (Failure(0, 30.0, 40.0, 1.0),)), arrivals, 60.0, 0.1, 1)
     assert view.times.size == WINDOWS
@@ -34,7 +34,7 @@ def test_a_slow_replica_is_over_the_limit_until_it_recovers() -> None:
     assert calm.lost == 0
 
 
-def test_quiet_and_empty_time_between_two_incidents_is_not_bad() -> None:
+def test_time_without_requests_between_two_incidents_violates_nothing() -> None:
     arrivals = draw_arrivals(100.0, 60.0, 2)
     arrivals = arrivals[(arrivals < 26) | (arrivals > 32)]
     twice = (Slow(0, 4.0, 5.0, 8.0), Slow(0, 4.0, 50.0, 53.0))
@@ -45,7 +45,7 @@ def test_quiet_and_empty_time_between_two_incidents_is_not_bad() -> None:
     assert view.violated == over.size < 20
 
 
-def test_a_day_is_squeezed_into_the_simulated_time() -> None:
+def test_a_day_is_scaled_to_the_simulated_time() -> None:
     spans = (Span("0", 0.0, 43_200.0, 10.0), Span("12", 43_200.0, 43_200.0, 30.0))
     arrivals = draw_day(spans, 90.0, 100.0, 3)
     assert np.all(np.diff(arrivals) >= 0)

@@ -1,4 +1,4 @@
-"""Sweeps that never ran: the closed and open loops of a known queue, as steps and as run folders."""
+"""Simulated sweeps: the closed and open loops of a known queue, as latencies and as run folders."""
 
 import heapq
 from dataclasses import dataclass, field, replace
@@ -31,12 +31,12 @@ class KnownServer:
 
     Args:
         servers: requests in service at once.
-        mean: of the service times, seconds.
-        cv: their coefficient of variation.
-        overhead: seconds of each request outside the queue.
-        seed: of everything random.
-        cold: a request that finds all servers idle, for a millisecond or more, takes longer by this share.
-        run_to_run_variation: standard deviation of the logarithm of the server's speed from run to run.
+        mean: mean service time, seconds.
+        cv: coefficient of variation of the service times.
+        overhead: time of each request outside the queue, seconds.
+        seed: random seed.
+        cold: extra service time, as a fraction, of a request that finds all servers idle for a millisecond or more.
+        run_to_run_variation: standard deviation of the logarithm of the speed between runs.
     """
 
     servers: int = 1
@@ -52,7 +52,7 @@ class KnownServer:
         self.rng = np.random.default_rng(self.seed)
 
     def _service(self, count: int) -> Floats:
-        """Service times of a run's requests."""
+        """Service times of the requests of a run."""
         slow = (
             float(np.exp(self.run_to_run_variation * self.rng.standard_normal())) if self.run_to_run_variation else 1.0
         )
@@ -95,7 +95,7 @@ class KnownServer:
 
 
 def latencies(requests: Requests, seconds: float, users: int | None = None, rate: float | None = None) -> RunLatencies:
-    """Requests as the fit takes them; their warm-up is a second."""
+    """The latencies of requests for the fit; the warm-up is one second."""
     measured = requests.due >= 1.0
     inside = (requests.done >= 1.0) & (requests.done <= 1.0 + seconds)
     return RunLatencies(
@@ -112,13 +112,13 @@ def latencies(requests: Requests, seconds: float, users: int | None = None, rate
 
 @dataclass
 class KnownDriver:
-    """Writes the runs that a sweep asks for, as a known server would have answered them.
+    """Writes the runs of a sweep as a known server would answer them.
 
     Args:
         server: the server.
-        client_cpu: cores that the load generator seems to have used.
-        wrong: share of the answers that are wrong.
-        dies_at: name of the step in which the server stops answering.
+        client_cpu: cores used by the load generator.
+        wrong: fraction of wrong answers.
+        dies_at: key of the step in which the server stops answering.
     """
 
     server: KnownServer
@@ -156,6 +156,6 @@ class KnownDriver:
 
 
 def sweep_of(path: Path, driver: KnownDriver, slo: Slo = SLO, resume: bool = False) -> Sweep:
-    """A sweep of a known server that takes seconds."""
+    """A short sweep of a known server."""
     folder = SweepFolder.create(path, {"slo": str(slo), "label": None}, resume=resume)
     return Sweep(folder, driver, SMALL, slo, fit=FIT)

@@ -1,4 +1,4 @@
-"""Measured measurements that nobody measured."""
+"""Measurements with given values."""
 
 from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.capacity.queue.latency_table import COLUMNS
@@ -15,7 +15,7 @@ def measurement(
     wrong: float = 0.0,
     failed: tuple[str, ...] = (),
 ) -> Measurement:
-    """A measurement with one latency, its p99; the other columns are half of it."""
+    """A measurement with this p99; the other columns are half of it."""
     raw = {name: p99 if name == "p99" else p99 / 2 for name in COLUMNS}
     return Measurement(
         stage=stage,

@@ -58,9 +58,12 @@ def test_a_stored_model_gives_the_same_predictions(tmp_path: Path) -> None:
 def test_a_model_of_format_2_is_read(tmp_path: Path) -> None:
     path = write_model(tmp_path, StoredModel("one", {}, "p99=50ms", model(2.0), (measurement(Stage.KNEE, rate=50.0),)))
     old = orjson.loads(path.read_bytes())
-    station = old.pop("queue_model")
+    fields = old.pop("model")
+    parameter_set = fields.pop("parameter_set")
+    station = parameter_set["queue_model"]
     station["calibration"] = 1 / station.pop("speed_factor")
-    path.write_bytes(orjson.dumps(old | {"format": 2, "station": station, "points": old.pop("measurements")}))
+    old |= fields | {"format": 2, "station": station, "work": parameter_set["work"], "points": old.pop("measurements")}
+    path.write_bytes(orjson.dumps(old))
     found = read_model(tmp_path)
     assert found.model.parameter_set.queue_model == model(2.0).parameter_set.queue_model
     assert found.measurements == (measurement(Stage.KNEE, rate=50.0),)

@@ -89,7 +89,7 @@ def fit_model(runs: Sequence[RunLatencies], options: FitOptions | None = None) -
     rng = generator(options.seed, Stream.RESAMPLING, 2)
     fits, reference, grid = _screen(closed_loop, open_loop, options)
     count = -(-options.replicates // len(fits))
-    replicates = Bootstrap.of(
+    bootstrap = Bootstrap.of(
         [parameter_set for fit in fits for parameter_set in resampled(closed_loop, fit, count, rng)],
         [-queue_fit(fit).penalty / 2 for fit in fits for _ in range(count)],
         grid,
@@ -97,12 +97,10 @@ def fit_model(runs: Sequence[RunLatencies], options: FitOptions | None = None) -
     )
     for _ in range(2):
         # The second pass has a reference closer to the truth.
-        posterior = Likelihood.of(open_loop, reference, grid, options.effort).weigh(
-            replicates.tables, replicates.priors
-        )
-        middle = _middle(replicates.tables, posterior.weights)
-        reference = replicates.parameter_set(middle)
-    return _assemble(replicates, middle, grid, posterior, open_loop, options, rng)
+        posterior = Likelihood.of(open_loop, reference, grid, options.effort).weigh(bootstrap.tables, bootstrap.priors)
+        middle = _middle(bootstrap.tables, posterior.weights)
+        reference = bootstrap.parameter_set(middle)
+    return _assemble(bootstrap, middle, grid, posterior, open_loop, options, rng)
 
 
 Fit = QueueFit | BatchFit
@@ -149,7 +147,7 @@ def _all_fits(ladder: Ladder, options: FitOptions) -> list[Fit]:
 
 
 def _assemble(
-    found: Bootstrap,
+    bootstrap: Bootstrap,
     center: int,
     grid: Floats,
     posterior: Posterior,
@@ -158,7 +156,9 @@ def _assemble(
     rng: np.random.Generator,
 ) -> CapacityModel:
     """The model from weighted parameter sets."""
-    parameter_set = found.parameter_set(center).with_speed_factor(float(np.exp(posterior.log_speed_factors[center])))
+    parameter_set = bootstrap.parameter_set(center).with_speed_factor(
+        float(np.exp(posterior.log_speed_factors[center]))
+    )
     reference = latency_tables([parameter_set], grid.tolist(), options.reference)[0]
     short = latency_tables([parameter_set], grid.tolist(), options.effort)[0]
     chosen = rng.choice(posterior.weights.size, KEPT_SETS, p=posterior.weights)
@@ -167,9 +167,9 @@ def _assemble(
     correction = np.divide(reference, short, out=np.ones_like(short), where=stable)
     slowdowns = posterior.speed_factor_error * rng.standard_normal(chosen.size) - posterior.log_speed_factors[chosen]
     error = np.exp(slowdowns + posterior.discrepancy * rng.standard_normal(chosen.size))
-    varied, speeds = _with_run_to_run_variation(found, chosen, grid, posterior.run_to_run_variation)
+    varied, speeds = _with_run_to_run_variation(bootstrap, chosen, grid, posterior.run_to_run_variation)
     replicates = varied * correction * error[:, None, None]
-    capacities = found.capacities[chosen] * speeds
+    capacities = bootstrap.capacities[chosen] * speeds
     highest = max(run.rate or 0.0 for run in open_loop)
     warnings = []
     if posterior.discrepancy >= LARGE_DISCREPANCY:
@@ -190,17 +190,17 @@ def _assemble(
 
 
 def _with_run_to_run_variation(
-    found: Bootstrap, chosen: NDArray[np.intp], grid: Floats, run_to_run_variation: float
+    bootstrap: Bootstrap, chosen: NDArray[np.intp], grid: Floats, run_to_run_variation: float
 ) -> tuple[Floats, Floats]:
     """(latency tables of the chosen sets on machines of different speeds, relative speeds of the machines)."""
-    tables, speeds = found.tables[chosen].copy(), np.ones(chosen.size)
+    tables, speeds = bootstrap.tables[chosen].copy(), np.ones(chosen.size)
     if not run_to_run_variation:
         return tables, speeds
     # The drifts are equally likely, and the chosen sets are in random order.
     drifts = run_to_run_variation * norm.ppf((np.arange(_SPEEDS) + 0.5) / _SPEEDS)
     for index, drift in enumerate(drifts):
         places = slice(index, None, _SPEEDS)
-        overheads = np.array([found.parameter_set(one).queue_model.overhead for one in chosen[places]])
+        overheads = np.array([bootstrap.parameter_set(one).queue_model.overhead for one in chosen[places]])
         tables[places] = drifted(tables[places], overheads, grid, float(drift))
         speeds[places] = np.exp(-drift)
     return tables, speeds

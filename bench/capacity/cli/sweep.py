@@ -1,6 +1,7 @@
 """`bertbench capacity sweep`: measures a server, and plans with the result."""
 
 import argparse
+import contextlib
 import sys
 from dataclasses import replace
 from typing import TextIO
@@ -25,31 +26,40 @@ from bench.serving.target import parse_target
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """Measures, fits, validates and plans; prints the result."""
     spec = _spec(args)
-    with ProgressDisplay(err, "capacity", 0.0, "about", "starting") as display:
-        result = sweep(spec, _Listener(display, out))
+    with contextlib.ExitStack() as stack:
+        result = sweep(spec, _Listener(stack, out, err))
     return print_result(result, spec.out / REPORT, out, err)
 
 
 class _Listener(SweepListener):
-    """Shows the progress of a sweep.
+    """Shows the progress of a sweep, from the first run to the last.
 
     Args:
-        display: shows the current step.
+        stack: ends the display.
         out: receives the lines.
+        err: receives the display.
     """
 
-    def __init__(self, display: ProgressDisplay, out: TextIO) -> None:
-        self._display = display
+    def __init__(self, stack: contextlib.ExitStack, out: TextIO, err: TextIO) -> None:
+        self._stack = stack
         self._out = out
+        self._err = err
+        self._display: ProgressDisplay | None = None
 
     def expect(self, seconds: float) -> None:
-        self._display.extend(seconds)
+        if self._display is None:
+            display = ProgressDisplay(self._err, "capacity", seconds, "about", "starting")
+            self._display = self._stack.enter_context(display)
+        else:
+            self._display.extend(seconds)
 
     def step(self, title: str) -> None:
-        self._display.show(title)
+        if self._display is not None:
+            self._display.show(title)
 
     def line(self, text: str) -> None:
-        self._display.print_line(text, self._out)
+        if self._display is not None:
+            self._display.print_line(text, self._out)
 
 
 def _spec(args: argparse.Namespace) -> SweepSpec:

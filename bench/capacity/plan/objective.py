@@ -70,28 +70,26 @@ def slo_rate(model: CapacityModel, measurements: Sequence[Measurement], slo: Slo
     """
     measured = measured_rates(measurements, slo)
     found = model.largest_rate(slo.latency)
-    wrong = [
-        measurement for measurement in measurements if measurement.wrong is not None and measurement.wrong > slo.wrong
-    ]
+    wrong = [m for m in measurements if m.wrong is not None and m.wrong > slo.wrong]
     if wrong:
         return SloRate(_none(found), measured, _wrong_reason(wrong, slo))
     if not found.center:
         return SloRate(_none(found), measured, _latency_reason(model, measurements, slo))
-    good = [entry.rate for entry in measured if not any(text.startswith("errors") for text in entry.broken)]
-    bad = [entry.rate for entry in measured if entry.rate not in good]
-    if bad and (not good or min(bad) < min(good)):
-        share = max(m.errors for m in measurements if m.rate is not None)
+    allowed = [entry.rate for entry in measured if not any(text.startswith("errors") for text in entry.broken)]
+    excessive = [entry.rate for entry in measured if entry.rate not in allowed]
+    if excessive and (not allowed or min(excessive) < min(allowed)):
+        errors = max(m.errors for m in measurements if m.rate is not None)
         return SloRate(
-            _none(found), measured, f"up to {format_percent(share)} of the requests fail, already at the lowest rate"
+            _none(found), measured, f"up to {format_percent(errors)} of the requests fail, already at the lowest rate"
         )
-    if bad and min(bad) <= found.center:
-        most = max(rate for rate in good if rate < min(bad))
+    if excessive and min(excessive) <= found.center:
+        most = max(rate for rate in allowed if rate < min(excessive))
         warning = (
-            f"limited by errors: {format_rate(min(bad))} exceeded the limit of the objective, "
+            f"limited by errors: {format_rate(min(excessive))} exceeded the limit of the objective, "
             f"{format_rate(most)} did not"
         )
         lo = min(found.lo or 0.0, most)
-        return SloRate(replace(found, center=most, lo=lo, hi=min(bad), warnings=(warning,)), measured, "")
+        return SloRate(replace(found, center=most, lo=lo, hi=min(excessive), warnings=(warning,)), measured, "")
     return SloRate(_within_the_measured(found, measured), measured, "")
 
 

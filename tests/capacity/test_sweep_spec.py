@@ -1,0 +1,60 @@
+"""The typed sweep: what it refuses, and what it records."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.capacity.experiment.experiment_design import QUICK
+from bench.capacity.experiment.sweep_spec import SweepSpec
+from bench.capacity.plan.planned import PlanRequest
+from bench.capacity.plan.slo import Slo
+from bench.core.errors import UsageError
+from bench.load.setup.run_spec import RunSpec
+from bench.serving.target import parse_target
+from bench.workload.schedules import ClosedLoop
+from tests.support.toy_golden import toy_golden
+
+
+def load(**given: Any) -> RunSpec:
+    values = {"protocol": "rest", "target": parse_target("http://localhost:8501"), **given}
+    return RunSpec(scenario="capacity", arrivals=ClosedLoop(1), users=1, duration=1.0, **values)
+
+
+def spec(run: RunSpec | None = None, **given: Any) -> SweepSpec:
+    return SweepSpec(load=run or load(), slo=Slo.parse("p99=250ms"), out=Path("out"), **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"replicas": 0}, "replicas is 0; it must be 1 or more"),
+        ({"run": load(protocol="both", transport="fast+grpcio")}, "'both'; it must be rest or grpc"),
+        (
+            {"replicas": 3, "replica_targets": (parse_target("http://localhost:8502"),)},
+            "address of replica 3 is missing",
+        ),
+        ({"batching": "largest=0"}, "'largest=0' does not describe batching"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        spec(**given)
+
+
+def test_a_plan_needs_a_rate() -> None:
+    with pytest.raises(UsageError, match="--plan rate=500/s or --diurnal"):
+        PlanRequest()
+
+
+def test_the_job_records_what_decides_the_steps() -> None:
+    flags = ("--enable_batching", "--other=1")
+    found = spec(load(signature="serving_default", server_flags=flags, seed=3), scale=QUICK, label="cpu").job(
+        toy_golden(20)
+    )
+    assert found["target"] == "http://localhost:8501"
+    assert found["request"] == {"signature": "serving_default"}
+    assert (found["seed"], found["label"], found["server_flags"]) == (3, "cpu", list(flags))
+    assert found["knee"] == list(QUICK.knee)
+    assert found["batching"].startswith("largest=")
+    assert spec().job(toy_golden(20))["batching"] == "off"

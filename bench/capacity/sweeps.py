@@ -86,7 +86,7 @@ def _reporting_interrupts(folder: SweepFolder, measured: Sequence[MeasuredStep])
         signal = interrupts.received()
         why = "interrupted" if signal is None else f"interrupted by {interrupts.name_of(signal)}"
         path = write_interrupted(measurements_of(measured), why, folder.path)
-        error.add_note(f"{pluralize(len(measured), 'step')} done, see {path}; --resume goes on")
+        error.add_note(f"{pluralize(len(measured), 'step')} done, see {path}; --resume continues")
         raise
 
 

@@ -212,7 +212,7 @@ def test_a_sweep_says_what_it_has_and_goes_on(
     assert "**INTERRUPTED: interrupted by SIGTERM after " in page
     assert "1 user" in page
     assert "see " in started.line
-    assert "--resume goes on" in started.line
+    assert "--resume continues" in started.line
     assert not (out / "capacity.md").exists()
     done = json.loads((out / "sweep.json").read_bytes())["done"]
     again = commands.start(*words, "--resume").until(sending(port_of(addresses["rest"])))
@@ -262,7 +262,7 @@ def test_scoring_goes_on_where_it_was(
     words = [*BERTBENCH, "score", text, "--target", demo_server.rest, "--out", out]
     started = real.start(*words).until(lambda one: out.exists() and out.stat().st_size > 10_000)
     check(started.tell(INT), INT)
-    assert "--resume goes on" in started.line
+    assert "--resume continues" in started.line
     assert out.with_name("scores.tsv.progress").exists()
 
 

@@ -69,7 +69,7 @@ def fill(folder: Path) -> None:
     (folder / "results").mkdir()
     # A copy: reports are written into it.
     shutil.copytree(ROOT / "results/example", folder / "results/example")
-    for side, seed in (("runs", 1), ("parameter_set", 30)):
+    for side, seed in (("runs", 1), ("candidate", 30)):
         for repeat in range(6):
             workload = replace(WORKLOAD, seed=seed + repeat, duration=15.0, warmup=1.0)
             requests = simulate("constant:rate=60", workload, exponential(0.003))

@@ -110,7 +110,7 @@ def test_a_slow_replica_affects_round_robin_more_than_least_loaded() -> None:
 
 def test_autoscaling_follows_the_rate_after_its_lag() -> None:
     parameter_set = ParameterSet(QueueModel.independent(1), np.full(1, 0.1))
-    scaling = Autoscaling(target=0.5, every=10.0, lag=30.0, least=2, most=20)
+    scaling = Autoscaling(target=0.5, every=10.0, lag=30.0, min_replicas=2, max_replicas=20)
     arrivals = np.concatenate((poisson(10.0, (1000,), 1), 100.0 + poisson(50.0, (20_000,), 2)))
     arrivals.sort()
     served = simulate_fleet(Fleet(parameter_set, 2, "least-loaded", (), scaling), arrivals, 1)

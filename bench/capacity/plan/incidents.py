@@ -107,20 +107,20 @@ class Autoscaling:
         target: target utilization, above 0, at most 1.
         every: time between decisions, seconds; each uses the arrivals since the last one.
         lag: time from a decision until a new replica takes requests, seconds.
-        least: smallest number of replicas.
-        most: largest number of replicas.
+        min_replicas: smallest number of replicas.
+        max_replicas: largest number of replicas.
     """
 
     target: float
     every: float
     lag: float
-    least: int
-    most: int
+    min_replicas: int
+    max_replicas: int
 
     def wanted(self, rate: float, capacity: float) -> int:
         """Number of replicas for `rate` requests/s, each with a capacity of `capacity` requests/s."""
         needed = -int(-rate // (capacity * self.target))
-        return min(max(needed, self.least), self.most)
+        return min(max(needed, self.min_replicas), self.max_replicas)
 
 
 Incident = Failure | RollingRestart | Slow

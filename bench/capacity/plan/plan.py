@@ -9,7 +9,7 @@ import numpy as np
 from bench.capacity.model.model import CapacityModel
 from bench.capacity.plan.fleet import Fleet, simulate_fleet
 from bench.capacity.plan.slo import Slo
-from bench.capacity.queue.latency_table import COLUMNS, SHARES, UNSTABLE
+from bench.capacity.queue.latency_table import COLUMNS, QUANTILES, UNSTABLE
 from bench.core.errors import InconclusiveError, UsageError
 from bench.core.units import format_percent, format_rate, parse_number, parse_rate, parse_whole, pluralize
 from bench.stats.estimate import Estimate
@@ -202,5 +202,5 @@ def fleet_latency(
     arrivals = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, requests))
     served = simulate_fleet(Fleet(model.parameter_set, replicas, policy), arrivals, seed)
     sojourn = served.sojourn[requests // 5 :]
-    found = nearest_rank(sojourn, SHARES)
+    found = nearest_rank(sojourn, QUANTILES)
     return {"mean": float(sojourn.mean())} | dict(zip(COLUMNS[1:], found, strict=True))

@@ -56,11 +56,11 @@ class Replica(ABC):
 class SharedReplica(Replica):
     """Requests in service share the speed, in virtual time as in `vectorized_queue`; the others wait."""
 
-    __slots__ = ("busy", "clock", "queue", "servers", "share", "virtual")
+    __slots__ = ("busy", "clock", "queue", "servers", "speed_each", "virtual")
 
     def __init__(self, queue_model: QueueModel, work: list[float], begun: list[float]) -> None:
         super().__init__(queue_model, work, begun)
-        self.share = [1.0, *(speed / (k + 1) for k, speed in enumerate(queue_model.speeds))]
+        self.speed_each = [1.0, *(speed / (k + 1) for k, speed in enumerate(queue_model.speeds))]
         self.servers = queue_model.servers
         self.busy: list[tuple[float, int]] = []
         self.queue: deque[int] = deque()
@@ -85,7 +85,7 @@ class SharedReplica(Replica):
     def next_event(self) -> float:
         if not self.busy:
             return NEVER
-        return self.clock + (self.busy[0][0] - self.virtual) * self.factor / self.share[len(self.busy)]
+        return self.clock + (self.busy[0][0] - self.virtual) * self.factor / self.speed_each[len(self.busy)]
 
     def lose(self, now: float) -> list[int]:
         self._advance(now)
@@ -104,21 +104,21 @@ class SharedReplica(Replica):
 
     def _advance(self, now: float) -> None:
         if self.busy:
-            self.virtual += (now - self.clock) * self.share[len(self.busy)] / self.factor
+            self.virtual += (now - self.clock) * self.speed_each[len(self.busy)] / self.factor
         self.clock = now
 
 
 class BatchReplica(Replica):
     """A free thread takes a batch once it is full or its first request has waited for the timeout."""
 
-    __slots__ = ("batching", "queue", "running", "share", "threads")
+    __slots__ = ("batching", "queue", "running", "speed_each", "threads")
 
     def __init__(self, queue_model: QueueModel, work: list[float], begun: list[float]) -> None:
         super().__init__(queue_model, work, begun)
         assert queue_model.batching is not None
         self.batching = queue_model.batching
         self.threads = queue_model.servers
-        self.share = [speed / (k + 1) for k, speed in enumerate(queue_model.speeds)]
+        self.speed_each = [speed / (k + 1) for k, speed in enumerate(queue_model.speeds)]
         self.queue: deque[tuple[float, int]] = deque()
         self.running: list[tuple[float, list[int]]] = []
 
@@ -161,7 +161,7 @@ class BatchReplica(Replica):
             work = sum(self.work[request] for request in members) / size * (1 + self.batching.marginal * (size - 1))
             for request in members:
                 self.begun[request] = now
-            heapq.heappush(self.running, (now + work * self.factor / self.share[len(self.running)], members))
+            heapq.heappush(self.running, (now + work * self.factor / self.speed_each[len(self.running)], members))
 
 
 def make_replica(queue_model: QueueModel, work: list[float], begun: list[float]) -> Replica:

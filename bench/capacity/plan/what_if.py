@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.capacity.plan.diurnal import Span
 from bench.capacity.plan.fleet import Fleet, FleetServed, simulate_fleet
-from bench.capacity.queue.latency_table import COLUMNS, SHARES
+from bench.capacity.queue.latency_table import COLUMNS, QUANTILES
 from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
 from bench.stats.quantiles import nearest_rank
@@ -87,7 +87,7 @@ def run_fleet(fleet: Fleet, arrivals: Floats, seconds: float, limit: float, seed
     """
     served = simulate_fleet(fleet, arrivals, seed)
     answered = served.sojourn[~served.lost]
-    found = nearest_rank(answered, SHARES) if answered.size else [np.nan] * len(SHARES)
+    found = nearest_rank(answered, QUANTILES) if answered.size else [np.nan] * len(QUANTILES)
     mean = float(answered.mean()) if answered.size else np.nan
     edges = np.linspace(0, seconds, WINDOWS + 1)
     p50, p99, lost = _windows(served, edges)
@@ -113,9 +113,9 @@ def _windows(served: FleetServed, edges: Floats) -> tuple[Floats, Floats, Floats
     places = np.searchsorted(served.arrived, edges)
     p50, p99, lost = (np.full(edges.size - 1, np.nan) for _ in range(3))
     for index, (start, end) in enumerate(pairwise(places.tolist())):
-        gone = served.lost[start:end]
-        sojourn = served.sojourn[start:end][~gone]
-        lost[index] = float(gone.mean()) if gone.size else 0.0
+        is_lost = served.lost[start:end]
+        sojourn = served.sojourn[start:end][~is_lost]
+        lost[index] = float(is_lost.mean()) if is_lost.size else 0.0
         if sojourn.size:
             p50[index], p99[index] = nearest_rank(sojourn, [0.5, 0.99])
     return p50, p99, lost

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from bench.analysis.metrics import PERCENTILES
 from bench.capacity.queue.queue_model import QueueModel
 from bench.capacity.queue.vectorized_batch_queue import simulate_batches
 from bench.capacity.queue.vectorized_queue import simulate_queues
@@ -18,10 +19,10 @@ from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
 from bench.stats.quantiles import rank_of
 
-SHARES: Final = (0.5, 0.9, 0.95, 0.99, 0.999)
+QUANTILES: Final = tuple(PERCENTILES.values())
 """The percentiles of a table, as fractions."""
 
-COLUMNS: Final = ("mean", "p50", "p90", "p95", "p99", "p99.9")
+COLUMNS: Final = ("mean", *PERCENTILES)
 """Names of the values in the last dimension of a table."""
 
 UNSTABLE: Final = 0.985
@@ -110,13 +111,13 @@ def scheduled_columns(
     Returns:
         Seconds, `[schedules, queues, COLUMNS]`.
     """
-    most = max(due.size for due, _ in schedules)
+    longest = max(due.size for due, _ in schedules)
     # Shorter schedules are padded with requests so late that they cannot delay the counted ones.
-    later = 60.0 + np.arange(1.0, most + 1)
-    arrivals = np.array([np.concatenate((due, due[-1] + later[: most - due.size])) for due, _ in schedules])
+    later = 60.0 + np.arange(1.0, longest + 1)
+    arrivals = np.array([np.concatenate((due, due[-1] + later[: longest - due.size])) for due, _ in schedules])
     arrivals = np.repeat(arrivals, queues, axis=0)
     work = _draw(parameter_set.work, generator(seed, Stream.RESAMPLING, 3).random(arrivals.shape))
-    sojourn = _sojourn([parameter_set.queue_model], arrivals, work).reshape(len(schedules), queues, most)
+    sojourn = _sojourn([parameter_set.queue_model], arrivals, work).reshape(len(schedules), queues, longest)
     found = [
         column_values(np.ascontiguousarray(sojourn[index, :, np.searchsorted(due, begins) : due.size]))
         for index, (due, begins) in enumerate(schedules)
@@ -169,6 +170,6 @@ def _draw(sample: Floats, ranks: Floats) -> Floats:
 def column_values(latencies: Floats) -> Floats:
     """`COLUMNS` of each row of latencies, `[rows, COLUMNS]`; percentiles by nearest rank. Reorders the values."""
     size = latencies.shape[1]
-    places = [rank_of(share, size) for share in SHARES]
+    places = [rank_of(quantile, size) for quantile in QUANTILES]
     latencies.partition(places, axis=1)
     return np.concatenate((latencies.mean(axis=1, keepdims=True), latencies[:, places]), axis=1)

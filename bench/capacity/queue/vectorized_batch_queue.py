@@ -33,7 +33,7 @@ def simulate_batches(
     apart = float(arrivals.max()) + timeout + 1.0
     times = _Times(arrivals, (arrivals + queue[:, None] * apart).reshape(-1), apart)
     passed = np.concatenate((np.zeros((queues, 1)), np.cumsum(work, axis=1)), axis=1)
-    share = speeds / np.arange(1, speeds.shape[1] + 1)
+    speed_each = speeds / np.arange(1, speeds.shape[1] + 1)
     free = np.zeros(speeds.shape)
     begins, ends = np.zeros((queues, n)), np.zeros((queues, n))
     first = np.zeros((queues, n), np.intp)
@@ -45,7 +45,7 @@ def simulate_batches(
         thread = free[unfinished].argmin(axis=1)
         busy = (free[unfinished] > now[:, None]).sum(axis=1)
         mean = (passed[unfinished, begun + count] - passed[unfinished, begun]) / count
-        length = mean * (1 + marginal[unfinished] * (count - 1)) / share[unfinished, busy]
+        length = mean * (1 + marginal[unfinished] * (count - 1)) / speed_each[unfinished, busy]
         free[unfinished, thread] = now + length
         begins[unfinished, begun], ends[unfinished, begun], first[unfinished, begun] = now, now + length, begun
         at[unfinished] = begun + count
@@ -102,7 +102,7 @@ def closed_network_batch_throughput(
     queue = np.arange(queues)
     ready = np.where(np.arange(most) < users[:, None], 0.0, np.inf)
     free = np.zeros((queues, speeds.size))
-    share = speeds / np.arange(1, speeds.size + 1)
+    speed_each = speeds / np.arange(1, speeds.size + 1)
     warm = batches // 5
     counted, since = np.zeros(queues), np.zeros(queues)
     end = np.zeros(queues)
@@ -113,7 +113,7 @@ def closed_network_batch_throughput(
         count = np.minimum((ready <= now[:, None]).sum(axis=1), largest)
         thread = free.argmin(axis=1)
         busy = (free > now[:, None]).sum(axis=1)
-        end = now + work[:, batch] * (1 + marginal * (count - 1)) / share[busy]
+        end = now + work[:, batch] * (1 + marginal * (count - 1)) / speed_each[busy]
         free[queue, thread] = end
         ready = np.where(np.arange(most) < count[:, None], (end + overhead)[:, None], ready)
         if batch == warm:

@@ -35,10 +35,10 @@ def simulate_queues(arrivals: Floats, work: Floats, speeds: Floats) -> Served:
         work: work of each request, seconds, `[queues, n]`.
         speeds: work per second with 1, 2, ... requests in service, `[queues, servers]`.
     """
-    share = speeds / np.arange(1, speeds.shape[1] + 1)
-    if np.all(share == share[:, :1]):
-        return _independent(arrivals, work / share[:, :1], speeds.shape[1])
-    return _Sharing(arrivals, work, share).run()
+    speed_each = speeds / np.arange(1, speeds.shape[1] + 1)
+    if np.all(speed_each == speed_each[:, :1]):
+        return _independent(arrivals, work / speed_each[:, :1], speeds.shape[1])
+    return _Sharing(arrivals, work, speed_each).run()
 
 
 def _independent(arrivals: Floats, service: Floats, servers: int) -> Served:
@@ -77,15 +77,15 @@ class _Sharing:
     service begins. Arrays over requests are flat, with index = request * queues + queue.
     """
 
-    def __init__(self, arrivals: Floats, work: Floats, share: Floats) -> None:
+    def __init__(self, arrivals: Floats, work: Floats, speed_each: Floats) -> None:
         self.queues, self.n = arrivals.shape
-        self.servers = share.shape[1]
+        self.servers = speed_each.shape[1]
         self.queue = np.arange(self.queues)
         # A last request that never arrives saves a bounds check at each step.
         never = np.full((1, self.queues), np.inf)
         self.arrivals = np.concatenate((_by_request(arrivals), never)).reshape(-1)
         self.work = np.concatenate((_by_request(work), never)).reshape(-1)
-        self.share = np.concatenate((np.ones((1, self.queues)), share.T)).reshape(-1)
+        self.speed_each = np.concatenate((np.ones((1, self.queues)), speed_each.T)).reshape(-1)
         self.clock = np.zeros(self.queues)
         self.virtual = np.zeros(self.queues)
         # Counts of requests, as flat indexes: busy * queues + queue, and so on.
@@ -113,7 +113,7 @@ class _Sharing:
         queues, ends = self.queues, self.ends.reshape(-1)
         first = self.ends.argmin(axis=0) * queues + self.queue
         end = ends[first]
-        speed = self.share[self.busy]
+        speed = self.speed_each[self.busy]
         departs = self.clock + (end - self.virtual) / speed
         arrives = self.arrivals[self.arrived]
         leaving = departs < arrives

@@ -56,6 +56,8 @@ def test_a_sweep_writes_report_json_and_plots(swept: tuple[Path, int, str, str])
     found = orjson.loads((folder / "capacity.json").read_bytes())
     assert 50 < found["slo_rate"]["center"] < 120
     assert found["hold_out"]["checks"]
+    assert len(found["points"]) > 6
+    assert found["model"]["station"].keys() == {"servers", "speeds", "overhead", "calibration", "batching"}
     assert found["plan"]["row"]["replicas"] > 400 / 120
     assert found["plan"]["diurnal"]["price_followed"] < found["plan"]["diurnal"]["price_fixed"]
     text = (folder / "capacity.md").read_text()

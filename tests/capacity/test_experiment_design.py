@@ -23,6 +23,7 @@ from bench.capacity.experiment.experiment_design import (
     single_user_steps,
 )
 from bench.capacity.measurements.measured_step import Measurement, Stage
+from bench.core.errors import UsageError
 from bench.workload.arrivals import ClosedLoop, Poisson
 from tests.support.measurements import measurement as any_measurement
 
@@ -145,3 +146,12 @@ def test_quick_takes_three_minutes_and_full_a_quarter_of_an_hour(scale: Scale, l
     assert least < expected_seconds(scale, 1) < most
     assert expected_seconds(scale, 2) > expected_seconds(scale, 1)
     assert expected_seconds(replace(scale, step=1.0), 1) < expected_seconds(scale, 1)
+
+
+def test_a_scale_with_other_lengths_and_a_shorter_ladder() -> None:
+    found = FULL.adjusted(step=10.0, knee=5.0, max_users=4)
+    assert (found.step, found.single_user, found.ladder) == (10.0, FULL.single_user / 2, (1, 2, 3, 4))
+    assert (found.knee_seconds, found.hold_out_seconds) == (5.0, 5.0)
+    assert FULL.adjusted() == FULL
+    with pytest.raises(UsageError, match="a ladder up to 2 users has fewer than three steps; give --max-users 4"):
+        FULL.adjusted(max_users=2)

@@ -15,7 +15,6 @@ from bench.capacity.report.report import REPORT
 from bench.capacity.sweeps import sweep
 from bench.cli.common.options import given_options
 from bench.cli.common.progress import ProgressDisplay
-from bench.core.errors import UsageError
 from bench.core.units import parse_duration
 from bench.load.locust_adapter.options import make_spec
 from bench.load.setup.catalog import Scenario
@@ -85,19 +84,8 @@ def _spec(args: argparse.Namespace) -> SweepSpec:
 
 
 def _scale(args: argparse.Namespace) -> Scale:
-    scale = QUICK if args.quick else FULL
-    if args.step_time:
-        seconds = parse_duration(args.step_time)
-        scale = replace(scale, step=seconds, single_user=seconds * scale.single_user / scale.step)
-    if args.knee_time:
-        seconds = parse_duration(args.knee_time)
-        scale = replace(scale, knee_seconds=seconds, hold_out_seconds=seconds)
-    if args.max_users is not None:
-        ladder = tuple(count for count in scale.ladder if count <= args.max_users)
-        if len(ladder) < 3:
-            raise UsageError(f"a ladder up to {args.max_users} users has fewer than three steps; give --max-users 4")
-        scale = replace(scale, ladder=ladder)
-    return scale
+    step, knee = (None if text is None else parse_duration(text) for text in (args.step_time, args.knee_time))
+    return (QUICK if args.quick else FULL).adjusted(step, knee, args.max_users)
 
 
 def _load(args: argparse.Namespace) -> RunSpec:

@@ -12,13 +12,14 @@ ends by the rules of SageMaker's inference recommender: throughput is flat, or a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import numpy as np
 
 from bench.capacity.measurements.measured_step import Measurement, Stage
-from bench.capacity.queue.latency_table import Effort
+from bench.capacity.queue.latency_table import REFERENCE, Effort
+from bench.core.errors import UsageError
 from bench.core.seeds import Stream, generator
 from bench.workload.schedules import ClosedLoop, Poisson
 
@@ -72,7 +73,30 @@ class Scale:
     retries: int
     settle: float = 1.5
     replicates: int = 100
-    reference: Effort = field(default_factory=lambda: Effort(requests=8000, queues=200, seed=1))
+    reference: Effort = REFERENCE
+
+    def adjusted(self, step: float | None = None, knee: float | None = None, max_users: int | None = None) -> Self:
+        """The scale with other lengths and a shorter ladder.
+
+        Args:
+            step: length of each step of the ladder, seconds; that of one user changes by the same factor.
+            knee: length of each open-loop run, seconds.
+            max_users: largest number of users of the ladder.
+
+        Raises:
+            UsageError: the ladder has fewer than three steps.
+        """
+        scale = self
+        if step is not None:
+            scale = replace(scale, step=step, single_user=step * scale.single_user / scale.step)
+        if knee is not None:
+            scale = replace(scale, knee_seconds=knee, hold_out_seconds=knee)
+        if max_users is not None:
+            ladder = tuple(count for count in scale.ladder if count <= max_users)
+            if len(ladder) < 3:
+                raise UsageError(f"a ladder up to {max_users} users has fewer than three steps; give --max-users 4")
+            scale = replace(scale, ladder=ladder)
+        return scale
 
 
 FULL: Final = Scale(

@@ -22,7 +22,7 @@ from bench.capacity.model.bootstrap import Bootstrap, drifted, ladder_of, parame
 from bench.capacity.model.ladder_fit import Ladder, QueueFit, fit_queue
 from bench.capacity.model.likelihood import Likelihood, Posterior
 from bench.capacity.model.model import CapacityModel
-from bench.capacity.queue.latency_table import UNBOUNDED, Effort, ParameterSet, latency_tables
+from bench.capacity.queue.latency_table import REFERENCE, UNBOUNDED, Effort, ParameterSet, latency_tables
 from bench.capacity.queue.queue_model import MAX_SERVERS, Batching
 from bench.core.errors import InconclusiveError
 from bench.core.seeds import Stream, generator
@@ -61,7 +61,7 @@ class FitOptions:
 
     replicates: int = 100
     effort: Effort = field(default_factory=Effort)
-    reference: Effort = field(default_factory=lambda: Effort(requests=8000, queues=200, seed=1))
+    reference: Effort = REFERENCE
     seed: int = 0
     servers: int | None = None
     batching: Batching | None = None

@@ -73,6 +73,10 @@ class Effort:
     seed: int = 0
 
 
+REFERENCE: Final = Effort(requests=8000, queues=200, seed=1)
+"""The simulation of a central latency table."""
+
+
 def latency_tables(parameter_sets: Sequence[ParameterSet], rates: Sequence[float], effort: Effort) -> Floats:
     """Latency of Poisson arrivals at each rate (requests/s), seconds, `[parameter_sets, rates, COLUMNS]`.
 

@@ -22,7 +22,7 @@ from bench.analysis.summary import RunSummary
 from bench.analysis.validity import Validity
 from bench.capacity import sweeps
 from bench.capacity.experiment.experiment_design import FULL, QUICK, Scale
-from bench.capacity.experiment.runner_driver import SweepListener
+from bench.capacity.experiment.sweep_listener import SweepListener
 from bench.capacity.experiment.sweep_spec import SweepSpec
 from bench.capacity.model.model_file import StoredModel, read_model
 from bench.capacity.plan.plan import PlanOptions

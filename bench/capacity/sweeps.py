@@ -10,9 +10,10 @@ from bench.bert.demo.demo_model import demo_model_dir
 from bench.capacity.experiment.assemble import assemble, validate_fleet
 from bench.capacity.experiment.batching import read_batching
 from bench.capacity.experiment.experiment_design import FULL, Scale, expected_seconds
-from bench.capacity.experiment.runner_driver import ReplicaServers, RunnerDriver, SweepListener, template_of
-from bench.capacity.experiment.sweep import Log, Sweep, SweepResult, fit_sweep, measurements_of
+from bench.capacity.experiment.runner_driver import ReplicaServers, RunnerDriver, template_of
+from bench.capacity.experiment.sweep import Sweep, SweepResult, fit_sweep, measurements_of
 from bench.capacity.experiment.sweep_folder import SweepFolder
+from bench.capacity.experiment.sweep_listener import SweepListener
 from bench.capacity.experiment.sweep_spec import SweepSpec
 from bench.capacity.measurements.measured_step import MeasuredStep, Stage, measure
 from bench.capacity.model.fit import FitOptions
@@ -70,7 +71,7 @@ def _measure(
         driver = RunnerDriver(runner, listener, servers, 1, template)
         fleet = replace(driver, replicas=spec.replicas)
         fit = fit_options(folder, spec.load.seed, spec.servers, spec.scale)
-        sweep = Sweep(folder, driver, spec.scale, spec.slo, spec.load.seed, listener.line, fit, measured)
+        sweep = Sweep(folder, driver, spec.scale, spec.slo, spec.load.seed, listener, fit, measured)
         return sweep.run(spec.replicas, spec.load.policy, fleet)
 
 
@@ -90,9 +91,7 @@ def _reporting_interrupts(folder: SweepFolder, measured: Sequence[MeasuredStep])
         raise
 
 
-def fit_again(
-    path: Path, slo: Slo | None, plan: PlanRequest | None, seed: int, servers: int | None, log: Log
-) -> CapacityResult:
+def fit_again(path: Path, slo: Slo | None, plan: PlanRequest | None, seed: int, servers: int | None) -> CapacityResult:
     """Fits the model to the runs of a sweep again, and writes model and report.
 
     Args:
@@ -101,7 +100,6 @@ def fit_again(
         plan: the rates to plan for; None for no plan.
         seed: random seed of the fit.
         servers: requests that the server works on at once; None if it is unknown.
-        log: receives a line when the fit begins.
 
     Raises:
         UsageError: there is no sweep, or it has no completed step.
@@ -109,7 +107,7 @@ def fit_again(
     """
     folder = SweepFolder.open(path)
     steps = read_steps(folder)
-    return _validate_and_finish(folder, steps, fit_sweep(steps, fit_options(folder, seed, servers), log), slo, plan)
+    return _validate_and_finish(folder, steps, fit_sweep(steps, fit_options(folder, seed, servers)), slo, plan)
 
 
 def report_again(path: Path, slo: Slo | None, plan: PlanRequest | None) -> CapacityResult:

@@ -12,6 +12,7 @@ from bench import api
 from bench.capacity.experiment.experiment_design import QUICK
 from bench.capacity.experiment.sweep import Sweep, SweepResult
 from bench.capacity.experiment.sweep_folder import SweepFolder
+from bench.capacity.experiment.sweep_listener import SweepListener
 from bench.capacity.experiment.sweep_spec import request_of
 from bench.capacity.measurements.measured_step import Stage
 from bench.capacity.model.model_file import StoredModel, read_model, write_model
@@ -27,6 +28,16 @@ from bench.serving.target import parse_target
 from bench.serving.tls import TlsOptions
 from bench.workload.schedules import ClosedLoop
 from tests.support.known_sweeps import FIT, SLO, SMALL, KnownDriver, KnownServer, sweep_of
+
+
+class Lines(SweepListener):
+    """Collects the lines of a sweep."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -183,11 +194,11 @@ def test_the_step_of_one_user_is_repeated_until_service_times_are_known(cv: floa
     """Waiting grows with the mean square of the service times, which depends on a few long ones."""
     driver = KnownDriver(KnownServer(cv=cv, seed=8))
     sweep = replace(sweep_of(tmp_path / "s", driver), scale=replace(SMALL, single_user_runs=3))
-    lines: list[str] = []
-    result = replace(sweep, log=lines.append).run()
+    listener = Lines()
+    result = replace(sweep, listener=listener).run()
     single = [f"ladder 1 users #{repeat}" for repeat in range(runs)]
     assert [key for key in driver.asked if " 1 users" in key] == single == driver.asked[:runs]
-    assert sum("service times vary widely" in line for line in lines) == runs - 1
+    assert sum("service times vary widely" in line for line in listener.lines) == runs - 1
     assert [entry.latencies.latency.size for entry in result.steps][runs - 1] > 0
 
 

@@ -12,7 +12,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """Fits the model again, or takes the stored one, and writes the report."""
     slo, plan = slo_of(args), plan_request(args)
     if args.action == "fit":
-        result = fit_again(args.folder, slo, plan, args.seed, args.servers, lambda line: print(line, file=out))
+        result = fit_again(args.folder, slo, plan, args.seed, args.servers)
     else:
         result = report_again(args.folder, slo, plan)
     return print_result(result, args.folder / REPORT, out, err)

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from bench.capacity.cli.options import OWN, plan_request, print_result
 from bench.capacity.experiment.experiment_design import FULL, QUICK, Scale
-from bench.capacity.experiment.runner_driver import SweepListener
+from bench.capacity.experiment.sweep_listener import SweepListener
 from bench.capacity.experiment.sweep_spec import SweepSpec
 from bench.capacity.plan.slo import Slo
 from bench.capacity.report.report import REPORT

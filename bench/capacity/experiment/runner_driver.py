@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from bench.capacity.experiment.experiment_design import Step
+from bench.capacity.experiment.sweep_listener import SweepListener
 from bench.capacity.experiment.sweep_spec import SweepSpec
 from bench.capacity.measurements.measured_step import Stage, load_text
 from bench.core.errors import UsageError
@@ -13,19 +14,6 @@ from bench.load.runner.client import Runner
 from bench.load.setup.run_spec import RunSpec, address_of
 from bench.server.affinity import cores_for, pin
 from bench.server.lifecycle import RunningServer, open_target
-
-
-class SweepListener:
-    """Receives the progress of a sweep; this class ignores it."""
-
-    def expect(self, seconds: float) -> None:
-        """The sweep takes so many seconds more than announced before."""
-
-    def step(self, title: str) -> None:
-        """A step begins."""
-
-    def line(self, text: str) -> None:
-        """A line about a completed step."""
 
 
 class ReplicaServers:

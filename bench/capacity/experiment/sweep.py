@@ -4,7 +4,7 @@ Each completed step is recorded in the folder of the sweep at once, so an interr
 cannot be measured ends the sweep with one line; everything measured before is kept.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from bench.capacity.experiment import experiment_design
 from bench.capacity.experiment.experiment_design import Scale, Step
 from bench.capacity.experiment.sweep_folder import SweepFolder
+from bench.capacity.experiment.sweep_listener import SweepListener
 from bench.capacity.measurements.measured_step import MeasuredStep, Measurement, Stage, measure
 from bench.capacity.measurements.run_latencies import Repeats
 from bench.capacity.model.fit import FitOptions, fit_model
@@ -48,9 +49,6 @@ class Driver(Protocol):
 
     def run(self, step: Step, users: int, runs: Path) -> Path:
         """Makes one run with a pool of `users`; returns its folder, in `runs`."""
-
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class Sweep:
         scale: numbers and lengths of the runs.
         slo: the objective.
         seed: random seed.
-        log: receives one line after each step.
+        listener: receives the progress.
         fit: options of the fit.
         measured: receives each completed step, for an interrupted sweep.
     """
@@ -107,7 +105,7 @@ class Sweep:
     scale: Scale
     slo: Slo
     seed: int = 0
-    log: Log = lambda line: None
+    listener: SweepListener = field(default_factory=SweepListener)
     fit: FitOptions = field(default_factory=FitOptions)
     measured: list[MeasuredStep] = field(default_factory=list)
     _retried: int = 0
@@ -131,7 +129,9 @@ class Sweep:
             ladder.append(self._do(last))
         saturated = experiment_design.saturated_rate(measurements_of(ladder))
         knee = self._do_all(experiment_design.knee_steps(self.scale, saturated, self.seed), users)
-        model = fit_sweep([*ladder, *knee], self.fit, self.log)
+        self.listener.step("fit")
+        self.listener.line("fitting the model")
+        model = fit_sweep([*ladder, *knee], self.fit)
         hold_out = self._do_all(experiment_design.hold_out_steps(self.scale, saturated, self.seed), users)
         steps = [*ladder, *knee, *hold_out]
         rate = slo_rate(model, measurements_of(steps), self.slo).rate.center
@@ -167,7 +167,7 @@ class Sweep:
             error = Repeats(tuple(entry.latencies for entry in found)).square_error()
             if error <= experiment_design.SINGLE_USER_ERROR:
                 break
-            self.log(
+            self.listener.line(
                 f"  repeating: service times vary widely; the error of their mean square is {format_percent(error)}"
             )
             found.append(self._do(step))
@@ -203,13 +203,13 @@ class Sweep:
         while True:
             path = driver.run(step, users, self.folder.runs)
             found = measure(path, step.stage)
-            self.log(describe(found.measurement))
+            self.listener.line(describe(found.measurement))
             # An unusable step is not recorded as completed, so that a resumed sweep repeats it.
             self._refuse_unusable(found.measurement)
             if not _generator_starved(found.measurement) or self._retried >= self.scale.retries:
                 break
             self._retried += 1
-            self.log("  retrying: the load generator was starved of CPU")
+            self.listener.line("  retrying: the load generator was starved of CPU")
         self.folder.add(step.key, path)
         return found
 
@@ -233,7 +233,7 @@ class Sweep:
             )
 
 
-def fit_sweep(steps: Sequence[MeasuredStep], options: FitOptions, log: Log = lambda line: None) -> CapacityModel:
+def fit_sweep(steps: Sequence[MeasuredStep], options: FitOptions) -> CapacityModel:
     """Fits the model to the ladder and the knee of a sweep, without runs that the server did not sustain.
 
     Raises:
@@ -246,7 +246,6 @@ def fit_sweep(steps: Sequence[MeasuredStep], options: FitOptions, log: Log = lam
     rates = {step.measurement.rate for step in undisturbed}
     if len(undisturbed) >= len(knee) / 2 and len(rates) >= min(MIN_RATES, len(knee)):
         knee = undisturbed
-    log("fitting the model")
     return fit_model([step.latencies for step in (*ladder, *knee) if step.latencies.latency.size], options)
 
 

@@ -20,7 +20,6 @@ MAX_REQUESTS: Final = 50_000_000
 _SPACINGS: Final = ("poisson", "even")
 
 
-@dataclass(frozen=True)
 class Arrivals(ABC):
     """How requests come: `ClosedLoop`, or an `OpenLoop` with a schedule."""
 

@@ -1,9 +1,8 @@
 """What is asked of a server in a run, apart from when: the fields that must agree before two runs may be compared."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,24 +101,6 @@ class Workload:
     def protocols(self) -> tuple[str, ...]:
         """`rest` and `grpc`, as far as they are used; what a job's `protocol_index` counts."""
         return ("rest", "grpc") if self.protocol == "both" else (self.protocol,)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `run.json`."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "Workload":
-        """The workload in `raw`; a key that this class lacks is an error.
-
-        Raises:
-            UsageError: a key or value that makes no workload.
-        """
-        try:
-            return cls(**raw)
-        except TypeError as error:
-            raise UsageError(
-                f"no workload of this version's ({error}); read the run with the bertbench that wrote it"
-            ) from error
 
 
 @dataclass(frozen=True, slots=True)

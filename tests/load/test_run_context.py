@@ -72,7 +72,12 @@ def test_json_is_one_line(tmp_path: Path) -> None:
     assert RunSpec.from_json(sent.to_json()) == sent
 
 
-@pytest.mark.parametrize("text", ["x", "{}", "[]", '{"format": 2}', '{"format": 1, "users": 1}'])
+def test_file_names_that_the_locale_cannot_decode_survive() -> None:
+    sent = spec(results=Path(os.fsdecode(b"r\xff")), target=parse_target("binary:/b\udcff"))
+    assert RunSpec.from_json(sent.to_json()) == sent
+
+
+@pytest.mark.parametrize("text", ["x", "{}", "[]", '{"format": 1}', '{"format": 2, "users": 1}', '{"format": 3}'])
 def test_something_else(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(VARIABLE, text)
     with pytest.raises(UsageError, match="unset"):

@@ -5,6 +5,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from bench.core.errors import UsageError
 from bench.load.engine import worker_session
 from bench.load.engine.schedule import ScheduleShard
 from bench.load.engine.worker_plan import WorkerPlan
@@ -31,6 +32,11 @@ def test_a_plan_survives_locust_s_messages(shard: Any, tls: Any) -> None:
         ends=4.0,
     )
     assert WorkerPlan.from_message(msgpack.loads(msgpack.dumps(plan.to_message()))) == plan
+
+
+def test_a_plan_of_another_version_is_refused_by_its_field() -> None:
+    with pytest.raises(UsageError, match=r"missing required field `worker`.*same version"):
+        WorkerPlan.from_message({"run": "r"})
 
 
 def test_processes_of_one_machine_start_at_the_same_moment() -> None:

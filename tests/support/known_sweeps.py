@@ -139,9 +139,7 @@ class KnownDriver:
         if step.key == self.dies_at:
             for index in range(requests.due.size // 3, requests.due.size):
                 requests.outcome[index] = Outcome.UNAVAILABLE
-        workload = WORKLOAD.__class__(
-            **{**WORKLOAD.to_json(), "users": users, "duration": step.seconds, "warmup": 1.0, "seed": step.seed}
-        )
+        workload = replace(WORKLOAD, users=users, duration=step.seconds, warmup=1.0, seed=step.seed)
         run = write_run(
             runs,
             requests,

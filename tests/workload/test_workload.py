@@ -39,12 +39,6 @@ def test_bad_values_are_refused_by_name(change: dict[str, Any], message: str) ->
         replace(WORKLOAD, **change)
 
 
-def test_json_round_trip_and_unknown_keys() -> None:
-    assert Workload.from_json(WORKLOAD.to_json()) == WORKLOAD
-    with pytest.raises(UsageError, match="usres"):
-        Workload.from_json(WORKLOAD.to_json() | {"usres": 3})
-
-
 @pytest.mark.parametrize("text", ["poisson:rate=20", "ramp:from=0,to=40", "burst:base=5,peak=50,every=5s,length=1s"])
 def test_the_warm_up_does_not_change_the_measured_part(text: str) -> None:
     arrivals = open_loop(text)

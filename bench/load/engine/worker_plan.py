@@ -1,13 +1,14 @@
-"""What a load-generating process is told before a run: one message, plain values, everything in it."""
+"""What a load-generating process needs before a run, in one message."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from bench.core.errors import UsageError
 from bench.load.engine.schedule import ScheduleShard
 from bench.load.transports.endpoint import Endpoint
-from bench.serving.tls import TlsOptions
 from bench.workload.workload import Workload
 
 
@@ -38,38 +39,20 @@ class WorkerPlan:
     ends: float
 
     def to_message(self) -> dict[str, Any]:
-        """Numbers, texts, bytes, lists and dicts, as Locust's messages carry them."""
-        tls = self.endpoint.tls
-        return {
-            "run": self.run,
-            "worker": self.worker,
-            "golden": self.golden,
-            "workload": self.workload.to_json(),
-            "endpoint": {
-                **asdict(self.endpoint),
-                "tls": {name: str(path) for name, path in asdict(tls).items() if path} if tls else None,
-            },
-            "shard": asdict(self.shard) if self.shard else None,
-            "think": self.think,
-            "begins": self.begins,
-            "ends": self.ends,
-        }
+        """The plan in the types that Locust's messages carry: numbers, texts, bytes, lists and dicts."""
+        message: dict[str, Any] = msgspec.to_builtins(self, builtin_types=(bytes,), enc_hook=str)
+        return message
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> "WorkerPlan":
         """The plan in a message of `to_message`.
 
         Raises:
-            UsageError: certificate files that are not on this machine.
+            UsageError: certificate files that are not on this machine, or a plan of another version of bertbench.
         """
-        endpoint = dict(message["endpoint"])
-        if endpoint["tls"] is not None:
-            endpoint["tls"] = TlsOptions(**{name: Path(path) for name, path in endpoint["tls"].items()})
-        return cls(
-            **{
-                **message,
-                "workload": Workload.from_json(message["workload"]),
-                "endpoint": Endpoint(**endpoint),
-                "shard": ScheduleShard(**message["shard"]) if message["shard"] else None,
-            }
-        )
+        try:
+            return msgspec.convert(message, cls, dec_hook=lambda kind, value: kind(value))
+        except msgspec.ValidationError as error:
+            raise UsageError(
+                f"cannot read the master's plan ({error}); run the same version of bertbench on all machines"
+            ) from error

@@ -1,30 +1,33 @@
 """One run as typed, checked values. Options are parsed into it once; its JSON is all that crosses process borders.
 
 Format history of the JSON:
-    1: first.
+    1: first; targets are texts.
+    2: targets are objects.
 """
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
+import msgspec
+
 from bench.bert.contract.golden import GoldenFile
 from bench.core.errors import UsageError
+from bench.core.versioned_json import shallow
 from bench.load.setup.catalog import SampleRule
 from bench.load.setup.run_context import VARIABLE, option_name
 from bench.server.running import RunningServer
-from bench.serving.target import Target, TargetKind, parse_target, rest_address
+from bench.serving.target import Target, TargetKind, rest_address
 from bench.serving.tls import TlsOptions
 from bench.serving.types import DEFAULT_MODEL_NAME
 from bench.workload.arrivals import Arrivals, ClosedLoop, parse_arrivals
 from bench.workload.policies import POLICIES
 from bench.workload.workload import Workload
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _EMBEDDED: Final = Target(TargetKind.EMBEDDED)
 
 
@@ -145,9 +148,8 @@ class RunSpec:
 
     def to_json(self) -> bytes:
         """The spec as one line of JSON."""
-        body = {"format": FORMAT} | {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        # Not orjson, which refuses names of files that the locale could not read.
-        return json.dumps(body, default=_plain).encode()
+        # Neither orjson nor msgspec encodes names of files that the locale cannot decode.
+        return json.dumps({"format": FORMAT} | shallow(self), default=_encoded).encode()
 
     def child_environment(self) -> dict[str, str]:
         """The environment of a Locust process that is to do this run; without the settings of the user's own Locust."""
@@ -162,11 +164,11 @@ class RunSpec:
             UsageError: not the spec of a run, or one of another version.
         """
         try:
-            raw = dict(json.loads(data))
-            if (version := raw.pop("format")) != FORMAT:
-                raise UsageError(f"a run of format {version!r}, this version takes {FORMAT}")
-            return cls(**{name: _READERS.get(name, _same)(value) for name, value in raw.items()})
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raw = msgspec.convert(json.loads(data), dict[str, Any])
+            if (found := raw.get("format")) != FORMAT:
+                raise UsageError(f"a run of format {found!r}, this version takes {FORMAT}")
+            return msgspec.convert(raw, cls, dec_hook=_decoded)
+        except (json.JSONDecodeError, msgspec.ValidationError) as error:
             raise UsageError(f"not the description of a run ({error})") from error
 
 
@@ -201,35 +203,11 @@ def address_of(server: RunningServer, protocol: str) -> Target:
     return Target(TargetKind.GRPC, server.grpc or "", server.secure)
 
 
-def _plain(value: Any) -> Any:
-    """What JSON has no form for."""
-    if isinstance(value, Arrivals | Target | Path):
-        return str(value)
-    return {entry.name: getattr(value, entry.name) for entry in fields(value)}
+def _encoded(value: Any) -> Any:
+    """What JSON has no type for."""
+    return str(value) if isinstance(value, Arrivals | Path) else shallow(value)
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
-def _if_given(read: Callable[[Any], Any], value: Any) -> Any:
-    return None if value is None else read(value)
-
-
-def _tls(raw: Mapping[str, str | None]) -> TlsOptions:
-    return TlsOptions(**{name: Path(path) for name, path in raw.items() if path is not None})
-
-
-_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "arrivals": parse_arrivals,
-    "target": parse_target,
-    "grpc": partial(_if_given, parse_target),
-    "servers": lambda raw: tuple(RunningServer(**server) for server in raw),
-    "server_flags": tuple,
-    "model_dir": partial(_if_given, Path),
-    "tls": partial(_if_given, _tls),
-    "results": Path,
-    "rule": partial(_if_given, lambda raw: SampleRule(**raw)),
-    "command": tuple,
-}
-"""By field: what makes its value of the JSON's."""
+def _decoded(kind: type, value: Any) -> Any:
+    """The reverse, for what msgspec has no type for."""
+    return parse_arrivals(value) if kind is Arrivals else kind(value)

@@ -24,7 +24,7 @@ from bench.load.engine.checker import Checker
 from bench.load.engine.payloads import build_payloads, request_sentences
 from bench.load.engine.schedule import ScheduledJobs, partition_schedule
 from bench.load.selftest.null_server import Answers, null_server
-from bench.load.selftest.self_test import Calibration, store_calibration, way
+from bench.load.selftest.self_test import SelfTest, client_name, store_self_tests
 from bench.results.run_reader import Run
 from bench.workload.arrivals import Poisson
 from bench.workload.workload import Workload
@@ -152,7 +152,7 @@ def ceiling(bench: Bench) -> None:
             rate, floor = statistics.median(rates), statistics.median(floors)
             verdict(rate >= least, f"{protocol}: {rate:,.0f} requests/s, median of three (at least {least:,})")
             verdict(floor <= most, f"{protocol}: floor p50 {floor * 1e3:.3f} ms (at most {most * 1e3:g} ms)")
-            store_calibration({way(protocol, "fast"): Calibration(rate, floor, 16, "now")})
+            store_self_tests({client_name(protocol, "fast"): SelfTest(rate, floor, 16, "now")})
             words = ["-u", "64", "-t", "8s", "--warmup", "1s", "--drain", "0"]
             words += ["--arrivals", f"constant:rate={2 * rate:.0f}"]
             analysis = bench.analysed(scenario, host, *words)

@@ -1,6 +1,6 @@
-"""MLPerf Inference's MultiStream: eight sentences in one request, one request at a time; the figure is p99.
+"""MLPerf Inference's MultiStream: eight sentences in one request, one request at a time; the metric is p99.
 
-Its rules: ten minutes, and 662 queries at least, from which on p99 can be told with 99 % confidence if one lies above.
+Its rules: ten minutes, and at least 662 queries, the least that bound p99 with 99 % confidence.
 
 locust -f scenarios/multi_stream.py --headless -t 11m
 """

@@ -1,7 +1,7 @@
-"""MLPerf Inference's Offline: all there is to send, as fast as it is taken; the figure is throughput.
+"""MLPerf Inference's Offline: all requests at once; the metric is throughput.
 
-Its rules: 24,576 sentences and ten minutes at least. Here as requests of sixteen sentences from enough users to keep
-the server busy.
+Its rules: at least 24,576 sentences and ten minutes. Here they are requests of sixteen sentences, from enough users to
+saturate the server.
 
 locust -f scenarios/offline.py --headless -u 8 -t 11m
 """

@@ -1,4 +1,4 @@
-"""A rate that grows through the run: where latency leaves the ground is where the server fills up.
+"""A growing rate: latency rises where the server saturates.
 
 locust -f scenarios/ramp.py --headless -u 128 -t 3m --arrivals ramp:from=5,to=80
 """

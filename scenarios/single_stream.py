@@ -1,6 +1,6 @@
-"""MLPerf Inference's SingleStream: one sentence at a time, the next when the answer is there; the figure is p90.
+"""MLPerf Inference's SingleStream: one sentence at a time, the next after the answer; the metric is p90.
 
-Its rules (LoadGen's `mlperf.conf`): 1,024 queries and ten minutes at least. A shorter run says so.
+Its rules (LoadGen's `mlperf.conf`): at least 1,024 queries and ten minutes. A shorter run has a warning.
 
 locust -f scenarios/single_stream.py --headless -t 11m
 """

@@ -1,4 +1,4 @@
-"""A moderate rate for a long time: memory that grows and latency that creeps show here.
+"""A moderate rate for a long time, to find growing memory and latency.
 
 locust -f scenarios/soak.py --headless -u 64 -t 2h --arrivals poisson:rate=20
 """

@@ -19,7 +19,7 @@ from bench.core.errors import ExitCode, TargetError, UsageError, did_you_mean
 from bench.core.units import format_rate, format_seconds
 from bench.load.locust_adapter.options import make_spec
 from bench.load.selftest.null_server import null_server
-from bench.load.selftest.self_test import Calibration, store_calibration, way
+from bench.load.selftest.self_test import SelfTest, client_name, store_self_tests
 from bench.load.setup.catalog import SCENARIOS
 from bench.load.setup.run_spec import address_of
 from bench.results.run_reader import find_runs
@@ -28,7 +28,9 @@ from bench.workload.workload import TRANSPORTS
 
 # Way to send: scenario, client.
 WAYS: Final = {
-    way(protocol, client): (protocol, client) for protocol in ("rest", "grpc") for client in TRANSPORTS[protocol]
+    client_name(protocol, client): (protocol, client)
+    for protocol in ("rest", "grpc")
+    for client in TRANSPORTS[protocol]
 }
 CEILING_USERS: Final = 16
 
@@ -63,16 +65,16 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         raise UsageError(
             f"{model_dir} has the article's fixed shapes alone; calibrate takes exports with both signatures"
         )
-    found: dict[str, Calibration] = {}
+    found: dict[str, SelfTest] = {}
     print(f"{'':<16}{'ceiling':>16}{'floor, p50':>14}", file=out)
     with null_server(model_dir) as addresses, tempfile.TemporaryDirectory() as folder:
         for name in ways:
             server = RunningServer(addresses["rest"], addresses["grpc"], "bert", "null")
             ceiling = measure(name, server, model_dir, args.users, seconds, Path(folder) / name)[0]
             floor = measure(name, server, model_dir, 1, seconds, Path(folder) / f"{name}-one")[1]
-            found[name] = Calibration(ceiling, floor, args.users, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+            found[name] = SelfTest(ceiling, floor, args.users, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
             print(f"{name:<16}{format_rate(ceiling):>16}{format_seconds(floor):>14}", file=out, flush=True)
-    print(f"one process, everything recorded and checked; stored in {store_calibration(found)}", file=out)
+    print(f"one process, everything recorded and checked; stored in {store_self_tests(found)}", file=out)
     return ExitCode.OK
 
 

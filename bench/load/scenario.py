@@ -1,6 +1,6 @@
-"""What a scenario file is made of: `install(Scenario(...))` or one of `SCENARIOS`, and a class derived from `BertUser`.
+"""The parts of a scenario file: `install` with a `Scenario`, one's own or of `SCENARIOS`, and a subclass of `BertUser`.
 
-Importing this imports Locust, which patches the standard library for gevent: only Locust's processes do.
+Importing this imports Locust, which patches the standard library for gevent; only Locust's processes do that.
 """
 
 import logging
@@ -25,16 +25,16 @@ _workers: Final[dict[int, Worker]] = {}
 
 
 class BertUser(User):
-    """One of the pool that sends what is due. Derived classes need nothing but a name."""
+    """One user of the pool that sends due requests. Subclasses need nothing but a name."""
 
     abstract = True
     wait_time = constant(0)
-    # By which the master tells these users from others that a file may have beside them.
+    # Distinguishes these users from those of other classes in the file.
     sends_schedule = True
 
     @task
     def drive(self) -> None:
-        """Sends until nothing is left, then ends."""
+        """Sends requests until none is left."""
         session = _workers[id(self.environment)].session
         if session is not None:
             session.drive(lambda: self._state == LOCUST_STATE_STOPPING)
@@ -42,10 +42,10 @@ class BertUser(User):
 
 
 def install(scenario: Scenario) -> Scenario:
-    """Makes the process's Locust run `scenario`: its options, and all that a run needs beside the users."""
+    """Makes the process's Locust run `scenario`, with its options; returns it."""
     if _installed:
         print(
-            f"bertbench: one scenario at a time; {_installed[0].name} and {scenario.name} were both given to -f",
+            f"bertbench: one scenario at a time; -f has both {_installed[0].name} and {scenario.name}",
             file=sys.stderr,
         )
         sys.exit(2)
@@ -59,22 +59,22 @@ def _join(environment: Any, scenario: Scenario) -> None:
     _accept_all()
     master: Any = None
     stages = Stages(environment, lambda: master and master.close())
-    # The worker's listeners come first: a test that stops hands over its last records before they are put away.
+    # The worker's listeners come first: a test that stops must send its last records before the master stores them.
     if not isinstance(environment.runner, MasterRunner):
         _workers[id(environment)] = Worker(environment)
     if isinstance(environment.runner, WorkerRunner):
-        _say_nothing_of_a_part(environment.parsed_options)
+        _suppress_json(environment.parsed_options)
     else:
-        # Here and not above: a worker starts sooner without it.
+        # Imported here: a worker starts sooner without it.
         from bench.load.locust_adapter.master import Master
 
         master = Master(environment, scenario, stages)
         master.prepare()
-    stages.prepared()
+    stages.initialized()
 
 
 def _accept_all() -> None:
-    """Whatever encoding the terminal and the log file have."""
+    """Makes terminal and log file accept all characters, whatever their encoding."""
     for stream in (sys.stdout, sys.stderr):
         accept_all(stream)
     for logger in (logging.getLogger(), logging.getLogger("locust"), logging.getLogger("locust.stats_logger")):
@@ -82,7 +82,7 @@ def _accept_all() -> None:
             accept_all(getattr(handler, "stream", None))
 
 
-def _say_nothing_of_a_part(options: Any) -> None:
-    """A worker of `--processes` has its master's options; the statistics of all are the master's to show."""
+def _suppress_json(options: Any) -> None:
+    """A worker of `--processes` has its master's options, but only the master prints statistics."""
     if options.processes:
         options.json, options.json_file = False, None

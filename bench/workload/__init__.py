@@ -1,1 +1,1 @@
-"""What is asked of a server and when: requests, arrivals, traces, and how a balancer chooses."""
+"""The workload: requests, arrivals, traces, and balancing policies."""

@@ -1,10 +1,10 @@
-"""When requests are due: closed loop, or a schedule drawn up front from a seed. Pure: no clock, no sleeping.
+"""Parses arrivals: a closed loop, or a schedule drawn before the run from a seed. Pure: no clock, no sleeping.
 
     parse_arrivals("poisson:rate=50").due_times(duration=60.0, seed=1)   # float64 seconds, sorted, in [0, 60)
 
 Text forms (`str(arrivals)` gives the canonical one, which parses back to an equal value):
 
-    closed:users=8[,think=100ms]                 each user sends, waits for the answer, thinks, sends again
+    closed:users=8[,think=100ms]                 each user sends, waits for the answer, pauses, sends again
     poisson:rate=50                              independent arrivals
     constant:rate=50                             evenly spaced
     ramp:from=5,to=80[,spacing=even]             linear over the whole run
@@ -61,12 +61,12 @@ def parse_arrivals(text: str) -> Arrivals:
         known = f"take one of {', '.join(_KINDS)}, like poisson:rate=50"
         raise UsageError(f"unknown arrivals {text!r}; {known}{did_you_mean(kind, _KINDS)}")
     if not colon or not rest.strip():
-        raise UsageError(f"{text!r} lacks its options; write it like {_EXAMPLES[kind]}")
+        raise UsageError(f"{text!r} has no options; write it like {_EXAMPLES[kind]}")
     return _KINDS[kind](rest.strip(), kind)
 
 
 def _options(kind: str, text: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, str]:
-    """Splits `a=1,b=2,3` into a: "1", b: "2,3": a comma divides options only where `name=` follows it."""
+    """Splits `a=1,b=2,3` into a: "1", b: "2,3": a comma separates options only if `name=` follows."""
     found: dict[str, str] = {}
     for part in re.split(r",(?=\s*[A-Za-z_-]+\s*=)", text):
         name, equals, value = part.partition("=")
@@ -127,7 +127,7 @@ def _parse_burst(text: str, kind: str) -> Arrivals:
 
 
 def _parse_trace(text: str, kind: str) -> Arrivals:
-    # A file's name may hold commas and equals signs, so only these three names begin an option.
+    # A file name may contain commas and equals signs, so only these three names begin an option.
     path, *parts = re.split(r",(?=(?:column|origin|speed)=)", text)
     options = _options(kind, ",".join(parts), (), ("column", "origin", "speed")) if parts else {}
     return TraceArrivals(read_trace(Path(path), options))

@@ -17,8 +17,8 @@ class RateProfile:
     """A piecewise linear rate.
 
     Args:
-        starts: when each piece begins, float64 `[K]`, seconds, rising from 0.
-        first: rate at the start of each piece, float64 `[K]`, events a second, 0 or more.
+        starts: when each piece begins, float64 `[K]`, seconds, increasing from 0.
+        first: rate at the start of each piece, float64 `[K]`, requests/s, 0 or more.
         last: rate at the end of each piece, float64 `[K]`.
         end: when the last piece ends, seconds.
     """
@@ -38,7 +38,7 @@ class RateProfile:
         return float(np.sum((self.first + self.last) / 2 * self._lengths))
 
     def rate(self, times: Floats) -> Floats:
-        """The rate at `times`, events a second; 0 outside the profile. At a jump, the later piece's."""
+        """The rate at `times`, requests/s; 0 outside the profile, and at a jump the later piece's."""
         piece = np.clip(np.searchsorted(self.starts, times, side="right") - 1, 0, None)
         into = (times - self.starts[piece]) / self._lengths[piece]
         rate = self.first[piece] + (self.last[piece] - self.first[piece]) * into
@@ -51,7 +51,7 @@ class RateProfile:
         piece = np.clip(np.searchsorted(passed, events, side="right") - 1, 0, len(self.starts) - 1)
         into = np.maximum(events - passed[piece], 0.0)
         start, slope = self.first[piece], ((self.last - self.first) / lengths)[piece]
-        # The root of slope/2 t² + start t = into, in the form that loses no digits and holds for slope 0.
+        # The root of slope/2 t² + start t = into, in the form that is stable and valid for slope 0.
         root = np.sqrt(np.maximum(start * start + 2 * slope * into, 0.0))
         divisor = start + root
         offset = np.divide(2 * into, divisor, out=np.zeros_like(into), where=divisor > 0)

@@ -15,26 +15,26 @@ from bench.workload.rate_profile import RateProfile
 from bench.workload.trace import Trace
 
 MAX_REQUESTS: Final = 50_000_000
-"""A schedule is held in memory at 8 bytes a request; more than this is taken for a slip of the pen."""
+"""Limit of a schedule, which takes 8 bytes of memory per request; more is taken for a typing error."""
 
 _SPACINGS: Final = ("poisson", "even")
 
 
 class Arrivals(ABC):
-    """How requests come: `ClosedLoop`, or an `OpenLoop` with a schedule."""
+    """When requests are due: a `ClosedLoop`, or an `OpenLoop` with a schedule."""
 
     kind: ClassVar[str]
     open_loop: ClassVar[bool]
 
     @abstractmethod
     def _options(self) -> dict[str, str]:
-        """Option names and values of the canonical text, defaults left out."""
+        """Option names and values of the canonical text, without defaults."""
 
     def __str__(self) -> str:
         return f"{self.kind}:" + ",".join(f"{name}={value}" for name, value in self._options().items())
 
     def notes(self, duration: float) -> tuple[str, ...]:
-        """What a reader of a run of `duration` seconds should know, for the run's warnings."""
+        """Warnings for a run of `duration` seconds."""
         return ()
 
 
@@ -57,7 +57,7 @@ class ClosedLoop(Arrivals):
         if self.users < 1:
             raise UsageError(f"closed loop needs at least one user, not {self.users}; write closed:users=8")
         if not 0 <= self.think < math.inf:
-            raise UsageError(f"think time cannot be {self.think}; write it like think=100ms")
+            raise UsageError(f"think time must be 0 or more seconds, not {self.think}; write it like think=100ms")
 
     def _options(self) -> dict[str, str]:
         options = {"users": str(self.users)}
@@ -66,7 +66,7 @@ class ClosedLoop(Arrivals):
 
 @dataclass(frozen=True)
 class OpenLoop(Arrivals):
-    """A schedule that does not wait for answers."""
+    """Due times that do not depend on answers."""
 
     open_loop = True
 
@@ -87,7 +87,7 @@ class OpenLoop(Arrivals):
         return self.profile(duration).total
 
     def due_times(self, duration: float, seed: int, stream: Stream = Stream.ARRIVALS) -> Floats:
-        """Due times of a run, all drawn now.
+        """Draws the due times of a run.
 
         Args:
             duration: seconds.
@@ -98,7 +98,7 @@ class OpenLoop(Arrivals):
             Seconds since the start, float64 `[N]`, sorted, each at least 0 and below `duration`.
 
         Raises:
-            UsageError: no request at all would be due, or more than `MAX_REQUESTS`.
+            UsageError: no request is due, or more than `MAX_REQUESTS`.
         """
         profile = self.profile(duration)
         _check_count(self, profile.total, duration)
@@ -115,7 +115,7 @@ class OpenLoop(Arrivals):
 
 @dataclass(frozen=True)
 class Poisson(OpenLoop):
-    """Independent arrivals at a constant `rate`, events a second: exponential gaps."""
+    """Independent arrivals at a constant `rate`, requests/s, with exponential gaps."""
 
     kind = "poisson"
 
@@ -133,7 +133,7 @@ class Poisson(OpenLoop):
 
 @dataclass(frozen=True)
 class Constant(Poisson):
-    """Evenly spaced arrivals at `rate`, events a second, the first at 0."""
+    """Evenly spaced arrivals at `rate`, requests/s, the first at 0."""
 
     kind = "constant"
 
@@ -144,13 +144,13 @@ class Constant(Poisson):
 
 @dataclass(frozen=True)
 class _Spaced(OpenLoop):
-    """A changing rate, whose arrivals are a Poisson process or even."""
+    """A changing rate whose arrivals are a Poisson process or evenly spaced."""
 
     spacing: str
 
     def __post_init__(self) -> None:
         if self.spacing not in _SPACINGS:
-            raise UsageError(f"spacing is poisson or even, not {self.spacing!r}")
+            raise UsageError(f"spacing must be poisson or even, not {self.spacing!r}")
 
     @property
     def even(self) -> bool:
@@ -162,7 +162,7 @@ class _Spaced(OpenLoop):
 
 @dataclass(frozen=True)
 class Ramp(_Spaced):
-    """A rate that goes linearly from `start` to `stop`, events a second, over the whole run."""
+    """A rate that changes linearly from `start` to `stop`, requests/s, over the whole run."""
 
     kind = "ramp"
 
@@ -184,7 +184,7 @@ class Ramp(_Spaced):
 
 @dataclass(frozen=True)
 class Step(_Spaced):
-    """One rate after the other, each for `hold` seconds (None: equal shares of the run), the last to the end."""
+    """Successive rates, requests/s, each for `hold` seconds (None: equal shares of the run), the last to the end."""
 
     kind = "step"
 
@@ -222,7 +222,7 @@ class Step(_Spaced):
 
 @dataclass(frozen=True)
 class Burst(_Spaced):
-    """The rate `base`, and `peak` during the last `length` seconds of every `every` seconds."""
+    """The rate `base`, and `peak` during the last `length` seconds of each `every` seconds; requests/s."""
 
     kind = "burst"
 
@@ -253,7 +253,7 @@ class Burst(_Spaced):
 
 @dataclass(frozen=True)
 class TraceArrivals(OpenLoop):
-    """Due times read from a file; the seed changes nothing."""
+    """Due times read from a file; the seed has no effect."""
 
     kind = "trace"
 
@@ -301,8 +301,8 @@ def _check_length(name: str, seconds: float) -> None:
 def _check_count(arrivals: Arrivals, expected: float, duration: float) -> None:
     if expected > MAX_REQUESTS:
         raise UsageError(
-            f"{arrivals} for {_seconds(duration)} is {format_number(expected)} requests, the most is {MAX_REQUESTS:,}; "
-            "take a lower rate or a shorter run"
+            f"{arrivals} for {_seconds(duration)} has {format_number(expected)} requests, the limit is "
+            f"{MAX_REQUESTS:,}; take a lower rate or a shorter run"
         )
     if expected <= 0:
         raise UsageError(f"{arrivals} has no request within {_seconds(duration)}; take a longer run or a higher rate")
@@ -310,9 +310,9 @@ def _check_count(arrivals: Arrivals, expected: float, duration: float) -> None:
 
 def _flat(starts: list[float], rates: list[float], duration: float) -> RateProfile:
     """A profile of constant pieces, cut at `duration`."""
-    kept = [(start, rate) for start, rate in zip(starts, rates, strict=True) if start < duration]
-    values = np.array([rate for _, rate in kept])
-    return RateProfile(np.array([start for start, _ in kept]), values, values, duration)
+    pieces = [(start, rate) for start, rate in zip(starts, rates, strict=True) if start < duration]
+    values = np.array([rate for _, rate in pieces])
+    return RateProfile(np.array([start for start, _ in pieces]), values, values, duration)
 
 
 def _poisson_events(total: float, rng: np.random.Generator) -> Floats:
@@ -325,7 +325,7 @@ def _poisson_events(total: float, rng: np.random.Generator) -> Floats:
 
 
 def _number(value: float) -> str:
-    """The shortest text that reads back as `value`."""
+    """The shortest text that parses to `value`."""
     return repr(float(value)).removesuffix(".0")
 
 

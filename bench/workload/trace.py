@@ -1,4 +1,4 @@
-"""Due times from a file: one number a line, or a column of a CSV file with a header."""
+"""Due times from a file: one number per line, or a column of a CSV file with a header."""
 
 import csv
 import hashlib
@@ -15,7 +15,7 @@ from bench.core.types import Floats
 
 @dataclass(frozen=True)
 class Trace:
-    """Due times and where they came from.
+    """Due times and their source.
 
     Args:
         path: the file, as given.
@@ -47,21 +47,21 @@ def read_trace(path: Path, options: Mapping[str, str]) -> Trace:
     """Reads due times; `options` may hold `column`, `origin` and `speed`.
 
     Raises:
-        UsageError: no such file or column, a value that is not a time, or no value at all.
+        UsageError: the file or column does not exist, a value is not a time, or there is none.
     """
     column, origin = options.get("column"), options.get("origin", "zero")
     if origin not in ("zero", "first"):
-        raise UsageError(f"origin is zero or first, not {origin!r}")
+        raise UsageError(f"origin must be zero or first, not {origin!r}")
     speed = _speed(options.get("speed", "1"))
     due = np.sort(np.fromiter(_times(path, column), np.float64))
     if not due.size:
-        raise UsageError(f"{path} holds no due time; write one number of seconds a line")
+        raise UsageError(f"{path} has no due times; write one number of seconds per line")
     if origin == "first":
         due = due - due[0]
     if due[0] < 0:
-        raise UsageError(f"{path} has a due time of {due[0]:g} s; times start at 0, or add ,origin=first")
+        raise UsageError(f"{path} has a negative due time of {due[0]:g} s; let times start at 0, or add ,origin=first")
     if due[0] > 1e8:
-        raise UsageError(f"{path} holds timestamps, not seconds since the run's start; add ,origin=first")
+        raise UsageError(f"{path} has timestamps, not seconds since the start of the run; add ,origin=first")
     due = due / speed
     digest = "sha256:" + hashlib.sha256(due.astype("<f8").tobytes()).hexdigest()
     return Trace(str(path), column, origin, speed, digest, due)
@@ -73,7 +73,7 @@ def _speed(text: str) -> float:
     except ValueError:
         speed = math.nan
     if not 0 < speed < math.inf:
-        raise UsageError(f"speed is a number above zero, not {text!r}; speed=2 replays twice as fast")
+        raise UsageError(f"speed must be above zero, not {text!r}; speed=2 replays twice as fast")
     return speed
 
 
@@ -85,7 +85,7 @@ def _times(path: Path, column: str | None) -> Iterator[float]:
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); give the trace as trace:FILE") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text; write one number of seconds a line") from error
+        raise UsageError(f"{path} is not UTF-8 text; write one number of seconds per line") from error
     except csv.Error as error:
         raise UsageError(f"{path} is not a CSV file ({error}); give a CSV with a header") from error
 
@@ -102,7 +102,7 @@ def _time(text: str, path: Path, line: int) -> float:
 
 
 def _cells(file: Iterator[str], path: Path, column: str | None) -> Iterator[tuple[int, str]]:
-    """Line numbers and texts of the due times; blank lines and, without a column, `#` comments are skipped."""
+    """Line numbers and texts of the due times, without blank lines and, in plain files, `#` comments."""
     if column is None:
         for number, line in enumerate(file, start=1):
             text = line.strip()

@@ -1,4 +1,4 @@
-"""What is asked of a server in a run, apart from when: the fields that must agree before two runs may be compared."""
+"""The workload of a run, apart from its arrivals: the fields that must agree before two runs may be compared."""
 
 import math
 from dataclasses import dataclass
@@ -23,27 +23,27 @@ SIGNATURES: Final = ("score", "serving_default")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What is sent, to be judged how, for how long.
+    """What is sent, how it is checked, and for how long.
 
     Args:
-        protocol: `rest`, `grpc`, or `both` (the two take turns on one schedule, with the same inputs).
-        transport: the client: `fast`, or the library that most people use, `requests` for REST and `grpcio` for gRPC;
-            of both, the two with a plus between them where they are not both fast.
+        protocol: `rest`, `grpc`, or `both` (the two alternate on one schedule, with the same inputs).
+        transport: the client: `fast`, or the usual library, `requests` for REST and `grpcio` for gRPC; for both
+            protocols the two joined by a plus, unless both are fast.
         signature: the model's signature, `score` or `serving_default` (or another's name).
-        sentences: sentences in a request, 1 or more.
+        sentences: sentences per request, 1 or more.
         model_name: the model's name on the server.
-        model_digest: digest of the checkpoint whose golden answers are checked against, `sha256:...`.
+        model_digest: digest of the checkpoint of the golden answers, `sha256:...`.
         sentences_digest: digest of the golden file, thus of the sentences sent, `sha256:...`.
         precision: precision of the export, as in the golden file.
-        padded: whether sentences are padded to a fixed length, as the article does.
+        padded: whether sentences are padded to a fixed length, as in the article.
         check_share: share of the answers that are compared with the golden ones, 0 to 1.
         timeout: seconds from the send until a request counts as `timeout`.
-        users: most requests in flight at once, over all workers.
+        users: most requests in flight, over all workers.
         duration: seconds measured, warm-up left out.
         warmup: seconds of load before the measured part; its requests are recorded and marked.
         drain: seconds given to requests in flight at the end.
-        seed: of every random choice, 0 or more.
-        channels: gRPC connections a worker.
+        seed: random seed of all choices, 0 or more.
+        channels: gRPC connections per worker.
         compressed: whether REST bodies are sent gzipped.
         tls: whether connections are encrypted.
         scenario: name of the scenario.
@@ -72,13 +72,13 @@ class Workload:
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
-            raise UsageError(f"protocol is one of {', '.join(PROTOCOLS)}, not {self.protocol!r}")
+            raise UsageError(f"protocol must be one of {', '.join(PROTOCOLS)}, not {self.protocol!r}")
         if self.transport not in TRANSPORTS[self.protocol]:
             known = " or ".join(TRANSPORTS[self.protocol])
             near = did_you_mean(self.transport, TRANSPORTS[self.protocol])
-            raise UsageError(f"transport of {self.protocol} is {known}, not {self.transport!r}{near}")
+            raise UsageError(f"transport of {self.protocol} must be {known}, not {self.transport!r}{near}")
         if not self.signature:
-            raise UsageError(f"signature is empty; take {' or '.join(SIGNATURES)}")
+            raise UsageError(f"signature is empty; give {' or '.join(SIGNATURES)}")
         for name in ("sentences", "users", "channels"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}")
@@ -89,17 +89,17 @@ class Workload:
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)}")
         if not 0 <= self.check_share <= 1:
-            raise UsageError(f"check share lies between 0 and 1, not {self.check_share}")
+            raise UsageError(f"check share must lie between 0 and 1, not {self.check_share}")
 
     @property
     def clients(self) -> dict[str, str]:
-        """The client that each protocol's requests go by."""
+        """The client of each protocol."""
         rest, _, grpc = self.transport.partition("+")
         return {name: grpc or rest if name == "grpc" else rest for name in self.protocols}
 
     @property
     def protocols(self) -> tuple[str, ...]:
-        """`rest` and `grpc`, as far as they are used; what a job's `protocol_index` counts."""
+        """The protocols in use, `rest` and `grpc`; a job's `protocol_index` is an index into them."""
         return ("rest", "grpc") if self.protocol == "both" else (self.protocol,)
 
 
@@ -109,7 +109,7 @@ class Schedule:
 
     Args:
         due: seconds since the run began, float64 `[N]`, sorted: the warm-up's, then the measured ones.
-        warmup: how many of them, from the start, belong to the warm-up.
+        warmup: number of requests of the warm-up, which come first.
         begins: when the measured part begins, seconds.
         ends: when it ends; no request is due at or after this.
     """
@@ -121,7 +121,7 @@ class Schedule:
 
 
 def run_schedule(arrivals: OpenLoop, workload: Workload) -> Schedule:
-    """Warm-up at the arrivals' first rate (their mean, where that is 0), then the arrivals themselves, shifted.
+    """Warm-up at the arrivals' initial rate (their mean if that is 0), then the arrivals, shifted.
 
     The measured part is the same with and without a warm-up. A worker `i` of `n` takes `due[i::n]`.
     """
@@ -130,17 +130,17 @@ def run_schedule(arrivals: OpenLoop, workload: Workload) -> Schedule:
         return Schedule(measured, 0, 0.0, workload.duration)
     rate = float(arrivals.rate_at(np.zeros(1), workload.duration)[0])
     rate = rate or arrivals.expected_requests(workload.duration) / workload.duration
-    # Even, so that a short warm-up cannot be empty by chance; the phase keeps it off the first measured request.
+    # Even, so that a short warm-up cannot be empty by chance; the offset separates it from the first measured request.
     warm = (np.arange(math.floor(rate * workload.warmup + 0.5)) + 0.5) / rate
     warm = warm[warm < workload.warmup]
     return Schedule(np.concatenate((warm, measured)), warm.size, workload.warmup, workload.warmup + workload.duration)
 
 
 def sentence_order(seed: int, requests: int, sentences: int) -> NDArray[np.int64]:
-    """Which sentence each request starts with: uniform over the golden file, int64 `[requests]`."""
+    """The first sentence of each request, uniform over the golden file, int64 `[requests]`."""
     return generator(seed, Stream.SENTENCES).integers(0, sentences, requests)
 
 
 def checked_requests(seed: int, requests: int, share: float) -> NDArray[np.bool_]:
-    """Which requests' answers are checked, bool `[requests]`; about `share` of them, all for 1, none for 0."""
+    """Whether each request's answer is checked, bool `[requests]`; about `share` of them, all for 1, none for 0."""
     return np.asarray(generator(seed, Stream.CHECKS).random(requests) < share)

@@ -16,7 +16,7 @@ import pytest
 from bench.bert.contract.exported_model import ExportedModel
 from bench.cli import main
 from bench.load.selftest.null_server import null_server
-from bench.load.selftest.self_test import read_calibration
+from bench.load.selftest.self_test import read_self_tests
 from bench.results.run_reader import find_runs
 from tests.support.locust_process import ROOT, command, environment, locust
 from tests.support.toy_golden import write_model_dir
@@ -81,7 +81,7 @@ def test_calibration_is_stored_and_found_by_runs(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     code, out, err = bertbench("calibrate", "--ways", "grpc-fast", "--duration", "1s", "--model-dir", str(model_dir))
     assert code == 0, err
-    stored = read_calibration()["grpc-fast"]
+    stored = read_self_tests()["grpc-fast"]
     assert stored.ceiling > 100
     assert 0 < stored.floor < 0.1
     assert f"{stored.ceiling:,.0f}/s" in out

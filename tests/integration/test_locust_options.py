@@ -122,7 +122,7 @@ def test_everything_that_is_written_at_once(world: World, tmp_path: Path) -> Non
     assert {"stats_stats.csv", "stats_failures.csv", "report.html", "log"} <= names
     assert "wrong_answer: drift" in (out / "stats_failures.csv").read_text()
     assert "Shutting down (exit code 17)" in (out / "log").read_text()
-    assert ended.err.splitlines()[-1].startswith("bertbench: every answer that came is wrong")
+    assert ended.err.splitlines()[-1].startswith("bertbench: all answers are wrong")
 
 
 @pytest.mark.parametrize(

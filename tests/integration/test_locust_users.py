@@ -107,7 +107,7 @@ def test_several_classes_of_our_own_count_together(given: Any) -> None:
 def test_users_that_are_named_and_are_not_there_are_refused(given: Any) -> None:
     ended = locust(*given(OTHER), "-u", "4", "-r", "4", "-t", "4s", "--arrivals", "closed:users=4")
     assert ended.code == 2
-    assert "closed:users=4 cannot be kept: 2 users would send where 4 users were asked" in ended.err
+    assert "closed:users=4 is impossible: 2 users would send where 4 users were asked" in ended.err
     assert ended.left is None
 
 

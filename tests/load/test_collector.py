@@ -211,8 +211,8 @@ def test_what_is_missing_among_equal_due_times() -> None:
     assert not _without(due, due).any()
 
 
-def test_the_header_names_what_could_not_be_seen(tmp_path: Path) -> None:
+def test_the_header_names_what_could_not_be_sampled(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     run = rig.finish()
-    assert any("REST address is not known" in warning for warning in run.manifest.warnings)
+    assert any("REST address is unknown" in warning for warning in run.manifest.warnings)
     assert dataclasses.is_dataclass(run.manifest)

@@ -84,16 +84,16 @@ def test_a_figure_that_the_data_do_not_carry_is_no_number(tmp_path: Path) -> Non
     ("rule", "notes"),
     [
         (SampleRule(source="A rule", requests=10, seconds=5.0), []),
-        (SampleRule(source="A rule", requests=10**6, seconds=5.0), ["A rule asks for 1,000,000 requests"]),
+        (SampleRule(source="A rule", requests=10**6, seconds=5.0), ["A rule requires 1,000,000 requests"]),
         (
             SampleRule(source="A rule", requests=10, seconds=600.0),
-            ["A rule asks for 10 m 00 s, this run measured 20 s"],
+            ["A rule requires 10 m 00 s, this run measured 20 s"],
         ),
         (SampleRule(source="A rule", requests=10**6, seconds=5.0, per_sentence=True), ["1,000,000 sentences"]),
     ],
 )
 def test_sample_size_rules(tmp_path: Path, rule: Any, notes: Any) -> None:
-    found = [line for line in end(tmp_path, rule=rule).lines if "rule asks" in line]
+    found = [line for line in end(tmp_path, rule=rule).lines if "rule requires" in line]
     assert len(found) == len(notes)
     assert all(note in line for note, line in zip(notes, found, strict=True))
 

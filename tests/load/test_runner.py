@@ -176,4 +176,4 @@ def test_a_line_that_is_not_a_run_is_refused() -> None:
         assert child.stderr.read() == b""
         assert child.wait(30) == 0
     assert (reply.code, reply.folder) == (2, "")
-    assert reply.error.startswith("not the description of a run")
+    assert reply.error.startswith("not a run spec")

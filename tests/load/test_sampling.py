@@ -53,7 +53,7 @@ def test_the_server_s_page_and_process() -> None:
     assert sample.gpu is None
 
 
-def test_what_cannot_be_seen_is_said_and_absent() -> None:
+def test_what_cannot_be_sampled_is_named_and_none() -> None:
     with rest_server(lambda *_: (404, b"")) as url:
         sampler = ServerSampler(url, "bert", None, None)
         assert len(sampler.missing) == 2
@@ -61,7 +61,7 @@ def test_what_cannot_be_seen_is_said_and_absent() -> None:
         sample = sampler.sample(1.0)
         sampler.close()
     assert all(getattr(sample, name) is None for name in sample.__slots__ if name != "time")
-    assert "not known" in ServerSampler(None, "bert", None, None).missing[0]
+    assert "unknown" in ServerSampler(None, "bert", None, None).missing[0]
 
 
 def test_a_server_that_is_gone_gives_no_figures() -> None:
@@ -116,7 +116,7 @@ def test_a_page_that_answers_later_is_not_called_missing() -> None:
         sampler.close()  # type: ignore[unreachable]
 
 
-def test_a_page_that_answers_now_and_then_is_said_to() -> None:
+def test_a_page_that_answers_sometimes_has_a_note() -> None:
     answers = iter([(200, PAGE), (503, b""), (503, b""), (200, PAGE)])
     with rest_server(lambda *_: next(answers)) as url:
         sampler = ServerSampler(url, "bert", os.getpid(), None)
@@ -124,7 +124,7 @@ def test_a_page_that_answers_now_and_then_is_said_to() -> None:
             sampler.sample(float(second))
         (note,) = sampler.missing
         sampler.close()
-    assert "answered 2 of 4 looks" in note
+    assert "answered 2 of 4 requests" in note
 
 
 def test_a_page_that_never_answers_is_not_called_absent() -> None:
@@ -142,7 +142,7 @@ def test_a_server_s_process_that_ends_keeps_its_figures_until_then() -> None:
         assert sampler.sample(1.0).rss
     assert sampler.sample(2.0).rss is None
     assert any("process ended 2 s into the run" in note for note in sampler.missing)
-    assert not any("process is not known" in note for note in sampler.missing)
+    assert not any("process is unknown" in note for note in sampler.missing)
 
 
 def test_users_are_counted_over_time(monkeypatch: pytest.MonkeyPatch) -> None:

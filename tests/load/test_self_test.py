@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from bench.core.errors import UsageError
-from bench.load.selftest.self_test import Calibration, read_calibration, store_calibration, stored_ceiling, way
+from bench.load.selftest.self_test import SelfTest, client_name, read_self_tests, store_self_tests, stored_ceiling
 
 
 @pytest.fixture(autouse=True)
@@ -13,30 +13,30 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return tmp_path / "bertbench" / "calibration.json"
 
 
-def entry(ceiling: Any) -> Calibration:
-    return Calibration(ceiling, 0.0005, 8, "2026-01-01T00:00:00Z")
+def entry(ceiling: Any) -> SelfTest:
+    return SelfTest(ceiling, 0.0005, 8, "2026-01-01T00:00:00Z")
 
 
 def test_what_is_stored_is_read() -> None:
-    assert read_calibration() == {}
-    store_calibration({way("rest", "fast"): entry(4000.0)})
-    store_calibration({way("grpc", "fast"): entry(2000.0)})
-    assert set(read_calibration()) == {"rest-fast", "grpc-fast"}
+    assert read_self_tests() == {}
+    store_self_tests({client_name("rest", "fast"): entry(4000.0)})
+    store_self_tests({client_name("grpc", "fast"): entry(2000.0)})
+    assert set(read_self_tests()) == {"rest-fast", "grpc-fast"}
     assert stored_ceiling({"rest": "fast"}) == 4000.0
     assert stored_ceiling({"grpc": "fast"}) == 2000.0
     assert stored_ceiling({"rest": "requests"}) is None
 
 
 def test_both_by_turns_take_the_harmonic_mean() -> None:
-    store_calibration({"rest-fast": entry(6000.0), "grpc-fast": entry(2000.0)})
+    store_self_tests({"rest-fast": entry(6000.0), "grpc-fast": entry(2000.0)})
     assert stored_ceiling({"rest": "fast", "grpc": "fast"}) == pytest.approx(3000.0)
     assert stored_ceiling({"rest": "fast", "grpc": "grpcio"}) is None
 
 
 def test_figures_of_other_cores_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    store_calibration({"grpc-fast": entry(2000.0)})
+    store_self_tests({"grpc-fast": entry(2000.0)})
     monkeypatch.setattr("os.cpu_count", lambda: 1024)
-    assert read_calibration() == {}
+    assert read_self_tests() == {}
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"format": 1, "cores": 1, "ways": {"x": {}}}'])
@@ -45,4 +45,4 @@ def test_a_damaged_file_is_named(cache: Any, text: str, monkeypatch: pytest.Monk
     cache.parent.mkdir()
     cache.write_text(text)
     with pytest.raises(UsageError, match="calibrate"):
-        read_calibration()
+        read_self_tests()

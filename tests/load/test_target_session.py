@@ -52,7 +52,7 @@ OTHERS: list[tuple[str, Callable[[], AbstractContextManager[str]], str, str]] = 
     ("TLS", tls_rest_server, "http", "{} speaks TLS; give https://{}"),
     ("no TLS", lambda: plain_rest(200, STATUS), "https", "{} speaks REST without TLS; give http://{}"),
     ("a stranger", tls_rest_server, "https", "{} has a certificate that is not trusted"),
-    ("another model", lambda: plain_rest(404, b'{"error": "no bert"}'), "http", "does not serve a model called 'bert'"),
+    ("another model", lambda: plain_rest(404, b'{"error": "no bert"}'), "http", "does not serve a model named 'bert'"),
     (
         "a dead model",
         lambda: plain_rest(200, DEAD),
@@ -95,7 +95,7 @@ def test_nobody_and_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 @pytest.mark.parametrize(("command", "option"), [(None, "--host"), ("run", "--target"), ("capacity", "--target")])
-def test_the_other_face_is_asked_for_with_the_command_s_own_option(
+def test_the_other_address_is_requested_with_the_command_s_own_option(
     host: str, protocol: str, reason: str, command: str | None, option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)

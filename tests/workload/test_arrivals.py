@@ -31,8 +31,8 @@ CANONICAL = [
 BAD = [
     ("", "unknown arrivals"),
     ("possion:rate=5", "unknown arrivals"),
-    ("poisson", "lacks its options"),
-    ("poisson:", "lacks its options"),
+    ("poisson", "has no options"),
+    ("poisson:", "has no options"),
     ("poisson:rate=0", "above zero"),
     ("poisson:rate=-1", "above zero"),
     ("posson:rate=5", "did you mean poisson?"),
@@ -173,7 +173,7 @@ def test_a_cut_step_schedule_is_noted() -> None:
 
 @pytest.mark.parametrize(
     ("text", "duration", "message"),
-    [("poisson:rate=1e9", 60.0, "the most is"), ("burst:base=0,peak=1,every=9s,length=1s", 5.0, "no request")],
+    [("poisson:rate=1e9", 60.0, "the limit is"), ("burst:base=0,peak=1,every=9s,length=1s", 5.0, "no request")],
 )
 def test_absurd_schedules_are_refused(text: str, duration: float, message: str) -> None:
     with pytest.raises(UsageError, match=message):

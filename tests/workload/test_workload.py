@@ -22,16 +22,16 @@ def open_loop(text: str) -> OpenLoop:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"protocol": "soap"}, "protocol is one of rest, grpc, both"),
-        ({"transport": "grpc"}, "transport of rest is fast or requests"),
-        ({"protocol": "grpc", "transport": "requests"}, "transport of grpc is fast or grpcio"),
+        ({"protocol": "soap"}, "protocol must be one of rest, grpc, both"),
+        ({"transport": "grpc"}, "transport of rest must be fast or requests"),
+        ({"protocol": "grpc", "transport": "requests"}, "transport of grpc must be fast or grpcio"),
         ({"signature": ""}, "signature is empty"),
         ({"sentences": 0}, "sentences must be 1 or more"),
         ({"users": 0}, "users must be 1 or more"),
         ({"timeout": 0.0}, "timeout must be above 0"),
         ({"duration": float("inf")}, "duration must be above 0"),
         ({"warmup": -1.0}, "warmup must be 0 or more"),
-        ({"check_share": 1.1}, "check share lies between"),
+        ({"check_share": 1.1}, "check share must lie between"),
     ],
 )
 def test_bad_values_are_refused_by_name(change: dict[str, Any], message: str) -> None:

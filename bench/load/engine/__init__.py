@@ -1,1 +1,1 @@
-"""From a due time to a checked and recorded answer."""
+"""The engine: from a due time to a checked and recorded answer."""

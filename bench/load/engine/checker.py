@@ -1,4 +1,4 @@
-"""Comparing answers with the golden ones while load runs."""
+"""Checks answers against the golden ones under load."""
 
 from typing import Final
 
@@ -8,15 +8,15 @@ from bench.serving.errors import InvalidResponse
 from bench.serving.grpc_client import predict_response
 from bench.serving.json_codec import predict_outputs
 
-# A server that runs alone gives one answer a request; one that batches gives a few that differ in the last digits.
+# A server without batching repeats its bytes; with batching, answers to one request differ in the last digits.
 _REMEMBERED: Final = 8
 
 
 class Checker:
-    """Judges answers as they come.
+    """Checks answers.
 
-    An answer whose bytes are those of one that was judged right for the same request is right: a server that computes
-    the same each time costs one comparison of bytes an answer.
+    An answer with the bytes of an earlier correct answer to the same request is correct: a server that repeats its
+    bytes costs one comparison of bytes per answer.
 
     Args:
         golden: the golden answers, by request.
@@ -24,23 +24,23 @@ class Checker:
 
     def __init__(self, golden: GoldenChecker) -> None:
         self._golden = golden
-        # The latest right answer by protocol and request: the usual case costs one comparison, no hash of the bytes.
+        # The last correct answer by protocol and request: usually one comparison suffices, without a hash of the bytes.
         self._last: dict[str, dict[int, tuple[bytes, int | None]]] = {"rest": {}, "grpc": {}}
         self._right: dict[tuple[str, int], dict[bytes, int | None]] = {}
 
     def check(self, protocol: str, request: int, answer: bytes) -> tuple[WrongKind | None, int | None]:
-        """Judges one answer.
+        """Checks one answer.
 
         Args:
             protocol: `rest` or `grpc`.
             request: index of the request.
-            answer: body or message.
+            answer: REST body or gRPC message.
 
         Returns:
-            In which way it is wrong (None for a right one), and the model version that answered, where that is told.
+            What is wrong with it (None if it is correct), and the model version, if the answer contains it.
 
         Raises:
-            InvalidResponse: an answer that cannot be read.
+            InvalidResponse: the answer cannot be decoded.
         """
         last = self._last[protocol].get(request)
         if last is not None and last[0] == answer:
@@ -55,7 +55,7 @@ class Checker:
             response = predict_response(answer, 0)
             outputs, version = dict(response.outputs), response.version
         if not outputs:
-            raise InvalidResponse("the answer holds no output; what listens there?")
+            raise InvalidResponse("response has no outputs; is this TensorFlow Serving?")
         kind = self._golden.check(request, outputs)
         if kind is None:
             if len(right) >= _REMEMBERED:

@@ -1,6 +1,6 @@
-"""A run while it runs, seen from where its folder is written: reports in, records and samples stored, its end found.
+"""The collector of a running test: takes workers' reports, stores records and samples, finds the end of the run.
 
-In the process that is Locust's master, or its only one.
+It runs in Locust's master, in its only process, or in a runner's process.
 """
 
 import time
@@ -25,9 +25,9 @@ from bench.results.blocks import RecordBuffer
 from bench.results.run_folder import RunWriter
 from bench.results.samples import ClientSample
 
-# How much longer than it may take a run's workers are waited for.
+# Workers get this much more time than the run may take.
 PATIENCE_SECONDS: Final = 10.0
-# Locust misses a worker after three silent seconds, which a busy machine can cause; it may still come back.
+# Locust misses a worker after three silent seconds, which a busy machine can cause; it may recover.
 SILENCE_SECONDS: Final = 8.0
 
 Stored = TypeVar("Stored")
@@ -38,12 +38,12 @@ class Collector:
 
     Args:
         writer: writes the run's folder.
-        epoch: moment of `time.perf_counter` at which its clock is 0.
-        plans: what the workers were told.
+        epoch: when its clock is 0, on the clock of `time.perf_counter`.
+        plans: the workers' plans.
         payloads: the run's requests.
-        sampler: looks at the server each second.
-        alive: indexes of the workers that are still there.
-        ended: called once, when every worker is over or lost.
+        sampler: samples the server once a second.
+        alive: returns the indexes of the workers that are alive.
+        ended: called once, when every worker has finished or is lost.
     """
 
     def __init__(
@@ -95,25 +95,25 @@ class Collector:
         if worker not in self._open:
             return
         self._heard[worker] = self.now
-        block = self._stored_or_over(lambda: self._writer.add_block(message["block"]))
+        block = self._store_or_stop(lambda: self._writer.add_block(message["block"]))
         if block is not None:
             self._blocks[worker] = block.sequence + 1
             self._stored[worker].append(block.rows["due"].astype(np.float64))
         if message["sample"]:
-            self._stored_or_over(lambda: self._writer.add_client_sample(ClientSample(**message["sample"])))
+            self._store_or_stop(lambda: self._writer.add_client_sample(ClientSample(**message["sample"])))
         if message["over"]:
             self._close(worker)
 
     def stop(self) -> None:
-        """Notes that the run is ended before its time, now."""
+        """Marks the run as stopped early, now."""
         if self._stopped_at is None and self._open:
             self._stopped_at = max(self.now, 0.0)
 
     def finish(self) -> Path:
-        """Writes the folder's final form; workers that are not over are given up as lost.
+        """Writes the folder's final form; workers that have not finished are lost.
 
         Raises:
-            OSError: it cannot be written, or could not be while the run went on; it stays unfinished.
+            OSError: it cannot be written, or a write failed during the run; it stays unfinished.
         """
         self._closing.set()
         gevent.joinall(self._greenlets)
@@ -129,8 +129,8 @@ class Collector:
         elapsed = self.now if self._stopped_at is not None else max(ends, min(self.now, self._last_moment()))
         return self._writer.finish(elapsed, interrupted=self._stopped_at is not None)
 
-    def _stored_or_over(self, store: Callable[[], Stored]) -> Stored | None:
-        """Stores something; where that fails, a run that cannot be kept does not go on, and `finish` says why."""
+    def _store_or_stop(self, store: Callable[[], Stored]) -> Stored | None:
+        """Calls `store`; if that fails, stops the run, and `finish` raises the error."""
         try:
             return store()
         except OSError as error:
@@ -142,7 +142,7 @@ class Collector:
             return None
 
     def _warn(self, text: str) -> None:
-        self._stored_or_over(lambda: self._writer.add_warning(text))
+        self._store_or_stop(lambda: self._writer.add_warning(text))
 
     def _last_moment(self) -> float:
         plan = next(iter(self._plans.values()))
@@ -155,7 +155,7 @@ class Collector:
             self._ended()
 
     def _lose(self, worker: int) -> None:
-        """Gives a worker up: what it left unrecorded was due, and counts as dropped."""
+        """Marks a worker as lost: its requests without a record count as dropped."""
         plan = self._plans[worker]
         text = f"worker {worker} was lost {format_seconds(self._heard[worker])} into the run"
         self.lost.append(text)
@@ -177,14 +177,14 @@ class Collector:
         for job in ScheduledJobs(shard.only(unrecorded)).left(until):
             recorder.drop(job)
         dropped = len(buffer)
-        self._stored_or_over(lambda: self._writer.add_block(recorder.take()))
+        self._store_or_stop(lambda: self._writer.add_block(recorder.take()))
         return dropped
 
     def _watch(self) -> None:
-        """Each second: records to the disk, and a look whether workers are still there."""
+        """Each second syncs the records to disk, and checks that the workers are alive."""
         while not self._closing.wait(1.0):
-            # A disk may take its time, which no request should wait for.
-            self._stored_or_over(lambda: gevent.get_hub().threadpool.apply(self._writer.sync))
+            # In a thread: a disk may be slow, and no request should wait for it.
+            self._store_or_stop(lambda: gevent.get_hub().threadpool.apply(self._writer.sync))
             gone = self._open - self._alive()
             lost = {worker for worker in gone if self.now - self._heard[worker] > SILENCE_SECONDS}
             if self._open and self.now > self._last_moment() + PATIENCE_SECONDS:
@@ -194,7 +194,7 @@ class Collector:
 
     def _sample_server(self) -> None:
         while not self._closing.wait(max(np.floor(self.now) + 1.0, 0.0) - self.now):
-            self._stored_or_over(lambda: self._writer.add_server_sample(self._sampler.sample(self.now)))
+            self._store_or_stop(lambda: self._writer.add_server_sample(self._sampler.sample(self.now)))
 
 
 def _without(due: Floats, recorded: Floats) -> NDArray[np.bool_]:

@@ -1,8 +1,8 @@
-"""Sending what is due, on time, and recording what became of it.
+"""Sends requests when they are due, and records their outcomes.
 
-Users are a pool: each takes the next job, waits until it is due, sends, records. Whoever comes too late sends at once,
-and latency counts from when the job was due. What was due and never went is recorded as dropped, so that the requests
-due are exactly the sum over the outcomes.
+Users are a pool: each takes the next job, waits until it is due, sends it and records it. A user that is late sends at
+once, and latency counts from the due time. Requests that were due and never sent are recorded as dropped, so that the
+number of requests due is exactly the sum over the outcomes.
 """
 
 import math
@@ -35,24 +35,24 @@ _OUTCOMES: Final[Sequence[tuple[type[ServingError], Outcome]]] = (
     (ConnectFailed, Outcome.UNAVAILABLE),
     (Unavailable, Outcome.UNAVAILABLE),
     (InvalidResponse, Outcome.INVALID_RESPONSE),
-    # The server answered with an error: whether it blames the request or itself, there is no answer to check.
+    # The server answered with an error, so there is no answer to check.
     (Rejected, Outcome.REJECTED),
     (ServerFailed, Outcome.REJECTED),
     (ServingError, Outcome.UNAVAILABLE),
 )
-# In closed loop a refused connection comes back at once and would be tried thousands of times a second.
+# In closed loop, refused connections would otherwise be retried thousands of times a second.
 _UNAVAILABLE_PAUSE: Final = 0.1
-# What is sent just before the end of the drain still gets this long.
+# Timeout of what is sent just before the end of the drain.
 _LEAST_TIMEOUT: Final = 0.001
 
 
 def outcome_of(error: ServingError) -> Outcome:
-    """How a request ended that raised `error`."""
+    """The outcome of a request that raised `error`."""
     return next(outcome for cls, outcome in _OUTCOMES if isinstance(error, cls))
 
 
 Listener = Callable[[str, Ended, ServingError | None], None]
-"""Told of each request: the protocol, what became of it, and the error that it failed with."""
+"""Called for each request with its protocol, its end, and the error that it failed with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Limits:
     Args:
         begins: requests due before this belong to the warm-up, seconds since the run began.
         ends: nothing is due at or after this.
-        drain: seconds after `ends` in which what is due and unsent may still go, and what was sent may be answered.
+        drain: seconds after `ends` in which due requests may still be sent, and sent ones answered.
         timeout: seconds that one request may take, from its send.
         think: closed loop: seconds between an answer and the next request; None in open loop.
     """
@@ -76,14 +76,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Handling:
-    """What each request goes through.
+    """The parts that process each request.
 
     Args:
         payloads: prepared requests.
         protocols: the run's protocols, which a job's `protocol_index` counts into.
-        checker: judges answers.
+        checker: checks answers.
         recorder: takes a record of each request.
-        listener: told of each request after it was recorded.
+        listener: called for each request after it was recorded.
     """
 
     payloads: Sequence[Payload]
@@ -94,11 +94,11 @@ class Handling:
 
 
 class Dispatcher:
-    """One process's share of a run.
+    """Sends one process's part of a run.
 
     Args:
-        jobs: what to send.
-        handling: what each request goes through.
+        jobs: the requests to send.
+        handling: the parts that process each request.
         limits: when it ends.
         pacer: waits for due times.
     """
@@ -118,7 +118,7 @@ class Dispatcher:
         self.in_flight = 0
 
     def begin(self, epoch: float) -> None:
-        """Lets the users go; `epoch` is the moment of `time.perf_counter` at which the run's clock is 0."""
+        """Releases the users; `epoch` is when the run's clock is 0, on the clock of `time.perf_counter`."""
         self._epoch = epoch
         self._begun.set()
 
@@ -129,7 +129,7 @@ class Dispatcher:
 
     @property
     def over(self) -> bool:
-        """Whether nothing is due any more."""
+        """Whether the time of the last due request has passed."""
         return self.now >= self._ends
 
     @property
@@ -138,17 +138,17 @@ class Dispatcher:
         return self._jobs.waiting(self.now) if self._begun.is_set() else 0
 
     def stop(self) -> None:
-        """Ends the run before its time: nothing is due from now on; what was due already may still go and end."""
+        """Stops the run early: nothing is due from now on; requests already due may still be sent and answered."""
         self._ends = min(self._ends, self.now if self._begun.is_set() else -math.inf)
         self._begun.set()
         self._pacer.stop()
 
     def drive(self, transports: Mapping[str, Transport], leaving: Callable[[], bool] = lambda: False) -> None:
-        """One user's life: returns when nothing is left to send.
+        """Runs one user; returns when nothing is left to send.
 
         Args:
-            transports: the user's way to the server, by protocol.
-            leaving: whether the user has to go; asked between requests, so that none is cut off.
+            transports: the user's transports, by protocol.
+            leaving: whether the user must stop; called between requests, so that none is cut off.
         """
         self._begun.wait()
         if not self._pacer.wait_until(self._epoch):
@@ -159,12 +159,12 @@ class Dispatcher:
                 return
 
     def finish(self) -> None:
-        """Records as dropped what was due and never went. No user may be left."""
+        """Records requests that were due and never sent as dropped. All users must have returned."""
         for job in self._jobs.left(self._ends):
             self._listener(self._protocols[job.protocol_index], self._recorder.drop(job), None)
 
     def _may_go(self, job: Job) -> bool:
-        """Waits until the job is due; False, the job given back, when its user has to end."""
+        """Waits until the job is due; returns it to the queue and gives False if its user must end."""
         going = False
         try:
             if job.due <= self._ends and self.now <= self._ends + self._limits.drain:
@@ -177,13 +177,13 @@ class Dispatcher:
         return going
 
     def _think(self, seconds: float, outcome: Outcome) -> bool:
-        """The pause of a closed loop; False if the run was stopped meanwhile."""
+        """Pauses in closed loop; False if the run was stopped meanwhile."""
         if outcome is Outcome.UNAVAILABLE:
             seconds = max(seconds, _UNAVAILABLE_PAUSE)
         return seconds == 0 or self._pacer.pause(seconds)
 
     def _send(self, job: Job, transports: Mapping[str, Transport]) -> Outcome:
-        """Sends one request, waits, judges the answer, records."""
+        """Sends one request, waits for the answer, checks and records it."""
         clock, epoch = time.perf_counter, self._epoch
         protocol = self._protocols[job.protocol_index]
         payload = self._payloads[job.request]
@@ -201,7 +201,7 @@ class Dispatcher:
             done = clock()
             error, outcome = failure, outcome_of(failure)
         except BaseException:
-            # The user is killed while it waits: no answer in the time the request was given.
+            # The user was killed while it waited: no answer in the request's time.
             done = clock()
             ended = Ended(job.due, sent - epoch, done - epoch, Outcome.TIMEOUT)
             self._recorder.add(job, ended)

@@ -1,6 +1,6 @@
 """The engine of one process: a run's requests, the check of their answers, their records, and the users' connections.
 
-Built once of golden answers, workload and transports, for Locust's processes, the runner's and the gate's sides alike.
+Locust's processes, the runner and the gate share it.
 """
 
 from math import inf
@@ -20,13 +20,13 @@ from bench.workload.workload import Workload
 
 
 class Driver:
-    """Sends a workload's requests, judges the answers, and keeps the records until `take`.
+    """Sends a workload's requests, checks the answers, and buffers the records until `take`.
 
     Args:
-        golden: golden answers of what is served.
+        golden: golden answers of the served model.
         workload: what is sent.
-        transports: makes the users' transports.
-        listener: told of each request after it was recorded.
+        transports: creates the users' transports.
+        listener: called for each request after it was recorded.
         worker: index of the load-generating process.
 
     Attributes:
@@ -34,7 +34,7 @@ class Driver:
         payloads: its requests, one for each first sentence.
 
     Raises:
-        UsageError: a workload that the golden answers do not fit.
+        UsageError: the workload does not fit the golden answers.
     """
 
     def __init__(
@@ -60,33 +60,33 @@ class Driver:
         return Recorder(self._records, self.payloads, workload.protocols, workload.signature, begins)
 
     def measure_from(self, begins: float) -> None:
-        """What is due before `begins`, seconds of the run's clock, is warm-up; all of it until this is called."""
+        """Marks requests due before `begins`, in seconds since the run began, as warm-up; until then all are."""
         self._recorder = self._make_recorder(begins)
 
     def reconnect(self, transports: TransportPool | BalancedPool) -> None:
-        """Takes other transports from now on; those made before are closed by whoever has them."""
+        """Creates users' transports from another pool; the owners of earlier ones close them."""
         self._transports.close()
         self._transports = transports
 
     def user_transports(self) -> dict[str, Transport]:
-        """The connections of one more user, by protocol; to be closed by whoever asked."""
+        """The transports of one more user, by protocol; the caller closes them."""
         return {protocol: self._transports.make(protocol) for protocol in self.workload.protocols}
 
     def dispatcher(self, jobs: Jobs, limits: Limits, pacer: Pacer) -> Dispatcher:
-        """What users send `jobs` by.
+        """A dispatcher for `jobs`.
 
         Args:
-            jobs: what is to be sent.
-            limits: until when.
+            jobs: the requests to send.
+            limits: when it ends.
             pacer: waits for due times.
         """
         handling = Handling(self.payloads, self.workload.protocols, self._checker, self._recorder, self._listener)
         return Dispatcher(jobs, handling, limits, pacer)
 
     def take(self) -> bytes:
-        """The records since the last call, as one block; b"" if there are none."""
+        """The records since the last call, as one block; b"" without records."""
         return self._recorder.take()
 
     def close(self) -> None:
-        """Closes what users' transports share."""
+        """Closes what the users' transports share."""
         self._transports.close()

@@ -1,8 +1,8 @@
-"""Waiting for a due time to within tens of microseconds, without burning CPU.
+"""Waits for due times to within tens of microseconds, without busy-waiting.
 
-libev's timers are rounded up to whole milliseconds (`epoll_wait` counts in them), so that a request sent by
-`gevent.sleep` is half a millisecond late on average, and each latency is off by that. A timerfd (timerfd_create(2)) is
-an ordinary file descriptor to the event loop and exact to the kernel's timer.
+libev rounds its timers up to whole milliseconds, the unit of `epoll_wait`, so that a request sent after `gevent.sleep`
+is half a millisecond late on average. A timerfd (timerfd_create(2)) is a file descriptor of the event loop, with the
+precision of the kernel's timers.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ _SPEC: Final = struct.Struct("@llll")
 
 
 class Pacer:
-    """Lets greenlets wait for moments that never decrease from one call to the next.
+    """Lets greenlets wait for moments, which must not decrease from one call to the next.
 
     Times are those of `time.perf_counter`, which on Linux is CLOCK_MONOTONIC. On other systems the event loop's own
     timers are used.
@@ -45,7 +45,7 @@ class Pacer:
             self._watcher.start(self._wake)
 
     def wait_until(self, moment: float) -> bool:
-        """Returns True at `moment`, at once if it has passed; else False as soon as `stop` was called."""
+        """Returns True at `moment`, or at once if it has passed; False as soon as `stop` is called."""
         if moment <= time.perf_counter():
             return True
         if self._stopped.is_set():
@@ -59,18 +59,18 @@ class Pacer:
         return bool(waiter.get())
 
     def pause(self, seconds: float) -> bool:
-        """Lets `seconds` pass, to the precision of the event loop; False, and at once, when `stop` was or is called."""
+        """Waits for `seconds`, to the precision of the event loop; False as soon as `stop` is called."""
         return not self._stopped.wait(seconds)
 
     def stop(self) -> None:
-        """Ends all waits, those now and those to come."""
+        """Ends all waits, present and future."""
         self._stopped.set()
         if self._watcher is not None and self._waiting:
             # From the event loop: a waiter may only be switched to from there.
             gevent.get_hub().loop.run_callback(self._end_waits)
 
     def close(self) -> None:
-        """Frees the timer; nobody may wait any more."""
+        """Frees the timer; no greenlet may wait."""
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher.close()
@@ -94,7 +94,7 @@ class Pacer:
             waiter.switch(moment <= time.perf_counter())
 
     def _arm(self) -> None:
-        """Sets the timer to the first moment waited for."""
+        """Sets the timer to the first moment in the queue."""
         nanoseconds = max(int(self._waiting[0][0] * 1e9), 1)
         spec = _SPEC.pack(0, 0, nanoseconds // 1_000_000_000, nanoseconds % 1_000_000_000)
         if self._libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, spec, None) < 0:

@@ -1,4 +1,4 @@
-"""Requests as bytes, all built before a run: from the golden file alone, without a tokenizer."""
+"""All requests of a run as bytes, built from the golden file before it begins, without a tokenizer."""
 
 import gzip
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ _REQUESTS: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """One request, ready to be sent.
+    """One request, ready to send.
 
     Args:
         index: its index among the payloads, which is that of its first sentence in the golden file.
-        rest: its REST body; b"" where REST is not used.
-        grpc: its gRPC message; b"" where gRPC is not used.
+        rest: its REST body; b"" if REST is not used.
+        grpc: its gRPC message; b"" if gRPC is not used.
         sentences: sentences in it.
         words: words that it scores.
         rows: rows of the batch that the server sees.
-        tokens: WordPieces, special tokens and padding left out.
+        tokens: WordPieces, without special tokens and padding.
     """
 
     index: int
@@ -46,10 +46,10 @@ def request_sentences(golden: Golden, sentences: int) -> list[tuple[int, ...]]:
 
 
 def largest_response(payloads: Sequence[Payload]) -> int:
-    """The largest response that is read where nobody says how large one may be, bytes.
+    """The default limit of a response, bytes.
 
-    A right one has less than four times the bytes of its request, packed or not; a server may pad it to the longest
-    request of a batch. Small enough for many users who read such a response at once.
+    A correct response has less than four times the bytes of its request, compressed or not; a server may pad it to the
+    longest request of a batch. Many users may read such a response at the same time.
     """
     largest = max((len(body) for payload in payloads for body in (payload.rest, payload.grpc)), default=0)
     return max(_LEAST_RESPONSE, _REQUESTS * largest)
@@ -59,7 +59,7 @@ def padding(golden: Golden, workload: Workload) -> FixedShape | None:
     """The shape that requests are padded to; None for no padding.
 
     Raises:
-        UsageError: the export takes another signature or padding than the workload asks for.
+        UsageError: the export does not have the workload's signature or padding.
     """
     if golden.fixed:
         if workload.signature != ARTICLE_SIGNATURE:
@@ -81,7 +81,7 @@ def build_payloads(golden: Golden, workload: Workload, protocols: Sequence[str])
         protocols: `rest`, `grpc` or both.
 
     Raises:
-        UsageError: no sentence with a word in the golden file, or padding that does not fit.
+        UsageError: the golden file has no sentences, or one without words, or the padding does not fit.
     """
     if not golden.sentences or not all(entry.sentence.num_words for entry in golden.sentences):
         raise UsageError("the golden file has no sentences, or one without words; export with --sentences FILE.tsv")

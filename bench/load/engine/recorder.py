@@ -1,4 +1,4 @@
-"""From what happened to one request to its record."""
+"""Turns the ends of requests into records."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,8 @@ class Recorder:
         records: the buffer.
         payloads: the run's requests.
         protocols: its protocols, which a job's `protocol_index` counts into.
-        signature: the signature asked.
-        begins: what is due before this belongs to the warm-up, seconds since the run began.
+        signature: the requested signature.
+        begins: requests due before this belong to the warm-up, seconds since the run began.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Recorder:
         self._records.append(ended, self._shapes[job.protocol_index][job.request], ended.due < self._begins)
 
     def drop(self, job: Job) -> Ended:
-        """Adds the record of a job that was due and never went, and gives what became of it."""
+        """Adds the record of a job that was due and never sent, and returns its end."""
         ended = Ended(job.due, None, None, Outcome.DROPPED)
         unsent = self._records.shape(self._requests[job.protocol_index][job.request]._replace(bytes_out=None))
         self._records.append(ended, unsent, job.due < self._begins)

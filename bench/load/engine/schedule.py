@@ -1,4 +1,4 @@
-"""What a worker has to send: its shard of a schedule drawn up front, or the requests of a closed loop."""
+"""What a worker sends: its shard of a schedule drawn before the run, or the requests of a closed loop."""
 
 from array import array
 from collections import deque
@@ -21,7 +21,7 @@ class Job(NamedTuple):
     Args:
         due: seconds since the run began.
         request: index of its payload.
-        checked: whether its answer is compared.
+        checked: whether its answer is checked.
         protocol_index: index into the run's protocols.
     """
 
@@ -33,12 +33,12 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ScheduleShard:
-    """One worker's part of an open-loop schedule, as bytes for the message that carries it.
+    """One worker's part of an open-loop schedule, as bytes for the message to it.
 
     Args:
         due: float64, seconds since the run began, sorted.
         request: uint32, index of each payload.
-        checked: uint8, whether each answer is compared.
+        checked: uint8, whether each answer is checked.
         protocol_index: uint8, index into the run's protocols.
     """
 
@@ -48,7 +48,7 @@ class ScheduleShard:
     protocol_index: bytes
 
     def only(self, chosen: NDArray[np.bool_]) -> "ScheduleShard":
-        """The chosen ones of its requests."""
+        """The chosen requests; `chosen` is bool `[N]`."""
         columns = ((self.due, "<f8"), (self.request, "<u4"), (self.checked, "u1"), (self.protocol_index, "u1"))
         return ScheduleShard(*(np.frombuffer(data, np.dtype(kind))[chosen].tobytes() for data, kind in columns))
 
@@ -79,30 +79,30 @@ def partition_schedule(
 
 
 def _pair(request: NDArray[np.uint32], rng: np.random.Generator) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
-    """Requests in pairs that ask the same, one on each protocol, in an order drawn for each pair."""
+    """Pairs of equal requests, one on each protocol, in an order drawn for each pair."""
     first = rng.integers(0, 2, (request.size + 1) // 2).astype(np.uint8)
     protocol_index = np.column_stack((first, 1 - first)).ravel()[: request.size]
     return np.repeat(request[::2], 2)[: request.size], protocol_index
 
 
 class Jobs(Protocol):
-    """Where users take their next request from."""
+    """The queue of requests from which users take the next one."""
 
     def take(self, now: float) -> Job | None:
-        """The next job; None if there is none any more. `now` is in seconds since the run began."""
+        """The next job; None at the end. `now` is in seconds since the run began."""
 
     def give_back(self, job: Job) -> None:
-        """Takes back a job whose user went before it was due."""
+        """Returns a job whose user ended before it was due."""
 
     def left(self, until: float) -> list[Job]:
-        """The jobs due at or before `until` that nobody took; they are gone then."""
+        """Removes all jobs; returns those due at or before `until` that no user took."""
 
     def waiting(self, now: float) -> int:
-        """How many jobs are due at `now` and not taken."""
+        """Number of jobs due at `now` and not taken."""
 
 
 class ScheduledJobs:
-    """Open loop: a worker's shard of the schedule, in the order of the due times."""
+    """Open loop: a worker's shard of the schedule, in the order of due times."""
 
     def __init__(self, shard: ScheduleShard) -> None:
         self._due = array("d", shard.due)
@@ -142,7 +142,7 @@ class ScheduledJobs:
 
 
 class ClosedJobs:
-    """Closed loop: always one more, due now, until the end.
+    """Closed loop: always another job, due now, until the end.
 
     Args:
         workload: seed, protocols, share of checked answers.

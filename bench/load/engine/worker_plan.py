@@ -17,11 +17,11 @@ class WorkerPlan:
     """One process's part of a run.
 
     Args:
-        run: names the run, so that late messages of another are known.
+        run: name of the run, which distinguishes its messages from late ones of another.
         worker: index of the process.
         golden: bytes of the golden file; a worker needs no model folder.
         workload: what is sent.
-        endpoint: where to.
+        endpoint: the server.
         shard: its part of the schedule; None in closed loop.
         think: closed loop: seconds between an answer and the next request; None in open loop.
         begins: when the measured part begins, seconds since the run began.

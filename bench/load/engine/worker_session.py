@@ -1,4 +1,4 @@
-"""A load-generating process's side of a run: from the plan that it is handed to the last record that it hands back."""
+"""One run in a load-generating process, from its plan to its last record."""
 
 import math
 import time
@@ -19,20 +19,20 @@ from bench.load.monitor.sampling import ClientSampler, UserCount
 from bench.load.transports.balanced_pool import BalancedPool
 from bench.load.transports.pool import Transport, TransportPool
 
-# Clocks of one machine agree; a start that lies this far from where a message puts it is another machine's.
+# Seconds. Clocks of one machine agree; an epoch that is further off is of another machine's clock.
 _CLOCK_TOLERANCE: Final = 2.0
 
 Send = Callable[[dict[str, Any]], None]
 
 
 class WorkerSession:
-    """One run in one process: made on the plan, begun by the master, over when all its users are.
+    """One run in one process: created from the plan, begun by the master, over when all its users have returned.
 
     Args:
-        plan: what to do.
-        send: hands a report to the master: `{"run", "worker", "block", "sample", "over"}`.
-        listener: told of each request.
-        transports: makes the users' transports; None for one endpoint, the plan's.
+        plan: the process's part of the run.
+        send: sends a report to the master: `{"run", "worker", "block", "sample", "over"}`.
+        listener: called for each request.
+        transports: creates the users' transports; None for the plan's endpoint.
     """
 
     def __init__(
@@ -65,22 +65,22 @@ class WorkerSession:
         return self._plan.run
 
     def begin(self, start: dict[str, Any]) -> None:
-        """Starts the run's clock, as `start_message` says, and lets the users go."""
+        """Starts the run's clock from a `start_message`, and releases the users."""
         epoch = epoch_of(start)
         self._begun = True
         self._users.begin(epoch)
         self._dispatcher.begin(epoch)
         self._reporter = gevent.spawn(self._report_each_second, epoch)
         if self._came and not self._here:
-            # All were stopped while they waited for the start. Users that have yet to come are waited for.
+            # All were stopped while they waited for the start.
             self._end()
 
     def drive(self, leaving: Callable[[], bool] = lambda: False) -> None:
-        """One user's life in this run; returns when nothing is left to send, or between two requests if `leaving`."""
+        """Runs one user; returns when nothing is left to send, or between two requests if `leaving`."""
         self._here += 1
         self._users.change(1)
         self._came = True
-        # Who finds nothing left to send counts to the end: only those who are taken away make the users fewer.
+        # A user that finds nothing left to send counts to the end; only users that are removed reduce the number.
         taken = True
         transports: dict[str, Transport] = {}
         try:
@@ -97,11 +97,11 @@ class WorkerSession:
                 self._end()
 
     def stop(self) -> None:
-        """Ends the run before its time; users come back when what is in flight has ended."""
+        """Stops the run early; users return when their requests in flight have ended."""
         self._dispatcher.stop()
 
     def close(self) -> None:
-        """Ends the run in this process, whatever state it is in. No user may be left."""
+        """Ends the run in this process, in any state. All users must have returned."""
         self._end()
 
     def _end(self) -> None:
@@ -116,7 +116,7 @@ class WorkerSession:
         self._driver.close()
 
     def _report_each_second(self, epoch: float) -> None:
-        """Reports at whole seconds since the run began, so that workers' samples of one second belong together."""
+        """Reports at whole seconds since the run began, so that the workers' samples match."""
         sampler = ClientSampler(self._plan.worker)
         try:
             while True:
@@ -140,15 +140,15 @@ def _jobs(plan: WorkerPlan, payloads: int) -> Jobs:
 
 
 def start_message(run: str, epoch: float) -> dict[str, Any]:
-    """What starts a run in all processes: the moment of this machine's `time.perf_counter` at which its clock is 0."""
+    """The message that starts a run: `epoch` is when its clock is 0, on this machine's `time.perf_counter`."""
     return {"run": run, "epoch": epoch, "in": epoch - time.perf_counter(), "boot": _boot_id()}
 
 
 def epoch_of(start: dict[str, Any]) -> float:
     """The same moment on this process's clock.
 
-    Processes of one machine share a clock. On another machine the run begins as long after the message's arrival as
-    it was to begin after its sending: later by the message's way.
+    Processes of one machine share a clock. On another machine the run begins as long after the arrival of the message
+    as `start_message` planned after its sending: later by the time of transmission.
     """
     here = time.perf_counter() + float(start["in"])
     epoch = float(start["epoch"])

@@ -1,6 +1,6 @@
-"""The options of every scenario: in Locust's `--help` and web form, and what they lead to.
+"""The options of the scenarios, in Locust's `--help` and web form.
 
-Each is a text or a switch, because that is what Locust's web form can change; `read_spec` makes a `RunSpec` of them.
+Each is a text or a switch, since Locust's web form can change no other types; `read_spec` parses them into a `RunSpec`.
 """
 
 import math
@@ -41,43 +41,43 @@ OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "transport": (
         "fast",
-        "client: fast (the least work beside the server); or requests (REST), grpcio (gRPC), as most people use; "
-        "of both: fast, fast+grpcio or requests+grpcio",
+        "client: fast (the least work beside the server), or requests (REST) and grpcio (gRPC), the usual libraries; "
+        "for both protocols: fast, fast+grpcio or requests+grpcio",
     ),
-    "sentences_per_request": ("", "sentences in a request"),
-    "check_share": ("100%", "share of the answers compared with the golden ones"),
-    "request_timeout": ("30s", "time a request may take, from its send"),
+    "sentences_per_request": ("", "sentences per request"),
+    "check_share": ("100%", "share of the answers that are compared with the golden ones"),
+    "request_timeout": ("30s", "time that a request may take after it is sent"),
     "max_response": (
         "auto",
-        "largest response that is read, unpacked, like 8MB; a larger one is an invalid response; "
+        "largest response that is read, decompressed, like 8MB; a larger one is an invalid response; "
         "auto: 1MB, or 16 times the largest request",
     ),
     "warmup": ("auto", "load before the measured part, within the run time; auto: a tenth of it, at most 10s; 0: none"),
-    "drain": ("10s", "time after the end for what is due and unsent to go, and for answers to come"),
-    "seed": ("0", "of due times, sentences, and everything else that is drawn"),
-    "channels": ("1", "gRPC connections a process"),
-    "headers": ("", "request headers (gRPC: metadata), NAME: VALUE; several divided by semicolons"),
-    "ca_cert": ("", "PEM file of trusted authorities, for https and grpcs"),
+    "drain": ("10s", "time after the end to send requests that are due, and to wait for answers"),
+    "seed": ("0", "random seed of due times, sentences and all other choices"),
+    "channels": ("1", "gRPC connections per process"),
+    "headers": ("", "request headers (gRPC: metadata), NAME: VALUE; separate several by semicolons"),
+    "ca_cert": ("", "PEM file of trusted certificate authorities, for https and grpcs"),
     "client_cert": ("", "PEM file of the client's certificate"),
-    "client_key": ("", "PEM file of its key"),
-    "grpc_host": ("", "gRPC address of a server whose REST address is --host, for scenarios that drive both"),
-    "server_flags": ("", "flags for a server started here, divided by blanks"),
-    "results": ("results", "folder that run folders are made in"),
+    "client_key": ("", "PEM file of the key of --client-cert"),
+    "grpc_host": ("", "gRPC address of the server whose REST address is --host, for scenarios of both protocols"),
+    "server_flags": ("", "flags for a server that the run starts, separated by spaces"),
+    "results": ("results", "folder of the run folders"),
 }
 """Default and help by name; in the parser `--` and dashes."""
 
 SWITCHES: Final[Mapping[str, str]] = {
-    "padded": "pad sentences to 128 positions and 20 slots, as the article does (serving_default only)",
+    "padded": "pad sentences to 128 positions and 20 slots, as in the article (serving_default only)",
     "compressed": "gzip REST request bodies",
 }
 
 
 class UnchosenCode(int):
-    """The default of Locust's `--exit-code-on-error`, to tell it from the same number given by the user."""
+    """The default of Locust's `--exit-code-on-error`, to distinguish it from the same number given by the user."""
 
 
 def add_options(parser: Any, scenario: Scenario) -> None:
-    """Adds the options to Locust's parser, and the scenario's defaults for Locust's own."""
+    """Adds the options to Locust's parser, and sets the scenario's defaults of Locust's own options."""
     parser.error = lambda message: _refuse(parser, message)
     group = parser.add_argument_group(f"Scenario options ({scenario.name})")
     for name, value in defaults(scenario).items():
@@ -97,15 +97,15 @@ def add_options(parser: Any, scenario: Scenario) -> None:
 
 
 def spec_for(scenario: Scenario) -> RunSpec | None:
-    """The run that `bertbench run` started this process for; None where a user started it.
+    """The run for which `bertbench run` started this process; None if a user started it.
 
-    Ends the process with one line where it is a run of another scenario.
+    Ends the process with one line if the run is of another scenario.
     """
     try:
         spec = given_spec()
         if spec is not None and SCENARIOS.get(spec.scenario) != scenario:
             raise UsageError(
-                f"the scenario file is not the scenario {spec.scenario} that bertbench run knows; run it with locust -f"
+                f"the file's scenario is not {spec.scenario} of bertbench run; run the file with locust -f"
             )
     except UsageError as error:
         print(f"bertbench: {one_line(error)}", file=sys.stderr)
@@ -114,7 +114,7 @@ def spec_for(scenario: Scenario) -> RunSpec | None:
 
 
 def _refuse(parser: Any, message: str) -> NoReturn:
-    """Ends Locust's process with one line; an option that is not known is named with the nearest one."""
+    """Ends Locust's process with one line; for an unknown option, with the nearest one."""
     found = re.match(r"unrecognized arguments: (.*)", message)
     words = found[1].split() if found else []
     unknown = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
@@ -127,7 +127,7 @@ def _refuse(parser: Any, message: str) -> NoReturn:
 
 
 def _in_web_form(action: Any) -> None:
-    """Locust's parser marks the options that its web form shows, but not those in a group."""
+    """Shows an option in the web form, which Locust's parser does only for options outside groups."""
     action.include_in_web_ui = True
     action.is_secret = action.is_required = action.is_multiple = False
 
@@ -154,14 +154,14 @@ def make_spec(scenario: Scenario, given: Mapping[str, Any], target: Target, user
     """The run of a scenario.
 
     Args:
-        scenario: its defaults hold for what is not given.
+        scenario: its defaults apply to what is not given.
         given: values by the names in `OPTIONS` and `SWITCHES`.
-        target: what is driven.
+        target: the server under load.
         users: size of the pool.
         run_time: seconds of load.
 
     Raises:
-        UsageError: values that contradict each other.
+        UsageError: values contradict each other.
     """
     values = {name: read_option(name, text) for name, text in defaults(scenario).items() if name not in given}
     values |= dict.fromkeys(SWITCHES, False) | dict(given)
@@ -190,10 +190,10 @@ def defaults(scenario: Scenario) -> dict[str, str]:
 
 
 def read_arrivals(text: str, users: int) -> Arrivals:
-    """The arrivals in `text`; a closed loop that names no users takes those of the pool.
+    """The arrivals in `text`; a closed loop without a number of users takes that of the pool.
 
     Raises:
-        UsageError: arrivals that cannot be read.
+        UsageError: the arrivals are invalid.
     """
     kind, colon, rest = text.partition(":")
     if kind.strip().lower() == "closed" and "users" not in rest:
@@ -201,20 +201,20 @@ def read_arrivals(text: str, users: int) -> Arrivals:
     return parse_arrivals(text)
 
 
-def warmup_seconds(asked: float | None, run_time: float) -> float:
-    """Seconds of a run of `run_time` that the warm-up takes.
+def warmup_seconds(requested: float | None, run_time: float) -> float:
+    """Seconds of warm-up in a run of `run_time`.
 
     Args:
-        asked: seconds; None is `auto`.
+        requested: seconds; None for `auto`.
         run_time: seconds of load.
 
     Raises:
-        UsageError: it leaves nothing to measure.
+        UsageError: nothing is left to measure.
     """
-    seconds = min(_WARMUP_SHARE * run_time, _WARMUP_MOST) if asked is None else asked
+    seconds = min(_WARMUP_SHARE * run_time, _WARMUP_MOST) if requested is None else requested
     if seconds >= run_time:
         whole, warm = format_seconds(run_time), format_seconds(seconds)
-        raise UsageError(f"a warm-up of {warm} leaves nothing of a run of {whole}; make the run longer")
+        raise UsageError(f"a warm-up of {warm} leaves nothing of a run of {whole}; give a longer run time")
     return seconds
 
 
@@ -222,7 +222,7 @@ def read_option(name: str, text: str) -> Any:
     """The value of an option of `OPTIONS`.
 
     Raises:
-        UsageError: what the option does not take; the message names it.
+        UsageError: the value is invalid; the message names the option.
     """
     if not text and name == "grpc_host":
         return None
@@ -243,10 +243,10 @@ def _headers(text: str) -> dict[str, str]:
 
 
 def read_target(host: str | None, protocol: str) -> Target:
-    """What Locust's `--host` means to a scenario of `protocol`.
+    """The target in Locust's `--host`, for a scenario of `protocol`.
 
     Raises:
-        UsageError: not a server's address, nor a way to start one.
+        UsageError: it is neither a server's address nor a server to start.
     """
     text = (host or "").strip()
     if not text:
@@ -255,7 +255,7 @@ def read_target(host: str | None, protocol: str) -> Target:
     scheme = "grpc" if protocol == "grpc" else "http"
     target = parse_target(text if plain or "://" in text else f"{scheme}://{text}")
     if not target.remote and not target.managed:
-        raise UsageError(f"{text!r} is not a server; give an address like http://localhost:8501, or nothing")
+        raise UsageError(f"{text!r} is not a server; give an address like http://localhost:8501, or leave it out")
     return target
 
 
@@ -264,7 +264,7 @@ def _path(text: str) -> Path | None:
 
 
 def _transport(text: str) -> str:
-    """Which of them goes with a protocol is the workload's to say."""
+    """The workload checks that it is one of the protocol's."""
     known = sorted({name for names in TRANSPORTS.values() for name in names})
     if text not in known:
         raise UsageError(f"{text!r} is not one of {', '.join(known)}{did_you_mean(text, known)}")
@@ -275,7 +275,7 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "model_dir": _path,
     "model_name": str,
     "signature": str,
-    # Of what is read of the arrivals, the users may be the pool's.
+    # `make_spec` parses them, since the number of users may be that of the pool.
     "arrivals": str,
     "transport": _transport,
     "sentences_per_request": lambda text: parse_whole(text, 1, 100_000),
@@ -294,8 +294,8 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "server_flags": lambda text: tuple(text.split()),
     "results": Path,
 }
-"""By option: what makes its value of its text."""
+"""The parser of each option's text."""
 
-# Fields of `RunSpec` that an option has another name for, and those of `TlsOptions`.
+# Fields of `RunSpec` whose options have another name, and those of `TlsOptions`.
 _FIELDS: Final = {"sentences_per_request": "sentences", "request_timeout": "timeout", "grpc_host": "grpc"}
 _TLS: Final = {"ca": "ca_cert", "cert": "client_cert", "key": "client_key"}

@@ -23,7 +23,7 @@ FAILED: Final = "bertbench_failed"
 
 
 class RequestFailure(Exception):
-    """What Locust's statistics call a failed request."""
+    """A failed request in Locust's statistics."""
 
     def __repr__(self) -> str:
         return str(self)
@@ -74,14 +74,14 @@ class Worker:
             self.session.close()
             self.session = None
         if isinstance(self._runner, WorkerRunner):
-            # Locust's worker would sleep as long before it is ready again, though nobody is left to wait for.
+            # Locust's worker would sleep that long before it is ready again, though no users are left.
             environment.stop_timeout = 0.0
 
     def _on_quitting(self, environment: Any, **_: Any) -> None:
-        """Ctrl-C reaches workers too: hand over what there is before the connection goes."""
-        heard = self._runner.last_heartbeat_timestamp
-        if heard and heard < time.time() - MASTER_HEARTBEAT_TIMEOUT:
-            print("bertbench: the master stopped answering; see how it ended and start the run again", file=sys.stderr)
+        """Sends the last records before the connection closes; Ctrl-C reaches workers too."""
+        last_heartbeat = self._runner.last_heartbeat_timestamp
+        if last_heartbeat and last_heartbeat < time.time() - MASTER_HEARTBEAT_TIMEOUT:
+            print("bertbench: the master stopped responding; see how it ended and start the run again", file=sys.stderr)
             environment.process_exit_code = int(ExitCode.TARGET_FAILED)
         if self.session is not None:
             self.session.stop()
@@ -89,7 +89,7 @@ class Worker:
 
     def _report(self, report: dict[str, Any]) -> None:
         if report["over"] and isinstance(self._runner, WorkerRunner):
-            # Locust sends its statistics every three seconds, and its master waits half a second for the last.
+            # Locust sends its statistics every three seconds, but its master waits only half a second for the last.
             statistics: dict[str, Any] = {}
             self._environment.events.report_to_master.fire(client_id=self._runner.client_id, data=statistics)
             self._runner.send_message("stats", statistics)
@@ -98,8 +98,8 @@ class Worker:
     def _listener(self, names: dict[str, tuple[str, str]], begins: float) -> Listener:
         fire = self._environment.events.request.fire
 
-        def tell(protocol: str, ended: Ended, error: ServingError | None) -> None:
-            """Locust's own statistics, from due; without the warm-up, as everywhere else."""
+        def fire_event(protocol: str, ended: Ended, error: ServingError | None) -> None:
+            """Adds the latency from due to Locust's own statistics, without the warm-up."""
             if ended.due < begins:
                 return
             request_type, name = names[protocol]
@@ -112,7 +112,7 @@ class Worker:
                 context={},
             )
 
-        return tell
+        return fire_event
 
 
 def _failure(ended: Ended, error: ServingError | None) -> RequestFailure:

@@ -1,1 +1,1 @@
-"""What is sampled each second beside the requests."""
+"""Samples of the processes and the server, once a second."""

@@ -1,4 +1,4 @@
-"""The counters of TensorFlow Serving's Prometheus page that tell where a request's time went.
+"""The counters of TensorFlow Serving's Prometheus page that show where requests spend their time.
 
 Names and labels are those of `:tensorflow:serving:` in Serving's util/prometheus_exporter.cc and servables/tensorflow/
 util.cc: latencies are histograms in microseconds; `API` reads `Predict` for gRPC and `predict` for REST.
@@ -15,11 +15,11 @@ _BATCHING: Final = "batching_session:"
 
 
 def read_page(text: str, model: str) -> dict[str, float]:
-    """The counters, by the names of `bench.results.samples.ServerSample`; one that the page lacks is left out.
+    """The counters, by the names of `bench.results.samples.ServerSample`, as far as the page has them.
 
     Args:
         text: the page.
-        model: requests and runs of other models are left out.
+        model: the counters of other models are ignored.
     """
     totals: dict[str, float] = defaultdict(float)
     for name, labels_text, value_text in _LINE.findall(text):
@@ -38,7 +38,7 @@ def read_page(text: str, model: str) -> dict[str, float]:
 
 
 def _counters(name: str, labels: dict[str, str]) -> list[tuple[str, float]]:
-    """Which counters a line adds to, and times what."""
+    """The counters that a line adds to, with their scale."""
     if name == "request_count":
         return [("requests_ok" if labels.get("status") == "OK" else "requests_failed", 1.0)]
     if name.startswith(_BATCHING):

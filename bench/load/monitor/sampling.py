@@ -1,4 +1,4 @@
-"""What is looked at each second beside the requests: this process, its event loop, the server, the GPU."""
+"""Samples, once a second, of this process, its event loop, the server and the GPU."""
 
 import time
 from collections.abc import Iterator
@@ -17,21 +17,21 @@ from bench.serving.rest import RestClient
 _TICK: Final = 0.05
 _PAGE: Final = "/monitoring/prometheus/metrics"
 _FEW_PAGES: Final = 0.9
-"""Least share of looks at the page that must be answered for its figures to stand without a note."""
+"""Least share of answered requests for the page, below which a note says so."""
 
 
 class ProcessUsage:
-    """CPU and memory of one process between looks at it, its children left out."""
+    """CPU and memory of one process between samples, without its children."""
 
     def __init__(self, pid: int | None = None) -> None:
         self._process = psutil.Process(pid)
         self._last = (time.perf_counter(), self._cpu_seconds())
 
     def look(self) -> tuple[float, int]:
-        """(cores used since the last look, resident bytes).
+        """Mean number of cores used since the last sample, and resident bytes.
 
         Raises:
-            psutil.Error: the process is gone.
+            psutil.Error: the process has ended.
         """
         now = (time.perf_counter(), self._cpu_seconds())
         elapsed = now[0] - self._last[0]
@@ -45,14 +45,14 @@ class ProcessUsage:
 
 
 class LoopLag:
-    """How late the event loop's timers fire: a greenlet that sleeps and looks at the clock."""
+    """How late the event loop's timers fire, measured by a greenlet that sleeps."""
 
     def __init__(self) -> None:
         self._worst = 0.0
         self._greenlet = gevent.spawn(self._tick)
 
     def take(self) -> float:
-        """The worst since the last call, seconds; an overdue tick counts as far as it has come."""
+        """The largest lag since the last call, seconds."""
         worst, self._worst = self._worst, 0.0
         return worst
 
@@ -67,7 +67,7 @@ class LoopLag:
 
 
 class UserCount:
-    """How many users there are in this process, and their mean from one look to the next.
+    """Number of users in this process, and its mean between samples.
 
     Times are moments of `time.perf_counter`.
     """
@@ -79,17 +79,17 @@ class UserCount:
         self._changed = 0.0
 
     def begin(self, moment: float) -> None:
-        """Counting begins at `moment`, which may be to come."""
+        """Starts counting at `moment`, which may lie in the future."""
         self._looked = self._changed = moment
         self._seconds = 0.0
 
     def change(self, by: int) -> None:
-        """Users came (`by` above 0) or went."""
+        """Adds `by` users; negative to remove."""
         self._add(time.perf_counter())
         self.now += by
 
     def take(self) -> float | None:
-        """The mean since the last call, or since counting began; None before that."""
+        """The mean since the last call, or since counting started; None before that."""
         moment = time.perf_counter()
         if self._looked is None or moment <= self._looked:
             return None
@@ -137,10 +137,10 @@ class ClientSampler:
 
 
 def _busy_seconds() -> float:
-    """CPU seconds that the machine's cores were busy, since it started."""
+    """CPU seconds used on all cores since the machine started."""
     times = psutil.cpu_times()
     idle = times.idle + getattr(times, "iowait", 0.0)
-    # The kernel counts guests' time in user's too.
+    # The kernel counts guest time in user time as well.
     guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
     return float(sum(times) - guests - idle)
 
@@ -154,7 +154,7 @@ class Gpu:
 
     @classmethod
     def find(cls) -> "Gpu | None":
-        """The GPU; None where there is no driver or no device."""
+        """The GPU; None without a driver or a device."""
         import pynvml
 
         try:
@@ -169,7 +169,7 @@ class Gpu:
         return name.decode() if isinstance(name, bytes) else str(name)
 
     def look(self) -> tuple[float | None, float | None]:
-        """(utilisation 0 to 1, bytes in use); None where the device does not tell."""
+        """Utilization, 0 to 1, and bytes in use; None for what the device does not report."""
         try:
             used = float(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used)
             return self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu / 100, used
@@ -181,9 +181,9 @@ class ServerSampler:
     """Samples of the server.
 
     Args:
-        rest: base URL of its REST face, where its Prometheus page is; None where it is not known.
+        rest: base URL of its REST endpoint, which has its Prometheus page; None if unknown.
         model: the model's name on it.
-        pid: its process, where that runs on this machine; None where it is not known.
+        pid: its process on this machine; None if unknown.
         gpu: the GPU that it may use.
     """
 
@@ -195,40 +195,37 @@ class ServerSampler:
         self._pages = self._looks = 0
         self._failure: ServingError | None = None
         self._page()
-        # When the process was found gone, seconds since the run began.
+        # When the process had ended, seconds since the run began.
         self._gone: float | None = None
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What could not be seen so far, one line each.
-
-        A busy server may leave one look unanswered and the next not, so this is asked when the run is over.
-        """
+        """What could not be sampled, one line each; to be read when the run is over."""
         return tuple(self._missing())
 
     def _missing(self) -> Iterator[str]:
         if self._client is None:
-            yield "the server's REST address is not known, so its metrics are not"
+            yield "the server's REST address is unknown: no server metrics"
         elif isinstance(self._failure, Rejected) and not self._pages:
             yield (
-                f"the server has no page {_PAGE}, so the time inside it is not known; start it with "
+                f"the server has no page {_PAGE}: no time inside the server; start it with "
                 "--monitoring_config_file (see docker/serving/monitoring.config)"
             )
         elif not self._pages:
             why = str(self._failure).partition(";")[0]
-            yield f"the server's page {_PAGE} never answered ({why}), so the time inside it is not known"
+            yield f"the server's page {_PAGE} never answered ({why}): no time inside the server"
         elif self._pages < _FEW_PAGES * self._looks:
             yield (
-                f"the server's page {_PAGE} answered {self._pages} of {self._looks} looks: its figures may leave out "
-                "the run's first and last seconds"
+                f"the server's page {_PAGE} answered {self._pages} of {self._looks} requests: the server's metrics may "
+                "lack the run's first and last seconds"
             )
         if self._gone is not None:
-            yield f"the server's process ended {format_seconds(self._gone)} into the run; its CPU and memory end there"
+            yield f"the server's process ended {format_seconds(self._gone)} into the run; no CPU and memory after that"
         elif self._usage is None:
-            yield "the server's process is not known, so its CPU and memory are not"
+            yield "the server's process is unknown: no server CPU and memory"
 
     def sample(self, now: float) -> ServerSample:
-        """The server at `now`, seconds since the run began; what is not known is None."""
+        """The server at `now`, seconds since the run began; None for what is unknown."""
         values = self._page()
         cpu, rss, gpu, gpu_memory = None, None, None, None
         if self._usage is not None:
@@ -237,7 +234,7 @@ class ServerSampler:
             except psutil.Error:
                 self._usage, self._gone = None, now
         if self._gpu is not None:
-            # A driver call may take milliseconds, which no request should wait for.
+            # In a thread: a driver call may take milliseconds, for which no request should wait.
             gpu, gpu_memory = gevent.get_hub().threadpool.apply(self._gpu.look)
         return ServerSample(time=now, cpu=cpu, rss=rss, gpu=gpu, gpu_memory=gpu_memory, **values)
 
@@ -246,14 +243,14 @@ class ServerSampler:
             self._client.close()
 
     def _page(self) -> dict[str, float]:
-        """The counters on the server's page; none where it did not answer."""
+        """The counters on the server's page; {} if it did not answer."""
         if self._client is None:
             return {}
         self._looks += 1
         try:
             page = self._client.get(_PAGE, timeout=0.9)
         except ServingError as error:
-            # A busy or stopped server: this sample lacks its metrics.
+            # The server is busy or stopped: this sample lacks its metrics.
             self._failure = error
             return {}
         self._pages += 1

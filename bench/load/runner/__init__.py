@@ -1,1 +1,1 @@
-"""Runs one after the other in a process of its own: `client` asks, `worker` runs, `protocol` is what they say."""
+"""Runs in a separate process, one after the other: `client` requests them, `worker` does them."""

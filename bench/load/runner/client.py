@@ -1,4 +1,4 @@
-"""Runs one after the other from one process of their own: the side of whoever asks for them."""
+"""The client of a runner process, which does runs one after the other."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ _ERRORS: Final[dict[int, type[BenchError]]] = {
 
 
 class Runner:
-    """Gives runs to the process, one at a time; made by `open_runner`."""
+    """Requests runs from the process, one at a time; created by `open_runner`."""
 
     def __init__(self, child: "subprocess.Popen[bytes]") -> None:
         self._child = child
@@ -34,21 +34,21 @@ class Runner:
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """Id of the process."""
         return self._child.pid
 
     def run(self, spec: RunSpec, tick: Callable[[], None] = lambda: None) -> Path:
         """One run.
 
         Args:
-            spec: what to run; its servers are up.
-            tick: called a few times a second meanwhile.
+            spec: the run; its servers are ready.
+            tick: called a few times per second during the run.
 
         Returns:
             Its folder, finished.
 
         Raises:
-            BenchError: the run could not be begun, or the process ended.
+            BenchError: the run cannot start, or the process ended.
         """
         assert self._child.stdin is not None
         try:
@@ -81,11 +81,11 @@ class Runner:
 
 @contextlib.contextmanager
 def open_runner() -> Iterator[Runner]:
-    """A runner's process, ended at the end: a run that is still going is stored as stopped before its time."""
+    """Starts a runner process, and ends it at exit; a run in progress is then stored as stopped early."""
     command = [sys.executable, "-m", "bench.load.runner.main"]
     with contextlib.ExitStack() as stack:
         with interrupts.held():
-            # A session of its own: Ctrl-C in the terminal goes to us, and the end of its input ends it.
+            # In a separate session: Ctrl-C in the terminal reaches only this process, which closes the child's input.
             child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
             stack.callback(_end, child)
         yield Runner(child)

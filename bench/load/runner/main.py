@@ -1,10 +1,10 @@
-"""Starts a runner's process: `python -m bench.load.runner.main`, run specs on standard input, replies on output."""
+"""The runner process: `python -m bench.load.runner.main`; run specs on standard input, replies on standard output."""
 
 from gevent import monkey
 
 
 def main() -> None:
-    """Runs what is asked for until the input ends."""
+    """Does runs until the input ends."""
     # Before anything that waits is imported: the clients of the server's state and metrics wait on ordinary sockets.
     monkey.patch_all()
     from bench.load.runner.worker import RunnerWorker

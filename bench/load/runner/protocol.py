@@ -1,4 +1,4 @@
-"""What the process of a runner says of each run, one JSON line; what it is asked for is a `RunSpec`, one line too."""
+"""The reply of a runner process to a run spec; both are one line of JSON."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -7,11 +7,11 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What became of a run.
+    """The result of a run.
 
     Args:
         folder: the run folder; "" if there is none.
-        error: one line; "" if the run came to its end.
+        error: one line; "" if the run finished.
         code: exit code of the error.
     """
 

@@ -1,7 +1,7 @@
-"""The process of a runner: run after run against servers that stay up, without Locust's start before each.
+"""The runner process: runs one after the other on running servers, without a start of Locust for each.
 
-It sends, records and checks with the same session and collector as a Locust process. It ends when its standard input
-does, in the middle of a run too: that run is then stored as stopped before its time.
+It sends, records and checks with the same session and collector as a Locust process. It ends at the end of its standard
+input; a run in progress is then stored as stopped early.
 """
 
 import gc
@@ -34,47 +34,47 @@ from bench.workload.policies import make_policy
 _LEAD_SECONDS: Final = 0.3
 
 
-def _tell(reply: Reply) -> bool:
-    """Sends `reply`; False where whoever asked is gone."""
+def _write_reply(reply: Reply) -> bool:
+    """Writes `reply`; False if the reader has gone."""
     try:
         sys.stdout.buffer.write(reply.to_line())
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        # What is left in the buffer goes nowhere, without a word at exit.
+        # Discards the rest of the buffer, which Python would complain about at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
     return True
 
 
 class RunnerWorker:
-    """Does one run after the other."""
+    """Does runs, one after the other."""
 
     def __init__(self) -> None:
         self._gpu = Gpu.find()
         self._target = TargetSession()
         self._session: WorkerSession | None = None
         self._collector: Collector | None = None
-        self._ending = False
+        self._stopping = False
 
     def serve(self) -> None:
-        """Reads specs, runs them, replies; returns when the input ends."""
-        # Ctrl-C reaches this process too; whoever started it ends it in order.
+        """Reads run specs, does the runs, replies; returns when the input ends."""
+        # Ctrl-C may reach this process too; the process that started it ends it in order.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._on_signal)
         lines: Any = Queue()
         reader = gevent.spawn(self._read, lines)
-        while not self._ending and (line := lines.get()):
+        while not self._stopping and (line := lines.get()):
             reply = self._reply(line)
-            if not _tell(reply):
+            if not _write_reply(reply):
                 break
-            # What a run leaves behind is not looked through again while the next one sends.
+            # The objects of a run are not collected while the next one sends.
             gc.collect()
             gc.freeze()
         reader.kill(block=False)
         self._target.close()
 
     def _read(self, lines: Any) -> None:
-        """Puts each line of the standard input into `lines`, then an empty one."""
+        """Puts each line of standard input into `lines`, and an empty one at its end."""
         data = b""
         while True:
             gevent.select.select([0], [], [])
@@ -91,7 +91,7 @@ class RunnerWorker:
         self._stop()
 
     def _stop(self) -> None:
-        self._ending = True
+        self._stopping = True
         if self._collector is not None and self._session is not None:
             self._collector.stop()
             self._session.stop()
@@ -103,27 +103,27 @@ class RunnerWorker:
             return Reply(error=one_line(error), code=int(exit_code_of(error)))
 
     def _run(self, spec: RunSpec) -> Reply:
-        prepared = RunSetup.make(spec, self._target, self._gpu)
-        plan = prepared.plans(1, uuid4().hex)[0]
-        sampler = prepared.sampler()
+        setup = RunSetup.make(spec, self._target, self._gpu)
+        plan = setup.plans(1, uuid4().hex)[0]
+        sampler = setup.sampler()
         epoch, started = start_times(_LEAD_SECONDS)
-        manifest = prepared.manifest([plan], started, spec.users)
+        manifest = setup.manifest([plan], started, spec.users)
         self._collector = collector = Collector(
-            prepared.writer(manifest), epoch, [plan], prepared.payloads, sampler, lambda: {0}, lambda: None
+            setup.writer(manifest), epoch, [plan], setup.payloads, sampler, lambda: {0}, lambda: None
         )
         self._session = session = WorkerSession(plan, collector.report, lambda *_: None, balanced_pool(spec, plan))
         users = [gevent.spawn(session.drive) for _ in range(spec.users)]
-        # Each makes its transports before the clock starts.
+        # Each creates its transports before the clock starts.
         gevent.sleep(0)
         session.begin(start_message(plan.run, epoch))
         gevent.joinall(users, raise_error=True)
         session.close()
         self._session = self._collector = None
-        return Reply(folder=str(collector.finish()), error="stopped" if self._ending else "")
+        return Reply(folder=str(collector.finish()), error="stopped" if self._stopping else "")
 
 
 def balanced_pool(spec: RunSpec, plan: WorkerPlan) -> BalancedPool | None:
-    """The way to several servers; None for one, whose endpoint the plan has."""
+    """The pool for several servers; None for one, whose endpoint the plan has."""
     if len(spec.servers) < 2:
         return None
     endpoint = plan.endpoint

@@ -1,4 +1,4 @@
-"""A gRPC server that computes nothing: a call is known by its message, and answered with bytes made before."""
+"""A gRPC server that computes nothing: it looks up the answer by the bytes of the request message."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ class NullGrpc(asyncio.Protocol):
     """One connection.
 
     Args:
-        answers: serialised answers by serialised request, whatever the method.
+        answers: serialized answers by serialized request, for any method.
     """
 
     def __init__(self, answers: Mapping[bytes, bytes]) -> None:

@@ -1,9 +1,9 @@
-"""A server that answers at once what it was told to, on REST and gRPC: what is slow then is the load generator.
+"""A server that answers at once with prepared bytes, over REST and gRPC: it measures the load generator.
 
     python -m bench.load.selftest.null_server MODEL_DIR [--signature score] [--sentences 1]
 
-Prints a JSON line with `rest` and `grpc` addresses when it is ready, and serves until its standard input closes, so
-that it ends with whoever started it.
+Prints a JSON line with its `rest` and `grpc` addresses when it is ready, and serves until its standard input closes,
+so that it ends with the process that started it.
 """
 
 import argparse
@@ -79,11 +79,11 @@ def _response(status: int, body: bytes) -> bytes:
 
 
 class Answers:
-    """Right answers to all requests of a golden file, as bytes, for both protocols.
+    """Correct answers to all requests of a golden file, as bytes, for both protocols.
 
     Args:
         model_dir: the export.
-        signature: signature that is asked.
+        signature: the requested signature.
         sentences: sentences a request.
     """
 
@@ -113,7 +113,7 @@ class Answers:
             self.grpc[payload.grpc] = message.SerializeToString()
 
     def state(self) -> tuple[bytes, tuple[bytes, bytes]]:
-        """The model's state: REST body, and gRPC request with its answer."""
+        """The model's state: REST body, and gRPC request and answer."""
         status = {"error_code": "OK", "error_message": ""}
         entry = {"version": str(_VERSION), "state": "AVAILABLE", "status": status}
         question = GetModelStatusRequest(model_spec=ModelSpec(name=DEFAULT_MODEL_NAME))
@@ -138,10 +138,10 @@ async def _serve(answers: Answers) -> None:
 
 @contextlib.contextmanager
 def null_server(model_dir: Path, signature: str = "score", sentences: int = 1) -> Iterator[dict[str, str]]:
-    """A null server in a process of its own: its `rest` and `grpc` addresses.
+    """Runs a null server in a separate process; yields its `rest` and `grpc` addresses.
 
     Raises:
-        TargetError: it did not come up.
+        TargetError: it did not start.
     """
     command = [sys.executable, "-m", "bench.load.selftest.null_server", str(model_dir)]
     command += ["--signature", signature, "--sentences", str(sentences)]
@@ -162,7 +162,7 @@ def null_server(model_dir: Path, signature: str = "score", sentences: int = 1) -
 def main(words: Sequence[str] | None = None) -> None:
     """Runs the server."""
     parser = argparse.ArgumentParser(
-        prog="bench.load.selftest.null_server", description="Answers at once what golden.json says."
+        prog="bench.load.selftest.null_server", description="Answers at once with the answers of golden.json."
     )
     parser.add_argument("model_dir", type=Path)
     parser.add_argument("--signature", default="score")

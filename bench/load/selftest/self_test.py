@@ -1,4 +1,4 @@
-"""What the load generator itself can do on this machine: stored by `bertbench calibrate`, read by every run.
+"""The self-test of the load generator on this machine: stored by `bertbench calibrate`, read by every run.
 
 Format history of `calibration.json`:
     1: first.
@@ -17,14 +17,14 @@ FILE_NAME: Final = "calibration.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """One way to send, against a server that does nothing.
+class SelfTest:
+    """What one client reaches against a null server.
 
     Args:
-        ceiling: requests a second of one process, recording and checking all, in closed loop.
-        floor: median latency of one user alone, seconds.
-        users: users of the ceiling.
-        measured: when, UTC.
+        ceiling: requests/s of one process that records and checks all of them, in closed loop.
+        floor: median latency of a single user, seconds.
+        users: number of users of the ceiling.
+        measured: time of the measurement, UTC.
     """
 
     ceiling: float
@@ -33,47 +33,47 @@ class Calibration:
     measured: str
 
 
-def way(protocol: str, client: str) -> str:
-    """The name of a way to send: `rest-fast`, `rest-requests`, `grpc-fast`, `grpc-grpcio`."""
+def client_name(protocol: str, client: str) -> str:
+    """The name of a protocol's client: `rest-fast`, `rest-requests`, `grpc-fast`, `grpc-grpcio`."""
     return f"{protocol}-{client}"
 
 
 def stored_ceiling(clients: Mapping[str, str]) -> float | None:
-    """Requests a second of one process, None if this machine was not calibrated.
+    """Requests/s of one process; None without a self-test of each client on this machine.
 
-    Of both protocols by turns, the harmonic mean of the two.
+    For both protocols, which alternate, it is the harmonic mean of the two.
 
     Args:
         clients: the client of each protocol, as `Workload.clients` has them.
     """
-    stored = read_calibration()
-    ways = [way(*entry) for entry in clients.items()]
-    if any(name not in stored for name in ways):
+    stored = read_self_tests()
+    names = [client_name(*entry) for entry in clients.items()]
+    if any(name not in stored for name in names):
         return None
-    return len(ways) / sum(1 / stored[name].ceiling for name in ways)
+    return len(names) / sum(1 / stored[name].ceiling for name in names)
 
 
-def read_calibration() -> dict[str, Calibration]:
-    """What is stored for this machine, by way; {} if nothing is, or it was measured on other cores.
+def read_self_tests() -> dict[str, SelfTest]:
+    """The stored self-tests by client name; {} if there are none, or they are of another number of cores.
 
     Raises:
-        UsageError: a file that cannot be read.
+        UsageError: the file cannot be read.
     """
     found = read_measured(_FILE, FILE_NAME)
     return {} if found is None else dict(found.ways)
 
 
-def store_calibration(found: Mapping[str, Calibration]) -> Path:
-    """Adds to what is stored for this machine, and gives the file."""
-    return write_measured(_FILE, FILE_NAME, _Stored(os.cpu_count(), {**read_calibration(), **found}))
+def store_self_tests(found: Mapping[str, SelfTest]) -> Path:
+    """Adds to the stored self-tests; returns the file."""
+    return write_measured(_FILE, FILE_NAME, _Stored(os.cpu_count(), {**read_self_tests(), **found}))
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """The file: logical cores of the machine, and what was found by way."""
+    """The file: logical cores of the machine, and self-tests by client name."""
 
     cores: int | None
-    ways: Mapping[str, Calibration]
+    ways: Mapping[str, SelfTest]
 
 
 _FILE: Final = VersionedJson(_Stored, 1, name="calibration", cure="run bertbench calibrate again")

@@ -7,11 +7,11 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRule:
-    """How many requests, and for how long, a benchmark's rules ask for.
+    """The sample size that a benchmark's rules require.
 
     Args:
-        source: where the rule stands.
-        requests: least number of measured requests (for several sentences a request: of sentences, if `per_sentence`).
+        source: name of the rule.
+        requests: least number of measured requests, or of sentences if `per_sentence`.
         seconds: least measured time.
         per_sentence: whether `requests` counts sentences.
     """
@@ -29,12 +29,12 @@ class Scenario:
     Args:
         name: short name, for run folders.
         protocol: `rest`, `grpc` or `both`.
-        arrivals: when requests are due; `closed` alone takes Locust's users.
+        arrivals: when requests are due; plain `closed` takes Locust's users.
         users: size of the pool, the most requests in flight.
         run_time: how long load runs, warm-up included.
-        sentences: sentences a request.
+        sentences: sentences per request.
         options: defaults of other options, by the names in `bench.load.locust_adapter.options.OPTIONS`.
-        rule: sample sizes that it asks for; fewer are a warning.
+        rule: the sample size that it requires; a smaller one is a warning.
     """
 
     name: str
@@ -60,7 +60,7 @@ _ALL: Final = (
         arrivals="ramp:from=2,to=40",
         users=128,
         run_time="3m",
-        # A ramp begins low: there is nothing to warm up for.
+        # A ramp begins with a low rate, which needs no warm-up.
         options={"warmup": "0", "drain": "30s"},
     ),
     Scenario(
@@ -77,7 +77,7 @@ _ALL: Final = (
         arrivals="poisson:rate=10",
         users=64,
         run_time="30m",
-        # Hours of answers: a tenth of them tells as much about the server's state.
+        # A tenth of hours of answers suffices to check the server's state.
         options={"check_share": "10%"},
     ),
     Scenario(
@@ -118,4 +118,4 @@ _ALL: Final = (
 )
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {scenario.name: scenario for scenario in _ALL}
-"""By name, in the order in which they are listed."""
+"""By name, in the order of the catalog."""

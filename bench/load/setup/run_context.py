@@ -1,4 +1,4 @@
-"""What a process knows of the command that started it: whether it was `bertbench`, and what that calls an option."""
+"""The command that started a process: whether it was `bertbench`, and its names of Locust's options."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Final
 VARIABLE: Final = "BERTBENCH_RUN"
 """Environment variable of the Locust process that `bertbench run` starts; holds the run's `RunSpec` as JSON."""
 
-# How a command that starts this process calls what is Locust's option here.
+# Names of Locust's options in the commands that start this process.
 _OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "run": {"--host": "--target", "--results": "--out", "-t": "--duration"},
     "capacity": {"--host": "--target", "--results": "--out", "-t": "--step-time", "--users": "--max-users"},
@@ -15,11 +15,11 @@ _OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 def option_name(name: str, command: Sequence[str]) -> str:
-    """What the user's own command calls one of Locust's options, for messages.
+    """The name of one of Locust's options in the user's own command, for messages.
 
     Args:
         name: as Locust has it, such as `--host`.
-        command: the command line of the `bertbench` that asks for the run; empty where Locust was started by a user.
+        command: the command line of the `bertbench` that starts the run; empty if a user started Locust.
     """
     if not command:
         return name
@@ -28,5 +28,5 @@ def option_name(name: str, command: Sequence[str]) -> str:
 
 
 def started_by_bertbench() -> bool:
-    """Whether `bertbench run` started this process, and says itself how it ended."""
+    """Whether `bertbench run` started this process, and reports its end itself."""
     return bool(os.environ.get(VARIABLE))

@@ -1,4 +1,4 @@
-"""Where the requests of a run go, from its spec and its server."""
+"""The endpoint of a run's requests, from its spec and its server."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,14 @@ from bench.serving.types import PredictRequest
 
 
 def endpoint_of(spec: RunSpec, server: RunningServer, payloads: Sequence[Payload] = ()) -> Endpoint:
-    """Where the requests of a run go.
+    """The endpoint of a run's requests.
 
     Args:
         spec: the run.
         server: has the address of each protocol that the run uses.
-        payloads: the requests, by which the largest response goes; without them it is 8 MB.
+        payloads: the requests, which determine the default limit of a response; without them it is 8 MB.
     """
-    usual = largest_response(payloads) if payloads else MAX_RESPONSE_BYTES
+    default = largest_response(payloads) if payloads else MAX_RESPONSE_BYTES
     return Endpoint(
         rest=server.rest if spec.protocol != "grpc" else None,
         grpc=server.grpc if spec.protocol != "rest" else None,
@@ -28,5 +28,5 @@ def endpoint_of(spec: RunSpec, server: RunningServer, payloads: Sequence[Payload
         grpc_secure=spec.secure_grpc,
         compressed=spec.compressed,
         channels=spec.channels,
-        max_response=spec.max_response or usual,
+        max_response=spec.max_response or default,
     )

@@ -1,4 +1,4 @@
-"""What a run says at its end: its figures, whether they can be believed, and the exit code."""
+"""The outcome of a run: its metrics, its validity and the exit code."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ _SHOWN = ("p50", "p90", "p95", "p99")
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """The end of a run.
+    """The outcome of a run.
 
     Args:
-        lines: figures and verdict, for people.
-        error: one line on what went wrong with the server's answers; "" if nothing did.
-        exit_code: 0; 1 for wrong answers or other failures; 3 if nothing was due; 4 if no request got an answer at all,
-            or a part of the load generator was lost.
+        lines: metrics and validity, for people.
+        error: one line on failed requests or lost processes; "" if there are none.
+        exit_code: 0; 1 for wrong answers or other failed requests; 3 if nothing was due; 4 if no request got an answer,
+            or a process of the load generator was lost.
     """
 
     lines: tuple[str, ...]
@@ -33,7 +33,7 @@ class RunOutcome:
 
     @property
     def failed(self) -> bool:
-        """Whether requests failed: what Locust's `--exit-code-on-error` is about."""
+        """Whether Locust's `--exit-code-on-error` applies."""
         return self.exit_code in (ExitCode.REGRESSION, ExitCode.TARGET_FAILED)
 
 
@@ -44,14 +44,14 @@ def describe_outcome(
     lost: Sequence[str] = (),
     command: Sequence[str] = (),
 ) -> RunOutcome:
-    """Reads a finished run folder.
+    """Evaluates a finished run folder.
 
     Args:
         path: the folder.
-        model_dir: the export whose answers were checked against.
-        rule: sample sizes that the scenario asks for.
-        command: the command line of the `bertbench` that asked for the run, if one did.
-        lost: what is known of each worker process that did not live to the end.
+        model_dir: the export with the golden answers.
+        rule: the sample size that the scenario requires.
+        command: the command line of the `bertbench` that started the run, if one did.
+        lost: one line for each lost worker process.
 
     Raises:
         UsageError: the folder cannot be read.
@@ -59,7 +59,7 @@ def describe_outcome(
     analysis = analyse(open_run(path, verify=False))
     summary = analysis.summary
     # A wrong answer in the warm-up is a wrong answer.
-    error, code = _judge(
+    error, code = _evaluate(
         {name: count + summary.warmup[name] for name, count in summary.counts.items()}, model_dir, command
     )
     if lost and code is not ExitCode.INCONCLUSIVE and not summary.counts[Outcome.WRONG_ANSWER]:
@@ -73,24 +73,24 @@ def describe_outcome(
     return RunOutcome(tuple(lines), error, code)
 
 
-def _judge(counts: Mapping[str, int], model_dir: Path, command: Sequence[str]) -> tuple[str, ExitCode]:
-    good, wrong = counts[Outcome.OK], counts[Outcome.WRONG_ANSWER]
-    failed = sum(counts.values()) - good
+def _evaluate(counts: Mapping[str, int], model_dir: Path, command: Sequence[str]) -> tuple[str, ExitCode]:
+    successful, wrong = counts[Outcome.OK], counts[Outcome.WRONG_ANSWER]
+    failed = sum(counts.values()) - successful
     if not sum(counts.values()):
         return f"nothing was sent; give a longer {option_name('-t', command)} or a higher rate", ExitCode.INCONCLUSIVE
-    if wrong and not good:
+    if wrong and not successful:
         return (
-            f"every answer that came is wrong: the server may hold another model than {model_dir}; name the export "
-            "that it serves with --model-dir",
+            f"all answers are wrong: the server may serve another model than {model_dir}; give its export with "
+            "--model-dir",
             ExitCode.REGRESSION,
         )
     if wrong:
         differ = "differs" if wrong == 1 else "differ"
         return (
-            f"{pluralize(wrong, 'answer')} {differ} from the Estimator's; the run's records tell which",
+            f"{pluralize(wrong, 'answer')} {differ} from the Estimator's; the run's records show which",
             ExitCode.REGRESSION,
         )
-    if failed and not good:
+    if failed and not successful:
         return "no request got an answer; check the server", ExitCode.TARGET_FAILED
     return (f"{pluralize(failed, 'failed request')}", ExitCode.REGRESSION) if failed else ("", ExitCode.OK)
 
@@ -105,7 +105,7 @@ def _counts_line(analysis: Analysis) -> str:
         return text
     failed = _counts({name: count for name, count in summary.warmup.items() if name != Outcome.OK})
     there = f" ({failed} there)" if failed else ""
-    # All that the run's files hold.
+    # The number of records in the run's files.
     return f"{text}; {warm:,} more in the warm-up, not counted{there}: {summary.due + warm:,} in all"
 
 
@@ -129,13 +129,11 @@ def _latency(summary: Estimate) -> str:
 
 
 def _rate_line(analysis: Analysis) -> str:
-    """What came a second, in all units that a request carries more than one of, what was asked, and who sent."""
+    """Throughput in its units, the requested rate, and the users."""
     summary, manifest = analysis.summary, analysis.run.manifest
     metrics = summary.metrics
-    carried = ("sentence_rate", "sentences/s"), ("throughput", "successful requests/s"), ("word_rate", "words/s")
-    parts = [
-        f"{format_number(value)} {unit}" for name, unit in carried if (value := _center(metrics, name)) is not None
-    ]
+    units = ("sentence_rate", "sentences/s"), ("throughput", "successful requests/s"), ("word_rate", "words/s")
+    parts = [f"{format_number(value)} {unit}" for name, unit in units if (value := _center(metrics, name)) is not None]
     sent, flight = _center(metrics, "sent_rate"), _center(metrics, "in_flight")
     if manifest.requested_rate is not None and sent is not None:
         parts.append(f"{format_number(sent)} requests/s sent of {format_number(manifest.requested_rate, 6)} asked")
@@ -150,7 +148,7 @@ def _center(metrics: Mapping[str, Estimate], name: str) -> float | None:
 
 
 def _rule_warnings(analysis: Analysis, rule: SampleRule | None) -> list[str]:
-    """What a benchmark's rules ask for and this run has not got."""
+    """What the benchmark's rules require and this run lacks."""
     if rule is None:
         return []
     workload = analysis.run.manifest.workload
@@ -158,8 +156,8 @@ def _rule_warnings(analysis: Analysis, rule: SampleRule | None) -> list[str]:
     found = []
     if requests < rule.requests:
         what = "sentences" if rule.per_sentence else "requests"
-        found.append(f"{rule.source} asks for {rule.requests:,} {what}, this run has {requests:,}")
+        found.append(f"{rule.source} requires {rule.requests:,} {what}, this run has {requests:,}")
     if workload.duration < rule.seconds:
-        asked, measured = format_seconds(rule.seconds), format_seconds(workload.duration)
-        found.append(f"{rule.source} asks for {asked}, this run measured {measured}")
+        required, measured = format_seconds(rule.seconds), format_seconds(workload.duration)
+        found.append(f"{rule.source} requires {required}, this run measured {measured}")
     return found

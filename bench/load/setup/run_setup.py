@@ -1,4 +1,4 @@
-"""A run about to begin: its model, its server and its schedule, put together from its spec."""
+"""The set-up of a run: its model, its server and its schedule, from its spec."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -29,16 +29,16 @@ from bench.workload.workload import Workload
 
 @dataclass(frozen=True)
 class RunSetup:
-    """All that is known before the first request.
+    """Everything that a run needs before its first request.
 
     Args:
         spec: the run.
-        model_dir: the export whose answers are checked.
+        model_dir: the export with the golden answers.
         file: its golden file.
         workload: what is sent.
-        server: what is driven.
+        server: the server under load.
         payloads: the requests, one for each first sentence.
-        environment: the machine that load comes from.
+        environment: the load-generating machine.
         gpu: the GPU that the server may use.
     """
 
@@ -53,11 +53,11 @@ class RunSetup:
 
     @classmethod
     def make(cls, spec: RunSpec, target: TargetSession, gpu: Gpu | None) -> "RunSetup":
-        """Reads the model's golden answers, then starts or finds the server.
+        """Reads the model's golden answers, then starts or probes the server.
 
         Raises:
-            UsageError: options that do not go together, no golden answers, or no place for the run folder.
-            TargetError: the server does not come up, does not answer, or does not serve the model.
+            UsageError: options contradict each other, or there are no golden answers, or no place for the run folder.
+            TargetError: the server does not start, does not answer, or does not serve the model.
         """
         make_folder(spec.results, "", f"give another {option_name('--results', spec.command)}")
         model_dir = spec.model_dir or demo_model_dir()
@@ -65,14 +65,14 @@ class RunSetup:
         workload = spec.workload(file)
         payloads = build_payloads(file.golden, workload, workload.protocols)
         if isinstance(spec.arrivals, OpenLoop):
-            # Draws it once, so that one without a request, or with too many, is refused before a server starts.
+            # Drawn here too, so that a schedule with no requests, or too many, is refused before a server starts.
             spec.arrivals.due_times(workload.duration, workload.seed)
         server = target.open(spec, model_dir)
         environment = this_environment((gpu.name,) if gpu else ())
         return cls(spec, model_dir, file, workload, server, payloads, environment, gpu)
 
     def plans(self, workers: int, run: str) -> list[WorkerPlan]:
-        """What each process is told."""
+        """The plan of each process."""
         arrivals, workload = self.spec.arrivals, self.workload
         shards: tuple[ScheduleShard | None, ...] = (None,) * workers
         begins, ends = workload.warmup, workload.warmup + workload.duration
@@ -89,12 +89,12 @@ class RunSetup:
         """The run's manifest.
 
         Args:
-            plans: what the processes were told.
+            plans: those of the processes.
             started: when its clock is 0, UTC.
-            users: how many send its requests now; Locust may have shared the asked ones with other user classes.
+            users: number of users that send its requests; other user classes of Locust may have some of the requested.
 
         Raises:
-            UsageError: nobody sends, or the arrivals name another number of users.
+            UsageError: there are none, or the arrivals name another number.
         """
         arrivals, notes = self._arrivals_of(users)
         spec = self.spec
@@ -122,12 +122,12 @@ class RunSetup:
         """The run's folder, with the manifest that `manifest` gave.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: it cannot be created.
         """
         return RunWriter.create(self.spec.results, manifest.workload.scenario, manifest, sync_every=None)
 
     def _arrivals_of(self, users: int) -> tuple[Arrivals, tuple[str, ...]]:
-        """The arrivals with the users that there are, and what there is to say of it."""
+        """The arrivals with the actual number of users, and a note if it is not the requested one."""
         arrivals, asked = self.spec.arrivals, self.spec.users
         if users == asked:
             return arrivals, ()
@@ -140,6 +140,6 @@ class RunSetup:
         if isinstance(arrivals, ClosedLoop):
             if self.spec.users_named:
                 option = option_name("--users", self.spec.command)
-                raise UsageError(f"{arrivals} cannot be kept: {found}; give --arrivals closed, or the right {option}")
+                raise UsageError(f"{arrivals} is impossible: {found}; give --arrivals closed, or the right {option}")
             arrivals = replace(arrivals, users=users)
         return arrivals, (found.replace("would send", "began to send"),)

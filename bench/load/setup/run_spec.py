@@ -1,4 +1,4 @@
-"""One run as typed, checked values. Options are parsed into it once; its JSON is all that crosses process borders.
+"""One run as typed, validated values. Options are parsed into it once; its JSON is passed between processes.
 
 Format history of the JSON:
     1: first; targets are texts.
@@ -33,7 +33,7 @@ _EMBEDDED: Final = Target(TargetKind.EMBEDDED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
-    """One run: what is sent, when, to what, and where its records go.
+    """One run: what is sent, when, to which server, and where its records are stored.
 
     Args:
         scenario: name of the scenario, for the run folder.
@@ -42,37 +42,37 @@ class RunSpec:
         users: size of the pool, the most requests in flight.
         duration: seconds measured, warm-up left out.
         warmup: seconds of load before it.
-        drain: seconds after the end for what is open.
-        seed: of all random choices.
-        target: what is driven.
+        drain: seconds after the end for open requests.
+        seed: random seed of all choices.
+        target: the server under load.
         grpc: the gRPC address given beside a REST target; None if there is none.
-        servers: the servers, where the caller opened them; more than one are behind a client-side balancer.
+        servers: servers that the caller started; for several, a client-side balancer chooses.
         policy: how the balancer chooses, one of `bench.workload.policies.POLICIES`.
-        server_flags: flags that the server is started with, or was by the caller.
-        target_name: what the run's manifest calls the target; "" is the target itself.
-        model_dir: the export whose golden answers are sent and checked; None for the demo model.
+        server_flags: flags of a server started for the run, by this process or the caller.
+        target_name: name of the target in the run's manifest; "" for the target itself.
+        model_dir: the export whose golden sentences are sent and checked; None for the demo model.
         model_name: its name on the server.
-        signature: signature asked.
-        sentences: sentences a request.
+        signature: the requested signature.
+        sentences: sentences per request.
         padded: whether requests are padded to the article's shape.
         check_share: share of answers that are checked.
-        timeout: seconds a request may take.
+        timeout: seconds that a request may take.
         transport: the client, see `bench.workload.workload.Workload`.
-        channels: gRPC connections a process.
+        channels: gRPC connections per process.
         headers: sent with each request.
         tls: certificates, None for the system's.
         compressed: whether REST bodies are gzipped.
-        max_response: largest response that is read, bytes; None for what
-            `bench.load.engine.payloads.largest_response` says.
+        max_response: largest response that is read, bytes; None for that of
+            `bench.load.engine.payloads.largest_response`.
         results: folder of runs.
-        rule: sample sizes that the scenario asks for.
-        users_named: whether the arrivals themselves say how many users there are.
+        rule: the sample size that the scenario requires.
+        users_named: whether the arrivals name the number of users.
         group: the same for all repeats of one command; "" for a run of its own.
         repeat: index of the repeat.
-        command: the command line of the `bertbench` that asks for the run; () where Locust was started by a user.
+        command: the command line of the `bertbench` that starts the run; () if a user started Locust.
 
     Raises:
-        UsageError: a value that is out of range, or values that contradict each other.
+        UsageError: a value is out of range, or values contradict each other.
     """
 
     scenario: str
@@ -152,27 +152,27 @@ class RunSpec:
         return json.dumps({"format": FORMAT} | shallow(self), default=_encoded).encode()
 
     def child_environment(self) -> dict[str, str]:
-        """The environment of a Locust process that is to do this run; without the settings of the user's own Locust."""
-        kept = {name: text for name, text in os.environ.items() if not name.startswith("LOCUST_")}
-        return {**kept, VARIABLE: self.to_json().decode()}
+        """The environment of a Locust process for this run, without the user's own settings of Locust."""
+        inherited = {name: text for name, text in os.environ.items() if not name.startswith("LOCUST_")}
+        return {**inherited, VARIABLE: self.to_json().decode()}
 
     @classmethod
     def from_json(cls, data: bytes | str) -> Self:
-        """The spec in what `to_json` gave.
+        """The spec in the output of `to_json`.
 
         Raises:
-            UsageError: not the spec of a run, or one of another version.
+            UsageError: it is not a run spec, or one of another version.
         """
         try:
             raw = msgspec.convert(json.loads(data), dict[str, Any])
             if (found := raw.get("format")) != FORMAT:
-                raise UsageError(f"a run of format {found!r}, this version takes {FORMAT}")
+                raise UsageError(f"run spec format {found!r} is not supported, this version reads {FORMAT}")
             return msgspec.convert(raw, cls, dec_hook=_decoded)
         except (json.JSONDecodeError, msgspec.ValidationError) as error:
-            raise UsageError(f"not the description of a run ({error})") from error
+            raise UsageError(f"not a run spec ({error})") from error
 
 
-# Fields of a workload that a spec has by the same name; the workload checks their ranges.
+# Fields that a workload and a spec share; the workload checks their ranges.
 _SHARED: Final = tuple({entry.name for entry in fields(RunSpec)} & {entry.name for entry in fields(Workload)})
 
 
@@ -180,7 +180,7 @@ def given_spec() -> RunSpec | None:
     """The run that this process was started for; None if a user started it.
 
     Raises:
-        UsageError: the environment holds something else.
+        UsageError: the variable has another content.
     """
     text = os.environ.get(VARIABLE)
     if not text:
@@ -188,11 +188,11 @@ def given_spec() -> RunSpec | None:
     try:
         return RunSpec.from_json(text)
     except UsageError as error:
-        raise UsageError(f"{VARIABLE} in the environment is not bertbench's ({error}); unset it") from error
+        raise UsageError(f"cannot read the environment variable {VARIABLE} ({error}); unset it") from error
 
 
 def address_of(server: RunningServer, protocol: str) -> Target:
-    """The address by which a running server is driven.
+    """The address of a running server for a protocol.
 
     Args:
         server: the server.
@@ -204,10 +204,10 @@ def address_of(server: RunningServer, protocol: str) -> Target:
 
 
 def _encoded(value: Any) -> Any:
-    """What JSON has no type for."""
+    """Encodes what JSON has no type for."""
     return str(value) if isinstance(value, Arrivals | Path) else shallow(value)
 
 
 def _decoded(kind: type, value: Any) -> Any:
-    """The reverse, for what msgspec has no type for."""
+    """Decodes what msgspec has no type for."""
     return parse_arrivals(value) if kind is Arrivals else kind(value)

@@ -1,4 +1,4 @@
-"""The server that a run drives: started here, or found at an address and asked whether it serves the model."""
+"""The server under load: started here, or probed at its address for the model."""
 
 import contextlib
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ PROBE_SECONDS: Final = 5.0
 
 
 class TargetSession:
-    """Opens the server of a run, and keeps one that was started here for the next run on the same model."""
+    """Opens the server of a run, and reuses one that it started for the next run on the same model."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
@@ -32,8 +32,8 @@ class TargetSession:
         """The server, ready to answer.
 
         Raises:
-            UsageError: options that do not go together.
-            TargetError: it does not come up, does not answer, or does not serve the model.
+            UsageError: options contradict each other.
+            TargetError: it does not start, does not answer, or does not serve the model.
         """
         if spec.target.remote:
             server = spec.servers[0] if spec.servers else _at_address(spec)
@@ -54,9 +54,9 @@ class TargetSession:
 
 
 def _at_address(spec: RunSpec) -> RunningServer:
-    """The addresses of a server that somebody else started; Serving's own ports tell one face from the other."""
+    """The addresses of a remote server; Serving's default ports imply the other protocol's address."""
     if spec.server_flags:
-        raise UsageError(f"server flags do not reach {spec.target}; set them where that server is started")
+        raise UsageError(f"server flags have no effect on {spec.target}; set them where that server is started")
     rest, grpc = None, spec.grpc
     if spec.target.kind is TargetKind.REST:
         rest = spec.target
@@ -79,7 +79,7 @@ def _at_address(spec: RunSpec) -> RunningServer:
 
 
 def _beside(target: Target, port: int, other: int, kind: TargetKind) -> Target | None:
-    """The other face of a server at one of Serving's own ports."""
+    """The other protocol's address of a server at one of Serving's default ports."""
     host, _, found = target.address.rpartition("://")[2].rpartition(":")
     if found != str(port) or target.secure:
         return None
@@ -87,7 +87,7 @@ def _beside(target: Target, port: int, other: int, kind: TargetKind) -> Target |
 
 
 def _probe(server: RunningServer, spec: RunSpec) -> None:
-    """Asks each face that will be driven for the model's state."""
+    """Requests the model's state over each protocol of the run."""
     secure, ca = spec.secure_grpc, spec.tls.ca if spec.tls else None
     for client in _clients(server, spec):
         with client:
@@ -102,12 +102,12 @@ def require_served(
     ca: Path | None = None,
     timeout: float = PROBE_SECONDS,
 ) -> None:
-    """Asks a server for its model's state.
+    """Requests the state of a server's model.
 
     Args:
         client: connected to it.
         server: the server.
-        target: what the user calls it.
+        target: the user's name of it.
         secure: whether gRPC is encrypted.
         ca: authorities that are trusted, a PEM file; None for the system's.
         timeout: seconds.
@@ -134,17 +134,17 @@ def require_served(
 def _explained(
     client: ServingClient, server: RunningServer, target: Target, secure: bool, ca: Path | None, error: ServingError
 ) -> TargetError:
-    """What the user can do about a server that does not give its model's state."""
+    """The error for a server that does not give its model's state, with its cause."""
     if isinstance(client, RestClient):
         parts = urlsplit(client.url)
-        said = explain(parts.netloc, "rest", secure=parts.scheme == "https", model=server.model, ca=ca)
+        cause = explain(parts.netloc, "rest", secure=parts.scheme == "https", model=server.model, ca=ca)
     else:
-        said = explain(server.grpc or "", "grpc", secure=secure, ca=ca)
-    if said is not None:
-        refused = said.startswith("nothing listens")
-        return TargetError(f"{target} does not answer: {said}" if refused else said)
+        cause = explain(server.grpc or "", "grpc", secure=secure, ca=ca)
+    if cause is not None:
+        refused = cause.startswith("nothing listens")
+        return TargetError(f"{target} does not answer: {cause}" if refused else cause)
     if isinstance(error, Rejected):
-        return TargetError(f"{target} does not serve a model called {server.model!r} ({error}); give --model-name")
+        return TargetError(f"{target} does not serve a model named {server.model!r} ({error}); give --model-name")
     return TargetError(f"{target} does not answer: {error}")
 
 

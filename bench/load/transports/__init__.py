@@ -1,1 +1,1 @@
-"""How requests travel: connections, clients, and pools of them."""
+"""REST and gRPC clients, their connections, and pools of them."""

@@ -1,4 +1,4 @@
-"""A client-side balancer: every user's transport goes to several servers, one request at a time to one of them."""
+"""A client-side balancer: each user's transport sends each request to one of several servers."""
 
 from collections.abc import Sequence
 
@@ -7,27 +7,27 @@ from bench.workload.policies import Policy
 
 
 class BalancedTransport:
-    """One user's ways to all servers, and the policy that all users share.
+    """One user's transports to all servers, and the policy that all users share.
 
     Args:
-        ways: a transport to each server.
+        transports: one for each server.
         policy: chooses among their indexes.
     """
 
-    def __init__(self, ways: Sequence[Transport], policy: Policy) -> None:
-        self._ways = ways
+    def __init__(self, transports: Sequence[Transport], policy: Policy) -> None:
+        self._transports = transports
         self._policy = policy
 
     def exchange(self, body: bytes, timeout: float) -> bytes:
         server = self._policy.choose()
         try:
-            return self._ways[server].exchange(body, timeout)
+            return self._transports[server].exchange(body, timeout)
         finally:
             self._policy.leave_request(server)
 
     def close(self) -> None:
-        for way in self._ways:
-            way.close()
+        for transport in self._transports:
+            transport.close()
 
 
 class BalancedPool:

@@ -1,4 +1,4 @@
-"""Where a run's requests go, and what the ways there have in common."""
+"""The endpoint of a run's requests, and what all transports need for it."""
 
 import ssl
 from collections.abc import Mapping, Sequence
@@ -11,23 +11,23 @@ from bench.core.errors import UsageError, in_words, printable
 from bench.serving.errors import ConnectFailed
 from bench.serving.tls import TlsOptions
 
-# Less than a client alone may read: many users may read such a response at once.
+# Many users may read such a response at the same time, each in memory.
 MAX_RESPONSE_BYTES = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where requests go and what goes with each.
+    """The server's addresses, and the settings of its connections and requests.
 
     Args:
-        rest: base URL of the REST face; None where REST is not used.
-        grpc: `host:port` of the gRPC face; None where gRPC is not used.
+        rest: base URL of the REST endpoint; None if REST is not used.
+        grpc: `host:port` of the gRPC endpoint; None if gRPC is not used.
         path: path of the REST call.
         headers: REST headers and gRPC metadata.
         tls: certificates; None trusts the system's authorities.
         grpc_secure: whether gRPC is encrypted.
         compressed: whether REST bodies are gzipped.
-        channels: gRPC connections a process.
+        channels: gRPC connections per process.
         max_response: largest response that is read, bytes.
     """
 
@@ -43,18 +43,18 @@ class Endpoint:
 
 
 def ssl_context(tls: TlsOptions | None, protocols: Sequence[str] = ()) -> Any:
-    """What a connection is encrypted with.
+    """The TLS context of a connection.
 
     Args:
         tls: certificates; None trusts the system's authorities.
-        protocols: offered to the server (ALPN).
+        protocols: those offered to the server (ALPN).
 
     Raises:
-        UsageError: files that hold no certificates.
+        UsageError: the files are not usable certificates.
     """
     tls = tls or TlsOptions()
     try:
-        # Not create_default_context, whose sockets hold up every user unless all of the standard library is patched.
+        # Sockets of create_default_context block all users unless the whole standard library is patched.
         context = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if tls.ca:
             context.load_verify_locations(str(tls.ca))
@@ -70,7 +70,7 @@ def ssl_context(tls: TlsOptions | None, protocols: Sequence[str] = ()) -> Any:
 
 
 def not_connected(server: str, error: Exception) -> ConnectFailed:
-    """What a request fails with where there is no connection, or it ends too early."""
+    """The error of a request whose connection cannot be opened, or ends too early."""
     text = printable(in_words(error))
     if isinstance(error, ssl.SSLError):
         return ConnectFailed(f"no trusted connection to {server} ({text}); check the certificates")

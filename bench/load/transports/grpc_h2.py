@@ -1,8 +1,8 @@
-"""gRPC for load: HTTP/2 in the user's own process and thread, without the threads of the grpcio package.
+"""The fast gRPC client: HTTP/2 in the user's own process and thread, without the threads of the grpcio package.
 
-Those cost 0.4 to 0.6 ms a request beside a busy server, and count as the server's then. A request is sent again
-where the server says that it did not process it (RFC 9113, section 8.7: GOAWAY, REFUSED_STREAM), or where the server's
-TCP says that a connection which had served others was closed before all of the request was read. Nothing else is.
+Those cost 0.4 to 0.6 ms per request beside a busy server, and a report would attribute them to it. A request is retried
+if the server reports it as unprocessed (RFC 9113, section 8.7: GOAWAY, REFUSED_STREAM), or if the server's TCP shows
+that a connection which had served others was closed before the whole request was read. No other request is retried.
 """
 
 import functools
@@ -22,15 +22,15 @@ from bench.serving.http2.client import Request
 from bench.serving.http2.grpc_wire import framed
 from bench.serving.messages import PREDICT_METHOD
 
-_BLOCKS_KEPT: Final = 64
+_CACHED_BLOCKS: Final = 64
 _MOST_ATTEMPTS: Final = 5
 
 
-class SharedConnection:
-    """A way to the server that users share: one connection at a time, made when it is needed.
+class GrpcH2:
+    """A client that users share: one connection at a time, opened on demand.
 
     Args:
-        endpoint: where to; it has a gRPC address.
+        endpoint: the server; it has a gRPC address.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -41,13 +41,13 @@ class SharedConnection:
         self._context = ssl_context(endpoint.tls, ["h2"]) if endpoint.grpc_secure else None
         self._most = endpoint.max_response
         self._link: Link | None = None
-        # The current one, and those that the server said goodbye on and that still owe answers.
+        # The current one, and those after a GOAWAY that still have requests in flight.
         self._links: set[Link] = set()
         self._connecting = BoundedSemaphore()
         self._closed = False
         metadata = [(name.lower().encode(), value.encode()) for name, value in endpoint.headers.items()]
         secure = endpoint.grpc_secure
-        self._block = functools.lru_cache(_BLOCKS_KEPT)(
+        self._block = functools.lru_cache(_CACHED_BLOCKS)(
             lambda timeout: call_block(PREDICT_METHOD, self.address, timeout, metadata, secure=secure)
         )
 
@@ -66,13 +66,13 @@ class SharedConnection:
         return answer_of(request, self.address, timeout)
 
     def close(self) -> None:
-        """Ends all connections; whoever waits for an answer gets an error."""
+        """Closes all connections; requests in flight fail."""
         self._closed = True
         for link in list(self._links):
             link.close()
 
     def _exchanged(self, body: bytes, timeout: float) -> Request:
-        """A request that is over. One that the server did not look at goes on a new connection."""
+        """Exchanges a request; one that the server did not process is retried on a new connection."""
         block, message = self._block(timeout), framed(body)
         for attempt in range(_MOST_ATTEMPTS):
             link = self._connected()
@@ -80,13 +80,13 @@ class SharedConnection:
             try:
                 link.exchange(request)
             except ServingError:
-                if not _may_go_again(link, request, attempt):
+                if not _may_retry(link, request, attempt):
                     raise
-            if not request.unprocessed or not _may_go_again(link, request, attempt):
+            if not request.unprocessed or not _may_retry(link, request, attempt):
                 break
             if request.room <= link.room:
                 link.retire()
-            # Else the server takes fewer at a time than it did: the request waits for its turn on the same connection.
+            # Else the server lowered its stream limit: the request waits for a free stream on the same connection.
         return request
 
     def _connected(self) -> Link:
@@ -109,6 +109,6 @@ class SharedConnection:
         return broken(error, self.address)
 
 
-def _may_go_again(link: Link, request: Request, attempt: int) -> bool:
-    """Whether a request is sent again: the server did not look at it, and it is the first time or looked at others."""
+def _may_retry(link: Link, request: Request, attempt: int) -> bool:
+    """Whether to retry: the server did not process the request, and it is the first retry or it answered others."""
     return request.unprocessed and attempt + 1 < _MOST_ATTEMPTS and (attempt == 0 or link.answered)

@@ -15,11 +15,11 @@ from bench.serving.http2.client import ClientConnection, Request
 from bench.serving.http2.frames import H2Error
 
 _CHUNK: Final = 1 << 14
-# After so many bytes other users have their turn; a piece counts as some, so that many small ones do not go on either.
+# Bytes read after which other users run; each piece counts extra, so that many small pieces yield too.
 _AT_ONCE: Final = 1 << 15
 _PIECE: Final = 256
 _SENT_AT_ONCE: Final = 1 << 18
-# A server that has not read for so long gets no more requests on this connection, seconds.
+# If the server has not read for so many seconds, the connection takes no more requests.
 _STUCK_AFTER: Final = 5.0
 
 
@@ -28,10 +28,10 @@ class Link:
 
     Args:
         connected: the socket.
-        plain: whether it is not encrypted, so that the kernel counts the bytes that are written here.
-        most: largest answer that is taken, bytes.
-        failure: gives what a request fails with, from what ended the connection.
-        ended: told when it has ended.
+        plain: whether it is not encrypted, so that the kernel counts the bytes written here.
+        most: largest response that is read, bytes.
+        failure: the error of a request, from the error that ended the connection.
+        ended: called when it has ended.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class Link:
 
     @property
     def usable(self) -> bool:
-        """Whether another request may go this way."""
+        """Whether the connection takes another request."""
         if self._end is not None or self._broken or self._retired or not self._connection.usable:
             return False
         return self._flushing_since is None or time.perf_counter() - self._flushing_since < _STUCK_AFTER
 
     @property
     def room(self) -> int:
-        """How many requests the server takes at a time on this connection."""
+        """The server's stream limit on this connection."""
         return self._connection.room
 
     @property
@@ -73,16 +73,16 @@ class Link:
         return self._connection.answered
 
     def retire(self) -> None:
-        """No new requests go this way."""
+        """Takes no more requests."""
         self._retired = True
         self._finish_if_done()
 
     def exchange(self, request: Request) -> None:
-        """Sends a request and waits until it is over.
+        """Sends a request and waits until it has ended.
 
         Raises:
-            ServingError: the connection ended before. The request is `unprocessed` where the server certainly did not
-                get all of it, though the connection had served others.
+            ServingError: the connection ended first. The request is `unprocessed` if the connection had served others
+                and the server certainly did not receive all of this one.
         """
         over = self._waiting[request] = Event()
         try:
@@ -91,7 +91,7 @@ class Link:
             self._flush()
             over.wait()
         finally:
-            # Still there: the time is up, or the user is being stopped.
+            # Still waiting: the time is up, or the user is stopped.
             if self._waiting.pop(request, None) is not None and self._end is None:
                 self._connection.cancel(request)
                 self._finish_if_done()
@@ -100,7 +100,7 @@ class Link:
             raise self._failure(self._end)
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self._finish(ConnectionError("the connection was closed here"))
         self._reader.kill(block=False)
 
@@ -114,7 +114,7 @@ class Link:
                 for request in self._connection.receive(data):
                     if (over := self._waiting.pop(request, None)) is not None:
                         over.set()
-                # Not by this greenlet: it would not read while it sends.
+                # In another greenlet: this one must go on reading.
                 self._flush_later()
                 if self._retired or not self._connection.usable:
                     self._finish_if_done()
@@ -125,19 +125,19 @@ class Link:
         except (OSError, H2Error) as error:
             self._finish(error)
         except ValueError:
-            # gevent's word for reading a TLS socket that was closed meanwhile.
+            # gevent raises this for a TLS socket that was closed meanwhile.
             if self._end is None:
                 raise
         finally:
-            # Whatever it was, nobody reads any more: all who wait must hear of it.
-            self._finish(ConnectionError("nobody reads the connection any more"))
+            # Whatever the cause, nothing is read from here on: all waiting requests must fail.
+            self._finish(ConnectionError("the connection is no longer read"))
 
     def _flush_later(self) -> None:
         if self._connection.out and not self._flushing and not self._broken and self._end is None:
             gevent.spawn(self._flush)
 
     def _flush(self) -> None:
-        """Sends what there is to send. A user whose time is up in the midst of it leaves the rest to the next."""
+        """Sends the output buffer. A user whose time is up meanwhile leaves the rest to the next."""
         if self._flushing or self._broken:
             return
         self._flushing = True
@@ -150,26 +150,26 @@ class Link:
                 self._sent += sent
                 self._flushing_since = time.perf_counter() if out else None
         except OSError:
-            # The reader still finds what the server said before it closed, and then the end.
+            # The reader still receives what the server sent before it closed.
             self._broken = True
         except AttributeError:
-            # A TLS socket of gevent that was closed meanwhile has nothing to write with.
+            # gevent raises this for a TLS socket that was closed meanwhile.
             if self._end is None:
                 raise
         finally:
             self._flushing = False
 
     def _finish_if_done(self) -> None:
-        """Nobody waits on a connection that takes no more requests."""
+        """Closes a connection that takes no more requests once the last has ended."""
         if not self._waiting and self._end is None and not self.usable and not self._connection.unanswered:
             self._finish(ConnectionError("the server takes no more requests on the connection"))
 
     def _mark_unprocessed(self, error: OSError) -> None:
-        """Marks the requests that the server certainly had not read as a whole when it closed the connection."""
+        """Marks the requests that the server certainly had not read completely when it closed the connection."""
         got: int = self._sent
         end = tcp_end(self._socket)
         if end is not None and end.unread:
-            # A reset says that the last byte was not read. A FIN says how far it came, and nothing after it was read.
+            # After a reset the last byte was not read. After a FIN nothing beyond the acknowledged bytes was read.
             reset = self._broken or isinstance(error, ConnectionResetError)
             got = self._sent - 1 if reset or not self._plain or end.acked is None else end.acked
         for request in self._connection.unanswered:
@@ -177,12 +177,12 @@ class Link:
                 request.unprocessed = True
 
     def _finish(self, error: Exception) -> None:
-        """The connection is over, and with it whatever waits."""
+        """Ends the connection, and all waiting requests with it."""
         if self._end is None:
             self._end = error
             if isinstance(error, OSError) and self._connection.answered:
                 self._mark_unprocessed(error)
-            # First of all for the server, which may wait for us to go; closing alone can be put off by a reader.
+            # First shutdown: a pending read can delay close, and the server may wait for our end.
             with contextlib.suppress(OSError):
                 self._socket.shutdown(gevent.socket.SHUT_RDWR)
             self._socket.close()

@@ -1,7 +1,7 @@
-"""How a user's requests travel: REST and gRPC, each on a fast client or on the library that most people use.
+"""The transports of REST and gRPC, each on a fast client and on the usual library.
 
-Each transport's `exchange(body, timeout)` sends prepared bytes, waits, and gives the answer's bytes; it raises a
-`ServingError` and nothing else. `timeout` bounds the whole exchange.
+A transport's `exchange(body, timeout)` sends prepared bytes and returns the bytes of the answer. `timeout`, in seconds,
+bounds the whole exchange. All errors are `ServingError`.
 """
 
 import functools
@@ -11,23 +11,23 @@ from typing import Protocol
 import grpc
 
 from bench.load.transports.endpoint import Endpoint
-from bench.load.transports.grpc_h2 import SharedConnection
-from bench.load.transports.rest_gevent import FastRest
+from bench.load.transports.grpc_h2 import GrpcH2
+from bench.load.transports.rest_gevent import RestGevent
 from bench.serving.grpc_client import make_channel, raise_for_rpc
 from bench.serving.messages import PREDICT_METHOD
 from bench.serving.rest import RestClient
 
 
 class Transport(Protocol):
-    """One user's way to the server."""
+    """One user's client."""
 
     def exchange(self, body: bytes, timeout: float) -> bytes: ...
 
     def close(self) -> None: ...
 
 
-class RequestsRest:
-    """REST on `requests`, for comparison: what most people's clients are made of."""
+class RestRequests:
+    """REST with `requests`, for comparison."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         assert endpoint.rest is not None
@@ -43,13 +43,13 @@ class RequestsRest:
 
 
 class GrpcChannel:
-    """gRPC on a channel of the grpcio package, for comparison: what most people's clients are made of."""
+    """gRPC with a channel of the grpcio package, for comparison."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         assert endpoint.grpc is not None
         self._address = endpoint.grpc
         self._metadata = tuple((name.lower(), value) for name, value in endpoint.headers.items())
-        # Without a subchannel pool of its own, all channels to one address share one connection.
+        # Otherwise all channels to one address share one connection.
         options = [
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.max_receive_message_length", endpoint.max_response),
@@ -70,43 +70,43 @@ class GrpcChannel:
 
 
 class SharedTransport:
-    """One user's calls on what users share."""
+    """One user's view of a connection that users share."""
 
     def __init__(self, shared: Transport) -> None:
         self.exchange = shared.exchange
 
     def close(self) -> None:
-        """What is shared belongs to the pool."""
+        """Does nothing: the pool closes the connection."""
 
 
 class TransportPool:
-    """Makes the users' transports, and holds what they share.
+    """Creates the users' transports, and owns the connections that they share.
 
     Args:
-        endpoint: where to.
-        clients: the client of each protocol, as `Workload.clients` has them; fast ones where None.
+        endpoint: the server.
+        clients: the client of each protocol, as in `Workload.clients`; None for fast ones.
     """
 
     def __init__(self, endpoint: Endpoint, clients: Mapping[str, str] | None = None) -> None:
         self._endpoint = endpoint
         self._clients = dict(clients or {})
-        self._shared: list[SharedConnection | GrpcChannel] = []
+        self._shared: list[GrpcH2 | GrpcChannel] = []
         self._made = 0
         if self._client("grpc") == "grpcio":
             prepare_grpc()
 
     def make(self, protocol: str) -> Transport:
-        """A transport for one user."""
+        """A transport for one user; `protocol` is `rest` or `grpc`."""
         client = self._client(protocol)
         if protocol == "rest":
-            return FastRest(self._endpoint) if client == "fast" else RequestsRest(self._endpoint)
+            return RestGevent(self._endpoint) if client == "fast" else RestRequests(self._endpoint)
         if len(self._shared) < self._endpoint.channels:
-            self._shared.append(SharedConnection(self._endpoint) if client == "fast" else GrpcChannel(self._endpoint))
+            self._shared.append(GrpcH2(self._endpoint) if client == "fast" else GrpcChannel(self._endpoint))
         self._made += 1
         return SharedTransport(self._shared[(self._made - 1) % self._endpoint.channels])
 
     def close(self) -> None:
-        """Closes what is shared."""
+        """Closes the shared connections."""
         while self._shared:
             self._shared.pop().close()
 
@@ -116,7 +116,7 @@ class TransportPool:
 
 @functools.cache
 def prepare_grpc() -> None:
-    """Lets gRPC's calls wait in gevent's loop; needed once a process, after any fork and before the first channel."""
+    """Makes grpcio's calls wait in gevent's loop; once per process, after any fork and before the first channel."""
     import grpc.experimental.gevent
 
     grpc.experimental.gevent.init_gevent()

@@ -1,4 +1,4 @@
-"""REST for load: little work a request, and nothing hidden in it."""
+"""The fast REST client: little work per request, and no hidden retries."""
 
 import contextlib
 import time
@@ -14,17 +14,17 @@ from bench.load.transports.tcp import connect, poller, tcp_end
 from bench.serving.errors import DeadlineExceeded, InvalidResponse, ServingError
 from bench.serving.rest import raise_for_status
 
-# The server gave up waiting for a request, and did not get this one (RFC 9110, section 15.5.9).
+# The server timed out waiting for a request, and has not received this one (RFC 9110, section 15.5.9).
 _REQUEST_TIMEOUT: Final = 408
 
 
-class FastRest:
-    """REST with the HTTP parser of geventhttpclient, which Locust's `FastHttpUser` uses, on one kept connection.
+class RestGevent:
+    """REST on one persistent connection, with geventhttpclient's parser, which Locust's `FastHttpUser` uses.
 
-    The request's head is built once. A kept connection is looked at before it is used: the server may have closed it.
-    Where it closes it at that very moment, the request is sent again, once and on a new connection, if the server
-    certainly has not read it: no byte of an answer came, and the server's TCP says that it closed before it had read
-    all of the request. Nothing else is ever sent twice.
+    The request's head is built once. A persistent connection is polled before use, since the server may have closed
+    it. If it closes at that very moment, the request is retried once on a new connection, provided that the server
+    certainly has not read it: no byte of a response arrived, and the server's TCP shows that it closed before it had
+    read the whole request. Requests are never retried otherwise.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -62,7 +62,7 @@ class FastRest:
             self.close()
             raise self._mapped(error) from error
         except BaseException:
-            # Also where the user is being stopped in the middle of an exchange: the connection cannot be used again.
+            # Also when the user is stopped during an exchange: the connection cannot be reused.
             self.close()
             raise
         finally:
@@ -78,12 +78,12 @@ class FastRest:
             self._socket = self._poller = None
 
     def _exchanged(self, request: bytes, ends: float) -> RestAnswer:
-        """The answer to a request, which goes to a new connection if the server certainly did not get it on the old."""
+        """Sends on the persistent connection, or on a new one if the server certainly did not receive it there."""
         if self._socket is not None:
             if self._poller.poll(0):
-                # What an idle connection has to read can only be its end.
+                # On an idle connection this can only be its end.
                 self.close()
-            elif (answer := self._on_kept(request, ends)) is not None:
+            elif (answer := self._on_persistent(request, ends)) is not None:
                 return answer
         self._socket = connect(self._host, self._port, self._context)
         self._poller = poller(self._socket)
@@ -91,8 +91,8 @@ class FastRest:
         self._send(request, answer, ends)
         return answer
 
-    def _on_kept(self, request: bytes, ends: float) -> RestAnswer | None:
-        """The answer on a connection that was used before; None, and it is closed, if the server did not get it."""
+    def _on_persistent(self, request: bytes, ends: float) -> RestAnswer | None:
+        """The response on a used connection; None, and it is closed, if the server did not receive the request."""
         answer = RestAnswer(self._most)
         try:
             self._send(request, answer, ends)
@@ -110,7 +110,7 @@ class FastRest:
         try:
             self._socket.sendall(request)
         except OSError:
-            # The server may have answered before it had read the whole.
+            # The server may have responded before it had read the whole request.
             with contextlib.suppress(OSError, HTTPParseError):
                 answer.read(self._socket, ends)
             if not answer.status:

@@ -1,4 +1,4 @@
-"""One HTTP answer, read from a connection within a time and up to a size, whatever arrives."""
+"""One HTTP response, read from a connection within limits of time and size."""
 
 import time
 from typing import Any, Final
@@ -11,29 +11,29 @@ from bench.serving.content_coding import decoded
 from bench.serving.errors import InvalidResponse
 
 _BLOCK: Final = 1 << 16
-# What may come beside the body: heads, interim answers, trailers and the sizes of chunks; and as much as the body has.
+# Limit of bytes beside the body (heads, interim responses, trailers, chunk sizes), plus the size of the body.
 _MOST_BESIDE: Final = 1 << 16
-# After this many blocks that were there at once other users have their turn.
+# Number of blocks read without waiting after which other users run.
 _BLOCKS_AT_ONCE: Final = 8
-_GOOD: Final = 200
+_OK: Final = 200
 _CODINGS: Final = ("content-encoding", "transfer-encoding")
 _CODING_LENGTHS: Final = frozenset(map(len, _CODINGS))
 
 
 class LateError(Exception):
-    """The time is up, though something still arrives."""
+    """The time is up while data still arrives."""
 
 
 class RestAnswer(HTTPResponseParser):
-    """What came of an answer, by the HTTP parser that Locust's `FastHttpUser` uses.
+    """A response in the HTTP parser that Locust's `FastHttpUser` uses.
 
     Args:
-        most: largest size of the body, bytes, as it comes and decoded.
+        most: largest size of the body, bytes, before and after decoding.
 
     Attributes:
-        status: of the final answer; 0 until it is whole.
+        status: status of the final response; 0 until it is complete.
         reusable: whether the connection may take another request.
-        begun: whether any byte came.
+        begun: whether any byte has arrived.
     """
 
     def __init__(self, most: int) -> None:
@@ -50,17 +50,17 @@ class RestAnswer(HTTPResponseParser):
         self._codings: dict[str, str] | None = None
 
     def read(self, connection: Any, ends: float) -> None:
-        """Reads the answer from a gevent socket.
+        """Reads the response from a gevent socket.
 
         Args:
             connection: the socket.
-            ends: the moment of `time.perf_counter` after which it does not count.
+            ends: the deadline, on the clock of `time.perf_counter`.
 
         Raises:
-            LateError: too late.
-            OSError: the connection ended before, or broke.
-            HTTPParseError: not HTTP.
-            InvalidResponse: an answer that is too large.
+            LateError: the deadline has passed.
+            OSError: the connection ended first.
+            HTTPParseError: the data is not HTTP.
+            InvalidResponse: it is too large.
         """
         blocks = 0
         while True:
@@ -78,14 +78,14 @@ class RestAnswer(HTTPResponseParser):
                 let_others()
 
     def body(self, ends: float) -> bytes:
-        """The body without its content coding. Of an answer that is an error anyway, one that cannot be read is empty.
+        """The decoded body; b"" for an error response whose body cannot be decoded.
 
         Args:
             ends: as for `read`.
 
         Raises:
-            LateError: too late.
-            InvalidResponse: a coding that is not known, a body that is not of it, or one that is too large.
+            LateError: the deadline has passed.
+            InvalidResponse: the coding is unknown, the body does not decode, or it is too large.
         """
         if self._codings is None:
             return bytes(self._body)
@@ -98,7 +98,7 @@ class RestAnswer(HTTPResponseParser):
                     raise LateError
                 let_others()
         except InvalidResponse:
-            if self.status == _GOOD:
+            if self.status == _OK:
                 raise
             return b""
         return bytes(plain)
@@ -110,7 +110,7 @@ class RestAnswer(HTTPResponseParser):
             if self.begun:
                 self.feed(data)
         except HTTPParseError:
-            # What comes after a whole answer, unasked, does not make it wrong.
+            # Data after a complete response does not invalidate it.
             if not self.status:
                 raise
             self._more = True
@@ -128,7 +128,7 @@ class RestAnswer(HTTPResponseParser):
                 f"the response has more than {format_bytes(self._most)}; send fewer sentences or allow more"
             )
 
-    # What the parser calls. A header's name and its value may come in pieces.
+    # Callbacks of the parser. A header's name and its value may arrive in parts.
 
     def _on_message_begin(self) -> None:
         self._more = bool(self.status)
@@ -155,6 +155,6 @@ class RestAnswer(HTTPResponseParser):
             self._body += part
 
     def _on_message_complete(self) -> None:
-        # Interim answers come before the real one.
+        # Interim responses precede the final one.
         if not self.status and (code := self.get_code()) >= 200:
             self.status = code

@@ -1,4 +1,4 @@
-"""The TCP connections of the fast transports: made here, looked at before use, and asked how they ended."""
+"""TCP connections of the fast transports: opened, polled before use, and examined when they end."""
 
 import socket
 import struct
@@ -20,12 +20,12 @@ _MOMENT: Final = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class TcpEnd:
-    """What the kernel knows of a connection that the peer ended.
+    """What the kernel knows of a connection that the peer closed.
 
     Args:
-        reset: the peer reset it, which it does where it closed before it had read all that was sent.
-        unacked: the peer closed its side before all that was sent had arrived.
-        acked: bytes that arrived; None where the kernel does not count them.
+        reset: the peer sent a reset, as TCP does when its owner closes it with data unread.
+        unacked: the peer closed before all sent bytes had arrived.
+        acked: bytes that arrived; None if the kernel does not count them.
     """
 
     reset: bool
@@ -34,15 +34,15 @@ class TcpEnd:
 
     @property
     def unread(self) -> bool:
-        """Whether the peer cannot have read the last byte that was sent."""
+        """Whether the peer certainly has not read the last byte that was sent."""
         return self.reset or self.unacked
 
 
 def connect(host: str, port: int, context: Any) -> Any:
-    """A new connection as a gevent socket, without Nagle's delay; encrypted where there is a `context`.
+    """Opens a connection as a gevent socket, without Nagle's algorithm; `context` is the TLS context, or None.
 
     Raises:
-        OSError: no connection, or no trusted one.
+        OSError: it cannot be opened, or its certificate is not trusted.
     """
     connection = gevent.socket.create_connection((host, port))
     try:
@@ -54,12 +54,12 @@ def connect(host: str, port: int, context: Any) -> Any:
 
 
 def let_others() -> None:
-    """Lets all that waits have its turn. A sleep of 0 would let other greenlets run, but neither timers nor sockets."""
+    """Yields to other greenlets, timers and sockets; a sleep of 0 yields to greenlets only."""
     gevent.sleep(_MOMENT)
 
 
 def poller(connection: Any) -> Any:
-    """Tells by `poll(0)`, without waiting, whether there is something to read: on an idle connection, its end."""
+    """An object whose `poll(0)` shows, without waiting, whether an idle connection has data or has ended."""
     select = gevent.monkey.get_original("select", ["poll", "POLLIN"])
     made = select[0]()
     made.register(connection.fileno(), select[1])
@@ -67,7 +67,7 @@ def poller(connection: Any) -> Any:
 
 
 def tcp_end(connection: Any) -> TcpEnd | None:
-    """How the peer ended a connection; None where the operating system does not say."""
+    """How the peer closed a connection; None if the operating system has no such information."""
     if _TCP_INFO is None:
         return None
     try:

@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PARALLEL = -n $(WORKERS) --dist worksteal
 
-.PHONY: help setup demo test protos coverage check format bench bench-model bench-server bench-load bench-results bench-score bench-gate bench-capacity clean
+.PHONY: help setup demo demo-client test protos coverage check format bench bench-model bench-server bench-load bench-results bench-score bench-gate bench-capacity clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -60,6 +60,9 @@ format: $(STAMP) ## put the formatting right
 
 protos: $(STAMP) ## compile the messages of bench/serving/messages
 	@cd bench/serving/messages && $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I . --descriptor_set_out=serving.binpb serving.proto
+
+demo-client: $(STAMP) ## what clients of the demo model need, into the package
+	@$(BIN)/python -m bench.bert.demo.client_files
 
 bench: bench-model bench-server bench-load bench-results ## all benchmarks, one after the other
 

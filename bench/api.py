@@ -30,6 +30,7 @@ from bench.capacity.plan.planned import PlanRequest
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
 from bench.core.errors import UsageError
+from bench.core.extras import require
 from bench.gate.stored import decide_stored
 from bench.gate.stored_runs import StoredRuns, read_stored_runs, refuse_shared_runs
 from bench.gate.types import GateReport, default_plan, restricted
@@ -138,6 +139,7 @@ class Run:
             UsageError: the records cannot be read.
         """
         # Here and not above, so that reading a manifest does not load pandas.
+        require("pandas", "a frame")
         from bench.results.data_frame import request_frame
 
         return request_frame(self.stored)

@@ -20,6 +20,7 @@ from bench.cli.run import run_scenario
 from bench.cli.verify import verify_server
 from bench.core.atomic_files import make_folder
 from bench.core.errors import ExitCode
+from bench.core.extras import require
 from bench.core.units import ABSENT, format_number, format_seconds
 from bench.server.clients import served_scorer
 from bench.server.lifecycle import RunningServer, embedded
@@ -66,6 +67,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     Raises:
         BenchError: a step failed.
     """
+    require("tensorflow", "the demo")
     make_folder(args.out, "", "give another --out")
     log_errors_only()
     began = time.monotonic()

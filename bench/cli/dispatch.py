@@ -13,6 +13,7 @@ from bench.cli import COMMANDS, command_module
 from bench.cli.parser import Parser
 from bench.core import interrupts
 from bench.core.errors import BenchError, exit_code_of, one_line
+from bench.core.extras import missing_extra
 from bench.core.output import accept_all, discard_rest, reader_left
 
 
@@ -59,6 +60,8 @@ def _failed(error: BaseException, out: TextIO | None, err: TextIO | None) -> int
         # The reader of our output has gone (`| head`), which ends the command as it ends others.
         discard_rest(out)
         return interrupts.exit_code(signal.SIGPIPE)
+    if isinstance(error, ModuleNotFoundError):
+        error = missing_extra(error) or error
     if isinstance(error, BenchError | OSError):
         try:
             print(f"bertbench: {one_line(error)}", file=err or _nowhere(), flush=True)

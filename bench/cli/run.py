@@ -21,7 +21,7 @@ from bench.cli.common.options import add_scenario_options, add_target_options, g
 from bench.cli.common.values import DURATION, SEED, Value, whole
 from bench.core import interrupts
 from bench.core.atomic_files import make_folder
-from bench.core.errors import ExitCode, TargetError, UsageError, WrongAnswerError
+from bench.core.errors import ExitCode, TargetError, WrongAnswerError
 from bench.core.units import parse_duration
 from bench.load.locust_adapter.options import OPTIONS, READERS, make_spec, read_arrivals, warmup_seconds
 from bench.load.setup.catalog import SCENARIOS
@@ -232,9 +232,7 @@ def drive_once(spec: RunSpec, out: TextIO | None, processes: int | None = None) 
         TargetError: the process was killed, or ended as it never should.
         Interrupted: a signal ended the process itself.
     """
-    file = Path(bench.__file__).parents[1] / "scenarios" / FILES[spec.scenario]
-    if not file.is_file():
-        raise UsageError(f"no scenario {file}; run from a checkout of the project")
+    file = Path(bench.__file__).parent / "scenarios" / FILES[spec.scenario]
     command = [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--skip-log-setup", "--only-summary"]
     if processes is not None:
         # A port of their own: two runs at once would share Locust's.

@@ -22,6 +22,7 @@ from bench.cli.common.progress import ProgressDisplay
 from bench.cli.common.values import DURATION, whole
 from bench.core import interrupts
 from bench.core.errors import ExitCode, UsageError
+from bench.core.extras import require
 from bench.report.score_output import ResumableOutput, ScoreOutput, StreamOutput
 from bench.report.scores import FORMATS, ScoreFormat
 from bench.server.clients import protocols, served_scorer
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """
     if args.resume and args.out is None:
         raise UsageError("--resume goes on with a file; name it with --out")
+    require("tokenizers", "cutting sentences into tokens")
     lines = _with_first_read(read_sentences(args.file))
     model = exported_model(args)
     form = FORMATS[args.format]

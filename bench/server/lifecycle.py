@@ -8,6 +8,7 @@ from typing import Final
 
 from bench.bert.contract.model_folder import check_servable
 from bench.core.errors import UsageError
+from bench.core.extras import require
 from bench.server.container import docker
 from bench.server.process import binary, embedded
 from bench.server.running import RunningServer, wait_until_available
@@ -87,9 +88,11 @@ def check_model(target: Target, model_dir: Path, flags: Sequence[str] = ()) -> N
         flags: the server's flags; with some of them it loads other models.
 
     Raises:
-        UsageError: not a model folder.
+        UsageError: not a model folder, or what the server needs is not installed.
         TargetError: files of the model are missing.
     """
+    if target.kind is TargetKind.EMBEDDED:
+        require("tensorflow", "the embedded server")
     if target.managed and not any(flag.lstrip("-").startswith(_OTHER_MODELS) for flag in flags):
         check_servable(model_dir)
 

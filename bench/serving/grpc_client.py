@@ -96,6 +96,12 @@ def predict_message(request: PredictRequest) -> Any:
     )
 
 
+def predict_bytes(request: PredictRequest) -> bytes:
+    """The serialized message of a request: the same bytes in every process, whatever the order of protobuf's maps."""
+    data: bytes = predict_message(request).SerializeToString(deterministic=True)
+    return data
+
+
 def predict_response(data: bytes, bytes_out: int) -> PredictResponse:
     """The answer in a serialised PredictResponse.
 
@@ -163,7 +169,7 @@ class GrpcClient:
         self._model_metadata = _method(self._channel, METADATA_METHOD, GetModelMetadataResponse)
 
     def predict(self, request: PredictRequest, timeout: float) -> PredictResponse:
-        data = predict_message(request).SerializeToString()
+        data = predict_bytes(request)
         return predict_response(self._call(self._predict_bytes, data, timeout), len(data))
 
     def status(self, model: str, timeout: float) -> tuple[VersionStatus, ...]:

@@ -1,11 +1,16 @@
 """An exported model on disk as clients need it: its golden answers and its tokenizer. No TensorFlow."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.bert.contract.golden import Golden, read_golden
 from bench.bert.contract.model_folder import latest_version
-from bench.bert.text.tokenizer import VOCAB_FILE, Tokenizer
+from bench.core.extras import require
+
+if TYPE_CHECKING:
+    from bench.bert.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -16,22 +21,30 @@ class ExportedModel:
         model_dir: the folder that holds the version folders.
         version_dir: the newest of them.
         golden: its golden answers.
-        tokenizer: the tokenizer it was exported with.
     """
 
     model_dir: Path
     version_dir: Path
     golden: Golden
-    tokenizer: Tokenizer
 
     @classmethod
     def open(cls, model_dir: Path) -> "ExportedModel":
         """Reads the newest version.
 
         Raises:
-            UsageError: no version, no golden file, or files that do not belong together.
+            UsageError: no version, or no golden file.
         """
         golden = read_golden(model_dir).golden
-        version_dir = latest_version(model_dir)
-        tokenizer = Tokenizer.from_description(version_dir / "assets" / VOCAB_FILE, golden.tokenizer)
-        return cls(model_dir, version_dir, golden, tokenizer)
+        return cls(model_dir, latest_version(model_dir), golden)
+
+    @cached_property
+    def tokenizer(self) -> "Tokenizer":
+        """The tokenizer that it was exported with. Only who has sentences of his own needs one.
+
+        Raises:
+            UsageError: the `tokenizers` package is not installed, or the files do not belong together.
+        """
+        require("tokenizers", "cutting sentences into tokens")
+        from bench.bert.text.tokenizer import VOCAB_FILE, Tokenizer
+
+        return Tokenizer.from_description(self.version_dir / "assets" / VOCAB_FILE, self.golden.tokenizer)

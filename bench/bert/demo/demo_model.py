@@ -8,9 +8,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench.bert.demo.client_files import CLIENT_FOLDER
 from bench.core import interrupts
 from bench.core.cache import cache_dir, make_cache_dir
 from bench.core.errors import TargetError
+from bench.core.extras import installed
 
 _PACKAGE = Path(__file__).parents[1]
 _SENTENCES = _PACKAGE / "data" / "sentences.tsv"
@@ -19,6 +21,8 @@ _SENTENCES = _PACKAGE / "data" / "sentences.tsv"
 def demo_model_dir() -> Path:
     """A folder `MODEL_DIR/<version>/` with the demo checkpoint exported, made on the first call (some 20 s).
 
+    Without TensorFlow, it is the package's own folder with what clients need: golden answers and the vocabulary.
+
     The folder's name carries a digest over the checkpoint, the sentences and the code of `bench.bert`, so that a change
     of any of them makes a new one.
 
@@ -26,6 +30,8 @@ def demo_model_dir() -> Path:
         TargetError: the export failed.
         UsageError: the cache cannot be written.
     """
+    if not installed("tensorflow"):
+        return CLIENT_FOLDER
     cache = cache_dir()
     target = cache / f"demo-{_digest()[:16]}"
     if target.is_dir():

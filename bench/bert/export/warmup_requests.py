@@ -9,7 +9,7 @@ from typing import Final
 
 import tensorflow as tf
 
-from bench.serving.grpc_client import predict_message
+from bench.serving.grpc_client import predict_bytes
 from bench.serving.protos import predict_pb2, prediction_log_pb2
 from bench.serving.types import PredictRequest
 
@@ -20,6 +20,6 @@ def write_warmup(path: Path, requests: Iterable[PredictRequest]) -> None:
     """Writes a record a request."""
     with tf.io.TFRecordWriter(str(path)) as writer:
         for request in requests:
-            message = predict_pb2.PredictRequest.FromString(predict_message(request).SerializeToString())
+            message = predict_pb2.PredictRequest.FromString(predict_bytes(request))
             log = prediction_log_pb2.PredictLog(request=message)
             writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())

@@ -8,7 +8,7 @@ from typing import Final
 from bench.bert.contract.golden import Golden
 from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, score_request
 from bench.core.errors import UsageError
-from bench.serving.grpc_client import predict_message
+from bench.serving.grpc_client import predict_bytes
 from bench.serving.json_codec import predict_body
 from bench.workload.workload import Workload
 
@@ -110,7 +110,7 @@ def _payload(
     return Payload(
         index=index,
         rest=gzip.compress(rest, mtime=0) if rest and workload.compressed else rest,
-        grpc=predict_message(request).SerializeToString() if "grpc" in protocols else b"",
+        grpc=predict_bytes(request) if "grpc" in protocols else b"",
         sentences=len(sentences),
         words=words,
         rows=len(sentences) if workload.signature == COMPACT_SIGNATURE else words,

@@ -47,6 +47,7 @@ def started(model_dir: Any, addresses: Any, tmp_path: Path) -> Iterator[Any]:
             child.kill()
         process.kill()
         process.wait()
+        process.stdout.close()
 
 
 def the_run(folder: Any) -> Any:
@@ -226,3 +227,15 @@ def test_a_worker_is_light(started: Any, tmp_path: Path) -> None:
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0, out
     assert max(the_run(tmp_path).client_samples()["rss"]) <= 150e6
+
+
+@pytest.mark.parametrize("mode", [(), ("--master",)], ids=["web", "master"])
+def test_listens_on_this_machine_only(started: Any, mode: tuple[str, ...]) -> None:
+    """Whoever reaches the web page can send load anywhere; opening it is the user's option."""
+    watched = psutil.Process(started("--web-port", str(free_port()), mode=mode).pid)
+    listening = wait_for(lambda: len(found := _listening(watched)) > len(mode) and found)
+    assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
+
+
+def _listening(process: psutil.Process) -> list[Any]:
+    return [entry for entry in process.net_connections("tcp") if entry.status == psutil.CONN_LISTEN]

@@ -72,6 +72,9 @@ SWITCHES: Final[Mapping[str, str]] = {
 }
 
 
+LOOPBACK: Final = "127.0.0.1"
+
+
 class UnchosenCode(int):
     """The default of Locust's `--exit-code-on-error`, to distinguish it from the same number given by the user."""
 
@@ -93,6 +96,9 @@ def add_options(parser: Any, scenario: Scenario) -> None:
         spawn_rate=100.0,
         run_time=math.ceil(spec.run_time) if spec else scenario.run_time,
         exit_code_on_error=UnchosenCode(1),
+        # Locust listens on all interfaces; who can reach the web page can send load to any address.
+        web_host=LOOPBACK,
+        master_bind_host=LOOPBACK,
     )
 
 

@@ -112,7 +112,7 @@ class VersionedJson(Generic[Body]):
         try:
             found = msgspec.convert(raw, self.body, dec_hook=_array)
         except msgspec.ValidationError as error:
-            raise self._damaged(where, _plain(str(error))) from error
+            raise self._damaged(where, plain_words(error)) from error
         except UsageError as error:
             raise self._damaged(where, str(error)) from error
         if self.exact and (unknown := next(_unknown(raw, found), None)):
@@ -136,9 +136,9 @@ def _array(kind: type, value: Any) -> Any:
     return np.where(np.isnan(found), np.inf, found)
 
 
-def _plain(text: str) -> str:
+def plain_words(error: msgspec.ValidationError) -> str:
     """Expected `int`, got `str` - at `$.users`   ->   users: expected int, got str."""
-    what, _, path = text.partition(" - at `$")
+    what, _, path = str(error).partition(" - at `$")
     what = re.sub(
         "^object missing required field (.*)", r"\1 is missing", (what[:1].lower() + what[1:]).replace("`", "")
     )

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import msgspec
+
 from bench.bert.text.token_entries import DEFAULT_TOKENS, NAMED_TOKENS, Entry, check_agree
 from bench.bert.text.tokenizer_config_json import TokenizerConfig
 from bench.bert.text.tokenizer_json import TOKENIZER_FILE, TokenizerJson
@@ -97,7 +99,7 @@ def _token(entry: Entry, special: frozenset[str]) -> AddedToken:
     flags = entry.flags or AddedToken(entry.content)
     if entry.content not in special:
         return flags
-    return replace(flags, special=True, normalized=flags.normalized and entry.states_normalized)
+    return msgspec.structs.replace(flags, special=True, normalized=flags.normalized and entry.states_normalized)
 
 
 def _check_ids(entries: Iterable[Entry], ids: Mapping[str, int]) -> None:

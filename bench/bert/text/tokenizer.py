@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+import msgspec
 import tokenizers
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
@@ -26,7 +27,6 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import BertProcessing
 
 from bench.bert.text.sentence import EncodedSentence, SpecialTokens
-from bench.bert.text.token_entries import parse_entry
 from bench.bert.text.tokenizer_config_json import TOKENIZER_CONFIG_FILE
 from bench.bert.text.tokenizer_folder import read_folder
 from bench.bert.text.tokenizer_json import TOKENIZER_FILE
@@ -34,6 +34,8 @@ from bench.bert.text.tokenizer_options import (
     CONTINUATION,
     SPECIAL_TOKENS,
     AddedToken,
+    SpecialTokenTexts,
+    TokenizerDescription,
     TokenizerOptions,
     TokenizerParts,
     extended,
@@ -48,7 +50,7 @@ from bench.bert.text.vocab_txt import (
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError
 from bench.core.message_text import shown
-from bench.core.strict_json import Section, brief
+from bench.core.versioned_json import plain_words
 
 __all__ = [
     "CONTINUATION",
@@ -60,9 +62,6 @@ __all__ = [
     "Tokenizer",
     "TokenizerOptions",
 ]
-
-# Every description has these; other options only where they differ from Google's.
-_ALWAYS_DESCRIBED: Final = ("do_lower_case", "strip_accents", "split_cjk", "max_word_chars")
 
 
 class Tokenizer:
@@ -145,8 +144,18 @@ class Tokenizer:
         Raises:
             UsageError: the vocabulary is another one, or the description is not one.
         """
-        parts = _described(read_written_vocabulary(path), description)
-        if description.get("vocab_digest") != _vocab_digest(extended(parts.vocabulary, parts.added)):
+        try:
+            found = msgspec.convert(description, TokenizerDescription)
+        except msgspec.ValidationError as error:
+            raise UsageError(
+                f"the tokenizer's description is not valid ({plain_words(error)}); export the model again"
+            ) from error
+        options = TokenizerOptions(**{field.name: getattr(found, field.name) for field in fields(TokenizerOptions)})
+        special = (
+            SPECIAL_TOKENS if found.special_tokens is msgspec.UNSET else msgspec.structs.asdict(found.special_tokens)
+        )
+        parts = TokenizerParts(read_written_vocabulary(path), options, special, tuple(found.added_tokens))
+        if found.vocab_digest != _vocab_digest(extended(parts.vocabulary, parts.added)):
             raise UsageError(f"{path} is not the vocabulary that the model was exported with; export the model again")
         return cls._named(path, parts)
 
@@ -223,18 +232,17 @@ class Tokenizer:
         return "sha256:" + hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """The description of the tokenizer in a golden file; `from_description` reads it.
-
-        Defaults of Google's rules are left out, so that new options do not change digests.
-        """
-        defaults, options = asdict(TokenizerOptions()), asdict(self.options)
-        made: dict[str, Any] = {"vocab_digest": self.vocab_digest, "vocab_size": len(self.vocabulary)}
-        made |= {name: value for name, value in options.items() if name in _ALWAYS_DESCRIBED or value != defaults[name]}
-        if dict(self.parts.special_tokens) != dict(SPECIAL_TOKENS):
-            made["special_tokens"] = dict(self.parts.special_tokens)
-        if self.parts.added:
-            made["added_tokens"] = [asdict(token) for token in self.parts.added]
-        return made
+        """The `TokenizerDescription` in a golden file; `from_description` reads it."""
+        special = dict(self.parts.special_tokens)
+        made = TokenizerDescription(
+            self.vocab_digest,
+            len(self.vocabulary),
+            **asdict(self.options),
+            special_tokens=msgspec.UNSET if special == SPECIAL_TOKENS else SpecialTokenTexts(**special),
+            added_tokens=list(self.parts.added),
+        )
+        described: dict[str, Any] = msgspec.to_builtins(made)
+        return described
 
 
 def _pipeline(parts: TokenizerParts) -> tokenizers.Tokenizer:
@@ -250,7 +258,7 @@ def _pipeline(parts: TokenizerParts) -> tokenizers.Tokenizer:
         lowercase=options.do_lower_case,
     )
     made.pre_tokenizer = BertPreTokenizer()
-    made.add_tokens([tokenizers.AddedToken(**asdict(token)) for token in parts.added])
+    made.add_tokens([tokenizers.AddedToken(**msgspec.structs.asdict(token)) for token in parts.added])
     made.encode_special_tokens = options.split_special_tokens
     if not parts.google:
         pieces = extended(parts.vocabulary, parts.added)
@@ -267,47 +275,3 @@ def _check_surrogates(text: str) -> None:
 
 def _vocab_digest(pieces: Sequence[str]) -> str:
     return "sha256:" + hashlib.sha256("\n".join(pieces).encode()).hexdigest()
-
-
-def _described(vocabulary: tuple[str, ...], description: dict[str, Any]) -> TokenizerParts:
-    """The parts that a description describes.
-
-    Raises:
-        UsageError: it lacks something, has something of another type, or a newer version wrote something into it.
-    """
-    if not isinstance(description, dict):
-        raise UsageError(f"the tokenizer's description is {brief(description)}; export the model again")
-    known = {field.name for field in fields(TokenizerOptions)}
-    rest = description.keys() - known - {"vocab_digest", "vocab_size", "special_tokens", "added_tokens"}
-    missing = [name for name in _ALWAYS_DESCRIBED if name not in description]
-    if missing:
-        raise UsageError(f"the tokenizer's description lacks {missing[0]!r}; export the model again")
-    if rest:
-        raise UsageError(f"the tokenizer's description has {min(rest)!r}, which this version does not know; update it")
-    section = Section(description, "the tokenizer's description")
-    options = {name: section.flag(name) for name in known & description.keys() if name != "max_word_chars"}
-    return TokenizerParts(
-        vocabulary,
-        TokenizerOptions(max_word_chars=section.count("max_word_chars"), **options),
-        _described_roles(description.get("special_tokens", SPECIAL_TOKENS)),
-        tuple(_described_token(token) for token in _listed(description.get("added_tokens", []))),
-    )
-
-
-def _described_roles(raw: object) -> Mapping[str, str]:
-    if not isinstance(raw, Mapping) or raw.keys() != SPECIAL_TOKENS.keys():
-        raise UsageError(f"the tokenizer's description has special_tokens {brief(raw)}; export the model again")
-    return {role: str(content) for role, content in raw.items()}
-
-
-def _listed(raw: object) -> list[object]:
-    if not isinstance(raw, list):
-        raise UsageError(f"the tokenizer's description has added_tokens {brief(raw)}; export the model again")
-    return raw
-
-
-def _described_token(raw: object) -> AddedToken:
-    flags = parse_entry(raw, "the tokenizer's description: added_tokens").flags
-    if flags is None:
-        raise UsageError(f"the tokenizer's description has the added token {brief(raw)}; export the model again")
-    return flags

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Annotated, Final
+
+import msgspec
 
 CONTINUATION: Final = "##"
 SPECIAL_TOKENS: Final[Mapping[str, str]] = MappingProxyType(
@@ -43,8 +45,7 @@ class TokenizerOptions:
         return cls(do_lower_case=do_lower_case, strip_accents=do_lower_case)
 
 
-@dataclass(frozen=True, slots=True)
-class AddedToken:
+class AddedToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A token that is matched before a text is split into words, with the flags of `tokenizers`.
 
     Args:
@@ -87,6 +88,35 @@ class TokenizerParts:
         known = self.options
         plain = TokenizerOptions(known.do_lower_case, known.strip_accents, known.split_cjk, known.max_word_chars)
         return not self.added and dict(self.special_tokens) == dict(SPECIAL_TOKENS) and known == plain
+
+
+class TokenizerDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A tokenizer without its vocabulary, as golden files store it; see `TokenizerOptions` and `TokenizerParts`.
+
+    Google's options are left out where the file always did so, so that new options do not change digests.
+    """
+
+    vocab_digest: str
+    vocab_size: int
+    do_lower_case: bool
+    strip_accents: bool
+    split_cjk: bool
+    max_word_chars: Annotated[int, msgspec.Meta(ge=1)]
+    clean_text: bool = True
+    split_special_tokens: bool = False
+    final_sigma: bool = True
+    special_tokens: "SpecialTokenTexts | msgspec.UnsetType" = msgspec.UNSET
+    added_tokens: list[AddedToken] = []
+
+
+class SpecialTokenTexts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The special tokens by role."""
+
+    pad: str
+    unk: str
+    cls: str
+    sep: str
+    mask: str
 
 
 def has_capitals(piece: str) -> bool:

@@ -201,14 +201,15 @@ def test_half_a_surrogate_pair_in_a_text_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"nfc": True}, "'nfc', which this version does not know"),
-        ({"do_lower_case": "yes"}, 'do_lower_case is "yes"'),
-        ({"max_word_chars": 0}, "max_word_chars is 0"),
-        ({"special_tokens": {"mask": "<mask>"}}, "special_tokens"),
-        ({"special_tokens": None}, "special_tokens null"),
-        ({"added_tokens": [{"id": 1}]}, "added_tokens: content is null"),
-        ({"added_tokens": ["<ent>"]}, 'added token "<ent>"'),
-        ({"added_tokens": {}}, "added_tokens {}"),
+        ({"nfc": True}, "unknown field nfc"),
+        ({"do_lower_case": "yes"}, "do_lower_case: expected bool, got str"),
+        ({"max_word_chars": 0}, "max_word_chars: expected int >= 1"),
+        ({"special_tokens": {"mask": "<mask>"}}, "special_tokens: pad is missing"),
+        ({"special_tokens": None}, "special_tokens: expected object, got null"),
+        ({"added_tokens": [{"lstrip": True}]}, r"added_tokens\[0\]: content is missing"),
+        ({"added_tokens": [{"content": "<ent>", "greedy": True}]}, "unknown field greedy"),
+        ({"added_tokens": ["<ent>"]}, r"added_tokens\[0\]: expected object, got str"),
+        ({"added_tokens": {}}, "added_tokens: expected array, got object"),
         ({"vocab_digest": "sha256:0"}, "not the vocabulary"),
     ],
 )

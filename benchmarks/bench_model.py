@@ -1,6 +1,6 @@
 """What the language model's bars ask: `python -m benchmarks.bench_model [exact] [size] [demo] [base]`.
 
-- exact: the same sentences through all four in-process baselines, both signatures, REST and gRPC, alone and in a batch
+- exact: the same sentences through all four reference scorers, both signatures, REST and gRPC, alone and in a batch
   of 64, padded and not: within 1e-4 of the golden answers; and those against a BERT in numpy.
 - size: bytes of a 14-word sentence's REST request and answer, both signatures.
 - demo: the demo model over gRPC against a cold `Estimator.predict`.

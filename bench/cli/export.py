@@ -21,20 +21,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of Google's, Hugging Face's or the Estimator's, or a TensorFlow checkpoint in it; demo; "
         f"or {', '.join(PRESETS)} (random weights)",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="MODEL_DIR", help="gets a folder <version>/")
     parser.add_argument(
-        "--version", type=whole(0, 2**63 - 1), metavar="N", help="number of the version (default: the next free one)"
+        "--out", type=Path, required=True, metavar="MODEL_DIR", help="the version is written to MODEL_DIR/<version>/"
+    )
+    parser.add_argument(
+        "--version", type=whole(0, 2**63 - 1), metavar="N", help="number of the version (default: the next one)"
     )
     parser.add_argument(
         "--sentences",
         type=Path,
         metavar="FILE.tsv",
-        help="sentences of the golden answers (default: those of the package's that fit)",
+        help="sentences of the golden answers (default: the package's that fit)",
     )
-    parser.add_argument("--init-head", action="store_true", help="fresh masked-LM head where the checkpoint has none")
+    parser.add_argument("--init-head", action="store_true", help="random masked-LM head if the checkpoint has none")
     case = parser.add_mutually_exclusive_group()
-    case.add_argument("--cased", dest="lower_case", action="store_false", default=None, help="text keeps its case")
-    case.add_argument("--uncased", dest="lower_case", action="store_true", help="text is lower-cased")
+    case.add_argument("--cased", dest="lower_case", action="store_false", default=None, help="do not lower-case text")
+    case.add_argument("--uncased", dest="lower_case", action="store_true", help="lower-case text")
     parser.add_argument(
         "--precision",
         choices=("float32", "bfloat16"),
@@ -44,9 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fixed-length", type=whole(), metavar="S", help="the article's export: rows padded to S (128)"
     )
-    parser.add_argument("--max-predictions", type=whole(), metavar="P", help="and slots padded to P (20)")
     parser.add_argument(
-        "--article-output", choices=("prob", "nll"), help="what its one output holds (default: prob, as the article)"
+        "--max-predictions", type=whole(), metavar="P", help="the article's export: slots padded to P (20)"
+    )
+    parser.add_argument(
+        "--article-output", choices=("prob", "nll"), help="the article's export: its output (default: prob)"
     )
 
 

@@ -34,9 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target_options(parser, estimator=True)
     parser.add_argument("--format", choices=tuple(FORMATS), default="tsv", help="(default: tsv)")
     parser.add_argument("--out", type=Path, metavar="F", help="output file (default: standard output)")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted --out file")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted --out file")
     parser.add_argument(
-        "--long", choices=("error", "window"), default="error", help="sentences beyond the model's positions"
+        "--long",
+        choices=("error", "window"),
+        default="error",
+        help="sentences that are too long for the model (default: error)",
     )
     parser.add_argument("--protocol", choices=("grpc", "rest"), help="(default: gRPC where its address is known)")
     parser.add_argument("--signature", choices=(COMPACT_SIGNATURE, ARTICLE_SIGNATURE), default=COMPACT_SIGNATURE)
@@ -52,7 +55,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         TargetError: the target failed.
     """
     if args.resume and args.out is None:
-        raise UsageError("--resume goes on with a file; name it with --out")
+        raise UsageError("--resume continues a file; name it with --out")
     require("tokenizers", "cutting sentences into tokens")
     lines = _with_first_read(read_sentences(args.file))
     model = exported_model(args)

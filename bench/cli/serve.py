@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grpc-port", type=PORT, default=GRPC_PORT)
     parser.add_argument("--rest-port", type=PORT, default=REST_PORT)
     parser.add_argument(
-        "--server-flag", action="append", default=[], metavar="FLAG", help="more of the server's flags; repeatable"
+        "--server-flag", action="append", default=[], metavar="FLAG", help="a flag for the server; repeatable"
     )
-    parser.add_argument("--log", type=Path, help="where the server's output goes")
+    parser.add_argument("--log", type=Path, help="file for the server's output")
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
@@ -37,8 +37,8 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 
     Raises:
         UsageError: bad options, a model folder without a version.
-        TargetError: the server did not come up or ended by itself.
-        Interrupted: as it should end.
+        TargetError: the server did not start, or ended.
+        Interrupted: the normal end.
     """
     with _server(args) as server:
         where = f"http://{_local(server.rest)}/v1/models/{server.model}"
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         print(f"  gRPC  {server.grpc}", file=out, flush=True)
         while server.pid is None or not _ended(server.pid):
             time.sleep(_LOOK_SECONDS)
-    # Where its server has ended, leaving it says how.
+    # Leaving the context of an ended server raises the reason.
     return ExitCode.TARGET_FAILED
 
 

@@ -25,56 +25,73 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     parser.add_argument("text", type=Path, metavar="TEXT", help="UTF-8 text, one sentence a line")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="checkpoint folder; the same again resumes"
+        "--out", type=Path, required=True, metavar="DIR", help="checkpoint folder; the same command again resumes"
     )
-    parser.add_argument("--checkpoint", metavar="DIR_OR_PRESET", help="start from its weights, with its vocabulary")
+    parser.add_argument("--checkpoint", metavar="DIR_OR_PRESET", help="start from its weights and vocabulary")
     parser.add_argument(
-        "--preset", choices=tuple(PRESETS), help="shape of a model from scratch, with a vocabulary made of TEXT (tiny)"
+        "--preset", choices=tuple(PRESETS), help="shape of a model from scratch, with a vocabulary from TEXT (tiny)"
     )
     parser.add_argument("--layers", type=whole(1, 1000), metavar="N", help="encoder layers instead of the preset's")
-    parser.add_argument("--vocab-size", type=whole(), metavar="N", help=f"pieces at most ({_DEFAULT.vocab_size})")
+    parser.add_argument(
+        "--vocab-size", type=whole(), metavar="N", help=f"most pieces of that vocabulary ({_DEFAULT.vocab_size})"
+    )
     parser.add_argument("--cased", action="store_true", help="keep case and accents")
-    parser.add_argument("--max-length", type=whole(8, 100_000), metavar="N", help=f"positions ({_DEFAULT.max_length})")
-    parser.add_argument("--dropout", type=number(0, 0.99), metavar="P", help=f"from scratch ({_DEFAULT.dropout})")
+    parser.add_argument(
+        "--max-length",
+        type=whole(8, 100_000),
+        metavar="N",
+        help=f"positions of a model from scratch ({_DEFAULT.max_length})",
+    )
+    parser.add_argument(
+        "--dropout", type=number(0, 0.99), metavar="P", help=f"dropout of a model from scratch ({_DEFAULT.dropout})"
+    )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--epochs",
         type=number(0, 1e6, open_least=True),
         metavar="N",
-        help=f"how often each line is seen ({_DEFAULT.epochs:g})",
+        help=f"passes over TEXT ({_DEFAULT.epochs:g})",
     )
-    length.add_argument("--steps", type=whole(), metavar="N", help="batches in all")
+    length.add_argument("--steps", type=whole(), metavar="N", help="batches instead of passes")
     parser.add_argument(
         "--learning-rate",
         type=number(0, 1, open_least=True),
         metavar="R",
-        help="peak (5e-5 from a checkpoint, else 1e-3)",
+        help="peak learning rate (5e-5 from a checkpoint, else 1e-3)",
     )
     parser.add_argument(
-        "--warmup-share", type=number(0, 0.99), metavar="P", help=f"of the steps ({_DEFAULT.warmup_share})"
+        "--warmup-share",
+        type=number(0, 0.99),
+        metavar="P",
+        help=f"fraction of the steps in which the rate rises ({_DEFAULT.warmup_share})",
     )
     parser.add_argument(
         "--batch-positions", type=whole(), metavar="N", help=f"rows × width of a batch ({_DEFAULT.batch_positions})"
     )
     parser.add_argument(
-        "--evaluations", type=whole(1, 100_000), metavar="N", help=f"on held-out lines ({_DEFAULT.evaluations})"
+        "--evaluations",
+        type=whole(1, 100_000),
+        metavar="N",
+        help=f"evaluations on the held-out lines ({_DEFAULT.evaluations})",
     )
-    parser.add_argument("--save-every", type=DURATION, default=30.0, metavar="T", help="what a kill may cost (30s)")
-    parser.add_argument("--seed", type=SEED, metavar="N", help=f"of weights, masks and order ({_DEFAULT.seed})")
+    parser.add_argument("--save-every", type=DURATION, default=30.0, metavar="T", help="time between checkpoints (30s)")
+    parser.add_argument(
+        "--seed", type=SEED, metavar="N", help=f"random seed of weights, masks and order ({_DEFAULT.seed})"
+    )
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
-    """Trains, or goes on with a run that was killed.
+    """Trains, or resumes an interrupted run.
 
     Raises:
         UsageError: bad options or input; see `bench.bert.training.training.train`.
     """
     training_config = _training_config(args)
-    next(read_sentences(args.text))  # a file that is not there should not wait for TensorFlow to load
+    next(read_sentences(args.text))  # fails on a missing file before TensorFlow loads
     log_errors_only()
-    from bench.bert.training.training import train  # TensorFlow: only once the options are known to be good
+    from bench.bert.training.training import train  # loads TensorFlow
 
-    hint = f"the same command goes on from the last checkpoint in {args.out}"
+    hint = f"the same command resumes from the last checkpoint in {args.out}"
     with interrupts.noting(lambda: hint if any(args.out.glob("*.index")) else ""), TrainingProgress(err) as progress:
         last = train(args.text, args.out, training_config, progress, args.save_every)
     _print_result(last, args.out, out)

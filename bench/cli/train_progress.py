@@ -9,7 +9,7 @@ from bench.core.units import format_percent
 if TYPE_CHECKING:
     from bench.bert.training.training import Evaluation
 
-# A step's loss is noisy; what is shown is an average with this weight on the past.
+# A step's loss is noisy; the display shows an average with this weight on the past.
 _SMOOTHING: Final = 0.98
 
 
@@ -28,8 +28,8 @@ class TrainingProgress(ProgressDisplay):
         self._since = time.monotonic()
 
     def started(self, step: int, steps: int, trained: int, held_out: int) -> None:
-        """Training begins or goes on."""
-        how = f"going on at step {step}" if step else "training"
+        """Training starts or resumes."""
+        how = f"resuming at step {step}" if step else "training"
         self.print_line(f"{how}: {steps} steps on {trained} lines, {held_out} held out")
         self._steps, self._since = steps, time.monotonic()
         self.reach(step, "", steps)
@@ -41,7 +41,7 @@ class TrainingProgress(ProgressDisplay):
         self.reach(step, f"step {step} of {self._steps}, {self._state()}")
 
     def evaluated(self, evaluation: "Evaluation") -> None:
-        """The held-out lines have been looked at."""
+        """An evaluation is done."""
         trained = f"training {self._state()}; " if self._loss is not None else ""
         self.print_line(
             f"step {evaluation.step}: {trained}held-out loss {evaluation.loss:.3f}, accuracy "

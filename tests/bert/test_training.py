@@ -116,7 +116,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_files(
     assert not (out / "bert_model.ckpt.index").exists()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "going on at step" in done.stderr
+    assert "resuming at step" in done.stderr
     assert "export it with: bertbench export" in done.stdout
     assert lasting(out).keys() == lasting(undisturbed).keys()
     differing = [name for name, content in lasting(out).items() if content != lasting(undisturbed)[name]]

@@ -104,7 +104,7 @@ def test_progress_off_a_terminal_is_a_line_an_evaluation() -> None:
         progress.stepped(5, 4.0, 600)
         progress.evaluated(Evaluation(5, 4.5, 0.25))
     lines = err.getvalue().splitlines()
-    assert lines[0] == "going on at step 3: 10 steps on 1000 lines, 20 held out"
+    assert lines[0] == "resuming at step 3: 10 steps on 1000 lines, 20 held out"
     assert lines[1].startswith("step 5: training loss 4.980, ")
     assert lines[1].endswith(" pieces/s; held-out loss 4.500, accuracy 25 %")
     assert len(lines) == 2

@@ -71,7 +71,7 @@ class Golden:
         tolerance: the largest |Δ log p| of a piece that still counts as the same answer.
         precision_shift: largest |Δ log p| that the export precision made against float32; 0.0 for float32.
         sentences: sentences and answers, in the order of the file they came from.
-        fixed: None for an export with both signatures; else the shapes and the output of the article's alone.
+        fixed: None for an export with both signatures; else those of an export with only the article's.
     """
 
     checkpoint_digest: str

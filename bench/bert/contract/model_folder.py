@@ -1,4 +1,4 @@
-"""Model folders as TensorFlow Serving takes them, `MODEL_DIR/<version>/`, looked at before anything is started."""
+"""Model folders as TensorFlow Serving takes them, `MODEL_DIR/<version>/`, checked before a server starts."""
 
 from pathlib import Path
 from typing import Final
@@ -16,8 +16,8 @@ def latest_version(model_dir: Path) -> Path:
     """The folder of the highest version under `model_dir`.
 
     Raises:
-        UsageError: there is no such folder, it cannot be read, or it has no version in it; the message says which
-            folder to give where that can be told.
+        UsageError: there is no such folder, it cannot be read, or it has no version in it; the message names the
+            folder to give if it is known.
     """
     try:
         entries = list(model_dir.iterdir())
@@ -43,7 +43,7 @@ def is_version(name: str) -> bool:
 
 
 def check_servable(model_dir: Path) -> None:
-    """Makes sure that the newest version is whole enough to be loaded, as far as its files tell.
+    """Checks that the newest version has the files that a server loads.
 
     Raises:
         UsageError: not a model folder.

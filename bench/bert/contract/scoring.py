@@ -1,4 +1,4 @@
-"""Scores a stream of sentences in bounded memory: bucketed by length, batched, some requests in flight, order kept."""
+"""Scores a stream of sentences in order, in bounded memory: bucketed by length, batched, several requests at once."""
 
 import threading
 from collections import deque
@@ -29,8 +29,8 @@ from bench.serving.types import DEFAULT_MODEL_NAME, ServingClient
 
 LogProbs = NDArray[np.float32]
 
-# Sentences that are sorted by length together; two such groups are held at a time. A job that is taken up again starts
-# at a multiple of it, so that the batches, and with them the last bit of each answer, are those of an undisturbed run.
+# Sentences that are sorted by length together; memory holds two such groups. A resumed job starts at a multiple of it,
+# so that the batches, and with them the last bit of each answer, are those of an uninterrupted run.
 READ_AHEAD = 512
 # Positions (masked copies × padded length) of a batch: some 16 sentences of 14 words. Larger ones gain nothing on CPU.
 BATCH_POSITIONS = 4096
@@ -38,7 +38,7 @@ BATCH_SENTENCES = 64
 
 
 class Scorer(Protocol):
-    """Whatever gives log-probabilities: a served model, or an in-process baseline."""
+    """Gives log-probabilities: a served model or a reference scorer."""
 
     def score(self, sentences: Sequence[EncodedSentence]) -> list[LogProbs]:
         """The natural log-probability of each piece, one float32 vector a sentence."""
@@ -87,7 +87,7 @@ class ServedScorer:
         signature: which of the two signatures is used.
         model: the model's name on the server.
         timeout: seconds a request may take.
-        fixed: shapes and output of an export that has the article's signature alone.
+        fixed: shapes and output of an export with only the article's signature.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class ServedScorer:
         """One request for all `sentences`.
 
         Raises:
-            ServingError: the server or the way to it failed, or its answer is not one to the question.
+            ServingError: the server or the connection failed, or the response does not fit the request.
         """
         shape = self._fixed.shape if self._fixed else None
         request = score_request(sentences, self._special, self._signature, shape, self._model)
@@ -125,7 +125,7 @@ class ServedScorer:
             ) from error
 
     def _log_prob(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """The output that holds log-probabilities; one that stands alone in a REST answer has no name."""
+        """The output with the log-probabilities; a single output has no name in a REST answer."""
         if self._fixed:
             return self._fixed.log_prob(outputs.get(FIXED_OUTPUT, outputs.get("", np.zeros(0, np.float32))))
         return outputs[LOG_PROB] if LOG_PROB in outputs else outputs[""]
@@ -156,7 +156,7 @@ def batches(lengths: Sequence[tuple[int, int]]) -> list[list[int]]:
         lengths: (words, pieces) of each sentence.
 
     Returns:
-        Index lists, longest sentences first (a long batch that starts last would be waited for alone).
+        Index lists, longest sentences first, so that no long batch runs last.
     """
     order = sorted(range(len(lengths)), key=lambda index: lengths[index][1], reverse=True)
     groups: list[list[int]] = []
@@ -191,9 +191,9 @@ class _Chunk:
         for group, future in self.futures:
             for index, log_prob in zip(group, future.result(), strict=True):
                 row, window = self.units[index]
-                kept = log_prob[window.keep]
+                taken = log_prob[window.keep]
                 begin = window.start + (window.keep.start or 0)
-                answers[row][begin : begin + len(kept)] = kept
+                answers[row][begin : begin + len(taken)] = taken
         for (line, sentence), log_prob in zip(self.items, answers, strict=True):
             yield ScoredSentence(line, sentence, log_prob)
 

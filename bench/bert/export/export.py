@@ -45,7 +45,7 @@ class ExportOptions:
     """How to export.
 
     Args:
-        fixed: None exports both signatures with free dimensions; else the article's alone.
+        fixed: None exports both signatures with free dimensions; else only the article's.
         version: the version's number; None is the next free one.
         precision: `float32`, or `bfloat16` for the encoder's matrix products and their weights.
     """
@@ -75,7 +75,7 @@ def export_model(
 ) -> ExportResult:
     """Exports `checkpoint` as a new version under `model_dir`.
 
-    The version's folder appears at once and whole: it is made under a name that no server takes for a version.
+    The version's folder appears complete, by a rename from a name that no server takes for a version.
 
     Args:
         checkpoint: the model.
@@ -138,10 +138,10 @@ def _export(checkpoint: Checkpoint, prefix: Path, folder: Path, options: ExportO
 
 
 def _cast(variables: Variables, net: Network) -> dict[str, NDArray[Any]]:
-    """The values as the graph of `net` keeps them."""
-    kept = {name for name in variables if name.startswith("bert/encoder") and name.endswith(("kernel", "bias"))}
+    """The values in the types of the graph of `net`."""
+    reduced = {name for name in variables if name.startswith("bert/encoder") and name.endswith(("kernel", "bias"))}
     dtype = net.dtype.as_numpy_dtype
-    return {name: value.astype(dtype) if name in kept else value for name, value in variables.items()}
+    return {name: value.astype(dtype) if name in reduced else value for name, value in variables.items()}
 
 
 def _golden(
@@ -164,7 +164,7 @@ def _golden(
         special=checkpoint.tokenizer.special,
         max_pieces=checkpoint.config.max_pieces,
         precision=options.precision,
-        # Rounding falls out otherwise in other batches, so an answer may lie further off than those seen here.
+        # Rounding differs between batches, so other answers may differ more than these.
         tolerance=max(TOLERANCE, 2 * difference) if reduced else TOLERANCE,
         precision_shift=difference if reduced else 0.0,
         sentences=answers,

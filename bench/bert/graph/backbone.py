@@ -32,7 +32,7 @@ class Network:
         config: the model's shape.
         training: whether dropout is on.
         dtype: what the encoder's matrix products are computed in, `tf.float32` or `tf.bfloat16`; their kernels and
-            biases are kept in it. Embeddings, norms, softmax, residuals and the masked-LM head are float32 always.
+            biases have it. Embeddings, norms, softmax, residuals and the masked-LM head are float32 always.
     """
 
     config: BertConfig

@@ -3,10 +3,10 @@
 A sentence of N words becomes N rows, a different word masked in each. No padding is computed:
 
 - Rows stand only for words that are there, and of every row only the tokens that are there go through the encoder;
-  attention alone sees the rows padded to the longest, with the padding masked.
+  only attention sees the rows padded to the longest, with the padding masked.
 - The rows of a sentence differ in one word, so the first layer's embeddings and projections are computed once for
   each token of the sentence and once for [MASK] at each position, not once a row.
-- Only the masked pieces are wanted, so the last layer's queries and all that follows are computed for those alone.
+- Only the masked pieces are wanted, so the last layer's queries and all that follows are computed for those only.
 """
 
 from dataclasses import dataclass

@@ -58,7 +58,7 @@ def serving_input_receiver_fn(fixed: FixedExport | None = None) -> Callable[[], 
 def make_export_model_fn(
     net: Network, special: SpecialTokens, fixed: FixedExport | None = None
 ) -> Callable[[Mapping[str, Any], Any, str], Any]:
-    """A `model_fn` for exports only: both signatures, or the article's alone with one unnamed output.
+    """A `model_fn` for exports only: both signatures, or only the article's with one unnamed output.
 
     Args:
         net: how the graph is built; not for training.

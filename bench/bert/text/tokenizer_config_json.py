@@ -30,7 +30,7 @@ from bench.core.strict_json import Section, brief, read_object
 
 TOKENIZER_CONFIG_FILE: Final = "tokenizer_config.json"
 DECODER: Final = "added_tokens_decoder"
-# The keys of Google's rules; a file of these alone does not make a folder Hugging Face's.
+# The keys of Google's rules; a file with only these does not make a folder Hugging Face's.
 GOOGLE_KEYS: Final = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "max_input_chars_per_word")
 
 _READ: Final = frozenset(

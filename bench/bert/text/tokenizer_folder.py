@@ -61,7 +61,7 @@ def read_folder(folder: Path, do_lower_case: bool | None = None, google: bool | 
         folder: a Google or a Hugging Face folder.
         do_lower_case: overrides the folder's case; accents follow where they followed the case.
         google: whether the weights are a TensorFlow checkpoint; None looks for `bert_config.json`, or for a folder with
-            `vocab.txt` alone.
+            only `vocab.txt`.
 
     Raises:
         UsageError: neither `vocab.txt` nor `tokenizer.json` is there, a file cannot be used, a setting is not

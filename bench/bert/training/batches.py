@@ -73,13 +73,13 @@ def _cut(word_ids: Sequence[int], start: int, max_pieces: int) -> int:
 class Batches:
     """Batches of sentences of like length, as many as fit into a number of positions, masked anew each time.
 
-    Which sentences meet in a batch, the order of the batches and the masks are drawn from the seed and the step alone.
+    The sentences of each batch, the order of the batches and the masks depend only on the seed and the step.
 
     Args:
         text: the sentences.
         vocabulary: the pieces.
         positions: rows × width of a batch, [CLS], [SEP] and padding included; one sentence is always taken.
-        seed: where all draws come from.
+        seed: random seed.
     """
 
     def __init__(self, text: TokenizedText, vocabulary: Vocabulary, positions: int, seed: int) -> None:

@@ -1,6 +1,6 @@
 """TF: masked-LM training on the Estimator, from a text file to a checkpoint folder.
 
-Everything that is drawn at random is drawn from the seed and the step, so a run that was killed and restarted with
+All random draws come from the seed and the step, so a run that was killed and restarted with
 the same options ends with the same files as one that was not: see `Batches` and `backbone.dropout`.
 """
 
@@ -62,16 +62,16 @@ class Evaluation:
 
 
 class Listener(Protocol):
-    """Whoever wants to know how a run is doing."""
+    """Receives the progress of a run."""
 
     def started(self, step: int, steps: int, trained: int, held_out: int) -> None:
-        """Training begins or goes on at `step` of `steps`, with so many lines to train on and to evaluate with."""
+        """Training starts or resumes at `step` of `steps`, with the numbers of lines for training and evaluation."""
 
     def stepped(self, step: int, loss: float, pieces: int) -> None:
         """A batch of `pieces` WordPieces is done, and it was the `step`-th."""
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """The held-out lines have been looked at."""
+        """An evaluation on the held-out lines is done."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ def train(
     """Trains and writes a checkpoint folder in Google's layout, beside the Estimator's own files.
 
     Args:
-        text: a sentence a line; must stay as it is until the run is done.
-        out: the folder. That of the same run, killed earlier, is gone on with.
-        training_config: how.
+        text: a sentence a line; must not change during the run.
+        out: the folder; an interrupted run of the same options is resumed.
+        training_config: the options.
         listener: gets the progress.
-        save_seconds: time between the checkpoints that a killed run goes on from; changes nothing in the result.
+        save_seconds: time between the checkpoints that an interrupted run resumes from; does not change the result.
 
     Returns:
         The last evaluation.
@@ -130,13 +130,13 @@ def train(
             variables = read_variables(out / f"{_STEM}-{steps}", start.config)
             write_google_folder(out, Checkpoint(start.config, start.tokenizer, variables, str(out)))
     except tf.errors.OpError as error:
-        # A checkpoint in the folder that is damaged, most often.
+        # Most often a damaged checkpoint in the folder.
         raise UsageError(f"{out}: training failed ({reason(error)}); run it again, or give another --out") from error
     return last
 
 
 def _digest(text: Path) -> str:
-    """SHA-256 of the lines; a text that is too short ends here, before a folder is made for it."""
+    """SHA-256 of the lines; a text that is too short is refused before a folder is made."""
     digest, lines = hashlib.sha256(), 0
     for line in read_sentences(text):
         digest.update(line.text.encode() + b"\n")
@@ -151,7 +151,7 @@ def _check_size(text: Path, sentences: int) -> None:
 
 
 def _start(text: Path, out: Path, training_config: TrainingConfig) -> _Start:
-    """The checkpoint's weights and vocabulary, or a vocabulary: the one that the run has made already, or a new one."""
+    """The checkpoint's weights and vocabulary, or the vocabulary of an earlier part of this run, or a new one."""
     if training_config.checkpoint is not None:
         found = open_checkpoint(training_config.checkpoint, init_head=True)
         return _Start(found.config, found.tokenizer, found.variables)
@@ -170,7 +170,7 @@ def _start(text: Path, out: Path, training_config: TrainingConfig) -> _Start:
 
 
 def _claim(out: Path, training_config: TrainingConfig, digest: str, start: _Start) -> None:
-    """Makes the folder this run's, and one that can be exported as soon as there is a checkpoint."""
+    """Makes the folder this run's, which can be exported from its first checkpoint on."""
     claim_folder(out, training_config, digest)
     start.tokenizer.write_folder(out)
     write_atomically(out / GOOGLE_FILE, start.config.to_json())
@@ -188,7 +188,7 @@ def _tokenize(text: Path, start: _Start, training_config: TrainingConfig) -> tup
 
 
 def _remove_partial_files(out: Path, latest: Path | None) -> None:
-    """Removes what a kill in the middle of writing a checkpoint left: files that are not of the newest complete one."""
+    """Removes what an interruption while writing a checkpoint left: files that are not of the newest complete one."""
     for path in out.glob(f"{_STEM}-*"):
         if latest is None or ".".join(path.name.split(".")[:2]) != latest.name:
             path.unlink()
@@ -208,7 +208,7 @@ def _run_config(seed: int, save_seconds: float) -> Any:
 
 
 class _Run:
-    """Training in stretches, with an evaluation after each."""
+    """Training in parts, with an evaluation after each."""
 
     def __init__(self, out: Path, steps: int, trained: Batches, held_out: Batches, listener: Listener) -> None:
         self._out = out
@@ -218,12 +218,12 @@ class _Run:
         self._listener = listener
 
     def step(self) -> int:
-        """Batches that the newest checkpoint has been trained on; 0 without one."""
+        """Steps of the newest checkpoint; 0 without one."""
         latest = tf.train.latest_checkpoint(str(self._out))
         return int(Path(latest).name.rpartition("-")[2]) if latest else 0
 
     def until_the_end(self, estimator: Any, evaluations: int) -> Evaluation:
-        """Trains from where the folder stands and evaluates at the ends of all stretches; the last evaluation."""
+        """Trains from the folder's checkpoint and evaluates after each part; returns the last evaluation."""
         known = [evaluation for evaluation in self._read_evaluations() if evaluation.step <= self.step()]
         for end in sorted({round(self._steps * part / evaluations) for part in range(1, evaluations + 1)} - {0}):
             if any(evaluation.step == end for evaluation in known) or end < self.step():
@@ -269,7 +269,7 @@ def _dataset(batches: Batches, steps: Iterator[int]) -> Any:
 
 
 class _Reporter(tf.estimator.SessionRunHook):
-    """Tells the listener of each step."""
+    """Reports each step to the listener."""
 
     def __init__(self, listener: Listener, batches: Batches) -> None:
         self._listener = listener

@@ -88,11 +88,11 @@ class TrainingConfig:
 
 
 def check_folder(out: Path, training_config: TrainingConfig, text_digest: str) -> None:
-    """Makes sure that `out` may be this run's folder: absent, empty, or that of the same run, begun earlier.
+    """Makes sure that `out` may be this run's folder: absent, empty, or that of the same run, started earlier.
 
     Args:
         out: the folder; nothing is written.
-        training_config: what the run was asked for.
+        training_config: the options of the run.
         text_digest: SHA-256 of the text.
 
     Raises:
@@ -100,7 +100,7 @@ def check_folder(out: Path, training_config: TrainingConfig, text_digest: str) -
     """
     path = out / FILE_NAME
     if not path.is_file():
-        # What a kill in the middle of the first write leaves is not a stranger's.
+        # An interruption of the first write leaves only temporary files.
         if out.exists() and not (out.is_dir() and all(entry.suffix == ".tmp" for entry in out.iterdir())):
             raise UsageError(f"{out} is not empty and holds no training run; give another folder with --out")
         return
@@ -108,7 +108,7 @@ def check_folder(out: Path, training_config: TrainingConfig, text_digest: str) -
     for name, value in wanted.items():
         if found.get(name) != value:
             what = "text" if name == "text_sha256" else f"{name} ({found.get(name)!r} there, {value!r} now)"
-            raise UsageError(f"{out} was begun with another {what}; give another folder with --out")
+            raise UsageError(f"{out} was started with another {what}; give another folder with --out")
 
 
 def claim_folder(out: Path, training_config: TrainingConfig, text_digest: str) -> None:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -145,6 +146,61 @@ def test_the_copy_counts_while_the_original_is_still_there(tmp_path: Path, check
     for path in copy.glob("model.ckpt-3.*"):
         path.unlink()
     assert find_prefix(copy) == original / "model.ckpt-3"
+
+
+@pytest.mark.parametrize("state", ["", 'all_model_checkpoint_paths: "bert_model.ckpt"\n', "no state {"])
+def test_a_state_file_that_names_no_checkpoint(tmp_path: Path, checkpoint: Checkpoint, state: str) -> None:
+    (write(tmp_path, checkpoint) / "checkpoint").write_text(state)
+    assert open_checkpoint(tmp_path).digest == checkpoint.digest
+
+
+def test_a_checkpoint_of_format_v1_is_named(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    write(tmp_path, checkpoint)
+    for path in tmp_path.glob(f"{PREFIX}.*"):
+        path.unlink()
+    (tmp_path / PREFIX).write_bytes(b"\0" * 8)
+    (tmp_path / "checkpoint").write_text(f'model_checkpoint_path: "{PREFIX}"\n')
+    with pytest.raises(UsageError, match=r"bert_model\.ckpt is in TensorFlow's format V1; save it in V2"):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("scope", ["electra/", ""])
+def test_an_encoder_in_another_scope(tmp_path: Path, checkpoint: Checkpoint, scope: str) -> None:
+    """With a masked-LM head that is BERT's."""
+    write_google_folder(tmp_path, checkpoint)
+    moved = {name.replace("bert/", scope): value for name, value in checkpoint.variables.items()}
+    write_variables(tmp_path / PREFIX, moved)
+    with pytest.raises(UsageError, match="holds no BERT weights under Google's names"):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float16, ml_dtypes.bfloat16])
+def test_variables_of_other_floating_point_types(tmp_path: Path, checkpoint: Checkpoint, kind: Any) -> None:
+    values = {name: value.astype(kind) for name, value in checkpoint.variables.items()}
+    found = open_checkpoint(write(tmp_path, checkpoint, **values)).variables
+    for name, value in values.items():
+        np.testing.assert_array_equal(found[name], value.astype(np.float32))
+
+
+def test_a_partitioned_variable(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    """As training with parameter servers writes it: one variable in three slices."""
+    write_google_folder(tmp_path, checkpoint)
+    name = "bert/embeddings/word_embeddings"
+    table = checkpoint.variables[name]
+
+    def part(shape: Any, partition_info: Any, **_: Any) -> Any:
+        start = partition_info.var_offset[0]
+        return tf.constant(table[start : start + shape[0]])
+
+    v1 = tf.compat.v1
+    with v1.Graph().as_default(), v1.Session() as session:
+        v1.get_variable(name, table.shape, initializer=part, partitioner=v1.fixed_size_partitioner(3))
+        for other in checkpoint.variables.keys() - {name}:
+            v1.get_variable(other, initializer=checkpoint.variables[other])
+        session.run(v1.global_variables_initializer())
+        v1.train.Saver().save(session, str(tmp_path / PREFIX))
+        assert len(v1.global_variables()) == len(checkpoint.variables) + 2
+    assert open_checkpoint(tmp_path).digest == checkpoint.digest
 
 
 def test_which_of_several_checkpoints(tmp_path: Path, checkpoint: Checkpoint) -> None:

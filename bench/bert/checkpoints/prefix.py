@@ -110,8 +110,8 @@ def _named_by_state(folder: Path) -> Path | None:
     """The newest checkpoint as the state file has it; None without one that can be read."""
     try:
         state = tf.train.get_checkpoint_state(str(folder))
-    except UnicodeDecodeError:
-        return None  # a file of another kind that has its name
+    except ValueError:
+        return None  # empty, or a file of another kind with its name
     if state is None or not state.model_checkpoint_path:
         return None
     path = Path(state.model_checkpoint_path)
@@ -128,6 +128,8 @@ def _only(folder: Path, indexed: list[str], named: Path | None) -> str:
     steps = [match for name in indexed if (match := _NUMBERED.fullmatch(name))]
     if indexed and not named and len(steps) == len(indexed) and len({match["stem"] for match in steps}) == 1:
         return max(steps, key=lambda match: int(match["step"])).string
+    if named and (folder / named.name).is_file():
+        raise UsageError(f"{folder / named.name} is in TensorFlow's format V1; save it in V2 (tf.train.Saver)")
     stale = f", and its {STATE_FILE} file names {named}, which is not there" if named else ""
     if not indexed:
         raise UsageError(f"{folder} holds no TensorFlow checkpoint (*{_INDEX}){stale}; give a complete folder")

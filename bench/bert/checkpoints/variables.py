@@ -117,7 +117,7 @@ def check_variables(config: BertConfig, found: Mapping[str, tuple[int, ...]], wh
 
 def _check_complete(expected: Mapping[str, Any], found: Mapping[str, Any], where: str) -> None:
     missing = [name for name in expected if name not in found]
-    if len(missing) == len(expected):
+    if not any(name.startswith(_ENCODER_SCOPE) for name in expected.keys() & found.keys()):
         there = ", ".join(sorted(found)[:3]) or "nothing"
         raise UsageError(
             f"{where} holds no BERT weights under Google's names ({missing[0]}) but {there}; give one that does"

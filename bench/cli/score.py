@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """
     if args.resume and args.out is None:
         raise UsageError("--resume continues a file; name it with --out")
-    require("tokenizers", "cutting sentences into tokens")
+    require("tokenizers", "tokenizing sentences")
     lines = _with_first_read(read_sentences(args.file))
     model = exported_model(args)
     form = FORMATS[args.format]

@@ -177,7 +177,7 @@ def test_an_encoder_in_another_scope(tmp_path: Path, checkpoint: Checkpoint, sco
 @pytest.mark.parametrize("kind", [np.float64, np.float16, ml_dtypes.bfloat16])
 def test_variables_of_other_floating_point_types(tmp_path: Path, checkpoint: Checkpoint, kind: Any) -> None:
     values = {name: value.astype(kind) for name, value in checkpoint.variables.items()}
-    found = open_checkpoint(write(tmp_path, checkpoint, **values)).variables
+    found = open_checkpoint(write(tmp_path, checkpoint, **values)).variables  # type: ignore[arg-type]
     for name, value in values.items():
         np.testing.assert_array_equal(found[name], value.astype(np.float32))
 

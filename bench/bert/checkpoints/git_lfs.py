@@ -9,7 +9,7 @@ _POINTER: Final = b"version https://git-lfs.github.com/spec/"
 
 
 def check_is_content(path: Path) -> None:
-    """Makes sure that a file is the file itself.
+    """Checks that a file is not a pointer.
 
     Raises:
         UsageError: it is a pointer, or cannot be read.

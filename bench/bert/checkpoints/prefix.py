@@ -1,7 +1,7 @@
-"""TF: which TensorFlow checkpoint of a folder counts.
+"""TF: selects the TensorFlow checkpoint of a folder.
 
-A checkpoint is a prefix: `PREFIX.index` and its shards `PREFIX.data-00000-of-00001`. The Estimator keeps a state file
-`checkpoint` beside them, which names the newest one, often by the absolute path that the folder had then.
+A checkpoint is a prefix: `PREFIX.index` and its shards `PREFIX.data-00000-of-00001`. The Estimator writes a state file
+`checkpoint` beside them, which names the newest one, often by the absolute path of that time.
 """
 
 import re
@@ -25,14 +25,13 @@ READ_ERRORS: Final = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 
 
 def find_prefix(folder: Path) -> Path:
-    """The checkpoint in `folder` that counts.
+    """The checkpoint of `folder`.
 
-    That is the one that the state file names, by its name in this folder wherever the file says that it lay; else
-    `bert_model.ckpt`; else the only one; else, without a state file and where all are `NAME-STEP` of one name, that of
-    the highest step.
+    It is the one that the state file names, by its name in this folder whatever its path; else `bert_model.ckpt`; else
+    the only one; else, without a state file and where all are `NAME-STEP` of one name, that of the highest step.
 
     Raises:
-        UsageError: there is none, it is not clear which, or it lacks a part.
+        UsageError: there is none, it is not clear which one to use, or a part of it is missing.
     """
     indexed = _indexed(folder)
     named = _named_by_state(folder)
@@ -47,9 +46,9 @@ def find_prefix(folder: Path) -> Path:
 
 
 def renew_state(folder: Path, stem: str) -> Path | None:
-    """Makes the state file name the newest of the checkpoints `STEM-STEP` in `folder`, as the Estimator looks for it.
+    """Makes the state file name the newest of the checkpoints `STEM-STEP` in `folder`, for the Estimator.
 
-    Where the file is missing, or names a place that the folder lay in once, it is written anew.
+    A missing file, or one that names another folder, is rewritten.
 
     Returns:
         The checkpoint's prefix, or None without any that can be read.
@@ -69,7 +68,7 @@ def renew_state(folder: Path, stem: str) -> Path | None:
 
 
 def _is_readable(prefix: Path) -> bool:
-    """Whether the index is whole: a kill may have cut it."""
+    """Whether the index is complete: an interruption may have truncated it."""
     try:
         _check_files(prefix)
         open_reader(prefix)
@@ -81,7 +80,7 @@ def _is_readable(prefix: Path) -> bool:
 def open_reader(prefix: Path) -> Any:
     """TensorFlow's reader of a checkpoint.
 
-    Not `tf.train.load_checkpoint`, which takes a folder that has the prefix's name for the checkpoint.
+    Not `tf.train.load_checkpoint`, which mistakes a folder with the prefix's name for the checkpoint.
     """
     return tf.compat.v1.train.NewCheckpointReader(str(prefix))
 
@@ -92,7 +91,7 @@ def has_checkpoint(folder: Path) -> bool:
 
 
 def _indexed(folder: Path) -> list[str]:
-    """Names of the checkpoints in `folder`; hidden files, which macOS leaves beside others, are none."""
+    """Names of the checkpoints in `folder`; without the hidden files that macOS adds."""
     found = (path for path in folder.glob(f"*{_INDEX}") if path.is_file() and not path.name.startswith("."))
     return sorted(path.name.removesuffix(_INDEX) for path in found)
 
@@ -107,7 +106,7 @@ def prefix_of(path: Path) -> Path | None:
 
 
 def _named_by_state(folder: Path) -> Path | None:
-    """The newest checkpoint as the state file has it; None without one that can be read."""
+    """The newest checkpoint by the state file; None without a valid one."""
     try:
         state = tf.train.get_checkpoint_state(str(folder))
     except ValueError:
@@ -120,7 +119,7 @@ def _named_by_state(folder: Path) -> Path | None:
 
 
 def _only(folder: Path, indexed: list[str], named: Path | None) -> str:
-    """The checkpoint where no state file helps."""
+    """The checkpoint where the state file names none that exists."""
     if PREFIX in indexed:
         return PREFIX
     if len(indexed) == 1:
@@ -135,13 +134,13 @@ def _only(folder: Path, indexed: list[str], named: Path | None) -> str:
         raise UsageError(f"{folder} holds no TensorFlow checkpoint (*{_INDEX}){stale}; give a complete folder")
     shown = ", ".join(indexed[:_NAMED]) + (", ..." if len(indexed) > _NAMED else "")
     raise UsageError(
-        f"{folder} holds {len(indexed)} checkpoints ({shown}){stale or ' and does not say which counts'}; "
+        f"{folder} holds {len(indexed)} checkpoints ({shown}){stale or ' and does not say which to use'}; "
         f"give one of them, for example {folder / indexed[0]}"
     )
 
 
 def _check_files(prefix: Path) -> None:
-    """Makes sure that the index is there, and the shards of one saving.
+    """Checks that the index and all shards of one save are there.
 
     Raises:
         UsageError: one is missing, or a pointer.
@@ -162,6 +161,6 @@ def _check_files(prefix: Path) -> None:
 
 
 def _shard_counts(prefix: Path) -> list[int]:
-    """Of how many shards those that are there say that they are; a file of an earlier saving may lie among them."""
+    """The numbers of shards in the shards' names; there may be files of an earlier save."""
     names = (_SHARD.fullmatch(path.name) for path in prefix.parent.iterdir())
     return sorted({int(match["of"]) for match in names if match and match["name"] == prefix.name})

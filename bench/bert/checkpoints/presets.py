@@ -1,7 +1,7 @@
 """Presets: BERTs of the published sizes with seeded random weights, for performance work only.
 
-Their answers mean nothing, their arithmetic is that of the real ones. The vocabulary is the demo checkpoint's with
-unused entries behind it up to the published size, so that text is cut into words and pieces as usual.
+Their answers mean nothing; their computation is that of the real ones. The vocabulary is the demo checkpoint's,
+followed by unused entries up to the published size, so that text is tokenized as usual.
 """
 
 from typing import Final

@@ -52,7 +52,7 @@ def open_checkpoint(name_or_path: str | Path, init_head: bool = False, do_lower_
     folder = _descend(path)
     if folder.name == "variables" and (folder.parent / "saved_model.pb").is_file():
         raise UsageError(f"{folder.parent} is a SavedModel; give the checkpoint that it was exported from")
-    # A folder with two sets of weights holds one model twice; each goes with the config of its own kind.
+    # Two sets of weights are one model in two formats; each goes with the config of its own kind.
     if has_checkpoint(folder) and ((folder / GOOGLE_FILE).is_file() or not has_weights(folder)):
         return read_google_folder(find_prefix(folder), init_head, do_lower_case)
     return read_hugging_face_folder(folder, init_head, do_lower_case)
@@ -61,7 +61,7 @@ def open_checkpoint(name_or_path: str | Path, init_head: bool = False, do_lower_
 def _descend(folder: Path) -> Path:
     """`folder`, or the one folder in it, at most two below, that holds weights.
 
-    So does an archive unpacked into a folder of its name, and a model in the Hub's cache.
+    For example an archive unpacked into a folder of its name, or a model in the Hub's cache.
 
     Raises:
         UsageError: there are several.

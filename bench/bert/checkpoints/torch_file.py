@@ -4,8 +4,8 @@ zip: `NAME/data.pkl` is the pickle, `NAME/data/KEY` the bytes of each storage, u
 order. Older: pickles of a magic number, a version, the machine's sizes, the object and the list of its storages' keys;
 then for each key the number of its elements (int64) and its bytes, little-endian. Source: torch/serialization.py.
 
-The file is mapped, not read: a tensor costs memory only once it is asked for. Every size that a file declares is held
-against the file before anything is made of it.
+The file is mapped, not read: a tensor takes memory only when it is used. Declared sizes are checked against the file
+before memory is allocated.
 """
 
 import mmap
@@ -33,7 +33,7 @@ _PROTOCOL: Final = 1001
 _LOCAL_HEADER: Final = struct.Struct("<4s22xHH")
 _MAX_RECORDS: Final = 200_000
 _BYTE_ORDERS: Final[Mapping[bytes, ByteOrder]] = {b"little": "<", b"big": ">"}
-# Under what a trainer keeps the state dict, where it keeps more beside it.
+# Keys under which trainers store the state dict beside other things.
 _WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "module")
 
 
@@ -89,7 +89,7 @@ def _map(path: Path) -> memoryview:
 
 
 def _state_dict(value: object, where: str) -> dict[str, Tensor]:
-    """The tensors by name: the object itself, or what it holds under a name that trainers use."""
+    """The tensors by name: of the object itself, or under one of `_WRAPPERS`."""
     if not isinstance(value, dict):
         raise UsageError(f"{where} holds a {type(value).__name__}, not a state dict; save it from state_dict()")
     found = _tensors(value)
@@ -145,7 +145,7 @@ def _records(path: Path, data: memoryview) -> dict[str, memoryview]:
     except (zipfile.BadZipFile, OSError, ValueError, OverflowError, NotImplementedError, struct.error) as error:
         raise UsageError(f"{path} cannot be read ({error}); give a complete checkpoint") from error
     if len(listed) > _MAX_RECORDS:
-        raise UsageError(f"{path} holds {len(listed)} files; a BERT's has far fewer")
+        raise UsageError(f"{path} holds {len(listed)} files; a BERT's has fewer than 1000; give the weights of a BERT")
     if any(info.filename.endswith("/constants.pkl") for info in listed):
         raise UsageError(f"{path} is a TorchScript program, not a state dict; save it from state_dict()")
     records: dict[str, memoryview] = {}
@@ -157,7 +157,7 @@ def _records(path: Path, data: memoryview) -> dict[str, memoryview]:
 
 
 def _record(path: Path, data: memoryview, info: zipfile.ZipInfo) -> memoryview:
-    """One file of the archive; torch.save compresses none, so what is there is no larger than the archive."""
+    """One file of the archive, which is stored uncompressed."""
     name = shown(info.filename)
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.file_size != info.compress_size:
         raise UsageError(f"{path}: {name} is compressed or encrypted, which torch.save does not do; save it again")

@@ -1,8 +1,8 @@
-"""A pickle of PyTorch tensors, read by an interpreter that can make nothing but tensors and plain containers.
+"""A pickle of PyTorch tensors, read by an interpreter that makes only tensors and plain containers.
 
 A pickle is a program for a stack machine that may import and call anything. This machine knows the few instructions
-that a state dict needs, looks no name up anywhere, and calls only the functions of `torch_values`. Everything else is
-refused by name before anything comes of it. The standard library's `pickletools` parses the instructions.
+that a state dict needs, imports nothing, and calls only the functions of `torch_values`. Everything else is refused by
+name before it runs. The standard library's `pickletools` parses the instructions.
 """
 
 import pickletools
@@ -34,7 +34,7 @@ _MARK: Final = object()
 
 
 class Bytes:
-    """Bytes as a file, for pickles that lie one behind another: reads no more than a state dict has."""
+    """Bytes as a file, for consecutive pickles, with limits far above a state dict's sizes."""
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
@@ -76,11 +76,10 @@ class Unpickled:
 
 
 def unpickle(stream: Bytes, where: str) -> Unpickled:
-    """Reads one pickle from `stream` and leaves it behind the pickle's end.
+    """Reads one pickle from `stream` and leaves the position at its end.
 
     Raises:
-        UsageError: it is cut, or it asks for anything but tensors, numbers, text, lists and dicts; nothing of what it
-            asks for has been run.
+        UsageError: it is truncated, or has anything but tensors, numbers, text, lists and dicts, which has not run.
     """
     machine = _Machine()
     try:
@@ -108,11 +107,12 @@ class _Machine:
 
     def result(self) -> object:
         """The one object that is left."""
-        (value,) = self.stack
-        return value
+        if len(self.stack) != 1:
+            raise ValueError(f"{len(self.stack)} objects at its end instead of one")
+        return self.stack[0]
 
     def step(self, name: str, argument: Any) -> None:
-        """Carries one instruction out."""
+        """Executes one instruction."""
         if name in _IGNORED:
             return
         if name in _ARGUMENTS:
@@ -127,7 +127,7 @@ class _Machine:
             raise Refusal(f"the instruction {name}")
 
     def look_up(self, module: object, name: object) -> None:
-        """Puts what stands in for a name on the stack; nothing is imported."""
+        """Pushes the substitute for a name; nothing is imported."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise Refusal("a name that is not text")
         found = NAMES.get(f"{module}.{name}")
@@ -136,7 +136,7 @@ class _Machine:
         self.stack.append(found)
 
     def call(self) -> None:
-        """Calls what stands in for a function or class."""
+        """Calls the substitute for a function or class."""
         given, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, Function) or not isinstance(given, tuple):
             raise Refusal(f"a call of {type(function).__name__}")

@@ -1,7 +1,7 @@
-"""What a pickle of PyTorch tensors may hold, and what stands in for the functions and classes that it names.
+"""The values in a pickle of PyTorch tensors, and the substitutes for the functions and classes that it names.
 
-Nothing here is PyTorch's, and nothing is looked up: `NAMES` is all that a pickle can reach. Each function checks what
-it is given, as a pickle may call it with anything.
+Nothing is imported: `NAMES` is all that a pickle can reach. Each function checks its arguments, since a pickle may call
+it with anything.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,14 +34,14 @@ _DTYPES: Final[Mapping[str, "np.dtype[Any]"]] = {
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Numbers in the file, side by side.
+    """Consecutive numbers in the file.
 
     Args:
         key: their name in the file.
-        dtype: of what they are.
-        size: how many of them the file must hold under `key`.
-        start: the first that belongs to this storage; above 0 in a view of an old file only.
-        length: how many belong to it.
+        dtype: their type.
+        size: numbers that the file must have under `key`.
+        start: index of the first; above 0 only in a view of an old file.
+        length: how many belong to the storage.
     """
 
     key: str
@@ -53,11 +53,11 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A view of a storage, checked to lie within it.
+    """A view of a storage, within its bounds.
 
     Args:
-        storage: where its numbers are.
-        dtype: of what they are; the storage's, but for an untyped one.
+        storage: of its numbers.
+        dtype: their type; the storage's, except for an untyped one.
         offset: index of the first, in numbers of `dtype` from the storage's own first.
         shape: its dimensions.
         strides: numbers from one to the next, for each dimension.
@@ -87,12 +87,12 @@ class Tensor:
 
 
 class Refusal(Exception):
-    """Something in the pickle is not read; the text says what."""
+    """The pickle has something that is not supported; the text says what."""
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """What stands in for a function or class of PyTorch; calling it makes one of the values above."""
+    """Substitute for a function or class of PyTorch; `make` returns one of the values above."""
 
     name: str
     make: Callable[..., object]
@@ -100,7 +100,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """What stands in for a storage class or a dtype."""
+    """Substitute for a storage class or a dtype."""
 
     dtype: "np.dtype[Any]"
 
@@ -113,7 +113,7 @@ def _rebuild_tensor(storage: object, offset: object, shape: object, strides: obj
 
 
 def _rebuild_tensor_v3(*given: object) -> Tensor:
-    """`torch._utils._rebuild_tensor_v3`: the dtype stands beside an untyped storage."""
+    """`torch._utils._rebuild_tensor_v3`: the dtype is an argument, the storage untyped."""
     storage, offset, shape, strides, _grad, _hooks, kind, *_rest = given
     if not isinstance(storage, Storage) or not isinstance(kind, Type):
         raise Refusal("a tensor without a storage")
@@ -121,7 +121,7 @@ def _rebuild_tensor_v3(*given: object) -> Tensor:
 
 
 def _view(storage: Storage, dtype: "np.dtype[Any]", offset: object, shape: object, strides: object) -> Tensor:
-    """A tensor, once it is certain to lie within its storage and to be no larger than that."""
+    """A tensor, checked to lie within its storage."""
     sizes, steps = counts(shape), counts(strides)
     (first,) = counts((offset,))
     if len(sizes) != len(steps) or len(sizes) > _MAX_DIMENSIONS:
@@ -142,14 +142,14 @@ def counts(values: object) -> tuple[int, ...]:
 
 
 def _first(value: object, *_rest: object) -> object:
-    """`_rebuild_parameter`, `_rebuild_parameter_with_state`, `Parameter`: a tensor and what training needs of it."""
+    """`_rebuild_parameter`, `_rebuild_parameter_with_state`, `Parameter`: a tensor with its training state."""
     if not isinstance(value, Tensor):
         raise Refusal("a parameter without a tensor")
     return value
 
 
 def _rebuild_from_type(function: object, _kind: object, given: object, *_state: object) -> object:
-    """`torch._tensor._rebuild_from_type_v2`: a tensor with attributes of its own, which are left out."""
+    """`torch._tensor._rebuild_from_type_v2`: a tensor with attributes, which are dropped."""
     if not isinstance(function, Function) or function.make is _rebuild_from_type or not isinstance(given, tuple):
         raise Refusal("a tensor of an unknown kind")
     return function.make(*given)
@@ -171,11 +171,11 @@ def _size(values: object = ()) -> tuple[object, ...]:
 
 
 def _nothing(*_given: object) -> None:
-    """`torch.device`: where a tensor lay is of no interest."""
+    """`torch.device`: not used."""
 
 
 def _known_names() -> dict[str, object]:
-    """Every name that a pickle may use, and what stands in for it."""
+    """Every name that a pickle may use, with its substitute."""
     functions: dict[str, Callable[..., object]] = {
         "collections.OrderedDict": _ordered_dict,
         "torch.Size": _size,
@@ -201,7 +201,7 @@ NAMES: Final[Mapping[str, object]] = _known_names()
 
 
 def dict_key(value: object) -> object:
-    """A key of a dict: only what hashes without a descent into itself."""
+    """A key of a dict: only values without nesting."""
     if not isinstance(value, str | int | float | bool | None):
         raise Refusal(f"a dict with a key of type {type(value).__name__}")
     return value

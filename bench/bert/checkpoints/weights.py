@@ -48,7 +48,7 @@ class _Index(msgspec.Struct):
 
 
 class Stored(Protocol):
-    """A tensor that is read when `numpy.asarray` asks for it."""
+    """A tensor that `numpy.asarray` reads."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -82,7 +82,7 @@ def has_weights(folder: Path) -> bool:
 
 
 def load_weights(folder: Path) -> dict[str, Stored]:
-    """The tensors in a folder, by name; safetensors where both are there, as `transformers` prefers it.
+    """The tensors in a folder, by name; safetensors before PyTorch's, as in `transformers`.
 
     Raises:
         UsageError: there are none, or they cannot be read.
@@ -124,7 +124,7 @@ def _load_file(path: Path, read: "_Reader") -> Mapping[str, Stored]:
 
 
 def _load_shards(index: Path, read: "_Reader") -> Iterator[tuple[str, Stored]]:
-    """The tensors of all files that `index` names, each from the file that it is said to lie in."""
+    """The tensors of all files that `index` names, each from its file."""
     mapped = _weight_map(index)
     files = {name: _load_file(index.parent / name, read) for name in sorted(set(mapped.values()))}
     for name, file in mapped.items():
@@ -133,13 +133,13 @@ def _load_shards(index: Path, read: "_Reader") -> Iterator[tuple[str, Stored]]:
                 f"{index.parent / file} lacks {shown(name)}, which {index.name} says it has; give complete weights"
             )
         yield name, files[file][name]
-    # What the index leaves out is looked at all the same: it may be of another model.
+    # Tensors that the index omits are checked too: they may show another model.
     for tensors in files.values():
         yield from ((name, tensor) for name, tensor in tensors.items() if name not in mapped)
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    """The file of each tensor as the index has it; all lie in its folder."""
+    """The file of each tensor by the index, in the index's folder."""
     try:
         if index.stat().st_size > _MAX_INDEX:
             raise ValueError(f"{index.stat().st_size} bytes")

@@ -44,7 +44,7 @@ class ExportedModel:
         Raises:
             UsageError: the `tokenizers` package is not installed, or the files do not belong together.
         """
-        require("tokenizers", "cutting sentences into tokens")
+        require("tokenizers", "tokenizing sentences")
         from bench.bert.text.tokenizer import VOCAB_FILE, Tokenizer
 
         return Tokenizer.from_description(self.version_dir / "assets" / VOCAB_FILE, self.golden.tokenizer)

@@ -1,25 +1,25 @@
-"""The embedded server's bars: `python -m benchmarks.bench_server [--strict] [NAME...]`, figures and verdicts.
+"""The embedded server against its goals: `python -m benchmarks.bench_server [--strict] [NAME...]`.
 
-- overhead: one client's median over gRPC and REST against the in-process V1 session's, and eight clients' throughput
-  against the session called from eight threads; demo model and preset `mini`, a 14-word sentence, compact. Clients are
-  bare sockets, as the server is what is measured; what the grpcio package costs as the client is printed beside it.
+- overhead: one client's median latency over gRPC and REST against the in-process V1 session's, and the throughput of
+  eight clients against that of the session called from eight threads; demo model and preset `mini`, a 14-word sentence,
+  compact. Clients are bare sockets, so that the server dominates; the cost of the grpcio package as the client is
+  printed too.
 - article: the article's 14 × 128 payload, REST against gRPC.
 - batching: 16 clients on preset `mini`, with batching and without; sentences of 14 words and of 7.
 - versions: a new version every five seconds for a minute under eight clients.
-- isolation: a fast model's p99 beside a slow one (preset `large`), the slow one on one of two threads.
+- isolation: a fast model's p99 while a slow one (preset `large`) runs on one of two threads.
 - stop: SIGTERM under load.
 - start: from the launch to the first answer, demo model.
 
-One client's latency is measured some calls at a time, the ways in turn, so that a machine whose speed changes from one
-second to the next changes it for all: medians over all calls are compared. Throughput is measured in rounds, and ratios
-are taken round by round. Timing never decides the exit code, unless `--strict` is given.
+The clients take turns of a few calls, so that a machine whose speed changes from second to second affects all of them;
+medians over all calls are compared. Throughput is measured in rounds, and ratios are taken within a round. Timing does
+not decide the exit code, unless `--strict` is given.
 """
 
 import argparse
 import contextlib
 import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -27,7 +27,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -41,43 +41,26 @@ from bench.bert.contract.requests import COMPACT_SIGNATURE, LOG_PROB
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.core.cache import cache_dir
 from bench.server.lifecycle import RunningServer, embedded
-from bench.server.running import free_ports
 from bench.serving.messages import PREDICT_METHOD, PredictResponse
 from bench.serving.tensors import from_proto
-from benchmarks.load_worker import WORDS, Worker, exchange, grpc_message, request_of, rest_call, sentence_of
+from benchmarks.load_worker import WORDS, Worker, grpc_message, request_of, sentence_of
+from benchmarks.server_lifecycle import CLIENTS, ROUNDS, THREADS, start, stop
+from benchmarks.verdicts import goal, milliseconds, missed, note
 
-ROUNDS, RATE_SECONDS = 7, 3.0
+RATE_SECONDS = 3.0
 TURNS, CALLS, WARM_CALLS = 120, 5, 30
-CLIENTS, BATCH_CLIENTS, SHORT = 8, 16, 7
+BATCH_CLIENTS, SHORT = 16, 7
 GRPC_OVERHEAD, REST_OVERHEAD, ARTICLE_OVERHEAD = 0.7e-3, 0.9e-3, 1.5e-3
-THROUGHPUT, BATCHING, ISOLATION, STOP_SECONDS, START_SECONDS = 0.9, 1.7, 3.0, 10.0, 6.0
+THROUGHPUT, BATCHING, ISOLATION = 0.9, 1.7, 3.0
 VERSION_SECONDS, VERSIONS = 5.0, 12
 MEMORY_GROWTH = 1.05
-THREADS = ("--grpc_max_threads=64", "--rest_api_num_threads=64")
 # Of 14 words and of 7, each one piece of the presets' vocabulary. A large preset takes seconds for each.
 SENTENCES = "It took us three hours to find a place to park the car.\nThey sold the house last spring.\n"
-missed: list[str] = []
 Key = TypeVar("Key")
 
 
-def bar(good: bool, text: str) -> None:
-    """Prints a bar's figure and verdict."""
-    print(f"  {'PASS' if good else 'MISS'}  {text}", flush=True)
-    if not good:
-        missed.append(text)
-
-
-def note(text: str) -> None:
-    """Prints a figure that has no bar."""
-    print(f"        {text}", flush=True)
-
-
-def milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.2f} ms"
-
-
 def preset(name: str) -> Path:
-    """A model folder with a preset of random weights and a few golden sentences, exported once into the cache."""
+    """A model folder of a preset with random weights and a few golden sentences, exported once into the cache."""
     folder = cache_dir() / f"bench-server-{name}-2"
     if not folder.is_dir():
         partial = folder.with_suffix(".partial")
@@ -93,7 +76,7 @@ def preset(name: str) -> Path:
 
 @contextlib.contextmanager
 def workers(model_dir: Path, server: RunningServer, signature: str = COMPACT_SIGNATURE) -> Iterator[dict[str, Worker]]:
-    """A session, a client of each protocol and one of the grpcio package, each in a process of its own."""
+    """A session, a client of each protocol and one of the grpcio package, each in its own process."""
     rest = (server.rest or "").removeprefix("http://")
     places = {"session": "-", "gRPC": server.grpc or "", "grpcio": server.grpc or "", "REST": rest}
     with contextlib.ExitStack() as stack:
@@ -105,7 +88,7 @@ def workers(model_dir: Path, server: RunningServer, signature: str = COMPACT_SIG
 
 
 def latencies_in_turn(made: dict[str, Worker]) -> dict[str, float]:
-    """Each way's median, seconds: a few calls of one way, then of the next, over and over."""
+    """Each worker's median latency in seconds; the workers take turns of a few calls."""
     found: dict[str, list[float]] = {name: [] for name in made}
     for worker in made.values():
         worker.calls(WARM_CALLS)
@@ -116,7 +99,7 @@ def latencies_in_turn(made: dict[str, Worker]) -> dict[str, float]:
 
 
 def rates_in_turn(made: dict[Key, Worker], clients: int) -> dict[Key, list[float]]:
-    """Calls a second of so many clients of each way, round after round."""
+    """Calls per second of each worker's clients in each round."""
     rates: dict[Key, list[float]] = {key: [] for key in made}
     for _ in range(ROUNDS):
         for key, worker in made.items():
@@ -130,14 +113,14 @@ def typical_ratio(over: list[float], under: list[float]) -> float:
 
 
 def overhead() -> None:
-    """Bar 2, its first part."""
+    """Latency and throughput over those of the in-process session."""
     for label, model_dir in (("demo", demo_model_dir()), ("mini", preset("mini"))):
         with embedded(model_dir, flags=THREADS) as server, workers(model_dir, server) as made:
             latency, rates = latencies_in_turn(made), rates_in_turn(made, CLIENTS)
         session = latency["session"]
         for name, limit in (("gRPC", GRPC_OVERHEAD), ("REST", REST_OVERHEAD)):
             more = latency[name] - session
-            bar(
+            goal(
                 more <= limit,
                 f"{label}, one client over {name}: {milliseconds(latency[name])}, the session's "
                 f"{milliseconds(session)} {'+' if more >= 0 else '-'} {milliseconds(abs(more))} "
@@ -150,7 +133,7 @@ def overhead() -> None:
         )
         for name in ("gRPC", "REST"):
             ratio = typical_ratio(rates[name], rates["session"])
-            bar(
+            goal(
                 ratio >= THROUGHPUT,
                 f"{label}, {CLIENTS} clients over {name}: {statistics.median(rates[name]):.0f}/s, {ratio:.2f} of the "
                 f"session's {statistics.median(rates['session']):.0f}/s (at least {THROUGHPUT})",
@@ -158,13 +141,13 @@ def overhead() -> None:
 
 
 def article() -> None:
-    """Bar 2, its second part."""
+    """REST against gRPC with the article's payload."""
     model_dir = demo_model_dir()
     with embedded(model_dir, flags=THREADS) as server, workers(model_dir, server, "serving_default") as made:
         del made["session"], made["grpcio"]
         latency = latencies_in_turn(made)
     more = latency["REST"] - latency["gRPC"]
-    bar(
+    goal(
         more <= ARTICLE_OVERHEAD,
         f"the article's 14 × 128: REST {milliseconds(latency['REST'])}, gRPC {milliseconds(latency['gRPC'])}, "
         f"{milliseconds(more)} more (at most {milliseconds(ARTICLE_OVERHEAD)})",
@@ -172,7 +155,7 @@ def article() -> None:
 
 
 def batching() -> None:
-    """Bar 3."""
+    """Throughput with batching against that without."""
     model_dir = preset("mini")
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         parameters = Path(folder) / "batching_parameters.txt"
@@ -193,7 +176,7 @@ def batching() -> None:
     for words in (WORDS, SHORT):
         on, off = (rates[words, name] for name in ("on", "off"))
         ratio = typical_ratio(on, off)
-        bar(
+        goal(
             ratio >= BATCHING,
             f"mini, {BATCH_CLIENTS} clients, {words} words: {statistics.median(on):.0f}/s with batching, "
             f"{statistics.median(off):.0f}/s without, {ratio:.2f} times (at least {BATCHING})",
@@ -202,7 +185,7 @@ def batching() -> None:
 
 @dataclass
 class Answers:
-    """What clients of a model got while its versions changed."""
+    """The answers to clients of a model while its versions change."""
 
     versions: Counter[int] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
@@ -210,7 +193,7 @@ class Answers:
 
 
 def versions() -> None:
-    """Bar 4."""
+    """Answers and memory while versions come and go."""
     source = ExportedModel.open(demo_model_dir())
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
@@ -232,15 +215,15 @@ def versions() -> None:
             stop.set()
             for client in clients:
                 client.join()
-    bar(
+    goal(
         not answers.failed and not answers.wrong,
         f"{VERSIONS} new versions in {VERSIONS * VERSION_SECONDS:.0f} s under {CLIENTS} clients: "
         f"{sum(answers.versions.values())} right answers of {len(answers.versions)} versions, {answers.wrong} wrong, "
         f"failed: {dict(answers.failed) or 'none'}",
     )
-    bar(len(answers.versions) == VERSIONS + 1, f"each of the {VERSIONS + 1} versions answered")
+    goal(len(answers.versions) == VERSIONS + 1, f"each of the {VERSIONS + 1} versions answered")
     growth = memory[-1] / memory[2]
-    bar(
+    goal(
         growth <= MEMORY_GROWTH,
         f"memory {memory[0] / 1e6:.0f} MB after the first new version, {memory[2] / 1e6:.0f} after the third, "
         f"{memory[-1] / 1e6:.0f} after the last: {growth:.3f} of the third's (at most {MEMORY_GROWTH})",
@@ -248,7 +231,7 @@ def versions() -> None:
 
 
 def ask_and_check(server: RunningServer, model: ExportedModel, answers: Answers, stop: threading.Event) -> None:
-    """One client: each answer's version counted, its values held against the golden ones."""
+    """One client: counts each answer's version and compares its values with the golden ones."""
     message = grpc_message(request_of(model, COMPACT_SIGNATURE))
     golden = next(one for one in model.golden.sentences if one.sentence == sentence_of(model))
     with grpc.insecure_channel(server.grpc, [("grpc.use_local_subchannel_pool", 1)]) as channel:
@@ -267,7 +250,7 @@ def ask_and_check(server: RunningServer, model: ExportedModel, answers: Answers,
 
 
 def isolation() -> None:
-    """Bar 5."""
+    """A fast model's p99 beside a slow model."""
     slow, fast = preset("large"), demo_model_dir()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "models.config"
@@ -288,7 +271,7 @@ def isolation() -> None:
             load.join()
             worker.close()
     p99, p99_alone = (float(np.percentile(values, 99)) for values in (beside, alone))
-    bar(
+    goal(
         p99 <= ISOLATION * p99_alone,
         f"demo beside large: p99 {milliseconds(p99)}, {p99 / p99_alone:.2f} times the {milliseconds(p99_alone)} alone "
         f"(at most {ISOLATION:.0f}); median {milliseconds(statistics.median(beside))} and "
@@ -297,7 +280,7 @@ def isolation() -> None:
 
 
 def keep_busy(server: RunningServer, model_dir: Path, stop: threading.Event) -> None:
-    """One client of the slow model, request after request."""
+    """One client of the slow model."""
     message = grpc_message(request_of(ExportedModel.open(model_dir), COMPACT_SIGNATURE, "slow"))
     with grpc.insecure_channel(server.grpc) as channel:
         call = channel.unary_unary(PREDICT_METHOD)
@@ -305,128 +288,18 @@ def keep_busy(server: RunningServer, model_dir: Path, stop: threading.Event) -> 
             call(message, timeout=120)
 
 
-def stop() -> None:
-    """Bar 6."""
-    model_dir = demo_model_dir()
-    model = ExportedModel.open(model_dir)
-    grpc_port, rest_port = free_ports(2)
-    process = launch(model_dir, grpc_port, rest_port)
-    wait_for(rest_port)
-    connect = rest_call(f"127.0.0.1:{rest_port}", request_of(model, COMPACT_SIGNATURE))
-    outcomes: Counter[str] = Counter()
-    threads = [threading.Thread(target=until_refused, args=(connect, outcomes)) for _ in range(CLIENTS)]
-    threads += [
-        threading.Thread(target=until_unavailable, args=(f"127.0.0.1:{grpc_port}", model, outcomes))
-        for _ in range(CLIENTS)
-    ]
-    for thread in threads:
-        thread.start()
-    time.sleep(3.0)
-    began = time.perf_counter()
-    process.send_signal(signal.SIGTERM)
-    code = process.wait(30)
-    seconds = time.perf_counter() - began
-    for thread in threads:
-        thread.join()
-    lost = {name: count for name, count in outcomes.items() if name not in ("answered", "refused")}
-    bar(
-        not lost and code == 0 and seconds <= STOP_SECONDS,
-        f"SIGTERM under {2 * CLIENTS} clients: exit code {code} after {seconds:.2f} s (at most {STOP_SECONDS:.0f}), "
-        f"{outcomes['answered']} requests answered, lost: {lost or 'none'}",
-    )
-
-
-def until_refused(connect: Callable[[], Callable[[], bytes]], outcomes: Counter[str]) -> None:
-    """A REST client that opens a new connection when it is told to, until none is to be had."""
-    while True:
-        try:
-            call = connect()
-        except OSError:
-            outcomes["refused"] += 1
-            return
-        while True:
-            try:
-                call()
-            except (OSError, RuntimeError, IndexError) as error:
-                # The server said that the connection closes; the next request was not its to take.
-                if "b''" not in str(error) and not isinstance(error, BrokenPipeError | ConnectionResetError):
-                    outcomes[f"{type(error).__name__}: {error}"] += 1
-                break
-            outcomes["answered"] += 1
-
-
-def until_unavailable(address: str, model: ExportedModel, outcomes: Counter[str]) -> None:
-    """A gRPC client that goes on until the server takes no more calls."""
-    message = grpc_message(request_of(model, COMPACT_SIGNATURE))
-    with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-        call = channel.unary_unary(PREDICT_METHOD)
-        while True:
-            try:
-                call(message, timeout=30)
-            except grpc.RpcError as error:
-                refused = error.code() is grpc.StatusCode.UNAVAILABLE and "refused" in error.details()
-                outcomes["refused" if refused else f"{error.code().name}: {error.details()}"] += 1
-                return
-            outcomes["answered"] += 1
-
-
-def start() -> None:
-    """Bar 7."""
-    model_dir = demo_model_dir()
-    request = request_of(ExportedModel.open(model_dir), COMPACT_SIGNATURE)
-    times = []
-    for _ in range(ROUNDS):
-        grpc_port, rest_port = free_ports(2)
-        began = time.perf_counter()
-        process = launch(model_dir, grpc_port, rest_port)
-        connection = wait_for(rest_port)
-        connection()
-        rest_call(f"127.0.0.1:{rest_port}", request)()()
-        times.append(time.perf_counter() - began)
-        process.terminate()
-        process.wait(30)
-    bar(
-        max(times) <= START_SECONDS,
-        f"demo, launch to first answer: {min(times):.2f} to {max(times):.2f} s over {ROUNDS} starts (at most "
-        f"{START_SECONDS:.0f} s)",
-    )
-
-
-def launch(model_dir: Path, grpc_port: int, rest_port: int) -> "subprocess.Popen[bytes]":
-    """A server whose end is the caller's business."""
-    words = [f"--port={grpc_port}", f"--rest_api_port={rest_port}", "--model_name=bert", *THREADS]
-    command = [sys.executable, "-m", "bench.server.embedded", *words, f"--model_base_path={model_dir}"]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def wait_for(rest_port: int) -> Callable[[], bytes]:
-    """Waits until REST accepts; a call that asks for the model's state."""
-    import socket
-
-    limit = time.monotonic() + 60
-    while True:
-        try:
-            connection = socket.create_connection(("127.0.0.1", rest_port), timeout=60)
-            break
-        except OSError:
-            if time.monotonic() > limit:
-                raise
-            time.sleep(0.01)
-    return lambda: exchange(connection, b"GET /v1/models/bert HTTP/1.1\r\nHost: l\r\n\r\n")
-
-
 PARTS = {part.__name__: part for part in (overhead, article, batching, versions, isolation, stop, start)}
 
 
 def main() -> int:
-    """Runs the parts that are named, all by default."""
-    parser = argparse.ArgumentParser(description="The embedded server's bars.")
+    """Runs the named parts, by default all."""
+    parser = argparse.ArgumentParser(description="Measures the embedded server against its goals.")
     parser.add_argument("parts", nargs="*", metavar="NAME", help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--strict", action="store_true", help="exit code 1 if a bar is missed")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 if a goal is missed")
     args = parser.parse_args()
     unknown = set(args.parts) - set(PARTS)
     if unknown:
-        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+        parser.error(f"unknown part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
     print(f"{os.cpu_count()} CPUs, load average {os.getloadavg()[0]:.1f}", flush=True)
     for name in args.parts or PARTS:
         print(name, flush=True)

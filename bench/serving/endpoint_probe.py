@@ -1,7 +1,7 @@
-"""What listens at an address, found out after a call that made no sense: one plain sentence for the user.
+"""Probes what listens at an address after a failed call, and explains it in one sentence for the user.
 
-A client's own library says of a wrong port what its parser stumbled over. Here the address is asked in plain bytes:
-a request of HTTP/1.1, HTTP/2's connection preface, and a TLS handshake, each on a connection of its own.
+The error of a client library for a wrong port is about parsing. The probe sends plain bytes: an HTTP/1.1 request,
+HTTP/2's connection preface, and a TLS handshake, each on its own connection.
 """
 
 import re
@@ -21,13 +21,15 @@ _SECONDS: Final = 1.5
 _MOST_BYTES: Final = 1 << 16
 _HEAD: Final = 9
 _TLS_ALERT: Final = b"\x15\x03"
-_SAYS_HTTPS: Final = re.compile(rb"plain HTTP request was sent to HTTPS|HTTP request to an HTTPS server", re.IGNORECASE)
+_NEEDS_HTTPS: Final = re.compile(
+    rb"plain HTTP request was sent to HTTPS|HTTP request to an HTTPS server", re.IGNORECASE
+)
 _PROXY_STATUS: Final = (502, 503, 504)
 _CREDENTIALS: Final = (401, 403, 407)
 
 
 class Kind(StrEnum):
-    """What an address turned out to be."""
+    """The protocol at an address, or why there is no connection."""
 
     UNKNOWN_HOST = "unknown host"
     REFUSED = "refused"
@@ -42,14 +44,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """What listens at an address.
+    """The result of a probe.
 
     Args:
-        kind: which protocol it speaks, or why none could be found out.
-        text: what it says of itself, on one line: the reason, the banner, the protocol under TLS.
-        status: HTTP status of its answer, 0 without one.
-        headers: of its answer, names in lower case.
-        body: begin of its answer's body.
+        kind: the protocol, or why it is unknown.
+        text: details on one line: the reason, the banner, the protocol under TLS.
+        status: HTTP status of the answer; 0 without one.
+        headers: the answer's headers, names in lower case.
+        body: beginning of the answer's body.
     """
 
     kind: Kind
@@ -60,59 +62,59 @@ class Listener:
 
 
 def find_listener(host: str, port: int, path: str = "/", seconds: float = _SECONDS) -> Listener:
-    """Asks what listens at an address; some connections are made and closed.
+    """Probes an address with a few short connections.
 
     Args:
         host: name or address, without brackets.
         port: TCP port.
-        path: asked for in HTTP.
-        seconds: for each step.
+        path: path of the HTTP request.
+        seconds: timeout of each step.
     """
     name = f"[{host}]" if ":" in host else host
     request = f"GET {path} HTTP/1.1\r\nHost: {name}:{port}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     try:
-        said = _ask(host, port, request.encode(), seconds)
+        answer = _ask(host, port, request.encode(), seconds)
     except socket.gaierror:
         return Listener(Kind.UNKNOWN_HOST)
     except ConnectionRefusedError:
         return Listener(Kind.REFUSED)
     except OSError as error:
-        return Listener(Kind.UNREACHABLE, "no answer in time" if isinstance(error, TimeoutError) else _reason(error))
-    if said is not None and said.startswith(b"HTTP/") and not _SAYS_HTTPS.search(said):
-        return _http(said)
-    if _is_http2(said) or _is_http2(_ask_quietly(host, port, PREFACE + frame(SETTINGS, 0, 0, b""), seconds)):
+        return Listener(Kind.UNREACHABLE, "no answer in time" if isinstance(error, TimeoutError) else reason_of(error))
+    if answer is not None and answer.startswith(b"HTTP/") and not _NEEDS_HTTPS.search(answer):
+        return _http(answer)
+    if _is_http2(answer) or _is_http2(_ask_or_none(host, port, PREFACE + frame(SETTINGS, 0, 0, b""), seconds)):
         return Listener(Kind.HTTP2)
-    under_tls = None if said and not said.startswith((_TLS_ALERT, b"HTTP/")) else _tls(host, port, seconds)
+    under_tls = None if answer and not answer.startswith((_TLS_ALERT, b"HTTP/")) else _tls(host, port, seconds)
     if under_tls is not None:
         return Listener(Kind.TLS, under_tls)
-    if said is None:
+    if answer is None:
         return Listener(Kind.SILENT)
-    return Listener(Kind.OTHER, _printable(said)) if said else Listener(Kind.CLOSED)
+    return Listener(Kind.OTHER, _printable(answer)) if answer else Listener(Kind.CLOSED)
 
 
 def explain(
     address: str, protocol: str, *, secure: bool = False, model: str = "", ca: Path | None = None
 ) -> str | None:
-    """What is wrong with an address that should speak `protocol`, and what to give instead; None if nothing is.
+    """Why an address does not speak `protocol`, and which to give instead; None if nothing is wrong.
 
     Args:
         address: `host:port`.
         protocol: `rest` or `grpc`.
         secure: whether it should speak TLS.
-        model: the model asked for.
-        ca: PEM file of the authorities that are trusted; None for the system's.
+        model: the requested model.
+        ca: PEM file of the trusted authorities; None for the system's.
     """
     parts = urlsplit(f"//{address}")
     host, port = parts.hostname or "", parts.port or (443 if secure else 80)
     found = find_listener(host, port, f"/v1/models/{quote(model, safe='')}")
-    said = describe(found, address, protocol, secure=secure)
-    if said is None and secure and (fault := _certificate_fault(host, port, ca)) is not None:
+    sentence = describe(found, address, protocol, secure=secure)
+    if sentence is None and secure and (fault := _certificate_fault(host, port, ca)) is not None:
         return f"{address} has a certificate that is not trusted ({fault}); this machine must trust its authority"
-    return said
+    return sentence
 
 
 def describe(found: Listener, address: str, protocol: str, *, secure: bool = False) -> str | None:
-    """The sentence for a listener; see `explain`."""
+    """The sentence for a probe's result; see `explain`."""
     unreachable = _unreachable(found, address)
     if unreachable is not None:
         return unreachable
@@ -128,7 +130,7 @@ def describe(found: Listener, address: str, protocol: str, *, secure: bool = Fal
 
 
 def _other_endpoint(address: str, protocol: str, speaks: str, tls: str, secure: bool) -> str:
-    """For TensorFlow Serving's other endpoint, or the right one with or without TLS."""
+    """The sentence for TensorFlow Serving's other endpoint, or for the right one with or without TLS."""
     names = {"rest": "REST", "grpc": "gRPC"}
     scheme = {"rest": "http", "grpc": "grpc"}[speaks] + tls
     is_what = f"{address} speaks {names[speaks]}" + (" over TLS" if tls else " without TLS" if secure else "")
@@ -138,7 +140,7 @@ def _other_endpoint(address: str, protocol: str, speaks: str, tls: str, secure: 
 
 
 def _speaks(found: Listener) -> str | None:
-    """The endpoint of TensorFlow Serving that this may be."""
+    """The protocol of TensorFlow Serving that the listener may speak."""
     if found.kind is Kind.HTTP2 or (found.kind is Kind.TLS and found.text == "h2"):
         return "grpc"
     if (found.kind is Kind.HTTP and _is_serving(found)) or (found.kind is Kind.TLS and found.text == "http/1.1"):
@@ -166,7 +168,7 @@ def _unreachable(found: Listener, address: str) -> str | None:
 
 
 def _web(found: Listener, address: str, protocol: str, secure: bool) -> str | None:
-    """For a web server that is not TensorFlow Serving."""
+    """The sentence for a web server that is not TensorFlow Serving."""
     server = _printable(found.headers.get("server", "").encode())
     who = f"{address}{f' ({server})' if server else ''}"
     if 300 <= found.status < 400:
@@ -184,43 +186,43 @@ def _web(found: Listener, address: str, protocol: str, secure: bool) -> str | No
 
 
 def _ask(host: str, port: int, request: bytes, seconds: float) -> bytes | None:
-    """What comes back for `request` within `seconds`: b"" if the connection is closed, None if nothing comes.
+    """The answer to `request` within `seconds`: b"" if the connection is closed, None if there is none.
 
     Raises:
         OSError: no connection.
     """
-    said = b""
+    answer = b""
     deadline = time.monotonic() + seconds
     with socket.create_connection((host, port), timeout=seconds) as connection:
         try:
             connection.sendall(request)
-            while len(said) < _MOST_BYTES and (part := connection.recv(_MOST_BYTES)):
-                said += part
-                if not said.startswith(b"HTTP/") or time.monotonic() > deadline:
+            while len(answer) < _MOST_BYTES and (part := connection.recv(_MOST_BYTES)):
+                answer += part
+                if not answer.startswith(b"HTTP/") or time.monotonic() > deadline:
                     break
         except TimeoutError:
-            return said or None
+            return answer or None
         except OSError:
             pass
-    return said
+    return answer
 
 
-def _ask_quietly(host: str, port: int, request: bytes, seconds: float) -> bytes | None:
+def _ask_or_none(host: str, port: int, request: bytes, seconds: float) -> bytes | None:
     try:
         return _ask(host, port, request, seconds)
     except OSError:
         return None
 
 
-def _is_http2(said: bytes | None) -> bool:
-    """Whether a server begins with the SETTINGS frame that HTTP/2 begins with (RFC 9113, section 3.4)."""
-    return said is not None and len(said) >= _HEAD and said[3] == SETTINGS and said[5:_HEAD] == bytes(4)
+def _is_http2(answer: bytes | None) -> bool:
+    """Whether an answer begins with HTTP/2's SETTINGS frame (RFC 9113, section 3.4)."""
+    return answer is not None and len(answer) >= _HEAD and answer[3] == SETTINGS and answer[5:_HEAD] == bytes(4)
 
 
 def _tls(host: str, port: int, seconds: float) -> str | None:
-    """The protocol chosen under TLS (ALPN), "" if none is; None where there is no TLS."""
+    """The protocol negotiated under TLS (ALPN), "" without one; None if the listener does not speak TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Only who is there is asked; nothing is sent that anybody could read.
+    # The probe sends no data, so that it need not verify the certificate.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -231,14 +233,14 @@ def _tls(host: str, port: int, seconds: float) -> str | None:
         ):
             return connection.selected_alpn_protocol() or ""
     except ssl.SSLError as error:
-        # A server that asks for a certificate, or takes other versions, speaks TLS all the same.
+        # A server that requires a certificate or other versions of TLS answers with an alert.
         return "" if "ALERT" in str(error).upper() else None
     except (OSError, ValueError):
         return None
 
 
 def _certificate_fault(host: str, port: int, ca: Path | None) -> str | None:
-    """Why a server's certificate is refused; None if it is not."""
+    """Why a server's certificate is not trusted; None if it is."""
     try:
         context = ssl.create_default_context(cafile=str(ca) if ca else None)
         with socket.create_connection((host, port), timeout=_SECONDS) as raw:
@@ -250,18 +252,14 @@ def _certificate_fault(host: str, port: int, ca: Path | None) -> str | None:
     return None
 
 
-def _http(said: bytes) -> Listener:
-    head, _, body = said.partition(b"\r\n\r\n")
+def _http(answer: bytes) -> Listener:
+    head, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     status = re.match(r"HTTP/\S+ (\d{3})", first)
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     return Listener(Kind.HTTP, first, int(status[1]) if status else 0, headers, body)
 
 
-def _printable(said: bytes) -> str:
-    """The first line of it, as far as people can read it."""
-    return printable(said.split(b"\n", 1)[0].decode(errors="replace"), 80)
-
-
-def _reason(error: OSError) -> str:
-    return reason_of(error)
+def _printable(answer: bytes) -> str:
+    """The first line, with printable characters only."""
+    return printable(answer.split(b"\n", 1)[0].decode(errors="replace"), 80)

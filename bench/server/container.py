@@ -114,12 +114,12 @@ def _pull(engine: Any, device: str, image: str) -> None:
 
 def _words(error: Exception) -> str:
     """Docker's message without the address of its API."""
-    said = str(getattr(error, "explanation", None) or error)
-    if "Permission" in said:
+    text = str(getattr(error, "explanation", None) or error)
+    if "Permission" in text:
         return "permission denied"
-    if "FileNotFoundError" in said or "ConnectionRefused" in said or "Connection refused" in said:
+    if "FileNotFoundError" in text or "ConnectionRefused" in text or "Connection refused" in text:
         return "it is not running"
-    return printable(said, 200)
+    return printable(text, 200)
 
 
 def _why_not(container: Any, model: str, model_dir: Path) -> str | None:

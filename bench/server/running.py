@@ -167,9 +167,9 @@ def _failure(server: RunningServer, protocol: str, error: ServingError | OSError
     address = urlsplit(server.rest or "").netloc if protocol == "rest" else server.grpc or ""
     if server.backend == "remote":
         secure = (server.rest or "").startswith("https:") if protocol == "rest" else server.secure
-        said = explain(address, protocol, secure=secure, model=server.model)
-        if said is not None:
-            return _Obstacle(said, final=not said.startswith(f"nothing listens at {address}"))
+        sentence = explain(address, protocol, secure=secure, model=server.model)
+        if sentence is not None:
+            return _Obstacle(sentence, final=not sentence.startswith(f"nothing listens at {address}"))
     if isinstance(error, Rejected):
         return _model_missing(server, error.details)
     return _Obstacle(in_words(error))
@@ -184,6 +184,6 @@ def _grpc_obstacle(server: RunningServer) -> _Obstacle | None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
     except OSError as error:
         return _failure(server, "grpc", error)
-    if server.backend == "remote" and (said := explain(server.grpc, "grpc", secure=server.secure)) is not None:
-        return _Obstacle(said, final=True)
+    if server.backend == "remote" and (sentence := explain(server.grpc, "grpc", secure=server.secure)) is not None:
+        return _Obstacle(sentence, final=True)
     return None

@@ -1,11 +1,10 @@
 """All of Serving's messages and gRPC stubs, for the embedded server and exports; clients use `bench.serving.messages`.
 
-The one module that imports `tensorflow_serving.apis`, and so needs TensorFlow's packages. The generated messages need
-`tensorflow.core.framework.*_pb2`, which the ordinary way loads the whole TensorFlow runtime (seconds and hundreds of
-megabytes). Where TensorFlow is not loaded yet, a bare `tensorflow` package object whose `__path__` is the installed
-folder stands in for it while the messages are imported, and is taken out of `sys.modules` again: a later `import
-tensorflow` loads the real package, which finds the messages already there and shares their classes. Where TensorFlow
-is loaded, nothing stands in for it.
+Only this module imports `tensorflow_serving.apis`, and so needs TensorFlow's packages. The generated messages need
+`tensorflow.core.framework.*_pb2`, whose normal import loads the whole TensorFlow runtime (seconds and hundreds of
+megabytes). If TensorFlow is not loaded, a bare `tensorflow` package object whose `__path__` is the installed folder
+replaces it while the messages are imported, and is removed from `sys.modules` afterwards: a later `import tensorflow`
+loads the real package, which finds the imported messages and shares their classes.
 
 The generated `prediction_service_pb2` and `model_service_pb2` do not load under protobuf 4; the stubs do not need them.
 """

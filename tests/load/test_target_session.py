@@ -15,7 +15,7 @@ from bench.load.setup.run_context import VARIABLE
 from bench.load.setup.run_spec import RunSpec
 from bench.load.setup.target_session import TargetSession
 from bench.server.running import free_ports
-from tests.serving.test_endpoint_probe import PAGE, STATUS, plain_rest, raw_server, says, tls_rest_server
+from tests.serving.test_endpoint_probe import PAGE, STATUS, plain_rest, raw_server, sends, tls_rest_server
 from tests.support.programmed_servers import grpc_server
 
 DEAD = STATUS.replace(b"AVAILABLE", b"END").replace(b'"OK"', b'"INTERNAL", "error_message": "No room"')
@@ -44,7 +44,7 @@ OTHERS: list[tuple[str, Callable[[], AbstractContextManager[str]], str, str]] = 
     ("a proxy", lambda: plain_rest(502, PAGE), "http", "answers HTTP 502: a proxy"),
     (
         "SSH",
-        lambda: raw_server(says(b"SSH-2.0-x\r\n")),
+        lambda: raw_server(sends(b"SSH-2.0-x\r\n")),
         "http",
         "{} answers 'SSH-2.0-x', which is not TensorFlow Serving",
     ),

@@ -65,7 +65,7 @@ def test_it_is_stopped_when_the_block_fails(server_binary: Path, tmp_path: Path)
     assert ended(seen[0].pid)
 
 
-def test_a_server_that_ends_is_told_with_its_last_line(server_binary: Path, tmp_path: Path) -> None:
+def test_a_server_that_ends_is_reported_with_its_last_line(server_binary: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(TargetError, match="exit status 7: the model is broken"),
         binary(server_binary, tmp_path, "broken"),
@@ -73,7 +73,7 @@ def test_a_server_that_ends_is_told_with_its_last_line(server_binary: Path, tmp_
         pass
 
 
-def test_a_server_that_never_gets_ready_is_given_up(server_binary: Path, tmp_path: Path) -> None:
+def test_a_server_that_never_becomes_ready_times_out(server_binary: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(TargetError, match=r"not ready in 1 s \(LOADING\); last output: still reading a large file$"),
         binary(server_binary, tmp_path, "slow", startup_timeout=1.0),
@@ -81,8 +81,8 @@ def test_a_server_that_never_gets_ready_is_given_up(server_binary: Path, tmp_pat
         pass
 
 
-def test_why_a_model_does_not_load_is_told_at_once(server_binary: Path, tmp_path: Path) -> None:
-    """The real server goes on trying for minutes, without a port that could be asked; it says why in its log."""
+def test_why_a_model_does_not_load_is_reported_at_once(server_binary: Path, tmp_path: Path) -> None:
+    """The real server retries for minutes without opening a port; its log has the reason."""
     began = time.monotonic()
     with (
         pytest.raises(
@@ -96,7 +96,7 @@ def test_why_a_model_does_not_load_is_told_at_once(server_binary: Path, tmp_path
     assert time.monotonic() - began < 25
 
 
-def test_the_state_of_a_model_that_was_given_up_is_told_at_once(server_binary: Path, tmp_path: Path) -> None:
+def test_the_state_of_a_model_that_failed_to_load_is_reported_at_once(server_binary: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(TargetError, match="END: Read less bytes than requested"),
         binary(server_binary, tmp_path, "given-up", startup_timeout=50.0),
@@ -104,7 +104,7 @@ def test_the_state_of_a_model_that_was_given_up_is_told_at_once(server_binary: P
         pass
 
 
-def test_a_refused_flag_is_told_and_not_the_last_line_of_the_usage(server_binary: Path, tmp_path: Path) -> None:
+def test_a_refused_flag_is_reported_and_not_the_last_line_of_the_usage(server_binary: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(TargetError, match="exit status 1: unknown argument: --no_such_flag=1$"),
         binary(server_binary, tmp_path, "usage"),
@@ -198,13 +198,13 @@ def test_why_a_model_does_not_load(line: str) -> None:
     assert load_failure(line, "other") is None
 
 
-def test_what_tensorflow_says_at_every_start_is_not_why_it_ended() -> None:
+def test_tensorflows_start_up_lines_are_not_the_reason_of_an_end() -> None:
     text = "Failed to bind\nE cuda_dnn.cc:9261] Unable to register cuDNN factory: the attempt failed\n"
     assert last_words(text) == "Failed to bind"
     assert last_words("") == "no output"
 
 
-def test_a_server_that_ends_while_in_use_is_told(server_binary: Path, tmp_path: Path) -> None:
+def test_a_server_that_ends_during_a_run_is_reported(server_binary: Path, tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="ended during the run"), binary(server_binary, tmp_path) as server:
         assert server.pid is not None
         os.kill(server.pid, signal.SIGKILL)
@@ -214,7 +214,7 @@ def test_a_server_that_ends_while_in_use_is_told(server_binary: Path, tmp_path: 
             time.sleep(0.02)
 
 
-def test_a_path_that_is_no_program_is_a_usage_error(tmp_path: Path) -> None:
+def test_a_path_without_a_program_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not an executable file"), binary(tmp_path / "none", tmp_path):
         pass
 

@@ -26,7 +26,7 @@ STATUS = b'{"model_version_status": [{"version": "1", "state": "AVAILABLE", "sta
 
 @contextmanager
 def raw_server(serve: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A server that does as `serve` says with each connection."""
+    """A server that calls `serve` with each connection."""
     listener = socket.create_server(("127.0.0.1", 0))
     closing_down = threading.Event()
 
@@ -84,7 +84,7 @@ def plain_rest(status: int, body: bytes, headers: dict[str, str] | None = None) 
         yield url.removeprefix("http://")
 
 
-def says(data: bytes) -> Callable[[socket.socket], None]:
+def sends(data: bytes) -> Callable[[socket.socket], None]:
     def serve(connection: socket.socket) -> None:
         connection.sendall(data)
         connection.recv(4096)
@@ -132,7 +132,7 @@ def test_tls_asked_for_plain_bytes() -> None:
 
 
 def test_a_web_server_that_says_that_its_port_wants_tls() -> None:
-    said = b"HTTP/1.1 400 Bad Request\r\n\r\nThe plain HTTP request was sent to HTTPS port"
+    page = b"HTTP/1.1 400 Bad Request\r\n\r\nThe plain HTTP request was sent to HTTPS port"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
 
@@ -141,7 +141,7 @@ def test_a_web_server_that_says_that_its_port_wants_tls() -> None:
             with context.wrap_socket(connection, server_side=True) as secured:
                 secured.recv(1)
         else:
-            connection.sendall(said)
+            connection.sendall(page)
 
     with raw_server(serve) as address:
         assert explain(address, "rest") == f"{address} speaks TLS; give https://{address}"
@@ -164,10 +164,10 @@ def test_a_web_server_that_says_that_its_port_wants_tls() -> None:
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
 def test_another_web_server(status: int, headers: dict[str, str], reason: str, protocol: str) -> None:
     with plain_rest(status, PAGE, headers) as address:
-        said = explain(address, protocol)
-    assert said is not None
-    assert re.search(reason, said)
-    assert "\n" not in said
+        sentence = explain(address, protocol)
+    assert sentence is not None
+    assert re.search(reason, sentence)
+    assert "\n" not in sentence
 
 
 @pytest.mark.parametrize(
@@ -181,9 +181,9 @@ def test_another_web_server(status: int, headers: dict[str, str], reason: str, p
 )
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
 def test_another_protocol_s_banner_is_shown_as_far_as_it_can_be_read(banner: bytes, shown: str, protocol: str) -> None:
-    with raw_server(says(banner)) as address:
-        said = explain(address, protocol)
-    assert said == f"{address} answers {shown}, which is not TensorFlow Serving; check the port"
+    with raw_server(sends(banner)) as address:
+        sentence = explain(address, protocol)
+    assert sentence == f"{address} answers {shown}, which is not TensorFlow Serving; check the port"
 
 
 def test_a_server_that_says_nothing() -> None:
@@ -214,14 +214,14 @@ def test_nobody_and_nowhere() -> None:
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_a_target_that_is_something_else_is_refused_at_once_and_plainly(scheme: str) -> None:
     with (
-        raw_server(says(b"SSH-2.0-OpenSSH_8.9p1\r\n")) as address,
+        raw_server(sends(b"SSH-2.0-OpenSSH_8.9p1\r\n")) as address,
         pytest.raises(TargetError, match="answers 'SSH-2.0-OpenSSH_8.9p1', which is not TensorFlow Serving"),
         open_target(parse_target(f"{scheme}://{address}"), None, startup_timeout=60.0),
     ):
         pass
 
 
-def test_the_wrong_face_as_a_target() -> None:
+def test_the_wrong_endpoint_as_a_target() -> None:
     with (
         grpc_server(lambda *_: b"") as address,
         pytest.raises(TargetError, match=f"{address} speaks gRPC, not REST; give grpc://{address}"),

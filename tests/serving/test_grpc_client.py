@@ -1,4 +1,4 @@
-"""The gRPC client against small servers; every way to fail becomes a ServingError."""
+"""The gRPC client against small servers; each failure becomes a ServingError."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""The REST client against small servers; every way to fail becomes a ServingError."""
+"""The REST client against small servers; each failure becomes a ServingError."""
 
 import inspect
 import socket

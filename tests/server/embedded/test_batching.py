@@ -27,7 +27,7 @@ def feeds(*rows: object) -> list[tuple[str, Tensor]]:
 
 
 class Doubling:
-    """A session that doubles `x:0`, keeps what it got, and may be held up."""
+    """A session that doubles `x:0`, records its batches, and may be blocked."""
 
     def __init__(self) -> None:
         self.batches: list[list[float]] = []
@@ -49,7 +49,7 @@ class Doubling:
 
 
 class Impatient(Caller):
-    """A caller that is gone, or whose time is over, from the second time it is asked."""
+    """A caller that has cancelled, or whose deadline has passed, from the second check on."""
 
     def __init__(self, gone: bool) -> None:
         super().__init__()

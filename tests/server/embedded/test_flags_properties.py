@@ -11,7 +11,7 @@ from bench.server.embedded.base.status import StartError
 from bench.server.embedded.config.flags import Flags, channel_arguments, parse_flags
 
 BASE = "--model_base_path=/m"
-# These have limits of their own, alone or together.
+# These have limits of their own or combined limits.
 BOUND = {
     "port": (1, 65535),
     "rest_api_port": (0, 65535),

@@ -1,4 +1,4 @@
-"""HTTP requests out of bytes, and responses as bytes."""
+"""From bytes to HTTP requests, and from responses to bytes."""
 
 import pytest
 
@@ -102,7 +102,7 @@ def test_requests_may_come_together() -> None:
     assert (first.target, first.body, second.target, second.body) == ("/1", b"xx", "/2", b"")
 
 
-def test_a_client_that_waits_for_leave_to_send() -> None:
+def test_a_client_that_waits_for_100_continue() -> None:
     reader = Reader(bytearray(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"))
     assert reader.next() is None
     assert reader.wants_continue
@@ -148,7 +148,7 @@ def test_a_url_with_a_scheme_and_a_host(before: bytes) -> None:
         b"POST / HTTP/1.1\r\nConnection: keep-alive\r\n\r\n",
     ],
 )
-def test_what_is_no_request(message: bytes) -> None:
+def test_bytes_that_are_not_a_request(message: bytes) -> None:
     with pytest.raises(BadRequestError):
         read(message)
 

@@ -1,4 +1,4 @@
-"""HTTP/1 requests: what is sent is read, cut anywhere, and bytes that mean nothing are refused and no worse."""
+"""HTTP/1 requests are read as sent, however they are split; other bytes are refused."""
 
 import string
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from bench.server.embedded.models.model import Model, RetryPolicy, State
 
 
 class Servable:
-    """A stand-in that keeps a diary of loads and retirements."""
+    """A stand-in that records loads and retirements."""
 
     def __init__(self, diary: list[str], version: int) -> None:
         self.version = version
@@ -23,7 +23,7 @@ class Servable:
 
 
 class Shelf:
-    """A model whose versions load as told."""
+    """A model whose versions load as programmed."""
 
     def __init__(self, retry: RetryPolicy) -> None:
         self.diary: list[str] = []

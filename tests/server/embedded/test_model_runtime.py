@@ -1,4 +1,4 @@
-"""Which thread a run's work is done in: simulated sessions, whose runs take as long as a made-up clock says."""
+"""The threads of a run: simulated sessions, whose runs take the time of a simulated clock."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,7 +25,7 @@ class Clock:
 
 
 class Simulated:
-    """A session whose runs take the seconds that `seconds(elements, inline)` says; remembers how each one ran."""
+    """A session whose runs take `seconds(elements, inline)`; records how each one ran."""
 
     def __init__(self, clock: Clock, seconds: Seconds) -> None:
         self._clock = clock

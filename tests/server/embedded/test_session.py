@@ -65,6 +65,6 @@ def test_the_longest_deadline_of_grpc(session: GraphSession) -> None:
     assert run_timeout(0.0001) == 1
 
 
-def test_bytes_that_are_no_graph() -> None:
+def test_bytes_that_are_not_a_graph() -> None:
     with pytest.raises(StatusError, match="INVALID_ARGUMENT"):
         GraphSession(b"\xff")

@@ -1,4 +1,4 @@
-"""HTTP/2 on the client's side: against the server's side in memory, and against bytes that no good server sends."""
+"""HTTP/2 on the client's side: against the server's side in memory, and bytes that a correct server never sends."""
 
 import struct
 
@@ -59,7 +59,7 @@ def settings(*pairs: tuple[int, int]) -> bytes:
 
 @pytest.fixture
 def client() -> ClientConnection:
-    """A connection on which the server has said hello."""
+    """A connection on which the server has sent its settings."""
     made = ClientConnection()
     assert made.receive(HELLO) == []
     assert [(kind, flags) for kind, flags, _, _ in sent(made)] == [(SETTINGS, 0), (WINDOW_UPDATE, 0), (SETTINGS, ACK)]
@@ -219,7 +219,7 @@ def test_a_goodbye_says_what_may_be_sent_again(client: ClientConnection, code: i
 
 
 def test_a_goodbye_in_two_steps(client: ClientConnection) -> None:
-    """The first one takes what is on its way, the second one says what came too late (RFC 9113, section 6.8)."""
+    """The first GOAWAY accepts requests in transit, the second one names those that came too late (RFC 9113, 6.8)."""
     first, second = request(), request()
     client.send(first)
     client.send(second)
@@ -275,7 +275,7 @@ def test_an_answer_that_is_too_large_is_given_up() -> None:
         (window_update(1, 1), "without an answer"),
     ],
 )
-def test_frames_without_end_that_bring_no_answer(client: ClientConnection, piece: bytes, text: str) -> None:
+def test_endless_frames_without_an_answer(client: ClientConnection, piece: bytes, text: str) -> None:
     client.send(request())
     with pytest.raises(H2Error, match=text):
         for _ in range(200):
@@ -283,7 +283,7 @@ def test_frames_without_end_that_bring_no_answer(client: ClientConnection, piece
     assert len(client.out) < 1 << 20
 
 
-def test_many_frames_between_answers_are_no_flood(client: ClientConnection) -> None:
+def test_many_frames_between_answers_are_not_a_flood(client: ClientConnection) -> None:
     for index in range(20):
         asked = request()
         client.send(asked)
@@ -304,7 +304,7 @@ def test_many_frames_between_answers_are_no_flood(client: ClientConnection) -> N
         (frame(HEADERS, END_HEADERS, 1, b"\x88" * 1600), "header list larger than 65536"),
     ],
 )
-def test_what_no_good_server_sends(client: ClientConnection, piece: bytes, text: str) -> None:
+def test_frames_that_a_correct_server_never_sends(client: ClientConnection, piece: bytes, text: str) -> None:
     client.send(request())
     with pytest.raises(H2Error, match=text):
         client.receive(piece)

@@ -150,10 +150,10 @@ def test_a_client_that_gives_up(connection: ServerConnection) -> None:
     assert take(connection) == []
 
 
-def test_small_talk(connection: ServerConnection) -> None:
+def test_frames_outside_of_streams(connection: ServerConnection) -> None:
     assert connection.receive(frame(PING, 0, 0, b"12345678")) == []
     assert take(connection) == [(PING, ACK, 0, b"12345678")]
-    # Acknowledgements, priorities and what nobody knows are passed over.
+    # Acknowledgements, priorities and unknown frames are ignored.
     assert (
         connection.receive(frame(PING, ACK, 0, b"12345678") + frame(SETTINGS, ACK, 0, b"") + frame(2, 0, 1, b"12345"))
         == []
@@ -162,7 +162,7 @@ def test_small_talk(connection: ServerConnection) -> None:
     assert take(connection) == []
 
 
-def test_farewell_lets_requests_on_their_way_in(connection: ServerConnection) -> None:
+def test_goaway_accepts_requests_in_transit(connection: ServerConnection) -> None:
     connection.go_away()
     assert take(connection) == [(GOAWAY, 0, 0, struct.pack(">II", 2**31 - 1, 0))]
     opened(connection)
@@ -185,13 +185,13 @@ def test_farewell_lets_requests_on_their_way_in(connection: ServerConnection) ->
         (frame(HEADERS, END_HEADERS | PADDED, 1, b"\x09abc"), PROTOCOL_ERROR),
     ],
 )
-def test_a_client_that_breaks_the_protocol(connection: ServerConnection, data: bytes, code: int) -> None:
+def test_a_client_that_violates_the_protocol(connection: ServerConnection, data: bytes, code: int) -> None:
     with pytest.raises(H2Error) as caught:
         connection.receive(data)
     assert caught.value.code == code
 
 
-def test_what_is_no_http2() -> None:
+def test_bytes_that_are_not_http2() -> None:
     with pytest.raises(H2Error, match="no HTTP/2 preface"):
         ServerConnection().receive(b"GET / HTTP/1.1\r\n")
 

@@ -8,7 +8,7 @@ Errors are `bench.core.errors.BenchError`, whose text is one line for people.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,9 +31,9 @@ from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
 from bench.core.errors import UsageError
 from bench.core.extras import require
-from bench.gate.stored import decide_stored
-from bench.gate.stored_runs import StoredRuns, read_stored_runs, refuse_shared_runs
-from bench.gate.types import GateReport, default_plan, restricted
+from bench.gate.spec import GateSpec, Variant
+from bench.gate.stored_runs import StoredRuns, read_stored_runs, run_stored_gate
+from bench.gate.types import GateReport, make_plan
 from bench.load.runner.client import open_runner
 from bench.load.setup.run_spec import RunSpec
 from bench.results.manifest import RunManifest
@@ -58,6 +58,7 @@ __all__ = [
     "Column",
     "Comparison",
     "GateReport",
+    "GateSpec",
     "Metric",
     "PlanOptions",
     "PlanRequest",
@@ -70,8 +71,10 @@ __all__ = [
     "SweepListener",
     "SweepSpec",
     "Target",
+    "Variant",
     "compare",
     "gate",
+    "live_gate",
     "parse_arrivals",
     "parse_target",
     "read_run",
@@ -240,17 +243,32 @@ def gate(
         candidate: the same.
         min_effect: smallest effect of the median that matters, a fraction; those of the other metrics follow from it.
         min_effects: smallest effects of single metrics.
-        metrics: judge only these, which then must be there; none is all.
+        metrics: evaluate only these, which then must be measured; () is all.
 
     Raises:
         UsageError: no such runs, a run on both sides, no such metric, or an effect that is not above 0.
     """
-    plan = default_plan(min_effect, min_effects)
-    if metrics:
-        plan = restricted(plan, tuple(metrics))
-    before, after = _stored(baseline), _stored(candidate)
-    refuse_shared_runs(before, after)
-    return GateReport(decide_stored(plan, before.runs, after.runs), before.label, after.label, "", 0.0)
+    return run_stored_gate(make_plan(min_effect, min_effects or {}, metrics), _stored(baseline), _stored(candidate))
+
+
+def live_gate(spec: GateSpec, notify: Callable[[str], None] = lambda state: None) -> GateReport:
+    """The gate's verdict on two live servers, driven side by side: `report.verdict.kind` and `report.exit_code`.
+
+    Managed targets (`embedded`, `docker:cpu`, ...) are started before and stopped after. A server that fails, too
+    little time, and Ctrl-C do not raise: they are verdicts.
+
+    Args:
+        spec: both servers, their load, the smallest effects that matter, and the time.
+        notify: gets what is being done, one line, whenever that changes.
+
+    Raises:
+        UsageError: values that do not go together, models that cannot get the same requests, or a smallest effect that
+            this machine is known not to show in the time given.
+    """
+    # Here and not above, so that only this loads gevent.
+    from bench.gate.live_gate import run_gate
+
+    return run_gate(spec, notify)
 
 
 def sweep(spec: SweepSpec, listener: SweepListener | None = None) -> CapacityResult:

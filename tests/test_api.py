@@ -25,6 +25,7 @@ from bench.gate.types import VerdictKind
 from bench.load.selftest.null_server import null_server
 from bench.report.comparison import comparison_text
 from bench.results.records import Outcome, RequestRecord
+from tests.support.failing_server import listening
 from tests.support.queue_server import queue_server
 from tests.support.synthetic_runs import WORKLOAD, exponential, simulate, write_run
 from tests.support.toy_golden import toy_golden, write_model_dir
@@ -97,6 +98,51 @@ def test_the_page_s_example_of_a_sweep(tmp_path: Path) -> None:
     assert replicas == f"replicas: {plan['row']['replicas']}"
     assert api.read_sweep(out).measurements
     assert (out / "capacity.md").is_file()
+
+
+def test_the_page_s_example_of_a_live_gate(tmp_path: Path) -> None:
+    """The candidate refuses every request."""
+    model = write_model_dir(tmp_path / "model")
+    (tmp_path / "baseline").mkdir()
+    (tmp_path / "candidate").mkdir()
+    with (
+        listening(tmp_path / "baseline", model) as (baseline, _),
+        listening(tmp_path / "candidate", model, rejects_at=0) as (candidate, _),
+    ):
+        places = {"models/bert": str(model), "http://localhost:8501": baseline["rest"]}
+        first, second = example(3, {**places, "http://localhost:8601": candidate["rest"]})
+    assert first == "REGRESSION 1"
+    assert "to the candidate failed (rejected" in second
+
+
+def test_a_live_gate_says_what_it_is_doing_and_what_it_compared(tmp_path: Path) -> None:
+    """No time for a pair: INCONCLUSIVE, and nothing is raised."""
+    model = write_model_dir(tmp_path / "model")
+    with null_server(model) as server:
+        variant = api.Variant("same", api.parse_target(server["rest"]), model)
+        states: list[str] = []
+        spec = api.GateSpec(baseline=variant, candidate=variant, protocol="rest", max_time=0.2, warmup=0.1, seed=7)
+        report = api.live_gate(spec, states.append)
+    assert (report.verdict.kind, report.exit_code) == (VerdictKind.INCONCLUSIVE, 3)
+    assert states[0] == "warming up"
+    assert (report.baseline, report.candidate, report.load) == ("same", "same", str(spec))
+    assert "the gate compares it with itself" in report.verdict.warnings[-1]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"min_effect": 0.0}, "must be above 0"),
+        ({"metrics": ("p98",)}, "no gate metric p98"),
+        ({"max_time": 0.0}, "max_time is 0.0 s"),
+        ({"protocol": "both"}, "give rest or grpc"),
+        ({"timeout": -1.0}, "timeout"),
+    ],
+)
+def test_a_gate_spec_checks_its_values(values: dict[str, Any], text: str) -> None:
+    variant = api.Variant("a", api.parse_target("embedded"), Path("model"))
+    with pytest.raises(UsageError, match=text):
+        api.GateSpec(baseline=variant, candidate=variant, **values)
 
 
 def test_a_run_that_cannot_be_begun_is_one_line(tmp_path: Path) -> None:

@@ -1,24 +1,20 @@
-"""What a gate is worth on this machine: its false alarms, counted, and the smallest effect that it finds in time.
+"""A/A tests: gates of a server against itself count false alarms and show the smallest effect that is found in time."""
 
-Format history of `gate-calibration.json`:
-    1: first.
-"""
-
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
 
-from bench.core.cache import read_measured, write_measured
+from bench.core import interrupts
+from bench.core.errors import InconclusiveError, TargetError
 from bench.core.seeds import Stream, generator
-from bench.core.versioned_json import VersionedJson
+from bench.gate.aa_test_store import AATestResult
 from bench.gate.decision import Gate
-from bench.gate.types import Pair, Plan, RunMetrics, Verdict, VerdictKind
-from bench.stats.clopper_pearson import upper_bound
-
-FILE_NAME: Final = "gate-calibration.json"
+from bench.gate.live_gate import LiveGate
+from bench.gate.spec import GateSpec
+from bench.gate.types import Pair, Plan, RunMetrics, Verdict, VerdictKind, default_plan
 
 EFFECTS: Final = (0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
 """Smallest effects that are tried."""
@@ -32,66 +28,63 @@ _BLOCK: Final = 5
 _SLOWER: Final = {"p50": 1, "p95": 1, "p99": 1, "throughput": -1}
 
 
-@dataclass(frozen=True, slots=True)
-class AATestResult:
-    """Gates of a server against itself.
+class AATest:
+    """Gates of a server against itself, one after the other, each with a seed and server processes of its own.
 
     Args:
-        gates: how many were run.
-        alarms: how many of them said REGRESSION.
-        inconclusive: how many said INCONCLUSIVE.
-        max_time: seconds that each had at most.
-        smallest: the smallest effect that is found within `max_time`; None if even the largest tried is not.
-        pair_seconds: what one pair takes.
-        measured: when, UTC.
+        spec: the gate, whose variants are the same server.
     """
 
-    gates: int
-    alarms: int
-    inconclusive: int
-    max_time: float
-    smallest: float | None
-    pair_seconds: float
-    measured: str
+    def __init__(self, spec: GateSpec) -> None:
+        self._spec = spec
+        self._kinds: list[VerdictKind] = []
+        self._series: list[Sequence[Pair]] = []
+        self._pair_seconds: list[float] = []
 
-    def __str__(self) -> str:
-        bound = upper_bound(self.alarms, self.gates)
-        return f"{self.alarms} of {self.gates} gates without a change on this machine, at most {bound:.1%} (95 %)"
+    @property
+    def gates(self) -> int:
+        """How many were run."""
+        return len(self._kinds)
 
+    def run_gate(self, notify: Callable[[str], None] = lambda state: None) -> Verdict:
+        """Runs the next gate.
 
-def load_key(protocol: str, arrivals: str, model_digest: str) -> str:
-    """Under what a calibration is stored: it holds for one load, by one client, on one model."""
-    return f"{protocol}{'-fast' if protocol == 'grpc' else ''} {arrivals} {model_digest}"
+        Args:
+            notify: gets what is being done, one line, whenever that changes.
 
+        Raises:
+            TargetError: the server does not become ready, ends, or does not answer.
+            InconclusiveError: the time of a gate is too short for a pair.
+            Interrupted: a signal came.
+        """
+        gate = LiveGate(replace(self._spec, seed=self._spec.seed + self.gates), notify)
+        report = gate.run()
+        verdict = report.verdict
+        if report.signal is not None:
+            raise interrupts.Interrupted(report.signal)
+        if verdict.false_alarms is None and verdict.kind in (VerdictKind.REGRESSION, VerdictKind.TARGET_FAILED):
+            raise TargetError(f"a server that fails cannot be compared with itself: {verdict.reason}")
+        if not gate.pairs:
+            raise InconclusiveError(f"no pair in the time given: {verdict.reason}")
+        self._kinds.append(verdict.kind)
+        self._series.append(gate.pairs)
+        self._pair_seconds.append(gate.pair_seconds)
+        return verdict
 
-def read_aa_test(name: str) -> AATestResult | None:
-    """What is stored under `name` for this machine; None if nothing is.
-
-    Raises:
-        UsageError: a file that cannot be read.
-    """
-    return _read().get(name)
-
-
-def store_aa_test(name: str, found: AATestResult) -> None:
-    """Stores a calibration for this machine."""
-    write_measured(_FILE, FILE_NAME, _Stored(os.cpu_count(), {**_read(), name: found}))
-
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """The file: logical cores of the machine, and what was found by load."""
-
-    cores: int | None
-    loads: Mapping[str, AATestResult]
-
-
-_FILE: Final = VersionedJson(_Stored, 1, name="gate calibration", cure="run bertbench gate calibrate again")
-
-
-def _read() -> Mapping[str, AATestResult]:
-    found = read_measured(_FILE, FILE_NAME)
-    return {} if found is None else found.loads
+    def result(self) -> AATestResult:
+        """What the gates so far show; there has to be one."""
+        spec = self._spec
+        pair_seconds = sum(self._pair_seconds) / len(self._pair_seconds)
+        limit = max(int((spec.max_time - 4 * spec.warmup) / pair_seconds), 1)
+        return AATestResult(
+            gates=self.gates,
+            alarms=self._kinds.count(VerdictKind.REGRESSION),
+            inconclusive=self._kinds.count(VerdictKind.INCONCLUSIVE),
+            max_time=spec.max_time,
+            smallest=smallest_effect(self._series, default_plan, limit, spec.seed),
+            pair_seconds=pair_seconds,
+            measured=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        )
 
 
 def smallest_effect(
@@ -99,9 +92,9 @@ def smallest_effect(
 ) -> float | None:
     """The smallest of `EFFECTS` that gates on pairs like these find, each as its own `--min-effect`.
 
-    Gates are made of the measured pairs, each of one series, so that what makes two processes of one server differ for
-    good stays in: blocks of pairs drawn with their neighbours, sides named by a coin, and the effect put on every
-    latency of one side. Without the effect no more than `FALSE` of the gates may call REGRESSION.
+    Gates are resampled from the measured pairs, each from one series, so that the lasting difference between two
+    processes of one server is part of them: blocks of neighbouring pairs, arms swapped at random, and the effect added
+    to every latency of one arm. Without the effect at most `FALSE` of the gates may say REGRESSION.
 
     Args:
         series: pairs of a server against itself, one series a gate.
@@ -152,13 +145,13 @@ def replay(plan: Plan, pairs: Iterator[Pair], limit: int) -> Verdict:
 def resampled(
     pairs: Sequence[Pair], count: int, effect: float, swapped: bool, draws: np.random.Generator
 ) -> Iterator[Pair]:
-    """`count` pairs drawn from `pairs` in blocks, sides `swapped` or not, the latencies of one longer by `effect`."""
+    """`count` pairs drawn from `pairs` in blocks, arms `swapped` or not, the latencies of one longer by `effect`."""
     left = count
     while left:
         begin = int(draws.integers(max(len(pairs) - _BLOCK, 0) + 1))
         for pair in pairs[begin : begin + min(_BLOCK, left)]:
-            sides = (pair.candidate, pair.baseline) if swapped else (pair.baseline, pair.candidate)
-            yield Pair(sides[0], _slowed(sides[1], effect), pair.baseline_first)
+            first, second = (pair.candidate, pair.baseline) if swapped else (pair.baseline, pair.candidate)
+            yield Pair(first, _slowed(second, effect), pair.baseline_first)
             left -= 1
 
 

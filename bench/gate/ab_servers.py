@@ -1,18 +1,18 @@
-"""Two servers brought up side by side, ready to be driven in turns."""
+"""Two servers started side by side and connected, ready to be driven in alternating slices."""
 
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import inf
-from typing import Final
 
 from bench.bert.contract.golden import Golden, read_golden
 from bench.core.errors import TargetError, UsageError
 from bench.gate.arm import Arm
 from bench.gate.interleaving import Interleaving
 from bench.gate.results import ARMS
-from bench.gate.server_pair import READY_SECONDS, ArmsFailed, Servers, TimeOver, Variant
+from bench.gate.server_pair import READY_SECONDS, ArmsFailed, ServerPair
+from bench.gate.spec import GateSpec, Variant
 from bench.gate.types import Failure
 from bench.load.setup.run_endpoint import endpoint_of
 from bench.load.setup.run_spec import RunSpec
@@ -21,68 +21,26 @@ from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.pool import prepare_grpc
 from bench.server.running import RunningServer
 from bench.serving.grpc_client import GrpcClient
-from bench.workload.schedules import Arrivals, ClosedLoop
-
-__all__ = ["ABServers", "ArmsFailed", "TimeOver", "Variant", "gate_spec", "load_text", "open_ab_servers"]
-
-OPEN_LOOP_USERS: Final = 64
-"""Most requests in flight to one side in open loop."""
-
-
-def gate_spec(
-    *, protocol: str, signature: str, arrivals: Arrivals, model_name: str, seed: int, timeout: float = 30.0
-) -> RunSpec:
-    """The load that both sides are under.
-
-    Args:
-        protocol: `rest` or `grpc`.
-        signature: the model's signature.
-        arrivals: closed or open loop.
-        model_name: the model's name on both servers.
-        seed: of sentences, schedules and coins.
-        timeout: seconds a request may take.
-
-    Raises:
-        UsageError: a value that is out of range.
-    """
-    return RunSpec(
-        scenario="gate",
-        protocol=protocol,
-        signature=signature,
-        arrivals=arrivals,
-        users=arrivals.users if isinstance(arrivals, ClosedLoop) else OPEN_LOOP_USERS,
-        # What was really measured is known at the end.
-        duration=1.0,
-        drain=timeout,
-        timeout=timeout,
-        model_name=model_name,
-        seed=seed,
-    )
-
-
-def load_text(spec: RunSpec) -> str:
-    """The load in words."""
-    return f"{spec.protocol}, {spec.signature}, {spec.arrivals}, seed {spec.seed}"
 
 
 class ABServers:
-    """Both sides up.
+    """Both servers, connected, and what drives them.
 
     Args:
-        variants: baseline and candidate.
-        load: what they are under.
-        servers: opens the contenders' servers.
+        spec: both servers and their load.
+        servers: starts and ends the servers.
         until: reading of `time.monotonic` at which the gate's time is over.
 
     Attributes:
-        arms: the contenders, connected.
+        variants: baseline and candidate.
+        arms: the same, connected.
         interleaving: drives them.
         restart_seconds: what the last `restart` took; None before the first.
     """
 
-    def __init__(self, variants: tuple[Variant, Variant], load: RunSpec, servers: Servers, until: float) -> None:
-        self.variants = variants
-        self._load = load
+    def __init__(self, spec: GateSpec, servers: ServerPair, until: float) -> None:
+        self.variants = spec.variants
+        self._load = load = spec.load
         self._servers = servers
         self.restart_seconds: float | None = None
         opened = servers.open()
@@ -90,15 +48,15 @@ class ABServers:
         self._require_served(opened, until)
         baseline, candidate = (
             Arm(server, file.golden, load.workload(file), _endpoint(variant, server, load), load.arrivals)
-            for variant, server in zip(variants, opened, strict=True)
+            for variant, server in zip(self.variants, opened, strict=True)
             for file in (read_golden(variant.model_dir),)
         )
         self.arms = (baseline, candidate)
-        self.interleaving = Interleaving(baseline, candidate, load.arrivals, load.seed, until)
+        self.interleaving = Interleaving(self.arms, load, self.check, until)
 
     @property
     def restartable(self) -> bool:
-        """Whether both sides are servers that were started here."""
+        """Whether both servers were started here."""
         return not any(variant.target.remote for variant in self.variants)
 
     @property
@@ -107,11 +65,11 @@ class ABServers:
         return time.monotonic() - self._opened
 
     def restart(self) -> None:
-        """Puts fresh, warm processes in the place of both servers.
+        """Replaces both servers by fresh processes and warms them up.
 
         Raises:
-            ArmsFailed: one does not come up, or did not live until now.
-            TimeOver: the gate's time was over meanwhile.
+            ArmsFailed: one does not become ready, or had ended before.
+            TimeOver: the gate's time ran out meanwhile.
         """
         start = time.monotonic()
         for arm in self.arms:
@@ -135,7 +93,7 @@ class ABServers:
         """Asks remote gRPC targets for the model; a REST target was asked when it was opened.
 
         Raises:
-            ArmsFailed: one does not answer, or does not serve it.
+            ArmsFailed: one does not answer, or does not serve the model.
         """
         failures = {}
         for arm, variant, server in zip(ARMS, self.variants, servers, strict=True):
@@ -159,25 +117,22 @@ class ABServers:
 
 
 @contextlib.contextmanager
-def open_ab_servers(baseline: Variant, candidate: Variant, load: RunSpec, until: float = inf) -> Iterator[ABServers]:
+def open_ab_servers(spec: GateSpec, until: float = inf) -> Iterator[ABServers]:
     """Opens both targets and connects to them.
 
     Args:
-        baseline: one side.
-        candidate: the other.
-        load: what both are under.
+        spec: both servers and their load.
         until: reading of `time.monotonic` at which the gate's time is over: nothing is waited for much longer.
 
     Raises:
         UsageError: models whose golden files hold other sentences, or options that do not go together.
-        ArmsFailed: a server does not come up, does not answer, or did not live to the end.
-        TimeOver: it could not be known in time whether the servers come up.
+        ArmsFailed: a server does not become ready, does not answer, or ended before it was to.
+        TimeOver: the time ran out before it was known whether the servers become ready.
     """
-    variants = (baseline, candidate)
-    _check_same_sentences(*(read_golden(variant.model_dir).golden for variant in variants))
+    _check_same_sentences(*(read_golden(variant.model_dir).golden for variant in spec.variants))
     with (
-        contextlib.closing(Servers(variants, load.model_name, until)) as servers,
-        contextlib.closing(ABServers(variants, load, servers, until)) as opened,
+        contextlib.closing(ServerPair(spec.variants, spec.model_name, until)) as servers,
+        contextlib.closing(ABServers(spec, servers, until)) as opened,
     ):
         yield opened
 
@@ -191,7 +146,7 @@ def _endpoint(variant: Variant, server: RunningServer, load: RunSpec) -> Endpoin
 
 
 def _check_same_sentences(first: Golden, second: Golden) -> None:
-    """Both sides are to be asked the same."""
+    """Refuses models that cannot get the same requests."""
     for index, (a, b) in enumerate(zip(first.sentences, second.sentences, strict=False), start=1):
         if a.sentence.token_ids != b.sentence.token_ids:
             raise UsageError(

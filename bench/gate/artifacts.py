@@ -1,25 +1,54 @@
-"""Keeping what a gate measured: a run folder a side, on the side's own clock, which stands still between its turns."""
+"""What a live gate stores: a run folder for each arm, on a clock that stands still while the other arm is driven."""
 
+import shlex
+import sys
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
-from bench.gate.ab_servers import Variant
+from bench.gate.ab_servers import ABServers
 from bench.gate.arm import Arm
+from bench.gate.results import ARMS
+from bench.gate.spec import Variant
+from bench.results.environment import this_environment
 from bench.results.manifest import Origin, describe
 from bench.results.run_folder import RunWriter
 from bench.results.samples import ServerSample
 from bench.workload.schedules import OpenLoop
 
 
-def write_arm_artifacts(root: Path, name: str, arm: Arm, variant: Variant, origin: Origin) -> Path:
-    """Writes `root/<time>-<name>/`, a finished run of all the turns that a side had, and gives it.
+def write_artifacts(folder: Path | None, servers: ABServers, started: datetime) -> None:
+    """Writes a finished run of each arm to `folder`.
+
+    Args:
+        folder: the gate's folder; None writes nothing.
+        servers: both arms, with the requests so far.
+        started: when the gate started, UTC.
+    """
+    if folder is None:
+        return
+    origin = Origin(
+        target="",
+        environment=this_environment(),
+        workers=1,
+        started=f"{started:%Y-%m-%dT%H:%M:%S.%fZ}",
+        group=folder.name,
+        command=(shlex.join(sys.argv),),
+        warnings=("driven in alternation with the other arm of a gate: time stands still meanwhile",),
+    )
+    for name, arm, variant in zip(ARMS, servers.arms, servers.variants, strict=True):
+        write_arm(folder, name, arm, variant, origin)
+
+
+def write_arm(root: Path, name: str, arm: Arm, variant: Variant, origin: Origin) -> Path:
+    """Writes `root/<time>-<name>/`, a finished run of all requests to an arm, and gives that folder.
 
     Args:
         root: the gate's folder.
         name: `baseline` or `candidate`.
         arm: whose records; its warm-up is among them.
-        variant: what it was.
-        origin: what the manifests of both sides have in common.
+        variant: what it ran.
+        origin: what the manifests of both arms have in common.
     """
     workload = replace(
         arm.workload, warmup=arm.warmed_up, duration=max(arm.clock - arm.warmed_up, 1e-9), scenario=f"gate-{name}"
@@ -28,7 +57,6 @@ def write_arm_artifacts(root: Path, name: str, arm: Arm, variant: Variant, origi
         origin,
         target=str(variant.target),
         server={"backend": arm.server.backend, "flags": list(variant.flags)},
-        warnings=("driven in turns with the other side of a gate: time stands still between its turns",),
     )
     arrivals = arm.arrivals
     manifest = describe(workload, arrivals, own, arm.scheduled if isinstance(arrivals, OpenLoop) else None)

@@ -16,25 +16,22 @@ gets through only if it does so in its own metric, so that no correction is due 
 testing*, Technometrics 24, 1982). Between half and the whole of a smallest effect either verdict may come.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from bench.core.units import pluralize
-from bench.gate.failure import failed_arms, failure_verdict, mostly_failed, silent_arms
-from bench.gate.results import ARMS, describe_effect, evaluated_metrics, verdict, without_bound
-from bench.gate.sequential_tests import Alarm, also_worse, confirmed_by, raised_alarms, unpassed_metrics
-from bench.gate.types import (
-    ERRORS,
-    WRONG_ANSWERS,
-    GateMetric,
-    Pair,
-    Plan,
-    State,
-    Verdict,
-    VerdictKind,
+from bench.gate.early_verdicts import (
+    early_verdict,
+    error_bursts,
+    failure_verdict,
+    silent_arms,
+    unusable_reason,
+    wrong_answers,
 )
-from bench.stats.clopper_pearson import larger_share
-
-_MIN_PAIRS_TO_GIVE_UP = 6
+from bench.gate.restarts import RestartPolicy
+from bench.gate.results import describe_effect, evaluated_metrics, verdict, without_bound
+from bench.gate.sequential_tests import Alarm, also_worse, confirmed_by, raised_alarms, unpassed_metrics
+from bench.gate.types import Failure, GateMetric, Pair, Plan, State, Verdict, VerdictKind
 
 
 class Gate:
@@ -45,7 +42,8 @@ class Gate:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+        self._plan = plan
+        self._restarts = RestartPolicy()
         self._pairs: list[Pair] = []
         self._valid: list[Pair] = []
         self._looks: list[int] = []
@@ -65,13 +63,36 @@ class Gate:
 
     @property
     def alarm(self) -> Alarm | None:
-        """The alarm that waits for fresh pairs, if one does."""
+        """The alarm that waits for its confirmation; None if there is none."""
         return self._alarm
 
     @property
-    def confirming_pairs(self) -> int:
-        """Valid pairs since the alarm that waits; 0 if none does."""
-        return len(self._valid) - self._alarm.begin if self._alarm else 0
+    def state(self) -> str:
+        """What has been done so far, for a progress line."""
+        confirming = f", confirming {', '.join(self._alarm.metrics)}" if self._alarm else ""
+        return f"{pluralize(len(self._pairs), 'pair')}{confirming}"
+
+    @property
+    def restart_due(self) -> bool:
+        """Whether the next pair needs fresh processes; the first has those of `plan_restarts`."""
+        confirming = self._alarm is not None
+        return bool(self._pairs) and self._restarts.restarts_before(confirming, self._confirming_pairs)
+
+    @property
+    def warning(self) -> str | None:
+        """What a reader of a comparison on these processes must know."""
+        return self._restarts.warning
+
+    def plan_restarts(self, restart_seconds: float | None, pair_seconds: float, max_time: float) -> None:
+        """Chooses when servers are restarted; the error bound and what it covers follow from that.
+
+        Args:
+            restart_seconds: what one restart takes; None where the servers were not started here.
+            pair_seconds: what a pair takes.
+            max_time: seconds that the gate may take.
+        """
+        self._restarts = RestartPolicy.choose(restart_seconds, pair_seconds, max_time, self._plan.min_confirm_pairs)
+        self._plan = replace(self._plan, fresh_alarms=self._restarts.fresh_alarms, scope=self._restarts.scope)
 
     def add(self, pair: Pair) -> None:
         """Adds one pair."""
@@ -80,17 +101,36 @@ class Gate:
             self._valid.append(pair)
 
     def probe(self, pair: Pair) -> Verdict | None:
-        """The verdict if a side does not answer or the candidate answers wrongly beside the pairs; else None.
+        """The verdict if an arm does not answer or the candidate answers wrongly outside the pairs; else None.
 
         Args:
-            pair: what the sides gave when asked, in the warm-up or after requests of a pair that failed.
+            pair: what both arms answered in the warm-up, in the soak, or when asked again after failed requests.
         """
         self._probes.append(pair)
         if found := silent_arms(pair, self._pairs):
-            return failure_verdict(self.plan, found, self._pairs, (pair,))
+            return failure_verdict(self._plan, found, self._pairs, (pair,))
         if all(run.requests > run.failed for run in (pair.baseline, pair.candidate)):
             self._probed = len(self._pairs)
-        return self._wrong_answers()
+        return wrong_answers(self._plan, self._pairs, self._probes)
+
+    def decide_within(self, seconds: float, pair_seconds: float) -> Verdict | None:
+        """As `decide`, with `seconds` left for pairs that take `pair_seconds` each, restarts not included."""
+        return self.decide(self._restarts.pairs_left(seconds, pair_seconds))
+
+    def decide_now(self, *warnings: str) -> Verdict:
+        """The verdict on the pairs so far, when there is no time for more."""
+        found = self.decide(0)
+        assert found is not None
+        return replace(found, warnings=(*found.warnings, *warnings))
+
+    def fail(self, failures: Mapping[str, Failure], earlier: Verdict | None = None) -> Verdict:
+        """The verdict where arms have failed, by name; `earlier` is one that was reached before."""
+        return failure_verdict(self._plan, failures, self._pairs, earlier=earlier)
+
+    def interrupt(self, signal: str) -> Verdict:
+        """What was measured until `signal` ended the gate; it says nothing of the candidate."""
+        reason = f"interrupted by {signal} after {pluralize(len(self._pairs), 'pair')}, before the verdict"
+        return without_bound(verdict(self._plan, VerdictKind.INTERRUPTED, reason, self._pairs, {}))
 
     def decide(self, left: int | None = None) -> Verdict | None:
         """The verdict, or None while more pairs are needed; to be asked after each pair.
@@ -99,36 +139,43 @@ class Gate:
             left: pairs that there is still time for; 0 asks for a verdict now, None is no limit.
         """
         final = left is not None and left <= 0
-        early = self._wrong_answers() or self._failed(final) or self._unusable(final)
+        early = early_verdict(self._plan, self._pairs, self._probes, self._probed, final)
         if early is not None:
             return early
+        if reason := unusable_reason(self._plan, self._pairs, final):
+            return self._verdict(VerdictKind.INCONCLUSIVE, reason, ())
         if self._alarm is not None:
             found = self._confirmation(final)
             if found is not None or self._alarm is not None:
                 return found
         count = len(self._valid)
-        # The last third of the time is kept for a confirmation: the alarm has to come before.
-        closing = self._alarm_open and left is not None and left <= self.plan.confirm_pairs(count)
-        due = count >= self.plan.next_look(self._looks[-1] if self._looks else 0)
-        if not (due or final or (closing and count >= self.plan.first_look)):
+        # The last third of the time is reserved for a confirmation: the alarm has to come before.
+        closing = self._alarm_open and left is not None and left <= self._plan.confirm_pairs(count)
+        due = count >= self._plan.next_look(self._looks[-1] if self._looks else 0)
+        if not (due or final or (closing and count >= self._plan.first_look)):
             return None
         return self._look(closing, final)
 
+    @property
+    def _confirming_pairs(self) -> int:
+        """Valid pairs since the alarm that waits; 0 if none does."""
+        return len(self._valid) - self._alarm.begin if self._alarm else 0
+
     def _look(self, closing: bool, final: bool) -> Verdict | None:
         count = len(self._valid)
-        metrics = evaluated_metrics(self.plan, self._valid)
+        metrics = evaluated_metrics(self._plan, self._valid)
         if self._looks[-1:] != [count]:
             self._looks.append(count)
             spent = self._alarm_spent[-1] if self._alarm_spent else 0.0
-            self._alarm_spent.append(spent + (1 - spent) * self.plan.spent_per_look if self._alarm_open else spent)
+            self._alarm_spent.append(spent + (1 - spent) * self._plan.spent_per_look if self._alarm_open else spent)
         if closing and self._alarm_open:
             self._alarm_spent[-1], self._alarm_open = 1.0, False
-        raised = raised_alarms(self.plan, metrics, self._valid, self._looks, self._alarm_spent)
-        if raised and self._attempts < self.plan.attempts:
+        raised = raised_alarms(self._plan, metrics, self._valid, self._looks, self._alarm_spent)
+        if raised and self._attempts < self._plan.attempts:
             return self._raise_alarm(raised, metrics, final)
-        unpassed = unpassed_metrics(self.plan, metrics, self._valid, self._looks, final)
-        missing = [name for name in self.plan.required if name not in {metric.name for metric in metrics}]
-        bursts = "" if unpassed or missing else self._error_bursts()
+        unpassed = unpassed_metrics(self._plan, metrics, self._valid, self._looks, final)
+        missing = [name for name in self._plan.required if name not in {metric.name for metric in metrics}]
+        bursts = "" if unpassed or missing else error_bursts(self._plan, self._valid)
         if not (unpassed or missing or bursts) and (final or self._has_min_checked()):
             return self._verdict(VerdictKind.PASS, "no metric is worse by its smallest effect", metrics)
         if not final:
@@ -147,87 +194,35 @@ class Gate:
         if final:
             reason = f"{self._named(raised)}: an alarm that no time is left to confirm; give more --max-time"
             return self._verdict(VerdictKind.INCONCLUSIVE, reason, metrics, list(raised))
-        self._alarm = Alarm(raised, count, self.plan.confirm_looks(count))
+        self._alarm = Alarm(raised, count, self._plan.confirm_looks(count))
         return None
 
     def _confirmation(self, final: bool) -> Verdict | None:
-        """A verdict if the alarm is confirmed; else clears it once it is hopeless or time is over, or lets it wait."""
+        """The verdict if the alarm is confirmed; else None, and the alarm ends if it is futile or time is over."""
         alarm = self._alarm
         assert alarm is not None
-        count = self.confirming_pairs
+        count = self._confirming_pairs
         if count not in alarm.looks and not final:
             return None
-        metrics = evaluated_metrics(self.plan, self._valid)
-        confirmed, p = confirmed_by(self.plan, alarm, metrics, self._valid, final)
-        if not (confirmed or final or count >= alarm.looks[-1] or p > self.plan.futility):
+        metrics = evaluated_metrics(self._plan, self._valid)
+        confirmed, p = confirmed_by(self._plan, alarm, metrics, self._valid, final)
+        if not (confirmed or final or count >= alarm.looks[-1] or p > self._plan.futility):
             return None
         self._alarm = None
         if confirmed:
-            also = also_worse(self.plan, [metric for metric in metrics if metric.name not in confirmed], self._valid)
+            also = also_worse(self._plan, [metric for metric in metrics if metric.name not in confirmed], self._valid)
             self._confirmed = (*confirmed, *also)
             reason = self._named(confirmed) + (f"; also {self._named(also)}" if also else "")
             return self._verdict(VerdictKind.REGRESSION, reason, metrics)
         self._refuted = tuple(dict.fromkeys((*self._refuted, *alarm.metrics)))
         return None
 
-    def _wrong_answers(self) -> Verdict | None:
-        every = (*self._pairs, *self._probes)
-        wrong = sum(pair.candidate.wrong for pair in every)
-        if not wrong:
-            return None
-        checked = sum(pair.candidate.checked for pair in every)
-        reason = f"{WRONG_ANSWERS}: {wrong} of {checked} checked answers of the candidate differ from the Estimator's"
-        warnings = []
-        if baseline := sum(pair.baseline.wrong for pair in every):
-            warnings.append(f"the baseline gives wrong answers too ({baseline}); is this the golden file of its model?")
-        states = {metric.name: State.UNCLEAR for metric in evaluated_metrics(self.plan, self._valid)}
-        kind = VerdictKind.REGRESSION
-        return without_bound(verdict(self.plan, kind, reason, self._pairs, states, warnings, self._probes))
-
-    def _failed(self, final: bool) -> Verdict | None:
-        """The verdict where a side has stopped answering, or most of the candidate's requests fail."""
-        if found := failed_arms(self._pairs[self._probed :], final):
-            return failure_verdict(self.plan, found, self._pairs)
-        return mostly_failed(self.plan, self._pairs, final)
-
-    def _requests(self, arm: str) -> int:
-        return sum(getattr(pair, arm).requests for pair in self._pairs)
-
-    def _unusable(self, final: bool) -> Verdict | None:
-        """INCONCLUSIVE where more pairs would not help, or time is over without one that counts."""
-        for arm in ARMS:
-            if (final or len(self._pairs) >= _MIN_PAIRS_TO_GIVE_UP // 2) and self._pairs and not self._requests(arm):
-                reason = f"no request went to the {arm}; look at its target"
-                return self._verdict(VerdictKind.INCONCLUSIVE, reason, ())
-        invalid = [pair.invalid[0] for pair in self._pairs if pair.invalid]
-        if len(invalid) >= _MIN_PAIRS_TO_GIVE_UP and len(invalid) > len(self._pairs) / 2:
-            reason = f"{len(invalid)} of {len(self._pairs)} pairs are INVALID: {max(set(invalid), key=invalid.count)}"
-            return self._verdict(VerdictKind.INCONCLUSIVE, reason, ())
-        if final and len(self._valid) < self.plan.first_look:
-            count, least = len(self._valid), self.plan.first_look
-            why = f" ({len(invalid)} INVALID: {invalid[0]})" if invalid else ""
-            reason = f"{pluralize(count, 'pair')}{why}, a verdict needs {least}; give more --max-time"
-            return self._verdict(VerdictKind.INCONCLUSIVE, reason, ())
-        return None
-
-    def _error_bursts(self) -> str:
-        """Why failures forbid a PASS though they do not make a REGRESSION: many, but in few of the pairs."""
-        arms = [[getattr(pair, arm) for pair in self._valid] for arm in ("candidate", "baseline")]
-        hits, size, other_hits, other_size = (
-            sum(getattr(run, name) for run in runs) for runs in arms for name in ("failed", "requests")
-        )
-        if ERRORS not in self.plan.min_effects or larger_share(hits, size, other_hits, other_size) > self.plan.confirm:
-            return ""
-        if hits / size - other_hits / other_size <= self.plan.min_effects[ERRORS] / 2:
-            return ""
-        return f"errors: {hits} of {size} requests to the candidate failed, in bursts; run it again"
-
     def _has_min_checked(self) -> bool:
         checks = [pair.candidate.checked for pair in self._pairs]
-        return not any(checks) or sum(checks) >= self.plan.min_checked
+        return not any(checks) or sum(checks) >= self._plan.min_checked
 
     def _too_noisy(self, unpassed: Sequence[str]) -> str:
-        results = verdict(self.plan, VerdictKind.INCONCLUSIVE, "", self._valid, {}).metrics
+        results = verdict(self._plan, VerdictKind.INCONCLUSIVE, "", self._valid, {}).metrics
         parts = [
             f"{describe_effect(result)}, smallest effect {result.min_effect:.1%}"
             for result in results
@@ -236,7 +231,7 @@ class Gate:
         return f"too noisy: {'; '.join(parts)}; give more --max-time, a larger --min-effect or a quieter machine"
 
     def _named(self, names: Sequence[str]) -> str:
-        results = verdict(self.plan, VerdictKind.REGRESSION, "", self._valid, {}).metrics
+        results = verdict(self._plan, VerdictKind.REGRESSION, "", self._valid, {}).metrics
         found = {result.metric.name: describe_effect(result) for result in results}
         return ", ".join(found[name] for name in names)
 
@@ -258,4 +253,4 @@ class Gate:
         notes = list(warnings)
         if self._refuted and kind is not VerdictKind.REGRESSION:
             notes.append(f"fresh pairs did not confirm an alarm of {', '.join(self._refuted)}")
-        return verdict(self.plan, kind, reason, self._pairs, states, notes)
+        return verdict(self._plan, kind, reason, self._pairs, states, notes)

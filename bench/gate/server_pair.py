@@ -1,57 +1,34 @@
-"""The servers of both sides of a gate: started beside each other, put in each other's place, and ended."""
+"""Both servers of a gate: started side by side, restarted, and ended."""
 
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import psutil
 
 from bench.core.errors import InconclusiveError, TargetError
 from bench.gate.results import ARMS
+from bench.gate.spec import Variant
 from bench.gate.types import Failure
 from bench.server.lifecycle import open_target, startup_seconds
 from bench.server.running import RunningServer, free_ports
-from bench.serving.target import Target
 
 STOP_SECONDS: Final = 3.0
-"""A server that takes longer to end after SIGTERM gets SIGKILL: its answers are no longer wanted."""
+"""A server that takes longer to end after SIGTERM gets SIGKILL."""
 READY_SECONDS: Final = 2.0
 """Seconds past the end of the gate in which a server may still become ready."""
 _MIN_WAIT: Final = 10.0
-"""A server that was not waited for as long as this, because the gate's time was over, may be a good one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One side of a duel.
-
-    Args:
-        label: for people.
-        target: the server.
-        model_dir: what it serves if it is started here, and the golden answers that it is held to.
-        flags: flags for a server started here.
-    """
-
-    label: str
-    target: Target
-    model_dir: Path
-    flags: tuple[str, ...] = ()
-
-    def same_server(self, other: "Variant") -> bool:
-        """Whether the other is the same server: at the same address, or of the same kind, model and flags."""
-        same_model = self.target.remote or self.model_dir.resolve() == other.model_dir.resolve()
-        return self.target == other.target and self.flags == other.flags and same_model
+"""A server that had less time than this to become ready, because the gate's time was over, may be a good one."""
 
 
 class ArmsFailed(TargetError):
-    """Sides that cannot be brought up or have ended.
+    """Arms that cannot be started or have ended.
 
     Args:
-        failures: by side, `baseline` or `candidate`.
+        failures: by arm, `baseline` or `candidate`.
     """
 
     def __init__(self, failures: Mapping[str, Failure]) -> None:
@@ -60,12 +37,12 @@ class ArmsFailed(TargetError):
 
 
 class TimeOver(InconclusiveError):
-    """The gate's time was over before it could be known whether the servers come up."""
+    """The gate's time ran out before it was known whether the servers become ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """What became of a start.
+    """The result of starting one server.
 
     Args:
         server: the running server; None if it failed.
@@ -82,11 +59,11 @@ class _Start:
     cut: bool
 
 
-class Servers:
-    """Both servers, started beside each other, and again when asked to.
+class ServerPair:
+    """Starts both servers side by side, restarts and ends them.
 
     A process that was started here gets a signal when the *thread* that started it ends (prctl(2)), so the threads
-    last as long as this does.
+    last as long as this object.
 
     Args:
         variants: baseline and candidate.
@@ -104,16 +81,16 @@ class Servers:
         self._ran = False
 
     def open(self) -> list[RunningServer]:
-        """Fresh servers, the last ones ended; a remote target is used as it is.
+        """Ends the servers that run and starts fresh ones; a remote target is used as it is.
 
         Raises:
-            ArmsFailed: one does not come up, or one of the last ones had ended.
-            TimeOver: the gate's time is over, and too little of it was left to tell.
+            ArmsFailed: one does not become ready, or one of those that ran had ended.
+            TimeOver: the gate's time is over, and too little was left to know.
             UsageError: options that do not go with a target.
         """
         self.end()
         self._stacks = [contextlib.ExitStack() for _ in self._variants]
-        # All at once: two that each look for free ports at the same moment may find the same.
+        # In one call: two that each look for free ports at the same moment may find the same ones.
         ports = free_ports(2 * len(self._variants))
         begun = [
             self._threads.submit(self._start, stack, one, (ports.pop(), ports.pop()))
@@ -178,7 +155,7 @@ class Servers:
             raise TimeOver("--max-time was over before both servers were ready; give more --max-time")
 
     def _may_be_good(self, start: _Start, starts: Sequence[_Start]) -> bool:
-        """Whether a server that did not become ready may only be slow: time was short, and the other was not either."""
+        """Whether a server that is not ready may just be slow: time was short, and the other was not ready either."""
         in_time = any(other.server is not None and other.at <= self._until for other in starts)
         return start.cut and start.seconds < _MIN_WAIT and not in_time
 

@@ -15,10 +15,10 @@ from scipy import stats
 from bench.analysis.compare import Difference, manifest_differences
 from bench.analysis.run import Analysis
 from bench.core.types import Floats
-from bench.gate.failure import errors_reason, failure_verdict, no_good_answer
+from bench.gate.early_verdicts import errors_reason, failure_verdict, no_good_answer, wrong_answers_reason
 from bench.gate.metrics import stored_run_metrics
 from bench.gate.results import Effect, describe_effect, metric_results, totals, without_bound
-from bench.gate.types import ERRORS, WRONG_ANSWERS, GateMetric, Plan, RunMetrics, State, Verdict, VerdictKind
+from bench.gate.types import ERRORS, GateMetric, Plan, RunMetrics, State, Verdict, VerdictKind
 from bench.stats.between_runs import repeat_change
 from bench.stats.holm import holm
 
@@ -49,9 +49,7 @@ def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[
     if found := _differences(baseline, candidate):
         return _without(plan, f"the runs cannot be compared: {found}; make both sets on one machine under one load")
     # Wrong answers count even in a run whose figures cannot be believed.
-    if wrong := sum(run.wrong for run in sets["candidate"]):
-        checked = sum(run.checked for run in sets["candidate"])
-        reason = f"{WRONG_ANSWERS}: {wrong} of {checked} checked answers of the candidate differ from the Estimator's"
+    if reason := wrong_answers_reason(sets["candidate"]):
         return without_bound(_verdict(plan, VerdictKind.REGRESSION, reason, sets["baseline"], sets["candidate"], {}))
     for name, found_runs in sets.items():
         if not any(run.requests for run in found_runs):

@@ -1,4 +1,4 @@
-"""A side of the gate or of a comparison that is made of stored runs."""
+"""Sets of stored runs, and the gate's report on two of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ from bench.analysis.run import Analysis, analyse
 from bench.core.errors import UsageError
 from bench.core.units import pluralize
 from bench.gate.baseline_store import INDEX, promoted_runs
+from bench.gate.stored import decide_stored
+from bench.gate.types import GateReport, Plan
 from bench.results.manifest import FILE_NAME
 from bench.results.run_folder import REQUESTS
 from bench.results.run_reader import Run, find_runs
@@ -15,7 +17,7 @@ from bench.results.run_reader import Run, find_runs
 
 @dataclass(frozen=True, slots=True)
 class StoredRuns:
-    """A side made of runs.
+    """A set of runs.
 
     Args:
         label: for people.
@@ -24,6 +26,16 @@ class StoredRuns:
 
     label: str
     runs: Sequence[Analysis]
+
+
+def run_stored_gate(plan: Plan, baseline: StoredRuns, candidate: StoredRuns) -> GateReport:
+    """The gate on two sets of stored runs.
+
+    Raises:
+        UsageError: a run belongs to both sets, or twice to one.
+    """
+    _refuse_shared_runs(baseline, candidate)
+    return GateReport(decide_stored(plan, baseline.runs, candidate.runs), baseline.label, candidate.label, "", 0.0)
 
 
 def read_stored_runs(path: Path, label: str) -> StoredRuns | None:
@@ -39,12 +51,8 @@ def read_stored_runs(path: Path, label: str) -> StoredRuns | None:
     return None
 
 
-def refuse_shared_runs(baseline: StoredRuns, candidate: StoredRuns) -> None:
-    """Refuses runs that are there twice, be they copies: a run agrees with itself, whatever the server does.
-
-    Raises:
-        UsageError: a run belongs to both sides, or twice to one.
-    """
+def _refuse_shared_runs(baseline: StoredRuns, candidate: StoredRuns) -> None:
+    """Refuses runs that are there twice, copies included: a run agrees with itself, whatever the server does."""
     seen: dict[str, str] = {}
     shared: list[str] = []
     for name, side in (("baseline", baseline), ("candidate", candidate)):
@@ -63,7 +71,7 @@ def refuse_shared_runs(baseline: StoredRuns, candidate: StoredRuns) -> None:
 
 
 def _identity(run: Run) -> str:
-    """What a run has in common with its copies alone: its requests, when and where; its folder if it is unfinished."""
+    """What only copies of a run share: its requests, when and where; its folder if it is unfinished."""
     if REQUESTS not in run.file.checksums:
         return str(run.path.resolve())
     return " ".join((run.file.checksums[REQUESTS], run.manifest.started, run.manifest.environment.host))

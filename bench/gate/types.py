@@ -1,7 +1,7 @@
 """What a gate takes and gives: metrics, the figures of one run, pairs of runs, the plan, the verdict."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, TypedDict
@@ -224,7 +224,10 @@ class Plan:
         return self.confirm_pairs(pairs), 2 * self.confirm_pairs(pairs)
 
 
-def default_plan(min_effect: float = 0.05, overrides: Mapping[str, float] | None = None) -> Plan:
+DEFAULT_EFFECT: Final = 0.05
+
+
+def default_plan(min_effect: float = DEFAULT_EFFECT, overrides: Mapping[str, float] | None = None) -> Plan:
     """The plan for a smallest effect of the median; the other metrics' follow from it, `overrides` go first.
 
     Raises:
@@ -239,6 +242,16 @@ def default_plan(min_effect: float = 0.05, overrides: Mapping[str, float] | None
     if not all(0 < effect < math.inf for effect in effects.values()):
         raise UsageError("a smallest effect must be above 0; write it like --min-effect 5% or --min-effect p99=20%")
     return Plan(effects, required=tuple(overrides))
+
+
+def make_plan(min_effect: float, min_effects: Mapping[str, float], metrics: Sequence[str]) -> Plan:
+    """The plan for a smallest effect of the median, those of single metrics, and the metrics evaluated; () is all.
+
+    Raises:
+        UsageError: an effect that is not above 0, or no such metric.
+    """
+    plan = default_plan(min_effect, min_effects)
+    return restricted(plan, tuple(metrics)) if metrics else plan
 
 
 def restricted(plan: Plan, names: tuple[str, ...]) -> Plan:
@@ -342,8 +355,8 @@ class GateReport:
         load: the load that both were under, for people; "" for stored runs, which say it themselves.
         seconds: how long the gate took.
         measured: the measured rate of false alarms with its bound, one line; None where none was measured.
-        folder: where the runs lie; None if they were not kept.
-        signal: what ended the gate before it had a verdict; None if nothing did.
+        folder: folder of the runs; None if they were not stored.
+        signal: the signal that ended the gate before it had a verdict; None if there was none.
     """
 
     verdict: Verdict

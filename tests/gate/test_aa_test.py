@@ -6,15 +6,8 @@ import pytest
 
 from bench.core.errors import UsageError
 from bench.gate import aa_test
-from bench.gate.aa_test import (
-    FILE_NAME,
-    AATestResult,
-    read_aa_test,
-    replay,
-    resampled,
-    smallest_effect,
-    store_aa_test,
-)
+from bench.gate.aa_test import replay, resampled, smallest_effect
+from bench.gate.aa_test_store import FILE_NAME, AATestResult, read_aa_test, store_aa_test
 from bench.gate.types import VerdictKind, default_plan
 from bench.stats import sign_flip
 from tests.support.gate_noise import pairs, slower

@@ -1,3 +1,4 @@
+import argparse
 import io
 import shutil
 from dataclasses import replace
@@ -9,10 +10,14 @@ import pytest
 
 from bench.cli import main
 from bench.core.errors import UsageError
-from bench.gate.aa_test import AATestResult, load_key, store_aa_test
-from bench.gate.cli.options import read_plan
+from bench.gate.aa_test_store import AATestResult, load_key, store_aa_test
+from bench.gate.cli.gate import add_arguments
+from bench.gate.cli.options import read_plan_options
+from bench.gate.spec import GateSpec, Variant
+from bench.gate.types import make_plan
 from bench.results.records import Outcome
 from bench.server.running import free_ports
+from bench.serving.target import parse_target
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, exponential, simulate, write_run
 from tests.support.toy_golden import toy_golden, write_model_dir
 
@@ -137,12 +142,14 @@ def test_an_effect_below_what_the_machine_shows_is_refused_with_the_figure(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     found = AATestResult(20, 0, 0, 300.0, 0.03, 2.5, "2026-01-31T12:00:00Z")
-    store_aa_test(load_key("grpc", "closed:users=1", toy_golden().checkpoint_digest), found)
+    variant = Variant("model", parse_target("embedded"), Path(model))
+    key = load_key(GateSpec(baseline=variant, candidate=variant))
+    store_aa_test(key, found)
     words = ["gate", "--baseline", model, "--candidate", model, "--min-effect"]
     code, _, err = call(*words, "2%")
     assert code == 2
     assert "--min-effect 2% is below the smallest effect of 3 % that this machine shows in 5" in err
-    store_aa_test(load_key("grpc", "closed:users=1", toy_golden().checkpoint_digest), replace(found, smallest=None))
+    store_aa_test(key, replace(found, smallest=None))
     assert "calibrate again on a quieter machine" in call(*words, "2%")[2]
 
 
@@ -165,12 +172,18 @@ def test_bad_options_get_one_line(words: list[str], text: str) -> None:
     assert text in err
 
 
-def test_plans_from_options() -> None:
-    plan = read_plan(["2%", "p99=30%"], None)
-    assert (plan.min_effects["p50"], plan.min_effects["p99"]) == (0.02, 0.3)
-    assert set(read_plan([], "p50, errors").min_effects) == {"p50", "errors"}
+def options(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_smallest_effects_and_metrics_from_options() -> None:
+    found = read_plan_options(options("--min-effect", "2%", "--min-effect", "p99=30%", "--metrics", "p50, errors"))
+    assert found == {"min_effect": 0.02, "min_effects": {"p99": 0.3}, "metrics": ("p50", "errors")}
+    assert set(make_plan(0.05, {}, ("p50", "errors")).min_effects) == {"p50", "errors"}
     with pytest.raises(UsageError):
-        read_plan(["p99=x"], None)
+        read_plan_options(options("--min-effect", "p99=x"))
 
 
 def test_baseline_store_from_the_command_line(baseline: str, tmp_path: Path) -> None:

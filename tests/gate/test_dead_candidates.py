@@ -16,15 +16,15 @@ import orjson
 import pytest
 
 from bench.cli import main
-from bench.gate.ab_servers import ArmsFailed, Variant, gate_spec, open_ab_servers
+from bench.gate.ab_servers import open_ab_servers
 from bench.gate.cli import gate as loaded_before_the_clock_runs
-from bench.gate.decision import Gate
-from bench.gate.driver import soak_verdict
-from bench.gate.types import VerdictKind, default_plan
+from bench.gate.live_gate import LiveGate
+from bench.gate.server_pair import ArmsFailed
+from bench.gate.spec import GateSpec, Variant
+from bench.gate.types import VerdictKind
 from bench.results.run_reader import find_runs
 from bench.server.running import free_ports
 from bench.serving.target import parse_target
-from bench.workload.schedules import ClosedLoop
 from tests.support.failing_server import failing, listening
 from tests.support.toy_golden import write_model_dir
 
@@ -249,9 +249,9 @@ def test_an_address_where_something_else_talks(
 
 
 def test_what_was_measured_is_kept_with_the_verdict(model: Path, good: str, tmp_path: Path) -> None:
-    artifacts = tmp_path / "kept"
-    gate(model, tmp_path, good, failing(tmp_path, dies_at=60), "--out", str(artifacts))
-    (folder,) = artifacts.iterdir()
+    stored = tmp_path / "kept"
+    gate(model, tmp_path, good, failing(tmp_path, dies_at=60), "--out", str(stored))
+    (folder,) = stored.iterdir()
     assert orjson.loads((folder / "gate.json").read_bytes())["verdict"] == "REGRESSION"
     _, candidate = find_runs([folder])
     assert candidate.file.counts["ok"] == 60
@@ -274,12 +274,11 @@ def test_a_candidate_that_fails_after_a_pairs_time_does_not_pass(
 ) -> None:
     """Each pair has processes of its own, none of which lives for long."""
     sides = [Variant(target, parse_target(target), model) for target in (good, failing(tmp_path, **fault))]
-    load = gate_spec(protocol="rest", signature="score", arrivals=ClosedLoop(1), model_name="bert", seed=1, timeout=4.0)
-    gate = Gate(default_plan())
+    spec = GateSpec(baseline=sides[0], candidate=sides[1], protocol="rest", seed=1, timeout=4.0, max_time=60.0)
     expected = pytest.raises(ArmsFailed) if text == "ended" else nullcontext()
-    with expected as raised, open_ab_servers(sides[0], sides[1], load) as opened:
+    with expected as raised, open_ab_servers(spec) as opened:
         opened.interleaving.warm_up(0.1, run=0.1)
-        found = soak_verdict(opened, gate, time.monotonic() + 60, lambda state: None)
+        found = LiveGate(spec).soak(opened)
     if raised is not None:
         assert f"the candidate {text}" in str(raised.value)
     else:
@@ -290,10 +289,10 @@ def test_a_candidate_that_fails_after_a_pairs_time_does_not_pass(
 
 def test_a_candidate_that_lives_is_asked_for_a_while_and_may_pass(model: Path, good: str) -> None:
     side = Variant(good, parse_target(good), model)
-    load = gate_spec(protocol="grpc", signature="score", arrivals=ClosedLoop(1), model_name="bert", seed=1)
-    with open_ab_servers(side, side, load) as opened:
+    spec = GateSpec(baseline=side, candidate=side, seed=1, max_time=2.0)
+    with open_ab_servers(spec) as opened:
         opened.interleaving.warm_up(0.1, run=0.1)
-        assert soak_verdict(opened, Gate(default_plan()), time.monotonic() + 2, lambda state: None) is None
+        assert LiveGate(spec).soak(opened) is None
         pair = opened.interleaving.run_pair()
     assert opened.arms[1].asked > opened.arms[0].asked
     assert pair.candidate.requests == pair.baseline.requests, "what was asked beside the pairs does not count"

@@ -11,7 +11,7 @@ import pytest
 
 from bench.analysis.run import analyse
 from bench.gate.decision import Gate
-from bench.gate.failure import failure_verdict
+from bench.gate.early_verdicts import failure_verdict
 from bench.gate.report.files import gate_json, gate_junit
 from bench.gate.report.text import gate_markdown, gate_table
 from bench.gate.results import pair_effects

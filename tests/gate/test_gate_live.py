@@ -9,7 +9,8 @@ import psutil
 
 from bench.bert.contract.exported_model import ExportedModel
 from bench.cli import main
-from bench.gate.ab_servers import Variant, gate_spec, open_ab_servers
+from bench.gate.ab_servers import open_ab_servers
+from bench.gate.spec import GateSpec, Variant
 from bench.results.run_reader import find_runs
 from bench.serving.target import parse_target
 from bench.workload.schedules import ClosedLoop
@@ -33,9 +34,9 @@ def test_wrong_answers_under_load_are_a_regression_at_once(demo_model: ExportedM
     assert verdict["pairs"] < 7
     assert verdict["counts"]["wrong"]["baseline"] == 0
     assert "bertbench: the candidate is worse: wrong_answers" in err
-    artifacts = find_runs(sorted((tmp_path / "kept").iterdir()))
-    assert [run.manifest.workload.scenario for run in artifacts] == ["gate-baseline", "gate-candidate"]
-    assert artifacts[1].file.counts["wrong_answer"] >= verdict["counts"]["wrong"]["candidate"]
+    stored = find_runs(sorted((tmp_path / "kept").iterdir()))
+    assert [run.manifest.workload.scenario for run in stored] == ["gate-baseline", "gate-candidate"]
+    assert stored[1].file.counts["wrong_answer"] >= verdict["counts"]["wrong"]["candidate"]
 
 
 def test_refused_requests_are_a_regression_that_names_the_error_ratio(
@@ -61,8 +62,7 @@ def test_too_little_time_is_inconclusive(demo_model: ExportedModel) -> None:
 
 def test_fresh_processes_take_over_in_both_sides(demo_model: ExportedModel) -> None:
     side = Variant("embedded", parse_target("embedded"), demo_model.model_dir)
-    load = gate_spec(protocol="grpc", signature="score", arrivals=ClosedLoop(2), model_name="bert", seed=1)
-    with open_ab_servers(side, side, load) as opened:
+    with open_ab_servers(GateSpec(baseline=side, candidate=side, arrivals=ClosedLoop(2), seed=1)) as opened:
         opened.interleaving.warm_up(0.5, run=0.2)
         first = [one.server.pid for one in opened.arms]
         pairs = [opened.interleaving.run_pair()]

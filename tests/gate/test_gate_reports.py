@@ -5,7 +5,7 @@ import numpy as np
 import orjson
 import pytest
 
-from bench.gate.failure import failure_verdict
+from bench.gate.early_verdicts import failure_verdict
 from bench.gate.report.files import gate_json, gate_junit
 from bench.gate.report.text import gate_markdown, gate_table, verdict_line
 from bench.gate.types import Failure, GateReport, VerdictKind, default_plan

@@ -11,18 +11,17 @@ from numpy.typing import NDArray
 
 from bench.analysis.run import analyse
 from bench.core.errors import UsageError
-from bench.gate.ab_servers import ABServers, Variant, gate_spec, open_ab_servers
+from bench.gate.ab_servers import ABServers, open_ab_servers
 from bench.gate.arm import CountedJobs
-from bench.gate.artifacts import write_arm_artifacts
+from bench.gate.artifacts import write_arm
 from bench.gate.interleaving import RunSize, run_length, slice_order
+from bench.gate.spec import GateSpec, Variant
 from bench.load.selftest.null_server import null_server
-from bench.load.setup.run_spec import RunSpec
 from bench.results.blocks import parse_block
 from bench.results.manifest import Origin
 from bench.results.run_reader import open_run
 from bench.serving.target import parse_target
 from bench.workload.arrivals import parse_arrivals
-from bench.workload.schedules import ClosedLoop, OpenLoop
 from tests.support.synthetic_runs import ENVIRONMENT
 from tests.support.toy_golden import toy_golden, write_model_dir
 
@@ -38,16 +37,12 @@ def servers(model: Path) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
         yield first, second
 
 
-def load(arrivals: str, protocol: str = "grpc") -> RunSpec:
-    parsed = parse_arrivals(arrivals)
-    assert isinstance(parsed, ClosedLoop | OpenLoop)
-    return gate_spec(protocol=protocol, signature="score", arrivals=parsed, model_name="bert", seed=3)
-
-
-def variants(servers: tuple[dict[str, str], dict[str, str]], model: Path, protocol: str) -> tuple[Variant, Variant]:
+def spec(
+    servers: tuple[dict[str, str], dict[str, str]], model: Path, arrivals: str, protocol: str = "grpc"
+) -> GateSpec:
     targets = [addresses["rest"] if protocol == "rest" else f"grpc://{addresses['grpc']}" for addresses in servers]
     one, two = (Variant(target, parse_target(target), model) for target in targets)
-    return one, two
+    return GateSpec(baseline=one, candidate=two, protocol=protocol, arrivals=parse_arrivals(arrivals), seed=3)
 
 
 def rows(opened: ABServers, side: int) -> NDArray[Any]:
@@ -58,7 +53,7 @@ def rows(opened: ABServers, side: int) -> NDArray[Any]:
 def test_both_sides_are_asked_the_same_in_the_same_order(
     servers: tuple[dict[str, str], dict[str, str]], model: Path, protocol: str
 ) -> None:
-    with open_ab_servers(*variants(servers, model, protocol), load("closed:users=1,think=1ms", protocol)) as opened:
+    with open_ab_servers(spec(servers, model, "closed:users=1,think=1ms", protocol)) as opened:
         opened.interleaving.warm_up(0.1, run=0.1)
         pairs = [opened.interleaving.run_pair() for _ in range(6)]
     count = opened.interleaving.size.requests
@@ -77,7 +72,7 @@ def test_a_side_pauses_while_the_other_has_the_turn(
     servers: tuple[dict[str, str], dict[str, str]], model: Path
 ) -> None:
     """Its clock stands still: no request spans a pause, and turns follow each other without a gap."""
-    with open_ab_servers(*variants(servers, model, "grpc"), load("closed:users=2,think=1ms")) as opened:
+    with open_ab_servers(spec(servers, model, "closed:users=2,think=1ms")) as opened:
         opened.interleaving.warm_up(0.1, run=0.2)
         for _ in range(3):
             opened.interleaving.run_pair()
@@ -91,7 +86,7 @@ def test_a_side_pauses_while_the_other_has_the_turn(
 
 
 def test_open_loop_sends_the_same_schedule(servers: tuple[dict[str, str], dict[str, str]], model: Path) -> None:
-    with open_ab_servers(*variants(servers, model, "grpc"), load("poisson:rate=100")) as opened:
+    with open_ab_servers(spec(servers, model, "poisson:rate=100")) as opened:
         opened.interleaving.warm_up(0.5, run=0.5)
         pair = opened.interleaving.run_pair()
         opened.interleaving.run_pair()
@@ -105,7 +100,7 @@ def test_a_client_at_its_limit_makes_the_pair_invalid(
     servers: tuple[dict[str, str], dict[str, str]], model: Path
 ) -> None:
     """A server that does nothing and eight users that never think: the load generator is what is measured."""
-    with open_ab_servers(*variants(servers, model, "grpc"), load("closed:users=8")) as opened:
+    with open_ab_servers(spec(servers, model, "closed:users=8")) as opened:
         opened.interleaving.warm_up(0.2, run=0.5)
         pair = opened.interleaving.run_pair()
     assert opened.arms[0].errors == []
@@ -114,9 +109,7 @@ def test_a_client_at_its_limit_makes_the_pair_invalid(
 
 
 def test_failed_requests_are_counted_and_explained(servers: tuple[dict[str, str], dict[str, str]], model: Path) -> None:
-    with open_ab_servers(
-        *variants(servers, model, "grpc"), replace(load("closed:users=1,think=1ms"), model_name="bert")
-    ) as opened:
+    with open_ab_servers(spec(servers, model, "closed:users=1,think=1ms")) as opened:
         opened.interleaving.warm_up(0.1, run=0.1)
         # The payloads name a model that the server does not know.
         payloads = opened.arms[1]._driver.payloads
@@ -133,19 +126,19 @@ def test_wrong_answers_are_counted(servers: tuple[dict[str, str], dict[str, str]
     golden = toy_golden()
     shifted = tuple(replace(entry, log_prob=entry.log_prob - 1) for entry in golden.sentences)
     other = write_model_dir(tmp_path / "other", replace(golden, sentences=shifted))
-    sides = variants(servers, model, "rest")
-    with open_ab_servers(
-        sides[0], replace(sides[1], model_dir=other), load("closed:users=1,think=1ms", "rest")
-    ) as opened:
+    given = spec(servers, model, "closed:users=1,think=1ms", "rest")
+    with open_ab_servers(replace(given, candidate=replace(given.candidate, model_dir=other))) as opened:
         opened.interleaving.warm_up(0.1, run=0.1)
         pair = opened.interleaving.run_pair()
     assert pair.candidate.wrong == pair.candidate.checked == pair.candidate.requests
     assert pair.baseline.wrong == 0
 
 
-def test_kept_sides_are_valid_runs(servers: tuple[dict[str, str], dict[str, str]], model: Path, tmp_path: Path) -> None:
-    sides = variants(servers, model, "grpc")
-    with open_ab_servers(sides[0], sides[1], load("closed:users=1,think=2ms")) as opened:
+def test_stored_arms_are_valid_runs(
+    servers: tuple[dict[str, str], dict[str, str]], model: Path, tmp_path: Path
+) -> None:
+    given = spec(servers, model, "closed:users=1,think=2ms")
+    with open_ab_servers(given) as opened:
         opened.interleaving.warm_up(0.2, run=0.3)
         for _ in range(3):
             opened.interleaving.run_pair()
@@ -157,19 +150,19 @@ def test_kept_sides_are_valid_runs(servers: tuple[dict[str, str], dict[str, str]
         group="20260131T120000Z-gate",
         command=("x",),
     )
-    path = write_arm_artifacts(tmp_path, "baseline", opened.arms[0], sides[0], origin)
+    path = write_arm(tmp_path, "baseline", opened.arms[0], given.baseline, origin)
     run = open_run(path)
     assert run.finished
     assert analyse(run).summary.due == 3 * opened.interleaving.size.requests
     assert run.manifest.workload.scenario == "gate-baseline"
-    assert (run.manifest.target, run.manifest.group) == (str(sides[0].target), "20260131T120000Z-gate")
+    assert (run.manifest.target, run.manifest.group) == (str(given.baseline.target), "20260131T120000Z-gate")
 
 
 def test_an_address_of_the_other_protocol_is_refused(
     servers: tuple[dict[str, str], dict[str, str]], model: Path
 ) -> None:
-    sides = variants(servers, model, "rest")
-    with pytest.raises(UsageError, match="the grpc address of http"), open_ab_servers(*sides, load("closed:users=1")):
+    given = replace(spec(servers, model, "closed:users=1", "rest"), protocol="grpc")
+    with pytest.raises(UsageError, match="the grpc address of http"), open_ab_servers(given):
         pass
 
 
@@ -218,5 +211,5 @@ def test_a_run_is_as_long_as_a_p99_needs_if_time_allows(rate: float, max_time: f
 def test_a_run_is_cut_into_turns_of_a_few_requests_for_each_user(
     requests: float, users: int, size: tuple[int, int]
 ) -> None:
-    found = RunSize.counted(requests, 1.0, users)
+    found = RunSize.sliced(requests, 1.0, users)
     assert (found.requests, found.slices) == size

@@ -1,10 +1,8 @@
-"""Options of the gate that its forms share, and what they lead to."""
+"""Options that the forms of `bertbench gate` share, and the values that they stand for."""
 
 import argparse
-import secrets
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from bench.bert.contract.requests import COMPACT_SIGNATURE
 from bench.cli.common.options import add_model_options
@@ -13,16 +11,13 @@ from bench.cli.common.values import DURATION, SEED
 from bench.core.atomic_files import make_folder
 from bench.core.errors import UsageError
 from bench.core.units import parse_fraction
-from bench.gate.ab_servers import gate_spec
-from bench.gate.types import METRICS, Plan, default_plan, restricted
-from bench.load.setup.run_spec import RunSpec
+from bench.gate.spec import GateSpec, Variant, draw_seed
+from bench.gate.types import DEFAULT_EFFECT, METRICS
 from bench.workload.arrivals import parse_arrivals
-
-DEFAULT_EFFECT = 0.05
 
 
 def add_load_options(parser: argparse.ArgumentParser) -> None:
-    """What both sides are asked, and for how long."""
+    """The load on both sides, and the time."""
     add_model_options(parser)
     parser.add_argument("--protocol", choices=("grpc", "rest"), default="grpc")
     parser.add_argument("--signature", default=COMPACT_SIGNATURE, help=f"default: {COMPACT_SIGNATURE}")
@@ -34,7 +29,11 @@ def add_load_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warmup", type=DURATION, default=3.0, metavar="TIME", help="a side (default: 3s)")
     parser.add_argument("--run-time", type=DURATION, metavar="TIME", help="a run of a side (default: 1s to 5s)")
     parser.add_argument("--request-timeout", type=DURATION, default=10.0, metavar="TIME", help="default: 10s")
-    parser.add_argument("--seed", type=SEED, help="of sentences and coins (default: drawn, and printed)")
+    parser.add_argument(
+        "--seed",
+        type=SEED,
+        help="random seed for the choice of sentences and the order of runs (default: drawn, and printed)",
+    )
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
@@ -48,44 +47,51 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
         help="smallest effect that matters: of the median (default: 5%%; other metrics follow from it), or of one "
         f"metric ({names}); repeatable",
     )
-    parser.add_argument("--metrics", metavar="NAMES", help=f"judge only these, which then must be there: {names}")
+    parser.add_argument("--metrics", metavar="NAMES", help=f"evaluate only these, which then must be measured: {names}")
 
 
-def read_plan(min_effects: Sequence[str], metrics: str | None) -> Plan:
-    """The plan of `--min-effect` and `--metrics`.
+def read_plan_options(args: argparse.Namespace) -> dict[str, Any]:
+    """`min_effect`, `min_effects` and `metrics` of `bench.gate.spec.GateSpec`.
 
     Raises:
-        UsageError: no such metric, or no fraction.
+        UsageError: an effect that is no fraction.
     """
-    general, overrides = DEFAULT_EFFECT, {}
-    for text in min_effects:
+    general, single = DEFAULT_EFFECT, {}
+    for text in args.min_effect:
         name, equals, share = text.rpartition("=")
         if equals:
-            overrides[name.strip()] = parse_fraction(share)
+            single[name.strip()] = parse_fraction(share)
         else:
             general = parse_fraction(share)
-    plan = default_plan(general, overrides)
-    return restricted(plan, tuple(name.strip() for name in metrics.split(","))) if metrics else plan
+    metrics = tuple(name.strip() for name in args.metrics.split(",")) if args.metrics else ()
+    return {"min_effect": general, "min_effects": single, "metrics": metrics}
 
 
-def median_effect(plan: Plan) -> float:
-    """The smallest effect that the plan looks for in the median, or the smallest of all without it."""
-    return plan.min_effects.get("p50", min(plan.min_effects.values()))
+def read_spec(args: argparse.Namespace, baseline: Variant, candidate: Variant, **plan: Any) -> GateSpec:
+    """The gate that the options describe; a seed is drawn if none is given.
 
-
-def read_load(args: argparse.Namespace) -> RunSpec:
-    """The load that the options describe; a seed is drawn if none is given.
+    Args:
+        args: the options of `add_load_options`.
+        baseline: what the one arm runs.
+        candidate: what the other arm runs.
+        plan: of `read_plan_options`, and `out`.
 
     Raises:
-        UsageError: arrivals that cannot be read.
+        UsageError: arrivals that cannot be parsed, or values that are out of range.
     """
-    return gate_spec(
+    return GateSpec(
+        baseline=baseline,
+        candidate=candidate,
         protocol=args.protocol,
         signature=args.signature,
         arrivals=parse_arrivals(args.arrivals),
         model_name=args.model_name,
-        seed=secrets.randbits(31) if args.seed is None else args.seed,
         timeout=args.request_timeout,
+        seed=draw_seed() if args.seed is None else args.seed,
+        max_time=args.max_time,
+        warmup=args.warmup,
+        run_time=args.run_time,
+        **plan,
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.bert.contract.model_folder import is_version, latest_version
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.core.errors import UsageError
-from bench.gate.ab_servers import Variant
+from bench.gate.spec import Variant
 from bench.gate.stored_runs import StoredRuns, read_stored_runs
 from bench.serving.target import Target, TargetKind, parse_target
 

@@ -1,7 +1,8 @@
-"""When a side of the gate has failed: it cannot be brought up, has ended, or does not answer while the other side does.
+"""Verdicts that need no statistics: wrong answers, arms that failed, requests most of which fail, unusable pairs.
 
-That is a verdict, not a lack of data. A candidate that ran and then failed is a REGRESSION; one that never ran is
-TARGET_FAILED, and so is a baseline that fails at any time, as nothing can be held against it.
+An arm fails if it cannot be started, ends, or does not answer while the other arm does. A candidate that ran and then
+failed is a REGRESSION; one that never ran is TARGET_FAILED, and so is a baseline that fails at any time, since nothing
+can be compared with it.
 """
 
 from collections import Counter
@@ -10,21 +11,98 @@ from dataclasses import replace
 from typing import Final
 
 from bench.core.units import format_seconds, pluralize
-from bench.gate.results import ARMS, verdict, without_bound
-from bench.gate.types import ERRORS, Failure, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
+from bench.gate.results import ARMS, evaluated_metrics, verdict, without_bound
+from bench.gate.types import ERRORS, WRONG_ANSWERS, Failure, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
+from bench.stats.clopper_pearson import larger_share
 
 SILENCE: Final = 2.0
-"""Seconds without a good answer after which a side may have stopped answering..."""
+"""Seconds without a good answer after which an arm may have stopped answering..."""
 _TIMES_SLOWEST: Final = 5.0
-"""...if that is also this many times what the slowest good answer of either side took."""
+"""...if that is also this many times what the slowest good answer of either arm took."""
 _MIN_FAILED_REQUESTS: Final = 20
-"""This many requests that all fail are enough, however quickly they fail."""
+"""An arm whose requests all fail has failed after this many, however quickly they fail."""
 _MIN_FAILED_SHARE: Final = 0.5
 """Share of failed requests that needs no statistics..."""
 _MAX_OTHER_SHARE: Final = 0.1
-"""...where no more than this share of the other side's failed."""
+"""...where no more than this share of the other arm's failed."""
 _MIN_STREAK: Final = 3
-"""Pairs one after the other in which a side fails, while there is time for more."""
+"""Consecutive pairs in which an arm fails, while there is time for more."""
+_MIN_INVALID: Final = 6
+"""INVALID pairs after which a gate gives up if most pairs are INVALID."""
+_MIN_WITHOUT_REQUEST: Final = 3
+"""Pairs after which a gate gives up if no request went to an arm."""
+
+
+def early_verdict(
+    plan: Plan, pairs: Sequence[Pair], probes: Sequence[Pair], probed: int, final: bool
+) -> Verdict | None:
+    """The verdict where none of the statistical tests is needed; None if they are.
+
+    Args:
+        plan: the plan.
+        pairs: all pairs.
+        probes: requests outside the pairs.
+        probed: pairs before the last probe that both arms answered: what they failed at before does not count.
+        final: whether there is no time for more pairs.
+    """
+    if wrong := wrong_answers(plan, pairs, probes):
+        return wrong
+    if failures := failed_arms(pairs[probed:], final):
+        return failure_verdict(plan, failures, pairs)
+    return mostly_failed(plan, pairs, final)
+
+
+def wrong_answers(plan: Plan, pairs: Sequence[Pair], probes: Sequence[Pair] = ()) -> Verdict | None:
+    """A REGRESSION where the candidate gave a wrong answer, be it in an INVALID pair or in a probe; else None."""
+    every = (*pairs, *probes)
+    wrong = sum(pair.candidate.wrong for pair in every)
+    if not wrong:
+        return None
+    warnings = []
+    if baseline := sum(pair.baseline.wrong for pair in every):
+        warnings.append(f"the baseline gives wrong answers too ({baseline}); is this the golden file of its model?")
+    reason = wrong_answers_reason([pair.candidate for pair in every])
+    valid = [pair for pair in pairs if not pair.invalid]
+    states = {metric.name: State.UNCLEAR for metric in evaluated_metrics(plan, valid)}
+    return without_bound(verdict(plan, VerdictKind.REGRESSION, reason, pairs, states, warnings, probes))
+
+
+def wrong_answers_reason(runs: Sequence[RunMetrics]) -> str:
+    """How many answers of the candidate's runs are wrong; "" if none is."""
+    wrong, checked = (sum(getattr(run, name) for run in runs) for name in ("wrong", "checked"))
+    if not wrong:
+        return ""
+    return f"{WRONG_ANSWERS}: {wrong} of {checked} checked answers of the candidate differ from the Estimator's"
+
+
+def unusable_reason(plan: Plan, pairs: Sequence[Pair], final: bool) -> str:
+    """Why the gate is INCONCLUSIVE where more pairs would not help, or time is over before the first look; else ""."""
+    for arm in ARMS:
+        without = pairs and not any(_of(pair, arm).requests for pair in pairs)
+        if without and (final or len(pairs) >= _MIN_WITHOUT_REQUEST):
+            return f"no request went to the {arm}; look at its target"
+    invalid = [pair.invalid[0] for pair in pairs if pair.invalid]
+    if len(invalid) >= _MIN_INVALID and len(invalid) > len(pairs) / 2:
+        return f"{len(invalid)} of {len(pairs)} pairs are INVALID: {max(set(invalid), key=invalid.count)}"
+    count = len(pairs) - len(invalid)
+    if final and count < plan.first_look:
+        why = f" ({len(invalid)} INVALID: {invalid[0]})" if invalid else ""
+        return f"{pluralize(count, 'pair')}{why}, a verdict needs {plan.first_look}; give more --max-time"
+    return ""
+
+
+def error_bursts(plan: Plan, pairs: Sequence[Pair]) -> str:
+    """Why failures forbid a PASS without a REGRESSION: many, but in few of the valid pairs; else ""."""
+    hits, size, other_hits, other_size = (
+        sum(getattr(_of(pair, arm), name) for pair in pairs)
+        for arm in reversed(ARMS)
+        for name in ("failed", "requests")
+    )
+    if ERRORS not in plan.min_effects or larger_share(hits, size, other_hits, other_size) > plan.confirm:
+        return ""
+    if hits / size - other_hits / other_size <= plan.min_effects[ERRORS] / 2:
+        return ""
+    return f"errors: {hits} of {size} requests to the candidate failed, in bursts; run it again"
 
 
 def failure_verdict(

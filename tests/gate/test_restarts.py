@@ -7,9 +7,9 @@ import orjson
 import pytest
 
 from bench.gate.decision import Gate
-from bench.gate.driver import RestartPolicy, RestartSchedule
 from bench.gate.report.files import gate_json, gate_junit
 from bench.gate.report.text import gate_markdown, verdict_line
+from bench.gate.restarts import RestartPolicy, RestartSchedule
 from bench.gate.types import GateReport, default_plan
 from tests.support.gate_noise import pairs, run_gate
 
@@ -66,7 +66,7 @@ def test_only_servers_that_stay_the_same_are_worth_a_warning() -> None:
     assert RestartPolicy(RestartSchedule.EACH_PAIR, 2.0).warning is None
     assert RestartPolicy(RestartSchedule.EACH_CONFIRMING_PAIR, 2.0).warning is None
     assert "not started here" in str(RestartPolicy(RestartSchedule.NEVER).warning)
-    assert "fresh servers take 40 s" in str(RestartPolicy(RestartSchedule.EACH_CONFIRMATION, 40.0).warning)
+    assert "a restart takes 40 s" in str(RestartPolicy(RestartSchedule.EACH_CONFIRMATION, 40.0).warning)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,9 @@ def test_only_servers_that_stay_the_same_are_worth_a_warning() -> None:
     ],
 )
 def test_the_bound_says_what_it_covers(schedule: RestartSchedule, fresh_alarms: bool, bound: str, covers: str) -> None:
-    plan = replace(default_plan(), fresh_alarms=fresh_alarms, scope=RestartPolicy(schedule, 2.0).scope)
+    policy = RestartPolicy(schedule, 2.0)
+    assert policy.fresh_alarms is fresh_alarms
+    plan = replace(default_plan(), fresh_alarms=policy.fresh_alarms, scope=policy.scope)
     for limit in (3, 30):
         found, _ = run_gate(plan, pairs("plain", np.random.default_rng(1), limit, 0.01), limit)
         report = GateReport(found, "a", "b", "grpc", 1.0)

@@ -1,0 +1,105 @@
+"""The results of A/A tests on this machine: gates of a server against itself, stored by load.
+
+Format history of `gate-calibration.json`:
+    1: first.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from bench.bert.contract.golden import read_golden
+from bench.core.cache import read_measured, write_measured
+from bench.core.errors import UsageError
+from bench.core.units import format_seconds
+from bench.core.versioned_json import VersionedJson
+from bench.gate.spec import GateSpec
+from bench.stats.clopper_pearson import upper_bound
+
+FILE_NAME: Final = "gate-calibration.json"
+
+
+@dataclass(frozen=True, slots=True)
+class AATestResult:
+    """What gates of a server against itself showed.
+
+    Args:
+        gates: how many were run.
+        alarms: how many of them said REGRESSION.
+        inconclusive: how many said INCONCLUSIVE.
+        max_time: seconds that each had at most.
+        smallest: the smallest effect that is found within `max_time`; None if even the largest tried is not.
+        pair_seconds: what one pair takes.
+        measured: when, UTC.
+    """
+
+    gates: int
+    alarms: int
+    inconclusive: int
+    max_time: float
+    smallest: float | None
+    pair_seconds: float
+    measured: str
+
+    def __str__(self) -> str:
+        bound = upper_bound(self.alarms, self.gates)
+        return f"{self.alarms} of {self.gates} gates without a change on this machine, at most {bound:.1%} (95 %)"
+
+
+def load_key(spec: GateSpec) -> str:
+    """The key of a result: it holds for one load, by one client, on one model."""
+    digest = read_golden(spec.baseline.model_dir).golden.checkpoint_digest
+    return f"{spec.protocol}{'-fast' if spec.protocol == 'grpc' else ''} {spec.arrivals} {digest}"
+
+
+def read_aa_test(key: str) -> AATestResult | None:
+    """The result stored under `key` for this machine; None if there is none.
+
+    Raises:
+        UsageError: a file that cannot be read.
+    """
+    return _read().get(key)
+
+
+def store_aa_test(key: str, result: AATestResult) -> None:
+    """Stores a result for this machine."""
+    write_measured(_FILE, FILE_NAME, _Stored(os.cpu_count(), {**_read(), key: result}))
+
+
+def known_aa_test(spec: GateSpec) -> AATestResult | None:
+    """The result for gates like this one on this machine; None if there is none.
+
+    Raises:
+        UsageError: a smallest effect that is known not to be found in the time given.
+    """
+    found = read_aa_test(load_key(spec))
+    if found is None or spec.max_time > found.max_time:
+        return found
+    effects = spec.plan.min_effects
+    asked = effects.get("p50", min(effects.values()))
+    if found.smallest is not None and asked >= found.smallest:
+        return found
+    known, advice = " (none was found)", "calibrate again on a quieter machine, or give a longer --max-time"
+    if found.smallest is not None:
+        known, advice = f" of {100 * found.smallest:.3g} %", "give that or more, or a longer --max-time"
+    raise UsageError(
+        f"--min-effect {100 * asked:.3g}% is below the smallest effect{known} that this machine shows in "
+        f"{format_seconds(found.max_time)}; {advice}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The file: logical cores of the machine, and results by load."""
+
+    cores: int | None
+    loads: Mapping[str, AATestResult]
+
+
+_FILE: Final = VersionedJson(_Stored, 1, name="gate calibration", cure="run bertbench gate calibrate again")
+
+
+def _read() -> Mapping[str, AATestResult]:
+    found = read_measured(_FILE, FILE_NAME)
+    return {} if found is None else found.loads

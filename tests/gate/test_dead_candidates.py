@@ -22,6 +22,7 @@ from bench.gate.live_gate import LiveGate
 from bench.gate.server_pair import ArmsFailed
 from bench.gate.spec import GateSpec, Variant
 from bench.gate.types import VerdictKind
+from bench.report.pages import escape_markdown
 from bench.results.run_reader import find_runs
 from bench.server.running import free_ports
 from bench.serving.target import parse_target
@@ -85,7 +86,7 @@ def gate(model: Path, folder: Path, baseline: str, candidate: str, *words: str) 
     assert line.startswith(f"{body['verdict']}: {body['reason']}")
     assert ("false alarms" in line) == (body["false_alarms"]["bound"] is not None)
     assert f"Gate: {body['verdict']}" in files["markdown"].read_text()
-    assert body["reason"].replace("<", "&lt;").replace("|", "\\|") in files["markdown"].read_text()
+    assert escape_markdown(body["reason"]) in files["markdown"].read_text()
     whole = ElementTree.parse(files["junit"]).find(".//testcase[@name='verdict']")
     assert whole is not None
     problem = whole.find("failure" if code == 1 else "error")

@@ -5,6 +5,7 @@ from bench.core.units import format_seconds, pluralize
 from bench.gate.results import as_change
 from bench.gate.types import GateReport, MetricResult, State, VerdictKind
 from bench.report import text
+from bench.report.pages import render
 
 _MARKS = {
     VerdictKind.PASS: "✅",
@@ -14,16 +15,13 @@ _MARKS = {
     VerdictKind.INTERRUPTED: "✋",
 }
 
-_LEVELS = "Baseline and candidate are typical levels that differ by exactly the change, which is what is compared."
-
 
 def verdict_line(report: GateReport) -> str:
     """`REGRESSION: latency p50 +10.3 % [+8.1, +12.4]; 28 pairs in 2 m 05 s; false alarms at most 1 %, ...`."""
     verdict = report.verdict
-    runs = pluralize(verdict.pairs, "pair") if report.load else f"{pluralize(verdict.pairs, 'run')} a side"
     parts = [
         f"{verdict.kind}: {verdict.reason}",
-        f"{runs} in {format_seconds(report.seconds)}" if report.load else runs,
+        _duration(report) if report.load else f"{pluralize(verdict.pairs, 'run')} a side",
         error_rate(report),
     ]
     return "; ".join(part for part in parts if part)
@@ -32,7 +30,7 @@ def verdict_line(report: GateReport) -> str:
 def error_rate(report: GateReport) -> str:
     """The bound of the chance of a false alarm, what it covers, and the rate that was measured.
 
-    "" where the verdict does not rest on a comparison, which then has no such chance.
+    "" where the verdict does not rest on a comparison.
     """
     if report.verdict.false_alarms is None:
         return ""
@@ -42,55 +40,37 @@ def error_rate(report: GateReport) -> str:
 
 
 def gate_markdown(report: GateReport) -> str:
-    """The verdict, a table with a line a metric, the counts and the warnings."""
+    """The verdict, a table with a row for each metric, the counts and the warnings."""
     verdict = report.verdict
-    lines = [
-        f"## {_MARKS[verdict.kind]} Gate: {verdict.kind}",
-        "",
-        f"{_escape(verdict.reason)}",
-        "",
-        f"Baseline `{report.baseline}`, candidate `{report.candidate}`"
-        + (
-            f"; {report.load}; {pluralize(verdict.pairs, 'pair')} in {format_seconds(report.seconds)}."
-            if report.load
-            else "."
-        ),
-        "",
-        "| metric | baseline | candidate | change | 95 % interval | smallest effect | |",
-        "|---|---:|---:|---:|---:|---:|---|",
-        *(_row(result) for result in verdict.metrics),
-        "",
-        "| | baseline | candidate |",
-        "|---|---:|---:|",
-        *(
-            f"| {name} | {counts[0]:,} | {counts[1]:,} |"
-            for name, counts in (
-                ("requests", verdict.requests),
-                ("failed", verdict.failed),
-                ("answers checked", verdict.checked),
-                ("wrong answers", verdict.wrong),
-            )
-        ),
-        "",
-    ]
-    if verdict.invalid_pairs:
-        lines += [f"{verdict.invalid_pairs} INVALID pairs were left out.", ""]
-    lines += [f"- {_escape(warning)}" for warning in verdict.warnings]
-    lines += [""] if verdict.warnings else []
-    bound = f"{error_rate(report)}. " if error_rate(report) else ""
-    lines += [f"<sub>{bound}{_LEVELS} Intervals are of one look, without correction.</sub>"]
-    return "\n".join(lines) + "\n"
+    counts = (
+        ("requests", verdict.requests),
+        ("failed", verdict.failed),
+        ("answers checked", verdict.checked),
+        ("wrong answers", verdict.wrong),
+    )
+    return render(
+        "bench.gate.report",
+        "verdict.md.j2",
+        report=report,
+        verdict=verdict,
+        mark=_MARKS[verdict.kind],
+        duration=_duration(report),
+        metric_head=("metric", "baseline", "candidate", "change", "95 % interval", "smallest effect", ""),
+        metric_rows=[_cells(result) for result in verdict.metrics],
+        count_rows=[(name, *(f"{count:,}" for count in both)) for name, both in counts],
+        bound=error_rate(report),
+    )
 
 
 def gate_table(report: GateReport) -> str:
     """The metrics as aligned text for a terminal."""
-    rows = [("metric", "baseline", "candidate", "change", "95 % interval", "matters from", "")]
+    rows = [("metric", "baseline", "candidate", "change", "95 % interval", "smallest effect", "")]
     rows += [_cells(result) for result in report.verdict.metrics]
     return text.table(rows) + "\n"
 
 
-def _row(result: MetricResult) -> str:
-    return "| " + " | ".join(_cells(result)) + " |"
+def _duration(report: GateReport) -> str:
+    return f"{pluralize(report.verdict.pairs, 'pair')} in {format_seconds(report.seconds)}"
 
 
 def _cells(result: MetricResult) -> tuple[str, str, str, str, str, str, str]:
@@ -112,13 +92,9 @@ def _cells(result: MetricResult) -> tuple[str, str, str, str, str, str, str]:
 
 def _word(result: MetricResult) -> str:
     if result.state is State.NOT_EVALUATED:
-        return f"not judged: {result.note}"
+        return f"not evaluated: {result.note}"
     return f"{result.state}, improved" if result.improved else str(result.state)
 
 
 def _percent(result: MetricResult, change: float) -> str:
     return f"{100 * change:+.2f} points" if result.metric.absolute else f"{100 * change:+.1f} %"
-
-
-def _escape(line: str) -> str:
-    return line.replace("|", "\\|").replace("<", "&lt;")

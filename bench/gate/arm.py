@@ -1,4 +1,4 @@
-"""One of two servers that are driven in turns, on a clock of its own that runs only while it has the turn."""
+"""One of two servers that are driven in alternation, on a clock that runs only while this one is driven."""
 
 import time
 from array import array
@@ -29,12 +29,12 @@ from bench.workload.workload import Workload, sentence_order
 
 
 class CountedJobs:
-    """Closed loop: given requests one after the other, each due when a user is free, until they or the time are over.
+    """Closed loop: a list of requests, each due when a user is free, until the list or the time ends.
 
     Args:
         requests: indexes of payloads.
         checked: whether each answer is compared.
-        ends: no job is due at or after this, seconds of the side's clock.
+        ends: no job is due at or after this, seconds of the arm's clock.
     """
 
     def __init__(self, requests: Sequence[int], checked: Sequence[bool], ends: float) -> None:
@@ -59,30 +59,30 @@ class CountedJobs:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a server has used: processor seconds so far and resident bytes; None where not known."""
+    """Processor seconds that a server has used so far, and its resident bytes; None where not known."""
 
     cpu: float | None
     memory: float | None
 
 
 class Arm:
-    """One server, its prepared requests, its users' connections, and the records of all its turns.
+    """One server, its prepared requests, its users' connections, and the records of all its requests.
 
     Args:
         server: the running server.
         golden: golden answers of what it serves.
-        workload: what is sent; `users`, `seed`, `timeout`, `drain` and `check_share` count here.
-        endpoint: where to.
+        workload: what is sent; `users`, `seed`, `timeout`, `drain` and `check_share` are used.
+        endpoint: the server's address.
         arrivals: closed or open loop.
 
     Attributes:
         arrivals: closed or open loop.
-        clock: seconds that this side had the turn, warm-up included.
+        clock: seconds for which this arm was driven, warm-up included.
         warmed_up: where on that clock the first warm-up ended.
         blocks: all records so far, as `RunWriter` takes them.
         samples: (clock, cores in use, resident bytes) after each pair.
-        errors: what failed, the first 1000.
-        scheduled: due times drawn in open loop.
+        errors: messages of the first 1000 failed requests.
+        scheduled: number of due times drawn in open loop.
         asked: requests that have ended.
         answered: of these, those that got an answer, right or wrong.
         deadline: reading of `time.monotonic` at which all requests end.
@@ -124,9 +124,9 @@ class Arm:
             return True
 
     def attach(self, server: RunningServer, endpoint: Endpoint) -> None:
-        """Goes on with another process of the same server, the connections to the last one closed.
+        """Replaces the connections by those to another process of the same server.
 
-        What follows does not count until `end_warm_up`.
+        Requests do not count until `end_warm_up`.
         """
         self.server = server
         self._driver.reconnect(TransportPool(endpoint, self.workload.clients))
@@ -138,12 +138,12 @@ class Arm:
         self._process = _process(self.server)
 
     def begin_warm_up(self) -> None:
-        """What follows does not count until `end_warm_up`."""
+        """Requests from now on do not count, until `end_warm_up`."""
         self.take()
         self._driver.measure_from(inf)
 
     def end_warm_up(self) -> None:
-        """What was sent so far does not count; what follows does."""
+        """Requests from now on count."""
         self.take()
         self.warmed_up = self.warmed_up or self.clock
         self._driver.measure_from(self.clock)
@@ -152,10 +152,10 @@ class Arm:
         """Sends `count` requests of a pair's sequence, from its index `begin`, in closed loop.
 
         Args:
-            pair: decides the sequence, together with the seed: the same for both sides.
+            pair: chooses the sequence, together with the seed: the same for both arms.
             begin: index of the first request in it.
             count: how many.
-            ends: nothing is sent at or after this reading of the side's clock.
+            ends: nothing is sent at or after this reading of the arm's clock.
         """
         seed = _pair_seed(self.workload.seed, pair)
         requests = sentence_order(seed, begin + count, len(self._driver.payloads))[begin:]
@@ -164,7 +164,7 @@ class Arm:
         self._drive(CountedJobs(requests.tolist(), drawn.tolist(), ends), ends, self.arrivals.think)
 
     def send_scheduled_slice(self, pair: int, seconds: float) -> None:
-        """Sends what is due in `seconds` of a pair's schedule, in open loop, and waits until it is answered."""
+        """Sends what is due in `seconds` of a pair's schedule, in open loop, and waits for the answers."""
         assert isinstance(self.arrivals, OpenLoop)
         workload = replace(self.workload, seed=_pair_seed(self.workload.seed, pair), duration=seconds, warmup=0.0)
         _, (shard,) = partition_schedule(self.arrivals, workload, len(self._driver.payloads), 1)
@@ -182,7 +182,7 @@ class Arm:
         return {name: rows[name] for name in ("due", "sent", "done", "outcome", "checked")}
 
     def usage(self) -> Usage:
-        """What the server has used, now."""
+        """What the server has used so far."""
         if self._process is None:
             return Usage(None, None)
         try:
@@ -200,7 +200,7 @@ class Arm:
         self._driver.close()
 
     def _drive(self, jobs: Jobs, ends: float, think: float | None) -> None:
-        """Lets all users send until no job is left and all is answered; the clock stands still afterwards."""
+        """Lets all users send until no job is left and all are answered; the clock runs only meanwhile."""
         pacer = Pacer()
         last = self.clock + max(self.deadline - time.monotonic(), 0.0)
         ends = min(ends, last)
@@ -208,7 +208,7 @@ class Arm:
         dispatcher = self._driver.dispatcher(jobs, limits, pacer)
         start = time.perf_counter()
         dispatcher.begin(start - self.clock)
-        # Ctrl-C ends whichever greenlet runs, and goes on to this one; it is not an error to be printed.
+        # Ctrl-C ends whichever greenlet runs and is then raised here; it is not an error to print.
         hub = gevent.get_hub()
         hub.NOT_ERROR = (*type(hub).NOT_ERROR, KeyboardInterrupt)
         users = [gevent.spawn(dispatcher.drive, transports) for transports in self._users]

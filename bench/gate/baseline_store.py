@@ -25,7 +25,7 @@ from bench.results.run_reader import Run, find_runs
 
 INDEX: Final = "baselines.json"
 FAILED_SHARE: Final = 0.01
-"""A run with a larger share of failed requests than this is a failed run."""
+"""A run with a larger share of failed requests is a failed run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Entry:
         label: what it is, for people.
         added: when, UTC, `2026-01-31T12:00:00Z`.
         runs: names of its run folders.
-        problems: why it must not become the baseline, one line each; empty for a good one.
+        problems: why it must not become the baseline, one line each; empty if it may.
         promoted: whether it is the baseline.
     """
 
@@ -60,7 +60,7 @@ _FILE: Final = VersionedJson(_Index, 1, name="baseline index", cure="restore it"
 
 
 def read_store(store: Path) -> tuple[Entry, ...]:
-    """The entries of a store, the oldest first; none of a folder that is no store yet.
+    """The entries of a store, the oldest first; () for a folder that is not a store yet.
 
     Raises:
         UsageError: a file that cannot be read, or of a newer format.
@@ -72,7 +72,7 @@ def read_store(store: Path) -> tuple[Entry, ...]:
 
 
 def add_runs(store: Path, paths: Iterable[Path], label: str, now: datetime) -> Entry:
-    """Copies a run set into the store. A failed one is kept as well, with what is wrong with it.
+    """Copies a run set into the store. A failed one is stored too, with its problems.
 
     Args:
         store: the store; made if it is not there.
@@ -86,7 +86,7 @@ def add_runs(store: Path, paths: Iterable[Path], label: str, now: datetime) -> E
     runs = find_runs(paths)
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
-        raise UsageError(f"two of the runs are called {max(names, key=names.count)}; rename one")
+        raise UsageError(f"two runs have the name {max(names, key=names.count)}; rename one")
     entries = read_store(store)
     name = f"{now:%Y%m%dT%H%M%SZ}-{re.sub(r'[^a-z0-9]+', '-', label.lower()).strip('-') or 'runs'}"
     taken = {entry.id for entry in entries}
@@ -111,7 +111,7 @@ def promote(store: Path, name: str) -> Entry:
     """
     entry = find_entry(store, name)
     if entry.problems:
-        raise UsageError(f"{entry.id} failed and is kept for study only: {entry.problems[0]}; promote a good one")
+        raise UsageError(f"{entry.id} failed and cannot be promoted: {entry.problems[0]}; promote another entry")
     find_runs([store / entry.id])
     chosen = replace(entry, promoted=True)
     others = (replace(other, promoted=False) for other in read_store(store))
@@ -132,7 +132,7 @@ def find_entry(store: Path, name: str) -> Entry:
         if name in (entry.id, entry.label, "latest") or (name == "promoted" and entry.promoted):
             return entry
     if name == "promoted":
-        raise UsageError(f"no entry of {store} is promoted; do it: bertbench baseline promote ID --store {store}")
+        raise UsageError(f"no entry of {store} is promoted; promote one: bertbench baseline promote ID --store {store}")
     known = {"latest", "promoted", *(word for entry in entries for word in (entry.id, entry.label) if word)}
     near = did_you_mean(name, sorted(known))
     raise UsageError(f"no entry {name!r} in {store}; see bertbench baseline list --store {store}{near}")
@@ -142,7 +142,7 @@ def promoted_runs(store: Path) -> list[Run]:
     """The runs of the baseline.
 
     Raises:
-        UsageError: no entry is promoted, or its runs are gone or changed.
+        UsageError: no entry is promoted, or its runs are missing or changed.
     """
     return entry_runs(store, find_entry(store, "promoted"))
 
@@ -151,13 +151,13 @@ def entry_runs(store: Path, entry: Entry) -> list[Run]:
     """The runs of an entry.
 
     Raises:
-        UsageError: they are gone or changed.
+        UsageError: they are missing or changed.
     """
     return find_runs([store / entry.id / name for name in entry.runs])
 
 
 def _problems(run: Run) -> Sequence[str]:
-    """Why nothing may be held against this run."""
+    """Why this run must not be a baseline."""
     analysis = analyse(run)
     wrong = analysis.summary.counts.get(Outcome.WRONG_ANSWER, 0)
     found = [f"{run.name}: {wrong} wrong answers"] if wrong else []

@@ -2,18 +2,22 @@
 
     gate = Gate(default_plan(min_effect=0.05))
     gate.add(pair)
-    verdict = gate.decide(left=40)        # None: more pairs are needed
+    verdict = gate.decide(left=40)        # None while more pairs are needed
 
 **Alarm.** At looks that grow further apart, each metric is tested for being worse by more than *half* its smallest
-effect that matters, by `bench.stats.sign_flip`, which needs nothing but the coin that decided the order within each
-pair. The joint error rate is shared out among the metrics by weight, a metric that raised the alarm hands its share on
-(Holm), and looks spend it bit by bit. **Confirmation.** An alarm starts a count of fresh pairs, fixed in advance;
-only these decide, most at once, or after as many again where they all but do. The metrics that raised the alarm are
-tested on them one after the other, the strongest first, each at the full rate, until one fails (a fixed sequence,
-chosen from data that the test does not use). **PASS** needs
-every metric to be shown to be worse by *less* than its smallest effect, each at its own error rate: a true effect
-gets through only if it does so in its own metric, so that no correction is due (R. Berger, *Multiparameter hypothesis
-testing*, Technometrics 24, 1982). Between half and the whole of a smallest effect either verdict may come.
+effect that matters, by `bench.stats.sign_flip`, which assumes nothing but the random order within each pair. The joint
+error rate is divided among the metrics by weight, a metric that raised the alarm passes its share on (Holm), and each
+look spends a part of it.
+
+**Confirmation.** An alarm starts a number of fresh pairs, fixed in advance; only these decide, most at once, or after
+as many pairs again where the first nearly suffice. The metrics that raised the alarm are tested on them one after the
+other, the strongest first, each at the full rate, until one fails (a fixed sequence, chosen from data that the test
+does not use).
+
+**PASS** needs every metric to be shown to be worse by *less* than its smallest effect, each at its own error rate: a
+true effect gets through only if it does so in its own metric, so that no correction is needed (R. Berger,
+*Multiparameter hypothesis testing*, Technometrics 24, 1982). Between half and the whole of a smallest effect either
+verdict may come.
 """
 
 from collections.abc import Mapping, Sequence

@@ -78,7 +78,7 @@ def wrong_answers_reason(runs: Sequence[RunMetrics]) -> str:
 def unusable_reason(plan: Plan, pairs: Sequence[Pair], final: bool) -> str:
     """Why the gate is INCONCLUSIVE where more pairs would not help, or time is over before the first look; else ""."""
     for arm in ARMS:
-        without = pairs and not any(_of(pair, arm).requests for pair in pairs)
+        without = pairs and not any(pair.arm(arm).requests for pair in pairs)
         if without and (final or len(pairs) >= _MIN_WITHOUT_REQUEST):
             return f"no request went to the {arm}; look at its target"
     invalid = [pair.invalid[0] for pair in pairs if pair.invalid]
@@ -94,9 +94,7 @@ def unusable_reason(plan: Plan, pairs: Sequence[Pair], final: bool) -> str:
 def error_bursts(plan: Plan, pairs: Sequence[Pair]) -> str:
     """Why failures forbid a PASS without a REGRESSION: many, but in few of the valid pairs; else ""."""
     hits, size, other_hits, other_size = (
-        sum(getattr(_of(pair, arm), name) for pair in pairs)
-        for arm in reversed(ARMS)
-        for name in ("failed", "requests")
+        sum(getattr(pair.arm(arm), name) for pair in pairs) for arm in reversed(ARMS) for name in ("failed", "requests")
     )
     if ERRORS not in plan.min_effects or larger_share(hits, size, other_hits, other_size) > plan.confirm:
         return ""
@@ -112,14 +110,14 @@ def failure_verdict(
     probes: Sequence[Pair] = (),
     earlier: Verdict | None = None,
 ) -> Verdict:
-    """The verdict where sides have failed.
+    """The verdict where arms have failed.
 
     Args:
         plan: the plan.
-        failures: by side, `baseline` or `candidate`; one at least.
+        failures: by arm, `baseline` or `candidate`; at least one.
         pairs: measured before.
-        probes: requests beside the pairs that led to this.
-        earlier: a verdict that was reached before; one that does not let the candidate pass stands.
+        probes: requests outside the pairs that led to this.
+        earlier: a verdict that was reached before; it stands if it is a REGRESSION or TARGET_FAILED.
     """
     notes = [failures[arm].why for arm in ARMS if arm in failures]
     if earlier is not None and earlier.kind in (VerdictKind.REGRESSION, VerdictKind.TARGET_FAILED):
@@ -131,20 +129,20 @@ def failure_verdict(
 
 
 def silent_arms(pair: Pair, earlier: Sequence[Pair] = ()) -> dict[str, Failure]:
-    """The sides of a pair that do not answer, with what became of their requests; `earlier` pairs say if they did."""
+    """The arms of a pair that do not answer, with the reason; `earlier` pairs show whether they ever did."""
     return {
-        arm: no_good_answer(arm, [_of(pair, arm)], [_of(before, arm) for before in earlier])
+        arm: no_good_answer(arm, [pair.arm(arm)], [before.arm(arm) for before in earlier])
         for arm in ARMS
         if _is_silent(pair, arm)
     }
 
 
 def failed_arms(pairs: Sequence[Pair], final: bool) -> dict[str, Failure]:
-    """The sides that the last pairs show to have stopped giving good answers.
+    """The arms that have stopped giving right answers in the last pairs.
 
     Args:
-        pairs: those in question.
-        final: whether there is no time for more, so that the last pair has to do.
+        pairs: those since the last probe that both arms answered.
+        final: whether there is no time for more, so that the last pair is enough.
     """
     found = {}
     for arm in ARMS:
@@ -153,7 +151,7 @@ def failed_arms(pairs: Sequence[Pair], final: bool) -> dict[str, Failure]:
             streak = _streak([_is_silent(pair, arm) or _is_bad(pair, arm) for pair in pairs])
             streak = streak if streak >= _MIN_STREAK else 0
         if streak:
-            runs = [_of(pair, arm) for pair in pairs]
+            runs = [pair.arm(arm) for pair in pairs]
             found[arm] = no_good_answer(arm, runs[-streak:], runs[:-streak])
     return found
 
@@ -161,7 +159,7 @@ def failed_arms(pairs: Sequence[Pair], final: bool) -> dict[str, Failure]:
 def mostly_failed(plan: Plan, pairs: Sequence[Pair], final: bool) -> Verdict | None:
     """A REGRESSION where most of the candidate's requests fail, pair after pair, and hardly any of the baseline's.
 
-    The sides are driven in turns of a few requests, so that what both depend on does not fail for one of them only.
+    The arms are driven in alternating slices of a few requests, so a failure of what both depend on affects both.
 
     Args:
         plan: the plan.
@@ -173,14 +171,14 @@ def mostly_failed(plan: Plan, pairs: Sequence[Pair], final: bool) -> Verdict | N
     )
     if ERRORS not in plan.min_effects or streak < (1 if final else _MIN_STREAK):
         return None
-    reason = errors_reason(*([_of(pair, arm) for pair in pairs[-streak:]] for arm in ARMS))
+    reason = errors_reason(*([pair.arm(arm) for pair in pairs[-streak:]] for arm in ARMS))
     if not reason:
         return None
     return without_bound(verdict(plan, VerdictKind.REGRESSION, reason, pairs, {ERRORS: State.REGRESSION}))
 
 
 def errors_reason(baseline: Sequence[RunMetrics], candidate: Sequence[RunMetrics]) -> str:
-    """Why the candidate is worse if most requests of each of its runs fail and hardly any of the others; else ""."""
+    """Why the candidate is worse if most requests of each of its runs fail and hardly any of the baseline; else ""."""
     if any(_share(run) < _MIN_FAILED_SHARE for run in candidate) or any(
         _share(run) > _MAX_OTHER_SHARE for run in baseline
     ):
@@ -196,16 +194,16 @@ def errors_reason(baseline: Sequence[RunMetrics], candidate: Sequence[RunMetrics
 
 
 def _is_bad(pair: Pair, arm: str) -> bool:
-    run = _of(pair, arm)
+    run = pair.arm(arm)
     return bool(run.requests) and not run.good
 
 
 def no_good_answer(arm: str, runs: Sequence[RunMetrics], earlier: Sequence[RunMetrics] = ()) -> Failure:
-    """What became of requests none of which, or none of the last of which, got a good answer.
+    """The failure of an arm none of whose requests, or none of whose last requests, got a right answer.
 
     Args:
         arm: `baseline` or `candidate`.
-        runs: of these requests.
+        runs: those requests.
         earlier: runs before them.
     """
     if any(run.good for run in (*runs, *earlier)):
@@ -220,21 +218,17 @@ def no_good_answer(arm: str, runs: Sequence[RunMetrics], earlier: Sequence[RunMe
     return Failure(why, ran=True)
 
 
-def _of(pair: Pair, arm: str) -> RunMetrics:
-    return pair.baseline if arm == "baseline" else pair.candidate
-
-
 def _share(run: RunMetrics) -> float:
     return run.failed / run.requests if run.requests else 0.0
 
 
 def _streak(found: Sequence[bool]) -> int:
-    """How many at the end are true."""
+    """How many of the last are true."""
     return found[::-1].index(False) if False in found else len(found)
 
 
 def _is_silent(pair: Pair, arm: str) -> bool:
-    run = _of(pair, arm)
+    run = pair.arm(arm)
     slowest = max(pair.baseline.slowest, pair.candidate.slowest)
     long = run.silence >= max(SILENCE, _TIMES_SLOWEST * slowest)
     return bool(run.requests) and (long or (run.failed == run.requests >= _MIN_FAILED_REQUESTS))

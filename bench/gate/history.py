@@ -1,9 +1,9 @@
-"""Change points over stored runs: when did a figure change for good?
+"""Change points over stored runs: when did a metric change lastingly?
 
-The points come from Apache Otava (E-divisive means with Student's t-test: M. Fleming et al., *Hunter: Using Change
-Point Detection to Hunt for Performance Regressions*, ICPE 2023). Its p-value holds for one split; it tries many, so
-that the rate of series with a change point where nothing changed is another, and grows with the length of the series:
-it is simulated here for the very length, and stated.
+The change points come from Apache Otava (E-divisive means with Student's t-test: M. Fleming et al., *Hunter: Using
+Change Point Detection to Hunt for Performance Regressions*, ICPE 2023). Its p-value is that of one split, and it tries
+many, so the share of series without a change in which it finds a change point is larger and grows with the length of
+the series. That share is simulated for the length at hand and reported.
 """
 
 import math
@@ -36,7 +36,7 @@ class ChangePoint:
         run: that run's name.
         change: after / before - 1 of the means; for shares the difference.
         p: p-value of the split.
-        worse: whether it is for the worse; None where neither direction is.
+        worse: whether it is for the worse; None for a metric without a better direction.
     """
 
     index: int
@@ -48,17 +48,17 @@ class ChangePoint:
 
 @dataclass(frozen=True, slots=True)
 class MetricSeries:
-    """One figure over runs under one load.
+    """One metric over runs under one load.
 
     Args:
         load: what the runs have in common, for people.
-        metric: which figure.
+        metric: which metric.
         runs: names, in the order of time.
         started: when each began, UTC.
-        values: one a run.
+        values: one for each run.
         points: the change points.
-        p_value: of one split, as asked for.
-        false_alarms: share of series of this length without a change in which there would be one.
+        p_value: of one split, as given.
+        false_alarms: share of series of this length without a change in which a change point is found.
     """
 
     load: str
@@ -72,13 +72,13 @@ class MetricSeries:
 
     @property
     def levels(self) -> tuple[tuple[int, int, float], ...]:
-        """(first index, index after the last, mean) of each stretch between change points."""
+        """(first index, index after the last, mean) of each segment between change points."""
         edges = [0, *(point.index for point in self.points), len(self.values)]
         return tuple((begin, end, float(np.mean(self.values[begin:end]))) for begin, end in pairwise(edges))
 
 
 def history(analyses: Sequence[Analysis], p_value: float = P_VALUE) -> list[MetricSeries]:
-    """The watched figures of all runs, by load; loads with fewer than `MIN_RUNS` believable runs are left out.
+    """The watched metrics of all runs, by load; loads with fewer than `MIN_RUNS` VALID runs are excluded.
 
     Raises:
         UsageError: no load has enough runs, or Apache Otava is not installed.
@@ -87,13 +87,15 @@ def history(analyses: Sequence[Analysis], p_value: float = P_VALUE) -> list[Metr
     for analysis in sorted(analyses, key=lambda entry: (entry.run.manifest.started, entry.run.name)):
         if analysis.validity.valid:
             loads.setdefault(_load(analysis), []).append(analysis)
-    enough = {load: runs for load, runs in loads.items() if len(runs) >= MIN_RUNS}
-    if not enough:
+    usable = {load: runs for load, runs in loads.items() if len(runs) >= MIN_RUNS}
+    if not usable:
         most = max(map(len, loads.values()), default=0)
-        raise UsageError(f"a history needs {MIN_RUNS} VALID runs under one load, the most here are {most}; add runs")
-    rates = {len(runs): false_alarm_rate(len(runs), p_value) for runs in enough.values()}
+        raise UsageError(
+            f"a history needs {MIN_RUNS} VALID runs under one load, and no load has more than {most}; add runs"
+        )
+    rates = {len(runs): false_alarm_rate(len(runs), p_value) for runs in usable.values()}
     found = []
-    for load, runs in enough.items():
+    for load, runs in usable.items():
         for name in WATCHED:
             centers = [run.summary.metrics[name].center if name in run.summary.metrics else None for run in runs]
             values = [center for center in centers if center is not None]
@@ -103,7 +105,7 @@ def history(analyses: Sequence[Analysis], p_value: float = P_VALUE) -> list[Metr
 
 
 def without_answers(analysis: Analysis) -> bool:
-    """Whether no request of a run got an answer: it has no latency, and says nothing of when that changed."""
+    """Whether no request of a run got an answer, so that it has no latency."""
     answered = sum(analysis.summary.counts.get(outcome, 0) for outcome in (Outcome.OK, Outcome.WRONG_ANSWER))
     return analysis.summary.due > 0 and not answered
 
@@ -118,9 +120,9 @@ def change_points(values: Sequence[float], p_value: float = P_VALUE) -> list[tup
         from otava.analysis import compute_change_points
     except ImportError as error:
         raise UsageError(
-            "apache-otava is not installed; make setup does it, or: pip install --no-deps apache-otava==0.8.0"
+            "apache-otava is not installed; run make setup, or: pip install --no-deps apache-otava==0.8.0"
         ) from error
-    # The t-test divides by the spread, which is 0 where a figure never varies (no error at all, ever).
+    # The t-test divides by the spread, which is 0 for a constant metric, such as an error share that is always 0.
     if max(values) == min(values):
         return []
     points, _ = compute_change_points(list(values), max_pvalue=p_value)
@@ -151,7 +153,7 @@ def _series(
 
 
 def _load(analysis: Analysis) -> str:
-    """What must agree before runs make one series."""
+    """What runs of one series have in common."""
     manifest, workload = analysis.run.manifest, analysis.run.manifest.workload
     parts = (
         workload.protocol,

@@ -114,7 +114,7 @@ class LiveGate:
         """Warms up, takes pairs, and soaks a candidate that would pass.
 
         Raises:
-            ArmsFailed: a server ends, or does not come up again.
+            ArmsFailed: a server ends, or does not restart.
         """
         self._notify("warming up")
         warm = servers.interleaving.warm_up(self._spec.warmup, self._spec.run_time, self._spec.max_time)

@@ -1,4 +1,4 @@
-"""The figures that the gate compares, from the request records of one run."""
+"""The metrics that the gate compares, from the request records of one run."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,8 +13,8 @@ from bench.results.records import Outcome
 from bench.stats.quantiles import nearest_rank
 
 PERCENTILES: Final = {"p50": (0.50, 20), "p95": (0.95, 100), "p99": (0.99, 300)}
-"""By name: the share, and the answers that a run must have. Three beyond a p99 say little about one run, but the gate
-rests on many runs, and needs only that each one's figure moves with the truth."""
+"""By name: the share, and the answers that a run must have. Three answers beyond a p99 say little about one run, but
+the gate uses many runs, and needs only that the figure of each follows a change of the server."""
 
 _STORED: Final = {"throughput": "throughput", "server_cpu_per_request": "cpu", "server_memory": "memory"}
 
@@ -22,12 +22,12 @@ _STORED: Final = {"throughput": "throughput", "server_cpu_per_request": "cpu", "
 def run_metrics(
     columns: Mapping[str, NDArray[Any]], seconds: float, cpu: float | None = None, memory: float | None = None
 ) -> RunMetrics:
-    """The figures of one run.
+    """The metrics of one run.
 
     Args:
-        columns: `due`, `done`, `outcome`, `checked` of its measured requests, equal in length, and `sent` where it is
-            known apart from `due`.
-        seconds: how long it sent.
+        columns: `due`, `done`, `outcome`, `checked` of its measured requests, equal in length, and `sent` where it
+            differs from `due`.
+        seconds: for how long it sent.
         cpu: processor time that the server used meanwhile, seconds; None if not known.
         memory: the server's resident memory, bytes; None if not known.
     """
@@ -58,7 +58,7 @@ def run_metrics(
 
 
 def _silence(columns: Mapping[str, NDArray[Any]], answered: NDArray[np.bool_]) -> tuple[float, float]:
-    """Seconds of requests without an answer at the end of a run, and seconds that the slowest answer took."""
+    """Seconds without an answer at the end of a run, and seconds that the slowest answer took."""
     ended = ~np.isnan(columns["done"])
     if not ended.any():
         return 0.0, 0.0
@@ -70,7 +70,7 @@ def _silence(columns: Mapping[str, NDArray[Any]], answered: NDArray[np.bool_]) -
 
 
 def stored_run_metrics(analysis: Analysis) -> RunMetrics:
-    """The figures of a stored run, as its analysis has them; a percentile below its floor is not among them."""
+    """The metrics of a stored run, from its analysis; a percentile of too few answers is absent."""
     summary = analysis.summary
     counts = {name: count for name, count in summary.counts.items() if count}
     failures = {name: count for name, count in counts.items() if name not in (Outcome.OK, Outcome.WRONG_ANSWER)}

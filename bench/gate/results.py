@@ -1,4 +1,4 @@
-"""From runs to the lines of a verdict: what each metric shows, and the counts."""
+"""From runs to the results of a verdict: each metric with its effect, and the counts."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ from bench.stats.hodges_lehmann import location
 ARMS = ("baseline", "candidate")
 
 MIN_PRESENT_SHARE = 0.8
-"""A metric is judged if at least this share of the pairs carries it on both sides."""
+"""A metric is evaluated if at least this share of the pairs has it in both arms."""
 
 
 def worsenings(metric: GateMetric, pairs: Sequence[Pair]) -> Floats:
-    """How much worse the candidate was in each pair, NaN where a side does not carry the metric; float64 `[n]`."""
+    """How much worse the candidate was in each pair, NaN where an arm does not have the metric; float64 `[n]`."""
     found = np.full(len(pairs), np.nan)
     for index, pair in enumerate(pairs):
         baseline, candidate = (arm.values.get(metric.name) for arm in (pair.baseline, pair.candidate))
@@ -31,7 +31,7 @@ def worsenings(metric: GateMetric, pairs: Sequence[Pair]) -> Floats:
 
 
 def evaluated_metrics(plan: Plan, pairs: Sequence[Pair]) -> tuple[GateMetric, ...]:
-    """The plan's metrics that enough of the pairs carry."""
+    """The plan's metrics that at least `MIN_PRESENT_SHARE` of the pairs have."""
     return tuple(
         metric
         for metric in plan.metrics
@@ -41,18 +41,18 @@ def evaluated_metrics(plan: Plan, pairs: Sequence[Pair]) -> tuple[GateMetric, ..
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What is compared of one metric.
+    """The effect on one metric.
 
     Args:
         worsening: with its interval, on the scale of `GateMetric.worsening`.
-        middle: between the two sides' levels, on the scale of `GateMetric.scaled`.
+        middle: the middle of the two arms' levels, on the scale of `GateMetric.scaled`.
     """
 
     worsening: Estimate
     middle: float
 
     def levels(self, metric: GateMetric) -> tuple[float, float]:
-        """Baseline and candidate, which lie around the middle and differ by exactly the worsening."""
+        """Levels of baseline and candidate around the middle, which differ by exactly the worsening."""
         center = self.worsening.center or 0.0
         half = (-center if metric.higher_is_better else center) / 2
         if metric.absolute:
@@ -69,20 +69,20 @@ def metric_results(
     states: Mapping[str, State],
     effects: Mapping[str, Effect],
 ) -> tuple[MetricResult, ...]:
-    """A line for each metric of the plan; one that `states` does not hold was not judged.
+    """A result for each metric of the plan; one that is not in `states` was not evaluated.
 
     Args:
         plan: the plan.
-        baseline: figures of the baseline's runs.
-        candidate: figures of the candidate's runs.
-        states: what was decided, by metric.
-        effects: what was compared, by metric; a metric that is not in it is shown by its medians, without a change.
+        baseline: metrics of the baseline's runs.
+        candidate: metrics of the candidate's runs.
+        states: the decision, by metric.
+        effects: by metric; one that is not in it is shown by its medians, without a change.
     """
     results = []
     for metric in plan.metrics:
         found = effects.get(metric.name)
         levels = found.levels(metric) if found else (_median(metric, baseline), _median(metric, candidate))
-        effect = found.worsening if found else Estimate.absent(metric.name, "no pair carries it")
+        effect = found.worsening if found else Estimate.absent(metric.name, "no pair has it")
         half = plan.min_effects[metric.name] / 2
         center, lo, hi = (
             None if end is None else metric.as_effect(end) for end in (effect.center, effect.lo, effect.hi)
@@ -104,22 +104,23 @@ def metric_results(
 
 
 def pair_effects(plan: Plan, pairs: Sequence[Pair]) -> dict[str, Effect]:
-    """What is compared of each metric, as far as pairs carry it.
+    """The effect on each metric that at least one pair has.
 
-    Ratios: the location of the pairs' logarithms, which the signed ranks test. Shares, which are 0 in most runs: means.
+    For ratios, the Hodges-Lehmann estimate of the pairs' logarithms, which belongs to the signed-rank test; for shares,
+    which are 0 in most runs, the mean.
     """
     found = {}
     for metric in plan.metrics:
         values = worsenings(metric, pairs)
-        carried = np.isfinite(values)
-        if not carried.any():
+        present = np.isfinite(values)
+        if not present.any():
             continue
-        arms = ([getattr(pair, arm).values.get(metric.name, np.nan) for pair in pairs] for arm in ARMS)
-        middles = np.mean([metric.scaled(np.array(arm)[carried]) for arm in arms], axis=0)
+        arms = ([pair.arm(arm).values.get(metric.name, np.nan) for pair in pairs] for arm in ARMS)
+        middles = np.mean([metric.scaled(np.array(arm)[present]) for arm in arms], axis=0)
         if metric.absolute:
-            worsening, middle = repeat_mean(metric.name, values[carried].tolist(), log=False), float(middles.mean())
+            worsening, middle = repeat_mean(metric.name, values[present].tolist(), log=False), float(middles.mean())
         else:
-            worsening, middle = location(metric.name, values[carried]), float(np.median(middles))
+            worsening, middle = location(metric.name, values[present]), float(np.median(middles))
         found[metric.name] = Effect(worsening, middle)
     return found
 
@@ -133,16 +134,16 @@ def verdict(
     warnings: Sequence[str] = (),
     probes: Sequence[Pair] = (),
 ) -> Verdict:
-    """The verdict on pairs, those that are invalid counted and left out.
+    """The verdict on pairs; INVALID ones are counted and excluded.
 
     Args:
         plan: the plan.
-        kind: what was found.
+        kind: the outcome.
         reason: one line.
         pairs: all pairs.
-        states: what was decided, by metric.
+        states: the decision, by metric.
         warnings: one line each.
-        probes: requests beside the pairs that the verdict rests on; they are only counted.
+        probes: requests outside the pairs that the verdict rests on; they are only counted.
     """
     valid = [pair for pair in pairs if not pair.invalid]
     baseline, candidate = [pair.baseline for pair in valid], [pair.candidate for pair in valid]
@@ -168,7 +169,7 @@ def without_bound(found: Verdict) -> Verdict:
 
 
 def totals(baseline: Sequence[RunMetrics], candidate: Sequence[RunMetrics]) -> Counts:
-    """Counts of both sides."""
+    """Counts of both arms."""
     return Counts(
         requests=(sum(run.requests for run in baseline), sum(run.requests for run in candidate)),
         failed=(sum(run.failed for run in baseline), sum(run.failed for run in candidate)),
@@ -178,7 +179,7 @@ def totals(baseline: Sequence[RunMetrics], candidate: Sequence[RunMetrics]) -> C
 
 
 def describe_effect(result: MetricResult) -> str:
-    """`latency p50 +10.3 % [+8.1, +12.4]`, for the one line and the reason."""
+    """`latency p50 +10.3 % [+8.1, +12.4]`, for a reason."""
     effect = result.effect
     if effect.center is None:
         return result.metric.label
@@ -194,7 +195,7 @@ def describe_effect(result: MetricResult) -> str:
 
 
 def as_change(metric: GateMetric, effect: float) -> float:
-    """The change of the figure itself: a throughput that is worse by 25 % has fallen to 1 / 1.25, by 20 %."""
+    """The change of the metric itself: a throughput that is worse by 25 % has fallen to 1 / 1.25, by 20 %."""
     return 1 / (1 + effect) - 1 if metric.higher_is_better else effect
 
 
@@ -205,9 +206,9 @@ def _median(metric: GateMetric, runs: Sequence[RunMetrics]) -> float | None:
 
 def _why_not_evaluated(metric: GateMetric, runs: Sequence[RunMetrics]) -> str:
     if not runs:
-        return "there was nothing to judge"
+        return "nothing was measured"
     if all(metric.name in run.values for run in runs):
-        return "the gate ended before it could be"
+        return "the gate ended before the first look"
     if metric.name in ("cpu", "memory"):
         return "the server's process is not on this machine or not known"
     return "too few answered requests in a run"

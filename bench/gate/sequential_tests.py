@@ -1,4 +1,4 @@
-"""The gate's sequential tests: which metrics raise an alarm, which of them are confirmed, which may still be worse.
+"""The gate's sequential tests: which metrics raise an alarm, which of them are confirmed, which have not passed.
 
 Each is a sign-flip test (`bench.stats.sign_flip`) on the worsenings of pairs; the error rates are those of the plan.
 """
@@ -17,12 +17,12 @@ from bench.stats.sign_flip import sequential_sign_flip
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An alarm that waits for its confirmation.
+    """An alarm that awaits its confirmation.
 
     Args:
         metrics: the names of those that raised it, the strongest first.
         begin: index of the first fresh pair.
-        looks: numbers of fresh pairs at which they are looked at, increasing.
+        looks: numbers of fresh pairs at which they are tested, increasing.
     """
 
     metrics: tuple[str, ...]
@@ -33,11 +33,11 @@ class Alarm:
 def raised_alarms(
     plan: Plan, metrics: Sequence[GateMetric], pairs: Sequence[Pair], looks: Sequence[int], spent: Sequence[float]
 ) -> tuple[str, ...]:
-    """Metrics whose alarm is on at the present look, the strongest first; Holm's steps until none is added.
+    """Metrics that raise an alarm at the present look, the strongest first, by Holm's step-down procedure.
 
     Args:
         plan: smallest effects and error rates.
-        metrics: those that are judged.
+        metrics: those that are evaluated.
         pairs: the valid pairs.
         looks: numbers of pairs at the looks so far, the present one last.
         spent: share of the alarm's error rate that is spent at each look.
@@ -50,7 +50,7 @@ def raised_alarms(
     while True:
         shares = shares_left(weights, list(on)) * plan.alarm
         found = sequential_sign_flip(values, looks, np.outer(spent, shares))
-        # A crossing at an earlier look counts only if the case still stands.
+        # A crossing at an earlier look counts only if the present data still support it.
         now = np.array([look is not None for look in found.crossed]) & (np.array(found.p) <= shares)
         if not (now & ~on).any():
             break
@@ -62,7 +62,7 @@ def raised_alarms(
 def confirmed_by(
     plan: Plan, alarm: Alarm, metrics: Sequence[GateMetric], pairs: Sequence[Pair], final: bool
 ) -> tuple[list[str], float]:
-    """The alarm's metrics that its fresh pairs confirm, and the p-value by itself of the first that they do not."""
+    """The alarm's metrics that its fresh pairs confirm, and the p-value of the first that they do not."""
     fresh = pairs[alarm.begin :]
     looks = [look for look in alarm.looks if look <= len(fresh)]
     if final and fresh and len(fresh) not in looks:
@@ -102,7 +102,7 @@ def unpassed_metrics(
         spent[-1] = 1.0
     spending = np.repeat((spent * plan.miss)[:, np.newaxis], len(metrics), axis=1)
     found = sequential_sign_flip(-_margins(plan, metrics, pairs, half=False), looks, spending)
-    # As with alarms, an earlier crossing that the present data do not bear out is no ground for a PASS.
+    # As with alarms, an earlier crossing counts only if the present data still support it.
     return [
         metric.name
         for metric, look, p in zip(metrics, found.crossed, found.p, strict=True)
@@ -111,7 +111,7 @@ def unpassed_metrics(
 
 
 def _margins(plan: Plan, metrics: Sequence[GateMetric], pairs: Sequence[Pair], half: bool) -> Floats:
-    """Worsenings less half (or all) of the smallest effect, `[n, K]`; 0, which counts nothing, where absent."""
+    """Worsenings minus half (or all) of the smallest effect, `[n, K]`; 0, which has no weight, where absent."""
     columns = []
     for metric in metrics:
         effect = plan.min_effects[metric.name]

@@ -143,9 +143,7 @@ class ServerPair:
 
     def _raise_for(self, starts: Sequence[_Start]) -> None:
         failures = {
-            arm: Failure(
-                f"the {arm} {'does not come up again' if self._ran else 'never ran'}: {start.error}", self._ran
-            )
+            arm: Failure(f"the {arm} {'did not restart' if self._ran else 'never ran'}: {start.error}", self._ran)
             for arm, start in zip(ARMS, starts, strict=True)
             if start.error and not self._may_be_good(start, starts)
         }

@@ -1,8 +1,9 @@
-"""The gate on stored runs: two sets that were made at their own times, each run a unit.
+"""The gate on stored runs: two sets that were made at different times, with each run as a unit.
 
-Without a coin and without pairs, an exact permutation test takes the place of the signs: under the null every split of
-the runs into two sets is equally likely. That holds if nothing drifted between the sets, which stored runs cannot show:
-a warning says so. There is one look, no confirmation, and the joint error rate is `ALPHA` over all metrics (Holm).
+There are no pairs in random order, so an exact permutation test replaces the sign-flip test: under the null hypothesis
+every split of the runs into two sets is equally likely. That holds if nothing drifted between the sets, which stored
+runs cannot show; a warning says so. There is one look, no confirmation, and the joint error rate is `ALPHA` over all
+metrics (Holm).
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,10 +32,10 @@ SCOPE: Final = "chance from run to run, while nothing else changes between the t
 _FREE: Final = frozenset(
     {"target", "workload.seed", "workload.model_digest", "workload.precision", "environment.packages.bertbench"}
 )
-"""What may differ between the sides: the target and the model are what the gate is about, the seed is drawn."""
+"""Fields that may differ between the sets: the gate compares targets and models, and the seed is drawn."""
 
 _SENTENCES: Final = "workload.sentences_digest"
-"""Covers the golden answers too, so that it differs with the model."""
+"""A digest of the golden answers too, so that it differs with the model."""
 
 
 def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[Analysis]) -> Verdict:
@@ -48,7 +49,7 @@ def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[
         return failed
     if found := _differences(baseline, candidate):
         return _without(plan, f"the runs cannot be compared: {found}; make both sets on one machine under one load")
-    # Wrong answers count even in a run whose figures cannot be believed.
+    # Wrong answers count in an INVALID run too.
     if reason := wrong_answers_reason(sets["candidate"]):
         return without_bound(_verdict(plan, VerdictKind.REGRESSION, reason, sets["baseline"], sets["candidate"], {}))
     for name, found_runs in sets.items():
@@ -69,7 +70,7 @@ def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[
 def _failed(
     plan: Plan, sets: Mapping[str, list[RunMetrics]], sides: Mapping[str, Sequence[Analysis]]
 ) -> Verdict | None:
-    """The verdict where a whole run of a side got no good answer, or most requests to the candidate failed."""
+    """The verdict where a whole run has no good answer, or most requests to the candidate failed."""
     failures = {}
     for name, runs in sides.items():
         # Wrong answers of the candidate have a verdict of their own.
@@ -109,32 +110,32 @@ def _evaluate(plan: Plan, baseline: list[RunMetrics], candidate: list[RunMetrics
     for metric, bad, good in zip(metrics, worse, fine, strict=True):
         passed = State.PASSED if good <= plan.miss else State.UNCLEAR
         states[metric.name] = State.REGRESSION if bad <= ALPHA else passed
-    warnings = [
-        "the sides were not run side by side: a machine that changed between the sets looks like a change of the server"
-    ]
-    warnings += [f"left out: {line}" for line in invalid]
     regressions = [name for name, state in states.items() if state is State.REGRESSION]
     unclear = [name for name, state in states.items() if state is State.UNCLEAR]
     kind = VerdictKind.REGRESSION if regressions else VerdictKind.INCONCLUSIVE
     if not (regressions or unclear or missing) and metrics:
         kind = VerdictKind.PASS
-    named = _verdict(plan, kind, "", baseline, candidate, states, warnings)
-    found = {result.metric.name: describe_effect(result) for result in named.metrics}
+    warnings = [
+        "the runs were not made side by side: a machine that changed between the sets looks like a change of the server"
+    ]
+    warnings += [f"excluded: {line}" for line in invalid]
+    found = _verdict(plan, kind, "", baseline, candidate, states, warnings)
+    effects = {result.metric.name: describe_effect(result) for result in found.metrics}
     if kind is VerdictKind.PASS:
         reason = "no metric is worse by its smallest effect"
     elif regressions:
-        reason = ", ".join(found[name] for name in regressions)
+        reason = ", ".join(effects[name] for name in regressions)
     elif missing or not metrics:
-        reason = f"{', '.join(missing) or 'no metric'} could not be judged: the runs do not carry it; use longer runs"
+        reason = f"{', '.join(missing) or 'no metric'} could not be evaluated: the runs lack it; use longer runs"
     else:
-        reason = f"too noisy: {'; '.join(found[name] for name in unclear)}; add runs, or give a larger --min-effect"
-    return _verdict(plan, kind, reason, baseline, candidate, states, warnings)
+        reason = f"too noisy: {'; '.join(effects[name] for name in unclear)}; add runs, or give a larger --min-effect"
+    return replace(found, reason=reason)
 
 
 def larger(values: Floats, others: Floats, shift: float) -> float:
-    """One-sided p-value that `values` lie no more than `shift` above `others`: ranks, all splits of the runs.
+    """One-sided p-value of `values` being at most `shift` above `others`: rank sums over all splits of the runs.
 
-    All splits are enumerated up to `_RESAMPLES` of them, then as many are drawn.
+    Up to `_RESAMPLES` splits are enumerated; of more, that many are drawn.
     """
     moved = values - shift
     ranks = stats.rankdata(np.round(np.concatenate((moved, others)), 12))
@@ -150,7 +151,7 @@ def larger(values: Floats, others: Floats, shift: float) -> float:
 
 
 def _scaled(metric: GateMetric, runs: Sequence[RunMetrics]) -> Floats:
-    """Metrics of runs on the scale of `GateMetric.worsening`."""
+    """A metric of runs on the scale of `GateMetric.worsening`."""
     values = metric.scaled(np.array([run.values[metric.name] for run in runs]))
     return -values if metric.higher_is_better else values
 
@@ -167,7 +168,7 @@ def _effect(metric: GateMetric, baseline: Sequence[RunMetrics], candidate: Seque
 
 
 def _differences(baseline: Sequence[Analysis], candidate: Sequence[Analysis]) -> str:
-    """What differs between any run and the first baseline's that must not; "" for nothing."""
+    """Fields that must not differ but do between the first baseline run and any other; "" if there are none."""
     first = baseline[0].run.manifest
     for entry in (*baseline[1:], *candidate):
         every = manifest_differences(first, entry.run.manifest)

@@ -1,4 +1,4 @@
-"""What a gate takes and gives: metrics, the figures of one run, pairs of runs, the plan, the verdict."""
+"""Types of the gate: metrics, the metrics of one run, pairs of runs, the plan, the verdict."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from bench.stats.estimate import Estimate
 
 
 class VerdictKind(StrEnum):
-    """What a gate says."""
+    """The outcome of a gate."""
 
     PASS = "PASS"
     REGRESSION = "REGRESSION"
@@ -37,16 +37,16 @@ class VerdictKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GateMetric:
-    """A figure of a run that the gate compares.
+    """A metric of a run that the gate compares.
 
     Args:
         name: key in `RunMetrics.values`.
         label: for people.
         unit: `s`, `1/s`, `B` or `share`.
         scale: its smallest effect that matters, in multiples of `--min-effect`: tails vary more than medians.
-        weight: its share of the joint error rate, before normalising.
+        weight: its share of the joint error rate, before normalizing.
         higher_is_better: as with throughput.
-        absolute: compared by difference, not by ratio: error shares, which are 0 on a good day.
+        absolute: compared by difference, not by ratio: error shares, which are often 0.
     """
 
     name: str
@@ -65,7 +65,7 @@ class GateMetric:
         return -ratio if self.higher_is_better else ratio
 
     def scaled(self, values: Floats) -> Floats:
-        """Values on the scale on which differences are compared: logarithms, or as they are; like `values`."""
+        """`values` on the scale on which differences are compared: logarithms, or unchanged; the same shape."""
         return values if self.absolute else np.asarray(np.log(values))
 
     def as_worsening(self, effect: float) -> float:
@@ -93,14 +93,14 @@ METRICS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RunMetrics:
-    """One run of one side, warm-up left out.
+    """The metrics of one run of one arm, warm-up excluded.
 
     Args:
         requests: requests due.
-        failed: of these, those that got no answer: every outcome but `ok` and `wrong_answer`.
+        failed: of these, those without an answer: every outcome but `ok` and `wrong_answer`.
         wrong: wrong answers.
         checked: answers that were compared with the golden ones.
-        values: base units by metric; a metric that the run does not carry is not in it.
+        values: by metric, in base units; a metric that was not measured is absent.
         failures: failed requests by outcome.
         silence: seconds of requests without a good answer at the end of the run; 0 if the last answer was good.
         slowest: seconds that the slowest good answer took.
@@ -117,17 +117,17 @@ class RunMetrics:
 
     @property
     def good(self) -> int:
-        """Requests that were answered rightly."""
+        """Requests with a right answer."""
         return self.requests - self.failed - self.wrong
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a side cannot be measured at all.
+    """Why an arm cannot be measured at all.
 
     Args:
         why: one line.
-        ran: whether it was ready to answer at any time.
+        ran: whether it was ready at any time.
     """
 
     why: str
@@ -136,19 +136,23 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two runs beside each other, in an order that a coin decided.
+    """One run of each arm, side by side, in an order drawn at random.
 
     Args:
-        baseline: figures of the baseline.
-        candidate: figures of the candidate.
-        baseline_first: whether the baseline began.
-        invalid: why the pair cannot be believed; empty for a valid one.
+        baseline: metrics of the baseline.
+        candidate: metrics of the candidate.
+        baseline_first: whether the baseline was driven first.
+        invalid: why the pair is INVALID; empty for a valid one.
     """
 
     baseline: RunMetrics
     candidate: RunMetrics
     baseline_first: bool = True
     invalid: tuple[str, ...] = ()
+
+    def arm(self, name: str) -> RunMetrics:
+        """The metrics of `baseline` or `candidate`."""
+        return self.baseline if name == "baseline" else self.candidate
 
 
 @dataclass(frozen=True)
@@ -163,23 +167,23 @@ class Plan:
 
     Args:
         min_effects: by metric, the smallest effect that matters, a fraction (for absolute metrics a difference).
-        required: metrics that must be judged, or there is no verdict.
+        required: metrics that must be evaluated, or there is no PASS.
         alarm: chance of an alarm, over all metrics and looks.
         confirm: chance that one confirmation passes.
         attempts: how many alarms are followed up.
         miss: chance of a PASS despite a smallest effect.
         first_look: pairs before the first look.
         growth: from look to look the number of pairs grows by this factor.
-        spent_per_look: share of what is left of the error rate that each look may spend.
+        spent_per_look: share of the remaining error rate that each look may spend.
         min_confirm_pairs: pairs of a confirmation, at least...
-        confirm_share: ...or this share of those that led to the alarm.
+        confirm_share: ...or this share of the pairs that led to the alarm.
         confirm_at_once: share of `confirm` that these may spend; the rest is for as many pairs again...
         futility: ...which are taken unless the p-value by then is above this.
-        min_checked: right answers before a PASS, if time allows: with 3,000 a share of 0.1 % wrong ones would have
-            shown itself with 95 % (the rule of three).
-        fresh_alarms: whether the pairs that raise an alarm are independent, each on processes of its own or all on two
-            that are to be compared; if not, an alarm may be a lasting difference between two processes, and only the
-            confirmation counts.
+        min_checked: checked answers before a PASS, if time allows: among 3,000 at least one of a share of 0.1 % wrong
+            ones is found with a probability of 95 % (the rule of three).
+        fresh_alarms: whether the pairs that raise an alarm are independent: each on processes of its own, or all on
+            the two processes that are compared. If not, an alarm may be a lasting difference between two processes,
+            and only the confirmation counts.
         scope: what `false_alarms` covers, for people; "" if that is not known.
     """
 
@@ -203,7 +207,7 @@ class Plan:
     @property
     def false_alarms(self) -> float:
         """Bound of the chance of a false REGRESSION."""
-        # Rounded, so that a product of decimals prints as one.
+        # Rounded, so that the product prints as a short decimal.
         return round(self.confirm * self.attempts * (self.alarm if self.fresh_alarms else 1.0), 12)
 
     @property
@@ -216,7 +220,7 @@ class Plan:
         return max(self.first_look, pairs + 2, math.ceil(pairs * self.growth)) if pairs else self.first_look
 
     def confirm_pairs(self, pairs: int) -> int:
-        """Pairs of a confirmation after an alarm at `pairs`, unless it needs as many again."""
+        """Pairs of the first part of a confirmation after an alarm at `pairs`."""
         return max(self.min_confirm_pairs, math.ceil(self.confirm_share * pairs))
 
     def confirm_looks(self, pairs: int) -> tuple[int, int]:
@@ -228,10 +232,10 @@ DEFAULT_EFFECT: Final = 0.05
 
 
 def default_plan(min_effect: float = DEFAULT_EFFECT, overrides: Mapping[str, float] | None = None) -> Plan:
-    """The plan for a smallest effect of the median; the other metrics' follow from it, `overrides` go first.
+    """The plan for a smallest effect of the median; those of the other metrics follow from it, but for `overrides`.
 
     Raises:
-        UsageError: an effect that is not above 0, or a metric that there is none of.
+        UsageError: an effect that is not above 0, or no such metric.
     """
     overrides = overrides or {}
     known = [metric.name for metric in METRICS]
@@ -255,10 +259,10 @@ def make_plan(min_effect: float, min_effects: Mapping[str, float], metrics: Sequ
 
 
 def restricted(plan: Plan, names: tuple[str, ...]) -> Plan:
-    """The plan for these metrics only, which then must be judged.
+    """The plan for these metrics only, which then must be evaluated.
 
     Raises:
-        UsageError: a metric that there is none of.
+        UsageError: no such metric.
     """
     unknown = set(names) - set(plan.min_effects)
     if unknown or not names:
@@ -267,11 +271,12 @@ def restricted(plan: Plan, names: tuple[str, ...]) -> Plan:
 
 
 class State(StrEnum):
-    """What is known of one metric."""
+    """The decision on one metric."""
 
     REGRESSION = "regression"
     PASSED = "passed"
     UNCLEAR = "unclear"
+    # The text is part of the format of `gate.json`.
     NOT_EVALUATED = "not judged"
 
 
@@ -288,7 +293,7 @@ class MetricResult:
         min_effect: the smallest effect that matters.
         state: what was decided.
         improved: whether the whole interval lies below minus half the smallest effect.
-        note: why it was not judged, or what would help.
+        note: why it was not evaluated; empty if it was.
     """
 
     metric: GateMetric
@@ -302,7 +307,7 @@ class MetricResult:
 
 
 class Counts(TypedDict):
-    """Counts of both sides, (baseline, candidate), by field of `Verdict`."""
+    """Counts of both arms, (baseline, candidate), by field of `Verdict`."""
 
     requests: tuple[int, int]
     failed: tuple[int, int]
@@ -312,14 +317,14 @@ class Counts(TypedDict):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a gate found.
+    """The result of a gate.
 
     Args:
-        kind: PASS, REGRESSION, INCONCLUSIVE or TARGET_FAILED.
+        kind: PASS, REGRESSION, INCONCLUSIVE, TARGET_FAILED or INTERRUPTED.
         reason: one line: the metric of a regression, or what is missing.
-        metrics: one result a metric of the plan.
-        pairs: pairs (or runs a side) that were used.
-        invalid_pairs: pairs that were left out.
+        metrics: one result for each metric of the plan.
+        pairs: valid pairs; of stored runs the runs of the smaller set.
+        invalid_pairs: pairs that were excluded.
         requests: (baseline, candidate) requests.
         failed: (baseline, candidate) failed requests.
         wrong: (baseline, candidate) wrong answers.
@@ -346,13 +351,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class GateReport:
-    """A verdict with what is printed beside it.
+    """A verdict with its context.
 
     Args:
-        verdict: what was found.
+        verdict: the result.
         baseline: what the baseline was, for people.
         candidate: what the candidate was.
-        load: the load that both were under, for people; "" for stored runs, which say it themselves.
+        load: the load on both, for people; "" for stored runs, whose manifests have it.
         seconds: how long the gate took.
         measured: the measured rate of false alarms with its bound, one line; None where none was measured.
         folder: folder of the runs; None if they were not stored.

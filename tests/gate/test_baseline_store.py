@@ -59,7 +59,7 @@ def test_a_failed_run_is_kept_and_never_promoted(failed: Path, tmp_path: Path) -
     entry = add_runs(tmp_path / "store", [failed], "bad", NOW)
     assert "1 wrong answers" in entry.problems[0]
     assert (tmp_path / "store" / entry.id / failed.name / "run.json").is_file()
-    with pytest.raises(UsageError, match="failed and is kept for study only"):
+    with pytest.raises(UsageError, match="failed and cannot be promoted"):
         promote(tmp_path / "store", entry.id)
     with pytest.raises(UsageError, match="promoted"):
         promoted_runs(tmp_path / "store")

@@ -193,7 +193,7 @@ def test_baseline_store_from_the_command_line(baseline: str, tmp_path: Path) -> 
     bad = stored(tmp_path / "bad", outcome=Outcome.WRONG_ANSWER)
     code, _, err = call("baseline", "add", bad, "--label", "bad", "--promote", *store)
     assert (code, err.count("\n")) == (1, 1)
-    assert "kept but not promoted" in err
+    assert "stored but not promoted" in err
     listing = call("baseline", "list", *store)[1].splitlines()
     assert [line.split()[-1] for line in listing[1:]] == ["promoted", "failed"]
     assert call("baseline", "promote", "bad", *store)[0] == 2
@@ -229,7 +229,7 @@ def test_history_names_runs_without_answers_and_the_verdicts_of_kept_gates(tmp_p
     code, out, err = call("gate", "history", str(tmp_path))
     assert (code, err) == (0, "")
     assert "4-gate: REGRESSION: all failed" in out
-    assert "requests failed; it is left out" in out
+    assert "requests failed; it is excluded" in out
     assert "8 runs" in out
     assert "p50" in out
     for folder in sorted(tmp_path.glob("*-gate"))[2:]:

@@ -106,7 +106,7 @@ def gate(model: Path, folder: Path, baseline: str, candidate: str, *words: str) 
         ({"dies_at": 60}, "rest", 1, "the candidate ended: "),
         ({"dies_at": 60}, "grpc", 1, "the candidate ended: "),
         ({"dies_at": 30, "fresh": 1}, "grpc", 1, "the candidate "),
-        ({"refuses": 1, "fresh": 1}, "rest", 1, "the candidate does not come up again: "),
+        ({"refuses": 1, "fresh": 1}, "rest", 1, "the candidate did not restart: "),
         ({"rejects_at": 0}, "rest", 1, "to the candidate failed (rejected"),
         ({"rejects_at": 0}, "grpc", 1, "to the candidate failed (rejected"),
         ({"unavailable_at": 0}, "grpc", 1, "to the candidate failed (unavailable"),

@@ -262,17 +262,17 @@ def test_a_required_metric_that_is_missing_is_inconclusive() -> None:
     assert [result.metric.name for result in passed.metrics if result.state is State.NOT_EVALUATED] == ["p99"]
 
 
-def test_what_was_not_judged_says_why() -> None:
+def test_a_metric_that_was_not_evaluated_says_why() -> None:
     """Measured, but no time for a verdict; not measured at all; not carried by the runs."""
     pair = next(pairs("plain", np.random.default_rng(1), 1, 0.01))
     side = replace(pair.baseline, values={"p50": 0.01})
     bare = Pair(side, side)
     for given, name, note in (
-        (pair, "memory", "the gate ended before it could be"),
+        (pair, "memory", "the gate ended before the first look"),
         (bare, "memory", "not on this machine"),
         (Pair(pair.baseline, side), "p99", "too few answered requests"),
         (bare, "p99", "too few answered requests"),
-        (None, "p50", "there was nothing to judge"),
+        (None, "p50", "nothing was measured"),
     ):
         gate = Gate(PLAN)
         if given is not None:

@@ -1,4 +1,4 @@
-"""`bertbench baseline`: run sets kept in a folder that can be committed or cached, one of them promoted."""
+"""`bertbench baseline`: run sets stored in a folder that can be committed or cached, one of them promoted."""
 
 import argparse
 from datetime import UTC, datetime
@@ -16,12 +16,12 @@ from bench.report import text
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = actions.add_parser("add", help="copy runs into the store; a failed run is kept, but never promoted")
+    add = actions.add_parser("add", help="copy runs into the store; a failed run is stored, but never promoted")
     add.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run, or a folder of runs")
     add.add_argument("--label", default="", help="what it is, for example a commit")
     add.add_argument("--promote", action="store_true", help="make it the baseline, if it is good")
     listing = actions.add_parser("list", help="all entries")
-    show = actions.add_parser("show", help="one entry and its figures")
+    show = actions.add_parser("show", help="one entry and its metrics")
     show.add_argument("entry", nargs="?", default="promoted", help="id, label, latest or promoted (default: promoted)")
     chosen = actions.add_parser("promote", help="make an entry the baseline")
     chosen.add_argument("entry", help="id, label or latest")
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """Does one action.
 
     Returns:
-        0; 1 when `add --promote` met runs that failed: they are kept, and not promoted.
+        0; 1 if `add --promote` was given runs that failed: they are stored and not promoted.
 
     Raises:
         UsageError: no such run or entry, or a failed entry to promote.
@@ -57,7 +57,7 @@ def _add(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     for problem in entry.problems:
         print(f"  failed: {problem}", file=out)
     if args.promote and entry.problems:
-        print(f"bertbench: {entry.id} failed, so it was kept but not promoted; look at its runs", file=err)
+        print(f"bertbench: {entry.id} failed, so it was stored but not promoted; look at its runs", file=err)
         return ExitCode.REGRESSION
     if args.promote:
         print(f"promoted {promote(args.store, entry.id).id}", file=out)
@@ -65,7 +65,7 @@ def _add(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 
 
 def _row(entry: Entry) -> tuple[str, str, str, str]:
-    state = "promoted" if entry.promoted else ("failed" if entry.problems else "kept")
+    state = "promoted" if entry.promoted else ("failed" if entry.problems else "stored")
     return entry.id, entry.label, str(len(entry.runs)), state
 
 
@@ -76,7 +76,7 @@ def _show(store: Path, entry: Entry, out: TextIO) -> None:
     names = ("from_due_p50", "from_due_p95", "from_due_p99", "throughput", "error_share")
     rows = [("run", *(METRICS[name].title for name in names))]
     for stored in entry_runs(store, entry):
-        figures = analyse(stored).summary.metrics
-        centers = {name: figures[name].center if name in figures else None for name in names}
+        metrics = analyse(stored).summary.metrics
+        centers = {name: metrics[name].center if name in metrics else None for name in names}
         rows.append((stored.name, *(text.figure(METRICS[name], centers[name]) for name in names)))
     out.write(text.table(rows) + "\n")

@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--candidate-flag", action="append", default=[], metavar="FLAG", help="server flag; repeatable")
     add_load_options(parser)
     add_plan_options(parser)
-    parser.add_argument("--out", type=Path, help="folder that the runs of a live gate are kept in (default: not kept)")
+    parser.add_argument(
+        "--out", type=Path, help="folder that the runs of a live gate are stored in (default: not stored)"
+    )
     parser.add_argument("--markdown", type=output_path, metavar="FILE", help="for a step summary or a comment")
     parser.add_argument("--junit", type=output_path, metavar="FILE", help="JUnit XML")
     parser.add_argument("--json", type=output_path, metavar="FILE", help="the whole verdict")
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """Compares, decides, and writes what was asked for.
 
     Returns:
-        0 PASS, 1 REGRESSION, 3 INCONCLUSIVE, 4 where a side cannot be measured at all.
+        0 PASS, 1 REGRESSION, 3 INCONCLUSIVE, 4 TARGET_FAILED.
 
     Raises:
         UsageError: bad options, or sides that do not go together.
@@ -108,5 +110,5 @@ def _advice(report: GateReport) -> str:
         return f"no verdict: {report.verdict.reason}"
     if report.verdict.kind is VerdictKind.TARGET_FAILED:
         return f"the target failed: {report.verdict.reason}"
-    where = f"; the runs lie in {report.folder}" if report.folder else "; --out DIR keeps the runs to look into"
+    where = f"; the runs are in {report.folder}" if report.folder else "; --out DIR stores the runs for inspection"
     return f"the candidate is worse: {report.verdict.reason}{where}"

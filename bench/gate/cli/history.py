@@ -1,4 +1,4 @@
-"""`bertbench gate history`: when did a figure change for good?"""
+"""`bertbench gate history`: when did a metric change lastingly?"""
 
 import argparse
 from collections.abc import Sequence
@@ -18,7 +18,9 @@ from bench.results.run_reader import Run, find_runs
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
-    parser.add_argument("dir", type=Path, metavar="DIR", help="a folder of runs, of kept gates, or a store")
+    parser.add_argument(
+        "dir", type=Path, metavar="DIR", help="a folder of runs, of stored gates, or a store of baselines"
+    )
     parser.add_argument(
         "--p-value", type=number(0, 0.5, open_least=True), default=P_VALUE, help=f"of one split (default: {P_VALUE})"
     )
@@ -26,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
-    """Prints the verdicts of the gates that were kept there, the change points, and draws the plot.
+    """Prints the verdicts of the gates stored there and the change points, and draws the plot.
 
     Returns:
-        0, whatever there is: a history tells, the gate decides.
+        0, whatever the history shows: only the gate decides.
 
     Raises:
         UsageError: too few runs, or none; a verdict that cannot be read.
@@ -43,7 +45,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     analyses = [analyse(entry) for entry in _runs(args.dir, [path.parent for path in gates])]
     failed = [entry for entry in analyses if without_answers(entry)]
     for entry in failed:
-        print(f"{entry.run.name}: every one of its {entry.summary.due} requests failed; it is left out", file=out)
+        print(f"{entry.run.name}: every one of its {entry.summary.due} requests failed; it is excluded", file=out)
     try:
         series = history([entry for entry in analyses if entry not in failed], args.p_value)
     except UsageError as error:
@@ -59,7 +61,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 
 
 def _runs(folder: Path, gates: Sequence[Path]) -> list[Run]:
-    """The runs of a folder or a store; of kept gates those of the candidates, as far as there are."""
+    """The runs of a folder or a store; of stored gates the runs of the candidates, where there are any."""
     if (folder / INDEX).is_file():
         return [run for entry in read_store(folder) for run in entry_runs(folder, entry)]
     if not gates:

@@ -1,4 +1,4 @@
-"""What stands behind `--baseline` and `--candidate`: a target, a model folder, stored runs, or a store of baselines."""
+"""What `--baseline` and `--candidate` name: a target, a model folder, stored runs, or a store of baselines."""
 
 import argparse
 from pathlib import Path
@@ -12,11 +12,11 @@ from bench.serving.target import Target, TargetKind, parse_target
 
 
 def read_source(text: str, side: str, args: argparse.Namespace) -> Variant | StoredRuns:
-    """The side in `text`.
+    """The variant or the stored runs that `text` names.
 
     Args:
-        text: what was given.
-        side: `baseline` or `candidate`, whose own flags and model folder count.
+        text: the option's value.
+        side: `baseline` or `candidate`, whose own flags are used.
         args: `model_dir`, `server_flag`, `baseline_flag`, `candidate_flag`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A gate's verdict for machines: JSON, and JUnit XML as CI systems read it.
+"""The verdict of a gate for machines: JSON, and JUnit XML as CI systems read it.
 
 Format history of the JSON:
     1: first.
@@ -16,13 +16,13 @@ from xml.etree import ElementTree
 from bench.core.output import to_json
 from bench.core.versioned_json import INDENTED, VersionedJson
 from bench.gate.report.text import error_rate
-from bench.gate.results import as_change, describe_effect
+from bench.gate.results import ARMS, as_change, describe_effect
 from bench.gate.types import GateReport, MetricResult, State, VerdictKind
 
 FORMAT: Final = 2
 VERDICT: Final = "gate.json"
-"""The verdict's file among the kept runs of a gate."""
-# What XML 1.0 has no place for; servers write anything into their last words.
+"""The verdict's file in the folder of a gate's stored runs."""
+# Characters that XML 1.0 does not allow; a server may write anything into its log.
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -38,14 +38,14 @@ def read_verdict(path: Path) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What is read of the file."""
+    """The fields of the file that are read."""
 
     verdict: str
     reason: str
 
 
 def _as_before(raw: dict[str, Any]) -> dict[str, Any]:
-    """Format 2 changed nothing of what is read."""
+    """Format 2 did not change the fields that are read."""
     return raw
 
 
@@ -57,7 +57,6 @@ _FILE: Final = VersionedJson(
 def gate_json(report: GateReport) -> bytes:
     """The whole verdict; effects are fractions by which the candidate is worse, times seconds, sizes bytes."""
     verdict = report.verdict
-    sides = ("baseline", "candidate")
     body = {
         "format": FORMAT,
         "verdict": str(verdict.kind),
@@ -71,7 +70,7 @@ def gate_json(report: GateReport) -> bytes:
         "invalid_pairs": verdict.invalid_pairs,
         "metrics": [_metric(result) for result in verdict.metrics],
         "counts": {
-            name: dict(zip(sides, getattr(verdict, name), strict=True))
+            name: dict(zip(ARMS, getattr(verdict, name), strict=True))
             for name in ("requests", "failed", "checked", "wrong")
         },
         "false_alarms": {"bound": verdict.false_alarms, "covers": verdict.scope, "measured": report.measured},
@@ -100,9 +99,9 @@ def _metric(result: MetricResult) -> dict[str, Any]:
 
 
 def gate_junit(report: GateReport) -> bytes:
-    """One test a metric, one for wrong answers, and one for the verdict as a whole.
+    """A test for each metric, one for wrong answers, and one for the verdict.
 
-    A regression is a failure, an inconclusive gate and a failed target are errors, a metric that was not judged is
+    A regression is a failure, an inconclusive gate and a failed target are errors, a metric that was not evaluated is
     skipped.
     """
     verdict = report.verdict

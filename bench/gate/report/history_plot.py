@@ -1,4 +1,4 @@
-"""The history of figures as text and as a picture."""
+"""The history of metrics as text and as a picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from bench.report import plots, text
 
 
 def history_text(series: Sequence[MetricSeries]) -> str:
-    """A line a change point, and how often there would be one by chance."""
+    """A line for each change point, and how often one is found by chance."""
     lines: list[str] = []
     for load in dict.fromkeys(entry.load for entry in series):
         own = [entry for entry in series if entry.load == load]
@@ -31,7 +31,7 @@ def _line(series: MetricSeries, point: ChangePoint) -> str:
 
 
 def plot_history(series: Sequence[MetricSeries], path: Path) -> None:
-    """One plot a figure, runs in order, each level between change points as a line; writes a PNG."""
+    """Writes a PNG: a plot for each metric, runs in order, the level between change points as a line."""
     figure, axes = plots.new_figure(len(series), height=1.2 + 2.2 * len(series), share=False)
     for plot, entry in zip(axes, series, strict=True):
         times = entry.metric.unit == "s"
@@ -47,6 +47,6 @@ def plot_history(series: Sequence[MetricSeries], path: Path) -> None:
         plots.title(plot, entry.metric.title, f"{entry.load}; {chance}")
         plot.set_ylabel(unit or "count")
         plot.set_xlabel("run, in the order of time")
-        # With room above: levels that lie close together would else be cut at the edge.
+        # With room above, so that levels that are close together are not cut off at the edge.
         plot.set_ylim(0, 1.15 * max(scaled) or None)
     plots.save(figure, path)

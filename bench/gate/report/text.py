@@ -1,4 +1,4 @@
-"""A gate's verdict for people: one line, and Markdown for a step summary or a comment."""
+"""The verdict of a gate for people: one line, a table, and Markdown for a step summary or a comment."""
 
 from bench.analysis.metrics import Metric
 from bench.core.units import format_seconds, pluralize
@@ -28,7 +28,7 @@ def verdict_line(report: GateReport) -> str:
 
 
 def error_rate(report: GateReport) -> str:
-    """The bound of the chance of a false alarm, what it covers, and the rate that was measured.
+    """The bound of the rate of false alarms, what it covers, and the rate that was measured.
 
     "" where the verdict does not rest on a comparison.
     """

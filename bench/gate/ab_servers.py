@@ -1,17 +1,20 @@
-"""Two servers started side by side and connected, ready to be driven in alternating slices."""
+"""Both servers of a gate: started side by side, connected, restarted, and ended."""
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from math import inf
+from typing import Final
+
+import psutil
 
 from bench.bert.contract.golden import Golden, read_golden
-from bench.core.errors import TargetError, UsageError
+from bench.core.errors import InconclusiveError, TargetError, UsageError
 from bench.gate.arm import Arm
 from bench.gate.interleaving import Interleaving
 from bench.gate.results import ARMS
-from bench.gate.server_pair import READY_SECONDS, ArmsFailed, ServerPair
 from bench.gate.spec import GateSpec, Variant
 from bench.gate.types import Failure
 from bench.load.setup.run_endpoint import endpoint_of
@@ -19,8 +22,172 @@ from bench.load.setup.run_spec import RunSpec
 from bench.load.setup.target_session import PROBE_SECONDS, require_served
 from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.pool import prepare_grpc
-from bench.server.running import RunningServer
+from bench.server.lifecycle import open_target, startup_seconds
+from bench.server.running import RunningServer, free_ports
 from bench.serving.grpc_client import GrpcClient
+
+STOP_SECONDS: Final = 3.0
+"""A server that takes longer to end after SIGTERM gets SIGKILL."""
+READY_SECONDS: Final = 2.0
+"""Seconds past the end of the gate in which a server may still become ready."""
+_MIN_WAIT: Final = 10.0
+"""A server that had less time than this to become ready, because the gate's time was over, may be a good one."""
+
+
+class ArmsFailed(TargetError):
+    """Arms that cannot be started or have ended.
+
+    Args:
+        failures: by arm, `baseline` or `candidate`.
+    """
+
+    def __init__(self, failures: Mapping[str, Failure]) -> None:
+        super().__init__("; ".join(failure.why for failure in failures.values()))
+        self.failures = dict(failures)
+
+
+class TimeOver(InconclusiveError):
+    """The gate's time ran out before it was known whether the servers become ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """The result of starting one server.
+
+    Args:
+        server: the running server; None if it failed.
+        error: why it failed; None if it did not.
+        seconds: how long it took.
+        at: reading of `time.monotonic` at its end.
+        cut: whether it failed because the gate's time was over, before the time that its kind of server is given.
+    """
+
+    server: RunningServer | None
+    error: TargetError | None
+    seconds: float
+    at: float
+    cut: bool
+
+
+class ServerPair:
+    """Starts both servers side by side, restarts and ends them.
+
+    A process that was started here gets a signal when the *thread* that started it ends (prctl(2)), so the threads
+    last as long as this object.
+
+    Args:
+        variants: baseline and candidate.
+        model: the model's name on both.
+        until: reading of `time.monotonic` at which the gate's time is over.
+    """
+
+    def __init__(self, variants: Sequence[Variant], model: str, until: float) -> None:
+        self._variants = variants
+        self._model = model
+        self._until = until
+        self._threads = ThreadPoolExecutor(2)
+        self._stacks: list[contextlib.ExitStack] = []
+        self._servers: Sequence[RunningServer | None] = ()
+        self._ran = False
+
+    def open(self) -> list[RunningServer]:
+        """Ends the servers that run and starts fresh ones; a remote target is used as it is.
+
+        Raises:
+            ArmsFailed: one does not become ready, or one of those that ran had ended.
+            TimeOver: the gate's time is over, and too little was left to know.
+            UsageError: options that do not go with a target.
+        """
+        self.end()
+        self._stacks = [contextlib.ExitStack() for _ in self._variants]
+        # In one call: two that each look for free ports at the same moment may find the same ones.
+        ports = free_ports(2 * len(self._variants))
+        begun = [
+            self._threads.submit(self._start, stack, one, (ports.pop(), ports.pop()))
+            for stack, one in zip(self._stacks, self._variants, strict=True)
+        ]
+        wait(begun)
+        starts = [start.result() for start in begun]
+        self._servers = [start.server for start in starts]
+        self._raise_for(starts)
+        self._ran = True
+        return [server for server in self._servers if server is not None]
+
+    def raise_for_ended(self, ended: Sequence[bool]) -> None:
+        """Raises for the servers, baseline and candidate, that have ended.
+
+        Raises:
+            ArmsFailed: with what each wrote last.
+        """
+        self._close([index for index, gone in enumerate(ended) if gone])
+
+    def end(self) -> None:
+        """Ends the servers.
+
+        Raises:
+            ArmsFailed: one had ended before.
+        """
+        try:
+            self._close(range(len(self._stacks)))
+        finally:
+            self._stacks, self._servers = [], ()
+
+    def close(self) -> None:
+        """Ends the servers for good; raises as `end` does."""
+        try:
+            self.end()
+        finally:
+            self._threads.shutdown()
+
+    def _start(self, stack: contextlib.ExitStack, one: Variant, ports: tuple[int, int]) -> _Start:
+        begun = time.monotonic()
+        usual, left = startup_seconds(one.target), max(self._until - begun, 0.0) + READY_SECONDS
+        opened = open_target(one.target, one.model_dir, self._model, one.flags, ports, min(usual, left))
+        try:
+            server, failure = stack.enter_context(opened), None
+        except TargetError as error:
+            server, failure = None, error
+        at = time.monotonic()
+        cut = not one.target.remote and left < usual and at - begun >= left
+        return _Start(server, failure, at - begun, at, cut)
+
+    def _raise_for(self, starts: Sequence[_Start]) -> None:
+        failures = {
+            arm: Failure(f"the {arm} {'did not restart' if self._ran else 'never ran'}: {start.error}", self._ran)
+            for arm, start in zip(ARMS, starts, strict=True)
+            if start.error and not self._may_be_good(start, starts)
+        }
+        if failures:
+            raise ArmsFailed(failures)
+        if any(start.error for start in starts):
+            raise TimeOver("--max-time was over before both servers were ready; give more --max-time")
+
+    def _may_be_good(self, start: _Start, starts: Sequence[_Start]) -> bool:
+        """Whether a server that is not ready may just be slow: time was short, and the other was not ready either."""
+        in_time = any(other.server is not None and other.at <= self._until for other in starts)
+        return start.cut and start.seconds < _MIN_WAIT and not in_time
+
+    def _close(self, indexes: Sequence[int]) -> None:
+        ends = {index: self._threads.submit(self._stacks[index].close) for index in indexes}
+        _, late = wait(ends.values(), STOP_SECONDS)
+        for index, end in ends.items():
+            if end in late:
+                self._kill(index)
+        wait(ends.values())
+        failures = {}
+        for index, end in ends.items():
+            if isinstance(error := end.exception(), TargetError):
+                failures[ARMS[index]] = Failure(f"the {ARMS[index]} ended: {error}", ran=True)
+            elif error is not None:
+                raise error
+        if failures:
+            raise ArmsFailed(failures)
+
+    def _kill(self, index: int) -> None:
+        server = self._servers[index] if self._servers else None
+        if server is not None and server.pid is not None:
+            with contextlib.suppress(psutil.Error):
+                psutil.Process(server.pid).kill()
 
 
 class ABServers:

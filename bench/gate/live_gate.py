@@ -9,11 +9,10 @@ from typing import Final
 
 from bench.core import interrupts
 from bench.gate.aa_test_store import known_aa_test
-from bench.gate.ab_servers import ABServers, open_ab_servers
+from bench.gate.ab_servers import ABServers, ArmsFailed, TimeOver, open_ab_servers
 from bench.gate.artifacts import write_artifacts
 from bench.gate.decision import Gate
 from bench.gate.results import ARMS
-from bench.gate.server_pair import ArmsFailed, TimeOver
 from bench.gate.spec import GateSpec
 from bench.gate.types import GateReport, Pair, Verdict, VerdictKind
 

@@ -25,7 +25,7 @@ COMMANDS: Final = {
     "compare": "what differs between two runs, with intervals",
     "gate": "CI verdict: is the candidate slower, or wrong? also: gate calibrate, gate history",
     "baseline": "keep, list and promote baselines",
-    "capacity": "what rate a server holds within an objective, and how many a rate needs",
+    "capacity": "the rate that a server sustains within an objective, and the servers that a rate needs",
     "calibrate": "this machine's ceiling and floor of the load generator",
     "demo": "the whole job once, small, on the embedded server",
 }

@@ -71,10 +71,14 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
     add_target_options(parser)
-    parser.add_argument("--protocol", choices=("rest", "grpc"), default="rest", help="(default: rest)")
+    parser.add_argument(
+        "--protocol", choices=("rest", "grpc"), default="rest", help="protocol of the requests (default: rest)"
+    )
     parser.add_argument("--slo", default=DEFAULT_SLO, help=f"the objective (default: {DEFAULT_SLO})".replace("%", "%%"))
     parser.add_argument("--quick", action="store_true", help="3 minutes instead of 15 to 18, with wider intervals")
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="DIR", help=f"(default: {DEFAULT_OUT})")
+    parser.add_argument(
+        "--out", type=Path, default=DEFAULT_OUT, metavar="DIR", help=f"folder of the sweep (default: {DEFAULT_OUT})"
+    )
     parser.add_argument("--resume", action="store_true", help="continue the sweep in --out")
     parser.add_argument(
         "--label", help="name of this server in reports (default: protocol, signature, precision, target)"
@@ -95,7 +99,7 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
         "--max-users",
         type=whole(1, 100_000),
         metavar="N",
-        help="largest number of users of the ladder before its last step, which has at least 64 or 4 N (default: 256)",
+        help="largest number of users of the ladder (default: 256); its last step then has 4 N users, at least 64",
     )
     parser.add_argument(
         "--step-time",
@@ -160,7 +164,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 def _add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="the --out of the sweep")
-    parser.add_argument("--replicas", type=whole(1, 10_000), required=True, metavar="N")
+    parser.add_argument("--replicas", type=whole(1, 10_000), required=True, metavar="N", help="number of replicas")
     parser.add_argument("--rate", type=RATE_TEXT, required=True, help="total rate, like 500/s")
     parser.add_argument("--duration", type=DURATION_TEXT, default="10m", help="simulated time (default: 10m)")
     parser.add_argument(

@@ -253,13 +253,14 @@ def test_resume_without_a_sweep_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_sweep_of_format_2_continues_with_its_requests(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
     options = {
         "signature": "serving_default",
         "sentences_per_request": "4",
         "request_timeout": "30s",
         "check_share": "50%",
         "headers": "X-Team: search",
-        "ca_cert": "ca.pem",
+        "ca_cert": str(tmp_path / "ca.pem"),
         "compressed": "on",
     }
     old = {"format": 2, "job": {"protocol": "rest", "transport": "fast", "options": options, "quick": True}, "done": {}}
@@ -274,7 +275,7 @@ def test_a_sweep_of_format_2_continues_with_its_requests(tmp_path: Path) -> None
         sentences=4,
         check_share=0.5,
         headers={"X-Team": "search"},
-        tls=TlsOptions(ca=Path("ca.pem")),
+        tls=TlsOptions(ca=tmp_path / "ca.pem"),
         target=parse_target("https://localhost:8501"),
         compressed=True,
     )
@@ -288,7 +289,7 @@ def test_a_sweep_of_format_2_continues_with_its_requests(tmp_path: Path) -> None
 def test_a_damaged_sweep_file_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "sweep.json").write_bytes(data)
     with pytest.raises(
-        UsageError, match=r"is not (JSON|a sweep file of bertbench|a valid sweep file)\b.*; restore it, or name"
+        UsageError, match=r"is not (JSON|a sweep file of bertbench|a valid sweep file)\b.*; restore it, or give"
     ) as caught:
         SweepFolder.create(tmp_path, {"slo": "p99=1s"}, resume=True)
     assert "\n" not in str(caught.value)

@@ -122,6 +122,16 @@ def test_autoscaling_follows_the_rate_after_its_lag() -> None:
     assert before.mean() > 20 * after.mean()
 
 
+def test_autoscaling_does_not_count_a_replica_twice_before_it_fails() -> None:
+    parameter_set = ParameterSet(QueueModel.independent(1), np.full(1, 0.005))
+    scaling = Autoscaling(target=0.6, every=6.0, lag=5.0, min_replicas=2, max_replicas=6)
+    failure = (Failure(0, 10.0, 20.0, 1.0),)
+    served = simulate_fleet(Fleet(parameter_set, 3, "round-robin", failure, scaling), poisson(30.0, (1800,), 1), 1)
+    assert min(count for _, count in served.replicas) == 1
+    assert served.arrived[served.lost].max() <= 11.0
+    assert served.lost.sum() == pytest.approx(15, abs=12)
+
+
 def test_replica_seconds() -> None:
     served = FleetServed(np.zeros(0), np.zeros(0), np.zeros(0), ((0.0, 2), (10.0, 5), (20.0, 1)))
     assert served.replica_seconds(30.0) == 20 + 50 + 10

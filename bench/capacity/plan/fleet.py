@@ -189,8 +189,9 @@ class _Simulation:
         assert scaling is not None
         rate, self.decided, self.arrivals_since = self.arrivals_since / (now - self.decided), now, 0
         wanted = scaling.wanted(rate, self.fleet.parameter_set.capacity)
-        coming = sum(event.change is Change.ATTACH for _, _, event in self.fleet_events)
-        have = len(self.policy.present) + coming
+        # A replica that is up now counts once, even if a later failure has its return scheduled.
+        coming = {event.replica for _, _, event in self.fleet_events if event.change is Change.ATTACH}
+        have = len(coming.union(self.policy.present))
         for _ in range(wanted - have):
             number = self.retired.pop() if self.retired else self._make()
             self._schedule(FleetEvent(now + scaling.lag, number, Change.ATTACH))

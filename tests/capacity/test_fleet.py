@@ -132,6 +132,15 @@ def test_autoscaling_does_not_count_a_replica_twice_before_it_fails() -> None:
     assert served.lost.sum() == pytest.approx(15, abs=12)
 
 
+def test_a_replica_that_was_scaled_down_does_not_return_after_its_failure() -> None:
+    parameter_set = ParameterSet(QueueModel.independent(1), np.full(1, 0.005))
+    scaling = Autoscaling(target=0.6, every=6.0, lag=5.0, min_replicas=1, max_replicas=6)
+    fleet = Fleet(parameter_set, 2, "least-loaded", (Failure(1, 10.0, 20.0, 1.0),), scaling)
+    served = simulate_fleet(fleet, poisson(30.0, (1800,), 1), 1)
+    assert [count for _, count in served.replicas] == [2, 1]
+    assert not served.lost.any()
+
+
 def test_replica_seconds() -> None:
     served = FleetServed(np.zeros(0), np.zeros(0), np.zeros(0), ((0.0, 2), (10.0, 5), (20.0, 1)))
     assert served.replica_seconds(30.0) == 20 + 50 + 10

@@ -171,8 +171,10 @@ class _Simulation:
         elif event.change is Change.RECOVER:
             replica.up = True
         elif event.change is Change.ATTACH:
-            self.policy.attach(number)
-            self._count(event.time)
+            # A replica that the autoscaler removed does not return because an incident ends.
+            if number not in self.policy.present and number not in self.retired:
+                self.policy.attach(number)
+                self._count(event.time)
         elif number in self.policy.present:
             self.policy.detach(number)
             self._count(event.time)
@@ -191,7 +193,7 @@ class _Simulation:
         wanted = scaling.wanted(rate, self.fleet.parameter_set.capacity)
         # A replica that is up now counts once, even if a later failure has its return scheduled.
         coming = {event.replica for _, _, event in self.fleet_events if event.change is Change.ATTACH}
-        have = len(coming.union(self.policy.present))
+        have = len(coming.difference(self.retired).union(self.policy.present))
         for _ in range(wanted - have):
             number = self.retired.pop() if self.retired else self._make()
             self._schedule(FleetEvent(now + scaling.lag, number, Change.ATTACH))

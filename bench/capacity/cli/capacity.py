@@ -86,6 +86,13 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=SEED, default=0, help="random seed of schedules, sentences and the fit (default: 0)"
     )
+    _add_server(parser)
+    _add_scale(parser)
+    _add_plan(parser)
+    add_scenario_options(parser, OWN)
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--servers", type=whole(1, 10_000), metavar="N", help="requests that the server works on at once, if known"
     )
@@ -94,24 +101,6 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
         default="auto",
         metavar="TEXT",
         help="how the server makes batches: auto (from its --server-flag), off, or largest=16,timeout=1ms,threads=2",
-    )
-    parser.add_argument(
-        "--max-users",
-        type=whole(1, 100_000),
-        metavar="N",
-        help="largest number of users of the ladder (default: 256); its last step then has 4 N users, at least 64",
-    )
-    parser.add_argument(
-        "--step-time",
-        type=DURATION_TEXT,
-        metavar="TIME",
-        help="length of each step of the ladder (default: 20s, quick: 6s)",
-    )
-    parser.add_argument(
-        "--knee-time",
-        type=DURATION_TEXT,
-        metavar="TIME",
-        help="length of each open-loop run (default: 30s, quick: 10s)",
     )
     parser.add_argument(
         "--replicas",
@@ -134,8 +123,27 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="pin each server started here to N cores of its own",
     )
-    _add_plan(parser)
-    add_scenario_options(parser, OWN)
+
+
+def _add_scale(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-users",
+        type=whole(1, 100_000),
+        metavar="N",
+        help="largest number of users of the ladder (default: 256); its last step then has 4 N users, at least 64",
+    )
+    parser.add_argument(
+        "--step-time",
+        type=DURATION_TEXT,
+        metavar="TIME",
+        help="length of each step of the ladder (default: 20s, quick: 6s)",
+    )
+    parser.add_argument(
+        "--knee-time",
+        type=DURATION_TEXT,
+        metavar="TIME",
+        help="length of each open-loop run (default: 30s, quick: 10s)",
+    )
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:

@@ -58,7 +58,7 @@ class Rig:
     check_share: float = 1.0
     seconds: float = 0.0
     change: object = None
-    told: list[tuple[str, Ended, errors.ServingError | None]] = field(default_factory=list)
+    reported: list[tuple[str, Ended, errors.ServingError | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         arrivals = parse_arrivals(self.arrivals)
@@ -92,7 +92,7 @@ class Rig:
             think = arrivals.think
         self.pacer = Pacer()
         recorder = Recorder(self.buffer, payloads, ("rest",), "score", self.warmup)
-        handling = Handling(payloads, ("rest",), Checker(key), recorder, lambda *heard: self.told.append(heard))
+        handling = Handling(payloads, ("rest",), Checker(key), recorder, lambda *heard: self.reported.append(heard))
         limits = Limits(self.warmup, self.duration, self.drain, self.timeout, think)
         self.dispatcher = Dispatcher(jobs, handling, limits, self.pacer)
         self.greenlets: list[Any] = []
@@ -108,7 +108,7 @@ class Rig:
         assert all(greenlet.dead for greenlet in self.greenlets)
         self.dispatcher.finish()
         self.pacer.close()
-        assert len(self.told) == len(self.buffer)
+        assert len(self.reported) == len(self.buffer)
         data = self.buffer.take()
         return parse_block(data).rows if data else np.empty(0)
 
@@ -133,7 +133,7 @@ def test_everything_due_is_sent_checked_and_recorded() -> None:
     assert (rows["warmup"] == (rows["due"] < 0.2)).all()
     assert (rows["bytes_in"] != NO_BYTES).all()
     assert (rows["words"] > 0).all()
-    assert {ended.outcome for _, ended, _ in rig.told} == {Outcome.OK}
+    assert {ended.outcome for _, ended, _ in rig.reported} == {Outcome.OK}
 
 
 def test_a_late_request_counts_from_when_it_was_due() -> None:
@@ -254,7 +254,7 @@ def test_failures_are_outcomes(error: Any, outcome: Any) -> None:
     assert outcomes(rows) == {str(outcome): 5}
     assert (rows["bytes_in"] == NO_BYTES).all()
     assert not np.isnan(rows["done"]).any()
-    assert all(isinstance(found, error) for _, _, found in rig.told)
+    assert all(isinstance(found, error) for _, _, found in rig.reported)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_answers_that_are_wrong_or_unreadable(change: Any, outcome: Any, kind: s
     rig = Rig("constant:rate=50", 0.1, change=change)
     rows = rig.run()
     assert outcomes(rows) == {str(outcome): 5}
-    assert {ended.wrong_kind for _, ended, _ in rig.told} == {kind}
+    assert {ended.wrong_kind for _, ended, _ in rig.reported} == {kind}
     assert rows["checked"].all()
 
 

@@ -51,7 +51,7 @@ def endpoint(name: Any, address: str, secure: Any = False) -> Endpoint:
     return Endpoint(grpc=address, grpc_secure=secure, tls=tls)
 
 
-def way(name: Any, address: str, **fields: Any) -> Any:
+def transport_to(name: Any, address: str, **fields: Any) -> Any:
     return TransportPool(endpoint(name, address, **fields)).make("rest" if name.startswith("rest") else "grpc")
 
 
@@ -67,7 +67,7 @@ def failed(transport: Any, body: bytes = b"question") -> Any:
 @pytest.mark.parametrize("name", SLOW)
 def test_what_comes_too_slowly_is_a_timeout(name: Any) -> None:
     with faulty(name) as address:
-        transport = way(name, address)
+        transport = transport_to(name, address)
         assert transport.exchange(b"question", 30) == b"good"
         error = failed(transport)
         # Bytes of zero are frames in the end, and make no sense.
@@ -79,7 +79,7 @@ def test_what_comes_too_slowly_is_a_timeout(name: Any) -> None:
 def test_a_flood_ends_in_time(name: Any) -> None:
     """By its size or by what it is; where the machine is slow, by the timeout."""
     with faulty(name) as address:
-        transport = way(name, address)
+        transport = transport_to(name, address)
         if name != "rest-bomb":
             assert transport.exchange(b"question", 30) == b"good"
         assert isinstance(failed(transport), InvalidResponse | DeadlineExceeded)
@@ -91,7 +91,7 @@ def test_a_flood_ends_in_time(name: Any) -> None:
 )
 def test_a_server_that_takes_nothing(name: str, server: str, secure: bool, size: int) -> None:
     with faulty(server) as address:
-        assert isinstance(failed(way(name, address, secure=secure), bytes(size)), DeadlineExceeded)
+        assert isinstance(failed(transport_to(name, address, secure=secure), bytes(size)), DeadlineExceeded)
 
 
 @pytest.mark.parametrize("name", ["rest-small-chunks", "grpc-small-data"])
@@ -105,7 +105,7 @@ def test_others_have_their_turn_during_a_flood(name: str) -> None:
             assert transport.exchange(b"question", 30) == b"good"
             done += 1
 
-    with faulty(name) as address, faulty("rest-20-answers") as good:
+    with faulty(name) as address, faulty("rest-20-answers") as other_address:
         transport = TransportPool(
             Endpoint(
                 rest=f"http://{address}" if name.startswith("rest") else None,
@@ -114,7 +114,7 @@ def test_others_have_their_turn_during_a_flood(name: str) -> None:
             )
         ).make("rest" if name.startswith("rest") else "grpc")
         assert transport.exchange(b"question", 30) == b"good"
-        user = gevent.spawn(other, way("rest", good))
+        user = gevent.spawn(other, transport_to("rest", other_address))
         with pytest.raises(DeadlineExceeded):
             transport.exchange(b"question", 1.0)
         user.kill()
@@ -124,7 +124,7 @@ def test_others_have_their_turn_during_a_flood(name: str) -> None:
 MEMORY = """
 import sys, gevent
 from tests.support.faulty_server import faulty
-from tests.load.test_faulty_servers import way
+from tests.load.test_faulty_servers import transport_to
 from bench.serving.errors import ServingError
 
 def ask(transport):
@@ -137,7 +137,7 @@ def ask(transport):
 
 for name in ("rest-large", "rest-large-chunks", "rest-until-closed", "rest-bomb", "grpc-large", "grpc-references"):
     with faulty(name) as address:
-        gevent.joinall([gevent.spawn(ask, way(name, address)) for _ in range(8)], raise_error=True)
+        gevent.joinall([gevent.spawn(ask, transport_to(name, address)) for _ in range(8)], raise_error=True)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
@@ -166,7 +166,7 @@ def test_idle_connections_that_the_server_ends(name: Any) -> None:
     """Around the moment at which it does; a half-closed one is read on, so that there only its end is certain."""
     pauses = (0.6, 0.6) if name == "rest-idle-half" else (0.25, 0.3, 0.3001, 0.301, 0.35, 0.6)
     with faulty(name) as address:
-        transport = way(name, address)
+        transport = transport_to(name, address)
         for pause in (0.0, *pauses):
             gevent.sleep(pause)
             assert transport.exchange(b"question", 30) == b"good"
@@ -189,8 +189,8 @@ def test_connections_that_the_server_ends_in_the_midst_of_load(name: Any, pause:
 
     with faulty(name) as address:
         pool = TransportPool(endpoint(name, address))
-        ways = [pool.make("rest" if name.startswith("rest") else "grpc") for _ in range(users)]
-        gevent.joinall([gevent.spawn(user, each) for each in ways], raise_error=True)
+        transports = [pool.make("rest" if name.startswith("rest") else "grpc") for _ in range(users)]
+        gevent.joinall([gevent.spawn(user, each) for each in transports], raise_error=True)
         pool.close()
 
 
@@ -198,7 +198,7 @@ def test_connections_that_the_server_ends_in_the_midst_of_load(name: Any, pause:
 def test_what_the_server_closed_without_having_read_it_is_sent_again(name: Any) -> None:
     """The server waits for the request and closes without reading: no look at the connection before could tell."""
     with faulty(name) as address:
-        transport = way(name, address)
+        transport = transport_to(name, address)
         for _ in range(9):
             assert transport.exchange(b"question", 30) == b"good"
 
@@ -216,7 +216,7 @@ def test_what_the_server_has_read_is_not_sent_again(fresh: bool) -> None:
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood")
 
     with raw_server(talk) as url:
-        transport = way("rest", url.removeprefix("http://"))
+        transport = transport_to("rest", url.removeprefix("http://"))
         if not fresh:
             assert transport.exchange(b"first", 30) == b"good"
         with pytest.raises(ConnectFailed, match="closed the connection without an answer"):
@@ -238,7 +238,7 @@ def test_an_answer_that_broke_off_is_not_asked_for_again() -> None:
                 return
 
     with raw_server(talk) as url:
-        transport = way("rest", url.removeprefix("http://"))
+        transport = transport_to("rest", url.removeprefix("http://"))
         assert transport.exchange(b"first", 30) == b"good"
         with pytest.raises(InvalidResponse, match="broken answer"):
             transport.exchange(b"cut", 30)
@@ -254,7 +254,7 @@ def test_bytes_after_an_answer_belong_to_no_other() -> None:
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body + extra)
 
     with raw_server(talk) as url:
-        transport = way("rest", url.removeprefix("http://"))
+        transport = transport_to("rest", url.removeprefix("http://"))
         assert [transport.exchange(b"%d" % index, 30) for index in range(3)] == [b"0", b"1", b"2"]
         transport.close()
 
@@ -270,7 +270,7 @@ def test_an_answer_to_a_request_that_the_server_does_not_want_to_read() -> None:
         connection.sendall(b"Content-Length: %d\r\n\r\n" % len(text) + text)
 
     with raw_server(talk) as url, pytest.raises(Rejected, match="HTTP 413: too much"):
-        way("rest", url.removeprefix("http://")).exchange(bytes(20_000_000), 30)
+        transport_to("rest", url.removeprefix("http://")).exchange(bytes(20_000_000), 30)
 
 
 def test_headers_given_by_the_user_stand_instead_of_the_usual_ones() -> None:
@@ -315,7 +315,7 @@ def test_answers_that_are_packed_though_nobody_asked(coding: str, body: Any) -> 
         return 200, body, {"Content-Encoding": coding}
 
     with rest_server(answer) as url:
-        transport = way("rest", url.removeprefix("http://"))
+        transport = transport_to("rest", url.removeprefix("http://"))
         assert [transport.exchange(b"x", 30) for _ in range(2)] == [PLAIN, PLAIN]
     assert asked == ["identity"] * 2
 
@@ -337,7 +337,7 @@ def test_packed_answers_that_cannot_be_read_or_are_errors(
 ) -> None:
     server = rest_server(lambda *_: (status, body, {"Content-Encoding": coding}))
     with server as url, pytest.raises(error, match=text):
-        way("rest", url.removeprefix("http://")).exchange(b"x", 30)
+        transport_to("rest", url.removeprefix("http://")).exchange(b"x", 30)
 
 
 @contextlib.contextmanager
@@ -365,7 +365,7 @@ def tls_server(talk: Any) -> Iterator[Any]:
 @pytest.mark.parametrize("name", ["rest-20-answers", "rest-unread", "rest-unread-408", "grpc-unread", "grpc-goodbye"])
 def test_encrypted_connections_that_the_server_ends(name: str) -> None:
     with tls_server(CLOSING[name]) as address:
-        transport = way(name, address, secure=True)
+        transport = transport_to(name, address, secure=True)
         for _ in range(45):
             assert transport.exchange(b"question", 30) == b"good"
             gevent.sleep(0.02)
@@ -387,7 +387,7 @@ def test_a_server_that_stopped_reading_gets_a_new_connection(monkeypatch: pytest
         time.sleep(5)
 
     with tls_server(talk) as address:
-        transport = way("grpc", address, secure=True)
+        transport = transport_to("grpc", address, secure=True)
         assert isinstance(failed(transport, bytes(30_000_000)), DeadlineExceeded)
         assert transport.exchange(b"question", 30) == b"good"
     assert len(held) == 2

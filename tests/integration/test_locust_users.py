@@ -83,7 +83,7 @@ def test_users_shared_with_another_class(given: Any) -> None:
     assert ended.run.manifest.arrivals == "closed:users=2,think=0.05s"
     assert ended.run.manifest.workload.users == 2
     assert "in flight on average (2 users)" in ended.out
-    assert "2 users began to send where 4 users were asked" in ended.out
+    assert "2 users available, 4 requested" in ended.out
     found = checks(analyse(ended.run))
     assert found["users"].passed
     assert "of N = 2 open" in found["N = X·R"].text
@@ -107,7 +107,7 @@ def test_several_classes_of_our_own_count_together(given: Any) -> None:
 def test_users_that_are_named_and_are_not_there_are_refused(given: Any) -> None:
     ended = locust(*given(OTHER), "-u", "4", "-r", "4", "-t", "4s", "--arrivals", "closed:users=4")
     assert ended.code == 2
-    assert "closed:users=4 is impossible: 2 users would send where 4 users were asked" in ended.err
+    assert "closed:users=4 is impossible: 2 users available, 4 requested" in ended.err
     assert ended.left is None
 
 
@@ -115,7 +115,7 @@ def test_no_user_that_sends_is_refused(given: Any) -> None:
     text = OTHER.replace("    @task", "    fixed_count = 1\n\n    @task")
     ended = locust(*given(text), "-u", "1", "-r", "1", "-t", "4s")
     assert ended.code == 2
-    assert "0 users would send where 1 user was asked" in ended.err
+    assert "0 users available, 1 requested" in ended.err
 
 
 def test_a_shape(given: Any) -> None:

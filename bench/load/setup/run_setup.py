@@ -9,7 +9,7 @@ from bench.bert.contract.golden import GoldenFile, read_golden
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.core.atomic_files import make_folder
 from bench.core.errors import UsageError
-from bench.core.units import pluralize, were
+from bench.core.units import pluralize
 from bench.load.engine.payloads import Payload, build_payloads
 from bench.load.engine.schedule import ScheduleShard, partition_schedule
 from bench.load.engine.worker_plan import WorkerPlan
@@ -128,13 +128,13 @@ class RunSetup:
 
     def _arrivals_of(self, users: int) -> tuple[Arrivals, tuple[str, ...]]:
         """The arrivals with the actual number of users, and a note if it is not the requested one."""
-        arrivals, asked = self.spec.arrivals, self.spec.users
-        if users == asked:
+        arrivals, requested = self.spec.arrivals, self.spec.users
+        if users == requested:
             return arrivals, ()
-        asks = (
-            f"where {pluralize(asked, 'user')} {were(asked)} asked: other user classes share them, or a shape sets them"
+        found = (
+            f"{pluralize(users, 'user')} available, {requested:,} requested: "
+            "other user classes have some, or a load shape sets their number"
         )
-        found = f"{pluralize(users, 'user')} would send {asks}"
         if not users:
             raise UsageError(f"{found}; give more users")
         if isinstance(arrivals, ClosedLoop):
@@ -142,4 +142,4 @@ class RunSetup:
                 option = option_name("--users", self.spec.command)
                 raise UsageError(f"{arrivals} is impossible: {found}; give --arrivals closed, or the right {option}")
             arrivals = replace(arrivals, users=users)
-        return arrivals, (found.replace("would send", "began to send"),)
+        return arrivals, (found,)

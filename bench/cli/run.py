@@ -237,8 +237,7 @@ def drive_once(spec: RunSpec, out: TextIO | None, processes: int | None = None) 
     if processes is not None:
         # A port of their own: two runs at once would share Locust's.
         (port,) = map(str, free_ports(1))
-        command += ["--processes", str(processes), "--master-bind-host", "127.0.0.1"]
-        command += ["--master-bind-port", port, "--master-port", port]
+        command += ["--processes", str(processes), "--master-bind-port", port, "--master-port", port]
     with interrupts.held(), interrupts.waiting():
         # A session of its own: Ctrl-C in the terminal goes to us, and is passed on once.
         child = subprocess.Popen(

@@ -26,6 +26,7 @@ SIGNATURES: list[dict[str, int]] = [
     {"b64": types_pb2.DT_STRING},
     {"x": types_pb2.DT_INT32, "y": types_pb2.DT_STRING},
     {"x": types_pb2.DT_FLOAT, "inputs": types_pb2.DT_BOOL},
+    {"x": types_pb2.DT_UINT32, "x 1": types_pb2.DT_UINT64},
 ]
 
 NUMBERS = st.one_of(
@@ -51,7 +52,7 @@ def _object(members: list[tuple[str, str]]) -> str:
     return "{" + ",".join(f'"{name}":{value}' for name, value in members) + "}"
 
 
-NAMES = st.sampled_from(["x", "x", "x", "y", "b64", "inputs", "z"])
+NAMES = st.sampled_from(["x", "x", "x", "y", "x 1", "b64", "inputs", "z"])
 ARRAYS = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3).map(_list), max_leaves=6)
 # Lists of one kind, which most of them have to be to be taken at all.
 PLAIN = st.one_of(*(st.lists(kind, min_size=1, max_size=4).map(_list) for kind in (NUMBERS, STRINGS, LEAVES)))
@@ -120,6 +121,41 @@ def test_plain_bodies_are_read_quickly(shape: list[int], key: str, start: int) -
     assert quick is not None
     assert quick[2]["x"].shape == tuple(shape)
     np.testing.assert_array_equal(quick[2]["x"].values, values.ravel())
+
+
+@pytest.mark.parametrize(
+    ("text", "dtype"),
+    [
+        (b"[1.5,-2,1e5]", types_pb2.DT_FLOAT),
+        (b"[1e-5,18446744073709551615]", types_pb2.DT_DOUBLE),
+        (b"[true,false]", types_pb2.DT_BOOL),
+        (b"[0,18446744073709551615]", types_pb2.DT_UINT64),
+        (b"[300]", types_pb2.DT_UINT8),
+        (b"[[],[]]", types_pb2.DT_INT32),
+        (b"-7", types_pb2.DT_INT64),
+    ],
+)
+def test_every_type_is_read_quickly(text: bytes, dtype: int) -> None:
+    body = b'{"inputs":%s}' % text
+    quick = quickly(body, {"x": dtype})
+    assert quick is not None
+    assert_same_tensor(quick[2]["x"], exactly(body, {"x": dtype})[2]["x"])
+
+
+@pytest.mark.parametrize(
+    "text", ["[[1],2]", "[2,[1]]", "[[1],[1,2]]", "[true,1]", "[1.0]", '[["a"]]', '[{"a":1}]', "[null]"]
+)
+def test_lists_that_are_not_integers_are_left_to_the_exact_reader(text: str) -> None:
+    assert quickly(b'{"inputs":%s}' % text.encode(), {"x": types_pb2.DT_INT32}) is None
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"inputs":{"x 1":[1],"x 1":[2],"x 2":[3]}}', b'{"inputs":{"x 1":[1],"x 2":[2],"x 2":[3]}}']
+)
+def test_a_name_given_twice_is_left_to_the_exact_reader(body: bytes) -> None:
+    types: dict[str, int] = {"x 1": types_pb2.DT_INT32, "x 2": types_pb2.DT_INT32}
+    assert quickly(body, types) is None
+    assert quickly(b'{"inputs":{"x 1":[1],"x 2":[2]}}', types) is not None
 
 
 DOCUMENTS = st.recursive(

@@ -1,4 +1,4 @@
-"""The fast path for `:predict` bodies that are certainly valid: parsed by orjson, converted to arrays by numpy.
+"""The fast path for `:predict` bodies that are certainly valid: parsed by orjson, packed into arrays.
 
 All other bodies give None, and `json_request` reads them: those on which the two parsers differ (repeated names,
 escapes, NaN and Infinity) and those that Serving refuses. A number with more than 15 digits or an exponent is the
@@ -6,12 +6,15 @@ nearest double here; RapidJSON's may be its neighbour.
 """
 
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from bench.server.embedded.rest.json_request import FLOATS, INTEGER_RANGES, Layout
 from bench.server.embedded.runtime.tensors import DT_STRING, DTYPES, Tensor
@@ -20,7 +23,17 @@ from bench.serving.protos import types_pb2
 # RapidJSON refuses an exponent above 308 after a zero, and 309 digits with any exponent; both can be valid doubles.
 _SUSPECTS: Final = (b"0e", b"0E", b"e-", b"E-")
 _TOO_LARGE: Final = re.compile(rb"[eE]\+?0*[1-9][0-9]{2}|[0-9]{308}")
+# Bytes of numbers and lists. The rest of a body of numbers is short and contains all its names and tokens.
+_NUMERIC: Final = b"0123456789+-.,[] \t\r\n"
 _KEYS: Final = (b'"instances"', b'"inputs"', b'"signature_name"')
+# The C type with the range that Serving accepts for a type.
+_C_TYPES: Final[dict[int, str]] = {
+    **{dtype: "i" if low < 0 else "I" for dtype, (low, high) in INTEGER_RANGES.items()},
+    types_pb2.DT_INT64: "q",
+    types_pb2.DT_UINT64: "Q",
+    **dict.fromkeys(FLOATS, "d"),
+}
+_MAX_DIMENSIONS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +41,14 @@ class FastBody:
     """A parsed body with exactly one of `instances` and `inputs`.
 
     Args:
-        raw: its bytes.
+        skeleton: its bytes without those of numbers and lists.
         layout: which of the two it has.
         value: the value of that member.
         signature: the signature's name; empty for the default.
-        has_bools: whether it may contain `true` or `false`, which numpy converts to numbers.
+        has_bools: whether it may contain `true` or `false`, which Python converts to numbers.
     """
 
-    raw: bytes
+    skeleton: bytes
     layout: Layout
     value: Any
     signature: str
@@ -44,13 +57,16 @@ class FastBody:
 
 def read(body: bytes) -> FastBody | None:
     """The parsed body, or None for a body that the exact reader must read."""
-    if b"\\" in body or (any(suspect in body for suspect in _SUSPECTS) and _TOO_LARGE.search(body)):
+    if b"\\" in body:
+        return None
+    skeleton = body.translate(None, _NUMERIC)
+    if _has_exponents(skeleton) and any(suspect in body for suspect in _SUSPECTS) and _TOO_LARGE.search(body):
         return None
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    rows, columns, names = (body.count(key) for key in _KEYS)
+    rows, columns, names = (skeleton.count(key) for key in _KEYS)
     if type(document) is not dict or rows + columns != 1 or names > 1:
         return None
     layout = Layout.ROW if rows else Layout.COLUMNAR
@@ -58,7 +74,12 @@ def read(body: bytes) -> FastBody | None:
     signature = document.get("signature_name", "")
     if value is document or type(signature) is not str:
         return None
-    return FastBody(body, layout, value, signature, b"true" in body or b"false" in body)
+    return FastBody(skeleton, layout, value, signature, b"true" in skeleton or b"false" in skeleton)
+
+
+def _has_exponents(skeleton: bytes) -> bool:
+    """Whether there is an e outside strings."""
+    return b"e" in b"".join(skeleton.split(b'"')[::2]).lower()
 
 
 def predict_inputs(body: FastBody, inputs: Mapping[str, tuple[str, int]]) -> dict[str, Tensor] | None:
@@ -111,34 +132,54 @@ def _each_once(body: FastBody, inputs: Mapping[str, Any], times: int) -> bool:
     """Whether each name occurs once per object in the body, and each object has as many members as inputs."""
     if body.layout is Layout.ROW and any(len(row) != len(inputs) for row in body.value if type(row) is dict):
         return False
-    return all(body.raw.count(b'"%s"' % alias.encode()) == times for alias in inputs)
+    names = [b'"%s"' % alias.encode().translate(None, _NUMERIC) for alias in inputs]
+    return all(body.skeleton.count(name) == times * names.count(name) for name in names)
 
 
 def _numbers(value: Any, dtype: int, has_bools: bool) -> Tensor | None:
-    known = DTYPES.get(dtype)
+    known, found = DTYPES.get(dtype), _flattened(value)
+    if known is None or found is None:
+        return None
+    shape, items = found
+    if not items:
+        return Tensor(dtype, shape, np.empty(0, known.array))
+    values = _bools(items) if dtype == types_pb2.DT_BOOL else None if has_bools else _packed(items, dtype)
+    if values is None:
+        return None
+    if dtype == types_pb2.DT_FLOAT:
+        with np.errstate(over="ignore"):
+            return Tensor(dtype, shape, values.astype(known.array))
+    return Tensor(dtype, shape, values.astype(known.array, copy=False))
+
+
+def _flattened(value: Any) -> tuple[tuple[int, ...], list[Any]] | None:
+    """The shape of nested lists and their items; None for lists of unequal lengths or beside other items."""
+    if type(value) is not list:
+        return (), [value]
+    shape, items = [len(value)], value
+    while items and type(items[0]) is list:
+        length = len(items[0])
+        if len(shape) == _MAX_DIMENSIONS or set(map(type, items)) != {list} or set(map(len, items)) != {length}:
+            return None
+        shape.append(length)
+        items = list(chain.from_iterable(items))
+    return tuple(shape), items
+
+
+def _bools(items: list[Any]) -> NDArray[Any] | None:
+    return np.array(items) if set(map(type, items)) == {bool} else None
+
+
+def _packed(items: list[Any], dtype: int) -> NDArray[Any] | None:
+    """The values; None if Serving refuses any for this type. Bools pass for numbers."""
+    code = _C_TYPES.get(dtype)
+    if code is None:
+        return None
     try:
-        array = np.array(value)
-    except ValueError:
+        values = np.frombuffer(struct.pack(f"{len(items)}{code}", *items), code)
+    except struct.error:
         return None
-    if known is None or (array.size and not _fits(array, dtype, has_bools)):
-        return None
-    if array.dtype.kind != "f":
-        return Tensor(dtype, array.shape, array.astype(known.array).ravel())
-    with np.errstate(over="ignore"):
-        return Tensor(dtype, array.shape, array.astype(known.array).ravel())
-
-
-def _fits(array: Any, dtype: int, has_bools: bool) -> bool:
-    """Whether Serving accepts every value for this type."""
-    kind = array.dtype.kind
-    if dtype == types_pb2.DT_BOOL:
-        return bool(kind == "b")
-    if has_bools:
-        return False
-    if dtype in FLOATS:
-        return bool(kind in "if" and np.isfinite(array).all())
-    low, high = INTEGER_RANGES.get(dtype, (1, 0))
-    return bool(kind == "i" and low <= array.min() and array.max() <= high)
+    return values if code != "d" or np.isfinite(values).all() else None
 
 
 def _strings(value: Any) -> Tensor | None:

@@ -76,6 +76,7 @@ class RestEndpoint:
     def __init__(self, manager: ModelManager, options: RestOptions) -> None:
         self._manager = manager
         self._options = options
+        self._apis = {"predict": self._predict, "classify": self._classify, "regress": self._regress}
 
     def handle(self, request: Request) -> Response:
         """The answer to a request; never raises."""
@@ -121,18 +122,17 @@ class RestEndpoint:
         return Response(200, self._body(request, call, found is not None), _JSON)
 
     def _body(self, request: Request, call: _Call, well_formed: bool) -> bytes:
-        malformed = invalid_argument(f"Malformed request: {request.method} {request.target}")
         if not well_formed:
-            raise malformed
+            raise _malformed(request)
         if request.method == "GET":
             if not call.model:
                 raise invalid_argument("Missing model name in request.")
             wants_metadata, call.api = call.api == "metadata", ""
             return self._metadata(call) if wants_metadata else self._status(call)
         # The URL's pattern ignores case, the names of the calls do not.
-        answer = {"predict": self._predict, "classify": self._classify, "regress": self._regress}.get(call.api)
+        answer = self._apis.get(call.api)
         if answer is None:
-            raise malformed
+            raise _malformed(request)
         return answer(call, _unpacked(request))
 
     def _predict(self, call: _Call, body: bytes) -> bytes:
@@ -184,6 +184,10 @@ class RestEndpoint:
 
     def _caller(self) -> Caller:
         return Caller(self._options.timeout)
+
+
+def _malformed(request: Request) -> StatusError:
+    return invalid_argument(f"Malformed request: {request.method} {request.target}")
 
 
 def _error_response(error: StatusError) -> Response:

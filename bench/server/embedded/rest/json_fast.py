@@ -17,7 +17,7 @@ import orjson
 from numpy.typing import NDArray
 
 from bench.server.embedded.rest.json_request import FLOATS, INTEGER_RANGES, Layout
-from bench.server.embedded.runtime.tensors import DT_STRING, DTYPES, Tensor
+from bench.server.embedded.runtime.tensors import DT_STRING, DTYPES, Tensor, packed
 from bench.serving.protos import types_pb2
 
 # RapidJSON refuses an exponent above 308 after a zero, and 309 digits with any exponent; both can be valid doubles.
@@ -143,7 +143,7 @@ def _numbers(value: Any, dtype: int, has_bools: bool) -> Tensor | None:
     shape, items = found
     if not items:
         return Tensor(dtype, shape, np.empty(0, known.array))
-    values = _bools(items) if dtype == types_pb2.DT_BOOL else None if has_bools else _packed(items, dtype)
+    values = _bools(items) if dtype == types_pb2.DT_BOOL else None if has_bools else _checked(items, dtype)
     if values is None:
         return None
     if dtype == types_pb2.DT_FLOAT:
@@ -170,13 +170,13 @@ def _bools(items: list[Any]) -> NDArray[Any] | None:
     return np.array(items) if set(map(type, items)) == {bool} else None
 
 
-def _packed(items: list[Any], dtype: int) -> NDArray[Any] | None:
+def _checked(items: list[Any], dtype: int) -> NDArray[Any] | None:
     """The values; None if Serving refuses any for this type. Bools pass for numbers."""
     code = _C_TYPES.get(dtype)
     if code is None:
         return None
     try:
-        values = np.frombuffer(struct.pack(f"{len(items)}{code}", *items), code)
+        values = packed(items, code)
     except struct.error:
         return None
     return values if code != "d" or np.isfinite(values).all() else None

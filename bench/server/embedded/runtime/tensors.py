@@ -3,6 +3,7 @@
 Values are one-dimensional, beside their shape: TensorFlow's tensors have up to 254 dimensions, numpy's arrays 32.
 """
 
+import struct
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -140,7 +141,7 @@ def _numbers(proto: Any, size: int) -> NDArray[Any] | None:
 
 
 def _single_values(proto: Any, known: DType) -> NDArray[Any]:
-    # A list: numpy reads a message's own sequence element by element, at three times the cost.
+    # As a list: reading a message's own sequence element by element takes three times as long.
     field = getattr(proto, known.field)[:]
     if known.array.kind == "c":
         part = np.float32 if known.array.itemsize == 8 else np.float64
@@ -151,8 +152,21 @@ def _single_values(proto: Any, known: DType) -> NDArray[Any]:
     if known.field == "half_val":
         return np.array(field, np.uint32).astype(np.uint16).view(known.array)
     if known.field == "int_val":
-        return np.array(field, np.int32).astype(known.array, copy=False)
-    return np.array(field, known.array)
+        return packed(field, "i").astype(known.array, copy=False)
+    return packed(field, known.array.char)
+
+
+def packed(values: list[Any], code: str) -> NDArray[Any]:
+    """Python numbers as an array, at a third of what numpy takes.
+
+    Args:
+        values: the numbers.
+        code: their C type, by the letter that it has in struct and numpy.
+
+    Raises:
+        struct.error: a value of another type, or out of range. A bool passes for a number.
+    """
+    return np.frombuffer(struct.pack(f"{len(values)}{code}", *values), code)
 
 
 def filled(values: NDArray[Any], size: int) -> NDArray[Any]:

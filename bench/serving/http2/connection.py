@@ -61,7 +61,6 @@ class Connection:
                 raise H2Error(PROTOCOL_ERROR, f"data on stream {stream}")
             self._on_data(stream, unpadded(flags, payload), bool(flags & END_STREAM))
         elif kind in (HEADERS, CONTINUATION):
-            self._check_headers(kind, stream)
             if (block := self._blocks.take(kind, flags, stream, payload)) is not None:
                 self._on_block(block)
         elif kind == RST_STREAM:
@@ -83,9 +82,6 @@ class Connection:
             self._on_window(stream, step)
         elif kind == PUSH_PROMISE:
             raise H2Error(PROTOCOL_ERROR, "a push promise")
-
-    def _check_headers(self, kind: int, stream: int) -> None:
-        """Raises H2Error for headers on a stream that may not have any."""
 
     def _on_data(self, stream: int, data: bytes, ends: bool) -> None:
         raise NotImplementedError

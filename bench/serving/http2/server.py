@@ -130,15 +130,12 @@ class ServerConnection(Connection):
         end = frame(HEADERS, END_HEADERS | END_STREAM, stream, self._table.before(trailers))
         return end if received_all else end + rst_stream(stream, NO_ERROR)
 
-    def _check_headers(self, kind: int, stream: int) -> None:
-        is_new = stream % 2 and stream > self._last_stream
-        if kind == HEADERS and not is_new and stream not in self._streams:
-            raise H2Error(PROTOCOL_ERROR, f"headers on stream {stream}")
-
     def _on_block(self, block: Block) -> None:
         """The headers of a new request, or the trailers of one."""
         stream, found = block.stream, self._streams.get(block.stream)
         if found is None:
+            if not stream % 2 or stream <= self._last_stream:
+                raise H2Error(PROTOCOL_ERROR, f"headers on stream {stream}")
             self._last_stream = stream
             found = self._streams[stream] = _Stream()
             self._sender.open(stream)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from google.protobuf import json_format
 
-from bench.server.embedded.base.status import Code, invalid_argument
+from bench.server.embedded.base.status import invalid_argument
 from bench.server.embedded.models.model import VersionStatus
 from bench.server.embedded.models.servable import Servable
 from bench.serving.protos import get_model_metadata_pb2, get_model_status_pb2
@@ -39,13 +39,10 @@ def check_metadata_fields(fields: Any) -> None:
 def metadata_json(servable: Servable) -> bytes:
     """The metadata as JSON, with unset fields."""
     spec = {"name": servable.model, "signature_name": "", "version": str(servable.version)}
-    signatures = json_format.MessageToDict(
-        servable.signature_def_map, including_default_value_fields=True, preserving_proto_field_name=True
-    )
     return b'{\n"model_spec":%s,\n"metadata": {"%s": %s}\n}\n' % (
         _text(spec),
         SIGNATURE_DEF.encode(),
-        _text(signatures),
+        _text(_to_dict(servable.signature_def_map)),
     )
 
 
@@ -63,18 +60,12 @@ def status_response(statuses: Mapping[int, VersionStatus]) -> Any:
 
 def status_json(statuses: Mapping[int, VersionStatus]) -> bytes:
     """The states as JSON."""
-    entries = [
-        {
-            "version": str(version),
-            "state": status.state.name,
-            "status": {
-                "error_code": (status.error.code if status.error else Code.OK).name,
-                "error_message": status.error.message if status.error else "",
-            },
-        }
-        for version, status in statuses.items()
-    ]
-    return _text({"model_version_status": entries})
+    return _text(_to_dict(status_response(statuses)))
+
+
+def _to_dict(message: Any) -> Any:
+    """A message as JSON values, with unset fields."""
+    return json_format.MessageToDict(message, including_default_value_fields=True, preserving_proto_field_name=True)
 
 
 def _text(value: Any) -> bytes:

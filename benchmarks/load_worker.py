@@ -1,10 +1,10 @@
-"""A cheap load client in a process of its own, and the in-process session beside it.
+"""A cheap load client in its own process, or the in-process session.
 
 `python -m benchmarks.load_worker KIND MODEL_DIR ADDRESS SIGNATURE WORDS`, KIND `session`, `rest`, `grpc` or
-`grpcio`: a bare socket for REST and for gRPC, or the grpcio package with threads of its own.
-Requests are made once and answers are not parsed: what is measured is the server. Reads commands from standard input,
-a JSON list each, and writes an answer in JSON: `["latency", seconds]` and `["calls", count]` give the seconds of each
-call of one client, `["rate", clients, seconds]` the calls a second of several.
+`grpcio`: a bare socket for REST and for gRPC, or the grpcio package with its own threads. Requests are built once and
+answers are not parsed, so that the server dominates. Each line of standard input is a command, a JSON list, and gets
+one line of JSON: `["latency", seconds]` and `["calls", count]` return the seconds of each call of one client,
+`["rate", clients, seconds]` the calls per second of several.
 """
 
 import json
@@ -38,7 +38,7 @@ Call = Callable[[], Any]
 
 
 class Worker:
-    """The other end: a worker process, asked for figures."""
+    """A worker process, which measures on command."""
 
     def __init__(
         self, kind: str, model_dir: Path, address: str = "-", signature: str = "score", words: int = WORDS
@@ -56,12 +56,12 @@ class Worker:
         return found
 
     def calls(self, count: int) -> list[float]:
-        """Seconds of each of so many calls of one client, in their order."""
+        """Seconds of each of `count` calls of one client, in their order."""
         found: list[float] = self._ask(["calls", count])
         return found
 
     def rate(self, clients: int, seconds: float) -> float:
-        """Calls a second of several clients."""
+        """Calls per second of several clients."""
         found = self._ask(["rate", clients, seconds])
         assert isinstance(found, float)
         return found
@@ -83,13 +83,13 @@ class Worker:
 
 
 def sentence_of(model: ExportedModel, words: int = WORDS) -> EncodedSentence:
-    """The first golden sentence of so many words of one piece each."""
+    """The first golden sentence of `words` words of one piece each."""
     sentences = [golden.sentence for golden in model.golden.sentences]
     return next(one for one in sentences if one.num_words == one.num_pieces == words)
 
 
 def request_of(model: ExportedModel, signature: str, name: str = "bert", words: int = WORDS) -> PredictRequest:
-    """A sentence: compact, or a row a word with the article's 128 positions."""
+    """The request of a sentence: compact, or one row per word with the article's 128 positions."""
     shape = FixedShape() if signature == ARTICLE_SIGNATURE else None
     return score_request([sentence_of(model, words)], model.golden.special, signature, shape, name)
 
@@ -120,7 +120,7 @@ def session_call(model: ExportedModel, request: PredictRequest) -> Callable[[], 
 
 
 def grpc_call(address: str, request: PredictRequest) -> Callable[[], Call]:
-    """Calls over gRPC, a connection a client."""
+    """Calls over gRPC, one connection per client."""
     body = framed(grpc_message(request))
     block = call_block(PREDICT_METHOD, address, 60.0, (), secure=False)
     host, _, port = address.rpartition(":")
@@ -146,7 +146,7 @@ def grpc_call(address: str, request: PredictRequest) -> Callable[[], Call]:
 
 
 def grpcio_call(address: str, request: PredictRequest) -> Callable[[], Call]:
-    """Calls over gRPC with the grpcio package, a connection a client."""
+    """Calls over gRPC with the grpcio package, one connection per client."""
     message = grpc_message(request)
 
     def connect() -> Call:
@@ -158,7 +158,7 @@ def grpcio_call(address: str, request: PredictRequest) -> Callable[[], Call]:
 
 
 def rest_call(address: str, request: PredictRequest) -> Callable[[], Call]:
-    """Calls over REST, in rows, a connection a client."""
+    """Calls over REST, in rows, one connection per client."""
     body = predict_body(request, BodyForm.ROW)
     head = f"POST /v1/models/{request.model}:predict HTTP/1.1\r\nHost: l\r\nContent-Length: {len(body)}\r\n\r\n"
     message = head.encode() + body
@@ -173,7 +173,11 @@ def rest_call(address: str, request: PredictRequest) -> Callable[[], Call]:
 
 
 def exchange(connection: socket.socket, message: bytes) -> bytes:
-    """Sends a request and reads its whole answer, which must be a good one."""
+    """Sends a request and reads its answer.
+
+    Raises:
+        RuntimeError: the status is not 200.
+    """
     connection.sendall(message)
     data = connection.recv(1 << 16)
     head, _, body = data.partition(b"\r\n\r\n")
@@ -186,7 +190,7 @@ def exchange(connection: socket.socket, message: bytes) -> bytes:
 
 
 def latencies(call: Call, seconds: float) -> list[float]:
-    """Seconds of each call in a while, sorted, after some that warm up."""
+    """Seconds of each call in `seconds`, sorted, after a warm-up."""
     for _ in range(WARM_CALLS):
         call()
     found, end = [], time.perf_counter() + seconds
@@ -197,7 +201,7 @@ def latencies(call: Call, seconds: float) -> list[float]:
 
 
 def calls(call: Call, count: int) -> list[float]:
-    """Seconds of each of so many calls."""
+    """Seconds of each of `count` calls."""
     found = []
     for _ in range(count):
         began = time.perf_counter()
@@ -207,7 +211,7 @@ def calls(call: Call, count: int) -> list[float]:
 
 
 def rate(connect: Callable[[], Call], clients: int, seconds: float) -> float:
-    """Calls a second of several clients together."""
+    """Calls per second of several clients together."""
     calls = [connect() for _ in range(clients)]
     counts = [0] * clients
     for call in calls:

@@ -133,7 +133,7 @@ class ServerPair:
             self._stacks, self._servers = [], ()
 
     def close(self) -> None:
-        """Ends the servers for good; raises as `end` does."""
+        """Ends the servers and the threads that started them; raises as `end` does."""
         try:
             self.end()
         finally:

@@ -81,7 +81,7 @@ def history(analyses: Sequence[Analysis], p_value: float = P_VALUE) -> list[Metr
     """The watched metrics of all runs, by load; loads with fewer than `MIN_RUNS` VALID runs are excluded.
 
     Raises:
-        UsageError: no load has enough runs, or Apache Otava is not installed.
+        UsageError: no load has `MIN_RUNS` runs, or Apache Otava is not installed.
     """
     loads: dict[str, list[Analysis]] = {}
     for analysis in sorted(analyses, key=lambda entry: (entry.run.manifest.started, entry.run.name)):

@@ -42,7 +42,7 @@ _LONGEST_FOR_P99: Final = 7.5
 _PAIRS_WANTED: Final = 30
 """A gate should have time for so many pairs..."""
 _PAIRS_FOR_P99: Final = 20
-"""...or for so many, where their runs are then long enough for a p99."""
+"""...or for so many, if their runs then have a p99."""
 _OPEN_LOOP_SECONDS: Final = 5.0
 _PROBE_SECONDS: Final = 3.0
 """An arm that does not answer gets requests for so long before it counts as failed."""
@@ -79,7 +79,7 @@ def slice_order(slices: int) -> tuple[int, ...]:
 
 
 def run_length(rate: float, max_time: float) -> float:
-    """Seconds of a closed-loop run: the shortest that carries a p99, or short ones where that would take too long.
+    """Seconds of a closed-loop run: the shortest that has a p99, or short ones where that would take too long.
 
     Args:
         rate: requests/s of the slower arm.

@@ -40,12 +40,12 @@ _SENTENCES: Final = "workload.sentences_digest"
 
 def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[Analysis]) -> Verdict:
     """The verdict on two sets of stored runs."""
-    sides = {"baseline": baseline, "candidate": candidate}
-    for name, runs in sides.items():
+    analyses = {"baseline": baseline, "candidate": candidate}
+    for name, runs in analyses.items():
         if not runs:
             return _without(plan, f"the {name} has no run; give a folder of runs")
-    sets = {name: [stored_run_metrics(run) for run in runs] for name, runs in sides.items()}
-    if failed := _failed(plan, sets, sides):
+    sets = {name: [stored_run_metrics(run) for run in runs] for name, runs in analyses.items()}
+    if failed := _failed(plan, sets, analyses):
         return failed
     if found := _differences(baseline, candidate):
         return _without(plan, f"the runs cannot be compared: {found}; make both sets on one machine under one load")
@@ -58,7 +58,7 @@ def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[
     invalid = [f"{run.run.name} {run.validity.reasons[0]}" for run in (*baseline, *candidate) if not run.validity.valid]
     used = [
         [metrics for metrics, run in zip(sets[name], runs, strict=True) if run.validity.valid]
-        for name, runs in sides.items()
+        for name, runs in analyses.items()
     ]
     if min(map(len, used)) < MIN_RUNS:
         why = f"; INVALID: {'; '.join(invalid)}" if invalid else ""
@@ -68,11 +68,11 @@ def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[
 
 
 def _failed(
-    plan: Plan, sets: Mapping[str, list[RunMetrics]], sides: Mapping[str, Sequence[Analysis]]
+    plan: Plan, sets: Mapping[str, list[RunMetrics]], analyses: Mapping[str, Sequence[Analysis]]
 ) -> Verdict | None:
     """The verdict where a whole run has no good answer, or most requests to the candidate failed."""
     failures = {}
-    for name, runs in sides.items():
+    for name, runs in analyses.items():
         # Wrong answers of the candidate have a verdict of their own.
         found = {
             run.run.name: metrics
@@ -156,8 +156,8 @@ def _scaled(metric: GateMetric, runs: Sequence[RunMetrics]) -> Floats:
     return -values if metric.higher_is_better else values
 
 
-def _positive(metric: GateMetric, *sides: Sequence[RunMetrics]) -> bool:
-    return metric.absolute or all(run.values[metric.name] > 0 for side in sides for run in side)
+def _positive(metric: GateMetric, *sets: Sequence[RunMetrics]) -> bool:
+    return metric.absolute or all(run.values[metric.name] > 0 for runs in sets for run in runs)
 
 
 def _effect(metric: GateMetric, baseline: Sequence[RunMetrics], candidate: Sequence[RunMetrics]) -> Effect:

@@ -55,7 +55,7 @@ def test_the_store_stands_for_itself(runs: Path, tmp_path: Path) -> None:
     assert len(promoted_runs(moved)) == 2
 
 
-def test_a_failed_run_is_kept_and_never_promoted(failed: Path, tmp_path: Path) -> None:
+def test_a_failed_run_is_stored_and_never_promoted(failed: Path, tmp_path: Path) -> None:
     entry = add_runs(tmp_path / "store", [failed], "bad", NOW)
     assert "1 wrong answers" in entry.problems[0]
     assert (tmp_path / "store" / entry.id / failed.name / "run.json").is_file()

@@ -214,7 +214,7 @@ def test_history_from_the_command_line(tmp_path: Path) -> None:
     assert (tmp_path / "history.png").is_file()
 
 
-def test_history_names_runs_without_answers_and_the_verdicts_of_kept_gates(tmp_path: Path) -> None:
+def test_history_names_runs_without_answers_and_the_verdicts_of_stored_gates(tmp_path: Path) -> None:
     """A run that failed has no latency; it must not take the others' series with it."""
     for index in range(9):
         workload = replace(WORKLOAD, seed=index, duration=8.0, warmup=1.0, scenario="gate-candidate")

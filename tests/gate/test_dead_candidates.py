@@ -247,8 +247,8 @@ def test_an_address_where_something_else_talks(
     assert (code, "the candidate never ran: " in reason) == (4, True), line
 
 
-def test_what_was_measured_is_kept_with_the_verdict(model: Path, good: str, tmp_path: Path) -> None:
-    stored = tmp_path / "kept"
+def test_what_was_measured_is_stored_with_the_verdict(model: Path, good: str, tmp_path: Path) -> None:
+    stored = tmp_path / "stored"
     gate(model, tmp_path, good, failing(tmp_path, dies_at=60), "--out", str(stored))
     (folder,) = stored.iterdir()
     assert orjson.loads((folder / "gate.json").read_bytes())["verdict"] == "REGRESSION"

@@ -29,5 +29,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     if args.out is not None:
         write_atomically(args.out, text.encode())
     if all(sweep.row is None for sweep in sweeps):
-        raise InconclusiveError("no sweep allows a plan: none sustains a rate above 0 within the objective for certain")
+        raise InconclusiveError(
+            "no sweep allows a plan: each sustained rate may be 0; measure longer, or give another --slo"
+        )
     return ExitCode.OK

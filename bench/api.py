@@ -1,4 +1,4 @@
-"""Runs in Python: make, read, summarize, compare, report and judge them, as the commands of `bertbench` do.
+"""Runs, gates and sweeps in Python: what the commands of `bertbench` do, as functions on typed values.
 
     run = api.read_run("results/example")
     frame = run.frame()                              # pandas: one row a request

@@ -2,8 +2,6 @@
 
 import contextlib
 import io
-import os
-import signal
 import socket
 import threading
 import time
@@ -28,7 +26,9 @@ from bench.serving.target import parse_target
 from tests.support.failing_server import failing, listening
 from tests.support.toy_golden import write_model_dir
 
-MAX_TIME = 10.0
+# For what is over with --max-time, and for what is over before, however busy the machine is.
+SHORT = 10.0
+LONG = 60.0
 
 assert loaded_before_the_clock_runs
 
@@ -68,17 +68,19 @@ def lateness() -> Iterator[list[float]]:
         dozing.join()
 
 
-def gate(model: Path, folder: Path, baseline: str, candidate: str, *words: str) -> tuple[int, str, str]:
+def gate(
+    model: Path, folder: Path, baseline: str, candidate: str, *words: str, max_time: float = SHORT
+) -> tuple[int, str, str]:
     """Exit code, verdict line and reason of a gate, all of its files held against each other."""
     files = {name: folder / f"gate.{name}" for name in ("json", "junit", "markdown")}
     options = [word for name, path in files.items() for word in (f"--{name}", str(path))]
-    options += ["--max-time", f"{MAX_TIME:g}s", "--warmup", "500ms", "--request-timeout", "4s", *words]
+    options += ["--max-time", f"{max_time:g}s", "--warmup", "500ms", "--request-timeout", "4s", *words]
     sides = ["--baseline", baseline, "--candidate", candidate, "--model-dir", str(model)]
     out, err = io.StringIO(), io.StringIO()
     start = time.monotonic()
     with lateness() as late:
         code = main(["gate", *sides, *options], out, err)
-    assert time.monotonic() - start - sum(late) < MAX_TIME + 10
+    assert time.monotonic() - start - sum(late) < max_time + 10
     body = orjson.loads(files["json"].read_bytes())
     assert body["exit_code"] == code
     line = out.getvalue().splitlines()[-1]
@@ -123,7 +125,8 @@ def test_a_candidate_that_is_started_here(
     model: Path, good: str, tmp_path: Path, fault: dict[str, int], options: str, code: int, text: str
 ) -> None:
     words = ("--protocol", *options.split())
-    found, line, reason = gate(model, tmp_path, good, failing(tmp_path, **fault), *words)
+    max_time = SHORT if code == 4 or "1h" in options else LONG
+    found, line, reason = gate(model, tmp_path, good, failing(tmp_path, **fault), *words, max_time=max_time)
     assert (found, text in reason) == (code, True), line
 
 
@@ -137,46 +140,36 @@ def test_a_baseline_that_is_dead_is_no_regression(
 ) -> None:
     """Whether the candidate is well or just as dead."""
     for candidate, protocol in ((good, "rest"), (failing(tmp_path, **fault), "grpc")):
-        code, line, reason = gate(model, tmp_path, failing(tmp_path, **fault), candidate, "--protocol", protocol)
+        baseline, words = failing(tmp_path, **fault), ("--protocol", protocol)
+        code, line, reason = gate(model, tmp_path, baseline, candidate, *words, max_time=LONG)
         assert (code, "baseline" in reason, text in reason) == (4, True, True), line
 
 
-@contextmanager
-def later(seconds: float, pid: int, number: signal.Signals) -> Iterator[None]:
-    """Sends a signal after so many seconds."""
-    timer = threading.Timer(seconds, os.kill, (pid, number))
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
 @pytest.mark.parametrize(
-    ("fault", "kill", "protocol"),
+    ("fault", "protocol"),
     [
-        ({}, signal.SIGKILL, "rest"),
-        ({}, signal.SIGKILL, "grpc"),
-        ({}, signal.SIGSTOP, "rest"),
-        ({}, signal.SIGSTOP, "grpc"),
-        ({"rejects_at": 0}, None, "rest"),
-        ({"hangs_at": 150}, None, "grpc"),
-        ({"unavailable_at": 150}, None, "rest"),
+        ({"killed_at": 150}, "rest"),
+        ({"killed_at": 150}, "grpc"),
+        ({"stopped_at": 150}, "rest"),
+        ({"stopped_at": 150}, "grpc"),
+        ({"rejects_at": 0}, "rest"),
+        ({"hangs_at": 150}, "grpc"),
+        ({"unavailable_at": 150}, "rest"),
     ],
-    ids=["killed-rest", "killed-grpc", "stopped-rest", "stopped-grpc", "rejects", "hangs", "unavailable"],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else value,
 )
 def test_a_candidate_that_somebody_else_started(
-    model: Path, tmp_path: Path, fault: dict[str, int], kill: signal.Signals | None, protocol: str
+    model: Path, tmp_path: Path, fault: dict[str, int], protocol: str
 ) -> None:
     """It is killed or stopped in the midst of the pairs, or gives no more answers."""
     for name in ("base", "other"):
         (tmp_path / name).mkdir()
     with (
-        listening(tmp_path / "base", model) as (baseline, _),
-        listening(tmp_path / "other", model, **fault) as (candidate, pid),
-        later(4.0, pid, kill or signal.SIGCONT),
+        listening(tmp_path / "base", model) as baseline,
+        listening(tmp_path / "other", model, **fault) as candidate,
     ):
-        code, line, reason = gate(model, tmp_path, baseline[protocol], candidate[protocol], "--protocol", protocol)
+        sides, words = (baseline[protocol], candidate[protocol]), ("--protocol", protocol)
+        code, line, reason = gate(model, tmp_path, *sides, *words, max_time=LONG)
     assert (code, "the candidate " in reason) == (1, True), line
 
 
@@ -185,7 +178,7 @@ def test_an_address_where_there_is_no_such_server(model: Path, tmp_path: Path, p
     (port,) = free_ports(1)
     nothing = {"rest": f"http://127.0.0.1:{port}", "grpc": f"grpc://127.0.0.1:{port}"}[protocol]
     words = ("--protocol", protocol)
-    with listening(tmp_path, model) as (here, _):
+    with listening(tmp_path, model) as here:
         swapped = {
             "rest": here["grpc"].replace("grpc://", "http://"),
             "grpc": here["rest"].replace("http://", "grpc://"),
@@ -241,7 +234,7 @@ def talker(begin: bytes, more: bytes, pause: float) -> Iterator[int]:
 def test_an_address_where_something_else_talks(
     model: Path, tmp_path: Path, protocol: str, begin: bytes, more: bytes, pause: float
 ) -> None:
-    with listening(tmp_path, model) as (here, _), talker(begin, more, pause) as port:
+    with listening(tmp_path, model) as here, talker(begin, more, pause) as port:
         candidate = {"rest": f"http://127.0.0.1:{port}", "grpc": f"grpc://127.0.0.1:{port}"}[protocol]
         code, line, reason = gate(model, tmp_path, here[protocol], candidate, "--protocol", protocol)
     assert (code, "the candidate never ran: " in reason) == (4, True), line
@@ -249,11 +242,13 @@ def test_an_address_where_something_else_talks(
 
 def test_what_was_measured_is_stored_with_the_verdict(model: Path, good: str, tmp_path: Path) -> None:
     stored = tmp_path / "stored"
-    gate(model, tmp_path, good, failing(tmp_path, dies_at=60), "--out", str(stored))
+    gate(model, tmp_path, good, failing(tmp_path, dies_at=60), "--out", str(stored), max_time=LONG)
     (folder,) = stored.iterdir()
     assert orjson.loads((folder / "gate.json").read_bytes())["verdict"] == "REGRESSION"
     _, candidate = find_runs([folder])
-    assert candidate.file.counts["ok"] == 60
+    # Each process of the candidate answers 60 times at most.
+    starts = len(next(tmp_path.glob("failing-dies_at*.starts")).read_text())
+    assert 60 <= candidate.file.counts["ok"] <= 60 * starts
     assert candidate.file.counts["unavailable"] > 0
     gate(model, tmp_path, good, failing(tmp_path, refuses=1), "--out", str(tmp_path / "never"))
     (folder,) = (tmp_path / "never").iterdir()
@@ -309,7 +304,7 @@ def test_a_candidate_that_lives_is_asked_for_a_while_and_may_pass(model: Path, g
 )
 def test_a_server_that_fails_cannot_be_calibrated(model: Path, tmp_path: Path, fault: dict[str, int]) -> None:
     out, err = io.StringIO(), io.StringIO()
-    words = ["--target", failing(tmp_path, **fault), "--model-dir", str(model), "--max-time", f"{MAX_TIME:g}s"]
+    words = ["--target", failing(tmp_path, **fault), "--model-dir", str(model), "--max-time", f"{LONG:g}s"]
     assert main(["gate", "calibrate", *words, "--gates", "1", "--warmup", "500ms"], out, err) == 4
     assert err.getvalue().splitlines()[-1].startswith("bertbench: ")
     assert out.getvalue() == ""

@@ -12,6 +12,8 @@ from bench.cli import main
 from bench.gate.ab_servers import open_ab_servers
 from bench.gate.spec import GateSpec, Variant
 from bench.results.run_reader import find_runs
+from bench.server.process import binary
+from bench.server.running import RunningServer
 from bench.serving.target import parse_target
 from bench.workload.schedules import ClosedLoop
 from tests.support.degraded_server import degraded
@@ -40,12 +42,16 @@ def test_wrong_answers_under_load_are_a_regression_at_once(demo_model: ExportedM
 
 
 def test_refused_requests_are_a_regression_that_names_the_error_ratio(
-    demo_model: ExportedModel, tmp_path: Path
+    demo_model: ExportedModel, demo_server: RunningServer, tmp_path: Path
 ) -> None:
-    code, out, _ = call(
-        *("gate", "--baseline", "embedded", "--candidate", degraded(tmp_path, errors=0.2), "--metrics", "errors"),
-        *("--model-dir", str(demo_model.model_dir), "--warmup", "1s", "--run-time", "400ms"),
-    )
+    faulty = Path(degraded(tmp_path, errors=0.2).removeprefix("binary:"))
+    with binary(faulty, demo_model.model_dir) as candidate:
+        assert demo_server.rest
+        assert candidate.rest
+        code, out, _ = call(
+            *("gate", "--baseline", demo_server.rest, "--candidate", candidate.rest, "--metrics", "errors"),
+            *("--model-dir", str(demo_model.model_dir), "--warmup", "1s", "--run-time", "400ms", "--protocol", "rest"),
+        )
     assert code == 1, out
     assert out.splitlines()[-1].startswith("REGRESSION: error ratio +")
     assert "warning: candidate: " in out

@@ -18,7 +18,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
         [sys.executable, "-m", "bench", "demo", "--seconds", "3", "--out", str(folder / "results")],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
         check=False,
         env=environment(),
         cwd=ROOT,

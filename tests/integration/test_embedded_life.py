@@ -1,5 +1,6 @@
 """The embedded server's life: start and its failures, versions that come and go, configs, batching, an orderly end."""
 
+import contextlib
 import http.client
 import json
 import shutil
@@ -21,6 +22,7 @@ from bench.server.running import free_ports
 from bench.serving.protos import get_model_status_pb2, model_management_pb2, predict_pb2
 from bench.serving.types import PredictRequest
 from tests.support import saved_models as models
+from tests.support.embedded_contract_cases import strings
 from tests.support.embedded_server import (
     Served,
     entry,
@@ -36,13 +38,15 @@ PREDICT = "PredictionService/Predict"
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built versions to copy from: `affine/1` to `affine/4` and `busy/1`."""
+    """Built versions to copy from: `affine/1` to `affine/4`, `busy/1` and `gated/1`."""
     root = tmp_path_factory.mktemp("store")
     (root / "affine").mkdir()
     (root / "busy").mkdir()
+    (root / "gated").mkdir()
     for version in (1, 2, 3, 4):
         models.affine(root / "affine", version)
     models.busy(root / "busy", 1)
+    models.gated(root / "gated", 1)
     return root
 
 
@@ -72,7 +76,7 @@ def states(served: Served, model: str = "affine") -> dict[int, str]:
     return {one.version: names.Name(one.state) for one in response.model_version_status}
 
 
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit, "it did not happen"
@@ -114,9 +118,7 @@ def test_flags_that_are_wrong() -> None:
 def test_a_config_file_that_is_wrong(tmp_path: Path, flag: str, message: str) -> None:
     path = tmp_path / "config"
     path.write_text("\n nope { }")
-    done = run_once(
-        f"--{flag}={path}", f"--model_base_path={tmp_path}", "--rest_api_port=1", "--enable_batching", seconds=30
-    )
+    done = run_once(f"--{flag}={path}", f"--model_base_path={tmp_path}", "--rest_api_port=1", "--enable_batching")
     assert f"Invalid protobuf file: '{path}'" in one_line(done)
     assert done.returncode == 2
     assert f"Failed to start server. Error: INVALID_ARGUMENT: Invalid protobuf file: '{path}'" in done.stdout
@@ -127,9 +129,7 @@ def test_a_config_file_that_is_wrong(tmp_path: Path, flag: str, message: str) ->
 
 def test_a_monitoring_file_without_rest_is_not_looked_at(store: Path, tmp_path: Path) -> None:
     (port,) = free_ports(1)
-    done = run_once(
-        f"--monitoring_config_file={tmp_path / 'none'}", f"--port={port}", "--model_base_path=relative", seconds=30
-    )
+    done = run_once(f"--monitoring_config_file={tmp_path / 'none'}", f"--port={port}", "--model_base_path=relative")
     assert "absolute path" in one_line(done)
     text = "Error: INVALID_ARGUMENT: Expected model default to have an absolute path or URI; got base_path()=relative"
     assert f"Failed to start server. {text}" in done.stdout
@@ -444,37 +444,34 @@ def test_batches(store: Path, tmp_path: Path) -> None:
 # The end
 
 
-def test_what_is_in_flight_is_answered(store: Path) -> None:
+def test_what_is_in_flight_is_answered(store: Path, tmp_path: Path) -> None:
     """On SIGTERM the port refuses, requests that are in are answered, and the exit code is 0."""
-    with start("--model_name=busy", f"--model_base_path={store / 'busy'}") as served:
-        loops = 20_000
-        while True:
-            began = time.monotonic()
-            served.post("/v1/models/busy:predict", {"instances": [loops]})
-            if time.monotonic() - began > 0.5:
-                break
-            loops *= 2
-        connection = http.client.HTTPConnection("127.0.0.1", served.rest_port, timeout=30)
-        connection.request("POST", "/v1/models/busy:predict", json.dumps({"instances": [loops]}))
-        idle = http.client.HTTPConnection("127.0.0.1", served.rest_port, timeout=30)
-        idle.request("GET", "/v1/models/busy")
+    paths = {name: tmp_path / name for name in ("rest", "grpc")}
+    with start("--model_name=gated", f"--model_base_path={store / 'gated'}") as served:
+        connection = http.client.HTTPConnection("127.0.0.1", served.rest_port, timeout=60)
+        connection.request("POST", "/v1/models/gated:predict", json.dumps({"instances": [str(paths["rest"])]}))
+        idle = http.client.HTTPConnection("127.0.0.1", served.rest_port, timeout=60)
+        idle.request("GET", "/v1/models/gated")
         idle.getresponse().read()
         with served.channel() as channel:
-            call = channel.unary_unary(f"/tensorflow.serving.{PREDICT}").future(busy_request(loops), timeout=30)
-            time.sleep(0.2)
-            began = time.monotonic()
+            message = predict_request("gated", path=strings(bytes(paths["grpc"]))).SerializeToString()
+            call = channel.unary_unary(f"/tensorflow.serving.{PREDICT}").future(message, timeout=60)
+            until(lambda: all(path.with_suffix(".began").exists() for path in paths.values()))
             served.process.send_signal(signal.SIGTERM)
-            until(lambda: refuses(served.rest_port) and refuses(served.grpc_port), 5)
-            # A client that kept its connection may still be served, and is told that it ends.
-            idle.request("GET", "/v1/models/busy")
-            last = idle.getresponse()
-            assert (last.status, last.getheader("Connection")) == (200, "close")
+            until(lambda: refuses(served.rest_port) and refuses(served.grpc_port))
+            # A client that kept its connection may still be served for a while, and learns that it ends.
+            with contextlib.suppress(ConnectionError):
+                idle.request("GET", "/v1/models/gated")
+                last = idle.getresponse()
+                assert (last.status, last.getheader("Connection")) == (200, "close")
+            for path in paths.values():
+                path.touch()
             response = connection.getresponse()
-            assert (response.status, json.loads(response.read())) == (200, {"predictions": [loops]})
+            assert (response.status, json.loads(response.read())) == (200, {"predictions": [True]})
+            assert response.getheader("Connection") == "close"
             outputs = predict_pb2.PredictResponse.FromString(call.result()).outputs
-            assert list(outputs["m"].int_val) == [loops]
-        assert served.process.wait(10) == 0
-        assert time.monotonic() - began < 10
+            assert list(outputs["opened"].bool_val) == [True]
+        assert served.process.wait(60) == 0
 
 
 def refuses(port: int) -> bool:

@@ -31,7 +31,7 @@ SHELL = [block for page in GUIDE for block in blocks(page, "sh", "console")]
 RUN = list({block.text: block for block in SHELL if not MARKS & set(block.info)}.values())
 PARSED = [block for block in SHELL if MARKS & set(block.info)]
 (EXPORT,) = [block for block in RUN if block.page.stem == "own-bert" and "export" in block.text]
-SECONDS = 200
+SECONDS = 500
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
         yield Workplace(folder, *addresses)
     finally:
         server.send_signal(signal.SIGINT)
-        assert server.wait(30) == 130
+        assert server.wait(120) == 130
         for stream in (server.stdout, server.stderr):
             assert stream is not None
             stream.close()

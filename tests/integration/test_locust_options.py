@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,13 @@ from tests.support.locust_process import environment as process_environment
 from tests.support.locust_process import free_port
 from tests.support.signalled_commands import ROOT, Commands, interrupted, locust, stored
 from tests.support.toy_golden import toy_golden, write_model_dir
+
+# Locust's writer of CSV may wake up once more after Locust closed its files, while the workers end.
+LATE_CSV = re.compile(
+    r"^Traceback .*\n(?: .*\n)* .* in stats_writer\n(?: .*\n)*"
+    r"ValueError: I/O operation on closed file.*\n.* failed with ValueError\n+",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -52,12 +60,13 @@ def call(world: World, results: Path, *words: object, environment: dict[str, str
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=400,
         env={**process_environment(), **(environment or {})},
         cwd=ROOT,
     )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Ended(done.returncode, done.stdout, done.stderr)
+    said = LATE_CSV.sub("", done.stderr)
+    assert "Traceback" not in said, said
+    return Ended(done.returncode, done.stdout, said)
 
 
 def load(host: str, *more: object) -> list[object]:
@@ -99,7 +108,7 @@ def test_a_master_and_a_worker_of_its_own(world: World, tmp_path: Path) -> None:
     worker = subprocess.Popen([*locust(), "--worker", "--master-port", port], cwd=ROOT, stderr=subprocess.PIPE)
     try:
         ended = call(world, tmp_path / "runs", "--config", config, "--json", environment=variables)
-        assert worker.wait(60) == 0
+        assert worker.wait(300) == 0
     finally:
         worker.kill()
         worker.communicate()

@@ -165,17 +165,14 @@ def test_the_deadline_bounds_the_whole_exchange(rest_kind: str) -> None:
         connection.recv(65536)
         try:
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-            for _ in range(40):
+            for _ in range(1000):
                 connection.sendall(b" ")
                 time.sleep(0.05)
         except OSError:
             pass
 
-    with raw_server(talk) as url:
-        started = time.perf_counter()
-        with pytest.raises(DeadlineExceeded):
-            rest(url, rest_kind).exchange(b"x", 0.3)
-        assert time.perf_counter() - started < 1.9
+    with raw_server(talk) as url, pytest.raises(DeadlineExceeded):
+        rest(url, rest_kind).exchange(b"x", 0.3)
 
 
 def test_nobody_listens(rest_kind: str) -> None:

@@ -165,7 +165,7 @@ def raw_server(talk: Any) -> Iterator[Any]:
 def drip(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
     try:
-        for _ in range(30):
+        for _ in range(1000):
             connection.sendall(b" ")
             time.sleep(0.05)
     except OSError:
@@ -184,17 +184,18 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
         (lambda c: c.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nshort"), InvalidResponse),
         (lambda c: c.sendall(HEAD + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nshort"), InvalidResponse),
         (lambda c: c.sendall(HEAD + b"Content-Length: 5\r\n\r\nshort"), InvalidResponse),
-        (lambda c: time.sleep(0.6), DeadlineExceeded),
-        (drip, DeadlineExceeded),
     ],
-    ids=["closes", "not HTTP", "cut off", "bad chunk", "bad gzip", "not JSON", "silent", "drips"],
+    ids=["closes", "not HTTP", "cut off", "bad chunk", "bad gzip", "not JSON"],
 )
 def test_bad_servers(talk: Any, error: Any) -> None:
-    with raw_server(talk) as url, RestClient(url) as client:
-        started = time.perf_counter()
-        with pytest.raises(error):
-            client.predict(REQUEST, 0.3)
-        assert time.perf_counter() - started < 1.4
+    with raw_server(talk) as url, RestClient(url) as client, pytest.raises(error):
+        client.predict(REQUEST, 30)
+
+
+@pytest.mark.parametrize("talk", [lambda c: c.recv(1), drip], ids=["silent", "drips"])
+def test_servers_that_do_not_end_an_answer(talk: Any) -> None:
+    with raw_server(talk) as url, RestClient(url) as client, pytest.raises(DeadlineExceeded):
+        client.predict(REQUEST, 0.3)
 
 
 def test_nobody_listens() -> None:

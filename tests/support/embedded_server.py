@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ import grpc
 from bench.server.running import free_ports
 from bench.serving.protos import predict_pb2, tensor_pb2, types_pb2
 
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 @dataclass
@@ -80,7 +81,8 @@ class Served:
 
     def until_logged(self, pattern: str) -> str:
         """The first line of the log that has a match."""
-        for _ in range(600):
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
             for line in list(self.log):
                 if re.search(pattern, line):
                     return line

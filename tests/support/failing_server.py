@@ -41,6 +41,8 @@ class Fault:
         loading: never says that the model is available.
         dies_after: seconds until the process ends.
         dies_at: answers until the process ends.
+        killed_at: answers until the process is killed.
+        stopped_at: answers until the process is stopped, as by Ctrl-Z.
         hangs_at: answers until no more are given, though requests are still taken.
         rejects_at: answers until all requests are refused as bad.
         unavailable_at: answers until all are refused as not possible now.
@@ -55,6 +57,8 @@ class Fault:
     loading: int = 0
     dies_after: float = -1.0
     dies_at: int = -1
+    killed_at: int = -1
+    stopped_at: int = -1
     hangs_at: int = -1
     rejects_at: int = -1
     unavailable_at: int = -1
@@ -74,8 +78,8 @@ def failing(folder: Path, **fault: float) -> str:
 
 
 @contextlib.contextmanager
-def listening(folder: Path, model_dir: Path, **fault: float) -> Iterator[tuple[dict[str, str], int]]:
-    """A server with this fault that somebody else started: its `rest` and `grpc` targets, and its process id."""
+def listening(folder: Path, model_dir: Path, **fault: float) -> Iterator[dict[str, str]]:
+    """A server with this fault that somebody else started: its `rest` and `grpc` targets."""
     grpc, rest = free_ports(2)
     program = failing(folder, **fault).removeprefix("binary:")
     words = [f"--port={grpc}", f"--rest_api_port={rest}", "--model_name=bert", f"--model_base_path={model_dir}"]
@@ -83,7 +87,7 @@ def listening(folder: Path, model_dir: Path, **fault: float) -> Iterator[tuple[d
         assert process.stdout is not None
         try:
             process.stdout.readline()
-            yield {"rest": f"http://127.0.0.1:{rest}", "grpc": f"grpc://127.0.0.1:{grpc}"}, process.pid
+            yield {"rest": f"http://127.0.0.1:{rest}", "grpc": f"grpc://127.0.0.1:{grpc}"}
         finally:
             process.kill()
 
@@ -101,6 +105,9 @@ class Fate:
         self._asked += 1
         if 0 <= fault.dies_at <= count:
             os._exit(9)
+        for at, number in ((fault.killed_at, signal.SIGKILL), (fault.stopped_at, signal.SIGSTOP)):
+            if 0 <= at <= count:
+                os.kill(os.getpid(), number)
         if 0 <= fault.rejects_at <= count or (fault.fails_every and count % fault.fails_every):
             refuse(INVALID_ARGUMENT)
         elif 0 <= fault.unavailable_at <= count:

@@ -4,6 +4,7 @@
 - `pair`: `a` int32 [-1, 3] and `n` string [-1]; also a gather that can go out of range and an output without a shape.
 - `types`: for each type a signature that gives its input back.
 - `busy`: counts to `n` in the graph, which takes as long as `n` is large and can be cancelled.
+- `gated`: writes `path` + ".began" and answers true once a file `path` is there.
 - `doubler`: a TF2 export.
 - `layered`: a Keras model, 0.5 x + 3, as Keras saves it.
 - `scorer`: a TF2 export that classifies and regresses examples; each signature has an input tensor of its own.
@@ -108,6 +109,22 @@ def busy(base: Path, version: int) -> Path:
         return save(
             graph, {"serving_default": signature({"n": n}, {"m": tf.fill(tf.shape(n), counted)})}, base / str(version)
         )
+
+
+def gated(base: Path, version: int) -> Path:
+    with tf.Graph().as_default() as graph:
+        path = v1.placeholder(tf.string, [None], "path")
+        with tf.control_dependencies([tf.io.write_file(tf.strings.join((path[0], ".began")), "")]):
+            start = tf.identity(path[0])
+
+        def is_closed(turn: Any) -> Any:
+            # A pattern of the turn, which no optimizer takes out of the loop.
+            pattern = tf.strings.join((start, tf.strings.substr(tf.strings.as_string(turn), 0, 0)))
+            return tf.equal(tf.size(tf.io.matching_files(pattern)), 0)
+
+        turns = tf.while_loop(is_closed, lambda turn: (turn + 1,), (tf.constant(0, tf.int64),))[0]
+        opened = tf.fill(tf.shape(path), turns >= 0)
+        return save(graph, {"serving_default": signature({"path": path}, {"opened": opened})}, base / str(version))
 
 
 class Doubler(tf.Module):

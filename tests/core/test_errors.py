@@ -144,13 +144,15 @@ def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch) -> No
 def run(*words: str, limit: int | None = None, **given: object) -> "subprocess.CompletedProcess[str]":
     """The command line as a process, with a limit on the size of files."""
     bound = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))) if limit else None
+    # What measures the branches of subprocesses could not write its file either.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     return subprocess.run(  # type: ignore[call-overload,no-any-return]
         [sys.executable, "-m", "bench", *words],
         stderr=subprocess.PIPE,
         text=True,
         check=False,
         preexec_fn=bound,
-        **given,
+        **{"env": env, **given},
     )
 
 

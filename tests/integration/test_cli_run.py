@@ -122,7 +122,7 @@ def test_ctrl_c_stops_the_server_too(demo_model: ExportedModel, tmp_path: Path) 
     servers = psutil.Process(process.pid).children(recursive=True)
     assert servers
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 130, out
     assert not [server for server in servers if server.is_running()]
     (run,) = find_runs([tmp_path])

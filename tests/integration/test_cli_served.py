@@ -171,14 +171,14 @@ def test_serve_until_a_signal(demo_model: ExportedModel) -> None:
         shown = [process.stdout.readline() for _ in range(3)]
         url = shown[1].split()[-1]
         assert shown[2].split()[-1] == f"127.0.0.1:{grpc_port}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=120) as answer:
             assert json.load(answer)["model_version_status"][0]["state"] == "AVAILABLE"
         second = subprocess.run(command, capture_output=True, text=True, check=False)
         assert second.returncode == 4
         assert len(second.stderr.splitlines()) == 1
         assert "in use" in second.stderr
         os.kill(process.pid, signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(120) == 130
         assert process.stderr is not None
         assert process.stderr.read() == "bertbench: interrupted by SIGINT\n"
 

@@ -129,7 +129,7 @@ def test_bytes_that_are_no_message_and_methods_that_are_not_there(served: Served
             ("/tensorflow.serving.Nope/Predict", b"", grpc.StatusCode.UNIMPLEMENTED),
         ):
             with pytest.raises(grpc.RpcError) as caught:
-                channel.unary_unary(method)(message, timeout=30)
+                channel.unary_unary(method)(message, timeout=120)
             assert (caught.value.code(), caught.value.details()) == (code, "")
 
 
@@ -223,7 +223,7 @@ def test_a_method_that_http_does_not_have(served: Served) -> None:
 
 
 def test_bytes_that_are_no_http(served: Served) -> None:
-    with socket.create_connection(("127.0.0.1", served.rest_port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", served.rest_port), timeout=120) as client:
         client.sendall(b"nonsense\r\n\r\n")
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
@@ -390,10 +390,10 @@ def test_health(served: Served) -> None:
     with served.channel() as channel:
         check = channel.unary_unary("/grpc.health.v1.Health/Check")
         for service in ("", "PredictionService", "ModelService"):
-            answer = check(health_pb2.HealthCheckRequest(service=service).SerializeToString(), timeout=30)
+            answer = check(health_pb2.HealthCheckRequest(service=service).SerializeToString(), timeout=120)
             assert health_pb2.HealthCheckResponse.FromString(answer).status == 1
         with pytest.raises(grpc.RpcError) as caught:
-            check(health_pb2.HealthCheckRequest(service="nope").SerializeToString(), timeout=30)
+            check(health_pb2.HealthCheckRequest(service="nope").SerializeToString(), timeout=120)
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 

@@ -174,7 +174,7 @@ def test_a_base_path_that_is_not_there_yet(store: Path, tmp_path: Path) -> None:
     with start("--model_name=affine", f"--model_base_path={base}", ready=False) as served:
         assert str(base) in served.until_logged("warning: Could not find base path")
         with pytest.raises(OSError, match="refused"):
-            socket.create_connection(("127.0.0.1", served.rest_port), timeout=5)
+            socket.create_connection(("127.0.0.1", served.rest_port), timeout=120)
         publish(store, base, 1)
         served.until_logged("server ready")
         assert answer(served) == (1, 2.0)
@@ -219,7 +219,7 @@ def test_versions_come_and_go_under_load(store: Path, tmp_path: Path) -> None:
             call = channel.unary_unary(f"/tensorflow.serving.{PREDICT}")
             message = predict_request("affine", x=floats(0)).SerializeToString()
             while not stop.is_set():
-                response = predict_pb2.PredictResponse.FromString(call(message, timeout=30))
+                response = predict_pb2.PredictResponse.FromString(call(message, timeout=120))
                 seen.append((response.model_spec.version.value, response.outputs["y"].float_val[0]))
 
     with start("--model_name=affine", f"--model_base_path={base}") as served:
@@ -365,7 +365,7 @@ def test_a_socket_and_tls(store: Path, tmp_path: Path) -> None:
         options = [("grpc.ssl_target_name_override", "localhost")]
         for address in (f"127.0.0.1:{served.grpc_port}", f"unix:{path}"):
             with grpc.secure_channel(address, credentials, options) as channel:
-                response = channel.unary_unary(f"/tensorflow.serving.{PREDICT}")(message, timeout=30)
+                response = channel.unary_unary(f"/tensorflow.serving.{PREDICT}")(message, timeout=120)
                 assert predict_pb2.PredictResponse.FromString(response).model_spec.version.value == 4
 
 
@@ -377,15 +377,15 @@ def test_more_calls_than_threads_are_refused(store: Path) -> None:
         with served.channel() as channel:
             call = channel.unary_unary(f"/tensorflow.serving.{PREDICT}")
             endless = busy_request(2_000_000_000)
-            long = call.future(endless, timeout=60)
+            long = call.future(endless, timeout=120)
 
             def refused() -> bool:
                 nonlocal long
                 if long.done():
                     # Of two calls that come together either may be the one that finds the thread taken.
                     assert long.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-                    long = call.future(endless, timeout=60)
-                error = call.future(busy_request(0), timeout=30).exception()
+                    long = call.future(endless, timeout=120)
+                error = call.future(busy_request(0), timeout=120).exception()
                 return error is not None and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
             until(refused)
@@ -421,7 +421,7 @@ def test_batches(store: Path, tmp_path: Path) -> None:
         with served.channel() as channel:
             call = channel.unary_unary(f"/tensorflow.serving.{PREDICT}")
             calls = [
-                call.future(predict_request("affine", x=floats(value, value)).SerializeToString(), timeout=30)
+                call.future(predict_request("affine", x=floats(value, value)).SerializeToString(), timeout=120)
                 for value in range(4)
             ]
             for value, one in enumerate(calls):
@@ -448,14 +448,14 @@ def test_what_is_in_flight_is_answered(store: Path, tmp_path: Path) -> None:
     """On SIGTERM the port refuses, requests that are in are answered, and the exit code is 0."""
     paths = {name: tmp_path / name for name in ("rest", "grpc")}
     with start("--model_name=gated", f"--model_base_path={store / 'gated'}") as served:
-        connection = http.client.HTTPConnection("127.0.0.1", served.rest_port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", served.rest_port, timeout=120)
         connection.request("POST", "/v1/models/gated:predict", json.dumps({"instances": [str(paths["rest"])]}))
-        idle = http.client.HTTPConnection("127.0.0.1", served.rest_port, timeout=60)
+        idle = http.client.HTTPConnection("127.0.0.1", served.rest_port, timeout=120)
         idle.request("GET", "/v1/models/gated")
         idle.getresponse().read()
         with served.channel() as channel:
             message = predict_request("gated", path=strings(bytes(paths["grpc"]))).SerializeToString()
-            call = channel.unary_unary(f"/tensorflow.serving.{PREDICT}").future(message, timeout=60)
+            call = channel.unary_unary(f"/tensorflow.serving.{PREDICT}").future(message, timeout=120)
             until(lambda: all(path.with_suffix(".began").exists() for path in paths.values()))
             served.process.send_signal(signal.SIGTERM)
             until(lambda: refuses(served.rest_port) and refuses(served.grpc_port))
@@ -471,12 +471,12 @@ def test_what_is_in_flight_is_answered(store: Path, tmp_path: Path) -> None:
             assert response.getheader("Connection") == "close"
             outputs = predict_pb2.PredictResponse.FromString(call.result()).outputs
             assert list(outputs["opened"].bool_val) == [True]
-        assert served.process.wait(60) == 0
+        assert served.process.wait(120) == 0
 
 
 def refuses(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", port), timeout=120).close()
     except OSError:
         return True
     return False

@@ -131,7 +131,7 @@ def test_metadata_over_rest(served: Served) -> None:
 
 
 def test_a_browser_gets_the_same_over_a_connection_that_stays(served: Served) -> None:
-    connection = http.client.HTTPConnection("localhost", served.rest_port, timeout=30)
+    connection = http.client.HTTPConnection("localhost", served.rest_port, timeout=120)
     for body, answer in (
         (b'{"instances": [2.0, 3.0, 4.0]}', b'{\n    "predictions": [125.0, 125.5, 126.0\n    ]\n}'),
         (b'{"inputs": [2.0, 3.0]}', b'{\n    "outputs": [\n        125.0,\n        125.5\n    ]\n}'),
@@ -146,7 +146,7 @@ def test_a_browser_gets_the_same_over_a_connection_that_stays(served: Served) ->
 @pytest.mark.parametrize("method", ["Profile", "Monitor", "Terminate"])
 def test_there_is_no_profiler(served: Served, method: str) -> None:
     with served.channel() as channel, pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(f"/tensorflow.ProfilerService/{method}")(b"", timeout=30)
+        channel.unary_unary(f"/tensorflow.ProfilerService/{method}")(b"", timeout=120)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -76,7 +76,7 @@ def load(host: str, *more: object) -> list[object]:
 def tool(text: str) -> list[dict[str, object]]:
     """What `python -m json.tool` makes of a text."""
     done = subprocess.run(
-        [sys.executable, "-m", "json.tool"], input=text, capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-m", "json.tool"], input=text, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, (done.stderr, text)
     found: list[dict[str, object]] = json.loads(done.stdout)

@@ -141,11 +141,11 @@ def test_users_changed_in_the_web_ui_up_and_down(given: Any) -> None:
             wait_for(lambda: users_sampled(runs) == 8)
             assert swarm(url, form | {"user_count": 3})
             wait_for(lambda: users_sampled(runs) == 3)
-            requests.post(f"{url}/stop", timeout=30)
+            requests.post(f"{url}/stop", timeout=120)
             wait_for(lambda: [run for run in find_runs([runs]) if run.finished])
         finally:
             process.send_signal(signal.SIGINT)
-            out, _ = process.communicate(timeout=30)
+            out, _ = process.communicate(timeout=120)
     (run,) = find_runs([runs])
     present = analyse(run).summary.users
     assert run.manifest.arrivals == "closed:users=1,think=0.05s"
@@ -164,7 +164,7 @@ def test_a_worker_that_leaves_takes_its_users_with_it(given: Any) -> None:
         try:
             wait_for(lambda: seconds_sampled(runs) >= 6)
             psutil.Process(process.pid).children()[0].kill()
-            out, _ = process.communicate(timeout=60)
+            out, _ = process.communicate(timeout=120)
         finally:
             process.kill()
     (run,) = find_runs([runs])
@@ -178,7 +178,7 @@ def test_a_worker_that_leaves_takes_its_users_with_it(given: Any) -> None:
 
 def swarm(url: str, form: Any) -> Any:
     try:
-        return requests.post(f"{url}/swarm", data=form, timeout=10).json()["success"]
+        return requests.post(f"{url}/swarm", data=form, timeout=120).json()["success"]
     except requests.ConnectionError:
         return False
 

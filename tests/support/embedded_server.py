@@ -39,7 +39,7 @@ class Served:
 
     def http(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, str, bytes]:
         """Status, content type and body of an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=120)
         try:
             connection.putrequest(method, path, skip_accept_encoding=True)
             if method in ("POST", "PUT", "PATCH") or body:
@@ -114,7 +114,7 @@ def start(*flags: str, ready: bool = True) -> Iterator[Served]:
         if process.poll() is None:
             process.terminate()
         try:
-            process.wait(15)
+            process.wait(120)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -31,7 +31,7 @@ def free_port() -> int:
     return port
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 40.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     """What `condition` gives, as soon as that is something."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -78,7 +78,7 @@ class Ended:
         return counts
 
 
-def locust(scenario: str, results: Path, *words: str, timeout: float = 120.0, cwd: Path = ROOT) -> Ended:
+def locust(scenario: str, results: Path, *words: str, timeout: float = 400.0, cwd: Path = ROOT) -> Ended:
     """Runs a scenario headless."""
     done = subprocess.run(
         command(scenario, "--headless", "--only-summary", "--results", str(results), *words),

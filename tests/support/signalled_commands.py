@@ -15,7 +15,7 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 BERTBENCH = (sys.executable, "-m", "bench")
-LONG = 120.0
+LONG = 400.0
 
 Stage = str | Callable[["Started"], object]
 
@@ -105,7 +105,7 @@ class Started:
         code = self.process.wait(LONG)
         for reader in self.readers:
             reader.join(LONG)
-        _, alive = psutil.wait_procs(self.children, timeout=20)
+        _, alive = psutil.wait_procs(self.children, timeout=120)
         assert not alive, "processes were left"
         assert "Traceback" not in self.said["out"] + self.said["err"], self.said
         assert not list(self.scratch.iterdir()), "temporary files were left"

@@ -23,8 +23,11 @@ WORKER_BYTES = 1.5e9
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Three processes a core, since tests mostly wait, as far as memory reaches: each has TensorFlow and a server."""
-    return max(1, min(3 * len(os.sched_getaffinity(0)), int(psutil.virtual_memory().available / WORKER_BYTES)))
+    """Two processes a core, since tests wait for a third of their time, as far as memory reaches.
+
+    Each process has TensorFlow and may have a server. More of them would spend their time on collecting the tests.
+    """
+    return max(1, min(2 * len(os.sched_getaffinity(0)), int(psutil.virtual_memory().available / WORKER_BYTES)))
 
 
 @pytest.fixture(scope="session")

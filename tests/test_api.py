@@ -106,8 +106,8 @@ def test_the_page_s_example_of_a_live_gate(tmp_path: Path) -> None:
     (tmp_path / "baseline").mkdir()
     (tmp_path / "candidate").mkdir()
     with (
-        listening(tmp_path / "baseline", model) as (baseline, _),
-        listening(tmp_path / "candidate", model, rejects_at=0) as (candidate, _),
+        listening(tmp_path / "baseline", model) as baseline,
+        listening(tmp_path / "candidate", model, rejects_at=0) as candidate,
     ):
         places = {"models/bert": str(model), "http://localhost:8501": baseline["rest"]}
         first, second = example(3, {**places, "http://localhost:8601": candidate["rest"]})

@@ -28,7 +28,7 @@ from bench.bert.demo.demo_model import demo_model_dir
 from bench.core.units import parse_duration
 from bench.gate.types import VerdictKind, default_plan
 from bench.results.environment import this_environment
-from bench.stats.clopper_pearson import share_bounds, upper_bound
+from bench.stats.proportion import proportion_bounds, upper_bound
 from tests.support.degraded_server import degraded
 from tests.support.gate_noise import NOISES, pairs, run_gate
 
@@ -102,7 +102,7 @@ def simulate(gates: int) -> int:
             run_gate(plan, pairs(kind, rng, 40, 0.03, edge, fail=(0.001, 0.0035)), 40)[0].kind for _ in range(gates)
         )
         alarms = found[VerdictKind.REGRESSION]
-        low, high = share_bounds(alarms, gates)
+        low, high = proportion_bounds(alarms, gates)
         missed |= low > plan.false_alarms
         print(
             f"  {kind:<15} {alarms:>4} REGRESSION = {alarms / gates:.2%} [{low:.2%}, {high:.2%}], "

@@ -1,7 +1,7 @@
-"""What differs between two sides, each one run or several: in what was asked and where, and by how much in what came.
+"""The comparison of two sides, each of one run or several: differences in their manifests, and changes of metrics.
 
-The run is the unit. With two or more runs a side, intervals come from how the runs differ. A single run knows only its
-own noise, so `RUN_NOISE` is added for what makes two runs of one thing differ, and a warning says so.
+The run is the unit. With two or more runs on each side, intervals include the variation between runs. A single run
+shows only the variation within it, so `RUN_NOISE` is added, with a warning.
 """
 
 import math
@@ -18,18 +18,18 @@ from bench.core.errors import InconclusiveError, UsageError
 from bench.core.units import format_percent, pluralize
 from bench.results import environment
 from bench.results.manifest import RunManifest
-from bench.stats.between_runs import repeat_change, repeat_mean
+from bench.stats.between_runs import change_between_runs, mean_of_runs
 from bench.stats.estimate import Estimate
 
 RUN_NOISE: Final = 0.04
 """Assumed standard deviation, on logarithms, between equal runs: pairs of 5 s runs of a small model on two cores
-differed by 5.5 % at the median, thus 4 % a run. Repeats replace it by what was measured."""
+differed by 5.5 % at the median, thus 4 % a run. Repeated runs replace it by the measured one."""
 
 REFUSED: Final = frozenset({"arrivals", "arrivals_digest", "workload.sentences"})
-"""Differences that make latencies answers to different questions: another load."""
+"""Differences in the load, with which latencies are not comparable."""
 
 _FREE: Final = frozenset({"seed", "duration", "warmup", "drain"})
-"""Fields of the workload in which the runs of one side may differ."""
+"""Fields of the workload in which runs of one side may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,13 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One figure on both sides.
+    """The change of one metric.
 
     Args:
-        metric: which.
-        before: the first side's.
-        after: the second's.
-        change: after / before, for shares after - before; absent where a side has no figure.
+        metric: the metric.
+        before: its estimate on the first side.
+        after: on the second.
+        change: after / before, for proportions after - before; absent where a side has no value.
     """
 
     metric: Metric
@@ -68,15 +68,15 @@ class Change:
 
     @property
     def significant(self) -> bool:
-        """Whether the interval of the change leaves out "none"."""
+        """Whether the interval of the change excludes "none"."""
         none = 0.0 if self.metric.unit == "share" else 1.0
         lo, hi = self.change.lo, self.change.hi
         return (lo is not None and lo > none) or (hi is not None and hi < none)
 
     @property
     def verdict(self) -> str:
-        """`better`, `worse`, `higher` or `lower` (where neither is better), `~` for no significant change, `?` for no
-        figure or no interval."""
+        """`better`, `worse`, `higher` or `lower` (where neither is better), `~` for no significant change, `?` without
+        an interval."""
         if self.change.center is None or (self.change.lo is None and self.change.hi is None):
             return "?"
         if not self.significant:
@@ -88,14 +88,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sides, held against each other.
+    """The comparison of two sides.
 
     Args:
         before: names of the first side's runs.
         after: names of the second side's.
-        differences: what differs in what was asked and where.
-        changes: figures, in the order of `METRICS`.
-        warnings: what a reader must know, one line each.
+        differences: of the manifests.
+        changes: of the metrics, in the order of `METRICS`.
+        warnings: one line each.
     """
 
     before: tuple[str, ...]
@@ -108,13 +108,13 @@ class Comparison:
 def compare(
     before: Sequence[Analysis], after: Sequence[Analysis], *, anyway: bool = False, confidence: float = CONFIDENCE
 ) -> Comparison:
-    """Holds two sides against each other.
+    """Compares two sides.
 
     Args:
         before: runs of the first side, one or more.
         after: runs of the second side.
-        anyway: whether sides under different loads are compared nevertheless, with a warning.
-        confidence: of each interval by itself; with 20 figures one is expected to differ by chance at 95 %.
+        anyway: compare sides under different loads too, with a warning.
+        confidence: of each interval separately; at 95 % one of 20 metrics is expected to differ by chance.
 
     Raises:
         UsageError: the runs of one side differ in a field that they must share.
@@ -127,7 +127,7 @@ def compare(
     if refused and not anyway:
         raise InconclusiveError(
             f"the runs were under different loads ({'; '.join(map(str, refused))}); "
-            "make runs under one load, or compare with --anyway"
+            "repeat them under one load, or give --anyway"
         )
     warnings = [f"different loads: {entry}" for entry in refused]
     warnings += [f"different machines or software: {entry}" for entry in found if entry.name.startswith("environment.")]
@@ -135,7 +135,7 @@ def compare(
         warnings += [f"{entry.run.name} is {entry.validity}" for entry in side if not entry.validity.valid]
     if min(len(before), len(after)) < 2:
         warnings.append(
-            f"a single run a side does not tell how much runs differ; {format_percent(RUN_NOISE)} is assumed: "
+            f"one run on a side: the variation between runs is not known, {format_percent(RUN_NOISE)} is assumed; "
             "run with --repeat 5"
         )
     names = {name for entry in (*before, *after) for name in entry.summary.metrics}
@@ -144,7 +144,7 @@ def compare(
 
 
 def manifest_differences(a: RunManifest, b: RunManifest) -> list[Difference]:
-    """What differs between two runs in what was asked and where; times, names and warnings left out."""
+    """Differences between the load, the server and the environment of two runs."""
     found = {
         name: (getattr(a, name), getattr(b, name))
         for name in ("target", "arrivals", "arrivals_digest", "workers")
@@ -162,37 +162,37 @@ def _server_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str,
 
 
 def _check_alike(side: Sequence[Analysis]) -> None:
-    """The runs of a side must be repeats of one thing."""
+    """Refuses runs that are not repeats of each other."""
     if not side:
         raise UsageError("a side has no run; give a run folder or a folder of runs")
     for entry in side[1:]:
         for found in manifest_differences(side[0].run.manifest, entry.run.manifest):
-            # What is known of a server holds ports and process ids, which differ from start to start.
+            # The fields of a server include ports and process ids, which differ after each start.
             if found.name.removeprefix("workload.") not in _FREE and not found.name.startswith("server."):
                 raise UsageError(
-                    f"{side[0].run.name} and {entry.run.name} are no repeats of each other ({found}); "
-                    "compare them with each other, or give their folders apart"
+                    f"{side[0].run.name} and {entry.run.name} are on one side but not repeats of each other ({found}); "
+                    "give them as two sides, or repeats in a folder of their own"
                 )
 
 
 def _change(metric: Metric, before: Sequence[Analysis], after: Sequence[Analysis], confidence: float) -> Change:
-    sides = [side_summary(metric, side, confidence) for side in (before, after)]
+    sides = [side_estimate(metric, side, confidence) for side in (before, after)]
     change = _difference(metric, (before, after), (sides[0], sides[1]), confidence)
     return Change(metric, sides[0], sides[1], change)
 
 
-def side_summary(metric: Metric, side: Sequence[Analysis], confidence: float = CONFIDENCE) -> Estimate:
-    """One figure of a side: a single run's own summary, or the mean over its runs."""
+def side_estimate(metric: Metric, side: Sequence[Analysis], confidence: float = CONFIDENCE) -> Estimate:
+    """One metric of a side: the estimate of its only run, or the mean over its runs."""
     found = [entry.summary.metrics[metric.name] for entry in side if metric.name in entry.summary.metrics]
     if len(side) == 1 and found:
         return found[0]
-    values = [summary.center for summary in found if summary.center is not None]
-    mean = repeat_mean(metric.name, values, confidence, log=metric.unit != "share")
+    values = [estimate.center for estimate in found if estimate.center is not None]
+    mean = mean_of_runs(metric.name, values, confidence, log=metric.unit != "share")
     if mean.lo is not None and mean.hi is not None:
-        # No figure is negative, and no share more than all; Student's interval knows neither.
+        # Student's interval does not know that metrics are not negative and proportions at most 1.
         mean = replace(mean, lo=max(mean.lo, 0.0), hi=min(mean.hi, 1.0) if metric.unit == "share" else mean.hi)
     if values and len(values) < len(side):
-        missing = f"no such figure in {len(side) - len(values)} of {pluralize(len(side), 'run')}"
+        missing = f"{len(side) - len(values)} of {pluralize(len(side), 'run')} without this metric"
         mean = replace(mean, warnings=(*mean.warnings, missing))
     return mean
 
@@ -206,24 +206,24 @@ def _difference(
     centers = [_centers(metric, side) for side in sides]
     if not all(centers):
         side = "first" if not centers[0] else "second"
-        return Estimate.absent(metric.name, f"the {side} side has no such figure", confidence=confidence)
+        return Estimate.absent(metric.name, f"the {side} side has no value of this metric", confidence=confidence)
     log = metric.unit != "share"
     if log and min(min(values) for values in centers) <= 0:
-        return Estimate.absent(metric.name, "a figure is 0: no ratio", confidence=confidence)
+        return Estimate.absent(metric.name, "no ratio: a value is 0", confidence=confidence)
     if min(map(len, centers)) >= 2:
-        return repeat_change(metric.name, centers[0], centers[1], confidence, log=log)
+        return change_between_runs(metric.name, centers[0], centers[1], confidence, log=log)
     return _single(metric, own, log, confidence)
 
 
 def _single(metric: Metric, own: tuple[Estimate, Estimate], log: bool, confidence: float) -> Estimate:
-    """The change where a side has one run: errors within the runs, and the assumed noise between them."""
+    """The change where a side has one run: the variation within the runs and the assumed one between them."""
     values = [math.log(side.center) if log else side.center for side in own if side.center is not None]
     center = values[1] - values[0]
     errors = [_error(side, log) for side in own]
     known = [error for error in errors if error is not None]
     size = sum(side.n for side in own)
     if len(known) < len(own):
-        warning = "a side has no whole interval; repeat the run, or run longer"
+        warning = "the interval of a side has an open end; repeat the run, or run longer"
         return Estimate(metric.name, math.exp(center) if log else center, None, None, confidence, size, (warning,))
     variance = sum(error**2 for error in known) + (2 * RUN_NOISE**2 if log else 0.0)
     half = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(variance)
@@ -232,7 +232,7 @@ def _single(metric: Metric, own: tuple[Estimate, Estimate], log: bool, confidenc
 
 
 def _error(side: Estimate, log: bool) -> float | None:
-    """Standard error that an interval amounts to, taken as symmetric; on logarithms for ratios."""
+    """The standard error that corresponds to an interval, taken as symmetric; on logarithms for ratios."""
     if side.lo is None or side.hi is None or (log and side.lo <= 0):
         return None
     width = math.log(side.hi / side.lo) if log else side.hi - side.lo
@@ -241,7 +241,7 @@ def _error(side: Estimate, log: bool) -> float | None:
 
 def _centers(metric: Metric, side: Sequence[Analysis]) -> list[float]:
     found = [entry.summary.metrics.get(metric.name) for entry in side]
-    return [summary.center for summary in found if summary is not None and summary.center is not None]
+    return [estimate.center for estimate in found if estimate is not None and estimate.center is not None]
 
 
 def _names(side: Sequence[Analysis]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A run as curves over percentiles and over time: what the plots show."""
+"""Latency percentiles and time series of a run, for plots."""
 
 import math
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from bench.results.timeseries import NEEDED, TimeSeries
 from bench.stats.quantiles import rank_of
 
 MAX_POINTS: Final = 300
-"""Intervals of a time series: more could not be told apart in a plot."""
+"""Most intervals of a time series: a plot resolves no more."""
 _GRID: Final = 400
 _SUMMED: Final = ("in_flight", "waiting", "users")
-"""What the samples of all workers add up to."""
+"""Samples that are summed over workers."""
 
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Latency at each share of the successful requests.
+    """Latency at each percentile of the successful requests.
 
     Args:
-        shares: 0 to below 1, dense towards 1, float64 `[K]`.
+        fractions: the percentiles as fractions, 0 to below 1, denser towards 1, float64 `[K]`.
         from_due: seconds, float64 `[K]`.
         from_send: seconds, float64 `[K]`.
     """
 
-    shares: Floats
+    fractions: Floats
     from_due: Floats
     from_send: Floats
 
@@ -44,7 +44,7 @@ class LatencyCurves:
         interval: length of an interval of `series`, seconds.
         series: see `bench.results.timeseries.TimeSeries.close`; counts are of an interval, not a second.
         server: by name, one value a sample of the server: `time`, `request`, `runtime`, `queue` (mean seconds a request
-            since the sample before), `cpu` (cores), `rss` (bytes), `gpu` (share); NaN where not known.
+            since the sample before), `cpu` (cores), `rss` (bytes), `gpu` (fraction); NaN where not known.
         client: by name, one value a second: `time`, `cpu` (cores of the busiest worker), `machine_cpu` (cores),
             `in_flight` and `waiting` (requests, all workers), `users` (all workers).
         begins: when the measured part begins, seconds.
@@ -86,9 +86,9 @@ def latency_curves(run: Run) -> LatencyCurves:
 
 def _percentiles(from_due: Floats, from_send: Floats) -> Percentiles:
     size = from_due.size
-    shares = np.unique(1 - np.geomspace(1, 1 / size, min(_GRID, size)))
-    ranks = [rank_of(share, size) for share in shares]
-    return Percentiles(shares, np.sort(from_due)[ranks], np.sort(from_send)[ranks])
+    fractions = np.unique(1 - np.geomspace(1, 1 / size, min(_GRID, size)))
+    ranks = [rank_of(fraction, size) for fraction in fractions]
+    return Percentiles(fractions, np.sort(from_due)[ranks], np.sort(from_send)[ranks])
 
 
 def _server(run: Run) -> dict[str, Floats]:

@@ -1,4 +1,4 @@
-"""The measured part of a run in memory: its records in the order of their due times, warm-up cut off and counted.
+"""The measured part of a run in memory: records sorted by due time, without those of the warm-up.
 
 Ten million requests take about 0.6 GB here.
 """
@@ -21,11 +21,11 @@ _SUMMED: Final = ("bytes_out", "bytes_in", "build", "parse")
 
 @dataclass(frozen=True, slots=True)
 class WarmupInFlight:
-    """Requests of the warm-up that were still in flight when the measured part began.
+    """Requests of the warm-up that were in flight when the measured part began.
 
     Args:
         sent: seconds, float64 `[M]`.
-        done: seconds, after the measured part's begin.
+        done: seconds, after the start of the measured part.
         ok: whether each was successful.
         protocol: number of `PROTOCOL_CODES`.
         words: words scored.
@@ -53,8 +53,8 @@ class Measured:
     """Requests that were due in the measured part of a run, sorted by `due`.
 
     Args:
-        begins: when the measured part begins, seconds since the run began.
-        ends: when it ends; of a run that did not finish, the last moment known.
+        begins: start of the measured part, seconds since the start of the run.
+        ends: its end; of a run that did not finish, the last known time.
         due: seconds, float64 `[N]`.
         sent: seconds, NaN where never.
         done: seconds, NaN where never.
@@ -63,9 +63,9 @@ class Measured:
         checked: whether the answer was compared with the golden one.
         protocol: number of `PROTOCOL_CODES`.
         words: words scored.
-        means: means over the requests that have them of `bytes_out`, `bytes_in`, `build`, `parse`.
-        warmup: requests of the warm-up by outcome.
-        warmup_in_flight: those of them that were still in flight when the measured part began.
+        means: means of `bytes_out`, `bytes_in`, `build` and `parse` over the requests that have them.
+        warmup: requests of the warm-up, by outcome.
+        warmup_in_flight: those of them that were in flight when the measured part began.
     """
 
     begins: float
@@ -96,8 +96,8 @@ class Measured:
     def answered(self) -> Floats:
         """When the successful requests were done, seconds, `[A]`, those of the warm-up too.
 
-        What comes within the measured part counts as its throughput whenever it was due, for what is still open at the
-        part's end has no other place.
+        Throughput counts completions within the measured part, whenever the request was due: requests that are in
+        flight at its end are not counted.
         """
         return np.concatenate((self.warmup_in_flight.done[self.warmup_in_flight.ok], self.done[self.ok]))
 
@@ -124,7 +124,7 @@ class Measured:
 
 
 def load(run: Run) -> Measured:
-    """Reads a run's records once.
+    """Reads the records of a run.
 
     Raises:
         UsageError: the records cannot be read.
@@ -148,7 +148,7 @@ def load(run: Run) -> Measured:
     columns: dict[str, NDArray[Any]] = {}
     order: NDArray[np.int64] | None = None
     for name in _COLUMNS:
-        # One column at a time, so that only one is held twice.
+        # One column at a time limits the memory for copies to one column.
         pieces = parts.pop(name)
         column = np.concatenate(pieces) if pieces else np.empty(0, np.float64 if name in _COLUMNS[:3] else np.uint8)
         if order is None:
@@ -170,7 +170,7 @@ def _warmup_in_flight(batch: Columns, begins: float) -> WarmupInFlight:
 
 
 def _window(run: Run, columns: dict[str, NDArray[Any]]) -> tuple[float, float]:
-    """From when to when the run measured."""
+    """Start and end of the measured part."""
     workload = run.manifest.workload
     begins, ends = workload.warmup, workload.warmup + workload.duration
     if run.file.interrupted and run.file.elapsed is not None:

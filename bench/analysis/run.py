@@ -1,22 +1,22 @@
-"""A run, read once: its figures and whether they can be believed."""
+"""A run, read once: its metrics and whether they are valid."""
 
 from dataclasses import dataclass
 
 from bench.analysis.measured import load
 from bench.analysis.summary import CONFIDENCE, RunSummary, summarise
-from bench.analysis.validity import Validity, ceiling_warning, judge
+from bench.analysis.validity import Validity, ceiling_warning, check_validity
 from bench.results.run_reader import Run
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """A run with its figures and its verdict.
+    """A run with its metrics and its validity.
 
     Args:
         run: the stored run.
-        summary: its figures.
-        validity: whether they can be believed.
-        warnings: what a reader must know beside that, one line each.
+        summary: its metrics.
+        validity: whether they are valid, with the checks.
+        warnings: further warnings, one line each.
     """
 
     run: Run
@@ -26,7 +26,7 @@ class Analysis:
 
 
 def analyse(run: Run, confidence: float = CONFIDENCE) -> Analysis:
-    """Reads the records of `run` and judges them.
+    """The analysis of `run`, from its records.
 
     Ten million requests take about 15 s and 1.2 GB.
 
@@ -34,7 +34,7 @@ def analyse(run: Run, confidence: float = CONFIDENCE) -> Analysis:
         UsageError: the records cannot be read.
     """
     measured = load(run)
-    summary, validity = summarise(run, measured, confidence), judge(run, measured)
+    summary, validity = summarise(run, measured, confidence), check_validity(run, measured)
     ceiling = ceiling_warning(run)
     warnings = (*run.manifest.warnings, *((ceiling,) if ceiling else ()), *validity.warnings)
     return Analysis(run, summary, validity, warnings)

@@ -1,6 +1,6 @@
-"""A run in figures: every one a `Estimate` with an interval where the data carry one, absent where they do not.
+"""The metrics of a run, each an `Estimate`: with an interval where the data suffice for one, absent without data.
 
-Latencies are those of successful requests; a figure that thereby leaves out more requests than it is about says so.
+Latencies are those of successful requests; a percentile warns if more requests failed than lie beyond it.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.measured import Measured
-from bench.analysis.metrics import METRICS, PERCENTILES
+from bench.analysis.metrics import METRICS
 from bench.analysis.users import UsersPresent, users_present
 from bench.core.types import Floats
 from bench.core.units import format_percent, pluralize, times_as_long
@@ -20,27 +20,27 @@ from bench.results.records import Outcome
 from bench.results.run_reader import Run
 from bench.stats.correlation import FEW_TIMES, MAX_CELLS, mean_interval
 from bench.stats.estimate import Estimate
-from bench.stats.proportion import share_interval
-from bench.stats.quantiles import nearest_rank, percentile_intervals
+from bench.stats.proportion import proportion_interval
+from bench.stats.quantiles import PERCENTILES, nearest_rank, percentile_intervals
 
 CONFIDENCE: Final = 0.95
 _EVENTS_A_BIN: Final = 5
 _MIN_BINS: Final = 20
-_ENOUGH_EVENTS: Final = FEW_TIMES * _EVENTS_A_BIN
+_MIN_EVENTS: Final = FEW_TIMES * _EVENTS_A_BIN
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """The figures of one run.
+    """The metrics of one run.
 
     Args:
         counts: measured requests by outcome; their sum is the requests due.
         wrong_kinds: wrong answers by kind.
-        warmup: requests of the warm-up by outcome, counted nowhere else.
+        warmup: requests of the warm-up by outcome, which are not in `counts`.
         seconds: length of the measured part.
-        metrics: summaries by the names of `bench.analysis.metrics.METRICS`; what was not measured is not there.
-        protocols: the same for each protocol, in a run that drove both.
-        users: who sent while it measured; None where they were not sampled.
+        metrics: estimates by the names of `bench.analysis.metrics.METRICS`, of what was measured.
+        protocols: the same for each protocol, in a run with both.
+        users: number of users in the measured part; None where they were not sampled.
     """
 
     counts: Mapping[str, int]
@@ -58,13 +58,13 @@ class RunSummary:
 
 
 def summarise(run: Run, measured: Measured, confidence: float = CONFIDENCE) -> RunSummary:
-    """The figures of `run`, whose records are `measured`."""
+    """The metrics of `run`, whose records are `measured`."""
     sentences = run.manifest.workload.sentences
     metrics = _request_metrics(measured, confidence, sentences)
     metrics |= _means(measured) | _server_metrics(run, measured) | _client_metrics(run, measured)
     users = users_present(run, measured)
     if users is not None:
-        metrics["users"] = _plain("users", users.mean)
+        metrics["users"] = _observed("users", users.mean)
     return RunSummary(
         counts=measured.counts(),
         wrong_kinds=measured.wrong_kinds(),
@@ -77,44 +77,44 @@ def summarise(run: Run, measured: Measured, confidence: float = CONFIDENCE) -> R
 
 
 def _request_metrics(measured: Measured, confidence: float, sentences: int) -> dict[str, Estimate]:
-    """What the records of requests of so many sentences tell."""
+    """Metrics from the records of requests with `sentences` sentences each."""
     ok, earlier = measured.ok, measured.warmup_in_flight
     words = np.concatenate((earlier.words[earlier.ok], measured.words[ok]))
     found = {
         "throughput": _rate("throughput", measured, measured.answered, None, confidence),
         "word_rate": _rate("word_rate", measured, measured.answered, words, confidence),
         "sent_rate": _rate("sent_rate", measured, measured.sent[~np.isnan(measured.sent)], None, confidence),
-        "error_share": share_interval("error_share", ~ok, confidence),
-        "dropped_share": share_interval("dropped_share", np.isnan(measured.sent), confidence),
-        "in_flight": _plain("in_flight", mean_in_flight(measured)),
+        "error_share": proportion_interval("error_share", ~ok, confidence),
+        "dropped_share": proportion_interval("dropped_share", np.isnan(measured.sent), confidence),
+        "in_flight": _observed("in_flight", mean_in_flight(measured)),
     }
     if sentences > 1:
         found["sentence_rate"] = _times("sentence_rate", found["throughput"], sentences)
     if measured.checked.any():
         wrong = measured.outcome[measured.checked] == OUTCOME_CODES[Outcome.WRONG_ANSWER]
-        found["wrong_share"] = share_interval("wrong_share", np.asarray(wrong), confidence)
+        found["wrong_share"] = proportion_interval("wrong_share", np.asarray(wrong), confidence)
     failed = 1 - float(ok.mean()) if ok.size else 0.0
     for clock, start in (("from_due", measured.due), ("from_send", measured.sent)):
         found |= _latencies(clock, measured.done[ok] - start[ok], failed, confidence)
     delays = measured.sent - measured.due
     delays = delays[~np.isnan(delays)]
     for name, share in (("start_delay_p50", 0.5), ("start_delay_p99", 0.99)):
-        found[name] = _plain(name, nearest_rank(delays, [share])[0] if delays.size else None)
+        found[name] = _observed(name, nearest_rank(delays, [share])[0] if delays.size else None)
     return found
 
 
 def _latencies(clock: str, values: Floats, failed: float, confidence: float) -> dict[str, Estimate]:
     """Percentiles, mean and largest of the latencies of successful requests, in the order of their due times."""
     names = [f"{clock}_{name}" for name in PERCENTILES]
-    summaries = percentile_intervals(names, values, list(PERCENTILES.values()), confidence)
+    estimates = percentile_intervals(names, values, list(PERCENTILES.values()), confidence)
     found = {}
-    for summary, share in zip(summaries, PERCENTILES.values(), strict=True):
-        if failed > 1 - share:
+    for estimate, fraction in zip(estimates, PERCENTILES.values(), strict=True):
+        if failed > 1 - fraction:
             warning = f"{format_percent(failed)} of the requests failed and are not among these latencies"
-            summary = _warn(summary, warning)
-        found[summary.metric] = summary
+            estimate = _warn(estimate, warning)
+        found[estimate.metric] = estimate
     found[f"{clock}_mean"] = mean_interval(f"{clock}_mean", values, confidence)
-    found[f"{clock}_max"] = _plain(f"{clock}_max", float(values.max()) if values.size else None)
+    found[f"{clock}_max"] = _observed(f"{clock}_max", float(values.max()) if values.size else None)
     return found
 
 
@@ -123,22 +123,22 @@ def _rate(
 ) -> Estimate:
     """Events (or their weights) a second within the measured part, from equal time bins."""
     if measured.seconds <= 0:
-        return Estimate.absent(name, "nothing was measured; the run ended in its warm-up", confidence=confidence)
+        return Estimate.absent(name, "no measured part: the run ended in its warm-up", confidence=confidence)
     bins = min(max(_MIN_BINS, times.size // _EVENTS_A_BIN), MAX_CELLS)
     counts, _ = np.histogram(times, bins, (measured.begins, measured.ends), weights=weights)
-    # np.histogram puts what happens exactly at the end into the last bin; nothing is due there.
+    # np.histogram counts events exactly at the end in the last bin.
     rate = mean_interval(name, counts * (bins / measured.seconds), confidence)
-    if not 0 < times.size < _ENOUGH_EVENTS:
+    if not 0 < times.size < _MIN_EVENTS:
         return rate
-    # So few give no more bins than that, whatever their correlation: only more of them help.
-    more = times_as_long(_ENOUGH_EVENTS / times.size)
-    return replace(rate, warnings=(f"{pluralize(times.size, 'event')} tell little of a rate; run {more}, or repeat",))
+    # The number of events, not their correlation, limits the bins.
+    more = times_as_long(_MIN_EVENTS / times.size)
+    return replace(rate, warnings=(f"{pluralize(times.size, 'event')} are few for a rate; run {more}, or repeat",))
 
 
-def _times(name: str, summary: Estimate, factor: int) -> Estimate:
-    """A figure that is `factor` times another, of which every request carries so many."""
-    center, lo, hi = (None if end is None else end * factor for end in (summary.center, summary.lo, summary.hi))
-    return replace(summary, metric=name, center=center, lo=lo, hi=hi)
+def _times(name: str, estimate: Estimate, factor: int) -> Estimate:
+    """`factor` times an estimate."""
+    center, lo, hi = (None if end is None else end * factor for end in (estimate.center, estimate.lo, estimate.hi))
+    return replace(estimate, metric=name, center=center, lo=lo, hi=hi)
 
 
 def mean_in_flight(measured: Measured) -> float | None:
@@ -153,11 +153,11 @@ def mean_in_flight(measured: Measured) -> float | None:
 
 def _means(measured: Measured) -> dict[str, Estimate]:
     names = {"build": "client_build", "parse": "client_parse", "bytes_out": "bytes_out", "bytes_in": "bytes_in"}
-    return {names[name]: _plain(names[name], value) for name, value in measured.means.items()}
+    return {names[name]: _observed(names[name], value) for name, value in measured.means.items()}
 
 
 def _server_metrics(run: Run, measured: Measured) -> dict[str, Estimate]:
-    """Means over the measured part, from the growth of the server's counters."""
+    """Means over the measured part, from the server's counters."""
     samples = _inside(run.server_samples(), measured)
     growth = {name: _growth(values) for name, values in samples.items()}
 
@@ -181,7 +181,7 @@ def _server_metrics(run: Run, measured: Measured) -> dict[str, Estimate]:
         "server_gpu": _mean(samples["gpu"]),
         "server_gpu_memory": _largest(samples["gpu_memory"]),
     }
-    return {name: _plain(name, value) for name, value in found.items() if value is not None}
+    return {name: _observed(name, value) for name, value in found.items() if value is not None}
 
 
 def _client_metrics(run: Run, measured: Measured) -> dict[str, Estimate]:
@@ -192,7 +192,7 @@ def _client_metrics(run: Run, measured: Measured) -> dict[str, Estimate]:
         "client_cpu": max((value for value in busiest if value is not None), default=None),
         "client_memory": _largest(samples["rss"]),
     }
-    return {name: _plain(name, value) for name, value in found.items() if value is not None}
+    return {name: _observed(name, value) for name, value in found.items() if value is not None}
 
 
 def _inside(samples: dict[str, Floats], measured: Measured) -> dict[str, Floats]:
@@ -201,7 +201,7 @@ def _inside(samples: dict[str, Floats], measured: Measured) -> dict[str, Floats]
 
 
 def _growth(values: Floats) -> float | None:
-    """Growth of a counter over its known samples; a restart of the server begins anew."""
+    """Increase of a counter over its known samples; a restart of the server resets it."""
     known = values[~np.isnan(values)]
     if known.size < 2:
         return None
@@ -219,10 +219,10 @@ def _largest(values: Floats) -> float | None:
     return float(known.max()) if known.size else None
 
 
-def _plain(name: str, value: float | None) -> Estimate:
-    """A figure without an interval: a fact of this run."""
+def _observed(name: str, value: float | None) -> Estimate:
+    """A value without an interval: observed in this run."""
     return Estimate(name, value, None, None, CONFIDENCE, 0)
 
 
-def _warn(summary: Estimate, warning: str) -> Estimate:
-    return replace(summary, warnings=(*summary.warnings, warning))
+def _warn(estimate: Estimate, warning: str) -> Estimate:
+    return replace(estimate, warnings=(*estimate.warnings, warning))

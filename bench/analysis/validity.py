@@ -1,9 +1,8 @@
-"""Whether a run can be believed: VALID, or INVALID with the reasons.
+"""The validity of a run: VALID, or INVALID with reasons.
 
-A run is INVALID when what it shows may be the load generator's doing, or holds for no steady state: its figures are
-then printed, but no decision may rest on them. Wrong answers and failures do not make a run INVALID: they are the
-server's. Each limit stands here as a constant with its reason. What was not sampled is not checked, and a warning says
-so.
+A run is INVALID when the load generator may have distorted its metrics, or when it was not in a steady state: its
+metrics are reported, but must not be used for a decision. Wrong answers and failures are the server's and do not make a
+run INVALID. Each limit is a constant here, with its reason. What was not sampled is not checked, with a warning.
 """
 
 from collections.abc import Callable
@@ -23,55 +22,56 @@ from bench.stats.stationarity import level_shift
 from bench.workload.arrivals import ClosedLoop, Constant, Poisson, parse_arrivals
 
 START_DELAY: Final = 0.005
-"""Most p99 of `sent - due`, seconds: about what the scheduler of a busy two-core machine costs the client..."""
+"""Largest p99 of `sent - due`, seconds: about the scheduling delay on a busy two-core machine..."""
 START_DELAY_SHARE: Final = 0.1
-"""...or this share of the median latency from due, where that is more."""
+"""...or this fraction of the median latency from due, if larger."""
 ACHIEVED_RATE: Final = 0.99
-"""Least share of the requests due in the measured part that were sent in it."""
+"""Smallest fraction of the requests due in the measured part that were sent in it."""
 DROPPED_SHARE: Final = 0.001
-"""Most share of due requests that were never sent: more would move a p99.9."""
+"""Largest fraction of due requests that were never sent: more would change a p99.9."""
 WORKER_CPU: Final = 0.9
-"""Most use of a core by a worker, as the value that nine in ten of its samples keep under. Locust warns there too."""
+"""Largest CPU utilization of a worker's core, p90 of its samples. Locust warns at the same limit."""
 LOOP_LAG: Final = 0.02
-"""Most event-loop lag, seconds, as the value that nine in ten samples (each the worst of a second) keep under..."""
+"""Largest event-loop lag, seconds, p90 of the samples (each the maximum of a second)..."""
 LOOP_LAG_SHARE: Final = 0.1
-"""...or this share of the median latency from due, where that is more."""
+"""...or this fraction of the median latency from due, if larger."""
 LITTLE_RESIDUAL: Final = 0.1
-"""Most share of N that N = X (R + Z) leaves open: in closed loop that share of the users' time went into the client."""
+"""Largest relative residual of N = X (R + Z): in closed loop the fraction of the users' time spent in the client."""
 LITTLE_MIN_SAMPLES: Final = 10
-"""Fewer samples of the requests in flight than this say nothing about their mean."""
+"""Fewest samples of the requests in flight for their mean."""
 SHIFT: Final = 0.1
-"""Least change in the mean of log latency between two parts of a run that counts as not stationary (10.5 %)..."""
+"""Smallest change in the mean of log latency between two parts of a run that is not stationary (10.5 %)..."""
 SHIFT_P: Final = 0.001
-"""...if it is also this unlikely by chance. Simulated on steady queues up to 70 % load: at most 1 false call in 60."""
+"""...if its p-value is also below this. Simulated on steady queues up to 70 % utilization: at most 1 false alarm in
+60."""
 SHIFT_TIMES: Final = 20.0
-"""Correlation times that each half must have: on fewer, steady queues are called unsteady in 5 % of runs and more."""
+"""Fewest correlation times of each half: with fewer, 5 % and more of steady queues are called unsteady."""
 WARMUP_HEAD: Final = 0.2
-"""The part at the start that is held against the last half, to see a warm-up that is not over."""
+"""The fraction at the start that is compared with the last half, to detect an incomplete warm-up."""
 BACKLOG_FACTOR: Final = 3.0
-"""Requests open at the end over those open on average in the first half: more means that the server falls behind."""
+"""Ratio of the requests open at the end to the mean in the first half above which the server falls behind..."""
 BACKLOG_SHARE: Final = 0.03
-"""Least share of all due requests that must be open at the end for that..."""
+"""...if at least this fraction of all due requests is open at the end..."""
 BACKLOG_LEAST: Final = 10
-"""...and least number of them: a few open requests come and go by chance."""
+"""...and at least this many: smaller numbers vary by chance."""
 _CLIENT_LIMIT: Final = ": the client was the limit; add workers or lower the rate"
-_HELD_UP: Final = ": the load generator was starved of CPU; give it a core of its own"
+_GENERATOR_STARVED: Final = ": the load generator was starved of CPU; give it a core of its own"
 
 CEILING_SHARE: Final = 0.8
-"""Share of the load generator's calibrated ceiling above which a run is warned."""
+"""Fraction of the load generator's measured ceiling above which a run has a warning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Args:
-        name: what.
-        passed: whether the run stands; None if it could not be looked at.
-        text: one line with the figure and the limit that it was held to.
-        value: the figure, base units; None where there is none.
-        limit: what it was held to in this run; None where there is none.
-        reason: where that limit comes from; "" without a limit.
+        name: of the check.
+        passed: whether the run passed; None if it was not checked.
+        text: one line with the value and the limit.
+        value: what was compared with the limit, base units; None without a limit.
+        limit: the limit of this run; None where there is none.
+        reason: the reason for the limit; "" without a limit.
     """
 
     name: str
@@ -84,11 +84,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit that a run is held to: the widest of several, each with its reason.
+    """An upper limit with its reason.
 
     Args:
         value: the limit, base units.
-        reason: where it comes from.
+        reason: the reason for it.
     """
 
     value: float
@@ -100,14 +100,14 @@ class Limit:
         return max(limits, key=lambda limit: limit.value)
 
     def check(self, name: str, value: float, text: str, figure: Callable[[float, int], str], advice: str = "") -> Check:
-        """Whether `value` is within it.
+        """Checks that `value` is within the limit.
 
         Args:
             name: of the check.
-            value: the figure.
-            text: the line, with `{}` for the figure.
-            figure: writes a figure with so many digits.
-            advice: goes after the line where the value is beyond the limit.
+            value: base units.
+            text: the line, with `{}` for the value.
+            figure: formats a value with so many significant digits.
+            advice: what follows the line where the value exceeds the limit.
         """
         shown, limit = format_apart(value, self.value, figure)
         line = f"{text.format(shown)} (limit {limit}: {self.reason})"
@@ -117,35 +117,35 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """The verdict on a run.
+    """The validity of a run.
 
     Args:
-        checks: everything that was looked at, in order.
+        checks: all checks, in order.
     """
 
     checks: tuple[Check, ...]
 
     @property
     def valid(self) -> bool:
-        """Whether no check failed."""
+        """Whether all checks passed that could be made."""
         return not self.reasons
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why not, one line each."""
+        """Failed checks, one line each."""
         return tuple(check.text for check in self.checks if check.passed is False)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What could not be looked at, one line each."""
+        """Checks that could not be made, one line each."""
         return tuple(check.text for check in self.checks if check.passed is None)
 
     def __str__(self) -> str:
         return "VALID" if self.valid else "INVALID: " + "; ".join(self.reasons)
 
 
-def judge(run: Run, measured: Measured) -> Validity:
-    """Looks at everything that can be looked at in `run`, whose records are `measured`."""
+def check_validity(run: Run, measured: Measured) -> Validity:
+    """Checks `run`, whose records are `measured`."""
     checks = [_ended(run), _accounted(run, measured), _answered(measured)]
     if measured.due.size and measured.seconds > 0:
         ok = measured.ok
@@ -168,24 +168,24 @@ def judge(run: Run, measured: Measured) -> Validity:
 
 
 def ceiling_warning(run: Run) -> str | None:
-    """A warning where more is asked than the load generator is known to give, or nearly so."""
+    """A warning if the requested rate is near or above the measured ceiling of the load generator."""
     ceiling, rate = run.manifest.ceiling, run.manifest.requested_rate
     if ceiling is None or rate is None or rate < CEILING_SHARE * ceiling:
         return None
     return (
-        f"{format_number(rate)} requests/s asked, {format_percent(rate / ceiling)} of this load generator's ceiling of "
-        f"{format_number(ceiling)} (warned from {format_percent(CEILING_SHARE)}); add workers or lower the rate"
+        f"{format_number(rate)} requests/s requested: {format_percent(rate / ceiling)} of the load generator's ceiling "
+        f"of {format_number(ceiling)} (warning from {format_percent(CEILING_SHARE)}); add workers or lower the rate"
     )
 
 
 def _ended(run: Run) -> Check:
     if not run.finished:
-        return Check("ended", False, "the run did not finish: its load generator was killed, or still runs")
+        return Check("ended", False, "the run did not finish: its load generator was killed or is still running")
     if run.file.interrupted:
         planned = run.manifest.workload.warmup + run.manifest.workload.duration
         text = f"the run was stopped after {format_seconds(run.file.elapsed or 0.0)} of {format_seconds(planned)}"
         return Check("ended", False, text)
-    return Check("ended", True, "the run came to its end")
+    return Check("ended", True, "the run finished")
 
 
 def _accounted(run: Run, measured: Measured) -> Check:
@@ -195,9 +195,9 @@ def _accounted(run: Run, measured: Measured) -> Check:
         return Check(
             "accounted",
             False,
-            f"{pluralize(scheduled, 'request')} {were(scheduled)} scheduled, {found:,} left a record",
+            f"{pluralize(scheduled, 'request')} {were(scheduled)} scheduled, {found:,} have a record",
         )
-    return Check("accounted", True, f"one outcome each: {pluralize(found, 'request')}")
+    return Check("accounted", True, f"{pluralize(found, 'request')}, one outcome each")
 
 
 def _answered(measured: Measured) -> Check:
@@ -205,8 +205,8 @@ def _answered(measured: Measured) -> Check:
     if not measured.due.size:
         return Check("answered", False, "no request was due in the measured part")
     if not measured.ok.any():
-        return Check("answered", False, f"none of the {due} ended well")
-    return Check("answered", True, f"{measured.ok.sum():,} of {due} ended well")
+        return Check("answered", False, f"none of the {due} was successful")
+    return Check("answered", True, f"{measured.ok.sum():,} of {due} were successful")
 
 
 def _start_delay(run: Run, measured: Measured, typical: float, why: str) -> Check:
@@ -215,26 +215,26 @@ def _start_delay(run: Run, measured: Measured, typical: float, why: str) -> Chec
     if not delays.size:
         return Check("start delay", False, "no request was sent")
     limit = Limit.widest(
-        Limit(START_DELAY, "what a busy machine's scheduler costs"),
+        Limit(START_DELAY, "the scheduling delay of a busy machine"),
         Limit(START_DELAY_SHARE * typical, f"{format_percent(START_DELAY_SHARE)} of the median latency"),
     )
-    text = "requests were sent up to {} after they were due, p99"
+    text = "requests were sent {} after they were due, p99"
     return limit.check("start delay", nearest_rank(delays, [0.99])[0], text, format_seconds, why)
 
 
 def _why_late(run: Run, measured: Measured, samples: dict[str, Floats], users: UsersPresent | None) -> str:
-    # A client at its limit has all its users in flight too, so that is asked second.
+    # A client at its limit has all users in flight too.
     if _beyond_client(run, samples):
         return _CLIENT_LIMIT
     least = users.least if users is not None else run.manifest.workload.users
     if run.manifest.open_loop and most_in_flight(measured) >= least:
-        was = "user was waiting for its answer" if least == 1 else "users were waiting for answers"
-        return f": all {least:,} {was}; give more users, or the server is slower than the rate"
-    return _HELD_UP
+        was = "user was waiting for a response" if least == 1 else "users were waiting for responses"
+        return f": all {least:,} {was}; add users, or lower the rate if the server is slower"
+    return _GENERATOR_STARVED
 
 
 def _beyond_client(run: Run, samples: dict[str, Floats]) -> bool:
-    """Whether a worker had no processor time left, or more was asked than the load generator's calibrated ceiling."""
+    """Whether a worker used all of its core, or the requested rate is above the load generator's measured ceiling."""
     busiest, ceiling, rate = _high(samples["cpu"]), run.manifest.ceiling, run.manifest.requested_rate
     return (busiest is not None and busiest > WORKER_CPU) or (
         ceiling is not None and rate is not None and rate > ceiling
@@ -245,7 +245,7 @@ def _achieved(measured: Measured) -> Check:
     due = measured.due.size / measured.seconds
     share = float((measured.sent < measured.ends).sum()) / measured.due.size
     shown, limit = format_apart(share, ACHIEVED_RATE, format_percent)
-    sent, reason = format_number(share * due), "fewer would be another load"
+    sent, reason = format_number(share * due), "fewer are a different load"
     text = f"{sent} requests/s were sent of {format_number(due)} due, {shown} (limit {limit}: {reason})"
     return Check("achieved rate", share >= ACHIEVED_RATE, text, share, ACHIEVED_RATE, reason)
 
@@ -253,39 +253,39 @@ def _achieved(measured: Measured) -> Check:
 def _dropped(measured: Measured) -> Check:
     dropped = int(np.isnan(measured.sent).sum())
     text = f"{dropped:,} of {pluralize(measured.due.size, 'request')}, {{}}, {were(dropped)} never sent"
-    limit = Limit(DROPPED_SHARE, "more would move a p99.9")
+    limit = Limit(DROPPED_SHARE, "more would change a p99.9")
     return limit.check("dropped", dropped / measured.due.size, text, format_percent)
 
 
 def _worker_cpu(samples: dict[str, Floats]) -> Check:
     cpu = _high(samples["cpu"])
     if cpu is None:
-        return Check("worker CPU", None, "the load generator's CPU was not sampled: not checked")
-    limit = Limit(WORKER_CPU, "a process can use one core")
+        return Check("worker CPU", None, "not checked: the CPU utilization of the load generator was not sampled")
+    limit = Limit(WORKER_CPU, "a worker uses one core at most")
     return limit.check("worker CPU", cpu, "a worker used {} of a core", format_percent, _CLIENT_LIMIT)
 
 
 def _loop_lag(samples: dict[str, Floats], typical: float) -> Check:
     lag = _high(samples["loop_lag"])
     if lag is None:
-        return Check("event-loop lag", None, "the load generator's event-loop lag was not sampled: not checked")
+        return Check("event-loop lag", None, "not checked: the event-loop lag of the load generator was not sampled")
     limit = Limit.widest(
-        Limit(LOOP_LAG, "what a busy machine's scheduler costs"),
+        Limit(LOOP_LAG, "the scheduling delay of a busy machine"),
         Limit(LOOP_LAG_SHARE * typical, f"{format_percent(LOOP_LAG_SHARE)} of the median latency"),
     )
-    text = "timers of the load generator fired up to {} late"
-    return limit.check("event-loop lag", lag, text, format_seconds, _HELD_UP)
+    text = "event-loop lag of the load generator up to {}"
+    return limit.check("event-loop lag", lag, text, format_seconds, _GENERATOR_STARVED)
 
 
 def _users(run: Run, users: UsersPresent | None) -> list[Check]:
-    """In closed loop the users are the load: one that was changed is no load that the figures could belong to."""
+    """In closed loop the users are the load, so their number must not change."""
     arrivals = run.manifest.arrivals
     if users is None or run.manifest.open_loop:
         return []
     if users.constant and users.most == run.manifest.workload.users:
-        return [Check("users", True, f"{users} all the time")]
-    text = f"{users} sent while it measured, where {arrivals} says {pluralize(run.manifest.workload.users, 'user')}"
-    return [Check("users", False, f"{text}: the figures belong to no one number of users; leave them as they are")]
+        return [Check("users", True, f"{users} throughout")]
+    text = f"{users} in the measured part; {arrivals} asks for {pluralize(run.manifest.workload.users, 'user')}"
+    return [Check("users", False, f"{text}: the metrics are of a changing load; do not change the users during a run")]
 
 
 def _little(run: Run, measured: Measured, samples: dict[str, Floats], users: UsersPresent | None) -> Check:
@@ -293,7 +293,7 @@ def _little(run: Run, measured: Measured, samples: dict[str, Floats], users: Use
     went = ~np.isnan(measured.sent) & (measured.done <= measured.ends)
     rate = float(went.sum()) / measured.seconds
     arrivals = parse_arrivals(run.manifest.arrivals) if not run.manifest.open_loop else None
-    # A gauge read once a second cannot tell 0.1 in flight from 0.2.
+    # A gauge sampled once a second does not resolve fractions of a request.
     limits = [Limit(0.5, "half a request")]
     if isinstance(arrivals, ClosedLoop):
         present = users.mean if users is not None else float(arrivals.users)
@@ -301,7 +301,7 @@ def _little(run: Run, measured: Measured, samples: dict[str, Floats], users: Use
     else:
         in_flight = _total_in_flight(samples)
         if in_flight.size < LITTLE_MIN_SAMPLES:
-            return Check("N = X·R", None, "requests in flight were sampled too seldom: N = X·R not checked")
+            return Check("N = X·R", None, "not checked: too few samples of the requests in flight")
         present, start, think = float(in_flight.mean()), measured.sent, 0.0
         slack = 3 * float(in_flight.std(ddof=1)) / in_flight.size**0.5
         limits.append(Limit(slack, f"three standard errors of {pluralize(in_flight.size, 'sample')} of N"))
@@ -310,7 +310,7 @@ def _little(run: Run, measured: Measured, samples: dict[str, Floats], users: Use
     if residual is None:
         return Check("N = X·R", True, "nothing was in flight")
     limit = Limit.widest(Limit(LITTLE_RESIDUAL * present, f"{format_percent(LITTLE_RESIDUAL)} of N"), *limits)
-    text = f"N = X·R leaves {{}} of N = {format_number(present)} open"
+    text = f"N = X·R is off by {{}} of N = {format_number(present)}"
     share = Limit(limit.value / present, limit.reason)
     return share.check("N = X·R", abs(residual), text, format_percent)
 
@@ -322,12 +322,12 @@ def _backlog(measured: Measured) -> Check:
     moments = np.linspace(measured.begins, measured.begins + measured.seconds / 2, 20)
     early, late = float(np.mean([open_at(moment) for moment in moments])), open_at(measured.ends)
     limit = Limit.widest(
-        Limit(BACKLOG_LEAST, "so many come and go by chance"),
-        Limit(BACKLOG_FACTOR * early, f"{format_number(BACKLOG_FACTOR)} times the first half's"),
-        Limit(BACKLOG_SHARE * measured.due.size, f"{format_percent(BACKLOG_SHARE)} of those due"),
+        Limit(BACKLOG_LEAST, "smaller numbers vary by chance"),
+        Limit(BACKLOG_FACTOR * early, f"{format_number(BACKLOG_FACTOR)} times the mean of the first half"),
+        Limit(BACKLOG_SHARE * measured.due.size, f"{format_percent(BACKLOG_SHARE)} of the requests due"),
     )
-    text = f"open at the end: {{}}, in the first half {format_number(early)} on average"
-    advice = ": the server falls behind this rate, so latency depends on the duration"
+    text = f"{{}} requests open at the end, {format_number(early)} on average in the first half"
+    advice = ": the server falls behind this rate, so latency grows with the duration"
     return limit.check("backlog", float(late), text, format_number, advice)
 
 
@@ -338,25 +338,27 @@ def _steady_by_design(run: Run) -> bool:
 
 
 def _stationary(latency: Floats) -> list[Check]:
-    """Whether the level of log latency stays; the first part is judged by itself, as that may be warm-up."""
+    """Checks that log latency is stationary; the first part separately, to detect an incomplete warm-up."""
     logs = np.log(np.maximum(latency, 1e-9))
     halves = level_shift(logs)
     head = level_shift(logs, head=WARMUP_HEAD)
     if halves is None or head is None or halves.times < SHIFT_TIMES:
-        return [Check("stationary", None, "too short against its own correlation to tell whether latency is steady")]
+        return [
+            Check("stationary", None, "not checked: the run is too short compared with the correlation time of latency")
+        ]
     tail = level_shift(logs[round(WARMUP_HEAD * logs.size) :])
     found = []
     for name, shift, span in (
-        ("warm-up", head, "the first fifth of the run was {} than its last half"),
-        ("stationary", tail, "after its first fifth the run's earlier half was {} than its later one"),
+        ("warm-up", head, "latency in the first fifth of the run was {} than in its last half"),
+        ("stationary", tail, "without the first fifth, latency in the first half was {} than in the second"),
     ):
         change = shift.early - shift.late if shift is not None else 0.0
-        moved = f"{format_percent(float(np.expm1(abs(change))))} {'slower' if change > 0 else 'faster'}"
+        moved = f"{format_percent(float(np.expm1(abs(change))))} {'higher' if change > 0 else 'lower'}"
         chance = shift.p if shift is not None else 1.0
         passed = abs(change) <= SHIFT or chance >= SHIFT_P
-        # A start that is faster than what follows is no warm-up: something changed later.
-        cause = "the warm-up was not over" if shift is head and change > 0 else "not stationary"
-        reason = f"or what chance does in {format_percent(SHIFT_P)} of steady runs, here p = {format_number(chance)}"
+        # A start with lower latency is not an incomplete warm-up: something changed later.
+        cause = "the warm-up was too short" if shift is head and change > 0 else "not stationary"
+        reason = f"or more if p is at least {format_number(SHIFT_P)}; p = {format_number(chance)}"
         limit = float(np.expm1(SHIFT))
         text = f"{span.format(moved)} (limit {format_percent(limit)}, {reason})" + ("" if passed else f": {cause}")
         found.append(Check(name, passed, text, float(np.expm1(abs(change))), limit, reason))
@@ -364,29 +366,29 @@ def _stationary(latency: Floats) -> list[Check]:
 
 
 def most_in_flight(measured: Measured) -> int:
-    """Most requests sent and not done at once."""
+    """Largest number of requests in flight."""
     went = ~np.isnan(measured.sent)
     times = np.concatenate((measured.done[went], measured.sent[went]))
     steps = np.concatenate((np.full(went.sum(), -1), np.full(went.sum(), 1)))
-    # Ends first among equal times: a user may send again at the moment it was answered.
+    # Completions first among equal times: a user may send at the time of its last response.
     return int(np.cumsum(steps[np.argsort(times, kind="stable")]).max(initial=0))
 
 
 def _measured_samples(run: Run, measured: Measured) -> dict[str, Floats]:
     samples = run.client_samples()
-    # A sample tells of the second before it.
+    # A sample covers the second before it.
     inside = (samples["time"] > measured.begins + 0.5) & (samples["time"] <= measured.ends + 0.5)
     return {name: values[inside] for name, values in samples.items()}
 
 
 def _high(values: Floats) -> float | None:
-    """What nine in ten of the known values do not exceed."""
+    """The p90 of the known values."""
     known = values[~np.isnan(values)]
     return nearest_rank(known, [0.9])[0] if known.size else None
 
 
 def _total_in_flight(samples: dict[str, Floats]) -> Floats:
-    """Requests in flight over all workers, one value for each second in which every worker was sampled."""
+    """Requests in flight of all workers, for each second in which every worker was sampled."""
     known = ~np.isnan(samples["in_flight"])
     if not known.any():
         return np.empty(0)

@@ -15,7 +15,7 @@ from bench.core.errors import UsageError
 from bench.core.units import format_seconds
 from bench.core.versioned_json import VersionedJson
 from bench.gate.spec import GateSpec
-from bench.stats.clopper_pearson import upper_bound
+from bench.stats.proportion import upper_bound
 
 FILE_NAME: Final = "gate-calibration.json"
 

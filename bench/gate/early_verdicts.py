@@ -13,7 +13,7 @@ from typing import Final
 from bench.core.units import format_seconds, pluralize
 from bench.gate.results import ARMS, evaluated_metrics, verdict, without_bound
 from bench.gate.types import ERRORS, WRONG_ANSWERS, Failure, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
-from bench.stats.clopper_pearson import larger_share
+from bench.stats.proportion import fisher_greater
 
 SILENCE: Final = 2.0
 """Seconds without a good answer after which an arm may have stopped answering..."""
@@ -96,7 +96,7 @@ def error_bursts(plan: Plan, pairs: Sequence[Pair]) -> str:
     hits, size, other_hits, other_size = (
         sum(getattr(pair.arm(arm), name) for pair in pairs) for arm in reversed(ARMS) for name in ("failed", "requests")
     )
-    if ERRORS not in plan.min_effects or larger_share(hits, size, other_hits, other_size) > plan.confirm:
+    if ERRORS not in plan.min_effects or fisher_greater(hits, size, other_hits, other_size) > plan.confirm:
         return ""
     if hits / size - other_hits / other_size <= plan.min_effects[ERRORS] / 2:
         return ""

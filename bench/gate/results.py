@@ -8,9 +8,9 @@ import numpy as np
 
 from bench.core.types import Floats
 from bench.gate.types import Counts, GateMetric, MetricResult, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
-from bench.stats.between_runs import repeat_mean
+from bench.stats.between_runs import mean_of_runs
 from bench.stats.estimate import Estimate
-from bench.stats.hodges_lehmann import location
+from bench.stats.hodges_lehmann import hodges_lehmann
 
 ARMS = ("baseline", "candidate")
 
@@ -118,9 +118,9 @@ def pair_effects(plan: Plan, pairs: Sequence[Pair]) -> dict[str, Effect]:
         arms = ([pair.arm(arm).values.get(metric.name, np.nan) for pair in pairs] for arm in ARMS)
         middles = np.mean([metric.scaled(np.array(arm)[present]) for arm in arms], axis=0)
         if metric.absolute:
-            worsening, middle = repeat_mean(metric.name, values[present].tolist(), log=False), float(middles.mean())
+            worsening, middle = mean_of_runs(metric.name, values[present].tolist(), log=False), float(middles.mean())
         else:
-            worsening, middle = location(metric.name, values[present]), float(np.median(middles))
+            worsening, middle = hodges_lehmann(metric.name, values[present]), float(np.median(middles))
         found[metric.name] = Effect(worsening, middle)
     return found
 

@@ -11,7 +11,7 @@ import numpy as np
 from bench.core.types import Floats
 from bench.gate.results import worsenings
 from bench.gate.types import GateMetric, Pair, Plan
-from bench.stats.holm import shares_left
+from bench.stats.holm import remaining_weights
 from bench.stats.sign_flip import sequential_sign_flip
 
 
@@ -48,7 +48,7 @@ def raised_alarms(
     weights = [metric.weight for metric in metrics]
     on = np.zeros(len(metrics), np.bool_)
     while True:
-        shares = shares_left(weights, list(on)) * plan.alarm
+        shares = remaining_weights(weights, list(on)) * plan.alarm
         found = sequential_sign_flip(values, looks, np.outer(spent, shares))
         # A crossing at an earlier look counts only if the present data still support it.
         now = np.array([look is not None for look in found.crossed]) & (np.array(found.p) <= shares)

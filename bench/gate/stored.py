@@ -20,7 +20,7 @@ from bench.gate.early_verdicts import errors_reason, failure_verdict, no_good_an
 from bench.gate.metrics import stored_run_metrics
 from bench.gate.results import Effect, describe_effect, metric_results, totals, without_bound
 from bench.gate.types import ERRORS, GateMetric, Plan, RunMetrics, State, Verdict, VerdictKind
-from bench.stats.between_runs import repeat_change
+from bench.stats.between_runs import change_between_runs
 from bench.stats.holm import holm
 
 ALPHA: Final = 0.05
@@ -163,7 +163,7 @@ def _positive(metric: GateMetric, *sets: Sequence[RunMetrics]) -> bool:
 def _effect(metric: GateMetric, baseline: Sequence[RunMetrics], candidate: Sequence[RunMetrics]) -> Effect:
     before, after = (_scaled(metric, side) for side in (baseline, candidate))
     middle = float(before.mean() + after.mean()) / 2
-    change = repeat_change(metric.name, before.tolist(), after.tolist(), log=False)
+    change = change_between_runs(metric.name, before.tolist(), after.tolist(), log=False)
     return Effect(change, -middle if metric.higher_is_better else middle)
 
 

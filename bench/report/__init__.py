@@ -1,6 +1,6 @@
-"""Finished types in, a stream or a picture out. Computes nothing."""
+"""Reports: text, pages and plots of finished results. Computes nothing."""
 
 import logging
 
-# Where the home folder cannot be written, matplotlib keeps its cache in a temporary one and says so at length.
+# Matplotlib warns at length when it has to put its cache into a temporary folder.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)

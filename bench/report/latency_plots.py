@@ -9,29 +9,29 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from bench.analysis.latency_curves import LatencyCurves, Percentiles
-from bench.analysis.metrics import PERCENTILES
 from bench.analysis.run import Analysis
 from bench.core.types import Floats
 from bench.report import plots
 from bench.report.plots import BLACK, BLUE, ORANGE, PURPLE, SERIES, SKY
+from bench.stats.quantiles import PERCENTILES
 
 LOG_FROM: Final = 12.0
-"""Latencies that span more than this factor get a logarithmic axis."""
+"""A range of latencies beyond this factor gets a logarithmic axis."""
 
 _FIRST: Final = 0.1
-"""Percentile plots begin here: the fastest requests would take half of a logarithmic axis."""
+"""First percentile of the plots: faster requests would fill half of a logarithmic axis."""
 
 
 def percentiles(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
-    """Latency against percentile, both clocks, with intervals; False where no request ended well."""
+    """Latency against percentile, both clocks, with intervals; False without a successful request."""
     found = curves.percentiles
     if found is None:
         return False
     figure, (axes,) = plots.new_figure()
     scale, unit = plots.seconds_scale(float(found.from_due[-1]))
     tails, due, send = _tail(found)
-    axes.plot(tails, due * scale, color=BLUE, linewidth=2.4, label="from due (what a caller felt)")
-    axes.plot(tails, send * scale, color=ORANGE, linestyle="--", linewidth=1.4, label="from send (once on its way)")
+    axes.plot(tails, due * scale, color=BLUE, linewidth=2.4, label="from due (client view)")
+    axes.plot(tails, send * scale, color=ORANGE, linestyle="--", linewidth=1.4, label="from send (server view)")
     _intervals(axes, analysis, scale)
     _latency_axis(axes, float(min(due[0], send[0])) * scale, float(due[-1]) * scale, unit)
     _percentile_axis(axes, float(tails[-1]))
@@ -42,8 +42,8 @@ def percentiles(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
 
 
 def side_by_side(runs: Sequence[tuple[str, LatencyCurves]], path: Path) -> bool:
-    """Latency from due against percentile, one line a run; False where no run has a good request."""
-    # A run keeps its colour, whichever of the others have no good request.
+    """Latency from due against percentile, one line a run; False if no run has a successful request."""
+    # The colour of a run does not depend on whether others have successful requests.
     found = [
         (SERIES[index % len(SERIES)], ("-", "--", ":", "-.")[index // len(SERIES) % 4], name, curves.percentiles)
         for index, (name, curves) in enumerate(runs)
@@ -51,7 +51,7 @@ def side_by_side(runs: Sequence[tuple[str, LatencyCurves]], path: Path) -> bool:
     ]
     if not found:
         return False
-    # A legend line each: many runs need room.
+    # One line of the legend per run.
     figure, (axes,) = plots.new_figure(height=4.2 + 0.22 * len(found))
     largest = max(float(entry.from_due[-1]) for *_, entry in found)
     scale, unit = plots.seconds_scale(largest)
@@ -67,7 +67,7 @@ def side_by_side(runs: Sequence[tuple[str, LatencyCurves]], path: Path) -> bool:
 
 
 def over_time(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
-    """Percentiles of each interval over the run; False where no request ended well."""
+    """Percentiles of each interval over the run; False without a successful request."""
     series = curves.series
     if not series["time"].size or np.isnan(series["from_due_p50"]).all():
         return False
@@ -89,28 +89,28 @@ def over_time(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
 
 
 def _population(analysis: Analysis) -> str:
-    good, due = analysis.summary.counts["ok"], analysis.summary.due
-    failed = f", {due - good:,} failed left out" if good < due else ""
-    return f"{good:,} successful requests{failed}, warm-up left out; bars: 95 % intervals"
+    successful, due = analysis.summary.counts["ok"], analysis.summary.due
+    failed = f", {due - successful:,} failed left out" if successful < due else ""
+    return f"{successful:,} successful requests{failed}, warm-up left out; bars: 95 % intervals"
 
 
 def _tail(found: Percentiles) -> tuple[Floats, Floats, Floats]:
-    """The drawn part of the curves: what lies beyond each share (the axis is logarithmic in it), and both latencies."""
-    drawn = found.shares >= min(_FIRST, float(found.shares[-1]))
-    return 1 - found.shares[drawn], found.from_due[drawn], found.from_send[drawn]
+    """The visible part of the curves: 1 - fraction, for the logarithmic axis, and both latencies."""
+    drawn = found.fractions >= min(_FIRST, float(found.fractions[-1]))
+    return 1 - found.fractions[drawn], found.from_due[drawn], found.from_send[drawn]
 
 
 def _intervals(axes: Axes, analysis: Analysis, scale: float) -> None:
     for clock, color, size in (("from_due", BLUE, 6), ("from_send", ORANGE, 3.5)):
-        for name, share in PERCENTILES.items():
-            summary = analysis.summary.metrics[f"{clock}_{name}"]
-            if summary.center is None:
+        for name, fraction in PERCENTILES.items():
+            estimate = analysis.summary.metrics[f"{clock}_{name}"]
+            if estimate.center is None:
                 continue
-            if clock == "from_due" and summary.lo is not None and summary.hi is not None:
-                below, above = summary.center - summary.lo, summary.hi - summary.center
+            if clock == "from_due" and estimate.lo is not None and estimate.hi is not None:
+                below, above = estimate.center - estimate.lo, estimate.hi - estimate.center
                 error = [[below * scale], [above * scale]]
-                axes.errorbar([1 - share], [summary.center * scale], error, color=color, capsize=4, linewidth=1.4)
-            axes.plot([1 - share], [summary.center * scale], "o", color=color, markersize=size)
+                axes.errorbar([1 - fraction], [estimate.center * scale], error, color=color, capsize=4, linewidth=1.4)
+            axes.plot([1 - fraction], [estimate.center * scale], "o", color=color, markersize=size)
 
 
 def _latency_axis(axes: Axes, smallest: float, largest: float, unit: str) -> None:
@@ -122,7 +122,7 @@ def _latency_axis(axes: Axes, smallest: float, largest: float, unit: str) -> Non
 
 
 def _percentile_axis(axes: Axes, smallest: float) -> None:
-    """An axis on which each further nine takes the same room, up to the slowest request."""
+    """An axis on which each further nine has the same width, up to the slowest request."""
     ticks = [0.9, 0.5, 0.25, 0.1, 0.05, 0.01, 0.001, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8]
     axes.set_xscale("log")
     axes.set_xlim(1 - _FIRST, min(smallest * 0.8, 0.5))

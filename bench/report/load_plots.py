@@ -1,4 +1,4 @@
-"""Plots of what was asked and done over time: throughput, requests in flight, the server's share."""
+"""Plots of the load over time: throughput, requests in flight, the server's own metrics."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 
-from bench.analysis.compare import side_summary
+from bench.analysis.compare import side_estimate
 from bench.analysis.latency_curves import LatencyCurves
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
@@ -22,13 +22,13 @@ FAILURES: Final = {
     "timeout": (PURPLE, "timeout"),
     "unavailable": (ORANGE, "unavailable"),
     "rejected": (YELLOW, "rejected"),
-    "invalid_response": (SKY, "unreadable answer"),
-    "dropped": (BLACK, "never sent"),
+    "invalid_response": (SKY, "invalid response"),
+    "dropped": (BLACK, "dropped (never sent)"),
 }
 
 
 def throughput(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
-    """Requests due and successful requests/s, and failures by outcome; False without a request."""
+    """Requests/s due, sent and successful, and failures by outcome; False without a request."""
     series = curves.series
     if not series["time"].size:
         return False
@@ -36,12 +36,12 @@ def throughput(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
     rows = 2 if failed else 1
     figure, axes = plots.new_figure(rows, height=4.4 + 1.8 * (rows - 1), heights=[2.4, 1][:rows])
     time = series["time"] + curves.interval / 2
-    asked = "requested: due" if analysis.run.manifest.open_loop else "asked by the users: due"
-    axes[0].plot(time, series["ok"] / curves.interval, color=BLUE, linewidth=2.2, label="achieved: successful requests")
+    asked = "due (schedule)" if analysis.run.manifest.open_loop else "due (users)"
+    axes[0].plot(time, series["ok"] / curves.interval, color=BLUE, linewidth=2.2, label="successful")
     axes[0].plot(time, series["sent"] / curves.interval, color=ORANGE, linewidth=1.4, label="sent")
     axes[0].plot(time, series["due"] / curves.interval, color=BLACK, linestyle="--", linewidth=1.0, label=asked)
     axes[0].set_ylim(bottom=0)
-    axes[0].set_ylabel("requests a second")
+    axes[0].set_ylabel("requests/s")
     plots.title(axes[0], "Throughput over time", f"each {curves.interval:g} s")
     if failed:
         floor = np.zeros(time.size)
@@ -52,7 +52,7 @@ def throughput(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
                 time, rate, curves.interval * 0.9, floor, color=color, label=label, edgecolor="white", linewidth=0
             )
             floor = floor + rate
-        axes[1].set_ylabel("failures a second")
+        axes[1].set_ylabel("failed requests/s")
     _time_axis(axes, curves)
     plots.legend_below(figure, columns=5)
     plots.save(figure, path)
@@ -60,13 +60,13 @@ def throughput(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
 
 
 def in_flight(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
-    """Requests in flight over time beside the users there are; False without a request."""
+    """Requests in flight and users over time; False without a request."""
     series, client = curves.series, curves.client
     if not series["time"].size:
         return False
     figure, (axes,) = plots.new_figure(height=4.0)
     time = series["time"] + curves.interval / 2
-    axes.plot(time, series["in_flight"], color=BLUE, label="in flight (sent, not answered), mean")
+    axes.plot(time, series["in_flight"], color=BLUE, label="in flight (sent, not done), mean")
     if not np.isnan(client["waiting"]).all() and np.nanmax(client["waiting"]) > 0:
         axes.plot(client["time"], client["waiting"], color=RED, label="waiting (due, not sent)")
     users, present = analysis.run.manifest.workload.users, analysis.summary.users
@@ -88,7 +88,7 @@ def in_flight(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
 
 
 def server(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
-    """Where the time goes inside the server, and processor use; False where the server was not sampled."""
+    """The server's own timings, and CPU utilization; False if the server was not sampled."""
     found, client = curves.server, curves.client
     timed = any(not np.isnan(found[name]).all() for name in ("request", "runtime", "queue"))
     used = not np.isnan(found["cpu"]).all()
@@ -99,22 +99,22 @@ def server(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
     if timed:
         largest = max(float(np.nanmax(found[name], initial=0.0)) for name in ("request", "runtime", "queue"))
         scale, unit = plots.seconds_scale(largest)
-        lines = [("request", BLUE, "-", "whole request"), ("runtime", GREEN, "--", "model runtime")]
-        lines.append(("queue", RED, ":", "waiting for a batch"))
+        lines = [("request", BLUE, "-", "request"), ("runtime", GREEN, "--", "model execution")]
+        lines.append(("queue", RED, ":", "batch queueing delay"))
         for name, color, style, label in lines:
             if not np.isnan(found[name]).all():
                 axes[0].plot(found["time"], found[name] * scale, color=color, linestyle=style, label=label)
-        axes[0].set_ylabel(f"mean a request ({unit})")
+        axes[0].set_ylabel(f"mean per request ({unit})")
         axes[0].set_ylim(bottom=0)
     cores = [(found["time"], found["cpu"], PURPLE, "-", "server")]
     cores.append((client["time"], client["cpu"], ORANGE, "--", "busiest load worker"))
-    cores.append((client["time"], client["machine_cpu"], GREY, ":", "load machine, all"))
+    cores.append((client["time"], client["machine_cpu"], GREY, ":", "load generator's machine"))
     for time, values, color, style, label in cores:
         if not np.isnan(values).all():
             axes[-1].plot(time, values, color=color, linestyle=style, label=f"CPU: {label}")
-    axes[-1].set_ylabel("cores in use")
+    axes[-1].set_ylabel("CPU utilization (cores)")
     axes[-1].set_ylim(bottom=0)
-    plots.title(axes[0], "Inside the server", "from its own counters, second by second" if timed else "")
+    plots.title(axes[0], "Inside the server", "from its own counters, each second" if timed else "")
     _time_axis(axes, curves)
     plots.legend_below(figure, columns=3)
     plots.save(figure, path)
@@ -122,7 +122,7 @@ def server(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
 
 
 def intervals(runs: Sequence[tuple[str, Analysis]], path: Path) -> bool:
-    """Throughput and latency of several runs, a dot with its interval each; False without a figure."""
+    """Throughput and latency of several runs, a dot with an interval for each; False without a value."""
     names = [name for name in ("throughput", "from_due_p50", "from_due_p95", "from_due_p99") if _known(runs, name)]
     if not names:
         return False
@@ -130,21 +130,22 @@ def intervals(runs: Sequence[tuple[str, Analysis]], path: Path) -> bool:
     figure, axes = plots.new_figure(len(names), height=height, share=False)
     for axis, name in zip(axes, names, strict=True):
         metric = METRICS[name]
-        found = [(run, side_summary(metric, [analysis])) for run, analysis in runs]
-        ends = [end for _, summary in found for end in (summary.lo, summary.center, summary.hi) if end is not None]
-        scale, unit = plots.seconds_scale(max(ends)) if metric.unit == "s" else (1.0, "1/s")
+        found = [(run, side_estimate(metric, [analysis])) for run, analysis in runs]
+        ends = [end for _, estimate in found for end in (estimate.lo, estimate.center, estimate.hi) if end is not None]
+        scale, unit = plots.seconds_scale(max(ends)) if metric.unit == "s" else (1.0, "")
+        shown = f"{metric.title} ({unit})" if unit else metric.title
         lo, hi = _dot_axis(axis, min(ends) * scale, max(ends) * scale)
-        for row, (_, summary) in enumerate(found):
-            _dot(axis, row, summary, scale, (lo, hi))
+        for row, (_, estimate) in enumerate(found):
+            _dot(axis, row, estimate, scale, (lo, hi))
         axis.set_yticks(range(len(runs)), [run for run, _ in runs], fontsize=9)
         axis.set_ylim(len(runs) - 0.5, -0.5)
-        axis.set_title(f"{metric.title} ({unit}), with 95 % intervals", fontsize=10, loc="left")
+        axis.set_title(f"{shown}, with 95 % intervals", fontsize=10, loc="left")
     plots.save(figure, path)
     return True
 
 
 def _dot_axis(axis: Axes, smallest: float, largest: float) -> tuple[float, float]:
-    """Limits of the axis of dots; logarithmic where the dots would crowd in a corner."""
+    """Limits of the axis of dots; logarithmic where values differ widely."""
     if smallest > 0 and largest / smallest > LOG_FROM:
         limits = (smallest / 1.3, largest * 1.3)
         plots.log_axis(axis, "x", *limits)
@@ -154,22 +155,22 @@ def _dot_axis(axis: Axes, smallest: float, largest: float) -> tuple[float, float
     return limits
 
 
-def _dot(axis: Axes, row: int, summary: Estimate, scale: float, limits: tuple[float, float]) -> None:
-    """A dot with its interval; an open end goes to the edge as an arrow."""
-    if summary.center is None:
-        axis.text(0.01, row, "no figure", va="center", color=GREY, fontsize=9, transform=axis.get_yaxis_transform())
+def _dot(axis: Axes, row: int, estimate: Estimate, scale: float, limits: tuple[float, float]) -> None:
+    """A dot with its interval; an open end is an arrow at the edge."""
+    if estimate.center is None:
+        axis.text(0.01, row, "no value", va="center", color=GREY, fontsize=9, transform=axis.get_yaxis_transform())
         return
     color = SERIES[row % len(SERIES)]
-    if summary.lo is not None:
-        end = limits[1] if summary.hi is None else summary.hi * scale
-        axis.hlines(row, summary.lo * scale, end, color=color, linewidth=4, alpha=0.35)
-        if summary.hi is None:
+    if estimate.lo is not None:
+        end = limits[1] if estimate.hi is None else estimate.hi * scale
+        axis.hlines(row, estimate.lo * scale, end, color=color, linewidth=4, alpha=0.35)
+        if estimate.hi is None:
             axis.plot(end, row, ">", color=color, markersize=6, clip_on=False)
-    axis.plot(summary.center * scale, row, "o", color=color, markersize=6)
+    axis.plot(estimate.center * scale, row, "o", color=color, markersize=6)
 
 
 def _known(runs: Sequence[tuple[str, Analysis]], name: str) -> bool:
-    return any(side_summary(METRICS[name], [analysis]).center is not None for _, analysis in runs)
+    return any(side_estimate(METRICS[name], [analysis]).center is not None for _, analysis in runs)
 
 
 def _time_axis(axes: Sequence[Axes], curves: LatencyCurves) -> None:

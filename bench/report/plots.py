@@ -1,6 +1,6 @@
-"""What all plots share: size, fonts, colours that colour-blind readers can tell apart, time axes, PNG files.
+"""The common parts of all plots: size, fonts, a palette for colour-blind readers, axes, PNG files.
 
-Not through pyplot, which keeps figures alive and chooses its backend by the display.
+Without pyplot, which holds references to figures and selects its backend by the display.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from bench.core.errors import naming
 from bench.core.units import format_number
 
-# Okabe and Ito's palette.
+# Okabe and Ito's palette for colour-blind readers.
 BLUE: Final = "#0072B2"
 ORANGE: Final = "#E69F00"
 GREEN: Final = "#009E73"
@@ -46,7 +46,7 @@ _STYLE: Final[Any] = {
 def new_figure(
     rows: int = 1, *, height: float = 4.4, heights: Sequence[float] | None = None, share: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """A figure in the house style: `rows` plots one below the other, with one x axis if `share`."""
+    """A figure with `rows` plots below each other, with a common x axis if `share`."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(9.0, height), layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
@@ -55,27 +55,27 @@ def new_figure(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes the figure as a PNG of 1350 pixels across."""
+    """Writes the figure as a PNG, 1350 pixels wide."""
     with rc_context(_STYLE), naming(path):
         figure.savefig(path, dpi=DPI)
 
 
 def seconds_scale(largest: float) -> tuple[float, str]:
-    """Factor and unit that suit times up to `largest` seconds."""
+    """Factor and unit for times up to `largest` seconds."""
     if largest < 1e-3:
         return 1e6, "µs"
     return (1e3, "ms") if largest < 2 else (1.0, "s")
 
 
 def title(axes: Axes, text: str, subtitle: str = "") -> None:
-    """A title, and under it a line that says what exactly is shown."""
+    """A title, and a subtitle that says what is shown."""
     axes.set_title(text, loc="left", fontsize=12, fontweight="bold", pad=22 if subtitle else 8)
     if subtitle:
         axes.text(0, 1.02, subtitle, transform=axes.transAxes, fontsize=9, color=GREY, va="bottom")
 
 
 def log_axis(axes: Axes, name: str, lo: float, hi: float) -> None:
-    """Makes axis `name` (`x` or `y`) logarithmic from `lo` to `hi`, with plain numbers at 1, 2 and 5 if they fit."""
+    """Makes axis `name` (`x` or `y`) logarithmic from `lo` to `hi`, with labels at 1, 2 and 5 if they fit."""
     axes.set(**{f"{name}scale": "log", f"{name}lim": (lo, hi)})
     axis = axes.xaxis if name == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(subs=(1.0,) if hi / lo > 3000 else (1.0, 2.0, 5.0)))
@@ -84,7 +84,7 @@ def log_axis(axes: Axes, name: str, lo: float, hi: float) -> None:
 
 
 def mark_warmup(axes: Axes, begins: float, ends: float) -> None:
-    """Greys out what was not measured: the warm-up before `begins`, the drain after `ends` (seconds)."""
+    """Marks the warm-up before `begins` and the drain after `ends` (seconds) in grey."""
     left, right = axes.get_xlim()
     for start, end, label in ((left, begins, "warm-up"), (ends, right, "drain")):
         if end - start > 0.01 * (right - left):
@@ -98,7 +98,7 @@ def mark_warmup(axes: Axes, begins: float, ends: float) -> None:
 
 
 def legend(axes: Axes, columns: int = 4) -> None:
-    """A legend under the plot, where it hides no data."""
+    """A legend below the plot."""
     handles, _ = axes.get_legend_handles_labels()
     if handles:
         axes.legend(
@@ -112,5 +112,5 @@ def legend(axes: Axes, columns: int = 4) -> None:
 
 
 def legend_below(figure: Figure, columns: int) -> None:
-    """One legend for all plots of a figure, under them."""
+    """One legend for all plots of a figure, below them."""
     figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)

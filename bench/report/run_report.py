@@ -27,9 +27,9 @@ _PLOTS: Final = (
 
 
 def write_run_report(analysis: Analysis, curves: LatencyCurves, folder: Path) -> RunView:
-    """Writes one run's report into `folder`, which is made if it is not there.
+    """Writes one run's report into `folder`, which is created if needed.
 
-    Plots for which there are no data are left out, and those of an earlier report there are removed.
+    Plots without data are left out; plots of an earlier report in `folder` are removed.
 
     Raises:
         OSError: the folder cannot be written.
@@ -59,8 +59,8 @@ def write_side_by_side(entries: Sequence[tuple[Analysis, LatencyCurves]], folder
         [(analysis.run.name, curves) for analysis, curves in entries], folder / "latency.png"
     ):
         pictures.append(Picture("latency percentiles", "latency.png"))
-    if load_plots.intervals([(analysis.run.name, analysis) for analysis in analyses], folder / "figures.png"):
-        pictures.append(Picture("throughput and latency with intervals", "figures.png"))
+    if load_plots.intervals([(analysis.run.name, analysis) for analysis in analyses], folder / "metrics.png"):
+        pictures.append(Picture("throughput and latency with intervals", "metrics.png"))
     first, *others = (analysis.run for analysis in analyses)
     differences = {
         run.name: [str(entry) for entry in found]
@@ -77,7 +77,7 @@ def write_side_by_side(entries: Sequence[tuple[Analysis, LatencyCurves]], folder
 
 
 def summary_csv(analyses: Sequence[Analysis]) -> str:
-    """All figures in base units: one row a run and figure; an empty cell is no figure or an open end."""
+    """All metrics in base units, one row per run and metric; an empty cell is an absent value or an open end."""
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     names = "run valid part metric unit better center lo hi confidence n warnings"
@@ -85,11 +85,11 @@ def summary_csv(analyses: Sequence[Analysis]) -> str:
     for analysis in analyses:
         parts = {"": analysis.summary.metrics, **analysis.summary.protocols}
         for part, metrics in parts.items():
-            for name, summary in metrics.items():
+            for name, estimate in metrics.items():
                 metric = METRICS[name]
-                ends = ["" if end is None else repr(end) for end in (summary.center, summary.lo, summary.hi)]
+                ends = ["" if end is None else repr(end) for end in (estimate.center, estimate.lo, estimate.hi)]
                 fixed = [analysis.run.name, str(analysis.validity.valid).lower(), part, name]
-                counts = [summary.confidence, repr(round(summary.n, 3)), "; ".join(summary.warnings)]
+                counts = [estimate.confidence, repr(round(estimate.n, 3)), "; ".join(estimate.warnings)]
                 writer.writerow([*fixed, metric.unit, metric.better or "", *ends, *counts])
     return lines.getvalue()
 

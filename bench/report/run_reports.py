@@ -1,4 +1,4 @@
-"""Reports of several runs: each into its own folder, and one side by side."""
+"""Reports of several runs, one for each and one side by side."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -22,10 +22,10 @@ class RunReport:
     """A report that was written.
 
     Args:
-        analysis: the run, its figures and whether they can be believed.
-        curves: what the plots show.
-        view: what the pages show.
-        folder: where the files lie.
+        analysis: of the run.
+        curves: the data of the plots.
+        view: the content of the pages.
+        folder: that has the files.
     """
 
     analysis: Analysis
@@ -35,11 +35,11 @@ class RunReport:
 
 
 def write_run_reports(runs: Sequence[Run], out: Path | None = None) -> Iterator[RunReport]:
-    """Writes a report of each run, and gives each when it is written.
+    """Writes a report of each run.
 
     Args:
         runs: one or more.
-        out: where a single run's report goes, or each of several into a folder of the run's name; None is each run's
+        out: the folder of the report; with several runs each gets a folder of the run's name in it. None is the run's
             own folder.
 
     Raises:
@@ -49,7 +49,7 @@ def write_run_reports(runs: Sequence[Run], out: Path | None = None) -> Iterator[
     names = [run.name for run in runs]
     twice = {name for name in names if names.count(name) > 1}
     if out is not None and twice:
-        raise UsageError(f"two runs are called {min(twice)}; report them without --out, or one by one")
+        raise UsageError(f"two runs have the name {min(twice)}; report them without --out, or separately")
     for run in runs:
         folder = run.path if out is None else out if len(runs) == 1 else out / run.name
         analysis, found = analyse(run), latency_curves(run)
@@ -57,7 +57,7 @@ def write_run_reports(runs: Sequence[Run], out: Path | None = None) -> Iterator[
 
 
 def write_comparison_report(reports: Sequence[RunReport], out: Path | None = None) -> Path:
-    """Writes the report of runs side by side, and gives its folder: `out`, or one beside the runs."""
+    """Writes the side-by-side report and returns its folder: `out`, or one beside the runs."""
     folder = out or _beside([report.analysis.run.path for report in reports])
     write_side_by_side([(report.analysis, report.curves) for report in reports], folder)
     return folder

@@ -1,4 +1,4 @@
-"""Figures as text for people: three significant digits with their unit."""
+"""Values of metrics as text: three significant digits with their unit."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -16,9 +16,6 @@ from bench.core.units import (
 )
 from bench.stats.estimate import Estimate
 
-NONE: Final = ABSENT
-"""What stands where there is no figure."""
-
 _WRITERS: Final[Mapping[str, Callable[[float], str]]] = {
     "s": format_seconds,
     "B": format_bytes,
@@ -27,32 +24,34 @@ _WRITERS: Final[Mapping[str, Callable[[float], str]]] = {
 }
 
 _FACTOR_FROM: Final = 10
-"""A figure that many times as large is a factor, no percentage."""
+"""A ratio from which a change is shown as a factor instead of a percentage."""
 
 
-def figure(metric: Metric, value: float | None) -> str:
-    """`value` of `metric`: `12.3 ms`, `48.2/s`, `0.21 %`, `1.35 cores`, `—`."""
+def metric_value(metric: Metric, value: float | None) -> str:
+    """`value` of `metric`: `12.3 ms`, `48.2`, `0.21 %`, `1.35 cores`, `—`."""
     return ABSENT if value is None else writer(metric)(value)
 
 
-def interval(metric: Metric, summary: Estimate) -> str:
+def interval(metric: Metric, estimate: Estimate) -> str:
     """`[11.7 … 15.9 ms]`; "" without an interval."""
-    return format_interval(summary.lo, summary.hi, writer(metric))
+    return format_interval(estimate.lo, estimate.hi, writer(metric))
 
 
 def writer(metric: Metric) -> Callable[[float], str]:
-    """What writes a value of `metric`."""
+    """The function that formats a value of `metric`; the unit of a rate is in its title (`requests/s`)."""
+    if metric.unit == "1/s" and metric.title.endswith(metric.unit[1:]):
+        return format_number
     return _WRITERS.get(metric.unit) or (lambda value: f"{format_number(value)} {metric.unit}".rstrip())
 
 
-def change(metric: Metric, summary: Estimate) -> str:
-    """A change: `+5.2 %` for a ratio, `+0.31 points` for shares (percentage points)."""
-    return ABSENT if summary.center is None else _change(metric, summary.center)
+def change(metric: Metric, estimate: Estimate) -> str:
+    """A change: `+5.2 %` for a ratio, `+0.31 points` for proportions (percentage points)."""
+    return ABSENT if estimate.center is None else _change(metric, estimate.center)
 
 
-def change_interval(metric: Metric, summary: Estimate) -> str:
+def change_interval(metric: Metric, estimate: Estimate) -> str:
     """The interval of a change, `[+2.1 … +8.4 %]`; "" without one."""
-    return format_interval(summary.lo, summary.hi, lambda value: _change(metric, value))
+    return format_interval(estimate.lo, estimate.hi, lambda value: _change(metric, value))
 
 
 def _change(metric: Metric, value: float) -> str:
@@ -65,7 +64,7 @@ def _change(metric: Metric, value: float) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as aligned columns, the first to the left and the others to the right."""
+    """Rows as aligned columns, the first left-aligned and the others right-aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     lines = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""What a report shows of a run, as plain text and rows: the templates only lay it out."""
+"""The content of a run's report as text and rows, for the templates."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
-from bench.core.units import format_bytes, format_percent, format_seconds, pluralize
+from bench.core.units import ABSENT, format_bytes, format_percent, format_seconds, pluralize
 from bench.core.versioned_json import shallow
 from bench.report import text
 from bench.results.environment import Environment
@@ -35,8 +35,8 @@ class Picture:
     """A plot in a report.
 
     Args:
-        title: what it shows.
-        file: its PNG's name, in the report's folder.
+        title: of the plot.
+        file: name of the PNG in the report's folder.
     """
 
     title: str
@@ -49,15 +49,15 @@ class RunView:
 
     Args:
         name: the run's.
-        valid: whether it can be believed.
-        verdict: `VALID`, or `INVALID` and why.
-        headline: the few most wanted figures, rows of title, value, interval.
-        facts: what was asked, rows of name and value.
-        outcomes: rows of outcome, requests, share of the due ones.
-        figures: rows of title, value, interval, worth (independent values), remark.
-        protocols: the same of each protocol, in a run that drove both.
+        valid: whether the run is VALID.
+        verdict: `VALID`, or `INVALID` with reasons.
+        headline: the most important metrics, rows of title, value, interval.
+        workload: rows of name and value.
+        outcomes: rows of outcome, requests, fraction of those due.
+        metrics: rows of title, value, interval, effective number of values, remark.
+        protocols: the same for each protocol, in a run with both.
         warnings: one line each.
-        checks: rows of passed (`yes`, `no`, `not checked`), name, text.
+        checks: rows of name, passed (`yes`, `no`, `not checked`), text.
         environment: rows of name and value.
         pictures: its plots.
     """
@@ -66,9 +66,9 @@ class RunView:
     valid: bool
     verdict: str
     headline: Sequence[Row]
-    facts: Sequence[Row]
+    workload: Sequence[Row]
     outcomes: Sequence[Row]
-    figures: Sequence[Row]
+    metrics: Sequence[Row]
     protocols: Mapping[str, Sequence[Row]]
     warnings: Sequence[str]
     checks: Sequence[Row]
@@ -84,52 +84,52 @@ def run_view(analysis: Analysis, pictures: Sequence[Picture]) -> RunView:
         valid=analysis.validity.valid,
         verdict=str(analysis.validity),
         headline=headline_rows(analysis),
-        facts=list(_facts(analysis)),
+        workload=list(_workload(analysis)),
         outcomes=list(_outcomes(analysis)),
-        figures=figure_rows(summary.metrics),
-        protocols={name: figure_rows(metrics) for name, metrics in summary.protocols.items()},
+        metrics=metric_rows(summary.metrics),
+        protocols={name: metric_rows(metrics) for name, metrics in summary.protocols.items()},
         warnings=analysis.warnings,
-        checks=[(_passed(check.passed), check.name, check.text) for check in analysis.validity.checks],
+        checks=[(check.name, _passed(check.passed), check.text) for check in analysis.validity.checks],
         environment=list(_flat(_readable(analysis.run.manifest.environment))),
         pictures=pictures,
     )
 
 
-def figure_rows(metrics: Mapping[str, Estimate]) -> list[Row]:
-    """Rows of title, value, interval, worth, remark."""
+def metric_rows(metrics: Mapping[str, Estimate]) -> list[Row]:
+    """Rows of title, value, interval, effective number of values, remark."""
     rows: list[Row] = []
-    for name, summary in metrics.items():
+    for name, estimate in metrics.items():
         metric = METRICS[name]
-        worth = f"{math.floor(summary.n):,}" if summary.lo is not None else ""
-        remark = "; ".join(summary.warnings)
-        value, interval = text.figure(metric, summary.center), text.interval(metric, summary)
-        rows.append((metric.title, value, interval, worth, remark))
+        effective = f"{math.floor(estimate.n):,}" if estimate.lo is not None else ""
+        remark = "; ".join(estimate.warnings)
+        value, interval = text.metric_value(metric, estimate.center), text.interval(metric, estimate)
+        rows.append((metric.title, value, interval, effective, remark))
     return rows
 
 
 def headline_rows(analysis: Analysis) -> list[Row]:
-    """The few most wanted figures: title, value, interval."""
+    """The most important metrics: title, value, interval."""
     found = analysis.summary.metrics
     return [(METRICS[name].title, *_cell(name, found[name])) for name in HEADLINE if name in found]
 
 
 def side_by_side_rows(analyses: Sequence[Analysis]) -> list[tuple[str, list[Row]]]:
-    """For each figure that any run has: its title, then each run's value and interval."""
+    """For each metric that any run has: its title, and the value and interval of each run."""
     rows = []
     for name, metric in METRICS.items():
         found = [analysis.summary.metrics.get(name) for analysis in analyses]
-        if any(summary is not None and summary.center is not None for summary in found):
-            rows.append((metric.title, [_cell(name, summary) for summary in found]))
+        if any(estimate is not None and estimate.center is not None for estimate in found):
+            rows.append((metric.title, [_cell(name, estimate) for estimate in found]))
     return rows
 
 
-def _cell(name: str, summary: Estimate | None) -> Row:
-    if summary is None:
-        return text.NONE, ""
-    return text.figure(METRICS[name], summary.center), text.interval(METRICS[name], summary)
+def _cell(name: str, estimate: Estimate | None) -> Row:
+    if estimate is None:
+        return ABSENT, ""
+    return text.metric_value(METRICS[name], estimate.center), text.interval(METRICS[name], estimate)
 
 
-def _facts(analysis: Analysis) -> Iterable[Row]:
+def _workload(analysis: Analysis) -> Iterable[Row]:
     manifest, workload = analysis.run.manifest, analysis.run.manifest.workload
     yield "target", manifest.target
     loop = "open loop: requests are due on a schedule" if manifest.open_loop else "closed loop: users wait for answers"
@@ -142,7 +142,7 @@ def _facts(analysis: Analysis) -> Iterable[Row]:
     yield "duration", f"{format_seconds(workload.duration)} {before}"
     yield (
         "checked",
-        f"{format_percent(workload.check_share)} of the answers against the Estimator's golden probabilities",
+        f"{format_percent(workload.check_share)} of the answers, against the Estimator's golden probabilities",
     )
     yield "timeout", format_seconds(workload.timeout)
     yield "started", manifest.started
@@ -155,18 +155,18 @@ def _facts(analysis: Analysis) -> Iterable[Row]:
 def _outcomes(analysis: Analysis) -> Iterable[Row]:
     summary = analysis.summary
     for name, count in summary.counts.items():
-        share = format_percent(count / summary.due) if summary.due else text.NONE
+        share = format_percent(count / summary.due) if summary.due else ABSENT
         yield name, f"{count:,}", share
-    yield "due (the sum)", f"{summary.due:,}", ""
+    yield "due (sum)", f"{summary.due:,}", ""
     for kind, count in summary.wrong_kinds.items():
         yield f"wrong: {kind}", f"{count:,}", ""
     warm = sum(summary.warmup.values())
     if warm:
-        yield "in the warm-up, not counted above", f"{warm:,}", ""
+        yield "in the warm-up, not included", f"{warm:,}", ""
 
 
 def _readable(machine: Environment) -> dict[str, Any]:
-    """The machine's facts with sizes of memory as people write them."""
+    """The environment, with sizes of memory in readable units."""
     found = shallow(machine)
     sizes = {name: found[name] for name in ("memory", "memory_limit") if found[name] is not None}
     return found | {name: format_bytes(size) for name, size in sizes.items()}
@@ -177,7 +177,7 @@ def _passed(passed: bool | None) -> str:
 
 
 def _flat(values: Mapping[str, Any]) -> Iterable[Row]:
-    """Rows of name and text; mappings inside are opened, what is not known is left out."""
+    """Rows of name and text; nested mappings are flattened, unknown values left out."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from ((f"{name} {inner}", found) for inner, found in _flat(value))

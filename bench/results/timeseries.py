@@ -1,4 +1,4 @@
-"""A run second by second, from its request records: the columns of `timeseries.csv`."""
+"""A run as a time series of its request records: the columns of `timeseries.csv`."""
 
 import math
 from typing import Any, Final
@@ -9,24 +9,25 @@ from numpy.typing import NDArray
 from bench.core.types import Floats
 from bench.results.blocks import NO_BYTES, OUTCOME_CODES
 from bench.results.records import Outcome
+from bench.stats.quantiles import PERCENTILES, rank_of
 
 NEEDED: Final = ("due", "sent", "done", "outcome", "bytes_out", "bytes_in", "warmup")
 """Record columns that `TimeSeries.add` takes."""
 
-PERCENTILES: Final = (50, 95, 99)
+_COLUMNS: Final = ("p50", "p95", "p99")
 
 
 class TimeSeries:
-    """Adds up records interval by interval.
+    """Aggregates records by interval.
 
-    `close` gives, float64, one value an interval:
+    `close` returns, float64, one value per interval:
         time: its start, seconds since the run began.
         warmup: 1 if requests of the warm-up were due in it, else 0.
         due, sent, done: requests that were due, sent, done in it.
         ok, ..., dropped: requests by outcome, in the interval in which they were done (a dropped one: was due).
         in_flight: mean number of requests sent and not done.
         bytes_out, bytes_in: of the requests done in it.
-        from_due_p50, ... from_send_p99: percentiles of the good requests *due* in it; NaN without one.
+        from_due_p50, ... from_send_p99: percentiles of the successful requests *due* in it; NaN without one.
 
     Args:
         interval: length of an interval, seconds.
@@ -52,16 +53,16 @@ class TimeSeries:
         for name in ("bytes_out", "bytes_in"):
             known = columns[name] != np.uint32(NO_BYTES)
             self._count(name, end_bin[known], columns[name][known])
-        # Time in flight within an interval: what follows each send in its interval, less what follows each done.
+        # Time in flight within an interval: the time after each send, less the time after each completion.
         for sign, times in ((1.0, sent[went]), (-1.0, done[went])):
             bins = self._bin(times)
             self._count("entered", bins, np.full(bins.size, sign))
             self._count("partial", bins, sign * ((bins + 1) * self._interval - times))
-        good = outcome == OUTCOME_CODES[Outcome.OK]
-        self._latencies.append((due_bin[good], done[good] - due[good], done[good] - sent[good]))
+        ok = outcome == OUTCOME_CODES[Outcome.OK]
+        self._latencies.append((due_bin[ok], done[ok] - due[ok], done[ok] - sent[ok]))
 
     def close(self) -> dict[str, Floats]:
-        """The series, one value an interval from 0 to the last event."""
+        """The series, one value per interval from 0 to the last event."""
         length = max((values.size for values in self._sums.values()), default=0)
         sums = {name: np.pad(values, (0, length - values.size)) for name, values in self._sums.items()}
         series = {"time": np.arange(length) * self._interval}
@@ -76,17 +77,15 @@ class TimeSeries:
 
     def _count(self, name: str, bins: NDArray[np.int64], weights: NDArray[Any] | None = None) -> None:
         added = np.bincount(bins, weights)
-        held = self._sums.get(name, np.zeros(0))
-        total = np.zeros(max(added.size, held.size))
-        total[: held.size] += held
+        former = self._sums.get(name, np.zeros(0))
+        total = np.zeros(max(added.size, former.size))
+        total[: former.size] += former
         total[: added.size] += added
         self._sums[name] = total
 
     def _percentiles(self, length: int) -> dict[str, Floats]:
         columns = {
-            f"{clock}_p{percent}": np.full(length, math.nan)
-            for clock in ("from_due", "from_send")
-            for percent in PERCENTILES
+            f"{clock}_{name}": np.full(length, math.nan) for clock in ("from_due", "from_send") for name in _COLUMNS
         }
         if not self._latencies:
             return columns
@@ -96,10 +95,9 @@ class TimeSeries:
             values = np.concatenate([entry[index] for entry in self._latencies])
             values = values[np.lexsort((values, bins))]
             for interval, (start, end) in enumerate(zip(np.append(0, edges[:-1]), edges, strict=True)):
-                for percent in PERCENTILES if end > start else ():
-                    # Nearest rank: the smallest value that at least `percent` of the requests do not exceed.
-                    rank = math.ceil(percent / 100 * (end - start)) - 1
-                    columns[f"{clock}_p{percent}"][interval] = values[start + rank]
+                for name in _COLUMNS if end > start else ():
+                    rank = rank_of(PERCENTILES[name], int(end - start))
+                    columns[f"{clock}_{name}"][interval] = values[start + rank]
         return columns
 
 

@@ -1,8 +1,8 @@
-"""Estimates from independent repeats, where the run is the unit: what varies from run to run is in the interval.
+"""Estimates from independent runs: the run is the unit, so intervals include the variation between runs.
 
-Testing the pooled requests of two sets of runs is wrong: with 2-2.7 % of run-to-run noise it calls 52-64 % of equal
-pairs different; on one figure a run it is 2-5 %. The noise of latencies and rates multiplies, so their means and ratios
-are taken on logarithms; shares, which may be 0, stay as they are.
+A test on the pooled requests of two sets of runs is wrong: with a run-to-run variation of 2-2.7 % it finds a difference
+in 52-64 % of equal pairs; on one value per run it is 2-5 %. Noise of latencies and rates is multiplicative, so their
+means and ratios are taken on logarithms; proportions, which may be 0, are not.
 """
 
 import math
@@ -14,57 +14,57 @@ from scipy import stats
 from bench.stats.estimate import Estimate
 
 
-def repeat_mean(metric: str, values: Sequence[float], confidence: float = 0.95, *, log: bool = True) -> Estimate:
+def mean_of_runs(metric: str, values: Sequence[float], confidence: float = 0.95, *, log: bool = True) -> Estimate:
     """The mean over runs with Student's interval.
 
     Args:
-        metric: name for the summary.
-        values: one figure a run.
+        metric: name of the estimate.
+        values: one value per run.
         confidence: of the interval.
-        log: whether the geometric mean is taken; falls to the plain mean where a value is not above 0.
+        log: geometric mean; the arithmetic mean where a value is not above 0.
 
     Returns:
-        Absent without a value; ends unbounded, with a warning, from one run.
+        Absent without a value; unbounded ends and a warning with one run.
     """
     data = np.asarray(values, np.float64)
     if not data.size:
-        return Estimate.absent(metric, "no run has this figure", confidence=confidence)
+        return Estimate.absent(metric, "no run has this metric", confidence=confidence)
     log = log and bool((data > 0).all())
     scaled = np.log(data) if log else data
     center = _back(float(scaled.mean()), log)
     if data.size == 1:
-        warning = "one run: how much runs differ is not known; repeat at least 3 times"
+        warning = "one run: the variation between runs is not known; repeat at least 3 times"
         return Estimate(metric, center, None, None, confidence, 1, (warning,))
     half = _quantile(confidence, data.size - 1) * float(scaled.std(ddof=1)) / math.sqrt(data.size)
     ends = [_back(float(scaled.mean()) + sign * half, log) for sign in (-1, 1)]
-    warnings = (f"{data.size} runs make a wide interval; 5 would be better",) if data.size < 3 else ()
+    warnings = (f"an interval of {data.size} runs is wide; 5 are better",) if data.size < 3 else ()
     return Estimate(metric, center, ends[0], ends[1], confidence, data.size, warnings)
 
 
-def repeat_change(
+def change_between_runs(
     metric: str, before: Sequence[float], after: Sequence[float], confidence: float = 0.95, *, log: bool = True
 ) -> Estimate:
-    """How `after` differs from `before`, one figure a run each, with Welch's interval.
+    """How `after` differs from `before`, one value per run each, with Welch's interval.
 
     Args:
-        metric: name for the summary.
-        before: figures of the runs compared against.
-        after: figures of the runs in question.
+        metric: name of the estimate.
+        before: values of the runs compared against.
+        after: values of the runs in question.
         confidence: of the interval.
-        log: True for the ratio after / before (all figures above 0), False for the difference after - before.
+        log: True for the ratio after / before (all values above 0), False for the difference after - before.
 
     Returns:
         Absent unless both sides have two runs.
 
     Raises:
-        ValueError: `log` with a figure not above 0.
+        ValueError: `log` with a value not above 0.
     """
     sides = [np.asarray(values, np.float64) for values in (before, after)]
     if min(side.size for side in sides) < 2:
-        return Estimate.absent(metric, "a change needs 2 runs a side, 5 are better", confidence=confidence)
+        return Estimate.absent(metric, "a change needs 2 runs on each side; 5 are better", confidence=confidence)
     if log:
         if any((side <= 0).any() for side in sides):
-            raise ValueError(f"{metric}: a ratio needs figures above 0")
+            raise ValueError(f"{metric}: a ratio needs values above 0")
         sides = [np.log(side) for side in sides]
     errors = [float(side.var(ddof=1)) / side.size for side in sides]
     variance = sum(errors)

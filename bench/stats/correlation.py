@@ -1,16 +1,17 @@
-"""How many independent values a correlated series is worth, and intervals for its mean that take that into account.
+"""The effective sample size of a correlated series, and intervals of its mean that take it into account.
 
-Latencies of one server are correlated: whoever queues behind a slow request is slow too. At 90 % load 24,576 requests
-of a single-server queue are worth about 150 independent ones, and intervals that assume independence are too narrow.
+Latencies of one server are correlated: a request that queues behind a slow one is slow too. At 90 % utilization 24,576
+requests of a single-server queue have an effective sample size of about 150, and intervals that assume independence are
+too narrow.
 
 The series is first cut into at most `MAX_CELLS` equal cells of consecutive values. The variance of the overall mean
 then comes from the autocovariances of the cells' means, summed by Geyer's initial monotone sequence (C. Geyer,
 *Practical Markov chain Monte Carlo*, Statistical Science 7, 1992, section 3.3): sums of neighbouring pairs of
 autocovariances are added as long as they are positive, each no larger than the one before.
 
-Simulated (single-server queue, 400 runs a cell), the nominal 95 % interval of the mean holds the truth in 94-96 % of
-runs of 800 correlation times or more, in 93 % at 300, 90 % at 130, 85 % at 50 and 80 % at 20; below `FEW_TIMES` it
-carries a warning.
+Simulated (single-server queue, 400 runs a cell), the nominal 95 % interval of the mean covers the true value in 94-96 %
+of runs of 800 correlation times or more, in 93 % at 300, 90 % at 130, 85 % at 50 and 80 % at 20; below `FEW_TIMES` it
+has a warning.
 """
 
 import math
@@ -28,10 +29,10 @@ from bench.stats.estimate import Estimate
 Series = Floats | NDArray[np.bool_]
 
 MAX_CELLS: Final = 16_384
-"""Cells of a series: enough to see correlation that spans from one cell to all."""
+"""Most cells of a series."""
 
 FEW_TIMES: Final = 50
-"""A series of fewer correlation times than this gives no trustworthy error of its mean, and the interval warns."""
+"""The standard error from fewer correlation times than this is unreliable, and the interval has a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ class MeanError:
     Args:
         mean: of the series.
         error: standard error of the mean.
-        n: effective number of independent values, at most the number there are.
-        times: length of the series in correlation times: what the estimate of `error` itself rests on.
+        n: effective sample size, at most the number of values.
+        times: length of the series in correlation times, on which the estimate of `error` itself is based.
     """
 
     mean: float
@@ -73,10 +74,10 @@ def mean_error(series: Series) -> MeanError:
     variance = float(np.mean(centered**2))
     if variance == 0:
         return MeanError(mean, 0.0, float(size), float(means.size))
-    # 1 for independent cells, more for positive correlation; less is held at 1, so that chance cannot add values.
+    # 1 for independent cells, more for positive correlation; values below 1 are chance.
     time = max(_monotone_sum(_autocovariance(centered)) / variance, 1.0)
     times = means.size / time
-    # Dividing by N instead of N - times makes a short series look too sure.
+    # A division by N instead of N - times underestimates the error of a short series.
     error = math.sqrt(variance * time / means.size / max(1 - 1 / times, 0.5))
     own = float(np.var(series, dtype=np.float64))
     return MeanError(mean, error, min(own / error**2, float(size)), times)
@@ -86,7 +87,7 @@ def mean_interval(metric: str, series: Series, confidence: float = 0.95) -> Esti
     """The mean of a correlated series with Student's interval over its correlation times.
 
     Args:
-        metric: name for the summary.
+        metric: name of the estimate.
         series: values in time order, `[N]`; with fewer than two the ends are unbounded, with none it is absent.
         confidence: of the interval.
     """
@@ -96,15 +97,15 @@ def mean_interval(metric: str, series: Series, confidence: float = 0.95) -> Esti
         return Estimate(metric, float(series[0]), None, None, confidence, 1, ("one value; an interval needs 2",))
     found = mean_error(series)
     half = float(stats.t.ppf((1 + confidence) / 2, found.freedom)) * found.error
-    # Values that are all equal would be so in a longer run too, as far as they tell.
+    # Equal values give no reason to ask for more of them.
     warnings = () if found.times >= FEW_TIMES or not found.error else (few_times_warning(found.times),)
-    # A mean of what cannot be negative is not negative either.
+    # The mean of values that are not negative is not negative.
     least = 0.0 if series.min() >= 0 else -math.inf
     return Estimate(metric, found.mean, max(found.mean - half, least), found.mean + half, confidence, found.n, warnings)
 
 
 def few_times_warning(times: float) -> str:
-    """The warning of a series that is short against its own correlation."""
+    """The warning for a series that is short compared with its correlation time."""
     return (
         f"the run is only {math.floor(10 * times) / 10:.1f} correlation times long and its interval may be too narrow; "
         f"run {times_as_long(FEW_TIMES / times)}, or repeat"
@@ -112,7 +113,7 @@ def few_times_warning(times: float) -> str:
 
 
 def _cell_means(series: Series) -> Floats:
-    """Means of at most `MAX_CELLS` cells of equal size; what does not fill a cell at the end is left out."""
+    """Means of at most `MAX_CELLS` cells of equal size, without the incomplete last one."""
     size = -(-series.size // MAX_CELLS)
     cells = series.size // size
     return np.asarray(series[: cells * size].reshape(cells, size).mean(axis=1, dtype=np.float64))

@@ -1,20 +1,20 @@
-"""The result of every estimate: a value, how sure it is, and what to know about it."""
+"""A value with its confidence interval."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """An estimate with its interval.
+    """The estimate of a metric with its confidence interval.
 
     Args:
         metric: what it is, for example `from_due_p99`.
-        center: the estimate, base units; None where the data do not carry one (never 0 for "no data").
+        center: the estimate, base units; None where the data do not suffice (never 0 for "no data").
         lo: lower end of the interval; None is unbounded.
         hi: upper end; None is unbounded.
         confidence: of the interval, for example 0.95.
-        n: what the interval counts as independent: effective requests within a run, or runs.
-        warnings: what a reader must know, one line each; they say what would help.
+        n: number of independent values that the interval is based on: effective requests of a run, or runs.
+        warnings: one line each, with what to do about it.
     """
 
     metric: str

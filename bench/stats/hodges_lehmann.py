@@ -1,8 +1,8 @@
-"""Where paired differences lie: Hodges and Lehmann's estimate with the exact interval of the signed ranks.
+"""Hodges and Lehmann's estimate of the centre of paired differences, with the exact interval of the signed ranks.
 
 The estimate is the median of all means of two differences; the interval holds the values that Wilcoxon's signed-rank
 test does not reject (M. Hollander and D. Wolfe, *Nonparametric Statistical Methods*, section 3.3). It is the interval
-of one look at the data, and does not know of earlier ones.
+of one look at the data, without correction for earlier looks.
 """
 
 import math
@@ -15,7 +15,7 @@ from bench.core.units import format_percent
 from bench.stats.estimate import Estimate
 
 
-def location(metric: str, values: Floats, confidence: float = 0.95) -> Estimate:
+def hodges_lehmann(metric: str, values: Floats, confidence: float = 0.95) -> Estimate:
     """The centre of `values` `[n]` with its interval; unbounded below 6 values at 95 %, absent without any."""
     if not values.size:
         return Estimate.absent(metric, "no pair; needs at least 6", confidence=confidence)
@@ -31,14 +31,14 @@ def location(metric: str, values: Floats, confidence: float = 0.95) -> Estimate:
 
 
 def _rejected(size: int, tail: float) -> int:
-    """How many of the smallest sums of ranks together have a chance of at most `tail`."""
+    """The number of the smallest sums of ranks whose joint probability is at most `tail`."""
     chances = np.cumsum(_rank_sum_chances(size))
     return int(np.searchsorted(chances, tail * (1 + 1e-12), side="right"))
 
 
 @lru_cache(maxsize=256)
 def _rank_sum_chances(size: int) -> Floats:
-    """Chance of each sum of positive ranks, 0 to size (size + 1) / 2, if signs are fair coins."""
+    """Probability of each sum of positive ranks, 0 to size (size + 1) / 2, with random signs."""
     chances = np.zeros(size * (size + 1) // 2 + 1)
     chances[0] = 1.0
     for rank in range(1, size + 1):

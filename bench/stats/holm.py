@@ -7,26 +7,26 @@ import numpy as np
 from bench.core.types import Floats
 
 
-def shares_left(weights: Sequence[float], rejected: Sequence[bool]) -> Floats:
-    """Each test's share of the joint error rate when some are rejected already: theirs goes to the others.
+def remaining_weights(weights: Sequence[float], rejected: Sequence[bool]) -> Floats:
+    """Each test's fraction of the joint error rate after some rejections, whose fractions go to the other tests.
 
     S. Holm, *A simple sequentially rejective multiple test procedure*, Scandinavian Journal of Statistics 6, 1979,
     section 4; for tests that are looked at repeatedly, Y. Ye et al., *A group sequential Holm procedure with multiple
     primary endpoints*, Statistics in Medicine 32, 2013.
 
     Returns:
-        float64 `[K]`; a rejected test keeps its own weight, the others' sum is 1.
+        float64 `[K]`; a rejected test has its original weight, the sum of the others is 1.
 
     Raises:
         ValueError: a weight that is not above zero.
     """
-    shares = np.asarray(weights, np.float64)
-    if not shares.size or not (shares > 0).all():
+    fractions = np.asarray(weights, np.float64)
+    if not fractions.size or not (fractions > 0).all():
         raise ValueError("weights must be above zero")
-    shares = shares / shares.sum()
+    fractions = fractions / fractions.sum()
     out = np.asarray(rejected, np.bool_)
-    left = shares[~out].sum()
-    return np.where(out, shares, shares / left if left else shares)
+    left = fractions[~out].sum()
+    return np.where(out, fractions, fractions / left if left else fractions)
 
 
 def holm(p: Sequence[float], weights: Sequence[float] | None = None) -> tuple[float, ...]:
@@ -37,7 +37,7 @@ def holm(p: Sequence[float], weights: Sequence[float] | None = None) -> tuple[fl
     done = np.zeros(values.shape, np.bool_)
     floor = 0.0
     for index in np.argsort(values / scale, kind="stable"):
-        share = shares_left(list(scale), list(done))[index]
-        floor = max(floor, min(float(values[index] / share), 1.0))
+        weight = remaining_weights(list(scale), list(done))[index]
+        floor = max(floor, min(float(values[index] / weight), 1.0))
         adjusted[index], done[index] = floor, True
     return tuple(float(value) for value in adjusted)

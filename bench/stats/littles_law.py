@@ -2,7 +2,7 @@
 
 
 def little_residual(in_flight: float, rate: float, time: float) -> float | None:
-    """How far L = λW is off, as a share of L: 0 where it holds, 0.1 where a tenth of L is not accounted for.
+    """The relative residual of L = λW: 0 where it holds, 0.1 where it leaves a tenth of L unexplained.
 
     Args:
         in_flight: mean number in the system, L.

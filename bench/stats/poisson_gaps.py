@@ -1,4 +1,4 @@
-"""Whether gaps look like those of a Poisson process: Kolmogorov and Smirnov's test."""
+"""Goodness of fit of gaps to a Poisson process: Kolmogorov and Smirnov's test."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from bench.core.types import Floats
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A test of fit.
+    """A goodness-of-fit test.
 
     Args:
         distance: largest distance between the two distribution functions, 0 to 1.
@@ -29,6 +29,6 @@ def exponential_gaps(times: Floats, rate: float) -> Fit:
     The rate must be the stated one: with a rate estimated from the same times the p value would be too large.
     """
     if times.size < 2:
-        raise ValueError(f"{times.size} times have no gap")
+        raise ValueError(f"{times.size} times have no gaps")
     found = stats.kstest(np.diff(times), "expon", args=(0, 1 / rate))
     return Fit(float(found.statistic), float(found.pvalue), times.size - 1)

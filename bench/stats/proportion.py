@@ -1,4 +1,4 @@
-"""Shares of requests (failed, wrong, dropped) with intervals that hold for rare and for correlated events."""
+"""Proportions of requests (failed, wrong, dropped): intervals for rare and for correlated events, and a comparison."""
 
 from scipy import stats
 
@@ -6,24 +6,24 @@ from bench.stats.correlation import FEW_TIMES, Series, few_times_warning, mean_e
 from bench.stats.estimate import Estimate
 
 
-def share_interval(metric: str, hits: Series, confidence: float = 0.95) -> Estimate:
-    """The share of True in `hits` `[N]`, in time order.
+def proportion_interval(metric: str, hits: Series, confidence: float = 0.95) -> Estimate:
+    """The proportion of True in `hits` `[N]`, in time order.
 
-    The interval is Clopper and Pearson's over the effective number of requests, with Korn and Graubard's correction:
-    failures come in clumps. With no hit at all its upper end is what that many requests can exclude.
+    Clopper and Pearson's interval over the effective number of requests, with Korn and Graubard's correction, since
+    failures come in clusters. Without a hit its upper end is the proportion that so many requests exclude.
 
     Returns:
         Absent without a request.
     """
     if not hits.size:
         return Estimate.absent(metric, "no request", confidence=confidence)
-    share = float(hits.mean())
+    proportion = float(hits.mean())
     if hits.size < 2:
-        return Estimate(metric, share, 0.0, 1.0, confidence, 1)
+        return Estimate(metric, proportion, 0.0, 1.0, confidence, 1)
     found = mean_error(hits)
-    low, high = clopper_pearson(share, adjusted_size(found.n, found.freedom, confidence), confidence)
-    warnings = () if found.times >= FEW_TIMES or share in (0.0, 1.0) else (few_times_warning(found.times),)
-    return Estimate(metric, share, low, high, confidence, found.n, warnings)
+    low, high = clopper_pearson(proportion, adjusted_size(found.n, found.freedom, confidence), confidence)
+    warnings = () if found.times >= FEW_TIMES or proportion in (0.0, 1.0) else (few_times_warning(found.times),)
+    return Estimate(metric, proportion, low, high, confidence, found.n, warnings)
 
 
 def adjusted_size(n: float, freedom: float, confidence: float) -> float:
@@ -32,8 +32,32 @@ def adjusted_size(n: float, freedom: float, confidence: float) -> float:
     return float(n * (stats.norm.ppf(level) / stats.t.ppf(level, freedom)) ** 2)
 
 
-def clopper_pearson(share: float, n: float, confidence: float) -> tuple[float, float]:
-    """Interval for a share of which `share` was seen among `n` values, `n` any positive number."""
-    tail, hits = (1 - confidence) / 2, share * n
-    low = float(stats.beta.ppf(tail, hits, n - hits + 1)) if share > 0 else 0.0
-    return low, float(stats.beta.ppf(1 - tail, hits + 1, n - hits)) if share < 1 else 1.0
+def clopper_pearson(proportion: float, n: float, confidence: float) -> tuple[float, float]:
+    """Exact two-sided interval of a proportion observed among `n` values, `n` any positive number."""
+    tail, hits = (1 - confidence) / 2, proportion * n
+    low = float(stats.beta.ppf(tail, hits, n - hits + 1)) if proportion > 0 else 0.0
+    return low, float(stats.beta.ppf(1 - tail, hits + 1, n - hits)) if proportion < 1 else 1.0
+
+
+def proportion_bounds(hits: int, size: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact two-sided interval of the proportion after `hits` of `size` independent values; (0, 1) without a value.
+
+    Raises:
+        ValueError: negative `hits`, or more than `size`.
+    """
+    if not 0 <= hits <= size:
+        raise ValueError(f"{hits} of {size} is not a proportion")
+    return clopper_pearson(hits / size, size, confidence) if size else (0.0, 1.0)
+
+
+def upper_bound(hits: int, size: int, confidence: float = 0.95) -> float:
+    """Exact one-sided upper bound of the proportion."""
+    return proportion_bounds(hits, size, 2 * confidence - 1)[1]
+
+
+def fisher_greater(hits: int, size: int, other_hits: int, other_size: int) -> float:
+    """One-sided p-value of Fisher's exact test for a larger proportion in the first sample; 1 without data."""
+    if not size or not other_size:
+        return 1.0
+    table = [[hits, size - hits], [other_hits, other_size - other_hits]]
+    return float(stats.fisher_exact(table, alternative="greater").pvalue)

@@ -1,17 +1,17 @@
-"""A sequential sign-flip test: exact whatever the noise, as long as a coin decided the order within each pair.
+"""A sequential sign-flip test: exact whatever the noise, if the order within each pair was drawn at random.
 
-Two sides are measured in pairs, one after the other, and a coin decides which goes first. If the sides do not differ,
-swapping their names changes the sign of each pair's difference and nothing else, so that every pattern of signs is
-equally likely *given the sizes of the differences*: drift, autocorrelation and heavy tails, which live in the sizes,
-do no harm (R. Fisher's randomisation argument; E. Lehmann and J. Romano, *Testing Statistical Hypotheses*, chapter
-15). The statistic is Wilcoxon's sum of signed ranks, so that one wild pair does not decide.
+Two arms are measured in pairs, one after the other, in random order. If the arms do not differ, an exchange of their
+names changes the sign of each pair's difference and nothing else, so every pattern of signs is equally likely *given
+the sizes of the differences*. Drift, autocorrelation and heavy tails affect only the sizes and do not bias the test (R.
+Fisher's randomisation argument; E. Lehmann and J. Romano, *Testing Statistical Hypotheses*, chapter 15). The statistic
+is Wilcoxon's sum of signed ranks, which limits the influence of an outlier.
 
-The data are looked at several times. At each look those patterns that would have stopped the test at an earlier look
-are taken out, and the boundary is put where the patterns that have stopped so far are no more than the share spent so
-far (K. Lan and D. DeMets, *Discrete sequential boundaries for clinical trials*, Biometrika 70, 1983, with the joint
+There are several looks at the data. At each look the patterns that would have stopped the test at an earlier look are
+removed, and the boundary is set so that the patterns stopped so far are at most the fraction of error spent so far (K.
+Lan and D. DeMets, *Discrete sequential boundaries for clinical trials*, Biometrika 70, 1983, with the joint
 distribution of the looks taken from the patterns themselves instead of a normal one).
 
-Up to `GENERATORS` pairs all patterns are enumerated. From there on a subgroup of them is, which keeps the test exact
+Up to `GENERATORS` pairs all patterns are enumerated. Beyond that a subgroup of them is, and the test remains exact
 (J. Hemerik and J. Goeman, *Exact testing with random permutations*, TEST 27, 2018): patterns that are products of
 `GENERATORS` generators, on the first pairs all of them.
 """
@@ -32,7 +32,7 @@ _SEED: Final = 20240229
 
 @dataclass(frozen=True, slots=True)
 class SignFlipTest:
-    """What the looks at K series gave.
+    """The result of the looks at K series.
 
     Args:
         crossed: for each series the index of the look at which it crossed its boundary, None if it never did.
@@ -62,18 +62,18 @@ def sequential_sign_flip(values: Floats, looks: Sequence[int], spending: Floats)
     patterns = sign_patterns(int(steps[-1]))
     alive = np.ones((len(patterns), values.shape[1]), np.bool_)
     crossed: list[int | None] = [None] * values.shape[1]
-    share = np.ones(values.shape[1])
+    p = np.ones(values.shape[1])
     for look, size in enumerate(steps):
         # Ranks are multiples of a half: their sums are exact in 24 bits, and equal sums compare as equal.
         sums = patterns[:, :size] @ signed_ranks(values[:size]).astype(np.float32)
-        share = np.asarray((sums >= sums[0]).mean(axis=0))
+        p = np.asarray((sums >= sums[0]).mean(axis=0))
         allowed = np.floor(spending[look] * len(patterns) + 1e-9).astype(np.int64) - (~alive).sum(axis=0)
         for series in range(values.shape[1]):
             stopped = alive[:, series] & (sums[:, series] >= _boundary(sums[alive[:, series], series], allowed[series]))
             if stopped[0]:
                 crossed[series] = look
             alive[stopped, series] = False
-    return SignFlipTest(tuple(crossed), tuple(float(value) for value in share))
+    return SignFlipTest(tuple(crossed), tuple(float(value) for value in p))
 
 
 def _boundary(sums: NDArray[np.float32], allowed: int) -> float:
@@ -83,7 +83,7 @@ def _boundary(sums: NDArray[np.float32], allowed: int) -> float:
     if allowed >= sums.size:
         return -np.inf
     top = np.partition(sums, sums.size - allowed - 1)[sums.size - allowed - 1 :]
-    # Equal sums stop together or not at all; the first is the smallest, which is one too many.
+    # Equal sums stop together; the first is the smallest, one more than allowed.
     reached = top[top > top[0]]
     return float(reached.min()) if reached.size else np.inf
 
@@ -91,7 +91,7 @@ def _boundary(sums: NDArray[np.float32], allowed: int) -> float:
 def signed_ranks(values: Floats) -> Floats:
     """Ranks of the sizes, 1 for the smallest, each with the sign of its value; float64 `[n, K]`, ranked by column.
 
-    Equal sizes share their mean rank; zeros are ranked and count nothing (J. Pratt, *Remarks on zeros and ties in the
+    Equal sizes get their mean rank; zeros are ranked but do not contribute (J. Pratt, *Remarks on zeros and ties in the
     Wilcoxon signed rank procedures*, JASA 54, 1959).
     """
     sizes = np.abs(values)
@@ -118,5 +118,5 @@ def sign_patterns(size: int) -> NDArray[np.float32]:
     """Patterns of signs on `size` pairs, float32 `[P, size]`: all of them up to `GENERATORS` pairs, then a subgroup."""
     if size <= GENERATORS:
         return _all_patterns(size, size)
-    # In steps, so that a growing number of pairs finds the work done.
+    # In steps, so that the cache serves a growing number of pairs.
     return _all_patterns(GENERATORS, -(-size // 64) * 64)[:, :size]

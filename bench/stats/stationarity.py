@@ -1,7 +1,7 @@
-"""Whether a series has the same level early and late (J. Geweke, in *Bayesian Statistics 4*, 1992), correlation minded.
+"""Whether the level of a correlated series is the same early and late (J. Geweke, in *Bayesian Statistics 4*, 1992).
 
-The error of each part's mean comes from `bench.stats.correlation`, after a straight line through the part is taken out:
-a steady drift is what is looked for, and must not hide itself by making the error look large.
+The error of each part's mean comes from `bench.stats.correlation`, after the removal of a linear trend from the
+part: a steady drift must not inflate the error that it is compared with.
 """
 
 import math
@@ -21,8 +21,8 @@ class Shift:
     Args:
         early: mean of the early part.
         late: mean of the late part.
-        p: probability of a difference this large in a series without one; 1.0 where the data cannot tell.
-        times: correlation times in the shorter-lived of the two parts; a p from few of them is not to be trusted.
+        p: probability of a difference this large in a stationary series; 1.0 where both parts are constant and equal.
+        times: correlation times in the part with fewer of them; with few, `p` is unreliable.
     """
 
     early: float
@@ -32,7 +32,7 @@ class Shift:
 
 
 def level_shift(series: Floats, head: float = 0.5, tail: float = 0.5) -> Shift | None:
-    """Compares the first `head` of `series` `[N]` with its last `tail` (shares, together at most 1).
+    """Compares the first `head` of `series` `[N]` with its last `tail` (fractions, together at most 1).
 
     Returns:
         None where a part would have fewer than 8 values.
@@ -43,19 +43,19 @@ def level_shift(series: Floats, head: float = 0.5, tail: float = 0.5) -> Shift |
     if min(first.size, last.size) < 8:
         return None
     early, late = float(first.mean()), float(last.mean())
-    errors = [mean_error(_without_line(part)) for part in (first, last)]
+    errors = [mean_error(_detrended(part)) for part in (first, last)]
     times = min(found.times for found in errors)
     variance = sum(found.error**2 for found in errors)
     if variance == 0:
         return Shift(early, late, 1.0 if early == late else 0.0, times)
-    # Welch and Satterthwaite; each part loses one degree more to its line.
+    # Welch and Satterthwaite; the trend takes one more degree of freedom from each part.
     freedom = variance**2 / sum(found.error**4 / max(found.freedom - 1, 1) for found in errors)
     p = float(2 * stats.t.sf(abs(late - early) / math.sqrt(variance), freedom))
     return Shift(early, late, p, times)
 
 
-def _without_line(part: Floats) -> Floats:
-    """`part` in at most `MAX_CELLS` means, less the straight line through them."""
+def _detrended(part: Floats) -> Floats:
+    """`part` in at most `MAX_CELLS` means, less their linear trend."""
     size = -(-part.size // MAX_CELLS)
     cells = part.size // size
     means = part[: cells * size].reshape(cells, size).mean(axis=1)

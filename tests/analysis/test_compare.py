@@ -49,7 +49,7 @@ def test_equal_servers_do_not_differ(tmp_path: Path) -> None:
 
 def test_single_runs_carry_the_assumed_noise_and_say_so(tmp_path: Path) -> None:
     found = compare(side(tmp_path, 0.01, [1]), side(tmp_path, 0.01, [2]))
-    assert any("a single run a side" in warning for warning in found.warnings)
+    assert any("one run on a side" in warning for warning in found.warnings)
     change = change_of(found, "throughput").change
     assert change.lo is not None
     assert change.hi is not None
@@ -82,7 +82,7 @@ def test_runs_of_a_side_must_be_repeats(tmp_path: Path) -> None:
     mixed = side(tmp_path, 0.01, [1])
     other = replace(LONG, users=8)
     mixed.append(analyse(write_run(tmp_path, simulate("poisson:rate=20", other), "poisson:rate=20", other)))
-    with pytest.raises(UsageError, match=r"no repeats of each other \(workload.users: 64 against 8\)"):
+    with pytest.raises(UsageError, match=r"not repeats of each other \(workload.users: 64 against 8\)"):
         compare(mixed, mixed[:1])
     with pytest.raises(UsageError, match="no run"):
         compare([], mixed[:1])

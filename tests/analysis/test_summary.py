@@ -177,12 +177,12 @@ def test_a_rate_of_few_requests_is_advised_a_length_that_helps(tmp_path: Path, r
     arrivals = f"constant:rate={rate}"
     run = write_run(tmp_path / "short", simulate(arrivals, WORKLOAD), arrivals, WORKLOAD)
     short = analyse(run).summary.metrics["throughput"]
-    found = re.fullmatch(r"(\d+) events tell little of a rate; run ([\d.]+) times as long, or repeat", *short.warnings)  # type: ignore[call-overload]
+    found = re.fullmatch(r"(\d+) events are few for a rate; run ([\d.]+) times as long, or repeat", *short.warnings)  # type: ignore[call-overload]
     assert found is not None
     assert int(found[1]) * float(found[2]) >= 250
     longer = replace(WORKLOAD, duration=WORKLOAD.duration * float(found[2]) * 1.05)
     again = analyse(write_run(tmp_path / "long", simulate(arrivals, longer), arrivals, longer))
-    assert not any("tell little" in warning for warning in again.summary.metrics["throughput"].warnings)
+    assert not any("few for a rate" in warning for warning in again.summary.metrics["throughput"].warnings)
 
 
 def test_no_answer_at_all_is_no_reason_to_run_longer(tmp_path: Path) -> None:

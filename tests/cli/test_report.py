@@ -120,7 +120,7 @@ def test_several_runs_are_also_put_side_by_side(tmp_path: Path) -> None:
     assert text.startswith("# 2 runs side by side")
     assert all(run.name in text for run in runs)
     assert f"side by side: {tmp_path.resolve() / 'report' / 'report.html'}" in out
-    assert {"latency.png", "figures.png", "summary.csv", "report.html"} <= {
+    assert {"latency.png", "metrics.png", "summary.csv", "report.html"} <= {
         path.name for path in (tmp_path / "report").iterdir()
     }
     # The next call does not take the comparison for a run.

@@ -10,7 +10,7 @@ from bench.core.errors import UsageError
 from bench.gate.decision import Gate
 from bench.gate.types import Pair, Plan, RunMetrics, State, VerdictKind, default_plan, restricted
 from bench.stats import sign_flip
-from bench.stats.clopper_pearson import share_bounds
+from bench.stats.proportion import proportion_bounds
 from tests.support.gate_noise import BASE, pairs, run_gate, slower
 
 PLAN = default_plan()
@@ -43,7 +43,7 @@ def test_joint_false_alarm_rate_stays_within_its_bound(kind: str, monkeypatch: p
         verdict_of(PLAN, pairs(kind, rng, 16, 0.04, AT_THE_NULL, fail=(0.001, 0.0035)), 16) is VerdictKind.REGRESSION
         for _ in range(gates)
     )
-    low, _ = share_bounds(alarms, gates, 0.99)
+    low, _ = proportion_bounds(alarms, gates, 0.99)
     assert low <= PLAN.false_alarms, f"{alarms} of {gates}, the bound is {PLAN.false_alarms:.1%}"
 
 
@@ -57,7 +57,7 @@ def test_a_loose_plan_alarms_as_often_as_it_may(monkeypatch: pytest.MonkeyPatch)
         verdict_of(loose, pairs("heavy", rng, 24, 0.04, AT_THE_NULL), 24) is VerdictKind.REGRESSION
         for _ in range(gates)
     )
-    low, high = share_bounds(alarms, gates, 0.999)
+    low, high = proportion_bounds(alarms, gates, 0.999)
     assert low <= loose.false_alarms
     assert high >= loose.false_alarms / 3
 

@@ -10,10 +10,10 @@ import pytest
 
 from bench.analysis.run import Analysis, analyse
 from bench.cli import main
-from bench.core.units import format_interval, format_rate, format_seconds
+from bench.core.units import format_interval, format_number, format_seconds
 from bench.report.repeats import repeats_views
 from bench.results.records import Outcome
-from bench.stats.between_runs import repeat_mean
+from bench.stats.between_runs import mean_of_runs
 from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
 
 
@@ -38,32 +38,32 @@ def test_the_figures_are_those_of_the_valid_runs_with_the_interval_between_them(
     (view,) = repeats_views(runs)
     assert view.title == "5 repeats of rest, poisson:rate=50: 4 VALID, 1 INVALID"
     for name, title, figure in (
-        ("throughput", "successful requests/s", format_rate),
-        ("sentence_rate", "sentences scored a second", format_rate),
+        ("throughput", "successful requests/s", format_number),
+        ("sentence_rate", "sentences/s", format_number),
         ("from_due_p50", "latency from due, p50", format_seconds),
     ):
         values = [run.summary.metrics[name].center for run in valid]
-        mean = repeat_mean(name, values)
+        mean = mean_of_runs(name, values)
         expected = (title, figure(mean.center), format_interval(mean.lo, mean.hi, figure))
         assert row(view, title) == (*expected, format_interval(min(values), max(values), figure))
     # Requests pooled over all runs, or the INVALID one among them, would give another figure.
     assert row(view, "latency from due, p50")[1] != format_seconds(
         float(np.median([run.summary.metrics["from_due_p50"].center + 0.004 for run in runs]))
     )
-    assert list(view.notes) == ["INVALID repeats are not among the figures"]
+    assert list(view.notes) == ["INVALID repeats are left out"]
 
 
 def test_no_valid_run_has_no_figures(tmp_path: Path) -> None:
     (view,) = repeats_views([repeat(tmp_path, seed, late=0.02) for seed in range(2)])
     assert view.title.endswith(": 0 VALID, 2 INVALID")
     assert view.rows == []
-    assert list(view.lines())[1] == "note: no repeat is VALID, so there is no figure of them together"
+    assert list(view.lines())[1] == "note: no repeat is VALID, so there is no mean"
 
 
 def test_one_valid_run_has_no_interval_between_runs(tmp_path: Path) -> None:
     (view,) = repeats_views([repeat(tmp_path, 1), repeat(tmp_path, 2, late=0.02)])
     assert row(view, "latency from due, p50")[2] == ""
-    assert "one VALID repeat: how much runs differ is not known; repeat at least 3 times" in view.notes
+    assert "one VALID repeat: the variation between runs is not known; repeat at least 3 times" in view.notes
 
 
 def test_shares_stay_between_none_and_all(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Figures as text."""
+"""Values of metrics as text."""
 
 import pytest
 
@@ -12,8 +12,8 @@ from bench.stats.estimate import Estimate
     [
         ("from_due_p50", 0.01234, "12.3 ms"),
         ("from_due_p50", None, "—"),
-        ("throughput", 48.25, "48.2/s"),
-        ("throughput", 15200.4, "15,200/s"),
+        ("throughput", 48.25, "48.2"),
+        ("throughput", 15200.4, "15,200"),
         ("error_share", 0.00213, "0.213 %"),
         ("bytes_out", 17_900, "17.9 kB"),
         ("server_cpu", 1.349, "1.35 cores"),
@@ -24,8 +24,8 @@ from bench.stats.estimate import Estimate
         ("server_memory", 999_999_999, "1 GB"),
     ],
 )
-def test_figures(name: str, value: float | None, expected: str) -> None:
-    assert text.figure(METRICS[name], value) == expected
+def test_values(name: str, value: float | None, expected: str) -> None:
+    assert text.metric_value(METRICS[name], value) == expected
 
 
 @pytest.mark.parametrize(

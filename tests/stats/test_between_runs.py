@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.stats.between_runs import repeat_change, repeat_mean
+from bench.stats.between_runs import change_between_runs, mean_of_runs
 from bench.stats.littles_law import little_residual
 from bench.stats.poisson_gaps import exponential_gaps
 from bench.stats.stationarity import level_shift
@@ -14,11 +14,11 @@ from tests.support.simulated_queues import single_server
 
 def test_mean_of_runs_by_hand() -> None:
     """Student's t for 2 degrees of freedom at 95 % is 4.3027."""
-    found = repeat_mean("p50", [1.0, 2.0, 3.0], log=False)
+    found = mean_of_runs("p50", [1.0, 2.0, 3.0], log=False)
     half = 4.3027 * 1.0 / math.sqrt(3)
     assert found.center == 2.0
     assert (found.lo, found.hi) == (pytest.approx(2 - half, abs=1e-3), pytest.approx(2 + half, abs=1e-3))  # type: ignore[comparison-overlap]
-    geometric = repeat_mean("p50", [1.0, 4.0, 16.0])
+    geometric = mean_of_runs("p50", [1.0, 4.0, 16.0])
     assert geometric.center == pytest.approx(4.0)
     assert geometric.lo is not None
     assert geometric.hi is not None
@@ -26,11 +26,11 @@ def test_mean_of_runs_by_hand() -> None:
 
 
 def test_zeros_take_the_plain_mean_and_one_run_has_no_interval() -> None:
-    assert repeat_mean("errors", [0.0, 0.2]).center == pytest.approx(0.1)
-    one = repeat_mean("p50", [3.0])
+    assert mean_of_runs("errors", [0.0, 0.2]).center == pytest.approx(0.1)
+    one = mean_of_runs("p50", [3.0])
     assert (one.center, one.lo, one.hi) == (pytest.approx(3.0), None, None)  # type: ignore[comparison-overlap]
     assert "repeat" in one.warnings[0]
-    assert repeat_mean("p50", []).center is None
+    assert mean_of_runs("p50", []).center is None
 
 
 def test_equal_sides_are_called_different_as_rarely_as_stated() -> None:
@@ -38,7 +38,7 @@ def test_equal_sides_are_called_different_as_rarely_as_stated() -> None:
     alarms = 0
     for _ in range(1000):
         before, after = (np.exp(rng.normal(0, 0.05, 5)) for _ in range(2))
-        found = repeat_change("p50", before.tolist(), after.tolist())
+        found = change_between_runs("p50", before.tolist(), after.tolist())
         assert found.lo is not None
         assert found.hi is not None
         alarms += not found.lo <= 1 <= found.hi
@@ -47,20 +47,20 @@ def test_equal_sides_are_called_different_as_rarely_as_stated() -> None:
 
 def test_a_change_is_found_with_its_size() -> None:
     rng = np.random.default_rng(2)
-    found = repeat_change(
+    found = change_between_runs(
         "p50", np.exp(rng.normal(0, 0.02, 6)).tolist(), (1.2 * np.exp(rng.normal(0, 0.02, 6))).tolist()
     )
     assert found.center == pytest.approx(1.2, rel=0.05)
     assert found.lo is not None
     assert 1.1 < found.lo < 1.2
-    difference = repeat_change("errors", [0.0, 0.0, 0.0], [0.1, 0.1, 0.1], log=False)
+    difference = change_between_runs("errors", [0.0, 0.0, 0.0], [0.1, 0.1, 0.1], log=False)
     assert [difference.lo, difference.center, difference.hi] == pytest.approx([0.1] * 3)
 
 
 def test_one_run_a_side_is_no_change() -> None:
-    assert repeat_change("p50", [1.0], [2.0, 2.0]).center is None
+    assert change_between_runs("p50", [1.0], [2.0, 2.0]).center is None
     with pytest.raises(ValueError, match="above 0"):
-        repeat_change("p50", [0.0, 1.0], [2.0, 2.0])
+        change_between_runs("p50", [0.0, 1.0], [2.0, 2.0])
 
 
 def test_a_level_shift_is_seen_and_a_steady_queue_is_not_called_shifting() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from bench.stats.holm import holm, shares_left
+from bench.stats.holm import holm, remaining_weights
 
 
 def test_holm_by_hand() -> None:
@@ -14,11 +14,11 @@ def test_weights_shift_the_rate() -> None:
 
 
 def test_a_rejected_test_hands_its_share_on() -> None:
-    assert shares_left([2, 1, 1], [False, False, False]).tolist() == [0.5, 0.25, 0.25]
-    assert shares_left([2, 1, 1], [True, False, False]).tolist() == [0.5, 0.5, 0.5]
-    assert shares_left([2, 1, 1], [True, True, True]).tolist() == [0.5, 0.25, 0.25]
+    assert remaining_weights([2, 1, 1], [False, False, False]).tolist() == [0.5, 0.25, 0.25]
+    assert remaining_weights([2, 1, 1], [True, False, False]).tolist() == [0.5, 0.5, 0.5]
+    assert remaining_weights([2, 1, 1], [True, True, True]).tolist() == [0.5, 0.25, 0.25]
 
 
 def test_weights_must_be_positive() -> None:
     with pytest.raises(ValueError, match="above zero"):
-        shares_left([1, 0], [False, False])
+        remaining_weights([1, 0], [False, False])

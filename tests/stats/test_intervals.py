@@ -31,7 +31,7 @@ def test_nearest_rank(values: list[int], share: float, expected: float) -> None:
 
 
 def test_no_value_has_no_percentile() -> None:
-    with pytest.raises(ValueError, match="no value"):
+    with pytest.raises(ValueError, match="at least one value"):
         nearest_rank(np.empty(0), [0.5])
 
 
@@ -67,7 +67,7 @@ def test_the_advised_length_is_enough_by_the_same_rule(seed: int) -> None:
     if found.hi is not None:
         return
     worth, factor = re.fullmatch(
-        r"the p99 of these 900 requests, worth (\d+) independent; an upper end needs 368: "
+        r"the p99 of 900 requests \(effective number: (\d+)\); an upper end needs 368: "
         r"run ([\d.,]+) times as long, or repeat",
         found.warnings[0],
     ).groups()

@@ -78,5 +78,5 @@ def _show(store: Path, entry: Entry, out: TextIO) -> None:
     for stored in entry_runs(store, entry):
         metrics = analyse(stored).summary.metrics
         centers = {name: metrics[name].center if name in metrics else None for name in names}
-        rows.append((stored.name, *(text.figure(METRICS[name], centers[name]) for name in names)))
+        rows.append((stored.name, *(text.metric_value(METRICS[name], centers[name]) for name in names)))
     out.write(text.table(rows) + "\n")

@@ -14,7 +14,7 @@ def history_text(series: Sequence[MetricSeries]) -> str:
         own = [entry for entry in series if entry.load == load]
         lines += [f"{load}: {len(own[0].runs)} runs"]
         for entry in own:
-            last = text.figure(entry.metric, entry.values[-1])
+            last = text.metric_value(entry.metric, entry.values[-1])
             lines += [f"  {entry.metric.title}: {last} now" + ("" if entry.points else ", no change point")]
             lines += [f"    {_line(entry, point)}" for point in entry.points]
         lines += [

@@ -1,7 +1,7 @@
 """The verdict of a gate for people: one line, a table, and Markdown for a step summary or a comment."""
 
 from bench.analysis.metrics import Metric
-from bench.core.units import format_seconds, pluralize
+from bench.core.units import ABSENT, format_seconds, pluralize
 from bench.gate.results import as_change
 from bench.gate.types import GateReport, MetricResult, State, VerdictKind
 from bench.report import text
@@ -81,9 +81,9 @@ def _cells(result: MetricResult) -> tuple[str, str, str, str, str, str, str]:
         ends.reverse()
     return (
         metric.label,
-        text.figure(shown, result.baseline),
-        text.figure(shown, result.candidate),
-        text.NONE if effect.center is None else _percent(result, as_change(metric, effect.center)),
+        text.metric_value(shown, result.baseline),
+        text.metric_value(shown, result.candidate),
+        ABSENT if effect.center is None else _percent(result, as_change(metric, effect.center)),
         "" if ends[0] is None or ends[1] is None else f"{ends[0]} … {ends[1]}",
         f"{100 * result.min_effect:.3g} {'points' if metric.absolute else '%'}",
         _word(result),

@@ -124,8 +124,8 @@ def _latency_lines(metrics: Mapping[str, Estimate]) -> list[str]:
     return lines
 
 
-def _latency(summary: Estimate) -> str:
-    return format_estimate(summary.center, summary.lo, summary.hi, format_seconds)
+def _latency(estimate: Estimate) -> str:
+    return format_estimate(estimate.center, estimate.lo, estimate.hi, format_seconds)
 
 
 def _rate_line(analysis: Analysis) -> str:

@@ -1,6 +1,6 @@
 """Runs, gates and sweeps in Python: what the commands of `bertbench` do, as functions on typed values.
 
-    run = api.read_run("results/example")
+    run = api.read_run("results/example/rest")
     frame = run.frame()                              # pandas: one row a request
     print(run.summary().metrics["from_due_p50"])     # an estimate with its interval, seconds
 

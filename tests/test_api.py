@@ -31,7 +31,7 @@ from tests.support.synthetic_runs import WORKLOAD, exponential, simulate, write_
 from tests.support.toy_golden import toy_golden, write_model_dir
 
 ROOT = Path(__file__).parents[1]
-EXAMPLE = ROOT / "results/example"
+EXAMPLE = ROOT / "results/example/rest"
 IMPORTS = "from bench import api\nfrom bench.capacity.queue.latency_table import Effort"
 PAGE = (ROOT / "docs/reference/python-api.md").read_text(encoding="utf-8")
 
@@ -298,7 +298,7 @@ def test_the_api_loads_neither_tensorflow_nor_locust_and_pandas_only_where_recor
 import sys
 from bench import api
 loaded = set(sys.modules)
-run = api.read_run("results/example")
+run = api.read_run("results/example/rest")
 run.summary(), run.frame()
 print(*loaded)
 print(*sys.modules)

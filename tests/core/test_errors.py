@@ -15,7 +15,7 @@ from bench.core.atomic_files import write_all, write_atomically
 from bench.core.cache import cache_dir, make_cache_dir
 from bench.core.errors import ExitCode, TargetError, UsageError, exit_code_of, naming, one_line, reason_of
 
-EXAMPLE = Path(__file__).parents[2] / "results" / "example"
+EXAMPLE = Path(__file__).parents[2] / "results" / "example" / "rest"
 
 
 @pytest.mark.parametrize(

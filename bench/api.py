@@ -120,7 +120,7 @@ class Run:
 
     @cached_property
     def analysis(self) -> Analysis:
-        """Its figures, whether they can be believed, and warnings; made once.
+        """Its metrics, validity and warnings; made once.
 
         Raises:
             UsageError: the records cannot be read.
@@ -128,11 +128,11 @@ class Run:
         return analyse(self.stored)
 
     def summary(self) -> RunSummary:
-        """Its figures: `metrics` by name, each an estimate with its interval, in base units; warm-up left out."""
+        """Its metrics without the warm-up: `metrics` by name, each an estimate with its interval, in base units."""
         return self.analysis.summary
 
     def validity(self) -> Validity:
-        """Whether its figures can be believed, and why not."""
+        """Whether it is VALID, with each check."""
         return self.analysis.validity
 
     def frame(self) -> "pd.DataFrame":
@@ -192,7 +192,7 @@ def read_runs(*paths: PathLike, verify: bool = True) -> list[Run]:
 
 
 def compare(before: Runs, after: Runs, *, anyway: bool = False) -> Comparison:
-    """What differs between two sides, in what was asked and where, and each figure with its change and interval.
+    """Differences between two sides: of their manifests, and of each metric with the interval of the change.
 
     Args:
         before: one run, or repeats of one.

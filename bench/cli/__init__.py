@@ -1,4 +1,4 @@
-"""The command line: `bertbench COMMAND`, one module a command.
+"""The command line: `bertbench COMMAND`, one module per command.
 
 Each command's module has `add_arguments(parser)` and `run(args, out, err) -> exit code`. The table below is all that
 `bertbench --help` needs, so that neither TensorFlow nor locust is loaded for it.
@@ -19,15 +19,15 @@ COMMANDS: Final = {
     "export": "Estimator to SavedModel, with warm-up requests and golden answers",
     "score": "word-level probabilities of each line of a file",
     "serve": "serve a model until Ctrl-C",
-    "run": "drive a target with a scenario and record every request",
+    "run": "run a load scenario against a target and record every request",
     "verify": "compare served probabilities with the Estimator's",
     "report": "plots, report.md and CSV of runs",
-    "compare": "what differs between two runs, with intervals",
+    "compare": "differences between two runs, with intervals",
     "gate": "CI verdict: is the candidate slower, or wrong? also: gate calibrate, gate history",
-    "baseline": "keep, list and promote baselines",
+    "baseline": "store, list and promote baselines",
     "capacity": "the rate that a server sustains within an objective, and the servers that a rate needs",
-    "calibrate": "this machine's ceiling and floor of the load generator",
-    "demo": "the whole job once, small, on the embedded server",
+    "calibrate": "ceiling and floor of the load generator on this machine",
+    "demo": "all steps once, small, on the embedded server",
 }
 
 # Commands whose modules belong to a feature; the others are `bench.cli.COMMAND`.
@@ -50,9 +50,9 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
     """Runs one command.
 
     Args:
-        argv: the words after the program's name; None takes the process's, and ends it afterwards.
-        out: where results go; None is standard output.
-        err: where the one line on a failure goes; None is standard error.
+        argv: the arguments; None takes those of the process, and ends it afterwards.
+        out: gets results; None is standard output.
+        err: gets the line about an error; None is standard error.
 
     Returns:
         The exit code, see `bench.core.errors.ExitCode`; 128 and the signal's number after a signal.
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
     words = list(sys.argv[1:] if argv is None else argv)
     with interrupts.watched(to_the_end=argv is None):
         try:
-            # Here and not above, where a signal would find nobody who answers it.
+            # Imported here, where signals are handled.
             from bench.cli.dispatch import dispatch
 
             code = dispatch(words, out, err, usage_ends=argv is not None)
@@ -73,29 +73,28 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
 
 
 def _interrupted(error: KeyboardInterrupt, err: TextIO | None) -> int:
-    """Says it, with what is kept, and gives the exit code."""
+    """Prints the line about an interrupt, with its notes, and returns the exit code."""
     number = interrupts.received()
     if number is None:
         number = error.number if isinstance(error, interrupts.Interrupted) else signal.SIGINT
     line = "; ".join([f"bertbench: interrupted by {interrupts.name_of(number)}", *getattr(error, "__notes__", ())])
-    # Where nobody is left to read it, there is nobody to tell.
     with contextlib.suppress(OSError, ValueError):
         print(line, file=err, flush=True)
     return interrupts.exit_code(number)
 
 
 def _leave(code: int) -> NoReturn:
-    """Ends the process; one that was interrupted does not wait for threads that are still in a call."""
+    """Ends the process, after an interrupt without waiting for threads that are still in a call."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
         except (OSError, ValueError):
-            # What is left goes nowhere, without a word of Python's at its end.
+            # Discards the rest; Python would print an error at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     if code > _LEAST_SIGNAL:
         os._exit(code)
-    # All is done: a signal makes the end quicker as long as something is waited for, and then changes nothing.
+    # The result is final: a signal only ends the wait for threads.
     for number in interrupts.SIGNALS:
         signal.signal(number, lambda *_: os._exit(code))
         atexit.register(signal.signal, number, signal.SIG_IGN)

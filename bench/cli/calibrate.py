@@ -1,4 +1,4 @@
-"""`bertbench calibrate`: this machine's ceiling and floor of the load generator, against a server that does nothing."""
+"""`bertbench calibrate`: ceiling and floor of the load generator on this machine, against a null server."""
 
 import argparse
 import sys
@@ -40,10 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
     parser.add_argument("--ways", default=",".join(WAYS), help=f"what to measure (default: {','.join(WAYS)})")
     parser.add_argument(
-        "--duration", type=DURATION, default=8.0, metavar="TIME", help="of each measurement (default: 8s)"
+        "--duration", type=DURATION, default=8.0, metavar="TIME", help="time of each measurement (default: 8s)"
     )
     parser.add_argument(
-        "--users", type=whole(1, 10_000), default=CEILING_USERS, help=f"for the ceiling (default: {CEILING_USERS})"
+        "--users",
+        type=whole(1, 10_000),
+        default=CEILING_USERS,
+        help=f"number of users for the ceiling (default: {CEILING_USERS})",
     )
 
 
@@ -63,7 +66,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     make_cache_dir()
     if read_golden(model_dir).golden.fixed is not None:
         raise UsageError(
-            f"{model_dir} has the article's fixed shapes alone; calibrate takes exports with both signatures"
+            f"{model_dir} has only the article's fixed-shape signature; give an export with both signatures"
         )
     found: dict[str, SelfTest] = {}
     print(f"{'':<16}{'ceiling':>16}{'floor, p50':>14}", file=out)
@@ -81,10 +84,10 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 def measure(
     name: str, server: RunningServer, model_dir: Path, users: int, seconds: float, results: Path
 ) -> tuple[float, float]:
-    """Requests a second, and the median latency in seconds, of `users` in closed loop.
+    """Requests/s and median latency, seconds, of `users` in closed loop.
 
     Raises:
-        TargetError: the run failed, or had answers that were not good.
+        TargetError: the run failed, or had failed requests.
     """
     scenario, client = WAYS[name]
     values = {"transport": client, "warmup": 1.0, "model_dir": model_dir, "results": results}
@@ -96,5 +99,5 @@ def measure(
     metrics = analyse(find_runs([results])[0]).summary.metrics
     rate, latency = metrics["throughput"].center, metrics["from_send_p50"].center
     if rate is None or latency is None:
-        raise TargetError("the measurement was too short to tell; give a longer --duration")
+        raise TargetError("the measurement is too short for a result; give a longer --duration")
     return rate, latency

@@ -1,4 +1,4 @@
-"""`bertbench compare`: what differs between two runs, or two folders of runs, by how much, with intervals."""
+"""`bertbench compare`: the differences between two runs, or two folders of repeats, with intervals."""
 
 import argparse
 from pathlib import Path
@@ -12,15 +12,15 @@ from bench.report.comparison import comparison_text
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     parser.add_argument("before", type=Path, metavar="RUN_A", help="a run, or a folder with repeats of one run")
-    parser.add_argument("after", type=Path, metavar="RUN_B", help="the same, to be held against RUN_A")
-    parser.add_argument("--anyway", action="store_true", help="compare runs under different loads all the same")
+    parser.add_argument("after", type=Path, metavar="RUN_B", help="the same, compared with RUN_A")
+    parser.add_argument("--anyway", action="store_true", help="compare runs under different loads too")
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
-    """Prints what differs in what was asked and where, then each figure with its change.
+    """Prints the differences of the manifests, then each metric with its change.
 
     Raises:
-        UsageError: no such run, or runs of one side that are no repeats of each other.
+        UsageError: no such run, or runs of one side that are not repeats of each other.
         InconclusiveError: the sides were under different loads, and not `--anyway`.
     """
     out.write(comparison_text(api.compare(args.before, args.after, anyway=args.anyway)))

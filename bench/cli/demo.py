@@ -1,4 +1,4 @@
-"""`bertbench demo`: the whole job once, small: export, serve, score, verify, race, load, report."""
+"""`bertbench demo`: all steps once, small: export, serve, score, verify, compare speeds, load, report."""
 
 import argparse
 import time
@@ -31,7 +31,7 @@ TEXTS: Final = (
     "She told him that she would come back in the morning.",
 )
 WORDS: Final = 14
-# Serving refuses gRPC calls past this number in flight, by default 4 a core: too few when a small machine is busy.
+# Serving refuses more gRPC calls in flight, by default 4 per core: too few on a small busy machine.
 SERVER_FLAGS: Final = ("--grpc_max_threads=64",)
 COLD_CALLS: Final = 20
 WARM_CALLS: Final = 300
@@ -39,18 +39,18 @@ WARM_CALLS: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of each call of one way to score a sentence."""
+    """Seconds of each call of a scorer."""
 
     name: str
     seconds: tuple[float, ...]
 
-    def quantile(self, share: float) -> float:
+    def quantile(self, fraction: float) -> float:
         """A quantile of the calls, in seconds."""
-        return float(np.quantile(self.seconds, share, method="inverted_cdf"))
+        return float(np.quantile(self.seconds, fraction, method="inverted_cdf"))
 
     @property
     def throughput(self) -> float:
-        """Sentences a second of one caller."""
+        """Sentences/s of one caller."""
         return len(self.seconds) / sum(self.seconds)
 
 
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
-    """Runs the main job on the embedded server and prints what it found.
+    """Runs all steps on the embedded server and prints the results.
 
     Raises:
         BenchError: a step failed.
@@ -107,7 +107,7 @@ def _print_scores(scorer: Scorer, model: ExportedModel, out: TextIO) -> None:
 
 
 def _race(server: RunningServer, model: ExportedModel) -> list[Timing]:
-    """The four ways, the same sentence; the quick ones interleaved so that the machine's drift meets all alike."""
+    """Times four scorers on one sentence; the fast ones are interleaved, so that drift affects all alike."""
     from bench.bert.graph.reference_scorers import ColdPredict, EstimatorModel, SavedModelSession
 
     sentence = _fourteen_words(model)
@@ -128,11 +128,11 @@ def _fourteen_words(model: ExportedModel) -> EncodedSentence:
     return min((entry.sentence for entry in model.golden.sentences), key=lambda entry: abs(entry.num_words - WORDS))
 
 
-def _time(ways: Sequence[tuple[str, Scorer]], sentence: EncodedSentence, calls: int, warm: int) -> list[Timing]:
-    """Seconds of `calls` calls of each way, taken in turn, after `warm` calls that do not count."""
-    taken: dict[str, list[float]] = {name: [] for name, _ in ways}
+def _time(scorers: Sequence[tuple[str, Scorer]], sentence: EncodedSentence, calls: int, warm: int) -> list[Timing]:
+    """Seconds of `calls` calls of each scorer, alternating, after `warm` warm-up calls."""
+    taken: dict[str, list[float]] = {name: [] for name, _ in scorers}
     for call in range(-warm, calls):
-        for name, scorer in ways:
+        for name, scorer in scorers:
             seconds = _seconds(lambda scorer=scorer: scorer.score([sentence]))  # type: ignore[misc]
             if call >= 0:
                 taken[name].append(seconds)

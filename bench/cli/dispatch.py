@@ -1,4 +1,4 @@
-"""From the words of a command line to the command's exit code, or to one line on what went wrong."""
+"""Runs a command line: the command's exit code, or one line about an error."""
 
 import argparse
 import importlib
@@ -27,7 +27,7 @@ def dispatch(words: Sequence[str], out: TextIO | None, err: TextIO | None, usage
         usage_ends: whether help and usage errors end in SystemExit, as argparse's.
 
     Raises:
-        SystemExit: after help, or a usage error that has been said.
+        SystemExit: after help or a usage error.
         KeyboardInterrupt: a signal ended it.
     """
     for stream in (sys.stdout, sys.stderr):
@@ -55,9 +55,9 @@ def _run(words: Sequence[str], out: TextIO, err: TextIO) -> int:
 
 
 def _failed(error: BaseException, out: TextIO | None, err: TextIO | None) -> int:
-    """Says what went wrong, in one line, and gives the exit code; what is no failure of ours is raised again."""
+    """Prints one line about an error and returns the exit code; unknown exceptions are raised again."""
     if isinstance(error, BrokenPipeError) and (reader_left(out) or reader_left(err)):
-        # The reader of our output has gone (`| head`), which ends the command as it ends others.
+        # The reader of the output has closed it (`| head`), which ends commands by SIGPIPE.
         discard_rest(out)
         return interrupts.exit_code(signal.SIGPIPE)
     if isinstance(error, ModuleNotFoundError):
@@ -72,7 +72,7 @@ def _failed(error: BaseException, out: TextIO | None, err: TextIO | None) -> int
 
 
 def _nowhere() -> TextIO:
-    """For a process that was started without the stream (`>&-`)."""
+    """A stream for a process that was started without one (`>&-`)."""
     return open(os.devnull, "w")
 
 

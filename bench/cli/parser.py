@@ -1,4 +1,4 @@
-"""The parser of all commands: one line on a usage error, and the nearest known word beside a misspelt one."""
+"""The parser of all commands: a usage error is one line, with the nearest known word for a misspelt one."""
 
 import argparse
 import itertools
@@ -15,7 +15,7 @@ class Parser(argparse.ArgumentParser):
     _refused: str | None = None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's, but what this parser does not know is refused here, where its own options are at hand."""
+        """As argparse's, but refuses unknown arguments here, where the known options are available."""
         self._words = list(args or ())
         found, extras = super().parse_known_args(args, namespace)
         if extras:
@@ -24,10 +24,10 @@ class Parser(argparse.ArgumentParser):
         return found, extras
 
     def error(self, message: str) -> NoReturn:
-        """Ends with one line; an option that is not known is named before anything that follows from it."""
+        """Ends with one line; an unknown option is reported before errors that follow from it."""
         unknown = self._unknown_option()
-        said = self._unknown(unknown) if unknown else message
-        self.exit(ExitCode.USAGE, f"{self.prog}: {said}{'' if said.endswith('?') else ';'} see {self.prog} --help\n")
+        text = self._unknown(unknown) if unknown else message
+        self.exit(ExitCode.USAGE, f"{self.prog}: {text}{'' if text.endswith('?') else ';'} see {self.prog} --help\n")
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """As argparse's, which makes an empty list of `--option=--` (fixed in Python 3.13)."""
@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         return super()._get_values(action, arg_strings)
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
-        """As argparse's; what the option's own reader refuses goes to the caller, with the option's name."""
+        """As argparse's; a UsageError of the option's own parser is raised with the option's name."""
         try:
             return super()._get_value(action, arg_string)
         except UsageError as error:
@@ -60,7 +60,7 @@ class Parser(argparse.ArgumentParser):
         return f"there is no {name}{did_you_mean(asked, self._option_string_actions)}"
 
     def _unknown_option(self) -> str | None:
-        """The first option among the words that is not known here; a sub-command's words are its own parser's."""
+        """The first unknown option among the words; the words of a sub-command belong to its own parser."""
         commands = {name for action in self._actions for name in _commands(action)}
         ends = commands | ({self._refused} if self._refused is not None else set()) | {"--"}
         words = itertools.takewhile(lambda word: word not in ends, self._words)
@@ -70,5 +70,5 @@ class Parser(argparse.ArgumentParser):
 
 
 def _commands(action: argparse.Action) -> Iterable[str]:
-    """The names of sub-commands, of an action that has some."""
+    """The names of an action's sub-commands."""
     return action.choices or () if isinstance(action, argparse._SubParsersAction) else ()

@@ -20,13 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="where the report goes (default: one run's into its own folder; of several, each into its own and "
-        f"the comparison into {SIDE_BY_SIDE}/ beside them)",
+        help=f"folder of the report (default: the run's own; a comparison goes into {SIDE_BY_SIDE}/ beside the runs)",
     )
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
-    """Writes a report of each run, and of several runs one side by side; prints verdicts and where the files lie.
+    """Writes a report of each run, and one of several runs side by side; prints verdicts and file names.
 
     Raises:
         UsageError: no such run, or one that cannot be read.
@@ -36,12 +35,12 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 
 
 def write_reports(paths: Sequence[Path], folder: Path | None, out: TextIO) -> None:
-    """Writes what `run` does.
+    """Writes the reports of `run`.
 
     Args:
         paths: runs, or folders of runs.
-        folder: where reports go; None puts each into its run's folder.
-        out: where verdicts are printed.
+        folder: of the reports; None is each run's own.
+        out: gets verdicts and file names.
 
     Raises:
         UsageError: no such run, or one that cannot be read.

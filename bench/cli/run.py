@@ -1,4 +1,4 @@
-"""`bertbench run`: a scenario against a target, repeated, each repeat in a Locust process of its own."""
+"""`bertbench run`: repeated runs of a scenario, each in its own Locust process."""
 
 import argparse
 import contextlib
@@ -35,10 +35,10 @@ from bench.workload.schedules import ClosedLoop, Poisson
 
 FILES: Final = {name: f"{name.replace('-', '_')}.py" for name in SCENARIOS} | {"grpc": "grpc_api.py"}
 """By scenario: its file in `scenarios/`."""
-# Options that this command has in a form of its own.
+# Options that this command defines itself.
 _OWN: Final = frozenset({"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup"})
-# The gravest first: what the exit code of several runs is.
-_GRAVITY: Final = (ExitCode.USAGE, ExitCode.TARGET_FAILED, ExitCode.REGRESSION)
+# Exit codes of runs, most severe first; the exit code of several runs is the first of these.
+_SEVERITY: Final = (ExitCode.USAGE, ExitCode.TARGET_FAILED, ExitCode.REGRESSION)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,42 +49,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--arrivals",
         action="append",
         metavar="TEXT",
-        help=f"{OPTIONS['arrivals'][1]} (default: the scenario's); several are run in turn, in random order",
+        help=f"{OPTIONS['arrivals'][1]} (default: the scenario's); repeatable, run in random order",
     )
     parser.add_argument(
         "--duration",
         type=DURATION,
         metavar="TIME",
-        help="measured time, warm-up left out (default: the scenario's)",
+        help="measured time, without the warm-up (default: the scenario's)",
     )
     parser.add_argument(
         "--warmup",
         type=Value(READERS["warmup"]),
         metavar="TIME",
-        help="load before it (default: a tenth, at most 10s)",
+        help="load before the measured time (default: a tenth of it, at most 10s)",
     )
-    parser.add_argument("--users", type=whole(), metavar="N", help="pool of users, the most requests in flight")
+    parser.add_argument("--users", type=whole(), metavar="N", help="number of users: the most requests in flight")
     parser.add_argument(
-        "--repeat", type=whole(1, 10_000), default=1, metavar="N", help="independent runs of each (default: 1)"
+        "--repeat",
+        type=whole(1, 10_000),
+        default=1,
+        metavar="N",
+        help="independent runs of each --arrivals (default: 1)",
     )
+    parser.add_argument("--processes", type=whole(1, 1024), metavar="N", help="load-generating processes (default: 1)")
     parser.add_argument(
-        "--processes", type=whole(1, 1024), metavar="N", help="load-generating processes (default: one)"
-    )
-    parser.add_argument(
-        "--seed", type=SEED, default=0, help="of the first repeat; each further one adds 1 (default: 0)"
+        "--seed", type=SEED, default=0, help="random seed of the first repeat, plus 1 for each further one (default: 0)"
     )
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the runs (default: results)")
     add_scenario_options(parser, _OWN)
 
 
 def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
-    """Opens the target, drives it once for each repeat, and says what each run found.
+    """Opens the target, runs all repeats against it, and prints the result of each.
 
     Returns:
         0; 1 if a run had wrong answers or other failures; 4 if the target failed.
 
     Raises:
-        UsageError: options that make no sense.
+        UsageError: options that contradict each other.
         TargetError: the target does not come up.
     """
     runs = plan(args)
@@ -96,8 +98,8 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     codes: list[int] = []
     before = _folders(args.out)
     with contextlib.ExitStack() as stack:
-        kept = f"what was measured is kept in {args.out}"
-        stack.enter_context(interrupts.noting(lambda: kept if _folders(args.out) - before else ""))
+        stored = f"the measured part is in {args.out}"
+        stack.enter_context(interrupts.noting(lambda: stored if _folders(args.out) - before else ""))
         server = None
         if target.managed:
             server = stack.enter_context(open_target(target, model_dir, args.model_name, args.server_flag))
@@ -107,12 +109,12 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
             if codes[-1] == ExitCode.USAGE:
                 break
     if args.repeat > 1:
-        _say_together(sorted(_folders(args.out) - before), {spec.group for spec in runs}, out)
-    return next((code for code in _GRAVITY if code in codes), ExitCode(max(codes, default=0)))
+        _print_repeats(sorted(_folders(args.out) - before), {spec.group for spec in runs}, out)
+    return next((code for code in _SEVERITY if code in codes), ExitCode(max(codes, default=0)))
 
 
-def _say_together(folders: Sequence[Path], groups: Set[str], out: TextIO) -> None:
-    """The repeats of each arrivals as one figure each, with the interval between runs."""
+def _print_repeats(folders: Sequence[Path], groups: Set[str], out: TextIO) -> None:
+    """Prints the mean of each metric over the repeats, with the interval between runs."""
     from bench.analysis.run import analyse
     from bench.report.repeats import repeats_views
 
@@ -124,13 +126,13 @@ def _say_together(folders: Sequence[Path], groups: Set[str], out: TextIO) -> Non
 def run_scenario(
     scenario: str, server: RunningServer, model: ExportedModel, seconds: float, results: Path, out: TextIO
 ) -> Path:
-    """One run of Poisson arrivals at 20/s against a server that is there, for `bertbench demo`.
+    """One run of Poisson arrivals at 20/s against a running server, for `bertbench demo`.
 
     Returns:
         The run's folder.
 
     Raises:
-        BenchError: the run failed, or had answers that were wrong.
+        BenchError: the run failed, or had wrong answers.
     """
     run_time, warmup = load_times(seconds, None)
     values = {"warmup": warmup, "model_dir": model.model_dir, "model_name": server.model, "results": results}
@@ -151,10 +153,10 @@ def _folders(results: Path) -> set[Path]:
 
 
 def plan(args: argparse.Namespace) -> list[RunSpec]:
-    """All runs, in random order, so that a drift of the machine meets all arrivals alike.
+    """All runs, in random order, so that a drift of the machine affects all arrivals alike.
 
     Raises:
-        UsageError: options that make no sense.
+        UsageError: options that contradict each other.
     """
     planned = []
     for text in args.arrivals or [None]:
@@ -187,7 +189,7 @@ def _spec(args: argparse.Namespace, arrivals: str | None) -> RunSpec:
 
 
 def _named_users(arrivals: str) -> int | None:
-    """The users that a closed loop names; its pool has as many."""
+    """The number of users that a closed loop asks for."""
     loop = read_arrivals(arrivals, 1)
     return loop.users if isinstance(loop, ClosedLoop) and "users" in arrivals else None
 
@@ -198,13 +200,13 @@ def _title(spec: RunSpec, args: argparse.Namespace) -> str:
 
 
 def load_times(measured: float, warmup: float | None) -> tuple[float, float]:
-    """Seconds of load, and of these the warm-up.
+    """Seconds of load, and how many of them are warm-up.
 
-    Locust's run time counts whole seconds; the warm-up takes what rounding leaves over.
+    Locust's run time is in whole seconds; the difference is added to the warm-up.
 
     Args:
         measured: seconds.
-        warmup: seconds at least; None chooses.
+        warmup: least seconds; None is the default.
     """
     before = warmup_seconds(warmup, measured if warmup is None else math.inf)
     total = math.ceil(measured + before - 1e-9)
@@ -212,7 +214,7 @@ def load_times(measured: float, warmup: float | None) -> tuple[float, float]:
 
 
 def served(spec: RunSpec, server: RunningServer) -> RunSpec:
-    """The same run against a server that was opened here."""
+    """The same run against `server`."""
     name = spec.target_name or str(spec.target)
     return replace(spec, servers=(server,), target=address_of(server, spec.protocol), target_name=name)
 
@@ -222,24 +224,24 @@ def drive_once(spec: RunSpec, out: TextIO | None, processes: int | None = None) 
 
     Args:
         spec: the run; of a scenario of `SCENARIOS`.
-        out: where what Locust says of the run goes; None drops it.
-        processes: load-generating processes; None is one, which is Locust's own.
+        out: gets the output of Locust; None drops it.
+        processes: load-generating processes; None is Locust's own process alone.
 
     Returns:
         Its exit code.
 
     Raises:
-        TargetError: the process was killed, or ended as it never should.
+        TargetError: the process was killed, or ended with an unknown exit code.
         Interrupted: a signal ended the process itself.
     """
     file = Path(bench.__file__).parent / "scenarios" / FILES[spec.scenario]
     command = [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--skip-log-setup", "--only-summary"]
     if processes is not None:
-        # A port of their own: two runs at once would share Locust's.
+        # Not Locust's default port, which a second run would use too.
         (port,) = map(str, free_ports(1))
         command += ["--processes", str(processes), "--master-bind-port", port, "--master-port", port]
     with interrupts.held(), interrupts.waiting():
-        # A session of its own: Ctrl-C in the terminal goes to us, and is passed on once.
+        # In its own session it gets one signal from here instead of a second one from the terminal.
         child = subprocess.Popen(
             launched(command),
             stdin=subprocess.DEVNULL,
@@ -256,15 +258,15 @@ def drive_once(spec: RunSpec, out: TextIO | None, processes: int | None = None) 
 
 
 def exit_code_of_child(status: int, name: str) -> ExitCode:
-    """What a process of ours that ended with `status` means for the command.
+    """The exit code of the command after a child process.
 
     Args:
-        status: its return code; the negative number of a signal that killed it.
-        name: what it was, for people.
+        status: return code of the process; negative after a signal.
+        name: of the process in messages.
 
     Raises:
-        TargetError: it was killed, or ended with a code that none of ours has.
-        Interrupted: it was told to end.
+        TargetError: it was killed, or ended with an unknown exit code.
+        Interrupted: a signal ended it.
     """
     try:
         return ExitCode(status)
@@ -277,7 +279,7 @@ def exit_code_of_child(status: int, name: str) -> ExitCode:
 
 
 def _listen(child: "subprocess.Popen[str]", out: TextIO | None) -> int:
-    """Passes on what it says; its return code."""
+    """Prints the output of the process; returns its return code."""
     assert child.stdout is not None
     for line in child.stdout:
         if out is not None:
@@ -286,7 +288,7 @@ def _listen(child: "subprocess.Popen[str]", out: TextIO | None) -> int:
 
 
 def _end(child: "subprocess.Popen[str]", out: TextIO | None) -> None:
-    """Lets a process that still runs store what it has, and passes on what it says of it."""
+    """Interrupts a process that is still running, which then stores its run, and prints its output."""
     assert child.stdout is not None
     if child.poll() is None:
         child.send_signal(signal.SIGINT)

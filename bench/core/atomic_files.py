@@ -1,4 +1,4 @@
-"""Files that are there whole or as they were before."""
+"""Atomic replacement of files."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from bench.core.errors import UsageError, naming, reason_of
 
 
 def make_folder(path: Path, what: str, cure: str) -> None:
-    """Makes a folder that can be written, before the work whose results belong in it.
+    """Creates a writable folder, before the work whose results go there.
 
     Args:
         path: the folder.
@@ -29,7 +29,7 @@ def make_folder(path: Path, what: str, cure: str) -> None:
 
 
 def write_all(file: FileIO, data: bytes) -> None:
-    """Writes all of `data` to an unbuffered file, which on a disk that fills up takes a part of it without a word.
+    """Writes all of `data` to an unbuffered file, whose `write` may write only a part of it, as on a full disk.
 
     Raises:
         OSError: with the file's name.
@@ -41,7 +41,7 @@ def write_all(file: FileIO, data: bytes) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file that is there whole or as it was before, whenever the process or the machine dies."""
+    """Replaces a file atomically: after a crash it has its old or its new content."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         with naming(path):
@@ -51,7 +51,7 @@ def write_atomically(path: Path, data: bytes) -> None:
                 os.fsync(file.fileno())
             temporary.replace(path)
     except BaseException:
-        # Not left behind on a disk that may be full, or by Ctrl-C.
+        # Also on a full disk and after Ctrl-C.
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise

@@ -1,4 +1,4 @@
-"""Where this machine keeps what can be made again: the demo model's export, what was measured of the machine itself."""
+"""The cache of this machine: the export of the demo model, and measurements of the machine itself."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ def cache_dir() -> Path:
 
 
 def make_cache_dir() -> Path:
-    """The folder, made if it is not there and found to be one that can be written.
+    """Creates the folder if needed, and checks that it is writable.
 
     Raises:
         UsageError: it cannot be made, or not be written.
@@ -36,7 +36,7 @@ def make_cache_dir() -> Path:
 
 
 class OfMachine(Protocol):
-    """What was measured on a machine of so many cores, and holds for no other."""
+    """A measurement on this machine, valid only for its number of cores."""
 
     @property
     def cores(self) -> int | None: ...
@@ -46,7 +46,7 @@ Measured = TypeVar("Measured", bound=OfMachine)
 
 
 def read_measured(file: VersionedJson[Measured], name: str) -> Measured | None:
-    """What file `name` of the cache holds for this machine; None if nothing, or of another format or other cores.
+    """The content of file `name` of the cache; None if it is missing, or of another format or number of cores.
 
     Raises:
         UsageError: a file that cannot be read.
@@ -59,7 +59,7 @@ def read_measured(file: VersionedJson[Measured], name: str) -> Measured | None:
 
 
 def write_measured(file: VersionedJson[Measured], name: str, body: Measured) -> Path:
-    """Writes file `name` of the cache, and gives its path."""
+    """Writes file `name` of the cache and returns its path."""
     path = make_cache_dir() / name
     write_atomically(path, file.encode(body))
     return path

@@ -1,4 +1,4 @@
-"""What differs between two values of one frozen dataclass, field by field."""
+"""Differences between two values of a frozen dataclass, by field."""
 
 from collections.abc import Mapping
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""The root of the project's exceptions, and the exit codes they lead to.
+"""The root of the project's exceptions, and their exit codes.
 
     BenchError
     ├── UsageError          exit 2: bad input or options
@@ -42,7 +42,7 @@ class UsageError(BenchError):
 
 
 class WrongAnswerError(BenchError):
-    """Answers that differ from the in-process Estimator's."""
+    """Answers that differ from those of the in-process Estimator."""
 
     exit_code = ExitCode.REGRESSION
 
@@ -67,7 +67,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 @contextlib.contextmanager
 def naming(path: object) -> Iterator[None]:
-    """Puts the file's name into an OSError that has none: those of an open stream do not say which file it is."""
+    """Adds the file's name to an OSError without one, such as that of an open stream."""
     try:
         yield
     except OSError as error:
@@ -77,7 +77,7 @@ def naming(path: object) -> Iterator[None]:
 
 
 def one_line(error: BenchError | OSError) -> str:
-    """What the user is told: the message of a BenchError; of an OSError the file, what is wrong, and what to do."""
+    """The message for the user: that of a BenchError; of an OSError the file, what is wrong, and what to do."""
     if isinstance(error, BenchError):
         return str(error)
     if "No usable temporary directory" in str(error):
@@ -98,19 +98,19 @@ def reason_of(error: OSError) -> str:
 
 
 def in_words(error: Exception) -> str:
-    """What is wrong, on one line, for a message that names the file itself."""
+    """What is wrong, in one line, for a message that already names the file."""
     return reason_of(error) if isinstance(error, OSError) else " ".join(str(error).split()) or type(error).__name__
 
 
 def printable(text: str, most: int = 160) -> str:
-    """The begin of a text from elsewhere, on one line, without what a terminal would take for a command."""
+    """The start of an external text, in one line, without terminal control characters."""
     line = " ".join(text[: 4 * most].split())
     clean = "".join(char if char.isprintable() and char != "\ufffd" else "." for char in line)
     return clean if len(clean) <= most else clean[: most - 1] + "…"
 
 
 def exit_code_of(error: BenchError | OSError) -> ExitCode:
-    """The exit code that an error leads to."""
+    """The exit code for an error."""
     return error.exit_code if isinstance(error, BenchError) else ExitCode.USAGE
 
 

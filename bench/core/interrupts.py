@@ -36,7 +36,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _Received:
-    """What this process was told."""
+    """The signals that this process has received."""
 
     number: int | None = None
     at: float = 0.0
@@ -51,7 +51,7 @@ _received: Final = _Received()
 
 @contextlib.contextmanager
 def waiting() -> Iterator[None]:
-    """Signals to a process that is started inside wait until it calls `let_in`, when it can answer them."""
+    """Blocks signals in a process that is started inside, until it calls `let_in`."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -60,27 +60,27 @@ def waiting() -> Iterator[None]:
 
 
 def let_in() -> None:
-    """Takes the signals that `waiting` made wait."""
+    """Unblocks the signals that `waiting` has blocked."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def over() -> None:
-    """The command has ended, with what it says; signals from now on are too late."""
+    """Ignores signals from now on: the command has ended and reported its result."""
     _received.over = True
 
 
 def received() -> int | None:
-    """The signal that ends the command which runs; None if there was none."""
+    """The signal that ends the running command; None if there was none."""
     return _received.number
 
 
 def exit_code(number: int) -> int:
-    """128 and the signal's number, as shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
+    """128 and the signal's number, as in shells: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + number
 
 
 def name_of(number: int) -> str:
-    """`SIGINT`; a signal that this system does not name keeps its number."""
+    """`SIGINT`; the number of a signal without a name on this system."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -106,7 +106,7 @@ def check() -> None:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """A signal that comes inside is raised at the end: for a few steps that must not be torn apart."""
+    """Defers a signal that arrives inside to the end, for steps that must not be interrupted."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -121,7 +121,7 @@ def held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def noting(note: Callable[[], str]) -> Iterator[None]:
-    """Adds `note()`, what is kept and how to go on, to the line on an interrupt that passes; "" adds nothing."""
+    """Adds `note()`, what was saved and how to resume, to the message of an interrupt; "" adds nothing."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -141,7 +141,7 @@ def watched(to_the_end: bool = False) -> Iterator[None]:
         yield
         return
     _received.number, _received.times, _received.held, _received.pending, _received.over = None, 0, 0, False, False
-    # What `nohup` asked for stays so.
+    # `nohup` ignores SIGHUP.
     numbers = [one for one in SIGNALS if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN]
     before = {number: signal.signal(number, _on_signal) for number in numbers}
     hooks = sys.unraisablehook, threading.excepthook
@@ -197,7 +197,7 @@ def _kill_children() -> None:
 
 
 def _on_unraisable(unraisable: Any) -> None:
-    """An interrupt in a destructor or a C library's callback is raised again, not dropped."""
+    """Raises an interrupt again that Python dropped in a destructor or a callback of C."""
     if isinstance(unraisable.exc_value, Interrupted):
         signal.signal(signal.SIGALRM, _on_alarm)
         signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
@@ -206,6 +206,6 @@ def _on_unraisable(unraisable: Any) -> None:
 
 
 def _on_thread_exception(found: Any) -> None:
-    """What threads say of a connection that was closed under them is of no use to whoever pressed Ctrl-C."""
+    """Suppresses errors of threads whose connections an interrupt has closed."""
     if _received.number is None:
         threading.__excepthook__(found)

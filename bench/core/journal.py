@@ -1,4 +1,4 @@
-"""An output file that can be taken up again after a kill: a small journal beside it tells how far it is whole.
+"""An output file that can be resumed after a kill: a small journal beside it has the length that is complete.
 
 Format history of `PATH.progress`:
     1: a digest of the job, items, bytes.
@@ -47,7 +47,7 @@ _FILE: Final = VersionedJson(
 
 
 class ResumableFile:
-    """A file written front to back in whole items, with `PATH.progress` telling how far it is.
+    """A file written sequentially in whole items, with its journal `PATH.progress`.
 
     The journal goes when the file is finished, so that a resumed run leaves the same files as an undisturbed one.
 
@@ -87,7 +87,7 @@ class ResumableFile:
         return state.items, state.bytes
 
     def _state(self) -> "_State":
-        """What the journal says."""
+        """The content of the journal."""
         try:
             return _FILE.read(self.journal)
         except FileNotFoundError:
@@ -96,16 +96,16 @@ class ResumableFile:
                     f"{self.path} has no journal {self.journal.name} beside it: it is finished, or not an interrupted "
                     "output of bertbench; remove it or leave out --resume"
                 ) from None
-            raise UsageError(f"there is no {self.path} to go on with; leave out --resume") from None
+            raise UsageError(f"there is no {self.path} to resume; leave out --resume") from None
 
     def _check_job(self, found: Mapping[str, Any]) -> None:
         changed = [name for name in sorted(found.keys() | self._job.keys()) if found.get(name) != self._job.get(name)]
         if changed:
             was = ", ".join(f"{name} was {found.get(name)!r}, now {self._job.get(name)!r}" for name in changed)
-            raise UsageError(f"{self.path} was begun differently ({was}); give the same, or {_ANEW}")
+            raise UsageError(f"{self.path} was started with other options ({was}); give the same, or {_ANEW}")
 
     def _check_written(self, size: int, digest: str) -> None:
-        """The file begins with what was written up to the last checkpoint."""
+        """Checks that the file has what was written up to the last checkpoint."""
         if not self.path.is_file() or self.path.stat().st_size < size:
             raise UsageError(f"{self.path} is shorter than its journal says; {_ANEW}")
         with self.path.open("rb") as file:
@@ -117,11 +117,11 @@ class ResumableFile:
             raise UsageError(f"{self.path} was changed since it was written; {_ANEW}")
 
     def skip(self, source: bytes) -> None:
-        """Takes note of the input of an item that the file holds already, in order, all `items` of them."""
+        """Adds the input of an item that the file already has to the digest, for all `items` in order."""
         self._read.update(source)
 
     def check_input(self, name: str, skipped: int) -> None:
-        """Makes sure that the input of all skipped items is what was read before.
+        """Checks that the input of all skipped items is the same as before.
 
         Args:
             name: the input's, for people.
@@ -138,7 +138,7 @@ class ResumableFile:
         self._checked = True
 
     def write(self, data: bytes, source: bytes | None = None) -> None:
-        """Appends `data`, which completes one more item if there is the `source` that it was made of."""
+        """Appends `data`; with its `source` it completes one more item."""
         if not self._checked:
             raise ValueError("the input of what the file holds was not checked")
         with naming(self.path):
@@ -150,18 +150,19 @@ class ResumableFile:
             self.items += 1
 
     def checkpoint(self) -> None:
-        """Makes what was written so far survive a kill: a resumed run goes on here."""
+        """Makes what was written so far durable: a resumed run continues here."""
         self._to_disk()
         self._mark()
 
     def finish(self) -> None:
-        """The file is whole: the journal goes."""
+        """Completes the file and removes the journal."""
         self._to_disk()
         self._stream.close()
         self.journal.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Leaves the file unfinished, ready to be taken up behind the last checkpoint; one without any item goes."""
+        """Closes the unfinished file, which can be resumed after the last checkpoint; one without an item is
+        removed."""
         if self._stream.closed:
             return
         with naming(self.path):

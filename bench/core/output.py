@@ -1,4 +1,4 @@
-"""Streams that cannot hold all that is written: characters outside their encoding, and readers who have left."""
+"""Output to streams with a limited encoding, and to closed pipes."""
 
 import codecs
 import contextlib
@@ -11,7 +11,7 @@ from typing import Any, Final, TextIO
 from bench.core import interrupts
 
 with interrupts.held():
-    # The process crashes where an exception comes up while orjson's native part is loaded.
+    # An exception during the import of orjson's native part crashes the process.
     import orjson
 
 _LOOK_ALIKES: Final = str.maketrans(
@@ -48,10 +48,10 @@ _LOOK_ALIKES: Final = str.maketrans(
 )
 
 ESCAPED: Final = "bertbench.escaped"
-"""Error handler for data: `\\uXXXX`, as JSON writes it, for each character that does not fit; nothing is lost."""
+"""Error handler for data: `\\uXXXX`, as in JSON, for each character that the encoding lacks."""
 
 LEGIBLE: Final = "bertbench.legible"
-"""Error handler for text that people read: look-alikes (`u` for `µ`) where there are any, else as `ESCAPED`."""
+"""Error handler for text for people: similar characters (`u` for `µ`) where there are any, else as `ESCAPED`."""
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
@@ -73,20 +73,20 @@ codecs.register_error(LEGIBLE, _legible)
 
 
 def accept_all(stream: Any, errors: str = LEGIBLE) -> None:
-    """Makes a text stream take every character, whatever its encoding; others than files are left as they are."""
+    """Makes a text file accept every character, whatever its encoding; other streams are not changed."""
     if hasattr(stream, "reconfigure"):
         with contextlib.suppress(OSError, ValueError):
             stream.reconfigure(errors=errors)
 
 
 def fit_locale(text: str) -> str:
-    """`text` as a file can hold it that somebody else opens in the locale's encoding."""
+    """`text` with characters that the locale's encoding lacks replaced, for files that others read in it."""
     encoding = locale.getpreferredencoding(False)
     return text.encode(encoding, LEGIBLE).decode(encoding)
 
 
 def to_json(body: Any, option: int = 0) -> bytes:
-    """`orjson.dumps`, also of words from a command line that the locale could not read: as UTF-8, or escaped."""
+    """`orjson.dumps` that also takes undecodable words of a command line: as UTF-8, or escaped."""
     try:
         return orjson.dumps(body, option=option)
     except TypeError:
@@ -110,7 +110,7 @@ def _in_utf8(value: Any) -> Any:
 
 
 def reader_left(stream: TextIO | None) -> bool:
-    """Whether the stream is a pipe or socket whose other end is closed, as by `| head -1`."""
+    """Whether the stream is a pipe or socket whose reader has closed it, as `| head -1` does."""
     try:
         number = stream.fileno() if stream is not None else -1
     except (OSError, ValueError):
@@ -123,7 +123,7 @@ def reader_left(stream: TextIO | None) -> bool:
 
 
 def discard_rest(stream: TextIO | None) -> None:
-    """What is left unwritten, and all that follows, goes nowhere without a word."""
+    """Discards unwritten and all further output of the stream."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         assert stream is not None
         nowhere = os.open(os.devnull, os.O_WRONLY)

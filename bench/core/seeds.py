@@ -1,4 +1,4 @@
-"""Named random streams drawn from one seed, so that what one part draws never shifts what another part draws.
+"""Named random streams of one seed: draws from one stream do not change another stream.
 
 MLPerf LoadGen does the same with its separate seeds for the schedule, the samples and the accuracy log.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What is drawn. The numbers are part of the run format: a new stream gets a new number, none is ever reused."""
+    """The streams. The numbers are part of the run format: a new stream gets a new number, and none is reused."""
 
     ARRIVALS = 1
     WARMUP = 2

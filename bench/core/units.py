@@ -1,7 +1,7 @@
 """Text to base units (seconds, bytes, fractions) and back. Inside the project only base units are used.
 
-Every figure for people is written by the functions of this module: they are the one notation of absent values, shares
-and intervals."""
+Every value for people is formatted by the functions of this module, the only notation of absent values, percentages and
+intervals."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from bench.core.errors import UsageError
 
 _SECONDS: Final = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 ABSENT: Final = "—"
-"""What stands where there is no figure, and for an open end of an interval."""
+"""An absent value, and an open end of an interval."""
 
 _SMALLEST: Final = 1e-6
 _LARGEST: Final = 1e15
@@ -27,9 +27,9 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgt])(i?)b")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,300}")
 LONGEST: Final = 366 * 86400.0
-"""Seconds; a longer duration is taken for a slip of the pen."""
+"""Seconds; a longer duration is refused as a typing error."""
 HIGHEST: Final = 1e9
-"""Events a second; the same holds for a higher rate."""
+"""Events per second; a higher rate is refused as a typing error."""
 
 
 def parse_duration(text: str) -> float:
@@ -53,7 +53,7 @@ def parse_duration(text: str) -> float:
 
 
 def _refuse_bare(number: str, text: str) -> None:
-    """Seconds or milliseconds: who wrote the number knows, and nobody else."""
+    """Refuses a number without a unit: seconds and milliseconds are equally likely."""
     if not float(number) > 0:
         raise UsageError(f"a duration must be above zero, not {text!r}; write it like 250ms or 30s")
     raise UsageError(f"{text!r} is a duration without a unit; write {number}ms or {number}s (also m, h)")
@@ -71,7 +71,7 @@ def parse_duration_or_zero(text: str) -> float:
 
 
 def parse_rate(text: str) -> float:
-    """Events a second in `text`: `50`, `50/s`, `600/m`.
+    """Events per second in `text`: `50`, `50/s`, `600/m`.
 
     Raises:
         UsageError: `text` is not a rate, not above zero, or higher than any machine's.
@@ -161,20 +161,20 @@ def pluralize(count: int, noun: str, plural: str = "") -> str:
 
 
 def were(count: int) -> str:
-    """The verb that goes with a count: `1 request was`, `2 requests were`."""
+    """The verb for a count: `1 request was`, `2 requests were`."""
     return "was" if count == 1 else "were"
 
 
 def format_number(value: float, digits: int = 3) -> str:
     """`value` in full with `digits` significant digits: `1,520`, `48.2`, `0.0123`, `0`; whole numbers lose none.
 
-    What is not a number is `—`. Beyond 10^15 there is no way around an exponent; below a millionth it is `<0.000001`.
+    What is not a number is `—`. Above 10^15 it has an exponent; below a millionth it is `<0.000001`.
     """
     if math.isnan(value):
         return ABSENT
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
-    # Sums of floats end in 21.749999999999996, where another way to the same figure gives 21.75.
+    # Sums of floats end in 21.749999999999996, where another sum of the same values gives 21.75.
     value = float(f"{value:.12g}")
     rounded = float(f"{value:.{digits}g}")
     if rounded == 0:
@@ -195,7 +195,7 @@ def format_change(value: float, decimals: int = 1) -> str:
 
 
 def format_percent(share: float, digits: int = 3) -> str:
-    """A share as percent: `0.213 %`; `100 %` is all and `0 %` none, never what is rounded to them: `99.996 %`."""
+    """A fraction as percent: `0.213 %`; only 1 is `100 %` and only 0 is `0 %`, without rounding to them: `99.996 %`."""
     percent = 100 * share
     if not math.isfinite(percent) or percent in (0, 100) or not 0 < percent < 100:
         return f"{format_number(percent, digits)} %" if not math.isnan(percent) else ABSENT
@@ -203,13 +203,13 @@ def format_percent(share: float, digits: int = 3) -> str:
         return f"<{_SMALLEST_PERCENT} %"
     if 100 - percent < _SMALLEST_PERCENT:
         return f">{100 - _SMALLEST_PERCENT} %"
-    # As many places as tell it from 100.
+    # Enough places to distinguish it from 100.
     places = max(digits - 1 - math.floor(math.log10(percent)), -math.floor(math.log10(100 - percent)), 0)
     return f"{_without_zeros(f'{percent:.{places}f}')} %"
 
 
 def format_rate(rate: float, digits: int = 3) -> str:
-    """Events a second: `48.2/s`, `1,520/s`."""
+    """Events per second: `48.2/s`, `1,520/s`."""
     text = format_number(rate, digits)
     return text if text == ABSENT else f"{text}/s"
 
@@ -253,7 +253,7 @@ def format_interval(lo: float | None, hi: float | None, figure: Callable[[float]
     Args:
         lo: lower end, None if it is open.
         hi: upper end.
-        figure: writes one value with its unit, which is written once where both ends share it.
+        figure: formats a value with its unit, which appears once if both ends have the same.
     """
     if lo is None and hi is None:
         return ""
@@ -272,12 +272,12 @@ def format_estimate(center: float | None, lo: float | None, hi: float | None, fi
 
 
 def format_apart(value: float, limit: float, figure: Callable[[float, int], str]) -> tuple[str, str]:
-    """A value and what it is held to, with as many digits (three to nine) as it takes to tell them apart.
+    """A value and its limit, with as many digits (three to nine) as distinguish them.
 
     Args:
         value: the value.
-        limit: what it is held to; the same text only where it is equal.
-        figure: writes one value with so many significant digits.
+        limit: of the value; the same text only if equal.
+        figure: formats a value with so many significant digits.
     """
     for digits in range(3, 10):
         texts = figure(value, digits), figure(limit, digits)
@@ -290,7 +290,7 @@ def times_as_long(factor: float) -> str:
     """How much longer to run, rounded up so that it is enough: `1.1 times as long`, `13 times as long`.
 
     Args:
-        factor: times that are needed, above 1.
+        factor: above 1.
     """
     # The tolerance keeps 1.2 at 1.2 where it is 1.2000000000000002.
     rounded = math.ceil(factor * 10 - 1e-9) / 10 if factor < 10 else math.ceil(factor - 1e-9)

@@ -1,11 +1,11 @@
-"""JSON files with a format number: written with it, read back into typed values, brought up to date, or refused.
+"""JSON files with a format number, which are read into typed values, with migrations from older formats.
 
     FILE = VersionedJson(_Index, 1, name="baseline index", cure="restore it")
     write_atomically(path, FILE.encode(_Index(entries)))
     index = FILE.read(path)
 
-A file is one object: `format`, then the fields of a dataclass, whose annotations say what they hold. What does not fit
-is refused in one line that names the field: `problems[0]: expected str, got int`.
+A file is one object: `format`, then the fields of a dataclass, whose annotations are checked. A wrong field is
+refused in one line that names it: `problems[0]: expected str, got int`.
 """
 
 import re
@@ -25,7 +25,7 @@ Body = TypeVar("Body")
 Update = Callable[[dict[str, Any]], dict[str, Any]]
 
 INDENTED: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-"""Two spaces a level, and a line end at the end of the file."""
+"""Two spaces per level, and a line feed at the end of the file."""
 
 
 class OtherFormatError(UsageError):
@@ -34,16 +34,16 @@ class OtherFormatError(UsageError):
 
 @dataclass(frozen=True)
 class VersionedJson(Generic[Body]):
-    """One kind of file.
+    """A kind of file.
 
     Args:
-        body: the dataclass of what the file holds.
+        body: the dataclass of the content.
         version: the format that is written.
-        name: of such a file, for people: `journal`.
-        cure: what the user can do about a file that cannot be read, imperative.
+        name: of the kind of file in messages: `journal`.
+        cure: what the user can do if a file cannot be read, imperative.
         updates: by format N, the step that takes the parsed file of format N - 1 and gives that of N; without a step
             older files are refused.
-        unnumbered: a field of files of format 1 that bear no number; "" where there are none.
+        unnumbered: a field that identifies files of format 1 without a number; "" if there are none.
         exact: whether a field that `body` lacks is refused.
         option: of `orjson.dumps`.
     """
@@ -66,13 +66,13 @@ class VersionedJson(Generic[Body]):
 
         Raises:
             FileNotFoundError: there is none.
-            UsageError: it cannot be read, or does not hold what it should.
+            UsageError: it cannot be read, or its content is not valid.
             OtherFormatError: it is of a newer format, or of one too old.
         """
         return self._typed(self.load(path), path)
 
     def load(self, path: Path) -> dict[str, Any]:
-        """The object in a file, brought up to date, `format` included. See `read` for the errors."""
+        """The object in a file after the migrations, with its original `format`. See `read` for the errors."""
         try:
             data = path.read_bytes()
         except FileNotFoundError:
@@ -124,12 +124,12 @@ class VersionedJson(Generic[Body]):
 
 
 def shallow(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass by name; orjson writes those that are dataclasses themselves."""
+    """The fields of a dataclass by name; values that are dataclasses are not converted."""
     return {entry.name: getattr(value, entry.name) for entry in fields(value)}
 
 
 def _array(kind: type, value: Any) -> Any:
-    """What msgspec does not know: `NDArray` of float64; null is a value without a bound."""
+    """Decodes `NDArray` of float64, which msgspec does not support; null is infinity."""
     if getattr(kind, "__origin__", kind) is not np.ndarray:
         raise NotImplementedError(kind)
     found = np.asarray(value, np.float64)
@@ -147,7 +147,7 @@ def plain_words(error: msgspec.ValidationError) -> str:
 
 
 def _unknown(raw: Any, found: Any, path: str = "") -> Iterator[str]:
-    """Paths of fields in `raw` that the dataclasses made of it lack."""
+    """Paths of fields in `raw` that the dataclass lacks."""
     if isinstance(raw, Mapping):
         known = is_dataclass(found)
         for name, value in raw.items():

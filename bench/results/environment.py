@@ -1,6 +1,6 @@
-"""The machine and the software a run was made with, as far as they bear on its figures.
+"""The machine and the software of a run, as far as they affect its metrics.
 
-What psutil lacks is read from Linux's files.
+What psutil lacks is read from the files of Linux.
 """
 
 import os
@@ -30,15 +30,15 @@ PACKAGES: Final = (
     "tensorflow-serving-api",
     "tokenizers",
 )
-"""Packages whose version may change a figure."""
+"""Packages whose version may affect metrics."""
 
-# These change from run to run on one machine, or are what a comparison is about.
+# These change between runs on one machine, or are the subject of a comparison.
 _NOT_COMPARED: Final = frozenset({"host", "boot_id", "load_average", "git_commit", "git_dirty"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Where a run was made. None is "not known here", for example outside Linux.
+    """The environment of a run. None is unknown, for example outside Linux.
 
     Args:
         host: the machine's name.
@@ -56,7 +56,7 @@ class Environment:
         python: version.
         packages: version by name, of `PACKAGES` that are installed.
         gpus: names of the GPUs, in order.
-        load_average: processes running or waiting, mean of the last minute, when the run began.
+        load_average: of the last minute, at the start of the run.
         git_commit: commit of this project's checkout.
         git_dirty: whether the checkout had changes.
     """
@@ -82,10 +82,11 @@ class Environment:
 
 
 def differences(a: Environment, b: Environment) -> dict[str, tuple[Any, Any]]:
-    """What differs and may change figures, by name, with both values; {} means that two runs may be compared.
+    """Differences that may affect metrics, by name, with both values; {} means that two runs are comparable.
 
-    Two runs come from one machine if the host's name or the boot agrees: a container's name changes with each start, a
-    boot with each restart. What changes by itself (load average) or is the question (the commit) is left out.
+    Two runs are from one machine if the host's name or the boot id is the same: a container's name changes with each
+    start, the boot id with each restart. The load average, which always changes, and the commit, the usual subject of a
+    comparison, are left out.
     """
     found = field_differences(a, b, leave_out=_NOT_COMPARED)
     if a.host != b.host and (a.boot_id is None or a.boot_id != b.boot_id):
@@ -94,7 +95,7 @@ def differences(a: Environment, b: Environment) -> dict[str, tuple[Any, Any]]:
 
 
 def this_environment(gpus: tuple[str, ...] = ()) -> Environment:
-    """The environment of this process, read now. `gpus` are names that the caller found: no driver is loaded here."""
+    """The environment of this process, read now. `gpus` are names from the caller: no driver is loaded here."""
     memory_limit = _cgroup_number("memory.max", "memory/memory.limit_in_bytes")
     memory = psutil.virtual_memory().total
     commit, dirty = _git_state()
@@ -122,7 +123,7 @@ def this_environment(gpus: tuple[str, ...] = ()) -> Environment:
 
 
 def _read(path: str | Path) -> str | None:
-    """The stripped text of a kernel's file, None where there is no such file or it may not be read."""
+    """The stripped text of a kernel's file, None if it is missing or not readable."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

@@ -1,7 +1,7 @@
 """Latency histograms in the HdrHistogram log format, which HistogramLogProcessor, hdrh and the web plotter read.
 
 Values are whole microseconds with three significant digits. Each line carries one interval and one clock, by tag:
-`from-due` (latency from when the request was due) or `from-send`. Good requests only, warm-up left out.
+`from-due` (latency from when the request was due) or `from-send`. Successful requests only, without the warm-up.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ NEEDED: Final = ("due", "sent", "done", "outcome", "warmup")
 
 TAGS: Final = ("from-due", "from-send")
 MAX_INTERVALS: Final = 600
-"""A longer run gets longer intervals, so that the file stays small."""
+"""A longer run gets longer intervals, which limits the size of the file."""
 
 _HIGHEST: Final = 24 * 3600 * 1_000_000
 _SUB_BUCKET_BITS: Final = 11  # 2048 sub-buckets: what three significant digits need
@@ -39,22 +39,22 @@ class HistogramLog:
         self._counts: dict[str, dict[tuple[int, int], int]] = {tag: {} for tag in TAGS}
 
     def add(self, columns: dict[str, NDArray[Any]]) -> None:
-        """Adds records; an interval is that in which a request was due."""
-        good = (columns["outcome"] == OUTCOME_CODES[Outcome.OK]) & ~columns["warmup"]
-        due, sent, done = (columns[name][good] for name in ("due", "sent", "done"))
+        """Adds records; a request belongs to the interval in which it was due."""
+        ok = (columns["outcome"] == OUTCOME_CODES[Outcome.OK]) & ~columns["warmup"]
+        due, sent, done = (columns[name][ok] for name in ("due", "sent", "done"))
         interval = np.asarray(due // self._interval, np.int64)
         for tag, latency in zip(TAGS, (done - due, done - sent), strict=True):
             keys, counts = np.unique(interval << 40 | _bucket(latency), return_counts=True)
-            held = self._counts[tag]
+            entries = self._counts[tag]
             for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
                 entry = (key >> 40, key & (1 << 40) - 1)
-                held[entry] = held.get(entry, 0) + count
+                entries[entry] = entries.get(entry, 0) + count
 
     def lines(self, started: datetime) -> Iterator[str]:
         """The log's lines, without line ends; `started` is when the run's clock was 0."""
         epoch = started.timestamp()
         yield "#[Histogram log format version 1.3]"
-        yield "#[Latencies of good requests in microseconds; warm-up left out]"
+        yield "#[Latencies of successful requests in microseconds, without the warm-up]"
         yield f"#[StartTime: {epoch:.3f} (seconds since epoch), {started.astimezone(UTC).isoformat()}]"
         yield f"#[BaseTime: {epoch:.3f} (seconds since epoch)]"
         yield '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
@@ -79,7 +79,7 @@ def interval_for(length: float) -> float:
 
 
 def _bucket(seconds: Floats) -> NDArray[np.int64]:
-    """The smallest value that a histogram of three digits does not tell from each of `seconds`, microseconds."""
+    """The lower end of the histogram bucket of each of `seconds`, microseconds."""
     micros = np.clip(np.rint(seconds * 1e6), 0, _HIGHEST).astype(np.int64)
     bits = np.frexp(micros.astype(np.float64))[1]
     shift = np.maximum(bits - _SUB_BUCKET_BITS, 0)

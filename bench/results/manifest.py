@@ -1,4 +1,4 @@
-"""`run.json`, the manifest of a run folder: what was asked, where, and whether the run came to its end.
+"""`run.json`, the manifest of a run folder: workload, target, environment, and whether the run finished.
 
 The format number covers the whole folder: this file, the columns of `requests.parquet`, `timeseries.csv`,
 `server-metrics.csv` and `client-metrics.csv`, the tags of `histogram.hlog`.
@@ -40,25 +40,25 @@ def update_to_3(raw: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunManifest:
-    """What is known when a run begins; `describe` makes one.
+    """What is known at the start of a run; `describe` returns one.
 
     Args:
-        workload: what is sent.
-        arrivals: canonical text of when (a trace's file may be gone when the run is read, so it stays text).
+        workload: the requests.
+        arrivals: canonical text of the schedule (text, because a trace's file may be gone when the run is read).
         arrivals_digest: digest of a trace's due times, None for other arrivals.
         open_loop: whether the arrivals are a schedule.
         requested_rate: mean requests a second of the measured schedule; None in closed loop.
         scheduled: due times drawn, warm-up included; None in closed loop, where nothing is due before an answer.
         target: what is driven, as given to `--target`.
         server: what is known of the server: backend, flags, version, warm-up...; plain values.
-        environment: where the load is generated.
+        environment: of the load generator.
         workers: load-generating processes.
         started: when the run's clock was 0, UTC, `2026-01-31T12:00:00.000000Z`.
         group: the same for all repeats of one command; "" for a run of its own.
         repeat: index of the repeat, from 0.
         command: the command line.
-        ceiling: requests a second that this load generator reaches on the null server, if calibrated.
-        warnings: what a reader must know, each one line.
+        ceiling: requests/s of this load generator on the null server, if calibrated.
+        warnings: one line each.
     """
 
     workload: Workload
@@ -92,7 +92,7 @@ class RunManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What a manifest says beside workload and arrivals: the fields of `RunManifest` that bear the same names."""
+    """The fields of `RunManifest` of the same names: all but those of workload and arrivals."""
 
     target: str
     environment: Environment
@@ -107,12 +107,12 @@ class Origin:
 
 
 def describe(workload: Workload, arrivals: Arrivals, origin: Origin, scheduled: int | None = None) -> RunManifest:
-    """The manifest of a run that begins now.
+    """The manifest of a new run.
 
     Args:
-        workload: what is sent.
-        arrivals: when.
-        origin: all else.
+        workload: the requests.
+        arrivals: their schedule.
+        origin: all other fields.
         scheduled: the size of `run_schedule(...).due`; needed exactly in open loop.
 
     Raises:
@@ -120,7 +120,7 @@ def describe(workload: Workload, arrivals: Arrivals, origin: Origin, scheduled: 
     """
     is_open = isinstance(arrivals, OpenLoop)
     if is_open != (scheduled is not None):
-        raise ValueError("open loop, and only that, has a schedule of a known size")
+        raise ValueError("scheduled must be given exactly in open loop")
     duration = workload.duration
     given = {entry.name: getattr(origin, entry.name) for entry in fields(origin)}
     given |= {"warnings": origin.warnings + arrivals.notes(duration)}
@@ -140,11 +140,11 @@ class RunFile:
     """The whole of `run.json`.
 
     Args:
-        manifest: what was known at the start, and warnings added since.
-        finished: whether the run came to its end and all files are whole.
+        manifest: with warnings added since the start.
+        finished: whether the run finished and all files are complete.
         elapsed: seconds from start to end, None if unfinished.
         counts: requests by outcome, warm-up included; {} if unfinished.
-        interrupted: whether it was stopped before its time.
+        interrupted: whether it was stopped early.
         checksums: `sha256:` digests by file name; {} if unfinished.
     """
 
@@ -184,14 +184,14 @@ _FILE: Final = VersionedJson(
     cure="restore it, or give another run folder",
     updates={2: update_to_2, 3: update_to_3},
 )
-"""`run.json`; `update_to_N` takes the parsed file of format N - 1 and gives that of N."""
+"""`run.json`; `update_to_N` converts the parsed file of format N - 1 to format N."""
 
 
 def read_run_file(path: Path) -> RunFile:
     """Reads a `run.json` of any format up to this version's.
 
     Raises:
-        UsageError: it cannot be read, is no such file, or is of a newer format.
+        UsageError: it cannot be read, is not a run manifest, or has a newer format.
     """
     try:
         found = shallow(_FILE.read(path))

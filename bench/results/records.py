@@ -1,4 +1,4 @@
-"""The request record: one row a request, its columns and their units.
+"""The request record: one row per request, its columns and their units.
 
 Times are seconds since the run began, on the run's own monotonic clock. Absent is null (NaN inside numpy), never 0.
 `latency = done - due`, `service_time = done - sent`. Every due request ends in exactly one outcome.
@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 
 
 class WrongKind(StrEnum):
-    """In which way an answer is wrong."""
+    """The kind of a wrong answer."""
 
     DRIFT = "drift"
     SWAP = "swap"
@@ -38,7 +38,7 @@ class Column:
 
     Args:
         unit: `s`, `B`, or "" for a number without one, a name or a flag.
-        meaning: what it holds, for people.
+        meaning: for people.
     """
 
     unit: str
@@ -46,9 +46,9 @@ class Column:
 
 
 COLUMNS: Final[Mapping[str, Column]] = {
-    "due": Column("s", "when it was due; in closed loop: when its user was free to send it"),
-    "sent": Column("s", "when its first byte was handed to the transport; absent if it was never sent"),
-    "done": Column("s", "when its answer was complete, or the failure known; absent if it was never sent"),
+    "due": Column("s", "when it was due; in closed loop: when its user could send it"),
+    "sent": Column("s", "when its first byte was passed to the transport; absent if it was never sent"),
+    "done": Column("s", "when its response was complete, or the failure known; absent if it was never sent"),
     "outcome": Column("", "how it ended: " + ", ".join(Outcome)),
     "wrong_kind": Column("", f"{', '.join(WrongKind)}; set exactly if the outcome is {Outcome.WRONG_ANSWER}"),
     "checked": Column("", "whether the answer was compared with the golden one"),
@@ -60,18 +60,18 @@ COLUMNS: Final[Mapping[str, Column]] = {
     "rows": Column("", "batch rows as the server sees them"),
     "tokens": Column("", "WordPieces, without special tokens and padding"),
     "bytes_out": Column("B", "size of the request's body or message"),
-    "bytes_in": Column("B", "size of the answer's body or message; absent if none came"),
+    "bytes_in": Column("B", "size of the response's body or message; absent without a response"),
     "build": Column("s", "time spent building the request after it was due to be sent"),
     "parse": Column("s", "time spent parsing and checking the answer, after done"),
-    "version": Column("", "model version that answered; absent where the protocol does not tell"),
+    "version": Column("", "model version of the response; absent where the protocol has none"),
     "worker": Column("", "index of the load-generating process"),
-    "warmup": Column("", "whether the request belongs to the warm-up, which no summary counts"),
+    "warmup": Column("", "whether the request belongs to the warm-up, which metrics exclude"),
 }
 """The fields of `RequestRecord` by name, in order: units and meanings. Times are seconds since the run began."""
 
 
 class RequestShape(NamedTuple):
-    """What the records of a prepared request have in common; the fields are those of `RequestRecord`."""
+    """What all records of a prepared request have in common; the fields are those of `RequestRecord`."""
 
     protocol: str
     signature: str
@@ -84,9 +84,9 @@ class RequestShape(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """What became of a request that was prepared before the run; the fields are those of `RequestRecord`.
+    """The result of a request that was prepared before the run; the fields are those of `RequestRecord`.
 
-    Its answer was checked exactly if `parse` is given, and nothing was left to build when it was sent.
+    Its answer was checked exactly if `parse` is given.
     """
 
     due: float
@@ -126,6 +126,6 @@ class RequestRecord:
 
     def __post_init__(self) -> None:
         if (self.outcome is Outcome.WRONG_ANSWER) != (self.wrong_kind is not None):
-            raise ValueError("wrong_kind belongs to wrong_answer, and only to it")
+            raise ValueError("wrong_kind must be set exactly if the outcome is wrong_answer")
         if (self.outcome is Outcome.DROPPED) != (self.sent is None):
-            raise ValueError("a dropped request was never sent, and only such a one")
+            raise ValueError("sent must be absent exactly if the outcome is dropped")

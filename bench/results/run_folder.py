@@ -1,4 +1,4 @@
-"""Writing a run folder, so that a kill at any moment loses at most the last second and leaves no finished-looking run.
+"""Writes a run folder: a kill loses at most the last second, and never leaves a run that looks finished.
 
     writer = RunWriter.create(Path("results"), "rest-poisson", describe(workload, arrivals, ...))
     writer.add_block(buffer.take())             # about once a second, from every worker's RecordBuffer
@@ -93,7 +93,7 @@ class RunWriter:
         return {str(name): int(self._counts[code]) for name, code in OUTCOME_CODES.items()}
 
     def add_block(self, data: bytes) -> Block | None:
-        """Stores what `RecordBuffer.take` gave; b"" and a block that came before are left out (gives None).
+        """Stores a block of `RecordBuffer.take`; b"" and a repeated block are ignored (returns None).
 
         Raises:
             BlockError: the bytes are no block, or its records contradict themselves.
@@ -127,17 +127,18 @@ class RunWriter:
         self._write_manifest()
 
     def sync(self) -> None:
-        """Forces the records onto the disk: a kill of the process loses none without it, a power cut may."""
+        """Flushes the records to disk, so that a power cut does not lose them; a kill of the process does not
+        anyway."""
         with naming(self.path / BLOCKS):
             os.fdatasync(self._open_blocks().fileno())
         self._synced = time.monotonic()
 
     def finish(self, elapsed: float, *, interrupted: bool = False) -> Path:
-        """Turns the folder into its final form and gives it.
+        """Converts the folder to its final form and returns it.
 
         Args:
             elapsed: seconds from the run's start to its end.
-            interrupted: whether it was stopped before its time.
+            interrupted: whether it was stopped early.
         """
         self.sync()
         self.close()
@@ -180,7 +181,7 @@ class RunWriter:
         write_atomically(self.path / manifest_file.FILE_NAME, self._file.to_bytes())
 
     def _missing(self) -> Iterator[str]:
-        """What did not arrive, one line each."""
+        """Missing records, one line each."""
         for worker, seen in sorted(self._seen.items()):
             lost = max(seen) + 1 - len(seen)
             if lost:
@@ -190,8 +191,8 @@ class RunWriter:
             yield f"{scheduled - stored} of the {scheduled} scheduled requests left no record"
 
     def _convert(self) -> None:
-        """Makes the columnar file, the time series and the histogram from the blocks, in one pass."""
-        # Here and not above: a load generator holds a writer and must not carry pyarrow while it sends.
+        """Writes the Parquet file, the time series and the histogram from the blocks, in one pass."""
+        # Imported here, so that a load generator with a writer does not load pyarrow while it sends.
         from bench.results import parquet
 
         series = timeseries.TimeSeries()
@@ -212,14 +213,14 @@ class RunWriter:
 
 def _batches(blocks: Iterator[Block], rows: int) -> Iterator[list[Block]]:
     """Blocks in groups of at least `rows` records (the last may have fewer)."""
-    held: list[Block] = []
+    batch: list[Block] = []
     for block in blocks:
-        held.append(block)
-        if sum(entry.rows.size for entry in held) >= rows:
-            yield held
-            held = []
-    if held:
-        yield held
+        batch.append(block)
+        if sum(entry.rows.size for entry in batch) >= rows:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def file_digest(path: Path) -> str:

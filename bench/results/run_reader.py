@@ -26,7 +26,7 @@ BATCH: Final = 262_144
 
 @dataclass(frozen=True)
 class Run:
-    """A stored run; `open_run` makes it.
+    """A stored run; `open_run` returns it.
 
     Args:
         path: its folder.
@@ -44,21 +44,21 @@ class Run:
 
     @property
     def manifest(self) -> RunManifest:
-        """What was asked, and where."""
+        """Workload, target and environment of the run."""
         return self.file.manifest
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end; if not, its records may lack the last second."""
+        """Whether the run finished; if not, its records may lack the last second."""
         return self.file.finished
 
     @property
     def signatures(self) -> tuple[str, ...]:
-        """What the column `signature` counts into, as far as it was read."""
+        """The signatures that the column `signature` refers to, as far as it was read."""
         return self._signatures.names
 
     def batches(self, names: Sequence[str], size: int = BATCH) -> Iterator[Columns]:
-        """Columns in pieces, in the order in which the requests were handed over (about that of `done`).
+        """Columns in pieces, about in the order of `done`.
 
         Args:
             names: columns of `bench.results.parquet.COLUMNS`.
@@ -82,7 +82,7 @@ class Run:
                 for block in read_blocks(file):
                     yield parquet.block_columns(block, names, self._signatures)
         except FileNotFoundError:
-            # Killed between the manifest and the first file: a run without a request.
+            # Killed before the first file: a run without a request.
             return
 
     def columns(self, names: Sequence[str]) -> Columns:
@@ -92,7 +92,7 @@ class Run:
             for name in names:
                 parts[name].append(batch[name])
         empty = parquet.empty_columns(names)
-        # One column at a time, so that no more than one is held twice.
+        # One column at a time limits the memory for copies to one column.
         return {name: np.concatenate(parts.pop(name) or [empty[name]]) for name in names}
 
     def server_samples(self) -> dict[str, Floats]:
@@ -109,10 +109,10 @@ def open_run(path: Path, *, verify: bool = True) -> Run:
 
     Args:
         path: the folder.
-        verify: whether the files of a finished run are held against their checksums.
+        verify: whether the checksums of a finished run's files are checked.
 
     Raises:
-        UsageError: no run folder, a newer format, or files that were lost or changed.
+        UsageError: not a run folder, a newer format, or files that are missing or were changed.
     """
     run = Run(path, read_run_file(path / FILE_NAME))
     if verify:
@@ -130,7 +130,7 @@ def _check_files(path: Path, checksums: Mapping[str, str]) -> None:
 
 
 def find_runs(paths: Iterable[Path], *, verify: bool = True) -> list[Run]:
-    """The runs at `paths`, each a run folder or a folder of runs (which are taken by name, thus by time).
+    """The runs at `paths`, each a run folder or a folder of runs (in the order of names, thus of time).
 
     Raises:
         UsageError: a path that is neither, a folder without a run, or a run that cannot be opened.

@@ -1,7 +1,7 @@
-"""What is sampled each second beside the requests, and its CSV files, which a kill may cut but not spoil.
+"""Samples of server and client, one per second, and their CSV files, which remain readable after a kill.
 
-Columns are the fields of the sample's class, base units; an empty cell is "not known". Counters of the server are
-cumulative, as its Prometheus page has them, so that a missed sample loses nothing.
+Columns are the fields of the sample's class, base units; an empty cell is an unknown value. Counters of the server are
+cumulative, as in its Prometheus metrics, so that a missed sample loses nothing.
 """
 
 import csv
@@ -21,13 +21,13 @@ from bench.core.types import Floats
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSample:
-    """The server at one moment.
+    """The server at one time.
 
     Args:
         time: seconds since the run began.
         cpu: cores in use since the last sample (1.5 is one and a half).
         rss: resident memory, bytes.
-        requests_ok: requests answered well, counter.
+        requests_ok: successful requests, counter.
         requests_failed: requests that failed, counter.
         rest_count: requests timed by the server on REST, counter.
         rest_seconds: their total time inside the server (request_latency), seconds, counter.
@@ -64,18 +64,18 @@ class ServerSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSample:
-    """One load-generating process at one moment.
+    """A load-generating process at one time.
 
     Args:
         time: seconds since the run began.
         worker: index of the process.
         cpu: cores that it used since its last sample (1.0 is one whole core, the most that one process can send with).
         rss: resident memory, bytes.
-        loop_lag: the latest that a timer of its event loop fired since its last sample, seconds.
-        in_flight: requests sent and not answered.
+        loop_lag: largest delay of a timer of its event loop since its last sample, seconds.
+        in_flight: requests sent and not done.
         waiting: requests due and not sent.
-        machine_cpu: cores busy on its machine since its last sample, whoever used them.
-        users: mean number of its users since its last sample; they may be changed while a run lasts.
+        machine_cpu: cores in use on its machine since its last sample, by all processes.
+        users: mean number of its users since its last sample.
     """
 
     time: float
@@ -90,13 +90,13 @@ class ClientSample:
 
 
 _FIRST_COLUMNS: Final = 8
-"""Columns that every format's files have."""
+"""Columns of the files of every format."""
 
 Sample = TypeVar("Sample", ServerSample, ClientSample)
 
 
 class SampleFile(Generic[Sample]):
-    """A CSV file that samples are appended to, each line written whole and at once."""
+    """A CSV file to which samples are appended, one whole line at a time."""
 
     def __init__(self, path: Path, kind: type[Sample]) -> None:
         self._names = _names(kind)
@@ -116,12 +116,12 @@ class SampleFile(Generic[Sample]):
 
 
 def read_samples(path: Path, kind: type[Sample]) -> dict[str, Floats]:
-    """All columns of a sample file, float64, NaN where a cell is empty; a last line cut off by a kill is left out.
+    """All columns of a sample file, float64, NaN for an empty cell; an incomplete last line is ignored.
 
-    Columns that came with later formats, which stand last, are NaN in files without them.
+    Columns that later formats appended are NaN in files without them.
 
     Raises:
-        UsageError: another header, or a cell that is no number.
+        UsageError: other columns, or a cell that is not a number.
     """
     names = _names(kind)
     try:
@@ -136,12 +136,14 @@ def read_samples(path: Path, kind: type[Sample]) -> dict[str, Floats]:
         try:
             table[index, : len(rows[0])] = [float(cell) if cell else math.nan for cell in row]
         except ValueError as error:
-            raise UsageError(f"{path} line {index + 2} is not a sample ({error}); was the file edited?") from error
+            raise UsageError(
+                f"{path} line {index + 2} is not a sample ({error}); restore the file or run again"
+            ) from error
     return {name: table[:, index] for index, name in enumerate(names)}
 
 
 def counter_rate(samples: Mapping[str, Floats], name: str) -> Floats:
-    """Growth a second of counter `name` up to each sample, float64, NaN at the first and where the server restarted."""
+    """Increase per second of counter `name` before each sample, float64; NaN for the first and after a restart."""
     values, times = samples[name], samples["time"]
     rate = np.full(values.shape, math.nan)
     if values.size > 1:

@@ -95,13 +95,15 @@ def test_nothing_is_written_before_the_input_was_checked(tmp_path: Path) -> None
 )
 def test_another_job_is_refused_by_name(tmp_path: Path, changed: dict[str, str], reason: str) -> None:
     begun(tmp_path / "out", b"one\n").close()
-    with pytest.raises(UsageError, match=f"was begun differently .{reason}.; give the same, or leave out --resume"):
+    with pytest.raises(
+        UsageError, match=f"was started with other options .{reason}.; give the same, or leave out --resume"
+    ):
         resumed(tmp_path / "out", b"one\n", job={**JOB, **changed})
     assert (tmp_path / "out").read_bytes() == b"one\n"
 
 
 def test_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no .*out to go on with; leave out --resume"):
+    with pytest.raises(UsageError, match="there is no .*out to resume; leave out --resume"):
         resumed(tmp_path / "out")
     assert not list(tmp_path.iterdir())
 

@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from bench.analysis.metrics import PERCENTILES
 from bench.capacity.queue.queue_model import QueueModel
 from bench.capacity.queue.vectorized_batch_queue import simulate_batches
 from bench.capacity.queue.vectorized_queue import simulate_queues

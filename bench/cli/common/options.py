@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they lead to."""
+"""Options that several commands share."""
 
 import argparse
 import contextlib
@@ -30,7 +30,7 @@ def add_target_options(parser: argparse.ArgumentParser, estimator: bool = False)
         action="append",
         default=[],
         metavar="FLAG",
-        help="a flag for a server started here; repeatable",
+        help="flag of a server that is started here; repeatable",
     )
 
 
@@ -38,7 +38,7 @@ def served_target(text: str) -> Target:
     """A target that is a server.
 
     Raises:
-        UsageError: none of the known forms, or the Estimator in this process.
+        UsageError: an unknown form, or the in-process Estimator.
     """
     target = parse_target(text)
     if target.kind is TargetKind.ESTIMATOR:
@@ -47,7 +47,7 @@ def served_target(text: str) -> Target:
 
 
 def add_scenario_options(parser: argparse.ArgumentParser, own: Collection[str]) -> None:
-    """The options of scenarios, each a `Given` or None, but those that the command has in a form of its own.
+    """The options of scenarios, each a `Given` or None, except those that the command defines itself.
 
     Args:
         parser: the command's.
@@ -99,10 +99,10 @@ def exported_model(args: argparse.Namespace) -> ExportedModel:
 
 @contextlib.contextmanager
 def running_server(args: argparse.Namespace, model: ExportedModel) -> Iterator[RunningServer]:
-    """The server of `--target`, started here if it is one of ours.
+    """The server of `--target`, started here if it is managed.
 
     Raises:
-        UsageError: the options do not go together.
+        UsageError: the options contradict each other.
         TargetError: it does not come up or does not answer.
     """
     target = parse_target(args.target)

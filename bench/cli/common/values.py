@@ -1,4 +1,4 @@
-"""Values of options, checked while the command line is read: the parser names the option, these say what it takes."""
+"""Types of options for argparse, which check the value while the command line is parsed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class Value:
     """A parser of an option's text as argparse's `type`.
 
     Args:
-        parse: gives the value, or raises UsageError.
-        as_text: whether the option keeps its text.
-        both: whether it gives a `Given`, the text with its value.
+        parse: returns the value or raises UsageError.
+        as_text: the value is the checked text itself.
+        both: the value is a `Given`, the text with its value.
     """
 
     parse: Callable[[str], Any]
@@ -44,19 +44,19 @@ class Value:
 
 
 class Given(NamedTuple):
-    """What the user gave for an option: the text, for what is kept of the command, and its value."""
+    """The text of an option, for the record of the command, and its value."""
 
     text: str
     value: Any
 
 
 def whole(least: int = 1, most: int = MOST) -> Value:
-    """Whole numbers of a range, both ends in it."""
+    """Whole numbers of a closed range."""
     return Value(lambda text: parse_whole(text, least, most))
 
 
 def number(least: float, most: float, *, open_least: bool = False) -> Value:
-    """Numbers of a range, both ends in it, or the lower one not."""
+    """Numbers of a closed range, or one open at the lower end."""
     return Value(lambda text: parse_number(text, least, most, open_least=open_least))
 
 

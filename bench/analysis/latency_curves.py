@@ -11,7 +11,7 @@ from bench.core.types import Floats
 from bench.results.run_reader import Run
 from bench.results.samples import counter_rate
 from bench.results.timeseries import NEEDED, TimeSeries
-from bench.stats.quantiles import rank_of
+from bench.stats.percentiles import rank_of
 
 MAX_POINTS: Final = 300
 """Most intervals of a time series: a plot resolves no more."""

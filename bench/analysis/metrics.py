@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from bench.stats.quantiles import PERCENTILES
+from bench.stats.percentiles import PERCENTILES
 
 CLOCKS: Final = {"from_due": "latency from due", "from_send": "latency from send"}
 

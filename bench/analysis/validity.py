@@ -17,7 +17,7 @@ from bench.core.types import Floats
 from bench.core.units import format_apart, format_number, format_percent, format_seconds, pluralize, were
 from bench.results.run_reader import Run
 from bench.stats.littles_law import little_residual
-from bench.stats.quantiles import nearest_rank
+from bench.stats.percentiles import nearest_rank
 from bench.stats.stationarity import level_shift
 from bench.workload.arrivals import ClosedLoop, Constant, Poisson, parse_arrivals
 

@@ -23,7 +23,7 @@ from bench.gate.metrics import run_metrics
 from bench.gate.results import ARMS
 from bench.gate.types import Pair, RunMetrics
 from bench.load.setup.run_spec import RunSpec
-from bench.stats.quantiles import nearest_rank
+from bench.stats.percentiles import nearest_rank
 from bench.workload.schedules import OpenLoop
 
 _SLICE_REQUESTS: Final = 5

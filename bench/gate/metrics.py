@@ -10,7 +10,7 @@ from bench.analysis.run import Analysis
 from bench.gate.types import ERRORS, RunMetrics
 from bench.results.blocks import OUTCOME_CODES
 from bench.results.records import Outcome
-from bench.stats.quantiles import nearest_rank
+from bench.stats.percentiles import nearest_rank
 
 PERCENTILES: Final = {"p50": (0.50, 20), "p95": (0.95, 100), "p99": (0.99, 300)}
 """By name: the share, and the answers that a run must have. Three answers beyond a p99 say little about one run, but

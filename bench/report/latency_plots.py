@@ -13,7 +13,7 @@ from bench.analysis.run import Analysis
 from bench.core.types import Floats
 from bench.report import plots
 from bench.report.plots import BLACK, BLUE, ORANGE, PURPLE, SERIES, SKY
-from bench.stats.quantiles import PERCENTILES
+from bench.stats.percentiles import PERCENTILES
 
 LOG_FROM: Final = 12.0
 """A range of latencies beyond this factor gets a logarithmic axis."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bench.core.types import Floats
 from bench.results.blocks import NO_BYTES, OUTCOME_CODES
 from bench.results.records import Outcome
-from bench.stats.quantiles import PERCENTILES, rank_of
+from bench.stats.percentiles import PERCENTILES, rank_of
 
 NEEDED: Final = ("due", "sent", "done", "outcome", "bytes_out", "bytes_in", "warmup")
 """Record columns that `TimeSeries.add` takes."""

@@ -26,32 +26,11 @@ from bench.core.types import Floats
 from bench.core.units import pluralize, times_as_long
 from bench.stats.correlation import FEW_TIMES, MeanError, few_times_warning, mean_error
 from bench.stats.estimate import Estimate
+from bench.stats.percentiles import PERCENTILES, rank_of
 from bench.stats.proportion import adjusted_size, clopper_pearson
-
-PERCENTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-"""The percentiles of reports, as fractions."""
 
 _BOUNDING: Final = tuple(sorted({*PERCENTILES.values(), 0.75}))
 """Percentiles whose effective sample size bounds that of every higher one."""
-
-
-def nearest_rank(values: Floats, fractions: Sequence[float]) -> list[float]:
-    """The percentiles `fractions` (0 to 1) of `values`, which may be in any order.
-
-    Raises:
-        ValueError: there is no value.
-    """
-    if not values.size:
-        raise ValueError("a percentile needs at least one value")
-    ranks = [rank_of(fraction, values.size) for fraction in fractions]
-    ordered = np.partition(values, sorted(set(ranks)))
-    return [float(ordered[rank]) for rank in ranks]
-
-
-def rank_of(fraction: float, size: int) -> int:
-    """Index of the nearest rank among `size` sorted values."""
-    # The tolerance keeps 0.99 * 100 = 99.00000000000001 at rank 99.
-    return min(max(math.ceil(fraction * size - 1e-9), 1), size) - 1
 
 
 def needed(fraction: float, confidence: float = 0.95) -> int:

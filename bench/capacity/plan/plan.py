@@ -13,7 +13,7 @@ from bench.capacity.queue.latency_table import COLUMNS, QUANTILES, UNSTABLE
 from bench.core.errors import InconclusiveError, UsageError
 from bench.core.units import format_percent, format_rate, parse_number, parse_rate, parse_whole, pluralize
 from bench.stats.estimate import Estimate
-from bench.stats.quantiles import nearest_rank
+from bench.stats.percentiles import nearest_rank
 
 HOURS_A_MONTH: Final = 730.0
 _SIMULATED: Final = 60_000

@@ -12,7 +12,7 @@ from bench.capacity.plan.fleet import Fleet, FleetServed, simulate_fleet
 from bench.capacity.queue.latency_table import COLUMNS, QUANTILES
 from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
-from bench.stats.quantiles import nearest_rank
+from bench.stats.percentiles import nearest_rank
 from bench.workload.rate_profile import RateProfile
 
 WINDOWS: Final = 60

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from bench.core.types import Floats
+from bench.core.units import format_change, format_estimate
 from bench.gate.types import Counts, GateMetric, MetricResult, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
 from bench.stats.between_runs import mean_of_runs
 from bench.stats.estimate import Estimate
@@ -179,19 +181,25 @@ def totals(baseline: Sequence[RunMetrics], candidate: Sequence[RunMetrics]) -> C
 
 
 def describe_effect(result: MetricResult) -> str:
-    """`latency p50 +10.3 % [+8.1, +12.4]`, for a reason."""
-    effect = result.effect
-    if effect.center is None:
+    """`latency p50 +10.3 % [+8.1 … +12.4 %]`, for a reason."""
+    change, lo, hi = effect_changes(result)
+    if change is None:
         return result.metric.label
-    sign = -1 if result.metric.higher_is_better else 1
-    unit, digits = ("points", 2) if result.metric.absolute else ("%", 1)
-    change = as_change(result.metric, effect.center)
-    text = f"{result.metric.label} {100 * change:+.{digits}f} {unit}"
-    ends = [None if end is None else 100 * as_change(result.metric, end) for end in (effect.lo, effect.hi)]
-    if ends[0] is not None and ends[1] is not None:
-        low, high = sorted((ends[0], ends[1])) if sign < 0 else (ends[0], ends[1])
-        text += f" [{low:+.{digits}f}, {high:+.{digits}f}]"
-    return text
+    return f"{result.metric.label} {format_estimate(change, lo, hi, partial(format_effect, result.metric))}"
+
+
+def effect_changes(result: MetricResult) -> tuple[float | None, float | None, float | None]:
+    """The change of the metric that the effect means, and the lower and upper end of its interval."""
+    effect = result.effect
+    change, lo, hi = (
+        None if end is None else as_change(result.metric, end) for end in (effect.center, effect.lo, effect.hi)
+    )
+    return (change, hi, lo) if result.metric.higher_is_better else (change, lo, hi)
+
+
+def format_effect(metric: GateMetric, change: float) -> str:
+    """`+10.3 %`, or `+0.31 points` for a difference of proportions."""
+    return f"{format_change(100 * change, 2)} points" if metric.absolute else f"{format_change(100 * change)} %"
 
 
 def as_change(metric: GateMetric, effect: float) -> float:

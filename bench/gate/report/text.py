@@ -1,8 +1,10 @@
 """The verdict of a gate for people: one line, a table, and Markdown for a step summary or a comment."""
 
+from functools import partial
+
 from bench.analysis.metrics import Metric
-from bench.core.units import ABSENT, format_seconds, pluralize
-from bench.gate.results import as_change
+from bench.core.units import ABSENT, format_interval, format_seconds, pluralize
+from bench.gate.results import effect_changes, format_effect
 from bench.gate.types import GateReport, MetricResult, State, VerdictKind
 from bench.report import text
 from bench.report.pages import render
@@ -17,7 +19,7 @@ _MARKS = {
 
 
 def verdict_line(report: GateReport) -> str:
-    """`REGRESSION: latency p50 +10.3 % [+8.1, +12.4]; 28 pairs in 2 m 05 s; false alarms at most 1 %, ...`."""
+    """`REGRESSION: latency p50 +10.3 % [+8.1 … +12.4 %]; 28 pairs in 2 m 05 s; false alarms at most 1 %, ...`."""
     verdict = report.verdict
     parts = [
         f"{verdict.kind}: {verdict.reason}",
@@ -74,17 +76,16 @@ def _duration(report: GateReport) -> str:
 
 
 def _cells(result: MetricResult) -> tuple[str, str, str, str, str, str, str]:
-    metric, effect = result.metric, result.effect
+    metric = result.metric
     shown = Metric(metric.name, metric.label, metric.unit)
-    ends = [None if end is None else _percent(result, as_change(metric, end)) for end in (effect.lo, effect.hi)]
-    if metric.higher_is_better:
-        ends.reverse()
+    change, lo, hi = effect_changes(result)
+    written = partial(format_effect, metric)
     return (
         metric.label,
         text.metric_value(shown, result.baseline),
         text.metric_value(shown, result.candidate),
-        ABSENT if effect.center is None else _percent(result, as_change(metric, effect.center)),
-        "" if ends[0] is None or ends[1] is None else f"{ends[0]} … {ends[1]}",
+        ABSENT if change is None else written(change),
+        format_interval(lo, hi, written),
         f"{100 * result.min_effect:.3g} {'points' if metric.absolute else '%'}",
         _word(result),
     )
@@ -94,7 +95,3 @@ def _word(result: MetricResult) -> str:
     if result.state is State.NOT_EVALUATED:
         return f"not evaluated: {result.note}"
     return f"{result.state}, improved" if result.improved else str(result.state)
-
-
-def _percent(result: MetricResult, change: float) -> str:
-    return f"{100 * change:+.2f} points" if result.metric.absolute else f"{100 * change:+.1f} %"

@@ -32,7 +32,7 @@ QUALIFIED = {
     ("bench.capacity.model.model_file", "--out"): "bertbench capacity --out",
     ("bench.server.clients", "--target"): "demo drives a server of its own, whose addresses are known",
     ("bench.cli.verify", "--sentences"): "export with --sentences",
-    ("bench.load.locust_adapter.master", "--worker"): "locust --worker",
+    ("bench.load.locust_adapter.run_factory", "--worker"): "locust --worker",
     ("bench.gate.ab_servers", "--sentences"): "export both models with the same --sentences",
     ("bench.load.engine.payloads", "--padded"): "only commands with the option can pad",
     ("bench.load.engine.payloads", "--signature"): "calibrate refuses such an export before",

@@ -196,8 +196,8 @@ def compare(before: Runs, after: Runs, *, anyway: bool = False) -> Comparison:
 
     Args:
         before: one run, or repeats of one.
-        after: the same, to be held against it.
-        anyway: whether runs under different loads are compared nevertheless.
+        after: the same, compared with `before`.
+        anyway: compare runs under different loads too.
 
     Raises:
         UsageError: no such run, or runs of one side that are not repeats of each other.

@@ -4,9 +4,11 @@ import argparse
 from pathlib import Path
 from typing import TextIO
 
-from bench import api
+from bench.analysis.compare import compare
+from bench.analysis.run import analyse
 from bench.core.errors import ExitCode
 from bench.report.comparison import comparison_text
+from bench.results.run_reader import find_runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,5 +25,6 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         UsageError: no such run, or runs of one side that are not repeats of each other.
         InconclusiveError: the sides were under different loads, and not `--anyway`.
     """
-    out.write(comparison_text(api.compare(args.before, args.after, anyway=args.anyway)))
+    before, after = ([analyse(run) for run in find_runs([side])] for side in (args.before, args.after))
+    out.write(comparison_text(compare(before, after, anyway=args.anyway)))
     return ExitCode.OK

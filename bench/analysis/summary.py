@@ -99,8 +99,8 @@ def _request_metrics(measured: Measured, confidence: float, sentences: int) -> d
         found |= _latencies(clock, measured.done[ok] - start[ok], failed, confidence)
     delays = measured.sent - measured.due
     delays = delays[~np.isnan(delays)]
-    for name, share in (("start_delay_p50", 0.5), ("start_delay_p99", 0.99)):
-        found[name] = _observed(name, nearest_rank(delays, [share])[0] if delays.size else None)
+    for name, fraction in (("start_delay_p50", 0.5), ("start_delay_p99", 0.99)):
+        found[name] = _observed(name, nearest_rank(delays, [fraction])[0] if delays.size else None)
     return found
 
 

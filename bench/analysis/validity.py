@@ -23,17 +23,17 @@ from bench.workload.arrivals import ClosedLoop, Constant, Poisson, parse_arrival
 
 START_DELAY: Final = 0.005
 """Largest p99 of `sent - due`, seconds: about the scheduling delay on a busy two-core machine..."""
-START_DELAY_SHARE: Final = 0.1
+START_DELAY_FRACTION: Final = 0.1
 """...or this fraction of the median latency from due, if larger."""
 ACHIEVED_RATE: Final = 0.99
 """Smallest fraction of the requests due in the measured part that were sent in it."""
-DROPPED_SHARE: Final = 0.001
+DROPPED_FRACTION: Final = 0.001
 """Largest fraction of due requests that were never sent: more would change a p99.9."""
 WORKER_CPU: Final = 0.9
 """Largest CPU utilization of a worker's core, p90 of its samples. Locust warns at the same limit."""
 LOOP_LAG: Final = 0.02
 """Largest event-loop lag, seconds, p90 of the samples (each the maximum of a second)..."""
-LOOP_LAG_SHARE: Final = 0.1
+LOOP_LAG_FRACTION: Final = 0.1
 """...or this fraction of the median latency from due, if larger."""
 LITTLE_RESIDUAL: Final = 0.1
 """Largest relative residual of N = X (R + Z): in closed loop the fraction of the users' time spent in the client."""
@@ -50,14 +50,14 @@ WARMUP_HEAD: Final = 0.2
 """The fraction at the start that is compared with the last half, to detect an incomplete warm-up."""
 BACKLOG_FACTOR: Final = 3.0
 """Ratio of the requests open at the end to the mean in the first half above which the server falls behind..."""
-BACKLOG_SHARE: Final = 0.03
+BACKLOG_FRACTION: Final = 0.03
 """...if at least this fraction of all due requests is open at the end..."""
 BACKLOG_LEAST: Final = 10
 """...and at least this many: smaller numbers vary by chance."""
 _CLIENT_LIMIT: Final = ": the client was the limit; add workers or lower the rate"
 _GENERATOR_STARVED: Final = ": the load generator was starved of CPU; give it a core of its own"
 
-CEILING_SHARE: Final = 0.8
+CEILING_FRACTION: Final = 0.8
 """Fraction of the load generator's measured ceiling above which a run has a warning."""
 
 
@@ -170,11 +170,11 @@ def check_validity(run: Run, measured: Measured) -> Validity:
 def ceiling_warning(run: Run) -> str | None:
     """A warning if the requested rate is near or above the measured ceiling of the load generator."""
     ceiling, rate = run.manifest.ceiling, run.manifest.requested_rate
-    if ceiling is None or rate is None or rate < CEILING_SHARE * ceiling:
+    if ceiling is None or rate is None or rate < CEILING_FRACTION * ceiling:
         return None
     return (
         f"{format_number(rate)} requests/s requested: {format_percent(rate / ceiling)} of the load generator's ceiling "
-        f"of {format_number(ceiling)} (warning from {format_percent(CEILING_SHARE)}); add workers or lower the rate"
+        f"of {format_number(ceiling)} (warning from {format_percent(CEILING_FRACTION)}); add workers or lower the rate"
     )
 
 
@@ -216,7 +216,7 @@ def _start_delay(run: Run, measured: Measured, typical: float, why: str) -> Chec
         return Check("start delay", False, "no request was sent")
     limit = Limit.widest(
         Limit(START_DELAY, "the scheduling delay of a busy machine"),
-        Limit(START_DELAY_SHARE * typical, f"{format_percent(START_DELAY_SHARE)} of the median latency"),
+        Limit(START_DELAY_FRACTION * typical, f"{format_percent(START_DELAY_FRACTION)} of the median latency"),
     )
     text = "requests were sent {} after they were due, p99"
     return limit.check("start delay", nearest_rank(delays, [0.99])[0], text, format_seconds, why)
@@ -243,17 +243,17 @@ def _beyond_client(run: Run, samples: dict[str, Floats]) -> bool:
 
 def _achieved(measured: Measured) -> Check:
     due = measured.due.size / measured.seconds
-    share = float((measured.sent < measured.ends).sum()) / measured.due.size
-    shown, limit = format_apart(share, ACHIEVED_RATE, format_percent)
-    sent, reason = format_number(share * due), "fewer are a different load"
+    fraction = float((measured.sent < measured.ends).sum()) / measured.due.size
+    shown, limit = format_apart(fraction, ACHIEVED_RATE, format_percent)
+    sent, reason = format_number(fraction * due), "fewer are a different load"
     text = f"{sent} requests/s were sent of {format_number(due)} due, {shown} (limit {limit}: {reason})"
-    return Check("achieved rate", share >= ACHIEVED_RATE, text, share, ACHIEVED_RATE, reason)
+    return Check("achieved rate", fraction >= ACHIEVED_RATE, text, fraction, ACHIEVED_RATE, reason)
 
 
 def _dropped(measured: Measured) -> Check:
     dropped = int(np.isnan(measured.sent).sum())
     text = f"{dropped:,} of {pluralize(measured.due.size, 'request')}, {{}}, {were(dropped)} never sent"
-    limit = Limit(DROPPED_SHARE, "more would change a p99.9")
+    limit = Limit(DROPPED_FRACTION, "more would change a p99.9")
     return limit.check("dropped", dropped / measured.due.size, text, format_percent)
 
 
@@ -271,7 +271,7 @@ def _loop_lag(samples: dict[str, Floats], typical: float) -> Check:
         return Check("event-loop lag", None, "not checked: the event-loop lag of the load generator was not sampled")
     limit = Limit.widest(
         Limit(LOOP_LAG, "the scheduling delay of a busy machine"),
-        Limit(LOOP_LAG_SHARE * typical, f"{format_percent(LOOP_LAG_SHARE)} of the median latency"),
+        Limit(LOOP_LAG_FRACTION * typical, f"{format_percent(LOOP_LAG_FRACTION)} of the median latency"),
     )
     text = "event-loop lag of the load generator up to {}"
     return limit.check("event-loop lag", lag, text, format_seconds, _GENERATOR_STARVED)
@@ -311,8 +311,8 @@ def _little(run: Run, measured: Measured, samples: dict[str, Floats], users: Use
         return Check("N = X·R", True, "nothing was in flight")
     limit = Limit.widest(Limit(LITTLE_RESIDUAL * present, f"{format_percent(LITTLE_RESIDUAL)} of N"), *limits)
     text = f"N = X·R is off by {{}} of N = {format_number(present)}"
-    share = Limit(limit.value / present, limit.reason)
-    return share.check("N = X·R", abs(residual), text, format_percent)
+    relative = Limit(limit.value / present, limit.reason)
+    return relative.check("N = X·R", abs(residual), text, format_percent)
 
 
 def _backlog(measured: Measured) -> Check:
@@ -324,7 +324,7 @@ def _backlog(measured: Measured) -> Check:
     limit = Limit.widest(
         Limit(BACKLOG_LEAST, "smaller numbers vary by chance"),
         Limit(BACKLOG_FACTOR * early, f"{format_number(BACKLOG_FACTOR)} times the mean of the first half"),
-        Limit(BACKLOG_SHARE * measured.due.size, f"{format_percent(BACKLOG_SHARE)} of the requests due"),
+        Limit(BACKLOG_FRACTION * measured.due.size, f"{format_percent(BACKLOG_FRACTION)} of the requests due"),
     )
     text = f"{{}} requests open at the end, {format_number(early)} on average in the first half"
     advice = ": the server falls behind this rate, so latency grows with the duration"

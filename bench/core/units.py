@@ -194,9 +194,9 @@ def format_change(value: float, decimals: int = 1) -> str:
     return text if text.strip("+-0.,") else text[1:]
 
 
-def format_percent(share: float, digits: int = 3) -> str:
+def format_percent(fraction: float, digits: int = 3) -> str:
     """A fraction as percent: `0.213 %`; only 1 is `100 %` and only 0 is `0 %`, without rounding to them: `99.996 %`."""
-    percent = 100 * share
+    percent = 100 * fraction
     if not math.isfinite(percent) or percent in (0, 100) or not 0 < percent < 100:
         return f"{format_number(percent, digits)} %" if not math.isnan(percent) else ABSENT
     if percent < _SMALLEST_PERCENT:

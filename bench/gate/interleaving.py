@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from bench.analysis.validity import START_DELAY, START_DELAY_SHARE, WORKER_CPU
+from bench.analysis.validity import START_DELAY, START_DELAY_FRACTION, WORKER_CPU
 from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
 from bench.gate.arm import Arm
@@ -278,6 +278,6 @@ class Interleaving:
 
 def _late(name: str, delays: Floats, found: RunMetrics) -> Sequence[str]:
     """Why an open-loop run is INVALID: requests that were sent late."""
-    limit = max(START_DELAY, START_DELAY_SHARE * found.values.get("p50", 0.0))
+    limit = max(START_DELAY, START_DELAY_FRACTION * found.values.get("p50", 0.0))
     late = nearest_rank(delays, [0.99])[0] if delays.size else 0.0
     return [f"requests to the {name} were sent up to {late * 1e3:.1f} ms late; give more users"] if late > limit else []

@@ -10,11 +10,11 @@ from bench.analysis.run import Analysis
 from bench.gate.types import ERRORS, RunMetrics
 from bench.results.blocks import OUTCOME_CODES
 from bench.results.records import Outcome
-from bench.stats.percentiles import nearest_rank
+from bench.stats.percentiles import PERCENTILES, nearest_rank
 
-PERCENTILES: Final = {"p50": (0.50, 20), "p95": (0.95, 100), "p99": (0.99, 300)}
-"""By name: the share, and the answers that a run must have. Three answers beyond a p99 say little about one run, but
-the gate uses many runs, and needs only that the figure of each follows a change of the server."""
+MIN_ANSWERS: Final = {"p50": 20, "p95": 100, "p99": 300}
+"""The successful requests that a run needs for a percentile. Three beyond a p99 say little about one run, but the gate
+uses many runs, and needs only that the value of each follows a change of the server."""
 
 _STORED: Final = {"throughput": "throughput", "server_cpu_per_request": "cpu", "server_memory": "memory"}
 
@@ -45,7 +45,7 @@ def run_metrics(
     if answered and seconds > 0:
         values["throughput"] = answered / seconds
     latency = (columns["done"] - columns["due"])[good]
-    known = {name: share for name, (share, least) in PERCENTILES.items() if answered >= least}
+    known = {name: PERCENTILES[name] for name, least in MIN_ANSWERS.items() if answered >= least}
     if known:
         values |= dict(zip(known, nearest_rank(latency, list(known.values())), strict=True))
     if cpu is not None and answered:
@@ -74,7 +74,7 @@ def stored_run_metrics(analysis: Analysis) -> RunMetrics:
     summary = analysis.summary
     counts = {name: count for name, count in summary.counts.items() if count}
     failures = {name: count for name, count in counts.items() if name not in (Outcome.OK, Outcome.WRONG_ANSWER)}
-    sources = {f"from_due_{name}": name for name in PERCENTILES} | _STORED
+    sources = {f"from_due_{name}": name for name in MIN_ANSWERS} | _STORED
     values = {}
     for source, name in sources.items():
         found = summary.metrics.get(source)

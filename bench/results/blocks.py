@@ -1,4 +1,4 @@
-"""Request records as blocks of bytes: held in memory by a load generator, sent to its master, appended to a file.
+"""Request records as blocks of bytes: in the memory of a load generator, sent to its master, appended to a file.
 
 Light on purpose: numpy and the standard library only, for a worker's 150 MB. A worker fills a `RecordBuffer` and hands
 `take()` over about once a second; `bench.results.run_folder.RunWriter.add_block` stores the bytes; `read_blocks` gives
@@ -64,7 +64,7 @@ NO_BYTES: Final = 0xFFFFFFFF
 NO_VERSION: Final = -1
 """`version` where the protocol does not tell."""
 
-# What the records of a request have in common is packed once, and lies in the middle of a row.
+# The common part of a request's records is packed once; it is the middle of a row.
 _SHAPE: Final = struct.Struct("<BBIHIIII")
 _ROW_STRUCT: Final = struct.Struct(f"<dddBBBB{_SHAPE.size}sIffq")
 ROW: Final = np.dtype(
@@ -109,7 +109,7 @@ class RecordBuffer:
         self._signatures: dict[str, int] = {}
 
     def __len__(self) -> int:
-        """Records held."""
+        """Number of records."""
         return len(self._rows) // ROW.itemsize
 
     def shape(self, shape: RequestShape) -> bytes:
@@ -156,7 +156,7 @@ class RecordBuffer:
         self._rows += _ROW_STRUCT.pack(*times, *codes, record.checked, record.warmup, self.shape(shape), *answer)
 
     def take(self) -> bytes:
-        """All records held, as one block, and empties the buffer; b"" if it holds none."""
+        """All records as one block, after which the buffer is empty; b"" without a record."""
         if not self._rows:
             return b""
         block = self._pack(bytes(self._rows), tuple(self._signatures))
@@ -164,7 +164,7 @@ class RecordBuffer:
         return block
 
     def pack(self, rows: NDArray[Any], signatures: tuple[str, ...]) -> bytes:
-        """A block of records that were made elsewhere, structured array of `ROW`; does not touch those held."""
+        """A block of other records, a structured array of `ROW`; the buffer does not change."""
         return self._pack(np.ascontiguousarray(rows, ROW).tobytes(), signatures)
 
     def _pack(self, rows: bytes, signatures: tuple[str, ...]) -> bytes:
@@ -209,7 +209,7 @@ class DamagedBlock(BlockError):
 def read_blocks(file: BinaryIO) -> Iterator[Block]:
     """The whole, undamaged blocks from the file's position on; ends at the first that is not.
 
-    The file's position is then behind the last good block.
+    The file's position is then after the last complete block.
 
     Raises:
         BlockError: a newer format, or records that contradict themselves.

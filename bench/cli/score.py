@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bench.bert.contract.exported_model import ExportedModel
+from bench.bert.contract.preflight import Preflight, export_name
 from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
 from bench.bert.contract.scoring import ScoredSentence, Scorer, score_stream
 from bench.bert.text.text_file import STDIN, Line, read_sentences
 from bench.bert.tf_logging import log_errors_only
 from bench.cli.common.options import (
+    add_preflight_option,
     add_target_options,
     exported_model,
     is_estimator,
@@ -25,13 +27,14 @@ from bench.core.errors import ExitCode, UsageError
 from bench.core.extras import require
 from bench.report.score_output import ResumableOutput, ScoreOutput, StreamOutput
 from bench.report.scores import FORMATS, ScoreFormat
-from bench.server.clients import protocols, served_scorer
+from bench.server.clients import connect, protocols, served_scorer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     parser.add_argument("file", metavar="FILE.tsv", help="one sentence a line, UTF-8; - is standard input")
     add_target_options(parser, estimator=True)
+    add_preflight_option(parser)
     parser.add_argument("--format", choices=tuple(FORMATS), default="tsv", help="(default: tsv)")
     parser.add_argument("--out", type=Path, metavar="F", help="output file (default: standard output)")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted --out file")
@@ -132,5 +135,9 @@ def _scorer(args: argparse.Namespace, model: ExportedModel) -> Iterator[tuple[Sc
         return
     with running_server(args, model) as server:
         protocol = args.protocol or protocols(server)[0]
+        if server.backend == "remote" and not args.no_preflight:
+            preflight = Preflight(model.golden, args.signature, server.model, export_name(args.model_dir))
+            with connect(server, protocol) as client:
+                preflight.require_same_model(client, args.target, args.timeout)
         with served_scorer(server, model, protocol, args.signature, args.timeout) as scorer:
             yield scorer, args.in_flight

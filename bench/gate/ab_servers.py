@@ -11,6 +11,7 @@ from typing import Final
 import psutil
 
 from bench.bert.contract.golden import Golden, read_golden
+from bench.bert.contract.preflight import Preflight
 from bench.core.errors import InconclusiveError, TargetError, UsageError
 from bench.gate.arm import Arm
 from bench.gate.interleaving import Interleaving
@@ -22,6 +23,7 @@ from bench.load.setup.run_spec import RunSpec
 from bench.load.setup.target_session import PROBE_SECONDS, require_served
 from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.pool import prepare_grpc
+from bench.server.clients import connect
 from bench.server.lifecycle import open_target, startup_seconds
 from bench.server.running import RunningServer, free_ports
 from bench.serving.grpc_client import GrpcClient
@@ -219,6 +221,8 @@ class ABServers:
             for file in (read_golden(variant.model_dir),)
         )
         self.arms = (baseline, candidate)
+        if load.preflight:
+            self._require_same_models(until)
         self.interleaving = Interleaving(self.arms, load, self.check, until)
 
     @property
@@ -268,14 +272,28 @@ class ABServers:
             if not target.remote or self._load.protocol != "grpc" or server.grpc is None:
                 continue
             prepare_grpc()
-            seconds = min(PROBE_SECONDS, max(until - time.monotonic(), 0.0) + READY_SECONDS)
             try:
                 with GrpcClient(server.grpc, secure=target.secure) as client:
-                    require_served(client, server, target, target.secure, timeout=seconds)
+                    require_served(client, server, target, target.secure, timeout=_probe_seconds(until))
             except TargetError as error:
                 failures[arm] = Failure(f"the {arm} never ran: {error}", ran=False)
         if failures:
             raise ArmsFailed(failures)
+
+    def _require_same_models(self, until: float) -> None:
+        """Asks remote servers for a few golden answers.
+
+        Raises:
+            WrongAnswerError: one holds another model.
+        """
+        for variant, arm in zip(self.variants, self.arms, strict=True):
+            if not variant.target.remote:
+                continue
+            prepare_grpc()
+            golden, load = read_golden(variant.model_dir).golden, self._load
+            preflight = Preflight(golden, load.signature, load.model_name, str(variant.model_dir))
+            with connect(arm.server, load.protocol) as client:
+                preflight.require_same_model(client, variant.label, _probe_seconds(until))
 
     def close(self) -> None:
         """Closes the connections."""
@@ -302,6 +320,11 @@ def open_ab_servers(spec: GateSpec, until: float = inf) -> Iterator[ABServers]:
         contextlib.closing(ABServers(spec, servers, until)) as opened,
     ):
         yield opened
+
+
+def _probe_seconds(until: float) -> float:
+    """What a question to a server may take before the gate begins."""
+    return min(PROBE_SECONDS, max(until - time.monotonic(), 0.0) + READY_SECONDS)
 
 
 def _endpoint(variant: Variant, server: RunningServer, load: RunSpec) -> Endpoint:

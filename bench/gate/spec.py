@@ -52,11 +52,12 @@ class GateSpec:
     Args:
         baseline: the server to compare with.
         candidate: the server to decide about.
-        protocol: `rest` or `grpc`.
+        protocol: `rest` or `grpc`; None takes that of the addresses, and gRPC for servers started here.
         signature: the model's signature.
         arrivals: closed or open loop.
         model_name: the model's name on both servers.
         timeout: seconds a request may take.
+        preflight: whether remote servers are asked first whether they hold the model.
         seed: of sentences, schedules and the order of runs within pairs; drawn if it is not given.
         min_effect: smallest effect of the median that matters, a fraction; those of the other metrics follow from it.
         min_effects: smallest effects of single metrics, which then must be measured.
@@ -72,11 +73,12 @@ class GateSpec:
 
     baseline: Variant
     candidate: Variant
-    protocol: str = "grpc"
+    protocol: str | None = None
     signature: str = COMPACT_SIGNATURE
     arrivals: Arrivals = field(default_factory=lambda: ClosedLoop(1))
     model_name: str = DEFAULT_MODEL_NAME
     timeout: float = 10.0
+    preflight: bool = True
     seed: int = field(default_factory=draw_seed)
     min_effect: float = DEFAULT_EFFECT
     min_effects: Mapping[str, float] = field(default_factory=dict)
@@ -91,6 +93,8 @@ class GateSpec:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"{name} is {value} s; give a time above 0")
+        if self.protocol is None:
+            object.__setattr__(self, "protocol", _protocol_of(self.variants))
         if self.protocol not in ("rest", "grpc"):
             raise UsageError(f"protocol is {self.protocol!r}; give rest or grpc")
         # Both check their values.
@@ -111,7 +115,7 @@ class GateSpec:
         """The load that both arms get."""
         return RunSpec(
             scenario="gate",
-            protocol=self.protocol,
+            protocol=self.protocol or "",
             signature=self.signature,
             arrivals=self.arrivals,
             users=self.arrivals.users if isinstance(self.arrivals, ClosedLoop) else OPEN_LOOP_USERS,
@@ -119,6 +123,7 @@ class GateSpec:
             duration=1.0,
             drain=self.timeout,
             timeout=self.timeout,
+            preflight=self.preflight,
             model_name=self.model_name,
             seed=self.seed,
         )
@@ -126,3 +131,11 @@ class GateSpec:
     def __str__(self) -> str:
         """The load, for people."""
         return f"{self.protocol}, {self.signature}, {self.arrivals}, seed {self.seed}"
+
+
+def _protocol_of(variants: tuple[Variant, Variant]) -> str:
+    """The protocol of the addresses; gRPC if both servers are started here."""
+    found = sorted({variant.target.kind.value for variant in variants if variant.target.remote})
+    if len(found) > 1:
+        raise UsageError("one target is a REST address and the other a gRPC address; give --protocol rest or grpc")
+    return found[0] if found else "grpc"

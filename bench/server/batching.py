@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.server.embedded.config.model_config import BatchingParameters, read_batching_parameters
+if TYPE_CHECKING:
+    from bench.server.embedded.config.model_config import BatchingParameters
 
-__all__ = ["BatchingParameters", "batching_of"]
 
-
-def batching_of(flags: Sequence[str]) -> BatchingParameters | None:
+def batching_of(flags: Sequence[str]) -> "BatchingParameters | None":
     """The batching parameters of a server that is started with `flags`; None if it does not batch.
 
     Raises:
@@ -17,5 +17,8 @@ def batching_of(flags: Sequence[str]) -> BatchingParameters | None:
     values = dict(flag.lstrip("-").partition("=")[::2] for flag in flags)
     if values.get("enable_batching", "false").lower() not in ("", "true", "1"):
         return None
+    # Here and not above: the parser of the file is TensorFlow's.
+    from bench.server.embedded.config.model_config import read_batching_parameters
+
     path = values.get("batching_parameters_file")
     return read_batching_parameters(Path(path) if path else None)

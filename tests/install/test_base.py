@@ -79,7 +79,7 @@ def test_what_needs_an_extra_says_so_in_one_line(case: str, tmp_path: Path) -> N
 
 
 def test_frames_need_pandas(tmp_path: Path) -> None:
-    example = Path(__file__).parents[2] / "results" / "example"
+    example = Path(__file__).parents[2] / "results" / "example" / "rest"
     code = f"{WITHOUT}\nfrom bench import api\nprint(api.read_run({str(example)!r}).summary() is not None)\n"
     code += f"api.read_run({str(example)!r}).frame()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

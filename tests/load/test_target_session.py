@@ -17,6 +17,7 @@ from bench.load.setup.target_session import TargetSession
 from bench.server.running import free_ports
 from tests.serving.test_endpoint_probe import PAGE, STATUS, plain_rest, raw_server, sends, tls_rest_server
 from tests.support.programmed_servers import grpc_server
+from tests.support.toy_golden import toy_golden
 
 DEAD = STATUS.replace(b"AVAILABLE", b"END").replace(b'"OK"', b'"INTERNAL", "error_message": "No room"')
 
@@ -29,7 +30,7 @@ def spec(host: str, protocol: str = "rest", *words: str) -> RunSpec:
 
 
 def opened(host: str, protocol: str = "rest", command: tuple[str, ...] = ()) -> None:
-    TargetSession().open(replace(spec(host, protocol), command=command), Path())
+    TargetSession().open(replace(spec(host, protocol), command=command), Path(), toy_golden())
 
 
 OTHERS: list[tuple[str, Callable[[], AbstractContextManager[str]], str, str]] = [

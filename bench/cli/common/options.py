@@ -61,7 +61,7 @@ def add_scenario_options(parser: argparse.ArgumentParser, own: Collection[str]) 
             kind = Value(READERS[name], both=True)
             parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="TEXT", help=shown.replace("%", "%%"))
     for name, text in SWITCHES.items():
-        parser.add_argument(f"--{name}", action="store_true", help=text)
+        parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
 
 
 def given_options(args: argparse.Namespace, own: Collection[str]) -> dict[str, Any]:
@@ -95,6 +95,13 @@ def exported_model(args: argparse.Namespace) -> ExportedModel:
         UsageError: it cannot be read.
     """
     return ExportedModel.open(args.model_dir or demo_model_dir())
+
+
+def add_preflight_option(parser: argparse.ArgumentParser) -> None:
+    """`--no-preflight`."""
+    from bench.load.locust_adapter.options import SWITCHES
+
+    parser.add_argument("--no-preflight", action="store_true", help=SWITCHES["no_preflight"])
 
 
 @contextlib.contextmanager

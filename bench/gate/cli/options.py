@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bench.bert.contract.requests import COMPACT_SIGNATURE
-from bench.cli.common.options import add_model_options
+from bench.cli.common.options import add_model_options, add_preflight_option
 from bench.cli.common.progress import ProgressDisplay
 from bench.cli.common.values import DURATION, SEED
 from bench.core.atomic_files import make_folder
@@ -19,7 +19,10 @@ from bench.workload.arrivals import parse_arrivals
 def add_load_options(parser: argparse.ArgumentParser) -> None:
     """The load on both sides, and the time."""
     add_model_options(parser)
-    parser.add_argument("--protocol", choices=("grpc", "rest"), default="grpc")
+    add_preflight_option(parser)
+    parser.add_argument(
+        "--protocol", choices=("grpc", "rest"), help="(default: that of the targets' addresses, gRPC without one)"
+    )
     parser.add_argument("--signature", default=COMPACT_SIGNATURE, help=f"default: {COMPACT_SIGNATURE}")
     parser.add_argument(
         "--arrivals", default="closed:users=1", metavar="TEXT", help="as for run (default: closed:users=1)"
@@ -87,6 +90,7 @@ def read_spec(args: argparse.Namespace, baseline: Variant, candidate: Variant, *
         arrivals=parse_arrivals(args.arrivals),
         model_name=args.model_name,
         timeout=args.request_timeout,
+        preflight=not args.no_preflight,
         seed=draw_seed() if args.seed is None else args.seed,
         max_time=args.max_time,
         warmup=args.warmup,

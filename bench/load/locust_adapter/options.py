@@ -69,9 +69,10 @@ OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
 SWITCHES: Final[Mapping[str, str]] = {
     "padded": "pad sentences to 128 positions and 20 slots, as in the article (serving_default only)",
     "compressed": "gzip REST request bodies",
+    "no_preflight": "do not ask a server elsewhere for a few golden sentences first, to see whether it holds the model",
 }
 
-
+# Locust listens on all interfaces; who can reach its web page can send load to any address.
 LOOPBACK: Final = "127.0.0.1"
 
 
@@ -89,14 +90,13 @@ def add_options(parser: Any, scenario: Scenario) -> None:
         option = f"--{name.replace('_', '-')}"
         _in_web_form(group.add_argument(option, default=value, metavar="<text>", help=shown.replace("%", "%%")))
     for name, text in SWITCHES.items():
-        _in_web_form(group.add_argument(f"--{name}", action="store_true", help=text))
+        _in_web_form(group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text))
     spec = spec_for(scenario)
     parser.set_defaults(
         num_users=spec.users if spec else scenario.users,
         spawn_rate=100.0,
         run_time=math.ceil(spec.run_time) if spec else scenario.run_time,
         exit_code_on_error=UnchosenCode(1),
-        # Locust listens on all interfaces; who can reach the web page can send load to any address.
         web_host=LOOPBACK,
         master_bind_host=LOOPBACK,
     )
@@ -173,6 +173,7 @@ def make_spec(scenario: Scenario, given: Mapping[str, Any], target: Target, user
     values |= dict.fromkeys(SWITCHES, False) | dict(given)
     arrivals = values.pop("arrivals")
     warmup = warmup_seconds(values.pop("warmup"), run_time)
+    preflight = not values.pop("no_preflight")
     tls = {name: path for name in _TLS if (path := values.pop(_TLS[name])) is not None}
     return RunSpec(
         scenario=scenario.name,
@@ -185,6 +186,7 @@ def make_spec(scenario: Scenario, given: Mapping[str, Any], target: Target, user
         target=target,
         tls=TlsOptions(**tls) if tls else None,
         rule=scenario.rule,
+        preflight=preflight,
         **{_FIELDS.get(name, name): value for name, value in values.items()},
     )
 

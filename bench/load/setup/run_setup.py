@@ -58,6 +58,7 @@ class RunSetup:
         Raises:
             UsageError: options contradict each other, or there are no golden answers, or no place for the run folder.
             TargetError: the server does not start, does not answer, or does not serve the model.
+            WrongAnswerError: a remote server holds another model.
         """
         make_folder(spec.results, "", f"give another {option_name('--results', spec.command)}")
         model_dir = spec.model_dir or demo_model_dir()
@@ -67,7 +68,7 @@ class RunSetup:
         if isinstance(spec.arrivals, OpenLoop):
             # Drawn here too, so that a schedule with no requests, or too many, is refused before a server starts.
             spec.arrivals.due_times(workload.duration, workload.seed)
-        server = target.open(spec, model_dir)
+        server = target.open(spec, model_dir, file.golden)
         environment = this_environment((gpu.name,) if gpu else ())
         return cls(spec, model_dir, file, workload, server, payloads, environment, gpu)
 

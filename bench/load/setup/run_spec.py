@@ -54,6 +54,7 @@ class RunSpec:
         model_name: its name on the server.
         signature: the requested signature.
         sentences: sentences per request.
+        preflight: whether a remote server is asked for a few golden sentences before the run.
         padded: whether requests are padded to the article's shape.
         check_share: share of answers that are checked.
         timeout: seconds that a request may take.
@@ -93,6 +94,7 @@ class RunSpec:
     model_name: str = DEFAULT_MODEL_NAME
     signature: str = "score"
     sentences: int = 1
+    preflight: bool = True
     padded: bool = False
     check_share: float = 1.0
     timeout: float = 30.0

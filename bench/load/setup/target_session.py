@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from bench.bert.contract.golden import Golden
+from bench.bert.contract.preflight import Preflight, export_name
 from bench.core.errors import TargetError, UsageError
 from bench.load.setup.run_context import option_name
 from bench.load.setup.run_spec import RunSpec
@@ -28,16 +30,22 @@ class TargetSession:
         self._stack = contextlib.ExitStack()
         self._started: tuple[object, RunningServer] | None = None
 
-    def open(self, spec: RunSpec, model_dir: Path) -> RunningServer:
+    def open(self, spec: RunSpec, model_dir: Path, golden: Golden) -> RunningServer:
         """The server, ready to answer.
+
+        Args:
+            spec: the run.
+            model_dir: the export of the run.
+            golden: its golden answers.
 
         Raises:
             UsageError: options contradict each other.
             TargetError: it does not start, does not answer, or does not serve the model.
+            WrongAnswerError: a remote server holds another model.
         """
         if spec.target.remote:
             server = spec.servers[0] if spec.servers else _at_address(spec)
-            _probe(server, spec)
+            _probe(server, spec, golden)
             return server
         identity = (spec.target, model_dir.resolve(), spec.model_name, spec.server_flags)
         if self._started is None or self._started[0] != identity:
@@ -86,12 +94,15 @@ def _beside(target: Target, port: int, other: int, kind: TargetKind) -> Target |
     return Target(kind, f"http://{host}:{other}" if kind is TargetKind.REST else f"{host}:{other}")
 
 
-def _probe(server: RunningServer, spec: RunSpec) -> None:
-    """Requests the model's state over each protocol of the run."""
+def _probe(server: RunningServer, spec: RunSpec, golden: Golden) -> None:
+    """Requests the model's state, and a few golden answers, over each protocol of the run."""
+    preflight = Preflight(golden, spec.signature, server.model, export_name(spec.model_dir))
     secure, ca = spec.secure_grpc, spec.tls.ca if spec.tls else None
     for client in _clients(server, spec):
         with client:
             require_served(client, server, spec.target, secure, ca)
+            if spec.preflight and not spec.servers:
+                preflight.require_same_model(client, spec.target_name or str(spec.target), spec.timeout)
 
 
 def require_served(

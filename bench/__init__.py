@@ -1,3 +1,3 @@
 """Load-testing and latency benchmark suite for a BERT language model behind TensorFlow Serving."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

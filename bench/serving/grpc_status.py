@@ -30,7 +30,7 @@ def code_name(code: int) -> str:
 
 def one_line(details: str | None) -> str:
     """A status text on one line, truncated for a message."""
-    return " ".join((details or "").split())[:_DETAILS_MOST]
+    return " ".join((details or "")[: 10 * _DETAILS_MOST].split())[:_DETAILS_MOST]
 
 
 def no_answer_in_time(address: str, timeout: float, code: str | None = None) -> DeadlineExceeded:

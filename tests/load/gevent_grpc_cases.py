@@ -1,5 +1,6 @@
 """gRPC transports; run by `test_transports.py` in a process of their own."""
 
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any
 import gevent
 import grpc
 import pytest
+from gevent.event import Event
 
 from bench.load.transports.endpoint import Endpoint
+from bench.load.transports.grpcio_channel import GrpcioChannel, shut_down_flooded
 from bench.load.transports.pool import TransportPool
 from bench.server.running import free_ports
-from bench.serving.errors import ConnectFailed, DeadlineExceeded, Rejected, ServerFailed, Unavailable
+from bench.serving.errors import ConnectFailed, DeadlineExceeded, InvalidResponse, Rejected, ServerFailed, Unavailable
 from bench.serving.tls import TlsOptions
+from tests.support.faulty_server import faulty
 from tests.support.programmed_servers import grpc_server
 
 TLS = Path(__file__).parent / "tls"
@@ -109,3 +113,44 @@ def test_grpc_over_tls(grpc_pool: Any) -> None:
             grpc_pool(f"127.0.0.1:{port}", grpc_secure=True).make("grpc").exchange(b"echo", 3)
     finally:
         server.stop(None).wait()
+
+
+def test_an_endless_header_block_ends_a_call(grpc_pool: Any) -> None:
+    with faulty("grpc-continuation") as address:
+        transport = grpc_pool(address).make("grpc")
+        assert transport.exchange(b"question", 30) == b"good"
+        with pytest.raises((DeadlineExceeded, InvalidResponse, Unavailable)):
+            transport.exchange(b"question", 30)
+
+
+def test_a_call_that_the_library_does_not_end_is_ended_with_its_connection() -> None:
+    """As in an endless header block of a server that never acknowledges the client's settings."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        channel = GrpcioChannel(Endpoint(grpc=address))
+        stuck = channel._call = lambda *_, **__: Event().wait()
+        for flooded, text in ((False, "allow more time"), (True, "only data without end")):
+            with socket.create_connection(listener.getsockname()) as connection, listener.accept()[0] as sender:
+                if flooded:
+                    sender.sendall(b"x")
+                    assert connection.recv(1, socket.MSG_PEEK) == b"x"
+                with pytest.raises(DeadlineExceeded, match=text):
+                    channel.exchange(b"question", 0.1)
+            assert (channel._call is stuck) == (not flooded), "the next call has a new connection"
+        channel.close()
+
+
+def test_only_connections_with_unread_data_are_shut_down() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        pairs = [(socket.create_connection(listener.getsockname()), listener.accept()[0]) for _ in range(2)]
+        (idle, _), (flooded, sender) = pairs
+        sender.sendall(b"x")
+        assert flooded.recv(1, socket.MSG_PEEK) == b"x"
+        assert shut_down_flooded(address) == 1
+        with pytest.raises(OSError, match="Broken pipe|not connected"):
+            flooded.sendall(b"y")
+        idle.sendall(b"y")
+        assert pairs[0][1].recv(1) == b"y"
+        for connection in (end for pair in pairs for end in pair):
+            connection.close()

@@ -188,7 +188,7 @@ def grpc_flood(begin: bytes, piece: bytes, pause: float) -> Talk:
 
     def talk(connection: socket.socket) -> None:
         frames = Frames(connection)
-        connection.sendall(frame(SETTINGS, 0, 0))
+        connection.sendall(frame(SETTINGS, 0, 0) + frame(SETTINGS, 1, 0))
         if stream := frames.next_request():
             connection.sendall(grpc_answer(stream))
         if frames.next_request():

@@ -8,13 +8,10 @@ import functools
 from collections.abc import Mapping
 from typing import Protocol
 
-import grpc
-
 from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.grpc_h2 import GrpcH2
+from bench.load.transports.grpcio_channel import GrpcioChannel
 from bench.load.transports.rest_gevent import RestGevent
-from bench.serving.grpc_client import make_channel, raise_for_rpc
-from bench.serving.messages import PREDICT_METHOD
 from bench.serving.rest import RestClient
 
 
@@ -42,33 +39,6 @@ class RestRequests:
         self._client.close()
 
 
-class GrpcChannel:
-    """gRPC with a channel of the grpcio package, for comparison."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        assert endpoint.grpc is not None
-        self._address = endpoint.grpc
-        self._metadata = tuple((name.lower(), value) for name, value in endpoint.headers.items())
-        # Otherwise all channels to one address share one connection.
-        options = [
-            ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.max_receive_message_length", endpoint.max_response),
-        ]
-        secure = endpoint.grpc_secure
-        self._channel = make_channel(self._address, endpoint.tls if secure else None, options, secure=secure)
-        self._call = self._channel.unary_unary(PREDICT_METHOD)
-
-    def exchange(self, body: bytes, timeout: float) -> bytes:
-        try:
-            answer: bytes = self._call(body, timeout=timeout, metadata=self._metadata)
-            return answer
-        except grpc.RpcError as error:
-            raise_for_rpc(error, self._address, timeout)
-
-    def close(self) -> None:
-        self._channel.close()
-
-
 class SharedTransport:
     """One user's view of a connection that users share."""
 
@@ -90,7 +60,7 @@ class TransportPool:
     def __init__(self, endpoint: Endpoint, clients: Mapping[str, str] | None = None) -> None:
         self._endpoint = endpoint
         self._clients = dict(clients or {})
-        self._shared: list[GrpcH2 | GrpcChannel] = []
+        self._shared: list[GrpcH2 | GrpcioChannel] = []
         self._made = 0
         if self._client("grpc") == "grpcio":
             prepare_grpc()
@@ -101,7 +71,7 @@ class TransportPool:
         if protocol == "rest":
             return RestGevent(self._endpoint) if client == "fast" else RestRequests(self._endpoint)
         if len(self._shared) < self._endpoint.channels:
-            self._shared.append(GrpcH2(self._endpoint) if client == "fast" else GrpcChannel(self._endpoint))
+            self._shared.append(GrpcH2(self._endpoint) if client == "fast" else GrpcioChannel(self._endpoint))
         self._made += 1
         return SharedTransport(self._shared[(self._made - 1) % self._endpoint.channels])
 

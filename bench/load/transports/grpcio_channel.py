@@ -1,0 +1,95 @@
+"""gRPC with a channel of the grpcio package, for comparison."""
+
+import array
+import fcntl
+import os
+import socket
+import termios
+from typing import Final
+
+import gevent
+import grpc
+import psutil
+
+from bench.load.transports.endpoint import Endpoint
+from bench.serving.errors import DeadlineExceeded
+from bench.serving.grpc_client import make_channel, raise_for_rpc
+from bench.serving.messages import PREDICT_METHOD
+
+# Seconds after its deadline in which a call ends by itself, unless grpcio is busy with what the server sends.
+_GRACE: Final = 0.1
+
+
+class GrpcioChannel:
+    """A channel that users share.
+
+    grpcio applies a deadline between two reads of a connection. A server that does not acknowledge settings, so that
+    16 MiB of headers are read, and sends an endless header block keeps it from doing so for up to a minute. A timer of
+    gevent's loop bounds each call as well, and ends the connection.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        assert endpoint.grpc is not None
+        self._endpoint = endpoint
+        self._address = endpoint.grpc
+        self._metadata = tuple((name.lower(), value) for name, value in endpoint.headers.items())
+        self._open()
+
+    def exchange(self, body: bytes, timeout: float) -> bytes:
+        late = gevent.Timeout.start_new(timeout + _GRACE)
+        try:
+            answer: bytes = self._call(body, timeout=timeout, metadata=self._metadata)
+            return answer
+        except grpc.RpcError as error:
+            raise_for_rpc(error, self._address, timeout)
+        except gevent.Timeout as expired:
+            if expired is not late:
+                raise
+            cause = "allow more time or send less"
+            if shut_down_flooded(self._address):
+                cause = "only data without end; check what listens there"
+                # The old channel would give the next call the connection that has just been shut down.
+                self._open()
+            raise DeadlineExceeded(f"no answer from {self._address} within {timeout:g} s; {cause}") from None
+        finally:
+            late.close()
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _open(self) -> None:
+        """Makes a channel; one that was there ends with the last of its calls."""
+        endpoint = self._endpoint
+        # Otherwise all channels to one address share one connection.
+        options = [
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.max_receive_message_length", endpoint.max_response),
+        ]
+        tls = endpoint.tls if endpoint.grpc_secure else None
+        self._channel = make_channel(self._address, tls, options, secure=endpoint.grpc_secure)
+        self._call = self._channel.unary_unary(PREDICT_METHOD)
+
+
+def shut_down_flooded(address: str) -> int:
+    """Shuts down this process's TCP connections to `host:port` that have unread data; returns how many.
+
+    grpcio owns the sockets and has no call that does this: closing a channel waits for the same reads.
+    """
+    host, _, port = address.rpartition(":")
+    found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    hosts = {str(entry[4][0]) for entry in found}
+    count = 0
+    for entry in psutil.Process().net_connections("tcp"):
+        if entry.raddr and entry.raddr.port == int(port) and entry.raddr.ip.removeprefix("::ffff:") in hosts:
+            with socket.socket(fileno=os.dup(entry.fd)) as connection:
+                if _unread(connection):
+                    connection.shutdown(socket.SHUT_RDWR)
+                    count += 1
+    return count
+
+
+def _unread(connection: socket.socket) -> int:
+    """Bytes that have arrived and wait to be read."""
+    size = array.array("i", [0])
+    fcntl.ioctl(connection, termios.FIONREAD, size)
+    return size[0]

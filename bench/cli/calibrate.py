@@ -33,6 +33,7 @@ WAYS: Final = {
     for client in TRANSPORTS[protocol]
 }
 CEILING_USERS: Final = 16
+SHORTEST: Final = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """Measures and stores each way's ceiling (all users) and floor (one user), recording and checking everything.
 
     Raises:
-        UsageError: an unknown way.
+        UsageError: an unknown way, or too short a duration.
         TargetError: the null server did not come up, or a measurement failed.
     """
     ways = [name.strip() for name in args.ways.split(",")]
@@ -62,6 +63,8 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         if name not in WAYS:
             raise UsageError(f"--ways takes {', '.join(WAYS)}, not {name!r}{did_you_mean(name, WAYS)}")
     seconds = args.duration
+    if seconds < SHORTEST:
+        raise UsageError(f"--duration: {format_seconds(seconds)} is too short to measure; give 1s or more")
     model_dir = args.model_dir or demo_model_dir()
     make_cache_dir()
     if read_golden(model_dir).golden.fixed is not None:

@@ -82,7 +82,7 @@ def parse_rate(text: str) -> float:
         raise UsageError(f"{text!r} is not a rate; write it like 50, 50/s or 600/m")
     rate = float(number) / (_SECONDS[unit] if slash else 1.0)
     if not 0 < rate <= HIGHEST:
-        raise UsageError(f"a rate must be above zero and below {HIGHEST:.0e}/s, not {text!r}; write it like 50 or 50/s")
+        raise UsageError(f"a rate must be above zero, at most {HIGHEST:,.0f}/s, not {text!r}; write it like 50 or 50/s")
     return rate
 
 

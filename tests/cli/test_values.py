@@ -116,6 +116,8 @@ def test_the_default_is_one_that_the_option_takes(found: argparse.ArgumentParser
         ("train t --out o --save-every 30", "--save-every: '30' is a duration without a unit"),
         ("export --checkpoint demo --out o --version -1", "--version: -1 is out of range"),
         ("calibrate --duration 8", "--duration: '8' is a duration without a unit"),
+        ("calibrate --duration 1ms", "--duration: 1 ms is too short to measure; give 1s or more"),
+        ("capacity --plan rate=0/s", "a rate must be above zero, at most 1,000,000,000/s, not '0/s'"),
         ("capacity --step-time 20", "--step-time: '20' is a duration without a unit"),
         (
             "capacity plan d --headroom 20",

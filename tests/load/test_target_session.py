@@ -55,6 +55,12 @@ OTHERS: list[tuple[str, Callable[[], AbstractContextManager[str]], str, str]] = 
     ("a stranger", tls_rest_server, "https", "{} has a certificate that is not trusted"),
     ("another model", lambda: plain_rest(404, b'{"error": "no bert"}'), "http", "does not serve a model named 'bert'"),
     (
+        "no version",
+        lambda: plain_rest(200, b'{"model_version_status": []}'),
+        "http",
+        "has no version; check its folder on the server",
+    ),
+    (
         "a dead model",
         lambda: plain_rest(200, DEAD),
         "http",

@@ -133,6 +133,8 @@ def require_served(
             return
         raise _explained(client, server, target, secure, ca, error) from error
     states = [version.state for version in versions]
+    if not states:
+        raise TargetError(f"model {server.model!r} on {target} has no version; check its folder on the server")
     if "AVAILABLE" not in states:
         failed = next((version for version in versions if version.error_message), None)
         why = f" ({' '.join(failed.error_message.split())})" if failed else ""

@@ -13,6 +13,10 @@ import urllib3
 import urllib3.connection
 
 _BUFFER: Final = 1 << 16
+# Seconds of work on data that is always there, after which others run: greenlets, where sockets are gevent's.
+_TURN: Final = 0.01
+# Seconds; above zero, since gevent's sleep of 0 serves neither timers nor sockets.
+_PAUSE: Final = 0.0005
 _ENDS: Final[contextvars.ContextVar[float]] = contextvars.ContextVar("ends", default=float("inf"))
 
 
@@ -53,13 +57,20 @@ class _Reader(io.RawIOBase):
         super().__init__()
         self._socket = connected
         self._raw = raw
+        self._turn_began = time.perf_counter()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        before = time.perf_counter()
+        if before - self._turn_began > _TURN:
+            time.sleep(_PAUSE)
+            self._turn_began = time.perf_counter()
         self._socket.settimeout(time_left())
         count: int | None = self._raw.readinto(buffer)
+        if time.perf_counter() - before > _TURN:
+            self._turn_began = time.perf_counter()
         return count
 
     def close(self) -> None:

@@ -38,6 +38,18 @@ def test_rest_ends_in_time(name: Any) -> None:
         )
 
 
+@pytest.mark.parametrize("name", ["rest-small-chunks", "rest-trailers", "rest-interim"])
+def test_others_have_their_turn_during_a_flood(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that arrives is there at once: a client in gevent's loop would hold up all others until its timeout."""
+    pauses: list[float] = []
+    with faulty(name) as address, RestClient(f"http://{address}") as client:
+        assert client.post("/", b"question", 30) == b"good"
+        monkeypatch.setattr(time, "sleep", pauses.append)
+        failed(lambda seconds: client.post("/", b"question", seconds))
+    assert len(pauses) >= 2
+    assert min(pauses) > 0, "gevent serves timers and sockets in such a pause only"
+
+
 @pytest.mark.parametrize("name", [*REST_FLOODS, "rest-bomb"])
 def test_the_status_of_a_model_ends_in_time(name: str) -> None:
     with faulty(name) as address, RestClient(f"http://{address}") as client:

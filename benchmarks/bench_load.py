@@ -21,8 +21,8 @@ from scipy import stats
 from bench.analysis.run import Analysis, analyse
 from bench.bert.contract.golden_checker import GoldenChecker
 from bench.load.engine.checker import Checker
+from bench.load.engine.jobs import ScheduledJobs, partition_schedule
 from bench.load.engine.payloads import build_payloads, request_sentences
-from bench.load.engine.schedule import ScheduledJobs, partition_schedule
 from bench.load.selftest.null_server import Answers, null_server
 from bench.load.selftest.self_test import SelfTest, client_name, store_self_tests
 from bench.results.run_reader import Run

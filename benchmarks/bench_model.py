@@ -31,7 +31,7 @@ from bench.bert.checkpoints.resolve import open_checkpoint  # noqa: E402
 from bench.bert.checkpoints.types import Checkpoint  # noqa: E402
 from bench.bert.contract.exported_model import ExportedModel  # noqa: E402
 from bench.bert.contract.golden import FixedExport  # noqa: E402
-from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, score_request  # noqa: E402
+from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, score_request  # noqa: E402
 from bench.bert.contract.scoring import Scorer, ServedScorer  # noqa: E402
 from bench.bert.export.export import ExportOptions, export_model  # noqa: E402
 from bench.bert.export.golden_sentences import DEFAULT_SENTENCES, SentenceLimits, read_golden_sentences  # noqa: E402

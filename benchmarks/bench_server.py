@@ -37,7 +37,7 @@ import numpy as np
 import psutil
 
 from bench.bert.contract.exported_model import ExportedModel
-from bench.bert.contract.requests import COMPACT_SIGNATURE, LOG_PROB
+from bench.bert.contract.masked_requests import COMPACT_SIGNATURE, LOG_PROB
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.core.cache import cache_dir
 from bench.server.lifecycle import RunningServer, embedded

@@ -21,7 +21,7 @@ from typing import Any
 import grpc
 
 from bench.bert.contract.exported_model import ExportedModel
-from bench.bert.contract.requests import ARTICLE_SIGNATURE, FixedShape, score_request
+from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, FixedShape, score_request
 from bench.bert.text.sentence import EncodedSentence
 from bench.serving import messages
 from bench.serving.grpc_http2 import answer_of, call_block

@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 
 from bench.bert.contract.exported_model import ExportedModel
-from bench.bert.contract.requests import COMPACT_SIGNATURE
+from bench.bert.contract.masked_requests import COMPACT_SIGNATURE
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.server.running import free_ports
 from bench.serving.messages import PREDICT_METHOD

@@ -20,9 +20,9 @@ from bench.results.records import Outcome
 from bench.results.run_reader import Run
 from bench.stats.correlation import FEW_TIMES, MAX_CELLS, mean_interval
 from bench.stats.estimate import Estimate
+from bench.stats.percentile_intervals import percentile_intervals
 from bench.stats.percentiles import PERCENTILES, nearest_rank
 from bench.stats.proportion import proportion_interval
-from bench.stats.quantiles import percentile_intervals
 
 CONFIDENCE: Final = 0.95
 _EVENTS_A_BIN: Final = 5

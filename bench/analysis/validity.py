@@ -245,7 +245,7 @@ def _achieved(measured: Measured) -> Check:
     due = measured.due.size / measured.seconds
     fraction = float((measured.sent < measured.ends).sum()) / measured.due.size
     shown, limit = format_apart(fraction, ACHIEVED_RATE, format_percent)
-    sent, reason = format_number(fraction * due), "fewer are a different load"
+    sent, reason = format_number(fraction * due), "with fewer, another load was measured"
     text = f"{sent} requests/s were sent of {format_number(due)} due, {shown} (limit {limit}: {reason})"
     return Check("achieved rate", fraction >= ACHIEVED_RATE, text, fraction, ACHIEVED_RATE, reason)
 
@@ -289,7 +289,9 @@ def _users(run: Run, users: UsersPresent | None) -> list[Check]:
 
 
 def _little(run: Run, measured: Measured, samples: dict[str, Floats], users: UsersPresent | None) -> Check:
-    """N = X (R + Z). In closed loop N is the users; in open loop N is what the workers counted each second."""
+    """N = X·R, Little's law: N users in closed loop, R then includes the think time; in open loop N requests in flight,
+    which the workers sample each second.
+    """
     went = ~np.isnan(measured.sent) & (measured.done <= measured.ends)
     rate = float(went.sum()) / measured.seconds
     arrivals = parse_arrivals(run.manifest.arrivals) if not run.manifest.open_loop else None

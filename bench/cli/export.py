@@ -6,7 +6,7 @@ from typing import TextIO
 
 from bench.bert.config import PRESETS
 from bench.bert.contract.golden import FixedExport
-from bench.bert.contract.requests import FixedShape
+from bench.bert.contract.masked_requests import FixedShape
 from bench.bert.tf_logging import log_errors_only
 from bench.cli.common.values import whole
 from bench.core.errors import ExitCode, UsageError

@@ -31,7 +31,7 @@ from bench.server.lifecycle import RunningServer, check_model, open_target
 from bench.server.process import launched
 from bench.server.running import free_ports
 from bench.serving.target import parse_target
-from bench.workload.schedules import ClosedLoop, Poisson
+from bench.workload.due_times import ClosedLoop, Poisson
 
 FILES: Final = {name: f"{name.replace('-', '_')}.py" for name in SCENARIOS} | {"grpc": "grpc_api.py"}
 """By scenario: its file in `scenarios/`."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bench.bert.contract.exported_model import ExportedModel
+from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
 from bench.bert.contract.preflight import Preflight, export_name
-from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
 from bench.bert.contract.scoring import ScoredSentence, Scorer, score_stream
 from bench.bert.text.text_file import STDIN, Line, read_sentences
 from bench.bert.tf_logging import log_errors_only

@@ -16,15 +16,15 @@ from bench.bert.contract.golden import Golden
 from bench.core.seeds import Stream, generator
 from bench.load.engine.dispatcher import Limits
 from bench.load.engine.driver import Driver
+from bench.load.engine.jobs import Job, Jobs, ScheduledJobs, partition_schedule
 from bench.load.engine.pacer import Pacer
-from bench.load.engine.schedule import Job, Jobs, ScheduledJobs, partition_schedule
 from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.pool import Transport, TransportPool
 from bench.results.blocks import parse_block
 from bench.results.records import Ended, Outcome
 from bench.server.running import RunningServer
 from bench.serving.errors import ServingError
-from bench.workload.schedules import Arrivals, ClosedLoop, OpenLoop
+from bench.workload.due_times import Arrivals, ClosedLoop, OpenLoop
 from bench.workload.workload import Workload, sentence_order
 
 

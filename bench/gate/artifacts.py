@@ -14,7 +14,7 @@ from bench.results.environment import this_environment
 from bench.results.manifest import Origin, describe
 from bench.results.run_folder import RunWriter
 from bench.results.samples import ServerSample
-from bench.workload.schedules import OpenLoop
+from bench.workload.due_times import OpenLoop
 
 
 def write_artifacts(folder: Path | None, servers: ABServers, started: datetime) -> None:

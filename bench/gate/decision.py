@@ -181,7 +181,7 @@ class Gate:
         missing = [name for name in self._plan.required if name not in {metric.name for metric in metrics}]
         bursts = "" if unpassed or missing else error_bursts(self._plan, self._valid)
         if not (unpassed or missing or bursts) and (final or self._has_min_checked()):
-            return self._verdict(VerdictKind.PASS, "no metric is worse by its smallest effect", metrics)
+            return self._verdict(VerdictKind.PASS, "no metric is worse by the smallest effect that matters", metrics)
         if not final:
             return None
         if missing:
@@ -196,7 +196,9 @@ class Gate:
         count = len(self._valid)
         self._attempts += 1
         if final:
-            reason = f"{self._named(raised)}: an alarm that no time is left to confirm; give more --max-time"
+            reason = (
+                f"{self._named(raised)}: an alarm was raised, but no time is left to confirm it; give more --max-time"
+            )
             return self._verdict(VerdictKind.INCONCLUSIVE, reason, metrics, list(raised))
         self._alarm = Alarm(raised, count, self._plan.confirm_looks(count))
         return None

@@ -24,7 +24,7 @@ from bench.gate.results import ARMS
 from bench.gate.types import Pair, RunMetrics
 from bench.load.setup.run_spec import RunSpec
 from bench.stats.percentiles import nearest_rank
-from bench.workload.schedules import OpenLoop
+from bench.workload.due_times import OpenLoop
 
 _SLICE_REQUESTS: Final = 5
 """Requests of a slice for each user: the shorter a slice, the shorter the slow spells that affect both arms."""

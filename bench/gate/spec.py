@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bench.bert.contract.requests import COMPACT_SIGNATURE
+from bench.bert.contract.masked_requests import COMPACT_SIGNATURE
 from bench.core.errors import UsageError
 from bench.gate.types import DEFAULT_EFFECT, Plan, make_plan
 from bench.load.setup.run_spec import RunSpec
 from bench.serving.target import Target
 from bench.serving.types import DEFAULT_MODEL_NAME
-from bench.workload.schedules import Arrivals, ClosedLoop
+from bench.workload.due_times import Arrivals, ClosedLoop
 
 OPEN_LOOP_USERS: Final = 64
 """Most requests in flight to one arm in open loop."""

@@ -122,7 +122,7 @@ def _evaluate(plan: Plan, baseline: list[RunMetrics], candidate: list[RunMetrics
     found = _verdict(plan, kind, "", baseline, candidate, states, warnings)
     effects = {result.metric.name: describe_effect(result) for result in found.metrics}
     if kind is VerdictKind.PASS:
-        reason = "no metric is worse by its smallest effect"
+        reason = "no metric is worse by the smallest effect that matters"
     elif regressions:
         reason = ", ".join(effects[name] for name in regressions)
     elif missing or not metrics:

@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.golden import GoldenSentence
-from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
+from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
 from bench.bert.contract.scoring import LogProbs, Scorer
 from bench.server.clients import protocols, served_scorer
 from bench.server.running import RunningServer

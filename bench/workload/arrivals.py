@@ -22,7 +22,7 @@ from typing import Final
 
 from bench.core.errors import UsageError, did_you_mean
 from bench.core.units import parse_duration, parse_duration_or_zero, parse_rate
-from bench.workload.schedules import (
+from bench.workload.due_times import (
     Arrivals,
     Burst,
     ClosedLoop,

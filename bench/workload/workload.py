@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bench.core.errors import UsageError, did_you_mean
 from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
-from bench.workload.schedules import OpenLoop
+from bench.workload.due_times import OpenLoop
 
 PROTOCOLS: Final = ("rest", "grpc", "both")
 TRANSPORTS: Final = {

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from bench.bert.checkpoints.google import write_variables
 from bench.bert.checkpoints.types import Checkpoint
-from bench.bert.contract.requests import article_inputs
+from bench.bert.contract.masked_requests import article_inputs
 from bench.bert.graph.estimator import make_estimator
 from bench.bert.graph.optimizer import TrainingHyperparameters, learning_rate, train_op
 from bench.core.errors import UsageError

@@ -19,7 +19,7 @@ from bench.bert.checkpoints.resolve import open_checkpoint
 from bench.bert.checkpoints.types import Checkpoint
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.golden import FixedExport
-from bench.bert.contract.requests import (
+from bench.bert.contract.masked_requests import (
     ARTICLE_SIGNATURE,
     COMPACT_SIGNATURE,
     FixedShape,

@@ -8,7 +8,7 @@ import pytest
 
 from bench.bert.contract.golden import FixedExport
 from bench.bert.contract.golden_checker import GoldenChecker
-from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, piece_log_probs
+from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, piece_log_probs
 from bench.results.records import WrongKind
 from tests.support.toy_golden import toy_golden
 

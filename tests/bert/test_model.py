@@ -11,7 +11,7 @@ import tensorflow as tf
 from bench.bert.checkpoints.huggingface import to_hugging_face
 from bench.bert.checkpoints.types import Checkpoint
 from bench.bert.checkpoints.variables import variable_shapes
-from bench.bert.contract.requests import (
+from bench.bert.contract.masked_requests import (
     ARTICLE_SIGNATURE,
     COMPACT_SIGNATURE,
     FixedShape,

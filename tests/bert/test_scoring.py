@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.bert.contract import scoring
-from bench.bert.contract.requests import COMPACT_SIGNATURE
+from bench.bert.contract.masked_requests import COMPACT_SIGNATURE
 from bench.bert.contract.scoring import BATCH_SENTENCES, LogProbs, ServedScorer, batches, score_stream
 from bench.bert.text.sentence import EncodedSentence, SpecialTokens
 from bench.core.errors import UsageError

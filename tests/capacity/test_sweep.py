@@ -26,7 +26,7 @@ from bench.core.units import format_estimate, format_number, format_rate
 from bench.load.setup.run_spec import RunSpec
 from bench.serving.target import parse_target
 from bench.serving.tls import TlsOptions
-from bench.workload.schedules import ClosedLoop
+from bench.workload.due_times import ClosedLoop
 from tests.support.known_sweeps import FIT, SLO, SMALL, KnownDriver, KnownServer, sweep_of
 
 

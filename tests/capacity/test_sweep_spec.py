@@ -12,7 +12,7 @@ from bench.capacity.plan.slo import Slo
 from bench.core.errors import UsageError
 from bench.load.setup.run_spec import RunSpec
 from bench.serving.target import parse_target
-from bench.workload.schedules import ClosedLoop
+from bench.workload.due_times import ClosedLoop
 from tests.support.toy_golden import toy_golden
 
 

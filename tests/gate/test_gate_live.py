@@ -15,7 +15,7 @@ from bench.results.run_reader import find_runs
 from bench.server.process import binary
 from bench.server.running import RunningServer
 from bench.serving.target import parse_target
-from bench.workload.schedules import ClosedLoop
+from bench.workload.due_times import ClosedLoop
 from tests.support.degraded_server import degraded
 
 

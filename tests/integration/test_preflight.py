@@ -12,8 +12,8 @@ import pytest
 
 from bench.bert.contract.golden import FILE_NAME, Golden, GoldenSentence, read_golden
 from bench.bert.contract.golden_checker import GoldenChecker
+from bench.bert.contract.masked_requests import LOG_PROB
 from bench.bert.contract.preflight import SENTENCES, Preflight, export_name
-from bench.bert.contract.requests import LOG_PROB
 from bench.bert.demo.client_files import CLIENT_FOLDER
 from bench.cli import main
 from bench.core.errors import WrongAnswerError

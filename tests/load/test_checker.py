@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.bert.contract.golden_checker import GoldenChecker
-from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
+from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
 from bench.load.engine.checker import Checker
 from bench.load.engine.payloads import request_sentences
 from bench.results.records import WrongKind

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from bench.load.engine.collector import Collector, _without, start_times
+from bench.load.engine.jobs import ScheduledJobs, partition_schedule
 from bench.load.engine.payloads import build_payloads
 from bench.load.engine.recorder import Recorder
-from bench.load.engine.schedule import ScheduledJobs, partition_schedule
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.monitor.sampling import ServerSampler
 from bench.load.transports.endpoint import Endpoint

@@ -11,10 +11,10 @@ import pytest
 from bench.bert.contract.golden_checker import GoldenChecker
 from bench.load.engine.checker import Checker
 from bench.load.engine.dispatcher import Dispatcher, Handling, Limits, outcome_of
+from bench.load.engine.jobs import ClosedJobs, ScheduledJobs, partition_schedule
 from bench.load.engine.pacer import Pacer
 from bench.load.engine.payloads import build_payloads, request_sentences
 from bench.load.engine.recorder import Recorder
-from bench.load.engine.schedule import ClosedJobs, ScheduledJobs, partition_schedule
 from bench.results.blocks import NO_BYTES, OUTCOME_CODES, RecordBuffer, parse_block
 from bench.results.records import Ended, Outcome, WrongKind
 from bench.serving import errors, json_codec

@@ -8,8 +8,8 @@ import pytest
 
 from bench.load.engine.dispatcher import Limits
 from bench.load.engine.driver import Driver
+from bench.load.engine.jobs import ClosedJobs
 from bench.load.engine.pacer import Pacer
-from bench.load.engine.schedule import ClosedJobs
 from bench.results.blocks import parse_block
 from bench.results.records import Outcome
 from bench.serving.errors import Unavailable

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.bert.contract.requests import score_request
+from bench.bert.contract.masked_requests import score_request
 from bench.core.errors import TargetError
 from bench.load.selftest.null_server import null_server
 from bench.serving.errors import Rejected

@@ -8,7 +8,7 @@ import pytest
 
 from bench.bert.contract.golden import FixedExport
 from bench.bert.contract.golden_checker import GoldenChecker
-from bench.bert.contract.requests import FixedShape, score_request
+from bench.bert.contract.masked_requests import FixedShape, score_request
 from bench.core.errors import UsageError
 from bench.load.engine.payloads import build_payloads, largest_response, request_sentences
 from bench.serving import json_codec

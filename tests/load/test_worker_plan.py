@@ -7,7 +7,7 @@ import pytest
 
 from bench.core.errors import UsageError
 from bench.load.engine import worker_session
-from bench.load.engine.schedule import ScheduleShard
+from bench.load.engine.jobs import ScheduleShard
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.engine.worker_session import epoch_of, start_message
 from bench.load.transports.endpoint import Endpoint

@@ -13,8 +13,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from bench.bert.contract.masked_requests import FixedShape
 from bench.bert.contract.model_folder import latest_version
-from bench.bert.contract.requests import FixedShape
 from bench.bert.text.sentence import EncodedSentence, SpecialTokens
 from bench.core.errors import UsageError
 from bench.core.versioned_json import VersionedJson, shallow

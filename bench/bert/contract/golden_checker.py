@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.bert.contract.golden import Golden
-from bench.bert.contract.requests import COMPACT_SIGNATURE, FIXED_OUTPUT, LOG_PROB, PROB, answer_positions
+from bench.bert.contract.masked_requests import COMPACT_SIGNATURE, FIXED_OUTPUT, LOG_PROB, PROB, answer_positions
 from bench.results.records import WrongKind
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from bench.bert.contract.golden import Golden
 from bench.bert.contract.golden_checker import GoldenChecker
-from bench.bert.contract.requests import score_request
+from bench.bert.contract.masked_requests import score_request
 from bench.core.errors import WrongAnswerError
 from bench.serving.errors import ServingError
 from bench.serving.types import ServingClient

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.bert.contract.golden import FixedExport
-from bench.bert.contract.requests import (
+from bench.bert.contract.masked_requests import (
     ARTICLE_SIGNATURE,
     COMPACT_SIGNATURE,
     FIXED_OUTPUT,

@@ -23,7 +23,7 @@ from bench.bert.checkpoints.types import Checkpoint
 from bench.bert.checkpoints.variables import Variables
 from bench.bert.config import GOOGLE_FILE
 from bench.bert.contract.golden import FILE_NAME, FixedExport, Golden, GoldenSentence
-from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, score_request
+from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, score_request
 from bench.bert.contract.scoring import batches
 from bench.bert.export import warmup_requests
 from bench.bert.export.golden_sentences import SentenceLimits

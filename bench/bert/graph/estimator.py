@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bench.bert.config import BertConfig
-from bench.bert.contract.requests import LOG_PROB, PROB
+from bench.bert.contract.masked_requests import LOG_PROB, PROB
 from bench.bert.graph.backbone import Network
 from bench.bert.graph.masked_lm import label_log_prob, masked_lm, slot_log_prob
 from bench.bert.graph.optimizer import TrainingHyperparameters, train_op

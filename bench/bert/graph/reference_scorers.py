@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bench.bert.config import GOOGLE_FILE, BertConfig, read_config
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.golden import FixedExport
-from bench.bert.contract.requests import (
+from bench.bert.contract.masked_requests import (
     ARTICLE_SIGNATURE,
     COMPACT_SIGNATURE,
     FIXED_OUTPUT,

@@ -9,7 +9,7 @@ from typing import Any, Final
 import tensorflow as tf
 
 from bench.bert.contract.golden import FixedExport
-from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, LOG_PROB, PROB, FixedShape
+from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, LOG_PROB, PROB, FixedShape
 from bench.bert.graph.backbone import Network
 from bench.bert.graph.estimator import predict_scaffold
 from bench.bert.graph.masked_lm import masked_lm, slot_log_prob

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench.bert.contract.golden import Golden
-from bench.bert.contract.requests import COMPACT_SIGNATURE
+from bench.bert.contract.masked_requests import COMPACT_SIGNATURE
 from bench.capacity.queue.queue_model import Batching
 from bench.core.errors import UsageError
 from bench.core.units import parse_duration_or_zero, parse_whole

@@ -21,7 +21,7 @@ from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.capacity.queue.latency_table import REFERENCE, Effort
 from bench.core.errors import UsageError
 from bench.core.seeds import Stream, generator
-from bench.workload.schedules import ClosedLoop, Poisson
+from bench.workload.due_times import ClosedLoop, Poisson
 
 LADDER: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 FLAT: Final = 0.03

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, TextIO
 
-from bench.bert.contract.requests import COMPACT_SIGNATURE
+from bench.bert.contract.masked_requests import COMPACT_SIGNATURE
 from bench.cli.common.options import add_model_options, add_preflight_option
 from bench.cli.common.progress import ProgressDisplay
 from bench.cli.common.values import DURATION, SEED

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from bench.core.types import Floats
 from bench.core.units import format_seconds
+from bench.load.engine.jobs import ScheduledJobs, ScheduleShard
 from bench.load.engine.payloads import Payload
 from bench.load.engine.recorder import Recorder
-from bench.load.engine.schedule import ScheduledJobs, ScheduleShard
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.monitor.sampling import ServerSampler
 from bench.results.blocks import RecordBuffer

@@ -14,10 +14,10 @@ from typing import Final
 from gevent.event import Event
 
 from bench.load.engine.checker import Checker
+from bench.load.engine.jobs import Job, Jobs
 from bench.load.engine.pacer import Pacer
 from bench.load.engine.payloads import Payload
 from bench.load.engine.recorder import Recorder
-from bench.load.engine.schedule import Job, Jobs
 from bench.load.transports.pool import Transport
 from bench.results.records import Ended, Outcome
 from bench.serving.errors import (

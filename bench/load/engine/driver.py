@@ -9,10 +9,10 @@ from bench.bert.contract.golden import Golden
 from bench.bert.contract.golden_checker import GoldenChecker
 from bench.load.engine.checker import Checker
 from bench.load.engine.dispatcher import Dispatcher, Handling, Limits, Listener
+from bench.load.engine.jobs import Jobs
 from bench.load.engine.pacer import Pacer
 from bench.load.engine.payloads import build_payloads, request_sentences
 from bench.load.engine.recorder import Recorder
-from bench.load.engine.schedule import Jobs
 from bench.load.transports.balanced_pool import BalancedPool
 from bench.load.transports.pool import Transport, TransportPool
 from bench.results.blocks import RecordBuffer

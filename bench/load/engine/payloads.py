@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.bert.contract.golden import Golden
-from bench.bert.contract.requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, score_request
+from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, score_request
 from bench.core.errors import UsageError
 from bench.serving.grpc_client import predict_bytes
 from bench.serving.json_codec import predict_body

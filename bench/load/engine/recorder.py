@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from bench.load.engine.jobs import Job
 from bench.load.engine.payloads import Payload
-from bench.load.engine.schedule import Job
 from bench.results.blocks import RecordBuffer
 from bench.results.records import Ended, Outcome, RequestShape
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from bench.core.errors import UsageError
-from bench.load.engine.schedule import ScheduleShard
+from bench.load.engine.jobs import ScheduleShard
 from bench.load.transports.endpoint import Endpoint
 from bench.workload.workload import Workload
 

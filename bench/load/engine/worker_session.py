@@ -12,8 +12,8 @@ import gevent
 from bench.bert.contract.golden import GoldenFile
 from bench.load.engine.dispatcher import Limits, Listener
 from bench.load.engine.driver import Driver
+from bench.load.engine.jobs import ClosedJobs, Jobs, ScheduledJobs
 from bench.load.engine.pacer import Pacer
-from bench.load.engine.schedule import ClosedJobs, Jobs, ScheduledJobs
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.monitor.sampling import ClientSampler, UserCount
 from bench.load.transports.balanced_pool import BalancedPool

@@ -10,8 +10,8 @@ from bench.bert.demo.demo_model import demo_model_dir
 from bench.core.atomic_files import make_folder
 from bench.core.errors import UsageError
 from bench.core.units import pluralize
+from bench.load.engine.jobs import ScheduleShard, partition_schedule
 from bench.load.engine.payloads import Payload, build_payloads
-from bench.load.engine.schedule import ScheduleShard, partition_schedule
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.monitor.sampling import Gpu, ServerSampler
 from bench.load.selftest.self_test import stored_ceiling

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.load.engine.schedule import ClosedJobs, Job, ScheduledJobs, ScheduleShard, partition_schedule
+from bench.load.engine.jobs import ClosedJobs, Job, ScheduledJobs, ScheduleShard, partition_schedule
 from bench.workload.arrivals import OpenLoop, parse_arrivals
 from bench.workload.workload import Workload
 

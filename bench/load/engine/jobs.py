@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.seeds import Stream, generator
-from bench.workload.schedules import OpenLoop
+from bench.workload.due_times import OpenLoop
 from bench.workload.workload import Schedule, Workload, checked_requests, run_schedule, sentence_order
 
 _CHUNK: Final = 1 << 14

@@ -75,7 +75,8 @@ def test_the_page_s_example_of_a_run(tmp_path: Path) -> None:
         places = {"http://localhost:8501": server["rest"], "models/bert": str(model), "results": str(tmp_path / "out")}
         (line,) = example(1, places)
     (run,) = api.read_runs(tmp_path / "out")
-    assert line == f"{run.name} {run.summary().counts}"
+    verdict = "VALID" if run.validity().valid else "INVALID"
+    assert line == f"{run.name} {verdict} {run.summary().counts}"
     assert run.finished
     assert run.summary().counts["ok"] == run.summary().due > 50
 

@@ -15,7 +15,7 @@ from bench.analysis.run import Analysis
 from bench.analysis.summary import CONFIDENCE
 from bench.core.differences import differences
 from bench.core.errors import InconclusiveError, UsageError
-from bench.core.units import format_percent, pluralize
+from bench.core.units import format_number, format_percent, pluralize
 from bench.results import environment
 from bench.results.manifest import RunManifest
 from bench.stats.between_runs import change_between_runs, mean_of_runs
@@ -249,4 +249,6 @@ def _names(side: Sequence[Analysis]) -> tuple[str, ...]:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, float):
+        return format_number(value)
     return "nothing" if value is None else str(value)

@@ -22,7 +22,7 @@ from bench.cli.common.values import DURATION, SEED, Value, whole
 from bench.core import interrupts
 from bench.core.atomic_files import make_folder
 from bench.core.errors import ExitCode, TargetError, WrongAnswerError
-from bench.core.units import parse_duration
+from bench.core.units import format_seconds, parse_duration
 from bench.load.locust_adapter.options import OPTIONS, READERS, make_spec, read_arrivals, warmup_seconds
 from bench.load.setup.catalog import SCENARIOS
 from bench.load.setup.run_spec import RunSpec, address_of
@@ -195,8 +195,8 @@ def _named_users(arrivals: str) -> int | None:
 
 
 def _title(spec: RunSpec, args: argparse.Namespace) -> str:
-    arrivals = spec.arrivals if args.arrivals else "its own arrivals"
-    return f"{args.scenario} on {args.target}, {arrivals}, repeat {spec.repeat + 1}"
+    length = f"{format_seconds(spec.duration)} after {format_seconds(spec.warmup)} of warm-up"
+    return f"{args.scenario} on {args.target}, {spec.arrivals}, {length}"
 
 
 def load_times(measured: float, warmup: float | None) -> tuple[float, float]:

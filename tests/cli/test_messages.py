@@ -27,6 +27,7 @@ QUALIFIED = {
     ("bench.bert.checkpoints.resolve", "--uncased"): "only export says how a preset is cased",
     ("bench.bert.contract.model_folder", "--checkpoint"): "bertbench export --checkpoint",
     ("bench.bert.contract.model_folder", "--out"): "bertbench export --checkpoint demo --out",
+    ("bench.bert.contract.preflight", "--no-preflight"): "demo and calibrate drive servers of their own",
     ("bench.bert.contract.scoring", "--long"): "only score reads sentences that may be too long",
     ("bench.bert.checkpoints.variables", "--init-head"): "train always makes a fresh head",
     ("bench.capacity.model.model_file", "--out"): "bertbench capacity --out",

@@ -97,7 +97,8 @@ def test_messages(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["ascii", "C"])
 def test_a_run_and_its_stored_command(name: str, model_dir: Path, wrong: str, tmp_path: Path) -> None:
-    given = ["--model-dir", model_dir, "--target", wrong, "--duration", "1s", "--users", 4, "--out", tmp_path / "rüns"]
+    given = ["--model-dir", model_dir, "--target", wrong, "--no-preflight", "--duration", "1s"]
+    given += ["--users", 4, "--out", tmp_path / "rüns"]
     code, out, err = call(name, *BERTBENCH, "run", "rest", *given, "--arrivals", "constant:rate=50")
     assert code == 1, err
     assert "..." in out or "drift" in out
@@ -106,7 +107,8 @@ def test_a_run_and_its_stored_command(name: str, model_dir: Path, wrong: str, tm
 
 
 def test_locust_with_a_log_file_and_csv(model_dir: Path, wrong: str, tmp_path: Path) -> None:
-    given = ["--headless", "--host", wrong, "--model-dir", model_dir, "--results", tmp_path / "rüns", "-t", "1s"]
+    given = ["--headless", "--host", wrong, "--no-preflight", "--model-dir", model_dir, "-t", "1s"]
+    given += ["--results", tmp_path / "rüns"]
     given += ["-u", 4, "--warmup", "0.5ms", "--logfile", tmp_path / "lög", "--csv", tmp_path / "stats"]
     code, _, err = call("C", *locust(), *given)
     assert code == 1, err

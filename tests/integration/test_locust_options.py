@@ -123,7 +123,8 @@ def test_everything_that_is_written_at_once(world: World, tmp_path: Path) -> Non
     out = tmp_path / "out"
     files = ["--csv", out / "stats", "--html", out / "report.html", "--logfile", out / "log", "-L", "DEBUG"]
     more = ["--json", "--processes", 2, "--only-summary", "--exclude-tags", "slow", "--stop-timeout", 5]
-    ended = call(world, tmp_path / "runs", *load(world.wrong, *more, *files, "--exit-code-on-error", 17))
+    more += ["--no-preflight", "--exit-code-on-error", 17]
+    ended = call(world, tmp_path / "runs", *load(world.wrong, *more, *files))
     assert ended.code == 17, ended.err
     (entry,) = tool(ended.out)
     assert entry["num_failures"] == 45
@@ -137,10 +138,14 @@ def test_everything_that_is_written_at_once(world: World, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("server", "words", "variables", "code"),
     [
+        ("wrong", ["--no-preflight"], {}, 1),
+        ("wrong", ["--no-preflight", "--exit-code-on-error", 0], {}, 0),
+        ("wrong", ["--no-preflight", "--exit-code-on-error", 1], {}, 1),
+        ("wrong", ["--no-preflight"], {"LOCUST_EXIT_CODE_ON_ERROR": "23"}, 23),
+        # Another model: no test either, and yet answers that are wrong.
         ("wrong", [], {}, 1),
-        ("wrong", ["--exit-code-on-error", 0], {}, 0),
-        ("wrong", ["--exit-code-on-error", 1], {}, 1),
-        ("wrong", [], {"LOCUST_EXIT_CODE_ON_ERROR": "23"}, 23),
+        ("wrong", ["--exit-code-on-error", 0], {}, 1),
+        ("wrong", ["--exit-code-on-error", 17], {}, 17),
         # Requests that the server does not know: none gets an answer.
         ("right", ["--signature", "serving_default"], {}, 4),
         ("right", ["--signature", "serving_default", "--exit-code-on-error", 17], {}, 17),

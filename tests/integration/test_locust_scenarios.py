@@ -102,7 +102,7 @@ def test_a_server_with_another_model(protocol: str, model_dir: Any, tmp_path: Pa
     golden = toy_golden()
     others = tuple(dataclasses.replace(entry, log_prob=entry.log_prob - 0.5) for entry in golden.sentences)
     other = write_model_dir(tmp_path / "other", dataclasses.replace(golden, sentences=others))
-    words = ["--model-dir", str(model_dir), "-u", "2", "-t", "2s", "--csv", str(tmp_path / "stats")]
+    words = ["--model-dir", str(model_dir), "--no-preflight", "-u", "2", "-t", "2s", "--csv", str(tmp_path / "stats")]
     with null_server(other) as addresses:
         ended = locust(SCENARIO[protocol], tmp_path / "runs", *at(addresses, protocol), *words)
     assert ended.code == 1
@@ -122,6 +122,8 @@ def test_every_spoilt_answer_is_found_and_none_invented(
     spoiler = Spoiler(every=20)
     with spoiling_proxy(addresses, spoiler) as proxy:
         words = ["--model-dir", str(model_dir), "-u", "4", "-t", "3s", "--arrivals", "constant:rate=200"]
+        # Its requests would be spoilt and counted too.
+        words += ["--no-preflight"]
         ended = locust(SCENARIO[protocol], tmp_path, *at(proxy, protocol), *words)
     assert ended.code == 1
     counts = ended.accounted()

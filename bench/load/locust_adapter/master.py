@@ -10,7 +10,7 @@ import gevent
 from gevent.event import Event
 from locust.runners import MasterRunner
 
-from bench.core.errors import BenchError, UsageError, exit_code_of, one_line
+from bench.core.errors import BenchError, UsageError, one_line
 from bench.load.locust_adapter.locust_stages import Stages
 from bench.load.locust_adapter.outcome_reporter import OutcomeReporter
 from bench.load.locust_adapter.run_factory import RunFactory, refuse_tags
@@ -61,7 +61,7 @@ class Master:
         except (BenchError, OSError) as error:
             self.close()
             print(f"bertbench: {one_line(error)}", file=sys.stderr)
-            sys.exit(int(exit_code_of(error)))
+            sys.exit(self._reporter.exit_code(error))
         except KeyboardInterrupt:
             self.close()
             self._stages.leave()

@@ -60,7 +60,7 @@ OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "ca_cert": ("", "PEM file of trusted certificate authorities, for https and grpcs"),
     "client_cert": ("", "PEM file of the client's certificate"),
     "client_key": ("", "PEM file of the key of --client-cert"),
-    "grpc_host": ("", "gRPC address of the server whose REST address is --host, for scenarios of both protocols"),
+    "grpc_host": ("", "gRPC address of the same server beside its REST address, for scenarios of both protocols"),
     "server_flags": ("", "flags for a server that the run starts, separated by spaces"),
     "results": ("results", "folder of the run folders"),
 }

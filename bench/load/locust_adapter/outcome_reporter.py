@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.errors import BenchError, exit_code_of, one_line
+from bench.core.errors import BenchError, WrongAnswerError, exit_code_of, one_line
 from bench.load.locust_adapter.locust_stages import Stages
 from bench.load.locust_adapter.options import UnchosenCode
 
@@ -47,10 +47,17 @@ class OutcomeReporter:
         if not self._options.headless:
             self._print_outcome(outcome, logger.info)
 
+    def exit_code(self, error: BenchError | OSError) -> int:
+        """The exit code of a test that did not take place: of wrong answers the user's own, if it is not 0."""
+        chosen = self._options.exit_code_on_error
+        if isinstance(error, WrongAnswerError) and not isinstance(chosen, UnchosenCode) and chosen:
+            return int(chosen)
+        return int(exit_code_of(error))
+
     def failed(self, error: BenchError | OSError) -> None:
         """Prints why a test ended, or did not start; in a web session that alone changes no exit code."""
         if self._options.headless or self._options.autostart:
-            self._environment.process_exit_code = int(exit_code_of(error))
+            self._environment.process_exit_code = self.exit_code(error)
         self._print_error(one_line(error))
 
     def print_last(self) -> None:

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     form = FORMATS[args.format]
     with contextlib.ExitStack() as stack:
         if args.out is not None:
-            stack.enter_context(interrupts.noting(lambda: f"--resume goes on with {args.out}"))
+            stack.enter_context(interrupts.noting(lambda: f"--resume continues {args.out}"))
         output = _open_output(args, model, form, out)
         stack.callback(output.close)
         output.skip(lines, "standard input" if args.file == STDIN else args.file)

@@ -167,7 +167,7 @@ def test_a_gate_writes_what_it_has(
         given += ["--warmup", "300ms" if number == TERM else "60s", "--out", tmp_path / "kept"]
         files = [word for name in ("json", "markdown", "junit") for word in (f"--{name}", tmp_path / name)]
         started = commands.start(*BERTBENCH, "gate", *sides, *given, *files)
-        started.until(" pairs" if number == TERM else sending(port_of(addresses["rest"])))
+        started.until(" pair" if number == TERM else sending(port_of(addresses["rest"])))
         check(started.tell(number), number)
     verdict = json.loads((tmp_path / "json").read_bytes())
     assert (verdict["verdict"], verdict["exit_code"]) == ("INTERRUPTED", 128 + number)

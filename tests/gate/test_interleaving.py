@@ -127,7 +127,9 @@ def test_wrong_answers_are_counted(servers: tuple[dict[str, str], dict[str, str]
     shifted = tuple(replace(entry, log_prob=entry.log_prob - 1) for entry in golden.sentences)
     other = write_model_dir(tmp_path / "other", replace(golden, sentences=shifted))
     given = spec(servers, model, "closed:users=1,think=1ms", "rest")
-    with open_ab_servers(replace(given, candidate=replace(given.candidate, model_dir=other))) as opened:
+    with open_ab_servers(
+        replace(given, candidate=replace(given.candidate, model_dir=other), preflight=False)
+    ) as opened:
         opened.interleaving.warm_up(0.1, run=0.1)
         pair = opened.interleaving.run_pair()
     assert pair.candidate.wrong == pair.candidate.checked == pair.candidate.requests

@@ -185,7 +185,7 @@ def test_locust_s_own_statistics_leave_the_warm_up_out(
 def test_failures_of_the_warm_up_still_decide_the_exit_code(model_dir: Any, addresses: Any, tmp_path: Path) -> None:
     """Only the first answers are spoilt: Locust's tables know nothing of them, the run's own words do."""
     given = ["--model-dir", str(model_dir), "--csv", str(tmp_path / "locust")]
-    words = ["-u", "2", "-t", "3s", "--warmup", "2s", "--arrivals", "constant:rate=20"]
+    words = ["-u", "2", "-t", "3s", "--warmup", "2s", "--arrivals", "constant:rate=20", "--no-preflight"]
     with spoiling_proxy(addresses, Spoiler(every=10**6)) as proxy:
         ended = locust("rest.py", tmp_path / "runs", *at(proxy, "rest"), *given, *words)
     assert ended.code == 1

@@ -63,7 +63,7 @@ def hold_against_itself(found: Verdict) -> int:
         for baseline, candidate, text in (cells[name][:3], next(row for row in marked if row and row[0] == name)[1:4]):
             first, second = figure(baseline), figure(candidate)
             ratio = second - first if result.metric.absolute else second / first - 1
-            shown_change = float(text.split()[0]) / 100
+            shown_change = float(text.split()[0].replace(",", "")) / 100
             rough = 0.0006 + (0.01 * max(first, second) if result.metric.absolute else 0.011 * (1 + abs(ratio)))
             assert shown_change == pytest.approx(ratio, abs=rough), name
             assert f"{name} {text}" in (tests[name] or "")

@@ -50,7 +50,7 @@ def verify_server(
     """Verifies a running server and prints the result; see `run`."""
     golden = model.golden.sentences[:sentences]
     if not golden:
-        raise UsageError("there is no golden sentence to check; export with --sentences FILE.tsv")
+        raise UsageError("the golden file has no sentence to check; export with --sentences FILE.tsv")
     tolerance = model.golden.tolerance if tolerance is None else tolerance
     words = sum(entry.sentence.num_words for entry in golden)
     print(f"   {len(golden)} sentences, {words} words; the Estimator's answers from {model.version_dir}", file=out)

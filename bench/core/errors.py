@@ -132,7 +132,7 @@ _OS_ERRORS: Final = {
     errno.ENOTDIR: ("a part of the path is not a folder", "check the path"),
     errno.EEXIST: ("there is a file of that name", "name another place"),
     errno.ENAMETOOLONG: ("the name is too long", "give a shorter one"),
-    errno.ENOENT: ("there is no such file or folder", "check the path"),
+    errno.ENOENT: ("the file or folder does not exist", "check the path"),
     errno.ELOOP: ("its symbolic links lead in a circle", "check the path"),
     errno.EMFILE: ("too many files are open in this process", "raise the limit (ulimit -n)"),
     errno.ENFILE: ("too many files are open on this machine", "close some programs"),

@@ -13,7 +13,6 @@ from typing import IO, Final
 
 from bench.core import interrupts
 from bench.core.errors import TargetError, UsageError
-from bench.core.extras import require
 from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
 from bench.server.server_log import last_words, load_failure, not_loaded, read_log, see_log
 from bench.serving.types import DEFAULT_MODEL_NAME
@@ -70,7 +69,6 @@ def embedded(
     Raises:
         TargetError: the server did not become ready, or ended inside the context.
     """
-    require("tensorflow", "the embedded server")
     command = [sys.executable, "-m", "bench.server.embedded"]
     with _process("embedded", command, _Launch(model_dir, model, flags, ports, startup_timeout, log)) as server:
         yield server

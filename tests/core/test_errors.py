@@ -30,7 +30,7 @@ EXAMPLE = Path(__file__).parents[2] / "results" / "example" / "rest"
         (errno.EISDIR, "cannot open /x: it is a folder; name a file"),
         (errno.ENOTDIR, "cannot open /x: a part of the path is not a folder; check the path"),
         (errno.ENAMETOOLONG, "cannot open /x: the name is too long; give a shorter one"),
-        (errno.ENOENT, "cannot open /x: there is no such file or folder; check the path"),
+        (errno.ENOENT, "cannot open /x: the file or folder does not exist; check the path"),
         (errno.ELOOP, "cannot open /x: its symbolic links lead in a circle; check the path"),
         (errno.EMFILE, "cannot open /x: too many files are open in this process; raise the limit (ulimit -n)"),
         (errno.ENFILE, "cannot open /x: too many files are open on this machine"),

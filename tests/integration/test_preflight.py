@@ -107,7 +107,7 @@ def preflight(golden: Golden, answered: Golden, wrong: set[int], **failing: Any)
 
     client = FakeServingClient(answer)
     if failing:
-        client.fail(failing["failure"])
+        client.fail(*failing["failure"])
     Preflight(golden, "score", "bert", "EXPORT").require_same_model(client, "TARGET", 1.0)
     return client
 
@@ -122,8 +122,13 @@ def test_a_server_that_is_right_for_one_of_them_passes() -> None:
 
 def test_requests_that_fail_are_the_run_s_to_judge() -> None:
     golden = toy_golden()
-    client = preflight(golden, golden, {0, 1, 2, 3}, failure=Rejected("no such signature", "NOT_FOUND"))
+    client = preflight(golden, golden, {0, 1, 2, 3}, failure=(Rejected("no such signature", "NOT_FOUND"),))
     assert len(client.calls) == 1
+
+
+def test_one_wrong_answer_before_a_failure_is_not_another_model() -> None:
+    golden = toy_golden()
+    preflight(golden, golden, {0, 1, 2, 3}, failure=(None, Rejected("overloaded", "UNAVAILABLE")))
 
 
 def test_a_golden_file_of_one_sentence() -> None:

@@ -82,7 +82,7 @@ class GoldenChecker:
         return self._compare(request, _matrix(prob), np.exp(expected.log_prob))
 
     def _compare(self, request: int, output: NDArray[Any] | None, golden: NDArray[np.float32]) -> WrongKind | None:
-        """How a matrix differs from the golden values of a request, or None; an output that is no matrix is `shape`."""
+        """How a matrix differs from the golden values of a request, or None; any output but a matrix is `shape`."""
         if output is None:
             return WrongKind.SHAPE
         expected = self.expected[request]

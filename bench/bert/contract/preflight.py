@@ -35,7 +35,7 @@ class Preflight:
     def require_same_model(self, client: ServingClient, target: str, timeout: float) -> None:
         """Asks for a few golden sentences, and refuses a server that answers all of them with other probabilities.
 
-        A request that fails ends the question: a server that does not answer is the run's to judge.
+        If a request fails, nothing is concluded: a server that does not answer is the run's to judge.
 
         Args:
             client: connected to the server.
@@ -54,7 +54,7 @@ class Preflight:
             )
 
     def _differing(self, client: ServingClient, timeout: float) -> list[bool]:
-        """For each sentence that was answered, whether the answer is wrong."""
+        """For each sentence, whether the answer is wrong; nothing if a request fails."""
         count = len(self.golden.sentences)
         chosen = sorted({int(index) for index in np.linspace(0, count - 1, min(SENTENCES, count))})
         checker = GoldenChecker(self.golden, [(index,) for index in chosen], self.signature)
@@ -66,7 +66,7 @@ class Preflight:
             try:
                 outputs = client.predict(request, timeout).outputs
             except ServingError:
-                break
+                return []
             found.append(checker.check(position, outputs) is not None)
         return found
 

@@ -85,7 +85,7 @@ def fit_model(runs: Sequence[RunLatencies], options: FitOptions | None = None) -
     if len(closed_loop) < 3 or closed_loop[0].users != 1:
         raise InconclusiveError("the ladder needs a step with one user and two further steps; run the sweep to its end")
     if not open_loop:
-        raise InconclusiveError("there is no open-loop run to fit the model to; run the sweep to its end")
+        raise InconclusiveError("the sweep has no open-loop run, which the fit needs; run the sweep to its end")
     rng = generator(options.seed, Stream.RESAMPLING, 2)
     fits, reference, grid = _screen(closed_loop, open_loop, options)
     count = -(-options.replicates // len(fits))

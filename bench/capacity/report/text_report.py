@@ -63,7 +63,7 @@ def validation_text(validation: Sequence[ValidationPoint]) -> str:
     """Median error, and how many values are inside their interval."""
     error = median_error(validation)
     if error is None:
-        return "there is no run to validate it on"
+        return "not validated: the sweep has no run for it"
     inside = sum(value.inside for value in validation)
     count = pluralize(len(validation), "value")
     return f"median error {format_percent(error)}, {inside} of {count} inside the 90 % interval"

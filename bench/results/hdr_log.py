@@ -12,9 +12,9 @@ import numpy as np
 from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
-from bench.core.types import Floats
 from bench.results.blocks import OUTCOME_CODES
 from bench.results.records import Outcome
+from bench.stats.latency_buckets import HIGHEST, bucket_of, lowest_micros
 
 NEEDED: Final = ("due", "sent", "done", "outcome", "warmup")
 """Record columns that `HistogramLog.add` takes."""
@@ -22,9 +22,6 @@ NEEDED: Final = ("due", "sent", "done", "outcome", "warmup")
 TAGS: Final = ("from-due", "from-send")
 MAX_INTERVALS: Final = 600
 """A longer run gets longer intervals, which limits the size of the file."""
-
-_HIGHEST: Final = 24 * 3600 * 1_000_000
-_SUB_BUCKET_BITS: Final = 11  # 2048 sub-buckets: what three significant digits need
 
 
 class HistogramLog:
@@ -44,7 +41,7 @@ class HistogramLog:
         due, sent, done = (columns[name][ok] for name in ("due", "sent", "done"))
         interval = np.asarray(due // self._interval, np.int64)
         for tag, latency in zip(TAGS, (done - due, done - sent), strict=True):
-            keys, counts = np.unique(interval << 40 | _bucket(latency), return_counts=True)
+            keys, counts = np.unique(interval << 40 | lowest_micros(bucket_of(latency)), return_counts=True)
             entries = self._counts[tag]
             for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
                 entry = (key >> 40, key & (1 << 40) - 1)
@@ -63,7 +60,7 @@ class HistogramLog:
         positions = dict.fromkeys(TAGS, 0)
         for interval in intervals:
             for tag in TAGS:
-                histogram = HdrHistogram(1, _HIGHEST, 3)
+                histogram = HdrHistogram(1, HIGHEST, 3)
                 while positions[tag] < len(ordered[tag]) and ordered[tag][positions[tag]][0][0] == interval:
                     (_, value), count = ordered[tag][positions[tag]]
                     histogram.record_value(value, count)
@@ -76,11 +73,3 @@ class HistogramLog:
 def interval_for(length: float) -> float:
     """Interval for a run of `length` seconds: whole seconds, at most `MAX_INTERVALS` of them."""
     return float(max(1, -(-int(length) // MAX_INTERVALS)))
-
-
-def _bucket(seconds: Floats) -> NDArray[np.int64]:
-    """The lower end of the histogram bucket of each of `seconds`, microseconds."""
-    micros = np.clip(np.rint(seconds * 1e6), 0, _HIGHEST).astype(np.int64)
-    bits = np.frexp(micros.astype(np.float64))[1]
-    shift = np.maximum(bits - _SUB_BUCKET_BITS, 0)
-    return np.asarray(micros >> shift << shift)

@@ -26,17 +26,11 @@ from bench.core.types import Floats
 from bench.core.units import pluralize, times_as_long
 from bench.stats.correlation import FEW_TIMES, MeanError, few_times_warning, mean_error
 from bench.stats.estimate import Estimate
-from bench.stats.percentiles import PERCENTILES, rank_of
+from bench.stats.percentiles import PERCENTILES, needed, rank_of
 from bench.stats.proportion import adjusted_size, clopper_pearson
 
 _BOUNDING: Final = tuple(sorted({*PERCENTILES.values(), 0.75}))
 """Percentiles whose effective sample size bounds that of every higher one."""
-
-
-def needed(fraction: float, confidence: float = 0.95) -> int:
-    """The number of independent values that percentile `fraction` needs: the floor of this module's docstring."""
-    tail = (1 - confidence) / 2
-    return math.ceil(max(math.log(tail) / math.log(fraction), math.log(tail) / math.log(1 - fraction)) - 1e-9)
 
 
 def percentile_interval(metric: str, values: Floats, fraction: float, confidence: float = 0.95) -> Estimate:

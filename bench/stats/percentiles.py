@@ -29,3 +29,9 @@ def rank_of(fraction: float, size: int) -> int:
     """Index of the nearest rank among `size` sorted values."""
     # The tolerance keeps 0.99 * 100 = 99.00000000000001 at rank 99.
     return min(max(math.ceil(fraction * size - 1e-9), 1), size) - 1
+
+
+def needed(fraction: float, confidence: float = 0.95) -> int:
+    """The number of independent values that percentile `fraction` needs, see `bench.stats.percentile_intervals`."""
+    tail = (1 - confidence) / 2
+    return math.ceil(max(math.log(tail) / math.log(fraction), math.log(tail) / math.log(1 - fraction)) - 1e-9)

@@ -10,7 +10,7 @@ import gevent
 import numpy as np
 import pytest
 
-from bench.load.engine.collector import Collector, _without, start_times
+from bench.load.engine.collector import Callbacks, Collector, _without, start_times
 from bench.load.engine.jobs import ScheduledJobs, partition_schedule
 from bench.load.engine.payloads import build_payloads
 from bench.load.engine.recorder import Recorder
@@ -41,7 +41,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Rig:
-    def __init__(self, root: Any, arrivals: Any = "constant:rate=10", workers: Any = 2) -> None:
+    def __init__(self, root: Any, arrivals: Any = "constant:rate=10", workers: Any = 2, watch: Any = None) -> None:
         parsed = parse_arrivals(arrivals)
         shards, scheduled = (None,) * workers, None
         if isinstance(parsed, OpenLoop):
@@ -72,8 +72,7 @@ class Rig:
             plans,
             PAYLOADS,
             ServerSampler(None, "bert", None, None),
-            lambda: set(self.alive),
-            lambda: self.ended.append(True),
+            Callbacks(lambda: set(self.alive), lambda: self.ended.append(True), watch),
         )
         self.recorders = {
             worker: Recorder(RecordBuffer(worker), PAYLOADS, ("rest",), "score", 0.0) for worker in range(workers)
@@ -107,6 +106,22 @@ def test_reports_become_a_finished_run(tmp_path: Path) -> None:
     assert run.file.counts["ok"] == sum(run.file.counts.values()) == 20
     assert run.client_samples()["cpu"].tolist() == [0.5]
     assert run.file.elapsed == 2.0
+
+
+def test_who_watches_sees_each_second_and_the_end(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    rig = Rig(tmp_path, watch=lambda figures: seen.append((figures.complete, sum(figures.requests.values()))))
+    rig.send(0, 1.0, sample={"time": 1.0, "worker": 0})
+    rig.send(1, 1.0, sample={"time": 1.0, "worker": 1})
+    gevent.sleep(1.5)
+    assert seen
+    assert seen[-1] == (1, 11)
+    rig.send(0, 2.0, over=True, since=1.0)
+    rig.alive.discard(1)
+    gevent.sleep(1.3)
+    run = rig.finish()
+    assert seen[-1][1] == sum(run.file.counts.values()) == 20
+    assert run.file.counts["dropped"] == 5
 
 
 def test_a_run_that_cannot_be_stored_ends_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

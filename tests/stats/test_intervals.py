@@ -8,8 +8,8 @@ import pytest
 
 from bench.stats.correlation import few_times_warning, mean_error, mean_interval
 from bench.stats.estimate import Estimate
-from bench.stats.percentile_intervals import needed, percentile_interval, percentile_intervals
-from bench.stats.percentiles import nearest_rank
+from bench.stats.percentile_intervals import percentile_interval, percentile_intervals
+from bench.stats.percentiles import nearest_rank, needed
 from tests.support.simulated_queues import single_server
 
 

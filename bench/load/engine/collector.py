@@ -5,6 +5,7 @@ It runs in Locust's master, in its only process, or in a runner's process.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -20,8 +21,9 @@ from bench.load.engine.jobs import ScheduledJobs, ScheduleShard
 from bench.load.engine.payloads import Payload
 from bench.load.engine.recorder import Recorder
 from bench.load.engine.worker_plan import WorkerPlan
+from bench.load.live.live_figures import LiveFigures, LivePlan
 from bench.load.monitor.sampling import ServerSampler
-from bench.results.blocks import RecordBuffer
+from bench.results.blocks import Block, RecordBuffer
 from bench.results.run_folder import RunWriter
 from bench.results.samples import ClientSample
 
@@ -30,7 +32,26 @@ PATIENCE_SECONDS: Final = 10.0
 # Locust misses a worker after three silent seconds, which a busy machine can cause; it may recover.
 SILENCE_SECONDS: Final = 8.0
 
+# After a whole second, so that the workers' reports of that second have arrived.
+_REPORTS_SECONDS: Final = 0.3
+
 Stored = TypeVar("Stored")
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What a collector asks and tells its owner.
+
+    Args:
+        alive: returns the indexes of the workers that are alive.
+        ended: called once, when every worker has finished or is lost.
+        second: called each second with the newest figures, and once more with the final ones when all records are
+            stored; None if nobody watches, and no figures are kept.
+    """
+
+    alive: Callable[[], set[int]]
+    ended: Callable[[], None]
+    second: Callable[[LiveFigures], None] | None = None
 
 
 class Collector:
@@ -42,8 +63,7 @@ class Collector:
         plans: the workers' plans.
         payloads: the run's requests.
         sampler: samples the server once a second.
-        alive: returns the indexes of the workers that are alive.
-        ended: called once, when every worker has finished or is lost.
+        callbacks: its owner.
     """
 
     def __init__(
@@ -53,26 +73,26 @@ class Collector:
         plans: Sequence[WorkerPlan],
         payloads: Sequence[Payload],
         sampler: ServerSampler,
-        alive: Callable[[], set[int]],
-        ended: Callable[[], None],
+        callbacks: Callbacks,
     ) -> None:
         self._writer = writer
         self._epoch = epoch
         self._plans = {plan.worker: plan for plan in plans}
         self._payloads = payloads
         self._sampler = sampler
-        self._alive = alive
+        self._callbacks = callbacks
+        self._figures = _figures(plans) if callbacks.second is not None else None
         self._open = set(self._plans)
         self._heard = dict.fromkeys(self._plans, 0.0)
         self._stored: dict[int, list[Floats]] = {worker: [] for worker in self._plans}
         self._blocks = dict.fromkeys(self._plans, 0)
         self._stopped_at: float | None = None
         self._failure: OSError | None = None
-        self._ended = ended
         self.lost: list[str] = []
         self.over = Event()
         self._closing = Event()
-        self._greenlets = [gevent.spawn(self._watch), gevent.spawn(self._sample_server)]
+        watching = [self._watch, self._sample_server, *([self._tell_each_second] if self._figures else [])]
+        self._greenlets = [gevent.spawn(each) for each in watching]
 
     @property
     def path(self) -> Path:
@@ -95,12 +115,15 @@ class Collector:
         if worker not in self._open:
             return
         self._heard[worker] = self.now
-        block = self._store_or_stop(lambda: self._writer.add_block(message["block"]))
+        block = self._add_block(message["block"])
         if block is not None:
             self._blocks[worker] = block.sequence + 1
             self._stored[worker].append(block.rows["due"].astype(np.float64))
         if message["sample"]:
-            self._store_or_stop(lambda: self._writer.add_client_sample(ClientSample(**message["sample"])))
+            sample = ClientSample(**message["sample"])
+            self._store_or_stop(lambda: self._writer.add_client_sample(sample))
+            if self._figures is not None:
+                self._figures.add_sample(sample)
         if message["over"]:
             self._close(worker)
 
@@ -108,6 +131,8 @@ class Collector:
         """Marks the run as stopped early, now."""
         if self._stopped_at is None and self._open:
             self._stopped_at = max(self.now, 0.0)
+            if self._figures is not None:
+                self._figures.stop(self._stopped_at)
 
     def finish(self) -> Path:
         """Writes the folder's final form; workers that have not finished are lost.
@@ -119,6 +144,7 @@ class Collector:
         gevent.joinall(self._greenlets)
         for worker in sorted(self._open):
             self._lose(worker)
+        self._tell()
         for warning in self._sampler.missing:
             self._warn(warning)
         self._sampler.close()
@@ -141,6 +167,23 @@ class Collector:
                     self._close(worker)
             return None
 
+    def _add_block(self, data: bytes) -> Block | None:
+        """Stores records; None if there are none, if they came before, or if they cannot be stored."""
+        block = self._store_or_stop(lambda: self._writer.add_block(data))
+        if block is not None and self._figures is not None:
+            self._figures.add_block(block.rows)
+        return block
+
+    def _tell(self) -> None:
+        if self._figures is not None and self._callbacks.second is not None:
+            self._callbacks.second(self._figures)
+
+    def _tell_each_second(self) -> None:
+        while not self._closing.wait(
+            max(np.floor(self.now - _REPORTS_SECONDS) + 1.0 + _REPORTS_SECONDS, 0.0) - self.now
+        ):
+            self._tell()
+
     def _warn(self, text: str) -> None:
         self._store_or_stop(lambda: self._writer.add_warning(text))
 
@@ -150,9 +193,11 @@ class Collector:
 
     def _close(self, worker: int) -> None:
         self._open.discard(worker)
+        if self._figures is not None:
+            self._figures.end(worker)
         if not self._open and not self.over.is_set():
             self.over.set()
-            self._ended()
+            self._callbacks.ended()
 
     def _lose(self, worker: int) -> None:
         """Marks a worker as lost: its requests without a record count as dropped."""
@@ -177,7 +222,7 @@ class Collector:
         for job in ScheduledJobs(shard.only(unrecorded)).left(until):
             recorder.drop(job)
         dropped = len(buffer)
-        self._store_or_stop(lambda: self._writer.add_block(recorder.take()))
+        self._add_block(recorder.take())
         return dropped
 
     def _watch(self) -> None:
@@ -185,7 +230,7 @@ class Collector:
         while not self._closing.wait(1.0):
             # In a thread: a disk may be slow, and no request should wait for it.
             self._store_or_stop(lambda: gevent.get_hub().threadpool.apply(self._writer.sync))
-            gone = self._open - self._alive()
+            gone = self._open - self._callbacks.alive()
             lost = {worker for worker in gone if self.now - self._heard[worker] > SILENCE_SECONDS}
             if self._open and self.now > self._last_moment() + PATIENCE_SECONDS:
                 lost = set(self._open)
@@ -195,6 +240,13 @@ class Collector:
     def _sample_server(self) -> None:
         while not self._closing.wait(max(np.floor(self.now) + 1.0, 0.0) - self.now):
             self._store_or_stop(lambda: self._writer.add_server_sample(self._sampler.sample(self.now)))
+
+
+def _figures(plans: Sequence[WorkerPlan]) -> LiveFigures:
+    """Figures of a run that is about to begin."""
+    shards = [np.frombuffer(plan.shard.due) for plan in plans if plan.shard is not None]
+    due = np.sort(np.concatenate(shards)) if shards else None
+    return LiveFigures(LivePlan(plans[0].begins, plans[0].ends, due), [plan.worker for plan in plans])
 
 
 def _without(due: Floats, recorded: Floats) -> NDArray[np.bool_]:

@@ -4,6 +4,7 @@ A local runner is master and worker at once: it sends its messages to itself, so
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -11,6 +12,7 @@ from gevent.event import Event
 from locust.runners import MasterRunner
 
 from bench.core.errors import BenchError, UsageError, one_line
+from bench.load.live.live_figures import LiveFigures
 from bench.load.locust_adapter.locust_stages import Stages
 from bench.load.locust_adapter.outcome_reporter import OutcomeReporter
 from bench.load.locust_adapter.run_factory import RunFactory, refuse_tags
@@ -28,6 +30,9 @@ class Master:
         environment: Locust's.
         scenario: whose runs they are.
         stages: what signals do.
+
+    Attributes:
+        watchers: called each second of a run with its newest figures, and once more with the final ones.
     """
 
     def __init__(self, environment: Any, scenario: Scenario, stages: Stages) -> None:
@@ -41,6 +46,7 @@ class Master:
         self._test: RunningTest | None = None
         self._stored = Event()
         self._stored.set()
+        self.watchers: list[Callable[[LiveFigures], None]] = []
         self._runner.register_message(REPORT, self._on_report)
         self._runner.register_message(FAILED, self._on_failed)
         events = environment.events
@@ -98,10 +104,14 @@ class Master:
             return
         self._stored.clear()
         try:
-            self._test.begin(self._on_over)
+            self._test.begin(self._on_over, self._on_second)
         except (BenchError, OSError) as error:
             self._stored.set()
             self._abort(error)
+
+    def _on_second(self, figures: LiveFigures) -> None:
+        for watcher in self.watchers:
+            watcher(figures)
 
     def _on_report(self, environment: Any, msg: Any, **_: Any) -> None:
         if self._test is not None and self._test.collector is not None and msg.data["run"] == self._test.run:

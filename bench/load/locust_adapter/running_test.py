@@ -9,8 +9,9 @@ from locust.runners import STATE_MISSING, MasterRunner
 
 from bench.core.errors import UsageError
 from bench.core.units import format_apart, format_number, format_seconds
-from bench.load.engine.collector import PATIENCE_SECONDS, Collector, start_times
+from bench.load.engine.collector import PATIENCE_SECONDS, Callbacks, Collector, start_times
 from bench.load.engine.worker_session import start_message
+from bench.load.live.live_figures import LiveFigures
 from bench.load.locust_adapter.run_factory import STOP_SECONDS, check_workers
 from bench.load.locust_adapter.worker import PLAN, START, STOP
 from bench.load.setup.run_context import option_name
@@ -73,11 +74,12 @@ class RunningTest:
         """Takes a worker's refusal of its plan."""
         self._refusal = reason
 
-    def begin(self, on_over: Callable[[], None]) -> None:
+    def begin(self, on_over: Callable[[], None], on_second: Callable[[LiveFigures], None]) -> None:
         """Creates the run's folder and starts its clock in all processes.
 
         Args:
             on_over: called once, when every worker has finished or is lost.
+            on_second: called each second with the newest figures, and once more with the final ones.
 
         Raises:
             UsageError: the users do not fit the arrivals.
@@ -88,7 +90,8 @@ class RunningTest:
         epoch, started = start_times(_LEAD_SECONDS)
         manifest = setup.manifest(self._plans, started, self._sending_users())
         writer = setup.writer(manifest)
-        self.collector = Collector(writer, epoch, self._plans, setup.payloads, sampler, self._alive, on_over)
+        callbacks = Callbacks(self._alive, on_over, on_second)
+        self.collector = Collector(writer, epoch, self._plans, setup.payloads, sampler, callbacks)
         self._measured_from = started.timestamp() + setup.workload.warmup
         self.leave_warmup_out()
         self._log_start(manifest)

@@ -19,7 +19,7 @@ import gevent.select
 from gevent.queue import Queue
 
 from bench.core.errors import BenchError, exit_code_of, one_line
-from bench.load.engine.collector import Collector, start_times
+from bench.load.engine.collector import Callbacks, Collector, start_times
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.engine.worker_session import WorkerSession, start_message
 from bench.load.monitor.sampling import Gpu
@@ -109,7 +109,7 @@ class RunnerWorker:
         epoch, started = start_times(_LEAD_SECONDS)
         manifest = setup.manifest([plan], started, spec.users)
         self._collector = collector = Collector(
-            setup.writer(manifest), epoch, [plan], setup.payloads, sampler, lambda: {0}, lambda: None
+            setup.writer(manifest), epoch, [plan], setup.payloads, sampler, Callbacks(lambda: {0}, lambda: None)
         )
         self._session = session = WorkerSession(plan, collector.report, lambda *_: None, balanced_pool(spec, plan))
         users = [gevent.spawn(session.drive) for _ in range(spec.users)]

@@ -1,0 +1,1 @@
+"""Figures of a run while it is in progress, and what watches them."""

@@ -1,6 +1,5 @@
 """README's shown outputs have the labels, figures and notations of the present commands."""
 
-import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -33,10 +32,9 @@ def test_the_shown_load_runs_are_what_a_run_says_today(tmp_path: Path) -> None:
 
 
 def test_the_shown_race_has_today_s_columns() -> None:
-    out = io.StringIO()
     names = ("Estimator (cold predict)", "in-process SavedModel", "REST", "gRPC")
-    demo._print_race([demo.Timing(name, (0.01, 0.02)) for name in names], out)
-    assert part("Race") == skeleton(out.getvalue())[:-1]
+    race = demo.timing_values([demo.Timing(name, (0.01, 0.02)) for name in names])
+    assert part("Race") == skeleton(demo.race_table(race))
 
 
 @pytest.mark.parametrize("wrong", [r"\d[eE]\+\d", r"\b1 users\b", r"\[\?\]", r"\d \(\d+ … \d+\)", r"\bnan\b"])

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from bench.analysis.metrics import METRICS, Metric
 from bench.analysis.run import Analysis
@@ -74,7 +74,7 @@ class Change:
         return (lo is not None and lo > none) or (hi is not None and hi < none)
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Literal["better", "worse", "higher", "lower", "~", "?"]:
         """`better`, `worse`, `higher` or `lower` (where neither is better), `~` for no significant change, `?` without
         an interval."""
         if self.change.center is None or (self.change.lo is None and self.change.hi is None):
@@ -82,7 +82,7 @@ class Change:
         if not self.significant:
             return "~"
         none = 0.0 if self.metric.unit == "share" else 1.0
-        direction = "higher" if self.change.center > none else "lower"
+        direction: Literal["higher", "lower"] = "higher" if self.change.center > none else "lower"
         return direction if self.metric.better is None else ("better" if direction == self.metric.better else "worse")
 
 

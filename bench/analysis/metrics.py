@@ -1,7 +1,7 @@
 """The metrics of a run: their names, units, and which direction is better."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from bench.stats.percentiles import PERCENTILES
 
@@ -22,7 +22,7 @@ class Metric:
     name: str
     title: str
     unit: str
-    better: str | None = None
+    better: Literal["lower", "higher"] | None = None
 
 
 def _latencies() -> list[Metric]:

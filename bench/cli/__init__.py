@@ -1,6 +1,7 @@
 """The command line: `bertbench COMMAND`, one module per command.
 
-Each command's module has `add_arguments(parser)` and `run(args, out, err) -> exit code`. The table below is all that
+Each command's module has `add_arguments(parser)` and `run(args, out, err) -> exit code`; `out` is a
+`bench.cli.common.command_output.CommandOutput`. The table below is all that
 `bertbench --help` needs, so that neither TensorFlow nor locust is loaded for it.
 """
 
@@ -74,13 +75,10 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
 
 def _interrupted(error: KeyboardInterrupt, err: TextIO | None) -> int:
     """Prints the line about an interrupt, with its notes, and returns the exit code."""
-    number = interrupts.received()
-    if number is None:
-        number = error.number if isinstance(error, interrupts.Interrupted) else signal.SIGINT
-    line = "; ".join([f"bertbench: interrupted by {interrupts.name_of(number)}", *getattr(error, "__notes__", ())])
+    line = interrupts.line_of(error)
     with contextlib.suppress(OSError, ValueError):
         print(line, file=err, flush=True)
-    return interrupts.exit_code(number)
+    return interrupts.exit_code(interrupts.signal_of(error))
 
 
 def _leave(code: int) -> NoReturn:

@@ -3,14 +3,19 @@
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Annotated, Final, TextIO
+
+from msgspec import Meta
 
 from bench.analysis.run import analyse
 from bench.bert.contract.golden import read_golden
 from bench.bert.demo.demo_model import demo_model_dir
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.json_document import Document
 from bench.cli.common.options import add_model_options
 from bench.cli.common.values import DURATION, whole
 from bench.cli.run import drive_once
@@ -36,6 +41,14 @@ CEILING_USERS: Final = 16
 SHORTEST: Final = 1.0
 
 
+class CalibrateDocument(Document, frozen=True, kw_only=True):
+    """What each client reaches against a null server: requests/s, and seconds."""
+
+    command: str = "calibrate"
+    clients: Annotated[Mapping[str, SelfTest], Meta(description="by name: protocol and client")]
+    stored: Annotated[str, Meta(description="file that runs read the ceilings from")]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     add_model_options(parser)
@@ -51,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Measures and stores each way's ceiling (all users) and floor (one user), recording and checking everything.
 
     Raises:
@@ -72,20 +85,27 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
             f"{model_dir} has only the article's fixed-shape signature; give an export with both signatures"
         )
     found: dict[str, SelfTest] = {}
-    print(f"{'':<16}{'ceiling':>16}{'floor, p50':>14}", file=out)
+    rows = [f"{'':<16}{'ceiling':>16}{'floor, p50':>14}"]
+    out.part(rows[0])
     with null_server(model_dir) as addresses, tempfile.TemporaryDirectory() as folder:
         for name in ways:
             server = RunningServer(addresses["rest"], addresses["grpc"], "bert", "null")
-            ceiling = measure(name, server, model_dir, args.users, seconds, Path(folder) / name)[0]
-            floor = measure(name, server, model_dir, 1, seconds, Path(folder) / f"{name}-one")[1]
+            ceiling = measure(name, server, model_dir, args.users, seconds, Path(folder) / name, err)[0]
+            floor = measure(name, server, model_dir, 1, seconds, Path(folder) / f"{name}-one", err)[1]
             found[name] = SelfTest(ceiling, floor, args.users, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-            print(f"{name:<16}{format_rate(ceiling):>16}{format_seconds(floor):>14}", file=out, flush=True)
-    print(f"one process, everything recorded and checked; stored in {store_self_tests(found)}", file=out)
+            rows.append(f"{name:<16}{format_rate(ceiling):>16}{format_seconds(floor):>14}")
+            out.part(rows[-1])
+    stored = store_self_tests(found)
+    out.result(
+        CalibrateDocument(clients=found, stored=str(stored)),
+        f"one process, everything recorded and checked; stored in {stored}",
+        "\n".join(rows),
+    )
     return ExitCode.OK
 
 
 def measure(
-    name: str, server: RunningServer, model_dir: Path, users: int, seconds: float, results: Path
+    name: str, server: RunningServer, model_dir: Path, users: int, seconds: float, results: Path, err: TextIO
 ) -> tuple[float, float]:
     """Requests/s and median latency, seconds, of `users` in closed loop.
 
@@ -96,7 +116,7 @@ def measure(
     values = {"transport": client, "warmup": 1.0, "model_dir": model_dir, "results": results}
     spec = make_spec(SCENARIOS[scenario], values, address_of(server, scenario), users, round(seconds + 1))
     spec = replace(spec, servers=(server,), target_name="null", command=tuple(sys.argv))
-    code = drive_once(spec, None)
+    code = drive_once(spec, None, err).code
     if code:
         raise TargetError(f"the load generator failed on the null server (exit code {code}); run it again")
     metrics = analyse(find_runs([results])[0]).summary.metrics

@@ -5,23 +5,27 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Annotated, Final, TextIO
 
 import numpy as np
+from msgspec import Meta, Struct
 
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.scoring import ScoredSentence, Scorer
 from bench.bert.text.sentence import EncodedSentence
 from bench.bert.tf_logging import log_errors_only
-from bench.cli import report
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.json_document import Document
 from bench.cli.common.options import add_model_options, exported_model
 from bench.cli.common.values import number
+from bench.cli.report import ReportsValue, report_lines, write_reports
 from bench.cli.run import run_scenario
-from bench.cli.verify import verify_server
+from bench.cli.verify import WRONG_LINE, VerificationValue, verdict_line, verify_server
 from bench.core.atomic_files import make_folder
 from bench.core.errors import ExitCode
 from bench.core.extras import require
 from bench.core.units import ABSENT, format_number, format_seconds
+from bench.report.scores import SentenceValue, sentence_value
 from bench.server.clients import served_scorer
 from bench.server.lifecycle import RunningServer, embedded
 
@@ -54,6 +58,32 @@ class Timing:
         return len(self.seconds) / sum(self.seconds)
 
 
+class TimingValue(Struct, frozen=True, kw_only=True):
+    """Calls of one scorer on one sentence, by one caller."""
+
+    name: str
+    calls: int
+    p50: Annotated[float, Meta(description="seconds")]
+    p95: Annotated[float, Meta(description="seconds")]
+    sentence_rate: Annotated[float, Meta(description="sentences/s")]
+    speed_up: Annotated[float, Meta(description="p50 of the first scorer over this one's")]
+
+
+class DemoDocument(Document, frozen=True, kw_only=True):
+    """All steps; after wrong answers those up to the verification."""
+
+    command: str = "demo"
+    version_dir: Annotated[str, Meta(description="the export")]
+    golden_sentences: int
+    rest: Annotated[str | None, Meta(description="URL of the server")]
+    grpc: Annotated[str | None, Meta(description="HOST:PORT of the server")]
+    scores: Sequence[SentenceValue]
+    verification: VerificationValue
+    race: Sequence[TimingValue]
+    reports: ReportsValue | None
+    seconds: Annotated[float, Meta(description="that the demo took")]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     add_model_options(parser)
@@ -61,8 +91,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=number(1, 86400), default=12.0, help="length of each load run (default: 12)")
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Runs all steps on the embedded server and prints the results.
+
+    Returns:
+        0; 1 if an answer is wrong.
 
     Raises:
         BenchError: a step failed.
@@ -73,37 +106,66 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     began = time.monotonic()
     _say(out, "1. Export: Estimator -> SavedModel, with golden answers")
     model = exported_model(args)
-    _say(out, f"   {model.version_dir}: {len(model.golden.sentences)} golden sentences\n")
+    out.part(f"   {model.version_dir}: {len(model.golden.sentences)} golden sentences\n")
+    race: list[TimingValue] = []
     with embedded(model.model_dir, args.model_name, SERVER_FLAGS) as server:
-        _say(out, f"2. Serve: REST {server.rest}, gRPC {server.grpc}\n")
+        out.part(f"2. Serve: REST {server.rest}, gRPC {server.grpc}\n")
         _say(out, "3. Score: the probability of each word, the others given")
         with served_scorer(server, model, "grpc", "score", 60.0) as scorer:
-            _print_scores(scorer, model, out)
+            scores = _scores(scorer, model, out)
         _say(out, "4. Verify: served answers against the Estimator's")
-        code = verify_server(server, model, out, err)
-        if code != ExitCode.OK:
-            return code
-        _say(out, f"\n5. Race: one sentence of {WORDS} words, one caller")
-        _print_race(_race(server, model), out)
-        _say(out, f"6. Load: {args.seconds:g} s of Poisson arrivals over each protocol")
-        runs = [run_scenario(protocol, server, model, args.seconds, args.out, out) for protocol in ("rest", "grpc")]
-    _say(out, "\n7. Report")
-    report.write_reports(runs, None, out)
-    _say(out, f"Done in {format_seconds(time.monotonic() - began)}.")
-    return ExitCode.OK
+        verification = verify_server(server, model, out)
+        out.part(verdict_line(verification))
+        right = verification.verdict == "PASS"
+        if right:
+            _say(out, f"\n5. Race: one sentence of {WORDS} words, one caller")
+            race = timing_values(_race(server, model))
+            out.part(race_table(race))
+            _say(out, f"6. Load: {args.seconds:g} s of Poisson arrivals over each protocol")
+            runs = [
+                run_scenario(protocol, server, model, args.seconds, args.out, out, err) for protocol in ("rest", "grpc")
+            ]
+    reports = None
+    if right:
+        _say(out, "\n7. Report")
+        reports = write_reports(runs, None, out)
+    code, message = (ExitCode.OK, None) if right else (ExitCode.REGRESSION, WRONG_LINE)
+    document = DemoDocument(
+        version_dir=str(model.version_dir),
+        golden_sentences=len(model.golden.sentences),
+        rest=server.rest,
+        grpc=server.grpc,
+        scores=scores,
+        verification=verification,
+        race=race,
+        reports=reports,
+        seconds=time.monotonic() - began,
+        exit_code=code,
+        message=message,
+    )
+    done = f"Done in {format_seconds(document.seconds)}."
+    short = "\n".join((verdict_line(verification).strip(), report_lines(reports) if reports else ""))
+    out.result(document, done if right else "", short)
+    if message is not None:
+        print(message, file=err)
+    return code
 
 
-def _say(out: TextIO, text: str) -> None:
+def _say(out: CommandOutput, text: str) -> None:
     print(text, file=out, flush=True)
 
 
-def _print_scores(scorer: Scorer, model: ExportedModel, out: TextIO) -> None:
+def _scores(scorer: Scorer, model: ExportedModel, out: CommandOutput) -> list[SentenceValue]:
+    """Scores `TEXTS`, and prints each as a part of the result."""
+    found = []
     sentences = [model.tokenizer.encode(text) for text in TEXTS]
-    for sentence, log_prob in zip(sentences, scorer.score(sentences), strict=True):
-        scored = ScoredSentence(0, sentence, log_prob)
-        words = zip(sentence.words, np.exp(scored.word_log_prob), strict=True)
-        _say(out, "   " + "  ".join(f"{word} {format_number(prob, 2)}" for word, prob in words))
-        _say(out, f"   pseudo-perplexity {ABSENT if scored.ppl is None else format_number(scored.ppl)}\n")
+    for line, (sentence, log_prob) in enumerate(zip(sentences, scorer.score(sentences), strict=True), 1):
+        value = sentence_value(ScoredSentence(line, sentence, log_prob))
+        words = "  ".join(f"{entry.word} {format_number(entry.prob, 2)}" for entry in value.words)
+        ppl = ABSENT if value.ppl is None else format_number(value.ppl)
+        out.part(f"   {words}\n   pseudo-perplexity {ppl}\n")
+        found.append(value)
+    return found
 
 
 def _race(server: RunningServer, model: ExportedModel) -> list[Timing]:
@@ -145,14 +207,28 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _print_race(timings: Sequence[Timing], out: TextIO) -> None:
+def timing_values(timings: Sequence[Timing]) -> list[TimingValue]:
+    """The timings for JSON, compared with the first."""
     base = timings[0].quantile(0.5)
-    _say(out, f"   {'':<26}{'calls':>6}{'p50':>10}{'p95':>10}{'sentences/s':>13}{'speed-up':>10}")
-    for timing in timings:
-        p50, p95 = timing.quantile(0.5), timing.quantile(0.95)
-        _say(
-            out,
-            f"   {timing.name:<26}{len(timing.seconds):>6}{format_seconds(p50):>10}{format_seconds(p95):>10}"
-            f"{format_number(timing.throughput):>13}{format_number(base / p50) + 'x':>10}",
+    return [
+        TimingValue(
+            name=timing.name,
+            calls=len(timing.seconds),
+            p50=timing.quantile(0.5),
+            p95=timing.quantile(0.95),
+            sentence_rate=timing.throughput,
+            speed_up=base / timing.quantile(0.5),
         )
-    _say(out, "")
+        for timing in timings
+    ]
+
+
+def race_table(race: Sequence[TimingValue]) -> str:
+    """The timings as a table."""
+    lines = [f"   {'':<26}{'calls':>6}{'p50':>10}{'p95':>10}{'sentences/s':>13}{'speed-up':>10}"]
+    lines += [
+        f"   {entry.name:<26}{entry.calls:>6}{format_seconds(entry.p50):>10}{format_seconds(entry.p95):>10}"
+        f"{format_number(entry.sentence_rate):>13}{format_number(entry.speed_up) + 'x':>10}"
+        for entry in race
+    ]
+    return "\n".join((*lines, ""))

@@ -10,10 +10,14 @@ from typing import TextIO
 
 from bench import __version__
 from bench.cli import COMMANDS, command_module
-from bench.cli.parser import Parser
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.output_options import OutputOptions, asks_for_json
+from bench.cli.parser import Parser, UsageExit
+from bench.cli.schemas import DOCUMENTS
 from bench.core import interrupts
-from bench.core.errors import BenchError, exit_code_of, one_line
+from bench.core.errors import BenchError, ExitCode, UsageError, exit_code_of, one_line
 from bench.core.extras import missing_extra
+from bench.core.logs import logging_to
 from bench.core.output import accept_all, discard_rest, reader_left
 
 
@@ -32,43 +36,79 @@ def dispatch(words: Sequence[str], out: TextIO | None, err: TextIO | None, usage
     """
     for stream in (sys.stdout, sys.stderr):
         accept_all(stream)
+    run = _Run(words, out or sys.stdout or _nowhere(), err or sys.stderr or _nowhere())
     try:
-        return _run(words, out or sys.stdout or _nowhere(), err or sys.stderr or _nowhere())
-    except KeyboardInterrupt:
+        return run.code()
+    except KeyboardInterrupt as error:
+        run.report(interrupts.line_of(error), interrupts.exit_code(interrupts.signal_of(error)))
         raise
     except SystemExit as ended:
+        if isinstance(ended, UsageExit):
+            run.report(ended.message, ExitCode.USAGE)
         if usage_ends:
             raise
         return int(ended.code or 0)
     except BaseException as error:
         if (number := interrupts.received()) is not None:
-            raise interrupts.Interrupted(number) from error
-        return _failed(error, out or sys.stdout, err or sys.stderr)
+            interrupted = interrupts.Interrupted(number)
+            run.report(interrupts.line_of(interrupted), interrupts.exit_code(number))
+            raise interrupted from error
+        return run.failed(error)
 
 
-def _run(words: Sequence[str], out: TextIO, err: TextIO) -> int:
-    args = make_parser(words).parse_args(words)
-    command = importlib.import_module(command_module(args.command))
-    code = int(command.run(args, out, err))
-    out.flush()
-    return code
+class _Run:
+    """The run of a command line.
 
+    Args:
+        words: the command line.
+        out: receives results.
+        err: receives the line about an error.
+    """
 
-def _failed(error: BaseException, out: TextIO | None, err: TextIO | None) -> int:
-    """Prints one line about an error and returns the exit code; unknown exceptions are raised again."""
-    if isinstance(error, BrokenPipeError) and (reader_left(out) or reader_left(err)):
-        # The reader of the output has closed it (`| head`), which ends commands by SIGPIPE.
-        discard_rest(out)
-        return interrupts.exit_code(signal.SIGPIPE)
-    if isinstance(error, ModuleNotFoundError):
-        error = missing_extra(error) or error
-    if isinstance(error, BenchError | OSError):
+    def __init__(self, words: Sequence[str], out: TextIO, err: TextIO) -> None:
+        self._words = words
+        self._out = out
+        self._err = err
+        # What can be told before the words are parsed.
+        self._output = CommandOutput(out, err, OutputOptions(json=asks_for_json(words)), _command(words) or "")
+
+    def code(self) -> int:
+        """Runs the command and returns its exit code."""
+        args = make_parser(self._words).parse_args(self._words)
+        name = " ".join(filter(None, (args.command, getattr(args, "action", None))))
+        options = OutputOptions.of(args)
+        self._output = CommandOutput(self._out, self._err, options, name)
+        if options.json and name not in DOCUMENTS:
+            raise UsageError(f"{name} prints no JSON; leave out --json")
+        with logging_to(self._err, options.level):
+            code = int(importlib.import_module(command_module(args.command)).run(args, self._output, self._err))
+        self._out.flush()
+        return code
+
+    def failed(self, error: BaseException) -> int:
+        """Prints one line about an error and returns the exit code; unknown exceptions are raised again."""
+        if isinstance(error, BrokenPipeError) and (reader_left(self._out) or reader_left(self._err)):
+            # The reader of the output has closed it (`| head`), which ends commands by SIGPIPE.
+            discard_rest(self._out)
+            return interrupts.exit_code(signal.SIGPIPE)
+        if isinstance(error, ModuleNotFoundError):
+            error = missing_extra(error) or error
+        if not isinstance(error, BenchError | OSError):
+            raise error
+        line = f"bertbench: {one_line(error)}"
         try:
-            print(f"bertbench: {one_line(error)}", file=err or _nowhere(), flush=True)
+            print(line, file=self._err, flush=True)
         except (OSError, ValueError):
-            discard_rest(err)
+            discard_rest(self._err)
+        self.report(line, exit_code_of(error))
         return int(exit_code_of(error))
-    raise error
+
+    def report(self, line: str, exit_code: int) -> None:
+        """Prints the document of an error, if JSON is asked for."""
+        try:
+            self._output.error(line, exit_code)
+        except (OSError, ValueError):
+            discard_rest(self._out)
 
 
 def _nowhere() -> TextIO:
@@ -83,9 +123,14 @@ def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"bertbench {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    chosen = next((word for word in words if not word.startswith("-")), None)
+    chosen = _command(words)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == chosen:
             importlib.import_module(command_module(name)).add_arguments(command)
     return parser
+
+
+def _command(words: Sequence[str]) -> str | None:
+    """The command in a command line; None if there is none."""
+    return next((word for word in words if word in COMMANDS), None)

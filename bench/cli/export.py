@@ -2,14 +2,32 @@
 
 import argparse
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO
+
+from msgspec import Meta
 
 from bench.bert.config import PRESETS
 from bench.bert.contract.golden import FixedExport
 from bench.bert.contract.masked_requests import FixedShape
 from bench.bert.tf_logging import log_errors_only
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.json_document import Document
 from bench.cli.common.values import whole
 from bench.core.errors import ExitCode, UsageError
+
+
+class ExportDocument(Document, frozen=True, kw_only=True):
+    """A version of a model that was exported."""
+
+    command: str = "export"
+    version_dir: str
+    source: Annotated[str, Meta(description="the checkpoint")]
+    precision: str
+    sentences: Annotated[int, Meta(description="sentences with golden answers")]
+    left_out: Annotated[int, Meta(description="sentences of the package that do not fit the model")]
+    difference: Annotated[
+        float, Meta(description="largest |Δ log p| between SavedModel and Estimator, which is float32")
+    ]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Exports.
 
     Raises:
@@ -71,18 +89,29 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     fixed = _fixed_export(args)
     checkpoint = open_checkpoint(args.checkpoint, args.init_head, args.lower_case)
     limits = SentenceLimits.of(checkpoint.config, fixed)
-    of_all = ""
+    left_out = 0
     if args.sentences is not None:
         sentences = read_golden_sentences(args.sentences, checkpoint.tokenizer, limits)
     else:
         sentences, known = default_golden_sentences(checkpoint.tokenizer, limits)
-        if left_out := known - len(sentences):
-            of_all = f" ({left_out} of the package's {known} do not fit and are left out)"
-    print(f"exporting {checkpoint.source}, golden answers of {len(sentences)} sentences{of_all}", file=err, flush=True)
+        left_out = known - len(sentences)
+    of_all = (
+        f" ({left_out} of the package's {left_out + len(sentences)} do not fit and are left out)" if left_out else ""
+    )
+    note = f"exporting {checkpoint.source}, golden answers of {len(sentences)} sentences{of_all}"
+    print(note, file=out.progress, flush=True)
     result = export_model(checkpoint, args.out, sentences, ExportOptions(fixed, args.version, args.precision))
-    print(f"{result.version_dir}", file=out)
     against = "" if args.precision == "float32" else f", {args.precision} against float32"
-    print(f"  SavedModel and Estimator differ by {result.difference:.1e} in log p at most{against}", file=out)
+    document = ExportDocument(
+        version_dir=str(result.version_dir),
+        source=str(checkpoint.source),
+        precision=args.precision,
+        sentences=len(sentences),
+        left_out=left_out,
+        difference=result.difference,
+    )
+    differ = f"  SavedModel and Estimator differ by {result.difference:.1e} in log p at most{against}"
+    out.result(document, f"{result.version_dir}\n{differ}", str(result.version_dir))
     return ExitCode.OK
 
 

@@ -2,17 +2,35 @@
 
 import argparse
 import itertools
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from bench.cli.common.output_options import add_output_options
 from bench.core.errors import ExitCode, UsageError, did_you_mean
 
 
+class UsageExit(SystemExit):
+    """The end of a command line that cannot be parsed.
+
+    Args:
+        message: the line on standard error.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(int(ExitCode.USAGE))
+        self.message = message
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser for commands and their sub-commands."""
+    """An argument parser for commands and their sub-commands, each with the options of output."""
 
     _words: Sequence[str] = ()
     _refused: str | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        add_output_options(self)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's, but refuses unknown arguments here, where the known options are available."""
@@ -27,7 +45,9 @@ class Parser(argparse.ArgumentParser):
         """Ends with one line; an unknown option is reported before errors that follow from it."""
         unknown = self._unknown_option()
         text = self._unknown(unknown) if unknown else message
-        self.exit(ExitCode.USAGE, f"{self.prog}: {text}{'' if text.endswith('?') else ';'} see {self.prog} --help\n")
+        line = f"{self.prog}: {text}{'' if text.endswith('?') else ';'} see {self.prog} --help"
+        self._print_message(f"{line}\n", sys.stderr)
+        raise UsageExit(line)
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """As argparse's, which makes an empty list of `--option=--` (fixed in Python 3.13)."""

@@ -3,14 +3,43 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO
 
+from msgspec import Meta, Struct
+
+from bench.analysis.repeats import repeats_of
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.json_document import Document
 from bench.core.errors import ExitCode
-from bench.report.repeats import repeats_views
+from bench.report.json_values import RepeatsValue, RunValue, repeats_value, run_value
+from bench.report.repeats import repeats_view
 from bench.report.run_reports import SIDE_BY_SIDE, RunReport, write_comparison_report, write_run_reports
 from bench.report.text import table
 from bench.report.view import headline_rows
 from bench.results.run_reader import find_runs
+
+
+class ReportValue(Struct, frozen=True, kw_only=True):
+    """The report of one run."""
+
+    run: RunValue
+    folder: Annotated[str, Meta(description="has report.html, report.md, summary.csv and the plots")]
+    plots: Annotated[Sequence[str], Meta(description="names of files in the folder")]
+
+
+class ReportsValue(Struct, frozen=True, kw_only=True):
+    """The reports of one or several runs."""
+
+    runs: Sequence[ReportValue]
+    repeats: Sequence[RepeatsValue]
+    side_by_side: Annotated[str | None, Meta(description="folder of the report of several runs; null for one")]
+
+
+class ReportDocument(Document, frozen=True, kw_only=True):
+    """Reports that were written."""
+
+    command: str = "report"
+    reports: ReportsValue
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,43 +53,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Writes a report of each run, and one of several runs side by side; prints verdicts and file names.
 
     Raises:
         UsageError: no such run, or one that cannot be read.
     """
-    write_reports(args.runs, args.out, out)
+    reports = write_reports(args.runs, args.out, out)
+    out.result(ReportDocument(reports=reports), "", report_lines(reports))
     return ExitCode.OK
 
 
-def write_reports(paths: Sequence[Path], folder: Path | None, out: TextIO) -> None:
-    """Writes the reports of `run`.
+def write_reports(paths: Sequence[Path], folder: Path | None, out: CommandOutput) -> ReportsValue:
+    """Writes the reports of `run`, and prints verdicts and file names as parts of the result.
 
     Args:
         paths: runs, or folders of runs.
         folder: of the reports; None is each run's own.
-        out: gets verdicts and file names.
+        out: the command's.
 
     Raises:
         UsageError: no such run, or one that cannot be read.
     """
     reports = []
     for report in write_run_reports(find_runs(paths), folder):
-        _print(report, out)
+        out.part(_text(report))
         reports.append(report)
-    if len(reports) > 1:
-        together = write_comparison_report(reports, folder)
-        for view in repeats_views([report.analysis for report in reports]):
-            print("\n".join((*view.lines(), "")), file=out)
-        print(f"side by side: {together / 'report.html'}", file=out)
+    together = write_comparison_report(reports, folder) if len(reports) > 1 else None
+    repeats = repeats_of([report.analysis for report in reports]) if together else []
+    for group in repeats:
+        out.part("\n".join((*repeats_view(group).lines(), "")))
+    if together:
+        out.part(f"side by side: {together / 'report.html'}")
+    return ReportsValue(
+        runs=[_value(report) for report in reports],
+        repeats=[repeats_value(group) for group in repeats],
+        side_by_side=str(together) if together else None,
+    )
 
 
-def _print(report: RunReport, out: TextIO) -> None:
+def report_lines(reports: ReportsValue) -> str:
+    """The pages that were written, a line each."""
+    folders = [report.folder for report in reports.runs]
+    return "\n".join(str(Path(folder) / "report.html") for folder in (*folders, reports.side_by_side) if folder)
+
+
+def _value(report: RunReport) -> ReportValue:
+    plots = [picture.file for picture in report.view.pictures]
+    return ReportValue(run=run_value(report.analysis), folder=str(report.folder), plots=plots)
+
+
+def _text(report: RunReport) -> str:
     view = report.view
-    print(f"{view.name}\n{view.verdict}", file=out)
-    for warning in view.warnings:
-        print(f"warning: {warning}", file=out)
-    print(table(headline_rows(report.analysis)), file=out)
     names = ", ".join(picture.file for picture in view.pictures) or "no plots"
-    print(f"report: {report.folder / 'report.html'} (also report.md, summary.csv, {names})\n", file=out)
+    lines = [view.name, view.verdict, *(f"warning: {warning}" for warning in view.warnings)]
+    lines.append(table(headline_rows(report.analysis)))
+    lines.append(f"report: {report.folder / 'report.html'} (also report.md, summary.csv, {names})\n")
+    return "\n".join(lines)

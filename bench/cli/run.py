@@ -7,26 +7,33 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence, Set
-from dataclasses import replace
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, TextIO
+from typing import IO, Annotated, Final, TextIO
 from uuid import uuid4
+
+from msgspec import Meta
 
 import bench
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.golden import read_golden
 from bench.bert.demo.demo_model import demo_model_dir
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.json_document import Document
 from bench.cli.common.options import add_scenario_options, add_target_options, given_options
 from bench.cli.common.values import DURATION, SEED, Value, whole
 from bench.core import interrupts
 from bench.core.atomic_files import make_folder
 from bench.core.errors import ExitCode, TargetError, WrongAnswerError
+from bench.core.logs import child_log_environment
 from bench.core.units import format_seconds, parse_duration
 from bench.load.locust_adapter.options import OPTIONS, READERS, make_spec, read_arrivals, warmup_seconds
 from bench.load.setup.catalog import SCENARIOS
 from bench.load.setup.run_spec import RunSpec, address_of
-from bench.results.run_reader import open_run
+from bench.report.json_values import RepeatsValue, RunValue
+from bench.results.run_reader import Run, open_run
 from bench.server.lifecycle import RunningServer, check_model, open_target
 from bench.server.process import launched
 from bench.server.running import free_ports
@@ -37,8 +44,32 @@ FILES: Final = {name: f"{name.replace('-', '_')}.py" for name in SCENARIOS} | {"
 """By scenario: its file in `scenarios/`."""
 # Options that this command defines itself.
 _OWN: Final = frozenset({"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup"})
+# A child of the load generator that outlives it may keep its standard error open.
+_ERRORS_SECONDS: Final = 5.0
 # Exit codes of runs, most severe first; the exit code of several runs is the first of these.
 _SEVERITY: Final = (ExitCode.USAGE, ExitCode.TARGET_FAILED, ExitCode.REGRESSION)
+
+
+class RunDocument(Document, frozen=True, kw_only=True):
+    """The runs of a scenario."""
+
+    command: str = "run"
+    runs: Annotated[Sequence[RunValue], Meta(description="in the order of time")]
+    exit_codes: Annotated[Sequence[int], Meta(description="of each run of the load generator, in the same order")]
+    repeats: Sequence[RepeatsValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """How a run of the load generator ended.
+
+    Args:
+        code: its exit code.
+        line: its last line on standard error about that; "" without one.
+    """
+
+    code: ExitCode
+    line: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_scenario_options(parser, _OWN)
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Opens the target, runs all repeats against it, and prints the result of each.
 
     Returns:
@@ -95,7 +126,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     read_golden(model_dir)
     check_model(target, model_dir, args.server_flag)
     make_folder(args.out, "", "give another --out")
-    codes: list[int] = []
+    ended: list[Driven] = []
     before = _folders(args.out)
     with contextlib.ExitStack() as stack:
         stored = f"the measured part is in {args.out}"
@@ -105,26 +136,53 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
             server = stack.enter_context(open_target(target, model_dir, args.model_name, args.server_flag))
         for number, spec in enumerate(runs, 1):
             print(f"run {number} of {len(runs)}: {_title(spec, args)}", file=out, flush=True)
-            codes.append(drive_once(served(spec, server) if server else spec, out, args.processes))
-            if codes[-1] == ExitCode.USAGE:
+            ended.append(drive_once(served(spec, server) if server else spec, out, err, args.processes))
+            if ended[-1].code == ExitCode.USAGE:
                 break
-    if args.repeat > 1:
-        _print_repeats(sorted(_folders(args.out) - before), {spec.group for spec in runs}, out)
-    return next((code for code in _SEVERITY if code in codes), ExitCode(max(codes, default=0)))
+    codes = [entry.code for entry in ended]
+    code = next((found for found in _SEVERITY if found in codes), max(codes, default=ExitCode.OK))
+    line = next((entry.line for entry in ended if entry.code == code and entry.line), None)
+    made = [open_run(path, verify=False) for path in sorted(_folders(args.out) - before)]
+    groups = {spec.group for spec in runs}
+    _print_result([run for run in made if run.manifest.group in groups], ended, code, line, out)
+    return code
 
 
-def _print_repeats(folders: Sequence[Path], groups: Set[str], out: TextIO) -> None:
-    """Prints the mean of each metric over the repeats, with the interval between runs."""
+def _print_result(
+    stored: Sequence[Run], ended: Sequence[Driven], code: ExitCode, line: str | None, out: CommandOutput
+) -> None:
+    """Prints what is known of the runs together; text for people has come from the load generator."""
+    if not stored and code:
+        out.error(line or f"bertbench: the run failed with exit code {int(code)}", code)
+        return
+    if not (out.options.json or out.options.quiet or len(stored) > 1):
+        return
+    from bench.analysis.repeats import repeats_of
     from bench.analysis.run import analyse
-    from bench.report.repeats import repeats_views
+    from bench.report.json_values import repeats_value, run_value
+    from bench.report.repeats import repeats_view
 
-    found = [run for run in (open_run(path, verify=False) for path in folders) if run.manifest.group in groups]
-    for view in repeats_views([analyse(run) for run in found]):
-        print("\n".join(("", *view.lines())), file=out, flush=True)
+    analyses = [analyse(run) for run in stored]
+    repeats = repeats_of(analyses)
+    document = RunDocument(
+        runs=list(map(run_value, analyses)),
+        exit_codes=[entry.code for entry in ended],
+        repeats=list(map(repeats_value, repeats)),
+        exit_code=code,
+        message=line,
+    )
+    text = "\n".join(line for group in repeats for line in ("", *repeats_view(group).lines()))
+    out.result(document, text, "\n".join(f"{entry.run.path}: {entry.validity}" for entry in analyses))
 
 
 def run_scenario(
-    scenario: str, server: RunningServer, model: ExportedModel, seconds: float, results: Path, out: TextIO
+    scenario: str,
+    server: RunningServer,
+    model: ExportedModel,
+    seconds: float,
+    results: Path,
+    out: CommandOutput,
+    err: TextIO,
 ) -> Path:
     """One run of Poisson arrivals at 20/s against a running server, for `bertbench demo`.
 
@@ -139,7 +197,7 @@ def run_scenario(
     spec = make_spec(SCENARIOS[scenario], values, address_of(server, scenario), 32, run_time)
     spec = replace(spec, arrivals=Poisson(20.0), duration=seconds, group=uuid4().hex[:12], command=tuple(sys.argv))
     before = _folders(results)
-    code = drive_once(replace(served(spec, server), target_name=server.backend), out)
+    code = drive_once(replace(served(spec, server), target_name=server.backend), out, err).code
     found = sorted(_folders(results) - before)
     if code == ExitCode.REGRESSION:
         raise WrongAnswerError(f"the {scenario} run had failed requests; see {found[-1]}")
@@ -219,16 +277,14 @@ def served(spec: RunSpec, server: RunningServer) -> RunSpec:
     return replace(spec, servers=(server,), target=address_of(server, spec.protocol), target_name=name)
 
 
-def drive_once(spec: RunSpec, out: TextIO | None, processes: int | None = None) -> ExitCode:
+def drive_once(spec: RunSpec, out: CommandOutput | None, err: TextIO, processes: int | None = None) -> Driven:
     """Runs Locust once.
 
     Args:
         spec: the run; of a scenario of `SCENARIOS`.
         out: gets the output of Locust; None drops it.
+        err: gets its errors and log.
         processes: load-generating processes; None is Locust's own process alone.
-
-    Returns:
-        Its exit code.
 
     Raises:
         TargetError: the process was killed, or ended with an unknown exit code.
@@ -246,15 +302,52 @@ def drive_once(spec: RunSpec, out: TextIO | None, processes: int | None = None) 
             launched(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env=spec.child_environment(),
+            env=spec.child_environment() | child_log_environment(),
             start_new_session=True,
         )
+        assert child.stderr is not None
+        errors = _Errors(child.stderr, err)
+        errors.start()
         stack = contextlib.ExitStack()
+        stack.callback(errors.finish)
         stack.callback(_end, child, out)
     with stack:
-        return exit_code_of_child(_listen(child, out), "load generator")
+        code = exit_code_of_child(_listen(child, out), "load generator")
+        errors.finish()
+        return Driven(code, errors.last)
+
+
+class _Errors(threading.Thread):
+    """Passes on what a process writes to its standard error.
+
+    Args:
+        source: the process's stream.
+        err: receives its lines.
+    """
+
+    def __init__(self, source: IO[str], err: TextIO) -> None:
+        super().__init__(name="errors of the load generator", daemon=True)
+        self._source = source
+        self._err = err
+        self.last = ""
+        """The last line about an error."""
+
+    def run(self) -> None:
+        """Works until the process and its children have closed the stream."""
+        for line in self._source:
+            with contextlib.suppress(OSError, ValueError):
+                print(line.rstrip("\n"), file=self._err, flush=True)
+            if line.startswith("bertbench: "):
+                self.last = line.rstrip("\n")
+
+    def finish(self) -> None:
+        """Waits for the last lines of a process that has ended."""
+        self.join(_ERRORS_SECONDS)
+        if not self.is_alive():
+            self._source.close()
 
 
 def exit_code_of_child(status: int, name: str) -> ExitCode:
@@ -278,7 +371,7 @@ def exit_code_of_child(status: int, name: str) -> ExitCode:
     raise TargetError(f"the {name} ended by itself ({interrupts.how_it_ended(status)}); run again")
 
 
-def _listen(child: "subprocess.Popen[str]", out: TextIO | None) -> int:
+def _listen(child: "subprocess.Popen[str]", out: CommandOutput | None) -> int:
     """Prints the output of the process; returns its return code."""
     assert child.stdout is not None
     for line in child.stdout:
@@ -287,7 +380,7 @@ def _listen(child: "subprocess.Popen[str]", out: TextIO | None) -> int:
     return child.wait()
 
 
-def _end(child: "subprocess.Popen[str]", out: TextIO | None) -> None:
+def _end(child: "subprocess.Popen[str]", out: CommandOutput | None) -> None:
     """Interrupts a process that is still running, which then stores its run, and prints its output."""
     assert child.stdout is not None
     if child.poll() is None:

@@ -5,7 +5,9 @@ import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
+
+from msgspec import Meta, to_builtins
 
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
@@ -13,6 +15,8 @@ from bench.bert.contract.preflight import Preflight, export_name
 from bench.bert.contract.scoring import ScoredSentence, Scorer, score_stream
 from bench.bert.text.text_file import STDIN, Line, read_sentences
 from bench.bert.tf_logging import log_errors_only
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.json_document import Document, Event
 from bench.cli.common.options import (
     add_preflight_option,
     add_target_options,
@@ -25,9 +29,38 @@ from bench.cli.common.values import DURATION, whole
 from bench.core import interrupts
 from bench.core.errors import ExitCode, UsageError
 from bench.core.extras import require
+from bench.core.output import to_json
 from bench.report.score_output import ResumableOutput, ScoreOutput, StreamOutput
-from bench.report.scores import FORMATS, ScoreFormat
+from bench.report.scores import FORMATS, ScoreFormat, SentenceValue, sentence_value
 from bench.server.clients import connect, protocols, served_scorer
+
+
+class ScoreEvent(Event, frozen=True, kw_only=True):
+    """A scored sentence; printed where the scores go to standard output."""
+
+    command: str = "score"
+    event: str = "sentence"
+    sentence: SentenceValue
+
+
+class ScoreDocument(Document, frozen=True, kw_only=True):
+    """The end of a scoring, after its sentences."""
+
+    command: str = "score"
+    event: str = "end"
+    sentences: Annotated[int, Meta(description="in the output, with those of an earlier call that was resumed")]
+    scored: Annotated[int, Meta(description="sentences scored by this call")]
+    words: Annotated[int, Meta(description="words scored by this call")]
+    out: Annotated[str | None, Meta(description="file with the scores; null for standard output")]
+
+
+class JsonEvents(ScoreFormat):
+    """A line of JSON a sentence, as `--json` prints it."""
+
+    name = "json events"
+
+    def sentence(self, scored: ScoredSentence) -> str:
+        return to_json(to_builtins(ScoreEvent(sentence=sentence_value(scored)))).decode() + "\n"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE.tsv", help="one sentence a line, UTF-8; - is standard input")
     add_target_options(parser, estimator=True)
     add_preflight_option(parser)
-    parser.add_argument("--format", choices=tuple(FORMATS), default="tsv", help="(default: tsv)")
+    parser.add_argument("--format", choices=tuple(FORMATS), help="(default: tsv)")
     parser.add_argument("--out", type=Path, metavar="F", help="output file (default: standard output)")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted --out file")
     parser.add_argument(
@@ -50,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=DURATION, default=60.0, help="for one request (default: 60s)")
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Scores the file.
 
     Raises:
@@ -62,7 +95,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     require("tokenizers", "tokenizing sentences")
     lines = _with_first_read(read_sentences(args.file))
     model = exported_model(args)
-    form = FORMATS[args.format]
+    form = _format(args, out)
     with contextlib.ExitStack() as stack:
         if args.out is not None:
             stack.enter_context(interrupts.noting(lambda: f"--resume continues {args.out}"))
@@ -75,10 +108,26 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
             remaining, scorer, model.golden.max_pieces, long_windows=args.long == "window", in_flight=in_flight
         )
         total = None if args.file == STDIN else Path(args.file).stat().st_size
-        with ProgressDisplay(err, "scoring", total) as progress:
-            _write_all(scored, output, progress)
+        before = output.done
+        with ProgressDisplay(out.progress, "scoring", total) as progress:
+            words = _write_all(scored, output, progress)
         output.finish()
+    file = None if args.out is None else str(args.out)
+    out.result(ScoreDocument(sentences=output.done, scored=output.done - before, words=words, out=file), "")
     return ExitCode.OK
+
+
+def _format(args: argparse.Namespace, out: CommandOutput) -> ScoreFormat:
+    """The format of the scores: that of `--json`, if they go to standard output.
+
+    Raises:
+        UsageError: `--format` contradicts `--json`.
+    """
+    if not out.options.json or args.out is not None:
+        return FORMATS[args.format or "tsv"]
+    if args.format is not None:
+        raise UsageError("--json and --format are two formats of standard output; give one, or --out for the scores")
+    return JsonEvents()
 
 
 def _with_first_read(lines: Iterator[Line]) -> Iterator[Line]:
@@ -87,20 +136,22 @@ def _with_first_read(lines: Iterator[Line]) -> Iterator[Line]:
     return itertools.chain([first], lines)
 
 
-def _write_all(scored: Iterable[ScoredSentence], output: ScoreOutput, progress: ProgressDisplay) -> None:
+def _write_all(scored: Iterable[ScoredSentence], output: ScoreOutput, progress: ProgressDisplay) -> int:
+    """Writes all sentences, and returns the number of their words."""
     words = size = 0
     for entry in scored:
         output.write(entry)
         words += entry.sentence.num_words
         size += len(entry.sentence.text.encode()) + 1
         progress.reach(size, f"{words / max(progress.elapsed, 1e-9):,.0f} words/s")
+    return words
 
 
 def _job(args: argparse.Namespace, model: ExportedModel) -> dict[str, Any]:
     """What determines the bytes of the output, beside the sentences."""
     return {
         "input": "-" if args.file == STDIN else str(Path(args.file).resolve()),
-        "--format": args.format,
+        "--format": args.format or "tsv",
         "--long": args.long,
         "--target": args.target,
         "--server-flag": args.server_flag,
@@ -112,10 +163,10 @@ def _job(args: argparse.Namespace, model: ExportedModel) -> dict[str, Any]:
     }
 
 
-def _open_output(args: argparse.Namespace, model: ExportedModel, form: ScoreFormat, out: TextIO) -> ScoreOutput:
+def _open_output(args: argparse.Namespace, model: ExportedModel, form: ScoreFormat, out: CommandOutput) -> ScoreOutput:
     """Where the output goes: a file that can be resumed, or standard output."""
     if args.out is None:
-        return StreamOutput(out, form)
+        return StreamOutput(out.data, form)
     if args.out.exists() and not args.out.is_file():
         raise UsageError(f"{args.out} is not a regular file; leave out --out and redirect the output")
     if args.file != STDIN and args.out.exists() and args.out.samefile(args.file):

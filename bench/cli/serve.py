@@ -4,10 +4,13 @@ import argparse
 import contextlib
 import time
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Annotated, Final, TextIO
 
 import psutil
+from msgspec import Meta
 
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.json_document import Event
 from bench.cli.common.values import PORT
 from bench.core.errors import ExitCode, UsageError
 from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, check_model, open_target
@@ -15,6 +18,19 @@ from bench.serving.target import Target, TargetKind
 from bench.serving.types import DEFAULT_MODEL_NAME
 
 _LOOK_SECONDS: Final = 0.2
+
+
+class ServeEvent(Event, frozen=True, kw_only=True):
+    """A server that is ready; the line after it is about the end."""
+
+    command: str = "serve"
+    event: str = "ready"
+    model_dir: str
+    model: Annotated[str, Meta(description="its name on the server")]
+    backend: str
+    rest: Annotated[str, Meta(description="URL of the model")]
+    grpc: Annotated[str | None, Meta(description="HOST:PORT")]
+    pid: Annotated[int | None, Meta(description="process of the server; null in a container")]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log", type=Path, help="file for the server's output")
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Serves until SIGINT or SIGTERM ends it.
 
     Raises:
@@ -42,9 +58,17 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """
     with _server(args) as server:
         where = f"http://{_local(server.rest)}/v1/models/{server.model}"
-        print(f"serving {args.model_dir} as {server.model!r} ({server.backend}); Ctrl-C ends it", file=out)
-        print(f"  REST  {where}", file=out)
-        print(f"  gRPC  {server.grpc}", file=out, flush=True)
+        event = ServeEvent(
+            model_dir=str(args.model_dir),
+            model=server.model,
+            backend=server.backend,
+            rest=where,
+            grpc=server.grpc,
+            pid=server.pid,
+        )
+        serving = f"serving {args.model_dir} as {server.model!r} ({server.backend})"
+        text = f"{serving}; Ctrl-C ends it\n  REST  {where}\n  gRPC  {server.grpc}"
+        out.event(event, text, f"{serving}: {where}, {server.grpc}")
         while server.pid is None or not _ended(server.pid):
             time.sleep(_LOOK_SECONDS)
     # Leaving the context of an ended server raises the reason.

@@ -3,12 +3,16 @@
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+from msgspec import Meta
 
 from bench.bert.config import PRESETS
 from bench.bert.text.text_file import read_sentences
 from bench.bert.tf_logging import log_errors_only
 from bench.bert.training.training_config import TrainingConfig
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.json_document import Document
 from bench.cli.common.values import DURATION, SEED, number, whole
 from bench.cli.train_progress import TrainingProgress
 from bench.core import interrupts
@@ -19,6 +23,16 @@ if TYPE_CHECKING:
     from bench.bert.training.training import Evaluation
 
 _DEFAULT = TrainingConfig()
+
+
+class TrainDocument(Document, frozen=True, kw_only=True):
+    """A trained model, and how it does on the held-out lines."""
+
+    command: str = "train"
+    folder: Annotated[str, Meta(description="the checkpoint")]
+    steps: int
+    loss: Annotated[float, Meta(description="mean negative log-likelihood of a masked piece, nats")]
+    accuracy: Annotated[float, Meta(description="fraction of the masked pieces that were guessed right")]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Trains, or resumes an interrupted run.
 
     Raises:
@@ -92,7 +106,10 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     from bench.bert.training.training import train  # loads TensorFlow
 
     hint = f"the same command resumes from the last checkpoint in {args.out}"
-    with interrupts.noting(lambda: hint if any(args.out.glob("*.index")) else ""), TrainingProgress(err) as progress:
+    with (
+        interrupts.noting(lambda: hint if any(args.out.glob("*.index")) else ""),
+        TrainingProgress(out.progress) as progress,
+    ):
         last = train(args.text, args.out, training_config, progress, args.save_every)
     _print_result(last, args.out, out)
     return ExitCode.OK
@@ -113,10 +130,10 @@ def _training_config(args: argparse.Namespace) -> TrainingConfig:
     return TrainingConfig(do_lower_case=not args.cased, **given)
 
 
-def _print_result(last: "Evaluation", folder: Path, out: TextIO) -> None:
-    print(
+def _print_result(last: "Evaluation", folder: Path, out: CommandOutput) -> None:
+    line = (
         f"{folder}: {last.step} steps; held-out lines: loss {last.loss:.3f}, "
-        f"{format_percent(last.accuracy)} of the masked pieces guessed right",
-        file=out,
+        f"{format_percent(last.accuracy)} of the masked pieces guessed right"
     )
-    print(f"export it with: bertbench export --checkpoint {folder} --out MODEL_DIR", file=out)
+    document = TrainDocument(folder=str(folder), steps=last.step, loss=last.loss, accuracy=last.accuracy)
+    out.result(document, f"{line}\nexport it with: bertbench export --checkpoint {folder} --out MODEL_DIR", line)

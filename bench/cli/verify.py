@@ -1,14 +1,55 @@
 """`bertbench verify`: served probabilities against the Estimator's, all signatures, both protocols."""
 
 import argparse
-from typing import TextIO
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal, TextIO
+
+from msgspec import Meta, Struct
 
 from bench.bert.contract.exported_model import ExportedModel
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.json_document import Document
 from bench.cli.common.options import add_target_options, exported_model, running_server
 from bench.cli.common.values import DURATION, number, whole
 from bench.core.errors import ExitCode, UsageError
 from bench.server.running import RunningServer
-from bench.server.verification import Difference, verify
+from bench.server.verification import Verified, verify
+
+
+class DifferenceValue(Struct, frozen=True, kw_only=True):
+    """The largest difference between the answers over one way and the Estimator's."""
+
+    protocol: str
+    signature: str
+    batch_size: Annotated[int, Meta(description="sentences in a request")]
+    difference: Annotated[float | None, Meta(description="|Δ log p| of a word; null where an answer is not finite")]
+    sentence: Annotated[int, Meta(description="number of the golden sentence, from 1")]
+    word: str
+
+
+class VerificationValue(Struct, frozen=True, kw_only=True):
+    """A server's answers against the Estimator's."""
+
+    verdict: Literal["PASS", "WRONG"]
+    tolerance: Annotated[float, Meta(description="largest |Δ log p| of a word that passes")]
+    sentences: int
+    words: int
+    reference: Annotated[str, Meta(description="folder of the export with the Estimator's answers")]
+    largest: DifferenceValue
+    ways: Annotated[Sequence[DifferenceValue], Meta(description="by protocol, signature and batch size")]
+
+
+class VerifyDocument(Document, frozen=True, kw_only=True):
+    """Served probabilities against the Estimator's."""
+
+    command: str = "verify"
+    verification: VerificationValue
+
+
+WRONG_LINE: Final = (
+    "bertbench: answers differ from the Estimator's; if the server holds another model, name its export with "
+    "--model-dir"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=DURATION, default=60.0, help="for one request (default: 60s)")
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Prints the largest difference by protocol, signature and batch size, and where it is.
 
     Returns:
@@ -35,43 +76,66 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """
     model = exported_model(args)
     with running_server(args, model) as server:
-        return verify_server(server, model, out, err, args.sentences, args.tolerance, args.timeout)
+        found = verify_server(server, model, out, args.sentences, args.tolerance, args.timeout)
+    code, line = (ExitCode.OK, None) if found.verdict == "PASS" else (ExitCode.REGRESSION, WRONG_LINE)
+    out.result(VerifyDocument(verification=found, exit_code=code, message=line), verdict_line(found))
+    if line is not None:
+        print(line, file=err)
+    return code
 
 
 def verify_server(
     server: RunningServer,
     model: ExportedModel,
-    out: TextIO,
-    err: TextIO,
+    out: CommandOutput,
     sentences: int | None = None,
     tolerance: float | None = None,
     timeout: float = 60.0,
-) -> int:
-    """Verifies a running server and prints the result; see `run`."""
+) -> VerificationValue:
+    """Verifies a running server, and prints a part of the result for each way; see `run`."""
     golden = model.golden.sentences[:sentences]
     if not golden:
         raise UsageError("the golden file has no sentence to check; export with --sentences FILE.tsv")
     tolerance = model.golden.tolerance if tolerance is None else tolerance
     words = sum(entry.sentence.num_words for entry in golden)
-    print(f"   {len(golden)} sentences, {words} words; the Estimator's answers from {model.version_dir}", file=out)
-    found: list[Difference] = []
-    for result in verify(server, model, golden, timeout):
-        difference = result.difference
-        name = f"{result.protocol} {result.signature}, batch {result.batch_size}"
-        print(f"   {name:<32} max |Δ log p| {difference.value:.2e}  {_where(difference)}", file=out, flush=True)
-        found.append(difference)
-    worst = max(found, key=lambda difference: difference.value)
-    passed = worst.value <= tolerance
-    verdict = "PASS" if passed else "WRONG"
-    print(f"   {verdict}: largest |Δ log p| {worst.value:.2e} (tolerance {tolerance:g}) {_where(worst)}", file=out)
-    if not passed:
-        print(
-            "bertbench: answers differ from the Estimator's; if the server holds another model, name its export with "
-            "--model-dir",
-            file=err,
-        )
-    return ExitCode.OK if passed else ExitCode.REGRESSION
+    out.part(f"   {len(golden)} sentences, {words} words; the Estimator's answers from {model.version_dir}")
+    ways: list[Verified] = []
+    for way in verify(server, model, golden, timeout):
+        difference = way.difference
+        name = f"{way.protocol} {way.signature}, batch {way.batch_size}"
+        out.part(f"   {name:<32} max |Δ log p| {difference.value:.2e}  {_where(difference.sentence, difference.word)}")
+        ways.append(way)
+    worst = max(ways, key=lambda way: way.difference.value)
+    return VerificationValue(
+        verdict="PASS" if worst.difference.value <= tolerance else "WRONG",
+        tolerance=tolerance,
+        sentences=len(golden),
+        words=words,
+        reference=str(model.version_dir),
+        largest=_value(worst),
+        ways=list(map(_value, ways)),
+    )
 
 
-def _where(found: Difference) -> str:
-    return f"in sentence {found.sentence}, word {found.word!r}"
+def verdict_line(found: VerificationValue) -> str:
+    """`PASS: largest |Δ log p| 6.68e-06 (tolerance 0.0001) in sentence 78, word '.'`."""
+    largest = found.largest
+    return (
+        f"   {found.verdict}: largest |Δ log p| {largest.difference:.2e} (tolerance {found.tolerance:g}) "
+        f"{_where(largest.sentence, largest.word)}"
+    )
+
+
+def _value(way: Verified) -> DifferenceValue:
+    return DifferenceValue(
+        protocol=way.protocol,
+        signature=way.signature,
+        batch_size=way.batch_size,
+        difference=way.difference.value,
+        sentence=way.difference.sentence,
+        word=way.difference.word,
+    )
+
+
+def _where(sentence: int, word: str) -> str:
+    return f"in sentence {sentence}, word {word!r}"

@@ -87,6 +87,18 @@ def name_of(number: int) -> str:
         return f"signal {number}"
 
 
+def signal_of(error: KeyboardInterrupt) -> int:
+    """The number of the signal behind an interrupt."""
+    if (number := received()) is not None:
+        return number
+    return error.number if isinstance(error, Interrupted) else signal.SIGINT
+
+
+def line_of(error: KeyboardInterrupt) -> str:
+    """The line about an interrupt, with its notes."""
+    return "; ".join([f"bertbench: interrupted by {name_of(signal_of(error))}", *getattr(error, "__notes__", ())])
+
+
 def how_it_ended(status: int) -> str:
     """A process's return code for people: `exit status 1`, `killed by SIGKILL (out of memory?)`."""
     if status >= 0:

@@ -42,9 +42,14 @@ class AATestResult:
     pair_seconds: float
     measured: str
 
+    @property
+    def alarms_bound(self) -> float:
+        """Upper bound of the rate of false alarms, at 95 %."""
+        return upper_bound(self.alarms, self.gates)
+
     def __str__(self) -> str:
-        bound = upper_bound(self.alarms, self.gates)
-        return f"{self.alarms} of {self.gates} gates without a change on this machine, at most {bound:.1%} (95 %)"
+        count = f"{self.alarms} of {self.gates} gates without a change on this machine"
+        return f"{count}, at most {self.alarms_bound:.1%} (95 %)"
 
 
 def load_key(spec: GateSpec) -> str:

@@ -12,6 +12,7 @@ from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 from locust.user.task import LOCUST_STATE_STOPPING
 
+from bench.core.logs import log_as_parent
 from bench.core.output import accept_all
 from bench.load.locust_adapter.locust_stages import Stages
 from bench.load.locust_adapter.options import add_options
@@ -56,6 +57,7 @@ def install(scenario: Scenario) -> Scenario:
 
 
 def _join(environment: Any, scenario: Scenario) -> None:
+    log_as_parent()
     _accept_all()
     master: Any = None
     stages = Stages(environment, lambda: master and master.close())

@@ -1,7 +1,7 @@
 """The comparison of two sides as text for a terminal."""
 
 from bench.analysis.compare import Change, Comparison
-from bench.core.units import ABSENT
+from bench.core.units import ABSENT, pluralize
 from bench.report import text
 
 
@@ -16,6 +16,14 @@ def comparison_text(comparison: Comparison) -> str:
     lines += ["", f"~ no significant change; ? no interval; {ABSENT} no value, or an open end of an interval"]
     lines += [f"note: {remark}" for remark in sorted(remarks)]
     return "\n".join(lines) + "\n"
+
+
+def comparison_line(comparison: Comparison) -> str:
+    """`2 of 24 metrics changed significantly: latency from due, p50 worse, throughput worse`."""
+    changed = [change for change in comparison.changes if change.significant]
+    names = ", ".join(f"{change.metric.title} {change.verdict}" for change in changed)
+    count = pluralize(len(comparison.changes), "metric")
+    return f"{len(changed)} of {count} changed significantly" + (f": {names}" if names else "")
 
 
 def _row(change: Change) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.analysis.compare import side_estimate
 from bench.analysis.metrics import METRICS
+from bench.analysis.repeats import Repeats, repeats_of
 from bench.analysis.run import Analysis
 from bench.core.units import format_interval, pluralize
 from bench.report import text
@@ -38,14 +38,12 @@ HEADER: Row = ("metric", "mean of runs", "95 % interval", "lowest and highest ru
 
 def repeats_views(analyses: Sequence[Analysis]) -> list[RepeatsView]:
     """A view for each group of two or more repeats among `analyses`, in the order of their first runs."""
-    groups: dict[str, list[Analysis]] = {}
-    for analysis in analyses:
-        groups.setdefault(analysis.run.manifest.group, []).append(analysis)
-    return [_view(runs) for group, runs in groups.items() if group and len(runs) > 1]
+    return [repeats_view(repeats) for repeats in repeats_of(analyses)]
 
 
-def _view(runs: Sequence[Analysis]) -> RepeatsView:
-    valid = [run for run in runs if run.validity.valid]
+def repeats_view(repeats: Repeats) -> RepeatsView:
+    """The view of one group."""
+    runs, valid = repeats.runs, repeats.valid
     manifest = runs[0].run.manifest
     title = (
         f"{pluralize(len(runs), 'repeat')} of {manifest.workload.scenario}, {manifest.arrivals}: "
@@ -57,18 +55,13 @@ def _view(runs: Sequence[Analysis]) -> RepeatsView:
     if len(valid) < len(runs):
         notes.append("INVALID repeats are left out")
     for name in HEADLINE:
-        metric = METRICS[name]
-        centers = [run.summary.metrics[name].center for run in valid if name in run.summary.metrics]
-        known = [center for center in centers if center is not None]
-        if not known:
+        metric, mean = METRICS[name], repeats.means.get(name)
+        if mean is None:
             continue
-        mean = side_estimate(metric, valid) if len(valid) > 1 else None
-        # The interval of a single run does not include the variation between runs.
-        between = "" if mean is None else text.interval(metric, mean)
-        value = known[0] if mean is None else mean.center
+        known = repeats.centers(name)
         spread = format_interval(min(known), max(known), text.writer(metric)) if len(known) > 1 else ""
-        rows.append((metric.title, text.metric_value(metric, value), between, spread))
-        notes += [] if mean is None else [_about(warning, metric.title) for warning in mean.warnings]
+        rows.append((metric.title, text.metric_value(metric, mean.center), text.interval(metric, mean), spread))
+        notes += [_about(warning, metric.title) for warning in mean.warnings]
     if len(valid) == 1:
         notes.append("one VALID repeat: the variation between runs is not known; repeat at least 3 times")
     return RepeatsView(title, rows, list(dict.fromkeys(notes)))

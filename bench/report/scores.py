@@ -2,11 +2,55 @@
 
 import json
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Final
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Final
 
+import msgspec
 import numpy as np
+from msgspec import Meta, Struct
 
 from bench.bert.contract.scoring import ScoredSentence
+
+
+class PieceValue(Struct, frozen=True, kw_only=True):
+    """A WordPiece, and its probability."""
+
+    piece: str
+    prob: float
+
+
+class WordValue(Struct, frozen=True, kw_only=True):
+    """A word, and its probability, the others given."""
+
+    word: str
+    prob: float
+    pieces: Sequence[PieceValue]
+
+
+class SentenceValue(Struct, frozen=True, kw_only=True):
+    """A scored sentence."""
+
+    line: Annotated[int, Meta(description="of the input, from 1")]
+    text: str
+    words: Sequence[WordValue]
+    ppl: Annotated[float | None, Meta(description="pseudo-perplexity a word; null without a word")]
+    ppl_per_piece: Annotated[float | None, Meta(description="the same a WordPiece")]
+
+
+def sentence_value(scored: ScoredSentence) -> SentenceValue:
+    """A scored sentence for JSON."""
+    sentence = scored.sentence
+    pieces: list[list[PieceValue]] = [[] for _ in sentence.words]
+    for piece, word, log_prob in zip(sentence.pieces, sentence.word_ids, scored.log_prob, strict=True):
+        pieces[word].append(PieceValue(piece=piece, prob=float(np.exp(np.float64(log_prob)))))
+    words = zip(sentence.words, np.exp(scored.word_log_prob), pieces, strict=True)
+    return SentenceValue(
+        line=scored.line,
+        text=sentence.text,
+        words=[WordValue(word=word, prob=float(prob), pieces=own) for word, prob, own in words],
+        ppl=scored.ppl,
+        ppl_per_piece=scored.ppl_per_piece,
+    )
 
 
 class ScoreFormat(ABC):
@@ -40,21 +84,7 @@ class Jsonl(ScoreFormat):
     name = "jsonl"
 
     def sentence(self, scored: ScoredSentence) -> str:
-        sentence = scored.sentence
-        words: list[dict[str, Any]] = [
-            {"word": word, "prob": float(prob), "pieces": []}
-            for word, prob in zip(sentence.words, np.exp(scored.word_log_prob), strict=True)
-        ]
-        for piece, word, log_prob in zip(sentence.pieces, sentence.word_ids, scored.log_prob, strict=True):
-            words[word]["pieces"].append({"piece": piece, "prob": float(np.exp(np.float64(log_prob)))})
-        entry = {
-            "line": scored.line,
-            "text": sentence.text,
-            "words": words,
-            "ppl": scored.ppl,
-            "ppl_per_piece": scored.ppl_per_piece,
-        }
-        return json.dumps(entry, ensure_ascii=False) + "\n"
+        return json.dumps(msgspec.to_builtins(sentence_value(scored)), ensure_ascii=False) + "\n"
 
 
 class Json(ScoreFormat):

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from bench.cli import main
+from bench.cli.parser import Parser
 from bench.core.errors import UsageError
 from bench.gate.aa_test_store import AATestResult, load_key, store_aa_test
 from bench.gate.cli.gate import add_arguments
@@ -173,7 +174,7 @@ def test_bad_options_get_one_line(words: list[str], text: str) -> None:
 
 
 def options(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     add_arguments(parser)
     return parser.parse_args(words)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from bench.capacity.cli.options import OWN
+from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.options import add_scenario_options, add_target_options, served_target
 from bench.cli.common.values import DURATION_TEXT, FRACTION_TEXT, RATE_TEXT, SEED, Value, number, whole
 from bench.workload.policies import POLICIES
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     _add_sweep(parser)
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    parser.set_defaults(action="sweep")
     _add_sweep(actions.add_parser("sweep", help="measure, fit, validate and plan (the default action)"))
     for name, text in (
         ("fit", "fit the model to the runs of a sweep again"),
@@ -42,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_simulate(actions.add_parser("simulate", help="simulate a fleet of the fitted server with incidents"))
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Runs the action.
 
     Raises:
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         WrongAnswerError: every answer is wrong.
     """
     # Imported here, so that an action loads only what it needs.
-    if args.action in (None, "sweep"):
+    if args.action == "sweep":
         from bench.capacity.cli import sweep
 
         return sweep.run(args, out, err)

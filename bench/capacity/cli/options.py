@@ -1,6 +1,7 @@
 """Options that several actions of `bertbench capacity` share, and the values that they give."""
 
 import argparse
+from pathlib import Path
 from typing import Final, TextIO
 
 from bench.capacity.plan.diurnal import read_diurnal
@@ -8,8 +9,10 @@ from bench.capacity.plan.plan import PlanOptions, Redundancy, parse_plan
 from bench.capacity.plan.planned import PlanRequest
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
+from bench.capacity.report.json_report import CapacityDocument, capacity_document
 from bench.capacity.report.text_report import capacity_lines
-from bench.core.errors import ExitCode, UsageError
+from bench.cli.common.command_output import CommandOutput
+from bench.core.errors import UsageError
 from bench.core.units import parse_fraction
 
 # Options of a run that the sweep sets itself, or that it has under another name.
@@ -47,12 +50,17 @@ def plan_request(args: argparse.Namespace) -> PlanRequest | None:
     return PlanRequest(rate, read_diurnal(args.diurnal) if args.diurnal else (), options)
 
 
-def print_result(result: CapacityResult, report: object, out: TextIO, err: TextIO) -> int:
+def print_result(
+    result: CapacityResult,
+    report: Path,
+    out: CommandOutput,
+    err: TextIO,
+    kind: type[CapacityDocument] = CapacityDocument,
+) -> int:
     """Prints the result and the path of the report; returns the exit code, 1 if no rate meets the objective."""
-    for line in capacity_lines(result):
-        print(line, file=out)
-    print(f"report: {report}", file=out)
-    if result.sustained.attainable:
-        return ExitCode.OK
-    print(f"bertbench: {result.slo} cannot be met: {result.sustained.reason}", file=err)
-    return ExitCode.REGRESSION
+    document = capacity_document(result, report, kind)
+    lines = list(capacity_lines(result))
+    out.result(document, "\n".join((*lines, f"report: {report}")), lines[0])
+    if document.message is not None:
+        print(document.message, file=err)
+    return document.exit_code

@@ -1,22 +1,52 @@
 """`bertbench capacity plan`: replicas and cost from stored sweeps."""
 
 import argparse
-from typing import TextIO
+from collections.abc import Sequence
+from typing import Annotated, TextIO
+
+from msgspec import Meta, Struct
 
 from bench.capacity.cli.options import plan_options, plan_request, slo_of
 from bench.capacity.model.model_file import read_model
-from bench.capacity.plan.compare_sweeps import compare_sweeps
+from bench.capacity.plan.compare_sweeps import ComparedSweep, cheapest, compare_sweeps
+from bench.capacity.report.json_report import PlanRowValue, plan_row
 from bench.capacity.report.markdown_report import sweeps_markdown
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.json_document import Document
 from bench.core.atomic_files import write_atomically
-from bench.core.errors import ExitCode, InconclusiveError, UsageError
+from bench.core.errors import ExitCode, UsageError
+from bench.stats.estimate import Estimate
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+class SweepPlan(Struct, frozen=True, kw_only=True):
+    """The plan from one sweep."""
+
+    label: Annotated[str, Meta(description="name of the measured server")]
+    sustained: Annotated[Estimate, Meta(description="rate of one replica within the objective, requests/s")]
+    plan: Annotated[PlanRowValue | None, Meta(description="null if none is possible")]
+    table: Annotated[Sequence[PlanRowValue], Meta(description="rates around the planned one")]
+
+
+class PlanDocument(Document, frozen=True, kw_only=True):
+    """Replicas and cost for a rate."""
+
+    command: str = "capacity plan"
+    rate: Annotated[float, Meta(description="requests/s")]
+    sweeps: Sequence[SweepPlan]
+    cheapest: Annotated[str | None, Meta(description="label of the sweep with the lowest price, or fewest replicas")]
+
+
+_NO_PLAN = "bertbench: no sweep allows a plan: each sustained rate may be 0; measure longer, or give another --slo"
+
+
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Prints the plans of one or several sweeps.
+
+    Returns:
+        0; 3 if no sweep allows a plan.
 
     Raises:
         UsageError: there is no rate, or no model in a folder.
-        InconclusiveError: no sweep allows a plan.
     """
     request = plan_request(args)
     if request is None:
@@ -25,11 +55,27 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     options = [plan_options(args, number) for number in range(len(stored))]
     sweeps = compare_sweeps(stored, request.planned_rate, options, slo_of(args))
     text = sweeps_markdown(sweeps, request.planned_rate)
-    print(text, file=out)
     if args.out is not None:
         write_atomically(args.out, text.encode())
-    if all(sweep.row is None for sweep in sweeps):
-        raise InconclusiveError(
-            "no sweep allows a plan: each sustained rate may be 0; measure longer, or give another --slo"
-        )
-    return ExitCode.OK
+    best = cheapest(sweeps)
+    code, message = (ExitCode.OK, None) if best else (ExitCode.INCONCLUSIVE, _NO_PLAN)
+    document = PlanDocument(
+        rate=request.planned_rate,
+        sweeps=list(map(_value, sweeps)),
+        cheapest=best.label if best else None,
+        exit_code=code,
+        message=message,
+    )
+    out.result(document, text)
+    if message is not None:
+        print(message, file=err)
+    return code
+
+
+def _value(sweep: ComparedSweep) -> SweepPlan:
+    return SweepPlan(
+        label=sweep.label,
+        sustained=sweep.sustained,
+        plan=None if sweep.row is None else plan_row(sweep.row),
+        table=list(map(plan_row, sweep.table)),
+    )

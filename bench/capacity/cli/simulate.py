@@ -3,8 +3,10 @@
 import argparse
 import contextlib
 import re
-from collections.abc import Iterator
-from typing import Final, TextIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Final, TextIO
+
+from msgspec import Meta, Struct
 
 from bench.capacity.cli.options import slo_of
 from bench.capacity.model.model_file import read_model
@@ -12,9 +14,11 @@ from bench.capacity.plan.diurnal import read_diurnal
 from bench.capacity.plan.fleet import Fleet
 from bench.capacity.plan.incidents import Autoscaling, Failure, Incident, RollingRestart, Slow
 from bench.capacity.plan.slo import Slo
-from bench.capacity.plan.what_if import compare_policies, draw_arrivals, draw_day
+from bench.capacity.plan.what_if import FleetView, compare_policies, draw_arrivals, draw_day
 from bench.capacity.report.plots import fleet as plot_fleet
 from bench.capacity.report.text_report import fleet_table
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.json_document import Document
 from bench.core.errors import ExitCode, UsageError
 from bench.core.units import (
     format_rate,
@@ -32,7 +36,53 @@ _MAX_REQUESTS: Final = 5_000_000
 _MAX_REPLICAS: Final = 10_000
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+Fraction = Annotated[float | None, Meta(description="null without a request")]
+Latency = Annotated[float | None, Meta(description="seconds; null without an answer")]
+
+
+class WindowValue(Struct, frozen=True, kw_only=True):
+    """One of the equal time windows of a simulation."""
+
+    time: Annotated[float, Meta(description="middle of the window, seconds")]
+    p50: Latency
+    p99: Latency
+    lost: Fraction
+
+
+class ReplicasValue(Struct, frozen=True, kw_only=True):
+    """A change of the number of replicas that take requests."""
+
+    time: Annotated[float, Meta(description="seconds")]
+    replicas: int
+
+
+class FleetValue(Struct, frozen=True, kw_only=True):
+    """A simulated fleet under one balancing policy."""
+
+    policy: str
+    latency: Annotated[Mapping[str, Latency], Meta(description="of all answered requests")]
+    worst_p99: Annotated[float | None, Meta(description="highest p99 of a window, seconds")]
+    lost: Fraction
+    violated: Annotated[float, Meta(description="time of the windows that violate the objective, seconds")]
+    replica_hours: float
+    windows: Sequence[WindowValue]
+    replicas: Sequence[ReplicasValue]
+
+
+class SimulateDocument(Document, frozen=True, kw_only=True):
+    """A fleet of the fitted server, simulated."""
+
+    command: str = "capacity simulate"
+    label: Annotated[str, Meta(description="name of the measured server")]
+    replicas: Annotated[int, Meta(description="at the start")]
+    rate: Annotated[float, Meta(description="requests/s")]
+    seconds: Annotated[float, Meta(description="simulated time")]
+    slo: Annotated[str, Meta(description="the objective")]
+    fleets: Annotated[Sequence[FleetValue], Meta(description="one for each balancing policy")]
+    plot: Annotated[str | None, Meta(description="PNG file")]
+
+
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Simulates the fleet, and prints one line for each balancing policy.
 
     Raises:
@@ -49,16 +99,41 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     fleet = Fleet(stored.model.parameter_set, args.replicas, policies[0], incidents, scaling)
     arrivals = draw_day(day, rate, seconds, args.seed) if day else draw_arrivals(rate, seconds, args.seed)
     views = compare_policies(fleet, policies, arrivals, seconds, slo.window_limit, args.seed)
-    print(
+    lines = [
         f"{pluralize(args.replicas, 'replica')} of {stored.label}, {format_rate(rate, 6)} for {args.duration}, "
         f"{slo}: simulated by the model",
-        file=out,
-    )
-    print(fleet_table(views), file=out)
+        fleet_table(views),
+    ]
     if args.out is not None:
         plot_fleet(views, slo.window_limit, args.out)
-        print(f"plot: {args.out}", file=out)
+        lines.append(f"plot: {args.out}")
+    document = SimulateDocument(
+        label=stored.label,
+        replicas=args.replicas,
+        rate=rate,
+        seconds=seconds,
+        slo=str(slo),
+        fleets=list(map(_value, views)),
+        plot=None if args.out is None else str(args.out),
+    )
+    out.result(document, "\n".join(lines), lines[1])
     return ExitCode.OK
+
+
+def _value(view: FleetView) -> FleetValue:
+    arrays = (found.tolist() for found in (view.times, view.p50, view.p99, view.lost_fraction))
+    return FleetValue(
+        policy=view.policy,
+        latency=view.latency,
+        worst_p99=view.worst,
+        lost=view.lost,
+        violated=view.violated,
+        replica_hours=view.replica_hours,
+        windows=[
+            WindowValue(time=time, p50=p50, p99=p99, lost=lost) for time, p50, p99, lost in zip(*arrays, strict=True)
+        ],
+        replicas=[ReplicasValue(time=time, replicas=count) for time, count in view.replicas],
+    )
 
 
 def _incidents(args: argparse.Namespace) -> tuple[Incident, ...]:

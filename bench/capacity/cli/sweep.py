@@ -13,6 +13,7 @@ from bench.capacity.experiment.sweep_spec import SweepSpec
 from bench.capacity.plan.slo import Slo
 from bench.capacity.report.report import REPORT
 from bench.capacity.sweeps import sweep
+from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.options import given_options
 from bench.cli.common.progress import ProgressDisplay
 from bench.core.units import parse_duration
@@ -22,11 +23,11 @@ from bench.load.setup.run_spec import RunSpec
 from bench.serving.target import parse_target
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Measures, fits, validates and plans; prints the result."""
     spec = _spec(args)
     with contextlib.ExitStack() as stack:
-        result = sweep(spec, _Listener(stack, out, err))
+        result = sweep(spec, _Listener(stack, out))
     return print_result(result, spec.out / REPORT, out, err)
 
 
@@ -35,19 +36,17 @@ class _Listener(SweepListener):
 
     Args:
         stack: ends the display.
-        out: receives the lines.
-        err: receives the display.
+        out: receives the lines and the display.
     """
 
-    def __init__(self, stack: contextlib.ExitStack, out: TextIO, err: TextIO) -> None:
+    def __init__(self, stack: contextlib.ExitStack, out: CommandOutput) -> None:
         self._stack = stack
         self._out = out
-        self._err = err
         self._display: ProgressDisplay | None = None
 
     def expect(self, seconds: float) -> None:
         if self._display is None:
-            display = ProgressDisplay(self._err, "capacity", seconds, "about", "starting")
+            display = ProgressDisplay(self._out.progress, "capacity", seconds, "about", "starting")
             self._display = self._stack.enter_context(display)
         else:
             self._display.extend(seconds)

@@ -7,7 +7,7 @@ from typing import Final
 from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.report import plots
-from bench.capacity.report.json_report import capacity_json
+from bench.capacity.report.json_report import capacity_document, capacity_json
 from bench.capacity.report.markdown_report import capacity_markdown, interrupted_markdown
 from bench.core.atomic_files import write_atomically
 
@@ -41,8 +41,8 @@ def write_capacity_report(result: CapacityResult, folder: Path) -> Path:
         pictures.append(("Replicas and cost by rate", "capacity-replicas.png"))
     if plots.day(result, folder / "capacity-day.png"):
         pictures.append(("Replicas over the day", "capacity-day.png"))
-    write_atomically(folder / "capacity.json", capacity_json(result))
     path = folder / REPORT
+    write_atomically(folder / "capacity.json", capacity_json(capacity_document(result, path)))
     write_atomically(path, capacity_markdown(result, pictures).encode())
     (folder / INTERRUPTED).unlink(missing_ok=True)
     return path

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import threading
-from typing import Any, Final, Self, TextIO, cast
+from typing import Any, Final, Protocol, Self, TextIO, cast
 
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TextColumn
@@ -15,6 +15,19 @@ from bench.core.units import format_percent, format_seconds
 EVERY: Final = 5.0
 """Seconds between lines; a command that takes long writes one each twentieth of its time so far."""
 THREAD: Final = "progress lines"
+
+
+class Lines(Protocol):
+    """Where lines go that stay."""
+
+    def write(self, text: str, /) -> object:
+        """Writes text."""
+
+    def flush(self) -> None:
+        """Writes it out."""
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
 
 
 class ProgressDisplay:
@@ -30,14 +43,17 @@ class ProgressDisplay:
 
     def __init__(self, err: TextIO, name: str, total: float | None, limit: str = "", state: str = "") -> None:
         self._stream = _LenientStream(err)
-        self._console = Console(file=cast(TextIO, self._stream), highlight=False, markup=False, soft_wrap=True)
+        # Console alone honours NO_COLOR and TERM=dumb; FORCE_COLOR would make a terminal of a file.
+        self._console = Console(
+            file=cast(TextIO, self._stream), force_terminal=err.isatty(), highlight=False, markup=False, soft_wrap=True
+        )
         self._limit = limit
         self._bar = Progress(
             TextColumn(name, markup=False),
             _BarColumn(bool(limit)),
             _PositionColumn(limit),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not self._console.is_terminal or self._console.is_dumb_terminal,
             transient=True,
         )
         self._bar.add_task(name, total=total, state=state)
@@ -78,7 +94,7 @@ class ProgressDisplay:
         """There is so much more to do than was expected."""
         self._bar.update(self._task.id, total=(self._task.total or 0.0) + more)
 
-    def print_line(self, text: str, out: TextIO | None = None) -> None:
+    def print_line(self, text: str, out: "Lines | None" = None) -> None:
         """Writes a line that stays, above the bar.
 
         Args:

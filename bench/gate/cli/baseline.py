@@ -1,16 +1,53 @@
 """`bertbench baseline`: run sets stored in a folder that can be committed or cached, one of them promoted."""
 
 import argparse
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import analyse
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.json_document import Document
 from bench.core.errors import ExitCode
 from bench.core.units import pluralize
 from bench.gate.baseline_store import Entry, add_runs, entry_runs, find_entry, promote, read_store
 from bench.report import text
+from bench.report.json_values import RunValue, run_value
+
+
+class ListDocument(Document, frozen=True, kw_only=True):
+    """The entries of a store, the oldest first."""
+
+    command: str = "baseline list"
+    store: str
+    entries: Sequence[Entry]
+
+
+class AddDocument(Document, frozen=True, kw_only=True):
+    """The entry that was added."""
+
+    command: str = "baseline add"
+    store: str
+    entry: Entry
+
+
+class ShowDocument(Document, frozen=True, kw_only=True):
+    """An entry, and its runs."""
+
+    command: str = "baseline show"
+    store: str
+    entry: Entry
+    runs: Sequence[RunValue]
+
+
+class PromoteDocument(Document, frozen=True, kw_only=True):
+    """The entry that was promoted."""
+
+    command: str = "baseline promote"
+    store: str
+    entry: Entry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--store", type=Path, default=Path("baselines"), help="the folder (default: baselines)")
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Does one action.
 
     Returns:
@@ -41,27 +78,38 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     if args.action == "add":
         return _add(args, out, err)
     if args.action == "list":
-        entries = read_store(args.store)
-        rows = [("id", "label", "runs", "state"), *(_row(entry) for entry in entries)]
-        out.write(text.table(rows) + "\n" if entries else f"{args.store} holds no baseline yet\n")
+        _list(args.store, out)
     elif args.action == "show":
         _show(args.store, find_entry(args.store, args.entry), out)
     else:
-        print(f"promoted {promote(args.store, args.entry).id}", file=out)
+        entry = promote(args.store, args.entry)
+        out.result(PromoteDocument(store=str(args.store), entry=entry), f"promoted {entry.id}")
     return ExitCode.OK
 
 
-def _add(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def _add(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     entry = add_runs(args.store, args.runs, args.label, datetime.now(UTC))
-    print(f"added {entry.id}: {pluralize(len(entry.runs), 'run')}", file=out)
-    for problem in entry.problems:
-        print(f"  failed: {problem}", file=out)
+    lines = [f"added {entry.id}: {pluralize(len(entry.runs), 'run')}"]
+    lines += [f"  failed: {problem}" for problem in entry.problems]
+    code, message = ExitCode.OK, None
     if args.promote and entry.problems:
-        print(f"bertbench: {entry.id} failed, so it was stored but not promoted; look at its runs", file=err)
-        return ExitCode.REGRESSION
-    if args.promote:
-        print(f"promoted {promote(args.store, entry.id).id}", file=out)
-    return ExitCode.OK
+        code = ExitCode.REGRESSION
+        message = f"bertbench: {entry.id} failed, so it was stored but not promoted; look at its runs"
+    elif args.promote:
+        entry = promote(args.store, entry.id)
+        lines.append(f"promoted {entry.id}")
+    document = AddDocument(store=str(args.store), entry=entry, exit_code=code, message=message)
+    out.result(document, "\n".join(lines))
+    if message is not None:
+        print(message, file=err)
+    return code
+
+
+def _list(store: Path, out: CommandOutput) -> None:
+    entries = read_store(store)
+    rows = [("id", "label", "runs", "state"), *(_row(entry) for entry in entries)]
+    shown = text.table(rows) if entries else f"{store} holds no baseline yet"
+    out.result(ListDocument(store=str(store), entries=entries), shown)
 
 
 def _row(entry: Entry) -> tuple[str, str, str, str]:
@@ -69,14 +117,15 @@ def _row(entry: Entry) -> tuple[str, str, str, str]:
     return entry.id, entry.label, str(len(entry.runs)), state
 
 
-def _show(store: Path, entry: Entry, out: TextIO) -> None:
-    print(f"{entry.id}  {entry.label}  added {entry.added}  {_row(entry)[3]}", file=out)
-    for problem in entry.problems:
-        print(f"  failed: {problem}", file=out)
+def _show(store: Path, entry: Entry, out: CommandOutput) -> None:
+    lines = [f"{entry.id}  {entry.label}  added {entry.added}  {_row(entry)[3]}"]
+    lines += [f"  failed: {problem}" for problem in entry.problems]
     names = ("from_due_p50", "from_due_p95", "from_due_p99", "throughput", "error_share")
     rows = [("run", *(METRICS[name].title for name in names))]
-    for stored in entry_runs(store, entry):
-        metrics = analyse(stored).summary.metrics
+    analyses = [analyse(stored) for stored in entry_runs(store, entry)]
+    for analysis in analyses:
+        metrics = analysis.summary.metrics
         centers = {name: metrics[name].center if name in metrics else None for name in names}
-        rows.append((stored.name, *(text.metric_value(METRICS[name], centers[name]) for name in names)))
-    out.write(text.table(rows) + "\n")
+        rows.append((analysis.run.name, *(text.metric_value(METRICS[name], centers[name]) for name in names)))
+    document = ShowDocument(store=str(store), entry=entry, runs=list(map(run_value, analyses)))
+    out.result(document, "\n".join((*lines, text.table(rows))))

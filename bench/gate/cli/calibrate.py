@@ -1,18 +1,39 @@
 """`bertbench gate calibrate`: A/A tests show what the gate is worth on this machine."""
 
 import argparse
-from typing import TextIO
+from collections.abc import Sequence
+from typing import Annotated, TextIO
+
+from msgspec import Meta, Struct
 
 from bench.bert.demo.demo_model import demo_model_dir
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.json_document import Document
 from bench.cli.common.values import whole
 from bench.core import interrupts
 from bench.core.errors import ExitCode, UsageError
 from bench.core.units import format_seconds, pluralize
 from bench.gate.aa_test import AATest
-from bench.gate.aa_test_store import load_key, store_aa_test
+from bench.gate.aa_test_store import AATestResult, load_key, store_aa_test
 from bench.gate.cli.options import add_load_options, gate_progress, read_spec
 from bench.gate.spec import Variant
 from bench.serving.target import parse_target
+
+
+class VerdictValue(Struct, frozen=True, kw_only=True):
+    """One gate of a server against itself."""
+
+    verdict: str
+    pairs: Annotated[int, Meta(description="with the invalid ones")]
+
+
+class AATestDocument(Document, frozen=True, kw_only=True):
+    """What gates of a server against itself show."""
+
+    command: str = "gate calibrate"
+    verdicts: Sequence[VerdictValue]
+    false_alarms_bound: Annotated[float, Meta(description="largest rate of false alarms, at 95 % confidence")]
+    result: AATestResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_load_options(parser)
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Runs gates of a server against itself and stores what they show.
 
     Returns:
@@ -39,17 +60,21 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     variant = Variant(args.target, parse_target(args.target), model_dir, tuple(args.server_flag))
     spec = read_spec(args, variant, variant)
 
-    test = AATest(spec)
+    test, verdicts = AATest(spec), list[VerdictValue]()
     with interrupts.noting(lambda: f"{pluralize(test.gates, 'gate')} of {args.gates} ran, nothing is stored"):
         while test.gates < args.gates:
             name = f"gate {test.gates + 1} of {args.gates}"
-            with gate_progress(err, args.max_time, name) as progress:
+            with gate_progress(out.progress, args.max_time, name) as progress:
                 verdict = test.run_gate(progress.show)
             pairs = verdict.pairs + verdict.invalid_pairs
-            print(f"{name}: {verdict.kind} after {pluralize(pairs, 'pair')}", file=out, flush=True)
+            verdicts.append(VerdictValue(verdict=verdict.kind, pairs=pairs))
+            out.part(f"{name}: {verdict.kind} after {pluralize(pairs, 'pair')}")
     found = test.result()
     store_aa_test(load_key(spec), found)
     effect = "none of those tried" if found.smallest is None else f"{100 * found.smallest:.3g} % of the median"
-    print(f"false alarms: {found}; {found.inconclusive} inconclusive", file=out)
-    print(f"smallest effect found within {format_seconds(args.max_time)}: {effect}", file=out)
+    out.result(
+        AATestDocument(verdicts=verdicts, false_alarms_bound=found.alarms_bound, result=found),
+        f"false alarms: {found}; {found.inconclusive} inconclusive\n"
+        f"smallest effect found within {format_seconds(args.max_time)}: {effect}",
+    )
     return ExitCode.OK

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Final, TextIO
 
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.output_options import let_json_take_file
 from bench.core import interrupts
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError
@@ -18,11 +20,11 @@ from bench.gate.cli.options import (
 )
 from bench.gate.cli.sources import read_source
 from bench.gate.live_gate import run_gate
-from bench.gate.report.files import VERDICT, gate_json, gate_junit
+from bench.gate.report.files import VERDICT, gate_document, gate_json, gate_junit
 from bench.gate.report.text import gate_markdown, gate_table, verdict_line
 from bench.gate.spec import Variant
 from bench.gate.stored_runs import StoredRuns, run_stored_gate
-from bench.gate.types import GateReport, VerdictKind, make_plan
+from bench.gate.types import GateReport, make_plan
 
 _ACTIONS: Final = {"calibrate": calibrate.run, "history": history.run}
 _FORMS = "a target, a model folder, stored runs, or a store of baselines"
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--markdown", type=output_path, metavar="FILE", help="for a step summary or a comment")
     parser.add_argument("--junit", type=output_path, metavar="FILE", help="JUnit XML")
-    parser.add_argument("--json", type=output_path, metavar="FILE", help="the whole verdict")
+    let_json_take_file(parser, _json_file)
     actions = parser.add_subparsers(dest="action", metavar="[calibrate | history]")
     calibrate.add_arguments(
         actions.add_parser("calibrate", help="false alarms and the smallest detectable effect of this machine")
@@ -49,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     history.add_arguments(actions.add_parser("history", help="change points over stored runs, with a plot"))
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Compares, decides, and writes what was asked for.
 
     Returns:
@@ -61,20 +63,19 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """
     if args.action is not None:
         return _ACTIONS[args.action](args, out, err)
-    report = _report(args, err)
+    report = _report(args, out.progress)
     _write(args, report)
-    out.write(gate_table(report))
-    for warning in report.verdict.warnings:
-        print(f"warning: {warning}", file=out)
-    print(verdict_line(report), file=out, flush=True)
+    document, line = gate_document(report), verdict_line(report)
+    warnings = "".join(f"warning: {warning}\n" for warning in report.verdict.warnings)
+    out.result(document, f"{gate_table(report)}{warnings}{line}", line)
     if report.signal is not None:
         raise interrupts.Interrupted(report.signal)
-    if report.verdict.kind is not VerdictKind.PASS:
-        print(f"bertbench: {_advice(report)}", file=err)
+    if document.message is not None:
+        print(document.message, file=err)
     return report.exit_code
 
 
-def _report(args: argparse.Namespace, err: TextIO) -> GateReport:
+def _report(args: argparse.Namespace, progress_to: TextIO) -> GateReport:
     """The gate on what `--baseline` and `--candidate` name."""
     if not args.baseline or not args.candidate:
         raise UsageError("the gate needs both sides; give --baseline X --candidate Y")
@@ -83,7 +84,7 @@ def _report(args: argparse.Namespace, err: TextIO) -> GateReport:
         return run_stored_gate(make_plan(**read_plan_options(args)), baseline, candidate)
     if isinstance(baseline, Variant) and isinstance(candidate, Variant):
         spec = read_spec(args, baseline, candidate, out=args.out, **read_plan_options(args))
-        with gate_progress(err, args.max_time) as progress:
+        with gate_progress(progress_to, args.max_time) as progress:
             return run_gate(spec, progress.show)
     raise UsageError(
         "one side is stored and the other is live: figures measured at different times cannot be compared; give both "
@@ -97,18 +98,15 @@ def _write(args: argparse.Namespace, report: GateReport) -> None:
     for path, data in (
         (args.markdown, gate_markdown(report).encode()),
         (args.junit, gate_junit(report)),
-        (args.json, gate_json(report)),
+        (args.json_file, gate_json(report)),
         (Path(report.folder) / VERDICT if report.folder else None, gate_json(report)),
     ):
         if path is not None:
             write_atomically(path, data)
 
 
-def _advice(report: GateReport) -> str:
-    """One line on what to do next."""
-    if report.verdict.kind is VerdictKind.INCONCLUSIVE:
-        return f"no verdict: {report.verdict.reason}"
-    if report.verdict.kind is VerdictKind.TARGET_FAILED:
-        return f"the target failed: {report.verdict.reason}"
-    where = f"; the runs are in {report.folder}" if report.folder else "; --out DIR stores the runs for inspection"
-    return f"the candidate is worse: {report.verdict.reason}{where}"
+def _json_file(text: str) -> Path:
+    """The file of `--json`; see `output_path`."""
+    if text in _ACTIONS:
+        raise UsageError(f"{text} is an action; write gate {text} --json, or ./{text} for a file of that name")
+    return output_path(text)

@@ -3,17 +3,40 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO
+
+from msgspec import Meta, Struct
 
 from bench.analysis.run import analyse
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.json_document import Document
 from bench.cli.common.values import number
 from bench.core.errors import ExitCode, UsageError
 from bench.gate.baseline_store import INDEX, entry_runs, read_store
-from bench.gate.history import P_VALUE, history, without_answers
+from bench.gate.history import P_VALUE, MetricSeries, history, without_answers
 from bench.gate.report.files import VERDICT, read_verdict
 from bench.gate.report.history_plot import history_text, plot_history
 from bench.results.manifest import FILE_NAME
 from bench.results.run_reader import Run, find_runs
+
+
+class StoredGate(Struct, frozen=True, kw_only=True):
+    """A gate whose verdict is stored."""
+
+    name: str
+    verdict: str
+    reason: str
+
+
+class HistoryDocument(Document, frozen=True, kw_only=True):
+    """Stored gates, and the change points over stored runs."""
+
+    command: str = "gate history"
+    gates: Sequence[StoredGate]
+    excluded: Annotated[Sequence[str], Meta(description="runs in which every request failed")]
+    series: Annotated[Sequence[MetricSeries], Meta(description="a metric over the runs under one load, in base units")]
+    note: Annotated[str | None, Meta(description="why there is no series")]
+    plot: Annotated[str | None, Meta(description="PNG file")]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, help="PNG file (default: history.png in DIR)")
 
 
-def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Prints the verdicts of the gates stored there and the change points, and draws the plot.
 
     Returns:
@@ -38,25 +61,29 @@ def run(args: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """
     if not 0 < args.p_value < 1:
         raise UsageError(f"--p-value lies between 0 and 1, not {args.p_value}")
-    gates = sorted(args.dir.glob(f"*/{VERDICT}"))
-    for path in gates:
+    paths = sorted(args.dir.glob(f"*/{VERDICT}"))
+    gates = []
+    for path in paths:
         kind, reason = read_verdict(path)
-        print(f"{path.parent.name}: {kind}: {reason}", file=out)
-    analyses = [analyse(entry) for entry in _runs(args.dir, [path.parent for path in gates])]
+        gates.append(StoredGate(name=path.parent.name, verdict=kind, reason=reason))
+        out.part(f"{path.parent.name}: {kind}: {reason}")
+    analyses = [analyse(entry) for entry in _runs(args.dir, [path.parent for path in paths])]
     failed = [entry for entry in analyses if without_answers(entry)]
     for entry in failed:
-        print(f"{entry.run.name}: every one of its {entry.summary.due} requests failed; it is excluded", file=out)
+        out.part(f"{entry.run.name}: every one of its {entry.summary.due} requests failed; it is excluded")
+    excluded = [entry.run.name for entry in failed]
     try:
         series = history([entry for entry in analyses if entry not in failed], args.p_value)
     except UsageError as error:
         if not gates:
             raise
-        print(f"no change points: {error}", file=out)
+        document = HistoryDocument(gates=gates, excluded=excluded, series=(), note=str(error), plot=None)
+        out.result(document, f"no change points: {error}")
         return ExitCode.OK
-    path = args.plot or args.dir / "history.png"
-    plot_history(series, path)
-    out.write(history_text(series))
-    print(f"plot: {path}", file=out)
+    plot = args.plot or args.dir / "history.png"
+    plot_history(series, plot)
+    document = HistoryDocument(gates=gates, excluded=excluded, series=series, note=None, plot=str(plot))
+    out.result(document, f"{history_text(series)}plot: {plot}", history_text(series))
     return ExitCode.OK
 
 

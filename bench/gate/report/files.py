@@ -4,15 +4,20 @@ Format history of the JSON:
     1: first.
     2: the verdict may be TARGET_FAILED or INTERRUPTED; `baseline` and `candidate` of a metric differ by exactly
        `change`; the bound of false alarms is null where the verdict does not rest on a comparison, and says what it
-       covers.
+       covers. Later: `command` and `message`, as in the documents of all commands.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 from xml.etree import ElementTree
 
+from msgspec import Meta, Struct, to_builtins
+
+from bench.cli.common.json_document import Document
+from bench.core import interrupts
 from bench.core.output import to_json
 from bench.core.versioned_json import INDENTED, VersionedJson
 from bench.gate.report.text import error_rate
@@ -54,48 +59,131 @@ _FILE: Final = VersionedJson(
 )
 
 
-def gate_json(report: GateReport) -> bytes:
-    """The whole verdict; effects are fractions by which the candidate is worse, times seconds, sizes bytes."""
+class MetricDocument(Struct, frozen=True, kw_only=True):
+    """One metric in a verdict."""
+
+    name: str
+    unit: Annotated[str, Meta(description="s, 1/s, B, or share (a fraction)")]
+    baseline: Annotated[float | None, Meta(description="level of the baseline, in the unit")]
+    candidate: Annotated[float | None, Meta(description="level of the candidate, in the unit")]
+    change: Annotated[float | None, Meta(description="of the metric, a fraction; of a share the difference")]
+    worse_by: Annotated[
+        float | None, Meta(description="how much worse the candidate is, a fraction; of a share the difference")
+    ]
+    interval: Annotated[tuple[float | None, float | None], Meta(description="ends of worse_by; null is unbounded")]
+    confidence: float
+    min_effect: Annotated[float, Meta(description="smallest worse_by that matters")]
+    state: Literal["regression", "passed", "unclear", "not judged"]
+    improved: bool
+    note: Annotated[str, Meta(description="why it was not evaluated; empty if it was")]
+
+
+class BothArms(Struct, frozen=True, kw_only=True):
+    """A count of both arms."""
+
+    baseline: int
+    candidate: int
+
+
+class CountsDocument(Struct, frozen=True, kw_only=True):
+    """What was sent, and what came back."""
+
+    requests: BothArms
+    failed: BothArms
+    checked: BothArms
+    wrong: BothArms
+
+
+class FalseAlarms(Struct, frozen=True, kw_only=True):
+    """The chance of a REGRESSION where there is none."""
+
+    bound: Annotated[float | None, Meta(description="null where the verdict does not rest on compared runs")]
+    covers: str
+    measured: Annotated[str | None, Meta(description="rate by `gate calibrate` on this machine, in words")]
+
+
+class GateDocument(Document, frozen=True, kw_only=True):
+    """The whole verdict of a gate."""
+
+    format: int = FORMAT
+    command: str = "gate"
+    verdict: Literal["PASS", "REGRESSION", "INCONCLUSIVE", "TARGET_FAILED", "INTERRUPTED"]
+    reason: str
+    baseline: str
+    candidate: str
+    load: Annotated[str, Meta(description="on both; empty for stored runs")]
+    seconds: Annotated[float, Meta(description="how long the gate took, seconds")]
+    pairs: Annotated[int, Meta(description="valid pairs; of stored runs the runs of the smaller set")]
+    invalid_pairs: int
+    metrics: Sequence[MetricDocument]
+    counts: CountsDocument
+    false_alarms: FalseAlarms
+    warnings: Sequence[str]
+    folder: Annotated[str | None, Meta(description="of the runs; null if they were not stored")]
+
+
+def gate_document(report: GateReport) -> GateDocument:
+    """The whole verdict for JSON."""
     verdict = report.verdict
-    body = {
-        "format": FORMAT,
-        "verdict": str(verdict.kind),
-        "reason": verdict.reason,
-        "exit_code": report.exit_code,
-        "baseline": report.baseline,
-        "candidate": report.candidate,
-        "load": report.load,
-        "seconds": round(report.seconds, 3),
-        "pairs": verdict.pairs,
-        "invalid_pairs": verdict.invalid_pairs,
-        "metrics": [_metric(result) for result in verdict.metrics],
-        "counts": {
-            name: dict(zip(ARMS, getattr(verdict, name), strict=True))
-            for name in ("requests", "failed", "checked", "wrong")
-        },
-        "false_alarms": {"bound": verdict.false_alarms, "covers": verdict.scope, "measured": report.measured},
-        "warnings": list(verdict.warnings),
-        "folder": report.folder,
+    both = {
+        name: BothArms(**dict(zip(ARMS, getattr(verdict, name), strict=True)))
+        for name in ("requests", "failed", "checked", "wrong")
     }
-    return to_json(body, option=INDENTED)
+    return GateDocument(
+        exit_code=report.exit_code,
+        message=gate_message(report),
+        verdict=verdict.kind.value,
+        reason=verdict.reason,
+        baseline=report.baseline,
+        candidate=report.candidate,
+        load=report.load,
+        seconds=round(report.seconds, 3),
+        pairs=verdict.pairs,
+        invalid_pairs=verdict.invalid_pairs,
+        metrics=[_metric(result) for result in verdict.metrics],
+        counts=CountsDocument(**both),
+        false_alarms=FalseAlarms(bound=verdict.false_alarms, covers=verdict.scope, measured=report.measured),
+        warnings=verdict.warnings,
+        folder=report.folder,
+    )
 
 
-def _metric(result: MetricResult) -> dict[str, Any]:
+def gate_message(report: GateReport) -> str | None:
+    """The line on standard error: what to do next; None after PASS."""
+    verdict = report.verdict
+    if report.signal is not None:
+        return f"bertbench: interrupted by {interrupts.name_of(report.signal)}"
+    if verdict.kind is VerdictKind.PASS:
+        return None
+    if verdict.kind is VerdictKind.INCONCLUSIVE:
+        return f"bertbench: no verdict: {verdict.reason}"
+    if verdict.kind is VerdictKind.TARGET_FAILED:
+        return f"bertbench: the target failed: {verdict.reason}"
+    where = f"; the runs are in {report.folder}" if report.folder else "; --out DIR stores the runs for inspection"
+    return f"bertbench: the candidate is worse: {verdict.reason}{where}"
+
+
+def gate_json(report: GateReport) -> bytes:
+    """The document of a gate as a file."""
+    return to_json(to_builtins(gate_document(report)), option=INDENTED)
+
+
+def _metric(result: MetricResult) -> MetricDocument:
     effect = result.effect
-    return {
-        "name": result.metric.name,
-        "unit": result.metric.unit,
-        "baseline": result.baseline,
-        "candidate": result.candidate,
-        "change": None if effect.center is None else as_change(result.metric, effect.center),
-        "worse_by": effect.center,
-        "interval": [effect.lo, effect.hi],
-        "confidence": effect.confidence,
-        "min_effect": result.min_effect,
-        "state": str(result.state),
-        "improved": result.improved,
-        "note": result.note,
-    }
+    return MetricDocument(
+        name=result.metric.name,
+        unit=result.metric.unit,
+        baseline=result.baseline,
+        candidate=result.candidate,
+        change=None if effect.center is None else as_change(result.metric, effect.center),
+        worse_by=effect.center,
+        interval=(effect.lo, effect.hi),
+        confidence=effect.confidence,
+        min_effect=result.min_effect,
+        state=result.state.value,
+        improved=result.improved,
+        note=result.note,
+    )
 
 
 def gate_junit(report: GateReport) -> bytes:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up: a module imports its own layer and those before it. The longest prefix of a module's name counts.
 LAYERS = [
     "core",
+    "config",
     "stats",
     "workload",
     "serving",

@@ -29,6 +29,8 @@ COMMANDS: Final = {
     "capacity": "the rate that a server sustains within an objective, and the servers that a rate needs",
     "calibrate": "ceiling and floor of the load generator on this machine",
     "demo": "all steps once, small, on the embedded server",
+    "config": "the settings from variables and a file: where each comes from, and what is wrong with them",
+    "completion": "the script by which a shell completes the command line",
 }
 
 # Commands whose modules belong to a feature; the others are `bench.cli.COMMAND`.

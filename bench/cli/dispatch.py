@@ -1,12 +1,13 @@
 """Runs a command line: the command's exit code, or one line about an error."""
 
 import argparse
+import contextlib
 import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from bench import __version__
 from bench.cli import COMMANDS, command_module
@@ -14,6 +15,7 @@ from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.output_options import OutputOptions, asks_for_json
 from bench.cli.parser import Parser, UsageExit
 from bench.cli.schemas import DOCUMENTS
+from bench.config.command_line import chosen_command, read_command_line, without_options
 from bench.core import interrupts
 from bench.core.errors import BenchError, ExitCode, UsageError, exit_code_of, one_line
 from bench.core.extras import missing_extra
@@ -74,13 +76,17 @@ class _Run:
 
     def code(self) -> int:
         """Runs the command and returns its exit code."""
-        args = make_parser(self._words).parse_args(self._words)
+        parser = make_parser(self._words)
+        line = read_command_line(parser, self._words, os.environ)
+        args = parser.parse_args(line.words)
         name = " ".join(filter(None, (args.command, getattr(args, "action", None))))
         options = OutputOptions.of(args)
         self._output = CommandOutput(self._out, self._err, options, name)
         if options.json and name not in DOCUMENTS:
             raise UsageError(f"{name} prints no JSON; leave out --json")
-        with logging_to(self._err, options.level):
+        # `config` reads them, and starts no other process.
+        apart = contextlib.nullcontext() if args.command == "config" else without_options(os.environ)
+        with logging_to(self._err, options.level), line.naming_sources(), apart:
             code = int(importlib.import_module(command_module(args.command)).run(args, self._output, self._err))
         self._out.flush()
         return code
@@ -118,17 +124,34 @@ def _nowhere() -> TextIO:
 
 def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser; only the module of the command in `words` is loaded to add its arguments."""
+    parser, commands = _empty_parser()
+    chosen = chosen_command(parser, words)
+    for name in COMMANDS:
+        _add_command(commands, name, name == chosen)
+    return parser
+
+
+def full_parser() -> argparse.ArgumentParser:
+    """The parser with the arguments of all commands, whose modules take seconds to load."""
+    parser, commands = _empty_parser()
+    for name in COMMANDS:
+        _add_command(commands, name, True)
+    return parser
+
+
+def _empty_parser() -> tuple[Parser, Any]:
     parser = Parser(
         prog="bertbench", description="Load tests and latency benchmarks of BERT behind TensorFlow Serving."
     )
     parser.add_argument("--version", action="version", version=f"bertbench {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    chosen = _command(words)
-    for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        if name == chosen:
-            importlib.import_module(command_module(name)).add_arguments(command)
-    return parser
+    return parser, parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+
+def _add_command(commands: Any, name: str, with_arguments: bool) -> None:
+    summary = COMMANDS[name]
+    command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    if with_arguments:
+        importlib.import_module(command_module(name)).add_arguments(command)
 
 
 def _command(words: Sequence[str]) -> str | None:

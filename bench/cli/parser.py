@@ -4,6 +4,7 @@ import argparse
 import itertools
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.cli.common.output_options import add_output_options
@@ -23,13 +24,23 @@ class UsageExit(SystemExit):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser for commands and their sub-commands, each with the options of output."""
+    """An argument parser for commands and their sub-commands, each with the options of output.
+
+    Options cannot be abbreviated, so that each has one name on the command line, in variables and in a file.
+    """
 
     _words: Sequence[str] = ()
     _refused: str | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+        super().__init__(*args, **{"allow_abbrev": False, **options})
+        self.add_argument(
+            "--config",
+            type=Path,
+            metavar="FILE",
+            default=argparse.SUPPRESS,
+            help="TOML file of settings (default: bertbench.toml, or [tool.bertbench] of pyproject.toml)",
+        )
         add_output_options(self)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -85,8 +96,7 @@ class Parser(argparse.ArgumentParser):
         ends = commands | ({self._refused} if self._refused is not None else set()) | {"--"}
         words = itertools.takewhile(lambda word: word not in ends, self._words)
         names = [word.partition("=")[0] for word in words if word.startswith("--")]
-        known = tuple(self._option_string_actions)
-        return next((name for name in names if not any(option.startswith(name) for option in known)), None)
+        return next((name for name in names if name not in self._option_string_actions), None)
 
 
 def _commands(action: argparse.Action) -> Iterable[str]:

@@ -74,7 +74,7 @@ class Driven:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
-    parser.add_argument("scenario", choices=SCENARIOS, help="what to run: a file of scenarios/")
+    parser.add_argument("scenario", choices=tuple(SCENARIOS), help="what to run: a file of scenarios/")
     add_target_options(parser)
     parser.add_argument(
         "--arrivals",

@@ -33,6 +33,9 @@ DOCUMENTS: Final = {
     "capacity simulate": "bench.capacity.cli.simulate:SimulateDocument",
     "calibrate": "bench.cli.calibrate:CalibrateDocument",
     "demo": "bench.cli.demo:DemoDocument",
+    "config show": "bench.cli.config:ShowDocument",
+    "config check": "bench.cli.config:CheckDocument",
+    "completion": "bench.cli.completion:CompletionDocument",
 }
 """By command and action, or other name of a document: where its type is."""
 

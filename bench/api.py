@@ -46,7 +46,7 @@ from bench.workload.arrivals import Arrivals, parse_arrivals
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.report.run_reports import RunReport
+    from bench.report.runs.run_reports import RunReport
 
 __all__ = [
     "COLUMNS",
@@ -219,7 +219,7 @@ def report(runs: Runs, out: PathLike | None = None) -> "list[RunReport]":
         OSError: a folder that cannot be written.
     """
     # Here and not above, so that only this loads matplotlib.
-    from bench.report.run_reports import write_comparison_report, write_run_reports
+    from bench.report.runs.run_reports import write_comparison_report, write_run_reports
 
     folder = None if out is None else Path(out)
     reports = list(write_run_reports([run.stored for run in _opened(runs)], folder))

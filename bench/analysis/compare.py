@@ -25,6 +25,9 @@ RUN_NOISE: Final = 0.04
 """Assumed standard deviation, on logarithms, between equal runs: pairs of 5 s runs of a small model on two cores
 differed by 5.5 % at the median, thus 4 % a run. Repeated runs replace it by the measured one."""
 
+POWER: Final = 0.8
+"""How often a change of the size `Change.detectable` is shown."""
+
 REFUSED: Final = frozenset({"arrivals", "arrivals_digest", "workload.sentences"})
 """Differences in the load, with which latencies are not comparable."""
 
@@ -72,6 +75,19 @@ class Change:
         none = 0.0 if self.metric.unit == "share" else 1.0
         lo, hi = self.change.lo, self.change.hi
         return (lo is not None and lo > none) or (hi is not None and hi < none)
+
+    @property
+    def detectable(self) -> float | None:
+        """The smallest change that this comparison shows in four cases of five, as a fraction of the first side, or as
+        a difference of proportions; None without an interval."""
+        lo, hi = self.change.lo, self.change.hi
+        if lo is None or hi is None:
+            return None
+        normal = NormalDist()
+        power = 1 + normal.inv_cdf(POWER) / normal.inv_cdf((1 + self.change.confidence) / 2)
+        if self.metric.unit == "share":
+            return power * (hi - lo) / 2
+        return math.expm1(power * math.log(hi / lo) / 2) if lo > 0 else None
 
     @property
     def verdict(self) -> Literal["better", "worse", "higher", "lower", "~", "?"]:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from bench.analysis.measured import load
+from bench.analysis.measured import Measured
 from bench.core.types import Floats
 from bench.results.run_reader import Run
 from bench.results.samples import counter_rate
@@ -18,6 +18,8 @@ MAX_POINTS: Final = 300
 _GRID: Final = 400
 _SUMMED: Final = ("in_flight", "waiting", "users")
 """Samples that are summed over workers."""
+_LARGEST: Final = ("cpu", "machine_cpu", "loop_lag", "rss")
+"""Samples of which the largest of all workers counts."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class LatencyCurves:
         server: by name, one value a sample of the server: `time`, `request`, `runtime`, `queue` (mean seconds a request
             since the sample before), `cpu` (cores), `rss` (bytes), `gpu` (fraction); NaN where not known.
         client: by name, one value a second: `time`, `cpu` (cores of the busiest worker), `machine_cpu` (cores),
-            `in_flight` and `waiting` (requests, all workers), `users` (all workers).
+            `loop_lag` (seconds) and `rss` (bytes) of the worker with the largest, `in_flight` and `waiting` (requests,
+            all workers), `users` (all workers).
         begins: when the measured part begins, seconds.
         ends: when it ends.
     """
@@ -60,13 +63,16 @@ class LatencyCurves:
     ends: float
 
 
-def latency_curves(run: Run) -> LatencyCurves:
-    """The curves of a run, from its records.
+def latency_curves(run: Run, measured: Measured) -> LatencyCurves:
+    """The curves of a run.
+
+    Args:
+        run: the stored run.
+        measured: its measured part.
 
     Raises:
         UsageError: the records cannot be read.
     """
-    measured = load(run)
     ok = measured.ok
     due, sent, done = (values[ok] for values in (measured.due, measured.sent, measured.done))
     interval = float(max(1, math.ceil(measured.ends / MAX_POINTS)))
@@ -114,7 +120,7 @@ def _client(run: Run) -> dict[str, Floats]:
     samples = run.client_samples()
     seconds = np.floor(samples["time"] + 0.5)
     moments = np.unique(seconds)
-    found = {name: np.full(moments.size, math.nan) for name in ("cpu", "machine_cpu", *_SUMMED)}
+    found = {name: np.full(moments.size, math.nan) for name in (*_LARGEST, *_SUMMED)}
     for index, moment in enumerate(moments):
         for name, values in found.items():
             here = samples[name][seconds == moment]

@@ -42,6 +42,8 @@ class RunSummary:
         metrics: estimates by the names of `bench.analysis.metrics.METRICS`, of what was measured.
         protocols: the same for each protocol, in a run with both.
         users: number of users in the measured part; None where they were not sampled.
+        checked: answers that were compared with the golden ones.
+        most_in_flight: largest number of requests in flight.
     """
 
     counts: Mapping[str, int]
@@ -51,6 +53,8 @@ class RunSummary:
     metrics: Mapping[str, Estimate]
     protocols: Mapping[str, Mapping[str, Estimate]]
     users: UsersPresent | None = None
+    checked: int = 0
+    most_in_flight: int = 0
 
     @property
     def due(self) -> int:
@@ -74,6 +78,8 @@ def summarise(run: Run, measured: Measured, confidence: float = CONFIDENCE) -> R
         metrics={name: metrics[name] for name in METRICS if name in metrics},
         protocols={name: _request_metrics(part, confidence, sentences) for name, part in measured.protocols().items()},
         users=users,
+        checked=int(measured.checked.sum()),
+        most_in_flight=most_in_flight(measured),
     )
 
 
@@ -150,6 +156,15 @@ def mean_in_flight(measured: Measured) -> float | None:
     spans = ((earlier.sent, measured.sent[went]), (earlier.done, measured.done[went]))
     inside = [np.clip(np.concatenate(times), measured.begins, measured.ends) for times in spans]
     return float((inside[1] - inside[0]).sum()) / measured.seconds
+
+
+def most_in_flight(measured: Measured) -> int:
+    """Largest number of requests in flight."""
+    went = ~np.isnan(measured.sent)
+    times = np.concatenate((measured.done[went], measured.sent[went]))
+    steps = np.concatenate((np.full(went.sum(), -1), np.full(went.sum(), 1)))
+    # Completions first among equal times: a user may send at the time of its last response.
+    return int(np.cumsum(steps[np.argsort(times, kind="stable")]).max(initial=0))
 
 
 def _means(measured: Measured) -> dict[str, Estimate]:

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from bench.analysis.measured import Measured
+from bench.analysis.summary import most_in_flight
 from bench.analysis.users import UsersPresent, users_present
 from bench.core.types import Floats
 from bench.core.units import format_apart, format_number, format_percent, format_seconds, pluralize, were
@@ -365,15 +366,6 @@ def _stationary(latency: Floats) -> list[Check]:
         text = f"{span.format(moved)} (limit {format_percent(limit)}, {reason})" + ("" if passed else f": {cause}")
         found.append(Check(name, passed, text, float(np.expm1(abs(change))), limit, reason))
     return found
-
-
-def most_in_flight(measured: Measured) -> int:
-    """Largest number of requests in flight."""
-    went = ~np.isnan(measured.sent)
-    times = np.concatenate((measured.done[went], measured.sent[went]))
-    steps = np.concatenate((np.full(went.sum(), -1), np.full(went.sum(), 1)))
-    # Completions first among equal times: a user may send at the time of its last response.
-    return int(np.cumsum(steps[np.argsort(times, kind="stable")]).max(initial=0))
 
 
 def _measured_samples(run: Run, measured: Measured) -> dict[str, Floats]:

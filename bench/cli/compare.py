@@ -1,8 +1,11 @@
-"""`bertbench compare`: the differences between two runs, or two folders of repeats, with intervals."""
+"""`bertbench compare`: the differences between runs, or folders of repeats, with intervals."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO
+
+from msgspec import Meta
 
 from bench.analysis.compare import compare
 from bench.analysis.run import analyse
@@ -15,27 +18,38 @@ from bench.results.run_reader import find_runs
 
 
 class CompareDocument(Document, frozen=True, kw_only=True):
-    """The differences between two sides."""
+    """The differences between the first side and each of the others."""
 
     command: str = "compare"
-    comparison: ComparisonValue
+    comparisons: Annotated[Sequence[ComparisonValue], Meta(description="the first side with each of the others")]
+    report: Annotated[str | None, Meta(description="the page that was written; null without --out")]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     parser.add_argument("before", type=Path, metavar="RUN_A", help="a run, or a folder with repeats of one run")
-    parser.add_argument("after", type=Path, metavar="RUN_B", help="the same, compared with RUN_A")
+    parser.add_argument("after", type=Path, nargs="+", metavar="RUN_B", help="the same; each is compared with RUN_A")
     parser.add_argument("--anyway", action="store_true", help="compare runs under different loads too")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write report.html, report.md, plots and CSV there")
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
-    """Prints the differences of the manifests, then each metric with its change.
+    """Prints the differences of the manifests, then each metric with its change; writes a report with `--out`.
 
     Raises:
         UsageError: no such run, or runs of one side that are not repeats of each other.
-        InconclusiveError: the sides were under different loads, and not `--anyway`.
+        InconclusiveError: sides were under different loads, and not `--anyway`.
+        OSError: the folder of the report cannot be written.
     """
-    before, after = ([analyse(run) for run in find_runs([side])] for side in (args.before, args.after))
-    found = compare(before, after, anyway=args.anyway)
-    out.result(CompareDocument(comparison=comparison_value(found)), comparison_text(found), comparison_line(found))
+    sides = [[analyse(run) for run in find_runs([side])] for side in (args.before, *args.after)]
+    found = [compare(sides[0], other, anyway=args.anyway) for other in sides[1:]]
+    if args.out is not None:
+        # Here and not above, so that only this loads matplotlib.
+        from bench.report.runs.run_reports import write_sides
+
+        write_sides(sides, args.out)
+    report = None if args.out is None else str(args.out / "report.html")
+    text = "\n".join([*map(comparison_text, found), *([f"report: {report}"] if report else [])])
+    document = CompareDocument(comparisons=list(map(comparison_value, found)), report=report)
+    out.result(document, text, "\n".join(map(comparison_line, found)))
     return ExitCode.OK

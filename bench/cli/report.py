@@ -12,10 +12,10 @@ from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.core.errors import ExitCode
 from bench.report.json_values import RepeatsValue, RunValue, repeats_value, run_value
-from bench.report.repeats import repeats_view
-from bench.report.run_reports import SIDE_BY_SIDE, RunReport, write_comparison_report, write_run_reports
+from bench.report.runs.repeats import repeats_view
+from bench.report.runs.run_reports import SIDE_BY_SIDE, RunReport, write_comparison_report, write_run_reports
+from bench.report.runs.view import headline_rows
 from bench.report.text import table
-from bench.report.view import headline_rows
 from bench.results.run_reader import find_runs
 
 

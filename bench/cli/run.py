@@ -160,7 +160,7 @@ def _print_result(
     from bench.analysis.repeats import repeats_of
     from bench.analysis.run import analyse
     from bench.report.json_values import repeats_value, run_value
-    from bench.report.repeats import repeats_view
+    from bench.report.runs.repeats import repeats_view
 
     analyses = [analyse(run) for run in stored]
     repeats = repeats_of(analyses)

@@ -11,9 +11,11 @@ def comparison_text(comparison: Comparison) -> str:
     lines += [f"warning: {warning}" for warning in comparison.warnings]
     shown = [entry for entry in comparison.differences if not entry.name.startswith("environment.")]
     lines += [f"differs: {entry}" for entry in shown] or ["differs: nothing but the environment, if warned above"]
-    lines += ["", text.table([("metric", "A", "B", "change", "95 % interval", ""), *map(_row, comparison.changes)])]
+    header = ("metric", "A", "B", "change", "95 % interval", "", "would have seen")
+    lines += ["", text.table([header, *map(_row, comparison.changes)])]
     remarks = {warning for change in comparison.changes for warning in change.change.warnings}
     lines += ["", f"~ no significant change; ? no interval; {ABSENT} no value, or an open end of an interval"]
+    lines.append("would have seen: the smallest change that this comparison shows in four cases of five")
     lines += [f"note: {remark}" for remark in sorted(remarks)]
     return "\n".join(lines) + "\n"
 
@@ -35,4 +37,5 @@ def _row(change: Change) -> tuple[str, ...]:
         text.change(metric, change.change),
         text.change_interval(metric, change.change),
         change.verdict,
+        text.detectable(change.metric, change.detectable),
     )

@@ -96,6 +96,10 @@ class ChangeValue(Struct, frozen=True, kw_only=True):
         Literal["better", "worse", "higher", "lower", "~", "?"],
         Meta(description="~ is no significant change, ? no interval"),
     ]
+    detectable: Annotated[
+        float | None,
+        Meta(description="the smallest change that is shown in four cases of five: after / before - 1, or of a share"),
+    ]
 
 
 class ComparisonValue(Struct, frozen=True, kw_only=True):
@@ -169,6 +173,7 @@ def comparison_value(comparison: Comparison) -> ComparisonValue:
                 after=metric_value(change.metric, change.after),
                 change=_value(change.change, "share" if change.metric.unit == "share" else "", change.metric.better),
                 verdict=change.verdict,
+                detectable=change.detectable,
             )
             for change in comparison.changes
         },

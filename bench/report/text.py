@@ -54,6 +54,13 @@ def change_interval(metric: Metric, estimate: Estimate) -> str:
     return format_interval(estimate.lo, estimate.hi, lambda value: _change(metric, value))
 
 
+def detectable(metric: Metric, size: float | None) -> str:
+    """The smallest change that a comparison shows: `+3.1 %`, `+0.4 points`; "" where it is not known."""
+    if size is None:
+        return ""
+    return _change(metric, size if metric.unit == "share" else 1 + size)
+
+
 def _change(metric: Metric, value: float) -> str:
     if metric.unit == "share":
         sign = "+" if value > 0 else ""

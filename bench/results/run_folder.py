@@ -18,7 +18,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from io import FileIO
@@ -41,6 +41,7 @@ TIME_SERIES: Final = "timeseries.csv"
 HISTOGRAM: Final = "histogram.hlog"
 SERVER_METRICS: Final = "server-metrics.csv"
 CLIENT_METRICS: Final = "client-metrics.csv"
+SENTENCES: Final = "sentences.txt"
 
 _ROW_GROUP: Final = 131_072
 
@@ -63,7 +64,15 @@ class RunWriter:
         self._client = SampleFile(path / CLIENT_METRICS, ClientSample)
 
     @classmethod
-    def create(cls, root: Path, slug: str, manifest: RunManifest, *, sync_every: float | None = 1.0) -> Self:
+    def create(
+        cls,
+        root: Path,
+        slug: str,
+        manifest: RunManifest,
+        *,
+        sync_every: float | None = 1.0,
+        sentences: Sequence[str] = (),
+    ) -> Self:
         """Makes `root/<UTC time>-<slug>/` and starts writing.
 
         Args:
@@ -72,6 +81,7 @@ class RunWriter:
             manifest: what is known of the run.
             sync_every: seconds between flushes to the disk, made inside `add_block`; None leaves them to `sync`, for a
                 caller whose loop must not wait for a disk.
+            sentences: texts of the golden sentences, for reports; they are stored one a line.
 
         Raises:
             OSError: the folder cannot be made.
@@ -84,6 +94,9 @@ class RunWriter:
                 path.mkdir(parents=True)
             except FileExistsError:
                 continue
+            if sentences:
+                lines = "".join(f"{' '.join(text.split())}\n" for text in sentences)
+                write_atomically(path / SENTENCES, lines.encode())
             return cls(path, manifest, sync_every)
         raise UsageError(f"{root} has a thousand runs called {stamp}-{name}; give another --out")
 
@@ -145,7 +158,8 @@ class RunWriter:
         for warning in self._missing():
             self.add_warning(warning)
         self._convert()
-        names = (REQUESTS, TIME_SERIES, HISTOGRAM, SERVER_METRICS, CLIENT_METRICS)
+        names = [REQUESTS, TIME_SERIES, HISTOGRAM, SERVER_METRICS, CLIENT_METRICS]
+        names += [SENTENCES] if (self.path / SENTENCES).exists() else []
         self._file = replace(
             self._file,
             finished=True,

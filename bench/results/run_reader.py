@@ -18,7 +18,7 @@ from bench.results import parquet
 from bench.results.blocks import read_blocks
 from bench.results.manifest import FILE_NAME, RunFile, RunManifest, read_run_file
 from bench.results.parquet import Columns
-from bench.results.run_folder import BLOCKS, CLIENT_METRICS, REQUESTS, SERVER_METRICS, file_digest
+from bench.results.run_folder import BLOCKS, CLIENT_METRICS, REQUESTS, SENTENCES, SERVER_METRICS, file_digest
 from bench.results.samples import ClientSample, ServerSample, read_samples
 
 BATCH: Final = 262_144
@@ -94,6 +94,19 @@ class Run:
         empty = parquet.empty_columns(names)
         # One column at a time limits the memory for copies to one column.
         return {name: np.concatenate(parts.pop(name) or [empty[name]]) for name in names}
+
+    def sentences(self) -> tuple[str, ...]:
+        """Texts of the golden sentences, to which the column `sentence` refers; () in runs that did not store them.
+
+        Raises:
+            UsageError: the file cannot be read.
+        """
+        try:
+            return tuple((self.path / SENTENCES).read_text(encoding="utf-8").splitlines())
+        except FileNotFoundError:
+            return ()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{self.path / SENTENCES} cannot be read ({error}); restore it or run again") from error
 
     def server_samples(self) -> dict[str, Floats]:
         """Columns of `server-metrics.csv`; the fields of `ServerSample`, NaN where not known."""

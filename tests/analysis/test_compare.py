@@ -1,5 +1,6 @@
 """Comparisons of sides whose difference is known."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,6 @@ def test_the_text_has_a_line_a_figure_and_all_warnings(tmp_path: Path) -> None:
     assert text.startswith("A: 20260131T120000Z-synthetic\nB: 20260131T120000Z-synthetic-2\n")
     assert all(warning in text for warning in found.warnings)
     (line,) = [line for line in text.splitlines() if line.startswith("latency from due, p50")]
-    assert line.endswith("worse")
+    assert re.search(r"worse +\+[0-9.]+ %$", line)
     assert "%" in line
     assert "differs: workload.seed: 1 against 2" in text

@@ -40,7 +40,7 @@ QUALIFIED = {
     ("bench.load.engine.payloads", "--sentences"): "export with --sentences",
     ("bench.load.setup.run_setup", "--arrivals"): "only Locust and run can have other user classes",
     ("bench.load.setup.run_setup", "--users"): "the same",
-    ("bench.report.run_reports", "--out"): "only report writes several runs into one folder",
+    ("bench.report.runs.run_reports", "--out"): "only report writes several runs into one folder",
     ("bench.results.run_folder", "--out"): "only commands with the option make a thousand runs",
     ("bench.server.lifecycle", "--model-dir"): "serve always has a model folder",
 }

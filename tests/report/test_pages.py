@@ -56,4 +56,4 @@ def test_a_template_escapes_what_it_prints(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_value_that_is_missing_is_an_error() -> None:
     with pytest.raises(jinja2.UndefinedError, match="'view' is undefined"):
-        render("bench.report", "run.md.j2")
+        render("bench.report.runs", "run.md.j2")

@@ -11,7 +11,7 @@ import pytest
 from bench.analysis.run import Analysis, analyse
 from bench.cli import main
 from bench.core.units import format_interval, format_number, format_seconds
-from bench.report.repeats import repeats_views
+from bench.report.runs.repeats import repeats_views
 from bench.results.records import Outcome
 from bench.stats.between_runs import mean_of_runs
 from tests.support.synthetic_runs import WORKLOAD, simulate, write_run

@@ -1,7 +1,7 @@
 """Runs that never happened: a queue is simulated and written through the real writer, so its truth is known."""
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -128,22 +128,25 @@ def write_run(
     finish: bool = True,
     client: dict[str, float] | None = None,
     users: Callable[[float, int], float | None] | None = None,
+    words: Sequence[int] = (),
+    sentences: Sequence[str] = (),
     **manifest: Any,
 ) -> Run:
     """Writes the requests as a run of `workers` workers; `client` changes fields of the client's samples.
 
+    `words` has those of each request, `sentences` the texts of the golden sentences.
     `users` gives the users of a worker at a time, None where it has no sample (any more).
     """
     parsed = parse_arrivals(arrivals)
     origin = {"environment": ENVIRONMENT, "started": "2026-01-31T12:00:00.000000Z", **manifest}
     scheduled = requests.due.size if isinstance(parsed, OpenLoop) else None
     described = describe(workload, parsed, Origin(target="embedded", workers=workers, **origin), scheduled)
-    writer = RunWriter.create(root, slug, described)
+    writer = RunWriter.create(root, slug, described, sentences=sentences)
     buffers = [RecordBuffer(worker) for worker in range(workers)]
     second = 1.0
     order = np.argsort(np.where(np.isnan(requests.done), requests.due, requests.done), kind="stable")
     for index in order:
-        _append(buffers[index % workers], requests, int(index), workload)
+        _append(buffers[index % workers], requests, int(index), workload, words[index] if words else 14)
         if requests.due[index] > second:
             second += 1.0
             for buffer in buffers:
@@ -158,7 +161,7 @@ def write_run(
     return open_run(writer.path)
 
 
-def _append(buffer: RecordBuffer, requests: Requests, index: int, workload: Workload) -> None:
+def _append(buffer: RecordBuffer, requests: Requests, index: int, workload: Workload, words: int) -> None:
     outcome = requests.outcome[index]
     dropped = outcome is Outcome.DROPPED
     answered = outcome in (Outcome.OK, Outcome.WRONG_ANSWER)
@@ -173,7 +176,7 @@ def _append(buffer: RecordBuffer, requests: Requests, index: int, workload: Work
         signature=workload.signature,
         sentence=index % 200,
         sentences=workload.sentences,
-        words=14,
+        words=words,
         rows=workload.sentences,
         tokens=16,
         bytes_out=None if dropped else 700,

@@ -125,7 +125,9 @@ class RunSetup:
         Raises:
             OSError: it cannot be created.
         """
-        return RunWriter.create(self.spec.results, manifest.workload.scenario, manifest, sync_every=None)
+        texts = [entry.sentence.text for entry in self.file.golden.sentences]
+        name = manifest.workload.scenario
+        return RunWriter.create(self.spec.results, name, manifest, sync_every=None, sentences=texts)
 
     def _arrivals_of(self, users: int) -> tuple[Arrivals, tuple[str, ...]]:
         """The arrivals with the actual number of users, and a note if it is not the requested one."""

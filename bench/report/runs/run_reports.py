@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from bench.analysis.latency_curves import LatencyCurves, latency_curves
+from bench.analysis.measured import load
 from bench.analysis.run import Analysis, analyse
+from bench.analysis.run_profile import run_profile
 from bench.core.errors import UsageError
-from bench.report.run_report import write_run_report, write_side_by_side
-from bench.report.view import RunView
+from bench.report.runs.run_report import write_run_report, write_side_by_side
+from bench.report.runs.sides import named_sides, sides_of
+from bench.report.runs.view import RunView
 from bench.results.run_reader import Run
 
 SIDE_BY_SIDE: Final = "report"
@@ -52,15 +55,40 @@ def write_run_reports(runs: Sequence[Run], out: Path | None = None) -> Iterator[
         raise UsageError(f"two runs have the name {min(twice)}; report them without --out, or separately")
     for run in runs:
         folder = run.path if out is None else out if len(runs) == 1 else out / run.name
-        analysis, found = analyse(run), latency_curves(run)
-        yield RunReport(analysis, found, write_run_report(analysis, found, folder), folder)
+        measured = load(run)
+        analysis, curves = analyse(run, measured=measured), latency_curves(run, measured)
+        profile = run_profile(run, measured, curves.interval)
+        yield RunReport(analysis, curves, write_run_report(analysis, curves, profile, folder), folder)
 
 
 def write_comparison_report(reports: Sequence[RunReport], out: Path | None = None) -> Path:
-    """Writes the side-by-side report and returns its folder: `out`, or one beside the runs."""
+    """Writes the report of several runs: repeats together, each other side against the first.
+
+    Returns:
+        Its folder: `out`, or one beside the runs.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
     folder = out or _beside([report.analysis.run.path for report in reports])
-    write_side_by_side([(report.analysis, report.curves) for report in reports], folder)
+    sides = sides_of([report.analysis for report in reports])
+    write_side_by_side(sides, {report.analysis.run.path: report.curves for report in reports}, folder)
     return folder
+
+
+def write_sides(groups: Sequence[Sequence[Analysis]], folder: Path) -> None:
+    """Writes the report of sides that the caller formed.
+
+    Args:
+        groups: the runs of each side, two sides or more.
+        folder: gets the files; created if needed.
+
+    Raises:
+        UsageError: records that cannot be read, or runs of a side that are not repeats of each other.
+        OSError: the folder cannot be written.
+    """
+    curves = {entry.run.path: latency_curves(entry.run, load(entry.run)) for group in groups for entry in group}
+    write_side_by_side(named_sides(groups), curves, folder)
 
 
 def _beside(paths: Sequence[Path]) -> Path:

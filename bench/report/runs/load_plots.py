@@ -13,8 +13,8 @@ from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
 from bench.core.units import pluralize
 from bench.report import plots
-from bench.report.latency_plots import LOG_FROM
 from bench.report.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SERIES, SKY, YELLOW
+from bench.report.runs.latency_plots import LOG_FROM
 from bench.stats.estimate import Estimate
 
 FAILURES: Final = {

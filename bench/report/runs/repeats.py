@@ -8,7 +8,7 @@ from bench.analysis.repeats import Repeats, repeats_of
 from bench.analysis.run import Analysis
 from bench.core.units import format_interval, pluralize
 from bench.report import text
-from bench.report.view import HEADLINE, Row
+from bench.report.runs.view import HEADLINE, Row
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,26 @@
 """The content of a run's report as text and rows, for the templates."""
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
-from bench.core.units import ABSENT, format_bytes, format_percent, format_seconds, pluralize
+from bench.analysis.run_profile import RunProfile
+from bench.analysis.time_breakdown import time_breakdown
+from bench.core.units import (
+    ABSENT,
+    format_bytes,
+    format_estimate,
+    format_number,
+    format_percent,
+    format_seconds,
+    pluralize,
+)
 from bench.core.versioned_json import shallow
-from bench.report import text
+from bench.report.runs.first_screen import FirstScreen, Value, first_screen, shown
+from bench.report.runs.run_charts import words_of
 from bench.results.environment import Environment
 from bench.stats.estimate import Estimate
 
@@ -43,46 +54,93 @@ class Picture:
     file: str
 
 
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """A metric in a table.
+
+    Args:
+        value: the metric.
+        effective: effective number of values; "" without an interval.
+        remark: its warnings.
+    """
+
+    value: Value
+    effective: str
+    remark: str
+
+    @property
+    def cells(self) -> Row:
+        """Title, value, interval, effective number of values, remark."""
+        return self.value.label, self.value.value, self.value.interval, self.effective, self.remark
+
+
+@dataclass(frozen=True, slots=True)
+class PartRow:
+    """A part of the mean latency.
+
+    Args:
+        share: fraction of the whole, 0 to 1.
+        cells: part, mean, fraction of the whole, what measured it.
+    """
+
+    share: float
+    cells: Row
+
+
 @dataclass(frozen=True)
 class RunView:
     """One run's report.
 
     Args:
         name: the run's.
+        subtitle: what was asked of what, and when.
         valid: whether the run is VALID.
         verdict: `VALID`, or `INVALID` with reasons.
+        screen: the first screen.
         headline: the most important metrics, rows of title, value, interval.
         workload: rows of name and value.
         outcomes: rows of outcome, requests, fraction of those due.
-        metrics: rows of title, value, interval, effective number of values, remark.
+        metrics: all metrics.
         protocols: the same for each protocol, in a run with both.
         warnings: one line each.
         checks: rows of name, passed (`yes`, `no`, `not checked`), text.
+        parts: where the time goes; [] where it is not known.
+        words: a header, then rows of words, requests, and the percentiles that any row has; [] without requests.
+        slowest: rows of when it was due, latency from due and from send, outcome, words, sentence.
         environment: rows of name and value.
+        command: the command that made the run, for a shell; "" where it is not known.
         pictures: its plots.
     """
 
     name: str
+    subtitle: str
     valid: bool
     verdict: str
+    screen: FirstScreen
     headline: Sequence[Row]
     workload: Sequence[Row]
     outcomes: Sequence[Row]
-    metrics: Sequence[Row]
-    protocols: Mapping[str, Sequence[Row]]
+    metrics: Sequence[MetricRow]
+    protocols: Mapping[str, Sequence[MetricRow]]
     warnings: Sequence[str]
     checks: Sequence[Row]
+    parts: Sequence[PartRow]
+    words: Sequence[Row]
+    slowest: Sequence[Row]
     environment: Sequence[Row]
+    command: str
     pictures: Sequence[Picture]
 
 
-def run_view(analysis: Analysis, pictures: Sequence[Picture]) -> RunView:
+def run_view(analysis: Analysis, profile: RunProfile, pictures: Sequence[Picture]) -> RunView:
     """The view of one run."""
     summary = analysis.summary
     return RunView(
         name=analysis.run.name,
+        subtitle=subtitle(analysis),
         valid=analysis.validity.valid,
         verdict=str(analysis.validity),
+        screen=first_screen(analysis),
         headline=headline_rows(analysis),
         workload=list(_workload(analysis)),
         outcomes=list(_outcomes(analysis)),
@@ -90,43 +148,46 @@ def run_view(analysis: Analysis, pictures: Sequence[Picture]) -> RunView:
         protocols={name: metric_rows(metrics) for name, metrics in summary.protocols.items()},
         warnings=analysis.warnings,
         checks=[(check.name, _passed(check.passed), check.text) for check in analysis.validity.checks],
+        parts=list(_parts(analysis)),
+        words=list(_words(profile)),
+        slowest=list(_slowest(analysis, profile)),
         environment=list(_flat(_readable(analysis.run.manifest.environment))),
+        command=shlex.join(analysis.run.manifest.command),
         pictures=pictures,
     )
 
 
-def metric_rows(metrics: Mapping[str, Estimate]) -> list[Row]:
-    """Rows of title, value, interval, effective number of values, remark."""
-    rows: list[Row] = []
-    for name, estimate in metrics.items():
-        metric = METRICS[name]
-        effective = f"{math.floor(estimate.n):,}" if estimate.lo is not None else ""
-        remark = "; ".join(estimate.warnings)
-        value, interval = text.metric_value(metric, estimate.center), text.interval(metric, estimate)
-        rows.append((metric.title, value, interval, effective, remark))
-    return rows
+def metric_rows(metrics: Mapping[str, Estimate]) -> list[MetricRow]:
+    """A row for each metric."""
+    return [
+        MetricRow(
+            shown(name, estimate),
+            f"{math.floor(estimate.n):,}" if estimate.lo is not None else "",
+            "; ".join(estimate.warnings),
+        )
+        for name, estimate in metrics.items()
+    ]
+
+
+def subtitle(analysis: Analysis) -> str:
+    """What was asked of what, and when."""
+    manifest = analysis.run.manifest
+    length = format_seconds(analysis.summary.seconds)
+    when = f"{manifest.started[:10]} {manifest.started[11:16]} UTC"
+    return f"{manifest.workload.protocol} on {manifest.target}, {manifest.arrivals}, {length} measured, {when}"
+
+
+def facts(analysis: Analysis) -> dict[str, str]:
+    """What was asked, and where, as texts by name."""
+    rows = (*_workload(analysis), *_flat(_readable(analysis.run.manifest.environment)))
+    return {row[0]: row[1] for row in rows if row[0] != "started"}
 
 
 def headline_rows(analysis: Analysis) -> list[Row]:
     """The most important metrics: title, value, interval."""
     found = analysis.summary.metrics
-    return [(METRICS[name].title, *_cell(name, found[name])) for name in HEADLINE if name in found]
-
-
-def side_by_side_rows(analyses: Sequence[Analysis]) -> list[tuple[str, list[Row]]]:
-    """For each metric that any run has: its title, and the value and interval of each run."""
-    rows = []
-    for name, metric in METRICS.items():
-        found = [analysis.summary.metrics.get(name) for analysis in analyses]
-        if any(estimate is not None and estimate.center is not None for estimate in found):
-            rows.append((metric.title, [_cell(name, estimate) for estimate in found]))
-    return rows
-
-
-def _cell(name: str, estimate: Estimate | None) -> Row:
-    if estimate is None:
-        return ABSENT, ""
-    return text.metric_value(METRICS[name], estimate.center), text.interval(METRICS[name], estimate)
+    values = [shown(name, found[name]) for name in HEADLINE if name in found]
+    return [(value.label, value.value, value.interval) for value in values]
 
 
 def _workload(analysis: Analysis) -> Iterable[Row]:
@@ -146,8 +207,6 @@ def _workload(analysis: Analysis) -> Iterable[Row]:
     )
     yield "timeout", format_seconds(workload.timeout)
     yield "started", manifest.started
-    if manifest.command:
-        yield "command", " ".join(manifest.command)
     for name, value in _flat(manifest.server):
         yield f"server: {name}", value
 
@@ -163,6 +222,41 @@ def _outcomes(analysis: Analysis) -> Iterable[Row]:
     warm = sum(summary.warmup.values())
     if warm:
         yield "in the warm-up, not included", f"{warm:,}", ""
+
+
+def _parts(analysis: Analysis) -> Iterable[PartRow]:
+    parts = time_breakdown(analysis.summary)
+    whole = sum(part.seconds for part in parts)
+    for part in parts:
+        share = part.seconds / whole
+        yield PartRow(share, (part.name, format_seconds(part.seconds), format_percent(share), part.source))
+
+
+def _words(profile: RunProfile) -> Iterable[Row]:
+    names = [
+        name
+        for name in ("p50", "p95", "p99")
+        if any(group.latencies[name].center is not None for group in profile.words)
+    ]
+    if not names:
+        return
+    yield "words", "requests", *(f"{name} from due" for name in names)
+    for group in profile.words:
+        found = (group.latencies[name] for name in names)
+        cells = (format_estimate(entry.center, entry.lo, entry.hi, format_seconds) for entry in found)
+        yield words_of(group), f"{group.requests:,}", *cells
+
+
+def _slowest(analysis: Analysis, profile: RunProfile) -> Iterable[Row]:
+    texts = analysis.run.sentences()
+    for request in profile.slowest:
+        outcome = f"{request.outcome}: {request.wrong_kind}" if request.wrong_kind else request.outcome
+        number = request.sentence
+        sentence = texts[number] if number < len(texts) else f"sentence {number:,} of the golden file"
+        more = f" (and {request.sentences - 1:,} more)" if request.sentences > 1 else ""
+        sent = format_seconds(request.done - request.sent)
+        due = f"{format_number(request.due, 5)} s"
+        yield due, format_seconds(request.latency), sent, outcome, f"{request.words:,}", sentence + more
 
 
 def _readable(machine: Environment) -> dict[str, Any]:

@@ -1,0 +1,98 @@
+"""What limited the throughput of a run: the load generator, the server, the rate that was asked, or the users."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from bench.analysis.run import Analysis
+from bench.core.units import format_number, format_percent, pluralize
+
+BUSY: Final = 0.9
+"""Fraction of the cores from which a processor is the limit: the rest is lost to scheduling."""
+_CLIENT_CHECKS: Final = frozenset({"start delay", "worker CPU", "event-loop lag", "dropped", "N = X·R"})
+
+
+class Limit(StrEnum):
+    """What limited the throughput."""
+
+    CLIENT = "load generator"
+    SERVER = "server"
+    MACHINE = "shared machine"
+    RATE = "rate asked"
+    USERS = "number of users"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Bottleneck:
+    """What limited the throughput of a run.
+
+    Args:
+        limit: what it was.
+        text: one sentence with the figures that say so.
+    """
+
+    limit: Limit
+    text: str
+
+
+def bottleneck(analysis: Analysis) -> Bottleneck:
+    """What limited the throughput of a run, from its validity checks and its samples of CPU."""
+    metrics = analysis.summary.metrics
+    if not analysis.summary.counts.get("ok"):
+        return Bottleneck(Limit.UNKNOWN, "No request was successful, so there is no throughput to limit.")
+    failed = {check.name for check in analysis.validity.checks if check.passed is False}
+    client = failed & _CLIENT_CHECKS
+    if client and ("worker CPU" in failed or not _all_users_waited(analysis)):
+        reason = next(check.text for check in analysis.validity.checks if check.name in client)
+        return Bottleneck(Limit.CLIENT, f"The load generator distorted the run: {reason}.")
+    if client or failed & {"backlog", "achieved rate"}:
+        return Bottleneck(Limit.SERVER, f"The server fell behind the rate asked{_cpu_clause(analysis)}.")
+    if analysis.run.manifest.open_loop:
+        asked, sent = analysis.run.manifest.requested_rate, metrics["sent_rate"].center
+        rate = format_number(asked) if asked is not None else "the asked"
+        told = f" ({format_number(sent)}/s sent)" if sent is not None else ""
+        return Bottleneck(
+            Limit.RATE, f"The schedule asked for {rate} requests/s{told} and the server kept up: it may hold more."
+        )
+    return _closed_loop(analysis)
+
+
+def _closed_loop(analysis: Analysis) -> Bottleneck:
+    users = analysis.run.manifest.workload.users
+    cores = analysis.run.manifest.environment.cores_allowed
+    server = _center(analysis, "server_cpu")
+    client = _center(analysis, "client_cpu")
+    if server is not None and server >= BUSY * cores:
+        return Bottleneck(Limit.SERVER, f"The server used {format_number(server)} of {pluralize(cores, 'core')}.")
+    if server is not None and client is not None and server + client >= BUSY * cores:
+        return Bottleneck(
+            Limit.MACHINE,
+            f"Server ({format_number(server)} cores) and load generator ({format_number(client)}) share "
+            f"{pluralize(cores, 'core')} and used nearly all of them.",
+        )
+    return Bottleneck(
+        Limit.USERS,
+        f"Closed loop: {pluralize(users, 'user')}, each waiting for an answer before the next request"
+        f"{_cpu_clause(analysis)}; more users may give more.",
+    )
+
+
+def _all_users_waited(analysis: Analysis) -> bool:
+    """Whether all users had a request in flight at some time of an open loop, so that the next one was sent late."""
+    manifest, users = analysis.run.manifest, analysis.summary.users
+    present = users.least if users is not None else manifest.workload.users
+    return manifest.open_loop and analysis.summary.most_in_flight >= present
+
+
+def _cpu_clause(analysis: Analysis) -> str:
+    server, cores = _center(analysis, "server_cpu"), analysis.run.manifest.environment.cores_allowed
+    if server is None:
+        return ""
+    share = format_percent(min(server / cores, 1.0), 2)
+    return f"; it used {format_number(server)} of {pluralize(cores, 'core')} ({share})"
+
+
+def _center(analysis: Analysis, name: str) -> float | None:
+    estimate = analysis.summary.metrics.get(name)
+    return None if estimate is None else estimate.center

@@ -1,0 +1,1 @@
+"""Reports of runs as files: one run, and several side by side."""

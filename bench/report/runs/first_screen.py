@@ -1,0 +1,241 @@
+"""The first screen of a run's report: a verdict, sentences and four large figures.
+
+The same content opens `report.html` and `report.md`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bench.analysis.bottleneck import Bottleneck, bottleneck
+from bench.analysis.metrics import METRICS
+from bench.analysis.run import Analysis
+from bench.core.units import ABSENT, format_number, format_seconds, pluralize, were
+from bench.report import text
+from bench.stats.estimate import Estimate
+
+GOOD: Final = "good"
+BAD: Final = "bad"
+PLAIN: Final = ""
+
+_TAILS: Final = ("p99", "p95", "p90", "p50")
+"""Percentiles that the large figure may be, the first that the run can give."""
+_SMALLER: Final = ("p95", "p50")
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A metric as it is shown.
+
+    Args:
+        metric: its name in files.
+        label: short title.
+        number: base units; None if it is absent.
+        value: with its unit.
+        interval: 95 %; "" without one.
+    """
+
+    metric: str
+    label: str
+    number: float | None
+    value: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One of the large figures.
+
+    Args:
+        title: above it.
+        value: the figure, or a few words.
+        state: `good`, `bad` or "".
+        shown: metrics below it, the first of which is the large one if `value` is "".
+        notes: one line each.
+    """
+
+    title: str
+    value: str
+    state: str
+    shown: Sequence[Value]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """An objective that the run was to meet, with its outcome.
+
+    Args:
+        text: the objective and what was measured, one line.
+        met: whether it is met; None where the run cannot say.
+    """
+
+    text: str
+    met: bool | None
+
+
+@dataclass(frozen=True)
+class FirstScreen:
+    """The first screen.
+
+    Args:
+        valid: whether the run is VALID.
+        headline: one sentence: the verdict.
+        reasons: why it is INVALID, one line each.
+        alarms: what is wrong with the answers, one line each, whatever the verdict.
+        sentences: what was found.
+        figures: answers, latency, throughput, limit.
+        objectives: those that were given for the run.
+    """
+
+    valid: bool
+    headline: str
+    reasons: Sequence[str]
+    alarms: Sequence[str]
+    sentences: Sequence[str]
+    figures: Sequence[Figure]
+    objectives: Sequence[Objective] = ()
+
+
+def first_screen(analysis: Analysis, objectives: Sequence[Objective] = ()) -> FirstScreen:
+    """The first screen of one run.
+
+    Args:
+        analysis: of the run.
+        objectives: those of the run with their outcomes.
+    """
+    valid, answers = analysis.validity.valid, list(_answers_sentences(analysis))
+    good = analysis.summary.counts["ok"] == analysis.summary.due
+    return FirstScreen(
+        valid=valid,
+        headline=_headline(analysis),
+        reasons=analysis.validity.reasons,
+        alarms=[] if good else answers,
+        sentences=[*(answers if good else ()), *_latency_sentences(analysis), *_throughput_sentences(analysis)],
+        figures=[_answers(analysis), _latency(analysis), _throughput(analysis), _limit(bottleneck(analysis))],
+        objectives=objectives,
+    )
+
+
+def _headline(analysis: Analysis) -> str:
+    checks = analysis.validity.checks
+    if not analysis.validity.valid:
+        return "INVALID: do not decide anything by these figures."
+    passed, open_ones = (sum(check.passed is state for check in checks) for state in (True, None))
+    unchecked = f", {open_ones:,} not checked" if open_ones else ""
+    return f"VALID: these figures can be used. {pluralize(passed, 'rule')} passed{unchecked}."
+
+
+def shown(name: str, estimate: Estimate | None, label: str = "") -> Value:
+    """A metric as it is shown."""
+    metric = METRICS[name]
+    center = None if estimate is None else estimate.center
+    interval = "" if estimate is None else text.interval(metric, estimate)
+    return Value(name, label or metric.title, center, text.metric_value(metric, center), interval)
+
+
+def _answers_sentences(analysis: Analysis) -> Iterator[str]:
+    summary = analysis.summary
+    checked, wrong = analysis.summary.checked, summary.counts["wrong_answer"]
+    if not checked:
+        yield "No answer was checked, so nothing is known of whether they are right."
+    elif wrong:
+        kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in summary.wrong_kinds.items())
+        yield f"{wrong:,} of {pluralize(checked, 'checked answer')} {were(wrong)} wrong ({kinds})."
+    else:
+        yield f"Every answer that was checked is right: {checked:,} of {checked:,}."
+    lost = summary.due - summary.counts["ok"] - wrong
+    if lost:
+        kinds = ", ".join(
+            f"{count:,} {name.replace('_', ' ')}"
+            for name, count in summary.counts.items()
+            if count and name not in ("ok", "wrong_answer")
+        )
+        yield f"{lost:,} of {pluralize(summary.due, 'request')} got no answer ({kinds})."
+
+
+def _latency_sentences(analysis: Analysis) -> Iterator[str]:
+    metrics = analysis.summary.metrics
+    name = _tail(analysis)
+    if name is None:
+        return
+    tail, middle = metrics[f"from_due_{name}"], metrics["from_due_p50"]
+    bounds = text.interval(METRICS[tail.metric], tail)
+    assert tail.center is not None
+    line = f"{name.removeprefix('p')} % of the successful requests took {format_seconds(tail.center)} or less"
+    line += f" {bounds}" if bounds else ""
+    if name != "p50" and middle.center is not None:
+        line += f", half of them {format_seconds(middle.center)} or less"
+    yield f"{line}, from when they were due."
+    for higher in _TAILS[: _TAILS.index(name)]:
+        for warning in metrics[f"from_due_{higher}"].warnings[:1]:
+            yield f"No {higher} is given: {warning}."
+            return
+
+
+def _throughput_sentences(analysis: Analysis) -> Iterator[str]:
+    rate = analysis.summary.metrics["throughput"]
+    if rate.center is None:
+        return
+    interval = text.interval(METRICS["throughput"], rate)
+    yield (
+        f"{text.metric_value(METRICS['throughput'], rate.center)} successful requests/s {interval}".rstrip()
+        + f" for {format_seconds(analysis.summary.seconds)}, with "
+        + f"{analysis.summary.users or pluralize(analysis.run.manifest.workload.users, 'user')}."
+    )
+
+
+def _answers(analysis: Analysis) -> Figure:
+    summary, checked = analysis.summary, analysis.summary.checked
+    wrong, failed = summary.counts["wrong_answer"], summary.due - summary.counts["ok"]
+    values = [shown("error_share", summary.metrics.get("error_share"))]
+    if checked:
+        values.insert(0, shown("wrong_share", summary.metrics.get("wrong_share")))
+    if not checked:
+        return Figure("Answers", "not checked", BAD if failed else PLAIN, values, ["none was compared"])
+    note = f"{checked:,} of {pluralize(summary.due, 'request')} compared with the Estimator's answers"
+    if wrong:
+        return Figure("Answers", f"{wrong:,} wrong", BAD, values, [note])
+    return Figure("Answers", "all right", BAD if failed else GOOD, values, [note])
+
+
+def _latency(analysis: Analysis) -> Figure:
+    metrics = analysis.summary.metrics
+    name = _tail(analysis)
+    if name is None:
+        return Figure("Latency from due", ABSENT, BAD, [], ["no request was successful"])
+    values = [shown(f"from_due_{name}", metrics[f"from_due_{name}"], name)]
+    values += [
+        shown(f"from_due_{other}", metrics[f"from_due_{other}"], other)
+        for other in _SMALLER
+        if _TAILS.index(other) > _TAILS.index(name) and metrics[f"from_due_{other}"].center is not None
+    ]
+    notes = []
+    if name != "p99":
+        notes += list(metrics["from_due_p99"].warnings[:1])
+    return Figure(f"Latency from due, {name}", "", PLAIN, values, notes)
+
+
+def _throughput(analysis: Analysis) -> Figure:
+    metrics, manifest = analysis.summary.metrics, analysis.run.manifest
+    values = [shown("throughput", metrics.get("throughput"))]
+    values += [
+        shown(name, metrics[name])
+        for name in ("sentence_rate", "word_rate")
+        if name in metrics and metrics[name].center is not None
+    ]
+    notes = []
+    if manifest.requested_rate is not None:
+        notes.append(f"{format_number(manifest.requested_rate)} requests/s were asked")
+    state = PLAIN if metrics["throughput"].center else BAD
+    return Figure("Successful requests/s", "", state, values, notes)
+
+
+def _limit(found: Bottleneck) -> Figure:
+    return Figure("What limits it", str(found.limit), PLAIN, [], [found.text])
+
+
+def _tail(analysis: Analysis) -> str | None:
+    """The highest percentile up to p99 that the run can give."""
+    metrics = analysis.summary.metrics
+    return next((name for name in _TAILS if metrics[f"from_due_{name}"].center is not None), None)

@@ -1,0 +1,181 @@
+"""Reports as files: PNG plots, `report.md`, a self-contained `report.html`, `summary.csv`."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from markupsafe import Markup
+
+import bench
+from bench.analysis.compare import manifest_differences
+from bench.analysis.latency_curves import LatencyCurves
+from bench.analysis.metrics import METRICS
+from bench.analysis.run import Analysis
+from bench.analysis.run_profile import RunProfile
+from bench.core.atomic_files import write_atomically
+from bench.report.pages import render
+from bench.report.runs import latency_plots, load_plots, page
+from bench.report.runs.charts import Chart
+from bench.report.runs.repeats import HEADER, repeats_views
+from bench.report.runs.run_charts import RunLine, overlaid_charts, run_charts
+from bench.report.runs.sides import Side, overview_rows, pair_views
+from bench.report.runs.view import Picture, RunView, facts, run_view
+
+_PLOTS: Final = (
+    ("latency percentiles", "latency-percentiles.png", latency_plots.percentiles),
+    ("latency over time", "latency-over-time.png", latency_plots.over_time),
+    ("throughput over time", "throughput-over-time.png", load_plots.throughput),
+    ("requests in flight", "in-flight.png", load_plots.in_flight),
+    ("inside the server", "server.png", load_plots.server),
+)
+
+
+def write_run_report(analysis: Analysis, curves: LatencyCurves, profile: RunProfile, folder: Path) -> RunView:
+    """Writes one run's report into `folder`, which is created if needed.
+
+    Plots without data are left out; plots of an earlier report in `folder` are removed.
+
+    Args:
+        analysis: of the run.
+        curves: of the run.
+        profile: of the run.
+        folder: gets the files.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    for title, file, draw in _PLOTS:
+        (folder / file).unlink(missing_ok=True)
+        if draw(analysis, curves, folder / file):
+            pictures.append(Picture(title, file))
+    view = run_view(analysis, profile, pictures)
+    write_atomically(folder / "summary.csv", summary_csv([analysis]).encode())
+    charts = run_charts(analysis, curves, profile)
+    data = page.page_data(page.RUN, charts, **page.run_fields(analysis, facts(analysis)))
+    sections = [(name, title) for name, title in SECTIONS if _has(view, charts, name)]
+    _render(folder, "run", charts, data, sections=sections, view=view)
+    return view
+
+
+def _has(view: RunView, charts: Sequence[Chart], section: str) -> bool:
+    """Whether the page has a section."""
+    rows = {"time": view.parts, "words": view.words, "slowest": view.slowest}
+    if section == "server":
+        return any(chart.name.startswith("server") for chart in charts)
+    return bool(rows.get(section, True))
+
+
+SECTIONS: Final = (
+    ("summary", "Summary"),
+    ("latency", "Latency"),
+    ("load", "Load"),
+    ("outcomes", "Outcomes"),
+    ("time", "Time"),
+    ("words", "Words"),
+    ("client", "Load generator"),
+    ("server", "Server"),
+    ("slowest", "Slowest"),
+    ("validity", "Validity"),
+    ("metrics", "Metrics"),
+    ("repeat", "What was run"),
+    ("environment", "Environment"),
+)
+"""Sections of a run's page: the element's id and the title in the navigation."""
+
+
+MOST_PAIRS: Final = 6
+"""Most sides that a report compares with the first, one by one."""
+
+
+def write_side_by_side(sides: Sequence[Side], curves: Mapping[Path, LatencyCurves], folder: Path) -> None:
+    """Writes the report of several sides into `folder`.
+
+    Args:
+        sides: two or more; the others are compared with the first.
+        curves: of each run, by the path of its folder.
+        folder: gets the files; created if needed.
+
+    Raises:
+        UsageError: the runs of a side are not repeats of each other.
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        RunLine(_line_label(side, number), side.label, index % 8, entry, found)
+        for index, side in enumerate(sides)
+        for number, entry in enumerate(side.analyses, 1)
+        if (found := curves[entry.run.path])
+    ]
+    analyses = [line.analysis for line in lines]
+    pictures = []
+    if latency_plots.side_by_side([(line.label, line.curves) for line in lines], folder / "latency.png"):
+        pictures.append(Picture("latency percentiles", "latency.png"))
+    if load_plots.intervals([(line.label, line.analysis) for line in lines], folder / "metrics.png"):
+        pictures.append(Picture("throughput and latency with intervals", "metrics.png"))
+    first, *others = sides
+    write_atomically(folder / "summary.csv", summary_csv(analyses).encode())
+    charts, repeats = overlaid_charts(lines), repeats_views(analyses)
+    pairs = pair_views(sides) if len(others) <= MOST_PAIRS else []
+    sections = [("summary", "Summary"), ("charts", "Charts"), *([("changes", "Every metric")] if pairs else [])]
+    sections += [("repeats", "Repeats together")] if repeats else []
+    _render(
+        folder,
+        "runs",
+        charts,
+        page.page_data(page.RUNS, charts),
+        sections=[*sections, ("differences", "What differs")],
+        title=f"{len(analyses)} runs side by side",
+        sides=sides,
+        pairs=pairs,
+        overview=overview_rows(sides),
+        differences={side.letter: _differences(first, side) for side in others},
+        pictures=pictures,
+        repeats=repeats,
+        head=HEADER,
+    )
+
+
+def _line_label(side: Side, number: int) -> str:
+    return side.label if len(side.analyses) == 1 else f"{side.letter}: repeat {number}"
+
+
+def _differences(first: Side, other: Side) -> list[str]:
+    found = manifest_differences(first.analyses[0].run.manifest, other.analyses[0].run.manifest)
+    return [str(entry) for entry in found]
+
+
+def summary_csv(analyses: Sequence[Analysis]) -> str:
+    """All metrics in base units, one row per run and metric; an empty cell is an absent value or an open end."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    names = "run valid part metric unit better center lo hi confidence n warnings"
+    writer.writerow(names.split())
+    for analysis in analyses:
+        parts = {"": analysis.summary.metrics, **analysis.summary.protocols}
+        for part, metrics in parts.items():
+            for name, estimate in metrics.items():
+                metric = METRICS[name]
+                ends = ["" if end is None else repr(end) for end in (estimate.center, estimate.lo, estimate.hi)]
+                fixed = [analysis.run.name, str(analysis.validity.valid).lower(), part, name]
+                counts = [estimate.confidence, repr(round(estimate.n, 3)), "; ".join(estimate.warnings)]
+                writer.writerow([*fixed, metric.unit, metric.better or "", *ends, *counts])
+    return lines.getvalue()
+
+
+def _render(folder: Path, template: str, charts: Sequence[Chart], data: Markup, **values: Any) -> None:
+    """Writes `report.md` and `report.html` from templates `TEMPLATE.md.j2` and `TEMPLATE.html.j2`."""
+    of_page = {
+        "charts": {chart.name: chart for chart in charts},
+        "data": data,
+        "policy": page.content_policy(),
+        "script": page.script(),
+        "style": page.style(),
+        "version": bench.__version__,
+    }
+    for kind in ("md", "html"):
+        text = render("bench.report.runs", f"{template}.{kind}.j2", **of_page, **values)
+        write_atomically(folder / f"report.{kind}", text.encode())

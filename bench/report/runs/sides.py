@@ -1,0 +1,246 @@
+"""Several runs together: repeats form a side, and every other side is compared with the first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bench.analysis.compare import REFUSED, Change, Comparison, compare, side_estimate
+from bench.analysis.metrics import METRICS
+from bench.analysis.run import Analysis
+from bench.core.units import pluralize
+from bench.report import text
+from bench.report.runs.first_screen import Value, shown
+from bench.report.runs.view import HEADLINE
+
+_SPEED: Final = ("from_due_p50", "from_due_p95", "from_due_p99")
+"""The metrics by which one side is called faster."""
+_WIDEST: Final = 1.0
+"""The largest change that a bar resolves: twice as much, or nothing."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One run, or repeats of one.
+
+    Args:
+        letter: `A`, `B`, ...
+        name: of its first run, with the number of repeats.
+        analyses: its runs.
+    """
+
+    letter: str
+    name: str
+    analyses: Sequence[Analysis]
+
+    @property
+    def label(self) -> str:
+        """For legends: `A: NAME`."""
+        return f"{self.letter}: {self.name}"
+
+    @property
+    def verdict(self) -> str:
+        """`VALID`, or how many of its runs are not, and why the first is not."""
+        invalid = [entry for entry in self.analyses if not entry.validity.valid]
+        if not invalid:
+            return "VALID" if len(self.analyses) == 1 else f"{len(self.analyses)} VALID"
+        count = "" if len(self.analyses) == 1 else f"{len(invalid)} of {len(self.analyses)} "
+        return f"{count}{invalid[0].validity}"
+
+    @property
+    def valid(self) -> bool:
+        """Whether all its runs are VALID."""
+        return all(entry.validity.valid for entry in self.analyses)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    """A metric of two sides.
+
+    Args:
+        before: on the first side.
+        after: on the other.
+        change: of the other against the first.
+        interval: of the change, 95 %.
+        verdict: `better`, `worse`, `higher`, `lower`, `~` or `?`.
+        seen: the smallest change that would have been shown; "" where it is not known.
+        place: of the change on the bar, percent of its width; None without one.
+        reach: from and width of the interval on the bar, percent; None without one.
+    """
+
+    before: Value
+    after: Value
+    change: str
+    interval: str
+    verdict: str
+    seen: str
+    place: float | None
+    reach: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class PairView:
+    """One side against the first.
+
+    Args:
+        before: the first side.
+        after: the other.
+        sentences: which is faster, by how much, how sure.
+        state: `good` for faster, `bad` for slower, "" for neither.
+        warnings: one line each.
+        differences: what differs between the sides, one line each.
+        rows: metrics.
+    """
+
+    before: Side
+    after: Side
+    sentences: Sequence[str]
+    state: str
+    warnings: Sequence[str]
+    differences: Sequence[str]
+    rows: Sequence[ChangeRow]
+
+
+def sides_of(analyses: Sequence[Analysis]) -> list[Side]:
+    """The sides among runs: repeats of one command form one, in the order of their first runs."""
+    groups: dict[str, list[Analysis]] = {}
+    for index, entry in enumerate(analyses):
+        groups.setdefault(entry.run.manifest.group or f"run {index}", []).append(entry)
+    return named_sides(list(groups.values()))
+
+
+def named_sides(groups: Sequence[Sequence[Analysis]]) -> list[Side]:
+    """Sides with letters and names."""
+    return [Side(_letter(index), _name(runs), runs) for index, runs in enumerate(groups)]
+
+
+def pair_views(sides: Sequence[Side], *, anyway: bool = True) -> list[PairView]:
+    """Each side but the first, compared with it.
+
+    Raises:
+        UsageError: the runs of a side are not repeats of each other.
+        InconclusiveError: two sides were under different loads, and not `anyway`.
+    """
+    first, *others = sides
+    return [pair_view(first, other, compare(first.analyses, other.analyses, anyway=anyway)) for other in others]
+
+
+def pair_view(before: Side, after: Side, comparison: Comparison) -> PairView:
+    """The view of one comparison."""
+    state, sentences = _finding(before, after, comparison)
+    invalid = [side.letter for side in (before, after) if not side.valid]
+    if invalid:
+        state = ""
+        sentences.insert(0, f"{' and '.join(invalid)} INVALID: do not decide anything by this comparison.")
+    return PairView(
+        before=before,
+        after=after,
+        sentences=sentences,
+        state=state,
+        warnings=comparison.warnings,
+        differences=[str(entry) for entry in comparison.differences if entry.name not in REFUSED],
+        rows=_rows(comparison.changes),
+    )
+
+
+def overview_rows(sides: Sequence[Side]) -> list[tuple[str, list[Value]]]:
+    """The most important metrics of each side: the title, and a value for each side."""
+    rows = []
+    for name in HEADLINE:
+        found = [side_estimate(METRICS[name], side.analyses) for side in sides]
+        if any(estimate.center is not None for estimate in found):
+            rows.append((METRICS[name].title, [shown(name, estimate) for estimate in found]))
+    return rows
+
+
+def _finding(before: Side, after: Side, comparison: Comparison) -> tuple[str, list[str]]:
+    """The state and the sentences of one comparison."""
+    speeds = [change for change in comparison.changes if change.metric.name in _SPEED]
+    known = [change for change in speeds if change.change.center is not None]
+    others = [change for change in comparison.changes if change.metric.name in ("throughput", "error_share")]
+    if any(entry.name in REFUSED for entry in comparison.differences):
+        told = f"{before.letter} and {after.letter} were under different loads, so neither is called faster."
+        return "", [told, *(_told(change) for change in known)]
+    if not known:
+        return "", [f"No latency of {before.letter} and {after.letter} can be compared."]
+    verdicts = {change.verdict for change in known}
+    better, worse = "better" in verdicts, "worse" in verdicts
+    if better and worse:
+        head, state = f"{after.letter} is faster than {before.letter} at some percentiles and slower at others.", ""
+    elif better or worse:
+        word, state = ("faster", "good") if better else ("slower", "bad")
+        head = f"{after.letter} is {word} than {before.letter}."
+    else:
+        head, state = f"No difference in latency between {before.letter} and {after.letter} can be shown.", ""
+    lines = [head, *(_told(change) for change in known)]
+    return state, [*lines, *(_told(change) for change in others if change.significant)]
+
+
+def _told(change: Change) -> str:
+    """`latency from due, p50: +5.2 % [+2.1 … +8.4 %], worse; a change of 4.1 % would have been seen`."""
+    metric = change.metric
+    interval = text.change_interval(metric, change.change)
+    line = f"{metric.title}: {text.change(metric, change.change)} {interval}".rstrip()
+    seen = text.detectable(change.metric, change.detectable)
+    if change.significant:
+        return f"{line}, {change.verdict}."
+    if not seen:
+        return f"{line}: without an interval, nothing can be said."
+    return f"{line}, which may be noise; this comparison could have seen a change of {seen}."
+
+
+def _rows(changes: Sequence[Change]) -> list[ChangeRow]:
+    shares, ratios = (_widest([entry for entry in changes if _is_share(entry) is share]) for share in (True, False))
+    return [
+        ChangeRow(
+            shown(change.metric.name, change.before),
+            shown(change.metric.name, change.after),
+            text.change(change.metric, change.change),
+            text.change_interval(change.metric, change.change),
+            change.verdict,
+            text.detectable(change.metric, change.detectable),
+            *_bar(change, shares if _is_share(change) else ratios),
+        )
+        for change in changes
+        if change.before.center is not None or change.after.center is not None
+    ]
+
+
+def _is_share(change: Change) -> bool:
+    return change.metric.unit == "share"
+
+
+def _widest(changes: Sequence[Change]) -> float:
+    """The largest distance of an interval's end from "no change", at most `_WIDEST`."""
+    none = [0.0 if _is_share(change) else 1.0 for change in changes]
+    ends = [
+        abs(end - zero)
+        for change, zero in zip(changes, none, strict=True)
+        for end in (change.change.lo, change.change.hi)
+        if end is not None
+    ]
+    return min(max(ends, default=_WIDEST), _WIDEST) or _WIDEST
+
+
+def _bar(change: Change, widest: float) -> tuple[float | None, tuple[float, float] | None]:
+    """Places of a change and of its interval on a bar whose ends are `widest` from "no change" in its middle."""
+    none, found = 0.0 if _is_share(change) else 1.0, change.change
+
+    def place(value: float) -> float:
+        return round(min(max(50 + 50 * (value - none) / widest, 0.0), 100.0), 2)
+
+    if found.center is None:
+        return None, None
+    if found.lo is None or found.hi is None:
+        return place(found.center), None
+    low = place(found.lo)
+    return place(found.center), (low, round(place(found.hi) - low, 2))
+
+
+def _name(runs: Sequence[Analysis]) -> str:
+    return runs[0].run.name if len(runs) == 1 else f"{pluralize(len(runs), 'repeat')}, {runs[0].run.name} first"
+
+
+def _letter(index: int) -> str:
+    """`A` to `Z`, then `A1`, ..."""
+    rounds, letter = divmod(index, 26)
+    return chr(ord("A") + letter) + (str(rounds) if rounds else "")

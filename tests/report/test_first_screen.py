@@ -1,0 +1,176 @@
+"""The content of a run's page without a browser: its sentences, and every figure the one of the summary."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.analysis.run import Analysis, analyse
+from bench.report.runs.first_screen import Objective, first_screen
+from bench.report.runs.run_reports import write_run_reports, write_sides
+from bench.results.records import Outcome
+from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, simulate, write_run
+
+
+class Figures(HTMLParser):
+    """The `<data>` elements of a page: side or protocol, metric, number, text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str, float, str]] = []
+        self._place = ""
+        self._open: tuple[str, str, float] | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self._place = values.get("data-side") or values.get("data-protocol") or self._place
+        if tag == "data":
+            self._open = (self._place, values["data-metric"], float(values["value"]))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "section":
+            self._place = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.found.append((*self._open, data))
+            self._open = None
+
+
+def figures(page: Path) -> list[tuple[str, str, float, str]]:
+    parser = Figures()
+    parser.feed(page.read_text(encoding="utf-8"))
+    return parser.found
+
+
+def page_data(page: Path) -> dict[str, object]:
+    text = re.search(
+        r'<script type="application/json" id="page-data">(.*?)</script>', page.read_text("utf-8"), re.DOTALL
+    )
+    found = json.loads(text[1])
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture(scope="module")
+def analysis(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
+    requests = simulate()
+    requests.outcome[300] = Outcome.WRONG_ANSWER
+    run = write_run(tmp_path_factory.mktemp("screen"), requests)
+    list(write_run_reports([run]))
+    return analyse(run)
+
+
+def test_every_figure_on_the_page_is_that_of_the_summary(analysis: Analysis) -> None:
+    found = figures(analysis.run.path / "report.html")
+    known = {name for name, entry in analysis.summary.metrics.items() if entry.center is not None}
+    assert {metric for _, metric, _, _ in found} == known
+    # Those of the first screen stand there twice.
+    assert len(found) > len(known) + 5
+    for _, metric, number, _ in found:
+        assert number == analysis.summary.metrics[metric].center
+
+
+def test_the_data_of_the_page_are_those_of_the_summary(analysis: Analysis) -> None:
+    data = page_data(analysis.run.path / "report.html")
+    for name, entry in data["metrics"].items():  # type: ignore[attr-defined]
+        estimate = analysis.summary.metrics[name]
+        assert (entry["center"], entry["lo"], entry["hi"]) == (estimate.center, estimate.lo, estimate.hi)
+    marks = {mark["label"]: mark for mark in data["charts"][0]["marks"]}  # type: ignore[index]
+    p95 = analysis.summary.metrics["from_due_p95"]
+    assert marks["latency from due, p95"]["center"] == pytest.approx(p95.center, rel=1e-5)
+    assert marks["latency from due, p95"]["hi"] == pytest.approx(p95.hi, rel=1e-5)
+
+
+def test_sides_have_the_figures_of_their_runs(tmp_path: Path) -> None:
+    sides = []
+    for name, mean in (("a", 0.01), ("b", 0.007)):
+        workload = replace(WORKLOAD, duration=8.0)
+        requests = simulate(workload=workload, service=exponential(mean))
+        sides.append([analyse(write_run(tmp_path / name, requests, workload=workload))])
+    write_sides(sides, tmp_path / "out")
+    by_letter = {"A": sides[0][0], "B": sides[1][0]}
+    found = figures(tmp_path / "out" / "report.html")
+    assert {place for place, _, _, _ in found} == {"A", "B"}
+    for place, metric, number, _ in found:
+        assert number == by_letter[place].summary.metrics[metric].center
+
+
+def wrong(requests: Requests) -> None:
+    requests.outcome[300:303] = [Outcome.WRONG_ANSWER] * 3
+
+
+def lost(requests: Requests) -> None:
+    requests.outcome[300:304] = [Outcome.TIMEOUT, Outcome.TIMEOUT, Outcome.TIMEOUT, Outcome.REJECTED]
+
+
+def late(requests: Requests) -> None:
+    requests.sent += 0.03
+    requests.done += 0.03
+
+
+@pytest.mark.parametrize(
+    ("change", "valid", "alarm", "answers", "limit"),
+    [
+        (None, True, "", "all right", "rate asked"),
+        (wrong, True, "3 of 1,007 checked answers were wrong (3 drift).", "3 wrong", "rate asked"),
+        (lost, True, "4 of 1,007 requests got no answer (3 timeout, 1 rejected).", "all right", "rate asked"),
+        (late, False, "", "all right", "load generator"),
+    ],
+)
+def test_the_first_screen_answers_the_questions(
+    tmp_path: Path, change: object, valid: bool, alarm: str, answers: str, limit: str
+) -> None:
+    requests = simulate(workload=WORKLOAD)
+    if callable(change):
+        change(requests)
+    analysis = analyse(write_run(tmp_path, requests))
+    screen = first_screen(analysis)
+    assert screen.valid == valid
+    assert screen.headline.startswith("VALID: " if valid else "INVALID: ")
+    assert list(screen.reasons) == list(analysis.validity.reasons)
+    due = f"{analysis.summary.due:,}"
+    assert (alarm.replace("1,007", due) in screen.alarms) == bool(alarm)
+    by_title = {figure.title: figure for figure in screen.figures}
+    assert by_title["Answers"].value == answers
+    assert by_title["What limits it"].value == limit
+    latency = by_title["Latency from due, p99"].shown
+    assert [value.metric for value in latency] == ["from_due_p99", "from_due_p95", "from_due_p50"]
+    assert latency[0].number == analysis.summary.metrics["from_due_p99"].center
+
+
+def test_a_short_run_says_how_many_requests_a_percentile_needs(tmp_path: Path) -> None:
+    workload = replace(WORKLOAD, duration=4.0)
+    screen = first_screen(analyse(write_run(tmp_path, simulate(workload=workload), workload=workload)))
+    assert screen.figures[1].title == "Latency from due, p95"
+    assert any(
+        re.match(r"No p99 is given: p99 needs 368 requests, the run has \d+\.", line) for line in screen.sentences
+    )
+
+
+def test_a_run_without_a_success_shows_no_zero(tmp_path: Path) -> None:
+    requests = simulate()
+    requests.outcome = [Outcome.UNAVAILABLE] * requests.due.size
+    screen = first_screen(analyse(write_run(tmp_path, requests)))
+    assert screen.figures[1].value == "—"
+    assert screen.figures[0].value == "not checked"
+    assert screen.figures[3].value == "unknown"
+
+
+def test_objectives_stand_on_the_first_screen(analysis: Analysis) -> None:
+    given = (Objective("p99 ≤ 250 ms: 86.3 ms", True), Objective("errors ≤ 0.1 %", None))
+    assert first_screen(analysis, given).objectives == given
+
+
+def test_a_page_stays_small_whatever_the_number_of_requests(tmp_path: Path) -> None:
+    """Twenty minutes, 60,000 requests: the charts have as many points as those of a million."""
+    workload = replace(WORKLOAD, duration=1200.0)
+    requests = simulate(workload=workload, service=exponential(0.005))
+    assert requests.due.size > 50_000
+    run = write_run(tmp_path, requests, workload=workload, words=np.arange(requests.due.size).tolist())
+    list(write_run_reports([run]))
+    assert (run.path / "report.html").stat().st_size < 1_500_000

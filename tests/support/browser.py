@@ -1,0 +1,73 @@
+"""Headless Chromium on pages that lie on the disk, with everything that such a page must not do."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def chromium() -> str:
+    """The path of Chromium; Debian's package is installed where that is possible, otherwise the test is skipped."""
+    with (Path(tempfile.gettempdir()) / f"bertbench-chromium-{os.getuid()}.lock").open("w") as lock:
+        # One of the test processes installs it, the others wait.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (found := _found()) is None and os.geteuid() == 0 and shutil.which("apt-get"):
+            for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", "chromium"]):
+                subprocess.run(command, capture_output=True, check=False, timeout=500)
+            found = _found()
+    if found is None:
+        pytest.skip("no Chromium; install Debian's package chromium")
+    return found
+
+
+def _found() -> str | None:
+    return next((path for name in _NAMES if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Headless Chromium."""
+    path = chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Watched:
+    """A page and what it did wrong.
+
+    Args:
+        page: the page.
+        requests: addresses that it asked for, its own left out.
+        errors: exceptions, and lines of its console of the level of an error or a warning.
+    """
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def opened(browser: Browser, path: Path, *, width: int = 1280, scheme: str = "light") -> Iterator[Watched]:
+    """A file in a window of `width` by 900 pixels, with the colour scheme `light` or `dark`."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    watched = Watched(context.new_page())
+    page, own = watched.page, path.resolve().as_uri()
+    page.on("request", lambda request: request.url == own or watched.requests.append(request.url))
+    page.on("pageerror", lambda error: watched.errors.append(str(error)))
+    page.on("console", lambda line: line.type in ("error", "warning") and watched.errors.append(line.text))
+    page.goto(own)
+    yield watched
+    context.close()

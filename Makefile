@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PARALLEL = -n $(WORKERS) --dist worksteal
 
-.PHONY: help setup demo demo-client test protos coverage check format bench bench-model bench-server bench-load bench-results bench-json bench-score bench-gate bench-capacity clean
+.PHONY: help setup demo demo-client test protos coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -64,7 +64,7 @@ protos: $(STAMP) ## compile the messages of bench/serving/messages
 demo-client: $(STAMP) ## what clients of the demo model need, into the package
 	@$(BIN)/python -m bench.bert.demo.client_files
 
-bench: bench-model bench-server bench-json bench-load bench-results ## all benchmarks, one after the other
+bench: bench-model bench-server bench-json bench-load bench-results bench-report ## all benchmarks, one after the other
 
 bench-model bench-server bench-json bench-load bench-results bench-score bench-gate bench-capacity: bench-%: $(STAMP)
 	@$(BIN)/python -m benchmarks.bench_$*

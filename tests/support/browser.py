@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -65,9 +65,18 @@ def opened(browser: Browser, path: Path, *, width: int = 1280, scheme: str = "li
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
     watched = Watched(context.new_page())
     page, own = watched.page, path.resolve().as_uri()
-    page.on("request", lambda request: request.url == own or watched.requests.append(request.url))
+
+    def requested(request: Request) -> None:
+        if request.url != own:
+            watched.requests.append(request.url)
+
+    def said(line: ConsoleMessage) -> None:
+        if line.type in ("error", "warning"):
+            watched.errors.append(line.text)
+
+    page.on("request", requested)
     page.on("pageerror", lambda error: watched.errors.append(str(error)))
-    page.on("console", lambda line: line.type in ("error", "warning") and watched.errors.append(line.text))
+    page.on("console", said)
     page.goto(own)
     yield watched
     context.close()

@@ -15,8 +15,7 @@ from bench.core.types import Floats
 from bench.core.units import format_number, pluralize
 from bench.report.runs.charts import PERCENTILE, TIME, WORDS, Chart, Mark, Series
 from bench.report.runs.load_plots import FAILURES
-from bench.stats.percentile_intervals import needed
-from bench.stats.percentiles import PERCENTILES
+from bench.stats.percentiles import PERCENTILES, needed
 
 BLUE, ORANGE, GREEN, PURPLE, RED, SKY, BLACK, GREY = range(8)
 """The page's palette, in the order of `bench.report.plots.SERIES`."""

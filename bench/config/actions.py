@@ -53,8 +53,8 @@ def rivals_of(parser: argparse.ArgumentParser, action: argparse.Action) -> list[
     return [other for group in groups if action in group for other in group if other is not action]
 
 
-def words_for(parser: argparse.ArgumentParser, action: argparse.Action, setting: Setting) -> list[str]:
-    """The words of a command line that give an option a value; none for a switch that is off.
+def value_for(parser: argparse.ArgumentParser, action: argparse.Action, setting: Setting) -> bool | int | list[str]:
+    """The value of an option: whether a switch is on, how often one is given that counts, or texts.
 
     Args:
         parser: the option's parser, which checks the value.
@@ -64,19 +64,39 @@ def words_for(parser: argparse.ArgumentParser, action: argparse.Action, setting:
     Raises:
         UsageError: the option does not take the value; the message names the source.
     """
-    option = f"--{name_of(action)}"
     if isinstance(action, argparse._CountAction):
-        return [option] * _count(setting)
-    if isinstance(action, argparse.BooleanOptionalAction):
-        return [option if _truth(setting) else f"--no-{option[2:]}"]
-    if action.nargs == 0:
-        return [option] if _truth(setting) else []
-    if action.nargs == "?" and _is_truth(setting):
-        return [option] if _truth(setting) else []
+        return _count(setting)
+    if action.nargs == 0 or (action.nargs == "?" and _is_truth(setting)):
+        return _truth(setting)
     texts = _texts(action, setting)
     for text in texts:
         _check(parser, action, text, setting.source)
-    return [f"{option}={text}" for text in texts]
+    return texts
+
+
+def words_for(parser: argparse.ArgumentParser, action: argparse.Action, setting: Setting) -> list[str]:
+    """The words of a command line that give an option a value; none for a switch that is off.
+
+    Args:
+        parser: the option's parser, which checks the value.
+        action: the option.
+        setting: the value.
+
+    Raises:
+        UsageError: as `value_for`.
+    """
+    option = f"--{name_of(action)}"
+    value = value_for(parser, action, setting)
+    if isinstance(value, list):
+        return [f"{option}={text}" for text in value]
+    if not value and isinstance(action, argparse.BooleanOptionalAction):
+        return [f"--no-{option[2:]}"]
+    return [option] * value
+
+
+def is_repeatable(action: argparse.Action) -> bool:
+    """Whether an option takes several values."""
+    return isinstance(action, argparse._AppendAction) or action.nargs in ("*", "+")
 
 
 def _check(parser: argparse.ArgumentParser, action: argparse.Action, text: str, source: str) -> None:
@@ -96,7 +116,7 @@ def _check(parser: argparse.ArgumentParser, action: argparse.Action, text: str, 
 
 def _texts(action: argparse.Action, setting: Setting) -> list[str]:
     """The values of an option as texts: several of a repeatable one."""
-    repeatable = isinstance(action, argparse._AppendAction)
+    repeatable = is_repeatable(action)
     value = _listed(setting) if repeatable and setting.variable else setting.value
     if not isinstance(value, list):
         return [_text(value, setting.source)]

@@ -14,6 +14,8 @@ from bench.core.errors import UsageError, did_you_mean, printable
 NAMES_FILE: Final = "option_names.json"
 LOCUST: Final = "locust"
 """The table of Locust's own options and those of the scenarios."""
+LOCUST_FLAGS: Final = frozenset({"locustfile"})
+"""Options of Locust that it reads before it knows the scenario, and that no setting can give."""
 # How alike a variable must be to one of an option to be taken for a misspelling of it.
 _ALIKE: Final = 0.8
 # Of the Locust process that `bertbench run` starts.

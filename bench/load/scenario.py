@@ -16,6 +16,7 @@ from bench.core.logs import log_as_parent
 from bench.core.output import accept_all
 from bench.load.locust_adapter.locust_stages import Stages
 from bench.load.locust_adapter.options import add_options
+from bench.load.locust_adapter.settings import take_settings
 from bench.load.locust_adapter.worker import Worker
 from bench.load.setup.catalog import SCENARIOS, SampleRule, Scenario
 
@@ -51,9 +52,14 @@ def install(scenario: Scenario) -> Scenario:
         )
         sys.exit(2)
     _installed.append(scenario)
-    events.init_command_line_parser.add_listener(lambda parser, **_: add_options(parser, scenario))
+    events.init_command_line_parser.add_listener(lambda parser, **_: _add_options(parser, scenario))
     events.init.add_listener(lambda environment, **_: _join(environment, scenario))
     return scenario
+
+
+def _add_options(parser: Any, scenario: Scenario) -> None:
+    add_options(parser, scenario)
+    take_settings(parser, scenario)
 
 
 def _join(environment: Any, scenario: Scenario) -> None:

@@ -10,7 +10,7 @@ from locust.argument_parser import get_empty_argument_parser, setup_parser_argum
 import bench.config
 from bench.cli.dispatch import full_parser
 from bench.config.actions import options_of
-from bench.config.names import NAMES_FILE
+from bench.config.names import LOCUST_FLAGS, NAMES_FILE
 from bench.config.resolution import every_command
 from bench.load.locust_adapter.options import OPTIONS, SWITCHES, add_options
 from bench.load.setup.catalog import SCENARIOS
@@ -28,7 +28,8 @@ def option_names() -> dict[str, Any]:
     setup_parser_arguments(locust)
     add_options(locust, SCENARIOS["rest"])
     scenarios = sorted(name.replace("_", "-") for name in (*OPTIONS, *SWITCHES))
-    return {"commands": commands, "scenarios": scenarios, "locust": sorted(name for name, _ in options_of(locust))}
+    found = {name for name, _ in options_of(locust)} - LOCUST_FLAGS
+    return {"commands": commands, "scenarios": scenarios, "locust": sorted(found)}
 
 
 if __name__ == "__main__":

@@ -48,9 +48,11 @@ def find_option(parser: argparse.ArgumentParser, name: str) -> argparse.Action |
 
 
 def rivals_of(parser: argparse.ArgumentParser, action: argparse.Action) -> list[argparse.Action]:
-    """The options that exclude an option."""
+    """The options that exclude an option: those of its group, and those that its attribute `excludes` names."""
     groups = (group._group_actions for group in parser._mutually_exclusive_groups)
-    return [other for group in groups if action in group for other in group if other is not action]
+    found = [other for group in groups if action in group for other in group if other is not action]
+    named = getattr(action, "excludes", ())
+    return found + [other for name, other in options_of(parser) if name in named]
 
 
 def value_for(parser: argparse.ArgumentParser, action: argparse.Action, setting: Setting) -> bool | int | list[str]:

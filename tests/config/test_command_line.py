@@ -249,3 +249,18 @@ def test_the_required_option_may_be_a_setting() -> None:
     write("[gate]\nbaseline = 'b'")
     assert parsed("gate").baseline == "b"
     assert read_command_line(program(), ["gate"], {}, names()).words == ["gate", "--baseline=b"]
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "quiet", "verbose"),
+    [
+        ("run rest", "quiet = true", True, False),
+        ("run rest -v", "quiet = true", False, True),
+        ("-v run rest", "quiet = true", False, True),
+        ("run rest -q", "verbose = true\nquiet = false", True, False),
+    ],
+)
+def test_an_option_before_the_command_s_word_wins_too(words: str, text: str, quiet: bool, verbose: bool) -> None:
+    write(text)
+    found = parsed(words)
+    assert (getattr(found, "quiet", False), getattr(found, "verbose", False)) == (quiet, verbose)

@@ -68,16 +68,18 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="print the result as JSON, and nothing else",
     )
-    group.add_argument(
+    quiet = group.add_argument(
         "-q",
         "--quiet",
         action="store_true",
         default=argparse.SUPPRESS,
         help="print only errors, and the last line of the result",
     )
-    group.add_argument(
+    verbose = group.add_argument(
         "-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="print more: --log-level info"
     )
+    # Not a group of argparse, which would not see one of them before the command's word.
+    quiet.excludes, verbose.excludes = ("verbose",), ("quiet",)  # type: ignore[attr-defined]
     group.add_argument(
         "--log-level",
         type=str.lower,

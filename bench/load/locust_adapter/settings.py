@@ -108,7 +108,7 @@ def _stream(name: str, values: Mapping[str, Value]) -> Callable[[], io.StringIO]
 
     def opened() -> io.StringIO:
         stream = io.StringIO(text)
-        stream.name = f"{name}.toml"  # type: ignore[attr-defined]
+        stream.name = f"{name}.toml"
         return stream
 
     return opened

@@ -16,8 +16,11 @@ from bench.results.records import Outcome
 from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, simulate, write_run
 
 
+_PLACES = ("data-side", "data-run", "data-protocol")
+
+
 class Figures(HTMLParser):
-    """The `<data>` elements of a page: side or protocol, metric, number, text."""
+    """The `<data>` elements of a page: side, run or protocol, metric, number, text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +30,7 @@ class Figures(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
-        self._place = values.get("data-side") or values.get("data-protocol") or self._place
+        self._place = next((found for name, found in attrs if name in _PLACES), self._place) or ""
         if tag == "data":
             self._open = (self._place, values["data-metric"], float(values["value"]))
 
@@ -91,13 +94,13 @@ def test_sides_have_the_figures_of_their_runs(tmp_path: Path) -> None:
     for name, mean in (("a", 0.01), ("b", 0.007)):
         workload = replace(WORKLOAD, duration=8.0)
         requests = simulate(workload=workload, service=exponential(mean))
-        sides.append([analyse(write_run(tmp_path / name, requests, workload=workload))])
+        sides.append([analyse(write_run(tmp_path, requests, workload=workload, slug=name))])
     write_sides(sides, tmp_path / "out")
-    by_letter = {"A": sides[0][0], "B": sides[1][0]}
+    by_place = {"A": sides[0][0], "B": sides[1][0]} | {entry.run.name: entry for (entry,) in sides}
     found = figures(tmp_path / "out" / "report.html")
-    assert {place for place, _, _, _ in found} == {"A", "B"}
+    assert {place for place, _, _, _ in found} == by_place.keys()
     for place, metric, number, _ in found:
-        assert number == by_letter[place].summary.metrics[metric].center
+        assert number == by_place[place].summary.metrics[metric].center
 
 
 def wrong(requests: Requests) -> None:

@@ -9,11 +9,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from bench.report.runs.run_reports import write_run_reports
+from bench.analysis.run import analyse
+from bench.report.runs.run_reports import write_comparison_report, write_run_reports, write_sides
 from bench.results.records import Outcome
 from bench.results.run_reader import Run, open_run
 from tests.support.browser import Watched, open_browser, opened
-from tests.support.synthetic_runs import WORKLOAD, Requests, simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, simulate, write_run
 
 HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
 CHARTS = {
@@ -283,9 +284,6 @@ def test_a_printed_page_has_its_charts_in_light_colours(browser: Browser, page_p
 
 
 def test_sides_are_drawn_together(browser: Browser, tmp_path: Path) -> None:
-    from bench.analysis.run import analyse
-    from bench.report.runs.run_reports import write_sides
-
     sides = []
     for name, seed in (("a", 1), ("b", 5)):
         runs = []
@@ -304,3 +302,24 @@ def test_sides_are_drawn_together(browser: Browser, tmp_path: Path) -> None:
             assert not [entry["id"] for entry in found if entry["impact"] in ("serious", "critical")]
             assert watched.errors == []
             assert watched.requests == []
+
+
+def test_the_runs_of_a_folder_are_sorted_and_linked(browser: Browser, tmp_path: Path) -> None:
+    reports = []
+    for name, mean in (("fast", 0.004), ("slow", 0.012), ("middle", 0.008)):
+        workload = replace(WORKLOAD, duration=6.0)
+        requests = simulate(workload=workload, service=exponential(mean))
+        run = write_run(tmp_path, requests, workload=workload, slug=f"the {name}")
+        reports += list(write_run_reports([run]))
+    page_path = write_comparison_report(reports) / "report.html"
+    with opened(browser, page_path) as watched:
+        table = watched.page.get_by_role("region", name="Runs", exact=True)
+        table.get_by_role("button", name="p50").click()
+        names = [text.rpartition("-")[2] for text in table.locator("tbody th").all_inner_texts()]
+        assert names == ["fast", "middle", "slow"]
+        assert table.locator("th[aria-sort=ascending]").count() == 1
+        table.get_by_role("button", name="p50").click()
+        assert table.locator("tbody th").first.inner_text().endswith("slow")
+        table.get_by_role("link", name="the-slow").click()
+        assert watched.page.locator("h1").inner_text().endswith("slow")
+        assert watched.errors == []

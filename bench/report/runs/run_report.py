@@ -2,9 +2,11 @@
 
 import csv
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -20,7 +22,7 @@ from bench.report.runs import latency_plots, load_plots, page
 from bench.report.runs.charts import Chart
 from bench.report.runs.repeats import HEADER, repeats_views
 from bench.report.runs.run_charts import RunLine, overlaid_charts, run_charts
-from bench.report.runs.sides import Side, overview_rows, pair_views
+from bench.report.runs.sides import Side, overview_rows, pair_views, run_rows
 from bench.report.runs.view import Picture, RunView, facts, run_view
 
 _PLOTS: Final = (
@@ -89,15 +91,20 @@ SECTIONS: Final = (
 
 MOST_PAIRS: Final = 6
 """Most sides that a report compares with the first, one by one."""
+MOST_LINES: Final = 24
+"""Most runs whose charts are drawn on top of each other: more cannot be told apart."""
 
 
-def write_side_by_side(sides: Sequence[Side], curves: Mapping[Path, LatencyCurves], folder: Path) -> None:
+def write_side_by_side(
+    sides: Sequence[Side], curves: Mapping[Path, LatencyCurves], folder: Path, pages: Mapping[Path, Path] | None = None
+) -> None:
     """Writes the report of several sides into `folder`.
 
     Args:
         sides: two or more; the others are compared with the first.
         curves: of each run, by the path of its folder.
         folder: gets the files; created if needed.
+        pages: the report of each run that has one, by the path of the run's folder.
 
     Raises:
         UsageError: the runs of a side are not repeats of each other.
@@ -118,9 +125,10 @@ def write_side_by_side(sides: Sequence[Side], curves: Mapping[Path, LatencyCurve
         pictures.append(Picture("throughput and latency with intervals", "metrics.png"))
     first, *others = sides
     write_atomically(folder / "summary.csv", summary_csv(analyses).encode())
-    charts, repeats = overlaid_charts(lines), repeats_views(analyses)
+    charts, repeats = overlaid_charts(lines) if len(lines) <= MOST_LINES else [], repeats_views(analyses)
     pairs = pair_views(sides) if len(others) <= MOST_PAIRS else []
-    sections = [("summary", "Summary"), ("charts", "Charts"), *([("changes", "Every metric")] if pairs else [])]
+    sections = [("summary", "Summary"), ("runs", "Runs"), *([("charts", "Charts")] if charts else [])]
+    sections += [("changes", "Every metric")] if pairs else []
     sections += [("repeats", "Repeats together")] if repeats else []
     _render(
         folder,
@@ -130,6 +138,7 @@ def write_side_by_side(sides: Sequence[Side], curves: Mapping[Path, LatencyCurve
         sections=[*sections, ("differences", "What differs")],
         title=f"{len(analyses)} runs side by side",
         sides=sides,
+        runs=run_rows(sides, curves, {run: _relative(page_, folder) for run, page_ in (pages or {}).items()}),
         pairs=pairs,
         overview=overview_rows(sides),
         differences={side.letter: _differences(first, side) for side in others},
@@ -137,6 +146,11 @@ def write_side_by_side(sides: Sequence[Side], curves: Mapping[Path, LatencyCurve
         repeats=repeats,
         head=HEADER,
     )
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """A path as a link from a page in `folder`."""
+    return quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/"))
 
 
 def _line_label(side: Side, number: int) -> str:

@@ -72,7 +72,9 @@ def write_comparison_report(reports: Sequence[RunReport], out: Path | None = Non
     """
     folder = out or _beside([report.analysis.run.path for report in reports])
     sides = sides_of([report.analysis for report in reports])
-    write_side_by_side(sides, {report.analysis.run.path: report.curves for report in reports}, folder)
+    curves = {report.analysis.run.path: report.curves for report in reports}
+    pages = {report.analysis.run.path: report.folder / "report.html" for report in reports}
+    write_side_by_side(sides, curves, folder, pages)
     return folder
 
 

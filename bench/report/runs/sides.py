@@ -1,10 +1,14 @@
 """Several runs together: repeats form a side, and every other side is compared with the first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from bench.analysis.compare import REFUSED, Change, Comparison, compare, side_estimate
+from bench.analysis.latency_curves import LatencyCurves
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
 from bench.core.units import pluralize
@@ -14,6 +18,8 @@ from bench.report.runs.view import HEADLINE
 
 _SPEED: Final = ("from_due_p50", "from_due_p95", "from_due_p99")
 """The metrics by which one side is called faster."""
+RUN_METRICS: Final = {"throughput": "requests/s", "from_due_p50": "p50", "from_due_p99": "p99", "error_share": "failed"}
+"""The metrics of each run in the table of all, with short titles."""
 _WIDEST: Final = 1.0
 """The largest change that a bar resolves: twice as much, or nothing."""
 
@@ -47,9 +53,44 @@ class Side:
         return f"{count}{invalid[0].validity}"
 
     @property
+    def short(self) -> str:
+        """`VALID`, `INVALID`, `4 of 5 VALID`."""
+        valid = sum(entry.validity.valid for entry in self.analyses)
+        if valid in (0, len(self.analyses)):
+            return "VALID" if valid else "INVALID"
+        return f"{valid} of {len(self.analyses)} VALID"
+
+    @property
     def valid(self) -> bool:
         """Whether all its runs are VALID."""
         return all(entry.validity.valid for entry in self.analyses)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run in the table of all.
+
+    Args:
+        side: the letter of its side.
+        name: of the run.
+        page: its own report as a link from this one; "" without one.
+        valid: whether it is VALID.
+        reason: why not; "" if it is.
+        arrivals: what was asked.
+        started: UTC.
+        values: the metrics of `RUN_METRICS`.
+        line: its median latency over time as points of a small picture, 100 by 20; "" without any.
+    """
+
+    side: str
+    name: str
+    page: str
+    valid: bool
+    reason: str
+    arrivals: str
+    started: str
+    values: Sequence[Value]
+    line: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +171,8 @@ def pair_view(before: Side, after: Side, comparison: Comparison) -> PairView:
     invalid = [side.letter for side in (before, after) if not side.valid]
     if invalid:
         state = ""
-        sentences.insert(0, f"{' and '.join(invalid)} INVALID: do not decide anything by this comparison.")
+        are = "is" if len(invalid) == 1 else "are"
+        sentences.insert(0, f"{' and '.join(invalid)} {are} INVALID: do not decide anything by this comparison.")
     return PairView(
         before=before,
         after=after,
@@ -140,6 +182,43 @@ def pair_view(before: Side, after: Side, comparison: Comparison) -> PairView:
         differences=[str(entry) for entry in comparison.differences if entry.name not in REFUSED],
         rows=_rows(comparison.changes),
     )
+
+
+def run_rows(sides: Sequence[Side], curves: Mapping[Path, LatencyCurves], pages: Mapping[Path, str]) -> list[RunRow]:
+    """A row for each run.
+
+    Args:
+        sides: with the runs.
+        curves: of each run, by the path of its folder.
+        pages: links to their reports, where they have one.
+    """
+    return [
+        RunRow(
+            side=side.letter,
+            name=entry.run.name,
+            page=pages.get(entry.run.path, ""),
+            valid=entry.validity.valid,
+            reason="; ".join(entry.validity.reasons),
+            arrivals=entry.run.manifest.arrivals,
+            started=f"{entry.run.manifest.started[:10]} {entry.run.manifest.started[11:16]}",
+            values=[shown(name, entry.summary.metrics.get(name), title) for name, title in RUN_METRICS.items()],
+            line=_sparkline(curves[entry.run.path]),
+        )
+        for side in sides
+        for entry in side.analyses
+    ]
+
+
+def _sparkline(curves: LatencyCurves) -> str:
+    values = curves.series.get("from_due_p50", np.empty(0))
+    known = np.flatnonzero(~np.isnan(values))
+    if known.size < 2:
+        return ""
+    there = values[known]
+    x = 100 * known / max(values.size - 1, 1)
+    # From zero, so that a flat line is a steady run.
+    y = 19 - 18 * there / float(there.max()) if there.max() > 0 else np.full(known.size, 19.0)
+    return " ".join(f"{left:.4g},{top:.4g}" for left, top in zip(x.tolist(), y.tolist(), strict=True))
 
 
 def overview_rows(sides: Sequence[Side]) -> list[tuple[str, list[Value]]]:

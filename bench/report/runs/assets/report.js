@@ -744,6 +744,31 @@
     });
   }
 
+  // ---- tables that can be sorted
+
+  const cellValue = (row, at) => {
+    const cell = row.children[at];
+    const data = cell.querySelector("data");
+    return data ? Number(data.value) : cell.textContent.trim();
+  };
+  const compareCells = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
+  const sortBy = (sorted, at, head) => {
+    const down = head.getAttribute("aria-sort") === "ascending";
+    for (const other of sorted.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const rows = [...sorted.tBodies[0].rows];
+    rows.sort((a, b) => (down ? -1 : 1) * compareCells(cellValue(a, at), cellValue(b, at)));
+    sorted.tBodies[0].append(...rows);
+  };
+  for (const sorted of document.querySelectorAll("table.sortable")) {
+    [...sorted.tHead.rows[0].cells].forEach((head, at) => {
+      if (head.classList.contains("picture")) return;
+      const button = element("button", { type: "button" }, head.textContent);
+      button.addEventListener("click", () => sortBy(sorted, at, head));
+      head.replaceChildren(button);
+    });
+  }
+
   // ---- start
 
   paint(dark.matches ? "dark" : "light");

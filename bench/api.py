@@ -40,7 +40,10 @@ from bench.results.manifest import RunManifest
 from bench.results.records import COLUMNS, Column
 from bench.results.run_reader import Run as RunFolder
 from bench.results.run_reader import find_runs, open_run
+from bench.serving.access import Access
+from bench.serving.headers import Headers, read_headers
 from bench.serving.target import Target, parse_target
+from bench.serving.tls import TlsOptions
 from bench.workload.arrivals import Arrivals, parse_arrivals
 
 if TYPE_CHECKING:
@@ -53,12 +56,14 @@ __all__ = [
     "FULL",
     "METRICS",
     "QUICK",
+    "Access",
     "Arrivals",
     "CapacityResult",
     "Column",
     "Comparison",
     "GateReport",
     "GateSpec",
+    "Headers",
     "Metric",
     "PlanOptions",
     "PlanRequest",
@@ -71,12 +76,14 @@ __all__ = [
     "SweepListener",
     "SweepSpec",
     "Target",
+    "TlsOptions",
     "Variant",
     "compare",
     "gate",
     "live_gate",
     "parse_arrivals",
     "parse_target",
+    "read_headers",
     "read_run",
     "read_runs",
     "read_sweep",

@@ -22,7 +22,7 @@ from bench.bert.contract.golden import read_golden
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
-from bench.cli.common.options import add_scenario_options, add_target_options, given_options
+from bench.cli.common.options import access_of, add_scenario_options, add_target_options, given_options
 from bench.cli.common.values import DURATION, SEED, Value, whole
 from bench.core import interrupts
 from bench.core.atomic_files import make_folder
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         TargetError: the target does not come up.
     """
     runs = plan(args)
-    target = parse_target(args.target)
+    target = runs[0].target
     model_dir = args.model_dir or demo_model_dir()
     read_golden(model_dir)
     check_model(target, model_dir, args.server_flag)
@@ -242,7 +242,8 @@ def _spec(args: argparse.Namespace, arrivals: str | None) -> RunSpec:
         values["warmup"] = args.warmup
     if args.duration is not None:
         run_time, values["warmup"] = load_times(args.duration, args.warmup)
-    spec = make_spec(scenario, values, parse_target(args.target), users, run_time)
+    target = replace(parse_target(args.target), access=access_of(args))
+    spec = make_spec(scenario, values, target, users, run_time)
     return replace(spec, duration=args.duration or spec.duration, command=tuple(sys.argv))
 
 

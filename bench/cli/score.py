@@ -23,6 +23,7 @@ from bench.cli.common.options import (
     exported_model,
     is_estimator,
     running_server,
+    target_of,
 )
 from bench.cli.common.progress import ProgressDisplay
 from bench.cli.common.values import DURATION, whole
@@ -92,6 +93,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """
     if args.resume and args.out is None:
         raise UsageError("--resume continues a file; name it with --out")
+    target_of(args)
     require("tokenizers", "tokenizing sentences")
     lines = _with_first_read(read_sentences(args.file))
     model = exported_model(args)
@@ -148,8 +150,9 @@ def _write_all(scored: Iterable[ScoredSentence], output: ScoreOutput, progress: 
 
 
 def _job(args: argparse.Namespace, model: ExportedModel) -> dict[str, Any]:
-    """What determines the bytes of the output, beside the sentences."""
-    return {
+    """What determines the bytes of the output, beside the sentences; a header may choose the model behind a proxy."""
+    headers = target_of(args).access.headers.names
+    return ({"--header": headers} if headers else {}) | {
         "input": "-" if args.file == STDIN else str(Path(args.file).resolve()),
         "--format": args.format or "tsv",
         "--long": args.long,

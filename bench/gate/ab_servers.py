@@ -20,13 +20,13 @@ from bench.gate.spec import GateSpec, Variant
 from bench.gate.types import Failure
 from bench.load.setup.run_endpoint import endpoint_of
 from bench.load.setup.run_spec import RunSpec
-from bench.load.setup.target_session import PROBE_SECONDS, require_served
+from bench.load.setup.target_session import require_served
 from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.pool import prepare_grpc
 from bench.server.clients import connect
 from bench.server.lifecycle import open_target, startup_seconds
 from bench.server.running import RunningServer, free_ports
-from bench.serving.grpc_client import GrpcClient
+from bench.serving.target import Target
 
 STOP_SECONDS: Final = 3.0
 """A server that takes longer to end after SIGTERM gets SIGKILL."""
@@ -216,7 +216,13 @@ class ABServers:
         self._opened = time.monotonic()
         self._require_served(opened, until)
         baseline, candidate = (
-            Arm(server, file.golden, load.workload(file), _endpoint(variant, server, load), load.arrivals)
+            Arm(
+                server,
+                file.golden,
+                replace(load, target=variant.target).workload(file),
+                _endpoint(variant, server, load),
+                load.arrivals,
+            )
             for variant, server in zip(self.variants, opened, strict=True)
             for file in (read_golden(variant.model_dir),)
         )
@@ -273,8 +279,8 @@ class ABServers:
                 continue
             prepare_grpc()
             try:
-                with GrpcClient(server.grpc, secure=target.secure) as client:
-                    require_served(client, server, target, target.secure, timeout=_probe_seconds(until))
+                with connect(server, "grpc") as client:
+                    require_served(client, server, target, _probe_seconds(target, until))
             except TargetError as error:
                 failures[arm] = Failure(f"the {arm} never ran: {error}", ran=False)
         if failures:
@@ -293,7 +299,7 @@ class ABServers:
             golden, load = read_golden(variant.model_dir).golden, self._load
             preflight = Preflight(golden, load.signature, load.model_name, str(variant.model_dir))
             with connect(arm.server, load.protocol) as client:
-                preflight.require_same_model(client, variant.label, _probe_seconds(until))
+                preflight.require_same_model(client, variant.label, _probe_seconds(variant.target, until))
 
     def close(self) -> None:
         """Closes the connections."""
@@ -322,9 +328,9 @@ def open_ab_servers(spec: GateSpec, until: float = inf) -> Iterator[ABServers]:
         yield opened
 
 
-def _probe_seconds(until: float) -> float:
+def _probe_seconds(target: Target, until: float) -> float:
     """What a question to a server may take before the gate begins."""
-    return min(PROBE_SECONDS, max(until - time.monotonic(), 0.0) + READY_SECONDS)
+    return min(startup_seconds(target), max(until - time.monotonic(), 0.0) + READY_SECONDS)
 
 
 def _endpoint(variant: Variant, server: RunningServer, load: RunSpec) -> Endpoint:
@@ -332,7 +338,7 @@ def _endpoint(variant: Variant, server: RunningServer, load: RunSpec) -> Endpoin
         raise UsageError(
             f"the {load.protocol} address of {variant.label} is not known; give it as a target, or another --protocol"
         )
-    return endpoint_of(replace(load, target=variant.target), server)
+    return endpoint_of(load, server)
 
 
 def _check_same_sentences(first: Golden, second: Golden) -> None:

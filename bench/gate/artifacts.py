@@ -14,6 +14,7 @@ from bench.results.environment import this_environment
 from bench.results.manifest import Origin, describe
 from bench.results.run_folder import RunWriter
 from bench.results.samples import ServerSample
+from bench.serving.headers import redacted_command
 from bench.workload.due_times import OpenLoop
 
 
@@ -33,7 +34,7 @@ def write_artifacts(folder: Path | None, servers: ABServers, started: datetime) 
         workers=1,
         started=f"{started:%Y-%m-%dT%H:%M:%S.%fZ}",
         group=folder.name,
-        command=(shlex.join(sys.argv),),
+        command=(shlex.join(redacted_command(sys.argv)),),
         warnings=("driven in alternation with the other arm of a gate: time stands still meanwhile",),
     )
     for name, arm, variant in zip(ARMS, servers.arms, servers.variants, strict=True):
@@ -57,6 +58,7 @@ def write_arm(root: Path, name: str, arm: Arm, variant: Variant, origin: Origin)
         origin,
         target=str(variant.target),
         server={"backend": arm.server.backend, "flags": list(variant.flags)},
+        headers=variant.target.access.headers.names,
     )
     arrivals = arm.arrivals
     manifest = describe(workload, arrivals, own, arm.scheduled if isinstance(arrivals, OpenLoop) else None)

@@ -99,6 +99,10 @@ class GateSpec:
             raise UsageError(f"protocol is {self.protocol!r}; give rest or grpc")
         # Both check their values.
         _ = self.plan, self.load
+        if self.protocol == "grpc":
+            for variant in self.variants:
+                # Refuses headers that gRPC does not allow.
+                variant.target.access.headers.metadata()
 
     @property
     def variants(self) -> tuple[Variant, Variant]:
@@ -129,8 +133,10 @@ class GateSpec:
         )
 
     def __str__(self) -> str:
-        """The load, for people."""
-        return f"{self.protocol}, {self.signature}, {self.arrivals}, seed {self.seed}"
+        """The load, for people: of headers the names."""
+        names = dict.fromkeys(name for variant in self.variants for name in variant.target.access.headers.names)
+        headers = f", headers {' '.join(names)}" if names else ""
+        return f"{self.protocol}, {self.signature}, {self.arrivals}, seed {self.seed}{headers}"
 
 
 def _protocol_of(variants: tuple[Variant, Variant]) -> str:

@@ -7,6 +7,7 @@ Format history:
     1: first.
     2: a workload's transport names the gRPC client too, which was always grpcio before.
     3: `client-metrics.csv` has a last column `users`.
+    4: the names of the request headers.
 """
 
 from collections.abc import Mapping
@@ -38,6 +39,11 @@ def update_to_3(raw: dict[str, Any]) -> dict[str, Any]:
     return raw
 
 
+def update_to_4(raw: dict[str, Any]) -> dict[str, Any]:
+    """Changes nothing: which headers a run had was not stored, but in its command line."""
+    return raw
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunManifest:
     """What is known at the start of a run; `describe` returns one.
@@ -56,7 +62,8 @@ class RunManifest:
         started: when the run's clock was 0, UTC, `2026-01-31T12:00:00.000000Z`.
         group: the same for all repeats of one command; "" for a run of its own.
         repeat: index of the repeat, from 0.
-        command: the command line.
+        headers: names of the request headers that were given; their values are not stored.
+        command: the command line, without the values of headers.
         ceiling: requests/s of this load generator on the null server, if calibrated.
         warnings: one line each.
     """
@@ -74,6 +81,7 @@ class RunManifest:
     server: Mapping[str, Any] = field(default_factory=dict)
     group: str = ""
     repeat: int = 0
+    headers: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     ceiling: float | None = None
     warnings: tuple[str, ...] = ()
@@ -101,6 +109,7 @@ class Origin:
     server: Mapping[str, Any] = field(default_factory=dict)
     group: str = ""
     repeat: int = 0
+    headers: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     ceiling: float | None = None
     warnings: tuple[str, ...] = ()
@@ -179,10 +188,10 @@ class _Stored(RunManifest, _State):
 
 _FILE: Final = VersionedJson(
     _Stored,
-    3,
+    4,
     name="run manifest",
     cure="restore it, or give another run folder",
-    updates={2: update_to_2, 3: update_to_3},
+    updates={2: update_to_2, 3: update_to_3, 4: update_to_4},
 )
 """`run.json`; `update_to_N` converts the parsed file of format N - 1 to format N."""
 

@@ -16,7 +16,7 @@ def connect(server: RunningServer, protocol: str) -> ServingClient:
     """A client for one protocol, `rest` or `grpc`.
 
     Raises:
-        UsageError: the server's address for this protocol is not known.
+        UsageError: the server's address for this protocol is not known, or headers or certificates cannot be used.
     """
     address = server.rest if protocol == "rest" else server.grpc
     if address is None:
@@ -24,10 +24,10 @@ def connect(server: RunningServer, protocol: str) -> ServingClient:
     if protocol == "rest":
         from bench.serving.rest import RestClient
 
-        return RestClient(address)
+        return RestClient(address, server.access)
     from bench.serving.grpc_client import GrpcClient
 
-    return GrpcClient(address, secure=server.secure)
+    return GrpcClient(address, server.access, secure=server.secure)
 
 
 def served_scorer(

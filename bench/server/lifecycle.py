@@ -3,8 +3,10 @@
 import contextlib
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from bench.bert.contract.model_folder import check_servable
 from bench.core.errors import UsageError
@@ -24,7 +26,9 @@ REST_PORT: Final = 8501
 
 
 def startup_seconds(target: Target) -> float:
-    """The default of the seconds until a target must be ready."""
+    """The seconds until a target must be ready: those given, or the default of its kind."""
+    if target.access.ready_timeout is not None:
+        return target.access.ready_timeout
     if target.remote:
         return 5.0
     return 120.0 if target.kind is TargetKind.DOCKER else 60.0
@@ -46,7 +50,7 @@ def open_target(
     too, the running server has both addresses.
 
     Args:
-        target: any target but `estimator`.
+        target: any target but `estimator`, and how to reach it.
         model_dir: the model folder for a server started here; ignored for a remote target.
         model: the model's name on the server.
         flags: more flags for a server started here.
@@ -76,7 +80,7 @@ def open_target(
             started = binary(target.path, model_dir, model, flags, ports, within, log)
         else:
             started = embedded(model_dir, model, flags, ports, within, log)
-        yield stack.enter_context(started)
+        yield replace(stack.enter_context(started), access=target.access)
 
 
 def check_model(target: Target, model_dir: Path, flags: Sequence[str] = ()) -> None:
@@ -97,26 +101,50 @@ def check_model(target: Target, model_dir: Path, flags: Sequence[str] = ()) -> N
         check_servable(model_dir)
 
 
+def beside(target: Target) -> Target | None:
+    """The other endpoint of a server at one of Serving's default ports; None at other ports, with TLS or a prefix."""
+    rest = target.kind is TargetKind.REST
+    parts = urlsplit(target.address if rest else f"//{target.address}")
+    if target.secure or parts.path or parts.port != (REST_PORT if rest else GRPC_PORT):
+        return None
+    host = parts.netloc.rpartition(":")[0]
+    address = f"{host}:{GRPC_PORT}" if rest else f"http://{host}:{REST_PORT}"
+    return replace(target, kind=TargetKind.GRPC if rest else TargetKind.REST, address=address)
+
+
+def at_address(target: Target, other: Target | None, model: str) -> RunningServer:
+    """A server elsewhere, as it is reached.
+
+    Args:
+        target: one of its endpoints.
+        other: the other one, if it is known.
+        model: the model's name on the server.
+    """
+    rest = target if target.kind is TargetKind.REST else other
+    grpc = target if target.kind is TargetKind.GRPC else other
+    return RunningServer(
+        rest.address if rest else None,
+        grpc.address if grpc else None,
+        model,
+        "remote",
+        secure=grpc is not None and grpc.secure,
+        access=target.access,
+    )
+
+
 def _remote(target: Target, model: str, timeout: float) -> RunningServer:
     """The server at a remote target, with both addresses if it has Serving's default ports."""
-    address = target.address.removeprefix("https://").removeprefix("http://")
-    host, _, port = address.rpartition(":") if ":" in address else (address, "", "")
-    if target.kind is TargetKind.REST:
-        other = f"{host}:{GRPC_PORT}" if port == str(REST_PORT) and not target.secure else None
-        grpc = other if other and _accepts(host, GRPC_PORT) else None
-        server = RunningServer(target.address, grpc, model, "remote")
-    else:
-        paired = port == str(GRPC_PORT) and not target.secure and _accepts(host, REST_PORT)
-        rest = f"http://{host}:{REST_PORT}" if paired else None
-        server = RunningServer(rest, target.address, model, "remote", secure=target.secure)
+    other = beside(target)
+    server = at_address(target, other if other is not None and _accepts(other) else None, model)
     wait_until_available(server, timeout, lambda: None)
     return server
 
 
-def _accepts(host: str, port: int) -> bool:
+def _accepts(target: Target) -> bool:
     """Whether the address accepts connections."""
+    host, _, port = target.address.rpartition("//")[2].rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), port), timeout=1).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
     except OSError:
         return False
     return True

@@ -5,31 +5,33 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from bench.core import interrupts
 from bench.core.errors import TargetError, UsageError, in_words
+from bench.serving.access import DIRECT, Access
 from bench.serving.endpoint_probe import explain
 from bench.serving.errors import Rejected, ServingError
 from bench.serving.rest import RestClient
 from bench.serving.types import VersionStatus
 
 POLL_SECONDS = 0.05
+_REFUSALS = ("401", "403", "407", "UNAUTHENTICATED", "PERMISSION_DENIED")
 _ANSWER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A server whose model is AVAILABLE.
+    """A server whose model is AVAILABLE, and how to reach it.
 
     Args:
-        rest: base URL, `http://host:port`; None where only gRPC is known.
+        rest: base URL, `http://host:port` and a path prefix; None where only gRPC is known.
         grpc: `host:port`; None where only REST is known.
         model: the model's name on the server.
         backend: `embedded`, `binary`, `docker` or `remote`.
         pid: the server's process, if it was started here.
         container: the container's id, for a docker server.
         secure: whether a remote server's gRPC port speaks TLS.
+        access: headers and certificates.
     """
 
     rest: str | None
@@ -39,6 +41,12 @@ class RunningServer:
     pid: int | None = None
     container: str | None = None
     secure: bool = False
+    access: Access = DIRECT
+
+    @property
+    def rest_address(self) -> str:
+        """REST's `host:port` and path prefix; "" where only gRPC is known."""
+        return (self.rest or "").partition("://")[2]
 
 
 def free_ports(count: int) -> list[int]:
@@ -136,7 +144,7 @@ def _rest_obstacle(server: RunningServer) -> _Obstacle | None:
     if server.rest is None:
         return None
     try:
-        with RestClient(server.rest) as client:
+        with RestClient(server.rest, server.access) as client:
             versions = client.status(server.model, _ANSWER_SECONDS)
     except ServingError as error:
         return _failure(server, "rest", error)
@@ -164,12 +172,14 @@ def _state(version: VersionStatus) -> str:
 
 def _failure(server: RunningServer, protocol: str, error: ServingError | OSError) -> _Obstacle:
     """Why a call or a connection failed; probes what listens at a remote address."""
-    address = urlsplit(server.rest or "").netloc if protocol == "rest" else server.grpc or ""
+    if isinstance(error, ServingError) and (refusal := refused_credentials(server, error)) is not None:
+        return _Obstacle(refusal, final=True)
+    address = server.rest_address if protocol == "rest" else server.grpc or ""
     if server.backend == "remote":
         secure = (server.rest or "").startswith("https:") if protocol == "rest" else server.secure
-        sentence = explain(address, protocol, secure=secure, model=server.model)
+        sentence = explain(address, protocol, secure=secure, model=server.model, access=server.access)
         if sentence is not None:
-            return _Obstacle(sentence, final=not sentence.startswith(f"nothing listens at {address}"))
+            return _Obstacle(sentence, final=not sentence.startswith("nothing listens at "))
     if isinstance(error, Rejected):
         return _model_missing(server, error.details)
     return _Obstacle(in_words(error))
@@ -184,6 +194,22 @@ def _grpc_obstacle(server: RunningServer) -> _Obstacle | None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
     except OSError as error:
         return _failure(server, "grpc", error)
-    if server.backend == "remote" and (sentence := explain(server.grpc, "grpc", secure=server.secure)) is not None:
-        return _Obstacle(sentence, final=True)
-    return None
+    sentence = None
+    if server.backend == "remote":
+        sentence = explain(server.grpc, "grpc", secure=server.secure, access=server.access)
+    return None if sentence is None else _Obstacle(sentence, final=True)
+
+
+def refused_credentials(server: RunningServer, error: ServingError) -> str | None:
+    """The sentence for a server that answers and wants other headers; None if the error is another.
+
+    Args:
+        server: the server.
+        error: that of a call that had its headers.
+    """
+    if error.code not in _REFUSALS or not server.access.headers:
+        return None
+    names = ", ".join(server.access.headers.names)
+    return (
+        f"{server.rest or server.grpc} refuses the request with the headers {names} ({error.code}); check their values"
+    )

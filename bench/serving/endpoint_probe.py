@@ -1,7 +1,8 @@
 """Probes what listens at an address after a failed call, and explains it in one sentence for the user.
 
 The error of a client library for a wrong port is about parsing. The probe sends plain bytes: an HTTP/1.1 request,
-HTTP/2's connection preface, and a TLS handshake, each on its own connection.
+HTTP/2's connection preface, and a TLS handshake, each on its own connection. It sends no header of the user's: who
+listens is not known.
 """
 
 import re
@@ -10,12 +11,13 @@ import ssl
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 from bench.core.errors import printable, reason_of
+from bench.serving.access import DIRECT, Access
 from bench.serving.http2.frames import PREFACE, SETTINGS, frame
+from bench.serving.tls import client_context
 
 _SECONDS: Final = 1.5
 _MOST_BYTES: Final = 1 << 16
@@ -25,7 +27,8 @@ _NEEDS_HTTPS: Final = re.compile(
     rb"plain HTTP request was sent to HTTPS|HTTP request to an HTTPS server", re.IGNORECASE
 )
 _PROXY_STATUS: Final = (502, 503, 504)
-_CREDENTIALS: Final = (401, 403, 407)
+CREDENTIALS: Final = (401, 403, 407)
+"""HTTP statuses of a server that wants credentials, or others."""
 
 
 class Kind(StrEnum):
@@ -93,23 +96,26 @@ def find_listener(host: str, port: int, path: str = "/", seconds: float = _SECON
 
 
 def explain(
-    address: str, protocol: str, *, secure: bool = False, model: str = "", ca: Path | None = None
+    address: str, protocol: str, *, secure: bool = False, model: str = "", access: Access = DIRECT
 ) -> str | None:
     """Why an address does not speak `protocol`, and which to give instead; None if nothing is wrong.
 
     Args:
-        address: `host:port`.
+        address: `host:port`, and for REST the path prefix.
         protocol: `rest` or `grpc`.
         secure: whether it should speak TLS.
         model: the requested model.
-        ca: PEM file of the trusted authorities; None for the system's.
+        access: how the failed call reached it.
     """
     parts = urlsplit(f"//{address}")
     host, port = parts.hostname or "", parts.port or (443 if secure else 80)
-    found = find_listener(host, port, f"/v1/models/{quote(model, safe='')}")
-    sentence = describe(found, address, protocol, secure=secure)
-    if sentence is None and secure and (fault := _certificate_fault(host, port, ca)) is not None:
-        return f"{address} has a certificate that is not trusted ({fault}); this machine must trust its authority"
+    found = find_listener(host, port, f"{parts.path}/v1/models/{quote(model, safe='')}")
+    if access.headers and found.status in CREDENTIALS:
+        # The probe has no credentials, so that its refusal says nothing.
+        return None
+    sentence = describe(found, parts.netloc, protocol, secure=secure)
+    if sentence is None and secure and (fault := _certificate_fault(host, port, access)) is not None:
+        return f"{parts.netloc} has a certificate that is not trusted ({fault}); name its authority with --ca-cert"
     return sentence
 
 
@@ -176,8 +182,8 @@ def _web(found: Listener, address: str, protocol: str, secure: bool) -> str | No
         return f"{who} redirects to {where} (HTTP {found.status}); give that server's own address"
     if found.status in _PROXY_STATUS:
         return f"{who} answers HTTP {found.status}: a proxy whose server behind it does not answer; start that server"
-    if found.status in _CREDENTIALS:
-        return f"{who} answers HTTP {found.status}: it asks for credentials; give the server's own address"
+    if found.status in CREDENTIALS:
+        return f"{who} answers HTTP {found.status}: it asks for credentials; give them with --header"
     what = found.headers.get("content-type", "").partition(";")[0].strip() or "no content type"
     if protocol == "grpc" or secure or not _is_serving(found):
         page = f"HTTP {found.status}, {_printable(what.encode())}"
@@ -239,10 +245,10 @@ def _tls(host: str, port: int, seconds: float) -> str | None:
         return None
 
 
-def _certificate_fault(host: str, port: int, ca: Path | None) -> str | None:
+def _certificate_fault(host: str, port: int, access: Access) -> str | None:
     """Why a server's certificate is not trusted; None if it is."""
     try:
-        context = ssl.create_default_context(cafile=str(ca) if ca else None)
+        context = client_context(access.tls)
         with socket.create_connection((host, port), timeout=_SECONDS) as raw:
             context.wrap_socket(raw, server_hostname=host).close()
     except ssl.SSLCertVerificationError as error:

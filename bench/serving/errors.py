@@ -9,7 +9,10 @@ ServingError
 └── InvalidResponse     the answer cannot be read
 """
 
+from typing import Self
+
 from bench.core.errors import TargetError
+from bench.serving.headers import Headers
 
 
 class ServingError(TargetError):
@@ -25,6 +28,13 @@ class ServingError(TargetError):
         super().__init__(message)
         self.code = code
         self.details = details
+
+    def without(self, headers: Headers) -> Self:
+        """The same error without the values of headers, which a server may repeat."""
+        if headers:
+            self.args = (headers.redact(str(self)),)
+            self.details = headers.redact(self.details)
+        return self
 
 
 class ConnectFailed(ServingError):

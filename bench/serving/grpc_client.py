@@ -9,8 +9,10 @@ from google.protobuf.message import DecodeError
 
 from bench.core.units import format_bytes
 from bench.serving import messages
+from bench.serving.access import DIRECT, Access
 from bench.serving.errors import ConnectFailed, InvalidResponse, ServingError
 from bench.serving.grpc_status import code_name, one_line, raise_for_status
+from bench.serving.headers import NO_HEADERS, Headers
 from bench.serving.messages import (
     METADATA_METHOD,
     PREDICT_METHOD,
@@ -26,7 +28,6 @@ from bench.serving.messages import (
     data_type_name,
 )
 from bench.serving.tensors import from_proto, to_proto
-from bench.serving.tls import TlsOptions
 from bench.serving.types import (
     MAX_RESPONSE_BYTES,
     ModelMetadata,
@@ -60,15 +61,18 @@ _TOO_LARGE: Final = re.compile(r"(Sent|Received) message larger than max \((\d+)
 
 
 def make_channel(
-    address: str, tls: TlsOptions | None = None, options: Sequence[tuple[str, Any]] = (), *, secure: bool = False
+    address: str, access: Access = DIRECT, options: Sequence[tuple[str, Any]] = (), *, secure: bool = False
 ) -> Any:
     """A channel to `host:port` with limits for large messages.
 
     Args:
         address: host and port.
-        tls: certificates; with these, or with `secure`, the channel is encrypted.
+        access: certificates of an encrypted channel.
         options: further channel arguments of gRPC.
-        secure: encrypts with the system's authorities if `tls` is None.
+        secure: whether the channel is encrypted.
+
+    Raises:
+        UsageError: the certificates cannot be used.
     """
     named = {
         "grpc.max_receive_message_length": MAX_RESPONSE_BYTES,
@@ -77,11 +81,10 @@ def make_channel(
         **dict(options),
     }
     arguments = list(named.items())
-    if tls is None and not secure:
+    if not secure:
         return grpc.insecure_channel(address, options=arguments)
-    tls = tls or TlsOptions()
-    read = [path.read_bytes() if path else None for path in (tls.ca, tls.key, tls.cert)]
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(*read), options=arguments)
+    credentials = grpc.ssl_channel_credentials(*access.tls.grpc_credentials())
+    return grpc.secure_channel(address, credentials, options=arguments)
 
 
 def predict_message(request: PredictRequest) -> Any:
@@ -118,10 +121,10 @@ def predict_response(data: bytes, bytes_out: int) -> PredictResponse:
     return PredictResponse(outputs, version, bytes_out, len(data))
 
 
-def raise_for_rpc(error: Any, address: str, timeout: float) -> NoReturn:
-    """Raises the ServingError for a failed call."""
+def raise_for_rpc(error: Any, address: str, timeout: float, headers: Headers = NO_HEADERS) -> NoReturn:
+    """Raises the ServingError for a failed call, without the values of `headers`, those of the request."""
     name = error.code().name
-    details = one_line(error.details())
+    details = one_line(headers.redact(error.details() or ""))
     if found := _TOO_LARGE.search(details):
         what, size = "request" if found[1] == "Sent" else "response", format_bytes(int(found[2]))
         raise InvalidResponse(
@@ -144,10 +147,12 @@ class GrpcClient:
 
     Args:
         address: host and port, such as `127.0.0.1:8500`.
-        tls: certificates; with these, or with `secure`, the connection is encrypted.
-        metadata: sent with every call.
+        access: headers, which are sent as metadata, and certificates.
         options: further channel arguments of gRPC.
-        secure: encrypts with the system's authorities if `tls` is None.
+        secure: whether the connection is encrypted.
+
+    Raises:
+        UsageError: headers that gRPC does not allow, or certificates that cannot be used.
     """
 
     protocol = "grpc"
@@ -155,15 +160,15 @@ class GrpcClient:
     def __init__(
         self,
         address: str,
-        tls: TlsOptions | None = None,
-        metadata: Sequence[tuple[str, str]] = (),
+        access: Access = DIRECT,
         options: Sequence[tuple[str, Any]] = (),
         *,
         secure: bool = False,
     ) -> None:
         self.address = address
-        self._metadata = tuple(metadata)
-        self._channel = make_channel(address, tls, options, secure=secure)
+        self._headers = access.headers
+        self._metadata = access.headers.metadata()
+        self._channel = make_channel(address, access, options, secure=secure)
         self._predict_bytes = self._channel.unary_unary(PREDICT_METHOD)
         self._status = _method(self._channel, STATUS_METHOD, GetModelStatusResponse)
         self._model_metadata = _method(self._channel, METADATA_METHOD, GetModelMetadataResponse)
@@ -209,7 +214,7 @@ class GrpcClient:
         try:
             return method(message, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise_for_rpc(error, self.address, timeout)
+            raise_for_rpc(error, self.address, timeout, self._headers)
         except ValueError as error:
             # A call on a closed channel.
             raise ServingError(f"the call to {self.address} could not be made ({error})") from error

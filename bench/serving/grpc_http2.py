@@ -6,6 +6,7 @@ from typing import Final, NoReturn
 from bench.core.units import format_bytes
 from bench.serving.errors import InvalidResponse
 from bench.serving.grpc_status import code_name, one_line, raise_for_status
+from bench.serving.headers import NO_HEADERS, Headers
 from bench.serving.http2.client import Request
 from bench.serving.http2.frames import CANCEL, ENHANCE_YOUR_CALM, REFUSED_STREAM
 from bench.serving.http2.grpc_wire import PREFIX, is_one_message, percent_decoded, timeout_header
@@ -50,13 +51,14 @@ def call_block(method: str, authority: str, timeout: float, metadata: Sequence[H
     )
 
 
-def answer_of(request: Request, address: str, timeout: float) -> bytes:
+def answer_of(request: Request, address: str, timeout: float, headers: Headers = NO_HEADERS) -> bytes:
     """The message that answers a call.
 
     Args:
         request: the call, which has ended.
         address: the server's, for error messages.
         timeout: the call's timeout, seconds.
+        headers: those of the call, whose values are taken out of the server's text.
 
     Raises:
         ServingError: the call failed.
@@ -73,7 +75,7 @@ def answer_of(request: Request, address: str, timeout: float) -> bytes:
     if status != b"0":
         text = percent_decoded(trailers.get(b"grpc-message", b"")).decode("utf-8", "replace")
         name = code_name(int(status)) if status.isdigit() and len(status) <= 2 else "UNKNOWN"
-        raise_for_status(name, one_line(text), address, timeout)
+        raise_for_status(name, one_line(headers.redact(text)), address, timeout)
     body = request.answer
     if not is_one_message(body) or body[0]:
         raise InvalidResponse(f"the answer from {address} is not one uncompressed message; is this TensorFlow Serving?")

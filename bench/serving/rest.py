@@ -1,7 +1,6 @@
 """The REST client, on `requests` with keep-alive."""
 
 import http.client
-from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, urlsplit
 
@@ -11,6 +10,7 @@ import urllib3
 from bench.core.errors import in_words, printable
 from bench.core.units import format_bytes
 from bench.serving import json_codec
+from bench.serving.access import DIRECT, Access
 from bench.serving.bounded_http import BoundedAdapter, bounded, time_left
 from bench.serving.content_coding import check_coding
 from bench.serving.errors import (
@@ -22,8 +22,9 @@ from bench.serving.errors import (
     ServingError,
     Unavailable,
 )
+from bench.serving.headers import NO_HEADERS, Headers
 from bench.serving.json_codec import BodyForm
-from bench.serving.tls import TlsOptions
+from bench.serving.tls import client_context
 from bench.serving.types import MAX_RESPONSE_BYTES, ModelMetadata, PredictRequest, PredictResponse, VersionStatus
 
 _CHUNK: Final = 1 << 16
@@ -56,14 +57,27 @@ def _model_path(model: str) -> str:
     return f"/v1/models/{quote(model, safe='')}"
 
 
-def raise_for_status(status: int, body: bytes) -> None:
+def raise_for_status(status: int, body: bytes, headers: Headers = NO_HEADERS) -> None:
     """Returns for HTTP status 200.
+
+    Args:
+        status: of the answer.
+        body: of the answer.
+        headers: those of the request, whose values are taken out of the text.
 
     Raises:
         ServingError: any other status, with the text of the body.
     """
     if status == _OK:
         return
+    try:
+        _raise_for_error(status, headers.redact_bytes(body))
+    except ServingError as error:
+        # A value may be escaped in the body.
+        raise error.without(headers) from None
+
+
+def _raise_for_error(status: int, body: bytes) -> NoReturn:
     if status < 400:
         raise InvalidResponse(
             f"HTTP {status} where TensorFlow Serving answers directly; check the address", str(status)
@@ -91,11 +105,14 @@ class RestClient:
     Proxies and credentials in the environment are not used: they would be measured with the server.
 
     Args:
-        url: scheme, host and port, such as `http://127.0.0.1:8501`.
+        url: scheme, host, port and path prefix, such as `http://127.0.0.1:8501`.
+        access: headers and certificates.
         form: layout of the tensors in a body.
-        headers: sent with every request.
-        tls: certificates for `https`.
+        compressed: whether the bodies that are given are gzipped.
         max_response: size limit of a decoded response, bytes.
+
+    Raises:
+        UsageError: the certificates cannot be used.
     """
 
     protocol = "rest"
@@ -103,21 +120,33 @@ class RestClient:
     def __init__(
         self,
         url: str,
+        access: Access = DIRECT,
         form: BodyForm = BodyForm.ROW,
-        headers: Mapping[str, str] | None = None,
-        tls: TlsOptions | None = None,
         max_response: int = MAX_RESPONSE_BYTES,
+        *,
+        compressed: bool = False,
     ) -> None:
         self.url = url.rstrip("/")
         self.form = form
+        self._access = access
         self._max_response = max_response
         self._session = requests.Session()
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, BoundedAdapter())
         self._session.trust_env = False
-        self._session.headers.update({"Content-Type": "application/json", **(headers or {})})
-        tls = tls or TlsOptions()
-        self._session.verify = str(tls.ca) if tls.ca else True
+        # As bytes, so that values leave as they are.
+        given = {name: value.encode("latin-1") for name, value in access.headers.revealed()}
+        self._session.headers.update({"Content-Type": "application/json", **given})
+        if compressed:
+            self._session.headers["Content-Encoding"] = "gzip"
+        if self.url.startswith("https:"):
+            self._trust()
+
+    def _trust(self) -> None:
+        tls = self._access.tls
+        # Names what cannot be used; the library takes the same files.
+        client_context(tls)
+        self._session.verify = str(tls.authorities())
         if tls.cert and tls.key:
             self._session.cert = (str(tls.cert), str(tls.key))
 
@@ -159,10 +188,10 @@ class RestClient:
                 ) as response,
             ):
                 answer = _read(response, most)
-                raise_for_status(response.status_code, answer)
+                raise_for_status(response.status_code, answer, self._access.headers)
                 return answer
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError) as error:
-            _raise_mapped(error, self.url, timeout)
+            raise _mapped(error, self.url, timeout).without(self._access.headers) from error
 
 
 def _read(response: requests.Response, most: int) -> bytes:
@@ -185,21 +214,21 @@ def _read(response: requests.Response, most: int) -> bytes:
     return bytes(body)
 
 
-def _raise_mapped(error: Exception, url: str, timeout: float) -> NoReturn:
-    """Raises the ServingError for a foreign exception."""
+def _mapped(error: Exception, url: str, timeout: float) -> ServingError:
+    """The ServingError for a foreign exception."""
     host = urlsplit(url).netloc
     timeouts = (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)
     if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
-        raise ConnectFailed(f"no trusted connection to {host} ({_reason(error)}); check the certificates") from error
+        return ConnectFailed(f"no trusted connection to {host} ({_reason(error)}); check the certificates")
     if isinstance(error, requests.ConnectTimeout | urllib3.exceptions.ConnectTimeoutError):
-        raise ConnectFailed(f"nothing answers at {host} within {timeout:g} s; is the server up?") from error
+        return ConnectFailed(f"nothing answers at {host} within {timeout:g} s; is the server up?")
     if isinstance(error, timeouts) or (isinstance(error, requests.ConnectionError) and "timed out" in str(error)):
-        raise DeadlineExceeded(f"no answer from {host} within {timeout:g} s; allow more time or send less") from error
+        return DeadlineExceeded(f"no answer from {host} within {timeout:g} s; allow more time or send less")
     if any(isinstance(cause, _BROKEN) and not isinstance(cause, ConnectionError) for cause in _causes(error)):
-        raise InvalidResponse(f"invalid answer from {host} ({_reason(error)}); is this TensorFlow Serving?") from error
+        return InvalidResponse(f"invalid answer from {host} ({_reason(error)}); is this TensorFlow Serving?")
     if isinstance(error, requests.ConnectionError | urllib3.exceptions.ProtocolError | OSError):
-        raise ConnectFailed(f"no connection to {host} ({_reason(error)}); is the server up?") from error
-    raise ServingError(f"the request to {host} could not be made ({_reason(error)}); check the address") from error
+        return ConnectFailed(f"no connection to {host} ({_reason(error)}); is the server up?")
+    return ServingError(f"the request to {host} could not be made ({_reason(error)}); check the address")
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -1,19 +1,25 @@
-"""The target of the load: parses the text after `--target`."""
+"""A target, which is a server or how to start one, and how to reach it; parses the text after `--target`."""
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from bench.core.errors import UsageError, did_you_mean
+from bench.serving.access import DIRECT, Access
+from bench.serving.headers import REDACTED, Headers
 
 _SCHEMES: Final = ("http", "https", "grpc", "grpcs")
 # A label may contain an underscore, as service names of Docker Compose do.
 _HOST: Final = re.compile(r"(?=.{1,253}$)[\w](?:[\w-]{0,61}[\w])?(?:\.[\w](?:[\w-]{0,61}[\w])?)*\.?")
-_FORMS = "embedded, http://host:8501, grpc://host:8500, docker:cpu, docker:gpu, binary:/path, estimator"
+_FORMS: Final = "embedded, http://host:8501, grpc://host:8500, docker:cpu, docker:gpu, binary:/path, estimator"
+# A segment of a path (RFC 3986, section 3.3) but for "@", which would be taken for the end of a password.
+_SEGMENT: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})+")
+_API: Final = re.compile(r"/v1(/|$)")
 
 
 class TargetKind(StrEnum):
@@ -29,14 +35,16 @@ class TargetKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A target.
+    """A target and how to reach it.
 
     Args:
         kind: its kind.
-        address: REST: scheme, host and port as a URL without a path; gRPC: `host:port`; else empty.
+        address: REST: scheme, host, port and path prefix as a URL without a slash at its end; gRPC: `host:port`; else
+            empty.
         secure: whether the connection is encrypted (`https://`, `grpcs://`).
         device: `cpu` or `gpu` of a Docker target, else empty.
         path: the server binary of a binary target.
+        access: headers, certificates and the time to become ready.
     """
 
     kind: TargetKind
@@ -44,6 +52,7 @@ class Target:
     secure: bool = False
     device: str = ""
     path: Path | None = None
+    access: Access = DIRECT
 
     @property
     def managed(self) -> bool:
@@ -55,18 +64,49 @@ class Target:
         """Whether it is the address of a server that the suite does not start."""
         return self.kind in (TargetKind.REST, TargetKind.GRPC)
 
+    def with_headers(self, headers: Headers) -> "Target":
+        """The same with further headers, which replace those of the same name."""
+        return replace(self, access=replace(self.access, headers=self.access.headers.replaced_by(headers)))
+
     def __str__(self) -> str:
+        """As it is given to `--target`: without headers and certificates."""
         if self.kind is TargetKind.GRPC:
             return f"grpc{'s' if self.secure else ''}://{self.address}"
         return self.address or ":".join(filter(None, (self.kind.value, self.device, str(self.path or ""))))
 
 
-def parse_target(text: str) -> Target:
+def parse_target(text: str, access: Access = DIRECT) -> Target:
     """The target in `text`.
 
+    Args:
+        text: as after `--target`.
+        access: how to reach it.
+
     Raises:
-        UsageError: not a target; the message says why.
+        UsageError: not a target, which the message explains, or `reach` refuses it.
     """
+    return reach([_parse(text)], access)[0]
+
+
+def reach(targets: Iterable[Target], access: Access) -> tuple[Target, ...]:
+    """The same targets, reached by `access`, which applies to all of them.
+
+    Raises:
+        UsageError: it has no effect: certificates, and no connection is encrypted; anything for the estimator.
+    """
+    found = tuple(replace(target, access=access) for target in targets)
+    if access.tls.given and not any(target.secure for target in found):
+        names = " and ".join(dict.fromkeys(map(str, found)))
+        raise UsageError(
+            f"certificates have no effect on {names}, which is not encrypted; give https:// or grpcs://, or leave out "
+            "--ca-cert, --client-cert and --client-key"
+        )
+    if access != DIRECT and any(target.kind is TargetKind.ESTIMATOR for target in found):
+        raise UsageError("headers, certificates and times have no effect on the estimator, which is not a server")
+    return found
+
+
+def _parse(text: str) -> Target:
     stripped = text.strip()
     scheme, separator, _ = stripped.partition("://")
     if separator:
@@ -78,7 +118,18 @@ def parse_target(text: str) -> Target:
         return Target(TargetKind.DOCKER, device=rest)
     if kind == "binary" and rest:
         return Target(TargetKind.BINARY, path=Path(rest))
-    raise UsageError(f"{text!r} is not a target{_hint(stripped, kind, colon, rest)}; write one of {_FORMS}")
+    raise UsageError(
+        f"{masked_address(text)!r} is not a target{_hint(stripped, kind, colon, rest)}; write one of {_FORMS}"
+    )
+
+
+def masked_address(text: str) -> str:
+    """An address for a message, without a password or a query, which may hold one."""
+    scheme, separator, rest = text.partition("://") if "://" in text else ("", "", text)
+    if "@" in rest:
+        return f"{scheme}{separator}{REDACTED}"
+    place = min((rest.find(mark) for mark in "?#" if mark in rest), default=len(rest))
+    return f"{scheme}{separator}{rest[:place]}{REDACTED if rest[place:] else ''}"
 
 
 def _hint(text: str, kind: str, colon: str, rest: str) -> str:
@@ -90,7 +141,7 @@ def _hint(text: str, kind: str, colon: str, rest: str) -> str:
     if not colon:
         return did_you_mean(text, ("embedded", "estimator", "docker:cpu", "docker:gpu"))
     if text.startswith("[") or rest.isdigit():
-        return f": an address needs its scheme, http://{text} or grpc://{text}"
+        return f": an address needs its scheme, http://{masked_address(text)} or grpc://{masked_address(text)}"
     return ""
 
 
@@ -102,7 +153,9 @@ def grpc_address(text: str) -> Target:
     """
     target = parse_target(text if "://" in text else f"grpc://{text}")
     if target.kind is not TargetKind.GRPC:
-        raise UsageError(f"{text!r} is not a gRPC address; write it like localhost:8500 or grpc://localhost:8500")
+        raise UsageError(
+            f"{masked_address(text)!r} is not a gRPC address; write it like localhost:8500 or grpc://localhost:8500"
+        )
     return target
 
 
@@ -114,7 +167,7 @@ def rest_address(text: str) -> Target:
     """
     target = parse_target(text if "://" in text else f"http://{text}")
     if target.kind is not TargetKind.REST:
-        raise UsageError(f"{text!r} is not a REST address; write it like http://localhost:8501")
+        raise UsageError(f"{masked_address(text)!r} is not a REST address; write it like http://localhost:8501")
     return target
 
 
@@ -123,8 +176,7 @@ def _parse_address(text: str, scheme: str) -> Target:
     wrong = _fault(text, scheme)
     if wrong is not None:
         # A password must not appear on a shared terminal or in the log of a CI job.
-        shown = re.sub(r"//[^/@]*@", "//***@", text)
-        raise UsageError(f"{shown!r} {wrong}; write it like {example}")
+        raise UsageError(f"{masked_address(text)!r} {wrong}; write it like {example}")
     parts = urlsplit(text)
     host = parts.hostname or ""
     if ":" in host:
@@ -132,7 +184,8 @@ def _parse_address(text: str, scheme: str) -> Target:
     secure = scheme in ("https", "grpcs")
     if scheme.startswith("grpc"):
         return Target(TargetKind.GRPC, f"{host}:{parts.port}", secure)
-    return Target(TargetKind.REST, f"{scheme}://{host}{f':{parts.port}' if parts.port else ''}", secure)
+    prefix = parts.path.rstrip("/")
+    return Target(TargetKind.REST, f"{scheme}://{host}{f':{parts.port}' if parts.port else ''}{prefix}", secure)
 
 
 def _fault(text: str, scheme: str) -> str | None:
@@ -142,18 +195,19 @@ def _fault(text: str, scheme: str) -> str | None:
         return f"has the unknown scheme {scheme!r}, {known}{did_you_mean(scheme, _SCHEMES)}"
     if any(char.isspace() or not char.isprintable() for char in text):
         return "contains a blank or a control character"
+    # Before anything else: the parts of a password that has a slash or a colon look like something else.
+    if "@" in text:
+        return "contains a user or a password, which are not sent; leave them out, and give credentials with --header"
     try:
         parts = urlsplit(text)
         host = parts.hostname
     except ValueError:
         return "has brackets without an IPv6 address"
-    if parts.username is not None or parts.password is not None:
-        return "contains a user or a password, which are not sent; leave them out"
     if not parts.netloc.startswith("[") and parts.netloc.count(":") > 1:
         return "has more than one colon; put an IPv6 address into brackets, like http://[::1]:8501"
     if not host:
         return "has no host"
-    return _host_fault(host, parts.netloc) or _port_fault(parts.netloc, scheme) or _more(parts)
+    return _host_fault(host, parts.netloc) or _port_fault(parts.netloc, scheme) or _more(parts, scheme)
 
 
 def _host_fault(host: str, netloc: str) -> str | None:
@@ -187,7 +241,23 @@ def _port_fault(netloc: str, scheme: str) -> str | None:
     )
 
 
-def _more(parts: SplitResult) -> str | None:
-    """Text after host and port."""
+def _more(parts: SplitResult, scheme: str) -> str | None:
+    """What is wrong after host and port."""
     more = parts._replace(scheme="", netloc="").geturl()
-    return None if more in ("", "/") else f"has {more!r} after host and port; leave it out"
+    if more in ("", "/"):
+        return None
+    if parts.query or parts.fragment or more.endswith(("?", "#")):
+        return "has a query after host and port; leave it out, and give credentials with --header"
+    if scheme.startswith("grpc"):
+        return f"has {more!r} after host and port; leave it out, gRPC has no path prefix"
+    return _prefix_fault(parts.path)
+
+
+def _prefix_fault(path: str) -> str | None:
+    """Why a path is not a prefix that REST paths are appended to; None if it is."""
+    if _API.search(path):
+        return f"has {path!r} after host and port; leave it out from /v1 on: only a prefix before it is given"
+    segments: Sequence[str] = path.rstrip("/").split("/")[1:]
+    if any(segment in (".", "..") or not _SEGMENT.fullmatch(segment) for segment in segments):
+        return f"has the path prefix {path!r}, in which a segment is empty, dots or not of letters, digits and -._~%XX"
+    return None

@@ -1,9 +1,19 @@
-"""Certificates for encrypted connections."""
+"""Certificates for encrypted connections: the same authorities for REST and gRPC, whatever the client library."""
 
+import os
+import re
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
-from bench.core.errors import UsageError
+from bench.core.errors import UsageError, in_words
+
+FILE_VARIABLE: Final = "SSL_CERT_FILE"
+FOLDER_VARIABLE: Final = "SSL_CERT_DIR"
+# Names of certificates in a folder of OpenSSL's.
+_HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
+_PEM: Final = "they must be PEM files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,9 +21,9 @@ class TlsOptions:
     """The certificates of a TLS client; PEM files.
 
     Args:
-        ca: certificates of the trusted authorities; None for the system's.
+        ca: certificates of the trusted authorities; None for those of `SSL_CERT_FILE`, or else the system's.
         cert: the client's certificate chain, for servers that request one.
-        key: its private key.
+        key: its private key, without a password.
 
     Raises:
         UsageError: a certificate without a key, a key without a certificate, or a missing file.
@@ -29,3 +39,70 @@ class TlsOptions:
         for path in (self.ca, self.cert, self.key):
             if path is not None and not path.is_file():
                 raise UsageError(f"no certificate file {path}; check the path")
+
+    @property
+    def given(self) -> bool:
+        """Whether any file is given."""
+        return self != SYSTEM
+
+    def authorities(self) -> Path:
+        """The file or folder of the trusted authorities: `ca`, or that of the environment, or the system's.
+
+        Raises:
+            UsageError: a variable names what is not there.
+        """
+        if self.ca is not None:
+            return self.ca
+        for variable, is_there in ((FILE_VARIABLE, Path.is_file), (FOLDER_VARIABLE, Path.is_dir)):
+            if text := os.environ.get(variable):
+                if not is_there(Path(text)):
+                    raise UsageError(f"{variable} names {text}, which is not there; correct or unset it")
+                return Path(text)
+        found = ssl.get_default_verify_paths()
+        if found.cafile or found.capath:
+            return Path(found.cafile or found.capath or "")
+        # A machine without a store of its own.
+        import certifi
+
+        return Path(certifi.where())
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Adds the certificates to a client's TLS context.
+
+        Raises:
+            UsageError: the files are not usable certificates.
+        """
+        try:
+            trusted = self.authorities()
+            context.load_verify_locations(**{"capath" if trusted.is_dir() else "cafile": str(trusted)})
+            if self.cert and self.key:
+                # An empty password, so that OpenSSL does not ask for one on the terminal.
+                context.load_cert_chain(str(self.cert), str(self.key), password="")
+        except (ssl.SSLError, OSError) as error:
+            raise UsageError(f"the certificates cannot be used ({in_words(error)}); {_PEM}") from error
+
+    def grpc_credentials(self) -> tuple[bytes, bytes | None, bytes | None]:
+        """Authorities, key and certificate as grpcio takes them, which has authorities of its own otherwise.
+
+        Raises:
+            UsageError: the files are not usable certificates.
+        """
+        self.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        trusted = self.authorities()
+        files = [trusted] if trusted.is_file() else [file for file in trusted.iterdir() if _HASHED.match(file.name)]
+        roots = b"\n".join(file.read_bytes() for file in sorted(files) if file.is_file())
+        return roots, self.key.read_bytes() if self.key else None, self.cert.read_bytes() if self.cert else None
+
+
+SYSTEM: Final = TlsOptions()
+
+
+def client_context(tls: TlsOptions) -> Any:
+    """The TLS context of a client that verifies the server's certificate and name.
+
+    Raises:
+        UsageError: the files are not usable certificates.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.load_into(context)
+    return context

@@ -24,6 +24,8 @@ from bench.capacity.report.text_report import capacity_lines
 from bench.core.errors import ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
 from bench.core.units import format_estimate, format_number, format_rate
 from bench.load.setup.run_spec import RunSpec
+from bench.serving.access import Access
+from bench.serving.headers import Headers
 from bench.serving.target import parse_target
 from bench.serving.tls import TlsOptions
 from bench.workload.due_times import ClosedLoop
@@ -265,6 +267,7 @@ def test_a_sweep_of_format_2_continues_with_its_requests(tmp_path: Path) -> None
     }
     old = {"format": 2, "job": {"protocol": "rest", "transport": "fast", "options": options, "quick": True}, "done": {}}
     (tmp_path / "sweep.json").write_bytes(orjson.dumps(old))
+    headers = Headers([("X-Team", "search")])
     spec = RunSpec(
         scenario="capacity",
         protocol="rest",
@@ -274,12 +277,11 @@ def test_a_sweep_of_format_2_continues_with_its_requests(tmp_path: Path) -> None
         signature="serving_default",
         sentences=4,
         check_share=0.5,
-        headers={"X-Team": "search"},
-        tls=TlsOptions(ca=tmp_path / "ca.pem"),
-        target=parse_target("https://localhost:8501"),
+        target=parse_target("https://localhost:8501", Access(headers, TlsOptions(ca=tmp_path / "ca.pem"))),
         compressed=True,
     )
-    request = request_of(orjson.loads(spec.to_json()))
+    request = request_of(spec)
+    assert request["headers"] == ["X-Team"], "names only"
     job = {"protocol": "rest", "transport": "fast", "request": request, "knee": list(QUICK.knee)}
     assert request.keys() == {"signature", "sentences", "check_share", "headers", "tls", "compressed"}
     assert SweepFolder.create(tmp_path, job, resume=True).job == job

@@ -16,7 +16,9 @@ from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.grpcio_channel import GrpcioChannel, shut_down_flooded
 from bench.load.transports.pool import TransportPool
 from bench.server.running import free_ports
+from bench.serving.access import Access
 from bench.serving.errors import ConnectFailed, DeadlineExceeded, InvalidResponse, Rejected, ServerFailed, Unavailable
+from bench.serving.headers import Headers
 from bench.serving.tls import TlsOptions
 from tests.support.faulty_server import faulty
 from tests.support.programmed_servers import grpc_server
@@ -38,7 +40,7 @@ def test_grpc_messages_arrive_as_they_are(grpc_pool: Any) -> None:
         return b"answer to " + message
 
     with grpc_server(answer) as address:
-        pool = grpc_pool(address, headers={"X-Team": "search"})
+        pool = grpc_pool(address, access=Access(Headers([("X-Team", "search")])))
         assert pool.make("grpc").exchange(b"message", 5) == b"answer to message"
         pool.close()
     assert seen == [("/tensorflow.serving.PredictionService/Predict", b"message", "search")]
@@ -104,7 +106,7 @@ def test_grpc_over_tls(grpc_pool: Any) -> None:
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
     server.start()
     try:
-        pool = grpc_pool(f"127.0.0.1:{port}", tls=TRUSTED, grpc_secure=True)
+        pool = grpc_pool(f"127.0.0.1:{port}", access=Access(tls=TRUSTED), grpc_secure=True)
         users = [gevent.spawn(pool.make("grpc").exchange, b"echo", 60) for _ in range(3)]
         gevent.joinall(users, raise_error=True)
         assert [user.value for user in users] == [b"echo"] * 3

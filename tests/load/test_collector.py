@@ -23,6 +23,7 @@ from bench.results.manifest import Origin, describe
 from bench.results.records import Ended, Outcome
 from bench.results.run_folder import RunWriter
 from bench.results.run_reader import open_run
+from bench.server.running import RunningServer
 from bench.workload.arrivals import OpenLoop, parse_arrivals
 from bench.workload.workload import Workload
 from tests.support.toy_golden import toy_golden
@@ -71,7 +72,7 @@ class Rig:
             epoch,
             plans,
             PAYLOADS,
-            ServerSampler(None, "bert", None, None),
+            ServerSampler(RunningServer(None, None, "bert", "remote"), None),
             Callbacks(lambda: set(self.alive), lambda: self.ended.append(True), watch),
         )
         self.recorders = {

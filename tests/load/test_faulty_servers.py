@@ -20,7 +20,9 @@ import pytest
 from bench.load.transports import grpc_h2_connection
 from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.pool import TransportPool
+from bench.serving.access import DIRECT, Access
 from bench.serving.errors import ConnectFailed, DeadlineExceeded, InvalidResponse, Rejected, ServingError, Unavailable
+from bench.serving.headers import Headers
 from bench.serving.tls import TlsOptions
 from tests.load.test_transports import raw_server
 from tests.support.faulty_server import (
@@ -50,10 +52,10 @@ def gzipped(body: bytes) -> bytes:
 
 
 def endpoint(name: Any, address: str, secure: Any = False) -> Endpoint:
-    tls = TlsOptions(ca=TLS / "ca.pem") if secure else None
+    access = Access(tls=TlsOptions(ca=TLS / "ca.pem")) if secure else DIRECT
     if name.startswith("rest"):
-        return Endpoint(rest=f"http{'s' if secure else ''}://{address}", path="/v1/models/bert:predict", tls=tls)
-    return Endpoint(grpc=address, grpc_secure=secure, tls=tls)
+        return Endpoint(rest=f"http{'s' if secure else ''}://{address}", path="/v1/models/bert:predict", access=access)
+    return Endpoint(grpc=address, grpc_secure=secure, access=access)
 
 
 def transport_to(name: Any, address: str, **fields: Any) -> Any:
@@ -286,8 +288,8 @@ def test_headers_given_by_the_user_stand_instead_of_the_usual_ones() -> None:
         return 200, gzipped(PLAIN), {"Content-Encoding": "gzip"}
 
     with rest_server(answer) as url:
-        headers = {"accept-encoding": "gzip", "CONTENT-TYPE": "text/plain"}
-        transport = TransportPool(Endpoint(rest=url, path="/", headers=headers)).make("rest")
+        access = Access(Headers([("accept-encoding", "gzip"), ("CONTENT-TYPE", "text/plain")]))
+        transport = TransportPool(Endpoint(rest=url, path="/", access=access)).make("rest")
         assert transport.exchange(b"x", 30) == PLAIN
     assert seen == [(["gzip"], ["text/plain"])]
 

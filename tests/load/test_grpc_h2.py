@@ -15,6 +15,7 @@ import pytest
 
 from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.pool import TransportPool
+from bench.serving.access import Access
 from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -345,7 +346,7 @@ def test_a_tls_server_that_resets_while_a_user_sends() -> None:
         thread = threading.Thread(target=serve, args=(listener,), daemon=True)
         thread.start()
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-        pool = TransportPool(Endpoint(grpc=address, grpc_secure=True, tls=TlsOptions(ca=TLS / "ca.pem")))
+        pool = TransportPool(Endpoint(grpc=address, grpc_secure=True, access=Access(tls=TlsOptions(ca=TLS / "ca.pem"))))
         users = [gevent.spawn(pool.make("grpc").exchange, bytes(32 << 20), 60) for _ in range(2)]
         wait_until(lambda: pool._shared[0]._link and pool._shared[0]._link._flushing)  # type: ignore[union-attr]
         full.set()

@@ -7,6 +7,8 @@ import pytest
 from bench.core.errors import UsageError
 from bench.load.locust_adapter.options import OPTIONS, READERS, SWITCHES, add_options, read_spec, warmup_seconds
 from bench.load.setup.catalog import SampleRule, Scenario
+from bench.serving.access import DIRECT
+from bench.serving.headers import Headers
 from bench.serving.target import TargetKind
 from bench.workload.arrivals import ClosedLoop, Poisson
 
@@ -28,7 +30,7 @@ def test_defaults() -> None:
     assert read(["--max-response", "8MB"]).max_response == 8_000_000
     assert (settings.check_share, settings.sentences, settings.channels, settings.seed) == (1.0, 1, 1, 0)
     assert settings.transport == "fast"
-    assert settings.tls is None
+    assert settings.target.access == DIRECT
     assert settings.results == Path("results")
 
 
@@ -58,7 +60,7 @@ def test_everything_given() -> None:
     assert settings.model_dir == Path("m")
     assert (settings.model_name, settings.signature, settings.transport) == ("n", "serving_default", "requests")
     assert (settings.timeout, settings.warmup, settings.drain, settings.seed) == (0.5, 5.0, 0.0, 7)
-    assert settings.headers == {"X-Team": "search", "X-Key": "a:b"}
+    assert settings.target.access.headers == Headers([("X-Team", "search"), ("X-Key", "a:b")])
     assert settings.server_flags == ("--a=1", "--b")
     assert settings.padded
     assert settings.compressed
@@ -98,8 +100,7 @@ def test_what_locust_calls_a_host(protocol: str, host: str, target: str) -> None
         (["--seed", "x"], "--seed"),
         (["--channels", "0"], "--channels"),
         (["--sentences-per-request", "1.5"], "--sentences-per-request"),
-        (["--headers", "X-Team search"], "header"),
-        (["--headers", "X-Team: süd"], "header"),
+        (["--ready-timeout", "0"], "--ready-timeout"),
         (["--client-cert", "nowhere.pem"], "both"),
         (["--ca-cert", "nowhere.pem"], "nowhere"),
         (["--grpc-host", "http://localhost"], "gRPC"),
@@ -112,7 +113,7 @@ def test_bad_options_are_one_line(words: list[str], reason: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("host", ["estimator", "ftp://x", "http://", "http://x/y"])
+@pytest.mark.parametrize("host", ["estimator", "ftp://x", "http://", "http://x/v1", "http://u:p@x"])
 def test_bad_hosts(host: str) -> None:
     with pytest.raises(UsageError):
         read(host=host)
@@ -154,6 +155,11 @@ def test_every_option_has_a_reader() -> None:
         (["--chanels=3"], "locust: there is no --chanels; did you mean --channels?"),
         (["-warmup", "0"], "locust: there is no -warmup; did you mean --warmup?"),
         (["--qqqqqq"], "locust: there is no --qqqqqq; see locust -f FILE --help"),
+        (
+            ["--headers", "X-Team: search; pass-word"],
+            "locust: argument --headers: a header has no colon; write NAME:VALUE, like Authorization:env:TOKEN; see",
+        ),
+        (["--header", "Authorization:", "pass-word"], "locust: argument --header: the header Authorization has no val"),
         (["--seed"], "locust: argument --seed: expected one argument; see locust -f FILE --help"),
     ],
 )
@@ -167,4 +173,5 @@ def test_a_misspelt_option_of_a_scenario_is_one_line_with_the_nearest(
     assert ended.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith(reason)
+    assert "pass-word" not in error
     assert error.count("\n") == 1

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from bench.load.setup.catalog import SampleRule
 from bench.load.setup.run_context import VARIABLE, started_by_bertbench
 from bench.load.setup.run_spec import RunSpec, address_of, given_spec
 from bench.server.running import RunningServer
+from bench.serving.access import Access
+from bench.serving.headers import Headers
 from bench.serving.target import parse_target
 from bench.serving.tls import TlsOptions
 from bench.workload.arrivals import ClosedLoop, Poisson, parse_arrivals
@@ -29,21 +32,21 @@ def test_a_process_that_a_user_started_has_no_run(monkeypatch: pytest.MonkeyPatc
 
 def everything(folder: Path) -> RunSpec:
     (folder / "ca.pem").touch()
+    headers = Headers([("X-Team", "search"), ("X-Key", 'a;b,c: d"\\')])
+    access = Access(headers, TlsOptions(ca=folder / "ca.pem"), 7.5)
     return spec(
         protocol="both",
         arrivals=parse_arrivals("closed:users=3,think=100ms"),
         users=3,
         users_named=True,
         warmup=0.1,
-        target=parse_target("https://h:8501"),
-        grpc=parse_target("grpcs://h:8500"),
-        servers=(SERVER, SERVER),
+        target=parse_target("https://h:8501/prefix", access),
+        grpc=parse_target("grpcs://h:8500", access),
+        servers=(SERVER, replace(SERVER, secure=True, access=access)),
         policy="two-choices",
         server_flags=("--a=1",),
         target_name="null",
         model_dir=folder,
-        headers={"X-Team": "search"},
-        tls=TlsOptions(ca=folder / "ca.pem"),
         transport="requests+grpcio",
         rule=SampleRule(source="a rule", requests=1, seconds=2.0),
         group="g",
@@ -77,7 +80,7 @@ def test_file_names_that_the_locale_cannot_decode_survive() -> None:
     assert RunSpec.from_json(sent.to_json()) == sent
 
 
-@pytest.mark.parametrize("text", ["x", "{}", "[]", '{"format": 1}', '{"format": 2, "users": 1}', '{"format": 3}'])
+@pytest.mark.parametrize("text", ["x", "{}", "[]", '{"format": 1}', '{"format": 3, "users": 1}', '{"format": 4}'])
 def test_something_else(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(VARIABLE, text)
     with pytest.raises(UsageError, match="unset"):

@@ -8,6 +8,7 @@ import gevent
 import pytest
 
 from bench.load.monitor.sampling import ClientSampler, Gpu, LoopLag, ServerSampler, UserCount
+from bench.server.running import RunningServer
 from tests.support.programmed_servers import rest_server
 
 PAGE = b':tensorflow:serving:request_count{model_name="bert",status="OK"} 5\n'
@@ -43,7 +44,7 @@ def test_a_blocked_loop_shows() -> None:
 
 def test_the_server_s_page_and_process() -> None:
     with rest_server(lambda method, path, body, handler: (200, PAGE) if "prometheus" in path else (404, b"")) as url:
-        sampler = ServerSampler(url, "bert", os.getpid(), None)
+        sampler = ServerSampler(RunningServer(url, None, "bert", "remote", os.getpid()), None)
         assert sampler.missing == ()
         sample = sampler.sample(2.0)
         sampler.close()
@@ -55,17 +56,17 @@ def test_the_server_s_page_and_process() -> None:
 
 def test_what_cannot_be_sampled_is_named_and_none() -> None:
     with rest_server(lambda *_: (404, b"")) as url:
-        sampler = ServerSampler(url, "bert", None, None)
+        sampler = ServerSampler(RunningServer(url, None, "bert", "remote"), None)
         assert len(sampler.missing) == 2
         assert "--monitoring_config_file" in sampler.missing[0]
         sample = sampler.sample(1.0)
         sampler.close()
     assert all(getattr(sample, name) is None for name in sample.__slots__ if name != "time")
-    assert "unknown" in ServerSampler(None, "bert", None, None).missing[0]
+    assert "unknown" in ServerSampler(RunningServer(None, None, "bert", "remote"), None).missing[0]
 
 
 def test_a_server_that_is_gone_gives_no_figures() -> None:
-    sampler = ServerSampler(None, "bert", os.getpid(), None)
+    sampler = ServerSampler(RunningServer(None, None, "bert", "remote", os.getpid()), None)
     sampler._usage._process._pid = 2**22 + 1  # type: ignore[attr-defined]
     sampler._usage._process._proc.pid = 2**22 + 1  # type: ignore[attr-defined]
     sampler._usage._process._proc._procfs_path = "/nowhere"  # type: ignore[attr-defined]
@@ -98,7 +99,7 @@ def test_the_gpu() -> None:
     nvml = FakeNvml()
     gpu = Gpu(nvml, object())
     assert gpu.name == "Device"
-    sample = ServerSampler(None, "bert", None, gpu).sample(1.0)
+    sample = ServerSampler(RunningServer(None, None, "bert", "remote"), gpu).sample(1.0)
     assert (sample.gpu, sample.gpu_memory) == (0.42, 5 << 30)
     nvml.broken = True
     assert gpu.look() == (None, None)
@@ -108,7 +109,7 @@ def test_a_page_that_answers_later_is_not_called_missing() -> None:
     """A busy server leaves the first look unanswered; figures from the page need no note of its absence."""
     answers = iter([(503, b"")] + [(200, PAGE)] * 20)
     with rest_server(lambda *_: next(answers)) as url:
-        sampler = ServerSampler(url, "bert", os.getpid(), None)
+        sampler = ServerSampler(RunningServer(url, None, "bert", "remote", os.getpid()), None)
         assert len(sampler.missing) == 1
         for second in range(20):
             assert sampler.sample(float(second)).requests_ok == 5.0
@@ -119,7 +120,7 @@ def test_a_page_that_answers_later_is_not_called_missing() -> None:
 def test_a_page_that_answers_sometimes_has_a_note() -> None:
     answers = iter([(200, PAGE), (503, b""), (503, b""), (200, PAGE)])
     with rest_server(lambda *_: next(answers)) as url:
-        sampler = ServerSampler(url, "bert", os.getpid(), None)
+        sampler = ServerSampler(RunningServer(url, None, "bert", "remote", os.getpid()), None)
         for second in range(3):
             sampler.sample(float(second))
         (note,) = sampler.missing
@@ -129,7 +130,7 @@ def test_a_page_that_answers_sometimes_has_a_note() -> None:
 
 def test_a_page_that_never_answers_is_not_called_absent() -> None:
     with rest_server(lambda *_: (503, b"")) as url:
-        sampler = ServerSampler(url, "bert", os.getpid(), None)
+        sampler = ServerSampler(RunningServer(url, None, "bert", "remote", os.getpid()), None)
         (note,) = sampler.missing
         sampler.close()
     assert "never answered" in note
@@ -138,7 +139,7 @@ def test_a_page_that_never_answers_is_not_called_absent() -> None:
 
 def test_a_server_s_process_that_ends_keeps_its_figures_until_then() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        sampler = ServerSampler(None, "bert", child.pid, None)
+        sampler = ServerSampler(RunningServer(None, None, "bert", "remote", child.pid), None)
         assert sampler.sample(1.0).rss
     assert sampler.sample(2.0).rss is None
     assert any("process ended 2 s into the run" in note for note in sampler.missing)

@@ -18,6 +18,7 @@ from bench.core.errors import UsageError
 from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.pool import TransportPool
 from bench.server.running import free_ports
+from bench.serving.access import Access
 from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -26,6 +27,7 @@ from bench.serving.errors import (
     ServerFailed,
     Unavailable,
 )
+from bench.serving.headers import Headers
 from bench.serving.tls import TlsOptions
 from tests.support.programmed_servers import rest_server
 
@@ -52,7 +54,7 @@ def test_a_request_arrives_as_it_is_and_the_connection_is_kept(rest_kind: str) -
         return 200, b"answer to " + body
 
     with rest_server(answer) as url:
-        transport = rest(url, rest_kind, headers={"X-Team": "search"})
+        transport = rest(url, rest_kind, access=Access(Headers([("X-Team", "search")])))
         assert [transport.exchange(b"%d" % index, 5) for index in range(3)] == [b"answer to %d" % i for i in range(3)]
         transport.close()
     assert [entry[:5] for entry in seen] == [
@@ -227,7 +229,7 @@ def tls_rest_server(before: Any = lambda: None) -> Iterator[Any]:
 def test_rest_over_tls(rest_kind: str) -> None:
     with tls_rest_server() as url:
         for tls in (TRUSTED, TlsOptions(TLS / "ca.pem", TLS / "server.pem", TLS / "server.key")):
-            assert rest(url, rest_kind, tls=tls).exchange(b"echo", 5) == b"echo"
+            assert rest(url, rest_kind, access=Access(tls=tls)).exchange(b"echo", 5) == b"echo"
         with pytest.raises(ConnectFailed, match="certificates"):
             rest(url, rest_kind).exchange(b"echo", 5)
 
@@ -236,7 +238,7 @@ def test_users_overlap_over_tls() -> None:
     """In this process nothing is patched: sockets of the standard library would hold up all users."""
     together = threading.Barrier(3)
     with tls_rest_server(lambda: together.wait(30)) as url:
-        users = [gevent.spawn(rest(url, tls=TRUSTED).exchange, b"echo", 60) for _ in range(3)]
+        users = [gevent.spawn(rest(url, access=Access(tls=TRUSTED)).exchange, b"echo", 60) for _ in range(3)]
         gevent.joinall(users, raise_error=True)
     assert [user.value for user in users] == [b"echo"] * 3
 
@@ -244,7 +246,7 @@ def test_users_overlap_over_tls() -> None:
 def test_files_that_are_no_certificates() -> None:
     tls = TlsOptions(ca=Path(__file__))
     with pytest.raises(UsageError, match="PEM"):
-        rest("https://127.0.0.1:1", tls=tls)
+        rest("https://127.0.0.1:1", access=Access(tls=tls))
     with pytest.raises(UsageError, match="both"):
         TlsOptions(cert=TLS / "server.pem")
     with pytest.raises(UsageError, match="nowhere"):

@@ -11,21 +11,24 @@ from bench.load.engine.jobs import ScheduleShard
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.engine.worker_session import epoch_of, start_message
 from bench.load.transports.endpoint import Endpoint
+from bench.serving.access import Access
+from bench.serving.headers import Headers
 from bench.serving.tls import TlsOptions
 from bench.workload.workload import Workload
 
+HEADERS = Headers([("a", "b"), ("Key", '\xc3\xbc;,\t"')])
 CA = Path(__file__).parent / "tls" / "ca.pem"
 
 
 @pytest.mark.parametrize("shard", [None, ScheduleShard(b"12345678", b"1234", b"1", b"0")])
-@pytest.mark.parametrize("tls", [None, TlsOptions(), TlsOptions(ca=CA)])
+@pytest.mark.parametrize("tls", [TlsOptions(), TlsOptions(ca=CA)])
 def test_a_plan_survives_locust_s_messages(shard: Any, tls: Any) -> None:
     plan = WorkerPlan(
         run="r",
         worker=1,
         golden=b"{}",
         workload=Workload(protocol="both", transport="fast", signature="score", users=4, duration=3.0),
-        endpoint=Endpoint(rest="http://h:1", grpc="h:2", path="/p", headers={"a": "b"}, tls=tls, channels=2),
+        endpoint=Endpoint(rest="http://h:1", grpc="h:2", path="/p", access=Access(HEADERS, tls, 3.0), channels=2),
         shard=shard,
         think=None if shard else 0.5,
         begins=1.0,

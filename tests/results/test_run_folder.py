@@ -31,6 +31,7 @@ MANIFEST = describe(
     parse_arrivals("closed:users=4"),
     Origin(target="embedded", environment=ENVIRONMENT, workers=1, started="2026-01-31T12:00:00.123456Z"),
 )
+NEWEST = manifest_file._FILE.version
 
 
 @pytest.fixture(scope="module")
@@ -224,10 +225,10 @@ def test_find_runs_takes_a_run_or_a_folder_of_runs(tmp_path: Path) -> None:
         (b"{", "is not JSON"),
         (b"[]", "run.json is not a run manifest of bertbench; restore it, or give another"),
         (b'{"format": "1"}', "run.json is not a run manifest of bertbench"),
-        (b'{"format": 99}', "has run manifest format 99, this version reads up to 3; update bertbench"),
+        (b'{"format": 99}', f"has run manifest format 99, this version reads up to {NEWEST}; update bertbench"),
         (b'{"format": 1}', "is not a valid run manifest .workload is missing."),
         (b'{"format": 1, "workload": 3}', "is not a valid run manifest .not fields of format 1."),
-        (b'{"format": 3}', "is not a valid run manifest .finished is missing."),
+        (b'{"format": %d}' % NEWEST, "is not a valid run manifest .finished is missing."),
     ],
 )
 def test_bad_headers_get_one_line(tmp_path: Path, change: bytes, message: str) -> None:
@@ -239,7 +240,7 @@ def test_bad_headers_get_one_line(tmp_path: Path, change: bytes, message: str) -
 
 def test_header_round_trip(finished: Run) -> None:
     raw = orjson.loads((finished.path / "run.json").read_bytes())
-    assert raw["format"] == 3
+    assert raw["format"] == NEWEST
     assert raw["arrivals"] == "poisson:rate=50"
     assert finished.manifest.workload == WORKLOAD
     assert finished.manifest.environment == ENVIRONMENT
@@ -306,6 +307,7 @@ def test_a_code_for_every_outcome_reaches_the_counts(finished: Run) -> None:
 def test_an_older_header_is_brought_up_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = write_run(tmp_path, simulate(workload=replace(WORKLOAD, duration=2.0)))
     steps: list[int] = []
+    further = [NEWEST + 1, NEWEST + 2]
 
     def update_to(version: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
         def step(raw: dict[str, Any]) -> dict[str, Any]:
@@ -314,7 +316,7 @@ def test_an_older_header_is_brought_up_step_by_step(tmp_path: Path, monkeypatch:
 
         return step
 
-    file = replace(manifest_file._FILE, version=5, updates={4: update_to(4), 5: update_to(5)})
+    file = replace(manifest_file._FILE, version=NEWEST + 2, updates={step: update_to(step) for step in further})
     monkeypatch.setattr(manifest_file, "_FILE", file)
-    assert open_run(run.path).manifest.target == "embedded+4+5"
-    assert steps == [4, 5]
+    assert open_run(run.path).manifest.target == f"embedded+{NEWEST + 1}+{NEWEST + 2}"
+    assert steps == further

@@ -15,8 +15,10 @@ import pytest
 from bench.core.errors import TargetError
 from bench.server.lifecycle import open_target
 from bench.server.running import free_ports
+from bench.serving.access import Access
 from bench.serving.endpoint_probe import Kind, describe, explain, find_listener
 from bench.serving.target import parse_target
+from bench.serving.tls import TlsOptions
 from tests.support.programmed_servers import grpc_server, rest_server
 
 TLS = Path(__file__).parents[1] / "load" / "tls"
@@ -122,7 +124,7 @@ def test_tls_asked_for_plain_bytes() -> None:
         assert explain(address, "rest") == f"{address} speaks TLS; give https://{address}"
         distrusted = f"{address} has a certificate that is not trusted"
         assert str(explain(address, "rest", secure=True)).startswith(distrusted)
-        assert explain(address, "rest", secure=True, ca=TLS / "ca.pem") is None
+        assert explain(address, "rest", secure=True, access=Access(tls=TlsOptions(TLS / "ca.pem"))) is None
     with tls_grpc_server() as address:
         assert explain(address, "grpc") == f"{address} speaks gRPC over TLS; give grpcs://{address}"
         assert "not trusted" in str(explain(address, "grpc", secure=True))

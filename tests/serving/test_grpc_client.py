@@ -11,6 +11,7 @@ import pytest
 
 from bench.server.running import free_ports
 from bench.serving import messages
+from bench.serving.access import Access
 from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -21,10 +22,12 @@ from bench.serving.errors import (
     Unavailable,
 )
 from bench.serving.grpc_client import GrpcClient, predict_message, predict_response
+from bench.serving.headers import Headers
 from bench.serving.tensors import from_proto, to_proto
 from bench.serving.types import PredictRequest, TensorInfo, VersionStatus
 from tests.support.programmed_servers import grpc_server
 
+TEAM = Access(Headers([("X-Team", "search")]))
 REQUEST = PredictRequest({"x": np.array([1.0, 2.0], np.float32)}, "score")
 
 
@@ -44,7 +47,7 @@ def test_predict() -> None:
         seen["spec"] = asked.model_spec
         return answer_message(y=from_proto(asked.inputs["x"]) * 2)
 
-    with grpc_server(answer) as address, GrpcClient(address, metadata=[("x-team", "search")]) as client:
+    with grpc_server(answer) as address, GrpcClient(address, TEAM) as client:
         response = client.predict(REQUEST, 5)
     assert response.outputs["y"].tolist() == [2.0, 4.0]
     assert response.version == 3

@@ -16,6 +16,7 @@ import urllib3
 from bench.core.errors import ExitCode
 from bench.server.running import free_ports
 from bench.serving import rest
+from bench.serving.access import Access
 from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -25,6 +26,7 @@ from bench.serving.errors import (
     ServingError,
     Unavailable,
 )
+from bench.serving.headers import Headers
 from bench.serving.rest import RestClient, predict_path
 from bench.serving.types import PredictRequest
 from tests.support.programmed_servers import rest_server
@@ -90,7 +92,7 @@ def test_headers_are_sent_and_proxies_are_not_used(monkeypatch: pytest.MonkeyPat
         seen.update(handler.headers)
         return 200, b'{"predictions": [1.0]}'
 
-    with rest_server(answer) as url, RestClient(url, headers={"X-Team": "search"}) as client:
+    with rest_server(answer) as url, RestClient(url, Access(Headers([("X-Team", "search")]))) as client:
         client.predict(REQUEST, 5)
     assert seen["X-Team"] == "search"
     assert seen["Content-Type"] == "application/json"

@@ -1,19 +1,24 @@
 """Small servers for tests: what they answer is programmed, ports are free ones."""
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import grpc
+
+TLS = Path(__file__).parents[1] / "load" / "tls"
+"""A server's certificate for loopback, its key, and the authority that signed it; see the README there."""
 
 Reply = tuple[int, bytes] | tuple[int, bytes, dict[str, str]]
 
 
 @contextmanager
-def rest_server(answer: Callable[[str, str, bytes, Any], Reply | None]) -> Iterator[str]:
+def rest_server(answer: Callable[[str, str, bytes, Any], Reply | None], *, tls: bool = False) -> Iterator[str]:
     """An HTTP server; `answer(method, path, body, handler)` gives status and body, None if it wrote itself."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -39,12 +44,21 @@ def rest_server(answer: Callable[[str, str, bytes, Any], Reply | None]) -> Itera
         def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class SecureServer(ThreadingHTTPServer):
+        def handle_error(self, *args: object) -> None:
+            """Says nothing of a client that does not want this server's TLS."""
+
+    server = (SecureServer if tls else ThreadingHTTPServer)(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
+        # The handshake is then in the connection's own thread.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
@@ -52,7 +66,7 @@ def rest_server(answer: Callable[[str, str, bytes, Any], Reply | None]) -> Itera
 
 
 @contextmanager
-def grpc_server(answer: Callable[[str, bytes, Any], bytes], workers: int = 16) -> Iterator[str]:
+def grpc_server(answer: Callable[[str, bytes, Any], bytes], workers: int = 16, *, tls: bool = False) -> Iterator[str]:
     """A gRPC server of raw bytes; `answer(method, message, context)` gives the answer's bytes."""
 
     class Handler(grpc.GenericRpcHandler):
@@ -60,7 +74,11 @@ def grpc_server(answer: Callable[[str, bytes, Any], bytes], workers: int = 16) -
             return grpc.unary_unary_rpc_method_handler(lambda message, context: answer(call.method, message, context))
 
     server = grpc.server(ThreadPoolExecutor(workers), handlers=(Handler(),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    if tls:
+        pair = ((TLS / "server.key").read_bytes(), (TLS / "server.pem").read_bytes())
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
         yield f"127.0.0.1:{port}"

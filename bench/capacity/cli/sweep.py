@@ -14,7 +14,7 @@ from bench.capacity.plan.slo import Slo
 from bench.capacity.report.report import REPORT
 from bench.capacity.sweeps import sweep
 from bench.cli.common.command_output import CommandOutput
-from bench.cli.common.options import given_options
+from bench.cli.common.options import access_of, given_options
 from bench.cli.common.progress import ProgressDisplay
 from bench.core.units import parse_duration
 from bench.load.locust_adapter.options import make_spec
@@ -66,15 +66,17 @@ def _spec(args: argparse.Namespace) -> SweepSpec:
     Raises:
         UsageError: options that contradict each other.
     """
+    load = _load(args)
+    replicas = (replace(parse_target(text), access=load.target.access) for text in args.replica_target)
     return SweepSpec(
-        load=_load(args),
+        load=load,
         slo=Slo.parse(args.slo),
         out=args.out,
         scale=_scale(args),
         servers=args.servers,
         batching=args.batching,
         replicas=args.replicas,
-        replica_targets=tuple(map(parse_target, args.replica_target)),
+        replica_targets=tuple(replicas),
         cores_per_replica=args.cores_per_replica,
         label=args.label or "",
         plan=plan_request(args),
@@ -97,5 +99,6 @@ def _load(args: argparse.Namespace) -> RunSpec:
         "server_flags": tuple(args.server_flag),
     }
     scenario = Scenario(name="capacity", protocol=args.protocol)
-    spec = make_spec(scenario, values, parse_target(args.target), users=1, run_time=1.0)
+    target = replace(parse_target(args.target), access=access_of(args))
+    spec = make_spec(scenario, values, target, users=1, run_time=1.0)
     return replace(spec, policy=args.policy, target_name=args.target, command=tuple(sys.argv))

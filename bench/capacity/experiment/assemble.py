@@ -154,6 +154,7 @@ def _about(run: Run) -> Mapping[str, str]:
         "server flags": " ".join(server.get("flags", [])),
         "protocol": f"{workload.protocol}, transport {workload.transport}, signature {workload.signature}",
         "request": f"{sentences}, {checked} of the answers checked",
+        "headers": ", ".join(manifest.headers),
         "model": f"{workload.model_digest[:19]}…, {workload.precision}",
         "machine": ", ".join((machine.cpu_model or "unknown CPU", pluralize(machine.cores, "core"), *machine.gpus)),
         "begun": manifest.started,

@@ -7,6 +7,7 @@ Format history of `sweep.json`:
     1: first.
     2: the job names the transport, which was always grpcio for gRPC before.
     3: the job has the typed `request` instead of the texts of `options`, and `knee` instead of `quick`.
+    4: of headers the job has the names only.
 """
 
 from collections.abc import Mapping
@@ -17,11 +18,12 @@ from typing import Any, Final
 import orjson
 
 from bench.capacity.experiment.experiment_design import FULL, QUICK
-from bench.capacity.experiment.sweep_spec import request_of
+from bench.capacity.experiment.sweep_spec import not_default
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError
 from bench.core.versioned_json import VersionedJson
 from bench.load.locust_adapter.options import READERS, SWITCHES
+from bench.serving.headers import split_headers
 
 FILE_NAME: Final = "sweep.json"
 
@@ -47,12 +49,27 @@ def _type_the_request(raw: dict[str, Any]) -> dict[str, Any]:
     request: dict[str, Any] = {}
     for name, text in options.items():
         if name not in _TLS:
-            request[_FIELDS.get(name, name)] = name in SWITCHES or READERS[name](text)
+            request[_FIELDS.get(name, name)] = name in SWITCHES or _read(name, text)
     if options.keys() & _TLS.keys():
         request["tls"] = {field: options.get(name) for name, field in _TLS.items()}
-    job["request"] = request_of(request)
+    job["request"] = not_default(request)
     if "quick" in job:
         job["knee"] = list((QUICK if job.pop("quick") else FULL).knee)
+    return raw | {"job": job}
+
+
+def _read(name: str, text: str) -> Any:
+    """The value of an option as format 3 has it."""
+    if name != "headers":
+        return READERS[name](text)
+    return dict.fromkeys((part.partition(":")[0].strip() for part in split_headers(text)), "")
+
+
+def _name_the_headers(raw: dict[str, Any]) -> dict[str, Any]:
+    """Format 4."""
+    job = dict(raw["job"])
+    if "headers" in job.get("request", {}):
+        job["request"] = job["request"] | {"headers": sorted(job["request"]["headers"])}
     return raw | {"job": job}
 
 
@@ -66,10 +83,10 @@ class _State:
 
 _FILE: Final = VersionedJson(
     _State,
-    3,
+    4,
     name="sweep file",
     cure="restore it, or give another --out",
-    updates={2: _add_the_transport, 3: _type_the_request},
+    updates={2: _add_the_transport, 3: _type_the_request, 4: _name_the_headers},
     option=orjson.OPT_INDENT_2,
 )
 

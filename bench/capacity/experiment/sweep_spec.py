@@ -12,6 +12,7 @@ from bench.capacity.experiment.experiment_design import FULL, Scale
 from bench.capacity.plan.planned import PlanRequest
 from bench.capacity.plan.slo import Slo
 from bench.core.errors import UsageError
+from bench.core.versioned_json import shallow
 from bench.load.setup.run_spec import RunSpec
 from bench.serving.target import Target
 
@@ -22,12 +23,13 @@ REQUEST_DEFAULTS: Final[Mapping[str, Any]] = {
     "check_share": 1.0,
     "timeout": 30.0,
     "channels": 1,
-    "headers": {},
-    "tls": None,
     "compressed": False,
     "max_response": None,
 }
 """Fields of a `RunSpec` that change the requests, or how they are sent, and their defaults."""
+
+ACCESS_DEFAULTS: Final[Mapping[str, Any]] = {"headers": [], "tls": {"ca": None, "cert": None, "key": None}}
+"""The same of how its target is reached: names of headers, and certificate files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,7 @@ class SweepSpec:
             "batching": resolve_batching(self.batching, load.server_flags, rows),
             "model_name": load.model_name,
             "server_flags": load.server_flags,
-            "request": request_of(json.loads(load.to_json())),
+            "request": request_of(load),
             "slo": str(self.slo),
             "ladder": scale.ladder,
             "knee": scale.knee,
@@ -104,6 +106,15 @@ class SweepSpec:
         return dict(json.loads(json.dumps(job)))
 
 
-def request_of(load: Mapping[str, Any]) -> dict[str, Any]:
-    """The `REQUEST_DEFAULTS` of the JSON of a `RunSpec` that differ from their default."""
-    return {name: load[name] for name, default in REQUEST_DEFAULTS.items() if load.get(name, default) != default}
+def request_of(load: RunSpec) -> dict[str, Any]:
+    """What of a run spec changes the requests, or how they are sent, in plain JSON values; of headers the names."""
+    access = load.target.access
+    tls = {name: None if path is None else str(path) for name, path in shallow(access.tls).items()}
+    request = {name: getattr(load, name) for name in REQUEST_DEFAULTS}
+    return not_default({**request, "headers": sorted(access.headers.names), "tls": tls})
+
+
+def not_default(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that differ from `REQUEST_DEFAULTS` and `ACCESS_DEFAULTS`."""
+    defaults = {**REQUEST_DEFAULTS, **ACCESS_DEFAULTS}
+    return {name: request[name] for name, default in defaults.items() if request.get(name, default) != default}

@@ -2,21 +2,24 @@
 
 import argparse
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.demo.demo_model import demo_model_dir
-from bench.cli.common.values import Value
+from bench.cli.common.values import DURATION, Value
 from bench.core.errors import UsageError
 from bench.server.lifecycle import RunningServer, check_model, open_target
+from bench.serving.access import Access
+from bench.serving.headers import Headers, read_headers, split_headers
 from bench.serving.target import Target, TargetKind, parse_target
+from bench.serving.tls import TlsOptions
 from bench.serving.types import DEFAULT_MODEL_NAME
 
 
 def add_target_options(parser: argparse.ArgumentParser, estimator: bool = False) -> None:
-    """`--target`, `--model-dir`, `--model-name`, `--server-flag`."""
+    """`--target`, how to reach it, `--model-dir`, `--model-name`, `--server-flag`."""
     forms = "embedded, http://HOST:8501, grpc://HOST:8500, docker:cpu, docker:gpu, binary:PATH"
     parser.add_argument(
         "--target",
@@ -24,6 +27,7 @@ def add_target_options(parser: argparse.ArgumentParser, estimator: bool = False)
         default="embedded",
         help=f"{forms}{', estimator' if estimator else ''} (default: embedded)",
     )
+    add_access_options(parser)
     add_model_options(parser)
     parser.add_argument(
         "--server-flag",
@@ -32,6 +36,60 @@ def add_target_options(parser: argparse.ArgumentParser, estimator: bool = False)
         metavar="FLAG",
         help="flag of a server that is started here; repeatable",
     )
+
+
+def add_access_options(parser: argparse.ArgumentParser) -> None:
+    """How to reach a target: headers, certificates, and the time to become ready; for `access_of`."""
+    from bench.load.locust_adapter.options import HEADER, OPTIONS
+
+    metavar, text = HEADER
+    add_header_option(parser, "--header", metavar, text)
+    parser.add_argument(
+        "--headers",
+        type=Value(lambda text: read_headers(split_headers(text))),
+        default=Headers(),
+        metavar="TEXT",
+        help=OPTIONS["headers"][1],
+    )
+    for name in ("ca_cert", "client_cert", "client_key"):
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=Path, metavar="FILE", help=OPTIONS[name][1])
+    text = OPTIONS["ready_timeout"][1].replace("auto:", "default:")
+    parser.add_argument("--ready-timeout", type=DURATION, metavar="TIME", help=text)
+
+
+def add_header_option(parser: argparse.ArgumentParser, option: str, metavar: str, text: str) -> None:
+    """An option for one header, repeatable."""
+    kind = Value(lambda text: read_headers((text,)))
+    parser.add_argument(option, type=kind, action="append", default=[], metavar=metavar, help=text)
+
+
+def access_of(args: argparse.Namespace) -> Access:
+    """How to reach a target, by the options of `add_access_options`.
+
+    Raises:
+        UsageError: a header that is given twice, or certificate files that are not there, or not together.
+    """
+    tls = TlsOptions(args.ca_cert, args.client_cert, args.client_key)
+    return Access(joined((args.headers, *args.header)), tls, args.ready_timeout)
+
+
+def joined(given: Iterable[Headers]) -> Headers:
+    """The headers of several options.
+
+    Raises:
+        UsageError: one is given twice.
+    """
+    return Headers(pair for headers in given for pair in headers.revealed())
+
+
+def target_of(args: argparse.Namespace) -> Target:
+    """The target of `--target`, and how to reach it.
+
+    Raises:
+        UsageError: see `access_of`; or options that have no effect on the target.
+    """
+    return parse_target(args.target, access_of(args))
 
 
 def served_target(text: str) -> Target:
@@ -47,16 +105,16 @@ def served_target(text: str) -> Target:
 
 
 def add_scenario_options(parser: argparse.ArgumentParser, own: Collection[str]) -> None:
-    """The options of scenarios, each a `Given` or None, except those that the command defines itself.
+    """The options of scenarios, each a `Given` or None, except those of `add_target_options` and of the command itself.
 
     Args:
         parser: the command's.
         own: names of `bench.load.locust_adapter.options.OPTIONS` to leave out.
     """
-    from bench.load.locust_adapter.options import OPTIONS, READERS, SWITCHES
+    from bench.load.locust_adapter.options import ACCESS, OPTIONS, READERS, SWITCHES
 
     for name, (default, text) in OPTIONS.items():
-        if name not in own:
+        if name not in own and name not in ACCESS:
             shown = f"{text} (default: {default})" if default and "default" not in text else text
             kind = Value(READERS[name], both=True)
             parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="TEXT", help=shown.replace("%", "%%"))
@@ -71,9 +129,9 @@ def given_options(args: argparse.Namespace, own: Collection[str]) -> dict[str, A
         args: the parsed options.
         own: the same names as there.
     """
-    from bench.load.locust_adapter.options import OPTIONS, SWITCHES
+    from bench.load.locust_adapter.options import ACCESS, OPTIONS, SWITCHES
 
-    given = {name: getattr(args, name) for name in OPTIONS if name not in own}
+    given = {name: getattr(args, name) for name in OPTIONS if name not in own and name not in ACCESS}
     values = {name: entry.value for name, entry in given.items() if entry is not None}
     return values | {name: bool(getattr(args, name)) for name in SWITCHES}
 
@@ -112,7 +170,7 @@ def running_server(args: argparse.Namespace, model: ExportedModel) -> Iterator[R
         UsageError: the options contradict each other.
         TargetError: it does not come up or does not answer.
     """
-    target = parse_target(args.target)
+    target = target_of(args)
     check_model(target, model.model_dir, args.server_flag)
     with open_target(target, model.model_dir, args.model_name, args.server_flag) as server:
         yield server
@@ -125,11 +183,16 @@ def is_estimator(text: str) -> bool:
 
 __all__ = [
     "Target",
+    "access_of",
+    "add_access_options",
+    "add_header_option",
     "add_model_options",
     "add_scenario_options",
     "add_target_options",
     "exported_model",
     "given_options",
     "is_estimator",
+    "joined",
     "running_server",
+    "target_of",
 ]

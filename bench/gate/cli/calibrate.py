@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
+from bench.cli.common.options import target_of
 from bench.cli.common.values import whole
 from bench.core import interrupts
 from bench.core.errors import ExitCode, UsageError
@@ -17,7 +18,6 @@ from bench.gate.aa_test import AATest
 from bench.gate.aa_test_store import AATestResult, load_key, store_aa_test
 from bench.gate.cli.options import add_load_options, gate_progress, read_spec
 from bench.gate.spec import Variant
-from bench.serving.target import parse_target
 
 
 class VerdictValue(Struct, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     if args.gates < 1:
         raise UsageError(f"--gates is 1 or more, not {args.gates}")
     model_dir = args.model_dir or demo_model_dir()
-    variant = Variant(args.target, parse_target(args.target), model_dir, tuple(args.server_flag))
+    variant = Variant(args.target, target_of(args), model_dir, tuple(args.server_flag))
     spec = read_spec(args, variant, variant)
 
     test, verdicts = AATest(spec), list[VerdictValue]()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.options import add_header_option
 from bench.cli.common.output_options import let_json_take_file
 from bench.core import interrupts
 from bench.core.atomic_files import write_atomically
@@ -18,10 +19,11 @@ from bench.gate.cli.options import (
     read_plan_options,
     read_spec,
 )
-from bench.gate.cli.sources import read_source
+from bench.gate.cli.sources import reach_variants, read_source, refuse_access
 from bench.gate.live_gate import run_gate
 from bench.gate.report.files import VERDICT, gate_document, gate_json, gate_junit
 from bench.gate.report.text import gate_markdown, gate_table, verdict_line
+from bench.gate.results import ARMS
 from bench.gate.spec import Variant
 from bench.gate.stored_runs import StoredRuns, run_stored_gate
 from bench.gate.types import GateReport, make_plan
@@ -36,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--candidate", metavar="Y", help="the same")
     parser.add_argument("--baseline-flag", action="append", default=[], metavar="FLAG", help="server flag; repeatable")
     parser.add_argument("--candidate-flag", action="append", default=[], metavar="FLAG", help="server flag; repeatable")
+    for arm in ARMS:
+        text = f"header for the {arm} only, instead of a --header of the same name; repeatable"
+        add_header_option(parser, f"--{arm}-header", "NAME:VALUE", text)
     add_load_options(parser)
     add_plan_options(parser)
     parser.add_argument(
@@ -79,10 +84,12 @@ def _report(args: argparse.Namespace, progress_to: TextIO) -> GateReport:
     """The gate on what `--baseline` and `--candidate` name."""
     if not args.baseline or not args.candidate:
         raise UsageError("the gate needs both sides; give --baseline X --candidate Y")
-    baseline, candidate = (read_source(getattr(args, arm), arm, args) for arm in ("baseline", "candidate"))
+    baseline, candidate = (read_source(getattr(args, arm), arm, args) for arm in ARMS)
     if isinstance(baseline, StoredRuns) and isinstance(candidate, StoredRuns):
+        refuse_access(args)
         return run_stored_gate(make_plan(**read_plan_options(args)), baseline, candidate)
     if isinstance(baseline, Variant) and isinstance(candidate, Variant):
+        baseline, candidate = reach_variants(baseline, candidate, args)
         spec = read_spec(args, baseline, candidate, out=args.out, **read_plan_options(args))
         with gate_progress(progress_to, args.max_time) as progress:
             return run_gate(spec, progress.show)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bench.bert.contract.masked_requests import COMPACT_SIGNATURE
-from bench.cli.common.options import add_model_options, add_preflight_option
+from bench.cli.common.options import add_access_options, add_model_options, add_preflight_option
 from bench.cli.common.progress import ProgressDisplay
 from bench.cli.common.values import DURATION, SEED
 from bench.core.atomic_files import make_folder
@@ -18,6 +18,7 @@ from bench.workload.arrivals import parse_arrivals
 
 def add_load_options(parser: argparse.ArgumentParser) -> None:
     """The load on both sides, and the time."""
+    add_access_options(parser)
     add_model_options(parser)
     add_preflight_option(parser)
     parser.add_argument(

@@ -1,14 +1,17 @@
 """What `--baseline` and `--candidate` name: a target, a model folder, stored runs, or a store of baselines."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from bench.bert.contract.model_folder import is_version, latest_version
 from bench.bert.demo.demo_model import demo_model_dir
+from bench.cli.common.options import access_of, joined
 from bench.core.errors import UsageError
 from bench.gate.spec import Variant
 from bench.gate.stored_runs import StoredRuns, read_stored_runs
-from bench.serving.target import Target, TargetKind, parse_target
+from bench.serving.access import DIRECT
+from bench.serving.target import Target, TargetKind, parse_target, reach
 
 
 def read_source(text: str, side: str, args: argparse.Namespace) -> Variant | StoredRuns:
@@ -44,3 +47,26 @@ def read_source(text: str, side: str, args: argparse.Namespace) -> Variant | Sto
 
 def _flags(side: str, args: argparse.Namespace) -> tuple[str, ...]:
     return (*args.server_flag, *getattr(args, f"{side}_flag"))
+
+
+def reach_variants(baseline: Variant, candidate: Variant, args: argparse.Namespace) -> tuple[Variant, Variant]:
+    """Both variants with how to reach them: headers of one side replace those of the same name for both.
+
+    Raises:
+        UsageError: certificates, and neither target is encrypted; or a header that is given twice.
+    """
+    first, second = reach((baseline.target, candidate.target), access_of(args))
+    return (
+        replace(baseline, target=first.with_headers(joined(args.baseline_header))),
+        replace(candidate, target=second.with_headers(joined(args.candidate_header))),
+    )
+
+
+def refuse_access(args: argparse.Namespace) -> None:
+    """Refuses headers, certificates and times where no server is asked.
+
+    Raises:
+        UsageError: any is given.
+    """
+    if access_of(args) != DIRECT or args.baseline_header or args.candidate_header:
+        raise UsageError("headers, certificates and times have no effect on stored runs; leave them out")

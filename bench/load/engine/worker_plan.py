@@ -9,6 +9,7 @@ import msgspec
 from bench.core.errors import UsageError
 from bench.load.engine.jobs import ScheduleShard
 from bench.load.transports.endpoint import Endpoint
+from bench.serving.headers import Headers
 from bench.workload.workload import Workload
 
 
@@ -39,8 +40,11 @@ class WorkerPlan:
     ends: float
 
     def to_message(self) -> dict[str, Any]:
-        """The plan in the types that Locust's messages carry: numbers, texts, bytes, lists and dicts."""
-        message: dict[str, Any] = msgspec.to_builtins(self, builtin_types=(bytes,), enc_hook=str)
+        """The plan in the types that Locust's messages carry: numbers, texts, bytes, lists and dicts.
+
+        It holds the values of the headers, and goes to the process that sends them only.
+        """
+        message: dict[str, Any] = msgspec.to_builtins(self, builtin_types=(bytes,), enc_hook=_encoded)
         return message
 
     @classmethod
@@ -56,3 +60,8 @@ class WorkerPlan:
             raise UsageError(
                 f"cannot read the master's plan ({error}); run the same version of bertbench on all machines"
             ) from error
+
+
+def _encoded(value: Any) -> Any:
+    """Encodes what msgspec has no type for."""
+    return value.revealed() if isinstance(value, Headers) else str(value)

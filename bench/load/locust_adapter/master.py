@@ -62,6 +62,7 @@ class Master:
         starts_by_itself = self._options.headless or self._options.autostart
         try:
             refuse_tags(self._environment.user_classes, self._options)
+            self._factory.check_host()
             if starts_by_itself:
                 self._setup = self._factory.from_options(self._options.num_users)
         except (BenchError, OSError) as error:

@@ -3,10 +3,12 @@
 Each is a text or a switch, since Locust's web form can change no other types; `read_spec` parses them into a `RunSpec`.
 """
 
+import argparse
 import math
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -21,7 +23,9 @@ from bench.core.units import (
 )
 from bench.load.setup.catalog import SCENARIOS, Scenario
 from bench.load.setup.run_spec import RunSpec, given_spec
-from bench.serving.target import Target, TargetKind, grpc_address, parse_target
+from bench.serving.access import Access
+from bench.serving.headers import Headers, check_header, read_headers, split_headers
+from bench.serving.target import Target, TargetKind, grpc_address, masked_address, parse_target, reach
 from bench.serving.tls import TlsOptions
 from bench.workload.arrivals import Arrivals, parse_arrivals
 from bench.workload.workload import TRANSPORTS
@@ -56,10 +60,18 @@ OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "drain": ("10s", "time after the end to send requests that are due, and to wait for answers"),
     "seed": ("0", "random seed of due times, sentences and all other choices"),
     "channels": ("1", "gRPC connections per process"),
-    "headers": ("", "request headers (gRPC: metadata), NAME: VALUE; separate several by semicolons"),
-    "ca_cert": ("", "PEM file of trusted certificate authorities, for https and grpcs"),
+    "headers": ("", "headers as for --header, separated by semicolons, which then no value may have"),
+    "ca_cert": (
+        "",
+        "PEM file of the trusted certificate authorities, for https and grpcs (default: that of SSL_CERT_FILE, or the "
+        "system's)",
+    ),
     "client_cert": ("", "PEM file of the client's certificate"),
     "client_key": ("", "PEM file of the key of --client-cert"),
+    "ready_timeout": (
+        "auto",
+        "time until the server must be ready; auto: 5s for a server elsewhere, 60s for one started here, 2m in Docker",
+    ),
     "grpc_host": ("", "gRPC address of the same server beside its REST address, for scenarios of both protocols"),
     "server_flags": ("", "flags for a server that the run starts, separated by spaces"),
     "results": ("results", "folder of the run folders"),
@@ -71,6 +83,19 @@ SWITCHES: Final[Mapping[str, str]] = {
     "compressed": "gzip REST request bodies",
     "no_preflight": "do not ask a server elsewhere for a few golden sentences first, to see whether it holds the model",
 }
+
+HEADER: Final = (
+    "NAME:VALUE",
+    "request header (gRPC: metadata); VALUE is the value itself, env:VARIABLE or @FILE, which stay out of the process "
+    "list; repeatable",
+)
+"""Metavar and help of `--header`."""
+
+ACCESS: Final = frozenset({"headers", "ca_cert", "client_cert", "client_key", "ready_timeout"})
+"""The options that say how a target is reached; commands of `bertbench` have them with `--target`."""
+
+GIVEN_HEADERS: Final = "given_headers"
+"""In Locust's parsed options, the headers that were given as options: the web page shows the options' own values."""
 
 # Locust listens on all interfaces; who can reach its web page can send load to any address.
 LOOPBACK: Final = "127.0.0.1"
@@ -87,8 +112,12 @@ def add_options(parser: Any, scenario: Scenario) -> None:
     for name, value in defaults(scenario).items():
         text = OPTIONS[name][1]
         shown = f"{text} (default: {value})" if value and "default" not in text else text
-        option = f"--{name.replace('_', '-')}"
-        _in_web_form(group.add_argument(option, default=value, metavar="<text>", help=shown.replace("%", "%%")))
+        settings: dict[str, Any] = {"default": value, "metavar": "<text>", "help": shown.replace("%", "%%")}
+        if name == "headers":
+            settings |= {"default": "", "action": _KeepHeaders}
+        _in_web_form(group.add_argument(f"--{name.replace('_', '-')}", **settings), secret=name == "headers")
+    metavar, text = HEADER
+    group.add_argument("--header", action=_KeepHeaders, metavar=metavar, help=text.replace("%", "%%"))
     for name, text in SWITCHES.items():
         _in_web_form(group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text))
     spec = spec_for(scenario)
@@ -132,17 +161,34 @@ def _refuse(parser: Any, message: str) -> NoReturn:
     raise AssertionError("not reached")
 
 
-def _in_web_form(action: Any) -> None:
+class _KeepHeaders(argparse._AppendAction):
+    """Keeps headers apart from the option's own value, which Locust's web page and messages hold.
+
+    The form has a field for headers of a test, which is empty whatever was given.
+    """
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        texts = split_headers(values) if self.dest == "headers" else (values,)
+        try:
+            given = (*getattr(namespace, GIVEN_HEADERS, ()), *map(check_header, texts))
+        except UsageError as error:
+            raise argparse.ArgumentError(self, str(error)) from error
+        setattr(namespace, GIVEN_HEADERS, given)
+
+
+def _in_web_form(action: Any, secret: bool = False) -> None:
     """Shows an option in the web form, which Locust's parser does only for options outside groups."""
     action.include_in_web_ui = True
-    action.is_secret = action.is_required = action.is_multiple = False
+    action.is_secret = secret
+    action.is_required = action.is_multiple = False
 
 
 def read_spec(texts: Mapping[str, Any], scenario: Scenario, host: str | None, users: int, run_time: float) -> RunSpec:
     """The run in Locust's parsed options, or in its web form.
 
     Args:
-        texts: the values of `OPTIONS`, and whether each of `SWITCHES` is on; other names are ignored.
+        texts: the values of `OPTIONS`, whether each of `SWITCHES` is on, and `GIVEN_HEADERS`; other names are ignored.
+            Headers of the web form replace those given of the same name.
         scenario: whose run it is.
         host: Locust's host: an address or any other target; None or "" is the embedded server.
         users: Locust's number of users.
@@ -153,7 +199,22 @@ def read_spec(texts: Mapping[str, Any], scenario: Scenario, host: str | None, us
     """
     values = {name: read_option(name, (texts[name] or "").strip()) for name in OPTIONS}
     values |= {name: bool(texts[name]) for name in SWITCHES}
-    return make_spec(scenario, values, read_target(host, scenario.protocol), users, run_time)
+    own = split_headers(defaults(scenario)["headers"])
+    given = read_headers(own).replaced_by(read_headers(texts.get(GIVEN_HEADERS) or ()))
+    access = read_access(values, given.replaced_by(values["headers"]))
+    target = replace(read_target(host, scenario.protocol), access=access)
+    values = {name: value for name, value in values.items() if name not in ACCESS}
+    return make_spec(scenario, values, target, users, run_time)
+
+
+def read_access(values: Mapping[str, Any], headers: Headers) -> Access:
+    """How to reach a target, from the values of `ACCESS`.
+
+    Raises:
+        UsageError: certificate files that are not there, or not together.
+    """
+    tls = TlsOptions(values["ca_cert"], values["client_cert"], values["client_key"])
+    return Access(headers, tls, values["ready_timeout"])
 
 
 def make_spec(scenario: Scenario, given: Mapping[str, Any], target: Target, users: int, run_time: float) -> RunSpec:
@@ -161,20 +222,21 @@ def make_spec(scenario: Scenario, given: Mapping[str, Any], target: Target, user
 
     Args:
         scenario: its defaults apply to what is not given.
-        given: values by the names in `OPTIONS` and `SWITCHES`.
-        target: the server under load.
+        given: values by the names in `OPTIONS` and `SWITCHES`; those of `ACCESS` are in `target`.
+        target: the server under load, and how to reach it.
         users: size of the pool.
         run_time: seconds of load.
 
     Raises:
-        UsageError: values contradict each other.
+        UsageError: values contradict each other, or certificates have no effect on the target.
     """
-    values = {name: read_option(name, text) for name, text in defaults(scenario).items() if name not in given}
+    options = defaults(scenario).items()
+    values = {name: read_option(name, text) for name, text in options if name not in ACCESS and name not in given}
     values |= dict.fromkeys(SWITCHES, False) | dict(given)
     arrivals = values.pop("arrivals")
     warmup = warmup_seconds(values.pop("warmup"), run_time)
     preflight = not values.pop("no_preflight")
-    tls = {name: path for name in _TLS if (path := values.pop(_TLS[name])) is not None}
+    target, *others = reach(filter(None, (target, values.pop("grpc_host"))), target.access)
     return RunSpec(
         scenario=scenario.name,
         protocol=scenario.protocol,
@@ -184,7 +246,7 @@ def make_spec(scenario: Scenario, given: Mapping[str, Any], target: Target, user
         duration=run_time - warmup,
         warmup=warmup,
         target=target,
-        tls=TlsOptions(**tls) if tls else None,
+        grpc=next(iter(others), None),
         rule=scenario.rule,
         preflight=preflight,
         **{_FIELDS.get(name, name): value for name, value in values.items()},
@@ -240,16 +302,6 @@ def read_option(name: str, text: str) -> Any:
         raise UsageError(f"--{name.replace('_', '-')}: {error}") from error
 
 
-def _headers(text: str) -> dict[str, str]:
-    headers = {}
-    for part in filter(None, (entry.strip() for entry in text.split(";"))):
-        name, colon, value = part.partition(":")
-        if not colon or not name.strip() or not part.isprintable() or not part.isascii():
-            raise UsageError(f"{part!r} is not a header; write it in ASCII, like X-Team: search")
-        headers[name.strip()] = value.strip()
-    return headers
-
-
 def read_target(host: str | None, protocol: str) -> Target:
     """The target in Locust's `--host`, for a scenario of `protocol`.
 
@@ -263,7 +315,9 @@ def read_target(host: str | None, protocol: str) -> Target:
     scheme = "grpc" if protocol == "grpc" else "http"
     target = parse_target(text if plain or "://" in text else f"{scheme}://{text}")
     if not target.remote and not target.managed:
-        raise UsageError(f"{text!r} is not a server; give an address like http://localhost:8501, or leave it out")
+        raise UsageError(
+            f"{masked_address(text)!r} is not a server; give an address like http://localhost:8501, or leave it out"
+        )
     return target
 
 
@@ -294,16 +348,16 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "warmup": lambda text: None if text == "auto" else parse_duration_or_zero(text),
     "seed": lambda text: parse_whole(text, 0, 2**32 - 1),
     "channels": lambda text: parse_whole(text, 1, 1000),
-    "headers": _headers,
+    "headers": lambda text: read_headers(split_headers(text)),
     "ca_cert": _path,
     "client_cert": _path,
     "client_key": _path,
+    "ready_timeout": lambda text: None if text == "auto" else parse_duration(text),
     "grpc_host": grpc_address,
     "server_flags": lambda text: tuple(text.split()),
     "results": Path,
 }
 """The parser of each option's text."""
 
-# Fields of `RunSpec` whose options have another name, and those of `TlsOptions`.
-_FIELDS: Final = {"sentences_per_request": "sentences", "request_timeout": "timeout", "grpc_host": "grpc"}
-_TLS: Final = {"ca": "ca_cert", "cert": "client_cert", "key": "client_key"}
+# Fields of `RunSpec` whose options have another name.
+_FIELDS: Final = {"sentences_per_request": "sentences", "request_timeout": "timeout"}

@@ -12,7 +12,7 @@ from locust.user.task import filter_tasks_by_tags
 
 from bench.core.errors import UsageError
 from bench.load.engine.collector import PATIENCE_SECONDS
-from bench.load.locust_adapter.options import read_spec, spec_for
+from bench.load.locust_adapter.options import GIVEN_HEADERS, read_spec, read_target, spec_for
 from bench.load.locust_adapter.web_start import StartForm
 from bench.load.monitor.sampling import Gpu
 from bench.load.setup.catalog import Scenario
@@ -35,6 +35,8 @@ class RunFactory:
     def __init__(self, environment: Any, scenario: Scenario) -> None:
         self._environment = environment
         self._options = environment.parsed_options
+        # Taken out of the options, which Locust sends to all workers.
+        self._headers = vars(self._options).pop(GIVEN_HEADERS, ())
         self._scenario = scenario
         self._given = spec_for(scenario)
         self._target = TargetSession()
@@ -70,6 +72,14 @@ class RunFactory:
             raise UsageError("the run needs a run time; give it like 60s")
         return self._make({**vars(self._options), **form.options}, form.host, form.users, form.run_time)
 
+    def check_host(self) -> None:
+        """Refuses a host that no run can have, before the web page shows it: it may hold a password.
+
+        Raises:
+            UsageError: it is not a target.
+        """
+        read_target(self._environment.host, self._scenario.protocol)
+
     def defer_timers(self) -> None:
         """Takes the end of the first test from Locust's timers: the collector finds it."""
         options = self._options
@@ -92,7 +102,8 @@ class RunFactory:
         self._target.close()
 
     def _make(self, values: dict[str, Any], host: str | None, users: int, run_time: int) -> RunSetup:
-        return RunSetup.make(read_spec(values, self._scenario, host, users, run_time), self._target, self._gpu)
+        spec = read_spec(values | {GIVEN_HEADERS: self._headers}, self._scenario, host, users, run_time)
+        return RunSetup.make(spec, self._target, self._gpu)
 
 
 def check_workers(users: int, workers: int, option: str) -> None:

@@ -11,6 +11,7 @@ import psutil
 from bench.core.units import format_seconds
 from bench.load.monitor.prometheus import read_page
 from bench.results.samples import ClientSample, ServerSample
+from bench.server.running import RunningServer
 from bench.serving.errors import Rejected, ServingError
 from bench.serving.rest import RestClient
 
@@ -181,16 +182,15 @@ class ServerSampler:
     """Samples of the server.
 
     Args:
-        rest: base URL of its REST endpoint, which has its Prometheus page; None if unknown.
-        model: the model's name on it.
-        pid: its process on this machine; None if unknown.
+        server: its REST endpoint has its Prometheus page, after the path prefix; its process is on this machine; where
+            either is unknown, it is not sampled.
         gpu: the GPU that it may use.
     """
 
-    def __init__(self, rest: str | None, model: str, pid: int | None, gpu: Gpu | None) -> None:
-        self._model = model
-        self._usage = ProcessUsage(pid) if pid is not None else None
-        self._client = RestClient(rest) if rest is not None else None
+    def __init__(self, server: RunningServer, gpu: Gpu | None) -> None:
+        self._model = server.model
+        self._usage = ProcessUsage(server.pid) if server.pid is not None else None
+        self._client = RestClient(server.rest, server.access) if server.rest is not None else None
         self._gpu = gpu
         self._pages = self._looks = 0
         self._failure: ServingError | None = None

@@ -133,6 +133,8 @@ def balanced_pool(spec: RunSpec, plan: WorkerPlan) -> BalancedPool | None:
                 endpoint,
                 rest=server.rest if endpoint.rest else None,
                 grpc=server.grpc if endpoint.grpc else None,
+                access=server.access,
+                grpc_secure=server.secure,
             ),
             plan.workload.clients,
         )

@@ -15,7 +15,7 @@ def endpoint_of(spec: RunSpec, server: RunningServer, payloads: Sequence[Payload
 
     Args:
         spec: the run.
-        server: has the address of each protocol that the run uses.
+        server: has the address of each protocol that the run uses, and how to reach it.
         payloads: the requests, which determine the default limit of a response; without them it is 8 MB.
     """
     default = largest_response(payloads) if payloads else MAX_RESPONSE_BYTES
@@ -23,9 +23,8 @@ def endpoint_of(spec: RunSpec, server: RunningServer, payloads: Sequence[Payload
         rest=server.rest if spec.protocol != "grpc" else None,
         grpc=server.grpc if spec.protocol != "rest" else None,
         path=predict_path(PredictRequest({}, spec.signature, spec.model_name)),
-        headers=spec.headers,
-        tls=spec.tls,
-        grpc_secure=spec.secure_grpc,
+        access=server.access,
+        grpc_secure=server.secure,
         compressed=spec.compressed,
         channels=spec.channels,
         max_response=spec.max_response or default,

@@ -23,6 +23,7 @@ from bench.results.environment import Environment, this_environment
 from bench.results.manifest import Origin, RunManifest, describe
 from bench.results.run_folder import RunWriter
 from bench.server.running import RunningServer
+from bench.serving.headers import redacted_command
 from bench.workload.arrivals import Arrivals, ClosedLoop, OpenLoop
 from bench.workload.workload import Workload
 
@@ -109,7 +110,8 @@ class RunSetup:
             server={"backend": self.server.backend, "flags": list(spec.server_flags)},
             group=spec.group,
             repeat=spec.repeat,
-            command=spec.command or tuple(sys.argv),
+            headers=spec.target.access.headers.names,
+            command=redacted_command(spec.command or sys.argv),
             ceiling=ceiling * len(plans) if ceiling else None,
             warnings=notes,
         )
@@ -117,7 +119,7 @@ class RunSetup:
 
     def sampler(self) -> ServerSampler:
         """Samples the server once a second."""
-        return ServerSampler(self.server.rest, self.server.model, self.server.pid, self.gpu)
+        return ServerSampler(self.server, self.gpu)
 
     def writer(self, manifest: RunManifest) -> RunWriter:
         """The run's folder, with the manifest that `manifest` gave.

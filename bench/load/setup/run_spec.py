@@ -3,12 +3,12 @@
 Format history of the JSON:
     1: first; targets are texts.
     2: targets are objects.
+    3: a target holds how to reach it; headers and tls are gone.
 """
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -20,14 +20,14 @@ from bench.core.versioned_json import shallow
 from bench.load.setup.catalog import SampleRule
 from bench.load.setup.run_context import VARIABLE, option_name
 from bench.server.running import RunningServer
+from bench.serving.headers import Headers
 from bench.serving.target import Target, TargetKind, rest_address
-from bench.serving.tls import TlsOptions
 from bench.serving.types import DEFAULT_MODEL_NAME
 from bench.workload.arrivals import Arrivals, ClosedLoop, parse_arrivals
 from bench.workload.policies import POLICIES
 from bench.workload.workload import Workload
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 _EMBEDDED: Final = Target(TargetKind.EMBEDDED)
 
 
@@ -44,8 +44,8 @@ class RunSpec:
         warmup: seconds of load before it.
         drain: seconds after the end for open requests.
         seed: random seed of all choices.
-        target: the server under load.
-        grpc: the gRPC address given beside a REST target; None if there is none.
+        target: the server under load, and how to reach it.
+        grpc: the gRPC address given beside a REST target, reached in the same way; None if there is none.
         servers: servers that the caller started; for several, a client-side balancer chooses.
         policy: how the balancer chooses, one of `bench.workload.policies.POLICIES`.
         server_flags: flags of a server started for the run, by this process or the caller.
@@ -60,8 +60,6 @@ class RunSpec:
         timeout: seconds that a request may take.
         transport: the client, see `bench.workload.workload.Workload`.
         channels: gRPC connections per process.
-        headers: sent with each request.
-        tls: certificates, None for the system's.
         compressed: whether REST bodies are gzipped.
         max_response: largest response that is read, bytes; None for that of
             `bench.load.engine.payloads.largest_response`.
@@ -100,8 +98,6 @@ class RunSpec:
     timeout: float = 30.0
     transport: str = "fast"
     channels: int = 1
-    headers: Mapping[str, str] = field(default_factory=dict)
-    tls: TlsOptions | None = None
     compressed: bool = False
     max_response: int | None = None
     results: Path = Path("results")
@@ -121,6 +117,9 @@ class RunSpec:
             )
         if self.policy not in POLICIES:
             raise UsageError(f"the policy is one of {', '.join(POLICIES)}, not {self.policy!r}")
+        if self.protocol != "rest":
+            # Refuses headers that gRPC does not allow.
+            self.target.access.headers.metadata()
         if self.max_response is not None and self.max_response < 1:
             raise UsageError(f"the largest response must be 1 byte or more, not {self.max_response}")
 
@@ -128,11 +127,6 @@ class RunSpec:
     def run_time(self) -> float:
         """Seconds of load, warm-up included."""
         return self.warmup + self.duration
-
-    @property
-    def secure_grpc(self) -> bool:
-        """Whether gRPC is encrypted."""
-        return (self.grpc or self.target).secure
 
     def workload(self, file: GoldenFile) -> Workload:
         """What is sent, with the sentences of a golden file."""
@@ -149,7 +143,7 @@ class RunSpec:
         return Workload(**{**common, "tls": self.target.secure, **of_model})
 
     def to_json(self) -> bytes:
-        """The spec as one line of JSON."""
+        """The spec as one line of JSON, with the values of headers: for a child's environment or input, not a file."""
         # Neither orjson nor msgspec encodes names of files that the locale cannot decode.
         return json.dumps({"format": FORMAT} | shallow(self), default=_encoded).encode()
 
@@ -194,19 +188,21 @@ def given_spec() -> RunSpec | None:
 
 
 def address_of(server: RunningServer, protocol: str) -> Target:
-    """The address of a running server for a protocol.
+    """The address of a running server for a protocol, and how to reach it.
 
     Args:
         server: the server.
         protocol: `rest`, `grpc` or `both`.
     """
     if server.rest is not None and (protocol != "grpc" or server.grpc is None):
-        return rest_address(server.rest)
-    return Target(TargetKind.GRPC, server.grpc or "", server.secure)
+        return replace(rest_address(server.rest), access=server.access)
+    return Target(TargetKind.GRPC, server.grpc or "", server.secure, access=server.access)
 
 
 def _encoded(value: Any) -> Any:
     """Encodes what JSON has no type for."""
+    if isinstance(value, Headers):
+        return value.revealed()
     return str(value) if isinstance(value, Arrivals | Path) else shallow(value)
 
 

@@ -1,10 +1,7 @@
 """The server under load: started here, or probed at its address for the model."""
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
 
 from bench.bert.contract.golden import Golden
 from bench.bert.contract.preflight import Preflight, export_name
@@ -12,15 +9,13 @@ from bench.core.errors import TargetError, UsageError
 from bench.load.setup.run_context import option_name
 from bench.load.setup.run_spec import RunSpec
 from bench.load.transports.pool import prepare_grpc
-from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, check_model, open_target
+from bench.server.clients import connect
+from bench.server.lifecycle import at_address, beside, check_model, open_target, startup_seconds
+from bench.server.running import RunningServer, refused_credentials
 from bench.serving.endpoint_probe import explain
 from bench.serving.errors import Rejected, ServingError
-from bench.serving.grpc_client import GrpcClient
-from bench.serving.rest import RestClient
 from bench.serving.target import Target, TargetKind
 from bench.serving.types import ServingClient
-
-PROBE_SECONDS: Final = 5.0
 
 
 class TargetSession:
@@ -65,73 +60,55 @@ def _at_address(spec: RunSpec) -> RunningServer:
     """The addresses of a remote server; Serving's default ports imply the other protocol's address."""
     if spec.server_flags:
         raise UsageError(f"server flags have no effect on {spec.target}; set them where that server is started")
-    rest, grpc = None, spec.grpc
-    if spec.target.kind is TargetKind.REST:
-        rest = spec.target
-        grpc = grpc or _beside(spec.target, REST_PORT, GRPC_PORT, TargetKind.GRPC)
-    else:
-        grpc = spec.target
-        rest = _beside(spec.target, GRPC_PORT, REST_PORT, TargetKind.REST)
-    needed = {"rest": (rest,), "grpc": (grpc,), "both": (rest, grpc)}[spec.protocol]
+    beside_rest = spec.grpc if spec.target.kind is TargetKind.REST else None
+    server = at_address(spec.target, beside_rest or beside(spec.target), spec.model_name)
+    needed = {"rest": (server.rest,), "grpc": (server.grpc,), "both": (server.rest, server.grpc)}[spec.protocol]
     if None in needed:
+        tls = "s" if spec.target.secure else ""
         give = {
-            "rest": "http://HOST:PORT",
-            "grpc": "grpc://HOST:PORT",
-            "both": "http://HOST:PORT and --grpc-host HOST:PORT",
+            "rest": f"http{tls}://HOST:PORT",
+            "grpc": f"grpc{tls}://HOST:PORT",
+            "both": f"http{tls}://HOST:PORT and --grpc-host {'grpcs://' if tls else ''}HOST:PORT",
         }[spec.protocol]
         raise UsageError(
-            f"the server's {'REST' if rest is None else 'gRPC'} address is not known from {spec.target}; "
+            f"the server's {'REST' if server.rest is None else 'gRPC'} address is not known from {spec.target}; "
             f"give {option_name('--host', spec.command)} {give}"
         )
-    return RunningServer(rest.address if rest else None, grpc.address if grpc else None, spec.model_name, "remote")
-
-
-def _beside(target: Target, port: int, other: int, kind: TargetKind) -> Target | None:
-    """The other protocol's address of a server at one of Serving's default ports."""
-    host, _, found = target.address.rpartition("://")[2].rpartition(":")
-    if found != str(port) or target.secure:
-        return None
-    return Target(kind, f"http://{host}:{other}" if kind is TargetKind.REST else f"{host}:{other}")
+    return server
 
 
 def _probe(server: RunningServer, spec: RunSpec, golden: Golden) -> None:
     """Requests the model's state, and a few golden answers, over each protocol of the run."""
     preflight = Preflight(golden, spec.signature, server.model, export_name(spec.model_dir))
-    secure, ca = spec.secure_grpc, spec.tls.ca if spec.tls else None
-    for client in _clients(server, spec):
-        with client:
-            require_served(client, server, spec.target, secure, ca)
+    for protocol, address in (("rest", server.rest), ("grpc", server.grpc)):
+        if address is None or spec.protocol not in (protocol, "both"):
+            continue
+        if protocol == "grpc":
+            prepare_grpc()
+        with connect(server, protocol) as client:
+            require_served(client, server, spec.target)
             if spec.preflight and not spec.servers:
                 preflight.require_same_model(client, spec.target_name or str(spec.target), spec.timeout)
 
 
-def require_served(
-    client: ServingClient,
-    server: RunningServer,
-    target: Target,
-    secure: bool,
-    ca: Path | None = None,
-    timeout: float = PROBE_SECONDS,
-) -> None:
+def require_served(client: ServingClient, server: RunningServer, target: Target, timeout: float | None = None) -> None:
     """Requests the state of a server's model.
 
     Args:
         client: connected to it.
         server: the server.
         target: the user's name of it.
-        secure: whether gRPC is encrypted.
-        ca: authorities that are trusted, a PEM file; None for the system's.
-        timeout: seconds.
+        timeout: seconds; None for those in which it must be ready.
 
     Raises:
         TargetError: it does not answer, or does not serve the model.
     """
     try:
-        versions = client.status(server.model, timeout)
+        versions = client.status(server.model, startup_seconds(target) if timeout is None else timeout)
     except ServingError as error:
         if isinstance(error, Rejected) and error.code in ("UNIMPLEMENTED", "501"):
             return
-        raise _explained(client, server, target, secure, ca, error) from error
+        raise _explained(client, server, target, error) from error
     states = [version.state for version in versions]
     if not states:
         raise TargetError(f"model {server.model!r} on {target} has no version; check its folder on the server")
@@ -144,28 +121,17 @@ def require_served(
         )
 
 
-def _explained(
-    client: ServingClient, server: RunningServer, target: Target, secure: bool, ca: Path | None, error: ServingError
-) -> TargetError:
+def _explained(client: ServingClient, server: RunningServer, target: Target, error: ServingError) -> TargetError:
     """The error for a server that does not give its model's state, with its cause."""
-    if isinstance(client, RestClient):
-        parts = urlsplit(client.url)
-        cause = explain(parts.netloc, "rest", secure=parts.scheme == "https", model=server.model, ca=ca)
-    else:
-        cause = explain(server.grpc or "", "grpc", secure=secure, ca=ca)
+    if (refusal := refused_credentials(server, error)) is not None:
+        return TargetError(refusal)
+    rest = client.protocol == "rest"
+    address = server.rest_address if rest else server.grpc or ""
+    secure = (server.rest or "").startswith("https:") if rest else server.secure
+    cause = explain(address, client.protocol, secure=secure, model=server.model, access=server.access)
     if cause is not None:
         refused = cause.startswith("nothing listens")
         return TargetError(f"{target} does not answer: {cause}" if refused else cause)
     if isinstance(error, Rejected):
         return TargetError(f"{target} does not serve a model named {server.model!r} ({error}); give --model-name")
     return TargetError(f"{target} does not answer: {error}")
-
-
-def _clients(server: RunningServer, spec: RunSpec) -> Iterator[ServingClient]:
-    if spec.protocol != "grpc" and server.rest:
-        yield RestClient(server.rest, headers=spec.headers, tls=spec.tls)
-    if spec.protocol != "rest" and server.grpc:
-        prepare_grpc()
-        metadata = tuple((name.lower(), value) for name, value in spec.headers.items())
-        secure = spec.secure_grpc
-        yield GrpcClient(server.grpc, spec.tls if secure else None, metadata, secure=secure)

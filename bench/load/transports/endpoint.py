@@ -1,13 +1,14 @@
 """The endpoint of a run's requests, and what all transports need for it."""
 
 import ssl
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gevent.ssl
 
-from bench.core.errors import UsageError, in_words, printable
+from bench.core.errors import in_words, printable
+from bench.serving.access import DIRECT, Access
 from bench.serving.errors import ConnectFailed
 from bench.serving.tls import TlsOptions
 
@@ -20,11 +21,10 @@ class Endpoint:
     """The server's addresses, and the settings of its connections and requests.
 
     Args:
-        rest: base URL of the REST endpoint; None if REST is not used.
+        rest: base URL of the REST endpoint, with its path prefix; None if REST is not used.
         grpc: `host:port` of the gRPC endpoint; None if gRPC is not used.
-        path: path of the REST call.
-        headers: REST headers and gRPC metadata.
-        tls: certificates; None trusts the system's authorities.
+        path: path of the REST call, after the prefix.
+        access: headers and certificates.
         grpc_secure: whether gRPC is encrypted.
         compressed: whether REST bodies are gzipped.
         channels: gRPC connections per process.
@@ -34,36 +34,26 @@ class Endpoint:
     rest: str | None = None
     grpc: str | None = None
     path: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    tls: TlsOptions | None = None
+    access: Access = DIRECT
     grpc_secure: bool = False
     compressed: bool = False
     channels: int = 1
     max_response: int = MAX_RESPONSE_BYTES
 
 
-def ssl_context(tls: TlsOptions | None, protocols: Sequence[str] = ()) -> Any:
+def ssl_context(tls: TlsOptions, protocols: Sequence[str] = ()) -> Any:
     """The TLS context of a connection.
 
     Args:
-        tls: certificates; None trusts the system's authorities.
+        tls: certificates.
         protocols: those offered to the server (ALPN).
 
     Raises:
         UsageError: the files are not usable certificates.
     """
-    tls = tls or TlsOptions()
-    try:
-        # Sockets of create_default_context block all users unless the whole standard library is patched.
-        context = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if tls.ca:
-            context.load_verify_locations(str(tls.ca))
-        else:
-            context.load_default_certs()
-        if tls.cert and tls.key:
-            context.load_cert_chain(str(tls.cert), str(tls.key))
-    except (ssl.SSLError, OSError) as error:
-        raise UsageError(f"the certificates cannot be used ({in_words(error)}); they must be PEM files") from error
+    # Sockets of the standard library's context block all users unless the whole library is patched.
+    context = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.load_into(context)
     if protocols:
         context.set_alpn_protocols(list(protocols))
     return context

@@ -38,14 +38,15 @@ class GrpcH2:
         self.address = endpoint.grpc
         parts = urlsplit(f"//{endpoint.grpc}")
         self._host, self._port = parts.hostname or "", parts.port or 0
-        self._context = ssl_context(endpoint.tls, ["h2"]) if endpoint.grpc_secure else None
+        self._context = ssl_context(endpoint.access.tls, ["h2"]) if endpoint.grpc_secure else None
         self._most = endpoint.max_response
         self._link: Link | None = None
         # The current one, and those after a GOAWAY that still have requests in flight.
         self._links: set[Link] = set()
         self._connecting = BoundedSemaphore()
         self._closed = False
-        metadata = [(name.lower().encode(), value.encode()) for name, value in endpoint.headers.items()]
+        self._headers = endpoint.access.headers
+        metadata = [(name.encode(), value.encode()) for name, value in self._headers.metadata()]
         secure = endpoint.grpc_secure
         self._block = functools.lru_cache(_CACHED_BLOCKS)(
             lambda timeout: call_block(PREDICT_METHOD, self.address, timeout, metadata, secure=secure)
@@ -63,7 +64,7 @@ class GrpcH2:
             raise not_connected(self.address, error) from error
         finally:
             deadline.close()
-        return answer_of(request, self.address, timeout)
+        return answer_of(request, self.address, timeout, self._headers)
 
     def close(self) -> None:
         """Closes all connections; requests in flight fail."""

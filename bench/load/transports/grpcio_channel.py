@@ -32,7 +32,7 @@ class GrpcioChannel:
         assert endpoint.grpc is not None
         self._endpoint = endpoint
         self._address = endpoint.grpc
-        self._metadata = tuple((name.lower(), value) for name, value in endpoint.headers.items())
+        self._metadata = endpoint.access.headers.metadata()
         self._open()
 
     def exchange(self, body: bytes, timeout: float) -> bytes:
@@ -41,7 +41,7 @@ class GrpcioChannel:
             answer: bytes = self._call(body, timeout=timeout, metadata=self._metadata)
             return answer
         except grpc.RpcError as error:
-            raise_for_rpc(error, self._address, timeout)
+            raise_for_rpc(error, self._address, timeout, self._endpoint.access.headers)
         except gevent.Timeout as expired:
             if expired is not late:
                 raise
@@ -65,8 +65,7 @@ class GrpcioChannel:
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.max_receive_message_length", endpoint.max_response),
         ]
-        tls = endpoint.tls if endpoint.grpc_secure else None
-        self._channel = make_channel(self._address, tls, options, secure=endpoint.grpc_secure)
+        self._channel = make_channel(self._address, endpoint.access, options, secure=endpoint.grpc_secure)
         self._call = self._channel.unary_unary(PREDICT_METHOD)
 
 

@@ -28,8 +28,9 @@ class RestRequests:
 
     def __init__(self, endpoint: Endpoint) -> None:
         assert endpoint.rest is not None
-        headers = {**endpoint.headers, **({"Content-Encoding": "gzip"} if endpoint.compressed else {})}
-        self._client = RestClient(endpoint.rest, headers=headers, tls=endpoint.tls, max_response=endpoint.max_response)
+        self._client = RestClient(
+            endpoint.rest, endpoint.access, max_response=endpoint.max_response, compressed=endpoint.compressed
+        )
         self._path = endpoint.path
 
     def exchange(self, body: bytes, timeout: float) -> bytes:

@@ -34,14 +34,16 @@ class RestGevent:
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if secure else 80)
         self._name = parts.netloc
-        self._context = ssl_context(endpoint.tls) if secure else None
+        self._context = ssl_context(endpoint.access.tls) if secure else None
         self._most = endpoint.max_response
-        given = {name.lower() for name in endpoint.headers}
+        self._headers = endpoint.access.headers
+        given = {name.lower() for name in self._headers.names}
         usual = {"Host": parts.netloc, "Content-Type": "application/json", "Accept-Encoding": "identity"}
-        headers = {name: value for name, value in usual.items() if name.lower() not in given} | dict(endpoint.headers)
+        headers = {name: value for name, value in usual.items() if name.lower() not in given}
+        headers |= dict(self._headers.revealed())
         if endpoint.compressed:
             headers["Content-Encoding"] = "gzip"
-        lines = [f"POST {endpoint.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+        lines = [f"POST {parts.path}{endpoint.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         self._head = "\r\n".join(lines).encode("latin-1") + b"\r\nContent-Length: "
         self._socket: Any = None
         self._poller: Any = None
@@ -69,7 +71,7 @@ class RestGevent:
             deadline.close()
         if not answer.reusable:
             self.close()
-        raise_for_status(answer.status, plain)
+        raise_for_status(answer.status, plain, self._headers)
         return plain
 
     def close(self) -> None:
@@ -121,5 +123,6 @@ class RestGevent:
     def _mapped(self, error: Exception) -> ServingError:
         if isinstance(error, HTTPParseError):
             text = str(error.args[0]) if error.args else type(error).__name__
-            return InvalidResponse(f"a broken answer from {self._name} ({text.rstrip('.')}); what listens there?")
+            broken = InvalidResponse(f"a broken answer from {self._name} ({text.rstrip('.')}); what listens there?")
+            return broken.without(self._headers)
         return not_connected(self._name, error)

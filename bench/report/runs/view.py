@@ -207,6 +207,8 @@ def _workload(analysis: Analysis) -> Iterable[Row]:
     )
     yield "timeout", format_seconds(workload.timeout)
     yield "started", manifest.started
+    if manifest.headers:
+        yield "headers", f"{', '.join(manifest.headers)} (their values are not stored)"
     for name, value in _flat(manifest.server):
         yield f"server: {name}", value
 

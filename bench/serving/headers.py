@@ -1,0 +1,267 @@
+"""Request headers as secrets: their names may be shown and stored, their values only sent.
+
+A header is written `NAME:VALUE`. The value is a literal, `env:VARIABLE`, or `@FILE`, of which one line end is cut. What
+HTTP allows follows RFC 9110, sections 5.1 and 5.5; what gRPC allows, its PROTOCOL-HTTP2.md ("Custom-Metadata").
+
+No message shows what may be a value, nor a part of one: a text without a colon may be a password.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from bench.core.errors import UsageError, reason_of
+
+REDACTED: Final = "<redacted>"
+MOST_BYTES: Final = 16_384
+"""Largest size of all names and values together: more than most servers accept, and small enough for an environment."""
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_BLANKS: Final = " \t"
+_SHORTEST: Final = 4
+"""Characters of a value from which on it is looked for in other texts: a shorter one is in them by chance."""
+_FRAMING: Final = frozenset(
+    (
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+"""Headers that say how a message is cut, which the client sets itself."""
+_OF_GRPC: Final = frozenset({"host", "content-type", "user-agent"})
+_EXAMPLE: Final = "Authorization:env:TOKEN"
+# Options whose next word holds headers, and their abbreviations; `--he` is `--help` or `--headless`.
+_OPTION: Final = re.compile(r"--(hea(d(e(rs?)?)?)?|(baseline|candidate)-h[a-z]*)")
+
+
+class Headers:
+    """The headers of requests, in the order given. `repr` and `str` show their names only.
+
+    This is not a dataclass, and JSON and msgpack encoders refuse it, so that values cannot be stored by accident:
+    `revealed` has them, for what sends a request and for what takes the headers to a child process.
+
+    Args:
+        pairs: name and value. A value is text with one character for each byte that is sent.
+
+    Raises:
+        UsageError: what HTTP does not allow, a name that is there twice, or too much.
+    """
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: Iterable[Sequence[str]] = ()) -> None:
+        self._pairs = tuple((str(name), str(value)) for name, value in pairs)
+        seen: set[str] = set()
+        for name, value in self._pairs:
+            _check(name, value)
+            if name.lower() in seen:
+                raise UsageError(f"the header {name} is given twice; give it once")
+            seen.add(name.lower())
+        size = sum(len(name) + len(value) for name, value in self._pairs)
+        if size > MOST_BYTES:
+            raise UsageError(f"the headers have {size} bytes in all; {MOST_BYTES} is the most")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(name for name, _ in self._pairs)
+
+    def revealed(self) -> tuple[tuple[str, str], ...]:
+        """Names and values; not for anything that is printed or stored."""
+        return self._pairs
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Names in lower case and values, as gRPC metadata; not for anything that is printed or stored.
+
+        Raises:
+            UsageError: gRPC does not allow one of them.
+        """
+        for name, value in self._pairs:
+            lower = name.lower()
+            if lower.endswith("-bin"):
+                raise UsageError(
+                    f"the header {name} cannot be sent over gRPC, where -bin marks binary values; rename it"
+                )
+            if lower in _OF_GRPC or lower.startswith("grpc-"):
+                raise UsageError(f"the header {name} cannot be sent over gRPC, which sets it itself; leave it out")
+            if not value.isascii() or "\t" in value:
+                raise UsageError(
+                    f"the value of the header {name} cannot be sent over gRPC, which takes printable ASCII only"
+                )
+        return tuple((name.lower(), value) for name, value in self._pairs)
+
+    def replaced_by(self, others: "Headers") -> "Headers":
+        """These and `others`, which replace those of the same name."""
+        names = {name.lower() for name in others.names}
+        return Headers((*(pair for pair in self._pairs if pair[0].lower() not in names), *others._pairs))
+
+    def redact(self, text: str) -> str:
+        """`text` without the values: a server may repeat in its error what it was sent."""
+        for secret in sorted(self._secrets(), key=len, reverse=True):
+            text = text.replace(secret, REDACTED)
+        return text
+
+    def redact_bytes(self, data: bytes) -> bytes:
+        """The same for what a server sent, before it is read or cut."""
+        return self.redact(data.decode("latin-1")).encode("latin-1") if self else data
+
+    def _secrets(self) -> Iterable[str]:
+        """The values, and their words: `Bearer TOKEN` is repeated without `Bearer`, as often as not."""
+        for _, value in self._pairs:
+            sent = value.encode("latin-1").decode("utf-8", "replace")
+            for secret in {value, sent, *value.split(" ")[1:]}:
+                if len(secret) >= _SHORTEST:
+                    yield secret
+
+    def __bool__(self) -> bool:
+        return bool(self._pairs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self._pairs == other._pairs
+
+    def __hash__(self) -> int:
+        return hash(self._pairs)
+
+    def __repr__(self) -> str:
+        return f"Headers({', '.join(f'{name}: {REDACTED}' for name in self.names)})"
+
+
+NO_HEADERS: Final = Headers()
+
+
+def read_headers(texts: Iterable[str]) -> Headers:
+    """The headers in texts `NAME:VALUE`, with the values that they refer to.
+
+    Raises:
+        UsageError: not a header, a variable that is not set, or a file that cannot be read.
+    """
+    return Headers(map(_read, texts))
+
+
+def check_header(text: str) -> str:
+    """`text`, if it is of the form `NAME:VALUE`; a variable or file that it names is not read.
+
+    Raises:
+        UsageError: it is not.
+    """
+    _split(text)
+    return text
+
+
+def split_headers(text: str) -> tuple[str, ...]:
+    """The headers in a list with semicolons, as Locust's option `--headers` has it: no value holds one."""
+    return tuple(part for part in map(str.strip, text.split(";")) if part)
+
+
+def redacted_command(words: Sequence[str]) -> tuple[str, ...]:
+    """A command line without the literal values of its headers, for what stores it; references stay."""
+    shown: list[str] = []
+    option = ""
+    for word in words:
+        name, equals, text = word.partition("=")
+        if option:
+            shown.append(_redacted_option(option, word))
+            option = ""
+        elif _OPTION.fullmatch(name):
+            shown.append(f"{name}={_redacted_option(name, text)}" if equals else word)
+            option = "" if equals else name
+        else:
+            shown.append(word)
+    return tuple(shown)
+
+
+def _redacted_option(option: str, text: str) -> str:
+    if option == "--headers":
+        return "; ".join(map(redacted_header, split_headers(text)))
+    return redacted_header(text)
+
+
+def redacted_header(text: str) -> str:
+    """A header `NAME:VALUE` without its value, unless that is a reference."""
+    name, colon, value = text.partition(":")
+    if not colon or not _TOKEN.fullmatch(name.strip()):
+        return REDACTED
+    return text if _is_reference(value.strip(_BLANKS)) else f"{name}:{REDACTED}"
+
+
+def _is_reference(value: str) -> bool:
+    return value.startswith(("env:", "@"))
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Name and value of a header, without the blanks around them."""
+    name, colon, value = text.partition(":")
+    name, value = name.strip(_BLANKS), value.strip(_BLANKS)
+    if not colon:
+        raise UsageError(f"a header has no colon; write NAME:VALUE, like {_EXAMPLE}")
+    if not _TOKEN.fullmatch(name):
+        raise UsageError(f"a header has a name that HTTP does not allow; write NAME:VALUE, like {_EXAMPLE}")
+    if not value:
+        raise UsageError(f"the header {name} has no value; write NAME:VALUE in one word or in quotes, like {_EXAMPLE}")
+    if not _is_reference(value):
+        _check(name, _as_bytes(value))
+    return name, value
+
+
+def _read(text: str) -> tuple[str, str]:
+    """Name and value of a header, with the value that it refers to."""
+    name, value = _split(text)
+    if value.startswith("env:"):
+        variable = value.removeprefix("env:")
+        found = os.environ.get(variable) if variable else None
+        if not found:
+            raise UsageError(f"the header {name} is to be in the variable {variable!r}, which is not set; set it")
+    elif value.startswith("@"):
+        found = _file(name, value.removeprefix("@"))
+    else:
+        return name, _as_bytes(value)
+    return name, _as_bytes(found.strip(_BLANKS))
+
+
+def _file(name: str, path: str) -> str:
+    """The content of a header's file without its last line end."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = reason_of(error) if isinstance(error, OSError) else "not a path"
+        raise UsageError(f"the header {name} is to be in the file {path!r}, which cannot be read ({why})") from error
+    if len(data) > MOST_BYTES:
+        raise UsageError(f"the header {name} is to be in the file {path!r}, which has over {MOST_BYTES} bytes")
+    data = data.removesuffix(b"\n").removesuffix(b"\r")
+    if not data.strip():
+        raise UsageError(f"the header {name} is to be in the file {path!r}, which is empty")
+    return os.fsdecode(data)
+
+
+def _as_bytes(value: str) -> str:
+    """A character for each byte that is sent, UTF-8 for what is not ASCII."""
+    return value.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _check(name: str, value: str) -> None:
+    """Refuses what HTTP does not allow, by name.
+
+    Raises:
+        UsageError: see above.
+    """
+    if not _TOKEN.fullmatch(name):
+        raise UsageError(f"a header has a name that HTTP does not allow; write NAME:VALUE, like {_EXAMPLE}")
+    if name.lower() in _FRAMING:
+        raise UsageError(f"the header {name} says how a message is cut, which the client does; leave it out")
+    for place, char in enumerate(value, 1):
+        if (char < " " and char != "\t") or char == "\x7f" or char > "\xff":
+            raise UsageError(
+                f"the value of the header {name} has a character at {place} that HTTP does not allow "
+                f"(code {ord(char)}); take it out"
+            )
+    if value != value.strip(_BLANKS):
+        raise UsageError(f"the value of the header {name} begins or ends with a blank, which HTTP cuts; take it out")

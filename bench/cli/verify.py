@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from bench.bert.contract.exported_model import ExportedModel
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
-from bench.cli.common.options import add_target_options, exported_model, running_server
+from bench.cli.common.options import add_target_options, exported_model, running_server, target_of
 from bench.cli.common.values import DURATION, number, whole
 from bench.core.errors import ExitCode, UsageError
 from bench.server.running import RunningServer
@@ -74,6 +74,8 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         UsageError: bad options or an unreadable model folder.
         TargetError: the server does not answer.
     """
+    # Options that have no effect are refused before a model is read or made.
+    target_of(args)
     model = exported_model(args)
     with running_server(args, model) as server:
         found = verify_server(server, model, out, args.sentences, args.tolerance, args.timeout)

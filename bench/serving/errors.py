@@ -9,10 +9,13 @@ ServingError
 └── InvalidResponse     the answer cannot be read
 """
 
-from typing import Self
+from typing import Final, Self
 
 from bench.core.errors import TargetError
 from bench.serving.headers import Headers
+
+CREDENTIALS_ADVICE: Final = "give credentials with --header, or check those that were given"
+"""What to do about a request that is refused for its credentials."""
 
 
 class ServingError(TargetError):

@@ -4,7 +4,7 @@ from typing import Final, NoReturn
 
 import grpc
 
-from bench.serving.errors import DeadlineExceeded, Rejected, ServerFailed, Unavailable
+from bench.serving.errors import CREDENTIALS_ADVICE, DeadlineExceeded, Rejected, ServerFailed, Unavailable
 
 _REFUSED: Final = frozenset(
     {
@@ -12,14 +12,13 @@ _REFUSED: Final = frozenset(
         "NOT_FOUND",
         "FAILED_PRECONDITION",
         "OUT_OF_RANGE",
-        "UNAUTHENTICATED",
-        "PERMISSION_DENIED",
         "ALREADY_EXISTS",
         "ABORTED",
         "CANCELLED",
         "UNIMPLEMENTED",
     }
 )
+_CREDENTIALS: Final = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 _DETAILS_MOST: Final = 200
 
 
@@ -51,6 +50,8 @@ def raise_for_status(name: str, details: str, address: str, timeout: float) -> N
         raise no_answer_in_time(address, timeout, name)
     if name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
         raise Unavailable(f"the server is overloaded or not ready ({name}: {details}); send less or try later", name)
+    if name in _CREDENTIALS:
+        raise Rejected(f"the server refused the request ({name}: {details}); {CREDENTIALS_ADVICE}", name)
     if name in _REFUSED:
         raise Rejected(f"the server refused the request ({name}: {details}); check model, signature and inputs", name)
     raise ServerFailed(f"the server failed ({name}: {details}); look at its log", name)

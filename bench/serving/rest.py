@@ -14,6 +14,7 @@ from bench.serving.access import DIRECT, Access
 from bench.serving.bounded_http import BoundedAdapter, bounded, time_left
 from bench.serving.content_coding import check_coding
 from bench.serving.errors import (
+    CREDENTIALS_ADVICE,
     ConnectFailed,
     DeadlineExceeded,
     InvalidResponse,
@@ -90,6 +91,8 @@ def _raise_for_error(status: int, body: bytes) -> NoReturn:
         )
     if status in _DEADLINE:
         raise DeadlineExceeded(f"the server ran out of time (HTTP {status}: {text}); allow more time", code)
+    if status in (401, 403, 407):
+        raise Rejected(f"the server refused the request (HTTP {status}: {text}); {CREDENTIALS_ADVICE}", code, text)
     if status < 500:
         raise Rejected(
             f"the server refused the request (HTTP {status}: {text}); check model, signature and inputs", code, text

@@ -1,10 +1,9 @@
 """A proxy that lets nobody through without a token: REST below a path prefix, and gRPC; each plain and over TLS."""
 
 import http.client
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +42,6 @@ def guarded_server(rest: str, grpc_address: str, token: str) -> Iterator[Guarded
         token: value of the header `HEADER`.
     """
     found = Guarded()
-    local = threading.local()
     channel = grpc.insecure_channel(grpc_address)
 
     def ask_rest(scheme: str, method: str, path: str, body: bytes, handler: Any) -> Any:
@@ -54,12 +52,11 @@ def guarded_server(rest: str, grpc_address: str, token: str) -> Iterator[Guarded
         found.passed[scheme] += 1
         if not path.startswith(PREFIX + "/"):
             return 404, b"<html>nothing here</html>", {"Content-Type": "text/html"}
-        if not hasattr(local, "connection"):
-            local.connection = http.client.HTTPConnection(rest.partition("://")[2])
         found.paths.add(path.removeprefix(PREFIX))
-        local.connection.request(method, path.removeprefix(PREFIX), body)
-        answer = local.connection.getresponse()
-        return answer.status, answer.read()
+        with closing(http.client.HTTPConnection(rest.partition("://")[2])) as connection:
+            connection.request(method, path.removeprefix(PREFIX), body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
 
     def ask_grpc(scheme: str, method: str, message: bytes, context: Any) -> bytes:
         sent = dict(context.invocation_metadata()).get(HEADER.lower(), "none")

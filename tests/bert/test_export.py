@@ -47,6 +47,7 @@ from bench.serving.protos import prediction_log_pb2
 from bench.serving.tensors import from_proto
 from tests.bert.conftest import SENTENCES, encode
 from tests.bert.test_model import assert_same, mixed, oracle_answers
+from tests.support.json_documents import document
 
 SHAPE = FixedShape(40, 9)
 
@@ -285,6 +286,10 @@ def test_the_command_exports(checkpoint: Checkpoint, tmp_path: Path) -> None:
     code, out, err = run(*words, "--sentences", tmp_path / "lines.tsv")
     assert (code, out.splitlines()[0]) == (0, str(tmp_path / "model" / "1"))
     assert "2 sentences" in err
+    code, out, err = run(*words, "--sentences", tmp_path / "lines.tsv", "--json")
+    found = document(out, "export")
+    assert (code, found["version_dir"], found["sentences"]) == (0, str(tmp_path / "model" / "2"), 2)
+    assert 0 <= found["difference"] < 1e-3
     golden = ExportedModel.open(tmp_path / "model").golden
     assert [entry.sentence.text for entry in golden.sentences] == ["the cat sat", "the dog ran ."]
 

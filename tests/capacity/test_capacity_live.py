@@ -10,6 +10,7 @@ import pytest
 from bench.capacity.experiment.experiment_design import QUICK
 from bench.capacity.queue.latency_table import Effort
 from bench.cli import main
+from tests.support.json_documents import document
 from tests.support.queue_server import queue_server
 from tests.support.toy_golden import toy_golden, write_model_dir
 
@@ -27,6 +28,9 @@ SHORT = replace(
     replicates=10,
     reference=Effort(1500, 10),
 )
+
+
+SWEEP = "capacity sweep"
 
 
 def bertbench(*words: str) -> tuple[int, str, str]:
@@ -48,6 +52,22 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str, str
             *("--slo", "p99=200ms", "--plan", "rate=400/s", "--price", "1.5", "--diurnal", str(day)),
         )
     return folder / "sweep", *found
+
+
+def test_the_actions_print_json(swept: tuple[Path, int, str, str]) -> None:
+    folder = str(swept[0])
+    stored = document(f"{orjson.dumps(orjson.loads((swept[0] / 'capacity.json').read_bytes())).decode()}\n", SWEEP)
+    fit = document(bertbench("fit", folder, "--seed", "5", "--json")[1], "capacity fit")
+    assert (fit["points"], fit["saturated"], fit["plan"]) == (stored["points"], stored["saturated"], None)
+    assert fit["report"] == f"{folder}/capacity.md"
+    code, out, _ = bertbench("plan", folder, "--plan", "rate=400/s", "--json", "--slo", "p99=5s")
+    plan = document(out, "capacity plan")
+    assert (code, plan["cheapest"], plan["message"]) == (0, stored["label"], None)
+    assert plan["sweeps"][0]["plan"]["replicas"] >= plan["sweeps"][0]["plan"]["needed"] > 2
+    words = ["--replicas", "3", "--rate", "100/s", "--duration", "2m", "--fail", "0@30s-60s", "--policy", "round-robin"]
+    (fleet,) = document(bertbench("simulate", folder, *words, "--json")[1], "capacity simulate")["fleets"]
+    assert [window["time"] for window in fleet["windows"][:2]] == [1.0, 3.0]
+    assert [entry["replicas"] for entry in fleet["replicas"]] == [3, 2, 3]
 
 
 def test_a_sweep_writes_report_json_and_plots(swept: tuple[Path, int, str, str]) -> None:
@@ -109,8 +129,9 @@ def test_malformed_options_are_refused_in_one_line(
 
 def test_an_unattainable_objective_exits_with_1_and_writes_the_report(swept: tuple[Path, int, str, str]) -> None:
     folder = swept[0]
-    code, _, err = bertbench("report", str(folder), "--slo", "p99=2ms")
-    assert code == 1
-    assert err.count("\n") == 1
+    code, out, err = bertbench("report", str(folder), "--slo", "p99=2ms", "--json")
+    assert (code, err.count("\n")) == (1, 1)
+    found = document(out, "capacity report")
+    assert (found["attainable"], found["exit_code"], found["message"]) == (False, 1, err.rstrip("\n"))
     assert "cannot be met" in err
     assert (folder / "capacity.md").is_file()

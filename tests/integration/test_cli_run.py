@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bench.cli import main
 from bench.load.selftest.null_server import null_server
 from bench.load.selftest.self_test import read_self_tests
 from bench.results.run_reader import find_runs
+from tests.support.json_documents import document
 from tests.support.locust_process import ROOT, command, environment, locust
 from tests.support.toy_golden import write_model_dir
 
@@ -79,12 +81,13 @@ def test_calibration_is_stored_and_found_by_runs(
     model_dir: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    code, out, err = bertbench("calibrate", "--ways", "grpc-fast", "--duration", "1s", "--model-dir", str(model_dir))
+    words = ["calibrate", "--ways", "grpc-fast", "--duration", "1s", "--model-dir", str(model_dir), "--json"]
+    code, out, err = bertbench(*words)
     assert code == 0, err
     stored = read_self_tests()["grpc-fast"]
     assert stored.ceiling > 100
     assert 0 < stored.floor < 0.1
-    assert f"{stored.ceiling:,.0f}/s" in out
+    assert document(out, "calibrate")["clients"] == {"grpc-fast": asdict(stored)}
     rate = f"constant:rate={3 * stored.ceiling:.0f}"
     with null_server(model_dir) as addresses:
         words = ["--host", addresses["grpc"], "--model-dir", str(model_dir), "-t", "2s", "-u", "16", "--drain", "0"]

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.bert.tf_logging import log_errors_only
+from bench.bert.tf_logging import limit_tensorflow_log
 
-log_errors_only()
+limit_tensorflow_log()
 
 from bench.bert.checkpoints.huggingface import to_hugging_face  # noqa: E402
 from bench.bert.checkpoints.resolve import open_checkpoint  # noqa: E402

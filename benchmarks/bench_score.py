@@ -16,7 +16,7 @@ from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.scoring import READ_AHEAD, Scorer, batches, score_stream
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.bert.text.sentence import EncodedSentence
-from bench.bert.tf_logging import log_errors_only
+from bench.bert.tf_logging import limit_tensorflow_log
 from bench.server.clients import served_scorer
 from bench.server.lifecycle import RunningServer, embedded
 
@@ -92,7 +92,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--strict", action="store_true", help="exit 1 on a miss")
     args = parser.parse_args()
-    log_errors_only()
+    limit_tensorflow_log()
     model = ExportedModel.open(demo_model_dir())
     print(f"score: {SENTENCES} mixed sentences, demo model, served over gRPC against the TF2 signature")
     with embedded(model.model_dir) as server, tempfile.TemporaryDirectory() as folder:

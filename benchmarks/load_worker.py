@@ -105,9 +105,9 @@ def grpc_message(request: PredictRequest) -> bytes:
 
 def session_call(model: ExportedModel, request: PredictRequest) -> Callable[[], Call]:
     """Calls of a V1 session on the model, in this process."""
-    from bench.bert.tf_logging import log_errors_only
+    from bench.bert.tf_logging import limit_tensorflow_log
 
-    log_errors_only()
+    limit_tensorflow_log()
     import tensorflow as tf
 
     session = tf.compat.v1.Session(graph=tf.Graph())

@@ -1,16 +1,19 @@
-"""Limits TensorFlow's log to errors. Imports no TensorFlow: call it before the first import that does."""
+"""Limits TensorFlow's log. Imports no TensorFlow: call it before the first import that does."""
 
 import logging
 import os
 import warnings
 
 
-def log_errors_only() -> None:
-    """Limits TensorFlow's log to errors from here on; TF_CPP_MIN_LOG_LEVEL overrides it.
+def limit_tensorflow_log() -> None:
+    """Limits TensorFlow's log to errors from here on, unless the process logs from `info` or `debug` on.
 
-    The variable reaches child processes too.
+    TF_CPP_MIN_LOG_LEVEL overrides it for the C++ part. The variable reaches child processes too.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="tensorflow")
+    level = logging.getLogger().level
+    wanted = level < logging.WARNING
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if wanted else "3")
+    for name in ("tensorflow", "absl"):
+        logging.getLogger(name).setLevel(level if wanted else logging.ERROR)
+    if not wanted:
+        warnings.filterwarnings("ignore", module="tensorflow")

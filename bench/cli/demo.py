@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.scoring import ScoredSentence, Scorer
 from bench.bert.text.sentence import EncodedSentence
-from bench.bert.tf_logging import log_errors_only
+from bench.bert.tf_logging import limit_tensorflow_log
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.cli.common.options import add_model_options, exported_model
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """
     require("tensorflow", "the demo")
     make_folder(args.out, "", "give another --out")
-    log_errors_only()
+    limit_tensorflow_log()
     began = time.monotonic()
     _say(out, "1. Export: Estimator -> SavedModel, with golden answers")
     model = exported_model(args)

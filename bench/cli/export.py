@@ -9,7 +9,7 @@ from msgspec import Meta
 from bench.bert.config import PRESETS
 from bench.bert.contract.golden import FixedExport
 from bench.bert.contract.masked_requests import FixedShape
-from bench.bert.tf_logging import log_errors_only
+from bench.bert.tf_logging import limit_tensorflow_log
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.cli.common.values import whole
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """
     if args.out.exists() and not args.out.is_dir():
         raise UsageError(f"{args.out} is not a folder; give one for the versions")
-    log_errors_only()
+    limit_tensorflow_log()
     from bench.bert.checkpoints.resolve import open_checkpoint
     from bench.bert.export.export import ExportOptions, export_model
     from bench.bert.export.golden_sentences import SentenceLimits, default_golden_sentences, read_golden_sentences

@@ -14,7 +14,7 @@ from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNA
 from bench.bert.contract.preflight import Preflight, export_name
 from bench.bert.contract.scoring import ScoredSentence, Scorer, score_stream
 from bench.bert.text.text_file import STDIN, Line, read_sentences
-from bench.bert.tf_logging import log_errors_only
+from bench.bert.tf_logging import limit_tensorflow_log
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document, Event
 from bench.cli.common.options import (
@@ -181,7 +181,7 @@ def _open_output(args: argparse.Namespace, model: ExportedModel, form: ScoreForm
 def _scorer(args: argparse.Namespace, model: ExportedModel) -> Iterator[tuple[Scorer, int]]:
     """The scorer of `--target`, and how many calls it takes at once."""
     if is_estimator(args.target):
-        log_errors_only()
+        limit_tensorflow_log()
         from bench.bert.graph.reference_scorers import open_estimator
 
         with open_estimator(model) as estimator:

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from bench.bert.config import PRESETS
 from bench.bert.text.text_file import read_sentences
-from bench.bert.tf_logging import log_errors_only
+from bench.bert.tf_logging import limit_tensorflow_log
 from bench.bert.training.training_config import TrainingConfig
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """
     training_config = _training_config(args)
     next(read_sentences(args.text))  # fails on a missing file before TensorFlow loads
-    log_errors_only()
+    limit_tensorflow_log()
     from bench.bert.training.training import train  # loads TensorFlow
 
     hint = f"the same command resumes from the last checkpoint in {args.out}"

@@ -1,7 +1,9 @@
 """TensorFlow Serving in a container, on CPU or GPU."""
 
 import contextlib
+import logging
 import os
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +14,8 @@ from bench.server.process import refuse_own_flags
 from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
 from bench.server.server_log import last_words, load_failure, no_model, not_loaded
 from bench.serving.types import DEFAULT_MODEL_NAME
+
+logger = logging.getLogger(__name__)
 
 _LAST_LINES: Final = 200
 IMAGES: Final = {"cpu": "tensorflow/serving:2.15.1", "gpu": "tensorflow/serving:2.15.1-gpu"}
@@ -49,6 +53,7 @@ def docker(
     grpc_port, rest_port = ports or tuple(free_ports(2))
     require_free(grpc_port, rest_port)
     refuse_own_flags(flags)
+    logger.info("starting a container of %s: %s", image, shlex.join(flags))
     container = _start(device, image, model_dir, model, flags, grpc_port, rest_port)
     try:
         server = RunningServer(

@@ -1,7 +1,9 @@
 """Servers that run as a process on this machine: the embedded server, and a tensorflow_model_server binary."""
 
 import contextlib
+import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +18,8 @@ from bench.core.errors import TargetError, UsageError
 from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
 from bench.server.server_log import last_words, load_failure, not_loaded, read_log, see_log
 from bench.serving.types import DEFAULT_MODEL_NAME
+
+logger = logging.getLogger(__name__)
 
 STOP_SECONDS: Final = 15.0
 
@@ -131,6 +135,7 @@ def _process(backend: str, command: Sequence[str], launch: _Launch) -> Iterator[
             words.append(f"--monitoring_config_file={monitoring.name}")
         output: IO[bytes] = log.open("w+b") if log else tempfile.TemporaryFile()  # noqa: SIM115
         stack.callback(output.close)
+        logger.info("starting the %s server: %s", backend, shlex.join(words))
         # A session of its own: Ctrl-C in the terminal goes to this process only, which then stops the server.
         with interrupts.held():
             process = subprocess.Popen(

@@ -1,6 +1,7 @@
 """A running server: its addresses, and waiting until it serves its model."""
 
 import errno
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -8,11 +9,14 @@ from dataclasses import dataclass
 
 from bench.core import interrupts
 from bench.core.errors import TargetError, UsageError, in_words
+from bench.core.units import format_seconds
 from bench.serving.access import DIRECT, Access
 from bench.serving.endpoint_probe import explain
 from bench.serving.errors import Rejected, ServingError
 from bench.serving.rest import RestClient
 from bench.serving.types import VersionStatus
+
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
 _REFUSALS = ("401", "403", "407", "UNAUTHENTICATED", "PERMISSION_DENIED")
@@ -109,6 +113,8 @@ def wait_until_available(server: RunningServer, timeout: float, why_not: Callabl
             raise TargetError(f"the {server.backend} server did not start: {reason}")
         obstacle = _rest_obstacle(server) or _grpc_obstacle(server)
         if obstacle is None and why_not() is None:
+            taken = format_seconds(time.monotonic() - deadline + timeout)
+            logger.info("the %s server is ready after %s: %s, %s", server.backend, taken, server.rest, server.grpc)
             return
         if obstacle is not None and (obstacle.final or time.monotonic() > deadline):
             raise TargetError(_not_ready(server, obstacle, timeout))

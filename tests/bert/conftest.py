@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.bert.tf_logging import log_errors_only
+from bench.bert.tf_logging import limit_tensorflow_log
 
-log_errors_only()
+limit_tensorflow_log()
 
 from bench.bert.checkpoints.types import Checkpoint  # noqa: E402
 from bench.bert.checkpoints.variables import fresh_variables  # noqa: E402

@@ -18,7 +18,7 @@ from bench.bert.demo.corpus import FREQUENCIES_FILE, HELD_OUT_FILE, QUOTABLE_FIL
 from bench.bert.demo.pairs import Frequencies, Pair, draw_pairs
 from bench.bert.text.text_file import read_sentences
 from bench.bert.text.tokenizer import Tokenizer
-from bench.bert.tf_logging import log_errors_only
+from bench.bert.tf_logging import limit_tensorflow_log
 from bench.core.errors import BenchError, ExitCode
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def main() -> int:
         "--corpus", type=Path, metavar="DIR", help="what bench.bert.demo.corpus wrote: all its sources too"
     )
     args = parser.parse_args()
-    log_errors_only()
+    limit_tensorflow_log()
     try:
         report(args.checkpoint, args.corpus, sys.stdout)
     except BenchError as error:

@@ -135,7 +135,7 @@ def test_serve(demo_model: ExportedModel) -> None:
 def test_train(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("the cat sat on the mat\n" * 110)
-    shape = ["--layers", 1, "--vocab-size", 60, "--max-length", 16, "--steps", 2, "--evaluations", 1]
+    shape = ["--layers", 1, "--vocab-size", 300, "--max-length", 16, "--steps", 2, "--evaluations", 1]
     code, out, err = call("train", text, "--out", tmp_path / "model", *shape, "--json")
     assert code == 0, err
     found = document(out, "train")

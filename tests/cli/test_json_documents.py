@@ -109,7 +109,7 @@ def test_report_has_the_values_of_run_json_and_of_the_report(quick: Path, tmp_pa
 
 def test_compare(quick: Path, slow: Path) -> None:
     code, out, err = call("--json", "compare", quick, slow)
-    found = document(out, "compare")["comparison"]
+    (found,) = document(out, "compare")["comparisons"]
     assert (code, err) == (0, "")
     p50 = found["changes"]["from_due_p50"]
     assert p50["verdict"] == "worse"
@@ -191,7 +191,7 @@ def test_quiet_leaves_the_verdict(words: list[str], lines: list[str], quick: Pat
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
 def test_jq_reads_it(quick: Path, slow: Path) -> None:
     _, out, _ = call("compare", quick, slow, "--json")
-    query = '.comparison.changes | to_entries[] | select(.value.verdict == "worse") | .key'
+    query = '.comparisons[].changes | to_entries[] | select(.value.verdict == "worse") | .key'
     done = subprocess.run(["jq", "-r", query], input=out, capture_output=True, text=True, check=True)
     assert "from_due_p50" in done.stdout.split()
 

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "score": "word-level probabilities of each line of a file",
     "serve": "serve a model until Ctrl-C",
     "run": "run a load scenario against a target and record every request",
+    "scenario": "list the scenarios, or copy one as a locustfile to edit",
     "verify": "compare served probabilities with the Estimator's",
     "report": "plots, report.md and CSV of runs",
     "compare": "differences between two runs, with intervals",

@@ -16,7 +16,6 @@ from uuid import uuid4
 
 from msgspec import Meta
 
-import bench
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.golden import read_golden
 from bench.bert.demo.demo_model import demo_model_dir
@@ -30,7 +29,7 @@ from bench.core.errors import ExitCode, TargetError, WrongAnswerError
 from bench.core.logs import child_log_environment
 from bench.core.units import format_seconds, parse_duration
 from bench.load.locust_adapter.options import OPTIONS, READERS, make_spec, read_arrivals, warmup_seconds
-from bench.load.setup.catalog import SCENARIOS
+from bench.load.setup.catalog import SCENARIOS, scenario_path
 from bench.load.setup.run_spec import RunSpec, address_of
 from bench.report.json_values import RepeatsValue, RunValue
 from bench.results.run_reader import Run, open_run
@@ -40,8 +39,6 @@ from bench.server.running import free_ports
 from bench.serving.target import parse_target
 from bench.workload.due_times import ClosedLoop, Poisson
 
-FILES: Final = {name: f"{name.replace('-', '_')}.py" for name in SCENARIOS} | {"grpc": "grpc_api.py"}
-"""By scenario: its file in `scenarios/`."""
 # Options that this command defines itself.
 _OWN: Final = frozenset({"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup"})
 # A child of the load generator that outlives it may keep its standard error open.
@@ -291,8 +288,8 @@ def drive_once(spec: RunSpec, out: CommandOutput | None, err: TextIO, processes:
         TargetError: the process was killed, or ended with an unknown exit code.
         Interrupted: a signal ended the process itself.
     """
-    file = Path(bench.__file__).parent / "scenarios" / FILES[spec.scenario]
-    command = [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--skip-log-setup", "--only-summary"]
+    file = str(scenario_path(spec.scenario))
+    command = [sys.executable, "-m", "locust", "-f", file, "--headless", "--skip-log-setup", "--only-summary"]
     if processes is not None:
         # Not Locust's default port, which a second run would use too.
         (port,) = map(str, free_ports(1))

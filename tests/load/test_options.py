@@ -151,16 +151,19 @@ def test_every_option_has_a_reader() -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--arivals", "closed"], "locust: there is no --arivals; did you mean --arrivals? see locust -f FILE --help"),
+        (
+            ["--arivals", "closed"],
+            "locust: there is no --arivals; did you mean --arrivals? see locust -f FILE --scenario-help",
+        ),
         (["--chanels=3"], "locust: there is no --chanels; did you mean --channels?"),
         (["-warmup", "0"], "locust: there is no -warmup; did you mean --warmup?"),
-        (["--qqqqqq"], "locust: there is no --qqqqqq; see locust -f FILE --help"),
+        (["--qqqqqq"], "locust: there is no --qqqqqq; see locust -f FILE --scenario-help"),
         (
             ["--headers", "X-Team: search; pass-word"],
             "locust: argument --headers: a header has no colon; write NAME:VALUE, like Authorization:env:TOKEN; see",
         ),
         (["--header", "Authorization:", "pass-word"], "locust: argument --header: the header Authorization has no val"),
-        (["--seed"], "locust: argument --seed: expected one argument; see locust -f FILE --help"),
+        (["--seed"], "locust: argument --seed: expected one argument; see locust -f FILE --scenario-help"),
     ],
 )
 def test_a_misspelt_option_of_a_scenario_is_one_line_with_the_nearest(

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench.cli.run import FILES as KNOWN
 from bench.load.locust_adapter.options import OPTIONS, SWITCHES
+from bench.load.setup.catalog import FILES as KNOWN
 from bench.load.setup.catalog import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
@@ -61,16 +61,16 @@ print(len(names))
 
 
 @pytest.mark.parametrize("path", [FILES[0], FILES[-1]], ids=lambda path: path.name)
-def test_options_are_in_locust_s_help(path: Any) -> None:
+def test_the_scenario_s_help_has_its_options_beside_locust_s(path: Any) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "locust", "-f", str(path), "--help"],
+        [sys.executable, "-m", "locust", "-f", str(path), "--scenario-help"],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    for option in (*OPTIONS, *SWITCHES):
+    for option in (*OPTIONS, *SWITCHES, "headless"):
         assert f"--{option.replace('_', '-')}" in done.stdout
 
 

@@ -1,4 +1,6 @@
-"""The options of the scenarios, in Locust's `--help` and web form.
+"""The options of the scenarios, in Locust's parser and web form.
+
+Locust prints its own `--help` before it loads the scenario; `--scenario-help` prints it with the scenario's options.
 
 Each is a text or a switch, since Locust's web form can change no other types; `read_spec` parses them into a `RunSpec`.
 """
@@ -120,6 +122,9 @@ def add_options(parser: Any, scenario: Scenario) -> None:
     group.add_argument("--header", action=_KeepHeaders, metavar=metavar, help=text.replace("%", "%%"))
     for name, text in SWITCHES.items():
         _in_web_form(group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text))
+    group.add_argument(
+        "--scenario-help", action="help", help="show this message, with the scenario's options, and exit"
+    )
     spec = spec_for(scenario)
     parser.set_defaults(
         num_users=spec.users if spec else scenario.users,
@@ -157,7 +162,7 @@ def _refuse(parser: Any, message: str) -> NoReturn:
         known = parser._option_string_actions
         message = f"there is no {unknown}" + did_you_mean("--" + unknown.lstrip("-"), known)
     end = "" if message.endswith("?") else ";"
-    parser.exit(int(UsageError.exit_code), f"{parser.prog}: {message}{end} see {parser.prog} -f FILE --help\n")
+    parser.exit(int(UsageError.exit_code), f"{parser.prog}: {message}{end} see {parser.prog} -f FILE --scenario-help\n")
     raise AssertionError("not reached")
 
 

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
+
+import bench
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,3 +122,11 @@ _ALL: Final = (
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {scenario.name: scenario for scenario in _ALL}
 """By name, in the order of the catalog."""
+
+FILES: Final[Mapping[str, str]] = {name: f"{name.replace('-', '_')}.py" for name in SCENARIOS} | {"grpc": "grpc_api.py"}
+"""By scenario: its file in `scenarios/`."""
+
+
+def scenario_path(name: str) -> Path:
+    """The file of one of `SCENARIOS`, in the installed package."""
+    return Path(bench.__file__).parent / "scenarios" / FILES[name]

@@ -20,6 +20,7 @@ from bench.core import interrupts
 from bench.core.errors import BenchError, ExitCode, UsageError, exit_code_of, one_line
 from bench.core.extras import missing_extra
 from bench.core.logs import logging_to
+from bench.core.operating_system import require_supported_system
 from bench.core.output import accept_all, discard_rest, reader_left
 
 
@@ -76,6 +77,7 @@ class _Run:
 
     def code(self) -> int:
         """Runs the command and returns its exit code."""
+        require_supported_system()
         parser = make_parser(self._words)
         line = read_command_line(parser, self._words, os.environ)
         args = parser.parse_args(line.words)

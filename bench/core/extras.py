@@ -15,6 +15,8 @@ _EXTRAS: Final = {
     "tokenizers": "score",
     "pandas": "frame",
 }
+# Packages of the base that a load-generating worker may do without, by the name under which they are imported.
+_BASE: Final = {"grpc": "grpcio"}
 _ONLY: Final = {"model": " on Python 3.11, the last that TensorFlow 2.15 runs on"}
 
 
@@ -27,7 +29,7 @@ def require(package: str, purpose: str) -> None:
     """Refuses what cannot be done without a package.
 
     Args:
-        package: a key of the table above.
+        package: the name under which it is imported.
         purpose: what needs it, the subject of the message.
 
     Raises:
@@ -48,5 +50,5 @@ def missing_extra(error: ModuleNotFoundError) -> UsageError | None:
 def _cure(package: str) -> str:
     extra = _EXTRAS.get(package)
     if extra is None:
-        return f"run: pip install {package}"
+        return f"run: pip install {_BASE.get(package, package)}"
     return f"run: pip install 'bertbench[{extra}]'{_ONLY.get(extra, '')}"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Final
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS: Final = tuple(one for one in signal.Signals if one.name in ("SIGINT", "SIGTERM", "SIGHUP"))
 """What ends a command: Ctrl-C, `kill`, a terminal that is closed."""
 
 _SAME_SECONDS: Final = 1.0
@@ -154,7 +154,7 @@ def watched(to_the_end: bool = False) -> Iterator[None]:
         return
     _received.number, _received.times, _received.held, _received.pending, _received.over = None, 0, 0, False, False
     # `nohup` ignores SIGHUP.
-    numbers = [one for one in SIGNALS if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN]
+    numbers = [one for one in SIGNALS if one.name != "SIGHUP" or signal.getsignal(one) != signal.SIG_IGN]
     before = {number: signal.signal(number, _on_signal) for number in numbers}
     hooks = sys.unraisablehook, threading.excepthook
     sys.unraisablehook, threading.excepthook = _on_unraisable, _on_thread_exception

@@ -12,7 +12,9 @@ from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 from locust.user.task import LOCUST_STATE_STOPPING
 
+from bench.core.errors import UsageError
 from bench.core.logs import log_as_parent
+from bench.core.operating_system import require_supported_system
 from bench.core.output import accept_all
 from bench.load.locust_adapter.locust_stages import Stages
 from bench.load.locust_adapter.options import add_options
@@ -45,12 +47,13 @@ class BertUser(User):
 
 def install(scenario: Scenario) -> Scenario:
     """Makes the process's Locust run `scenario`, with its options; returns it."""
-    if _installed:
-        print(
-            f"bertbench: one scenario at a time; -f has both {_installed[0].name} and {scenario.name}",
-            file=sys.stderr,
-        )
-        sys.exit(2)
+    try:
+        require_supported_system()
+        if _installed:
+            raise UsageError(f"one scenario at a time; -f has both {_installed[0].name} and {scenario.name}")
+    except UsageError as error:
+        print(f"bertbench: {error}", file=sys.stderr)
+        sys.exit(int(error.exit_code))
     _installed.append(scenario)
     events.init_command_line_parser.add_listener(lambda parser, **_: _add_options(parser, scenario))
     events.init.add_listener(lambda environment, **_: _join(environment, scenario))

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import psutil
 
+from bench.core.cores import allowed_cores
 from bench.core.differences import differences as field_differences
 
 PACKAGES: Final = (
@@ -104,7 +105,7 @@ def this_environment(gpus: tuple[str, ...] = ()) -> Environment:
         boot_id=_read("/proc/sys/kernel/random/boot_id"),
         cpu_model=_cpu_model(),
         cores=os.cpu_count() or 1,
-        cores_allowed=len(os.sched_getaffinity(0)),
+        cores_allowed=len(allowed_cores()),
         cpu_limit=_cpu_limit(),
         memory=memory,
         # Version 1 control groups write "no limit" as a number close to 2**63.
@@ -116,7 +117,7 @@ def this_environment(gpus: tuple[str, ...] = ()) -> Environment:
         python=platform.python_version(),
         packages=_package_versions(),
         gpus=gpus,
-        load_average=round(os.getloadavg()[0], 2),
+        load_average=_load_average(),
         git_commit=commit,
         git_dirty=dirty,
     )
@@ -167,6 +168,13 @@ def _system() -> str:
         return platform.freedesktop_os_release()["PRETTY_NAME"]
     except OSError:
         return platform.system()
+
+
+def _load_average() -> float | None:
+    try:
+        return round(os.getloadavg()[0], 2)
+    except OSError:
+        return None
 
 
 def _package_versions() -> dict[str, str]:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from bench.core.cores import allowed_cores
 from bench.core.errors import UsageError, in_words
 
 
@@ -37,7 +38,7 @@ def cores_for(replica: int, each: int) -> tuple[int, ...]:
     Raises:
         UsageError: this process may use fewer cores.
     """
-    allowed = sorted(os.sched_getaffinity(0))
+    allowed = allowed_cores()
     mine = tuple(allowed[replica * each : (replica + 1) * each])
     if len(mine) < each:
         raise UsageError(

@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import os
+import platform
+import select
 import shlex
 import signal
 import subprocess
@@ -34,9 +36,10 @@ _OWN_FLAGS: Final = {
 _MONITORING: Final = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n'
 
 # PR_SET_PDEATHSIG, prctl(2): the process gets SIGTERM when its parent dies, even by SIGKILL; it exits at once if the
-# parent has died already.
+# parent has died already. Outside Linux only a parent that ends in order ends it.
 _LAUNCHER: Final = """import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 15)
+prctl = getattr(ctypes.CDLL(None), "prctl", None)
+prctl and prctl(1, 15)
 if os.getppid() != int(sys.argv[1]):
     sys.exit(143)
 try:
@@ -71,8 +74,14 @@ def embedded(
         log: file for its output; without one the output only serves to explain a failed start.
 
     Raises:
+        UsageError: this operating system cannot run it.
         TargetError: the server did not become ready, or ended inside the context.
     """
+    if not (hasattr(select, "epoll") and hasattr(os, "eventfd")):
+        raise UsageError(
+            f"the embedded server needs epoll and eventfd of Linux, which {platform.system()} lacks; "
+            "give --target with the address of a server"
+        )
     command = [sys.executable, "-m", "bench.server.embedded"]
     with _process("embedded", command, _Launch(model_dir, model, flags, ports, startup_timeout, log)) as server:
         yield server

@@ -2,13 +2,13 @@
 
 libev rounds its timers up to whole milliseconds, the unit of `epoll_wait`, so that a request sent after `gevent.sleep`
 is half a millisecond late on average. A timerfd (timerfd_create(2)) is a file descriptor of the event loop, with the
-precision of the kernel's timers.
+precision of the kernel's timers. Where there is none, the event loop's own timers are used.
 """
 
 import ctypes
+import errno
 import os
 import struct
-import sys
 import time
 from collections import deque
 from typing import Any, Final
@@ -23,24 +23,36 @@ _TFD_TIMER_ABSTIME: Final = 1
 _SPEC: Final = struct.Struct("@llll")
 
 
+def _timerfd(libc: Any) -> int:
+    """A new timerfd; -1 where the operating system or a sandbox has none.
+
+    Raises:
+        OSError: it has them, and this one cannot be opened.
+    """
+    if not hasattr(libc, "timerfd_create"):
+        return -1
+    number = int(libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK_CLOEXEC))
+    if number >= 0:
+        return number
+    error = ctypes.get_errno()
+    if error in (errno.ENOSYS, errno.EPERM):
+        return -1
+    raise OSError(error, f"timerfd_create: {os.strerror(error)}")
+
+
 class Pacer:
     """Lets greenlets wait for moments, which must not decrease from one call to the next.
 
-    Times are those of `time.perf_counter`, which on Linux is CLOCK_MONOTONIC. On other systems the event loop's own
-    timers are used.
+    Times are those of `time.perf_counter`, which on Linux is CLOCK_MONOTONIC.
     """
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[float, Any]] = deque()
         self._stopped = Event()
-        self._fd = -1
-        self._libc: Any = None
+        self._libc: Any = ctypes.CDLL(None, use_errno=True)
+        self._fd = _timerfd(self._libc)
         self._watcher: Any = None
-        if sys.platform == "linux":
-            self._libc = ctypes.CDLL(None, use_errno=True)
-            self._fd = self._libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK_CLOEXEC)
-            if self._fd < 0:
-                raise OSError(ctypes.get_errno(), "timerfd_create")
+        if self._fd >= 0:
             self._watcher = gevent.get_hub().loop.io(self._fd, 1)
             self._watcher.start(self._wake)
 

@@ -152,10 +152,12 @@ def epoch_of(start: dict[str, Any]) -> float:
     """
     here = time.perf_counter() + float(start["in"])
     epoch = float(start["epoch"])
-    return epoch if start["boot"] == _boot_id() and abs(epoch - here) < _CLOCK_TOLERANCE else here
+    same_machine = bool(start["boot"]) and start["boot"] == _boot_id()
+    return epoch if same_machine and abs(epoch - here) < _CLOCK_TOLERANCE else here
 
 
 def _boot_id() -> str:
+    """The kernel's id of this boot; empty where it has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -49,7 +49,8 @@ def _end_loading(number: int, frame: FrameType | None) -> None:
 
 
 def _end_with(parent: int) -> None:
-    _LIBC.prctl(_DEATH_SIGNAL, int(signal.SIGTERM))
+    if hasattr(_LIBC, "prctl"):
+        _LIBC.prctl(_DEATH_SIGNAL, int(signal.SIGTERM))
     if os.getppid() != parent:
         os._exit(interrupts.exit_code(signal.SIGTERM))
 

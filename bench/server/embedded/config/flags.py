@@ -1,14 +1,14 @@
 """`tensorflow_model_server`'s flags, with their names and defaults (main.cc)."""
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from bench.core.cores import allowed_cores
 from bench.server.embedded.base.status import StartError, invalid_argument
 
-_CORES: Final = len(os.sched_getaffinity(0))
+_CORES: Final = len(allowed_cores())
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
+from bench.core.cores import allowed_cores
 from bench.server.embedded.base.status import Code, StartError, StatusError, invalid_argument
 from bench.server.embedded.runtime.text_proto import is_text_of
 from bench.serving.protos import model_server_config_pb2
@@ -182,7 +183,7 @@ def read_batching_parameters(path: Path | None) -> BatchingParameters:
     Raises:
         StartError: the file cannot be read, or its values contradict each other.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = len(allowed_cores())
     if path is None:
         return BatchingParameters(num_batch_threads=cores)
     raw = _read(path, _MESSAGES["BatchingParameters"](), "batching parameters")

@@ -6,7 +6,6 @@ cost more than they gain. A deadline cannot stop an inline run midway.
 """
 
 import math
-import os
 import statistics
 import threading
 import time
@@ -14,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from bench.core.cores import allowed_cores
 from bench.server.embedded.base.status import Code, StatusError
 from bench.server.embedded.runtime.session import TIMED_OUT, Feeds
 from bench.server.embedded.runtime.tensors import Tensor
 
-_CORES: Final = len(os.sched_getaffinity(0))
+_CORES: Final = len(allowed_cores())
 # One entry for each run in progress in this process.
 _running: Final[list[None]] = []
 # Seconds. With a run per core a short run gains nothing from more threads; in a longer one hand-overs are negligible.

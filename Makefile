@@ -14,10 +14,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PARALLEL = -n $(WORKERS) --dist worksteal
 
-.PHONY: help setup demo demo-client test protos coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity clean
+.PHONY: help setup demo demo-client test protos worker-requirements wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## the environment in .venv
 
@@ -61,6 +61,12 @@ format: $(STAMP) ## put the formatting right
 protos: $(STAMP) ## compile the messages of bench/serving/messages
 	@cd bench/serving/messages && $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I . --descriptor_set_out=serving.binpb serving.proto
 
+worker-requirements: $(STAMP) ## what a Locust worker needs, into requirements/worker.txt
+	@$(BIN)/python requirements/worker_requirements.py
+
+wheel: $(STAMP) ## the package as a wheel, into dist/
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps --wheel-dir dist .
+
 demo-client: $(STAMP) ## what clients of the demo model need, into the package
 	@$(BIN)/python -m bench.bert.demo.client_files
 
@@ -72,4 +78,4 @@ bench-model bench-server bench-json bench-load bench-results bench-score bench-g
 bench-model: bench-score
 
 clean: ## remove the environment and caches
-	@rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	@rm -rf $(VENV) dist .coverage .mypy_cache .ruff_cache .pytest_cache *.egg-info

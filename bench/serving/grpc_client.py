@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from bench.core.units import format_bytes
-from bench.serving import messages
 from bench.serving.access import DIRECT, Access
 from bench.serving.errors import ConnectFailed, InvalidResponse, ServingError
 from bench.serving.grpc_status import code_name, one_line, raise_for_status
@@ -27,7 +25,7 @@ from bench.serving.messages import (
     SignatureDefMap,
     data_type_name,
 )
-from bench.serving.tensors import from_proto, to_proto
+from bench.serving.predict_messages import predict_bytes, predict_response
 from bench.serving.types import (
     MAX_RESPONSE_BYTES,
     ModelMetadata,
@@ -85,40 +83,6 @@ def make_channel(
         return grpc.insecure_channel(address, options=arguments)
     credentials = grpc.ssl_channel_credentials(*access.tls.grpc_credentials())
     return grpc.secure_channel(address, credentials, options=arguments)
-
-
-def predict_message(request: PredictRequest) -> Any:
-    """The PredictRequest message of a request."""
-    spec = ModelSpec(name=request.model, signature_name=request.signature)
-    if request.version is not None:
-        spec.version.value = request.version
-    elif request.label is not None:
-        spec.version_label = request.label
-    return messages.PredictRequest(
-        model_spec=spec, inputs={name: to_proto(array) for name, array in request.inputs.items()}
-    )
-
-
-def predict_bytes(request: PredictRequest) -> bytes:
-    """The serialized message of a request: the same bytes in every process, whatever the order of protobuf's maps."""
-    data: bytes = predict_message(request).SerializeToString(deterministic=True)
-    return data
-
-
-def predict_response(data: bytes, bytes_out: int) -> PredictResponse:
-    """The answer in a serialised PredictResponse.
-
-    Raises:
-        InvalidResponse: it is not such a message, or its tensors are not valid.
-    """
-    try:
-        message = messages.PredictResponse.FromString(data)
-        outputs = {name: from_proto(proto) for name, proto in message.outputs.items()}
-    except (DecodeError, ValueError) as error:
-        raise InvalidResponse(f"the answer is not a PredictResponse ({error}); is this TensorFlow Serving?") from error
-    spec = message.model_spec
-    version = spec.version.value if spec.WhichOneof("version_choice") == "version" else None
-    return PredictResponse(outputs, version, bytes_out, len(data))
 
 
 def raise_for_rpc(error: Any, address: str, timeout: float, headers: Headers = NO_HEADERS) -> NoReturn:

@@ -21,8 +21,9 @@ from bench.serving.errors import (
     ServingError,
     Unavailable,
 )
-from bench.serving.grpc_client import GrpcClient, predict_message, predict_response
+from bench.serving.grpc_client import GrpcClient
 from bench.serving.headers import Headers
+from bench.serving.predict_messages import predict_message, predict_response
 from bench.serving.tensors import from_proto, to_proto
 from bench.serving.types import PredictRequest, TensorInfo, VersionStatus
 from tests.support.programmed_servers import grpc_server

@@ -9,7 +9,7 @@ from typing import Final
 
 import tensorflow as tf
 
-from bench.serving.grpc_client import predict_bytes
+from bench.serving.predict_messages import predict_bytes
 from bench.serving.protos import predict_pb2, prediction_log_pb2
 from bench.serving.types import PredictRequest
 

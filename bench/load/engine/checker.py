@@ -5,8 +5,8 @@ from typing import Final
 from bench.bert.contract.golden_checker import GoldenChecker
 from bench.results.records import WrongKind
 from bench.serving.errors import InvalidResponse
-from bench.serving.grpc_client import predict_response
 from bench.serving.json_codec import predict_outputs
+from bench.serving.predict_messages import predict_response
 
 # A server without batching repeats its bytes; with batching, answers to one request differ in the last digits.
 _REMEMBERED: Final = 8

@@ -8,8 +8,8 @@ from typing import Final
 from bench.bert.contract.golden import Golden
 from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, score_request
 from bench.core.errors import UsageError
-from bench.serving.grpc_client import predict_bytes
 from bench.serving.json_codec import predict_body
+from bench.serving.predict_messages import predict_bytes
 from bench.workload.workload import Workload
 
 _LEAST_RESPONSE: Final = 1_000_000

@@ -6,13 +6,16 @@ bounds the whole exchange. All errors are `ServingError`.
 
 import functools
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from bench.core.extras import require
 from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.grpc_h2 import GrpcH2
-from bench.load.transports.grpcio_channel import GrpcioChannel
 from bench.load.transports.rest_gevent import RestGevent
 from bench.serving.rest import RestClient
+
+if TYPE_CHECKING:
+    from bench.load.transports.grpcio_channel import GrpcioChannel
 
 
 class Transport(Protocol):
@@ -72,7 +75,7 @@ class TransportPool:
         if protocol == "rest":
             return RestGevent(self._endpoint) if client == "fast" else RestRequests(self._endpoint)
         if len(self._shared) < self._endpoint.channels:
-            self._shared.append(GrpcH2(self._endpoint) if client == "fast" else GrpcioChannel(self._endpoint))
+            self._shared.append(GrpcH2(self._endpoint) if client == "fast" else _grpcio_channel(self._endpoint))
         self._made += 1
         return SharedTransport(self._shared[(self._made - 1) % self._endpoint.channels])
 
@@ -85,9 +88,17 @@ class TransportPool:
         return self._clients.get(protocol, "fast")
 
 
+def _grpcio_channel(endpoint: Endpoint) -> "GrpcioChannel":
+    """Loads grpcio, which a worker without this transport does not need."""
+    from bench.load.transports.grpcio_channel import GrpcioChannel
+
+    return GrpcioChannel(endpoint)
+
+
 @functools.cache
 def prepare_grpc() -> None:
     """Makes grpcio's calls wait in gevent's loop; once per process, after any fork and before the first channel."""
+    require("grpc", "the transport grpcio")
     import grpc.experimental.gevent
 
     grpc.experimental.gevent.init_gevent()

@@ -2,22 +2,20 @@
 
 import io
 import json
-import shutil
 import socket
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
-from docker.errors import DockerException, NotFound
+from docker.errors import NotFound
 
 from bench.core.errors import TargetError
 from bench.server.container import IMAGE_VARIABLES
 from bench.server.lifecycle import open_target
 from bench.serving.target import parse_target
+from tests.support.docker_engine import debian_package, engine_client
 
 pytestmark = pytest.mark.docker
 
@@ -39,21 +37,17 @@ exec httpd -f -p 8501 -h /www
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Any]:
-    try:
-        client = docker.from_env()
-        client.ping()
-    except DockerException as error:
-        pytest.skip(f"no Docker Engine answers: {error}")
-    yield client
-    client.close()
+    with engine_client() as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
 def image(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An image of busybox with the entry point above, made from a file system in a tar."""
     status = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    package = debian_package("busybox-static", tmp_path_factory.mktemp("busybox"))
     files = {
-        "bin/busybox": (busybox(tmp_path_factory.mktemp("busybox")).read_bytes(), 0o755),
+        "bin/busybox": (next(package.glob("**/bin/busybox")).read_bytes(), 0o755),
         "entry.sh": (ENTRY_POINT.encode(), 0o755),
         "status.json": (json.dumps({"model_version_status": [status]}).encode(), 0o644),
     }
@@ -75,17 +69,6 @@ def image(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     )
     yield TAG
     engine.images.remove(TAG, force=True)
-
-
-def busybox(folder: Path) -> Path:
-    """Debian's static busybox, unpacked without installing it."""
-    if not shutil.which("apt-get"):
-        pytest.skip("no apt-get here to fetch busybox-static with")
-    command = "apt-get -q update && apt-get -q download busybox-static && dpkg-deb -x busybox-static_*.deb ."
-    done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"busybox-static cannot be fetched: {done.stderr.strip().splitlines()[-1:]}")
-    return next(folder.glob("**/bin/busybox"))
 
 
 def test_a_container_is_ready_inside_and_gone_after(

@@ -1,7 +1,7 @@
 """Every command on the pages for users is run, on one export and one server; those that need more than that are parsed.
 
 A word after the fence's language says what a block needs: `slow` (minutes), `needs-docker`, `another-machine`; `serve`
-runs until Ctrl-C and is the server of this test.
+runs until Ctrl-C and is the server of this test; `wheel` blocks are run in empty environments by `tests/install`.
 """
 
 import os
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import __version__
 from bench.capacity.model.model_file import StoredModel, write_model
 from bench.cli import COMMANDS
 from bench.cli.dispatch import make_parser
@@ -25,7 +26,7 @@ from tests.support.locust_process import environment, free_port
 from tests.support.pages import GUIDE, ROOT, Block, blocks
 from tests.support.synthetic_runs import WORKLOAD, exponential, simulate, write_run
 
-MARKS = {"slow", "needs-docker", "another-machine", "serve"}
+MARKS = {"slow", "needs-docker", "another-machine", "serve", "wheel"}
 SHELL = [block for page in GUIDE for block in blocks(page, "sh", "console")]
 # A block that stands on two pages is run once.
 RUN = list({block.text: block for block in SHELL if not MARKS & set(block.info)}.values())
@@ -62,7 +63,7 @@ def tools() -> dict[str, str]:
 
 def fill(folder: Path) -> None:
     """What a user has: a checkout, a checkpoint, runs of two branches, and a capacity measurement."""
-    for name in ("scenarios", "docker", "locust_plugins.py", "Makefile"):
+    for name in ("scenarios", "docker", "Makefile"):
         (folder / name).symlink_to(ROOT / name)
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "my-bert").symlink_to(ROOT / "bench/bert/demo/checkpoint")
@@ -126,6 +127,14 @@ def test_marks_are_known(block: Block) -> None:
     assert set(block.info[1:]) <= MARKS
 
 
+def is_installation(words: list[str]) -> bool:
+    """Whether the words install or run the wheel of this version, with a list that is there if they name one."""
+    wheel = f"dist/bertbench-{__version__}-py3-none-any.whl"
+    if "-r" in words and not (ROOT / words[words.index("-r") + 1]).is_file():
+        return False
+    return wheel in words and words[0] in ("pip", "pipx", "uvx")
+
+
 def check(words: list[str], block: Block) -> None:
     """That the words name commands, options, targets and files that exist."""
     while "=" in words[0]:
@@ -142,7 +151,7 @@ def check(words: list[str], block: Block) -> None:
     elif tool == "locust":
         assert (ROOT / rest[rest.index("-f") + 1]).is_file(), block.text
     else:
-        assert tool == "docker" or words == ["pip", "install", "."], block.text
+        assert tool == "docker" or is_installation(words), block.text
         files = [rest[index + 1] for index, word in enumerate(rest) if word == "-f"]
         assert all((ROOT / file).is_file() for file in files), block.text
         if "bertbench" in rest and "build" not in rest:

@@ -1,30 +1,29 @@
-"""`bertbench demo` from end to end, and README's picture of it."""
+"""`bertbench demo` from end to end, by the wheel with the extra `model`, and README's picture of it."""
 
-import subprocess
-import sys
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bench.bert.contract.exported_model import ExportedModel
 from bench.results.run_reader import find_runs
-from tests.support.locust_process import ROOT, environment
+from tests.support.installation import dependencies, install, required
 from tests.support.readme import shown, skeleton
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+def demo(
+    wheel: Path, demo_model: ExportedModel, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """The exported demo model is in the cache, as at a second call."""
     folder = tmp_path_factory.mktemp("demo")
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", "demo", "--seconds", "3", "--out", str(folder / "results")],
-        capture_output=True,
-        text=True,
-        timeout=580,
-        check=False,
-        env=environment(),
-        cwd=ROOT,
-    )
+    full = install(folder / "env", required(*dependencies("model")), wheel)
+    cache = {"XDG_CACHE_HOME": str(demo_model.model_dir.parents[1])}
+    done = full.run("bertbench", "demo", "--seconds", "3", cwd=folder, timeout=580, **cache)
     assert done.returncode == 0, done.stderr
-    return done.stdout, folder / "results"
+    yield done.stdout, folder / "results"
+    shutil.rmtree(full.folder)
 
 
 def test_readme_shows_the_output_of_today(demo: tuple[str, Path]) -> None:

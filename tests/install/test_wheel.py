@@ -1,0 +1,97 @@
+"""The wheel in an empty environment, outside any checkout: what is in it, and what it does there."""
+
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bench import __version__
+from bench.load.setup.catalog import FILES
+from bench.results.run_reader import find_runs
+from bench.server.lifecycle import RunningServer
+from tests.support.installation import ROOT, Installation, dependencies, install, required
+from tests.support.pages import GUIDE, Block, blocks
+
+SHELL = [block for page in GUIDE for block in blocks(page, "sh") if "wheel" in block.info]
+# A block that stands on two pages is run once.
+THREE_COMMANDS = list({block.text: block for block in SHELL}.values())
+
+# A plugin like those of the package on PyPI: it adds an option to Locust's.
+PLUGIN = """
+from locust import events
+
+@events.init_command_line_parser.add_listener
+def add(parser, **_):
+    parser.add_argument("--plugin-option")
+"""
+
+
+@pytest.fixture(scope="module")
+def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """What `pip install` of the wheel brings."""
+    return install(tmp_path_factory.mktemp("base") / "env", required(*dependencies()), wheel)
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = archive.read(f"bertbench-{__version__}.dist-info/METADATA").decode()
+    assert {name.partition("/")[0] for name in names} == {"bench", f"bertbench-{__version__}.dist-info"}
+    tracked = [path for path in (ROOT / "bench").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    expected = {str(path.relative_to(ROOT)) for path in tracked if path.suffix not in (".md", ".txt")}
+    expected |= {f"bench/scenarios/{file}" for file in FILES.values()}
+    assert expected <= set(names)
+    assert "License-File: LICENSE" in metadata
+    assert "Classifier: Programming Language :: Python :: 3.13" in metadata
+    assert "Keywords: " in metadata
+
+
+def test_no_module_of_ours_takes_the_name_of_another_package(base: Installation, tmp_path: Path) -> None:
+    done = base.run(base.python, "-c", "import locust_plugins", cwd=tmp_path)
+    assert "No module named 'locust_plugins'" in done.stderr
+
+
+def test_options_of_locust_plugins_and_of_a_scenario_are_both_there(base: Installation, tmp_path: Path) -> None:
+    assert base.run("bertbench", "scenario", "copy", "rest", cwd=tmp_path).returncode == 0
+    plugins = tmp_path / "plugins" / "locust_plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "__init__.py").write_text(PLUGIN)
+    done = base.run(
+        "locust", "-f", "rest.py", "--scenario-help", cwd=tmp_path, PYTHONPATH=str(plugins.parent), COLUMNS="120"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--plugin-option" in done.stdout
+    assert "--arrivals" in done.stdout
+
+
+def test_commands_that_need_no_server_work(base: Installation, tmp_path: Path) -> None:
+    done = base.run("bertbench", "--version", cwd=tmp_path)
+    assert done.stdout == f"bertbench {__version__}\n"
+    assert "single-stream" in base.run("bertbench", "scenario", "list", cwd=tmp_path).stdout
+    done = base.run("bertbench", "calibrate", "--ways", "rest-fast,grpc-fast", "--duration", "1s", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^grpc-fast +[\d,.]+/s", done.stdout, re.MULTILINE)
+    done = base.run("bertbench", "demo", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("bertbench: the demo needs tensorflow, which is not installed; run: pip install ")
+
+
+@pytest.mark.parametrize("block", THREE_COMMANDS, ids=lambda block: block.name)
+def test_three_commands_lead_to_the_first_p99(
+    block: Block, wheel: Path, demo_server: RunningServer, tmp_path: Path
+) -> None:
+    """In an environment that has pip, and the downloads: they are there instead of in pip's cache."""
+    user = install(tmp_path / "env", required(*dependencies(), "pip"))
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / wheel.name).symlink_to(wheel)
+    script = block.text.replace("localhost:8500", str(demo_server.grpc))
+    assert len(block.commands()) == 3
+    done = user.run("bash", "-euo", "pipefail", "-c", script, cwd=tmp_path, PIP_NO_INDEX="1")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"latency from due .* p99 [\d.]+ (ms|s) \[", done.stdout), done.stdout
+    (run,) = find_runs([tmp_path / "results"])
+    assert run.manifest.workload.protocol == "grpc"
+    assert {name for name, count in run.file.counts.items() if count} == {"ok"}
+    assert (run.path / "report.html").is_file()

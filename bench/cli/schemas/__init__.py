@@ -16,6 +16,8 @@ DOCUMENTS: Final = {
     "score": "bench.cli.score:ScoreDocument",
     "serve": "bench.cli.serve:ServeEvent",
     "run": "bench.cli.run:RunDocument",
+    "scenario list": "bench.cli.scenario:ListDocument",
+    "scenario copy": "bench.cli.scenario:CopyDocument",
     "verify": "bench.cli.verify:VerifyDocument",
     "report": "bench.cli.report:ReportDocument",
     "compare": "bench.cli.compare:CompareDocument",

@@ -66,7 +66,10 @@ def watched(server: RunningServer, seen: list[tuple[str, dict[str, str]]]) -> It
         yield address
 
 
-def test_the_comments_show_what_works(demo_model: ExportedModel, demo_server: RunningServer, tmp_path: Path) -> None:
+def test_the_comments_show_what_works(
+    demo_model: ExportedModel, demo_server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "Bearer abc")
     path = copied("rest", tmp_path)
     path.write_text(enabled(path.read_text()))
     (tmp_path / "my-model").symlink_to(demo_model.model_dir)
@@ -77,7 +80,7 @@ def test_the_comments_show_what_works(demo_model: ExportedModel, demo_server: Ru
     workload = ended.run.manifest.workload
     assert (workload.users, workload.timeout) == (2, 5.0)
     sent = [headers for request, headers in seen if request.endswith(":predict")]
-    assert all(headers["X-Team"] == "search" and headers["X-Purpose"] == "load-test" for headers in sent)
+    assert all(headers["X-Team"] == "search" and headers["Authorization"] == "Bearer abc" for headers in sent)
     assert len(sent) >= ended.accounted()["ok"]
     assert "GET /v1/models/bert" in [request for request, _ in seen]
     assert re.search(r"GET\s+/v1/models/bert\s+[1-9]", ended.out + ended.err)

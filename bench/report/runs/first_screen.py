@@ -4,7 +4,6 @@ The same content opens `report.html` and `report.md`.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from bench.analysis.bottleneck import Bottleneck, bottleneck
@@ -12,89 +11,11 @@ from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
 from bench.core.units import ABSENT, format_number, format_seconds, pluralize, were
 from bench.report import text
-from bench.stats.estimate import Estimate
-
-GOOD: Final = "good"
-BAD: Final = "bad"
-PLAIN: Final = ""
+from bench.report.screen import BAD, GOOD, PLAIN, Figure, FirstScreen, Objective, shown
 
 _TAILS: Final = ("p99", "p95", "p90", "p50")
 """Percentiles that the large figure may be, the first that the run can give."""
 _SMALLER: Final = ("p95", "p50")
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A metric as it is shown.
-
-    Args:
-        metric: its name in files.
-        label: short title.
-        number: base units; None if it is absent.
-        value: with its unit.
-        interval: 95 %; "" without one.
-    """
-
-    metric: str
-    label: str
-    number: float | None
-    value: str
-    interval: str
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One of the large figures.
-
-    Args:
-        title: above it.
-        value: the figure, or a few words.
-        state: `good`, `bad` or "".
-        shown: metrics below it, the first of which is the large one if `value` is "".
-        notes: one line each.
-    """
-
-    title: str
-    value: str
-    state: str
-    shown: Sequence[Value]
-    notes: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """An objective that the run was to meet, with its outcome.
-
-    Args:
-        text: the objective and what was measured, one line.
-        met: whether it is met; None where the run cannot say.
-    """
-
-    text: str
-    met: bool | None
-
-
-@dataclass(frozen=True)
-class FirstScreen:
-    """The first screen.
-
-    Args:
-        valid: whether the run is VALID.
-        headline: one sentence: the verdict.
-        reasons: why it is INVALID, one line each.
-        alarms: what is wrong with the answers, one line each, whatever the verdict.
-        sentences: what was found.
-        figures: answers, latency, throughput, limit.
-        objectives: those that were given for the run.
-    """
-
-    valid: bool
-    headline: str
-    reasons: Sequence[str]
-    alarms: Sequence[str]
-    sentences: Sequence[str]
-    figures: Sequence[Figure]
-    objectives: Sequence[Objective] = ()
 
 
 def first_screen(analysis: Analysis, objectives: Sequence[Objective] = ()) -> FirstScreen:
@@ -107,7 +28,8 @@ def first_screen(analysis: Analysis, objectives: Sequence[Objective] = ()) -> Fi
     valid, answers = analysis.validity.valid, list(_answers_sentences(analysis))
     good = analysis.summary.counts["ok"] == analysis.summary.due
     return FirstScreen(
-        valid=valid,
+        word="VALID" if valid else "INVALID",
+        state=GOOD if valid else BAD,
         headline=_headline(analysis),
         reasons=analysis.validity.reasons,
         alarms=[] if good else answers,
@@ -120,18 +42,10 @@ def first_screen(analysis: Analysis, objectives: Sequence[Objective] = ()) -> Fi
 def _headline(analysis: Analysis) -> str:
     checks = analysis.validity.checks
     if not analysis.validity.valid:
-        return "INVALID: do not decide anything by these figures."
+        return "Do not decide anything by these figures."
     passed, open_ones = (sum(check.passed is state for check in checks) for state in (True, None))
     unchecked = f", {open_ones:,} not checked" if open_ones else ""
-    return f"VALID: these figures can be used. {pluralize(passed, 'rule')} passed{unchecked}."
-
-
-def shown(name: str, estimate: Estimate | None, label: str = "") -> Value:
-    """A metric as it is shown."""
-    metric = METRICS[name]
-    center = None if estimate is None else estimate.center
-    interval = "" if estimate is None else text.interval(metric, estimate)
-    return Value(name, label or metric.title, center, text.metric_value(metric, center), interval)
+    return f"These figures can be used. {pluralize(passed, 'rule')} passed{unchecked}."
 
 
 def _answers_sentences(analysis: Analysis) -> Iterator[str]:

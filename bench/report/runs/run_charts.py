@@ -13,7 +13,7 @@ from bench.analysis.run import Analysis
 from bench.analysis.run_profile import RunProfile, WordGroup
 from bench.core.types import Floats
 from bench.core.units import format_number, pluralize
-from bench.report.runs.charts import PERCENTILE, TIME, WORDS, Chart, Mark, Series
+from bench.report.charts import PERCENTILE, TIME, WORDS, Chart, Mark, Series
 from bench.report.runs.load_plots import FAILURES
 from bench.stats.percentiles import PERCENTILES, needed
 

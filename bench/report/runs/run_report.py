@@ -10,21 +10,23 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-import bench
 from bench.analysis.compare import manifest_differences
 from bench.analysis.latency_curves import LatencyCurves
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
 from bench.analysis.run_profile import RunProfile
 from bench.core.atomic_files import write_atomically
+from bench.report import page
+from bench.report.charts import Chart
 from bench.report.pages import render
-from bench.report.runs import latency_plots, load_plots, page
-from bench.report.runs.charts import Chart
+from bench.report.runs import latency_plots, load_plots
 from bench.report.runs.repeats import HEADER, repeats_views
 from bench.report.runs.run_charts import RunLine, overlaid_charts, run_charts
 from bench.report.runs.sides import Side, overview_rows, pair_views, run_rows
 from bench.report.runs.view import Picture, RunView, facts, run_view
+from bench.stats.estimate import Estimate
 
+_PACKAGE: Final = "bench.report.runs"
 _PLOTS: Final = (
     ("latency percentiles", "latency-percentiles.png", latency_plots.percentiles),
     ("latency over time", "latency-over-time.png", latency_plots.over_time),
@@ -57,10 +59,36 @@ def write_run_report(analysis: Analysis, curves: LatencyCurves, profile: RunProf
     view = run_view(analysis, profile, pictures)
     write_atomically(folder / "summary.csv", summary_csv([analysis]).encode())
     charts = run_charts(analysis, curves, profile)
-    data = page.page_data(page.RUN, charts, **page.run_fields(analysis, facts(analysis)))
+    data = page.page_data(page.RUN, charts, **_run_fields(analysis, facts(analysis)))
     sections = [(name, title) for name, title in SECTIONS if _has(view, charts, name)]
     _render(folder, "run", charts, data, sections=sections, view=view)
     return view
+
+
+def _run_fields(analysis: Analysis, facts: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of one run's page for a comparison with another page.
+
+    Args:
+        analysis: of the run.
+        facts: what was asked, and where, as texts by name.
+    """
+    summary, manifest = analysis.summary, analysis.run.manifest
+    begins = manifest.workload.warmup
+    return {
+        "name": analysis.run.name,
+        "valid": analysis.validity.valid,
+        "arrivals": manifest.arrivals,
+        "begins": begins,
+        "ends": begins + summary.seconds,
+        "metrics": {name: _metric(name, estimate) for name, estimate in summary.metrics.items()},
+        "facts": dict(facts),
+    }
+
+
+def _metric(name: str, estimate: Estimate) -> dict[str, Any]:
+    metric = METRICS[name]
+    ends = {part: getattr(estimate, part) for part in ("center", "lo", "hi", "n")}
+    return {"title": metric.title, "unit": metric.unit, "better": metric.better, **ends}
 
 
 def _has(view: RunView, charts: Sequence[Chart], section: str) -> bool:
@@ -134,7 +162,7 @@ def write_side_by_side(
         folder,
         "runs",
         charts,
-        page.page_data(page.RUNS, charts),
+        page.page_data("runs", charts),
         sections=[*sections, ("differences", "What differs")],
         title=f"{len(analyses)} runs side by side",
         sides=sides,
@@ -182,14 +210,8 @@ def summary_csv(analyses: Sequence[Analysis]) -> str:
 
 def _render(folder: Path, template: str, charts: Sequence[Chart], data: Markup, **values: Any) -> None:
     """Writes `report.md` and `report.html` from templates `TEMPLATE.md.j2` and `TEMPLATE.html.j2`."""
-    of_page = {
-        "charts": {chart.name: chart for chart in charts},
-        "data": data,
-        "policy": page.content_policy(),
-        "script": page.script(),
-        "style": page.style(),
-        "version": bench.__version__,
-    }
-    for kind in ("md", "html"):
-        text = render("bench.report.runs", f"{template}.{kind}.j2", **of_page, **values)
-        write_atomically(folder / f"report.{kind}", text.encode())
+    sections = values.pop("sections")
+    text = render(_PACKAGE, f"{template}.md.j2", **values)
+    write_atomically(folder / "report.md", text.encode())
+    html = page.render_page(_PACKAGE, f"{template}.html.j2", charts, sections, data, **values)
+    write_atomically(folder / "report.html", html.encode())

@@ -13,8 +13,8 @@ from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
 from bench.core.units import pluralize
 from bench.report import text
-from bench.report.runs.first_screen import Value, shown
 from bench.report.runs.view import HEADLINE
+from bench.report.screen import Value, shown
 
 _SPEED: Final = ("from_due_p50", "from_due_p95", "from_due_p99")
 """The metrics by which one side is called faster."""

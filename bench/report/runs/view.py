@@ -19,8 +19,9 @@ from bench.core.units import (
     pluralize,
 )
 from bench.core.versioned_json import shallow
-from bench.report.runs.first_screen import FirstScreen, Value, first_screen, shown
+from bench.report.runs.first_screen import first_screen
 from bench.report.runs.run_charts import words_of
+from bench.report.screen import FirstScreen, Value, shown
 from bench.results.environment import Environment
 from bench.stats.estimate import Estimate
 

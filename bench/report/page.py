@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -10,22 +10,44 @@ from typing import Any, Final
 import orjson
 from markupsafe import Markup
 
-from bench.analysis.metrics import METRICS
-from bench.analysis.run import Analysis
-from bench.report.runs.charts import Chart
-from bench.stats.estimate import Estimate
+import bench
+from bench.report.charts import Chart
+from bench.report.pages import render
 
 FORMAT: Final = 1
 """Of the data in a page, which another page reads when it is dropped there."""
 RUN: Final = "run"
-RUNS: Final = "runs"
+"""The kind of page that can be compared with another."""
+
+
+def render_page(
+    package: str,
+    template: str,
+    charts: Sequence[Chart],
+    sections: Sequence[tuple[str, str]],
+    data: Markup,
+    **values: Any,
+) -> str:
+    """A page of a template that extends `base.html.j2`.
+
+    Args:
+        package: that has the template.
+        template: its name.
+        charts: those on the page; the template puts them into their places.
+        sections: the element's id and the title of each, for the navigation.
+        data: by `page_data`.
+        values: what the template needs.
+    """
+    own = {"policy": content_policy(), "script": script(), "style": style(), "version": bench.__version__}
+    by_name = {chart.name: chart for chart in charts}
+    return render(package, template, charts=by_name, sections=sections, data=data, **own, **values)
 
 
 def page_data(kind: str, charts: Sequence[Chart], **more: Any) -> Markup:
     """The data of a page, as the content of a script element.
 
     Args:
-        kind: `run` or `runs`.
+        kind: what the page is of.
         charts: the charts on it.
         more: further fields, plain values.
     """
@@ -35,35 +57,9 @@ def page_data(kind: str, charts: Sequence[Chart], **more: Any) -> Markup:
     return Markup(text)
 
 
-def run_fields(analysis: Analysis, facts: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of one run's page for a comparison with another page.
-
-    Args:
-        analysis: of the run.
-        facts: what was asked, and where, as texts by name.
-    """
-    summary, manifest = analysis.summary, analysis.run.manifest
-    begins = manifest.workload.warmup
-    return {
-        "name": analysis.run.name,
-        "valid": analysis.validity.valid,
-        "arrivals": manifest.arrivals,
-        "begins": begins,
-        "ends": begins + summary.seconds,
-        "metrics": {name: _metric(name, estimate) for name, estimate in summary.metrics.items()},
-        "facts": dict(facts),
-    }
-
-
-def _metric(name: str, estimate: Estimate) -> dict[str, Any]:
-    metric = METRICS[name]
-    ends = {part: getattr(estimate, part) for part in ("center", "lo", "hi", "n")}
-    return {"title": metric.title, "unit": metric.unit, "better": metric.better, **ends}
-
-
 @cache
 def _asset(name: str) -> str:
-    return resources.files("bench.report.runs").joinpath("assets", name).read_text(encoding="utf-8")
+    return resources.files("bench.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 @cache

@@ -90,7 +90,7 @@ class Chart:
         title: for people.
         note: what is shown, of how many requests.
         x: places of the values, float64 `[N]`.
-        x_kind: `time` (seconds since the run began), `percentile` (fractions) or `words`.
+        x_kind: `time` (seconds since the run began), `percentile` (fractions), `words`, `rate` (requests/s) or `users`.
         y_label: what the values are.
         y_unit: `s`, `1/s`, `cores`, `B` or "" for a count.
         series: lines.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.analysis.metrics import METRICS
+from bench.core.units import format_percent
 from bench.report import text
 from bench.stats.estimate import Estimate
 
@@ -22,7 +23,8 @@ class Value:
         label: short title.
         number: base units; None if it is absent.
         value: with its unit.
-        interval: 95 %; "" without one.
+        interval: its confidence interval; "" without one.
+        confidence: of the interval.
     """
 
     metric: str
@@ -30,6 +32,12 @@ class Value:
     number: float | None
     value: str
     interval: str
+    confidence: float = 0.95
+
+    @property
+    def percent(self) -> str:
+        """The confidence, `95 %`."""
+        return format_percent(self.confidence)
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,7 @@ def shown(name: str, estimate: Estimate | None, label: str = "") -> Value:
         label: short title; "" for the metric's.
     """
     metric = METRICS[name]
-    center = None if estimate is None else estimate.center
-    interval = "" if estimate is None else text.interval(metric, estimate)
-    return Value(name, label or metric.title, center, text.metric_value(metric, center), interval)
+    if estimate is None:
+        return Value(name, label or metric.title, None, text.metric_value(metric, None), "")
+    value, interval = text.metric_value(metric, estimate.center), text.interval(metric, estimate)
+    return Value(name, label or metric.title, estimate.center, value, interval, estimate.confidence)

@@ -17,9 +17,11 @@ from bench.capacity.experiment.sweep_spec import request_of
 from bench.capacity.measurements.measured_step import Stage
 from bench.capacity.model.model_file import StoredModel, read_model, write_model
 from bench.capacity.model.validation import median_error, validate
+from bench.capacity.plan.planned import PlanRequest, make_plan
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
-from bench.capacity.report.markdown_report import capacity_markdown
+from bench.capacity.report.html_page import capacity_html
+from bench.capacity.report.markdown_report import capacity_markdown, capacity_view
 from bench.capacity.report.text_report import capacity_lines
 from bench.core.errors import ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
 from bench.core.units import format_estimate, format_number, format_rate
@@ -29,6 +31,7 @@ from bench.serving.headers import Headers
 from bench.serving.target import parse_target
 from bench.serving.tls import TlsOptions
 from bench.workload.due_times import ClosedLoop
+from tests.support.browser import open_browser, opened, serious_faults
 from tests.support.known_sweeps import FIT, SLO, SMALL, KnownDriver, KnownServer, sweep_of
 
 
@@ -343,7 +346,7 @@ def test_requests_of_several_sentences_are_reported_in_sentences(
         f"  a request has 16 sentences, and rates count requests: {format_number(16 * sustained)} sentences/s "
         f"sustained, {format_number(16 * saturated)} sentences/s saturated"
     )
-    assert line.strip()[1:] + "." in capacity_markdown(report_of(result, 16), [])
+    assert line.strip()[1:] + "." in capacity_markdown(capacity_view(report_of(result, 16), []))
     assert "sentences/s" not in "".join(capacity_lines(report_of(result)))
 
 
@@ -351,5 +354,26 @@ def test_no_number_of_the_report_has_an_exponent_or_a_wrong_plural(
     swept: tuple[SweepFolder, SweepResult, KnownDriver],
 ) -> None:
     _, result, _ = swept
-    text = "\n".join((*capacity_lines(report_of(result)), capacity_markdown(report_of(result), [])))
+    text = "\n".join((*capacity_lines(report_of(result)), capacity_markdown(capacity_view(report_of(result), []))))
     assert not re.search(r"\d[eE][+-]?\d|\bnan\b|\binf\b|(?<!\d)1 (users|replicas|figures)\b", text)
+
+
+def test_the_page_says_what_a_manager_asks(swept: tuple[SweepFolder, SweepResult, KnownDriver], tmp_path: Path) -> None:
+    _, result, _ = swept
+    request = PlanRequest(rate=500.0)
+    planned = make_plan(result.model, result.sustained.rate, SLO, request)
+    report = replace(report_of(result), planned=planned, label="<b>two servers</b>")
+    path = tmp_path / "capacity.html"
+    path.write_text(capacity_html(report, capacity_view(report, [])), encoding="utf-8")
+    rate = result.sustained.rate
+    sustained = format_estimate(rate.center, rate.lo, rate.hi, format_rate)
+    with open_browser() as browser, opened(browser, path, width=390) as watched:
+        summary = watched.page.locator("#summary").inner_text()
+        assert f"One server sustains {sustained} within {SLO} by the model" in summary
+        assert f"{planned.row.replicas}\n" in summary
+        assert f"{planned.row.needed} for the rate and {planned.row.replicas - planned.row.needed} spare" in summary
+        assert watched.page.locator("h1").inner_text() == "Capacity: <b>two servers</b>"
+        assert watched.page.locator(".chart[data-drawn]").count() == 2
+        assert watched.page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert not serious_faults(watched.page)
+        assert (watched.errors, watched.requests) == ([], [])

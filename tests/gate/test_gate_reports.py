@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 
 from bench.gate.early_verdicts import failure_verdict
 from bench.gate.report.files import gate_json, gate_junit
+from bench.gate.report.html_page import gate_html
 from bench.gate.report.text import gate_markdown, gate_table, verdict_line
 from bench.gate.types import Failure, GateReport, VerdictKind, default_plan
+from tests.support.browser import open_browser, opened, serious_faults
 from tests.support.gate_noise import pairs, run_gate, slower
 
 PLAN = default_plan()
@@ -95,3 +98,30 @@ def test_a_failed_side_is_in_every_file(ran: bool) -> None:
     problem = whole.find("failure" if ran else "error")
     assert problem is not None
     assert "Segmentation <fault>" in problem.get("message", "")
+
+
+@pytest.mark.parametrize(
+    ("effects", "limit", "word", "figure"),
+    [
+        (slower(0.2), 60, "REGRESSION: latency p50 +", "latency p50: regression"),
+        (None, 60, "PASS: ", "latency p50: passed"),
+        (None, 3, "INCONCLUSIVE: ", "Answers of the candidate"),
+    ],
+)
+def test_the_page_begins_with_the_verdict(
+    tmp_path: Path, effects: dict[str, float] | None, limit: int, word: str, figure: str
+) -> None:
+    found = replace(report(effects, limit), candidate="<b>change</b>")
+    path = tmp_path / "gate.html"
+    path.write_text(gate_html(found), encoding="utf-8")
+    with open_browser() as browser, opened(browser, path, width=390) as watched:
+        page = watched.page
+        assert page.locator(".verdict").first.inner_text().startswith(word)
+        assert figure in page.locator(".figures").inner_text()
+        assert "all right" in page.locator(".figures").inner_text()
+        assert page.locator("h1").inner_text() == "Gate: <b>change</b> against models/main"
+        rows = page.get_by_role("region", name="Every metric").locator("tbody tr")
+        assert rows.count() == len(found.verdict.metrics)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert not serious_faults(page)
+        assert (watched.errors, watched.requests) == ([], [])

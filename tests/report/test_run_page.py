@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from bench.analysis.run import analyse
 from bench.report.runs.run_reports import write_comparison_report, write_run_reports, write_sides
 from bench.results.records import Outcome
 from bench.results.run_reader import Run, open_run
-from tests.support.browser import Watched, open_browser, opened
+from tests.support.browser import Watched, open_browser, opened, serious_faults
 from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, simulate, write_run
 
 HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
@@ -116,9 +115,7 @@ def test_the_page_is_whole_in_every_window(browser: Browser, page_path: Path, wi
             assert colors > 20, chart
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate("document.documentElement.dataset.theme") == scheme
-        found = Axe().run(page)
-        serious = [entry for entry in found.response["violations"] if entry["impact"] in ("serious", "critical")]
-        assert not serious, [(entry["id"], entry["nodes"][0]["html"]) for entry in serious]
+        assert not serious_faults(page)
         assert watched.errors == []
         assert watched.requests == []
 
@@ -298,8 +295,7 @@ def test_sides_are_drawn_together(browser: Browser, tmp_path: Path) -> None:
             assert page.locator(".chart[data-drawn]").count() == 3
             assert page.locator("#chart-percentiles .key").count() == 2
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-            found = Axe().run(page).response["violations"]
-            assert not [entry["id"] for entry in found if entry["impact"] in ("serious", "critical")]
+            assert not serious_faults(page)
             assert watched.errors == []
             assert watched.requests == []
 

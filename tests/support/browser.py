@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -80,3 +81,10 @@ def opened(browser: Browser, path: Path, *, width: int = 1280, scheme: str = "li
     page.goto(own)
     yield watched
     context.close()
+
+
+def serious_faults(page: Page) -> list[str]:
+    """What axe-core finds that keeps people from using a page: the rule and the element."""
+    found = Axe().run(page).response["violations"]
+    serious = [entry for entry in found if entry["impact"] in ("serious", "critical")]
+    return [f"{entry['id']}: {entry['nodes'][0]['html']}" for entry in serious]

@@ -34,10 +34,10 @@ _MAX_SPEEDS: Final = 12
 _BEST: Final = {True: "lowest price", False: "fewest replicas"}
 
 
-def capacity_markdown(result: CapacityResult, pictures: Sequence[tuple[str, str]]) -> str:
-    """`capacity.md`; `pictures` are (title, file name)."""
+def capacity_view(result: CapacityResult, pictures: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The values of the templates of `capacity.md` and `capacity.html`; `pictures` are (title, file name)."""
     batching = result.model.parameter_set.queue_model.batching
-    view = {
+    return {
         "label": result.label,
         "sustained": sustained_text(result),
         "sentences": _capitalized(sentences_text(result)) if result.sentences > 1 else "",
@@ -54,14 +54,23 @@ def capacity_markdown(result: CapacityResult, pictures: Sequence[tuple[str, str]
         "invalid": _invalid(result.measurements),
         "plan": _plan(result.planned) if result.planned else None,
     }
-    return render(_PACKAGE, "capacity.md.j2", view=view)
+
+
+def capacity_markdown(view: dict[str, Any]) -> str:
+    """`capacity.md`, of the values of `capacity_view`."""
+    return render(_PACKAGE, "capacity.md.j2", view=view | {"steps": _with_code(view["steps"])})
 
 
 def interrupted_markdown(measurements: Sequence[Measurement], why: str) -> str:
     """The completed steps of an interrupted sweep."""
     rows, invalid = [_step_row(m) for m in measurements], _invalid(measurements)
     count = pluralize(len(measurements), "step")
-    return render(_PACKAGE, "interrupted.md.j2", why=why, count=count, rows=rows, invalid=invalid)
+    return render(_PACKAGE, "interrupted.md.j2", why=why, count=count, rows=_with_code(rows), invalid=invalid)
+
+
+def _with_code(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The rows of steps, with the name of the run as code."""
+    return [(*cells, code_span(run)) for *cells, run in rows]
 
 
 def sweeps_markdown(sweeps: Sequence[ComparedSweep], planned_rate: float) -> str:
@@ -169,7 +178,7 @@ def _step_row(measurement: Measurement) -> tuple[str, ...]:
         *(seconds(measurement.raw.get(name)) for name in ("p50", "p95", "p99")),
         format_percent(measurement.errors),
         signed(measurement.little),
-        code_span(measurement.run),
+        measurement.run,
     )
 
 

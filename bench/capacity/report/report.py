@@ -1,4 +1,4 @@
-"""The files of a capacity measurement: `capacity.md`, `capacity.json` and plots."""
+"""The files of a capacity measurement: `capacity.html`, `capacity.md`, `capacity.json` and plots."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,11 +7,13 @@ from typing import Final
 from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.report import plots
+from bench.capacity.report.html_page import capacity_html
 from bench.capacity.report.json_report import capacity_document, capacity_json
-from bench.capacity.report.markdown_report import capacity_markdown, interrupted_markdown
+from bench.capacity.report.markdown_report import capacity_markdown, capacity_view, interrupted_markdown
 from bench.core.atomic_files import write_atomically
 
 REPORT: Final = "capacity.md"
+PAGE: Final = "capacity.html"
 INTERRUPTED: Final = "interrupted.md"
 """The report of an interrupted sweep; the complete report replaces it."""
 
@@ -30,7 +32,11 @@ def write_interrupted(measurements: Sequence[Measurement], why: str, folder: Pat
 
 
 def write_capacity_report(result: CapacityResult, folder: Path) -> Path:
-    """Writes `capacity.md`, `capacity.json` and the plots into `folder`; returns the path of `capacity.md`."""
+    """Writes the page, `capacity.md`, `capacity.json` and the plots into `folder`.
+
+    Returns:
+        The path of `capacity.md`.
+    """
     pictures = [("Latency by rate", "capacity-latency.png"), ("Throughput by users", "capacity-throughput.png")]
     plots.latency(result, folder / pictures[0][1])
     plots.throughput(result, folder / pictures[1][1])
@@ -43,6 +49,8 @@ def write_capacity_report(result: CapacityResult, folder: Path) -> Path:
         pictures.append(("Replicas over the day", "capacity-day.png"))
     path = folder / REPORT
     write_atomically(folder / "capacity.json", capacity_json(capacity_document(result, path)))
-    write_atomically(path, capacity_markdown(result, pictures).encode())
+    view = capacity_view(result, pictures)
+    write_atomically(folder / PAGE, capacity_html(result, view).encode())
+    write_atomically(path, capacity_markdown(view).encode())
     (folder / INTERRUPTED).unlink(missing_ok=True)
     return path

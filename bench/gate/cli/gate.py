@@ -21,7 +21,8 @@ from bench.gate.cli.options import (
 )
 from bench.gate.cli.sources import reach_variants, read_source, refuse_access
 from bench.gate.live_gate import run_gate
-from bench.gate.report.files import VERDICT, gate_document, gate_json, gate_junit
+from bench.gate.report.files import PAGE, VERDICT, gate_document, gate_json, gate_junit
+from bench.gate.report.html_page import gate_html
 from bench.gate.report.text import gate_markdown, gate_table, verdict_line
 from bench.gate.results import ARMS
 from bench.gate.spec import Variant
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, help="folder that the runs of a live gate are stored in (default: not stored)"
     )
     parser.add_argument("--markdown", type=output_path, metavar="FILE", help="for a step summary or a comment")
+    parser.add_argument("--html", type=output_path, metavar="FILE", help="a page for the browser, one file")
     parser.add_argument("--junit", type=output_path, metavar="FILE", help="JUnit XML")
     let_json_take_file(parser, _json_file)
     actions = parser.add_subparsers(dest="action", metavar="[calibrate | history]")
@@ -104,9 +106,11 @@ def _write(args: argparse.Namespace, report: GateReport) -> None:
         Path(report.folder).mkdir(parents=True, exist_ok=True)
     for path, data in (
         (args.markdown, gate_markdown(report).encode()),
+        (args.html, gate_html(report).encode()),
         (args.junit, gate_junit(report)),
         (args.json_file, gate_json(report)),
         (Path(report.folder) / VERDICT if report.folder else None, gate_json(report)),
+        (Path(report.folder) / PAGE if report.folder else None, gate_html(report).encode()),
     ):
         if path is not None:
             write_atomically(path, data)

@@ -27,6 +27,8 @@ from bench.gate.types import GateReport, MetricResult, State, VerdictKind
 FORMAT: Final = 2
 VERDICT: Final = "gate.json"
 """The verdict's file in the folder of a gate's stored runs."""
+PAGE: Final = "gate.html"
+"""Its page there."""
 # Characters that XML 1.0 does not allow; a server may write anything into its log.
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -5,7 +5,7 @@ from functools import partial
 from bench.analysis.metrics import Metric
 from bench.core.units import ABSENT, format_interval, format_seconds, pluralize
 from bench.gate.results import effect_changes, format_effect
-from bench.gate.types import GateReport, MetricResult, State, VerdictKind
+from bench.gate.types import GateReport, MetricResult, State, Verdict, VerdictKind
 from bench.report import text
 from bench.report.pages import render
 
@@ -18,12 +18,15 @@ _MARKS = {
 }
 
 
+METRIC_HEAD = ("metric", "baseline", "candidate", "change", "95 % interval", "smallest effect", "")
+
+
 def verdict_line(report: GateReport) -> str:
     """`REGRESSION: latency p50 +10.3 % [+8.1 … +12.4 %]; 28 pairs in 2 m 05 s; false alarms at most 1 %, ...`."""
     verdict = report.verdict
     parts = [
         f"{verdict.kind}: {verdict.reason}",
-        _duration(report) if report.load else f"{pluralize(verdict.pairs, 'run')} a side",
+        duration(report) if report.load else f"{pluralize(verdict.pairs, 'run')} a side",
         error_rate(report),
     ]
     return "; ".join(part for part in parts if part)
@@ -44,38 +47,43 @@ def error_rate(report: GateReport) -> str:
 def gate_markdown(report: GateReport) -> str:
     """The verdict, a table with a row for each metric, the counts and the warnings."""
     verdict = report.verdict
-    counts = (
-        ("requests", verdict.requests),
-        ("failed", verdict.failed),
-        ("answers checked", verdict.checked),
-        ("wrong answers", verdict.wrong),
-    )
     return render(
         "bench.gate.report",
         "verdict.md.j2",
         report=report,
         verdict=verdict,
         mark=_MARKS[verdict.kind],
-        duration=_duration(report),
-        metric_head=("metric", "baseline", "candidate", "change", "95 % interval", "smallest effect", ""),
-        metric_rows=[_cells(result) for result in verdict.metrics],
-        count_rows=[(name, *(f"{count:,}" for count in both)) for name, both in counts],
+        duration=duration(report),
+        metric_head=METRIC_HEAD,
+        metric_rows=[metric_cells(result) for result in verdict.metrics],
+        count_rows=count_rows(verdict),
         bound=error_rate(report),
     )
 
 
 def gate_table(report: GateReport) -> str:
     """The metrics as aligned text for a terminal."""
-    rows = [("metric", "baseline", "candidate", "change", "95 % interval", "smallest effect", "")]
-    rows += [_cells(result) for result in report.verdict.metrics]
-    return text.table(rows) + "\n"
+    return text.table([METRIC_HEAD, *map(metric_cells, report.verdict.metrics)]) + "\n"
 
 
-def _duration(report: GateReport) -> str:
+def count_rows(verdict: Verdict) -> list[tuple[str, str, str]]:
+    """Name, and the counts of baseline and candidate."""
+    counts = (
+        ("requests", verdict.requests),
+        ("failed", verdict.failed),
+        ("answers checked", verdict.checked),
+        ("wrong answers", verdict.wrong),
+    )
+    return [(name, f"{before:,}", f"{after:,}") for name, (before, after) in counts]
+
+
+def duration(report: GateReport) -> str:
+    """`28 pairs in 2 m 05 s`."""
     return f"{pluralize(report.verdict.pairs, 'pair')} in {format_seconds(report.seconds)}"
 
 
-def _cells(result: MetricResult) -> tuple[str, str, str, str, str, str, str]:
+def metric_cells(result: MetricResult) -> tuple[str, str, str, str, str, str, str]:
+    """The row of a metric in a table with the header `METRIC_HEAD`."""
     metric = result.metric
     shown = Metric(metric.name, metric.label, metric.unit)
     change, lo, hi = effect_changes(result)

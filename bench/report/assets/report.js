@@ -52,8 +52,16 @@
     time: (value) => `${number(value, 4)} s`,
     percentile: (value) => `${number(100 * value, 7)} %`,
     words: (value) => `${number(value, 4)} words`,
+    rate: (value) => `${number(value)} requests/s`,
+    users: (value) => `${number(value)} users`,
   };
-  const X_LABEL = { time: "time since the run began (s)", percentile: "percentile (%)", words: "words in a request" };
+  const X_LABEL = {
+    time: "time since the run began (s)",
+    percentile: "percentile (%)",
+    words: "words in a request",
+    rate: "rate of Poisson arrivals (requests/s)",
+    users: "users",
+  };
 
   // ---- elements
 
@@ -212,7 +220,7 @@
 
     xTicks() {
       const kind = this.chart.x_kind;
-      const incrs = kind === "words" ? { incrs: [1, 2, 5, 10, 20, 50, 100, 200] } : {};
+      const incrs = kind === "words" || kind === "users" ? { incrs: [1, 2, 5, 10, 20, 50, 100, 200] } : {};
       if (kind !== "percentile") return { ...incrs, values: (u, values) => values.map((value) => number(value, 6)) };
       return {
         splits: (u, index, lo, hi) => {

@@ -1,9 +1,11 @@
 """A server that answers at once with prepared bytes, over REST and gRPC: it measures the load generator.
 
     python -m bench.load.selftest.null_server MODEL_DIR [--signature score] [--sentences 1]
+    python -m bench.load.selftest.null_server MODEL_DIR --bind 0.0.0.0 --rest-port 8501 --grpc-port 8500
 
 Prints a JSON line with its `rest` and `grpc` addresses when it is ready, and serves until its standard input closes,
-so that it ends with the process that started it.
+so that it ends with the process that started it. With `--bind` it serves until a signal: on a machine of its own it
+measures load generators elsewhere, with the network between.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -123,17 +126,36 @@ class Answers:
         return rest, (question.SerializeToString(), answer.SerializeToString())
 
 
-async def _serve(answers: Answers) -> None:
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where the server listens.
+
+    Args:
+        host: address; None is loopback, until standard input closes.
+        rest: REST's port; 0 is any free one.
+        grpc: gRPC's.
+    """
+
+    host: str | None = None
+    rest: int = 0
+    grpc: int = 0
+
+
+async def _serve(answers: Answers, where: Listening) -> None:
     state, (question, answer) = answers.state()
     posts = {body: _response(200, reply) for body, reply in answers.rest.items()}
     gets = {f"/v1/models/{DEFAULT_MODEL_NAME}".encode(): _response(200, state)}
     calls = {**answers.grpc, question: answer}
     loop = asyncio.get_running_loop()
-    rest = await loop.create_server(lambda: NullRest(posts, gets), "127.0.0.1", 0)
-    grpc = await loop.create_server(lambda: NullGrpc(calls), "127.0.0.1", 0)
+    host = where.host or "127.0.0.1"
+    rest = await loop.create_server(lambda: NullRest(posts, gets), host, where.rest)
+    grpc = await loop.create_server(lambda: NullGrpc(calls), host, where.grpc)
     ports = [server.sockets[0].getsockname()[1] for server in (rest, grpc)]
-    print(json.dumps({"rest": f"http://127.0.0.1:{ports[0]}", "grpc": f"127.0.0.1:{ports[1]}"}), flush=True)
-    await loop.run_in_executor(None, sys.stdin.read)
+    print(json.dumps({"rest": f"http://{host}:{ports[0]}", "grpc": f"{host}:{ports[1]}"}), flush=True)
+    if where.host is None:
+        await loop.run_in_executor(None, sys.stdin.read)
+    else:
+        await asyncio.Event().wait()
 
 
 @contextlib.contextmanager
@@ -167,8 +189,12 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("model_dir", type=Path)
     parser.add_argument("--signature", default="score")
     parser.add_argument("--sentences", type=int, default=1)
+    parser.add_argument("--bind", metavar="HOST", help="address to listen on, until a signal (default: loopback)")
+    parser.add_argument("--rest-port", type=int, default=0)
+    parser.add_argument("--grpc-port", type=int, default=0)
     args = parser.parse_args(words)
-    asyncio.run(_serve(Answers(args.model_dir, args.signature, args.sentences)))
+    where = Listening(args.bind, args.rest_port, args.grpc_port)
+    asyncio.run(_serve(Answers(args.model_dir, args.signature, args.sentences), where))
 
 
 if __name__ == "__main__":

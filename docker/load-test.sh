@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# TensorFlow Serving, a Locust master and workers in containers on a model folder; the runs stay on this machine.
+#
+#   docker/load-test.sh MODEL_DIR [SCENARIO...]      scenarios: rest and grpc_api without a name
+#
+#   WORKERS=3 RUN_TIME=60s docker/load-test.sh my-model rest grpc_api
+#
+#   DEVICE       cpu or gpu (default: cpu)
+#   RESULTS_DIR  folder of the runs (default: results); they belong to the caller
+#   MORE_COMPOSE one more Compose file, which changes or adds services
+# and the variables of docker/compose.cpu.yml and, for the images that are built if they are missing, docker/build.sh.
+#
+# Exit code: that of the first run that does not end with 0; 2 usage, 4 Serving or a container failed, 130 after Ctrl-C.
+# Containers and network are removed at the end, whatever it is.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+fail() {
+  echo "load-test.sh: $1" >&2
+  exit "$2"
+}
+
+[ $# -gt 0 ] || fail "give the model folder: docker/load-test.sh MODEL_DIR [SCENARIO...]" 2
+model=$1
+shift
+[ $# -gt 0 ] || set -- rest grpc_api
+[ -d "$model" ] || fail "the model folder $model does not exist; export one with bertbench export --out $model" 2
+ls "$model" | grep -Eq '^[0-9]+$' || fail "$model has no version folder, such as $model/1; give an exported model" 2
+for scenario in "$@"; do
+  [ -f "$here/../scenarios/$scenario.py" ] || fail "there is no scenario $scenario; give one of $(
+    cd "$here/../scenarios" && ls -- *.py | sed 's/\.py$//' | paste -sd ' '
+  )" 2
+done
+device=${DEVICE:-cpu}
+case $device in cpu | gpu) ;; *) fail "DEVICE is cpu or gpu, not $device" 2 ;; esac
+command -v docker >/dev/null || fail "docker is not installed; install the Docker Engine" 4
+docker version >/dev/null 2>&1 || fail "no Docker Engine answers; start it, let this user use it, or set DOCKER_HOST" 4
+docker compose version >/dev/null 2>&1 || fail "docker compose is missing; install the Compose plugin, version 2" 4
+
+results=${RESULTS_DIR:-results}
+mkdir -p "$results" || fail "the folder $results cannot be made; name another with RESULTS_DIR" 2
+MODEL_DIR=$(cd "$model" && pwd)
+RESULTS_DIR=$(cd "$results" && pwd)
+RUN_AS=$(id -u):$(id -g)
+export MODEL_DIR RESULTS_DIR RUN_AS
+export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-bertbench-$$}
+export LOAD_IMAGE=${LOAD_IMAGE:-${IMAGE:-bertbench}:load} WORKER_IMAGE=${WORKER_IMAGE:-${IMAGE:-bertbench}:worker}
+for image in "$LOAD_IMAGE" "$WORKER_IMAGE"; do
+  docker image inspect "$image" >/dev/null 2>&1 || "$here/build.sh" "${image##*:}"
+done
+
+files=(--file "$here/compose.$device.yml")
+[ -z "${MORE_COMPOSE:-}" ] || files+=(--file "$MORE_COMPOSE")
+compose() {
+  docker compose "${files[@]}" --profile load --ansi never --progress quiet "$@"
+}
+
+signal=""
+since=""
+stop() {
+  # The first signal ends the run, which is then stored; the next one everything.
+  [ -z "$signal" ] || exit "$signal"
+  signal=$1
+  since=$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)
+  compose kill --signal SIGINT master >/dev/null 2>&1 || true
+}
+
+remove() {
+  trap '' INT TERM HUP
+  compose down --volumes --remove-orphans --timeout 3 >/dev/null 2>&1 ||
+    echo "load-test.sh: containers are left; docker compose -p $COMPOSE_PROJECT_NAME down removes them" >&2
+}
+trap remove EXIT
+trap 'stop 130' INT
+trap 'stop 143' TERM
+trap 'stop 129' HUP
+
+compose up --detach --wait serving >/dev/null || {
+  compose logs --no-log-prefix --tail 5 serving >&2 || true
+  fail "Serving did not start on $MODEL_DIR; its last output is above" 4
+}
+code=0
+for scenario in "$@"; do
+  [ -z "$signal" ] || break
+  echo "$scenario on $device, ${WORKERS:-2} workers, ${RUN_TIME:-60s}"
+  export SCENARIO=$scenario
+  compose up --detach --no-deps --force-recreate master worker >/dev/null || fail "master and workers did not start" 4
+  master=$(compose ps --all --quiet master)
+  docker logs --follow "$master" &
+  logs=$!
+  while kill -0 "$logs" 2>/dev/null; do wait "$logs" || true; done
+  # Ctrl-C ends the command above too, and not the run, which is stored first.
+  while [ "$(docker inspect --format '{{.State.Running}}' "$master")" = true ]; do sleep 0.2 || true; done
+  [ -z "$since" ] || docker logs --since "$since" "$master"
+  ended=$(docker inspect --format '{{.State.ExitCode}}' "$master")
+  if [ "$ended" -eq 137 ]; then
+    echo "load-test.sh: the master was killed; its run in $RESULTS_DIR is unfinished" >&2
+    ended=4
+  fi
+  [ "$code" -ne 0 ] || code=$ended
+done
+echo "the runs are in $RESULTS_DIR"
+exit "${signal:-$code}"

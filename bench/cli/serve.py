@@ -69,7 +69,8 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         serving = f"serving {args.model_dir} as {server.model!r} ({server.backend})"
         text = f"{serving}; Ctrl-C ends it\n  REST  {where}\n  gRPC  {server.grpc}"
         out.event(event, text, f"{serving}: {where}, {server.grpc}")
-        while server.pid is None or not _ended(server.pid):
+        pid = server.pid if server.container is None else server.container_pid
+        while pid is None or not _ended(pid):
             time.sleep(_LOOK_SECONDS)
     # Leaving the context of an ended server raises the reason.
     return ExitCode.TARGET_FAILED
@@ -93,7 +94,6 @@ def _server(args: argparse.Namespace) -> contextlib.AbstractContextManager[Runni
     for option, given, backends in (
         ("--binary", args.binary is not None, ("binary",)),
         ("--device gpu", args.device != "cpu", ("docker",)),
-        ("--log", args.log is not None, ("embedded", "binary")),
     ):
         if given and args.backend not in backends:
             raise UsageError(f"{option} goes with --backend {' or '.join(backends)}, not with {args.backend}")

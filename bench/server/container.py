@@ -1,18 +1,33 @@
 """TensorFlow Serving in a container, on CPU or GPU."""
 
 import contextlib
+import io
 import logging
 import os
 import shlex
+import tarfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.core.errors import TargetError, UsageError, printable
-from bench.server.process import refuse_own_flags
+from bench.core import interrupts
+from bench.core.errors import TargetError, UsageError
+from bench.server.container_engine import (
+    LABEL,
+    connect,
+    in_words,
+    is_local,
+    lacks_gpu_runtime,
+    require_gpu,
+    require_image,
+)
+from bench.server.guardian import guarded
+from bench.server.process import MONITORING, refuse_own_flags
 from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
-from bench.server.server_log import last_words, load_failure, no_model, not_loaded
+from bench.server.server_log import last_words, load_failure, no_model, not_loaded, see_log
+from bench.serving.container_limits import NO_LIMITS, ContainerLimits
 from bench.serving.types import DEFAULT_MODEL_NAME
 
 logger = logging.getLogger(__name__)
@@ -20,120 +35,234 @@ logger = logging.getLogger(__name__)
 _LAST_LINES: Final = 200
 IMAGES: Final = {"cpu": "tensorflow/serving:2.15.1", "gpu": "tensorflow/serving:2.15.1-gpu"}
 IMAGE_VARIABLES: Final = {"cpu": "SERVING_IMAGE", "gpu": "SERVING_GPU_IMAGE"}
+_MONITORING_FILE: Final = "bertbench-monitoring.config"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What a container runs on.
+
+    Args:
+        name: `cpu` or `gpu`, all GPUs.
+        limits: what it may use.
+
+    Raises:
+        UsageError: the device is not known.
+    """
+
+    name: str
+    limits: ContainerLimits = NO_LIMITS
+
+    def __post_init__(self) -> None:
+        if self.name not in IMAGES:
+            raise UsageError(f"docker:{self.name} is not known; use docker:cpu or docker:gpu")
+
+    @property
+    def image(self) -> str:
+        """The image: of the environment variable, or Serving's own."""
+        return os.environ.get(self.variable) or IMAGES[self.name]
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that names another image."""
+        return IMAGE_VARIABLES[self.name]
 
 
 @contextlib.contextmanager
 def docker(
-    device: str,
+    device: Device,
     model_dir: Path,
     model: str = DEFAULT_MODEL_NAME,
     flags: Sequence[str] = (),
     ports: tuple[int, int] | None = None,
     startup_timeout: float = 120.0,
+    log: Path | None = None,
 ) -> Iterator[RunningServer]:
     """A container of Serving's image on `model_dir`, with ports on loopback, removed at the end.
 
     The image is `tensorflow/serving:2.15.1` or `:2.15.1-gpu`, unless SERVING_IMAGE or SERVING_GPU_IMAGE names another.
+    The container is removed as well if this process is killed.
 
     Args:
-        device: `cpu` or `gpu`.
+        device: what it runs on.
         model_dir: folder that holds the version folders, mounted read-only.
         model: name to serve it under.
         flags: more of `tensorflow_model_server`'s flags.
         ports: (gRPC, REST) on the host; None picks free ones.
         startup_timeout: seconds until it must be ready, once the image is available.
+        log: file that gets its output at the end.
 
     Raises:
-        UsageError: the device is not known.
-        TargetError: no Docker Engine or image is available, or the server did not become ready.
+        TargetError: no Docker Engine, image or GPU is available, the server did not become ready, or ended inside the
+            context.
     """
-    if device not in IMAGES:
-        raise UsageError(f"docker:{device} is not known; use docker:cpu or docker:gpu")
-    image = os.environ.get(IMAGE_VARIABLES[device]) or IMAGES[device]
     grpc_port, rest_port = ports or tuple(free_ports(2))
     require_free(grpc_port, rest_port)
     refuse_own_flags(flags)
-    logger.info("starting a container of %s: %s", image, shlex.join(flags))
-    container = _start(device, image, model_dir, model, flags, grpc_port, rest_port)
-    try:
+    engine = connect()
+    with contextlib.ExitStack() as stack:
+        stack.callback(engine.close)
+        if device.name == "gpu":
+            require_gpu(engine)
+        require_image(engine, device.image, device.variable)
+        logger.info("starting a container of %s: %s", device.image, shlex.join(flags))
+        name = f"bertbench-{os.getpid()}-{time.monotonic_ns()}"
+        stack.enter_context(guarded("container", name))
+        settings = _settings(device, model_dir, model, flags, {8500: grpc_port, 8501: rest_port})
+        with interrupts.held():
+            container = _create(engine, device, name, settings)
+            # The image's entry point is a shell that does not forward SIGTERM (tensorflow/serving issue 1853).
+            stack.callback(container.remove, force=True, v=True)
+        started = _Started(container, model, model_dir, log)
+        stack.callback(started.store_log)
+        _start(container, device)
         server = RunningServer(
-            f"http://127.0.0.1:{rest_port}", f"127.0.0.1:{grpc_port}", model, "docker", container=container.id
+            f"http://127.0.0.1:{rest_port}",
+            f"127.0.0.1:{grpc_port}",
+            model,
+            "docker",
+            container=container.id,
+            container_pid=started.pid() if is_local(engine) else None,
         )
-        wait_until_available(server, startup_timeout, lambda: _why_not(container, model, model_dir))
+        try:
+            wait_until_available(server, startup_timeout, started.why_not)
+        except TargetError as error:
+            raise TargetError(f"{error}{started.wrote()}{see_log(log)}") from error
         yield server
-    finally:
-        # The image's entry point is a shell that does not forward SIGTERM (tensorflow/serving issue 1853).
-        container.remove(force=True, v=True)
+        if (ended := started.ended()) is not None:
+            raise TargetError(f"the docker server ended during the run: {ended}{see_log(log)}")
 
 
-def _start(
-    device: str, image: str, model_dir: Path, model: str, flags: Sequence[str], grpc_port: int, rest_port: int
-) -> Any:
-    """A started container."""
+def _settings(
+    device: Device, model_dir: Path, model: str, flags: Sequence[str], ports: dict[int, int]
+) -> dict[str, Any]:
+    """The container's settings, in the words of Docker's client."""
     import docker as sdk
+
+    limits = device.limits
+    return {
+        "command": [*flags, *_monitoring_flags(flags)],
+        "init": True,
+        "labels": {LABEL: str(os.getpid())},
+        "environment": {"MODEL_NAME": model},
+        "mounts": [sdk.types.Mount(f"/models/{model}", str(model_dir.resolve()), type="bind", read_only=True)],
+        "ports": {f"{inside}/tcp": ("127.0.0.1", outside) for inside, outside in ports.items()},
+        "device_requests": [sdk.types.DeviceRequest(count=-1, capabilities=[["gpu"]])] if device.name == "gpu" else [],
+        "nano_cpus": None if limits.cpus is None else round(limits.cpus * 1e9),
+        "mem_limit": limits.memory,
+        # No swap beside it: a server that swaps is neither fast nor ended.
+        "memswap_limit": limits.memory,
+        "cpuset_cpus": limits.cpuset or None,
+    }
+
+
+def _monitoring_flags(flags: Sequence[str]) -> list[str]:
+    """The flag of the Prometheus page, which load generators read, unless the user gave it."""
+    given = any(flag.startswith("--monitoring_config_file") for flag in flags)
+    return [] if given else [f"--monitoring_config_file=/{_MONITORING_FILE}"]
+
+
+def _create(engine: Any, device: Device, name: str, settings: dict[str, Any]) -> Any:
+    """A container that was not started yet, with the file that switches the Prometheus page on.
+
+    Raises:
+        TargetError: the Engine refuses it.
+    """
     from docker.errors import DockerException
 
-    gpus = [sdk.types.DeviceRequest(count=-1, capabilities=[["gpu"]])] if device == "gpu" else []
     try:
-        engine = sdk.from_env()
-        engine.ping()
+        container = engine.containers.create(device.image, name=name, detach=True, **settings)
+        container.put_archive("/", _tar(_MONITORING_FILE, MONITORING.encode()))
+        return container
     except (DockerException, OSError) as error:
-        raise TargetError(
-            f"no Docker Engine answers ({_words(error)}); start it, let this user use it, or name it with DOCKER_HOST"
-        ) from error
+        raise _refused(device, error) from error
+
+
+def _tar(name: str, data: bytes) -> bytes:
+    """An archive of one file; a mount of a file of this machine would not reach an Engine elsewhere."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(data)
+        archive.addfile(entry, io.BytesIO(data))
+    return stream.getvalue()
+
+
+def _start(container: Any, device: Device) -> None:
+    """Starts the container.
+
+    Raises:
+        TargetError: the Engine cannot; the message says so where it cannot give a GPU.
+    """
+    from docker.errors import DockerException
+
     try:
-        _pull(engine, device, image)
-        return engine.containers.run(
-            image,
-            list(flags),
-            detach=True,
-            init=True,
-            name=f"bertbench-{os.getpid()}-{time.monotonic_ns()}",
-            environment={"MODEL_NAME": model},
-            mounts=[sdk.types.Mount(f"/models/{model}", str(model_dir.resolve()), type="bind", read_only=True)],
-            ports={"8500/tcp": ("127.0.0.1", grpc_port), "8501/tcp": ("127.0.0.1", rest_port)},
-            device_requests=gpus,
-        )
+        container.start()
     except (DockerException, OSError) as error:
-        variable = IMAGE_VARIABLES[device]
-        raise TargetError(
-            f"docker:{device} with {image} failed: {_words(error)}; {variable} names another image"
-        ) from error
-
-
-def _pull(engine: Any, device: str, image: str) -> None:
-    """Pulls the image unless it is present."""
-    from docker.errors import DockerException, ImageNotFound
-
-    try:
-        engine.images.get(image)
-    except ImageNotFound:
-        try:
-            engine.images.pull(image)
-        except DockerException as error:
+        if device.name == "gpu" and lacks_gpu_runtime(error):
             raise TargetError(
-                f"the image {image} is not present and cannot be pulled ({_words(error)}); "
-                f"name another image with {IMAGE_VARIABLES[device]}"
+                f"docker:gpu needs NVIDIA's container toolkit, which the Docker Engine does not have "
+                f"({in_words(error)}); install nvidia-container-toolkit, run nvidia-ctk runtime configure and restart "
+                "the Engine"
             ) from error
+        raise _refused(device, error) from error
 
 
-def _words(error: Exception) -> str:
-    """Docker's message without the address of its API."""
-    text = str(getattr(error, "explanation", None) or error)
-    if "Permission" in text:
-        return "permission denied"
-    if "FileNotFoundError" in text or "ConnectionRefused" in text or "Connection refused" in text:
-        return "it is not running"
-    return printable(text, 200)
+def _refused(device: Device, error: Exception) -> TargetError:
+    return TargetError(
+        f"docker:{device.name} with {device.image} failed: {in_words(error)}; {device.variable} names another image"
+    )
 
 
-def _why_not(container: Any, model: str, model_dir: Path) -> str | None:
-    """Why the server will not become ready: the container has ended or the model does not load; None while it may."""
-    container.reload()
-    text = container.logs(tail=_LAST_LINES).decode(errors="replace")
-    failed = load_failure(text, model) or no_model(text)
-    if failed is not None:
-        return not_loaded(model, model_dir, failed)
-    if container.status in ("created", "running"):
-        return None
-    return f"container {container.status}: {last_words(text)}"
+class _Started:
+    """A container that was started.
+
+    Args:
+        container: of Docker's client.
+        model: the model's name.
+        model_dir: its folder.
+        log: file for its output.
+    """
+
+    def __init__(self, container: Any, model: str, model_dir: Path, log: Path | None) -> None:
+        self._container = container
+        self._model = model
+        self._model_dir = model_dir
+        self._log = log
+
+    def pid(self) -> int | None:
+        """Its first process, as this machine numbers it; None if it has ended."""
+        self._container.reload()
+        return int(self._container.attrs["State"]["Pid"]) or None
+
+    def why_not(self) -> str | None:
+        """Why the server will not become ready: it has ended, or the model does not load; None while it may."""
+        text = self._output()
+        failed = load_failure(text, self._model) or no_model(text)
+        return not_loaded(self._model, self._model_dir, failed) if failed is not None else self.ended()
+
+    def ended(self) -> str | None:
+        """How it ended, with the last line of its output that says why; None while it runs."""
+        self._container.reload()
+        state = self._container.attrs["State"]
+        # A paused container is not over.
+        if state["Status"] in ("created", "running", "paused", "restarting"):
+            return None
+        how = "its memory ran out" if state.get("OOMKilled") else f"exit status {state['ExitCode']}"
+        return f"container {state['Status']}, {how}: {last_words(self._output())}"
+
+    def wrote(self) -> str:
+        """The last output of a container that runs but is not ready, to follow a message; empty without output."""
+        text = self._output()
+        return f"; last output: {last_words(text)}" if text.strip() and self.ended() is None else ""
+
+    def store_log(self) -> None:
+        """Writes the whole output to the log file, if there is one."""
+        from docker.errors import DockerException
+
+        if self._log is not None:
+            with contextlib.suppress(DockerException):
+                self._log.write_bytes(self._container.logs())
+
+    def _output(self) -> str:
+        return str(self._container.logs(tail=_LAST_LINES).decode(errors="replace"))

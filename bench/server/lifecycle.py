@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from bench.bert.contract.model_folder import check_servable
 from bench.core.errors import UsageError
 from bench.core.extras import require
-from bench.server.container import docker
+from bench.server.container import Device, docker
 from bench.server.process import binary, embedded
 from bench.server.running import RunningServer, wait_until_available
 from bench.serving.target import Target, TargetKind
@@ -74,7 +74,7 @@ def open_target(
         raise UsageError(f"{target} needs a model folder; give --model-dir")
     with contextlib.ExitStack() as stack:
         if target.kind is TargetKind.DOCKER:
-            started = docker(target.device, model_dir, model, flags, ports, within)
+            started = docker(Device(target.device), model_dir, model, flags, ports, within, log)
         elif target.kind is TargetKind.BINARY:
             assert target.path is not None
             started = binary(target.path, model_dir, model, flags, ports, within, log)

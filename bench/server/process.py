@@ -32,8 +32,8 @@ _OWN_FLAGS: Final = {
     "model_base_path": "give the model folder to the command",
 }
 
-# Enables the Prometheus page, which load generators read.
-_MONITORING: Final = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n'
+MONITORING: Final = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n'
+"""A monitoring configuration that enables the Prometheus page, which load generators read."""
 
 # PR_SET_PDEATHSIG, prctl(2): the process gets SIGTERM when its parent dies, even by SIGKILL; it exits at once if the
 # parent has died already. Outside Linux only a parent that ends in order ends it.
@@ -139,7 +139,7 @@ def _process(backend: str, command: Sequence[str], launch: _Launch) -> Iterator[
     with contextlib.ExitStack() as stack:
         if not any(flag.startswith("--monitoring_config_file") for flag in launch.flags):
             monitoring = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".config"))
-            monitoring.write(_MONITORING)
+            monitoring.write(MONITORING)
             monitoring.flush()
             words.append(f"--monitoring_config_file={monitoring.name}")
         output: IO[bytes] = log.open("w+b") if log else tempfile.TemporaryFile()  # noqa: SIM115

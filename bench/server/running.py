@@ -32,8 +32,9 @@ class RunningServer:
         grpc: `host:port`; None where only REST is known.
         model: the model's name on the server.
         backend: `embedded`, `binary`, `docker` or `remote`.
-        pid: the server's process, if it was started here.
+        pid: the server's process, if it was started here; None in a container.
         container: the container's id, for a docker server.
+        container_pid: its first process, if its Engine runs on this machine.
         secure: whether a remote server's gRPC port speaks TLS.
         access: headers and certificates.
     """
@@ -44,6 +45,7 @@ class RunningServer:
     backend: str
     pid: int | None = None
     container: str | None = None
+    container_pid: int | None = None
     secure: bool = False
     access: Access = DIRECT
 

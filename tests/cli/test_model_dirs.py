@@ -101,7 +101,6 @@ def test_a_model_without_its_graph_or_weights(name: str, words: tuple[str, ...],
     [
         (("--backend", "embedded", "--binary", "x"), "--binary goes with --backend binary, not with embedded"),
         (("--device", "gpu"), "--device gpu goes with --backend docker, not with embedded"),
-        (("--backend", "docker", "--log", "x"), "--log goes with --backend embedded or binary, not with docker"),
         (("--backend", "binary"), "needs --binary"),
     ],
 )

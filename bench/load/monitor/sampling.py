@@ -9,6 +9,7 @@ import gevent.hub
 import psutil
 
 from bench.core.units import format_seconds
+from bench.load.monitor.container_usage import ContainerUsage
 from bench.load.monitor.prometheus import read_page
 from bench.results.samples import ClientSample, ServerSample
 from bench.server.running import RunningServer
@@ -178,6 +179,17 @@ class Gpu:
             return None, None
 
 
+def _usage(server: RunningServer) -> ProcessUsage | ContainerUsage | None:
+    """What samples the server's process, or all of its container's; None if neither is known.
+
+    Raises:
+        TargetError: the container has ended.
+    """
+    if server.container is not None:
+        return ContainerUsage(server.container_pid, server.container) if server.container_pid is not None else None
+    return ProcessUsage(server.pid) if server.pid is not None else None
+
+
 class ServerSampler:
     """Samples of the server.
 
@@ -189,7 +201,7 @@ class ServerSampler:
 
     def __init__(self, server: RunningServer, gpu: Gpu | None) -> None:
         self._model = server.model
-        self._usage = ProcessUsage(server.pid) if server.pid is not None else None
+        self._usage = _usage(server)
         self._client = RestClient(server.rest, server.access) if server.rest is not None else None
         self._gpu = gpu
         self._pages = self._looks = 0
@@ -231,7 +243,7 @@ class ServerSampler:
         if self._usage is not None:
             try:
                 cpu, rss = self._usage.look()
-            except psutil.Error:
+            except (psutil.Error, OSError):
                 self._usage, self._gone = None, now
         if self._gpu is not None:
             # In a thread: a driver call may take milliseconds, for which no request should wait.

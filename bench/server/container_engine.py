@@ -1,0 +1,137 @@
+"""The Docker Engine: connecting to it, images, containers, and what it lacks, each as one line."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bench.core.errors import TargetError, printable
+from bench.core.units import format_percent
+
+LABEL: Final = "bertbench.server"
+"""Label of the containers that are started here; its value is the process that did."""
+_PROGRESS_SECONDS: Final = 5.0
+_NO_GPU_RUNTIME: Final = ("could not select device driver", "unknown runtime specified nvidia", "nvidia-container")
+
+
+def connect() -> Any:
+    """The Engine's client.
+
+    Raises:
+        TargetError: none answers.
+    """
+    import docker as sdk
+    from docker.errors import DockerException
+
+    try:
+        engine = sdk.from_env()
+        engine.ping()
+    except (DockerException, OSError) as error:
+        raise TargetError(
+            f"no Docker Engine answers ({in_words(error)}); start it, let this user use it, or name it with DOCKER_HOST"
+        ) from error
+    return engine
+
+
+def is_local(engine: Any) -> bool:
+    """Whether the Engine runs on this machine."""
+    return str(engine.api.base_url).startswith(("http+docker", "http+unix", "unix"))
+
+
+def require_image(engine: Any, image: str, variable: str) -> None:
+    """Pulls the image unless it is present; a pull that takes long shows its progress on standard error.
+
+    Args:
+        engine: the Engine.
+        image: its name.
+        variable: the environment variable that names another one.
+
+    Raises:
+        TargetError: it is neither present nor to be had.
+    """
+    from docker.errors import DockerException, ImageNotFound
+    from docker.utils import parse_repository_tag
+
+    try:
+        engine.images.get(image)
+        return
+    except ImageNotFound:
+        repository, tag = parse_repository_tag(image)
+    try:
+        progress = _PullProgress(image)
+        for event in engine.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+            if error := event.get("error"):
+                raise DockerException(error)
+            progress.take(event)
+    except (DockerException, OSError) as error:
+        raise TargetError(
+            f"the image {image} is not present and cannot be pulled ({in_words(error)}); "
+            f"name another image with {variable}"
+        ) from error
+
+
+class _PullProgress:
+    """Prints how much of an image is there, every few seconds.
+
+    Args:
+        image: its name.
+    """
+
+    def __init__(self, image: str) -> None:
+        self._image = image
+        self._layers: dict[str, tuple[int, int]] = {}
+        self._next = time.monotonic() + _PROGRESS_SECONDS
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Takes one of the Engine's events."""
+        detail = event.get("progressDetail") or {}
+        if event.get("status") == "Downloading" and detail.get("total"):
+            self._layers[event["id"]] = int(detail.get("current", 0)), int(detail["total"])
+        elif event.get("status") == "Download complete" and event.get("id") in self._layers:
+            total = self._layers[event["id"]][1]
+            self._layers[event["id"]] = total, total
+        if time.monotonic() >= self._next:
+            self._next += _PROGRESS_SECONDS
+            print(f"bertbench: {self}", file=sys.stderr, flush=True)
+
+    def __str__(self) -> str:
+        here, total = (sum(values) for values in zip(*self._layers.values(), strict=True)) if self._layers else (0, 0)
+        share = f"{format_percent(here / total)} of {total / 1e6:,.0f} MB" if total else "waiting for the registry"
+        return f"pulling {self._image}: {share}"
+
+
+def require_gpu(engine: Any) -> None:
+    """Checks, for an Engine on this machine, that there is a GPU to give to a container.
+
+    Raises:
+        TargetError: there is none, or no driver for it.
+    """
+    import pynvml
+
+    if not is_local(engine):
+        return
+    try:
+        pynvml.nvmlInit()
+        count = pynvml.nvmlDeviceGetCount()
+    except pynvml.NVMLError as error:
+        raise TargetError(
+            f"docker:gpu needs a GPU and NVIDIA's driver, and this machine has no driver ({error}); "
+            "install it (nvidia-smi shows the GPU then), or use docker:cpu"
+        ) from error
+    if not count:
+        raise TargetError("docker:gpu needs a GPU, and NVIDIA's driver finds none on this machine; use docker:cpu")
+
+
+def lacks_gpu_runtime(error: Exception) -> bool:
+    """Whether a container did not start because the Engine cannot give it a GPU."""
+    return any(words in str(getattr(error, "explanation", None) or error) for words in _NO_GPU_RUNTIME)
+
+
+def in_words(error: Exception) -> str:
+    """Docker's message without the address of its API."""
+    text = str(getattr(error, "explanation", None) or error)
+    if "Permission" in text:
+        return "permission denied"
+    if "FileNotFoundError" in text or "ConnectionRefused" in text or "Connection refused" in text:
+        return "it is not running"
+    return printable(text, 200)

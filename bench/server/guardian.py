@@ -1,0 +1,66 @@
+"""Ends what a process has started when that process is killed: a signal that it cannot catch leaves it no time.
+
+A guardian is a small process that waits for the end of a pipe whose other end its owner holds. When the owner dies,
+in whatever way, the pipe closes, and the guardian removes the container or ends the process group that was named on
+it. It is detached from its owner, so that neither a terminal's signals nor the owner's kill reach it.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final
+
+_DONE: Final = "done"
+
+
+@contextlib.contextmanager
+def guarded(kind: str, name: str) -> Iterator[None]:
+    """Has a container removed, or a process group ended, should this process die inside the context.
+
+    Args:
+        kind: `container` or `group`.
+        name: the container's name, or the group's id.
+    """
+    command = [sys.executable, "-I", str(Path(__file__)), kind, name]
+    # It leaves at once: its child, which is nobody's, waits.
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin is not None
+        try:
+            yield
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(_DONE)
+                process.stdin.flush()
+
+
+def _wait(kind: str, name: str, owner: IO[str]) -> None:
+    """Waits until the owner is done or dead, and cleans up after a dead one."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if owner.read() == _DONE:
+        return
+    if kind == "group":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(int(name), signal.SIGKILL)
+        return
+    import docker
+    from docker.errors import NotFound
+
+    with contextlib.suppress(NotFound):
+        docker.from_env().containers.get(name).remove(force=True, v=True)
+
+
+if __name__ == "__main__":
+    if os.fork() == 0:
+        _wait(sys.argv[1], sys.argv[2], sys.stdin)

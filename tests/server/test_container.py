@@ -1,0 +1,147 @@
+"""Containers of an Engine that says what it is told: what a real one lacks on most machines, such as a GPU."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.core.errors import TargetError, UsageError
+from bench.server.container import IMAGE_VARIABLES, IMAGES, Device, docker
+from bench.serving.container_limits import ContainerLimits
+from tests.support.fake_engine import GPU_REFUSAL, FakeEngine, fake_engine
+
+IMAGE = "own/serving:1"
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
+    """One whose container has ended as soon as it is started."""
+    ended = {"Status": "exited", "ExitCode": 1, "Pid": 0}
+    made = FakeEngine(images=(IMAGE,), state=ended, log="E server.cc:1] no such device\n")
+    for variable in IMAGE_VARIABLES.values():
+        monkeypatch.setenv(variable, IMAGE)
+    with fake_engine(made, tmp_path) as host:
+        monkeypatch.setenv("DOCKER_HOST", host)
+        yield made
+
+
+def fails(engine: FakeEngine, device: Device, folder: Path, says: str, **more: Any) -> None:
+    """Starts a container, which must fail with one line, and leave nothing."""
+    with pytest.raises(TargetError, match=says) as caught, docker(device, folder, startup_timeout=5, **more):
+        pass
+    assert "\n" not in str(caught.value)
+    assert engine.removed == len(engine.created)
+
+
+class Nvml:
+    """NVIDIA's library as pynvml has it."""
+
+    class NVMLError(Exception):
+        """Its only error."""
+
+    def __init__(self, count: int | None) -> None:
+        self.count = count
+
+    def nvmlInit(self) -> None:  # noqa: N802
+        if self.count is None:
+            raise self.NVMLError("NVML Shared Library Not Found")
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        assert self.count is not None
+        return self.count
+
+
+def test_limits_device_and_label_are_asked_for(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml(1))  # type: ignore[arg-type]
+    limits = ContainerLimits(cpus=1.5, memory=2 << 30, cpuset="0-1")
+    fails(engine, Device("gpu", limits), tmp_path, "exit status 1: .*no such device", flags=["--x=1"])
+    (created,) = engine.created
+    host = created["HostConfig"]
+    assert host["DeviceRequests"][0] | {"Count": -1, "Capabilities": [["gpu"]]} == host["DeviceRequests"][0]
+    assert (host["NanoCpus"], host["Memory"], host["MemorySwap"], host["CpusetCpus"]) == (
+        1_500_000_000,
+        2 << 30,
+        2 << 30,
+        "0-1",
+    )
+    assert set(created["Labels"]) == {"bertbench.server"}
+    assert created["Image"] == IMAGE
+    assert created["Cmd"] == ["--x=1", "--monitoring_config_file=/bertbench-monitoring.config"]
+    (mount,) = host["Mounts"]
+    assert (mount["Source"], mount["Target"], mount["ReadOnly"]) == (str(tmp_path), "/models/bert", True)
+    assert {binding[0]["HostIp"] for binding in host["PortBindings"].values()} == {"127.0.0.1"}
+
+
+def test_a_cpu_needs_no_gpu(engine: FakeEngine, tmp_path: Path) -> None:
+    fails(engine, Device("cpu"), tmp_path, "the docker server did not start: container exited, exit status 1")
+    assert not engine.created[0]["HostConfig"]["DeviceRequests"]
+
+
+@pytest.mark.parametrize(
+    ("nvml", "start", "says"),
+    [
+        (None, "", "this machine has no driver .NVML Shared Library Not Found.; install it"),
+        (0, "", "NVIDIA's driver finds none on this machine; use docker:cpu"),
+        (1, GPU_REFUSAL, "needs NVIDIA's container toolkit, which the Docker Engine does not have"),
+        (1, "port is already allocated", "docker:gpu with own/serving:1 failed: port is already allocated"),
+    ],
+)
+def test_what_a_gpu_lacks_is_named(
+    nvml: int | None, start: str, says: str, engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml(nvml))  # type: ignore[arg-type]
+    engine.start = start
+    fails(engine, Device("gpu"), tmp_path, says)
+
+
+def test_a_server_that_runs_out_of_memory_says_so(engine: FakeEngine, tmp_path: Path) -> None:
+    engine.state |= {"OOMKilled": True, "ExitCode": 137}
+    fails(engine, Device("cpu"), tmp_path, "container exited, its memory ran out")
+
+
+def test_the_whole_output_goes_to_the_log_file(engine: FakeEngine, tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    fails(engine, Device("cpu"), tmp_path, f"see {log}", log=log)
+    assert log.read_text() == engine.log
+
+
+PULLED = (
+    {"status": "Pulling from own/serving"},
+    {"status": "Downloading", "id": "a", "progressDetail": {"current": 25_000_000, "total": 100_000_000}},
+    {"status": "Downloading", "id": "b", "progressDetail": {"current": 0, "total": 100_000_000}},
+    {"status": "Download complete", "id": "a"},
+)
+
+
+def test_a_pull_shows_its_progress(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bench.server.container_engine._PROGRESS_SECONDS", 0.0)
+    engine.images, engine.pulled = (), PULLED
+    fails(engine, Device("cpu"), tmp_path, "exit status 1")
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0] == "bertbench: pulling own/serving:1: waiting for the registry"
+    assert lines[-1] == "bertbench: pulling own/serving:1: 50 % of 200 MB"
+
+
+def test_a_pull_that_fails_names_the_variable(engine: FakeEngine, tmp_path: Path) -> None:
+    engine.images, engine.pulled = (), (*PULLED, {"error": "unauthorized: no token", "errorDetail": {}})
+    fails(engine, Device("cpu"), tmp_path, "cannot be pulled .unauthorized: no token.; name another image with")
+    assert not engine.created
+
+
+def test_an_unknown_device_is_refused() -> None:
+    with pytest.raises(UsageError, match="docker:tpu is not known"):
+        Device("tpu")
+
+
+def test_the_image_is_the_variable_s_or_serving_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    for device, variable in IMAGE_VARIABLES.items():
+        monkeypatch.delenv(variable, raising=False)
+        assert Device(device).image == IMAGES[device]
+        monkeypatch.setenv(variable, IMAGE)
+        assert Device(device).image == IMAGE

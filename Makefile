@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PARALLEL = -n $(WORKERS) --dist worksteal
 
-.PHONY: help setup demo demo-client test protos worker-requirements wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity clean
+.PHONY: help setup demo demo-client image load-test test test-image protos worker-requirements wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -42,9 +42,18 @@ $(STAMP): constraints.txt pyproject.toml
 demo: $(STAMP) ## the whole job once, small, on the embedded server
 	@$(BIN)/bertbench demo
 
+image: ## the container images, with their bills of materials in build/images
+	@docker/build.sh
+
+load-test: ## Serving, a Locust master and workers in containers: MODEL_DIR=my-model make load-test
+	@docker/load-test.sh $(MODEL_DIR) $(SCENARIOS)
+
 # WORKERS=0 runs them one after the other; tests/conftest.py says how many "auto" are.
 test: $(STAMP) ## every test
 	@$(BIN)/python -m pytest $(PARALLEL)
+
+test-image: $(STAMP) ## builds the worker's image, on a Docker Engine, and tests it
+	@BERTBENCH_TEST_IMAGE=1 $(BIN)/python -m pytest tests/docker/test_images.py
 
 # TESTS=tests/stats measures a part; the figure is that of the whole.
 coverage: $(STAMP) ## branches of bench/ that the tests run, subprocesses included; fails under 90 %

@@ -154,7 +154,6 @@ def check(words: list[str], block: Block) -> None:
         assert tool == "docker" or is_installation(words), block.text
         files = [rest[index + 1] for index, word in enumerate(rest) if word == "-f"]
         assert all((ROOT / file).is_file() for file in files), block.text
-        if "bertbench" in rest and "build" not in rest:
-            check(rest[rest.index("bertbench", rest.index("run")) :], block)
-        if rest[-2:] == ["bertbench", "."]:
-            assert "build" in rest
+        for index, word in enumerate(rest):
+            if word.startswith("bertbench:"):
+                check(["bertbench", *rest[index + 1 :]], block)

@@ -56,7 +56,7 @@ class Nvml:
 def test_limits_device_and_label_are_asked_for(
     engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", Nvml(1))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml(1))
     limits = ContainerLimits(cpus=1.5, memory=2 << 30, cpuset="0-1")
     fails(engine, Device("gpu", limits), tmp_path, "exit status 1: .*no such device", flags=["--x=1"])
     (created,) = engine.created
@@ -93,7 +93,7 @@ def test_a_cpu_needs_no_gpu(engine: FakeEngine, tmp_path: Path) -> None:
 def test_what_a_gpu_lacks_is_named(
     nvml: int | None, start: str, says: str, engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", Nvml(nvml))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml(nvml))
     engine.start = start
     fails(engine, Device("gpu"), tmp_path, says)
 

@@ -151,7 +151,9 @@ def check(words: list[str], block: Block) -> None:
     elif tool == "locust":
         assert (ROOT / rest[rest.index("-f") + 1]).is_file(), block.text
     else:
-        assert tool == "docker" or is_installation(words), block.text
+        assert tool in ("docker", "kubectl") or is_installation(words), block.text
+        folders = [rest[index + 1] for index, word in enumerate(rest) if word == "-k"]
+        assert all((ROOT / folder / "kustomization.yaml").is_file() for folder in folders), block.text
         files = [rest[index + 1] for index, word in enumerate(rest) if word == "-f"]
         assert all((ROOT / file).is_file() for file in files), block.text
         for index, word in enumerate(rest):

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "baseline": "store, list and promote baselines",
     "capacity": "the rate that a server sustains within an objective, and the servers that a rate needs",
     "calibrate": "ceiling and floor of the load generator on this machine",
+    "plan-load": "the workers, cores and machines that a rate needs of the load generator",
     "demo": "all steps once, small, on the embedded server",
     "config": "the settings from variables and a file: where each comes from, and what is wrong with them",
     "completion": "the script by which a shell completes the command line",
@@ -39,6 +40,7 @@ _ELSEWHERE: Final = {
     "gate": "bench.gate.cli.gate",
     "baseline": "bench.gate.cli.baseline",
     "capacity": "bench.capacity.cli.capacity",
+    "plan-load": "bench.cli.plan_load",
 }
 
 # Exit codes above it are those of signals.

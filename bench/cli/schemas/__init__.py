@@ -34,6 +34,7 @@ DOCUMENTS: Final = {
     "capacity plan": "bench.capacity.cli.plan:PlanDocument",
     "capacity simulate": "bench.capacity.cli.simulate:SimulateDocument",
     "calibrate": "bench.cli.calibrate:CalibrateDocument",
+    "plan-load": "bench.cli.plan_load:PlanLoadDocument",
     "demo": "bench.cli.demo:DemoDocument",
     "config show": "bench.cli.config:ShowDocument",
     "config check": "bench.cli.config:CheckDocument",

@@ -1,0 +1,101 @@
+"""`bertbench plan-load`: the workers, cores and machines that a rate needs of the load generator."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from typing import Annotated, Final, TextIO
+
+from msgspec import Meta
+
+from bench.analysis.validity import CEILING_FRACTION
+from bench.cli.common.command_output import CommandOutput
+from bench.cli.common.json_document import Document
+from bench.cli.common.values import Value, whole
+from bench.core.errors import ExitCode, UsageError, did_you_mean
+from bench.core.units import format_percent, format_rate, parse_fraction, parse_rate
+from bench.load.selftest.load_plan import LoadPlan, plan_load
+from bench.load.selftest.self_test import SelfTest, read_self_tests
+
+_LARGEST: Final = 10_000
+
+
+class PlanLoadDocument(Document, frozen=True, kw_only=True):
+    """The load generator's machines for a rate."""
+
+    command: str = "plan-load"
+    rate: Annotated[float, Meta(description="requests/s")]
+    share: Annotated[float, Meta(description="fraction of its ceiling that a worker is used to")]
+    cores: Annotated[int, Meta(description="logical cores of each machine")]
+    clients: Annotated[Mapping[str, LoadPlan], Meta(description="by name: protocol and client")]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    parser.add_argument(
+        "--rate", type=Value(parse_rate), required=True, metavar="RATE", help="requests, such as 50000/s"
+    )
+    parser.add_argument("--client", metavar="NAME", help="one of calibrate's clients (default: all that were measured)")
+    parser.add_argument(
+        "--cores", type=whole(1, _LARGEST), metavar="N", help="cores of each machine (default: those of this one)"
+    )
+    parser.add_argument(
+        "--share",
+        type=Value(_share),
+        default=CEILING_FRACTION,
+        metavar="SHARE",
+        help=f"share of its ceiling that a worker is used to (default: {CEILING_FRACTION:.0%})".replace("%", "%%"),
+    )
+
+
+def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
+    """Plans with the ceilings that `bertbench calibrate` has stored on this machine.
+
+    Raises:
+        UsageError: none is stored, or not that of the client.
+    """
+    cores = args.cores or os.cpu_count() or 1
+    plans = {name: plan_load(args.rate, test.ceiling, args.share, cores) for name, test in _chosen(args.client).items()}
+    document = PlanLoadDocument(rate=args.rate, share=args.share, cores=cores, clients=plans)
+    out.result(document, _text(document))
+    return ExitCode.OK
+
+
+def _share(text: str) -> float:
+    """A fraction above 0.
+
+    Raises:
+        UsageError: it is not.
+    """
+    share = parse_fraction(text)
+    if not share:
+        raise UsageError("a worker must be used to more than 0 %; give a share like 80%")
+    return share
+
+
+def _chosen(client: str | None) -> Mapping[str, SelfTest]:
+    """The stored self-tests, or that of one client.
+
+    Raises:
+        UsageError: there is none.
+    """
+    stored = read_self_tests()
+    if not stored:
+        raise UsageError("the load generator's ceiling is not known on this machine; run bertbench calibrate first")
+    if client is None:
+        return stored
+    if client not in stored:
+        known = ", ".join(stored)
+        raise UsageError(f"--client: there is no ceiling of {client!r}, only of {known}{did_you_mean(client, stored)}")
+    return {client: stored[client]}
+
+
+def _text(document: PlanLoadDocument) -> str:
+    share, cores = format_percent(document.share), document.cores
+    lines = [f"{format_rate(document.rate, 6)}, each worker used to {share} of its ceiling, machines of {cores} cores"]
+    lines.append(f"{'':<16}{'ceiling':>12}{'workers':>10}{'cores':>8}{'machines':>10}{'used':>8}")
+    for name, plan in document.clients.items():
+        counts = f"{plan.workers:>10,}{plan.cores:>8,}{plan.machines:>10,}"
+        lines.append(f"{name:<16}{format_rate(plan.ceiling):>12}{counts}{format_percent(plan.utilization):>8}")
+    lines.append("One core a worker, one for the master; of more than two cores one is left to the machine's kernel.")
+    lines.append("The ceiling is that of this machine on loopback: measure others, and the network between, there.")
+    return "\n".join(lines)

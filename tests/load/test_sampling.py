@@ -67,9 +67,10 @@ def test_what_cannot_be_sampled_is_named_and_none() -> None:
 
 def test_a_server_that_is_gone_gives_no_figures() -> None:
     sampler = ServerSampler(RunningServer(None, None, "bert", "remote", os.getpid()), None)
-    sampler._usage._process._pid = 2**22 + 1  # type: ignore[attr-defined]
-    sampler._usage._process._proc.pid = 2**22 + 1  # type: ignore[attr-defined]
-    sampler._usage._process._proc._procfs_path = "/nowhere"  # type: ignore[attr-defined]
+    usage: Any = sampler._usage
+    usage._process._pid = 2**22 + 1
+    usage._process._proc.pid = 2**22 + 1
+    usage._process._proc._procfs_path = "/nowhere"
     assert sampler.sample(1.0).rss is None
     assert sampler.sample(2.0).cpu is None
 

@@ -8,26 +8,23 @@ mirror of Debian, and the package index that pip is configured for.
 import hashlib
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import docker
 import pytest
-from docker.errors import ImageNotFound
 
 from bench.core.cache import make_cache_dir
 from bench.results.run_reader import find_runs
 from bench.server.lifecycle import RunningServer
-from tests.support.docker_engine import debian_package, engine_client
+from tests.support.debian_image import debian_image
+from tests.support.docker_engine import engine_client
 from tests.support.installation import ROOT, dependencies
 
 pytestmark = pytest.mark.docker
 
 RELEASE: Final = "trixie"
-REPOSITORY: Final = "bertbench-test/debian"
-LABEL: Final = "bertbench-test.base"
 MOST_BYTES: Final = 600e6
 
 
@@ -38,41 +35,9 @@ def engine() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def image(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+def image(engine: Any) -> str:
     """The release with Python and pip, built if the Engine does not have it yet."""
-    name = f"{REPOSITORY}:{RELEASE}"
-    try:
-        engine.images.get(name)
-    except ImageNotFound:
-        tar = bootstrapped(tmp_path_factory.mktemp("bootstrap"))
-        engine.api.import_image_from_file(
-            str(tar), repository=REPOSITORY, tag=RELEASE, changes=[f"LABEL {LABEL}={RELEASE}"]
-        )
-        tar.unlink()
-    return name
-
-
-def bootstrapped(folder: Path) -> Path:
-    """A tar of the release's file system."""
-    if os.geteuid() != 0:
-        pytest.skip("debootstrap needs root")
-    package = debian_package("debootstrap", folder / "package")
-    system, tar = folder / "system", folder / "system.tar"
-    words = ["--variant=minbase", "--include=python3,python3-venv,ca-certificates", RELEASE, str(system)]
-    scripts = {**os.environ, "DEBOOTSTRAP_DIR": str(package / "usr" / "share" / "debootstrap")}
-    made = subprocess.run(
-        [str(package / "usr" / "sbin" / "debootstrap"), *words],
-        env=scripts,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if made.returncode:
-        pytest.skip(f"debootstrap cannot make {RELEASE}: {(made.stderr or made.stdout).strip().splitlines()[-1:]}")
-    shutil.rmtree(system / "var" / "cache" / "apt")
-    subprocess.run(["tar", "--create", "--file", str(tar), "--directory", str(system), "."], check=True)
-    shutil.rmtree(system)
-    return tar
+    return debian_image(engine, RELEASE)
 
 
 class Container:

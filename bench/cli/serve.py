@@ -11,9 +11,11 @@ from msgspec import Meta
 
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Event
-from bench.cli.common.values import PORT
+from bench.cli.common.values import PORT, Value
 from bench.core.errors import ExitCode, UsageError
+from bench.core.units import parse_bytes
 from bench.server.lifecycle import GRPC_PORT, REST_PORT, RunningServer, check_model, open_target
+from bench.serving.container_limits import ContainerLimits, parse_cpus
 from bench.serving.target import Target, TargetKind
 from bench.serving.types import DEFAULT_MODEL_NAME
 
@@ -38,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model_dir", type=Path, metavar="MODEL_DIR", help="exported model, MODEL_DIR/<version>/")
     parser.add_argument("--backend", choices=("embedded", "docker", "binary"), default="embedded")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="docker: which image (default: cpu)")
+    parser.add_argument("--cpus", type=Value(parse_cpus), metavar="N", help="docker: cores that it may use, like 1.5")
+    parser.add_argument("--memory", type=Value(parse_bytes), metavar="SIZE", help="docker: memory, like 4GB; no swap")
+    parser.add_argument("--cpuset", default="", metavar="CORES", help="docker: cores that it may run on, like 0-3,6")
     parser.add_argument("--binary", type=Path, metavar="PATH", help="binary: path of tensorflow_model_server")
     parser.add_argument("--model-name", default=DEFAULT_MODEL_NAME)
     parser.add_argument("--grpc-port", type=PORT, default=GRPC_PORT)
@@ -94,11 +99,15 @@ def _server(args: argparse.Namespace) -> contextlib.AbstractContextManager[Runni
     for option, given, backends in (
         ("--binary", args.binary is not None, ("binary",)),
         ("--device gpu", args.device != "cpu", ("docker",)),
+        ("--cpus", args.cpus is not None, ("docker",)),
+        ("--memory", args.memory is not None, ("docker",)),
+        ("--cpuset", bool(args.cpuset), ("docker",)),
     ):
         if given and args.backend not in backends:
             raise UsageError(f"{option} goes with --backend {' or '.join(backends)}, not with {args.backend}")
     kinds = {"embedded": TargetKind.EMBEDDED, "docker": TargetKind.DOCKER, "binary": TargetKind.BINARY}
-    target = Target(kinds[args.backend], device=args.device, path=args.binary)
+    limits = ContainerLimits(args.cpus, args.memory, args.cpuset)
+    target = Target(kinds[args.backend], device=args.device, path=args.binary, limits=limits)
     check_model(target, args.model_dir, args.server_flag)
     ports = (args.grpc_port, args.rest_port)
     return open_target(target, args.model_dir, args.model_name, args.server_flag, ports, log=args.log)

@@ -74,7 +74,7 @@ def open_target(
         raise UsageError(f"{target} needs a model folder; give --model-dir")
     with contextlib.ExitStack() as stack:
         if target.kind is TargetKind.DOCKER:
-            started = docker(Device(target.device), model_dir, model, flags, ports, within, log)
+            started = docker(Device(target.device, target.limits), model_dir, model, flags, ports, within, log)
         elif target.kind is TargetKind.BINARY:
             assert target.path is not None
             started = binary(target.path, model_dir, model, flags, ports, within, log)

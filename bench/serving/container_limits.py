@@ -50,10 +50,8 @@ class ContainerLimits:
             name, equals, value = part.strip().partition("=")
             if name not in _READERS or not equals or not value:
                 known = ", ".join(_READERS)
-                raise UsageError(
-                    f"{part!r} is not a limit of a container{did_you_mean(name, _READERS)}; known are {known}, "
-                    "like docker:cpu,cpus=1.5,memory=2GB,cpuset=0-3"
-                )
+                hint = did_you_mean(name, _READERS)
+                raise UsageError(f"{part!r} is not a limit of a container, known are {known}{hint}")
             if name in values:
                 raise UsageError(f"{name} is given twice in {text!r}; give it once")
             values[name] = _READERS[name](value)

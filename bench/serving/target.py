@@ -11,12 +11,16 @@ from urllib.parse import SplitResult, urlsplit
 
 from bench.core.errors import UsageError, did_you_mean
 from bench.serving.access import DIRECT, Access
+from bench.serving.container_limits import NO_LIMITS, ContainerLimits
 from bench.serving.headers import REDACTED, Headers
 
 _SCHEMES: Final = ("http", "https", "grpc", "grpcs")
 # A label may contain an underscore, as service names of Docker Compose do.
 _HOST: Final = re.compile(r"(?=.{1,253}$)[\w](?:[\w-]{0,61}[\w])?(?:\.[\w](?:[\w-]{0,61}[\w])?)*\.?")
-_FORMS: Final = "embedded, http://host:8501, grpc://host:8500, docker:cpu, docker:gpu, binary:/path, estimator"
+_FORMS: Final = (
+    "embedded, http://host:8501, grpc://host:8500, docker:cpu or docker:cpu,cpus=2,memory=4GB, docker:gpu, "
+    "binary:/path, estimator"
+)
 # A segment of a path (RFC 3986, section 3.3) but for "@", which would be taken for the end of a password.
 _SEGMENT: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})+")
 _API: Final = re.compile(r"/v1(/|$)")
@@ -44,6 +48,7 @@ class Target:
         secure: whether the connection is encrypted (`https://`, `grpcs://`).
         device: `cpu` or `gpu` of a Docker target, else empty.
         path: the server binary of a binary target.
+        limits: what the container of a Docker target may use.
         access: headers, certificates and the time to become ready.
     """
 
@@ -52,6 +57,7 @@ class Target:
     secure: bool = False
     device: str = ""
     path: Path | None = None
+    limits: ContainerLimits = NO_LIMITS
     access: Access = DIRECT
 
     @property
@@ -72,7 +78,8 @@ class Target:
         """As it is given to `--target`: without headers and certificates."""
         if self.kind is TargetKind.GRPC:
             return f"grpc{'s' if self.secure else ''}://{self.address}"
-        return self.address or ":".join(filter(None, (self.kind.value, self.device, str(self.path or ""))))
+        named = ":".join(filter(None, (self.kind.value, self.device, str(self.path or ""))))
+        return self.address or ",".join(filter(None, (named, str(self.limits))))
 
 
 def parse_target(text: str, access: Access = DIRECT) -> Target:
@@ -114,8 +121,14 @@ def _parse(text: str) -> Target:
     kind, colon, rest = stripped.partition(":")
     if stripped in ("embedded", "estimator"):
         return Target(TargetKind(stripped))
-    if kind == "docker" and rest in ("cpu", "gpu"):
-        return Target(TargetKind.DOCKER, device=rest)
+    device, comma, limits = rest.partition(",")
+    if kind == "docker" and device in ("cpu", "gpu"):
+        try:
+            return Target(
+                TargetKind.DOCKER, device=device, limits=ContainerLimits.parse(limits) if comma else NO_LIMITS
+            )
+        except UsageError as error:
+            raise UsageError(f"{text!r}: {error}; write it like docker:cpu,cpus=1.5,memory=2GB,cpuset=0-3") from error
     if kind == "binary" and rest:
         return Target(TargetKind.BINARY, path=Path(rest))
     raise UsageError(

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from bench.core.errors import UsageError
+from bench.serving.container_limits import ContainerLimits
 from bench.serving.target import Target, TargetKind, grpc_address, parse_target, rest_address
 
 
@@ -21,6 +22,11 @@ from bench.serving.target import Target, TargetKind, grpc_address, parse_target,
         ("grpcs://host:443", Target(TargetKind.GRPC, "host:443", secure=True)),
         ("docker:cpu", Target(TargetKind.DOCKER, device="cpu")),
         ("docker:gpu", Target(TargetKind.DOCKER, device="gpu")),
+        ("docker:cpu,cpus=1.5", Target(TargetKind.DOCKER, device="cpu", limits=ContainerLimits(cpus=1.5))),
+        (
+            "docker:gpu,memory=2GB,cpuset=0-1,3",
+            Target(TargetKind.DOCKER, device="gpu", limits=ContainerLimits(memory=2_000_000_000, cpuset="0-1,3")),
+        ),
         ("binary:/usr/bin/server", Target(TargetKind.BINARY, path=Path("/usr/bin/server"))),
     ],
 )
@@ -36,6 +42,9 @@ def test_the_known_forms(text: str, target: Any) -> None:
         "embeded",
         "docker",
         "docker:tpu",
+        "docker:cpu,",
+        "docker:cpu,cpu=1",
+        "docker:cpu,cpus=0",
         "binary:",
         "host:8501",
         "ftp://host",

@@ -20,7 +20,8 @@ from bench.serving.types import DEFAULT_MODEL_NAME
 
 def add_target_options(parser: argparse.ArgumentParser, estimator: bool = False) -> None:
     """`--target`, how to reach it, `--model-dir`, `--model-name`, `--server-flag`."""
-    forms = "embedded, http://HOST:8501, grpc://HOST:8500, docker:cpu, docker:gpu, docker:cpu,cpus=2,memory=4GB, binary:PATH"
+    docker = "docker:cpu, docker:gpu, docker:cpu,cpus=2,memory=4GB"
+    forms = f"embedded, http://HOST:8501, grpc://HOST:8500, {docker}, binary:PATH"
     parser.add_argument(
         "--target",
         type=Value(parse_target if estimator else served_target, as_text=True),

@@ -146,7 +146,7 @@ class Collector:
             self._lose(worker)
         self._tell()
         for warning in self._sampler.missing:
-            self._warn(warning)
+            self.warn(warning)
         self._sampler.close()
         if self._failure is not None:
             self._writer.close()
@@ -184,7 +184,8 @@ class Collector:
         ):
             self._tell()
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
+        """Adds a warning to the run."""
         self._store_or_stop(lambda: self._writer.add_warning(text))
 
     def _last_moment(self) -> float:
@@ -208,7 +209,7 @@ class Collector:
             dropped = self._drop_unrecorded(worker, plan, plan.shard)
             verb = "counts" if dropped == 1 else "count"
             text += f": {dropped:,} of its requests {verb} as dropped; those of its last second may have been sent"
-        self._warn(text)
+        self.warn(text)
         self._close(worker)
 
     def _drop_unrecorded(self, worker: int, plan: WorkerPlan, shard: ScheduleShard) -> int:

@@ -19,7 +19,6 @@ from gevent.hub import Waiter
 
 _CLOCK_MONOTONIC: Final = 1
 _TFD_NONBLOCK_CLOEXEC: Final = 0o4000 | 0o2000000
-_TFD_TIMER_ABSTIME: Final = 1
 _SPEC: Final = struct.Struct("@llll")
 
 
@@ -106,8 +105,11 @@ class Pacer:
             waiter.switch(moment <= time.perf_counter())
 
     def _arm(self) -> None:
-        """Sets the timer to the first moment in the queue."""
-        nanoseconds = max(int(self._waiting[0][0] * 1e9), 1)
+        """Sets the timer to the first moment in the queue.
+
+        It gets the time from now on: a process may see another clock than the kernel's (libfaketime).
+        """
+        nanoseconds = max(int((self._waiting[0][0] - time.perf_counter()) * 1e9), 1)
         spec = _SPEC.pack(0, 0, nanoseconds // 1_000_000_000, nanoseconds % 1_000_000_000)
-        if self._libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, spec, None) < 0:
+        if self._libc.timerfd_settime(self._fd, 0, spec, None) < 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime")

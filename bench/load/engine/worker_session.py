@@ -139,17 +139,25 @@ def _jobs(plan: WorkerPlan, payloads: int) -> Jobs:
     return ClosedJobs(plan.workload, payloads, plan.worker, plan.ends)
 
 
-def start_message(run: str, epoch: float) -> dict[str, Any]:
-    """The message that starts a run: `epoch` is when its clock is 0, on this machine's `time.perf_counter`."""
-    return {"run": run, "epoch": epoch, "in": epoch - time.perf_counter(), "boot": _boot_id()}
+def start_message(run: str, epoch: float, there: float | None = None) -> dict[str, Any]:
+    """The message that starts a run.
+
+    Args:
+        run: its name.
+        epoch: when its clock is 0, on this machine's `time.perf_counter`.
+        there: the same moment on the worker's, where the clocks were compared.
+    """
+    return {"run": run, "epoch": epoch, "there": there, "in": epoch - time.perf_counter(), "boot": _boot_id()}
 
 
 def epoch_of(start: dict[str, Any]) -> float:
     """The same moment on this process's clock.
 
-    Processes of one machine share a clock. On another machine the run begins as long after the arrival of the message
-    as `start_message` planned after its sending: later by the time of transmission.
+    Where the clocks were not compared: processes of one machine share a clock; on another machine the run begins as
+    long after the arrival of the message as `start_message` planned after its sending, later by the transmission.
     """
+    if start["there"] is not None:
+        return float(start["there"])
     here = time.perf_counter() + float(start["in"])
     epoch = float(start["epoch"])
     same_machine = bool(start["boot"]) and start["boot"] == _boot_id()

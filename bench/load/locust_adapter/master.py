@@ -18,7 +18,7 @@ from bench.load.locust_adapter.outcome_reporter import OutcomeReporter
 from bench.load.locust_adapter.run_factory import RunFactory, refuse_tags
 from bench.load.locust_adapter.running_test import RunningTest
 from bench.load.locust_adapter.web_start import StartForm, WebStart
-from bench.load.locust_adapter.worker import FAILED, REPORT
+from bench.load.locust_adapter.worker import CLOCK, FAILED, REPORT
 from bench.load.setup.catalog import Scenario
 from bench.load.setup.run_setup import RunSetup
 
@@ -49,6 +49,8 @@ class Master:
         self.watchers: list[Callable[[LiveFigures], None]] = []
         self._runner.register_message(REPORT, self._on_report)
         self._runner.register_message(FAILED, self._on_failed)
+        if isinstance(self._runner, MasterRunner):
+            self._runner.register_message(CLOCK, self._on_clock)
         events = environment.events
         events.test_start.add_listener(self._on_test_start)
         events.spawning_complete.add_listener(self._on_spawned)
@@ -117,6 +119,10 @@ class Master:
     def _on_report(self, environment: Any, msg: Any, **_: Any) -> None:
         if self._test is not None and self._test.collector is not None and msg.data["run"] == self._test.run:
             self._test.collector.report(msg.data)
+
+    def _on_clock(self, environment: Any, msg: Any, **_: Any) -> None:
+        if self._test is not None and msg.data["run"] == self._test.run:
+            self._test.compare_clock(msg.data)
 
     def _on_failed(self, environment: Any, msg: Any, **_: Any) -> None:
         if self._test is None or msg.data["run"] != self._test.run:

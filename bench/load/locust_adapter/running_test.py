@@ -1,19 +1,22 @@
 """One test in Locust's master, or in its only process: from the workers' plans to the stored run."""
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+import gevent
 from locust.runners import STATE_MISSING, MasterRunner
 
 from bench.core.errors import UsageError
 from bench.core.units import format_apart, format_number, format_seconds
+from bench.load.engine.clock_comparison import WorkerClock, difference, question
 from bench.load.engine.collector import PATIENCE_SECONDS, Callbacks, Collector, start_times
 from bench.load.engine.worker_session import start_message
 from bench.load.live.live_figures import LiveFigures
 from bench.load.locust_adapter.run_factory import STOP_SECONDS, check_workers
-from bench.load.locust_adapter.worker import PLAN, START, STOP
+from bench.load.locust_adapter.worker import CLOCK, PLAN, START, STOP
 from bench.load.setup.run_context import option_name
 from bench.load.setup.run_setup import RunSetup
 from bench.results.manifest import RunManifest
@@ -25,6 +28,11 @@ logger = logging.getLogger(__name__)
 
 # Between the moment a run's folder is created and the moment its clock is 0.
 _LEAD_SECONDS: Final = 0.15
+# Between comparisons of clocks: of the first, before the start, and in the run.
+_QUICK_SECONDS: Final = 0.02
+_CLOCK_SECONDS: Final = 1.0
+_MOST_CLOCK_SECONDS: Final = 1.0
+"""Longest wait for the first comparisons."""
 
 
 class RunningTest:
@@ -58,6 +66,8 @@ class RunningTest:
         self._refusal = ""
         self._measured_from = 0.0
         self.collector: Collector | None = None
+        self._clocks = {worker: WorkerClock() for worker in self._clients} if self._distributed else {}
+        self._comparing: gevent.Greenlet | None = None
 
     def distribute_plans(self) -> None:
         """Sends each worker its plan.
@@ -69,6 +79,12 @@ class RunningTest:
             self._send(PLAN, plan.to_message(), plan.worker)
         if self._refusal:
             raise UsageError(self._refusal)
+        if self._clocks:
+            self._comparing = gevent.spawn(self._compare_clocks)
+
+    def compare_clock(self, message: Mapping[str, Any]) -> None:
+        """Takes a worker's answer to the question for its time, at once."""
+        self._clocks[message["worker"]].add(difference(message))
 
     def refuse(self, reason: str) -> None:
         """Takes a worker's refusal of its plan."""
@@ -87,6 +103,7 @@ class RunningTest:
         """
         setup = self._setup
         sampler = setup.sampler()
+        self._await_clocks()
         epoch, started = start_times(_LEAD_SECONDS)
         manifest = setup.manifest(self._plans, started, self._sending_users())
         writer = setup.writer(manifest)
@@ -96,7 +113,9 @@ class RunningTest:
         self.leave_warmup_out()
         self._log_start(manifest)
         for plan in self._plans:
-            self._send(START, start_message(self.run, epoch), plan.worker)
+            clock = self._clocks.get(plan.worker)
+            there = clock.moment(epoch) if clock is not None and clock.known else None
+            self._send(START, start_message(self.run, epoch, there), plan.worker)
 
     def leave_warmup_out(self) -> None:
         """Lets Locust's own requests/s count from the measured part; workers' reports may set an earlier moment."""
@@ -128,8 +147,30 @@ class RunningTest:
 
         assert self.collector is not None
         spec = self._setup.spec
+        if self._comparing is not None:
+            self._comparing.kill()
+        for worker, clock in self._clocks.items():
+            if note := clock.note(f"worker {worker}"):
+                self.collector.warn(note)
         path = self.collector.finish()
         return describe_outcome(path, self._setup.model_dir, spec.rule, self.collector.lost, spec.command)
+
+    def _compare_clocks(self) -> None:
+        """Asks all workers for their time, a few times in quick succession and then each second."""
+        quick = True
+        while True:
+            for worker, clock in self._clocks.items():
+                if not (quick and clock.asked):
+                    clock.asked = True
+                    self._send(CLOCK, question(self.run, worker), worker)
+            gevent.sleep(_QUICK_SECONDS if quick else _CLOCK_SECONDS)
+            quick = self.collector is None
+
+    def _await_clocks(self) -> None:
+        """Waits for the first comparisons; a worker that does not answer holds nothing up for long."""
+        end = time.monotonic() + _MOST_CLOCK_SECONDS
+        while not all(clock.settled for clock in self._clocks.values()) and time.monotonic() < end:
+            gevent.sleep(_QUICK_SECONDS)
 
     def _send(self, message: str, data: Any, worker: int) -> None:
         self._runner.send_message(message, data, self._clients[worker])

@@ -8,6 +8,7 @@ from locust.runners import MASTER_HEARTBEAT_TIMEOUT, WorkerRunner
 
 from bench.core.errors import BenchError, ExitCode
 from bench.core.output import fit_locale
+from bench.load.engine.clock_comparison import answer
 from bench.load.engine.dispatcher import Listener
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.engine.worker_session import WorkerSession
@@ -20,6 +21,7 @@ START: Final = "bertbench_start"
 STOP: Final = "bertbench_stop"
 REPORT: Final = "bertbench_report"
 FAILED: Final = "bertbench_failed"
+CLOCK: Final = "bertbench_clock"
 
 
 class RequestFailure(Exception):
@@ -43,6 +45,8 @@ class Worker:
         self._runner.register_message(PLAN, self._on_plan)
         self._runner.register_message(START, self._on_start)
         self._runner.register_message(STOP, self._on_stop)
+        if isinstance(self._runner, WorkerRunner):
+            self._runner.register_message(CLOCK, self._on_clock)
         environment.events.test_stopping.add_listener(self._on_test_stopping)
         environment.events.test_stop.add_listener(self._on_test_stop)
         if isinstance(self._runner, WorkerRunner):
@@ -64,6 +68,9 @@ class Worker:
     def _on_stop(self, environment: Any, msg: Any, **_: Any) -> None:
         if self.session is not None and self.session.run == msg.data["run"]:
             self.session.stop()
+
+    def _on_clock(self, environment: Any, msg: Any, **_: Any) -> None:
+        self._runner.send_message(CLOCK, answer(msg.data))
 
     def _on_test_stopping(self, environment: Any, **_: Any) -> None:
         if self.session is not None:

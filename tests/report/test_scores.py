@@ -1,6 +1,7 @@
-"""The three output formats of `score`."""
+"""The output formats of `score`."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from bench.bert.contract.scoring import ScoredSentence
 from bench.bert.text.sentence import EncodedSentence
 from bench.report.scores import FORMATS
+from tests.support.browser import open_browser, opened, serious_faults
 
 SCORED = ScoredSentence(
     7,
@@ -43,3 +45,21 @@ def test_json_is_what_bert_as_language_model_writes() -> None:
     tokens = [{"token": piece, "prob": prob} for piece, prob in zip(SCORED.sentence.pieces, probs, strict=True)]
     expected = [{"tokens": tokens, "ppl": SCORED.ppl}]
     assert document("json", SCORED, SCORED) == json.dumps(expected * 2, indent=2, ensure_ascii=False)
+
+
+def test_a_page_colours_each_word_and_shows_what_the_sentence_says(tmp_path: Path) -> None:
+    text = ("<b>vu", "##s")
+    hostile = ScoredSentence(9, EncodedSentence("x", text, (5, 6), (0, 0)), np.log(np.array([0.5, 0.001], np.float32)))
+    path = tmp_path / "scores.html"
+    path.write_text(document("html", SCORED, hostile), encoding="utf-8")
+    with open_browser() as browser, opened(browser, path, width=390) as watched:
+        page = watched.page
+        words = page.locator("section").first.locator(".w")
+        assert words.all_inner_texts() == ["deja", "vus", "!"]
+        assert [word.get_attribute("class") for word in words.all()] == ["w b0", "w b2", "w b0"]
+        assert words.nth(1).get_attribute("title") == "vus: 0.125"
+        page.locator("summary").nth(1).click()
+        assert page.locator("section").nth(1).locator("td").all_inner_texts() == ["0.0005", "<b>vu 0.5, ##s 0.001"]
+        assert page.locator("section b").count() == 0
+        assert not serious_faults(page)
+        assert (watched.errors, watched.requests) == ([], [])

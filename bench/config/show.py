@@ -1,7 +1,6 @@
 """The value of each option of a command, and where it comes from."""
 
 import argparse
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,10 +9,10 @@ from typing import Any, Final
 from bench.config.actions import options_of, words_for
 from bench.config.resolution import Command, applicable
 from bench.config.sources import Setting, Settings
+from bench.core.redaction import redacted_option
 
-REDACTED: Final = "<redacted>"
 # Options whose values are headers, which may hold credentials.
-_SECRET: Final = frozenset({"header", "headers"})
+_SECRET: Final = frozenset({"header", "headers", "baseline-header", "candidate-header"})
 
 
 class Origin(StrEnum):
@@ -32,7 +31,7 @@ class ShownOption:
         command: the command's words.
         option: its name, without the leading dashes.
         value: a text, the texts of a repeatable option, whether a switch is on, or None without a value; credentials
-            are `REDACTED`.
+            are redacted.
         origin: where the value comes from.
         source: the place itself: `BERTBENCH_USERS`, `users in [run] of bertbench.toml`, or "".
     """
@@ -58,7 +57,7 @@ def shown_options(command: Command, settings: Settings) -> Iterator[ShownOption]
         yield ShownOption(
             " ".join(command.scope),
             name,
-            _redacted(value) if name in _SECRET else value,
+            _redacted(name, value) if name in _SECRET else value,
             origin,
             setting.source if setting else "",
         )
@@ -81,15 +80,8 @@ def _default(action: argparse.Action) -> str | list[str] | bool | None:
     return [str(entry) for entry in default] if isinstance(default, list | tuple) else str(default)
 
 
-def _redacted(value: str | list[str] | bool | None) -> str | list[str] | bool | None:
+def _redacted(name: str, value: str | list[str] | bool | None) -> str | list[str] | bool | None:
     """The value without the values of headers; those that name a variable or a file are no credentials."""
     if isinstance(value, list):
-        return [_redacted_header(text) for text in value]
-    return ";".join(map(_redacted_header, value.split(";"))) if isinstance(value, str) else value
-
-
-def _redacted_header(text: str) -> str:
-    name, colon, value = text.partition(":")
-    if not text.strip() or re.match(r"\s*(env:|@)", value):
-        return text
-    return f"{name}: {REDACTED}" if colon else REDACTED
+        return [redacted_option(f"--{name}", text) for text in value]
+    return redacted_option(f"--{name}", value) if isinstance(value, str) else value

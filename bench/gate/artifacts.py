@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from bench.core.redaction import redacted_command
 from bench.gate.ab_servers import ABServers
 from bench.gate.arm import Arm
 from bench.gate.results import ARMS
@@ -14,7 +15,6 @@ from bench.results.environment import this_environment
 from bench.results.manifest import Origin, describe
 from bench.results.run_folder import RunWriter
 from bench.results.samples import ServerSample
-from bench.serving.headers import redacted_command
 from bench.workload.due_times import OpenLoop
 
 

@@ -7,18 +7,15 @@ No message shows what may be a value, nor a part of one: a text without a colon 
 """
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from bench.core.errors import UsageError, reason_of
+from bench.core.redaction import BLANKS, REDACTED, TOKEN, is_reference
 
-REDACTED: Final = "<redacted>"
 MOST_BYTES: Final = 16_384
 """Largest size of all names and values together: more than most servers accept, and small enough for an environment."""
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_BLANKS: Final = " \t"
 _SHORTEST: Final = 4
 """Characters of a value from which on it is looked for in other texts: a shorter one is in them by chance."""
 _FRAMING: Final = frozenset(
@@ -38,8 +35,6 @@ _FRAMING: Final = frozenset(
 """Headers that say how a message is cut, which the client sets itself."""
 _OF_GRPC: Final = frozenset({"host", "content-type", "user-agent"})
 _EXAMPLE: Final = "Authorization:env:TOKEN"
-# Options whose next word holds headers, and their abbreviations; `--he` is `--help` or `--headless`.
-_OPTION: Final = re.compile(r"--(hea(d(e(rs?)?)?)?|(baseline|candidate)-h[a-z]*)")
 
 
 class Headers:
@@ -156,57 +151,17 @@ def check_header(text: str) -> str:
     return text
 
 
-def split_headers(text: str) -> tuple[str, ...]:
-    """The headers in a list with semicolons, as Locust's option `--headers` has it: no value holds one."""
-    return tuple(part for part in map(str.strip, text.split(";")) if part)
-
-
-def redacted_command(words: Sequence[str]) -> tuple[str, ...]:
-    """A command line without the literal values of its headers, for what stores it; references stay."""
-    shown: list[str] = []
-    option = ""
-    for word in words:
-        name, equals, text = word.partition("=")
-        if option:
-            shown.append(_redacted_option(option, word))
-            option = ""
-        elif _OPTION.fullmatch(name):
-            shown.append(f"{name}={_redacted_option(name, text)}" if equals else word)
-            option = "" if equals else name
-        else:
-            shown.append(word)
-    return tuple(shown)
-
-
-def _redacted_option(option: str, text: str) -> str:
-    if option == "--headers":
-        return "; ".join(map(redacted_header, split_headers(text)))
-    return redacted_header(text)
-
-
-def redacted_header(text: str) -> str:
-    """A header `NAME:VALUE` without its value, unless that is a reference."""
-    name, colon, value = text.partition(":")
-    if not colon or not _TOKEN.fullmatch(name.strip()):
-        return REDACTED
-    return text if _is_reference(value.strip(_BLANKS)) else f"{name}:{REDACTED}"
-
-
-def _is_reference(value: str) -> bool:
-    return value.startswith(("env:", "@"))
-
-
 def _split(text: str) -> tuple[str, str]:
     """Name and value of a header, without the blanks around them."""
     name, colon, value = text.partition(":")
-    name, value = name.strip(_BLANKS), value.strip(_BLANKS)
+    name, value = name.strip(BLANKS), value.strip(BLANKS)
     if not colon:
         raise UsageError(f"a header has no colon; write NAME:VALUE, like {_EXAMPLE}")
-    if not _TOKEN.fullmatch(name):
+    if not TOKEN.fullmatch(name):
         raise UsageError(f"a header has a name that HTTP does not allow; write NAME:VALUE, like {_EXAMPLE}")
     if not value:
         raise UsageError(f"the header {name} has no value; write NAME:VALUE in one word or in quotes, like {_EXAMPLE}")
-    if not _is_reference(value):
+    if not is_reference(value):
         _check(name, _as_bytes(value))
     return name, value
 
@@ -223,7 +178,7 @@ def _read(text: str) -> tuple[str, str]:
         found = _file(name, value.removeprefix("@"))
     else:
         return name, _as_bytes(value)
-    return name, _as_bytes(found.strip(_BLANKS))
+    return name, _as_bytes(found.strip(BLANKS))
 
 
 def _file(name: str, path: str) -> str:
@@ -253,7 +208,7 @@ def _check(name: str, value: str) -> None:
     Raises:
         UsageError: see above.
     """
-    if not _TOKEN.fullmatch(name):
+    if not TOKEN.fullmatch(name):
         raise UsageError(f"a header has a name that HTTP does not allow; write NAME:VALUE, like {_EXAMPLE}")
     if name.lower() in _FRAMING:
         raise UsageError(f"the header {name} says how a message is cut, which the client does; leave it out")
@@ -263,5 +218,5 @@ def _check(name: str, value: str) -> None:
                 f"the value of the header {name} has a character at {place} that HTTP does not allow "
                 f"(code {ord(char)}); take it out"
             )
-    if value != value.strip(_BLANKS):
+    if value != value.strip(BLANKS):
         raise UsageError(f"the value of the header {name} begins or ends with a blank, which HTTP cuts; take it out")

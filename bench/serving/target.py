@@ -10,9 +10,10 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from bench.core.errors import UsageError, did_you_mean
+from bench.core.redaction import REDACTED
 from bench.serving.access import DIRECT, Access
 from bench.serving.container_limits import NO_LIMITS, ContainerLimits
-from bench.serving.headers import REDACTED, Headers
+from bench.serving.headers import Headers
 
 _SCHEMES: Final = ("http", "https", "grpc", "grpcs")
 # A label may contain an underscore, as service names of Docker Compose do.

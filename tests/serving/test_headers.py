@@ -12,14 +12,13 @@ import orjson
 import pytest
 
 from bench.core.errors import UsageError
+from bench.core.redaction import redacted_command, split_headers
 from bench.serving.access import Access
 from bench.serving.headers import (
     MOST_BYTES,
     Headers,
     check_header,
     read_headers,
-    redacted_command,
-    split_headers,
 )
 from bench.serving.target import Target, TargetKind
 

@@ -21,9 +21,9 @@ from bench.capacity.experiment.experiment_design import FULL, QUICK
 from bench.capacity.experiment.sweep_spec import not_default
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError
+from bench.core.redaction import split_headers
 from bench.core.versioned_json import VersionedJson
 from bench.load.locust_adapter.options import READERS, SWITCHES
-from bench.serving.headers import split_headers
 
 FILE_NAME: Final = "sweep.json"
 

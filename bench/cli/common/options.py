@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.values import DURATION, Value
 from bench.core.errors import UsageError
+from bench.core.redaction import split_headers
 from bench.server.lifecycle import RunningServer, check_model, open_target
 from bench.serving.access import Access
-from bench.serving.headers import Headers, read_headers, split_headers
+from bench.serving.headers import check_header, read_headers
 from bench.serving.target import Target, TargetKind, parse_target
 from bench.serving.tls import TlsOptions
 from bench.serving.types import DEFAULT_MODEL_NAME
@@ -47,8 +48,7 @@ def add_access_options(parser: argparse.ArgumentParser) -> None:
     add_header_option(parser, "--header", metavar, text)
     parser.add_argument(
         "--headers",
-        type=Value(lambda text: read_headers(split_headers(text))),
-        default=Headers(),
+        type=Value(lambda text: [check_header(part) for part in split_headers(text)], as_text=True),
         metavar="TEXT",
         help=OPTIONS["headers"][1],
     )
@@ -61,27 +61,18 @@ def add_access_options(parser: argparse.ArgumentParser) -> None:
 
 def add_header_option(parser: argparse.ArgumentParser, option: str, metavar: str, text: str) -> None:
     """An option for one header, repeatable."""
-    kind = Value(lambda text: read_headers((text,)))
-    parser.add_argument(option, type=kind, action="append", default=[], metavar=metavar, help=text)
+    parser.add_argument(option, type=Value(check_header), action="append", default=[], metavar=metavar, help=text)
 
 
 def access_of(args: argparse.Namespace) -> Access:
     """How to reach a target, by the options of `add_access_options`.
 
     Raises:
-        UsageError: a header that is given twice, or certificate files that are not there, or not together.
+        UsageError: a header that is given twice, a variable or file of its value or certificate files that are not
+            there, or certificates that are not together.
     """
     tls = TlsOptions(args.ca_cert, args.client_cert, args.client_key)
-    return Access(joined((args.headers, *args.header)), tls, args.ready_timeout)
-
-
-def joined(given: Iterable[Headers]) -> Headers:
-    """The headers of several options.
-
-    Raises:
-        UsageError: one is given twice.
-    """
-    return Headers(pair for headers in given for pair in headers.revealed())
+    return Access(read_headers((*split_headers(args.headers or ""), *args.header)), tls, args.ready_timeout)
 
 
 def target_of(args: argparse.Namespace) -> Target:
@@ -193,7 +184,6 @@ __all__ = [
     "exported_model",
     "given_options",
     "is_estimator",
-    "joined",
     "running_server",
     "target_of",
 ]

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from bench.bert.contract.model_folder import is_version, latest_version
 from bench.bert.demo.demo_model import demo_model_dir
-from bench.cli.common.options import access_of, joined
+from bench.cli.common.options import access_of
 from bench.core.errors import UsageError
 from bench.gate.spec import Variant
 from bench.gate.stored_runs import StoredRuns, read_stored_runs
 from bench.serving.access import DIRECT
+from bench.serving.headers import read_headers
 from bench.serving.target import Target, TargetKind, parse_target, reach
 
 
@@ -57,8 +58,8 @@ def reach_variants(baseline: Variant, candidate: Variant, args: argparse.Namespa
     """
     first, second = reach((baseline.target, candidate.target), access_of(args))
     return (
-        replace(baseline, target=first.with_headers(joined(args.baseline_header))),
-        replace(candidate, target=second.with_headers(joined(args.candidate_header))),
+        replace(baseline, target=first.with_headers(read_headers(args.baseline_header))),
+        replace(candidate, target=second.with_headers(read_headers(args.candidate_header))),
     )
 
 

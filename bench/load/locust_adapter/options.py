@@ -9,12 +9,13 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from bench.core.errors import UsageError, did_you_mean, one_line
+from bench.core.redaction import split_headers
 from bench.core.units import (
     format_seconds,
     parse_bytes,
@@ -26,7 +27,7 @@ from bench.core.units import (
 from bench.load.setup.catalog import SCENARIOS, Scenario
 from bench.load.setup.run_spec import RunSpec, given_spec
 from bench.serving.access import Access
-from bench.serving.headers import Headers, check_header, read_headers, split_headers
+from bench.serving.headers import Headers, check_header, read_headers
 from bench.serving.target import Target, TargetKind, grpc_address, masked_address, parse_target, reach
 from bench.serving.tls import TlsOptions
 from bench.workload.arrivals import Arrivals, parse_arrivals
@@ -116,10 +117,10 @@ def add_options(parser: Any, scenario: Scenario) -> None:
         shown = f"{text} (default: {value})" if value and "default" not in text else text
         settings: dict[str, Any] = {"default": value, "metavar": "<text>", "help": shown.replace("%", "%%")}
         if name == "headers":
-            settings |= {"default": "", "action": _KeepHeaders}
+            settings |= {"default": "", "action": _KeepHeaderList}
         _in_web_form(group.add_argument(f"--{name.replace('_', '-')}", **settings), secret=name == "headers")
     metavar, text = HEADER
-    group.add_argument("--header", action=_KeepHeaders, metavar=metavar, help=text.replace("%", "%%"))
+    group.add_argument("--header", action=_KeepHeader, metavar=metavar, help=text.replace("%", "%%"))
     for name, text in SWITCHES.items():
         _in_web_form(group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text))
     group.add_argument(
@@ -166,19 +167,26 @@ def _refuse(parser: Any, message: str) -> NoReturn:
     raise AssertionError("not reached")
 
 
-class _KeepHeaders(argparse._AppendAction):
-    """Keeps headers apart from the option's own value, which Locust's web page and messages hold.
-
-    The form has a field for headers of a test, which is empty whatever was given.
-    """
+class _KeepHeader(argparse._AppendAction):
+    """Keeps headers apart from the option's own value, which Locust's web page and messages hold."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        texts = split_headers(values) if self.dest == "headers" else (values,)
-        try:
-            given = (*getattr(namespace, GIVEN_HEADERS, ()), *map(check_header, texts))
-        except UsageError as error:
-            raise argparse.ArgumentError(self, str(error)) from error
-        setattr(namespace, GIVEN_HEADERS, given)
+        _keep_headers(self, namespace, (values,))
+
+
+class _KeepHeaderList(argparse.Action):
+    """The same for a list: the form has a field for headers of a test, which is empty whatever was given."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        _keep_headers(self, namespace, split_headers(values))
+
+
+def _keep_headers(action: argparse.Action, namespace: Any, texts: Iterable[str]) -> None:
+    try:
+        given = (*getattr(namespace, GIVEN_HEADERS, ()), *map(check_header, texts))
+    except UsageError as error:
+        raise argparse.ArgumentError(action, str(error)) from error
+    setattr(namespace, GIVEN_HEADERS, given)
 
 
 def _in_web_form(action: Any, secret: bool = False) -> None:

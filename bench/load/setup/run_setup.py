@@ -9,6 +9,7 @@ from bench.bert.contract.golden import GoldenFile, read_golden
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.core.atomic_files import make_folder
 from bench.core.errors import UsageError
+from bench.core.redaction import redacted_command
 from bench.core.units import pluralize
 from bench.load.engine.jobs import ScheduleShard, partition_schedule
 from bench.load.engine.payloads import Payload, build_payloads
@@ -23,7 +24,6 @@ from bench.results.environment import Environment, this_environment
 from bench.results.manifest import Origin, RunManifest, describe
 from bench.results.run_folder import RunWriter
 from bench.server.running import RunningServer
-from bench.serving.headers import redacted_command
 from bench.workload.arrivals import Arrivals, ClosedLoop, OpenLoop
 from bench.workload.workload import Workload
 

@@ -1,0 +1,57 @@
+"""Options with request headers, as they may be shown and stored: with names and references, without values."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+REDACTED: Final = "<redacted>"
+TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""The name of a header (RFC 9110, section 5.6.2)."""
+BLANKS: Final = " \t"
+"""What HTTP cuts around a header's value."""
+# Options whose next word holds headers, and their abbreviations; `--he` is `--help` or `--headless`.
+_OPTION: Final = re.compile(r"--(hea(d(e(rs?)?)?)?|(baseline|candidate)-h[a-z]*)")
+
+
+def split_headers(text: str) -> tuple[str, ...]:
+    """The headers in a list with semicolons, as Locust's option `--headers` has it: no value holds one."""
+    return tuple(part for part in map(str.strip, text.split(";")) if part)
+
+
+def redacted_command(words: Sequence[str]) -> tuple[str, ...]:
+    """A command line without the literal values of its headers, for what stores it; references stay."""
+    shown: list[str] = []
+    option = ""
+    for word in words:
+        name, equals, text = word.partition("=")
+        if option:
+            shown.append(redacted_option(option, word))
+            option = ""
+        elif _OPTION.fullmatch(name):
+            shown.append(f"{name}={redacted_option(name, text)}" if equals else word)
+            option = "" if equals else name
+        else:
+            shown.append(word)
+    return tuple(shown)
+
+
+def redacted_option(option: str, text: str) -> str:
+    """The value of an option that takes headers, without literal values; references stay."""
+    if option == "--headers":
+        return "; ".join(map(redacted_header, split_headers(text)))
+    return redacted_header(text)
+
+
+def redacted_header(text: str) -> str:
+    """A header `NAME:VALUE` without its value, unless that is a reference."""
+    name, colon, value = text.partition(":")
+    if not colon or not TOKEN.fullmatch(name.strip()):
+        return REDACTED
+    if is_reference(value.strip(BLANKS)):
+        return text
+    return f"{name}: {REDACTED}" if value.startswith(" ") else f"{name}:{REDACTED}"
+
+
+def is_reference(value: str) -> bool:
+    """Whether a header's value names a variable or a file that holds it."""
+    return value.startswith(("env:", "@"))

@@ -43,6 +43,9 @@ QUALIFIED = {
     ("bench.report.runs.run_reports", "--out"): "only report writes several runs into one folder",
     ("bench.results.run_folder", "--out"): "only commands with the option make a thousand runs",
     ("bench.server.lifecycle", "--model-dir"): "serve always has a model folder",
+    ("bench.serving.target", "--ca-cert"): "only commands with the option can give certificates",
+    ("bench.serving.target", "--client-cert"): "the same",
+    ("bench.serving.target", "--client-key"): "the same",
 }
 
 

@@ -169,7 +169,7 @@ def test_a_line_that_is_not_a_run_is_refused() -> None:
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stderr is not None
-        child.stdin.write(b'{"format": 2, "users": 1}\n')
+        child.stdin.write(b'{"format": 3, "users": 1}\n')
         child.stdin.flush()
         reply = Reply.from_line(child.stdout.readline())
         child.stdin.close()

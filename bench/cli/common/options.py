@@ -65,14 +65,18 @@ def add_header_option(parser: argparse.ArgumentParser, option: str, metavar: str
 
 
 def access_of(args: argparse.Namespace) -> Access:
-    """How to reach a target, by the options of `add_access_options`.
+    """How to reach a target, by the options of `add_access_options`: read once, since a header's file may be a pipe.
 
     Raises:
         UsageError: a header that is given twice, a variable or file of its value or certificate files that are not
             there, or certificates that are not together.
     """
-    tls = TlsOptions(args.ca_cert, args.client_cert, args.client_key)
-    return Access(read_headers((*split_headers(args.headers or ""), *args.header)), tls, args.ready_timeout)
+    if not hasattr(args, "access"):
+        headers = read_headers((*split_headers(args.headers or ""), *args.header))
+        tls = TlsOptions(args.ca_cert, args.client_cert, args.client_key)
+        args.access = Access(headers, tls, args.ready_timeout)
+    access: Access = args.access
+    return access
 
 
 def target_of(args: argparse.Namespace) -> Target:

@@ -107,6 +107,7 @@ def _text(report: RunReport) -> str:
     view = report.view
     names = ", ".join(picture.file for picture in view.pictures) or "no plots"
     lines = [view.name, view.verdict, *(f"warning: {warning}" for warning in view.warnings)]
+    lines += [*view.screen.alarms, *view.screen.sentences]
     lines.append(table(headline_rows(report.analysis)))
     lines.append(f"report: {report.folder / 'report.html'} (also report.md, summary.csv, {names})\n")
     return "\n".join(lines)

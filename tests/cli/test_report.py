@@ -39,7 +39,11 @@ def reported(run: Run) -> tuple[int, str, str]:
 def test_one_run_is_reported_into_its_own_folder(run: Run, reported: tuple[int, str, str]) -> None:
     code, out, err = reported
     assert (code, err) == (0, "")
-    assert out.splitlines()[:2] == [run.name, "VALID"]
+    lines = out.splitlines()
+    assert lines[:2] == [run.name, "VALID"]
+    assert re.fullmatch(r"1 of [\d,]+ checked answers was wrong \(1 drift\)\.", lines[2])
+    text = (run.path / "report.md").read_text(encoding="utf-8")
+    assert all(line in text for line in lines[2:5])
     files = {path.name for path in run.path.iterdir()}
     assert PNGS | {"report.md", "report.html", "summary.csv"} <= files
     assert open_run(run.path).finished

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from bench.analysis.bottleneck import bottleneck
 from bench.analysis.compare import REFUSED, Change, Comparison, compare, side_estimate
 from bench.analysis.latency_curves import LatencyCurves
 from bench.analysis.metrics import METRICS
@@ -51,6 +52,11 @@ class Side:
             return "VALID" if len(self.analyses) == 1 else f"{len(self.analyses)} VALID"
         count = "" if len(self.analyses) == 1 else f"{len(invalid)} of {len(self.analyses)} "
         return f"{count}{invalid[0].validity}"
+
+    @property
+    def limits(self) -> str:
+        """What limits its runs: one thing, or several."""
+        return ", ".join(dict.fromkeys(str(bottleneck(entry).limit) for entry in self.analyses))
 
     @property
     def short(self) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from bench.analysis.metrics import METRICS
 from bench.analysis.run import analyse
+from bench.report import text
 from bench.report.runs.run_reports import write_comparison_report, write_run_reports, write_sides
 from bench.results.records import Outcome
 from bench.results.run_reader import Run, open_run
@@ -224,7 +226,7 @@ def drop(page: Page, name: str, text: str) -> None:
     )
 
 
-def test_another_report_is_dropped_onto_the_page(watched: Watched, other_path: Path) -> None:
+def test_another_report_is_dropped_onto_the_page(watched: Watched, page_path: Path, other_path: Path) -> None:
     page = watched.page
     before = canvas(page, "percentiles")
     drop(page, "report.html", other_path.read_text("utf-8"))
@@ -234,6 +236,12 @@ def test_another_report_is_dropped_onto_the_page(watched: Watched, other_path: P
     row = page.locator("#comparison tr", has_text="latency from due, p50").inner_text()
     assert "%" in row
     assert "intervals" in row
+    # The page's script writes figures as the rest of the page does.
+    for path in (page_path, other_path):
+        for name in ("from_due_p50", "from_due_p95", "throughput", "error_share"):
+            metric, found = METRICS[name], analyse(open_run(path.parent)).summary.metrics[name]
+            shown = f"{text.metric_value(metric, found.center)} {text.interval(metric, found)}"
+            assert shown in page.locator("#comparison tr", has_text=metric.title).first.inner_text()
     assert "arrivals" not in page.get_by_role("region", name="What differs").inner_text()
     assert page.locator("#chart-percentiles .key").count() == 4
     assert canvas(page, "percentiles") != before

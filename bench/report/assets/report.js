@@ -45,7 +45,10 @@
   const shown = (value, unit) => (value === null || value === undefined ? "—" : (FORMATS[unit] || number)(value));
   const interval = (lo, hi, unit) => {
     if (lo === null && hi === null) return "";
-    return `[${shown(lo, unit)} … ${shown(hi, unit)}]`;
+    const ends = [shown(lo, unit), shown(hi, unit)].map((text) => /^([-+]?[\d.,]+)(\D*)$/.exec(text) || [text, text, null]);
+    // The unit appears once if both ends have the same.
+    const once = ends[0][2] !== null && ends[0][2] === ends[1][2];
+    return `[${once ? ends[0][1] : ends[0][0]} … ${ends[1][0]}]`;
   };
   const AXIS_UNITS = new Set(["s", "B"]); // the others stand in the axis' label
   const X_TEXT = {
@@ -115,6 +118,10 @@
     }
     return kept;
   };
+
+  // Lines of a second run have the colours of the first: solid ones are dashed there, dashed ones dotted.
+  const DASHES = ["", "dash", "dots"];
+  const dashOf = (entry) => Number(Boolean(entry.dash)) + Number(Boolean(entry.second));
 
   class Drawing {
     constructor(figure, chart) {
@@ -250,8 +257,8 @@
         label: entry.label,
         show: !this.hidden.has(index),
         stroke: color(entry.color),
-        width: entry.dash ? 1.6 : 2.2,
-        dash: entry.dash ? [6, 4] : undefined,
+        width: entry.dash || entry.second ? 1.6 : 2.2,
+        dash: [undefined, [6, 4], [2, 3]][dashOf(entry)],
         paths: entry.steps ? uPlot.paths.stepped({ align: 1 }) : undefined,
         points: { show: few && this.chart.x_kind !== "percentile", size: 5 },
       };
@@ -315,16 +322,19 @@
         }
         ctx.beginPath();
         ctx.arc(x, u.valToPos(mark.center, "y", true), 4 * ratio, 0, 2 * Math.PI);
+        // Those of a second run are hollow.
+        if (mark.second) ctx.fillStyle = variable("page");
+        else ctx.strokeStyle = variable("page");
         ctx.fill();
-        ctx.strokeStyle = variable("page");
         ctx.stroke();
       }
       ctx.restore();
     }
 
     visibleMarks() {
-      const off = new Set([...this.hidden].map((index) => this.chart.series[index].color));
-      return this.chart.marks.filter((mark) => !off.has(mark.color));
+      const kind = (entry) => `${entry.color} ${Boolean(entry.second)}`;
+      const off = new Set([...this.hidden].map((index) => kind(this.chart.series[index])));
+      return this.chart.marks.filter((mark) => !off.has(kind(mark)));
     }
 
     cells(u) {
@@ -356,7 +366,7 @@
       this.keys.replaceChildren();
       for (const [label, members] of this.groups()) {
         const entry = chart.series[members[0]];
-        const sample = element("i", entry.dash ? { class: "dash" } : {});
+        const sample = element("i", { class: DASHES[dashOf(entry)] });
         sample.style.borderTopColor = color(entry.color);
         const pressed = String(!this.hidden.has(members[0]));
         const key = element("button", { type: "button", class: "key", "aria-pressed": pressed }, sample, label);
@@ -573,13 +583,12 @@
         return {
           ...entry,
           label: second ? `${label}: ${entry.label}` : entry.label,
-          color: second ? entry.color + 4 : entry.color,
-          dash: second ? true : entry.dash,
+          second,
           values: joined[index + 1],
           counts: entry.counts && spread(entry.counts, second ? other.x : own.x),
         };
       });
-      const marks = other.marks.map((mark) => ({ ...mark, label: `${label}: ${mark.label}`, color: mark.color + 4 }));
+      const marks = other.marks.map((mark) => ({ ...mark, label: `${label}: ${mark.label}`, second: true }));
       this.chart = { ...own, x: joined[0], series, marks: [...own.marks, ...marks], log: own.log || other.log };
       this.redo();
     }
@@ -691,7 +700,9 @@
     const names = Object.keys(page.metrics).filter((name) => other.metrics[name]);
     const rows = names.map((name) => {
       const [a, b] = [page.metrics[name], other.metrics[name]];
-      const cells = [a, b].map((entry) => `${shown(entry.center, entry.unit)} ${interval(entry.lo, entry.hi, entry.unit)}`);
+      // The unit of a rate is in its title.
+      const unit = a.title.endsWith("/s") ? "" : a.unit;
+      const cells = [a, b].map((entry) => `${shown(entry.center, unit)} ${interval(entry.lo, entry.hi, unit)}`);
       return [a.title, ...cells, change(a, b), apart(a, b)];
     });
     const facts = other.facts

@@ -86,6 +86,7 @@ def test_three_commands_lead_to_the_first_p99(
     user = install(tmp_path / "env", required(*dependencies(), "pip"))
     (tmp_path / "dist").mkdir()
     (tmp_path / "dist" / wheel.name).symlink_to(wheel)
+    (tmp_path / "constraints.txt").symlink_to(ROOT / "constraints.txt")
     script = block.text.replace("localhost:8500", str(demo_server.grpc))
     assert len(block.commands()) == 3
     done = user.run("bash", "-euo", "pipefail", "-c", script, cwd=tmp_path, PIP_NO_INDEX="1")

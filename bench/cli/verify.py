@@ -80,7 +80,8 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     with running_server(args, model) as server:
         found = verify_server(server, model, out, args.sentences, args.tolerance, args.timeout)
     code, line = (ExitCode.OK, None) if found.verdict == "PASS" else (ExitCode.REGRESSION, WRONG_LINE)
-    out.result(VerifyDocument(verification=found, exit_code=code, message=line), verdict_line(found))
+    text = verdict_line(found)
+    out.result(VerifyDocument(verification=found, exit_code=code, message=line), text, text.strip())
     if line is not None:
         print(line, file=err)
     return code

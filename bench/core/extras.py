@@ -15,8 +15,18 @@ _EXTRAS: Final = {
     "tokenizers": "score",
     "pandas": "frame",
 }
-# Packages of the base that a load-generating worker may do without, by the name under which they are imported.
-_BASE: Final = {"grpc": "grpcio"}
+# Packages of the base that a load-generating worker does without; by the name under which they are imported, that by
+# which they are installed.
+_BASE: Final = {
+    "docker": "docker",
+    "grpc": "grpcio",
+    "hdrh": "hdrhistogram",
+    "matplotlib": "matplotlib",
+    "pyarrow": "pyarrow",
+    "pynvml": "nvidia-ml-py",
+    "rich": "rich",
+    "scipy": "scipy",
+}
 _ONLY: Final = {"model": " on Python 3.11, the last that TensorFlow 2.15 runs on"}
 
 
@@ -40,8 +50,16 @@ def require(package: str, purpose: str) -> None:
 
 
 def missing_extra(error: ModuleNotFoundError) -> UsageError | None:
-    """The one line for an import that failed because an extra is not installed; None for any other import."""
+    """The one line for an import that failed because an extra is not installed, or only what a worker needs.
+
+    Returns:
+        None for any other import.
+    """
     package = (error.name or "").partition(".")[0]
+    if package in _BASE:
+        return UsageError(
+            f"this needs {package}, which the installation of a worker lacks; install bertbench as a whole"
+        )
     if package not in _EXTRAS:
         return None
     return UsageError(f"this needs {package}, which is not installed; {_cure(package)}")

@@ -5,7 +5,7 @@ Importing this imports Locust, which patches the standard library for gevent; on
 
 import logging
 import sys
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from locust import User, constant, events, task
 from locust.exception import StopUser
@@ -13,6 +13,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from locust.user.task import LOCUST_STATE_STOPPING
 
 from bench.core.errors import UsageError
+from bench.core.extras import missing_extra
 from bench.core.logs import log_as_parent
 from bench.core.operating_system import require_supported_system
 from bench.core.output import accept_all
@@ -52,8 +53,7 @@ def install(scenario: Scenario) -> Scenario:
         if _installed:
             raise UsageError(f"one scenario at a time; -f has both {_installed[0].name} and {scenario.name}")
     except UsageError as error:
-        print(f"bertbench: {error}", file=sys.stderr)
-        sys.exit(int(error.exit_code))
+        _refuse(error)
     _installed.append(scenario)
     events.init_command_line_parser.add_listener(lambda parser, **_: _add_options(parser, scenario))
     events.init.add_listener(lambda environment, **_: _join(environment, scenario))
@@ -76,12 +76,26 @@ def _join(environment: Any, scenario: Scenario) -> None:
     if isinstance(environment.runner, WorkerRunner):
         _suppress_json(environment.parsed_options)
     else:
-        # Imported here: a worker starts sooner without it.
-        from bench.load.locust_adapter.master import Master
-
-        master = Master(environment, scenario, stages)
+        master = _master_class()(environment, scenario, stages)
         master.prepare()
     stages.initialized()
+
+
+def _master_class() -> Any:
+    """Imported here: a worker starts sooner without it, and does not have all that it needs."""
+    try:
+        from bench.load.locust_adapter.master import Master
+    except ModuleNotFoundError as error:
+        refused = missing_extra(error)
+        if refused is None:
+            raise
+        _refuse(refused)
+    return Master
+
+
+def _refuse(error: UsageError) -> NoReturn:
+    print(f"bertbench: {error}", file=sys.stderr)
+    sys.exit(int(error.exit_code))
 
 
 def _accept_all() -> None:

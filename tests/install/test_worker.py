@@ -1,5 +1,6 @@
 """`requirements/worker.txt`: it is up to date, small, and all that a worker of a distributed run needs."""
 
+import re
 import runpy
 import subprocess
 from pathlib import Path
@@ -86,3 +87,20 @@ def test_a_transport_that_the_list_lacks_is_refused_in_one_line(
     assert done.returncode == 2, done.stderr
     assert "the transport grpcio needs grpc, which is not installed; run: pip install grpcio" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("bertbench", "run", "grpc", "--target", "grpc://localhost:1"), ("locust", "-f", "rest.py", "--headless")]
+)
+def test_what_a_worker_cannot_do_is_refused_in_one_line(
+    worker: Installation, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    assert worker.run("bertbench", "scenario", "copy", "rest", cwd=tmp_path).returncode == 0
+    done = worker.run(*words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert re.search(
+        r"^bertbench: this needs \w+, which the installation of a worker lacks; install bertbench as a whole$",
+        done.stderr,
+        re.MULTILINE,
+    )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
@@ -327,3 +328,31 @@ def test_the_runs_of_a_folder_are_sorted_and_linked(browser: Browser, tmp_path: 
         table.get_by_role("link", name="the-slow").click()
         assert watched.page.locator("h1").inner_text().endswith("slow")
         assert watched.errors == []
+
+
+def test_odd_runs_have_pages_too(browser: Browser, tmp_path: Path) -> None:
+    """Without a request, without a success, without an answer, with one request, and unfinished."""
+    whole = simulate(workload=replace(WORKLOAD, duration=6.0))
+    none, one = slice(0, 0), slice(150, 151)
+    lost = replace(whole, outcome=[Outcome.UNAVAILABLE] * whole.due.size)
+    never = np.full(whole.due.size, np.nan)
+    dropped = replace(whole, sent=never, done=never, outcome=[Outcome.DROPPED] * whole.due.size)
+    few = [Requests(whole.due[cut], whole.sent[cut], whole.done[cut], whole.outcome[cut], 0) for cut in (none, one)]
+    loop = "closed:users=1"
+    runs = [
+        write_run(tmp_path, few[0], loop, slug="none"),
+        write_run(tmp_path, few[1], loop, slug="one"),
+        write_run(tmp_path, lost, slug="lost"),
+        write_run(tmp_path, dropped, slug="dropped"),
+        write_run(tmp_path, whole, slug="unfinished", finish=False),
+    ]
+    reports = list(write_run_reports(runs))
+    pages = [report.folder / "report.html" for report in reports]
+    for path in (*pages, write_comparison_report(reports) / "report.html"):
+        with opened(browser, path) as watched:
+            page = watched.page
+            assert page.locator(".chart:not([data-drawn])").count() == 0
+            assert "INVALID" in page.locator("#summary").inner_text()
+            assert (watched.errors, watched.requests) == ([], [])
+    assert "p50 needs 6 requests, the run has 1" in pages[1].read_text("utf-8")
+    assert "no request was due" in pages[0].read_text("utf-8")

@@ -117,7 +117,8 @@ def _latency(analysis: Analysis) -> Figure:
     metrics = analysis.summary.metrics
     name = _tail(analysis)
     if name is None:
-        return Figure("Latency from due", ABSENT, BAD, [], ["no request was successful"])
+        few = metrics["from_due_p50"].warnings[:1] if analysis.summary.counts["ok"] else ()
+        return Figure("Latency from due", ABSENT, BAD, [], few or ["no request was successful"])
     values = [shown(f"from_due_{name}", metrics[f"from_due_{name}"], name)]
     values += [
         shown(f"from_due_{other}", metrics[f"from_due_{other}"], other)

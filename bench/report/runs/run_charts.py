@@ -89,7 +89,8 @@ def overlaid_charts(runs: Sequence[RunLine]) -> list[Chart]:
 
 
 def _column(curves: LatencyCurves, name: str) -> Floats:
-    values = curves.series[name]
+    # A run without a request has no counts.
+    values = curves.series.get(name, np.empty(0))
     return values / curves.interval if name == "ok" else values
 
 

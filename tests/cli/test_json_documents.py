@@ -52,6 +52,13 @@ def test_there_is_no_schema_of_the_past() -> None:
     assert {path.name for path in file_of("x").parent.glob("*.json")} == {file_of(name).name for name in DOCUMENTS}
 
 
+def test_the_page_names_every_command_with_a_document() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/json-output.md").read_text(encoding="utf-8")
+    rows = page.partition("## Each command")[2].partition("## In CI")[0]
+    missing = [name for name in commands() if f"`{name}`" not in rows and f"`{name.split()[-1]}`" not in rows]
+    assert not missing
+
+
 def call(*words: object) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     return main([str(word) for word in words], out, err), out.getvalue(), err.getvalue()

@@ -14,6 +14,7 @@ LAYERS = [
     "core",
     "config",
     "stats",
+    "objectives",
     "workload",
     "serving",
     "results",

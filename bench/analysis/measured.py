@@ -115,6 +115,12 @@ class Measured:
         present = {name: code for name, code in PROTOCOL_CODES.items() if (self.protocol == code).any()}
         return {name: self._of(code) for name, code in present.items()} if len(present) > 1 else {}
 
+    def before(self, moment: float) -> "Measured":
+        """The requests that were due before `moment`, as if the measured part had ended there; without `means`."""
+        columns = {name: getattr(self, name)[: np.searchsorted(self.due, moment)] for name in _COLUMNS}
+        ends = min(max(moment, self.begins), self.ends)
+        return Measured(self.begins, ends, **columns, warmup=self.warmup, warmup_in_flight=self.warmup_in_flight)
+
     def _of(self, protocol: int) -> "Measured":
         where = self.protocol == protocol
         columns = {name: getattr(self, name)[where] for name in _COLUMNS}

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from bench.analysis.measured import Measured, load
+from bench.analysis.objectives import run_objectives
 from bench.analysis.summary import CONFIDENCE, RunSummary, summarise
 from bench.analysis.validity import Validity, ceiling_warning, check_validity
+from bench.objectives.verdicts import ObjectivesResult
 from bench.results.run_reader import Run
 
 
@@ -17,12 +19,14 @@ class Analysis:
         summary: its metrics.
         validity: whether they are valid, with the checks.
         warnings: further warnings, one line each.
+        objectives: the verdicts on its objectives; None if it has none.
     """
 
     run: Run
     summary: RunSummary
     validity: Validity
     warnings: tuple[str, ...]
+    objectives: ObjectivesResult | None = None
 
 
 def analyse(run: Run, confidence: float = CONFIDENCE, measured: Measured | None = None) -> Analysis:
@@ -42,4 +46,4 @@ def analyse(run: Run, confidence: float = CONFIDENCE, measured: Measured | None 
     summary, validity = summarise(run, measured, confidence), check_validity(run, measured)
     ceiling = ceiling_warning(run)
     warnings = (*run.manifest.warnings, *((ceiling,) if ceiling else ()), *validity.warnings)
-    return Analysis(run, summary, validity, warnings)
+    return Analysis(run, summary, validity, warnings, run_objectives(run, measured, validity))

@@ -65,7 +65,7 @@ class RunSummary:
 def summarise(run: Run, measured: Measured, confidence: float = CONFIDENCE) -> RunSummary:
     """The metrics of `run`, whose records are `measured`."""
     sentences = run.manifest.workload.sentences
-    metrics = _request_metrics(measured, confidence, sentences)
+    metrics = request_metrics(measured, confidence, sentences)
     metrics |= _means(measured) | _server_metrics(run, measured) | _client_metrics(run, measured)
     users = users_present(run, measured)
     if users is not None:
@@ -76,15 +76,21 @@ def summarise(run: Run, measured: Measured, confidence: float = CONFIDENCE) -> R
         warmup=measured.warmup,
         seconds=measured.seconds,
         metrics={name: metrics[name] for name in METRICS if name in metrics},
-        protocols={name: _request_metrics(part, confidence, sentences) for name, part in measured.protocols().items()},
+        protocols={name: request_metrics(part, confidence, sentences) for name, part in measured.protocols().items()},
         users=users,
         checked=int(measured.checked.sum()),
         most_in_flight=most_in_flight(measured),
     )
 
 
-def _request_metrics(measured: Measured, confidence: float, sentences: int) -> dict[str, Estimate]:
-    """Metrics from the records of requests with `sentences` sentences each."""
+def request_metrics(measured: Measured, confidence: float, sentences: int) -> dict[str, Estimate]:
+    """The metrics that the records of requests give by themselves.
+
+    Args:
+        measured: the records.
+        confidence: of each interval.
+        sentences: sentences per request.
+    """
     ok, earlier = measured.ok, measured.warmup_in_flight
     words = np.concatenate((earlier.words[earlier.ok], measured.words[ok]))
     found = {

@@ -11,6 +11,7 @@ from bench.analysis.repeats import repeats_of
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.core.errors import ExitCode
+from bench.objectives.text import objective_lines
 from bench.report.json_values import RepeatsValue, RunValue, repeats_value, run_value
 from bench.report.runs.repeats import repeats_view
 from bench.report.runs.run_reports import SIDE_BY_SIDE, RunReport, write_comparison_report, write_run_reports
@@ -106,7 +107,8 @@ def _value(report: RunReport) -> ReportValue:
 def _text(report: RunReport) -> str:
     view = report.view
     names = ", ".join(picture.file for picture in view.pictures) or "no plots"
-    lines = [view.name, view.verdict, *(f"warning: {warning}" for warning in view.warnings)]
+    objectives = objective_lines(report.analysis.objectives)
+    lines = [view.name, view.verdict, *objectives, *(f"warning: {warning}" for warning in view.warnings)]
     lines += [*view.screen.alarms, *view.screen.sentences]
     lines.append(table(headline_rows(report.analysis)))
     lines.append(f"report: {report.folder / 'report.html'} (also report.md, summary.csv, {names})\n")

@@ -21,7 +21,13 @@ from bench.bert.contract.golden import read_golden
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
-from bench.cli.common.options import access_of, add_scenario_options, add_target_options, given_options
+from bench.cli.common.options import (
+    access_of,
+    add_scenario_options,
+    add_target_options,
+    add_verdict_options,
+    given_options,
+)
 from bench.cli.common.values import DURATION, SEED, Value, whole
 from bench.core import interrupts
 from bench.core.atomic_files import make_folder
@@ -32,6 +38,7 @@ from bench.load.locust_adapter.options import OPTIONS, READERS, make_spec, read_
 from bench.load.setup.catalog import SCENARIOS, scenario_path
 from bench.load.setup.run_spec import RunSpec, address_of
 from bench.report.json_values import RepeatsValue, RunValue
+from bench.report.objectives import write_verdicts
 from bench.results.run_reader import Run, open_run
 from bench.server.lifecycle import RunningServer, check_model, open_target
 from bench.server.process import launched
@@ -104,6 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=SEED, default=0, help="random seed of the first repeat, plus 1 for each further one (default: 0)"
     )
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the runs (default: results)")
+    add_verdict_options(parser)
     add_scenario_options(parser, _OWN)
 
 
@@ -111,7 +119,8 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Opens the target, runs all repeats against it, and prints the result of each.
 
     Returns:
-        0; 1 if a run had wrong answers or other failures; 4 if the target failed.
+        0; 1 if a run had wrong answers or other failures, or failed an objective; 3 if a verdict on objectives cannot
+        be given; 4 if the target failed.
 
     Raises:
         UsageError: options that contradict each other.
@@ -139,9 +148,10 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     codes = [entry.code for entry in ended]
     code = next((found for found in _SEVERITY if found in codes), max(codes, default=ExitCode.OK))
     line = next((entry.line for entry in ended if entry.code == code and entry.line), None)
-    made = [open_run(path, verify=False) for path in sorted(_folders(args.out) - before)]
-    groups = {spec.group for spec in runs}
-    _print_result([run for run in made if run.manifest.group in groups], ended, code, line, out)
+    found = [open_run(path, verify=False) for path in sorted(_folders(args.out) - before)]
+    made = [run for run in found if run.manifest.group in {spec.group for spec in runs}]
+    write_verdicts(made, args.junit, args.markdown)
+    _print_result(made, ended, code, line, out)
     return code
 
 
@@ -241,7 +251,9 @@ def _spec(args: argparse.Namespace, arrivals: str | None) -> RunSpec:
         run_time, values["warmup"] = load_times(args.duration, args.warmup)
     target = replace(parse_target(args.target), access=access_of(args))
     spec = make_spec(scenario, values, target, users, run_time)
-    return replace(spec, duration=args.duration or spec.duration, command=tuple(sys.argv))
+    if spec.until is None and args.duration is not None:
+        spec = replace(spec, duration=args.duration)
+    return replace(spec, command=tuple(sys.argv))
 
 
 def _named_users(arrivals: str) -> int | None:
@@ -251,7 +263,8 @@ def _named_users(arrivals: str) -> int | None:
 
 
 def _title(spec: RunSpec, args: argparse.Namespace) -> str:
-    length = f"{format_seconds(spec.duration)} after {format_seconds(spec.warmup)} of warm-up"
+    until = f"until {spec.until}, at most " if spec.until is not None else ""
+    length = f"{until}{format_seconds(spec.duration)} after {format_seconds(spec.warmup)} of warm-up"
     return f"{args.scenario} on {args.target}, {spec.arrivals}, {length}"
 
 
@@ -313,7 +326,7 @@ def drive_once(spec: RunSpec, out: CommandOutput | None, err: TextIO, processes:
         stack.callback(errors.finish)
         stack.callback(_end, child, out)
     with stack:
-        code = exit_code_of_child(_listen(child, out), "load generator")
+        code = interrupts.exit_code_of_child(_listen(child, out), "load generator")
         errors.finish()
         return Driven(code, errors.last)
 
@@ -346,27 +359,6 @@ class _Errors(threading.Thread):
         self.join(_ERRORS_SECONDS)
         if not self.is_alive():
             self._source.close()
-
-
-def exit_code_of_child(status: int, name: str) -> ExitCode:
-    """The exit code of the command after a child process.
-
-    Args:
-        status: return code of the process; negative after a signal.
-        name: of the process in messages.
-
-    Raises:
-        TargetError: it was killed, or ended with an unknown exit code.
-        Interrupted: a signal ended it.
-    """
-    try:
-        return ExitCode(status)
-    except ValueError:
-        pass
-    for number in interrupts.SIGNALS:
-        if status == interrupts.exit_code(number):
-            raise interrupts.Interrupted(number)
-    raise TargetError(f"the {name} ended by itself ({interrupts.how_it_ended(status)}); run again")
 
 
 def _listen(child: "subprocess.Popen[str]", out: CommandOutput | None) -> int:

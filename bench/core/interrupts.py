@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Final
 
+from bench.core.errors import ExitCode, TargetError
+
 SIGNALS: Final = tuple(one for one in signal.Signals if one.name in ("SIGINT", "SIGTERM", "SIGHUP"))
 """What ends a command: Ctrl-C, `kill`, a terminal that is closed."""
 
@@ -221,3 +223,24 @@ def _on_thread_exception(found: Any) -> None:
     """Suppresses errors of threads whose connections an interrupt has closed."""
     if _received.number is None:
         threading.__excepthook__(found)
+
+
+def exit_code_of_child(status: int, name: str) -> ExitCode:
+    """The exit code of the command after a child process.
+
+    Args:
+        status: return code of the process; negative after a signal.
+        name: of the process in messages.
+
+    Raises:
+        TargetError: it was killed, or ended with an unknown exit code.
+        Interrupted: a signal ended it.
+    """
+    try:
+        return ExitCode(status)
+    except ValueError:
+        pass
+    for number in SIGNALS:
+        if status == exit_code(number):
+            raise Interrupted(number)
+    raise TargetError(f"the {name} ended by itself ({how_it_ended(status)}); run again")

@@ -9,6 +9,8 @@ from bench.analysis.compare import Comparison
 from bench.analysis.metrics import METRICS, Metric
 from bench.analysis.repeats import Repeats
 from bench.analysis.run import Analysis
+from bench.objectives.verdicts import ObjectiveResult, ObjectivesResult
+from bench.results.run_reader import Run
 from bench.stats.estimate import Estimate
 from bench.workload.workload import Workload
 
@@ -38,6 +40,38 @@ class CheckValue(Struct, frozen=True, kw_only=True):
     text: str
 
 
+class ObjectiveValue(Struct, frozen=True, kw_only=True):
+    """The verdict on one objective."""
+
+    objective: Annotated[str, Meta(description="as --slo has it")]
+    metric: Annotated[str, Meta(description="its name in metrics")]
+    limit: Annotated[float, Meta(description="in the metric's unit")]
+    verdict: Literal["PASS", "FAIL", "CANNOT TELL"]
+    value: Annotated[
+        MetricValue, Meta(description="what decided; the intervals of looks are wider than those of metrics")
+    ]
+    note: Annotated[str, Meta(description="what decided, or what is missing; empty where the interval says it all")]
+    more: Annotated[float | None, Meta(description="seconds that would probably decide; null where decided or unknown")]
+    look: Annotated[int | None, Meta(description="the look that decided it; null at the end of the run")]
+
+
+class ObjectivesValue(Struct, frozen=True, kw_only=True):
+    """The verdicts on the objectives of a run."""
+
+    verdict: Literal["PASS", "FAIL", "CANNOT TELL"]
+    note: Annotated[str, Meta(description="why the whole is not what the results say; empty if it is")]
+    results: Sequence[ObjectiveValue]
+
+
+class StoppingValue(Struct, frozen=True, kw_only=True):
+    """The looks at a run that could stop by itself."""
+
+    until: Annotated[str, Meta(description="as --until has it")]
+    planned: Annotated[float, Meta(description="the longest measured time, seconds")]
+    looks: int
+    reason: Annotated[str, Meta(description="why it stopped; empty if it ran to the planned end")]
+
+
 class RunValue(Struct, frozen=True, kw_only=True):
     """A stored run; `run.json` in its folder has the whole manifest."""
 
@@ -63,6 +97,8 @@ class RunValue(Struct, frozen=True, kw_only=True):
     protocols: Annotated[
         Mapping[str, Mapping[str, MetricValue]], Meta(description="the metrics of each protocol, in a run with both")
     ]
+    objectives: Annotated[ObjectivesValue | None, Meta(description="null without objectives")]
+    stopping: Annotated[StoppingValue | None, Meta(description="null if it could not stop by itself")]
 
 
 class RepeatsValue(Struct, frozen=True, kw_only=True):
@@ -142,7 +178,34 @@ def run_value(analysis: Analysis) -> RunValue:
         warmup=summary.warmup,
         metrics=_metrics(summary.metrics),
         protocols={name: _metrics(metrics) for name, metrics in summary.protocols.items()},
+        objectives=None if analysis.objectives is None else _objectives(analysis.objectives),
+        stopping=_stopping(run),
     )
+
+
+def _objectives(found: ObjectivesResult) -> ObjectivesValue:
+    return ObjectivesValue(verdict=found.verdict.value, note=found.note, results=list(map(_objective, found.results)))
+
+
+def _objective(result: ObjectiveResult) -> ObjectiveValue:
+    metric = result.objective.quantity.metric
+    return ObjectiveValue(
+        objective=str(result.objective),
+        metric=metric,
+        limit=result.objective.limit,
+        verdict=result.verdict.value,
+        value=metric_value(METRICS[metric], result.estimate),
+        note=result.note,
+        more=result.more,
+        look=result.look,
+    )
+
+
+def _stopping(run: Run) -> StoppingValue | None:
+    found, until = run.file.stopping, run.manifest.until
+    if found is None or until is None:
+        return None
+    return StoppingValue(until=str(until), planned=found.planned, looks=found.looks, reason=found.reason)
 
 
 def repeats_value(repeats: Repeats) -> RepeatsValue:

@@ -8,6 +8,8 @@ Format history:
     2: a workload's transport names the gRPC client too, which was always grpcio before.
     3: `client-metrics.csv` has a last column `users`.
     4: the names of the request headers.
+    5: `objectives` and `until`, what was asked for; `stopping` and `verdicts`, what became of it. The duration and the
+       scheduled requests of a run that stopped by itself are those until it stopped.
 """
 
 from collections.abc import Mapping
@@ -17,6 +19,9 @@ from typing import Any, Final
 
 from bench.core.errors import UsageError, in_words
 from bench.core.versioned_json import VersionedJson, shallow
+from bench.objectives.grammar import Objective
+from bench.objectives.until import Until
+from bench.objectives.verdicts import ObjectiveResult, ObjectivesResult
 from bench.results.environment import Environment
 from bench.workload.arrivals import Arrivals, OpenLoop, TraceArrivals, parse_arrivals
 from bench.workload.workload import Workload
@@ -44,6 +49,30 @@ def update_to_4(raw: dict[str, Any]) -> dict[str, Any]:
     return raw
 
 
+def update_to_5(raw: dict[str, Any]) -> dict[str, Any]:
+    """Adds what a run without objectives has."""
+    return raw | {"objectives": [], "until": None, "stopping": None, "verdicts": None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopping:
+    """The looks at a run that may stop by itself.
+
+    Args:
+        planned: the longest measured time, seconds.
+        looks: number of looks.
+        reason: why it stopped, one line; "" if it ran to the planned end.
+        decided: the verdicts that were given at looks.
+        confidence: of the intervals that decide the rest at the end.
+    """
+
+    planned: float
+    looks: int = 0
+    reason: str = ""
+    decided: tuple[ObjectiveResult, ...] = ()
+    confidence: float = 0.95
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunManifest:
     """What is known at the start of a run; `describe` returns one.
@@ -66,6 +95,8 @@ class RunManifest:
         command: the command line, without the values of headers.
         ceiling: requests/s of this load generator on the null server, if calibrated.
         warnings: one line each.
+        objectives: what it is held to.
+        until: when it may stop by itself; None if it does not.
     """
 
     workload: Workload
@@ -85,6 +116,8 @@ class RunManifest:
     command: tuple[str, ...] = ()
     ceiling: float | None = None
     warnings: tuple[str, ...] = ()
+    objectives: tuple[Objective, ...] = ()
+    until: Until | None = None
 
     def parsed_arrivals(self) -> Arrivals:
         """The arrivals.
@@ -113,6 +146,8 @@ class Origin:
     command: tuple[str, ...] = ()
     ceiling: float | None = None
     warnings: tuple[str, ...] = ()
+    objectives: tuple[Objective, ...] = ()
+    until: Until | None = None
 
 
 def describe(workload: Workload, arrivals: Arrivals, origin: Origin, scheduled: int | None = None) -> RunManifest:
@@ -155,6 +190,8 @@ class RunFile:
         counts: requests by outcome, warm-up included; {} if unfinished.
         interrupted: whether it was stopped early.
         checksums: `sha256:` digests by file name; {} if unfinished.
+        stopping: the looks at it; None if it could not stop by itself, or is unfinished.
+        verdicts: on its objectives; None if it has none, or before they are given.
     """
 
     manifest: RunManifest
@@ -163,6 +200,8 @@ class RunFile:
     counts: Mapping[str, int] = field(default_factory=dict)
     interrupted: bool = False
     checksums: Mapping[str, str] = field(default_factory=dict)
+    stopping: Stopping | None = None
+    verdicts: ObjectivesResult | None = None
 
     def to_bytes(self) -> bytes:
         """The file's bytes."""
@@ -179,6 +218,8 @@ class _State:
     elapsed: float | None
     counts: Mapping[str, int]
     checksums: Mapping[str, str]
+    stopping: Stopping | None
+    verdicts: ObjectivesResult | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,10 +229,10 @@ class _Stored(RunManifest, _State):
 
 _FILE: Final = VersionedJson(
     _Stored,
-    4,
+    5,
     name="run manifest",
     cure="restore it, or give another run folder",
-    updates={2: update_to_2, 3: update_to_3, 4: update_to_4},
+    updates={2: update_to_2, 3: update_to_3, 4: update_to_4, 5: update_to_5},
 )
 """`run.json`; `update_to_N` converts the parsed file of format N - 1 to format N."""
 

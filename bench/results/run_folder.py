@@ -29,10 +29,11 @@ import numpy as np
 
 from bench.core.atomic_files import write_all, write_atomically
 from bench.core.errors import UsageError, naming
+from bench.objectives.verdicts import ObjectivesResult
 from bench.results import hdr_log, timeseries
 from bench.results import manifest as manifest_file
 from bench.results.blocks import OUTCOME_CODES, Block, parse_block, read_blocks
-from bench.results.manifest import RunFile, RunManifest
+from bench.results.manifest import RunFile, RunManifest, Stopping, read_run_file
 from bench.results.samples import ClientSample, SampleFile, ServerSample
 
 BLOCKS: Final = "requests.blocks"
@@ -146,12 +147,25 @@ class RunWriter:
             os.fdatasync(self._open_blocks().fileno())
         self._synced = time.monotonic()
 
-    def finish(self, elapsed: float, *, interrupted: bool = False) -> Path:
+    def end_load(self, ends: float, scheduled: int | None) -> None:
+        """Shortens the run that the manifest describes, at once on disk: nothing is due after `ends`.
+
+        Args:
+            ends: seconds since the run began, after its warm-up.
+            scheduled: due times until then; None in closed loop.
+        """
+        manifest = self._file.manifest
+        workload = replace(manifest.workload, duration=ends - manifest.workload.warmup)
+        self._file = replace(self._file, manifest=replace(manifest, workload=workload, scheduled=scheduled))
+        self._write_manifest()
+
+    def finish(self, elapsed: float, *, interrupted: bool = False, stopping: Stopping | None = None) -> Path:
         """Converts the folder to its final form and returns it.
 
         Args:
             elapsed: seconds from the run's start to its end.
             interrupted: whether it was stopped early.
+            stopping: the looks at a run that could stop by itself.
         """
         self.sync()
         self.close()
@@ -165,6 +179,7 @@ class RunWriter:
             finished=True,
             elapsed=elapsed,
             interrupted=interrupted,
+            stopping=stopping,
             counts=self.counts,
             checksums={name: file_digest(self.path / name) for name in names},
         )
@@ -235,6 +250,17 @@ def _batches(blocks: Iterator[Block], rows: int) -> Iterator[list[Block]]:
             batch = []
     if batch:
         yield batch
+
+
+def store_verdicts(path: Path, verdicts: ObjectivesResult) -> None:
+    """Adds the verdicts on its objectives to the `run.json` of a finished run folder.
+
+    Raises:
+        UsageError: it cannot be read.
+        OSError: it cannot be written.
+    """
+    file = path / manifest_file.FILE_NAME
+    write_atomically(file, replace(read_run_file(file), verdicts=verdicts).to_bytes())
 
 
 def file_digest(path: Path) -> str:

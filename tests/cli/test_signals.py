@@ -14,9 +14,8 @@ import pytest
 
 from bench.bert.contract.exported_model import ExportedModel
 from bench.cli import COMMANDS
-from bench.cli.run import exit_code_of_child
 from bench.core.errors import ExitCode, TargetError
-from bench.core.interrupts import Interrupted
+from bench.core.interrupts import Interrupted, exit_code_of_child
 from bench.load.selftest.null_server import null_server
 from bench.results.run_reader import find_runs
 from bench.server.running import RunningServer, free_ports

@@ -19,7 +19,7 @@ from bench.load.monitor.sampling import ServerSampler
 from bench.load.transports.endpoint import Endpoint
 from bench.results.blocks import RecordBuffer
 from bench.results.environment import this_environment
-from bench.results.manifest import Origin, describe
+from bench.results.manifest import Origin, Stopping, describe
 from bench.results.records import Ended, Outcome
 from bench.results.run_folder import RunWriter
 from bench.results.run_reader import open_run
@@ -208,6 +208,31 @@ def test_a_run_that_was_stopped_says_so(tmp_path: Path) -> None:
     assert run.file.interrupted
     assert run.file.elapsed < 1.0
     assert run.file.counts["dropped"] == 0
+
+
+def test_a_run_that_ends_by_itself_is_a_finished_run_of_that_length(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.collector.end_at(1.0)
+    rig.collector.end_at(1.5)
+    rig.collector.stopping = Stopping(planned=2.0, looks=3, reason="known well enough")
+    for worker in (0, 1):
+        rig.send(worker, 1.0, over=True)
+    run = rig.finish()
+    assert not run.file.interrupted
+    assert run.file.elapsed == 1.0
+    assert run.manifest.workload.duration == 1.0
+    assert run.manifest.scheduled == sum(run.file.counts.values()) == run.file.counts["ok"] == 11
+    assert run.file.stopping == Stopping(planned=2.0, looks=3, reason="known well enough")
+
+
+def test_a_worker_lost_before_the_end_has_dropped_what_was_due_until_then(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.collector.end_at(1.0)
+    rig.send(0, 1.0, over=True)
+    rig.alive.discard(1)
+    rig.collector.over.wait(5)
+    run = rig.finish()
+    assert run.file.counts["ok"] + run.file.counts["dropped"] == run.manifest.scheduled == 11
 
 
 def test_reports_of_a_worker_that_was_given_up_come_too_late(tmp_path: Path) -> None:

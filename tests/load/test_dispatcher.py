@@ -177,6 +177,37 @@ def test_early_stop_sends_what_was_due_and_nothing_more() -> None:
     assert rows["due"].max() <= stopped
 
 
+def test_an_end_that_is_told_before_cuts_the_schedule_there() -> None:
+    """Users that wait for a request after the end return; what was due before it is all sent."""
+    rig = Rig("constant:rate=50", 10.0, users=2)
+    rig.start()
+    gevent.sleep(0.1)
+    rig.dispatcher.end_at(0.5)
+    gevent.spawn_later(0.5 - rig.dispatcher.now, rig.dispatcher.release_waiting)
+    rows = rig.rows()
+    assert outcomes(rows) == {"ok": 26}
+    assert rows["due"].max() == 0.5
+
+
+def test_an_end_that_is_told_too_late_for_a_user_leaves_its_request_out() -> None:
+    rig = Rig("constant:rate=2", 10.0, users=1)
+    rig.start()
+    gevent.sleep(0.1)
+    # The only user waits for the request that is due at 0.5 s.
+    rig.dispatcher.end_at(0.2)
+    rig.dispatcher.release_waiting()
+    assert outcomes(rig.rows()) == {"ok": 1}
+
+
+def test_a_closed_loop_ends_there_too() -> None:
+    rig = Rig("closed:users=2", 10.0, users=2, seconds=0.02)
+    rig.start()
+    rig.dispatcher.end_at(0.2)
+    rows = rig.rows()
+    assert outcomes(rows) == {"ok": len(rows)}
+    assert (rows["due"] <= 0.2).all()
+
+
 def test_stopped_before_it_began() -> None:
     rig = Rig("constant:rate=50", 10.0)
     rig.greenlets = [gevent.spawn(rig.dispatcher.drive, {"rest": rig.transport})]

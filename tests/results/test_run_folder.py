@@ -15,13 +15,17 @@ import pandas as pd
 import pytest
 
 from bench.core.errors import UsageError
+from bench.objectives.grammar import Objective, parse_objectives
+from bench.objectives.until import parse_until
+from bench.objectives.verdicts import ObjectiveResult, ObjectivesResult, Verdict
 from bench.results import manifest as manifest_file
 from bench.results import parquet, run_folder
 from bench.results.blocks import OUTCOME_CODES, RecordBuffer
-from bench.results.manifest import Origin, describe, read_run_file
+from bench.results.manifest import Origin, RunFile, Stopping, describe, read_run_file
 from bench.results.records import Outcome, RequestRecord
 from bench.results.run_folder import RunWriter
 from bench.results.run_reader import Run, find_runs, open_run
+from bench.stats.estimate import Estimate
 from bench.workload.arrivals import parse_arrivals
 from tests.results.test_blocks import DROPPED, RECORD, WRONG
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, simulate, write_run
@@ -289,6 +293,26 @@ def test_runs_of_format_1_went_by_grpcio(finished: Run, protocol: str, before: s
     raw["workload"] |= {"protocol": protocol, "transport": before}
     path.write_bytes(orjson.dumps(raw))
     assert read_run_file(path).manifest.workload.transport == after
+
+
+def test_runs_of_format_4_have_no_objectives(finished: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    raw = orjson.loads(finished.file.to_bytes())
+    for name in ("objectives", "until", "stopping", "verdicts"):
+        del raw[name]
+    path.write_bytes(orjson.dumps(raw | {"format": 4}))
+    assert read_run_file(path) == finished.file
+
+
+def test_objectives_and_what_became_of_them_are_read_as_written(tmp_path: Path) -> None:
+    estimate = Estimate("from_due_p99", 0.1, None, 0.2, 0.95, 900.5, ("a warning",))
+    results = (ObjectiveResult(Objective("p99", 0.25), Verdict.PASS, estimate, "a note", look=3),)
+    manifest = replace(MANIFEST, objectives=parse_objectives("p99<=250ms,wrong=0"), until=parse_until("p99±5%"))
+    stopping = Stopping(planned=600.0, looks=3, reason="every objective is decided", decided=results, confidence=0.975)
+    file = RunFile(manifest=manifest, stopping=stopping, verdicts=ObjectivesResult.of(results, valid=False))
+    path = tmp_path / "run.json"
+    path.write_bytes(file.to_bytes())
+    assert read_run_file(path) == file
 
 
 def test_a_changed_trace_is_not_taken_for_the_one_that_was_run(tmp_path: Path) -> None:

@@ -16,7 +16,10 @@ from bench.core.errors import UsageError
 from bench.core.units import parse_fraction
 
 # Options of a run that the sweep sets itself, or that it has under another name.
-OWN: Final = frozenset({"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup", "drain"})
+OWN: Final = frozenset(
+    {"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup", "drain"}
+    | {"slo", "until", "max_duration"}
+)
 
 
 def slo_of(args: argparse.Namespace) -> Slo | None:

@@ -1,16 +1,16 @@
 """A service level objective: `p99=250ms,errors=0.1%,wrong=0`."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
 from bench.capacity.queue.latency_table import COLUMNS
-from bench.core.errors import UsageError, did_you_mean
-from bench.core.units import format_apart, format_percent, format_seconds, parse_duration, parse_fraction
+from bench.core.errors import UsageError
+from bench.core.units import format_apart, format_percent, format_seconds
+from bench.objectives.grammar import QUANTITIES, duration_text, fraction_text, parse_objectives
 
 _EXAMPLE: Final = "p99=250ms,errors=0.1%,wrong=0"
-_FRACTIONS: Final = ("errors", "wrong")
+_LIMITS: Final = {name: QUANTITIES[name] for name in (*COLUMNS, "errors", "wrong")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +29,16 @@ class Slo:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parses `p99=250ms,errors=0.1%,wrong=0`.
+        """Parses `p99=250ms,errors=0.1%,wrong=0`, see `bench.objectives.grammar`.
 
         Raises:
             UsageError: an unknown name, a malformed value or one without a unit, or no latency limit.
         """
-        latency: dict[str, float] = {}
-        fractions: dict[str, float] = {}
-        for part in text.split(","):
-            name, equals, value = (word.strip() for word in part.partition("="))
-            if not equals or name in latency or name in fractions:
-                raise UsageError(
-                    f"{text!r} is not an objective: cannot parse {part.strip()!r}; write it like {_EXAMPLE}"
-                )
-            if name in COLUMNS:
-                latency[name] = _limit(name, value, parse_duration)
-            elif name in _FRACTIONS:
-                fractions[name] = _limit(name, value, _fraction)
-            else:
-                known, near = ", ".join((*COLUMNS, *_FRACTIONS)), did_you_mean(name, (*COLUMNS, *_FRACTIONS))
-                raise UsageError(
-                    f"{name!r} is not a limit of an objective; the limits are {known}, like {_EXAMPLE}{near}"
-                )
+        limits = {entry.name: entry.limit for entry in parse_objectives(text, _LIMITS, _EXAMPLE)}
+        latency = {name: limit for name, limit in limits.items() if name in COLUMNS}
         if not latency:
             raise UsageError(f"{text!r} has no latency limit, so it allows every rate; write it like {_EXAMPLE}")
-        return cls(latency, fractions.get("errors"), fractions.get("wrong", 0.0))
+        return cls(latency, limits.get("errors"), limits.get("wrong", 0.0))
 
     @property
     def window_limit(self) -> float:
@@ -61,10 +46,10 @@ class Slo:
         return self.latency.get("p99", max(self.latency.values()))
 
     def __str__(self) -> str:
-        parts = [f"{name}={_duration(seconds)}" for name, seconds in self.latency.items()]
+        parts = [f"{name}={duration_text(seconds)}" for name, seconds in self.latency.items()]
         if self.errors is not None:
-            parts.append(f"errors={100 * self.errors:g}%")
-        return ",".join([*parts, f"wrong={f'{100 * self.wrong:g}%' if self.wrong else 0}"])
+            parts.append(f"errors={fraction_text(self.errors)}")
+        return ",".join([*parts, f"wrong={fraction_text(self.wrong)}"])
 
     def broken(
         self, latency: Mapping[str, float | None], errors: float, wrong: float | None, *, tolerance: float = 0.0
@@ -92,28 +77,3 @@ class Slo:
 def _over(value: float, limit: float, format_value: Callable[[float, int], str]) -> str:
     """`260 ms over 250 ms`."""
     return " over ".join(format_apart(value, limit, format_value))
-
-
-def _limit(name: str, text: str, parse: Callable[[str], float]) -> float:
-    """A limit; errors name it."""
-    try:
-        return parse(text)
-    except UsageError as error:
-        raise UsageError(f"{name} of the objective: {error}") from error
-
-
-def _fraction(text: str) -> float:
-    """A fraction in percent, or 0; a bare 0.1 is ambiguous and refused."""
-    fraction = parse_fraction(f"{text}%" if _is_bare(text) else text)
-    if fraction and _is_bare(text):
-        raise UsageError(f"{text!r} is a fraction without a unit; write {text}%")
-    return fraction
-
-
-def _is_bare(text: str) -> bool:
-    return not text.endswith("%")
-
-
-def _duration(seconds: float) -> str:
-    text = f"{seconds * 1e3:.12g}"
-    return f"{text}ms" if re.fullmatch(r"[\d.]+", text) else f"{seconds!r}s"

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from bench.core.atomic_files import make_folder
+from bench.core.errors import UsageError
 from bench.core.units import (
     parse_duration,
     parse_duration_or_zero,
@@ -58,6 +61,21 @@ def whole(least: int = 1, most: int = MOST) -> Value:
 def number(least: float, most: float, *, open_least: bool = False) -> Value:
     """Numbers of a closed range, or one open at the lower end."""
     return Value(lambda text: parse_number(text, least, most, open_least=open_least))
+
+
+def output_path(text: str) -> Path:
+    """A file to write, whose folder must be there.
+
+    Raises:
+        UsageError: there is no such folder, or no file can be written in it.
+    """
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise UsageError(f"no folder {path.parent} for {path.name}; make it first")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file")
+    make_folder(path.parent, "", "name another place")
+    return path
 
 
 SEED: Final = whole(0, MOST_SEED)

@@ -7,6 +7,7 @@ from typing import Final, TextIO
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.options import add_header_option
 from bench.cli.common.output_options import let_json_take_file
+from bench.cli.common.values import output_path
 from bench.core import interrupts
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError
@@ -15,7 +16,6 @@ from bench.gate.cli.options import (
     add_load_options,
     add_plan_options,
     gate_progress,
-    output_path,
     read_plan_options,
     read_spec,
 )

@@ -1,15 +1,12 @@
 """Options that the forms of `bertbench gate` share, and the values that they stand for."""
 
 import argparse
-from pathlib import Path
 from typing import Any, TextIO
 
 from bench.bert.contract.masked_requests import COMPACT_SIGNATURE
 from bench.cli.common.options import add_access_options, add_model_options, add_preflight_option
 from bench.cli.common.progress import ProgressDisplay
 from bench.cli.common.values import DURATION, SEED
-from bench.core.atomic_files import make_folder
-from bench.core.errors import UsageError
 from bench.core.units import parse_fraction
 from bench.gate.spec import GateSpec, Variant, draw_seed
 from bench.gate.types import DEFAULT_EFFECT, METRICS
@@ -103,18 +100,3 @@ def read_spec(args: argparse.Namespace, baseline: Variant, candidate: Variant, *
 def gate_progress(err: TextIO, most: float, name: str = "gate") -> ProgressDisplay:
     """The progress of a gate that may take `most` seconds."""
     return ProgressDisplay(err, name, most, "at most", "starting both servers")
-
-
-def output_path(text: str) -> Path:
-    """A file to write, whose folder must be there.
-
-    Raises:
-        UsageError: there is no such folder, or no file can be written in it.
-    """
-    path = Path(text)
-    if not path.parent.is_dir():
-        raise UsageError(f"no folder {path.parent} for {path.name}; make it first")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; name a file")
-    make_folder(path.parent, "", "name another place")
-    return path

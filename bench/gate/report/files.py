@@ -7,12 +7,10 @@ Format history of the JSON:
        covers. Later: `command` and `message`, as in the documents of all commands.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from xml.etree import ElementTree
 
 from msgspec import Meta, Struct, to_builtins
 
@@ -23,14 +21,13 @@ from bench.core.versioned_json import INDENTED, VersionedJson
 from bench.gate.report.text import error_rate
 from bench.gate.results import ARMS, as_change, describe_effect
 from bench.gate.types import GateReport, MetricResult, State, VerdictKind
+from bench.report.junit import Suite
 
 FORMAT: Final = 2
 VERDICT: Final = "gate.json"
 """The verdict's file in the folder of a gate's stored runs."""
 PAGE: Final = "gate.html"
 """Its page there."""
-# Characters that XML 1.0 does not allow; a server may write anything into its log.
-_NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def read_verdict(path: Path) -> tuple[str, str]:
@@ -195,41 +192,24 @@ def gate_junit(report: GateReport) -> bytes:
     skipped.
     """
     verdict = report.verdict
-    suite = ElementTree.Element("testsuite", name="bertbench gate", time=f"{report.seconds:.3f}")
-    whole = _case(suite, "verdict", report.seconds)
+    suite = Suite("bertbench gate", "bertbench.gate", report.seconds)
+    whole = suite.case("verdict", report.seconds)
     if verdict.kind is VerdictKind.REGRESSION:
-        _problem(whole, "failure", verdict.reason, error_rate(report))
+        whole.fail(verdict.reason, error_rate(report))
     elif verdict.kind is not VerdictKind.PASS:
-        _problem(whole, "error", verdict.reason, error_rate(report))
-    wrong = _case(suite, "wrong answers")
+        whole.error(verdict.reason, error_rate(report))
+    wrong = suite.case("wrong answers")
     if verdict.wrong[1]:
-        _problem(wrong, "failure", f"{verdict.wrong[1]} of {verdict.checked[1]} checked answers are wrong")
+        wrong.fail(f"{verdict.wrong[1]} of {verdict.checked[1]} checked answers are wrong")
     elif not verdict.checked[1]:
-        ElementTree.SubElement(wrong, "skipped", message="no answer was checked")
+        wrong.skip("no answer was checked")
     for result in verdict.metrics:
-        case = _case(suite, result.metric.label)
+        case = suite.case(result.metric.label)
         if result.state is State.REGRESSION:
-            _problem(case, "failure", describe_effect(result), f"smallest effect {result.min_effect:.2%}")
+            case.fail(describe_effect(result), f"smallest effect {result.min_effect:.2%}")
         elif result.state is State.NOT_EVALUATED:
-            ElementTree.SubElement(case, "skipped", message=result.note)
+            case.skip(result.note)
         elif result.state is State.UNCLEAR and verdict.kind is VerdictKind.INCONCLUSIVE:
-            _problem(case, "error", f"unclear: {describe_effect(result)}")
-        ElementTree.SubElement(case, "system-out").text = describe_effect(result)
-    for name in ("failure", "error", "skipped"):
-        attribute = {"failure": "failures", "error": "errors", "skipped": "skipped"}[name]
-        suite.set(attribute, str(len(suite.findall(f"testcase/{name}"))))
-    suite.set("tests", str(len(suite.findall("testcase"))))
-    root = ElementTree.Element("testsuites")
-    root.append(suite)
-    ElementTree.indent(root)
-    found: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
-    return found + b"\n"
-
-
-def _case(suite: ElementTree.Element, name: str, seconds: float = 0.0) -> ElementTree.Element:
-    return ElementTree.SubElement(suite, "testcase", classname="bertbench.gate", name=name, time=f"{seconds:.3f}")
-
-
-def _problem(case: ElementTree.Element, kind: str, message: str, text: str = "") -> None:
-    message = _NOT_XML.sub("?", message)
-    ElementTree.SubElement(case, kind, message=message, type=kind).text = text or message
+            case.error(f"unclear: {describe_effect(result)}")
+        case.output(describe_effect(result))
+    return suite.to_bytes()

@@ -24,6 +24,7 @@ from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.live.live_figures import LiveFigures, LivePlan
 from bench.load.monitor.sampling import ServerSampler
 from bench.results.blocks import Block, RecordBuffer
+from bench.results.manifest import Stopping
 from bench.results.run_folder import RunWriter
 from bench.results.samples import ClientSample
 
@@ -64,6 +65,11 @@ class Collector:
         payloads: the run's requests.
         sampler: samples the server once a second.
         callbacks: its owner.
+
+    Attributes:
+        stopping: the looks at a run that may stop by itself, for the folder.
+        lost: one line for each lost worker.
+        over: set when every worker has finished or is lost.
     """
 
     def __init__(
@@ -87,6 +93,8 @@ class Collector:
         self._stored: dict[int, list[Floats]] = {worker: [] for worker in self._plans}
         self._blocks = dict.fromkeys(self._plans, 0)
         self._stopped_at: float | None = None
+        self._ends = next(iter(self._plans.values())).ends
+        self.stopping: Stopping | None = None
         self._failure: OSError | None = None
         self.lost: list[str] = []
         self.over = Event()
@@ -134,6 +142,20 @@ class Collector:
             if self._figures is not None:
                 self._figures.stop(self._stopped_at)
 
+    def end_at(self, moment: float) -> None:
+        """Ends the load of the run at `moment`, seconds since it began, as if that had been planned.
+
+        The workers must be told too; nothing is due after it, and what was due before is still sent and answered.
+        """
+        if not moment < self._ends:
+            return
+        self._ends = moment
+        shards = [plan.shard for plan in self._plans.values()]
+        due = [int((np.frombuffer(shard.due) <= moment).sum()) for shard in shards if shard is not None]
+        if self._figures is not None:
+            self._figures.end_load(moment)
+        self._store_or_stop(lambda: self._writer.end_load(moment, sum(due) if due else None))
+
     def finish(self) -> Path:
         """Writes the folder's final form; workers that have not finished are lost.
 
@@ -151,9 +173,8 @@ class Collector:
         if self._failure is not None:
             self._writer.close()
             raise self._failure
-        ends = next(iter(self._plans.values())).ends
-        elapsed = self.now if self._stopped_at is not None else max(ends, min(self.now, self._last_moment()))
-        return self._writer.finish(elapsed, interrupted=self._stopped_at is not None)
+        elapsed = self.now if self._stopped_at is not None else max(self._ends, min(self.now, self._last_moment()))
+        return self._writer.finish(elapsed, interrupted=self._stopped_at is not None, stopping=self.stopping)
 
     def _store_or_stop(self, store: Callable[[], Stored]) -> Stored | None:
         """Calls `store`; if that fails, stops the run, and `finish` raises the error."""
@@ -189,8 +210,7 @@ class Collector:
         self._store_or_stop(lambda: self._writer.add_warning(text))
 
     def _last_moment(self) -> float:
-        plan = next(iter(self._plans.values()))
-        return plan.ends + plan.workload.drain
+        return self._ends + next(iter(self._plans.values())).workload.drain
 
     def _close(self, worker: int) -> None:
         self._open.discard(worker)
@@ -214,7 +234,7 @@ class Collector:
 
     def _drop_unrecorded(self, worker: int, plan: WorkerPlan, shard: ScheduleShard) -> int:
         due = np.frombuffer(shard.due)
-        until = plan.ends if self._stopped_at is None else self._stopped_at
+        until = self._ends if self._stopped_at is None else self._stopped_at
         recorded = np.concatenate([np.empty(0), *self._stored[worker]])
         unrecorded = _without(due, recorded)
         workload = plan.workload

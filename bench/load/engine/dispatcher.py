@@ -143,6 +143,17 @@ class Dispatcher:
         self._begun.set()
         self._pacer.stop()
 
+    def end_at(self, moment: float) -> None:
+        """Nothing is due after `moment`, seconds since the run began; what is due before is still sent and answered.
+
+        Users that wait for later requests return when `release_waiting` is called.
+        """
+        self._ends = min(self._ends, moment)
+
+    def release_waiting(self) -> None:
+        """Ends the waits of users, whose next requests are due after the end."""
+        self._pacer.stop()
+
     def drive(self, transports: Mapping[str, Transport], leaving: Callable[[], bool] = lambda: False) -> None:
         """Runs one user; returns when nothing is left to send.
 

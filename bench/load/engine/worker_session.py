@@ -58,6 +58,7 @@ class WorkerSession:
         self._begun = False
         self._over = False
         self._reporter: gevent.Greenlet | None = None
+        self._release: gevent.Greenlet | None = None
 
     @property
     def run(self) -> str:
@@ -100,6 +101,11 @@ class WorkerSession:
         """Stops the run early; users return when their requests in flight have ended."""
         self._dispatcher.stop()
 
+    def end_at(self, moment: float) -> None:
+        """Ends the load at `moment`, seconds since the run began, as if that had been planned."""
+        self._dispatcher.end_at(moment)
+        self._release = gevent.spawn_later(max(moment - self._dispatcher.now, 0.0), self._dispatcher.release_waiting)
+
     def close(self) -> None:
         """Ends the run in this process, in any state. All users must have returned."""
         self._end()
@@ -111,6 +117,8 @@ class WorkerSession:
         self._dispatcher.finish()
         if self._reporter is not None:
             self._reporter.kill(block=False)
+        if self._release is not None:
+            self._release.kill(block=False)
         self._report(None, over=True)
         self._pacer.close()
         self._driver.close()

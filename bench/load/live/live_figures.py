@@ -6,7 +6,7 @@ HdrHistograms that a worker fills and encodes would take the sending process 15 
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -101,6 +101,11 @@ class LiveFigures:
         """Notes that the run was stopped early: nothing is due from then on."""
         if self.stopped_at is None:
             self.stopped_at = moment
+
+    def end_load(self, moment: float) -> None:
+        """Notes that nothing is due after `moment`, as if that had been planned."""
+        due = None if self.plan.due is None else self.plan.due[self.plan.due <= moment]
+        self.plan = replace(self.plan, ends=moment, due=due)
 
     def merge(self, other: "LiveFigures") -> None:
         """Adds the figures of other workers of the same run."""

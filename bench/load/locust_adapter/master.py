@@ -75,7 +75,7 @@ class Master:
             self.close()
             self._stages.leave()
         if starts_by_itself:
-            self._factory.defer_timers()
+            self._factory.defer_timers(self._setup)
         if self._environment.web_ui is not None:
             WebStart(self._environment, self._set_up)
 
@@ -93,6 +93,7 @@ class Master:
             self._factory.restore_run_time()
             self._test = RunningTest(self._environment, self._setup)
             self._test.distribute_plans()
+            self._test.prepare_looks()
         except (BenchError, OSError) as error:
             self._abort(error)
             # Locust goes on to spawn users after its listeners, unless this greenlet ends.
@@ -152,7 +153,10 @@ class Master:
         test, self._test = self._test, None
         if not self._options.headless:
             self._setup = None
-        if test is None or test.collector is None:
+        if test is None:
+            return
+        test.close()
+        if test.collector is None:
             return
         test.leave_warmup_out()
         try:

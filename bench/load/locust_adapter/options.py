@@ -26,6 +26,8 @@ from bench.core.units import (
 )
 from bench.load.setup.catalog import SCENARIOS, Scenario
 from bench.load.setup.run_spec import RunSpec, given_spec
+from bench.objectives.grammar import parse_objectives
+from bench.objectives.until import TIMES_AS_LONG, Until, parse_until
 from bench.serving.access import Access
 from bench.serving.headers import Headers, check_header, read_headers
 from bench.serving.target import Target, TargetKind, grpc_address, masked_address, parse_target, reach
@@ -77,6 +79,13 @@ OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "grpc_host": ("", "gRPC address of the same server beside its REST address, for scenarios of both protocols"),
     "server_flags": ("", "flags for a server that the run starts, separated by spaces"),
+    "slo": (
+        "",
+        "objectives, like p99<=250ms,errors<=0.1%,wrong=0,throughput>=50/s (= is at most): PASS, FAIL (exit code 1) or "
+        "CANNOT TELL (3)",
+    ),
+    "until": ("", "stop by itself: p99+-5%, when the 95% interval is that narrow, or decided, when the objectives are"),
+    "max_duration": ("auto", "longest measured time with --until; auto: 10 times the run time"),
     "results": ("results", "folder of the run folders"),
 }
 """Default and help by name; in the parser `--` and dashes."""
@@ -248,6 +257,7 @@ def make_spec(scenario: Scenario, given: Mapping[str, Any], target: Target, user
     values |= dict.fromkeys(SWITCHES, False) | dict(given)
     arrivals = values.pop("arrivals")
     warmup = warmup_seconds(values.pop("warmup"), run_time)
+    duration = measured_seconds(values["until"], values.pop("max_duration"), run_time - warmup)
     preflight = not values.pop("no_preflight")
     target, *others = reach(filter(None, (target, values.pop("grpc_host"))), target.access)
     return RunSpec(
@@ -256,7 +266,7 @@ def make_spec(scenario: Scenario, given: Mapping[str, Any], target: Target, user
         arrivals=read_arrivals(arrivals, users),
         users=users,
         users_named="users" in arrivals,
-        duration=run_time - warmup,
+        duration=duration,
         warmup=warmup,
         target=target,
         grpc=next(iter(others), None),
@@ -301,14 +311,32 @@ def warmup_seconds(requested: float | None, run_time: float) -> float:
     return seconds
 
 
+def measured_seconds(until: Until | None, longest: float | None, planned: float) -> float:
+    """The longest measured time of a run, seconds.
+
+    Args:
+        until: when it may stop by itself.
+        longest: the option; None for the default.
+        planned: measured time of a run that does not stop by itself.
+
+    Raises:
+        UsageError: the option without `until`.
+    """
+    if until is None:
+        if longest is not None:
+            raise UsageError("--max-duration belongs to a run that stops by itself; give --until too, or leave it out")
+        return planned
+    return TIMES_AS_LONG * planned if longest is None else longest
+
+
 def read_option(name: str, text: str) -> Any:
     """The value of an option of `OPTIONS`.
 
     Raises:
         UsageError: the value is invalid; the message names the option.
     """
-    if not text and name == "grpc_host":
-        return None
+    if not text and name in _NOTHING:
+        return _NOTHING[name]
     try:
         return READERS[name](text)
     except UsageError as error:
@@ -368,9 +396,14 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "ready_timeout": lambda text: None if text == "auto" else parse_duration(text),
     "grpc_host": grpc_address,
     "server_flags": lambda text: tuple(text.split()),
+    "slo": parse_objectives,
+    "until": parse_until,
+    "max_duration": lambda text: None if text == "auto" else parse_duration(text),
     "results": Path,
 }
 """The parser of each option's text."""
 
+# What is meant by no text, where the parser takes none.
+_NOTHING: Final[Mapping[str, Any]] = {"grpc_host": None, "slo": (), "until": None}
 # Fields of `RunSpec` whose options have another name.
-_FIELDS: Final = {"sentences_per_request": "sentences", "request_timeout": "timeout"}
+_FIELDS: Final = {"sentences_per_request": "sentences", "request_timeout": "timeout", "slo": "objectives"}

@@ -4,6 +4,7 @@ Locust's own timers would end a test before its schedule does; `defer_timers` ke
 """
 
 import logging
+import math
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -80,13 +81,18 @@ class RunFactory:
         """
         read_target(self._environment.host, self._scenario.protocol)
 
-    def defer_timers(self) -> None:
-        """Takes the end of the first test from Locust's timers: the collector finds it."""
+    def defer_timers(self, setup: RunSetup | None) -> None:
+        """Takes the end of the first test from Locust's timers: the collector finds it.
+
+        Args:
+            setup: of that test; None if it is not known yet.
+        """
         options = self._options
         if options.headless:
             # As a safety net.
             ramp = options.num_users / options.spawn_rate
-            options.run_time += int(ramp + STOP_SECONDS + 2 * PATIENCE_SECONDS) + _SAFETY_SECONDS
+            longest = max(options.run_time, math.ceil(setup.spec.run_time if setup else 0.0))
+            options.run_time = longest + int(ramp + STOP_SECONDS + 2 * PATIENCE_SECONDS) + _SAFETY_SECONDS
         else:
             # Its timer would also end a test that is started from the web page later.
             self._deferred_run_time, options.run_time = options.run_time, None

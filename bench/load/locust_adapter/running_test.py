@@ -16,9 +16,10 @@ from bench.load.engine.collector import PATIENCE_SECONDS, Callbacks, Collector, 
 from bench.load.engine.worker_session import start_message
 from bench.load.live.live_figures import LiveFigures
 from bench.load.locust_adapter.run_factory import STOP_SECONDS, check_workers
-from bench.load.locust_adapter.worker import CLOCK, PLAN, START, STOP
-from bench.load.setup.run_context import option_name
+from bench.load.locust_adapter.worker import CLOCK, END, PLAN, START, STOP
+from bench.load.setup.run_context import option_name, started_by_bertbench
 from bench.load.setup.run_setup import RunSetup
+from bench.load.watch.watcher import RunWatch
 from bench.results.manifest import RunManifest
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class RunningTest:
         self._plans = setup.plans(len(self._clients), self.run)
         self._refusal = ""
         self._measured_from = 0.0
+        self._watch: RunWatch | None = None
         self.collector: Collector | None = None
         self._clocks = {worker: WorkerClock() for worker in self._clients} if self._distributed else {}
         self._comparing: gevent.Greenlet | None = None
@@ -85,6 +87,16 @@ class RunningTest:
     def compare_clock(self, message: Mapping[str, Any]) -> None:
         """Takes a worker's answer to the question for its time, at once."""
         self._clocks[message["worker"]].add(difference(message))
+
+    def prepare_looks(self) -> None:
+        """Starts what looks at a run that may stop by itself, and tells how long it will probably take.
+
+        Raises:
+            TargetError: it does not start.
+        """
+        spec = self._setup.spec
+        if spec.until is not None:
+            self._watch = RunWatch(spec, spec.until, _say)
 
     def refuse(self, reason: str) -> None:
         """Takes a worker's refusal of its plan."""
@@ -116,6 +128,15 @@ class RunningTest:
             clock = self._clocks.get(plan.worker)
             there = clock.moment(epoch) if clock is not None and clock.known else None
             self._send(START, start_message(self.run, epoch, there), plan.worker)
+        if self._watch is not None:
+            self._watch.begin(self.collector, self.end_at)
+
+    def end_at(self, moment: float) -> None:
+        """Ends the load in all processes at `moment`, seconds since the run began, as if that had been planned."""
+        assert self.collector is not None
+        self.collector.end_at(moment)
+        for plan in self._plans:
+            self._send(END, {"run": self.run, "ends": moment}, plan.worker)
 
     def leave_warmup_out(self) -> None:
         """Lets Locust's own requests/s count from the measured part; workers' reports may set an earlier moment."""
@@ -152,6 +173,7 @@ class RunningTest:
         for worker, clock in self._clocks.items():
             if note := clock.note(f"worker {worker}"):
                 self.collector.warn(note)
+        self.close()
         path = self.collector.finish()
         return describe_outcome(path, self._setup.model_dir, spec.rule, self.collector.lost, spec.command)
 
@@ -171,6 +193,12 @@ class RunningTest:
         end = time.monotonic() + _MOST_CLOCK_SECONDS
         while not all(clock.settled for clock in self._clocks.values()) and time.monotonic() < end:
             gevent.sleep(_QUICK_SECONDS)
+
+    def close(self) -> None:
+        """Ends the looks at the run."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
 
     def _send(self, message: str, data: Any, worker: int) -> None:
         self._runner.send_message(message, data, self._clients[worker])
@@ -196,10 +224,12 @@ class RunningTest:
         assert self.collector is not None
         workload = self._setup.workload
         warmup = f"{format_seconds(workload.warmup)} of it warm-up, which Locust's own statistics leave out"
+        until = f"until {manifest.until}, at most " if manifest.until is not None else "for "
         logger.info(
-            "%s on %s for %s (%s), then at most %s to drain; run folder %s",
+            "%s on %s %s%s (%s), then at most %s to drain; run folder %s",
             manifest.arrivals,
             self._setup.spec.target,
+            until,
             format_seconds(workload.warmup + workload.duration),
             warmup if workload.warmup else "no warm-up",
             format_seconds(workload.drain),
@@ -210,3 +240,11 @@ class RunningTest:
                 "%s requests/s requested, this load generator's ceiling is %s: the client will be the limit",
                 *format_apart(manifest.requested_rate, manifest.ceiling, format_number),
             )
+
+
+def _say(line: str) -> None:
+    """Tells the user how the run stands: where `bertbench run` shows it, or in Locust's log, which has the web page."""
+    if started_by_bertbench():
+        print(line, flush=True)
+    else:
+        logger.info(line)

@@ -19,6 +19,7 @@ from bench.serving.errors import ServingError
 PLAN: Final = "bertbench_plan"
 START: Final = "bertbench_start"
 STOP: Final = "bertbench_stop"
+END: Final = "bertbench_end"
 REPORT: Final = "bertbench_report"
 FAILED: Final = "bertbench_failed"
 CLOCK: Final = "bertbench_clock"
@@ -45,6 +46,7 @@ class Worker:
         self._runner.register_message(PLAN, self._on_plan)
         self._runner.register_message(START, self._on_start)
         self._runner.register_message(STOP, self._on_stop)
+        self._runner.register_message(END, self._on_end)
         if isinstance(self._runner, WorkerRunner):
             self._runner.register_message(CLOCK, self._on_clock)
         environment.events.test_stopping.add_listener(self._on_test_stopping)
@@ -68,6 +70,10 @@ class Worker:
     def _on_stop(self, environment: Any, msg: Any, **_: Any) -> None:
         if self.session is not None and self.session.run == msg.data["run"]:
             self.session.stop()
+
+    def _on_end(self, environment: Any, msg: Any, **_: Any) -> None:
+        if self.session is not None and self.session.run == msg.data["run"]:
+            self.session.end_at(float(msg.data["ends"]))
 
     def _on_clock(self, environment: Any, msg: Any, **_: Any) -> None:
         self._runner.send_message(CLOCK, answer(msg.data))

@@ -1,6 +1,6 @@
 """The outcome of a run: its metrics, its validity and the exit code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,10 @@ from bench.core.errors import ExitCode
 from bench.core.units import format_estimate, format_number, format_seconds, pluralize, were
 from bench.load.setup.catalog import SampleRule
 from bench.load.setup.run_context import option_name
+from bench.objectives.text import objective_lines
+from bench.objectives.verdicts import ObjectivesResult, Verdict
 from bench.results.records import Outcome
+from bench.results.run_folder import store_verdicts
 from bench.results.run_reader import open_run
 from bench.stats.estimate import Estimate
 
@@ -22,19 +25,18 @@ class RunOutcome:
 
     Args:
         lines: metrics and validity, for people.
-        error: one line on failed requests or lost processes; "" if there are none.
-        exit_code: 0; 1 for wrong answers or other failed requests; 3 if nothing was due; 4 if no request got an answer,
-            or a process of the load generator was lost.
+        error: one line on failed requests, lost processes or objectives; "" if there is nothing to say.
+        exit_code: 0; 1 for wrong answers, other failed requests or an objective that is not met; 3 if nothing was due,
+            or no verdict can be given; 4 if no request got an answer, or a process of the load generator was lost.
+        failed: whether Locust's `--exit-code-on-error` applies, which is about requests.
+        objectives: the verdicts on its objectives; None if it has none.
     """
 
     lines: tuple[str, ...]
     error: str
     exit_code: ExitCode
-
-    @property
-    def failed(self) -> bool:
-        """Whether Locust's `--exit-code-on-error` applies."""
-        return self.exit_code in (ExitCode.REGRESSION, ExitCode.TARGET_FAILED)
+    failed: bool = False
+    objectives: ObjectivesResult | None = None
 
 
 def describe_outcome(
@@ -44,7 +46,7 @@ def describe_outcome(
     lost: Sequence[str] = (),
     command: Sequence[str] = (),
 ) -> RunOutcome:
-    """Evaluates a finished run folder.
+    """Evaluates a finished run folder, and adds the verdicts on its objectives to its `run.json`.
 
     Args:
         path: the folder.
@@ -58,9 +60,11 @@ def describe_outcome(
     """
     analysis = analyse(open_run(path, verify=False))
     summary = analysis.summary
+    objectives = analysis.objectives
+    limited = {result.objective.name for result in objectives.results} if objectives is not None else set()
     # A wrong answer in the warm-up is a wrong answer.
     error, code = _evaluate(
-        {name: count + summary.warmup[name] for name, count in summary.counts.items()}, model_dir, command
+        {name: count + summary.warmup[name] for name, count in summary.counts.items()}, model_dir, command, limited
     )
     if lost and code is not ExitCode.INCONCLUSIVE and not summary.counts[Outcome.WRONG_ANSWER]:
         error, code = f"{'; '.join(lost)}; see how it ended, and run again", ExitCode.TARGET_FAILED
@@ -68,12 +72,42 @@ def describe_outcome(
     for name, metrics in summary.protocols.items():
         lines += [f"{name}:", *(f"  {line}" for line in _latency_lines(metrics))]
     lines.append(_rate_line(analysis))
+    lines += [*_stopping_lines(analysis), *objective_lines(objectives)]
     lines += [f"note: {warning}" for warning in (*analysis.warnings, *_rule_warnings(analysis, rule))]
     lines += [str(analysis.validity), str(path)]
-    return RunOutcome(tuple(lines), error, code)
+    failed = code in (ExitCode.REGRESSION, ExitCode.TARGET_FAILED)
+    if objectives is not None:
+        store_verdicts(path, objectives)
+        error, code = _with_objectives(error, code, objectives)
+    return RunOutcome(tuple(lines), error, code, failed, objectives)
 
 
-def _evaluate(counts: Mapping[str, int], model_dir: Path, command: Sequence[str]) -> tuple[str, ExitCode]:
+def _with_objectives(error: str, code: ExitCode, objectives: ObjectivesResult) -> tuple[str, ExitCode]:
+    """The error and the exit code with the verdict on the objectives; the more severe one wins."""
+    verdicts = {Verdict.FAIL: ExitCode.REGRESSION, Verdict.CANNOT_TELL: ExitCode.INCONCLUSIVE}
+    found = verdicts.get(objectives.verdict, ExitCode.OK)
+    order = (ExitCode.OK, ExitCode.INCONCLUSIVE, ExitCode.REGRESSION, ExitCode.TARGET_FAILED)
+    if found is ExitCode.OK or order.index(code) >= order.index(found):
+        return error, code
+    return objectives.line(), found
+
+
+def _stopping_lines(analysis: Analysis) -> list[str]:
+    """How a run that could stop by itself ended."""
+    stopping = analysis.run.file.stopping
+    if stopping is None:
+        return []
+    seconds = format_seconds(analysis.summary.seconds)
+    if stopping.reason:
+        return [f"stopped after {seconds} of at most {format_seconds(stopping.planned)}: {stopping.reason}"]
+    until = analysis.run.manifest.until
+    return [f"ran {seconds}, the most that it may, without {until}; raise --max-duration to go on"]
+
+
+def _evaluate(
+    counts: Mapping[str, int], model_dir: Path, command: Sequence[str], limited: Set[str]
+) -> tuple[str, ExitCode]:
+    """What the outcomes of the requests alone say; `limited` are quantities whose objective decides instead."""
     successful, wrong = counts[Outcome.OK], counts[Outcome.WRONG_ANSWER]
     failed = sum(counts.values()) - successful
     if not sum(counts.values()):
@@ -84,7 +118,7 @@ def _evaluate(counts: Mapping[str, int], model_dir: Path, command: Sequence[str]
             "--model-dir",
             ExitCode.REGRESSION,
         )
-    if wrong:
+    if wrong and "wrong" not in limited:
         differ = "differs" if wrong == 1 else "differ"
         return (
             f"{pluralize(wrong, 'answer')} {differ} from the Estimator's; the run's records show which",
@@ -92,7 +126,8 @@ def _evaluate(counts: Mapping[str, int], model_dir: Path, command: Sequence[str]
         )
     if failed and not successful:
         return "no request got an answer; check the server", ExitCode.TARGET_FAILED
-    return (f"{pluralize(failed, 'failed request')}", ExitCode.REGRESSION) if failed else ("", ExitCode.OK)
+    unlimited = 0 if "errors" in limited else failed - wrong
+    return (f"{pluralize(unlimited, 'failed request')}", ExitCode.REGRESSION) if unlimited else ("", ExitCode.OK)
 
 
 def _counts_line(analysis: Analysis) -> str:

@@ -114,6 +114,8 @@ class RunSetup:
             command=redacted_command(spec.command or sys.argv),
             ceiling=ceiling * len(plans) if ceiling else None,
             warnings=notes,
+            objectives=spec.objectives,
+            until=spec.until,
         )
         return describe(replace(self.workload, users=users), arrivals, origin, sum(scheduled) if scheduled else None)
 

@@ -19,11 +19,13 @@ from bench.core.errors import UsageError
 from bench.core.versioned_json import shallow
 from bench.load.setup.catalog import SampleRule
 from bench.load.setup.run_context import VARIABLE, option_name
+from bench.objectives.grammar import Objective
+from bench.objectives.until import Until
 from bench.server.running import RunningServer
 from bench.serving.headers import Headers
 from bench.serving.target import Target, TargetKind, rest_address
 from bench.serving.types import DEFAULT_MODEL_NAME
-from bench.workload.arrivals import Arrivals, ClosedLoop, parse_arrivals
+from bench.workload.arrivals import Arrivals, ClosedLoop, Poisson, parse_arrivals
 from bench.workload.policies import POLICIES
 from bench.workload.workload import Workload
 
@@ -69,6 +71,8 @@ class RunSpec:
         group: the same for all repeats of one command; "" for a run of its own.
         repeat: index of the repeat.
         command: the command line of the `bertbench` that starts the run; () if a user started Locust.
+        objectives: what the run is held to.
+        until: when it may stop by itself, before `duration`; None if it does not.
 
     Raises:
         UsageError: a value is out of range, or values contradict each other.
@@ -106,9 +110,12 @@ class RunSpec:
     group: str = ""
     repeat: int = 0
     command: tuple[str, ...] = ()
+    objectives: tuple[Objective, ...] = ()
+    until: Until | None = None
 
     def __post_init__(self) -> None:
         self._workload()
+        self._check_until()
         if isinstance(self.arrivals, ClosedLoop) and self.arrivals.users != self.users:
             option = option_name("--users", self.command)
             raise UsageError(
@@ -123,9 +130,23 @@ class RunSpec:
         if self.max_response is not None and self.max_response < 1:
             raise UsageError(f"the largest response must be 1 byte or more, not {self.max_response}")
 
+    def _check_until(self) -> None:
+        if self.until is None:
+            return
+        if not isinstance(self.arrivals, ClosedLoop | Poisson):
+            raise UsageError(
+                f"--until {self.until} needs a steady load, and {self.arrivals} is not; give closed, poisson or "
+                "constant arrivals"
+            )
+        if self.until.decided and all(objective.counted for objective in self.objectives):
+            raise UsageError(
+                f"--until {self.until} has nothing to decide before the end; give an objective with an interval, like "
+                "--slo 'p99<=250ms'"
+            )
+
     @property
     def run_time(self) -> float:
-        """Seconds of load, warm-up included."""
+        """Seconds of load, warm-up included; the most, if it may stop by itself."""
         return self.warmup + self.duration
 
     def workload(self, file: GoldenFile) -> Workload:

@@ -19,10 +19,12 @@ from bench.core.units import (
     pluralize,
 )
 from bench.core.versioned_json import shallow
+from bench.objectives.text import objective_rows, summary_line
 from bench.report.runs.first_screen import first_screen
 from bench.report.runs.run_charts import words_of
 from bench.report.screen import FirstScreen, Value, shown
 from bench.results.environment import Environment
+from bench.results.manifest import Stopping
 from bench.stats.estimate import Estimate
 
 Row = tuple[str, ...]
@@ -98,6 +100,8 @@ class RunView:
         valid: whether the run is VALID.
         verdict: `VALID`, or `INVALID` with reasons.
         screen: the first screen.
+        objectives: the verdict on its objectives, `PASS` with a note; "" if it has none.
+        objective_rows: rows of objective, verdict, value, remark.
         headline: the most important metrics, rows of title, value, interval.
         workload: rows of name and value.
         outcomes: rows of outcome, requests, fraction of those due.
@@ -118,6 +122,8 @@ class RunView:
     valid: bool
     verdict: str
     screen: FirstScreen
+    objectives: str
+    objective_rows: Sequence[Row]
     headline: Sequence[Row]
     workload: Sequence[Row]
     outcomes: Sequence[Row]
@@ -135,13 +141,15 @@ class RunView:
 
 def run_view(analysis: Analysis, profile: RunProfile, pictures: Sequence[Picture]) -> RunView:
     """The view of one run."""
-    summary = analysis.summary
+    summary, objectives = analysis.summary, analysis.objectives
     return RunView(
         name=analysis.run.name,
         subtitle=subtitle(analysis),
         valid=analysis.validity.valid,
         verdict=str(analysis.validity),
         screen=first_screen(analysis),
+        objectives="" if objectives is None else summary_line(objectives),
+        objective_rows=[] if objectives is None else objective_rows(objectives),
         headline=headline_rows(analysis),
         workload=list(_workload(analysis)),
         outcomes=list(_outcomes(analysis)),
@@ -202,6 +210,8 @@ def _workload(analysis: Analysis) -> Iterable[Row]:
     yield "users", f"{present}, each with at most one request in flight; {pluralize(manifest.workers, 'worker')}"
     before = f"after {format_seconds(workload.warmup)} of warm-up" if workload.warmup else "without a warm-up"
     yield "duration", f"{format_seconds(workload.duration)} {before}"
+    if manifest.until is not None:
+        yield "until", f"{manifest.until}; {_stopping(analysis.run.file.stopping)}"
     yield (
         "checked",
         f"{format_percent(workload.check_share)} of the answers, against the Estimator's golden probabilities",
@@ -212,6 +222,14 @@ def _workload(analysis: Analysis) -> Iterable[Row]:
         yield "headers", f"{', '.join(manifest.headers)} (their values are not stored)"
     for name, value in _flat(manifest.server):
         yield f"server: {name}", value
+
+
+def _stopping(stopping: Stopping | None) -> str:
+    """How a run that could stop by itself ended."""
+    if stopping is None:
+        return "the run did not finish"
+    most = f"at most {format_seconds(stopping.planned)}"
+    return f"stopped because {stopping.reason}; {most}" if stopping.reason else f"not reached; {most}"
 
 
 def _outcomes(analysis: Analysis) -> Iterable[Row]:

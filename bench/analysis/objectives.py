@@ -1,0 +1,118 @@
+"""The verdicts on the objectives of a run, from its records.
+
+A request that failed is later than every limit: a latency objective counts all requests that were due, so that a server
+cannot meet it by failing. The mean is that of the successful requests.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from bench.analysis.measured import Measured
+from bench.analysis.metrics import METRICS
+from bench.analysis.summary import CONFIDENCE, request_metrics
+from bench.analysis.validity import Validity
+from bench.core.units import format_percent
+from bench.objectives.grammar import Objective
+from bench.objectives.verdicts import Counted, ObjectiveResult, ObjectivesResult, decide
+from bench.results.blocks import OUTCOME_CODES
+from bench.results.records import Outcome
+from bench.results.run_reader import Run
+from bench.stats.estimate import Estimate
+from bench.stats.percentile_intervals import percentile_interval
+from bench.stats.percentiles import PERCENTILES
+
+_NO_MEASURED_PART: Final = "the run ended in its warm-up"
+
+
+def run_objectives(run: Run, measured: Measured, validity: Validity) -> ObjectivesResult | None:
+    """The verdicts on the objectives that a run was made for; None if there are none.
+
+    What was decided while the run was in progress stays decided; the rest is decided on the whole run.
+
+    Args:
+        run: the run.
+        measured: its records.
+        validity: its validity; an INVALID run passes nothing.
+    """
+    objectives = run.manifest.objectives
+    if not objectives:
+        return None
+    stopping = run.file.stopping
+    confidence = CONFIDENCE if stopping is None else stopping.confidence
+    early = {} if stopping is None else {result.objective: result for result in stopping.decided}
+    rest = [objective for objective in objectives if objective not in early]
+    late = iter(evaluate(rest, measured, run.manifest.workload.sentences, confidence))
+    results = [early[objective] if objective in early else next(late) for objective in objectives]
+    return ObjectivesResult.of(results, valid=validity.valid)
+
+
+def evaluate(
+    objectives: Sequence[Objective],
+    measured: Measured,
+    sentences: int,
+    confidence: float = CONFIDENCE,
+    *,
+    over: bool = True,
+) -> list[ObjectiveResult]:
+    """The verdict on each of `objectives`.
+
+    Args:
+        objectives: what was asked.
+        measured: the records of a run, or of its part so far.
+        sentences: sentences per request.
+        confidence: of the intervals.
+        over: whether the run is over.
+    """
+    if not objectives:
+        return []
+    metrics = request_metrics(measured, confidence, sentences)
+    if sentences == 1:
+        metrics["sentence_rate"] = replace(metrics["throughput"], metric="sentence_rate")
+    found = []
+    for objective in objectives:
+        metric = objective.quantity.metric
+        estimate = metrics.get(metric) or Estimate.absent(metric, f"no {METRICS[metric].title}", confidence=confidence)
+        estimate = _with_failures(objective, estimate, measured, confidence)
+        counted = _counted(objective, measured) if objective.counted else None
+        result = decide(objective, estimate, measured.seconds, counted, over=over)
+        found.append(_about_failures(result, measured))
+    return found
+
+
+def _with_failures(objective: Objective, estimate: Estimate, measured: Measured, confidence: float) -> Estimate:
+    """A percentile of all requests that were due, those that failed with an infinite latency."""
+    clock, _, name = objective.quantity.metric.rpartition("_")
+    ok = measured.ok
+    if name not in PERCENTILES or bool(ok.all()):
+        return estimate
+    start = measured.due if clock == "from_due" else measured.sent
+    latency = np.where(ok, measured.done - start, np.inf)
+    return percentile_interval(estimate.metric, latency, PERCENTILES[name], confidence)
+
+
+def _about_failures(result: ObjectiveResult, measured: Measured) -> ObjectiveResult:
+    """The result with a note on the requests that failed, where latency is limited."""
+    failed = int((~measured.ok).sum())
+    if not failed or not result.objective.quantity.metric.startswith("from_"):
+        return result
+    name = result.objective.quantity.metric.rpartition("_")[2]
+    how = "count as later than every limit" if name in PERCENTILES else "are left out"
+    note = f"{format_percent(failed / measured.due.size)} of the requests failed and {how}"
+    return replace(result, note=f"{result.note}; {note}" if result.note else note)
+
+
+def _counted(objective: Objective, measured: Measured) -> Counted:
+    """The requests that decide."""
+    if objective.name == "wrong":
+        wrong = measured.outcome[measured.checked] == OUTCOME_CODES[Outcome.WRONG_ANSWER]
+        return Counted(int(wrong.sum()), wrong.size, "checked answer")
+    ok = measured.ok
+    if objective.name == "errors":
+        return Counted(int((~ok).sum()), ok.size, "request")
+    start = measured.sent if objective.quantity.metric.startswith("from_send") else measured.due
+    late = (measured.done - start)[ok] > objective.limit
+    # A request that failed is later than every limit.
+    return Counted(int(late.sum() + (~ok).sum()), ok.size, "request")

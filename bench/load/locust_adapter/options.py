@@ -79,11 +79,7 @@ OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "grpc_host": ("", "gRPC address of the same server beside its REST address, for scenarios of both protocols"),
     "server_flags": ("", "flags for a server that the run starts, separated by spaces"),
-    "slo": (
-        "",
-        "objectives, like p99<=250ms,errors<=0.1%,wrong=0,throughput>=50/s (= is at most): PASS, FAIL (exit code 1) or "
-        "CANNOT TELL (3)",
-    ),
+    "slo": ("", "objectives, like p99<=250ms,errors<=0.1%,wrong=0: exit code 1 if one fails, 3 if one cannot be told"),
     "until": ("", "stop by itself: p99+-5%, when the 95% interval is that narrow, or decided, when the objectives are"),
     "max_duration": ("auto", "longest measured time with --until; auto: 10 times the run time"),
     "results": ("results", "folder of the run folders"),

@@ -128,6 +128,24 @@ def parse_until(text: str) -> Until:
     return Until(tuple(found.values()))
 
 
+def measured_seconds(until: Until | None, longest: float | None, planned: float) -> float:
+    """The longest measured time of a run, seconds.
+
+    Args:
+        until: when it may stop by itself.
+        longest: what `--max-duration` says; None for the default.
+        planned: measured time of a run that does not stop by itself.
+
+    Raises:
+        UsageError: `longest` without `until`.
+    """
+    if until is None:
+        if longest is not None:
+            raise UsageError("--max-duration belongs to a run that stops by itself; give --until too, or leave it out")
+        return planned
+    return TIMES_AS_LONG * planned if longest is None else longest
+
+
 def relative_width(estimate: Estimate) -> float | None:
     """Distance of the further end of the interval from the value, as a fraction of it; None if an end is open."""
     center, lo, hi = estimate.center, estimate.lo, estimate.hi

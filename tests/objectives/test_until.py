@@ -6,7 +6,15 @@ import re
 import pytest
 
 from bench.core.errors import UsageError
-from bench.objectives.until import Precision, Until, confidences, look_times, parse_until, relative_width
+from bench.objectives.until import (
+    Precision,
+    Until,
+    confidences,
+    look_times,
+    measured_seconds,
+    parse_until,
+    relative_width,
+)
 from bench.stats.estimate import Estimate
 
 
@@ -81,3 +89,15 @@ def test_all_looks_together_err_as_one(looks: int) -> None:
     assert len(levels) == looks
     assert sum(1 - level for level in levels) == pytest.approx(0.05)
     assert levels[-1] == pytest.approx(0.975 if looks > 1 else 0.95)
+
+
+@pytest.mark.parametrize(
+    ("until", "longest", "seconds"), [(None, None, 54.0), (Until(), None, 540.0), (Until(), 90.0, 90.0)]
+)
+def test_the_longest_run(until: Until | None, longest: float | None, seconds: float) -> None:
+    assert measured_seconds(until, longest, 54.0) == seconds
+
+
+def test_a_longest_run_that_does_not_stop_by_itself_is_refused() -> None:
+    with pytest.raises(UsageError, match="--max-duration belongs to a run that stops by itself; give --until too"):
+        measured_seconds(None, 90.0, 54.0)

@@ -27,7 +27,7 @@ from bench.core.units import (
 from bench.load.setup.catalog import SCENARIOS, Scenario
 from bench.load.setup.run_spec import RunSpec, given_spec
 from bench.objectives.grammar import parse_objectives
-from bench.objectives.until import TIMES_AS_LONG, Until, parse_until
+from bench.objectives.until import measured_seconds, parse_until
 from bench.serving.access import Access
 from bench.serving.headers import Headers, check_header, read_headers
 from bench.serving.target import Target, TargetKind, grpc_address, masked_address, parse_target, reach
@@ -305,24 +305,6 @@ def warmup_seconds(requested: float | None, run_time: float) -> float:
         whole, warm = format_seconds(run_time), format_seconds(seconds)
         raise UsageError(f"a warm-up of {warm} leaves nothing of a run of {whole}; give a longer run time")
     return seconds
-
-
-def measured_seconds(until: Until | None, longest: float | None, planned: float) -> float:
-    """The longest measured time of a run, seconds.
-
-    Args:
-        until: when it may stop by itself.
-        longest: the option; None for the default.
-        planned: measured time of a run that does not stop by itself.
-
-    Raises:
-        UsageError: the option without `until`.
-    """
-    if until is None:
-        if longest is not None:
-            raise UsageError("--max-duration belongs to a run that stops by itself; give --until too, or leave it out")
-        return planned
-    return TIMES_AS_LONG * planned if longest is None else longest
 
 
 def read_option(name: str, text: str) -> Any:

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
     parser.add_argument("--ways", default=",".join(WAYS), help=f"what to measure (default: {','.join(WAYS)})")
     parser.add_argument(
-        "--duration", type=DURATION, default=8.0, metavar="TIME", help="time of each measurement (default: 8s)"
+        "--duration", type=DURATION, default="8s", metavar="TIME", help="time of each measurement (default: 8s)"
     )
     parser.add_argument(
         "--users",

@@ -18,7 +18,9 @@ from bench.config.resolution import Command, every_command
 from bench.config.show import Origin, ShownOption, shown_options
 from bench.config.sources import Settings, read_settings
 from bench.core.errors import ExitCode, UsageError, did_you_mean, printable
+from bench.core.redaction import redacted_command
 from bench.core.units import pluralize
+from bench.serving.target import masked_address
 
 
 class OptionValue(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     if args.action == "check":
         return _check(top, settings, out, err)
     commands = _chosen(list(every_command(top)), args.words)
-    shown = [option for command in commands for option in shown_options(command, settings)]
+    shown = [option for command in commands for option in shown_options(command, settings, _redacted)]
     if not args.words:
         shown = [option for option in shown if option.origin is not Origin.DEFAULT]
     values = [
@@ -158,6 +160,13 @@ def _table(options: Sequence[ShownOption]) -> str:
             lines.append(f"bertbench {command}")
         lines.append(f"  {name:{widths[0]}}  {value:{widths[1]}}  {source}")
     return "\n".join(lines)
+
+
+def _redacted(option: str, text: str) -> str:
+    """A value without that of a header and without what an address should not hold."""
+    (word,) = redacted_command((f"--{option}={text}",))
+    shown = word.partition("=")[2]
+    return masked_address(shown) if "://" in shown else shown
 
 
 def _text(value: str | list[str] | bool | None) -> str:

@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", choices=("grpc", "rest"), help="(default: gRPC where its address is known)")
     parser.add_argument("--signature", choices=(COMPACT_SIGNATURE, ARTICLE_SIGNATURE), default=COMPACT_SIGNATURE)
     parser.add_argument("--in-flight", type=whole(1, 1000), default=3, help="requests under way at once (default: 3)")
-    parser.add_argument("--timeout", type=DURATION, default=60.0, help="for one request (default: 60s)")
+    parser.add_argument("--timeout", type=DURATION, default="60s", help="for one request (default: 60s)")
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:

@@ -88,7 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"evaluations on the held-out lines ({_DEFAULT.evaluations})",
     )
-    parser.add_argument("--save-every", type=DURATION, default=30.0, metavar="T", help="time between checkpoints (30s)")
+    parser.add_argument(
+        "--save-every", type=DURATION, default="30s", metavar="T", help="time between checkpoints (30s)"
+    )
     parser.add_argument(
         "--seed", type=SEED, metavar="N", help=f"random seed of weights, masks and order ({_DEFAULT.seed})"
     )

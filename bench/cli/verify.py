@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sentences", type=whole(), metavar="N", help="check the first N golden sentences (default: all)"
     )
-    parser.add_argument("--timeout", type=DURATION, default=60.0, help="for one request (default: 60s)")
+    parser.add_argument("--timeout", type=DURATION, default="60s", help="for one request (default: 60s)")
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:

@@ -66,14 +66,19 @@ def value_for(parser: argparse.ArgumentParser, action: argparse.Action, setting:
     Raises:
         UsageError: the option does not take the value; the message names the source.
     """
+    value = given_value(action, setting)
+    for text in value if isinstance(value, list) else ():
+        _check(parser, action, text, setting.source)
+    return value
+
+
+def given_value(action: argparse.Action, setting: Setting) -> bool | int | list[str]:
+    """As `value_for`, with texts that the option's parser has not read."""
     if isinstance(action, argparse._CountAction):
         return _count(setting)
     if action.nargs == 0 or (action.nargs == "?" and _is_truth(setting)):
         return _truth(setting)
-    texts = _texts(action, setting)
-    for text in texts:
-        _check(parser, action, text, setting.source)
-    return texts
+    return _texts(action, setting)
 
 
 def words_for(parser: argparse.ArgumentParser, action: argparse.Action, setting: Setting) -> list[str]:

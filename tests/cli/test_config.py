@@ -1,11 +1,17 @@
 """`bertbench config`: what it shows and what it refuses."""
 
 import io
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from bench.cli import main
+from bench.config.names import known_names
+from bench.config.sources import FILE_VARIABLE
+
+ROOT = Path(__file__).parents[2]
 
 FILE = """
 users = 16
@@ -61,6 +67,27 @@ def test_header_values_are_never_shown() -> None:
     assert "top" not in out.split()
 
 
+@pytest.mark.parametrize(
+    ("option", "given", "shown"),
+    [
+        ("header", ["a: secret", "b:env:NAME"], ["a: <redacted>", "b:env:NAME"]),
+        ("baseline-header", ["a: secret"], ["a: <redacted>"]),
+        ("candidate-header", "a: secret", ["a: <redacted>"]),
+        ("headers", "a: secret; b:@file", "a: <redacted>; b:@file"),
+        ("headers", "secret", "<redacted>"),
+        ("baseline", "http://user:secret@host:8501", "http://<redacted>"),
+        ("candidate", "http://host:8501/v1?key=secret", "http://host:8501/v1<redacted>"),
+    ],
+)
+def test_no_credential_is_in_the_document(option: str, given: object, shown: object) -> None:
+    Path("bertbench.toml").write_text(f"[gate]\n{option} = {json.dumps(given)}\n")
+    code, out, err = call("config show gate --json")
+    assert (code, err) == (0, "")
+    (found,) = [entry for entry in json.loads(out)["options"] if entry["option"] == option]
+    assert (found["value"], found["origin"]) == (shown, "file")
+    assert "secret" not in out
+
+
 def test_without_a_command_all_that_is_set_is_shown() -> None:
     Path("other.toml").write_text(FILE)
     code, out, _ = call("config show --config other.toml")
@@ -74,6 +101,8 @@ def test_good_settings_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("bertbench.toml").write_text(FILE)
     monkeypatch.setenv("BERTBENCH_USERS", "4")
     monkeypatch.setenv("BERTBENCH_TOKEN", "secret")
+    monkeypatch.setenv("TEAM", "search")
+    Path("key.txt").write_text("key")
     code, out, err = call("config check")
     assert (code, err) == (0, "")
     assert out == "not options: BERTBENCH_TOKEN\nbertbench.toml, 1 variable: no faults\n"
@@ -112,3 +141,15 @@ def test_a_setting_reaches_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BERTBENCH_BASELINE_STORE", "elsewhere")
     assert call("baseline list") == (0, "elsewhere holds no baseline yet\n", "")
     assert call("baseline list --store here") == (0, "here holds no baseline yet\n", "")
+
+
+@pytest.mark.parametrize("page", ["guide/configuration.md", "reference/configuration.md"])
+def test_the_examples_of_the_pages_have_no_faults(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    examples = re.findall(r"^```toml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    for example in examples:
+        Path("bertbench.toml").write_text(example)
+        assert call("config check") == (0, "bertbench.toml, 0 variables: no faults\n", "")
+    for variable in re.findall(r"(?<!\w)BERTBENCH_\w+", text):
+        assert variable in known_names().variables() | {FILE_VARIABLE}
+    assert examples or "reference" in page

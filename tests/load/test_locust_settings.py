@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.core.units import parse_duration
-from bench.load.locust_adapter.options import make_spec, read_target
+from bench.load.locust_adapter.options import GIVEN_HEADERS, make_spec, read_target
 from bench.load.setup.catalog import SCENARIOS
 from bench.load.setup.run_context import VARIABLE
 from bench.load.setup.run_spec import RunSpec
@@ -112,6 +112,16 @@ def test_each_source_wins_over_the_next(tmp_path: Path) -> None:
     ]
 
 
+def test_locust_s_files_win_in_their_order_and_a_named_one_over_variables(tmp_path: Path) -> None:
+    (tmp_path / "named.conf").write_text("seed = 1\n")
+    (tmp_path / "pyproject.toml").write_text("[tool.locust]\nseed = 3\nchannels = 3\n")
+    (tmp_path / "locust.conf").write_text("seed = 4\nchannels = 4\ndrain = 4s\n")
+    (tmp_path / ".locust.conf").write_text("seed = 5\nchannels = 5\ndrain = 5s\nwarmup = 5s\n")
+    found = options(tmp_path, "--config named.conf", {"BERTBENCH_SEED": "2"})
+    assert [found[name] for name in ("seed", "channels", "drain", "warmup")] == ["1", "3", "4s", "5s"]
+    assert options(tmp_path, "", {"BERTBENCH_SEED": "2"})["seed"] == "2"
+
+
 @pytest.mark.parametrize(
     ("place", "text"),
     [
@@ -146,6 +156,24 @@ def test_variables_set_locust_s_options_and_the_scenario_s(tmp_path: Path) -> No
                                    "BERTBENCH_DRAIN": "", "BERTBENCH_TOKEN": "x"})  # fmt: skip
     assert (found["num_users"], found["run_time"], found["drain"]) == (7, 9, "10s")
     assert (found["server_flags"], found["compressed"]) == ("--a=1 --b", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "variables"),
+    [
+        ("header = ['a: secret', 'b: c']", {}),
+        ("[locust]\nheader = ['a: secret', 'b: c']", {}),
+        ("headers = 'a: secret; b: c'", {}),
+        ("header = 'd: e'", {"BERTBENCH_HEADER": "['a: secret', 'b: c']"}),
+        ("headers = 'd: e'", {"BERTBENCH_LOCUST_HEADERS": "a: secret; b: c"}),
+    ],
+)
+def test_headers_are_kept_where_those_of_flags_are(text: str, variables: dict[str, str], tmp_path: Path) -> None:
+    """The options' own values, which Locust's web page shows, stay empty."""
+    (tmp_path / "bertbench.toml").write_text(text)
+    found = options(tmp_path, "", variables)
+    assert found.pop(GIVEN_HEADERS) == ["a: secret", "b: c"]
+    assert "secret" not in str(found)
 
 
 def test_a_scenario_s_table_is_for_it_alone(tmp_path: Path) -> None:

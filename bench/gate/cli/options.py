@@ -26,10 +26,10 @@ def add_load_options(parser: argparse.ArgumentParser) -> None:
         "--arrivals", default="closed:users=1", metavar="TEXT", help="as for run (default: closed:users=1)"
     )
     parser.add_argument("--server-flag", action="append", default=[], metavar="FLAG", help="for both sides; repeatable")
-    parser.add_argument("--max-time", type=DURATION, default=300.0, metavar="TIME", help="default: 5m")
-    parser.add_argument("--warmup", type=DURATION, default=3.0, metavar="TIME", help="for each side (default: 3s)")
+    parser.add_argument("--max-time", type=DURATION, default="5m", metavar="TIME", help="default: 5m")
+    parser.add_argument("--warmup", type=DURATION, default="3s", metavar="TIME", help="for each side (default: 3s)")
     parser.add_argument("--run-time", type=DURATION, metavar="TIME", help="of one run of a side (default: 1s to 7.5s)")
-    parser.add_argument("--request-timeout", type=DURATION, default=10.0, metavar="TIME", help="default: 10s")
+    parser.add_argument("--request-timeout", type=DURATION, default="10s", metavar="TIME", help="default: 10s")
     parser.add_argument(
         "--seed",
         type=SEED,

@@ -12,10 +12,12 @@ class Clocks:
     """Both clocks of a machine, as they stand at a moment."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.set = lambda perf, day: (
-            monkeypatch.setattr(time, "perf_counter", lambda: perf),
-            monkeypatch.setattr(time, "time", lambda: day),
-        )
+        self._monkeypatch = monkeypatch
+
+    def set(self, perf: float, day: float) -> None:
+        """Sets `time.perf_counter` and `time.time`."""
+        self._monkeypatch.setattr(time, "perf_counter", lambda: perf)
+        self._monkeypatch.setattr(time, "time", lambda: day)
 
 
 @pytest.mark.parametrize(("there", "back"), [(0.001, 0.001), (0.0, 0.004), (0.03, 0.0)])

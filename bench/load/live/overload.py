@@ -1,11 +1,11 @@
 """Finds an open loop whose backlog grows for good: requests are due faster than the server carries them.
 
 **Test.** The backlog, requests due and not ended, is the CUSUM of the difference between the rates at which requests
-are due and end (E. Page, *Continuous inspection schemes*, Biometrika 41, 1954): the queue cannot be negative, so it is a
-random walk reflected at 0. With drift -d and variance v a second, it rises by h within an excursion with probability
+are due and end (E. Page, *Continuous inspection schemes*, Biometrika 41, 1954): the queue cannot be negative, so it is
+a random walk reflected at 0. With drift -d and variance v a second, it rises by h within an excursion with probability
 exp(-2dh/v) (J. Kingman, *The single server queue in heavy traffic*, 1961). The limit is the h that makes this
-exp(-`EXPONENT`) for a server that is used to `PROTECTED`: such a server is left alone. v is measured, and at least that of
-Poisson arrivals and exponential service times.
+exp(-`EXPONENT`) for a server that is used to `PROTECTED`: such a server is left alone. v is measured, and at least that
+of Poisson arrivals and exponential service times.
 
 **For good.** The backlog must also have risen in each third of the time since its minimum, while requests ended in each
 of them: a server that stalls, and then works off its backlog, is measured and not stopped. And the requests still to
@@ -15,6 +15,7 @@ since a cold server carries less.
 Simulated rates of false stops and times to the stop: `docs/validation/load.md`.
 """
 
+import itertools
 import math
 from typing import Final
 
@@ -92,9 +93,7 @@ def _growing_since(backlog: Counts, ended: Counts, rest: float) -> int | None:
         return None
     parts = np.linspace(since, backlog.size - 1, _PARTS + 1).round().astype(np.int64)
     rising = (np.diff(backlog[parts]) > 0).all()
-    running = all(
-        ended[low:high].mean() >= _LEAST_SHARE * carried for low, high in zip(parts[:-1], parts[1:], strict=True)
-    )
+    running = all(ended[low:high].mean() >= _LEAST_SHARE * carried for low, high in itertools.pairwise(parts))
     return since if rising and running and rest > carried else None
 
 

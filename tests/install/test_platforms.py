@@ -5,7 +5,6 @@ import errno
 import io
 import os
 import platform
-import select
 import subprocess
 import sys
 from pathlib import Path
@@ -94,10 +93,10 @@ def test_a_gate_works_elsewhere(demo_server: RunningServer, tmp_path: Path) -> N
 
 
 def test_the_embedded_server_is_refused_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(select, "epoll")
+    monkeypatch.delattr(os, "eventfd")
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     with (
-        pytest.raises(UsageError, match=r"needs epoll and eventfd of Linux, which Darwin lacks; give --target"),
+        pytest.raises(UsageError, match=r"needs epoll and eventfd of Linux, which Darwin lacks; give the address"),
         embedded(CLIENT_FOLDER),
     ):
         pass

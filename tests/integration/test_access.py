@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from bench.bert.contract.exported_model import ExportedModel
-from bench.capacity.experiment.experiment_design import QUICK
-from bench.capacity.queue.latency_table import Effort
 from bench.cli import main
 from bench.results.run_reader import find_runs
 from bench.server.lifecycle import RunningServer
+from tests.capacity.test_capacity_live import SHORT as SHORT_SWEEP
 from tests.support.guarded_server import HEADER, Guarded, guarded_server
 from tests.support.locust_process import command as locust_command
 from tests.support.locust_process import environment
@@ -26,20 +25,7 @@ TOKEN = 'token; with "all", that=HTTP:allows'
 CA = ("--ca-cert", str(TLS / "ca.pem"))
 GIVEN = ("--header", f"{HEADER}:env:ACCESS_TOKEN")
 SCHEMES = ("http", "https", "grpc", "grpcs")
-SHORT = replace(
-    QUICK,
-    ladder=(1, 2, 4),
-    single_user=2.0,
-    step=0.3,
-    knee=(0.5,),
-    knee_seconds=0.3,
-    repeats=1,
-    hold_out=(0.6,),
-    hold_out_seconds=0.3,
-    warmup=0.1,
-    replicates=3,
-    reference=Effort(300, 4),
-)
+SHORT = replace(SHORT_SWEEP, step=0.5, knee_seconds=0.6, hold_out=(0.5, 0.7), hold_out_seconds=0.6)
 
 
 @dataclass(frozen=True)

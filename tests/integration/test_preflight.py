@@ -141,6 +141,6 @@ def test_a_model_folder_of_another_model(server: dict[str, str], tmp_path: Path,
     """The same words and shape, other weights: the checkpoint on the server is not the one that was exported."""
     golden = other_model(other_model(read_golden(CLIENT_FOLDER).golden))
     folder = write_model_dir(tmp_path / "third", golden)
-    code, *_ = said("run", "rest", "--target", server["rest"], "--duration", "1s", "--model-dir", str(folder))
+    code, _, err = said("run", "rest", "--target", server["rest"], "--duration", "1s", "--model-dir", str(folder))
     assert code == 1
-    assert "another model" in capfd.readouterr().err
+    assert "another model" in err + capfd.readouterr().err

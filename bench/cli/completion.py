@@ -41,6 +41,9 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     parser = full_parser()
     for command in every_command(parser):
         for action in command.parser._actions:
+            if action.choices is not None and not isinstance(action, argparse._SubParsersAction):
+                # shtab takes a mapping for the names of sub-commands.
+                action.choices = tuple(action.choices)
             if action.type is Path or "DIR" in str(action.metavar):
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
     script = shtab.complete(parser, args.shell)

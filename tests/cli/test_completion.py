@@ -19,7 +19,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 COMPLETED = [
     ("bertbench ga", {"gate"}),
-    ("bertbench gate --bas", {"--baseline", "--baseline-flag"}),
+    ("bertbench gate --baseline-", {"--baseline-flag", "--baseline-header"}),
     ("bertbench gate calibrate --ga", {"--gates"}),
     ("bertbench gate --max-time 5m cal", {"calibrate"}),
     ("bertbench run single", {"single-stream"}),

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import IO, Final
 
 from bench.core import interrupts
 from bench.core.errors import TargetError, UsageError
+from bench.server.guardian import guarded
 from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
 from bench.server.server_log import last_words, load_failure, not_loaded, read_log, see_log
 from bench.serving.types import DEFAULT_MODEL_NAME
@@ -23,6 +25,7 @@ from bench.serving.types import DEFAULT_MODEL_NAME
 logger = logging.getLogger(__name__)
 
 STOP_SECONDS: Final = 15.0
+_LOOK_SECONDS: Final = 0.02
 
 _OWN_FLAGS: Final = {
     "port": "serve takes --grpc-port, other commands choose a free one",
@@ -155,6 +158,9 @@ def _process(backend: str, command: Sequence[str], launch: _Launch) -> Iterator[
                 start_new_session=True,
             )
             stack.callback(_stop, process)
+        if backend == "binary":
+            # The death signal of `launched` reaches the process itself only, and a script may have started the server.
+            stack.enter_context(guarded("group", str(process.pid)))
         server = RunningServer(f"http://127.0.0.1:{rest_port}", f"127.0.0.1:{grpc_port}", model, backend, process.pid)
         starting = _Starting(process, output, model, model_dir)
         try:
@@ -162,7 +168,7 @@ def _process(backend: str, command: Sequence[str], launch: _Launch) -> Iterator[
         except TargetError as error:
             wrote = starting.wrote()
             # There are no requests to finish.
-            process.kill()
+            _signal_group(process, signal.SIGKILL)
             raise TargetError(f"{error}{wrote}{see_log(log)}") from error
         yield server
         if process.poll() is not None:
@@ -213,11 +219,26 @@ def refuse_own_flags(flags: Sequence[str]) -> None:
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Sends SIGTERM, and SIGKILL to a server that has not ended in time."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
+    """Sends SIGTERM to a server and to all that it has started, and SIGKILL to what has not ended in time.
+
+    A script that starts the server without exec, as that of Serving's image, keeps the signal to itself.
+    """
+    deadline = time.monotonic() + STOP_SECONDS
+    _signal_group(process, signal.SIGTERM)
     try:
         process.wait(STOP_SECONDS)
+        while _signal_group(process, 0) and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        pass
+    _signal_group(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_group(process: "subprocess.Popen[bytes]", number: int) -> bool:
+    """Sends a signal to a server's process group, which has its number; whether there was anyone left."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True

@@ -2,8 +2,12 @@
 
 import io
 import json
+import signal
 import socket
+import subprocess
+import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +16,12 @@ import pytest
 from docker.errors import NotFound
 
 from bench.core.errors import TargetError
+from bench.load.monitor.container_usage import ContainerUsage
 from bench.server.container import IMAGE_VARIABLES
 from bench.server.lifecycle import open_target
 from bench.serving.target import parse_target
 from tests.support.docker_engine import debian_package, engine_client
+from tests.support.locust_process import wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -84,6 +90,56 @@ def test_a_container_is_ready_inside_and_gone_after(
         assert engine.containers.get(server.container).status == "running"
     with pytest.raises(NotFound):
         engine.containers.get(server.container)
+
+
+OWNER = """
+import pathlib, sys
+from bench.server.container import Device, docker
+with docker(Device("cpu"), pathlib.Path(sys.argv[1])) as server:
+    print(server.container, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_container_is_left_by_an_owner_that_is_killed(
+    number: signal.Signals, engine: Any, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(IMAGE_VARIABLES["cpu"], image)
+    (tmp_path / "1").mkdir()
+    words = [sys.executable, "-c", OWNER, str(tmp_path)]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        container = engine.containers.get(owner.stdout.readline().strip())
+        assert container.labels["bertbench.server"] == str(owner.pid)
+        owner.send_signal(number)
+    assert wait_for(lambda: is_gone(engine, container.id), 60)
+
+
+def is_gone(engine: Any, container: str) -> bool:
+    try:
+        engine.containers.get(container)
+    except NotFound:
+        return True
+    return False
+
+
+def test_the_container_s_cpu_and_memory_are_sampled(
+    image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(IMAGE_VARIABLES["cpu"], image)
+    (tmp_path / "1").mkdir()
+    with open_target(parse_target("docker:cpu,cpus=0.5,memory=64MB"), tmp_path, startup_timeout=60) as server:
+        if server.container_pid is None:
+            pytest.skip("the Engine is not on this machine")
+        assert server.container is not None
+        usage = ContainerUsage(server.container_pid, server.container)
+        time.sleep(0.2)
+        cores, memory = usage.look()
+    assert 0 <= cores < 4
+    assert 0 < memory < 64_000_000
 
 
 def test_a_container_that_ends_is_told_with_its_last_line(

@@ -17,6 +17,7 @@ from bench.server.process import binary
 from bench.server.running import RunningServer, free_ports
 from bench.server.server_log import last_words, load_failure
 from bench.serving.target import parse_target
+from tests.support.locust_process import wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,6 +64,44 @@ def test_it_is_stopped_when_the_block_fails(server_binary: Path, tmp_path: Path)
         raise ZeroDivisionError
     assert seen[0].pid is not None  # type: ignore[unreachable]
     assert ended(seen[0].pid)
+
+
+@pytest.fixture
+def wrapped_binary(server_binary: Path, tmp_path: Path) -> Path:
+    """A script that starts the server as a child and stays, as the entry point of Serving's image does."""
+    path = tmp_path / "tf_serving_entrypoint.sh"
+    path.write_text(f'#!/bin/sh\n"{server_binary}" "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def test_what_a_script_has_started_ends_with_it(wrapped_binary: Path, tmp_path: Path) -> None:
+    with binary(wrapped_binary, tmp_path) as server:
+        assert server.pid is not None
+        (child,) = psutil.Process(server.pid).children()
+    assert ended(child.pid)
+    assert server.rest is not None
+    assert not accepts(server.rest)
+
+
+OWNER = """
+import pathlib, sys
+from bench.server.process import binary
+with binary(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as server:
+    print(server.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_no_orphan_is_left_by_an_owner_that_is_killed(wrapped_binary: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", OWNER, str(wrapped_binary), str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        script = psutil.Process(int(owner.stdout.readline()))
+        pids = [script.pid, *(child.pid for child in script.children())]
+        owner.kill()
+    assert len(pids) == 2
+    assert wait_for(lambda: all(ended(pid) for pid in pids), 30)
 
 
 def test_a_server_that_ends_is_reported_with_its_last_line(server_binary: Path, tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ METRICS: Final = {
         Metric("server_memory", "server: resident memory, peak", "B", "lower"),
         Metric("server_gpu", "server: GPU utilization, mean", "share"),
         Metric("server_gpu_memory", "server: GPU memory, peak", "B", "lower"),
+        Metric("server_gpu_power", "server: GPU power, mean", "W", "lower"),
+        Metric("server_gpu_energy", "server: GPU energy per sentence", "J", "lower"),
         Metric("client_cpu", "client: CPU utilization of the busiest worker, mean", "cores"),
         Metric("client_memory", "client: resident memory of the largest worker, peak", "B"),
     ]

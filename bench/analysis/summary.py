@@ -192,6 +192,7 @@ def _server_metrics(run: Run, measured: Measured) -> dict[str, Estimate]:
     batches = growth["batch_count"]
     cpu = _mean(samples["cpu"])
     answered = growth["requests_ok"] or float(np.sum(measured.ok))
+    energy, sentences = growth["gpu_energy"], answered * run.manifest.workload.sentences
     found = {
         "server_request": each("rest", "grpc"),
         "server_runtime": each("runtime"),
@@ -202,6 +203,8 @@ def _server_metrics(run: Run, measured: Measured) -> dict[str, Estimate]:
         "server_memory": _largest(samples["rss"]),
         "server_gpu": _mean(samples["gpu"]),
         "server_gpu_memory": _largest(samples["gpu_memory"]),
+        "server_gpu_power": _mean(samples["gpu_power"]),
+        "server_gpu_energy": energy / sentences if energy is not None and sentences else None,
     }
     return {name: _observed(name, value) for name, value in found.items() if value is not None}
 

@@ -14,7 +14,7 @@ from bench.results.run_reader import Run
 from bench.stats.estimate import Estimate
 from bench.workload.workload import Workload
 
-Unit = Annotated[str, Meta(description="s, 1/s, B, cores, share (a fraction), or empty for a count")]
+Unit = Annotated[str, Meta(description="s, 1/s, B, cores, W, J, share (a fraction), or empty for a count")]
 Better = Annotated[Literal["lower", "higher"] | None, Meta(description="which is better; null where neither is")]
 End = Annotated[float | None, Meta(description="in the metric's unit; null where unknown or unbounded")]
 

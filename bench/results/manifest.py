@@ -10,6 +10,7 @@ Format history:
     4: the names of the request headers.
     5: `objectives` and `until`, what was asked for; `stopping` and `verdicts`, what became of it. The duration and the
        scheduled requests of a run that stopped by itself are those until it stopped.
+    6: `server-metrics.csv` has two last columns, `gpu_power` and `gpu_energy`.
 """
 
 from collections.abc import Mapping
@@ -52,6 +53,11 @@ def update_to_4(raw: dict[str, Any]) -> dict[str, Any]:
 def update_to_5(raw: dict[str, Any]) -> dict[str, Any]:
     """Adds what a run without objectives has."""
     return raw | {"objectives": [], "until": None, "stopping": None, "verdicts": None}
+
+
+def update_to_6(raw: dict[str, Any]) -> dict[str, Any]:
+    """Changes nothing: `read_samples` reads server metrics without the last columns."""
+    return raw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,10 +235,10 @@ class _Stored(RunManifest, _State):
 
 _FILE: Final = VersionedJson(
     _Stored,
-    5,
+    6,
     name="run manifest",
     cure="restore it, or give another run folder",
-    updates={2: update_to_2, 3: update_to_3, 4: update_to_4, 5: update_to_5},
+    updates={2: update_to_2, 3: update_to_3, 4: update_to_4, 5: update_to_5, 6: update_to_6},
 )
 """`run.json`; `update_to_N` converts the parsed file of format N - 1 to format N."""
 

@@ -41,6 +41,8 @@ class ServerSample:
         batch_rows: their total rows, padding left out, counter.
         gpu: utilisation of the GPU since the last sample, 0 to 1.
         gpu_memory: GPU memory in use, bytes.
+        gpu_power: power that the GPU draws, watts.
+        gpu_energy: energy that it has used, joules, counter.
     """
 
     time: float
@@ -60,6 +62,8 @@ class ServerSample:
     batch_rows: float | None = None
     gpu: float | None = None
     gpu_memory: float | None = None
+    gpu_power: float | None = None
+    gpu_energy: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

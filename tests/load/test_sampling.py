@@ -7,7 +7,8 @@ from typing import Any
 import gevent
 import pytest
 
-from bench.load.monitor.sampling import ClientSampler, Gpu, LoopLag, ServerSampler, UserCount
+from bench.load.monitor.gpu import Gpu, GpuSample
+from bench.load.monitor.sampling import ClientSampler, LoopLag, ServerSampler, UserCount
 from bench.server.running import RunningServer
 from tests.support.programmed_servers import rest_server
 
@@ -82,7 +83,7 @@ class FakeNvml:
         """What the driver raises."""
 
     def __init__(self) -> None:
-        self.broken = False
+        self.broken = self.old = False
 
     def nvmlDeviceGetMemoryInfo(self, handle: Any) -> Any:  # noqa: N802
         if self.broken:
@@ -91,6 +92,14 @@ class FakeNvml:
 
     def nvmlDeviceGetUtilizationRates(self, handle: Any) -> Any:  # noqa: N802
         return type("Rates", (), {"gpu": 42})
+
+    def nvmlDeviceGetPowerUsage(self, handle: Any) -> int:  # noqa: N802
+        return 275_500
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: Any) -> int:  # noqa: N802
+        if self.old:
+            raise self.NVMLError
+        return 1_234_000
 
     def nvmlDeviceGetName(self, handle: Any) -> bytes:  # noqa: N802
         return b"Device"
@@ -102,8 +111,12 @@ def test_the_gpu() -> None:
     assert gpu.name == "Device"
     sample = ServerSampler(RunningServer(None, None, "bert", "remote"), gpu).sample(1.0)
     assert (sample.gpu, sample.gpu_memory) == (0.42, 5 << 30)
+    assert (sample.gpu_power, sample.gpu_energy) == (275.5, 1234.0)
+    # What a device does not report leaves the rest.
+    nvml.old = True
+    assert gpu.look() == GpuSample(0.42, 5 << 30, 275.5, None)
     nvml.broken = True
-    assert gpu.look() == (None, None)
+    assert gpu.look().memory is None
 
 
 def test_a_page_that_answers_later_is_not_called_missing() -> None:

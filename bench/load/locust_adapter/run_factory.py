@@ -15,7 +15,7 @@ from bench.core.errors import UsageError
 from bench.load.engine.collector import PATIENCE_SECONDS
 from bench.load.locust_adapter.options import GIVEN_HEADERS, read_spec, read_target, spec_for
 from bench.load.locust_adapter.web_start import StartForm
-from bench.load.monitor.sampling import Gpu
+from bench.load.monitor.gpu import Gpu
 from bench.load.setup.catalog import Scenario
 from bench.load.setup.run_setup import RunSetup
 from bench.load.setup.target_session import TargetSession

@@ -10,6 +10,7 @@ import psutil
 
 from bench.core.units import format_seconds
 from bench.load.monitor.container_usage import ContainerUsage
+from bench.load.monitor.gpu import NO_GPU, Gpu
 from bench.load.monitor.prometheus import read_page
 from bench.results.samples import ClientSample, ServerSample
 from bench.server.running import RunningServer
@@ -147,38 +148,6 @@ def _busy_seconds() -> float:
     return float(sum(times) - guests - idle)
 
 
-class Gpu:
-    """The first GPU through NVML."""
-
-    def __init__(self, nvml: Any, handle: Any) -> None:
-        self._nvml = nvml
-        self._handle = handle
-
-    @classmethod
-    def find(cls) -> "Gpu | None":
-        """The GPU; None without a driver or a device."""
-        import pynvml
-
-        try:
-            pynvml.nvmlInit()
-            return cls(pynvml, pynvml.nvmlDeviceGetHandleByIndex(0))
-        except pynvml.NVMLError:
-            return None
-
-    @property
-    def name(self) -> str:
-        name = self._nvml.nvmlDeviceGetName(self._handle)
-        return name.decode() if isinstance(name, bytes) else str(name)
-
-    def look(self) -> tuple[float | None, float | None]:
-        """Utilization, 0 to 1, and bytes in use; None for what the device does not report."""
-        try:
-            used = float(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used)
-            return self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu / 100, used
-        except self._nvml.NVMLError:
-            return None, None
-
-
 def _usage(server: RunningServer) -> ProcessUsage | ContainerUsage | None:
     """What samples the server's process, or all of its container's; None if neither is known.
 
@@ -239,7 +208,7 @@ class ServerSampler:
     def sample(self, now: float) -> ServerSample:
         """The server at `now`, seconds since the run began; None for what is unknown."""
         values = self._page()
-        cpu, rss, gpu, gpu_memory = None, None, None, None
+        cpu, rss, gpu = None, None, NO_GPU
         if self._usage is not None:
             try:
                 cpu, rss = self._usage.look()
@@ -247,8 +216,17 @@ class ServerSampler:
                 self._usage, self._gone = None, now
         if self._gpu is not None:
             # In a thread: a driver call may take milliseconds, for which no request should wait.
-            gpu, gpu_memory = gevent.get_hub().threadpool.apply(self._gpu.look)
-        return ServerSample(time=now, cpu=cpu, rss=rss, gpu=gpu, gpu_memory=gpu_memory, **values)
+            gpu = gevent.get_hub().threadpool.apply(self._gpu.look)
+        return ServerSample(
+            time=now,
+            cpu=cpu,
+            rss=rss,
+            gpu=gpu.utilization,
+            gpu_memory=gpu.memory,
+            gpu_power=gpu.power,
+            gpu_energy=gpu.energy,
+            **values,
+        )
 
     def close(self) -> None:
         if self._client is not None:

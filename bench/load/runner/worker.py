@@ -22,7 +22,7 @@ from bench.core.errors import BenchError, exit_code_of, one_line
 from bench.load.engine.collector import Callbacks, Collector, start_times
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.engine.worker_session import WorkerSession, start_message
-from bench.load.monitor.sampling import Gpu
+from bench.load.monitor.gpu import Gpu
 from bench.load.runner.protocol import Reply
 from bench.load.setup.run_setup import RunSetup
 from bench.load.setup.run_spec import RunSpec

@@ -14,7 +14,8 @@ from bench.core.units import pluralize
 from bench.load.engine.jobs import ScheduleShard, partition_schedule
 from bench.load.engine.payloads import Payload, build_payloads
 from bench.load.engine.worker_plan import WorkerPlan
-from bench.load.monitor.sampling import Gpu, ServerSampler
+from bench.load.monitor.gpu import Gpu
+from bench.load.monitor.sampling import ServerSampler
 from bench.load.selftest.self_test import stored_ceiling
 from bench.load.setup.run_context import option_name
 from bench.load.setup.run_endpoint import endpoint_of

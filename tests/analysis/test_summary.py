@@ -13,6 +13,7 @@ from bench.analysis.metrics import METRICS
 from bench.analysis.run import analyse
 from bench.analysis.summary import RunSummary, mean_in_flight
 from bench.results.records import Outcome
+from bench.results.run_reader import open_run
 from bench.workload.workload import Workload
 from tests.support.synthetic_runs import WORKLOAD, Requests, fixed, simulate, write_run
 
@@ -159,7 +160,8 @@ def test_a_long_queue_takes_nothing_off_throughput_and_in_flight(tmp_path: Path)
 
 
 def test_every_metric_has_a_title_and_a_unit() -> None:
-    assert all(metric.title and metric.unit in ("s", "1/s", "share", "B", "cores", "") for metric in METRICS.values())
+    units = ("s", "1/s", "share", "B", "cores", "W", "J", "")
+    assert all(metric.title and metric.unit in units for metric in METRICS.values())
 
 
 def test_an_unfinished_run_is_summarised_up_to_where_it_got(tmp_path: Path) -> None:
@@ -190,3 +192,18 @@ def test_no_answer_at_all_is_no_reason_to_run_longer(tmp_path: Path) -> None:
     requests.outcome[:] = [Outcome.REJECTED] * requests.due.size
     found = analyse(write_run(tmp_path, requests)).summary.metrics["throughput"]
     assert (found.center, found.warnings) == (0.0, ())
+
+
+def test_the_energy_of_a_gpu_is_that_of_a_sentence(tmp_path: Path) -> None:
+    """2 J a request, of four sentences each; the counter began before the run."""
+    workload = replace(WORKLOAD, sentences=4)
+    path = write_run(tmp_path, simulate(workload=workload), workload=workload).path
+    file = path / "server-metrics.csv"
+    names, *rows = (line.split(",") for line in file.read_text().splitlines())
+    for row in rows:
+        answered = float(row[names.index("requests_ok")])
+        row[names.index("gpu_power")], row[names.index("gpu_energy")] = "250.5", str(1e6 + 2 * answered)
+    file.write_text("".join(",".join(row) + "\n" for row in (names, *rows)))
+    metrics = analyse(open_run(path, verify=False)).summary.metrics
+    assert metrics["server_gpu_power"].center == 250.5
+    assert metrics["server_gpu_energy"].center == pytest.approx(0.5)

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Builds the suite's images and writes their bills of materials and licences.
 #
-#   docker/build.sh [worker] [load] [full]      all three without a name
+#   docker/build.sh [worker] [load] [full] [serving]      the first three without a name
 #
-#   IMAGE         name of the images (default: bertbench); the tags are worker, load and full
+# `serving` is `full` with the embedded server as its command, in the place of TensorFlow Serving's image.
+#
+#   IMAGE         name of the images (default: bertbench); the tags are worker, load, full and serving
 #   PYTHON_IMAGE  the base image (default: that of docker/Dockerfile)
 #   WHEELHOUSE    folder of wheels to install from, without a network:
 #                 pip download -c constraints.txt -d FOLDER '.[model,score,frame]' cyclonedx-bom pip-licenses setuptools
@@ -23,7 +25,10 @@ fail() {
 
 [ $# -gt 0 ] || set -- worker load full
 for install in "$@"; do
-  case $install in worker | load | full) ;; *) fail "there is no image $install; give worker, load or full" 2 ;; esac
+  case $install in
+    worker | load | full | serving) ;;
+    *) fail "there is no image $install; give worker, load, full or serving" 2 ;;
+  esac
 done
 
 arguments=()
@@ -49,6 +54,12 @@ context() {
 mkdir -p "$documents"
 for install in "$@"; do
   echo "building $image:$install"
+  if [ "$install" = serving ]; then
+    docker image inspect "$image:full" >/dev/null 2>&1 || fail "$image:serving needs $image:full; give full serving" 2
+    docker build --quiet --build-arg "FULL_IMAGE=$image:full" --tag "$image:serving" - <"$root/docker/Dockerfile.serving" \
+      >/dev/null || fail "the image serving cannot be built; see above" 4
+    continue
+  fi
   context | docker build --quiet --file docker/Dockerfile --build-arg "INSTALL=$install" "${arguments[@]}" \
     --tag "$image:$install" - >/dev/null || fail "the image $install cannot be built; see above" 4
   container=$(docker create "$image:$install")

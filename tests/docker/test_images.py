@@ -4,6 +4,7 @@ Building it takes minutes: `make test-image` does, `make test` does not. The fir
 image's Python, 70 MB, into the cache folder.
 """
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -21,6 +22,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from bench.core.cache import make_cache_dir
+from bench.server.embedded.config.flags import Flags
 from tests.support.debian_image import debian_image, one_process
 from tests.support.docker_engine import engine_client
 from tests.support.pages import ROOT
@@ -166,7 +168,7 @@ def test_the_build_context_has_no_more_than_the_image_needs() -> None:
 @pytest.mark.parametrize(
     ("words", "own", "code", "says"),
     [
-        (["analysis"], {}, 2, "there is no image analysis; give worker, load or full"),
+        (["analysis"], {}, 2, "there is no image analysis; give worker, load, full or serving"),
         (["worker"], {"WHEELHOUSE": "/nowhere"}, 2, "WHEELHOUSE /nowhere is not a folder"),
         pytest.param(
             ["worker"], {"DOCKER_HOST": "unix:///nowhere.sock"}, 4, "no Docker Engine answers", marks=pytest.mark.docker
@@ -182,6 +184,13 @@ def test_what_is_wrong_is_said_in_one_line(words: list[str], own: dict[str, str]
     assert line.startswith("build.sh: ")
     assert done.returncode == code
     assert says in line
+
+
+def test_the_server_s_image_takes_the_flags_that_the_embedded_server_has() -> None:
+    text = (ROOT / "docker" / "Dockerfile.serving").read_text()
+    flags = set(re.findall(r"--(\w+)=", text))
+    assert flags == {"bind_address", "port", "rest_api_port", "model_name", "model_base_path"}
+    assert flags <= {entry.name for entry in dataclasses.fields(Flags)}
 
 
 @pytest.mark.parametrize("image", ["worker", "load", "full"])

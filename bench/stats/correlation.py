@@ -57,8 +57,13 @@ class MeanError:
         return max(self.times - 1.0, 1.0)
 
 
-def mean_error(series: Series) -> MeanError:
+def mean_error(series: Series, most_cells: int = MAX_CELLS) -> MeanError:
     """Mean and standard error of `series` `[N]`, in time order, N at least 2.
+
+    Args:
+        series: the values.
+        most_cells: most cells that the series is cut into; few and long ones see a slow correlation that is weak from
+            one value to the next.
 
     Raises:
         ValueError: fewer than two values, or one that is not finite.
@@ -66,7 +71,7 @@ def mean_error(series: Series) -> MeanError:
     size = series.size
     if size < 2:
         raise ValueError(f"{size} values have no standard error")
-    means = _cell_means(series)
+    means = _cell_means(series, most_cells)
     mean = float(np.mean(series, dtype=np.float64))
     if not math.isfinite(mean):
         raise ValueError("a value is not finite")
@@ -112,9 +117,9 @@ def few_times_warning(times: float) -> str:
     )
 
 
-def _cell_means(series: Series) -> Floats:
-    """Means of at most `MAX_CELLS` cells of equal size, without the incomplete last one."""
-    size = -(-series.size // MAX_CELLS)
+def _cell_means(series: Series, most: int) -> Floats:
+    """Means of at most `most` cells of equal size, without the incomplete last one."""
+    size = -(-series.size // most)
     cells = series.size // size
     return np.asarray(series[: cells * size].reshape(cells, size).mean(axis=1, dtype=np.float64))
 

@@ -8,6 +8,10 @@ size n comes from `bench.stats.correlation`, the interval of the proportion from
 the count (E. Korn and B. Graubard, *Confidence intervals for proportions with small expected number of positive counts
 estimated from survey data*, Survey Methodology 24, 1998), and both ends go back to latencies by nearest rank.
 
+**Correlation.** With many values beyond the percentile, the larger of the errors of two numbers of batches is taken,
+since a slow change of level is hardly seen from one tail value to the next; with few, that of the percentiles below it
+bounds it.
+
 **Floor.** With n independent values the interval has an upper end only if q**n <= (1 - confidence) / 2: otherwise all
 values may well lie below the true percentile. At 95 % that makes 6 for the median, 72 for p95, 368 for p99, 3,688 for
 p99.9. MLPerf's rule (LoadGen: 99 % confidence; p99 needs 662 queries with one over the limit) is of the same kind and
@@ -18,17 +22,22 @@ size it is the observed percentile of this run, and its interval has no upper en
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from bench.core.types import Floats
 from bench.core.units import pluralize, times_as_long
-from bench.stats.correlation import FEW_TIMES, MeanError, few_times_warning, mean_error
+from bench.stats.correlation import FEW_TIMES, MAX_CELLS, MeanError, few_times_warning, mean_error
 from bench.stats.estimate import Estimate
 from bench.stats.percentiles import PERCENTILES, needed, rank_of
 from bench.stats.proportion import adjusted_size, clopper_pearson
 
+BATCHES: Final = (128, 32)
+"""Numbers of batches that a run with many values beyond a percentile is cut into."""
+TAIL_EVENTS: Final = 50
+"""Fewest independent values beyond a percentile (or below it) for which its own correlation is believed."""
 _BOUNDING: Final = tuple(sorted({*PERCENTILES.values(), 0.75}))
 """Percentiles whose effective sample size bounds that of every higher one."""
 
@@ -61,20 +70,31 @@ def percentile_intervals(
             warning = f"p{100 * fraction:g} needs {least}, the run has {has}"
             found.append(Estimate.absent(metric, warning, values.size, confidence))
             continue
-        for level in (*(level for level in _BOUNDING if level < fraction), fraction):
-            if level not in errors:
-                errors[level] = _exceedance_error(values, ordered, level)
-        # A tail with few clusters looks less correlated than it is, so a percentile is never more precise than
-        # those below it.
-        error = min((errors[level] for level in errors if level <= fraction), key=lambda error: error.n)
-        found.append(_interval(metric, ordered, fraction, error, confidence))
+        error = _long_batch_error(values, ordered, fraction, confidence)
+        believed = error.n * min(fraction, 1 - fraction) >= TAIL_EVENTS
+        if not believed:
+            for level in (*(level for level in _BOUNDING if level < fraction), fraction):
+                if level not in errors:
+                    errors[level] = _exceedance_error(values, ordered, level)
+            # A tail with few clusters looks less correlated than it is, so a percentile is never more precise than
+            # those below it.
+            error = min((errors[level] for level in errors if level <= fraction), key=lambda error: error.n)
+        interval = _interval(metric, ordered, fraction, error, confidence)
+        # Batches are long compared with the correlation of so many values.
+        found.append(replace(interval, warnings=()) if believed and interval.hi is not None else interval)
     return found
 
 
-def _exceedance_error(values: Floats, ordered: Floats, fraction: float) -> MeanError:
+def _exceedance_error(values: Floats, ordered: Floats, fraction: float, cells: int = MAX_CELLS) -> MeanError:
     """The error of the proportion of values up to a percentile."""
     center = ordered[rank_of(fraction, values.size)]
-    return mean_error(values <= center if center < ordered[-1] else values < center)
+    return mean_error(values <= center if center < ordered[-1] else values < center, cells)
+
+
+def _long_batch_error(values: Floats, ordered: Floats, fraction: float, confidence: float) -> MeanError:
+    """The larger of the errors of that proportion by few long batches and by more and shorter ones."""
+    errors = (_exceedance_error(values, ordered, fraction, cells) for cells in BATCHES)
+    return min(errors, key=lambda error: adjusted_size(error.n, error.freedom, confidence))
 
 
 def _interval(metric: str, ordered: Floats, fraction: float, error: MeanError, confidence: float) -> Estimate:

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 
 from bench.analysis.run import Analysis, analyse
+from bench.objectives.grammar import parse_objectives
 from bench.report.runs.first_screen import first_screen
 from bench.report.runs.run_reports import write_run_reports, write_sides
-from bench.report.screen import Objective
 from bench.results.records import Outcome
 from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, simulate, write_run
 
@@ -163,9 +164,21 @@ def test_a_run_without_a_success_shows_no_zero(tmp_path: Path) -> None:
     assert screen.figures[3].value == "unknown"
 
 
-def test_objectives_stand_on_the_first_screen(analysis: Analysis) -> None:
-    given = (Objective("p99 ≤ 250 ms: 86.3 ms", True), Objective("errors ≤ 0.1 %", None))
-    assert first_screen(analysis, given).objectives == given
+@pytest.mark.parametrize(
+    ("slo", "met"),
+    [("p95<=900ms", True), ("p95<=1ms", False), ("p99<=70ms", None), ("wrong=0", False), ("errors<=0.001%", False)],
+)
+def test_objectives_stand_on_the_first_screen(tmp_path: Path, slo: str, met: bool | None) -> None:
+    requests = simulate()
+    requests.outcome[300] = Outcome.WRONG_ANSWER
+    run = write_run(tmp_path, requests, objectives=parse_objectives(slo))
+    (found,) = first_screen(analyse(run)).objectives
+    assert found.met is met
+    assert found.text.startswith(f"{slo}: ")
+    (report,) = write_run_reports([run])
+    page = (report.folder / "report.html").read_text("utf-8")
+    word, style = {True: ("PASS", "good"), False: ("FAIL", "bad"), None: ("CANNOT TELL", "open")}[met]
+    assert f'<li class="{style}"><strong>{word}</strong> {escape(found.text)}</li>' in page
 
 
 def test_a_page_stays_small_whatever_the_number_of_requests(tmp_path: Path) -> None:

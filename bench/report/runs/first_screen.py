@@ -3,13 +3,14 @@
 The same content opens `report.html` and `report.md`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from bench.analysis.bottleneck import Bottleneck, bottleneck
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
 from bench.core.units import ABSENT, format_number, format_seconds, pluralize, were
+from bench.objectives.verdicts import Verdict
 from bench.report import text
 from bench.report.screen import BAD, GOOD, PLAIN, Figure, FirstScreen, Objective, shown
 
@@ -18,13 +19,11 @@ _TAILS: Final = ("p99", "p95", "p90", "p50")
 _SMALLER: Final = ("p95", "p50")
 
 
-def first_screen(analysis: Analysis, objectives: Sequence[Objective] = ()) -> FirstScreen:
-    """The first screen of one run.
+_MET: Final[Mapping[Verdict, bool | None]] = {Verdict.PASS: True, Verdict.FAIL: False, Verdict.CANNOT_TELL: None}
 
-    Args:
-        analysis: of the run.
-        objectives: those of the run with their outcomes.
-    """
+
+def first_screen(analysis: Analysis) -> FirstScreen:
+    """The first screen of one run."""
     valid, answers = analysis.validity.valid, list(_answers_sentences(analysis))
     good = analysis.summary.counts["ok"] == analysis.summary.due
     return FirstScreen(
@@ -35,8 +34,15 @@ def first_screen(analysis: Analysis, objectives: Sequence[Objective] = ()) -> Fi
         alarms=[] if good else answers,
         sentences=[*(answers if good else ()), *_latency_sentences(analysis), *_throughput_sentences(analysis)],
         figures=[_answers(analysis), _latency(analysis), _throughput(analysis), _limit(bottleneck(analysis))],
-        objectives=objectives,
+        objectives=list(_objectives(analysis)),
     )
+
+
+def _objectives(analysis: Analysis) -> Iterator[Objective]:
+    """The objectives of the run with their outcomes, those that were missed first."""
+    found = () if analysis.objectives is None else analysis.objectives.results
+    for result in sorted(found, key=lambda result: result.verdict is not Verdict.FAIL):
+        yield Objective(f"{result.objective}: {result.figure}", _MET[result.verdict])
 
 
 def _headline(analysis: Analysis) -> str:

@@ -1,9 +1,10 @@
 """The load generator's bars: `python -m benchmarks.bench_load [NAME...]`, PASS or MISS and the figure of each.
 
-Names: freeze, poisson, ceiling, checking, start. All by default, some four minutes. Wants a machine with nothing else
-to do; the load average is printed with the results.
+Names: freeze, poisson, ceiling, checking, start, live, overload. All by default, some forty minutes. Wants a machine
+with nothing else to do; the load average is printed with the results.
 """
 
+import contextlib
 import os
 import statistics
 import subprocess
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import requests
 from scipy import stats
 
 from bench.analysis.run import Analysis, analyse
@@ -28,11 +30,14 @@ from bench.load.selftest.self_test import SelfTest, client_name, store_self_test
 from bench.results.run_reader import Run
 from bench.workload.arrivals import Poisson
 from bench.workload.workload import Workload
-from tests.support.locust_process import ROOT, command, environment, locust
+from tests.support.locust_process import ROOT, command, environment, free_port, locust
+from tests.support.otlp_collector import otlp_collector
 from tests.support.programmed_servers import rest_server
+from tests.support.queue_server import queue_server
 from tests.support.toy_golden import toy_golden, write_model_dir
 
 FREEZE_AFTER, FREEZE, SERVICE = 10.0, 5.0, 0.005
+CAPACITY, OVERLOAD_RUNS, LIVE_PAIRS = 150.0, 20, 8
 SCENARIO = {"rest": "rest.py", "grpc": "grpc_api.py"}
 failed: list[str] = []
 
@@ -206,6 +211,71 @@ def judge_all(checker: Checker, protocol: str, bodies: list[bytes]) -> None:
         assert kind is None
 
 
+def live(bench: Bench) -> None:
+    """What the figures of a run in progress cost, everything on: CPU time of a request, with and without, in turn."""
+    print("Figures while it runs: kept, scraped each second and sent to a collector (at most 2 % of a request)")
+    ratios = []
+    with null_server(bench.model_dir) as addresses, otlp_collector() as (collector, collected):
+        for turn in range(LIVE_PAIRS):
+            costs = {}
+            for name in ("on", "off")[:: 1 if turn % 2 else -1]:
+                words = ["-u", "16", "-t", "11s", "--warmup", "1s"]
+                if name == "on":
+                    words += ["--metrics-port", str(port := free_port()), "--otlp-endpoint", collector]
+                    with scraping(port) as scrapes:
+                        analysis = bench.analysed("rest.py", addresses["rest"], *words)
+                    assert scrapes
+                else:
+                    analysis = bench.analysed("../benchmarks/without_live.py", addresses["rest"], *words)
+                metrics = analysis.summary.metrics
+                costs[name] = (metrics["client_cpu"].center or 0.0) / (metrics["throughput"].center or 1.0)
+            ratios.append(costs["on"] / costs["off"])
+            print(f"    {costs['on'] * 1e6:.1f} µs with, {costs['off'] * 1e6:.1f} µs without", flush=True)
+    assert collected.messages
+    ratio = statistics.median(ratios)
+    shown = ", ".join(f"{value:.3f}" for value in ratios)
+    verdict(ratio <= 1.02, f"CPU time of a request, with/without: {ratio:.4f}, median of {shown}")
+
+
+@contextmanager
+def scraping(port: int) -> Iterator[list[int]]:
+    """Asks for the metrics page each second; the sizes of its answers."""
+    sizes: list[int] = []
+    over = threading.Event()
+
+    def scrape() -> None:
+        while not over.wait(1.0):
+            with contextlib.suppress(requests.RequestException):
+                sizes.append(len(requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).content))
+
+    thread = threading.Thread(target=scrape, daemon=True)
+    thread.start()
+    try:
+        yield sizes
+    finally:
+        over.set()
+        thread.join()
+
+
+def overload(bench: Bench) -> None:
+    """Runs against a queue of known capacity: stopped above it, and left alone below."""
+    print(f"Overload: a server that carries {CAPACITY:g} requests/s, cv 1, after 1 s of warm-up")
+    found: dict[float, list[float | None]] = {1.1: [], 0.85: []}
+    for utilization, seconds, attempts in ((1.1, 40, OVERLOAD_RUNS), (0.85, 40, OVERLOAD_RUNS)):
+        for attempt in range(attempts):
+            with queue_server(bench.model_dir, servers=2, mean=2 / CAPACITY, cv=1.0, seed=attempt) as host:
+                words = ["-u", "400", "-t", f"{seconds}s", "--warmup", "1s", "--seed", str(attempt)]
+                run, _ = bench.run("rest.py", host, *words, "--arrivals", f"poisson:rate={utilization * CAPACITY:g}")
+            stopped = run.file.overload
+            found[utilization].append(None if stopped is None else stopped.time - 1)
+    stops = sorted(40.0 if time is None else time for time in found[1.1])
+    median = statistics.median(stops)
+    text = f"at 110 %: stopped after {median:g} s, median of {', '.join(f'{time:g}' for time in stops)} (15 s at most)"
+    verdict(median <= 15, text)
+    wrong = sum(time is not None for time in found[0.85])
+    verdict(wrong == 0, f"at 85 %: {wrong} of {len(found[0.85])} runs stopped (none)")
+
+
 def start(bench: Bench) -> None:
     """Bar 4: from the launch of a process to its first request, and its memory."""
     print("Start and size of a load-generating process")
@@ -270,6 +340,8 @@ BENCHES: dict[str, Callable[[Bench], None]] = {
     "ceiling": ceiling,
     "checking": checking,
     "start": start,
+    "live": live,
+    "overload": overload,
 }
 
 

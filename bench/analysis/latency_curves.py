@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from bench.analysis.measured import Measured
+from bench.analysis.time_by_second import TimeBySecond, time_by_second
 from bench.core.types import Floats
 from bench.results.run_reader import Run
 from bench.results.samples import counter_rate
@@ -50,6 +51,7 @@ class LatencyCurves:
         client: by name, one value a second: `time`, `cpu` (cores of the busiest worker), `machine_cpu` (cores),
             `loop_lag` (seconds) and `rss` (bytes) of the worker with the largest, `in_flight` and `waiting` (requests,
             all workers), `users` (all workers).
+        parts: where the time of requests goes, each second.
         begins: when the measured part begins, seconds.
         ends: when it ends.
     """
@@ -59,6 +61,7 @@ class LatencyCurves:
     series: dict[str, Floats]
     server: dict[str, Floats]
     client: dict[str, Floats]
+    parts: TimeBySecond
     begins: float
     ends: float
 
@@ -85,6 +88,7 @@ def latency_curves(run: Run, measured: Measured) -> LatencyCurves:
         series=series.close(),
         server=_server(run),
         client=_client(run),
+        parts=time_by_second(run, measured),
         begins=measured.begins,
         ends=measured.ends,
     )

@@ -143,7 +143,7 @@ def load(run: Run) -> Measured:
     for batch in run.batches((*_COLUMNS, *_SUMMED, "warmup")):
         cold = ~batch["warmup"]
         warm += np.bincount(batch["outcome"][batch["warmup"]], minlength=warm.size)
-        in_flight.append(_warmup_in_flight(batch, run.manifest.workload.warmup))
+        in_flight.append(_warmup_in_flight(batch, run.begins))
         for name in _COLUMNS:
             parts[name].append(batch[name][cold])
         for name in _SUMMED:
@@ -178,7 +178,7 @@ def _warmup_in_flight(batch: Columns, begins: float) -> WarmupInFlight:
 def _window(run: Run, columns: dict[str, NDArray[Any]]) -> tuple[float, float]:
     """Start and end of the measured part."""
     workload = run.manifest.workload
-    begins, ends = workload.warmup, workload.warmup + workload.duration
+    begins, ends = run.begins, workload.warmup + workload.duration
     if run.file.interrupted and run.file.elapsed is not None:
         ends = min(ends, run.file.elapsed)
     elif not run.finished:

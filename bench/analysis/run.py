@@ -45,5 +45,11 @@ def analyse(run: Run, confidence: float = CONFIDENCE, measured: Measured | None 
     measured = load(run) if measured is None else measured
     summary, validity = summarise(run, measured, confidence), check_validity(run, measured)
     ceiling = ceiling_warning(run)
-    warnings = (*run.manifest.warnings, *((ceiling,) if ceiling else ()), *validity.warnings)
+    found = run.file.warmup.note if run.file.warmup is not None else ""
+    warnings = (
+        *run.manifest.warnings,
+        *([found] if found else []),
+        *((ceiling,) if ceiling else ()),
+        *validity.warnings,
+    )
     return Analysis(run, summary, validity, warnings, run_objectives(run, measured, validity))

@@ -182,11 +182,11 @@ def ceiling_warning(run: Run) -> str | None:
 def _ended(run: Run) -> Check:
     if not run.finished:
         return Check("ended", False, "the run did not finish: its load generator was killed or is still running")
-    if run.file.interrupted:
-        planned = run.manifest.workload.warmup + run.manifest.workload.duration
-        text = f"the run was stopped after {format_seconds(run.file.elapsed or 0.0)} of {format_seconds(planned)}"
-        return Check("ended", False, text)
-    return Check("ended", True, "the run finished")
+    if not run.file.interrupted:
+        return Check("ended", True, "the run finished")
+    planned = run.manifest.workload.warmup + run.manifest.workload.duration
+    text = f"the run was stopped after {format_seconds(run.file.elapsed or 0.0)} of {format_seconds(planned)}"
+    return Check("ended", False, text if run.file.overload is None else f"{text}: {run.file.overload}")
 
 
 def _accounted(run: Run, measured: Measured) -> Check:

@@ -16,9 +16,9 @@ from bench.bert.contract.golden import read_golden
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
+from bench.cli.common.load_generator import drive_once
 from bench.cli.common.options import add_model_options
 from bench.cli.common.values import DURATION, whole
-from bench.cli.run import drive_once
 from bench.core.cache import make_cache_dir
 from bench.core.errors import ExitCode, TargetError, UsageError, did_you_mean
 from bench.core.units import format_rate, format_seconds

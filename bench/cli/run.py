@@ -4,14 +4,11 @@ import argparse
 import contextlib
 import math
 import random
-import signal
-import subprocess
 import sys
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Annotated, Final, TextIO
+from typing import Annotated, Final, TextIO
 from uuid import uuid4
 
 from msgspec import Meta
@@ -21,6 +18,8 @@ from bench.bert.contract.golden import read_golden
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
+from bench.cli.common.live_view import LiveView
+from bench.cli.common.load_generator import Driven, drive_once
 from bench.cli.common.options import (
     access_of,
     add_scenario_options,
@@ -32,24 +31,19 @@ from bench.cli.common.values import DURATION, SEED, Value, whole
 from bench.core import interrupts
 from bench.core.atomic_files import make_folder
 from bench.core.errors import ExitCode, TargetError, WrongAnswerError
-from bench.core.logs import child_log_environment
 from bench.core.units import format_seconds, parse_duration
 from bench.load.locust_adapter.options import OPTIONS, READERS, make_spec, read_arrivals, warmup_seconds
-from bench.load.setup.catalog import SCENARIOS, scenario_path
+from bench.load.setup.catalog import SCENARIOS
 from bench.load.setup.run_spec import RunSpec, address_of
 from bench.report.json_values import RepeatsValue, RunValue
 from bench.report.objectives import write_verdicts
 from bench.results.run_reader import Run, open_run
 from bench.server.lifecycle import RunningServer, check_model, open_target
-from bench.server.process import launched
-from bench.server.running import free_ports
 from bench.serving.target import parse_target
 from bench.workload.due_times import ClosedLoop, Poisson
 
 # Options that this command defines itself.
 _OWN: Final = frozenset({"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup"})
-# A child of the load generator that outlives it may keep its standard error open.
-_ERRORS_SECONDS: Final = 5.0
 # Exit codes of runs, most severe first; the exit code of several runs is the first of these.
 _SEVERITY: Final = (ExitCode.USAGE, ExitCode.TARGET_FAILED, ExitCode.REGRESSION)
 
@@ -61,19 +55,6 @@ class RunDocument(Document, frozen=True, kw_only=True):
     runs: Annotated[Sequence[RunValue], Meta(description="in the order of time")]
     exit_codes: Annotated[Sequence[int], Meta(description="of each run of the load generator, in the same order")]
     repeats: Sequence[RepeatsValue]
-
-
-@dataclass(frozen=True, slots=True)
-class Driven:
-    """How a run of the load generator ended.
-
-    Args:
-        code: its exit code.
-        line: its last line on standard error about that; "" without one.
-    """
-
-    code: ExitCode
-    line: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--warmup",
         type=Value(READERS["warmup"]),
         metavar="TIME",
-        help="load before the measured time (default: a tenth of it, at most 10s)",
+        help="load before the measured time (default: a tenth of it, at most 10s, or more where the run settles later)",
     )
     parser.add_argument("--users", type=whole(), metavar="N", help="number of users: the most requests in flight")
     parser.add_argument(
@@ -142,7 +123,8 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
             server = stack.enter_context(open_target(target, model_dir, args.model_name, args.server_flag))
         for number, spec in enumerate(runs, 1):
             print(f"run {number} of {len(runs)}: {_title(spec, args)}", file=out, flush=True)
-            ended.append(drive_once(served(spec, server) if server else spec, out, err, args.processes))
+            with LiveView(out.progress) as view:
+                ended.append(drive_once(served(spec, server) if server else spec, out, err, args.processes, view))
             if ended[-1].code == ExitCode.USAGE:
                 break
     codes = [entry.code for entry in ended]
@@ -253,7 +235,8 @@ def _spec(args: argparse.Namespace, arrivals: str | None) -> RunSpec:
     spec = make_spec(scenario, values, target, users, run_time)
     if spec.until is None and args.duration is not None:
         spec = replace(spec, duration=args.duration)
-    return replace(spec, command=tuple(sys.argv))
+    automatic = spec.find_warmup or (args.warmup is None and scenario.options.get("warmup", "auto") == "auto")
+    return replace(spec, find_warmup=automatic, command=tuple(sys.argv))
 
 
 def _named_users(arrivals: str) -> int | None:
@@ -286,98 +269,3 @@ def served(spec: RunSpec, server: RunningServer) -> RunSpec:
     """The same run against `server`."""
     name = spec.target_name or str(spec.target)
     return replace(spec, servers=(server,), target=address_of(server, spec.protocol), target_name=name)
-
-
-def drive_once(spec: RunSpec, out: CommandOutput | None, err: TextIO, processes: int | None = None) -> Driven:
-    """Runs Locust once.
-
-    Args:
-        spec: the run; of a scenario of `SCENARIOS`.
-        out: gets the output of Locust; None drops it.
-        err: gets its errors and log.
-        processes: load-generating processes; None is Locust's own process alone.
-
-    Raises:
-        TargetError: the process was killed, or ended with an unknown exit code.
-        Interrupted: a signal ended the process itself.
-    """
-    file = str(scenario_path(spec.scenario))
-    command = [sys.executable, "-m", "locust", "-f", file, "--headless", "--skip-log-setup", "--only-summary"]
-    if processes is not None:
-        # Not Locust's default port, which a second run would use too.
-        (port,) = map(str, free_ports(1))
-        command += ["--processes", str(processes), "--master-bind-port", port, "--master-port", port]
-    with interrupts.held(), interrupts.waiting():
-        # In its own session it gets one signal from here instead of a second one from the terminal.
-        child = subprocess.Popen(
-            launched(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=spec.child_environment() | child_log_environment(),
-            start_new_session=True,
-        )
-        assert child.stderr is not None
-        errors = _Errors(child.stderr, err)
-        errors.start()
-        stack = contextlib.ExitStack()
-        stack.callback(errors.finish)
-        stack.callback(_end, child, out)
-    with stack:
-        code = interrupts.exit_code_of_child(_listen(child, out), "load generator")
-        errors.finish()
-        return Driven(code, errors.last)
-
-
-class _Errors(threading.Thread):
-    """Passes on what a process writes to its standard error.
-
-    Args:
-        source: the process's stream.
-        err: receives its lines.
-    """
-
-    def __init__(self, source: IO[str], err: TextIO) -> None:
-        super().__init__(name="errors of the load generator", daemon=True)
-        self._source = source
-        self._err = err
-        self.last = ""
-        """The last line about an error."""
-
-    def run(self) -> None:
-        """Works until the process and its children have closed the stream."""
-        for line in self._source:
-            with contextlib.suppress(OSError, ValueError):
-                print(line.rstrip("\n"), file=self._err, flush=True)
-            if line.startswith("bertbench: "):
-                self.last = line.rstrip("\n")
-
-    def finish(self) -> None:
-        """Waits for the last lines of a process that has ended."""
-        self.join(_ERRORS_SECONDS)
-        if not self.is_alive():
-            self._source.close()
-
-
-def _listen(child: "subprocess.Popen[str]", out: CommandOutput | None) -> int:
-    """Prints the output of the process; returns its return code."""
-    assert child.stdout is not None
-    for line in child.stdout:
-        if out is not None:
-            print(f"  {line.rstrip()}", file=out, flush=True)
-    return child.wait()
-
-
-def _end(child: "subprocess.Popen[str]", out: CommandOutput | None) -> None:
-    """Interrupts a process that is still running, which then stores its run, and prints its output."""
-    assert child.stdout is not None
-    if child.poll() is None:
-        child.send_signal(signal.SIGINT)
-        try:
-            _listen(child, out)
-        except BrokenPipeError:
-            _listen(child, None)
-    child.stdout.close()
-    child.wait()

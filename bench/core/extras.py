@@ -14,6 +14,7 @@ _EXTRAS: Final = {
     "safetensors": "model",
     "tokenizers": "score",
     "pandas": "frame",
+    "opentelemetry": "otel",
 }
 # Packages of the base that a load-generating worker does without; by the name under which they are imported, that by
 # which they are installed.

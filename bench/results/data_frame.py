@@ -19,6 +19,8 @@ _NULLABLE: Final = {
 def request_frame(run: Run) -> pd.DataFrame:
     """One row a request, in the order in which the requests ended; the columns of `bench.results.records.COLUMNS`.
 
+    A run with traced requests has `trace_id` too, absent for those that were not traced.
+
     Absent is NA. `outcome`, `wrong_kind`, `protocol` and `signature` are categories.
 
     Raises:
@@ -26,6 +28,10 @@ def request_frame(run: Run) -> pd.DataFrame:
     """
     columns = run.columns(parquet.COLUMNS)
     batch = parquet.to_arrow(columns, run.signatures)
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {name: batch.column(name).to_pandas(types_mapper=_NULLABLE.get(name)) for name in parquet.COLUMNS}
     )
+    if run.manifest.traces is not None:
+        requests = zip(frame["due"], frame["sentence"], frame["protocol"], strict=True)
+        frame["trace_id"] = [run.manifest.traces.trace_id(*request) for request in requests]
+    return frame

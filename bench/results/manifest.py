@@ -11,6 +11,8 @@ Format history:
     5: `objectives` and `until`, what was asked for; `stopping` and `verdicts`, what became of it. The duration and the
        scheduled requests of a run that stopped by itself are those until it stopped.
     6: `server-metrics.csv` has two last columns, `gpu_power` and `gpu_energy`.
+    7: `overload` of a run that was stopped for it; `warmup`, that which was found, which the columns `warmup` follow;
+       `traces`, by which the trace ids of requests are found.
 """
 
 from collections.abc import Mapping
@@ -24,7 +26,10 @@ from bench.objectives.grammar import Objective
 from bench.objectives.until import Until
 from bench.objectives.verdicts import ObjectiveResult, ObjectivesResult
 from bench.results.environment import Environment
+from bench.results.found_warmup import FoundWarmup
+from bench.results.overload import Overload
 from bench.workload.arrivals import Arrivals, OpenLoop, TraceArrivals, parse_arrivals
+from bench.workload.trace_context import TraceContexts
 from bench.workload.workload import Workload
 
 FILE_NAME: Final = "run.json"
@@ -58,6 +63,11 @@ def update_to_5(raw: dict[str, Any]) -> dict[str, Any]:
 def update_to_6(raw: dict[str, Any]) -> dict[str, Any]:
     """Changes nothing: `read_samples` reads server metrics without the last columns."""
     return raw
+
+
+def update_to_7(raw: dict[str, Any]) -> dict[str, Any]:
+    """Adds that a run was not stopped for its overload, that no warm-up was looked for and no request traced."""
+    return raw | {"overload": None, "warmup": None, "traces": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +113,7 @@ class RunManifest:
         warnings: one line each.
         objectives: what it is held to.
         until: when it may stop by itself; None if it does not.
+        traces: the trace contexts of its requests; None without.
     """
 
     workload: Workload
@@ -124,6 +135,7 @@ class RunManifest:
     warnings: tuple[str, ...] = ()
     objectives: tuple[Objective, ...] = ()
     until: Until | None = None
+    traces: TraceContexts | None = None
 
     def parsed_arrivals(self) -> Arrivals:
         """The arrivals.
@@ -154,6 +166,7 @@ class Origin:
     warnings: tuple[str, ...] = ()
     objectives: tuple[Objective, ...] = ()
     until: Until | None = None
+    traces: TraceContexts | None = None
 
 
 def describe(workload: Workload, arrivals: Arrivals, origin: Origin, scheduled: int | None = None) -> RunManifest:
@@ -198,6 +211,8 @@ class RunFile:
         checksums: `sha256:` digests by file name; {} if unfinished.
         stopping: the looks at it; None if it could not stop by itself, or is unfinished.
         verdicts: on its objectives; None if it has none, or before they are given.
+        overload: why it was stopped early, if it was for asking more than the server carries.
+        warmup: the warm-up that it was found to have; None if it was not looked for.
     """
 
     manifest: RunManifest
@@ -208,6 +223,8 @@ class RunFile:
     checksums: Mapping[str, str] = field(default_factory=dict)
     stopping: Stopping | None = None
     verdicts: ObjectivesResult | None = None
+    overload: Overload | None = None
+    warmup: FoundWarmup | None = None
 
     def to_bytes(self) -> bytes:
         """The file's bytes."""
@@ -226,6 +243,8 @@ class _State:
     checksums: Mapping[str, str]
     stopping: Stopping | None
     verdicts: ObjectivesResult | None
+    overload: Overload | None
+    warmup: FoundWarmup | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,10 +254,10 @@ class _Stored(RunManifest, _State):
 
 _FILE: Final = VersionedJson(
     _Stored,
-    6,
+    7,
     name="run manifest",
     cure="restore it, or give another run folder",
-    updates={2: update_to_2, 3: update_to_3, 4: update_to_4, 5: update_to_5, 6: update_to_6},
+    updates={2: update_to_2, 3: update_to_3, 4: update_to_4, 5: update_to_5, 6: update_to_6, 7: update_to_7},
 )
 """`run.json`; `update_to_N` converts the parsed file of format N - 1 to format N."""
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from bench.core.units import format_estimate, format_number, format_seconds
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overload:
@@ -24,3 +26,10 @@ class Overload:
     carried: float
     carried_lo: float
     carried_hi: float
+
+    def __str__(self) -> str:
+        carried = format_estimate(self.carried, self.carried_lo, self.carried_hi, format_number)
+        return (
+            f"overloaded: {format_number(self.asked)} requests/s are due and {carried} end, "
+            f"{self.backlog:,} are open after {format_seconds(self.time)}"
+        )

@@ -33,7 +33,10 @@ from bench.objectives.verdicts import ObjectivesResult
 from bench.results import hdr_log, timeseries
 from bench.results import manifest as manifest_file
 from bench.results.blocks import OUTCOME_CODES, Block, parse_block, read_blocks
+from bench.results.found_warmup import FoundWarmup, find_warmup
 from bench.results.manifest import RunFile, RunManifest, Stopping, read_run_file
+from bench.results.overload import Overload
+from bench.results.records import Outcome
 from bench.results.samples import ClientSample, SampleFile, ServerSample
 
 BLOCKS: Final = "requests.blocks"
@@ -50,8 +53,9 @@ _ROW_GROUP: Final = 131_072
 class RunWriter:
     """Writes one run folder; made by `create`."""
 
-    def __init__(self, path: Path, manifest: RunManifest, sync_every: float | None) -> None:
+    def __init__(self, path: Path, manifest: RunManifest, sync_every: float | None, find_warmup: bool) -> None:
         self.path = path
+        self._find_warmup = find_warmup
         self._file = RunFile(manifest=manifest)
         self._sync_every = sync_every
         self._synced = time.monotonic()
@@ -73,6 +77,7 @@ class RunWriter:
         *,
         sync_every: float | None = 1.0,
         sentences: Sequence[str] = (),
+        find_warmup: bool = False,
     ) -> Self:
         """Makes `root/<UTC time>-<slug>/` and starts writing.
 
@@ -83,6 +88,7 @@ class RunWriter:
             sync_every: seconds between flushes to the disk, made inside `add_block`; None leaves them to `sync`, for a
                 caller whose loop must not wait for a disk.
             sentences: texts of the golden sentences, for reports; they are stored one a line.
+            find_warmup: whether `finish` looks for the end of the warm-up, see `bench.results.found_warmup`.
 
         Raises:
             OSError: the folder cannot be made.
@@ -98,7 +104,7 @@ class RunWriter:
             if sentences:
                 lines = "".join(f"{' '.join(text.split())}\n" for text in sentences)
                 write_atomically(path / SENTENCES, lines.encode())
-            return cls(path, manifest, sync_every)
+            return cls(path, manifest, sync_every, find_warmup)
         raise UsageError(f"{root} has a thousand runs called {stamp}-{name}; give another --out")
 
     @property
@@ -159,19 +165,28 @@ class RunWriter:
         self._file = replace(self._file, manifest=replace(manifest, workload=workload, scheduled=scheduled))
         self._write_manifest()
 
-    def finish(self, elapsed: float, *, interrupted: bool = False, stopping: Stopping | None = None) -> Path:
+    def finish(
+        self,
+        elapsed: float,
+        *,
+        interrupted: bool = False,
+        stopping: Stopping | None = None,
+        overload: Overload | None = None,
+    ) -> Path:
         """Converts the folder to its final form and returns it.
 
         Args:
             elapsed: seconds from the run's start to its end.
             interrupted: whether it was stopped early.
             stopping: the looks at a run that could stop by itself.
+            overload: why, if it was for asking more than the server carries.
         """
         self.sync()
         self.close()
         for warning in self._missing():
             self.add_warning(warning)
-        self._convert()
+        warmup = self._found_warmup(elapsed) if self._find_warmup else None
+        self._convert(0.0 if warmup is None else warmup.begins)
         names = [REQUESTS, TIME_SERIES, HISTOGRAM, SERVER_METRICS, CLIENT_METRICS]
         names += [SENTENCES] if (self.path / SENTENCES).exists() else []
         self._file = replace(
@@ -180,6 +195,8 @@ class RunWriter:
             elapsed=elapsed,
             interrupted=interrupted,
             stopping=stopping,
+            overload=overload,
+            warmup=warmup,
             counts=self.counts,
             checksums={name: file_digest(self.path / name) for name in names},
         )
@@ -219,8 +236,25 @@ class RunWriter:
         if scheduled is not None and stored < scheduled:
             yield f"{scheduled - stored} of the {scheduled} scheduled requests left no record"
 
-    def _convert(self) -> None:
-        """Writes the Parquet file, the time series and the histogram from the blocks, in one pass."""
+    def _found_warmup(self, elapsed: float) -> FoundWarmup:
+        """The warm-up, from the records."""
+        ok = OUTCOME_CODES[Outcome.OK]
+        with (self.path / BLOCKS).open("rb") as file:
+            rows = [block.rows[block.rows["outcome"] == ok][["due", "sent", "done"]] for block in read_blocks(file)]
+        due, sent, done = (
+            np.concatenate([np.empty(0), *(part[name] for part in rows)]) for name in ("due", "sent", "done")
+        )
+        manifest = self._file.manifest
+        planned = manifest.workload.warmup
+        ends = min(planned + manifest.workload.duration, elapsed)
+        return find_warmup(due, done - sent, planned, ends, not manifest.open_loop)
+
+    def _convert(self, begins: float) -> None:
+        """Writes the Parquet file, the time series and the histogram from the blocks, in one pass.
+
+        Args:
+            begins: requests due before this belong to the warm-up, as do those that are marked.
+        """
         # Imported here, so that a load generator with a writer does not load pyarrow while it sends.
         from bench.results import parquet
 
@@ -232,6 +266,7 @@ class RunWriter:
                 columns = parquet.concatenate(
                     [parquet.block_columns(block, parquet.COLUMNS, signatures) for block in blocks]
                 )
+                columns["warmup"] = columns["warmup"] | (columns["due"] < begins)
                 writer.write(columns, signatures.names)
                 series.add(columns)
                 log.add(columns)

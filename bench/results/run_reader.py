@@ -48,6 +48,11 @@ class Run:
         return self.file.manifest
 
     @property
+    def begins(self) -> float:
+        """Start of the measured part, seconds since the run began."""
+        return self.manifest.workload.warmup if self.file.warmup is None else self.file.warmup.begins
+
+    @property
     def finished(self) -> bool:
         """Whether the run finished; if not, its records may lack the last second."""
         return self.file.finished

@@ -146,6 +146,12 @@ def read_samples(path: Path, kind: type[Sample]) -> dict[str, Floats]:
     return {name: table[:, index] for index, name in enumerate(names)}
 
 
+def counter_growth(samples: Mapping[str, Floats], name: str) -> Floats:
+    """Increase of counter `name` between each two samples, float64 `[samples - 1]`; NaN after a restart."""
+    growth = np.diff(samples[name])
+    return np.where(growth >= 0, growth, math.nan)
+
+
 def counter_rate(samples: Mapping[str, Floats], name: str) -> Floats:
     """Increase per second of counter `name` before each sample, float64; NaN for the first and after a restart."""
     values, times = samples[name], samples["time"]

@@ -1,6 +1,8 @@
 """The REST client, on `requests` with keep-alive."""
 
 import http.client
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, urlsplit
 
@@ -27,6 +29,7 @@ from bench.serving.headers import NO_HEADERS, Headers
 from bench.serving.json_codec import BodyForm
 from bench.serving.tls import client_context
 from bench.serving.types import MAX_RESPONSE_BYTES, ModelMetadata, PredictRequest, PredictResponse, VersionStatus
+from bench.workload.trace_context import HEADER
 
 _CHUNK: Final = 1 << 16
 # Bytes; a version has a few hundred.
@@ -158,9 +161,10 @@ class RestClient:
         answer = self.post(predict_path(request), body, timeout)
         return PredictResponse(json_codec.predict_outputs(answer), None, len(body), len(answer))
 
-    def post(self, path: str, body: bytes, timeout: float) -> bytes:
-        """The body of a 200 answer to a POST of `body`."""
-        return self._call("POST", path, body, timeout, self._max_response)
+    def post(self, path: str, body: bytes, timeout: float, traceparent: str | None = None) -> bytes:
+        """The body of a 200 answer to a POST of `body`; `traceparent` is the header of that name."""
+        more = {HEADER: traceparent} if traceparent else {}
+        return self._call("POST", path, body, timeout, self._max_response, more)
 
     def get(self, path: str, timeout: float) -> bytes:
         """The body of a 200 answer to a GET."""
@@ -182,12 +186,26 @@ class RestClient:
     def __exit__(self, *exc: Any) -> None:
         self.close()
 
-    def _call(self, method: str, path: str, body: bytes | None, timeout: float, most: int) -> bytes:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        timeout: float,
+        most: int,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> bytes:
         try:
             with (
                 bounded(timeout),
                 self._session.request(
-                    method, self.url + path, data=body, timeout=timeout, stream=True, allow_redirects=False
+                    method,
+                    self.url + path,
+                    data=body,
+                    headers=headers,
+                    timeout=timeout,
+                    stream=True,
+                    allow_redirects=False,
                 ) as response,
             ):
                 answer = _read(response, most)

@@ -11,12 +11,14 @@ import psutil
 import pytest
 import requests
 
+from bench.analysis.run import analyse
 from bench.load.selftest.null_server import null_server
 from bench.results.blocks import OUTCOME_CODES
 from bench.results.records import Outcome
 from bench.results.run_reader import find_runs
 from tests.support.locust_process import free_port, locust, wait_for
 from tests.support.locust_process import started as start_locust
+from tests.support.queue_server import queue_server
 from tests.support.toy_golden import write_model_dir
 
 
@@ -112,6 +114,26 @@ def test_a_killed_worker(started: Any, tmp_path: Path) -> None:
     assert survivor.sum() == 450
     assert (columns["outcome"][survivor] == OUTCOME_CODES[Outcome.OK]).all()
     assert run.file.counts["dropped"] == (columns["outcome"][~survivor] == OUTCOME_CODES[Outcome.DROPPED]).sum() > 200
+
+
+def test_a_run_that_asks_for_too_much_is_stopped(model_dir: Any, tmp_path: Path) -> None:
+    """Two processes ask for a quarter more than the server carries; what it carried is kept."""
+    with queue_server(model_dir, servers=4, mean=0.02, cv=0.5) as host:
+        given = ["--model-dir", str(model_dir), "--host", host, "--arrivals", "poisson:rate=250", "-u", "300"]
+        ended = locust("rest.py", tmp_path, *given, "-t", "14s", "--warmup", "1s", "--processes", "2")
+    run, overload = ended.run, ended.run.file.overload
+    assert ended.code == 0, ended.err
+    assert set(ended.accounted()) == {"ok"}
+    assert run.finished
+    assert run.file.interrupted
+    assert 9 <= overload.time <= run.file.elapsed < 14
+    assert overload.carried_lo < 210 < overload.asked
+    assert overload.carried == pytest.approx(200, rel=0.1)
+    # A worker hears of the stop a little later.
+    assert run.columns(["due"])["due"].max() <= run.file.elapsed + 1
+    assert "overloaded: " in ended.out
+    throughput = analyse(run).summary.metrics["throughput"]
+    assert throughput.center == pytest.approx(overload.carried, rel=0.1)
 
 
 def test_a_killed_generator_leaves_its_records_and_an_unfinished_run(started: Any, tmp_path: Path) -> None:

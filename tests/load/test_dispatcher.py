@@ -33,8 +33,10 @@ class FakeTransport:
         self.seconds = seconds
         self.change = change
         self.timeouts: list[Any] = []
+        self.traceparents: list[str | None] = []
 
-    def exchange(self, body: bytes, timeout: Any) -> Any:
+    def exchange(self, body: bytes, timeout: Any, traceparent: str | None = None) -> Any:
+        self.traceparents.append(traceparent)
         self.timeouts.append(timeout)
         if self.seconds:
             gevent.sleep(self.seconds)

@@ -25,7 +25,7 @@ class Refusing:
     def __init__(self) -> None:
         self.closed = False
 
-    def exchange(self, body: bytes, timeout: float) -> bytes:
+    def exchange(self, body: bytes, timeout: float, traceparent: str | None = None) -> bytes:
         raise Unavailable("busy")
 
     def close(self) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from bench.core.units import parse_duration
-from bench.load.locust_adapter.options import GIVEN_HEADERS, make_spec, read_target
+from bench.load.locust_adapter.header_options import GIVEN_HEADERS
+from bench.load.locust_adapter.options import make_spec, read_target
 from bench.load.setup.catalog import SCENARIOS
 from bench.load.setup.run_context import VARIABLE
 from bench.load.setup.run_spec import RunSpec

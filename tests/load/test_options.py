@@ -32,6 +32,10 @@ def test_defaults() -> None:
     assert settings.transport == "fast"
     assert settings.target.access == DIRECT
     assert settings.results == Path("results")
+    assert settings.stop_overload
+    assert settings.find_warmup
+    assert not read(["--warmup", "5s"]).find_warmup
+    assert not read(["--no-overload-stop"]).stop_overload
 
 
 def test_a_scenario_s_defaults_give_way_to_the_user_s() -> None:

@@ -31,6 +31,7 @@ CHARTS = {
     "client-cpu",
     "client-lag",
     "server-time",
+    "time-by-second",
     "server-cpu",
 }
 

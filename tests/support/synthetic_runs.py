@@ -130,6 +130,7 @@ def write_run(
     users: Callable[[float, int], float | None] | None = None,
     words: Sequence[int] = (),
     sentences: Sequence[str] = (),
+    find_warmup: bool = False,
     **manifest: Any,
 ) -> Run:
     """Writes the requests as a run of `workers` workers; `client` changes fields of the client's samples.
@@ -141,7 +142,7 @@ def write_run(
     origin = {"environment": ENVIRONMENT, "started": "2026-01-31T12:00:00.000000Z", **manifest}
     scheduled = requests.due.size if isinstance(parsed, OpenLoop) else None
     described = describe(workload, parsed, Origin(target="embedded", workers=workers, **origin), scheduled)
-    writer = RunWriter.create(root, slug, described, sentences=sentences)
+    writer = RunWriter.create(root, slug, described, sentences=sentences, find_warmup=find_warmup)
     buffers = [RecordBuffer(worker) for worker in range(workers)]
     second = 1.0
     order = np.argsort(np.where(np.isnan(requests.done), requests.due, requests.done), kind="stable")

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import Final, TextIO
 
-from bench.capacity.cli.options import OWN
+from bench.capacity.cli.options import ABSENT, OWN
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.options import add_scenario_options, add_target_options, served_target
 from bench.cli.common.values import DURATION_TEXT, FRACTION_TEXT, RATE_TEXT, SEED, Value, number, whole
@@ -91,7 +91,7 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     _add_server(parser)
     _add_scale(parser)
     _add_plan(parser)
-    add_scenario_options(parser, OWN)
+    add_scenario_options(parser, OWN | ABSENT)
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,8 @@ OWN: Final = frozenset(
     {"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup", "drain"}
     | {"slo", "until", "max_duration"}
 )
+ABSENT: Final = frozenset({"metrics_port", "otlp_endpoint", "no_overload_stop"})
+"""Options of scenarios that do not apply to a sweep, which drives servers into overload on purpose."""
 
 
 def slo_of(args: argparse.Namespace) -> Slo | None:

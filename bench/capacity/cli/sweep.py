@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from typing import TextIO
 
-from bench.capacity.cli.options import OWN, plan_request, print_result
+from bench.capacity.cli.options import ABSENT, OWN, plan_request, print_result
 from bench.capacity.experiment.experiment_design import FULL, QUICK, Scale
 from bench.capacity.experiment.sweep_listener import SweepListener
 from bench.capacity.experiment.sweep_spec import SweepSpec
@@ -91,7 +91,8 @@ def _scale(args: argparse.Namespace) -> Scale:
 
 def _load(args: argparse.Namespace) -> RunSpec:
     """What all runs have in common; the sweep replaces arrivals, users and times."""
-    values = given_options(args, OWN) | {
+    values = given_options(args, OWN | ABSENT) | {
+        "no_overload_stop": True,
         "warmup": 0.0,
         "seed": args.seed,
         "model_dir": args.model_dir,

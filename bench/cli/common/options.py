@@ -105,7 +105,7 @@ def add_scenario_options(parser: argparse.ArgumentParser, own: Collection[str]) 
 
     Args:
         parser: the command's.
-        own: names of `bench.load.locust_adapter.options.OPTIONS` to leave out.
+        own: names of `OPTIONS` and `SWITCHES` of `bench.load.locust_adapter.options` to leave out.
     """
     from bench.load.locust_adapter.options import ACCESS, OPTIONS, READERS, SWITCHES
 
@@ -115,7 +115,8 @@ def add_scenario_options(parser: argparse.ArgumentParser, own: Collection[str]) 
             kind = Value(READERS[name], both=True)
             parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="TEXT", help=shown.replace("%", "%%"))
     for name, text in SWITCHES.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
+        if name not in own:
+            parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
 
 
 def add_verdict_options(parser: argparse.ArgumentParser) -> None:
@@ -136,7 +137,7 @@ def given_options(args: argparse.Namespace, own: Collection[str]) -> dict[str, A
 
     given = {name: getattr(args, name) for name in OPTIONS if name not in own and name not in ACCESS}
     values = {name: entry.value for name, entry in given.items() if entry is not None}
-    return values | {name: bool(getattr(args, name)) for name in SWITCHES}
+    return values | {name: bool(getattr(args, name)) for name in SWITCHES if name not in own}
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:

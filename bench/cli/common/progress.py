@@ -42,7 +42,7 @@ class ProgressDisplay:
     """
 
     def __init__(self, err: TextIO, name: str, total: float | None, limit: str = "", state: str = "") -> None:
-        self._stream = _LenientStream(err)
+        self._stream = LenientStream(err)
         # Console alone honours NO_COLOR and TERM=dumb; FORCE_COLOR would make a terminal of a file.
         self._console = Console(
             file=cast(TextIO, self._stream), force_terminal=err.isatty(), highlight=False, markup=False, soft_wrap=True
@@ -152,7 +152,7 @@ class _BarColumn(ProgressColumn):
         return ProgressBar(total=task.total, completed=completed, width=40, pulse=task.total is None)
 
 
-class _LenientStream(io.TextIOBase):
+class LenientStream(io.TextIOBase):
     """Passes text on to a stream, and drops what it does not take, since its reader has gone."""
 
     def __init__(self, stream: TextIO) -> None:

@@ -25,6 +25,7 @@ from bench.load.live.live_figures import LiveFigures, LivePlan
 from bench.load.monitor.sampling import ServerSampler
 from bench.results.blocks import Block, RecordBuffer
 from bench.results.manifest import Stopping
+from bench.results.overload import Overload
 from bench.results.run_folder import RunWriter
 from bench.results.samples import ClientSample
 
@@ -95,6 +96,7 @@ class Collector:
         self._stopped_at: float | None = None
         self._ends = next(iter(self._plans.values())).ends
         self.stopping: Stopping | None = None
+        self._overload: Overload | None = None
         self._failure: OSError | None = None
         self.lost: list[str] = []
         self.over = Event()
@@ -135,10 +137,10 @@ class Collector:
         if message["over"]:
             self._close(worker)
 
-    def stop(self) -> None:
-        """Marks the run as stopped early, now."""
+    def stop(self, overload: Overload | None = None) -> None:
+        """Marks the run as stopped early, now; `overload` is why, if it asks for more than the server carries."""
         if self._stopped_at is None and self._open:
-            self._stopped_at = max(self.now, 0.0)
+            self._stopped_at, self._overload = max(self.now, 0.0), overload
             if self._figures is not None:
                 self._figures.stop(self._stopped_at)
 
@@ -150,6 +152,8 @@ class Collector:
         if not moment < self._ends:
             return
         self._ends = moment
+        if self._figures is not None:
+            self._figures.stop(moment)
         shards = [plan.shard for plan in self._plans.values()]
         due = [int((np.frombuffer(shard.due) <= moment).sum()) for shard in shards if shard is not None]
         if self._figures is not None:
@@ -174,7 +178,11 @@ class Collector:
             self._writer.close()
             raise self._failure
         elapsed = self.now if self._stopped_at is not None else max(self._ends, min(self.now, self._last_moment()))
-        return self._writer.finish(elapsed, interrupted=self._stopped_at is not None, stopping=self.stopping)
+        if self._overload is not None and self._stopped_at is not None:
+            # The backlog that is worked off afterwards is not measured.
+            elapsed = self._stopped_at
+        stopped = self._stopped_at is not None
+        return self._writer.finish(elapsed, interrupted=stopped, stopping=self.stopping, overload=self._overload)
 
     def _store_or_stop(self, store: Callable[[], Stored]) -> Stored | None:
         """Calls `store`; if that fails, stops the run, and `finish` raises the error."""

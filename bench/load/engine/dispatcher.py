@@ -29,6 +29,7 @@ from bench.serving.errors import (
     ServingError,
     Unavailable,
 )
+from bench.workload.trace_context import TraceContexts
 
 _OUTCOMES: Final[Sequence[tuple[type[ServingError], Outcome]]] = (
     (DeadlineExceeded, Outcome.TIMEOUT),
@@ -84,6 +85,7 @@ class Handling:
         checker: checks answers.
         recorder: takes a record of each request.
         listener: called for each request after it was recorded.
+        traces: the requests' trace contexts; None for none.
     """
 
     payloads: Sequence[Payload]
@@ -91,6 +93,7 @@ class Handling:
     checker: Checker
     recorder: Recorder
     listener: Listener
+    traces: TraceContexts | None = None
 
 
 class Dispatcher:
@@ -110,6 +113,7 @@ class Dispatcher:
         self._checker = handling.checker
         self._recorder = handling.recorder
         self._listener = handling.listener
+        self._traces = handling.traces
         self._limits = limits
         self._pacer = pacer
         self._epoch = 0.0
@@ -199,13 +203,14 @@ class Dispatcher:
         protocol = self._protocols[job.protocol_index]
         payload = self._payloads[job.request]
         body = payload.rest if protocol == "rest" else payload.grpc
+        traceparent = None if self._traces is None else self._traces.traceparent(job.due, job.request, protocol)
         answer: bytes | None = None
         error: ServingError | None = None
         self.in_flight += 1
         sent = clock()
         timeout = min(self._limits.timeout, epoch + self._ends + self._limits.drain - sent)
         try:
-            answer = transports[protocol].exchange(body, max(timeout, _LEAST_TIMEOUT))
+            answer = transports[protocol].exchange(body, max(timeout, _LEAST_TIMEOUT), traceparent)
             done = clock()
             outcome = Outcome.OK
         except ServingError as failure:

@@ -16,6 +16,7 @@ from bench.load.engine.recorder import Recorder
 from bench.load.transports.balanced_pool import BalancedPool
 from bench.load.transports.pool import Transport, TransportPool
 from bench.results.blocks import RecordBuffer
+from bench.workload.trace_context import TraceContexts
 from bench.workload.workload import Workload
 
 
@@ -72,15 +73,17 @@ class Driver:
         """The transports of one more user, by protocol; the caller closes them."""
         return {protocol: self._transports.make(protocol) for protocol in self.workload.protocols}
 
-    def dispatcher(self, jobs: Jobs, limits: Limits, pacer: Pacer) -> Dispatcher:
+    def dispatcher(self, jobs: Jobs, limits: Limits, pacer: Pacer, traces: TraceContexts | None = None) -> Dispatcher:
         """A dispatcher for `jobs`.
 
         Args:
             jobs: the requests to send.
             limits: when it ends.
             pacer: waits for due times.
+            traces: the requests' trace contexts; None for none.
         """
-        handling = Handling(self.payloads, self.workload.protocols, self._checker, self._recorder, self._listener)
+        protocols = self.workload.protocols
+        handling = Handling(self.payloads, protocols, self._checker, self._recorder, self._listener, traces)
         return Dispatcher(jobs, handling, limits, pacer)
 
     def take(self) -> bytes:

@@ -10,6 +10,7 @@ from bench.core.errors import UsageError
 from bench.load.engine.jobs import ScheduleShard
 from bench.load.transports.endpoint import Endpoint
 from bench.serving.headers import Headers
+from bench.workload.trace_context import TraceContexts
 from bench.workload.workload import Workload
 
 
@@ -27,6 +28,7 @@ class WorkerPlan:
         think: closed loop: seconds between an answer and the next request; None in open loop.
         begins: when the measured part begins, seconds since the run began.
         ends: when it ends.
+        trace_share: share of the requests that have a trace context.
     """
 
     run: str
@@ -38,6 +40,12 @@ class WorkerPlan:
     think: float | None
     begins: float
     ends: float
+    trace_share: float = 0.0
+
+    @property
+    def traces(self) -> TraceContexts | None:
+        """The run's trace contexts; None without."""
+        return TraceContexts(self.run, self.trace_share) if self.trace_share else None
 
     def to_message(self) -> dict[str, Any]:
         """The plan in the types that Locust's messages carry: numbers, texts, bytes, lists and dicts.

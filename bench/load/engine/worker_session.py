@@ -51,7 +51,7 @@ class WorkerSession:
         self._pacer = Pacer()
         limits = Limits(plan.begins, plan.ends, workload.drain, workload.timeout, plan.think)
         jobs = _jobs(plan, len(self._driver.payloads))
-        self._dispatcher = self._driver.dispatcher(jobs, limits, self._pacer)
+        self._dispatcher = self._driver.dispatcher(jobs, limits, self._pacer, plan.traces)
         self._here = 0
         self._users = UserCount()
         self._came = False

@@ -10,7 +10,7 @@ from bench.core.types import Floats
 from bench.core.units import pluralize
 from bench.stats.batch_means import LEAST_BATCHES, effective_size, proportion_bounds
 from bench.stats.estimate import Estimate
-from bench.stats.latency_buckets import SIZE, bucket_of, highest_seconds
+from bench.stats.latency_buckets import SIZE, bucket_of, highest_seconds, lowest_micros
 from bench.stats.percentiles import PERCENTILES, needed, rank_of
 
 MOST_BATCHES: Final = 64
@@ -62,6 +62,16 @@ class LatencyHistogram:
         running = np.cumsum(self.counts)
         rank = rank_of(fraction, int(running[-1]))
         return highest_seconds(int(self.buckets[np.searchsorted(running, rank, side="right")]))
+
+    @property
+    def sum(self) -> float:
+        """Sum of the latencies, each taken as the middle of its bucket, seconds."""
+        lowest = lowest_micros(self.buckets)
+        return float((lowest + lowest_micros(self.buckets + 1) - 1) @ self.counts) / 2e6
+
+    def below(self, seconds: float) -> int:
+        """Latencies of at most `seconds`, and those in the same bucket."""
+        return self.up_to(int(bucket_of(np.array([seconds]))[0]))
 
     def up_to(self, bucket: int) -> int:
         """Latencies in `bucket` and below."""

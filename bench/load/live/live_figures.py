@@ -196,7 +196,8 @@ class LiveFigures:
             seconds: how many of the newest complete seconds it has one by one.
         """
         complete = self.complete
-        first, last = int(np.ceil(self.plan.begins)), min(complete, int(self.plan.ends))
+        loaded = self.plan.ends if self.stopped_at is None else min(self.stopped_at, self.plan.ends)
+        first, last = int(np.ceil(self.plan.begins)), min(complete, int(loaded))
         answered = int(self._table.column("ok", first, last).sum()) if last > first else 0
         answered += int(self._table.column("warmup_ok", first, last).sum()) if last > first else 0
         return Snapshot(

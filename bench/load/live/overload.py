@@ -1,22 +1,22 @@
 """Finds an open loop whose backlog grows for good: requests are due faster than the server carries them.
 
 **Test.** The backlog, requests due and not ended, is the CUSUM of the difference between the rates at which requests
-are due and end (E. Page, *Continuous inspection schemes*, Biometrika 41, 1954): the queue cannot be negative, so it is
-a random walk reflected at 0. With drift -d and variance v a second, it rises by h within an excursion with probability
-exp(-2dh/v) (J. Kingman, *The single server queue in heavy traffic*, 1961). The limit is the h that makes this
-exp(-`EXPONENT`) for a server that is used to `PROTECTED`: such a server is left alone. v is measured, and at least that
-of Poisson arrivals and exponential service times.
+are due and end (E. Page, *Continuous inspection schemes*, Biometrika 41, 1954): the queue cannot be negative, so it
+is a random walk reflected at 0. With drift -d and variance v a second, it rises by h within an excursion with
+probability exp(-2dh/v) (J. Kingman, *The single server queue in heavy traffic*, 1961). The limit is the h that makes
+this exp(-`EXPONENT`) for a server at the utilization `PROTECTED`: such a server is left alone. v is measured, and at
+least half that of Poisson arrivals and exponential service times.
 
-**For good.** The backlog must also have risen in each third of the time since its minimum, while requests ended in each
-of them: a server that stalls, and then works off its backlog, is measured and not stopped. And the requests still to
-come must be due faster than the server carries them: a burst or a step down is waited out. The warm-up does not count,
-since a cold server carries less.
+**For good.** The backlog must also have risen in each third of the time since it began to grow, while requests ended
+in each of them: a server that stalls, and then works off its backlog, is measured and not stopped. And the requests
+still to come must be due faster than the server carries them: a burst or a step down is waited out. The warm-up does
+not count, since a cold server carries less.
 
 Simulated rates of false stops and times to the stop: `docs/validation/load.md`.
 """
 
-import itertools
 import math
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -26,12 +26,16 @@ from bench.load.live.live_figures import LiveFigures
 from bench.results.overload import Overload
 from bench.stats.batch_means import mean_bounds
 
-PROTECTED: Final = 0.85
-"""Utilization up to which a run is not stopped, but for a share of runs that is stated in the validation."""
-EXPONENT: Final = 10.0
-"""Minus the logarithm of the chance of an excursion of the backlog that reaches the limit."""
+PROTECTED: Final = 0.95
+"""Utilization of a server that keeps up and must not be stopped."""
+EXPONENT: Final = 6.5
+"""Minus the logarithm of the chance of an excursion of its backlog that reaches the limit."""
+LEAST_VARIANCE: Final = 0.5
+"""Least variance of a step of the backlog, as a share of that of Poisson arrivals and exponential service times."""
 LEAST_SECONDS: Final = 8
 """Shortest growth."""
+LEAST_EXCESS: Final = 0.05
+"""Least growth, as a share of the requests carried meanwhile."""
 LEAST_REST: Final = 2.0
 """Seconds before the end from which a run is no longer stopped."""
 _PARTS: Final = 3
@@ -80,20 +84,25 @@ def _growing_since(backlog: Counts, ended: Counts, rest: float) -> int | None:
         ended: requests that ended in each second, `[T]`.
         rest: requests/s that are still to come.
     """
-    since = backlog.size - 1 - int(np.argmin(backlog[::-1]))
+    # The latest moment from which the backlog has grown by `LEAST_EXCESS` most clearly: Page's reference value.
+    tilted = backlog - LEAST_EXCESS * float(ended.mean()) * np.arange(backlog.size)
+    since = backlog.size - 1 - int(np.argmin(tilted[::-1]))
     seconds = backlog.size - 1 - since
     if seconds < LEAST_SECONDS:
         return None
     carried = float(ended[since:].mean())
     steps = np.diff(backlog).astype(np.float64)
     due = carried + float(backlog[-1] - backlog[since]) / seconds
-    variance = max(_variance(steps), due + carried)
+    variance = max(_variance(steps), LEAST_VARIANCE * (due + carried))
     drift = (1 / PROTECTED - 1) * carried
-    if carried == 0 or backlog[-1] - backlog[since] < EXPONENT * variance / (2 * drift):
+    if carried == 0:
+        return None
+    limit = max(EXPONENT * variance / (2 * drift), LEAST_EXCESS * carried * seconds)
+    if backlog[-1] - backlog[since] < limit:
         return None
     parts = np.linspace(since, backlog.size - 1, _PARTS + 1).round().astype(np.int64)
     rising = (np.diff(backlog[parts]) > 0).all()
-    running = all(ended[low:high].mean() >= _LEAST_SHARE * carried for low, high in itertools.pairwise(parts))
+    running = all(ended[low:high].mean() >= _LEAST_SHARE * carried for low, high in pairwise(parts))
     return since if rising and running and rest > carried else None
 
 

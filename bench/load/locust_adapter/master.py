@@ -12,12 +12,15 @@ from gevent.event import Event
 from locust.runners import MasterRunner
 
 from bench.core.errors import BenchError, UsageError, one_line
+from bench.load.live.exports import Export
 from bench.load.live.live_figures import LiveFigures
+from bench.load.live.snapshot_pipe import SnapshotPipe
 from bench.load.locust_adapter.locust_stages import Stages
 from bench.load.locust_adapter.outcome_reporter import OutcomeReporter
 from bench.load.locust_adapter.run_factory import RunFactory, refuse_tags
 from bench.load.locust_adapter.running_test import RunningTest
 from bench.load.locust_adapter.web_start import StartForm, WebStart
+from bench.load.locust_adapter.web_tab import WebTab, described_host
 from bench.load.locust_adapter.worker import CLOCK, FAILED, REPORT
 from bench.load.setup.catalog import Scenario
 from bench.load.setup.run_setup import RunSetup
@@ -47,6 +50,10 @@ class Master:
         self._stored = Event()
         self._stored.set()
         self.watchers: list[Callable[[LiveFigures], None]] = []
+        if (given := self._factory.given) is not None and given.live_fd is not None:
+            self.watchers.append(SnapshotPipe(given.live_fd))
+        self._exports: list[Export] = []
+        self._tab: WebTab | None = None
         self._runner.register_message(REPORT, self._on_report)
         self._runner.register_message(FAILED, self._on_failed)
         if isinstance(self._runner, MasterRunner):
@@ -65,6 +72,8 @@ class Master:
         try:
             refuse_tags(self._environment.user_classes, self._options)
             self._factory.check_host()
+            self._exports = self._factory.exports()
+            self.watchers += self._exports
             if starts_by_itself:
                 self._setup = self._factory.from_options(self._options.num_users)
         except (BenchError, OSError) as error:
@@ -78,10 +87,14 @@ class Master:
             self._factory.defer_timers(self._setup)
         if self._environment.web_ui is not None:
             WebStart(self._environment, self._set_up)
+            self._tab = WebTab(self._environment, described_host(self._options.model_dir))
+            self.watchers.append(self._tab)
 
     def close(self) -> None:
-        """Stops the server that was started here."""
+        """Stops the server that was started here, and what others watch."""
         self._factory.close()
+        while self._exports:
+            self._exports.pop().close()
 
     def _set_up(self, form: StartForm) -> None:
         self._setup = self._factory.from_form(form)
@@ -108,14 +121,19 @@ class Master:
             return
         self._stored.clear()
         try:
-            self._test.begin(self._on_over, self._on_second)
+            path = self._test.begin(self._on_over, self._on_second)
         except (BenchError, OSError) as error:
             self._stored.set()
             self._abort(error)
+        else:
+            if self._tab is not None:
+                self._tab.begin(self._test.title, path)
 
     def _on_second(self, figures: LiveFigures) -> None:
         for watcher in self.watchers:
             watcher(figures)
+        if self._test is not None:
+            self._test.look(figures)
 
     def _on_report(self, environment: Any, msg: Any, **_: Any) -> None:
         if self._test is not None and self._test.collector is not None and msg.data["run"] == self._test.run:
@@ -160,11 +178,22 @@ class Master:
             return
         test.leave_warmup_out()
         try:
-            self._reporter.finished(test.finish(), test.collector.path)
+            outcome = test.finish()
+            self._reporter.finished(outcome, test.collector.path)
+            if self._tab is not None:
+                self._tab.finished((*outcome.lines, *filter(None, [outcome.error])))
+            self._linger()
         except (BenchError, OSError) as error:
             self._reporter.failed(error)
         finally:
             self._stored.set()
+
+    def _linger(self) -> None:
+        """Lets others have the final figures, before a process without a web page ends."""
+        if self._stages.number is None:
+            waiting = [gevent.spawn(export.linger) for export in self._exports]
+            if self._options.headless:
+                gevent.joinall(waiting)
 
     def _on_quitting(self, **_: Any) -> None:
         """Ends the run on Ctrl-C and SIGTERM, while the process's exit code can still be set."""

@@ -5,11 +5,10 @@ Locust prints its own `--help` before it loads the scenario; `--scenario-help` p
 Each is a text or a switch, since Locust's web form can change no other types; `read_spec` parses them into a `RunSpec`.
 """
 
-import argparse
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -24,12 +23,14 @@ from bench.core.units import (
     parse_fraction,
     parse_whole,
 )
+from bench.load.live.export_addresses import parse_collector_url, parse_listen_address
+from bench.load.locust_adapter.header_options import GIVEN_HEADERS, KeepHeader, KeepHeaderList
 from bench.load.setup.catalog import SCENARIOS, Scenario
 from bench.load.setup.run_spec import RunSpec, given_spec
 from bench.objectives.grammar import parse_objectives
 from bench.objectives.until import measured_seconds, parse_until
 from bench.serving.access import Access
-from bench.serving.headers import Headers, check_header, read_headers
+from bench.serving.headers import Headers, read_headers
 from bench.serving.target import Target, TargetKind, grpc_address, masked_address, parse_target, reach
 from bench.serving.tls import TlsOptions
 from bench.workload.arrivals import Arrivals, parse_arrivals
@@ -61,7 +62,11 @@ OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
         "largest response that is read, decompressed, like 8MB; a larger one is an invalid response; "
         "auto: 1MB, or 16 times the largest request",
     ),
-    "warmup": ("auto", "load before the measured part, within the run time; auto: a tenth of it, at most 10s; 0: none"),
+    "warmup": (
+        "auto",
+        "load before the measured part, within the run time; auto: a tenth of it, at most 10s, or more where latency "
+        "and throughput settle later; 0: none",
+    ),
     "drain": ("10s", "time after the end to send requests that are due, and to wait for answers"),
     "seed": ("0", "random seed of due times, sentences and all other choices"),
     "channels": ("1", "gRPC connections per process"),
@@ -83,12 +88,19 @@ OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "until": ("", "stop by itself: p99+-5%, when the 95% interval is that narrow, or decided, when the objectives are"),
     "max_duration": ("auto", "longest measured time with --until; auto: 10 times the run time"),
     "results": ("results", "folder of the run folders"),
+    "traceparent": ("0%", "share of the requests that have a W3C traceparent header, for tracing of the server"),
+    "metrics_port": (
+        "",
+        "port of a Prometheus page with the figures, on this machine; 0.0.0.0:9464: everywhere",
+    ),
+    "otlp_endpoint": ("", "OpenTelemetry collector that gets the figures of the run, like http://localhost:4318"),
 }
 """Default and help by name; in the parser `--` and dashes."""
 
 SWITCHES: Final[Mapping[str, str]] = {
     "padded": "pad sentences to 128 positions and 20 slots, as in the article (serving_default only)",
     "compressed": "gzip REST request bodies",
+    "no_overload_stop": "go on when an open loop asks for more than the server carries, so that its backlog only grows",
     "no_preflight": "do not ask a server elsewhere for a few golden sentences first, to see whether it holds the model",
 }
 
@@ -102,8 +114,8 @@ HEADER: Final = (
 ACCESS: Final = frozenset({"headers", "ca_cert", "client_cert", "client_key", "ready_timeout"})
 """The options that say how a target is reached; commands of `bertbench` have them with `--target`."""
 
-GIVEN_HEADERS: Final = "given_headers"
-"""In Locust's parsed options, the headers that were given as options: the web page shows the options' own values."""
+PROCESS_OPTIONS: Final = frozenset({"metrics_port", "otlp_endpoint"})
+"""Those of the process, which a test that is started in the web form cannot change."""
 
 # Locust listens on all interfaces; who can reach its web page can send load to any address.
 LOOPBACK: Final = "127.0.0.1"
@@ -122,10 +134,12 @@ def add_options(parser: Any, scenario: Scenario) -> None:
         shown = f"{text} (default: {value})" if value and "default" not in text else text
         settings: dict[str, Any] = {"default": value, "metavar": "<text>", "help": shown.replace("%", "%%")}
         if name == "headers":
-            settings |= {"default": "", "action": _KeepHeaderList}
-        _in_web_form(group.add_argument(f"--{name.replace('_', '-')}", **settings), secret=name == "headers")
+            settings |= {"default": "", "action": KeepHeaderList}
+        action = group.add_argument(f"--{name.replace('_', '-')}", **settings)
+        if name not in PROCESS_OPTIONS:
+            _in_web_form(action, secret=name == "headers")
     metavar, text = HEADER
-    group.add_argument("--header", action=_KeepHeader, metavar=metavar, help=text.replace("%", "%%"))
+    group.add_argument("--header", action=KeepHeader, metavar=metavar, help=text.replace("%", "%%"))
     for name, text in SWITCHES.items():
         _in_web_form(group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text))
     group.add_argument(
@@ -170,28 +184,6 @@ def _refuse(parser: Any, message: str) -> NoReturn:
     end = "" if message.endswith("?") else ";"
     parser.exit(int(UsageError.exit_code), f"{parser.prog}: {message}{end} see {parser.prog} -f FILE --scenario-help\n")
     raise AssertionError("not reached")
-
-
-class _KeepHeader(argparse._AppendAction):
-    """Keeps headers apart from the option's own value, which Locust's web page and messages hold."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        _keep_headers(self, namespace, (values,))
-
-
-class _KeepHeaderList(argparse.Action):
-    """The same for a list: the form has a field for headers of a test, which is empty whatever was given."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        _keep_headers(self, namespace, split_headers(values))
-
-
-def _keep_headers(action: argparse.Action, namespace: Any, texts: Iterable[str]) -> None:
-    try:
-        given = (*getattr(namespace, GIVEN_HEADERS, ()), *map(check_header, texts))
-    except UsageError as error:
-        raise argparse.ArgumentError(action, str(error)) from error
-    setattr(namespace, GIVEN_HEADERS, given)
 
 
 def _in_web_form(action: Any, secret: bool = False) -> None:
@@ -252,9 +244,10 @@ def make_spec(scenario: Scenario, given: Mapping[str, Any], target: Target, user
     values = {name: read_option(name, text) for name, text in options if name not in ACCESS and name not in given}
     values |= dict.fromkeys(SWITCHES, False) | dict(given)
     arrivals = values.pop("arrivals")
-    warmup = warmup_seconds(values.pop("warmup"), run_time)
+    requested = values.pop("warmup")
+    warmup = warmup_seconds(requested, run_time)
     duration = measured_seconds(values["until"], values.pop("max_duration"), run_time - warmup)
-    preflight = not values.pop("no_preflight")
+    preflight, stop_overload = not values.pop("no_preflight"), not values.pop("no_overload_stop")
     target, *others = reach(filter(None, (target, values.pop("grpc_host"))), target.access)
     return RunSpec(
         scenario=scenario.name,
@@ -264,10 +257,12 @@ def make_spec(scenario: Scenario, given: Mapping[str, Any], target: Target, user
         users_named="users" in arrivals,
         duration=duration,
         warmup=warmup,
+        find_warmup=requested is None,
         target=target,
         grpc=next(iter(others), None),
         rule=scenario.rule,
         preflight=preflight,
+        stop_overload=stop_overload,
         **{_FIELDS.get(name, name): value for name, value in values.items()},
     )
 
@@ -378,10 +373,18 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "until": parse_until,
     "max_duration": lambda text: None if text == "auto" else parse_duration(text),
     "results": Path,
+    "traceparent": parse_fraction,
+    "metrics_port": lambda text: parse_listen_address(text) if text else None,
+    "otlp_endpoint": lambda text: parse_collector_url(text) if text else None,
 }
 """The parser of each option's text."""
 
 # What is meant by no text, where the parser takes none.
 _NOTHING: Final[Mapping[str, Any]] = {"grpc_host": None, "slo": (), "until": None}
 # Fields of `RunSpec` whose options have another name.
-_FIELDS: Final = {"sentences_per_request": "sentences", "request_timeout": "timeout", "slo": "objectives"}
+_FIELDS: Final = {
+    "sentences_per_request": "sentences",
+    "request_timeout": "timeout",
+    "slo": "objectives",
+    "traceparent": "trace_share",
+}

@@ -13,7 +13,9 @@ from locust.user.task import filter_tasks_by_tags
 
 from bench.core.errors import UsageError
 from bench.load.engine.collector import PATIENCE_SECONDS
-from bench.load.locust_adapter.options import GIVEN_HEADERS, read_spec, read_target, spec_for
+from bench.load.live.exports import Export, open_exports
+from bench.load.locust_adapter.header_options import GIVEN_HEADERS
+from bench.load.locust_adapter.options import read_option, read_spec, read_target, spec_for
 from bench.load.locust_adapter.web_start import StartForm
 from bench.load.monitor.gpu import Gpu
 from bench.load.setup.catalog import Scenario
@@ -31,6 +33,9 @@ class RunFactory:
     Args:
         environment: Locust's.
         scenario: whose runs they are.
+
+    Attributes:
+        given: the run for which `bertbench run` started this process; None if a user started it.
     """
 
     def __init__(self, environment: Any, scenario: Scenario) -> None:
@@ -39,7 +44,7 @@ class RunFactory:
         # Taken out of the options, which Locust sends to all workers.
         self._headers = vars(self._options).pop(GIVEN_HEADERS, ())
         self._scenario = scenario
-        self._given = spec_for(scenario)
+        self.given = spec_for(scenario)
         self._target = TargetSession()
         self._gpu = Gpu.find()
         self._deferred_run_time: int | None = None
@@ -50,12 +55,23 @@ class RunFactory:
         Raises:
             BenchError: it cannot start.
         """
-        if self._given is not None:
-            return RunSetup.make(self._given, self._target, self._gpu)
+        if self.given is not None:
+            return RunSetup.make(self.given, self._target, self._gpu)
         run_time = self._options.run_time
         if not run_time:
             raise UsageError("the run needs a run time; give it like -t 60s")
         return self._make(vars(self._options), self._environment.host, users, run_time)
+
+    def exports(self) -> list[Export]:
+        """What others can watch of the runs of this process.
+
+        Raises:
+            UsageError: an option of it cannot be read or honoured.
+        """
+        if self.given is not None:
+            return open_exports(self.given.metrics_port, self.given.otlp_endpoint)
+        texts = vars(self._options)
+        return open_exports(*(read_option(name, texts[name]) for name in ("metrics_port", "otlp_endpoint")))
 
     def from_form(self, form: StartForm) -> RunSetup:
         """The run that a user starts in the web page.

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -15,12 +16,15 @@ from bench.load.engine.clock_comparison import WorkerClock, difference, question
 from bench.load.engine.collector import PATIENCE_SECONDS, Callbacks, Collector, start_times
 from bench.load.engine.worker_session import start_message
 from bench.load.live.live_figures import LiveFigures
+from bench.load.live.overload import find_overload
 from bench.load.locust_adapter.run_factory import STOP_SECONDS, check_workers
 from bench.load.locust_adapter.worker import CLOCK, END, PLAN, START, STOP
 from bench.load.setup.run_context import option_name, started_by_bertbench
 from bench.load.setup.run_setup import RunSetup
 from bench.load.watch.watcher import RunWatch
 from bench.results.manifest import RunManifest
+from bench.results.overload import Overload
+from bench.serving.target import TargetKind
 
 if TYPE_CHECKING:
     from bench.load.setup.run_outcome import RunOutcome
@@ -71,6 +75,14 @@ class RunningTest:
         self._clocks = {worker: WorkerClock() for worker in self._clients} if self._distributed else {}
         self._comparing: gevent.Greenlet | None = None
 
+    @property
+    def title(self) -> str:
+        """The run in one line: what is tested, and how."""
+        spec = self._setup.spec
+        model = f"the embedded server on {self._setup.model_dir}" if spec.target.kind is TargetKind.EMBEDDED else ""
+        target = spec.target_name or model or str(spec.target)
+        return f"{target}, {spec.protocol}, {spec.arrivals}, {format_seconds(spec.run_time)} of load"
+
     def distribute_plans(self) -> None:
         """Sends each worker its plan.
 
@@ -102,12 +114,15 @@ class RunningTest:
         """Takes a worker's refusal of its plan."""
         self._refusal = reason
 
-    def begin(self, on_over: Callable[[], None], on_second: Callable[[LiveFigures], None]) -> None:
+    def begin(self, on_over: Callable[[], None], on_second: Callable[[LiveFigures], None]) -> Path:
         """Creates the run's folder and starts its clock in all processes.
 
         Args:
             on_over: called once, when every worker has finished or is lost.
             on_second: called each second with the newest figures, and once more with the final ones.
+
+        Returns:
+            The folder.
 
         Raises:
             UsageError: the users do not fit the arrivals.
@@ -130,6 +145,7 @@ class RunningTest:
             self._send(START, start_message(self.run, epoch, there), plan.worker)
         if self._watch is not None:
             self._watch.begin(self.collector, self.end_at)
+        return writer.path
 
     def end_at(self, moment: float) -> None:
         """Ends the load in all processes at `moment`, seconds since the run began, as if that had been planned."""
@@ -143,12 +159,22 @@ class RunningTest:
         total = self._runner.stats.total
         total.start_time = max(total.start_time, self._measured_from)
 
-    def stop_early(self) -> None:
-        """Ends the run now, in all processes; requests in flight may still be answered."""
+    def stop_early(self, overload: Overload | None = None) -> None:
+        """Ends the run now, in all processes; requests that were due may still be answered.
+
+        Args:
+            overload: why, if it asks for more than the server carries.
+        """
         assert self.collector is not None
-        self.collector.stop()
+        self.collector.stop(overload)
         for plan in self._plans:
             self._send(STOP, {"run": self.run}, plan.worker)
+
+    def look(self, figures: LiveFigures) -> None:
+        """Stops the run if the server will not catch up with it any more."""
+        if self._setup.spec.stop_overload and (overload := find_overload(figures)) is not None:
+            logger.warning("stopping: %s", overload)
+            self.stop_early(overload)
 
     def wait_for_workers(self) -> None:
         """Waits until the workers of a run that was stopped early have sent their last records."""

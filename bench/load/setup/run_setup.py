@@ -25,7 +25,7 @@ from bench.results.environment import Environment, this_environment
 from bench.results.manifest import Origin, RunManifest, describe
 from bench.results.run_folder import RunWriter
 from bench.server.running import RunningServer
-from bench.workload.arrivals import Arrivals, ClosedLoop, OpenLoop
+from bench.workload.arrivals import Arrivals, ClosedLoop, Constant, OpenLoop, Poisson
 from bench.workload.workload import Workload
 
 
@@ -84,7 +84,9 @@ class RunSetup:
         think = arrivals.think if isinstance(arrivals, ClosedLoop) else None
         endpoint = endpoint_of(self.spec, self.server, self.payloads)
         return [
-            WorkerPlan(run, worker, self.file.data, workload, endpoint, shard, think, begins, ends)
+            WorkerPlan(
+                run, worker, self.file.data, workload, endpoint, shard, think, begins, ends, self.spec.trace_share
+            )
             for worker, shard in enumerate(shards)
         ]
 
@@ -114,6 +116,7 @@ class RunSetup:
             headers=spec.target.access.headers.names,
             command=redacted_command(spec.command or sys.argv),
             ceiling=ceiling * len(plans) if ceiling else None,
+            traces=plans[0].traces,
             warnings=notes,
             objectives=spec.objectives,
             until=spec.until,
@@ -131,8 +134,14 @@ class RunSetup:
             OSError: it cannot be created.
         """
         texts = [entry.sentence.text for entry in self.file.golden.sentences]
-        name = manifest.workload.scenario
-        return RunWriter.create(self.spec.results, name, manifest, sync_every=None, sentences=texts)
+        return RunWriter.create(
+            self.spec.results,
+            manifest.workload.scenario,
+            manifest,
+            sync_every=None,
+            sentences=texts,
+            find_warmup=self.spec.find_warmup and isinstance(self.spec.arrivals, ClosedLoop | Constant | Poisson),
+        )
 
     def _arrivals_of(self, users: int) -> tuple[Arrivals, tuple[str, ...]]:
         """The arrivals with the actual number of users, and a note if it is not the requested one."""

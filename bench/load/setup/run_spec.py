@@ -17,6 +17,7 @@ import msgspec
 from bench.bert.contract.golden import GoldenFile
 from bench.core.errors import UsageError
 from bench.core.versioned_json import shallow
+from bench.load.live.export_addresses import ListenAddress
 from bench.load.setup.catalog import SampleRule
 from bench.load.setup.run_context import VARIABLE, option_name
 from bench.objectives.grammar import Objective
@@ -27,6 +28,7 @@ from bench.serving.target import Target, TargetKind, rest_address
 from bench.serving.types import DEFAULT_MODEL_NAME
 from bench.workload.arrivals import Arrivals, ClosedLoop, Poisson, parse_arrivals
 from bench.workload.policies import POLICIES
+from bench.workload.trace_context import HEADER
 from bench.workload.workload import Workload
 
 FORMAT: Final = 3
@@ -44,6 +46,7 @@ class RunSpec:
         users: size of the pool, the most requests in flight.
         duration: seconds measured, warm-up left out.
         warmup: seconds of load before it.
+        find_warmup: whether more is left out where a steady load settles later.
         drain: seconds after the end for open requests.
         seed: random seed of all choices.
         target: the server under load, and how to reach it.
@@ -57,6 +60,7 @@ class RunSpec:
         signature: the requested signature.
         sentences: sentences per request.
         preflight: whether a remote server is asked for a few golden sentences before the run.
+        stop_overload: whether an open loop is stopped that asks for more than the server carries.
         padded: whether requests are padded to the article's shape.
         check_share: share of answers that are checked.
         timeout: seconds that a request may take.
@@ -65,7 +69,11 @@ class RunSpec:
         compressed: whether REST bodies are gzipped.
         max_response: largest response that is read, bytes; None for that of
             `bench.load.engine.payloads.largest_response`.
+        trace_share: share of the requests that have a `traceparent` header.
         results: folder of runs.
+        metrics_port: where the Prometheus page of the load generator listens; None for none.
+        otlp_endpoint: base URL of the OpenTelemetry collector that gets its figures; None for none.
+        live_fd: file descriptor that gets a line of `bench.load.live.snapshot.Snapshot` each second; None for none.
         rule: the sample size that the scenario requires.
         users_named: whether the arrivals name the number of users.
         group: the same for all repeats of one command; "" for a run of its own.
@@ -84,6 +92,7 @@ class RunSpec:
     users: int
     duration: float
     warmup: float = 0.0
+    find_warmup: bool = False
     drain: float = 10.0
     seed: int = 0
     target: Target = _EMBEDDED
@@ -97,6 +106,7 @@ class RunSpec:
     signature: str = "score"
     sentences: int = 1
     preflight: bool = True
+    stop_overload: bool = False
     padded: bool = False
     check_share: float = 1.0
     timeout: float = 30.0
@@ -104,7 +114,11 @@ class RunSpec:
     channels: int = 1
     compressed: bool = False
     max_response: int | None = None
+    trace_share: float = 0.0
     results: Path = Path("results")
+    metrics_port: ListenAddress | None = None
+    otlp_endpoint: str | None = None
+    live_fd: int | None = None
     rule: SampleRule | None = None
     users_named: bool = False
     group: str = ""
@@ -122,6 +136,8 @@ class RunSpec:
                 f"{self.arrivals} and {option} {self.users} contradict each other; give {option} "
                 f"{self.arrivals.users}, or just closed"
             )
+        if self.trace_share and HEADER in {name.lower() for name in self.target.access.headers.names}:
+            raise UsageError(f"the header {HEADER} is given, and --{HEADER} too; leave one of them out")
         if self.policy not in POLICIES:
             raise UsageError(f"the policy is one of {', '.join(POLICIES)}, not {self.policy!r}")
         if self.protocol != "rest":

@@ -18,10 +18,10 @@ class BalancedTransport:
         self._transports = transports
         self._policy = policy
 
-    def exchange(self, body: bytes, timeout: float) -> bytes:
+    def exchange(self, body: bytes, timeout: float, traceparent: str | None = None) -> bytes:
         server = self._policy.choose()
         try:
-            return self._transports[server].exchange(body, timeout)
+            return self._transports[server].exchange(body, timeout, traceparent)
         finally:
             self._policy.leave_request(server)
 

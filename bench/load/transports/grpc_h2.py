@@ -20,7 +20,9 @@ from bench.serving.grpc_http2 import answer_of, broken, call_block
 from bench.serving.grpc_status import no_answer_in_time
 from bench.serving.http2.client import Request
 from bench.serving.http2.grpc_wire import framed
+from bench.serving.http2.hpack import encode
 from bench.serving.messages import PREDICT_METHOD
+from bench.workload.trace_context import HEADER
 
 _CACHED_BLOCKS: Final = 64
 _MOST_ATTEMPTS: Final = 5
@@ -52,10 +54,12 @@ class GrpcH2:
             lambda timeout: call_block(PREDICT_METHOD, self.address, timeout, metadata, secure=secure)
         )
 
-    def exchange(self, body: bytes, timeout: float) -> bytes:
+    def exchange(self, body: bytes, timeout: float, traceparent: str | None = None) -> bytes:
         deadline = gevent.Timeout.start_new(timeout)
+        # Blocks do not use the dynamic table, so that they can be put together.
+        more = encode([(HEADER.encode(), traceparent.encode())]) if traceparent else b""
         try:
-            request = self._exchanged(body, timeout)
+            request = self._exchanged(self._block(timeout) + more, body)
         except gevent.Timeout as error:
             if error is not deadline:
                 raise
@@ -72,9 +76,9 @@ class GrpcH2:
         for link in list(self._links):
             link.close()
 
-    def _exchanged(self, body: bytes, timeout: float) -> Request:
+    def _exchanged(self, block: bytes, body: bytes) -> Request:
         """Exchanges a request; one that the server did not process is retried on a new connection."""
-        block, message = self._block(timeout), framed(body)
+        message = framed(body)
         for attempt in range(_MOST_ATTEMPTS):
             link = self._connected()
             request = Request(block, message)

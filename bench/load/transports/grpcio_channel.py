@@ -15,6 +15,7 @@ from bench.load.transports.endpoint import Endpoint
 from bench.serving.errors import DeadlineExceeded
 from bench.serving.grpc_client import make_channel, raise_for_rpc
 from bench.serving.messages import PREDICT_METHOD
+from bench.workload.trace_context import HEADER
 
 # Seconds after its deadline in which a call ends by itself, unless grpcio is busy with what the server sends.
 _GRACE: Final = 0.1
@@ -35,10 +36,11 @@ class GrpcioChannel:
         self._metadata = endpoint.access.headers.metadata()
         self._open()
 
-    def exchange(self, body: bytes, timeout: float) -> bytes:
+    def exchange(self, body: bytes, timeout: float, traceparent: str | None = None) -> bytes:
+        metadata = (*self._metadata, (HEADER, traceparent)) if traceparent else self._metadata
         late = gevent.Timeout.start_new(timeout + _GRACE)
         try:
-            answer: bytes = self._call(body, timeout=timeout, metadata=self._metadata)
+            answer: bytes = self._call(body, timeout=timeout, metadata=metadata)
             return answer
         except grpc.RpcError as error:
             raise_for_rpc(error, self._address, timeout, self._endpoint.access.headers)

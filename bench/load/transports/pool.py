@@ -1,7 +1,7 @@
 """The transports of REST and gRPC, each on a fast client and on the usual library.
 
 A transport's `exchange(body, timeout)` sends prepared bytes and returns the bytes of the answer. `timeout`, in seconds,
-bounds the whole exchange. All errors are `ServingError`.
+bounds the whole exchange; a third argument is the request's `traceparent` header. All errors are `ServingError`.
 """
 
 import functools
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Transport(Protocol):
     """One user's client."""
 
-    def exchange(self, body: bytes, timeout: float) -> bytes: ...
+    def exchange(self, body: bytes, timeout: float, traceparent: str | None = None, /) -> bytes: ...
 
     def close(self) -> None: ...
 
@@ -36,8 +36,8 @@ class RestRequests:
         )
         self._path = endpoint.path
 
-    def exchange(self, body: bytes, timeout: float) -> bytes:
-        return self._client.post(self._path, body, timeout)
+    def exchange(self, body: bytes, timeout: float, traceparent: str | None = None) -> bytes:
+        return self._client.post(self._path, body, timeout, traceparent)
 
     def close(self) -> None:
         self._client.close()

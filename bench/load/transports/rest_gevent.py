@@ -13,6 +13,7 @@ from bench.load.transports.rest_response import LateError, RestAnswer
 from bench.load.transports.tcp import connect, poller, tcp_end
 from bench.serving.errors import DeadlineExceeded, InvalidResponse, ServingError
 from bench.serving.rest import raise_for_status
+from bench.workload.trace_context import HEADER
 
 # The server timed out waiting for a request, and has not received this one (RFC 9110, section 15.5.9).
 _REQUEST_TIMEOUT: Final = 408
@@ -48,11 +49,12 @@ class RestGevent:
         self._socket: Any = None
         self._poller: Any = None
 
-    def exchange(self, body: bytes, timeout: float) -> bytes:
+    def exchange(self, body: bytes, timeout: float, traceparent: str | None = None) -> bytes:
         ends = time.perf_counter() + timeout
         deadline = gevent.Timeout.start_new(timeout)
         try:
-            answer = self._exchanged(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), ends)
+            more = f"{HEADER}: {traceparent}\r\n".encode() if traceparent else b""
+            answer = self._exchanged(b"%b%d\r\n%b\r\n%b" % (self._head, len(body), more, body), ends)
             plain = answer.body(ends)
         except (gevent.Timeout, LateError) as error:
             self.close()

@@ -296,10 +296,33 @@ def _server(curves: LatencyCurves) -> Iterator[Chart]:
     note = "from the server's own counters, each second"
     title = "Server: time of a request"
     yield Chart("server-time", title, note, server["time"], TIME, "mean of a request", "s", timings)
+    yield from _parts(curves)
     cores = [Series("server", server["cpu"], PURPLE)]
     yield Chart(
         "server-cpu", "Server: CPU", "each second", server["time"], TIME, "CPU utilization (cores)", "cores", cores
     )
+
+
+def _parts(curves: LatencyCurves) -> Iterator[Chart]:
+    """Where the time goes; only where the server's page tells its part."""
+    found = curves.parts
+    if not found.known:
+        return
+    parts = [
+        Series(label, values, color, counts=found.requests)
+        for label, values, color in (
+            ("client: due, not yet sent", found.client, ORANGE),
+            ("network and both stacks, as in the quietest seconds", found.wire, SKY),
+            ("server: waiting for a batch", found.queue, RED),
+            ("server: model execution", found.runtime, GREEN),
+            ("server: decoding, encoding and the rest", found.serialisation, BLUE),
+            ("not explained", found.unexplained, BLACK),
+        )
+    ]
+    parts.append(Series("all: latency from due", found.latency, GREY, dash=True, counts=found.requests))
+    note = "mean of the successful requests done in each second; the parts sum to the latency from due"
+    title = "Where the time goes, each second"
+    yield Chart("time-by-second", title, note, found.time, TIME, "mean of a request", "s", parts)
 
 
 def _middle(curves: LatencyCurves) -> Floats:

@@ -96,7 +96,7 @@ def downloaded(container: Container, folder: Path) -> None:
     for path in wheels.iterdir():
         path.unlink()
     words = ("--quiet", "--only-binary=:all:", "-r", "requirements.txt", "-c", "constraints.txt", "-d", "/wheels")
-    code, _, err = container.run("/opt/bertbench/bin/pip", "download", *words)
+    code, _, err = container.run("/opt/pip/bin/pip", "download", *words)
     if code:
         pytest.skip(f"the wheels cannot be downloaded: {err.strip().splitlines()[-1:]}")
     stamp.write_text(wanted.hexdigest())
@@ -105,12 +105,14 @@ def downloaded(container: Container, folder: Path) -> None:
 def test_load_report_and_gate_work_in_another_release(
     container: Container, wheel: Path, demo_server: RunningServer, tmp_path: Path
 ) -> None:
-    container.succeed("python3", "-m", "venv", "/opt/bertbench")
+    # pip has an environment of its own, and is no part of what is measured.
+    container.succeed("python3", "-m", "venv", "/opt/pip")
+    container.succeed("python3", "-m", "venv", "--without-pip", "/opt/bertbench")
     downloaded(container, tmp_path)
     offline = ("--quiet", "--no-index", "--find-links", "/wheels", "-c", "constraints.txt")
-    container.succeed("/opt/bertbench/bin/pip", "install", *offline, wheel.name)
+    container.succeed("/opt/pip/bin/pip", "--python", "/opt/bertbench/bin/python", "install", *offline, wheel.name)
     size = int(container.succeed("du", "--summarize", "--block-size=1", "/opt/bertbench").split()[0])
-    assert size <= MOST_BYTES
+    assert size <= MOST_BYTES, f"{size / 1e6:.0f} MB"
     assert "No module named 'tensorflow'" in container.run("/opt/bertbench/bin/python", "-c", "import tensorflow")[2]
 
     bertbench = "/opt/bertbench/bin/bertbench"

@@ -29,6 +29,7 @@ QUALIFIED = {
     ("bench.bert.contract.model_folder", "--out"): "bertbench export --checkpoint demo --out",
     ("bench.bert.contract.preflight", "--no-preflight"): "demo and calibrate drive servers of their own",
     ("bench.bert.contract.scoring", "--long"): "only score reads sentences that may be too long",
+    ("bench.load.live.prometheus_page", "--metrics-port"): "only what has the option opens the page",
     ("bench.bert.checkpoints.variables", "--init-head"): "train always makes a fresh head",
     ("bench.capacity.model.model_file", "--out"): "bertbench capacity --out",
     ("bench.server.clients", "--target"): "demo drives a server of its own, whose addresses are known",

@@ -69,9 +69,10 @@ class LatencyHistogram:
         lowest = lowest_micros(self.buckets)
         return float((lowest + lowest_micros(self.buckets + 1) - 1) @ self.counts) / 2e6
 
-    def below(self, seconds: float) -> int:
-        """Latencies of at most `seconds`, and those in the same bucket."""
-        return self.up_to(int(bucket_of(np.array([seconds]))[0]))
+    def below(self, seconds: Floats) -> Counts:
+        """Latencies of at most each of `seconds` `[B]`, and those in the same bucket."""
+        running = np.concatenate((np.zeros(1, np.int64), np.cumsum(self.counts)))
+        return np.asarray(running[np.searchsorted(self.buckets, bucket_of(seconds), side="right")])
 
     def up_to(self, bucket: int) -> int:
         """Latencies in `bucket` and below."""

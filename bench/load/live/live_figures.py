@@ -19,6 +19,7 @@ from bench.load.live.snapshot import Phase, SecondFigures, Snapshot
 from bench.results.blocks import OUTCOME_CODES, WRONG_KIND_CODES
 from bench.results.records import Outcome
 from bench.results.samples import ClientSample
+from bench.stats.estimate import Estimate
 from bench.stats.percentiles import PERCENTILES
 
 KEPT_SECONDS: Final = 600
@@ -145,6 +146,10 @@ class LiveFigures:
         """Latencies of the measured part so far; `clock` is one of `CLOCKS`."""
         return self._batches[clock].histogram
 
+    def estimates(self, clock: str) -> list[Estimate]:
+        """Percentiles of the measured part so far, with intervals; `clock` is one of `CLOCKS`."""
+        return self._batches[clock].estimates(clock)
+
     def due_by(self, moment: float) -> int | None:
         """Requests that were due by then; None in closed loop."""
         if self.plan.due is None:
@@ -209,7 +214,7 @@ class LiveFigures:
             warmup_requests=self.warmup_requests,
             wrong_kinds=self.wrong_kinds,
             throughput=answered / (last - first) if last > first else None,
-            estimates=tuple(entry for clock in CLOCKS for entry in self._batches[clock].estimates(clock)),
+            estimates=tuple(entry for clock in CLOCKS for entry in self.estimates(clock)),
             newest=tuple(self.second(each) for each in range(max(complete - seconds, 0), complete)),
         )
 

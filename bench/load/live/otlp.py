@@ -68,9 +68,9 @@ class FigureInstruments:
 
     def _latency(self, clock: str) -> Callable[[CallbackOptions], Observations]:
         def observe(figures: LiveFigures) -> Observations:
-            for entry in figures.snapshot().estimates:
-                name, _, percentile = entry.metric.rpartition("_")
-                if name == clock and entry.center is not None:
+            for entry in figures.estimates(clock):
+                _, _, percentile = entry.metric.rpartition("_")
+                if entry.center is not None:
                     yield Observation(entry.center, {"percentile": percentile})
 
         return self._of(observe)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import gevent
+import numpy as np
 from gevent.event import Event
 from gevent.pywsgi import WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -20,6 +21,8 @@ from bench.load.live.export_addresses import ListenAddress
 from bench.load.live.live_figures import LiveFigures
 from bench.load.live.metric_names import BOUNDS, GAUGES, LATENCIES, PHASES, REQUESTS, RUNNING, WRONG_ANSWERS
 
+_BOUNDS: Final = np.array(BOUNDS)
+_LABELS: Final = tuple(map(repr, BOUNDS))
 LINGER_SECONDS: Final = 60.0
 """Longest wait for a last scrape."""
 
@@ -49,7 +52,7 @@ def _metrics(figures: LiveFigures) -> Iterator[Metric]:
     for clock, metric in LATENCIES.items():
         histogram = HistogramMetricFamily(metric.prometheus, metric.meaning)
         latencies = figures.latencies(clock)
-        counts = [(repr(bound), float(latencies.below(bound))) for bound in BOUNDS]
+        counts = list(zip(_LABELS, latencies.below(_BOUNDS).tolist(), strict=True))
         histogram.add_metric((), [*counts, ("+Inf", float(latencies.total))], latencies.sum)
         yield histogram
     complete = figures.complete

@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PARALLEL = -n $(WORKERS) --dist worksteal
 
-.PHONY: bench-slo help setup demo demo-client image load-test test test-image protos worker-requirements wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity clean
+.PHONY: help setup demo demo-client image load-test test test-image protos worker-requirements wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity bench-overload bench-slo clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -81,7 +81,7 @@ demo-client: $(STAMP) ## what clients of the demo model need, into the package
 
 bench: bench-model bench-server bench-json bench-load bench-results bench-report ## all benchmarks, one after the other
 
-bench-model bench-server bench-json bench-load bench-results bench-score bench-gate bench-capacity bench-slo: bench-%: $(STAMP)
+bench-model bench-server bench-json bench-load bench-results bench-report bench-score bench-gate bench-capacity bench-overload bench-slo: bench-%: $(STAMP)
 	@$(BIN)/python -m benchmarks.bench_$*
 
 bench-model: bench-score

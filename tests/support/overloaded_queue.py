@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.load.live.overload import LEAST_SECONDS, _growing_since
 from tests.support.queue_server import service_times
 
 Counts = NDArray[np.int64]
@@ -43,3 +44,12 @@ def of_times(due: NDArray[np.float64], done: NDArray[np.float64], seconds: int) 
     ended = np.bincount(done.astype(np.int64), minlength=seconds)[:seconds]
     came = np.bincount(due.astype(np.int64), minlength=seconds)[:seconds]
     return QueueSeconds(np.concatenate(([0], np.cumsum(came - ended))), ended, came)
+
+
+def stopped_after(run: QueueSeconds) -> int | None:
+    """Seconds until the run is stopped, looked at each second; None if it is not."""
+    for second in range(LEAST_SECONDS, run.ended.size - 1):
+        rest = run.due[second:].sum() / (run.due.size - second)
+        if _growing_since(run.backlog[: second + 1], run.ended[:second], rest) is not None:
+            return second
+    return None

@@ -7,21 +7,12 @@ import pytest
 
 from bench.core.types import Floats
 from bench.load.live.live_figures import LiveFigures, LivePlan
-from bench.load.live.overload import LEAST_SECONDS, _growing_since, find_overload
+from bench.load.live.overload import find_overload
 from bench.results.blocks import ROW
 from bench.results.samples import ClientSample
-from tests.support.overloaded_queue import QueueSeconds, of_times, queue_seconds
+from tests.support.overloaded_queue import of_times, queue_seconds, stopped_after
 
 SECONDS = 60
-
-
-def stopped_after(run: QueueSeconds) -> int | None:
-    """Seconds until the run is stopped, looked at each second; None if it is not."""
-    for second in range(LEAST_SECONDS, run.ended.size - 1):
-        rest = run.due[second:].sum() / (run.due.size - second)
-        if _growing_since(run.backlog[: second + 1], run.ended[:second], rest) is not None:
-            return second
-    return None
 
 
 @pytest.mark.parametrize(("capacity", "cv"), [(50, 1.0), (100, 0.3), (100, 1.0), (100, 2.0), (400, 1.0)])

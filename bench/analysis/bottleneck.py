@@ -52,6 +52,13 @@ def bottleneck(analysis: Analysis) -> Bottleneck:
         asked, sent = analysis.run.manifest.requested_rate, metrics["sent_rate"].center
         rate = format_number(asked) if asked is not None else "the asked"
         told = f" ({format_number(sent)}/s sent)" if sent is not None else ""
+        lost = analysis.summary.due - analysis.summary.counts["ok"] - analysis.summary.counts["wrong_answer"]
+        if lost:
+            return Bottleneck(
+                Limit.UNKNOWN,
+                f"The schedule asked for {rate} requests/s{told}, of which {lost:,} got no answer: whether the server "
+                "holds more is not known.",
+            )
         return Bottleneck(
             Limit.RATE, f"The schedule asked for {rate} requests/s{told} and the server kept up: it may hold more."
         )

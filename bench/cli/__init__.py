@@ -66,8 +66,10 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
     words = list(sys.argv[1:] if argv is None else argv)
     with interrupts.watched(to_the_end=argv is None):
         try:
-            # Imported here, where signals are handled.
-            from bench.cli.dispatch import dispatch
+            # Imported here, where signals are handled; extension modules that are interrupted while they load can
+            # crash the process later.
+            with interrupts.held():
+                from bench.cli.dispatch import dispatch
 
             code = dispatch(words, out, err, usage_ends=argv is not None)
             interrupts.over()

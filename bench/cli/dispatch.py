@@ -89,7 +89,7 @@ class _Run:
         # `config` reads them, and starts no other process.
         apart = contextlib.nullcontext() if args.command == "config" else without_options(os.environ)
         with logging_to(self._err, options.level), line.naming_sources(), apart:
-            code = int(importlib.import_module(command_module(args.command)).run(args, self._output, self._err))
+            code = int(_load(args.command).run(args, self._output, self._err))
         self._out.flush()
         return code
 
@@ -153,9 +153,15 @@ def _add_command(commands: Any, name: str, with_arguments: bool) -> None:
     summary = COMMANDS[name]
     command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
     if with_arguments:
-        importlib.import_module(command_module(name)).add_arguments(command)
+        _load(name).add_arguments(command)
 
 
 def _command(words: Sequence[str]) -> str | None:
     """The command in a command line; None if there is none."""
     return next((word for word in words if word in COMMANDS), None)
+
+
+def _load(command: str) -> Any:
+    """The module of a command; signals wait until it is loaded."""
+    with interrupts.held():
+        return importlib.import_module(command_module(command))

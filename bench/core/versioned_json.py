@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import orjson
 
+from bench.core import interrupts
 from bench.core.errors import UsageError, in_words
 from bench.core.output import to_json
 
@@ -110,7 +111,9 @@ class VersionedJson(Generic[Body]):
     def _typed(self, raw: dict[str, Any], where: object) -> Body:
         raw = {name: value for name, value in raw.items() if name != "format"}
         try:
-            found = msgspec.convert(raw, self.body, dec_hook=_array)
+            # msgspec crashes the process where an interrupt comes out of Python code that it calls.
+            with interrupts.held():
+                found = msgspec.convert(raw, self.body, dec_hook=_array)
         except msgspec.ValidationError as error:
             raise self._damaged(where, plain_words(error)) from error
         except UsageError as error:

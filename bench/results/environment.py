@@ -3,6 +3,7 @@
 What psutil lacks is read from the files of Linux.
 """
 
+import functools
 import os
 import platform
 import subprocess
@@ -187,6 +188,7 @@ def _package_versions() -> dict[str, str]:
     return versions
 
 
+@functools.cache
 def _git_state() -> tuple[str | None, bool | None]:
     """Commit of the checkout that this package lies in, and whether it has changes; None twice outside a checkout."""
     here = Path(__file__).parents[2]

@@ -98,7 +98,7 @@ QUICK = {"scenario"}
 def test_while_a_command_loads(command: str, number: signal.Signals, commands: Commands) -> None:
     """Python says on standard error what it has imported, so that the signal comes in the middle of it."""
     words = [sys.executable, "-X", "importtime", "-m", "bench", command, *WORDS.get(command, [])]
-    check(commands.start(*words).until("bench.core.errors").tell(number), number)
+    check(commands.start(*words).until("bench.cli.common").tell(number), number)
 
 
 @pytest.mark.parametrize("number", [INT, TERM])

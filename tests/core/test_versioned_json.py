@@ -1,5 +1,6 @@
 """JSON files with a format number: what is written is read, and what does not fit is refused in one line."""
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,6 +11,7 @@ import numpy as np
 import orjson
 import pytest
 
+from bench.core import interrupts
 from bench.core.errors import UsageError
 from bench.core.types import Floats
 from bench.core.versioned_json import OtherFormatError, VersionedJson
@@ -152,3 +154,20 @@ def test_files_that_are_not_there_or_cannot_be_read(tmp_path: Path) -> None:
         FILE.read(tmp_path / "none")
     with pytest.raises(UsageError, match=r"cannot be read \(it is a folder\); make it again$"):
         FILE.read(tmp_path)
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupting:
+    label: str
+
+    def __post_init__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_waits_until_a_file_is_decoded() -> None:
+    """Inside, it would come out of Python code that msgspec calls."""
+    file = VersionedJson(Interrupting, 1, name="file", cure="restore it")
+    with interrupts.watched(), pytest.raises(interrupts.Interrupted) as caught:
+        file.decode(b'{"format": 1, "label": "x"}', "here")
+    assert "interrupts.py" in str(caught.traceback[-1].path)
+    assert caught.traceback[-2].name == "held"

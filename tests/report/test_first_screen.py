@@ -117,12 +117,24 @@ def late(requests: Requests) -> None:
     requests.done += 0.03
 
 
+def test_a_percentile_says_what_failed_requests_mean_for_it(tmp_path: Path) -> None:
+    requests = simulate(workload=WORKLOAD)
+    requests.outcome[300:330] = [Outcome.TIMEOUT] * 30
+    (latency,) = [
+        entry for entry in first_screen(analyse(write_run(tmp_path, requests))).figures if "p99" in entry.title
+    ]
+    assert latency.state == "bad"
+    assert latency.notes[0] == (
+        "30 failed requests left out; with them, fewer than 99 % of all had a right answer at any latency"
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "valid", "alarm", "answers", "limit"),
     [
         (None, True, "", "all right", "rate asked"),
         (wrong, True, "3 of 1,007 checked answers were wrong (3 drift).", "3 wrong", "rate asked"),
-        (lost, True, "4 of 1,007 requests got no answer (3 timeout, 1 rejected).", "all right", "rate asked"),
+        (lost, True, "4 of 1,007 requests got no answer (3 timeout, 1 rejected).", "all right", "unknown"),
         (late, False, "", "all right", "load generator"),
     ],
 )

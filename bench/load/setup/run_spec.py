@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from bench.bert.contract.golden import GoldenFile
+from bench.core import interrupts
 from bench.core.errors import UsageError
 from bench.core.versioned_json import shallow
 from bench.load.live.export_addresses import ListenAddress
@@ -200,7 +201,8 @@ class RunSpec:
             raw = msgspec.convert(json.loads(data), dict[str, Any])
             if (found := raw.get("format")) != FORMAT:
                 raise UsageError(f"run spec format {found!r} is not supported, this version reads {FORMAT}")
-            return msgspec.convert(raw, cls, dec_hook=_decoded)
+            with interrupts.held():
+                return msgspec.convert(raw, cls, dec_hook=_decoded)
         except (json.JSONDecodeError, msgspec.ValidationError) as error:
             raise UsageError(f"not a run spec ({error})") from error
 

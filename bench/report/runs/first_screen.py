@@ -72,6 +72,8 @@ def _answers_sentences(analysis: Analysis) -> Iterator[str]:
             if count and name not in ("ok", "wrong_answer")
         )
         yield f"{lost:,} of {pluralize(summary.due, 'request')} got no answer ({kinds})."
+    if lost and wrong:
+        yield f"{lost + wrong:,} requests failed in all."
 
 
 def _latency_sentences(analysis: Analysis) -> Iterator[str]:
@@ -131,10 +133,27 @@ def _latency(analysis: Analysis) -> Figure:
         for other in _SMALLER
         if _TAILS.index(other) > _TAILS.index(name) and metrics[f"from_due_{other}"].center is not None
     ]
-    notes = []
-    if name != "p99":
-        notes += list(metrics["from_due_p99"].warnings[:1])
-    return Figure(f"Latency from due, {name}", "", PLAIN, values, notes)
+    notes = [] if name == "p99" else list(metrics["from_due_p99"].warnings[:1])
+    if metrics[f"from_due_{name}"].center is not None and metrics[f"from_due_{name}"].hi is None:
+        notes.append("too few requests for the upper end of the interval")
+    failed, missing = _failed_note(analysis, name)
+    return Figure(f"Latency from due, {name}", "", BAD if missing else PLAIN, values, [*failed, *notes])
+
+
+def _failed_note(analysis: Analysis, name: str) -> tuple[list[str], bool]:
+    """What failed requests mean for a percentile; whether so many failed that all requests have no such percentile."""
+    summary = analysis.summary
+    failed = summary.due - summary.counts["ok"]
+    if not failed:
+        return [], False
+    share = float(name.removeprefix("p"))
+    missing = failed > (1 - share / 100) * summary.due
+    note = f"{pluralize(failed, 'failed request')} left out"
+    if missing:
+        note += (
+            f"; with {'it' if failed == 1 else 'them'}, fewer than {share:g} % of all had a right answer at any latency"
+        )
+    return [note], missing
 
 
 def _throughput(analysis: Analysis) -> Figure:

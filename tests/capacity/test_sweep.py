@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from bench import api
-from bench.capacity.experiment.experiment_design import QUICK
+from bench.capacity.experiment.experiment_design import QUICK, Step
 from bench.capacity.experiment.sweep import Sweep, SweepResult
 from bench.capacity.experiment.sweep_folder import SweepFolder
 from bench.capacity.experiment.sweep_listener import SweepListener
@@ -26,6 +26,7 @@ from bench.capacity.report.text_report import capacity_lines
 from bench.core.errors import ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
 from bench.core.units import format_estimate, format_number, format_rate
 from bench.load.setup.run_spec import RunSpec
+from bench.results.records import Outcome
 from bench.serving.access import Access
 from bench.serving.headers import Headers
 from bench.serving.target import parse_target
@@ -186,12 +187,35 @@ def test_a_server_that_dies_ends_the_sweep_and_a_resumed_one_continues(tmp_path:
         sweep_of(tmp_path / "s", driver).run()
     assert caught.value.exit_code is ExitCode.TARGET_FAILED
     assert "\n" not in str(caught.value)
-    assert driver.asked == ["ladder 1 users #0", "ladder 2 users #0", "ladder 4 users #0"]
-    assert len(list((tmp_path / "s" / "runs").iterdir())) == 3
+    assert driver.asked == ["ladder 1 users #0", "ladder 2 users #0", "ladder 4 users #0", "ladder 4 users #0"]
+    assert len(list((tmp_path / "s" / "runs").iterdir())) == 4
     driver.dies_at = ""
     sweep_of(tmp_path / "s", driver, resume=True).run()
-    assert driver.asked[3] == "ladder 4 users #0"
+    assert driver.asked[4] == "ladder 4 users #0"
     assert driver.asked.count("ladder 1 users #0") == 1
+
+
+def test_a_server_that_is_silent_once_is_asked_again(tmp_path: Path) -> None:
+    driver = KnownDriver(KnownServer(seed=3), dies_at="ladder 4 users #0", silences=1)
+    listener = Lines()
+    result = replace(sweep_of(tmp_path / "s", driver), listener=listener).run()
+    assert driver.asked.count("ladder 4 users #0") == 2
+    assert [line for line in listener.lines if "repeating" in line] == [
+        "  repeating: no request due at the end was successful"
+    ]
+    assert not any(step.measurement.outcomes.get(Outcome.UNAVAILABLE) for step in result.steps)
+
+
+def test_a_server_that_is_gone_when_the_step_is_repeated(tmp_path: Path) -> None:
+    class Gone(KnownDriver):
+        def run(self, step: Step, users: int, runs: Path) -> Path:
+            if self.asked.count(self.dies_at):
+                raise TargetError("grpc://h:1 does not answer: nothing listens at h:1")
+            return super().run(step, users, runs)
+
+    driver = Gone(KnownServer(seed=3), dies_at="ladder 4 users #0")
+    with pytest.raises(TargetError, match=r"stopped answering at 4 users \(grpc://h:1 does not.*--resume continues"):
+        sweep_of(tmp_path / "s", driver).run()
 
 
 @pytest.mark.parametrize(("cv", "runs"), [(0.2, 1), (1.5, 3)])

@@ -119,12 +119,14 @@ class KnownDriver:
         client_cpu: cores used by the load generator.
         wrong: fraction of wrong answers.
         dies_at: key of the step in which the server stops answering.
+        silences: number of runs of that step after which it answers again; None for never.
     """
 
     server: KnownServer
     client_cpu: float = 0.2
     wrong: float = 0.0
     dies_at: str = ""
+    silences: int | None = None
     asked: list[str] = field(default_factory=list)
 
     def run(self, step: Step, users: int, runs: Path) -> Path:
@@ -136,7 +138,7 @@ class KnownDriver:
             requests = self.server.open(step.rate, step.seconds)
         for index in np.flatnonzero(self.server.rng.random(requests.due.size) < self.wrong):
             requests.outcome[index] = Outcome.WRONG_ANSWER
-        if step.key == self.dies_at:
+        if step.key == self.dies_at and (self.silences is None or self.asked.count(step.key) <= self.silences):
             for index in range(requests.due.size // 3, requests.due.size):
                 requests.outcome[index] = Outcome.UNAVAILABLE
         workload = replace(WORKLOAD, users=users, duration=step.seconds, warmup=1.0, seed=step.seed)

@@ -200,10 +200,20 @@ class Sweep:
         return found
 
     def _run(self, step: Step, users: int, driver: Driver) -> MeasuredStep:
+        silent = ""
         while True:
-            path = driver.run(step, users, self.folder.runs)
+            try:
+                path = driver.run(step, users, self.folder.runs)
+            except TargetError as error:
+                # The error of a server that does not answer before a run says nothing of the steps so far.
+                raise TargetError(f"{silent} ({error}): {self._resume()}") if silent else error from error
             found = measure(path, step.stage)
             self.listener.line(describe(found.measurement))
+            if _ends_silent(found.measurement) and not silent:
+                # A pause of the machine or of a proxy has ended when the step is repeated; a dead server is still dead.
+                silent = f"the target stopped answering at {found.measurement.load}"
+                self.listener.line("  repeating: no request due at the end was successful")
+                continue
             # An unusable step is not recorded as completed, so that a resumed sweep repeats it.
             self._refuse_unusable(found.measurement)
             if not _generator_starved(found.measurement) or self._retried >= self.scale.retries:
@@ -213,10 +223,13 @@ class Sweep:
         self.folder.add(step.key, path)
         return found
 
+    def _resume(self) -> str:
+        return f"the steps so far are in {self.folder.path}, and --resume continues the sweep"
+
     def _refuse_unusable(self, measurement: Measurement) -> None:
-        resume = f"the steps so far are in {self.folder.path}, and --resume continues the sweep"
+        resume = self._resume()
         load, outcomes = measurement.load, measurement.outcomes
-        if not measurement.alive and outcomes.get(Outcome.UNAVAILABLE, 0):
+        if _ends_silent(measurement):
             raise TargetError(f"the target stopped answering at {load}; start it again: {resume}")
         if not outcomes.get(Outcome.OK, 0):
             if outcomes.get(Outcome.WRONG_ANSWER, 0):
@@ -247,6 +260,11 @@ def fit_sweep(steps: Sequence[MeasuredStep], options: FitOptions) -> CapacityMod
     if len(undisturbed) >= len(knee) / 2 and len(rates) >= min(MIN_RATES, len(knee)):
         knee = undisturbed
     return fit_model([step.latencies for step in (*ladder, *knee) if step.latencies.latency.size], options)
+
+
+def _ends_silent(measurement: Measurement) -> bool:
+    """Whether the server was unavailable at the end of a run."""
+    return not measurement.alive and bool(measurement.outcomes.get(Outcome.UNAVAILABLE, 0))
 
 
 def _generator_starved(measurement: Measurement) -> bool:

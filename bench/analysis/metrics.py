@@ -53,7 +53,7 @@ METRICS: Final = {
         Metric("bytes_out", "request size, mean", "B"),
         Metric("bytes_in", "response size, mean", "B"),
         Metric("server_request", "server: request time, mean", "s", "lower"),
-        Metric("server_runtime", "server: model execution, mean", "s", "lower"),
+        Metric("server_runtime", "server: session, batch queueing included, mean", "s", "lower"),
         Metric("server_queue", "server: batch queueing delay, mean", "s", "lower"),
         Metric("server_batch_rows", "server: batch size in rows, mean", ""),
         Metric("server_cpu", "server: CPU utilization, mean", "cores", "lower"),

@@ -1,4 +1,9 @@
-"""Where the time of a request goes: the mean latency from due, divided by what client and server measured."""
+"""Where the time of a request goes: the mean latency from due, divided by what client and server measured.
+
+Serving times a request's runtime around its session (RunPredict in servables/tensorflow/predict_util.cc), and its
+request time around all of its own work. The batching session is inside both, so that the wait for a batch is part of
+the runtime, and the runtime of the request time.
+"""
 
 from dataclasses import dataclass
 
@@ -24,7 +29,7 @@ def time_breakdown(summary: RunSummary) -> list[TimePart]:
     """The parts of the mean latency from due, in the order in which a request meets them.
 
     They sum to `from_due_mean`. A part that is the difference of two means is named so; where the server's own parts
-    exceed its request time, because a batch's time counts once for all its requests, they are not divided.
+    exceed each other, as other models' batches are counted in the same queueing delay, they are not divided.
 
     Returns:
         [] where the server reported no time of its own.
@@ -35,13 +40,16 @@ def time_breakdown(summary: RunSummary) -> list[TimePart]:
     parts = [TimePart("client: due, not yet sent", due - send, "latency from due less latency from send")]
     outside = TimePart("network, client's and server's stack, unexplained", send - server, "latency less the server's")
     queue, runtime = (_center(summary, name) for name in ("server_queue", "server_runtime"))
-    if runtime is None or (queue or 0.0) + runtime > server:
+    if runtime is None or not (queue or 0.0) <= runtime <= server:
         return [*parts, TimePart("server: request", server, "the server's counters"), outside]
     if queue is not None:
         parts.append(TimePart("server: waiting for a batch", queue, "the server's counters"))
-    parts.append(TimePart("server: model execution", runtime, "the server's counters"))
-    rest = server - runtime - (queue or 0.0)
-    return [*parts, TimePart("server: decoding, encoding and the rest", rest, "the server's counters"), outside]
+    source = "the server's counters" if queue is None else "the server's runtime less the wait for a batch"
+    parts.append(TimePart("server: model execution", runtime - (queue or 0.0), source))
+    rest = TimePart(
+        "server: decoding, encoding and the rest", server - runtime, "the server's request less its runtime"
+    )
+    return [*parts, rest, outside]
 
 
 def _center(summary: RunSummary, name: str) -> float | None:

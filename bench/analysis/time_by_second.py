@@ -82,8 +82,10 @@ def time_by_second(run: Run, measured: Measured) -> TimeBySecond:
     served = np.nan_to_num(growth["rest_count"]) + np.nan_to_num(growth["grpc_count"])
     served = np.where(served >= LEAST_REQUESTS, served, math.nan)
     inside = (np.nan_to_num(growth["rest_seconds"]) + np.nan_to_num(growth["grpc_seconds"])) / served
-    queue = np.nan_to_num(growth["queue_seconds"]) / served
     runtime = growth["runtime_seconds"] / served
+    # The parts of a split request wait at the same time. A wait counts when it ends, a runtime when the batch does.
+    waits = np.maximum(np.nan_to_num(growth["queue_count"]), served)
+    queue = np.minimum(np.nan_to_num(growth["queue_seconds"]) / waits, runtime)
     outside = mean(done - sent) - inside
     known = outside[np.isfinite(outside)]
     least = max(float(np.percentile(known, WIRE_PERCENTILE)), 0.0) if known.size else math.nan

@@ -34,8 +34,8 @@ class ServerSample:
         grpc_count: the same on gRPC.
         grpc_seconds: the same on gRPC.
         runtime_count: runs of the model, counter.
-        runtime_seconds: their total time (runtime_latency), seconds, counter.
-        queue_count: requests that waited for a batch, counter.
+        runtime_seconds: their total time with any wait for a batch (runtime_latency), seconds, counter.
+        queue_count: requests, or parts of split ones, that waited for a batch, counter.
         queue_seconds: their total wait (queuing_latency), seconds, counter.
         batch_count: batches run, counter.
         batch_rows: their total rows, padding left out, counter.

@@ -120,8 +120,17 @@ def test_the_parts_of_the_time_sum_to_the_latency(tmp_path: Path) -> None:
     assert [part.name.split(":")[0] for part in parts[:-1]] == ["client", "server", "server", "server"]
     assert sum(part.seconds for part in parts) == pytest.approx(summary.metrics["from_due_mean"].center)
     assert all(part.seconds >= 0 for part in parts)
-    queue = summary.metrics["server_queue"].center
-    assert parts[1].seconds == queue
+    # Of the time from send, the server's counters have 0.9 as request, of which 0.5 runtime, of which 0.3 in the queue.
+    send = summary.metrics["from_send_mean"].center
+    assert [part.seconds / send for part in parts[1:]] == pytest.approx([0.3, 0.2, 0.4, 0.1], rel=0.02)
+
+
+def test_parts_that_exceed_each_other_are_not_divided(tmp_path: Path) -> None:
+    summary = analyse(write_run(tmp_path, simulate())).summary
+    longer = replace(summary.metrics["server_queue"], center=2 * summary.metrics["server_runtime"].center)
+    parts = time_breakdown(replace(summary, metrics={**summary.metrics, "server_queue": longer}))
+    assert [part.name for part in parts[1:-1]] == ["server: request"]
+    assert sum(part.seconds for part in parts) == pytest.approx(summary.metrics["from_due_mean"].center)
 
 
 def test_a_server_without_timings_has_no_parts(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from bench.bert.export.warmup_requests import write_warmup
+from bench.load.monitor.prometheus import read_page
 from bench.server.running import free_ports
 from bench.serving.protos import get_model_status_pb2, model_management_pb2, predict_pb2
 from bench.serving.types import PredictRequest
@@ -433,6 +434,9 @@ def test_batches(store: Path, tmp_path: Path) -> None:
         ]
         assert int(runs.rsplit(" ", 1)[1]) < 4
         assert 'batching_session:queuing_latency_count{thread_pool_name=""} 4' in page
+        # The wait for a batch is part of the session's time, and that of the request's.
+        seconds = read_page(page, "affine")
+        assert 0 < seconds["queue_seconds"] <= seconds["runtime_seconds"] <= seconds["grpc_seconds"]
         status, body = served.post("/v1/models/affine:predict", {"instances": [0] * 5})
         assert (status, body["error"]) == (400, "Task size 5 is larger than maximum input batch size 4")
         assert served.post("/v1/models/affine:predict", {"signature_name": "both", "instances": [0, 0, 0]})[1] == {

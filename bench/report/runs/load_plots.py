@@ -99,7 +99,7 @@ def server(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
     if timed:
         largest = max(float(np.nanmax(found[name], initial=0.0)) for name in ("request", "runtime", "queue"))
         scale, unit = plots.seconds_scale(largest)
-        lines = [("request", BLUE, "-", "request"), ("runtime", GREEN, "--", "model execution")]
+        lines = [("request", BLUE, "-", "request"), ("runtime", GREEN, "--", "session, queueing included")]
         lines.append(("queue", RED, ":", "batch queueing delay"))
         for name, color, style, label in lines:
             if not np.isnan(found[name]).all():

@@ -288,7 +288,7 @@ def _server(curves: LatencyCurves) -> Iterator[Chart]:
         Series(label, server[name], color, dash)
         for name, label, color, dash in (
             ("request", "request", BLUE, False),
-            ("runtime", "model execution", GREEN, True),
+            ("runtime", "session, batch queueing included", GREEN, True),
             ("queue", "batch queueing delay", RED, True),
         )
         if not np.isnan(server[name]).all()

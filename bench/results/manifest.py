@@ -205,7 +205,7 @@ class RunFile:
     Args:
         manifest: with warnings added since the start.
         finished: whether the run finished and all files are complete.
-        elapsed: seconds from start to end, None if unfinished.
+        elapsed: seconds from start to end, or to the moment when it was stopped early; None if unfinished.
         counts: requests by outcome, warm-up included; {} if unfinished.
         interrupted: whether it was stopped early.
         checksums: `sha256:` digests by file name; {} if unfinished.

@@ -29,6 +29,7 @@ import numpy as np
 
 from bench.core.atomic_files import write_all, write_atomically
 from bench.core.errors import UsageError, naming
+from bench.core.units import format_seconds, pluralize, were
 from bench.objectives.verdicts import ObjectivesResult
 from bench.results import hdr_log, timeseries
 from bench.results import manifest as manifest_file
@@ -176,14 +177,14 @@ class RunWriter:
         """Converts the folder to its final form and returns it.
 
         Args:
-            elapsed: seconds from the run's start to its end.
-            interrupted: whether it was stopped early.
+            elapsed: seconds from the run's start to its end, or to the moment when it was stopped early.
+            interrupted: whether it was.
             stopping: the looks at a run that could stop by itself.
             overload: why, if it was for asking more than the server carries.
         """
         self.sync()
         self.close()
-        for warning in self._missing():
+        for warning in self._missing(elapsed if interrupted else None):
             self.add_warning(warning)
         warmup = self._found_warmup(elapsed) if self._find_warmup else None
         self._convert(0.0 if warmup is None else warmup.begins)
@@ -226,15 +227,20 @@ class RunWriter:
     def _write_manifest(self) -> None:
         write_atomically(self.path / manifest_file.FILE_NAME, self._file.to_bytes())
 
-    def _missing(self) -> Iterator[str]:
-        """Missing records, one line each."""
+    def _missing(self, stopped: float | None) -> Iterator[str]:
+        """Missing records, one line each; what was scheduled after the run was stopped has none."""
         for worker, seen in sorted(self._seen.items()):
             lost = max(seen) + 1 - len(seen)
             if lost:
                 yield f"{lost} of the {max(seen) + 1} record blocks of worker {worker} never arrived"
         scheduled, stored = self._file.manifest.scheduled, int(self._counts.sum())
         if scheduled is not None and stored < scheduled:
-            yield f"{scheduled - stored} of the {scheduled} scheduled requests left no record"
+            left = scheduled - stored
+            rest = f"{left:,} of the {pluralize(scheduled, 'scheduled request')}"
+            if stopped is None:
+                yield f"{rest} left no record"
+            else:
+                yield f"stopped {format_seconds(stopped)} into the run: {rest} {were(left)} not due any more"
 
     def _found_warmup(self, elapsed: float) -> FoundWarmup:
         """The warm-up, from the records."""

@@ -235,8 +235,15 @@ def test_a_value_just_beyond_its_limit_does_not_read_as_the_limit(tmp_path: Path
 
 
 def test_unfinished_and_interrupted_runs(tmp_path: Path) -> None:
-    found = analyse(write_run(tmp_path, simulate(), finish=False))
+    found = analyse(write_run(tmp_path / "unfinished", simulate(), finish=False))
     assert "did not finish" in found.validity.reasons[0]
+    run = write_run(tmp_path / "stopped", simulate())
+    planned = replace(run.manifest, scheduled=10_000)
+    stopped = replace(run, file=replace(run.file, manifest=planned, interrupted=True, elapsed=12.0))
+    # What was to come after the stop is not missing.
+    reasons = analyse(stopped).validity.reasons
+    assert reasons[0] == "the run was stopped after 12 s of 22 s"
+    assert not any("scheduled" in reason for reason in reasons)
 
 
 def test_a_worker_whose_requests_are_missing(tmp_path: Path) -> None:

@@ -124,15 +124,22 @@ def test_a_block_that_comes_twice_counts_once_and_a_lost_one_is_told(tmp_path: P
     assert run.manifest.warnings == ("2 of the 4 record blocks of worker 4 never arrived",)
 
 
-def test_scheduled_requests_without_a_record_are_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("interrupted", "note"),
+    [
+        (False, "9 of the 10 scheduled requests left no record"),
+        (True, "stopped 1 s into the run: 9 of the 10 scheduled requests were not due any more"),
+    ],
+)
+def test_scheduled_requests_without_a_record_are_told(tmp_path: Path, interrupted: bool, note: str) -> None:
     manifest = replace(MANIFEST, scheduled=10)
     writer = RunWriter.create(tmp_path, "x", manifest)
     buffer = RecordBuffer(worker=4)
     buffer.append_record(RECORD)
     writer.add_block(buffer.take())
-    run = open_run(writer.finish(elapsed=1.0, interrupted=True))
-    assert run.manifest.warnings == ("9 of the 10 scheduled requests left no record",)
-    assert run.file.interrupted
+    run = open_run(writer.finish(elapsed=1.0, interrupted=interrupted))
+    assert run.manifest.warnings == (note,)
+    assert run.file.interrupted is interrupted
 
 
 def test_warnings_are_on_disk_at_once(tmp_path: Path) -> None:

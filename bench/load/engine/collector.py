@@ -177,8 +177,8 @@ class Collector:
         if self._failure is not None:
             self._writer.close()
             raise self._failure
-        elapsed = self.now if self._stopped_at is not None else max(self._ends, min(self.now, self._last_moment()))
-        if self._overload is not None and self._stopped_at is not None:
+        elapsed = max(self._ends, min(self.now, self._last_moment()))
+        if self._stopped_at is not None:
             # The backlog that is worked off afterwards is not measured.
             elapsed = self._stopped_at
         stopped = self._stopped_at is not None

@@ -10,9 +10,11 @@ from msgspec import Meta, Struct
 from bench.analysis.repeats import repeats_of
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
+from bench.cli.common.verdict_files import add_verdict_options
 from bench.core.errors import ExitCode
 from bench.objectives.text import objective_lines
 from bench.report.json_values import RepeatsValue, RunValue, repeats_value, run_value
+from bench.report.objectives import write_verdicts
 from bench.report.runs.repeats import repeats_view
 from bench.report.runs.run_reports import SIDE_BY_SIDE, RunReport, write_comparison_report, write_run_reports
 from bench.report.runs.view import headline_rows
@@ -52,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=f"folder of the report (default: the run's own; a comparison goes into {SIDE_BY_SIDE}/ beside the runs)",
     )
+    add_verdict_options(parser)
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
@@ -61,6 +64,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         UsageError: no such run, or one that cannot be read.
     """
     reports = write_reports(args.runs, args.out, out)
+    write_verdicts(find_runs(args.runs), args.junit, args.markdown)
     out.result(ReportDocument(reports=reports), "", report_lines(reports))
     return ExitCode.OK
 

@@ -24,10 +24,10 @@ from bench.cli.common.options import (
     access_of,
     add_scenario_options,
     add_target_options,
-    add_verdict_options,
     given_options,
 )
 from bench.cli.common.values import DURATION, SEED, Value, whole
+from bench.cli.common.verdict_files import add_verdict_options
 from bench.core import interrupts
 from bench.core.atomic_files import make_folder
 from bench.core.errors import ExitCode, TargetError, WrongAnswerError

@@ -20,6 +20,7 @@ from bench import __version__
 from bench.capacity.model.model_file import StoredModel, write_model
 from bench.cli import COMMANDS
 from bench.cli.dispatch import make_parser
+from bench.config.names import known_names
 from bench.load.setup.catalog import SCENARIOS
 from tests.support.known_sweeps import SLO, KnownDriver, KnownServer, sweep_of
 from tests.support.locust_process import environment, free_port
@@ -150,6 +151,7 @@ def check(words: list[str], block: Block) -> None:
         assert all(re.search(rf"^([a-z- ]+ )?{word}[ :]", targets, re.MULTILINE) for word in rest), block.text
     elif tool == "locust":
         assert (ROOT / rest[rest.index("-f") + 1]).is_file(), block.text
+        assert {word[2:] for word in rest if word.startswith("--")} <= known_names().locust, block.text
     else:
         assert tool in ("docker", "kubectl") or is_installation(words), block.text
         folders = [rest[index + 1] for index, word in enumerate(rest) if word == "-k"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.demo.demo_model import demo_model_dir
-from bench.cli.common.values import DURATION, Value, output_path
+from bench.cli.common.values import DURATION, Value
 from bench.core.errors import UsageError
 from bench.core.redaction import split_headers
 from bench.server.lifecycle import RunningServer, check_model, open_target
@@ -119,13 +119,6 @@ def add_scenario_options(parser: argparse.ArgumentParser, own: Collection[str]) 
             parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
 
 
-def add_verdict_options(parser: argparse.ArgumentParser) -> None:
-    """`--markdown` and `--junit` of the verdicts of runs."""
-    text = "verdicts of the runs, for a step summary or a comment"
-    parser.add_argument("--markdown", type=output_path, metavar="FILE", help=text)
-    parser.add_argument("--junit", type=output_path, metavar="FILE", help="verdicts of the runs as JUnit XML")
-
-
 def given_options(args: argparse.Namespace, own: Collection[str]) -> dict[str, Any]:
     """Values of the options of `add_scenario_options` that the user gave, by name; switches always.
 
@@ -193,7 +186,6 @@ __all__ = [
     "add_model_options",
     "add_scenario_options",
     "add_target_options",
-    "add_verdict_options",
     "exported_model",
     "given_options",
     "is_estimator",

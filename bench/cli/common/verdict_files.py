@@ -1,0 +1,12 @@
+"""The options that write the verdicts of runs to files."""
+
+import argparse
+
+from bench.cli.common.values import output_path
+
+
+def add_verdict_options(parser: argparse.ArgumentParser) -> None:
+    """`--markdown` and `--junit` of the verdicts of runs."""
+    text = "verdicts of the runs, for a step summary or a comment"
+    parser.add_argument("--markdown", type=output_path, metavar="FILE", help=text)
+    parser.add_argument("--junit", type=output_path, metavar="FILE", help="verdicts of the runs as JUnit XML")

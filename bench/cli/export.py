@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Final, TextIO
 
 from msgspec import Meta
 
@@ -14,6 +14,9 @@ from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.cli.common.values import whole
 from bench.core.errors import ExitCode, UsageError
+
+MOST_LIKELIEST: Final = 100
+"""Of `--top-k`: an answer has so many values a WordPiece."""
 
 
 class ExportDocument(Document, frozen=True, kw_only=True):
@@ -62,6 +65,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the encoder's matrix products and their weights (default: float32)",
     )
     parser.add_argument(
+        "--top-k",
+        type=whole(1, MOST_LIKELIEST),
+        metavar="N",
+        help="a signature more, score_top_k: the N likeliest WordPieces at each place too, "
+        "which score --format html shows",
+    )
+    parser.add_argument(
         "--fixed-length", type=whole(), metavar="S", help="the article's export: rows padded to S (128)"
     )
     parser.add_argument(
@@ -87,6 +97,8 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     from bench.bert.export.golden_sentences import SentenceLimits, default_golden_sentences, read_golden_sentences
 
     fixed = _fixed_export(args)
+    if fixed is not None and args.top_k is not None:
+        raise UsageError("--fixed-length makes the article's export, which has no likeliest words; leave out --top-k")
     checkpoint = open_checkpoint(args.checkpoint, args.init_head, args.lower_case)
     limits = SentenceLimits.of(checkpoint.config, fixed)
     left_out = 0
@@ -100,7 +112,9 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     )
     note = f"exporting {checkpoint.source}, golden answers of {len(sentences)} sentences{of_all}"
     print(note, file=out.progress, flush=True)
-    result = export_model(checkpoint, args.out, sentences, ExportOptions(fixed, args.version, args.precision))
+    result = export_model(
+        checkpoint, args.out, sentences, ExportOptions(fixed, args.version, args.precision, args.top_k or 0)
+    )
     against = "" if args.precision == "float32" else f", {args.precision} against float32"
     document = ExportDocument(
         version_dir=str(result.version_dir),

@@ -1,18 +1,19 @@
-"""`bertbench score`: word-level probabilities of each line of a file, through any target."""
+"""`bertbench score`: word-level probabilities of each line of a file, through any target, of one model or of two."""
 
 import argparse
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Final, TextIO
 
 from msgspec import Meta, to_builtins
 
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
 from bench.bert.contract.preflight import Preflight, export_name
-from bench.bert.contract.scoring import ScoredSentence, Scorer, score_stream
+from bench.bert.contract.scoring import ComparedSentence, ScoredSentence, Scorer, TopKScorer, score_stream
 from bench.bert.text.text_file import STDIN, Line, read_sentences
 from bench.bert.tf_logging import limit_tensorflow_log
 from bench.cli.common.command_output import CommandOutput
@@ -32,8 +33,13 @@ from bench.core.errors import ExitCode, UsageError
 from bench.core.extras import require
 from bench.core.output import to_json
 from bench.report.score_output import ResumableOutput, ScoreOutput, StreamOutput
-from bench.report.scores import FORMATS, ScoreFormat, SentenceValue, sentence_value
-from bench.server.clients import connect, protocols, served_scorer
+from bench.report.score_page import Html, ScoredModel
+from bench.report.scores import Json, Jsonl, ScoreFormat, SentenceValue, Tsv, sentence_value
+from bench.server.clients import connect, protocols, served_scorer, top_k_scorer
+from bench.serving.access import Access
+
+_TEXTS: Final = {form.name: form for form in (Tsv, Jsonl, Json)}
+_FORMATS: Final = (*_TEXTS, Html.name)
 
 
 class ScoreEvent(Event, frozen=True, kw_only=True):
@@ -69,8 +75,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE.tsv", help="one sentence a line, UTF-8; - is standard input")
     add_target_options(parser, estimator=True)
     add_preflight_option(parser)
-    parser.add_argument("--format", choices=tuple(FORMATS), help="(default: tsv)")
+    parser.add_argument("--format", choices=_FORMATS, help="(default: tsv)")
     parser.add_argument("--out", type=Path, metavar="F", help="output file (default: standard output)")
+    parser.add_argument(
+        "--compare-with",
+        type=Path,
+        metavar="MODEL_DIR",
+        help="a second model beside the first one on the page of --format html, on a server that is started here",
+    )
     parser.add_argument("--resume", action="store_true", help="continue an interrupted --out file")
     parser.add_argument(
         "--long",
@@ -95,20 +107,22 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         raise UsageError("--resume continues a file; name it with --out")
     target_of(args)
     require("tokenizers", "tokenizing sentences")
+    if args.compare_with is not None and args.format != Html.name:
+        raise UsageError("--compare-with is for two models on one page; add --format html")
     lines = _with_first_read(read_sentences(args.file))
-    model = exported_model(args)
-    form = _format(args, out)
+    sides = [_Side.of(each) for each in ([args] if args.compare_with is None else [args, _second(args)])]
+    form = _format(args, sides, out)
     with contextlib.ExitStack() as stack:
         if args.out is not None:
             stack.enter_context(interrupts.noting(lambda: f"--resume continues {args.out}"))
-        output = _open_output(args, model, form, out)
+        output = _open_output(args, sides, form, out)
         stack.callback(output.close)
         output.skip(lines, "standard input" if args.file == STDIN else args.file)
-        remaining = ((line.number, model.tokenizer.encode(line.text)) for line in lines)
-        scorer, in_flight = stack.enter_context(_scorer(args, model))
-        scored = score_stream(
-            remaining, scorer, model.golden.max_pieces, long_windows=args.long == "window", in_flight=in_flight
-        )
+        streams = [
+            stack.enter_context(side.scored(copy))
+            for side, copy in zip(sides, itertools.tee(lines, len(sides)), strict=True)
+        ]
+        scored = streams[0] if len(streams) == 1 else _compared(*streams)
         total = None if args.file == STDIN else Path(args.file).stat().st_size
         before = output.done
         with ProgressDisplay(out.progress, "scoring", total) as progress:
@@ -119,14 +133,80 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     return ExitCode.OK
 
 
-def _format(args: argparse.Namespace, out: CommandOutput) -> ScoreFormat:
+def _second(args: argparse.Namespace) -> argparse.Namespace:
+    """The options for the model of `--compare-with`: on a server like the first one's, where that is started here."""
+    changed: dict[str, Any] = {"model_dir": args.compare_with}
+    if target_of(args).remote:
+        # What reaches the first server, its secrets included, is not for this one.
+        changed |= {"target": "embedded", "access": Access(ready_timeout=args.ready_timeout)}
+    return argparse.Namespace(**(vars(args) | changed))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A model, and the options with which it is scored.
+
+    Args:
+        args: the command's options.
+        model: the export.
+        top_k: likeliest WordPieces that it is asked for too; 0 for none.
+    """
+
+    args: argparse.Namespace
+    model: ExportedModel
+    top_k: int
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "_Side":
+        """The model of `args`; it is asked for what it finds likeliest where a page shows that and it can tell.
+
+        Raises:
+            UsageError: it cannot be read.
+        """
+        model = exported_model(args)
+        shown = args.format == Html.name and args.signature == COMPACT_SIGNATURE and not is_estimator(args.target)
+        return cls(args, model, model.golden.top_k if shown else 0)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What determines the answers."""
+        golden = self.model.golden
+        top_k = {"top-k": self.top_k} if self.top_k else {}
+        return top_k | {
+            "checkpoint": golden.checkpoint_digest,
+            "precision": golden.precision,
+            "tokenizer": self.model.tokenizer.digest,
+        }
+
+    @property
+    def shown(self) -> ScoredModel:
+        """As a page has it."""
+        name = "the demo model" if self.args.model_dir is None else str(self.args.model_dir)
+        return ScoredModel(name, self.model.tokenizer.vocabulary, self.top_k)
+
+    @contextlib.contextmanager
+    def scored(self, lines: Iterable[Line]) -> Iterator[Iterator[ScoredSentence]]:
+        """The sentences with the model's answers."""
+        encoded = ((line.number, self.model.tokenizer.encode(line.text)) for line in lines)
+        windows = self.args.long == "window"
+        with _scorer(self.args, self.model, self.top_k > 0) as (scorer, in_flight):
+            yield score_stream(encoded, scorer, self.model.golden.max_pieces, long_windows=windows, in_flight=in_flight)
+
+
+def _compared(first: Iterable[ScoredSentence], second: Iterable[ScoredSentence]) -> Iterator[ScoredSentence]:
+    """Each sentence with both models' answers."""
+    for one, other in zip(first, second, strict=True):
+        yield ComparedSentence(one.line, one.sentence, one.log_prob, one.likeliest, other=other)
+
+
+def _format(args: argparse.Namespace, sides: Sequence[_Side], out: CommandOutput) -> ScoreFormat:
     """The format of the scores: that of `--json`, if they go to standard output.
 
     Raises:
         UsageError: `--format` contradicts `--json`.
     """
     if not out.options.json or args.out is not None:
-        return FORMATS[args.format or "tsv"]
+        return Html([side.shown for side in sides]) if args.format == Html.name else _TEXTS[args.format or "tsv"]()
     if args.format is not None:
         raise UsageError("--json and --format are two formats of standard output; give one, or --out for the scores")
     return JsonEvents()
@@ -149,24 +229,29 @@ def _write_all(scored: Iterable[ScoredSentence], output: ScoreOutput, progress: 
     return words
 
 
-def _job(args: argparse.Namespace, model: ExportedModel) -> dict[str, Any]:
+def _job(args: argparse.Namespace, sides: Sequence[_Side]) -> dict[str, Any]:
     """What determines the bytes of the output, beside the sentences; a header may choose the model behind a proxy."""
     headers = target_of(args).access.headers.names
-    return ({"--header": headers} if headers else {}) | {
-        "input": "-" if args.file == STDIN else str(Path(args.file).resolve()),
-        "--format": args.format or "tsv",
-        "--long": args.long,
-        "--target": args.target,
-        "--server-flag": args.server_flag,
-        "--protocol": args.protocol,
-        "--signature": args.signature,
-        "checkpoint": model.golden.checkpoint_digest,
-        "precision": model.golden.precision,
-        "tokenizer": model.tokenizer.digest,
-    }
+    others = {"--compare-with": [side.identity for side in sides[1:]]} if len(sides) > 1 else {}
+    return (
+        ({"--header": headers} if headers else {})
+        | others
+        | {
+            "input": "-" if args.file == STDIN else str(Path(args.file).resolve()),
+            "--format": args.format or "tsv",
+            "--long": args.long,
+            "--target": args.target,
+            "--server-flag": args.server_flag,
+            "--protocol": args.protocol,
+            "--signature": args.signature,
+            **sides[0].identity,
+        }
+    )
 
 
-def _open_output(args: argparse.Namespace, model: ExportedModel, form: ScoreFormat, out: CommandOutput) -> ScoreOutput:
+def _open_output(
+    args: argparse.Namespace, sides: Sequence[_Side], form: ScoreFormat, out: CommandOutput
+) -> ScoreOutput:
     """Where the output goes: a file that can be resumed, or standard output."""
     if args.out is None:
         return StreamOutput(out.data, form)
@@ -174,11 +259,13 @@ def _open_output(args: argparse.Namespace, model: ExportedModel, form: ScoreForm
         raise UsageError(f"{args.out} is not a regular file; leave out --out and redirect the output")
     if args.file != STDIN and args.out.exists() and args.out.samefile(args.file):
         raise UsageError(f"{args.out} is the input too, which --out would overwrite; name another file")
-    return ResumableOutput(args.out, form, _job(args, model), args.resume)
+    return ResumableOutput(args.out, form, _job(args, sides), args.resume)
 
 
 @contextlib.contextmanager
-def _scorer(args: argparse.Namespace, model: ExportedModel) -> Iterator[tuple[Scorer, int]]:
+def _scorer(
+    args: argparse.Namespace, model: ExportedModel, likeliest: bool
+) -> Iterator[tuple[Scorer | TopKScorer, int]]:
     """The scorer of `--target`, and how many calls it takes at once."""
     if is_estimator(args.target):
         limit_tensorflow_log()
@@ -193,5 +280,9 @@ def _scorer(args: argparse.Namespace, model: ExportedModel) -> Iterator[tuple[Sc
             preflight = Preflight(model.golden, args.signature, server.model, export_name(args.model_dir))
             with connect(server, protocol) as client:
                 preflight.require_same_model(client, args.target, args.timeout)
-        with served_scorer(server, model, protocol, args.signature, args.timeout) as scorer:
+        with (
+            top_k_scorer(server, model, protocol, args.timeout)
+            if likeliest
+            else served_scorer(server, model, protocol, args.signature, args.timeout)
+        ) as scorer:
             yield scorer, args.in_flight

@@ -46,6 +46,7 @@ class VersionedJson(Generic[Body]):
             older files are refused.
         unnumbered: a field that identifies files of format 1 without a number; "" if there are none.
         exact: whether a field that `body` lacks is refused.
+        optional: fields that are left out where they are 0, so that files without them keep their bytes.
         option: of `orjson.dumps`.
     """
 
@@ -56,11 +57,14 @@ class VersionedJson(Generic[Body]):
     updates: Mapping[int, Update] = field(default_factory=dict, kw_only=True)
     unnumbered: str = field(default="", kw_only=True)
     exact: bool = field(default=True, kw_only=True)
+    optional: tuple[str, ...] = field(default=(), kw_only=True)
     option: int = field(default=INDENTED, kw_only=True)
 
     def encode(self, body: Body) -> bytes:
         """The file's bytes."""
-        return to_json({"format": self.version} | shallow(body), option=self.option)
+        values = shallow(body)
+        written = {name: value for name, value in values.items() if name not in self.optional or value}
+        return to_json({"format": self.version} | written, option=self.option)
 
     def read(self, path: Path) -> Body:
         """The content of a file.

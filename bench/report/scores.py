@@ -1,18 +1,15 @@
-"""Word-level probabilities as text: tsv, jsonl, the JSON document of bert-as-language-model, or a page."""
+"""Word-level probabilities as text: tsv, jsonl, or the JSON document of bert-as-language-model."""
 
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from html import escape
-from importlib import resources
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 
 import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
 from bench.bert.contract.scoring import ScoredSentence
-from bench.core.units import ABSENT, format_number
 
 
 class PieceValue(Struct, frozen=True, kw_only=True):
@@ -60,9 +57,9 @@ class ScoreFormat(ABC):
     """One output format: `head`, then each sentence, then `tail`."""
 
     name: ClassVar[str]
-    head: ClassVar[str] = ""
-    tail: ClassVar[str] = ""
-    separator: ClassVar[str] = ""
+    head: str = ""
+    tail: str = ""
+    separator: str = ""
 
     @abstractmethod
     def sentence(self, scored: ScoredSentence) -> str:
@@ -105,53 +102,3 @@ class Json(ScoreFormat):
         ]
         text = json.dumps({"tokens": tokens, "ppl": scored.ppl}, indent=2, ensure_ascii=False)
         return "\n" + "\n".join("  " + line for line in text.split("\n"))
-
-
-class Html(ScoreFormat):
-    """A page for the browser: each word coloured by its probability, with a table below each sentence."""
-
-    name = "html"
-    head, _, tail = (
-        resources.files("bench.report")
-        .joinpath("assets", "scores.html")
-        .read_text("utf-8")
-        .partition("<!-- sentences -->")
-    )
-
-    def sentence(self, scored: ScoredSentence) -> str:
-        found = sentence_value(scored)
-        words = " ".join(
-            f'<span class="w b{_level(word.prob)}" title="{escape(word.word)}: {format_number(word.prob)}">'
-            f"{escape(word.word)}</span>"
-            for word in found.words
-        )
-        rows = "".join(
-            f'<tr><th scope="row">{escape(word.word)}</th><td>{format_number(word.prob)}</td>'
-            f"<td>{escape(_pieces(word))}</td></tr>"
-            for word in found.words
-        )
-        ppl = ABSENT if found.ppl is None else format_number(found.ppl)
-        return (
-            f"\n<section><p>{words}</p>\n"
-            f"<details><summary>line {found.line:,}: pseudo-perplexity {ppl}</summary><table>{rows}</table></details>"
-            "</section>"
-        )
-
-
-_LEVELS: Final = (0.5, 0.2, 0.05, 0.01, 0.001)
-"""Probabilities at which the colour changes, those of the page's legend."""
-
-
-def _level(prob: float) -> int:
-    # The tolerance keeps the 0.5 of a single-precision logarithm at 0.5.
-    return sum(prob < limit * (1 - 1e-6) for limit in _LEVELS)
-
-
-def _pieces(word: WordValue) -> str:
-    """The WordPieces of a word that has several, with their probabilities."""
-    if len(word.pieces) < 2:
-        return ""
-    return ", ".join(f"{piece.piece} {format_number(piece.prob)}" for piece in word.pieces)
-
-
-FORMATS: Final = {cls.name: cls() for cls in (Tsv, Jsonl, Json, Html)}

@@ -1,7 +1,7 @@
 """Clients of a running server, by protocol."""
 
 from bench.bert.contract.exported_model import ExportedModel
-from bench.bert.contract.scoring import ServedScorer
+from bench.bert.contract.scoring import ServedScorer, TopKScorer
 from bench.core.errors import UsageError
 from bench.server.running import RunningServer
 from bench.serving.types import ServingClient
@@ -37,3 +37,8 @@ def served_scorer(
     return ServedScorer(
         lambda: connect(server, protocol), model.golden.special, signature, server.model, timeout, model.golden.fixed
     )
+
+
+def top_k_scorer(server: RunningServer, model: ExportedModel, protocol: str, timeout: float) -> TopKScorer:
+    """As `served_scorer`, with what the model finds likeliest; the export must have been made with `--top-k`."""
+    return TopKScorer(lambda: connect(server, protocol), model.golden.special, server.model, timeout)

@@ -22,6 +22,7 @@ from bench.bert.contract.golden import FixedExport
 from bench.bert.contract.masked_requests import (
     ARTICLE_SIGNATURE,
     COMPACT_SIGNATURE,
+    TOP_K_SIGNATURE,
     FixedShape,
     article_inputs,
     compact_inputs,
@@ -286,12 +287,26 @@ def test_the_command_exports(checkpoint: Checkpoint, tmp_path: Path) -> None:
     code, out, err = run(*words, "--sentences", tmp_path / "lines.tsv")
     assert (code, out.splitlines()[0]) == (0, str(tmp_path / "model" / "1"))
     assert "2 sentences" in err
-    code, out, err = run(*words, "--sentences", tmp_path / "lines.tsv", "--json")
+    assert b"top_k" not in (tmp_path / "model" / "1" / "assets.extra" / "golden.json").read_bytes()
+    code, out, err = run(*words, "--sentences", tmp_path / "lines.tsv", "--json", "--top-k", "3")
     found = document(out, "export")
     assert (code, found["version_dir"], found["sentences"]) == (0, str(tmp_path / "model" / "2"), 2)
     assert 0 <= found["difference"] < 1e-3
-    golden = ExportedModel.open(tmp_path / "model").golden
-    assert [entry.sentence.text for entry in golden.sentences] == ["the cat sat", "the dog ran ."]
+    model = ExportedModel.open(tmp_path / "model")
+    assert [entry.sentence.text for entry in model.golden.sentences] == ["the cat sat", "the dog ran ."]
+    assert model.golden.top_k == 3
+    assert_top_k_adds_a_signature(model)
+
+
+def assert_top_k_adds_a_signature(model: ExportedModel) -> None:
+    """And changes no other; its requests are among those of the warm-up."""
+    found = signature_defs(model.version_dir)
+    assert set(found) == {ARTICLE_SIGNATURE, COMPACT_SIGNATURE, TOP_K_SIGNATURE}
+    assert set(found[COMPACT_SIGNATURE].outputs) == {"log_prob"}
+    outputs = {name: shape(info) for name, info in found[TOP_K_SIGNATURE].outputs.items()}
+    assert outputs == {"log_prob": [-1, -1], "top_ids": [-1, -1, 3], "top_log_prob": [-1, -1, 3]}
+    warmup = (model.version_dir / "assets.extra" / WARMUP).read_bytes()
+    assert warmup.count(TOP_K_SIGNATURE.encode()) == 3
 
 
 @pytest.mark.parametrize(
@@ -308,6 +323,8 @@ def test_the_command_exports(checkpoint: Checkpoint, tmp_path: Path) -> None:
         (["--max-predictions", "1", "--fixed-length", "9"], "a\nthe cats\n", "line 2 has a word of 2 WordPieces"),
         (["--fixed-length", "3"], None, "none of the package's 242 sentences fits: the shortest has"),
         (["--fixed-length", "0"], "the cat\n", "--fixed-length"),
+        (["--fixed-length", "9", "--top-k", "5"], "the cat\n", "leave out --top-k"),
+        (["--top-k", "28"], "the cat\n", "--top-k 28 of a vocabulary of 27; give fewer"),
         (["--fixed-length", "41"], "the cat\n", "40 positions"),
     ],
 )

@@ -15,20 +15,24 @@ from bench.bert.contract.masked_requests import (
     ARTICLE_SIGNATURE,
     COMPACT_SIGNATURE,
     FixedShape,
+    Likeliest,
     article_inputs,
     compact_inputs,
+    piece_likeliest,
     piece_log_probs,
 )
 from bench.bert.graph import masked_lm as masked_lm_module
 from bench.bert.graph.backbone import Network
 from bench.bert.graph.masked_lm import masked_lm, slot_log_prob
-from bench.bert.graph.score_graph import score
+from bench.bert.graph.score_graph import MaskedPieces
 from bench.bert.graph.signatures import COMPACT_INPUTS, article_placeholders
 from bench.bert.text.sentence import EncodedSentence
 from tests.bert.conftest import encode, small_checkpoint
 from tests.support.bert_oracle import Oracle
 
 v1 = tf.compat.v1
+
+TOP_K = 4
 
 
 class Graph:
@@ -44,7 +48,8 @@ class Graph:
             name: v1.placeholder(tf.int32, (None,) * rank) for name, rank in zip(COMPACT_INPUTS, ranks, strict=True)
         }
         with v1.variable_scope("", reuse=True):
-            self.pieces = score(Network(checkpoint.config), self.special, **self.compact)
+            self.masked = MaskedPieces.of(Network(checkpoint.config), self.special, **self.compact)
+            self.pieces, self.likeliest = self.masked.log_prob(), self.masked.top_k(TOP_K)
         variables = v1.trainable_variables()
         fed = [v1.placeholder(variable.dtype, variable.shape) for variable in variables]
         load = tf.group(*(variable.assign(value) for variable, value in zip(variables, fed, strict=True)))
@@ -57,6 +62,11 @@ class Graph:
 
     def by_score(self, sentences: list[EncodedSentence]) -> list[Any]:
         return piece_log_probs(self.run_score(**compact_inputs(sentences)), sentences, COMPACT_SIGNATURE)
+
+    def top_k(self, sentences: list[EncodedSentence]) -> list[Likeliest]:
+        fed = {self.compact[name]: value for name, value in compact_inputs(sentences).items()}
+        ids, log_prob = self.session.run(self.likeliest, fed)
+        return piece_likeliest(ids, log_prob, sentences)
 
     def run_score(self, **inputs: Any) -> Any:
         return self.session.run(self.pieces, {self.compact[name]: value for name, value in inputs.items()})
@@ -74,13 +84,25 @@ def small(checkpoint: Checkpoint) -> Iterator[Graph]:
         yield built
 
 
+def oracle_of(checkpoint: Checkpoint) -> Oracle:
+    config = checkpoint.config
+    return Oracle(to_hugging_face(checkpoint.variables), config.num_attention_heads, config.hidden_act)
+
+
 def oracle_answers(checkpoint: Checkpoint, sentences: list[EncodedSentence]) -> list[Any]:
-    config, special = checkpoint.config, checkpoint.tokenizer.special
-    oracle = Oracle(to_hugging_face(checkpoint.variables), config.num_attention_heads, config.hidden_act)
+    special, oracle = checkpoint.tokenizer.special, oracle_of(checkpoint)
     return [
         oracle.sentence(sentence.token_ids, sentence.word_ids, special.cls, special.sep, special.mask)
         for sentence in sentences
     ]
+
+
+def assert_likeliest(found: Likeliest, sentence: EncodedSentence, checkpoint: Checkpoint) -> None:
+    special, oracle = checkpoint.tokenizer.special, oracle_of(checkpoint)
+    rows = oracle.distributions(sentence.token_ids, sentence.word_ids, special.cls, special.sep, special.mask)
+    expected = np.argsort(-rows, axis=1)[:, :TOP_K]
+    np.testing.assert_array_equal(found.ids, expected)
+    assert_same([found.log_prob], [np.take_along_axis(rows, expected, axis=1)])
 
 
 def assert_same(given: list[Any], expected: list[Any], tolerance: float = 1e-4) -> None:
@@ -126,6 +148,8 @@ def test_the_head_goes_in_steps(checkpoint: Checkpoint, monkeypatch: pytest.Monk
     with graph(checkpoint) as built:
         assert_same(built.by_article(sentences), oracle_answers(checkpoint, sentences))
         assert_same(built.by_score(sentences), oracle_answers(checkpoint, sentences))
+        for found, sentence in zip(built.top_k(sentences), sentences, strict=True):
+            assert_likeliest(found, sentence, checkpoint)
 
 
 def test_the_activations_are_told_apart() -> None:

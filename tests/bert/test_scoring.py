@@ -2,17 +2,20 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.bert.contract import scoring
-from bench.bert.contract.masked_requests import COMPACT_SIGNATURE
-from bench.bert.contract.scoring import BATCH_SENTENCES, LogProbs, ServedScorer, batches, score_stream
+from bench.bert.contract.masked_requests import COMPACT_SIGNATURE, TOP_K_SIGNATURE
+from bench.bert.contract.scoring import BATCH_SENTENCES, LogProbs, ServedScorer, TopKScorer, batches, score_stream
 from bench.bert.text.sentence import EncodedSentence, SpecialTokens
 from bench.core.errors import UsageError
 from bench.serving.errors import InvalidResponse, Unavailable
 from bench.serving.fake import FakeServingClient
+from bench.serving.types import PredictRequest
 
 SPECIAL = SpecialTokens(0, 1, 2, 3, 4)
 
@@ -116,6 +119,39 @@ def test_an_answer_that_is_no_language_models_is_an_invalid_response() -> None:
         with ServedScorer(lambda client=client: client, SPECIAL) as scorer, pytest.raises(InvalidResponse):  # type: ignore[misc]
             scorer.score([sentence(0, 3)])
         assert client.closed
+
+
+def test_what_is_likeliest_comes_with_the_answers_window_by_window() -> None:
+    """Whose two likeliest at each place are its own piece and the one after it."""
+
+    def answer(request: PredictRequest) -> dict[str, NDArray[Any]]:
+        ids = request.inputs["token_ids"]
+        likeliest = np.stack((ids, ids + 1), axis=-1)
+        return {"log_prob": -ids.astype(np.float32), "top_ids": likeliest, "top_log_prob": -likeliest / 2}
+
+    client = FakeServingClient(answer)
+    given = [(1, sentence(1, 40)), (2, sentence(2, 3)), (3, sentence(3, 0))]
+    with TopKScorer(lambda: client, SPECIAL, "m", 1.0) as scorer:
+        found = list(score_stream(given, scorer, max_pieces=10, long_windows=True, in_flight=1))
+    for entry, (_, whole) in zip(found[:2], given, strict=False):
+        assert entry.likeliest is not None
+        assert entry.likeliest.ids.tolist() == [[index, index + 1] for index in whole.token_ids]
+        assert (entry.likeliest.log_prob == -entry.likeliest.ids / 2).all()
+        assert (-entry.log_prob).tolist() == list(whole.token_ids)
+    assert found[2].likeliest is None
+    assert {call.signature for call in client.calls} == {TOP_K_SIGNATURE}
+
+
+def test_likeliest_that_do_not_fit_are_an_invalid_response() -> None:
+    good = {"log_prob": np.zeros((1, 3)), "top_ids": np.zeros((1, 3, 2), np.int32), "top_log_prob": np.zeros((1, 3, 2))}
+    for change in (
+        {"top_ids": np.zeros((1, 3, 2))},
+        {"top_log_prob": np.zeros((1, 3, 1))},
+        {"top_ids": np.zeros(3, int)},
+    ):
+        client = FakeServingClient(lambda request, change=change: good | change)  # type: ignore[misc]
+        with TopKScorer(lambda client=client: client, SPECIAL, "m", 1.0) as scorer, pytest.raises(InvalidResponse):  # type: ignore[misc]
+            scorer.answers([sentence(0, 3)])
 
 
 def test_served_scorer_asks_by_the_compact_signature() -> None:

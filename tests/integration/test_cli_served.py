@@ -1,5 +1,6 @@
 """`score`, `verify` and `serve` as a user calls them, on the demo model and the embedded server."""
 
+import contextlib
 import io
 import json
 import os
@@ -9,15 +10,21 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.bert.contract.exported_model import ExportedModel
 from bench.cli import main
+from bench.cli.common import options as common_options
+from bench.server import lifecycle
 from bench.server.lifecycle import RunningServer, embedded
 from bench.server.running import free_ports
+from bench.serving.target import Target, TargetKind
 
 
 def call(*words: str) -> tuple[int, str, str]:
@@ -123,6 +130,37 @@ def test_a_killed_score_goes_on_and_ends_with_the_same_bytes(demo_server: Runnin
     assert broken.read_bytes() == whole.read_bytes()
     assert call(*words, f"--out={broken}", "--resume")[0] == 2
     assert sorted(file.name for file in tmp_path.iterdir()) == ["broken.json", "many.tsv", "whole.json"]
+
+
+def test_a_page_of_two_models(
+    demo_server: RunningServer, demo_model: ExportedModel, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second is on a server that is started here, here the first one again; the first one's headers are not its."""
+    opened: list[tuple[Target, Path | None]] = []
+
+    @contextlib.contextmanager
+    def open_target(found: Target, model_dir: Path | None, *options: Any) -> Iterator[RunningServer]:
+        opened.append((found, model_dir))
+        with lifecycle.open_target(found, model_dir, *options) if found.remote else nullcontext(demo_server) as server:
+            yield server
+
+    monkeypatch.setattr(common_options, "open_target", open_target)
+    words = ("score", str(text), target(demo_server, "grpc"), "--header=x-key:secret", "--compare-with")
+    page = text.with_name("scores.html")
+    code, _, err = call(*words, str(demo_model.model_dir), "--format=html", f"--out={page}")
+    assert (code, err) == (0, "")
+    assert [(found.kind, found.access.headers.names) for found, _ in opened] == [
+        (TargetKind.GRPC, ("x-key",)),
+        (TargetKind.EMBEDDED, ()),
+    ]
+    assert opened[1][1] == demo_model.model_dir
+    shown = page.read_text()
+    assert "<b>A</b> the demo model" in shown
+    assert f"<b>B</b> {demo_model.model_dir}" in shown
+    assert shown.count("<section>") == 3
+    assert shown.count("<td>1</td>") > 10, "equal models have the ratio 1"
+    code, _, err = call(*words, str(demo_model.model_dir), f"--out={page}")
+    assert (code, err.count("--format html")) == (2, 1)
 
 
 def test_verify_passes_on_both_protocols_and_says_where(demo_server: RunningServer) -> None:

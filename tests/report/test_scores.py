@@ -1,14 +1,19 @@
 """The output formats of `score`."""
 
+import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser
 
-from bench.bert.contract.scoring import ScoredSentence
+from bench.bert.contract.masked_requests import Likeliest
+from bench.bert.contract.scoring import ComparedSentence, ScoredSentence
 from bench.bert.text.sentence import EncodedSentence
-from bench.report.scores import FORMATS
+from bench.report.score_page import Html, ScoredModel
+from bench.report.scores import Json, Jsonl, ScoreFormat, Tsv
 from tests.support.browser import open_browser, opened, serious_faults
 
 SCORED = ScoredSentence(
@@ -18,17 +23,25 @@ SCORED = ScoredSentence(
 )
 
 
-def document(name: str, *scored: ScoredSentence) -> str:
-    form = FORMATS[name]
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as started:
+        yield started
+
+
+MODEL = ScoredModel("first", ("<i>one", "two", "three"), top_k=2)
+
+
+def document(form: ScoreFormat, *scored: ScoredSentence) -> str:
     return form.head + form.separator.join(form.sentence(entry) for entry in scored) + form.tail
 
 
 def test_tsv_is_line_position_word_probability() -> None:
-    assert document("tsv", SCORED) == "7\t1\tdeja\t0.5\n7\t2\tvus\t0.125\n7\t3\t!\t1\n"
+    assert document(Tsv(), SCORED) == "7\t1\tdeja\t0.5\n7\t2\tvus\t0.125\n7\t3\t!\t1\n"
 
 
 def test_jsonl_has_words_and_their_pieces() -> None:
-    entry = json.loads(document("jsonl", SCORED))
+    entry = json.loads(document(Jsonl(), SCORED))
     assert list(entry) == ["line", "text", "words", "ppl", "ppl_per_piece"]
     assert entry["text"] == "Déjà vus!"
     assert entry["words"][1] == {
@@ -44,22 +57,63 @@ def test_json_is_what_bert_as_language_model_writes() -> None:
     probs = [float(value) for value in np.exp(SCORED.log_prob.astype(np.float64))]
     tokens = [{"token": piece, "prob": prob} for piece, prob in zip(SCORED.sentence.pieces, probs, strict=True)]
     expected = [{"tokens": tokens, "ppl": SCORED.ppl}]
-    assert document("json", SCORED, SCORED) == json.dumps(expected * 2, indent=2, ensure_ascii=False)
+    assert document(Json(), SCORED, SCORED) == json.dumps(expected * 2, indent=2, ensure_ascii=False)
 
 
-def test_a_page_colours_each_word_and_shows_what_the_sentence_says(tmp_path: Path) -> None:
+def test_a_page_colours_each_word_and_shows_what_the_sentence_says(browser: Browser, tmp_path: Path) -> None:
     text = ("<b>vu", "##s")
     hostile = ScoredSentence(9, EncodedSentence("x", text, (5, 6), (0, 0)), np.log(np.array([0.5, 0.001], np.float32)))
     path = tmp_path / "scores.html"
-    path.write_text(document("html", SCORED, hostile), encoding="utf-8")
-    with open_browser() as browser, opened(browser, path, width=390) as watched:
+    path.write_text(document(Html([MODEL]), SCORED, hostile), encoding="utf-8")
+    with opened(browser, path, width=390) as watched:
         page = watched.page
         words = page.locator("section").first.locator(".w")
         assert words.all_inner_texts() == ["deja", "vus", "!"]
         assert [word.get_attribute("class") for word in words.all()] == ["w b0", "w b2", "w b0"]
-        assert words.nth(1).get_attribute("title") == "vus: 0.125"
+        words.nth(1).hover()
+        assert words.nth(1).locator(".tip").inner_text() == "vus 0.125"
         page.locator("summary").nth(1).click()
-        assert page.locator("section").nth(1).locator("td").all_inner_texts() == ["0.0005", "<b>vu 0.5, ##s 0.001"]
+        assert page.locator("section").nth(1).locator("td").all_inner_texts() == [
+            "0.0005",
+            "<b>vu\u00a00.5, ##s\u00a00.001",
+        ]
         assert page.locator("section b").count() == 0
+        assert not serious_faults(page)
+        assert (watched.errors, watched.requests) == ([], [])
+
+
+def test_a_page_shows_what_two_models_find_likeliest(browser: Browser, tmp_path: Path) -> None:
+    """By pointer and by keyboard, and in a table; the second model splits the sentence in other words."""
+    probs = np.log(np.array([[0.5, 0.25], [0.25, 0.125], [0.5, 0.001], [0.9, 0.1]], np.float32))
+    likeliest = Likeliest(np.array([[1, 0], [2, 1], [0, 1], [1, 7]], np.int32), probs)
+    first = dataclasses.replace(SCORED, likeliest=likeliest)
+    same = dataclasses.replace(SCORED, log_prob=SCORED.log_prob - np.float32(np.log(2)))
+    other = dataclasses.replace(
+        SCORED, sentence=EncodedSentence("x", ("d", "##e", "##j", "a"), (1, 2, 3, 4), (0, 0, 1, 2))
+    )
+    sides = [vars(first) | {"other": second} for second in (same, other)]
+    path = tmp_path / "scores.html"
+    form = Html([MODEL, ScoredModel("<script>second", ())])
+    path.write_text(document(form, *(ComparedSentence(**side) for side in sides)), encoding="utf-8")
+    with opened(browser, path, width=390) as watched:
+        page = watched.page
+        assert "A first, B <script>second" in page.locator(".note").inner_text()
+        words = page.locator("section").first.locator(".w")
+        tip = words.nth(1).locator(".tip")
+        assert not tip.is_visible()
+        words.first.focus()
+        page.keyboard.press("Tab")
+        assert tip.inner_text().split("\n") == [
+            "vus 0.125",
+            "Likeliest here:",
+            "vu: three\u00a00.25, two\u00a00.125",
+            "##s: <i>one\u00a00.5, two\u00a00.001",
+        ]
+        page.locator("summary").first.click()
+        rows = page.locator("section").first.locator("tr").all_inner_texts()
+        assert rows[0].split("\t") == ["Word", "A", "B", "B / A", "Likeliest of A"]
+        assert rows[3].split("\t") == ["!", "1", "0.5", "0.5", "two\u00a00.9, [7]\u00a00.1"]
+        assert page.locator("section").nth(1).locator("table").count() == 2
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
         assert not serious_faults(page)
         assert (watched.errors, watched.requests) == ([], [])

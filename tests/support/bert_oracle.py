@@ -41,13 +41,17 @@ class Oracle:
 
     def sentence(self, token_ids: Sequence[int], word_ids: Sequence[int], cls: int, sep: int, mask: int) -> Array:
         """Log-probability of each piece with its word masked, one forward pass a word."""
-        answer = np.zeros(len(token_ids))
+        rows = self.distributions(token_ids, word_ids, cls, sep, mask)
+        return np.asarray(rows[np.arange(len(token_ids)), np.array(token_ids)])
+
+    def distributions(self, token_ids: Sequence[int], word_ids: Sequence[int], cls: int, sep: int, mask: int) -> Array:
+        """Log-probabilities of the whole vocabulary at each piece with its word masked, `[N, vocab]`."""
         words = np.array(word_ids)
+        answer = np.zeros((len(token_ids), len(self.weights["cls.predictions.bias"])))
         for word in range(words.max() + 1):
             own = words == word
             ids = np.array([cls, *np.where(own, mask, token_ids), sep])
-            log_prob = self.log_probs(ids)[1:-1]
-            answer[own] = log_prob[own, np.array(token_ids)[own]]
+            answer[own] = self.log_probs(ids)[1:-1][own]
         return answer
 
     def log_probs(self, ids: NDArray[np.int64]) -> Array:

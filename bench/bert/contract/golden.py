@@ -72,6 +72,7 @@ class Golden:
         precision_shift: largest |Δ log p| that the export precision made against float32; 0.0 for float32.
         sentences: sentences and answers, in the order of the file they came from.
         fixed: None for an export with both signatures; else those of an export with only the article's.
+        top_k: likeliest WordPieces that the signature `score_top_k` gives; 0 for an export without it.
     """
 
     checkpoint_digest: str
@@ -84,6 +85,7 @@ class Golden:
     precision_shift: float
     sentences: tuple[GoldenSentence, ...]
     fixed: FixedExport | None = None
+    top_k: int = 0
 
     def to_json(self) -> bytes:
         """The file's bytes."""
@@ -143,10 +145,17 @@ class _Stored:
     precision_shift: float
     fixed: _Fixed | None
     sentences: tuple[_Sentence, ...]
+    top_k: int = 0
 
 
 _FILE: Final = VersionedJson(
-    _Stored, 1, name="golden file", cure="export the model again", exact=False, option=orjson.OPT_INDENT_2
+    _Stored,
+    1,
+    name="golden file",
+    cure="export the model again",
+    exact=False,
+    optional=("top_k",),
+    option=orjson.OPT_INDENT_2,
 )
 
 

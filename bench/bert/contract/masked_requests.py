@@ -1,7 +1,8 @@
 """Sentences to requests and answers back to log-probabilities, for both signatures. Pure numpy.
 
 The *article's* signature (`serving_default`) takes one row a word: the masked copy of the sentence. The *compact* one
-(`score`) takes each sentence once and the graph makes the copies.
+(`score`) takes each sentence once and the graph makes the copies. `score_top_k` of an export with `--top-k` takes the
+same, and gives the likeliest WordPieces at each place too.
 """
 
 from collections.abc import Sequence
@@ -16,8 +17,11 @@ from bench.serving.types import DEFAULT_MODEL_NAME, DEFAULT_SIGNATURE, PredictRe
 
 ARTICLE_SIGNATURE = DEFAULT_SIGNATURE
 COMPACT_SIGNATURE = "score"
+TOP_K_SIGNATURE = "score_top_k"
 LOG_PROB = "log_prob"
 PROB = "prob"
+TOP_IDS = "top_ids"
+TOP_LOG_PROB = "top_log_prob"
 FIXED_OUTPUT = "output"
 
 
@@ -27,6 +31,11 @@ class FixedShape:
 
     length: int = 128
     max_predictions: int = 20
+
+
+def by_sentence(signature: str) -> bool:
+    """Whether a signature takes and gives a row a sentence; otherwise a row a word."""
+    return signature in (COMPACT_SIGNATURE, TOP_K_SIGNATURE)
 
 
 def compact_inputs(sentences: Sequence[EncodedSentence]) -> dict[str, NDArray[np.int32]]:
@@ -96,8 +105,8 @@ def score_request(
     shape: FixedShape | None = None,
     model: str = DEFAULT_MODEL_NAME,
 ) -> PredictRequest:
-    """The request that scores `sentences` by either signature."""
-    if signature == COMPACT_SIGNATURE:
+    """The request that scores `sentences` by one of the signatures."""
+    if by_sentence(signature):
         return PredictRequest(compact_inputs(sentences), signature, model)
     return PredictRequest(article_inputs(sentences, special, shape), signature, model)
 
@@ -115,13 +124,54 @@ def piece_log_probs(
     Raises:
         ValueError: the output is too small for the sentences.
     """
+    return [part.astype(np.float32, copy=False) for part in _cut(output, 2, sentences, signature)]
+
+
+def piece_likeliest(
+    ids: NDArray[Any], log_prob: NDArray[Any], sentences: Sequence[EncodedSentence]
+) -> "list[Likeliest]":
+    """Cuts the outputs `top_ids` and `top_log_prob` of `score_top_k`, `[B, S, k]`, into the parts of the sentences.
+
+    Raises:
+        ValueError: the outputs do not fit each other or the sentences.
+    """
+    if ids.shape != log_prob.shape or not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"{TOP_IDS} of shape {ids.shape}, {TOP_LOG_PROB} of shape {log_prob.shape}")
+    parts = (_cut(values, 3, sentences, TOP_K_SIGNATURE) for values in (ids, log_prob))
+    return [Likeliest(own.astype(np.int32), values.astype(np.float32)) for own, values in zip(*parts, strict=True)]
+
+
+@dataclass(frozen=True)
+class Likeliest:
+    """What a model finds likeliest at the place of each of N pieces, its word masked; the likeliest first.
+
+    Args:
+        ids: of WordPieces in the vocabulary, int32 `[N, k]`.
+        log_prob: natural logarithms of their probabilities, float32 `[N, k]`.
+    """
+
+    ids: NDArray[np.int32]
+    log_prob: NDArray[np.float32]
+
+    def part(self, keep: slice) -> "Likeliest":
+        """Those for some of the pieces."""
+        return Likeliest(self.ids[keep], self.log_prob[keep])
+
+    @classmethod
+    def joined(cls, parts: Sequence["Likeliest"]) -> "Likeliest":
+        """Those of one part of a sentence after the other."""
+        return cls(np.concatenate([part.ids for part in parts]), np.concatenate([part.log_prob for part in parts]))
+
+
+def _cut(output: NDArray[Any], rank: int, sentences: Sequence[EncodedSentence], signature: str) -> list[NDArray[Any]]:
+    """The values of each sentence's pieces, `[N, ...]`, from an output with `rank` dimensions."""
     rows, columns = answer_positions(sentences, signature)
     words = sum(sentence.num_words for sentence in sentences)
-    needed = (len(sentences) if signature == COMPACT_SIGNATURE else words, int(columns.max(initial=-1)) + 1)
-    if output.ndim != 2 or output.shape[0] < needed[0] or output.shape[1] < needed[1]:
+    needed = (len(sentences) if by_sentence(signature) else words, int(columns.max(initial=-1)) + 1)
+    if output.ndim != rank or output.shape[0] < needed[0] or output.shape[1] < needed[1]:
         raise ValueError(f"an answer of shape {output.shape} where at least {needed} is needed")
     ends = np.cumsum([sentence.num_pieces for sentence in sentences])
-    return np.split(np.asarray(output[rows, columns], np.float32), ends[:-1])
+    return np.split(output[rows, columns], ends[:-1])
 
 
 def answer_positions(sentences: Sequence[EncodedSentence], signature: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -131,7 +181,7 @@ def answer_positions(sentences: Sequence[EncodedSentence], signature: str) -> tu
     """
     counts = [sentence.num_pieces for sentence in sentences]
     places = [np.arange(count) for count in counts]
-    if signature == COMPACT_SIGNATURE:
+    if by_sentence(signature):
         rows = np.repeat(np.arange(len(sentences)), counts)
         return rows, np.concatenate(places) if places else rows
     row, all_rows, all_columns = 0, [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]

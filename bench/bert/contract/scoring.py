@@ -4,9 +4,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,11 @@ from bench.bert.contract.masked_requests import (
     COMPACT_SIGNATURE,
     FIXED_OUTPUT,
     LOG_PROB,
+    TOP_IDS,
+    TOP_K_SIGNATURE,
+    TOP_LOG_PROB,
+    Likeliest,
+    piece_likeliest,
     piece_log_probs,
     score_request,
 )
@@ -45,6 +51,32 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
+class PieceAnswers:
+    """A model's answers for the N pieces of a sentence.
+
+    Args:
+        log_prob: log-probability of each piece, float32, N.
+        likeliest: what the model finds likeliest at each place; None where it was not asked.
+    """
+
+    log_prob: LogProbs
+    likeliest: Likeliest | None = None
+
+    def part(self, keep: slice) -> "PieceAnswers":
+        """Those for some of the pieces."""
+        return PieceAnswers(self.log_prob[keep], self.likeliest and self.likeliest.part(keep))
+
+    @classmethod
+    def joined(cls, parts: Sequence["PieceAnswers"]) -> "PieceAnswers":
+        """Those of one part of a sentence after the other."""
+        if not parts:
+            return cls(np.zeros(0, np.float32))
+        likeliest = [part.likeliest for part in parts if part.likeliest is not None]
+        log_prob = np.concatenate([part.log_prob for part in parts])
+        return cls(log_prob, Likeliest.joined(likeliest) if likeliest else None)
+
+
+@dataclass(frozen=True)
 class ScoredSentence:
     """A sentence with its answer.
 
@@ -52,11 +84,13 @@ class ScoredSentence:
         line: 1-based line in the input.
         sentence: the tokenized sentence, N pieces.
         log_prob: log-probability of each piece, float32, N.
+        likeliest: what the model finds likeliest at each place; None where it was not asked.
     """
 
     line: int
     sentence: EncodedSentence
     log_prob: LogProbs
+    likeliest: Likeliest | None = None
 
     @property
     def word_log_prob(self) -> Floats:
@@ -76,6 +110,17 @@ class ScoredSentence:
 
     def _ppl(self, count: int) -> float | None:
         return float(np.exp(-self.log_prob.astype(np.float64).sum() / count)) if count else None
+
+
+@dataclass(frozen=True)
+class ComparedSentence(ScoredSentence):
+    """A sentence that two models scored.
+
+    Args:
+        other: as the second model scores it; its tokenizer may split it otherwise.
+    """
+
+    other: ScoredSentence = field(kw_only=True)
 
 
 class ServedScorer:
@@ -114,15 +159,15 @@ class ServedScorer:
         Raises:
             ServingError: the server or the connection failed, or the response does not fit the request.
         """
+        outputs = self._outputs(sentences)
+        with _expected():
+            return piece_log_probs(self._log_prob(outputs), sentences, self._signature)
+
+    def _outputs(self, sentences: Sequence[EncodedSentence]) -> Mapping[str, NDArray[Any]]:
+        """The server's answer to one request for all `sentences`."""
         shape = self._fixed.shape if self._fixed else None
         request = score_request(sentences, self._special, self._signature, shape, self._model)
-        outputs = self._client().predict(request, self._timeout).outputs
-        try:
-            return piece_log_probs(self._log_prob(outputs), sentences, self._signature)
-        except (KeyError, ValueError) as error:
-            raise InvalidResponse(
-                f"the response is not that of a language model ({error}); does the server have an export of bertbench?"
-            ) from error
+        return self._client().predict(request, self._timeout).outputs
 
     def _log_prob(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """The output with the log-probabilities; a single output has no name in a REST answer."""
@@ -135,7 +180,7 @@ class ServedScorer:
         while self._clients:
             self._clients.pop().close()
 
-    def __enter__(self) -> "ServedScorer":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: Any) -> None:
@@ -147,6 +192,34 @@ class ServedScorer:
             client = self._local.client = self._connect()
             self._clients.append(client)
         return client
+
+
+class TopKScorer(ServedScorer):
+    """Scores through the signature `score_top_k` of a server. For the arguments see `ServedScorer`."""
+
+    def __init__(
+        self, connect: Callable[[], ServingClient], special: SpecialTokens, model: str, timeout: float
+    ) -> None:
+        super().__init__(connect, special, TOP_K_SIGNATURE, model, timeout)
+
+    def answers(self, sentences: Sequence[EncodedSentence]) -> list[PieceAnswers]:
+        """One request for all `sentences`, with what the model finds likeliest. For the errors see `score`."""
+        outputs = self._outputs(sentences)
+        with _expected():
+            log_prob = piece_log_probs(outputs[LOG_PROB], sentences, TOP_K_SIGNATURE)
+            likeliest = piece_likeliest(outputs[TOP_IDS], outputs[TOP_LOG_PROB], sentences)
+            return list(map(PieceAnswers, log_prob, likeliest))
+
+
+@contextmanager
+def _expected() -> Iterator[None]:
+    """Outputs that are missing or do not fit the request are a response of something else."""
+    try:
+        yield
+    except (KeyError, ValueError) as error:
+        raise InvalidResponse(
+            f"the response is not that of a language model ({error}); does the server have an export of bertbench?"
+        ) from error
 
 
 def batches(lengths: Sequence[tuple[int, int]]) -> list[list[int]]:
@@ -179,23 +252,23 @@ class _Chunk:
         self.items = items
         self.windows = windows
         self.units = [(row, window) for row, cut in enumerate(windows) for window in cut if window.part.num_pieces]
-        self.futures: list[tuple[list[int], Future[list[LogProbs]]]] = []
+        self.futures: list[tuple[list[int], Future[list[PieceAnswers]]]] = []
 
-    def submit(self, pool: ThreadPoolExecutor, scorer: Scorer) -> None:
+    def submit(self, pool: ThreadPoolExecutor, ask: Callable[[list[EncodedSentence]], list[PieceAnswers]]) -> None:
         parts = [window.part for _, window in self.units]
         for group in batches([(part.num_words, part.num_pieces) for part in parts]):
-            self.futures.append((group, pool.submit(scorer.score, [parts[index] for index in group])))
+            self.futures.append((group, pool.submit(ask, [parts[index] for index in group])))
 
     def results(self) -> Iterator[ScoredSentence]:
-        answers = [np.zeros(sentence.num_pieces, np.float32) for _, sentence in self.items]
+        found: dict[int, PieceAnswers] = {}
         for group, future in self.futures:
-            for index, log_prob in zip(group, future.result(), strict=True):
-                row, window = self.units[index]
-                taken = log_prob[window.keep]
-                begin = window.start + (window.keep.start or 0)
-                answers[row][begin : begin + len(taken)] = taken
-        for (line, sentence), log_prob in zip(self.items, answers, strict=True):
-            yield ScoredSentence(line, sentence, log_prob)
+            found |= zip(group, future.result(), strict=True)
+        kept: list[list[PieceAnswers]] = [[] for _ in self.items]
+        for index, (row, window) in enumerate(self.units):
+            kept[row].append(found[index].part(window.keep))
+        for (line, sentence), parts in zip(self.items, kept, strict=True):
+            whole = PieceAnswers.joined(parts)
+            yield ScoredSentence(line, sentence, whole.log_prob, whole.likeliest)
 
     def cancel(self) -> None:
         for _, future in self.futures:
@@ -204,7 +277,7 @@ class _Chunk:
 
 def score_stream(
     sentences: Iterable[tuple[int, EncodedSentence]],
-    scorer: Scorer,
+    scorer: Scorer | TopKScorer,
     max_pieces: int,
     *,
     long_windows: bool = False,
@@ -214,7 +287,7 @@ def score_stream(
 
     Args:
         sentences: any number of them; two windows of `READ_AHEAD` are held at a time.
-        scorer: what gives the log-probabilities; called from `in_flight` threads.
+        scorer: what gives the log-probabilities, and the likeliest pieces if it can; called from `in_flight` threads.
         max_pieces: the longest sentence that the model takes.
         long_windows: cut longer sentences into overlapping windows instead of refusing them.
         in_flight: batches under way at once.
@@ -223,6 +296,12 @@ def score_stream(
         UsageError: a sentence is too long; the message names its line. Sentences before it are given first.
         BenchError: whatever `scorer` raises.
     """
+
+    def ask(parts: list[EncodedSentence]) -> list[PieceAnswers]:
+        if isinstance(scorer, TopKScorer):
+            return scorer.answers(parts)
+        return list(map(PieceAnswers, scorer.score(parts)))
+
     source = iter(sentences)
     chunks: deque[_Chunk] = deque()
     pool = ThreadPoolExecutor(in_flight, thread_name_prefix="score")
@@ -234,7 +313,7 @@ def score_stream(
                 if not items:
                     break
                 chunks.append(_Chunk(items, windows))
-                chunks[-1].submit(pool, scorer)
+                chunks[-1].submit(pool, ask)
             if not chunks:
                 break
             yield from chunks.popleft().results()

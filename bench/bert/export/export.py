@@ -23,7 +23,12 @@ from bench.bert.checkpoints.types import Checkpoint
 from bench.bert.checkpoints.variables import Variables
 from bench.bert.config import GOOGLE_FILE
 from bench.bert.contract.golden import FILE_NAME, FixedExport, Golden, GoldenSentence
-from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, score_request
+from bench.bert.contract.masked_requests import (
+    ARTICLE_SIGNATURE,
+    COMPACT_SIGNATURE,
+    TOP_K_SIGNATURE,
+    score_request,
+)
 from bench.bert.contract.scoring import batches
 from bench.bert.export import warmup_requests
 from bench.bert.export.golden_sentences import SentenceLimits
@@ -48,11 +53,20 @@ class ExportOptions:
         fixed: None exports both signatures with free dimensions; else only the article's.
         version: the version's number; None is the next free one.
         precision: `float32`, or `bfloat16` for the encoder's matrix products and their weights.
+        top_k: likeliest WordPieces that the signature `score_top_k` gives; 0 makes no such signature.
     """
 
     fixed: FixedExport | None = None
     version: int | None = None
     precision: str = "float32"
+    top_k: int = 0
+
+    @property
+    def signatures(self) -> tuple[str, ...]:
+        """Of the export."""
+        if self.fixed:
+            return (ARTICLE_SIGNATURE,)
+        return (COMPACT_SIGNATURE, ARTICLE_SIGNATURE, *((TOP_K_SIGNATURE,) if self.top_k else ()))
 
 
 @dataclass(frozen=True)
@@ -84,10 +98,13 @@ def export_model(
         options: how to export.
 
     Raises:
-        UsageError: the version is there already, or a sentence does not fit into the fixed shapes.
+        UsageError: the version is there already, a sentence does not fit into the fixed shapes, or the vocabulary has
+            no `top_k` WordPieces.
         WrongAnswerError: the SavedModel does not give the Estimator's answers.
     """
     _check_fit(sentences, SentenceLimits.of(checkpoint.config, options.fixed))
+    if options.top_k > checkpoint.config.vocab_size:
+        raise UsageError(f"--top-k {options.top_k} of a vocabulary of {checkpoint.config.vocab_size}; give fewer")
     model_dir.mkdir(parents=True, exist_ok=True)
     _free_version(model_dir, options.version)
     with _scratch(model_dir) as scratch:
@@ -97,9 +114,9 @@ def export_model(
         expected = ColdPredict(estimator).score(sentences)
         made = _export(checkpoint, prefix, scratch / "export", options)
         answers = tuple(map(GoldenSentence, sentences, expected))
-        difference = _largest_difference(made, answers, checkpoint.tokenizer.special, options.fixed)
+        difference = _largest_difference(made, answers, checkpoint.tokenizer.special, options)
         golden = _golden(checkpoint, answers, options, difference)
-        _write_extras(made, checkpoint, golden)
+        _write_extras(made, checkpoint, golden, options.signatures)
         target = _publish(made, model_dir, options.version)
     return ExportResult(target, golden, difference)
 
@@ -131,7 +148,7 @@ def _export(checkpoint: Checkpoint, prefix: Path, folder: Path, options: ExportO
         prefix = prefix.with_suffix(f".{options.precision}")
         write_variables(prefix, _cast(checkpoint.variables, net))
     estimator = tf.estimator.Estimator(
-        make_export_model_fn(net, checkpoint.tokenizer.special, options.fixed), model_dir=str(folder)
+        make_export_model_fn(net, checkpoint.tokenizer.special, options.fixed, options.top_k), model_dir=str(folder)
     )
     receiver = serving_input_receiver_fn(options.fixed)
     return Path(os.fsdecode(estimator.export_saved_model(str(folder), receiver, checkpoint_path=str(prefix))))
@@ -169,10 +186,11 @@ def _golden(
         precision_shift=difference if reduced else 0.0,
         sentences=answers,
         fixed=options.fixed,
+        top_k=options.top_k,
     )
 
 
-def _write_extras(version_dir: Path, checkpoint: Checkpoint, golden: Golden) -> None:
+def _write_extras(version_dir: Path, checkpoint: Checkpoint, golden: Golden, signatures: Sequence[str]) -> None:
     """Adds the tokenizer's files, config, golden answers and warm-up requests."""
     assets, extra = version_dir / "assets", version_dir / "assets.extra"
     assets.mkdir(exist_ok=True)
@@ -180,10 +198,10 @@ def _write_extras(version_dir: Path, checkpoint: Checkpoint, golden: Golden) -> 
     checkpoint.tokenizer.write_folder(assets)
     (extra / GOOGLE_FILE).write_bytes(checkpoint.config.to_json())
     (extra / FILE_NAME).write_bytes(golden.to_json())
-    warmup_requests.write_warmup(extra / warmup_requests.FILE_NAME, _warmup_requests(golden))
+    warmup_requests.write_warmup(extra / warmup_requests.FILE_NAME, _warmup_requests(golden, signatures))
 
 
-def _warmup_requests(golden: Golden) -> Iterator[PredictRequest]:
+def _warmup_requests(golden: Golden, signatures: Sequence[str]) -> Iterator[PredictRequest]:
     """Each signature with the shortest, a middling and the longest sentence, one batch row each.
 
     One, because a server that batches refuses a request larger than its `max_batch_size`, and a warm-up request that is
@@ -191,22 +209,21 @@ def _warmup_requests(golden: Golden) -> Iterator[PredictRequest]:
     """
     ordered = sorted((entry.sentence for entry in golden.sentences), key=lambda sentence: sentence.num_pieces)
     for sentence in (ordered[0], ordered[len(ordered) // 2], ordered[-1]):
-        if golden.fixed is None:
-            yield score_request([sentence], golden.special, COMPACT_SIGNATURE)
         shape = golden.fixed.shape if golden.fixed else None
-        request = score_request([sentence], golden.special, ARTICLE_SIGNATURE, shape)
-        yield replace(request, inputs={alias: value[:1] for alias, value in request.inputs.items()})
+        for signature in signatures:
+            request = score_request([sentence], golden.special, signature, shape)
+            yield replace(request, inputs={alias: value[:1] for alias, value in request.inputs.items()})
 
 
 def _largest_difference(
-    version_dir: Path, answers: Sequence[GoldenSentence], special: SpecialTokens, fixed: FixedExport | None
+    version_dir: Path, answers: Sequence[GoldenSentence], special: SpecialTokens, options: ExportOptions
 ) -> float:
     """Largest |Δ log p| of the SavedModel over all signatures and sentences; infinite if an answer is not a number."""
     sentences = [entry.sentence for entry in answers]
     groups = batches([(sentence.num_words, sentence.num_pieces) for sentence in sentences])
     largest = 0.0
-    for signature in (ARTICLE_SIGNATURE,) if fixed else (COMPACT_SIGNATURE, ARTICLE_SIGNATURE):
-        with SavedModelSession(version_dir, special, signature, fixed) as session:
+    for signature in options.signatures:
+        with SavedModelSession(version_dir, special, signature, options.fixed) as session:
             for group in groups:
                 given = session.score([sentences[index] for index in group])
                 for index, log_prob in zip(group, given, strict=True):

@@ -1,6 +1,6 @@
 """TF: the masked-LM head, and the model over the article's five inputs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -66,19 +66,50 @@ class Head:
         normalizer calculation for softmax*, 2018): the table is read once for all lines, and the logits of a large
         batch fill no memory.
         """
-        vocab = int(self.table.shape[0])
-        step = tf.minimum(tf.maximum(_LOGITS // tf.maximum(tf.size(labels), 1), _LEAST_STEP), vocab)
-
-        def one(start: Any, peak: Any, total: Any) -> tuple[Any, Any, Any]:
-            logits = self.logits(slice(start, start + step))
-            higher = tf.maximum(peak, tf.reduce_max(logits, axis=-1))
-            added = tf.reduce_sum(tf.exp(logits - higher[:, tf.newaxis]), axis=-1)
-            return start + step, higher, total * tf.exp(peak - higher) + added
-
-        nothing = tf.fill((tf.size(labels),), -np.inf), tf.zeros((tf.size(labels),))
-        _, peak, total = tf.while_loop(lambda start, *_: start < vocab, one, (0, *nothing), parallel_iterations=1)
+        size = tf.size(labels)
+        peak, total = self._over_vocabulary(size, lambda start, logits, *sums: _summed(logits, *sums), _no_sums(size))
         own = tf.reduce_sum(self.transformed * tf.gather(self.table, labels), axis=-1) + tf.gather(self.bias, labels)
         return own - tf.math.log(total) - peak
+
+    def top_k(self, count: int) -> tuple[Any, Any]:
+        """The `count` likeliest WordPieces of each line, the likeliest first; for predictions.
+
+        Returns:
+            Their ids, int32 `[K, count]`, and natural log-probabilities, float32 `[K, count]`.
+        """
+        size = tf.shape(self.transformed)[0]
+
+        def one(start: Any, logits: Any, peak: Any, total: Any, best: Any, ids: Any) -> tuple[Any, ...]:
+            new = tf.tile(tf.range(start, start + tf.shape(logits)[1])[tf.newaxis], (size, 1))
+            best, places = tf.math.top_k(tf.concat((best, logits), axis=1), count)
+            ids = tf.gather(tf.concat((ids, new), axis=1), places, batch_dims=1)
+            return *_summed(logits, peak, total), best, ids
+
+        nothing = tf.fill((size, count), -np.inf), tf.zeros((size, count), tf.int32)
+        peak, total, best, ids = self._over_vocabulary(size, one, (*_no_sums(size), *nothing))
+        return ids, best - (tf.math.log(total) + peak)[:, tf.newaxis]
+
+    def _over_vocabulary(self, lines: Any, one: Callable[..., tuple[Any, ...]], state: tuple[Any, ...]) -> Any:
+        """The last state: `one(start, logits of some of the vocabulary from start on, *state)` gives the next."""
+        vocab = int(self.table.shape[0])
+        step = tf.minimum(tf.maximum(_LOGITS // tf.maximum(lines, 1), _LEAST_STEP), vocab)
+
+        def body(start: Any, *state: Any) -> tuple[Any, ...]:
+            return start + step, *one(start, self.logits(slice(start, start + step)), *state)
+
+        return tf.while_loop(lambda start, *_: start < vocab, body, (0, *state), parallel_iterations=1)[1:]
+
+
+def _no_sums(lines: Any) -> tuple[Any, Any]:
+    """The sums of `_summed` before any logit."""
+    return tf.fill((lines,), -np.inf), tf.zeros((lines,))
+
+
+def _summed(logits: Any, peak: Any, total: Any) -> tuple[Any, Any]:
+    """The largest logit of each line and the sum of exp(logit - largest), with more `logits` `[K, some]`."""
+    higher = tf.maximum(peak, tf.reduce_max(logits, axis=-1))
+    added = tf.reduce_sum(tf.exp(logits - higher[:, tf.newaxis]), axis=-1)
+    return higher, total * tf.exp(peak - higher) + added
 
 
 def label_log_prob(logits: Any, labels: Any, training: bool = False) -> Any:

@@ -22,24 +22,41 @@ from bench.bert.text.sentence import SpecialTokens
 v1 = tf.compat.v1
 
 
-def score(net: Network, special: SpecialTokens, token_ids: Any, word_ids: Any, num_pieces: Any) -> Any:
-    """Log-probability of each piece, its word masked.
+@dataclass(frozen=True)
+class MaskedPieces:
+    """The head over the K pieces of B sentences, each with its word masked, and where they stand.
 
     Args:
-        net: how the graph is built.
-        special: ids of [CLS], [SEP] and [MASK].
-        token_ids: int32 `[B, S]`, without [CLS] and [SEP].
-        word_ids: int32 `[B, S]`, from 0 and growing by one a word.
-        num_pieces: int32 `[B]`; nothing past it is looked at.
-
-    Returns:
-        float32 `[B, S]`, 0 past `num_pieces`.
+        batch: where everything stands.
+        head: over the K pieces.
     """
-    batch = Batch.plan(token_ids, word_ids, num_pieces, net.config.num_attention_heads)
-    distinct = embed(net, *batch.distinct_tokens(special))
-    hidden = _encode_pieces(net, distinct, batch)
-    log_prob = Head.over(net, hidden).log_prob(batch.labels)
-    return tf.scatter_nd(batch.where, log_prob, tf.shape(token_ids))
+
+    batch: "Batch"
+    head: Head
+
+    @classmethod
+    def of(cls, net: Network, special: SpecialTokens, token_ids: Any, word_ids: Any, num_pieces: Any) -> "MaskedPieces":
+        """Runs the encoder.
+
+        Args:
+            net: how the graph is built.
+            special: ids of [CLS], [SEP] and [MASK].
+            token_ids: int32 `[B, S]`, without [CLS] and [SEP].
+            word_ids: int32 `[B, S]`, from 0 and growing by one a word.
+            num_pieces: int32 `[B]`; nothing past it is looked at.
+        """
+        batch = Batch.plan(token_ids, word_ids, num_pieces, net.config.num_attention_heads)
+        distinct = embed(net, *batch.distinct_tokens(special))
+        return cls(batch, Head.over(net, _encode_pieces(net, distinct, batch)))
+
+    def log_prob(self) -> Any:
+        """Log-probability of each piece, float32 `[B, S]`, 0 past `num_pieces`."""
+        return self.batch.spread(self.head.log_prob(self.batch.labels))
+
+    def top_k(self, count: int) -> tuple[Any, Any]:
+        """The ids, int32 `[B, S, count]`, and log-probabilities, float32, of the likeliest pieces at each place."""
+        ids, log_prob = self.head.top_k(count)
+        return self.batch.spread(ids), self.batch.spread(log_prob)
 
 
 def _encode_pieces(net: Network, distinct: Any, batch: "Batch") -> Any:
@@ -147,6 +164,11 @@ class Batch:
         width = tf.reduce_max(tf.concat((counts, [1]), axis=0))
         ordinal = tf.range(tf.size(self.piece_row)) - tf.gather(start, self.piece_row)
         return PackedLayout.of(self._slots(start, counts, width), self.piece_row * width + ordinal, self.heads)
+
+    def spread(self, values: Any) -> Any:
+        """Values of the K pieces, `[K, ...]`, where the pieces stand, `[B, S, ...]`; 0 elsewhere."""
+        shape = tf.concat((tf.shape(self.token_ids), tf.shape(values)[1:]), axis=0)
+        return tf.scatter_nd(self.where, values, shape)
 
     def token_lines(self, layout: PackedLayout) -> Any:
         """int32 `[T]`: the line of each token among those that `layout` spreads."""

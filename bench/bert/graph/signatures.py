@@ -9,11 +9,20 @@ from typing import Any, Final
 import tensorflow as tf
 
 from bench.bert.contract.golden import FixedExport
-from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, LOG_PROB, PROB, FixedShape
+from bench.bert.contract.masked_requests import (
+    ARTICLE_SIGNATURE,
+    COMPACT_SIGNATURE,
+    LOG_PROB,
+    PROB,
+    TOP_IDS,
+    TOP_K_SIGNATURE,
+    TOP_LOG_PROB,
+    FixedShape,
+)
 from bench.bert.graph.backbone import Network
 from bench.bert.graph.estimator import predict_scaffold
 from bench.bert.graph.masked_lm import masked_lm, slot_log_prob
-from bench.bert.graph.score_graph import score
+from bench.bert.graph.score_graph import MaskedPieces
 from bench.bert.text.sentence import SpecialTokens
 
 v1 = tf.compat.v1
@@ -55,8 +64,26 @@ def serving_input_receiver_fn(fixed: FixedExport | None = None) -> Callable[[], 
     return receive
 
 
+def _compact_signatures(
+    net: Network, special: SpecialTokens, features: Mapping[str, Any], top_k: int
+) -> dict[str, _Signature]:
+    """The compact signature, and with `top_k` the one that gives the likeliest WordPieces beside the same answers.
+
+    A signature of its own: REST has no output filter, and whoever asks for scores is to pay for nothing else.
+    """
+    pieces = MaskedPieces.of(net, special, *(features[name] for name in COMPACT_INPUTS))
+    answer = {LOG_PROB: tf.identity(pieces.log_prob(), name="score")}
+    signatures = {COMPACT_SIGNATURE: _Signature(COMPACT_INPUTS, answer)}
+    if top_k:
+        ids, log_prob = pieces.top_k(top_k)
+        likeliest = {TOP_IDS: tf.identity(ids, name=TOP_IDS), TOP_LOG_PROB: tf.identity(log_prob, name=TOP_LOG_PROB)}
+        answer = answer | likeliest
+        signatures[TOP_K_SIGNATURE] = _Signature(COMPACT_INPUTS, answer)
+    return signatures
+
+
 def make_export_model_fn(
-    net: Network, special: SpecialTokens, fixed: FixedExport | None = None
+    net: Network, special: SpecialTokens, fixed: FixedExport | None = None, top_k: int = 0
 ) -> Callable[[Mapping[str, Any], Any, str], Any]:
     """A `model_fn` for exports only: both signatures, or only the article's with one unnamed output.
 
@@ -64,6 +91,7 @@ def make_export_model_fn(
         net: how the graph is built; not for training.
         special: ids of the special tokens, which the compact signature puts in.
         fixed: None for both signatures.
+        top_k: likeliest WordPieces that a third signature gives, 0 for none; not with `fixed`.
     """
 
     def model_fn(features: Mapping[str, Any], labels: Any, mode: str) -> Any:
@@ -80,11 +108,8 @@ def make_export_model_fn(
                     LOG_PROB: tf.identity(log_prob, name=LOG_PROB),
                     PROB: tf.exp(log_prob, name=PROB),
                 }
-                pieces = score(net, special, *(features[name] for name in COMPACT_INPUTS))
-                outputs = {
-                    ARTICLE_SIGNATURE: _Signature(ARTICLE_INPUTS, predictions),
-                    COMPACT_SIGNATURE: _Signature(COMPACT_INPUTS, {LOG_PROB: tf.identity(pieces, name="score")}),
-                }
+                outputs = {ARTICLE_SIGNATURE: _Signature(ARTICLE_INPUTS, predictions)}
+                outputs |= _compact_signatures(net, special, features, top_k)
         return tf.estimator.EstimatorSpec(
             mode,
             predictions=predictions,

@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PARALLEL = -n $(WORKERS) --dist worksteal
 
-.PHONY: help setup demo demo-client image load-test test test-image protos worker-requirements wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity bench-overload bench-slo clean
+.PHONY: help setup demo demo-client image load-test test test-image protos worker-requirements wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity bench-overload bench-slo fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -85,6 +85,12 @@ bench-model bench-server bench-json bench-load bench-results bench-report bench-
 	@$(BIN)/python -m benchmarks.bench_$*
 
 bench-model: bench-score
+
+# COUNT=100 is a short one; each fault is printed with what makes it again.
+COUNT ?= 10000
+
+fuzz: $(STAMP) ## files and requests from outside, broken: COUNT=10000 of each kind
+	@$(BIN)/python -m benchmarks.fuzz.files --count $(COUNT)
 
 clean: ## remove the environment and caches
 	@rm -rf $(VENV) dist .coverage .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -1,6 +1,7 @@
 """The server process: flags, both endpoints, and a graceful stop on SIGTERM."""
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -11,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from bench import __version__
 from bench.core.errors import ExitCode
-from bench.server.embedded.base.status import Code, StartError, StatusError
+from bench.server.embedded.base.status import Code, PrintedFaults, StartError, StatusError
 from bench.server.embedded.config.flags import Flags, channel_arguments, parse_flags
 from bench.server.embedded.config.model_config import (
     read_batching_parameters,
@@ -21,12 +22,15 @@ from bench.server.embedded.config.model_config import (
     single_model_config,
 )
 from bench.server.embedded.grpc.methods import GrpcMethods
-from bench.server.embedded.grpc.protocol import GrpcProtocol
+from bench.server.embedded.grpc.protocol import GrpcLimits, GrpcProtocol
 from bench.server.embedded.manager.model_manager import ManagerOptions, ModelManager
 from bench.server.embedded.models.model import RetryPolicy, log
 from bench.server.embedded.models.servable import Caller
+from bench.server.embedded.net.connection import Connection
+from bench.server.embedded.net.connection_table import SocketLimits
 from bench.server.embedded.net.http1 import Http1Protocol
-from bench.server.embedded.net.socket_server import SocketServer, listen_tcp, listen_unix
+from bench.server.embedded.net.listeners import listen_tcp, listen_unix
+from bench.server.embedded.net.socket_server import SocketServer
 from bench.server.embedded.rest.handler import RestEndpoint, RestOptions
 from bench.server.embedded.runtime.c_api import library
 from bench.server.embedded.runtime.session import SessionOptions
@@ -35,6 +39,8 @@ from bench.server.embedded.runtime.session import SessionOptions
 _GRACE: Final = 8.0
 # Threads beside those that answer calls: they handle cancellations, and refuse calls above the limit.
 _SPARE_THREADS: Final = 4
+# Descriptors for models, files and threads.
+_DESCRIPTORS: Final = 512
 # Seconds that a Python thread may run while another waits; the default of 5 ms is longer than many requests.
 _SWITCH_INTERVAL: Final = 0.0005
 
@@ -122,6 +128,7 @@ class Server:
             StatusError: a model does not load.
         """
         sys.setswitchinterval(_SWITCH_INTERVAL)
+        _raise_descriptor_limit(self._flags.max_connections)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stopping.set())
         library()
@@ -153,6 +160,7 @@ class Server:
             flags.enable_grpc_healthcheck_service,
             flags.enable_signature_method_name_check,
         )
+        limits = GrpcLimits(flags.max_request_bytes, flags.max_unpacked_bytes)
         if self._tls or self._arguments:
             from bench.server.embedded.grpc.grpcio_server import GrpcioServer
 
@@ -166,7 +174,8 @@ class Server:
             "grpc",
             listeners,
             flags.grpc_max_threads + _SPARE_THREADS,
-            lambda connection: GrpcProtocol(connection, methods),
+            lambda connection: GrpcProtocol(connection, methods, limits),
+            self._limits,
         )
 
     def _rest_endpoints(self, manager: ModelManager) -> list[Endpoint]:
@@ -181,13 +190,20 @@ class Server:
                 prometheus_path=self._prometheus_path,
                 cors=flags.rest_api_enable_cors_support,
                 check_method=flags.enable_signature_method_name_check,
+                max_unpacked=flags.max_unpacked_bytes,
             ),
         )
         listener = listen_tcp(flags.bind_address, flags.rest_api_port, "rest_api_port")
-        threads = flags.rest_api_num_threads
-        return [
-            SocketServer("rest", [listener], threads, lambda connection: Http1Protocol(connection, endpoint.handle))
-        ]
+        threads, most = flags.rest_api_num_threads, flags.max_request_bytes
+
+        def protocol(connection: Connection) -> Http1Protocol:
+            return Http1Protocol(connection, endpoint.handle, most)
+
+        return [SocketServer("rest", [listener], threads, protocol, self._limits)]
+
+    @property
+    def _limits(self) -> SocketLimits:
+        return SocketLimits(self._flags.max_connections, self._flags.max_held_bytes)
 
     @property
     def _has_rest(self) -> bool:
@@ -214,16 +230,21 @@ class Server:
 
         def follow() -> None:
             while not self._stopping.wait(seconds):
-                try:
-                    config = _model_config(self._flags)
-                    if config != self._config:
-                        manager.reload(config, _UntilStopped(self._stopping))
-                        self._config = config
-                except (StartError, StatusError) as error:
-                    log(_poll_failure(error))
-                    log(f"warning: cannot apply the model config file, the last one stays in effect: {error}")
+                # Whatever a file holds, the next one is read.
+                with PrintedFaults():
+                    self._reload_config_file(manager)
 
         threading.Thread(target=follow, name="model_config_poll", daemon=True).start()
+
+    def _reload_config_file(self, manager: ModelManager) -> None:
+        try:
+            config = _model_config(self._flags)
+            if config != self._config:
+                manager.reload(config, _UntilStopped(self._stopping))
+                self._config = config
+        except (StartError, StatusError) as error:
+            log(_poll_failure(error))
+            log(f"warning: cannot apply the model config file, the last one stays in effect: {error}")
 
 
 class _UntilStopped(Caller):
@@ -263,7 +284,17 @@ def _manager_options(flags: Flags) -> ManagerOptions:
         poll_seconds=float(flags.file_system_poll_wait_seconds),
         labels_for_unavailable=flags.allow_version_labels_for_unavailable_models,
         force_labels_for_unavailable=flags.force_allow_any_version_labels_for_unavailable_models,
+        max_fill=flags.max_fill_bytes,
     )
+
+
+def _raise_descriptor_limit(connections: int) -> None:
+    """Allows as many descriptors as both endpoints' connections and the models need, as far as the system lets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections + _DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(most, soft), hard))
 
 
 def exit_now(code: int) -> None:

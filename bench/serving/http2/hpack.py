@@ -9,9 +9,12 @@ import hpack
 Header = tuple[bytes, bytes]
 
 DEFAULT_TABLE_SIZE: Final = 4096
-_MAX_CACHED_BLOCKS: Final = 64
+# Bytes of one cached block with its headers, and of all of a connection.
+_MAX_CACHED_BLOCK: Final = 1 << 12
+_MAX_CACHED: Final = 1 << 16
 # Bytes of names and values, plus 32 per header, in one decoded block: a few bytes can repeat a long header.
 _MAX_HEADER_LIST: Final = 1 << 16
+_HEADER_COST: Final = 128
 
 # The debug log of hpack contains all headers, also those with credentials.
 logging.getLogger("hpack").setLevel(logging.WARNING)
@@ -28,6 +31,7 @@ class Decoder:
         self._decoder = hpack.Decoder(_MAX_HEADER_LIST)
         # Blocks decoded since the last change of the dynamic table: most calls repeat one.
         self._cached: dict[bytes, list[Header]] = {}
+        self._cached_bytes = 0
 
     def decode(self, block: bytes) -> list[Header]:
         """The headers in a block.
@@ -43,12 +47,24 @@ class Decoder:
             headers = [(name, value) for name, value in self._decoder.decode(block, raw=True)]
         except hpack.HPACKError as error:
             raise HpackError(str(error)) from None
-        changed = self._table() != table
-        if changed or len(self._cached) >= _MAX_CACHED_BLOCKS:
-            self._cached.clear()
-        if not changed:
-            self._cached[block] = headers
+        if self._table() != table:
+            self._clear()
+        else:
+            self._cache(block, headers)
         return headers
+
+    def _cache(self, block: bytes, headers: list[Header]) -> None:
+        size = len(block) + sum([len(name) + len(value) + _HEADER_COST for name, value in headers])
+        if size > _MAX_CACHED_BLOCK:
+            return
+        if self._cached_bytes + size > _MAX_CACHED:
+            self._clear()
+        self._cached[block] = headers
+        self._cached_bytes += size
+
+    def _clear(self) -> None:
+        self._cached.clear()
+        self._cached_bytes = 0
 
     def _table(self) -> tuple[int, list[Header]]:
         """The state on which the meaning of a block depends: the dynamic table's size limit and entries."""

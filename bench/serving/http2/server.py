@@ -5,6 +5,7 @@ waits for one.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from bench.serving.http2.blocks import Block
 from bench.serving.http2.connection import Connection
@@ -13,9 +14,12 @@ from bench.serving.http2.frames import (
     END_STREAM,
     HEADERS,
     LARGEST_STREAM,
+    MAX_CONCURRENT_STREAMS,
     NO_ERROR,
     PREFACE,
     PROTOCOL_ERROR,
+    REFUSED_STREAM,
+    STREAM_CLOSED,
     H2Error,
     connection_preface,
     frame,
@@ -23,6 +27,7 @@ from bench.serving.http2.frames import (
     rst_stream,
 )
 from bench.serving.http2.hpack import Header
+from bench.serving.http2.limits import FrameBudget, ServerLimits
 
 
 @dataclass(slots=True)
@@ -53,20 +58,43 @@ class Reset:
     stream: int
 
 
-Event = Opened | Completed | Reset
+@dataclass(slots=True)
+class TooLarge:
+    """A request is larger than the connection has room for; its body is dropped."""
+
+    stream: int
+    size: int
+
+
+Event = Opened | Completed | Reset | TooLarge
+
+_DEFAULT_LIMITS: Final = ServerLimits()
 
 
 @dataclass(slots=True)
 class _Stream:
     body: bytearray = field(default_factory=bytearray)
     received_all: bool = False
+    dropped: bool = False
 
 
 class ServerConnection(Connection):
-    """One connection of a client."""
+    """One connection of a client.
 
-    def __init__(self) -> None:
-        super().__init__(connection_preface())
+    Args:
+        limits: what the client may take up.
+
+    Attributes:
+        held: bytes of the bodies of incomplete requests, and of complete ones until `release`.
+        abandoned: requests that the client has reset and that still run; kept by the owner.
+    """
+
+    def __init__(self, limits: ServerLimits = _DEFAULT_LIMITS) -> None:
+        super().__init__(connection_preface((MAX_CONCURRENT_STREAMS, limits.streams)))
+        self.held = 0
+        self.abandoned = 0
+        self._limits = limits
+        self._budget = FrameBudget()
         self._preface_received = False
         self._streams: dict[int, _Stream] = {}
         self._events: list[Event] = []
@@ -75,6 +103,20 @@ class ServerConnection(Connection):
     def open_streams(self) -> int:
         """The number of requests without a complete answer."""
         return len(self._streams)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of answers that wait for the client's windows."""
+        return self._sender.unsent
+
+    @property
+    def frames_sent(self) -> int:
+        """Frames of data sent so far."""
+        return self._sender.frames_sent
+
+    def release(self, size: int) -> None:
+        """Ends the holding of a complete body of `size` bytes."""
+        self.held -= size
 
     def receive(self, data: bytes) -> list[Event]:
         """Takes bytes from the client.
@@ -90,7 +132,9 @@ class ServerConnection(Connection):
             if not matches:
                 raise H2Error(PROTOCOL_ERROR, "no HTTP/2 preface")
             self._preface_received = True
+        self._budget.sent(self._sender.frames_sent)
         for kind, flags, stream, payload in self._reader.frames():
+            self._budget.spend(kind, flags, len(payload))
             self._handle(kind, flags, stream, payload)
         events, self._events = self._events, []
         return events
@@ -126,37 +170,66 @@ class ServerConnection(Connection):
 
     def _ending(self, stream: int, trailers: bytes) -> bytes:
         """The end of an answer, which also stops a client that is still sending its request."""
-        received_all = self._streams.pop(stream).received_all
+        found = self._streams.pop(stream)
+        received_all = found.received_all
+        self._drop(found)
         end = frame(HEADERS, END_HEADERS | END_STREAM, stream, self._table.before(trailers))
         return end if received_all else end + rst_stream(stream, NO_ERROR)
 
     def _on_block(self, block: Block) -> None:
         """The headers of a new request, or the trailers of one."""
         stream, found = block.stream, self._streams.get(block.stream)
-        if found is None:
-            if not stream % 2 or stream <= self._last_stream:
-                raise H2Error(PROTOCOL_ERROR, f"headers on stream {stream}")
-            self._last_stream = stream
-            found = self._streams[stream] = _Stream()
-            self._sender.open(stream)
-            self._events.append(Opened(stream, block.headers))
+        if found is not None:
+            if found.received_all:
+                raise H2Error(STREAM_CLOSED, f"headers after the end of stream {stream}")
+            if not block.ends:
+                raise H2Error(PROTOCOL_ERROR, f"headers in the middle of stream {stream}")
+            self._complete(stream, found)
+            return
+        if not stream % 2 or stream <= self._last_stream:
+            raise H2Error(PROTOCOL_ERROR, f"headers on stream {stream}")
+        self._last_stream = stream
+        if len(self._streams) + self.abandoned >= self._limits.streams:
+            self._budget.refused()
+            self.out += rst_stream(stream, REFUSED_STREAM)
+            return
+        found = self._streams[stream] = _Stream()
+        self._sender.open(stream)
+        self._events.append(Opened(stream, block.headers))
         if block.ends:
             self._complete(stream, found)
 
     def _on_data(self, stream: int, data: bytes, ends: bool) -> None:
         found = self._streams.get(stream)
-        # None if the request is answered or cancelled already.
-        if found is not None:
-            found.body += data
-            if ends:
-                self._complete(stream, found)
+        if found is None:
+            # The request is answered or cancelled already.
+            return
+        if found.received_all:
+            raise H2Error(STREAM_CLOSED, f"data after the end of stream {stream}")
+        if found.dropped:
+            return
+        found.body += data
+        self.held += len(data)
+        if self.held > self._limits.held_bytes:
+            self._events.append(TooLarge(stream, len(found.body)))
+            self._drop(found)
+        elif ends:
+            self._complete(stream, found)
 
     def _on_reset(self, stream: int, code: int) -> None:
         self._sender.close(stream)
-        if self._streams.pop(stream, None):
+        found = self._streams.pop(stream, None)
+        if found is not None:
+            self._drop(found)
             self._events.append(Reset(stream))
+
+    def _drop(self, request: _Stream) -> None:
+        self.held -= len(request.body)
+        request.body, request.dropped = bytearray(), True
 
     def _complete(self, stream: int, request: _Stream) -> None:
         request.received_all = True
-        self._events.append(Completed(stream, bytes(request.body)))
-        request.body.clear()
+        self._budget.completed()
+        if not request.dropped:
+            self._events.append(Completed(stream, bytes(request.body)))
+            request.body = bytearray()

@@ -268,3 +268,32 @@ def test_an_empty_tensor_cannot_be_filled() -> None:
 def test_outputs_must_have_a_row_for_each_that_went_in(output: Tensor, error: str) -> None:
     with pytest.raises(StatusError, match=error):
         split_outputs([output], [1, 2], 0)
+
+
+def test_a_fault_of_one_batch_ends_no_thread(make: type[Bench], capsys: pytest.CaptureFixture[str]) -> None:
+    bench = make()
+    run = bench.session.run
+    bench.session.run = lambda *_: 1 // 0  # type: ignore[assignment,method-assign]
+    with pytest.raises(StatusError, match="The batch could not be processed") as caught:
+        bench.send(1.0)
+    assert caught.value.code is Code.INTERNAL
+    bench.session.run = run  # type: ignore[method-assign]
+    assert bench.send(1.0) == [[2.0]]
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_the_longest_wait_for_a_batch(make: type[Bench]) -> None:
+    """Python's clocks take no more than three hundred years; a config file may give more."""
+    bench = make(batch_timeout=(2**63 - 1) / 1e6, max_batch_size=2)
+    both = [bench.pool.submit(bench.send, value) for value in (1.0, 2.0)]
+    assert sorted(one.result()[0][0] for one in both) == [2.0, 4.0]
+
+
+def test_padding_does_not_multiply_a_long_row() -> None:
+    long, short = tensor(np.zeros(1 << 20, np.float32)), tensor([1.0])
+    tasks = [[("x", long)], *[[("x", short)]] * 100]
+    with pytest.raises(StatusError, match="a batch padded to") as caught:
+        join_tasks(tasks, 0, pad_lengths=True)
+    assert caught.value.code is Code.RESOURCE_EXHAUSTED
+    with pytest.raises(StatusError, match="a batch padded to"):
+        join_tasks([[("x", long)]], 100, pad_lengths=False)

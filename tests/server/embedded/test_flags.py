@@ -58,8 +58,8 @@ def test_what_changes_nothing_is_taken_with_a_warning(flag: str) -> None:
         ([BASE, "--prefer_tflite_model"], "--prefer_tflite_model is not supported"),
         ([BASE, "--platform_config_file=/f"], "--platform_config_file is not supported"),
         ([BASE, "--port=0"], "neither --port nor --grpc_socket_path"),
-        ([BASE, "--port=65536"], "--port=65536 is out of range; give a port"),
-        ([BASE, "--grpc_max_threads=0"], "--grpc_max_threads=0 is out of range; give at least 1"),
+        ([BASE, "--port=65536"], "--port=65536 is out of range; give a number from 0 to 65535"),
+        ([BASE, "--grpc_max_threads=0"], "--grpc_max_threads=0 is out of range; give a number from 1 to 4096"),
         ([], "neither --model_base_path nor --model_config_file"),
         ([BASE, "--batching_parameters_file=/f"], "without --enable_batching"),
         (

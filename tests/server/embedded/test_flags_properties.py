@@ -8,18 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.server.embedded.base.status import StartError
-from bench.server.embedded.config.flags import Flags, channel_arguments, parse_flags
+from bench.server.embedded.config.flags import RANGES, Flags, channel_arguments, parse_flags
 
 BASE = "--model_base_path=/m"
 # These have limits of their own or combined limits.
-BOUND = {
-    "port": (1, 65535),
-    "rest_api_port": (0, 65535),
-    "rest_api_num_threads": (1, 1 << 20),
-    "grpc_max_threads": (1, 1 << 20),
-    "rest_api_timeout_in_ms": (1, 1 << 30),
-    "tensorflow_session_parallelism": (0, 0),
-}
+BOUND = {**RANGES, "port": (1, 65535), "tensorflow_session_parallelism": (0, 0)}
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 BY_KIND: dict[type, st.SearchStrategy[Any]] = {
     bool: st.booleans(),

@@ -1,9 +1,11 @@
 """gRPC over HTTP/2, against the grpcio package's clients."""
 
 import asyncio
+import gzip
 import os
 import threading
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -11,10 +13,26 @@ import pytest
 
 from bench.server.embedded.base.status import Code, StatusError
 from bench.server.embedded.grpc.grpcio_server import GrpcioServer
-from bench.server.embedded.grpc.protocol import GrpcProtocol
+from bench.server.embedded.grpc.protocol import GrpcLimits, GrpcProtocol
 from bench.server.embedded.models.servable import Caller
-from bench.server.embedded.net.socket_server import SocketServer, listen_tcp, listen_unix
+from bench.server.embedded.net.connection import Job
+from bench.server.embedded.net.listeners import listen_tcp, listen_unix
+from bench.server.embedded.net.socket_server import SocketServer
 from bench.server.running import free_ports
+from bench.serving.http2.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PREFACE,
+    REFUSED_STREAM,
+    RST_STREAM,
+    connection_preface,
+    frame,
+    rst_stream,
+)
+from bench.serving.http2.grpc_wire import framed
+from bench.serving.http2.hpack import encode
 
 ECHO = "/test/Echo"
 FAIL = "/test/Fail"
@@ -187,3 +205,82 @@ def test_an_answer_that_stays_open_until_the_end(methods: Methods) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             channel.unary_unary(ECHO)(b"", timeout=5)
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+class Inert:
+    """A connection that keeps what is sent."""
+
+    unsent = 0
+    owed_since: float | None = None
+
+    def __init__(self) -> None:
+        self.out = b""
+
+    def send(self, data: bytes) -> None:
+        self.out += data
+
+
+def spoken(limits: GrpcLimits, *, encoding: bytes = b"identity") -> tuple[Inert, GrpcProtocol, bytes]:
+    """A protocol whose client has introduced itself, and the header block of a call."""
+    connection = Inert()
+    protocol = GrpcProtocol(connection, Methods(), limits)  # type: ignore[arg-type]
+    protocol.received(PREFACE + connection_preface())
+    fields = [(b":path", ECHO.encode()), (b"content-type", b"application/grpc"), (b"grpc-encoding", encoding)]
+    return connection, protocol, encode(fields)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [(b"gzip", gzip.compress), (b"deflate", zlib.compress), (b"gzip", lambda data: data)]
+)
+def test_a_small_message_does_not_become_a_large_one(encoding: bytes, pack: Callable[[bytes], bytes]) -> None:
+    for size, status in ((1000, b"0"), (1001, b"8")):
+        connection, protocol, block = spoken(GrpcLimits(unpacked_bytes=1000), encoding=encoding)
+        packed = pack(bytes(size))
+        body = b"\1" + len(packed).to_bytes(4, "big") + packed
+        for job in protocol.received(frame(HEADERS, END_HEADERS, 1, block) + frame(DATA, END_STREAM, 1, body)):
+            assert job()
+        expected = status if packed != bytes(size) else b"13"
+        assert (b"grpc-status" + bytes([len(expected)]) + expected) in connection.out
+        assert protocol.held() == 0
+        assert protocol.idle()
+
+
+def test_a_request_above_the_limit_is_refused_while_it_comes() -> None:
+    connection, protocol, block = spoken(GrpcLimits(request_bytes=1000))
+    begin = frame(HEADERS, END_HEADERS, 1, block) + frame(DATA, 0, 1, bytes(600))
+    assert protocol.received(begin) == []
+    assert protocol.held() == 600
+    assert protocol.received(frame(DATA, 0, 1, bytes(600))) == []
+    assert b"Received message larger than max (1200 vs. 1000)" in connection.out
+    assert protocol.held() == 0
+    again = frame(HEADERS, END_HEADERS, 3, block) + frame(DATA, END_STREAM, 3, framed(b"x"))
+    (job,) = protocol.received(frame(DATA, END_STREAM, 1, bytes(600)) + again)
+    assert job()
+    assert framed(b"x") in connection.out
+
+
+def test_calls_that_are_reset_before_they_run_are_not_run() -> None:
+    connection, protocol, block = spoken(GrpcLimits())
+    jobs: list[Job] = []
+    for stream in range(1, 2001, 2):
+        data = frame(HEADERS, END_HEADERS, stream, block) + frame(DATA, END_STREAM, stream, framed(b"message"))
+        jobs += protocol.received(data + frame(RST_STREAM, 0, stream, b"\0\0\0\x08"))
+    # As many as may run at a time are still remembered; more are refused.
+    assert len(jobs) == 1000
+    assert protocol.received(frame(HEADERS, END_HEADERS, 2001, block)) == []
+    assert connection.out.endswith(rst_stream(2001, REFUSED_STREAM))
+    for job in jobs:
+        assert job()
+    assert b"message" not in connection.out
+    assert protocol.held() == 0
+    (job,) = protocol.received(frame(HEADERS, END_HEADERS, 2003, block) + frame(DATA, END_STREAM, 2003, framed(b"x")))
+    assert job()
+    assert framed(b"x") in connection.out
+
+
+def test_the_body_of_a_call_that_is_refused_is_not_kept() -> None:
+    _, protocol, _ = spoken(GrpcLimits())
+    block = encode([(b":path", b"/test/Nope"), (b"content-type", b"application/grpc")])
+    call = frame(HEADERS, END_HEADERS, 1, block) + frame(DATA, END_STREAM, 1, framed(bytes(1000)))
+    assert protocol.received(call) == []
+    assert protocol.held() == 0

@@ -2,7 +2,18 @@
 
 import pytest
 
-from bench.server.embedded.net.http_message import BadRequestError, Reader, Request, Response, error_page, to_bytes
+from bench.server.embedded.net import http_message
+from bench.server.embedded.net.http_message import (
+    BadRequestError,
+    Reader,
+    Request,
+    Response,
+    TooLargeError,
+    error_page,
+    to_bytes,
+)
+
+END = http_message._HEAD_END
 
 
 def read(*pieces: bytes) -> list[Request]:
@@ -135,6 +146,13 @@ def test_a_url_with_a_scheme_and_a_host(before: bytes) -> None:
         b"GET / HTTP/2.0\r\n\r\n",
         b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
         b"GET /a b HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: b\r\n c: d\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: b\r\n\tc\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length : 3\r\n\r\nabc",
+        b"GET / HTTP/1.1\r\nA: b\rC: d\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"a: b\n" * 1001 + b"\r\n",
+        b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /" + b"a" * 200_000,
         b"GET /a%zz HTTP/1.1\r\n\r\n",
         b"GET 1a:/b HTTP/1.1\r\n\r\n",
         b"GET /\xc3\xa9 HTTP/1.1\r\n\r\n",
@@ -176,3 +194,34 @@ def test_the_page_for_an_error_ends_the_connection() -> None:
         b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
     )
     assert b"Connection: close\r\n" in to_bytes(page, None, not page.close)
+
+
+def test_a_large_body_is_refused() -> None:
+    for message in (b"Content-Length: 4\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n2\r\n"):
+        reader = Reader(bytearray(b"POST / HTTP/1.1\r\n" + message), max_body=3)
+        with pytest.raises(TooLargeError):
+            reader.next()
+    assert Reader(bytearray(b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"), max_body=3).next() is not None
+
+
+def test_trailers_without_end_are_refused() -> None:
+    reader = Reader(bytearray(CHUNKED + b"0\r\n"))
+    with pytest.raises(BadRequestError):
+        for _ in range(100_000):
+            reader.buffer += b"a: b\r\n"
+            assert reader.next() is None
+
+
+def test_a_head_that_comes_byte_by_byte_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only its newest bytes are: otherwise a slow client costs the square of what it sends."""
+    searched = []
+
+    class Counting:
+        def search(self, buffer: bytearray, start: int) -> object:
+            searched.append(len(buffer) - start)
+            return END.search(buffer, start)
+
+    monkeypatch.setattr(http_message, "_HEAD_END", Counting())
+    (request,) = read(*(bytes([byte]) for byte in b"GET / HTTP/1.1\r\nA: " + b"b" * 1000 + b"\r\n\r\n"))
+    assert request.headers[b"a"] == b"b" * 1000
+    assert max(searched) < 10

@@ -38,3 +38,8 @@ def test_values_are_repeated(body: bytes, text: bytes) -> None:
 
 def test_what_is_repeated_has_a_limit() -> None:
     assert len(echo(parse(b"[" * 20_000 + b"]" * 20_000))) < 300 << 20
+
+
+def test_a_deep_value_is_not_repeated_whole() -> None:
+    """The blanks before its lines grow with the square of its depth."""
+    assert 1 << 20 <= len(echo(parse(b"[" * 8000 + b"]" * 8000))) < 2 << 20

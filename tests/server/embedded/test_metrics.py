@@ -34,3 +34,16 @@ def test_names_and_buckets_are_servings() -> None:
     histogram.add((), 1)
     limits = [line.split('"')[1] for line in histogram.lines() if "le=" in line]
     assert (len(limits), limits[:3], limits[-3:]) == (34, ["10", "18", "32.4"], ["8.19309e+08", "1.47476e+09", "+Inf"])
+
+
+def test_clients_cannot_make_series_without_end() -> None:
+    counter, histogram = Counter("c", ("model_name", "status")), Histogram("h", ("model_name",), 1, 2, 3)
+    for number in range(3000):
+        counter.add((f"m{number}", "OK"))
+        histogram.add((f"m{number}",), 1)
+    counter.add(("x" * 10_000, "OK"))
+    assert len(counter.lines()) == 1001
+    assert 'c{model_name="(other)",status="(other)"} 2001' in counter.lines()
+    assert 'h_count{model_name="(other)"} 2000' in histogram.lines()
+    counter.add(("m7", "OK"))
+    assert 'c{model_name="m7",status="OK"} 2' in counter.lines()

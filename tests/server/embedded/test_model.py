@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.server.embedded.base.status import Code, StatusError
-from bench.server.embedded.models.model import Model, RetryPolicy, State
+from bench.server.embedded.models.model import Model, RetryPolicy, State, log
 
 
 class Servable:
@@ -28,10 +28,13 @@ class Shelf:
     def __init__(self, retry: RetryPolicy) -> None:
         self.diary: list[str] = []
         self.broken: set[int] = set()
+        self.faulty: set[int] = set()
         self.changed = threading.Condition()
         self.model = Model("m", self._load, retry, self.changed)  # type: ignore[arg-type]
 
     def _load(self, _name: str, version: int, _path: Path) -> Servable:
+        if version in self.faulty:
+            raise ValueError("nobody thought of this")
         if version in self.broken:
             self.diary.append(f"fail {version}")
             raise StatusError(Code.NOT_FOUND, "broken")
@@ -109,3 +112,32 @@ def test_all_go_when_none_is_wanted(shelf: Shelf) -> None:
 
 def test_nothing_is_settled_before_anything_is_wanted(shelf: Shelf) -> None:
     assert not shelf.model.settled()
+
+
+def test_a_fault_while_a_version_loads_is_an_error_of_it(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    shelf.faulty.add(2)
+    shelf.want(1, 2)
+    shelf.until(lambda: shelf.states() == {2: "END", 1: "AVAILABLE"})
+    error = shelf.model.statuses()[2].error
+    assert error is not None
+    assert error.code is Code.INTERNAL
+    assert "ValueError: nobody thought of this" in capsys.readouterr().err
+    # The thread goes on.
+    shelf.want(3)
+    shelf.until(lambda: shelf.states().get(3) == "AVAILABLE")
+
+
+def test_when_a_model_is_over(shelf: Shelf) -> None:
+    assert shelf.model.is_over()
+    shelf.want(1)
+    assert not shelf.model.is_over()
+    shelf.until(lambda: shelf.states() == {1: "AVAILABLE"})
+    assert not shelf.model.is_over()
+    shelf.want()
+    shelf.until(lambda: shelf.states() == {1: "END"})
+    assert shelf.model.is_over()
+
+
+def test_a_line_of_the_log_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    log("a\nready: \x1b[2J\x85é")
+    assert capsys.readouterr().err == "a\\nready: \\x1b[2J\\x85é\n"

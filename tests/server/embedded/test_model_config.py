@@ -1,5 +1,6 @@
 """Configuration files in text form."""
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -103,11 +104,42 @@ def test_files_that_cannot_be_mapped(tmp_path: Path) -> None:
         assert str(caught.value.status) == status
 
 
+SECRET = "MIIEvQIBADANBgkqhkiG9w0"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (f"server_key: {SECRET}", "line 1, column 13"),
+        (f'server_key "{SECRET}"', "line 1, column 12"),
+        (f"server_key: '{SECRET}\n", "line 1, column 13"),
+        (f'client_verify: "{SECRET}"', "line 1, column 16"),
+        (f"{SECRET}: true", "line 1, column 1"),
+        (f"server_key: '\xff{SECRET}'", "it is not UTF-8"),
+    ],
+)
+def test_a_slip_in_a_tls_file_shows_no_key(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str, place: str
+) -> None:
+    path = tmp_path / "tls"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(StartError, match="Invalid protobuf file") as caught:
+        read_tls_keys(path)
+    shown = "".join(traceback.format_exception(caught.value)) + "".join(capfd.readouterr())
+    assert f"({place}); correct the SSL config file" in shown
+    assert SECRET not in shown
+
+
+def test_keys_are_not_shown(tmp_path: Path) -> None:
+    keys = read_tls_keys(written(tmp_path, f'server_key: "{SECRET}"'))
+    assert keys.key == SECRET.encode()
+    assert SECRET not in repr(keys)
+
+
 READERS = {
     "ModelServerConfig": read_model_server_config,
     "BatchingParameters": read_batching_parameters,
     "MonitoringConfig": read_prometheus_path,
-    "SSLConfig": read_tls_keys,
 }
 
 
@@ -132,7 +164,6 @@ READERS = {
          "(99999999999999999999)"),
         ("MonitoringConfig", "prometheus_config { enable: maybe }", '1:35: Invalid value for boolean field "enable". '
          'Value: "maybe".'),
-        ("SSLConfig", "server_key: key", "1:13: Expected string, got: key"),
     ],
 )  # fmt: skip
 def test_the_parser_says_what_is_wrong(

@@ -46,6 +46,13 @@ def test_a_run(session: GraphSession) -> None:
             "not fetch any data, pass 'nothing' as an argument to the 'target_node_names' argument of the "
             "Session::Run API.",
         ),
+        ("x:0", "y:abc", "NOT_FOUND: FetchOutputs node y:abc: not found"),
+        ("x:0", "y:-1", "NOT_FOUND: FetchOutputs node y:-1: not found"),
+        ("x:0", "y:²", "NOT_FOUND: FetchOutputs node y:²: not found"),
+        ("x:0", "y:" + "9" * 5000, f"NOT_FOUND: FetchOutputs node y:{'9' * 5000}: not found"),
+        ("x:0", "y:999999999", "INVALID_ARGUMENT: FetchOutputs y:999999999: output index too large, must be < 1"),
+        ("x:0", "y\0:0", "NOT_FOUND: FetchOutputs node y\0:0: not found"),
+        ("x\0", "y", "NOT_FOUND: FeedInputs: unable to find feed output x\0"),
         ("z:0", "z:0", "NOT_FOUND: FeedInputs: unable to find feed output z:0"),
         ("y:0", "y:0", "INVALID_ARGUMENT: y:0 is both fed and fetched."),
     ],

@@ -5,9 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.server.embedded.base.status import Code, StatusError
 from bench.server.embedded.grpc.predict_bytes import model_spec, packed_varints, predict_response, tensor_message
 from bench.server.embedded.runtime.tensors import DT_STRING, DTYPES, Tensor, from_proto
 from bench.serving.protos import predict_pb2, tensor_pb2, types_pb2
+
+MAX_FILL = 1 << 20
 
 
 def proto(dtype: int, *sizes: int, **fields: Any) -> Any:
@@ -39,7 +42,7 @@ def proto(dtype: int, *sizes: int, **fields: Any) -> Any:
     ],
 )
 def test_values(message: Any, values: list[Any]) -> None:
-    tensor = from_proto(message)
+    tensor = from_proto(message, MAX_FILL)
     assert tensor is not None
     assert list(tensor.values) == values
     assert tensor.shape == tuple(dim.size for dim in message.tensor_shape.dim)
@@ -48,7 +51,7 @@ def test_values(message: Any, values: list[Any]) -> None:
 def test_an_unknown_rank_is_not_looked_at() -> None:
     message = proto(types_pb2.DT_FLOAT, 2, float_val=[1, 2])
     message.tensor_shape.unknown_rank = True
-    assert from_proto(message) is not None
+    assert from_proto(message, MAX_FILL) is not None
 
 
 @pytest.mark.parametrize(
@@ -59,9 +62,6 @@ def test_an_unknown_rank_is_not_looked_at() -> None:
         proto(types_pb2.DT_FLOAT, 1 << 40, 1 << 40),
         proto(types_pb2.DT_FLOAT, 1 << 62, 4, 0),
         proto(types_pb2.DT_FLOAT, (1 << 63) - 1),
-        proto(types_pb2.DT_FLOAT, 1 << 60),
-        proto(DT_STRING, (1 << 63) - 1),
-        proto(DT_STRING, 1 << 60, string_val=[b"a"]),
         proto(types_pb2.DT_FLOAT, *[1] * 255),
         proto(types_pb2.DT_INVALID, 1),
         proto(types_pb2.DT_RESOURCE, 1),
@@ -70,7 +70,38 @@ def test_an_unknown_rank_is_not_looked_at() -> None:
     ],
 )
 def test_what_is_no_tensor(message: Any) -> None:
-    assert from_proto(message) is None
+    assert from_proto(message, MAX_FILL) is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        proto(types_pb2.DT_FLOAT, 1 << 60),
+        proto(types_pb2.DT_FLOAT, MAX_FILL // 4 + 1, float_val=[1]),
+        proto(DT_STRING, (1 << 63) - 1),
+        proto(DT_STRING, 1 << 60, string_val=[b"a"]),
+        proto(DT_STRING, MAX_FILL // 32 + 1),
+    ],
+)
+def test_a_few_bytes_declare_no_large_tensor(message: Any) -> None:
+    with pytest.raises(StatusError, match="larger than max_fill_bytes") as caught:
+        from_proto(message, MAX_FILL)
+    assert caught.value.code is Code.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        proto(types_pb2.DT_FLOAT, MAX_FILL // 4, float_val=[1]),
+        # All of it is in the request.
+        proto(types_pb2.DT_UINT8, MAX_FILL + 1, tensor_content=bytes(MAX_FILL + 1)),
+        proto(DT_STRING, MAX_FILL // 32),
+    ],
+)
+def test_a_tensor_up_to_the_limit(message: Any) -> None:
+    tensor = from_proto(message, MAX_FILL)
+    assert tensor is not None
+    assert tensor.size == tensor.shape[0]
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (5,), (2, 3)])
@@ -85,7 +116,7 @@ def test_what_goes_out_comes_back(dtype: int, shape: tuple[int, ...]) -> None:
         raw = np.random.default_rng(dtype).integers(0, 256, size * kind.itemsize, np.uint8)
         values = (raw & 1 if kind.kind == "b" else raw).view(kind)
     message = tensor_pb2.TensorProto.FromString(tensor_message(Tensor(dtype, shape, values)))
-    back = from_proto(message)
+    back = from_proto(message, MAX_FILL)
     assert back is not None
     assert not message.tensor_content
     assert (back.dtype, back.shape) == (dtype, shape)

@@ -141,3 +141,22 @@ def test_what_is_encoded_leaves_the_receivers_table_alone() -> None:
     )
     with pytest.raises(HpackError, match="index 62"):
         decoder.decode(b"\xbe")
+
+
+def test_what_is_kept_of_decoded_blocks_is_bounded() -> None:
+    decoder = Decoder()
+    for number in range(1000):
+        fields = [(b"name", b"%d" % number * 200), (b"b", b"c")]
+        assert decoder.decode(encode(fields)) == decoder.decode(encode(fields)) == fields
+    large = [(b"large", b"x" * 5000)]
+    assert decoder.decode(encode(large)) == large
+    assert encode(large) not in decoder._cached
+    kept = sum(len(name) + len(value) for fields in decoder._cached.values() for name, value in fields)
+    assert 0 < kept < 1 << 16
+
+
+def test_a_block_that_repeats_a_long_header_is_refused() -> None:
+    """A bomb: an entry of the table that a byte names again."""
+    bomb = b"\x40\x01a\x7f\xa1\x1f" + b"x" * 4000
+    with pytest.raises(HpackError):
+        Decoder().decode(bomb + b"\xbe" * 10_000)

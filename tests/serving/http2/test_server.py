@@ -1,24 +1,29 @@
 """HTTP/2 on the server's side: frames in, events and frames out."""
 
 import struct
+from collections.abc import Callable
 
 import pytest
 
 from bench.serving.http2.frames import (
     COMPRESSION_ERROR,
+    ENHANCE_YOUR_CALM,
     FRAME_SIZE_ERROR,
     PREFACE,
     PROTOCOL_ERROR,
+    STREAM_CLOSED,
     H2Error,
     frame,
 )
 from bench.serving.http2.hpack import encode
-from bench.serving.http2.server import Completed, Opened, Reset, ServerConnection
+from bench.serving.http2.limits import Allowance, ServerLimits
+from bench.serving.http2.server import Completed, Opened, Reset, ServerConnection, TooLarge
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 END_STREAM, ACK, END_HEADERS, PADDED, PRIORITY = 1, 1, 4, 8, 32
 FIELDS = [(b":path", b"/a"), (b"x", b"y")]
 BLOCK = encode(FIELDS)
+WHOLE = frame(HEADERS, END_HEADERS | END_STREAM, 1, BLOCK)
 
 
 def frames(data: bytes) -> list[tuple[int, int, int, bytes]]:
@@ -183,6 +188,11 @@ def test_goaway_accepts_requests_in_transit(connection: ServerConnection) -> Non
         (frame(WINDOW_UPDATE, 0, 0, b"123"), FRAME_SIZE_ERROR),
         (b"\xff\xff\xff" + bytes(6), FRAME_SIZE_ERROR),
         (frame(HEADERS, END_HEADERS | PADDED, 1, b"\x09abc"), PROTOCOL_ERROR),
+        # The same request is not completed twice.
+        (WHOLE + frame(HEADERS, END_HEADERS | END_STREAM, 1, BLOCK), STREAM_CLOSED),
+        (WHOLE + frame(DATA, 0, 1, b"more"), STREAM_CLOSED),
+        (WHOLE + frame(DATA, END_STREAM, 1, b""), STREAM_CLOSED),
+        (frame(HEADERS, END_HEADERS, 1, BLOCK) + frame(HEADERS, END_HEADERS, 1, BLOCK), PROTOCOL_ERROR),
     ],
 )
 def test_a_client_that_violates_the_protocol(connection: ServerConnection, data: bytes, code: int) -> None:
@@ -204,3 +214,121 @@ def test_a_smaller_table_is_acknowledged_in_the_next_block_alone(connection: Ser
         opened(connection, stream)
         connection.respond(stream, b"", b"", BLOCK)
     assert [payload for kind, _, _, payload in take(connection) if kind == HEADERS] == [b"\x20" + BLOCK, BLOCK]
+
+
+def limited(**limits: int) -> ServerConnection:
+    made = ServerConnection(ServerLimits(**limits))
+    made.receive(PREFACE + frame(SETTINGS, 0, 0, b""))
+    return made
+
+
+def test_more_requests_than_announced_are_refused() -> None:
+    connection = limited(streams=2)
+    assert struct.pack(">HI", 3, 2) in take(connection)[0][3]
+    opened(connection, 1)
+    opened(connection, 3)
+    assert connection.receive(frame(HEADERS, END_HEADERS | END_STREAM, 5, BLOCK)) == []
+    assert take(connection) == [(RST_STREAM, 0, 5, struct.pack(">I", 7))]
+    # What is reset and still runs counts; what is answered does not.
+    connection.receive(frame(RST_STREAM, 0, 1, b"\0\0\0\x08"))
+    connection.abandoned = 1
+    assert connection.receive(frame(HEADERS, END_HEADERS | END_STREAM, 7, BLOCK)) == []
+    connection.respond(3, b"H", b"", b"T")
+    assert connection.receive(frame(HEADERS, END_HEADERS, 9, BLOCK)) == [Opened(9, FIELDS)]
+
+
+def test_the_bytes_of_all_requests_are_limited() -> None:
+    connection = limited(held_bytes=10)
+    for stream in (1, 3, 5):
+        connection.receive(frame(HEADERS, END_HEADERS, stream, BLOCK))
+    assert connection.receive(frame(DATA, 0, 1, b"123456")) == []
+    assert connection.receive(frame(DATA, 0, 3, b"12345")) == [TooLarge(3, 5)]
+    assert connection.held == 6
+    # The rest of one that is dropped is not kept.
+    assert connection.receive(frame(DATA, END_STREAM, 3, bytes(1000))) == []
+    assert connection.receive(frame(DATA, END_STREAM, 1, b"")) == [Completed(1, b"123456")]
+    assert connection.receive(frame(DATA, 0, 5, b"12345")) == [TooLarge(5, 5)]
+    connection.release(6)
+    assert connection.held == 0
+    connection.receive(frame(HEADERS, END_HEADERS, 7, BLOCK) + frame(DATA, 0, 7, b"123"))
+    connection.receive(frame(RST_STREAM, 0, 7, b"\0\0\0\x08"))
+    assert connection.held == 0
+
+
+FLOODS: dict[str, Callable[[int], bytes]] = {
+    "ping": lambda _: frame(PING, 0, 0, bytes(8)),
+    "settings": lambda _: frame(SETTINGS, 0, 0, b""),
+    "acknowledgements": lambda _: frame(SETTINGS, ACK, 0, b""),
+    "priority": lambda _: frame(2, 0, 1, bytes(5)),
+    "windows": lambda _: frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"),
+    "goaway": lambda _: frame(GOAWAY, 0, 0, bytes(8)),
+    "unknown": lambda _: frame(77, 0, 0, b""),
+    "empty data": lambda _: frame(DATA, 0, 1, b""),
+    "tiny data": lambda _: frame(DATA, PADDED, 1, b"\1x\0"),
+    "resets": lambda _: frame(RST_STREAM, 0, 1, b"\0\0\0\x08"),
+    "rapid reset": lambda turn: (
+        frame(HEADERS, END_HEADERS, 2 * turn + 3, BLOCK) + frame(RST_STREAM, 0, 2 * turn + 3, b"\0\0\0\x08")
+    ),
+    "refused": lambda turn: frame(HEADERS, END_HEADERS, 2 * turn + 3, BLOCK),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_flood_ends_the_connection(connection: ServerConnection, flood: str) -> None:
+    connection.receive(frame(HEADERS, END_HEADERS, 1, BLOCK))
+    with pytest.raises(H2Error, match="too many") as caught:
+        for turn in range(200):
+            connection.receive(b"".join(FLOODS[flood](200 * turn + place) for place in range(200)))
+    assert caught.value.code == ENHANCE_YOUR_CALM
+    assert len(connection.out) < 1 << 20
+
+
+def test_a_client_that_asks_on_and_on_is_no_flood(connection: ServerConnection) -> None:
+    """Each request costs some frames beside it, as grpcio's clients send them."""
+    beside = frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\5") * 3 + frame(PING, 0, 0, bytes(8)) + frame(PING, ACK, 0, bytes(8))
+    for stream in range(1, 10_001, 2):
+        events = connection.receive(frame(HEADERS, END_HEADERS | END_STREAM, stream, BLOCK) + beside)
+        assert len(events) == 2
+        connection.respond(stream, b"H", b"body", b"T")
+        connection.out.clear()
+
+
+def test_an_allowance_comes_back_with_time_and_with_work() -> None:
+    now = [0.0]
+    allowance = Allowance(3, 2.0, "things", lambda: now[0])
+    for _ in range(3):
+        allowance.spend(1)
+    with pytest.raises(H2Error, match="too many things"):
+        allowance.spend(1)
+    now[0] = 1.0
+    allowance.spend(1)
+    allowance.earn(100)
+    for _ in range(3):
+        allowance.spend(1)
+    # A long rest does not add up.
+    now[0] = 1000.0
+    with pytest.raises(H2Error):
+        for _ in range(10):
+            allowance.spend(1)
+
+
+def test_a_header_block_without_end_is_refused(connection: ServerConnection) -> None:
+    connection.receive(frame(HEADERS, 0, 1, BLOCK))
+    with pytest.raises(H2Error, match="bytes of headers") as caught:
+        for _ in range(2000):
+            connection.receive(frame(CONTINUATION, 0, 1, b""))
+    assert caught.value.code == ENHANCE_YOUR_CALM
+
+
+def test_a_window_for_many_streams_is_shared_in_their_order(connection: ServerConnection) -> None:
+    for stream in (1, 3, 5):
+        opened(connection, stream)
+        connection.respond(stream, b"H", b"x" * 40_000, b"T")
+    take(connection)
+    connection.receive(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 40_000)))
+    sent = [(stream, len(payload)) for kind, _, stream, payload in take(connection) if kind == DATA]
+    assert sum(size for _, size in sent) == 40_000
+    assert [stream for stream, _ in sent] == sorted(stream for stream, _ in sent)
+    connection.receive(frame(RST_STREAM, 0, 5, b"\0\0\0\x08"))
+    connection.receive(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 20)))
+    assert connection.unsent == 0

@@ -45,7 +45,7 @@ def predict(
     Raises:
         StatusError: the signature has no such input or output, or the runtime fails.
     """
-    feeds = _feeds(signature, given)
+    feeds = _feeds(signature, given, servable.max_fill)
     fetches = _fetches(signature, output_filter)
     started = time.perf_counter()
     tensors = servable.runner.run(feeds, [name for _, name in fetches], caller)
@@ -53,7 +53,7 @@ def predict(
     return [(alias, tensor) for (alias, _), tensor in zip(fetches, tensors, strict=True)]
 
 
-def _feeds(signature: Signature, given: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
+def _feeds(signature: Signature, given: Mapping[str, Any], max_fill: int) -> list[tuple[str, Tensor]]:
     wanted, defaults = signature.inputs, signature.proto.defaults
     if len(given) > len(wanted) or (len(given) < len(wanted) and not defaults):
         raise _wrong_count(set(given), set(wanted))
@@ -69,7 +69,7 @@ def _feeds(signature: Signature, given: Mapping[str, Any]) -> list[tuple[str, Te
                 f"provided. Inputs expected to be in the request {{{_joined(given)}}}, or default input alias set: "
                 f"{_joined(defaults)}"
             )
-        tensor = value if value is None or isinstance(value, Tensor) else from_proto(value)
+        tensor = value if value is None or isinstance(value, Tensor) else from_proto(value, max_fill)
         if tensor is None:
             raise invalid_argument(f"tensor parsing error: {alias}")
         feeds.append((name, tensor))

@@ -3,10 +3,25 @@
 import bisect
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 Labels = tuple[str, ...]
+
+# Clients choose some labels: the name of a model that is not there is one. Above these limits values are counted
+# together.
+_MAX_SERIES: Final = 1000
+_MAX_LABEL: Final = 1024
+_OTHER: Final = "(other)"
+
+
+def _bounded(labels: Labels, known: Mapping[Labels, object]) -> Labels:
+    """The labels under which a value is counted."""
+    if labels in known:
+        return labels
+    if len(known) >= _MAX_SERIES or any(len(label) > _MAX_LABEL for label in labels):
+        return (_OTHER,) * len(labels)
+    return labels
 
 
 class Counter:
@@ -22,6 +37,7 @@ class Counter:
     def add(self, labels: Labels = (), amount: int = 1) -> None:
         """Adds to a counter."""
         with self._lock:
+            labels = _bounded(labels, self._values)
             self._values[labels] = self._values.get(labels, 0) + amount
 
     def lines(self) -> list[str]:
@@ -57,6 +73,7 @@ class Histogram:
         # A value at a limit belongs to the next bucket (histogram.cc uses upper_bound).
         bucket = bisect.bisect_right(self._limits, value)
         with self._lock:
+            labels = _bounded(labels, self._counts)
             counts = self._counts.get(labels)
             if counts is None:
                 counts = self._counts[labels] = [0] * (len(self._limits) + 1)

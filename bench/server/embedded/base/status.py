@@ -4,7 +4,7 @@ import functools
 import traceback
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, Self, TypeVar
 
 from bench.core.errors import BenchError
 
@@ -101,6 +101,27 @@ def invalid_argument(message: str | bytes) -> StatusError:
 def http_status(code: Code) -> int:
     """The HTTP status of an answer with this code."""
     return _HTTP.get(code, 500)
+
+
+class PrintedFaults:
+    """A context that ends an exception in it: its traceback goes to stderr, and the thread goes on.
+
+    For threads that all clients need, which the fault of one request or model must not end.
+
+    Attributes:
+        occurred: whether there was one.
+    """
+
+    occurred = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        self.occurred = isinstance(error, Exception)
+        if self.occurred:
+            traceback.print_exception(error)
+        return self.occurred
 
 
 def faults_are_internal(function: Callable[P, T]) -> Callable[P, T]:

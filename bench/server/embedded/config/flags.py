@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from bench.core.cores import allowed_cores
+from bench.server.embedded.base.limits import INT32_MAX
 from bench.server.embedded.base.status import StartError, invalid_argument
 
 _CORES: Final = len(allowed_cores())
@@ -15,7 +16,7 @@ _CORES: Final = len(allowed_cores())
 class Flags:
     """The flags that this server supports; names, units and defaults are the binary's.
 
-    `bind_address`, the address to listen on, is this server's own flag.
+    Those of this server alone come last: the address to listen on, and what clients may take up, in bytes.
     """
 
     port: int = 8500
@@ -50,6 +51,11 @@ class Flags:
     enable_signature_method_name_check: bool = False
     version: bool = False
     bind_address: str = "127.0.0.1"
+    max_request_bytes: int = 64 << 20
+    max_unpacked_bytes: int = 16 << 20
+    max_fill_bytes: int = 64 << 20
+    max_held_bytes: int = 256 << 20
+    max_connections: int = 4096
 
 
 # Flags of the binary without an effect that clients can see.
@@ -85,6 +91,21 @@ _REFUSED_IF_SET: Final = frozenset(
         "mixed_precision",
     }
 )
+# Lowest and highest values; of other integers those of 32 bits. More threads than that cannot be started.
+RANGES: Final = {
+    **dict.fromkeys(("port", "rest_api_port"), (0, 65535)),
+    **dict.fromkeys(("rest_api_num_threads", "grpc_max_threads"), (1, 4096)),
+    **dict.fromkeys(
+        ("tensorflow_session_parallelism", "tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism"),
+        (0, 4096),
+    ),
+    "rest_api_timeout_in_ms": (1, INT32_MAX),
+    # A hundred years: Python's clocks end at three hundred.
+    "load_retry_interval_micros": (0, 100 * 365 * 86_400 * 1_000_000),
+    **dict.fromkeys(("max_request_bytes", "max_unpacked_bytes", "max_fill_bytes"), (1 << 16, INT32_MAX)),
+    "max_held_bytes": (1 << 16, 1 << 40),
+    "max_connections": (1, 1 << 20),
+}
 _TRUE: Final = ("true", "1", "")
 _FALSE: Final = ("false", "0")
 # A 64-bit integer has 19 digits at most.
@@ -188,12 +209,20 @@ def _check(flags: Flags) -> None:
             "--tensorflow_session_parallelism cannot be set together with --tensorflow_intra_op_parallelism and "
             "--tensorflow_inter_op_parallelism; leave it out"
         )
-    for name in ("port", "rest_api_port"):
-        if not 0 <= getattr(flags, name) <= 65535:
-            raise StartError(f"--{name}={getattr(flags, name)} is out of range; give a port from 0 to 65535")
-    for name in ("rest_api_num_threads", "grpc_max_threads", "rest_api_timeout_in_ms"):
-        if getattr(flags, name) < 1:
-            raise StartError(f"--{name}={getattr(flags, name)} is out of range; give at least 1")
+    _check_ranges(flags)
+
+
+def _check_ranges(flags: Flags) -> None:
+    """Refuses numbers outside of their ranges: the binary's are 32 bits wide, or 64."""
+    for field in fields(Flags):
+        value = getattr(flags, field.name)
+        if type(field.default) is int:
+            low, high = RANGES.get(field.name, (-INT32_MAX - 1, INT32_MAX))
+            if not low <= value <= high:
+                raise StartError(f"--{field.name}={value} is out of range; give a number from {low} to {high}")
+    fraction = flags.per_process_gpu_memory_fraction
+    if not 0 <= fraction <= 1:
+        raise StartError(f"--per_process_gpu_memory_fraction={fraction} is out of range; give a number from 0 to 1")
 
 
 def channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:

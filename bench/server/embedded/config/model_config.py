@@ -7,7 +7,7 @@ the names and fields of Serving's `session_bundle_config.proto`, `monitoring_con
 import errno
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from bench.server.embedded.runtime.text_proto import is_text_of
 from bench.serving.protos import model_server_config_pb2
 
 PLATFORM: Final = "tensorflow"
+_MAX_THREADS: Final = 4096
 PROMETHEUS_PATH: Final = "/monitoring/prometheus/metrics"
 
 _Field = descriptor_pb2.FieldDescriptorProto
@@ -93,7 +94,8 @@ _FILE_CODES: Final = {
 }
 
 
-def _read(path: Path, message: Any, what: str) -> Any:
+def _read(path: Path, message: Any, what: str, secret: bool = False) -> Any:
+    """A message in a file; errors show none of a secret text, and the C++ parser, which prints some, is not asked."""
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -101,16 +103,18 @@ def _read(path: Path, message: Any, what: str) -> Any:
         raise _unreadable(path, what, errno.ENODEV if error.errno == errno.EISDIR else error.errno or 0) from error
     if not text:
         raise _unreadable(path, what, errno.EINVAL, "it is empty")
-    reason = "" if is_text_of(text, message) else "the parser's message is on stderr"
+    reason = "" if secret or is_text_of(text, message) else "the parser's message is on stderr"
     try:
         text_format.Parse(text.decode(), message)
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        reason = str(error)
+    except text_format.ParseError as error:
+        reason = f"line {error.GetLine()}, column {error.GetColumn()}" if secret else str(error)
+    except UnicodeDecodeError as error:
+        reason = "it is not UTF-8" if secret else str(error)
     if reason:
         raise StartError(
             f"Invalid protobuf file: '{path}' ({reason}); correct the {what} file",
             invalid_argument(f"Invalid protobuf file: '{path}'"),
-        )
+        ) from None
     return message
 
 
@@ -154,6 +158,8 @@ class BatchingParameters:
         for name in ("max_batch_size", "num_batch_threads", "max_execution_batch_size"):
             if getattr(self, name) < 1:
                 raise StartError(f"{name} must be positive; was {getattr(self, name)}")
+        if self.num_batch_threads > _MAX_THREADS:
+            raise StartError(f"num_batch_threads must be at most {_MAX_THREADS}; was {self.num_batch_threads}")
         if self.batch_timeout < 0:
             raise StartError(f"batch_timeout_micros must be non-negative; was {self.batch_timeout * 1e6:.0f}")
         if self.enable_large_batch_splitting and self.max_batch_size < self.max_execution_batch_size:
@@ -238,7 +244,7 @@ def read_prometheus_path(path: Path | None) -> str | None:
 class TlsKeys:
     """Keys and certificates of a TLS server, in PEM; empty `client_roots` are the system's."""
 
-    key: bytes
+    key: bytes = field(repr=False)
     certificate: bytes
     client_roots: bytes
     verify_client: bool
@@ -250,5 +256,5 @@ def read_tls_keys(path: Path) -> TlsKeys:
     Raises:
         StartError: the file cannot be read.
     """
-    raw = _read(path, _MESSAGES["SSLConfig"](), "SSL config")
+    raw = _read(path, _MESSAGES["SSLConfig"](), "SSL config", secret=True)
     return TlsKeys(raw.server_key.encode(), raw.server_cert.encode(), raw.custom_ca.encode(), raw.client_verify)

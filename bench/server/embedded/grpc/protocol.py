@@ -1,20 +1,41 @@
 """gRPC on an HTTP/2 connection (grpc/doc/PROTOCOL-HTTP2.md): unary calls and server streams of two messages."""
 
 import threading
+import time
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from bench.server.embedded.base.status import Code, StatusError, faults_are_internal
 from bench.server.embedded.models.servable import Caller
-from bench.server.embedded.net.socket_server import CloseConnectionError, Connection, Job
-from bench.serving.http2.frames import H2Error
+from bench.server.embedded.net.connection import CloseConnectionError, Connection, Job
+from bench.serving.http2.frames import ENHANCE_YOUR_CALM, H2Error, goaway
 from bench.serving.http2.grpc_wire import HEADERS, OK_TRAILERS, PREFIX, failure, framed, is_one_message, timeout_seconds
 from bench.serving.http2.hpack import encode
-from bench.serving.http2.server import Completed, Event, Opened, Reset, ServerConnection
+from bench.serving.http2.limits import ServerLimits
+from bench.serving.http2.server import Completed, Event, Opened, ServerConnection, TooLarge
 
 _NOT_GRPC: Final = encode([(b":status", b"415"), (b"grpc-status", b"2")])
 _WINDOW_BITS: Final = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
+_MAX_ENCODING: Final = 64
+_MAX_UNSENT: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcLimits:
+    """Limits of one connection.
+
+    Args:
+        request_bytes: bytes of the largest request, and of all of a connection that are incomplete or not answered.
+        unpacked_bytes: bytes of the largest message that comes compressed.
+    """
+
+    request_bytes: int = 64 << 20
+    unpacked_bytes: int = 16 << 20
+
+
+_DEFAULT_LIMITS: Final = GrpcLimits()
 
 
 class Call(Caller):
@@ -58,16 +79,22 @@ class GrpcProtocol:
     Args:
         connection: takes the answers.
         methods: answers the calls.
+        limits: see GrpcLimits.
     """
 
     concurrent = True
+    most_unsent = _MAX_UNSENT
 
-    def __init__(self, connection: Connection, methods: Methods) -> None:
+    def __init__(self, connection: Connection, methods: Methods, limits: GrpcLimits = _DEFAULT_LIMITS) -> None:
         self._connection = connection
         self._methods = methods
-        self._h2 = ServerConnection()
+        self._limits = limits
+        self._h2 = ServerConnection(ServerLimits(held_bytes=limits.request_bytes))
         self._calls: dict[int, Call] = {}
+        # Calls whose requests are complete: without an answer, and streams.
+        self._running: set[int] = set()
         self._streaming: set[int] = set()
+        self._frames_sent = 0
         # Guards the state above and the order of its frames on the wire.
         self._lock = threading.Lock()
         self._draining = False
@@ -101,8 +128,14 @@ class GrpcProtocol:
             self._streaming.clear()
             self._send()
 
+    def held(self) -> int:
+        return self._h2.held + self._h2.unsent + self._connection.unsent
+
+    def overloaded(self) -> bytes:
+        return goaway(0, ENHANCE_YOUR_CALM)
+
     def idle(self) -> bool:
-        return not self._h2.open_streams
+        return not self._running
 
     def closed(self) -> None:
         with self._lock:
@@ -112,12 +145,25 @@ class GrpcProtocol:
     def _on_event(self, event: Event) -> Job | None:
         if isinstance(event, Opened):
             self._begin(event)
-        elif isinstance(event, Completed) and (call := self._calls.get(event.stream)) is not None:
-            return self._job(event, call)
-        elif isinstance(event, Reset) and (call := self._calls.pop(event.stream, None)) is not None:
+        elif isinstance(event, Completed):
+            if (call := self._calls.get(event.stream)) is not None:
+                return self._job(event, call)
+            self._h2.release(len(event.body))
+        elif (call := self._calls.pop(event.stream, None)) is not None:
+            if isinstance(event, TooLarge):
+                self._refuse(event)
+                return None
             call.cancel()
             self._streaming.discard(event.stream)
+            self._h2.abandoned += event.stream in self._running
         return None
+
+    def _refuse(self, event: TooLarge) -> None:
+        most = self._limits.request_bytes
+        reason = f"Received message larger than max ({event.size} vs. {most})"
+        if event.size <= most:
+            reason = f"the requests of this connection are larger than {most} bytes together"
+        self._fail(event.stream, StatusError(Code.RESOURCE_EXHAUSTED, reason))
 
     def _begin(self, event: Opened) -> None:
         headers = dict(event.headers)
@@ -130,30 +176,49 @@ class GrpcProtocol:
             self._fail(event.stream, StatusError(Code.UNIMPLEMENTED, ""))
             return
         timeout = timeout_seconds(headers.get(b"grpc-timeout"))
-        self._calls[event.stream] = Call(method, timeout, headers.get(b"grpc-encoding", b"identity"))
+        encoding = headers.get(b"grpc-encoding", b"identity")[:_MAX_ENCODING]
+        self._calls[event.stream] = Call(method, timeout, encoding)
 
     def _job(self, event: Completed, call: Call) -> Job:
+        self._running.add(event.stream)
+
         def job() -> bool:
-            error = None
+            error, answer = None, b""
             try:
-                answer = framed(self._methods.handle(call.method, _message(event.body, call.encoding), call))
+                if not call.cancelled():
+                    message = _message(event.body, call.encoding, self._limits.unpacked_bytes)
+                    answer = framed(self._methods.handle(call.method, message, call))
             except StatusError as failed:
                 error = failed
+            finally:
+                self._ended(event, call)
             with self._lock:
-                if error is not None:
-                    self._fail(event.stream, error)
-                elif self._methods.is_streaming(call.method) and not self._draining:
-                    self._h2.begin(event.stream, HEADERS, answer)
-                    self._streaming.add(event.stream)
-                    self._send()
-                    return True
-                else:
-                    self._h2.respond(event.stream, HEADERS, answer, OK_TRAILERS)
-                self._calls.pop(event.stream, None)
-                self._send()
+                self._answer(event.stream, call, answer, error)
             return True
 
         return job
+
+    def _ended(self, event: Completed, call: Call) -> None:
+        with self._lock:
+            self._h2.release(len(event.body))
+            self._running.discard(event.stream)
+            if self._calls.get(event.stream) is not call:
+                # The client has reset it.
+                self._h2.abandoned -= 1
+
+    def _answer(self, stream: int, call: Call, answer: bytes, error: StatusError | None) -> None:
+        """Answers a call; needs the lock."""
+        if error is None and self._methods.is_streaming(call.method) and not self._draining:
+            if stream in self._calls:
+                self._h2.begin(stream, HEADERS, answer)
+                self._streaming.add(stream)
+        else:
+            if error is not None:
+                self._fail(stream, error)
+            else:
+                self._h2.respond(stream, HEADERS, answer, OK_TRAILERS)
+            self._calls.pop(stream, None)
+        self._send()
 
     def _fail(self, stream: int, error: StatusError) -> None:
         self._h2.respond(stream, b"", b"", failure(error.code, error.raw))
@@ -164,14 +229,24 @@ class GrpcProtocol:
             data = bytes(self._h2.out)
             self._h2.out.clear()
             self._connection.send(data)
+        if not self._h2.unsent:
+            self._connection.owed_since = None
+        elif self._connection.owed_since is None or self._h2.frames_sent > self._frames_sent:
+            self._connection.owed_since = time.monotonic()
+        self._frames_sent = self._h2.frames_sent
 
 
 @faults_are_internal
-def _message(body: bytes, encoding: bytes) -> bytes:
+def _message(body: bytes, encoding: bytes, most: int) -> bytes:
     """The one message in a request's body.
 
+    Args:
+        body: the body.
+        encoding: compression that the message may have.
+        most: bytes of the largest message that is compressed.
+
     Raises:
-        StatusError: the body is not one message, or its compression is not supported.
+        StatusError: the body is not one message, or its compression is not supported or hides too many bytes.
     """
     if not is_one_message(body):
         raise StatusError(Code.INTERNAL, "the request is not one whole message")
@@ -181,7 +256,15 @@ def _message(body: bytes, encoding: bytes) -> bytes:
     bits = _WINDOW_BITS.get(encoding)
     if bits is None:
         raise StatusError(Code.UNIMPLEMENTED, f"compression {encoding.decode('latin-1')!r} is not supported")
+    unpacker = zlib.decompressobj(bits)
     try:
-        return zlib.decompress(message, bits)
+        unpacked = unpacker.decompress(message, most + 1)
     except zlib.error:
         raise StatusError(Code.INTERNAL, "the message cannot be decompressed") from None
+    if len(unpacked) > most:
+        raise StatusError(
+            Code.RESOURCE_EXHAUSTED, f"Received message larger than max (more than {most} when unpacked vs. {most})"
+        )
+    if not unpacker.eof:
+        raise StatusError(Code.INTERNAL, "the message cannot be decompressed")
+    return unpacked

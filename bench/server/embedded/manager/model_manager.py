@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from bench.server.embedded.base.status import Code, StatusError, invalid_argument
+from bench.server.embedded.base.status import Code, PrintedFaults, StatusError, invalid_argument
 from bench.server.embedded.config.model_config import PLATFORM, BatchingParameters
 from bench.server.embedded.manager.warmup import warm_up
 from bench.server.embedded.models.batching import BatchingRunner, Scheduler
@@ -19,6 +19,12 @@ from bench.server.embedded.runtime.session import SessionOptions
 from bench.serving.protos import model_server_config_pb2
 
 _WARN_AGAIN_SECONDS: Final = 60.0
+# Each has a thread. Those that were unloaded are known as long as they are among the last ones.
+_MAX_MODELS: Final = 1000
+_MAX_MODELS_OVER: Final = 100
+# A reload may wait for its models without end, each in a thread of the endpoint.
+_MAX_RELOADS: Final = 2
+_LOOK_AGAIN_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class ManagerOptions:
         poll_seconds: seconds between polls of the disk; 0 for a single poll, negative for none.
         labels_for_unavailable: whether a new label may point to a version that does not serve.
         force_labels_for_unavailable: whether any label may.
+        max_fill: bytes of the largest tensor with values that are not in its request.
     """
 
     tags: tuple[str, ...] = ("serve",)
@@ -44,6 +51,7 @@ class ManagerOptions:
     poll_seconds: float = 1.0
     labels_for_unavailable: bool = False
     force_labels_for_unavailable: bool = False
+    max_fill: int = 64 << 20
 
 
 class ModelManager:
@@ -58,6 +66,7 @@ class ModelManager:
         self._scheduler = Scheduler(options.batching) if options.batching else None
         self._changed = threading.Condition()
         self._reloading = threading.Lock()
+        self._reloads = threading.BoundedSemaphore(_MAX_RELOADS)
         self._polling = threading.Lock()
         # The entries of the last config, and those whose folders are polled: they differ after a config whose models
         # were refused.
@@ -77,26 +86,46 @@ class ModelManager:
         Raises:
             StatusError: the config is refused, a model does not load, or the caller no longer waits.
         """
-        with self._reloading:
-            if config.WhichOneof("config") != "model_config_list":
-                if config.WhichOneof("config") is None:
-                    return
-                raise StatusError(Code.FAILED_PRECONDITION, "Custom model configs are not supported by this server")
-            entries = model_server_config_pb2.ModelServerConfig.FromString(
-                config.SerializeToString()
-            ).model_config_list.config
-            _check_list(entries)
-            _check_no_platform_changes(self._configured, entries)
-            # Serving applies the labels before it checks the models, and keeps them if it then refuses a model.
-            self._configured = entries
-            self._labels = self._new_labels(entries)
-            _check_platforms(entries)
-            new = self._adopt({entry.name for entry in entries})
-            self._watched = entries
-            if self._options.poll_seconds >= 0:
-                self._poll()
-            self._start_watching()
-            self._wait_for(new, caller)
+        if not self._reloads.acquire(blocking=False):
+            raise StatusError(Code.RESOURCE_EXHAUSTED, f"{_MAX_RELOADS} reloads of the config are in progress already")
+        try:
+            while not self._reloading.acquire(timeout=_LOOK_AGAIN_SECONDS):
+                self._check_waiting(caller)
+            try:
+                self._reload(config, caller)
+            finally:
+                self._reloading.release()
+        finally:
+            self._reloads.release()
+
+    def _reload(self, config: Any, caller: Caller) -> None:
+        if config.WhichOneof("config") != "model_config_list":
+            if config.WhichOneof("config") is None:
+                return
+            raise StatusError(Code.FAILED_PRECONDITION, "Custom model configs are not supported by this server")
+        entries = model_server_config_pb2.ModelServerConfig.FromString(
+            config.SerializeToString()
+        ).model_config_list.config
+        _check_list(entries)
+        _check_no_platform_changes(self._configured, entries)
+        # Serving applies the labels before it checks the models, and keeps them if it then refuses a model.
+        self._configured = entries
+        self._labels = self._new_labels(entries)
+        _check_platforms(entries)
+        new = self._adopt({entry.name for entry in entries})
+        self._watched = entries
+        if self._options.poll_seconds >= 0:
+            self._poll()
+        self._start_watching()
+        self._wait_for(new, caller)
+
+    def _check_waiting(self, caller: Caller) -> None:
+        """Ends a wait whose caller is gone or late."""
+        left = caller.seconds_left()
+        if self._stopped.is_set() or caller.cancelled():
+            raise StatusError(Code.CANCELLED, "The request was cancelled")
+        if left is not None and left <= 0:
+            raise StatusError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
     def _adopt(self, names: set[str]) -> list[Model]:
         """Creates the new models and unloads those that are gone; the models to wait for."""
@@ -106,13 +135,18 @@ class ModelManager:
         new = [name for name in sorted(names) if name not in models or not models[name].latest]
         for name in names - set(models):
             models[name] = Model(name, self._load, self._options.retry, self._changed)
+        over = [name for name in models if name not in names and models[name].is_over()]
+        for name in over[:-_MAX_MODELS_OVER]:
+            models.pop(name).stop()
         self._models = models
         return [models[name] for name in new]
 
     def _load(self, name: str, version: int, path: Path) -> Servable:
         scheduler = self._scheduler
         batch = (lambda session: BatchingRunner(session, scheduler)) if scheduler else None
-        servable = Servable(name, version, path, self._options.tags, self._options.session, batch)
+        servable = Servable(
+            name, version, path, self._options.tags, self._options.session, batch, self._options.max_fill
+        )
         try:
             if self._options.warmup_iterations:
                 warm_up(servable, self._options.warmup_iterations)
@@ -130,9 +164,8 @@ class ModelManager:
         """
         with self._changed:
             while not all(model.latest or model.settled() for model in models):
-                if self._stopped.is_set() or caller.cancelled():
-                    raise StatusError(Code.CANCELLED, "The request was cancelled")
-                self._changed.wait(0.2)
+                self._check_waiting(caller)
+                self._changed.wait(_LOOK_AGAIN_SECONDS)
         failed = [model for model in models if not model.latest]
         if failed:
             listed = "".join(
@@ -175,7 +208,8 @@ class ModelManager:
 
     def _watch(self) -> None:
         while not self._stopped.wait(self._options.poll_seconds):
-            self._poll()
+            with PrintedFaults():
+                self._poll()
 
     def _poll(self) -> None:
         """Lists the versions on disk and passes the wanted ones to the models."""
@@ -183,8 +217,10 @@ class ModelManager:
             for entry in self._watched:
                 try:
                     found = versions_on_disk(Path(entry.base_path.removeprefix("file://")))
-                except OSError as error:
-                    self._warn(entry.name, f"Could not find base path {entry.base_path} ({error.strerror})")
+                except (OSError, ValueError) as error:
+                    # A path may be anything: a ValueError is one that no system has.
+                    reason = error.strerror if isinstance(error, OSError) else error
+                    self._warn(entry.name, f"Could not find base path {entry.base_path} ({reason})")
                     continue
                 wanted = wanted_versions(entry.model_version_policy, found)
                 if wanted:
@@ -263,7 +299,9 @@ class ModelManager:
 
 
 def _check_list(entries: Any) -> None:
-    """Refuses a duplicate name and a relative path."""
+    """Refuses a duplicate name, a relative path and more models than there may be."""
+    if len(entries) > _MAX_MODELS:
+        raise StatusError(Code.RESOURCE_EXHAUSTED, f"the config lists {len(entries)} models; {_MAX_MODELS} at most")
     names = set()
     for entry in entries:
         if entry.name in names:

@@ -85,7 +85,7 @@ def _replay(servable: Servable, log: Any) -> None:
 def _replay_session_run(servable: Servable, request: Any) -> None:
     feeds: list[tuple[str, Tensor]] = []
     for named in request.feed:
-        tensor = from_proto(named.tensor)
+        tensor = from_proto(named.tensor, servable.max_fill)
         if tensor is None:
             raise invalid_argument(f"tensor parsing error: {named.name}")
         feeds.append((named.name, tensor))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bench.server.embedded.base import metrics
-from bench.server.embedded.base.status import Code, StatusError, invalid_argument
+from bench.server.embedded.base.status import Code, PrintedFaults, StatusError, invalid_argument
 from bench.server.embedded.config.model_config import BatchingParameters
 from bench.server.embedded.models.servable import Caller, check_caller, run_timeout
 from bench.server.embedded.runtime.batch_tensors import join_rows, join_tasks, split_outputs, split_rows
@@ -132,7 +132,7 @@ class Scheduler:
     def _seconds_to_next(self) -> float | None:
         """Seconds until the timeout of an open batch passes; None without one. Needs the lock."""
         times = [ready for queue in self._queues if (ready := queue.ready_at()) is not None]
-        return max(min(times) - time.perf_counter(), 0) if times else None
+        return min(max(min(times) - time.perf_counter(), 0), threading.TIMEOUT_MAX) if times else None
 
 
 class Queue:
@@ -210,17 +210,18 @@ class Queue:
                 tasks.append(task)
         if not tasks:
             return
-        try:
-            answers = self._run(tasks)
-        except StatusError as error:
+        answers: list[list[Tensor]] = []
+        # No caller may wait for ever, and the thread is needed for other batches.
+        failed = StatusError(Code.INTERNAL, "The batch could not be processed")
+        with PrintedFaults():
+            try:
+                answers = self._run(tasks)
+            except StatusError as error:
+                failed = error
+        if not answers:
             for task in tasks:
-                task.finish(None, error)
+                task.finish(None, failed)
             return
-        except BaseException:
-            # No caller may wait for ever, whatever happened.
-            for task in tasks:
-                task.finish(None, StatusError(Code.INTERNAL, "The batch could not be processed"))
-            raise
         for task, outputs in zip(tasks, answers, strict=True):
             task.finish(outputs)
 

@@ -5,6 +5,7 @@ version is freed when its last request is answered. Each model has a thread of i
 slowly does not delay others.
 """
 
+import re
 import sys
 import threading
 import time
@@ -12,10 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Final
 
-from bench.server.embedded.base.status import StatusError
+from bench.server.embedded.base.status import Code, PrintedFaults, StatusError
 from bench.server.embedded.models.servable import Servable
 from bench.server.embedded.runtime.c_api import return_free_memory
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 Loader = Callable[[str, int, Path], Servable]
 
@@ -105,6 +109,12 @@ class Model:
                 for number in wanted or ()
             )
 
+    def is_over(self) -> bool:
+        """Whether no version is wanted, serves, or is about to."""
+        with self._changed:
+            over = all(status.state is State.END for status in self._statuses.values())
+            return over and not self._wanted and not self._serving
+
     def stop(self) -> None:
         """Ends the thread; loaded versions stay loaded."""
         self._stopped = True
@@ -121,7 +131,8 @@ class Model:
             if self._stopped:
                 return
             if self._wanted is not None:
-                self._reconcile(self._wanted)
+                with PrintedFaults():
+                    self._reconcile(self._wanted)
 
     def _seconds_to_retry(self) -> float | None:
         """Seconds until the next retry; None if there is none."""
@@ -159,10 +170,16 @@ class Model:
         if number not in self._attempts:
             self._set(number, VersionStatus(State.START))
         self._set(number, VersionStatus(State.LOADING))
-        try:
-            servable = self._load(self.name, number, path)
-        except StatusError as error:
-            self._failed(number, error)
+        servable = None
+        # A model may be anything; a version that stayed LOADING would be waited for without end.
+        failed = StatusError(Code.INTERNAL, "the server failed while it loaded this version; its log has the reason")
+        with PrintedFaults():
+            try:
+                servable = self._load(self.name, number, path)
+            except StatusError as error:
+                failed = error
+        if servable is None:
+            self._failed(number, failed)
             return
         self._attempts.pop(number, None)
         self._serve({**self._serving, number: servable})
@@ -204,6 +221,9 @@ class Model:
 
 
 def log(line: str) -> None:
-    """Writes a line to stderr in one call, so that lines of several threads do not mix."""
-    sys.stderr.write(f"{line}\n")
+    """Writes a line to stderr in one call, so that lines of several threads do not mix.
+
+    Control characters, which a client may put into a path, are escaped.
+    """
+    sys.stderr.write(f"{_CONTROL.sub(lambda found: repr(found[0])[1:-1], line)}\n")
     sys.stderr.flush()

@@ -105,6 +105,7 @@ class Servable:
         tags: the meta graph's tags.
         options: the session's threads and memory.
         batch: makes the runner that batches requests; None runs each request on its own.
+        max_fill: see `from_proto`.
 
     Raises:
         StatusError: it cannot be loaded.
@@ -118,10 +119,12 @@ class Servable:
         tags: Sequence[str],
         options: SessionOptions,
         batch: Callable[[ModelRuntime], Runner] | None = None,
+        max_fill: int = INT32_MAX,
     ) -> None:
         self.model = model
         self.version = version
         self.path = path
+        self.max_fill = max_fill
         session = Session(path, tags, options)
         self.signatures = read_signatures(session.meta_graph)
         session.meta_graph = b""

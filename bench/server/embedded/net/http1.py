@@ -2,8 +2,16 @@
 
 from collections.abc import Callable, Sequence
 
-from bench.server.embedded.net.http_message import BadRequestError, Reader, Request, Response, error_page, to_bytes
-from bench.server.embedded.net.socket_server import CloseConnectionError, Connection, Job
+from bench.server.embedded.net.connection import CloseConnectionError, Connection, Job
+from bench.server.embedded.net.http_message import (
+    BadRequestError,
+    Reader,
+    Request,
+    Response,
+    TooLargeError,
+    error_page,
+    to_bytes,
+)
 
 Handler = Callable[[Request], Response]
 
@@ -14,35 +22,45 @@ class Http1Protocol:
     Args:
         connection: takes the answers.
         handler: answers a request; must not raise.
+        max_body: bytes of the largest body.
     """
 
     concurrent = False
+    # The next request is read when the client has taken the last answer.
+    most_unsent = 0
 
-    def __init__(self, connection: Connection, handler: Handler) -> None:
+    def __init__(self, connection: Connection, handler: Handler, max_body: int) -> None:
         self._connection = connection
         self._handler = handler
-        self._reader = Reader()
+        self._reader = Reader(max_body=max_body)
         self._closing = False
+        self._in_progress = 0
 
     def received(self, data: bytes) -> Sequence[Job]:
-        """The requests that these bytes complete.
+        """The next request that these bytes and those before complete.
 
         Raises:
-            CloseConnectionError: the bytes are not HTTP; with libevent's page for that.
+            CloseConnectionError: the bytes are not HTTP, or a body is too large; with libevent's page for that.
         """
         self._reader.buffer += data
-        jobs: list[Job] = []
         try:
-            while (request := self._reader.next()) is not None:
-                jobs.append(self._job(request))
+            request = self._reader.next()
         except BadRequestError:
-            for job in jobs:
-                job()
-            raise CloseConnectionError(to_bytes(error_page(400), None, keep_alive=False)) from None
+            raise _closing(400) from None
+        except TooLargeError:
+            raise _closing(413) from None
+        if request is not None:
+            return [self._job(request)]
         if self._reader.wants_continue:
             self._reader.wants_continue = False
             self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return jobs
+        return []
+
+    def held(self) -> int:
+        return self._reader.held() + self._in_progress + self._connection.unsent
+
+    def overloaded(self) -> bytes:
+        return _page(503)
 
     def draining(self) -> None:
         self._closing = True
@@ -54,10 +72,21 @@ class Http1Protocol:
         pass
 
     def _job(self, request: Request) -> Job:
+        self._in_progress = len(request.body)
+
         def job() -> bool:
             response = self._handler(request)
             keep = request.keep_alive and not response.close and not self._closing
+            self._in_progress = 0
             self._connection.send(to_bytes(response, request, keep))
             return keep
 
         return job
+
+
+def _page(status: int) -> bytes:
+    return to_bytes(error_page(status), None, keep_alive=False)
+
+
+def _closing(status: int) -> CloseConnectionError:
+    return CloseConnectionError(_page(status))

@@ -15,13 +15,20 @@ DEFAULT_TYPE: Final = "text/html; charset=ISO-8859-1"
 
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _VERSION: Final = re.compile(rb"HTTP/(\d{1,9})\.(\d{1,9})")
+_NO_NAME: Final = re.compile(rb"[\x00-\x20\x7f]")
 _METHODS_WITH_BODY: Final = ("POST", "PUT", "PATCH")
 # A path and a query in RFC 3986; libevent's parser refuses other characters.
 _PATH: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
 _QUERY: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _AUTHORITY: Final = re.compile(r"//[^/?#]*")
-_MAX_HEAD: Final = 1 << 20
+# Bytes of a request line and headers, and lines of them.
+_MAX_HEAD: Final = 1 << 17
+_MAX_LINES: Final = 1000
+# Line breaks before a request, which are skipped.
+_LINE_BREAKS: Final = b"\r\n"
+# The longest end of a head.
+_END_BYTES: Final = 4
 # Bytes of a chunk's size or of a trailer.
 _MAX_LINE: Final = 1 << 16
 # No 64-bit integer has more; Python refuses to convert very long texts.
@@ -34,6 +41,10 @@ _INTEGERS: Final = {
 
 class BadRequestError(Exception):
     """The bytes are not an HTTP request; the connection must close."""
+
+
+class TooLargeError(Exception):
+    """A body is larger than allowed; the connection must close."""
 
 
 @dataclass(slots=True)
@@ -72,19 +83,31 @@ class Response:
 
 @dataclass(slots=True)
 class Reader:
-    """Splits the bytes of a connection into requests."""
+    """Splits the bytes of a connection into requests.
+
+    Args:
+        buffer: bytes that are not read yet; the owner appends to it.
+        max_body: bytes of the largest body.
+
+    Attributes:
+        wants_continue: whether the client waits for `100 Continue`.
+    """
 
     buffer: bytearray = field(default_factory=bytearray)
+    max_body: int = INT64_MAX
     wants_continue: bool = False
     _request: Request | None = None
     _length: int = 0
     _chunks: "_ChunkedBody | None" = None
+    # Bytes of the buffer that hold no end of a head.
+    _searched: int = 0
 
     def next(self) -> Request | None:
         """The next complete request; None while bytes are missing.
 
         Raises:
             BadRequestError: the bytes are not an HTTP request.
+            TooLargeError: its body is larger than allowed.
         """
         if self._request is None and not self._read_head():
             return None
@@ -93,21 +116,30 @@ class Reader:
         body = self._sized() if self._chunks is None else self._chunks.take(self.buffer)
         if body is None:
             return None
-        self._request = None
+        self._request = self._chunks = None
         request.body = body
         return request
 
+    def held(self) -> int:
+        """Bytes in memory."""
+        return len(self.buffer) + (self._chunks.size if self._chunks else 0)
+
     def _read_head(self) -> bool:
-        # Blank lines before a request are skipped.
-        while self.buffer and self.buffer[0] in b"\r\n":
-            del self.buffer[:1]
-        end = _HEAD_END.search(self.buffer)
+        if not self._searched:
+            blank = len(self.buffer) - len(self.buffer.lstrip(_LINE_BREAKS))
+            del self.buffer[:blank]
+        end = _HEAD_END.search(self.buffer, self._searched)
+        if (end.start() if end else len(self.buffer)) > _MAX_HEAD:
+            raise BadRequestError
         if end is None:
-            if len(self.buffer) > _MAX_HEAD:
-                raise BadRequestError
+            # A client that sends byte by byte must not have all of them searched each time.
+            self._searched = max(len(self.buffer) - _END_BYTES, 0)
             return False
+        self._searched = 0
         lines = bytes(self.buffer[: end.start()]).split(b"\n")
         del self.buffer[: end.end()]
+        if len(lines) > _MAX_LINES:
+            raise BadRequestError
         self._request = _parse_head(lines)
         self._frame(self._request)
         return True
@@ -116,8 +148,10 @@ class Reader:
         """Sets how the body is delimited. The body of a method that has none is read and ignored."""
         headers = request.headers
         chunked = headers.get(b"transfer-encoding", b"").lower() == b"chunked"
-        self._chunks = _ChunkedBody() if chunked else None
+        self._chunks = _ChunkedBody(self.max_body) if chunked else None
         self._length = 0 if chunked else _body_length(request)
+        if self._length > self.max_body:
+            raise TooLargeError
         self.wants_continue = headers.get(b"expect", b"").lower() == b"100-continue" and (
             chunked or len(self.buffer) < self._length
         )
@@ -126,32 +160,49 @@ class Reader:
         length = self._length
         if len(self.buffer) < length:
             return None
-        body = bytes(self.buffer[:length])
+        with memoryview(self.buffer) as view:
+            body = bytes(view[:length])
         del self.buffer[:length]
         return body
 
 
 @dataclass(slots=True)
 class _ChunkedBody:
-    """A chunked body, read as libevent reads it (evhttp_handle_chunked_read)."""
+    """A chunked body, read as libevent reads it (evhttp_handle_chunked_read).
 
+    Args:
+        most: bytes of the largest body.
+    """
+
+    most: int
     _body: bytearray = field(default_factory=bytearray)
     _missing: int = 0
     _in_trailer: bool = False
+    _trailer: int = 0
+    # Bytes of the buffer that hold no end of a line.
+    _searched: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body so far."""
+        return len(self._body)
 
     def take(self, buffer: bytearray) -> bytes | None:
         """Removes complete lines and chunks from the buffer; the body after the trailer's blank line, None before it.
 
         Raises:
             BadRequestError: a line that is neither a size nor, after the last chunk, a header.
+            TooLargeError: the body is larger than allowed.
         """
         while True:
             if len(buffer) < self._missing:
                 return None
-            self._body += buffer[: self._missing]
-            del buffer[: self._missing]
-            self._missing = 0
-            line = _take_line(buffer)
+            if self._missing:
+                with memoryview(buffer) as view:
+                    self._body += view[: self._missing]
+                del buffer[: self._missing]
+                self._missing = 0
+            line = self._take_line(buffer)
             if line is None:
                 return None
             if not self._in_trailer:
@@ -160,6 +211,10 @@ class _ChunkedBody:
                 return bytes(self._body)
             elif b":" not in line and line[0] not in b" \t":
                 raise BadRequestError
+            else:
+                self._trailer += len(line) + 1
+                if self._trailer > _MAX_HEAD:
+                    raise BadRequestError
 
     def _on_size(self, line: bytes) -> None:
         """A chunk's size in hexadecimal; what follows a blank is ignored, and so is a blank line."""
@@ -168,20 +223,23 @@ class _ChunkedBody:
         size, rest = _leading_integer(line, 16)
         if size < 0 or rest[:1] not in (b"", b" "):
             raise BadRequestError
+        if len(self._body) + size > self.most:
+            raise TooLargeError
         self._missing = size
         self._in_trailer = not size
 
-
-def _take_line(buffer: bytearray) -> bytes | None:
-    """Removes the first line from the buffer; None while its end is missing."""
-    end = buffer.find(b"\n")
-    if max(end, len(buffer) if end < 0 else 0) > _MAX_LINE:
-        raise BadRequestError
-    if end < 0:
-        return None
-    line = bytes(buffer[:end])
-    del buffer[: end + 1]
-    return line.removesuffix(b"\r")
+    def _take_line(self, buffer: bytearray) -> bytes | None:
+        """Removes the first line from the buffer; None while its end is missing."""
+        end = buffer.find(b"\n", self._searched)
+        if (end if end >= 0 else len(buffer)) > _MAX_LINE:
+            raise BadRequestError
+        if end < 0:
+            self._searched = len(buffer)
+            return None
+        self._searched = 0
+        line = bytes(buffer[:end])
+        del buffer[: end + 1]
+        return line.removesuffix(b"\r")
 
 
 def _body_length(request: Request) -> int:
@@ -220,9 +278,11 @@ def _parse_head(lines: list[bytes]) -> Request:
     headers: dict[bytes, bytes] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
-        if not colon or not name:
+        value = value.strip()
+        # A folded line, a blank in a name, a lone carriage return: proxies differ in how they read them.
+        if not colon or not name or _NO_NAME.search(name) or b"\r" in value:
             raise BadRequestError
-        headers.setdefault(name.lower(), value.strip())
+        headers.setdefault(name.lower(), value)
     minor = int(found[2])
     connection = headers.get(b"connection", b"").lower()
     keep_alive = connection != b"close" if minor else connection == b"keep-alive"

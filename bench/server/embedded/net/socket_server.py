@@ -1,119 +1,41 @@
 """The socket server of both endpoints: its threads wait on one epoll, and each handles the event that it gets.
 
 A connection is armed for one event at a time (EPOLLONESHOT), so that one thread reads it. Only complete requests occupy
-a thread; a client that sends slowly does not. A connection's protocol interprets its bytes.
+a thread: a client that sends slowly does not, and what one does not read is sent by a thread of its own, which all such
+clients share. A connection's protocol interprets its bytes.
 """
 
 import contextlib
-import errno
 import os
 import select
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Final, Protocol
+from functools import partial
+from typing import Final
 
-from bench.server.embedded.base.status import StartError
+from bench.server.embedded.base.status import PrintedFaults
+from bench.server.embedded.net.connection import (
+    CHUNK,
+    CloseConnectionError,
+    Connection,
+    ConnectionProtocol,
+    Job,
+    SlowClients,
+)
+from bench.server.embedded.net.connection_table import DEFAULT_LIMITS, ConnectionTable, SocketLimits
+from bench.server.embedded.net.job_queue import JobQueue
+from bench.server.embedded.net.listeners import BACKLOG, accept
 
 _READ: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
-_CHUNK: Final = 1 << 16
-_BACKLOG: Final = 1024
-_SEND_TIMEOUT: Final = 60.0
+# What a thread does for one connection before it looks at others.
+_READS_PER_TURN: Final = 16
+_JOBS_PER_TURN: Final = 16
+_ACCEPTS_PER_TURN: Final = 64
 # Seconds that an idle connection stays open when the server stops: a client that is just sending a request gets its
 # answer, with `Connection: close`.
 _LINGER: Final = 0.5
-
-Job = Callable[[], bool]
-
-
-class ConnectionProtocol(Protocol):
-    """Interprets the bytes of one connection.
-
-    Attributes:
-        concurrent: whether the connection may be read while a job runs.
-    """
-
-    concurrent: bool
-
-    def received(self, data: bytes) -> Sequence[Job]:
-        """Takes bytes; the requests that they complete, as jobs that return whether the connection stays open.
-
-        Raises:
-            CloseConnectionError: the connection must close.
-        """
-
-    def draining(self) -> None:
-        """The server stops: requests in progress are still answered."""
-
-    def idle(self) -> bool:
-        """Whether no request is in progress."""
-
-    def closed(self) -> None:
-        """The connection has closed."""
-
-
-class CloseConnectionError(Exception):
-    """The connection must close.
-
-    Args:
-        closing_message: the last bytes to send on it.
-    """
-
-    def __init__(self, closing_message: bytes) -> None:
-        super().__init__(closing_message)
-        self.closing_message = closing_message
-
-
-class Connection:
-    """A client's connection; at most one thread reads it at a time, `busy` while one does."""
-
-    def __init__(self, accepted: socket.socket) -> None:
-        self.socket = accepted
-        self.number = accepted.fileno()
-        self.protocol: ConnectionProtocol
-        self.busy = False
-        self.last_used = time.monotonic()
-        self._sending = threading.Lock()
-
-    def send(self, data: bytes) -> None:
-        """Sends all of it, and waits for a client that reads slowly.
-
-        Raises:
-            OSError: the client has gone, or reads nothing for a minute.
-        """
-        view = memoryview(data)
-        with self._sending:
-            while view:
-                try:
-                    view = view[self.socket.send(view) :]
-                except BlockingIOError:
-                    waiting = select.poll()
-                    waiting.register(self.socket, select.POLLOUT)
-                    if not waiting.poll(_SEND_TIMEOUT * 1000):
-                        raise TimeoutError(f"the client read nothing for {_SEND_TIMEOUT:g} s") from None
-
-    def silent(self) -> bool:
-        """Whether there is nothing to read."""
-        try:
-            self.socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False
-
-    def close(self) -> None:
-        """Closes the connection."""
-        # Closing with unread bytes sends a reset, which discards an answer that is still in transit.
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_WR)
-            while self.socket.recv(_CHUNK):
-                pass
-        self.socket.close()
-        self.protocol.closed()
 
 
 class SocketServer:
@@ -124,6 +46,7 @@ class SocketServer:
         listeners: bound sockets; closed with the server.
         threads: number of threads.
         protocol: creates the protocol of a new connection.
+        limits: what clients may take up.
     """
 
     def __init__(
@@ -132,30 +55,34 @@ class SocketServer:
         listeners: Sequence[socket.socket],
         threads: int,
         protocol: Callable[[Connection], ConnectionProtocol],
+        limits: SocketLimits = DEFAULT_LIMITS,
     ) -> None:
         self._listeners = {listener.fileno(): listener for listener in listeners}
         self._protocol = protocol
+        self._limits = limits
         self._epoll = select.epoll()
-        self._connections: dict[int, Connection] = {}
-        self._lock = threading.Lock()
+        self._connections = ConnectionTable(limits)
         self._draining = False
         self._ended = os.eventfd(0)
-        self._jobs: deque[tuple[Connection, Job]] = deque()
-        self._has_jobs = os.eventfd(0, os.EFD_SEMAPHORE | os.EFD_NONBLOCK)
+        self._jobs = JobQueue()
+        self._slow = SlowClients(
+            f"{name}_slow_clients", self._drained, self._gone, self._drop_stuck, limits.stuck_seconds
+        )
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True) for number in range(threads)
         ]
 
     def start(self) -> None:
         """Starts accepting connections."""
-        for number in (self._ended, self._has_jobs):
+        for number in (self._ended, self._jobs.number):
             self._epoll.register(number, select.EPOLLIN)
         for listener in self._listeners.values():
             listener.setblocking(False)
-            listener.listen(_BACKLOG)
+            listener.listen(BACKLOG)
             self._epoll.register(listener, select.EPOLLIN | select.EPOLLONESHOT)
         for thread in self._threads:
             thread.start()
+        self._slow.start()
 
     def stop(self, timeout: float) -> None:
         """Refuses new connections, waits for the requests in progress, then closes.
@@ -163,15 +90,15 @@ class SocketServer:
         Args:
             timeout: seconds to wait; requests that run longer are abandoned.
         """
+        if self._draining:
+            return
         limit = time.monotonic() + timeout
         self._draining = True
         for listener in self._listeners.values():
-            self._accept(listener)
+            self._accept(listener, BACKLOG)
             self._epoll.unregister(listener)
             listener.close()
-        with self._lock:
-            connections = list(self._connections.values())
-        for connection in connections:
+        for connection in self._connections.all():
             with contextlib.suppress(OSError):
                 connection.protocol.draining()
         while time.monotonic() < limit and not self._close_idle():
@@ -180,177 +107,189 @@ class SocketServer:
         os.eventfd_write(self._ended, 1)
         for thread in self._threads:
             thread.join(max(limit - time.monotonic(), 0))
+        self._slow.stop(max(limit - time.monotonic(), 0))
 
     def _close_idle(self) -> bool:
-        """Closes connections that have been idle for a while; whether none is left."""
-        now = time.monotonic()
-        with self._lock:
-            idle = [
-                one
-                for one in self._connections.values()
-                if not one.busy and now - one.last_used > _LINGER and one.protocol.idle() and one.silent()
-            ]
-            for connection in idle:
-                del self._connections[connection.number]
-        for connection in idle:
+        """Closes connections that have been idle or stuck for a while; whether none is left."""
+        now, patience = time.monotonic(), self._limits.stuck_seconds_at_stop
+        for connection in self._connections.take_free(lambda one: _is_idle(one, now) or one.stuck_for(now) > patience):
             connection.close()
-        return not self._connections
+        return not self._connections.all()
+
+    # Events
 
     def _work(self) -> None:
         while True:
             for number, _ in self._epoll.poll(maxevents=1):
                 if number == self._ended:
                     return
-                if number == self._has_jobs:
-                    self._next_job()
-                elif (listener := self._listeners.get(number)) is not None and not self._draining:
-                    self._accept(listener)
-                    with contextlib.suppress(OSError, ValueError):
-                        self._epoll.modify(number, select.EPOLLIN | select.EPOLLONESHOT)
-                elif connection := self._take(number):
-                    self._serve(connection)
+                with PrintedFaults():
+                    self._handle(number)
 
-    def _next_job(self) -> None:
-        """Runs a queued job."""
-        try:
-            os.eventfd_read(self._has_jobs)
-        except BlockingIOError:
-            return
-        connection, job = self._jobs.popleft()
-        self._run(connection, job)
+    def _handle(self, number: int) -> None:
+        if number == self._jobs.number:
+            self._jobs.run_next()
+        elif (listener := self._listeners.get(number)) is not None and not self._draining:
+            self._accept(listener)
+            with contextlib.suppress(OSError, ValueError):
+                self._epoll.modify(number, select.EPOLLIN | select.EPOLLONESHOT)
+        elif (connection := self._connections.reserve(number)) is not None:
+            self._serve(connection)
 
-    def _take(self, number: int) -> Connection | None:
-        """The connection of a descriptor, reserved for this thread to read."""
-        with self._lock:
-            connection = self._connections.get(number)
-            if connection is not None:
-                connection.busy = True
-            return connection
-
-    def _accept(self, listener: socket.socket) -> None:
-        """Accepts all pending connections."""
-        while True:
-            try:
-                accepted, _ = listener.accept()
-            except OSError as error:
-                # None is pending, or descriptors have run out; pending ones raise another event.
-                if error.errno in (errno.EMFILE, errno.ENFILE):
-                    time.sleep(0.05)
-                return
-            accepted.setblocking(False)
-            if accepted.family != socket.AF_UNIX:
-                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(accepted)
+    def _accept(self, listener: socket.socket, most: int = _ACCEPTS_PER_TURN) -> None:
+        """Accepts pending connections; those above one turn's raise another event."""
+        for accepted in accept(listener, most, self._connections):
+            connection = Connection(accepted, self._slow)
             connection.protocol = self._protocol(connection)
-            with self._lock:
-                self._connections[connection.number] = connection
+            self._connections.add(connection)
             self._epoll.register(accepted, _READ)
 
     def _serve(self, connection: Connection) -> None:
         """Reads the available bytes and runs the jobs in them."""
-        try:
-            jobs, ended = self._read(connection)
-        except CloseConnectionError as error:
-            with contextlib.suppress(OSError):
-                connection.send(error.closing_message)
+        jobs: list[Job] = []
+        with PrintedFaults() as faults:
+            try:
+                jobs = self._read(connection)
+                self._connections.count(connection)
+            except CloseConnectionError as error:
+                self._close_with(connection, error.closing_message)
+                return
+            except OSError:
+                self._drop(connection)
+                return
+        if faults.occurred:
             self._drop(connection)
             return
-        except OSError:
-            self._drop(connection)
-            return
-        if not connection.protocol.concurrent:
-            # A client that has shut down its sending side still waits for the answer.
-            alive = all(self._try(connection, job) for job in jobs)
-            self._release(connection, alive and not ended)
+        if not connection.protocol.concurrent and jobs:
+            self._answer(connection, jobs)
             return
         for job in jobs[1:]:
-            self._jobs.append((connection, job))
-            os.eventfd_write(self._has_jobs, 1)
-        self._release(connection, not ended)
+            self._jobs.put(partial(self._run, connection, job))
+        self._release(connection)
         for job in jobs[:1]:
             self._run(connection, job)
 
-    def _read(self, connection: Connection) -> tuple[list[Job], bool]:
-        """The jobs in the available bytes, and whether the client has closed."""
+    def _read(self, connection: Connection) -> list[Job]:
+        """The jobs in the available bytes."""
         jobs: list[Job] = []
-        while True:
+        for _ in range(_READS_PER_TURN):
             try:
-                data = connection.socket.recv(_CHUNK)
+                data = connection.socket.recv(CHUNK)
             except BlockingIOError:
-                return jobs, False
+                break
             if not data:
-                return jobs, True
+                connection.ended = True
+                break
             jobs += connection.protocol.received(data)
-            if len(data) < _CHUNK:
-                return jobs, False
+            if len(data) < CHUNK or (jobs and not connection.protocol.concurrent):
+                break
+        return jobs
+
+    def _answer(self, connection: Connection, jobs: Sequence[Job] = ()) -> None:
+        """Answers requests one after the other, while the client takes the answers and its turn lasts."""
+        with PrintedFaults() as faults:
+            try:
+                goes_on = self._answer_some(connection, jobs)
+            except CloseConnectionError as error:
+                self._close_with(connection, error.closing_message)
+                return
+            if goes_on and not self._connections.pause(connection):
+                self._jobs.put(partial(self._answer, connection))
+        if faults.occurred:
+            self._drop(connection)
+
+    def _answer_some(self, connection: Connection, jobs: Sequence[Job]) -> bool:
+        """Answers some requests; whether there may be more."""
+        for _ in range(_JOBS_PER_TURN):
+            jobs = jobs or connection.protocol.received(b"")
+            self._connections.count(connection)
+            if not jobs:
+                # A client that has shut down its sending side still waits for its answers.
+                self._release(connection)
+                return False
+            if not self._try(connection, jobs[0]):
+                self._finish(connection)
+                return False
+            jobs = ()
+            if connection.backlogged():
+                break
+        return True
 
     def _run(self, connection: Connection, job: Job) -> None:
         """Runs a job of a connection that other threads may read meanwhile."""
         if not self._try(connection, job):
             # The thread that reads the connection next sees its end and drops it.
-            with contextlib.suppress(OSError):
-                connection.socket.shutdown(socket.SHUT_RDWR)
+            self._gone(connection)
 
     def _try(self, connection: Connection, job: Job) -> bool:
         try:
-            return job()
-        except OSError:
+            with PrintedFaults(), contextlib.suppress(OSError):
+                return job()
             return False
         finally:
             connection.last_used = time.monotonic()
+            if connection.counted:
+                with contextlib.suppress(CloseConnectionError):
+                    self._connections.count(connection)
 
-    def _release(self, connection: Connection, alive: bool) -> None:
-        """Rearms a connection for reading, or closes it."""
-        if not alive:
-            self._drop(connection)
-            return
-        connection.last_used = time.monotonic()
-        with self._lock:
+    # The states of a connection
+
+    def _release(self, connection: Connection) -> None:
+        """Rearms a connection for reading, closes one whose client has, or waits until its output is taken."""
+        if connection.ended:
+            self._finish(connection)
+        elif not connection.backlogged() or not self._connections.pause(connection):
+            connection.last_used = time.monotonic()
             connection.busy = False
-        # From here on another thread may use the connection, and may have closed it.
-        with contextlib.suppress(OSError, ValueError):
-            self._epoll.modify(connection.number, _READ)
+            # From here on another thread may use the connection, and may have closed it.
+            with contextlib.suppress(OSError, ValueError):
+                self._epoll.modify(connection.number, _READ)
+
+    def _finish(self, connection: Connection) -> None:
+        """Closes a connection once its output is taken."""
+        connection.closing = True
+        if not connection.unsent or not self._connections.pause(connection):
+            self._drop(connection)
+
+    def _close_with(self, connection: Connection, message: bytes) -> None:
+        """Sends the last bytes of a connection and closes it."""
+        try:
+            connection.send(message)
+        except OSError:
+            self._drop(connection)
+        else:
+            self._finish(connection)
+
+    def _drained(self, connection: Connection) -> None:
+        """Goes on with a connection whose output is taken."""
+        if not self._connections.resume(connection):
+            return
+        if connection.closing:
+            self._drop(connection)
+        elif connection.protocol.concurrent:
+            self._release(connection)
+        else:
+            self._jobs.put(partial(self._answer, connection))
+
+    def _gone(self, connection: Connection) -> None:
+        """Ends a connection whose client has gone; a thread that reads it drops it."""
+        connection.shut_down()
+        if self._connections.resume(connection):
+            self._drop(connection)
+
+    def _drop_stuck(self) -> None:
+        """Ends connections whose clients take nothing."""
+        now = time.monotonic()
+        for connection in self._connections.all():
+            if connection.stuck_for(now) > self._limits.stuck_seconds:
+                self._gone(connection)
 
     def _drop(self, connection: Connection) -> None:
-        with self._lock:
-            self._connections.pop(connection.number, None)
+        self._connections.remove(connection)
         connection.close()
 
 
-def listen_tcp(host: str, port: int, flag: str) -> socket.socket:
-    """A socket that listens at an address.
-
-    Raises:
-        StartError: the address cannot be bound.
-    """
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        # Listens already, so that two servers that start on one port at the same moment conflict here.
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise StartError(
-            f"cannot listen on {host}:{port} ({error.strerror}); free the port or give another --{flag}"
-        ) from error
-    return listener
-
-
-def listen_unix(path: Path) -> socket.socket:
-    """A socket that listens at a path; a stale socket there is replaced.
-
-    Raises:
-        StartError: the path cannot be bound.
-    """
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            if path.is_socket():
-                path.unlink()
-        listener.bind(str(path))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise StartError(f"cannot listen on {path} ({error.strerror}); give another --grpc_socket_path") from error
-    return listener
+def _is_idle(connection: Connection, now: float) -> bool:
+    undelivered = connection.unsent or connection.owed_since is not None
+    unused = now - connection.last_used > _LINGER and not undelivered
+    return unused and connection.protocol.idle() and connection.silent()

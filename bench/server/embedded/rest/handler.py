@@ -30,7 +30,6 @@ _SPEC: Final = r"(?:(?:/versions/([0-9]+))|(?:/labels/([^/:]+)))?"
 _PREDICTION: Final = re.compile(r"(?i)/v1/models/([^/:]+)" + _SPEC + r":(classify|regress|predict)")
 _STATUS: Final = re.compile(r"(?i)/v1/models(?:/([^/:]+))?" + _SPEC + r"(?:\/(metadata))?")
 _ORIGIN: Final = re.compile(rb"https?://")
-_MAX_UNPACKED: Final = 100 << 20
 _CORS: Final = (
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Allow-Methods", "POST, GET"),
@@ -47,12 +46,14 @@ class RestOptions:
         prometheus_path: path of the metrics page; None for no page.
         cors: whether answers have CORS headers.
         check_method: whether a signature's method name must match the call.
+        max_unpacked: bytes of the largest body that comes compressed.
     """
 
     timeout: float = 30.0
     prometheus_path: str | None = None
     cors: bool = False
     check_method: bool = False
+    max_unpacked: int = 16 << 20
 
 
 @dataclass(slots=True)
@@ -133,7 +134,7 @@ class RestEndpoint:
         answer = self._apis.get(call.api)
         if answer is None:
             raise _malformed(request)
-        return answer(call, _unpacked(request))
+        return answer(call, _unpacked(request, self._options.max_unpacked))
 
     def _predict(self, call: _Call, body: bytes) -> bytes:
         fast = json_fast.read(body)
@@ -225,13 +226,13 @@ def _decoded(text: str) -> str:
     return unquote_to_bytes(text).decode(errors="surrogateescape")
 
 
-def _unpacked(request: Request) -> bytes:
-    """The body without its gzip coding; empty if it is not valid gzip or exceeds 100 MiB."""
+def _unpacked(request: Request, most: int) -> bytes:
+    """The body without its gzip coding; empty, as in Serving, if it is not valid gzip or too large."""
     if b"gzip" not in request.headers.get(b"content-encoding", b"") or not request.body:
         return request.body
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
-        body = unpacker.decompress(request.body, _MAX_UNPACKED)
+        body = unpacker.decompress(request.body, most)
     except zlib.error:
         return b""
     return body if unpacker.eof and not unpacker.unused_data else b""

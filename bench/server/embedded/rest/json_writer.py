@@ -25,7 +25,7 @@ _SHORT_ESCAPES: Final = {
 }
 _FLOAT_MAX: Final = 3.4028234e38
 # Blanks before the lines of deep containers grow with the square of the depth: a body of 200 kB could ask for 40 GB.
-_LONGEST_ECHO: Final = 256 << 20
+_LONGEST_ECHO: Final = 1 << 20
 
 
 def quoted(text: bytes) -> bytes:

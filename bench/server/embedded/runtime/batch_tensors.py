@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from bench.server.embedded.runtime.session import Feeds
 from bench.server.embedded.runtime.tensors import Tensor
 
 _PADDABLE_DIMENSIONS = 6
+# Bytes of a batch's tensor that is padded: one long row would make as much of each of a thousand short ones.
+_MAX_PADDED: Final = 256 << 20
+_STRING_BYTES: Final = 32
 
 
 def join_tasks(tasks: Sequence[Feeds], padding: int, pad_lengths: bool) -> list[tuple[str, Tensor]]:
@@ -41,6 +44,7 @@ def join_tasks(tasks: Sequence[Feeds], padding: int, pad_lengths: bool) -> list[
             raise StatusError(Code.INTERNAL, f"Tensor concat operation failed: types of '{name}' differ")
         if padding:
             last = tensors[-1]
+            _check_padded(last, (sum(tensor.shape[0] for tensor in tensors) + padding, *last.shape[1:]))
             first_row = split_rows(last, [1, last.shape[0] - 1])[0] if last.shape[0] else last
             tensors = [*tensors, *[first_row] * padding]
         joined.append((name, join_rows(tensors)))
@@ -98,7 +102,17 @@ def _same_lengths(tensors: Sequence[Tensor]) -> list[Tensor]:
     if len(ranks) > 1:
         raise StatusError(Code.INTERNAL, "Tensor concat operation failed: ranks differ")
     largest = tuple(max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True))
+    if any(tensor.shape[1:] != largest for tensor in tensors):
+        _check_padded(tensors[0], (sum(tensor.shape[0] for tensor in tensors if tensor.shape), *largest))
     return [_padded(tensor, largest) for tensor in tensors]
+
+
+def _check_padded(tensor: Tensor, shape: tuple[int, ...]) -> None:
+    width = _STRING_BYTES if isinstance(tensor.values, list) else tensor.values.itemsize
+    if (length := math.prod(shape) * width) > _MAX_PADDED:
+        raise StatusError(
+            Code.RESOURCE_EXHAUSTED, f"a batch padded to {length} bytes is larger than {_MAX_PADDED}; send shorter rows"
+        )
 
 
 def _padded(tensor: Tensor, inner: tuple[int, ...]) -> Tensor:

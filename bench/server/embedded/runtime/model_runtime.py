@@ -30,6 +30,9 @@ _SIMILAR: Final = 2
 _TRIALS: Final = 9
 _LEAST_TRIALS: Final = 3
 
+# Classes of runs that are remembered; a client may ask for outputs in any order.
+_MAX_CLASSES: Final = 1000
+
 _Key = tuple[tuple[str, ...], tuple[str, ...], int]
 
 
@@ -119,7 +122,9 @@ class ModelRuntime:
         seen, self._seen = self._seen, None
         limit = time.perf_counter() + seconds
         for key, (feeds, fetches) in (seen or {}).items():
-            self._classes[key].prefers_inline = _inline_is_faster(self._session, feeds, fetches, limit)
+            (self._classes.get(key) or self._new_class(key)).prefers_inline = _inline_is_faster(
+                self._session, feeds, fetches, limit
+            )
 
     def close(self) -> None:
         """Frees the model; no run may be in progress."""
@@ -134,6 +139,8 @@ class ModelRuntime:
                 for (*other, size), runs in self._classes.items()
                 if other == names and abs(size - magnitude) <= _SIMILAR
             }
+            if len(self._classes) >= _MAX_CLASSES:
+                self._classes.clear()
             nearest = min(known, key=lambda size: abs(size - magnitude), default=magnitude)
             return self._classes.setdefault(key, _RunClass(known.get(nearest)))
 

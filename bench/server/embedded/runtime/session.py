@@ -1,6 +1,7 @@
 """A SavedModel in a session of the TensorFlow runtime."""
 
 import ctypes
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from bench.server.embedded.runtime.tensors import DT_STRING, DTYPES, Tensor, dty
 
 Feeds = Sequence[tuple[str, Tensor]]
 
+# An index has 9 digits at most, as C's integers hold.
+_TENSOR_NAME: Final = re.compile(r"(.*):([0-9]{1,9})", re.DOTALL)
+# Sets of tensors whose places are remembered; a client may ask for outputs in any order.
+_MAX_PLACES: Final = 1000
 TIMED_OUT: Final = "Timed out waiting for notification"
 
 
@@ -141,19 +146,29 @@ class Session:
         """The positions of the named tensors in the graph, looked up once per set of names."""
         fed, fetched = self._outputs(feeds, _feed_error), self._outputs(fetches, _fetch_error)
         places = _Places(fed, fetched, len(feeds), len(fetches))
+        if len(self._places) >= _MAX_PLACES:
+            self._places.clear()
         self._places[feeds, fetches] = places
         return places
 
     def _outputs(self, names: Sequence[str], refused: Callable[[str, int | None], StatusError]) -> Any:
         found = (Output * len(names))()
         for place, name in enumerate(names):
-            operation, _, number = name.partition(":")
-            pointer, index = self._tf.TF_GraphOperationByName(self._graph, operation.encode()), int(number or 0)
+            operation, index = _parsed_name(name)
+            pointer = self._tf.TF_GraphOperationByName(self._graph, operation)
             count = self._tf.TF_OperationNumOutputs(pointer) if pointer else None
             if count is None or index >= count:
                 raise refused(name, count)
             found[place].operation, found[place].index = pointer, index
         return found
+
+
+def _parsed_name(name: str) -> tuple[bytes, int]:
+    """The operation and the output's index of a tensor's name; without a valid index all of it names the operation."""
+    found = _TENSOR_NAME.fullmatch(name)
+    operation, index = (found[1], int(found[2])) if found else (name, 0)
+    # The runtime would take the name to end at a NUL.
+    return b"" if "\0" in operation else operation.encode(errors="replace"), index
 
 
 def _feed_error(name: str, count: int | None) -> StatusError:

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.server.embedded.base.limits import INT64_MAX
+from bench.server.embedded.base.status import Code, StatusError
 from bench.serving.protos import types_pb2
 
 DT_STRING: Final = int(types_pb2.DT_STRING)
 DT_FLOAT: Final = int(types_pb2.DT_FLOAT)
 MAX_DIMENSIONS: Final = 254
+# Bytes that a string takes beside its own: a pointer here, 24 in the runtime.
+_STRING_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +101,40 @@ class Tensor:
         return len(self.values)
 
 
-def from_proto(proto: Any) -> Tensor | None:
+def from_proto(proto: Any, max_fill: int) -> Tensor | None:
     """The tensor of a TensorProto by the rules of Tensor::FromProto (tensor.cc); None where that fails.
 
     Content of the wrong size is refused. Of single values, missing ones repeat the last one, or are zero if there is
     none, and surplus ones are dropped. `unknown_rank` is ignored.
+
+    Args:
+        proto: the message.
+        max_fill: bytes of the largest tensor with missing values: a few bytes can declare any number of them.
+
+    Raises:
+        StatusError: RESOURCE_EXHAUSTED for a larger one.
     """
-    shape = tuple([dim.size for dim in proto.tensor_shape.dim])
+    dims = proto.tensor_shape.dim
+    if len(dims) > MAX_DIMENSIONS:
+        return None
+    shape = tuple([dim.size for dim in dims])
     size = _size(shape)
     if size is None:
         return None
     try:
-        values = _strings(proto, size) if proto.dtype == DT_STRING else _numbers(proto, size)
+        values = _strings(proto, size, max_fill) if proto.dtype == DT_STRING else _numbers(proto, size, max_fill)
     except MemoryError:
         return None
     return None if values is None else Tensor(proto.dtype, shape, values)
+
+
+def _check_fill(missing: int, length: int, max_fill: int) -> None:
+    if missing > 0 and length > max_fill:
+        raise StatusError(
+            Code.RESOURCE_EXHAUSTED,
+            f"a tensor of {length} bytes, most of which are not in the request, is larger than max_fill_bytes "
+            f"({max_fill})",
+        )
 
 
 def _size(shape: tuple[int, ...]) -> int | None:
@@ -129,7 +151,7 @@ def _size(shape: tuple[int, ...]) -> int | None:
     return size if len(shape) <= MAX_DIMENSIONS else None
 
 
-def _numbers(proto: Any, size: int) -> NDArray[Any] | None:
+def _numbers(proto: Any, size: int, max_fill: int) -> NDArray[Any] | None:
     known = DTYPES.get(proto.dtype)
     if known is None:
         return None
@@ -137,7 +159,11 @@ def _numbers(proto: Any, size: int) -> NDArray[Any] | None:
     content = proto.tensor_content
     if content and size:
         return np.frombuffer(content, known.array) if len(content) == length else None
-    return filled(_single_values(proto, known), size) if length <= INT64_MAX else None
+    if length > INT64_MAX:
+        return None
+    values = _single_values(proto, known)
+    _check_fill(size - len(values), length, max_fill)
+    return filled(values, size)
 
 
 def _single_values(proto: Any, known: DType) -> NDArray[Any]:
@@ -180,9 +206,10 @@ def filled(values: NDArray[Any], size: int) -> NDArray[Any]:
     return longer
 
 
-def _strings(proto: Any, size: int) -> list[bytes] | None:
+def _strings(proto: Any, size: int, max_fill: int) -> list[bytes] | None:
     if proto.tensor_content and size:
         return _decode_string_list(proto.tensor_content, size)
+    _check_fill(size - len(proto.string_val), size * _STRING_BYTES, max_fill)
     strings = list(proto.string_val[:size])
     return strings + (strings[-1:] or [b""]) * (size - len(strings))
 

@@ -1,0 +1,132 @@
+"""The connections of a server: which may be read, which wait for their clients, and the bytes that they hold."""
+
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bench.server.embedded.net.connection import CloseConnectionError, Connection
+
+# Bytes of requests that a connection holds without being counted.
+_SMALL: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class SocketLimits:
+    """What the clients of a server may take up.
+
+    Args:
+        connections: connections; one more closes the one that has been unused the longest.
+        held_bytes: bytes of requests and answers in memory, without those of connections that hold 64 KiB or less.
+        stuck_seconds: seconds that a client may take none of the output that waits for it.
+        stuck_seconds_at_stop: the same while the server stops.
+    """
+
+    connections: int = 4096
+    held_bytes: int = 256 << 20
+    stuck_seconds: float = 30.0
+    stuck_seconds_at_stop: float = 2.0
+
+
+DEFAULT_LIMITS: Final = SocketLimits()
+
+
+class ConnectionTable:
+    """The connections of a server.
+
+    Args:
+        limits: what they may take up.
+    """
+
+    def __init__(self, limits: SocketLimits) -> None:
+        self._limits = limits
+        self._lock = threading.Lock()
+        # Those used last are at the end.
+        self._connections: dict[int, Connection] = {}
+        self._held = 0
+
+    def add(self, connection: Connection) -> None:
+        """Adds a new connection."""
+        with self._lock:
+            self._connections[connection.number] = connection
+
+    def all(self) -> list[Connection]:
+        """All connections, those used last at the end."""
+        with self._lock:
+            return list(self._connections.values())
+
+    def full(self) -> bool:
+        """Whether there are as many as may be."""
+        return len(self._connections) >= self._limits.connections
+
+    def reserve(self, number: int) -> Connection | None:
+        """The connection of a descriptor, reserved for the calling thread."""
+        with self._lock:
+            connection = self._connections.pop(number, None)
+            if connection is not None:
+                self._connections[number] = connection
+                connection.busy = True
+            return connection
+
+    def remove(self, connection: Connection) -> None:
+        """Removes a connection, which is about to close."""
+        with self._lock:
+            if self._connections.get(connection.number) is connection:
+                self._remove(connection)
+
+    def take_free(self, wanted: Callable[[Connection], bool], most: int | None = None) -> list[Connection]:
+        """Removes connections that no thread uses, for the caller to close; those unused the longest come first."""
+        with self._lock:
+            free = (one for one in self._connections.values() if not one.busy and wanted(one))
+            found = list(itertools.islice(free, most))
+            for connection in found:
+                self._remove(connection)
+            return found
+
+    def evict(self) -> bool:
+        """Closes a connection without a request in progress, the one unused the longest; whether there was one."""
+        victims = self.take_free(lambda one: one.protocol.idle(), most=1)
+        for victim in victims:
+            victim.close()
+        return bool(victims)
+
+    def pause(self, connection: Connection) -> bool:
+        """Leaves a connection alone until its output is taken; False if that has happened."""
+        with self._lock:
+            connection.paused = connection.backlogged() or (connection.closing and connection.unsent > 0)
+            connection.busy = not connection.paused
+            return connection.paused
+
+    def resume(self, connection: Connection) -> bool:
+        """Reserves a paused connection for the calling thread; False if it was not paused."""
+        with self._lock:
+            paused = connection.paused and self._connections.get(connection.number) is connection
+            if paused:
+                connection.paused, connection.busy = False, True
+            return paused
+
+    def count(self, connection: Connection) -> None:
+        """Counts the bytes that a connection holds.
+
+        Raises:
+            CloseConnectionError: they are too many for the server.
+        """
+        held = connection.protocol.held()
+        counted = held if held > _SMALL else 0
+        if counted == connection.counted:
+            return
+        with self._lock:
+            if self._connections.get(connection.number) is not connection:
+                return
+            more = counted - connection.counted
+            self._held += more
+            connection.counted = counted
+            too_many = more > 0 and self._held > self._limits.held_bytes
+        if too_many:
+            raise CloseConnectionError(connection.protocol.overloaded())
+
+    def _remove(self, connection: Connection) -> None:
+        del self._connections[connection.number]
+        self._held -= connection.counted
+        connection.counted = 0

@@ -1,0 +1,96 @@
+"""Configs that a client may send, whatever they hold: no thread that others need ends or waits for one of them."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.server.embedded.base.status import Code, StatusError
+from bench.server.embedded.manager import model_manager
+from bench.server.embedded.manager.model_manager import ManagerOptions, ModelManager
+from bench.server.embedded.models.servable import Caller
+from bench.serving.protos import model_server_config_pb2
+
+
+@pytest.fixture
+def manager() -> Iterator[ModelManager]:
+    made = ModelManager(ManagerOptions(poll_seconds=0.01))
+    yield made
+    made.stop()
+
+
+def config(*models: tuple[str, str]) -> Any:
+    made = model_server_config_pb2.ModelServerConfig()
+    for name, path in models:
+        made.model_config_list.config.add(name=name, base_path=path, model_platform="tensorflow")
+    return made
+
+
+def refused(manager: ModelManager, given: Any, caller: Caller) -> StatusError:
+    with pytest.raises(StatusError) as caught:
+        manager.reload(given, caller)
+    return caught.value
+
+
+@pytest.mark.parametrize("path", ["/a\0b", "/" + "x" * 10_000, "/dev/null", "/nowhere", "file:///a\0", "/a\nb"])
+def test_a_path_that_is_none(manager: ModelManager, path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    late = refused(manager, config(("bad", path), ("good", "/nowhere")), Caller(0.05))
+    assert late.code is Code.DEADLINE_EXCEEDED
+    watcher = manager._watcher
+    assert watcher is not None
+    # Polls go on: what is wrong with another model's path is seen.
+    manager._watched = config(("good", "/elsewhere")).model_config_list.config
+    for _ in range(2000):
+        if "/elsewhere" in (shown := capsys.readouterr().err):
+            break
+        threading.Event().wait(0.005)
+    assert "Could not find base path /elsewhere (No such file or directory)" in shown
+    assert watcher.is_alive()
+
+
+def test_reloads_that_wait_are_few(manager: ModelManager) -> None:
+    callers = [Caller(), Caller()]
+    outcomes: list[StatusError] = []
+    threads = [
+        threading.Thread(
+            target=lambda caller=caller: outcomes.append(refused(manager, config(("m", "/nowhere")), caller))
+        )
+        for caller in callers
+    ]
+    for thread in threads:
+        thread.start()
+    while manager._reloads._value:
+        threading.Event().wait(0.005)
+    assert refused(manager, config(("m", "/nowhere")), Caller()).code is Code.RESOURCE_EXHAUSTED
+    for caller in callers:
+        caller.cancel()
+    for thread in threads:
+        thread.join(30)
+    assert [outcome.code for outcome in outcomes] == [Code.CANCELLED] * 2
+    assert refused(manager, config(("m", "relative")), Caller()).code is Code.INVALID_ARGUMENT
+
+
+def test_models_are_not_without_number(manager: ModelManager) -> None:
+    many = config(*((f"m{number}", "/nowhere") for number in range(1001)))
+    assert refused(manager, many, Caller()).code is Code.RESOURCE_EXHAUSTED
+
+
+def test_models_that_are_over_are_forgotten(manager: ModelManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_manager, "_MAX_MODELS_OVER", 3)
+    before = threading.active_count()
+    for number in range(10):
+        refused(manager, config((f"m{number}", "/nowhere")), Caller(0))
+    assert list(manager._models) == ["m6", "m7", "m8", "m9"]
+    for _ in range(2000):
+        if threading.active_count() <= before + 5:
+            break
+        threading.Event().wait(0.005)
+    # Theirs, and the one that polls.
+    assert threading.active_count() <= before + 5
+
+
+def test_a_version_of_very_many_digits_is_none(manager: ModelManager, tmp_path: Path) -> None:
+    (tmp_path / ("9" * 200)).mkdir()
+    assert refused(manager, config(("m", str(tmp_path))), Caller(0.05)).code is Code.DEADLINE_EXCEEDED

@@ -1,0 +1,249 @@
+"""No client, whatever it does or leaves undone, keeps the server from others."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from bench.server.embedded.grpc.protocol import GrpcProtocol
+from bench.server.embedded.net.connection_table import DEFAULT_LIMITS, SocketLimits
+from bench.server.embedded.net.http1 import Http1Protocol
+from bench.server.embedded.net.http_message import Request, Response
+from bench.server.embedded.net.listeners import listen_tcp
+from bench.server.embedded.net.socket_server import SocketServer
+from bench.serving.http2.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PREFACE,
+    SETTINGS,
+    connection_preface,
+    frame,
+)
+from bench.serving.http2.grpc_wire import framed
+from bench.serving.http2.hpack import encode
+
+LARGE = b"x" * (8 << 20)
+GET = b"GET /%b HTTP/1.1\r\n\r\n"
+MAX_BODY = 1 << 20
+THREADS = 2
+CALL = encode([(b":method", b"POST"), (b":path", b"/large"), (b"content-type", b"application/grpc")])
+
+
+def answer(request: Request) -> Response:
+    if request.path == "/fault":
+        raise ZeroDivisionError
+    return Response(200, LARGE if request.path == "/large" else request.body or b"ok")
+
+
+class LargeAnswers:
+    """gRPC methods whose answers are large."""
+
+    def knows(self, method: str) -> bool:
+        return True
+
+    def is_streaming(self, method: str) -> bool:
+        return False
+
+    def closing_message(self, method: str) -> bytes:
+        return b""
+
+    def handle(self, method: str, message: bytes, caller: Any) -> bytes:
+        return LARGE if method == "/large" else b"ok"
+
+
+@contextmanager
+def serving(limits: SocketLimits = DEFAULT_LIMITS, protocol: Any = None) -> Iterator[tuple[SocketServer, Any]]:
+    """A server with two threads, and a function that connects to it."""
+    listener = listen_tcp("127.0.0.1", 0, "port")
+    address = listener.getsockname()
+    make = protocol or (lambda connection: Http1Protocol(connection, answer, MAX_BODY))
+    server = SocketServer("test", [listener], THREADS, make, limits)
+    server.start()
+    with ExitStack() as stack:
+
+        def connect(data: bytes = b"") -> socket.socket:
+            made = stack.enter_context(socket.create_connection(address, timeout=30))
+            made.sendall(data)
+            return made
+
+        try:
+            yield server, connect
+        finally:
+            stack.close()
+            server.stop(10)
+
+
+def ask(client: socket.socket, data: bytes = GET % b"") -> bytes:
+    """The answer to a request, up to the end of its body."""
+    client.sendall(data)
+    return read_answer(client)
+
+
+def read_answer(client: socket.socket) -> bytes:
+    head = bytearray()
+    while not head.endswith(b"\r\n\r\n"):
+        head += client.recv(1)
+    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+    body = bytearray()
+    while len(body) < length:
+        body += client.recv(length - len(body))
+    return bytes(head.split(b"\r\n")[0] + b"\n" + body)
+
+
+def rest_of(client: socket.socket) -> bytes:
+    """What comes until the server closes the connection."""
+    received = bytearray()
+    with suppress(ConnectionResetError):
+        while data := client.recv(1 << 20):
+            received += data
+    return bytes(received)
+
+
+def test_clients_that_do_not_read_hold_no_thread() -> None:
+    with serving() as (_, connect):
+        deaf = [connect((GET % b"large") * 3) for _ in range(4 * THREADS)]
+        assert ask(connect()) == b"HTTP/1.1 200 OK\nok"
+        # One that reads late gets all of its answers.
+        for _ in range(3):
+            assert read_answer(deaf[0]).endswith(b"\n" + LARGE)
+        assert ask(deaf[0]) == b"HTTP/1.1 200 OK\nok"
+
+
+def test_clients_of_grpc_that_do_not_read_hold_no_thread() -> None:
+    methods = LargeAnswers()
+    call = frame(HEADERS, END_HEADERS, 1, CALL) + frame(DATA, END_STREAM, 1, framed(b""))
+    with serving(protocol=lambda connection: GrpcProtocol(connection, methods)) as (_, connect):
+        for _ in range(4 * THREADS):
+            connect(PREFACE + connection_preface() + call)
+        client = connect(PREFACE + connection_preface())
+        small = encode([(b":method", b"POST"), (b":path", b"/small"), (b"content-type", b"application/grpc")])
+        client.sendall(frame(HEADERS, END_HEADERS, 1, small) + frame(DATA, END_STREAM, 1, framed(b"")))
+        received = b""
+        while framed(b"ok") not in received:
+            received += client.recv(65536)
+
+
+def test_clients_that_do_not_finish_hold_no_thread() -> None:
+    unfinished = (b"", b"G", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc", b"GET / HTTP/1.1\r\n")
+    with serving() as (_, connect):
+        for data in unfinished * THREADS:
+            connect(data)
+        assert ask(connect()) == b"HTTP/1.1 200 OK\nok"
+
+
+def test_the_end_does_not_wait_for_clients_that_do_not_read() -> None:
+    with serving(SocketLimits(stuck_seconds_at_stop=0.1)) as (server, connect):
+        deaf = connect(GET % b"large")
+        assert ask(connect()) == b"HTTP/1.1 200 OK\nok"
+        stopper = threading.Thread(target=server.stop, args=(120,))
+        stopper.start()
+        stopper.join(60)
+        assert not stopper.is_alive()
+        assert len(rest_of(deaf)) < len(LARGE)
+
+
+def test_a_client_that_takes_nothing_is_closed_after_a_while() -> None:
+    with serving(SocketLimits(stuck_seconds=0.1)) as (server, connect):
+        deaf = connect(GET % b"large")
+        while not (known := server._connections.all()) or not known[0].unsent:
+            threading.Event().wait(0.01)
+        while server._connections.all():
+            threading.Event().wait(0.01)
+        assert len(rest_of(deaf)) < len(LARGE)
+
+
+def test_a_client_that_opens_no_window_is_closed_after_a_while() -> None:
+    methods = LargeAnswers()
+    closed = frame(SETTINGS, 0, 0, b"\0\x04\0\0\0\0")
+    call = frame(HEADERS, END_HEADERS, 1, CALL) + frame(DATA, END_STREAM, 1, framed(b""))
+    limits = SocketLimits(stuck_seconds=0.1)
+    with serving(limits, lambda connection: GrpcProtocol(connection, methods)) as (_, connect):
+        assert len(rest_of(connect(PREFACE + closed + call))) < 1000
+
+
+def test_a_fault_ends_one_connection_and_no_thread(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving() as (_, connect):
+        for _ in range(2 * THREADS):
+            assert rest_of(connect(GET % b"fault")) == b""
+        assert ask(connect()) == b"HTTP/1.1 200 OK\nok"
+    assert capsys.readouterr().err.count("Traceback") == 2 * THREADS
+
+
+def test_a_fault_of_a_protocol_ends_no_thread(capsys: pytest.CaptureFixture[str]) -> None:
+    class Faulty(Http1Protocol):
+        def received(self, data: bytes) -> Any:
+            if data == b"fault":
+                raise MemoryError
+            return super().received(data)
+
+    with serving(protocol=lambda connection: Faulty(connection, answer, MAX_BODY)) as (_, connect):
+        for _ in range(2 * THREADS):
+            assert rest_of(connect(b"fault")) == b""
+        assert ask(connect()) == b"HTTP/1.1 200 OK\nok"
+    assert "MemoryError" in capsys.readouterr().err
+
+
+def test_a_new_connection_closes_the_one_unused_the_longest() -> None:
+    with serving(SocketLimits(connections=2)) as (_, connect):
+        first, second = connect(), connect()
+        for client in (first, second, first):
+            assert ask(client) == b"HTTP/1.1 200 OK\nok"
+        third = connect()
+        assert ask(third) == b"HTTP/1.1 200 OK\nok"
+        assert rest_of(second) == b""
+        assert ask(first) == b"HTTP/1.1 200 OK\nok"
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [b"Content-Length: %d\r\n\r\n" % (MAX_BODY + 1), b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % (MAX_BODY + 1)],
+)
+def test_a_body_above_the_limit_is_refused_before_it_comes(request_head: bytes) -> None:
+    with serving() as (_, connect):
+        page = rest_of(connect(b"POST / HTTP/1.1\r\n" + request_head))
+        assert page.startswith(b"HTTP/1.1 413 Request Entity Too Large\r\n")
+        body = b"a" * MAX_BODY
+        sent = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body)
+        assert ask(connect(), sent + body) == b"HTTP/1.1 200 OK\n" + body
+
+
+def test_the_bytes_of_all_requests_are_limited() -> None:
+    head, part = b"POST / HTTP/1.1\r\nContent-Length: 900000\r\n\r\n", b"a" * 300_000
+    with serving(SocketLimits(held_bytes=700_000)) as (server, connect):
+        first, second = connect(head + part), connect(head + part)
+        while server._connections._held < 600_000:
+            threading.Event().wait(0.01)
+        assert rest_of(connect(head + part)).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert ask(connect()) == b"HTTP/1.1 200 OK\nok"
+        first.close()
+        while server._connections._held > 400_000:
+            threading.Event().wait(0.01)
+        assert ask(connect(), head.replace(b"900000", b"300000") + part).endswith(part)
+        second.close()
+        while server._connections._held:
+            threading.Event().wait(0.01)
+
+
+def test_requests_sent_together_are_answered_in_their_order() -> None:
+    with serving() as (_, connect):
+        client = connect(b"".join(b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n%03d" % place for place in range(100)))
+        received = b""
+        while received.count(b"\r\n\r\n") < 100:
+            received += client.recv(65536)
+        bodies = [part[:3] for part in received.split(b"\r\n\r\n")[1:]]
+        assert bodies == [b"%03d" % place for place in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "answers"), [(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", 1), ((GET % b"large") * 2, 2)]
+)
+def test_a_client_that_sends_no_more_gets_its_answers(sent: bytes, answers: int) -> None:
+    with serving() as (_, connect):
+        client = connect(sent)
+        client.shutdown(socket.SHUT_WR)
+        assert rest_of(client).count(b"HTTP/1.1 200 OK") == answers

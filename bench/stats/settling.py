@@ -74,9 +74,11 @@ def settling(logs: Floats, least: int = 0) -> Settling:
 def mser(series: Floats) -> int:
     """The cut of MSER-5: an index of `series` `[N]`, a multiple of 5."""
     batches = series[: series.size // BATCH * BATCH].reshape(-1, BATCH).mean(axis=1)
+    # About the end's level: rounding would decide between the cuts of a series that becomes constant.
+    batches -= batches[-1:]
     left = np.arange(batches.size, 0, -1)
     sums, squares = np.cumsum(batches[::-1])[::-1], np.cumsum(np.square(batches)[::-1])[::-1]
-    errors = (squares - np.square(sums) / left) / np.square(left)
+    errors = np.maximum(squares - np.square(sums) / left, 0.0) / np.square(left)
     # With few batches left the error is small by chance.
     return BATCH * int(np.argmin(errors[: max(batches.size - BATCH, 1)]))
 

@@ -72,7 +72,8 @@ def test_throughput_of_a_closed_loop_settles_too() -> None:
     due = ramped(np.where(np.arange(60) < 20, 50.0, 100.0))
     latency = np.full(due.size, 0.01) * np.random.default_rng(1).lognormal(0, 0.1, due.size)
     assert find_warmup(due, latency, 6.0, 60.0, closed_loop=False).begins == 6.0
-    assert find_warmup(due, latency, 6.0, 60.0, closed_loop=True).begins == pytest.approx(21.5, abs=2)
+    # In steps of five of 200 parts of the run.
+    assert 20.0 <= find_warmup(due, latency, 6.0, 60.0, closed_loop=True).begins <= 21.5
 
 
 def test_short_runs_are_as_planned() -> None:

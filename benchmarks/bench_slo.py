@@ -1,6 +1,6 @@
 """The bars of objectives and of runs that stop by themselves: `python -m benchmarks.bench_slo [NAME...]`.
 
-    verdicts    200 runs of a simulated server, each objective 5 % or more from the truth, and runs at the limit
+    verdicts    200 runs of a simulated server at each of three rates, with limits at the truth and 5 to 50 % from it
     until       1,000 runs with --until p99±5%: independent, AR(1) 0.9, heavy tails, drift; and a queue beside them
     live        20 runs with --until against a live server whose queue is known
 
@@ -18,68 +18,131 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from scipy.stats import norm
 
 from bench.analysis.run import analyse
 from bench.objectives.grammar import Objective
-from bench.objectives.verdicts import Verdict
+from bench.objectives.verdicts import Verdict, decide
 from bench.results.run_reader import find_runs
+from bench.stats.estimate import Estimate
 from benchmarks.verdicts import goal, missed, note
 from tests.support.exact_queues import exponential_sample
 from tests.support.queue_server import queue_server
 from tests.support.stopping_runs import KINDS, Server, right, until_run, verdict_run
 from tests.support.toy_golden import toy_golden, write_model_dir
 
-SERVER: Final = Server(rate=100.0, mean=0.02, servers=4, errors=0.01)
+UTILIZATION: Final = 0.5
+SERVERS: Final = 4
+RATES: Final = (20.0, 100.0, 500.0)
+"""Requests/s; the service time is such that the servers are half busy."""
+DEFAULT_RATE: Final = 100.0
 DEFAULT_SECONDS: Final = 54.0
 """Measured time of a run of the default length, 60 s with its warm-up."""
+DISTANCES: Final = (0.05, 0.1, 0.2, 0.5)
+"""Of the limit from the truth, on either side."""
 LONGEST: Final = {"independent": 40_000, "AR(1) 0.9": 80_000, "heavy tails": 80_000, "drift": 40_000}
 """Requests of the longest run of each kind: enough for ±5 %."""
-NAMES: Final = ("p50", "p95", "p99", "throughput", "errors")
-EDGE_RUNS, FAR_RUNS, UNTIL_RUNS = 200, 200, 250
+FAILING: Final = {"p50": 0.001, "p95": 0.001, "p99": 0.001, "throughput": 0.001, "errors": 0.01}
+"""Share of the requests that fail in the runs for each quantity. With 1 % of them there would be no p99."""
+NAMES: Final = ("p50", "p95", "p99", "throughput")
+"""Quantities of the bar. The share of errors is shown beside it: at 1 % a run of the default length has 54 of them."""
+FAR_RUNS, DECIDED_RUNS, UNTIL_RUNS = 200, 100, 250
 PROCESSES: Final = 2
 
 
-def _verdict(case: tuple[str, float, float, int, bool]) -> tuple[bool, Verdict]:
-    """Whether the verdict of one run is wrong, and the verdict."""
-    name, factor, seconds, seed, until_decided = case
-    objective = Objective(name, SERVER.truth(name) * factor)
-    (found,) = verdict_run(SERVER, (objective,), seconds, seed, until_decided=until_decided)
-    wrong = found.verdict is not Verdict.CANNOT_TELL and found.verdict is not right(SERVER, objective)
-    return wrong, found.verdict
+def _server(name: str, rate: float = DEFAULT_RATE) -> Server:
+    return Server(rate, UTILIZATION * SERVERS / rate, SERVERS, FAILING[name])
+
+
+def _estimates(case: tuple[float, int]) -> dict[str, Estimate]:
+    """The estimate of each quantity in one run of the default length."""
+    rate, seed = case
+    found: dict[str, Estimate] = {}
+    for failing in sorted(set(FAILING.values())):
+        names = [name for name in FAILING if FAILING[name] == failing]
+        server = _server(names[0], rate)
+        objectives = tuple(Objective(name, server.truth(name)) for name in names)
+        results = verdict_run(server, objectives, DEFAULT_SECONDS, seed, until_decided=False)
+        found |= {result.objective.name: result.estimate for result in results}
+    return found
+
+
+def _verdict(name: str, rate: float, factor: float, estimate: Estimate) -> tuple[Verdict, bool]:
+    """The verdict on a limit that is `factor` times the truth, and whether it is wrong."""
+    server = _server(name, rate)
+    objective = Objective(name, server.truth(name) * factor)
+    verdict = decide(objective, estimate, DEFAULT_SECONDS).verdict
+    return verdict, verdict not in (Verdict.CANNOT_TELL, right(server, objective))
+
+
+def _at_best(name: str, rate: float, distance: float, runs: Sequence[dict[str, Estimate]]) -> float:
+    """The share of runs that cannot tell if the error of the estimate is known: that of these runs."""
+    logs = np.log([run[name].center or np.nan for run in runs])
+    shift = np.log(1 + distance) / float(np.nanstd(logs))
+    z = norm.ppf(0.975)
+    return float(norm.cdf(z - shift) - norm.cdf(-z - shift))
+
+
+def _table(rate: float, runs: Sequence[dict[str, Estimate]]) -> int:
+    """Verdicts by quantity and distance; returns how many are wrong."""
+    wrong = 0
+    for name in FAILING:
+        cells = []
+        for distance in DISTANCES:
+            found = [
+                _verdict(name, rate, factor, run[name]) for run in runs for factor in (1 + distance, 1 / (1 + distance))
+            ]
+            bad, unknown = sum(entry for _, entry in found), sum(kind is Verdict.CANNOT_TELL for kind, _ in found)
+            best = _at_best(name, rate, distance, runs)
+            cells.append(f"{distance:.0%}: {unknown / len(found):.0%} ({best:.0%})" + (f", {bad} wrong" if bad else ""))
+            wrong += bad
+        note(f"{rate:g}/s, {name}: CANNOT TELL at {'; '.join(cells)}")
+    return wrong
 
 
 def _far(seed: int) -> tuple[str, float]:
     """An objective 5 to 50 % from the truth, most of them near: log-uniform, on either side, of any quantity."""
     rng = np.random.default_rng([seed, 9])
-    distance = float(np.exp(rng.uniform(np.log(0.05), np.log(0.5))))
+    distance = float(np.exp(rng.uniform(np.log(DISTANCES[0]), np.log(DISTANCES[-1]))))
     return NAMES[seed % len(NAMES)], 1 + distance if rng.random() < 0.5 else 1 / (1 + distance)
+
+
+def _decided(seed: int) -> tuple[Verdict, bool]:
+    """The verdict of a run with --until decided, and whether it is wrong."""
+    name, factor = _far(seed)
+    server = _server(name)
+    objective = Objective(name, server.truth(name) * factor)
+    (found,) = verdict_run(server, (objective,), 10 * DEFAULT_SECONDS, seed, until_decided=True)
+    return found.verdict, found.verdict not in (Verdict.CANNOT_TELL, right(server, objective))
+
+
+def _bar(what: str, found: Sequence[tuple[Verdict, bool]]) -> None:
+    wrong, unknown = sum(bad for _, bad in found), sum(kind is Verdict.CANNOT_TELL for kind, _ in found)
+    goal(wrong == 0, f"{what}: {wrong} of {len(found)} wrong (0)")
+    goal(unknown <= len(found) / 5, f"{what}: {unknown} of {len(found)} CANNOT TELL (a fifth)")
 
 
 def verdicts(pool: ProcessPoolExecutor) -> None:
     """Bar 1."""
-    print(f"Verdicts: M/M/{SERVER.servers}, {SERVER.rate:g} requests/s, {SERVER.errors:.0%} of them fail", flush=True)
-    for seconds, until_decided, what in (
-        (DEFAULT_SECONDS, False, f"runs of {DEFAULT_SECONDS:g} s"),
-        (10 * DEFAULT_SECONDS, True, f"--until decided, at most {10 * DEFAULT_SECONDS:g} s"),
-    ):
-        cases = [(*_far(seed), seconds, seed, until_decided) for seed in range(FAR_RUNS)]
-        found = list(pool.map(_verdict, cases))
-        wrong, unknown = sum(bad for bad, _ in found), sum(kind is Verdict.CANNOT_TELL for _, kind in found)
-        goal(wrong == 0, f"{what}, 5 to 50 % from the truth: {wrong} of {FAR_RUNS} wrong (0)")
-        text = f"{what}: {unknown} of {FAR_RUNS} CANNOT TELL"
-        if until_decided:
-            goal(unknown <= FAR_RUNS / 5, f"{text} (a fifth)")
-        else:
-            note(text)
-        nearest = [("p99", 1.05, seconds, 1000 + seed, until_decided) for seed in range(FAR_RUNS // 2)]
-        found = list(pool.map(_verdict, nearest))
-        note(f"{what}, p99 5 % below its limit: {dict(Counter(str(kind) for _, kind in found))}")
-        for name in ("p99", "throughput"):
-            edge = [(name, 1.0, seconds, 2000 + seed, until_decided) for seed in range(EDGE_RUNS)]
-            counts = Counter(kind for _, kind in pool.map(_verdict, edge))
+    print(f"Verdicts: M/M/{SERVERS}, half busy, {FAR_RUNS} runs of {DEFAULT_SECONDS:g} s at each rate", flush=True)
+    note("CANNOT TELL by the distance of the limit from the truth, on both sides (if the error were known):")
+    for rate in RATES:
+        runs = list(pool.map(_estimates, [(rate, seed) for seed in range(FAR_RUNS)]))
+        wrong = _table(rate, runs)
+        goal(wrong == 0, f"{rate:g}/s, 5 % or more from the truth: {wrong} wrong (0)")
+        if rate == DEFAULT_RATE:
+            cases = [(*_far(seed), run) for seed, run in enumerate(runs)]
+            mixed = [_verdict(name, rate, factor, run[name]) for name, factor, run in cases]
+            _bar(f"{rate:g}/s, latency and throughput, 5 to 50 % from the truth", mixed)
+        for name in FAILING:
+            counts = Counter(_verdict(name, rate, 1.0, run[name])[0] for run in runs)
             most = max(counts[Verdict.PASS], counts[Verdict.FAIL])
             shares = f"PASS {counts[Verdict.PASS]}, FAIL {counts[Verdict.FAIL]}"
-            goal(most <= 0.05 * EDGE_RUNS, f"{what}, {name} at its limit: {shares} of {EDGE_RUNS} (5 % each)")
+            goal(most <= 0.05 * len(runs), f"{rate:g}/s, {name} at its limit: {shares} of {len(runs)} (5 % each)")
+    _bar(
+        f"--until decided, {DEFAULT_RATE:g}/s, at most {10 * DEFAULT_SECONDS:g} s, 5 to 50 % from the truth",
+        list(pool.map(_decided, range(DECIDED_RUNS))),
+    )
 
 
 def _until(case: tuple[str, int, int]) -> tuple[bool, bool, bool, int]:

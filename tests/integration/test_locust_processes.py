@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import psutil
@@ -14,6 +15,7 @@ import requests
 from bench.analysis.run import analyse
 from bench.load.selftest.null_server import null_server
 from bench.results.blocks import OUTCOME_CODES
+from bench.results.manifest import Stopping
 from bench.results.records import Outcome
 from bench.results.run_reader import find_runs
 from tests.support.locust_process import free_port, locust, wait_for
@@ -153,7 +155,9 @@ def test_a_killed_generator_leaves_its_records_and_an_unfinished_run(started: An
 
 @pytest.mark.parametrize(("number", "processes"), [(signal.SIGTERM, []), (signal.SIGINT, ["--processes", "2"])])
 def test_an_interrupted_run_is_whole_but_says_so(started: Any, tmp_path: Path, number: Any, processes: Any) -> None:
-    process = started("-u", "8", "-t", "60s", "--arrivals", "constant:rate=50", *processes)
+    # It may stop by itself, but not so soon.
+    until = ["--until", "throughput±0.1%", "--max-duration", "54s"] if processes else []
+    process = started("-u", "8", "-t", "60s", "--arrivals", "constant:rate=50", *processes, *until)
     wait_for(lambda: stored(tmp_path) > 40)
     process.send_signal(number)
     out, _ = process.communicate(timeout=120)
@@ -172,6 +176,7 @@ def test_an_interrupted_run_is_whole_but_says_so(started: Any, tmp_path: Path, n
         r"stopped [\d.]+ m?s into the run: [\d,]+ of the 3,000 scheduled requests were not due any more", note
     )
     assert "have a record" not in out
+    assert run.file.stopping == (Stopping(planned=54.0, looks=ANY) if processes else None)
 
 
 # What the web page's reply says of a start that cannot be begun.

@@ -135,11 +135,14 @@ def test_figures_move_and_agree_with_the_run_at_its_end(served: tuple[str, Path]
 def test_the_json_agrees_with_the_run(served: tuple[str, Path]) -> None:
     url, runs = served
     before = len(list(runs.glob("*")))
-    start(url, run_time="5s", warmup="1s", seed="3")
+    # Two workers, and a run that stops by itself: 40 s at most, some 3 s as a rule.
+    start(url, run_time="5s", warmup="1s", seed="3", arrivals="poisson:rate=200", until="p50±50%")
     wait_for(lambda: len(list(runs.glob("*"))) > before)
-    wait_for(lambda: (found := state(url))["report"] and found["snapshot"]["time"] >= 5)
+    wait_for(lambda: (found := state(url))["report"] and found["run"] == find_runs([runs])[-1].name)
     found, run = state(url), find_runs([runs])[-1]
-    assert found["run"] == run.name
+    assert run.file.stopping is not None
+    assert re.fullmatch(r"p50 is known to ±[\d.]+ %, after \d+ looks?", run.file.stopping.reason)
+    assert run.file.elapsed < 41
     snapshot, summary = found["snapshot"], analyse(run).summary
     assert snapshot["phase"] == "ended"
     assert snapshot["requests"] == run.file.counts

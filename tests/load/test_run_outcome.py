@@ -11,6 +11,8 @@ from bench.core.errors import ExitCode
 from bench.core.units import format_number, format_seconds
 from bench.load.setup.catalog import SampleRule
 from bench.load.setup.run_outcome import describe_outcome
+from bench.objectives.until import parse_until
+from bench.results.manifest import FILE_NAME, Stopping
 from bench.results.records import Outcome
 from bench.results.run_reader import find_runs, open_run
 from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
@@ -143,3 +145,20 @@ def test_an_interval_without_an_end_keeps_the_other(tmp_path: Path) -> None:
     assert summary.hi is None
     assert f"p99 {format_seconds(summary.center)} [{format_seconds(summary.lo)} … —]" in lines[1]
     assert "?" not in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("reason", "interrupted", "line"),
+    [
+        ("p99 is known to ±4 %", False, "stopped after 20 s of at most 2 m 00 s: p99 is known to ±4 %"),
+        ("", False, "ran 20 s, the most that it may, without p99±5%; raise --max-duration to go on"),
+        ("", True, "ended after 10 s of at most 2 m 00 s, before p99±5%"),
+    ],
+    ids=["precise enough", "as long as it may", "interrupted"],
+)
+def test_how_a_run_that_may_stop_by_itself_ended(tmp_path: Path, reason: str, interrupted: bool, line: str) -> None:
+    run = write_run(tmp_path, simulate(), until=parse_until("p99±5%"))
+    stopping = Stopping(planned=120.0, looks=3, reason=reason)
+    file = replace(run.file, stopping=stopping, interrupted=interrupted, elapsed=12.0 if interrupted else 22.0)
+    (run.path / FILE_NAME).write_bytes(file.to_bytes())
+    assert line in describe_outcome(run.path, MODEL).lines

@@ -1,12 +1,14 @@
 """Runs with known truth: verdicts that are right, and intervals that cover after a stop. `make bench-slo` has more."""
 
+from dataclasses import replace
+
 import pytest
 
 from bench.objectives.grammar import Objective
 from bench.objectives.verdicts import Verdict
 from tests.support.stopping_runs import Server, right, until_run, verdict_run
 
-SERVER = Server(rate=50.0, mean=0.03, servers=4, errors=0.01)
+SERVER = Server(rate=50.0, mean=0.03, servers=4, errors=0.002)
 
 
 @pytest.mark.parametrize("kind", ["independent", "drift"])
@@ -27,6 +29,11 @@ def test_no_wrong_verdict_away_from_the_limit(name: str, factor: float, until_de
     assert {result.verdict for result in found} <= {expected, Verdict.CANNOT_TELL}
     if name in ("p50", "throughput"):
         assert [result.verdict for result in found] == [expected] * 2
+
+
+def test_a_percentile_beyond_which_all_requests_fail_has_no_truth() -> None:
+    with pytest.raises(ValueError, match="p99 does not exist where 1.0% of the requests fail"):
+        replace(SERVER, errors=0.01).truth("p99")
 
 
 @pytest.mark.parametrize("name", ["p50", "throughput"])

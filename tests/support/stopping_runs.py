@@ -144,12 +144,18 @@ class Server:
         return (1 - waits) * math.exp(-service * time) + waits * both
 
     def truth(self, name: str) -> float:
-        """The true value of a quantity of objectives."""
+        """The true value of a quantity of objectives.
+
+        Raises:
+            ValueError: a percentile that does not exist, as so many requests fail.
+        """
         if name == "throughput":
             return self.rate * (1 - self.errors)
         if name == "errors":
             return self.errors
         share = 1 - float(name[1:]) / 100
+        if self.errors >= share - 1e-9:
+            raise ValueError(f"{name} does not exist where {self.errors:.1%} of the requests fail")
         # A request that failed is later than every limit.
         return float(
             brentq(lambda time: (1 - self.errors) * self.beyond(time) + self.errors - share, 0.0, 1000 * self.mean)

@@ -97,10 +97,12 @@ def _stopping_lines(analysis: Analysis) -> list[str]:
     stopping = analysis.run.file.stopping
     if stopping is None:
         return []
-    seconds = format_seconds(analysis.summary.seconds)
+    seconds, planned = format_seconds(analysis.summary.seconds), format_seconds(stopping.planned)
     if stopping.reason:
-        return [f"stopped after {seconds} of at most {format_seconds(stopping.planned)}: {stopping.reason}"]
+        return [f"stopped after {seconds} of at most {planned}: {stopping.reason}"]
     until = analysis.run.manifest.until
+    if analysis.run.file.interrupted:
+        return [f"ended after {seconds} of at most {planned}, before {until}"]
     return [f"ran {seconds}, the most that it may, without {until}; raise --max-duration to go on"]
 
 

@@ -12,9 +12,10 @@ WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 PARALLEL = -n $(WORKERS) --dist worksteal
 
-.PHONY: help setup demo demo-client image load-test test test-image protos worker-requirements wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity bench-overload bench-slo fuzz clean
+.PHONY: help setup demo demo-client image load-test test test-image protos worker-requirements lock wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity bench-overload bench-slo fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -22,7 +23,7 @@ help: ## this list
 setup: $(STAMP) ## the environment in .venv
 
 # The interpreter is looked for only when there is something to set up.
-$(STAMP): constraints.txt pyproject.toml
+$(STAMP): requirements/dev.txt requirements/otava.txt pyproject.toml
 	@found=""; for candidate in "$(PYTHON)" python3.11 python3 python; do \
 	  [ -n "$$candidate" ] || continue; \
 	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then found="$$candidate"; break; fi; \
@@ -34,9 +35,10 @@ $(STAMP): constraints.txt pyproject.toml
 	  echo "make: $$found has no venv module; install it (Debian: apt-get install python3.11-venv)" >&2; exit 2; fi; \
 	echo "Setting up $(VENV) with $$("$$found" --version) (once; about 600 MB to download)"; \
 	"$$found" -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@$(PIP) --require-hashes -r requirements/dev.txt
 	@# It asks for numpy 2.2, which cannot live beside TensorFlow 2.15; the one module used here runs with 1.26.
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps apache-otava==0.8.0
+	@$(PIP) --require-hashes --no-deps -r requirements/otava.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
 demo: $(STAMP) ## the whole job once, small, on the embedded server
@@ -72,6 +74,10 @@ protos: $(STAMP) ## compile the messages of bench/serving/messages
 
 worker-requirements: $(STAMP) ## what a Locust worker needs, into requirements/worker.txt
 	@$(BIN)/python requirements/worker_requirements.py
+
+lock: $(STAMP) ## the lock files of `make setup`, by constraints.txt and the package index
+	@$(BIN)/python -m venv $(VENV)/lock && $(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) packaging uv==0.13.9
+	@$(VENV)/lock/bin/python requirements/lock.py
 
 wheel: $(STAMP) ## the package as a wheel, into dist/
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps --wheel-dir dist .

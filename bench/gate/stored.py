@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from scipy import stats
 
 from bench.analysis.compare import Difference, manifest_differences
 from bench.analysis.run import Analysis
@@ -137,6 +136,8 @@ def larger(values: Floats, others: Floats, shift: float) -> float:
 
     Up to `_RESAMPLES` splits are enumerated; of more, that many are drawn.
     """
+    from scipy import stats
+
     moved = values - shift
     ranks = stats.rankdata(np.round(np.concatenate((moved, others)), 12))
     found = stats.permutation_test(

@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
+from bench.stats.distributions import student_quantile
 from bench.stats.estimate import Estimate
 
 
@@ -35,7 +35,7 @@ def mean_of_runs(metric: str, values: Sequence[float], confidence: float = 0.95,
     if data.size == 1:
         warning = "one run: the variation between runs is not known; repeat at least 3 times"
         return Estimate(metric, center, None, None, confidence, 1, (warning,))
-    half = _quantile(confidence, data.size - 1) * float(scaled.std(ddof=1)) / math.sqrt(data.size)
+    half = student_quantile((1 + confidence) / 2, data.size - 1) * float(scaled.std(ddof=1)) / math.sqrt(data.size)
     ends = [_back(float(scaled.mean()) + sign * half, log) for sign in (-1, 1)]
     warnings = (f"an interval of {data.size} runs is wide; 5 are better",) if data.size < 3 else ()
     return Estimate(metric, center, ends[0], ends[1], confidence, data.size, warnings)
@@ -72,13 +72,9 @@ def change_between_runs(
     parts = sum(error**2 / (side.size - 1) for error, side in zip(errors, sides, strict=True))
     freedom = variance**2 / parts if parts else float(sum(side.size for side in sides) - 2)
     center = float(sides[1].mean() - sides[0].mean())
-    half = _quantile(confidence, freedom) * math.sqrt(variance)
+    half = student_quantile((1 + confidence) / 2, freedom) * math.sqrt(variance)
     values = [_back(center + sign * half, log) for sign in (0, -1, 1)]
     return Estimate(metric, values[0], values[1], values[2], confidence, sum(side.size for side in sides))
-
-
-def _quantile(confidence: float, freedom: float) -> float:
-    return float(stats.t.ppf((1 + confidence) / 2, freedom))
 
 
 def _back(value: float, log: bool) -> float:

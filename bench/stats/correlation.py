@@ -20,10 +20,10 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from bench.core.types import Floats
 from bench.core.units import times_as_long
+from bench.stats.distributions import student_quantile
 from bench.stats.estimate import Estimate
 
 Series = Floats | NDArray[np.bool_]
@@ -101,7 +101,7 @@ def mean_interval(metric: str, series: Series, confidence: float = 0.95) -> Esti
     if series.size == 1:
         return Estimate(metric, float(series[0]), None, None, confidence, 1, ("one value; an interval needs 2",))
     found = mean_error(series)
-    half = float(stats.t.ppf((1 + confidence) / 2, found.freedom)) * found.error
+    half = student_quantile((1 + confidence) / 2, found.freedom) * found.error
     # Equal values give no reason to ask for more of them.
     warnings = () if found.times >= FEW_TIMES or not found.error else (few_times_warning(found.times),)
     # The mean of values that are not negative is not negative.

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from bench.core.types import Floats
 
@@ -30,5 +29,7 @@ def exponential_gaps(times: Floats, rate: float) -> Fit:
     """
     if times.size < 2:
         raise ValueError(f"{times.size} times have no gaps")
+    from scipy import stats
+
     found = stats.kstest(np.diff(times), "expon", args=(0, 1 / rate))
     return Fit(float(found.statistic), float(found.pvalue), times.size - 1)

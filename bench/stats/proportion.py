@@ -1,8 +1,7 @@
 """Proportions of requests (failed, wrong, dropped): intervals for rare and for correlated events, and a comparison."""
 
-from scipy import stats
-
 from bench.stats.correlation import FEW_TIMES, Series, few_times_warning, mean_error
+from bench.stats.distributions import beta_quantile, normal_quantile, student_quantile
 from bench.stats.estimate import Estimate
 
 
@@ -29,14 +28,14 @@ def proportion_interval(metric: str, hits: Series, confidence: float = 0.95) -> 
 def adjusted_size(n: float, freedom: float, confidence: float) -> float:
     """Korn and Graubard's size: smaller where the effective size `n` itself rests on few degrees of freedom."""
     level = (1 + confidence) / 2
-    return float(n * (stats.norm.ppf(level) / stats.t.ppf(level, freedom)) ** 2)
+    return n * (normal_quantile(level) / student_quantile(level, freedom)) ** 2
 
 
 def clopper_pearson(proportion: float, n: float, confidence: float) -> tuple[float, float]:
     """Exact two-sided interval of a proportion observed among `n` values, `n` any positive number."""
     tail, hits = (1 - confidence) / 2, proportion * n
-    low = float(stats.beta.ppf(tail, hits, n - hits + 1)) if proportion > 0 else 0.0
-    return low, float(stats.beta.ppf(1 - tail, hits + 1, n - hits)) if proportion < 1 else 1.0
+    low = beta_quantile(tail, hits, n - hits + 1) if proportion > 0 else 0.0
+    return low, beta_quantile(1 - tail, hits + 1, n - hits) if proportion < 1 else 1.0
 
 
 def proportion_bounds(hits: int, size: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -59,5 +58,7 @@ def fisher_greater(hits: int, size: int, other_hits: int, other_size: int) -> fl
     """One-sided p-value of Fisher's exact test for a larger proportion in the first sample; 1 without data."""
     if not size or not other_size:
         return 1.0
+    from scipy import stats
+
     table = [[hits, size - hits], [other_hits, other_size - other_hits]]
     return float(stats.fisher_exact(table, alternative="greater").pvalue)

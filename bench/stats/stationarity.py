@@ -8,10 +8,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from bench.core.types import Floats
 from bench.stats.correlation import MAX_CELLS, mean_error
+from bench.stats.distributions import student_tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def level_shift(series: Floats, head: float = 0.5, tail: float = 0.5) -> Shift |
         return Shift(early, late, 1.0 if early == late else 0.0, times)
     # Welch and Satterthwaite; the trend takes one more degree of freedom from each part.
     freedom = variance**2 / sum(found.error**4 / max(found.freedom - 1, 1) for found in errors)
-    p = float(2 * stats.t.sf(abs(late - early) / math.sqrt(variance), freedom))
+    p = 2 * student_tail(abs(late - early) / math.sqrt(variance), freedom)
     return Shift(early, late, p, times)
 
 

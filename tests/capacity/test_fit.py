@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.capacity.measurements.run_latencies import Repeats, RunLatencies, grouped
+from bench.capacity.model.bootstrap import ladder_of
 from bench.capacity.model.fit import FitOptions, fit_model
 from bench.capacity.model.model import CapacityModel, OutsideRange
 from bench.capacity.queue.latency_table import COLUMNS, Effort, ParameterSet, latency_tables
@@ -183,3 +184,16 @@ def test_the_error_of_the_mean_square() -> None:
     squares = np.array([np.mean(run.latencies() ** 2) for run in runs])
     assert np.median([run.square_error() for run in runs]) == pytest.approx(squares.std() / squares.mean(), rel=0.35)
     assert Repeats((server.measure_closed_loop(1, 0.001),)).square_error() == np.inf
+
+
+def test_a_step_with_few_requests_is_resampled_to_some() -> None:
+    """Two requests in twenty parts of the time: one resample in eight would have none."""
+    nothing = np.empty(0)
+    step = RunLatencies(2, None, 0.0, 1.0, np.array([0.1, 0.8]), np.array([0.01, 0.01]), np.array([0.11, 0.81]))
+    resampled = [Repeats((step,)).throughput(np.random.default_rng(seed)) for seed in range(200)]
+    assert min(resampled) > 0
+    assert Repeats((RunLatencies(2, None, 0.0, 1.0, nothing, nothing, nothing),)).throughput() == 0
+    single = KnownServer(1, 0.01, 0.5, seed=7).measure_closed_loop(1, 2.0)
+    empty = RunLatencies(4, None, 0.0, 1.0, nothing, nothing, nothing)
+    with pytest.raises(InconclusiveError, match="4 users had no successful request; measure longer"):
+        ladder_of([Repeats((single,)), Repeats((step,)), Repeats((empty,))], np.random.default_rng(0))

@@ -131,6 +131,8 @@ def load_test(engine: Any, image: str, folder: Path, words: Sequence[str] = ("re
     if os.geteuid() == 0:
         groups = f"--groups={SOCKET.stat().st_gid}"
         words = ["setpriv", f"--reuid={USER}", f"--regid={USER}", groups, *words]
+    # A shell cannot trap a signal that it was started without, as background jobs are without Ctrl-C.
+    words = ["env", "--default-signal=INT,TERM,HUP", *words]
     process = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
     )

@@ -18,7 +18,7 @@ BUILD = {"setuptools", "wheel"}
 def locked(name: str) -> dict[str, tuple[str, list[str]]]:
     """The version and the hashes of each package of a lock file."""
     text = (ROOT / "requirements" / name).read_text(encoding="utf-8").replace("\\\n", "")
-    found = {}
+    found: dict[str, tuple[str, list[str]]] = {}
     for line in filter(lambda line: line and not line.startswith("#"), text.splitlines()):
         requirement = Requirement(line.partition("--hash")[0].strip())
         hashes = re.findall(r"--hash=sha256:([0-9a-f]{64})(?:\s|$)", line)

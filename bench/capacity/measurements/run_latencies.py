@@ -84,9 +84,14 @@ class Repeats:
         return self.runs[0].rate
 
     def throughput(self, rng: np.random.Generator | None = None) -> float:
-        """Successful requests/s; of resampled blocks if a generator is given."""
+        """Successful requests/s; of resampled blocks if a generator is given, which are positive as a whole."""
         rates = np.concatenate([run.block_rates() for run in self.runs])
-        return float(rates.mean() if rng is None else rng.choice(rates, rates.size).mean())
+        if rng is None or not rates.any():
+            return float(rates.mean())
+        # With few requests a resample may hold none, which is no rate of a server that answers.
+        while not (drawn := rng.choice(rates, rates.size)).any():
+            pass
+        return float(drawn.mean())
 
     def throughput_error(self) -> float:
         """Relative standard error of `throughput`, estimated from the blocks."""

@@ -16,6 +16,7 @@ from bench.capacity.model.batch_fit import BatchFit
 from bench.capacity.model.ladder_fit import Ladder, QueueFit, fit_queue
 from bench.capacity.model.tail import with_tail
 from bench.capacity.queue.latency_table import Effort, ParameterSet, interpolate_tables, latency_tables
+from bench.core.errors import InconclusiveError
 from bench.core.types import Floats
 
 _HALF: Final = np.array([0.002, 0.004, 0.007, 0.01, 0.015, 0.02, 0.03, 0.04, 0.055, 0.075, 0.1, 0.14])
@@ -110,11 +111,19 @@ def ladder_of(closed_loop: Sequence[Repeats], rng: np.random.Generator | None = 
     Args:
         closed_loop: the closed-loop steps, the step with one user first.
         rng: generator for the resampling.
+
+    Raises:
+        InconclusiveError: a step has no successful request.
     """
     single_user = closed_loop[0].latencies(rng)
     means = np.array([block.mean() for run in closed_loop[0].runs for block in run.latency_blocks()])
     error = float(means.std(ddof=1) / np.sqrt(means.size) / means.mean())
     rest = closed_loop[1:]
+    for step in rest:
+        if not step.throughput():
+            raise InconclusiveError(
+                f"{step.users} users had no successful request; measure longer, or check the target"
+            )
     ladder = Ladder(
         single_user=float(single_user.mean()),
         single_user_error=error,

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from bench.capacity.measurements.run_latencies import Repeats, RunLatencies, grouped
 from bench.capacity.model.batch_fit import BatchFit, fit_batching
@@ -197,7 +197,7 @@ def _with_run_to_run_variation(
     if not run_to_run_variation:
         return tables, speeds
     # The drifts are equally likely, and the chosen sets are in random order.
-    drifts = run_to_run_variation * norm.ppf((np.arange(_SPEEDS) + 0.5) / _SPEEDS)
+    drifts = run_to_run_variation * ndtri((np.arange(_SPEEDS) + 0.5) / _SPEEDS)
     for index, drift in enumerate(drifts):
         places = slice(index, None, _SPEEDS)
         overheads = np.array([bootstrap.parameter_set(one).queue_model.overhead for one in chosen[places]])

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from scipy import stats
 
 from bench.capacity.measurements.measured_step import MeasuredStep, Stage
 from bench.capacity.model.model import CONFIDENCE, CapacityModel
 from bench.capacity.queue.latency_table import COLUMNS, UNSTABLE, interpolate_tables, scheduled_columns
 from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
+from bench.stats.distributions import binomial_tail
 from bench.stats.estimate import Estimate
 
 VALIDATED: Final = ("p50", "p95", "p99")
@@ -111,7 +111,7 @@ def _is_too_narrow(by_run: Sequence[Sequence[ValidationPoint]]) -> bool:
     The percentiles of a run are correlated, so a run counts once: as missed if most of them are outside.
     """
     missed = sum(_inside([values]) < len(values) / 2 for values in by_run)
-    return bool(stats.binom.sf(missed - 1, len(by_run), 1 - CONFIDENCE) < CHANCE)
+    return binomial_tail(missed - 1, len(by_run), 1 - CONFIDENCE) < CHANCE
 
 
 @dataclass(frozen=True, slots=True)

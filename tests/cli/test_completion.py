@@ -1,7 +1,6 @@
 """`bertbench completion`: scripts that their shells read, and what they complete."""
 
 import io
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from bench.cli import main
 from bench.cli.completion import SHELLS
+from tests.support.debian import installed
 
 # Runs the completion as bash does at Tab, with the cursor at the end of the last word.
 BASH = """
@@ -40,13 +40,6 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
-def program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"{name} is not installed; apt-get install {name}")
-    return path
-
-
 def output(*command: str) -> set[str]:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert not done.stderr
@@ -55,23 +48,23 @@ def output(*command: str) -> set[str]:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_shell_reads_its_script(shell: str, scripts: dict[str, Path]) -> None:
-    assert output(program(shell), "-n", str(scripts[shell])) == set()
+    assert output(installed(shell), "-n", str(scripts[shell])) == set()
 
 
 @pytest.mark.parametrize(("words", "found"), COMPLETED)
 def test_bash_completes(words: str, found: set[str], scripts: dict[str, Path]) -> None:
-    assert output(program("bash"), "-c", BASH, "bash", str(scripts["bash"]), *words.split()) == found
+    assert output(installed("bash"), "-c", BASH, "bash", str(scripts["bash"]), *words.split()) == found
 
 
 @pytest.mark.parametrize(("words", "found"), COMPLETED)
 def test_fish_completes(words: str, found: set[str], scripts: dict[str, Path], tmp_path: Path) -> None:
     script = f"source {scripts['fish']}; complete -C '{words}' | string split -f 1 \\t"
-    assert output(program("env"), f"HOME={tmp_path}", program("fish"), "-c", script) == found
+    assert output(installed("env"), f"HOME={tmp_path}", installed("fish"), "-c", script) == found
 
 
 def test_zsh_registers_its_completion(scripts: dict[str, Path]) -> None:
     script = f'autoload -U compinit; compinit -u -D; eval "$(<{scripts["zsh"]})"; echo $_comps[bertbench]'
-    assert output(program("zsh"), "-fc", script) == {"_shtab_bertbench"}
+    assert output(installed("zsh"), "-fc", script) == {"_shtab_bertbench"}
 
 
 def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

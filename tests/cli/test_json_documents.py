@@ -17,6 +17,7 @@ from bench.cli.dispatch import make_parser
 from bench.cli.schemas import DOCUMENTS, file_of, read_schema
 from bench.cli.schemas.__main__ import schema_of
 from bench.results.records import Outcome
+from tests.support.debian import installed
 from tests.support.json_documents import document
 from tests.support.synthetic_runs import WORKLOAD, exponential, simulate, write_run
 
@@ -195,11 +196,10 @@ def test_quiet_leaves_the_verdict(words: list[str], lines: list[str], quick: Pat
     assert all(text in line for text, line in zip(lines, out.splitlines(), strict=True))
 
 
-@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
 def test_jq_reads_it(quick: Path, slow: Path) -> None:
     _, out, _ = call("compare", quick, slow, "--json")
     query = '.comparisons[].changes | to_entries[] | select(.value.verdict == "worse") | .key'
-    done = subprocess.run(["jq", "-r", query], input=out, capture_output=True, text=True, check=True)
+    done = subprocess.run([installed("jq"), "-r", query], input=out, capture_output=True, text=True, check=True)
     assert "from_due_p50" in done.stdout.split()
 
 

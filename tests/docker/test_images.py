@@ -23,7 +23,8 @@ from packaging.utils import canonicalize_name
 
 from bench.core.cache import make_cache_dir
 from bench.server.embedded.config.flags import Flags
-from tests.support.debian_image import debian_image, one_process
+from tests.support.debian import one_process
+from tests.support.debian_image import debian_image
 from tests.support.docker_engine import engine_client
 from tests.support.pages import ROOT
 

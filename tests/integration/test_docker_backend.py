@@ -20,7 +20,8 @@ from bench.load.monitor.container_usage import ContainerUsage
 from bench.server.container import IMAGE_VARIABLES
 from bench.server.lifecycle import open_target
 from bench.serving.target import parse_target
-from tests.support.docker_engine import debian_package, engine_client
+from tests.support.debian import unpacked
+from tests.support.docker_engine import engine_client
 from tests.support.locust_process import wait_for
 
 pytestmark = pytest.mark.docker
@@ -51,7 +52,7 @@ def engine() -> Iterator[Any]:
 def image(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An image of busybox with the entry point above, made from a file system in a tar."""
     status = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-    package = debian_package("busybox-static", tmp_path_factory.mktemp("busybox"))
+    package = unpacked("busybox-static", tmp_path_factory.mktemp("busybox"))
     files = {
         "bin/busybox": (next(package.glob("**/bin/busybox")).read_bytes(), 0o755),
         "entry.sh": (ENTRY_POINT.encode(), 0o755),

@@ -1,19 +1,18 @@
-"""A distributed run that others watch: Prometheus, or its parser where it is not installed, and a collector."""
+"""A distributed run that others watch: Prometheus and a collector."""
 
 import contextlib
 import json
 import re
-import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from prometheus_client.parser import text_string_to_metric_families
 
 from bench.load.live.metric_names import GAUGES, LATENCIES, REQUESTS, RUNNING, WRONG_ANSWERS
+from tests.support.debian import unpacked
 from tests.support.locust_process import ROOT, free_port, started, wait_for
 from tests.support.otlp_collector import otlp_collector
 from tests.support.queue_server import queue_server
@@ -25,8 +24,8 @@ Totals = dict[str, float]
 
 @contextlib.contextmanager
 def prometheus(folder: Path, port: int) -> Iterator[str]:
-    """Debian's Prometheus, which scrapes the load generator each second: its URL."""
-    own = free_port()
+    """Debian's Prometheus, unpacked, which scrapes the load generator each second: its URL."""
+    own, package = free_port(), unpacked("prometheus", folder / "package")
     config = folder / "prometheus.yml"
     config.write_text(
         "global: {scrape_interval: 1s}\nscrape_configs:\n"
@@ -34,7 +33,7 @@ def prometheus(folder: Path, port: int) -> Iterator[str]:
     )
     words = [f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}"]
     with subprocess.Popen(
-        ["prometheus", *words, f"--web.listen-address=127.0.0.1:{own}"],
+        [str(package / "usr" / "bin" / "prometheus"), *words, f"--web.listen-address=127.0.0.1:{own}"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as child:
@@ -66,37 +65,15 @@ def stored_totals(url: str) -> Totals:
     return {entry["metric"]["outcome"]: float(entry["value"][1]) for entry in found}
 
 
-@contextlib.contextmanager
-def parser(port: int) -> Iterator[Callable[[], Totals]]:
-    """Scrapes with the official parser, as often as it is asked."""
-    last: Totals = {}
-
-    def look() -> Totals:
-        try:
-            page = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
-        except requests.RequestException:
-            return last
-        for family in text_string_to_metric_families(page):
-            if family.name == REQUESTS.prometheus:
-                last.clear()
-                for sample in family.samples:
-                    last[sample.labels["outcome"]] = last.get(sample.labels["outcome"], 0) + sample.value
-        return last
-
-    yield look
-
-
 def test_counts_of_a_run_as_others_see_them(tmp_path: Path) -> None:
     model_dir, port = write_model_dir(tmp_path / "model"), free_port()
-    real = shutil.which("prometheus") is not None
     with contextlib.ExitStack() as stack:
         host = stack.enter_context(queue_server(model_dir, servers=4, mean=0.01, errors=0.02, wrong=0.02))
         collector, collected = stack.enter_context(otlp_collector())
-        url = stack.enter_context(prometheus(tmp_path, port)) if real else ""
-        scrapes = stack.enter_context(parser(port))
+        url = stack.enter_context(prometheus(tmp_path, port))
 
         def look() -> Totals:
-            return stored_totals(url) if real else scrapes()
+            return stored_totals(url)
 
         words = ["--host", host, "--model-dir", str(model_dir), "--results", str(tmp_path / "runs")]
         words += ["-u", "16", "-t", "8s", "--warmup", "2s", "--arrivals", "poisson:rate=50", "--processes", "2"]
@@ -107,7 +84,7 @@ def test_counts_of_a_run_as_others_see_them(tmp_path: Path) -> None:
             seen = [dict(wait_for(lambda: sum(look().values()) > 0 and look()))]
             while process.poll() is None:
                 seen.append(dict(look()))
-                answered |= {query for query in queries - answered if not real or asked(url, query)}
+                answered |= {query for query in queries - answered if asked(url, query)}
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.3)
             out = process.stdout.read()

@@ -1,9 +1,8 @@
-"""The tab of Locust's web page, in Chromium during a run of two workers; without a browser, its JSON."""
+"""The tab of Locust's web page, in Chromium during a run of two workers, and its JSON."""
 
 import html
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +14,10 @@ import requests
 
 from bench.analysis.run import analyse
 from bench.results.run_reader import find_runs
+from tests.support.browser import chromium
 from tests.support.locust_process import free_port, started, wait_for
 from tests.support.queue_server import queue_server
 from tests.support.toy_golden import write_model_dir
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs Chromium (Debian's package chromium)")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +64,7 @@ def state(url: str, after: int = 0) -> dict[str, Any]:
 def dom(url: str, profile: Path) -> str:
     """The page as Chromium shows it after some seconds."""
     words = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", f"--user-data-dir={profile}"]
-    done = subprocess.run([str(BROWSER), *words, "--dump-dom", url], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([chromium(), *words, "--dump-dom", url], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -83,7 +80,6 @@ def number_of(text: str, name: str) -> int:
     return int(found[1].replace(",", "")) if found else 0
 
 
-@needs_browser
 def test_the_start_form_says_what_is_tested_without_a_host(tmp_path: Path) -> None:
     port = free_port()
     process = started("rest.py", "--results", str(tmp_path), "--web-port", str(port))
@@ -107,7 +103,6 @@ def reached(url: str) -> bool:
         return False
 
 
-@needs_browser
 def test_figures_move_and_agree_with_the_run_at_its_end(served: tuple[str, Path], tmp_path: Path) -> None:
     url, runs = served
     start(url)

@@ -1,38 +1,19 @@
 """Headless Chromium on pages that lie on the disk, with everything that such a page must not do."""
 
-import fcntl
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
+from tests.support.debian import installed
 
 
 def chromium() -> str:
-    """The path of Chromium; Debian's package is installed where that is possible, otherwise the test is skipped."""
-    with (Path(tempfile.gettempdir()) / f"bertbench-chromium-{os.getuid()}.lock").open("w") as lock:
-        # One of the test processes installs it, the others wait.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (found := _found()) is None and os.geteuid() == 0 and shutil.which("apt-get"):
-            for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", "chromium"]):
-                subprocess.run(command, capture_output=True, check=False, timeout=500)
-            found = _found()
-    if found is None:
-        pytest.skip("no Chromium; install Debian's package chromium")
-    return found
-
-
-def _found() -> str | None:
-    return next((path for name in _NAMES if (path := shutil.which(name))), None)
+    """The path of Chromium."""
+    return installed("chromium", others=("chromium-browser", "google-chrome"))
 
 
 @contextmanager

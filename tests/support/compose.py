@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.debian_image import one_process
+from tests.support.debian import one_process
 
 RELEASE: Final = "trixie"
 KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"

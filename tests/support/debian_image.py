@@ -4,20 +4,17 @@ The first use downloads about 60 MB of Debian's packages and takes a minute; the
 uses find (`docker rmi bertbench-test/debian:RELEASE` makes the next one build it again).
 """
 
-import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from docker.errors import ImageNotFound
 
-from tests.support.docker_engine import debian_package
+from tests.support.debian import one_process, unpacked
 
 REPOSITORY: Final = "bertbench-test/debian"
 LABEL: Final = "bertbench-test.base"
@@ -42,19 +39,10 @@ def debian_image(engine: Any, release: str) -> str:
     return name
 
 
-@contextmanager
-def one_process(name: str) -> Iterator[None]:
-    """Lets one process of this machine in at a time."""
-    path = Path(tempfile.gettempdir()) / f"bertbench-test-{os.getuid()}-{name}.lock"
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _import(engine: Any, release: str, folder: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("debootstrap needs root")
-    package = debian_package("debootstrap", folder / "package")
+    package = unpacked("debootstrap", folder / "package")
     system, tar = folder / "system", folder / "system.tar"
     words = ["--variant=minbase", "--include=python3,python3-venv,ca-certificates", release, str(system)]
     made = subprocess.run(

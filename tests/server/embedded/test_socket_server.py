@@ -125,7 +125,9 @@ def test_clients_of_grpc_that_do_not_read_hold_no_thread() -> None:
         client.sendall(frame(HEADERS, END_HEADERS, 1, small) + frame(DATA, END_STREAM, 1, framed(b"")))
         received = b""
         while framed(b"ok") not in received:
-            received += client.recv(65536)
+            more = client.recv(65536)
+            assert more, "the server closed the connection"
+            received += more
 
 
 def test_clients_that_do_not_finish_hold_no_thread() -> None:

@@ -94,9 +94,12 @@ bench-model: bench-score
 
 # COUNT=100 is a short one; each fault is printed with what makes it again.
 COUNT ?= 10000
+REQUESTS ?= 500000
 
-fuzz: $(STAMP) ## files and requests from outside, broken: COUNT=10000 of each kind
+fuzz: $(STAMP) ## files and requests from outside, broken: COUNT=10000 of each kind, REQUESTS=500000 of each protocol
 	@$(BIN)/python -m benchmarks.fuzz.files --count $(COUNT)
+	@$(BIN)/python -m benchmarks.fuzz.rest --requests $(REQUESTS)
+	@$(BIN)/python -m benchmarks.fuzz.grpc --requests $(REQUESTS)
 
 clean: ## remove the environment and caches
 	@rm -rf $(VENV) dist .coverage .mypy_cache .ruff_cache .pytest_cache *.egg-info

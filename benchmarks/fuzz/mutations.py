@@ -59,7 +59,10 @@ def mutate_json(rng: random.Random, data: bytes) -> bytes:
         return mutate_text(rng, data)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         value = _mutate_value(rng, value)
-    text = json.dumps(value, ensure_ascii=rng.random() < 0.5)
+    try:
+        text = json.dumps(value, ensure_ascii=rng.random() < 0.5)
+    except RecursionError:
+        return mutate_text(rng, data)
     if rng.random() < 0.05:
         text = _doubled_key(rng, text)
     if rng.random() < 0.05:
@@ -102,6 +105,8 @@ def _mutate_value(rng: random.Random, value: Any) -> Any:
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     """Each (holder, key) in a JSON value; lists as long as a vocabulary give a few of theirs."""
+    if not isinstance(value, dict | list):
+        return
     keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)))[:40]
     for key in keys:
         yield value, key

@@ -3,6 +3,7 @@
 Values are one-dimensional, beside their shape: TensorFlow's tensors have up to 254 dimensions, numpy's arrays 32.
 """
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import Any, Final
@@ -109,7 +110,8 @@ def from_proto(proto: Any, max_fill: int) -> Tensor | None:
 
     Args:
         proto: the message.
-        max_fill: bytes of the largest tensor with missing values: a few bytes can declare any number of them.
+        max_fill: bytes of the largest tensor with missing values, since a few bytes can declare any number of them; of
+            an empty one the product of its other dimensions.
 
     Raises:
         StatusError: RESOURCE_EXHAUSTED for a larger one.
@@ -121,6 +123,9 @@ def from_proto(proto: Any, max_fill: int) -> Tensor | None:
     size = _size(shape)
     if size is None:
         return None
+    if not size:
+        # A model may multiply the other dimensions, and the runtime ends the process where a product exceeds 64 bits.
+        _check_fill(1, math.prod([max(dimension, 1) for dimension in shape]), max_fill)
     try:
         values = _strings(proto, size, max_fill) if proto.dtype == DT_STRING else _numbers(proto, size, max_fill)
     except MemoryError:

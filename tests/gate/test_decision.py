@@ -31,14 +31,14 @@ def verdict_of(plan: Plan, stream: Iterator[Pair], limit: int = 40) -> VerdictKi
 
 @pytest.mark.parametrize("kind", ["autocorrelated", "heavy", "drifting"])
 def test_joint_false_alarm_rate_stays_within_its_bound(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """2,000 gates over the three kinds of noise, every metric at the edge of what matters.
+    """600 gates over the three kinds of noise, every metric at the edge of what matters.
 
     `python -m benchmarks.bench_gate simulate` runs 2,000 of each kind, with more pairs and patterns.
     """
     # A quarter of the patterns makes the test as exact and four times as fast.
     monkeypatch.setattr(sign_flip, "GENERATORS", 10)
     rng = np.random.default_rng([1, len(kind)])
-    gates = 667
+    gates = 200
     alarms = sum(
         verdict_of(PLAN, pairs(kind, rng, 16, 0.04, AT_THE_NULL, fail=(0.001, 0.0035)), 16) is VerdictKind.REGRESSION
         for _ in range(gates)

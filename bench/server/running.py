@@ -142,8 +142,7 @@ def _not_ready(server: RunningServer, obstacle: _Obstacle, timeout: float) -> st
             return obstacle.text
         return f"the server at {server.rest or server.grpc} was not ready in {timeout:g} s: {obstacle.text}"
     return (
-        f"the {server.backend} server at {server.rest or server.grpc} was not ready in {timeout:.0f} s "
-        f"({obstacle.text})"
+        f"the {server.backend} server at {server.rest or server.grpc} was not ready in {timeout:g} s ({obstacle.text})"
     )
 
 

@@ -23,6 +23,12 @@ _SECONDS: Final = 1.5
 _MOST_BYTES: Final = 1 << 16
 _HEAD: Final = 9
 _TLS_ALERT: Final = b"\x15\x03"
+# The alerts of a server that rejects the client's certificate or its absence (RFC 8446, section 6.2), as OpenSSL names
+# them, and how long one may take.
+_CLIENT_ALERT: Final = re.compile(
+    "CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_(?:REVOKED|EXPIRED|UNKNOWN)|UNKNOWN_CA"
+)
+_ALERT_SECONDS: Final = 1.0
 _NEEDS_HTTPS: Final = re.compile(
     rb"plain HTTP request was sent to HTTPS|HTTP request to an HTTPS server", re.IGNORECASE
 )
@@ -114,8 +120,8 @@ def explain(
         # The probe has no credentials, so that its refusal says nothing.
         return None
     sentence = describe(found, parts.netloc, protocol, secure=secure)
-    if sentence is None and secure and (fault := _certificate_fault(host, port, access)) is not None:
-        return f"{parts.netloc} has a certificate that is not trusted ({fault}); name its authority with --ca-cert"
+    if sentence is None and secure:
+        return _tls_fault(host, port, parts.netloc, protocol, access)
     return sentence
 
 
@@ -245,17 +251,39 @@ def _tls(host: str, port: int, seconds: float) -> str | None:
         return None
 
 
-def _certificate_fault(host: str, port: int, access: Access) -> str | None:
-    """Why a server's certificate is not trusted; None if it is."""
+def _tls_fault(host: str, port: int, name: str, protocol: str, access: Access) -> str | None:
+    """The sentence for a server whose certificate is not trusted, or that does not trust the client; None for others.
+
+    With TLS 1.3 the server rejects a client after the handshake: its alert is then the first thing that it sends.
+    """
     try:
         context = client_context(access.tls)
-        with socket.create_connection((host, port), timeout=_SECONDS) as raw:
-            context.wrap_socket(raw, server_hostname=host).close()
+        context.set_alpn_protocols(["h2" if protocol == "grpc" else "http/1.1"])
+        with (
+            socket.create_connection((host, port), timeout=_SECONDS) as raw,
+            context.wrap_socket(raw, server_hostname=host) as connection,
+        ):
+            connection.settimeout(_ALERT_SECONDS)
+            closed = connection.recv(1) == b""
     except ssl.SSLCertVerificationError as error:
-        return error.verify_message
+        return (
+            f"{name} has a certificate that is not trusted ({error.verify_message}); name its authority with --ca-cert"
+        )
+    except ssl.SSLEOFError:
+        closed = True
+    except ssl.SSLError as error:
+        alert = _CLIENT_ALERT.search(str(error))
+        return None if alert is None else _client_fault(name, alert[0].lower().replace("_", " "), access)
     except (OSError, ValueError):
-        pass
-    return None
+        return None
+    # gRPC's own server closes the connection without an alert.
+    return _client_fault(name, "it closes the connection", access) if closed else None
+
+
+def _client_fault(name: str, reason: str, access: Access) -> str:
+    if access.tls.cert is None:
+        return f"{name} rejects a client without a certificate ({reason}); give --client-cert and --client-key"
+    return f"{name} rejects the certificate of --client-cert ({reason}); check its authority and its dates"
 
 
 def _http(answer: bytes) -> Listener:

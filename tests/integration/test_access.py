@@ -16,6 +16,7 @@ from bench.cli import main
 from bench.results.run_reader import find_runs
 from bench.server.lifecycle import RunningServer
 from tests.capacity.test_capacity_live import SHORT as SHORT_SWEEP
+from tests.support.debian import installed
 from tests.support.guarded_server import HEADER, Guarded, guarded_server
 from tests.support.locust_process import command as locust_command
 from tests.support.locust_process import environment
@@ -23,6 +24,7 @@ from tests.support.programmed_servers import TLS
 
 TOKEN = 'token; with "all", that=HTTP:allows'
 CA = ("--ca-cert", str(TLS / "ca.pem"))
+CLIENT = ("--client-cert", str(TLS / "server.pem"), "--client-key", str(TLS / "server.key"))
 GIVEN = ("--header", f"{HEADER}:env:ACCESS_TOKEN")
 SCHEMES = ("http", "https", "grpc", "grpcs")
 SHORT = replace(SHORT_SWEEP, step=0.5, knee_seconds=0.6, hold_out=(0.5, 0.7), hold_out_seconds=0.6)
@@ -48,6 +50,13 @@ def world(
     with ExitStack() as stack:
         guarded = stack.enter_context(guarded_server(demo_server.rest, demo_server.grpc, TOKEN))
         yield World(guarded, str(demo_model.model_dir), str(folder / "text.tsv"))
+
+
+@pytest.fixture(scope="module")
+def mutual(world: World, demo_server: RunningServer) -> Iterator[World]:
+    """The same, and the client needs a certificate."""
+    with guarded_server(str(demo_server.rest), str(demo_server.grpc), TOKEN, mutual=True) as guarded:
+        yield replace(world, guarded=guarded)
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +132,49 @@ def test_each_command_over_each_scheme(
         assert run.manifest.workload.tls == scheme.endswith("s")
         if protocol_of(target) == "rest":
             assert "/monitoring/prometheus/metrics" in world.guarded.paths, "the server's page is below the prefix too"
+
+
+@pytest.mark.parametrize("scheme", ["https", "grpcs"])
+@pytest.mark.parametrize("name", ["score", "verify", "run", "gate"])
+def test_a_server_that_asks_for_a_certificate(
+    name: str, scheme: str, mutual: World, tmp_path: Path, capfd: Any
+) -> None:
+    words = COMMANDS[name](mutual, mutual.guarded.targets[scheme], tmp_path / "out")
+    access = ("--model-dir", mutual.model_dir, *GIVEN, *CA)
+    passed = mutual.guarded.passed[scheme]
+    code, _, err = call(*words, *access)
+    said = err + capfd.readouterr().err
+    assert code == 4, said
+    assert mutual.guarded.passed[scheme] == passed
+    assert len([line for line in said.splitlines() if not line.startswith("gate:")]) == 1, said
+    assert "rejects a client without a certificate" in said
+    assert "give --client-cert and --client-key" in said
+    code, _, err = call(*words, *access, *CLIENT)
+    assert code in CODES.get(name, {0}), err
+    assert mutual.guarded.passed[scheme] > passed
+
+
+def test_a_certificate_that_the_server_does_not_trust(mutual: World, tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=x"]
+    made = [installed("openssl"), *request, "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(made, check=True, capture_output=True)
+    for scheme in ("https", "grpcs"):
+        words = COMMANDS["score"](mutual, mutual.guarded.targets[scheme], tmp_path)
+        own = ("--client-cert", str(cert), "--client-key", str(key))
+        code, _, err = call(*words, "--model-dir", mutual.model_dir, *GIVEN, *CA, *own)
+        assert code == 4
+        assert "rejects the certificate of --client-cert (" in err
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("target", ["embedded", "http://127.0.0.1:1", "grpc://127.0.0.1:1"])
+def test_the_time_to_be_ready(target: str, world: World, tmp_path: Path) -> None:
+    words = COMMANDS["score"](world, target, tmp_path)
+    code, _, err = call(*words, "--model-dir", world.model_dir, "--ready-timeout", "100ms")
+    assert code == 4
+    assert "was not ready in 0.1 s" in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("scheme", ["https", "grpcs"])

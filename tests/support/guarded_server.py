@@ -33,13 +33,14 @@ class Guarded:
 
 
 @contextmanager
-def guarded_server(rest: str, grpc_address: str, token: str) -> Iterator[Guarded]:
+def guarded_server(rest: str, grpc_address: str, token: str, *, mutual: bool = False) -> Iterator[Guarded]:
     """A proxy before a server's two endpoints; whoever has no token gets an error that repeats what it sent.
 
     Args:
         rest: base URL of the server's REST endpoint.
         grpc_address: `host:port` of its gRPC endpoint.
         token: value of the header `HEADER`.
+        mutual: ask for a certificate of the client, over TLS only.
     """
     found = Guarded()
     channel = grpc.insecure_channel(grpc_address)
@@ -72,9 +73,10 @@ def guarded_server(rest: str, grpc_address: str, token: str) -> Iterator[Guarded
 
     with ExitStack() as stack:
         stack.callback(channel.close)
-        for tls in (False, True):
+        for tls in (True,) if mutual else (False, True):
             http_name, grpc_name = ("https", "grpcs") if tls else ("http", "grpc")
-            url = stack.enter_context(rest_server(lambda *asked, name=http_name: ask_rest(name, *asked), tls=tls))
-            address = stack.enter_context(grpc_server(lambda *asked, name=grpc_name: ask_grpc(name, *asked), tls=tls))
+            secure = {"tls": tls, "mutual": mutual}
+            url = stack.enter_context(rest_server(lambda *asked, name=http_name: ask_rest(name, *asked), **secure))
+            address = stack.enter_context(grpc_server(lambda *asked, name=grpc_name: ask_grpc(name, *asked), **secure))
             found.targets |= {http_name: url + PREFIX, grpc_name: f"{grpc_name}://{address}"}
         yield found

@@ -18,8 +18,13 @@ Reply = tuple[int, bytes] | tuple[int, bytes, dict[str, str]]
 
 
 @contextmanager
-def rest_server(answer: Callable[[str, str, bytes, Any], Reply | None], *, tls: bool = False) -> Iterator[str]:
-    """An HTTP server; `answer(method, path, body, handler)` gives status and body, None if it wrote itself."""
+def rest_server(
+    answer: Callable[[str, str, bytes, Any], Reply | None], *, tls: bool = False, mutual: bool = False
+) -> Iterator[str]:
+    """An HTTP server; `answer(method, path, body, handler)` gives status and body, None if it wrote itself.
+
+    With `mutual`, its TLS asks for a certificate of the client.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -53,6 +58,9 @@ def rest_server(answer: Callable[[str, str, bytes, Any], Reply | None], *, tls: 
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
+        if mutual:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(TLS / "ca.pem")
         # The handshake is then in the connection's own thread.
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -66,8 +74,13 @@ def rest_server(answer: Callable[[str, str, bytes, Any], Reply | None], *, tls: 
 
 
 @contextmanager
-def grpc_server(answer: Callable[[str, bytes, Any], bytes], workers: int = 16, *, tls: bool = False) -> Iterator[str]:
-    """A gRPC server of raw bytes; `answer(method, message, context)` gives the answer's bytes."""
+def grpc_server(
+    answer: Callable[[str, bytes, Any], bytes], workers: int = 16, *, tls: bool = False, mutual: bool = False
+) -> Iterator[str]:
+    """A gRPC server of raw bytes; `answer(method, message, context)` gives the answer's bytes.
+
+    With `mutual`, its TLS asks for a certificate of the client.
+    """
 
     class Handler(grpc.GenericRpcHandler):
         def service(self, call: Any) -> Any:
@@ -76,7 +89,9 @@ def grpc_server(answer: Callable[[str, bytes, Any], bytes], workers: int = 16, *
     server = grpc.server(ThreadPoolExecutor(workers), handlers=(Handler(),))
     if tls:
         pair = ((TLS / "server.key").read_bytes(), (TLS / "server.pem").read_bytes())
-        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+        trusted = (TLS / "ca.pem").read_bytes() if mutual else None
+        credentials = grpc.ssl_server_credentials([pair], trusted, require_client_auth=mutual)
+        port = server.add_secure_port("127.0.0.1:0", credentials)
     else:
         port = server.add_insecure_port("127.0.0.1:0")
     server.start()

@@ -36,8 +36,11 @@ from bench.stats.proportion import adjusted_size, clopper_pearson
 
 BATCHES: Final = (128, 32)
 """Numbers of batches that a run with many values beyond a percentile is cut into."""
-TAIL_EVENTS: Final = 50
-"""Fewest independent values beyond a percentile (or below it) for which its own correlation is believed."""
+TAIL_EVENTS: Final = 10
+"""Fewest independent values beyond a percentile (or below it) for which its own correlation is believed..."""
+LEAST_SIZE: Final = 100
+"""...and fewest independent values in all. Simulated for 2,000 to 15,000 values: 50 and no least number widened the
+interval of a p99 by up to a third more, and covered less often where the level wanders."""
 _BOUNDING: Final = tuple(sorted({*PERCENTILES.values(), 0.75}))
 """Percentiles whose effective sample size bounds that of every higher one."""
 
@@ -71,7 +74,7 @@ def percentile_intervals(
             found.append(Estimate.absent(metric, warning, values.size, confidence))
             continue
         error = _long_batch_error(values, ordered, fraction, confidence)
-        believed = error.n * min(fraction, 1 - fraction) >= TAIL_EVENTS
+        believed = error.n * min(fraction, 1 - fraction) >= TAIL_EVENTS and error.n >= LEAST_SIZE
         if not believed:
             for level in (*(level for level in _BOUNDING if level < fraction), fraction):
                 if level not in errors:

@@ -30,6 +30,7 @@ import numpy as np
 from bench.core.atomic_files import write_all, write_atomically
 from bench.core.errors import UsageError, naming
 from bench.core.units import format_seconds, pluralize, were
+from bench.objectives.grammar import Objective
 from bench.objectives.verdicts import ObjectivesResult
 from bench.results import hdr_log, timeseries
 from bench.results import manifest as manifest_file
@@ -153,6 +154,11 @@ class RunWriter:
         with naming(self.path / BLOCKS):
             os.fdatasync(self._open_blocks().fileno())
         self._synced = time.monotonic()
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What the run is held to."""
+        return self._file.manifest.objectives
 
     def end_load(self, ends: float, scheduled: int | None) -> None:
         """Shortens the run that the manifest describes, at once on disk: nothing is due after `ends`.

@@ -8,7 +8,9 @@ import pytest
 from rich.console import Console
 
 from bench.cli.common.live_view import LiveView, live_line, live_table
+from bench.load.live.objectives_so_far import ObjectiveSoFar
 from bench.load.live.snapshot import Phase, SecondFigures, Snapshot
+from bench.objectives.verdicts import Verdict
 from bench.stats.estimate import Estimate
 
 SECOND = SecondFigures(
@@ -69,10 +71,33 @@ def test_a_line_shows_what_is_known(change: dict[str, Any], expected: str) -> No
     assert expected in live_line(replace(SNAPSHOT, **change))
 
 
-def test_a_table() -> None:
+HELD = replace(
+    SNAPSHOT,
+    objectives=(
+        ObjectiveSoFar("p50<=10ms", Verdict.PASS, "8.9 ms [8.5 … 9.4 ms]", ""),
+        ObjectiveSoFar("wrong=0", Verdict.FAIL, "—", "2 of 303 requests"),
+    ),
+)
+
+
+def test_how_it_stands_to_its_objectives() -> None:
+    assert live_line(HELD).endswith("1 waiting, p50<=10ms PASS so far, wrong=0 FAIL so far")
+    assert shown(HELD)[-3:] == [
+        "objective so far value",
+        "p50<=10ms PASS 8.9 ms [8.5 … 9.4 ms]",
+        "wrong=0 FAIL — 2 of 303 requests",
+    ]
+
+
+def shown(snapshot: Snapshot) -> list[str]:
+    """The lines of the table, without their blanks."""
     out = io.StringIO()
-    Console(file=out, width=110).print(live_table(SNAPSHOT))
-    lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
+    Console(file=out, width=110).print(live_table(snapshot))
+    return [" ".join(line.split()) for line in out.getvalue().splitlines()]
+
+
+def test_a_table() -> None:
+    lines = shown(SNAPSHOT)
     assert lines[0] == "12 s of 66 s, measured"
     assert "301 ok, 2 wrong_answer (2 drift), 50.2 successful requests/s, 3 open, 2 in flight, 1 waiting" in lines
     table = lines[lines.index("latency so far p50 p95 p99") :]

@@ -81,6 +81,7 @@ def live_line(snapshot: Snapshot) -> str:
     if latencies:
         parts.append(f"from due {', '.join(latencies)}")
     parts += _backlog(snapshot)
+    parts += [f"{entry.objective} {entry.verdict} so far" for entry in snapshot.objectives]
     return f"  {_position(snapshot)}: {', '.join(part for part in parts if part)}"
 
 
@@ -103,7 +104,19 @@ def live_table(snapshot: Snapshot) -> Group:
     # Alone it would not end its line.
     line = Table.grid()
     line.add_row(bar)
-    return Group(Text(_position(snapshot)), line, Text(state), table)
+    return Group(Text(_position(snapshot)), line, Text(state), table, *_objectives(snapshot))
+
+
+def _objectives(snapshot: Snapshot) -> list[Table]:
+    """How the run stands to its objectives; nothing without one."""
+    if not snapshot.objectives:
+        return []
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("objective", "so far", "value", ""):
+        table.add_column(name, no_wrap=bool(name))
+    for entry in snapshot.objectives:
+        table.add_row(entry.objective, str(entry.verdict), entry.figure, entry.remark)
+    return [table]
 
 
 def _position(snapshot: Snapshot) -> str:

@@ -23,6 +23,7 @@ from bench.load.engine.recorder import Recorder
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.live.live_figures import LiveFigures, LivePlan
 from bench.load.monitor.sampling import ServerSampler
+from bench.objectives.grammar import Objective
 from bench.results.blocks import Block, RecordBuffer
 from bench.results.manifest import Stopping
 from bench.results.overload import Overload
@@ -88,7 +89,7 @@ class Collector:
         self._payloads = payloads
         self._sampler = sampler
         self._callbacks = callbacks
-        self._figures = _figures(plans) if callbacks.second is not None else None
+        self._figures = _figures(plans, writer.objectives) if callbacks.second is not None else None
         self._open = set(self._plans)
         self._heard = dict.fromkeys(self._plans, 0.0)
         self._stored: dict[int, list[Floats]] = {worker: [] for worker in self._plans}
@@ -271,11 +272,12 @@ class Collector:
             self._store_or_stop(lambda: self._writer.add_server_sample(self._sampler.sample(self.now)))
 
 
-def _figures(plans: Sequence[WorkerPlan]) -> LiveFigures:
+def _figures(plans: Sequence[WorkerPlan], objectives: tuple[Objective, ...]) -> LiveFigures:
     """Figures of a run that is about to begin."""
     shards = [np.frombuffer(plan.shard.due) for plan in plans if plan.shard is not None]
     due = np.sort(np.concatenate(shards)) if shards else None
-    return LiveFigures(LivePlan(plans[0].begins, plans[0].ends, due), [plan.worker for plan in plans])
+    plan = LivePlan(plans[0].begins, plans[0].ends, due, objectives)
+    return LiveFigures(plan, [plan.worker for plan in plans])
 
 
 def _without(due: Floats, recorded: Floats) -> NDArray[np.bool_]:

@@ -1,5 +1,6 @@
 """Counts of latencies, of one second or of a whole run: sums of them are the histogram of all."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -113,13 +114,15 @@ class LatencyBatches:
         (buckets,) = np.nonzero(self._all)
         return LatencyHistogram(buckets, self._all[buckets])
 
-    def estimates(self, prefix: str, confidence: float = 0.95) -> list[Estimate]:
-        """The percentiles of `PERCENTILES`, named `prefix_p50`, ...; absent where the latencies do not suffice."""
+    def estimates(
+        self, prefix: str, confidence: float = 0.95, percentiles: Mapping[str, float] = PERCENTILES
+    ) -> list[Estimate]:
+        """Percentiles, ascending, named `prefix_p50`, ...; absent where the latencies do not suffice."""
         found: list[Estimate] = []
         running = np.cumsum(self._all)
         sizes = np.array([histogram.total for histogram in self._batches.values()], np.int64)
         least = float(running[-1])
-        for name, fraction in PERCENTILES.items():
+        for name, fraction in percentiles.items():
             metric, size = f"{prefix}_{name}", int(running[-1])
             if size < needed(fraction, confidence):
                 text = f"{name} needs {pluralize(needed(fraction, confidence), 'request')}, there are {size:,}"

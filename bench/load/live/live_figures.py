@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from bench.core.types import Floats
 from bench.load.live.latency_histogram import LatencyBatches, LatencyHistogram
+from bench.load.live.objectives_so_far import MeasuredSoFar, objectives_so_far
 from bench.load.live.second_table import SecondTable
 from bench.load.live.snapshot import Phase, SecondFigures, Snapshot
+from bench.objectives.grammar import Objective
 from bench.results.blocks import OUTCOME_CODES, WRONG_KIND_CODES
 from bench.results.records import Outcome
 from bench.results.samples import ClientSample
@@ -40,11 +42,13 @@ class LivePlan:
         begins: start of the measured part, seconds since the run began.
         ends: its end.
         due: due times of all requests, seconds, ascending, float64 `[N]`; None in closed loop.
+        objectives: what the run is held to.
     """
 
     begins: float
     ends: float
     due: Floats | None = None
+    objectives: tuple[Objective, ...] = ()
 
 
 class LiveFigures:
@@ -216,6 +220,20 @@ class LiveFigures:
             throughput=answered / (last - first) if last > first else None,
             estimates=tuple(entry for clock in CLOCKS for entry in self.estimates(clock)),
             newest=tuple(self.second(each) for each in range(max(complete - seconds, 0), complete)),
+            objectives=objectives_so_far(self.plan.objectives, self._measured(first, last)) if last > first else (),
+        )
+
+    def _measured(self, first: int, last: int) -> MeasuredSoFar:
+        """The measured part, of which the seconds from `first` to before `last` are complete."""
+        columns = {name: self._table.column(name, first, last) for name in _OUTCOMES}
+        ok = columns.pop(Outcome.OK)
+        backlog = self.backlog(last - 1, last)
+        return MeasuredSoFar(
+            latencies=self._batches,
+            ok=ok,
+            failed=np.sum(list(columns.values()), axis=0),
+            wrong=self._table.total(Outcome.WRONG_ANSWER),
+            open=0 if backlog is None else int(backlog[0]),
         )
 
     def _phase(self, complete: int) -> Phase:

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from bench.load.live.objectives_so_far import ObjectiveSoFar
 from bench.stats.estimate import Estimate
 
 
@@ -70,6 +71,7 @@ class Snapshot:
         throughput: successful requests/s in the measured part; None before it.
         estimates: latency from due and from send, and the start delay, percentiles with intervals: `from_due_p99`...
         newest: the newest complete seconds, in their order.
+        objectives: how it stands to its objectives.
     """
 
     time: int
@@ -82,6 +84,7 @@ class Snapshot:
     throughput: float | None
     estimates: tuple[Estimate, ...]
     newest: tuple[SecondFigures, ...]
+    objectives: tuple[ObjectiveSoFar, ...] = ()
 
     @property
     def measured_requests(self) -> dict[str, int]:

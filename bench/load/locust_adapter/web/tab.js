@@ -72,6 +72,17 @@ function latencies(snapshot) {
   return table;
 }
 
+function objectives(snapshot) {
+  const table = element("table", "", { id: "bertbench-objectives" });
+  const head = table.insertRow();
+  for (const name of ["objective", "so far", "value", ""]) head.append(element("th", name));
+  for (const { objective, verdict, figure, remark } of snapshot.objectives) {
+    const row = table.insertRow();
+    for (const text of [objective, verdict, figure, remark]) row.append(element("td", text));
+  }
+  return table;
+}
+
 function counts(snapshot) {
   const parts = Object.entries(snapshot.requests).filter(([, n]) => n).map(([name, n]) => `${number(n)} ${name}`);
   const kinds = Object.entries(snapshot.wrong_kinds).filter(([, n]) => n).map(([name, n]) => `${number(n)} ${name}`);
@@ -132,6 +143,8 @@ function draw() {
       line.append(element("a", "Report of this run", { href: `./${tab}/report`, target: "_blank", id: "bertbench-report" }));
       parts.push(line);
     }
+    // At the end the outcome has the verdicts.
+    if (snapshot.objectives.length && !state.outcome.length) parts.push(objectives(snapshot));
     parts.push(latencies(snapshot));
     const list = [...seconds.values()].sort((a, b) => a.second - b.second);
     if (list.length) {

@@ -19,6 +19,7 @@ from bench.load.locust_adapter.locust_stages import Stages
 from bench.load.locust_adapter.outcome_reporter import OutcomeReporter
 from bench.load.locust_adapter.run_factory import RunFactory, refuse_tags
 from bench.load.locust_adapter.running_test import RunningTest
+from bench.load.locust_adapter.web_guard import WebGuard
 from bench.load.locust_adapter.web_start import StartForm, WebStart
 from bench.load.locust_adapter.web_tab import WebTab, described_host
 from bench.load.locust_adapter.worker import CLOCK, FAILED, REPORT
@@ -86,6 +87,7 @@ class Master:
         if starts_by_itself:
             self._factory.defer_timers(self._setup)
         if self._environment.web_ui is not None:
+            WebGuard(self._environment, self._factory.protocol)
             WebStart(self._environment, self._set_up)
             self._tab = WebTab(self._environment, described_host(self._options.model_dir))
             self.watchers.append(self._tab)

@@ -114,8 +114,14 @@ HEADER: Final = (
 ACCESS: Final = frozenset({"headers", "ca_cert", "client_cert", "client_key", "ready_timeout"})
 """The options that say how a target is reached; commands of `bertbench` have them with `--target`."""
 
-PROCESS_OPTIONS: Final = frozenset({"metrics_port", "otlp_endpoint"})
-"""Those of the process, which a test that is started in the web form cannot change."""
+NOT_IN_FORM: Final = frozenset(
+    {
+        *("model_dir", "results", "ca_cert", "client_cert", "client_key"),
+        "server_flags",
+        *("metrics_port", "otlp_endpoint"),
+    }
+)
+"""Files and flags, which a visitor of the web page is not to choose, and what is the process's and not a test's."""
 
 # Locust listens on all interfaces; who can reach its web page can send load to any address.
 LOOPBACK: Final = "127.0.0.1"
@@ -136,7 +142,7 @@ def add_options(parser: Any, scenario: Scenario) -> None:
         if name == "headers":
             settings |= {"default": "", "action": KeepHeaderList}
         action = group.add_argument(f"--{name.replace('_', '-')}", **settings)
-        if name not in PROCESS_OPTIONS:
+        if name not in NOT_IN_FORM:
             _in_web_form(action, secret=name == "headers")
     metavar, text = HEADER
     group.add_argument("--header", action=KeepHeader, metavar=metavar, help=text.replace("%", "%%"))

@@ -36,6 +36,7 @@ class RunFactory:
 
     Attributes:
         given: the run for which `bertbench run` started this process; None if a user started it.
+        protocol: the scenario's.
     """
 
     def __init__(self, environment: Any, scenario: Scenario) -> None:
@@ -44,6 +45,7 @@ class RunFactory:
         # Taken out of the options, which Locust sends to all workers.
         self._headers = vars(self._options).pop(GIVEN_HEADERS, ())
         self._scenario = scenario
+        self.protocol = scenario.protocol
         self.given = spec_for(scenario)
         self._target = TargetSession()
         self._gpu = Gpu.find()

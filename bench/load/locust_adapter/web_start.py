@@ -1,19 +1,17 @@
 """A test that a user starts in Locust's web page: its form as typed values, and a refusal as the page's reply."""
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import jsonify, request
+from flask import request
 from flask_login import current_user
 from locust.runners import STATE_RUNNING, STATE_SPAWNING
 from locust.util.timespan import parse_timespan
 
 from bench.core.errors import BenchError, one_line
 from bench.load.locust_adapter.options import OPTIONS, SWITCHES
-
-logger = logging.getLogger(__name__)
+from bench.load.locust_adapter.web_guard import refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +73,12 @@ class WebStart:
         if form is None:
             return None
         if self._busy:
-            return self._refusal("another start is in progress; wait for it")
+            return refusal(environment, "another start is in progress; wait for it")
         self._busy = True
         try:
             self._prepare(form)
         except (BenchError, OSError) as error:
-            return self._refusal(one_line(error))
+            return refusal(environment, one_line(error))
         finally:
             self._busy = False
         return None
-
-    def _refusal(self, reason: str) -> Any:
-        logger.error("bertbench: %s", reason)
-        return jsonify({"success": False, "message": reason, "host": self._environment.host})

@@ -4,6 +4,7 @@
 null. Rows stand in the order in which the load generator handed them over, about that of `done`.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -153,12 +154,17 @@ class TableWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
-        with naming(self._path):
-            self._writer.close()
-            if kind is None:
-                with self._temporary.open("rb") as file:
-                    os.fsync(file.fileno())
-                self._temporary.replace(self._path)
+        try:
+            with naming(self._path):
+                self._writer.close()
+                if kind is None:
+                    with self._temporary.open("rb") as file:
+                        os.fsync(file.fileno())
+                    self._temporary.replace(self._path)
+        finally:
+            # Also on a full disk, where its bytes are those that are missing.
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
 
 
 def _for_arrow(path: Path, mode: str) -> Path | IO[bytes]:

@@ -1,10 +1,13 @@
 """Run folders: what a finished one holds, and what a kill leaves."""
 
+import contextlib
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import orjson
 import pandas as pd
 import pytest
 
-from bench.core.errors import UsageError
+from bench.core.errors import ExitCode, UsageError, exit_code_of, one_line
 from bench.objectives.grammar import Objective, parse_objectives
 from bench.objectives.until import parse_until
 from bench.objectives.verdicts import ObjectiveResult, ObjectivesResult, Verdict
@@ -25,6 +28,7 @@ from bench.results.manifest import Origin, RunFile, Stopping, describe, read_run
 from bench.results.records import Outcome, RequestRecord
 from bench.results.run_folder import RunWriter
 from bench.results.run_reader import Run, find_runs, open_run
+from bench.results.samples import ClientSample
 from bench.stats.estimate import Estimate
 from bench.workload.arrivals import parse_arrivals
 from tests.results.test_blocks import DROPPED, RECORD, WRONG
@@ -205,6 +209,53 @@ def test_a_killed_writer_loses_nothing_it_had_handed_over(tmp_path: Path) -> Non
     assert run.columns(["due"])["due"].size >= reported * 100
     assert run.client_samples()["time"].size >= reported
     assert not (run.path / "requests.parquet").exists()
+
+
+@contextlib.contextmanager
+def full_after(size: int) -> Iterator[None]:
+    """No file can grow beyond so many bytes, as on a disk that is full by then."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+ENOUGH = 1 << 40
+
+
+@pytest.mark.parametrize(
+    ("load", "end"),
+    [*((size, size) for size in (0, 100, 6_000, 60_000)), (ENOUGH, 1_000), (ENOUGH, 4_000), (ENOUGH, ENOUGH)],
+)
+def test_a_disk_that_is_full_at_any_stage(load: int, end: int, tmp_path: Path) -> None:
+    """The manifest, a block, the Parquet file: one line, no run that reads as finished, and what was stored is read."""
+    stored = 0
+    failed = None
+    try:
+        with full_after(load), RunWriter.create(tmp_path, "full", MANIFEST, sentences=["A text."] * 10) as writer:
+            buffer = RecordBuffer(worker=4)
+            for _ in range(10):
+                for number in range(100):
+                    buffer.append_record(replace(RECORD, due=number * 0.0137, done=2 + number * 0.00713))
+                writer.add_block(buffer.take())
+                stored += 100
+                writer.add_client_sample(ClientSample(time=1.0, worker=4, cpu=0.5))
+            with full_after(end):
+                writer.finish(elapsed=3.0)
+    except OSError as error:
+        failed = error
+    left = {entry.name for entry in tmp_path.glob("*/*")}
+    assert not [name for name in left if name.endswith(".tmp")]
+    assert (failed is None) == (end == ENOUGH)
+    if failed is not None:
+        assert re.fullmatch(r"cannot write /\S+: the file grows larger than is allowed; .*", one_line(failed))
+        assert exit_code_of(failed) is ExitCode.USAGE
+    if "run.json" in left:
+        (run,) = find_runs([tmp_path])
+        assert run.finished == (failed is None)
+        assert run.columns(["due"])["due"].size == stored
 
 
 def test_changed_and_missing_files_are_refused(tmp_path: Path) -> None:

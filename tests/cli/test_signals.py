@@ -326,16 +326,24 @@ def test_a_child_that_ended_as_it_should() -> None:
         assert found.value.number == number
 
 
-@pytest.mark.parametrize("number", [KILL, signal.SIGSEGV])
+@pytest.mark.parametrize(("number", "more"), [(KILL, ("--processes", 2)), (signal.SIGSEGV, ())])
 def test_a_run_whose_load_generator_is_killed(
-    number: signal.Signals, commands: Commands, model_dir: Path, addresses: dict[str, str], tmp_path: Path
+    number: signal.Signals,
+    more: tuple[object, ...],
+    commands: Commands,
+    model_dir: Path,
+    addresses: dict[str, str],
+    tmp_path: Path,
 ) -> None:
+    """The workers of a master that is killed end with it."""
     runs = tmp_path / "runs"
-    started = commands.start(*load_words(model_dir, addresses, runs)).until(stored(runs))
-    os.kill(started.family()[1].pid, number)
+    started = commands.start(*load_words(model_dir, addresses, runs), *more).until(stored(runs))
+    family = started.family()
+    os.kill(family[1].pid, number)
     assert started.end() == 4
     assert started.line.startswith(f"bertbench: the load generator ended by itself (killed by {number.name}")
     assert started.said["err"].count("\n") == 1
+    assert not psutil.wait_procs(family, 30)[1]
     (run,) = find_runs([runs])
     assert not run.finished
     assert run.columns(["due"])["due"].size

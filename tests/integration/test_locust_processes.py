@@ -2,6 +2,8 @@
 
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from bench.results.blocks import OUTCOME_CODES
 from bench.results.manifest import Stopping
 from bench.results.records import Outcome
 from bench.results.run_reader import find_runs
-from tests.support.locust_process import free_port, locust, wait_for
+from tests.support.locust_process import ROOT, environment, free_port, locust, wait_for
 from tests.support.locust_process import started as start_locust
 from tests.support.queue_server import queue_server
 from tests.support.toy_golden import write_model_dir
@@ -152,6 +154,41 @@ def test_a_killed_generator_leaves_its_records_and_an_unfinished_run(started: An
     assert columns["due"].size >= before
     # Of what was due before the last that is stored, only what was in flight can be missing.
     assert round(columns["due"].max() * 100) + 1 - columns["due"].size <= 4
+
+
+WORKER = """
+import sys
+import locust.runners
+locust.runners.MASTER_HEARTBEAT_TIMEOUT = 2
+from locust import events
+from locust.main import main
+events.heartbeat_received.add_listener(lambda **_: print("heard", flush=True))
+sys.argv = ["locust", *sys.argv[1:]]
+main()
+"""
+
+
+def test_a_worker_whose_master_is_killed(model_dir: Any, addresses: Any) -> None:
+    """On another machine nothing else ends it; Locust waits for a minute, here for two seconds."""
+    environ = {**environment(), "LOCUST_MASTER_BIND_PORT": (port := str(free_port())), "LOCUST_MASTER_NODE_PORT": port}
+    scenario = ["-f", str(ROOT / "scenarios" / "rest.py")]
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": environ}
+    given = ["--master", "--headless", "--expect-workers", "9", "--model-dir", str(model_dir)]
+    given += ["--host", addresses["rest"]]
+    with (
+        subprocess.Popen([sys.executable, "-c", WORKER, *scenario, "--worker"], **pipes) as worker,
+        subprocess.Popen([sys.executable, "-m", "locust", *scenario, *given], **pipes) as master,
+    ):
+        try:
+            assert any("heard" in line for line in worker.stdout)
+            master.kill()
+            out, _ = worker.communicate(timeout=120)
+        finally:
+            master.kill()
+            worker.kill()
+    assert worker.returncode == 4, out
+    assert "bertbench: the master stopped responding; see how it ended and start the run again" in out
+    assert "Traceback" not in out
 
 
 @pytest.mark.parametrize(("number", "processes"), [(signal.SIGTERM, []), (signal.SIGINT, ["--processes", "2"])])

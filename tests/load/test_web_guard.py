@@ -16,6 +16,15 @@ GIVEN = Given("rest", "http://h:8501", "poisson:rate=5", FIELDS)
 HOME = {"Host": "127.0.0.1:8089"}
 
 
+def refused(form: dict[str, str], given: Given = GIVEN) -> str:
+    """Why a form is refused; "" if it is not."""
+    try:
+        check_form(form, given)
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
 @pytest.mark.parametrize(
     "form",
     [
@@ -27,7 +36,7 @@ HOME = {"Host": "127.0.0.1:8089"}
     ],
 )
 def test_a_visitor_chooses_the_load(form: dict[str, str]) -> None:
-    check_form(form, GIVEN)
+    assert refused(form) == ""
 
 
 @pytest.mark.parametrize(
@@ -51,15 +60,13 @@ def test_a_visitor_chooses_the_load(form: dict[str, str]) -> None:
     ],
 )
 def test_a_visitor_chooses_no_file_program_or_flag(form: dict[str, str], reason: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        check_form(form, GIVEN)
-    assert reason in str(caught.value)
-    assert len(str(caught.value)) < 200
+    assert reason in refused(form)
+    assert len(refused(form)) < 200
 
 
 def test_what_the_user_gave_at_the_start_may_be_repeated() -> None:
     given = Given("rest", "binary:/opt/server", "trace:due.csv", FIELDS)
-    check_form({"host": "binary:/opt/server", "arrivals": "trace:due.csv"}, given)
+    assert refused({"host": "binary:/opt/server", "arrivals": "trace:due.csv"}, given) == ""
 
 
 @pytest.mark.parametrize(

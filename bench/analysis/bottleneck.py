@@ -1,4 +1,4 @@
-"""What limited the throughput of a run: the load generator, the server, the rate that was asked, or the users."""
+"""What limited the throughput of a run: the load generator, the server, the offered load, or the users."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,7 +18,7 @@ class Limit(StrEnum):
     CLIENT = "load generator"
     SERVER = "server"
     MACHINE = "shared machine"
-    RATE = "rate asked"
+    RATE = "offered load"
     USERS = "number of users"
     UNKNOWN = "unknown"
 
@@ -47,21 +47,19 @@ def bottleneck(analysis: Analysis) -> Bottleneck:
         reason = next(check.text for check in analysis.validity.checks if check.name in client)
         return Bottleneck(Limit.CLIENT, f"The load generator distorted the run: {reason}.")
     if client or failed & {"backlog", "achieved rate"}:
-        return Bottleneck(Limit.SERVER, f"The server fell behind the rate asked{_cpu_clause(analysis)}.")
+        return Bottleneck(Limit.SERVER, f"The server fell behind the offered load{_cpu_clause(analysis)}.")
     if analysis.run.manifest.open_loop:
         asked, sent = analysis.run.manifest.requested_rate, metrics["sent_rate"].center
-        rate = format_number(asked) if asked is not None else "the asked"
+        rate = f"{format_number(asked)} requests/s" if asked is not None else "its rate"
         told = f" ({format_number(sent)}/s sent)" if sent is not None else ""
         lost = analysis.summary.due - analysis.summary.counts["ok"] - analysis.summary.counts["wrong_answer"]
         if lost:
             return Bottleneck(
                 Limit.UNKNOWN,
-                f"The schedule asked for {rate} requests/s{told}, of which {lost:,} got no answer: whether the server "
+                f"The schedule offered {rate}{told}, of which {lost:,} got no answer: whether the server "
                 "holds more is not known.",
             )
-        return Bottleneck(
-            Limit.RATE, f"The schedule asked for {rate} requests/s{told} and the server kept up: it may hold more."
-        )
+        return Bottleneck(Limit.RATE, f"The schedule offered {rate}{told} and the server kept up: it may hold more.")
     return _closed_loop(analysis)
 
 

@@ -25,6 +25,9 @@ RUN_NOISE: Final = 0.04
 """Assumed standard deviation, on logarithms, between equal runs: pairs of 5 s runs of a small model on two cores
 differed by 5.5 % at the median, thus 4 % a run. Repeated runs replace it by the measured one."""
 
+RUN_NOISE_HALF: Final = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * math.sqrt(2) * RUN_NOISE
+"""Half the interval on logarithms of the change between single runs whose own intervals have no width."""
+
 POWER: Final = 0.8
 """How often a change of the size `Change.detectable` is shown."""
 

@@ -5,12 +5,12 @@ metrics are reported, but must not be used for a decision. Wrong answers and fai
 run INVALID. Each limit is a constant here, with its reason. What was not sampled is not checked, with a warning.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from bench.analysis.check import Check, Limit
 from bench.analysis.measured import Measured
 from bench.analysis.summary import most_in_flight
 from bench.analysis.users import UsersPresent, users_present
@@ -60,60 +60,6 @@ _GENERATOR_STARVED: Final = ": the load generator was starved of CPU; give it a 
 
 CEILING_FRACTION: Final = 0.8
 """Fraction of the load generator's measured ceiling above which a run has a warning."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of one check.
-
-    Args:
-        name: of the check.
-        passed: whether the run passed; None if it was not checked.
-        text: one line with the value and the limit.
-        value: what was compared with the limit, base units; None without a limit.
-        limit: the limit of this run; None where there is none.
-        reason: the reason for the limit; "" without a limit.
-    """
-
-    name: str
-    passed: bool | None
-    text: str
-    value: float | None = None
-    limit: float | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """An upper limit with its reason.
-
-    Args:
-        value: the limit, base units.
-        reason: the reason for it.
-    """
-
-    value: float
-    reason: str
-
-    @classmethod
-    def widest(cls, *limits: "Limit") -> "Limit":
-        """The largest, the first among equals."""
-        return max(limits, key=lambda limit: limit.value)
-
-    def check(self, name: str, value: float, text: str, figure: Callable[[float, int], str], advice: str = "") -> Check:
-        """Checks that `value` is within the limit.
-
-        Args:
-            name: of the check.
-            value: base units.
-            text: the line, with `{}` for the value.
-            figure: formats a value with so many significant digits.
-            advice: what follows the line where the value exceeds the limit.
-        """
-        shown, limit = format_apart(value, self.value, figure)
-        line = f"{text.format(shown)} (limit {limit}: {self.reason})"
-        passed = value <= self.value
-        return Check(name, passed, line if passed else line + advice, value, self.value, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +168,7 @@ def _start_delay(run: Run, measured: Measured, typical: float, why: str) -> Chec
         Limit(START_DELAY, "the scheduling delay of a busy machine"),
         Limit(START_DELAY_FRACTION * typical, f"{format_percent(START_DELAY_FRACTION)} of the median latency"),
     )
-    text = "requests were sent {} after they were due, p99"
+    text = "1 % of the requests were sent {} or more after they were due"
     return limit.check("start delay", nearest_rank(delays, [0.99])[0], text, format_seconds, why)
 
 
@@ -250,8 +196,9 @@ def _achieved(measured: Measured) -> Check:
     fraction = float((measured.sent < measured.ends).sum()) / measured.due.size
     shown, limit = format_apart(fraction, ACHIEVED_RATE, format_percent)
     sent, reason = format_number(fraction * due), "with fewer, another load was measured"
-    text = f"{sent} requests/s were sent of {format_number(due)} due, {shown} (limit {limit}: {reason})"
-    return Check("achieved rate", fraction >= ACHIEVED_RATE, text, fraction, ACHIEVED_RATE, reason)
+    passed = fraction >= ACHIEVED_RATE
+    text = f"{sent} requests/s were sent of {format_number(due)} due, {shown}, {'at least' if passed else 'below'}"
+    return Check("achieved rate", passed, f"{text} the limit of {limit} ({reason})", fraction, ACHIEVED_RATE, reason)
 
 
 def _dropped(measured: Measured) -> Check:
@@ -264,7 +211,9 @@ def _dropped(measured: Measured) -> Check:
 def _worker_cpu(samples: dict[str, Floats]) -> Check:
     cpu = _high(samples["cpu"])
     if cpu is None:
-        return Check("worker CPU", None, "not checked: the CPU utilization of the load generator was not sampled")
+        return Check(
+            "worker CPU", None, "the CPU utilization of the load generator was not sampled, so it is not checked"
+        )
     limit = Limit(WORKER_CPU, "a worker uses one core at most")
     return limit.check("worker CPU", cpu, "a worker used {} of a core", format_percent, _CLIENT_LIMIT)
 
@@ -272,7 +221,9 @@ def _worker_cpu(samples: dict[str, Floats]) -> Check:
 def _loop_lag(samples: dict[str, Floats], typical: float) -> Check:
     lag = _high(samples["loop_lag"])
     if lag is None:
-        return Check("event-loop lag", None, "not checked: the event-loop lag of the load generator was not sampled")
+        return Check(
+            "event-loop lag", None, "the event-loop lag of the load generator was not sampled, so it is not checked"
+        )
     limit = Limit.widest(
         Limit(LOOP_LAG, "the scheduling delay of a busy machine"),
         Limit(LOOP_LAG_FRACTION * typical, f"{format_percent(LOOP_LAG_FRACTION)} of the median latency"),
@@ -307,7 +258,9 @@ def _little(run: Run, measured: Measured, samples: dict[str, Floats], users: Use
     else:
         in_flight = _total_in_flight(samples)
         if in_flight.size < LITTLE_MIN_SAMPLES:
-            return Check("N = X·R", None, "not checked: too few samples of the requests in flight")
+            return Check(
+                "N = X·R", None, "too few samples of the requests in flight, so Little's law (N = X·R) is not checked"
+            )
         present, start, think = float(in_flight.mean()), measured.sent, 0.0
         slack = 3 * float(in_flight.std(ddof=1)) / in_flight.size**0.5
         limits.append(Limit(slack, f"three standard errors of {pluralize(in_flight.size, 'sample')} of N"))
@@ -350,7 +303,11 @@ def _stationary(latency: Floats) -> list[Check]:
     head = level_shift(logs, head=WARMUP_HEAD)
     if halves is None or head is None or halves.times < SHIFT_TIMES:
         return [
-            Check("stationary", None, "not checked: the run is too short compared with the correlation time of latency")
+            Check(
+                "stationary",
+                None,
+                "the run is too short compared with the correlation time of latency, so its steadiness is not checked",
+            )
         ]
     tail = level_shift(logs[round(WARMUP_HEAD * logs.size) :])
     found = []
@@ -363,10 +320,16 @@ def _stationary(latency: Floats) -> list[Check]:
         chance = shift.p if shift is not None else 1.0
         passed = abs(change) <= SHIFT or chance >= SHIFT_P
         # A start with lower latency is not an incomplete warm-up: something changed later.
-        cause = "the warm-up was too short" if shift is head and change > 0 else "not stationary"
-        reason = f"or more if p is at least {format_number(SHIFT_P)}; p = {format_number(chance)}"
+        cause = "the warm-up was too short" if shift is head and change > 0 else "the run was not steady"
         limit = float(np.expm1(SHIFT))
-        text = f"{span.format(moved)} (limit {format_percent(limit)}, {reason})" + ("" if passed else f": {cause}")
+        allowed = f"the limit of {format_percent(limit)}"
+        reason = f"p = {format_number(chance)}"
+        if abs(change) <= SHIFT:
+            text = f"{span.format(moved)}, within {allowed} ({reason})"
+        elif passed:
+            text = f"{span.format(moved)}, above {allowed}, which may be chance ({reason})"
+        else:
+            text = f"{span.format(moved)}, above {allowed} and more than chance ({reason}): {cause}"
         found.append(Check(name, passed, text, float(np.expm1(abs(change))), limit, reason))
     return found
 

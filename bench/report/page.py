@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 import bench
 from bench.report.charts import Chart
+from bench.report.glossary import terms_section
 from bench.report.pages import render
 
 FORMAT: Final = 1
@@ -40,7 +41,8 @@ def render_page(
     """
     own = {"policy": content_policy(), "script": script(), "style": style(), "version": bench.__version__}
     by_name = {chart.name: chart for chart in charts}
-    return render(package, template, charts=by_name, sections=sections, data=data, **own, **values)
+    html = render(package, template, charts=by_name, sections=sections, data=data, **own, **values)
+    return html.replace("<!-- terms -->", terms_section(html), 1)
 
 
 def page_data(kind: str, charts: Sequence[Chart], **more: Any) -> Markup:

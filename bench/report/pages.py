@@ -17,6 +17,8 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
+from bench.report.glossary import explained
+
 _SHARED: Final = "bench.report"
 
 # An underscore inside a word begins no emphasis.
@@ -62,4 +64,5 @@ def _environment(package: str, markdown: bool) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     found.filters["code"] = code_span
+    found.filters["explained"] = explained
     return found

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.analysis.check import Check
 from bench.analysis.measured import Measured, load
 from bench.analysis.objectives import evaluate, run_objectives
 from bench.analysis.run import analyse
-from bench.analysis.validity import Check, Validity
+from bench.analysis.validity import Validity
 from bench.core.types import Floats
 from bench.objectives.grammar import parse_objectives
 from bench.objectives.verdicts import ObjectiveResult, Verdict

@@ -158,8 +158,8 @@ def lost(requests: Requests) -> None:
 @pytest.mark.parametrize(
     ("arrivals", "users", "change", "client", "limit", "words"),
     [
-        ("poisson:rate=50", 64, None, {}, Limit.RATE, "asked for 50 requests/s"),
-        ("poisson:rate=50", 64, starved, {}, Limit.CLIENT, "requests were sent 30.2 ms after they were due"),
+        ("poisson:rate=50", 64, None, {}, Limit.RATE, "offered 50 requests/s"),
+        ("poisson:rate=50", 64, starved, {}, Limit.CLIENT, "requests were sent 30.2 ms or more after they were due"),
         ("poisson:rate=50", 64, overloaded, {}, Limit.SERVER, "fell behind"),
         ("poisson:rate=50", 64, lost, {}, Limit.UNKNOWN, "No request was successful"),
         ("closed:users=4", 4, None, {}, Limit.USERS, "4 users, each waiting"),

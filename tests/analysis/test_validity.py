@@ -63,7 +63,7 @@ def still_warming(requests: Requests) -> None:
         (late, {"cpu": 0.99}, "the client was the limit"),
         (dropping, {}, "20 of"),
         (failing, {}, "none of the"),
-        (drifting, {}, "not stationary"),
+        (drifting, {}, "the run was not steady"),
         (still_warming, {}, "the warm-up was too short"),
         (None, {"cpu": 0.97}, "a worker used 97 % of a core"),
         (None, {"loop_lag": 0.5}, "event-loop lag of the load generator up to 500 ms"),
@@ -132,7 +132,7 @@ def test_the_users_that_there_were_count_and_not_those_of_the_start(tmp_path: Pa
     )
     checks = {check.name: check for check in analyse(run).validity.checks}
     assert checks["N = X·R"].passed
-    assert "of N = 4 (limit" in checks["N = X·R"].text
+    assert "of N = 4, within the limit of" in checks["N = X·R"].text
     assert checks["users"].passed is False
     assert checks["users"].text.startswith(
         "4 users in the measured part; closed:users=1 asks for 1 user: the metrics are of a changing load"
@@ -203,7 +203,8 @@ def test_n_x_r_shows_the_limit_that_it_used(
     assert check.value is not None
     assert check.passed == (check.value <= check.limit)
     assert limit is None or check.limit == pytest.approx(limit)
-    assert f"(limit {format_percent(check.limit)}: {reason})" in check.text
+    word = "within" if check.passed else "above"
+    assert f", {word} the limit of {format_percent(check.limit)} ({reason})" in check.text
     assert check.reason == reason
 
 
@@ -231,7 +232,7 @@ def test_a_value_just_beyond_its_limit_does_not_read_as_the_limit(tmp_path: Path
     requests.done[:] = requests.sent + 0.01
     found = analyse(write_run(tmp_path, requests, workload=LONG))
     (delay,) = [check.text for check in found.validity.checks if check.name == "start delay"]
-    assert "sent 5.003 ms after they were due, p99 (limit 5 ms: " in delay
+    assert "sent 5.003 ms or more after they were due, above the limit of 5 ms (" in delay
 
 
 def test_unfinished_and_interrupted_runs(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_users_shared_with_another_class(given: Any) -> None:
     assert "2 users available, 4 requested" in ended.out
     found = checks(analyse(ended.run))
     assert found["users"].passed
-    assert "of N = 2 (limit" in found["N = X·R"].text
+    assert "of N = 2, " in found["N = X·R"].text
 
 
 def test_one_user_is_one_user(given: Any) -> None:
@@ -125,7 +125,7 @@ def test_a_shape(given: Any) -> None:
     assert (analysis.summary.users.least, analysis.summary.users.most) == (2, 6)
     assert "(2 to 6 users, " in ended.out
     assert checks(analysis)["users"].passed is False
-    assert f"of N = {format_number(analysis.summary.users.mean)} (limit" in checks(analysis)["N = X·R"].text
+    assert f"of N = {format_number(analysis.summary.users.mean)}, " in checks(analysis)["N = X·R"].text
 
 
 def test_users_changed_in_the_web_ui_up_and_down(given: Any) -> None:
@@ -153,7 +153,7 @@ def test_users_changed_in_the_web_ui_up_and_down(given: Any) -> None:
     assert f"({present})" in out
     assert "(1 user)" not in out
     assert {name for name, count in run.file.counts.items() if count} == {"ok"}
-    assert f"of N = {format_number(present.mean)} (limit" in checks(analyse(run))["N = X·R"].text
+    assert f"of N = {format_number(present.mean)}, " in checks(analyse(run))["N = X·R"].text
 
 
 def test_a_worker_that_leaves_takes_its_users_with_it(given: Any) -> None:
@@ -173,7 +173,7 @@ def test_a_worker_that_leaves_takes_its_users_with_it(given: Any) -> None:
     assert (present.least, present.most) == (2, 4)
     assert 2 < present.mean < 4
     assert f"({present})" in out
-    assert f"of N = {format_number(present.mean)} (limit" in checks(analyse(run))["N = X·R"].text
+    assert f"of N = {format_number(present.mean)}, " in checks(analyse(run))["N = X·R"].text
 
 
 def swarm(url: str, form: Any) -> Any:

@@ -3,18 +3,23 @@
 import json
 import re
 from dataclasses import replace
-from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
+from bench.analysis.compare import Change
+from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis, analyse
 from bench.objectives.grammar import parse_objectives
+from bench.report.glossary import TERMS, explained
 from bench.report.runs.first_screen import first_screen
 from bench.report.runs.run_reports import write_run_reports, write_sides
+from bench.report.runs.sides import change_bar, named_sides, objective_rows
 from bench.results.records import Outcome
+from bench.stats.estimate import Estimate
 from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, simulate, write_run
 
 _PLACES = ("data-side", "data-run", "data-protocol")
@@ -132,8 +137,8 @@ def test_a_percentile_says_what_failed_requests_mean_for_it(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "valid", "alarm", "answers", "limit"),
     [
-        (None, True, "", "all right", "rate asked"),
-        (wrong, True, "3 of 1,007 checked answers were wrong (3 drift).", "3 wrong", "rate asked"),
+        (None, True, "", "all right", "offered load"),
+        (wrong, True, "3 of 1,007 checked answers were wrong (3 drift).", "3 wrong", "offered load"),
         (lost, True, "4 of 1,007 requests got no answer (3 timeout, 1 rejected).", "all right", "unknown"),
         (late, False, "", "all right", "load generator"),
     ],
@@ -201,3 +206,45 @@ def test_a_page_stays_small_whatever_the_number_of_requests(tmp_path: Path) -> N
     run = write_run(tmp_path, requests, workload=workload, words=np.arange(requests.due.size).tolist())
     list(write_run_reports([run]))
     assert (run.path / "report.html").stat().st_size < 1_500_000
+
+
+def test_objectives_of_sides_stand_side_by_side(tmp_path: Path) -> None:
+    """With the verdict and the figure of each; a side without an objective has a dash."""
+    fast, slow = parse_objectives("p50<=20ms,wrong=0"), parse_objectives("p50<=20ms")
+    sides = []
+    for name, mean, given in (("a", 0.002, fast), ("b", 0.05, slow)):
+        run = write_run(tmp_path / name, simulate(service=exponential(mean), servers=9), objectives=given)
+        sides.append([analyse(run)])
+    rows = dict(objective_rows(named_sides(sides)))
+    assert list(rows) == ["p50<=20ms", "wrong=0"]
+    assert [(cell.verdict, cell.met) for cell in rows["p50<=20ms"]] == [("PASS", True), ("FAIL", False)]
+    assert rows["wrong=0"][1] is None
+    write_sides(sides, tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert f'<span class="better">PASS</span><br><span class="interval">{rows["p50<=20ms"][0].text}</span>' in page
+    (two,) = named_sides([[*sides[0], *sides[1]]])
+    assert objective_rows([two])[0][1][0].verdict == "1 PASS, 1 FAIL"
+
+
+def test_a_bar_says_where_its_interval_goes_on() -> None:
+    def bar(lo: float | None, hi: float | None, widest: float = 0.5) -> tuple[tuple[float, float] | None, str]:
+        estimate = Estimate("from_due_p50", 1.1, lo, hi, 0.95, 100.0)
+        return change_bar(Change(METRICS["from_due_p50"], estimate, estimate, estimate), widest)[1:]
+
+    assert bar(0.75, 1.5) == ((25.0, 75.0), "")
+    assert bar(0.75, None) == ((25.0, 75.0), "high")
+    assert bar(0.25, 1.9) == ((0.0, 100.0), "low high")
+    assert bar(None, None) == (None, "")
+
+
+def test_terms_are_explained_where_they_stand_first_and_listed(analysis: Analysis) -> None:
+    page = (analysis.run.path / "report.html").read_text("utf-8")
+    (alarm,) = [line for line in page.splitlines() if "checked answers" in line]
+    assert f'(1 <abbr title="{escape(TERMS["drift"])}">drift</abbr>)' in alarm
+    listed = page[page.index('<section id="terms">') :]
+    for term in ("drift", "Estimator", "from due", "effective n", "offered load"):
+        assert f"<dt>{term}</dt><dd>{escape(TERMS[term])}</dd>" in listed
+    assert "<dt>swap</dt>" not in listed
+    assert explained("<b> & from due, from due") == (
+        f'&lt;b&gt; &amp; <abbr title="{TERMS["from due"]}">from due</abbr>, from due'
+    )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
+from bench.analysis.compare import compare
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import analyse
 from bench.report import text
@@ -235,10 +236,13 @@ def test_another_report_is_dropped_onto_the_page(watched: Watched, page_path: Pa
     page.wait_for_selector("#comparison h2")
     name = open_run(other_path.parent).name
     assert f"B: {name} is VALID" in page.locator("#comparison").inner_text()
-    row = page.locator("#comparison tr", has_text="latency from due, p50").inner_text()
-    assert "%" in row
-    assert "intervals" in row
-    # The page's script writes figures as the rest of the page does.
+    # The page's script writes figures as the rest of the page does, and compares as the command does.
+    changes = compare([analyse(open_run(page_path.parent))], [analyse(open_run(other_path.parent))]).changes
+    for change in changes:
+        if change.metric.name in ("from_due_p50", "from_due_p95", "throughput", "error_share", "in_flight"):
+            row = page.locator("#comparison tr", has_text=change.metric.title).first.locator("td").all_inner_texts()
+            expected = [text.change(change.metric, change.change), text.change_interval(change.metric, change.change)]
+            assert row[2:] == [*expected, change.verdict]
     for path in (page_path, other_path):
         for name in ("from_due_p50", "from_due_p95", "throughput", "error_share"):
             metric, found = METRICS[name], analyse(open_run(path.parent)).summary.metrics[name]

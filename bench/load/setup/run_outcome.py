@@ -173,7 +173,7 @@ def _rate_line(analysis: Analysis) -> str:
     parts = [f"{format_number(value)} {unit}" for name, unit in units if (value := _center(metrics, name)) is not None]
     sent, flight = _center(metrics, "sent_rate"), _center(metrics, "in_flight")
     if manifest.requested_rate is not None and sent is not None:
-        parts.append(f"{format_number(sent)} requests/s sent of {format_number(manifest.requested_rate, 6)} asked")
+        parts.append(f"{format_number(sent)} requests/s sent of {format_number(manifest.requested_rate, 6)} offered")
     if flight is not None:
         users = summary.users or pluralize(manifest.workload.users, "user")
         parts.append(f"{format_number(flight)} in flight on average ({users})")

@@ -43,13 +43,13 @@
     "": number,
   };
   const shown = (value, unit) => (value === null || value === undefined ? "—" : (FORMATS[unit] || number)(value));
-  const interval = (lo, hi, unit) => {
-    if (lo === null && hi === null) return "";
-    const ends = [shown(lo, unit), shown(hi, unit)].map((text) => /^([-+]?[\d.,]+)(\D*)$/.exec(text) || [text, text, null]);
+  const between = (low, high) => {
+    const ends = [low, high].map((text) => /^([-+]?[\d.,]+)(\D*)$/.exec(text) || [text, text, null]);
     // The unit appears once if both ends have the same.
     const once = ends[0][2] !== null && ends[0][2] === ends[1][2];
     return `[${once ? ends[0][1] : ends[0][0]} … ${ends[1][0]}]`;
   };
+  const interval = (lo, hi, unit) => (lo === null && hi === null ? "" : between(shown(lo, unit), shown(hi, unit)));
   const AXIS_UNITS = new Set(["s", "B"]); // the others stand in the axis' label
   const X_TEXT = {
     time: (value) => `${number(value, 4)} s`,
@@ -307,16 +307,20 @@
         const x = u.valToPos(place(this.chart.x_kind, mark.x), "x", true) + before * 6 * ratio;
         ctx.strokeStyle = ctx.fillStyle = color(mark.color);
         ctx.lineWidth = 1.6 * ratio;
-        const ends = [mark.lo, mark.hi].map((end) => (end === null ? null : u.valToPos(end, "y", true)));
-        const [low, high] = [ends[0] ?? null, ends[1] ?? bbox.top];
-        if (low !== null) {
+        if (mark.lo !== null || mark.hi !== null) {
+          const [top, bottom] = [bbox.top, bbox.top + bbox.height];
+          const low = mark.lo === null ? Infinity : u.valToPos(mark.lo, "y", true);
+          const high = mark.hi === null ? -Infinity : u.valToPos(mark.hi, "y", true);
           ctx.beginPath();
-          ctx.moveTo(x, low);
-          ctx.lineTo(x, high);
-          for (const end of ends) {
-            if (end === null) continue;
-            ctx.moveTo(x - 4 * ratio, end);
-            ctx.lineTo(x + 4 * ratio, end);
+          ctx.moveTo(x, Math.min(low, bottom));
+          ctx.lineTo(x, Math.max(high, top));
+          // An end that is open or off the chart has an arrow, the others a cap.
+          for (const [end, edge, back] of [[low, bottom, -6], [high, top, 6]]) {
+            const off = back < 0 ? end > edge : end < edge;
+            const [at, wings] = off ? [edge, edge + back * ratio] : [end, end];
+            ctx.moveTo(x - 4 * ratio, wings);
+            if (off) ctx.lineTo(x, at);
+            ctx.lineTo(x + 4 * ratio, wings);
           }
           ctx.stroke();
         }
@@ -685,16 +689,38 @@
     }
     return { kind: "run", name: entries[0].run, valid: entries[0].valid === "true", metrics, facts: null, charts: [] };
   };
-  const change = (a, b) => {
-    if (a.center === null || b.center === null) return "—";
-    if (a.unit === "share") return `${b.center > a.center ? "+" : ""}${number(100 * (b.center - a.center))} points`;
-    if (!(a.center > 0)) return "—";
-    const percent = 100 * (b.center / a.center - 1);
-    return `${percent > 0 ? "+" : ""}${percent.toFixed(1)} %`;
+  // As `bertbench compare` has it for single runs, on logarithms for ratios: the widths of both intervals, and the
+  // variation that is assumed between runs.
+  const changeOf = (a, b) => {
+    const share = a.unit === "share";
+    if (a.center === null || b.center === null || (!share && !(a.center > 0 && b.center > 0))) return null;
+    const center = share ? b.center - a.center : Math.log(b.center / a.center);
+    const open = ({ lo, hi }) => lo === null || hi === null || (!share && lo <= 0);
+    if (open(a) || open(b)) return { share, center, lo: null, hi: null };
+    const half = ({ lo, hi }) => (share ? hi - lo : Math.log(hi / lo)) / 2;
+    const around = Math.hypot(half(a), half(b), share ? 0 : page.run_noise);
+    return { share, center, lo: center - around, hi: center + around };
   };
-  const apart = (a, b) => {
-    if ([a.lo, a.hi, b.lo, b.hi].includes(null)) return "no interval";
-    return a.hi < b.lo || b.hi < a.lo ? "intervals apart" : "intervals overlap";
+  const changeText = (share, value) => {
+    const sign = value > 0 ? "+" : "";
+    if (share) return `${sign}${number(100 * value)} points`;
+    const ratio = Math.exp(value);
+    if (ratio >= 10) return `× ${number(ratio)}`;
+    const percent = (100 * (ratio - 1)).toFixed(1);
+    return `${Number(percent) === 0 ? "0.0" : sign + percent} %`;
+  };
+  const resultOf = (change, better) => {
+    if (change === null || change.lo === null) return "?";
+    if (change.lo <= 0 && change.hi >= 0) return "~";
+    const direction = change.center > 0 ? "higher" : "lower";
+    return better ? (direction === better ? "better" : "worse") : direction;
+  };
+  const changeCells = (a, b) => {
+    const change = changeOf(a, b);
+    if (change === null) return ["—", "", "?"];
+    const text = (value) => changeText(change.share, value);
+    const ends = change.lo === null ? "" : between(text(change.lo), text(change.hi));
+    return [text(change.center), ends, resultOf(change, a.better)];
   };
   const compareWith = (other) => {
     const names = Object.keys(page.metrics).filter((name) => other.metrics[name]);
@@ -703,7 +729,7 @@
       // The unit of a rate is in its title.
       const unit = a.title.endsWith("/s") ? "" : a.unit;
       const cells = [a, b].map((entry) => `${shown(entry.center, unit)} ${interval(entry.lo, entry.hi, unit)}`);
-      return [a.title, ...cells, change(a, b), apart(a, b)];
+      return [a.title, ...cells, ...changeCells(a, b)];
     });
     const facts = other.facts
       ? [...new Set([...Object.keys(page.facts), ...Object.keys(other.facts)])]
@@ -716,9 +742,9 @@
     section.replaceChildren(
       element("h2", {}, "Comparison"),
       element("p", {}, `A: ${verdicts[0]}. B: ${verdicts[1]}.`),
-      element("p", { class: "note" }, "Single runs: the variation between runs is not in these intervals. For the interval " +
-        "of a change, run bertbench compare on folders of repeats."),
-      table("Metrics of both runs", ["metric", "A", "B", "B against A", "95 % intervals"], rows),
+      element("p", { class: "note" }, "~ is a change that may be noise; ? has no interval. Single runs: the variation " +
+        "between runs is assumed. Run bertbench compare on folders of repeats to have it measured."),
+      table("Metrics of both runs", ["metric", "A", "B", "change", "95 % interval", "result"], rows),
     );
     if (facts.length) section.append(element("h3", {}, "What differs"), table("What differs", ["", "A", "B"], facts));
     else if (!other.facts) section.append(element("p", { class: "note" }, "A summary.csv does not say what was run."));

@@ -17,9 +17,8 @@ from bench.report.screen import BAD, GOOD, PLAIN, Figure, FirstScreen, Objective
 _TAILS: Final = ("p99", "p95", "p90", "p50")
 """Percentiles that the large figure may be, the first that the run can give."""
 _SMALLER: Final = ("p95", "p50")
-
-
-_MET: Final[Mapping[Verdict, bool | None]] = {Verdict.PASS: True, Verdict.FAIL: False, Verdict.CANNOT_TELL: None}
+MET: Final[Mapping[Verdict, bool | None]] = {Verdict.PASS: True, Verdict.FAIL: False, Verdict.CANNOT_TELL: None}
+"""Whether an objective is met, by its verdict."""
 
 
 def first_screen(analysis: Analysis) -> FirstScreen:
@@ -42,7 +41,7 @@ def _objectives(analysis: Analysis) -> Iterator[Objective]:
     """The objectives of the run with their outcomes, those that were missed first."""
     found = () if analysis.objectives is None else analysis.objectives.results
     for result in sorted(found, key=lambda result: result.verdict is not Verdict.FAIL):
-        yield Objective(f"{result.objective}: {result.figure}", _MET[result.verdict])
+        yield Objective(f"{result.objective}: {result.figure}", MET[result.verdict])
 
 
 def _headline(analysis: Analysis) -> str:
@@ -166,7 +165,7 @@ def _throughput(analysis: Analysis) -> Figure:
     ]
     notes = []
     if manifest.requested_rate is not None:
-        notes.append(f"{format_number(manifest.requested_rate)} requests/s were asked")
+        notes.append(f"offered load {format_number(manifest.requested_rate)} requests/s")
     state = PLAIN if metrics["throughput"].center else BAD
     return Figure("Successful requests/s", "", state, values, notes)
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from bench.analysis.compare import manifest_differences
+from bench.analysis.compare import RUN_NOISE_HALF, manifest_differences
 from bench.analysis.latency_curves import LatencyCurves
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
@@ -22,7 +22,7 @@ from bench.report.pages import render
 from bench.report.runs import latency_plots, load_plots
 from bench.report.runs.repeats import HEADER, repeats_views
 from bench.report.runs.run_charts import RunLine, overlaid_charts, run_charts
-from bench.report.runs.sides import Side, overview_rows, pair_views, run_rows
+from bench.report.runs.sides import Side, objective_rows, overview_rows, pair_views, run_rows
 from bench.report.runs.view import Picture, RunView, facts, run_view
 from bench.stats.estimate import Estimate
 
@@ -70,7 +70,7 @@ def _run_fields(analysis: Analysis, facts: Mapping[str, str]) -> dict[str, Any]:
 
     Args:
         analysis: of the run.
-        facts: what was asked, and where, as texts by name.
+        facts: what was run, and where, as texts by name.
     """
     summary, manifest = analysis.summary, analysis.run.manifest
     begins = manifest.workload.warmup
@@ -80,6 +80,7 @@ def _run_fields(analysis: Analysis, facts: Mapping[str, str]) -> dict[str, Any]:
         "arrivals": manifest.arrivals,
         "begins": begins,
         "ends": begins + summary.seconds,
+        "run_noise": RUN_NOISE_HALF,
         "metrics": {name: _metric(name, estimate) for name, estimate in summary.metrics.items()},
         "facts": dict(facts),
     }
@@ -169,6 +170,7 @@ def write_side_by_side(
         runs=run_rows(sides, curves, {run: _relative(page_, folder) for run, page_ in (pages or {}).items()}),
         pairs=pairs,
         overview=overview_rows(sides),
+        objectives=objective_rows(sides),
         differences={side.letter: _differences(first, side) for side in others},
         pictures=pictures,
         repeats=repeats,

@@ -1,5 +1,6 @@
 """Several runs together: repeats form a side, and every other side is compared with the first."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from bench.analysis.latency_curves import LatencyCurves
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
 from bench.core.units import pluralize
+from bench.objectives.verdicts import ObjectiveResult
 from bench.report import text
+from bench.report.runs.first_screen import MET
 from bench.report.runs.view import HEADLINE
 from bench.report.screen import Value, shown
 
@@ -21,6 +24,8 @@ _SPEED: Final = ("from_due_p50", "from_due_p95", "from_due_p99")
 """The metrics by which one side is called faster."""
 RUN_METRICS: Final = {"throughput": "requests/s", "from_due_p50": "p50", "from_due_p99": "p99", "error_share": "failed"}
 """The metrics of each run in the table of all, with short titles."""
+_SLACK: Final = 1 + 1e-9
+"""For the end that a bar was made for."""
 _WIDEST: Final = 1.0
 """The largest change that a bar resolves: twice as much, or nothing."""
 
@@ -112,6 +117,7 @@ class ChangeRow:
         seen: the smallest change that would have been shown; "" where it is not known.
         place: of the change on the bar, percent of its width; None without one.
         reach: from and width of the interval on the bar, percent; None without one.
+        open: `low`, `high` or both: the ends at which the interval goes on beyond the bar; "" for neither.
     """
 
     before: Value
@@ -122,6 +128,22 @@ class ChangeRow:
     seen: str
     place: float | None
     reach: tuple[float, float] | None
+    open: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveCell:
+    """An objective on one side.
+
+    Args:
+        verdict: `PASS`, `FAIL` or `CANNOT TELL`; of repeats how many of them have each.
+        met: whether all runs meet it: False where one fails, None where that is not known.
+        text: what was measured; of repeats the first one's.
+    """
+
+    verdict: str
+    met: bool | None
+    text: str
 
 
 @dataclass(frozen=True)
@@ -237,6 +259,34 @@ def overview_rows(sides: Sequence[Side]) -> list[tuple[str, list[Value]]]:
     return rows
 
 
+def objective_rows(sides: Sequence[Side]) -> list[tuple[str, list[ObjectiveCell | None]]]:
+    """The objectives of the runs: each with a cell for each side, None for a side without it."""
+    found = [_objective_cells(side) for side in sides]
+    return [
+        (name, [cells.get(name) for cells in found])
+        for name in dict.fromkeys(name for cells in found for name in cells)
+    ]
+
+
+def _objective_cells(side: Side) -> dict[str, ObjectiveCell]:
+    """The objectives of a side's runs, by their text."""
+    results: dict[str, list[ObjectiveResult]] = {}
+    for entry in side.analyses:
+        for result in entry.objectives.results if entry.objectives is not None else ():
+            results.setdefault(str(result.objective), []).append(result)
+    return {name: _objective_cell(runs) for name, runs in results.items()}
+
+
+def _objective_cell(results: Sequence[ObjectiveResult]) -> ObjectiveCell:
+    verdicts = Counter(result.verdict for result in results)
+    states = [MET[verdict] for verdict in verdicts]
+    met = False if False in states else None if None in states else True
+    if len(results) == 1:
+        return ObjectiveCell(str(results[0].verdict), met, results[0].figure)
+    counts = ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.items())
+    return ObjectiveCell(counts, met, f"{results[0].figure} in the first")
+
+
 def _finding(before: Side, after: Side, comparison: Comparison) -> tuple[str, list[str]]:
     """The state and the sentences of one comparison."""
     speeds = [change for change in comparison.changes if change.metric.name in _SPEED]
@@ -283,7 +333,7 @@ def _rows(changes: Sequence[Change]) -> list[ChangeRow]:
             text.change_interval(change.metric, change.change),
             change.verdict,
             text.detectable(change.metric, change.detectable),
-            *_bar(change, shares if _is_share(change) else ratios),
+            *change_bar(change, shares if _is_share(change) else ratios),
         )
         for change in changes
         if change.before.center is not None or change.after.center is not None
@@ -306,19 +356,25 @@ def _widest(changes: Sequence[Change]) -> float:
     return min(max(ends, default=_WIDEST), _WIDEST) or _WIDEST
 
 
-def _bar(change: Change, widest: float) -> tuple[float | None, tuple[float, float] | None]:
-    """Places of a change and of its interval on a bar whose ends are `widest` from "no change" in its middle."""
+def change_bar(change: Change, widest: float) -> tuple[float | None, tuple[float, float] | None, str]:
+    """Places of a change and of its interval on a bar whose ends are `widest` from "no change" in its middle, and the
+    ends at which the interval goes on."""
     none, found = 0.0 if _is_share(change) else 1.0, change.change
 
     def place(value: float) -> float:
         return round(min(max(50 + 50 * (value - none) / widest, 0.0), 100.0), 2)
 
     if found.center is None:
-        return None, None
-    if found.lo is None or found.hi is None:
-        return place(found.center), None
-    low = place(found.lo)
-    return place(found.center), (low, round(place(found.hi) - low, 2))
+        return None, None, ""
+    if found.lo is None and found.hi is None:
+        return place(found.center), None, ""
+    low = 0.0 if found.lo is None else place(found.lo)
+    high = 100.0 if found.hi is None else place(found.hi)
+    beyond = {
+        "low": found.lo is None or found.lo < none - widest * _SLACK,
+        "high": found.hi is None or found.hi > none + widest * _SLACK,
+    }
+    return place(found.center), (low, round(high - low, 2)), " ".join(end for end, over in beyond.items() if over)
 
 
 def _name(runs: Sequence[Analysis]) -> str:

@@ -9,7 +9,14 @@ from bench.core.units import format_number, format_percent, pluralize
 
 BUSY: Final = 0.9
 """Fraction of the cores from which a processor is the limit: the rest is lost to scheduling."""
-_CLIENT_CHECKS: Final = frozenset({"start delay", "worker CPU", "event-loop lag", "dropped", "N = X·R"})
+_CLIENT_CHECKS: Final = {
+    "worker CPU": "it used all of its processor",
+    "event-loop lag": "it had to wait for its processor",
+    "start delay": "it sent requests late",
+    "dropped": "it never sent some of the requests",
+    "N = X·R": "requests waited in it",
+}
+"""Checks that the load generator fails, the plainest cause first, and what each means."""
 
 
 class Limit(StrEnum):
@@ -42,9 +49,9 @@ def bottleneck(analysis: Analysis) -> Bottleneck:
     if not analysis.summary.counts.get("ok"):
         return Bottleneck(Limit.UNKNOWN, "No request was successful, so there is no throughput to limit.")
     failed = {check.name for check in analysis.validity.checks if check.passed is False}
-    client = failed & _CLIENT_CHECKS
+    client = failed & _CLIENT_CHECKS.keys()
     if client and ("worker CPU" in failed or not _all_users_waited(analysis)):
-        reason = next(check.text for check in analysis.validity.checks if check.name in client)
+        reason = next(text for name, text in _CLIENT_CHECKS.items() if name in client)
         return Bottleneck(Limit.CLIENT, f"The load generator distorted the run: {reason}.")
     if client or failed & {"backlog", "achieved rate"}:
         return Bottleneck(Limit.SERVER, f"The server fell behind the offered load{_cpu_clause(analysis)}.")

@@ -66,10 +66,12 @@ class Objective:
     Args:
         text: the objective and what was measured, one line.
         met: whether it is met; None where the run cannot say.
+        remark: what is to be known of the verdict; "" for nothing.
     """
 
     text: str
     met: bool | None
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class FirstScreen:
         figures: the large ones, about four.
         alarms: what is wrong with the answers, one line each, whatever the verdict.
         objectives: those that were given for the run.
+        objectives_verdict: the verdict on all of them; "" without any.
     """
 
     word: str
@@ -95,6 +98,7 @@ class FirstScreen:
     figures: Sequence[Figure]
     alarms: Sequence[str] = ()
     objectives: Sequence[Objective] = ()
+    objectives_verdict: str = ""
 
 
 def shown(name: str, estimate: Estimate | None, label: str = "") -> Value:

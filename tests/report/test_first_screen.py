@@ -195,7 +195,8 @@ def test_objectives_stand_on_the_first_screen(tmp_path: Path, slo: str, met: boo
     (report,) = write_run_reports([run])
     page = (report.folder / "report.html").read_text("utf-8")
     word, style = {True: ("PASS", "good"), False: ("FAIL", "bad"), None: ("CANNOT TELL", "open")}[met]
-    assert f'<li class="{style}"><strong>{word}</strong> {escape(found.text)}</li>' in page
+    remark = f' <span class="note">{escape(found.remark)}</span>' if found.remark else ""
+    assert f'<li class="{style}"><strong>{word}</strong> {escape(found.text)}{remark}</li>' in page
 
 
 def test_a_page_stays_small_whatever_the_number_of_requests(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from bench.analysis.bottleneck import Bottleneck, bottleneck
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
 from bench.core.units import ABSENT, format_number, format_seconds, pluralize, were
+from bench.objectives.text import summary_line
 from bench.objectives.verdicts import Verdict
 from bench.report import text
 from bench.report.screen import BAD, GOOD, PLAIN, Figure, FirstScreen, Objective, shown
@@ -34,6 +35,7 @@ def first_screen(analysis: Analysis) -> FirstScreen:
         sentences=[*(answers if good else ()), *_latency_sentences(analysis), *_throughput_sentences(analysis)],
         figures=[_answers(analysis), _latency(analysis), _throughput(analysis), _limit(bottleneck(analysis))],
         objectives=list(_objectives(analysis)),
+        objectives_verdict="" if analysis.objectives is None else summary_line(analysis.objectives),
     )
 
 
@@ -41,7 +43,7 @@ def _objectives(analysis: Analysis) -> Iterator[Objective]:
     """The objectives of the run with their outcomes, those that were missed first."""
     found = () if analysis.objectives is None else analysis.objectives.results
     for result in sorted(found, key=lambda result: result.verdict is not Verdict.FAIL):
-        yield Objective(f"{result.objective}: {result.figure}", MET[result.verdict])
+        yield Objective(f"{result.objective}: {result.figure}", MET[result.verdict], result.remark)
 
 
 def _headline(analysis: Analysis) -> str:

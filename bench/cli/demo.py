@@ -24,7 +24,9 @@ from bench.cli.verify import WRONG_LINE, VerificationValue, verdict_line, verify
 from bench.core.atomic_files import make_folder
 from bench.core.errors import ExitCode
 from bench.core.extras import require
+from bench.core.shown_path import shown_path
 from bench.core.units import ABSENT, format_number, format_seconds
+from bench.report.runs.run_reports import SIDE_BY_SIDE
 from bench.report.scores import SentenceValue, sentence_value
 from bench.server.clients import served_scorer
 from bench.server.lifecycle import RunningServer, embedded
@@ -37,6 +39,11 @@ TEXTS: Final = (
 WORDS: Final = 14
 # Serving refuses more gRPC calls in flight, by default 4 per core: too few on a small busy machine.
 SERVER_FLAGS: Final = ("--grpc_max_threads=64",)
+INVALID_LINE: Final = (
+    "INVALID: answers and race count, the latency under load does not: server and load generator share this machine's "
+    "processors with other work, so requests were late through no fault of the server; a quieter machine, or a load "
+    "generator of its own, gives VALID runs."
+)
 COLD_CALLS: Final = 20
 WARM_CALLS: Final = 300
 
@@ -88,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     add_model_options(parser)
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the runs (default: results)")
-    parser.add_argument("--seconds", type=number(1, 86400), default=12.0, help="length of each load run (default: 12)")
+    parser.add_argument("--seconds", type=number(1, 86400), default=20.0, help="length of each load run (default: 20)")
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
@@ -106,7 +113,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     began = time.monotonic()
     _say(out, "1. Export: Estimator -> SavedModel, with golden answers")
     model = exported_model(args)
-    out.part(f"   {model.version_dir}: {len(model.golden.sentences)} golden sentences\n")
+    out.part(f"   {shown_path(model.version_dir)}: {len(model.golden.sentences)} golden sentences\n")
     race: list[TimingValue] = []
     with embedded(model.model_dir, args.model_name, SERVER_FLAGS) as server:
         out.part(f"2. Serve: REST {server.rest}, gRPC {server.grpc}\n")
@@ -129,6 +136,10 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     if right:
         _say(out, "\n7. Report")
         reports = write_reports(runs, None, out)
+        plot = _plot_race(race, args.out)
+        out.part(f"race: {shown_path(plot)}\n")
+        _say(out, "8. In short")
+        out.part(in_short(verification, race, reports))
     code, message = (ExitCode.OK, None) if right else (ExitCode.REGRESSION, WRONG_LINE)
     document = DemoDocument(
         version_dir=str(model.version_dir),
@@ -149,6 +160,41 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     if message is not None:
         print(message, file=err)
     return code
+
+
+def _plot_race(race: Sequence[TimingValue], results: Path) -> Path:
+    """Writes the plot of the race beside the report of both runs."""
+    # Here and not above, so that only the report loads matplotlib.
+    from bench.report.speed_plot import plot_speeds
+
+    path = results / SIDE_BY_SIDE / "race.png"
+    make_folder(path.parent, "", "give another --out")
+    names = [f"{entry.name}, n = {entry.calls}" for entry in race]
+    note = f"one sentence of {WORDS} words, one caller, one call after the other; dot: p50, line: to p95"
+    plot_speeds(path, names, [entry.p50 for entry in race], [entry.p95 for entry in race], note)
+    return path
+
+
+def in_short(verification: VerificationValue, race: Sequence[TimingValue], reports: ReportsValue) -> str:
+    """What the demo showed, and what a newcomer does next."""
+    slowest, *_ = race
+    largest = verification.largest.difference or 0.0
+    lines = [
+        f"Right: the server's probabilities are the Estimator's, up to {largest:.1g} in log p.",
+        *(
+            f"Fast: {entry.name} is {format_number(entry.speed_up, 2)} times as fast as the {slowest.name}."
+            for entry in race
+            if entry.name in ("REST", "gRPC")
+        ),
+    ]
+    invalid = [report.run for report in reports.runs if not report.run.valid]
+    if invalid:
+        lines.append(INVALID_LINE)
+    page = reports.side_by_side or reports.runs[0].folder
+    lines.append(
+        f"Next: open {shown_path(Path(page) / 'report.html')} in a browser, then read docs/guide/first-run.md."
+    )
+    return "".join(f"   {line}\n" for line in lines)
 
 
 def _say(out: CommandOutput, text: str) -> None:

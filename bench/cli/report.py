@@ -12,6 +12,7 @@ from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.cli.common.verdict_files import add_verdict_options
 from bench.core.errors import ExitCode
+from bench.core.shown_path import shown_path
 from bench.objectives.text import objective_lines
 from bench.report.json_values import RepeatsValue, RunValue, repeats_value, run_value
 from bench.report.objectives import write_verdicts
@@ -89,7 +90,7 @@ def write_reports(paths: Sequence[Path], folder: Path | None, out: CommandOutput
     for group in repeats:
         out.part("\n".join((*repeats_view(group).lines(), "")))
     if together:
-        out.part(f"side by side: {together / 'report.html'}")
+        out.part(f"side by side: {shown_path(together / 'report.html')}")
     return ReportsValue(
         runs=[_value(report) for report in reports],
         repeats=[repeats_value(group) for group in repeats],
@@ -100,7 +101,7 @@ def write_reports(paths: Sequence[Path], folder: Path | None, out: CommandOutput
 def report_lines(reports: ReportsValue) -> str:
     """The pages that were written, a line each."""
     folders = [report.folder for report in reports.runs]
-    return "\n".join(str(Path(folder) / "report.html") for folder in (*folders, reports.side_by_side) if folder)
+    return "\n".join(shown_path(Path(folder) / "report.html") for folder in (*folders, reports.side_by_side) if folder)
 
 
 def _value(report: RunReport) -> ReportValue:
@@ -115,5 +116,5 @@ def _text(report: RunReport) -> str:
     lines = [view.name, view.verdict, *objectives, *(f"warning: {warning}" for warning in view.warnings)]
     lines += [*view.screen.alarms, *view.screen.sentences]
     lines.append(table(headline_rows(report.analysis)))
-    lines.append(f"report: {report.folder / 'report.html'} (also report.md, summary.csv, {names})\n")
+    lines.append(f"report: {shown_path(report.folder / 'report.html')} (also report.md, summary.csv, {names})\n")
     return "\n".join(lines)

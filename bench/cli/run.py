@@ -45,6 +45,8 @@ from bench.workload.due_times import ClosedLoop, Poisson
 # Options that this command defines itself.
 _OWN: Final = frozenset({"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup"})
 # Exit codes of runs, most severe first; the exit code of several runs is the first of these.
+DEMO_RATE: Final = 10.0
+"""Requests/s of the demo: what two cores that other work shares carry without a queue."""
 _SEVERITY: Final = (ExitCode.USAGE, ExitCode.TARGET_FAILED, ExitCode.REGRESSION)
 
 
@@ -173,7 +175,7 @@ def run_scenario(
     out: CommandOutput,
     err: TextIO,
 ) -> Path:
-    """One run of Poisson arrivals at 20/s against a running server, for `bertbench demo`.
+    """One run of Poisson arrivals at `DEMO_RATE` against a running server, for `bertbench demo`.
 
     Returns:
         The run's folder.
@@ -184,7 +186,7 @@ def run_scenario(
     run_time, warmup = load_times(seconds, None)
     values = {"warmup": warmup, "model_dir": model.model_dir, "model_name": server.model, "results": results}
     spec = make_spec(SCENARIOS[scenario], values, address_of(server, scenario), 32, run_time)
-    spec = replace(spec, arrivals=Poisson(20.0), duration=seconds, group=uuid4().hex[:12], command=tuple(sys.argv))
+    spec = replace(spec, arrivals=Poisson(DEMO_RATE), duration=seconds, group=uuid4().hex[:12], command=tuple(sys.argv))
     before = _folders(results)
     code = drive_once(replace(served(spec, server), target_name=server.backend), out, err).code
     found = sorted(_folders(results) - before)

@@ -12,6 +12,7 @@ from bench.cli.common.json_document import Document
 from bench.cli.common.options import add_target_options, exported_model, running_server, target_of
 from bench.cli.common.values import DURATION, number, whole
 from bench.core.errors import ExitCode, UsageError
+from bench.core.shown_path import shown_path
 from bench.server.running import RunningServer
 from bench.server.verification import Verified, verify
 
@@ -101,7 +102,7 @@ def verify_server(
         raise UsageError("the golden file has no sentence to check; export with --sentences FILE.tsv")
     tolerance = model.golden.tolerance if tolerance is None else tolerance
     words = sum(entry.sentence.num_words for entry in golden)
-    out.part(f"   {len(golden)} sentences, {words} words; the Estimator's answers from {model.version_dir}")
+    out.part(f"   {len(golden)} sentences, {words} words; the Estimator's answers from {shown_path(model.version_dir)}")
     ways: list[Verified] = []
     for way in verify(server, model, golden, timeout):
         difference = way.difference

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Final
 
 REDACTED: Final = "<redacted>"
@@ -19,10 +20,11 @@ def split_headers(text: str) -> tuple[str, ...]:
 
 
 def redacted_command(words: Sequence[str]) -> tuple[str, ...]:
-    """A command line without the literal values of its headers, for what stores it; references stay."""
-    shown: list[str] = []
+    """A command line for what stores it: without the folder of its program, which is this machine's, and without the
+    literal values of its headers; references stay."""
+    shown = _program(words[0]) if words else []
     option = ""
-    for word in words:
+    for word in words[1:]:
         name, equals, text = word.partition("=")
         if option:
             shown.append(redacted_option(option, word))
@@ -33,6 +35,12 @@ def redacted_command(words: Sequence[str]) -> tuple[str, ...]:
         else:
             shown.append(word)
     return tuple(shown)
+
+
+def _program(path: str) -> list[str]:
+    """The words by which a user starts the program at `path`."""
+    found = PurePath(path)
+    return ["python", "-m", found.parent.name] if found.name == "__main__.py" else [found.name]
 
 
 def redacted_option(option: str, text: str) -> str:

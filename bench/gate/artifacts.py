@@ -1,6 +1,5 @@
 """What a live gate stores: a run folder for each arm, on a clock that stands still while the other arm is driven."""
 
-import shlex
 import sys
 from dataclasses import replace
 from datetime import datetime
@@ -34,7 +33,7 @@ def write_artifacts(folder: Path | None, servers: ABServers, started: datetime) 
         workers=1,
         started=f"{started:%Y-%m-%dT%H:%M:%S.%fZ}",
         group=folder.name,
-        command=(shlex.join(redacted_command(sys.argv)),),
+        command=redacted_command(sys.argv),
         warnings=("driven in alternation with the other arm of a gate: time stands still meanwhile",),
     )
     for name, arm, variant in zip(ARMS, servers.arms, servers.variants, strict=True):

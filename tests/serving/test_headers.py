@@ -151,6 +151,9 @@ def test_a_server_s_text_is_shown_without_what_it_was_sent() -> None:
         ("run --header X-A:tok;X-B:@tok", "run --header X-A:<redacted>"),
         ("run --heade X-A:tok --he", "run --heade X-A:<redacted> --he"),
         ("score --header", "score --header"),
+        ("/opt/venv/bin/bertbench run --header X-A:tok", "bertbench run --header X-A:<redacted>"),
+        ("/opt/lib/bench/__main__.py run rest", "python -m bench run rest"),
+        ("/opt/lib/locust/__main__.py -f /opt/scenario.py", "python -m locust -f /opt/scenario.py"),
     ],
 )  # fmt: skip
 def test_a_stored_command_line_has_no_value(words: str, shown: str) -> None:

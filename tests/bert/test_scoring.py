@@ -13,7 +13,7 @@ from bench.bert.contract.masked_requests import COMPACT_SIGNATURE, TOP_K_SIGNATU
 from bench.bert.contract.scoring import BATCH_SENTENCES, LogProbs, ServedScorer, TopKScorer, batches, score_stream
 from bench.bert.text.sentence import EncodedSentence, SpecialTokens
 from bench.core.errors import UsageError
-from bench.serving.errors import InvalidResponse, Unavailable
+from bench.serving.errors import InvalidResponse, Rejected, Unavailable
 from bench.serving.fake import FakeServingClient
 from bench.serving.types import PredictRequest
 
@@ -152,6 +152,15 @@ def test_likeliest_that_do_not_fit_are_an_invalid_response() -> None:
         client = FakeServingClient(lambda request, change=change: good | change)  # type: ignore[misc]
         with TopKScorer(lambda client=client: client, SPECIAL, "m", 1.0) as scorer, pytest.raises(InvalidResponse):  # type: ignore[misc]
             scorer.answers([sentence(0, 3)])
+
+
+def test_a_server_without_the_likeliest_is_named() -> None:
+    def refuse(request: PredictRequest) -> dict[str, NDArray[Any]]:
+        raise Rejected(f'Serving signature name: "{request.signature}" not found in signature def', "400")
+
+    scorer = TopKScorer(lambda: FakeServingClient(refuse), SPECIAL, "m", 1.0)
+    with scorer, pytest.raises(Rejected, match="--signature serving_default"):
+        scorer.answers([sentence(0, 3)])
 
 
 def test_served_scorer_asks_by_the_compact_signature() -> None:

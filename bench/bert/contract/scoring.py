@@ -30,7 +30,7 @@ from bench.bert.text.sentence import EncodedSentence, SpecialTokens
 from bench.bert.text.windows import Window, cut_windows
 from bench.core.errors import UsageError
 from bench.core.types import Floats
-from bench.serving.errors import InvalidResponse
+from bench.serving.errors import InvalidResponse, Rejected
 from bench.serving.types import DEFAULT_MODEL_NAME, ServingClient
 
 LogProbs = NDArray[np.float32]
@@ -204,7 +204,16 @@ class TopKScorer(ServedScorer):
 
     def answers(self, sentences: Sequence[EncodedSentence]) -> list[PieceAnswers]:
         """One request for all `sentences`, with what the model finds likeliest. For the errors see `score`."""
-        outputs = self._outputs(sentences)
+        try:
+            outputs = self._outputs(sentences)
+        except Rejected as error:
+            if TOP_K_SIGNATURE not in str(error):
+                raise
+            raise Rejected(
+                f"the server's model has no signature {TOP_K_SIGNATURE}, which --model-dir has: serve that export, or "
+                f"leave out what is likeliest with --signature {ARTICLE_SIGNATURE}",
+                error.code,
+            ) from error
         with _expected():
             log_prob = piece_log_probs(outputs[LOG_PROB], sentences, TOP_K_SIGNATURE)
             likeliest = piece_likeliest(outputs[TOP_IDS], outputs[TOP_LOG_PROB], sentences)

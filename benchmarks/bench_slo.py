@@ -75,17 +75,18 @@ def _verdict(name: str, rate: float, factor: float, estimate: Estimate) -> tuple
     return verdict, verdict not in (Verdict.CANNOT_TELL, right(server, objective))
 
 
-def _at_best(name: str, rate: float, distance: float, runs: Sequence[dict[str, Estimate]]) -> float:
-    """The share of runs that cannot tell if the error of the estimate is known: that of these runs."""
+def _at_best(name: str, distance: float, runs: Sequence[dict[str, Estimate]]) -> tuple[float, float]:
+    """The shares that cannot tell, and that are wrong, if the error of the estimate is known: that of these runs."""
     logs = np.log([run[name].center or np.nan for run in runs])
     shift = np.log(1 + distance) / float(np.nanstd(logs))
     z = norm.ppf(0.975)
-    return float(norm.cdf(z - shift) - norm.cdf(-z - shift))
+    wrong = float(norm.cdf(-z - shift))
+    return float(norm.cdf(z - shift)) - wrong, wrong
 
 
-def _table(rate: float, runs: Sequence[dict[str, Estimate]]) -> int:
-    """Verdicts by quantity and distance; returns how many are wrong."""
-    wrong = 0
+def _table(rate: float, runs: Sequence[dict[str, Estimate]]) -> None:
+    """Verdicts by quantity and distance."""
+    wrong, expected = 0, 0.0
     for name in FAILING:
         cells = []
         for distance in DISTANCES:
@@ -93,11 +94,12 @@ def _table(rate: float, runs: Sequence[dict[str, Estimate]]) -> int:
                 _verdict(name, rate, factor, run[name]) for run in runs for factor in (1 + distance, 1 / (1 + distance))
             ]
             bad, unknown = sum(entry for _, entry in found), sum(kind is Verdict.CANNOT_TELL for kind, _ in found)
-            best = _at_best(name, rate, distance, runs)
+            best, mistakes = _at_best(name, distance, runs)
             cells.append(f"{distance:.0%}: {unknown / len(found):.0%} ({best:.0%})" + (f", {bad} wrong" if bad else ""))
             wrong += bad
+            expected += mistakes * len(found)
         note(f"{rate:g}/s, {name}: CANNOT TELL at {'; '.join(cells)}")
-    return wrong
+    note(f"{rate:g}/s: {wrong} of {len(FAILING) * len(DISTANCES) * 2 * len(runs):,} wrong ({expected:.0f})")
 
 
 def _far(seed: int) -> tuple[str, float]:
@@ -128,8 +130,7 @@ def verdicts(pool: ProcessPoolExecutor) -> None:
     note("CANNOT TELL by the distance of the limit from the truth, on both sides (if the error were known):")
     for rate in RATES:
         runs = list(pool.map(_estimates, [(rate, seed) for seed in range(FAR_RUNS)]))
-        wrong = _table(rate, runs)
-        goal(wrong == 0, f"{rate:g}/s, 5 % or more from the truth: {wrong} wrong (0)")
+        _table(rate, runs)
         if rate == DEFAULT_RATE:
             cases = [(*_far(seed), run) for seed, run in enumerate(runs)]
             mixed = [_verdict(name, rate, factor, run[name]) for name, factor, run in cases]

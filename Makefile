@@ -15,7 +15,7 @@ STAMP := $(VENV)/.installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 PARALLEL = -n $(WORKERS) --dist worksteal
 
-.PHONY: help setup demo demo-client image load-test test test-image protos worker-requirements lock wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity bench-overload bench-slo fuzz accounting clean
+.PHONY: help setup demo demo-client image load-test test test-image protos worker-requirements lock licences wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity bench-overload bench-slo fuzz accounting clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -78,6 +78,10 @@ worker-requirements: $(STAMP) ## what a Locust worker needs, into requirements/w
 lock: $(STAMP) ## the lock files of `make setup`, by constraints.txt and the package index
 	@$(BIN)/python -m venv $(VENV)/lock && $(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) packaging uv==0.13.9
 	@$(VENV)/lock/bin/python requirements/lock.py
+
+licences: $(STAMP) ## the licences of what `make setup` installs, into docs/reference/licences.md
+	@$(BIN)/python -m venv $(VENV)/licences && $(VENV)/licences/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt pip-licenses
+	@$(BIN)/python requirements/licences.py $(VENV)/licences/bin/pip-licenses
 
 wheel: $(STAMP) ## the package as a wheel, into dist/
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps --wheel-dir dist .

@@ -72,6 +72,9 @@ class World:
     good: dict[str, str]
 
 
+SIGNALLED: Final = 128
+"""Exit codes from here on are those of a signal, which ends the benchmark too."""
+
 Result = tuple[int, str]
 """Exit code, and what went to standard error."""
 
@@ -194,6 +197,8 @@ def account(world: World, name: str) -> None:
         scheme, _, behind = world.good[protocol].partition("://")
         with fault_proxy(FAULTS[fault], protocol, behind) as address:
             code, err = COMMANDS[command](world, protocol, f"{scheme}://{address}", Path(folder) / "runs")
+        if code > SIGNALLED:
+            sys.exit(code)
         wrong, total = judge(command, code, err, Path(folder) / "runs")
     shown = ", ".join(f"{count} {outcome}" for outcome, count in total.items() if count) or "no run"
     goal(not wrong, f"{name}: {sum(total.values())} due: {shown}; exit code {code}; {time.monotonic() - begun:.1f} s")

@@ -1,5 +1,6 @@
 """The pages of docs/: their links lead somewhere and their prose keeps to the width."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -68,3 +69,22 @@ def test_troubleshooting_quotes_what_is_said(message: str) -> None:
     sources = [path.read_text(encoding="utf-8") for path in [*(ROOT / "bench").rglob("*.py"), ROOT / "Makefile"]]
     # Literals that stand under one another are one text.
     assert message in re.sub(r'"\s*\n\s*f?"', "", "\n".join(sources))
+
+
+def fault_rows() -> list[str]:
+    """The rows of the page on faults, without the heads of its tables."""
+    lines = (ROOT / "docs/reference/faults.md").read_text(encoding="utf-8").splitlines()
+    return [
+        line
+        for line, after in zip(lines, [*lines[1:], ""], strict=True)
+        if line.startswith("| ") and not after.startswith("|---")
+    ]
+
+
+@pytest.mark.parametrize("row", fault_rows(), ids=lambda row: row.split("|")[1].strip()[:40])
+def test_each_fault_has_tests_that_exist(row: str) -> None:
+    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", row.split("|")[-2])
+    assert named
+    for file, name in named:
+        tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+        assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

@@ -4,6 +4,7 @@ Without pyplot, which holds references to figures and selects its backend by the
 """
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from bench.core.errors import naming
+from bench.core.atomic_files import write_atomically
 from bench.core.units import format_number
 
 # Okabe and Ito's palette for colour-blind readers.
@@ -56,8 +57,11 @@ def new_figure(
 
 def save(figure: Figure, path: Path) -> None:
     """Writes the figure as a PNG, 1350 pixels wide."""
-    with rc_context(_STYLE), naming(path):
-        figure.savefig(path, dpi=DPI)
+    image = BytesIO()
+    with rc_context(_STYLE):
+        figure.savefig(image, format="png", dpi=DPI)
+    # A full disk leaves no half of a picture.
+    write_atomically(path, image.getvalue())
 
 
 def seconds_scale(largest: float) -> tuple[float, str]:

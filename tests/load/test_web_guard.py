@@ -31,7 +31,8 @@ def refused(form: dict[str, str], given: Given = GIVEN) -> str:
         {},
         {"user_count": "4", "spawn_rate": "100", "run_time": "2s", "host": "", "seed": "3", "padded": "true"},
         {"host": "http://other:8501", "arrivals": "closed", "headers": "X-Team: a; X-Key: b:@c"},
-        {"host": "embedded"},
+        {"host": "embedded", "user_count": "100000"},
+        {"user_count": "many"},
         {"user_classes": "RestUser", "shape_class": "Default", "profile": ""},
     ],
 )
@@ -46,6 +47,7 @@ def test_a_visitor_chooses_the_load(form: dict[str, str]) -> None:
             ({name: "x"}, f"the web page cannot set --{name.replace('_', '-')}; start Locust with it")
             for name in sorted(NOT_IN_FORM)
         ),
+        ({"user_count": "100001"}, "the web page starts 100,000 users at most; give fewer"),
         ({"html_file": "/tmp/x"}, "the web page has no field 'html_file'; leave it out"),
         ({"csv_prefix": "/tmp/x"}, "no field 'csv_prefix'"),
         ({"x" * 999: ""}, f"no field '{'x' * 40}'"),

@@ -4,6 +4,7 @@ Locust itself takes each of its options as a field of the form, among them the p
 pages of any origin use its own; and it sets attributes of the user classes.
 """
 
+import contextlib
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ _OF_LOCUST: Final = frozenset(
     {"user_count", "spawn_rate", "run_time", "host", "user_classes", "shape_class", "profile"}
 )
 _MOST_SHOWN: Final = 40
+_MOST_USERS: Final = 100_000
+"""More than a machine has room for: each is a greenlet, and over REST a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,17 @@ def check_form(form: Mapping[str, str], given: Given) -> None:
 
     Raises:
         UsageError: a field that the form does not show, a host that is a program or a container, arrivals of a file,
-            or a header whose value is to be read from a variable or a file.
+            a header whose value is to be read from a variable or a file, or more users than there is room for.
     """
     for name in form:
         if name not in given.fields and name not in _OF_LOCUST:
             raise UsageError(_unknown(name))
+    with contextlib.suppress(ValueError):
+        # Locust refuses what is not a number.
+        if int(form.get("user_count", "0")) > _MOST_USERS:
+            raise UsageError(
+                f"the web page starts {_MOST_USERS:,} users at most; give fewer, or start Locust with --users"
+            )
     # As Locust will store it.
     host = form.get("host", "").replace("<", "").replace(">", "").strip()
     if host != given.host.strip():

@@ -78,7 +78,7 @@ def latency_curves(run: Run, measured: Measured) -> LatencyCurves:
     """
     ok = measured.ok
     due, sent, done = (values[ok] for values in (measured.due, measured.sent, measured.done))
-    interval = float(max(1, math.ceil(measured.ends / MAX_POINTS)))
+    interval = float(max(1, math.ceil(measured.latest / MAX_POINTS)))
     series = TimeSeries(interval)
     for batch in run.batches(NEEDED):
         series.add(batch)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.errors import UsageError
 from bench.core.types import Floats
 from bench.results.blocks import NO_BYTES, OUTCOME_CODES, PROTOCOL_CODES, WRONG_KIND_CODES
 from bench.results.parquet import Columns
@@ -66,6 +67,7 @@ class Measured:
         means: means of `bytes_out`, `bytes_in`, `build` and `parse` over the requests that have them.
         warmup: requests of the warm-up, by outcome.
         warmup_in_flight: those of them that were in flight when the measured part began.
+        latest: the last known time of the run, at least `ends`, seconds.
     """
 
     begins: float
@@ -81,6 +83,7 @@ class Measured:
     means: dict[str, float] = field(default_factory=dict)
     warmup: dict[str, int] = field(default_factory=dict)
     warmup_in_flight: WarmupInFlight = field(default_factory=WarmupInFlight.none)
+    latest: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -140,10 +143,12 @@ def load(run: Run) -> Measured:
     known = dict.fromkeys(_SUMMED, 0)
     warm = np.zeros(len(OUTCOME_CODES), np.int64)
     in_flight = [WarmupInFlight.none()]
+    latest = 0.0
     for batch in run.batches((*_COLUMNS, *_SUMMED, "warmup")):
         cold = ~batch["warmup"]
         warm += np.bincount(batch["outcome"][batch["warmup"]], minlength=warm.size)
         in_flight.append(_warmup_in_flight(batch, run.begins))
+        latest = max(latest, *(float(np.fmax.reduce(batch[name], initial=0.0)) for name in ("due", "done")))
         for name in _COLUMNS:
             parts[name].append(batch[name][cold])
         for name in _SUMMED:
@@ -162,10 +167,23 @@ def load(run: Run) -> Measured:
         columns[name] = column[order]
     columns["checked"] = columns["checked"].astype(np.bool_)
     begins, ends = _window(run, columns)
+    if columns["due"].size and columns["due"][0] < begins:
+        raise UsageError(
+            f"{run.path} has a measured request that was due {columns['due'][0]:g} s after the start, before the "
+            f"measured part, which begins after {begins:g} s; restore the folder or run again"
+        )
     means = {name: sums[name] / known[name] for name in _SUMMED if known[name]}
     warmup = {str(name): int(warm[code]) for name, code in OUTCOME_CODES.items()}
     joined = {name: np.concatenate([getattr(part, name) for part in in_flight]) for name in WarmupInFlight.__slots__}
-    return Measured(begins, ends, **columns, means=means, warmup=warmup, warmup_in_flight=WarmupInFlight(**joined))
+    return Measured(
+        begins,
+        ends,
+        **columns,
+        means=means,
+        warmup=warmup,
+        warmup_in_flight=WarmupInFlight(**joined),
+        latest=max(latest, ends),
+    )
 
 
 def _warmup_in_flight(batch: Columns, begins: float) -> WarmupInFlight:

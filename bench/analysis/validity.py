@@ -20,7 +20,7 @@ from bench.results.run_reader import Run
 from bench.stats.littles_law import little_residual
 from bench.stats.percentiles import nearest_rank
 from bench.stats.stationarity import level_shift
-from bench.workload.arrivals import ClosedLoop, Constant, Poisson, parse_arrivals
+from bench.workload.arrivals import ClosedLoop, Constant, Poisson
 
 START_DELAY: Final = 0.005
 """Largest p99 of `sent - due`, seconds: about the scheduling delay on a busy two-core machine..."""
@@ -249,7 +249,7 @@ def _little(run: Run, measured: Measured, samples: dict[str, Floats], users: Use
     """
     went = ~np.isnan(measured.sent) & (measured.done <= measured.ends)
     rate = float(went.sum()) / measured.seconds
-    arrivals = parse_arrivals(run.manifest.arrivals) if not run.manifest.open_loop else None
+    arrivals = run.manifest.stored_arrivals
     # A gauge sampled once a second does not resolve fractions of a request.
     limits = [Limit(0.5, "half a request")]
     if isinstance(arrivals, ClosedLoop):
@@ -291,9 +291,7 @@ def _backlog(measured: Measured) -> Check:
 
 
 def _steady_by_design(run: Run) -> bool:
-    if run.manifest.open_loop and run.manifest.arrivals.startswith("trace:"):
-        return False
-    return isinstance(parse_arrivals(run.manifest.arrivals), ClosedLoop | Constant | Poisson)
+    return isinstance(run.manifest.stored_arrivals, ClosedLoop | Constant | Poisson)
 
 
 def _stationary(latency: Floats) -> list[Check]:

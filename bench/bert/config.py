@@ -92,6 +92,16 @@ _SAME: Final[Mapping[str, Callable[["BertConfig"], object]]] = {
     "norm_eps": lambda config: config.layer_norm_eps,
     "num_key_value_heads": lambda config: config.num_attention_heads,
 }
+# Far above every BERT; larger numbers in a file from elsewhere would only use up memory and time.
+_MOST: Final[Mapping[str, int]] = {
+    "vocab_size": 1 << 24,
+    "hidden_size": 1 << 16,
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 1 << 12,
+    "intermediate_size": 1 << 20,
+    "max_position_embeddings": 1 << 20,
+    "type_vocab_size": 1 << 16,
+}
 # Similarity from which an unknown key counts as a misspelling of one that matters and is absent.
 _ALIKE: Final = 0.85
 
@@ -147,6 +157,8 @@ class BertConfig:
         value = getattr(self, name)
         if kind is int and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise UsageError(f"{name} must be a whole number above zero, not {brief(value)}; correct the config")
+        if kind is int and value > _MOST[name]:
+            raise UsageError(f"{name} must be at most {_MOST[name]:,}, not {brief(value)}; correct the config")
         if kind is float:
             if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
                 raise UsageError(f"{name} must be a number from 0 up to 1, not {brief(value)}; correct the config")

@@ -120,14 +120,14 @@ def report_again(path: Path, slo: Slo | None, plan: PlanRequest | None) -> Capac
 def _validate_and_finish(
     folder: SweepFolder, steps: Sequence[MeasuredStep], model: CapacityModel, slo: Slo | None, plan: PlanRequest | None
 ) -> CapacityResult:
-    slo = slo or Slo.parse(folder.job["slo"])
+    slo = slo or Slo.parse(folder.setting("slo"))
     validated = validate(model, steps)
     return _finish(folder, steps, validated, validate_fleet(folder, steps, validated.model, slo), slo, plan)
 
 
 def fit_options(folder: SweepFolder, seed: int, servers: int | None, scale: Scale = FULL) -> FitOptions:
     """Options of the fit of a sweep."""
-    batching, threads = read_batching(folder.job["batching"])
+    batching, threads = read_batching(folder.setting("batching"))
     return FitOptions(
         replicates=scale.replicates,
         reference=scale.reference,
@@ -145,10 +145,17 @@ def read_steps(folder: SweepFolder) -> list[MeasuredStep]:
         UsageError: there is none.
     """
     paths = ((step, folder.run_of(step)) for step in folder.steps)
-    found = [measure(path, Stage(step.split(" ", 1)[0])) for step, path in paths if path is not None]
+    found = [measure(path, _stage_of(step)) for step, path in paths if path is not None]
     if not found:
         raise UsageError(f"{folder.path} has no completed step; continue it with bertbench capacity --resume")
     return found
+
+
+def _stage_of(step: str) -> Stage:
+    word = step.split(" ", 1)[0]
+    if word not in set(Stage):
+        raise UsageError(f"the sweep has a step {step!r}, which is none; restore its file, or give another --out")
+    return Stage(word)
 
 
 def _finish(

@@ -45,7 +45,9 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
         with naming(path):
-            with temporary.open("wb") as file:
+            # Anew, so that a link of that name in a folder of others leads nowhere.
+            temporary.unlink(missing_ok=True)
+            with temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -77,7 +77,25 @@ def naming(path: object) -> Iterator[None]:
 
 
 def one_line(error: BenchError | OSError) -> str:
-    """The message for the user: that of a BenchError; of an OSError the file, what is wrong, and what to do."""
+    """The message for the user: that of a BenchError; of an OSError the file, what is wrong, and what to do.
+
+    One line without control characters, whatever texts of files, servers and paths are in it.
+    """
+    return _escaped(_message(error))
+
+
+def _escaped(text: str) -> str:
+    """`text` in one line; white space is a blank, and what a terminal may act on is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text.strip())
+
+
+def _escape(char: str) -> str:
+    return " " if char.isspace() else char.encode("unicode_escape").decode("ascii")
+
+
+def _message(error: BenchError | OSError) -> str:
     if isinstance(error, BenchError):
         return str(error)
     if "No usable temporary directory" in str(error):

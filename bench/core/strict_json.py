@@ -3,9 +3,13 @@
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from bench.core.bounded_files import MEBIBYTE, read_regular
 from bench.core.errors import UsageError
+
+MOST_BYTES: Final = 64 * MEBIBYTE
+"""The largest tokenizers have some 20 MB."""
 
 
 def read_text(path: Path, bom: bool = False) -> str:
@@ -16,7 +20,7 @@ def read_text(path: Path, bom: bool = False) -> str:
             `bom` does not allow.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path, MOST_BYTES)
         text = data.decode("utf-8")
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); give a BERT checkpoint folder") from error

@@ -19,12 +19,17 @@ import numpy as np
 import orjson
 
 from bench.core import interrupts
+from bench.core.bounded_files import MEBIBYTE, own_file, read_regular
 from bench.core.errors import UsageError, in_words
 from bench.core.output import to_json
 
 Body = TypeVar("Body")
 Update = Callable[[dict[str, Any]], dict[str, Any]]
 
+MOST_BYTES: Final = 64 * MEBIBYTE
+"""Of a file: JSON takes up to 20 times as much memory."""
+MOST_NESTED: Final = 100
+"""Lists and objects in each other; orjson writes 254 at most."""
 INDENTED: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 """Two spaces per level, and a line feed at the end of the file."""
 
@@ -79,7 +84,7 @@ class VersionedJson(Generic[Body]):
     def load(self, path: Path) -> dict[str, Any]:
         """The object in a file after the migrations, with its original `format`. See `read` for the errors."""
         try:
-            data = path.read_bytes()
+            data = read_regular(own_file(path.parent, path.name), MOST_BYTES)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -97,8 +102,10 @@ class VersionedJson(Generic[Body]):
         except orjson.JSONDecodeError as error:
             raise UsageError(f"{where} is not JSON ({error}); {self.cure}") from error
         found = raw.get("format", 1 if self.unnumbered in raw else None) if isinstance(raw, dict) else None
-        if not isinstance(found, int) or found < 1:
+        if not isinstance(found, int) or isinstance(found, bool) or found < 1:
             raise UsageError(f"{where} is not a {self.name} of bertbench; {self.cure}")
+        if _is_deep(raw):
+            raise self._damaged(where, f"values are nested more than {MOST_NESTED} deep")
         steps = range(found + 1, self.version + 1)
         if found > self.version or any(step not in self.updates for step in steps):
             reads = f"up to {self.version}" if self.updates else str(self.version)
@@ -151,6 +158,17 @@ def plain_words(error: msgspec.ValidationError) -> str:
     )
     path = path.rstrip("`").removeprefix(".")
     return f"{path}: {what}" if path else what
+
+
+def _is_deep(raw: Any) -> bool:
+    """Whether lists and objects are nested more than `MOST_NESTED` deep."""
+    level = [raw]
+    for _ in range(MOST_NESTED):
+        inside = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [value for values in inside for value in values if isinstance(value, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _unknown(raw: Any, found: Any, path: str = "") -> Iterator[str]:

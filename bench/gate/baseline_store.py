@@ -18,6 +18,7 @@ from typing import Final
 
 from bench.analysis.run import analyse
 from bench.core.atomic_files import write_atomically
+from bench.core.bounded_files import own_file
 from bench.core.errors import UsageError, did_you_mean
 from bench.core.versioned_json import VersionedJson
 from bench.results.records import Outcome
@@ -94,7 +95,8 @@ def add_runs(store: Path, paths: Iterable[Path], label: str, now: datetime) -> E
     problems = tuple(problem for run in runs for problem in _problems(run))
     entry = Entry(name, label, f"{now:%Y-%m-%dT%H:%M:%SZ}", tuple(names), problems)
     for run in runs:
-        shutil.copytree(run.path, store / name / run.name)
+        # Links stay links: what they lead to is not the run's.
+        shutil.copytree(run.path, store / name / run.name, symlinks=True)
     _write(store, (*entries, entry))
     return entry
 
@@ -112,7 +114,7 @@ def promote(store: Path, name: str) -> Entry:
     entry = find_entry(store, name)
     if entry.problems:
         raise UsageError(f"{entry.id} failed and cannot be promoted: {entry.problems[0]}; promote another entry")
-    find_runs([store / entry.id])
+    find_runs([own_file(store, entry.id)])
     chosen = replace(entry, promoted=True)
     others = (replace(other, promoted=False) for other in read_store(store))
     _write(store, tuple(chosen if other.id == entry.id else other for other in others))
@@ -153,7 +155,7 @@ def entry_runs(store: Path, entry: Entry) -> list[Run]:
     Raises:
         UsageError: they are missing or changed.
     """
-    return find_runs([store / entry.id / name for name in entry.runs])
+    return find_runs([own_file(store, f"{entry.id}/{name}") for name in entry.runs])
 
 
 def _problems(run: Run) -> Sequence[str]:

@@ -22,7 +22,7 @@ Format history:
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from math import nan
@@ -34,11 +34,14 @@ from numpy.typing import NDArray
 
 from bench.core.errors import UsageError
 from bench.results.records import Ended, Outcome, RequestRecord, RequestShape, WrongKind
+from bench.workload.workload import MOST_SECONDS
 
 FORMAT: Final = 1
 _MAGIC: Final = b"BBRB"
 _HEAD: Final = struct.Struct("<4sHIII")
 
+MOST_WORKERS: Final = 1 << 16
+MOST_SIGNATURES: Final = 1 << 8
 # The numbers are part of the format: a new name gets the next number, none is ever reused.
 OUTCOME_CODES: Final[dict[str, int]] = {
     Outcome.OK: 0,
@@ -251,10 +254,39 @@ def _read_block(file: BinaryIO, offset: int) -> Block | None:
     header, rows = file.read(header_size), file.read(rows_size)
     if len(rows) < rows_size or rows_size % ROW.itemsize or zlib.crc32(rows, zlib.crc32(header)) != crc:
         raise DamagedBlock(f"the record block at byte {offset} is cut off or damaged")
-    raw = orjson.loads(header)
-    block = Block(raw["worker"], raw["sequence"], tuple(raw["signatures"]), np.frombuffer(rows, ROW))
+    worker, sequence, signatures = _read_header(header, offset)
+    block = Block(worker, sequence, signatures, np.frombuffer(rows, ROW))
     _check_rows(block, offset)
     return block
+
+
+def _read_header(header: bytes, offset: int) -> tuple[int, int, tuple[str, ...]]:
+    """Worker, sequence and signatures."""
+    try:
+        raw: Any = orjson.loads(header)
+        worker, sequence, signatures = raw["worker"], raw["sequence"], raw["signatures"]
+        numbers = type(worker) is int and type(sequence) is int and 0 <= worker < MOST_WORKERS and sequence >= 0
+        texts = isinstance(signatures, list) and all(isinstance(name, str) for name in signatures)
+        if numbers and texts and len(signatures) <= MOST_SIGNATURES:
+            return worker, sequence, tuple(signatures)
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        pass
+    raise BlockError(f"the record block at byte {offset} has no valid header; restore the file or run again")
+
+
+def time_fault(times: Mapping[str, NDArray[Any]]) -> str:
+    """What is wrong with the times of records, by column: every one is finite and from 0 to `MOST_SECONDS`.
+
+    `sent` and `done` may be absent, NaN. "" where nothing is wrong.
+    """
+    for name in ("due", "sent", "done"):
+        if name not in times:
+            continue
+        values = times[name]
+        good = (values >= 0) & (values <= MOST_SECONDS)
+        if not (good if name == "due" else good | np.isnan(values)).all():
+            return f"a {name} time that is not from 0 to {MOST_SECONDS} s"
+    return ""
 
 
 def _check_rows(block: Block, offset: int) -> None:
@@ -272,8 +304,9 @@ def _check_rows(block: Block, offset: int) -> None:
         "a dropped request that was sent, or one never sent that is not dropped": dropped != np.isnan(rows["sent"]),
         "a request sent and never done, or done and never sent": np.isnan(rows["sent"]) != np.isnan(rows["done"]),
         "a request done before it was sent": rows["done"] < rows["sent"],
-        "a due time that is negative or not finite": ~(np.isfinite(rows["due"]) & (rows["due"] >= 0)),
     }
     for fault, where in faults.items():
         if where.any():
             raise BlockError(f"the record block at byte {offset} holds {fault}; this is a defect of the writer")
+    if fault := time_fault({name: rows[name] for name in ("due", "sent", "done")}):
+        raise BlockError(f"the record block at byte {offset} holds {fault}; this is a defect of the writer")

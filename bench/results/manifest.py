@@ -17,6 +17,7 @@ Format history:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,9 +29,9 @@ from bench.objectives.verdicts import ObjectiveResult, ObjectivesResult
 from bench.results.environment import Environment
 from bench.results.found_warmup import FoundWarmup
 from bench.results.overload import Overload
-from bench.workload.arrivals import Arrivals, OpenLoop, TraceArrivals, parse_arrivals
+from bench.workload.arrivals import Arrivals, ClosedLoop, OpenLoop, TraceArrivals, parse_arrivals
 from bench.workload.trace_context import TraceContexts
-from bench.workload.workload import Workload
+from bench.workload.workload import MOST_SECONDS, Workload
 
 FILE_NAME: Final = "run.json"
 
@@ -137,16 +138,15 @@ class RunManifest:
     until: Until | None = None
     traces: TraceContexts | None = None
 
-    def parsed_arrivals(self) -> Arrivals:
-        """The arrivals.
+    @property
+    def stored_arrivals(self) -> Arrivals | None:
+        """The arrivals; None for a trace, whose file is not read: a run folder may come from others.
 
         Raises:
-            UsageError: a trace whose file is gone or was changed.
+            UsageError: the text does not describe arrivals.
         """
-        arrivals = parse_arrivals(self.arrivals)
-        if isinstance(arrivals, TraceArrivals) and arrivals.digest != self.arrivals_digest:
-            raise UsageError(f"the trace of {self.arrivals} was changed since the run; give the file that was run")
-        return arrivals
+        kind = self.arrivals.partition(":")[0].strip().lower()
+        return None if kind == "trace" else parse_arrivals(self.arrivals)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,4 +273,28 @@ def read_run_file(path: Path) -> RunFile:
     except FileNotFoundError as error:
         raise UsageError(f"{path} cannot be read ({in_words(error)}); {_FILE.cure}") from error
     state = {entry.name: found.pop(entry.name) for entry in fields(_State)}
-    return RunFile(manifest=RunManifest(**found), **state)
+    file = RunFile(manifest=RunManifest(**found), **state)
+    if fault := _fault_of(file):
+        raise UsageError(f"{path} is not a valid {_FILE.name} ({fault}); {_FILE.cure}")
+    return file
+
+
+def _fault_of(file: RunFile) -> str:
+    """What in a file contradicts the rest of it; "" for nothing."""
+    manifest = file.manifest
+    try:
+        arrivals = manifest.stored_arrivals
+        datetime.fromisoformat(manifest.started)
+    except (UsageError, ValueError) as error:
+        return in_words(error)
+    if manifest.open_loop == isinstance(arrivals, ClosedLoop):
+        return f"open_loop is {str(manifest.open_loop).lower()} and arrivals are {manifest.arrivals}"
+    seconds = {"elapsed": file.elapsed, "ceiling": manifest.ceiling, "requested_rate": manifest.requested_rate}
+    if file.warmup is not None:
+        seconds |= {"warmup.begins": file.warmup.begins, "warmup.planned": file.warmup.planned}
+    for name, value in seconds.items():
+        if value is not None and not 0 <= value <= MOST_SECONDS:
+            return f"{name} is {value}"
+    if any(count < 0 for count in file.counts.values()):
+        return "a count is below 0"
+    return ""

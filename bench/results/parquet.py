@@ -15,8 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from bench.core.bounded_files import open_regular
 from bench.core.errors import UsageError, naming
+from bench.core.message_text import shown
 from bench.results.blocks import (
+    MOST_SIGNATURES,
     NO_BYTES,
     NO_VERSION,
     OUTCOME_CODES,
@@ -24,6 +27,7 @@ from bench.results.blocks import (
     ROW,
     WRONG_KIND_CODES,
     Block,
+    time_fault,
 )
 from bench.results.records import RequestRecord
 
@@ -62,6 +66,9 @@ _CODES: Final[dict[str, dict[Any, int]]] = {
 }
 _TIMES: Final = ("due", "sent", "done", "build", "parse")
 _REPEATING: Final = ("sentence", "sentences", "words", "rows", "tokens", "bytes_out", "bytes_in", "version", "worker")
+_NULLABLE: Final = frozenset({"sent", "done", "wrong_kind", "bytes_out", "bytes_in", "build", "parse", "version"})
+# Rows of equal records compress well, but times hardly repeat.
+_MOST_ROWS_A_BYTE: Final = 100
 _NULLS: Final = {"bytes_out": NO_BYTES, "bytes_in": NO_BYTES, "version": NO_VERSION}
 
 
@@ -72,7 +79,13 @@ class SignatureTable:
         self._codes: dict[str, int] = {}
 
     def code(self, name: str) -> int:
-        """The number of `name`."""
+        """The number of `name`.
+
+        Raises:
+            UsageError: there are more than `MOST_SIGNATURES`.
+        """
+        if len(self._codes) >= MOST_SIGNATURES and name not in self._codes:
+            raise UsageError(f"the records have more than {MOST_SIGNATURES} signatures; restore them or run again")
         return self._codes.setdefault(name, len(self._codes))
 
     @property
@@ -178,11 +191,21 @@ def concatenate(parts: Sequence[Columns]) -> Columns:
 
 
 def from_arrow(batch: pa.RecordBatch, signatures: SignatureTable) -> Columns:
-    """The columns of a batch as the codec's arrays: numbers for words, NaN or the codec's number for null."""
+    """The columns of a batch as the codec's arrays: numbers for words, NaN or the codec's number for null.
+
+    Raises:
+        UsageError: a column is of another type, or lacks a value, or has one that no record has.
+    """
     columns: Columns = {}
     for name, array in zip(batch.schema.names, batch.columns, strict=True):
+        if array.type != _TYPES[name] or (array.null_count and name not in _NULLABLE):
+            raise UsageError(f"the column {name} is not that of a run")
         if pa.types.is_dictionary(array.type):
             texts = array.dictionary.to_pylist()
+            if name != "signature" and (unknown := [text for text in texts if text not in _CODES[name]]):
+                raise UsageError(f"the column {name} has {shown(str(unknown[0]))}")
+            if not all(isinstance(text, str) for text in texts):
+                raise UsageError(f"the column {name} is not that of a run")
             codes = [signatures.code(text) if name == "signature" else _CODES[name][text] for text in texts]
             # One entry more, for null: index -1 takes the last.
             lookup = np.array([*codes, 0], np.uint8)
@@ -191,6 +214,8 @@ def from_arrow(batch: pa.RecordBatch, signatures: SignatureTable) -> Columns:
             columns[name] = array.fill_null(_NULLS[name]).to_numpy(zero_copy_only=False)
         else:
             columns[name] = array.to_numpy(zero_copy_only=False)
+    if fault := time_fault(columns):
+        raise UsageError(fault)
     return columns
 
 
@@ -201,10 +226,14 @@ def read_table(path: Path, names: Sequence[str], size: int, signatures: Signatur
         UsageError: the file cannot be read.
     """
     try:
+        with open_regular(path) as plain:
+            most = _MOST_ROWS_A_BYTE * os.fstat(plain.fileno()).st_size
         with pq.ParquetFile(_for_arrow(path, "rb")) as file:
+            if file.metadata.num_rows > most:
+                raise UsageError(f"{file.metadata.num_rows} rows in so small a file")
             for batch in file.iter_batches(batch_size=size, columns=list(names), use_threads=False):
                 yield from_arrow(batch.select(list(names)), signatures)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UsageError, KeyError, ValueError) as error:
         line = " ".join(str(error).split())
         raise UsageError(f"{path} cannot be read ({line}); restore it or run again") from error
 

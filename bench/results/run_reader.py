@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.errors import UsageError
+from bench.core.bounded_files import MEBIBYTE, open_regular, own_file, read_regular
+from bench.core.errors import UsageError, in_words
 from bench.core.types import Floats
 from bench.results import parquet
 from bench.results.blocks import read_blocks
@@ -22,6 +23,7 @@ from bench.results.run_folder import BLOCKS, CLIENT_METRICS, REQUESTS, SENTENCES
 from bench.results.samples import ClientSample, ServerSample, read_samples
 
 BATCH: Final = 262_144
+_MOST_SENTENCES: Final = 64 * MEBIBYTE
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,10 @@ class Run:
         if unknown:
             raise ValueError(f"no column {', '.join(sorted(unknown))}")
         if self.finished:
-            yield from parquet.read_table(self.path / REQUESTS, names, size, self._signatures)
+            yield from parquet.read_table(own_file(self.path, REQUESTS), names, size, self._signatures)
             return
         try:
-            with (self.path / BLOCKS).open("rb") as file:
+            with open_regular(own_file(self.path, BLOCKS)) as file:
                 for block in read_blocks(file):
                     yield parquet.block_columns(block, names, self._signatures)
         except FileNotFoundError:
@@ -107,19 +109,22 @@ class Run:
             UsageError: the file cannot be read.
         """
         try:
-            return tuple((self.path / SENTENCES).read_text(encoding="utf-8").splitlines())
+            data = read_regular(own_file(self.path, SENTENCES), _MOST_SENTENCES)
+            return tuple(data.decode("utf-8").splitlines())
         except FileNotFoundError:
             return ()
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{self.path / SENTENCES} cannot be read ({error}); restore it or run again") from error
+            raise UsageError(
+                f"{self.path / SENTENCES} cannot be read ({in_words(error)}); restore it or run again"
+            ) from error
 
     def server_samples(self) -> dict[str, Floats]:
         """Columns of `server-metrics.csv`; the fields of `ServerSample`, NaN where not known."""
-        return read_samples(self.path / SERVER_METRICS, ServerSample)
+        return read_samples(own_file(self.path, SERVER_METRICS), ServerSample)
 
     def client_samples(self) -> dict[str, Floats]:
         """Columns of `client-metrics.csv`; the fields of `ClientSample`, NaN where not known."""
-        return read_samples(self.path / CLIENT_METRICS, ClientSample)
+        return read_samples(own_file(self.path, CLIENT_METRICS), ClientSample)
 
 
 def open_run(path: Path, *, verify: bool = True) -> Run:
@@ -140,7 +145,7 @@ def open_run(path: Path, *, verify: bool = True) -> Run:
 
 def _check_files(path: Path, checksums: Mapping[str, str]) -> None:
     for name, digest in checksums.items():
-        file = path / name
+        file = own_file(path, name)
         if Path(name).name != name or not file.is_file():
             raise UsageError(f"{file} is missing; restore it or run again")
         if file_digest(file) != digest:

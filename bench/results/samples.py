@@ -15,8 +15,10 @@ from typing import Final, Generic, TypeVar
 import numpy as np
 
 from bench.core.atomic_files import write_all
-from bench.core.errors import UsageError
+from bench.core.bounded_files import MEBIBYTE, read_regular
+from bench.core.errors import UsageError, in_words
 from bench.core.types import Floats
+from bench.workload.workload import MOST_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,9 @@ class ClientSample:
     users: float | None = None
 
 
+_MOST_VALUE: Final = 1e18
+_MOST_BYTES: Final = 256 * MEBIBYTE
+"""A day of samples of ten workers has some 80 MB."""
 _FIRST_COLUMNS: Final = 8
 """Columns of the files of every format."""
 
@@ -129,10 +134,12 @@ def read_samples(path: Path, kind: type[Sample]) -> dict[str, Floats]:
     """
     names = _names(kind)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, _MOST_BYTES).decode("utf-8")
+        rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
     except FileNotFoundError:
-        text = ",".join(names) + "\n"
-    rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
+        rows = [names]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read ({in_words(error)}); restore the file or run again") from error
     if rows and rows[0] != names[: max(len(rows[0]), _FIRST_COLUMNS)]:
         raise UsageError(f"{path} has the columns {','.join(rows[0])}; this version reads {','.join(names)}")
     table = np.full((max(len(rows) - 1, 0), len(names)), math.nan)
@@ -143,7 +150,23 @@ def read_samples(path: Path, kind: type[Sample]) -> dict[str, Floats]:
             raise UsageError(
                 f"{path} line {index + 2} is not a sample ({error}); restore the file or run again"
             ) from error
+    _check_values(table, names, path)
     return {name: table[:, index] for index, name in enumerate(names)}
+
+
+def _check_values(table: Floats, names: list[str], path: Path) -> None:
+    """Refuses values that no sample has: times outside of every run, and numbers that are not finite."""
+    limits = np.full(len(names), _MOST_VALUE)
+    limits[names.index("time")] = MOST_SECONDS
+    known = ~np.isnan(table)
+    wrong = known & ~((table >= 0) & (table <= limits))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise UsageError(
+            f"{path} line {row + 2} has {table[row, column]:g} for {names[column]}; restore the file or run again"
+        )
+    if np.isnan(table[:, names.index("time")]).any():
+        raise UsageError(f"{path} has a sample without its time; restore the file or run again")
 
 
 def counter_growth(samples: Mapping[str, Floats], name: str) -> Floats:

@@ -18,6 +18,8 @@ TRANSPORTS: Final = {
     "grpc": ("fast", "grpcio"),
     "both": ("fast", "fast+grpcio", "requests+grpcio"),
 }
+MOST_SECONDS: Final = 100_000_000
+"""Three years: more than any run, and few enough for charts by the second."""
 SIGNATURES: Final = ("score", "serving_default")
 
 
@@ -83,11 +85,13 @@ class Workload:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}")
         for name in ("timeout", "duration"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UsageError(f"{name} must be above 0 seconds, not {getattr(self, name)}")
-        for name in ("warmup", "drain", "seed"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)}")
+            if not 0 < getattr(self, name) <= MOST_SECONDS:
+                raise UsageError(f"{name} must be above 0 and at most {MOST_SECONDS} s, not {getattr(self, name)}")
+        for name in ("warmup", "drain"):
+            if not 0 <= getattr(self, name) <= MOST_SECONDS:
+                raise UsageError(f"{name} must be 0 to {MOST_SECONDS} s, not {getattr(self, name)}")
+        if self.seed < 0:
+            raise UsageError(f"seed must be 0 or more, not {self.seed}")
         if not 0 <= self.check_share <= 1:
             raise UsageError(f"check share must lie between 0 and 1, not {self.check_share}")
 

@@ -89,13 +89,27 @@ class Fuzzer:
         finally:
             self._restore(target, name)
 
+    def refuses(self, data: bytes) -> bool:
+        """Whether `data` is refused in place of the first of the kind's files.
+
+        Raises:
+            Fault: it is neither refused nor read as it must be.
+        """
+        name = self._targets[0]
+        try:
+            self._put(name, data)
+            return self._guard.refuses(lambda: self._kind.read(self._home))[0]
+        finally:
+            self._restore(self._home / name, name)
+
+    def _put(self, name: Path, data: bytes) -> None:
+        (self._home / name).write_bytes(data.replace(b"/SECRET", os.fsencode(self._secret)))
+
     def _spoil(self, rng: random.Random, name: Path) -> None:
-        target = self._home / name
         if rng.random() < 0.02:
-            self._replace(rng, target)
+            self._replace(rng, self._home / name)
             return
-        data = self._kind.mutate(rng, (self._good / name).read_bytes())
-        target.write_bytes(data.replace(b"/SECRET", os.fsencode(self._secret)))
+        self._put(name, self._kind.mutate(rng, (self._good / name).read_bytes()))
 
     def _replace(self, rng: random.Random, target: Path) -> None:
         """Something else in a file's place: nothing, a folder, a pipe, a link."""

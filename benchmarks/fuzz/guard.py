@@ -10,6 +10,7 @@ import resource
 import signal
 import struct
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -68,7 +69,9 @@ class Guard:
 
     def _outcome(self, read: Callable[[], object]) -> tuple[bool, object]:
         try:
-            with limited():
+            with limited(), warnings.catch_warnings():
+                # What numpy prints about figures that no run has.
+                warnings.simplefilter("error", RuntimeWarning)
                 return False, read()
         except KeyboardInterrupt:
             raise

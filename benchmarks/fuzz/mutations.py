@@ -110,8 +110,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)))[:40]
     for key in keys:
         yield value, key
-        if isinstance(value[key], dict | list):
-            yield from _places(value[key])
+        yield from _places(value[key])
 
 
 def _without_circles(value: Any, depth: int) -> Any:

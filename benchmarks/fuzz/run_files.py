@@ -127,7 +127,7 @@ def _sweep(folder: Path, _secret: Path) -> None:
 def _read_sweep(folder: Path) -> object:
     found = SweepFolder.open(folder)
     steps = read_steps(found)
-    Slo.parse(found.job["slo"])
+    Slo.parse(found.setting("slo"))
     return fit_options(found, 0, None), len(steps)
 
 
@@ -156,6 +156,7 @@ def _journal(folder: Path, _secret: Path) -> None:
     output = ResumableFile(folder / "out.tsv", {"format": "tsv"}, resume=False)
     output.write(b"1\t1\ta\t0.5\n", b"a")
     output.checkpoint()
+    output.close()
 
 
 def _resume(folder: Path) -> object:

@@ -210,7 +210,7 @@ def test_folders_that_hold_no_checkpoint(tmp_path: Path, checkpoint: Checkpoint)
     assert "\n" not in str(caught.value)
     (tmp_path / "bert_model.ckpt.index").unlink()
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"\n')
-    with pytest.raises(UsageError, match=r"model\.ckpt-7, which is not there"):
+    with pytest.raises(UsageError, match=r"model\.ckpt-7, which is not in it"):
         find_prefix(tmp_path)
 
 

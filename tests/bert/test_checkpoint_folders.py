@@ -136,7 +136,7 @@ def test_an_estimators_folder_that_was_moved(tmp_path: Path, checkpoint: Checkpo
     assert open_checkpoint(tmp_path).digest == checkpoint.digest
 
 
-def test_the_copy_counts_while_the_original_is_still_there(tmp_path: Path, checkpoint: Checkpoint) -> None:
+def test_a_state_file_leads_to_no_other_folder(tmp_path: Path, checkpoint: Checkpoint) -> None:
     original = write(tmp_path / "original", checkpoint, "model.ckpt-3")
     (original / "checkpoint").write_text(f'model_checkpoint_path: "{original}/model.ckpt-3"\n')
     copy = tmp_path / "copy"
@@ -145,7 +145,8 @@ def test_the_copy_counts_while_the_original_is_still_there(tmp_path: Path, check
     assert find_prefix(copy) == copy / "model.ckpt-3"
     for path in copy.glob("model.ckpt-3.*"):
         path.unlink()
-    assert find_prefix(copy) == original / "model.ckpt-3"
+    with pytest.raises(UsageError, match=r"names .*original/model\.ckpt-3, which is not in it; give"):
+        find_prefix(copy)
 
 
 @pytest.mark.parametrize("state", ["", 'all_model_checkpoint_paths: "bert_model.ckpt"\n', "no state {"])
@@ -211,7 +212,7 @@ def test_which_of_several_checkpoints(tmp_path: Path, checkpoint: Checkpoint) ->
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/old/model.ckpt-9"\n')
     assert find_prefix(tmp_path).name == "model.ckpt-9"
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/old/model.ckpt-7"\n')
-    with pytest.raises(UsageError, match=r"2 checkpoints .*names /old/model\.ckpt-7, which is not there; give one"):
+    with pytest.raises(UsageError, match=r"2 checkpoints .*names /old/model\.ckpt-7, which is not in it; give one"):
         find_prefix(tmp_path)
     write_variables(tmp_path / PREFIX, others(checkpoint, 2))
     assert find_prefix(tmp_path).name == PREFIX

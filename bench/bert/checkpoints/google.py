@@ -3,6 +3,7 @@
 A folder holds `bert_config.json`, `vocab.txt` and `bert_model.ckpt.*` or the Estimator's `model.ckpt-N.*`.
 """
 
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,12 +13,21 @@ from numpy.typing import NDArray
 
 from bench.bert.checkpoints.prefix import PREFIX, READ_ERRORS, open_reader
 from bench.bert.checkpoints.types import Checkpoint
-from bench.bert.checkpoints.variables import Variables, check_variables, fresh_head, to_float32, variable_shapes
+from bench.bert.checkpoints.variables import (
+    Variables,
+    absent_head,
+    check_variables,
+    fresh_head,
+    to_float32,
+    variable_shapes,
+)
 from bench.bert.config import GOOGLE_FILE, HUGGING_FACE_FILE, BertConfig, find_config, read_config
 from bench.bert.text.tokenizer import Tokenizer
 from bench.bert.tf_files import reason
 from bench.core.errors import UsageError
 
+# Bytes of the narrowest number that is read.
+_LEAST_BYTES: Final = 2
 # How object-based checkpoints of TensorFlow 2 end the path of a variable.
 _OBJECT_SUFFIX: Final = "/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -50,14 +60,26 @@ def read_variables(prefix: Path, config: BertConfig, init_head: bool = False) ->
         shapes = reader.get_variable_to_shape_map()
         keys = _keys(shapes)
         found = {name: tuple(shapes[key]) for name, key in keys.items()}
-        fresh = fresh_head(config, found) if init_head else {}
-        check_variables(config, found | {name: value.shape for name, value in fresh.items()}, str(prefix))
+        absent = absent_head(config, found) if init_head else {}
+        check_variables(config, found | absent, str(prefix))
+        _check_size(prefix, config, absent)
+        fresh = fresh_head(config) if absent else {}
         return {
             name: fresh[name] if name in fresh else to_float32(reader.get_tensor(keys[name]), name, str(prefix))
             for name in variable_shapes(config)
         }
     except READ_ERRORS as error:
         raise UsageError(f"{prefix} cannot be read ({reason(error)}); give a complete checkpoint") from error
+
+
+def _check_size(prefix: Path, config: BertConfig, absent: Collection[str]) -> None:
+    """Checks that the data files are not smaller than what the index says of them, before memory is taken for it."""
+    held = sum(path.stat().st_size for path in prefix.parent.glob(f"{prefix.name}.data-*"))
+    needed = sum(math.prod(shape) for name, shape in variable_shapes(config).items() if name not in absent)
+    if held < _LEAST_BYTES * needed:
+        raise UsageError(
+            f"{prefix} cannot be read ({held:,} bytes of data for {needed:,} numbers); give a complete checkpoint"
+        )
 
 
 def _keys(stored: Collection[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.bert.checkpoints.types import Checkpoint
-from bench.bert.checkpoints.variables import HEAD_SCOPE, Variables, check_variables, fresh_head, to_float32
+from bench.bert.checkpoints.variables import HEAD_SCOPE, Variables, absent_head, check_variables, fresh_head, to_float32
 from bench.bert.checkpoints.weights import Stored, load_weights
 from bench.bert.config import GOOGLE_FILE, HUGGING_FACE_FILE, BertConfig, find_config, read_config
 from bench.bert.text.tokenizer import Tokenizer
@@ -72,10 +72,10 @@ def to_google(tensors: Mapping[str, Stored], config: BertConfig, where: str, ini
     """
     tensors = _tied(_plain_names(tensors, where))
     found = dict(_renamed(tensors, where))
-    fresh = fresh_head(config, found) if init_head else {}
+    absent = absent_head(config, found) if init_head else {}
     shapes = {google: _shape(tensors[name], transposed) for google, (name, transposed) in found.items()}
-    check_variables(config, shapes | {name: value.shape for name, value in fresh.items()}, where)
-    variables: dict[str, NDArray[np.float32]] = dict(fresh)
+    check_variables(config, shapes | absent, where)
+    variables: dict[str, NDArray[np.float32]] = dict(fresh_head(config) if absent else {})
     for google, (name, transposed) in found.items():
         value = to_float32(np.asarray(tensors[name]), name, where)
         # A copy: the values outlive the file that they were read from.

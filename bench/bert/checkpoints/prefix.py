@@ -19,6 +19,7 @@ _INDEX: Final = ".index"
 _NUMBERED: Final = re.compile(r"(?P<stem>.+)-(?P<step>\d+)")
 _SHARD: Final = re.compile(r"(?P<name>.+)\.data-\d{5}-of-(?P<of>\d{5})")
 _NAMED: Final = 3
+_MOST_STATE: Final = 1 << 20
 _PATTERN: Final = "*?[\\"
 # What TensorFlow's reader raises over a checkpoint that is cut or damaged.
 READ_ERRORS: Final = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
@@ -28,7 +29,8 @@ def find_prefix(folder: Path) -> Path:
     """The checkpoint of `folder`.
 
     It is the one that the state file names, by its name in this folder whatever its path; else `bert_model.ckpt`; else
-    the only one; else, without a state file and where all are `NAME-STEP` of one name, that of the highest step.
+    the only one; else, without a state file and where all are `NAME-STEP` of one name, that of the highest step. A
+    state file leads to no other folder: it may come from others.
 
     Raises:
         UsageError: there is none, it is not clear which one to use, or a part of it is missing.
@@ -37,8 +39,6 @@ def find_prefix(folder: Path) -> Path:
     named = _named_by_state(folder)
     if named is not None and named.name in indexed:
         chosen = folder / named.name
-    elif named is not None and Path(f"{named}{_INDEX}").is_file():
-        chosen = named
     else:
         chosen = folder / _only(folder, indexed, named)
     _check_files(chosen)
@@ -107,15 +107,18 @@ def prefix_of(path: Path) -> Path | None:
 
 def _named_by_state(folder: Path) -> Path | None:
     """The newest checkpoint by the state file; None without a valid one."""
+    path = folder / STATE_FILE
+    if not path.is_file() or path.stat().st_size > _MOST_STATE:
+        return None
     try:
         state = tf.train.get_checkpoint_state(str(folder))
-    except ValueError:
+    except READ_ERRORS:
         return None  # empty, or a file of another kind with its name
     if state is None or not state.model_checkpoint_path:
         return None
-    path = Path(state.model_checkpoint_path)
     # A folder written elsewhere may name gs://... or C:\...
-    return path.with_name(re.split(r"[/\\]", state.model_checkpoint_path)[-1]) if path.name else None
+    name = re.split(r"[/\\]", state.model_checkpoint_path)[-1]
+    return Path(state.model_checkpoint_path).parent / name if name.strip(".") and name.isprintable() else None
 
 
 def _only(folder: Path, indexed: list[str], named: Path | None) -> str:
@@ -129,7 +132,7 @@ def _only(folder: Path, indexed: list[str], named: Path | None) -> str:
         return max(steps, key=lambda match: int(match["step"])).string
     if named and (folder / named.name).is_file():
         raise UsageError(f"{folder / named.name} is in TensorFlow's format V1; save it in V2 (tf.train.Saver)")
-    stale = f", and its {STATE_FILE} file names {named}, which is not there" if named else ""
+    stale = f", and its {STATE_FILE} file names {named}, which is not in it" if named else ""
     if not indexed:
         raise UsageError(f"{folder} holds no TensorFlow checkpoint (*{_INDEX}){stale}; give a complete folder")
     shown = ", ".join(indexed[:_NAMED]) + (", ..." if len(indexed) > _NAMED else "")

@@ -163,10 +163,16 @@ def to_float32(value: NDArray[Any], name: str, where: str) -> NDArray[np.float32
     return cast
 
 
-def fresh_head(config: BertConfig, found: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
-    """Seeded random values of the masked-LM head, if `found` has no variable of it; else nothing."""
-    present = any(name.startswith(HEAD_SCOPE) for name in found)
-    return {} if present else fresh_variables(config, _HEAD_SEED, HEAD_SCOPE)
+def absent_head(config: BertConfig, found: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the variables of the masked-LM head, if `found` has none of them; else nothing."""
+    if any(name.startswith(HEAD_SCOPE) for name in found):
+        return {}
+    return {name: shape for name, shape in _shapes(config) if name.startswith(HEAD_SCOPE)}
+
+
+def fresh_head(config: BertConfig) -> dict[str, NDArray[np.float32]]:
+    """Seeded random values of the masked-LM head; to be made once the checkpoint is known to fit the config."""
+    return fresh_variables(config, _HEAD_SEED, HEAD_SCOPE)
 
 
 def digest_variables(variables: Variables) -> str:

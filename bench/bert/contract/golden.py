@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from bench.bert.contract.masked_requests import FixedShape
 from bench.bert.contract.model_folder import latest_version
 from bench.bert.text.sentence import EncodedSentence, SpecialTokens
+from bench.core.bounded_files import MEBIBYTE, read_regular
 from bench.core.errors import UsageError
 from bench.core.versioned_json import VersionedJson, shallow
 
 FILE_NAME: Final = "golden.json"
+_MOST_BYTES: Final = 256 * MEBIBYTE
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ def read_golden(model_dir: Path) -> GoldenFile:
     """
     path = latest_version(model_dir) / "assets.extra" / FILE_NAME
     try:
-        data = path.read_bytes()
+        data = read_regular(path, _MOST_BYTES)
     except FileNotFoundError:
         raise UsageError(
             f"no golden answers {path}: requests and checks are made of them; export the model with bertbench export"

@@ -97,6 +97,11 @@ class Tokenizer:
         self.special = SpecialTokens(**{role: ids[token] for role, token in special_tokens.items()})
         self._pipeline = _pipeline(self.parts)
         for token in added:
+            # The library aborts on some texts where such a token matches nothing at all.
+            if token.normalized and not self._pipeline.normalizer.normalize_str(token.content):
+                raise UsageError(
+                    f"nothing is left of the added token {shown(token.content)!r} where texts are normalized; remove it"
+                )
             if self._pipeline.token_to_id(token.content) != ids[token.content]:
                 raise UsageError(
                     f"the added token {token.content!r} would get the id of a piece, because a piece appears in the "

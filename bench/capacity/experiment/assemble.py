@@ -60,7 +60,7 @@ def assemble(
         *_invalid_warnings(steps),
     ]
     return CapacityResult(
-        label=folder.job["label"] or _label(run),
+        label=folder.setting("label") or _label(run),
         about=_about(run),
         slo=slo,
         measurements=measurements_of(steps),
@@ -93,8 +93,8 @@ def validate_fleet(
     sustained = slo_rate(model, [m for m in measurements_of(steps) if m.stage is not Stage.REPLICAS], slo)
     if not measurements or not sustained.attainable:
         return None
-    count, policy = folder.job["replicas"], folder.job["policy"]
-    predicted = predict_replicas(model, slo, sustained.rate, count, policy, folder.job["seed"])
+    count, policy = folder.setting("replicas"), folder.setting("policy")
+    predicted = predict_replicas(model, slo, sustained.rate, count, policy, folder.setting("seed"))
     return validate_replicas(predicted, measurements, slo, count, policy)
 
 

@@ -20,6 +20,7 @@ import orjson
 from bench.capacity.experiment.experiment_design import FULL, QUICK
 from bench.capacity.experiment.sweep_spec import not_default
 from bench.core.atomic_files import write_atomically
+from bench.core.bounded_files import own_file
 from bench.core.errors import UsageError
 from bench.core.redaction import split_headers
 from bench.core.versioned_json import VersionedJson
@@ -91,6 +92,17 @@ _FILE: Final = VersionedJson(
 )
 
 
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "slo": (str,),
+    "batching": (str,),
+    "label": (str, type(None)),
+    "policy": (str,),
+    "replicas": (int,),
+    "seed": (int,),
+}
+"""Types of the values of a job that are read again."""
+
+
 class SweepFolder:
     """A sweep on disk; made by `create` or `open`.
 
@@ -142,7 +154,20 @@ class SweepFolder:
             found = _FILE.read(path / FILE_NAME)
         except FileNotFoundError as error:
             raise UsageError(f"{path} holds no sweep; make one with bertbench capacity --out {path}") from error
+        for name, kinds in _TYPES.items():
+            if name in found.job and type(found.job[name]) not in kinds:
+                raise UsageError(f"{path / FILE_NAME} is not a valid {_FILE.name} (job.{name}); {_FILE.cure}")
         return cls(path, found.job, found.done)
+
+    def setting(self, name: str) -> Any:
+        """A value of the job, of the type in `_TYPES`.
+
+        Raises:
+            UsageError: the job has none.
+        """
+        if name not in self.job:
+            raise UsageError(f"{self.path / FILE_NAME} is not a valid {_FILE.name} (no job.{name}); {_FILE.cure}")
+        return self.job[name]
 
     @property
     def runs(self) -> Path:
@@ -155,9 +180,14 @@ class SweepFolder:
         return tuple(self._done)
 
     def run_of(self, step: str) -> Path | None:
-        """The run folder of a completed step; None for other steps."""
+        """The run folder of a completed step; None for other steps.
+
+        Raises:
+            UsageError: it is not in the sweep's folder.
+        """
         name = self._done.get(step)
-        return self.runs / name if name is not None and (self.runs / name).is_dir() else None
+        run = None if name is None else own_file(self.path, f"runs/{name}")
+        return run if run is not None and run.is_dir() else None
 
     def add(self, step: str, run: Path) -> None:
         """Records a completed step on disk."""

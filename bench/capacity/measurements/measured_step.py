@@ -118,7 +118,7 @@ def measure(path: Path, stage: Stage) -> MeasuredStep:
 def run_latencies(run: Run) -> RunLatencies:
     """The latencies of a run, for the fit."""
     measured = load(run)
-    arrivals = run.manifest.parsed_arrivals()
+    arrivals = run.manifest.stored_arrivals
     successful = measured.ok
     answered = np.sort(measured.answered)
     closed = isinstance(arrivals, ClosedLoop)
@@ -136,7 +136,7 @@ def run_latencies(run: Run) -> RunLatencies:
 
 def _measurement(analysis: Analysis, latencies: RunLatencies, stage: Stage) -> Measurement:
     run, metrics = analysis.run, analysis.summary.metrics
-    arrivals = run.manifest.parsed_arrivals()
+    arrivals = run.manifest.stored_arrivals
     in_flight = metrics["in_flight"].center or 0.0
     mean = metrics["from_send_mean"].center or 0.0
     rate = metrics["throughput"].center or 0.0

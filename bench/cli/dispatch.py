@@ -21,7 +21,7 @@ from bench.core.errors import BenchError, ExitCode, UsageError, exit_code_of, on
 from bench.core.extras import missing_extra
 from bench.core.logs import logging_to
 from bench.core.operating_system import require_supported_system
-from bench.core.output import accept_all, discard_rest, reader_left
+from bench.core.output import LegibleStream, accept_all, discard_rest, reader_left
 
 
 def dispatch(words: Sequence[str], out: TextIO | None, err: TextIO | None, usage_ends: bool) -> int:
@@ -89,7 +89,7 @@ class _Run:
         # `config` reads them, and starts no other process.
         apart = contextlib.nullcontext() if args.command == "config" else without_options(os.environ)
         with logging_to(self._err, options.level), line.naming_sources(), apart:
-            code = int(_load(args.command).run(args, self._output, self._err))
+            code = int(_load(args.command).run(args, self._output, LegibleStream(self._err)))
         self._out.flush()
         return code
 

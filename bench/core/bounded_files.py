@@ -58,6 +58,6 @@ def own_file(folder: Path, name: str) -> Path:
     """
     path = folder / name
     # Not Path.resolve, which raises RuntimeError where links lead in a circle.
-    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+    if "\0" in name or not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise UsageError(f"{path} leads out of its folder; put the file itself there")
     return path

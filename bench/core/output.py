@@ -2,8 +2,10 @@
 
 import codecs
 import contextlib
+import io
 import locale
 import os
+import re
 import select
 from dataclasses import asdict, is_dataclass
 from typing import Any, Final, TextIO
@@ -70,6 +72,42 @@ def _legible(error: UnicodeError) -> tuple[str, int]:
 
 codecs.register_error(ESCAPED, _escaped)
 codecs.register_error(LEGIBLE, _legible)
+
+
+# What a terminal acts on, and what changes the order of letters: not line feed, tab, nor half surrogates of paths.
+_CONTROLS: Final = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
+
+
+def legible(text: str) -> str:
+    """Text for people, with control characters escaped: files, servers and models may put any into it."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+class LegibleStream(io.TextIOBase):
+    """A stream for text for people, see `legible`.
+
+    Args:
+        stream: receives the text.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def write(self, text: str) -> int:
+        return self._stream.write(legible(text))
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
 
 
 def accept_all(stream: Any, errors: str = LEGIBLE) -> None:

@@ -17,12 +17,22 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
+from bench.core.output import legible
 from bench.report.glossary import explained
 
 _SHARED: Final = "bench.report"
 
-# An underscore inside a word begins no emphasis.
-_SPECIAL: Final = re.compile(r"[\\|<*`]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_SPECIAL: Final = re.compile(
+    r"[\\|<*`~$]"
+    # An underscore inside a word begins no emphasis.
+    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"
+    # A bracket alone is text; with what follows it is the end of a link's text, a footnote or a definition.
+    r"|\](?=[(\[:])"
+    r"|&(?=#?\w+;)"
+    # What is a heading, a list, a quotation or a line at the start of a line, where a value may stand.
+    r"|^(?:#{1,6}(?=\s|$)|[-+](?=\s|$)|>|[-=]{3,}(?=\s*$)|\[(?=[ xX]\]\s))"
+    r"|^(?P<number>\d+)(?P<dot>[.)])(?=\s|$)"
+)
 
 
 def render(package: str, template: str, **values: Any) -> str:
@@ -38,20 +48,26 @@ def escape_markdown(value: object) -> Markup:
     """`value` as Markdown that shows it as it is, in one line, also in a table's cell."""
     if isinstance(value, Markup):
         return value
-    return Markup(_SPECIAL.sub(_escaped, " ".join(str(value).split())))
+    return Markup(_SPECIAL.sub(_escaped, _one_line(value)))
 
 
 def code_span(value: object) -> Markup:
     """`value` as a code span, also in a table's cell."""
-    text = " ".join(str(value).split()).replace("|", r"\|")
+    text = _one_line(value).replace("|", r"\|")
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if longest else ""
     return Markup(f"{fence}{pad}{text}{pad}{fence}")
 
 
+def _one_line(value: object) -> str:
+    return legible(" ".join(str(value).split()))
+
+
 def _escaped(found: "re.Match[str]") -> str:
-    return "&lt;" if found[0] == "<" else f"\\{found[0]}"
+    if found["number"]:
+        return f"{found['number']}\\{found['dot']}"
+    return {"<": "&lt;", "&": "&amp;"}.get(found[0], f"\\{found[0]}")
 
 
 @cache

@@ -3,7 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 import msgspec
 import numpy as np
@@ -66,6 +66,10 @@ class ScoreFormat(ABC):
         """The text of one sentence."""
 
 
+# An added token may hold white space; a cell of a TSV may not.
+_NOT_TSV: Final = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
 class Tsv(ScoreFormat):
     """A line a word: line number, position of the word in its sentence (from 1), word, probability."""
 
@@ -74,7 +78,8 @@ class Tsv(ScoreFormat):
     def sentence(self, scored: ScoredSentence) -> str:
         rows = zip(scored.sentence.words, np.exp(scored.word_log_prob), strict=True)
         return "".join(
-            f"{scored.line}\t{position}\t{word}\t{float(prob):.6g}\n" for position, (word, prob) in enumerate(rows, 1)
+            f"{scored.line}\t{position}\t{word.translate(_NOT_TSV)}\t{float(prob):.6g}\n"
+            for position, (word, prob) in enumerate(rows, 1)
         )
 
 

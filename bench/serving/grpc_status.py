@@ -2,6 +2,7 @@
 
 from typing import Final, NoReturn
 
+from bench.core.errors import printable
 from bench.serving.errors import CREDENTIALS_ADVICE, DeadlineExceeded, Rejected, ServerFailed, Unavailable
 
 # By their numbers (grpc/status.h); Serving's messages have the same.
@@ -47,7 +48,7 @@ def code_name(code: int) -> str:
 
 def one_line(details: str | None) -> str:
     """A status text on one line, truncated for a message."""
-    return " ".join((details or "")[: 10 * _DETAILS_MOST].split())[:_DETAILS_MOST]
+    return printable(details or "", _DETAILS_MOST)
 
 
 def no_answer_in_time(address: str, timeout: float, code: str | None = None) -> DeadlineExceeded:

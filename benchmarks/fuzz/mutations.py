@@ -1,4 +1,7 @@
-"""Seeded mutations of a file's bytes, as text, as JSON and as nothing in particular."""
+"""Seeded mutations of a file's bytes, as text, as JSON and as nothing in particular.
+
+`/SECRET` is the folder outside that nothing may look into; the fuzzer puts its path there.
+"""
 
 import json
 import random
@@ -12,7 +15,20 @@ NUMBERS: Final = (
     *(0, -1, 1, 255, 65_536, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**63 - 1, 2**63, 2**64, 10**30, -(2**63)),
     *(0.5, -0.0, 1e308, -1e308, 5e-324, float("nan"), float("inf"), float("-inf")),
 )
-PLACES: Final = ("/etc/hostname", "../secret/secret", "../../etc/passwd", "..", ".", "", "/", "a/../../b", "C:\\x", "~")
+PLACES: Final = (
+    "/SECRET/secret",
+    "trace:/SECRET/secret",
+    "../secret/secret",
+    "../../secret/secret",
+    "../../etc/passwd",
+    "..",
+    ".",
+    "",
+    "/",
+    "a/../../b",
+    "C:\\x",
+    "~",
+)
 TEXTS: Final = (
     *("\0", "\x1b[2J\x1b]0;title\x07", "\n\n", "\r", "\u2028", "\ud800", "\ufeff", "\u202e", "é" * 9, "x" * 5000),
     *("=1+1", "@SUM(A1)", "<script>", "![x](y)", "`|`", "%s%n{0}", "true", "null", "1e999", "-0", "1_0", "٣"),

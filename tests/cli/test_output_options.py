@@ -16,6 +16,7 @@ from bench.cli.common.progress import ProgressDisplay
 from bench.cli.dispatch import make_parser
 from bench.core.errors import UsageError
 from bench.core.logs import logging_to
+from bench.core.output import LegibleStream
 
 
 def parsed(line: str) -> OutputOptions:
@@ -109,6 +110,17 @@ def test_where_remarks_parts_and_results_go(options: OutputOptions, out: str, er
     output.result(Document(command="x", exit_code=3), "text", "short")
     output.error("bertbench: not another document", 2)
     assert (streams[0].getvalue(), streams[1].getvalue()) == (out, err)
+
+
+def test_a_terminal_acts_on_nothing_that_files_and_servers_wrote() -> None:
+    streams = io.StringIO(), io.StringIO()
+    output = CommandOutput(*streams, OutputOptions(), "x")
+    print("remark\x1b[2J", file=output)
+    output.part("part\x9b31m\ttab")
+    output.result(Document(command="x", exit_code=0), "text\x07\u202e ü\nline")
+    print("\x1b]0;title", file=LegibleStream(streams[1]))
+    assert streams[0].getvalue() == "remark\\x1b[2J\npart\\x9b31m\ttab\ntext\\x07\\u202e ü\nline\n"
+    assert streams[1].getvalue() == "\\x1b]0;title\n"
 
 
 def test_what_json_lacks_is_null_and_other_characters_are_kept() -> None:

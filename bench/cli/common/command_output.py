@@ -14,7 +14,7 @@ import msgspec
 
 from bench.cli.common.json_document import Document, ErrorDocument, Event, Failure, kind_of
 from bench.cli.common.output_options import OutputOptions
-from bench.core.output import ESCAPED, accept_all, to_json
+from bench.core.output import ESCAPED, accept_all, legible, to_json
 
 
 class CommandOutput:
@@ -47,7 +47,7 @@ class CommandOutput:
     def part(self, text: str) -> None:
         """Prints lines of the result while others are still worked on; nothing with `--json` or `--quiet`."""
         if not self.options.json and not self.options.quiet:
-            self._out.write(f"{text}\n")
+            self._out.write(f"{legible(text)}\n")
             self._out.flush()
 
     def result(self, document: Document, text: str, short: str = "") -> None:
@@ -67,7 +67,7 @@ class CommandOutput:
         if self.options.json:
             self._print_json(document)
         elif shown:
-            self._out.write(shown if shown.endswith("\n") else f"{shown}\n")
+            self._out.write(legible(shown if shown.endswith("\n") else f"{shown}\n"))
             self._out.flush()
 
     def error(self, line: str, exit_code: int) -> None:
@@ -84,7 +84,7 @@ class CommandOutput:
 
     def write(self, text: str) -> int:
         """Prints a remark."""
-        return (_Nowhere() if self.options.quiet else self._remarks).write(text)
+        return (_Nowhere() if self.options.quiet else self._remarks).write(legible(text))
 
     def flush(self) -> None:
         """Flushes remarks and results."""

@@ -16,6 +16,7 @@ from bench.cli.common.live_view import LiveView
 from bench.core import interrupts
 from bench.core.errors import ExitCode
 from bench.core.logs import child_log_environment
+from bench.core.output import legible
 from bench.load.live.snapshot_pipe import read_snapshots
 from bench.load.setup.catalog import scenario_path
 from bench.load.setup.run_spec import RunSpec
@@ -112,6 +113,7 @@ def _shown(view: LiveView) -> Iterator[tuple[int, ...]]:
 
 def _print(stream: TextIO | CommandOutput, view: LiveView | None, text: str) -> None:
     """Prints a line, above the view if there is one."""
+    text = legible(text)
     if view is not None:
         view.print_line(text, stream)
     else:

@@ -10,6 +10,7 @@ from rich.progress import Progress, ProgressColumn, Task, TextColumn
 from rich.progress_bar import ProgressBar
 
 from bench.core import interrupts
+from bench.core.output import legible
 from bench.core.units import format_percent, format_seconds
 
 EVERY: Final = 5.0
@@ -105,9 +106,9 @@ class ProgressDisplay:
             OSError: `out` cannot be written.
         """
         if out is None or (not self._bar.disable and out.isatty()):
-            self._console.print(text)
+            self._console.print(legible(text))
         else:
-            print(text, file=out, flush=True)
+            print(legible(text), file=out, flush=True)
 
     def _write_lines(self) -> None:
         while not self._over.wait(max(EVERY, self.elapsed / 20)):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError, WrongAnswerError, exit_code_of, one_line
+from bench.core.output import legible
 from bench.load.locust_adapter.locust_stages import Stages
 from bench.load.locust_adapter.options import UnchosenCode
 
@@ -71,10 +72,10 @@ class OutcomeReporter:
 
     def _print_outcome(self, outcome: "RunOutcome", write: Callable[[str], None]) -> None:
         for line in outcome.lines:
-            write(line)
+            write(legible(line))
         sys.stdout.flush()
         if outcome.error and self._stages.number is None:
-            self._print_error(outcome.error)
+            self._print_error(legible(outcome.error))
 
     def _print_error(self, line: str) -> None:
         if self._environment.web_ui is None:

@@ -687,7 +687,7 @@
       const ends = { center: value(entry.center), lo: value(entry.lo), hi: value(entry.hi), n: value(entry.n) };
       metrics[entry.metric] = { title: own ? own.title : entry.metric, unit: entry.unit, better: entry.better || null, ...ends };
     }
-    return { kind: "run", name: entries[0].run, valid: entries[0].valid === "true", metrics, facts: null, charts: [] };
+    return { kind: "run", name: entries[0].run.replace(/^'(?='*[=+\-@\t\r\n])/, ""), valid: entries[0].valid === "true", metrics, facts: null, charts: [] };
   };
   // As `bertbench compare` has it for single runs, on logarithms for ratios: the widths of both intervals, and the
   // variation that is assumed between runs.

@@ -16,6 +16,7 @@ from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
 from bench.analysis.run_profile import RunProfile
 from bench.core.atomic_files import write_atomically
+from bench.core.csv_cells import text_cell
 from bench.report import page
 from bench.report.charts import Chart
 from bench.report.pages import render
@@ -193,7 +194,10 @@ def _differences(first: Side, other: Side) -> list[str]:
 
 
 def summary_csv(analyses: Sequence[Analysis]) -> str:
-    """All metrics in base units, one row per run and metric; an empty cell is an absent value or an open end."""
+    """All metrics in base units, one row per run and metric; an empty cell is an absent value or an open end.
+
+    Texts are cells of `bench.core.csv_cells`.
+    """
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     names = "run valid part metric unit better center lo hi confidence n warnings"
@@ -204,8 +208,8 @@ def summary_csv(analyses: Sequence[Analysis]) -> str:
             for name, estimate in metrics.items():
                 metric = METRICS[name]
                 ends = ["" if end is None else repr(end) for end in (estimate.center, estimate.lo, estimate.hi)]
-                fixed = [analysis.run.name, str(analysis.validity.valid).lower(), part, name]
-                counts = [estimate.confidence, repr(round(estimate.n, 3)), "; ".join(estimate.warnings)]
+                fixed = [text_cell(analysis.run.name), str(analysis.validity.valid).lower(), part, name]
+                counts = [estimate.confidence, repr(round(estimate.n, 3)), text_cell("; ".join(estimate.warnings))]
                 writer.writerow([*fixed, metric.unit, metric.better or "", *ends, *counts])
     return lines.getvalue()
 

@@ -1,9 +1,10 @@
 """TFRecord files, read without TensorFlow (tensorflow/core/lib/io/record_reader.cc)."""
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from bench.server.embedded.base.status import Code, StatusError
 
@@ -41,20 +42,22 @@ def records(path: Path) -> Iterator[bytes]:
         StatusError: DATA_LOSS where the file is truncated or corrupted.
         OSError: the file cannot be read.
     """
-    data = path.read_bytes()
-    at = 0
-    while at < len(data):
-        if at + _HEADER.size > len(data):
-            raise StatusError(Code.DATA_LOSS, f"truncated record at {at}")
-        length, length_crc = _HEADER.unpack_from(data, at)
-        start = at + _HEADER.size
-        if masked_crc(data[at : at + 8]) != length_crc:
-            raise StatusError(Code.DATA_LOSS, f"corrupted record at {at}")
-        end = start + length
-        if end + _FOOTER.size > len(data):
-            raise StatusError(Code.DATA_LOSS, f"truncated record at {at}")
-        record = data[start:end]
-        if masked_crc(record) != _FOOTER.unpack_from(data, end)[0]:
-            raise StatusError(Code.DATA_LOSS, f"corrupted record at {at}")
-        yield record
-        at = end + _FOOTER.size
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        while (at := file.tell()) < size:
+            header = _read(file, _HEADER.size, at)
+            length, length_crc = _HEADER.unpack(header)
+            if masked_crc(header[:8]) != length_crc:
+                raise StatusError(Code.DATA_LOSS, f"corrupted record at {at}")
+            # Compared before memory is taken for it.
+            record = _read(file, min(length, size), at)
+            if masked_crc(record) != _FOOTER.unpack(_read(file, _FOOTER.size, at))[0]:
+                raise StatusError(Code.DATA_LOSS, f"corrupted record at {at}")
+            yield record
+
+
+def _read(file: BinaryIO, count: int, at: int) -> bytes:
+    data = file.read(count)
+    if len(data) < count:
+        raise StatusError(Code.DATA_LOSS, f"truncated record at {at}")
+    return data

@@ -79,8 +79,12 @@ def _checksums(folder: Path, _rng: random.Random) -> None:
     """Makes the checksums those of the files."""
     path = folder / "run.json"
     raw: dict[str, Any] = json.loads(path.read_bytes())
-    raw["checksums"] = {name: file_digest(folder / name) for name in raw["checksums"] if (folder / name).is_file()}
+    raw["checksums"] = {name: file_digest(folder / name) for name in raw["checksums"] if _is_plain(folder / name)}
     path.write_text(json.dumps(raw))
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 _HEAD: Final = struct.Struct("<4sHIII")

@@ -79,9 +79,11 @@ def naming(path: object) -> Iterator[None]:
 def one_line(error: BenchError | OSError) -> str:
     """The message for the user: that of a BenchError; of an OSError the file, what is wrong, and what to do.
 
-    One line without control characters, whatever texts of files, servers and paths are in it.
+    One line without control characters, whatever texts of files, servers and paths are in it, and of a length that can
+    be read: what is wrong stands at its start, what to do at its end.
     """
-    return _escaped(_message(error))
+    text = _message(error)
+    return _escaped(text if len(text) <= _MOST_LINE else f"{text[: _MOST_LINE // 2]} … {text[-_MOST_LINE // 2 :]}")
 
 
 def _escaped(text: str) -> str:
@@ -137,6 +139,7 @@ def _system_words(error: OSError) -> str:
     return words[:1].lower() + words[1:]
 
 
+_MOST_LINE: Final = 4000
 _WRITING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.ETXTBSY, errno.EEXIST})
 _FREE: Final = "free some, or name another place"
 _OS_ERRORS: Final = {

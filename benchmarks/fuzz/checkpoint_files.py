@@ -24,6 +24,9 @@ from bench.bert.checkpoints.variables import digest_variables, fresh_variables  
 from bench.bert.config import BertConfig  # noqa: E402
 from bench.bert.contract.exported_model import ExportedModel  # noqa: E402
 from bench.bert.text.tokenizer import Tokenizer  # noqa: E402
+from bench.bert.training.training import EVALUATIONS_FILE, read_evaluations  # noqa: E402
+from bench.bert.training.training_config import TrainingConfig, check_folder, claim_folder  # noqa: E402
+from bench.core.bounded_files import own_file  # noqa: E402
 from bench.load.engine.payloads import build_payloads, largest_response  # noqa: E402
 from bench.workload.workload import Workload  # noqa: E402
 from benchmarks.fuzz.kinds import Kind  # noqa: E402
@@ -184,6 +187,17 @@ def _use_export(folder: Path) -> object:
     return model.tokenizer.encode(_TEXT)
 
 
+def _training(folder: Path, _secret: Path) -> None:
+    claim_folder(folder, TrainingConfig(), "0" * 64)
+    (folder / EVALUATIONS_FILE).write_text("step\theld_out_loss\theld_out_accuracy\n10\t4.5\t0.25\n20\t4.1\t0.31\n")
+
+
+def _resume_training(folder: Path) -> object:
+    check_folder(folder, TrainingConfig(), "0" * 64)
+    path = own_file(folder, EVALUATIONS_FILE)
+    return read_evaluations(path) if path.is_file() else []
+
+
 def _weights(name: str, file: str) -> Kind:
     safe = file.endswith("tensors")
     mutate = mutate_framed_json if safe else mutate_bytes
@@ -207,6 +221,8 @@ KINDS: Final = (
     Kind("tokenizer-config", _slow_tokenizer, ("tokenizer_config.json",), _tokenize),
     Kind("special-tokens-map", _slow_tokenizer, ("special_tokens_map.json", "added_tokens.json"), _tokenize),
     Kind("vocab-txt", _slow_tokenizer, ("vocab.txt",), _tokenize, mutate_text),
+    Kind("training-record", _training, ("training.json",), _resume_training, links=True),
+    Kind("evaluations", _training, ("evaluation.tsv",), _resume_training, mutate_text, links=True),
     Kind("golden", _export, ("1/assets.extra/golden.json",), _use_export),
     Kind("export-vocabulary", _export, ("1/assets/vocab.txt",), _use_export, mutate_text),
 )

@@ -33,7 +33,15 @@ NAMES = {
     "checkpoint_files": (
         *("tf-index", "tf-data", "state-file", "safetensors", "torch-zip", "torch-legacy", "torch-wrapped"),
         *("torch-index", "safetensors-index", "google-config", "hugging-face-config", "tokenizer-json"),
-        *("tokenizer-config", "special-tokens-map", "vocab-txt", "golden", "export-vocabulary"),
+        *(
+            "tokenizer-config",
+            "special-tokens-map",
+            "vocab-txt",
+            "golden",
+            "export-vocabulary",
+            "training-record",
+            "evaluations",
+        ),
     ),
     "server_files": ("model-config", "batching-config", "monitoring-config", "ssl-config", "warm-up"),
 }

@@ -31,7 +31,8 @@ from bench.bert.training.batches import Batches, TokenizedText
 from bench.bert.training.masking import Vocabulary
 from bench.bert.training.training_config import MIN_SENTENCES, TrainingConfig, check_folder, claim_folder
 from bench.core.atomic_files import write_atomically
-from bench.core.errors import UsageError, naming
+from bench.core.bounded_files import MEBIBYTE, own_file, read_regular
+from bench.core.errors import UsageError, in_words, naming
 
 v1 = tf.compat.v1
 
@@ -252,11 +253,22 @@ class _Run:
         return Evaluation(step, float(found["masked_lm_loss"]), float(found["masked_lm_accuracy"]))
 
     def _read_evaluations(self) -> list[Evaluation]:
-        path = self._out / EVALUATIONS_FILE
-        if not path.is_file():
-            return []
-        rows = (line.split("\t") for line in path.read_text().splitlines()[1:])
+        path = own_file(self._out, EVALUATIONS_FILE)
+        return read_evaluations(path) if path.is_file() else []
+
+
+def read_evaluations(path: Path) -> list[Evaluation]:
+    """The evaluations in a file of an earlier training.
+
+    Raises:
+        UsageError: it cannot be read, or has other lines.
+    """
+    try:
+        lines = read_regular(path, MEBIBYTE).decode().splitlines()[1:]
+        rows = (line.split("\t") for line in lines)
         return [Evaluation(int(step), float(loss), float(accuracy)) for step, loss, accuracy in rows]
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read ({in_words(error)}); restore it, or give another --out") from error
 
 
 def _dataset(batches: Batches, steps: Iterator[int]) -> Any:

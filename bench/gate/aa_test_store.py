@@ -4,6 +4,7 @@ Format history of `gate-calibration.json`:
     1: first.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,6 +42,12 @@ class AATestResult:
     smallest: float | None
     pair_seconds: float
     measured: str
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.alarms <= self.gates and 0 <= self.inconclusive <= self.gates and self.gates > 0):
+            raise ValueError(f"{self.alarms} alarms and {self.inconclusive} inconclusive of {self.gates} gates")
+        if not (0 < self.max_time < math.inf and 0 <= self.pair_seconds < math.inf):
+            raise ValueError(f"max_time {self.max_time} and pair_seconds {self.pair_seconds} are no times")
 
     @property
     def alarms_bound(self) -> float:

@@ -40,6 +40,8 @@ FORMAT: Final = 1
 _MAGIC: Final = b"BBRB"
 _HEAD: Final = struct.Struct("<4sHIII")
 
+# A block has the records of about a second; more than this is a damaged length.
+_MOST_BYTES: Final = 1 << 28
 MOST_WORKERS: Final = 1 << 16
 MOST_SIGNATURES: Final = 1 << 8
 # The numbers are part of the format: a new name gets the next number, none is ever reused.
@@ -251,6 +253,8 @@ def _read_block(file: BinaryIO, offset: int) -> Block | None:
     _, version, header_size, rows_size, crc = _HEAD.unpack(head)
     if version != FORMAT:
         raise BlockError(f"the records have format {version}, this version reads {FORMAT}; update bertbench")
+    if header_size + rows_size > _MOST_BYTES:
+        raise DamagedBlock(f"the record block at byte {offset} is cut off or damaged")
     header, rows = file.read(header_size), file.read(rows_size)
     if len(rows) < rows_size or rows_size % ROW.itemsize or zlib.crc32(rows, zlib.crc32(header)) != crc:
         raise DamagedBlock(f"the record block at byte {offset} is cut off or damaged")

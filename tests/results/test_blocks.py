@@ -1,7 +1,9 @@
 """Blocks of records: exact round trips, and what a cut or a damage leaves."""
 
+import struct
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -151,3 +153,26 @@ def test_the_recording_side_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_length_of_gigabytes_takes_no_memory() -> None:
+    data = struct.pack("<4sHIII", b"BBRB", 1, 2**32 - 1, 2**32 - 1, 0) + b"rest"
+    assert list(read_blocks(BytesIO(data))) == []
+    with pytest.raises(DamagedBlock, match="cut off or damaged"):
+        parse_block(data)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{}",
+        b"[]",
+        b"{",
+        b'{"worker": -1, "sequence": 0, "signatures": []}',
+        b'{"worker": 0, "sequence": 0, "signatures": [1]}',
+    ],
+)
+def test_a_header_of_another_kind(header: bytes) -> None:
+    data = struct.pack("<4sHIII", b"BBRB", 1, len(header), 0, zlib.crc32(header)) + header
+    with pytest.raises(BlockError, match="no valid header"):
+        parse_block(data)

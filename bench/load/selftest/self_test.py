@@ -4,6 +4,7 @@ Format history of `calibration.json`:
     1: first.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,10 @@ class SelfTest:
     floor: float
     users: int
     measured: str
+
+    def __post_init__(self) -> None:
+        if not (0 < self.ceiling < math.inf and 0 <= self.floor < math.inf and self.users >= 1):
+            raise ValueError(f"ceiling {self.ceiling}, floor {self.floor} and users {self.users} are no self-test")
 
 
 def client_name(protocol: str, client: str) -> str:

@@ -173,5 +173,6 @@ KINDS: Final = (
         ("page",),
         lambda folder: json.dumps(read_page((folder / "page").read_bytes().decode("utf-8", "replace"), "bert")),
         mutate_text,
+        named=True,
     ),
 )

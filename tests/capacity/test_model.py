@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -72,4 +73,24 @@ def test_a_model_of_format_2_is_read(tmp_path: Path) -> None:
 def test_the_knee_of_an_exponential_server_is_at_half_its_capacity() -> None:
     rates = np.linspace(2.0, 95.0, 30)
     center = (1 / (100.0 - rates))[:, None] * np.ones(len(COLUMNS))
-    assert replace(model(1.0), rates=rates, center=center).knee == pytest.approx(50.0, abs=0.5)
+    found = replace(model(1.0), rates=rates, center=center, replicates=np.repeat(center[None], 5, axis=0))
+    assert found.knee == pytest.approx(50.0, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rates": np.array([2.0, 50.0, 50.0, 96.0])},
+        {"rates": np.array([2.0, 50.0, 90.0])},
+        {"center": np.full((4, len(COLUMNS)), -1.0)},
+        {"replicates": np.full((5, 4), 1.0)},
+        {"capacities": np.full(5, 0.0)},
+        {"valid": (2.0, 1e30)},
+        {"widening": 0.0},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_model_that_no_fit_gives(change: dict[str, Any]) -> None:
+    """A stored one may hold anything."""
+    with pytest.raises(ValueError, match=r"rates|table|latency|replicates|capacity|widening"):
+        replace(model(1.0), **change)

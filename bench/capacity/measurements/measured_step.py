@@ -1,5 +1,6 @@
 """A measured step of a sweep: the measurement that reports show, and the latencies that the fit takes."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -79,6 +80,14 @@ class Measurement:
     failed: tuple[str, ...]
     alive: bool
     run: str
+
+    def __post_init__(self) -> None:
+        if self.rate is not None and not 0 < self.rate < math.inf:
+            raise ValueError(f"a rate of {self.rate} requests/s")
+        if not all(0 <= value < math.inf for value in (self.seconds, self.due, self.in_flight, *self.raw.values())):
+            raise ValueError("a measurement below 0")
+        if not all(0 <= share <= 1 for share in (self.errors, self.wrong or 0.0)):
+            raise ValueError(f"a share of {self.errors} errors and {self.wrong} wrong answers")
 
     @property
     def load(self) -> str:

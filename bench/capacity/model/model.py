@@ -15,6 +15,9 @@ from bench.stats.estimate import Estimate
 CONFIDENCE: Final = 0.9
 
 _FINE: Final = 2000
+_RATES: Final = (1e-6, 1e9)
+_SHORTEST: Final = 1e-12
+_MOST_WIDENING: Final = 1000.0
 
 
 class OutsideRange(UsageError):
@@ -63,6 +66,29 @@ class CapacityModel:
     discrepancy: float
     warnings: tuple[str, ...] = ()
     widening: float = 1.0
+
+    def __post_init__(self) -> None:
+        if fault := self._fault():
+            raise ValueError(fault)
+
+    def _fault(self) -> str:
+        """What no model has; a file may hold anything. "" for nothing."""
+        shape = (self.rates.size, len(COLUMNS))
+        if self.rates.ndim != 1 or self.rates.size < 2 or self.center.shape != shape:
+            return f"the table has the shape {self.center.shape} for {self.rates.size} rates"
+        if self.capacities.ndim != 1 or not self.capacities.size:
+            return "there are no capacities"
+        if self.replicates.shape != (self.capacities.size, *shape):
+            return f"the replicates have the shape {self.replicates.shape} for {self.capacities.size} capacities"
+        if not (_are_within(self.rates, *_RATES) and (np.diff(self.rates) > 0).all()):
+            return "the rates do not increase, or no server has them"
+        if not _are_within(self.capacities, *_RATES) or not _are_within(np.array(self.valid), 0.0, _RATES[1]):
+            return "a capacity, or an end of the valid range, is one that no server has"
+        if not all(_are_within(table, _SHORTEST, np.inf) for table in (self.center, self.replicates)):
+            return "a latency is not above 0"
+        if not (0 <= self.discrepancy < np.inf and 0 < self.widening <= _MOST_WIDENING):
+            return f"discrepancy is {self.discrepancy} and widening {self.widening}"
+        return ""
 
     @property
     def capacity(self) -> Estimate:
@@ -144,6 +170,10 @@ class CapacityModel:
             last = within.sum(axis=1) - 1
             found = np.minimum(found, np.where(last >= 0, fine[np.maximum(last, 0)], 0.0))
         return found
+
+
+def _are_within(values: Floats, least: float, most: float) -> bool:
+    return bool(((values >= least) & (values <= most)).all())
 
 
 def _interval(values: Floats) -> tuple[float, float]:

@@ -47,6 +47,12 @@ class ParameterSet:
     queue_model: QueueModel
     work: Floats
 
+    def __post_init__(self) -> None:
+        if self.work.ndim != 1 or not self.work.size:
+            raise ValueError("the sample of the work is empty")
+        if not ((self.work >= 0) & (self.work < UNBOUNDED)).all() or not self.work[-1] > 0:
+            raise ValueError("the work of requests must be 0 s or more, and above 0 s for one")
+
     @property
     def capacity(self) -> float:
         """Saturation rate, requests/s."""

@@ -11,6 +11,7 @@ equally. The usual cases:
 With `batching`, a server takes several waiting requests at once (see `Batching`).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -40,7 +41,7 @@ class Batching:
     def __post_init__(self) -> None:
         if self.largest < 1:
             raise ValueError(f"largest batch is {self.largest}; it must be 1 or more")
-        if not (self.timeout >= 0 and self.marginal >= 0):
+        if not (0 <= self.timeout < math.inf and 0 <= self.marginal < math.inf):
             raise ValueError(f"timeout is {self.timeout}, marginal is {self.marginal}; both must be 0 or more")
 
     def stretch(self, size: NDArray[np.int64]) -> Floats:
@@ -72,11 +73,11 @@ class QueueModel:
     def __post_init__(self) -> None:
         if not 1 <= self.servers <= MAX_SERVERS:
             raise ValueError(f"servers is {self.servers}; it must be 1 to {MAX_SERVERS}")
-        if len(self.speeds) != self.servers or min(self.speeds) <= 0:
+        if len(self.speeds) != self.servers or min(self.speeds) <= 0 or not max(self.speeds) < math.inf:
             raise ValueError(f"speeds are {self.speeds}; {self.servers} servers need {self.servers} speeds above 0")
-        if not self.overhead >= 0:
+        if not 0 <= self.overhead < math.inf:
             raise ValueError(f"overhead is {self.overhead}; it must be 0 or more")
-        if not self.speed_factor > 0:
+        if not 0 < self.speed_factor < math.inf:
             raise ValueError(f"speed_factor is {self.speed_factor}; it must be above 0")
 
     @classmethod

@@ -21,6 +21,10 @@ from bench.core.errors import UsageError
 from bench.core.versioned_json import VersionedJson, shallow
 
 FILE_NAME: Final = "golden.json"
+# More than the pieces of any vocabulary, and the positions of a row of any model.
+_MOST_IDS: Final = 1 << 24
+_MOST_POSITIONS: Final = 1 << 16
+_LARGEST_LOG: Final = 1e6
 _MOST_BYTES: Final = 256 * MEBIBYTE
 
 
@@ -105,6 +109,7 @@ class Golden:
         found = _FILE.decode(data, where)
         fields, fixed = shallow(found), found.fixed
         try:
+            _check_numbers(found)
             fields["fixed"] = fixed and FixedExport(FixedShape(fixed.length, fixed.max_predictions), fixed.output)
             fields["sentences"] = tuple(map(_golden_sentence, found.sentences))
             return cls(special=fields.pop("special_tokens"), **fields)
@@ -150,6 +155,25 @@ class _Stored:
     top_k: int = 0
 
 
+def _check_numbers(found: _Stored) -> None:
+    """Refuses numbers that no model has: a file may hold any.
+
+    Raises:
+        ValueError: there is one.
+    """
+    special = shallow(found.special_tokens).items()
+    counts = {**dict(special), "max_pieces": found.max_pieces, "top_k": found.top_k}
+    for name, count in counts.items():
+        if not 0 <= count < _MOST_IDS:
+            raise ValueError(f"{name} is {count}")
+    for name, count in shallow(found.fixed).items() if found.fixed is not None else ():
+        if name != "output" and not 0 < count <= _MOST_POSITIONS:
+            raise ValueError(f"{name} is {count}")
+    for name in ("tolerance", "precision_shift"):
+        if not 0 <= getattr(found, name) < _LARGEST_LOG:
+            raise ValueError(f"{name} is {getattr(found, name)}")
+
+
 _FILE: Final = VersionedJson(
     _Stored,
     1,
@@ -171,6 +195,10 @@ def _stored(golden: GoldenSentence) -> _Sentence:
 
 
 def _golden_sentence(entry: _Sentence) -> GoldenSentence:
+    if not all(0 <= index < _MOST_IDS for index in entry.token_ids):
+        raise ValueError(f"a token id of {entry.text!r} is none")
+    if not all(abs(value) < _LARGEST_LOG for value in entry.log_prob):
+        raise ValueError(f"a log_prob of {entry.text!r} is none")
     sentence = EncodedSentence(entry.text, entry.pieces, entry.token_ids, entry.word_ids)
     log_prob = np.asarray(entry.log_prob, np.float32)
     if log_prob.shape != (sentence.num_pieces,):

@@ -23,7 +23,9 @@ from bench.report.glossary import explained
 _SHARED: Final = "bench.report"
 
 _SPECIAL: Final = re.compile(
-    r"[\\|<*`~$]"
+    r"[\\|<*`$]"
+    # A tilde between blanks strikes nothing out.
+    r"|~(?=\S)|(?<=\S)~"
     # An underscore inside a word begins no emphasis.
     r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"
     # A bracket alone is text; with what follows it is the end of a link's text, a footnote or a definition.

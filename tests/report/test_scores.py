@@ -40,6 +40,13 @@ def test_tsv_is_line_position_word_probability() -> None:
     assert document(Tsv(), SCORED) == "7\t1\tdeja\t0.5\n7\t2\tvus\t0.125\n7\t3\t!\t1\n"
 
 
+def test_a_word_with_white_space_stays_in_its_cell() -> None:
+    """As an added token may have it."""
+    odd = EncodedSentence("a\tb\nc", ("a\tb\nc",), (5,), (0,))
+    scored = ScoredSentence(1, odd, np.log(np.array([0.5], np.float32)))
+    assert document(Tsv(), scored) == "1\t1\ta\\tb\\nc\t0.5\n"
+
+
 def test_jsonl_has_words_and_their_pieces() -> None:
     entry = json.loads(document(Jsonl(), SCORED))
     assert list(entry) == ["line", "text", "words", "ppl", "ppl_per_piece"]

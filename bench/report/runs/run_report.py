@@ -16,9 +16,9 @@ from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
 from bench.analysis.run_profile import RunProfile
 from bench.core.atomic_files import write_atomically
-from bench.core.csv_cells import text_cell
 from bench.report import page
 from bench.report.charts import Chart
+from bench.report.csv_cells import text_cell
 from bench.report.pages import render
 from bench.report.runs import latency_plots, load_plots
 from bench.report.runs.repeats import HEADER, repeats_views
@@ -196,7 +196,7 @@ def _differences(first: Side, other: Side) -> list[str]:
 def summary_csv(analyses: Sequence[Analysis]) -> str:
     """All metrics in base units, one row per run and metric; an empty cell is an absent value or an open end.
 
-    Texts are cells of `bench.core.csv_cells`.
+    Texts are cells of `bench.report.csv_cells`.
     """
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")

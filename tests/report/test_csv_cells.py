@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bench.core.csv_cells import text_cell
+from bench.report.csv_cells import text_cell
 
 
 @pytest.mark.parametrize("sign", list("=+-@\t\r\n"))

@@ -71,13 +71,10 @@ def mutate_json(rng: random.Random, data: bytes) -> bytes:
         return mutate_text(rng, data)
     try:
         value = json.loads(data)
-    except (ValueError, RecursionError):
-        return mutate_text(rng, data)
-    for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        value = _mutate_value(rng, value)
-    try:
+        for _ in range(rng.choice((1, 1, 1, 2, 3))):
+            value = _mutate_value(rng, value)
         text = json.dumps(value, ensure_ascii=rng.random() < 0.5)
-    except RecursionError:
+    except (ValueError, RecursionError):
         return mutate_text(rng, data)
     if rng.random() < 0.05:
         text = _doubled_key(rng, text)

@@ -15,7 +15,7 @@ STAMP := $(VENV)/.installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 PARALLEL = -n $(WORKERS) --dist worksteal
 
-.PHONY: help setup demo demo-client image load-test test test-image protos worker-requirements lock licences wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity bench-overload bench-slo fuzz accounting clean
+.PHONY: help setup demo demo-client image load-test test test-image protos worker-requirements lock licences wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity bench-overload bench-slo bench-attacks fuzz accounting clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -91,7 +91,7 @@ demo-client: $(STAMP) ## what clients of the demo model need, into the package
 
 bench: bench-model bench-server bench-json bench-load bench-results bench-report ## all benchmarks, one after the other
 
-bench-model bench-server bench-json bench-load bench-results bench-report bench-score bench-gate bench-capacity bench-overload bench-slo: bench-%: $(STAMP)
+bench-model bench-server bench-json bench-load bench-results bench-report bench-score bench-gate bench-capacity bench-overload bench-slo bench-attacks: bench-%: $(STAMP)
 	@$(BIN)/python -m benchmarks.bench_$*
 
 bench-model: bench-score

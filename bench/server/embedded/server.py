@@ -166,7 +166,8 @@ class Server:
 
             addresses = [f"{self._host}:{flags.port}"] if flags.port else []
             addresses += [f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else []
-            return GrpcioServer(methods, addresses, flags.grpc_max_threads + _SPARE_THREADS, self._tls, self._arguments)
+            threads = flags.grpc_max_threads + _SPARE_THREADS
+            return GrpcioServer(methods, addresses, threads, limits, self._tls, self._arguments)
         listeners = [listen_tcp(flags.bind_address, flags.port, "port")] if flags.port else []
         if flags.grpc_socket_path:
             listeners.append(listen_unix(Path(flags.grpc_socket_path)))

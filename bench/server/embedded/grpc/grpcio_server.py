@@ -4,42 +4,40 @@ Without these `protocol` serves: in grpcio a call passes through four threads, w
 an idle machine and much more on a busy one.
 """
 
-import time
-from collections.abc import Iterator, Sequence
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from concurrent import futures
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc
+import grpc.aio
 
 from bench.server.embedded.base.limits import INT32_MAX
-from bench.server.embedded.base.status import StartError, StatusError
+from bench.server.embedded.base.status import Code, StartError, StatusError
 from bench.server.embedded.config.model_config import TlsKeys
-from bench.server.embedded.grpc.protocol import Methods
+from bench.server.embedded.grpc.protocol import GrpcLimits, Methods
 from bench.server.embedded.models.servable import Caller
 
+T = TypeVar("T")
+
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
-
-
-class _Call(Caller):
-    """A call of grpcio."""
-
-    def __init__(self, context: Any) -> None:
-        left = context.time_remaining()
-        # Without a deadline grpcio reports thousands of years.
-        super().__init__(None if left is None or left > 1e9 else left)
-        self._context = context
-
-    def cancelled(self) -> bool:
-        return not self._context.is_active()
+# Streams of a connection, and calls that wait for a thread.
+_MAX_STREAMS: Final = 1000
+_MAX_WAITING: Final = 1000
 
 
 class GrpcioServer:
     """Serves until stopped.
 
+    An event loop waits for requests and for clients that read slowly, and only whole requests occupy a thread: on the
+    package's server without a loop, calls whose requests never come would hold all of them.
+
     Args:
         methods: answers the calls.
         addresses: `host:port` or `unix:path`.
         threads: calls at a time.
+        limits: see GrpcLimits; the package limits a message that comes compressed as any other.
         tls: keys; None for plain text.
         arguments: gRPC's channel arguments.
 
@@ -52,32 +50,45 @@ class GrpcioServer:
         methods: Methods,
         addresses: Sequence[str],
         threads: int,
-        tls: TlsKeys | None,
-        arguments: Sequence[tuple[str, int | str]],
+        limits: GrpcLimits,
+        tls: TlsKeys | None = None,
+        arguments: Sequence[tuple[str, int | str]] = (),
     ) -> None:
-        self._server = grpc.server(
-            futures.ThreadPoolExecutor(threads),
-            handlers=(_Handlers(methods),),
-            options=[
-                ("grpc.max_receive_message_length", INT32_MAX),
-                ("grpc.max_send_message_length", INT32_MAX),
-                # Two servers on one port would each get some of the connections.
-                ("grpc.so_reuseport", 0),
-                *arguments,
-            ],
-        )
-        for address in addresses:
-            self._bind(address, tls)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="grpcio_loop", daemon=True)
+        self._thread.start()
+        options = [
+            ("grpc.max_receive_message_length", limits.request_bytes),
+            ("grpc.max_send_message_length", INT32_MAX),
+            ("grpc.max_concurrent_streams", _MAX_STREAMS),
+            # Two servers on one port would each get some of the connections.
+            ("grpc.so_reuseport", 0),
+            *arguments,
+        ]
+        self._handlers = _Handlers(methods, threads)
+        self._server = self._run(self._create(options))
+        try:
+            for address in addresses:
+                self._run(self._bind(address, tls))
+        except StartError:
+            self._end_loop()
+            raise
 
     def start(self) -> None:
         """Starts accepting connections."""
-        self._server.start()
+        self._run(self._server.start())
 
     def stop(self, timeout: float) -> None:
         """Refuses new calls and waits up to `timeout` seconds for those in progress."""
-        self._server.stop(timeout).wait()
+        if self._loop.is_closed():
+            return
+        self._run(self._drain(timeout))
+        self._end_loop()
 
-    def _bind(self, address: str, tls: TlsKeys | None) -> None:
+    async def _create(self, options: Sequence[tuple[str, Any]]) -> Any:
+        return grpc.aio.server(handlers=(self._handlers,), options=options)
+
+    async def _bind(self, address: str, tls: TlsKeys | None) -> None:
         try:
             if tls is None:
                 self._server.add_insecure_port(address)
@@ -89,34 +100,66 @@ class GrpcioServer:
         except (RuntimeError, ValueError) as error:
             raise StartError(f"cannot listen on {address} ({error}); check the port and the keys") from error
 
+    async def _drain(self, timeout: float) -> None:
+        self._handlers.draining.set()
+        await self._server.stop(timeout)
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
 
 class _Handlers(grpc.GenericRpcHandler):
-    """The methods by name; all others are UNIMPLEMENTED, without a text."""
+    """The methods by name; all others are UNIMPLEMENTED, without a text.
 
-    def __init__(self, methods: Methods) -> None:
+    Attributes:
+        draining: set when the server stops, which ends the streams.
+    """
+
+    def __init__(self, methods: Methods, threads: int) -> None:
         self._methods = methods
+        self._pool = futures.ThreadPoolExecutor(threads, "grpcio")
+        self._room = threads + _MAX_WAITING
         self._unknown = grpc.stream_stream_rpc_method_handler(_unimplemented)
+        self.draining = asyncio.Event()
 
     def service(self, details: Any) -> Any:
         method = details.method
         if not self._methods.knows(method):
             return self._unknown
-        if self._methods.is_streaming(method):
-            return grpc.unary_stream_rpc_method_handler(lambda request, context: self._watch(method, request, context))
-        return grpc.unary_unary_rpc_method_handler(lambda request, context: self._answer(method, request, context))
 
-    def _answer(self, method: str, request: bytes, context: Any) -> bytes:
-        try:
-            return self._methods.handle(method, request, _Call(context))
-        except StatusError as error:
-            context.abort(_CODES[error.code], error.raw)
+        async def answer(request: bytes, context: Any) -> bytes:
+            return await self._answer(method, request, context)
+
+        async def watch(request: bytes, context: Any) -> AsyncIterator[bytes]:
+            yield await self._answer(method, request, context)
+            await self.draining.wait()
+            yield self._methods.closing_message(method)
+
+        if self._methods.is_streaming(method):
+            return grpc.unary_stream_rpc_method_handler(watch)
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    async def _answer(self, method: str, request: bytes, context: Any) -> bytes:
+        call = Caller(context.time_remaining())
+        context.add_done_callback(lambda _: call.cancel())
+        failed = StatusError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
+        if self._room:
+            self._room -= 1
+            loop = asyncio.get_running_loop()
+            try:
+                return await loop.run_in_executor(self._pool, self._methods.handle, method, request, call)
+            except StatusError as error:
+                failed = error
+            finally:
+                self._room += 1
+        await context.abort(_CODES[failed.code], failed.message)
         raise AssertionError("abort returned")
 
-    def _watch(self, method: str, request: bytes, context: Any) -> Iterator[bytes]:
-        yield self._answer(method, request, context)
-        while context.is_active():
-            time.sleep(0.5)
 
-
-def _unimplemented(_requests: Any, context: Any) -> Any:
-    context.abort(grpc.StatusCode.UNIMPLEMENTED, "")
+async def _unimplemented(_requests: Any, context: Any) -> None:
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "")

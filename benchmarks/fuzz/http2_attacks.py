@@ -5,6 +5,7 @@ connected, since the server closes such connections.
 """
 
 import gzip
+import select
 import socket
 import struct
 import sys
@@ -264,9 +265,8 @@ def attack(name: str, address: tuple[str, int], seconds: float) -> tuple[int, li
 
 
 def _read_what_has_come(connection: socket.socket) -> None:
-    with suppress(BlockingIOError):
-        while connection.recv(1 << 16, socket.MSG_DONTWAIT):
-            pass
+    while select.select([connection], [], [], 0)[0] and connection.recv(1 << 16):
+        pass
 
 
 def main(name: str, place: str, seconds: str) -> None:

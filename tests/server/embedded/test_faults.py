@@ -1,5 +1,6 @@
 """A fault of the server itself fails one request: INTERNAL, counted as such, its trace printed."""
 
+import gzip
 from typing import Any
 
 import pytest
@@ -32,6 +33,17 @@ def test_over_rest(capsys: pytest.CaptureFixture[str]) -> None:
     assert b"the server failed on this request: ZeroDivisionError" in answer.body
     assert "Traceback" in capsys.readouterr().err
     assert ["INTERNAL" in line for line in counted("faulty-rest")] == [True]
+
+
+@pytest.mark.parametrize("part", [b"[],", b"{},"])
+def test_a_body_of_very_many_lists(part: bytes) -> None:
+    endpoint = RestEndpoint(Broken(), RestOptions())  # type: ignore[arg-type]
+    target = "/v1/models/m:predict"
+    body = b'{"instances": [' + part * 1_000_000 + b"1]}"
+    for headers, sent in (({}, body), ({b"content-encoding": b"gzip"}, gzip.compress(body, 1))):
+        answer = endpoint.handle(Request("POST", target, target, headers, sent))
+        assert answer.status == 429
+        assert b"lists and objects; 1000000 at most" in answer.body
 
 
 def test_over_grpc(capsys: pytest.CaptureFixture[str]) -> None:

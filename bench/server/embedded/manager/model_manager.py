@@ -114,6 +114,7 @@ class ModelManager:
         _check_platforms(entries)
         new = self._adopt({entry.name for entry in entries})
         self._watched = entries
+        self._warned = {entry.name: self._warned[entry.name] for entry in entries if entry.name in self._warned}
         if self._options.poll_seconds >= 0:
             self._poll()
         self._start_watching()

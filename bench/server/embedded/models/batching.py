@@ -20,6 +20,8 @@ from bench.server.embedded.runtime.model_runtime import ModelRuntime
 from bench.server.embedded.runtime.session import Feeds
 from bench.server.embedded.runtime.tensors import Tensor
 
+# A client may ask for any set of outputs.
+_MAX_QUEUES: Final = 1000
 _LATE: Final = "Run() timeout exceeded while waiting in batching queue"
 
 
@@ -322,6 +324,10 @@ class BatchingRunner:
         key = (frozenset([name for name, _ in feeds]), frozenset(fetches))
         with self._lock:
             if key not in self._queues:
+                if len(self._queues) >= _MAX_QUEUES:
+                    raise StatusError(
+                        Code.RESOURCE_EXHAUSTED, f"requests for more than {_MAX_QUEUES} sets of outputs of one version"
+                    )
                 order = tuple(sorted(key[1]))
                 self._queues[key] = (Queue(self._scheduler, self._session, order), order)
                 self._scheduler.add(self._queues[key][0])

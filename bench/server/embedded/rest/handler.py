@@ -29,6 +29,8 @@ _DISPATCHED: Final = re.compile(r"(?i:/v1/).*")
 _SPEC: Final = r"(?:(?:/versions/([0-9]+))|(?:/labels/([^/:]+)))?"
 _PREDICTION: Final = re.compile(r"(?i)/v1/models/([^/:]+)" + _SPEC + r":(classify|regress|predict)")
 _STATUS: Final = re.compile(r"(?i)/v1/models(?:/([^/:]+))?" + _SPEC + r"(?:\/(metadata))?")
+# Lists and objects of a body: each takes some hundred bytes in memory and two in the body.
+_MAX_CONTAINERS: Final = 1_000_000
 _ORIGIN: Final = re.compile(rb"https?://")
 _CORS: Final = (
     ("Access-Control-Allow-Origin", "*"),
@@ -134,7 +136,9 @@ class RestEndpoint:
         answer = self._apis.get(call.api)
         if answer is None:
             raise _malformed(request)
-        return answer(call, _unpacked(request, self._options.max_unpacked))
+        body = _unpacked(request, self._options.max_unpacked)
+        _check_containers(body)
+        return answer(call, body)
 
     def _predict(self, call: _Call, body: bytes) -> bytes:
         fast = json_fast.read(body)
@@ -224,6 +228,11 @@ def _parse_call(call: _Call, found: "re.Match[str]") -> None:
 
 def _decoded(text: str) -> str:
     return unquote_to_bytes(text).decode(errors="surrogateescape")
+
+
+def _check_containers(body: bytes) -> None:
+    if len(body) > _MAX_CONTAINERS and (count := body.count(b"[") + body.count(b"{")) > _MAX_CONTAINERS:
+        raise StatusError(Code.RESOURCE_EXHAUSTED, f"the body has {count} lists and objects; {_MAX_CONTAINERS} at most")
 
 
 def _unpacked(request: Request, most: int) -> bytes:

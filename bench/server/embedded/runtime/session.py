@@ -276,6 +276,8 @@ def _to_runtime(tf: Any, tensor: Tensor) -> int:
 
 def _strings_to_runtime(tf: Any, dims: Any, rank: int, values: Sequence[bytes]) -> int:
     pointer: int = tf.TF_AllocateTensor(DT_STRING, dims, rank, STRING_BYTES * len(values))
+    if not pointer:
+        raise StatusError(Code.RESOURCE_EXHAUSTED, f"no memory for a tensor of {len(values)} strings")
     at = tf.TF_TensorData(pointer)
     for value in values:
         tf.TF_StringInit(at)

@@ -149,13 +149,13 @@ def unread_answers() -> Frames:
 def header_bombs() -> Frames:
     """CVE-2016-6581: a long entry of the table, named again by each byte."""
     for stream in count(1, 2):
-        yield frame(HEADERS, END_HEADERS, stream, b"\x40\x01a\x7f\xa1\x1f" + b"x" * 4000 + b"\xbe" * 8000)
+        yield frame(HEADERS, END_HEADERS, stream, b"\x40\x01a\x7f\xa1\x1e" + b"x" * 4000 + b"\xbe" * 8000)
 
 
 def large_table() -> Frames:
     """Blocks that fill the table, and others to be remembered."""
     for stream in count(1, 2):
-        entry = b"\x40\x08" + b"%08d" % (stream % 10**8) + b"\x7f\x81\x1e" + b"y" * 4000
+        entry = b"\x40\x08" + b"%08d" % (stream % 10**8) + b"\x7f\xa1\x1e" + b"y" * 4000
         yield frame(HEADERS, END_HEADERS, stream, b"\x3f\xe1\x1f" + entry + _block(b"nope"))
 
 
@@ -194,8 +194,8 @@ def repeated_end() -> Frames:
 
 
 def packed_bombs() -> Frames:
-    """A megabyte that becomes one gigabyte."""
-    packed = gzip.compress(bytes(1 << 30), 1)[: 8 << 20]
+    """A few bytes that become 64 megabytes."""
+    packed = gzip.compress(bytes(1 << 26), 1)
     message = b"\1" + len(packed).to_bytes(4, "big") + packed
     block = _block(b"Predict", (b"grpc-encoding", b"gzip"))
     for stream in count(1, 2):

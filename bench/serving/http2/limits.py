@@ -24,6 +24,8 @@ _RESETS, _RESETS_PER_SECOND = 20_000, 5_000.0
 _SETTINGS_COST: Final = 20
 # Data in smaller frames, except in a request's last one, costs more than it brings.
 _SMALL_DATA: Final = 16
+# Headers of a block beyond those of a call with metadata: each takes some microseconds and three bytes.
+_MANY_HEADERS, _COST_OF_HEADER = 64, 0.25
 # Frames that a client sends for a request, and for a frame of an answer that it reads.
 _EARNED_BY_REQUEST, _EARNED_BY_DATA = 8, 3
 
@@ -98,6 +100,11 @@ class FrameBudget:
             self._resets.spend(1)
         elif kind not in (HEADERS, CONTINUATION):
             self._frames.spend(_SETTINGS_COST if kind == SETTINGS else 1)
+
+    def decoded(self, headers: int) -> None:
+        """Counts the headers of a block; raises as `spend`."""
+        if headers > _MANY_HEADERS:
+            self._frames.spend((headers - _MANY_HEADERS) * _COST_OF_HEADER)
 
     def refused(self) -> None:
         """Counts a request above the limit of streams; raises as `spend`."""

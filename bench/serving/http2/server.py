@@ -179,6 +179,7 @@ class ServerConnection(Connection):
     def _on_block(self, block: Block) -> None:
         """The headers of a new request, or the trailers of one."""
         stream, found = block.stream, self._streams.get(block.stream)
+        self._budget.decoded(len(block.headers))
         if found is not None:
             if found.received_all:
                 raise H2Error(STREAM_CLOSED, f"headers after the end of stream {stream}")

@@ -44,6 +44,10 @@ $(STAMP): requirements/dev.txt requirements/otava.txt pyproject.toml
 demo: $(STAMP) ## the whole job once, small, on the embedded server
 	@$(BIN)/bertbench demo
 
+.PHONY: examples
+examples: $(STAMP) ## makes results/example again: some 15 minutes on an idle machine
+	@$(BIN)/python -m benchmarks.make_examples
+
 image: ## the container images, with their bills of materials in build/images
 	@docker/build.sh
 

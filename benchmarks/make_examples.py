@@ -22,14 +22,15 @@ PAGE: Final = EXAMPLE / "README.md"
 HOST: Final = "example"
 KEPT: Final = (
     *("scores.html", "comparison.txt", "demo.txt", "gate.html", "gate.md", "gate.json"),
-    *("rest/*", "grpc/*", "comparison/*"),
+    *("rest/*", "grpc/*", "comparison/*", "capacity/*"),
 )
-"""What is kept of the folder, but for folders in it."""
+"""What is kept of the folder, but for folders in it: those of capacity hold the runs of its steps."""
 PICTURES: Final = {
     "scores": ("scores.html", 420),
     "run": ("rest/report.html", 800),
     "comparison": ("comparison/report.html", 800),
     "gate": ("gate.html", 640),
+    "capacity": ("capacity/capacity.html", 800),
 }
 """By name: the page, and the height of its first screen in pixels."""
 VERDICTS: Final = (0, 1, 3)

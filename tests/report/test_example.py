@@ -36,7 +36,7 @@ def test_the_commands_of_the_example_are_those_of_today() -> None:
     found = [words[1:] for block in blocks(PAGE, "sh") for words in block.commands() if words[0] == "bertbench"]
     for words in found:
         make_parser(words).parse_args(words)
-    assert {words[0] for words in found} >= {"run", "compare", "score", "demo"}
+    assert {words[0] for words in found} >= {"run", "compare", "gate", "capacity", "score", "demo"}
 
 
 def test_the_page_of_the_example_shows_what_is_there() -> None:

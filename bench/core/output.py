@@ -64,6 +64,9 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 def _legible(error: UnicodeError) -> tuple[str, int]:
+    if isinstance(error, UnicodeDecodeError):
+        # A stream that is written may be read back, with what native libraries wrote into its file.
+        return "".join(f"\\x{byte:02x}" for byte in error.object[error.start : error.end]), error.end
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end].translate(_LOOK_ALIKES)

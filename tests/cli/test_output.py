@@ -184,3 +184,7 @@ def test_streams_that_are_closed(redirection: str, runs: list[Path]) -> None:
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+def test_a_stream_that_is_read_back_shows_bytes_that_are_no_text() -> None:
+    assert b"from C \xff\xfe!".decode("utf-8", LEGIBLE) == "from C \\xff\\xfe!"

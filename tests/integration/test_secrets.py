@@ -193,7 +193,8 @@ def test_a_literal_on_the_user_s_own_command_line_goes_no_further(
         assert run(surface, "report", (*BERTBENCH, "report", "results")) == 0
     finally:
         watch.close()
-    assert len(watch.found) == 1, "of the command itself only"
+    # A process between fork and exec has the words of its parent.
+    assert len(set(watch.found.values())) == 1, "of the command itself only"
     assert surface.leaks(literal) == []
     (left,) = find_runs([surface.folder / "results"])
     assert f"--header={HEADER}:<redacted>" in left.manifest.command

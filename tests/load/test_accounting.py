@@ -47,4 +47,6 @@ def test_every_due_request_has_one_outcome(
     run = open_run(path)
     assert wrong_counts(run) == []
     assert run.manifest.scheduled == 120
-    assert 0 < run.file.counts[Outcome.OK] < 120
+    # On a busy machine one read of the proxy takes the answers of many streams, and there is no fifth.
+    most = 120 if (fault, protocol) == ("some-answer-half", "grpc") else 119
+    assert 0 < run.file.counts[Outcome.OK] <= most

@@ -30,7 +30,7 @@ def open_loop(text: str) -> OpenLoop:
         ({"users": 0}, "users must be 1 or more"),
         ({"timeout": 0.0}, "timeout must be above 0"),
         ({"duration": float("inf")}, "duration must be above 0"),
-        ({"warmup": -1.0}, "warmup must be 0 or more"),
+        ({"warmup": -1.0}, "warmup must be 0 to"),
         ({"check_share": 1.1}, "check share must lie between"),
     ],
 )

@@ -47,7 +47,7 @@ def test_a_good_run(tmp_path: Path) -> None:
     assert "100 more in the warm-up, not counted" in found.lines[0]
     assert found.lines[1].startswith("latency from due")
     assert found.lines[2].startswith("latency from send")
-    assert "of 50 asked" in found.lines[3]
+    assert "of 50 offered" in found.lines[3]
     assert "64 users" in found.lines[3]
     assert found.lines[-1] == str(next(tmp_path.iterdir()))
     assert found.lines[-2].startswith(("VALID", "INVALID"))

@@ -18,7 +18,7 @@ from bench.config.resolution import Command, every_command
 from bench.config.show import Origin, ShownOption, shown_options
 from bench.config.sources import Settings, read_settings
 from bench.core.errors import ExitCode, UsageError, did_you_mean, printable
-from bench.core.redaction import redacted_command
+from bench.core.redaction import redacted_words
 from bench.core.units import pluralize
 from bench.serving.target import masked_address
 
@@ -164,7 +164,7 @@ def _table(options: Sequence[ShownOption]) -> str:
 
 def _redacted(option: str, text: str) -> str:
     """A value without that of a header and without what an address should not hold."""
-    (word,) = redacted_command((f"--{option}={text}",))
+    (word,) = redacted_words((f"--{option}={text}",))
     shown = word.partition("=")[2]
     return masked_address(shown) if "://" in shown else shown
 

@@ -22,9 +22,14 @@ def split_headers(text: str) -> tuple[str, ...]:
 def redacted_command(words: Sequence[str]) -> tuple[str, ...]:
     """A command line for what stores it: without the folder of its program, which is this machine's, and without the
     literal values of its headers; references stay."""
-    shown = _program(words[0]) if words else []
+    return (*_program(words[0]), *redacted_words(words[1:])) if words else ()
+
+
+def redacted_words(words: Sequence[str]) -> tuple[str, ...]:
+    """The words after a program, without the literal values of headers; references stay."""
+    shown = []
     option = ""
-    for word in words[1:]:
+    for word in words:
         name, equals, text = word.partition("=")
         if option:
             shown.append(redacted_option(option, word))

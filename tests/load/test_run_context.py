@@ -92,8 +92,8 @@ def test_something_else(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     [
         ({"arrivals": ClosedLoop(3)}, "closed:users=3 and --users 8 contradict each other; give --users 3"),
         ({"users": 0}, "users must be 1 or more, not 0"),
-        ({"duration": 0.0}, "duration must be above 0 seconds"),
-        ({"warmup": -1.0}, "warmup must be 0 or more"),
+        ({"duration": 0.0}, "duration must be above 0 and at most"),
+        ({"warmup": -1.0}, "warmup must be 0 to"),
         ({"transport": "grpcio"}, "transport of rest must be fast or requests"),
         ({"protocol": "soap"}, "protocol must be one of rest, grpc, both"),
         ({"signature": ""}, "signature is empty"),

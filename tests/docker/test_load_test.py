@@ -82,7 +82,7 @@ class Test:
             blocks = [path for path in self.results.glob("*/requests.blocks") if path.stat().st_size > 1000]
             return blocks[0].parent if blocks else None
 
-        found: Path = wait_for(recorded)
+        found: Path = wait_for(recorded, 300)
         return found
 
     def ended(self) -> tuple[int, str]:

@@ -35,7 +35,7 @@ def runner() -> Iterator[Runner]:
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-@pytest.mark.parametrize("fault", ["refused", "request-swallowed", "some-answer-half"])
+@pytest.mark.parametrize("fault", ["refused", "request-swallowed", "answer-half"])
 def test_every_due_request_has_one_outcome(
     fault: str, protocol: str, runner: Runner, good: dict[str, str], model_dir: Path, tmp_path: Path
 ) -> None:
@@ -47,6 +47,4 @@ def test_every_due_request_has_one_outcome(
     run = open_run(path)
     assert wrong_counts(run) == []
     assert run.manifest.scheduled == 120
-    # On a busy machine one read of the proxy takes the answers of many streams, and there is no fifth.
-    most = 120 if (fault, protocol) == ("some-answer-half", "grpc") else 119
-    assert 0 < run.file.counts[Outcome.OK] <= most
+    assert 0 < run.file.counts[Outcome.OK] < 120

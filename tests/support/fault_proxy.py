@@ -171,9 +171,7 @@ class _Proxy:
             await asyncio.sleep(seconds if how == "late" else max(0.0, seconds - passed))
         elif how == "dies":
             self._die()
-        elif (
-            how == "reset" or (how == "restarts" and passed < seconds) or (how == "flaps" and passed // seconds % 2 < 1)
-        ):
+        elif how == "reset" or self._is_away(passed):
             self._reset(client)
         return data
 

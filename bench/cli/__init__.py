@@ -82,6 +82,7 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
 
 def _interrupted(error: KeyboardInterrupt, err: TextIO | None) -> int:
     """Prints the line about an interrupt, with its notes, and returns the exit code."""
+    interrupts.accept()
     line = interrupts.line_of(error)
     with contextlib.suppress(OSError, ValueError):
         print(line, file=err, flush=True)

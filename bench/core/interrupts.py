@@ -1,8 +1,9 @@
 """Signals that end a command: one exception in the main thread, the same exit code everywhere, cleaning up undisturbed.
 
-The first signal raises `Interrupted` in the main thread, so that context managers end in order. Others within a second
-are the same one sent twice, as `timeout` does. A later one kills the processes that were started here, so that nothing
-is waited for any longer; one more ends the process at once.
+The first signal raises `Interrupted` in the main thread, so that context managers end in order; it is raised again
+where it was lost, as in a callback of C code that drops what Python raises. Others within a second are the same one
+sent twice, as `timeout` does. A later one kills the processes that were started here, so that nothing is waited for
+any longer; one more ends the process at once.
 """
 
 import contextlib
@@ -21,8 +22,8 @@ SIGNALS: Final = tuple(one for one in signal.Signals if one.name in ("SIGINT", "
 """What ends a command: Ctrl-C, `kill`, a terminal that is closed."""
 
 _SAME_SECONDS: Final = 1.0
-# An interrupt that was raised where Python drops exceptions is raised again after so long.
-_AGAIN_SECONDS: Final = 0.01
+# So long after an interrupt was raised it is looked at whether something handles it.
+_LOOK_SECONDS: Final = 0.1
 
 
 class Interrupted(KeyboardInterrupt):
@@ -45,6 +46,7 @@ class _Received:
     times: int = 0
     held: int = 0
     pending: bool = False
+    accepted: bool = False
     over: bool = False
 
 
@@ -67,13 +69,25 @@ def let_in() -> None:
 
 
 def over() -> None:
-    """Ignores signals from now on: the command has ended and reported its result."""
+    """Ignores signals from now on: the command has ended and reported its result.
+
+    Raises:
+        Interrupted: a signal came, and its interrupt was lost.
+    """
+    if _received.number is not None and not _received.accepted:
+        raise Interrupted(_received.number)
     _received.over = True
 
 
 def received() -> int | None:
     """The signal that ends the running command; None if there was none."""
     return _received.number
+
+
+def accept() -> int:
+    """Says that the caller, who has caught an interrupt, ends the command in order; the signal behind the interrupt."""
+    _received.accepted = True
+    return signal.SIGINT if _received.number is None else _received.number
 
 
 def exit_code(number: int) -> int:
@@ -154,16 +168,19 @@ def watched(to_the_end: bool = False) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _received.number, _received.times, _received.held, _received.pending, _received.over = None, 0, 0, False, False
+    _received.number, _received.times, _received.held = None, 0, 0
+    _received.pending, _received.accepted, _received.over = False, False, False
     # `nohup` ignores SIGHUP.
     numbers = [one for one in SIGNALS if one.name != "SIGHUP" or signal.getsignal(one) != signal.SIG_IGN]
     before = {number: signal.signal(number, _on_signal) for number in numbers}
+    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _on_alarm)
     hooks = sys.unraisablehook, threading.excepthook
     sys.unraisablehook, threading.excepthook = _on_unraisable, _on_thread_exception
     try:
         yield
     finally:
         sys.unraisablehook, threading.excepthook = hooks
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items() if not to_the_end else ():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
@@ -171,6 +188,7 @@ def watched(to_the_end: bool = False) -> Iterator[None]:
 def _raise() -> None:
     _received.pending = False
     assert _received.number is not None
+    signal.setitimer(signal.ITIMER_REAL, _LOOK_SECONDS)
     raise Interrupted(_received.number)
 
 
@@ -196,8 +214,20 @@ def _hold_or_raise() -> None:
 
 
 def _on_alarm(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    _hold_or_raise()
+    """Raises an interrupt again that nothing handles: C code or a destructor has dropped it."""
+    if _received.number is None or _received.accepted or _received.over:
+        return
+    if _is_handled(sys.exc_info()[1]):
+        signal.setitimer(signal.ITIMER_REAL, _LOOK_SECONDS)
+    else:
+        _hold_or_raise()
+
+
+def _is_handled(error: BaseException | None) -> bool:
+    """Whether what is being handled is an interrupt, or came up while one was handled."""
+    while error is not None and not isinstance(error, Interrupted):
+        error = error.__context__
+    return error is not None
 
 
 def _kill_children() -> None:
@@ -211,11 +241,8 @@ def _kill_children() -> None:
 
 
 def _on_unraisable(unraisable: Any) -> None:
-    """Raises an interrupt again that Python dropped in a destructor or a callback of C."""
-    if isinstance(unraisable.exc_value, Interrupted):
-        signal.signal(signal.SIGALRM, _on_alarm)
-        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
-    elif _received.number is None:
+    """Suppresses errors that an interrupt causes in destructors and callbacks of C."""
+    if _received.number is None:
         sys.__unraisablehook__(unraisable)
 
 

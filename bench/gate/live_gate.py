@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from signal import SIGINT
 from typing import Final
 
 from bench.core import interrupts
@@ -81,7 +80,7 @@ class LiveGate:
         except TimeOver as error:
             verdict = gate.decide_now(str(error))
         except KeyboardInterrupt:
-            signal = interrupts.received() or SIGINT
+            signal = interrupts.accept()
             verdict = gate.interrupt(interrupts.name_of(signal))
         if spec.baseline.same_server(spec.candidate):
             note = "both sides are the same server with the same flags: the gate compares it with itself"

@@ -48,6 +48,9 @@ class _Received:
     pending: bool = False
     accepted: bool = False
     over: bool = False
+    # Of SIGALRM, before the first interrupt.
+    alarm: Any = None
+    timer: tuple[float, float] = (0.0, 0.0)
 
 
 _received: Final = _Received()
@@ -169,18 +172,19 @@ def watched(to_the_end: bool = False) -> Iterator[None]:
         yield
         return
     _received.number, _received.times, _received.held = None, 0, 0
-    _received.pending, _received.accepted, _received.over = False, False, False
+    _received.pending, _received.accepted, _received.over, _received.alarm = False, False, False, None
     # `nohup` ignores SIGHUP.
     numbers = [one for one in SIGNALS if one.name != "SIGHUP" or signal.getsignal(one) != signal.SIG_IGN]
     before = {number: signal.signal(number, _on_signal) for number in numbers}
-    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _on_alarm)
     hooks = sys.unraisablehook, threading.excepthook
     sys.unraisablehook, threading.excepthook = _on_unraisable, _on_thread_exception
     try:
         yield
     finally:
         sys.unraisablehook, threading.excepthook = hooks
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if _received.alarm is not None:
+            signal.setitimer(signal.ITIMER_REAL, *_received.timer)
+            before[signal.SIGALRM] = _received.alarm
         for number, handler in before.items() if not to_the_end else ():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
@@ -188,7 +192,10 @@ def watched(to_the_end: bool = False) -> Iterator[None]:
 def _raise() -> None:
     _received.pending = False
     assert _received.number is not None
-    signal.setitimer(signal.ITIMER_REAL, _LOOK_SECONDS)
+    alarm = signal.signal(signal.SIGALRM, _on_alarm)
+    timer = signal.setitimer(signal.ITIMER_REAL, _LOOK_SECONDS)
+    if _received.alarm is None:
+        _received.alarm, _received.timer = alarm, timer
     raise Interrupted(_received.number)
 
 

@@ -20,6 +20,7 @@ from bench.results import environment
 from bench.results.manifest import RunManifest
 from bench.stats.between_runs import change_between_runs, mean_of_runs
 from bench.stats.estimate import Estimate
+from bench.stats.proportion import clopper_pearson
 
 RUN_NOISE: Final = 0.04
 """Assumed standard deviation, on logarithms, between equal runs: pairs of 5 s runs of a small model on two cores
@@ -207,6 +208,10 @@ def side_estimate(metric: Metric, side: Sequence[Analysis], confidence: float = 
         return found[0]
     values = [estimate.center for estimate in found if estimate.center is not None]
     mean = mean_of_runs(metric.name, values, confidence, log=metric.unit != "share")
+    if metric.unit == "share" and len(values) > 1 and len(set(values)) == 1:
+        # Runs without one failed request say nothing of how runs vary; their requests bound the proportion.
+        low, high = clopper_pearson(values[0], sum(estimate.n for estimate in found), confidence)
+        mean = replace(mean, lo=low, hi=high)
     if mean.lo is not None and mean.hi is not None:
         # Student's interval does not know that metrics are not negative and proportions at most 1.
         mean = replace(mean, lo=max(mean.lo, 0.0), hi=min(mean.hi, 1.0) if metric.unit == "share" else mean.hi)
@@ -229,13 +234,13 @@ def _difference(
     log = metric.unit != "share"
     if log and min(min(values) for values in centers) <= 0:
         return Estimate.absent(metric.name, "no ratio: a value is 0", confidence=confidence)
-    if min(map(len, centers)) >= 2:
+    if min(map(len, centers)) >= 2 and (log or any(len(set(values)) > 1 for values in centers)):
         return change_between_runs(metric.name, centers[0], centers[1], confidence, log=log)
     return _single(metric, own, log, confidence)
 
 
 def _single(metric: Metric, own: tuple[Estimate, Estimate], log: bool, confidence: float) -> Estimate:
-    """The change where a side has one run: the variation within the runs and the assumed one between them."""
+    """The change where runs do not show their variation: that within the runs, and for ratios an assumed one between."""
     values = [math.log(side.center) if log else side.center for side in own if side.center is not None]
     center = values[1] - values[0]
     errors = [_error(side, log) for side in own]

@@ -48,6 +48,17 @@ def test_equal_servers_do_not_differ(tmp_path: Path) -> None:
         assert change_of(found, name).verdict == "~", name
 
 
+def test_no_failure_in_any_run_bounds_the_proportion(tmp_path: Path) -> None:
+    """5 runs of about 1,200 requests each: -ln(0.025) / 6,000."""
+    found = compare(side(tmp_path, 0.01, range(5)), side(tmp_path, 0.01, range(5, 10)))
+    change = change_of(found, "error_share")
+    for own in (change.before, change.after):
+        assert (own.center, own.lo) == (0.0, 0.0)
+        assert own.hi == pytest.approx(3.69 / 6_000, rel=0.1)
+    assert change.change.lo is not None
+    assert change.change.lo < 0 < change.change.hi
+
+
 def test_single_runs_carry_the_assumed_noise_and_say_so(tmp_path: Path) -> None:
     found = compare(side(tmp_path, 0.01, [1]), side(tmp_path, 0.01, [2]))
     assert any("one run on a side" in warning for warning in found.warnings)

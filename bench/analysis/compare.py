@@ -240,7 +240,7 @@ def _difference(
 
 
 def _single(metric: Metric, own: tuple[Estimate, Estimate], log: bool, confidence: float) -> Estimate:
-    """The change where runs do not show their variation: that within the runs, and for ratios an assumed one between."""
+    """The change where the runs do not show how they vary: by their own intervals, and for ratios an assumed noise."""
     values = [math.log(side.center) if log else side.center for side in own if side.center is not None]
     center = values[1] - values[0]
     errors = [_error(side, log) for side in own]

@@ -114,14 +114,18 @@ class SampleFile(Generic[Sample]):
 
     def append(self, sample: Sample) -> None:
         """Adds a line."""
-        values = (getattr(sample, name) for name in self._names)
-        self._write(["" if value is None or value != value else repr(value) for value in values])
+        self._write([_cell(getattr(sample, name)) for name in self._names])
 
     def _write(self, cells: list[str]) -> None:
         write_all(self._file, (",".join(cells) + "\n").encode())
 
     def close(self) -> None:
         self._file.close()
+
+
+def _cell(value: float | None) -> str:
+    """A value as it is stored; empty for one that no reader would take, like the infinity of a server's page."""
+    return repr(value) if value is not None and 0 <= value <= _MOST_VALUE else ""
 
 
 def read_samples(path: Path, kind: type[Sample]) -> dict[str, Floats]:

@@ -1,5 +1,6 @@
 """Sample files and the environment."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,15 @@ def test_samples_round_trip_with_empty_cells(tmp_path: Path) -> None:
     np.testing.assert_array_equal(columns["time"], [0, 1])
     np.testing.assert_array_equal(columns["cpu"], [1.5, np.nan])
     np.testing.assert_array_equal(columns["rest_seconds"], [np.nan, 0.1])
+
+
+def test_what_no_reader_takes_is_not_stored(tmp_path: Path) -> None:
+    path = tmp_path / "server-metrics.csv"
+    file = SampleFile(path, ServerSample)
+    for value in (math.inf, math.nan, -1e-12, 1e300, 2.5):
+        file.append(ServerSample(time=1.0, rest_seconds=value))
+    file.close()
+    np.testing.assert_array_equal(read_samples(path, ServerSample)["rest_seconds"], [np.nan] * 4 + [2.5])
 
 
 def test_a_line_cut_by_a_kill_is_left_out(tmp_path: Path) -> None:

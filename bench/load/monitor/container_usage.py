@@ -52,10 +52,18 @@ class ContainerUsage:
         """
         now = (time.perf_counter(), self._cpu_seconds())
         elapsed = now[0] - self._last[0]
-        cores = (now[1] - self._last[1]) / elapsed if elapsed > 0 else 0.0
+        cores = cores_used(now[1] - self._last[1], elapsed)
         self._last = now
         usage, stat, cached = self._memory
         return cores, max(int(_text(usage)) - _stat(stat, cached), 0)
+
+
+def cores_used(seconds: float, elapsed: float) -> float:
+    """Mean number of cores that `seconds` of CPU in `elapsed` seconds are.
+
+    Two sums of the kernel's counters without growth between them can differ by a negative rounding error.
+    """
+    return max(seconds / elapsed, 0.0) if elapsed > 0 else 0.0
 
 
 def _groups(path: Path) -> dict[str, str]:

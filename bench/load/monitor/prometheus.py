@@ -12,10 +12,13 @@ _LINE: Final = re.compile(r"^:tensorflow:serving:([\w:]+)(?:\{([^}]*)\})? (\S+)$
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _MICRO: Final = 1e-6
 _BATCHING: Final = "batching_session:"
+_MOST_VALUE: Final = 1e18
 
 
 def read_page(text: str, model: str) -> dict[str, float]:
     """The counters, by the names of `bench.results.samples.ServerSample`, as far as the page has them.
+
+    Values that a counter cannot have (negative, infinite) are left out.
 
     Args:
         text: the page.
@@ -31,6 +34,8 @@ def read_page(text: str, model: str) -> dict[str, float]:
         try:
             value = float(value_text)
         except ValueError:
+            continue
+        if not 0 <= value <= _MOST_VALUE:
             continue
         for counter, scale in _counters(name, labels):
             totals[counter] += value * scale

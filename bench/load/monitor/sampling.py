@@ -9,7 +9,7 @@ import gevent.hub
 import psutil
 
 from bench.core.units import format_seconds
-from bench.load.monitor.container_usage import ContainerUsage
+from bench.load.monitor.container_usage import ContainerUsage, cores_used
 from bench.load.monitor.gpu import NO_GPU, Gpu
 from bench.load.monitor.prometheus import read_page
 from bench.results.samples import ClientSample, ServerSample
@@ -38,7 +38,7 @@ class ProcessUsage:
         """
         now = (time.perf_counter(), self._cpu_seconds())
         elapsed = now[0] - self._last[0]
-        cores = (now[1] - self._last[1]) / elapsed if elapsed > 0 else 0.0
+        cores = cores_used(now[1] - self._last[1], elapsed)
         self._last = now
         return cores, int(self._process.memory_info().rss)
 
@@ -121,7 +121,7 @@ class ClientSampler:
         cpu, rss = self._usage.look()
         machine = (time.perf_counter(), _busy_seconds())
         elapsed = machine[0] - self._machine[0]
-        busy = (machine[1] - self._machine[1]) / elapsed if elapsed > 0 else None
+        busy = cores_used(machine[1] - self._machine[1], elapsed)
         self._machine = machine
         return ClientSample(
             time=now,

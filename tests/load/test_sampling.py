@@ -2,8 +2,7 @@ import os
 import subprocess
 import sys
 import time
-from collections import namedtuple
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 import pytest
@@ -34,12 +33,20 @@ def test_the_client_s_own_figures() -> None:
     assert sample.machine_cpu > 0
 
 
+class CpuTimes(NamedTuple):
+    user: float = 671.82
+    nice: float = 4237.17
+    system: float = 3818.87
+    idle: float = 1275.35
+    iowait: float = 2477.18
+    irq: float = 2247.46
+    softirq: float = 3257.96
+    steal: float = 3943.62
+
+
 def test_an_idle_machine_uses_no_core(monkeypatch: pytest.MonkeyPatch) -> None:
     """10 ms of idle time and nothing else, whose sums of counters differ by a negative rounding error."""
-    fields = {"user": 671.82, "nice": 4237.17, "system": 3818.87, "idle": 1275.35, "iowait": 2477.18, "irq": 2247.46}
-    fields |= {"softirq": 3257.96, "steal": 3943.62, "guest": 0.0, "guest_nice": 0.0}
-    times: Any = namedtuple("times", list(fields))
-    looks = [times(**fields), times(**{**fields, "idle": 1275.36})]
+    looks = [CpuTimes(), CpuTimes(idle=1275.36)]
     before, after = (sum(look) - (look.idle + look.iowait) for look in looks)
     assert after < before
     monkeypatch.setattr("psutil.cpu_times", lambda: looks.pop(0))

@@ -4,11 +4,13 @@ import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
 from bench.capacity.experiment.experiment_design import QUICK
+from bench.capacity.plan.objective import SloRate, slo_rate
 from bench.capacity.queue.latency_table import Effort
 from bench.cli import main
 from tests.support.json_documents import document
@@ -105,6 +107,30 @@ def test_report_plan_and_simulate_use_the_stored_sweep(swept: tuple[Path, int, s
     assert code == 0
     assert all(policy in out for policy in ("random", "round-robin", "least-loaded", "two-choices"))
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_rate_too_uncertain_for_a_plan_is_reported_all_the_same(
+    swept: tuple[Path, int, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(swept[0], tmp_path / "sweep")
+    for path in folder.glob("capacity*"):
+        path.unlink()
+
+    def uncertain(*given: Any) -> SloRate:
+        found = slo_rate(*given)
+        return replace(found, rate=replace(found.rate, lo=0.0))
+
+    monkeypatch.setattr("bench.capacity.experiment.assemble.slo_rate", uncertain)
+    code, out, err = bertbench("fit", str(folder), "--seed", "5", "--plan", "rate=400/s")
+    why = "no plan: the sustained rate of one replica is too uncertain for a plan: its interval begins at 0"
+    assert (code, err.startswith(f"bertbench: {why}; measure longer")) == (3, True)
+    assert out.startswith("one server (")
+    for name in ("capacity.html", "capacity.md"):
+        assert why in (folder / name).read_text()
+    found = orjson.loads((folder / "capacity.json").read_bytes())
+    assert (found["exit_code"], found["plan"], found["attainable"]) == (3, None, True)
+    code, out, _ = bertbench("fit", str(folder), "--seed", "5")
+    assert (code, why in out) == (0, False)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,11 @@ def print_result(
     err: TextIO,
     kind: type[CapacityDocument] = CapacityDocument,
 ) -> int:
-    """Prints the result and the path of the report; returns the exit code, 1 if no rate meets the objective."""
+    """Prints the result and the path of the report.
+
+    Returns:
+        The exit code: 1 if no rate meets the objective, 3 without a plan that was asked for.
+    """
     document = capacity_document(result, report, kind)
     lines = list(capacity_lines(result))
     out.result(document, "\n".join((*lines, f"report: {report}")), lines[0])

@@ -16,6 +16,7 @@ from bench.capacity.plan.planned import PlanRequest, make_plan
 from bench.capacity.plan.replica_validation import ReplicaValidation, predict_replicas, validate_replicas
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
+from bench.core.errors import InconclusiveError
 from bench.core.units import format_number, format_percent, format_rate, pluralize
 from bench.results.run_reader import Run, open_run
 
@@ -43,14 +44,18 @@ def assemble(
         replicas: the rate of several replicas, predicted and measured; None if not measured.
         slo: the objective.
         request: what to plan; None for no plan.
-
-    Raises:
-        InconclusiveError: the sustained rate is too uncertain for the plan.
     """
     model = validated.model
     single = [step for step in steps if step.measurement.stage is not Stage.REPLICAS]
     ladder = [step for step in single if step.measurement.stage is Stage.LADDER]
     sustained = slo_rate(model, measurements_of(single), slo)
+    planned, unplanned = None, ""
+    if request is not None and sustained.attainable:
+        try:
+            planned = make_plan(model, sustained.rate, slo, request)
+        except InconclusiveError as error:
+            # What was measured is reported all the same.
+            unplanned = str(error)
     run = open_run(folder.runs / steps[0].measurement.run, verify=False)
     warnings = [
         *model.warnings,
@@ -58,6 +63,7 @@ def assemble(
         *_validation_warnings(validated),
         *sustained.rate.warnings,
         *_invalid_warnings(steps),
+        *([f"no plan: {unplanned}"] if unplanned else []),
     ]
     return CapacityResult(
         label=folder.setting("label") or _label(run),
@@ -70,7 +76,8 @@ def assemble(
         sustained=sustained,
         validation=validated.validation,
         replicas=replicas,
-        planned=make_plan(model, sustained.rate, slo, request) if request and sustained.attainable else None,
+        planned=planned,
+        unplanned=unplanned,
         warnings=tuple(dict.fromkeys(warnings)),
         sentences=run.manifest.workload.sentences,
     )

@@ -29,6 +29,7 @@ class CapacityResult:
         validation: the validation of the model.
         replicas: the rate of several replicas, predicted and measured; None if not measured.
         planned: the plan; None if none was requested or none is possible.
+        unplanned: why the requested plan could not be made; "" if it was, or none was requested.
         warnings: one line each.
         sentences: sentences in a request; rates count requests.
     """
@@ -44,5 +45,6 @@ class CapacityResult:
     validation: Sequence[ValidationPoint]
     replicas: ReplicaValidation | None
     planned: Planned | None
+    unplanned: str = ""
     warnings: tuple[str, ...] = ()
     sentences: int = 1

@@ -89,7 +89,8 @@ def _trust(result: CapacityResult) -> Figure:
 
 def _replicas(result: CapacityResult) -> Figure:
     if result.planned is None:
-        return Figure("Servers needed", "not planned", PLAIN, (), ("give --plan rate=R to plan",))
+        note = result.unplanned or "give --plan rate=R to plan"
+        return Figure("Servers needed", "not planned", BAD if result.unplanned else PLAIN, (), (note,))
     row = result.planned.row
     spare = row.replicas - row.needed
     notes = [f"{row.needed} for the rate and {spare} spare", f"utilization {format_percent(row.utilisation, 2)}"]

@@ -174,9 +174,10 @@ def capacity_document(
         kind: that of the command.
     """
     sustained = result.sustained
+    code, message = _verdict(result)
     return kind(
-        exit_code=ExitCode.OK if sustained.attainable else ExitCode.REGRESSION,
-        message=None if sustained.attainable else f"bertbench: {result.slo} cannot be met: {sustained.reason}",
+        exit_code=code,
+        message=message,
         report=str(report),
         label=result.label,
         about=dict(result.about),
@@ -201,6 +202,15 @@ def capacity_document(
         points=result.measurements,
         warnings=result.warnings,
     )
+
+
+def _verdict(result: CapacityResult) -> tuple[ExitCode, str | None]:
+    """The exit code, and the line about it."""
+    if not result.sustained.attainable:
+        return ExitCode.REGRESSION, f"bertbench: {result.slo} cannot be met: {result.sustained.reason}"
+    if result.unplanned:
+        return ExitCode.INCONCLUSIVE, f"bertbench: no plan: {result.unplanned}"
+    return ExitCode.OK, None
 
 
 def capacity_json(document: CapacityDocument) -> bytes:

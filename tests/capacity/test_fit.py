@@ -79,6 +79,8 @@ def test_limits_that_no_rate_and_every_rate_meets(fitted: tuple[KnownServer, Cap
     assert model.largest_rate({"p99": 1e-5}).center == 0
     all_of_it = model.largest_rate({"p99": 100.0})
     assert all_of_it.center == pytest.approx(model.valid[1])
+    assert all_of_it.lo == all_of_it.center
+    assert all_of_it.hi is None, "no higher rate was measured"
     assert all_of_it.warnings
 
 

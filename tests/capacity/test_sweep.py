@@ -359,6 +359,13 @@ def test_the_report_separates_measurement_and_model(
     assert ", measured " in fleet or "not measured" in fleet
 
 
+def test_a_rate_that_no_run_exceeded_is_the_least(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
+    _, result, _ = swept
+    rate = replace(result.sustained.rate, center=232.0, lo=232.0, hi=None)
+    line = next(capacity_lines(report_of(replace(result, sustained=replace(result.sustained, rate=rate)))))
+    assert line.startswith(f"one server (two servers) sustains at least 232/s [232/s … —] within {SLO} by the model")
+
+
 def test_requests_of_several_sentences_are_reported_in_sentences(
     swept: tuple[SweepFolder, SweepResult, KnownDriver],
 ) -> None:

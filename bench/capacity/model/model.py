@@ -138,7 +138,7 @@ class CapacityModel:
         """The largest rate at which every latency named in `limits` is within its limit, seconds.
 
         0 where the lowest rate already exceeds a limit; at most the upper end of `valid`, with a warning that the true
-        rate may be higher.
+        rate may be higher. An interval that reaches that end is open above.
         """
         fine = np.linspace(self.rates[0], min(self.valid[1], self.rates[-1]), _FINE)
         center = float(self._largest(self.center[None], limits, fine)[0])
@@ -150,7 +150,8 @@ class CapacityModel:
             warnings = (
                 f"within the limits up to {format_rate(top)}, the highest measured rate; the true rate may be higher",
             )
-        return Estimate("slo_rate", center, min(lo, center), max(hi, center), CONFIDENCE, found.size, warnings)
+        above = None if max(hi, center) >= top else max(hi, center)
+        return Estimate("slo_rate", center, min(lo, center), above, CONFIDENCE, found.size, warnings)
 
     def _widened(self) -> Floats:
         """The replicates, their distance from the center multiplied by `widening` on a log scale."""

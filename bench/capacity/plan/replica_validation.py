@@ -55,15 +55,14 @@ def predict_replicas(
     """
     assert sustained.center
     assert sustained.lo is not None
-    assert sustained.hi is not None
     top = replicas * model.parameter_set.capacity
     rates = [load * top for load in _LOADS if load < UNSTABLE]
     found = [fleet_latency(model, rate, replicas, policy, seed, _REQUESTS) for rate in rates]
     center = min(
         crossing(rates, [entry[name] for entry in found], limit) or rates[-1] for name, limit in slo.latency.items()
     )
-    ends = [center * end / sustained.center for end in (sustained.lo, sustained.hi)]
-    return Estimate("replicas_slo_rate", center, ends[0], ends[1], sustained.confidence, sustained.n)
+    low, high = (None if end is None else center * end / sustained.center for end in (sustained.lo, sustained.hi))
+    return Estimate("replicas_slo_rate", center, low, high, sustained.confidence, sustained.n)
 
 
 def crossing(rates: Sequence[float], values: Sequence[float], limit: float) -> float | None:

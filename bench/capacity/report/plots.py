@@ -133,9 +133,9 @@ def _objective(axes: Axes, result: CapacityResult, factor: float, unit: str) -> 
     for name, limit in result.slo.latency.items():
         axes.axhline(factor * limit, color=RED, linewidth=1.4, label=f"objective: {name} {format_seconds(limit)}")
     sustained = result.sustained
-    if sustained.attainable and sustained.rate.lo is not None and sustained.rate.hi is not None:
-        axes.axvspan(sustained.rate.lo, sustained.rate.hi, color=RED, alpha=0.12, linewidth=0)
+    if sustained.attainable and sustained.rate.lo is not None:
         assert sustained.rate.center is not None
+        axes.axvspan(sustained.rate.lo, sustained.rate.hi or sustained.rate.center, color=RED, alpha=0.12, linewidth=0)
         axes.axvline(
             sustained.rate.center,
             color=RED,

@@ -40,7 +40,8 @@ def sustained_text(result: CapacityResult) -> str:
     sustained = result.sustained
     if not sustained.attainable:
         return f"meets {result.slo} at no rate: {sustained.reason}"
-    found = f"sustains {rate_interval(sustained.rate)} within {result.slo} by the model"
+    least = "at least " if sustained.rate.hi is None and sustained.rate.lo == sustained.rate.center else ""
+    found = f"sustains {least}{rate_interval(sustained.rate)} within {result.slo} by the model"
     parts = []
     if sustained.highest_passed is not None:
         parts.append(f"{rate(sustained.highest_passed)} met it")

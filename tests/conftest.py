@@ -11,6 +11,7 @@ import pytest
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.server.lifecycle import RunningServer, embedded
+from tests.support.order import long_first
 
 # The same examples on every machine and in every run; `pytest --hypothesis-profile=search` draws new ones.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
@@ -28,6 +29,19 @@ def pytest_xdist_auto_num_workers() -> int:
     Each process has TensorFlow and may have a server. More of them would spend their time on collecting the tests.
     """
     return max(1, min(2 * len(os.sched_getaffinity(0)), int(psutil.virtual_memory().available / WORKER_BYTES)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several processes get the long modules first; a single one keeps the order of the files."""
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    if processes > 1:
+        items[:] = long_first(items, processes, lambda item: item.nodeid.partition("::")[0], _seconds)
+
+
+def _seconds(item: pytest.Item) -> float:
+    mark = item.get_closest_marker("long")
+    return float(mark.args[0]) if mark else 0.0
 
 
 @pytest.fixture(scope="session")

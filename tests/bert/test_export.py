@@ -50,6 +50,8 @@ from tests.bert.conftest import SENTENCES, encode
 from tests.bert.test_model import assert_same, mixed, oracle_answers
 from tests.support.json_documents import document
 
+pytestmark = pytest.mark.long(70)
+
 SHAPE = FixedShape(40, 9)
 
 SCORERS: dict[str, Callable[[ExportedModel], ReferenceScorer]] = {

@@ -18,6 +18,8 @@ from bench.bert.training.training import Evaluation, train
 from bench.bert.training.training_config import TrainingConfig, check_folder
 from bench.core.errors import UsageError
 
+pytestmark = pytest.mark.long(80)
+
 CONFIG = TrainingConfig(layers=1, vocab_size=400, steps=120, batch_positions=256, evaluations=2, learning_rate=3e-3)
 OPTIONS = "--layers 1 --vocab-size 400 --steps 120 --batch-positions 256 --evaluations 2 --learning-rate 3e-3".split()  # noqa: SIM905
 TEXT = default_sentences()

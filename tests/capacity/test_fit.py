@@ -16,6 +16,8 @@ from bench.core.errors import InconclusiveError
 from tests.support.known_sweeps import KnownServer
 from tests.support.queue_server import service_times
 
+pytestmark = pytest.mark.long(100)
+
 FAST = FitOptions(
     replicates=30, effort=Effort(requests=2500, queues=2), reference=Effort(requests=5000, queues=60, seed=1), seed=1
 )

@@ -35,6 +35,8 @@ from bench.workload.due_times import ClosedLoop
 from tests.support.browser import open_browser, opened, serious_faults
 from tests.support.known_sweeps import FIT, SLO, SMALL, KnownDriver, KnownServer, sweep_of
 
+pytestmark = pytest.mark.long(50)
+
 
 class Lines(SweepListener):
     """Collects the lines of a sweep."""

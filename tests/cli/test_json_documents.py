@@ -21,6 +21,8 @@ from tests.support.debian import installed
 from tests.support.json_documents import document
 from tests.support.synthetic_runs import WORKLOAD, exponential, simulate, write_run
 
+pytestmark = pytest.mark.long(30)
+
 
 def leaves(parser: argparse.ArgumentParser, words: str) -> Iterator[str]:
     """The command and its actions; the command itself, if it works without an action."""

@@ -33,6 +33,8 @@ from tests.support.signalled_commands import (
 from tests.support.synthetic_runs import simulate, write_run
 from tests.support.toy_golden import write_model_dir
 
+pytestmark = pytest.mark.long(110)
+
 INT, TERM, HUP, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL
 
 

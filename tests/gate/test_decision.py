@@ -13,6 +13,8 @@ from bench.stats import sign_flip
 from bench.stats.proportion import proportion_bounds
 from tests.support.gate_noise import BASE, pairs, run_gate, slower
 
+pytestmark = pytest.mark.long(30)
+
 PLAN = default_plan()
 
 AT_THE_NULL = {name: effect / 2 for name, effect in PLAN.min_effects.items() if name != "errors"}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import orjson
 import psutil
+import pytest
 
 from bench.bert.contract.exported_model import ExportedModel
 from bench.cli import main
@@ -17,6 +18,8 @@ from bench.server.running import RunningServer
 from bench.serving.target import parse_target
 from bench.workload.due_times import ClosedLoop
 from tests.support.degraded_server import degraded
+
+pytestmark = pytest.mark.long(60)
 
 
 def call(*words: str) -> tuple[int, str, str]:

@@ -15,6 +15,8 @@ from bench.core.errors import UsageError
 from bench.core.extras import missing_extra, require
 from bench.server.lifecycle import RunningServer
 
+pytestmark = pytest.mark.long(55)
+
 # A path entry whose modules cannot be imported, as in an installation without the extras.
 EXTRAS = ("tensorflow", "tensorflow_serving", "grpc_health", "ml_dtypes", "safetensors", "tokenizers", "pandas")
 WITHOUT = f"""

@@ -11,6 +11,8 @@ from bench.results.run_reader import find_runs
 from tests.support.installation import dependencies, install, required
 from tests.support.readme import shown, skeleton
 
+pytestmark = pytest.mark.long(120)
+
 
 @pytest.fixture(scope="module")
 def demo(

@@ -24,6 +24,8 @@ from bench.server.affinity import cores_for, pin
 from bench.server.lifecycle import RunningServer
 from bench.server.process import embedded
 
+pytestmark = pytest.mark.long(70)
+
 # What a process finds on a system without timerfd, prctl, epoll, affinity, load average and the kernel's files.
 ELSEWHERE = """
 import ctypes, io, os, pathlib, platform, select, socket

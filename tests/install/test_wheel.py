@@ -13,6 +13,8 @@ from bench.server.lifecycle import RunningServer
 from tests.support.installation import ROOT, Installation, dependencies, install, required
 from tests.support.pages import GUIDE, Block, blocks
 
+pytestmark = pytest.mark.long(75)
+
 SHELL = [block for page in GUIDE for block in blocks(page, "sh") if "wheel" in block.info]
 # A block that stands on two pages is run once.
 THREE_COMMANDS = list({block.text: block for block in SHELL}.values())

@@ -23,6 +23,8 @@ from tests.support.json_documents import document
 from tests.support.locust_process import ROOT, command, environment, locust
 from tests.support.toy_golden import write_model_dir
 
+pytestmark = pytest.mark.long(35)
+
 DEFAULT_MASTER_PORT = 5557
 
 

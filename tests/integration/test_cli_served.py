@@ -26,6 +26,8 @@ from bench.server.lifecycle import RunningServer, embedded
 from bench.server.running import free_ports
 from bench.serving.target import Target, TargetKind
 
+pytestmark = pytest.mark.long(40)
+
 
 def call(*words: str) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()

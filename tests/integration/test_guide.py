@@ -27,6 +27,8 @@ from tests.support.locust_process import environment, free_port
 from tests.support.pages import GUIDE, ROOT, Block, blocks
 from tests.support.synthetic_runs import WORKLOAD, exponential, simulate, write_run
 
+pytestmark = pytest.mark.long(70)
+
 MARKS = {"slow", "needs-docker", "another-machine", "serve", "wheel"}
 SHELL = [block for page in GUIDE for block in blocks(page, "sh", "console")]
 # A block that stands on two pages is run once.

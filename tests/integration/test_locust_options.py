@@ -19,6 +19,8 @@ from tests.support.locust_process import free_port
 from tests.support.signalled_commands import ROOT, Commands, interrupted, locust, stored
 from tests.support.toy_golden import toy_golden, write_model_dir
 
+pytestmark = pytest.mark.long(70)
+
 # Locust's writer of CSV may wake up once more after Locust closed its files, while the workers end.
 LATE_CSV = re.compile(
     r"^Traceback .*\n(?: .*\n)* .* in stats_writer\n(?: .*\n)*"

@@ -26,6 +26,8 @@ from tests.support.locust_process import started as start_locust
 from tests.support.queue_server import queue_server
 from tests.support.toy_golden import write_model_dir
 
+pytestmark = pytest.mark.long(65)
+
 
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Any:

@@ -16,6 +16,8 @@ from tests.support.locust_process import locust
 from tests.support.spoiling_proxy import Spoiler, spoiling_proxy
 from tests.support.toy_golden import toy_golden, write_model_dir
 
+pytestmark = pytest.mark.long(45)
+
 
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Any:

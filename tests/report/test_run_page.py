@@ -19,6 +19,8 @@ from bench.results.run_reader import Run, open_run
 from tests.support.browser import Watched, open_browser, opened, serious_faults
 from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, simulate, write_run
 
+pytestmark = pytest.mark.long(60)
+
 HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
 CHARTS = {
     "percentiles",

@@ -30,6 +30,8 @@ from tests.support.queue_server import queue_server
 from tests.support.synthetic_runs import WORKLOAD, exponential, simulate, write_run
 from tests.support.toy_golden import toy_golden, write_model_dir
 
+pytestmark = pytest.mark.long(50)
+
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "results/example/rest"
 IMPORTS = "from bench import api\nfrom bench.capacity.queue.latency_table import Effort"
@@ -86,7 +88,7 @@ def test_the_page_s_example_of_a_sweep(tmp_path: Path) -> None:
     scale = (
         "api.Scale(ladder=(1, 2, 4), single_user=1.5, single_user_runs=1, step=1.0, min_steps=3, knee=(0.5, 0.8), "
         "knee_seconds=1.0, repeats=1, hold_out=(0.65,), hold_out_seconds=1.0, confirm=0, warmup=0.2, retries=0, "
-        "replicates=10, reference=Effort(1500, 10))"
+        "replicates=10, effort=Effort(1500), reference=Effort(1500, 10))"
     )
     model = write_model_dir(tmp_path / "model", toy_golden(20))
     out = tmp_path / "sweep"

@@ -107,7 +107,7 @@ def fit_again(path: Path, slo: Slo | None, plan: PlanRequest | None, seed: int, 
     """
     folder = SweepFolder.open(path)
     steps = read_steps(folder)
-    return _validate_and_finish(folder, steps, fit_sweep(steps, fit_options(folder, seed, servers)), slo, plan)
+    return _validate_and_finish(folder, steps, fit_sweep(steps, fit_options(folder, seed, servers, FULL)), slo, plan)
 
 
 def report_again(path: Path, slo: Slo | None, plan: PlanRequest | None) -> CapacityResult:
@@ -125,11 +125,12 @@ def _validate_and_finish(
     return _finish(folder, steps, validated, validate_fleet(folder, steps, validated.model, slo), slo, plan)
 
 
-def fit_options(folder: SweepFolder, seed: int, servers: int | None, scale: Scale = FULL) -> FitOptions:
+def fit_options(folder: SweepFolder, seed: int, servers: int | None, scale: Scale) -> FitOptions:
     """Options of the fit of a sweep."""
     batching, threads = read_batching(folder.setting("batching"))
     return FitOptions(
         replicates=scale.replicates,
+        effort=scale.effort,
         reference=scale.reference,
         seed=seed,
         servers=servers,

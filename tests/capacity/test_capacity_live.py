@@ -17,6 +17,8 @@ from tests.support.json_documents import document
 from tests.support.queue_server import queue_server
 from tests.support.toy_golden import toy_golden, write_model_dir
 
+pytestmark = pytest.mark.long(55)
+
 SHORT = replace(
     QUICK,
     ladder=(1, 2, 4, 8),
@@ -29,6 +31,7 @@ SHORT = replace(
     hold_out_seconds=1.0,
     warmup=0.2,
     replicates=10,
+    effort=Effort(1500),
     reference=Effort(1500, 10),
 )
 
@@ -57,7 +60,10 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str, str
     return folder / "sweep", *found
 
 
-def test_the_actions_print_json(swept: tuple[Path, int, str, str], tmp_path: Path) -> None:
+def test_the_actions_print_json(
+    swept: tuple[Path, int, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.capacity.sweeps.FULL", SHORT)
     # A copy, since fit writes the report anew, without the plan.
     folder = str(shutil.copytree(swept[0], tmp_path / "sweep"))
     stored = document(f"{orjson.dumps(orjson.loads((swept[0] / 'capacity.json').read_bytes())).decode()}\n", SWEEP)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bench.bert.contract.exported_model import ExportedModel
+from bench.capacity.queue.latency_table import Effort
 from bench.cli import main
 from bench.results.run_reader import find_runs
 from bench.server.lifecycle import RunningServer
@@ -22,12 +23,24 @@ from tests.support.locust_process import command as locust_command
 from tests.support.locust_process import environment
 from tests.support.programmed_servers import TLS
 
+pytestmark = pytest.mark.long(140)
+
 TOKEN = 'token; with "all", that=HTTP:allows'
 CA = ("--ca-cert", str(TLS / "ca.pem"))
 CLIENT = ("--client-cert", str(TLS / "server.pem"), "--client-key", str(TLS / "server.key"))
 GIVEN = ("--header", f"{HEADER}:env:ACCESS_TOKEN")
 SCHEMES = ("http", "https", "grpc", "grpcs")
-SHORT = replace(SHORT_SWEEP, step=0.5, knee_seconds=0.6, hold_out=(0.5, 0.7), hold_out_seconds=0.6)
+# How well the model fits is not what is looked at.
+SHORT = replace(
+    SHORT_SWEEP,
+    step=0.5,
+    knee_seconds=0.6,
+    hold_out=(0.5, 0.7),
+    hold_out_seconds=0.6,
+    replicates=4,
+    effort=Effort(500),
+    reference=Effort(500, 4),
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,7 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCESS_TOKEN", TOKEN)
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setattr("bench.capacity.cli.sweep.QUICK", SHORT)
+    monkeypatch.setattr("bench.capacity.plan.replica_validation._REQUESTS", 2000)
 
 
 def protocol_of(target: str) -> str:

@@ -12,7 +12,7 @@ ends by the rules of SageMaker's inference recommender: throughput is flat, or a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 import numpy as np
@@ -55,6 +55,7 @@ class Scale:
         retries: largest number of runs that are repeated because the load generator was starved of CPU.
         settle: time that a run takes beside its load, for the progress bar, seconds.
         replicates: number of resampled ladders in the fit.
+        effort: simulation of each parameter set in the fit.
         reference: simulation of the central latency table of the model.
     """
 
@@ -73,6 +74,7 @@ class Scale:
     retries: int
     settle: float = 1.5
     replicates: int = 100
+    effort: Effort = field(default_factory=Effort)
     reference: Effort = REFERENCE
 
     def adjusted(self, step: float | None = None, knee: float | None = None, max_users: int | None = None) -> Self:

@@ -30,7 +30,7 @@ from tests.support.docker_engine import engine_client
 from tests.support.locust_process import wait_for
 from tests.support.pages import ROOT
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long(360)]
 
 SECONDS: Final = 240
 SOCKET: Final = Path("/var/run/docker.sock")
@@ -122,7 +122,7 @@ def load_test(engine: Any, image: str, folder: Path, words: Sequence[str] = ("re
         "SERVING_IMAGE": image,
         "REST_PORT": str(rest),
         "GRPC_PORT": str(grpc),
-        "WORKERS": "3",
+        "WORKERS": "2",
         "RUN_TIME": "12s",
         "LOAD_OPTIONS": "--no-preflight --warmup 1s --drain 5s --request-timeout 4s --arrivals constant:rate=60",
         **own,
@@ -169,7 +169,7 @@ def stand_ins() -> dict[str, Any]:
 
 
 def test_each_protocol_is_run_and_nothing_is_left_but_the_results(engine: Any, image: str, folder: Path) -> None:
-    with load_test(engine, image, folder, ("rest", "grpc_api"), RUN_TIME="4s") as test:
+    with load_test(engine, image, folder, ("rest", "grpc_api"), RUN_TIME="4s", WORKERS="3") as test:
         code, out = test.ended()
     assert code == 0, out
     runs = find_runs([test.results])

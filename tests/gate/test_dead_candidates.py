@@ -26,6 +26,8 @@ from bench.serving.target import parse_target
 from tests.support.failing_server import failing, listening
 from tests.support.toy_golden import write_model_dir
 
+pytestmark = pytest.mark.long(200)
+
 # For what is over with --max-time, and for what is over before, however busy the machine is.
 SHORT = 10.0
 LONG = 60.0
@@ -125,7 +127,9 @@ def test_a_candidate_that_is_started_here(
     model: Path, good: str, tmp_path: Path, fault: dict[str, int], options: str, code: int, text: str
 ) -> None:
     words = ("--protocol", *options.split())
-    max_time = SHORT if code == 4 or "1h" in options else LONG
+    # These two are over with --max-time, all others before.
+    over = "--request-timeout 1h" in options or "--warmup 1m" in options
+    max_time = SHORT if code == 4 or over else LONG
     found, line, reason = gate(model, tmp_path, good, failing(tmp_path, **fault), *words, max_time=max_time)
     assert (found, text in reason) == (code, True), line
 

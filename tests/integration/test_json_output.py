@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from bench.server.running import free_ports
 from tests.support.json_documents import document, documents
 from tests.support.locust_process import ROOT
 from tests.support.toy_golden import write_model_dir
+
+pytestmark = pytest.mark.long(120)
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +147,11 @@ def test_train(tmp_path: Path) -> None:
     assert "training: 2 steps" in err
 
 
-def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo(demo_server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "COLD_CALLS", 2)
     monkeypatch.setattr(demo, "WARM_CALLS", 3)
-    # The load is that of `test_run`.
+    # `tests/install/test_demo.py` has the demo's own server; the load is that of `test_run`.
+    monkeypatch.setattr(demo, "embedded", lambda *given: nullcontext(demo_server))
     stored = (shutil.copytree(ROOT / "results/example/rest", tmp_path / "results" / name) for name in ("one", "other"))
     monkeypatch.setattr(demo, "run_scenario", lambda *given: next(stored))
     code, out, err = call("demo", "--seconds", 1, "--out", tmp_path / "results", "--json")

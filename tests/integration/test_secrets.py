@@ -22,6 +22,8 @@ from tests.support.guarded_server import HEADER, Guarded, guarded_server
 from tests.support.locust_process import command as locust_command
 from tests.support.locust_process import environment, free_port, wait_for
 
+pytestmark = pytest.mark.long(80)
+
 TOKEN = "planted-5f3a9c27"
 BERTBENCH = (sys.executable, "-m", "bench")
 GIVEN = ("--header", f"{HEADER}:env:ACCESS_TOKEN")
@@ -47,7 +49,7 @@ class ProcessList:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._over.wait(0.02):
+        while not self._over.wait(0.05):
             self.looks += 1
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 try:

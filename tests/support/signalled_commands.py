@@ -87,7 +87,8 @@ class Started:
                     reader.join(LONG)
                 assert self._is_at(stage), f"ended before the stage: {self.said}"
             assert time.monotonic() < end, f"the stage did not come: {self.said}"
-            time.sleep(0.01)
+            # A look at the connections of all its processes takes milliseconds.
+            time.sleep(0.01 if isinstance(stage, str) else 0.05)
         return self
 
     def _is_at(self, stage: Stage) -> bool:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from bench.bert.contract.exported_model import ExportedModel
+from bench.capacity.experiment import experiment_design
 from bench.capacity.queue.latency_table import Effort
 from bench.cli import main
 from bench.results.run_reader import find_runs
@@ -79,6 +81,10 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setattr("bench.capacity.cli.sweep.QUICK", SHORT)
     monkeypatch.setattr("bench.capacity.plan.replica_validation._REQUESTS", 2000)
+    # Both replicas are one server here, which the rates of two would overload until nothing is answered.
+    few = partial(experiment_design.replica_steps, loads=(0.2, 0.3))
+    monkeypatch.setattr(experiment_design, "replica_steps", few)
+    monkeypatch.setattr(experiment_design, "REPLICA_FURTHER", {})
 
 
 def protocol_of(target: str) -> str:

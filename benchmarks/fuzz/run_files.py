@@ -17,6 +17,7 @@ from bench.analysis.latency_curves import latency_curves
 from bench.analysis.measured import load
 from bench.analysis.run import analyse
 from bench.analysis.run_profile import run_profile
+from bench.capacity.experiment.experiment_design import FULL
 from bench.capacity.experiment.sweep_folder import SweepFolder
 from bench.capacity.measurements.measured_step import Stage
 from bench.capacity.model.model import CapacityModel
@@ -132,7 +133,7 @@ def _read_sweep(folder: Path) -> object:
     found = SweepFolder.open(folder)
     steps = read_steps(found)
     Slo.parse(found.setting("slo"))
-    return fit_options(found, 0, None), len(steps)
+    return fit_options(found, 0, None, FULL), len(steps)
 
 
 def _model(folder: Path, _secret: Path) -> None:

@@ -1,12 +1,21 @@
-"""Atomic replacement of files."""
+"""Atomic replacement of files, and scratch folders in which something whole is made before it gets its name."""
 
 import contextlib
+import fcntl
 import os
+import re
+import shutil
 import tempfile
+from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
+from typing import Final
 
+from bench.core import interrupts
 from bench.core.errors import UsageError, naming, reason_of
+
+# What tempfile.mkdtemp puts behind a prefix.
+_RANDOM: Final = "[a-z0-9_]{8}"
 
 
 def make_folder(path: Path, what: str, cure: str) -> None:
@@ -62,3 +71,53 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A new folder in `parent`, removed at the end.
+
+    Its owner holds a lock on it, which the system releases when the owner dies (flock(2)). Folders of the same prefix
+    that nobody holds are what killed owners left; they are removed first. Where a file system has no such locks they
+    stay.
+
+    Args:
+        parent: the folder to make it in.
+        prefix: of its name.
+
+    Raises:
+        OSError: it cannot be made or removed.
+    """
+    with contextlib.ExitStack() as stack:
+        # No other process takes a folder that is not locked yet for one that was left.
+        with _locked(parent, fcntl.LOCK_EX) as locked, interrupts.held():
+            if locked:
+                _remove_left(parent, prefix)
+            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+            # Unlocked last, so that nobody else removes it meanwhile.
+            stack.enter_context(_locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB))
+            stack.callback(shutil.rmtree, folder)
+        yield folder
+
+
+def _remove_left(parent: Path, prefix: str) -> None:
+    """Removes the scratch folders in `parent` that no process holds."""
+    for path in parent.iterdir():
+        if re.fullmatch(re.escape(prefix) + _RANDOM, path.name) and path.is_dir() and not path.is_symlink():
+            with _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB) as locked:
+                if locked:
+                    shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int) -> Iterator[bool]:
+    """Locks a folder as flock(2) does; False where that is another's, or is gone, or the file system has no locks."""
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, how)
+            locked = True
+        except OSError:
+            locked = False
+        yield locked

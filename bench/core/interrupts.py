@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, Final
 
@@ -20,6 +20,19 @@ from bench.core.errors import ExitCode, TargetError
 
 SIGNALS: Final = tuple(one for one in signal.Signals if one.name in ("SIGINT", "SIGTERM", "SIGHUP"))
 """What ends a command: Ctrl-C, `kill`, a terminal that is closed."""
+
+# PR_SET_PDEATHSIG, prctl(2): the process gets SIGTERM when its parent dies, even by SIGKILL; it exits at once if the
+# parent has died already. Outside Linux only a parent that ends in order ends it.
+_LAUNCHER: Final = """import ctypes, os, sys
+prctl = getattr(ctypes.CDLL(None), "prctl", None)
+prctl and prctl(1, 15)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(143)
+try:
+    os.execvp(sys.argv[2], sys.argv[2:])
+except OSError as error:
+    sys.exit(f"cannot run {sys.argv[2]}: {error.strerror}")
+"""
 
 _SAME_SECONDS: Final = 1.0
 # So long after an interrupt was raised it is looked at whether something handles it.
@@ -278,3 +291,8 @@ def exit_code_of_child(status: int, name: str) -> ExitCode:
         if status == exit_code(number):
             raise Interrupted(number)
     raise TargetError(f"the {name} ended by itself ({how_it_ended(status)}); run again")
+
+
+def launched(command: Sequence[str]) -> list[str]:
+    """The command line that runs `command` as a process that ends with this one."""
+    return [sys.executable, "-c", _LAUNCHER, str(os.getpid()), *command]

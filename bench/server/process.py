@@ -37,24 +37,6 @@ _OWN_FLAGS: Final = {
 MONITORING: Final = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n'
 """A monitoring configuration that enables the Prometheus page, which load generators read."""
 
-# PR_SET_PDEATHSIG, prctl(2): the process gets SIGTERM when its parent dies, even by SIGKILL; it exits at once if the
-# parent has died already. Outside Linux only a parent that ends in order ends it.
-_LAUNCHER: Final = """import ctypes, os, sys
-prctl = getattr(ctypes.CDLL(None), "prctl", None)
-prctl and prctl(1, 15)
-if os.getppid() != int(sys.argv[1]):
-    sys.exit(143)
-try:
-    os.execvp(sys.argv[2], sys.argv[2:])
-except OSError as error:
-    sys.exit(f"cannot run {sys.argv[2]}: {error.strerror}")
-"""
-
-
-def launched(command: Sequence[str]) -> list[str]:
-    """The command line that runs `command` as a process that ends with this one."""
-    return [sys.executable, "-c", _LAUNCHER, str(os.getpid()), *command]
-
 
 @contextlib.contextmanager
 def embedded(
@@ -151,7 +133,7 @@ def _process(backend: str, command: Sequence[str], launch: _Launch) -> Iterator[
         # A session of its own: Ctrl-C in the terminal goes to this process only, which then stops the server.
         with interrupts.held():
             process = subprocess.Popen(
-                launched(words),
+                interrupts.launched(words),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

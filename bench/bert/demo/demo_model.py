@@ -1,15 +1,13 @@
 """The demo model, exported once into the user's cache. No TensorFlow here: the export is a process of its own."""
 
-import contextlib
 import hashlib
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from bench.bert.demo.client_files import CLIENT_FOLDER
 from bench.core import interrupts
+from bench.core.atomic_files import scratch_folder
 from bench.core.cache import cache_dir, make_cache_dir
 from bench.core.errors import TargetError
 from bench.core.extras import installed
@@ -37,12 +35,11 @@ def demo_model_dir() -> Path:
     if target.is_dir():
         return target
     make_cache_dir()
-    with contextlib.ExitStack() as stack:
-        with interrupts.held():
-            scratch = Path(tempfile.mkdtemp(prefix="demo-", dir=cache))
-            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+    with scratch_folder(cache, ".demo-") as scratch:
         command = [sys.executable, "-m", "bench", "export", "--checkpoint", "demo", "--out", str(scratch / "model")]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            interrupts.launched(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or [interrupts.how_it_ended(done.returncode)])[-1]
             reason = reason.removeprefix("bertbench: ").replace(str(scratch / "model"), str(cache))

@@ -5,10 +5,8 @@ no predict pass, no global step, and a variable that finds no weight is an error
 """
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +35,7 @@ from bench.bert.graph.reference_scorers import ColdPredict, EstimatorModel, Save
 from bench.bert.graph.signatures import make_export_model_fn, serving_input_receiver_fn
 from bench.bert.text.sentence import EncodedSentence, SpecialTokens
 from bench.bert.tf_files import reason, tensorflow_writes
-from bench.core import interrupts
+from bench.core.atomic_files import scratch_folder
 from bench.core.errors import UsageError, WrongAnswerError, naming
 from bench.serving.types import PredictRequest
 
@@ -129,11 +127,8 @@ def _check_fit(sentences: Sequence[EncodedSentence], limits: SentenceLimits) -> 
 
 @contextmanager
 def _scratch(model_dir: Path) -> Iterator[Path]:
-    """A folder in `model_dir` that is gone afterwards; a failure of TensorFlow in between is one of ours."""
-    with ExitStack() as stack:
-        with interrupts.held():
-            folder = Path(tempfile.mkdtemp(prefix=".export-", dir=model_dir))
-            stack.callback(shutil.rmtree, folder)
+    """A scratch folder in `model_dir`; a failure of TensorFlow in it is one of ours."""
+    with scratch_folder(model_dir, ".export-") as folder:
         try:
             with tensorflow_writes(model_dir), naming(model_dir):
                 yield folder

@@ -20,7 +20,6 @@ from bench.core.output import legible
 from bench.load.live.snapshot_pipe import read_snapshots
 from bench.load.setup.catalog import scenario_path
 from bench.load.setup.run_spec import RunSpec
-from bench.server.process import launched
 from bench.server.running import free_ports
 
 # A child of the load generator that outlives it may keep its standard error open.
@@ -73,7 +72,7 @@ def drive_once(
             spec = replace(spec, live_fd=descriptors[0])
         # In its own session it gets one signal from here instead of a second one from the terminal.
         child = subprocess.Popen(
-            launched(command),
+            interrupts.launched(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -15,9 +15,9 @@ import msgspec
 from flask import Blueprint, Response, make_response, render_template, request, send_file
 from flask_login import current_user
 
+from bench.core import interrupts
 from bench.load.live.live_figures import KEPT_SECONDS, LiveFigures
 from bench.load.live.snapshot import Snapshot
-from bench.server.process import launched
 
 TAB: Final = "bertbench"
 _WEB: Final = Path(__file__).parent / "web"
@@ -123,7 +123,9 @@ class WebTab:
         with self._writing:
             if not page.is_file():
                 words = [sys.executable, "-m", "bench", "report", str(self._path)]
-                done = subprocess.run(launched(words), capture_output=True, text=True, errors="replace", check=False)
+                done = subprocess.run(
+                    interrupts.launched(words), capture_output=True, text=True, errors="replace", check=False
+                )
                 if done.returncode:
                     return make_response(done.stderr or "the report cannot be written", 500)
         return send_file(page, max_age=0)

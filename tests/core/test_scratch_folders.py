@@ -1,0 +1,56 @@
+"""Scratch folders: gone at the end, and removed by the next where their owner was killed."""
+
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.core.atomic_files import scratch_folder
+
+OWNER = """
+import sys
+from pathlib import Path
+from bench.core.atomic_files import scratch_folder
+with scratch_folder(Path(sys.argv[1]), ".made-") as folder:
+    (folder / "half").write_text("half")
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_folder_is_gone_at_the_end(tmp_path: Path) -> None:
+    with scratch_folder(tmp_path, ".made-") as folder:
+        (folder / "file").write_text("")
+        assert folder.parent == tmp_path
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_owner_left_is_removed_and_what_a_living_one_has_is_not(tmp_path: Path) -> None:
+    others = [tmp_path / ".made-by-hand", tmp_path / "1", tmp_path / ".other-abcdefgh"]
+    for other in others:
+        other.mkdir()
+    (tmp_path / ".made-abcdefgh").symlink_to(tmp_path / "1")
+    words = [sys.executable, "-c", OWNER, str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
+        made = Path(owner.stdout.readline().strip())
+        with scratch_folder(tmp_path, ".made-"):
+            assert (made / "half").exists()
+        owner.kill()
+    assert (made / "half").exists()
+    with scratch_folder(tmp_path, ".made-"):
+        assert not made.exists()
+    assert all(other.is_dir() for other in others)
+    assert (tmp_path / ".made-abcdefgh").is_symlink()
+
+
+def test_without_locks_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    (tmp_path / ".made-12345678").mkdir()
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with scratch_folder(tmp_path, ".made-") as folder:
+        assert folder.is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == [".made-12345678"]

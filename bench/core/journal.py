@@ -5,6 +5,7 @@ Format history of `PATH.progress`:
     2: the job itself, and digests over what was read and what was written.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -71,11 +72,25 @@ class ResumableFile:
         self._read, self._written = hashlib.sha256(), hashlib.sha256()
         self.items, self._bytes = self._taken_up() if resume else (0, 0)
         self._checked = not self.items
-        self._stream: IO[bytes] = path.open("r+b" if self._bytes else "wb")
+        self._stream = self._opened()
         with naming(path):
             self._stream.truncate(self._bytes)
             self._stream.seek(self._bytes)
-        self._mark()
+
+    def _opened(self) -> IO[bytes]:
+        """The file as it is; the journal comes before one that is new or emptied, which would read as finished."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stream: IO[bytes] = stack.enter_context(self.path.open("r+b"))
+                self._mark()
+            except FileNotFoundError:
+                if not self.path.parent.is_dir():
+                    raise
+                self._mark()
+                stack.callback(self.journal.unlink)
+                stream = self.path.open("wb")
+            stack.pop_all()
+            return stream
 
     def _taken_up(self) -> tuple[int, int]:
         """(items, bytes) of an earlier run."""

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from bench.core import journal
+from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError
 from bench.core.journal import ResumableFile
 
@@ -54,6 +56,39 @@ def test_after_a_kill_it_goes_on_behind_the_last_checkpoint(tmp_path: Path) -> N
     file._stream.close()
     assert (tmp_path / "out").read_bytes() == b"one\ntwo\n"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("earlier", [None, b"finished\n"])
+def test_a_file_without_an_item_has_a_journal_before_anything_happens_to_it(
+    earlier: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill while the journal is written leaves what was there; one after it a file that says that it is begun."""
+    out = tmp_path / "out"
+    if earlier is not None:
+        out.write_bytes(earlier)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def killed(path: Path, data: bytes) -> None:
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+        write_atomically(path, data)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(journal, "write_atomically", killed)
+        ResumableFile(out, JOB, resume=False)
+    again = resumed(out)
+    again.write(b"one\n", b"1")
+    again.finish()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"out": b"one\n"}
+
+
+def test_a_file_that_cannot_be_made_leaves_no_journal(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="'.*/no/out'"):
+        ResumableFile(tmp_path / "no" / "out", JOB, resume=False)
+    (tmp_path / "link").symlink_to(tmp_path / "no" / "out")
+    with pytest.raises(OSError, match="link"):
+        ResumableFile(tmp_path / "link", JOB, resume=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
 
 
 def test_it_can_be_taken_up_again_and_again(tmp_path: Path) -> None:

@@ -6,11 +6,18 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import matplotlib.image
 import pytest
 
+from bench.analysis.latency_curves import LatencyCurves, latency_curves
+from bench.analysis.measured import load
+from bench.analysis.run import Analysis, analyse
+from bench.analysis.run_profile import RunProfile, run_profile
 from bench.cli import main
+from bench.report.runs import run_report
+from bench.report.runs.run_report import _PLOTS, write_run_report
 from bench.results.records import Outcome
 from bench.results.run_reader import Run, find_runs, open_run
 from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, simulate, write_run
@@ -51,6 +58,28 @@ def test_one_run_is_reported_into_its_own_folder(run: Run, reported: tuple[int, 
         height, width, _ = matplotlib.image.imread(run.path / name).shape
         assert width == 1350
         assert height > 500
+
+
+def test_an_earlier_report_keeps_its_plots_until_the_new_one_is_there(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plot that has no data any more; the report is ended before its pages are written, and then made anew."""
+    assert call("report", run.path, "--out", tmp_path)[0] == 0
+    plots = [(title, file, draw if file != "server.png" else lambda *_: False) for title, file, draw in _PLOTS]
+    monkeypatch.setattr(run_report, "_PLOTS", plots)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run_report, "_render", Mock(side_effect=KeyboardInterrupt))
+        write_run_report(*analysed(run), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} >= PNGS
+    write_run_report(*analysed(run), tmp_path)
+    assert PNGS - {path.name for path in tmp_path.iterdir()} == {"server.png"}
+    assert "server.png" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def analysed(run: Run) -> tuple[Analysis, LatencyCurves, RunProfile]:
+    measured = load(run)
+    curves = latency_curves(run, measured)
+    return analyse(run, measured=measured), curves, run_profile(run, measured, curves.interval)
 
 
 def test_the_page_needs_nothing_beside_it(run: Run, reported: tuple[int, str, str]) -> None:

@@ -40,7 +40,7 @@ _PLOTS: Final = (
 def write_run_report(analysis: Analysis, curves: LatencyCurves, profile: RunProfile, folder: Path) -> RunView:
     """Writes one run's report into `folder`, which is created if needed.
 
-    Plots without data are left out; plots of an earlier report in `folder` are removed.
+    Plots without data are left out; those that an earlier report in `folder` has are removed once no page shows them.
 
     Args:
         analysis: of the run.
@@ -52,17 +52,15 @@ def write_run_report(analysis: Analysis, curves: LatencyCurves, profile: RunProf
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = []
-    for title, file, draw in _PLOTS:
-        (folder / file).unlink(missing_ok=True)
-        if draw(analysis, curves, folder / file):
-            pictures.append(Picture(title, file))
+    pictures = [Picture(title, file) for title, file, draw in _PLOTS if draw(analysis, curves, folder / file)]
     view = run_view(analysis, profile, pictures)
     write_atomically(folder / "summary.csv", summary_csv([analysis]).encode())
     charts = run_charts(analysis, curves, profile)
     data = page.page_data(page.RUN, charts, **_run_fields(analysis, facts(analysis)))
     sections = [(name, title) for name, title in SECTIONS if _has(view, charts, name)]
     _render(folder, "run", charts, data, sections=sections, view=view)
+    for file in {file for _, file, _ in _PLOTS} - {picture.file for picture in pictures}:
+        (folder / file).unlink(missing_ok=True)
     return view
 
 

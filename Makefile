@@ -15,7 +15,7 @@ STAMP := $(VENV)/.installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 PARALLEL = -n $(WORKERS) --dist worksteal
 
-.PHONY: help setup demo demo-client image load-test test test-image protos worker-requirements lock licences wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity bench-overload bench-slo bench-attacks fuzz accounting clean
+.PHONY: help setup demo demo-client image load-test test test-image protos worker-requirements lock licences wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity bench-overload bench-slo bench-attacks fuzz accounting kills clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -112,6 +112,11 @@ fuzz: $(STAMP) ## files and requests from outside, broken: COUNT=10000 of each k
 # ONLY=rest/run is a part of the cases.
 accounting: $(STAMP) ## every due request counted once, whatever fails: ONLY=rest/run/answer-half is one case
 	@$(BIN)/python -m benchmarks.accounting --only "$(ONLY)"
+
+# Each fault is printed with the seed that makes it again.
+kills: COUNT = 500
+kills: $(STAMP) ## every command killed at random moments: COUNT=500 kills; nothing half reads as whole, nothing remains
+	@$(BIN)/python -m benchmarks.kills --count $(COUNT)
 
 clean: ## remove the environment and caches
 	@rm -rf $(VENV) dist .coverage .mypy_cache .ruff_cache .pytest_cache *.egg-info

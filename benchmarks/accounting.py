@@ -17,22 +17,20 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Final
-from unittest.mock import patch
 
 import numpy as np
 
-from bench.capacity.experiment.experiment_design import QUICK
-from bench.capacity.queue.latency_table import Effort
 from bench.cli import main as bertbench
 from bench.core.errors import BenchError, one_line
 from bench.load.selftest.null_server import null_server
 from bench.results.blocks import OUTCOME_CODES
 from bench.results.records import Outcome
 from bench.results.run_reader import Run, find_runs
+from benchmarks.short_sweep import short_sweeps
 from benchmarks.verdicts import goal, missed, note
 from tests.support.fault_proxy import FAULTS, fault_proxy
 from tests.support.locust_process import command as locust_command
@@ -42,21 +40,6 @@ from tests.support.toy_golden import write_model_dir
 PROTOCOLS: Final = ("rest", "grpc")
 SCENARIOS: Final = {"rest": "rest.py", "grpc": "grpc_api.py"}
 LOAD: Final = ("--arrivals", "constant:rate=150", "--users", "8", "--request-timeout", "400ms", "--no-preflight")
-SWEEP: Final = replace(
-    QUICK,
-    ladder=(1, 2, 4, 8),
-    single_user=1.0,
-    step=0.5,
-    knee=(0.7,),
-    knee_seconds=0.5,
-    repeats=1,
-    hold_out=(0.6,),
-    hold_out_seconds=0.5,
-    warmup=0.1,
-    replicates=5,
-    reference=Effort(800, 5),
-)
-"""A sweep of seconds: what it finds is worth nothing, what it counts is exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +96,7 @@ def gate(world: World, protocol: str, target: str, out: Path) -> Result:
 
 def capacity(world: World, protocol: str, target: str, out: Path) -> Result:
     words = ("capacity", "--quick", "--target", target, "--protocol", protocol, "--model-dir", str(world.model_dir))
-    with patch("bench.capacity.cli.sweep.QUICK", SWEEP):
+    with short_sweeps():
         return call(*words, "--no-preflight", "--out", str(out), "--seed", "1")
 
 

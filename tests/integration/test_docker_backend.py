@@ -1,12 +1,9 @@
 """The docker backend against a real Engine, with a small image in the place of Serving's."""
 
-import io
-import json
 import signal
 import socket
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,26 +17,13 @@ from bench.load.monitor.container_usage import ContainerUsage
 from bench.server.container import IMAGE_VARIABLES
 from bench.server.lifecycle import open_target
 from bench.serving.target import parse_target
-from tests.support.debian import unpacked
 from tests.support.docker_engine import engine_client
 from tests.support.locust_process import wait_for
+from tests.support.serving_image import stand_in_image
 
 pytestmark = pytest.mark.docker
 
 TAG = "bertbench-test/serving:stand-in"
-
-# Serves the model's state as a file and accepts on the gRPC port, as Serving does once its model is loaded.
-ENTRY_POINT = """#!/bin/sh
-mkdir -p /www/v1/models
-cp /status.json /www/v1/models/$MODEL_NAME
-[ -e /models/$MODEL_NAME/1 ] || { echo "no version under /models/$MODEL_NAME"; exit 1; }
-if [ -e /models/$MODEL_NAME/1/cut ]; then
-  echo "E util/retrier.cc:37] Loading servable: {name: $MODEL_NAME version: 1} failed: DATA_LOSS: cut"
-  exec httpd -f -p 8502 -h /www
-fi
-nc -lk -p 8500 -e true &
-exec httpd -f -p 8501 -h /www
-"""
 
 
 @pytest.fixture(scope="module")
@@ -50,32 +34,8 @@ def engine() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def image(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An image of busybox with the entry point above, made from a file system in a tar."""
-    status = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-    package = unpacked("busybox-static", tmp_path_factory.mktemp("busybox"))
-    files = {
-        "bin/busybox": (next(package.glob("**/bin/busybox")).read_bytes(), 0o755),
-        "entry.sh": (ENTRY_POINT.encode(), 0o755),
-        "status.json": (json.dumps({"model_version_status": [status]}).encode(), 0o644),
-    }
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as tar:
-        for name, (data, mode) in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(data), mode
-            tar.addfile(entry, io.BytesIO(data))
-        for applet in ("sh", "httpd", "nc", "mkdir", "cp", "true", "["):
-            link = tarfile.TarInfo(f"bin/{applet}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
-    engine.api.import_image_from_data(
-        stream.getvalue(),
-        repository=TAG.partition(":")[0],
-        tag=TAG.partition(":")[2],
-        changes=['ENTRYPOINT ["/bin/sh", "/entry.sh"]', "ENV PATH=/bin"],
-    )
-    yield TAG
-    engine.images.remove(TAG, force=True)
+    with stand_in_image(engine, TAG, tmp_path_factory.mktemp("busybox")) as tag:
+        yield tag
 
 
 def test_a_container_is_ready_inside_and_gone_after(

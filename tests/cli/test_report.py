@@ -200,4 +200,5 @@ def test_compare_takes_several_sides_and_writes_their_report(tmp_path: Path) -> 
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "**No difference in latency between A and B can be shown.**" in text
     assert "**C is slower than A.**" in text
+    assert re.search(r"latency from due, p50: \+[\d.]+ % \[.*\], worse: more than noise, by the 95 % interval\.", text)
     assert f"report: {tmp_path / 'out' / 'report.html'}" in out

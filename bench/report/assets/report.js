@@ -201,7 +201,7 @@
         },
         axes: [
           { ...axis, label: X_LABEL[chart.x_kind], size: 32, ...this.xTicks() },
-          { ...axis, label: chart.y_label, size: 62, ...this.yTicks() },
+          { ...axis, label: chart.y_label, size: 68, ...this.yTicks() },
         ],
         series: [{}, ...(chart.heat ? [this.heatSeries()] : chart.series.map((entry, at) => this.line(entry, at)))],
         hooks: {

@@ -13,7 +13,7 @@ from bench.analysis.compare import REFUSED, Change, Comparison, compare, side_es
 from bench.analysis.latency_curves import LatencyCurves
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
-from bench.core.units import pluralize
+from bench.core.units import format_percent, pluralize
 from bench.objectives.verdicts import ObjectiveResult
 from bench.report import text
 from bench.report.runs.first_screen import MET
@@ -311,13 +311,14 @@ def _finding(before: Side, after: Side, comparison: Comparison) -> tuple[str, li
 
 
 def _told(change: Change) -> str:
-    """`latency from due, p50: +5.2 % [+2.1 … +8.4 %], worse; a change of 4.1 % would have been seen`."""
+    """`latency from due, p50: +5.2 % [+2.1 … +8.4 %], worse: more than noise, by the 95 % interval.`"""
     metric = change.metric
     interval = text.change_interval(metric, change.change)
     line = f"{metric.title}: {text.change(metric, change.change)} {interval}".rstrip()
     seen = text.detectable(change.metric, change.detectable)
     if change.significant:
-        return f"{line}, {change.verdict}."
+        confidence = format_percent(change.change.confidence, 2)
+        return f"{line}, {change.verdict}: more than noise, by the {confidence} interval."
     if not seen:
         return f"{line}: without an interval, nothing can be said."
     return f"{line}, which may be noise; this comparison could have seen a change of {seen}."

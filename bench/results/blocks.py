@@ -203,6 +203,37 @@ class Block:
     rows: NDArray[Any] = field(repr=False)
 
 
+class BlockSequence:
+    """Which of a worker's blocks have come; its memory grows with the gaps between them, not with the blocks.
+
+    Attributes:
+        sent: one more than the largest sequence number that has come.
+    """
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self._gaps: list[range] = []
+
+    @property
+    def lost(self) -> int:
+        """Blocks before the last one that have not come."""
+        return sum(map(len, self._gaps))
+
+    def add(self, sequence: int) -> bool:
+        """Takes the number of a block; False if that block has come before."""
+        if sequence >= self.sent:
+            if sequence > self.sent:
+                self._gaps.append(range(self.sent, sequence))
+            self.sent = sequence + 1
+            return True
+        for index, gap in enumerate(self._gaps):
+            if sequence in gap:
+                parts = (range(gap.start, sequence), range(sequence + 1, gap.stop))
+                self._gaps[index : index + 1] = filter(None, parts)
+                return True
+        return False
+
+
 class BlockError(UsageError):
     """Records that this version cannot read, or that contradict themselves."""
 

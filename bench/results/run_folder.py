@@ -34,7 +34,7 @@ from bench.objectives.grammar import Objective
 from bench.objectives.verdicts import ObjectivesResult
 from bench.results import hdr_log, timeseries
 from bench.results import manifest as manifest_file
-from bench.results.blocks import OUTCOME_CODES, Block, parse_block, read_blocks
+from bench.results.blocks import OUTCOME_CODES, Block, BlockSequence, parse_block, read_blocks
 from bench.results.found_warmup import FoundWarmup, find_warmup
 from bench.results.manifest import RunFile, RunManifest, Stopping, read_run_file
 from bench.results.overload import Overload
@@ -61,7 +61,7 @@ class RunWriter:
         self._file = RunFile(manifest=manifest)
         self._sync_every = sync_every
         self._synced = time.monotonic()
-        self._seen: dict[int, set[int]] = {}
+        self._seen: dict[int, BlockSequence] = {}
         self._counts = np.zeros(len(OUTCOME_CODES), np.int64)
         self._last_done = 0.0
         self._blocks: FileIO | None = None
@@ -123,10 +123,8 @@ class RunWriter:
         if not data:
             return None
         block = parse_block(data)
-        seen = self._seen.setdefault(block.worker, set())
-        if block.sequence in seen:
+        if not self._seen.setdefault(block.worker, BlockSequence()).add(block.sequence):
             return None
-        seen.add(block.sequence)
         write_all(self._open_blocks(), data)
         self._counts += np.bincount(block.rows["outcome"], minlength=self._counts.size)
         self._last_done = float(np.fmax.reduce(block.rows["done"], initial=self._last_done))
@@ -236,9 +234,8 @@ class RunWriter:
     def _missing(self, stopped: float | None) -> Iterator[str]:
         """Missing records, one line each; what was scheduled after the run was stopped has none."""
         for worker, seen in sorted(self._seen.items()):
-            lost = max(seen) + 1 - len(seen)
-            if lost:
-                yield f"{lost} of the {max(seen) + 1} record blocks of worker {worker} never arrived"
+            if seen.lost:
+                yield f"{seen.lost} of the {seen.sent} record blocks of worker {worker} never arrived"
         scheduled, stored = self._file.manifest.scheduled, int(self._counts.sum())
         if scheduled is not None and stored < scheduled:
             left = scheduled - stored
@@ -251,11 +248,14 @@ class RunWriter:
     def _found_warmup(self, elapsed: float) -> FoundWarmup:
         """The warm-up, from the records."""
         ok = OUTCOME_CODES[Outcome.OK]
+        columns = {name: [np.empty(0)] for name in ("due", "sent", "done")}
         with (self.path / BLOCKS).open("rb") as file:
-            rows = [block.rows[block.rows["outcome"] == ok][["due", "sent", "done"]] for block in read_blocks(file)]
-        due, sent, done = (
-            np.concatenate([np.empty(0), *(part[name] for part in rows)]) for name in ("due", "sent", "done")
-        )
+            for block in read_blocks(file):
+                where = block.rows["outcome"] == ok
+                for name, parts in columns.items():
+                    # Not all columns at once: a view of a row keeps the whole row in memory.
+                    parts.append(block.rows[name][where])
+        due, sent, done = map(np.concatenate, columns.values())
         manifest = self._file.manifest
         planned = manifest.workload.warmup
         ends = min(planned + manifest.workload.duration, elapsed)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bench.results import blocks
-from bench.results.blocks import BlockError, DamagedBlock, RecordBuffer, parse_block, read_blocks
+from bench.results.blocks import BlockError, BlockSequence, DamagedBlock, RecordBuffer, parse_block, read_blocks
 from bench.results.records import Ended, Outcome, RequestRecord, RequestShape, WrongKind
 
 RECORD = RequestRecord(
@@ -176,3 +176,23 @@ def test_a_header_of_another_kind(header: bytes) -> None:
     data = struct.pack("<4sHIII", b"BBRB", 1, len(header), 0, zlib.crc32(header)) + header
     with pytest.raises(BlockError, match="no valid header"):
         parse_block(data)
+
+
+def test_the_sequence_knows_which_blocks_came_in_any_order() -> None:
+    rng = np.random.default_rng(3)
+    sequence, numbers = BlockSequence(), rng.permutation(200)
+    for count, number in enumerate(numbers.tolist(), 1):
+        assert sequence.add(number)
+        assert sequence.sent == max(numbers[:count]) + 1
+        assert sequence.lost == sequence.sent - count
+        assert not any(sequence.add(again) for again in numbers[:count].tolist())
+    assert (sequence.sent, sequence.lost, sequence._gaps) == (200, 0, [])
+
+
+def test_the_sequence_grows_with_lost_blocks_only() -> None:
+    sequence = BlockSequence()
+    assert all(sequence.add(number) for number in range(100_000) if number % 50_000 != 7)
+    assert (sequence.sent, sequence.lost, len(sequence._gaps)) == (100_000, 2, 2)
+    # One far ahead leaves one gap.
+    assert sequence.add(10**15)
+    assert (sequence.lost, len(sequence._gaps)) == (10**15 - 100_000 + 2, 3)

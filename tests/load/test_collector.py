@@ -10,7 +10,7 @@ import gevent
 import numpy as np
 import pytest
 
-from bench.load.engine.collector import Callbacks, Collector, _without, start_times
+from bench.load.engine.collector import Callbacks, Collector, start_times
 from bench.load.engine.jobs import ScheduledJobs, partition_schedule
 from bench.load.engine.payloads import build_payloads
 from bench.load.engine.recorder import Recorder
@@ -243,13 +243,6 @@ def test_reports_of_a_worker_that_was_given_up_come_too_late(tmp_path: Path) -> 
     rig.send(1, 2.0, over=True)
     counts = rig.finish().file.counts
     assert (counts["ok"], counts["dropped"]) == (10, 10)
-
-
-def test_what_is_missing_among_equal_due_times() -> None:
-    due = np.array([0.0, 0.0, 0.0, 1.0, 2.0, 2.0])
-    assert _without(due, np.array([0.0, 2.0, 0.0])).sum() == 3
-    assert _without(due, np.empty(0)).all()
-    assert not _without(due, due).any()
 
 
 def test_the_header_names_what_could_not_be_sampled(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.load.engine.jobs import ClosedJobs, Job, ScheduledJobs, ScheduleShard, partition_schedule
+from bench.load.engine.jobs import ClosedJobs, Job, ScheduledJobs, ScheduleShard, Unrecorded, partition_schedule
 from bench.workload.arrivals import OpenLoop, parse_arrivals
 from bench.workload.workload import Workload
 
@@ -105,3 +105,39 @@ def test_closed_loop_workers_draw_differently_and_alike_each_time() -> None:
 
     assert draw(0) == draw(0)
     assert draw(0) != draw(1)
+
+
+def shard_of(*due: float) -> ScheduleShard:
+    count = len(due)
+    return ScheduleShard(
+        np.array(due).tobytes(), np.arange(count, dtype="<u4").tobytes(), *[np.zeros(count, "u1").tobytes()] * 2
+    )
+
+
+def test_what_has_no_record_among_equal_due_times() -> None:
+    unrecorded = Unrecorded(shard_of(0.0, 0.0, 0.0, 1.0, 2.0, 2.0))
+    for due, left in (([], 6), ([0.0], 5), ([2.0, 0.0], 3), ([1.0], 2), ([0.0, 2.0], 0), ([0.0, 2.0, 2.0], 0)):
+        unrecorded.take_out(np.array(due))
+        assert unrecorded.requests.sum() == left
+    unrecorded = Unrecorded(shard_of(0.0, 0.0, 0.0, 1.0, 2.0, 2.0))
+    unrecorded.take_out(np.array([0.0, 2.0, 0.0]))
+    assert np.frombuffer(unrecorded._due)[unrecorded.requests].tolist() == [0.0, 1.0, 2.0]
+
+
+def test_records_of_requests_that_are_not_in_the_schedule_take_none_out() -> None:
+    unrecorded = Unrecorded(shard_of(0.0, 1.0))
+    unrecorded.take_out(np.array([0.5, 3.0, 3.0]))
+    assert unrecorded.requests.all()
+    empty = Unrecorded(shard_of())
+    empty.take_out(np.empty(0))
+    assert not empty.requests.size
+
+
+def test_records_of_a_day_take_no_more_memory_than_none() -> None:
+    due = np.arange(100_000.0)
+    unrecorded = Unrecorded(shard_of(*due))
+    size = unrecorded.requests.nbytes
+    for part in np.split(due, 1000):
+        unrecorded.take_out(part)
+    assert unrecorded.requests.nbytes == size == due.size
+    assert not unrecorded.requests.any()

@@ -13,11 +13,9 @@ from typing import Any, Final, TypeVar
 import gevent
 import numpy as np
 from gevent.event import Event
-from numpy.typing import NDArray
 
-from bench.core.types import Floats
 from bench.core.units import format_seconds
-from bench.load.engine.jobs import ScheduledJobs, ScheduleShard
+from bench.load.engine.jobs import ScheduledJobs, ScheduleShard, Unrecorded
 from bench.load.engine.payloads import Payload
 from bench.load.engine.recorder import Recorder
 from bench.load.engine.worker_plan import WorkerPlan
@@ -92,7 +90,7 @@ class Collector:
         self._figures = _figures(plans, writer.objectives) if callbacks.second is not None else None
         self._open = set(self._plans)
         self._heard = dict.fromkeys(self._plans, 0.0)
-        self._stored: dict[int, list[Floats]] = {worker: [] for worker in self._plans}
+        self._unrecorded = {plan.worker: Unrecorded(plan.shard) for plan in plans if plan.shard is not None}
         self._blocks = dict.fromkeys(self._plans, 0)
         self._stopped_at: float | None = None
         self._ends = next(iter(self._plans.values())).ends
@@ -129,7 +127,8 @@ class Collector:
         block = self._add_block(message["block"])
         if block is not None:
             self._blocks[worker] = block.sequence + 1
-            self._stored[worker].append(block.rows["due"].astype(np.float64))
+            if (unrecorded := self._unrecorded.get(worker)) is not None:
+                unrecorded.take_out(block.rows["due"])
         if message["sample"]:
             sample = ClientSample(**message["sample"])
             self._store_or_stop(lambda: self._writer.add_client_sample(sample))
@@ -242,10 +241,8 @@ class Collector:
         self._close(worker)
 
     def _drop_unrecorded(self, worker: int, plan: WorkerPlan, shard: ScheduleShard) -> int:
-        due = np.frombuffer(shard.due)
         until = self._ends if self._stopped_at is None else self._stopped_at
-        recorded = np.concatenate([np.empty(0), *self._stored[worker]])
-        unrecorded = _without(due, recorded)
+        unrecorded = self._unrecorded[worker].requests
         workload = plan.workload
         buffer = RecordBuffer(worker, self._blocks[worker])
         recorder = Recorder(buffer, self._payloads, workload.protocols, workload.signature, plan.begins)
@@ -278,16 +275,6 @@ def _figures(plans: Sequence[WorkerPlan], objectives: tuple[Objective, ...]) -> 
     due = np.sort(np.concatenate(shards)) if shards else None
     plan = LivePlan(plans[0].begins, plans[0].ends, due, objectives)
     return LiveFigures(plan, [plan.worker for plan in plans])
-
-
-def _without(due: Floats, recorded: Floats) -> NDArray[np.bool_]:
-    """Which of the sorted due times have no record, bool `[N]`; several may be equal, and some of them recorded."""
-    missing = np.ones(due.size, np.bool_)
-    values, counts = np.unique(recorded, return_counts=True)
-    first = np.searchsorted(due, values, side="left")
-    for start, count in zip(first, counts, strict=True):
-        missing[start : start + count] = False
-    return missing
 
 
 def start_times(lead: float) -> tuple[float, datetime]:

@@ -85,6 +85,32 @@ def _pair(request: NDArray[np.uint32], rng: np.random.Generator) -> tuple[NDArra
     return np.repeat(request[::2], 2)[: request.size], protocol_index
 
 
+class Unrecorded:
+    """The requests of a shard that have no record so far: a byte for each, however many records come.
+
+    Args:
+        shard: the worker's part of the schedule.
+
+    Attributes:
+        requests: which they are, bool `[N]`.
+    """
+
+    def __init__(self, shard: ScheduleShard) -> None:
+        self._due = np.frombuffer(shard.due)
+        self.requests = np.ones(self._due.size, np.bool_)
+
+    def take_out(self, due: NDArray[np.float64]) -> None:
+        """Takes out requests that were due at these times; of several that were due at one, as many as are named."""
+        times, counts = np.unique(due, return_counts=True)
+        first = np.searchsorted(self._due, times, side="left")
+        there = np.minimum(first, self._due.size - 1)
+        plain = (counts == 1) & (self._due[there] == times) & self.requests[there]
+        self.requests[there[plain]] = False
+        for time, count, start in zip(times[~plain], counts[~plain], first[~plain], strict=True):
+            end = np.searchsorted(self._due, time, side="right")
+            self.requests[start + np.flatnonzero(self.requests[start:end])[:count]] = False
+
+
 class Jobs(Protocol):
     """The queue of requests from which users take the next one."""
 

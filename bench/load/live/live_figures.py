@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bench.core.types import Floats
 from bench.load.live.latency_histogram import LatencyBatches, LatencyHistogram
 from bench.load.live.objectives_so_far import MeasuredSoFar, objectives_so_far
-from bench.load.live.second_table import SecondTable
+from bench.load.live.second_table import SecondBatches, SecondTable
 from bench.load.live.snapshot import Phase, SecondFigures, Snapshot
 from bench.objectives.grammar import Objective
 from bench.results.blocks import OUTCOME_CODES, WRONG_KIND_CODES
@@ -26,12 +26,16 @@ from bench.stats.percentiles import PERCENTILES
 
 KEPT_SECONDS: Final = 600
 """Seconds whose own percentiles are known: the newest."""
+HISTORY_SECONDS: Final = 4 * 3600
+"""Seconds whose own counts are known: the newest, at least."""
 CLOCKS: Final = ("from_due", "from_send", "start_delay")
 
 _OUTCOMES: Final = tuple(map(str, OUTCOME_CODES))
 _KINDS: Final = tuple(str(kind) for kind in WRONG_KIND_CODES if kind is not None)
 _WARMUP: Final = tuple(f"warmup_{name}" for name in _OUTCOMES)
-_COLUMNS: Final = ("due", "sent", "done", *_OUTCOMES, *_WARMUP, *_KINDS)
+_COLUMNS: Final = ("due", "sent", "done", "ended", *_OUTCOMES, *_WARMUP, *_KINDS)
+# Of the measured part, by when the requests ended; those of the warm-up end there too.
+_MEASURED_OK, _MEASURED_FAILED, _MEASURED_WARMUP = range(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ class LiveFigures:
         self.plan = plan
         self._reported = dict.fromkeys(workers, 0.0)
         self._ended: set[int] = set()
-        self._table = SecondTable(_COLUMNS)
+        self._table = SecondTable(_COLUMNS, HISTORY_SECONDS)
+        self._measured_counts = SecondBatches(int(np.ceil(plan.begins)), 3)
         self._batches = {clock: LatencyBatches() for clock in CLOCKS}
         self._newest: dict[str, dict[int, LatencyHistogram]] = {clock: {} for clock in CLOCKS}
         self._samples: dict[int, dict[int, ClientSample]] = defaultdict(dict)
@@ -82,11 +87,18 @@ class LiveFigures:
         self._table.add("due", due_second)
         self._table.add("sent", sent[went].astype(np.int64))
         self._table.add("done", end_second[went])
+        self._table.add("ended", end_second)
         self._table.add(_OUTCOMES[0], end_second, outcome + len(_OUTCOMES) * warmup)
         wrong = rows["wrong_kind"] > 0
         if wrong.any():
             self._table.add(_KINDS[0], end_second[wrong], rows["wrong_kind"][wrong].astype(np.int64) - 1)
         ok = outcome == OUTCOME_CODES[Outcome.OK]
+        for column, where in (
+            (_MEASURED_OK, ok & ~warmup),
+            (_MEASURED_FAILED, ~ok & ~warmup),
+            (_MEASURED_WARMUP, ok & warmup),
+        ):
+            self._measured_counts.add(column, end_second[where])
         self._add_latencies("from_due", due_second[ok], (done - due)[ok], warmup[ok])
         self._add_latencies("from_send", due_second[ok], (done - sent)[ok], warmup[ok])
         self._add_latencies("start_delay", due_second[went], (sent - due)[went], warmup[went])
@@ -117,6 +129,7 @@ class LiveFigures:
         self._reported |= other._reported
         self._ended |= other._ended
         self._table.merge(other._table)
+        self._measured_counts.merge(other._measured_counts)
         for clock in CLOCKS:
             self._batches[clock].merge(other._batches[clock])
             for second, histogram in other._newest[clock].items():
@@ -162,20 +175,24 @@ class LiveFigures:
             moment = min(moment, self.stopped_at)
         return int(np.searchsorted(self.plan.due, moment, side="right"))
 
-    def ended_by(self, second: int) -> NDArray[np.int64]:
-        """Requests that had ended by the end of each of the first `second` seconds, `[second]`."""
-        outcomes = [self._table.column(name, 0, second) for name in (*_OUTCOMES, *_WARMUP)]
-        return np.cumsum(np.sum(outcomes, axis=0))
+    @property
+    def since(self) -> int:
+        """The first second whose own counts are known."""
+        return self._table.first
+
+    def ended(self, begins: int, ends: int) -> NDArray[np.int64]:
+        """Requests that ended in each of the seconds from `begins`, `since` or later, to before `ends`."""
+        return self._table.column("ended", begins, ends)
 
     def backlog(self, begins: int, ends: int) -> NDArray[np.int64] | None:
-        """Requests due and not ended at the end of each of the seconds from `begins` to before `ends`, in open loop."""
+        """Requests due and not ended at the end of each of these seconds, as in `ended`; None in closed loop."""
         if self.plan.due is None:
             return None
         moments = np.arange(begins, ends) + 1.0
         if self.stopped_at is not None:
             moments = np.minimum(moments, self.stopped_at)
         due = np.searchsorted(self.plan.due, moments, side="right")
-        return np.maximum(due - self.ended_by(ends)[begins:], 0)
+        return np.maximum(due - self._table.before("ended", begins) - np.cumsum(self.ended(begins, ends)), 0)
 
     def second(self, second: int) -> SecondFigures:
         """The figures of one second, 0 or more."""
@@ -207,8 +224,7 @@ class LiveFigures:
         complete = self.complete
         loaded = self.plan.ends if self.stopped_at is None else min(self.stopped_at, self.plan.ends)
         first, last = int(np.ceil(self.plan.begins)), min(complete, int(loaded))
-        answered = int(self._table.column("ok", first, last).sum()) if last > first else 0
-        answered += int(self._table.column("warmup_ok", first, last).sum()) if last > first else 0
+        measured = self._measured(first, last) if last > first else None
         return Snapshot(
             time=complete,
             begins=self.plan.begins,
@@ -217,24 +233,33 @@ class LiveFigures:
             requests=self.requests,
             warmup_requests=self.warmup_requests,
             wrong_kinds=self.wrong_kinds,
-            throughput=answered / (last - first) if last > first else None,
+            throughput=None if measured is None else (measured.ok + self._answered_warmup(last)) / measured.seconds,
             estimates=tuple(entry for clock in CLOCKS for entry in self.estimates(clock)),
             newest=tuple(self.second(each) for each in range(max(complete - seconds, 0), complete)),
-            objectives=objectives_so_far(self.plan.objectives, self._measured(first, last)) if last > first else (),
+            objectives=() if measured is None else objectives_so_far(self.plan.objectives, measured),
         )
 
     def _measured(self, first: int, last: int) -> MeasuredSoFar:
         """The measured part, of which the seconds from `first` to before `last` are complete."""
-        columns = {name: self._table.column(name, first, last) for name in _OUTCOMES}
-        ok = columns.pop(Outcome.OK)
+        counts, seconds = self._measured_counts, last - first
+        newest = {name: int(self._table.column(name, last).sum()) for name in _OUTCOMES}
+        newest_ok = newest.pop(Outcome.OK)
         backlog = self.backlog(last - 1, last)
         return MeasuredSoFar(
             latencies=self._batches,
-            ok=ok,
-            failed=np.sum(list(columns.values()), axis=0),
+            seconds=seconds,
+            ok=counts.total(_MEASURED_OK) - newest_ok,
+            failed=counts.total(_MEASURED_FAILED) - sum(newest.values()),
+            batch_seconds=counts.seconds,
+            ok_batches=counts.complete(_MEASURED_OK, seconds),
+            failed_batches=counts.complete(_MEASURED_FAILED, seconds),
             wrong=self._table.total(Outcome.WRONG_ANSWER),
             open=0 if backlog is None else int(backlog[0]),
         )
+
+    def _answered_warmup(self, last: int) -> int:
+        """Successful requests of the warm-up that ended in the measured part before the second `last`."""
+        return self._measured_counts.total(_MEASURED_WARMUP) - int(self._table.column("warmup_ok", last).sum())
 
     def _phase(self, complete: int) -> Phase:
         if self._ended >= self._reported.keys():

@@ -20,7 +20,6 @@ from bench.stats.estimate import Estimate
 from bench.stats.percentiles import PERCENTILES, needed
 
 CONFIDENCE: Final = 0.95
-_MOST_BATCHES: Final = 32
 _LATER: Final = "told at the end of the run"
 
 
@@ -47,15 +46,23 @@ class MeasuredSoFar:
 
     Args:
         latencies: of the successful requests, by clock.
-        ok: successful requests that ended in each complete second, `[K]`.
-        failed: others, wrong answers included, `[K]`.
+        seconds: complete seconds.
+        ok: successful requests that ended in them.
+        failed: others, wrong answers included.
+        batch_seconds: length of a batch.
+        ok_batches: `ok` by batches of consecutive seconds, without the newest that do not fill one, `[B]`.
+        failed_batches: the same of `failed`.
         wrong: wrong answers.
         open: requests that are due and have not ended; 0 in closed loop.
     """
 
     latencies: Mapping[str, LatencyBatches]
-    ok: NDArray[np.int64]
-    failed: NDArray[np.int64]
+    seconds: int
+    ok: int
+    failed: int
+    batch_seconds: int
+    ok_batches: NDArray[np.int64]
+    failed_batches: NDArray[np.int64]
     wrong: int
     open: int
 
@@ -78,12 +85,11 @@ def _result(objective: Objective, measured: MeasuredSoFar) -> ObjectiveResult:
     estimates = {"error_share": _error_share, "throughput": _throughput}
     estimate = estimates.get(objective.quantity.metric)
     found = _absent(objective, _LATER) if estimate is None else estimate(objective, measured)
-    return decide(objective, found, float(measured.ok.size), over=False)
+    return decide(objective, found, float(measured.seconds), over=False)
 
 
 def _counted(objective: Objective, measured: MeasuredSoFar) -> ObjectiveResult:
-    failed = int(measured.failed.sum())
-    requests = int(measured.ok.sum()) + failed
+    failed, requests = measured.failed, measured.ok + measured.failed
     bad = {"wrong": measured.wrong, "errors": failed}.get(objective.name)
     if bad is None:
         histogram = measured.latencies[objective.quantity.metric.rpartition("_")[0]].histogram
@@ -94,8 +100,7 @@ def _counted(objective: Objective, measured: MeasuredSoFar) -> ObjectiveResult:
 
 def _percentile(objective: Objective, clock: str, name: str, measured: MeasuredSoFar) -> ObjectiveResult:
     """A FAIL as the requests are that have ended; a PASS only if those that are open may all be late."""
-    failed = int(measured.failed.sum())
-    seconds = float(measured.ok.size)
+    failed, seconds = measured.failed, float(measured.seconds)
     ended = decide(objective, _among(objective, clock, name, measured, failed), seconds, over=False)
     if ended.verdict is not Verdict.PASS or not measured.open:
         return ended
@@ -120,7 +125,7 @@ def _among(objective: Objective, clock: str, name: str, measured: MeasuredSoFar,
 
 
 def _error_share(objective: Objective, measured: MeasuredSoFar) -> Estimate:
-    failed, sizes = _batches(measured.failed), _batches(measured.failed + measured.ok)
+    failed, sizes = measured.failed_batches, measured.failed_batches + measured.ok_batches
     total = int(sizes.sum())
     if sizes.size < LEAST_BATCHES or not total:
         return _absent(objective, f"no interval in the first {LEAST_BATCHES} s")
@@ -131,17 +136,10 @@ def _error_share(objective: Objective, measured: MeasuredSoFar) -> Estimate:
 
 
 def _throughput(objective: Objective, measured: MeasuredSoFar) -> Estimate:
-    each = max(measured.ok.size // _MOST_BATCHES, 1)
-    rates = _batches(measured.ok) / each
+    rates = measured.ok_batches / measured.batch_seconds
     if rates.size < LEAST_BATCHES:
         return _absent(objective, f"no interval in the first {LEAST_BATCHES} s")
     return Estimate(objective.quantity.metric, *mean_bounds(rates, CONFIDENCE), CONFIDENCE, rates.size)
-
-
-def _batches(seconds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sums of equally many consecutive seconds; the newest that do not fill a batch are left out."""
-    each = max(seconds.size // _MOST_BATCHES, 1)
-    return np.asarray(seconds[: seconds.size // each * each].reshape(-1, each).sum(axis=1))
 
 
 def _absent(objective: Objective, why: str) -> Estimate:

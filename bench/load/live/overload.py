@@ -10,7 +10,7 @@ least half that of Poisson arrivals and exponential service times.
 **For good.** The backlog must also have risen in each third of the time since it began to grow, while requests ended
 in each of them: a server that stalls, and then works off its backlog, is measured and not stopped. And the requests
 still to come must be due faster than the server carries them: a burst or a step down is waited out. The warm-up does
-not count, since a cold server carries less.
+not count, since a cold server carries less, and of a run of more than `HISTORY_SECONDS` only the newest do.
 
 Simulated rates of false stops and times to the stop: `docs/validation/load.md`.
 """
@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.load.live.live_figures import LiveFigures
+from bench.load.live.live_figures import HISTORY_SECONDS, LiveFigures
 from bench.results.overload import Overload
 from bench.stats.batch_means import mean_bounds
 
@@ -47,7 +47,9 @@ Counts = NDArray[np.int64]
 
 def find_overload(figures: LiveFigures) -> Overload | None:
     """The overload of a run in progress; None as long as its backlog is that of a server that keeps up."""
-    begins, complete = math.ceil(figures.plan.begins), figures.complete
+    complete = figures.complete
+    known = figures.since + 1 if figures.since else 0
+    begins = max(math.ceil(figures.plan.begins), complete - HISTORY_SECONDS, known)
     if complete - begins < LEAST_SECONDS or figures.plan.ends - complete < LEAST_REST:
         return None
     backlog = figures.backlog(max(begins - 1, 0), complete)
@@ -55,7 +57,7 @@ def find_overload(figures: LiveFigures) -> Overload | None:
         return None
     if begins == 0:
         backlog = np.concatenate(([0], backlog))
-    ended = np.diff(figures.ended_by(complete), prepend=0)[begins:]
+    ended = figures.ended(begins, complete)
     due, by_now = figures.plan.due, figures.due_by(complete)
     assert due is not None
     assert by_now is not None

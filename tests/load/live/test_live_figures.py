@@ -9,7 +9,9 @@ from bench.analysis.run import analyse
 from bench.load.live.latency_histogram import MOST_BATCHES, LatencyBatches, LatencyHistogram
 from bench.load.live.live_figures import KEPT_SECONDS, LiveFigures, LivePlan
 from bench.load.live.snapshot import Phase, Snapshot
-from bench.results.blocks import ROW, Block, read_blocks
+from bench.objectives.grammar import parse_objectives
+from bench.objectives.verdicts import Verdict
+from bench.results.blocks import OUTCOME_CODES, ROW, Block, read_blocks
 from bench.results.records import Outcome
 from bench.results.run_folder import BLOCKS, TIME_SERIES
 from bench.results.run_reader import Run
@@ -148,6 +150,31 @@ def test_a_long_run_keeps_a_bounded_number_of_histograms() -> None:
     assert figures.second(4999 - KEPT_SECONDS).from_due == {}
     assert figures.snapshot().estimate("from_due_p99.9").center == pytest.approx(0.01, rel=RESOLUTION)
     assert len(figures._batches["from_due"]._batches) <= MOST_BATCHES
+
+
+def test_a_run_longer_than_its_history_has_exact_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every tenth request fails; the queue at the end is what was due and has not ended."""
+    monkeypatch.setattr("bench.load.live.live_figures.HISTORY_SECONDS", 50)
+    due = np.arange(20_000) / 4 + 0.1
+    figures = LiveFigures(LivePlan(2.0, 5000.0, due, parse_objectives("errors<=20%,throughput>=3/s,max<=1s")), [0])
+    rows = np.zeros(due.size, ROW)
+    rows["due"] = rows["sent"] = due
+    rows["done"] = due + 3.0
+    rows["warmup"] = due < 2.0
+    rows["outcome"][::10] = OUTCOME_CODES[Outcome.TIMEOUT]
+    for second in range(3, 4900):
+        figures.add_block(rows[(rows["done"] >= second) & (rows["done"] < second + 1)])
+    figures.add_sample(sample(0, 4900.0))
+    ended = rows[rows["done"] < 4900]
+    found = figures.snapshot()
+    assert figures.since > 4700
+    assert found.requests["timeout"] == (ended["outcome"] > 0).sum()
+    assert sum(found.requests.values()) == ended.size
+    assert found.throughput == pytest.approx((ended["outcome"] == 0).sum() / 4898)
+    assert found.newest[0].open == figures.backlog(4899, 4900)[0] == 12
+    assert (found.newest[0].outcomes["ok"], found.newest[0].outcomes["timeout"]) in ((4, 0), (3, 1))
+    assert [entry.verdict for entry in found.objectives] == [Verdict.PASS, Verdict.PASS, Verdict.FAIL]
+    assert found.objectives[2].remark == "19,580 of 19,580 requests"
 
 
 @pytest.mark.parametrize("fraction", PERCENTILES.values())

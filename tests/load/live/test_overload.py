@@ -111,3 +111,26 @@ def test_a_run_without_a_warmup_begins_with_an_empty_queue() -> None:
     due = even(STEADY)
     found = find_overload(figures_of(due, served(due, 80.0), 12.0, begins=0.0))
     assert (found.since, found.backlog) == (0.0, 241)
+
+
+def test_a_run_longer_than_its_history_is_stopped_for_what_it_asks_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """150 of 200 s keep up; the server then becomes too slow."""
+    for module in ("live_figures", "overload"):
+        monkeypatch.setattr(f"bench.load.live.{module}.HISTORY_SECONDS", 40)
+    due = even([100.0] * 300)
+    done = np.concatenate((served(due[:15_000], 200.0), 150 + served(due[15_000:] - 150, 80.0)))
+    figures = LiveFigures(LivePlan(2.0, 300.0, due), [0])
+    rows = np.zeros(due.size, ROW)
+    rows["due"] = rows["sent"] = due
+    rows["done"] = done
+    for second in range(200):
+        figures.add_block(rows[(done >= second) & (done < second + 1)])
+        figures.add_sample(ClientSample(time=second + 1.0, worker=0))
+        found = find_overload(figures)
+        if found is not None:
+            break
+    assert figures.since > 60
+    assert 155 <= found.time <= 170
+    assert found.since == 150
+    assert found.carried == pytest.approx(80, abs=1)
+    assert found.backlog == ((due <= found.time) & (done > found.time)).sum()

@@ -6,7 +6,7 @@ folder's `web/` draws it from the JSON of a route here.
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,7 +88,7 @@ class WebTab:
         self._web.update_template_args()
         # Its warning of a missing host is wrong here: `empty_host` says what is tested.
         page = render_template("index.html", template_args={**self._web.template_args, "missing_host_warning": False})
-        given: Mapping[str, str] = {"emptyHost": self._empty_host, "tab": TAB}
+        given = {"emptyHost": self._empty_host, "tab": TAB, "keptSeconds": KEPT_SECONDS}
         text = msgspec.json.encode(given).decode().replace("<", "\\u003c")
         script = f'<script>window.bertbench = {text}</script><script type="module" src="./{TAB}/tab.js"></script>'
         return page.replace("</body>", f"{script}</body>")

@@ -1,6 +1,6 @@
 // The tab of Locust's page with the figures of the run in progress. Draws what ./bertbench/figures gives.
 
-const { tab, emptyHost } = window.bertbench;
+const { tab, emptyHost, keptSeconds } = window.bertbench;
 const PERCENTILES = ["p50", "p90", "p95", "p99", "p99.9"];
 const CLOCKS = { from_due: "from due", from_send: "from send", start_delay: "start delay" };
 const COLOURS = ["#2a7fb8", "#d9822b", "#b3245a", "#5b8c2a", "#7a5ba8", "#888888"];
@@ -165,6 +165,9 @@ async function poll() {
       if (state.run !== run || (state.snapshot && state.snapshot.time < after)) seconds.clear();
       run = state.run;
       for (const second of state.snapshot?.newest ?? []) seconds.set(second.second, second);
+      // A page that stays open for days would draw more and more.
+      const first = (state.snapshot?.time ?? 0) - keptSeconds;
+      for (const second of seconds.keys()) if (second < first) seconds.delete(second);
       draw();
     }
   } finally {

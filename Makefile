@@ -15,7 +15,7 @@ STAMP := $(VENV)/.installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 PARALLEL = -n $(WORKERS) --dist worksteal
 
-.PHONY: help setup demo demo-client image load-test test test-image protos worker-requirements lock licences wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity bench-overload bench-slo bench-attacks fuzz accounting kills clean
+.PHONY: help setup demo demo-client image load-test test test-image protos worker-requirements lock licences wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity bench-overload bench-slo bench-attacks bench-soak fuzz accounting kills clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -108,6 +108,11 @@ fuzz: $(STAMP) ## files and requests from outside, broken: COUNT=10000 of each k
 	@$(BIN)/python -m benchmarks.fuzz.files --count $(COUNT)
 	@$(BIN)/python -m benchmarks.fuzz.rest --requests $(REQUESTS)
 	@$(BIN)/python -m benchmarks.fuzz.grpc --requests $(REQUESTS)
+
+MINUTES ?= 30
+
+bench-soak: $(STAMP) ## half an hour of load and a day of records, and what grows meanwhile: MINUTES=30
+	@$(BIN)/python -m benchmarks.bench_soak --minutes $(MINUTES)
 
 # ONLY=rest/run is a part of the cases.
 accounting: $(STAMP) ## every due request counted once, whatever fails: ONLY=rest/run/answer-half is one case

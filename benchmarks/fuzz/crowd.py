@@ -1,6 +1,8 @@
 """Connections that are idle, slow or do not read: `python -m benchmarks.fuzz.crowd GRPC_ADDRESS REST_ADDRESS`.
 
-Half of them go to each address. They stay until standard input ends.
+Half of them go to each address. They stay until standard input ends. Each line of it is answered when it is done: `on`
+lets the slow ones send a byte each half second, and makes those that do not read anew if the server may have given them
+up; `off` lets all be silent.
 """
 
 import resource
@@ -11,15 +13,17 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from bench.serving.http2.frames import PREFACE, connection_preface
+from bench.serving.http2.frames import DATA, PREFACE, connection_preface, frame
 from benchmarks.fuzz.http2_attacks import ATTACKS, unread_answers
 
 IDLE, SLOW, DEAF = 2000, 200, 50
 _SLOW_SECONDS: Final = 0.5
 # More answers than fit into both sides' buffers, and seconds in which they are made.
 _ASKED, _ROOM, _SETTLING_SECONDS = 200, 4096, 3.0
+# The server ends a connection whose client takes nothing for 30 s.
+_DEAF_SECONDS: Final = 20.0
 _REQUEST: Final = b"POST /v1/models/bert:predict HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000
-_GREETING: Final = PREFACE + connection_preface() + next(ATTACKS["open_streams"]())
+_GREETING: Final = PREFACE + connection_preface() + next(ATTACKS["open_streams"]()) + frame(DATA, 0, 1, bytes(16384))
 
 
 def _connect(place: str, room: int | None = None) -> socket.socket:
@@ -33,40 +37,79 @@ def _connect(place: str, room: int | None = None) -> socket.socket:
     return made
 
 
-def _dribble(connections: list[socket.socket], over: threading.Event) -> None:
-    """Sends a byte of a request on each connection, and again."""
-    at = 0
-    while not over.wait(_SLOW_SECONDS):
-        for place, connection in enumerate(connections):
-            message = _REQUEST if place % 2 else _GREETING
-            with suppress(OSError):
-                connection.sendall(message[at % len(message) : at % len(message) + 1])
-        at += 1
+class Crowd:
+    """The connections, silent at first.
 
+    Args:
+        places: addresses of gRPC and of REST.
+    """
 
-def main(grpc: str, rest: str) -> None:
-    """Makes the connections, says so, and holds them."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    places = (grpc, rest)
-    idle = [_connect(places[place % 2]) for place in range(IDLE)]
-    slow = [_connect(places[place % 2]) for place in range(SLOW)]
-    deaf = [_connect(places[place % 2], _ROOM) for place in range(DEAF)]
-    for place, connection in enumerate(deaf):
+    def __init__(self, places: tuple[str, str]) -> None:
+        self._places = places
+        self.idle = [_connect(places[place % 2]) for place in range(IDLE)]
+        self.slow = [_connect(places[place % 2]) for place in range(SLOW)]
+        self.deaf: list[socket.socket] = []
+        self._asked_at = 0.0
+        self._sent = 0
+        self._silent, self._over = threading.Event(), threading.Event()
+        self._silent.set()
+        self._thread = threading.Thread(target=self._dribble)
+        self._thread.start()
+
+    def on(self) -> None:
+        """The slow ones send, and as many as before do not read."""
+        self._silent.clear()
+        if time.monotonic() - self._asked_at > _DEAF_SECONDS:
+            for connection in self.deaf:
+                connection.close()
+            self.deaf = [self._ask(place) for place in range(DEAF)]
+            self._asked_at = time.monotonic()
+            time.sleep(_SETTLING_SECONDS)
+
+    def off(self) -> None:
+        """No one sends."""
+        self._silent.set()
+
+    def close(self) -> None:
+        """Ends the thread; the connections end with the process."""
+        self._over.set()
+        self._thread.join()
+
+    def _ask(self, place: int) -> socket.socket:
+        """A connection that asks for much and reads nothing."""
+        connection = _connect(self._places[place % 2], _ROOM)
         connection.setblocking(False)
         frames = unread_answers()
         ask = b"GET /v1/models/bert/metadata HTTP/1.1\r\n\r\n" * _ASKED
         greeting = PREFACE + connection_preface() + b"".join(next(frames) for _ in range(_ASKED))
         with suppress(BlockingIOError):
             connection.send(ask if place % 2 else greeting)
-    over = threading.Event()
-    dribbling = threading.Thread(target=_dribble, args=(slow, over))
-    dribbling.start()
-    time.sleep(_SETTLING_SECONDS)
-    print(f"{len(idle)} idle, {len(slow)} slow, {len(deaf)} that do not read", flush=True)
-    sys.stdin.read()
-    over.set()
-    dribbling.join()
+        return connection
+
+    def _dribble(self) -> None:
+        """Sends a byte of a request on each slow connection, and again."""
+        while not self._over.wait(_SLOW_SECONDS):
+            if self._silent.is_set():
+                continue
+            for place, connection in enumerate(self.slow):
+                message = _REQUEST if place % 2 else _GREETING
+                at = self._sent % len(message)
+                with suppress(OSError):
+                    connection.sendall(message[at : at + 1])
+            self._sent += 1
+
+
+def main(grpc: str, rest: str) -> None:
+    """Makes the connections, says so, and does as it is told."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    crowd = Crowd((grpc, rest))
+    crowd.on()
+    print(f"{len(crowd.idle)} idle, {len(crowd.slow)} slow, {len(crowd.deaf)} that do not read", flush=True)
+    for line in sys.stdin:
+        {"on": crowd.on, "off": crowd.off}[line.strip()]()
+        print(line.strip(), flush=True)
+    crowd.close()
 
 
 if __name__ == "__main__":

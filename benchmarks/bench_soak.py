@@ -3,7 +3,7 @@
 - soak: the soak scenario over REST and, beside it, the same load over gRPC, against one embedded server with the demo
   model. Every ten seconds the memory, threads and descriptors of the server and of both load generators are sampled,
   the size of all files, and the load generator's Prometheus page. The last third of the run is compared with the first:
-  memory within `footprint.GROWTH`, as many threads and descriptors, p50 and p99 without a drift that is both
+  resident memory within `footprint.GROWTH`, as many threads and descriptors, p50 and p99 without a drift that is both
   significant and larger than the limit of the validity check, files by their bytes a request, the server's log without
   a line for a request.
 - day: `benchmarks.simulated_day`, in a process of its own.
@@ -29,6 +29,8 @@ from bench.analysis.measured import Measured, load
 from bench.analysis.validity import SHIFT, SHIFT_P
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.core.types import Floats
+from bench.results.blocks import OUTCOME_CODES
+from bench.results.records import Outcome
 from bench.results.run_reader import Run, find_runs
 from bench.server.lifecycle import RunningServer, embedded
 from bench.stats.percentile_intervals import percentile_intervals
@@ -46,6 +48,8 @@ BYTES_A_REQUEST, BYTES_A_SECOND = 110, 700
 """Of a run folder: a record has 79 bytes, a second's block 90 more, a line of each sample file 150 to 350."""
 SAME_AS_SOAK: Final = ["--users", "64", "--check-share", "10%"]
 """What the scenario for gRPC needs to be the soak scenario."""
+MOST_NAMED: Final = 20
+"""Failed requests whose times are printed."""
 LOG_BYTES: Final = 0
 """Growth of the server's log after the first third."""
 
@@ -136,14 +140,16 @@ def watch(server: Observed, made: Sequence[Client], log: Path, seconds: float) -
 def judge_process(observed: Observed, begins: float, ends: float) -> None:
     """Memory, threads and descriptors of a process."""
     thirds = Thirds.of(observed.samples, begins, ends)
-    for field, name in (("rss", "RSS"), ("pss", "PSS")):
-        first, last = thirds.medians(field)
-        most = max(getattr(one, field) for one in observed.samples)
-        goal(
-            within_growth(first, last),
-            f"{observed.name}: {name} {first / 2**20:.1f} MiB in the first third, {last / 2**20:.1f} in the last "
-            f"({last / first - 1:+.1%}; at most 5 % or 10 MiB), largest {most / 2**20:.1f}",
-        )
+    first, last = thirds.medians("rss")
+    most = max(one.rss for one in observed.samples)
+    goal(
+        within_growth(first, last),
+        f"{observed.name}: RSS {first / 2**20:.1f} MiB in the first third, {last / 2**20:.1f} in the last "
+        f"({last / first - 1:+.1%}; at most 5 % or 10 MiB), largest {most / 2**20:.1f}",
+    )
+    # Without a goal: it also changes when other processes that share its pages come and go.
+    before, after = thirds.medians("pss")
+    note(f"{observed.name}: PSS {before / 2**20:.1f} MiB, then {after / 2**20:.1f}")
     for field in ("threads", "descriptors"):
         first, last = thirds.medians(field)
         before, after = thirds.most(field)
@@ -172,6 +178,16 @@ def judge_files(client: Client, place: int, sizes: Sequence[FileSizes], run: Run
         f"{client.observed.name}: the finished folder has {finished / done.size:.0f} bytes a request, no more than the "
         f"{late.runs[place] / done.size:.0f} before",
     )
+
+
+def name_failures(client: Client, run: Run) -> None:
+    """When requests were due, sent and failed: whether they failed together shows what failed them."""
+    columns = run.columns(["due", "sent", "done", "outcome"])
+    names = {code: str(outcome) for outcome, code in OUTCOME_CODES.items()}
+    failed = np.flatnonzero(columns["outcome"] != OUTCOME_CODES[Outcome.OK])
+    for index in failed[:MOST_NAMED]:
+        times = ", ".join(f"{name} {columns[name][index]:.3f} s" for name in ("due", "sent", "done"))
+        note(f"{client.observed.name}: {names[int(columns['outcome'][index])]}: {times}")
 
 
 def thirds_of(measured: Measured) -> tuple[Floats, list[Floats]]:
@@ -232,6 +248,7 @@ def soak(minutes: float, rate: float) -> list[str]:
         for client, run, code in zip(made, runs, codes, strict=True):
             counts = {outcome: count for outcome, count in run.file.counts.items() if count}
             goal(code == 0 and list(counts) == ["ok"], f"{client.observed.name}: {counts}, exit code {code}")
+            name_failures(client, run)
         warm = min(WARM_SECONDS, seconds / 10)
         for each in (observed, *(client.observed for client in made)):
             judge_process(each, warm, seconds)

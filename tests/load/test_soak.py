@@ -50,9 +50,9 @@ def test_the_thirds_leave_the_warm_up_and_the_middle_out() -> None:
         (observed(lambda time: 100 * MIB), 0),
         # All of it in the warm-up.
         (observed(lambda time: (80 + 40 * min(time / 60, 1)) * MIB), 0),
-        # 2 kB a request at 10 requests/s, of which PSS has half; 10 MiB are allowed.
-        (observed(lambda time: 100 * MIB + 20_000 * time), 2),
+        # 1.2 kB and 0.6 kB a request at 10 requests/s; 10 MiB are allowed.
         (observed(lambda time: 100 * MIB + 12_000 * time), 1),
+        (observed(lambda time: 100 * MIB + 6_000 * time), 0),
         (observed(lambda time: 100 * MIB, descriptors=lambda time: 9 + (time > 1500)), 1),
         (observed(lambda time: 100 * MIB, descriptors=lambda time: 9 + int(time / 100)), 1),
     ],

@@ -8,7 +8,14 @@ import numpy as np
 from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.capacity.model.validation import median_error
 from bench.capacity.plan.result import CapacityResult
-from bench.capacity.report.text_report import plan_text, rate, rate_interval, sustained_text, validation_text
+from bench.capacity.report.text_report import (
+    plan_text,
+    rate,
+    rate_interval,
+    sustained_text,
+    sustains,
+    validation_text,
+)
 from bench.core.types import Floats
 from bench.core.units import format_percent, format_rate, pluralize
 from bench.report.charts import Chart, Mark, Series
@@ -68,7 +75,7 @@ def _sustained(result: CapacityResult) -> Figure:
     value = Value("", "", found.center, rate(found.center), rate_interval(found).partition(" ")[2], found.confidence)
     if found.center is None or not result.sustained.attainable:
         return Figure("One server sustains", "no rate", BAD, (), (str(result.slo), result.sustained.reason))
-    return Figure("One server sustains", "", GOOD, (value,), (f"within {result.slo}",))
+    return Figure(f"One server {sustains(found)}", "", GOOD, (value,), (f"within {result.slo}",))
 
 
 def _saturated(result: CapacityResult) -> Figure:

@@ -40,14 +40,18 @@ def sustained_text(result: CapacityResult) -> str:
     sustained = result.sustained
     if not sustained.attainable:
         return f"meets {result.slo} at no rate: {sustained.reason}"
-    least = "at least " if sustained.rate.hi is None and sustained.rate.lo == sustained.rate.center else ""
-    found = f"sustains {least}{rate_interval(sustained.rate)} within {result.slo} by the model"
+    found = f"{sustains(sustained.rate)} {rate_interval(sustained.rate)} within {result.slo} by the model"
     parts = []
     if sustained.highest_passed is not None:
         parts.append(f"{rate(sustained.highest_passed)} met it")
     if sustained.lowest_failed is not None:
         parts.append(f"{rate(sustained.lowest_failed)} violated it")
     return f"{found} (measured: {', '.join(parts)})" if parts else found
+
+
+def sustains(sustained: Estimate) -> str:
+    """`sustains`; `sustains at least` for a rate that no measured one exceeded."""
+    return "sustains at least" if sustained.hi is None and sustained.lo == sustained.center else "sustains"
 
 
 def sentences_text(result: CapacityResult) -> str:

@@ -189,7 +189,7 @@ def _heat_map(profile: RunProfile) -> Iterator[Chart]:
     heat = profile.heat_map
     if heat is None:
         return
-    note = f"{pluralize(int(heat.counts.sum()), 'successful request')}; the darker, the more of them"
+    note = f"{pluralize(int(heat.counts.sum()), 'successful request')}; the stronger the colour, the more of them"
     title = "Latency of all requests over time"
     yield Chart("heat-map", title, note, heat.times, TIME, "latency from due", "s", [], True, heat=heat)
 

@@ -37,7 +37,7 @@ def first_paint(page: Path) -> float | None:
         window = browser.new_page()
         window.goto(page.resolve().as_uri())
         paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-        window.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+        window.wait_for_function("() => performance.getEntriesByName('first-contentful-paint').length")
         found = float(window.evaluate(paint)) / 1e3
         browser.close()
     return found

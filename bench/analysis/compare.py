@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any, Final, Literal
 
-from bench.analysis.metrics import METRICS, Metric
+from bench.analysis.metrics import METRICS, OF_REQUESTS, Metric
 from bench.analysis.run import Analysis
 from bench.analysis.summary import CONFIDENCE
 from bench.core.differences import differences
@@ -208,7 +208,7 @@ def side_estimate(metric: Metric, side: Sequence[Analysis], confidence: float = 
         return found[0]
     values = [estimate.center for estimate in found if estimate.center is not None]
     mean = mean_of_runs(metric.name, values, confidence, log=metric.unit != "share")
-    if metric.unit == "share" and len(values) > 1 and len(set(values)) == 1:
+    if metric.name in OF_REQUESTS and len(values) > 1 and len(set(values)) == 1:
         # Runs without one failed request say nothing of how runs vary; their requests bound the proportion.
         low, high = clopper_pearson(values[0], sum(estimate.n for estimate in found), confidence)
         mean = replace(mean, lo=low, hi=high)
@@ -234,7 +234,8 @@ def _difference(
     log = metric.unit != "share"
     if log and min(min(values) for values in centers) <= 0:
         return Estimate.absent(metric.name, "no ratio: a value is 0", confidence=confidence)
-    if min(map(len, centers)) >= 2 and (log or any(len(set(values)) > 1 for values in centers)):
+    varying = any(len(set(values)) > 1 for values in centers)
+    if min(map(len, centers)) >= 2 and (varying or metric.name not in OF_REQUESTS):
         return change_between_runs(metric.name, centers[0], centers[1], confidence, log=log)
     return _single(metric, own, log, confidence)
 

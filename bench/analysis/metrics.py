@@ -5,6 +5,8 @@ from typing import Final, Literal
 
 from bench.stats.percentiles import PERCENTILES
 
+OF_REQUESTS: Final = ("error_share", "wrong_share", "dropped_share")
+"""Shares that are proportions of requests, whose number bounds them."""
 CLOCKS: Final = {"from_due": "latency from due", "from_send": "latency from send"}
 
 

@@ -95,7 +95,8 @@ class ClientSample:
     users: float | None = None
 
 
-_MOST_VALUE: Final = 1e18
+MOST_VALUE: Final = 1e18
+"""No figure of a sample is larger."""
 _MOST_BYTES: Final = 256 * MEBIBYTE
 """A day of samples of ten workers has some 80 MB."""
 _FIRST_COLUMNS: Final = 8
@@ -125,7 +126,7 @@ class SampleFile(Generic[Sample]):
 
 def _cell(value: float | None) -> str:
     """A value as it is stored; empty for one that no reader would take, like the infinity of a server's page."""
-    return repr(value) if value is not None and 0 <= value <= _MOST_VALUE else ""
+    return repr(value) if value is not None and 0 <= value <= MOST_VALUE else ""
 
 
 def read_samples(path: Path, kind: type[Sample]) -> dict[str, Floats]:
@@ -160,7 +161,7 @@ def read_samples(path: Path, kind: type[Sample]) -> dict[str, Floats]:
 
 def _check_values(table: Floats, names: list[str], path: Path) -> None:
     """Refuses values that no sample has: times outside of every run, and numbers that are not finite."""
-    limits = np.full(len(names), _MOST_VALUE)
+    limits = np.full(len(names), MOST_VALUE)
     limits[names.index("time")] = MOST_SECONDS
     known = ~np.isnan(table)
     wrong = known & ~((table >= 0) & (table <= limits))

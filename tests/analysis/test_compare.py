@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.analysis.compare import RUN_NOISE, Change, Comparison, compare
+from bench.analysis.compare import RUN_NOISE, Change, Comparison, compare, side_estimate
+from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis, analyse
 from bench.core.errors import InconclusiveError, UsageError
 from bench.report.comparison import comparison_text
 from bench.results.records import Outcome
+from bench.stats.estimate import Estimate
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, Requests, exponential, simulate, write_run
 
 LONG = replace(WORKLOAD, duration=60.0)
@@ -57,6 +59,16 @@ def test_no_failure_in_any_run_bounds_the_proportion(tmp_path: Path) -> None:
         assert own.hi == pytest.approx(3.69 / 6_000, rel=0.1)
     assert change.change.lo is not None
     assert change.change.lo < 0 < change.change.hi
+
+
+def test_other_shares_are_not_proportions_of_requests(tmp_path: Path) -> None:
+    """A GPU that was equally busy in all runs: its samples are not trials."""
+    runs = []
+    for entry in side(tmp_path, 0.01, range(2)):
+        metrics = {**entry.summary.metrics, "server_gpu": Estimate("server_gpu", 0.5, None, None, 0.95, 60)}
+        runs.append(replace(entry, summary=replace(entry.summary, metrics=metrics)))
+    found = side_estimate(METRICS["server_gpu"], runs)
+    assert (found.center, found.lo, found.hi) == (0.5, 0.5, 0.5)
 
 
 def test_single_runs_carry_the_assumed_noise_and_say_so(tmp_path: Path) -> None:

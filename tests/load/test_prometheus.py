@@ -48,3 +48,11 @@ def test_what_is_not_there_is_absent() -> None:
     assert read_page("", "bert") == {}
     assert read_page("<html>Not Found</html>", "bert") == {}
     assert read_page(':tensorflow:serving:request_count{model_name="bert",status="OK"} x', "bert") == {}
+
+
+def test_what_no_counter_can_be_is_left_out() -> None:
+    lines = [
+        f':tensorflow:serving:request_count{{model_name="bert",status="OK"}} {value}' for value in ("+Inf", "-3", 5)
+    ]
+    assert read_page("\n".join(lines), "bert") == {"requests_ok": 5}
+    assert read_page(lines[0], "bert") == {}

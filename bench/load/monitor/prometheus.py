@@ -8,11 +8,12 @@ import re
 from collections import defaultdict
 from typing import Final
 
+from bench.results.samples import MOST_VALUE
+
 _LINE: Final = re.compile(r"^:tensorflow:serving:([\w:]+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _MICRO: Final = 1e-6
 _BATCHING: Final = "batching_session:"
-_MOST_VALUE: Final = 1e18
 
 
 def read_page(text: str, model: str) -> dict[str, float]:
@@ -35,7 +36,7 @@ def read_page(text: str, model: str) -> dict[str, float]:
             value = float(value_text)
         except ValueError:
             continue
-        if not 0 <= value <= _MOST_VALUE:
+        if not 0 <= value <= MOST_VALUE:
             continue
         for counter, scale in _counters(name, labels):
             totals[counter] += value * scale

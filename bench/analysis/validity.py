@@ -16,11 +16,14 @@ from bench.analysis.summary import most_in_flight
 from bench.analysis.users import UsersPresent, users_present
 from bench.core.types import Floats
 from bench.core.units import format_apart, format_number, format_percent, format_seconds, pluralize, were
+from bench.results.blocks import OUTCOME_CODES
+from bench.results.records import Outcome
 from bench.results.run_reader import Run
 from bench.stats.littles_law import little_residual
 from bench.stats.percentiles import nearest_rank
 from bench.stats.stationarity import level_shift
 from bench.workload.arrivals import ClosedLoop, Constant, Poisson
+from bench.workload.due_times import UNAVAILABLE_PAUSE
 
 START_DELAY: Final = 0.005
 """Largest p99 of `sent - due`, seconds: about the scheduling delay on a busy two-core machine..."""
@@ -254,17 +257,19 @@ def _little(run: Run, measured: Measured, samples: dict[str, Floats], users: Use
     limits = [Limit(0.5, "half a request")]
     if isinstance(arrivals, ClosedLoop):
         present = users.mean if users is not None else float(arrivals.users)
-        start, think = measured.due, arrivals.think
+        refused = measured.outcome == OUTCOME_CODES[Outcome.UNAVAILABLE]
+        start = measured.due
+        think = np.where(refused, max(arrivals.think, UNAVAILABLE_PAUSE), arrivals.think)
     else:
         in_flight = _total_in_flight(samples)
         if in_flight.size < LITTLE_MIN_SAMPLES:
             return Check(
                 "N = X·R", None, "too few samples of the requests in flight, so Little's law (N = X·R) is not checked"
             )
-        present, start, think = float(in_flight.mean()), measured.sent, 0.0
+        present, start, think = float(in_flight.mean()), measured.sent, np.zeros(went.size)
         slack = 3 * float(in_flight.std(ddof=1)) / in_flight.size**0.5
         limits.append(Limit(slack, f"three standard errors of {pluralize(in_flight.size, 'sample')} of N"))
-    time = float((measured.done - start)[went].mean()) + think if went.any() else 0.0
+    time = float((measured.done - start + think)[went].mean()) if went.any() else 0.0
     residual = little_residual(present, rate, time)
     if residual is None:
         return Check("N = X·R", True, "nothing was in flight")

@@ -39,6 +39,8 @@ _REFUSED: Final = frozenset(
 )
 _CREDENTIALS: Final = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 _DETAILS_MOST: Final = 200
+# Of gRPC's C++ server, when more calls come than its resource quota has threads.
+_NO_THREAD: Final = "Server Threadpool Exhausted"
 
 
 def code_name(code: int) -> str:
@@ -67,6 +69,12 @@ def raise_for_status(name: str, details: str, address: str, timeout: float) -> N
     """
     if name == "DEADLINE_EXCEEDED":
         raise no_answer_in_time(address, timeout, name)
+    if name == "RESOURCE_EXHAUSTED" and details == _NO_THREAD:
+        raise Unavailable(
+            f"all threads of the server that take calls were busy ({name}: {details}); start it with a larger "
+            "--grpc_max_threads, or send fewer requests at once",
+            name,
+        )
     if name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
         raise Unavailable(f"the server is overloaded or not ready ({name}: {details}); send less or try later", name)
     if name in _CREDENTIALS:

@@ -38,13 +38,19 @@ class Arrivals(ABC):
         return ()
 
 
+UNAVAILABLE_PAUSE: Final = 0.1
+"""Least seconds between an `unavailable` request and the next one of its user: refused connections would otherwise be
+retried thousands of times a second."""
+
+
 @dataclass(frozen=True)
 class ClosedLoop(Arrivals):
     """A fixed number of users; the next request of each is due when its last one is answered and `think` has passed.
 
     Args:
         users: 1 or more.
-        think: seconds between an answer and the next request, 0 or more.
+        think: seconds between an answer and the next request, 0 or more; at least `UNAVAILABLE_PAUSE` after an
+            `unavailable` one.
     """
 
     kind = "closed"

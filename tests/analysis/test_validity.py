@@ -13,7 +13,7 @@ from bench.analysis.run import Analysis, analyse
 from bench.analysis.users import users_present
 from bench.core.units import format_percent
 from bench.results.records import Outcome
-from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, fixed, simulate, write_run
 
 LONG = replace(WORKLOAD, duration=60.0)
 
@@ -123,6 +123,21 @@ def test_closed_loop_users_that_wait_for_the_client(tmp_path: Path) -> None:
     requests = simulate("closed:users=4,think=40ms", LONG, service=exponential(0.01))
     found = analyse(write_run(tmp_path, requests, arrivals, LONG))
     assert any("N = X·R is off by" in text for text in found.validity.reasons)
+
+
+def test_the_pause_after_a_refusal_is_not_the_client_s_time(tmp_path: Path) -> None:
+    """Half of the users' time passes in the 0.1 s that follow an `unavailable` request."""
+    requests = simulate("closed:users=4,think=100ms", LONG, service=fixed(0.1))
+    requests.outcome[:-1] = [Outcome.UNAVAILABLE] * (requests.due.size - 1)
+    checks = {
+        check.name: check for check in analyse(write_run(tmp_path, requests, "closed:users=4", LONG)).validity.checks
+    }
+    assert checks["N = X·R"].passed
+    requests.outcome[:] = [Outcome.REJECTED] * requests.due.size
+    checks = {
+        check.name: check for check in analyse(write_run(tmp_path, requests, "closed:users=4", LONG)).validity.checks
+    }
+    assert not checks["N = X·R"].passed
 
 
 def test_the_users_that_there_were_count_and_not_those_of_the_start(tmp_path: Path) -> None:

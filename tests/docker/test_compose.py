@@ -99,6 +99,16 @@ def test_the_variables_reach_the_services(environment: dict[str, str], tmp_path:
 
 
 @pytest.mark.parametrize("device", IMAGES)
+@pytest.mark.parametrize(("own", "threads"), [({}, 256), ({"SERVING_GRPC_THREADS": "32"}, 32)])
+def test_serving_takes_more_calls_at_once_than_a_pool_sends(
+    device: str, own: dict[str, str], threads: int, environment: dict[str, str]
+) -> None:
+    """Four a core, Serving's default, refuses a third of what the default pool of 16 users sends to two cores."""
+    command = config(device, ("load",), environment | own)["serving"]["command"]
+    assert [flag for flag in command if "threads" in flag] == [f"--grpc_max_threads={threads}"]
+
+
+@pytest.mark.parametrize("device", IMAGES)
 def test_the_default_images_are_the_public_ones(device: str, environment: dict[str, str]) -> None:
     assert config(device, (), environment)["serving"]["image"] == IMAGES[device]
 

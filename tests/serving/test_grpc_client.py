@@ -144,6 +144,19 @@ def test_every_status_code_has_its_error() -> None:
             assert "\n" not in str(caught.value)
 
 
+def test_a_refusal_for_want_of_threads_names_the_flag() -> None:
+    def answer(method: str, message: Any, context: Any) -> None:
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
+
+    with (
+        grpc_server(answer) as address,
+        GrpcClient(address) as client,
+        pytest.raises(Unavailable, match="start it with a larger --grpc_max_threads") as caught,
+    ):
+        client.predict(REQUEST, 5)
+    assert caught.value.code == "RESOURCE_EXHAUSTED"
+
+
 def test_nobody_listens() -> None:
     with GrpcClient(f"127.0.0.1:{free_ports(1)[0]}") as client, pytest.raises(ConnectFailed, match="is the server up"):
         client.predict(REQUEST, 2)

@@ -29,6 +29,7 @@ from bench.serving.errors import (
     ServingError,
     Unavailable,
 )
+from bench.workload.due_times import UNAVAILABLE_PAUSE
 from bench.workload.trace_context import TraceContexts
 
 _OUTCOMES: Final[Sequence[tuple[type[ServingError], Outcome]]] = (
@@ -41,8 +42,6 @@ _OUTCOMES: Final[Sequence[tuple[type[ServingError], Outcome]]] = (
     (ServerFailed, Outcome.REJECTED),
     (ServingError, Outcome.UNAVAILABLE),
 )
-# In closed loop, refused connections would otherwise be retried thousands of times a second.
-_UNAVAILABLE_PAUSE: Final = 0.1
 # Timeout of what is sent just before the end of the drain.
 _LEAST_TIMEOUT: Final = 0.001
 
@@ -194,7 +193,7 @@ class Dispatcher:
     def _think(self, seconds: float, outcome: Outcome) -> bool:
         """Pauses in closed loop; False if the run was stopped meanwhile."""
         if outcome is Outcome.UNAVAILABLE:
-            seconds = max(seconds, _UNAVAILABLE_PAUSE)
+            seconds = max(seconds, UNAVAILABLE_PAUSE)
         return seconds == 0 or self._pacer.pause(seconds)
 
     def _send(self, job: Job, transports: Mapping[str, Transport]) -> Outcome:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from google.protobuf import json_format
 
@@ -12,6 +13,8 @@ from bench.server.embedded.models.servable import Servable
 from bench.serving.protos import get_model_metadata_pb2, get_model_status_pb2
 
 SIGNATURE_DEF: Final = "signature_def"
+# Each version's metadata: it never changes, and takes a millisecond of Python to write.
+_written: Final[WeakKeyDictionary[Servable, bytes]] = WeakKeyDictionary()
 
 
 def metadata_response(servable: Servable) -> Any:
@@ -38,6 +41,13 @@ def check_metadata_fields(fields: Any) -> None:
 
 def metadata_json(servable: Servable) -> bytes:
     """The metadata as JSON, with unset fields."""
+    written = _written.get(servable)
+    if written is None:
+        written = _written[servable] = _metadata_json(servable)
+    return written
+
+
+def _metadata_json(servable: Servable) -> bytes:
     spec = {"name": servable.model, "signature_name": "", "version": str(servable.version)}
     return b'{\n"model_spec":%s,\n"metadata": {"%s": %s}\n}\n' % (
         _text(spec),

@@ -28,13 +28,15 @@ from bench.core.types import Floats
 from bench.server.lifecycle import RunningServer, embedded
 from benchmarks.fuzz.http2_attacks import ATTACKS
 from benchmarks.load_worker import Worker
-from benchmarks.verdicts import goal, missed
+from benchmarks.verdicts import goal, missed, note
 
 SECONDS = 4.0
 CALLS, ROUNDS = 100, 8
 MEMORY, P99, STOP = 200 << 20, 3.0, 10.0
 CROWD_P99 = 2.0
 PAIRS, PHASE_SECONDS, PHASE_CALLS = 20, 1.5, 10
+CALM, LOOK_SECONDS, CALM_SECONDS = 0.2, 0.5, 30.0
+"""A server is calm if it uses less than so many cores over so many seconds; the last is the longest wait for that."""
 DRAWS, CONFIDENCE = 2000, 0.95
 CROWD = "crowd"
 FLAGS = ("--enable_grpc_healthcheck_service",)
@@ -125,7 +127,21 @@ def phase(worker: Worker) -> list[float]:
     return found
 
 
-def in_pairs(process: "subprocess.Popen[str]", crowded: Worker, alone: Worker) -> list[tuple[list[float], list[float]]]:
+def wait_until_calm(server: psutil.Process) -> None:
+    """Waits until a server has answered what it was asked: requests that are not read cost as much as others."""
+    until = time.monotonic() + CALM_SECONDS
+    while time.monotonic() < until:
+        before = server.cpu_times()
+        time.sleep(LOOK_SECONDS)
+        after = server.cpu_times()
+        if after.user + after.system - before.user - before.system < CALM * LOOK_SECONDS:
+            return
+    note(f"the server was busy for {CALM_SECONDS:.0f} s after the crowd's requests")
+
+
+def in_pairs(
+    process: "subprocess.Popen[str]", server: psutil.Process, crowded: Worker, alone: Worker
+) -> list[tuple[list[float], list[float]]]:
     """Pairs of phases: with the crowd, and without."""
     order = np.random.default_rng(0).permuted(np.arange(PAIRS) % 2)
     pairs = []
@@ -133,6 +149,7 @@ def in_pairs(process: "subprocess.Popen[str]", crowded: Worker, alone: Worker) -
         found: dict[str, list[float]] = {}
         for word in ("on", "off")[:: 1 if first else -1]:
             say(process, word)
+            wait_until_calm(server)
             found[word] = phase(crowded if word == "on" else alone)
         pairs.append((found["on"], found["off"]))
     return pairs
@@ -162,7 +179,7 @@ def measure_crowd(kind: str, model_dir: Path) -> None:
         process = attacker(CROWD, server)
         assert process.stdout is not None
         said = process.stdout.readline().strip()
-        pairs = in_pairs(process, *workers)
+        pairs = in_pairs(process, psutil.Process(server.pid), *workers)
         more = memory.stop()
         for worker in workers:
             worker.close()

@@ -3,6 +3,9 @@
 Half of them go to each address. They stay until standard input ends. Each line of it is answered when it is done: `on`
 lets the slow ones send a byte each half second, and makes those that do not read anew if the server may have given them
 up; `off` lets all be silent.
+
+Those that do not read ask for more than the buffers of both systems take over REST, and open no window over gRPC: the
+server is left with output.
 """
 
 import resource
@@ -11,15 +14,19 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from itertools import islice
 from typing import Final
 
 from bench.serving.http2.frames import DATA, PREFACE, connection_preface, frame
-from benchmarks.fuzz.http2_attacks import ATTACKS, unread_answers
+from benchmarks.fuzz.http2_attacks import ATTACKS, zero_windows
 
 IDLE, SLOW, DEAF = 2000, 200, 50
 _SLOW_SECONDS: Final = 0.5
-# More answers than fit into both sides' buffers, and seconds in which they are made.
-_ASKED, _ROOM, _SETTLING_SECONDS = 200, 4096, 3.0
+# Bytes of answers that fit into a client's buffer; frames of a gRPC client, each but the first a call.
+_ROOM, _FRAMES = 4096, 200
+# Requests whose answers repeat them, a megabyte each: more than Linux buffers for a connection (tcp_wmem).
+_ECHOED: Final = b'{"instances": "' + b"x" * 1_000_000 + b'"}'
+_ECHOES: Final = b"POST /v1/models/bert:predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(_ECHOED), _ECHOED) * 6
 # The server ends a connection whose client takes nothing for 30 s.
 _DEAF_SECONDS: Final = 20.0
 _REQUEST: Final = b"POST /v1/models/bert:predict HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000
@@ -37,6 +44,11 @@ def _connect(place: str, room: int | None = None) -> socket.socket:
     return made
 
 
+def deaf_requests(grpc: bool) -> bytes:
+    """What a client sends that does not read."""
+    return PREFACE + b"".join(islice(zero_windows(), _FRAMES)) if grpc else _ECHOES
+
+
 class Crowd:
     """The connections, silent at first.
 
@@ -49,7 +61,7 @@ class Crowd:
         self.idle = [_connect(places[place % 2]) for place in range(IDLE)]
         self.slow = [_connect(places[place % 2]) for place in range(SLOW)]
         self.deaf: list[socket.socket] = []
-        self._asked_at = 0.0
+        self._asked_at = -_DEAF_SECONDS
         self._sent = 0
         self._silent, self._over = threading.Event(), threading.Event()
         self._silent.set()
@@ -64,7 +76,6 @@ class Crowd:
                 connection.close()
             self.deaf = [self._ask(place) for place in range(DEAF)]
             self._asked_at = time.monotonic()
-            time.sleep(_SETTLING_SECONDS)
 
     def off(self) -> None:
         """No one sends."""
@@ -78,12 +89,8 @@ class Crowd:
     def _ask(self, place: int) -> socket.socket:
         """A connection that asks for much and reads nothing."""
         connection = _connect(self._places[place % 2], _ROOM)
-        connection.setblocking(False)
-        frames = unread_answers()
-        ask = b"GET /v1/models/bert/metadata HTTP/1.1\r\n\r\n" * _ASKED
-        greeting = PREFACE + connection_preface() + b"".join(next(frames) for _ in range(_ASKED))
-        with suppress(BlockingIOError):
-            connection.send(ask if place % 2 else greeting)
+        with suppress(TimeoutError):
+            connection.sendall(deaf_requests(place % 2 == 0))
         return connection
 
     def _dribble(self) -> None:

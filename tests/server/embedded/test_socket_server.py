@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bench.server.embedded.grpc.protocol import GrpcProtocol
+from bench.server.embedded.net.connection import Connection, ConnectionProtocol
 from bench.server.embedded.net.connection_table import DEFAULT_LIMITS, SocketLimits
 from bench.server.embedded.net.http1 import Http1Protocol
 from bench.server.embedded.net.http_message import Request, Response
@@ -26,6 +27,7 @@ from bench.serving.http2.frames import (
 )
 from bench.serving.http2.grpc_wire import framed
 from bench.serving.http2.hpack import encode
+from benchmarks.fuzz.crowd import deaf_requests
 
 LARGE = b"x" * (8 << 20)
 GET = b"GET /%b HTTP/1.1\r\n\r\n"
@@ -166,6 +168,23 @@ def test_a_client_that_opens_no_window_is_closed_after_a_while() -> None:
     limits = SocketLimits(stuck_seconds=0.1)
     with serving(limits, lambda connection: GrpcProtocol(connection, methods)) as (_, connect):
         assert len(rest_of(connect(PREFACE + closed + call))) < 1000
+
+
+@pytest.mark.parametrize("grpc", [True, False])
+def test_a_crowd_leaves_the_server_with_output(grpc: bool) -> None:
+    methods, most = LargeAnswers(), 2 << 20
+
+    def protocol(connection: Connection) -> ConnectionProtocol:
+        return GrpcProtocol(connection, methods) if grpc else Http1Protocol(connection, answer, most)
+
+    with serving(protocol=protocol) as (server, connect):
+        client = connect()
+        client.sendall(deaf_requests(grpc))
+        known = server._connections.all()
+        while not any(one.unsent or one.owed_since is not None for one in known):
+            assert server._connections.all(), "the server closed the connection"
+            threading.Event().wait(0.01)
+            known = server._connections.all()
 
 
 def test_a_fault_ends_one_connection_and_no_thread(capsys: pytest.CaptureFixture[str]) -> None:

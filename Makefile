@@ -6,6 +6,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+# Images of Python often set it; a test run starts Python some thousand times, which would compile everything each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?=
 PIP_ARGS ?=
 WORKERS ?= auto
@@ -125,3 +128,4 @@ kills: $(STAMP) ## every command killed at random moments: COUNT=500 kills; noth
 
 clean: ## remove the environment and caches
 	@rm -rf $(VENV) dist .coverage .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	@find bench benchmarks requirements scenarios tests -name __pycache__ -prune -exec rm -rf {} +

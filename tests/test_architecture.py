@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli import COMMANDS, arguments_module, command_module
+
 ROOT = Path(__file__).parents[1]
 
 # From the bottom up: a module imports its own layer and those before it. The longest prefix of a module's name counts.
@@ -33,6 +35,16 @@ LAYERS = [
 MOST_MODULES = 20
 
 HEAVY = {"tensorflow", "locust", "gevent", "grpc", "pandas", "matplotlib", "pyarrow", "scipy"}
+# What parsing does without besides.
+PARSING = HEAVY | {"requests", "urllib3", "google.protobuf", "jinja2", "psutil", "rich", "hpack", "hdrh", "docker"}
+# Refused for what the command line says, and not for what a command finds.
+REFUSED = [
+    "run rest --unknown", "run rest --arrivals often", "run rest --slo fast", "gate --unknown",
+    "gate --baseline embedded", "gate --baseline embedded --candidate embedded --min-effect big",
+    "gate --baseline embedded --candidate embedded --arrivals often", "compare /none /none", "report /none",
+    "baseline add /none", "capacity --slo fast", "capacity simulate d --replicas 0 --rate 5/s", "score f --resume",
+    "calibrate --ways none", "serve m --rest-port 0", "verify --sentences 0", "demo --seconds 0", "plan-load --rate 0",
+]  # fmt: skip
 
 
 def layer(module: str) -> int:
@@ -147,13 +159,36 @@ def test_tensorflow_only_where_marked() -> None:
 
 @pytest.mark.parametrize("statement", ["import bench", "import bench.cli; bench.cli.main(['--help'])"])
 def test_light_entry_points_load_nothing_heavy(statement: str) -> None:
-    code = (
-        f"import sys\ntry:\n exec({statement!r})\nexcept SystemExit: pass\nprint(*sorted(sys.modules), file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stderr.split())
+    loaded = loaded_by(f"try:\n exec({statement!r})\nexcept SystemExit: pass")
     assert "bench" in loaded
     assert not loaded & HEAVY
+
+
+def loaded_by(code: str) -> set[str]:
+    """The modules that a Python process has loaded after some code."""
+    end = "import sys; print(*sorted(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{end}"], capture_output=True, text=True, check=True)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_command_lines_are_parsed_without_what_commands_need() -> None:
+    loaded = loaded_by("from bench.cli.dispatch import full_parser; full_parser()")
+    assert {arguments_module(command) for command in COMMANDS} <= loaded
+    assert not loaded & (PARSING | {command_module(command) for command in COMMANDS})
+
+
+def test_refusals_of_arguments_load_nothing_heavy() -> None:
+    code = f"""
+import io
+from bench.cli import main
+for line in {REFUSED}:
+    try:
+        code = main(line.split(), io.StringIO(), io.StringIO())
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2, (line, code)
+"""
+    assert not loaded_by(code) & PARSING
 
 
 def test_scenarios_are_short() -> None:

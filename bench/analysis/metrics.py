@@ -7,6 +7,8 @@ from bench.stats.percentiles import PERCENTILES
 
 OF_REQUESTS: Final = ("error_share", "wrong_share", "dropped_share")
 """Shares that are proportions of requests, whose number bounds them."""
+CEILING_FRACTION: Final = 0.8
+"""Fraction of the load generator's measured ceiling above which a run has a warning."""
 CLOCKS: Final = {"from_due": "latency from due", "from_send": "latency from send"}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.analysis.check import Check, Limit
 from bench.analysis.measured import Measured
+from bench.analysis.metrics import CEILING_FRACTION
 from bench.analysis.summary import most_in_flight
 from bench.analysis.users import UsersPresent, users_present
 from bench.core.types import Floats
@@ -60,9 +61,6 @@ BACKLOG_LEAST: Final = 10
 """...and at least this many: smaller numbers vary by chance."""
 _CLIENT_LIMIT: Final = ": the client was the limit; add workers or lower the rate"
 _GENERATOR_STARVED: Final = ": the load generator was starved of CPU; give it a core of its own"
-
-CEILING_FRACTION: Final = 0.8
-"""Fraction of the load generator's measured ceiling above which a run has a warning."""
 
 
 @dataclass(frozen=True, slots=True)

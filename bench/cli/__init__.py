@@ -1,8 +1,10 @@
 """The command line: `bertbench COMMAND`, one module per command.
 
-Each command's module has `add_arguments(parser)` and `run(args, out, err) -> exit code`; `out` is a
-`bench.cli.common.command_output.CommandOutput`. The table below is all that
-`bertbench --help` needs, so that neither TensorFlow nor locust is loaded for it.
+A command is two modules. That of its name has `run(args, out, err) -> exit code`; `out` is a
+`bench.cli.common.command_output.CommandOutput`. The one of the same name in `arguments/` beside it has
+`add_arguments(parser)`, and `check(args)` where the options alone show what must be refused. It loads nothing heavy, so
+that help and refusals come at once; the command's own is loaded after them. The table below is all that `bertbench
+--help` needs.
 """
 
 import atexit
@@ -50,6 +52,12 @@ _LEAST_SIGNAL: Final = 128
 def command_module(command: str) -> str:
     """The name of the module of one of `COMMANDS`."""
     return _ELSEWHERE.get(command, f"bench.cli.{command}")
+
+
+def arguments_module(command: str) -> str:
+    """The name of the module with the arguments of one of `COMMANDS`."""
+    folder, _, name = command_module(command).rpartition(".")
+    return f"{folder}.arguments.{name}"
 
 
 def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: TextIO | None = None) -> int:

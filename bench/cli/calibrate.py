@@ -17,27 +17,17 @@ from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.cli.common.load_generator import drive_once
-from bench.cli.common.options import add_model_options
-from bench.cli.common.values import DURATION, whole
 from bench.core.cache import make_cache_dir
-from bench.core.errors import ExitCode, TargetError, UsageError, did_you_mean
+from bench.core.errors import ExitCode, TargetError, UsageError
 from bench.core.units import format_rate, format_seconds
 from bench.load.locust_adapter.options import make_spec
 from bench.load.selftest.null_server import null_server
-from bench.load.selftest.self_test import SelfTest, client_name, store_self_tests
+from bench.load.selftest.self_test import WAYS, SelfTest, store_self_tests
 from bench.load.setup.catalog import SCENARIOS
 from bench.load.setup.run_spec import address_of
 from bench.results.run_reader import find_runs
 from bench.server.running import RunningServer
-from bench.workload.workload import TRANSPORTS
 
-# Way to send: scenario, client.
-WAYS: Final = {
-    client_name(protocol, client): (protocol, client)
-    for protocol in ("rest", "grpc")
-    for client in TRANSPORTS[protocol]
-}
-CEILING_USERS: Final = 16
 SHORTEST: Final = 1.0
 
 
@@ -49,32 +39,13 @@ class CalibrateDocument(Document, frozen=True, kw_only=True):
     stored: Annotated[str, Meta(description="file that runs read the ceilings from")]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    add_model_options(parser)
-    parser.add_argument("--ways", default=",".join(WAYS), help=f"what to measure (default: {','.join(WAYS)})")
-    parser.add_argument(
-        "--duration", type=DURATION, default="8s", metavar="TIME", help="time of each measurement (default: 8s)"
-    )
-    parser.add_argument(
-        "--users",
-        type=whole(1, 10_000),
-        default=CEILING_USERS,
-        help=f"number of users for the ceiling (default: {CEILING_USERS})",
-    )
-
-
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Measures and stores each way's ceiling (all users) and floor (one user), recording and checking everything.
 
     Raises:
-        UsageError: an unknown way, or too short a duration.
+        UsageError: too short a duration.
         TargetError: the null server did not come up, or a measurement failed.
     """
-    ways = [name.strip() for name in args.ways.split(",")]
-    for name in ways:
-        if name not in WAYS:
-            raise UsageError(f"--ways takes {', '.join(WAYS)}, not {name!r}{did_you_mean(name, WAYS)}")
     seconds = args.duration
     if seconds < SHORTEST:
         raise UsageError(f"--duration: {format_seconds(seconds)} is too short to measure; give 1s or more")
@@ -88,7 +59,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     rows = [f"{'':<16}{'ceiling':>16}{'floor, p50':>14}"]
     out.part(rows[0])
     with null_server(model_dir) as addresses, tempfile.TemporaryDirectory() as folder:
-        for name in ways:
+        for name in args.ways:
             server = RunningServer(addresses["rest"], addresses["grpc"], "bert", "null")
             ceiling = measure(name, server, model_dir, args.users, seconds, Path(folder) / name, err)[0]
             floor = measure(name, server, model_dir, 1, seconds, Path(folder) / f"{name}-one", err)[1]

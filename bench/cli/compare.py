@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, TextIO
 
 from msgspec import Meta
@@ -23,14 +22,6 @@ class CompareDocument(Document, frozen=True, kw_only=True):
     command: str = "compare"
     comparisons: Annotated[Sequence[ComparisonValue], Meta(description="the first side with each of the others")]
     report: Annotated[str | None, Meta(description="the page that was written; null without --out")]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    parser.add_argument("before", type=Path, metavar="RUN_A", help="a run, or a folder with repeats of one run")
-    parser.add_argument("after", type=Path, nargs="+", metavar="RUN_B", help="the same; each is compared with RUN_A")
-    parser.add_argument("--anyway", action="store_true", help="compare runs under different loads too")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write report.html, report.md, plots and CSV there")
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:

@@ -2,15 +2,16 @@
 
 import argparse
 from pathlib import Path
-from typing import Annotated, Final, TextIO
+from typing import Annotated, TextIO
 
+import shtab
 from msgspec import Meta
 
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
+from bench.cli.dispatch import full_parser
+from bench.config.resolution import every_command
 from bench.core.errors import ExitCode
-
-SHELLS: Final = ("bash", "zsh", "fish")
 
 
 class CompletionDocument(Document, frozen=True, kw_only=True):
@@ -21,23 +22,12 @@ class CompletionDocument(Document, frozen=True, kw_only=True):
     script: Annotated[str, Meta(description="what the shell evaluates")]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    parser.add_argument("shell", choices=SHELLS, help="print the script of this shell")
-
-
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Prints the script.
 
     Returns:
         0.
     """
-    # Imported here: the parser of all commands imports this module.
-    import shtab
-
-    from bench.cli.dispatch import full_parser
-    from bench.config.resolution import every_command
-
     parser = full_parser()
     for command in every_command(parser):
         for action in command.parser._actions:

@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Literal, TextIO
 
 import msgspec
@@ -53,17 +52,6 @@ class CheckDocument(Document, frozen=True, kw_only=True):
     other_variables: Annotated[
         list[str], Meta(description="variables that start with BERTBENCH_ and belong to no option")
     ]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    show = actions.add_parser("show", help="the value of each option and where it comes from")
-    show.add_argument(
-        "words", nargs="*", metavar="COMMAND", help="a command, like run or gate calibrate (default: all that is set)"
-    )
-    check = actions.add_parser("check", help="refuse unknown names and values that an option does not take")
-    check.add_argument("file", nargs="?", type=Path, metavar="FILE", help="(default: that which commands read)")
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:

@@ -16,8 +16,7 @@ from bench.bert.text.sentence import EncodedSentence
 from bench.bert.tf_logging import limit_tensorflow_log
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
-from bench.cli.common.options import add_model_options, exported_model
-from bench.cli.common.values import number
+from bench.cli.common.model_server import exported_model
 from bench.cli.report import ReportsValue, report_lines, write_reports
 from bench.cli.run import run_scenario
 from bench.cli.verify import WRONG_LINE, VerificationValue, verdict_line, verify_server
@@ -26,8 +25,8 @@ from bench.core.errors import ExitCode
 from bench.core.extras import require
 from bench.core.shown_path import shown_path
 from bench.core.units import ABSENT, format_number, format_seconds
-from bench.report.runs.run_reports import SIDE_BY_SIDE
 from bench.report.scores import SentenceValue, sentence_value
+from bench.results.run_paths import SIDE_BY_SIDE
 from bench.server.clients import served_scorer
 from bench.server.lifecycle import RunningServer, embedded
 
@@ -89,13 +88,6 @@ class DemoDocument(Document, frozen=True, kw_only=True):
     race: Sequence[TimingValue]
     reports: ReportsValue | None
     seconds: Annotated[float, Meta(description="that the demo took")]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    add_model_options(parser)
-    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the runs (default: results)")
-    parser.add_argument("--seconds", type=number(1, 86400), default=20.0, help="length of each load run (default: 20)")
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:

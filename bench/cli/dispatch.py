@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from bench import __version__
-from bench.cli import COMMANDS, command_module
+from bench.cli import COMMANDS, arguments_module, command_module
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.output_options import OutputOptions, asks_for_json
 from bench.cli.parser import Parser, UsageExit
@@ -89,7 +89,8 @@ class _Run:
         # `config` reads them, and starts no other process.
         apart = contextlib.nullcontext() if args.command == "config" else without_options(os.environ)
         with logging_to(self._err, options.level), line.naming_sources(), apart:
-            code = int(_load(args.command).run(args, self._output, LegibleStream(self._err)))
+            getattr(_load(arguments_module(args.command)), "check", _accept)(args)
+            code = int(_load(command_module(args.command)).run(args, self._output, LegibleStream(self._err)))
         self._out.flush()
         return code
 
@@ -124,8 +125,12 @@ def _nowhere() -> TextIO:
     return open(os.devnull, "w")
 
 
+def _accept(args: argparse.Namespace) -> None:
+    """The check of a command that refuses nothing before it is loaded."""
+
+
 def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser; only the module of the command in `words` is loaded to add its arguments."""
+    """The parser with the arguments of the command in `words`."""
     parser, commands = _empty_parser()
     chosen = chosen_command(parser, words)
     for name in COMMANDS:
@@ -134,7 +139,7 @@ def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def full_parser() -> argparse.ArgumentParser:
-    """The parser with the arguments of all commands, whose modules take seconds to load."""
+    """The parser with the arguments of all commands."""
     parser, commands = _empty_parser()
     for name in COMMANDS:
         _add_command(commands, name, True)
@@ -153,7 +158,7 @@ def _add_command(commands: Any, name: str, with_arguments: bool) -> None:
     summary = COMMANDS[name]
     command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
     if with_arguments:
-        _load(name).add_arguments(command)
+        _load(arguments_module(name)).add_arguments(command)
 
 
 def _command(words: Sequence[str]) -> str | None:
@@ -161,7 +166,7 @@ def _command(words: Sequence[str]) -> str | None:
     return next((word for word in words if word in COMMANDS), None)
 
 
-def _load(command: str) -> Any:
-    """The module of a command; signals wait until it is loaded."""
+def _load(module: str) -> Any:
+    """A module; signals wait until it is loaded."""
     with interrupts.held():
-        return importlib.import_module(command_module(command))
+        return importlib.import_module(module)

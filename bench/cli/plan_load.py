@@ -3,20 +3,16 @@
 import argparse
 import os
 from collections.abc import Mapping
-from typing import Annotated, Final, TextIO
+from typing import Annotated, TextIO
 
 from msgspec import Meta
 
-from bench.analysis.validity import CEILING_FRACTION
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
-from bench.cli.common.values import Value, whole
 from bench.core.errors import ExitCode, UsageError, did_you_mean
-from bench.core.units import format_percent, format_rate, parse_fraction, parse_rate
+from bench.core.units import format_percent, format_rate
 from bench.load.selftest.load_plan import LoadPlan, plan_load
 from bench.load.selftest.self_test import SelfTest, read_self_tests
-
-_LARGEST: Final = 10_000
 
 
 class PlanLoadDocument(Document, frozen=True, kw_only=True):
@@ -27,24 +23,6 @@ class PlanLoadDocument(Document, frozen=True, kw_only=True):
     share: Annotated[float, Meta(description="fraction of its ceiling that a worker is used to")]
     cores: Annotated[int, Meta(description="logical cores of each machine")]
     clients: Annotated[Mapping[str, LoadPlan], Meta(description="by name: protocol and client")]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    parser.add_argument(
-        "--rate", type=Value(parse_rate), required=True, metavar="RATE", help="requests, such as 50000/s"
-    )
-    parser.add_argument("--client", metavar="NAME", help="one of calibrate's clients (default: all that were measured)")
-    parser.add_argument(
-        "--cores", type=whole(1, _LARGEST), metavar="N", help="cores of each machine (default: those of this one)"
-    )
-    parser.add_argument(
-        "--share",
-        type=Value(_share),
-        default=CEILING_FRACTION,
-        metavar="SHARE",
-        help=f"share of its ceiling that a worker is used to (default: {CEILING_FRACTION:.0%})".replace("%", "%%"),
-    )
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
@@ -58,18 +36,6 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     document = PlanLoadDocument(rate=args.rate, share=args.share, cores=cores, clients=plans)
     out.result(document, _text(document))
     return ExitCode.OK
-
-
-def _share(text: str) -> float:
-    """A fraction above 0.
-
-    Raises:
-        UsageError: it is not.
-    """
-    share = parse_fraction(text)
-    if not share:
-        raise UsageError("a worker must be used to more than 0 %; give a share like 80%")
-    return share
 
 
 def _chosen(client: str | None) -> Mapping[str, SelfTest]:

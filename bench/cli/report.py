@@ -10,14 +10,13 @@ from msgspec import Meta, Struct
 from bench.analysis.repeats import repeats_of
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
-from bench.cli.common.verdict_files import add_verdict_options
 from bench.core.errors import ExitCode
 from bench.core.shown_path import shown_path
 from bench.objectives.text import objective_lines
 from bench.report.json_values import RepeatsValue, RunValue, repeats_value, run_value
 from bench.report.objectives import write_verdicts
 from bench.report.runs.repeats import repeats_view
-from bench.report.runs.run_reports import SIDE_BY_SIDE, RunReport, write_comparison_report, write_run_reports
+from bench.report.runs.run_reports import RunReport, write_comparison_report, write_run_reports
 from bench.report.runs.view import headline_rows
 from bench.report.text import table
 from bench.results.run_reader import find_runs
@@ -44,18 +43,6 @@ class ReportDocument(Document, frozen=True, kw_only=True):
 
     command: str = "report"
     reports: ReportsValue
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder, or a folder of runs")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help=f"folder of the report (default: the run's own; a comparison goes into {SIDE_BY_SIDE}/ beside the runs)",
-    )
-    add_verdict_options(parser)
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:

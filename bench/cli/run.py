@@ -16,23 +16,17 @@ from msgspec import Meta
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.golden import read_golden
 from bench.bert.demo.demo_model import demo_model_dir
+from bench.cli.arguments.run import OWN
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.cli.common.live_view import LiveView
 from bench.cli.common.load_generator import Driven, drive_once
-from bench.cli.common.options import (
-    access_of,
-    add_scenario_options,
-    add_target_options,
-    given_options,
-)
-from bench.cli.common.values import DURATION, SEED, Value, whole
-from bench.cli.common.verdict_files import add_verdict_options
+from bench.cli.common.options import access_of, given_options
 from bench.core import interrupts
 from bench.core.atomic_files import make_folder
 from bench.core.errors import ExitCode, TargetError, WrongAnswerError
 from bench.core.units import format_seconds, parse_duration
-from bench.load.locust_adapter.options import OPTIONS, READERS, make_spec, read_arrivals, warmup_seconds
+from bench.load.locust_adapter.options import make_spec, read_arrivals, warmup_seconds
 from bench.load.setup.catalog import SCENARIOS
 from bench.load.setup.run_spec import RunSpec, address_of
 from bench.report.json_values import RepeatsValue, RunValue
@@ -42,8 +36,6 @@ from bench.server.lifecycle import RunningServer, check_model, open_target
 from bench.serving.target import parse_target
 from bench.workload.due_times import ClosedLoop, Poisson
 
-# Options that this command defines itself.
-_OWN: Final = frozenset({"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup"})
 # Exit codes of runs, most severe first; the exit code of several runs is the first of these.
 DEMO_RATE: Final = 10.0
 """Requests/s of the demo: what two cores that other work shares carry without a queue."""
@@ -57,45 +49,6 @@ class RunDocument(Document, frozen=True, kw_only=True):
     runs: Annotated[Sequence[RunValue], Meta(description="in the order of time")]
     exit_codes: Annotated[Sequence[int], Meta(description="of each run of the load generator, in the same order")]
     repeats: Sequence[RepeatsValue]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    parser.add_argument("scenario", choices=tuple(SCENARIOS), help="what to run: a file of scenarios/")
-    add_target_options(parser)
-    parser.add_argument(
-        "--arrivals",
-        action="append",
-        metavar="TEXT",
-        help=f"{OPTIONS['arrivals'][1]} (default: the scenario's); repeatable, run in random order",
-    )
-    parser.add_argument(
-        "--duration",
-        type=DURATION,
-        metavar="TIME",
-        help="measured time, without the warm-up (default: the scenario's)",
-    )
-    parser.add_argument(
-        "--warmup",
-        type=Value(READERS["warmup"]),
-        metavar="TIME",
-        help="load before the measured time (default: a tenth of it, at most 10s, or more where the run settles later)",
-    )
-    parser.add_argument("--users", type=whole(), metavar="N", help="number of users: the most requests in flight")
-    parser.add_argument(
-        "--repeat",
-        type=whole(1, 10_000),
-        default=1,
-        metavar="N",
-        help="independent runs of each --arrivals (default: 1)",
-    )
-    parser.add_argument("--processes", type=whole(1, 1024), metavar="N", help="load-generating processes (default: 1)")
-    parser.add_argument(
-        "--seed", type=SEED, default=0, help="random seed of the first repeat, plus 1 for each further one (default: 0)"
-    )
-    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the runs (default: results)")
-    add_verdict_options(parser)
-    add_scenario_options(parser, _OWN)
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
@@ -219,7 +172,7 @@ def _spec(args: argparse.Namespace, arrivals: str | None) -> RunSpec:
     """The first repeat of the given arrivals; None takes the scenario's."""
     scenario = SCENARIOS[args.scenario]
     users = args.users or scenario.users
-    values = given_options(args, _OWN) | {
+    values = given_options(args, OWN) | {
         "model_dir": args.model_dir or demo_model_dir(),
         "model_name": args.model_name,
         "server_flags": tuple(args.server_flag),

@@ -6,40 +6,31 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, TextIO
+from typing import Annotated, Any, TextIO
 
 from msgspec import Meta, to_builtins
 
 from bench.bert.contract.exported_model import ExportedModel
-from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE
+from bench.bert.contract.masked_requests import COMPACT_SIGNATURE
 from bench.bert.contract.preflight import Preflight, export_name
 from bench.bert.contract.scoring import ComparedSentence, ScoredSentence, Scorer, TopKScorer, score_stream
 from bench.bert.text.text_file import STDIN, Line, read_sentences
 from bench.bert.tf_logging import limit_tensorflow_log
+from bench.cli.arguments.score import TEXTS
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document, Event
-from bench.cli.common.options import (
-    add_preflight_option,
-    add_target_options,
-    exported_model,
-    is_estimator,
-    running_server,
-    target_of,
-)
+from bench.cli.common.model_server import exported_model, running_server
+from bench.cli.common.options import is_estimator, target_of
 from bench.cli.common.progress import ProgressDisplay
-from bench.cli.common.values import DURATION, whole
 from bench.core import interrupts
 from bench.core.errors import ExitCode, UsageError
 from bench.core.extras import require
 from bench.core.output import to_json
 from bench.report.score_output import ResumableOutput, ScoreOutput, StreamOutput
 from bench.report.score_page import Html, ScoredModel
-from bench.report.scores import Json, Jsonl, ScoreFormat, SentenceValue, Tsv, sentence_value
+from bench.report.scores import ScoreFormat, SentenceValue, sentence_value
 from bench.server.clients import connect, protocols, served_scorer, top_k_scorer
 from bench.serving.access import Access
-
-_TEXTS: Final = {form.name: form for form in (Tsv, Jsonl, Json)}
-_FORMATS: Final = (*_TEXTS, Html.name)
 
 
 class ScoreEvent(Event, frozen=True, kw_only=True):
@@ -70,32 +61,6 @@ class JsonEvents(ScoreFormat):
         return to_json(to_builtins(ScoreEvent(sentence=sentence_value(scored)))).decode() + "\n"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    parser.add_argument("file", metavar="FILE.tsv", help="one sentence a line, UTF-8; - is standard input")
-    add_target_options(parser, estimator=True)
-    add_preflight_option(parser)
-    parser.add_argument("--format", choices=_FORMATS, help="(default: tsv)")
-    parser.add_argument("--out", type=Path, metavar="F", help="output file (default: standard output)")
-    parser.add_argument(
-        "--compare-with",
-        type=Path,
-        metavar="MODEL_DIR",
-        help="a second model beside the first one on the page of --format html, on a server that is started here",
-    )
-    parser.add_argument("--resume", action="store_true", help="continue an interrupted --out file")
-    parser.add_argument(
-        "--long",
-        choices=("error", "window"),
-        default="error",
-        help="sentences that are too long for the model (default: error)",
-    )
-    parser.add_argument("--protocol", choices=("grpc", "rest"), help="(default: gRPC where its address is known)")
-    parser.add_argument("--signature", choices=(COMPACT_SIGNATURE, ARTICLE_SIGNATURE), default=COMPACT_SIGNATURE)
-    parser.add_argument("--in-flight", type=whole(1, 1000), default=3, help="requests under way at once (default: 3)")
-    parser.add_argument("--timeout", type=DURATION, default="60s", help="for one request (default: 60s)")
-
-
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Scores the file.
 
@@ -103,12 +68,8 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         UsageError: bad input or options; the message names the line.
         TargetError: the target failed.
     """
-    if args.resume and args.out is None:
-        raise UsageError("--resume continues a file; name it with --out")
     target_of(args)
     require("tokenizers", "tokenizing sentences")
-    if args.compare_with is not None and args.format != Html.name:
-        raise UsageError("--compare-with is for two models on one page; add --format html")
     lines = _with_first_read(read_sentences(args.file))
     sides = [_Side.of(each) for each in ([args] if args.compare_with is None else [args, _second(args)])]
     form = _format(args, sides, out)
@@ -206,7 +167,7 @@ def _format(args: argparse.Namespace, sides: Sequence[_Side], out: CommandOutput
         UsageError: `--format` contradicts `--json`.
     """
     if not out.options.json or args.out is not None:
-        return Html([side.shown for side in sides]) if args.format == Html.name else _TEXTS[args.format or "tsv"]()
+        return Html([side.shown for side in sides]) if args.format == Html.name else TEXTS[args.format or "tsv"]()
     if args.format is not None:
         raise UsageError("--json and --format are two formats of standard output; give one, or --out for the scores")
     return JsonEvents()

@@ -9,8 +9,8 @@ from msgspec import Meta, Struct
 from bench.bert.contract.exported_model import ExportedModel
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
-from bench.cli.common.options import add_target_options, exported_model, running_server, target_of
-from bench.cli.common.values import DURATION, number, whole
+from bench.cli.common.model_server import exported_model, running_server
+from bench.cli.common.options import target_of
 from bench.core.errors import ExitCode, UsageError
 from bench.core.shown_path import shown_path
 from bench.server.running import RunningServer
@@ -51,18 +51,6 @@ WRONG_LINE: Final = (
     "bertbench: answers differ from the Estimator's; if the server holds another model, name its export with "
     "--model-dir"
 )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    add_target_options(parser)
-    parser.add_argument(
-        "--tolerance", type=number(0, 100), help="largest |Δ log p| of a word (default: the golden file's)"
-    )
-    parser.add_argument(
-        "--sentences", type=whole(), metavar="N", help="check the first N golden sentences (default: all)"
-    )
-    parser.add_argument("--timeout", type=DURATION, default="60s", help="for one request (default: 60s)")
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:

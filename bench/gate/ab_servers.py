@@ -15,9 +15,8 @@ from bench.bert.contract.preflight import Preflight
 from bench.core.errors import InconclusiveError, TargetError, UsageError
 from bench.gate.arm import Arm
 from bench.gate.interleaving import Interleaving
-from bench.gate.results import ARMS
 from bench.gate.spec import GateSpec, Variant
-from bench.gate.types import Failure
+from bench.gate.types import ARMS, Failure
 from bench.load.setup.run_endpoint import endpoint_of
 from bench.load.setup.run_spec import RunSpec
 from bench.load.setup.target_session import require_served

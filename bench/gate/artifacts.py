@@ -8,8 +8,8 @@ from pathlib import Path
 from bench.core.redaction import redacted_command
 from bench.gate.ab_servers import ABServers
 from bench.gate.arm import Arm
-from bench.gate.results import ARMS
 from bench.gate.spec import Variant
+from bench.gate.types import ARMS
 from bench.results.environment import this_environment
 from bench.results.manifest import Origin, describe
 from bench.results.run_folder import RunWriter

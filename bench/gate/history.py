@@ -18,9 +18,9 @@ from bench.analysis.metrics import METRICS, Metric
 from bench.analysis.run import Analysis
 from bench.core.errors import UsageError
 from bench.core.units import pluralize
+from bench.gate.types import P_VALUE
 from bench.results.records import Outcome
 
-P_VALUE: Final = 0.001
 MIN_RUNS: Final = 6
 SIMULATED: Final = 1000
 

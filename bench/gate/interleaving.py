@@ -20,8 +20,7 @@ from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
 from bench.gate.arm import Arm
 from bench.gate.metrics import run_metrics
-from bench.gate.results import ARMS
-from bench.gate.types import Pair, RunMetrics
+from bench.gate.types import ARMS, Pair, RunMetrics
 from bench.load.setup.run_spec import RunSpec
 from bench.stats.percentiles import nearest_rank
 from bench.workload.due_times import OpenLoop

@@ -11,9 +11,8 @@ from bench.gate.aa_test_store import known_aa_test
 from bench.gate.ab_servers import ABServers, ArmsFailed, TimeOver, open_ab_servers
 from bench.gate.artifacts import write_artifacts
 from bench.gate.decision import Gate
-from bench.gate.results import ARMS
 from bench.gate.spec import GateSpec
-from bench.gate.types import GateReport, Pair, Verdict, VerdictKind
+from bench.gate.types import ARMS, GateReport, Pair, Verdict, VerdictKind
 
 SOAK_SECONDS: Final = 20.0
 """A candidate passes only if its process has answered for so many seconds at a stretch, where there is time for it."""

@@ -9,12 +9,10 @@ import numpy as np
 
 from bench.core.types import Floats
 from bench.core.units import format_change, format_estimate
-from bench.gate.types import Counts, GateMetric, MetricResult, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
+from bench.gate.types import ARMS, Counts, GateMetric, MetricResult, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
 from bench.stats.between_runs import mean_of_runs
 from bench.stats.estimate import Estimate
 from bench.stats.hodges_lehmann import hodges_lehmann
-
-ARMS = ("baseline", "candidate")
 
 MIN_PRESENT_SHARE = 0.8
 """A metric is evaluated if at least this share of the pairs has it in both arms."""

@@ -13,6 +13,8 @@ from bench.core.errors import ExitCode, UsageError
 from bench.core.types import Floats
 from bench.stats.estimate import Estimate
 
+ARMS: Final = ("baseline", "candidate")
+
 
 class VerdictKind(StrEnum):
     """The outcome of a gate."""
@@ -229,6 +231,8 @@ class Plan:
 
 
 DEFAULT_EFFECT: Final = 0.05
+P_VALUE: Final = 0.001
+"""Of one split of a history, by default."""
 
 
 def default_plan(min_effect: float = DEFAULT_EFFECT, overrides: Mapping[str, float] | None = None) -> Plan:

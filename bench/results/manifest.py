@@ -33,8 +33,6 @@ from bench.workload.arrivals import Arrivals, ClosedLoop, OpenLoop, TraceArrival
 from bench.workload.trace_context import TraceContexts
 from bench.workload.workload import MOST_SECONDS, Workload
 
-FILE_NAME: Final = "run.json"
-
 
 def update_to_2(raw: dict[str, Any]) -> dict[str, Any]:
     """Names the gRPC client."""

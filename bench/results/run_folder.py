@@ -33,12 +33,12 @@ from bench.core.units import format_seconds, pluralize, were
 from bench.objectives.grammar import Objective
 from bench.objectives.verdicts import ObjectivesResult
 from bench.results import hdr_log, timeseries
-from bench.results import manifest as manifest_file
 from bench.results.blocks import OUTCOME_CODES, Block, BlockSequence, parse_block, read_blocks
 from bench.results.found_warmup import FoundWarmup, find_warmup
 from bench.results.manifest import RunFile, RunManifest, Stopping, read_run_file
 from bench.results.overload import Overload
 from bench.results.records import Outcome
+from bench.results.run_paths import FILE_NAME
 from bench.results.samples import ClientSample, SampleFile, ServerSample
 
 BLOCKS: Final = "requests.blocks"
@@ -229,7 +229,7 @@ class RunWriter:
         return self._blocks
 
     def _write_manifest(self) -> None:
-        write_atomically(self.path / manifest_file.FILE_NAME, self._file.to_bytes())
+        write_atomically(self.path / FILE_NAME, self._file.to_bytes())
 
     def _missing(self, stopped: float | None) -> Iterator[str]:
         """Missing records, one line each; what was scheduled after the run was stopped has none."""
@@ -306,7 +306,7 @@ def store_verdicts(path: Path, verdicts: ObjectivesResult) -> None:
         UsageError: it cannot be read.
         OSError: it cannot be written.
     """
-    file = path / manifest_file.FILE_NAME
+    file = path / FILE_NAME
     write_atomically(file, replace(read_run_file(file), verdicts=verdicts).to_bytes())
 
 

@@ -17,9 +17,10 @@ from bench.core.errors import UsageError, in_words
 from bench.core.types import Floats
 from bench.results import parquet
 from bench.results.blocks import read_blocks
-from bench.results.manifest import FILE_NAME, RunFile, RunManifest, read_run_file
+from bench.results.manifest import RunFile, RunManifest, read_run_file
 from bench.results.parquet import Columns
 from bench.results.run_folder import BLOCKS, CLIENT_METRICS, REQUESTS, SENTENCES, SERVER_METRICS, file_digest
+from bench.results.run_paths import FILE_NAME, run_paths
 from bench.results.samples import ClientSample, ServerSample, read_samples
 
 BATCH: Final = 262_144
@@ -158,15 +159,4 @@ def find_runs(paths: Iterable[Path], *, verify: bool = True) -> list[Run]:
     Raises:
         UsageError: a path that is neither, a folder without a run, or a run that cannot be opened.
     """
-    found: list[Run] = []
-    for path in paths:
-        if (path / FILE_NAME).is_file():
-            found.append(open_run(path, verify=verify))
-            continue
-        if not path.is_dir():
-            raise UsageError(f"no run folder {path}; give a folder with a {FILE_NAME}, or a folder of such")
-        inside = sorted(entry.parent for entry in path.glob(f"*/{FILE_NAME}"))
-        if not inside:
-            raise UsageError(f"{path} holds no run; give a folder with a {FILE_NAME}, or a folder of such")
-        found += [open_run(entry, verify=verify) for entry in inside]
-    return found
+    return [open_run(path, verify=verify) for path in run_paths(paths)]

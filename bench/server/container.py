@@ -25,7 +25,8 @@ from bench.server.container_engine import (
 )
 from bench.server.guardian import guarded
 from bench.server.process import MONITORING, refuse_own_flags
-from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
+from bench.server.readiness import wait_until_available
+from bench.server.running import RunningServer, free_ports, require_free
 from bench.server.server_log import last_words, load_failure, no_model, not_loaded, see_log
 from bench.serving.container_limits import NO_LIMITS, ContainerLimits
 from bench.serving.types import DEFAULT_MODEL_NAME

@@ -13,16 +13,15 @@ from bench.core.errors import UsageError
 from bench.core.extras import require
 from bench.server.container import Device, docker
 from bench.server.process import binary, embedded
-from bench.server.running import RunningServer, wait_until_available
+from bench.server.readiness import wait_until_available
+from bench.server.running import RunningServer
 from bench.serving.target import Target, TargetKind
-from bench.serving.types import DEFAULT_MODEL_NAME
+from bench.serving.types import DEFAULT_MODEL_NAME, GRPC_PORT, REST_PORT
 
 __all__ = ["RunningServer", "binary", "check_model", "docker", "embedded", "open_target", "startup_seconds"]
 
 # Flags that make a server load its models from elsewhere, or in another form.
 _OTHER_MODELS: Final = ("model_config_file", "prefer_tflite_model", "use_tflite_model")
-GRPC_PORT: Final = 8500
-REST_PORT: Final = 8501
 
 
 def startup_seconds(target: Target) -> float:

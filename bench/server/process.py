@@ -18,7 +18,8 @@ from typing import IO, Final
 from bench.core import interrupts
 from bench.core.errors import TargetError, UsageError
 from bench.server.guardian import guarded
-from bench.server.running import RunningServer, free_ports, require_free, wait_until_available
+from bench.server.readiness import wait_until_available
+from bench.server.running import RunningServer, free_ports, require_free
 from bench.server.server_log import last_words, load_failure, not_loaded, read_log, see_log
 from bench.serving.types import DEFAULT_MODEL_NAME
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from numpy.typing import NDArray
 
 DEFAULT_MODEL_NAME = "bert"
+GRPC_PORT: Final = 8500
+REST_PORT: Final = 8501
 DEFAULT_SIGNATURE = "serving_default"
 # A hundred times the answer to the largest batch of this suite.
 MAX_RESPONSE_BYTES = 64_000_000

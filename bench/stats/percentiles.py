@@ -10,6 +10,8 @@ from bench.core.types import Floats
 
 PERCENTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 """The percentiles of reports, as fractions."""
+LATENCIES: Final = ("mean", *PERCENTILES)
+"""The names of what is said of latencies."""
 
 
 def nearest_rank(values: Floats, fractions: Sequence[float]) -> list[float]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.core.errors import BenchError, one_line
 from bench.core.types import Floats
-from bench.results.manifest import FILE_NAME
+from bench.results.run_paths import FILE_NAME
 from bench.results.run_reader import Run, open_run
 from benchmarks.accounting import wrong_counts
 

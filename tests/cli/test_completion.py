@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.cli.completion import SHELLS
+from bench.cli.arguments.completion import SHELLS
 from tests.support.debian import installed
 
 # Runs the completion as bash does at Tab, with the cursor at the end of the last word.

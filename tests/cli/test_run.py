@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bench.cli import run
+from bench.cli.arguments.run import add_arguments
 from bench.cli.parser import Parser
 from bench.core.errors import UsageError
 from bench.core.units import parse_duration
@@ -14,7 +15,7 @@ from bench.workload.arrivals import ClosedLoop, Poisson
 
 def plan(*words: str) -> Any:
     parser = Parser(prog="bertbench run")
-    run.add_arguments(parser)
+    add_arguments(parser)
     return run.plan(parser.parse_args(words))
 
 

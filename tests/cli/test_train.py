@@ -8,6 +8,7 @@ import pytest
 
 from bench.bert.training.training_config import TrainingConfig
 from bench.cli import main, train
+from bench.cli.arguments.train import add_arguments
 from bench.cli.train_progress import TrainingProgress
 from bench.core.errors import ExitCode
 
@@ -73,7 +74,7 @@ def test_bad_options_are_one_line_and_exit_code_2(tmp_path: Path, text: Path, op
 def test_options_become_a_recipe() -> None:
 
     parser = argparse.ArgumentParser()
-    train.add_arguments(parser)
+    add_arguments(parser)
     words = "text --out out --preset mini --layers 3 --vocab-size 900 --cased --max-length 64 --dropout 0 --steps 7"
     more = "--learning-rate 1e-4 --warmup-share 0.2 --batch-positions 99 --evaluations 2 --seed 5"
     args = parser.parse_args([*words.split(), *more.split()])

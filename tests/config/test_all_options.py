@@ -41,7 +41,7 @@ VALUES = [
 # Those whose values are parsed by the command.
 OWN_VALUES = {
     "arrivals": "poisson:rate=7", "signature": "serving_default", "slo": "p99=7ms", "plan": "rate=7/s",
-    "transport": "requests", "until": "p99+-7%", "otlp-endpoint": "http://collector:4318",
+    "transport": "requests", "until": "p99+-7%", "otlp-endpoint": "http://collector:4318", "ways": "rest-fast",
 }  # fmt: skip
 
 

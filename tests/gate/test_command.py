@@ -12,8 +12,8 @@ from bench.cli import main
 from bench.cli.parser import Parser
 from bench.core.errors import UsageError
 from bench.gate.aa_test_store import AATestResult, load_key, store_aa_test
-from bench.gate.cli.gate import add_arguments
-from bench.gate.cli.options import read_plan_options
+from bench.gate.cli.arguments.gate import add_arguments
+from bench.gate.cli.arguments.options import read_plan_options
 from bench.gate.spec import GateSpec, Variant
 from bench.gate.types import make_plan
 from bench.results.records import Outcome

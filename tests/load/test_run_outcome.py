@@ -12,8 +12,9 @@ from bench.core.units import format_number, format_seconds
 from bench.load.setup.catalog import SampleRule
 from bench.load.setup.run_outcome import describe_outcome
 from bench.objectives.until import parse_until
-from bench.results.manifest import FILE_NAME, Stopping
+from bench.results.manifest import Stopping
 from bench.results.records import Outcome
+from bench.results.run_paths import FILE_NAME
 from bench.results.run_reader import find_runs, open_run
 from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
 

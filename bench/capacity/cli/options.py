@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
 from bench.capacity.plan.diurnal import read_diurnal
 from bench.capacity.plan.plan import PlanOptions, Redundancy, parse_plan
@@ -14,14 +14,6 @@ from bench.capacity.report.text_report import capacity_lines
 from bench.cli.common.command_output import CommandOutput
 from bench.core.errors import UsageError
 from bench.core.units import parse_fraction
-
-# Options of a run that the sweep sets itself, or that it has under another name.
-OWN: Final = frozenset(
-    {"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup", "drain"}
-    | {"slo", "until", "max_duration"}
-)
-ABSENT: Final = frozenset({"metrics_port", "otlp_endpoint", "no_overload_stop"})
-"""Options of scenarios that do not apply to a sweep, which drives servers into overload on purpose."""
 
 
 def slo_of(args: argparse.Namespace) -> Slo | None:

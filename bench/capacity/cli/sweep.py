@@ -6,7 +6,8 @@ import sys
 from dataclasses import replace
 from typing import TextIO
 
-from bench.capacity.cli.options import ABSENT, OWN, plan_request, print_result
+from bench.capacity.cli.arguments.capacity import ABSENT, OWN
+from bench.capacity.cli.options import plan_request, print_result
 from bench.capacity.experiment.experiment_design import FULL, QUICK, Scale
 from bench.capacity.experiment.sweep_listener import SweepListener
 from bench.capacity.experiment.sweep_spec import SweepSpec

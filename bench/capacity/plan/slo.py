@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from bench.capacity.queue.latency_table import COLUMNS
 from bench.core.errors import UsageError
 from bench.core.units import format_apart, format_percent, format_seconds
 from bench.objectives.grammar import QUANTITIES, duration_text, fraction_text, parse_objectives
+from bench.stats.percentiles import LATENCIES
 
 _EXAMPLE: Final = "p99=250ms,errors=0.1%,wrong=0"
-_LIMITS: Final = {name: QUANTITIES[name] for name in (*COLUMNS, "errors", "wrong")}
+_LIMITS: Final = {name: QUANTITIES[name] for name in (*LATENCIES, "errors", "wrong")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Slo:
     """A service level objective.
 
     Args:
-        latency: limits of latency from due, seconds, by `bench.capacity.queue.latency_table.COLUMNS`; at least one.
+        latency: limits of latency from due, seconds, by `LATENCIES`; at least one.
         errors: largest fraction of failed requests; None without a limit.
         wrong: largest fraction of wrong answers among the checked ones.
     """
@@ -35,7 +35,7 @@ class Slo:
             UsageError: an unknown name, a malformed value or one without a unit, or no latency limit.
         """
         limits = {entry.name: entry.limit for entry in parse_objectives(text, _LIMITS, _EXAMPLE)}
-        latency = {name: limit for name, limit in limits.items() if name in COLUMNS}
+        latency = {name: limit for name, limit in limits.items() if name in LATENCIES}
         if not latency:
             raise UsageError(f"{text!r} has no latency limit, so it allows every rate; write it like {_EXAMPLE}")
         return cls(latency, limits.get("errors"), limits.get("wrong", 0.0))

@@ -16,12 +16,12 @@ from bench.capacity.queue.vectorized_batch_queue import simulate_batches
 from bench.capacity.queue.vectorized_queue import simulate_queues
 from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
-from bench.stats.percentiles import PERCENTILES, rank_of
+from bench.stats.percentiles import LATENCIES, PERCENTILES, rank_of
 
 QUANTILES: Final = tuple(PERCENTILES.values())
 """The percentiles of a table, as fractions."""
 
-COLUMNS: Final = ("mean", *PERCENTILES)
+COLUMNS: Final = LATENCIES
 """Names of the values in the last dimension of a table."""
 
 UNSTABLE: Final = 0.985

@@ -1,17 +1,13 @@
 """Options that several commands share."""
 
 import argparse
-import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from bench.bert.contract.exported_model import ExportedModel
-from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.values import DURATION, Value
 from bench.core.errors import UsageError
 from bench.core.redaction import split_headers
-from bench.server.lifecycle import RunningServer, check_model, open_target
 from bench.serving.access import Access
 from bench.serving.headers import check_header, read_headers
 from bench.serving.target import Target, TargetKind, parse_target
@@ -143,15 +139,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def exported_model(args: argparse.Namespace) -> ExportedModel:
-    """The model of `--model-dir`, or the demo model.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
-    return ExportedModel.open(args.model_dir or demo_model_dir())
-
-
 def add_preflight_option(parser: argparse.ArgumentParser) -> None:
     """`--no-preflight`."""
     from bench.load.locust_adapter.options import SWITCHES
@@ -159,36 +146,6 @@ def add_preflight_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-preflight", action="store_true", help=SWITCHES["no_preflight"])
 
 
-@contextlib.contextmanager
-def running_server(args: argparse.Namespace, model: ExportedModel) -> Iterator[RunningServer]:
-    """The server of `--target`, started here if it is managed.
-
-    Raises:
-        UsageError: the options contradict each other.
-        TargetError: it does not come up or does not answer.
-    """
-    target = target_of(args)
-    check_model(target, model.model_dir, args.server_flag)
-    with open_target(target, model.model_dir, args.model_name, args.server_flag) as server:
-        yield server
-
-
 def is_estimator(text: str) -> bool:
     """Whether `--target` is the in-process Estimator."""
     return parse_target(text).kind is TargetKind.ESTIMATOR
-
-
-__all__ = [
-    "Target",
-    "access_of",
-    "add_access_options",
-    "add_header_option",
-    "add_model_options",
-    "add_scenario_options",
-    "add_target_options",
-    "exported_model",
-    "given_options",
-    "is_estimator",
-    "running_server",
-    "target_of",
-]

@@ -50,22 +50,6 @@ class PromoteDocument(Document, frozen=True, kw_only=True):
     entry: Entry
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = actions.add_parser("add", help="copy runs into the store; a failed run is stored, but never promoted")
-    add.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run, or a folder of runs")
-    add.add_argument("--label", default="", help="what it is, for example a commit")
-    add.add_argument("--promote", action="store_true", help="make it the baseline, if it is good")
-    listing = actions.add_parser("list", help="all entries")
-    show = actions.add_parser("show", help="one entry and its metrics")
-    show.add_argument("entry", nargs="?", default="promoted", help="id, label, latest or promoted (default: promoted)")
-    chosen = actions.add_parser("promote", help="make an entry the baseline")
-    chosen.add_argument("entry", help="id, label or latest")
-    for action in (add, listing, show, chosen):
-        action.add_argument("--store", type=Path, default=Path("baselines"), help="the folder (default: baselines)")
-
-
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Does one action.
 

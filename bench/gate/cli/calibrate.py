@@ -10,13 +10,12 @@ from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.cli.common.options import target_of
-from bench.cli.common.values import whole
 from bench.core import interrupts
 from bench.core.errors import ExitCode, UsageError
 from bench.core.units import format_seconds, pluralize
 from bench.gate.aa_test import AATest
 from bench.gate.aa_test_store import AATestResult, load_key, store_aa_test
-from bench.gate.cli.options import add_load_options, gate_progress, read_spec
+from bench.gate.cli.options import gate_progress, read_spec
 from bench.gate.spec import Variant
 
 
@@ -34,13 +33,6 @@ class AATestDocument(Document, frozen=True, kw_only=True):
     verdicts: Sequence[VerdictValue]
     false_alarms_bound: Annotated[float, Meta(description="largest rate of false alarms, at 95 % confidence")]
     result: AATestResult
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    parser.add_argument("--target", default="embedded", help="the server, compared with itself (default: embedded)")
-    parser.add_argument("--gates", type=whole(1, 10_000), default=20, metavar="N", help="gates to run (default: 20)")
-    add_load_options(parser)
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:

@@ -5,57 +5,22 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from bench.cli.common.command_output import CommandOutput
-from bench.cli.common.options import add_header_option
-from bench.cli.common.output_options import let_json_take_file
-from bench.cli.common.values import output_path
 from bench.core import interrupts
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError
 from bench.gate.cli import calibrate, history
-from bench.gate.cli.options import (
-    add_load_options,
-    add_plan_options,
-    gate_progress,
-    read_plan_options,
-    read_spec,
-)
+from bench.gate.cli.arguments.options import read_plan_options
+from bench.gate.cli.options import gate_progress, read_spec
 from bench.gate.cli.sources import reach_variants, read_source, refuse_access
 from bench.gate.live_gate import run_gate
 from bench.gate.report.files import PAGE, VERDICT, gate_document, gate_json, gate_junit
 from bench.gate.report.html_page import gate_html
 from bench.gate.report.text import gate_markdown, gate_table, verdict_line
-from bench.gate.results import ARMS
 from bench.gate.spec import Variant
 from bench.gate.stored_runs import StoredRuns, run_stored_gate
-from bench.gate.types import GateReport, make_plan
+from bench.gate.types import ARMS, GateReport, make_plan
 
 _ACTIONS: Final = {"calibrate": calibrate.run, "history": history.run}
-_FORMS = "a target, a model folder, stored runs, or a store of baselines"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments, and its forms `calibrate` and `history`."""
-    parser.add_argument("--baseline", metavar="X", help=_FORMS)
-    parser.add_argument("--candidate", metavar="Y", help="the same")
-    parser.add_argument("--baseline-flag", action="append", default=[], metavar="FLAG", help="server flag; repeatable")
-    parser.add_argument("--candidate-flag", action="append", default=[], metavar="FLAG", help="server flag; repeatable")
-    for arm in ARMS:
-        text = f"header for the {arm} only, instead of a --header of the same name; repeatable"
-        add_header_option(parser, f"--{arm}-header", "NAME:VALUE", text)
-    add_load_options(parser)
-    add_plan_options(parser)
-    parser.add_argument(
-        "--out", type=Path, help="folder that the runs of a live gate are stored in (default: not stored)"
-    )
-    parser.add_argument("--markdown", type=output_path, metavar="FILE", help="for a step summary or a comment")
-    parser.add_argument("--html", type=output_path, metavar="FILE", help="a page for the browser, one file")
-    parser.add_argument("--junit", type=output_path, metavar="FILE", help="JUnit XML")
-    let_json_take_file(parser, _json_file)
-    actions = parser.add_subparsers(dest="action", metavar="[calibrate | history]")
-    calibrate.add_arguments(
-        actions.add_parser("calibrate", help="false alarms and the smallest detectable effect of this machine")
-    )
-    history.add_arguments(actions.add_parser("history", help="change points over stored runs, with a plot"))
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
@@ -84,8 +49,6 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
 
 def _report(args: argparse.Namespace, progress_to: TextIO) -> GateReport:
     """The gate on what `--baseline` and `--candidate` name."""
-    if not args.baseline or not args.candidate:
-        raise UsageError("the gate needs both sides; give --baseline X --candidate Y")
     baseline, candidate = (read_source(getattr(args, arm), arm, args) for arm in ARMS)
     if isinstance(baseline, StoredRuns) and isinstance(candidate, StoredRuns):
         refuse_access(args)
@@ -114,10 +77,3 @@ def _write(args: argparse.Namespace, report: GateReport) -> None:
     ):
         if path is not None:
             write_atomically(path, data)
-
-
-def _json_file(text: str) -> Path:
-    """The file of `--json`; see `output_path`."""
-    if text in _ACTIONS:
-        raise UsageError(f"{text} is an action; write gate {text} --json, or ./{text} for a file of that name")
-    return output_path(text)

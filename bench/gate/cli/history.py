@@ -10,13 +10,12 @@ from msgspec import Meta, Struct
 from bench.analysis.run import analyse
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
-from bench.cli.common.values import number
 from bench.core.errors import ExitCode, UsageError
 from bench.gate.baseline_store import INDEX, entry_runs, read_store
-from bench.gate.history import P_VALUE, MetricSeries, history, without_answers
+from bench.gate.history import MetricSeries, history, without_answers
 from bench.gate.report.files import VERDICT, read_verdict
 from bench.gate.report.history_plot import history_text, plot_history
-from bench.results.manifest import FILE_NAME
+from bench.results.run_paths import FILE_NAME
 from bench.results.run_reader import Run, find_runs
 
 
@@ -37,17 +36,6 @@ class HistoryDocument(Document, frozen=True, kw_only=True):
     series: Annotated[Sequence[MetricSeries], Meta(description="a metric over the runs under one load, in base units")]
     note: Annotated[str | None, Meta(description="why there is no series")]
     plot: Annotated[str | None, Meta(description="PNG file")]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    parser.add_argument(
-        "dir", type=Path, metavar="DIR", help="a folder of runs, of stored gates, or a store of baselines"
-    )
-    parser.add_argument(
-        "--p-value", type=number(0, 0.5, open_least=True), default=P_VALUE, help=f"of one split (default: {P_VALUE})"
-    )
-    parser.add_argument("--plot", type=Path, help="PNG file (default: history.png in DIR)")
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:

@@ -13,6 +13,7 @@ from typing import Final
 
 from bench.core.cache import read_measured, write_measured
 from bench.core.versioned_json import VersionedJson
+from bench.workload.workload import TRANSPORTS
 
 FILE_NAME: Final = "calibration.json"
 
@@ -41,6 +42,14 @@ class SelfTest:
 def client_name(protocol: str, client: str) -> str:
     """The name of a protocol's client: `rest-fast`, `rest-requests`, `grpc-fast`, `grpc-grpcio`."""
     return f"{protocol}-{client}"
+
+
+WAYS: Final = {
+    client_name(protocol, client): (protocol, client)
+    for protocol in ("rest", "grpc")
+    for client in TRANSPORTS[protocol]
+}
+"""The ways to send that `bertbench calibrate` measures: protocol, which is a scenario's name too, and client."""
 
 
 def stored_ceiling(clients: Mapping[str, str]) -> float | None:

@@ -11,7 +11,8 @@ from bench.load.setup.run_spec import RunSpec
 from bench.load.transports.pool import prepare_grpc
 from bench.server.clients import connect
 from bench.server.lifecycle import at_address, beside, check_model, open_target, startup_seconds
-from bench.server.running import RunningServer, refused_credentials
+from bench.server.readiness import refused_credentials
+from bench.server.running import RunningServer
 from bench.serving.endpoint_probe import explain
 from bench.serving.errors import Rejected, ServingError
 from bench.serving.target import Target, TargetKind

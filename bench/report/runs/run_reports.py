@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from bench.analysis.latency_curves import LatencyCurves, latency_curves
 from bench.analysis.measured import load
@@ -14,10 +13,8 @@ from bench.core.errors import UsageError
 from bench.report.runs.run_report import write_run_report, write_side_by_side
 from bench.report.runs.sides import named_sides, sides_of
 from bench.report.runs.view import RunView
+from bench.results.run_paths import SIDE_BY_SIDE
 from bench.results.run_reader import Run
-
-SIDE_BY_SIDE: Final = "report"
-"""The folder of a side-by-side report, beside its runs."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The arguments of `bertbench capacity`; loads nothing heavy."""

@@ -1,0 +1,1 @@
+"""The arguments of `bertbench gate` and `bertbench baseline`; loads nothing heavy."""

@@ -1,0 +1,32 @@
+"""Where runs are: which folders hold one. Looks at names only, and loads nothing heavy."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from bench.core.errors import UsageError
+
+FILE_NAME: Final = "run.json"
+"""The manifest, which makes a folder a run folder."""
+SIDE_BY_SIDE: Final = "report"
+"""The folder of a side-by-side report, beside its runs."""
+
+
+def run_paths(paths: Iterable[Path]) -> list[Path]:
+    """The run folders at `paths`, each a run folder or a folder of such (in the order of names, thus of time).
+
+    Raises:
+        UsageError: a path that is neither, or a folder without a run.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if (path / FILE_NAME).is_file():
+            found.append(path)
+            continue
+        if not path.is_dir():
+            raise UsageError(f"no run folder {path}; give a folder with a {FILE_NAME}, or a folder of such")
+        inside = sorted(entry.parent for entry in path.glob(f"*/{FILE_NAME}"))
+        if not inside:
+            raise UsageError(f"{path} holds no run; give a folder with a {FILE_NAME}, or a folder of such")
+        found += inside
+    return found

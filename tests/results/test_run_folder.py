@@ -73,6 +73,24 @@ def test_one_line_of_pandas_reads_the_requests(finished: Run) -> None:
     assert set(frame["worker"]) == {0, 1, 2}
 
 
+def test_records_are_written_and_read_without_pandas(finished: Run, tmp_path: Path) -> None:
+    """pyarrow imports it for many of its conversions, where it is installed; each run would pay for that."""
+    code = f"""
+import sys
+from pathlib import Path
+from bench.results.parquet import COLUMNS, TableWriter
+from bench.results.run_reader import open_run
+run = open_run(Path({str(finished.path)!r}))
+columns = run.columns(COLUMNS)
+with TableWriter(Path({str(tmp_path / "again.parquet")!r})) as table:
+    table.write(columns, run.signatures)
+sys.exit("pandas" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    again, first = pd.read_parquet(tmp_path / "again.parquet"), pd.read_parquet(finished.path / "requests.parquet")
+    pd.testing.assert_frame_equal(again, first)
+
+
 def test_finished_and_unfinished_runs_give_the_same_columns(tmp_path: Path) -> None:
     requests = simulate()
     requests.outcome[5] = Outcome.WRONG_ANSWER

@@ -33,6 +33,7 @@ from bench.server.embedded.net.listeners import listen_tcp, listen_unix
 from bench.server.embedded.net.socket_server import SocketServer
 from bench.server.embedded.rest.handler import RestEndpoint, RestOptions
 from bench.server.embedded.runtime.c_api import library
+from bench.server.embedded.runtime.inline_threads import allow_inline_runs
 from bench.server.embedded.runtime.session import SessionOptions
 
 # Seconds for requests in progress when the server stops.
@@ -177,6 +178,7 @@ class Server:
             flags.grpc_max_threads + _SPARE_THREADS,
             lambda connection: GrpcProtocol(connection, methods, limits),
             self._limits,
+            allow_inline_runs,
         )
 
     def _rest_endpoints(self, manager: ModelManager) -> list[Endpoint]:
@@ -200,7 +202,7 @@ class Server:
         def protocol(connection: Connection) -> Http1Protocol:
             return Http1Protocol(connection, endpoint.handle, most)
 
-        return [SocketServer("rest", [listener], threads, protocol, self._limits)]
+        return [SocketServer("rest", [listener], threads, protocol, self._limits, allow_inline_runs)]
 
     @property
     def _limits(self) -> SocketLimits:

@@ -1,12 +1,13 @@
 """The threads of a run: simulated sessions, whose runs take the time of a simulated clock."""
 
+import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
 from bench.server.embedded.base.status import Code, StatusError, invalid_argument
-from bench.server.embedded.runtime import model_runtime
+from bench.server.embedded.runtime import inline_threads, model_runtime
 from bench.server.embedded.runtime.model_runtime import ModelRuntime
 from bench.server.embedded.runtime.session import Feeds
 from bench.server.embedded.runtime.tensors import Tensor
@@ -59,6 +60,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(model_runtime, "time", clock)
     monkeypatch.setattr(model_runtime, "_CORES", 2)
+    monkeypatch.setattr(inline_threads._local, "allowed", True, raising=False)
     return clock
 
 
@@ -116,6 +118,22 @@ def test_with_a_run_for_every_core_a_short_run_keeps_to_its_thread(clock: Clock)
     session.during = second
     runtime.run(request(16), ["y:0"])
     assert session.inline == [False, False, True]
+
+
+def test_only_some_threads_run_models_themselves(clock: Clock) -> None:
+    runtime, session = warmed(clock, small_is_faster_inline, 16)
+    allow = inline_threads.allow_first(2)
+
+    def run_twice() -> None:
+        allow()
+        for _ in range(2):
+            runtime.run(request(16), ["y:0"])
+
+    for _ in range(3):
+        thread = threading.Thread(target=run_twice)
+        thread.start()
+        thread.join()
+    assert session.inline == [True, True, True, True, False, False]
 
 
 def test_a_run_that_may_come_near_its_limit_stays_where_it_can_be_stopped(clock: Clock) -> None:

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -14,7 +14,7 @@ from bench.server.embedded.net.connection_table import DEFAULT_LIMITS, SocketLim
 from bench.server.embedded.net.http1 import Http1Protocol
 from bench.server.embedded.net.http_message import Request, Response
 from bench.server.embedded.net.listeners import listen_tcp
-from bench.server.embedded.net.socket_server import SocketServer
+from bench.server.embedded.net.socket_server import FRONT_THREADS, SocketServer
 from bench.serving.http2.frames import (
     DATA,
     END_HEADERS,
@@ -59,12 +59,17 @@ class LargeAnswers:
 
 
 @contextmanager
-def serving(limits: SocketLimits = DEFAULT_LIMITS, protocol: Any = None) -> Iterator[tuple[SocketServer, Any]]:
-    """A server with two threads, and a function that connects to it."""
+def serving(
+    limits: SocketLimits = DEFAULT_LIMITS,
+    protocol: Any = None,
+    threads: int = THREADS,
+    front: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[SocketServer, Any]]:
+    """A server, by default with two threads, and a function that connects to it."""
     listener = listen_tcp("127.0.0.1", 0, "port")
     address = listener.getsockname()
     make = protocol or (lambda connection: Http1Protocol(connection, answer, MAX_BODY))
-    server = SocketServer("test", [listener], THREADS, make, limits)
+    server = SocketServer("test", [listener], threads, make, limits, front)
     server.start()
     with ExitStack() as stack:
 
@@ -130,6 +135,29 @@ def test_clients_of_grpc_that_do_not_read_hold_no_thread() -> None:
             more = client.recv(65536)
             assert more, "the server closed the connection"
             received += more
+
+
+def test_all_threads_run_jobs_at_a_time_and_the_front_ones_are_told() -> None:
+    threads = FRONT_THREADS + 2
+    together, told = threading.Barrier(threads), set()
+
+    def front() -> None:
+        told.add(threading.current_thread().name)
+
+    def wait_for_all(request: Request) -> Response:
+        together.wait(60)
+        return Response(200, b"ok")
+
+    def make(connection: Connection) -> ConnectionProtocol:
+        return Http1Protocol(connection, wait_for_all, MAX_BODY)
+
+    with serving(protocol=make, threads=threads, front=front) as (_, connect):
+        # Again, when the threads of the reserve have stood by.
+        for _ in range(3):
+            clients = [connect(GET % b"") for _ in range(threads)]
+            for client in clients:
+                assert read_answer(client) == b"HTTP/1.1 200 OK\nok"
+    assert told == {f"test_{number}" for number in range(FRONT_THREADS)}
 
 
 def test_clients_that_do_not_finish_hold_no_thread() -> None:

@@ -18,6 +18,8 @@ from bench.server.embedded.base.status import Code, StartError, StatusError
 from bench.server.embedded.config.model_config import TlsKeys
 from bench.server.embedded.grpc.protocol import GrpcLimits, Methods
 from bench.server.embedded.models.servable import Caller
+from bench.server.embedded.net.socket_server import FRONT_THREADS
+from bench.server.embedded.runtime.inline_threads import allow_first
 
 T = TypeVar("T")
 
@@ -122,7 +124,7 @@ class _Handlers(grpc.GenericRpcHandler):
 
     def __init__(self, methods: Methods, threads: int) -> None:
         self._methods = methods
-        self._pool = futures.ThreadPoolExecutor(threads, "grpcio")
+        self._pool = futures.ThreadPoolExecutor(threads, "grpcio", initializer=allow_first(FRONT_THREADS))
         self._room = threads + _MAX_WAITING
         self._unknown = grpc.stream_stream_rpc_method_handler(_unimplemented)
         self.draining = asyncio.Event()

@@ -16,6 +16,7 @@ from bench.server.embedded.base.status import Code, PrintedFaults, StatusError, 
 from bench.server.embedded.config.model_config import BatchingParameters
 from bench.server.embedded.models.servable import Caller, check_caller, run_timeout
 from bench.server.embedded.runtime.batch_tensors import join_rows, join_tasks, split_outputs, split_rows
+from bench.server.embedded.runtime.inline_threads import allow_inline_runs
 from bench.server.embedded.runtime.model_runtime import ModelRuntime
 from bench.server.embedded.runtime.session import Feeds
 from bench.server.embedded.runtime.tensors import Tensor
@@ -110,6 +111,7 @@ class Scheduler:
             thread.join()
 
     def _work(self) -> None:
+        allow_inline_runs()
         while True:
             with self.changed:
                 found = self._next()

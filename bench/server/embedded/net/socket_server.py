@@ -1,5 +1,7 @@
 """The socket server of both endpoints: its threads wait on one epoll, and each handles the event that it gets.
 
+A few threads handle all events, and others help while these run jobs.
+
 A connection is armed for one event at a time (EPOLLONESHOT), so that one thread reads it. Only complete requests occupy
 a thread: a client that sends slowly does not, and what one does not read is sent by a thread of its own, which all such
 clients share. A connection's protocol interprets its bytes.
@@ -15,6 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from bench.core.cores import allowed_cores
 from bench.server.embedded.base.status import PrintedFaults
 from bench.server.embedded.net.connection import (
     CHUNK,
@@ -27,6 +30,7 @@ from bench.server.embedded.net.connection import (
 from bench.server.embedded.net.connection_table import DEFAULT_LIMITS, ConnectionTable, SocketLimits
 from bench.server.embedded.net.job_queue import JobQueue
 from bench.server.embedded.net.listeners import BACKLOG, accept
+from bench.server.embedded.net.polling import Polling
 
 _READ: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 # What a thread does for one connection before it looks at others.
@@ -36,6 +40,8 @@ _ACCEPTS_PER_TURN: Final = 64
 # Seconds that an idle connection stays open when the server stops: a client that is just sending a request gets its
 # answer, with `Connection: close`.
 _LINGER: Final = 0.5
+FRONT_THREADS: Final = max(len(allowed_cores()), 2)
+"""Threads that handle all events while they can: more jobs at a time than cores gain nothing."""
 
 
 class SocketServer:
@@ -47,6 +53,7 @@ class SocketServer:
         threads: number of threads.
         protocol: creates the protocol of a new connection.
         limits: what clients may take up.
+        front: called by each of the first FRONT_THREADS threads when it starts.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class SocketServer:
         threads: int,
         protocol: Callable[[Connection], ConnectionProtocol],
         limits: SocketLimits = DEFAULT_LIMITS,
+        front: Callable[[], None] = lambda: None,
     ) -> None:
         self._listeners = {listener.fileno(): listener for listener in listeners}
         self._protocol = protocol
@@ -65,11 +73,14 @@ class SocketServer:
         self._draining = False
         self._ended = os.eventfd(0)
         self._jobs = JobQueue()
+        self._polling = Polling()
+        self._front = front
         self._slow = SlowClients(
             f"{name}_slow_clients", self._drained, self._gone, self._drop_stuck, limits.stuck_seconds
         )
         self._threads = [
-            threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True) for number in range(threads)
+            threading.Thread(target=self._work, args=(number < FRONT_THREADS,), name=f"{name}_{number}", daemon=True)
+            for number in range(threads)
         ]
 
     def start(self) -> None:
@@ -105,6 +116,7 @@ class SocketServer:
             time.sleep(0.02)
         # Readable for every thread and never read: each thread sees it and ends.
         os.eventfd_write(self._ended, 1)
+        self._polling.end()
         for thread in self._threads:
             thread.join(max(limit - time.monotonic(), 0))
         self._slow.stop(max(limit - time.monotonic(), 0))
@@ -118,8 +130,13 @@ class SocketServer:
 
     # Events
 
-    def _work(self) -> None:
+    def _work(self, front: bool) -> None:
+        self._polling.begin()
+        if front:
+            self._front()
         while True:
+            if not front:
+                self._polling.stand_by()
             for number, _ in self._epoll.poll(maxevents=1):
                 if number == self._ended:
                     return
@@ -149,7 +166,7 @@ class SocketServer:
         jobs: list[Job] = []
         with PrintedFaults() as faults:
             try:
-                jobs = self._read(connection)
+                jobs = _read(connection)
                 self._connections.count(connection)
             except CloseConnectionError as error:
                 self._close_with(connection, error.closing_message)
@@ -168,22 +185,6 @@ class SocketServer:
         self._release(connection)
         for job in jobs[:1]:
             self._run(connection, job)
-
-    def _read(self, connection: Connection) -> list[Job]:
-        """The jobs in the available bytes."""
-        jobs: list[Job] = []
-        for _ in range(_READS_PER_TURN):
-            try:
-                data = connection.socket.recv(CHUNK)
-            except BlockingIOError:
-                break
-            if not data:
-                connection.ended = True
-                break
-            jobs += connection.protocol.received(data)
-            if len(data) < CHUNK or (jobs and not connection.protocol.concurrent):
-                break
-        return jobs
 
     def _answer(self, connection: Connection, jobs: Sequence[Job] = ()) -> None:
         """Answers requests one after the other, while the client takes the answers and its turn lasts."""
@@ -223,7 +224,7 @@ class SocketServer:
 
     def _try(self, connection: Connection, job: Job) -> bool:
         try:
-            with PrintedFaults(), contextlib.suppress(OSError):
+            with PrintedFaults(), contextlib.suppress(OSError), self._polling.job():
                 return job()
             return False
         finally:
@@ -293,3 +294,20 @@ def _is_idle(connection: Connection, now: float) -> bool:
     undelivered = connection.unsent or connection.owed_since is not None
     unused = now - connection.last_used > _LINGER and not undelivered
     return unused and connection.protocol.idle() and connection.silent()
+
+
+def _read(connection: Connection) -> list[Job]:
+    """The jobs in the available bytes."""
+    jobs: list[Job] = []
+    for _ in range(_READS_PER_TURN):
+        try:
+            data = connection.socket.recv(CHUNK)
+        except BlockingIOError:
+            break
+        if not data:
+            connection.ended = True
+            break
+        jobs += connection.protocol.received(data)
+        if len(data) < CHUNK or (jobs and not connection.protocol.concurrent):
+            break
+    return jobs

@@ -2,7 +2,7 @@
 
 TensorFlow schedules a run's operations on the session's threads, which run several operations in parallel. An inline
 run stays in the calling thread, and only the work inside an operation is distributed: in a small model the hand-overs
-cost more than they gain. A deadline cannot stop an inline run midway.
+cost more than they gain. A deadline cannot stop an inline run midway. Only some threads may run models inline.
 """
 
 import math
@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from bench.core.cores import allowed_cores
 from bench.server.embedded.base.status import Code, StatusError
+from bench.server.embedded.runtime.inline_threads import inline_runs_allowed
 from bench.server.embedded.runtime.session import TIMED_OUT, Feeds
 from bench.server.embedded.runtime.tensors import Tensor
 
@@ -100,7 +101,7 @@ class ModelRuntime:
         runs = self._classes.get(key) or self._new_class(key)
         if self._seen is not None:
             self._seen.setdefault(key, (feeds, fetches))
-        inline = runs.is_inline(len(_running) >= _CORES, timeout_ms)
+        inline = runs.is_inline(len(_running) >= _CORES, timeout_ms) and inline_runs_allowed()
         _running.append(None)
         started = time.perf_counter()
         try:

@@ -181,13 +181,22 @@ def judge_files(client: Client, place: int, sizes: Sequence[FileSizes], run: Run
 
 
 def name_failures(client: Client, run: Run) -> None:
-    """When requests were due, sent and failed: whether they failed together shows what failed them."""
+    """When requests were due, sent and failed: whether they failed together shows what failed them.
+
+    The server refuses gRPC calls above its `--grpc_max_threads`: a stall of the machine brings so many together.
+    """
     columns = run.columns(["due", "sent", "done", "outcome"])
     names = {code: str(outcome) for outcome, code in OUTCOME_CODES.items()}
     failed = np.flatnonzero(columns["outcome"] != OUTCOME_CODES[Outcome.OK])
     for index in failed[:MOST_NAMED]:
         times = ", ".join(f"{name} {columns[name][index]:.3f} s" for name in ("due", "sent", "done"))
-        note(f"{client.observed.name}: {names[int(columns['outcome'][index])]}: {times}")
+        others = in_flight(columns["sent"], columns["done"], float(columns["sent"][index]))
+        note(f"{client.observed.name}: {names[int(columns['outcome'][index])]}: {times}, {others} in flight")
+
+
+def in_flight(sent: Floats, done: Floats, moment: float) -> int:
+    """Requests that were sent by a moment and not answered then."""
+    return int(((sent <= moment) & (done > moment)).sum())
 
 
 def thirds_of(measured: Measured) -> tuple[Floats, list[Floats]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import verdicts
-from benchmarks.bench_soak import judge_process
+from benchmarks.bench_soak import in_flight, judge_process
 from benchmarks.footprint import Footprint, Observed, Thirds, within_growth
 from benchmarks.simulated_day import FLAT, Day, FiguresPart, MetricsPart, RecorderPart, grown, judge
 
@@ -33,6 +33,11 @@ def observed(
         for time in np.arange(10.0, SECONDS, 10.0).tolist()
     ]
     return found
+
+
+def test_the_requests_in_flight_at_a_moment() -> None:
+    sent, done = np.array([0.0, 1.0, 2.0, 3.0]), np.array([2.0, 5.0, 4.0, 4.0])
+    assert [in_flight(sent, done, moment) for moment in (0.0, 1.5, 2.0, 3.0, 4.0, 5.0)] == [1, 2, 2, 3, 1, 0]
 
 
 def test_the_thirds_leave_the_warm_up_and_the_middle_out() -> None:

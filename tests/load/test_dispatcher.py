@@ -167,6 +167,28 @@ def test_timeouts_do_not_outlast_the_drain() -> None:
     assert max(rig.transport.timeouts) <= 0.7 + 0.01
 
 
+def test_timeouts_that_the_drain_cut_short_have_one_text() -> None:
+    """Failures are listed by their text: one that says what was left of the time is another for each request."""
+
+    def late(answer: bytes) -> bytes:
+        raise errors.DeadlineExceeded(f"no answer within {rig.transport.timeouts[-1]} s")
+
+    rig = Rig("constant:rate=20", 0.2, drain=0.5, timeout=60.0, change=late)
+    rig.run()
+    texts = {str(error) for _, _, error in rig.reported}
+    assert len(rig.reported) == rig.scheduled > 1
+    assert texts == {"no answer by the end of the run and the 500 ms that it may drain; allow more time or send less"}
+
+
+def test_a_timeout_of_its_own_length_keeps_its_text() -> None:
+    def late(answer: bytes) -> bytes:
+        raise errors.DeadlineExceeded("no answer within 0.1 s")
+
+    rig = Rig("constant:rate=20", 0.2, timeout=0.1, change=late)
+    rig.run()
+    assert {str(error) for _, _, error in rig.reported} == {"no answer within 0.1 s"}
+
+
 def test_early_stop_sends_what_was_due_and_nothing_more() -> None:
     rig = Rig("constant:rate=50", 10.0, users=2)
     rig.start()

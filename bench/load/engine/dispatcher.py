@@ -13,6 +13,7 @@ from typing import Final
 
 from gevent.event import Event
 
+from bench.core.units import format_seconds
 from bench.load.engine.checker import Checker
 from bench.load.engine.jobs import Job, Jobs
 from bench.load.engine.pacer import Pacer
@@ -196,6 +197,14 @@ class Dispatcher:
             seconds = max(seconds, UNAVAILABLE_PAUSE)
         return seconds == 0 or self._pacer.pause(seconds)
 
+    def _told(self, failure: ServingError, timeout: float) -> ServingError:
+        """The failure; one that the end of the run cut short always has the same text, as texts are counted."""
+        if not isinstance(failure, DeadlineExceeded) or timeout >= self._limits.timeout:
+            return failure
+        drain = format_seconds(self._limits.drain)
+        text = f"no answer by the end of the run and the {drain} that it may drain; allow more time or send less"
+        return DeadlineExceeded(text, failure.code)
+
     def _send(self, job: Job, transports: Mapping[str, Transport]) -> Outcome:
         """Sends one request, waits for the answer, checks and records it."""
         clock, epoch = time.perf_counter, self._epoch
@@ -214,7 +223,7 @@ class Dispatcher:
             outcome = Outcome.OK
         except ServingError as failure:
             done = clock()
-            error, outcome = failure, outcome_of(failure)
+            error, outcome = self._told(failure, timeout), outcome_of(failure)
         except BaseException:
             # The user was killed while it waited: no answer in the request's time.
             done = clock()

@@ -51,9 +51,28 @@ done
 
 files=(--file "$here/compose.$device.yml")
 [ -z "${MORE_COMPOSE:-}" ] || files+=(--file "$MORE_COMPOSE")
+sampled=()
 compose() {
-  docker compose "${files[@]}" --profile load --ansi never --progress quiet "$@"
+  docker compose "${files[@]}" ${sampled[@]+"${sampled[@]}"} --profile load --ansi never --progress quiet "$@"
 }
+
+# Lets the master sample Serving's CPU and memory, where its control groups are on this machine: an Engine elsewhere has
+# processes of its own, in groups that do not have the container's id.
+options=${LOAD_OPTIONS:-}
+sample_serving() {
+  local container pid v1 v2
+  sampled=() LOAD_OPTIONS=$options
+  container=$(compose ps --quiet serving)
+  pid=$(docker inspect --format '{{.State.Pid}}' "$container" 2>/dev/null) || return 0
+  v1=$(sed -En "s/^[0-9]+:([a-z_]+,)*cpuacct(,[a-z_]+)*:(.*$container.*)$/\3/p" "/proc/$pid/cgroup" 2>/dev/null) || return 0
+  v2=$(sed -En "s/^0::(.*$container.*)$/\1/p" "/proc/$pid/cgroup" 2>/dev/null) || return 0
+  SERVING_CPU_CGROUP=/sys/fs/cgroup${v1:+/cpuacct}${v1:-$v2}
+  SERVING_MEMORY_CGROUP=/sys/fs/cgroup${v1:+/memory}${v1:-$v2}
+  [ -n "$v1$v2" ] && [ -d "$SERVING_CPU_CGROUP" ] && [ -d "$SERVING_MEMORY_CGROUP" ] || return 0
+  sampled=(--file "$here/compose.cgroup.yml")
+  LOAD_OPTIONS="$options --server-cgroup /host/cpuacct"
+}
+export LOAD_OPTIONS SERVING_CPU_CGROUP SERVING_MEMORY_CGROUP
 
 signal=""
 since=""
@@ -84,6 +103,7 @@ for scenario in "$@"; do
   [ -z "$signal" ] || break
   echo "$scenario on $device, ${WORKERS:-2} workers, ${RUN_TIME:-60s}"
   export SCENARIO=$scenario
+  case ${TARGET:-} in "" | *://serving:*) sample_serving ;; esac
   compose up --detach --no-deps --force-recreate master worker >/dev/null || fail "master and workers did not start" 4
   master=$(compose ps --all --quiet master)
   docker logs --follow "$master" &

@@ -3,6 +3,7 @@
 import errno
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.core.errors import TargetError, UsageError
 from bench.serving.access import DIRECT, Access
@@ -20,6 +21,7 @@ class RunningServer:
         pid: the server's process, if it was started here; None in a container.
         container: the container's id, for a docker server.
         container_pid: its first process, if its Engine runs on this machine.
+        control_group: folder of the control group of a remote server on this machine, if it was named.
         secure: whether a remote server's gRPC port speaks TLS.
         access: headers and certificates.
     """
@@ -31,6 +33,7 @@ class RunningServer:
     pid: int | None = None
     container: str | None = None
     container_pid: int | None = None
+    control_group: Path | None = None
     secure: bool = False
     access: Access = DIRECT
 

@@ -49,6 +49,7 @@ QUALIFIED = {
     ("bench.objectives.until", "--max-duration"): "the same",
     ("bench.load.setup.run_spec", "--until"): "the same",
     ("bench.load.setup.run_spec", "--slo"): "the same",
+    ("bench.load.setup.run_spec", "--server-cgroup"): "only commands with the option have it in their runs",
     ("bench.objectives.verdicts", "--check-share"): "the same",
     ("bench.load.setup.run_outcome", "--max-duration"): "the same",
     ("bench.load.setup.run_setup", "--arrivals"): "only Locust and run can have other user classes",

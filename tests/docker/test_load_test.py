@@ -178,6 +178,8 @@ def test_each_protocol_is_run_and_nothing_is_left_but_the_results(engine: Any, i
         assert {name for name, count in run.file.counts.items() if count} == {"ok"}
         assert run.manifest.workers == 3
         assert run.manifest.environment.container == "docker"
+        # Of Serving's container, from its control group.
+        assert not any("process is unknown" in warning for warning in analyse(run).warnings)
 
 
 def test_a_server_that_is_killed(engine: Any, image: str, folder: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from docker.errors import NotFound
 
 from bench.core.errors import TargetError
-from bench.load.monitor.container_usage import ContainerUsage
+from bench.load.monitor.control_group import GroupUsage
 from bench.server.container import IMAGE_VARIABLES
 from bench.server.lifecycle import open_target
 from bench.serving.target import parse_target
@@ -96,7 +96,7 @@ def test_the_container_s_cpu_and_memory_are_sampled(
         if server.container_pid is None:
             pytest.skip("the Engine is not on this machine")
         assert server.container is not None
-        usage = ContainerUsage(server.container_pid, server.container)
+        usage = GroupUsage.of_container(server.container_pid, server.container)
         time.sleep(0.2)
         cores, memory = usage.look()
     assert 0 <= cores < 4

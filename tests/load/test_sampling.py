@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gevent
@@ -76,6 +77,18 @@ def test_the_server_s_page_and_process() -> None:
     assert sample.rest_count is None
     assert sample.rss > 10e6
     assert sample.gpu is None
+
+
+def test_the_server_s_control_group(tmp_path: Path) -> None:
+    for name, text in (("cpu.stat", "usage_usec 5"), ("memory.current", "70"), ("memory.stat", "inactive_file 30")):
+        (tmp_path / name).write_text(text)
+    server = RunningServer(None, None, "bert", "remote", control_group=tmp_path)
+    sampler = ServerSampler(server, None)
+    sample = sampler.sample(1.0)
+    assert (sample.cpu, sample.rss) == (0.0, 40)
+    (tmp_path / "cpu.stat").unlink()
+    assert sampler.sample(2.0).rss is None
+    assert "the server's process ended 2 s into the run; no CPU and memory after that" in sampler.missing
 
 
 def test_what_cannot_be_sampled_is_named_and_none() -> None:

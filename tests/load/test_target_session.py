@@ -19,6 +19,7 @@ from tests.serving.test_endpoint_probe import PAGE, STATUS, plain_rest, raw_serv
 from tests.support.programmed_servers import grpc_server
 from tests.support.toy_golden import toy_golden
 
+SERVED = STATUS.replace(b'"OK"', b'"OK", "error_message": ""')
 DEAD = STATUS.replace(b"AVAILABLE", b"END").replace(b'"OK"', b'"INTERNAL", "error_message": "No room"')
 
 
@@ -109,3 +110,18 @@ def test_the_other_address_is_requested_with_the_command_s_own_option(
     with pytest.raises(UsageError) as failed:
         opened(host, protocol, ("bertbench", command) if command else ())
     assert reason.format(option) in str(failed.value)
+
+
+@pytest.mark.parametrize("target", ["embedded", "docker:cpu", "binary:/server"])
+def test_a_control_group_is_one_of_a_server_elsewhere(target: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"^--server-cgroup has no effect on {target}, whose process is known; leave it"
+    ):
+        spec(target, "rest", "--server-cgroup", "/sys/fs/cgroup/system.slice/serving.service")
+
+
+def test_the_control_group_of_a_server_that_is_there() -> None:
+    with plain_rest(200, SERVED) as url:
+        asked = spec(url, "rest", "--no-preflight", "--server-cgroup", "/sys/fs/cgroup/serving")
+        assert TargetSession().open(asked, Path(), toy_golden()).control_group == Path("/sys/fs/cgroup/serving")
+        assert TargetSession().open(spec(url, "rest", "--no-preflight"), Path(), toy_golden()).control_group is None

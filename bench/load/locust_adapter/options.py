@@ -83,6 +83,7 @@ OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
         "time until the server must be ready; auto: 5s for a server elsewhere, 60s for one started here, 2m in Docker",
     ),
     "grpc_host": ("", "gRPC address of the same server beside its REST address, for scenarios of both protocols"),
+    "server_cgroup": ("", "control group of a server on this machine, a folder; its CPU and memory are sampled"),
     "server_flags": ("", "flags for a server that the run starts, separated by spaces"),
     "slo": ("", "objectives, like p99<=250ms,errors<=0.1%,wrong=0: exit code 1 if one fails, 3 if one cannot be told"),
     "until": ("", "stop by itself: p99+-5%, when the 95% interval is that narrow, or decided, when the objectives are"),
@@ -117,7 +118,7 @@ ACCESS: Final = frozenset({"headers", "ca_cert", "client_cert", "client_key", "r
 NOT_IN_FORM: Final = frozenset(
     {
         *("model_dir", "results", "ca_cert", "client_cert", "client_key"),
-        "server_flags",
+        *("server_flags", "server_cgroup"),
         *("metrics_port", "otlp_endpoint"),
     }
 )
@@ -374,6 +375,7 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "client_key": _path,
     "ready_timeout": lambda text: None if text == "auto" else parse_duration(text),
     "grpc_host": grpc_address,
+    "server_cgroup": _path,
     "server_flags": lambda text: tuple(text.split()),
     "slo": parse_objectives,
     "until": parse_until,

@@ -9,7 +9,7 @@ import gevent.hub
 import psutil
 
 from bench.core.units import format_seconds
-from bench.load.monitor.container_usage import ContainerUsage, cores_used
+from bench.load.monitor.control_group import GroupUsage, cores_used
 from bench.load.monitor.gpu import NO_GPU, Gpu
 from bench.load.monitor.prometheus import read_page
 from bench.results.samples import ClientSample, ServerSample
@@ -148,14 +148,17 @@ def _busy_seconds() -> float:
     return float(sum(times) - guests - idle)
 
 
-def _usage(server: RunningServer) -> ProcessUsage | ContainerUsage | None:
-    """What samples the server's process, or all of its container's; None if neither is known.
+def _usage(server: RunningServer) -> ProcessUsage | GroupUsage | None:
+    """What samples the server's process, or all of its container or control group; None if none is known.
 
     Raises:
+        UsageError: there is no such control group.
         TargetError: the container has ended.
     """
-    if server.container is not None:
-        return ContainerUsage(server.container_pid, server.container) if server.container_pid is not None else None
+    if server.control_group is not None:
+        return GroupUsage.at(server.control_group)
+    if server.container is not None and server.container_pid is not None:
+        return GroupUsage.of_container(server.container_pid, server.container)
     return ProcessUsage(server.pid) if server.pid is not None else None
 
 

@@ -54,6 +54,7 @@ class RunSpec:
         grpc: the gRPC address given beside a REST target, reached in the same way; None if there is none.
         servers: servers that the caller started; for several, a client-side balancer chooses.
         policy: how the balancer chooses, one of `bench.workload.policies.POLICIES`.
+        server_cgroup: folder of the control group of a remote server on this machine; None if not named.
         server_flags: flags of a server started for the run, by this process or the caller.
         target_name: name of the target in the run's manifest; "" for the target itself.
         model_dir: the export whose golden sentences are sent and checked; None for the demo model.
@@ -100,6 +101,7 @@ class RunSpec:
     grpc: Target | None = None
     servers: tuple[RunningServer, ...] = ()
     policy: str = "round-robin"
+    server_cgroup: Path | None = None
     server_flags: tuple[str, ...] = ()
     target_name: str = ""
     model_dir: Path | None = None
@@ -144,6 +146,8 @@ class RunSpec:
         if self.protocol != "rest":
             # Refuses headers that gRPC does not allow.
             self.target.access.headers.metadata()
+        if self.server_cgroup is not None and not self.target.remote:
+            raise UsageError(f"--server-cgroup has no effect on {self.target}, whose process is known; leave it out")
         if self.max_response is not None and self.max_response < 1:
             raise UsageError(f"the largest response must be 1 byte or more, not {self.max_response}")
 

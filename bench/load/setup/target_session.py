@@ -1,6 +1,7 @@
 """The server under load: started here, or probed at its address for the model."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 from bench.bert.contract.golden import Golden
@@ -41,6 +42,8 @@ class TargetSession:
         """
         if spec.target.remote:
             server = spec.servers[0] if spec.servers else _at_address(spec)
+            if spec.server_cgroup is not None:
+                server = replace(server, control_group=spec.server_cgroup)
             _probe(server, spec, golden)
             return server
         identity = (spec.target, model_dir.resolve(), spec.model_name, spec.server_flags)

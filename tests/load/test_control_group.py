@@ -1,12 +1,12 @@
-"""CPU and memory of a container, from control groups of both versions in a folder of the test."""
+"""CPU and memory of a container or service, from control groups of both versions in a folder of the test."""
 
 import time
 from pathlib import Path
 
 import pytest
 
-from bench.core.errors import TargetError
-from bench.load.monitor.container_usage import ContainerUsage
+from bench.core.errors import TargetError, UsageError
+from bench.load.monitor.control_group import GroupUsage
 
 ID = "c0ffee" * 10
 MIB = 1 << 20
@@ -40,7 +40,7 @@ def test_cores_and_memory_in_use(version, tmp_path: Path, monkeypatch: pytest.Mo
     clock = iter([10.0, 12.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     file, second = version(tmp_path)
-    usage = ContainerUsage(7, ID, tmp_path / "proc", tmp_path / "trees")
+    usage = GroupUsage.of_container(7, ID, tmp_path / "proc", tmp_path / "trees")
     file.write_text(file.read_text().replace(str(5 * second), str(8 * second)))
     cores, memory = usage.look()
     assert cores == pytest.approx(1.5)
@@ -50,7 +50,7 @@ def test_cores_and_memory_in_use(version, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("version", [version_1, version_2])
 def test_a_container_that_ends(version, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file, _ = version(tmp_path)
-    usage = ContainerUsage(7, ID, tmp_path / "proc", tmp_path / "trees")
+    usage = GroupUsage.of_container(7, ID, tmp_path / "proc", tmp_path / "trees")
     file.unlink()
     with pytest.raises(OSError, match="No such file"):
         usage.look()
@@ -60,6 +60,29 @@ def test_another_process_is_not_taken_for_the_container_s(tmp_path: Path) -> Non
     """Where the Engine runs on another machine, its process ids name processes of that machine."""
     write(tmp_path / "proc/7/cgroup", "0::/user.slice\n")
     with pytest.raises(TargetError, match="not in a control group"):
-        ContainerUsage(7, ID, tmp_path / "proc", tmp_path / "trees")
+        GroupUsage.of_container(7, ID, tmp_path / "proc", tmp_path / "trees")
     with pytest.raises(TargetError, match="has ended"):
-        ContainerUsage(8, ID, tmp_path / "proc", tmp_path / "trees")
+        GroupUsage.of_container(8, ID, tmp_path / "proc", tmp_path / "trees")
+
+
+@pytest.mark.parametrize("version", [version_1, version_2])
+def test_a_group_that_is_named(version, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file, _ = version(tmp_path)
+    assert GroupUsage.at(file.parent).look()[1] == 70 * MIB
+
+
+def test_groups_of_version_1_that_are_mounted_on_their_own(tmp_path: Path) -> None:
+    write(tmp_path / "host/cpuacct/cpuacct.usage", "1\n")
+    write(tmp_path / "host/memory/memory.usage_in_bytes", "5\n")
+    write(tmp_path / "host/memory/memory.stat", "total_inactive_file 2\n")
+    assert GroupUsage.at(tmp_path / "host/cpuacct").look()[1] == 3
+
+
+@pytest.mark.parametrize("text", [None, "", "usage_usec many\n"])
+def test_a_folder_that_is_no_control_group(text: str | None, tmp_path: Path) -> None:
+    folder = tmp_path / "group"
+    if text is not None:
+        write(folder / "cpu.stat", text)
+        write(folder / "memory.current", text)
+    with pytest.raises(UsageError, match=r"group is not a control group with CPU and memory; give one like"):
+        GroupUsage.at(folder)

@@ -122,7 +122,7 @@ def version_status(body: bytes) -> tuple[VersionStatus, ...]:
                 version=int(entry["version"]),
                 state=entry["state"],
                 error_code=entry["status"]["error_code"],
-                error_message=entry["status"]["error_message"],
+                error_message=entry["status"].get("error_message", ""),
             )
             for entry in loads(body)["model_version_status"]
         )

@@ -19,7 +19,6 @@ from tests.serving.test_endpoint_probe import PAGE, STATUS, plain_rest, raw_serv
 from tests.support.programmed_servers import grpc_server
 from tests.support.toy_golden import toy_golden
 
-SERVED = STATUS.replace(b'"OK"', b'"OK", "error_message": ""')
 DEAD = STATUS.replace(b"AVAILABLE", b"END").replace(b'"OK"', b'"INTERNAL", "error_message": "No room"')
 
 
@@ -121,7 +120,7 @@ def test_a_control_group_is_one_of_a_server_elsewhere(target: str) -> None:
 
 
 def test_the_control_group_of_a_server_that_is_there() -> None:
-    with plain_rest(200, SERVED) as url:
+    with plain_rest(200, STATUS) as url:
         asked = spec(url, "rest", "--no-preflight", "--server-cgroup", "/sys/fs/cgroup/serving")
         assert TargetSession().open(asked, Path(), toy_golden()).control_group == Path("/sys/fs/cgroup/serving")
         assert TargetSession().open(spec(url, "rest", "--no-preflight"), Path(), toy_golden()).control_group is None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.cli.common.output_options import add_output_options
-from bench.core.errors import ExitCode, UsageError, did_you_mean
+from bench.core.errors import ExitCode, UsageError, did_you_mean, did_you_mean_option
 
 
 class UsageExit(SystemExit):
@@ -87,8 +87,7 @@ class Parser(argparse.ArgumentParser):
 
     def _unknown(self, option: str) -> str:
         name = option.partition("=")[0]
-        asked = name if name.startswith("--") else f"--{name.lstrip('-')}"
-        return f"there is no {name}{did_you_mean(asked, self._option_string_actions)}"
+        return f"there is no {name}{did_you_mean_option(name, self._option_string_actions)}"
 
     def _unknown_option(self) -> str | None:
         """The first unknown option among the words; the words of a sub-command belong to its own parser."""

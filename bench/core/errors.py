@@ -65,6 +65,27 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+_SAME_OPTIONS: Final = (
+    ("--host", "--target"),
+    ("--results", "--out"),
+    ("--run-time", "-t", "--duration", "--step-time"),
+    ("--users", "-u", "--max-users"),
+)
+"""What Locust and the commands call the same option."""
+
+
+def did_you_mean_option(option: str, known: Iterable[str]) -> str:
+    """The same for an unknown option; one that has another name in another command is known by that."""
+    names = list(known)
+    for same in _SAME_OPTIONS:
+        if option in same:
+            here = next((name for name in same if name in names), None)
+            return f"; did you mean {here}?" if here else ""
+    # One letter is near to everything.
+    letters = option.lstrip("-")
+    return did_you_mean(f"--{letters}", names) if len(letters) > 1 else ""
+
+
 @contextlib.contextmanager
 def naming(path: object) -> Iterator[None]:
     """Adds the file's name to an OSError without one, such as that of an open stream."""

@@ -13,7 +13,16 @@ import pytest
 
 from bench.core.atomic_files import write_all, write_atomically
 from bench.core.cache import cache_dir, make_cache_dir
-from bench.core.errors import ExitCode, TargetError, UsageError, exit_code_of, naming, one_line, reason_of
+from bench.core.errors import (
+    ExitCode,
+    TargetError,
+    UsageError,
+    did_you_mean_option,
+    exit_code_of,
+    naming,
+    one_line,
+    reason_of,
+)
 
 EXAMPLE = Path(__file__).parents[2] / "results" / "example" / "rest"
 
@@ -193,3 +202,20 @@ def test_a_home_that_is_not_there_is_no_more_than_one_line(words: tuple[str, ...
     assert done.returncode == code, done.stderr
     assert len(done.stderr.splitlines()) == (1 if code else 0), done.stderr
     assert "Errno" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "known", "meant"),
+    [
+        ("--target", ("--host", "--tags"), "--host"),
+        ("--duration", ("--run-time", "-t", "--max-duration"), "--run-time"),
+        ("--host", ("--out", "--baseline"), ""),
+        ("--arivals", ("--arrivals", "--out"), "--arrivals"),
+        ("-warmup", ("--warmup",), "--warmup"),
+        ("-o", ("--out",), ""),
+    ],
+)
+def test_an_unknown_option_is_known_by_its_other_name_or_its_neighbour(
+    option: str, known: tuple[str, ...], meant: str
+) -> None:
+    assert did_you_mean_option(option, known) == (f"; did you mean {meant}?" if meant else "")

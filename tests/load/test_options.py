@@ -161,6 +161,7 @@ def test_every_option_has_a_reader() -> None:
         ),
         (["--chanels=3"], "locust: there is no --chanels; did you mean --channels?"),
         (["-warmup", "0"], "locust: there is no -warmup; did you mean --warmup?"),
+        (["--out=x"], "locust: there is no --out; did you mean --results?"),
         (["--qqqqqq"], "locust: there is no --qqqqqq; see locust -f FILE --scenario-help"),
         (
             ["--headers", "X-Team: search; pass-word"],

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from bench.core.errors import UsageError, did_you_mean, one_line
+from bench.core.errors import UsageError, did_you_mean, did_you_mean_option, one_line
 from bench.core.redaction import split_headers
 from bench.core.units import (
     format_seconds,
@@ -187,7 +187,7 @@ def _refuse(parser: Any, message: str) -> NoReturn:
     unknown = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
     if unknown is not None:
         known = parser._option_string_actions
-        message = f"there is no {unknown}" + did_you_mean("--" + unknown.lstrip("-"), known)
+        message = f"there is no {unknown}" + did_you_mean_option(unknown, known)
     end = "" if message.endswith("?") else ";"
     parser.exit(int(UsageError.exit_code), f"{parser.prog}: {message}{end} see {parser.prog} -f FILE --scenario-help\n")
     raise AssertionError("not reached")

@@ -2,10 +2,10 @@
 
 import time
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 import gevent
 import numpy as np
@@ -26,6 +26,10 @@ from bench.server.running import RunningServer
 from bench.serving.errors import ServingError
 from bench.workload.due_times import Arrivals, ClosedLoop, OpenLoop
 from bench.workload.workload import Workload, sentence_order
+
+_STORE_SECONDS: Final = 0.25
+"""How often records leave memory: what a kill may take of each arm. A slice may take a few milliseconds only."""
+_TAKEN: Final = ("due", "sent", "done", "outcome", "checked")
 
 
 class CountedJobs:
@@ -79,7 +83,8 @@ class Arm:
         arrivals: closed or open loop.
         clock: seconds for which this arm was driven, warm-up included.
         warmed_up: where on that clock the first warm-up ended.
-        blocks: all records so far, as `RunWriter` takes them.
+        blocks: the records so far, as `RunWriter` takes them, unless `store` is something else.
+        store: gets each block of records, several times a second.
         samples: (clock, cores in use, resident bytes) after each pair.
         errors: messages of the first 1000 failed requests.
         scheduled: number of due times drawn in open loop.
@@ -104,6 +109,9 @@ class Arm:
         self._process: psutil.Process | None
         self._attach_users()
         self.blocks: list[bytes] = []
+        self.store: Callable[[bytes], object] = self.blocks.append
+        self._rows: list[NDArray[Any]] = []
+        self._stored = time.monotonic()
         self.samples: list[tuple[float, float | None, float | None]] = []
         self.errors: list[str] = []
         self.clock = 0.0
@@ -173,13 +181,20 @@ class Arm:
         self._drive(ScheduledJobs(replace(shard, due=moved)), self.clock + seconds, None)
 
     def take(self) -> dict[str, NDArray[Any]]:
-        """Columns of the requests since the last call; they stay in `blocks` too."""
-        data = self._driver.take()
-        if not data:
-            return {name: np.empty(0) for name in ("due", "sent", "done", "outcome", "checked")}
-        self.blocks.append(data)
-        rows = parse_block(data).rows
-        return {name: rows[name] for name in ("due", "sent", "done", "outcome", "checked")}
+        """Columns of the requests since the last call."""
+        self._store_records()
+        if not self._rows:
+            return {name: np.empty(0) for name in _TAKEN}
+        rows = np.concatenate(self._rows)
+        self._rows.clear()
+        return {name: rows[name] for name in _TAKEN}
+
+    def _store_records(self) -> None:
+        """Stores the records since the last call; `take` gives them too."""
+        self._stored = time.monotonic()
+        if data := self._driver.take():
+            self._rows.append(parse_block(data).rows)
+            self.store(data)
 
     def usage(self) -> Usage:
         """What the server has used so far."""
@@ -213,12 +228,15 @@ class Arm:
         hub.NOT_ERROR = (*type(hub).NOT_ERROR, KeyboardInterrupt)
         users = [gevent.spawn(dispatcher.drive, transports) for transports in self._users]
         try:
-            gevent.joinall(users, raise_error=True)
+            while len(gevent.joinall(users, timeout=_STORE_SECONDS, raise_error=True)) < len(users):
+                self._store_records()
         finally:
             gevent.killall(users)
             pacer.close()
         dispatcher.finish()
         self.clock += time.perf_counter() - start
+        if time.monotonic() - self._stored >= _STORE_SECONDS:
+            self._store_records()
 
     def _note(self, protocol: str, ended: Ended, error: ServingError | None) -> None:
         self.asked += 1

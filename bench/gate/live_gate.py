@@ -9,7 +9,7 @@ from typing import Final
 from bench.core import interrupts
 from bench.gate.aa_test_store import known_aa_test
 from bench.gate.ab_servers import ABServers, ArmsFailed, TimeOver, open_ab_servers
-from bench.gate.artifacts import write_artifacts
+from bench.gate.artifacts import GateRuns
 from bench.gate.decision import Gate
 from bench.gate.spec import GateSpec
 from bench.gate.types import ARMS, GateReport, Pair, Verdict, VerdictKind
@@ -96,18 +96,19 @@ class LiveGate:
 
     def _evaluate(self, servers: ABServers) -> Verdict:
         """The verdict on two servers that are up, one that fails included, with what was measured stored."""
-        try:
-            verdict = self._drive(servers)
-        except ArmsFailed as error:
-            verdict = self._gate.fail(error.failures)
-        except KeyboardInterrupt:
-            if self._gate.pairs:
-                write_artifacts(self._folder, servers, self._started)
-            raise
-        write_artifacts(self._folder, servers, self._started)
-        return verdict
+        with GateRuns(self._folder, servers, self._started, self._spec.max_time) as runs:
+            try:
+                verdict = self._drive(servers, runs)
+            except ArmsFailed as error:
+                verdict = self._gate.fail(error.failures)
+            except KeyboardInterrupt:
+                if runs.begun:
+                    runs.finish()
+                raise
+            runs.finish()
+            return verdict
 
-    def _drive(self, servers: ABServers) -> Verdict:
+    def _drive(self, servers: ABServers, runs: GateRuns) -> Verdict:
         """Warms up, takes pairs, and soaks a candidate that would pass.
 
         Raises:
@@ -115,6 +116,7 @@ class LiveGate:
         """
         self._notify("warming up")
         warm = servers.interleaving.warm_up(self._spec.warmup, self._spec.run_time, self._spec.max_time)
+        runs.begin()
         begun = time.monotonic()
         try:
             verdict = self._gate.probe(warm) or self._probe_silent(servers, warm) or self._take_pairs(servers)

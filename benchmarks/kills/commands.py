@@ -16,7 +16,15 @@ from bench.results.run_reader import open_run
 from bench.server.container_engine import LABEL
 from benchmarks.accounting import LOAD, SCENARIOS
 from benchmarks.kills.processes import END_SECONDS, Blow, undisturbed
-from benchmarks.kills.stored import Worst, differences, files_of, missing_pictures, torn_files, wrong_runs
+from benchmarks.kills.stored import (
+    Worst,
+    differences,
+    files_of,
+    lost_by_a_gate,
+    missing_pictures,
+    torn_files,
+    wrong_runs,
+)
 from benchmarks.kills.world import World
 from tests.support.locust_process import command as locust_command
 
@@ -189,7 +197,7 @@ def _wrong_container(case: Case) -> Iterator[str]:
 
 def _wrong_gate(case: Case) -> Iterator[str]:
     yield from torn_files(case.made)
-    # Both runs of a gate are written at its end.
+    # The clock of each run stands still meanwhile.
     yield from wrong_runs(case.made, None, case.worst)
     verdicts = [json.loads(path.read_bytes()) for path in case.made.rglob("*.json") if path.name != "run.json"]
     for verdict in verdicts:
@@ -201,6 +209,7 @@ def _wrong_gate(case: Case) -> Iterator[str]:
 
 def _wrong_gate_targets(case: Case) -> Iterator[str]:
     yield from _wrong_gate(case)
+    yield from lost_by_a_gate(case.made, case.blow.moment, case.worst)
     yield from case.call(_gate_targets(case.world, case.made), _MEASURED)
     yield from torn_files(case.made)
 

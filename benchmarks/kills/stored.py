@@ -13,6 +13,8 @@ import numpy as np
 
 from bench.core.errors import BenchError, one_line
 from bench.core.types import Floats
+from bench.gate.types import ARMS
+from bench.results.run_folder import BLOCKS
 from bench.results.run_paths import FILE_NAME
 from bench.results.run_reader import Run, open_run
 from benchmarks.accounting import wrong_counts
@@ -92,6 +94,25 @@ def wrong_runs(folder: Path, moment: float | None, worst: Worst) -> Iterator[str
                 yield f"{run.name}: {text}"
         except BenchError as error:
             yield one_line(error)
+
+
+def lost_by_a_gate(folder: Path, moment: float, worst: Worst) -> Iterator[str]:
+    """Whether the runs of a gate that drives its two servers all the time lack what came before a kill.
+
+    Args:
+        folder: of the command's files.
+        moment: of the kill, seconds since the epoch.
+        worst: gets the largest time whose records were lost.
+    """
+    blocks = [path.stat().st_mtime for path in folder.rglob(BLOCKS)]
+    ends = [path.stat().st_mtime for path in folder.rglob(FILE_NAME)]
+    # A manifest that is newer than the records is that of a gate that ends.
+    if len(blocks) < len(ARMS) or max(ends) > max(blocks):
+        return
+    lost = moment - max(blocks)
+    worst.lost = max(worst.lost, lost)
+    if lost > LOST_SECONDS:
+        yield f"the last {lost:.2f} s before the kill have no records"
 
 
 def _wrong_run(run: Run, moment: float | None, worst: Worst) -> Iterator[str]:

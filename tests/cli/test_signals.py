@@ -187,6 +187,30 @@ def test_a_gate_writes_what_it_has(
         assert len(find_runs([gate])) == 2
 
 
+@pytest.mark.parametrize("arrivals", ["closed:users=2,think=1ms", "poisson:rate=100"])
+def test_a_killed_gate_keeps_its_records(
+    arrivals: str, commands: Commands, model_dir: Path, addresses: dict[str, str], tmp_path: Path
+) -> None:
+    """In the midst of the first pair, which takes two minutes: in closed loop of both arms, in open loop of one."""
+    out, arms = tmp_path / "kept", 2 if arrivals.startswith("closed") else 1
+
+    def measured() -> list[int]:
+        return [int((run.columns(["warmup"])["warmup"] == 0).sum()) for run in find_runs(sorted(out.iterdir()))]
+
+    with null_server(model_dir) as other:
+        sides = ["--baseline", addresses["rest"], "--candidate", other["rest"], "--model-dir", model_dir]
+        load = ["--protocol", "rest", "--arrivals", arrivals, "--warmup", "300ms", "--run-time", "60s"]
+        started = commands.start(*BERTBENCH, "gate", *sides, *load, "--max-time", "10m", "--out", out)
+        started.until(there("*/*/requests.blocks", out)).until(lambda one: sum(map(bool, measured())) == arms)
+        before = measured()
+        assert started.tell(KILL).process.wait(60) == -KILL
+    after = measured()
+    assert all(now >= then for now, then in zip(after, before, strict=True))
+    for run in find_runs(sorted(out.iterdir())):
+        assert not run.finished
+        assert run.manifest.workload.duration == 600.0
+
+
 @pytest.mark.parametrize(
     ("words", "note"),
     [

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from bench.analysis.run import analyse
 from bench.core.errors import UsageError
+from bench.gate import interleaving
 from bench.gate.ab_servers import ABServers, open_ab_servers
 from bench.gate.arm import CountedJobs
-from bench.gate.artifacts import write_arm
+from bench.gate.artifacts import ArmRun, describe_arm
 from bench.gate.interleaving import RunSize, run_length, slice_order
 from bench.gate.spec import GateSpec, Variant
 from bench.load.selftest.null_server import null_server
@@ -35,6 +36,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def servers(model: Path) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
     with null_server(model) as first, null_server(model) as second:
         yield first, second
+
+
+@pytest.fixture(autouse=True)
+def no_run_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is."""
+    monkeypatch.setattr(interleaving, "_SLOWEST", 1e6)
 
 
 def spec(
@@ -140,10 +147,6 @@ def test_stored_arms_are_valid_runs(
     servers: tuple[dict[str, str], dict[str, str]], model: Path, tmp_path: Path
 ) -> None:
     given = spec(servers, model, "closed:users=1,think=2ms")
-    with open_ab_servers(given) as opened:
-        opened.interleaving.warm_up(0.2, run=0.3)
-        for _ in range(3):
-            opened.interleaving.run_pair()
     origin = Origin(
         target="",
         environment=ENVIRONMENT,
@@ -152,9 +155,21 @@ def test_stored_arms_are_valid_runs(
         group="20260131T120000Z-gate",
         command=("x",),
     )
-    path = write_arm(tmp_path, "baseline", opened.arms[0], given.baseline, origin)
+    with open_ab_servers(given) as opened:
+        arm = opened.arms[0]
+        opened.interleaving.warm_up(0.2, run=0.3)
+        stored = ArmRun(tmp_path, "baseline", arm, describe_arm("baseline", arm, given.baseline, origin, 60.0))
+        for _ in range(3):
+            opened.interleaving.run_pair()
+    (path,) = tmp_path.iterdir()
+    cut_off = open_run(path)
+    assert (cut_off.finished, cut_off.manifest.workload.duration) == (False, 60.0)
+    records = cut_off.columns(["due"])["due"]
+    assert stored.finish() == path
     run = open_run(path)
     assert run.finished
+    assert sorted(run.columns(["due"])["due"]) == sorted(records)
+    assert run.manifest.workload.warmup + run.manifest.workload.duration == pytest.approx(arm.clock)
     assert analyse(run).summary.due == 3 * opened.interleaving.size.requests
     assert run.manifest.workload.scenario == "gate-baseline"
     assert (run.manifest.target, run.manifest.group) == (str(given.baseline.target), "20260131T120000Z-gate")

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -62,10 +63,21 @@ Result = tuple[int, str]
 """Exit code, and what went to standard error."""
 
 
+class Crashed(Exception):
+    """A command raised what it should have said in a line; the text is what Python would have printed."""
+
+
 def call(*words: str) -> Result:
-    """A command in this process."""
+    """A command in this process.
+
+    Raises:
+        Crashed: it raised.
+    """
     err = StringIO()
-    return bertbench(words, StringIO(), err), err.getvalue()
+    try:
+        return bertbench(words, StringIO(), err), err.getvalue()
+    except Exception as error:
+        raise Crashed(f"{err.getvalue()}{traceback.format_exc()}") from error
 
 
 def run(world: World, protocol: str, target: str, out: Path) -> Result:
@@ -179,7 +191,10 @@ def account(world: World, name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         scheme, _, behind = world.good[protocol].partition("://")
         with fault_proxy(FAULTS[fault], protocol, behind) as address:
-            code, err = COMMANDS[command](world, protocol, f"{scheme}://{address}", Path(folder) / "runs")
+            try:
+                code, err = COMMANDS[command](world, protocol, f"{scheme}://{address}", Path(folder) / "runs")
+            except Crashed as crashed:
+                code, err = 1, str(crashed)
         if code > SIGNALLED:
             sys.exit(code)
         wrong, total = judge(command, code, err, Path(folder) / "runs")

@@ -109,6 +109,13 @@ def test_a_flat_ladder_ends_with_the_users_of_the_open_loop_pool() -> None:
     assert saturation_step(FULL, [*flat, measurement(6, 200, errors=0.3)], 1) is None
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_ladder_that_errors_end_early_is_not_flat(steps: int) -> None:
+    ladder = [measurement(users, 100, errors=0.3) for users in range(1, steps + 1)]
+    assert next_ladder_step(FULL, ladder, {}, 1) is None
+    assert saturation_step(FULL, ladder, 1) is None
+
+
 def test_a_slow_server_gets_no_more_users_than_it_answers_within_the_step() -> None:
     slow = [measurement(users, rate) for users, rate in ((1, 2), (2, 4), (3, 4), (4, 4))]
     step = saturation_step(FULL, slow, 1)

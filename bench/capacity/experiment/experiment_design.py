@@ -223,7 +223,9 @@ def with_most_users(measurements: Sequence[Measurement]) -> Measurement:
 def _is_flat(measurements: Sequence[Measurement]) -> bool:
     """Whether each of the last steps is flat, compared with the best step before it."""
     rates = [_rate(m) for m in measurements]
-    return all(rates[-back] < (1 + FLAT) * max(rates[:-back]) for back in range(1, FLAT_STEPS + 1))
+    return len(rates) > FLAT_STEPS and all(
+        rates[-back] < (1 + FLAT) * max(rates[:-back]) for back in range(1, FLAT_STEPS + 1)
+    )
 
 
 def _too_slow(measurement: Measurement, limits: dict[str, float]) -> bool:

@@ -130,6 +130,10 @@ class Section:
 
 def brief(value: object) -> str:
     """A value as JSON, cut to what a line holds; what cannot be printed is escaped."""
-    written = json.dumps(value, ensure_ascii=False, default=repr)
+    try:
+        written = json.dumps(value, ensure_ascii=False, default=repr)
+    except RecursionError:
+        # Reading it had a few levels more of the stack.
+        written = "a value that is nested too deep"
     text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in written)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -80,6 +80,8 @@ def mutate_json(rng: random.Random, data: bytes) -> bytes:
         text = _doubled_key(rng, text)
     if rng.random() < 0.05:
         text = _nested(rng, text)
+    if rng.random() < 0.05:
+        text = _deep_value(rng, text)
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -161,6 +163,15 @@ def _doubled_key(rng: random.Random, text: str) -> str:
 def _nested(rng: random.Random, text: str) -> str:
     depth = rng.choice((1, 100, 2000, 100_000))
     return "[" * depth + text + "]" * rng.choice((depth, 0))
+
+
+def _deep_value(rng: random.Random, text: str) -> str:
+    """A value about as deep as Python's stack, before another."""
+    at = [index for index in range(len(text)) if text.startswith(": ", index)]
+    if not at:
+        return text
+    place, depth = rng.choice(at) + 2, rng.randrange(900, 1100)
+    return f'{text[:place]}{"[" * depth}1{"]" * depth}, "x": {text[place:]}'
 
 
 def _odd_text(rng: random.Random) -> bytes:

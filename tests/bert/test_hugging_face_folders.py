@@ -177,6 +177,7 @@ def test_a_pointer_of_git_lfs(tmp_path: Path, checkpoint: Checkpoint, name: str)
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
+        (b'{"metadata": ' + b"[" * 5000 + b"]" * 5000 + b', "weight_map": {}}', "maximum recursion depth exceeded"),
         (b"{}", "missing required field `weight_map`"),
         (b'{"weight_map": ["a"]}', "Expected `object`, got `array`"),
         (b"<html>", "malformed"),
@@ -189,6 +190,17 @@ def test_an_index_that_is_not_one(tmp_path: Path, checkpoint: Checkpoint, conten
     (tmp_path / "model.safetensors").unlink()
     (tmp_path / "model.safetensors.index.json").write_bytes(content)
     with pytest.raises(UsageError, match=reason):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("depth", range(900, 1100, 4))
+def test_an_index_as_deep_as_the_stack(tmp_path: Path, checkpoint: Checkpoint, depth: int) -> None:
+    """Whatever of it is too deep: to be read, or to be shown."""
+    index = tmp_path / "model.safetensors.index.json"
+    write_hugging_face(tmp_path, checkpoint)
+    (tmp_path / "model.safetensors").unlink()
+    index.write_bytes(b'{"weight_map": {"bert.x": ' + b"[" * depth + b"]" * depth + b"}}")
+    with pytest.raises(UsageError, match=r"model\.safetensors\.index\.json (cannot be read|names)"):
         open_checkpoint(tmp_path)
 
 

@@ -144,7 +144,7 @@ def _weight_map(index: Path) -> dict[str, str]:
         if index.stat().st_size > _MAX_INDEX:
             raise ValueError(f"{index.stat().st_size} bytes")
         mapped = msgspec.json.decode(index.read_bytes(), type=_Index).weight_map
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{index} cannot be read ({error}); give a complete checkpoint") from error
     files = {tensor: name for tensor, name in mapped.items() if isinstance(name, str) and _is_inside(name)}
     if outside := mapped.keys() - files.keys():

@@ -9,7 +9,8 @@ What is looked at afterwards:
     capacity, train, score   go on and end as an undisturbed one
     export, report, gate     the same command again ends as an undisturbed one
 
-A number decides all about a kill: `--count 1 --seed 123` repeats that of seed 123.
+A number decides all about a kill: `--count 1 --seed 123` repeats that of seed 123. A command that ends before its kill
+is started again, and its moment is drawn from the time that this one took.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from benchmarks.kills.world import World, open_world
 from benchmarks.verdicts import goal, missed, note
 
 _MOST_SHOWN: Final = 300
+_MOST_REPEATS: Final = 3
 NAMES: Final = tuple(kind.name for kind in KINDS)
 
 
@@ -63,6 +65,7 @@ class Tally:
 
     kills: int = 0
     late: int = 0
+    repeated: int = 0
     faulty: int = 0
     worst: Worst = field(default_factory=Worst)
 
@@ -85,16 +88,27 @@ class Kills:
         if seconds is None:
             return
         tally = self.tallies[draw.kind.name]
-        folder = self.world.folder / f"kill-{draw.seed}"
-        blow, wrong = self._kill(draw, seconds, folder, tally.worst)
+        blow, wrong = self._kill(draw, seconds, tally.worst)
+        for _ in range(_MOST_REPEATS):
+            if not blow.late or wrong:
+                break
+            # What it took just now is nearer to what it takes next than the first call, which found cold caches.
+            self._seconds[draw.kind.name] = blow.after
+            tally.repeated += 1
+            blow, wrong = self._kill(draw, blow.after, tally.worst)
         tally.kills += 1
         tally.late += blow.late
         tally.faulty += bool(wrong)
+
+    def _kill(self, draw: Draw, seconds: float, worst: Worst) -> tuple[Blow, list[str]]:
+        folder = self.world.folder / f"kill-{draw.seed}"
+        blow, wrong = self._kill_in(folder, draw, seconds, worst)
         for text in wrong:
             note(f"seed {draw.seed}: {draw.kind.name}, {blow}: {text[:_MOST_SHOWN]}")
         shutil.rmtree(folder)
+        return blow, wrong
 
-    def _kill(self, draw: Draw, seconds: float, folder: Path, worst: Worst) -> tuple[Blow, list[str]]:
+    def _kill_in(self, folder: Path, draw: Draw, seconds: float, worst: Worst) -> tuple[Blow, list[str]]:
         made, reference = folder / "made", self._reference(draw.kind)
         made.mkdir(parents=True)
         draw.kind.prepare(self.world, made, reference, draw.rng)
@@ -133,7 +147,7 @@ class Kills:
 
 
 def verdict(name: str, tally: Tally) -> None:
-    late = f" ({tally.late} after its end)" if tally.late else ""
+    late = f" ({tally.late} after its end, {tally.repeated} repeated)" if tally.late or tally.repeated else ""
     figures = f"others ended within {tally.worst.ended:.2f} s, records lost of {max(tally.worst.lost, 0.0):.2f} s"
     goal(not tally.faulty, f"{name}: {tally.kills} kills{late}, {tally.faulty} with faults; at worst {figures}")
 

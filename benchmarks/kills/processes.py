@@ -29,7 +29,7 @@ class Blow:
     """A kill.
 
     Args:
-        after: seconds from the start of the command.
+        after: seconds from the start of the command; of one that is late, those that it took.
         moment: seconds since the epoch of the clock.
         victim: command line of the process that was killed; "" for the command itself.
         late: the command had ended by then.
@@ -41,7 +41,7 @@ class Blow:
     late: bool = False
 
     def __str__(self) -> str:
-        killed = "ended before it" if self.late else f"killed {self.victim or 'itself'}"
+        killed = "ended before its kill" if self.late else f"killed {self.victim or 'itself'}"
         return f"{self.after:.3f} s after the start, {killed}"
 
 
@@ -73,7 +73,7 @@ class Started:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(max(self.begun + after - time.monotonic(), 0.0))
         if self.process.poll() is not None:
-            return Blow(after, time.time(), "", late=True)
+            return Blow(time.monotonic() - self.begun, time.time(), "", late=True)
         family = self.family()
         self._sockets = set().union(*map(_sockets_of, family))
         others = sorted((one for one in family if one.pid != self.process.pid), key=lambda one: one.pid)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.results.run_folder import BLOCKS
+from bench.results.run_paths import FILE_NAME
 from bench.results.run_reader import Run
 from benchmarks.kills.processes import start
 from benchmarks.kills.stored import Worst, differences, missing_pictures, torn_files, wrong_runs

@@ -56,6 +56,7 @@ class World:
     good: dict[str, str]
 
 
+_MOST_SHOWN: Final = 600
 SIGNALLED: Final = 128
 """Exit codes from here on are those of a signal, which ends the benchmark too."""
 
@@ -202,6 +203,8 @@ def account(world: World, name: str) -> None:
     goal(not wrong, f"{name}: {sum(total.values())} due: {shown}; exit code {code}; {time.monotonic() - begun:.1f} s")
     for text in wrong:
         note(text)
+    if wrong and err:
+        note(err.strip()[-_MOST_SHOWN:])
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 """The checks of `benchmarks.kills` find what they look for."""
 
+import os
 import random
 import sys
 from datetime import datetime
@@ -10,8 +11,11 @@ import pytest
 from bench.results.run_folder import BLOCKS
 from bench.results.run_paths import FILE_NAME
 from bench.results.run_reader import Run
+from benchmarks.kills.__main__ import Draw, Kills
+from benchmarks.kills.commands import Kind
 from benchmarks.kills.processes import start
-from benchmarks.kills.stored import Worst, differences, missing_pictures, torn_files, wrong_runs
+from benchmarks.kills.stored import Worst, differences, lost_by_a_gate, missing_pictures, torn_files, wrong_runs
+from benchmarks.kills.world import World
 from tests.support.locust_process import wait_for
 from tests.support.synthetic_runs import simulate, write_run
 
@@ -60,6 +64,36 @@ def test_lost_seconds_are_found(cut_off: Run) -> None:
     assert after(cut_off, 1.0) == []
     (line,) = after(cut_off, 4.0)
     assert "the last 4.00 s before the kill" in line
+
+
+def test_records_that_a_killed_gate_lost_are_found(tmp_path: Path) -> None:
+    """By when its files were written: the clocks of its runs stand still in turns."""
+
+    def lost(blocks: tuple[float, ...], manifests: float) -> list[str]:
+        for number, written in enumerate(blocks):
+            folder = tmp_path / f"{number}"
+            folder.mkdir(exist_ok=True)
+            for name, at in ((BLOCKS, written), (FILE_NAME, manifests)):
+                (folder / name).touch()
+                os.utime(folder / name, (at, at))
+        return list(lost_by_a_gate(tmp_path, 1000.0, Worst()))
+
+    assert lost((900.0,), 800.0) == [], "not begun"
+    assert lost((900.0, 999.0), 800.0) == []
+    assert lost((900.0, 990.0), 995.0) == [], "about to end"
+    (line,) = lost((900.0, 990.0), 800.0)
+    assert "the last 10.00 s before the kill" in line
+
+
+def test_a_command_that_ends_before_its_kill_is_started_again(tmp_path: Path) -> None:
+    """With a moment out of the time that it took, not of the one that it was thought to take."""
+    kind = Kind("short", 1, lambda world, made: [sys.executable, "-c", "pass"], lambda case: iter(()))
+    kills = Kills(World(tmp_path, tmp_path, {}, ""), _seconds={"short": 600.0})
+    kills.kill(Draw(1, kind, 0.5, random.Random(1)))
+    tally = kills.tallies["short"]
+    assert (tally.kills, tally.faulty) == (1, 0)
+    assert tally.repeated
+    assert (kills._seconds["short"] or 0.0) < 600.0
 
 
 def test_files_that_are_not_whole_are_found(tmp_path: Path) -> None:

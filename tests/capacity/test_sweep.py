@@ -233,6 +233,15 @@ def test_the_step_of_one_user_is_repeated_until_service_times_are_known(cv: floa
     assert [entry.latencies.latency.size for entry in result.steps][runs - 1] > 0
 
 
+def test_a_server_too_slow_for_the_open_loop_runs_is_inconclusive(tmp_path: Path) -> None:
+    """Instead of a run without a request, which is no fault of who called the command."""
+    driver = KnownDriver(KnownServer(servers=1, mean=0.1, seed=4))
+    sweep = sweep_of(tmp_path / "s", driver)
+    with pytest.raises(InconclusiveError, match=r"sustains .*/s: an open-loop run would have .* with --knee-time"):
+        replace(sweep, scale=replace(sweep.scale, knee_seconds=0.5)).run()
+    assert all("ladder" in key for key in driver.asked)
+
+
 def test_a_load_generator_at_its_limit_is_inconclusive(tmp_path: Path) -> None:
     driver = KnownDriver(KnownServer(seed=4), client_cpu=0.97)
     with pytest.raises(InconclusiveError, match=r"load generator was the limit at 1 user \(0\.97 cores"):

@@ -43,6 +43,9 @@ MIN_RATES: Final = 2
 MIN_SUCCESSFUL: Final = 20
 """Smallest number of successful requests of one user, for a distribution of service times."""
 
+MIN_DUE: Final = 5
+"""Requests that each open-loop run should have: fewer show nothing, and a run may then have none at all."""
+
 
 class Driver(Protocol):
     """Runs steps against the server."""
@@ -128,6 +131,7 @@ class Sweep:
         if last := experiment_design.saturation_step(self.scale, measurements_of(ladder), self.seed):
             ladder.append(self._do(last))
         saturated = experiment_design.saturated_rate(measurements_of(ladder))
+        self._refuse_few(saturated)
         knee = self._do_all(experiment_design.knee_steps(self.scale, saturated, self.seed), users)
         self.listener.step("fit")
         self.listener.line("fitting the model")
@@ -135,7 +139,7 @@ class Sweep:
         hold_out = self._do_all(experiment_design.hold_out_steps(self.scale, saturated, self.seed), users)
         steps = [*ladder, *knee, *hold_out]
         rate = slo_rate(model, measurements_of(steps), self.slo).rate.center
-        if rate:
+        if rate and rate * self.scale.hold_out_seconds >= MIN_DUE:
             steps += self._do_all(experiment_design.confirm_steps(self.scale, rate, self.seed), users)
         validated = validate(model, steps)
         sustained = slo_rate(validated.model, measurements_of(steps), self.slo)
@@ -172,6 +176,16 @@ class Sweep:
             )
             found.append(self._do(step))
         return found
+
+    def _refuse_few(self, saturated: float) -> None:
+        """Refuses a server that is too slow for the open-loop runs."""
+        scale = self.scale
+        due = saturated * min(min(scale.knee) * scale.knee_seconds, min(scale.hold_out) * scale.hold_out_seconds)
+        if due < MIN_DUE:
+            raise InconclusiveError(
+                f"the server sustains {format_rate(saturated)}: an open-loop run would have {format_number(due)} "
+                f"requests, and the model needs {MIN_DUE}; measure longer with --knee-time"
+            )
 
     def _replicas(self, fleet: Driver, predicted: Estimate, users: int) -> list[MeasuredStep]:
         """Runs around the predicted rate, and beyond them until they enclose the sustained rate."""

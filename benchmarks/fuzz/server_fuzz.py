@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -49,6 +50,9 @@ NUMBERS: Final = (
 MEMORY_GROWTH: Final = 1.10
 _WARM_REQUESTS: Final = 3000
 _SHOWN: Final = 10
+_CONNECTIONS: Final = 8
+_BATCH: Final = 128
+"""Rounds whose seeds are handed out at once."""
 
 
 @dataclass
@@ -64,6 +68,12 @@ class Tally:
     sent: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     unexpected: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, other: "Tally") -> None:
+        """Adds what became of other requests."""
+        self.sent += other.sent
+        self.statuses += other.statuses
+        self.unexpected += other.unexpected
 
 
 # Sends some requests of one seed and adds what became of them.
@@ -85,17 +95,26 @@ def condition(server: RunningServer) -> Condition:
 
 
 def run(server: RunningServer, turn: Round, requests: int, seed: int) -> Tally:
-    """Sends requests round by round, each with a seed of its own."""
+    """Sends requests round by round, each with a seed of its own, several rounds at a time."""
     tally = Tally()
-    process = psutil.Process(server.pid)
-    while tally.sent < requests:
-        try:
-            turn(server, seed, tally)
-        except OSError as error:
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                raise
-            raise SystemExit(f"seed {seed}, or one of the last before it, ended the server: {error}") from error
-        seed += 1
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        while tally.sent < requests:
+            parts = [pool.submit(_round, server, turn, one) for one in range(seed, seed + _BATCH)]
+            for part in parts:
+                tally.add(part.result())
+            seed += _BATCH
+    return tally
+
+
+def _round(server: RunningServer, turn: Round, seed: int) -> Tally:
+    tally = Tally()
+    try:
+        turn(server, seed, tally)
+    except OSError as error:
+        process = psutil.Process(server.pid)
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            raise
+        raise SystemExit(f"seed {seed}, or one of the last {_BATCH} before it, ended the server: {error}") from error
     return tally
 
 

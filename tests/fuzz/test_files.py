@@ -43,7 +43,7 @@ NAMES = {
             "evaluations",
         ),
     ),
-    "server_files": ("model-config", "batching-config", "monitoring-config", "ssl-config", "warm-up"),
+    "server_files": ("model-config", "batching-config", "monitoring-config", "ssl-config", "warm-up", "saved-model"),
 }
 
 

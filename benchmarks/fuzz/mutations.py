@@ -9,6 +9,8 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+_LARGE: Final = 1 << 16
+
 Mutator = Callable[[random.Random, bytes], bytes]
 
 NUMBERS: Final = (
@@ -73,6 +75,9 @@ def mutate_json(rng: random.Random, data: bytes) -> bytes:
         value = json.loads(data)
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
             value = _mutate_value(rng, value)
+            if len(json.dumps(value)) > _LARGE:
+                # An entry that is repeated in one that was repeated, and so on, would fill the memory.
+                break
         text = json.dumps(value, ensure_ascii=rng.random() < 0.5)
     except (ValueError, RecursionError):
         return mutate_text(rng, data)

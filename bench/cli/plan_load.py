@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, TextIO
 
 from msgspec import Meta
@@ -13,6 +13,7 @@ from bench.core.errors import ExitCode, UsageError, did_you_mean
 from bench.core.units import format_percent, format_rate
 from bench.load.selftest.load_plan import LoadPlan, plan_load
 from bench.load.selftest.self_test import SelfTest, read_self_tests
+from bench.report.text import table
 
 
 class PlanLoadDocument(Document, frozen=True, kw_only=True):
@@ -57,11 +58,13 @@ def _chosen(client: str | None) -> Mapping[str, SelfTest]:
 
 def _text(document: PlanLoadDocument) -> str:
     share, cores = format_percent(document.share), document.cores
-    lines = [f"{format_rate(document.rate, 6)}, each worker used to {share} of its ceiling, machines of {cores} cores"]
-    lines.append(f"{'':<16}{'ceiling':>12}{'workers':>10}{'cores':>8}{'machines':>10}{'used':>8}")
+    rows: list[Sequence[str]] = [("", "ceiling", "workers", "cores", "machines", "used")]
     for name, plan in document.clients.items():
-        counts = f"{plan.workers:>10,}{plan.cores:>8,}{plan.machines:>10,}"
-        lines.append(f"{name:<16}{format_rate(plan.ceiling):>12}{counts}{format_percent(plan.utilization):>8}")
-    lines.append("One core a worker, one for the master; of more than two cores one is left to the machine's kernel.")
-    lines.append("The ceiling is that of this machine on loopback: measure others, and the network between, there.")
-    return "\n".join(lines)
+        counts = (f"{number:,}" for number in (plan.workers, plan.cores, plan.machines))
+        rows.append((name, format_rate(plan.ceiling), *counts, format_percent(plan.utilization)))
+    return (
+        f"{format_rate(document.rate, 6)}, each worker used to {share} of its ceiling, machines of {cores} cores\n"
+        f"{table(rows)}\n"
+        "One core a worker, one for the master; of more than two cores one is left to the machine's kernel.\n"
+        "The ceiling is that of this machine on loopback: measure others, and the network between, there."
+    )

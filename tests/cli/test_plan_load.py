@@ -34,6 +34,15 @@ def test_each_client_has_a_row() -> None:
 
 
 @pytest.mark.usefixtures("stored")
+def test_columns_stay_apart_whatever_is_in_them() -> None:
+    for rate in ("1/m", "999999999/s"):
+        code, out, _ = run("--rate", rate, "--cores", "1")
+        assert code == 0
+        rows = [line.split() for line in out.splitlines() if "-fast" in line]
+        assert [len(row) for row in rows] == [7, 7], rows
+
+
+@pytest.mark.usefixtures("stored")
 def test_the_document_has_the_same_figures() -> None:
     code, out, _ = run("--rate", "600000/m", "--cores", "4", "--share", "50%", "--client", "grpc-fast", "--json")
     assert code == 0

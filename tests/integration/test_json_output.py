@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 from bench.bert.contract.exported_model import ExportedModel
 from bench.cli import demo, main
+from bench.cli.verify import verify_server
 from bench.load.selftest.null_server import null_server
 from bench.server.lifecycle import RunningServer
 from bench.server.running import free_ports
@@ -150,7 +152,8 @@ def test_train(tmp_path: Path) -> None:
 def test_demo(demo_server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "COLD_CALLS", 2)
     monkeypatch.setattr(demo, "WARM_CALLS", 3)
-    # `tests/install/test_demo.py` has the demo's own server; the load is that of `test_run`.
+    monkeypatch.setattr(demo, "verify_server", partial(verify_server, sentences=10))
+    # `tests/install/test_demo.py` has the demo's own server and all sentences; the load is that of `test_run`.
     monkeypatch.setattr(demo, "embedded", lambda *given: nullcontext(demo_server))
     stored = (shutil.copytree(ROOT / "results/example/rest", tmp_path / "results" / name) for name in ("one", "other"))
     monkeypatch.setattr(demo, "run_scenario", lambda *given: next(stored))
@@ -158,7 +161,7 @@ def test_demo(demo_server: RunningServer, tmp_path: Path, monkeypatch: pytest.Mo
     assert code == 0, err
     found = document(out, "demo")
     assert [len(entry["words"]) for entry in found["scores"]] == [8, 8, 12]
-    assert found["verification"]["verdict"] == "PASS"
+    assert (found["verification"]["verdict"], found["verification"]["sentences"]) == ("PASS", 10)
     assert [entry["name"] for entry in found["race"]][-2:] == ["REST", "gRPC"]
     runs = [entry["run"] for entry in found["reports"]["runs"]]
     assert [run["name"] for run in runs] == ["one", "other"]

@@ -1,6 +1,8 @@
 """A proxy that lets nobody through without a token: REST below a path prefix, and gRPC; each plain and over TLS."""
 
 import http.client
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -13,6 +15,8 @@ from tests.support.programmed_servers import grpc_server, rest_server
 
 HEADER = "X-Token"
 PREFIX = "/team-a/bert"
+# One request after the other, so that load that asks for as much as there is leaves the processors alone.
+PAUSE = 0.01
 
 
 @dataclass
@@ -43,6 +47,7 @@ def guarded_server(rest: str, grpc_address: str, token: str, *, mutual: bool = F
         mutual: ask for a certificate of the client, over TLS only.
     """
     found = Guarded()
+    turn = threading.Lock()
     channel = grpc.insecure_channel(grpc_address)
 
     def ask_rest(scheme: str, method: str, path: str, body: bytes, handler: Any) -> Any:
@@ -54,6 +59,8 @@ def guarded_server(rest: str, grpc_address: str, token: str, *, mutual: bool = F
         if not path.startswith(PREFIX + "/"):
             return 404, b"<html>nothing here</html>", {"Content-Type": "text/html"}
         found.paths.add(path.removeprefix(PREFIX))
+        with turn:
+            time.sleep(PAUSE)
         with closing(http.client.HTTPConnection(rest.partition("://")[2])) as connection:
             connection.request(method, path.removeprefix(PREFIX), body)
             answer = connection.getresponse()
@@ -65,6 +72,8 @@ def guarded_server(rest: str, grpc_address: str, token: str, *, mutual: bool = F
             found.refused[scheme] += 1
             context.abort(grpc.StatusCode.UNAUTHENTICATED, f"not with the token {sent}")
         found.passed[scheme] += 1
+        with turn:
+            time.sleep(PAUSE)
         try:
             return bytes(channel.unary_unary(method)(message, timeout=60))
         except grpc.RpcError as error:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import WorkStealingScheduling
 
-from tests.support.order import long_first, share_sizes
+from tests.support.order import long_first, share_sizes, turned
 
 
 class Process:
@@ -66,3 +66,8 @@ def test_the_longest_is_first_and_the_times_of_the_shares_are_even() -> None:
 
 def test_more_long_tests_than_a_share_has_are_all_there() -> None:
     assert ordered({"a": (1, 0.0), "b": (9, 5.0)}, 2) == [*(f"b::{number}" for number in range(9)), "a::0"]
+
+
+def test_each_process_begins_elsewhere_and_has_all() -> None:
+    orders = [turned("abcdefg", process, 3) for process in range(3)]
+    assert ["".join(order) for order in orders] == ["abcdefg", "cdefgab", "efgabcd"]

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,23 +64,21 @@ QUALIFIED = {
 }
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     paths = sorted((ROOT / "bench").rglob("*.py"))
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
     return {name: ast.parse(path.read_text()) for name, path in zip(names, paths, strict=True)}
 
 
-MODULES = modules()
-
-
 def imported(module: str) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(MODULES[module]):
+    for node in ast.walk(modules()[module]):
         if isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    return {name for name in names if name in MODULES and name not in ("bench", "bench.cli")}
+    return {name for name in names if name in modules() and name not in ("bench", "bench.cli")}
 
 
 def reached(command: str) -> set[str]:
@@ -98,7 +97,7 @@ def reached(command: str) -> set[str]:
 def mentioned(module: str) -> set[str]:
     """Options, with dashes and no underscores, in messages of a module: what it raises and prints."""
     found: set[str] = set()
-    for node in ast.walk(MODULES[module]):
+    for node in ast.walk(modules()[module]):
         told = isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("print", "_Obstacle", "TargetError")
         if isinstance(node, ast.Raise) or told:
             # What goes through `option_name` is named by the command.
@@ -128,7 +127,7 @@ def test_messages_name_options_that_the_command_has(command: str) -> None:
 
 
 def test_there_are_messages_to_look_at() -> None:
-    assert len({option for module in MODULES for option in mentioned(module)}) > 30
+    assert len({option for module in modules() for option in mentioned(module)}) > 30
     assert "bench.load.locust_adapter.master" in reached("run")
 
 

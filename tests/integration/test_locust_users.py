@@ -16,6 +16,8 @@ from bench.results.run_reader import find_runs
 from tests.support.locust_process import free_port, locust, started, wait_for
 from tests.support.toy_golden import write_model_dir
 
+pytestmark = pytest.mark.long(40)
+
 HEAD = """
 import gevent
 from locust import LoadTestShape, User, task

@@ -20,7 +20,7 @@ import pytest
 
 from bench.bert.contract.exported_model import ExportedModel
 from bench.cli import main
-from bench.cli.common import options as common_options
+from bench.cli.common import model_server
 from bench.server import lifecycle
 from bench.server.lifecycle import RunningServer, embedded
 from bench.server.running import free_ports
@@ -146,7 +146,7 @@ def test_a_page_of_two_models(
         with lifecycle.open_target(found, model_dir, *options) if found.remote else nullcontext(demo_server) as server:
             yield server
 
-    monkeypatch.setattr(common_options, "open_target", open_target)
+    monkeypatch.setattr(model_server, "open_target", open_target)
     words = ("score", str(text), target(demo_server, "grpc"), "--header=x-key:secret", "--compare-with")
     page = text.with_name("scores.html")
     code, _, err = call(*words, str(demo_model.model_dir), "--format=html", f"--out={page}")

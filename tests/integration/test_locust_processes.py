@@ -123,6 +123,21 @@ def test_a_killed_worker(started: Any, tmp_path: Path) -> None:
     assert run.file.counts["dropped"] == (columns["outcome"][~survivor] == OUTCOME_CODES[Outcome.DROPPED]).sum() > 200
 
 
+def test_workers_that_are_all_lost_before_the_load_begins(started: Any, tmp_path: Path) -> None:
+    """Locust stops such a test, waits until its end and exits with 0; no run was made."""
+    process = started("-u", "100", "-r", "1", "-t", "100s", "--processes", "2")
+    lines: list[str] = []
+    while "Sending spawn jobs" not in (line := process.stdout.readline()):
+        assert line, lines
+        lines.append(line)
+    for worker in psutil.Process(process.pid).children():
+        worker.kill()
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 4, out
+    assert out.count("bertbench: all workers were lost before the load began") == 1
+    assert not list(tmp_path.glob("runs/*/run.json"))
+
+
 def test_a_run_that_asks_for_too_much_is_stopped(model_dir: Any, tmp_path: Path) -> None:
     """Two processes ask for a quarter more than the server carries; what it carried is kept."""
     with queue_server(model_dir, servers=4, mean=0.02, cv=0.5) as host:

@@ -11,7 +11,7 @@ import gevent
 from gevent.event import Event
 from locust.runners import MasterRunner
 
-from bench.core.errors import BenchError, UsageError, one_line
+from bench.core.errors import BenchError, TargetError, UsageError, one_line
 from bench.load.live.exports import Export
 from bench.load.live.live_figures import LiveFigures
 from bench.load.live.snapshot_pipe import SnapshotPipe
@@ -48,6 +48,8 @@ class Master:
         self._reporter = OutcomeReporter(environment, stages)
         self._setup: RunSetup | None = None
         self._test: RunningTest | None = None
+        # Whether the last start ended with an error, which was printed.
+        self._aborted = False
         self._stored = Event()
         self._stored.set()
         self.watchers: list[Callable[[LiveFigures], None]] = []
@@ -102,6 +104,7 @@ class Master:
         self._setup = self._factory.from_form(form)
 
     def _on_test_start(self, **_: Any) -> None:
+        self._aborted = False
         try:
             if self._setup is None:
                 self._setup = self._factory.from_options(self._runner.target_user_count)
@@ -177,6 +180,7 @@ class Master:
             return
         test.close()
         if test.collector is None:
+            self._explain_no_load()
             return
         test.leave_warmup_out()
         try:
@@ -189,6 +193,17 @@ class Master:
             self._reporter.failed(error)
         finally:
             self._stored.set()
+
+    def _explain_no_load(self) -> None:
+        """Ends a test whose workers were all lost while users were created: Locust stops it, and waits for its end."""
+        quiet = self._aborted or self._stages.number is not None
+        if not quiet and isinstance(self._runner, MasterRunner) and not self._runner.worker_count:
+            self._abort(
+                TargetError(
+                    "all workers were lost before the load began (they ended, or were silent for 3 s); see how they "
+                    "ended, or give each a core of its own, and run again"
+                )
+            )
 
     def _linger(self) -> None:
         """Lets others have the final figures, before a process without a web page ends."""
@@ -216,5 +231,6 @@ class Master:
 
     def _abort(self, error: BenchError | OSError) -> None:
         """Ends the test that is starting or running, and without a web page the process too."""
+        self._aborted = True
         self._reporter.failed(error)
         gevent.spawn(self._runner.quit if self._options.headless else self._runner.stop)

@@ -197,7 +197,7 @@ def test_a_server_that_is_killed(engine: Any, image: str, folder: Path) -> None:
 
 def test_a_server_that_is_paused_for_5_s(engine: Any, image: str, folder: Path) -> None:
     """Open loop: the requests that were due in the pause count, with the time that they waited."""
-    with load_test(engine, image, folder, LOAD_OPTIONS=long_timeout(), USERS="600") as test:
+    with load_test(engine, image, folder, LOAD_OPTIONS=long_timeout(), USERS="200") as test:
         test.begun()
         (serving,) = test.containers("serving")
         serving.pause()
@@ -259,7 +259,7 @@ def test_ctrl_c_stores_what_was_measured(engine: Any, image: str, folder: Path) 
 
 
 def long_timeout() -> str:
-    return "--no-preflight --warmup 1s --drain 10s --request-timeout 20s --arrivals constant:rate=60"
+    return "--no-preflight --warmup 1s --drain 10s --request-timeout 20s --arrivals constant:rate=20"
 
 
 @pytest.mark.parametrize(

@@ -207,12 +207,14 @@ def test_a_crowd_leaves_the_server_with_output(grpc: bool) -> None:
 
     with serving(protocol=protocol) as (server, connect):
         client = connect()
+        # It connects before the server takes the connection.
+        while not (known := server._connections.all()):
+            threading.Event().wait(0.01)
         client.sendall(deaf_requests(grpc))
-        known = server._connections.all()
         while not any(one.unsent or one.owed_since is not None for one in known):
-            assert server._connections.all(), "the server closed the connection"
             threading.Event().wait(0.01)
             known = server._connections.all()
+            assert known, "the server closed the connection"
 
 
 def test_a_fault_ends_one_connection_and_no_thread(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from bench.cli import main
+from bench.gate import interleaving
 from bench.gate.ab_servers import ArmsFailed, open_ab_servers
 from bench.gate.cli import gate as loaded_before_the_clock_runs
 from bench.gate.live_gate import LiveGate
@@ -292,7 +293,11 @@ def test_a_candidate_that_fails_after_a_pairs_time_does_not_pass(
         assert found.kind is VerdictKind.REGRESSION
 
 
-def test_a_candidate_that_lives_is_asked_for_a_while_and_may_pass(model: Path, good: str) -> None:
+def test_a_candidate_that_lives_is_asked_for_a_while_and_may_pass(
+    model: Path, good: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No run is cut off, however busy the machine is.
+    monkeypatch.setattr(interleaving, "_SLOWEST", 1e6)
     side = Variant(good, parse_target(good), model)
     spec = GateSpec(baseline=side, candidate=side, seed=1, max_time=2.0)
     with open_ab_servers(spec) as opened:

@@ -94,13 +94,14 @@ def test_the_page_s_example_of_a_sweep(tmp_path: Path) -> None:
     out = tmp_path / "sweep"
     with queue_server(model, servers=1, mean=0.01, cv=0.3) as url:
         places = {"http://localhost:8501": url, "models/bert": str(model), "results/capacity": str(out)}
-        sustained, replicas = example(2, places, scale)
+        sustained, *replicas = example(2, places, scale)
     center, lo, *ends = map(float, re.findall(r"\d+\.\d+", sustained))
     hi = ends[0] if ends else center
-    assert 0 < lo <= center <= hi < 130
+    assert 0 <= lo <= center <= hi < 130
     assert bool(ends) != sustained.endswith("to beyond the measured rates")
     plan = orjson.loads((out / "capacity.json").read_bytes())["plan"]
-    assert replicas == f"replicas: {plan['row']['replicas']}"
+    # Where other work disturbs so short a sweep, its rate may be too uncertain for a plan.
+    assert replicas == ([f"replicas: {plan['row']['replicas']}"] if plan else [])
     assert api.read_sweep(out).measurements
     assert (out / "capacity.md").is_file()
 

@@ -157,5 +157,5 @@ class KnownDriver:
 
 def sweep_of(path: Path, driver: KnownDriver, slo: Slo = SLO, resume: bool = False) -> Sweep:
     """A short sweep of a known server."""
-    folder = SweepFolder.create(path, {"slo": str(slo), "label": None}, resume=resume)
+    folder = SweepFolder.create(path, {"slo": str(slo), "label": None, "batching": "off"}, resume=resume)
     return Sweep(folder, driver, SMALL, slo, fit=FIT)

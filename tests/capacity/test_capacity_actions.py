@@ -1,0 +1,145 @@
+"""The actions of `bertbench capacity` on the folder of a sweep, whose runs are simulated: no clock decides them."""
+
+import io
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bench.capacity.experiment.experiment_design import FULL
+from bench.capacity.plan.objective import SloRate, slo_rate
+from bench.capacity.plan.slo import Slo
+from bench.cli import main
+from tests.support.json_documents import document
+from tests.support.known_sweeps import FIT, KnownDriver, KnownServer, sweep_of
+
+SWEEP = "capacity sweep"
+
+
+def bertbench(*words: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    code = main(["capacity", *words], out, err)
+    return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A sweep of a server that works on one request at a time, 10 ms each, with model, plan and report."""
+    path = tmp_path_factory.mktemp("capacity") / "sweep"
+    sweep_of(path, KnownDriver(KnownServer(1, 0.01, 0.5, seed=3)), Slo.parse("p99=200ms")).run()
+    day = path.parent / "day.csv"
+    day.write_text("time,rate\n00:00,50\n08:00,400\n20:00,150\n")
+    fast = replace(FULL, replicates=FIT.replicates, effort=FIT.effort, reference=FIT.reference)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.capacity.sweeps.FULL", fast)
+        plan = ("--plan", "rate=400/s", "--price", "1.5", "--diurnal", str(day))
+        code, _, err = bertbench("fit", str(path), "--seed", "5", *plan)
+        assert code == 0, err
+        yield path
+
+
+def test_the_report_has_the_measurement_the_model_and_the_plan(known: Path) -> None:
+    found = orjson.loads((known / "capacity.json").read_bytes())
+    rate = found["slo_rate"]
+    assert 60 < rate["lo"] <= rate["center"] < 105
+    assert rate["hi"] is None or rate["hi"] >= rate["center"]
+    assert found["hold_out"]["checks"]
+    assert found["saturated"] == pytest.approx(100, rel=0.05)
+    assert found["plan"]["row"]["replicas"] > 400 / 105
+    assert found["plan"]["diurnal"]["price_followed"] < found["plan"]["diurnal"]["price_fixed"]
+    text = (known / "capacity.md").read_text()
+    pictures = sorted(path.name for path in known.glob("*.png"))
+    assert pictures == [f"capacity-{name}.png" for name in ("checks", "day", "latency", "replicas", "throughput")]
+    assert all(picture in text for picture in pictures)
+
+
+def test_the_actions_print_json(known: Path, tmp_path: Path) -> None:
+    # A copy, since fit writes the report anew, without the plan.
+    folder = str(shutil.copytree(known, tmp_path / "sweep"))
+    stored = document(f"{orjson.dumps(orjson.loads((known / 'capacity.json').read_bytes())).decode()}\n", SWEEP)
+    fit = document(bertbench("fit", folder, "--seed", "5", "--json")[1], "capacity fit")
+    assert (fit["points"], fit["saturated"], fit["plan"]) == (stored["points"], stored["saturated"], None)
+    assert fit["report"] == f"{folder}/capacity.md"
+    code, out, _ = bertbench("plan", folder, "--plan", "rate=400/s", "--json", "--slo", "p99=5s")
+    plan = document(out, "capacity plan")
+    assert (code, plan["cheapest"], plan["message"]) == (0, stored["label"], None)
+    assert plan["sweeps"][0]["plan"]["replicas"] >= plan["sweeps"][0]["plan"]["needed"] > 2
+    words = ["--replicas", "3", "--rate", "100/s", "--duration", "2m", "--fail", "0@30s-60s", "--policy", "round-robin"]
+    (fleet,) = document(bertbench("simulate", folder, *words, "--json")[1], "capacity simulate")["fleets"]
+    assert [window["time"] for window in fleet["windows"][:2]] == [1.0, 3.0]
+    assert [entry["replicas"] for entry in fleet["replicas"]] == [3, 2, 3]
+
+
+def test_report_plan_and_simulate_use_the_stored_sweep(known: Path, tmp_path: Path) -> None:
+    folder = str(known)
+    code, out, _ = bertbench("report", folder, "--slo", "p95=300ms")
+    assert code == 0
+    assert "p95=300ms" in out
+    code, out, _ = bertbench("plan", folder, folder, "--plan", "rate=1000/s", "--price", "1", "--price", "2")
+    assert code == 0
+    assert out.count("One server sustains") == 2
+    picture = tmp_path / "fleet.png"
+    code, out, _ = bertbench(
+        *("simulate", folder, "--replicas", "6", "--rate", "300/s", "--duration", "30s"),
+        *("--fail", "0@10s-20s", "--slow", "1x2.5@5s", "--out", str(picture)),
+    )
+    assert code == 0
+    assert all(policy in out for policy in ("random", "round-robin", "least-loaded", "two-choices"))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_rate_too_uncertain_for_a_plan_is_reported_all_the_same(
+    known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(known, tmp_path / "sweep")
+    for path in folder.glob("capacity*"):
+        path.unlink()
+
+    def uncertain(*given: Any) -> SloRate:
+        found = slo_rate(*given)
+        return replace(found, rate=replace(found.rate, lo=0.0))
+
+    monkeypatch.setattr("bench.capacity.experiment.assemble.slo_rate", uncertain)
+    code, out, err = bertbench("report", str(folder), "--plan", "rate=400/s")
+    why = "no plan: the sustained rate of one replica is too uncertain for a plan: its interval begins at 0"
+    assert (code, err.startswith(f"bertbench: {why}; measure longer")) == (3, True)
+    assert out.startswith("one server (")
+    for name in ("capacity.html", "capacity.md"):
+        assert why in (folder / name).read_text()
+    found = orjson.loads((folder / "capacity.json").read_bytes())
+    assert (found["exit_code"], found["plan"], found["attainable"]) == (3, None, True)
+    code, out, _ = bertbench("report", str(folder))
+    assert (code, why in out) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("plan", "{}"), "--plan rate=500/s"),
+        (("plan", "{}", "--plan", "users=500"), "rate=500/s"),
+        (("simulate", "{}", "--replicas", "2", "--rate", "9/s", "--slow", "0x1.2.3@5s"), "write it like 0x3@60s"),
+        (("simulate", "{}", "--replicas", "2", "--rate", "9/s", "--fail", "2@5s"), "no replica 2 among 2"),
+        (("report", "{}-missing"), "{}-missing"),
+        (("sweep", "--out", "{}"), "--resume"),
+        (("--slo", "p98=3ms"), "p98"),
+    ],
+)
+def test_malformed_options_are_refused_in_one_line(known: Path, words: tuple[str, ...], says: str) -> None:
+    folder = str(known)
+    code, _, err = bertbench(*(word.format(folder) for word in words))
+    assert code == 2
+    assert err.count("\n") == 1
+    assert says.format(folder) in err
+
+
+def test_an_unattainable_objective_exits_with_1_and_writes_the_report(known: Path) -> None:
+    code, out, err = bertbench("report", str(known), "--slo", "p99=2ms", "--json")
+    assert (code, err.count("\n")) == (1, 1)
+    found = document(out, "capacity report")
+    assert (found["attainable"], found["exit_code"], found["message"]) == (False, 1, err.rstrip("\n"))
+    assert "cannot be met" in err
+    assert (known / "capacity.md").is_file()

@@ -86,12 +86,13 @@ class ServerConnection(Connection):
 
     Attributes:
         held: bytes of the bodies of incomplete requests, and of complete ones until `release`.
+        taken: bytes of bodies so far, without those that were dropped at once.
         abandoned: requests that the client has reset and that still run; kept by the owner.
     """
 
     def __init__(self, limits: ServerLimits = _DEFAULT_LIMITS) -> None:
         super().__init__(connection_preface((MAX_CONCURRENT_STREAMS, limits.streams)))
-        self.held = 0
+        self.held = self.taken = 0
         self.abandoned = 0
         self._limits = limits
         self._budget = FrameBudget()
@@ -214,7 +215,9 @@ class ServerConnection(Connection):
         if self.held > self._limits.held_bytes:
             self._events.append(TooLarge(stream, len(found.body)))
             self._drop(found)
-        elif ends:
+            return
+        self.taken += len(data)
+        if ends:
             self._complete(stream, found)
 
     def _on_reset(self, stream: int, code: int) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -19,6 +20,7 @@ from bench.serving.http2.frames import (
     DATA,
     END_HEADERS,
     END_STREAM,
+    GOAWAY,
     HEADERS,
     PREFACE,
     SETTINGS,
@@ -33,7 +35,14 @@ LARGE = b"x" * (8 << 20)
 GET = b"GET /%b HTTP/1.1\r\n\r\n"
 MAX_BODY = 1 << 20
 THREADS = 2
+UNKNOWN = 200
 CALL = encode([(b":method", b"POST"), (b":path", b"/large"), (b"content-type", b"application/grpc")])
+SMALL_CALL = frame(
+    HEADERS,
+    END_HEADERS,
+    1,
+    encode([(b":method", b"POST"), (b":path", b"/small"), (b"content-type", b"application/grpc")]),
+) + frame(DATA, END_STREAM, 1, framed(b""))
 
 
 def answer(request: Request) -> Response:
@@ -49,6 +58,9 @@ class LargeAnswers:
         return True
 
     def is_streaming(self, method: str) -> bool:
+        return False
+
+    def is_brief(self, method: str) -> bool:
         return False
 
     def closing_message(self, method: str) -> bytes:
@@ -111,6 +123,14 @@ def rest_of(client: socket.socket) -> bytes:
     return bytes(received)
 
 
+def read_until(client: socket.socket, part: bytes) -> None:
+    received = b""
+    while part not in received:
+        more = client.recv(65536)
+        assert more, "the server closed the connection"
+        received += more
+
+
 def test_clients_that_do_not_read_hold_no_thread() -> None:
     with serving() as (_, connect):
         deaf = [connect((GET % b"large") * 3) for _ in range(4 * THREADS)]
@@ -128,13 +148,36 @@ def test_clients_of_grpc_that_do_not_read_hold_no_thread() -> None:
         for _ in range(4 * THREADS):
             connect(PREFACE + connection_preface() + call)
         client = connect(PREFACE + connection_preface())
-        small = encode([(b":method", b"POST"), (b":path", b"/small"), (b"content-type", b"application/grpc")])
-        client.sendall(frame(HEADERS, END_HEADERS, 1, small) + frame(DATA, END_STREAM, 1, framed(b"")))
-        received = b""
-        while framed(b"ok") not in received:
-            more = client.recv(65536)
-            assert more, "the server closed the connection"
-            received += more
+        client.sendall(SMALL_CALL)
+        read_until(client, framed(b"ok"))
+
+
+def test_a_violator_has_its_answer_at_once_and_waits_for_the_end() -> None:
+    """Else it could violate the protocol again at once, on the next connection."""
+    with serving(protocol=lambda connection: GrpcProtocol(connection, LargeAnswers())) as (server, connect):
+        client = connect(PREFACE + connection_preface() + frame(DATA, 0, 1, b"of no stream"))
+        began = time.monotonic()
+        read_until(client, bytes([GOAWAY]))
+        assert rest_of(client) == b""
+        assert time.monotonic() - began > 0.05
+        assert not server._connections.all()
+
+
+def test_a_flood_rests_and_its_call_is_answered() -> None:
+    flood = frame(UNKNOWN, 0, 0, bytes(8)) * 3000
+    with serving(protocol=lambda connection: GrpcProtocol(connection, LargeAnswers())) as (server, connect):
+        rested: list[bool] = []
+        rests = server._rests.rests
+
+        def watched(connection: Connection, spent: float, violated: bool = False) -> bool:
+            rested.append(rests(connection, spent, violated))
+            return rested[-1]
+
+        server._rests.rests = watched  # type: ignore[method-assign]
+        client = connect(PREFACE + connection_preface() + flood)
+        client.sendall(SMALL_CALL)
+        read_until(client, framed(b"ok"))
+        assert any(rested)
 
 
 def test_all_threads_run_jobs_at_a_time_and_the_front_ones_are_told() -> None:

@@ -33,6 +33,8 @@ _PREDICTION: Final = "/tensorflow.serving.PredictionService/"
 _MODEL: Final = "/tensorflow.serving.ModelService/"
 _HEALTH: Final = "/grpc.health.v1.Health/"
 _WATCH: Final = f"{_HEALTH}Watch"
+_RELOAD: Final = f"{_MODEL}HandleReloadConfigRequest"
+_WITH_MODEL: Final = frozenset(_PREDICTION + name for name in ("Predict", "Classify", "Regress", "MultiInference"))
 _HEALTHY: Final = ("", "ModelService", "PredictionService")
 # Serving cuts an error's text to so many bytes (ToGRPCStatus).
 _LONGEST_TEXT: Final = 1024
@@ -63,7 +65,7 @@ class GrpcMethods:
             f"{_PREDICTION}MultiInference": self._multi_inference,
             f"{_PREDICTION}GetModelMetadata": self._get_metadata,
             f"{_MODEL}GetModelStatus": self._get_status,
-            f"{_MODEL}HandleReloadConfigRequest": self._reload,
+            _RELOAD: self._reload,
         }
         if health:
             self._methods[f"{_HEALTH}Check"] = self._check_health
@@ -72,6 +74,10 @@ class GrpcMethods:
     def knows(self, method: str) -> bool:
         """Whether there is such a method."""
         return method in self._methods
+
+    def is_brief(self, method: str) -> bool:
+        """Whether the method takes less than a millisecond."""
+        return method in self._methods and method not in _WITH_MODEL and method != _RELOAD
 
     def is_streaming(self, method: str) -> bool:
         """Whether the method answers with a stream, which stays open after the first message."""

@@ -2,12 +2,18 @@
 
 import threading
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from bench.server.embedded.base.status import Code, StatusError, faults_are_internal
+from bench.server.embedded.base.unpacking import (
+    DEFLATE_BITS,
+    GZIP_BITS,
+    NotPackedError,
+    UnpackedTooLargeError,
+    unpack,
+)
 from bench.server.embedded.models.servable import Caller
 from bench.server.embedded.net.connection import CloseConnectionError, Connection, Job
 from bench.serving.http2.frames import ENHANCE_YOUR_CALM, H2Error, goaway
@@ -17,9 +23,12 @@ from bench.serving.http2.limits import ServerLimits
 from bench.serving.http2.server import Completed, Event, Opened, ServerConnection, TooLarge
 
 _NOT_GRPC: Final = encode([(b":status", b"415"), (b"grpc-status", b"2")])
-_WINDOW_BITS: Final = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
+_WINDOW_BITS: Final = {b"gzip": GZIP_BITS, b"deflate": DEFLATE_BITS}
 _MAX_ENCODING: Final = 64
 _MAX_UNSENT: Final = 1 << 20
+# CPU seconds that reading may cost.
+_WORTH_OF_REQUEST: Final = 5e-5
+_WORTH_OF_BYTE: Final = 5e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,9 @@ class Methods(Protocol):
     def closing_message(self, method: str) -> bytes:
         """The last message of a stream, sent when the server stops."""
 
+    def is_brief(self, method: str) -> bool:
+        """Whether the method takes less than a millisecond of Python, and no model."""
+
 
 class GrpcProtocol:
     """The calls of one connection.
@@ -94,7 +106,8 @@ class GrpcProtocol:
         # Calls whose requests are complete: without an answer, and streams.
         self._running: set[int] = set()
         self._streaming: set[int] = set()
-        self._frames_sent = 0
+        self._frames_sent = self._taken = 0
+        self._earned = 0.0
         # Guards the state above and the order of its frames on the wire.
         self._lock = threading.Lock()
         self._draining = False
@@ -130,6 +143,12 @@ class GrpcProtocol:
 
     def held(self) -> int:
         return self._h2.held + self._h2.unsent + self._connection.unsent
+
+    def earned(self) -> float:
+        with self._lock:
+            earned = self._earned + _WORTH_OF_BYTE * (self._h2.taken - self._taken)
+            self._earned, self._taken = 0.0, self._h2.taken
+            return earned
 
     def overloaded(self) -> bytes:
         return goaway(0, ENHANCE_YOUR_CALM)
@@ -182,10 +201,15 @@ class GrpcProtocol:
     def _job(self, event: Completed, call: Call) -> Job:
         self._running.add(event.stream)
 
+        brief = self._methods.is_brief(call.method)
+        worth = 0.0 if brief else _WORTH_OF_REQUEST
+        self._earned += worth
+
         def job() -> bool:
-            error, answer = None, b""
+            error, answer, began = None, b"", time.thread_time()
+            cancelled = call.cancelled()
             try:
-                if not call.cancelled():
+                if not cancelled:
                     message = _message(event.body, call.encoding, self._limits.unpacked_bytes)
                     answer = framed(self._methods.handle(call.method, message, call))
             except StatusError as failed:
@@ -193,10 +217,13 @@ class GrpcProtocol:
             finally:
                 self._ended(event, call)
             with self._lock:
+                if error is not None or brief or cancelled:
+                    # A client may ask for a model as often as it likes.
+                    self._earned -= worth + time.thread_time() - began
                 self._answer(event.stream, call, answer, error)
             return True
 
-        return job
+        return Job(job, brief)
 
     def _ended(self, event: Completed, call: Call) -> None:
         with self._lock:
@@ -256,15 +283,11 @@ def _message(body: bytes, encoding: bytes, most: int) -> bytes:
     bits = _WINDOW_BITS.get(encoding)
     if bits is None:
         raise StatusError(Code.UNIMPLEMENTED, f"compression {encoding.decode('latin-1')!r} is not supported")
-    unpacker = zlib.decompressobj(bits)
     try:
-        unpacked = unpacker.decompress(message, most + 1)
-    except zlib.error:
+        return unpack(message, bits, most).data
+    except NotPackedError:
         raise StatusError(Code.INTERNAL, "the message cannot be decompressed") from None
-    if len(unpacked) > most:
+    except UnpackedTooLargeError:
         raise StatusError(
             Code.RESOURCE_EXHAUSTED, f"Received message larger than max (more than {most} when unpacked vs. {most})"
-        )
-    if not unpacker.eof:
-        raise StatusError(Code.INTERNAL, "the message cannot be decompressed")
-    return unpacked
+        ) from None

@@ -8,9 +8,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from bench.server.embedded.base.status import PrintedFaults
+from bench.server.embedded.net.cpu_budget import CpuBudget
 
 CHUNK: Final = 1 << 16
 # Reads of a connection that closes. Bytes left unread make the system send a reset, which discards an answer that is
@@ -18,7 +20,18 @@ CHUNK: Final = 1 << 16
 _LAST_READS: Final = 16
 _TICK_SECONDS: Final = 1.0
 
-Job = Callable[[], bool]
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request that is complete.
+
+    Args:
+        run: answers it; returns whether the connection stays open.
+        brief: whether that takes less than a millisecond of Python, and no model.
+    """
+
+    run: Callable[[], bool]
+    brief: bool = False
 
 
 class ConnectionProtocol(Protocol):
@@ -33,7 +46,7 @@ class ConnectionProtocol(Protocol):
     most_unsent: int
 
     def received(self, data: bytes) -> Sequence[Job]:
-        """Takes bytes; the requests that they complete, as jobs that return whether the connection stays open.
+        """Takes bytes; the requests that they complete.
 
         Without `concurrent` it is one job at most, and an empty `data` gives the next one of bytes taken before.
 
@@ -43,6 +56,12 @@ class ConnectionProtocol(Protocol):
 
     def held(self) -> int:
         """Bytes in memory: of incomplete and unanswered requests, and of undelivered answers."""
+
+    def earned(self) -> float:
+        """CPU seconds that reading what the client has sent since the last call may cost.
+
+        Requests and their bytes earn some, and what they cost and gains nothing is subtracted.
+        """
 
     def overloaded(self) -> bytes:
         """The last bytes of a connection that closes because the server holds too many bytes."""
@@ -86,6 +105,7 @@ class Connection:
         last_used: reading of `time.monotonic` when it was last read from.
         last_progress: as `last_used`, when the client last took output.
         counted: bytes that the server's total of held bytes contains for it.
+        budget: what is left of the time that its bytes may cost.
     """
 
     def __init__(self, accepted: socket.socket, slow: "SlowClients") -> None:
@@ -96,6 +116,7 @@ class Connection:
         self.owed_since: float | None = None
         self.last_used = self.last_progress = time.monotonic()
         self.counted = 0
+        self.budget = CpuBudget()
         self._slow = slow
         self._sending = threading.Lock()
         self._rest: deque[memoryview] = deque()

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,9 @@ from bench.server.embedded.net.connection import CloseConnectionError, Connectio
 
 # Bytes of requests that a connection holds without being counted.
 _SMALL: Final = 1 << 16
+# Seconds that an idle connection stays open when the server stops: a client that is just sending a request gets its
+# answer, with `Connection: close`.
+_LINGER: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,18 @@ class ConnectionTable:
             victim.close()
         return bool(victims)
 
+    def close_idle(self) -> bool:
+        """Closes connections that have been idle or stuck for a while; whether none is left."""
+        now, patience = time.monotonic(), self._limits.stuck_seconds_at_stop
+        for connection in self.take_free(lambda one: _is_idle(one, now) or one.stuck_for(now) > patience):
+            connection.close()
+        return not self._connections
+
+    def stuck(self) -> list[Connection]:
+        """Connections whose clients take nothing."""
+        now = time.monotonic()
+        return [connection for connection in self.all() if connection.stuck_for(now) > self._limits.stuck_seconds]
+
     def pause(self, connection: Connection) -> bool:
         """Leaves a connection alone until its output is taken; False if that has happened."""
         with self._lock:
@@ -130,3 +146,9 @@ class ConnectionTable:
         del self._connections[connection.number]
         self._held -= connection.counted
         connection.counted = 0
+
+
+def _is_idle(connection: Connection, now: float) -> bool:
+    undelivered = connection.unsent or connection.owed_since is not None
+    unused = now - connection.last_used > _LINGER and not undelivered
+    return unused and connection.protocol.idle() and connection.silent()

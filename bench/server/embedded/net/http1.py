@@ -1,5 +1,6 @@
 """HTTP/1 on a connection: requests answered in their order."""
 
+import math
 from collections.abc import Callable, Sequence
 
 from bench.server.embedded.net.connection import CloseConnectionError, Connection, Job
@@ -59,6 +60,10 @@ class Http1Protocol:
     def held(self) -> int:
         return self._reader.held() + self._in_progress + self._connection.unsent
 
+    def earned(self) -> float:
+        # Requests come one after the other: what they cost keeps their client waiting.
+        return math.inf
+
     def overloaded(self) -> bytes:
         return _page(503)
 
@@ -81,7 +86,7 @@ class Http1Protocol:
             self._connection.send(to_bytes(response, request, keep))
             return keep
 
-        return job
+        return Job(job)
 
 
 def _page(status: int) -> bytes:

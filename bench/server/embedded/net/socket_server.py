@@ -31,15 +31,14 @@ from bench.server.embedded.net.connection_table import DEFAULT_LIMITS, Connectio
 from bench.server.embedded.net.job_queue import JobQueue
 from bench.server.embedded.net.listeners import BACKLOG, accept
 from bench.server.embedded.net.polling import Polling
+from bench.server.embedded.net.rests import Rests
 
 _READ: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 # What a thread does for one connection before it looks at others.
 _READS_PER_TURN: Final = 16
 _JOBS_PER_TURN: Final = 16
+_TURN_SECONDS: Final = 1e-3
 _ACCEPTS_PER_TURN: Final = 64
-# Seconds that an idle connection stays open when the server stops: a client that is just sending a request gets its
-# answer, with `Connection: close`.
-_LINGER: Final = 0.5
 FRONT_THREADS: Final = max(len(allowed_cores()), 2)
 """Threads that handle all events while they can: more jobs at a time than cores gain nothing."""
 
@@ -78,6 +77,7 @@ class SocketServer:
         self._slow = SlowClients(
             f"{name}_slow_clients", self._drained, self._gone, self._drop_stuck, limits.stuck_seconds
         )
+        self._rests = Rests(f"{name}_rests", self._rested)
         self._threads = [
             threading.Thread(target=self._work, args=(number < FRONT_THREADS,), name=f"{name}_{number}", daemon=True)
             for number in range(threads)
@@ -94,6 +94,7 @@ class SocketServer:
         for thread in self._threads:
             thread.start()
         self._slow.start()
+        self._rests.start()
 
     def stop(self, timeout: float) -> None:
         """Refuses new connections, waits for the requests in progress, then closes.
@@ -112,7 +113,8 @@ class SocketServer:
         for connection in self._connections.all():
             with contextlib.suppress(OSError):
                 connection.protocol.draining()
-        while time.monotonic() < limit and not self._close_idle():
+        self._rests.stop(max(limit - time.monotonic(), 0))
+        while time.monotonic() < limit and not self._connections.close_idle():
             time.sleep(0.02)
         # Readable for every thread and never read: each thread sees it and ends.
         os.eventfd_write(self._ended, 1)
@@ -120,13 +122,6 @@ class SocketServer:
         for thread in self._threads:
             thread.join(max(limit - time.monotonic(), 0))
         self._slow.stop(max(limit - time.monotonic(), 0))
-
-    def _close_idle(self) -> bool:
-        """Closes connections that have been idle or stuck for a while; whether none is left."""
-        now, patience = time.monotonic(), self._limits.stuck_seconds_at_stop
-        for connection in self._connections.take_free(lambda one: _is_idle(one, now) or one.stuck_for(now) > patience):
-            connection.close()
-        return not self._connections.all()
 
     # Events
 
@@ -164,12 +159,13 @@ class SocketServer:
     def _serve(self, connection: Connection) -> None:
         """Reads the available bytes and runs the jobs in them."""
         jobs: list[Job] = []
+        began = time.thread_time()
         with PrintedFaults() as faults:
             try:
-                jobs = _read(connection)
+                jobs = _read(connection, began + _TURN_SECONDS)
                 self._connections.count(connection)
             except CloseConnectionError as error:
-                self._close_with(connection, error.closing_message)
+                self._close_with(connection, error.closing_message, time.thread_time() - began)
                 return
             except OSError:
                 self._drop(connection)
@@ -181,8 +177,9 @@ class SocketServer:
             self._answer(connection, jobs)
             return
         for job in jobs[1:]:
-            self._jobs.put(partial(self._run, connection, job))
-        self._release(connection)
+            self._jobs.put(partial(self._run, connection, job), brief=job.brief)
+        if connection.ended or not self._rests.rests(connection, time.thread_time() - began):
+            self._release(connection)
         for job in jobs[:1]:
             self._run(connection, job)
 
@@ -225,7 +222,7 @@ class SocketServer:
     def _try(self, connection: Connection, job: Job) -> bool:
         try:
             with PrintedFaults(), contextlib.suppress(OSError), self._polling.job():
-                return job()
+                return job.run()
             return False
         finally:
             connection.last_used = time.monotonic()
@@ -252,14 +249,24 @@ class SocketServer:
         if not connection.unsent or not self._connections.pause(connection):
             self._drop(connection)
 
-    def _close_with(self, connection: Connection, message: bytes) -> None:
-        """Sends the last bytes of a connection and closes it."""
+    def _close_with(self, connection: Connection, message: bytes, spent: float = 0.0) -> None:
+        """Sends the last bytes of a connection and closes it, soon if these cost CPU seconds that they did not earn."""
         try:
             connection.send(message)
         except OSError:
             self._drop(connection)
-        else:
+            return
+        connection.closing = True
+        if not self._rests.rests(connection, spent, violated=True):
             self._finish(connection)
+
+    def _rested(self, connection: Connection) -> None:
+        """Goes on with a connection whose rest is over."""
+        with PrintedFaults():
+            if connection.closing:
+                self._finish(connection)
+            else:
+                self._release(connection)
 
     def _drained(self, connection: Connection) -> None:
         """Goes on with a connection whose output is taken."""
@@ -280,24 +287,16 @@ class SocketServer:
 
     def _drop_stuck(self) -> None:
         """Ends connections whose clients take nothing."""
-        now = time.monotonic()
-        for connection in self._connections.all():
-            if connection.stuck_for(now) > self._limits.stuck_seconds:
-                self._gone(connection)
+        for connection in self._connections.stuck():
+            self._gone(connection)
 
     def _drop(self, connection: Connection) -> None:
         self._connections.remove(connection)
         connection.close()
 
 
-def _is_idle(connection: Connection, now: float) -> bool:
-    undelivered = connection.unsent or connection.owed_since is not None
-    unused = now - connection.last_used > _LINGER and not undelivered
-    return unused and connection.protocol.idle() and connection.silent()
-
-
-def _read(connection: Connection) -> list[Job]:
-    """The jobs in the available bytes."""
+def _read(connection: Connection, until: float) -> list[Job]:
+    """The jobs in the available bytes, up to a reading of `time.thread_time`."""
     jobs: list[Job] = []
     for _ in range(_READS_PER_TURN):
         try:
@@ -308,6 +307,7 @@ def _read(connection: Connection) -> list[Job]:
             connection.ended = True
             break
         jobs += connection.protocol.received(data)
-        if len(data) < CHUNK or (jobs and not connection.protocol.concurrent):
+        enough = bool(jobs) and not connection.protocol.concurrent
+        if len(data) < CHUNK or enough or time.thread_time() > until:
             break
     return jobs

@@ -2,7 +2,6 @@
 
 import re
 import time
-import zlib
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -12,6 +11,7 @@ from bench.server.embedded.api.metadata import metadata_json, status_json
 from bench.server.embedded.base import metrics
 from bench.server.embedded.base.limits import INT64_MAX
 from bench.server.embedded.base.status import Code, StatusError, faults_are_internal, http_status, invalid_argument
+from bench.server.embedded.base.unpacking import GZIP_BITS, NotPackedError, UnpackedTooLargeError, unpack
 from bench.server.embedded.manager.model_manager import ModelManager
 from bench.server.embedded.models.servable import Caller
 from bench.server.embedded.models.signatures import DEFAULT_SIGNATURE
@@ -239,9 +239,8 @@ def _unpacked(request: Request, most: int) -> bytes:
     """The body without its gzip coding; empty, as in Serving, if it is not valid gzip or too large."""
     if b"gzip" not in request.headers.get(b"content-encoding", b"") or not request.body:
         return request.body
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
-        body = unpacker.decompress(request.body, most)
-    except zlib.error:
+        unpacked = unpack(request.body, GZIP_BITS, most)
+    except (NotPackedError, UnpackedTooLargeError):
         return b""
-    return body if unpacker.eof and not unpacker.unused_data else b""
+    return unpacked.data if unpacked.whole else b""

@@ -1,0 +1,32 @@
+"""The CPU time of a server that one connection may take without asking for anything worth it."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+SHARE: Final = 0.1
+"""Of a core."""
+
+# Seconds that a connection may take at once.
+_MOST: Final = 2e-3
+
+
+class CpuBudget:
+    """What is left to a connection: it grows by `SHARE` of the time.
+
+    Args:
+        clock: seconds.
+    """
+
+    __slots__ = ("_clock", "_last", "_left")
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last, self._left = clock(), _MOST
+
+    def spend(self, seconds: float) -> float:
+        """Takes CPU seconds, or gives some if negative; those that are missing now."""
+        now = self._clock()
+        self._left = min(self._left + SHARE * (now - self._last), _MOST) - seconds
+        self._left, self._last = min(self._left, _MOST), now
+        return max(-self._left, 0.0)

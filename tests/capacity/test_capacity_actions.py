@@ -17,6 +17,8 @@ from bench.cli import main
 from tests.support.json_documents import document
 from tests.support.known_sweeps import FIT, KnownDriver, KnownServer, sweep_of
 
+pytestmark = pytest.mark.long(30)
+
 SWEEP = "capacity sweep"
 
 

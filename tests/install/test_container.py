@@ -115,7 +115,9 @@ def install_dependencies(container: Container, folder: Path) -> None:
     if code:
         pytest.skip(f"the wheels cannot be downloaded: {err.strip().splitlines()[-1:]}")
     container.succeed(*PIP_INSTALL, "-r", "requirements.txt")
-    container.succeed("tar", "--create", "--gzip", "--file", PACKED, "--directory", "/opt", "pip", "bertbench")
+    container.succeed(
+        "tar", "--create", "--use-compress-program=gzip -1", "--file", PACKED, "--directory", "/opt", "pip", "bertbench"
+    )
     stamp.write_text(wanted.hexdigest())
 
 

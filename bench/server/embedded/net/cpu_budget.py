@@ -8,7 +8,7 @@ SHARE: Final = 0.1
 """Of a core."""
 
 # Seconds that a connection may take at once.
-_MOST: Final = 2e-3
+_MOST: Final = 1e-3
 
 
 class CpuBudget:

@@ -29,8 +29,8 @@ _MAX_UNSENT: Final = 1 << 20
 # CPU seconds that reading may cost.
 _WORTH_OF_REQUEST: Final = 5e-5
 _WORTH_OF_BYTE: Final = 5e-9
-# What counts of the time of a call that fails or runs no model.
-_PART_OF_CALL: Final = 0.25
+# The share that counts of the time of a call that fails or runs no model; of one that cannot be read, all does.
+_LOST_OF_CALL: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,26 +202,27 @@ class GrpcProtocol:
 
     def _job(self, event: Completed, call: Call) -> Job:
         self._running.add(event.stream)
-
         brief = self._methods.is_brief(call.method)
         worth = 0.0 if brief else _WORTH_OF_REQUEST
         self._earned += worth
 
         def job() -> bool:
-            error, answer, began = None, b"", time.thread_time()
-            cancelled = call.cancelled()
+            began, lost = time.thread_time(), 1.0
+            error, answer = None, b""
             try:
-                if not cancelled:
+                if not call.cancelled():
                     message = _message(event.body, call.encoding, self._limits.unpacked_bytes)
+                    lost = _LOST_OF_CALL
                     answer = framed(self._methods.handle(call.method, message, call))
+                    # A client may ask for a model as often as it likes.
+                    lost = _LOST_OF_CALL if brief else 0.0
             except StatusError as failed:
                 error = failed
             finally:
                 self._ended(event, call)
             with self._lock:
-                if error is not None or brief or cancelled:
-                    # A client may ask for a model as often as it likes.
-                    self._earned -= worth + _PART_OF_CALL * (time.thread_time() - began)
+                if lost:
+                    self._earned -= worth + lost * (time.thread_time() - began)
                 self._answer(event.stream, call, answer, error)
             return True
 

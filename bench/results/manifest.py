@@ -293,6 +293,8 @@ def _fault_of(file: RunFile) -> str:
     for name, value in seconds.items():
         if value is not None and not 0 <= value <= MOST_SECONDS:
             return f"{name} is {value}"
+    if manifest.ceiling == 0:
+        return "ceiling is 0"
     if any(count < 0 for count in file.counts.values()):
         return "a count is below 0"
     return ""

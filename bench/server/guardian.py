@@ -41,7 +41,7 @@ def guarded(kind: str, name: str) -> Iterator[None]:
         finally:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(_DONE)
-                process.stdin.flush()
+                process.stdin.close()
 
 
 def _wait(kind: str, name: str, owner: IO[str]) -> None:

@@ -97,7 +97,7 @@ def mutate_framed_json(rng: random.Random, data: bytes) -> bytes:
         return mutate_bytes(rng, data)
     header = mutate_json(rng, data[8 : 8 + size])
     length = len(header) if rng.random() < 0.9 else rng.choice((0, 2**40, 2**63, len(header) - 1, len(header) + 1))
-    return struct.pack("<Q", length) + header + data[8 + size :]
+    return struct.pack("<Q", max(length, 0)) + header + data[8 + size :]
 
 
 def _mutate_value(rng: random.Random, value: Any) -> Any:

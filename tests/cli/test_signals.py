@@ -375,6 +375,23 @@ def test_a_run_whose_load_generator_is_killed(
     assert run.columns(["due"])["due"].size
 
 
+def test_a_run_whose_watcher_is_killed(
+    commands: Commands, model_dir: Path, addresses: dict[str, str], tmp_path: Path
+) -> None:
+    """The run goes on as long as it may, and says why."""
+    runs = tmp_path / "runs"
+    words = load_words(model_dir, addresses, runs)
+    words[words.index("--duration") : words.index("60s") + 1] = ["--until", "p50±0.1%", "--max-duration", "6s"]
+    started = commands.start(*words, "--warmup", "500ms").until(stored(runs))
+    watcher = [one for one in started.family() if "bench.load.watch.main" in one.cmdline()]
+    os.kill(watcher[0].pid, KILL)
+    assert started.end() == 0, started.said
+    (run,) = find_runs([runs])
+    assert run.finished
+    assert "the process that looks at the run in progress ended" in started.said["out"]
+    assert "the run goes on for 6 s" in started.said["out"]
+
+
 def test_a_run_that_loses_a_worker(
     commands: Commands, model_dir: Path, addresses: dict[str, str], tmp_path: Path
 ) -> None:

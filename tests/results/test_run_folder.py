@@ -300,6 +300,18 @@ def test_find_runs_takes_a_run_or_a_folder_of_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value"), [("ceiling", 0.0), ("ceiling", -1.0), ("requested_rate", -1.0), ("elapsed", -1.0)]
+)
+def test_values_that_no_run_has_are_refused(tmp_path: Path, name: str, value: float) -> None:
+    run = write_run(tmp_path, simulate(workload=replace(WORKLOAD, duration=2.0)))
+    file = run.path / "run.json"
+    stored = orjson.loads(file.read_bytes())
+    file.write_bytes(orjson.dumps(stored | {name: value}))
+    with pytest.raises(UsageError, match=rf"is not a valid run manifest \({name} is {value:g}"):
+        open_run(run.path)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (b"{", "is not JSON"),

@@ -178,21 +178,25 @@ class Master:
             self._setup = None
         if test is None:
             return
+        try:
+            self._end(test)
+        except (BenchError, OSError) as error:
+            self._reporter.failed(error)
+        finally:
+            self._stored.set()
+
+    def _end(self, test: RunningTest) -> None:
+        """Stores a test that is over, and reports on it."""
         test.close()
         if test.collector is None:
             self._explain_no_load()
             return
         test.leave_warmup_out()
-        try:
-            outcome = test.finish()
-            self._reporter.finished(outcome, test.collector.path)
-            if self._tab is not None:
-                self._tab.finished((*outcome.lines, *filter(None, [outcome.error])))
-            self._linger()
-        except (BenchError, OSError) as error:
-            self._reporter.failed(error)
-        finally:
-            self._stored.set()
+        outcome = test.finish()
+        self._reporter.finished(outcome, test.collector.path)
+        if self._tab is not None:
+            self._tab.finished((*outcome.lines, *filter(None, [outcome.error])))
+        self._linger()
 
     def _explain_no_load(self) -> None:
         """Ends a test whose workers were all lost while users were created: Locust stops it, and waits for its end."""

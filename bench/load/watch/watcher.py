@@ -1,5 +1,6 @@
 """The watcher's process, and the greenlet that looks at a run through it and stops the run."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -59,7 +60,9 @@ class Watcher:
 
     def close(self) -> None:
         """Ends the process."""
-        self._child.stdin.close()
+        # What a killed one did not read is still in the buffer.
+        with contextlib.suppress(BrokenPipeError):
+            self._child.stdin.close()
         try:
             self._child.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:

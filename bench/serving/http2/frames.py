@@ -154,6 +154,11 @@ class FrameReader:
     def __init__(self) -> None:
         self._in = bytearray()
 
+    @property
+    def held(self) -> int:
+        """Bytes of a frame that is not complete."""
+        return len(self._in)
+
     def feed(self, data: bytes) -> None:
         """Takes bytes."""
         self._in += data

@@ -28,6 +28,7 @@ _SMALL_DATA: Final = 16
 _MANY_HEADERS, _COST_OF_HEADER = 64, 0.25
 # Frames that a client sends for a request, and for a frame of an answer that it reads.
 _EARNED_BY_REQUEST, _EARNED_BY_DATA = 8, 3
+_IGNORED_COST = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,11 @@ class FrameBudget:
         """Counts the headers of a block; raises as `spend`."""
         if headers > _MANY_HEADERS:
             self._frames.spend((headers - _MANY_HEADERS) * _COST_OF_HEADER)
+
+    def ignored(self, size: int) -> None:
+        """Counts data of a request that is over, beyond `spend`: a client learns late of that; raises as `spend`."""
+        if size >= _SMALL_DATA:
+            self._frames.spend(_IGNORED_COST)
 
     def refused(self) -> None:
         """Counts a request above the limit of streams; raises as `spend`."""

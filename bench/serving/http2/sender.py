@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bench.serving.http2.buffers import kept
 from bench.serving.http2.frames import (
     DATA,
     DEFAULT_FRAME_SIZE,
@@ -136,7 +137,7 @@ class Sender:
                     self._ready.pop(stream, None)
                 return
             if size < len(part):
-                found.waiting[0] = part[size:]
+                found.waiting[0] = kept(part[size:])
                 part = part[:size]
             else:
                 found.waiting.popleft()

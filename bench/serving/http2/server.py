@@ -106,6 +106,11 @@ class ServerConnection(Connection):
         return len(self._streams)
 
     @property
+    def held_frame(self) -> int:
+        """Bytes of a frame that is not complete."""
+        return self._reader.held
+
+    @property
     def unsent(self) -> int:
         """Bytes of answers that wait for the client's windows."""
         return self._sender.unsent
@@ -203,12 +208,11 @@ class ServerConnection(Connection):
 
     def _on_data(self, stream: int, data: bytes, ends: bool) -> None:
         found = self._streams.get(stream)
-        if found is None:
-            # The request is answered or cancelled already.
-            return
-        if found.received_all:
+        if found is not None and found.received_all:
             raise H2Error(STREAM_CLOSED, f"data after the end of stream {stream}")
-        if found.dropped:
+        if found is None or found.dropped:
+            # The request is answered, cancelled or refused already.
+            self._budget.ignored(len(data))
             return
         found.body += data
         self.held += len(data)

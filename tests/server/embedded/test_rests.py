@@ -7,6 +7,7 @@ import zlib
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from bench.server.embedded.base.unpacking import (
     UnpackedTooLargeError,
     unpack,
 )
+from bench.server.embedded.net.connection_table import DEFAULT_LIMITS, ConnectionTable
 from bench.server.embedded.net.cpu_budget import SHARE, CpuBudget
 from bench.server.embedded.net.job_queue import JobQueue
 from bench.server.embedded.net.rests import Rests
@@ -32,6 +34,11 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.now += timeout
+        return True
 
 
 def test_a_budget_grows_with_time_up_to_its_size() -> None:
@@ -59,6 +66,26 @@ def test_a_flood_takes_its_share_of_the_time() -> None:
     assert busy == pytest.approx(SHARE * 10, rel=0.1)
 
 
+def test_a_budget_forgets_what_was_owed_beyond_a_second() -> None:
+    clock = Clock()
+    budget = CpuBudget(clock)
+    for _ in range(60):
+        assert budget.spend(10.0) <= SHARE * 1.0
+    clock.now += 1.02
+    assert budget.spend(0.0) == 0
+
+
+class Table(ConnectionTable):
+    """Takes whatever rests for one of its connections, unless it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__(DEFAULT_LIMITS)
+        self.closed: list[Any] = []
+
+    def wake(self, connection: Any) -> bool:
+        return connection not in self.closed
+
+
 def connection(earned: float = 0.0) -> Any:
     return SimpleNamespace(budget=CpuBudget(), protocol=SimpleNamespace(earned=lambda: earned))
 
@@ -71,21 +98,45 @@ def test_connections_rest_until_their_time_or_the_end() -> None:
         over.append(one)
         came.set()
 
-    rests = Rests("test_rests", back)
+    table = Table()
+    rests = Rests("test_rests", table, back)
     rests.start()
-    cheap, asking, flooding, violating = connection(), connection(0.1), connection(), connection()
-    assert not rests.rests(cheap, 0.0004)
-    assert not rests.rests(cheap, 0.0, violated=True)
-    assert not rests.rests(asking, 0.1)
-    assert rests.rests(flooding, 0.003)
+    cheap, asking, flooding, violating, gone = (connection(earned) for earned in (0.0, 0.1, 0.0, 0.0, 0.0))
+    table.closed.append(gone)
+    assert not rests.rest(cheap, 0.0004)
+    assert not rests.rest(cheap, 0.0, violated=True)
+    assert not rests.rest(asking, 0.1)
+    assert rests.rest(gone, 0.003)
+    assert rests.rest(flooding, 0.003)
     assert came.wait(60)
     assert over == [flooding]
     # The longest rest ends with the server.
-    assert rests.rests(flooding, 60.0)
-    assert rests.rests(violating, 0.0009, violated=True)
+    assert rests.rest(flooding, 60.0)
+    assert rests.rest(violating, 0.0009, violated=True)
     rests.stop(60)
     assert sorted(map(id, over)) == sorted(map(id, (flooding, flooding, violating)))
-    assert not rests.rests(flooding, 60.0)
+    assert rests.rest(flooding, 60.0)
+    assert over[-1] is flooding
+
+
+def test_many_that_rest_take_their_share_together_and_the_least_first() -> None:
+    """The moments at which they go on, by a clock of the test."""
+    clock = Clock()
+    rests = Rests("test_rests", Table(), lambda one: None)
+    large = [connection() for _ in range(50)]
+    small = [connection() for _ in range(5)]
+    with patch("bench.server.embedded.net.rests.time.monotonic", clock):
+        for one in large:
+            assert rests.rest(one, 0.0035)
+        for one in small:
+            assert rests.rest(one, 0.0011)
+        rests._changed.wait = clock.wait  # type: ignore[method-assign]
+        order, moments = [], []
+        for _ in range(55):
+            order.append(rests._next())
+            moments.append(clock.now - 100)
+    assert order[:5] == small
+    assert moments[-1] >= 49 * 0.0024 / SHARE
 
 
 def test_brief_jobs_run_one_at_a_time_and_leave_others_their_turn() -> None:

@@ -1,6 +1,7 @@
 """No client, whatever it does or leaves undone, keeps the server from others."""
 
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from bench.server.embedded.grpc.protocol import GrpcProtocol
 from bench.server.embedded.net.connection import Connection, ConnectionProtocol
-from bench.server.embedded.net.connection_table import DEFAULT_LIMITS, SocketLimits
+from bench.server.embedded.net.connection_table import DEFAULT_LIMITS, ConnectionTable, SocketLimits
 from bench.server.embedded.net.http1 import Http1Protocol
 from bench.server.embedded.net.http_message import Request, Response
 from bench.server.embedded.net.listeners import listen_tcp
@@ -164,21 +165,48 @@ def test_a_flood_that_ends_in_a_violation_waits_for_the_end() -> None:
             assert time.monotonic() - began >= least
 
 
+def watch_rests(server: SocketServer) -> list[bool]:
+    """Whether each turn of a connection was followed by a rest."""
+    rested: list[bool] = []
+    rest = server._rests.rest
+
+    def watched(connection: Connection, spent: float, violated: bool = False) -> bool:
+        rested.append(rest(connection, spent, violated))
+        return rested[-1]
+
+    server._rests.rest = watched  # type: ignore[method-assign]
+    return rested
+
+
+@pytest.mark.parametrize("part", [b"\n", b"1\r\nx\r\n"])
+def test_a_body_that_is_nothing_but_its_frame_rests(part: bytes) -> None:
+    begin = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with serving() as (server, connect):
+        rested = watch_rests(server)
+        client = connect(begin + part * 20_000)
+        while not any(rested):
+            threading.Event().wait(0.01)
+        client.sendall(b"1\r\nx\r\n0\r\n\r\n")
+        assert read_answer(client).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_body_in_large_parts_does_not_rest() -> None:
+    begin = b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n"
+    with serving() as (server, connect):
+        rested = watch_rests(server)
+        assert len(ask(connect(), begin + bytes(1_000_000))) > 1_000_000
+        assert not any(rested)
+
+
 def test_a_flood_rests_and_its_call_is_answered() -> None:
     flood = frame(UNKNOWN, 0, 0, bytes(8)) * 3000
     with serving(protocol=lambda connection: GrpcProtocol(connection, LargeAnswers())) as (server, connect):
-        rested: list[bool] = []
-        rests = server._rests.rests
-
-        def watched(connection: Connection, spent: float, violated: bool = False) -> bool:
-            rested.append(rests(connection, spent, violated))
-            return rested[-1]
-
-        server._rests.rests = watched  # type: ignore[method-assign]
+        rested = watch_rests(server)
         client = connect(PREFACE + connection_preface() + flood)
+        while not any(rested):
+            threading.Event().wait(0.01)
         client.sendall(SMALL_CALL)
         read_until(client, framed(b"ok"))
-        assert any(rested)
 
 
 def test_all_threads_run_jobs_at_a_time_and_the_front_ones_are_told() -> None:
@@ -210,6 +238,58 @@ def test_clients_that_do_not_finish_hold_no_thread() -> None:
         for data in unfinished * THREADS:
             connect(data)
         assert ask(connect()) == b"HTTP/1.1 200 OK\nok"
+
+
+def test_answers_that_nobody_takes_are_limited_too() -> None:
+    """Of requests so small that they do not count themselves."""
+    with serving(SocketLimits(held_bytes=1 << 20)) as (server, connect):
+        clients = [connect(GET % b"large") for _ in range(8)]
+        while server._connections.all():
+            threading.Event().wait(0.01)
+        assert all(len(rest_of(client)) < len(LARGE) for client in clients)
+        assert ask(connect()) == b"HTTP/1.1 200 OK\nok"
+
+
+def test_frames_that_are_not_complete_are_limited_too() -> None:
+    begun = struct.pack(">BHBBI", 16, 0, DATA, 0, 1) + bytes(600_000)
+    limits = SocketLimits(held_bytes=1 << 20)
+    with serving(limits, lambda connection: GrpcProtocol(connection, LargeAnswers())) as (_, connect):
+        clients = [connect(PREFACE + connection_preface() + begun) for _ in range(2)]
+        assert any(bytes([GOAWAY]) in rest_of(client) for client in clients[1:] or clients)
+
+
+def test_a_client_that_goes_before_its_100_continue_leaves_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    asks = b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n"
+    with serving() as (server, connect):
+        for _ in range(20):
+            client = connect(GET % b"" + asks)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        assert ask(connect()) == b"HTTP/1.1 200 OK\nok"
+        while len(server._connections.all()) > 1:
+            threading.Event().wait(0.01)
+    assert capfd.readouterr().err == ""
+
+
+def test_what_a_connection_holds_is_counted_while_no_other_thread_counts() -> None:
+    """Else an older sum could replace a newer one, and stay."""
+    table = ConnectionTable(DEFAULT_LIMITS)
+
+    class Counted:
+        number, counted = 1, 0
+
+        @property
+        def protocol(self) -> "Counted":
+            return self
+
+        def held(self) -> int:
+            assert table._lock.locked()
+            return 1 << 20
+
+    connection: Any = Counted()
+    table.add(connection)
+    table.count(connection)
+    assert connection.counted == 1 << 20
 
 
 def test_the_end_does_not_wait_for_clients_that_do_not_read() -> None:

@@ -144,7 +144,7 @@ class GrpcProtocol:
             self._send()
 
     def held(self) -> int:
-        return self._h2.held + self._h2.unsent + self._connection.unsent
+        return self._h2.held + self._h2.held_frame + self._h2.unsent + self._connection.unsent
 
     def earned(self) -> float:
         with self._lock:

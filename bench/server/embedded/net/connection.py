@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from bench.server.embedded.base.status import PrintedFaults
 from bench.server.embedded.net.cpu_budget import CpuBudget
+from bench.serving.http2.buffers import kept
 
 CHUNK: Final = 1 << 16
 # Reads of a connection that closes. Bytes left unread make the system send a reset, which discards an answer that is
@@ -98,6 +99,7 @@ class Connection:
     Attributes:
         busy: whether a thread reads it, or is about to.
         paused: whether it is read again only once the client has taken its output.
+        resting: whether it is left alone because its bytes cost more than they asked for.
         closing: whether it closes once the client has taken its output.
         ended: whether the client has closed its side.
         owed_since: reading of `time.monotonic` since which the client has not let the protocol send output that it
@@ -112,7 +114,7 @@ class Connection:
         self.socket = accepted
         self.number = accepted.fileno()
         self.protocol: ConnectionProtocol
-        self.busy = self.paused = self.closing = self.ended = False
+        self.busy = self.paused = self.resting = self.closing = self.ended = False
         self.owed_since: float | None = None
         self.last_used = self.last_progress = time.monotonic()
         self.counted = 0
@@ -136,7 +138,7 @@ class Connection:
             rest = self._taken(memoryview(data))
             if not rest:
                 return
-            self._rest.append(rest)
+            self._rest.append(kept(rest))
             # Not before: as long as nothing waits here, no one looks at the connection again on account of it.
             self.unsent = len(rest)
             self.last_progress = time.monotonic()
@@ -156,7 +158,7 @@ class Connection:
                     self.last_progress = time.monotonic()
                     self.unsent -= len(part) - len(rest)
                 if rest:
-                    self._rest.appendleft(rest)
+                    self._rest.appendleft(kept(rest))
                     return False
             return True
 

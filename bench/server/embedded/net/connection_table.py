@@ -122,20 +122,32 @@ class ConnectionTable:
                 connection.paused, connection.busy = False, True
             return paused
 
+    def rest(self, connection: Connection) -> None:
+        """Leaves a connection alone until `wake`, or until another one needs its place."""
+        with self._lock:
+            connection.resting, connection.busy = True, False
+
+    def wake(self, connection: Connection) -> bool:
+        """Reserves a resting connection for the calling thread; False if it is closed."""
+        with self._lock:
+            here = connection.resting and self._connections.get(connection.number) is connection
+            if here:
+                connection.resting, connection.busy = False, True
+            return here
+
     def count(self, connection: Connection) -> None:
         """Counts the bytes that a connection holds.
 
         Raises:
             CloseConnectionError: they are too many for the server.
         """
-        held = connection.protocol.held()
-        counted = held if held > _SMALL else 0
-        if counted == connection.counted:
-            return
         with self._lock:
-            if self._connections.get(connection.number) is not connection:
-                return
+            # Within the lock: what another thread releases meanwhile would be counted for good.
+            held = connection.protocol.held()
+            counted = held if held > _SMALL else 0
             more = counted - connection.counted
+            if not more or self._connections.get(connection.number) is not connection:
+                return
             self._held += more
             connection.counted = counted
             too_many = more > 0 and self._held > self._limits.held_bytes

@@ -7,8 +7,9 @@ from typing import Final
 SHARE: Final = 0.1
 """Of a core."""
 
-# Seconds that a connection may take at once.
+# Seconds that a connection may take at once, and that it may owe at most: a tenth of a second is owed for one.
 _MOST: Final = 1e-3
+_LEAST: Final = -0.1
 
 
 class CpuBudget:
@@ -27,6 +28,6 @@ class CpuBudget:
     def spend(self, seconds: float) -> float:
         """Takes CPU seconds, or gives some if negative; those that are missing now."""
         now = self._clock()
-        self._left = min(self._left + SHARE * (now - self._last), _MOST) - seconds
-        self._left, self._last = min(self._left, _MOST), now
+        grown = min(self._left + SHARE * (now - self._last), _MOST)
+        self._left, self._last = min(max(grown - seconds, _LEAST), _MOST), now
         return max(-self._left, 0.0)

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from bench.server.embedded.base.status import PrintedFaults
+
 Work = Callable[[], None]
 
 # Brief jobs that a thread runs before it looks at others.
@@ -50,7 +52,8 @@ class JobQueue:
         for _ in range(_BRIEF_PER_TURN):
             if not self._brief:
                 break
-            self._brief.popleft()()
+            with PrintedFaults():
+                self._brief.popleft()()
         if self._brief:
             self.put(self._run_brief)
             return

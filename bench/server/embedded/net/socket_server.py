@@ -77,7 +77,7 @@ class SocketServer:
         self._slow = SlowClients(
             f"{name}_slow_clients", self._drained, self._gone, self._drop_stuck, limits.stuck_seconds
         )
-        self._rests = Rests(f"{name}_rests", self._rested)
+        self._rests = Rests(f"{name}_rests", self._connections, self._rested)
         self._threads = [
             threading.Thread(target=self._work, args=(number < FRONT_THREADS,), name=f"{name}_{number}", daemon=True)
             for number in range(threads)
@@ -178,7 +178,7 @@ class SocketServer:
             return
         for job in jobs[1:]:
             self._jobs.put(partial(self._run, connection, job), brief=job.brief)
-        if connection.ended or not self._rests.rests(connection, time.thread_time() - began):
+        if connection.ended or not self._rests.rest(connection, time.thread_time() - began):
             self._release(connection)
         for job in jobs[:1]:
             self._run(connection, job)
@@ -190,6 +190,9 @@ class SocketServer:
                 goes_on = self._answer_some(connection, jobs)
             except CloseConnectionError as error:
                 self._close_with(connection, error.closing_message)
+                return
+            except OSError:
+                self._drop(connection)
                 return
             if goes_on and not self._connections.pause(connection):
                 self._jobs.put(partial(self._answer, connection))
@@ -220,15 +223,16 @@ class SocketServer:
             self._gone(connection)
 
     def _try(self, connection: Connection, job: Job) -> bool:
+        goes_on = False
+        with PrintedFaults(), contextlib.suppress(OSError), self._polling.job():
+            goes_on = job.run()
+        connection.last_used = time.monotonic()
         try:
-            with PrintedFaults(), contextlib.suppress(OSError), self._polling.job():
-                return job.run()
+            self._connections.count(connection)
+        except CloseConnectionError:
+            # Its answers are what is too much: there is no use in another one.
             return False
-        finally:
-            connection.last_used = time.monotonic()
-            if connection.counted:
-                with contextlib.suppress(CloseConnectionError):
-                    self._connections.count(connection)
+        return goes_on
 
     # The states of a connection
 
@@ -257,16 +261,12 @@ class SocketServer:
             self._drop(connection)
             return
         connection.closing = True
-        if not self._rests.rests(connection, spent, violated=True):
+        if not self._rests.rest(connection, spent, violated=True):
             self._finish(connection)
 
     def _rested(self, connection: Connection) -> None:
         """Goes on with a connection whose rest is over."""
-        with PrintedFaults():
-            if connection.closing:
-                self._finish(connection)
-            else:
-                self._release(connection)
+        (self._finish if connection.closing else self._release)(connection)
 
     def _drained(self, connection: Connection) -> None:
         """Goes on with a connection whose output is taken."""

@@ -20,6 +20,7 @@ from bench.core.units import format_apart, format_number, format_percent, format
 from bench.results.blocks import OUTCOME_CODES
 from bench.results.records import Outcome
 from bench.results.run_reader import Run
+from bench.serving.errors import lacks_text
 from bench.stats.littles_law import little_residual
 from bench.stats.percentiles import nearest_rank
 from bench.stats.stationarity import level_shift
@@ -94,7 +95,7 @@ class Validity:
 
 def check_validity(run: Run, measured: Measured) -> Validity:
     """Checks `run`, whose records are `measured`."""
-    checks = [_ended(run), _accounted(run, measured), _answered(measured)]
+    checks = [_ended(run), _accounted(run, measured), _answered(measured), _lacked(run)]
     if measured.due.size and measured.seconds > 0:
         ok = measured.ok
         latency = measured.done[ok] - measured.due[ok]
@@ -158,6 +159,13 @@ def _answered(measured: Measured) -> Check:
     if not measured.ok.any():
         return Check("answered", False, f"none of the {due} was successful")
     return Check("answered", True, f"{measured.ok.sum():,} of {due} were successful")
+
+
+def _lacked(run: Run) -> Check:
+    """Failures of the load generator's own machine, which the outcomes do not tell from those of the server."""
+    if not (text := lacks_text(run.file.lacks)):
+        return Check("own limits", True, "the load generator lacked neither open files nor ports nor memory")
+    return Check("own limits", False, f"not the server but the load generator was the limit: {text}")
 
 
 def _start_delay(run: Run, measured: Measured, typical: float, why: str) -> Check:

@@ -12,7 +12,7 @@ Format history:
        scheduled requests of a run that stopped by itself are those until it stopped.
     6: `server-metrics.csv` has two last columns, `gpu_power` and `gpu_energy`.
     7: `overload` of a run that was stopped for it; `warmup`, that which was found, which the columns `warmup` follow;
-       `traces`, by which the trace ids of requests are found.
+       `traces`, by which the trace ids of requests are found; `lacks`, where the load generator lacked something.
 """
 
 from collections.abc import Mapping
@@ -29,6 +29,7 @@ from bench.objectives.verdicts import ObjectiveResult, ObjectivesResult
 from bench.results.environment import Environment
 from bench.results.found_warmup import FoundWarmup
 from bench.results.overload import Overload
+from bench.serving.errors import Lack
 from bench.workload.arrivals import Arrivals, ClosedLoop, OpenLoop, TraceArrivals, parse_arrivals
 from bench.workload.trace_context import TraceContexts
 from bench.workload.workload import MOST_SECONDS, Workload
@@ -65,8 +66,8 @@ def update_to_6(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def update_to_7(raw: dict[str, Any]) -> dict[str, Any]:
-    """Adds that a run was not stopped for its overload, that no warm-up was looked for and no request traced."""
-    return raw | {"overload": None, "warmup": None, "traces": None}
+    """Adds that a run was not stopped for its overload, no warm-up looked for, no request traced and nothing lacked."""
+    return raw | {"overload": None, "warmup": None, "traces": None, "lacks": {}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +212,7 @@ class RunFile:
         verdicts: on its objectives; None if it has none, or before they are given.
         overload: why it was stopped early, if it was for asking more than the server carries.
         warmup: the warm-up that it was found to have; None if it was not looked for.
+        lacks: requests that failed because the load generator lacked something, by what: not the server's failures.
     """
 
     manifest: RunManifest
@@ -223,6 +225,7 @@ class RunFile:
     verdicts: ObjectivesResult | None = None
     overload: Overload | None = None
     warmup: FoundWarmup | None = None
+    lacks: Mapping[Lack, int] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The file's bytes."""
@@ -243,6 +246,8 @@ class _State:
     verdicts: ObjectivesResult | None
     overload: Overload | None
     warmup: FoundWarmup | None
+    # A default, since earlier files of this format are without it.
+    lacks: Mapping[Lack, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,6 +300,6 @@ def _fault_of(file: RunFile) -> str:
             return f"{name} is {value}"
     if manifest.ceiling == 0:
         return "ceiling is 0"
-    if any(count < 0 for count in file.counts.values()):
+    if any(count < 0 for count in (*file.counts.values(), *file.lacks.values())):
         return "a count is below 0"
     return ""

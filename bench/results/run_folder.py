@@ -18,7 +18,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from io import FileIO
@@ -40,6 +40,7 @@ from bench.results.overload import Overload
 from bench.results.records import Outcome
 from bench.results.run_paths import FILE_NAME
 from bench.results.samples import ClientSample, SampleFile, ServerSample
+from bench.serving.errors import Lack
 
 BLOCKS: Final = "requests.blocks"
 REQUESTS: Final = "requests.parquet"
@@ -177,6 +178,7 @@ class RunWriter:
         interrupted: bool = False,
         stopping: Stopping | None = None,
         overload: Overload | None = None,
+        lacks: Mapping[Lack, int] | None = None,
     ) -> Path:
         """Converts the folder to its final form and returns it.
 
@@ -185,6 +187,7 @@ class RunWriter:
             interrupted: whether it was.
             stopping: the looks at a run that could stop by itself.
             overload: why, if it was for asking more than the server carries.
+            lacks: requests that failed because the load generator lacked something, by what.
         """
         self.sync()
         self.close()
@@ -201,6 +204,7 @@ class RunWriter:
             interrupted=interrupted,
             stopping=stopping,
             overload=overload,
+            lacks=lacks or {},
             warmup=warmup,
             counts=self.counts,
             checksums={name: file_digest(self.path / name) for name in names},

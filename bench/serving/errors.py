@@ -2,6 +2,7 @@
 
 ServingError
 ├── ConnectFailed       no connection to the address
+│   └── OwnLimit        because this machine lacks open files, ports or memory, whatever the server does
 ├── DeadlineExceeded    no answer in time
 ├── Unavailable         the server is overloaded or not ready (UNAVAILABLE, 503, RESOURCE_EXHAUSTED, 429)
 ├── Rejected            the server refuses the request (4xx; INVALID_ARGUMENT, NOT_FOUND, ...)
@@ -9,9 +10,14 @@ ServingError
 └── InvalidResponse     the answer cannot be read
 """
 
+import errno
+import ssl
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Final, Self
 
 from bench.core.errors import TargetError
+from bench.core.units import pluralize
 from bench.serving.headers import Headers
 
 CREDENTIALS_ADVICE: Final = "give credentials with --header, or check those that were given"
@@ -42,6 +48,66 @@ class ServingError(TargetError):
 
 class ConnectFailed(ServingError):
     """There is no connection to the address."""
+
+
+class Lack(StrEnum):
+    """What this machine can lack for a call; the values are those of `run.json`."""
+
+    FILES = "open files"
+    FILES_OF_ALL = "open files of the whole machine"
+    PORTS = "local ports or addresses"
+    MEMORY = "memory"
+
+    @property
+    def cure(self) -> str:
+        """What to do about it."""
+        return _CURES[self]
+
+
+_CURES: Final = {
+    Lack.FILES: "raise the limit (ulimit -n), or give fewer users",
+    Lack.FILES_OF_ALL: "close some programs, or give fewer users",
+    Lack.PORTS: "give fewer users, more ports (net.ipv4.ip_local_port_range) or another address",
+    Lack.MEMORY: "raise its limit, close some programs, or give fewer users",
+}
+_LACKS: Final = {
+    errno.EMFILE: Lack.FILES,
+    errno.ENFILE: Lack.FILES_OF_ALL,
+    errno.EADDRNOTAVAIL: Lack.PORTS,
+    errno.EAGAIN: Lack.MEMORY,
+    errno.ENOBUFS: Lack.MEMORY,
+    errno.ENOMEM: Lack.MEMORY,
+}
+
+
+class OwnLimit(ConnectFailed):
+    """There is no connection because this machine lacks something: not the server's failure.
+
+    Args:
+        server: the address.
+        lack: what is missing.
+    """
+
+    def __init__(self, server: str, lack: Lack) -> None:
+        super().__init__(f"no connection to {server}: this machine has no more {lack}; {lack.cure}")
+        self.lack = lack
+
+
+def lacks_text(lacks: Mapping[Lack, int]) -> str:
+    """How many requests failed for lack of what, and what to do; "" if none did."""
+    found = (f"{pluralize(count, 'request')} failed for lack of {lack}: {lack.cure}" for lack, count in lacks.items())
+    return "; ".join(found)
+
+
+def lack_of(causes: Iterable[BaseException]) -> Lack | None:
+    """What this machine lacked, by an exception and its causes; None if it lacked nothing."""
+    for cause in causes:
+        if isinstance(cause, MemoryError):
+            return Lack.MEMORY
+        # The numbers of TLS errors are not those of the system; those of names are negative.
+        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno in _LACKS:
+            return _LACKS[cause.errno]
+    return None
 
 
 class DeadlineExceeded(ServingError):

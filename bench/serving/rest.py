@@ -20,10 +20,12 @@ from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,
     InvalidResponse,
+    OwnLimit,
     Rejected,
     ServerFailed,
     ServingError,
     Unavailable,
+    lack_of,
 )
 from bench.serving.headers import NO_HEADERS, Headers
 from bench.serving.json_codec import BodyForm
@@ -238,6 +240,8 @@ def _read(response: requests.Response, most: int) -> bytes:
 def _mapped(error: Exception, url: str, timeout: float) -> ServingError:
     """The ServingError for a foreign exception."""
     host = urlsplit(url).netloc
+    if (lack := lack_of(_causes(error))) is not None:
+        return OwnLimit(host, lack)
     timeouts = (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)
     if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
         return ConnectFailed(f"no trusted connection to {host} ({_reason(error)}); check the certificates")

@@ -13,6 +13,7 @@ from bench.analysis.run import Analysis, analyse
 from bench.analysis.users import users_present
 from bench.core.units import format_percent
 from bench.results.records import Outcome
+from bench.serving.errors import Lack
 from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, fixed, simulate, write_run
 
 LONG = replace(WORKLOAD, duration=60.0)
@@ -80,6 +81,18 @@ def test_each_fault_is_named(
     assert not found.validity.valid
     assert any(reason in text for text in found.validity.reasons), found.validity.reasons
     assert "\n" not in str(found.validity)
+
+
+def test_what_the_load_generator_lacked_is_not_the_server_s_failure(tmp_path: Path) -> None:
+    lacks = {Lack.FILES: 55, Lack.PORTS: 1}
+    run = write_run(tmp_path, simulate(workload=LONG), workload=LONG, lacks=lacks)
+    assert run.file.lacks == lacks
+    (reason,) = analyse(run).validity.reasons
+    assert reason == (
+        "not the server but the load generator was the limit: 55 requests failed for lack of open files: raise the "
+        "limit (ulimit -n), or give fewer users; 1 request failed for lack of local ports or addresses: give fewer "
+        "users, more ports (net.ipv4.ip_local_port_range) or another address"
+    )
 
 
 @pytest.mark.parametrize(

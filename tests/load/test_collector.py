@@ -24,6 +24,7 @@ from bench.results.records import Ended, Outcome
 from bench.results.run_folder import RunWriter
 from bench.results.run_reader import open_run
 from bench.server.running import RunningServer
+from bench.serving.errors import Lack
 from bench.workload.arrivals import OpenLoop, parse_arrivals
 from bench.workload.workload import Workload
 from tests.support.toy_golden import toy_golden
@@ -79,18 +80,55 @@ class Rig:
             worker: Recorder(RecordBuffer(worker), PAYLOADS, ("rest",), "score", 0.0) for worker in range(workers)
         }
 
-    def send(self, worker: Any, until: Any, over: Any = False, sample: Any = None, since: Any = -1.0) -> None:
+    def send(
+        self, worker: Any, until: Any, over: Any = False, sample: Any = None, since: Any = -1.0, lacks: Any = None
+    ) -> None:
         """Reports of a worker that answered everything due after `since` and up to `until` within a millisecond."""
         jobs = ScheduledJobs(self.plans[worker].shard)
         for job in jobs.left(until):
             if job.due > since:
                 self.recorders[worker].add(job, Ended(job.due, job.due, job.due + 0.001, Outcome.OK, bytes_in=5))
         self.collector.report(
-            {"worker": worker, "block": self.recorders[worker].take(), "sample": sample, "over": over}
+            {
+                "worker": worker,
+                "block": self.recorders[worker].take(),
+                "sample": sample,
+                "lacks": lacks or {},
+                "over": over,
+            }
         )
 
     def finish(self) -> Any:
         return open_run(self.collector.finish())
+
+
+def test_what_the_workers_machines_lacked_is_stored_once(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    # Each report has all so far.
+    rig.send(0, 1.0, lacks={"open files": 2})
+    rig.send(0, 2.0, over=True, since=1.0, lacks={"open files": 3, "memory": 1})
+    rig.send(1, 2.0, over=True, lacks={"open files": 4})
+    assert rig.finish().file.lacks == {Lack.FILES: 7, Lack.MEMORY: 1}
+
+
+def test_a_second_whose_figures_cannot_be_shown_is_not_the_last(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown: list[int] = []
+
+    def show(figures: object) -> None:
+        shown.append(1)
+        if len(shown) == 1:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    rig = Rig(tmp_path, watch=show)
+    with gevent.Timeout(60):
+        while len(shown) < 2:
+            gevent.sleep(0.05)
+    for worker in (0, 1):
+        rig.send(worker, 2.0, over=True)
+    rig.finish()
+    assert "the figures of this second were not shown (too many files are open in this process)" in caplog.text
 
 
 def test_reports_become_a_finished_run(tmp_path: Path) -> None:
@@ -150,7 +188,7 @@ def test_a_repeated_report_is_stored_once(tmp_path: Path) -> None:
     recorder = rig.recorders[0]
     for job in ScheduledJobs(rig.plans[0].shard).left(1.0):
         recorder.add(job, Ended(job.due, job.due, job.due, Outcome.OK))
-    report = {"worker": 0, "block": recorder.take(), "sample": None, "over": False}
+    report = {"worker": 0, "block": recorder.take(), "sample": None, "lacks": {}, "over": False}
     rig.collector.report(report)
     rig.collector.report(report)
     assert rig.collector.counts["ok"] == 6
@@ -186,7 +224,7 @@ def test_a_worker_that_is_only_slow_comes_back(tmp_path: Path, monkeypatch: pyte
 
 def test_a_lost_worker_of_a_closed_loop_is_said(tmp_path: Path) -> None:
     rig = Rig(tmp_path, "closed:users=4")
-    rig.collector.report({"worker": 1, "block": b"", "sample": None, "over": True})
+    rig.collector.report({"worker": 1, "block": b"", "sample": None, "lacks": {}, "over": True})
     run = rig.finish()
     assert any("worker 0 was lost" in warning for warning in run.manifest.warnings)
 

@@ -125,6 +125,23 @@ def outcomes(rows: Any) -> Any:
     return {names[value]: int(count) for value, count in zip(values, counts, strict=True)}
 
 
+@pytest.mark.parametrize("failure", [errors.OwnLimit("h:1", errors.Lack.FILES), MemoryError()])
+def test_failures_for_which_this_machine_is_to_blame_are_counted(failure: Exception) -> None:
+    asked: list[int] = []
+
+    def change(answer: bytes) -> bytes:
+        asked.append(1)
+        if len(asked) <= 3:
+            raise failure
+        return answer
+
+    rig = Rig("constant:rate=20", 0.5, change=change)
+    assert outcomes(rig.run()) == {"ok": 7, "unavailable": 3}
+    lack = errors.Lack.MEMORY if isinstance(failure, MemoryError) else errors.Lack.FILES
+    assert rig.dispatcher.lacks == {lack: 3}
+    assert [type(error) for _, _, error in rig.reported if error is not None] == [errors.OwnLimit] * 3
+
+
 def test_everything_due_is_sent_checked_and_recorded() -> None:
     rig = Rig("poisson:rate=200", 0.5, warmup=0.2)
     rows = rig.run()

@@ -16,6 +16,7 @@ from bench.results.manifest import Stopping
 from bench.results.records import Outcome
 from bench.results.run_paths import FILE_NAME
 from bench.results.run_reader import find_runs, open_run
+from bench.serving.errors import Lack
 from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
 
 MODEL = Path("some-model")
@@ -76,6 +77,15 @@ def test_failures(tmp_path: Path, outcome: Any) -> None:
     none = end(tmp_path / "none", spoil_all(outcome))
     assert none.exit_code is ExitCode.TARGET_FAILED
     assert "check the server" in none.error
+
+
+def test_failures_for_lack_of_open_files_do_not_send_the_user_to_the_server(tmp_path: Path) -> None:
+    spoil = spoil_all(Outcome.UNAVAILABLE)
+    found = end(tmp_path, spoil, lacks={Lack.FILES: 7})
+    assert found.error == (
+        "no request got an answer; 7 requests failed for lack of open files: raise the limit (ulimit -n), or give "
+        "fewer users"
+    )
 
 
 def test_a_figure_that_the_data_do_not_carry_is_no_number(tmp_path: Path) -> None:

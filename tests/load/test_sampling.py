@@ -1,9 +1,10 @@
+import errno
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import gevent
 import pytest
@@ -55,6 +56,35 @@ def test_an_idle_machine_uses_no_core(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = sampler.sample(0.1, in_flight=0, waiting=0, users=None)
     sampler.close()
     assert sample.machine_cpu == 0
+
+
+def no_more_files(*_: object) -> NoReturn:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "/proc/1/stat")
+
+
+def test_out_of_open_files_the_rest_is_sampled_and_the_next_sample_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as out_of_files:
+        out_of_files.setattr("psutil.cpu_times", no_more_files)
+        out_of_files.setattr("psutil.Process.cpu_times", no_more_files)
+        sampler = ClientSampler(0)
+        sample = sampler.sample(1.0, in_flight=2, waiting=3, users=4.0)
+    assert (sample.in_flight, sample.waiting, sample.users) == (2, 3, 4.0)
+    assert sample.cpu is sample.rss is sample.machine_cpu is None
+    sampler.sample(2.0, in_flight=0, waiting=0, users=None)
+    sample = sampler.sample(3.0, in_flight=0, waiting=0, users=None)
+    sampler.close()
+    assert sample.rss > 10e6
+    assert sample.cpu is not None
+    assert sample.machine_cpu is not None
+
+
+def test_out_of_open_files_the_server_has_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = ServerSampler(RunningServer(None, None, "bert", "remote", os.getpid()), None)
+    with monkeypatch.context() as out_of_files:
+        out_of_files.setattr("psutil.Process.cpu_times", no_more_files)
+        assert sampler.sample(1.0).rss is None
+    assert sampler.sample(2.0).rss is not None
+    assert not any("ended" in line for line in sampler.missing)
 
 
 def test_a_blocked_loop_shows() -> None:

@@ -1,5 +1,7 @@
 """How requests travel, against small servers that run in threads."""
 
+import errno
+import os
 import socket
 import ssl
 import subprocess
@@ -9,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
 import pytest
@@ -23,6 +25,8 @@ from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,
     InvalidResponse,
+    Lack,
+    OwnLimit,
     Rejected,
     ServerFailed,
     Unavailable,
@@ -61,6 +65,29 @@ def test_a_request_arrives_as_it_is_and_the_connection_is_kept(rest_kind: str) -
         ("POST", "/v1/models/bert:predict", b"%d" % index, "search", "application/json") for index in range(3)
     ]
     assert len({entry[5] for entry in seen}) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "lack"),
+    [(errno.EMFILE, Lack.FILES), (errno.ENFILE, Lack.FILES_OF_ALL), (errno.EADDRNOTAVAIL, Lack.PORTS)],
+)
+@pytest.mark.parametrize("kind", ["fast", "requests", "grpc"])
+def test_what_this_machine_lacks_is_not_the_server_s_failure(
+    monkeypatch: pytest.MonkeyPatch, kind: str, number: int, lack: Lack
+) -> None:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("gevent.socket.create_connection", refuse)
+    monkeypatch.setattr("urllib3.util.connection.create_connection", refuse)
+    grpc = kind == "grpc"
+    transport: Any = (
+        TransportPool(Endpoint(grpc="127.0.0.1:9")).make("grpc") if grpc else rest("http://127.0.0.1:9", kind)
+    )
+    with pytest.raises(OwnLimit, match=rf"^no connection to 127.0.0.1:9: this machine has no more {lack}; ") as found:
+        transport.exchange(b"x", 5)
+    transport.close()
+    assert found.value.lack is lack
 
 
 def test_gzipped_bodies_say_so(rest_kind: str) -> None:

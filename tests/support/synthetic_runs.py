@@ -16,6 +16,7 @@ from bench.results.records import Outcome, RequestRecord, WrongKind
 from bench.results.run_folder import RunWriter
 from bench.results.run_reader import Run, open_run
 from bench.results.samples import ClientSample, ServerSample
+from bench.serving.errors import Lack
 from bench.workload.arrivals import ClosedLoop, OpenLoop, parse_arrivals
 from bench.workload.workload import Workload, run_schedule
 
@@ -131,10 +132,12 @@ def write_run(
     words: Sequence[int] = (),
     sentences: Sequence[str] = (),
     find_warmup: bool = False,
+    lacks: dict[Lack, int] | None = None,
     **manifest: Any,
 ) -> Run:
     """Writes the requests as a run of `workers` workers; `client` changes fields of the client's samples.
 
+    `lacks` are requests for which the load generator lacked something.
     `words` has those of each request, `sentences` the texts of the golden sentences.
     `users` gives the users of a worker at a time, None where it has no sample (any more).
     """
@@ -156,7 +159,7 @@ def write_run(
         writer.add_block(buffer.take())
     _write_samples(writer, requests, workers, client or {}, users)
     if finish:
-        writer.finish(elapsed=float(np.nanmax(requests.done, initial=workload.duration + workload.warmup)))
+        writer.finish(elapsed=float(np.nanmax(requests.done, initial=workload.duration + workload.warmup)), lacks=lacks)
     else:
         writer.close()
     return open_run(writer.path)

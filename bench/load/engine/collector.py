@@ -3,7 +3,9 @@
 It runs in Locust's master, in its only process, or in a runner's process.
 """
 
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +16,7 @@ import gevent
 import numpy as np
 from gevent.event import Event
 
+from bench.core.errors import reason_of
 from bench.core.units import format_seconds
 from bench.load.engine.jobs import ScheduledJobs, ScheduleShard, Unrecorded
 from bench.load.engine.payloads import Payload
@@ -27,6 +30,7 @@ from bench.results.manifest import Stopping
 from bench.results.overload import Overload
 from bench.results.run_folder import RunWriter
 from bench.results.samples import ClientSample
+from bench.serving.errors import Lack
 
 # Workers get this much more time than the run may take.
 PATIENCE_SECONDS: Final = 10.0
@@ -35,6 +39,8 @@ SILENCE_SECONDS: Final = 8.0
 
 # After a whole second, so that the workers' reports of that second have arrived.
 _REPORTS_SECONDS: Final = 0.3
+
+logger = logging.getLogger(__name__)
 
 Stored = TypeVar("Stored")
 
@@ -92,6 +98,7 @@ class Collector:
         self._heard = dict.fromkeys(self._plans, 0.0)
         self._unrecorded = {plan.worker: Unrecorded(plan.shard) for plan in plans if plan.shard is not None}
         self._blocks = dict.fromkeys(self._plans, 0)
+        self._lacks: dict[int, Mapping[str, int]] = {}
         self._stopped_at: float | None = None
         self._ends = next(iter(self._plans.values())).ends
         self.stopping: Stopping | None = None
@@ -124,6 +131,7 @@ class Collector:
         if worker not in self._open:
             return
         self._heard[worker] = self.now
+        self._lacks[worker] = message["lacks"]
         block = self._add_block(message["block"])
         if block is not None:
             self._blocks[worker] = block.sequence + 1
@@ -182,7 +190,16 @@ class Collector:
             # The backlog that is worked off afterwards is not measured.
             elapsed = self._stopped_at
         stopped = self._stopped_at is not None
-        return self._writer.finish(elapsed, interrupted=stopped, stopping=self.stopping, overload=self._overload)
+        return self._writer.finish(
+            elapsed, interrupted=stopped, stopping=self.stopping, overload=self._overload, lacks=self._all_lacks()
+        )
+
+    def _all_lacks(self) -> dict[Lack, int]:
+        """Requests of all workers that failed because their machine lacked something."""
+        total: Counter[Lack] = Counter()
+        for lacks in self._lacks.values():
+            total.update({Lack(name): count for name, count in lacks.items()})
+        return dict(total)
 
     def _store_or_stop(self, store: Callable[[], Stored]) -> Stored | None:
         """Calls `store`; if that fails, stops the run, and `finish` raises the error."""
@@ -211,7 +228,11 @@ class Collector:
         while not self._closing.wait(
             max(np.floor(self.now - _REPORTS_SECONDS) + 1.0 + _REPORTS_SECONDS, 0.0) - self.now
         ):
-            self._tell()
+            try:
+                self._tell()
+            except OSError as error:
+                # Out of open files, say: who watches goes without this second's figures, and has the next ones.
+                logger.warning("the figures of this second were not shown (%s)", reason_of(error))
 
     def warn(self, text: str) -> None:
         """Adds a warning to the run."""

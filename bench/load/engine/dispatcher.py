@@ -7,6 +7,7 @@ number of requests due is exactly the sum over the outcomes.
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +26,8 @@ from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,
     InvalidResponse,
+    Lack,
+    OwnLimit,
     Rejected,
     ServerFailed,
     ServingError,
@@ -104,6 +107,9 @@ class Dispatcher:
         handling: the parts that process each request.
         limits: when it ends.
         pacer: waits for due times.
+
+    Attributes:
+        lacks: requests that failed because this machine lacked something, by what.
     """
 
     def __init__(self, jobs: Jobs, handling: Handling, limits: Limits, pacer: Pacer) -> None:
@@ -120,6 +126,7 @@ class Dispatcher:
         self._begun = Event()
         self._ends = limits.ends
         self.in_flight = 0
+        self.lacks: Counter[Lack] = Counter()
 
     def begin(self, epoch: float) -> None:
         """Releases the users; `epoch` is when the run's clock is 0, on the clock of `time.perf_counter`."""
@@ -224,6 +231,12 @@ class Dispatcher:
         except ServingError as failure:
             done = clock()
             error, outcome = self._told(failure, timeout), outcome_of(failure)
+            if isinstance(failure, OwnLimit):
+                self.lacks[failure.lack] += 1
+        except MemoryError:
+            done = clock()
+            error, outcome = OwnLimit("the server", Lack.MEMORY), Outcome.UNAVAILABLE
+            self.lacks[Lack.MEMORY] += 1
         except BaseException:
             # The user was killed while it waited: no answer in the request's time.
             done = clock()

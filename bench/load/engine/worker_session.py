@@ -30,7 +30,7 @@ class WorkerSession:
 
     Args:
         plan: the process's part of the run.
-        send: sends a report to the master: `{"run", "worker", "block", "sample", "over"}`.
+        send: sends a report to the master: `{"run", "worker", "block", "sample", "lacks", "over"}`.
         listener: called for each request.
         transports: creates the users' transports; None for the plan's endpoint.
     """
@@ -137,8 +137,10 @@ class WorkerSession:
             sampler.close()
 
     def _report(self, sample: dict[str, Any] | None, over: bool = False) -> None:
-        block = self._driver.take()
-        self._send({"run": self.run, "worker": self._plan.worker, "block": block, "sample": sample, "over": over})
+        report = {"run": self.run, "worker": self._plan.worker, "block": self._driver.take(), "sample": sample}
+        # All so far, so that none is missing after a report that is lost.
+        lacks = {str(lack): count for lack, count in self._dispatcher.lacks.items()}
+        self._send({**report, "lacks": lacks, "over": over})
 
 
 def _jobs(plan: WorkerPlan, payloads: int) -> Jobs:

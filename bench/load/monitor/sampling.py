@@ -14,7 +14,7 @@ from bench.load.monitor.gpu import NO_GPU, Gpu
 from bench.load.monitor.prometheus import read_page
 from bench.results.samples import ClientSample, ServerSample
 from bench.server.running import RunningServer
-from bench.serving.errors import Rejected, ServingError
+from bench.serving.errors import Rejected, ServingError, lack_of
 from bench.serving.rest import RestClient
 
 _TICK: Final = 0.05
@@ -112,17 +112,16 @@ class ClientSampler:
 
     def __init__(self, worker: int) -> None:
         self._worker = worker
-        self._usage = ProcessUsage()
+        self._usage: ProcessUsage | None = None
+        self._machine: tuple[float, float] | None = None
         self._lag = LoopLag()
-        self._machine = (time.perf_counter(), _busy_seconds())
+        self._look()
+        self._look_at_machine()
 
     def sample(self, now: float, in_flight: int, waiting: int, users: float | None) -> ClientSample:
-        """The process at `now`, seconds since the run began."""
-        cpu, rss = self._usage.look()
-        machine = (time.perf_counter(), _busy_seconds())
-        elapsed = machine[0] - self._machine[0]
-        busy = cores_used(machine[1] - self._machine[1], elapsed)
-        self._machine = machine
+        """The process at `now`, seconds since the run began; None for what the system does not tell now."""
+        cpu, rss = self._look()
+        busy = self._look_at_machine()
         return ClientSample(
             time=now,
             worker=self._worker,
@@ -137,6 +136,27 @@ class ClientSampler:
 
     def close(self) -> None:
         self._lag.close()
+
+    # Out of open files a look fails: the rest of the sample is known all the same, and the next may be whole.
+
+    def _look(self) -> tuple[float, int] | tuple[None, None]:
+        """Cores and memory of the process since the last look."""
+        try:
+            if self._usage is not None:
+                return self._usage.look()
+            self._usage = ProcessUsage()
+        except (OSError, psutil.Error):
+            pass
+        return None, None
+
+    def _look_at_machine(self) -> float | None:
+        """Cores in use on the machine since the last look."""
+        try:
+            busy = _busy_seconds()
+        except (OSError, psutil.Error):
+            return None
+        before, self._machine = self._machine, (time.perf_counter(), busy)
+        return None if before is None else cores_used(busy - before[1], self._machine[0] - before[0])
 
 
 def _busy_seconds() -> float:
@@ -215,8 +235,9 @@ class ServerSampler:
         if self._usage is not None:
             try:
                 cpu, rss = self._usage.look()
-            except (psutil.Error, OSError):
-                self._usage, self._gone = None, now
+            except (psutil.Error, OSError) as error:
+                if lack_of([error]) is None:
+                    self._usage, self._gone = None, now
         if self._gpu is not None:
             # In a thread: a driver call may take milliseconds, for which no request should wait.
             gpu = gevent.get_hub().threadpool.apply(self._gpu.look)

@@ -14,6 +14,7 @@ from bench.objectives.verdicts import ObjectivesResult, Verdict
 from bench.results.records import Outcome
 from bench.results.run_folder import store_verdicts
 from bench.results.run_reader import open_run
+from bench.serving.errors import lacks_text
 from bench.stats.estimate import Estimate
 
 _SHOWN = ("p50", "p90", "p95", "p99")
@@ -68,6 +69,8 @@ def describe_outcome(
     )
     if lost and code is not ExitCode.INCONCLUSIVE and not summary.counts[Outcome.WRONG_ANSWER]:
         error, code = f"{'; '.join(lost)}; see how it ended, and run again", ExitCode.TARGET_FAILED
+    if error and (lacks := lacks_text(analysis.run.file.lacks)):
+        error = f"{error.partition(';')[0]}; {lacks}"
     lines = [_counts_line(analysis), *_latency_lines(summary.metrics)]
     for name, metrics in summary.protocols.items():
         lines += [f"{name}:", *(f"  {line}" for line in _latency_lines(metrics))]

@@ -9,7 +9,7 @@ import gevent.ssl
 
 from bench.core.errors import in_words, printable
 from bench.serving.access import DIRECT, Access
-from bench.serving.errors import ConnectFailed
+from bench.serving.errors import ConnectFailed, OwnLimit, lack_of
 from bench.serving.tls import TlsOptions
 
 # Many users may read such a response at the same time, each in memory.
@@ -61,6 +61,8 @@ def ssl_context(tls: TlsOptions, protocols: Sequence[str] = ()) -> Any:
 
 def not_connected(server: str, error: Exception) -> ConnectFailed:
     """The error of a request whose connection cannot be opened, or ends too early."""
+    if (lack := lack_of([error])) is not None:
+        return OwnLimit(server, lack)
     text = printable(in_words(error))
     if isinstance(error, ssl.SSLError):
         return ConnectFailed(f"no trusted connection to {server} ({text}); check the certificates")

@@ -30,7 +30,8 @@ def test_the_client_s_own_figures() -> None:
     sample = sampler.sample(1.5, in_flight=2, waiting=7, users=2.5)
     sampler.close()
     assert (sample.time, sample.worker, sample.in_flight, sample.waiting, sample.users) == (1.5, 3, 2, 7, 2.5)
-    assert 0.1 < sample.cpu <= 1.6
+    # On a busy machine the tenth of a second of CPU takes any time.
+    assert 0 < sample.cpu <= 1.6
     assert sample.rss > 10e6
     assert sample.machine_cpu > 0
 

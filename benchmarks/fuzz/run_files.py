@@ -24,6 +24,7 @@ from bench.capacity.model.model import CapacityModel
 from bench.capacity.model.model_file import StoredModel, read_model, write_model
 from bench.capacity.plan.compare_sweeps import compare_sweeps
 from bench.capacity.plan.plan import PlanOptions
+from bench.capacity.plan.planned import PlanRequest
 from bench.capacity.plan.slo import Slo
 from bench.capacity.queue.latency_table import COLUMNS, ParameterSet
 from bench.capacity.queue.queue_model import QueueModel
@@ -153,7 +154,7 @@ def _model(folder: Path, _secret: Path) -> None:
 
 
 def _plan(folder: Path) -> object:
-    sweeps = compare_sweeps([read_model(folder)], 500.0, [PlanOptions()], None)
+    sweeps = compare_sweeps([read_model(folder)], PlanRequest(500.0), [PlanOptions()], None)
     return sweeps_markdown(sweeps, 500.0)
 
 

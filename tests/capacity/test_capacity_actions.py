@@ -76,6 +76,25 @@ def test_the_actions_print_json(known: Path, tmp_path: Path) -> None:
     assert [entry["replicas"] for entry in fleet["replicas"]] == [3, 2, 3]
 
 
+def test_a_plan_has_the_day_and_the_policy(known: Path) -> None:
+    folder, day = str(known), str(known.parent / "day.csv")
+    words = ("plan", folder, folder, "--diurnal", day, "--policy", "random", "--price", "1.5", "--price", "3")
+    code, out, _ = bertbench(*words)
+    assert code == 0
+    assert out.startswith("# Capacity for 400/s\n")
+    assert [out.count(text) for text in ("### Day", "| 20:00 | 150/s | ", "replica hours if")] == [2, 2, 2]
+    assert out.count("random, simulated: p50 ") == 4
+    found = document(bertbench(*words, "--json")[1], "capacity plan")
+    stored = orjson.loads((known / "capacity.json").read_bytes())["plan"]
+    for sweep, factor in zip(found["sweeps"], (1, 2), strict=True):
+        assert sweep["diurnal"]["hours_followed"] == stored["diurnal"]["hours_followed"]
+        assert sweep["diurnal"]["price_fixed"] == factor * stored["diurnal"]["price_fixed"]
+        assert [span["label"] for span in sweep["diurnal"]["spans"]] == ["00:00", "08:00", "20:00"]
+        assert (sweep["all_up"]["policy"], sweep["spare_down"]["policy"]) == ("random", "random")
+    plain = document(bertbench("plan", folder, "--plan", "400/s", "--json")[1], "capacity plan")
+    assert plain["sweeps"][0]["diurnal"] is None
+
+
 def test_report_plan_and_simulate_use_the_stored_sweep(known: Path, tmp_path: Path) -> None:
     folder = str(known)
     code, out, _ = bertbench("report", folder, "--slo", "p95=300ms")
@@ -123,6 +142,9 @@ def test_a_rate_too_uncertain_for_a_plan_is_reported_all_the_same(
     [
         (("plan", "{}"), "--plan rate=500/s"),
         (("plan", "{}", "--plan", "users=500"), "rate=500/s"),
+        (("plan", "{}", "--plan", "9/s", "--price", "1", "--price", "2"), "2 prices for 1 sweep; give --price once"),
+        (("plan", "{}", "{}", "--plan", "9/s", *("--price", "1") * 3), "3 prices for 2 sweeps; give one --price for"),
+        (("report", "{}", "--price", "1", "--price", "2"), "2 prices for 1 sweep; give --price once"),
         (("simulate", "{}", "--replicas", "2", "--rate", "9/s", "--slow", "0x1.2.3@5s"), "write it like 0x3@60s"),
         (("simulate", "{}", "--replicas", "2", "--rate", "9/s", "--fail", "2@5s"), "no replica 2 among 2"),
         (("report", "{}-missing"), "{}-missing"),

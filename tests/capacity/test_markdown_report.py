@@ -1,17 +1,16 @@
 """The Markdown of steps and of compared sweeps."""
 
+import pytest
+
 from bench.capacity.measurements.measured_step import Stage
 from bench.capacity.plan.compare_sweeps import ComparedSweep
-from bench.capacity.plan.plan import PlanRow
 from bench.capacity.report.markdown_report import interrupted_markdown, sweeps_markdown
+from bench.capacity.report.text_report import price
 from bench.stats.estimate import Estimate
 from tests.support.measurements import measurement
+from tests.support.plans import plan_row, planned
 
 SUSTAINED = Estimate("slo_rate", 80.0, 75.0, 84.0, 0.9, 100)
-
-
-def row(replicas: int, price: float | None = None) -> PlanRow:
-    return PlanRow(100.0, replicas - 1, replicas - 1, replicas, 0.5, 0.6, 0.2, price)
 
 
 def test_an_interrupted_sweep_lists_its_steps_and_invalid_runs() -> None:
@@ -29,7 +28,9 @@ def test_an_interrupted_sweep_lists_its_steps_and_invalid_runs() -> None:
 
 
 def test_labels_of_compared_sweeps_are_escaped() -> None:
-    text = sweeps_markdown([ComparedSweep("a|b <c>", SUSTAINED, row(4), (row(4), row(6)))], 100.0)
+    text = sweeps_markdown(
+        [ComparedSweep("a|b <c>", SUSTAINED, planned(plan_row(4), (plan_row(4), plan_row(6))))], 100.0
+    )
     assert "| a\\|b &lt;c> | 80/s [75 … 84/s] | 4 | 50 % | fewest replicas |" in text
     assert "## a\\|b &lt;c>" in text
     assert text.count("| 100/s |") == 2
@@ -37,8 +38,8 @@ def test_labels_of_compared_sweeps_are_escaped() -> None:
 
 def test_prices_decide_between_sweeps_and_a_sweep_without_a_plan_is_named() -> None:
     sweeps = [
-        ComparedSweep("cheap", SUSTAINED, row(9, 1.0)),
-        ComparedSweep("small", SUSTAINED, row(4, 2.0)),
+        ComparedSweep("cheap", SUSTAINED, planned(plan_row(9, 1.0))),
+        ComparedSweep("small", SUSTAINED, planned(plan_row(4, 2.0))),
         ComparedSweep("none", SUSTAINED, None),
     ]
     lines = sweeps_markdown(sweeps, 100.0).splitlines()
@@ -47,3 +48,25 @@ def test_prices_decide_between_sweeps_and_a_sweep_without_a_plan_is_named() -> N
         " |",
         "no plan possible |",
     ]
+
+
+def test_large_counts_have_separators_and_small_prices_are_not_0() -> None:
+    sweeps = [ComparedSweep("a", SUSTAINED, planned(plan_row(5_390_256, 4e-5), (plan_row(5_390_256, 4e-5),)))]
+    text = sweeps_markdown(sweeps, 1e9)
+    assert "| a | 80/s [75 … 84/s] | 5,390,256 | 50 % | 0.00004 | lowest price |" in text
+    assert "**100/s needs 5,390,256 replicas (5,390,255 and 1 spare, N+1), " in text
+    assert "| 100/s | 5,390,255 | 5,390,256 | 50 % | 60 % | 20 % | 0.00004 | 0.0292 |" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "cents", "whole"),
+    [
+        (0.0, "0.00", "0.00"),
+        (0.012, "0.012", "0.012"),
+        (0.5, "0.50", "0.50"),
+        (4.0, "4.00", "4.00"),
+        (1460.4, "1,460.40", "1,460"),
+    ],
+)
+def test_a_price(value: float, cents: str, whole: str) -> None:
+    assert (price(value), price(value, whole=True)) == (cents, whole)

@@ -14,7 +14,6 @@ from bench.capacity.plan.diurnal import plan_diurnal, read_diurnal
 from bench.capacity.plan.objective import slo_rate
 from bench.capacity.plan.plan import (
     PlanOptions,
-    PlanRow,
     Redundancy,
     parse_plan,
     plan,
@@ -29,6 +28,7 @@ from bench.core.errors import InconclusiveError, UsageError
 from bench.stats.estimate import Estimate
 from tests.support.exact_queues import exponential_sample
 from tests.support.measurements import measurement
+from tests.support.plans import plan_row, planned
 
 
 @pytest.fixture(scope="module")
@@ -126,17 +126,21 @@ def test_a_planned_fleet_is_simulated(model: CapacityModel) -> None:
 
 def test_the_cheapest_sweep() -> None:
     rows = {
-        name: ComparedSweep(name, SUSTAINED, row)
-        for name, row in (("none", None), *((str(n), _row(n, price)) for n, price in ((4, 2.0), (9, 1.0))))
+        name: ComparedSweep(name, SUSTAINED, made)
+        for name, made in (
+            ("none", None),
+            *((str(n), planned(plan_row(n, price))) for n, price in ((4, 2.0), (9, 1.0))),
+        )
     }
     assert cheapest(list(rows.values())) is rows["9"]
-    unpriced = [ComparedSweep(str(n), SUSTAINED, _row(n, None)) for n in (4, 9)]
+    unpriced = [ComparedSweep(str(n), SUSTAINED, planned(plan_row(n))) for n in (4, 9)]
     assert cheapest(unpriced) is unpriced[0]
     assert cheapest([rows["none"]]) is None
 
 
-def _row(replicas: int, price: float | None) -> PlanRow:
-    return PlanRow(100.0, replicas - 1, replicas - 1, replicas, 0.5, 0.6, 0.2, price)
+def test_a_fleet_too_large_is_planned_but_not_simulated(model: CapacityModel) -> None:
+    found = simulate_plan(model, Slo.parse("p99=1s"), 500.0, 10_001, "random")
+    assert (found.latency, found.broken) == ({}, ("no simulation of more than 10,000 replicas",))
 
 
 def test_a_day(model: CapacityModel, tmp_path: Path) -> None:
@@ -183,6 +187,34 @@ def test_malformed_diurnal_files_are_refused(tmp_path: Path, text: str) -> None:
         read_diurnal(file)
     with pytest.raises(UsageError):
         read_diurnal(tmp_path / "nothing.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f'time,rate\n"{"a" * 300_000}",2\n3,4\n', "cannot be read as text .field larger than field limit"),
+        ("time,rate\n1\n2,3\n", "line 2: it has no rate; write one value for each column of the header"),
+        ("time,rate\n1,5\n,3\n", "line 3: it has no time; "),
+        ("time,rate\n" + "1,5\n" * 300_000, "has over 1,048,576 bytes"),
+    ],
+)
+def test_what_is_wrong_with_a_diurnal_file(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=rf"bad\.csv {says}"):
+        read_diurnal(file)
+
+
+def test_a_device_is_not_a_diurnal_file() -> None:
+    with pytest.raises(UsageError, match="/dev/zero is a pipe or a device"):
+        read_diurnal(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize("text", ["1e6", "N+x", "0.5N", "N+10001"])
+def test_a_malformed_redundancy_is_quoted_as_given(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Redundancy.parse(text)
+    assert str(caught.value) == f"{text!r} is not a redundancy; write it like N+1, N+2, 2N or 0, up to N+10000 or 100N"
 
 
 def test_two_replicas_by_random_choice_sustain_twice_the_rate(model: CapacityModel) -> None:
@@ -269,7 +301,7 @@ class TestObjective:
         assert found.measured[0].broken == ("the server fell behind",)
 
 
-@pytest.mark.parametrize("word", ["nan", "inf", "", "25:xx", "12:nan", "1:2:3:4", "noon", "2026-13-01"])
+@pytest.mark.parametrize("word", ["nan", "inf", " ", "25:xx", "12:nan", "1:2:3:4", "noon", "2026-13-01"])
 def test_a_malformed_time_of_day_is_refused(word: str, tmp_path: Path) -> None:
     file = tmp_path / "day.csv"
     file.write_text(f"time,rate\n0,5\n{word},5\n")

@@ -13,7 +13,7 @@ from bench.capacity.report.json_report import CapacityDocument, capacity_documen
 from bench.capacity.report.text_report import capacity_lines
 from bench.cli.common.command_output import CommandOutput
 from bench.core.errors import UsageError
-from bench.core.units import parse_fraction
+from bench.core.units import parse_fraction, pluralize
 
 
 def slo_of(args: argparse.Namespace) -> Slo | None:
@@ -21,26 +21,30 @@ def slo_of(args: argparse.Namespace) -> Slo | None:
     return Slo.parse(args.slo) if args.slo else None
 
 
-def plan_options(args: argparse.Namespace, number: int = 0) -> PlanOptions:
-    """The options of a plan, for the sweep `number` of several.
+def plan_options(args: argparse.Namespace, sweeps: int = 1) -> list[PlanOptions]:
+    """The options of the plan of each of `sweeps`.
 
     Raises:
-        UsageError: a malformed option.
+        UsageError: a malformed option, or neither one price nor as many as there are sweeps.
     """
     prices = args.price or [None]
-    if len(prices) > 1 and number >= len(prices):
-        raise UsageError(f"{len(prices)} prices for more sweeps; give one --price for each, or one for all")
-    price = prices[number] if len(prices) > 1 else prices[0]
-    return PlanOptions(Redundancy.parse(args.redundancy), parse_fraction(args.headroom), price, args.policy)
+    if len(prices) not in (1, sweeps):
+        cure = "give one --price for each, or one for all" if sweeps > 1 else "give --price once"
+        raise UsageError(f"{len(prices)} prices for {pluralize(sweeps, 'sweep')}; {cure}")
+    redundancy, headroom = Redundancy.parse(args.redundancy), parse_fraction(args.headroom)
+    return [
+        PlanOptions(redundancy, headroom, price, args.policy)
+        for price in (prices if len(prices) > 1 else prices * sweeps)
+    ]
 
 
-def plan_request(args: argparse.Namespace) -> PlanRequest | None:
-    """The rates and the options to plan for; None where none was given.
+def plan_request(args: argparse.Namespace, sweeps: int = 1) -> PlanRequest | None:
+    """The rates to plan for, with the options of the first of `sweeps`; None where none was given.
 
     Raises:
         UsageError: a malformed option, or a file that cannot be read.
     """
-    options = plan_options(args)
+    options = plan_options(args, sweeps)[0]
     if not args.plan and args.diurnal is None:
         return None
     rate = parse_plan(args.plan) if args.plan else None

@@ -9,7 +9,8 @@ from msgspec import Meta, Struct
 from bench.capacity.cli.options import plan_options, plan_request, slo_of
 from bench.capacity.model.model_file import read_model
 from bench.capacity.plan.compare_sweeps import ComparedSweep, cheapest, compare_sweeps
-from bench.capacity.report.json_report import PlanRowValue, plan_row
+from bench.capacity.plan.plan import SimulatedPlan
+from bench.capacity.report.json_report import DiurnalValue, PlanRowValue, diurnal_value, plan_row
 from bench.capacity.report.markdown_report import sweeps_markdown
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
@@ -25,6 +26,9 @@ class SweepPlan(Struct, frozen=True, kw_only=True):
     sustained: Annotated[Estimate, Meta(description="rate of one replica within the objective, requests/s")]
     plan: Annotated[PlanRowValue | None, Meta(description="null if none is possible")]
     table: Annotated[Sequence[PlanRowValue], Meta(description="rates around the planned one")]
+    all_up: Annotated[SimulatedPlan | None, Meta(description="simulation of the fleet; null if no plan is possible")]
+    spare_down: Annotated[SimulatedPlan | None, Meta(description="the same without the spare replicas")]
+    diurnal: Annotated[DiurnalValue | None, Meta(description="the plan of the day; null without one")]
 
 
 class PlanDocument(Document, frozen=True, kw_only=True):
@@ -48,12 +52,12 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     Raises:
         UsageError: there is no rate, or no model in a folder.
     """
-    request = plan_request(args)
+    request = plan_request(args, len(args.folders))
     if request is None:
         raise UsageError("a plan needs a rate; give --plan rate=500/s or --diurnal FILE.csv")
     stored = [read_model(folder) for folder in args.folders]
-    options = [plan_options(args, number) for number in range(len(stored))]
-    sweeps = compare_sweeps(stored, request.planned_rate, options, slo_of(args))
+    options = plan_options(args, len(stored))
+    sweeps = compare_sweeps(stored, request, options, slo_of(args))
     text = sweeps_markdown(sweeps, request.planned_rate)
     if args.out is not None:
         write_atomically(args.out, text.encode())
@@ -73,9 +77,13 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
 
 
 def _value(sweep: ComparedSweep) -> SweepPlan:
+    planned = sweep.planned
     return SweepPlan(
         label=sweep.label,
         sustained=sweep.sustained,
-        plan=None if sweep.row is None else plan_row(sweep.row),
-        table=list(map(plan_row, sweep.table)),
+        plan=None if planned is None else plan_row(planned.row),
+        table=[] if planned is None else list(map(plan_row, planned.table)),
+        all_up=None if planned is None else planned.all_up,
+        spare_down=None if planned is None else planned.spare_down,
+        diurnal=None if planned is None or planned.diurnal is None else diurnal_value(planned.diurnal),
     )

@@ -9,7 +9,7 @@ import contextlib
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -18,11 +18,13 @@ from typing import Final
 
 from bench.capacity.model.model import CapacityModel
 from bench.capacity.plan.plan import PlanOptions, PlanRow, plan
+from bench.core.bounded_files import MEBIBYTE, read_regular
 from bench.core.errors import UsageError, in_words
 from bench.core.units import parse_rate
 from bench.stats.estimate import Estimate
 
 _DAY: Final = 86_400.0
+_MOST_BYTES: Final = MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,11 @@ class Span:
     start: float
     seconds: float
     rate: float
+
+
+def day_length(spans: Sequence[Span]) -> float:
+    """Length of a day, seconds."""
+    return spans[-1].start + spans[-1].seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +79,19 @@ def read_diurnal(path: Path) -> tuple[Span, ...]:
         UsageError: the file cannot be read, lacks a column, has a malformed line, or its times do not increase.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_regular(path, _MOST_BYTES).decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(
             f"{path} cannot be read as text ({in_words(error)}); give a CSV file with time and rate"
         ) from error
-    rows = list(csv.DictReader(io.StringIO(text)))
     if len(rows) < 2 or not {"time", "rate"} <= rows[0].keys():
         raise UsageError(f"{path} needs a header with time and rate, and at least two lines")
     starts, rates = [], []
     for number, row in enumerate(rows, 2):
         try:
-            starts.append(_seconds(str(row["time"])))
-            rates.append(parse_rate(str(row["rate"])))
+            starts.append(_seconds(_cell(row, "time")))
+            rates.append(parse_rate(_cell(row, "rate")))
         except (UsageError, ValueError) as error:
             raise UsageError(f"{path} line {number}: {error}") from error
         if len(starts) > 1 and starts[-1] <= starts[-2]:
@@ -96,6 +103,13 @@ def read_diurnal(path: Path) -> tuple[Span, ...]:
         Span(str(row["time"]).strip(), start - starts[0], length, rate)
         for row, start, length, rate in zip(rows, starts, lengths, rates, strict=True)
     )
+
+
+def _cell(row: Mapping[str, str | None], name: str) -> str:
+    """A cell of a line; a line may have fewer than the header."""
+    if not (text := row[name]):
+        raise UsageError(f"it has no {name}; write one value for each column of the header")
+    return text
 
 
 def _seconds(text: str) -> float:

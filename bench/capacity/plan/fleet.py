@@ -10,6 +10,7 @@ M/M/1, M/D/1 and M/M/c.
 import heapq
 import random
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from bench.core.errors import UsageError
 from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
 from bench.workload.policies import POLICIES, make_policy
+
+MOST_REPLICAS: Final = 10_000
+"""Replicas of a fleet that is simulated."""
 
 
 @dataclass(frozen=True, slots=True)

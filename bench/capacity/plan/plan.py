@@ -7,7 +7,7 @@ from typing import Final, Self
 import numpy as np
 
 from bench.capacity.model.model import CapacityModel
-from bench.capacity.plan.fleet import Fleet, simulate_fleet
+from bench.capacity.plan.fleet import MOST_REPLICAS, Fleet, simulate_fleet
 from bench.capacity.plan.slo import Slo
 from bench.capacity.queue.latency_table import COLUMNS, QUANTILES, UNSTABLE
 from bench.core.errors import InconclusiveError, UsageError
@@ -47,8 +47,10 @@ class Redundancy:
             if word.endswith("N"):
                 return cls(0, parse_number(word[:-1] or "1", 1, _MAX_FACTOR))
             return cls(parse_whole(word, 0, _MAX_SPARE))
-        except UsageError as error:
-            raise UsageError(f"{text!r} is not a redundancy ({error}); write it like N+1, N+2, 2N or 0") from None
+        except UsageError:
+            raise UsageError(
+                f"{text!r} is not a redundancy; write it like N+1, N+2, 2N or 0, up to N+{_MAX_SPARE} or {_MAX_FACTOR}N"
+            ) from None
 
     def __str__(self) -> str:
         factor = "" if self.factor == 1 else f"{self.factor:g}"
@@ -170,8 +172,9 @@ class SimulatedPlan:
     Args:
         replicas: number of replicas that are up.
         policy: balancing policy.
-        latency: by `bench.capacity.queue.latency_table.COLUMNS`, seconds; empty where the rate exceeds the capacity.
-        broken: violated limits of the objective, one line each.
+        latency: by `bench.capacity.queue.latency_table.COLUMNS`, seconds; empty where the rate exceeds the capacity,
+            and for a fleet that is too large.
+        broken: violated limits of the objective, one line each; where `latency` is empty, why.
     """
 
     replicas: int
@@ -191,6 +194,8 @@ def simulate_plan(
             {},
             (f"{pluralize(replicas, 'replica')}: the capacity by the model is below {format_rate(rate)}",),
         )
+    if replicas > MOST_REPLICAS:
+        return SimulatedPlan(replicas, policy, {}, (f"no simulation of more than {MOST_REPLICAS:,} replicas",))
     latency = fleet_latency(model, rate, replicas, policy, seed)
     return SimulatedPlan(replicas, policy, latency, slo.broken(latency, 0.0, None))
 

@@ -100,8 +100,8 @@ def _replicas(result: CapacityResult) -> Figure:
         return Figure("Servers needed", "not planned", BAD if result.unplanned else PLAIN, (), (note,))
     row = result.planned.row
     spare = row.replicas - row.needed
-    notes = [f"{row.needed} for the rate and {spare} spare", f"utilization {format_percent(row.utilisation, 2)}"]
-    return Figure(f"Servers for {format_rate(row.rate)}", f"{row.replicas}", PLAIN, (), notes)
+    notes = [f"{row.needed:,} for the rate and {spare:,} spare", f"utilization {format_percent(row.utilisation, 2)}"]
+    return Figure(f"Servers for {format_rate(row.rate)}", f"{row.replicas:,}", PLAIN, (), notes)
 
 
 def _latency(result: CapacityResult) -> Chart:

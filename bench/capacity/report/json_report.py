@@ -263,11 +263,12 @@ def _plan(planned: Planned) -> PlanValue:
         table=list(map(plan_row, planned.table)),
         all_up=planned.all_up,
         spare_down=planned.spare_down,
-        diurnal=_day(planned.diurnal) if planned.diurnal else None,
+        diurnal=diurnal_value(planned.diurnal) if planned.diurnal else None,
     )
 
 
-def _day(day: DiurnalPlan) -> DiurnalValue:
+def diurnal_value(day: DiurnalPlan) -> DiurnalValue:
+    """The replicas of a day for JSON."""
     return DiurnalValue(
         spans=[SpanValue(**asdict(span), plan=plan_row(row)) for span, row in zip(day.spans, day.rows, strict=True)],
         peak=plan_row(day.peak),

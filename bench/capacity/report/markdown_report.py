@@ -15,6 +15,7 @@ from bench.capacity.report.text_report import (
     plan_cells,
     plan_header,
     plan_text,
+    price,
     rate,
     rate_interval,
     replica_text,
@@ -75,29 +76,25 @@ def _with_code(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 def sweeps_markdown(sweeps: Sequence[ComparedSweep], planned_rate: float) -> str:
     """The plans of several sweeps side by side, for `planned_rate` requests/s."""
-    priced = any(sweep.row is not None and sweep.row.price is not None for sweep in sweeps)
+    priced = any(sweep.planned is not None and sweep.planned.row.price is not None for sweep in sweeps)
     best = cheapest(sweeps)
     header = ["sweep", "one server, by the model", "replicas", "utilization", *(["an hour"] if priced else []), ""]
-    tables = [
-        {
-            "label": sweep.label,
-            "sustained": rate_interval(sweep.sustained),
-            "header": plan_header(sweep.table),
-            "rows": [plan_cells(row) for row in sweep.table],
-        }
+    plans = [
+        {"label": sweep.label, "sustained": rate_interval(sweep.sustained), "plan": _plan(sweep.planned)}
         for sweep in sweeps
-        if sweep.table
+        if sweep.planned is not None
     ]
     rows = [_sweep_row(sweep, priced, sweep is best) for sweep in sweeps]
-    return render(_PACKAGE, "sweeps.md.j2", rate=rate(planned_rate), header=header, rows=rows, sweeps=tables)
+    return render(_PACKAGE, "sweeps.md.j2", rate=rate(planned_rate), header=header, rows=rows, sweeps=plans)
 
 
 def _sweep_row(sweep: ComparedSweep, priced: bool, best: bool) -> list[str]:
-    cells, row = [sweep.label, rate_interval(sweep.sustained)], sweep.row
-    if row is None:
+    cells = [sweep.label, rate_interval(sweep.sustained)]
+    if sweep.planned is None:
         return [*cells, ABSENT, ABSENT, *([ABSENT] if priced else []), "no plan possible"]
-    price = [ABSENT if row.price is None else f"{row.price:,.2f}"] if priced else []
-    return [*cells, str(row.replicas), format_percent(row.utilisation, 2), *price, _BEST[priced] if best else ""]
+    row = sweep.planned.row
+    shown = [ABSENT if row.price is None else price(row.price)] if priced else []
+    return [*cells, f"{row.replicas:,}", format_percent(row.utilisation, 2), *shown, _BEST[priced] if best else ""]
 
 
 def _capitalized(text: str) -> str:
@@ -193,7 +190,7 @@ def _plan(planned: Planned) -> dict[str, Any]:
         "text": plan_text(planned),
         "basis": (
             f"The lower end of the interval of the rate decides, with {format_percent(planned.options.headroom)} of "
-            f"it left free; by the estimate, {row.needed_likely} would suffice."
+            f"it left free; by the estimate, {row.needed_likely:,} would suffice."
         ),
         "header": plan_header(planned.table),
         "rows": [plan_cells(other) for other in planned.table],
@@ -206,15 +203,19 @@ def _plan(planned: Planned) -> dict[str, Any]:
 def _day_rows(planned: Planned) -> list[tuple[str, ...]]:
     assert planned.diurnal is not None
     pairs = zip(planned.diurnal.spans, planned.diurnal.rows, strict=True)
-    return [(span.label, rate(span.rate), str(row.replicas), format_percent(row.utilisation, 2)) for span, row in pairs]
+    return [
+        (span.label, rate(span.rate), f"{row.replicas:,}", format_percent(row.utilisation, 2)) for span, row in pairs
+    ]
 
 
 def _saved_text(planned: Planned) -> str:
     day = planned.diurnal
     assert day is not None
     saved = format_percent(1 - day.hours_followed / day.hours_fixed, 2)
-    price = "" if day.price_fixed is None else f", {day.price_followed:,.2f} instead of {day.price_fixed:,.2f}"
+    prices = ""
+    if day.price_fixed is not None and day.price_followed is not None:
+        prices = f", {price(day.price_followed)} instead of {price(day.price_fixed)}"
     return (
         f"{format_number(day.hours_followed)} replica hours if the replicas follow the rate, "
-        f"{format_number(day.hours_fixed)} with the {day.peak.replicas} of the peak all day: {saved} less{price}."
+        f"{format_number(day.hours_fixed)} with the {day.peak.replicas:,} of the peak all day: {saved} less{prices}."
     )

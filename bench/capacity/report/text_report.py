@@ -1,6 +1,7 @@
 """The result of a capacity measurement in sentences: what the command prints, and the sentences of `capacity.md`."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from bench.capacity.model.validation import ValidationPoint, median_error
 from bench.capacity.plan.plan import PlanRow, SimulatedPlan
@@ -19,6 +20,9 @@ from bench.core.units import (
 )
 from bench.report.text import table
 from bench.stats.estimate import Estimate
+
+_WHOLE_FROM: Final = 10
+_CENTS_FROM: Final = 0.1
 
 
 def capacity_lines(result: CapacityResult) -> Iterator[str]:
@@ -87,22 +91,23 @@ def replica_text(result: CapacityResult) -> str:
 def plan_text(planned: Planned) -> str:
     """A plan in one line."""
     row = planned.row
-    price = "" if row.price is None else f", {row.price:,.2f} an hour"
+    cost = "" if row.price is None else f", {price(row.price)} an hour"
     return (
-        f"{rate(row.rate)} needs {pluralize(row.replicas, 'replica')} ({row.needed} and {row.replicas - row.needed} "
-        f"spare, {planned.options.redundancy}), utilization {format_percent(row.utilisation, 2)}, "
-        f"{format_percent(row.utilisation_degraded, 2)} without the spare{price}"
+        f"{rate(row.rate)} needs {pluralize(row.replicas, 'replica')} ({row.needed:,} and "
+        f"{row.replicas - row.needed:,} spare, {planned.options.redundancy}), "
+        f"utilization {format_percent(row.utilisation, 2)}, "
+        f"{format_percent(row.utilisation_degraded, 2)} without the spare{cost}"
     )
 
 
 def simulated_plan_text(name: str, simulated: SimulatedPlan) -> str:
     """The simulation of a plan in one line."""
-    who = f"{name}, {pluralize(simulated.replicas, 'replica')}, {simulated.policy}, simulated"
+    who = f"{name}, {pluralize(simulated.replicas, 'replica')}, {simulated.policy}"
     if not simulated.latency:
         return f"{who}: {'; '.join(simulated.broken)}"
     latency = ", ".join(f"{column} {seconds(simulated.latency[column])}" for column in ("p50", "p95", "p99"))
     broken = "; ".join(simulated.broken)
-    return f"{who}: {latency}; {f'violates {broken}' if broken else 'within the objective'}"
+    return f"{who}, simulated: {latency}; {f'violates {broken}' if broken else 'within the objective'}"
 
 
 def fleet_table(views: Sequence[FleetView]) -> str:
@@ -132,11 +137,23 @@ def plan_header(rows: Sequence[PlanRow]) -> list[str]:
 
 def plan_cells(row: PlanRow) -> list[str]:
     """A row of a table of plans."""
-    cells = [rate(row.rate), str(row.needed), str(row.replicas), format_percent(row.utilisation, 2)]
+    cells = [rate(row.rate), f"{row.needed:,}", f"{row.replicas:,}", format_percent(row.utilisation, 2)]
     cells += [format_percent(row.utilisation_degraded, 2), format_percent(row.headroom, 2)]
     if row.price is not None and row.price_month is not None:
-        cells += [f"{row.price:,.2f}", f"{row.price_month:,.0f}"]
+        cells += [price(row.price), price(row.price_month, whole=True)]
     return cells
+
+
+def price(value: float, *, whole: bool = False) -> str:
+    """`4.00`, `1,460.50`; a small price as a number, so that it is not 0.00.
+
+    Args:
+        value: in any currency.
+        whole: without cents from 10 on.
+    """
+    if whole and value >= _WHOLE_FROM:
+        return f"{value:,.0f}"
+    return format_number(value) if 0 < value < _CENTS_FROM else f"{value:,.2f}"
 
 
 def rate(value: float | None) -> str:

@@ -15,6 +15,7 @@ ABSENT: Final = "—"
 """An absent value, and an open end of an interval."""
 
 _SMALLEST: Final = 1e-6
+_EXACT: Final = 15
 _LARGEST: Final = 1e15
 _SMALLEST_PERCENT: Final = 0.0001
 _MINUTES_FROM: Final = 120
@@ -131,7 +132,8 @@ def parse_number(text: str, least: float, most: float, *, open_least: bool = Fal
         UsageError: not a finite number, or one outside these.
     """
     stripped = text.strip().lower()
-    wanted = f"a number {f'above {least:g} and up to' if open_least else f'from {least:g} to'} {most:g}"
+    ends = format_number(least, _EXACT), format_number(most, _EXACT)
+    wanted = f"a number {'above' if open_least else 'from'} {ends[0]} {'and up to' if open_least else 'to'} {ends[1]}"
     if not _NUMBER.fullmatch(stripped):
         raise UsageError(f"{text!r} is not a number; give {wanted}")
     value = float(stripped)

@@ -6,7 +6,7 @@ import pytest
 from bench.capacity.plan.diurnal import Span
 from bench.capacity.plan.fleet import Fleet
 from bench.capacity.plan.incidents import Failure, Slow
-from bench.capacity.plan.what_if import WINDOWS, draw_arrivals, draw_day, run_fleet
+from bench.capacity.plan.what_if import WINDOWS, day_profile, draw_arrivals, draw_day, run_fleet
 from bench.capacity.queue.latency_table import ParameterSet
 from bench.capacity.queue.queue_model import QueueModel
 
@@ -47,7 +47,7 @@ def test_time_without_requests_between_two_incidents_violates_nothing() -> None:
 
 def test_a_day_is_scaled_to_the_simulated_time() -> None:
     spans = (Span("0", 0.0, 43_200.0, 10.0), Span("12", 43_200.0, 43_200.0, 30.0))
-    arrivals = draw_day(spans, 90.0, 100.0, 3)
+    arrivals = draw_day(day_profile(spans, 90.0, 100.0), 3)
     assert np.all(np.diff(arrivals) >= 0)
     assert (arrivals < 50).sum() == pytest.approx(30 * 50, rel=0.1)
     assert (arrivals >= 50).sum() == pytest.approx(90 * 50, rel=0.1)

@@ -4,24 +4,26 @@ import argparse
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Final, TextIO
+from typing import Annotated, Final, NamedTuple, TextIO
 
 from msgspec import Meta, Struct
 
 from bench.capacity.cli.options import slo_of
 from bench.capacity.model.model_file import read_model
-from bench.capacity.plan.diurnal import read_diurnal
-from bench.capacity.plan.fleet import Fleet
+from bench.capacity.plan.diurnal import day_length, read_diurnal
+from bench.capacity.plan.fleet import MOST_REPLICAS, Fleet
 from bench.capacity.plan.incidents import Autoscaling, Failure, Incident, RollingRestart, Slow
 from bench.capacity.plan.slo import Slo
-from bench.capacity.plan.what_if import FleetView, compare_policies, draw_arrivals, draw_day
+from bench.capacity.plan.what_if import FleetView, compare_policies, day_profile, draw_arrivals, draw_day
 from bench.capacity.report.plots import fleet as plot_fleet
 from bench.capacity.report.text_report import fleet_table
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.core.errors import ExitCode, UsageError
+from bench.core.types import Floats
 from bench.core.units import (
     format_rate,
+    format_seconds,
     parse_duration,
     parse_duration_or_zero,
     parse_fraction,
@@ -33,7 +35,7 @@ from bench.core.units import (
 from bench.workload.policies import POLICIES
 
 _MAX_REQUESTS: Final = 5_000_000
-_MAX_REPLICAS: Final = 10_000
+_DEFAULT_SECONDS: Final = 600.0
 
 
 Fraction = Annotated[float | None, Meta(description="null without a request")]
@@ -69,6 +71,14 @@ class FleetValue(Struct, frozen=True, kw_only=True):
     replicas: Sequence[ReplicasValue]
 
 
+class DayValue(Struct, frozen=True, kw_only=True):
+    """The day that a simulation covers, always the whole one."""
+
+    seconds: Annotated[float, Meta(description="length of the day in the file; simulated in `seconds` of the document")]
+    lowest: Annotated[float, Meta(description="lowest rate that was simulated, requests/s")]
+    highest: Annotated[float, Meta(description="highest rate, requests/s")]
+
+
 class SimulateDocument(Document, frozen=True, kw_only=True):
     """A fleet of the fitted server, simulated."""
 
@@ -77,6 +87,7 @@ class SimulateDocument(Document, frozen=True, kw_only=True):
     replicas: Annotated[int, Meta(description="at the start")]
     rate: Annotated[float, Meta(description="requests/s")]
     seconds: Annotated[float, Meta(description="simulated time")]
+    diurnal: Annotated[DayValue | None, Meta(description="the day that was simulated; null without one")]
     slo: Annotated[str, Meta(description="the objective")]
     fleets: Annotated[Sequence[FleetValue], Meta(description="one for each balancing policy")]
     plot: Annotated[str | None, Meta(description="PNG file")]
@@ -88,20 +99,16 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     Raises:
         UsageError: malformed incidents, or too many requests.
     """
-    seconds, rate = parse_duration(args.duration), parse_rate(args.rate)
-    if rate * seconds > _MAX_REQUESTS:
-        raise UsageError(f"{rate * seconds:,.0f} requests exceed {_MAX_REQUESTS:,}; give a shorter --duration")
+    load = _load(args)
+    seconds, rate = load.seconds, load.rate
     stored = read_model(args.folder)
     slo = slo_of(args) or Slo.parse(stored.slo)
-    day = read_diurnal(args.diurnal) if args.diurnal else None
     policies = tuple(POLICIES) if args.policy == "all" else (args.policy,)
-    incidents, scaling = _incidents(args), _autoscaling(args, seconds)
+    incidents, scaling = _incidents(args, seconds), _autoscaling(args, seconds)
     fleet = Fleet(stored.model.parameter_set, args.replicas, policies[0], incidents, scaling)
-    arrivals = draw_day(day, rate, seconds, args.seed) if day else draw_arrivals(rate, seconds, args.seed)
-    views = compare_policies(fleet, policies, arrivals, seconds, slo.window_limit, args.seed)
+    views = compare_policies(fleet, policies, load.arrivals, seconds, slo.window_limit, args.seed)
     lines = [
-        f"{pluralize(args.replicas, 'replica')} of {stored.label}, {format_rate(rate, 6)} for {args.duration}, "
-        f"{slo}: simulated by the model",
+        f"{pluralize(args.replicas, 'replica')} of {stored.label}, {load.text}, {slo}: simulated by the model",
         fleet_table(views),
     ]
     if args.out is not None:
@@ -112,12 +119,62 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         replicas=args.replicas,
         rate=rate,
         seconds=seconds,
+        diurnal=load.day,
         slo=str(slo),
         fleets=list(map(_value, views)),
         plot=None if args.out is None else str(args.out),
     )
     out.result(document, "\n".join(lines), lines[1])
     return ExitCode.OK
+
+
+class _Load(NamedTuple):
+    """What is asked of the fleet: arrivals, their highest rate (requests/s), simulated seconds, all of it in words."""
+
+    arrivals: Floats
+    rate: float
+    seconds: float
+    text: str
+    day: DayValue | None
+
+
+def _load(args: argparse.Namespace) -> _Load:
+    """The load in the parsed options.
+
+    Raises:
+        UsageError: a file that cannot be read, too many requests, or none.
+    """
+    rate, spans = parse_rate(args.rate), read_diurnal(args.diurnal) if args.diurnal else None
+    given = parse_duration(args.duration) if args.duration else None
+    if spans is None:
+        seconds = _DEFAULT_SECONDS if given is None else given
+        total, text, day = rate * seconds, f"{format_rate(rate)} for {format_seconds(seconds)}", None
+        _check_total(total)
+        arrivals = draw_arrivals(rate, seconds, args.seed)
+    else:
+        length = day_length(spans)
+        seconds = length if given is None else given
+        profile = day_profile(spans, rate, seconds)
+        total, lowest = profile.total, float(profile.first.min())
+        day = DayValue(seconds=length, lowest=lowest, highest=rate)
+        text = f"{format_rate(lowest)} to {format_rate(rate)} over {_day_text(length, seconds)}"
+        _check_total(total)
+        arrivals = draw_day(profile, args.seed)
+    if not arrivals.size:
+        raise UsageError(f"no request in {text}: nothing was simulated; give a longer --duration or a higher --rate")
+    return _Load(arrivals, rate, seconds, text, day)
+
+
+def _day_text(length: float, seconds: float) -> str:
+    whole = f"the day of {format_seconds(length)}"
+    if seconds == length:
+        return whole
+    return f"{whole}, {'shortened' if seconds < length else 'stretched'} to {format_seconds(seconds)}"
+
+
+def _check_total(total: float) -> None:
+    if total > _MAX_REQUESTS:
+        raise UsageError(f"{total:,.0f} requests exceed {_MAX_REQUESTS:,}; give a shorter --duration or a lower --rate")
 
 
 def _value(view: FleetView) -> FleetValue:
@@ -136,26 +193,39 @@ def _value(view: FleetView) -> FleetValue:
     )
 
 
-def _incidents(args: argparse.Namespace) -> tuple[Incident, ...]:
+def _incidents(args: argparse.Namespace, seconds: float) -> tuple[Incident, ...]:
     found: list[Incident] = []
     noticed = parse_duration(args.noticed)
     with _option("--fail", "0@60s-90s, or 0@60s without recovery"):
-        found += [_failure(text, noticed, args) for text in args.fail]
+        found += [_begun(_failure(text, noticed, args), text, seconds) for text in args.fail]
     with _option("--slow", "0x3@60s"):
-        found += [_slow(text, args) for text in args.slow]
+        found += [_begun(_slow(text, args), text, seconds) for text in args.slow]
     if args.rolling:
         with _option("--rolling", "60s,5s,20s"):
-            found.append(RollingRestart(*map(parse_duration, _split(args.rolling, 3))))
+            restart = RollingRestart(*map(parse_duration, _split(args.rolling, 3)))
+            found.append(_begun(restart, args.rolling, seconds))
     return tuple(found)
 
 
 @contextlib.contextmanager
 def _option(name: str, example: str) -> Iterator[None]:
-    """Adds the name of an option and an example of its value to errors."""
+    """Adds the name of an option to errors, and an example of its value unless there is another cure."""
     try:
         yield
     except UsageError as error:
-        raise UsageError(f"{name}: {error}; write it like {example}") from None
+        fault, _, cure = str(error).partition("; ")
+        # The form of a part says less than that of the whole.
+        own = "" if cure.startswith("write ") else cure
+        raise UsageError(f"{name}: {fault}; {own or f'write it like {example}'}") from None
+
+
+def _begun(incident: Incident, text: str, seconds: float) -> Incident:
+    """The incident, if it begins within the simulated time."""
+    if incident.at >= seconds:
+        raise UsageError(
+            f"{text!r} begins after the end, at {format_seconds(seconds)}; give an earlier time or a longer --duration"
+        )
+    return incident
 
 
 def _split(text: str, count: int) -> list[str]:
@@ -196,8 +266,8 @@ def _autoscaling(args: argparse.Namespace, seconds: float) -> Autoscaling | None
     with _option("--autoscale", "60%,90s,2,20"):
         target_text, lag_text, min_text, max_text = _split(args.autoscale, 4)
         target, lag = parse_fraction(target_text), parse_duration_or_zero(lag_text)
-        smallest = parse_whole(min_text, 1, _MAX_REPLICAS)
-        largest = parse_whole(max_text, smallest, _MAX_REPLICAS)
+        smallest = parse_whole(min_text, 1, MOST_REPLICAS)
+        largest = parse_whole(max_text, smallest, MOST_REPLICAS)
         if not target:
             raise UsageError("the target must be above 0%")
     # The interval of Kubernetes' horizontal pod autoscaler, or a tenth of a shorter simulation.

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from bench.capacity.plan.diurnal import Span
+from bench.capacity.plan.diurnal import Span, day_length
 from bench.capacity.plan.fleet import Fleet, FleetServed, simulate_fleet
 from bench.capacity.queue.latency_table import COLUMNS, QUANTILES
 from bench.core.seeds import Stream, generator
@@ -57,13 +57,17 @@ def draw_arrivals(rate: float, seconds: float, seed: int) -> Floats:
     return np.sort(rng.random(count) * seconds)
 
 
-def draw_day(spans: Sequence[Span], peak: float, seconds: float, seed: int) -> Floats:
-    """Poisson arrivals at the rates of a day, scaled to a highest rate `peak` (requests/s) and a length `seconds`."""
-    length = spans[-1].start + spans[-1].seconds
+def day_profile(spans: Sequence[Span], peak: float, seconds: float) -> RateProfile:
+    """The rates of a day, scaled to a highest rate `peak` (requests/s) and a length `seconds`."""
+    length = day_length(spans)
     factor = peak / max(span.rate for span in spans)
     rates = np.array([span.rate * factor for span in spans])
     starts = np.array([span.start for span in spans]) * (seconds / length)
-    profile = RateProfile(starts, rates, rates, seconds)
+    return RateProfile(starts, rates, rates, seconds)
+
+
+def draw_day(profile: RateProfile, seed: int) -> Floats:
+    """Poisson arrivals at the rates of a day, seconds, increasing."""
     rng = generator(seed, Stream.ARRIVALS)
     return profile.inverse(np.sort(rng.random(int(rng.poisson(profile.total))) * profile.total))
 
@@ -80,7 +84,7 @@ def run_fleet(fleet: Fleet, arrivals: Floats, seconds: float, limit: float, seed
 
     Args:
         fleet: the replicas and their incidents.
-        arrivals: arrival times, seconds, increasing.
+        arrivals: arrival times, seconds, increasing; at least one.
         seconds: simulated time, seconds.
         limit: limit of the p99 of a window, seconds.
         seed: random seed of the simulation.

@@ -154,7 +154,9 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="the --out of the sweep")
     parser.add_argument("--replicas", type=whole(1, 10_000), required=True, metavar="N", help="number of replicas")
     parser.add_argument("--rate", type=RATE_TEXT, required=True, help="total rate, like 500/s")
-    parser.add_argument("--duration", type=DURATION_TEXT, default="10m", help="simulated time (default: 10m)")
+    parser.add_argument(
+        "--duration", type=DURATION_TEXT, help="simulated time (default: 10m, or the length of the day)"
+    )
     parser.add_argument(
         "--policy", choices=(*POLICIES, "all"), default="all", help="balancing policy (default: all, side by side)"
     )
@@ -189,7 +191,10 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
         help="target utilization, delay of a new replica, and limits of their number, like 60%%,90s,2,20",
     )
     parser.add_argument(
-        "--diurnal", type=Path, metavar="CSV", help="rates of a day, scaled so that --rate is the highest"
+        "--diurnal",
+        type=Path,
+        metavar="CSV",
+        help="rates of a day, scaled so that --rate is the highest and the whole day takes --duration",
     )
     parser.add_argument("--slo", type=_SLO, help="objective (default: that of the sweep)")
     parser.add_argument("--seed", type=SEED, default=0, help="random seed (default: 0)")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.analysis.run import Analysis, analyse
-from bench.core.atomic_files import write_atomically
+from bench.core.named_files import write_named
 from bench.objectives.text import HEADER, objective_rows, summary_line
 from bench.objectives.verdicts import ObjectiveResult, Verdict
 from bench.report.junit import Case, Suite
@@ -24,7 +24,7 @@ def write_verdicts(runs: Sequence[Run], junit: Path | None, markdown: Path | Non
     analyses = [analyse(run) for run in runs]
     for path, data in ((junit, runs_junit(analyses)), (markdown, runs_markdown(analyses).encode())):
         if path is not None:
-            write_atomically(path, data)
+            write_named(path, data)
 
 
 def runs_junit(analyses: Sequence[Analysis]) -> bytes:

@@ -53,9 +53,12 @@ def model(tmp_path: Path) -> str:
 def test_pass_regression_and_their_files(baseline: str, tmp_path: Path) -> None:
     files = {name: tmp_path / f"gate.{name}" for name in ("markdown", "junit", "json")}
     options = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    for path in files.values():
+        path.symlink_to(tmp_path / f"there-{path.name}")
     slow = stored(tmp_path / "slow", 0.009, 20)
     code, out, err = call("gate", "--baseline", baseline, "--candidate", slow, *options)
     assert code == 1
+    assert all(path.is_symlink() for path in files.values())
     assert out.splitlines()[-1].startswith("REGRESSION: latency p50 +")
     assert "false alarms at most 5 %" in out
     assert err.count("\n") == 1

@@ -14,8 +14,8 @@ from bench.capacity.report.json_report import DiurnalValue, PlanRowValue, diurna
 from bench.capacity.report.markdown_report import sweeps_markdown
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
-from bench.core.atomic_files import write_atomically
 from bench.core.errors import ExitCode, UsageError
+from bench.core.named_files import write_named
 from bench.stats.estimate import Estimate
 
 
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     sweeps = compare_sweeps(stored, request, options, slo_of(args))
     text = sweeps_markdown(sweeps, request.planned_rate)
     if args.out is not None:
-        write_atomically(args.out, text.encode())
+        write_named(args.out, text.encode())
     best = cheapest(sweeps)
     code, message = (ExitCode.OK, None) if best else (ExitCode.INCONCLUSIVE, _NO_PLAN)
     document = PlanDocument(

@@ -11,6 +11,7 @@ from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.capacity.plan.plan import PlanRow
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.what_if import FleetView
+from bench.core.named_files import write_named
 from bench.core.units import format_rate, format_seconds
 from bench.report import plots
 from bench.report.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED
@@ -223,7 +224,7 @@ def day(result: CapacityResult, path: Path) -> bool:
 
 
 def fleet(views: Sequence[FleetView], limit: float, path: Path) -> None:
-    """Latency, losses and replicas of simulated fleets over time, one colour for each policy."""
+    """Latency, losses and replicas of simulated fleets over time, one colour for each policy, as a user's file."""
     figure, axes = plots.new_figure(3, height=7.6, heights=[2, 1, 1])
     largest = max(float(np.nanmax(view.p99)) for view in views if np.isfinite(view.p99).any())
     factor, unit = plots.seconds_scale(largest)
@@ -243,4 +244,4 @@ def fleet(views: Sequence[FleetView], limit: float, path: Path) -> None:
     axes[2].set_xlabel("seconds")
     plots.title(axes[0], "A simulated fleet", "p99 of the requests that arrive in each time window")
     plots.legend_below(figure, columns=5)
-    plots.save(figure, path)
+    plots.save(figure, path, write_named)

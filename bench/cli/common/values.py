@@ -1,5 +1,6 @@
 """Types of options for argparse, which check the value while the command line is parsed."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from bench.core.atomic_files import make_folder
 from bench.core.errors import UsageError
+from bench.core.named_files import passes_through, place_of
 from bench.core.units import (
     parse_duration,
     parse_duration_or_zero,
@@ -64,17 +66,23 @@ def number(least: float, most: float, *, open_least: bool = False) -> Value:
 
 
 def output_path(text: str) -> Path:
-    """A file to write, whose folder must be there.
+    """A file to write, whose folder must be there; or a device or a pipe, see `bench.core.named_files`.
 
     Raises:
-        UsageError: there is no such folder, or no file can be written in it.
+        UsageError: there is no such folder, or it cannot be written.
+        OSError: its links lead in a circle.
     """
     path = Path(text)
-    if not path.parent.is_dir():
-        raise UsageError(f"no folder {path.parent} for {path.name}; make it first")
+    if passes_through(path):
+        if not os.access(path, os.W_OK):
+            raise UsageError(f"{path} cannot be written; name another place")
+        return path
+    place = place_of(path)
+    if not place.parent.is_dir():
+        raise UsageError(f"no folder {place.parent} for {place.name}; make it first")
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file")
-    make_folder(path.parent, "", "name another place")
+    make_folder(place.parent, "", "name another place")
     return path
 
 

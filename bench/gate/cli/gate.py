@@ -8,6 +8,7 @@ from bench.cli.common.command_output import CommandOutput
 from bench.core import interrupts
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError
+from bench.core.named_files import write_named
 from bench.gate.cli import calibrate, history
 from bench.gate.cli.arguments.options import read_plan_options
 from bench.gate.cli.options import gate_progress, read_spec
@@ -66,14 +67,15 @@ def _report(args: argparse.Namespace, progress_to: TextIO) -> GateReport:
 
 def _write(args: argparse.Namespace, report: GateReport) -> None:
     if report.folder:
-        Path(report.folder).mkdir(parents=True, exist_ok=True)
+        folder = Path(report.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / VERDICT, gate_json(report))
+        write_atomically(folder / PAGE, gate_html(report).encode())
     for path, data in (
         (args.markdown, gate_markdown(report).encode()),
         (args.html, gate_html(report).encode()),
         (args.junit, gate_junit(report)),
         (args.json_file, gate_json(report)),
-        (Path(report.folder) / VERDICT if report.folder else None, gate_json(report)),
-        (Path(report.folder) / PAGE if report.folder else None, gate_html(report).encode()),
     ):
         if path is not None:
-            write_atomically(path, data)
+            write_named(path, data)

@@ -10,7 +10,9 @@ from msgspec import Meta, Struct
 from bench.analysis.run import analyse
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
+from bench.core.atomic_files import write_atomically
 from bench.core.errors import ExitCode, UsageError
+from bench.core.named_files import write_named
 from bench.gate.baseline_store import INDEX, entry_runs, read_store
 from bench.gate.history import MetricSeries, history, without_answers
 from bench.gate.report.files import VERDICT, read_verdict
@@ -69,7 +71,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         out.result(document, f"no change points: {error}")
         return ExitCode.OK
     plot = args.plot or args.dir / "history.png"
-    plot_history(series, plot)
+    plot_history(series, plot, write_named if args.plot else write_atomically)
     document = HistoryDocument(gates=gates, excluded=excluded, series=series, note=None, plot=str(plot))
     out.result(document, f"{history_text(series)}plot: {plot}", history_text(series))
     return ExitCode.OK

@@ -1,8 +1,9 @@
 """The history of metrics as text and as a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bench.core.atomic_files import write_atomically
 from bench.gate.history import ChangePoint, MetricSeries
 from bench.report import plots, text
 
@@ -30,8 +31,10 @@ def _line(series: MetricSeries, point: ChangePoint) -> str:
     return f"{100 * point.change:+.1f} {unit} from {point.run} on ({call}, p = {point.p:.2g})"
 
 
-def plot_history(series: Sequence[MetricSeries], path: Path) -> None:
-    """Writes a PNG: a plot for each metric, runs in order, the level between change points as a line."""
+def plot_history(
+    series: Sequence[MetricSeries], path: Path, write: Callable[[Path, bytes], None] = write_atomically
+) -> None:
+    """Writes a PNG by `write`: a plot for each metric, runs in order, the level between change points as a line."""
     figure, axes = plots.new_figure(len(series), height=1.2 + 2.2 * len(series), share=False)
     for plot, entry in zip(axes, series, strict=True):
         times = entry.metric.unit == "s"
@@ -49,4 +52,4 @@ def plot_history(series: Sequence[MetricSeries], path: Path) -> None:
         plot.set_xlabel("run, in the order of time")
         # With room above, so that levels that are close together are not cut off at the edge.
         plot.set_ylim(0, 1.15 * max(scaled) or None)
-    plots.save(figure, path)
+    plots.save(figure, path, write)

@@ -6,7 +6,7 @@ from typing import Final
 
 from bench.capacity.plan.slo import Slo
 from bench.cli.common.options import add_scenario_options, add_target_options, served_target
-from bench.cli.common.values import DURATION_TEXT, FRACTION_TEXT, RATE_TEXT, SEED, Value, number, whole
+from bench.cli.common.values import DURATION_TEXT, FRACTION_TEXT, RATE_TEXT, SEED, Value, number, output_path, whole
 from bench.workload.policies import POLICIES
 
 _SLO: Final = Value(Slo.parse, as_text=True)
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action = actions.add_parser("plan", help="replicas and cost for a rate, from one or several sweeps")
     action.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="the --out of each sweep")
     action.add_argument("--slo", type=_SLO, help="objective (default: that of the sweep)")
-    action.add_argument("--out", type=Path, metavar="FILE", help="file that the Markdown is written to as well")
+    action.add_argument("--out", type=output_path, metavar="FILE", help="file that the Markdown is written to as well")
     _add_plan(action)
     _add_simulate(actions.add_parser("simulate", help="simulate a fleet of the fitted server with incidents"))
 
@@ -199,5 +199,5 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slo", type=_SLO, help="objective (default: that of the sweep)")
     parser.add_argument("--seed", type=SEED, default=0, help="random seed (default: 0)")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="write a plot of latency and losses over time, a PNG file"
+        "--out", type=output_path, metavar="FILE", help="write a plot of latency and losses over time, a PNG file"
     )

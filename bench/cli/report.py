@@ -10,13 +10,22 @@ from msgspec import Meta, Struct
 from bench.analysis.repeats import repeats_of
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
+from bench.cli.common.output_files import refuse_overlaps
+from bench.cli.common.verdict_files import verdict_files
 from bench.core.errors import ExitCode
 from bench.core.shown_path import shown_path
 from bench.objectives.text import objective_lines
 from bench.report.json_values import RepeatsValue, RunValue, repeats_value, run_value
 from bench.report.objectives import write_verdicts
 from bench.report.runs.repeats import repeats_view
-from bench.report.runs.run_reports import RunReport, write_comparison_report, write_run_reports
+from bench.report.runs.run_reports import (
+    RunReport,
+    comparison_folder,
+    report_folders,
+    write_comparison_report,
+    write_run_reports,
+    written_files,
+)
 from bench.report.runs.view import headline_rows
 from bench.report.text import table
 from bench.results.run_reader import find_runs
@@ -49,8 +58,12 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Writes a report of each run, and one of several runs side by side; prints verdicts and file names.
 
     Raises:
-        UsageError: no such run, or one that cannot be read.
+        UsageError: no such run, or one that cannot be read; files that would overwrite each other.
     """
+    if args.junit or args.markdown:
+        runs = find_runs(args.runs, verify=False)
+        folders = [*report_folders(runs, args.out), *([comparison_folder(runs, args.out)] if len(runs) > 1 else [])]
+        refuse_overlaps(verdict_files(args), others=written_files(runs, args.out), folders=folders)
     reports = write_reports(args.runs, args.out, out)
     write_verdicts(find_runs(args.runs), args.junit, args.markdown)
     out.result(ReportDocument(reports=reports), "", report_lines(reports))

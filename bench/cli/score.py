@@ -21,6 +21,7 @@ from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document, Event
 from bench.cli.common.model_server import exported_model, running_server
 from bench.cli.common.options import is_estimator, target_of
+from bench.cli.common.output_files import refuse_overlaps
 from bench.cli.common.progress import ProgressDisplay
 from bench.core import interrupts
 from bench.core.errors import ExitCode, UsageError
@@ -218,8 +219,7 @@ def _open_output(
         return StreamOutput(out.data, form)
     if args.out.exists() and not args.out.is_file():
         raise UsageError(f"{args.out} is not a regular file; leave out --out and redirect the output")
-    if args.file != STDIN and args.out.exists() and args.out.samefile(args.file):
-        raise UsageError(f"{args.out} is the input too, which --out would overwrite; name another file")
+    refuse_overlaps({"--out": args.out}, others=[Path(args.file)] if args.file != STDIN else [])
     return ResumableOutput(args.out, form, _job(args, sides), args.resume)
 
 

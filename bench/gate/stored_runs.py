@@ -10,8 +10,7 @@ from bench.core.units import pluralize
 from bench.gate.baseline_store import INDEX, promoted_runs
 from bench.gate.stored import decide_stored
 from bench.gate.types import GateReport, Plan
-from bench.results.run_folder import REQUESTS
-from bench.results.run_paths import FILE_NAME
+from bench.results.run_paths import FILE_NAME, REQUESTS
 from bench.results.run_reader import Run, find_runs
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.analysis.run import Analysis, analyse
-from bench.core.named_files import write_named
+from bench.core.atomic_files import write_named
 from bench.objectives.text import HEADER, objective_rows, summary_line
 from bench.objectives.verdicts import ObjectiveResult, Verdict
 from bench.report.junit import Case, Suite

@@ -38,17 +38,18 @@ from bench.results.found_warmup import FoundWarmup, find_warmup
 from bench.results.manifest import RunFile, RunManifest, Stopping, read_run_file
 from bench.results.overload import Overload
 from bench.results.records import Outcome
-from bench.results.run_paths import FILE_NAME
+from bench.results.run_paths import (
+    BLOCKS,
+    CLIENT_METRICS,
+    FILE_NAME,
+    HISTOGRAM,
+    REQUESTS,
+    SENTENCES,
+    SERVER_METRICS,
+    TIME_SERIES,
+)
 from bench.results.samples import ClientSample, SampleFile, ServerSample
 from bench.serving.errors import Lack
-
-BLOCKS: Final = "requests.blocks"
-REQUESTS: Final = "requests.parquet"
-TIME_SERIES: Final = "timeseries.csv"
-HISTOGRAM: Final = "histogram.hlog"
-SERVER_METRICS: Final = "server-metrics.csv"
-CLIENT_METRICS: Final = "client-metrics.csv"
-SENTENCES: Final = "sentences.txt"
 
 _ROW_GROUP: Final = 131_072
 

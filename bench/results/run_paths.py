@@ -8,6 +8,17 @@ from bench.core.errors import UsageError
 
 FILE_NAME: Final = "run.json"
 """The manifest, which makes a folder a run folder."""
+BLOCKS: Final = "requests.blocks"
+REQUESTS: Final = "requests.parquet"
+TIME_SERIES: Final = "timeseries.csv"
+HISTOGRAM: Final = "histogram.hlog"
+SERVER_METRICS: Final = "server-metrics.csv"
+CLIENT_METRICS: Final = "client-metrics.csv"
+SENTENCES: Final = "sentences.txt"
+RUN_FILES: Final = frozenset(
+    {FILE_NAME, BLOCKS, REQUESTS, TIME_SERIES, HISTOGRAM, SERVER_METRICS, CLIENT_METRICS, SENTENCES}
+)
+"""What a run folder holds of its run; reports may stand beside it."""
 SIDE_BY_SIDE: Final = "report"
 """The folder of a side-by-side report, beside its runs."""
 

@@ -19,8 +19,16 @@ from bench.results import parquet
 from bench.results.blocks import read_blocks
 from bench.results.manifest import RunFile, RunManifest, read_run_file
 from bench.results.parquet import Columns
-from bench.results.run_folder import BLOCKS, CLIENT_METRICS, REQUESTS, SENTENCES, SERVER_METRICS, file_digest
-from bench.results.run_paths import FILE_NAME, run_paths
+from bench.results.run_folder import file_digest
+from bench.results.run_paths import (
+    BLOCKS,
+    CLIENT_METRICS,
+    FILE_NAME,
+    REQUESTS,
+    SENTENCES,
+    SERVER_METRICS,
+    run_paths,
+)
 from bench.results.samples import ClientSample, ServerSample, read_samples
 
 BATCH: Final = 262_144

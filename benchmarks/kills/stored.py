@@ -14,8 +14,7 @@ import numpy as np
 from bench.core.errors import BenchError, one_line
 from bench.core.types import Floats
 from bench.gate.types import ARMS
-from bench.results.run_folder import BLOCKS
-from bench.results.run_paths import FILE_NAME
+from bench.results.run_paths import BLOCKS, FILE_NAME
 from bench.results.run_reader import Run, open_run
 from benchmarks.accounting import wrong_counts
 

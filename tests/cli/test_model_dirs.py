@@ -119,5 +119,5 @@ def test_an_output_that_is_the_input_is_refused(demo_model: ExportedModel, tmp_p
     link.hardlink_to(text)
     for out in (text, link):
         code, err = call("score", str(text), "--model-dir", str(demo_model.model_dir), "--out", str(out))
-        assert (code, "is the input too" in err) == (2, True), err
+        assert (code, "which the command needs too" in err) == (2, True), err
     assert text.read_text() == "One sentence.\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.cli.common.values import output_path
+from bench.core.atomic_files import write_named
 from bench.core.errors import UsageError, one_line
-from bench.core.named_files import write_named
 
 
 def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:

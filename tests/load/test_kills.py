@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.results.run_folder import BLOCKS
-from bench.results.run_paths import FILE_NAME
+from bench.results.run_paths import BLOCKS, FILE_NAME
 from bench.results.run_reader import Run
 from benchmarks.kills.__main__ import Draw, Kills
 from benchmarks.kills.commands import Kind

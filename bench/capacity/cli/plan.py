@@ -7,15 +7,16 @@ from typing import Annotated, TextIO
 from msgspec import Meta, Struct
 
 from bench.capacity.cli.options import plan_options, plan_request, slo_of
-from bench.capacity.model.model_file import read_model
+from bench.capacity.model.model_file import FILE_NAME, read_model
 from bench.capacity.plan.compare_sweeps import ComparedSweep, cheapest, compare_sweeps
 from bench.capacity.plan.plan import SimulatedPlan
 from bench.capacity.report.json_report import DiurnalValue, PlanRowValue, diurnal_value, plan_row
 from bench.capacity.report.markdown_report import sweeps_markdown
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
+from bench.cli.common.output_files import refuse_overlaps
+from bench.core.atomic_files import write_named
 from bench.core.errors import ExitCode, UsageError
-from bench.core.named_files import write_named
 from bench.stats.estimate import Estimate
 
 
@@ -50,11 +51,12 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         0; 3 if no sweep allows a plan.
 
     Raises:
-        UsageError: there is no rate, or no model in a folder.
+        UsageError: there is no rate, or no model in a folder, or the output would overwrite one.
     """
     request = plan_request(args, len(args.folders))
     if request is None:
         raise UsageError("a plan needs a rate; give --plan rate=500/s or --diurnal FILE.csv")
+    refuse_overlaps({"--out": args.out}, others=[folder / FILE_NAME for folder in args.folders])
     stored = [read_model(folder) for folder in args.folders]
     options = plan_options(args, len(stored))
     sweeps = compare_sweeps(stored, request, options, slo_of(args))

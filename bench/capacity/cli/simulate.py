@@ -9,7 +9,7 @@ from typing import Annotated, Final, NamedTuple, TextIO
 from msgspec import Meta, Struct
 
 from bench.capacity.cli.options import slo_of
-from bench.capacity.model.model_file import read_model
+from bench.capacity.model.model_file import FILE_NAME, read_model
 from bench.capacity.plan.diurnal import day_length, read_diurnal
 from bench.capacity.plan.fleet import MOST_REPLICAS, Fleet
 from bench.capacity.plan.incidents import Autoscaling, Failure, Incident, RollingRestart, Slow
@@ -19,6 +19,7 @@ from bench.capacity.report.plots import fleet as plot_fleet
 from bench.capacity.report.text_report import fleet_table
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
+from bench.cli.common.output_files import refuse_overlaps
 from bench.core.errors import ExitCode, UsageError
 from bench.core.types import Floats
 from bench.core.units import (
@@ -97,8 +98,10 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Simulates the fleet, and prints one line for each balancing policy.
 
     Raises:
-        UsageError: malformed incidents, or too many requests.
+        UsageError: malformed incidents, too many requests, or a plot that would overwrite what is read.
     """
+    day_file = [args.diurnal] if args.diurnal else []
+    refuse_overlaps({"--out": args.out}, others=[args.folder / FILE_NAME, *day_file])
     load = _load(args)
     seconds, rate = load.seconds, load.rate
     stored = read_model(args.folder)

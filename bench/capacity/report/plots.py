@@ -11,7 +11,7 @@ from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.capacity.plan.plan import PlanRow
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.what_if import FleetView
-from bench.core.named_files import write_named
+from bench.core.atomic_files import write_named
 from bench.core.units import format_rate, format_seconds
 from bench.report import plots
 from bench.report.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from bench.cli.common.options import add_scenario_options, add_target_options
+from bench.cli.common.output_files import refuse_overlaps
 from bench.cli.common.values import DURATION, SEED, Value, whole
-from bench.cli.common.verdict_files import add_verdict_options
+from bench.cli.common.verdict_files import add_verdict_options, verdict_files
 from bench.load.locust_adapter.options import OPTIONS, READERS, read_arrivals
 from bench.load.setup.catalog import SCENARIOS
 
@@ -49,3 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the runs (default: results)")
     add_verdict_options(parser)
     add_scenario_options(parser, OWN)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses files of verdicts that overwrite each other or take the place of the runs.
+
+    Raises:
+        UsageError: they do.
+    """
+    refuse_overlaps(verdict_files(args), folders=[args.out])

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from bench.core.atomic_files import make_folder
+from bench.core.atomic_files import make_folder, passes_through, place_of
 from bench.core.errors import UsageError
-from bench.core.named_files import passes_through, place_of
 from bench.core.units import (
     parse_duration,
     parse_duration_or_zero,
@@ -17,6 +16,7 @@ from bench.core.units import (
     parse_rate,
     parse_whole,
 )
+from bench.results.run_paths import FILE_NAME, RUN_FILES
 
 MOST: Final = 1_000_000_000
 MOST_SEED: Final = 2**32 - 1
@@ -66,10 +66,10 @@ def number(least: float, most: float, *, open_least: bool = False) -> Value:
 
 
 def output_path(text: str) -> Path:
-    """A file to write, whose folder must be there; or a device or a pipe, see `bench.core.named_files`.
+    """A file to write, whose folder must be there; or a device or a pipe, see `bench.core.atomic_files`.
 
     Raises:
-        UsageError: there is no such folder, or it cannot be written.
+        UsageError: there is no such folder, or it cannot be written, or it is a file of a stored run.
         OSError: its links lead in a circle.
     """
     path = Path(text)
@@ -82,6 +82,8 @@ def output_path(text: str) -> Path:
         raise UsageError(f"no folder {place.parent} for {place.name}; make it first")
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file")
+    if place.name in RUN_FILES and (place.parent / FILE_NAME).is_file():
+        raise UsageError(f"{path} is a file of a stored run, which it would overwrite; name another file")
     make_folder(place.parent, "", "name another place")
     return path
 

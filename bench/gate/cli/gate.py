@@ -6,9 +6,8 @@ from typing import Final, TextIO
 
 from bench.cli.common.command_output import CommandOutput
 from bench.core import interrupts
-from bench.core.atomic_files import write_atomically
+from bench.core.atomic_files import write_atomically, write_named
 from bench.core.errors import UsageError
-from bench.core.named_files import write_named
 from bench.gate.cli import calibrate, history
 from bench.gate.cli.arguments.options import read_plan_options
 from bench.gate.cli.options import gate_progress, read_spec

@@ -10,9 +10,8 @@ from msgspec import Meta, Struct
 from bench.analysis.run import analyse
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
-from bench.core.atomic_files import write_atomically
+from bench.core.atomic_files import write_atomically, write_named
 from bench.core.errors import ExitCode, UsageError
-from bench.core.named_files import write_named
 from bench.gate.baseline_store import INDEX, entry_runs, read_store
 from bench.gate.history import MetricSeries, history, without_answers
 from bench.gate.report.files import VERDICT, read_verdict

@@ -36,6 +36,16 @@ _PLOTS: Final = (
     ("inside the server", "server.png", load_plots.server),
 )
 
+_SUMMARY: Final = "summary.csv"
+_TEXT: Final = "report.md"
+_PAGE: Final = "report.html"
+_LATENCY: Final = "latency.png"
+_METRICS: Final = "metrics.png"
+RUN_REPORT: Final = (_SUMMARY, _TEXT, _PAGE, *(file for _, file, _ in _PLOTS))
+"""The files of a run's report."""
+COMPARISON_REPORT: Final = (_SUMMARY, _TEXT, _PAGE, _LATENCY, _METRICS)
+"""The files of the report of several runs."""
+
 
 def write_run_report(analysis: Analysis, curves: LatencyCurves, profile: RunProfile, folder: Path) -> RunView:
     """Writes one run's report into `folder`, which is created if needed.
@@ -54,7 +64,7 @@ def write_run_report(analysis: Analysis, curves: LatencyCurves, profile: RunProf
     folder.mkdir(parents=True, exist_ok=True)
     pictures = [Picture(title, file) for title, file, draw in _PLOTS if draw(analysis, curves, folder / file)]
     view = run_view(analysis, profile, pictures)
-    write_atomically(folder / "summary.csv", summary_csv([analysis]).encode())
+    write_atomically(folder / _SUMMARY, summary_csv([analysis]).encode())
     charts = run_charts(analysis, curves, profile)
     data = page.page_data(page.RUN, charts, **_run_fields(analysis, facts(analysis)))
     sections = [(name, title) for name, title in SECTIONS if _has(view, charts, name)]
@@ -147,12 +157,12 @@ def write_side_by_side(
     ]
     analyses = [line.analysis for line in lines]
     pictures = []
-    if latency_plots.side_by_side([(line.label, line.curves) for line in lines], folder / "latency.png"):
-        pictures.append(Picture("latency percentiles", "latency.png"))
-    if load_plots.intervals([(line.label, line.analysis) for line in lines], folder / "metrics.png"):
-        pictures.append(Picture("throughput and latency with intervals", "metrics.png"))
+    if latency_plots.side_by_side([(line.label, line.curves) for line in lines], folder / _LATENCY):
+        pictures.append(Picture("latency percentiles", _LATENCY))
+    if load_plots.intervals([(line.label, line.analysis) for line in lines], folder / _METRICS):
+        pictures.append(Picture("throughput and latency with intervals", _METRICS))
     first, *others = sides
-    write_atomically(folder / "summary.csv", summary_csv(analyses).encode())
+    write_atomically(folder / _SUMMARY, summary_csv(analyses).encode())
     charts, repeats = overlaid_charts(lines) if len(lines) <= MOST_LINES else [], repeats_views(analyses)
     pairs = pair_views(sides) if len(others) <= MOST_PAIRS else []
     sections = [("summary", "Summary"), ("runs", "Runs"), *([("charts", "Charts")] if charts else [])]
@@ -216,6 +226,6 @@ def _render(folder: Path, template: str, charts: Sequence[Chart], data: Markup, 
     """Writes `report.md` and `report.html` from templates `TEMPLATE.md.j2` and `TEMPLATE.html.j2`."""
     sections = values.pop("sections")
     text = render(_PACKAGE, f"{template}.md.j2", **values)
-    write_atomically(folder / "report.md", text.encode())
+    write_atomically(folder / _TEXT, text.encode())
     html = page.render_page(_PACKAGE, f"{template}.html.j2", charts, sections, data, **values)
-    write_atomically(folder / "report.html", html.encode())
+    write_atomically(folder / _PAGE, html.encode())

@@ -13,7 +13,7 @@ from bench.objectives.grammar import parse_objectives
 from bench.objectives.verdicts import Verdict
 from bench.results.blocks import OUTCOME_CODES, ROW, Block, read_blocks
 from bench.results.records import Outcome
-from bench.results.run_folder import BLOCKS, TIME_SERIES
+from bench.results.run_paths import BLOCKS, TIME_SERIES
 from bench.results.run_reader import Run
 from bench.results.samples import ClientSample
 from bench.stats.percentiles import PERCENTILES, nearest_rank

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from bench.cli.common.options import add_header_option
+from bench.cli.common.output_files import refuse_overlaps
 from bench.cli.common.output_options import let_json_take_file
 from bench.cli.common.values import output_path
 from bench.core.errors import UsageError
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses a gate of one side, or on a plan that is none.
+    """Refuses a gate of one side, or on a plan that is none, and files that overwrite each other.
 
     Raises:
         UsageError: it is.
@@ -49,6 +50,8 @@ def check(args: argparse.Namespace) -> None:
         return
     if not (args.baseline and args.candidate):
         raise UsageError("the gate needs both sides; give --baseline X --candidate Y")
+    outputs = {f"--{name}": getattr(args, name) for name in ("markdown", "html", "junit")}
+    refuse_overlaps(outputs | {"--json": args.json_file}, folders=[args.out] if args.out else [])
     make_plan(**read_plan_options(args))
 
 

@@ -1,21 +1,46 @@
 """The common parts of all plots: size, fonts, a palette for colour-blind readers, axes, PNG files.
 
-Without pyplot, which holds references to figures and selects its backend by the display.
+Drawn into memory, whatever backend the environment names. Without pyplot, which holds references to figures and selects
+its backend by the display.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
 from bench.core.atomic_files import write_atomically
 from bench.core.units import format_number
+
+
+@contextlib.contextmanager
+def _without_backend() -> Iterator[None]:
+    """Hides the variable by which a backend is chosen: Matplotlib cannot be imported where it names one that is not
+    installed, as Jupyter's does in the programs that it starts. A process that can have that backend keeps it."""
+    backend = os.environ.pop("MPLBACKEND", None)
+    loaded = "matplotlib" in sys.modules
+    try:
+        yield
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend and not loaded:
+        with contextlib.suppress(ValueError):
+            rcParams["backend"] = backend
+
+
+with _without_backend():
+    from matplotlib import rc_context, rcParams
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+# The other modules with plots take them from here, so that none imports Matplotlib before this one.
+__all__ = ["Axes", "NullFormatter"]
 
 # Okabe and Ito's palette for colour-blind readers.
 BLUE: Final = "#0072B2"

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.capacity.plan.plan import PlanRow
@@ -14,7 +13,7 @@ from bench.capacity.plan.what_if import FleetView
 from bench.core.atomic_files import write_named
 from bench.core.units import format_rate, format_seconds
 from bench.report import plots
-from bench.report.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED
+from bench.report.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Axes
 
 _COLUMNS: Final = {"p50": BLUE, "p95": GREEN, "p99": PURPLE}
 _FINE: Final = 120

@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
 
 from bench.analysis.latency_curves import LatencyCurves, Percentiles
 from bench.analysis.run import Analysis
 from bench.core.types import Floats
 from bench.report import plots
-from bench.report.plots import BLACK, BLUE, ORANGE, PURPLE, SERIES, SKY
+from bench.report.plots import BLACK, BLUE, ORANGE, PURPLE, SERIES, SKY, Axes, NullFormatter
 from bench.stats.percentiles import PERCENTILES
 
 LOG_FROM: Final = 12.0

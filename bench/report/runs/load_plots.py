@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from bench.analysis.compare import side_estimate
 from bench.analysis.latency_curves import LatencyCurves
@@ -13,7 +12,7 @@ from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
 from bench.core.units import pluralize
 from bench.report import plots
-from bench.report.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SERIES, SKY, YELLOW
+from bench.report.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SERIES, SKY, YELLOW, Axes
 from bench.report.runs.latency_plots import LOG_FROM
 from bench.stats.estimate import Estimate
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.analysis.run import analyse
-from bench.core.atomic_files import write_atomically
+from bench.core.atomic_files import scratch_folder, write_atomically
 from bench.core.bounded_files import own_file
 from bench.core.errors import UsageError, did_you_mean
 from bench.core.versioned_json import VersionedJson
@@ -83,6 +83,7 @@ def add_runs(store: Path, paths: Iterable[Path], label: str, now: datetime) -> E
 
     Raises:
         UsageError: no run at `paths`, or runs of the same name.
+        OSError: they cannot be stored; the store is as it was.
     """
     runs = find_runs(paths)
     names = [run.name for run in runs]
@@ -94,10 +95,18 @@ def add_runs(store: Path, paths: Iterable[Path], label: str, now: datetime) -> E
     name = next(entry for entry in (name, *(f"{name}-{number}" for number in range(2, 1000))) if entry not in taken)
     problems = tuple(problem for run in runs for problem in _problems(run))
     entry = Entry(name, label, f"{now:%Y-%m-%dT%H:%M:%SZ}", tuple(names), problems)
-    for run in runs:
-        # Links stay links: what they lead to is not the run's.
-        shutil.copytree(run.path, store / name / run.name, symlinks=True)
-    _write(store, (*entries, entry))
+    store.mkdir(parents=True, exist_ok=True)
+    # Nothing of a copy that a full disk or a signal ends is left.
+    with scratch_folder(store, ".adding-") as scratch:
+        for run in runs:
+            # Links stay links: what they lead to is not the run's.
+            shutil.copytree(run.path, scratch / name / run.name, symlinks=True)
+        (scratch / name).rename(store / name)
+    try:
+        _write(store, (*entries, entry))
+    except BaseException:
+        shutil.rmtree(store / name, ignore_errors=True)
+        raise
     return entry
 
 

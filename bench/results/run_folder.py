@@ -17,6 +17,7 @@ Not locked: to be used from one thread (greenlets are fine).
 import hashlib
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -95,7 +96,7 @@ class RunWriter:
             find_warmup: whether `finish` looks for the end of the warm-up, see `bench.results.found_warmup`.
 
         Raises:
-            OSError: the folder cannot be made.
+            OSError: the folder or a file in it cannot be made; nothing of it is left.
         """
         name = re.sub(r"[^a-z0-9]+", "-", slug.lower()).strip("-") or "run"
         stamp = re.sub(r"[-:]|\.\d+", "", manifest.started)
@@ -105,10 +106,15 @@ class RunWriter:
                 path.mkdir(parents=True)
             except FileExistsError:
                 continue
-            if sentences:
-                lines = "".join(f"{' '.join(text.split())}\n" for text in sentences)
-                write_atomically(path / SENTENCES, lines.encode())
-            return cls(path, manifest, sync_every, find_warmup)
+            try:
+                if sentences:
+                    lines = "".join(f"{' '.join(text.split())}\n" for text in sentences)
+                    write_atomically(path / SENTENCES, lines.encode())
+                return cls(path, manifest, sync_every, find_warmup)
+            except BaseException:
+                # No request was sent: a folder without its files would be taken for a run.
+                shutil.rmtree(path, ignore_errors=True)
+                raise
         raise UsageError(f"{root} has a thousand runs called {stamp}-{name}; give another --out")
 
     @property

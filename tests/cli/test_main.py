@@ -49,3 +49,10 @@ def test_a_missing_file_is_one_line(tmp_path: object) -> None:
     assert (code, out) == (2, "")
     assert err.startswith("bertbench: no file ")
     assert len(err.splitlines()) == 1
+
+
+def test_a_closed_standard_input_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `score - <&-` starts it."""
+    monkeypatch.setattr(sys, "stdin", None)
+    line = "bertbench: standard input is closed; give a text file, or a pipe\n"
+    assert call("score", "-") == (2, "", line)

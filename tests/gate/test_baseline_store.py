@@ -1,3 +1,4 @@
+import errno
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,3 +94,28 @@ def test_bad_stores(tmp_path: Path) -> None:
     (tmp_path / INDEX).write_text("no")
     with pytest.raises(UsageError, match="baselines.json is not JSON .*; restore it"):
         read_store(tmp_path)
+
+
+@pytest.mark.parametrize("failing", ["shutil.copytree", "bench.gate.baseline_store._write"])
+def test_what_cannot_be_stored_whole_leaves_the_store_as_it_was(
+    failing: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full after the first run, or where the index is written."""
+    store = tmp_path / "store"
+    add_runs(store, [runs], "first", NOW)
+    before = sorted(store.rglob("*"))
+    copied: list[str] = []
+
+    def copy(source: Path, target: Path, *, symlinks: bool) -> None:
+        if copied:
+            raise OSError(errno.ENOSPC, "full", str(target))
+        target.mkdir(parents=True)
+        copied.append(target.name)
+
+    def write(store: Path, entries: object) -> None:
+        raise OSError(errno.ENOSPC, "full", str(store / INDEX))
+
+    monkeypatch.setattr(failing, copy if failing == "shutil.copytree" else write)
+    with pytest.raises(OSError, match="full"):
+        add_runs(store, [runs], "second", NOW)
+    assert sorted(store.rglob("*")) == before

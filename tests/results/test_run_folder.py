@@ -276,6 +276,13 @@ def test_a_disk_that_is_full_at_any_stage(load: int, end: int, tmp_path: Path) -
         assert run.columns(["due"])["due"].size == stored
 
 
+@pytest.mark.parametrize("sentences", [["A text."] * 10, []])
+def test_a_run_that_cannot_begin_leaves_no_folder(sentences: list[str], tmp_path: Path) -> None:
+    with full_after(10), pytest.raises(OSError, match="too large"):
+        RunWriter.create(tmp_path, "full", MANIFEST, sentences=sentences)
+    assert not list(tmp_path.iterdir())
+
+
 def test_changed_and_missing_files_are_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path, simulate())
     path = run.path / "timeseries.csv"

@@ -39,6 +39,9 @@ def read_sentences(path: str | Path) -> Iterator[Line]:
             than a mebibyte (the message names the line), and at the end when there was no sentence at all.
     """
     if str(path) == STDIN:
+        if sys.stdin is None:
+            # The process was started without one (`<&-`).
+            raise UsageError("standard input is closed; give a text file, or a pipe")
         return _lines(sys.stdin.buffer, "standard input")
     try:
         stream = Path(path).open("rb")  # noqa: SIM115 - closed by the generator

@@ -37,12 +37,13 @@ def test_a_link_to_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None
 def test_links_in_a_circle_are_named(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    for write in (lambda: output_path(str(tmp_path / "a")), lambda: write_named(tmp_path / "a", b"")):
-        with pytest.raises(OSError, match="Too many levels") as caught:
-            write()
-        assert (
-            one_line(caught.value) == f"cannot open {tmp_path}/a: its symbolic links lead in a circle; check the path"
-        )
+    line = f"cannot open {tmp_path}/a: its symbolic links lead in a circle; check the path"
+    with pytest.raises(OSError, match="Too many levels") as caught:
+        output_path(str(tmp_path / "a"))
+    assert one_line(caught.value) == line
+    with pytest.raises(OSError, match="Too many levels") as caught:
+        write_named(tmp_path / "a", b"")
+    assert one_line(caught.value) == line
 
 
 def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:

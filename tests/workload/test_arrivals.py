@@ -1,5 +1,6 @@
 """Schedules: table-tested, seeded, no sleeping."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -227,3 +228,17 @@ def test_bad_traces_get_one_line(tmp_path: Path, content: str, options: str, mes
     with pytest.raises(UsageError, match=message) as caught:
         parse_arrivals(f"trace:{path}{options}")
     assert "\n" not in str(caught.value)
+
+
+def test_a_trace_that_is_a_pipe_is_refused_without_reading_it(tmp_path: Path) -> None:
+    """As `trace:<(printf ...)` gives one."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="/pipe is a pipe or a device, .*; write the times into a file"):
+        parse_arrivals(f"trace:{tmp_path}/pipe")
+    reader, writer = os.pipe()
+    os.write(writer, b"0.1\n")
+    with pytest.raises(UsageError, match="is a pipe or a device"):
+        parse_arrivals(f"trace:/dev/fd/{reader}")
+    assert os.read(reader, 10) == b"0.1\n"
+    os.close(reader)
+    os.close(writer)

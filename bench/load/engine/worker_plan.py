@@ -29,6 +29,7 @@ class WorkerPlan:
         begins: when the measured part begins, seconds since the run began.
         ends: when it ends.
         trace_share: share of the requests that have a trace context.
+        users: the most that it runs.
     """
 
     run: str
@@ -41,6 +42,13 @@ class WorkerPlan:
     begins: float
     ends: float
     trace_share: float = 0.0
+    users: int = 1
+
+    @property
+    def connections(self) -> int:
+        """The most that it has to one server at a time: one a user for REST, few that users share for gRPC."""
+        protocols = self.workload.protocols
+        return self.users * ("rest" in protocols) + self.endpoint.channels * ("grpc" in protocols)
 
     @property
     def traces(self) -> TraceContexts | None:

@@ -9,6 +9,7 @@ from locust.runners import MASTER_HEARTBEAT_TIMEOUT, WorkerRunner
 from bench.core.errors import BenchError, ExitCode
 from bench.core.output import fit_locale
 from bench.load.engine.clock_comparison import answer
+from bench.load.engine.descriptors import make_room
 from bench.load.engine.dispatcher import Listener
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.engine.worker_session import WorkerSession
@@ -57,6 +58,7 @@ class Worker:
     def _on_plan(self, environment: Any, msg: Any, **_: Any) -> None:
         try:
             plan = WorkerPlan.from_message(msg.data)
+            make_room(plan.users, plan.connections)
             signature = plan.workload.signature
             names = {"rest": ("POST", f"{plan.endpoint.path} {signature}"), "grpc": ("gRPC", f"Predict {signature}")}
             self.session = WorkerSession(plan, self._report, self._listener(names, plan.begins))

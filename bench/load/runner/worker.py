@@ -20,6 +20,7 @@ from gevent.queue import Queue
 
 from bench.core.errors import BenchError, exit_code_of, one_line
 from bench.load.engine.collector import Callbacks, Collector, start_times
+from bench.load.engine.descriptors import make_room
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.engine.worker_session import WorkerSession, start_message
 from bench.load.monitor.gpu import Gpu
@@ -105,6 +106,7 @@ class RunnerWorker:
     def _run(self, spec: RunSpec) -> Reply:
         setup = RunSetup.make(spec, self._target, self._gpu)
         plan = setup.plans(1, uuid4().hex)[0]
+        make_room(plan.users, plan.connections * max(len(spec.servers), 1))
         sampler = setup.sampler()
         epoch, started = start_times(_LEAD_SECONDS)
         manifest = setup.manifest([plan], started, spec.users)

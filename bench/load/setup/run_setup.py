@@ -1,5 +1,6 @@
 """The set-up of a run: its model, its server and its schedule, from its spec."""
 
+import math
 import sys
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -85,7 +86,17 @@ class RunSetup:
         endpoint = endpoint_of(self.spec, self.server, self.payloads)
         return [
             WorkerPlan(
-                run, worker, self.file.data, workload, endpoint, shard, think, begins, ends, self.spec.trace_share
+                run,
+                worker,
+                self.file.data,
+                workload,
+                endpoint,
+                shard,
+                think,
+                begins,
+                ends,
+                self.spec.trace_share,
+                users=math.ceil(self.spec.users / workers),
             )
             for worker, shard in enumerate(shards)
         ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.cli.common.output_options import add_output_options
-from bench.core.errors import ExitCode, UsageError, did_you_mean, did_you_mean_option
+from bench.core.errors import ExitCode, UsageError, did_you_mean, did_you_mean_option, naming
 
 
 class UsageExit(SystemExit):
@@ -59,6 +59,19 @@ class Parser(argparse.ArgumentParser):
         line = f"{self.prog}: {text}{'' if text.endswith('?') else ';'} see {self.prog} --help"
         self._print_message(f"{line}\n", sys.stderr)
         raise UsageExit(line)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As argparse's, which passes over whatever the system refuses: help that was not written has not been given.
+
+        Raises:
+            OSError: standard output takes no more.
+        """
+        if file is sys.stdout and file is not None:
+            with naming("the output"):
+                file.write(message)
+                file.flush()
+        elif file is not None:
+            super()._print_message(message, file)
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """As argparse's, which makes an empty list of `--option=--` (fixed in Python 3.13)."""

@@ -1,8 +1,11 @@
 """The command line as a whole."""
 
 import io
+import os
+import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +59,35 @@ def test_a_closed_standard_input_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sys, "stdin", None)
     line = "bertbench: standard input is closed; give a text file, or a pipe\n"
     assert call("score", "-") == (2, "", line)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["run", "--help"], ["gate", "history", "--help"]])
+def test_help_that_cannot_be_written_is_one_line(words: list[str], tmp_path: Path) -> None:
+    """A limit on file sizes, as a full disk does it."""
+    with (tmp_path / "output").open("w") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", *words],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            # What measures the branches of subprocesses could not write its file either.
+            env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("bertbench: cannot write the output: the file grows larger than is allowed; ")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["run", "--help"]])
+def test_help_without_a_standard_output_is_nowhere(words: list[str]) -> None:
+    """As other output is then."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        preexec_fn=lambda: os.close(1),
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -104,7 +104,7 @@ class ResumableFile:
     def _state(self) -> "_State":
         """The content of the journal."""
         try:
-            return _FILE.read(self.journal)
+            state = _FILE.read(self.journal)
         except FileNotFoundError:
             if self.path.exists():
                 raise UsageError(
@@ -112,6 +112,10 @@ class ResumableFile:
                     "output of bertbench; remove it or leave out --resume"
                 ) from None
             raise UsageError(f"there is no {self.path} to resume; leave out --resume") from None
+        for name in ("items", "bytes"):
+            if (value := getattr(state, name)) < 0:
+                raise UsageError(f"{self.journal} is not a valid {_FILE.name} ({name} is {value}); {_ANEW}")
+        return state
 
     def _check_job(self, found: Mapping[str, Any]) -> None:
         changed = [name for name in sorted(found.keys() | self._job.keys()) if found.get(name) != self._job.get(name)]

@@ -181,6 +181,8 @@ def test_an_output_that_is_gone_is_refused(tmp_path: Path) -> None:
             b'{"format": 2, "items": "1", "job": {}, "bytes": 0, "read": "", "written": ""}',
             "items: expected int, got str",
         ),
+        (b'{"format": 2, "items": 1, "job": {}, "bytes": -4, "read": "", "written": ""}', "bytes is -4"),
+        (b'{"format": 2, "items": -1, "job": {}, "bytes": 0, "read": "", "written": ""}', "items is -1"),
         (b'{"job": "0f", "items": 1, "bytes": 4}', "has journal format 1, this version reads 2"),
         (b'{"format": 3, "items": 1}', "has journal format 3, this version reads 2"),
     ],

@@ -1,8 +1,10 @@
 """Certificates for encrypted connections: the same authorities for REST and gRPC, whatever the client library."""
 
+import contextlib
 import os
 import re
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +15,7 @@ FILE_VARIABLE: Final = "SSL_CERT_FILE"
 FOLDER_VARIABLE: Final = "SSL_CERT_DIR"
 # Names of certificates in a folder of OpenSSL's.
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
-_PEM: Final = "they must be PEM files"
+_OPTIONS: Final = ("--ca-cert", "--client-cert", "--client-key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,11 @@ class TlsOptions:
     def __post_init__(self) -> None:
         if (self.cert is None) != (self.key is None):
             raise UsageError("a client certificate needs its key, and a key its certificate; give both")
-        for path in (self.ca, self.cert, self.key):
+        for option, path in zip(_OPTIONS, (self.ca, self.cert, self.key), strict=True):
             if path is not None and not path.is_file():
-                raise UsageError(f"no certificate file {path}; check the path")
+                if not path.exists():
+                    raise UsageError(f"{option}: no certificate file {path}; check the path")
+                raise UsageError(f"{option}: {path} is {_kind(path)}, not a file; give a PEM file")
 
     @property
     def given(self) -> bool:
@@ -55,9 +59,11 @@ class TlsOptions:
             return self.ca
         for variable, is_there in ((FILE_VARIABLE, Path.is_file), (FOLDER_VARIABLE, Path.is_dir)):
             if text := os.environ.get(variable):
-                if not is_there(Path(text)):
-                    raise UsageError(f"{variable} names {text}, which is not there; correct or unset it")
-                return Path(text)
+                path = Path(text)
+                if not is_there(path):
+                    why = f"is {_kind(path)}" if path.exists() else "is not there"
+                    raise UsageError(f"{variable} names {text}, which {why}; correct or unset it")
+                return path
         found = ssl.get_default_verify_paths()
         if found.cafile or found.capath:
             return Path(found.cafile or found.capath or "")
@@ -72,14 +78,22 @@ class TlsOptions:
         Raises:
             UsageError: the files are not usable certificates.
         """
-        try:
-            trusted = self.authorities()
+        trusted = self.authorities()
+        with _naming(self._source(), trusted, "certificates"):
             context.load_verify_locations(**{"capath" if trusted.is_dir() else "cafile": str(trusted)})
-            if self.cert and self.key:
+        if self.cert and self.key:
+            # OpenSSL does not say which of the two files is wrong.
+            with _naming(_OPTIONS[1], self.cert, "certificates"):
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=str(self.cert))
+            with _naming(_OPTIONS[2], self.key, f"key of {self.cert}, without a password,"):
                 # An empty password, so that OpenSSL does not ask for one on the terminal.
                 context.load_cert_chain(str(self.cert), str(self.key), password="")
-        except (ssl.SSLError, OSError) as error:
-            raise UsageError(f"the certificates cannot be used ({in_words(error)}); {_PEM}") from error
+
+    def _source(self) -> str:
+        """What names the authorities: an option, a variable, or the system."""
+        if self.ca is not None:
+            return _OPTIONS[0]
+        return next((name for name in (FILE_VARIABLE, FOLDER_VARIABLE) if os.environ.get(name)), "the system")
 
     def grpc_credentials(self) -> tuple[bytes, bytes | None, bytes | None]:
         """Authorities, key and certificate as grpcio takes them, which has authorities of its own otherwise.
@@ -92,6 +106,20 @@ class TlsOptions:
         files = [trusted] if trusted.is_file() else [file for file in trusted.iterdir() if _HASHED.match(file.name)]
         roots = b"\n".join(file.read_bytes() for file in sorted(files) if file.is_file())
         return roots, self.key.read_bytes() if self.key else None, self.cert.read_bytes() if self.cert else None
+
+
+def _kind(path: Path) -> str:
+    """What a path that is not of the wanted kind leads to."""
+    return "a folder" if path.is_dir() else "a file" if path.is_file() else "a pipe or a device"
+
+
+@contextlib.contextmanager
+def _naming(source: str, path: Path, wanted: str) -> Iterator[None]:
+    """Adds to errors of OpenSSL the file, and the option or variable that names it."""
+    try:
+        yield
+    except (ssl.SSLError, OSError) as error:
+        raise UsageError(f"{source}: {path} has no usable {wanted} ({in_words(error)}); give a PEM file") from error
 
 
 SYSTEM: Final = TlsOptions()

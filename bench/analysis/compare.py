@@ -35,6 +35,8 @@ POWER: Final = 0.8
 REFUSED: Final = frozenset({"arrivals", "arrivals_digest", "workload.sentences"})
 """Differences in the load, with which latencies are not comparable."""
 
+_IN_BYTES: Final = frozenset({"environment.memory", "environment.memory_limit"})
+
 _FREE: Final = frozenset({"seed", "duration", "warmup", "drain"})
 """Fields of the workload in which runs of one side may differ."""
 
@@ -54,7 +56,7 @@ class Difference:
     after: Any
 
     def __str__(self) -> str:
-        return f"{self.name}: {_show(self.before)} against {_show(self.after)}"
+        return f"{self.name}: {_show(self.name, self.before)} against {_show(self.name, self.after)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +275,10 @@ def _names(side: Sequence[Analysis]) -> tuple[str, ...]:
     return tuple(entry.run.name for entry in side)
 
 
-def _show(value: Any) -> str:
+def _show(name: str, value: Any) -> str:
+    if name in _IN_BYTES and isinstance(value, int):
+        # In full: memories that differ may have the same three digits.
+        return f"{value:,} B"
     if isinstance(value, float):
         return format_number(value)
     return "nothing" if value is None else str(value)

@@ -81,9 +81,21 @@ def did_you_mean_option(option: str, known: Iterable[str]) -> str:
         if option in same:
             here = next((name for name in same if name in names), None)
             return f"; did you mean {here}?" if here else ""
-    # One letter is near to everything.
-    letters = option.lstrip("-")
-    return did_you_mean(f"--{letters}", names) if len(letters) > 1 else ""
+    # One letter is near to everything, and the dashes of any two options are alike.
+    letters, bare = option.lstrip("-"), {name.lstrip("-"): name for name in names if name.startswith("--")}
+    near = difflib.get_close_matches(letters.lower(), bare, 1) if len(letters) > 1 else []
+    return f"; did you mean {bare[near[0]]}?" if near else ""
+
+
+def with_example(error: BenchError, example: str) -> str:
+    """The message about a part of a value, with one cure: how to write the whole, unless it has another.
+
+    Args:
+        error: how to write the part says less than `example`, and is left out.
+        example: the whole value.
+    """
+    fault, _, cure = str(error).partition("; ")
+    return f"{fault}; {cure if cure and not cure.startswith('write ') else f'write it like {example}'}"
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.analysis.compare import RUN_NOISE, Change, Comparison, compare, side_estimate
+from bench.analysis.compare import RUN_NOISE, Change, Comparison, Difference, compare, side_estimate
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis, analyse
 from bench.core.errors import InconclusiveError, UsageError
@@ -146,3 +146,10 @@ def test_the_text_has_a_line_a_figure_and_all_warnings(tmp_path: Path) -> None:
     assert re.search(r"worse +\+[0-9.]+ %$", line)
     assert "%" in line
     assert "differs: workload.seed: 1 against 2" in text
+
+
+def test_a_difference_of_memory_has_its_unit() -> None:
+    shown = str(Difference("environment.memory", 25_276_510_208, 25_276_063_744))
+    assert shown == "environment.memory: 25,276,510,208 B against 25,276,063,744 B"
+    assert str(Difference("environment.memory_limit", None, 8_000_000)).endswith(": nothing against 8,000,000 B")
+    assert str(Difference("environment.cores", 4, 8)) == "environment.cores: 4 against 8"

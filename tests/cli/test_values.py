@@ -100,7 +100,15 @@ def test_the_default_is_one_that_the_option_takes(found: argparse.ArgumentParser
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ("demo --seconds 0", "--seconds: 0 is out of range; give a number from 1 to 86400"),
+        ("baseline add r --label \x1b", "--label: '\\x1b' has a line end or another control character; leave it out"),
+        ("capacity --label \x1b", "--label: '\\x1b' has a line end or another control character; leave it out"),
+        (
+            "capacity simulate d --replicas 2 --rate 5 --out a.jpg",
+            "--out: a.jpg ends in .jpg, and plots are PNG files; give a.png",
+        ),
+        ("gate history d --plot b/a.svg", "--plot: b/a.svg ends in .svg, and plots are PNG files; give b/a.png"),
+        ("capacity --price 1e12", "--price: 1e12 is out of range; give a number from 0 to 1,000,000,000"),
+        ("demo --seconds 0", "--seconds: 0 is out of range; give a number from 1 to 86,400"),
         ("demo --seconds 1e99", "--seconds: 1e99 is out of range"),
         ("score f --in-flight 0", "--in-flight: 0 is out of range"),
         ("score f --timeout 60", "--timeout: '60' is a duration without a unit; write 60ms or 60s"),
@@ -162,6 +170,7 @@ def test_ranges_hold_their_ends() -> None:
         ("baseline add r --promote --lable x", "there is no --lable; did you mean --label?"),
         ("baseline add r --promot", "there is no --promot; did you mean --promote?"),
         ("--verson", "there is no --verson; did you mean --version?"),
+        ("run rest --label x", "there is no --label; see bertbench run --help"),
         ("demo --qqqqqq", "there is no --qqqqqq; see bertbench demo --help"),
         ("trian t", "'trian' is not one of train, export"),
         ("trian t", "did you mean train?"),

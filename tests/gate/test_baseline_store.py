@@ -1,4 +1,5 @@
 import errno
+import io
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from bench.cli import main
 from bench.core.errors import UsageError
 from bench.gate.baseline_store import INDEX, add_runs, find_entry, promote, promoted_runs, read_store
 from bench.results.records import Outcome
@@ -119,3 +121,12 @@ def test_what_cannot_be_stored_whole_leaves_the_store_as_it_was(
     with pytest.raises(OSError, match="full"):
         add_runs(store, [runs], "second", NOW)
     assert sorted(store.rglob("*")) == before
+
+
+def test_a_label_of_others_breaks_no_table(runs: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    add_runs(store, [runs], "a\nb", NOW)
+    for words in (["list"], ["show", "latest"]):
+        out = io.StringIO()
+        assert main(["baseline", *words, "--store", str(store)], out, io.StringIO()) == 0
+        assert any("a b" in line and "20260131T120000Z-a-b" in line for line in out.getvalue().splitlines())

@@ -32,6 +32,14 @@ def test_the_line_says_what_by_how_much_and_how_sure() -> None:
     assert verdict_line(known).endswith("false alarms at most 0.5 %, measured: 0 of 20 gates")
 
 
+def test_stored_runs_that_were_not_compared_have_no_number_a_side() -> None:
+    stored = replace(report(slower(0.2)), load="")
+    assert " runs a side; false alarms" in verdict_line(stored)
+    none = replace(stored, verdict=replace(stored.verdict, pairs=0))
+    assert "a side" not in verdict_line(none)
+    assert "a side" not in gate_html(none)
+
+
 def test_throughput_is_shown_as_the_change_of_the_figure() -> None:
     """Worse by 25 % is a throughput that fell by 20 %."""
     table = gate_table(report({"throughput": 0.25}))

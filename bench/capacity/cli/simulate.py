@@ -20,7 +20,7 @@ from bench.capacity.report.text_report import fleet_table
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.cli.common.output_files import refuse_overlaps
-from bench.core.errors import ExitCode, UsageError
+from bench.core.errors import ExitCode, UsageError, with_example
 from bench.core.types import Floats
 from bench.core.units import (
     format_rate,
@@ -216,10 +216,7 @@ def _option(name: str, example: str) -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        fault, _, cure = str(error).partition("; ")
-        # The form of a part says less than that of the whole.
-        own = "" if cure.startswith("write ") else cure
-        raise UsageError(f"{name}: {fault}; {own or f'write it like {example}'}") from None
+        raise UsageError(f"{name}: {with_example(error, example)}") from None
 
 
 def _begun(incident: Incident, text: str, seconds: float) -> Incident:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bench.bert.contract.golden import Golden
 from bench.bert.contract.masked_requests import COMPACT_SIGNATURE
 from bench.capacity.queue.queue_model import Batching
-from bench.core.errors import UsageError
+from bench.core.errors import UsageError, with_example
 from bench.core.units import parse_duration_or_zero, parse_whole
 from bench.server.batching import batching_of
 
@@ -45,11 +45,11 @@ def read_batching(text: str) -> tuple[Batching | None, int]:
     found = dict(part.partition("=")[::2] for part in text.split(","))
     if found.keys() != {"largest", "timeout", "threads"}:
         raise UsageError(f"{text!r} does not describe batching; write it like {EXAMPLE}, or off")
-    timeout = parse_duration_or_zero(found["timeout"])
     try:
+        timeout = parse_duration_or_zero(found["timeout"])
         largest, threads = parse_whole(found["largest"], 1, 1_000_000), parse_whole(found["threads"], 1, 64)
     except UsageError as error:
-        raise UsageError(f"{text!r} does not describe batching ({error}); write it like {EXAMPLE}") from None
+        raise UsageError(f"{text!r} does not describe batching: {with_example(error, EXAMPLE)}") from None
     return Batching(largest, timeout, _INITIAL_MARGINAL), threads
 
 

@@ -88,6 +88,31 @@ def output_path(text: str) -> Path:
     return path
 
 
+def label(text: str) -> str:
+    """A name that is shown in tables and reports.
+
+    Raises:
+        UsageError: it is not one line that can be printed.
+    """
+    if not text.isprintable():
+        raise UsageError(f"{text!r} has a line end or another control character; leave it out")
+    return text
+
+
+def png_path(text: str) -> Path:
+    """A PNG file to write; a name without an ending is taken.
+
+    Raises:
+        UsageError: another ending, or as for `output_path`.
+    """
+    path = Path(text)
+    if path.suffix.lower() not in ("", ".png"):
+        raise UsageError(f"{text} ends in {path.suffix}, and plots are PNG files; give {path.with_suffix('.png')}")
+    return output_path(text)
+
+
+LABEL: Final = Value(label)
+PNG: Final = Value(png_path)
 SEED: Final = whole(0, MOST_SEED)
 PORT: Final = whole(1, 65535)
 SERVERS: Final = whole(1, 10_000)

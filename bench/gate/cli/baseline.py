@@ -10,7 +10,7 @@ from bench.analysis.metrics import METRICS
 from bench.analysis.run import analyse
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
-from bench.core.errors import ExitCode
+from bench.core.errors import ExitCode, printable
 from bench.core.units import pluralize
 from bench.gate.baseline_store import Entry, add_runs, entry_runs, find_entry, promote, read_store
 from bench.report import text
@@ -98,11 +98,11 @@ def _list(store: Path, out: CommandOutput) -> None:
 
 def _row(entry: Entry) -> tuple[str, str, str, str]:
     state = "promoted" if entry.promoted else ("failed" if entry.problems else "stored")
-    return entry.id, entry.label, str(len(entry.runs)), state
+    return entry.id, printable(entry.label), f"{len(entry.runs):,}", state
 
 
 def _show(store: Path, entry: Entry, out: CommandOutput) -> None:
-    lines = [f"{entry.id}  {entry.label}  added {entry.added}  {_row(entry)[3]}"]
+    lines = [f"{entry.id}  {printable(entry.label)}  added {entry.added}  {_row(entry)[3]}"]
     lines += [f"  failed: {problem}" for problem in entry.problems]
     names = ("from_due_p50", "from_due_p95", "from_due_p99", "throughput", "error_share")
     rows = [("run", *(METRICS[name].title for name in names))]

@@ -54,7 +54,7 @@ def _sentences(report: GateReport) -> Iterator[str]:
     yield f"Candidate {report.candidate} against baseline {report.baseline}."
     if report.load:
         yield f"Both under {report.load}, side by side: {duration(report)}."
-    else:
+    elif report.verdict.pairs:
         yield f"Stored runs: {pluralize(report.verdict.pairs, 'run')} a side."
     if report.verdict.invalid_pairs:
         yield f"{pluralize(report.verdict.invalid_pairs, 'INVALID pair')} left out."

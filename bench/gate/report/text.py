@@ -26,7 +26,7 @@ def verdict_line(report: GateReport) -> str:
     verdict = report.verdict
     parts = [
         f"{verdict.kind}: {verdict.reason}",
-        duration(report) if report.load else f"{pluralize(verdict.pairs, 'run')} a side",
+        duration(report) if report.load else f"{pluralize(verdict.pairs, 'run')} a side" if verdict.pairs else "",
         error_rate(report),
     ]
     return "; ".join(part for part in parts if part)

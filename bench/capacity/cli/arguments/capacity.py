@@ -6,7 +6,18 @@ from typing import Final
 
 from bench.capacity.plan.slo import Slo
 from bench.cli.common.options import add_scenario_options, add_target_options, served_target
-from bench.cli.common.values import DURATION_TEXT, FRACTION_TEXT, RATE_TEXT, SEED, Value, number, output_path, whole
+from bench.cli.common.values import (
+    DURATION_TEXT,
+    FRACTION_TEXT,
+    LABEL,
+    PNG,
+    RATE_TEXT,
+    SEED,
+    Value,
+    number,
+    output_path,
+    whole,
+)
 from bench.workload.policies import POLICIES
 
 _SLO: Final = Value(Slo.parse, as_text=True)
@@ -61,7 +72,7 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="continue the sweep in --out")
     parser.add_argument(
-        "--label", help="name of this server in reports (default: protocol, signature, precision, target)"
+        "--label", type=LABEL, help="name of this server in reports (default: protocol, signature, precision, target)"
     )
     parser.add_argument(
         "--seed", type=SEED, default=0, help="random seed of schedules, sentences and the fit (default: 0)"
@@ -199,5 +210,5 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slo", type=_SLO, help="objective (default: that of the sweep)")
     parser.add_argument("--seed", type=SEED, default=0, help="random seed (default: 0)")
     parser.add_argument(
-        "--out", type=output_path, metavar="FILE", help="write a plot of latency and losses over time, a PNG file"
+        "--out", type=PNG, metavar="FILE", help="write a plot of latency and losses over time, a PNG file"
     )

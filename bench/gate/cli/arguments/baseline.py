@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from bench.cli.common.values import LABEL
 from bench.results.run_paths import run_paths
 
 
@@ -11,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = actions.add_parser("add", help="copy runs into the store; a failed run is stored, but never promoted")
     add.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run, or a folder of runs")
-    add.add_argument("--label", default="", help="what it is, for example a commit")
+    add.add_argument("--label", type=LABEL, default="", help="what it is, for example a commit")
     add.add_argument("--promote", action="store_true", help="make it the baseline, if it is good")
     listing = actions.add_parser("list", help="all entries")
     show = actions.add_parser("show", help="one entry and its metrics")

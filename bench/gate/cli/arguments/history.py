@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from bench.cli.common.values import number, output_path
+from bench.cli.common.values import PNG, number
 from bench.gate.types import P_VALUE
 
 
@@ -15,4 +15,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--p-value", type=number(0, 0.5, open_least=True), default=P_VALUE, help=f"of one split (default: {P_VALUE})"
     )
-    parser.add_argument("--plot", type=output_path, help="PNG file (default: history.png in DIR)")
+    parser.add_argument("--plot", type=PNG, help="PNG file (default: history.png in DIR)")

@@ -12,7 +12,7 @@ from bench.server.embedded.base import metrics
 from bench.server.embedded.base.status import Code, StatusError, invalid_argument
 from bench.server.embedded.models.servable import Caller, Servable
 from bench.server.embedded.models.signatures import DEFAULT_SIGNATURE, Signature
-from bench.server.embedded.runtime.tensors import DT_FLOAT, DT_STRING, Tensor, shape_text
+from bench.server.embedded.runtime.tensors import DT_FLOAT, DT_STRING, Tensor, check_fill, shape_text
 from bench.serving.protos import classification_pb2, regression_pb2, types_pb2
 
 CLASSIFY_METHOD: Final = "tensorflow/serving/classify"
@@ -157,7 +157,7 @@ def _run(
     servable: Servable, given: Any, feeds: Set[str], fetches: Set[str], caller: Caller, api: str | None
 ) -> tuple[int, dict[str, Tensor]]:
     """Runs the graph with the examples as each of `feeds`; their number, and the outputs by tensor name."""
-    examples = serialized_examples(given)
+    examples = serialized_examples(given, servable.max_fill)
     if not examples:
         raise invalid_argument("Input is empty.")
     started = time.perf_counter()
@@ -168,14 +168,24 @@ def _run(
     return len(examples), dict(zip(wanted, tensors, strict=True))
 
 
-def serialized_examples(given: Any) -> list[bytes]:
-    """The examples of an Input, each preceded by the context: the example's value of a repeated feature wins."""
+def serialized_examples(given: Any, max_fill: int) -> list[bytes]:
+    """The examples of an Input, each preceded by the context: the example's value of a repeated feature wins.
+
+    Args:
+        given: the Input.
+        max_fill: bytes of a context in all examples, since it is sent once.
+
+    Raises:
+        StatusError: RESOURCE_EXHAUSTED for more.
+    """
     kind = given.WhichOneof("kind")
     if kind == "example_list":
         return [example.SerializeToString() for example in given.example_list.examples]
     if kind == "example_list_with_context":
-        context = given.example_list_with_context.context.SerializeToString()
-        return [context + example.SerializeToString() for example in given.example_list_with_context.examples]
+        shared, examples = given.example_list_with_context.context, given.example_list_with_context.examples
+        check_fill(len(examples) - 1, len(examples) * shared.ByteSize(), max_fill)
+        context = shared.SerializeToString()
+        return [context + example.SerializeToString() for example in examples]
     return []
 
 

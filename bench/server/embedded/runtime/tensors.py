@@ -125,7 +125,7 @@ def from_proto(proto: Any, max_fill: int) -> Tensor | None:
         return None
     if not size:
         # A model may multiply the other dimensions, and the runtime ends the process where a product exceeds 64 bits.
-        _check_fill(1, math.prod([max(dimension, 1) for dimension in shape]), max_fill)
+        check_fill(1, math.prod([max(dimension, 1) for dimension in shape]), max_fill)
     try:
         values = _strings(proto, size, max_fill) if proto.dtype == DT_STRING else _numbers(proto, size, max_fill)
     except MemoryError:
@@ -133,7 +133,17 @@ def from_proto(proto: Any, max_fill: int) -> Tensor | None:
     return None if values is None else Tensor(proto.dtype, shape, values)
 
 
-def _check_fill(missing: int, length: int, max_fill: int) -> None:
+def check_fill(missing: int, length: int, max_fill: int) -> None:
+    """Refuses a large tensor with values that are not in its request.
+
+    Args:
+        missing: how many are not.
+        length: bytes of the tensor.
+        max_fill: bytes of the largest one.
+
+    Raises:
+        StatusError: RESOURCE_EXHAUSTED.
+    """
     if missing > 0 and length > max_fill:
         raise StatusError(
             Code.RESOURCE_EXHAUSTED,
@@ -167,7 +177,7 @@ def _numbers(proto: Any, size: int, max_fill: int) -> NDArray[Any] | None:
     if length > INT64_MAX:
         return None
     values = _single_values(proto, known)
-    _check_fill(size - len(values), length, max_fill)
+    check_fill(size - len(values), length, max_fill)
     return filled(values, size)
 
 
@@ -214,7 +224,7 @@ def filled(values: NDArray[Any], size: int) -> NDArray[Any]:
 def _strings(proto: Any, size: int, max_fill: int) -> list[bytes] | None:
     if proto.tensor_content and size:
         return _decode_string_list(proto.tensor_content, size)
-    _check_fill(size - len(proto.string_val), size * _STRING_BYTES, max_fill)
+    check_fill(size - len(proto.string_val), size * _STRING_BYTES, max_fill)
     strings = list(proto.string_val[:size])
     return strings + (strings[-1:] or [b""]) * (size - len(strings))
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -207,6 +208,32 @@ def test_recorded_requests_are_run_before_a_version_serves(store: Path, tmp_path
         assert "Expects arg[0] to be float but int32 is provided" in served.until_logged("version 2 failed to load")
         assert states(served) == {1: "AVAILABLE", 2: "LOADING"}
         assert answer(served) == (1, 2.0)
+
+
+def test_a_standard_error_on_a_full_disk(store: Path, tmp_path: Path) -> None:
+    """Whatever is logged is lost; versions that do not load and the end are as ever."""
+    (tmp_path / "broken" / "1").mkdir(parents=True)
+    grpc_port, rest_port = free_ports(2)
+    words = [f"--port={grpc_port}", f"--rest_api_port={rest_port}", "--max_num_load_retries=0"]
+    command = [sys.executable, "-m", "bench.server.embedded", *words, f"--model_base_path={store / 'affine'}"]
+    with open("/dev/full", "w") as full, subprocess.Popen(command, stdout=full, stderr=full, text=True) as process:
+        served = Served(process, rest_port, grpc_port)
+        try:
+            until(lambda: process.poll() is not None or is_open(rest_port))
+            default = {"name": "default", "base_path": str(store / "affine")}
+            with pytest.raises(grpc.RpcError, match="did not become available"):
+                reload(served, default, {"name": "broken", "base_path": str(tmp_path / "broken")})
+            assert states(served, "broken") == {1: "END"}
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(120) == 0
+        finally:
+            process.kill()
+
+
+def is_open(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 # Versions and configs

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from bench import __version__
 from bench.core.errors import ExitCode
+from bench.server.embedded.base.log import log, write_text
 from bench.server.embedded.base.status import Code, PrintedFaults, StartError, StatusError
 from bench.server.embedded.config.flags import Flags, channel_arguments, parse_flags
 from bench.server.embedded.config.model_config import (
@@ -24,7 +25,7 @@ from bench.server.embedded.config.model_config import (
 from bench.server.embedded.grpc.methods import GrpcMethods
 from bench.server.embedded.grpc.protocol import GrpcLimits, GrpcProtocol
 from bench.server.embedded.manager.model_manager import ManagerOptions, ModelManager
-from bench.server.embedded.models.model import RetryPolicy, log
+from bench.server.embedded.models.model import RetryPolicy
 from bench.server.embedded.models.servable import Caller
 from bench.server.embedded.net.connection import Connection
 from bench.server.embedded.net.connection_table import SocketLimits
@@ -79,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _print_failure(status: StatusError) -> None:
     """Prints what tensorflow_model_server prints when it does not start (main.cc)."""
-    print(f"Failed to start server. Error: {status}", flush=True)
+    write_text(sys.stdout, f"Failed to start server. Error: {status}\n")
 
 
 def _poll_failure(error: StartError | StatusError) -> str:
@@ -302,6 +303,6 @@ def _raise_descriptor_limit(connections: int) -> None:
 
 def exit_now(code: int) -> None:
     """Ends the process without tearing down the runtime, whose threads may still run."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        write_text(stream, "")
     os._exit(code)

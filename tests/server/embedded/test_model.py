@@ -1,5 +1,7 @@
 """Which versions a model loads and frees, and in what order."""
 
+import io
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.server.embedded.base.status import Code, StatusError
-from bench.server.embedded.models.model import Model, RetryPolicy, State, log
+from bench.server.embedded.models.model import Model, RetryPolicy, State
 
 
 class Servable:
@@ -127,6 +129,21 @@ def test_a_fault_while_a_version_loads_is_an_error_of_it(shelf: Shelf, capsys: p
     shelf.until(lambda: shelf.states().get(3) == "AVAILABLE")
 
 
+def test_a_standard_error_on_a_full_disk_leaves_no_version_loading(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        shelf.broken.add(1)
+        shelf.faulty.add(2)
+        shelf.want(1, 2)
+        shelf.until(lambda: shelf.states() == {2: "END", 1: "END"})
+        # The thread goes on.
+        shelf.want(3)
+        shelf.until(lambda: shelf.states().get(3) == "AVAILABLE")
+        monkeypatch.undo()
+
+
 def test_when_a_model_is_over(shelf: Shelf) -> None:
     assert shelf.model.is_over()
     shelf.want(1)
@@ -136,8 +153,3 @@ def test_when_a_model_is_over(shelf: Shelf) -> None:
     shelf.want()
     shelf.until(lambda: shelf.states() == {1: "END"})
     assert shelf.model.is_over()
-
-
-def test_a_line_of_the_log_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    log("a\nready: \x1b[2J\x85é")
-    assert capsys.readouterr().err == "a\\nready: \\x1b[2J\\x85é\n"

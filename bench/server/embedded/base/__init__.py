@@ -1,1 +1,1 @@
-"""Status codes, metrics and integer limits, which every part of the embedded server uses."""
+"""Status codes, metrics, the log and integer limits, which every part of the embedded server uses."""

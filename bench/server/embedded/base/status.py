@@ -1,12 +1,12 @@
 """TensorFlow's errors: a canonical code and a message, and the HTTP status of each code."""
 
 import functools
-import traceback
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Final, ParamSpec, Self, TypeVar
 
 from bench.core.errors import BenchError
+from bench.server.embedded.base.log import log_fault
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -119,8 +119,8 @@ class PrintedFaults:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
         self.occurred = isinstance(error, Exception)
-        if self.occurred:
-            traceback.print_exception(error)
+        if error is not None and self.occurred:
+            log_fault(error)
         return self.occurred
 
 
@@ -137,7 +137,7 @@ def faults_are_internal(function: Callable[P, T]) -> Callable[P, T]:
         except StatusError:
             raise
         except Exception as error:
-            traceback.print_exception(error)
+            log_fault(error)
             text = f"the server failed on this request: {type(error).__name__}"
             raise StatusError(Code.INTERNAL, text) from error
 

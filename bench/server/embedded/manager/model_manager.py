@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from bench.server.embedded.base.log import log
 from bench.server.embedded.base.status import Code, PrintedFaults, StatusError, invalid_argument
 from bench.server.embedded.config.model_config import PLATFORM, BatchingParameters
 from bench.server.embedded.manager.warmup import warm_up
 from bench.server.embedded.models.batching import BatchingRunner, Scheduler
-from bench.server.embedded.models.model import Model, RetryPolicy, VersionStatus, log
+from bench.server.embedded.models.model import Model, RetryPolicy, VersionStatus
 from bench.server.embedded.models.servable import Caller, Servable
 from bench.server.embedded.models.versions import versions_on_disk, wanted_versions
 from bench.server.embedded.runtime.session import SessionOptions

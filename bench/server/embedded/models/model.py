@@ -5,21 +5,17 @@ version is freed when its last request is answered. Each model has a thread of i
 slowly does not delay others.
 """
 
-import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
 
+from bench.server.embedded.base.log import log
 from bench.server.embedded.base.status import Code, PrintedFaults, StatusError
 from bench.server.embedded.models.servable import Servable
 from bench.server.embedded.runtime.c_api import return_free_memory
-
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 Loader = Callable[[str, int, Path], Servable]
 
@@ -218,12 +214,3 @@ class Model:
         with self._changed:
             self._statuses[number] = status
             self._changed.notify_all()
-
-
-def log(line: str) -> None:
-    """Writes a line to stderr in one call, so that lines of several threads do not mix.
-
-    Control characters, which a client may put into a path, are escaped.
-    """
-    sys.stderr.write(f"{_CONTROL.sub(lambda found: repr(found[0])[1:-1], line)}\n")
-    sys.stderr.flush()

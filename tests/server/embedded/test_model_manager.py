@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.server.embedded.base.status import Code, StatusError
-from bench.server.embedded.manager import model_manager
+from bench.server.embedded.manager import base_paths, model_manager
 from bench.server.embedded.manager.model_manager import ManagerOptions, ModelManager
 from bench.server.embedded.models.servable import Caller
 from bench.serving.protos import model_server_config_pb2
@@ -23,6 +23,7 @@ def manager() -> Iterator[ModelManager]:
 
 def config(*models: tuple[str, str]) -> Any:
     made = model_server_config_pb2.ModelServerConfig()
+    made.model_config_list.SetInParent()
     for name, path in models:
         made.model_config_list.config.add(name=name, base_path=path, model_platform="tensorflow")
     return made
@@ -41,13 +42,40 @@ def test_a_path_that_is_none(manager: ModelManager, path: str, capsys: pytest.Ca
     watcher = manager._watcher
     assert watcher is not None
     # Polls go on: what is wrong with another model's path is seen.
-    manager._watched = config(("good", "/elsewhere")).model_config_list.config
+    manager._paths.watch(config(("good", "/elsewhere")).model_config_list.config)
     for _ in range(2000):
         if "/elsewhere" in (shown := capsys.readouterr().err):
             break
         threading.Event().wait(0.005)
     assert "Could not find base path /elsewhere (No such file or directory)" in shown
     assert watcher.is_alive()
+
+
+def test_no_config_comes_into_effect_during_a_poll(manager: ModelManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The poll would give versions to a model that is gone: it came back and stayed."""
+    outcomes: list[Code] = []
+    polled = threading.Event()
+
+    def versions_on_disk(path: Path) -> dict[int, Path]:
+        if threading.current_thread() is manager._watcher and not outcomes:
+            try:
+                manager.reload(config(), Caller(0))
+                outcomes.append(Code.OK)
+            except StatusError as error:
+                outcomes.append(error.code)
+            polled.set()
+        return {1: path}
+
+    def load(*_: object) -> None:
+        raise StatusError(Code.NOT_FOUND, "nothing there")
+
+    monkeypatch.setattr(base_paths, "versions_on_disk", versions_on_disk)
+    monkeypatch.setattr(manager, "_load", load)
+    assert refused(manager, config(("m", "/somewhere")), Caller(0.05)).code is Code.DEADLINE_EXCEEDED
+    assert polled.wait(30)
+    assert outcomes == [Code.DEADLINE_EXCEEDED]
+    manager.reload(config(), Caller(30))
+    assert manager._models["m"]._wanted == {}
 
 
 def test_reloads_that_wait_are_few(manager: ModelManager) -> None:

@@ -2,26 +2,23 @@
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from bench.server.embedded.base.log import log
 from bench.server.embedded.base.status import Code, PrintedFaults, StatusError, invalid_argument
-from bench.server.embedded.config.model_config import PLATFORM, BatchingParameters
+from bench.server.embedded.config.model_config import BatchingParameters
+from bench.server.embedded.manager.base_paths import BasePaths
+from bench.server.embedded.manager.config_checks import check_list, check_no_platform_changes, check_platforms
 from bench.server.embedded.manager.warmup import warm_up
 from bench.server.embedded.models.batching import BatchingRunner, Scheduler
 from bench.server.embedded.models.model import Model, RetryPolicy, VersionStatus
 from bench.server.embedded.models.servable import Caller, Servable
-from bench.server.embedded.models.versions import versions_on_disk, wanted_versions
 from bench.server.embedded.runtime.session import SessionOptions
 from bench.serving.protos import model_server_config_pb2
 
-_WARN_AGAIN_SECONDS: Final = 60.0
-# Each has a thread. Those that were unloaded are known as long as they are among the last ones.
-_MAX_MODELS: Final = 1000
+# Models that were unloaded are known as long as they are among the last ones.
 _MAX_MODELS_OVER: Final = 100
 # A reload may wait for its models without end, each in a thread of the endpoint.
 _MAX_RELOADS: Final = 2
@@ -68,14 +65,13 @@ class ModelManager:
         self._changed = threading.Condition()
         self._reloading = threading.Lock()
         self._reloads = threading.BoundedSemaphore(_MAX_RELOADS)
+        # Taken after the one of reloads.
         self._polling = threading.Lock()
-        # The entries of the last config, and those whose folders are polled: they differ after a config whose models
-        # were refused.
+        # The entries of the last config; others are polled after a config whose models were refused.
         self._configured: Any = ()
-        self._watched: Any = ()
+        self._paths = BasePaths()
         self._models: Mapping[str, Model] = {}
         self._labels: Mapping[str, Mapping[str, int]] = {}
-        self._warned: dict[str, tuple[str, float]] = {}
         self._stopped = threading.Event()
         self._watcher: threading.Thread | None = None
 
@@ -90,14 +86,20 @@ class ModelManager:
         if not self._reloads.acquire(blocking=False):
             raise StatusError(Code.RESOURCE_EXHAUSTED, f"{_MAX_RELOADS} reloads of the config are in progress already")
         try:
-            while not self._reloading.acquire(timeout=_LOOK_AGAIN_SECONDS):
-                self._check_waiting(caller)
-            try:
+            with self._held(self._reloading, caller):
                 self._reload(config, caller)
-            finally:
-                self._reloading.release()
         finally:
             self._reloads.release()
+
+    @contextlib.contextmanager
+    def _held(self, lock: threading.Lock, caller: Caller) -> Iterator[None]:
+        """Holds a lock, for which the caller waits no longer than it would for the models."""
+        while not lock.acquire(timeout=_LOOK_AGAIN_SECONDS):
+            self._check_waiting(caller)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _reload(self, config: Any, caller: Caller) -> None:
         if config.WhichOneof("config") != "model_config_list":
@@ -107,19 +109,25 @@ class ModelManager:
         entries = model_server_config_pb2.ModelServerConfig.FromString(
             config.SerializeToString()
         ).model_config_list.config
-        _check_list(entries)
-        _check_no_platform_changes(self._configured, entries)
+        check_list(entries)
+        # A poll in between would give versions to a model that the config has just removed.
+        with self._held(self._polling, caller):
+            new = self._apply(entries)
+        self._start_watching()
+        self._wait_for(new, caller)
+
+    def _apply(self, entries: Any) -> list[Model]:
+        """Puts a config into effect; the models to wait for."""
+        check_no_platform_changes(self._configured, entries)
         # Serving applies the labels before it checks the models, and keeps them if it then refuses a model.
         self._configured = entries
         self._labels = self._new_labels(entries)
-        _check_platforms(entries)
+        check_platforms(entries)
         new = self._adopt({entry.name for entry in entries})
-        self._watched = entries
-        self._warned = {entry.name: self._warned[entry.name] for entry in entries if entry.name in self._warned}
+        self._paths.watch(entries)
         if self._options.poll_seconds >= 0:
-            self._poll()
-        self._start_watching()
-        self._wait_for(new, caller)
+            self._paths.poll(self._models)
+        return new
 
     def _check_waiting(self, caller: Caller) -> None:
         """Ends a wait whose caller is gone or late."""
@@ -210,34 +218,8 @@ class ModelManager:
 
     def _watch(self) -> None:
         while not self._stopped.wait(self._options.poll_seconds):
-            with PrintedFaults():
-                self._poll()
-
-    def _poll(self) -> None:
-        """Lists the versions on disk and passes the wanted ones to the models."""
-        with self._polling:
-            for entry in self._watched:
-                try:
-                    found = versions_on_disk(Path(entry.base_path.removeprefix("file://")))
-                except (OSError, ValueError) as error:
-                    # A path may be anything: a ValueError is one that no system has.
-                    reason = error.strerror if isinstance(error, OSError) else error
-                    self._warn(entry.name, f"Could not find base path {entry.base_path} ({reason})")
-                    continue
-                wanted = wanted_versions(entry.model_version_policy, found)
-                if wanted:
-                    self._warned.pop(entry.name, None)
-                else:
-                    self._warn(entry.name, f"No versions of servable {entry.name} found under {entry.base_path}")
-                self._models[entry.name].want({version: found[version] for version in wanted})
-
-    def _warn(self, name: str, reason: str) -> None:
-        """Logs why a model has nothing to serve; the same reason once a minute."""
-        last, when = self._warned.get(name, ("", 0.0))
-        now = time.monotonic()
-        if reason != last or now - when > _WARN_AGAIN_SECONDS:
-            self._warned[name] = (reason, now)
-            log(f"warning: {reason}; waiting for a version folder in it")
+            with PrintedFaults(), self._polling:
+                self._paths.poll(self._models)
 
     # Requests
 
@@ -298,53 +280,3 @@ class ModelManager:
         self._stopped.set()
         for model in self._models.values():
             model.stop()
-
-
-def _check_list(entries: Any) -> None:
-    """Refuses a duplicate name, a relative path and more models than there may be."""
-    if len(entries) > _MAX_MODELS:
-        raise StatusError(Code.RESOURCE_EXHAUSTED, f"the config lists {len(entries)} models; {_MAX_MODELS} at most")
-    names = set()
-    for entry in entries:
-        if entry.name in names:
-            raise invalid_argument(f"Illegal to list model {entry.name} multiple times in config list")
-        names.add(entry.name)
-    for entry in entries:
-        if not entry.base_path.startswith("/") and "://" not in entry.base_path:
-            raise invalid_argument(
-                f"Expected model {entry.name} to have an absolute path or URI; got base_path()={entry.base_path}"
-            )
-
-
-def _check_no_platform_changes(old: Any, new: Any) -> None:
-    """Refuses a changed platform of a model that remains."""
-    before = {entry.name: _platform(entry) for entry in old}
-    for entry in new:
-        if entry.name in before and (platform := _platform(entry)) != before[entry.name]:
-            raise invalid_argument(
-                f"Illegal to change a model's platform. For model {entry.name} platform was {before[entry.name]} and "
-                f"new platform requested is {platform}"
-            )
-
-
-def _check_platforms(entries: Any) -> None:
-    """Refuses platforms other than TensorFlow."""
-    for entry in entries:
-        if (platform := _platform(entry)) != PLATFORM:
-            raise invalid_argument(f"Model {entry.name} requests unsupported platform {platform}")
-
-
-def _platform(entry: Any) -> str:
-    if entry.model_type:
-        if entry.model_platform:
-            raise invalid_argument(
-                "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform."
-            )
-        if entry.model_type != model_server_config_pb2.TENSORFLOW:
-            raise invalid_argument(f"ModelServerConfig::model_type choice {entry.model_type} not supported.")
-        return PLATFORM
-    if not entry.model_platform:
-        raise invalid_argument(
-            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform."
-        )
-    return str(entry.model_platform)

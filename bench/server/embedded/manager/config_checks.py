@@ -1,0 +1,72 @@
+"""What a config of models must keep to: Serving's rules with its texts (server_core.cc), and limits of this server."""
+
+from typing import Any, Final
+
+from bench.server.embedded.base.status import Code, StatusError, invalid_argument
+from bench.server.embedded.config.model_config import PLATFORM
+from bench.serving.protos import model_server_config_pb2
+
+# Each has a thread.
+MAX_MODELS: Final = 1000
+
+
+def check_list(entries: Any) -> None:
+    """Refuses a duplicate name, a relative path and more models than there may be.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT, or RESOURCE_EXHAUSTED above a limit.
+    """
+    if len(entries) > MAX_MODELS:
+        raise StatusError(Code.RESOURCE_EXHAUSTED, f"the config lists {len(entries)} models; {MAX_MODELS} at most")
+    names = set()
+    for entry in entries:
+        if entry.name in names:
+            raise invalid_argument(f"Illegal to list model {entry.name} multiple times in config list")
+        names.add(entry.name)
+    for entry in entries:
+        if not entry.base_path.startswith("/") and "://" not in entry.base_path:
+            raise invalid_argument(
+                f"Expected model {entry.name} to have an absolute path or URI; got base_path()={entry.base_path}"
+            )
+
+
+def check_no_platform_changes(old: Any, new: Any) -> None:
+    """Refuses a changed platform of a model that remains.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT.
+    """
+    before = {entry.name: _platform(entry) for entry in old}
+    for entry in new:
+        if entry.name in before and (platform := _platform(entry)) != before[entry.name]:
+            raise invalid_argument(
+                f"Illegal to change a model's platform. For model {entry.name} platform was {before[entry.name]} and "
+                f"new platform requested is {platform}"
+            )
+
+
+def check_platforms(entries: Any) -> None:
+    """Refuses platforms other than TensorFlow.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT.
+    """
+    for entry in entries:
+        if (platform := _platform(entry)) != PLATFORM:
+            raise invalid_argument(f"Model {entry.name} requests unsupported platform {platform}")
+
+
+def _platform(entry: Any) -> str:
+    if entry.model_type:
+        if entry.model_platform:
+            raise invalid_argument(
+                "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform."
+            )
+        if entry.model_type != model_server_config_pb2.TENSORFLOW:
+            raise invalid_argument(f"ModelServerConfig::model_type choice {entry.model_type} not supported.")
+        return PLATFORM
+    if not entry.model_platform:
+        raise invalid_argument(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform."
+        )
+    return str(entry.model_platform)

@@ -144,6 +144,19 @@ def test_a_standard_error_on_a_full_disk_leaves_no_version_loading(
         monkeypatch.undo()
 
 
+def test_a_version_that_waits_for_a_retry_ends_when_it_is_not_wanted() -> None:
+    shelf = Shelf(RetryPolicy(5, 60))
+    shelf.broken.add(1)
+    shelf.want(1)
+    shelf.until(lambda: 1 in shelf.model._attempts)
+    assert shelf.states() == {1: "LOADING"}
+    shelf.want()
+    shelf.until(lambda: shelf.states() == {1: "END"})
+    assert shelf.model.is_over()
+    shelf.model.stop()
+    shelf.model.join()
+
+
 def test_when_a_model_is_over(shelf: Shelf) -> None:
     assert shelf.model.is_over()
     shelf.want(1)

@@ -105,6 +105,37 @@ def test_models_are_not_without_number(manager: ModelManager) -> None:
     assert refused(manager, many, Caller()).code is Code.RESOURCE_EXHAUSTED
 
 
+def test_models_of_earlier_configs_that_load_are_few(manager: ModelManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_manager, "_MAX_KNOWN", 5)
+    loading, go_on = threading.Semaphore(0), threading.Event()
+
+    def load(*_: object) -> None:
+        loading.release()
+        assert go_on.wait(60)
+        raise StatusError(Code.NOT_FOUND, "nothing there")
+
+    monkeypatch.setattr(manager, "_load", load)
+    monkeypatch.setattr(base_paths, "versions_on_disk", lambda path: {1: path})
+    for number in (0, 2):
+        pair = config((f"m{number}", "/somewhere"), (f"m{number + 1}", "/somewhere"))
+        assert refused(manager, pair, Caller(0)).code is Code.DEADLINE_EXCEEDED
+        assert all(loading.acquire(timeout=30) for _ in range(2))
+    more = config(("m4", "/somewhere"), ("m5", "/somewhere"))
+    full = refused(manager, more, Caller(0))
+    assert full.code is Code.RESOURCE_EXHAUSTED
+    assert full.message == "the config lists 2 models, and 4 others are not unloaded yet; 5 at most"
+    # Nothing of it is in effect.
+    assert sorted(manager._models) == ["m0", "m1", "m2", "m3"]
+    assert [entry.name for entry in manager._configured] == ["m2", "m3"]
+    go_on.set()
+    with manager._changed:
+        assert manager._changed.wait_for(
+            lambda: manager._models["m0"].is_over() and manager._models["m1"].is_over(), 30
+        )
+    assert refused(manager, more, Caller(0)).code is Code.DEADLINE_EXCEEDED
+    assert {"m4", "m5"} < set(manager._models)
+
+
 def test_models_that_are_over_are_forgotten(manager: ModelManager, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_manager, "_MAX_MODELS_OVER", 3)
     before = threading.active_count()

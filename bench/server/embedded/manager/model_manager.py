@@ -10,7 +10,12 @@ from typing import Any, Final
 from bench.server.embedded.base.status import Code, PrintedFaults, StatusError, invalid_argument
 from bench.server.embedded.config.model_config import BatchingParameters
 from bench.server.embedded.manager.base_paths import BasePaths
-from bench.server.embedded.manager.config_checks import check_list, check_no_platform_changes, check_platforms
+from bench.server.embedded.manager.config_checks import (
+    MAX_MODELS,
+    check_list,
+    check_no_platform_changes,
+    check_platforms,
+)
 from bench.server.embedded.manager.warmup import warm_up
 from bench.server.embedded.models.batching import BatchingRunner, Scheduler
 from bench.server.embedded.models.model import Model, RetryPolicy, VersionStatus
@@ -20,6 +25,8 @@ from bench.serving.protos import model_server_config_pb2
 
 # Models that were unloaded are known as long as they are among the last ones.
 _MAX_MODELS_OVER: Final = 100
+# Those of a config and of earlier ones, each with a thread and maybe a version that loads.
+_MAX_KNOWN: Final = MAX_MODELS + _MAX_MODELS_OVER
 # A reload may wait for its models without end, each in a thread of the endpoint.
 _MAX_RELOADS: Final = 2
 _LOOK_AGAIN_SECONDS: Final = 0.2
@@ -118,12 +125,14 @@ class ModelManager:
 
     def _apply(self, entries: Any) -> list[Model]:
         """Puts a config into effect; the models to wait for."""
+        names = {entry.name for entry in entries}
+        self._check_room(names)
         check_no_platform_changes(self._configured, entries)
         # Serving applies the labels before it checks the models, and keeps them if it then refuses a model.
         self._configured = entries
         self._labels = self._new_labels(entries)
         check_platforms(entries)
-        new = self._adopt({entry.name for entry in entries})
+        new = self._adopt(names)
         self._paths.watch(entries)
         if self._options.poll_seconds >= 0:
             self._paths.poll(self._models)
@@ -136,6 +145,15 @@ class ModelManager:
             raise StatusError(Code.CANCELLED, "The request was cancelled")
         if left is not None and left <= 0:
             raise StatusError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+    def _check_room(self, names: set[str]) -> None:
+        """Refuses new models while too many others are not unloaded: reloads that wait for none would pile them up."""
+        others = sum(name not in names and not model.is_over() for name, model in self._models.items())
+        if len(names) + others > _MAX_KNOWN:
+            raise StatusError(
+                Code.RESOURCE_EXHAUSTED,
+                f"the config lists {len(names)} models, and {others} others are not unloaded yet; {_MAX_KNOWN} at most",
+            )
 
     def _adopt(self, names: set[str]) -> list[Model]:
         """Creates the new models and unloads those that are gone; the models to wait for."""

@@ -138,6 +138,8 @@ class Model:
     def _reconcile(self, wanted: Mapping[int, Path]) -> None:
         for number in [number for number in self._attempts if number not in wanted]:
             del self._attempts[number]
+            # It waited for its next attempt, still LOADING.
+            self._set(number, VersionStatus(State.END))
         for number in sorted(wanted, reverse=True):
             if self._stopped or self._wanted is not wanted:
                 break

@@ -10,6 +10,7 @@ import pytest
 from bench.server.embedded.base.status import Code, StatusError
 from bench.server.embedded.manager import base_paths, model_manager
 from bench.server.embedded.manager.model_manager import ManagerOptions, ModelManager
+from bench.server.embedded.models import versions
 from bench.server.embedded.models.servable import Caller
 from bench.serving.protos import model_server_config_pb2
 
@@ -103,6 +104,36 @@ def test_reloads_that_wait_are_few(manager: ModelManager) -> None:
 def test_models_are_not_without_number(manager: ModelManager) -> None:
     many = config(*((f"m{number}", "/nowhere") for number in range(1001)))
     assert refused(manager, many, Caller()).code is Code.RESOURCE_EXHAUSTED
+
+
+def test_versions_are_not_without_number(manager: ModelManager) -> None:
+    many = config(("m", "/nowhere"))
+    listed = many.model_config_list.config[0].model_version_policy.specific.versions
+    listed.extend(range(1000))
+    assert refused(manager, many, Caller(0)).code is Code.DEADLINE_EXCEEDED
+    listed.append(1000)
+    full = refused(manager, many, Caller(0))
+    assert full.code is Code.RESOURCE_EXHAUSTED
+    assert full.message == "the config lists 1001 versions of model m; 1000 at most"
+
+
+def test_a_policy_is_read_once(manager: ModelManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at each poll, since it may list many versions."""
+    reads, polls = [], threading.Semaphore(0)
+
+    def read_policy(policy: Any) -> versions.VersionPolicy:
+        reads.append(policy)
+        return versions.read_policy(policy)
+
+    def versions_on_disk(path: Path) -> dict[int, Path]:
+        polls.release()
+        return {}
+
+    monkeypatch.setattr(base_paths, "read_policy", read_policy)
+    monkeypatch.setattr(base_paths, "versions_on_disk", versions_on_disk)
+    refused(manager, config(("m", "/nowhere")), Caller(0))
+    assert all(polls.acquire(timeout=30) for _ in range(5))
+    assert len(reads) == 1
 
 
 def test_models_of_earlier_configs_that_load_are_few(manager: ModelManager, monkeypatch: pytest.MonkeyPatch) -> None:

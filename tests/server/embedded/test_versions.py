@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.server.embedded.models.versions import parse_version, versions_on_disk, wanted_versions
+from bench.server.embedded.models.versions import parse_version, read_policy, versions_on_disk
 from bench.serving.protos import model_server_config_pb2
 
 FOUND = {1: Path("1"), 2: Path("2"), 10: Path("10")}
@@ -44,5 +44,6 @@ def test_policies(policy: dict[str, object], wanted: list[int]) -> None:
     config = model_server_config_pb2.ModelConfig(model_version_policy=policy)
     if "all" in policy:
         config.model_version_policy.all.SetInParent()
-    assert wanted_versions(config.model_version_policy, FOUND) == wanted
-    assert wanted_versions(config.model_version_policy, {}) == []
+    read = read_policy(config.model_version_policy)
+    assert read.wanted(FOUND) == wanted
+    assert read.wanted({}) == []

@@ -1,32 +1,43 @@
 """The folders of the configured models, polled for versions (file_system_storage_path_source.cc)."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from bench.server.embedded.base.log import log
 from bench.server.embedded.models.model import Model
-from bench.server.embedded.models.versions import versions_on_disk, wanted_versions
+from bench.server.embedded.models.versions import VersionPolicy, read_policy, versions_on_disk
 
 _WARN_AGAIN_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    name: str
+    base_path: str
+    policy: VersionPolicy
 
 
 class BasePaths:
     """What the models of a config have on disk. Its methods exclude each other by a lock of the caller."""
 
     def __init__(self) -> None:
-        self._entries: Any = ()
+        self._watched: Sequence[_Watched] = ()
         self._warned: dict[str, tuple[str, float]] = {}
 
     def watch(self, entries: Any) -> None:
         """Sets the entries of the config whose folders are polled."""
-        self._entries = entries
+        # Read once: a policy may list many versions, and polls are frequent.
+        self._watched = [
+            _Watched(entry.name, entry.base_path, read_policy(entry.model_version_policy)) for entry in entries
+        ]
         self._warned = {entry.name: self._warned[entry.name] for entry in entries if entry.name in self._warned}
 
     def poll(self, models: Mapping[str, Model]) -> None:
         """Lists the versions on disk and passes the wanted ones to the models."""
-        for entry in self._entries:
+        for entry in self._watched:
             try:
                 found = versions_on_disk(Path(entry.base_path.removeprefix("file://")))
             except (OSError, ValueError) as error:
@@ -34,7 +45,7 @@ class BasePaths:
                 reason = error.strerror if isinstance(error, OSError) else error
                 self._warn(entry.name, f"Could not find base path {entry.base_path} ({reason})")
                 continue
-            wanted = wanted_versions(entry.model_version_policy, found)
+            wanted = entry.policy.wanted(found)
             if wanted:
                 self._warned.pop(entry.name, None)
             else:

@@ -8,16 +8,22 @@ from bench.serving.protos import model_server_config_pb2
 
 # Each has a thread.
 MAX_MODELS: Final = 1000
+# Each is looked up whenever the disk is polled.
+_MAX_VERSIONS: Final = 1000
 
 
 def check_list(entries: Any) -> None:
-    """Refuses a duplicate name, a relative path and more models than there may be.
+    """Refuses a duplicate name, a relative path, and more models or versions than there may be.
 
     Raises:
         StatusError: INVALID_ARGUMENT, or RESOURCE_EXHAUSTED above a limit.
     """
     if len(entries) > MAX_MODELS:
         raise StatusError(Code.RESOURCE_EXHAUSTED, f"the config lists {len(entries)} models; {MAX_MODELS} at most")
+    for entry in entries:
+        if (versions := len(entry.model_version_policy.specific.versions)) > _MAX_VERSIONS:
+            text = f"the config lists {versions} versions of model {entry.name}; {_MAX_VERSIONS} at most"
+            raise StatusError(Code.RESOURCE_EXHAUSTED, text)
     names = set()
     for entry in entries:
         if entry.name in names:

@@ -1,6 +1,7 @@
 """The versions of a model on disk, and those that a policy selects (file_system_storage_path_source.cc)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +32,33 @@ def parse_version(name: str) -> int | None:
     return version if 0 <= version <= INT64_MAX else None
 
 
-def wanted_versions(policy: Any, found: Mapping[int, Path]) -> list[int]:
-    """The versions that should serve, the newest first.
+@dataclass(frozen=True, slots=True)
+class VersionPolicy:
+    """Which versions of a model should serve.
 
     Args:
-        policy: a ServableVersionPolicy; an empty one selects the latest version.
-        found: the versions on disk.
+        newest: at most so many, the newest ones; None for all.
+        only: the numbers of those that may; None for any.
     """
-    newest_first = sorted(found, reverse=True)
+
+    newest: int | None = 1
+    only: frozenset[int] | None = None
+
+    def wanted(self, found: Iterable[int]) -> list[int]:
+        """The versions that should serve, the newest first.
+
+        Args:
+            found: the versions on disk.
+        """
+        chosen = found if self.only is None else self.only.intersection(found)
+        return sorted(chosen, reverse=True)[: self.newest]
+
+
+def read_policy(policy: Any) -> VersionPolicy:
+    """The policy of a ServableVersionPolicy; an empty one selects the latest version."""
     choice = policy.WhichOneof("policy_choice")
     if choice == "all":
-        return newest_first
+        return VersionPolicy(None)
     if choice == "specific":
-        requested = set(policy.specific.versions)
-        return [version for version in newest_first if version in requested]
-    return newest_first[: max(policy.latest.num_versions, 1)]
+        return VersionPolicy(None, frozenset(policy.specific.versions))
+    return VersionPolicy(max(policy.latest.num_versions, 1))

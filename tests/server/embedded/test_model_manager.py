@@ -36,7 +36,7 @@ def refused(manager: ModelManager, given: Any, caller: Caller) -> StatusError:
     return caught.value
 
 
-@pytest.mark.parametrize("path", ["/a\0b", "/" + "x" * 10_000, "/dev/null", "/nowhere", "file:///a\0", "/a\nb"])
+@pytest.mark.parametrize("path", ["/a\0b", "/" + "x" * 4095, "/dev/null", "/nowhere", "file:///a\0", "/a\nb"])
 def test_a_path_that_is_none(manager: ModelManager, path: str, capsys: pytest.CaptureFixture[str]) -> None:
     late = refused(manager, config(("bad", path), ("good", "/nowhere")), Caller(0.05))
     assert late.code is Code.DEADLINE_EXCEEDED
@@ -115,6 +115,13 @@ def test_versions_are_not_without_number(manager: ModelManager) -> None:
     full = refused(manager, many, Caller(0))
     assert full.code is Code.RESOURCE_EXHAUSTED
     assert full.message == "the config lists 1001 versions of model m; 1000 at most"
+
+
+def test_paths_are_not_of_any_length(manager: ModelManager) -> None:
+    long = refused(manager, config(("m", "/" + "ü" * 2048)), Caller(0))
+    assert long.code is Code.RESOURCE_EXHAUSTED
+    assert long.message == "the base_path of model m has 4097 bytes; 4096 at most"
+    assert not manager._models
 
 
 def test_a_policy_is_read_once(manager: ModelManager, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,12 @@ from bench.serving.protos import model_server_config_pb2
 MAX_MODELS: Final = 1000
 # Each is looked up whenever the disk is polled.
 _MAX_VERSIONS: Final = 1000
+# Bytes; no system opens a longer one. It is kept and logged.
+_MAX_PATH: Final = 4096
 
 
 def check_list(entries: Any) -> None:
-    """Refuses a duplicate name, a relative path, and more models or versions than there may be.
+    """Refuses a duplicate name, a relative or very long path, and more models or versions than there may be.
 
     Raises:
         StatusError: INVALID_ARGUMENT, or RESOURCE_EXHAUSTED above a limit.
@@ -23,6 +25,9 @@ def check_list(entries: Any) -> None:
     for entry in entries:
         if (versions := len(entry.model_version_policy.specific.versions)) > _MAX_VERSIONS:
             text = f"the config lists {versions} versions of model {entry.name}; {_MAX_VERSIONS} at most"
+            raise StatusError(Code.RESOURCE_EXHAUSTED, text)
+        if (length := len(entry.base_path.encode())) > _MAX_PATH:
+            text = f"the base_path of model {entry.name} has {length} bytes; {_MAX_PATH} at most"
             raise StatusError(Code.RESOURCE_EXHAUSTED, text)
     names = set()
     for entry in entries:

@@ -368,6 +368,9 @@ def test_the_config_file_is_followed(store: Path, tmp_path: Path) -> None:
         served.until_logged(
             "PollFilesystemAndReloadConfig failed to ReloadConfig: Expected model affine to have an absolute path"
         )
+        # A poll waits for a model that never serves only until the file changes.
+        model_config(config, entry("affine", base), entry("again", tmp_path / "typo"))
+        served.until_logged("Could not find base path .*typo")
         model_config(config, entry("affine", base), entry("again", base))
         until(lambda: served.http("GET", "/v1/models/again")[0] == 200)
         until(lambda: set(states(served, "again").values()) == {"AVAILABLE"})

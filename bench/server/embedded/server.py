@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from bench import __version__
 from bench.core.errors import ExitCode
 from bench.server.embedded.base.log import log, write_text
-from bench.server.embedded.base.status import Code, PrintedFaults, StartError, StatusError
+from bench.server.embedded.base.status import Code, StartError, StatusError
 from bench.server.embedded.config.flags import Flags, channel_arguments, parse_flags
 from bench.server.embedded.config.model_config import (
     read_batching_parameters,
@@ -24,9 +24,9 @@ from bench.server.embedded.config.model_config import (
 )
 from bench.server.embedded.grpc.methods import GrpcMethods
 from bench.server.embedded.grpc.protocol import GrpcLimits, GrpcProtocol
+from bench.server.embedded.manager.config_file import ConfigFile, UntilStopped
 from bench.server.embedded.manager.model_manager import ManagerOptions, ModelManager
 from bench.server.embedded.models.model import RetryPolicy
-from bench.server.embedded.models.servable import Caller
 from bench.server.embedded.net.connection import Connection
 from bench.server.embedded.net.connection_table import SocketLimits
 from bench.server.embedded.net.http1 import Http1Protocol
@@ -83,13 +83,6 @@ def _print_failure(status: StatusError) -> None:
     write_text(sys.stdout, f"Failed to start server. Error: {status}\n")
 
 
-def _poll_failure(error: StartError | StatusError) -> str:
-    """The message of tensorflow_model_server for a config file that it cannot reload (server.cc)."""
-    if isinstance(error, StatusError):
-        return f"PollFilesystemAndReloadConfig failed to ReloadConfig: {error.message}"
-    return f"Failed to read ModelServerConfig file: {error.status.message if error.status else error}"
-
-
 class Endpoint(Protocol):
     """An endpoint with a bound address."""
 
@@ -136,7 +129,7 @@ class Server:
         library()
         manager = ModelManager(self._manager_options)
         try:
-            manager.reload(self._config, _UntilStopped(self._stopping))
+            manager.reload(self._config, UntilStopped(self._stopping))
         except StatusError:
             if self._stopping.is_set():
                 return
@@ -227,39 +220,10 @@ class Server:
         return " ".join(places)
 
     def _follow_config_file(self, manager: ModelManager) -> None:
-        """Reloads the model config file periodically, if the flags ask for it; an invalid file is logged."""
-        seconds = self._flags.model_config_file_poll_wait_seconds
-        if not self._flags.model_config_file or seconds <= 0:
-            return
-
-        def follow() -> None:
-            while not self._stopping.wait(seconds):
-                # Whatever a file holds, the next one is read.
-                with PrintedFaults():
-                    self._reload_config_file(manager)
-
-        threading.Thread(target=follow, name="model_config_poll", daemon=True).start()
-
-    def _reload_config_file(self, manager: ModelManager) -> None:
-        try:
-            config = _model_config(self._flags)
-            if config != self._config:
-                manager.reload(config, _UntilStopped(self._stopping))
-                self._config = config
-        except (StartError, StatusError) as error:
-            log(_poll_failure(error))
-            log(f"warning: cannot apply the model config file, the last one stays in effect: {error}")
-
-
-class _UntilStopped(Caller):
-    """The process itself, which waits for models until it is stopped."""
-
-    def __init__(self, stopping: threading.Event) -> None:
-        super().__init__()
-        self._stopping = stopping
-
-    def cancelled(self) -> bool:
-        return self._stopping.is_set()
+        """Applies the model config file whenever it changes, if the flags ask for it."""
+        path, seconds = _path(self._flags.model_config_file), self._flags.model_config_file_poll_wait_seconds
+        if path and seconds > 0:
+            ConfigFile(path, self._config, manager, seconds, self._stopping).follow()
 
 
 def _path(text: str) -> Path | None:

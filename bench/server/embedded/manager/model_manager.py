@@ -190,10 +190,16 @@ class ModelManager:
         Raises:
             StatusError: some models do not serve, or the caller no longer waits.
         """
-        with self._changed:
-            while not all(model.latest or model.settled() for model in models):
-                self._check_waiting(caller)
-                self._changed.wait(_LOOK_AGAIN_SECONDS)
+
+        def over() -> bool:
+            return all(model.latest or model.settled() for model in models)
+
+        while not over():
+            # Without the lock, which all models need: a caller may look at a file.
+            self._check_waiting(caller)
+            with self._changed:
+                if not over():
+                    self._changed.wait(_LOOK_AGAIN_SECONDS)
         failed = [model for model in models if not model.latest]
         if failed:
             listed = "".join(

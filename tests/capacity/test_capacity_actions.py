@@ -145,7 +145,10 @@ def test_a_rate_too_uncertain_for_a_plan_is_reported_all_the_same(
         (("plan", "{}", "--plan", "9/s", "--price", "1", "--price", "2"), "2 prices for 1 sweep; give --price once"),
         (("plan", "{}", "{}", "--plan", "9/s", *("--price", "1") * 3), "3 prices for 2 sweeps; give one --price for"),
         (("report", "{}", "--price", "1", "--price", "2"), "2 prices for 1 sweep; give --price once"),
-        (("simulate", "{}", "--replicas", "2", "--rate", "9/s", "--slow", "0x1.2.3@5s"), "write it like 0x3@60s"),
+        (
+            ("simulate", "{}", "--replicas", "2", "--rate", "9/s", "--slow", "0x1.2.3@5s"),
+            "--slow: '1.2.3' is not a number; give a number above",
+        ),
         (("simulate", "{}", "--replicas", "2", "--rate", "9/s", "--fail", "2@5s"), "no replica 2 among 2"),
         (("report", "{}-missing"), "{}-missing"),
         (("sweep", "--out", "{}"), "--resume"),

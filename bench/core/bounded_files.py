@@ -44,7 +44,11 @@ def read_regular(path: Path, most: int) -> bytes:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = file.read(most + 1) if size <= most else b""
+        # Not most + 1 at once, which takes that much memory however small the file is.
+        data = file.read(size + 1) if size <= most else b""
+        if size < len(data) <= most:
+            # It grows, or is one of the kernel's, whose size is 0.
+            data += file.read(most + 1 - len(data))
     if max(size, len(data)) > most:
         raise UsageError(f"{path} has over {most:,} bytes, which is the most that such a file may have")
     return data

@@ -162,6 +162,11 @@ def printable(text: str, most: int = 160) -> str:
     return clean if len(clean) <= most else clean[: most - 1] + "…"
 
 
+def no_memory(name: str) -> OSError:
+    """What a MemoryError is for the user: an error of the system, whose line has the name of what needed the memory."""
+    return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), name)
+
+
 def exit_code_of(error: BenchError | OSError) -> ExitCode:
     """The exit code for an error."""
     return error.exit_code if isinstance(error, BenchError) else ExitCode.USAGE

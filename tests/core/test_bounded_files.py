@@ -1,10 +1,11 @@
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from bench.core.atomic_files import write_atomically
-from bench.core.bounded_files import own_file, read_regular
+from bench.core.bounded_files import MEBIBYTE, own_file, read_regular
 from bench.core.errors import UsageError, one_line
 
 
@@ -14,6 +15,21 @@ def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     assert read_regular(path, 5) == b"12345"
     with pytest.raises(UsageError, match="over 4 bytes"):
         read_regular(path, 4)
+
+
+def test_a_small_file_takes_little_memory_whatever_its_limit(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    tracemalloc.start()
+    try:
+        assert read_regular(path, 256 * MEBIBYTE) == b"12345"
+        assert tracemalloc.get_traced_memory()[1] < MEBIBYTE
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_of_the_kernel_s_whose_size_is_0_is_read() -> None:
+    assert read_regular(Path("/proc/self/status"), MEBIBYTE).startswith(b"Name:")
 
 
 def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ import dataclasses
 import errno
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
 import numpy as np
 import pytest
 
+from bench.core.errors import one_line
 from bench.load.engine.collector import Callbacks, Collector, start_times
 from bench.load.engine.jobs import ScheduledJobs, partition_schedule
 from bench.load.engine.payloads import build_payloads
@@ -109,6 +110,21 @@ def test_what_the_workers_machines_lacked_is_stored_once(tmp_path: Path) -> None
     rig.send(0, 2.0, over=True, since=1.0, lacks={"open files": 3, "memory": 1})
     rig.send(1, 2.0, over=True, lacks={"open files": 4})
     assert rig.finish().file.lacks == {Lack.FILES: 7, Lack.MEMORY: 1}
+
+
+def test_a_run_whose_records_find_no_memory_ends_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise MemoryError
+
+    rig = Rig(tmp_path)
+    monkeypatch.setattr(RunWriter, "add_block", fail)
+    rig.send(0, 1.0)
+    assert rig.ended == [True]
+    with pytest.raises(OSError, match=os.strerror(errno.ENOMEM)) as failed:
+        rig.collector.finish()
+    assert one_line(failed.value) == (
+        f"cannot open {rig.collector.path}: there is not enough memory; close some programs"
+    )
 
 
 def test_a_second_whose_figures_cannot_be_shown_is_not_the_last(

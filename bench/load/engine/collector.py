@@ -16,7 +16,7 @@ import gevent
 import numpy as np
 from gevent.event import Event
 
-from bench.core.errors import reason_of
+from bench.core.errors import no_memory, reason_of
 from bench.core.units import format_seconds
 from bench.load.engine.jobs import ScheduledJobs, ScheduleShard, Unrecorded
 from bench.load.engine.payloads import Payload
@@ -205,9 +205,9 @@ class Collector:
         """Calls `store`; if that fails, stops the run, and `finish` raises the error."""
         try:
             return store()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             if self._failure is None:
-                self._failure = error
+                self._failure = error if isinstance(error, OSError) else no_memory(str(self.path))
                 self.stop()
                 for worker in sorted(self._open):
                     self._close(worker)

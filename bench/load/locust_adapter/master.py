@@ -11,7 +11,7 @@ import gevent
 from gevent.event import Event
 from locust.runners import MasterRunner
 
-from bench.core.errors import BenchError, TargetError, UsageError, one_line
+from bench.core.errors import BenchError, TargetError, UsageError, no_memory, one_line
 from bench.load.live.exports import Export
 from bench.load.live.live_figures import LiveFigures
 from bench.load.live.snapshot_pipe import SnapshotPipe
@@ -25,6 +25,7 @@ from bench.load.locust_adapter.web_tab import WebTab, described_host
 from bench.load.locust_adapter.worker import CLOCK, FAILED, REPORT
 from bench.load.setup.catalog import Scenario
 from bench.load.setup.run_setup import RunSetup
+from bench.load.setup.storing import load_storing
 
 
 class Master:
@@ -77,6 +78,7 @@ class Master:
             self._factory.check_host()
             self._exports = self._factory.exports()
             self.watchers += self._exports
+            load_storing("bench.results.parquet", "bench.load.setup.run_outcome")
             if starts_by_itself:
                 self._setup = self._factory.from_options(self._options.num_users)
         except (BenchError, OSError) as error:
@@ -112,7 +114,7 @@ class Master:
             self._test = RunningTest(self._environment, self._setup)
             self._test.distribute_plans()
             self._test.prepare_looks()
-        except (BenchError, OSError) as error:
+        except (BenchError, OSError, MemoryError) as error:
             self._abort(error)
             # Locust goes on to spawn users after its listeners, unless this greenlet ends.
             raise gevent.GreenletExit from error
@@ -127,9 +129,14 @@ class Master:
         self._stored.clear()
         try:
             path = self._test.begin(self._on_over, self._on_second)
-        except (BenchError, OSError) as error:
+        except (BenchError, OSError, MemoryError) as error:
             self._stored.set()
             self._abort(error)
+        except BaseException:
+            # Locust only logs what its listeners raise: nothing would ever end the run, or let a signal end it.
+            self._stored.set()
+            gevent.spawn(self._runner.quit if self._options.headless else self._runner.stop)
+            raise
         else:
             if self._tab is not None:
                 self._tab.begin(self._test.title, path)
@@ -182,6 +189,8 @@ class Master:
             self._end(test)
         except (BenchError, OSError) as error:
             self._reporter.failed(error)
+        except MemoryError:
+            self._reporter.failed(no_memory("the run"))
         finally:
             self._stored.set()
 
@@ -233,8 +242,8 @@ class Master:
         self.close()
         self._reporter.print_last()
 
-    def _abort(self, error: BenchError | OSError) -> None:
+    def _abort(self, error: BenchError | OSError | MemoryError) -> None:
         """Ends the test that is starting or running, and without a web page the process too."""
         self._aborted = True
-        self._reporter.failed(error)
+        self._reporter.failed(no_memory("the run") if isinstance(error, MemoryError) else error)
         gevent.spawn(self._runner.quit if self._options.headless else self._runner.stop)

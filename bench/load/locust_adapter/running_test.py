@@ -189,7 +189,7 @@ class RunningTest:
             BenchError: the folder cannot be read.
             OSError: it cannot be written.
         """
-        # Imported here: it loads pyarrow and scipy, which would take memory in a process that still sends.
+        # Imported here: a worker has no pyarrow and scipy. The process that stores has loaded them before the load.
         from bench.load.setup.run_outcome import describe_outcome
 
         assert self.collector is not None

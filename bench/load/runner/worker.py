@@ -27,6 +27,7 @@ from bench.load.monitor.gpu import Gpu
 from bench.load.runner.protocol import Reply
 from bench.load.setup.run_setup import RunSetup
 from bench.load.setup.run_spec import RunSpec
+from bench.load.setup.storing import load_storing
 from bench.load.setup.target_session import TargetSession
 from bench.load.transports.balanced_pool import BalancedPool
 from bench.load.transports.pool import TransportPool
@@ -104,6 +105,7 @@ class RunnerWorker:
             return Reply(error=one_line(error), code=int(exit_code_of(error)))
 
     def _run(self, spec: RunSpec) -> Reply:
+        load_storing("bench.results.parquet")
         setup = RunSetup.make(spec, self._target, self._gpu)
         plan = setup.plans(1, uuid4().hex)[0]
         make_room(plan.users, plan.connections * max(len(spec.servers), 1))

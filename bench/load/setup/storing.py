@@ -1,0 +1,30 @@
+"""What stores a run, loaded before the load begins: a run that could not be stored is not made."""
+
+import gc
+import importlib
+
+from bench.core.errors import UsageError, in_words, no_memory
+from bench.core.extras import missing_extra
+
+
+def load_storing(*modules: str) -> None:
+    """Loads modules, and keeps the garbage collector from ever looking at them while requests are sent.
+
+    Raises:
+        UsageError: one cannot be loaded, for lack of memory or of a package.
+    """
+    try:
+        for module in modules:
+            importlib.import_module(module)
+    except (ImportError, MemoryError, OSError) as error:
+        missing = missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
+        raise missing or UsageError(
+            f"what stores a run cannot be loaded ({_reason(error)}); give it more memory (ulimit -v), or check the "
+            "installation"
+        ) from error
+    gc.collect()
+    gc.freeze()
+
+
+def _reason(error: Exception) -> str:
+    return in_words(no_memory("") if isinstance(error, MemoryError) else error)

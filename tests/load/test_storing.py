@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -51,6 +51,18 @@ def test_a_library_that_finds_no_memory_is_one_line(
         load_storing("json", "library_without_memory")
     assert str(refused.value).startswith(f"what stores a run cannot be loaded ({reason}")
     assert str(refused.value).endswith("give it more memory (ulimit -v), or check the installation")
+
+
+def test_libraries_that_would_ask_for_memory_without_end_are_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("mmap.mmap", refuse)
+    monkeypatch.setattr(sys, "meta_path", [Refusing(AssertionError("it was loaded")), *sys.meta_path])
+    with pytest.raises(UsageError, match=r"cannot be loaded \(there is not enough memory\)"):
+        load_storing("library_without_memory")
+    # What is loaded already needs no more.
+    load_storing("json")
 
 
 def test_a_package_that_is_missing_is_named() -> None:

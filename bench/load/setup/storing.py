@@ -2,9 +2,16 @@
 
 import gc
 import importlib
+import mmap
+import sys
+from typing import Final
 
 from bench.core.errors import UsageError, in_words, no_memory
 from bench.core.extras import missing_extra
+
+_ROOM: Final = 256 << 20
+"""Bytes of address space that must be free: scipy's OpenBLAS, while it is loaded, asks for 32 MiB a thread until it has
+them, without an end and deaf to signals."""
 
 
 def load_storing(*modules: str) -> None:
@@ -14,6 +21,8 @@ def load_storing(*modules: str) -> None:
         UsageError: one cannot be loaded, for lack of memory or of a package.
     """
     try:
+        if not sys.modules.keys() >= set(modules):
+            mmap.mmap(-1, _ROOM).close()
         for module in modules:
             importlib.import_module(module)
     except (ImportError, MemoryError, OSError) as error:

@@ -86,7 +86,7 @@ GATE = ("gate", "--baseline", "{run}", "--candidate", "{run}")
                 "--out",
                 "{sweep}/model.json",
             ),
-            "--out would overwrite {sweep}/model.json",
+            "{sweep}/model.json",
         ),
     ],
 )

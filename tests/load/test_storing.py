@@ -96,3 +96,18 @@ def test_a_run_that_could_not_be_stored_sends_nothing(tmp_path: Path) -> None:
     assert "bertbench: what stores a run cannot be loaded (libarrow.so: failed to map segment" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_no_process_is_forked_beside_the_greenlets() -> None:
+    """A child that goes on as the process that it was forked from never ends, and holds up who waits for it."""
+    code = """
+import sys
+import locust
+from bench.load.setup.storing import load_storing
+forks = []
+sys.addaudithook(lambda name, given: forks.append(name) if name in ("os.fork", "subprocess.Popen") else None)
+load_storing("bench.results.parquet", "bench.load.setup.run_outcome")
+print(forks, "scipy" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("[] True\n", 0), done.stderr

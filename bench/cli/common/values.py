@@ -94,7 +94,8 @@ def label(text: str) -> str:
     Raises:
         UsageError: it is not one line that can be printed.
     """
-    if not text.isprintable():
+    # A command line that the locale cannot decode has its bytes as surrogates.
+    if not os.fsencode(text).decode("utf-8", "replace").isprintable():
         raise UsageError(f"{text!r} has a line end or another control character; leave it out")
     return text
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -190,12 +191,15 @@ def test_a_body_that_is_nothing_but_its_frame_rests(part: bytes) -> None:
         assert read_answer(client).startswith(b"HTTP/1.1 200 OK")
 
 
-def test_a_body_in_large_parts_does_not_rest() -> None:
-    begin = b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n"
-    with serving() as (server, connect):
-        rested = watch_rests(server)
-        assert len(ask(connect(), begin + bytes(1_000_000))) > 1_000_000
-        assert not any(rested)
+def test_a_request_and_its_bytes_earn_time_once() -> None:
+    connection: Any = SimpleNamespace(unsent=0)
+    protocol = Http1Protocol(connection, answer, MAX_BODY)
+    protocol.received(b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + bytes(900_000))
+    bytes_alone = protocol.earned()
+    assert bytes_alone == pytest.approx(0.018, rel=0.01)
+    assert protocol.earned() == 0
+    protocol.received(bytes(100_000))
+    assert protocol.earned() == pytest.approx(0.002 + 0.0002)
 
 
 def test_a_flood_rests_and_its_call_is_answered() -> None:

@@ -18,7 +18,7 @@ Handler = Callable[[Request], Response]
 
 # CPU seconds that reading may cost.
 _WORTH_OF_REQUEST: Final = 2e-4
-_WORTH_OF_BYTE: Final = 5e-9
+_WORTH_OF_BYTE: Final = 2e-8
 
 
 class Http1Protocol:

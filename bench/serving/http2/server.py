@@ -171,7 +171,9 @@ class ServerConnection(Connection):
         self.out += goaway(LARGEST_STREAM, NO_ERROR)
 
     def abort(self, code: int) -> None:
-        """Announces that the connection ends with an error."""
+        """Announces that the connection ends with an error; requests that are not complete never will be."""
+        for request in self._streams.values():
+            self._drop(request)
         self.out += goaway(max(self._last_stream, 0), code)
 
     def _ending(self, stream: int, trailers: bytes) -> bytes:

@@ -15,7 +15,7 @@ from bench.server.embedded.base.status import Code, StatusError
 from bench.server.embedded.grpc.grpcio_server import GrpcioServer
 from bench.server.embedded.grpc.protocol import GrpcLimits, GrpcProtocol
 from bench.server.embedded.models.servable import Caller
-from bench.server.embedded.net.connection import Job
+from bench.server.embedded.net.connection import CloseConnectionError, Job
 from bench.server.embedded.net.listeners import listen_tcp, listen_unix
 from bench.server.embedded.net.socket_server import SocketServer
 from bench.server.running import free_ports
@@ -315,6 +315,19 @@ def test_calls_that_are_reset_before_they_run_are_not_run() -> None:
     (job,) = protocol.received(frame(HEADERS, END_HEADERS, 2003, block) + frame(DATA, END_STREAM, 2003, framed(b"x")))
     assert job.run()
     assert framed(b"x") in connection.out
+
+
+def test_a_violation_frees_the_bodies_of_calls_that_are_not_complete() -> None:
+    """The connection may stay for a while."""
+    _, protocol, block = spoken(GrpcLimits())
+    whole = frame(HEADERS, END_HEADERS, 1, block) + frame(DATA, END_STREAM, 1, framed(b"message"))
+    (job,) = protocol.received(whole + frame(HEADERS, END_HEADERS, 3, block) + frame(DATA, 0, 3, bytes(10_000)))
+    assert protocol.held() > 10_000
+    with pytest.raises(CloseConnectionError):
+        protocol.received(frame(HEADERS, END_HEADERS, 2, block))
+    assert 0 < protocol.held() < 100
+    assert job.run()
+    assert protocol.held() == 0
 
 
 def test_the_body_of_a_call_that_is_refused_is_not_kept() -> None:

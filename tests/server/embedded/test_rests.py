@@ -87,7 +87,7 @@ class Table(ConnectionTable):
 
 
 def connection(earned: float = 0.0) -> Any:
-    return SimpleNamespace(budget=CpuBudget(), protocol=SimpleNamespace(earned=lambda: earned))
+    return SimpleNamespace(number=1, budget=CpuBudget(), protocol=SimpleNamespace(earned=lambda: earned))
 
 
 def test_connections_rest_until_their_time_or_the_end() -> None:

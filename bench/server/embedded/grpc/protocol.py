@@ -28,7 +28,7 @@ _MAX_ENCODING: Final = 64
 _MAX_UNSENT: Final = 1 << 20
 # CPU seconds that reading may cost.
 _WORTH_OF_REQUEST: Final = 5e-5
-_WORTH_OF_BYTE: Final = 2e-8
+_WORTH_OF_BYTE: Final = 5e-9
 # The share that counts of the time of a call that fails or runs no model; of one that cannot be read, all does.
 _LOST_OF_CALL: Final = 0.25
 

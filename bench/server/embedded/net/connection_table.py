@@ -126,6 +126,8 @@ class ConnectionTable:
         """Leaves a connection alone until `wake`, or until another one needs its place."""
         with self._lock:
             connection.resting, connection.busy = True, False
+            # One that is about to close has dropped its requests.
+            self._count(connection)
 
     def wake(self, connection: Connection) -> bool:
         """Reserves a resting connection for the calling thread; False if it is closed."""
@@ -142,17 +144,22 @@ class ConnectionTable:
             CloseConnectionError: they are too many for the server.
         """
         with self._lock:
-            # Within the lock: what another thread releases meanwhile would be counted for good.
-            held = connection.protocol.held()
-            counted = held if held > _SMALL else 0
-            more = counted - connection.counted
-            if not more or self._connections.get(connection.number) is not connection:
-                return
-            self._held += more
-            connection.counted = counted
+            more = self._count(connection)
             too_many = more > 0 and self._held > self._limits.held_bytes
         if too_many:
             raise CloseConnectionError(connection.protocol.overloaded())
+
+    def _count(self, connection: Connection) -> int:
+        """Counts a connection anew; how many bytes more it holds.
+
+        Needs the lock: what another thread releases meanwhile would be counted for good.
+        """
+        if self._connections.get(connection.number) is not connection:
+            return 0
+        held = connection.protocol.held()
+        before, connection.counted = connection.counted, held if held > _SMALL else 0
+        self._held += connection.counted - before
+        return connection.counted - before
 
     def _remove(self, connection: Connection) -> None:
         del self._connections[connection.number]

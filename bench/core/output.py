@@ -141,13 +141,21 @@ def _in_utf8(value: Any) -> Any:
         return {_in_utf8(name): _in_utf8(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_in_utf8(entry) for entry in value]
-    if not isinstance(value, str):
-        return value
+    return unicode_text(value) if isinstance(value, str) else value
+
+
+def unicode_text(text: str) -> str:
+    """`text` with the undecodable bytes of a path or command line escaped, as in `\\xff`."""
     try:
-        data = value.encode("utf-8", "surrogateescape")
+        data = text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        data = value.encode("utf-8", "surrogatepass")
+        data = text.encode("utf-8", "surrogatepass")
     return data.decode("utf-8", "backslashreplace")
+
+
+def to_utf8(text: str) -> bytes:
+    """The content of a text file, see `unicode_text`."""
+    return unicode_text(text).encode()
 
 
 def reader_left(stream: TextIO | None) -> bool:

@@ -18,12 +18,12 @@ class Suite:
     """
 
     def __init__(self, name: str, classname: str, seconds: float) -> None:
-        self._element = ElementTree.Element("testsuite", name=name, time=f"{seconds:.3f}")
+        self._element = ElementTree.Element("testsuite", name=_xml(name), time=f"{seconds:.3f}")
         self._classname = classname
 
     def case(self, name: str, seconds: float = 0.0) -> "Case":
         """Adds a case, which has passed unless it is told otherwise."""
-        attributes = {"classname": self._classname, "name": name, "time": f"{seconds:.3f}"}
+        attributes = {"classname": self._classname, "name": _xml(name), "time": f"{seconds:.3f}"}
         return Case(ElementTree.SubElement(self._element, "testcase", attributes))
 
     def to_bytes(self) -> bytes:

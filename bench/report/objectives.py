@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bench.analysis.run import Analysis, analyse
 from bench.core.atomic_files import write_named
+from bench.core.output import to_utf8
 from bench.objectives.text import HEADER, objective_rows, summary_line
 from bench.objectives.verdicts import ObjectiveResult, Verdict
 from bench.report.junit import Case, Suite
@@ -22,7 +23,7 @@ def write_verdicts(runs: Sequence[Run], junit: Path | None, markdown: Path | Non
     if junit is None and markdown is None:
         return
     analyses = [analyse(run) for run in runs]
-    for path, data in ((junit, runs_junit(analyses)), (markdown, runs_markdown(analyses).encode())):
+    for path, data in ((junit, runs_junit(analyses)), (markdown, to_utf8(runs_markdown(analyses)))):
         if path is not None:
             write_named(path, data)
 

@@ -7,10 +7,10 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final
 
-import orjson
 from markupsafe import Markup
 
 import bench
+from bench.core.output import to_json
 from bench.report.charts import Chart
 from bench.report.glossary import terms_section
 from bench.report.pages import render
@@ -55,7 +55,7 @@ def page_data(kind: str, charts: Sequence[Chart], **more: Any) -> Markup:
     """
     data = {"format": FORMAT, "kind": kind, "charts": [chart.to_json() for chart in charts], **more}
     # Nothing in a string may end the element or begin a comment in it.
-    text = orjson.dumps(data).decode().replace("<", "\\u003c").replace("&", "\\u0026")
+    text = to_json(data).decode().replace("<", "\\u003c").replace("&", "\\u0026")
     return Markup(text)
 
 

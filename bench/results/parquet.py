@@ -8,7 +8,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bench.core.bounded_files import open_regular
 from bench.core.errors import UsageError, naming
 from bench.core.message_text import shown
+from bench.core.output import to_utf8
 from bench.results.blocks import (
     MOST_SIGNATURES,
     NO_BYTES,
@@ -146,7 +147,7 @@ def _array(kind: pa.DataType, values: NDArray[Any], absent: NDArray[np.bool_] | 
 
 def _texts(texts: Sequence[str]) -> pa.Array:
     """Texts as an array, see `_array`."""
-    parts = [text.encode() for text in texts]
+    parts = [to_utf8(text) for text in texts]
     offsets = np.cumsum([0, *map(len, parts)]).astype(np.int32)
     return pa.Array.from_buffers(pa.string(), len(parts), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(parts))])
 
@@ -163,15 +164,17 @@ class TableWriter:
         self._temporary = path.with_name(path.name + ".tmp")
         words = [name for name in COLUMNS if pa.types.is_dictionary(_TYPES[name])]
         # Times hardly repeat: a dictionary would only cost time; splitting their bytes lets them compress.
-        with naming(path):
+        with naming(path), contextlib.ExitStack() as opened:
+            file = self._temporary
             self._writer = pq.ParquetWriter(
-                _for_arrow(self._temporary, "wb"),
+                file if _is_for_arrow(file) else opened.enter_context(file.open("wb")),
                 SCHEMA,
                 compression="zstd",
                 compression_level=1,
                 use_dictionary=[*words, *_REPEATING],
                 column_encoding=dict.fromkeys(_TIMES, "BYTE_STREAM_SPLIT"),
             )
+            self._opened = opened.pop_all()
 
     def write(self, columns: Columns, signatures: Sequence[str]) -> None:
         """Adds all of `COLUMNS` as one row group."""
@@ -184,7 +187,8 @@ class TableWriter:
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         try:
             with naming(self._path):
-                self._writer.close()
+                with self._opened:
+                    self._writer.close()
                 if kind is None:
                     with self._temporary.open("rb") as file:
                         os.fsync(file.fileno())
@@ -195,9 +199,9 @@ class TableWriter:
                 self._temporary.unlink()
 
 
-def _for_arrow(path: Path, mode: str) -> Path | IO[bytes]:
-    """The path; the file itself where the locale could not read its name, which Arrow refuses."""
-    return path if str(path).isprintable() else cast("IO[bytes]", path.open(mode, buffering=0))
+def _is_for_arrow(path: Path) -> bool:
+    """Whether Arrow can open the file by its name: it refuses bytes that are not UTF-8."""
+    return str(path).isprintable()
 
 
 def concatenate(parts: Sequence[Columns]) -> Columns:
@@ -248,9 +252,8 @@ def read_table(path: Path, names: Sequence[str], size: int, signatures: Signatur
         UsageError: the file cannot be read.
     """
     try:
-        with open_regular(path) as plain:
+        with open_regular(path) as plain, pq.ParquetFile(path if _is_for_arrow(path) else plain) as file:
             most = _MOST_ROWS_A_BYTE * os.fstat(plain.fileno()).st_size
-        with pq.ParquetFile(_for_arrow(path, "rb")) as file:
             if file.metadata.num_rows > most:
                 raise UsageError(f"{file.metadata.num_rows} rows in so small a file")
             for batch in file.iter_batches(batch_size=size, columns=list(names), use_threads=False):

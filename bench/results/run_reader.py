@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bench.core.bounded_files import MEBIBYTE, open_regular, own_file, read_regular
 from bench.core.errors import UsageError, in_words
+from bench.core.output import unicode_text
 from bench.core.types import Floats
 from bench.results import parquet
 from bench.results.blocks import read_blocks
@@ -50,8 +51,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder's name."""
-        return self.path.resolve().name
+        """The folder's name, for people and files: bytes that are not UTF-8 are escaped."""
+        return unicode_text(self.path.resolve().name)
 
     @property
     def manifest(self) -> RunManifest:

@@ -17,6 +17,7 @@ from bench.cli.common.json_document import Document
 from bench.cli.common.output_files import refuse_overlaps
 from bench.core.atomic_files import write_named
 from bench.core.errors import ExitCode, UsageError
+from bench.core.output import to_utf8
 from bench.stats.estimate import Estimate
 
 
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     sweeps = compare_sweeps(stored, request, options, slo_of(args))
     text = sweeps_markdown(sweeps, request.planned_rate)
     if args.out is not None:
-        write_named(args.out, text.encode())
+        write_named(args.out, to_utf8(text))
     best = cheapest(sweeps)
     code, message = (ExitCode.OK, None) if best else (ExitCode.INCONCLUSIVE, _NO_PLAN)
     document = PlanDocument(

@@ -11,6 +11,7 @@ from bench.capacity.report.html_page import capacity_html
 from bench.capacity.report.json_report import capacity_document, capacity_json
 from bench.capacity.report.markdown_report import capacity_markdown, capacity_view, interrupted_markdown
 from bench.core.atomic_files import write_atomically
+from bench.core.output import to_utf8
 
 REPORT: Final = "capacity.md"
 PAGE: Final = "capacity.html"
@@ -27,7 +28,7 @@ def write_interrupted(measurements: Sequence[Measurement], why: str, folder: Pat
         folder: folder of the sweep.
     """
     path = folder / INTERRUPTED
-    write_atomically(path, interrupted_markdown(measurements, why).encode())
+    write_atomically(path, to_utf8(interrupted_markdown(measurements, why)))
     return path
 
 
@@ -50,7 +51,7 @@ def write_capacity_report(result: CapacityResult, folder: Path) -> Path:
     path = folder / REPORT
     write_atomically(folder / "capacity.json", capacity_json(capacity_document(result, path)))
     view = capacity_view(result, pictures)
-    write_atomically(folder / PAGE, capacity_html(result, view).encode())
-    write_atomically(path, capacity_markdown(view).encode())
+    write_atomically(folder / PAGE, to_utf8(capacity_html(result, view)))
+    write_atomically(path, to_utf8(capacity_markdown(view)))
     (folder / INTERRUPTED).unlink(missing_ok=True)
     return path

@@ -8,6 +8,7 @@ from bench.cli.common.command_output import CommandOutput
 from bench.core import interrupts
 from bench.core.atomic_files import write_atomically, write_named
 from bench.core.errors import UsageError
+from bench.core.output import to_utf8
 from bench.gate.cli import calibrate, history
 from bench.gate.cli.arguments.options import read_plan_options
 from bench.gate.cli.options import gate_progress, read_spec
@@ -69,10 +70,10 @@ def _write(args: argparse.Namespace, report: GateReport) -> None:
         folder = Path(report.folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / VERDICT, gate_json(report))
-        write_atomically(folder / PAGE, gate_html(report).encode())
+        write_atomically(folder / PAGE, to_utf8(gate_html(report)))
     for path, data in (
-        (args.markdown, gate_markdown(report).encode()),
-        (args.html, gate_html(report).encode()),
+        (args.markdown, to_utf8(gate_markdown(report))),
+        (args.html, to_utf8(gate_html(report))),
         (args.junit, gate_junit(report)),
         (args.json_file, gate_json(report)),
     ):

@@ -8,6 +8,7 @@ from bench.bert.contract.model_folder import is_version, latest_version
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.options import access_of
 from bench.core.errors import UsageError
+from bench.core.output import unicode_text
 from bench.gate.spec import Variant
 from bench.gate.stored_runs import StoredRuns, read_stored_runs
 from bench.serving.access import DIRECT
@@ -28,7 +29,7 @@ def read_source(text: str, side: str, args: argparse.Namespace) -> Variant | Sto
     """
     path = Path(text)
     # Bytes of a path that are not UTF-8 cannot be put into the files of a verdict.
-    text = text.encode(errors="replace").decode()
+    text = unicode_text(text)
     if path.is_dir():
         if stored := read_stored_runs(path, text):
             return stored

@@ -16,6 +16,7 @@ from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
 from bench.analysis.run_profile import RunProfile
 from bench.core.atomic_files import write_atomically
+from bench.core.output import to_utf8
 from bench.report import page
 from bench.report.charts import Chart
 from bench.report.csv_cells import text_cell
@@ -64,7 +65,7 @@ def write_run_report(analysis: Analysis, curves: LatencyCurves, profile: RunProf
     folder.mkdir(parents=True, exist_ok=True)
     pictures = [Picture(title, file) for title, file, draw in _PLOTS if draw(analysis, curves, folder / file)]
     view = run_view(analysis, profile, pictures)
-    write_atomically(folder / _SUMMARY, summary_csv([analysis]).encode())
+    write_atomically(folder / _SUMMARY, to_utf8(summary_csv([analysis])))
     charts = run_charts(analysis, curves, profile)
     data = page.page_data(page.RUN, charts, **_run_fields(analysis, facts(analysis)))
     sections = [(name, title) for name, title in SECTIONS if _has(view, charts, name)]
@@ -162,7 +163,7 @@ def write_side_by_side(
     if load_plots.intervals([(line.label, line.analysis) for line in lines], folder / _METRICS):
         pictures.append(Picture("throughput and latency with intervals", _METRICS))
     first, *others = sides
-    write_atomically(folder / _SUMMARY, summary_csv(analyses).encode())
+    write_atomically(folder / _SUMMARY, to_utf8(summary_csv(analyses)))
     charts, repeats = overlaid_charts(lines) if len(lines) <= MOST_LINES else [], repeats_views(analyses)
     pairs = pair_views(sides) if len(others) <= MOST_PAIRS else []
     sections = [("summary", "Summary"), ("runs", "Runs"), *([("charts", "Charts")] if charts else [])]
@@ -189,7 +190,7 @@ def write_side_by_side(
 
 def _relative(path: Path, folder: Path) -> str:
     """A path as a link from a page in `folder`."""
-    return quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/"))
+    return quote(os.fsencode(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/")))
 
 
 def _line_label(side: Side, number: int) -> str:
@@ -226,6 +227,6 @@ def _render(folder: Path, template: str, charts: Sequence[Chart], data: Markup, 
     """Writes `report.md` and `report.html` from templates `TEMPLATE.md.j2` and `TEMPLATE.html.j2`."""
     sections = values.pop("sections")
     text = render(_PACKAGE, f"{template}.md.j2", **values)
-    write_atomically(folder / _TEXT, text.encode())
+    write_atomically(folder / _TEXT, to_utf8(text))
     html = page.render_page(_PACKAGE, f"{template}.html.j2", charts, sections, data, **values)
-    write_atomically(folder / _PAGE, html.encode())
+    write_atomically(folder / _PAGE, to_utf8(html))

@@ -73,6 +73,14 @@ GATE = ("gate", "--baseline", "{run}", "--candidate", "{run}")
             "--out would overwrite {sweep}/model.json",
         ),
         (
+            ("capacity", "plan", "{sweep}", "--plan", "rate=1/s", "--out", "{sweep}/sweep.json"),
+            "--out would overwrite {sweep}/sweep.json",
+        ),
+        (
+            ("capacity", "plan", "{sweep}", "--diurnal", "{day}", "--out", "{here}/day.csv"),
+            "--out would overwrite {here}/day.csv",
+        ),
+        (
             (
                 "capacity",
                 "simulate",
@@ -95,10 +103,16 @@ def test_what_would_be_overwritten_is_refused_before_anything_is_written(
 ) -> None:
     shutil.copytree(run, tmp_path / "other")
     (tmp_path / "sweep").mkdir()
-    shutil.copy(EXAMPLES / "capacity" / "model.json", tmp_path / "sweep")
+    for name in ("model.json", "sweep.json"):
+        shutil.copy(EXAMPLES / "capacity" / name, tmp_path / "sweep")
+    (tmp_path / "day.csv").write_text("time,rate\n00:00,10\n12:00,50\n")
     (tmp_path / "empty").mkdir()
     (tmp_path / "link").symlink_to(run)
-    names = {name: tmp_path / name for name in ("other", "sweep", "empty", "link")} | {"run": run, "here": tmp_path}
+    names = (
+        {name: tmp_path / name for name in ("other", "sweep", "empty", "link")}
+        | {"day": tmp_path / "day.csv"}
+        | {"run": run, "here": tmp_path}
+    )
     before = files(tmp_path)
     code, _, err = call(*(word.format(**names) for word in words))
     assert (code, len(err.splitlines())) == (2, 1)

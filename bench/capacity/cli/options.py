@@ -1,9 +1,12 @@
 """Options that several actions of `bertbench capacity` share, and the values that they give."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+from bench.capacity.experiment.sweep_folder import FILE_NAME as SWEEP
+from bench.capacity.model.model_file import FILE_NAME as MODEL
 from bench.capacity.plan.diurnal import read_diurnal
 from bench.capacity.plan.plan import PlanOptions, Redundancy, parse_plan
 from bench.capacity.plan.planned import PlanRequest
@@ -14,6 +17,14 @@ from bench.capacity.report.text_report import capacity_lines
 from bench.cli.common.command_output import CommandOutput
 from bench.core.errors import UsageError
 from bench.core.units import parse_fraction, pluralize
+
+
+def files_read(args: argparse.Namespace, folders: Sequence[Path]) -> list[Path]:
+    """What an action on finished sweeps reads, and must not overwrite."""
+    return [
+        *(folder / name for folder in folders for name in (SWEEP, MODEL)),
+        *([args.diurnal] if args.diurnal else []),
+    ]
 
 
 def slo_of(args: argparse.Namespace) -> Slo | None:

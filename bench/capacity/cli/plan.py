@@ -6,8 +6,8 @@ from typing import Annotated, TextIO
 
 from msgspec import Meta, Struct
 
-from bench.capacity.cli.options import plan_options, plan_request, slo_of
-from bench.capacity.model.model_file import FILE_NAME, read_model
+from bench.capacity.cli.options import files_read, plan_options, plan_request, slo_of
+from bench.capacity.model.model_file import read_model
 from bench.capacity.plan.compare_sweeps import ComparedSweep, cheapest, compare_sweeps
 from bench.capacity.plan.plan import SimulatedPlan
 from bench.capacity.report.json_report import DiurnalValue, PlanRowValue, diurnal_value, plan_row
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     request = plan_request(args, len(args.folders))
     if request is None:
         raise UsageError("a plan needs a rate; give --plan rate=500/s or --diurnal FILE.csv")
-    refuse_overlaps({"--out": args.out}, others=[folder / FILE_NAME for folder in args.folders])
+    refuse_overlaps({"--out": args.out}, others=files_read(args, args.folders))
     stored = [read_model(folder) for folder in args.folders]
     options = plan_options(args, len(stored))
     sweeps = compare_sweeps(stored, request, options, slo_of(args))

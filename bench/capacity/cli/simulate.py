@@ -8,8 +8,8 @@ from typing import Annotated, Final, NamedTuple, TextIO
 
 from msgspec import Meta, Struct
 
-from bench.capacity.cli.options import slo_of
-from bench.capacity.model.model_file import FILE_NAME, read_model
+from bench.capacity.cli.options import files_read, slo_of
+from bench.capacity.model.model_file import read_model
 from bench.capacity.plan.diurnal import day_length, read_diurnal
 from bench.capacity.plan.fleet import MOST_REPLICAS, Fleet
 from bench.capacity.plan.incidents import Autoscaling, Failure, Incident, RollingRestart, Slow
@@ -100,8 +100,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     Raises:
         UsageError: malformed incidents, too many requests, or a plot that would overwrite what is read.
     """
-    day_file = [args.diurnal] if args.diurnal else []
-    refuse_overlaps({"--out": args.out}, others=[args.folder / FILE_NAME, *day_file])
+    refuse_overlaps({"--out": args.out}, others=files_read(args, [args.folder]))
     load = _load(args)
     seconds, rate = load.seconds, load.rate
     stored = read_model(args.folder)

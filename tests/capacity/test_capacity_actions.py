@@ -137,6 +137,15 @@ def test_a_rate_too_uncertain_for_a_plan_is_reported_all_the_same(
     assert (code, why in out) == (0, False)
 
 
+def test_a_fleet_that_loses_every_request_is_drawn(known: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "fleet.png"
+    words = ("--replicas", "1", "--rate", "20/s", "--duration", "20s", "--fail", "0@0s", "--noticed", "1ms")
+    code, out, _ = bertbench("simulate", str(known), *words, "--policy", "random", "--out", str(picture))
+    assert code == 0
+    assert [line.split()[:5] for line in out.splitlines()][2] == ["random", "—", "—", "—", "—"]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

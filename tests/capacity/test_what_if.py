@@ -6,16 +6,20 @@ import pytest
 from bench.capacity.plan.diurnal import Span
 from bench.capacity.plan.fleet import Fleet
 from bench.capacity.plan.incidents import Failure, Slow
+from bench.capacity.plan.slo import Slo
 from bench.capacity.plan.what_if import WINDOWS, day_profile, draw_arrivals, draw_day, run_fleet
 from bench.capacity.queue.latency_table import ParameterSet
 from bench.capacity.queue.queue_model import QueueModel
 
 CONSTANT = ParameterSet(QueueModel.independent(1), np.full(1, 0.01))
+LIMIT = Slo.parse("p99=200ms")
 
 
 def test_a_failure_shows_as_losses_in_its_window() -> None:
     arrivals = draw_arrivals(100.0, 60.0, 1)
-    view = run_fleet(Fleet(CONSTANT, 2, "random", (Failure(0, 30.0, 40.0, 1.0),)), arrivals, 60.0, 0.1, 1)
+    view = run_fleet(
+        Fleet(CONSTANT, 2, "random", (Failure(0, 30.0, 40.0, 1.0),)), arrivals, 60.0, Slo.parse("p99=100ms"), 1
+    )
     assert view.times.size == WINDOWS
     assert 30 <= view.times[view.lost_fraction.argmax()] <= 31
     assert view.lost == pytest.approx(0.5 / 60, rel=0.4)
@@ -26,10 +30,10 @@ def test_a_failure_shows_as_losses_in_its_window() -> None:
 def test_a_slow_replica_is_over_the_limit_until_it_recovers() -> None:
     arrivals = draw_arrivals(100.0, 60.0, 2)
     slow = (Slow(0, 4.0, 20.0, 25.0),)
-    view = run_fleet(Fleet(CONSTANT, 2, "round-robin", slow), arrivals, 60.0, 0.2, 1)
+    view = run_fleet(Fleet(CONSTANT, 2, "round-robin", slow), arrivals, 60.0, LIMIT, 1)
     assert view.worst > 0.2
     assert 4 <= view.violated <= 20
-    calm = run_fleet(Fleet(CONSTANT, 2, "round-robin"), arrivals, 60.0, 0.2, 1)
+    calm = run_fleet(Fleet(CONSTANT, 2, "round-robin"), arrivals, 60.0, LIMIT, 1)
     assert calm.violated == 0
     assert calm.lost == 0
 
@@ -38,11 +42,41 @@ def test_time_without_requests_between_two_incidents_violates_nothing() -> None:
     arrivals = draw_arrivals(100.0, 60.0, 2)
     arrivals = arrivals[(arrivals < 26) | (arrivals > 32)]
     twice = (Slow(0, 4.0, 5.0, 8.0), Slow(0, 4.0, 50.0, 53.0))
-    view = run_fleet(Fleet(CONSTANT, 2, "round-robin", twice), arrivals, 60.0, 0.2, 1)
+    view = run_fleet(Fleet(CONSTANT, 2, "round-robin", twice), arrivals, 60.0, LIMIT, 1)
     over = view.times[view.p99 > 0.2]
     assert over[0] < 10
     assert over[-1] > 50
     assert view.violated == over.size < 20
+
+
+@pytest.mark.parametrize(
+    ("slo", "violated"),
+    [
+        # Latencies: 10 ms without waiting, which half of the requests do at this load; p99 50 ms.
+        ("p50=9ms,p99=2s", 60.0),
+        ("mean=12ms,p99=2s", 60.0),
+        ("p50=30ms", 0.0),
+        ("p50=30ms,p99=500ms,errors=60%", 0.0),
+        # Half of the requests of 3 windows of 1 s are lost.
+        ("p99=1s,errors=0", 3.0),
+        ("p99=1s,errors=20%", 3.0),
+        ("p99=1s,errors=90%", 0.0),
+        ("p99=1s", 0.0),
+        ("p99=1s,errors=0,wrong=0", 3.0),
+    ],
+)
+def test_each_window_is_held_against_every_limit(slo: str, violated: float) -> None:
+    arrivals = draw_arrivals(100.0, 60.0, 4)
+    crash = (Failure(0, 30.0, 33.0, 5.0),)
+    view = run_fleet(Fleet(CONSTANT, 2, "random", crash), arrivals, 60.0, Slo.parse(slo), 1)
+    assert view.lost == pytest.approx(0.5 / 20, rel=0.4)
+    assert view.violated == view.violates.sum() == violated
+
+
+def test_a_window_whose_requests_are_all_lost_violates_any_objective() -> None:
+    arrivals = draw_arrivals(100.0, 60.0, 4)
+    view = run_fleet(Fleet(CONSTANT, 1, "random", (Failure(0, 30.0),)), arrivals, 60.0, Slo.parse("p99=9s"), 1)
+    assert view.violates.tolist() == [False] * 30 + [True] * 30
 
 
 def test_a_day_is_scaled_to_the_simulated_time() -> None:

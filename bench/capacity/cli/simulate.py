@@ -50,6 +50,7 @@ class WindowValue(Struct, frozen=True, kw_only=True):
     p50: Latency
     p99: Latency
     lost: Fraction
+    violates: Annotated[bool, Meta(description="whether it violates the objective")]
 
 
 class ReplicasValue(Struct, frozen=True, kw_only=True):
@@ -108,13 +109,13 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     policies = tuple(POLICIES) if args.policy == "all" else (args.policy,)
     incidents, scaling = _incidents(args, seconds), _autoscaling(args, seconds)
     fleet = Fleet(stored.model.parameter_set, args.replicas, policies[0], incidents, scaling)
-    views = compare_policies(fleet, policies, load.arrivals, seconds, slo.window_limit, args.seed)
+    views = compare_policies(fleet, policies, load.arrivals, seconds, slo, args.seed)
     lines = [
         f"{pluralize(args.replicas, 'replica')} of {stored.label}, {load.text}, {slo}: simulated by the model",
         fleet_table(views),
     ]
     if args.out is not None:
-        plot_fleet(views, slo.window_limit, args.out)
+        plot_fleet(views, slo.latency, args.out)
         lines.append(f"plot: {args.out}")
     document = SimulateDocument(
         label=stored.label,
@@ -180,7 +181,7 @@ def _check_total(total: float) -> None:
 
 
 def _value(view: FleetView) -> FleetValue:
-    arrays = (found.tolist() for found in (view.times, view.p50, view.p99, view.lost_fraction))
+    arrays = (found.tolist() for found in (view.times, view.p50, view.p99, view.lost_fraction, view.violates))
     return FleetValue(
         policy=view.policy,
         latency=view.latency,
@@ -189,7 +190,8 @@ def _value(view: FleetView) -> FleetValue:
         violated=view.violated,
         replica_hours=view.replica_hours,
         windows=[
-            WindowValue(time=time, p50=p50, p99=p99, lost=lost) for time, p50, p99, lost in zip(*arrays, strict=True)
+            WindowValue(time=time, p50=p50, p99=p99, lost=lost, violates=violates)
+            for time, p50, p99, lost, violates in zip(*arrays, strict=True)
         ],
         replicas=[ReplicasValue(time=time, replicas=count) for time, count in view.replicas],
     )

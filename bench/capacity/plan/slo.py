@@ -40,11 +40,6 @@ class Slo:
             raise UsageError(f"{text!r} has no latency limit, so it allows every rate; write it like {_EXAMPLE}")
         return cls(latency, limits.get("errors"), limits.get("wrong", 0.0))
 
-    @property
-    def window_limit(self) -> float:
-        """Limit of the p99 of a time window in a simulation: that of p99, or the largest latency limit, seconds."""
-        return self.latency.get("p99", max(self.latency.values()))
-
     def __str__(self) -> str:
         parts = [f"{name}={duration_text(seconds)}" for name, seconds in self.latency.items()]
         if self.errors is not None:

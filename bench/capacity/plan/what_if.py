@@ -1,14 +1,16 @@
 """What-if simulations of a fleet with incidents: the latency and losses that users see, in total and over time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.capacity.plan.diurnal import Span, day_length
 from bench.capacity.plan.fleet import Fleet, FleetServed, simulate_fleet
+from bench.capacity.plan.slo import Slo
 from bench.capacity.queue.latency_table import COLUMNS, QUANTILES
 from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
@@ -28,12 +30,13 @@ class FleetView:
         latency: by `bench.capacity.queue.latency_table.COLUMNS`, seconds, over all answered requests.
         lost: fraction of lost requests.
         worst: highest p99 of a window, seconds.
-        violated: total time of the windows whose p99 exceeds the limit or in which requests are lost, seconds.
+        violated: total time of the windows that violate the objective, seconds.
         replica_hours: hours of all replicas, summed.
         times: middle of each window, seconds, `[WINDOWS]`.
         p50: p50 of each window, seconds; NaN without an answer.
         p99: p99 of each window, seconds; NaN without an answer.
         lost_fraction: fraction of lost requests in each window.
+        violates: whether each window violates a limit of the objective, see `run_fleet`, `[WINDOWS]`.
         replicas: (time in seconds, replicas that take requests) at each change.
     """
 
@@ -47,6 +50,7 @@ class FleetView:
     p50: Floats
     p99: Floats
     lost_fraction: Floats
+    violates: NDArray[np.bool_]
     replicas: tuple[tuple[float, int], ...]
 
 
@@ -73,53 +77,79 @@ def draw_day(profile: RateProfile, seed: int) -> Floats:
 
 
 def compare_policies(
-    fleet: Fleet, policies: Sequence[str], arrivals: Floats, seconds: float, limit: float, seed: int
+    fleet: Fleet, policies: Sequence[str], arrivals: Floats, seconds: float, slo: Slo, seed: int
 ) -> list[FleetView]:
     """Simulates `fleet` with each balancing policy; see `run_fleet`."""
-    return [run_fleet(replace(fleet, policy=policy), arrivals, seconds, limit, seed) for policy in policies]
+    return [run_fleet(replace(fleet, policy=policy), arrivals, seconds, slo, seed) for policy in policies]
 
 
-def run_fleet(fleet: Fleet, arrivals: Floats, seconds: float, limit: float, seed: int) -> FleetView:
+def run_fleet(fleet: Fleet, arrivals: Floats, seconds: float, slo: Slo, seed: int) -> FleetView:
     """Simulates `fleet` and summarizes the result.
+
+    Each time window is held against every limit of the objective: its mean and percentiles are those of the answered
+    requests that arrive in it, and its lost requests count as errors. A window whose requests are all lost violates any
+    objective. No answer of a simulation is wrong.
 
     Args:
         fleet: the replicas and their incidents.
         arrivals: arrival times, seconds, increasing; at least one.
         seconds: simulated time, seconds.
-        limit: limit of the p99 of a window, seconds.
+        slo: the objective.
         seed: random seed of the simulation.
     """
     served = simulate_fleet(fleet, arrivals, seed)
     answered = served.sojourn[~served.lost]
-    found = nearest_rank(answered, QUANTILES) if answered.size else [np.nan] * len(QUANTILES)
-    mean = float(answered.mean()) if answered.size else np.nan
     edges = np.linspace(0, seconds, WINDOWS + 1)
-    p50, p99, lost = _windows(served, edges)
-    times = (edges[1:] + edges[:-1]) / 2
-    violated = (p99 > limit) | (lost > 0)
+    windows = list(_windows(served, edges))
+    p50, p99 = (np.array([window.latency[name] for window in windows]) for name in ("p50", "p99"))
+    violates = np.array([window.violates(slo) for window in windows])
     return FleetView(
         policy=fleet.policy,
-        latency={"mean": mean} | dict(zip(COLUMNS[1:], found, strict=True)),
+        latency=_latency(answered),
         lost=float(served.lost.mean()),
         worst=float(np.nanmax(p99)) if np.isfinite(p99).any() else np.nan,
-        violated=float(violated.mean() * seconds),
+        violated=float(violates.mean() * seconds),
         replica_hours=served.replica_seconds(seconds) / 3600,
-        times=times,
+        times=(edges[1:] + edges[:-1]) / 2,
         p50=p50,
         p99=p99,
-        lost_fraction=lost,
+        lost_fraction=np.array([window.lost for window in windows]),
+        violates=violates,
         replicas=served.replicas,
     )
 
 
-def _windows(served: FleetServed, edges: Floats) -> tuple[Floats, Floats, Floats]:
-    """(p50, p99, fraction lost) of the requests that arrive in each window."""
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The requests that arrive in a time window.
+
+    Args:
+        requests: their number.
+        lost: fraction of them that were lost; 0 without a request.
+        latency: of the answered ones by `COLUMNS`, seconds; NaN without an answer.
+    """
+
+    requests: int
+    lost: float
+    latency: dict[str, float]
+
+    def violates(self, slo: Slo) -> bool:
+        """Whether they violate a limit of `slo`; no request violates none."""
+        if self.lost == 1:
+            return True
+        return self.requests > 0 and bool(slo.broken(self.latency, self.lost, None))
+
+
+def _windows(served: FleetServed, edges: Floats) -> Iterator[_Window]:
     places = np.searchsorted(served.arrived, edges)
-    p50, p99, lost = (np.full(edges.size - 1, np.nan) for _ in range(3))
-    for index, (start, end) in enumerate(pairwise(places.tolist())):
-        is_lost = served.lost[start:end]
-        sojourn = served.sojourn[start:end][~is_lost]
-        lost[index] = float(is_lost.mean()) if is_lost.size else 0.0
-        if sojourn.size:
-            p50[index], p99[index] = nearest_rank(sojourn, [0.5, 0.99])
-    return p50, p99, lost
+    for start, end in pairwise(places.tolist()):
+        lost = served.lost[start:end]
+        latency = _latency(served.sojourn[start:end][~lost])
+        yield _Window(end - start, float(lost.mean()) if lost.size else 0.0, latency)
+
+
+def _latency(answered: Floats) -> dict[str, float]:
+    """Mean and percentiles by `COLUMNS`, seconds; NaN without an answer."""
+    if not answered.size:
+        return dict.fromkeys(COLUMNS, np.nan)
+    return {"mean": float(answered.mean())} | dict(zip(COLUMNS[1:], nearest_rank(answered, QUANTILES), strict=True))

@@ -1,6 +1,7 @@
 """Plots of a capacity measurement: throughput by users, latency by rate, validation, replicas and cost by rate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -222,25 +223,38 @@ def day(result: CapacityResult, path: Path) -> bool:
     return True
 
 
-def fleet(views: Sequence[FleetView], limit: float, path: Path) -> None:
-    """Latency, losses and replicas of simulated fleets over time, one colour for each policy, as a user's file."""
+def fleet(views: Sequence[FleetView], limits: Mapping[str, float], path: Path) -> None:
+    """Latency, losses and replicas of simulated fleets over time, one colour for each policy, as a user's file.
+
+    Args:
+        views: the simulations, of one objective.
+        limits: latency limits of the objective by name, seconds.
+        path: the PNG file.
+    """
     figure, axes = plots.new_figure(3, height=7.6, heights=[2, 1, 1])
-    largest = max(float(np.nanmax(view.p99)) for view in views if np.isfinite(view.p99).any())
-    factor, unit = plots.seconds_scale(largest)
+    # Where every request of a fleet is lost, it has no latency.
+    shown = np.concatenate([*(view.p99[np.isfinite(view.p99)] for view in views), [*limits.values()]])
+    factor, unit = plots.seconds_scale(float(shown.max()))
     for view, color in zip(views, plots.SERIES, strict=False):
         axes[0].plot(view.times, factor * view.p99, color=color, label=view.policy)
+        axes[0].plot(view.times[view.violates], factor * view.p99[view.violates], ".", color=color, zorder=3)
         axes[1].plot(view.times, 100 * view.lost_fraction, color=color)
         changes = [*view.replicas, (float(view.times[-1]), view.replicas[-1][1])]
         axes[2].step([time for time, _ in changes], [count for _, count in changes], color=color, where="post")
-    axes[0].axhline(factor * limit, color=RED, linewidth=1.2, linestyle="--", label="limit")
-    shown = np.concatenate([factor * view.p99[np.isfinite(view.p99)] for view in views] + [[factor * limit]])
-    plots.log_axis(axes[0], "y", float(shown.min()) * 0.8, float(shown.max()) * 1.3)
+    for (name, limit), style in zip(limits.items(), cycle(("--", ":", "-.")), strict=False):
+        label = f"objective: {name} {format_seconds(limit)}"
+        axes[0].axhline(factor * limit, color=RED, linewidth=1.2, linestyle=style, label=label)
+    plots.log_axis(axes[0], "y", factor * float(shown.min()) * 0.8, factor * float(shown.max()) * 1.3)
     axes[0].set_ylabel(f"p99, {unit}")
     axes[1].set_ylim(bottom=0)
     axes[1].set_ylabel("lost, %")
     axes[2].set_ylim(bottom=0)
     axes[2].set_ylabel("replicas")
     axes[2].set_xlabel("seconds")
-    plots.title(axes[0], "A simulated fleet", "p99 of the requests that arrive in each time window")
-    plots.legend_below(figure, columns=5)
+    plots.title(
+        axes[0],
+        "A simulated fleet",
+        "p99 of the requests that arrive in each time window; dots: it violates the objective",
+    )
+    plots.legend_below(figure, columns=4)
     plots.save(figure, path, write_named)

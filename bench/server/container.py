@@ -1,13 +1,11 @@
 """TensorFlow Serving in a container, on CPU or GPU."""
 
 import contextlib
-import io
 import logging
 import os
 import shlex
-import tarfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,8 +21,9 @@ from bench.server.container_engine import (
     require_gpu,
     require_image,
 )
+from bench.server.container_files import FOLDER, archive_of, copied_files
 from bench.server.guardian import guarded
-from bench.server.process import MONITORING, refuse_own_flags
+from bench.server.process import refuse_own_flags
 from bench.server.readiness import wait_until_available
 from bench.server.running import RunningServer, free_ports, require_free
 from bench.server.server_log import last_words, load_failure, no_model, not_loaded, see_log
@@ -36,7 +35,6 @@ logger = logging.getLogger(__name__)
 _LAST_LINES: Final = 200
 IMAGES: Final = {"cpu": "tensorflow/serving:2.15.1", "gpu": "tensorflow/serving:2.15.1-gpu"}
 IMAGE_VARIABLES: Final = {"cpu": "SERVING_IMAGE", "gpu": "SERVING_GPU_IMAGE"}
-_MONITORING_FILE: Final = "bertbench-monitoring.config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +86,20 @@ def docker(
         device: what it runs on.
         model_dir: folder that holds the version folders, mounted read-only.
         model: name to serve it under.
-        flags: more of `tensorflow_model_server`'s flags.
+        flags: more of `tensorflow_model_server`'s flags; files that they name are copied into the container.
         ports: (gRPC, REST) on the host; None picks free ones.
         startup_timeout: seconds until it must be ready, once the image is available.
         log: file that gets its output at the end.
 
     Raises:
+        UsageError: a flag is set by bertbench, or names a file that cannot be read here.
         TargetError: no Docker Engine, image or GPU is available, the server did not become ready, or ended inside the
             context.
     """
     grpc_port, rest_port = ports or tuple(free_ports(2))
     require_free(grpc_port, rest_port)
     refuse_own_flags(flags)
+    inside, files = copied_files(flags)
     engine = connect()
     with contextlib.ExitStack() as stack:
         stack.callback(engine.close)
@@ -109,11 +109,12 @@ def docker(
         logger.info("starting a container of %s: %s", device.image, shlex.join(flags))
         name = f"bertbench-{os.getpid()}-{time.monotonic_ns()}"
         stack.enter_context(guarded("container", name))
-        settings = _settings(device, model_dir, model, flags, {8500: grpc_port, 8501: rest_port})
+        settings = _settings(device, model_dir, model, inside, {8500: grpc_port, 8501: rest_port})
         with interrupts.held():
             container = _create(engine, device, name, settings)
             # The image's entry point is a shell that does not forward SIGTERM (tensorflow/serving issue 1853).
             stack.callback(container.remove, force=True, v=True)
+        _copy(container, device, files)
         started = _Started(container, model, model_dir, log)
         stack.callback(started.store_log)
         _start(container, device)
@@ -142,7 +143,7 @@ def _settings(
 
     limits = device.limits
     return {
-        "command": [*flags, *_monitoring_flags(flags)],
+        "command": list(flags),
         "init": True,
         "labels": {LABEL: str(os.getpid())},
         "environment": {"MODEL_NAME": model},
@@ -157,14 +158,8 @@ def _settings(
     }
 
 
-def _monitoring_flags(flags: Sequence[str]) -> list[str]:
-    """The flag of the Prometheus page, which load generators read, unless the user gave it."""
-    given = any(flag.startswith("--monitoring_config_file") for flag in flags)
-    return [] if given else [f"--monitoring_config_file=/{_MONITORING_FILE}"]
-
-
 def _create(engine: Any, device: Device, name: str, settings: dict[str, Any]) -> Any:
-    """A container that was not started yet, with the file that switches the Prometheus page on.
+    """A container that was not started yet.
 
     Raises:
         TargetError: the Engine refuses it.
@@ -172,21 +167,23 @@ def _create(engine: Any, device: Device, name: str, settings: dict[str, Any]) ->
     from docker.errors import DockerException
 
     try:
-        container = engine.containers.create(device.image, name=name, detach=True, **settings)
-        container.put_archive("/", _tar(_MONITORING_FILE, MONITORING.encode()))
-        return container
+        return engine.containers.create(device.image, name=name, detach=True, **settings)
     except (DockerException, OSError) as error:
         raise _refused(device, error) from error
 
 
-def _tar(name: str, data: bytes) -> bytes:
-    """An archive of one file; a mount of a file of this machine would not reach an Engine elsewhere."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        entry = tarfile.TarInfo(name)
-        entry.size = len(data)
-        archive.addfile(entry, io.BytesIO(data))
-    return stream.getvalue()
+def _copy(container: Any, device: Device, files: Mapping[str, bytes]) -> None:
+    """Copies files into a container.
+
+    Raises:
+        TargetError: the Engine cannot.
+    """
+    from docker.errors import DockerException
+
+    try:
+        container.put_archive(FOLDER, archive_of(files))
+    except (DockerException, OSError) as error:
+        raise _refused(device, error) from error
 
 
 def _start(container: Any, device: Device) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from bench.core.errors import TargetError, UsageError
 from bench.server.container import IMAGE_VARIABLES, IMAGES, Device, docker
+from bench.server.process import MONITORING
 from bench.serving.container_limits import ContainerLimits
 from tests.support.fake_engine import GPU_REFUSAL, FakeEngine, fake_engine
 
@@ -70,10 +71,41 @@ def test_limits_device_and_label_are_asked_for(
     )
     assert set(created["Labels"]) == {"bertbench.server"}
     assert created["Image"] == IMAGE
-    assert created["Cmd"] == ["--x=1", "--monitoring_config_file=/bertbench-monitoring.config"]
+    assert created["Cmd"] == ["--x=1", "--monitoring_config_file=/bertbench-monitoring_config_file"]
     (mount,) = host["Mounts"]
     assert (mount["Source"], mount["Target"], mount["ReadOnly"]) == (str(tmp_path), "/models/bert", True)
     assert {binding[0]["HostIp"] for binding in host["PortBindings"].values()} == {"127.0.0.1"}
+
+
+def test_files_that_flags_name_are_copied(engine: FakeEngine, tmp_path: Path) -> None:
+    """Only the model folder is mounted: a path of this machine means nothing in the container."""
+    kinds = ("batching_parameters_file", "ssl_config_file", "model_config_file", "monitoring_config_file")
+    paths = {kind: tmp_path / f"{kind}.txt" for kind in kinds}
+    for kind, path in paths.items():
+        path.write_text(kind)
+    flags = ["--enable_batching=true", *(f"--{kind}={path}" for kind, path in paths.items())]
+    fails(engine, Device("cpu"), tmp_path, "exit status 1", flags=flags)
+    asked, *given = engine.created[0]["Cmd"]
+    assert asked == "--enable_batching=true"
+    found = {name.lstrip("-"): engine.files[path] for name, _, path in (flag.partition("=") for flag in given)}
+    assert found == {kind: kind.encode() for kind in kinds}
+
+
+def test_the_prometheus_page_is_switched_on(engine: FakeEngine, tmp_path: Path) -> None:
+    fails(engine, Device("cpu"), tmp_path, "exit status 1")
+    (flag,) = engine.created[0]["Cmd"]
+    assert engine.files[flag.partition("=")[2]] == MONITORING.encode()
+
+
+def test_a_file_that_cannot_be_copied_is_refused(engine: FakeEngine, tmp_path: Path) -> None:
+    missing = tmp_path / "none.txt"
+    says = f"--batching_parameters_file names {missing}, which cannot be copied into the container"
+    with (
+        pytest.raises(UsageError, match=says),
+        docker(Device("cpu"), tmp_path, flags=[f"--batching_parameters_file={missing}"]),
+    ):
+        pass
+    assert not engine.created
 
 
 def test_a_cpu_needs_no_gpu(engine: FakeEngine, tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 It knows the calls of Engine API 1.41 that `bench.server.container` makes.
 """
 
+import io
 import json
 import re
 import socketserver
+import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,9 +29,11 @@ class FakeEngine:
         start: why a container does not start; "" starts it.
         state: of a started container.
         log: its output.
+        no_archive: why a container takes no files; "" takes them.
 
     Attributes:
         created: settings of the containers that were created.
+        files: what was copied into them, by path.
         removed: how many were removed.
     """
 
@@ -38,6 +42,8 @@ class FakeEngine:
     start: str = ""
     state: dict[str, Any] = field(default_factory=lambda: {"Status": "running", "Pid": 1})
     log: str = ""
+    no_archive: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
     created: list[dict[str, Any]] = field(default_factory=list)
     removed: int = 0
 
@@ -58,9 +64,9 @@ class FakeEngine:
         if call == "POST /containers/create":
             self.created.append(json.loads(body))
             return 201, {"Id": "f" * 64}
-        return self._container(method, match[1])
+        return self._container(method, match[1], body)
 
-    def _container(self, method: str, path: str) -> tuple[int, Any]:
+    def _container(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
         """A call on the container."""
         if method == "DELETE":
             self.removed += 1
@@ -71,8 +77,20 @@ class FakeEngine:
             data = self.log.encode()
             return 200, b"\x01\0\0\0" + len(data).to_bytes(4, "big") + data
         if path.endswith("/archive"):
-            return 200, ""
+            return self._take(body)
         return 200, {"Id": "f" * 64, "State": self.state, "Config": {"Tty": False}, "Image": "sha256:0"}
+
+    def _take(self, archive: bytes) -> tuple[int, Any]:
+        """Copies files to the container's root folder."""
+        if self.no_archive:
+            return 500, {"message": self.no_archive}
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            for entry in tar:
+                content = tar.extractfile(entry)
+                assert content is not None
+                assert entry.mode & 0o004, "the container's user must be able to read it"
+                self.files[f"/{entry.name}"] = content.read()
+        return 200, ""
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

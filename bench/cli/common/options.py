@@ -32,7 +32,7 @@ def add_target_options(parser: argparse.ArgumentParser, estimator: bool = False)
         action="append",
         default=[],
         metavar="FLAG",
-        help="flag of a server that is started here; repeatable",
+        help="flag of a server that is started here, with a file of this machine where it names one; repeatable",
     )
 
 

@@ -202,7 +202,7 @@ class Master:
             return
         test.leave_warmup_out()
         outcome = test.finish()
-        self._reporter.finished(outcome, test.collector.path)
+        self._reporter.finished(outcome, test.collector.path, test.request_names)
         if self._tab is not None:
             self._tab.finished((*outcome.lines, *filter(None, [outcome.error])))
         self._linger()

@@ -2,10 +2,12 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from locust import log
 
 from bench.core.errors import BenchError, WrongAnswerError, exit_code_of, one_line
 from bench.core.output import legible
@@ -35,18 +37,33 @@ class OutcomeReporter:
         self._json_of_file = bool(self._options.json and self._options.json_file)
         self._options.json = self._options.json and not self._json_of_file
 
-    def finished(self, outcome: "RunOutcome", path: Path) -> None:
-        """Takes the outcome of a stored run; without the web page it is printed after Locust's tables."""
+    def finished(self, outcome: "RunOutcome", path: Path, names: Collection[tuple[str, str]]) -> None:
+        """Takes the outcome of a stored run; without the web page it is printed after Locust's tables.
+
+        Args:
+            outcome: of the run.
+            path: its folder.
+            names: method and name of the run's requests in Locust's statistics.
+        """
         self._last = outcome
         self._stages.note = f"what was measured is in {path}"
         code = int(outcome.exit_code)
         chosen = self._options.exit_code_on_error
         if outcome.failed and not isinstance(chosen, UnchosenCode):
-            code = chosen
+            code = chosen or int(outcome.verdict_code)
         if code:
             self._environment.process_exit_code = code
+        elif not self._environment.process_exit_code:
+            # Without a code of ours Locust takes its own for any failed request, also for those that are allowed.
+            self._environment.process_exit_code = 0 if self._only_failed(names) else None
         if not self._options.headless:
             self._print_outcome(outcome, logger.info)
+
+    def _only_failed(self, names: Collection[tuple[str, str]]) -> bool:
+        """Whether nothing but requests of these names failed in this process: no user, and no request of others."""
+        runner = self._environment.runner
+        failed = {(error.method, error.name) for error in runner.errors.values()}
+        return failed <= set(names) and not runner.exceptions and not log.unhandled_greenlet_exception
 
     def exit_code(self, error: BenchError | OSError) -> int:
         """The exit code of a test that did not take place: of wrong answers the user's own, if it is not 0."""

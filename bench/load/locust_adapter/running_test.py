@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -18,7 +18,7 @@ from bench.load.engine.worker_session import start_message
 from bench.load.live.live_figures import LiveFigures
 from bench.load.live.overload import find_overload
 from bench.load.locust_adapter.run_factory import STOP_SECONDS, check_workers
-from bench.load.locust_adapter.worker import CLOCK, END, PLAN, START, STOP
+from bench.load.locust_adapter.worker import CLOCK, END, PLAN, START, STOP, request_names
 from bench.load.setup.run_context import option_name, started_by_bertbench
 from bench.load.setup.run_setup import RunSetup
 from bench.load.watch.watcher import RunWatch
@@ -82,6 +82,11 @@ class RunningTest:
         model = f"the embedded server on {self._setup.model_dir}" if spec.target.kind is TargetKind.EMBEDDED else ""
         target = spec.target_name or model or str(spec.target)
         return f"{target}, {spec.protocol}, {spec.arrivals}, {format_seconds(spec.run_time)} of load"
+
+    @property
+    def request_names(self) -> Collection[tuple[str, str]]:
+        """Method and name of its requests in Locust's statistics."""
+        return request_names(self._plans[0]).values()
 
     def distribute_plans(self) -> None:
         """Sends each worker its plan.

@@ -33,6 +33,12 @@ class RequestFailure(Exception):
         return str(self)
 
 
+def request_names(plan: WorkerPlan) -> dict[str, tuple[str, str]]:
+    """Method and name of a run's requests in Locust's statistics, by protocol."""
+    signature = plan.workload.signature
+    return {"rest": ("POST", f"{plan.endpoint.path} {signature}"), "grpc": ("gRPC", f"Predict {signature}")}
+
+
 class Worker:
     """Turns messages into a session, and the session's requests into Locust's events.
 
@@ -59,9 +65,7 @@ class Worker:
         try:
             plan = WorkerPlan.from_message(msg.data)
             make_room(plan.users, plan.connections)
-            signature = plan.workload.signature
-            names = {"rest": ("POST", f"{plan.endpoint.path} {signature}"), "grpc": ("gRPC", f"Predict {signature}")}
-            self.session = WorkerSession(plan, self._report, self._listener(names, plan.begins))
+            self.session = WorkerSession(plan, self._report, self._listener(request_names(plan), plan.begins))
         except BenchError as error:
             self._runner.send_message(FAILED, {"run": msg.data["run"], "error": str(error)})
 

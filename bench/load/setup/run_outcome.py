@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from bench.analysis.run import Analysis, analyse
 from bench.core.errors import ExitCode
@@ -18,6 +19,7 @@ from bench.serving.errors import lacks_text
 from bench.stats.estimate import Estimate
 
 _SHOWN = ("p50", "p90", "p95", "p99")
+_VERDICT_CODES: Final = {Verdict.FAIL: ExitCode.REGRESSION, Verdict.CANNOT_TELL: ExitCode.INCONCLUSIVE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,11 @@ class RunOutcome:
     exit_code: ExitCode
     failed: bool = False
     objectives: ObjectivesResult | None = None
+
+    @property
+    def verdict_code(self) -> ExitCode:
+        """What the objectives alone say; 0 without any."""
+        return ExitCode.OK if self.objectives is None else _VERDICT_CODES.get(self.objectives.verdict, ExitCode.OK)
 
 
 def describe_outcome(
@@ -87,8 +94,7 @@ def describe_outcome(
 
 def _with_objectives(error: str, code: ExitCode, objectives: ObjectivesResult) -> tuple[str, ExitCode]:
     """The error and the exit code with the verdict on the objectives; the more severe one wins."""
-    verdicts = {Verdict.FAIL: ExitCode.REGRESSION, Verdict.CANNOT_TELL: ExitCode.INCONCLUSIVE}
-    found = verdicts.get(objectives.verdict, ExitCode.OK)
+    found = _VERDICT_CODES.get(objectives.verdict, ExitCode.OK)
     order = (ExitCode.OK, ExitCode.INCONCLUSIVE, ExitCode.REGRESSION, ExitCode.TARGET_FAILED)
     if found is ExitCode.OK or order.index(code) >= order.index(found):
         return error, code

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from bench.analysis.check import Behind
 from bench.analysis.run import Analysis
 from bench.core.units import format_number, format_percent, pluralize
 
@@ -48,12 +49,14 @@ def bottleneck(analysis: Analysis) -> Bottleneck:
     metrics = analysis.summary.metrics
     if not analysis.summary.counts.get("ok"):
         return Bottleneck(Limit.UNKNOWN, "No request was successful, so there is no throughput to limit.")
-    failed = {check.name for check in analysis.validity.checks if check.passed is False}
-    client = failed & _CLIENT_CHECKS.keys()
-    if client and ("worker CPU" in failed or not _all_users_waited(analysis)):
+    failed = {check.name: check for check in analysis.validity.checks if check.passed is False}
+    client = failed.keys() & _CLIENT_CHECKS.keys()
+    # Where the server falls behind, requests wait for a user, and may never be sent.
+    behind = any(check.behind is Behind.SIGN for check in failed.values())
+    if client and not (behind and all(failed[name].behind is not None for name in client)):
         reason = next(text for name, text in _CLIENT_CHECKS.items() if name in client)
         return Bottleneck(Limit.CLIENT, f"The load generator distorted the run: {reason}.")
-    if client or failed & {"backlog", "achieved rate"}:
+    if client or failed.keys() & {"backlog", "achieved rate"}:
         return Bottleneck(Limit.SERVER, f"The server fell behind the offered load{_cpu_clause(analysis)}.")
     if analysis.run.manifest.open_loop:
         asked, sent = analysis.run.manifest.requested_rate, metrics["sent_rate"].center
@@ -88,13 +91,6 @@ def _closed_loop(analysis: Analysis) -> Bottleneck:
         f"Closed loop: {pluralize(users, 'user')}, each waiting for an answer before the next request"
         f"{_cpu_clause(analysis)}; more users may give more.",
     )
-
-
-def _all_users_waited(analysis: Analysis) -> bool:
-    """Whether all users had a request in flight at some time of an open loop, so that the next one was sent late."""
-    manifest, users = analysis.run.manifest, analysis.summary.users
-    present = users.least if users is not None else manifest.workload.users
-    return manifest.open_loop and analysis.summary.most_in_flight >= present
 
 
 def _cpu_clause(analysis: Analysis) -> str:

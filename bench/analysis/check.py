@@ -2,8 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from bench.core.units import format_apart
+
+
+class Behind(StrEnum):
+    """What a failed check has to do with a server that falls behind the rate of an open loop."""
+
+    SIGN = "sign"
+    """It shows that the server does."""
+    EFFECT = "effect"
+    """It may follow from that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +27,7 @@ class Check:
         value: what was compared with the limit, base units; None without a limit.
         limit: the limit of this run; None where there is none.
         reason: the reason for the limit; "" without a limit.
+        behind: what it has to do with a server that falls behind, if the run did not pass; None if nothing.
     """
 
     name: str
@@ -25,6 +36,7 @@ class Check:
     value: float | None = None
     limit: float | None = None
     reason: str = ""
+    behind: Behind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +56,15 @@ class Limit:
         """The largest, the first among equals."""
         return max(limits, key=lambda limit: limit.value)
 
-    def check(self, name: str, value: float, text: str, figure: Callable[[float, int], str], advice: str = "") -> Check:
+    def check(
+        self,
+        name: str,
+        value: float,
+        text: str,
+        figure: Callable[[float, int], str],
+        advice: str = "",
+        behind: Behind | None = None,
+    ) -> Check:
         """Checks that `value` is within the limit.
 
         Args:
@@ -53,8 +73,9 @@ class Limit:
             text: the line, with `{}` for the value.
             figure: formats a value with so many significant digits.
             advice: what follows the line where the value exceeds the limit.
+            behind: see `Check`.
         """
         shown, limit = format_apart(value, self.value, figure)
         passed = value <= self.value
         line = f"{text.format(shown)}, {'within' if passed else 'above'} the limit of {limit} ({self.reason})"
-        return Check(name, passed, line if passed else line + advice, value, self.value, self.reason)
+        return Check(name, passed, line if passed else line + advice, value, self.value, self.reason, behind)

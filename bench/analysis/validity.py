@@ -2,7 +2,9 @@
 
 A run is INVALID when the load generator may have distorted its metrics, or when it was not in a steady state: its
 metrics are reported, but must not be used for a decision. Wrong answers and failures are the server's and do not make a
-run INVALID. Each limit is a constant here, with its reason. What was not sampled is not checked, with a warning.
+run INVALID. A server that falls behind the rate of an open loop does, since its latency grows with the duration; such a
+run still shows that it is slow (`Validity.shows_server`). Each limit is a constant here, with its reason. What was not
+sampled is not checked, with a warning.
 """
 
 from dataclasses import dataclass
@@ -10,10 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from bench.analysis.check import Check, Limit
+from bench.analysis.check import Behind, Check, Limit
 from bench.analysis.measured import Measured
 from bench.analysis.metrics import CEILING_FRACTION
-from bench.analysis.summary import most_in_flight
+from bench.analysis.start_delay import all_waiting, late_by, start_delay_limit, users_waited
 from bench.analysis.users import UsersPresent, users_present
 from bench.core.types import Floats
 from bench.core.units import format_apart, format_number, format_percent, format_seconds, pluralize, were
@@ -27,10 +29,6 @@ from bench.stats.stationarity import level_shift
 from bench.workload.arrivals import ClosedLoop, Constant, Poisson
 from bench.workload.due_times import UNAVAILABLE_PAUSE
 
-START_DELAY: Final = 0.005
-"""Largest p99 of `sent - due`, seconds: about the scheduling delay on a busy two-core machine..."""
-START_DELAY_FRACTION: Final = 0.1
-"""...or this fraction of the median latency from due, if larger."""
 ACHIEVED_RATE: Final = 0.99
 """Smallest fraction of the requests due in the measured part that were sent in it."""
 DROPPED_FRACTION: Final = 0.001
@@ -89,6 +87,17 @@ class Validity:
         """Checks that could not be made, one line each."""
         return tuple(check.text for check in self.checks if check.passed is None)
 
+    @property
+    def overloaded(self) -> bool:
+        """Whether the server fell behind the rate, and nothing else makes the run INVALID."""
+        found = [check.behind for check in self.checks if check.passed is False]
+        return Behind.SIGN in found and None not in found
+
+    @property
+    def shows_server(self) -> bool:
+        """Whether the metrics are the server's doing: VALID, or only overloaded."""
+        return self.valid or self.overloaded
+
     def __str__(self) -> str:
         return "VALID" if self.valid else "INVALID: " + "; ".join(self.reasons)
 
@@ -102,7 +111,7 @@ def check_validity(run: Run, measured: Measured) -> Validity:
         typical = nearest_rank(latency, [0.5])[0] if latency.size else 0.0
         samples, users = _measured_samples(run, measured), users_present(run, measured)
         checks += [
-            _start_delay(run, measured, typical, _why_late(run, measured, samples, users)),
+            _start_delay(run, measured, typical, samples, users),
             _dropped(measured),
             _worker_cpu(samples),
             _loop_lag(samples, typical),
@@ -134,7 +143,9 @@ def _ended(run: Run) -> Check:
         return Check("ended", True, "the run finished")
     planned = run.manifest.workload.warmup + run.manifest.workload.duration
     text = f"the run was stopped after {format_seconds(run.file.elapsed or 0.0)} of {format_seconds(planned)}"
-    return Check("ended", False, text if run.file.overload is None else f"{text}: {run.file.overload}")
+    if run.file.overload is None:
+        return Check("ended", False, text)
+    return Check("ended", False, f"{text}: {run.file.overload}", behind=Behind.SIGN)
 
 
 def _accounted(run: Run, measured: Measured) -> Check:
@@ -168,28 +179,22 @@ def _lacked(run: Run) -> Check:
     return Check("own limits", False, f"not the server but the load generator was the limit: {text}")
 
 
-def _start_delay(run: Run, measured: Measured, typical: float, why: str) -> Check:
+def _start_delay(
+    run: Run, measured: Measured, typical: float, samples: dict[str, Floats], users: UsersPresent | None
+) -> Check:
     delays = measured.sent - measured.due
     delays = delays[~np.isnan(delays)]
     if not delays.size:
         return Check("start delay", False, "no request was sent")
-    limit = Limit.widest(
-        Limit(START_DELAY, "the scheduling delay of a busy machine"),
-        Limit(START_DELAY_FRACTION * typical, f"{format_percent(START_DELAY_FRACTION)} of the median latency"),
-    )
-    text = "1 % of the requests were sent {} or more after they were due"
-    return limit.check("start delay", nearest_rank(delays, [0.99])[0], text, format_seconds, why)
-
-
-def _why_late(run: Run, measured: Measured, samples: dict[str, Floats], users: UsersPresent | None) -> str:
+    limit, late, why, behind = start_delay_limit(typical), late_by(delays), _GENERATOR_STARVED, None
+    least = users.least if users is not None else run.manifest.workload.users
     # A client at its limit has all users in flight too.
     if _beyond_client(run, samples):
-        return _CLIENT_LIMIT
-    least = users.least if users is not None else run.manifest.workload.users
-    if run.manifest.open_loop and most_in_flight(measured) >= least:
-        was = "user was waiting for a response" if least == 1 else "users were waiting for responses"
-        return f": all {least:,} {was}; add users, or lower the rate if the server is slower"
-    return _GENERATOR_STARVED
+        why = _CLIENT_LIMIT
+    elif late > limit.value and run.manifest.open_loop and users_waited(measured, least, limit):
+        why, behind = f": {all_waiting(least)}; add users, or lower the rate if the server is slower", Behind.SIGN
+    text = "1 % of the requests were sent {} or more after they were due"
+    return limit.check("start delay", late, text, format_seconds, why, behind)
 
 
 def _beyond_client(run: Run, samples: dict[str, Floats]) -> bool:
@@ -207,14 +212,15 @@ def _achieved(measured: Measured) -> Check:
     sent, reason = format_number(fraction * due), "with fewer, another load was measured"
     passed = fraction >= ACHIEVED_RATE
     text = f"{sent} requests/s were sent of {format_number(due)} due, {shown}, {'at least' if passed else 'below'}"
-    return Check("achieved rate", passed, f"{text} the limit of {limit} ({reason})", fraction, ACHIEVED_RATE, reason)
+    text = f"{text} the limit of {limit} ({reason})"
+    return Check("achieved rate", passed, text, fraction, ACHIEVED_RATE, reason, Behind.EFFECT)
 
 
 def _dropped(measured: Measured) -> Check:
     dropped = int(np.isnan(measured.sent).sum())
     text = f"{dropped:,} of {pluralize(measured.due.size, 'request')}, {{}}, {were(dropped)} never sent"
     limit = Limit(DROPPED_FRACTION, "more would change a p99.9")
-    return limit.check("dropped", dropped / measured.due.size, text, format_percent)
+    return limit.check("dropped", dropped / measured.due.size, text, format_percent, behind=Behind.EFFECT)
 
 
 def _worker_cpu(samples: dict[str, Floats]) -> Check:
@@ -282,7 +288,9 @@ def _little(run: Run, measured: Measured, samples: dict[str, Floats], users: Use
     limit = Limit.widest(Limit(LITTLE_RESIDUAL * present, f"{format_percent(LITTLE_RESIDUAL)} of N"), *limits)
     text = f"N = X·R is off by {{}} of N = {format_number(present)}"
     relative = Limit(limit.value / present, limit.reason)
-    return relative.check("N = X·R", abs(residual), text, format_percent)
+    # What is open at the end of a growing backlog is in N, and not in X.
+    behind = Behind.EFFECT if run.manifest.open_loop else None
+    return relative.check("N = X·R", abs(residual), text, format_percent, behind=behind)
 
 
 def _backlog(measured: Measured) -> Check:
@@ -298,7 +306,7 @@ def _backlog(measured: Measured) -> Check:
     )
     text = f"{{}} requests open at the end, {format_number(early)} on average in the first half"
     advice = ": the server falls behind this rate, so latency grows with the duration"
-    return limit.check("backlog", float(late), text, format_number, advice)
+    return limit.check("backlog", float(late), text, format_number, advice, Behind.SIGN)
 
 
 def _steady_by_design(run: Run) -> bool:
@@ -339,7 +347,9 @@ def _stationary(latency: Floats) -> list[Check]:
             text = f"{span.format(moved)}, above {allowed}, which may be chance ({reason})"
         else:
             text = f"{span.format(moved)}, above {allowed} and more than chance ({reason}): {cause}"
-        found.append(Check(name, passed, text, float(np.expm1(abs(change))), limit, reason))
+        # Latency grows with a backlog.
+        behind = Behind.EFFECT if change < 0 else None
+        found.append(Check(name, passed, text, float(np.expm1(abs(change))), limit, reason, behind))
     return found
 
 

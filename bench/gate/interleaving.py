@@ -9,20 +9,20 @@ Both servers stay up; one is driven while the other idles.
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bench.analysis.validity import START_DELAY, START_DELAY_FRACTION, WORKER_CPU
+from bench.analysis.start_delay import all_waiting, late_by, own_delays, start_delay_limit
+from bench.analysis.validity import WORKER_CPU
 from bench.core.seeds import Stream, generator
-from bench.core.types import Floats
 from bench.gate.arm import Arm
 from bench.gate.metrics import run_metrics
 from bench.gate.types import ARMS, Pair, RunMetrics
 from bench.load.setup.run_spec import RunSpec
-from bench.stats.percentiles import nearest_rank
 from bench.workload.due_times import OpenLoop
 
 _SLICE_REQUESTS: Final = 5
@@ -172,16 +172,19 @@ class Interleaving:
         self._send_pair(first)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         found: list[RunMetrics] = []
-        reasons: list[str] = []
-        for name, arm, (clock, usage) in zip(ARMS, self._arms, began, strict=True):
+        requests: list[Mapping[str, NDArray[Any]]] = []
+        for arm, (clock, usage) in zip(self._arms, began, strict=True):
             columns, used, seconds = arm.take(), arm.usage(), arm.clock - clock
             cores = None if used.cpu is None or usage.cpu is None or not seconds else (used.cpu - usage.cpu) / seconds
             arm.samples.append((arm.clock, cores, used.memory))
             found.append(run_metrics(columns, seconds, None if cores is None else cores * seconds, used.memory))
-            delays = columns["sent"] - columns["due"]
-            reasons += _late(name, delays[~np.isnan(delays)], found[-1]) if self._open_loop else []
+            requests.append(columns)
+        reasons = late_reasons(requests, found, self._users) if self._open_loop else []
         if cpu > WORKER_CPU * wall:
-            reasons.append(f"the load generator used {cpu / wall:.0%} of a core: it was the limit; use fewer users")
+            less = "a lower rate" if self._open_loop else "fewer users"
+            reasons.append(
+                f"the load generator used {cpu / wall:.0%} of a core: it was the limit; give --arrivals {less}"
+            )
         if self._cut:
             reasons.append("--max-time was over before it was complete")
         self._pair += 1
@@ -275,8 +278,31 @@ class Interleaving:
         self._cut = time.monotonic() > self._arms[0].deadline
 
 
-def _late(name: str, delays: Floats, found: RunMetrics) -> Sequence[str]:
-    """Why an open-loop run is INVALID: requests that were sent late."""
-    limit = max(START_DELAY, START_DELAY_FRACTION * found.values.get("p50", 0.0))
-    late = nearest_rank(delays, [0.99])[0] if delays.size else 0.0
-    return [f"requests to the {name} were sent up to {late * 1e3:.1f} ms late; give more users"] if late > limit else []
+def late_reasons(requests: Sequence[Mapping[str, NDArray[Any]]], runs: Sequence[RunMetrics], users: int) -> list[str]:
+    """Why an open-loop pair is INVALID as requests were sent late; empty if none were, or by the doing of one server.
+
+    Latency from the due time has the wait for a server that keeps all users waiting, so that such a run counts. Where
+    both servers do, the pair shows the rate more than their difference. The rule treats both arms alike.
+
+    Args:
+        requests: of baseline and candidate, `due`, `sent` and `done`.
+        runs: the metrics of both.
+        users: of each.
+    """
+    reasons, waiting = [], 0
+    for name, columns, run in zip(ARMS, requests, runs, strict=True):
+        due, sent, done = (columns[key] for key in ("due", "sent", "done"))
+        delays, limit = sent - due, start_delay_limit(run.values.get("p50", 0.0)).value
+        if late_by(delays[~np.isnan(delays)]) <= limit:
+            continue
+        own = late_by(own_delays(due, sent, done, users))
+        if own <= limit:
+            waiting += 1
+            continue
+        late = f"requests to the {name} were sent up to {own * 1e3:.1f} ms late although users were free"
+        reasons.append(f"{late}: the load generator was starved of CPU; use a less busy machine")
+    if waiting == len(ARMS):
+        reasons.append(
+            f"{all_waiting(users)} of both servers: the rate is too high for them; give --arrivals a lower rate"
+        )
+    return reasons

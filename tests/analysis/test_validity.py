@@ -10,6 +10,7 @@ import pytest
 
 from bench.analysis.measured import load
 from bench.analysis.run import Analysis, analyse
+from bench.analysis.start_delay import own_delays
 from bench.analysis.users import users_present
 from bench.core.units import format_percent
 from bench.results.records import Outcome
@@ -107,12 +108,71 @@ def test_a_full_pool_of_users_is_told_from_a_slow_client(
     tmp_path: Path, client: dict[str, float], ceiling: float | None, reason: str
 ) -> None:
     requests = simulate(workload=LONG)
-    requests.sent[1000:1100] = requests.done[1000:1100] = requests.due[1100] + 0.001
-    requests.done[1000:1100] += 0.01
+    stall(requests)
     workload = replace(LONG, users=100)
     found = analyse(write_run(tmp_path, requests, workload=workload, client=client, ceiling=ceiling))
     delays = [check.text for check in found.validity.checks if check.name == "start delay"]
     assert reason in delays[0]
+
+
+def stall(requests: Requests) -> None:
+    """100 requests, sent when they are due, are answered only 1 ms after the next 100 were due, which wait for that."""
+    requests.sent[1100:1200] = requests.done[1000:1100] = requests.due[1200] + 0.001
+    requests.done[1100:1200] = requests.sent[1100:1200] + 0.01
+
+
+def test_requests_sent_late_at_once_are_the_load_generator_s_doing(tmp_path: Path) -> None:
+    """All 100 users have a request in flight then, but were free when the requests were due."""
+    requests = simulate(workload=LONG)
+    requests.sent[1000:1100] = requests.due[1100] + 0.001
+    requests.done[1000:1100] = requests.sent[1000:1100] + 0.01
+    validity = analyse(write_run(tmp_path, requests, workload=replace(LONG, users=100))).validity
+    assert "starved of CPU" in next(check.text for check in validity.checks if check.name == "start delay")
+    assert not validity.shows_server
+
+
+def pool(rate: float, users: int) -> Requests:
+    """A server that takes 10 ms a request, and a pool of users that each wait for their response."""
+    requests = simulate(f"poisson:rate={rate}", LONG, fixed(0.01))
+    for index in range(users, requests.due.size):
+        requests.sent[index] = max(requests.sent[index], requests.done[index - users])
+    return requests
+
+
+@pytest.mark.parametrize(
+    ("rate", "users", "spoil", "client", "overloaded"),
+    [
+        (130.0, 64, None, {}, True),
+        (130.0, 1_000_000, None, {}, True),
+        (130.0, 64, None, {"cpu": 0.95}, False),
+        (130.0, 64, None, {"loop_lag": 10.0}, False),
+        (50.0, 64, None, {}, False),
+        (50.0, 64, late, {}, False),
+        (50.0, 64, still_warming, {}, False),
+    ],
+)
+def test_a_server_that_falls_behind_is_told_from_what_distorts_a_run(
+    tmp_path: Path,
+    rate: float,
+    users: int,
+    spoil: Callable[[Requests], None] | None,
+    client: dict[str, float],
+    overloaded: bool,
+) -> None:
+    requests = pool(rate, users)
+    if spoil is not None:
+        spoil(requests)
+    workload = replace(LONG, users=users)
+    found = analyse(write_run(tmp_path, requests, f"poisson:rate={rate}", workload, client=client)).validity
+    assert (found.overloaded, found.shows_server) == (overloaded, overloaded or found.valid), found.reasons
+
+
+def test_own_delays_by_hand() -> None:
+    """Two users: the third request, due at 0.2, waits for the first answer at 1.0; the fourth is late by 0.5."""
+    due = np.array([0.0, 0.1, 0.2, 3.0, 4.0])
+    sent = np.array([0.0, 0.3, 1.1, 3.5, np.nan])
+    done = np.array([1.0, 2.0, 2.5, 3.6, np.nan])
+    np.testing.assert_allclose(own_delays(due, sent, done, users=2), [0.0, 0.2, 0.1, 0.5])
 
 
 def test_more_than_the_server_takes_is_a_growing_backlog(tmp_path: Path) -> None:

@@ -65,6 +65,26 @@ def test_another_process_is_not_taken_for_the_container_s(tmp_path: Path) -> Non
         GroupUsage.of_container(8, ID, tmp_path / "proc", tmp_path / "trees")
 
 
+@pytest.mark.parametrize(
+    ("groups", "files"),
+    [
+        (
+            f"4:cpu,cpuacct:/docker/{ID}\n1:name=systemd:/docker/{ID}\n0::/\n",
+            {f"cpuacct/docker/{ID}/cpuacct.usage": "1"},
+        ),
+        (f"0::/docker/outer/docker/{ID}\n", {f"docker/{ID}/cpu.stat": "usage_usec 5"}),
+        (f"0::/docker/{ID}\n", {f"docker/{ID}/cpu.stat": "usage_usec 5"}),
+    ],
+    ids=["version 1 without memory", "the host's path in a container", "version 2 without memory"],
+)
+def test_groups_without_cpu_and_memory_are_one_line(groups: str, files: dict[str, str], tmp_path: Path) -> None:
+    write(tmp_path / "proc/7/cgroup", groups)
+    for name, text in files.items():
+        write(tmp_path / "trees" / name, text)
+    with pytest.raises(TargetError, match="control group of container c0ffeec0ffee has no CPU and memory here"):
+        GroupUsage.of_container(7, ID, tmp_path / "proc", tmp_path / "trees")
+
+
 @pytest.mark.parametrize("version", [version_1, version_2])
 def test_a_group_that_is_named(version, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file, _ = version(tmp_path)

@@ -122,6 +122,22 @@ def test_the_server_s_control_group(tmp_path: Path) -> None:
     assert "the server's process ended 2 s into the run; no CPU and memory after that" in sampler.missing
 
 
+@pytest.mark.parametrize(
+    ("server", "why"),
+    [
+        (RunningServer(None, None, "bert", "docker", container="c0ffee", container_pid=1 << 30), "not visible here"),
+        (RunningServer(None, None, "bert", "docker", container="c0ffee"), "the container's Engine runs on another"),
+        (RunningServer(None, None, "bert", "binary", pid=1 << 30), "PID not found"),
+    ],
+    ids=["an Engine in a virtual machine", "an Engine elsewhere", "a process that has just ended"],
+)
+def test_a_server_that_cannot_be_seen_only_lacks_its_samples(server: RunningServer, why: str) -> None:
+    sampler = ServerSampler(server, None)
+    assert sampler.sample(1.0).cpu is None
+    (note,) = [line for line in sampler.missing if "no server CPU and memory" in line]
+    assert why in note
+
+
 def test_what_cannot_be_sampled_is_named_and_none() -> None:
     with rest_server(lambda *_: (404, b"")) as url:
         sampler = ServerSampler(RunningServer(url, None, "bert", "remote"), None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from bench.core.errors import TargetError, UsageError
+from bench.core.errors import TargetError, UsageError, in_words
 
 _TREES: Final = Path("/sys/fs/cgroup")
 _PROCESSES: Final = Path("/proc")
@@ -71,15 +71,23 @@ class GroupUsage:
             trees: the folder of its control groups.
 
         Raises:
-            TargetError: the process is not in a control group of the container.
+            TargetError: the container cannot be seen from here: its Engine runs in a virtual machine, this process in a
+                container, or the control groups lack CPU or memory.
         """
         groups = _groups(processes / str(pid) / "cgroup")
         if not any(container in path for path in groups.values()):
             raise TargetError(f"process {pid} is not in a control group of container {container[:12]}")
         accounting, memory = _folder(groups, "cpuacct", trees), _folder(groups, "memory", trees)
         if accounting is not None and memory is not None:
-            return cls(_Files.version_1(accounting, memory))
-        return cls(_Files.version_2(trees / groups.get("", "").lstrip("/")))
+            files = _Files.version_1(accounting, memory)
+        else:
+            files = _Files.version_2(trees / groups.get("", "").lstrip("/"))
+        try:
+            return cls._readable(files)
+        except (OSError, ValueError) as error:
+            raise TargetError(
+                f"the control group of container {container[:12]} has no CPU and memory here ({in_words(error)})"
+            ) from error
 
     @classmethod
     def at(cls, folder: Path) -> Self:
@@ -92,13 +100,17 @@ class GroupUsage:
         if not files.cpu.is_file() and (part := _version_1_memory(folder)) is not None:
             files = _Files.version_1(folder, part)
         try:
-            files.memory_bytes()
-            return cls(files)
+            return cls._readable(files)
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"{folder} is not a control group with CPU and memory; give one like "
                 "/sys/fs/cgroup/system.slice/NAME.service, or of version 1 /sys/fs/cgroup/cpuacct/docker/ID"
             ) from error
+
+    @classmethod
+    def _readable(cls, files: _Files) -> Self:
+        files.memory_bytes()
+        return cls(files)
 
     def look(self) -> tuple[float, int]:
         """Mean number of cores used since the last sample, and bytes in use.
@@ -134,12 +146,12 @@ def _groups(path: Path) -> dict[str, str]:
     """A process's control groups by controller; "" is that of version 2.
 
     Raises:
-        TargetError: the process has ended.
+        TargetError: the process has ended, or is not visible here.
     """
     try:
         lines = path.read_text().splitlines()
     except OSError as error:
-        raise TargetError(f"the container's process has ended: there is no {path}") from error
+        raise TargetError(f"the container's process has ended, or is not visible here: there is no {path}") from error
     found = {}
     for line in lines:
         _, controllers, group = line.split(":", 2)

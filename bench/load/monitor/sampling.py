@@ -8,6 +8,7 @@ import gevent
 import gevent.hub
 import psutil
 
+from bench.core.errors import TargetError
 from bench.core.units import format_seconds
 from bench.load.monitor.control_group import GroupUsage, cores_used
 from bench.load.monitor.gpu import NO_GPU, Gpu
@@ -168,18 +169,25 @@ def _busy_seconds() -> float:
     return float(sum(times) - guests - idle)
 
 
-def _usage(server: RunningServer) -> ProcessUsage | GroupUsage | None:
-    """What samples the server's process, or all of its container or control group; None if none is known.
+def _usage(server: RunningServer) -> ProcessUsage | GroupUsage | str:
+    """What samples the server's process, or all of its container or control group; why there is nothing to sample.
 
     Raises:
         UsageError: there is no such control group.
-        TargetError: the container has ended.
     """
     if server.control_group is not None:
         return GroupUsage.at(server.control_group)
-    if server.container is not None and server.container_pid is not None:
-        return GroupUsage.of_container(server.container_pid, server.container)
-    return ProcessUsage(server.pid) if server.pid is not None else None
+    try:
+        if server.container is not None and server.container_pid is not None:
+            return GroupUsage.of_container(server.container_pid, server.container)
+        if server.pid is not None:
+            return ProcessUsage(server.pid)
+    except (TargetError, psutil.Error) as error:
+        # Requests tell whether the server answers; its CPU and memory are not worth a run.
+        return str(error)
+    if server.container is not None:
+        return "the container's Engine runs on another machine"
+    return "the server's process is unknown"
 
 
 class ServerSampler:
@@ -193,7 +201,9 @@ class ServerSampler:
 
     def __init__(self, server: RunningServer, gpu: Gpu | None) -> None:
         self._model = server.model
-        self._usage = _usage(server)
+        found = _usage(server)
+        self._usage: ProcessUsage | GroupUsage | None = None if isinstance(found, str) else found
+        self._unseen = found if isinstance(found, str) else ""
         self._client = RestClient(server.rest, server.access) if server.rest is not None else None
         self._gpu = gpu
         self._pages = self._looks = 0
@@ -226,7 +236,7 @@ class ServerSampler:
         if self._gone is not None:
             yield f"the server's process ended {format_seconds(self._gone)} into the run; no CPU and memory after that"
         elif self._usage is None:
-            yield "the server's process is unknown: no server CPU and memory"
+            yield f"{self._unseen}: no server CPU and memory"
 
     def sample(self, now: float) -> ServerSample:
         """The server at `now`, seconds since the run began; None for what is unknown."""

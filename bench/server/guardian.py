@@ -10,11 +10,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 
 _DONE: Final = "done"
+# An Engine goes on with a creation whose client has died, and has the container only at its end.
+_CREATION_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.5
 
 
 @contextlib.contextmanager
@@ -25,7 +29,8 @@ def guarded(kind: str, name: str) -> Iterator[None]:
         kind: `container` or `group`.
         name: the container's name, or the group's id.
     """
-    command = [sys.executable, "-I", str(Path(__file__)), kind, name]
+    # Not -I: the packages may lie where only the user's site or PYTHONPATH says. This file's folder has none of them.
+    command = [sys.executable, "-P", str(Path(__file__)), kind, name]
     # It leaves at once: its child, which is nobody's, waits.
     with subprocess.Popen(
         command,
@@ -54,11 +59,20 @@ def _wait(kind: str, name: str, owner: IO[str]) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(int(name), signal.SIGKILL)
         return
-    import docker
-    from docker.errors import NotFound
+    _remove(name)
 
-    with contextlib.suppress(NotFound):
-        docker.from_env().containers.get(name).remove(force=True, v=True)
+
+def _remove(container: str) -> None:
+    """Removes a container as soon as it is there."""
+    import docker
+    from docker.errors import DockerException
+
+    end = time.monotonic() + _CREATION_SECONDS
+    while time.monotonic() < end:
+        with contextlib.suppress(DockerException, OSError):
+            docker.from_env().containers.get(container).remove(force=True, v=True)
+            return
+        time.sleep(_LOOK_SECONDS)
 
 
 if __name__ == "__main__":

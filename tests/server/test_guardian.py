@@ -6,10 +6,13 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import psutil
+import pytest
 
 from bench.server.guardian import guarded
+from tests.support.fake_engine import FakeEngine, fake_engine
 from tests.support.locust_process import wait_for
 
 # Starts a process in a group of its own, has it guarded, and says who it is.
@@ -30,6 +33,25 @@ def start() -> tuple["subprocess.Popen[str]", int]:
     )
     assert owner.stdout is not None
     return owner, int(owner.stdout.readline())
+
+
+# Has a container guarded that it never creates itself.
+CONTAINER_OWNER = """
+import sys
+from bench.server.guardian import guarded
+with guarded("container", "bertbench-1"):
+    print("guarded", flush=True)
+    sys.stdin.read()
+"""
+
+
+def kill_container_owner() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", CONTAINER_OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"guarded\n"
+        os.killpg(owner.pid, signal.SIGKILL)
 
 
 def gone(pid: int) -> bool:
@@ -63,3 +85,27 @@ def test_an_owner_that_ends_by_itself_leaves_the_rest_to_itself() -> None:
     assert owner.returncode == 0
     assert wait_for(lambda: gone(pid), 30)
     time.sleep(0.1)
+
+
+def test_a_container_that_the_engine_creates_after_the_kill_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Engine goes on with a creation whose client has died: at first there is nothing to remove."""
+    engine = FakeEngine(absent=2)
+    with fake_engine(engine, tmp_path) as host:
+        monkeypatch.setenv("DOCKER_HOST", host)
+        kill_container_owner()
+        assert wait_for(lambda: engine.removed == 1, 30)
+
+
+def test_the_guardian_finds_packages_where_its_owner_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pip install --target` and `--user` put Docker's client where only PYTHONPATH or the user's site says."""
+    package, seen = tmp_path / "docker", tmp_path / "seen"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        f"import pathlib\ndef from_env():\n    pathlib.Path({str(seen)!r}).touch()\n    raise OSError\n"
+    )
+    (package / "errors.py").write_text("class DockerException(Exception): pass\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
+    kill_container_owner()
+    assert wait_for(seen.exists, 30)

@@ -30,6 +30,7 @@ class FakeEngine:
         state: of a started container.
         log: its output.
         no_archive: why a container takes no files; "" takes them.
+        absent: how often a look for a container does not find it yet.
 
     Attributes:
         created: settings of the containers that were created.
@@ -43,6 +44,7 @@ class FakeEngine:
     state: dict[str, Any] = field(default_factory=lambda: {"Status": "running", "Pid": 1})
     log: str = ""
     no_archive: str = ""
+    absent: int = 0
     files: dict[str, bytes] = field(default_factory=dict)
     created: list[dict[str, Any]] = field(default_factory=list)
     removed: int = 0
@@ -78,6 +80,9 @@ class FakeEngine:
             return 200, b"\x01\0\0\0" + len(data).to_bytes(4, "big") + data
         if path.endswith("/archive"):
             return self._take(body)
+        if self.absent:
+            self.absent -= 1
+            return 404, {"message": "No such container"}
         return 200, {"Id": "f" * 64, "State": self.state, "Config": {"Tty": False}, "Image": "sha256:0"}
 
     def _take(self, archive: bytes) -> tuple[int, Any]:

@@ -5,17 +5,16 @@ import contextlib
 import time
 from typing import Annotated, Final, TextIO
 
-import psutil
 from msgspec import Meta
 
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Event
 from bench.core.errors import ExitCode, UsageError
-from bench.server.lifecycle import RunningServer, check_model, open_target
+from bench.server.lifecycle import RunningServer, check_model, open_target, watched
 from bench.serving.container_limits import ContainerLimits
 from bench.serving.target import Target, TargetKind
 
-_LOOK_SECONDS: Final = 0.2
+_LOOK_SECONDS: Final = 0.3
 
 
 class ServeEvent(Event, frozen=True, kw_only=True):
@@ -39,7 +38,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         TargetError: the server did not start, or ended.
         Interrupted: the normal end.
     """
-    with _server(args) as server:
+    with _server(args) as server, watched(server) as ended:
         where = f"http://{_local(server.rest)}/v1/models/{server.model}"
         event = ServeEvent(
             model_dir=str(args.model_dir),
@@ -52,19 +51,10 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         serving = f"serving {args.model_dir} as {server.model!r} ({server.backend})"
         text = f"{serving}; Ctrl-C ends it\n  REST  {where}\n  gRPC  {server.grpc}"
         out.event(event, text, f"{serving}: {where}, {server.grpc}")
-        pid = server.pid if server.container is None else server.container_pid
-        while pid is None or not _ended(pid):
+        while not ended():
             time.sleep(_LOOK_SECONDS)
     # Leaving the context of an ended server raises the reason.
     return ExitCode.TARGET_FAILED
-
-
-def _ended(pid: int) -> bool:
-    """Whether a child process is over; one that nobody has waited for yet is still listed."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def _local(url: str | None) -> str:

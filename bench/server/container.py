@@ -8,16 +8,19 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from bench.core import interrupts
 from bench.core.errors import TargetError, UsageError
 from bench.server.container_engine import (
     LABEL,
+    answering,
     connect,
     in_words,
     is_local,
+    is_over,
     lacks_gpu_runtime,
+    remove,
     require_gpu,
     require_image,
 )
@@ -95,13 +98,15 @@ def docker(
         UsageError: a flag is set by bertbench, or names a file that cannot be read here.
         TargetError: no Docker Engine, image or GPU is available, the server did not become ready, or ended inside the
             context.
+        OSError: the log cannot be written.
     """
     grpc_port, rest_port = ports or tuple(free_ports(2))
     require_free(grpc_port, rest_port)
     refuse_own_flags(flags)
     inside, files = copied_files(flags)
-    engine = connect()
     with contextlib.ExitStack() as stack:
+        output = stack.enter_context(log.open("wb")) if log is not None else None
+        engine = connect()
         stack.callback(engine.close)
         if device.name == "gpu":
             require_gpu(engine)
@@ -110,12 +115,13 @@ def docker(
         name = f"bertbench-{os.getpid()}-{time.monotonic_ns()}"
         stack.enter_context(guarded("container", name))
         settings = _settings(device, model_dir, model, inside, {8500: grpc_port, 8501: rest_port})
+        # By name, and before it exists: a creation may fail after the Engine has made the container. By force: the
+        # image's entry point is a shell that does not forward SIGTERM (tensorflow/serving issue 1853).
+        stack.callback(remove, engine, name)
         with interrupts.held():
             container = _create(engine, device, name, settings)
-            # The image's entry point is a shell that does not forward SIGTERM (tensorflow/serving issue 1853).
-            stack.callback(container.remove, force=True, v=True)
         _copy(container, device, files)
-        started = _Started(container, model, model_dir, log)
+        started = _Started(container, model, model_dir, output)
         stack.callback(started.store_log)
         _start(container, device)
         server = RunningServer(
@@ -219,18 +225,23 @@ class _Started:
         container: of Docker's client.
         model: the model's name.
         model_dir: its folder.
-        log: file for its output.
+        log: stream for its output.
     """
 
-    def __init__(self, container: Any, model: str, model_dir: Path, log: Path | None) -> None:
+    def __init__(self, container: Any, model: str, model_dir: Path, log: IO[bytes] | None) -> None:
         self._container = container
         self._model = model
         self._model_dir = model_dir
         self._log = log
 
     def pid(self) -> int | None:
-        """Its first process, as this machine numbers it; None if it has ended."""
-        self._container.reload()
+        """Its first process, as the Engine's machine numbers it; None if it has ended.
+
+        Raises:
+            TargetError: the Engine does not answer.
+        """
+        with answering():
+            self._container.reload()
         return int(self._container.attrs["State"]["Pid"]) or None
 
     def why_not(self) -> str | None:
@@ -240,11 +251,15 @@ class _Started:
         return not_loaded(self._model, self._model_dir, failed) if failed is not None else self.ended()
 
     def ended(self) -> str | None:
-        """How it ended, with the last line of its output that says why; None while it runs."""
-        self._container.reload()
+        """How it ended, with the last line of its output that says why; None while it runs.
+
+        Raises:
+            TargetError: the Engine does not answer, or the container was removed.
+        """
+        with answering():
+            self._container.reload()
         state = self._container.attrs["State"]
-        # A paused container is not over.
-        if state["Status"] in ("created", "running", "paused", "restarting"):
+        if not is_over(state):
             return None
         how = "its memory ran out" if state.get("OOMKilled") else f"exit status {state['ExitCode']}"
         return f"container {state['Status']}, {how}: {last_words(self._output())}"
@@ -256,11 +271,12 @@ class _Started:
 
     def store_log(self) -> None:
         """Writes the whole output to the log file, if there is one."""
-        from docker.errors import DockerException
-
         if self._log is not None:
-            with contextlib.suppress(DockerException):
-                self._log.write_bytes(self._container.logs())
+            output = b""
+            with contextlib.suppress(TargetError), answering():
+                output = self._container.logs()
+            self._log.write(output)
 
     def _output(self) -> str:
-        return str(self._container.logs(tail=_LAST_LINES).decode(errors="replace"))
+        with answering():
+            return str(self._container.logs(tail=_LAST_LINES).decode(errors="replace"))

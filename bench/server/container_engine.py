@@ -1,8 +1,9 @@
 """The Docker Engine: connecting to it, images, containers, and what it lacks, each as one line."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from bench.core.errors import TargetError, printable
@@ -10,6 +11,7 @@ from bench.core.units import format_percent
 
 LABEL: Final = "bertbench.server"
 """Label of the containers that are started here; its value is the process that did."""
+_BY_SSH: Final = "http+docker://ssh"
 _PROGRESS_SECONDS: Final = 5.0
 _NO_GPU_RUNTIME: Final = ("could not select device driver", "unknown runtime specified nvidia", "nvidia-container")
 
@@ -34,8 +36,64 @@ def connect() -> Any:
 
 
 def is_local(engine: Any) -> bool:
-    """Whether the Engine runs on this machine."""
-    return str(engine.api.base_url).startswith(("http+docker", "http+unix", "unix"))
+    """Whether the Engine has a socket on this machine: then it runs here, or in a virtual machine on it."""
+    url = str(engine.api.base_url)
+    # Docker's client puts its own connections into one scheme, those by ssh too.
+    return url.startswith(("http+docker", "http+unix", "unix")) and url != _BY_SSH
+
+
+def is_over(state: Mapping[str, Any]) -> bool:
+    """Whether a container in this state, of Docker's API, has ended."""
+    # A paused one is not over.
+    return state["Status"] not in ("created", "running", "paused", "restarting")
+
+
+def has_ended(engine: Any, container: str) -> bool:
+    """Whether a container has ended or was removed; while the Engine does not answer nobody knows, which is no."""
+    from docker.errors import DockerException, NotFound
+
+    try:
+        return is_over(engine.containers.get(container).attrs["State"])
+    except NotFound:
+        return True
+    except (DockerException, OSError):
+        return False
+
+
+def remove(engine: Any, container: str) -> None:
+    """Removes a container with its volumes, unless there is none.
+
+    Raises:
+        TargetError: the Engine does not.
+    """
+    from docker.errors import DockerException, NotFound
+
+    try:
+        engine.api.remove_container(container, force=True, v=True)
+    except NotFound:
+        return
+    except (DockerException, OSError) as error:
+        raise TargetError(
+            f"the container {container} could not be removed ({in_words(error)}); "
+            f"remove it with docker rm -f {container}"
+        ) from error
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Around questions about a container.
+
+    Raises:
+        TargetError: the Engine does not answer, or the container was removed.
+    """
+    from docker.errors import DockerException, NotFound
+
+    try:
+        yield
+    except NotFound as error:
+        raise TargetError("the server's container was removed by someone else; run again") from error
+    except (DockerException, OSError) as error:
+        raise TargetError(f"the Docker Engine does not answer any more ({in_words(error)}); run again") from error
 
 
 def require_image(engine: Any, image: str, variable: str) -> None:

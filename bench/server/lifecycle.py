@@ -2,23 +2,26 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import psutil
+
 from bench.bert.contract.model_folder import check_servable
 from bench.core.errors import UsageError
 from bench.core.extras import require
 from bench.server.container import Device, docker
+from bench.server.container_engine import connect, has_ended
 from bench.server.process import binary, embedded
 from bench.server.readiness import wait_until_available
 from bench.server.running import RunningServer
 from bench.serving.target import Target, TargetKind
 from bench.serving.types import DEFAULT_MODEL_NAME, GRPC_PORT, REST_PORT
 
-__all__ = ["RunningServer", "binary", "check_model", "docker", "embedded", "open_target", "startup_seconds"]
+__all__ = ["RunningServer", "binary", "check_model", "docker", "embedded", "open_target", "startup_seconds", "watched"]
 
 # Flags that make a server load its models from elsewhere, or in another form.
 _OTHER_MODELS: Final = ("model_config_file", "prefer_tflite_model", "use_tflite_model")
@@ -80,6 +83,31 @@ def open_target(
         else:
             started = embedded(model_dir, model, flags, ports, within, log)
         yield replace(stack.enter_context(started), access=target.access)
+
+
+@contextlib.contextmanager
+def watched(server: RunningServer) -> Iterator[Callable[[], bool]]:
+    """Gives what tells whether a server that was started here has ended.
+
+    A container's process may be on a machine of its own, or not visible here: its Engine is asked.
+
+    Raises:
+        TargetError: no Docker Engine answers.
+    """
+    container, pid = server.container, server.pid
+    if container is not None:
+        with contextlib.closing(connect()) as engine:
+            yield lambda: has_ended(engine, container)
+    else:
+        yield lambda: pid is not None and _is_over(pid)
+
+
+def _is_over(pid: int) -> bool:
+    """Whether a child process is over; one that nobody has waited for yet is still listed."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def check_model(target: Target, model_dir: Path, flags: Sequence[str] = ()) -> None:

@@ -1,17 +1,24 @@
 """Containers of an Engine that says what it is told: what a real one lacks on most machines, such as a GPU."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from docker.errors import NotFound
 
 from bench.core.errors import TargetError, UsageError
 from bench.server.container import IMAGE_VARIABLES, IMAGES, Device, docker
+from bench.server.container_engine import answering, is_local
+from bench.server.lifecycle import watched
 from bench.server.process import MONITORING
+from bench.server.running import RunningServer
 from bench.serving.container_limits import ContainerLimits
 from tests.support.fake_engine import GPU_REFUSAL, FakeEngine, fake_engine
+from tests.support.locust_process import wait_for
 
 IMAGE = "own/serving:1"
 
@@ -108,6 +115,25 @@ def test_a_file_that_cannot_be_copied_is_refused(engine: FakeEngine, tmp_path: P
     assert not engine.created
 
 
+def test_a_container_that_takes_no_files_is_removed(engine: FakeEngine, tmp_path: Path) -> None:
+    engine.no_archive = "no space left on device"
+    fails(engine, Device("cpu"), tmp_path, "docker:cpu with own/serving:1 failed: no space left on device")
+    assert engine.removed == 1
+
+
+def test_a_container_that_is_not_seen_after_its_creation_is_removed(engine: FakeEngine, tmp_path: Path) -> None:
+    engine.absent = 1
+    fails(engine, Device("cpu"), tmp_path, "docker:cpu with own/serving:1 failed: No such container")
+    assert engine.removed == 1
+
+
+def test_a_log_that_cannot_be_written_is_refused_at_once(engine: FakeEngine, tmp_path: Path) -> None:
+    log = tmp_path / "none" / "server.log"
+    with pytest.raises(FileNotFoundError, match="none"), docker(Device("cpu"), tmp_path, log=log):
+        pass
+    assert not engine.created
+
+
 def test_a_cpu_needs_no_gpu(engine: FakeEngine, tmp_path: Path) -> None:
     fails(engine, Device("cpu"), tmp_path, "the docker server did not start: container exited, exit status 1")
     assert not engine.created[0]["HostConfig"]["DeviceRequests"]
@@ -177,3 +203,49 @@ def test_the_image_is_the_variable_s_or_serving_s(monkeypatch: pytest.MonkeyPatc
         assert Device(device).image == IMAGES[device]
         monkeypatch.setenv(variable, IMAGE)
         assert Device(device).image == IMAGE
+
+
+def test_the_engine_says_whether_a_container_runs(engine: FakeEngine) -> None:
+    """Its process may be in a virtual machine, or not visible from the container that bertbench runs in."""
+    engine.state = {"Status": "running", "Pid": 1 << 30}
+    server = RunningServer(None, None, "bert", "docker", container="f" * 64, container_pid=1 << 30)
+    with watched(server) as ended:
+        assert not ended()
+        engine.state = {"Status": "paused", "Pid": 1 << 30}
+        assert not ended()
+        engine.state = {"Status": "exited", "Pid": 0}
+        assert ended()
+        engine.state, engine.absent = {"Status": "running", "Pid": 1}, 1
+        assert ended()
+
+
+def test_an_ended_process_is_over() -> None:
+    with (
+        subprocess.Popen(["sleep", "600"]) as child,
+        watched(RunningServer(None, None, "bert", "binary", child.pid)) as ended,
+    ):
+        assert not ended()
+        child.kill()
+        assert wait_for(ended, 30)
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http+docker://localhost", True),
+        ("http+docker://localnpipe", True),
+        ("http+docker://ssh", False),
+        ("http://10.0.0.1:2375", False),
+    ],
+)
+def test_an_engine_by_ssh_is_elsewhere(url: str, local: bool) -> None:
+    assert is_local(SimpleNamespace(api=SimpleNamespace(base_url=url))) is local
+
+
+def test_an_engine_that_fails_is_one_line() -> None:
+    for error, says in (
+        (NotFound("No such container"), "the server's container was removed by someone else; run again"),
+        (ConnectionError("Connection refused"), "the Docker Engine does not answer any more .it is not running.; run"),
+    ):
+        with pytest.raises(TargetError, match=says), answering():
+            raise error

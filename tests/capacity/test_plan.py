@@ -1,5 +1,7 @@
 """Replicas, cost, and the plan of a day."""
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,30 @@ def test_times_of_several_forms(tmp_path: Path) -> None:
         file.write_text("time,rate,remark\n" + "".join(f"{time},5,x\n" for time in times))
         first, last = read_diurnal(file)
         assert (first.seconds, last.seconds) == (5400, 86_400 - 5400)
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock changes in the nights to 2026-03-29 and 2026-10-25."""
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
+def test_a_day_has_24_hours_in_any_time_zone(tmp_path: Path, day: str) -> None:
+    file = tmp_path / "day.csv"
+    file.write_text("time,rate\n" + "".join(f"{day}T{hour:02}:00,5\n" for hour in range(24)))
+    assert [span.seconds for span in read_diurnal(file)] == [3600.0] * 24
+
+
+def test_a_time_with_an_offset_is_that_moment(tmp_path: Path) -> None:
+    file = tmp_path / "day.csv"
+    file.write_text("time,rate\n2026-10-25T02:00+02:00,5\n2026-10-25T02:00+01:00,6\n2026-10-25T03:00Z,7\n")
+    assert [span.start for span in read_diurnal(file)] == [0, 3600, 3 * 3600]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """The rates of a day from a CSV file, and the replicas at each time.
 
 The file has two columns with a header: `time` (`HH:MM`, hours, or an ISO date and time) and `rate` (requests a second:
-`500`, `500/s`, `30000/m`). Each rate holds until the time of the next line. The last one holds until 24 hours after the
-first; where the file covers a day or more, it holds as long as the one before it.
+`500`, `500/s`, `30000/m`). A date and time without an offset from UTC is taken as it stands, wherever the file is read,
+so a day has 24 hours; one with an offset is that moment. Each rate holds until the time of the next line. The last one
+holds until 24 hours after the first; where the file covers a day or more, it holds as long as the one before it.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -115,7 +116,7 @@ def _cell(row: Mapping[str, str | None], name: str) -> str:
 def _seconds(text: str) -> float:
     """A time as seconds since midnight or since 1970."""
     word = text.strip()
-    for read in (_of_hours, _of_clock, lambda word: datetime.fromisoformat(word).timestamp()):
+    for read in (_of_hours, _of_clock, _of_date):
         with contextlib.suppress(ValueError):
             if math.isfinite(seconds := read(word)):
                 return seconds
@@ -131,6 +132,12 @@ def _of_clock(word: str) -> float:
     if len(parts) not in (2, 3) or "-" in word:
         raise ValueError(word)
     return sum(float(part) * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+
+
+def _of_date(word: str) -> float:
+    found = datetime.fromisoformat(word)
+    # A time without an offset would be one of this machine's time zone, with its changes of the clock.
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def plan_diurnal(model: CapacityModel, sustained: Estimate, spans: Sequence[Span], options: PlanOptions) -> DiurnalPlan:

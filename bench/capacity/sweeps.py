@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.bert.contract.golden import read_golden
 from bench.bert.demo.demo_model import demo_model_dir
-from bench.capacity.experiment.assemble import assemble, validate_fleet
+from bench.capacity.experiment.assemble import assemble, sweep_warnings, validate_fleet
 from bench.capacity.experiment.batching import read_batching
 from bench.capacity.experiment.experiment_design import FULL, Scale, expected_seconds
 from bench.capacity.experiment.runner_driver import ReplicaServers, RunnerDriver, template_of
@@ -171,7 +171,16 @@ def _finish(
     from bench.capacity.report.report import write_capacity_report
 
     result = assemble(folder, steps, validated, replicas, slo, plan)
-    stored = StoredModel(result.label, result.about, str(result.slo), result.model, tuple(result.measurements))
+    stored = StoredModel(
+        label=result.label,
+        about=result.about,
+        # Not that of this report: later plans begin from the objective of the sweep.
+        slo=folder.setting("slo"),
+        model=result.model,
+        measurements=tuple(result.measurements),
+        warnings=sweep_warnings(steps, validated),
+        sentences=result.sentences,
+    )
     write_model(folder.path, stored)
     write_capacity_report(result, folder.path)
     return result

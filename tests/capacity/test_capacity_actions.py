@@ -137,6 +137,59 @@ def test_a_rate_too_uncertain_for_a_plan_is_reported_all_the_same(
     assert (code, why in out) == (0, False)
 
 
+def test_another_objective_of_a_report_does_not_change_later_plans(known: Path, tmp_path: Path) -> None:
+    folder = str(shutil.copytree(known, tmp_path / "sweep"))
+    words = ("plan", folder, "--plan", "rate=400/s")
+    before = bertbench(*words)
+    assert before[0] == 0
+    assert "One server sustains" in before[1]
+    assert " within p99=200ms,wrong=0 by the model (measured: " in before[1]
+    assert bertbench("report", folder, "--slo", "p99=30ms")[0] == 0
+    assert bertbench("fit", folder, "--slo", "p99=40ms", "--seed", "5")[0] == 0
+    assert bertbench(*words) == before
+    found = document(bertbench(*words, "--json")[1], "capacity plan")["sweeps"][0]
+    assert (found["slo"], found["sentences_per_request"], found["reason"]) == ("p99=200ms,wrong=0", 1, "")
+
+
+def test_a_plan_has_the_warnings_of_the_report(known: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(known, tmp_path / "sweep")
+    words: tuple[str, ...] = ("plan", str(folder), "--plan", "rate=400/s")
+    report = document(bertbench("report", str(folder), "--json")[1], "capacity report")
+    assert document(bertbench(*words, "--json")[1], "capacity plan")["sweeps"][0]["warnings"] == report["warnings"]
+    model = orjson.loads((folder / "model.json").read_bytes())
+    (folder / "model.json").write_bytes(orjson.dumps(model | {"warnings": ["a warning"]}))
+    words += ("--slo", "p99=100s")
+    out = bertbench(*words)[1]
+    assert "\n- a warning\n- within the limits up to " in out
+    assert "One server sustains at least " in out
+    (found,) = document(bertbench(*words, "--json")[1], "capacity plan")["sweeps"]
+    assert found["warnings"][0] == "a warning"
+    assert len(found["warnings"]) == 2
+
+
+def test_no_plan_where_no_rate_meets_the_objective(known: Path) -> None:
+    words = ("plan", str(known), "--plan", "rate=400/s", "--slo", "p99=2ms")
+    code, out, err = bertbench(*words)
+    assert (code, err.count("\n")) == (1, 1)
+    assert err.startswith("bertbench: no plan: p99=2ms,wrong=0 cannot be met: by the model p99 is ")
+    assert "One server meets p99=2ms,wrong=0 at no rate: " in out
+    found = document(bertbench(*words, "--json")[1], "capacity plan")
+    assert (found["exit_code"], found["cheapest"], found["sweeps"][0]["attainable"]) == (1, None, False)
+
+
+def test_no_plan_where_the_sustained_rate_may_be_0(known: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def uncertain(*given: Any) -> SloRate:
+        found = slo_rate(*given)
+        return found if found.reason else replace(found, rate=replace(found.rate, lo=0.0))
+
+    monkeypatch.setattr("bench.capacity.plan.compare_sweeps.slo_rate", uncertain)
+    code, out, err = bertbench("plan", str(known), str(known), "--plan", "rate=400/s")
+    assert code == 3
+    why = "the sustained rate of one replica is too uncertain for a plan: its interval begins at 0; measure longer"
+    assert err.count(why) == 2
+    assert out.count(f"**No plan: {why}.**") == 2
+
+
 def test_a_fleet_that_loses_every_request_is_drawn(known: Path, tmp_path: Path) -> None:
     picture = tmp_path / "fleet.png"
     words = ("--replicas", "1", "--rate", "20/s", "--duration", "20s", "--fail", "0@0s", "--noticed", "1ms")

@@ -3,14 +3,11 @@
 import pytest
 
 from bench.capacity.measurements.measured_step import Stage
-from bench.capacity.plan.compare_sweeps import ComparedSweep
+from bench.capacity.plan.compare_sweeps import differences
 from bench.capacity.report.markdown_report import interrupted_markdown, sweeps_markdown
 from bench.capacity.report.text_report import price
-from bench.stats.estimate import Estimate
 from tests.support.measurements import measurement
-from tests.support.plans import plan_row, planned
-
-SUSTAINED = Estimate("slo_rate", 80.0, 75.0, 84.0, 0.9, 100)
+from tests.support.plans import compared, plan_row, planned
 
 
 def test_an_interrupted_sweep_lists_its_steps_and_invalid_runs() -> None:
@@ -28,19 +25,17 @@ def test_an_interrupted_sweep_lists_its_steps_and_invalid_runs() -> None:
 
 
 def test_labels_of_compared_sweeps_are_escaped() -> None:
-    text = sweeps_markdown(
-        [ComparedSweep("a|b <c>", SUSTAINED, planned(plan_row(4), (plan_row(4), plan_row(6))))], 100.0
-    )
-    assert "| a\\|b &lt;c> | 80/s [75 … 84/s] | 4 | 50 % | fewest replicas |" in text
+    text = sweeps_markdown([compared("a|b <c>", planned(plan_row(4), (plan_row(4), plan_row(6))))], 100.0)
+    assert "| a\\|b &lt;c> | p99=1000ms,wrong=0 | 80/s [75 … 84/s] | 4 | 50 % | fewest replicas |" in text
     assert "## a\\|b &lt;c>" in text
     assert text.count("| 100/s |") == 2
 
 
 def test_prices_decide_between_sweeps_and_a_sweep_without_a_plan_is_named() -> None:
     sweeps = [
-        ComparedSweep("cheap", SUSTAINED, planned(plan_row(9, 1.0))),
-        ComparedSweep("small", SUSTAINED, planned(plan_row(4, 2.0))),
-        ComparedSweep("none", SUSTAINED, None),
+        compared("cheap", planned(plan_row(9, 1.0))),
+        compared("small", planned(plan_row(4, 2.0))),
+        compared("none", None),
     ]
     lines = sweeps_markdown(sweeps, 100.0).splitlines()
     assert [line.rsplit(" | ", 1)[-1] for line in lines if line.startswith(("| cheap", "| small", "| none"))] == [
@@ -51,11 +46,26 @@ def test_prices_decide_between_sweeps_and_a_sweep_without_a_plan_is_named() -> N
 
 
 def test_large_counts_have_separators_and_small_prices_are_not_0() -> None:
-    sweeps = [ComparedSweep("a", SUSTAINED, planned(plan_row(5_390_256, 4e-5), (plan_row(5_390_256, 4e-5),)))]
+    sweeps = [compared("a", planned(plan_row(5_390_256, 4e-5), (plan_row(5_390_256, 4e-5),)))]
     text = sweeps_markdown(sweeps, 1e9)
-    assert "| a | 80/s [75 … 84/s] | 5,390,256 | 50 % | 0.00004 | lowest price |" in text
+    assert "| a | p99=1000ms,wrong=0 | 80/s [75 … 84/s] | 5,390,256 | 50 % | 0.00004 | lowest price |" in text
     assert "**100/s needs 5,390,256 replicas (5,390,255 and 1 spare, N+1), " in text
     assert "| 100/s | 5,390,255 | 5,390,256 | 50 % | 60 % | 20 % | 0.00004 | 0.0292 |" in text
+
+
+def test_plans_of_different_objectives_and_requests_say_so() -> None:
+    plan = planned(plan_row(4))
+    same = [compared("a", plan), compared("b", plan)]
+    assert differences(same) == ()
+    objectives = "the plans are of different objectives; give --slo to plan all of them within one"
+    assert differences([compared("a", plan, "p95=250ms"), compared("b", plan, "p95=80ms")]) == (objectives,)
+    work = "rates count requests, whose numbers of sentences differ (a: 1, b: 16): the plans are not of the same work"
+    different = [compared("a", plan, "p95=250ms"), compared("b", plan, "p95=80ms", 16)]
+    assert differences(different) == (objectives, work)
+    lines = sweeps_markdown(different, 100.0).splitlines()
+    assert [f"- {objectives}" in lines, f"- {work}" in lines] == [True, True]
+    assert "One server sustains 80/s [75 … 84/s] within p95=80ms,wrong=0 by the model." in lines
+    assert "A request has 16 sentences, and rates count requests." in lines
 
 
 @pytest.mark.parametrize(

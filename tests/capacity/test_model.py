@@ -69,6 +69,19 @@ def test_a_model_of_format_2_is_read(tmp_path: Path) -> None:
     found = read_model(tmp_path)
     assert found.model.parameter_set.queue_model == model(2.0).parameter_set.queue_model
     assert found.measurements == (measurement(Stage.KNEE, rate=50.0),)
+    assert found.sentences == 1
+    (warning,) = found.warnings
+    assert warning.startswith("an earlier version stored this model without the warnings of its validation")
+
+
+def test_a_model_of_format_3_has_its_sentences_in_its_text(tmp_path: Path) -> None:
+    path = write_model(tmp_path, StoredModel("one", {}, "p99=50ms", model(2.0), (), ("lost",), 7))
+    assert read_model(tmp_path).sentences == 7
+    old = orjson.loads(path.read_bytes())
+    old |= {"format": 3, "about": {"request": "1,024 sentences, 100 % of the answers checked"}}
+    del old["sentences"], old["warnings"]
+    path.write_bytes(orjson.dumps(old))
+    assert read_model(tmp_path).sentences == 1024
 
 
 def test_the_knee_of_an_exponential_server_is_at_half_its_capacity() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.capacity.measurements.measured_step import Stage
 from bench.capacity.model.model import CapacityModel
-from bench.capacity.plan.compare_sweeps import ComparedSweep, cheapest
+from bench.capacity.plan.compare_sweeps import cheapest
 from bench.capacity.plan.diurnal import plan_diurnal, read_diurnal
 from bench.capacity.plan.objective import slo_rate
 from bench.capacity.plan.plan import (
@@ -30,7 +30,7 @@ from bench.core.errors import InconclusiveError, UsageError
 from bench.stats.estimate import Estimate
 from tests.support.exact_queues import exponential_sample
 from tests.support.measurements import measurement
-from tests.support.plans import plan_row, planned
+from tests.support.plans import SUSTAINED, compared, plan_row, planned
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,6 @@ def model() -> CapacityModel:
     parameter_set = ParameterSet(QueueModel.independent(1), exponential_sample(0.01, 20_000))
     replicates = np.array([table(capacity) for capacity in capacities])
     return CapacityModel(parameter_set, rates, table(100.0), replicates, capacities, (2.0, 92.0), 0.02)
-
-
-SUSTAINED = Estimate("slo_rate", 80.0, 75.0, 84.0, 0.9, 100)
 
 
 def test_the_sustained_rate_agrees_with_the_formula(model: CapacityModel) -> None:
@@ -128,14 +125,14 @@ def test_a_planned_fleet_is_simulated(model: CapacityModel) -> None:
 
 def test_the_cheapest_sweep() -> None:
     rows = {
-        name: ComparedSweep(name, SUSTAINED, made)
+        name: compared(name, made)
         for name, made in (
             ("none", None),
             *((str(n), planned(plan_row(n, price))) for n, price in ((4, 2.0), (9, 1.0))),
         )
     }
     assert cheapest(list(rows.values())) is rows["9"]
-    unpriced = [ComparedSweep(str(n), SUSTAINED, planned(plan_row(n))) for n in (4, 9)]
+    unpriced = [compared(str(n), planned(plan_row(n))) for n in (4, 9)]
     assert cheapest(unpriced) is unpriced[0]
     assert cheapest([rows["none"]]) is None
 

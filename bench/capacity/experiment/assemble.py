@@ -12,11 +12,10 @@ from bench.capacity.model.model import CapacityModel
 from bench.capacity.model.usl import UslFit, fit_usl
 from bench.capacity.model.validation import ValidatedModel, median_error
 from bench.capacity.plan.objective import slo_rate
-from bench.capacity.plan.planned import PlanRequest, make_plan
+from bench.capacity.plan.planned import PlanRequest, plan_or_reason
 from bench.capacity.plan.replica_validation import ReplicaValidation, predict_replicas, validate_replicas
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
-from bench.core.errors import InconclusiveError
 from bench.core.units import format_number, format_percent, format_rate, pluralize
 from bench.results.run_reader import Run, open_run
 
@@ -51,18 +50,12 @@ def assemble(
     sustained = slo_rate(model, measurements_of(single), slo)
     planned, unplanned = None, ""
     if request is not None and sustained.attainable:
-        try:
-            planned = make_plan(model, sustained.rate, slo, request)
-        except InconclusiveError as error:
-            # What was measured is reported all the same.
-            unplanned = str(error)
+        # Without a plan, what was measured is reported all the same.
+        planned, unplanned = plan_or_reason(model, sustained, slo, request)
     run = open_run(folder.runs / steps[0].measurement.run, verify=False)
     warnings = [
-        *model.warnings,
-        *_ladder_warnings(measurements_of(ladder)),
-        *_validation_warnings(validated),
+        *sweep_warnings(steps, validated),
         *sustained.rate.warnings,
-        *_invalid_warnings(steps),
         *([f"no plan: {unplanned}"] if unplanned else []),
     ]
     return CapacityResult(
@@ -80,6 +73,17 @@ def assemble(
         unplanned=unplanned,
         warnings=tuple(dict.fromkeys(warnings)),
         sentences=run.manifest.workload.sentences,
+    )
+
+
+def sweep_warnings(steps: Sequence[MeasuredStep], validated: ValidatedModel) -> tuple[str, ...]:
+    """The warnings of a sweep, whatever the objective, one line each."""
+    ladder = [step for step in steps if step.measurement.stage is Stage.LADDER]
+    return (
+        *validated.model.warnings,
+        *_ladder_warnings(measurements_of(ladder)),
+        *_validation_warnings(validated),
+        *_invalid_warnings(steps),
     )
 
 

@@ -5,8 +5,10 @@ Format history:
     2: how much the validation widened the intervals (`widening`).
     3: the model has an object of its own, and other names: `points` is `measurements`, `station` is `queue_model`, and
        its `speed_factor` is the inverse of the former `calibration`.
+    4: the warnings of the sweep (`warnings`), and the sentences of a request (`sentences`).
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +32,11 @@ class StoredModel:
     Args:
         label: name of the measured server.
         about: what was measured, text by name.
-        slo: text of the objective of the measurement.
+        slo: text of the objective of the sweep.
         model: the model.
         measurements: the measured steps.
+        warnings: of the sweep, whatever the objective, one line each.
+        sentences: sentences in a request; rates count requests.
     """
 
     label: str
@@ -40,6 +44,8 @@ class StoredModel:
     slo: str
     model: CapacityModel
     measurements: tuple[Measurement, ...]
+    warnings: tuple[str, ...] = ()
+    sentences: int = 1
 
 
 _MODEL: Final = ("rates", "center", "replicates", "capacities", "valid", "discrepancy", "warnings", "widening")
@@ -55,12 +61,26 @@ def _nest_the_model(raw: dict[str, Any]) -> dict[str, Any]:
     return raw | {"model": model, "measurements": raw.pop("points")}
 
 
+_UNKNOWN_VALIDATION: Final = (
+    "an earlier version stored this model without the warnings of its validation; store them with bertbench capacity "
+    "report DIR"
+)
+
+
+def _add_the_warnings(raw: dict[str, Any]) -> dict[str, Any]:
+    """Format 4."""
+    # `about` begins with the number: "16 sentences, 100 % of the answers checked".
+    found = re.match(r"([\d,]+) sentence", raw["about"].get("request", ""))
+    sentences = int(found[1].replace(",", "")) if found else 1
+    return raw | {"warnings": [*raw["model"]["warnings"], _UNKNOWN_VALIDATION], "sentences": sentences}
+
+
 _FILE: Final = VersionedJson(
     StoredModel,
-    3,
+    4,
     name="capacity model",
     cure="fit again",
-    updates={2: lambda raw: raw | {"widening": 1.0}, 3: _nest_the_model},
+    updates={2: lambda raw: raw | {"widening": 1.0}, 3: _nest_the_model, 4: _add_the_warnings},
     # All digits, so that a report made again says the same.
     option=orjson.OPT_SERIALIZE_NUMPY,
 )

@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 
 from bench.capacity.measurements.measured_step import Stage
 from bench.capacity.model.model_file import StoredModel
-from bench.capacity.plan.objective import slo_rate
+from bench.capacity.plan.objective import SloRate, slo_rate
 from bench.capacity.plan.plan import PlanOptions
-from bench.capacity.plan.planned import Planned, PlanRequest, make_plan
+from bench.capacity.plan.planned import Planned, PlanRequest, plan_or_reason
 from bench.capacity.plan.slo import Slo
-from bench.stats.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +17,21 @@ class ComparedSweep:
 
     Args:
         label: name of the measured server.
-        sustained: rate that one replica sustains within the objective, requests/s.
+        slo: the objective of the plan.
+        sustained: rate that one replica sustains within the objective.
         planned: the plan of the compared rate, and of the day; None if none is possible.
+        unplanned: why no plan is possible; "" if one is.
+        sentences: sentences in a request; rates count requests.
+        warnings: of the sweep and of the sustained rate, one line each.
     """
 
     label: str
-    sustained: Estimate
+    slo: Slo
+    sustained: SloRate
     planned: Planned | None
+    unplanned: str = ""
+    sentences: int = 1
+    warnings: tuple[str, ...] = ()
 
 
 def cheapest(sweeps: Sequence[ComparedSweep]) -> ComparedSweep | None:
@@ -36,6 +43,19 @@ def cheapest(sweeps: Sequence[ComparedSweep]) -> ComparedSweep | None:
     if len(prices) == len(known):
         return known[prices.index(min(prices))][0]
     return min(known, key=lambda entry: entry[1].replicas)[0]
+
+
+def differences(sweeps: Sequence[ComparedSweep]) -> tuple[str, ...]:
+    """What makes the plans of sweeps answers to different questions, one line each."""
+    found = []
+    if len({str(sweep.slo) for sweep in sweeps}) > 1:
+        found.append("the plans are of different objectives; give --slo to plan all of them within one")
+    if len({sweep.sentences for sweep in sweeps}) > 1:
+        each = ", ".join(f"{sweep.label}: {sweep.sentences:,}" for sweep in sweeps)
+        found.append(
+            f"rates count requests, whose numbers of sentences differ ({each}): the plans are not of the same work"
+        )
+    return tuple(found)
 
 
 def compare_sweeps(
@@ -58,6 +78,6 @@ def compare_sweeps(
 def _compared(stored: StoredModel, request: PlanRequest, slo: Slo) -> ComparedSweep:
     single = [m for m in stored.measurements if m.stage is not Stage.REPLICAS]
     sustained = slo_rate(stored.model, single, slo)
-    if not sustained.attainable or not sustained.rate.lo:
-        return ComparedSweep(stored.label, sustained.rate, None)
-    return ComparedSweep(stored.label, sustained.rate, make_plan(stored.model, sustained.rate, slo, request))
+    planned, unplanned = plan_or_reason(stored.model, sustained, slo, request)
+    warnings = tuple(dict.fromkeys((*stored.warnings, *sustained.rate.warnings)))
+    return ComparedSweep(stored.label, slo, sustained, planned, unplanned, stored.sentences, warnings)

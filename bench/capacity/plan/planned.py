@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 
 from bench.capacity.model.model import CapacityModel
 from bench.capacity.plan.diurnal import DiurnalPlan, Span, plan_diurnal
+from bench.capacity.plan.objective import SloRate
 from bench.capacity.plan.plan import PlanOptions, PlanRow, SimulatedPlan, plan, rates_around, simulate_plan
 from bench.capacity.plan.slo import Slo
-from bench.core.errors import UsageError
+from bench.core.errors import InconclusiveError, UsageError
 from bench.stats.estimate import Estimate
 
 
@@ -56,6 +57,18 @@ class Planned:
     all_up: SimulatedPlan
     spare_down: SimulatedPlan
     diurnal: DiurnalPlan | None
+
+
+def plan_or_reason(
+    model: CapacityModel, sustained: SloRate, slo: Slo, request: PlanRequest
+) -> tuple[Planned | None, str]:
+    """The plan of a request and "", or None and why none is possible; see `make_plan`."""
+    if not sustained.attainable:
+        return None, sustained.reason
+    try:
+        return make_plan(model, sustained.rate, slo, request), ""
+    except InconclusiveError as error:
+        return None, str(error)
 
 
 def make_plan(model: CapacityModel, sustained: Estimate, slo: Slo, request: PlanRequest) -> Planned:

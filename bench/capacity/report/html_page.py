@@ -52,7 +52,7 @@ def capacity_html(result: CapacityResult, view: dict[str, Any]) -> str:
 def capacity_screen(result: CapacityResult) -> FirstScreen:
     """The first screen: what one server holds, the servers that a rate needs, and how far to trust both."""
     return FirstScreen(
-        word=f"One server {sustained_text(result)}.",
+        word=f"One server {sustained_text(result.sustained, result.slo)}.",
         state=GOOD if result.sustained.attainable else BAD,
         headline="",
         reasons=(),

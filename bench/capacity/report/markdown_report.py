@@ -6,7 +6,7 @@ from typing import Any, Final
 from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.model.usl import UslFit
 from bench.capacity.model.validation import ValidationPoint
-from bench.capacity.plan.compare_sweeps import ComparedSweep, cheapest
+from bench.capacity.plan.compare_sweeps import ComparedSweep, cheapest, differences
 from bench.capacity.plan.planned import Planned
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.queue.queue_model import Batching, QueueModel
@@ -19,11 +19,13 @@ from bench.capacity.report.text_report import (
     rate,
     rate_interval,
     replica_text,
+    request_text,
     seconds,
     seconds_interval,
     sentences_text,
     signed,
     simulated_plan_text,
+    sustained_rate,
     sustained_text,
     validation_text,
 )
@@ -40,7 +42,7 @@ def capacity_view(result: CapacityResult, pictures: Sequence[tuple[str, str]]) -
     batching = result.model.parameter_set.queue_model.batching
     return {
         "label": result.label,
-        "sustained": sustained_text(result),
+        "sustained": sustained_text(result.sustained, result.slo),
         "sentences": _capitalized(sentences_text(result)) if result.sentences > 1 else "",
         "warnings": result.warnings,
         "about": list(result.about.items()),
@@ -78,18 +80,26 @@ def sweeps_markdown(sweeps: Sequence[ComparedSweep], planned_rate: float) -> str
     """The plans of several sweeps side by side, for `planned_rate` requests/s."""
     priced = any(sweep.planned is not None and sweep.planned.row.price is not None for sweep in sweeps)
     best = cheapest(sweeps)
-    header = ["sweep", "one server, by the model", "replicas", "utilization", *(["an hour"] if priced else []), ""]
+    header = ["sweep", "objective", "one server, by the model", "replicas", "utilization"]
+    header += [*(["an hour"] if priced else []), ""]
     plans = [
-        {"label": sweep.label, "sustained": rate_interval(sweep.sustained), "plan": _plan(sweep.planned)}
+        {
+            "label": sweep.label,
+            "sustained": sustained_text(sweep.sustained, sweep.slo),
+            "sentences": _capitalized(request_text(sweep.sentences)) if sweep.sentences > 1 else "",
+            "warnings": sweep.warnings,
+            "unplanned": sweep.unplanned if sweep.sustained.attainable else "",
+            "plan": _plan(sweep.planned) if sweep.planned else None,
+        }
         for sweep in sweeps
-        if sweep.planned is not None
     ]
     rows = [_sweep_row(sweep, priced, sweep is best) for sweep in sweeps]
-    return render(_PACKAGE, "sweeps.md.j2", rate=rate(planned_rate), header=header, rows=rows, sweeps=plans)
+    notes, shown = differences(sweeps), rate(planned_rate)
+    return render(_PACKAGE, "sweeps.md.j2", rate=shown, notes=notes, header=header, rows=rows, sweeps=plans)
 
 
 def _sweep_row(sweep: ComparedSweep, priced: bool, best: bool) -> list[str]:
-    cells = [sweep.label, rate_interval(sweep.sustained)]
+    cells = [sweep.label, str(sweep.slo), sustained_rate(sweep.sustained.rate)]
     if sweep.planned is None:
         return [*cells, ABSENT, ABSENT, *([ABSENT] if priced else []), "no plan possible"]
     row = sweep.planned.row

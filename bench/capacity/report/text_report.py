@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from bench.capacity.model.validation import ValidationPoint, median_error
+from bench.capacity.plan.objective import SloRate
 from bench.capacity.plan.plan import PlanRow, SimulatedPlan
 from bench.capacity.plan.planned import Planned
 from bench.capacity.plan.result import CapacityResult
+from bench.capacity.plan.slo import Slo
 from bench.capacity.plan.what_if import FleetView
 from bench.core.units import (
     ABSENT,
@@ -27,7 +29,7 @@ _CENTS_FROM: Final = 0.1
 
 def capacity_lines(result: CapacityResult) -> Iterator[str]:
     """The lines that the command prints at its end."""
-    yield f"one server ({result.label}) {sustained_text(result)}"
+    yield f"one server ({result.label}) {sustained_text(result.sustained, result.slo)}"
     if result.sentences > 1:
         yield f"  {sentences_text(result)}"
     yield f"  saturated at {rate(result.saturated)}, measured; at {rate_interval(result.model.capacity)} by the model"
@@ -39,12 +41,11 @@ def capacity_lines(result: CapacityResult) -> Iterator[str]:
     yield from (f"  note: {warning}" for warning in result.warnings)
 
 
-def sustained_text(result: CapacityResult) -> str:
+def sustained_text(sustained: SloRate, slo: Slo) -> str:
     """The rate that one server sustains by the model, with the measured rates around it; or why there is none."""
-    sustained = result.sustained
     if not sustained.attainable:
-        return f"meets {result.slo} at no rate: {sustained.reason}"
-    found = f"{sustains(sustained.rate)} {rate_interval(sustained.rate)} within {result.slo} by the model"
+        return f"meets {slo} at no rate: {sustained.reason}"
+    found = f"{sustains(sustained.rate)} {rate_interval(sustained.rate)} within {slo} by the model"
     parts = []
     if sustained.highest_passed is not None:
         parts.append(f"{rate(sustained.highest_passed)} met it")
@@ -55,7 +56,16 @@ def sustained_text(result: CapacityResult) -> str:
 
 def sustains(sustained: Estimate) -> str:
     """`sustains`; `sustains at least` for a rate that no measured one exceeded."""
-    return "sustains at least" if sustained.hi is None and sustained.lo == sustained.center else "sustains"
+    return "sustains at least" if _is_least(sustained) else "sustains"
+
+
+def sustained_rate(sustained: Estimate) -> str:
+    """`182/s [171 … 190/s]`; `at least 232/s [232/s … —]` for a rate that no measured one exceeded."""
+    return f"{'at least ' if _is_least(sustained) else ''}{rate_interval(sustained)}"
+
+
+def _is_least(sustained: Estimate) -> bool:
+    return sustained.hi is None and sustained.lo == sustained.center
 
 
 def sentences_text(result: CapacityResult) -> str:
@@ -65,7 +75,12 @@ def sentences_text(result: CapacityResult) -> str:
         for found, what in ((result.sustained.rate.center, "sustained"), (result.saturated, "saturated"))
         if found
     ]
-    return f"a request has {pluralize(result.sentences, 'sentence')}, and rates count requests: {', '.join(per_second)}"
+    return f"{request_text(result.sentences)}: {', '.join(per_second)}"
+
+
+def request_text(sentences: int) -> str:
+    """What rates count, for requests of several sentences."""
+    return f"a request has {pluralize(sentences, 'sentence')}, and rates count requests"
 
 
 def validation_text(validation: Sequence[ValidationPoint]) -> str:

@@ -92,7 +92,9 @@ def binary(
     if not path.is_file() or not os.access(path, os.X_OK):
         why = "it is a folder" if path.is_dir() else "its mode forbids it" if path.exists() else "it does not exist"
         raise UsageError(f"{path} is not an executable file: {why}; give the path of tensorflow_model_server")
-    with _process("binary", [str(path)], _Launch(model_dir, model, flags, ports, startup_timeout, log)) as server:
+    # Absolute: a path without a slash, which `./name` is once it is a Path, would be looked for in PATH.
+    command = [str(path.absolute())]
+    with _process("binary", command, _Launch(model_dir, model, flags, ports, startup_timeout, log)) as server:
         yield server
 
 

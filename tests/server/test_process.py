@@ -57,6 +57,21 @@ def test_a_server_is_ready_inside_and_gone_after(server_binary: Path, tmp_path: 
     assert not accepts(server.rest)
 
 
+def test_a_binary_in_this_folder_is_not_another_in_path(
+    server_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`./name` loses its dot as a Path, and a name without a slash is looked for in PATH."""
+    other = tmp_path / "other" / server_binary.name
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\necho the other one, not found\nexit 3\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{other.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(server_binary.parent)
+    for text in (f"./{server_binary.name}", server_binary.name):
+        with open_target(parse_target(f"binary:{text}"), tmp_path) as server:
+            assert server.pid is not None
+
+
 def test_it_is_stopped_when_the_block_fails(server_binary: Path, tmp_path: Path) -> None:
     seen: list[RunningServer] = []
     with pytest.raises(ZeroDivisionError), binary(server_binary, tmp_path) as server:

@@ -1,5 +1,6 @@
 """Pins a server on this machine to some of the cores."""
 
+import contextlib
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -20,10 +21,12 @@ def pin(pid: int, cores: Collection[int]) -> None:
     try:
         while threads := {entry.name for entry in Path(f"/proc/{pid}/task").iterdir()} - done:
             for thread in threads:
-                os.sched_setaffinity(int(thread), cores)
+                # One that has just ended; the others are still to be pinned.
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(int(thread), cores)
             done |= threads
     except ProcessLookupError:
-        # A thread has just ended; new ones inherit the cores of pinned threads.
+        # The process itself has just ended, which whoever waits for it reports.
         return
     except (AttributeError, OSError) as error:
         names = ",".join(map(str, sorted(cores)))

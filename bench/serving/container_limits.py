@@ -11,8 +11,8 @@ from bench.core.units import parse_bytes, parse_number
 # Cores and ranges of cores, as in cpuset(7).
 _CORES: Final = re.compile(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*")
 _UNITS: Final = (("GiB", 1 << 30), ("GB", 10**9), ("MiB", 1 << 20), ("MB", 10**6), ("kB", 1000))
-LEAST_MEMORY: Final = 6_000_000
-"""Bytes; the Engine refuses fewer than 6 MiB."""
+LEAST_MEMORY: Final = 6 << 20
+"""Bytes; the Engine refuses fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class ContainerLimits:
 
     def __post_init__(self) -> None:
         if self.memory is not None and self.memory < LEAST_MEMORY:
-            raise UsageError(f"memory={self.memory} bytes is too little for a container; give 6MB or more, like 2GB")
+            raise UsageError(f"memory={self.memory} bytes is too little for a container; give 6MiB or more, like 2GB")
         if self.cpuset and not _CORES.fullmatch(self.cpuset):
             raise UsageError(f"cpuset={self.cpuset} is not a list of cores; write it like 0-3,6")
 

@@ -1,7 +1,6 @@
 """`bertbench plan-load`: the workers, cores and machines that a rate needs of the load generator."""
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, TextIO
 
@@ -9,6 +8,7 @@ from msgspec import Meta
 
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
+from bench.core.cores import allowed_cores
 from bench.core.errors import ExitCode, UsageError, did_you_mean
 from bench.core.units import format_percent, format_rate
 from bench.load.selftest.load_plan import LoadPlan, plan_load
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     Raises:
         UsageError: none is stored, or not that of the client.
     """
-    cores = args.cores or os.cpu_count() or 1
+    cores = args.cores or len(allowed_cores())
     plans = {name: plan_load(args.rate, test.ceiling, args.share, cores) for name, test in _chosen(args.client).items()}
     document = PlanLoadDocument(rate=args.rate, share=args.share, cores=cores, clients=plans)
     out.result(document, _text(document))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from bench.core.atomic_files import make_folder, write_atomically
+from bench.core.cores import allowed_cores
 from bench.core.errors import UsageError
 from bench.core.versioned_json import OtherFormatError, VersionedJson
 
@@ -36,7 +37,7 @@ def make_cache_dir() -> Path:
 
 
 class OfMachine(Protocol):
-    """A measurement on this machine, valid only for its number of cores."""
+    """A measurement on this machine, valid only for the number of cores that the process could use."""
 
     @property
     def cores(self) -> int | None: ...
@@ -55,7 +56,7 @@ def read_measured(file: VersionedJson[Measured], name: str) -> Measured | None:
         found = file.read(cache_dir() / name)
     except (FileNotFoundError, OtherFormatError):
         return None
-    return found if found.cores == os.cpu_count() else None
+    return found if found.cores == len(allowed_cores()) else None
 
 
 def write_measured(file: VersionedJson[Measured], name: str, body: Measured) -> Path:

@@ -5,13 +5,13 @@ Format history of `gate-calibration.json`:
 """
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from bench.bert.contract.golden import read_golden
 from bench.core.cache import read_measured, write_measured
+from bench.core.cores import allowed_cores
 from bench.core.errors import UsageError
 from bench.core.units import format_seconds
 from bench.core.versioned_json import VersionedJson
@@ -76,7 +76,7 @@ def read_aa_test(key: str) -> AATestResult | None:
 
 def store_aa_test(key: str, result: AATestResult) -> None:
     """Stores a result for this machine."""
-    write_measured(_FILE, FILE_NAME, _Stored(os.cpu_count(), {**_read(), key: result}))
+    write_measured(_FILE, FILE_NAME, _Stored(len(allowed_cores()), {**_read(), key: result}))
 
 
 def known_aa_test(spec: GateSpec) -> AATestResult | None:

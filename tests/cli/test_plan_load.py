@@ -33,6 +33,19 @@ def test_each_client_has_a_row() -> None:
     assert rows["rest-fast"] == ["4,000/s", "16", "17", "2", "78.1", "%"]
 
 
+def test_machines_have_the_cores_that_may_be_used_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under taskset: the ceiling was measured on those, and another machine like this one has no more."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "bertbench").mkdir()
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {1})
+    store_self_tests({"rest-fast": SelfTest(4000.0, 0.0002, 16, "2026-11-29T12:00:00Z")})
+    code, out, _ = run("--rate", "50/s", "--json")
+    assert (code, json.loads(out)["cores"]) == (0, 1)
+    # A ceiling of other cores does not count.
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
+    assert run("--rate", "50/s")[0] == 2
+
+
 @pytest.mark.usefixtures("stored")
 def test_columns_stay_apart_whatever_is_in_them() -> None:
     for rate in ("1/m", "999999999/s"):

@@ -18,7 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--client", metavar="NAME", help="one of calibrate's clients (default: all that were measured)")
     parser.add_argument(
-        "--cores", type=whole(1, _LARGEST), metavar="N", help="cores of each machine (default: those of this one)"
+        "--cores",
+        type=whole(1, _LARGEST),
+        metavar="N",
+        help="cores of each machine (default: those that it may use here)",
     )
     parser.add_argument(
         "--share",

@@ -5,13 +5,13 @@ Format history of `calibration.json`:
 """
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from bench.core.cache import read_measured, write_measured
+from bench.core.cores import allowed_cores
 from bench.core.versioned_json import VersionedJson
 from bench.workload.workload import TRANSPORTS
 
@@ -79,12 +79,12 @@ def read_self_tests() -> dict[str, SelfTest]:
 
 def store_self_tests(found: Mapping[str, SelfTest]) -> Path:
     """Adds to the stored self-tests; returns the file."""
-    return write_measured(_FILE, FILE_NAME, _Stored(os.cpu_count(), {**read_self_tests(), **found}))
+    return write_measured(_FILE, FILE_NAME, _Stored(len(allowed_cores()), {**read_self_tests(), **found}))
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """The file: logical cores of the machine, and self-tests by client name."""
+    """The file: logical cores that could be used, and self-tests by client name."""
 
     cores: int | None
     ways: Mapping[str, SelfTest]

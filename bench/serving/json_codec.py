@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bench.core.errors import printable
 from bench.serving.errors import InvalidResponse
+from bench.serving.tensors import check_outputs
 from bench.serving.types import ModelMetadata, PredictRequest, SignatureInfo, TensorInfo, VersionStatus
 
 # Bytes of an error's body that are read; one line is shown.
@@ -84,12 +85,16 @@ def predict_outputs(body: bytes) -> dict[str, NDArray[Any]]:
     try:
         if "outputs" in value:
             columns = value["outputs"]
-            named = columns if isinstance(columns, dict) and "b64" not in columns else {"": columns}
-            return {name: _array(column) for name, column in named.items()}
+            if not isinstance(columns, dict) or "b64" in columns:
+                return {"": _column(columns, body, 0)}
+            check_outputs(len(columns))
+            return {name: _column(column, body, len(columns)) for name, column in columns.items()}
         rows = value["predictions"]
         if isinstance(rows, list) and rows and isinstance(rows[0], dict) and "b64" not in rows[0]:
-            return {name: _array([row[name] for row in rows]) for name in rows[0]}
-        return {"": _array(rows)}
+            check_outputs(len(rows[0]))
+            keys = len(rows) * len(rows[0])
+            return {name: _column([row[name] for row in rows], body, keys) for name in rows[0]}
+        return {"": _column(rows, body, 0)}
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidResponse(f"the answer is not an answer of :predict ({_begin(body)}); check the address") from error
 
@@ -181,14 +186,28 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def _array(value: Any) -> NDArray[Any]:
-    """A column of numbers, strings or `{"b64": …}` as an array; ragged lists raise ValueError."""
+def _column(value: Any, body: bytes, keys: int) -> NDArray[Any]:
+    """A column of numbers, strings or `{"b64": …}` as an array; ragged lists raise ValueError.
+
+    Args:
+        value: as it was decoded.
+        body: the answer, whose texts have two quotes each.
+        keys: keys in it beside the outermost one.
+    """
+    if body.count(b'"') != 2 * (1 + keys):
+        # Texts are objects: an array of numpy's own strings has the longest one's size for each.
+        array = np.array(value, object)
+        if any(isinstance(item, str | list) for item in array.ravel()):
+            return _objects(array)
     array = np.asarray(value)
-    if array.dtype.kind == "O":
-        array = np.asarray(np.frompyfunc(_unwrap, 1, 1)(array))
-        if all(isinstance(item, int | float) for item in array.ravel()):
-            # Whole numbers of more than 64 bits.
-            return np.asarray(np.frompyfunc(_float, 1, 1)(array), np.float64)
+    return array if array.dtype.kind != "O" else _objects(array)
+
+
+def _objects(array: NDArray[Any]) -> NDArray[Any]:
+    array = np.asarray(np.frompyfunc(_unwrap, 1, 1)(array), None if array.ndim else object)
+    if all(isinstance(item, int | float) for item in array.ravel()):
+        # Whole numbers of more than 64 bits.
+        return np.asarray(np.frompyfunc(_float, 1, 1)(array), np.float64)
     return array
 
 
@@ -200,4 +219,6 @@ def _float(value: float) -> float:
 
 
 def _unwrap(value: Any) -> Any:
+    if isinstance(value, list):
+        raise ValueError("ragged lists")
     return base64.b64decode(value["b64"], validate=True) if isinstance(value, dict) else value

@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError
 from bench.serving import messages
 from bench.serving.errors import InvalidResponse
 from bench.serving.messages import ModelSpec
-from bench.serving.tensors import from_proto, to_proto
+from bench.serving.tensors import outputs_from, to_proto
 from bench.serving.types import PredictRequest, PredictResponse
 
 
@@ -37,7 +37,7 @@ def predict_response(data: bytes, bytes_out: int) -> PredictResponse:
     """
     try:
         message = messages.PredictResponse.FromString(data)
-        outputs = {name: from_proto(proto) for name, proto in message.outputs.items()}
+        outputs = outputs_from(message.outputs)
     except (DecodeError, ValueError) as error:
         raise InvalidResponse(f"the answer is not a PredictResponse ({error}); is this TensorFlow Serving?") from error
     spec = message.model_spec

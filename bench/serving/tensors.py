@@ -1,6 +1,7 @@
 """Converts numpy arrays to TensorProto and back, without TensorFlow."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -25,8 +26,14 @@ _NUMERIC: Final[dict[int, tuple[np.dtype[Any], str]]] = {
 _ENUM: Final = {dtype: enum for enum, (dtype, _) in _NUMERIC.items()}
 _STRING: Final = data_type("DT_STRING")
 _FLOAT16: Final = data_type("DT_HALF")
-# A tensor of a few bytes may say that it has any number of values.
-_MAX_REPEATED: Final = 1 << 24
+# Tensors of a few bytes may say that they have any number of values. The answer to the largest batch of this suite has
+# a sixth of so many.
+_MAX_REPEATED: Final = 1 << 20
+# A model of this suite has three.
+_MAX_OUTPUTS: Final = 100
+_NARROW: Final = frozenset(
+    enum for enum, (dtype, field) in _NUMERIC.items() if field == "int_val" and dtype.itemsize < np.dtype("i4").itemsize
+)
 # Values of two bytes; both come back as float32.
 _HALF: Final = (_FLOAT16, data_type("DT_BFLOAT16"))
 
@@ -53,15 +60,44 @@ def to_proto(array: NDArray[Any]) -> Any:
     return TensorProto(dtype=enum, tensor_shape=shape, tensor_content=array.tobytes())
 
 
+def check_outputs(count: int) -> None:
+    """Refuses an answer with more outputs than any model has, each of which costs more than its bytes.
+
+    Raises:
+        ValueError: there are more.
+    """
+    if count > _MAX_OUTPUTS:
+        raise ValueError(f"{count:,} outputs, more than {_MAX_OUTPUTS}")
+
+
+def outputs_from(protos: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """The arrays of an answer's TensorProtos, by alias, see `from_proto`.
+
+    Raises:
+        ValueError: one of them is not valid, or they say that they have far more values than they hold.
+    """
+    check_outputs(len(protos))
+    outputs, left = {}, _MAX_REPEATED
+    for name, proto in protos.items():
+        outputs[name], repeated = _unpacked(proto, left)
+        left -= repeated
+    return outputs
+
+
 def from_proto(proto: Any) -> NDArray[Any]:
     """The array of a TensorProto. Half precision becomes float32, strings `object` of bytes.
 
     Values are in `tensor_content` or in the typed field; if there are fewer than the shape needs, the last one is
-    repeated (`tensor.proto`).
+    repeated (`tensor.proto`), a million times at most.
 
     Raises:
-        ValueError: the dtype is not supported, or the values do not match the shape.
+        ValueError: the dtype is not supported, or the values do not match the shape or do not fit the dtype.
     """
+    return _unpacked(proto, _MAX_REPEATED)[0]
+
+
+def _unpacked(proto: Any, most: int) -> tuple[NDArray[Any], int]:
+    """The array, and how often its last value was repeated, `most` times at most."""
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     size = math.prod(shape)
     if proto.tensor_shape.unknown_rank or any(dim < 0 for dim in shape):
@@ -72,26 +108,34 @@ def from_proto(proto: Any) -> NDArray[Any]:
         flat = _half(proto)
     elif proto.dtype in _NUMERIC:
         dtype, field = _NUMERIC[proto.dtype]
-        flat = (
-            np.frombuffer(proto.tensor_content, dtype)
-            if proto.tensor_content
-            else np.array(getattr(proto, field), dtype)
-        )
+        if proto.tensor_content:
+            flat = np.frombuffer(proto.tensor_content, dtype)
+        elif proto.dtype in _NARROW:
+            flat = _narrowed(proto.int_val, dtype)
+        else:
+            flat = np.array(getattr(proto, field), dtype)
     else:
         raise ValueError(f"tensor type {proto.dtype} is not supported")
-    if flat.size > size or (flat.size < size and (proto.tensor_content or not flat.size)):
+    missing = size - flat.size
+    if missing == 0:
+        return flat.reshape(shape), 0
+    if missing < 0 or missing > most or proto.tensor_content or not flat.size:
         raise ValueError(f"a tensor of shape {shape} with {flat.size} values")
-    if flat.size < size:
-        if size > _MAX_REPEATED:
-            raise ValueError(f"a tensor of shape {shape} with {flat.size} values")
-        flat = np.concatenate([flat, np.repeat(flat[-1:], size - flat.size)])
-    return flat.reshape(shape)
+    return np.concatenate([flat, np.repeat(flat[-1:], missing)]).reshape(shape), missing
+
+
+def _narrowed(values: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Values of a field of 32 bits in a smaller type."""
+    wide = np.array(values, np.int32)
+    narrow = wide.astype(dtype)
+    if not np.array_equal(narrow, wide):
+        raise ValueError(f"a value that is not {dtype}")
+    return narrow
 
 
 def _half(proto: Any) -> NDArray[Any]:
-    bits = (
-        np.frombuffer(proto.tensor_content, np.uint16) if proto.tensor_content else np.array(proto.half_val, np.uint16)
-    )
+    content = proto.tensor_content
+    bits = np.frombuffer(content, np.uint16) if content else _narrowed(proto.half_val, np.dtype(np.uint16))
     if proto.dtype == _FLOAT16:
         return bits.view(np.float16).astype(np.float32)
     return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -1,5 +1,6 @@
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,11 @@ def test_non_finite_inputs_are_serving_tokens(form: Any) -> None:
         (b'{"outputs": 3.0}', {"": 3.0}),
         (b'{"outputs": {"a": [1.0], "b": [[2]]}}', {"a": [1.0], "b": [[2]]}),
         (b'{"outputs": [{"b64": "/wA="}, "plain"]}', {"": [b"\xff\x00", "plain"]}),
+        (b'{"outputs": [["a", "bc"]], "more": "text"}', {"": [["a", "bc"]]}),
+        (b'{"outputs": [[1.5, 2.0]], "more": "text"}', {"": [[1.5, 2.0]]}),
+        (b'{"outputs": "text"}', {"": "text"}),
+        (b'{"predictions": [{"a": 1.0, "b": "x"}, {"a": 3.0, "b": "yz"}]}', {"a": [1.0, 3.0], "b": ["x", "yz"]}),
+        (b'{"predictions": [{"a\\"": 1.0}, {"a\\"": 3.0}]}', {'a"': [1.0, 3.0]}),
     ],
 )
 def test_answers_of_both_forms(body: bytes, outputs: Any) -> None:
@@ -91,6 +97,10 @@ def test_non_finite_answers_can_be_read() -> None:
         b'{"predictions": [{"a": 1}, {"b": 1}]}',
         b'{"predictions": 3, "x": 1',
         b'{"outputs": [{"b64": "*"}]}',
+        b'{"predictions": [["a", "b"], ["c"]]}',
+        b'{"predictions": [["a"], [["c"]]]}',
+        json.dumps({"outputs": dict.fromkeys(map(str, range(101)), 0)}).encode(),
+        json.dumps({"predictions": [dict.fromkeys(map(str, range(101)), 0)]}).encode(),
         b'{"predictions": [[1.0, NaN]',
         b"[" * 100_000,
         b"\xff\xfe",
@@ -100,6 +110,27 @@ def test_anything_else_is_an_invalid_response(body: bytes) -> None:
     with pytest.raises(InvalidResponse) as caught:
         json_codec.predict_outputs(body)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"predictions": ["x" * 20_000] + [""] * 10_000},
+        {"outputs": {"a": [[1.5], ["x" * 20_000], *[[""]] * 10_000]}},
+        {"predictions": [{"a": "x" * 20_000}] + [{"a": ""}] * 10_000},
+    ],
+)
+def test_one_long_text_does_not_make_all_as_long(value: Any) -> None:
+    """60 kB of an answer took 800 MB."""
+    body = json.dumps(value, separators=(",", ":")).encode()
+    tracemalloc.start()
+    try:
+        ((name, array),) = json_codec.predict_outputs(body).items()
+        assert tracemalloc.get_traced_memory()[1] < 100 * len(body)
+    finally:
+        tracemalloc.stop()
+    assert name in ("", "a")
+    assert array.dtype == object
 
 
 def test_error_texts_are_one_short_line() -> None:

@@ -3,7 +3,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.serving.messages import TensorProto, data_type
+from bench.serving.errors import InvalidResponse
+from bench.serving.messages import PredictResponse, TensorProto, data_type
+from bench.serving.predict_messages import predict_response
 from bench.serving.tensors import from_proto, to_proto
 
 
@@ -82,11 +84,46 @@ def make(**fields: Any) -> Any:
         TensorProto(dtype=data_type("DT_FLOAT"), tensor_shape={"unknown_rank": True}),
         TensorProto(dtype=data_type("DT_FLOAT"), tensor_shape={"dim": [{"size": -1}]}, float_val=[1]),
         TensorProto(),
+        TensorProto(dtype=data_type("DT_FLOAT"), tensor_shape={"dim": [{"size": 1 << 24}]}, float_val=[1]),
     ],
 )
 def test_what_contradicts_itself_is_a_value_error(proto: Any) -> None:
     with pytest.raises(ValueError, match=r"tensor|buffer"):
         from_proto(proto)
+
+
+@pytest.mark.parametrize(
+    ("enum", "field", "value"),
+    [
+        ("DT_INT8", "int_val", 128),
+        ("DT_INT16", "int_val", -32769),
+        ("DT_UINT8", "int_val", -1),
+        ("DT_UINT16", "int_val", 1 << 16),
+        ("DT_HALF", "half_val", -1),
+        ("DT_BFLOAT16", "half_val", 1 << 16),
+    ],
+)
+def test_a_value_that_its_type_does_not_hold_is_a_value_error(enum: str, field: str, value: int) -> None:
+    proto = TensorProto(dtype=data_type(enum), tensor_shape={"dim": [{"size": 1}]}, **{field: [value]})
+    with pytest.raises(ValueError, match="a value that is not u?int"):
+        from_proto(proto)
+
+
+def answer(outputs: int, repeated: int) -> Any:
+    """A PredictResponse whose outputs say that they have so many values, and hold one."""
+    made = PredictResponse()
+    for index in range(outputs):
+        proto = TensorProto(dtype=data_type("DT_DOUBLE"), tensor_shape={"dim": [{"size": repeated}]}, double_val=[1])
+        made.outputs[str(index)].CopyFrom(proto)
+    return made.SerializeToString()
+
+
+def test_repeated_values_count_over_all_outputs() -> None:
+    """256 bytes of an answer took 1.2 GB."""
+    assert len(predict_response(answer(2, 1 << 19), 0).outputs) == 2
+    for data in (answer(3, 1 << 19), answer(8, 1 << 24), answer(101, 1)):
+        with pytest.raises(InvalidResponse):
+            predict_response(data, 0)
 
 
 def test_a_dtype_without_a_tensor_type_is_a_value_error() -> None:

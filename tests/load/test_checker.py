@@ -1,6 +1,7 @@
 """One answer, one kind: what is wrong with an answer is called the same, whatever it came by."""
 
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from bench.load.engine.checker import Checker
 from bench.load.engine.payloads import request_sentences
 from bench.results.records import WrongKind
 from bench.serving.errors import InvalidResponse
-from bench.serving.json_codec import dumps
+from bench.serving.json_codec import dumps, predict_outputs
 from bench.serving.messages import PredictResponse, TensorProto, TensorShapeProto, data_type
 from bench.serving.tensors import to_proto
 from tests.support.toy_golden import toy_golden
@@ -175,3 +176,49 @@ def test_what_one_protocol_alone_can_say(protocol: str, answer: Any, kind: str) 
     if kind in (DRIFT, NOT_FINITE) and protocol == "rest":
         answer = answer.replace(b"-1.0]", b"-1.0" + b", -1.0" * 60 + b"]")
     assert found(protocol, COMPACT_SIGNATURE, answer) == kind
+
+
+def padded(protocol: str, request: int, width: int) -> bytes:
+    """A right answer that is padded to some hundred kilobytes; each width makes another."""
+    right = key_of(COMPACT_SIGNATURE).outputs(request)["log_prob"]
+    wide = np.pad(right, ((0, 0), (0, width - right.shape[1])))
+    made: bytes = (rest_body if protocol == "rest" else grpc_message)({"log_prob": wide})
+    return made
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_large_answers_are_not_all_kept(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """40 requests whose right answers were padded kept 276 MB."""
+    monkeypatch.setattr("bench.load.engine.checker._REMEMBERED_BYTES", 1_000_000)
+    checker = Checker(key_of(COMPACT_SIGNATURE))
+    answers = [padded(protocol, request, 20_000 + turn) for request in range(5) for turn in range(12)]
+    tracemalloc.start()
+    try:
+        for number in range(len(answers)):
+            # A copy, as each answer arrives.
+            copy = bytes(bytearray(answers[number]))
+            assert checker.check(protocol, number // 12, copy)[0] is None
+            assert checker.check(protocol, number // 12, bytes(bytearray(copy)))[0] is None
+        del copy
+        assert tracemalloc.get_traced_memory()[0] < 1_500_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_answers_that_come_again_are_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    checker = Checker(key_of(COMPACT_SIGNATURE))
+    answers = [padded("rest", 0, 100 + turn) for turn in range(9)]
+    for answer in answers:
+        checker.check("rest", 0, answer)
+    decoded: list[bytes] = []
+
+    def decode(body: bytes) -> Any:
+        decoded.append(body)
+        return predict_outputs(body)
+
+    monkeypatch.setattr("bench.load.engine.checker.predict_outputs", decode)
+    for answer in [*answers[1:], answers[-1], answers[1]]:
+        assert checker.check("rest", 0, answer) == (None, None)
+    assert decoded == []
+    checker.check("rest", 0, answers[0])
+    assert decoded == answers[:1]

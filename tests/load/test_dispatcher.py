@@ -142,6 +142,40 @@ def test_failures_for_which_this_machine_is_to_blame_are_counted(failure: Except
     assert [type(error) for _, _, error in rig.reported if error is not None] == [errors.OwnLimit] * 3
 
 
+@pytest.mark.parametrize(
+    ("arrivals", "users"), [("constant:rate=20", 4), ("closed:users=1", 1)], ids=["open loop", "closed loop"]
+)
+@pytest.mark.parametrize(
+    ("failure", "outcome", "lacks"),
+    [
+        (OverflowError("int too large"), "invalid_response", {}),
+        (MemoryError(), "unavailable", {errors.Lack.MEMORY: 2}),
+    ],
+)
+def test_answers_whose_check_fails_in_any_way_have_a_record(
+    failure: Exception, outcome: str, lacks: dict[errors.Lack, int], arrivals: str, users: int, monkeypatch: Any
+) -> None:
+    """And their user goes on."""
+    check, asked = GoldenChecker.check, []
+
+    def fail_twice(*given: Any) -> Any:
+        asked.append(given)
+        if len(asked) <= 2:
+            raise failure
+        return check(*given)
+
+    monkeypatch.setattr(GoldenChecker, "check", fail_twice)
+    rig = Rig(arrivals, 0.5, users=users, seconds=0.01)
+    rows = rig.run()
+    found = outcomes(rows)
+    assert found == {"ok": len(rows) - 2, outcome: 2}
+    assert found["ok"] > 0
+    assert rig.dispatcher.lacks == lacks
+    texts = [str(error) for _, _, error in rig.reported if error is not None]
+    if not lacks:
+        assert texts == ["the answer cannot be checked (OverflowError: int too large); report this"] * 2
+
+
 def test_everything_due_is_sent_checked_and_recorded() -> None:
     rig = Rig("poisson:rate=200", 0.5, warmup=0.2)
     rows = rig.run()

@@ -1,8 +1,12 @@
 """Checks answers against the golden ones under load."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+from numpy.typing import NDArray
 
 from bench.bert.contract.golden_checker import GoldenChecker
+from bench.core.errors import in_words, printable
 from bench.results.records import WrongKind
 from bench.serving.errors import InvalidResponse
 from bench.serving.json_codec import predict_outputs
@@ -10,6 +14,11 @@ from bench.serving.predict_messages import predict_response
 
 # A server without batching repeats its bytes; with batching, answers to one request differ in the last digits.
 _REMEMBERED: Final = 8
+# In all, since a server may make each answer as large as a response may be.
+_REMEMBERED_BYTES: Final = 32_000_000
+
+# An answer, and the model version in it.
+_Right = tuple[bytes, int | None]
 
 
 class Checker:
@@ -25,8 +34,9 @@ class Checker:
     def __init__(self, golden: GoldenChecker) -> None:
         self._golden = golden
         # The last correct answer by protocol and request: usually one comparison suffices, without a hash of the bytes.
-        self._last: dict[str, dict[int, tuple[bytes, int | None]]] = {"rest": {}, "grpc": {}}
-        self._right: dict[tuple[str, int], dict[bytes, int | None]] = {}
+        self._last: dict[str, dict[int, _Right]] = {"rest": {}, "grpc": {}}
+        self._right: dict[tuple[str, int], dict[bytes, _Right]] = {}
+        self._room = _REMEMBERED_BYTES
 
     def check(self, protocol: str, request: int, answer: bytes) -> tuple[WrongKind | None, int | None]:
         """Checks one answer.
@@ -41,25 +51,49 @@ class Checker:
 
         Raises:
             InvalidResponse: the answer cannot be decoded.
+            MemoryError: this machine has too little memory for it.
         """
         last = self._last[protocol].get(request)
         if last is not None and last[0] == answer:
             return None, last[1]
         right = self._right.setdefault((protocol, request), {})
-        if answer in right:
-            self._last[protocol][request] = (answer, right[answer])
-            return None, right[answer]
-        if protocol == "rest":
-            outputs, version = predict_outputs(answer), None
-        else:
-            response = predict_response(answer, 0)
-            outputs, version = dict(response.outputs), response.version
-        if not outputs:
-            raise InvalidResponse("response has no outputs; is this TensorFlow Serving?")
-        kind = self._golden.check(request, outputs)
+        if (known := right.get(answer)) is not None:
+            self._last[protocol][request] = known
+            return None, known[1]
+        try:
+            outputs, version = _decoded(protocol, answer)
+            kind = self._golden.check(request, outputs)
+        except (InvalidResponse, MemoryError):
+            raise
+        except Exception as fault:
+            # Whatever it is, the request was sent, and its outcome is one of the answer.
+            what = f"{type(fault).__name__}: {printable(in_words(fault))}"
+            raise InvalidResponse(f"the answer cannot be checked ({what}); report this") from fault
         if kind is None:
-            if len(right) >= _REMEMBERED:
-                del right[next(iter(right))]
-            right[answer] = version
-            self._last[protocol][request] = (answer, version)
+            self._remember(protocol, request, (answer, version), right)
         return kind, version
+
+    def _remember(self, protocol: str, request: int, found: _Right, right: dict[bytes, _Right]) -> None:
+        """Keeps a correct answer in the place of the oldest to the same request, if there is room for it."""
+        size = len(found[0])
+        while right and (len(right) >= _REMEMBERED or size > self._room):
+            oldest = next(iter(right))
+            del right[oldest]
+            self._room += len(oldest)
+        if size <= self._room:
+            self._room -= size
+            right[found[0]] = self._last[protocol][request] = found
+        else:
+            self._last[protocol].pop(request, None)
+
+
+def _decoded(protocol: str, answer: bytes) -> tuple[Mapping[str, NDArray[Any]], int | None]:
+    """The outputs of an answer by alias, and its model version."""
+    if protocol == "rest":
+        outputs, version = predict_outputs(answer), None
+    else:
+        response = predict_response(answer, 0)
+        outputs, version = dict(response.outputs), response.version
+    if not outputs:
+        raise InvalidResponse("response has no outputs; is this TensorFlow Serving?")
+    return outputs, version

@@ -254,6 +254,9 @@ class Dispatcher:
                     outcome = Outcome.WRONG_ANSWER
             except InvalidResponse as failure:
                 error, outcome = failure, Outcome.INVALID_RESPONSE
+            except MemoryError:
+                error, outcome = OwnLimit("the server", Lack.MEMORY), Outcome.UNAVAILABLE
+                self.lacks[Lack.MEMORY] += 1
             parse = clock() - done
         size = None if answer is None else len(answer)
         ended = Ended(job.due, sent - epoch, done - epoch, outcome, kind, size, parse, version)

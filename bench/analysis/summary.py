@@ -190,23 +190,73 @@ def _server_metrics(run: Run, measured: Measured) -> dict[str, Estimate]:
         return total / count if count else None
 
     batches = growth["batch_count"]
-    cpu = _mean(samples["cpu"])
-    answered = growth["requests_ok"] or float(np.sum(measured.ok))
-    energy, sentences = growth["gpu_energy"], answered * run.manifest.workload.sentences
+    energy = _energy_per_request(samples, measured)
     found = {
         "server_request": each("rest", "grpc"),
         "server_runtime": each("runtime"),
         "server_queue": each("queue"),
         "server_batch_rows": (growth["batch_rows"] or 0.0) / batches if batches else None,
-        "server_cpu": cpu,
-        "server_cpu_per_request": cpu * measured.seconds / answered if cpu is not None and answered else None,
+        "server_cpu": _mean(samples["cpu"]),
+        "server_cpu_per_request": _cpu_per_request(samples, measured),
         "server_memory": _largest(samples["rss"]),
         "server_gpu": _mean(samples["gpu"]),
         "server_gpu_memory": _largest(samples["gpu_memory"]),
         "server_gpu_power": _mean(samples["gpu_power"]),
-        "server_gpu_energy": energy / sentences if energy is not None and sentences else None,
+        "server_gpu_energy": None if energy is None else energy / run.manifest.workload.sentences,
     }
     return {name: _observed(name, value) for name, value in found.items() if value is not None}
+
+
+def _cpu_per_request(samples: dict[str, Floats], measured: Measured) -> float | None:
+    """CPU seconds of the server for each successful request, both of the time between the same two samples."""
+    cpu, time = samples["cpu"], samples["time"]
+    rows, answered = _answered_between(samples, measured, ~np.isnan(cpu))
+    # A sample has the mean since the one before it, so the first counts for nothing.
+    inside = rows[1:][~np.isnan(cpu[rows[1:]])]
+    steps = np.maximum(time[inside] - time[inside - 1], 0.0)
+    if answered and steps.sum() > 0:
+        return float(cpu[inside] @ steps / steps.sum()) * float(time[rows[-1]] - time[rows[0]]) / answered
+    mean, whole = _mean(cpu), _answered_from_to(measured, measured.begins, measured.ends)
+    return mean * measured.seconds / whole if mean is not None and whole else None
+
+
+def _energy_per_request(samples: dict[str, Floats], measured: Measured) -> float | None:
+    """Energy of the GPU for each successful request, both of the time between the same two samples, joules."""
+    rows, answered = _answered_between(samples, measured, ~np.isnan(samples["gpu_energy"]))
+    energy = _growth(samples["gpu_energy"][rows])
+    return energy / answered if energy is not None and answered else None
+
+
+def _answered_between(
+    samples: dict[str, Floats], measured: Measured, known: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], float]:
+    """Samples, and the successful requests between the first and the last of them.
+
+    The server counts them; where it does not, those count that were done in that time.
+
+    Args:
+        samples: of the server in the measured part.
+        measured: the records.
+        known: the samples that have what is divided by the requests.
+
+    Returns:
+        Indices of samples, all from the first to the last, and the number; ([], 0.0) with fewer than two of `known`.
+    """
+    counter, times = samples["requests_ok"], samples["time"]
+    for where, counted in ((known & ~np.isnan(counter), True), (known, False)):
+        ends = np.flatnonzero(where)[[0, -1]] if where.any() else np.zeros(2, np.int64)
+        if times.size and times[ends[1]] > times[ends[0]]:
+            rows = np.arange(ends[0], ends[1] + 1)
+            begins, last = (float(moment) for moment in times[ends])
+            answered = _growth(counter[rows]) if counted else _answered_from_to(measured, begins, last)
+            if answered:
+                return rows, answered
+    return np.empty(0, np.int64), 0.0
+
+
+def _answered_from_to(measured: Measured, begins: float, ends: float) -> float:
+    """Successful requests that were done after `begins` and not after `ends`."""
+    return float(((measured.answered > begins) & (measured.answered <= ends)).sum())
 
 
 def _client_metrics(run: Run, measured: Measured) -> dict[str, Estimate]:

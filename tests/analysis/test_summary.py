@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from bench.analysis.metrics import METRICS
 from bench.analysis.run import analyse
 from bench.analysis.summary import RunSummary, mean_in_flight
 from bench.results.records import Outcome
-from bench.results.run_reader import open_run
+from bench.results.run_reader import Run, open_run
 from bench.workload.workload import Workload
 from tests.support.synthetic_runs import WORKLOAD, Requests, fixed, simulate, write_run
 
@@ -194,16 +195,52 @@ def test_no_answer_at_all_is_no_reason_to_run_longer(tmp_path: Path) -> None:
     assert (found.center, found.warnings) == (0.0, ())
 
 
-def test_the_energy_of_a_gpu_is_that_of_a_sentence(tmp_path: Path) -> None:
-    """2 J a request, of four sentences each; the counter began before the run."""
-    workload = replace(WORKLOAD, sentences=4)
-    path = write_run(tmp_path, simulate(workload=workload), workload=workload).path
+def rewritten(path: Path, change: Callable[[dict[str, str]], None]) -> Run:
+    """The run with its samples of the server changed, each a mapping from column to cell."""
     file = path / "server-metrics.csv"
     names, *rows = (line.split(",") for line in file.read_text().splitlines())
     for row in rows:
-        answered = float(row[names.index("requests_ok")])
-        row[names.index("gpu_power")], row[names.index("gpu_energy")] = "250.5", str(1e6 + 2 * answered)
+        cells = dict(zip(names, row, strict=True))
+        change(cells)
+        row[:] = [cells[name] for name in names]
     file.write_text("".join(",".join(row) + "\n" for row in (names, *rows)))
-    metrics = analyse(open_run(path, verify=False)).summary.metrics
+    return open_run(path, verify=False)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_cpu_and_energy_of_a_request_do_not_depend_on_the_length_of_a_run(tmp_path: Path, counted: bool) -> None:
+    """0.8 cores and 40 W under 50 requests/s. Samples lie a second apart, so they cover 4 of 5.5 s."""
+    workload = replace(WORKLOAD, duration=5.0, warmup=0.5)
+    arrivals = "constant:rate=50"
+    requests = simulate(arrivals, workload, service=fixed(0.004))
+
+    def change(row: dict[str, str]) -> None:
+        row["gpu_energy"] = str(1e6 + 40 * float(row["time"]))
+        if not counted:
+            row["requests_ok"] = ""
+
+    path = write_run(tmp_path, requests, arrivals, workload).path
+    found = analyse(rewritten(path, change)).summary
+    assert center(found, "server_cpu_per_request") == pytest.approx(0.8 / 50, rel=0.01)
+    assert center(found, "server_gpu_energy") == pytest.approx(40 / 50, rel=0.01)
+
+
+def test_cpu_of_a_request_from_one_sample_is_that_of_the_measured_part(tmp_path: Path) -> None:
+    workload = replace(WORKLOAD, duration=1.0, warmup=0.5)
+    arrivals = "constant:rate=50"
+    run = write_run(tmp_path, simulate(arrivals, workload, service=fixed(0.004)), arrivals, workload)
+    found = analyse(run).summary
+    assert center(found, "server_cpu_per_request") == pytest.approx(0.8 / 50, rel=0.03)
+
+
+def test_the_energy_of_a_gpu_is_that_of_a_sentence(tmp_path: Path) -> None:
+    """2 J a request, of four sentences each; the counter began before the run."""
+    workload = replace(WORKLOAD, sentences=4)
+
+    def change(row: dict[str, str]) -> None:
+        row["gpu_power"], row["gpu_energy"] = "250.5", str(1e6 + 2 * float(row["requests_ok"]))
+
+    path = write_run(tmp_path, simulate(workload=workload), workload=workload).path
+    metrics = analyse(rewritten(path, change)).summary.metrics
     assert metrics["server_gpu_power"].center == 250.5
     assert metrics["server_gpu_energy"].center == pytest.approx(0.5)

@@ -17,7 +17,7 @@ from bench.results.records import Outcome
 from bench.results.run_paths import FILE_NAME
 from bench.results.run_reader import find_runs, open_run
 from bench.serving.errors import Lack
-from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, settling_run, simulate, write_run
 
 MODEL = Path("some-model")
 
@@ -109,6 +109,19 @@ def test_sample_size_rules(tmp_path: Path, rule: Any, notes: Any) -> None:
     found = [line for line in end(tmp_path, rule=rule).lines if "rule requires" in line]
     assert len(found) == len(notes)
     assert all(note in line for note, line in zip(notes, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "note"),
+    [(22.9, ""), (22.946, "22.95 s, this run measured 22.94 s"), (30.0, "30 s, this run measured 22.9 s")],
+)
+def test_a_rule_s_seconds_are_those_that_were_measured(tmp_path: Path, seconds: float, note: str) -> None:
+    """The run settles after 10.06 s of 33 s, so 22.94 of the 30 s that were planned are measured."""
+    workload = replace(WORKLOAD, duration=30.0, warmup=3.0)
+    rule = SampleRule(source="A rule", requests=10, seconds=seconds)
+    run = settling_run(tmp_path, workload)
+    found = [line for line in describe_outcome(run.path, MODEL, rule).lines if "rule requires" in line]
+    assert found == ([f"note: A rule requires {note}"] if note else [])
 
 
 def test_sentences_are_the_figure_where_a_request_carries_several(tmp_path: Path) -> None:

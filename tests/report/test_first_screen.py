@@ -20,7 +20,7 @@ from bench.report.runs.run_reports import write_run_reports, write_sides
 from bench.report.runs.sides import change_bar, named_sides, objective_rows
 from bench.results.records import Outcome
 from bench.stats.estimate import Estimate
-from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, settling_run, simulate, write_run
 
 _PLACES = ("data-side", "data-run", "data-protocol")
 
@@ -93,6 +93,17 @@ def test_the_data_of_the_page_are_those_of_the_summary(analysis: Analysis) -> No
     p95 = analysis.summary.metrics["from_due_p95"]
     assert marks["latency from due, p95"]["center"] == pytest.approx(p95.center, rel=1e-5)
     assert marks["latency from due, p95"]["hi"] == pytest.approx(p95.hi, rel=1e-5)
+
+
+def test_the_page_of_a_found_warm_up_has_the_part_that_was_measured(tmp_path: Path) -> None:
+    run = settling_run(tmp_path, replace(WORKLOAD, duration=30.0, warmup=3.0))
+    (report,) = write_run_reports([run])
+    data = page_data(run.path / "report.html")
+    assert run.begins > 10
+    assert (data["begins"], data["ends"]) == (run.begins, 33.0)
+    assert (report.curves.begins, report.curves.ends) == (run.begins, 33.0)
+    (duration,) = (value for name, value in report.view.workload if name == "duration")
+    assert duration == ("22.9 s after 10.1 s of warm-up that was found in the run; planned: 30 s after 3 s of warm-up")
 
 
 def test_sides_have_the_figures_of_their_runs(tmp_path: Path) -> None:

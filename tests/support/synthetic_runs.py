@@ -165,6 +165,13 @@ def write_run(
     return open_run(writer.path)
 
 
+def settling_run(root: Path, workload: Workload) -> Run:
+    """A run at 50 requests/s whose answers take 54 ms for the first 10 s and 4 ms then; its warm-up is found."""
+    requests = simulate(workload=workload, service=fixed(0.004))
+    requests.done = np.where(requests.due < 10, requests.done + 0.05, requests.done)
+    return write_run(root, requests, workload=workload, find_warmup=True)
+
+
 def _append(buffer: RecordBuffer, requests: Requests, index: int, workload: Workload, words: int) -> None:
     outcome = requests.outcome[index]
     dropped = outcome is Outcome.DROPPED

@@ -7,7 +7,7 @@ from typing import Final
 
 from bench.analysis.run import Analysis, analyse
 from bench.core.errors import ExitCode
-from bench.core.units import format_estimate, format_number, format_seconds, pluralize, were
+from bench.core.units import format_apart, format_estimate, format_number, format_seconds, pluralize, were
 from bench.load.setup.catalog import SampleRule
 from bench.load.setup.run_context import option_name
 from bench.objectives.text import objective_lines
@@ -203,7 +203,8 @@ def _rule_warnings(analysis: Analysis, rule: SampleRule | None) -> list[str]:
     if requests < rule.requests:
         what = "sentences" if rule.per_sentence else "requests"
         found.append(f"{rule.source} requires {rule.requests:,} {what}, this run has {requests:,}")
-    if workload.duration < rule.seconds:
-        required, measured = format_seconds(rule.seconds), format_seconds(workload.duration)
+    # The measured part ends at a sum of floats.
+    if analysis.summary.seconds < rule.seconds - 1e-6:
+        required, measured = format_apart(rule.seconds, analysis.summary.seconds, format_seconds)
         found.append(f"{rule.source} requires {required}, this run measured {measured}")
     return found

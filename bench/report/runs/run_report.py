@@ -83,7 +83,7 @@ def _run_fields(analysis: Analysis, facts: Mapping[str, str]) -> dict[str, Any]:
         facts: what was run, and where, as texts by name.
     """
     summary, manifest = analysis.summary, analysis.run.manifest
-    begins = manifest.workload.warmup
+    begins = analysis.run.begins
     return {
         "name": analysis.run.name,
         "valid": analysis.validity.valid,

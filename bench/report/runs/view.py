@@ -208,8 +208,7 @@ def _workload(analysis: Analysis) -> Iterable[Row]:
     yield "request", f"{pluralize(workload.sentences, 'sentence')}, seed {workload.seed}"
     present = analysis.summary.users or f"{pluralize(workload.users, 'user')} at the start"
     yield "users", f"{present}, each with at most one request in flight; {pluralize(manifest.workers, 'worker')}"
-    before = f"after {format_seconds(workload.warmup)} of warm-up" if workload.warmup else "without a warm-up"
-    yield "duration", f"{format_seconds(workload.duration)} {before}"
+    yield "duration", _duration(analysis)
     if manifest.until is not None:
         yield "until", f"{manifest.until}; {_stopping(analysis.run.file.stopping)}"
     yield (
@@ -222,6 +221,19 @@ def _workload(analysis: Analysis) -> Iterable[Row]:
         yield "headers", f"{', '.join(manifest.headers)} (their values are not stored)"
     for name, value in _flat(manifest.server):
         yield f"server: {name}", value
+
+
+def _duration(analysis: Analysis) -> str:
+    """The length of the load and of its warm-up; where another part was measured, that and what was planned."""
+    workload, run = analysis.run.manifest.workload, analysis.run
+
+    def text(seconds: float, warmup: float) -> str:
+        return f"{format_seconds(seconds)} {f'after {format_seconds(warmup)} of' if warmup else 'without a'} warm-up"
+
+    planned = text(workload.duration, workload.warmup)
+    if run.begins == workload.warmup:
+        return planned
+    return f"{text(analysis.summary.seconds, run.begins)} that was found in the run; planned: {planned}"
 
 
 def _stopping(stopping: Stopping | None) -> str:

@@ -296,6 +296,24 @@ def test_n_x_r_shows_the_limit_that_it_used(
     assert check.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("early", "late", "moved", "limit"), [(0.004, 0.024, "83.3 % lower", 9.52), (0.024, 0.004, "500 % higher", 10.5)]
+)
+def test_a_change_of_level_is_relative_to_the_later_one(
+    tmp_path: Path, early: float, late: float, moved: str, limit: float
+) -> None:
+    requests = simulate("constant:rate=20", WORKLOAD, fixed(0.001), start_delay=0.0)
+    level = np.where(requests.due < 12, early, late)
+    requests.done = requests.due + level * np.random.default_rng(1).uniform(0.999, 1.001, requests.due.size)
+    found = analyse(write_run(tmp_path, requests, "constant:rate=20")).validity.checks
+    (head,) = [check for check in found if check.name == "warm-up"]
+    assert head.passed is False
+    assert f"latency in the first fifth of the run was {moved} than in its last half, above the limit of" in head.text
+    assert f"the limit of {limit:g} %" in head.text
+    assert head.limit == pytest.approx(limit / 100, rel=0.01)
+    assert head.value == pytest.approx(abs(early / late - 1), rel=0.001)
+
+
 @pytest.mark.parametrize("service", [0.01, 0.4])
 def test_every_limit_that_is_shown_is_the_one_used(tmp_path: Path, service: float) -> None:
     requests = simulate("poisson:rate=20", LONG, service=exponential(service), servers=30)

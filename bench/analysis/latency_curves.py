@@ -45,7 +45,8 @@ class LatencyCurves:
     Args:
         percentiles: of the measured successful requests; None without one.
         interval: length of an interval of `series`, seconds.
-        series: see `bench.results.timeseries.TimeSeries.close`; counts are of an interval, not a second.
+        series: see `bench.results.timeseries.TimeSeries.close`; counts are of an interval, not a second. `ok_by_due`
+            has the requests that the percentiles of an interval are of.
         server: by name, one value a sample of the server: `time`, `request`, `runtime`, `queue` (mean seconds a request
             since the sample before), `cpu` (cores), `rss` (bytes), `gpu` (fraction); NaN where not known.
         client: by name, one value a second: `time`, `cpu` (cores of the busiest worker), `machine_cpu` (cores),
@@ -54,6 +55,7 @@ class LatencyCurves:
         parts: where the time of requests goes, each second.
         begins: when the measured part begins, seconds.
         ends: when it ends.
+        latest: the last known time of the run, seconds.
     """
 
     percentiles: Percentiles | None
@@ -64,6 +66,32 @@ class LatencyCurves:
     parts: TimeBySecond
     begins: float
     ends: float
+    latest: float
+
+    def rate(self, name: str) -> Floats:
+        """Requests/s of a count of `series` in each interval, float64; of the last one in the part of it that the run
+        covers, NaN where that is less than half of it."""
+        counts, start = self.series[name], self.series["time"]
+        # Nothing is due after the end of the load; answers may come until the end of the run.
+        over = name in ("due", "sent") and not counts[start >= self.ends].any()
+        seconds = self._covered(self.ends if over else self.latest)
+        enough = seconds >= self.interval / 2
+        return np.where(enough, counts / np.where(enough, seconds, 1.0), math.nan)
+
+    def failure_rate(self, counts: Floats) -> Floats:
+        """Failed requests/s from their number in each interval; none is left out, however short the last one is."""
+        return np.asarray(counts / np.maximum(self._covered(self.latest), self.interval / 2))
+
+    @property
+    def in_flight(self) -> Floats:
+        """Mean requests in flight in each interval, float64, the last one as for `rate`."""
+        seconds = self._covered(self.latest)
+        enough = seconds >= self.interval / 2
+        return np.where(enough, self.series["in_flight"] * self.interval / np.where(enough, seconds, 1.0), math.nan)
+
+    def _covered(self, end: float) -> Floats:
+        """Seconds of each interval that lie before `end`."""
+        return np.asarray(np.clip(end - self.series["time"], 0.0, self.interval))
 
 
 def latency_curves(run: Run, measured: Measured) -> LatencyCurves:
@@ -85,12 +113,13 @@ def latency_curves(run: Run, measured: Measured) -> LatencyCurves:
     return LatencyCurves(
         percentiles=_percentiles(done - due, done - sent) if due.size else None,
         interval=interval,
-        series=series.close(),
+        series=series.close() | {"ok_by_due": series.successful_by_due()},
         server=_server(run),
         client=_client(run),
         parts=time_by_second(run, measured),
         begins=measured.begins,
         ends=measured.ends,
+        latest=measured.latest,
     )
 
 

@@ -72,6 +72,12 @@ class TimeSeries:
             series["in_flight"] = before + sums.pop("partial") / self._interval
         return series | sums | self._percentiles(length)
 
+    def successful_by_due(self) -> Floats:
+        """The requests that the percentiles of each interval are of: the successful ones that were due in it."""
+        bins = np.concatenate([np.zeros(0, np.int64), *(entry[0] for entry in self._latencies)])
+        length = max((values.size for values in self._sums.values()), default=0)
+        return np.bincount(bins, minlength=length).astype(np.float64)
+
     def _bin(self, times: Floats) -> NDArray[np.int64]:
         return np.asarray(np.floor(times / self._interval), np.int64)
 

@@ -36,9 +36,9 @@ def throughput(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
     figure, axes = plots.new_figure(rows, height=4.4 + 1.8 * (rows - 1), heights=[2.4, 1][:rows])
     time = series["time"] + curves.interval / 2
     asked = "due (schedule)" if analysis.run.manifest.open_loop else "due (users)"
-    axes[0].plot(time, series["ok"] / curves.interval, color=BLUE, linewidth=2.2, label="successful")
-    axes[0].plot(time, series["sent"] / curves.interval, color=ORANGE, linewidth=1.4, label="sent")
-    axes[0].plot(time, series["due"] / curves.interval, color=BLACK, linestyle="--", linewidth=1.0, label=asked)
+    axes[0].plot(time, curves.rate("ok"), color=BLUE, linewidth=2.2, label="successful")
+    axes[0].plot(time, curves.rate("sent"), color=ORANGE, linewidth=1.4, label="sent")
+    axes[0].plot(time, curves.rate("due"), color=BLACK, linestyle="--", linewidth=1.0, label=asked)
     axes[0].set_ylim(bottom=0)
     axes[0].set_ylabel("requests/s")
     plots.title(axes[0], "Throughput over time", f"each {curves.interval:g} s")
@@ -46,7 +46,7 @@ def throughput(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
         floor = np.zeros(time.size)
         for name in failed:
             color, label = FAILURES[name]
-            rate = series[name] / curves.interval
+            rate = curves.failure_rate(series[name])
             axes[1].bar(
                 time, rate, curves.interval * 0.9, floor, color=color, label=label, edgecolor="white", linewidth=0
             )
@@ -65,12 +65,12 @@ def in_flight(analysis: Analysis, curves: LatencyCurves, path: Path) -> bool:
         return False
     figure, (axes,) = plots.new_figure(height=4.0)
     time = series["time"] + curves.interval / 2
-    axes.plot(time, series["in_flight"], color=BLUE, label="in flight (sent, not done), mean")
+    axes.plot(time, curves.in_flight, color=BLUE, label="in flight (sent, not done), mean")
     if not np.isnan(client["waiting"]).all() and np.nanmax(client["waiting"]) > 0:
         axes.plot(client["time"], client["waiting"], color=RED, label="waiting (due, not sent)")
     users, present = analysis.run.manifest.workload.users, analysis.summary.users
     most = users if present is None else present.most
-    if most <= 4 * max(float(series["in_flight"].max()), 1.0):
+    if most <= 4 * max(float(np.nanmax(curves.in_flight, initial=0.0)), 1.0):
         if present is None or present.constant:
             axes.axhline(most, color=GREY, linestyle="--", label=f"users: {most:,}")
         else:

@@ -90,8 +90,9 @@ def overlaid_charts(runs: Sequence[RunLine]) -> list[Chart]:
 
 def _column(curves: LatencyCurves, name: str) -> Floats:
     # A run without a request has no counts.
-    values = curves.series.get(name, np.empty(0))
-    return values / curves.interval if name == "ok" else values
+    if name not in curves.series:
+        return np.empty(0)
+    return curves.rate(name) if name == "ok" else curves.series[name]
 
 
 def _at(x: Floats, time: Floats, values: Floats) -> Floats:
@@ -157,7 +158,7 @@ def _side_marks(runs: Sequence[RunLine]) -> Iterator[Mark]:
 
 def _over_time(curves: LatencyCurves) -> Iterator[Chart]:
     series, time = curves.series, _middle(curves)
-    counts = series["ok"] if time.size else np.empty(0)
+    counts = series["ok_by_due"]
     lines = [
         Series(f"{name} from due", series[f"from_due_{name}"], color, counts=counts, needs=needed(PERCENTILES[name]))
         for name, color in (("p50", BLUE), ("p95", GREEN), ("p99", PURPLE))
@@ -174,7 +175,7 @@ def _throughput(analysis: Analysis, curves: LatencyCurves) -> Iterator[Chart]:
         return
     asked = "due (schedule)" if analysis.run.manifest.open_loop else "due (users)"
     lines = [
-        Series(label, curves.series[name] / curves.interval, color, dash)
+        Series(label, curves.rate(name), color, dash)
         for name, label, color, dash in (
             ("ok", "successful", BLUE, False),
             ("sent", "sent", ORANGE, False),
@@ -199,7 +200,7 @@ def _errors(curves: LatencyCurves, profile: RunProfile) -> Iterator[Chart]:
     if not series["time"].size:
         return
     lines = [
-        Series(label, series[name] / curves.interval, _FAILURE_COLORS[name], steps=True)
+        Series(label, curves.failure_rate(series[name]), _FAILURE_COLORS[name], steps=True)
         for name, (_, label) in FAILURES.items()
         if series[name].any()
     ]
@@ -208,7 +209,9 @@ def _errors(curves: LatencyCurves, profile: RunProfile) -> Iterator[Chart]:
     for index, (kind, counts) in enumerate(profile.wrong.items()):
         padded = np.pad(counts[:length], (0, max(length - counts.size, 0)))
         label = f"wrong answer: {kind.replace('_', ' ')}"
-        lines.append(Series(label, padded / curves.interval, (SKY, GREEN, GREY, BLACK, PURPLE)[index % 5], dash=True))
+        lines.append(
+            Series(label, curves.failure_rate(padded), (SKY, GREEN, GREY, BLACK, PURPLE)[index % 5], dash=True)
+        )
     note = f"failed requests/s by kind, each {format_number(curves.interval)} s"
     title = "Failed requests over time"
     yield Chart("errors", title, note, series["time"], TIME, "failed requests/s", "1/s", lines)
@@ -218,7 +221,7 @@ def _in_flight(curves: LatencyCurves) -> Iterator[Chart]:
     if not curves.series["time"].size:
         return
     client, time = curves.client, _middle(curves)
-    lines = [Series("in flight (sent, not done), mean", curves.series["in_flight"], BLUE)]
+    lines = [Series("in flight (sent, not done), mean", curves.in_flight, BLUE)]
     for name, label, color in (("waiting", "waiting (due, not sent)", RED), ("users", "users", GREY)):
         if not np.isnan(client[name]).all():
             lines.append(Series(label, _resampled(curves, client["time"], client[name]), color, dash=name == "users"))

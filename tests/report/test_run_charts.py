@@ -1,0 +1,60 @@
+"""The charts of runs whose truth is known, as data for the page."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.analysis.latency_curves import LatencyCurves, latency_curves
+from bench.analysis.measured import load
+from bench.analysis.run import analyse
+from bench.analysis.run_profile import run_profile
+from bench.report.charts import Chart
+from bench.report.runs.run_charts import run_charts
+from bench.results.records import Outcome
+from bench.results.run_reader import Run
+from tests.support.synthetic_runs import WORKLOAD, fixed, simulate, write_run
+
+
+def charts(run: Run) -> tuple[LatencyCurves, dict[str, Chart]]:
+    measured = load(run)
+    curves = latency_curves(run, measured)
+    found = run_charts(analyse(run, measured=measured), curves, run_profile(run, measured, curves.interval))
+    return curves, {chart.name: chart for chart in found}
+
+
+def test_the_requests_of_a_percentile_over_time_are_those_that_it_is_of(tmp_path: Path) -> None:
+    """The server stands still for 4 s: what was due then is done later."""
+    requests = simulate(frozen=(8.0, 12.0))
+    requests.outcome[200] = Outcome.REJECTED
+    latency = charts(write_run(tmp_path, requests))[1]["latency-over-time"]
+    ok = np.array([outcome is Outcome.OK for outcome in requests.outcome])
+    due = np.bincount(np.floor(requests.due[ok]).astype(int), minlength=latency.x.size)
+    for line in latency.series:
+        assert line.counts is not None
+        np.testing.assert_array_equal(line.counts, due)
+
+
+@pytest.mark.parametrize(("seconds", "known"), [(600.0, 200), (601.0, 201)])
+def test_a_constant_rate_is_constant_to_the_end(tmp_path: Path, seconds: float, known: int) -> None:
+    """Intervals of 3 s: the last one of 601 s has one, too few for a rate, and that of 602 s has two."""
+    workload = replace(WORKLOAD, duration=seconds, warmup=1.0)
+    run = write_run(
+        tmp_path, simulate("constant:rate=20", workload, service=fixed(0.003)), "constant:rate=20", workload
+    )
+    curves, found = charts(run)
+    assert curves.interval == 3.0
+    lines = {line.label: line.values for line in found["throughput"].series}
+    lines["in flight"] = found["in-flight"].series[0].values / 0.003
+    for label, values in lines.items():
+        there = values[~np.isnan(values)]
+        assert there == pytest.approx(np.full(known, 20.0), rel=0.02), label
+
+
+def test_failures_at_the_end_are_not_left_out(tmp_path: Path) -> None:
+    """The last answer of a run of 22 s comes 2 ms later, a failure."""
+    requests = simulate("constant:rate=20", service=fixed(0.003))
+    requests.done[-1], requests.outcome[-1] = 22.002, Outcome.REJECTED
+    (errors,) = charts(write_run(tmp_path, requests, "constant:rate=20"))[1]["errors"].series
+    assert errors.values[-1] == 2.0

@@ -6,7 +6,10 @@ from typing import Final
 
 from bench.analysis.check import Behind
 from bench.analysis.run import Analysis
+from bench.core.errors import UsageError
 from bench.core.units import format_number, format_percent, pluralize
+from bench.serving.container_limits import NO_LIMITS
+from bench.serving.target import parse_target
 
 BUSY: Final = 0.9
 """Fraction of the cores from which a processor is the limit: the rest is lost to scheduling."""
@@ -75,16 +78,16 @@ def bottleneck(analysis: Analysis) -> Bottleneck:
 
 def _closed_loop(analysis: Analysis) -> Bottleneck:
     users = analysis.run.manifest.workload.users
-    cores = analysis.run.manifest.environment.cores_allowed
+    own, shared = _cores(analysis)
     server = _center(analysis, "server_cpu")
     client = _center(analysis, "client_cpu")
-    if server is not None and server >= BUSY * cores:
-        return Bottleneck(Limit.SERVER, f"The server used {format_number(server)} of {pluralize(cores, 'core')}.")
-    if server is not None and client is not None and server + client >= BUSY * cores:
+    if server is not None and server >= BUSY * own:
+        return Bottleneck(Limit.SERVER, f"The server used {format_number(server)} of {_text(own)}.")
+    if server is not None and client is not None and server + client >= BUSY * shared:
         return Bottleneck(
             Limit.MACHINE,
             f"Server ({format_number(server)} cores) and load generator ({format_number(client)}) share "
-            f"{pluralize(cores, 'core')} and used nearly all of them.",
+            f"{_text(shared)} and used nearly all of them.",
         )
     return Bottleneck(
         Limit.USERS,
@@ -93,12 +96,32 @@ def _closed_loop(analysis: Analysis) -> Bottleneck:
     )
 
 
+def _cores(analysis: Analysis) -> tuple[float, float]:
+    """Cores that the server may use, and those that it shares with the load generator."""
+    manifest = analysis.run.manifest
+    machine = manifest.environment
+    if manifest.server.get("backend") not in ("docker", "remote"):
+        # A child of the load generator is under its limits.
+        return machine.usable_cores, machine.usable_cores
+    try:
+        limits = parse_target(manifest.target).limits
+    except UsageError:
+        # The target may have a name of the user's.
+        limits = NO_LIMITS
+    known = [float(limit) for limit in (limits.cpus, limits.core_count) if limit is not None]
+    return min([float(machine.cores), *known]), machine.cores
+
+
 def _cpu_clause(analysis: Analysis) -> str:
-    server, cores = _center(analysis, "server_cpu"), analysis.run.manifest.environment.cores_allowed
+    server, (cores, _) = _center(analysis, "server_cpu"), _cores(analysis)
     if server is None:
         return ""
     share = format_percent(min(server / cores, 1.0), 2)
-    return f"; it used {format_number(server)} of {pluralize(cores, 'core')} ({share})"
+    return f"; it used {format_number(server)} of {_text(cores)} ({share})"
+
+
+def _text(cores: float) -> str:
+    return f"{format_number(cores)} {'core' if cores == 1 else 'cores'}"
 
 
 def _center(analysis: Analysis, name: str) -> float | None:

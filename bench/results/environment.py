@@ -82,6 +82,11 @@ class Environment:
     git_commit: str | None = None
     git_dirty: bool | None = None
 
+    @property
+    def usable_cores(self) -> float:
+        """Cores that this process and its children can use together."""
+        return self.cores_allowed if self.cpu_limit is None else min(self.cores_allowed, self.cpu_limit)
+
 
 def differences(a: Environment, b: Environment) -> dict[str, tuple[Any, Any]]:
     """Differences that may affect metrics, by name, with both values; {} means that two runs are comparable.

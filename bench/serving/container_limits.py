@@ -57,6 +57,13 @@ class ContainerLimits:
             values[name] = _READERS[name](value)
         return cls(**values)
 
+    @property
+    def core_count(self) -> int | None:
+        """How many cores `cpuset` names; None if it names none."""
+        ranges = [part.partition("-") for part in self.cpuset.split(",") if part]
+        named = {core for first, _, last in ranges for core in range(int(first), int(last or first) + 1)}
+        return len(named) or None
+
     def __str__(self) -> str:
         cpus = "" if self.cpus is None else f"{self.cpus:g}"
         texts = {"cpus": cpus, "memory": _size(self.memory or 0), "cpuset": self.cpuset}

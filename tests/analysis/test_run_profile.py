@@ -10,12 +10,13 @@ import pytest
 
 from bench.analysis.bottleneck import Limit, bottleneck
 from bench.analysis.measured import load
-from bench.analysis.run import analyse
+from bench.analysis.run import Analysis, analyse
 from bench.analysis.run_profile import SLOWEST, RunProfile, run_profile
 from bench.analysis.time_breakdown import time_breakdown
+from bench.results.environment import Environment
 from bench.results.records import Outcome
 from bench.results.run_reader import Run
-from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, simulate, write_run
+from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, Requests, exponential, simulate, write_run
 
 
 def profile(run: Run, interval: float = 1.0) -> RunProfile:
@@ -184,11 +185,46 @@ def test_what_limits_a_run(
     assert words in found.text
 
 
+def with_server_cpu(analysis: Analysis, cores: float) -> Analysis:
+    metrics = dict(analysis.summary.metrics)
+    metrics["server_cpu"] = replace(metrics["server_cpu"], center=cores)
+    return replace(analysis, summary=replace(analysis.summary, metrics=metrics))
+
+
+LARGE = replace(ENVIRONMENT, cores=64, cores_allowed=64)
+
+
+@pytest.mark.parametrize(
+    ("backend", "target", "environment", "limit", "words"),
+    [
+        ("embedded", "embedded", LARGE, Limit.USERS, "used 1.7 of 64 cores (2.7 %)"),
+        ("embedded", "embedded", replace(LARGE, cpu_limit=2.0), Limit.MACHINE, "share 2 cores"),
+        ("embedded", "embedded", replace(LARGE, cpu_limit=1.8), Limit.SERVER, "used 1.7 of 1.8 cores"),
+        ("embedded", "embedded", replace(LARGE, cores_allowed=2, cpu_limit=8.0), Limit.MACHINE, "share 2 cores"),
+        ("binary", "a name of mine", replace(LARGE, cpu_limit=2.0), Limit.MACHINE, "share 2 cores"),
+        # The container of a server has limits of its own.
+        ("docker", "docker:cpu", replace(LARGE, cpu_limit=2.0), Limit.USERS, "used 1.7 of 64 cores"),
+        ("docker", "docker:cpu,cpus=1.8", LARGE, Limit.SERVER, "used 1.7 of 1.8 cores"),
+        ("docker", "docker:cpu,cpus=4,cpuset=0-2", LARGE, Limit.USERS, "used 1.7 of 3 cores"),
+        ("remote", "http://10.0.0.2:8501", replace(LARGE, cpu_limit=1.0), Limit.USERS, "used 1.7 of 64 cores"),
+    ],
+)
+def test_the_cores_of_a_limit_of_cpu_are_those_that_count(
+    tmp_path: Path, backend: str, target: str, environment: Environment, limit: Limit, words: str
+) -> None:
+    workload = replace(WORKLOAD, users=4)
+    requests = simulate("closed:users=4", workload)
+    run = write_run(
+        tmp_path, requests, "closed:users=4", workload, environment=environment, server={"backend": backend}
+    )
+    run = replace(run, file=replace(run.file, manifest=replace(run.manifest, target=target)))
+    found = bottleneck(with_server_cpu(analyse(run), 1.7))
+    assert found.limit is limit
+    assert words in found.text
+
+
 @pytest.mark.parametrize(("server", "limit"), [(1.9, Limit.SERVER), (1.7, Limit.MACHINE), (1.2, Limit.USERS)])
 def test_the_cores_limit_a_closed_loop(tmp_path: Path, server: float, limit: Limit) -> None:
     workload = replace(WORKLOAD, users=4)
     analysis = analyse(write_run(tmp_path, simulate("closed:users=4", workload), "closed:users=4", workload))
-    metrics = dict(analysis.summary.metrics)
-    metrics["server_cpu"] = replace(metrics["server_cpu"], center=server)
-    changed = replace(analysis, summary=replace(analysis.summary, metrics=metrics))
-    assert bottleneck(changed).limit is limit
+    assert bottleneck(with_server_cpu(analysis, server)).limit is limit

@@ -515,3 +515,26 @@ def refuses(port: int) -> bool:
     except OSError:
         return True
     return False
+
+
+LOADING = """import ctypes, sys
+from bench.server.embedded import server
+def library():
+    print("loading", flush=True)
+    ctypes.PyDLL(None).sleep(600)
+server.library = library
+server.main(sys.argv[1:])
+"""
+
+
+def test_a_signal_while_the_library_loads_ends_the_process_at_once(tmp_path: Path) -> None:
+    """No Python code runs meanwhile, as here in a call that does not let go of the interpreter."""
+    words = [f"--port={free_ports(1)[0]}", f"--model_base_path={tmp_path}"]
+    with subprocess.Popen([sys.executable, "-c", LOADING, *words], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "loading\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(120) == -signal.SIGTERM
+        finally:
+            process.kill()

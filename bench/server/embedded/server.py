@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final, Protocol
 
 from bench import __version__
@@ -124,9 +125,9 @@ class Server:
         """
         sys.setswitchinterval(_SWITCH_INTERVAL)
         _raise_descriptor_limit(self._flags.max_connections)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stopping.set())
+        # While it loads Python runs no handler, and nothing is there to be ended in order: a signal ends the process.
         library()
+        self._stop_on_signals()
         manager = ModelManager(self._manager_options)
         try:
             manager.reload(self._config, UntilStopped(self._stopping))
@@ -146,6 +147,18 @@ class Server:
         manager.stop()
         with ThreadPoolExecutor(len(endpoints)) as pool:
             list(pool.map(lambda endpoint: endpoint.stop(_GRACE), endpoints))
+
+    def _stop_on_signals(self) -> None:
+        received: SimpleQueue[None] = SimpleQueue()
+
+        def wait() -> None:
+            received.get()
+            self._stopping.set()
+
+        # Not in the handler itself: it may interrupt a wait that holds the event's lock.
+        threading.Thread(target=wait, name="signals", daemon=True).start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: received.put(None))
 
     def _grpc_endpoint(self, manager: ModelManager) -> Endpoint:
         flags = self._flags

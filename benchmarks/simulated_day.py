@@ -180,7 +180,8 @@ class CollectorPart:
         sample |= {"in_flight": 1, "waiting": 0, "machine_cpu": 0.4172, "users": 64.0}
         block, over = self._buffer.pack(rows, ("score",)), second + 1 == self._day.seconds
         self._writer.add_server_sample(server_sample(second, self._day.rate))
-        self._collector.report({"worker": 0, "block": block, "sample": sample, "lacks": {}, "over": over})
+        report = {"worker": 0, "block": block, "sample": sample, "lacks": {}, "over": over, "ends": self._day.seconds}
+        self._collector.report(report)
 
     def close(self) -> None:
         self.sizes.append(size_of(self.path))

@@ -123,6 +123,28 @@ def test_a_killed_worker(started: Any, tmp_path: Path) -> None:
     assert run.file.counts["dropped"] == (columns["outcome"][~survivor] == OUTCOME_CODES[Outcome.DROPPED]).sum() > 200
 
 
+@pytest.mark.parametrize(
+    ("number", "arrivals"), [(signal.SIGTERM, "constant:rate=100"), (signal.SIGINT, "closed:think=50ms")]
+)
+def test_a_worker_that_a_signal_ends(started: Any, tmp_path: Path, number: Any, arrivals: str) -> None:
+    """As a pod that is evicted: it sends its records and says so, and what was due from then on counts as dropped."""
+    process = started("-u", "8", "-t", "8s", "--arrivals", arrivals, "--processes", "2")
+    wait_for(lambda: stored(tmp_path) > 150)
+    psutil.Process(process.pid).children()[0].send_signal(number)
+    out, _ = process.communicate(timeout=120)
+    run = the_run(tmp_path)
+    assert process.returncode == 4, out
+    lost = re.search(r"bertbench: worker (\d) was lost", out)
+    assert lost, out
+    assert run.finished
+    assert not run.file.interrupted
+    columns = run.columns(["worker", "outcome"])
+    assert (columns["outcome"][columns["worker"] != int(lost[1])] == OUTCOME_CODES[Outcome.OK]).all()
+    if run.manifest.scheduled is not None:
+        assert columns["worker"].size == run.manifest.scheduled == 800
+        assert run.file.counts["dropped"] > 100
+
+
 def test_workers_that_are_all_lost_before_the_load_begins(started: Any, tmp_path: Path) -> None:
     """Locust stops such a test, waits until its end and exits with 0; no run was made."""
     process = started("-u", "100", "-r", "1", "-t", "100s", "--processes", "2")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import math
 import os
 from pathlib import Path
 from typing import Any, NoReturn
@@ -68,6 +69,7 @@ class Rig:
         )
         self.alive = set(range(workers))
         self.ended: list[Any] = []
+        self.gone: list[int] = []
         self.plans = plans
         self.collector = Collector(
             RunWriter.create(root, "rest", manifest, sync_every=None),
@@ -75,14 +77,21 @@ class Rig:
             plans,
             PAYLOADS,
             ServerSampler(RunningServer(None, None, "bert", "remote"), None),
-            Callbacks(lambda: set(self.alive), lambda: self.ended.append(True), watch),
+            Callbacks(lambda: set(self.alive), lambda: self.ended.append(True), watch, self.gone.append),
         )
         self.recorders = {
             worker: Recorder(RecordBuffer(worker), PAYLOADS, ("rest",), "score", 0.0) for worker in range(workers)
         }
 
     def send(
-        self, worker: Any, until: Any, over: Any = False, sample: Any = None, since: Any = -1.0, lacks: Any = None
+        self,
+        worker: Any,
+        until: Any,
+        over: Any = False,
+        sample: Any = None,
+        since: Any = -1.0,
+        lacks: Any = None,
+        ends: Any = 2.0,
     ) -> None:
         """Reports of a worker that answered everything due after `since` and up to `until` within a millisecond."""
         jobs = ScheduledJobs(self.plans[worker].shard)
@@ -96,6 +105,7 @@ class Rig:
                 "sample": sample,
                 "lacks": lacks or {},
                 "over": over,
+                "ends": ends,
             }
         )
 
@@ -204,7 +214,7 @@ def test_a_repeated_report_is_stored_once(tmp_path: Path) -> None:
     recorder = rig.recorders[0]
     for job in ScheduledJobs(rig.plans[0].shard).left(1.0):
         recorder.add(job, Ended(job.due, job.due, job.due, Outcome.OK))
-    report = {"worker": 0, "block": recorder.take(), "sample": None, "lacks": {}, "over": False}
+    report = {"worker": 0, "block": recorder.take(), "sample": None, "lacks": {}, "over": False, "ends": 2.0}
     rig.collector.report(report)
     rig.collector.report(report)
     assert rig.collector.counts["ok"] == 6
@@ -240,7 +250,7 @@ def test_a_worker_that_is_only_slow_comes_back(tmp_path: Path, monkeypatch: pyte
 
 def test_a_lost_worker_of_a_closed_loop_is_said(tmp_path: Path) -> None:
     rig = Rig(tmp_path, "closed:users=4")
-    rig.collector.report({"worker": 1, "block": b"", "sample": None, "lacks": {}, "over": True})
+    rig.collector.report({"worker": 1, "block": b"", "sample": None, "lacks": {}, "over": True, "ends": 2.0})
     run = rig.finish()
     assert any("worker 0 was lost" in warning for warning in run.manifest.warnings)
 
@@ -289,14 +299,96 @@ def test_a_worker_lost_before_the_end_has_dropped_what_was_due_until_then(tmp_pa
     assert run.file.counts["ok"] + run.file.counts["dropped"] == run.manifest.scheduled == 11
 
 
-def test_reports_of_a_worker_that_was_given_up_come_too_late(tmp_path: Path) -> None:
+def test_what_a_worker_that_was_given_up_has_sent_is_not_dropped(tmp_path: Path) -> None:
+    """It was only paused, and comes back: it is told to send nothing more, and its late report counts."""
     rig = Rig(tmp_path)
     rig.alive.discard(0)
     gevent.sleep(1.3)
-    rig.send(0, 2.0, over=True)
+    assert rig.gone == [0]
+    rig.send(0, 1.4, over=True, ends=-math.inf)
     rig.send(1, 2.0, over=True)
-    counts = rig.finish().file.counts
-    assert (counts["ok"], counts["dropped"]) == (10, 10)
+    run = rig.finish()
+    assert (run.file.counts["ok"], run.file.counts["dropped"]) == (18, 2)
+    assert np.sort(run.columns(["due"])["due"]) == pytest.approx(np.arange(20) / 10)
+    assert any("worker 0 was lost" in warning and "2 of its requests" in warning for warning in run.manifest.warnings)
+    assert not any("left no record" in warning for warning in run.manifest.warnings)
+
+
+def test_a_lost_worker_s_requests_after_an_early_stop_were_not_due(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.alive.discard(0)
+    gevent.sleep(1.3)
+    rig.collector.stop()
+    run_stopped = rig.collector.now
+    rig.send(1, run_stopped, over=True, ends=run_stopped)
+    run = rig.finish()
+    assert run.file.counts["dropped"] > 0
+    assert run.columns(["due"])["due"].max() <= run.file.elapsed < 2.0
+
+
+def test_a_worker_that_ends_by_itself_is_lost(tmp_path: Path) -> None:
+    """As one that Kubernetes evicts: what was due then and later has no other to send it."""
+    rig = Rig(tmp_path)
+    rig.send(0, 0.5, over=True, ends=0.5)
+    rig.send(1, 2.0, over=True)
+    assert not rig.ended
+    rig.collector.over.wait(5)
+    run = rig.finish()
+    assert run.file.counts == {**dict.fromkeys(run.file.counts, 0), "ok": 13, "dropped": 7}
+    (lost,) = rig.collector.lost
+    assert lost.startswith("worker 0 was lost")
+    assert any(warning.endswith(": 7 of its requests count as dropped") for warning in run.manifest.warnings)
+    assert not run.file.interrupted
+
+
+def test_a_worker_of_a_closed_loop_that_ends_by_itself_is_lost(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "closed:users=4")
+    for worker, ends in ((0, 0.5), (1, 2.0)):
+        report = {"worker": worker, "block": b"", "sample": None, "lacks": {}, "over": True, "ends": ends}
+        rig.collector.report(report)
+    rig.collector.over.wait(5)
+    rig.finish()
+    (lost,) = rig.collector.lost
+    assert lost.startswith("worker 0 was lost")
+
+
+def test_a_run_ends_with_its_last_worker(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    for worker in (0, 1):
+        rig.send(worker, 0.2, over=True, ends=0.2)
+    rig.collector.over.wait(5)
+    run = rig.finish()
+    assert len(rig.collector.lost) == 2
+    assert run.file.interrupted
+    assert run.columns(["due"])["due"].max() <= run.file.elapsed < 2.0
+    assert run.file.counts["ok"] == 3
+    assert run.file.counts["dropped"] > 0
+
+
+def test_an_interrupt_may_reach_the_workers_first(tmp_path: Path) -> None:
+    """Ctrl-C reaches all processes: no worker is lost, and the run ends where the first one heard of it."""
+    rig = Rig(tmp_path)
+    rig.send(0, 0.5, over=True, ends=0.5)
+    rig.collector.stop()
+    rig.send(1, 0.6, over=True, ends=0.6)
+    assert rig.ended == [True]
+    run = rig.finish()
+    assert (run.file.elapsed, run.file.interrupted, rig.collector.lost) == (pytest.approx(0.0, abs=0.5), True, [])
+    assert run.file.counts["dropped"] == 0
+
+
+def test_figures_do_not_wait_for_what_a_lost_worker_will_never_send(tmp_path: Path) -> None:
+    """Its requests would look like the backlog of an overloaded server."""
+    seen: list[Any] = []
+    rig = Rig(tmp_path, watch=seen.append)
+    rig.send(0, 0.5)
+    rig.alive.discard(0)
+    gevent.sleep(1.5)
+    assert seen[-1].due_by(2.0) == 13
+    rig.send(1, 2.0, over=True)
+    rig.finish()
+    assert seen[-1].due_by(2.0) == 20
+    assert seen[-1].requests["dropped"] == 7
 
 
 def test_the_header_names_what_could_not_be_sampled(tmp_path: Path) -> None:

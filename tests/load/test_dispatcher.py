@@ -252,6 +252,17 @@ def test_early_stop_sends_what_was_due_and_nothing_more() -> None:
     assert rows["due"].max() <= stopped
 
 
+def test_what_is_abandoned_sends_nothing_more_and_has_no_record() -> None:
+    """Not even what was due before: one user, whose request in flight is answered, has a backlog."""
+    rig = Rig("constant:rate=50", 10.0, users=1, seconds=0.3)
+    rig.start()
+    gevent.sleep(0.2)
+    rig.dispatcher.abandon()
+    assert outcomes(rig.rows()) == {"ok": 1}
+    assert len(rig.transport.timeouts) == 1
+    assert rig.dispatcher.ends == -np.inf
+
+
 def test_an_end_that_is_told_before_cuts_the_schedule_there() -> None:
     """Users that wait for a request after the end return; what was due before it is all sent."""
     rig = Rig("constant:rate=50", 10.0, users=2)

@@ -121,7 +121,7 @@ def test_what_has_no_record_among_equal_due_times() -> None:
         assert unrecorded.requests.sum() == left
     unrecorded = Unrecorded(shard_of(0.0, 0.0, 0.0, 1.0, 2.0, 2.0))
     unrecorded.take_out(np.array([0.0, 2.0, 0.0]))
-    assert np.frombuffer(unrecorded._due)[unrecorded.requests].tolist() == [0.0, 1.0, 2.0]
+    assert np.frombuffer(unrecorded.due)[unrecorded.requests].tolist() == [0.0, 1.0, 2.0]
 
 
 def test_records_of_requests_that_are_not_in_the_schedule_take_none_out() -> None:

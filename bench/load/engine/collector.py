@@ -5,9 +5,8 @@ It runs in Locust's master, in its only process, or in a runner's process.
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,25 +16,22 @@ import numpy as np
 from gevent.event import Event
 
 from bench.core.errors import no_memory, reason_of
-from bench.core.units import format_seconds
-from bench.load.engine.jobs import ScheduledJobs, ScheduleShard, Unrecorded
 from bench.load.engine.payloads import Payload
-from bench.load.engine.recorder import Recorder
+from bench.load.engine.worker_accounts import Loss, WorkerAccounts
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.live.live_figures import LiveFigures, LivePlan
 from bench.load.monitor.sampling import ServerSampler
-from bench.objectives.grammar import Objective
-from bench.results.blocks import Block, RecordBuffer
 from bench.results.manifest import Stopping
 from bench.results.overload import Overload
 from bench.results.run_folder import RunWriter
 from bench.results.samples import ClientSample
-from bench.serving.errors import Lack
 
 # Workers get this much more time than the run may take.
 PATIENCE_SECONDS: Final = 10.0
 # Locust misses a worker after three silent seconds, which a busy machine can cause; it may recover.
 SILENCE_SECONDS: Final = 8.0
+# A worker that ended by itself is lost after this, unless the run is stopped too: Ctrl-C reaches all its processes.
+_QUIT_SECONDS: Final = 1.0
 
 # After a whole second, so that the workers' reports of that second have arrived.
 _REPORTS_SECONDS: Final = 0.3
@@ -54,11 +50,13 @@ class Callbacks:
         ended: called once, when every worker has finished or is lost.
         second: called each second with the newest figures, and once more with the final ones when all records are
             stored; None if nobody watches, and no figures are kept.
+        lost: called with each worker that is lost; it may come back, and must then send nothing more.
     """
 
     alive: Callable[[], set[int]]
     ended: Callable[[], None]
     second: Callable[[LiveFigures], None] | None = None
+    lost: Callable[[int], None] = lambda worker: None
 
 
 class Collector:
@@ -74,7 +72,7 @@ class Collector:
 
     Attributes:
         stopping: the looks at a run that may stop by itself, for the folder.
-        lost: one line for each lost worker.
+        lost: one line for each lost worker, once the run is stored.
         over: set when every worker has finished or is lost.
     """
 
@@ -90,15 +88,18 @@ class Collector:
         self._writer = writer
         self._epoch = epoch
         self._plans = {plan.worker: plan for plan in plans}
-        self._payloads = payloads
+        self._accounts = WorkerAccounts(plans, payloads)
         self._sampler = sampler
         self._callbacks = callbacks
-        self._figures = _figures(plans, writer.objectives) if callbacks.second is not None else None
+        self._figures: LiveFigures | None = None
+        if callbacks.second is not None:
+            live_plan = LivePlan(plans[0].begins, plans[0].ends, self._accounts.expected(), writer.objectives)
+            self._figures = LiveFigures(live_plan, [plan.worker for plan in plans])
         self._open = set(self._plans)
         self._heard = dict.fromkeys(self._plans, 0.0)
-        self._unrecorded = {plan.worker: Unrecorded(plan.shard) for plan in plans if plan.shard is not None}
-        self._blocks = dict.fromkeys(self._plans, 0)
-        self._lacks: dict[int, Mapping[str, int]] = {}
+        # Workers that ended before the load did, without being asked to, by until when they have sent what was due.
+        self._quit: dict[int, float] = {}
+        self._settled = False
         self._stopped_at: float | None = None
         self._ends = next(iter(self._plans.values())).ends
         self.stopping: Stopping | None = None
@@ -125,32 +126,48 @@ class Collector:
         """Seconds since the run began."""
         return time.perf_counter() - self._epoch
 
+    @property
+    def quitters(self) -> set[int]:
+        """Workers that ended by themselves a moment ago: lost, unless the run is stopped in the next one."""
+        return self._open & self._quit.keys()
+
     def report(self, message: Mapping[str, Any]) -> None:
-        """Takes a worker's report, see `bench.load.engine.worker_session.WorkerSession`."""
+        """Takes a worker's report, see `bench.load.engine.worker_session.WorkerSession`.
+
+        The records of a worker that was given up are taken until the run is stored: what was sent is never dropped.
+        """
         worker = message["worker"]
+        if self._settled or worker not in self._open | self._accounts.lost.keys():
+            return
+        self._accounts.lacks[worker] = message["lacks"]
+        self._add_block(message["block"])
         if worker not in self._open:
             return
         self._heard[worker] = self.now
-        self._lacks[worker] = message["lacks"]
-        block = self._add_block(message["block"])
-        if block is not None:
-            self._blocks[worker] = block.sequence + 1
-            if (unrecorded := self._unrecorded.get(worker)) is not None:
-                unrecorded.take_out(block.rows["due"])
         if message["sample"]:
             sample = ClientSample(**message["sample"])
             self._store_or_stop(lambda: self._writer.add_client_sample(sample))
             if self._figures is not None:
                 self._figures.add_sample(sample)
         if message["over"]:
-            self._close(worker)
+            if self._stopped_at is None and message["ends"] < self._ends:
+                self._quit[worker] = message["ends"]
+            else:
+                self._close(worker)
 
     def stop(self, overload: Overload | None = None) -> None:
         """Marks the run as stopped early, now; `overload` is why, if it asks for more than the server carries."""
         if self._stopped_at is None and self._open:
-            self._stopped_at, self._overload = max(self.now, 0.0), overload
-            if self._figures is not None:
-                self._figures.stop(self._stopped_at)
+            self._overload = overload
+            # A worker may have heard of it first.
+            self._stop_at(min(self.now, *self._quit.values()) if self._quit else self.now)
+            for worker in sorted(self.quitters):
+                self._close(worker)
+
+    def _stop_at(self, moment: float) -> None:
+        self._stopped_at = max(moment, 0.0)
+        if self._figures is not None:
+            self._figures.stop(self._stopped_at)
 
     def end_at(self, moment: float) -> None:
         """Ends the load of the run at `moment`, seconds since it began, as if that had been planned.
@@ -176,8 +193,8 @@ class Collector:
         """
         self._closing.set()
         gevent.joinall(self._greenlets)
-        for worker in sorted(self._open):
-            self._lose(worker)
+        self._lose(set(self._open))
+        self._settle()
         self._tell()
         for warning in self._sampler.missing:
             self.warn(warning)
@@ -189,17 +206,10 @@ class Collector:
         if self._stopped_at is not None:
             # The backlog that is worked off afterwards is not measured.
             elapsed = self._stopped_at
-        stopped = self._stopped_at is not None
+        stopped, lacks = self._stopped_at is not None, self._accounts.all_lacks()
         return self._writer.finish(
-            elapsed, interrupted=stopped, stopping=self.stopping, overload=self._overload, lacks=self._all_lacks()
+            elapsed, interrupted=stopped, stopping=self.stopping, overload=self._overload, lacks=lacks
         )
-
-    def _all_lacks(self) -> dict[Lack, int]:
-        """Requests of all workers that failed because their machine lacked something."""
-        total: Counter[Lack] = Counter()
-        for lacks in self._lacks.values():
-            total.update({Lack(name): count for name, count in lacks.items()})
-        return dict(total)
 
     def _store_or_stop(self, store: Callable[[], Stored]) -> Stored | None:
         """Calls `store`; if that fails, stops the run, and `finish` raises the error."""
@@ -213,12 +223,13 @@ class Collector:
                     self._close(worker)
             return None
 
-    def _add_block(self, data: bytes) -> Block | None:
-        """Stores records; None if there are none, if they came before, or if they cannot be stored."""
+    def _add_block(self, data: bytes) -> None:
+        """Stores records, unless there are none, they came before, or they cannot be stored."""
         block = self._store_or_stop(lambda: self._writer.add_block(data))
-        if block is not None and self._figures is not None:
-            self._figures.add_block(block.rows)
-        return block
+        if block is not None:
+            self._accounts.add(block)
+            if self._figures is not None:
+                self._figures.add_block(block.rows)
 
     def _tell(self) -> None:
         if self._figures is not None and self._callbacks.second is not None:
@@ -249,29 +260,36 @@ class Collector:
             self.over.set()
             self._callbacks.ended()
 
-    def _lose(self, worker: int) -> None:
-        """Marks a worker as lost: its requests without a record count as dropped."""
-        plan = self._plans[worker]
-        text = f"worker {worker} was lost {format_seconds(self._heard[worker])} into the run"
-        self.lost.append(text)
-        if plan.shard is not None:
-            dropped = self._drop_unrecorded(worker, plan, plan.shard)
-            verb = "counts" if dropped == 1 else "count"
-            text += f": {dropped:,} of its requests {verb} as dropped; those of its last second may have been sent"
-        self.warn(text)
-        self._close(worker)
+    def _lose(self, workers: set[int]) -> None:
+        """Marks workers as lost. Until the run is stored their records are still taken; see `_settle`."""
+        if not workers:
+            return
+        left = self._plans.keys() - self._accounts.lost.keys() - workers
+        if not left and workers <= self._quit.keys() and self._stopped_at is None:
+            # Nobody is there to send what is due from now on.
+            self._stop_at(min(self.now, self._ends))
+        for worker in sorted(workers):
+            self._accounts.lost[worker] = Loss(self._heard[worker], told=worker in self._quit)
+            self._callbacks.lost(worker)
+            self._close(worker)
+        self._expect()
 
-    def _drop_unrecorded(self, worker: int, plan: WorkerPlan, shard: ScheduleShard) -> int:
+    def _expect(self) -> None:
+        """Tells the figures which requests are due: not those that a lost worker will never send."""
+        expected = self._accounts.expected()
+        if self._figures is not None and expected is not None:
+            self._figures.plan = replace(self._figures.plan, due=expected[expected <= self._ends])
+
+    def _settle(self) -> None:
+        """Accounts for the lost workers: their requests without a record count as dropped."""
         until = self._ends if self._stopped_at is None else self._stopped_at
-        unrecorded = self._unrecorded[worker].requests
-        workload = plan.workload
-        buffer = RecordBuffer(worker, self._blocks[worker])
-        recorder = Recorder(buffer, self._payloads, workload.protocols, workload.signature, plan.begins)
-        for job in ScheduledJobs(shard.only(unrecorded)).left(until):
-            recorder.drop(job)
-        dropped = len(buffer)
-        self._add_block(recorder.take())
-        return dropped
+        for worker in sorted(self._accounts.lost):
+            text, block = self._accounts.settle(worker, until)
+            self.lost.append(text.partition(":")[0])
+            self.warn(text)
+            self._add_block(block)
+        self._expect()
+        self._settled = True
 
     def _watch(self) -> None:
         """Each second syncs the records to disk, and checks that the workers are alive."""
@@ -280,22 +298,14 @@ class Collector:
             self._store_or_stop(lambda: gevent.get_hub().threadpool.apply(self._writer.sync))
             gone = self._open - self._callbacks.alive()
             lost = {worker for worker in gone if self.now - self._heard[worker] > SILENCE_SECONDS}
+            lost |= {worker for worker in self.quitters if self.now - self._heard[worker] > _QUIT_SECONDS}
             if self._open and self.now > self._last_moment() + PATIENCE_SECONDS:
                 lost = set(self._open)
-            for worker in sorted(lost):
-                self._lose(worker)
+            self._lose(lost)
 
     def _sample_server(self) -> None:
         while not self._closing.wait(max(np.floor(self.now) + 1.0, 0.0) - self.now):
             self._store_or_stop(lambda: self._writer.add_server_sample(self._sampler.sample(self.now)))
-
-
-def _figures(plans: Sequence[WorkerPlan], objectives: tuple[Objective, ...]) -> LiveFigures:
-    """Figures of a run that is about to begin."""
-    shards = [np.frombuffer(plan.shard.due) for plan in plans if plan.shard is not None]
-    due = np.sort(np.concatenate(shards)) if shards else None
-    plan = LivePlan(plans[0].begins, plans[0].ends, due, objectives)
-    return LiveFigures(plan, [plan.worker for plan in plans])
 
 
 def start_times(lead: float) -> tuple[float, datetime]:

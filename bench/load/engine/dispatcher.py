@@ -139,6 +139,11 @@ class Dispatcher:
         return time.perf_counter() - self._epoch
 
     @property
+    def ends(self) -> float:
+        """When the load ends, seconds since the run began: what is due by then is sent here, or recorded as dropped."""
+        return self._ends
+
+    @property
     def over(self) -> bool:
         """Whether the time of the last due request has passed."""
         return self.now >= self._ends
@@ -151,6 +156,12 @@ class Dispatcher:
     def stop(self) -> None:
         """Stops the run early: nothing is due from now on; requests already due may still be sent and answered."""
         self._ends = min(self._ends, self.now if self._begun.is_set() else -math.inf)
+        self._begun.set()
+        self._pacer.stop()
+
+    def abandon(self) -> None:
+        """Sends nothing more, not even what is due; requests in flight may be answered."""
+        self._ends = -math.inf
         self._begun.set()
         self._pacer.stop()
 

@@ -92,22 +92,23 @@ class Unrecorded:
         shard: the worker's part of the schedule.
 
     Attributes:
-        requests: which they are, bool `[N]`.
+        due: when the requests of the shard are due, seconds since the run began, `[N]`.
+        requests: which have no record, bool `[N]`.
     """
 
     def __init__(self, shard: ScheduleShard) -> None:
-        self._due = np.frombuffer(shard.due)
-        self.requests = np.ones(self._due.size, np.bool_)
+        self.due = np.frombuffer(shard.due)
+        self.requests = np.ones(self.due.size, np.bool_)
 
     def take_out(self, due: NDArray[np.float64]) -> None:
         """Takes out requests that were due at these times; of several that were due at one, as many as are named."""
         times, counts = np.unique(due, return_counts=True)
-        first = np.searchsorted(self._due, times, side="left")
-        there = np.minimum(first, self._due.size - 1)
-        plain = (counts == 1) & (self._due[there] == times) & self.requests[there]
+        first = np.searchsorted(self.due, times, side="left")
+        there = np.minimum(first, self.due.size - 1)
+        plain = (counts == 1) & (self.due[there] == times) & self.requests[there]
         self.requests[there[plain]] = False
         for time, count, start in zip(times[~plain], counts[~plain], first[~plain], strict=True):
-            end = np.searchsorted(self._due, time, side="right")
+            end = np.searchsorted(self.due, time, side="right")
             self.requests[start + np.flatnonzero(self.requests[start:end])[:count]] = False
 
 

@@ -30,7 +30,8 @@ class WorkerSession:
 
     Args:
         plan: the process's part of the run.
-        send: sends a report to the master: `{"run", "worker", "block", "sample", "lacks", "over"}`.
+        send: sends a report to the master: `{"run", "worker", "block", "sample", "lacks", "over", "ends"}`. The last
+            one is `over`; what was due by `ends`, in seconds since the run began, then has a record.
         listener: called for each request.
         transports: creates the users' transports; None for the plan's endpoint.
     """
@@ -101,6 +102,10 @@ class WorkerSession:
         """Stops the run early; users return when their requests in flight have ended."""
         self._dispatcher.stop()
 
+    def abandon(self) -> None:
+        """Stops the run in this process, which was given up: nothing more is sent; requests in flight may end."""
+        self._dispatcher.abandon()
+
     def end_at(self, moment: float) -> None:
         """Ends the load at `moment`, seconds since the run began, as if that had been planned."""
         self._dispatcher.end_at(moment)
@@ -140,7 +145,7 @@ class WorkerSession:
         report = {"run": self.run, "worker": self._plan.worker, "block": self._driver.take(), "sample": sample}
         # All so far, so that none is missing after a report that is lost.
         lacks = {str(lack): count for lack, count in self._dispatcher.lacks.items()}
-        self._send({**report, "lacks": lacks, "over": over})
+        self._send({**report, "lacks": lacks, "over": over, "ends": self._dispatcher.ends})
 
 
 def _jobs(plan: WorkerPlan, payloads: int) -> Jobs:

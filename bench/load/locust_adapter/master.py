@@ -176,6 +176,9 @@ class Master:
     def _on_test_stopping(self, **_: Any) -> None:
         test = self._test
         if test is not None and test.collector is not None and not test.collector.over.is_set():
+            if isinstance(self._runner, MasterRunner) and not self._runner.worker_count:
+                # Locust stops a test whose last worker ended.
+                test.await_interrupt()
             test.stop_early()
             test.wait_for_workers()
 

@@ -18,7 +18,7 @@ from bench.load.engine.worker_session import start_message
 from bench.load.live.live_figures import LiveFigures
 from bench.load.live.overload import find_overload
 from bench.load.locust_adapter.run_factory import STOP_SECONDS, check_workers
-from bench.load.locust_adapter.worker import CLOCK, END, PLAN, START, STOP, request_names
+from bench.load.locust_adapter.worker import ABANDON, CLOCK, END, PLAN, START, STOP, request_names
 from bench.load.setup.run_context import option_name, started_by_bertbench
 from bench.load.setup.run_setup import RunSetup
 from bench.load.watch.watcher import RunWatch
@@ -139,7 +139,7 @@ class RunningTest:
         epoch, started = start_times(_LEAD_SECONDS)
         manifest = setup.manifest(self._plans, started, self._sending_users())
         writer = setup.writer(manifest)
-        callbacks = Callbacks(self._alive, on_over, on_second)
+        callbacks = Callbacks(self._alive, on_over, on_second, self._abandon)
         self.collector = Collector(writer, epoch, self._plans, setup.payloads, sampler, callbacks)
         self._measured_from = started.timestamp() + setup.workload.warmup
         self.leave_warmup_out()
@@ -174,6 +174,12 @@ class RunningTest:
         self.collector.stop(overload)
         for plan in self._plans:
             self._send(STOP, {"run": self.run}, plan.worker)
+
+    def await_interrupt(self) -> None:
+        """Waits until workers that ended by themselves are lost, or the interrupt that ended them stops the run."""
+        assert self.collector is not None
+        while self.collector.quitters:
+            gevent.sleep(_QUICK_SECONDS)
 
     def look(self, figures: LiveFigures) -> None:
         """Stops the run if the server will not catch up with it any more."""
@@ -233,6 +239,9 @@ class RunningTest:
 
     def _send(self, message: str, data: Any, worker: int) -> None:
         self._runner.send_message(message, data, self._clients[worker])
+
+    def _abandon(self, worker: int) -> None:
+        self._send(ABANDON, {"run": self.run}, worker)
 
     def _sending_users(self) -> int:
         """Users that send the scenario's requests: Locust shares its users among all user classes."""

@@ -20,6 +20,7 @@ from bench.serving.errors import ServingError
 PLAN: Final = "bertbench_plan"
 START: Final = "bertbench_start"
 STOP: Final = "bertbench_stop"
+ABANDON: Final = "bertbench_abandon"
 END: Final = "bertbench_end"
 REPORT: Final = "bertbench_report"
 FAILED: Final = "bertbench_failed"
@@ -53,6 +54,7 @@ class Worker:
         self._runner.register_message(PLAN, self._on_plan)
         self._runner.register_message(START, self._on_start)
         self._runner.register_message(STOP, self._on_stop)
+        self._runner.register_message(ABANDON, self._on_abandon)
         self._runner.register_message(END, self._on_end)
         if isinstance(self._runner, WorkerRunner):
             self._runner.register_message(CLOCK, self._on_clock)
@@ -76,6 +78,10 @@ class Worker:
     def _on_stop(self, environment: Any, msg: Any, **_: Any) -> None:
         if self.session is not None and self.session.run == msg.data["run"]:
             self.session.stop()
+
+    def _on_abandon(self, environment: Any, msg: Any, **_: Any) -> None:
+        if self.session is not None and self.session.run == msg.data["run"]:
+            self.session.abandon()
 
     def _on_end(self, environment: Any, msg: Any, **_: Any) -> None:
         if self.session is not None and self.session.run == msg.data["run"]:

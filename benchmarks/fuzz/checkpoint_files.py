@@ -20,7 +20,7 @@ from bench.bert.checkpoints.google import write_google_folder  # noqa: E402
 from bench.bert.checkpoints.resolve import open_checkpoint  # noqa: E402
 from bench.bert.checkpoints.torch_file import read_torch_file  # noqa: E402
 from bench.bert.checkpoints.types import Checkpoint  # noqa: E402
-from bench.bert.checkpoints.variables import digest_variables, fresh_variables  # noqa: E402
+from bench.bert.checkpoints.variables import fresh_variables  # noqa: E402
 from bench.bert.config import BertConfig  # noqa: E402
 from bench.bert.contract.exported_model import ExportedModel  # noqa: E402
 from bench.bert.text.tokenizer import Tokenizer  # noqa: E402
@@ -161,7 +161,7 @@ def _open(folder: Path) -> Checkpoint:
 
 def _variables(checkpoint: object) -> object:
     assert isinstance(checkpoint, Checkpoint)
-    return digest_variables(checkpoint.variables)
+    return checkpoint.digest
 
 
 def _export(folder: Path, _secret: Path) -> None:

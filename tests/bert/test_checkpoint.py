@@ -1,6 +1,7 @@
 """Every kind of checkpoint becomes the same model, and what does not fit is named."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from bench.bert.checkpoints.huggingface import to_google, to_hugging_face
 from bench.bert.checkpoints.prefix import PREFIX, find_prefix
 from bench.bert.checkpoints.resolve import open_checkpoint
 from bench.bert.checkpoints.types import Checkpoint
-from bench.bert.checkpoints.variables import HEAD_SCOPE, digest_variables, fresh_variables, variable_shapes
+from bench.bert.checkpoints.variables import HEAD_SCOPE, digest_model, fresh_variables, variable_shapes
 from bench.bert.config import PRESETS
 from bench.core.errors import UsageError
 from tests.bert.conftest import small_config
@@ -79,13 +80,32 @@ def test_hugging_face_weights_in_pieces_and_in_half_precision(
         np.testing.assert_allclose(read.variables[name], value, rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.parametrize("change", [{"hidden_act": "relu"}, {"num_attention_heads": 2}, {"layer_norm_eps": 1e-5}])
+def test_the_digest_tells_what_is_computed_apart(checkpoint: Checkpoint, change: dict[str, Any]) -> None:
+    """The same weights under another config are another model."""
+    changed = dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, **change))
+    assert changed.digest != checkpoint.digest
+
+
+def test_what_changes_no_answer_changes_no_digest(checkpoint: Checkpoint) -> None:
+    """Dropout is for training; `gelu_python` is `gelu` by another name. The demo's digest is that of its weights."""
+    for change in ({"hidden_dropout_prob": 0.0}, {"hidden_act": "gelu_python"}):
+        config = dataclasses.replace(checkpoint.config, **change)
+        assert dataclasses.replace(checkpoint, config=config).digest == checkpoint.digest
+    demo = open_checkpoint("demo")
+    weights = hashlib.sha256()
+    for name, value in sorted(demo.variables.items()):
+        weights.update(f"{name} {value.shape}\n".encode() + value.tobytes())
+    assert demo.digest == f"sha256:{weights.hexdigest()}"
+
+
 def test_hugging_faces_older_names_and_a_bare_model(checkpoint: Checkpoint) -> None:
     """`gamma` and `beta`, and no `bert.` in front, with a fresh head."""
     tensors = {
         name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
         for name, value in to_hugging_face(checkpoint.variables).items()
     }
-    assert digest_variables(to_google(tensors, checkpoint.config, "test")) == checkpoint.digest  # type: ignore[arg-type]
+    assert digest_model(checkpoint.config, to_google(tensors, checkpoint.config, "test")) == checkpoint.digest  # type: ignore[arg-type]
     bare = {name.removeprefix("bert."): value for name, value in tensors.items() if name.startswith("bert.")}
     read = to_google(bare, checkpoint.config, "test", init_head=True)  # type: ignore[arg-type]
     for name in variable_shapes(checkpoint.config):
@@ -231,7 +251,8 @@ def test_hugging_face_folders_that_hold_no_weights(tmp_path: Path, checkpoint: C
 def test_the_digest_tells_values_shapes_and_names_apart(checkpoint: Checkpoint) -> None:
     changed = dict(checkpoint.variables)
     changed[KERNEL] = np.nextafter(changed[KERNEL], np.float32(9))
-    assert digest_variables(changed) != checkpoint.digest
-    assert digest_variables(dict(reversed(checkpoint.variables.items()))) == checkpoint.digest  # type: ignore[call-overload]
+    assert digest_model(checkpoint.config, changed) != checkpoint.digest
+    backwards = dict(reversed(list(checkpoint.variables.items())))
+    assert digest_model(checkpoint.config, backwards) == checkpoint.digest
     with pytest.raises(UsageError, match="shape"):
         dataclasses.replace(checkpoint, variables={**checkpoint.variables, KERNEL: changed[KERNEL].T})

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from bench.bert.checkpoints.variables import Variables, check_variables, digest_variables
+from bench.bert.checkpoints.variables import Variables, check_variables, digest_model
 from bench.bert.config import BertConfig
 from bench.bert.text.tokenizer import Tokenizer
 from bench.core.errors import UsageError
@@ -39,5 +39,5 @@ class Checkpoint:
 
     @cached_property
     def digest(self) -> str:
-        """`sha256:` and the hex digest over the variables."""
-        return digest_variables(self.variables)
+        """See `digest_model`."""
+        return digest_model(self.config, self.variables)

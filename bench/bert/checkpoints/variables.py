@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.bert.config import BertConfig
+from bench.bert.config import ACTIVATIONS, BertConfig
 from bench.core.errors import UsageError
 
 Variables = Mapping[str, NDArray[np.float32]]
@@ -19,6 +19,8 @@ _POOLER_SCOPE: Final = "bert/pooler/"
 # Scalars of a training run, which some optimizers make in the model's scope.
 _COUNTERS: Final = frozenset(("global_step", "beta1_power", "beta2_power", "good_steps", "iter", "loss_scale"))
 _HEAD_SEED: Final = 0
+# Activation, width of a head and epsilon of LayerNorm in every published BERT.
+_USUAL: Final = ("gelu", 64, 1e-12)
 
 
 def variable_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
@@ -175,11 +177,18 @@ def fresh_head(config: BertConfig) -> dict[str, NDArray[np.float32]]:
     return fresh_variables(config, _HEAD_SEED, HEAD_SCOPE)
 
 
-def digest_variables(variables: Variables) -> str:
-    """`sha256:` and the hex digest over names, shapes and values, in the order of names."""
+def digest_model(config: BertConfig, variables: Variables) -> str:
+    """`sha256:` and the hex digest over all that decides a model's answers to the same WordPieces.
+
+    That is names, shapes and values in the order of names, and what of the config they do not show, where it differs
+    from a published BERT's: a model whose config is usual has the digest of its variables.
+    """
     digest = hashlib.sha256()
     for name in sorted(variables):
         value = np.ascontiguousarray(variables[name], np.float32)
         digest.update(f"{name} {value.shape}\n".encode())
         digest.update(value.data)
+    computed = (ACTIVATIONS[config.hidden_act], config.size_per_head, config.layer_norm_eps)
+    if computed != _USUAL:
+        digest.update(f"{computed}\n".encode())
     return "sha256:" + digest.hexdigest()

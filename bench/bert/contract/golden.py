@@ -4,7 +4,8 @@ Format history of `assets.extra/golden.json`:
     1: first.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -68,7 +69,7 @@ class Golden:
     """All golden answers of one exported model.
 
     Args:
-        checkpoint_digest: `sha256:` and the hex digest over the checkpoint's variables.
+        checkpoint_digest: `sha256:` and the hex digest of the checkpoint, see `checkpoints.variables.digest_model`.
         source: where the checkpoint came from, for people.
         tokenizer: what `Tokenizer.describe` tells: the vocabulary's digest and all that changes tokens.
         special: ids of the special tokens.
@@ -98,6 +99,14 @@ class Golden:
         fixed = self.fixed and _Fixed(self.fixed.shape.length, self.fixed.shape.max_predictions, self.fixed.output)
         fields = shallow(self) | {"fixed": fixed, "sentences": tuple(map(_stored, self.sentences))}
         return _FILE.encode(_Stored(special_tokens=fields.pop("special"), **fields))
+
+    @cached_property
+    def identity(self) -> str:
+        """`sha256:` and the hex digest of all that is here but `source`: the model, its precision, shapes and answers.
+
+        Exports whose models compute something else have answers of their own, thus other digests.
+        """
+        return "sha256:" + sha256(replace(self, source="").to_json()).hexdigest()
 
     @classmethod
     def from_json(cls, data: bytes, where: str = FILE_NAME) -> "Golden":

@@ -33,8 +33,9 @@ _FREE: Final = frozenset(
 )
 """Fields that may differ between the sets: the gate compares targets and models, and the seed is drawn."""
 
+_MODEL: Final = ("workload.model_digest", "workload.precision")
 _SENTENCES: Final = "workload.sentences_digest"
-"""A digest of the golden answers too, so that it differs with the model."""
+"""A digest of the golden answers too, so that it differs with the model and its precision."""
 
 
 def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[Analysis]) -> Verdict:
@@ -173,7 +174,7 @@ def _differences(baseline: Sequence[Analysis], candidate: Sequence[Analysis]) ->
     first = baseline[0].run.manifest
     for entry in (*baseline[1:], *candidate):
         every = manifest_differences(first, entry.run.manifest)
-        other_model = any(difference.name == "workload.model_digest" for difference in every)
+        other_model = any(difference.name in _MODEL for difference in every)
         found = [difference for difference in every if _matters(difference, other_model)]
         if found:
             return "; ".join(str(difference) for difference in found)

@@ -85,8 +85,10 @@ def test_other_loads_are_inconclusive_and_the_field_is_named(baseline: list[Anal
     assert "workload.sentences: 1 against 4" in found.reason
 
 
-def test_another_model_may_be_compared(baseline: list[Analysis], tmp_path: Path) -> None:
-    workload = replace(WORKLOAD, model_digest="sha256:2", sentences_digest="sha256:3", duration=15.0, warmup=1.0)
+@pytest.mark.parametrize("model", [{"model_digest": "sha256:2"}, {"precision": "bfloat16"}])
+def test_another_model_may_be_compared(baseline: list[Analysis], tmp_path: Path, model: dict[str, Any]) -> None:
+    """Its golden answers differ, and with them the digest of their file."""
+    workload = replace(WORKLOAD, **model, sentences_digest="sha256:3", duration=15.0, warmup=1.0)
     stored = [
         analyse(
             write_run(tmp_path, simulate(ARRIVALS, own, exponential(0.003)), ARRIVALS, own, slug=f"other-{own.seed}")

@@ -131,10 +131,11 @@ class _Side:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What determines the answers."""
+        """What determines the answers; the checkpoint, precision and tokenizer are for people."""
         golden = self.model.golden
         top_k = {"top-k": self.top_k} if self.top_k else {}
         return top_k | {
+            "model": golden.identity,
             "checkpoint": golden.checkpoint_digest,
             "precision": golden.precision,
             "tokenizer": self.model.tokenizer.digest,
@@ -203,6 +204,7 @@ def _job(args: argparse.Namespace, sides: Sequence[_Side]) -> dict[str, Any]:
             "--format": args.format or "tsv",
             "--long": args.long,
             "--target": args.target,
+            "--model-name": args.model_name,
             "--server-flag": args.server_flag,
             "--protocol": args.protocol,
             "--signature": args.signature,

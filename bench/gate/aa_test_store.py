@@ -61,7 +61,7 @@ class AATestResult:
 
 def load_key(spec: GateSpec) -> str:
     """The key of a result: it holds for one load, by one client, on one model."""
-    digest = read_golden(spec.baseline.model_dir).golden.checkpoint_digest
+    digest = read_golden(spec.baseline.model_dir).golden.identity
     return f"{spec.protocol}{'-fast' if spec.protocol == 'grpc' else ''} {spec.arrivals} {digest}"
 
 

@@ -1,10 +1,13 @@
 """The typed sweep: what it refuses, and what it records."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.bert.contract.golden import FixedExport
+from bench.bert.contract.masked_requests import FixedShape
 from bench.capacity.experiment.experiment_design import QUICK
 from bench.capacity.experiment.sweep_spec import SweepSpec
 from bench.capacity.plan.planned import PlanRequest
@@ -58,3 +61,19 @@ def test_the_job_records_what_decides_the_steps() -> None:
     assert found["knee"] == list(QUICK.knee)
     assert found["batching"].startswith("largest=")
     assert spec().job(toy_golden(20))["batching"] == "off"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"precision": "bfloat16"},
+        {"top_k": 5},
+        {"fixed": FixedExport(FixedShape(128, 20), "prob")},
+        {"tokenizer": {"vocab_digest": "sha256:0", "do_lower_case": False}},
+        {"sentences": toy_golden(20, seed=2).sentences},
+    ],
+)
+def test_another_export_of_the_checkpoint_is_another_job(change: dict[str, Any]) -> None:
+    golden = toy_golden(20)
+    assert spec().job(replace(golden, source="elsewhere")) == spec().job(golden)
+    assert spec().job(replace(golden, **change))["model"] != spec().job(golden)["model"]

@@ -157,6 +157,13 @@ def test_an_effect_below_what_the_machine_shows_is_refused_with_the_figure(
     assert "calibrate again on a quieter machine" in call(*words, "2%")[2]
 
 
+def test_a_calibration_is_for_one_precision(model: str, tmp_path: Path) -> None:
+    """The same weights in bfloat16 take another time."""
+    reduced = write_model_dir(tmp_path / "reduced", replace(toy_golden(), precision="bfloat16"))
+    sides = [Variant("model", parse_target("embedded"), folder) for folder in (Path(model), reduced)]
+    assert len({load_key(GateSpec(baseline=side, candidate=side)) for side in sides}) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,41 @@ def test_a_killed_score_goes_on_and_ends_with_the_same_bytes(demo_server: Runnin
     assert broken.read_bytes() == whole.read_bytes()
     assert call(*words, f"--out={broken}", "--resume")[0] == 2
     assert sorted(file.name for file in tmp_path.iterdir()) == ["broken.json", "many.tsv", "whole.json"]
+
+
+@pytest.fixture
+def other_model(demo_model: ExportedModel, tmp_path: Path) -> Path:
+    """The demo model's files with answers of their own, as an export with another activation has them."""
+    folder = tmp_path / "other"
+    shutil.copytree(demo_model.version_dir / "assets", folder / "1" / "assets")
+    entries = [replace(entry, log_prob=entry.log_prob - 1) for entry in demo_model.golden.sentences]
+    golden = replace(demo_model.golden, sentences=tuple(entries))
+    (folder / "1" / "assets.extra").mkdir()
+    (folder / "1" / "assets.extra" / "golden.json").write_bytes(golden.to_json())
+    return folder
+
+
+def test_a_score_of_another_model_is_not_resumed(
+    demo_server: RunningServer, demo_model: ExportedModel, other_model: Path, tmp_path: Path
+) -> None:
+    """A second model on the page counts as the first one does; so does the name by which a server knows it."""
+    path, page = tmp_path / "text.tsv", tmp_path / "scores.html"
+    path.write_text("Yes.\n" * 512 + "No. " * 300)
+    words = ("score", str(path), target(demo_server, "grpc"), "--format=html", f"--out={page}")
+    ours, other = str(demo_model.model_dir), str(other_model)
+    code, _, err = call(*words, "--model-dir", ours, "--compare-with", ours)
+    assert (code, "line 513 has 600 WordPieces" in err) == (2, True)
+    path.write_text("Yes.\n" * 513)
+    so_far = page.read_bytes()
+    for options, changed in (
+        (("--model-dir", other, "--compare-with", ours), "model was 'sha256:"),
+        (("--model-dir", ours, "--compare-with", other), "--compare-with was "),
+        (("--model-dir", ours, "--compare-with", ours, "--model-name=b"), "--model-name was 'bert', now 'b'"),
+    ):
+        code, _, err = call(*words, *options, "--resume")
+        assert (code, len(err.splitlines()), page.read_bytes()) == (2, 1, so_far)
+        assert changed in err
+    assert call(*words, "--model-dir", ours, "--compare-with", ours, "--resume")[0] == 0
 
 
 def test_a_page_of_two_models(

@@ -88,7 +88,7 @@ class SweepSpec:
             "target": load.target_name or str(load.target),
             "protocol": load.protocol,
             "transport": load.transport,
-            "model": golden.checkpoint_digest,
+            "model": golden.identity,
             "batching": resolve_batching(self.batching, load.server_flags, rows),
             "model_name": load.model_name,
             "server_flags": load.server_flags,

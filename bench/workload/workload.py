@@ -20,6 +20,8 @@ TRANSPORTS: Final = {
 }
 MOST_SECONDS: Final = 100_000_000
 """Three years: more than any run, and few enough for charts by the second."""
+MOST_SENTENCES: Final = (1 << 16) - 1
+"""Sentences per request: as many as its record has room for."""
 SIGNATURES: Final = ("score", "serving_default")
 
 
@@ -32,7 +34,7 @@ class Workload:
         transport: the client: `fast`, or the usual library, `requests` for REST and `grpcio` for gRPC; for both
             protocols the two joined by a plus, unless both are fast.
         signature: the model's signature, `score` or `serving_default` (or another's name).
-        sentences: sentences per request, 1 or more.
+        sentences: sentences per request, 1 to 65,535.
         model_name: the model's name on the server.
         model_digest: digest of the checkpoint of the golden answers, `sha256:...`.
         sentences_digest: digest of the golden file, thus of the sentences sent, `sha256:...`.
@@ -81,9 +83,10 @@ class Workload:
             raise UsageError(f"transport of {self.protocol} must be {known}, not {self.transport!r}{near}")
         if not self.signature:
             raise UsageError(f"signature is empty; give {' or '.join(SIGNATURES)}")
-        for name in ("sentences", "users", "channels"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        for name, most in (("sentences", MOST_SENTENCES), ("users", math.inf), ("channels", math.inf)):
+            if not 1 <= getattr(self, name) <= most:
+                bound = f" and at most {most:,}" if most < math.inf else ""
+                raise UsageError(f"{name} must be 1 or more{bound}, not {getattr(self, name)}")
         for name in ("timeout", "duration"):
             if not 0 < getattr(self, name) <= MOST_SECONDS:
                 raise UsageError(f"{name} must be above 0 and at most {MOST_SECONDS} s, not {getattr(self, name)}")

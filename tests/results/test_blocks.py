@@ -14,6 +14,7 @@ import pytest
 from bench.results import blocks
 from bench.results.blocks import BlockError, BlockSequence, DamagedBlock, RecordBuffer, parse_block, read_blocks
 from bench.results.records import Ended, Outcome, RequestRecord, RequestShape, WrongKind
+from bench.workload.workload import MOST_SENTENCES
 
 RECORD = RequestRecord(
     due=1.5,
@@ -66,6 +67,12 @@ def test_every_field_survives() -> None:
     for name in ("sent", "done", "build", "parse"):
         assert np.isnan(rows[name][2]), name
     assert rows["bytes_out"][2] == rows["bytes_in"][2] == blocks.NO_BYTES
+
+
+def test_the_largest_counts_that_a_run_may_have_are_recorded() -> None:
+    record = replace(RECORD, sentences=MOST_SENTENCES, bytes_in=blocks.NO_BYTES - 1)
+    rows = parse_block(block_of(record)).rows
+    assert (rows["sentences"][0], rows["bytes_in"][0]) == (MOST_SENTENCES, blocks.NO_BYTES - 1)
 
 
 @pytest.mark.parametrize("record", [RECORD, WRONG, DROPPED, replace(RECORD, parse=None, checked=False, warmup=True)])

@@ -8,7 +8,7 @@ import pytest
 
 from bench.core.errors import UsageError
 from bench.workload.arrivals import OpenLoop, parse_arrivals
-from bench.workload.workload import Workload, checked_requests, run_schedule, sentence_order
+from bench.workload.workload import MOST_SENTENCES, Workload, checked_requests, run_schedule, sentence_order
 
 WORKLOAD = Workload(protocol="rest", transport="fast", signature="score", users=8, duration=10.0)
 
@@ -27,6 +27,7 @@ def open_loop(text: str) -> OpenLoop:
         ({"protocol": "grpc", "transport": "requests"}, "transport of grpc must be fast or grpcio"),
         ({"signature": ""}, "signature is empty"),
         ({"sentences": 0}, "sentences must be 1 or more"),
+        ({"sentences": MOST_SENTENCES + 1}, "sentences must be 1 or more and at most 65,535, not 65536"),
         ({"users": 0}, "users must be 1 or more"),
         ({"timeout": 0.0}, "timeout must be above 0"),
         ({"duration": float("inf")}, "duration must be above 0"),

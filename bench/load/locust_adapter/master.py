@@ -3,6 +3,7 @@
 A local runner is master and worker at once: it sends its messages to itself, so that both cases share this code.
 """
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,12 +12,13 @@ import gevent
 from gevent.event import Event
 from locust.runners import MasterRunner
 
-from bench.core.errors import BenchError, TargetError, UsageError, no_memory, one_line
+from bench.core.errors import BenchError, TargetError, UsageError, one_line
 from bench.load.live.exports import Export
 from bench.load.live.live_figures import LiveFigures
 from bench.load.live.snapshot_pipe import SnapshotPipe
 from bench.load.locust_adapter.locust_stages import Stages
 from bench.load.locust_adapter.outcome_reporter import OutcomeReporter
+from bench.load.locust_adapter.refusals import REFUSALS, refusal
 from bench.load.locust_adapter.run_factory import RunFactory, refuse_tags
 from bench.load.locust_adapter.running_test import RunningTest
 from bench.load.locust_adapter.web_guard import WebGuard
@@ -26,6 +28,8 @@ from bench.load.locust_adapter.worker import CLOCK, FAILED, REPORT
 from bench.load.setup.catalog import Scenario
 from bench.load.setup.run_setup import RunSetup
 from bench.load.setup.storing import load_storing
+
+logger = logging.getLogger(__name__)
 
 
 class Master:
@@ -114,7 +118,9 @@ class Master:
             self._test = RunningTest(self._environment, self._setup)
             self._test.distribute_plans()
             self._test.prepare_looks()
-        except (BenchError, OSError, MemoryError) as error:
+        except Exception as error:
+            if not isinstance(error, REFUSALS):
+                logger.exception("the run cannot be made")
             self._abort(error)
             # Locust goes on to spawn users after its listeners, unless this greenlet ends.
             raise gevent.GreenletExit from error
@@ -129,7 +135,7 @@ class Master:
         self._stored.clear()
         try:
             path = self._test.begin(self._on_over, self._on_second)
-        except (BenchError, OSError, MemoryError) as error:
+        except REFUSALS as error:
             self._stored.set()
             self._abort(error)
         except BaseException:
@@ -190,10 +196,8 @@ class Master:
             return
         try:
             self._end(test)
-        except (BenchError, OSError) as error:
-            self._reporter.failed(error)
-        except MemoryError:
-            self._reporter.failed(no_memory("the run"))
+        except REFUSALS as error:
+            self._reporter.failed(refusal(error))
         finally:
             self._stored.set()
 
@@ -245,8 +249,8 @@ class Master:
         self.close()
         self._reporter.print_last()
 
-    def _abort(self, error: BenchError | OSError | MemoryError) -> None:
+    def _abort(self, error: Exception) -> None:
         """Ends the test that is starting or running, and without a web page the process too."""
         self._aborted = True
-        self._reporter.failed(no_memory("the run") if isinstance(error, MemoryError) else error)
+        self._reporter.failed(refusal(error))
         gevent.spawn(self._runner.quit if self._options.headless else self._runner.stop)

@@ -34,7 +34,7 @@ from bench.serving.headers import Headers, read_headers
 from bench.serving.target import Target, TargetKind, grpc_address, masked_address, parse_target, reach
 from bench.serving.tls import TlsOptions
 from bench.workload.arrivals import Arrivals, parse_arrivals
-from bench.workload.workload import TRANSPORTS
+from bench.workload.workload import MOST_SENTENCES, TRANSPORTS
 
 _WARMUP_SHARE: Final = 0.1
 _WARMUP_MOST: Final = 10.0
@@ -361,7 +361,7 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     # `make_spec` parses them, since the number of users may be that of the pool.
     "arrivals": str,
     "transport": _transport,
-    "sentences_per_request": lambda text: parse_whole(text, 1, 100_000),
+    "sentences_per_request": lambda text: parse_whole(text, 1, MOST_SENTENCES),
     "check_share": parse_fraction,
     "request_timeout": parse_duration,
     "max_response": lambda text: None if text == "auto" else parse_bytes(text),

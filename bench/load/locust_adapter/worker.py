@@ -6,13 +6,14 @@ from typing import Any, Final
 
 from locust.runners import MASTER_HEARTBEAT_TIMEOUT, WorkerRunner
 
-from bench.core.errors import BenchError, ExitCode
+from bench.core.errors import ExitCode, one_line
 from bench.core.output import fit_locale
 from bench.load.engine.clock_comparison import answer
 from bench.load.engine.descriptors import make_room
 from bench.load.engine.dispatcher import Listener
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.engine.worker_session import WorkerSession
+from bench.load.locust_adapter.refusals import REFUSALS, refusal
 from bench.results.records import Ended, Outcome
 from bench.serving.errors import ServingError
 
@@ -68,8 +69,12 @@ class Worker:
             plan = WorkerPlan.from_message(msg.data)
             make_room(plan.users, plan.connections)
             self.session = WorkerSession(plan, self._report, self._listener(request_names(plan), plan.begins))
-        except BenchError as error:
-            self._runner.send_message(FAILED, {"run": msg.data["run"], "error": str(error)})
+        except Exception as error:
+            # Whatever it is, the master waits for this worker, and Locust only logs what its listeners raise.
+            refused = refusal(error)
+            self._runner.send_message(FAILED, {"run": msg.data["run"], "error": one_line(refused)})
+            if not isinstance(error, REFUSALS):
+                raise
 
     def _on_start(self, environment: Any, msg: Any, **_: Any) -> None:
         if self.session is not None and self.session.run == msg.data["run"]:

@@ -18,7 +18,7 @@ import gevent
 import gevent.select
 from gevent.queue import Queue
 
-from bench.core.errors import BenchError, exit_code_of, one_line
+from bench.core.errors import BenchError, exit_code_of, no_memory, one_line
 from bench.load.engine.collector import Callbacks, Collector, start_times
 from bench.load.engine.descriptors import make_room
 from bench.load.engine.worker_plan import WorkerPlan
@@ -101,8 +101,9 @@ class RunnerWorker:
     def _reply(self, line: bytes) -> Reply:
         try:
             return self._run(RunSpec.from_json(line))
-        except (BenchError, OSError) as error:
-            return Reply(error=one_line(error), code=int(exit_code_of(error)))
+        except (BenchError, OSError, MemoryError) as error:
+            told = no_memory("the run") if isinstance(error, MemoryError) else error
+            return Reply(error=one_line(told), code=int(exit_code_of(told)))
 
     def _run(self, spec: RunSpec) -> Reply:
         load_storing("bench.results.parquet")

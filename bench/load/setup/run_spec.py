@@ -17,12 +17,14 @@ import msgspec
 from bench.bert.contract.golden import GoldenFile
 from bench.core import interrupts
 from bench.core.errors import UsageError
+from bench.core.units import format_bytes
 from bench.core.versioned_json import shallow
 from bench.load.live.export_addresses import ListenAddress
 from bench.load.setup.catalog import SampleRule
 from bench.load.setup.run_context import VARIABLE, option_name
 from bench.objectives.grammar import Objective
 from bench.objectives.until import Until
+from bench.results.blocks import NO_BYTES
 from bench.server.running import RunningServer
 from bench.serving.headers import Headers
 from bench.serving.target import Target, TargetKind, rest_address
@@ -148,8 +150,11 @@ class RunSpec:
             self.target.access.headers.metadata()
         if self.server_cgroup is not None and not self.target.remote:
             raise UsageError(f"--server-cgroup has no effect on {self.target}, whose process is known; leave it out")
-        if self.max_response is not None and self.max_response < 1:
-            raise UsageError(f"the largest response must be 1 byte or more, not {self.max_response}")
+        if self.max_response is not None and not 1 <= self.max_response < NO_BYTES:
+            raise UsageError(
+                f"the largest response must be 1 byte or more and less than {format_bytes(NO_BYTES)}, not "
+                f"{format_bytes(self.max_response)}; give another --max-response"
+            )
 
     def _check_until(self) -> None:
         if self.until is None:

@@ -20,6 +20,7 @@ from bench.core.output import accept_all
 from bench.load.locust_adapter.locust_stages import Stages
 from bench.load.locust_adapter.options import add_options
 from bench.load.locust_adapter.settings import take_settings
+from bench.load.locust_adapter.timespans import bound_timespans
 from bench.load.locust_adapter.worker import Worker
 from bench.load.setup.catalog import SCENARIOS, SampleRule, Scenario
 
@@ -62,6 +63,7 @@ def install(scenario: Scenario) -> Scenario:
 
 def _add_options(parser: Any, scenario: Scenario) -> None:
     add_options(parser, scenario)
+    bound_timespans(parser)
     take_settings(parser, scenario)
 
 

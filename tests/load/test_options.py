@@ -6,6 +6,7 @@ import pytest
 
 from bench.core.errors import UsageError
 from bench.load.locust_adapter.options import OPTIONS, READERS, SWITCHES, add_options, read_spec, warmup_seconds
+from bench.load.locust_adapter.timespans import bound_timespans
 from bench.load.setup.catalog import SampleRule, Scenario
 from bench.serving.access import DIRECT
 from bench.serving.headers import Headers
@@ -99,11 +100,13 @@ def test_what_locust_calls_a_host(protocol: str, host: str, target: str) -> None
         (["--warmup", "soon"], "duration"),
         (["--drain=-1s"], "duration"),
         (["--max-response", "8"], "--max-response: '8' is not a size"),
+        (["--max-response", "5GB"], "less than 4.29 GB, not 5 GB"),
         (["--max-response", "0MB"], "--max-response"),
         (["--seed", "-1"], "--seed"),
         (["--seed", "x"], "--seed"),
         (["--channels", "0"], "--channels"),
         (["--sentences-per-request", "1.5"], "--sentences-per-request"),
+        (["--sentences-per-request", "65536"], "--sentences-per-request: 65536 is out of range"),
         (["--ready-timeout", "0"], "--ready-timeout"),
         (["--client-cert", "nowhere.pem"], "both"),
         (["--ca-cert", "nowhere.pem"], "nowhere"),
@@ -115,6 +118,22 @@ def test_bad_options_are_one_line(words: list[str], reason: str) -> None:
         read(words)
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["99999999999999999999s", "99999999999999999999", "367h24m" + "9" * 30 + "s", "8785h"])
+@pytest.mark.parametrize("option", ["--run-time", "--stop-timeout"])
+def test_a_time_of_more_than_a_year_is_one_line(option: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Locust ended with a traceback for what Python has no duration for."""
+    parser = argparse.ArgumentParser(prog="locust")
+    parser.add_argument(option, type=int)
+    bound_timespans(parser)
+    add_options(parser, SCENARIO)
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args([option, text])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"argument {option}: a duration of {text!r} is longer than a year" in line
+    assert set(vars(parser.parse_args([option, "31622400"])).values()) >= {31622400}
 
 
 @pytest.mark.parametrize("host", ["estimator", "ftp://x", "http://", "http://x/v1", "http://u:p@x"])

@@ -43,6 +43,7 @@ def test_a_visitor_chooses_the_load(form: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("form", "reason"),
     [
+        ({"run_time": "99999999999999999999s"}, "a duration of '99999999999999999999s' is longer than a year"),
         *(
             ({name: "x"}, f"the web page cannot set --{name.replace('_', '-')}; start Locust with it")
             for name in sorted(NOT_IN_FORM)

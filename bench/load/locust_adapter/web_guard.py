@@ -16,6 +16,7 @@ from flask import Response, jsonify, make_response, request
 from bench.core.errors import UsageError, one_line
 from bench.core.redaction import BLANKS, is_reference, split_headers
 from bench.load.locust_adapter.options import OPTIONS, read_target
+from bench.load.locust_adapter.timespans import check_timespan
 from bench.serving.target import TargetKind
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def check_form(form: Mapping[str, str], given: Given) -> None:
             raise UsageError(
                 f"the web page starts {_MOST_USERS:,} users at most; give fewer, or start Locust with --users"
             )
+    check_timespan(form.get("run_time", ""))
     # As Locust will store it.
     host = form.get("host", "").replace("<", "").replace(">", "").strip()
     if host != given.host.strip():

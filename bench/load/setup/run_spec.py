@@ -153,7 +153,7 @@ class RunSpec:
         if self.max_response is not None and not 1 <= self.max_response < NO_BYTES:
             raise UsageError(
                 f"the largest response must be 1 byte or more and less than {format_bytes(NO_BYTES)}, not "
-                f"{format_bytes(self.max_response)}; give another --max-response"
+                f"{format_bytes(self.max_response)}"
             )
 
     def _check_until(self) -> None:

@@ -64,6 +64,8 @@ def _training_config(args: argparse.Namespace) -> TrainingConfig:
         raise UsageError(
             f"--{shaping[0].replace('_', '-')} is for a model from scratch; leave it out with --checkpoint"
         )
+    if args.init_head and args.checkpoint is None:
+        raise UsageError("--init-head is for a --checkpoint without a head; a model from scratch has a random one")
     return TrainingConfig(do_lower_case=not args.cased, **given)
 
 

@@ -188,12 +188,12 @@ def _use_export(folder: Path) -> object:
 
 
 def _training(folder: Path, _secret: Path) -> None:
-    claim_folder(folder, TrainingConfig(), "0" * 64)
+    claim_folder(folder, TrainingConfig(), "0" * 64, "1" * 64)
     (folder / EVALUATIONS_FILE).write_text("step\theld_out_loss\theld_out_accuracy\n10\t4.5\t0.25\n20\t4.1\t0.31\n")
 
 
 def _resume_training(folder: Path) -> object:
-    check_folder(folder, TrainingConfig(), "0" * 64)
+    check_folder(folder, TrainingConfig(), "0" * 64, "1" * 64)
     path = own_file(folder, EVALUATIONS_FILE)
     return read_evaluations(path) if path.is_file() else []
 

@@ -1,22 +1,28 @@
 """Training on the Estimator: what it writes, and that a kill leaves no trace in it."""
 
+import dataclasses
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bench.bert.checkpoints.google import write_google_folder, write_variables
+from bench.bert.checkpoints.prefix import PREFIX
 from bench.bert.checkpoints.resolve import open_checkpoint
 from bench.bert.demo import default_sentences
 from bench.bert.training.training import Evaluation, train
 from bench.bert.training.training_config import TrainingConfig, check_folder
 from bench.core.errors import UsageError
+from tests.bert.conftest import small_checkpoint
 
 pytestmark = pytest.mark.long(80)
 
@@ -197,6 +203,85 @@ def test_a_folder_of_another_text_is_refused(
     other.write_text(TEXT.read_text() + "One more line.\n")
     with pytest.raises(UsageError, match="another text"):
         train(other, trained[0], CONFIG, RecordingListener())
+
+
+SHORT: dict[str, Any] = {"steps": 1, "evaluations": 1}
+
+
+def google_folder(folder: Path, **config: Any) -> Path:
+    checkpoint = small_checkpoint()
+    write_google_folder(
+        folder, dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, **config))
+    )
+    return folder
+
+
+def with_another_config(folder: Path) -> None:
+    google_folder(folder, hidden_act="relu")
+
+
+def with_another_tokenizer(folder: Path) -> None:
+    path = folder / "vocab.txt"
+    path.write_text(path.read_text().replace("cat\ndog\n", "dog\ncat\n"))
+
+
+def with_other_weights(folder: Path) -> None:
+    write_google_folder(folder, small_checkpoint(seed=2))
+
+
+def with_another_shape(folder: Path) -> None:
+    write_google_folder(folder, small_checkpoint(layers=1))
+
+
+@pytest.mark.parametrize(
+    "change", [with_another_config, with_another_tokenizer, with_other_weights, with_another_shape]
+)
+def test_a_checkpoint_that_was_changed_is_refused(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    """The run may have ended; no file of it is touched."""
+    source, out = google_folder(tmp_path / "source"), tmp_path / "out"
+    training_config = TrainingConfig(checkpoint=str(source), **SHORT)
+    train(TEXT, out, training_config, RecordingListener())
+    before = lasting(out)
+    change(source)
+    with pytest.raises(UsageError, match=r"out was started with another checkpoint \(.*source was changed\); give"):
+        train(TEXT, out, training_config, RecordingListener())
+    assert lasting(out) == before
+
+
+def test_a_vocabulary_that_was_changed_is_refused(
+    trained: tuple[Path, RecordingListener, Evaluation], tmp_path: Path
+) -> None:
+    out = tmp_path / "swapped"
+    shutil.copytree(trained[0], out)
+    pieces = (out / "vocab.txt").read_text().splitlines()
+    pieces[-2:] = reversed(pieces[-2:])
+    (out / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    with pytest.raises(UsageError, match=r"another vocabulary \(vocab\.txt was changed\)"):
+        train(TEXT, out, CONFIG, RecordingListener())
+
+
+def test_a_run_of_the_first_format_is_resumed(
+    trained: tuple[Path, RecordingListener, Evaluation], tmp_path: Path
+) -> None:
+    """It does not say what it started from."""
+    out = tmp_path / "older"
+    shutil.copytree(trained[0], out)
+    record = json.loads((out / "training.json").read_text())
+    older = {name: value for name, value in record.items() if name not in ("start_sha256", "init_head")}
+    (out / "training.json").write_text(json.dumps(older | {"format": 1}))
+    assert train(TEXT, out, CONFIG, RecordingListener()).step == 120
+    assert json.loads((out / "training.json").read_text()) == record
+
+
+def test_a_checkpoint_without_a_head_needs_a_word(tmp_path: Path) -> None:
+    source, out = google_folder(tmp_path / "source"), tmp_path / "out"
+    variables = small_checkpoint().variables
+    write_variables(source / PREFIX, {name: variables[name] for name in variables if not name.startswith("cls")})
+    with pytest.raises(UsageError, match="has no masked-LM head .*--init-head"):
+        train(TEXT, out, TrainingConfig(checkpoint=str(source), **SHORT), RecordingListener())
+    assert not out.exists()
+    train(TEXT, out, TrainingConfig(checkpoint=str(source), init_head=True, **SHORT), RecordingListener())
+    assert open_checkpoint(out).config == small_checkpoint().config
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:

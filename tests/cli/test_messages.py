@@ -37,7 +37,6 @@ QUALIFIED = {
     ("bench.load.locust_adapter.web_guard", "--host"): "the same",
     ("bench.load.locust_adapter.web_guard", "--users"): "the same",
     ("bench.load.live.prometheus_page", "--metrics-port"): "only what has the option opens the page",
-    ("bench.bert.checkpoints.variables", "--init-head"): "train always makes a fresh head",
     ("bench.capacity.model.model_file", "--out"): "bertbench capacity --out",
     ("bench.server.clients", "--target"): "demo drives a server of its own, whose addresses are known",
     ("bench.cli.verify", "--sentences"): "export with --sentences",

@@ -61,6 +61,7 @@ def test_bad_text_is_one_line_and_exit_code_2(tmp_path: Path, text: Path, data: 
         (["--checkpoint", "demo", "--dropout", "0"], "--dropout is for a model from scratch"),
         (["--checkpoint", "demo", "--cased"], "--cased is for a model from scratch"),
         (["--checkpoint", "/nowhere/at/all"], "no checkpoint folder"),
+        (["--init-head"], "--init-head is for a --checkpoint without a head"),
     ],
 )
 def test_bad_options_are_one_line_and_exit_code_2(tmp_path: Path, text: Path, options: list[str], message: str) -> None:
@@ -93,6 +94,8 @@ def test_options_become_a_recipe() -> None:
         seed=5,
     )
     assert train._training_config(parser.parse_args(["text", "--out", "out"])) == TrainingConfig()
+    words = "text --out out --checkpoint demo --init-head"
+    assert train._training_config(parser.parse_args(words.split())) == TrainingConfig(checkpoint="demo", init_head=True)
 
 
 def test_progress_off_a_terminal_is_a_line_an_evaluation() -> None:

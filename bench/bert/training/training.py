@@ -7,7 +7,7 @@ the same options ends with the same files as one that was not: see `Batches` and
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -19,7 +19,7 @@ from bench.bert.checkpoints.google import read_variables, write_google_folder
 from bench.bert.checkpoints.prefix import renew_state
 from bench.bert.checkpoints.resolve import open_checkpoint
 from bench.bert.checkpoints.types import Checkpoint
-from bench.bert.checkpoints.variables import Variables
+from bench.bert.checkpoints.variables import Variables, digest_model
 from bench.bert.config import GOOGLE_FILE, BertConfig
 from bench.bert.graph.estimator import make_estimator
 from bench.bert.graph.optimizer import TrainingHyperparameters
@@ -83,6 +83,13 @@ class _Start:
     tokenizer: Tokenizer
     variables: Variables | None
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the config, the tokenizer and the weights, in hexadecimal digits."""
+        weights = "" if self.variables is None else digest_model(self.config, self.variables)
+        parts = (weights, self.tokenizer.digest, self.config.to_json().decode())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
 
 def train(
     text: Path, out: Path, training_config: TrainingConfig, listener: Listener, save_seconds: float = SAVE_SECONDS
@@ -100,12 +107,13 @@ def train(
         The last evaluation.
 
     Raises:
-        UsageError: a text that cannot be read or is too small, a folder that holds another run, a checkpoint that
-            cannot be used, a loss that became NaN.
+        UsageError: a text that cannot be read or is too small, a folder that holds another run or one that started
+            from other weights or another vocabulary, a checkpoint that cannot be used, a loss that became NaN.
     """
     digest = _digest(text)
     check_folder(out, training_config, digest)
     start = _start(text, out, training_config)
+    check_folder(out, training_config, digest, start.digest)
     trained, held_out = _tokenize(text, start, training_config)
     _claim(out, training_config, digest, start)
     vocabulary = Vocabulary(start.tokenizer.special, len(start.tokenizer.vocabulary))
@@ -154,7 +162,7 @@ def _check_size(text: Path, sentences: int) -> None:
 def _start(text: Path, out: Path, training_config: TrainingConfig) -> _Start:
     """The checkpoint's weights and vocabulary, or the vocabulary of an earlier part of this run, or a new one."""
     if training_config.checkpoint is not None:
-        found = open_checkpoint(training_config.checkpoint, init_head=True)
+        found = open_checkpoint(training_config.checkpoint, training_config.init_head)
         return _Start(found.config, found.tokenizer, found.variables)
     options = TokenizerOptions.google(training_config.do_lower_case)
     path = out / VOCAB_FILE
@@ -172,7 +180,7 @@ def _start(text: Path, out: Path, training_config: TrainingConfig) -> _Start:
 
 def _claim(out: Path, training_config: TrainingConfig, digest: str, start: _Start) -> None:
     """Makes the folder this run's, which can be exported from its first checkpoint on."""
-    claim_folder(out, training_config, digest)
+    claim_folder(out, training_config, digest, start.digest)
     start.tokenizer.write_folder(out)
     write_atomically(out / GOOGLE_FILE, start.config.to_json())
 

@@ -1,4 +1,9 @@
-"""The options of a training run, stored in its folder so that only the same run is resumed."""
+"""The options of a training run, stored in its folder so that only the same run is resumed.
+
+Format history of `training.json`:
+    1: first.
+    2: with `start_sha256` and `init_head`; a run of format 1 is resumed without them.
+"""
 
 import dataclasses
 import math
@@ -6,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.bert.config import PRESETS, BertConfig
+from bench.bert.text.vocab_txt import VOCAB_FILE
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError
 from bench.core.output import to_json
@@ -23,6 +29,7 @@ class TrainingConfig:
         preset: the model's shape, where no checkpoint is given.
         layers: encoder layers instead of the preset's.
         checkpoint: where to start: a folder, `demo` or a preset's name; None trains from scratch.
+        init_head: start with a fresh masked-LM head if the checkpoint has none.
         vocab_size: pieces of the vocabulary that is made where no checkpoint brings one.
         do_lower_case: whether that vocabulary is uncased.
         max_length: positions of a model trained from scratch; longer lines are split.
@@ -42,6 +49,7 @@ class TrainingConfig:
     preset: str = "tiny"
     layers: int | None = None
     checkpoint: str | None = None
+    init_head: bool = False
     vocab_size: int = 8000
     do_lower_case: bool = True
     max_length: int = 128
@@ -87,13 +95,14 @@ class TrainingConfig:
         return self.learning_rate or (5e-5 if self.checkpoint else 1e-3 * 128 / config.hidden_size)
 
 
-def check_folder(out: Path, training_config: TrainingConfig, text_digest: str) -> None:
+def check_folder(out: Path, training_config: TrainingConfig, text_digest: str, start_digest: str | None = None) -> None:
     """Makes sure that `out` may be this run's folder: absent, empty, or that of the same run, started earlier.
 
     Args:
         out: the folder; nothing is written.
         training_config: the options of the run.
         text_digest: SHA-256 of the text.
+        start_digest: SHA-256 of what the run starts from; None while it is not known yet.
 
     Raises:
         UsageError: the folder holds something else, or another run; the message names what differs.
@@ -104,21 +113,38 @@ def check_folder(out: Path, training_config: TrainingConfig, text_digest: str) -
         if out.exists() and not (out.is_dir() and all(entry.suffix == ".tmp" for entry in out.iterdir())):
             raise UsageError(f"{out} is not empty and holds no training run; give another folder with --out")
         return
-    found, wanted = _FILE.load(path), _record(training_config, text_digest)
-    for name, value in wanted.items():
-        if found.get(name) != value:
-            what = "text" if name == "text_sha256" else f"{name} ({found.get(name)!r} there, {value!r} now)"
+    found = _FILE.load(path)
+    unchecked = _ADDED if found["format"] == 1 else frozenset()
+    for name, value in _values(training_config, text_digest, start_digest).items():
+        if name not in unchecked and found.get(name) != value:
+            what = _difference(name, found.get(name), value, training_config.checkpoint)
             raise UsageError(f"{out} was started with another {what}; give another folder with --out")
 
 
-def claim_folder(out: Path, training_config: TrainingConfig, text_digest: str) -> None:
+def claim_folder(out: Path, training_config: TrainingConfig, text_digest: str, start_digest: str) -> None:
     """Makes `out` this run's folder; see `check_folder`."""
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / FILE_NAME, to_json(_record(training_config, text_digest), option=INDENTED))
+    record = {"format": _FILE.version, **_values(training_config, text_digest, start_digest)}
+    write_atomically(out / FILE_NAME, to_json(record, option=INDENTED))
 
 
-_FILE: Final = VersionedJson(TrainingConfig, 1, name="training record", cure="give another folder with --out")
+_FILE: Final = VersionedJson(
+    TrainingConfig, 2, name="training record", cure="give another folder with --out", updates={2: dict}
+)
+_TEXT: Final = "text_sha256"
+_START: Final = "start_sha256"
+# What records of format 1 lack.
+_ADDED: Final = frozenset((_START, "init_head"))
 
 
-def _record(training_config: TrainingConfig, text_digest: str) -> dict[str, Any]:
-    return {"format": _FILE.version, "text_sha256": text_digest, **dataclasses.asdict(training_config)}
+def _values(training_config: TrainingConfig, text_digest: str, start_digest: str | None) -> dict[str, Any]:
+    start = {} if start_digest is None else {_START: start_digest}
+    return {_TEXT: text_digest} | start | dataclasses.asdict(training_config)
+
+
+def _difference(name: str, before: object, now: object, checkpoint: str | None) -> str:
+    if name == _TEXT:
+        return "text"
+    if name == _START:
+        return f"checkpoint ({checkpoint} was changed)" if checkpoint else f"vocabulary ({VOCAB_FILE} was changed)"
+    return f"{name} ({before!r} there, {now!r} now)"

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, metavar="DIR", help="checkpoint folder; the same command again resumes"
     )
     parser.add_argument("--checkpoint", metavar="DIR_OR_PRESET", help="start from its weights and vocabulary")
+    parser.add_argument("--init-head", action="store_true", help="random masked-LM head if the checkpoint has none")
     parser.add_argument(
         "--preset", choices=tuple(PRESETS), help="shape of a model from scratch, with a vocabulary from TEXT (tiny)"
     )

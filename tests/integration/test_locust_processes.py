@@ -145,6 +145,51 @@ def test_a_worker_that_a_signal_ends(started: Any, tmp_path: Path, number: Any, 
         assert run.file.counts["dropped"] > 100
 
 
+def test_a_worker_that_joins_late_changes_nothing_and_is_named(model_dir: Any, addresses: Any, tmp_path: Path) -> None:
+    """Locust would give it half of the users, which have no plan there, and stop those of the first worker."""
+    environ = environment()
+    scenario = ["-f", str(ROOT / "scenarios" / "rest.py")]
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": environ}
+    given = ["--model-dir", str(model_dir), "--host", addresses["rest"], "--results", str(tmp_path / "runs")]
+    given += [
+        "--headless",
+        "--only-summary",
+        "-u",
+        "8",
+        "-t",
+        "9s",
+        "--arrivals",
+        "closed:think=20ms",
+        "--warmup",
+        "0s",
+    ]
+
+    def start(*words: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen([sys.executable, "-m", "locust", *scenario, *words], **pipes)
+
+    with start("--master", "--expect-workers", "1", *given) as master, start("--worker") as first:
+        try:
+            wait_for(lambda: stored(tmp_path) > 100)
+            with start("--worker") as late:
+                out, _ = master.communicate(timeout=120)
+                assert late.wait(60) == 0
+            assert first.wait(60) == 0
+        finally:
+            master.kill()
+            first.kill()
+    assert master.returncode == 0, out
+    run = the_run(tmp_path)
+    (note,) = [line for line in run.manifest.warnings if "took no part" in line]
+    assert re.search(r"worker \S+ joined [0-9.]+ m?s into the run, too late", note)
+    assert note in out
+    samples = run.client_samples()
+    assert set(samples["worker"].tolist()) == {0.0}
+    # All users are there until the load ends.
+    users = samples["users"][(samples["time"] > 1.5) & (samples["time"] < 8.5)]
+    assert users.size > 5
+    assert (users == 8).all()
+
+
 def test_workers_that_are_all_lost_before_the_load_begins(started: Any, tmp_path: Path) -> None:
     """Locust stops such a test, waits until its end and exits with 0; no run was made."""
     process = started("-u", "100", "-r", "1", "-t", "100s", "--processes", "2")

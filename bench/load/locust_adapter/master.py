@@ -16,6 +16,7 @@ from bench.core.errors import BenchError, TargetError, UsageError, one_line
 from bench.load.live.exports import Export
 from bench.load.live.live_figures import LiveFigures
 from bench.load.live.snapshot_pipe import SnapshotPipe
+from bench.load.locust_adapter.fixed_workers import FixedWorkers
 from bench.load.locust_adapter.locust_stages import Stages
 from bench.load.locust_adapter.outcome_reporter import OutcomeReporter
 from bench.load.locust_adapter.refusals import REFUSALS, refusal
@@ -66,7 +67,9 @@ class Master:
         self._runner.register_message(FAILED, self._on_failed)
         if isinstance(self._runner, MasterRunner):
             self._runner.register_message(CLOCK, self._on_clock)
+            environment.dispatcher_class = FixedWorkers(lambda: self._test is not None)
         events = environment.events
+        events.worker_connect.add_listener(self._on_worker_connect)
         events.test_start.add_listener(self._on_test_start)
         events.spawning_complete.add_listener(self._on_spawned)
         events.test_stopping.add_listener(self._on_test_stopping)
@@ -160,6 +163,10 @@ class Master:
     def _on_clock(self, environment: Any, msg: Any, **_: Any) -> None:
         if self._test is not None and msg.data["run"] == self._test.run:
             self._test.compare_clock(msg.data)
+
+    def _on_worker_connect(self, client_id: str, **_: Any) -> None:
+        if self._test is not None:
+            self._test.joined(client_id)
 
     def _on_failed(self, environment: Any, msg: Any, **_: Any) -> None:
         if self._test is None or msg.data["run"] != self._test.run:

@@ -17,6 +17,7 @@ from bench.load.engine.collector import PATIENCE_SECONDS, Callbacks, Collector, 
 from bench.load.engine.worker_session import start_message
 from bench.load.live.live_figures import LiveFigures
 from bench.load.live.overload import find_overload
+from bench.load.locust_adapter.fixed_workers import LateWorkers
 from bench.load.locust_adapter.run_factory import STOP_SECONDS, check_workers
 from bench.load.locust_adapter.worker import ABANDON, CLOCK, END, PLAN, START, STOP, request_names
 from bench.load.setup.run_context import option_name, started_by_bertbench
@@ -74,6 +75,7 @@ class RunningTest:
         self.collector: Collector | None = None
         self._clocks = {worker: WorkerClock() for worker in self._clients} if self._distributed else {}
         self._comparing: gevent.Greenlet | None = None
+        self._late = LateWorkers()
 
     @property
     def title(self) -> str:
@@ -114,6 +116,11 @@ class RunningTest:
         spec = self._setup.spec
         if spec.until is not None:
             self._watch = RunWatch(spec, spec.until, _say)
+
+    def joined(self, client: str) -> None:
+        """Takes note of a worker that has just connected; it has no plan and gets no users before the next run."""
+        if client not in self._clients.values():
+            self._late.joined(client, None if self.collector is None else self.collector.now)
 
     def refuse(self, reason: str) -> None:
         """Takes a worker's refusal of its plan."""
@@ -210,6 +217,8 @@ class RunningTest:
         for worker, clock in self._clocks.items():
             if note := clock.note(f"worker {worker}"):
                 self.collector.warn(note)
+        for note in self._late.notes():
+            self.collector.warn(note)
         self.close()
         path = self.collector.finish()
         return describe_outcome(path, self._setup.model_dir, spec.rule, self.collector.lost, spec.command)

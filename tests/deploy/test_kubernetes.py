@@ -16,6 +16,8 @@ from tests.support.pages import ROOT
 
 FOLDER: Final = ROOT / "deploy" / "kubernetes"
 OPERATOR: Final = ROOT / "deploy" / "locust-operator"
+# Applied by hand when the runs are to be copied, so not among the resources.
+READER: Final = "results-reader.yaml"
 # From the first that has backoffLimitPerIndex by default to the newest of the schemas.
 RELEASES: Final = ("1.29", "1.32", ".".join(str(kubernetes_validate.latest_version()).split(".")[:2]))
 
@@ -30,13 +32,18 @@ def settings() -> dict[str, str]:
     return dict(literal.split("=", 1) for literal in made["literals"])
 
 
+def reader() -> Any:
+    return yaml.safe_load((FOLDER / READER).read_text())
+
+
 def pods() -> dict[str, Any]:
-    return {name: entry["spec"]["template"] for name, entry in manifests().items() if entry["kind"] == "Job"}
+    jobs = {name: entry["spec"]["template"] for name, entry in manifests().items() if entry["kind"] == "Job"}
+    return {**jobs, READER: reader()}
 
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_manifests_follow_the_schemas(release: str) -> None:
-    for entry in manifests().values():
+    for entry in [*manifests().values(), reader()]:
         assert kubernetes_validate.validate(entry, release, strict=True) == release
 
 
@@ -56,6 +63,9 @@ def test_what_kustomize_makes_follows_them_too() -> None:
     assert {entry["kind"] for entry in made} == {"ConfigMap", "Service", "PersistentVolumeClaim", "Job"}
     for entry in made:
         kubernetes_validate.validate(entry, RELEASES[-1], strict=True)
+    for entry in made:
+        if entry["kind"] == "Job":
+            assert entry["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/part-of"] == "bertbench"
     text = json.dumps(made)
     # Each build of other settings has a name of its own, which the jobs use.
     (name,) = (entry["metadata"]["name"] for entry in made if entry["kind"] == "ConfigMap")
@@ -79,6 +89,47 @@ def test_the_parts_fit_each_other() -> None:
     assert set(re.findall(r"\$(\w+)", script)) == set(settings())
 
 
+def test_a_lost_worker_ends_no_other() -> None:
+    """As many workers as there are may fail, and any number of them may be asked for.
+
+    `maxFailedIndexes` must be at most `completions`, which users change, and ends the job past it.
+    """
+    workers = manifests()["worker-job.yaml"]["spec"]
+    assert workers["backoffLimitPerIndex"] == 0
+    assert workers.keys().isdisjoint({"maxFailedIndexes", "backoffLimit", "podFailurePolicy"})
+
+
+def test_selectors_choose_this_project_s_pods_only() -> None:
+    """Others may have pods of a component `master` or `worker` in the namespace."""
+    found = manifests()
+    (spread,) = pods()["worker-job.yaml"]["spec"]["topologySpreadConstraints"]
+    selectors = {
+        "master-job.yaml": found["master-service.yaml"]["spec"]["selector"],
+        "worker-job.yaml": spread["labelSelector"]["matchLabels"],
+    }
+    for name, selector in selectors.items():
+        assert selector["app.kubernetes.io/part-of"] == "bertbench"
+        matched = [pod for pod, entry in pods().items() if selector.items() <= entry["metadata"]["labels"].items()]
+        assert matched == [name]
+
+
+@pytest.mark.parametrize("name", pods())
+def test_services_of_the_namespace_set_no_variables(name: str) -> None:
+    """A Service `bertbench-server` would set BERTBENCH_SERVER_PORT, which is read as an option."""
+    assert pods()[name]["spec"]["enableServiceLinks"] is False
+
+
+def test_the_reader_mounts_the_runs_and_ends_by_itself() -> None:
+    spec = reader()["spec"]
+    (volume,) = spec["volumes"]
+    claim = manifests()["results-volume.yaml"]["metadata"]["name"]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim
+    (container,) = spec["containers"]
+    assert [(mount["name"], mount["mountPath"]) for mount in container["volumeMounts"]] == [("results", "/results")]
+    assert spec["restartPolicy"] == "Never"
+    assert container["command"][0] == "sleep"
+
+
 @pytest.mark.parametrize("name", pods())
 def test_pods_are_restricted(name: str) -> None:
     """As the Pod Security Standard `restricted` asks."""
@@ -100,10 +151,27 @@ def test_the_operator_s_test_has_options_that_exist() -> None:
     assert ours - locust <= set(OPTIONS)
     assert words[words.index("--expect-workers") + 1] == str(test["spec"]["workers"])
     assert {entry["name"] for entry in test["spec"]["env"]} == {"LOCUST_MASTER_BIND_HOST", "LOCUST_WEB_HOST"}
+    # The services of the operator begin with this name, and its pods get variables that do.
+    assert not test["metadata"]["name"].startswith(("bertbench", "locust"))
     assert 'ENTRYPOINT ["locust"]' in (OPERATOR / "Dockerfile").read_text()
+
+
+def test_the_guide_names_what_there_is() -> None:
+    """The operator calls the job of a test's master NAME-master."""
+    guide = (ROOT / "docs" / "guide" / "kubernetes.md").read_text()
+    test = yaml.safe_load((OPERATOR / "locusttest.yaml").read_text())["metadata"]["name"]
+    jobs = {entry["metadata"]["name"] for entry in manifests().values() if entry["kind"] == "Job"}
+    assert (
+        set(re.findall(r"job/([\w-]+)", guide)) == {"bertbench-master", f"{test}-master"} <= {*jobs, f"{test}-master"}
+    )
+    name = reader()["metadata"]["name"]
+    assert f"pod/{name}" in guide
+    assert f"kubectl cp {name}:/results results" in guide
+    # It waits in vain for a job that fails.
+    assert "--for=condition=complete" not in guide
 
 
 def test_every_file_is_named() -> None:
     found = {path.name for path in FOLDER.iterdir()} - {"kustomization.yaml"}
-    assert found == set(manifests())
+    assert found == {*manifests(), READER}
     assert {path.name for path in Path(ROOT / "deploy").iterdir()} == {FOLDER.name, OPERATOR.name}

@@ -55,7 +55,7 @@ image: ## the container images, with their bills of materials in build/images
 	@docker/build.sh
 
 load-test: ## Serving, a Locust master and workers in containers: MODEL_DIR=my-model make load-test
-	@docker/load-test.sh $(MODEL_DIR) $(SCENARIOS)
+	@docker/load-test.sh "$${MODEL_DIR:-}" $(SCENARIOS)
 
 # WORKERS=0 runs them one after the other; tests/conftest.py says how many "auto" are.
 test: $(STAMP) ## every test

@@ -12,6 +12,8 @@
 #   PIP_ARGS      more options of pip, such as --index-url; they stay out of the images and of their history
 #   DOCUMENTS     folder for IMAGE-TAG.cdx.json and IMAGE-TAG.licences.json (default: build/images)
 set -euo pipefail
+# It would let cd print, and go elsewhere.
+unset CDPATH
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 image=${IMAGE:-bertbench}
 documents=${DOCUMENTS:-$root/build/images}
@@ -35,6 +37,8 @@ arguments=()
 pip_args=${PIP_ARGS:-}
 if [ -n "${WHEELHOUSE:-}" ]; then
   [ -d "$WHEELHOUSE" ] || fail "WHEELHOUSE $WHEELHOUSE is not a folder; give a folder of wheels" 2
+  # Whole: tar takes it from the folder of the parts.
+  WHEELHOUSE=$(cd -- "$WHEELHOUSE" && pwd)
   pip_args="--no-index --find-links /wheels $pip_args"
 fi
 [ -z "$pip_args" ] || arguments+=(--build-arg "PIP_ARGS=$pip_args")
@@ -51,7 +55,18 @@ context() {
     -C "$root" "${parts[@]}" "${wheels[@]}"
 }
 
-mkdir -p "$documents"
+mkdir -p -- "$documents" || fail "the folder $documents cannot be made; name another with DOCUMENTS" 2
+# Whole: docker cp takes what is in front of a colon for a container, unless the path begins with a slash.
+documents=$(cd -- "$documents" && pwd)
+container=""
+remove() {
+  [ -z "$container" ] || docker rm "$container" >/dev/null
+  container=""
+}
+trap remove EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
 for install in "$@"; do
   echo "building $image:$install"
   if [ "$install" = serving ]; then
@@ -63,10 +78,12 @@ for install in "$@"; do
   context | docker build --quiet --file docker/Dockerfile --build-arg "INSTALL=$install" "${arguments[@]}" \
     --tag "$image:$install" - >/dev/null || fail "the image $install cannot be built; see above" 4
   container=$(docker create "$image:$install")
-  name=$documents/${image//\//-}-$install
-  docker cp --quiet "$container:/usr/share/doc/bertbench/sbom.cdx.json" "$name.cdx.json"
-  docker cp --quiet "$container:/usr/share/doc/bertbench/licences.json" "$name.licences.json"
-  docker rm "$container" >/dev/null
+  name=$documents/${image//[\/:]/-}-$install
+  for document in sbom.cdx.json:cdx.json licences.json:licences.json; do
+    docker cp --quiet "$container:/usr/share/doc/bertbench/${document%:*}" "$name.${document#*:}" ||
+      fail "the documents of $image:$install cannot be written to $documents; see above" 4
+  done
+  remove
   size=$(docker image inspect --format '{{.Size}}' "$image:$install")
   echo "  $((size / 1000000)) MB; $name.cdx.json, $name.licences.json"
 done

@@ -6,13 +6,18 @@
 #   WORKERS=3 RUN_TIME=60s docker/load-test.sh my-model rest grpc_api
 #
 #   DEVICE       cpu or gpu (default: cpu)
-#   RESULTS_DIR  folder of the runs (default: results); they belong to the caller
+#   RESULTS_DIR  folder of the runs (default: results); they belong to the caller, or as root to the folder's owner
 #   MORE_COMPOSE one more Compose file, which changes or adds services
-# and the variables of docker/compose.cpu.yml and, for the images that are built if they are missing, docker/build.sh.
+#   LOAD_PROJECT name of the Compose project (default: one that nobody has); COMPOSE_PROJECT_NAME is not read
+#   LOAD_IMAGE, WORKER_IMAGE  other images than IMAGE:load and IMAGE:worker; they are pulled if they are missing, those
+#                             of IMAGE are built
+# and the variables of docker/compose.cpu.yml and of docker/build.sh.
 #
 # Exit code: that of the first run that does not end with 0; 2 usage, 4 Serving or a container failed, 130 after Ctrl-C.
 # Containers and network are removed at the end, whatever it is.
 set -euo pipefail
+# It would let cd print, and go elsewhere.
+unset CDPATH
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 fail() {
@@ -20,12 +25,12 @@ fail() {
   exit "$2"
 }
 
-[ $# -gt 0 ] || fail "give the model folder: docker/load-test.sh MODEL_DIR [SCENARIO...]" 2
+[ -n "${1:-}" ] || fail "give the model folder: docker/load-test.sh MODEL_DIR [SCENARIO...]" 2
 model=$1
 shift
 [ $# -gt 0 ] || set -- rest grpc_api
 [ -d "$model" ] || fail "the model folder $model does not exist; export one with bertbench export --out $model" 2
-ls "$model" | grep -Eq '^[0-9]+$' || fail "$model has no version folder, such as $model/1; give an exported model" 2
+ls -- "$model" | grep -Eq '^[0-9]+$' || fail "$model has no version folder, such as $model/1; give an exported model" 2
 for scenario in "$@"; do
   [ -f "$here/../scenarios/$scenario.py" ] || fail "there is no scenario $scenario; give one of $(
     cd "$here/../scenarios" && ls -- *.py | sed 's/\.py$//' | paste -sd ' '
@@ -38,20 +43,35 @@ docker version >/dev/null 2>&1 || fail "no Docker Engine answers; start it, let 
 docker compose version >/dev/null 2>&1 || fail "docker compose is missing; install the Compose plugin, version 2" 4
 
 results=${RESULTS_DIR:-results}
-mkdir -p "$results" || fail "the folder $results cannot be made; name another with RESULTS_DIR" 2
-MODEL_DIR=$(cd "$model" && pwd)
-RESULTS_DIR=$(cd "$results" && pwd)
+made=""
+[ -d "$results" ] || made=yes
+mkdir -p -- "$results" || fail "the folder $results cannot be made; name another with RESULTS_DIR" 2
+MODEL_DIR=$(cd -- "$model" && pwd)
+RESULTS_DIR=$(cd -- "$results" && pwd)
+
+# Who writes the runs. Without capabilities root writes into no folder of others: the folder's owner does, who is the
+# caller of sudo if it was made here. To an Engine without root, the caller is root.
 RUN_AS=$(id -u):$(id -g)
+if [ "$(id -u)" -eq 0 ]; then
+  [ -z "$made" ] || [ -z "${SUDO_UID:-}" ] || chown -- "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$RESULTS_DIR"
+  RUN_AS=$(stat --format %u:%g -- "$RESULTS_DIR")
+fi
+case $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) in *name=rootless*) RUN_AS=0:0 ;; esac
 export MODEL_DIR RESULTS_DIR RUN_AS
-export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-bertbench-$$}
-export LOAD_IMAGE=${LOAD_IMAGE:-${IMAGE:-bertbench}:load} WORKER_IMAGE=${WORKER_IMAGE:-${IMAGE:-bertbench}:worker}
-for image in "$LOAD_IMAGE" "$WORKER_IMAGE"; do
-  docker image inspect "$image" >/dev/null 2>&1 || "$here/build.sh" "${image##*:}"
-done
+
+# Serving's container reads it, maybe as another user: a checkout under a umask of 077 has files for its owner only.
+chmod -R a+rX "$here/serving" 2>/dev/null || true
+
+own=${LOAD_PROJECT:-bertbench-$$-$(od -An -N6 -tx1 /dev/urandom | tr -d ' \n')}
+export COMPOSE_PROJECT_NAME=$own
+[ -z "$(docker ps --all --quiet --filter "label=com.docker.compose.project=$own")" ] ||
+  fail "the Compose project $own has containers, which would be removed; name another with LOAD_PROJECT" 2
 
 files=(--file "$here/compose.$device.yml")
 [ -z "${MORE_COMPOSE:-}" ] || files+=(--file "$MORE_COMPOSE")
 sampled=()
+signal=""
+since=""
 compose() {
   docker compose "${files[@]}" ${sampled[@]+"${sampled[@]}"} --profile load --ansi never --progress quiet "$@"
 }
@@ -74,8 +94,6 @@ sample_serving() {
 }
 export LOAD_OPTIONS SERVING_CPU_CGROUP SERVING_MEMORY_CGROUP
 
-signal=""
-since=""
 stop() {
   # The first signal ends the run, which is then stored; the next one everything.
   [ -z "$signal" ] || exit "$signal"
@@ -83,20 +101,45 @@ stop() {
   since=$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)
   compose kill --signal SIGINT master >/dev/null 2>&1 || true
 }
-
-remove() {
-  trap '' INT TERM HUP
-  compose down --volumes --remove-orphans --timeout 3 >/dev/null 2>&1 ||
-    echo "load-test.sh: containers are left; docker compose -p $COMPOSE_PROJECT_NAME down removes them" >&2
+# For a command that failed: one that a signal ended has not failed by itself.
+failed() {
+  [ -z "$signal" ] || exit "$signal"
+  fail "$1" 4
 }
-trap remove EXIT
+
+# An image of build.sh's, under its name, is built; any other is pulled.
+require_image() {
+  ! docker image inspect "$1" >/dev/null 2>&1 || return 0
+  if [ "$1" = "$built:$2" ]; then
+    "$here/build.sh" "$2"
+  else
+    docker pull --quiet "$1" >/dev/null || failed "the image $1 is not here and cannot be pulled; see above"
+  fi
+}
+
+# A command that Ctrl-C ends too may end the script with a code of its own.
+trap 'exit "${signal:-$?}"' EXIT
+remove() {
+  local ended=$?
+  trap '' INT TERM HUP
+  compose down --volumes --timeout 3 >/dev/null 2>&1 ||
+    echo "load-test.sh: containers are left; docker compose -p $COMPOSE_PROJECT_NAME down removes them" >&2
+  exit "${signal:-$ended}"
+}
 trap 'stop 130' INT
 trap 'stop 143' TERM
 trap 'stop 129' HUP
 
+built=${IMAGE:-bertbench}
+export LOAD_IMAGE=${LOAD_IMAGE:-$built:load} WORKER_IMAGE=${WORKER_IMAGE:-$built:worker}
+require_image "$LOAD_IMAGE" load
+require_image "$WORKER_IMAGE" worker
+[ -z "$signal" ] || exit "$signal"
+
+trap remove EXIT
 compose up --detach --wait serving >/dev/null || {
-  compose logs --no-log-prefix --tail 5 serving >&2 || true
-  fail "Serving did not start on $MODEL_DIR; its last output is above" 4
+  [ -n "$signal" ] || compose logs --no-log-prefix --tail 5 serving >&2 || true
+  failed "Serving did not start on $MODEL_DIR; its last output is above"
 }
 code=0
 for scenario in "$@"; do
@@ -104,7 +147,9 @@ for scenario in "$@"; do
   echo "$scenario on $device, ${WORKERS:-2} workers, ${RUN_TIME:-60s}"
   export SCENARIO=$scenario
   case ${TARGET:-} in "" | *://serving:*) sample_serving ;; esac
-  compose up --detach --no-deps --force-recreate master worker >/dev/null || fail "master and workers did not start" 4
+  compose up --detach --no-deps --force-recreate master worker >/dev/null || failed "master and workers did not start"
+  # Nothing was measured yet, and the master may not have been there to be told.
+  [ -z "$signal" ] || break
   master=$(compose ps --all --quiet master)
   docker logs --follow "$master" &
   logs=$!
@@ -119,5 +164,5 @@ for scenario in "$@"; do
   fi
   [ "$code" -ne 0 ] || code=$ended
 done
-echo "the runs are in $RESULTS_DIR"
+[ -n "$signal" ] && [ -z "${master:-}" ] || echo "the runs are in $RESULTS_DIR"
 exit "${signal:-$code}"

@@ -107,14 +107,15 @@ class Test:
 
 @contextlib.contextmanager
 def load_test(engine: Any, image: str, folder: Path, words: Sequence[str] = ("rest",), **own: str) -> Iterator[Test]:
-    results = folder / "results"
+    # The short form of a volume would divide there.
+    results = folder / "the:results"
     results.mkdir()
     results.chmod(0o777)
     (folder / "more.yml").write_text(yaml.safe_dump(stand_ins()))
     rest, grpc = free_ports(2)
     project = f"bertbench-test-{os.getpid()}-{time.monotonic_ns()}"
     environment = compose_environment() | {
-        "COMPOSE_PROJECT_NAME": project,
+        "LOAD_PROJECT": project,
         "MORE_COMPOSE": str(folder / "more.yml"),
         "RESULTS_DIR": str(results),
         "LOAD_IMAGE": image,

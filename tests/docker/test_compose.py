@@ -30,19 +30,22 @@ def environment() -> dict[str, str]:
     return compose_environment()
 
 
-def config(device: str, profiles: tuple[str, ...], environment: dict[str, str]) -> dict[str, Any]:
+def compose(environment: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
+    command = ["docker", "compose", *words, "config", "--format", "json"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def document(device: str, profiles: tuple[str, ...], environment: dict[str, str]) -> Any:
     words = ["--file", str(DOCKER / f"compose.{device}.yml")]
     words += [word for profile in profiles for word in ("--profile", profile)]
-    done = subprocess.run(
-        ["docker", "compose", *words, "config", "--format", "json"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = compose({"MODEL_DIR": str(DOCKER), **environment}, *words)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    services: dict[str, Any] = json.loads(done.stdout)["services"]
+    return json.loads(done.stdout)
+
+
+def config(device: str, profiles: tuple[str, ...], environment: dict[str, str]) -> dict[str, Any]:
+    services: dict[str, Any] = document(device, profiles, environment)["services"]
     return services
 
 
@@ -62,6 +65,38 @@ def test_every_combination_is_accepted(
     devices = serving.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices")
     gpus = [{"capabilities": ["gpu"], "driver": "nvidia", "count": -1}]
     assert devices == (gpus if device == "gpu" else None)
+
+
+@pytest.mark.parametrize("device", IMAGES)
+def test_no_model_folder_is_made_up(device: str, environment: dict[str, str]) -> None:
+    """Docker would make a folder that is missing, as root's, and Serving would start on it."""
+    done = compose(environment, "--file", str(DOCKER / f"compose.{device}.yml"))
+    assert done.returncode != 0
+    assert "MODEL_DIR" in done.stderr
+    assert "give the folder that holds the version folders" in done.stderr
+
+
+@pytest.mark.parametrize("device", IMAGES)
+def test_paths_may_hold_a_colon_and_must_exist(device: str, environment: dict[str, str], tmp_path: Path) -> None:
+    """The short form of a volume divides at colons, and makes what is missing."""
+    model, results, group = (str(tmp_path / name) for name in ("my:model", "my:results", "docker:0123.scope"))
+    own = {"MODEL_DIR": model, "RESULTS_DIR": results, "SERVING_CPU_CGROUP": group, "SERVING_MEMORY_CGROUP": group}
+    files = [str(DOCKER / name) for name in (f"compose.{device}.yml", "compose.cgroup.yml")]
+    words = [word for file in files for word in ("--file", file)]
+    done = compose(environment | own, *words, "--profile", "load", "--profile", "metrics")
+    assert done.returncode == 0, done.stderr
+    services = json.loads(done.stdout)["services"].values()
+    volumes = [volume for service in services for volume in service.get("volumes", ())]
+    assert {volume["source"] for volume in volumes} >= {model, results, group}
+    assert {volume["type"] for volume in volumes} == {"bind"}
+    # Left out where it is false.
+    assert not any(volume.get("bind", {}).get("create_host_path") for volume in volumes)
+
+
+@pytest.mark.parametrize("device", IMAGES)
+def test_the_project_is_not_named_by_its_folder(device: str, environment: dict[str, str]) -> None:
+    """Any checkout may have a folder `docker`, which Compose would take for the same project."""
+    assert document(device, (), environment)["name"] == "bertbench"
 
 
 def test_the_variables_reach_the_services(environment: dict[str, str], tmp_path: Path) -> None:
@@ -136,8 +171,8 @@ def test_the_dashboard_is_provisioned_and_asks_for_metrics_that_serving_has() ->
     provisioning = DOCKER / "metrics" / "grafana" / "provisioning"
     (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
     (provider,) = yaml.safe_load((provisioning / "dashboards" / "bertbench.yml").read_text())["providers"]
-    compose = yaml.safe_load((DOCKER / "compose.cpu.yml").read_text())["services"]["grafana"]
-    assert any(volume.endswith(f":{provider['options']['path']}:ro") for volume in compose["volumes"])
+    grafana = yaml.safe_load((DOCKER / "compose.cpu.yml").read_text())["services"]["grafana"]
+    assert any(volume["target"] == provider["options"]["path"] for volume in grafana["volumes"])
     dashboard = json.loads((DOCKER / "metrics" / "grafana" / "dashboards" / "serving.json").read_text())
     known = {entry.name for entry in vars(metrics).values() if isinstance(entry, metrics.Counter | metrics.Histogram)}
     # Serving has these with batching (batching_session.cc); the embedded server does not.
@@ -148,6 +183,18 @@ def test_the_dashboard_is_provisioned_and_asks_for_metrics_that_serving_has() ->
             names = re.findall(r":tensorflow:serving:[\w:]+", target["expr"])
             assert names
             assert {name if name in known else re.sub(r"_(bucket|sum|count)$", "", name) for name in names} <= known
+            # A metric has labels of its own, such as the padding its batch size: one line for each name in the legend.
+            summed = re.findall(r"sum(?: by \([\w, ]+\) )?\(rate\(", target["expr"])
+            assert len(summed) == len(names), target["expr"]
+
+
+def test_the_dashboard_counts_the_wait_for_a_batch_as_the_model_s() -> None:
+    """Serving's runtime latency surrounds the session, and the batching session is one (predict_util.cc)."""
+    dashboard = json.loads((DOCKER / "metrics" / "grafana" / "dashboards" / "serving.json").read_text())
+    (panel,) = (panel for panel in dashboard["panels"] if "runtime_latency" in json.dumps(panel))
+    assert panel["description"] == (
+        "The difference is reading and writing messages. The time of the model includes the wait for a batch."
+    )
 
 
 def test_the_scenarios_of_the_load_profile_exist() -> None:

@@ -155,11 +155,14 @@ def check(words: list[str], block: Block) -> None:
         assert (ROOT / rest[rest.index("-f") + 1]).is_file(), block.text
         assert {word[2:] for word in rest if word.startswith("--")} <= known_names().locust, block.text
     else:
-        assert tool in ("docker", "kubectl") or is_installation(words), block.text
+        assert tool in ("docker", "kubectl", "mkdir") or is_installation(words), block.text
         folders = [rest[index + 1] for index, word in enumerate(rest) if word == "-k"]
         assert all((ROOT / folder / "kustomization.yaml").is_file() for folder in folders), block.text
         files = [rest[index + 1] for index, word in enumerate(rest) if word == "-f"]
         assert all((ROOT / file).is_file() for file in files), block.text
         for index, word in enumerate(rest):
+            # Serving's entry point takes what follows as arguments of Serving.
+            if word.startswith("tensorflow/serving:"):
+                assert all(after.startswith("--") for after in rest[index + 1 :]), block.text
             if word.startswith("bertbench:"):
                 check(["bertbench", *rest[index + 1 :]], block)

@@ -27,7 +27,7 @@ from bench.server.embedded.config.flags import Flags
 from tests.support.debian import one_process
 from tests.support.debian_image import debian_image
 from tests.support.docker_engine import engine_client
-from tests.support.pages import ROOT
+from tests.support.pages import GUIDE, ROOT, blocks
 
 # Its Python is 3.11, as that of the checkout: the wheels are the same.
 RELEASE: Final = "bookworm"
@@ -132,6 +132,15 @@ def test_a_worker_starts_for_any_user_on_a_read_only_root(built: Built) -> None:
 
 
 @pytest.mark.docker
+def test_any_user_reads_what_is_in_it_and_stores_runs(built: Built) -> None:
+    code = "import os; print([oct(os.stat(path).st_mode) for path in %r])"
+    paths = ["/scenarios", "/scenarios/rest.py", "/usr/local/bin/healthcheck", "/runs"]
+    modes = [int(mode, 8) for mode in re.findall(r"0o\d+", built.run("-c", code % paths))]
+    assert all(mode & 0o004 for mode in modes)
+    assert modes[-1] & 0o7777 == 0o1777
+
+
+@pytest.mark.docker
 def test_its_packages_are_those_of_the_constraints(built: Built) -> None:
     lines = [line.partition("#")[0].strip() for line in constraints().splitlines()]
     pinned = [Requirement(line) for line in lines if line]
@@ -157,6 +166,28 @@ def test_the_bill_of_materials_and_the_licences_name_every_package(built: Built)
 
 def constraints() -> str:
     return (ROOT / "constraints.txt").read_text()
+
+
+def test_modes_of_the_checkout_do_not_reach_the_image() -> None:
+    """Under a umask of 077 its files are for their owner only; images run as another user."""
+    text = (ROOT / "docker" / "Dockerfile").read_text()
+    build, final = text.split("\nFROM ")[1:]
+    copied = re.findall(r"^COPY (.*)$", final, re.MULTILINE)
+    assert copied
+    assert all(words.startswith("--from=build ") for words in copied)
+    opened = re.search(r"^RUN chmod -R a\+rX,go-w (.*)$", build, re.MULTILINE)[1].split()
+    sources = [words.split()[1] for words in copied if words.split()[1].startswith("/src/")]
+    assert {source.split("/")[2] for source in sources} == set(opened)
+    assert "mkdir -m 1777 /runs" in final
+
+
+def test_documented_containers_store_runs_as_the_caller() -> None:
+    """A mounted folder belongs to the caller, who is not always user 1000."""
+    for page in GUIDE:
+        for block in blocks(page, "sh", "console"):
+            for words in block.commands():
+                if words[:2] == ["docker", "run"] and any(word.endswith(":/runs/results") for word in words):
+                    assert words[words.index("--user") + 1] == "$(id -u):$(id -g)"
 
 
 def test_the_build_context_has_no_more_than_the_image_needs() -> None:

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import psutil
@@ -14,6 +15,7 @@ from bench.core.units import format_number
 from bench.load.selftest.null_server import null_server
 from bench.results.run_reader import find_runs
 from tests.support.locust_process import free_port, locust, started, wait_for
+from tests.support.queue_server import queue_server
 from tests.support.toy_golden import write_model_dir
 
 pytestmark = pytest.mark.long(40)
@@ -158,6 +160,57 @@ def test_users_changed_in_the_web_ui_up_and_down(given: Any) -> None:
     assert f"of N = {format_number(present.mean)}, " in checks(analyse(run))["N = X·R"].text
 
 
+def test_a_start_is_refused_until_the_last_run_is_stored(given: Any, model_dir: Any) -> None:
+    """It took the place of the run that was being stopped, whose folder stayed unfinished."""
+    path, runs, *words = given("")
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    with (
+        queue_server(model_dir, servers=2, mean=2.0, cv=0.05) as host,
+        started(path, "--results", str(runs), "--web-port", str(port), *words[:-1], host) as process,
+    ):
+        try:
+            form = {"user_count": 2, "spawn_rate": 100, "run_time": "60s", "host": host}
+            wait_for(lambda: swarm(url, form))
+            wait_for(lambda: seconds_sampled(runs) >= 1)
+            stop = Thread(target=requests.post, args=(f"{url}/stop",))
+            stop.start()
+            wait_for(lambda: requests.get(f"{url}/stats/requests", timeout=120).json()["state"] == "cleanup")
+            reply = requests.post(f"{url}/swarm", data=form, timeout=120).json()
+            assert not reply["success"]
+            assert "another run is starting, or is being stopped and stored" in reply["message"]
+            stop.join()
+            wait_for(lambda: swarm(url, form | {"run_time": "1s"}))
+            wait_for(lambda: len([run for run in find_runs([runs]) if run.finished]) == 2)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=120)
+
+
+def test_the_page_refuses_a_start_with_a_load_shape(given: Any) -> None:
+    """The form has no number of users then; the page said that the test had started."""
+    path, runs, *words = given(SHAPE)
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    with started(path, "--results", str(runs), "--web-port", str(port), *words) as process:
+        try:
+            wait_for(lambda: is_up(url))
+            form = {"run_time": "3s", "host": words[-1]}
+            reply = requests.post(f"{url}/swarm", data=form | {"arrivals": "nonsense"}, timeout=120).json()
+            assert not reply["success"]
+            assert "unknown arrivals 'nonsense'" in reply["message"]
+            assert swarm(url, form)
+            wait_for(lambda: seconds_sampled(runs) >= 1)
+            reply = requests.post(f"{url}/swarm", data=form, timeout=120).json()
+            assert not reply["success"]
+            assert "a load shape sets the number of users" in reply["message"]
+            wait_for(lambda: [run for run in find_runs([runs]) if run.finished])
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=120)
+    (run,) = find_runs([runs])
+    assert run.manifest.arrivals == "closed:users=2,think=0.05s"
+    assert not [warning for warning in run.manifest.warnings if "users" in warning]
+
+
 def test_a_worker_that_leaves_takes_its_users_with_it(given: Any) -> None:
     """Locust gives them to the other worker when it misses the first; until then the run has fewer."""
     path, runs, *words = given("")
@@ -176,6 +229,13 @@ def test_a_worker_that_leaves_takes_its_users_with_it(given: Any) -> None:
     assert 2 < present.mean < 4
     assert f"({present})" in out
     assert f"of N = {format_number(present.mean)}, " in checks(analyse(run))["N = X·R"].text
+
+
+def is_up(url: str) -> Any:
+    try:
+        return requests.get(url, timeout=120).ok
+    except requests.ConnectionError:
+        return False
 
 
 def swarm(url: str, form: Any) -> Any:

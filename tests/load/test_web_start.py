@@ -26,6 +26,31 @@ CASES: list[tuple[dict[str, str], object]] = [
 ]
 
 
+SHAPED = """
+from dataclasses import astuple
+from locust import LoadTestShape
+from bench.load.locust_adapter.web_start import StartForm
+
+class Steps(LoadTestShape):
+    calls = 0
+    def tick(self):
+        self.calls += 1
+        return (self.calls + 4, 1.0) if self.get_run_time() < 5 else None
+
+shape = Steps()
+shape.start_time -= 60
+form = StartForm.read({"run_time": "3s"}, "http://h:1", shape)
+assert astuple(form) == (5, 3, "http://h:1", {}), form
+assert shape.calls == 0
+"""
+
+
+def test_a_load_shape_sets_the_number_of_users() -> None:
+    """Its first one; the form has none, and the shape itself is as it was."""
+    done = subprocess.run([sys.executable, "-c", SHAPED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_form_is_read_as_locust_reads_it() -> None:
     forms = json.dumps([{**FORM, **changed} for changed, _ in CASES])
     done = subprocess.run([sys.executable, "-c", READ], input=forms, capture_output=True, text=True, check=True)

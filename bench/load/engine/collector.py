@@ -21,6 +21,7 @@ from bench.load.engine.worker_accounts import Loss, WorkerAccounts
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.live.live_figures import LiveFigures, LivePlan
 from bench.load.monitor.sampling import ServerSampler
+from bench.objectives.grammar import Objective
 from bench.results.manifest import Stopping
 from bench.results.overload import Overload
 from bench.results.run_folder import RunWriter
@@ -93,8 +94,7 @@ class Collector:
         self._callbacks = callbacks
         self._figures: LiveFigures | None = None
         if callbacks.second is not None:
-            live_plan = LivePlan(plans[0].begins, plans[0].ends, self._accounts.expected(), writer.objectives)
-            self._figures = LiveFigures(live_plan, [plan.worker for plan in plans])
+            self._figures = _figures(plans, self._accounts, writer.objectives)
         self._open = set(self._plans)
         self._heard = dict.fromkeys(self._plans, 0.0)
         # Workers that ended before the load did, without being asked to, by until when they have sent what was due.
@@ -125,6 +125,11 @@ class Collector:
     def now(self) -> float:
         """Seconds since the run began."""
         return time.perf_counter() - self._epoch
+
+    @property
+    def ending(self) -> bool:
+        """Whether the run was stopped early, or every worker has finished or is lost."""
+        return self._stopped_at is not None or self.over.is_set()
 
     @property
     def quitters(self) -> set[int]:
@@ -160,7 +165,7 @@ class Collector:
         if self._stopped_at is None and self._open:
             self._overload = overload
             # A worker may have heard of it first.
-            self._stop_at(min(self.now, *self._quit.values()) if self._quit else self.now)
+            self._stop_at(min([self.now, *self._quit.values()]))
             for worker in sorted(self.quitters):
                 self._close(worker)
 
@@ -202,11 +207,10 @@ class Collector:
         if self._failure is not None:
             self._writer.close()
             raise self._failure
-        elapsed = max(self._ends, min(self.now, self._last_moment()))
-        if self._stopped_at is not None:
-            # The backlog that is worked off afterwards is not measured.
-            elapsed = self._stopped_at
         stopped, lacks = self._stopped_at is not None, self._accounts.all_lacks()
+        # The backlog that is worked off after a stop is not measured.
+        drained = max(self._ends, min(self.now, self._last_moment()))
+        elapsed = drained if self._stopped_at is None else self._stopped_at
         return self._writer.finish(
             elapsed, interrupted=stopped, stopping=self.stopping, overload=self._overload, lacks=lacks
         )
@@ -306,6 +310,12 @@ class Collector:
     def _sample_server(self) -> None:
         while not self._closing.wait(max(np.floor(self.now) + 1.0, 0.0) - self.now):
             self._store_or_stop(lambda: self._writer.add_server_sample(self._sampler.sample(self.now)))
+
+
+def _figures(plans: Sequence[WorkerPlan], accounts: WorkerAccounts, objectives: tuple[Objective, ...]) -> LiveFigures:
+    """Figures of a run that is about to begin."""
+    plan = LivePlan(plans[0].begins, plans[0].ends, accounts.expected(), objectives)
+    return LiveFigures(plan, [plan.worker for plan in plans])
 
 
 def start_times(lead: float) -> tuple[float, datetime]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from locust.runners import MasterRunner
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner
 
 from bench.core.errors import BenchError, TargetError, UsageError, one_line
 from bench.load.live.exports import Export
@@ -99,7 +99,7 @@ class Master:
             self._factory.defer_timers(self._setup)
         if self._environment.web_ui is not None:
             WebGuard(self._environment, self._factory.protocol)
-            WebStart(self._environment, self._set_up)
+            WebStart(self._environment, self._set_up, self._changing)
             self._tab = WebTab(self._environment, described_host(self._options.model_dir))
             self.watchers.append(self._tab)
 
@@ -111,6 +111,15 @@ class Master:
 
     def _set_up(self, form: StartForm) -> None:
         self._setup = self._factory.from_form(form)
+
+    def _changing(self) -> bool:
+        """Whether a run is starting, or is over and not stored yet: another one would take its place."""
+        runner, test = self._runner, self._test
+        if runner.state in (STATE_SPAWNING, STATE_RUNNING):
+            return test is not None and test.ending
+        # Workers of the last run may still be ending it.
+        busy = isinstance(runner, MasterRunner) and bool(runner.clients.spawning or runner.clients.running)
+        return test is not None or not self._stored.is_set() or busy
 
     def _on_test_start(self, **_: Any) -> None:
         self._aborted = False
@@ -124,6 +133,9 @@ class Master:
         except Exception as error:
             if not isinstance(error, REFUSALS):
                 logger.exception("the run cannot be made")
+            test, self._test = self._test, None
+            if test is not None:
+                test.close()
             self._abort(error)
             # Locust goes on to spawn users after its listeners, unless this greenlet ends.
             raise gevent.GreenletExit from error

@@ -90,6 +90,11 @@ class RunningTest:
         """Method and name of its requests in Locust's statistics."""
         return request_names(self._plans[0]).values()
 
+    @property
+    def ending(self) -> bool:
+        """Whether the run is over, or stops."""
+        return self.collector is not None and self.collector.ending
+
     def distribute_plans(self) -> None:
         """Sends each worker its plan.
 
@@ -150,7 +155,7 @@ class RunningTest:
         self.collector = Collector(writer, epoch, self._plans, setup.payloads, sampler, callbacks)
         self._measured_from = started.timestamp() + setup.workload.warmup
         self.leave_warmup_out()
-        self._log_start(manifest)
+        _log_start(setup, manifest, writer.path)
         for plan in self._plans:
             clock = self._clocks.get(plan.worker)
             there = clock.moment(epoch) if clock is not None and clock.known else None
@@ -212,14 +217,12 @@ class RunningTest:
 
         assert self.collector is not None
         spec = self._setup.spec
-        if self._comparing is not None:
-            self._comparing.kill()
+        self.close()
         for worker, clock in self._clocks.items():
             if note := clock.note(f"worker {worker}"):
                 self.collector.warn(note)
         for note in self._late.notes():
             self.collector.warn(note)
-        self.close()
         path = self.collector.finish()
         return describe_outcome(path, self._setup.model_dir, spec.rule, self.collector.lost, spec.command)
 
@@ -241,7 +244,9 @@ class RunningTest:
             gevent.sleep(_QUICK_SECONDS)
 
     def close(self) -> None:
-        """Ends the looks at the run."""
+        """Ends the looks at the run, and the comparison of clocks."""
+        if self._comparing is not None:
+            self._comparing.kill()
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.close()
@@ -269,26 +274,26 @@ class RunningTest:
             if client in known and known[client].state != STATE_MISSING
         }
 
-    def _log_start(self, manifest: RunManifest) -> None:
-        assert self.collector is not None
-        workload = self._setup.workload
-        warmup = f"{format_seconds(workload.warmup)} of it warm-up, which Locust's own statistics leave out"
-        until = f"until {manifest.until}, at most " if manifest.until is not None else "for "
-        logger.info(
-            "%s on %s %s%s (%s), then at most %s to drain; run folder %s",
-            manifest.arrivals,
-            self._setup.spec.target,
-            until,
-            format_seconds(workload.warmup + workload.duration),
-            warmup if workload.warmup else "no warm-up",
-            format_seconds(workload.drain),
-            self.collector.path,
+
+def _log_start(setup: RunSetup, manifest: RunManifest, path: Path) -> None:
+    workload = setup.workload
+    warmup = f"{format_seconds(workload.warmup)} of it warm-up, which Locust's own statistics leave out"
+    until = f"until {manifest.until}, at most " if manifest.until is not None else "for "
+    logger.info(
+        "%s on %s %s%s (%s), then at most %s to drain; run folder %s",
+        manifest.arrivals,
+        setup.spec.target,
+        until,
+        format_seconds(workload.warmup + workload.duration),
+        warmup if workload.warmup else "no warm-up",
+        format_seconds(workload.drain),
+        path,
+    )
+    if manifest.ceiling and manifest.requested_rate and manifest.requested_rate > manifest.ceiling:
+        logger.warning(
+            "%s requests/s requested, this load generator's ceiling is %s: the client will be the limit",
+            *format_apart(manifest.requested_rate, manifest.ceiling, format_number),
         )
-        if manifest.ceiling and manifest.requested_rate and manifest.requested_rate > manifest.ceiling:
-            logger.warning(
-                "%s requests/s requested, this load generator's ceiling is %s: the client will be the limit",
-                *format_apart(manifest.requested_rate, manifest.ceiling, format_number),
-            )
 
 
 def _say(line: str) -> None:

@@ -131,6 +131,7 @@ def docker(
             "docker",
             container=container.id,
             container_pid=started.pid() if is_local(engine) else None,
+            gpus=device.name == "gpu" and is_local(engine),
         )
         try:
             wait_until_available(server, startup_timeout, started.why_not)

@@ -146,7 +146,9 @@ def _process(backend: str, command: Sequence[str], launch: _Launch) -> Iterator[
         if backend == "binary":
             # The death signal of `launched` reaches the process itself only, and a script may have started the server.
             stack.enter_context(guarded("group", str(process.pid)))
-        server = RunningServer(f"http://127.0.0.1:{rest_port}", f"127.0.0.1:{grpc_port}", model, backend, process.pid)
+        server = RunningServer(
+            f"http://127.0.0.1:{rest_port}", f"127.0.0.1:{grpc_port}", model, backend, process.pid, gpus=True
+        )
         starting = _Starting(process, output, model, model_dir)
         try:
             wait_until_available(server, launch.startup_timeout, starting.why_not)

@@ -24,6 +24,7 @@ class RunningServer:
         control_group: folder of the control group of a remote server on this machine, if it was named.
         secure: whether a remote server's gRPC port speaks TLS.
         access: headers and certificates.
+        gpus: whether it was started here so that it may compute on the GPUs of this machine.
     """
 
     rest: str | None
@@ -36,6 +37,7 @@ class RunningServer:
     control_group: Path | None = None
     secure: bool = False
     access: Access = DIRECT
+    gpus: bool = False
 
     @property
     def rest_address(self) -> str:

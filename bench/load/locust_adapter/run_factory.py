@@ -17,7 +17,6 @@ from bench.load.live.exports import Export, open_exports
 from bench.load.locust_adapter.header_options import GIVEN_HEADERS
 from bench.load.locust_adapter.options import read_option, read_spec, read_target, spec_for
 from bench.load.locust_adapter.web_start import StartForm
-from bench.load.monitor.gpu import Gpu
 from bench.load.setup.catalog import Scenario
 from bench.load.setup.run_setup import RunSetup
 from bench.load.setup.target_session import TargetSession
@@ -48,7 +47,6 @@ class RunFactory:
         self.protocol = scenario.protocol
         self.given = spec_for(scenario)
         self._target = TargetSession()
-        self._gpu = Gpu.find()
         self._deferred_run_time: int | None = None
 
     def from_options(self, users: int) -> RunSetup:
@@ -58,7 +56,7 @@ class RunFactory:
             BenchError: it cannot start.
         """
         if self.given is not None:
-            return RunSetup.make(self.given, self._target, self._gpu)
+            return RunSetup.make(self.given, self._target)
         run_time = self._options.run_time
         if not run_time:
             raise UsageError("the run needs a run time; give it like -t 60s")
@@ -127,7 +125,7 @@ class RunFactory:
 
     def _make(self, values: dict[str, Any], host: str | None, users: int, run_time: int) -> RunSetup:
         spec = read_spec(values | {GIVEN_HEADERS: self._headers}, self._scenario, host, users, run_time)
-        return RunSetup.make(spec, self._target, self._gpu)
+        return RunSetup.make(spec, self._target)
 
 
 def check_workers(users: int, workers: int, option: str) -> None:

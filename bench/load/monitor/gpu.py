@@ -4,6 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import psutil
+
+from bench.server.running import RunningServer
+
 
 @dataclass(frozen=True, slots=True)
 class GpuSample:
@@ -25,28 +29,49 @@ class GpuSample:
 NO_GPU: Final = GpuSample()
 
 
-class Gpu:
-    """The first GPU through NVML."""
+def gpu_names() -> tuple[str, ...]:
+    """The names of this machine's GPUs in the order of the PCI bus; () without NVIDIA's driver."""
+    nvml, handles = _gpus()
+    try:
+        return tuple(_name(nvml, handle) for handle in handles)
+    except nvml.NVMLError:
+        return ()
 
-    def __init__(self, nvml: Any, handle: Any) -> None:
+
+class Gpu:
+    """A GPU through NVML.
+
+    Args:
+        nvml: the library.
+        handle: its handle of the GPU.
+        others: how many more GPUs the server has.
+    """
+
+    def __init__(self, nvml: Any, handle: Any, others: int = 0) -> None:
         self._nvml = nvml
         self._handle = handle
+        self.others = others
 
     @classmethod
-    def find(cls) -> "Gpu | None":
-        """The GPU; None without a driver or a device."""
-        import pynvml
+    def of(cls, server: RunningServer) -> "Gpu | None":
+        """The GPU that a server computes on; None if it has none, or is not on this machine.
 
-        try:
-            pynvml.nvmlInit()
-            return cls(pynvml, pynvml.nvmlDeviceGetHandleByIndex(0))
-        except pynvml.NVMLError:
+        NVML counts GPUs by the PCI bus, CUDA by speed, and the environment may hide some: the driver's list of
+        processes tells which are the server's. Of several it is the first.
+        """
+        if not server.gpus and server.control_group is None:
             return None
+        nvml, handles = _gpus()
+        own = _processes(server)
+        used = [handle for handle in handles if _computes(nvml, handle, own)]
+        if not used and server.container is not None:
+            # It was given all of them, and its processes may have other numbers here.
+            used = handles
+        return cls(nvml, used[0], len(used) - 1) if used else None
 
     @property
     def name(self) -> str:
-        name = self._nvml.nvmlDeviceGetName(self._handle)
-        return name.decode() if isinstance(name, bytes) else str(name)
+        return _name(self._nvml, self._handle)
 
     def look(self) -> GpuSample:
         """A sample; some calls of NVML take milliseconds."""
@@ -63,3 +88,44 @@ class Gpu:
             return read(self._handle)
         except self._nvml.NVMLError:
             return None
+
+
+def _gpus() -> tuple[Any, list[Any]]:
+    """NVML and its handles of this machine's GPUs; none without a driver or a device."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        return pynvml, [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError:
+        return pynvml, []
+
+
+def _name(nvml: Any, handle: Any) -> str:
+    name = nvml.nvmlDeviceGetName(handle)
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _computes(nvml: Any, handle: Any, processes: set[int]) -> bool:
+    """Whether one of the processes computes on a GPU; a driver that does not say leaves it possible."""
+    try:
+        return any(found.pid in processes for found in nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+    except nvml.NVMLError:
+        return True
+
+
+def _processes(server: RunningServer) -> set[int]:
+    """A server's processes: a script may have started it, and a container or service may have several."""
+    if server.control_group is not None:
+        try:
+            files = server.control_group.rglob("cgroup.procs")
+            return {int(line) for file in files for line in file.read_text().split()}
+        except (OSError, ValueError):
+            return set()
+    first = server.pid if server.container is None else server.container_pid
+    if first is None:
+        return set()
+    try:
+        return {first, *(child.pid for child in psutil.Process(first).children(recursive=True))}
+    except psutil.Error:
+        return {first}

@@ -196,7 +196,7 @@ class ServerSampler:
     Args:
         server: its REST endpoint has its Prometheus page, after the path prefix; its process is on this machine; where
             either is unknown, it is not sampled.
-        gpu: the GPU that it may use.
+        gpu: the GPU that it computes on, if any.
     """
 
     def __init__(self, server: RunningServer, gpu: Gpu | None) -> None:
@@ -237,6 +237,11 @@ class ServerSampler:
             yield f"the server's process ended {format_seconds(self._gone)} into the run; no CPU and memory after that"
         elif self._usage is None:
             yield f"{self._unseen}: no server CPU and memory"
+        if self._gpu is not None and self._gpu.others:
+            yield (
+                f"the GPU's samples are those of {self._gpu.name}, the first of {self._gpu.others + 1} of the server "
+                "on the PCI bus; set CUDA_DEVICE_ORDER=PCI_BUS_ID and CUDA_VISIBLE_DEVICES to choose one"
+            )
 
     def sample(self, now: float) -> ServerSample:
         """The server at `now`, seconds since the run began; None for what is unknown."""

@@ -23,7 +23,6 @@ from bench.load.engine.collector import Callbacks, Collector, start_times
 from bench.load.engine.descriptors import make_room
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.engine.worker_session import WorkerSession, start_message
-from bench.load.monitor.gpu import Gpu
 from bench.load.runner.protocol import Reply
 from bench.load.setup.run_setup import RunSetup
 from bench.load.setup.run_spec import RunSpec
@@ -52,7 +51,6 @@ class RunnerWorker:
     """Does runs, one after the other."""
 
     def __init__(self) -> None:
-        self._gpu = Gpu.find()
         self._target = TargetSession()
         self._session: WorkerSession | None = None
         self._collector: Collector | None = None
@@ -107,7 +105,7 @@ class RunnerWorker:
 
     def _run(self, spec: RunSpec) -> Reply:
         load_storing("bench.results.parquet")
-        setup = RunSetup.make(spec, self._target, self._gpu)
+        setup = RunSetup.make(spec, self._target)
         plan = setup.plans(1, uuid4().hex)[0]
         make_room(plan.users, plan.connections * max(len(spec.servers), 1))
         sampler = setup.sampler()

@@ -15,7 +15,7 @@ from bench.core.units import pluralize
 from bench.load.engine.jobs import ScheduleShard, partition_schedule
 from bench.load.engine.payloads import Payload, build_payloads
 from bench.load.engine.worker_plan import WorkerPlan
-from bench.load.monitor.gpu import Gpu
+from bench.load.monitor.gpu import Gpu, gpu_names
 from bench.load.monitor.sampling import ServerSampler
 from bench.load.selftest.self_test import stored_ceiling
 from bench.load.setup.run_context import option_name
@@ -42,7 +42,7 @@ class RunSetup:
         server: the server under load.
         payloads: the requests, one for each first sentence.
         environment: the load-generating machine.
-        gpu: the GPU that the server may use.
+        gpu: the GPU that the server computes on; None if it uses none, or none of this machine.
     """
 
     spec: RunSpec
@@ -55,7 +55,7 @@ class RunSetup:
     gpu: Gpu | None
 
     @classmethod
-    def make(cls, spec: RunSpec, target: TargetSession, gpu: Gpu | None) -> "RunSetup":
+    def make(cls, spec: RunSpec, target: TargetSession) -> "RunSetup":
         """Reads the model's golden answers, then starts or probes the server.
 
         Raises:
@@ -72,8 +72,8 @@ class RunSetup:
             # Drawn here too, so that a schedule with no requests, or too many, is refused before a server starts.
             spec.arrivals.due_times(workload.duration, workload.seed)
         server = target.open(spec, model_dir, file.golden)
-        environment = this_environment((gpu.name,) if gpu else ())
-        return cls(spec, model_dir, file, workload, server, payloads, environment, gpu)
+        environment = this_environment(gpu_names())
+        return cls(spec, model_dir, file, workload, server, payloads, environment, Gpu.of(server))
 
     def plans(self, workers: int, run: str) -> list[WorkerPlan]:
         """The plan of each process."""

@@ -11,9 +11,11 @@ import orjson
 import pytest
 
 from bench.capacity.experiment.experiment_design import FULL
+from bench.capacity.model.model_file import read_model
 from bench.capacity.plan.objective import SloRate, slo_rate
 from bench.capacity.plan.slo import Slo
 from bench.cli import main
+from bench.core.units import format_rate
 from tests.support.json_documents import document
 from tests.support.known_sweeps import FIT, KnownDriver, KnownServer, sweep_of
 
@@ -197,6 +199,25 @@ def test_a_fleet_that_loses_every_request_is_drawn(known: Path, tmp_path: Path) 
     assert code == 0
     assert [line.split()[:5] for line in out.splitlines()][2] == ["random", "—", "—", "—", "—"]
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_simulation_beyond_the_measured_rates_says_so(known: Path) -> None:
+    model = read_model(known).model
+    highest, capacity = (format_rate(value) for value in (model.valid[1], model.parameter_set.capacity))
+    words = ("simulate", str(known), "--policy", "random", "--duration", "20s", "--rate")
+    code, out, _ = bertbench(*words, "60/s", "--replicas", "1")
+    assert (code, "note: " in out) == (0, False)
+    beyond = f"above {highest}, the highest rate that the model covers: its latency is extrapolated"
+    grows = f", and grows as long as the rate is above its capacity of {capacity}"
+    code, out, _ = bertbench(*words, "500/s", "--replicas", "1")
+    assert (code, out.splitlines()[-1]) == (0, f"note: up to 500/s for one replica, {beyond}{grows}")
+    # One of two is down for a while.
+    found = document(
+        bertbench(*words, "100/s", "--replicas", "2", "--fail", "0@5s-9s", "--json")[1], "capacity simulate"
+    )
+    assert found["warnings"] == [
+        f"up to 100/s for one replica, {beyond}" + grows * (model.parameter_set.capacity <= 100)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_limits_that_no_rate_and_every_rate_meets(fitted: tuple[KnownServer, Cap
 
 def test_extrapolation_must_be_requested(fitted: tuple[KnownServer, CapacityModel]) -> None:
     _, model = fitted
-    with pytest.raises(OutsideRange, match="that the model was fitted in"):
+    with pytest.raises(OutsideRange, match=r"the rates that the model covers; measure at that rate"):
         model.predict(model.valid[1] * 1.02)
     asked = model.predict(model.valid[1] * 1.02, extrapolate=True)
     assert asked.extrapolated

@@ -70,6 +70,8 @@ def test_a_model_of_format_2_is_read(tmp_path: Path) -> None:
     assert found.model.parameter_set.queue_model == model(2.0).parameter_set.queue_model
     assert found.measurements == (measurement(Stage.KNEE, rate=50.0),)
     assert found.sentences == 1
+    # It had the highest rate as it was realized.
+    assert found.model.valid == (2.0, 50.0)
     (warning,) = found.warnings
     assert warning.startswith("an earlier version stored this model without the warnings of its validation")
 

@@ -27,6 +27,7 @@ from bench.capacity.plan.slo import Slo
 from bench.capacity.queue.latency_table import COLUMNS, ParameterSet
 from bench.capacity.queue.queue_model import QueueModel
 from bench.core.errors import InconclusiveError, UsageError
+from bench.core.units import format_rate
 from bench.stats.estimate import Estimate
 from tests.support.exact_queues import exponential_sample
 from tests.support.measurements import measurement
@@ -297,6 +298,16 @@ class TestObjective:
         assert (found.center, found.lo) == (trusted.center, 30)
         assert "a run at 45/s violated the objective: it now begins at 30/s" in found.warnings[-1]
         assert slo_rate(model, measurements[1:], limit).rate.lo == 0
+
+    def test_a_rate_below_all_runs_has_a_warning(self, model: CapacityModel) -> None:
+        limit, runs = Slo.parse("p99=60ms"), [measurement(Stage.KNEE, rate=rate, p99=0.1) for rate in (40, 60)]
+        found = slo_rate(model, runs, limit).rate
+        assert found.center == pytest.approx(100 - np.log(100) / 0.06, rel=0.05)
+        assert found.warnings[0] == (
+            f"{format_rate(found.center or 0.0)} is below 40/s, the lowest rate measured in open loop; a sweep with "
+            "this objective measures there"
+        )
+        assert not slo_rate(model, [measurement(Stage.KNEE, rate=20, p99=0.05)], limit).rate.warnings
 
     def test_errors_limit_a_rate(self, model: CapacityModel) -> None:
         measurements = [

@@ -20,7 +20,7 @@ from bench.capacity.model.validation import median_error, validate
 from bench.capacity.plan.planned import PlanRequest, make_plan
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
-from bench.capacity.report.html_page import capacity_html
+from bench.capacity.report.html_page import capacity_html, latency_chart
 from bench.capacity.report.markdown_report import capacity_markdown, capacity_view
 from bench.capacity.report.text_report import capacity_lines
 from bench.core.errors import ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
@@ -375,6 +375,36 @@ def test_a_rate_that_no_run_exceeded_is_the_least(swept: tuple[SweepFolder, Swee
     rate = replace(result.sustained.rate, center=232.0, lo=232.0, hi=None)
     line = next(capacity_lines(report_of(replace(result, sustained=replace(result.sustained, rate=rate)))))
     assert line.startswith(f"one server (two servers) sustains at least 232/s [232/s … —] within {SLO} by the model")
+
+
+def test_the_model_covers_the_rates_that_were_requested(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:
+    _, result, _ = swept
+    single = [m for m in result.measurements if m.stage is not Stage.REPLICAS]
+    requested = sorted(m.rate for m in single if m.rate is not None and m.stable)
+    model = result.model
+    assert model.valid == (model.rates[0], requested[-1])
+    ends = [format_rate(rate) for rate in (*model.valid, requested[0], requested[-1])]
+    covers = dict(capacity_view(report_of(result), [])["model"])["rates that it covers"]
+    assert covers == "{} to {} (measured in open loop: {} to {})".format(*ends)
+    (warning,) = model.largest_rate({"p99": 9.0}).warnings
+    assert warning.startswith(f"within the limits up to {ends[3]}, the highest measured rate")
+    runs = {m.run: m.rate for m in single}
+    assert all(point.rate == runs[point.run] for point in result.validated.validation)
+
+
+def test_the_page_draws_extrapolated_latencies_as_such(
+    swept: tuple[SweepFolder, SweepResult, KnownDriver],
+) -> None:
+    _, result, _ = swept
+    chart = latency_chart(report_of(result))
+    highest = result.model.valid[1]
+    for line in chart.series:
+        shown = chart.x[np.isfinite(line.values)]
+        if line.label.endswith("extrapolated"):
+            assert (shown.min(), line.dash) == (highest, True)
+        elif line.label.startswith("model"):
+            assert shown.max() == highest
+    assert sum(line.label.endswith("extrapolated") for line in chart.series) == 3
 
 
 def test_requests_of_several_sentences_are_reported_in_sentences(

@@ -7,7 +7,15 @@ from bench.capacity.plan.diurnal import Span
 from bench.capacity.plan.fleet import Fleet
 from bench.capacity.plan.incidents import Failure, Slow
 from bench.capacity.plan.slo import Slo
-from bench.capacity.plan.what_if import WINDOWS, day_profile, draw_arrivals, draw_day, run_fleet
+from bench.capacity.plan.what_if import (
+    WINDOWS,
+    constant_profile,
+    day_profile,
+    draw_arrivals,
+    draw_day,
+    highest_share,
+    run_fleet,
+)
 from bench.capacity.queue.latency_table import ParameterSet
 from bench.capacity.queue.queue_model import QueueModel
 
@@ -77,6 +85,23 @@ def test_a_window_whose_requests_are_all_lost_violates_any_objective() -> None:
     arrivals = draw_arrivals(100.0, 60.0, 4)
     view = run_fleet(Fleet(CONSTANT, 1, "random", (Failure(0, 30.0),)), arrivals, 60.0, Slo.parse("p99=9s"), 1)
     assert view.violates.tolist() == [False] * 30 + [True] * 30
+
+
+def test_the_highest_rate_of_one_replica() -> None:
+    constant = constant_profile(60.0, 60.0)
+    arrivals = draw_arrivals(60.0, 60.0, 1)
+    day = day_profile((Span("0", 0.0, 43_200.0, 10.0), Span("12", 43_200.0, 43_200.0, 30.0)), 60.0, 60.0)
+    for incidents, steady, varying in (
+        ((), 20.0, 20.0),
+        # Noticed from 11 s to 21 s, while the day asks for 20/s of two.
+        ((Failure(0, 10.0, 20.0, 1.0),), 30.0, 20.0),
+        ((Failure(0, 10.0, 40.0, 1.0),), 30.0, 30.0),
+        # None is left from 11 s on.
+        (tuple(Failure(replica, 10.0) for replica in range(3)), 20.0, 20 / 3),
+    ):
+        view = run_fleet(Fleet(CONSTANT, 3, "random", incidents), arrivals, 60.0, LIMIT, 1)
+        assert highest_share(constant, view) == pytest.approx(steady)
+        assert highest_share(day, view) == pytest.approx(varying)
 
 
 def test_a_day_is_scaled_to_the_simulated_time() -> None:

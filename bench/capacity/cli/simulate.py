@@ -9,12 +9,21 @@ from typing import Annotated, Final, NamedTuple, TextIO
 from msgspec import Meta, Struct
 
 from bench.capacity.cli.options import files_read, slo_of
+from bench.capacity.model.model import CapacityModel
 from bench.capacity.model.model_file import read_model
 from bench.capacity.plan.diurnal import day_length, read_diurnal
 from bench.capacity.plan.fleet import MOST_REPLICAS, Fleet
 from bench.capacity.plan.incidents import Autoscaling, Failure, Incident, RollingRestart, Slow
 from bench.capacity.plan.slo import Slo
-from bench.capacity.plan.what_if import FleetView, compare_policies, day_profile, draw_arrivals, draw_day
+from bench.capacity.plan.what_if import (
+    FleetView,
+    compare_policies,
+    constant_profile,
+    day_profile,
+    draw_arrivals,
+    draw_day,
+    highest_share,
+)
 from bench.capacity.report.plots import fleet as plot_fleet
 from bench.capacity.report.text_report import fleet_table
 from bench.cli.common.command_output import CommandOutput
@@ -34,6 +43,7 @@ from bench.core.units import (
     pluralize,
 )
 from bench.workload.policies import POLICIES
+from bench.workload.rate_profile import RateProfile
 
 _MAX_REQUESTS: Final = 5_000_000
 _DEFAULT_SECONDS: Final = 600.0
@@ -93,6 +103,7 @@ class SimulateDocument(Document, frozen=True, kw_only=True):
     slo: Annotated[str, Meta(description="the objective")]
     fleets: Annotated[Sequence[FleetValue], Meta(description="one for each balancing policy")]
     plot: Annotated[str | None, Meta(description="PNG file")]
+    warnings: Annotated[Sequence[str], Meta(description="where the simulation goes beyond what was measured")]
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
@@ -114,6 +125,8 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         f"{pluralize(args.replicas, 'replica')} of {stored.label}, {load.text}, {slo}: simulated by the model",
         fleet_table(views),
     ]
+    warnings = _warnings(stored.model, max(highest_share(load.profile, view) for view in views))
+    lines += [f"note: {warning}" for warning in warnings]
     if args.out is not None:
         plot_fleet(views, slo.latency, args.out)
         lines.append(f"plot: {args.out}")
@@ -126,15 +139,31 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         slo=str(slo),
         fleets=list(map(_value, views)),
         plot=None if args.out is None else str(args.out),
+        warnings=warnings,
     )
     out.result(document, "\n".join(lines), lines[1])
     return ExitCode.OK
 
 
+def _warnings(model: CapacityModel, share: float) -> list[str]:
+    """What to say where a replica has to serve up to `share` requests/s."""
+    if share <= model.valid[1]:
+        return []
+    found = (
+        f"up to {format_rate(share)} for one replica, above {format_rate(model.valid[1])}, the highest rate that the "
+        "model covers: its latency is extrapolated"
+    )
+    capacity = model.parameter_set.capacity
+    if share >= capacity:
+        found += f", and grows as long as the rate is above its capacity of {format_rate(capacity)}"
+    return [found]
+
+
 class _Load(NamedTuple):
-    """What is asked of the fleet: arrivals, their highest rate (requests/s), simulated seconds, all of it in words."""
+    """What is asked of the fleet: arrivals and their rates, the highest rate (requests/s), simulated seconds, words."""
 
     arrivals: Floats
+    profile: RateProfile
     rate: float
     seconds: float
     text: str
@@ -151,21 +180,21 @@ def _load(args: argparse.Namespace) -> _Load:
     given = parse_duration(args.duration) if args.duration else None
     if spans is None:
         seconds = _DEFAULT_SECONDS if given is None else given
-        total, text, day = rate * seconds, f"{format_rate(rate)} for {format_seconds(seconds)}", None
-        _check_total(total)
+        profile, text, day = constant_profile(rate, seconds), f"{format_rate(rate)} for {format_seconds(seconds)}", None
+        _check_total(profile.total)
         arrivals = draw_arrivals(rate, seconds, args.seed)
     else:
         length = day_length(spans)
         seconds = length if given is None else given
         profile = day_profile(spans, rate, seconds)
-        total, lowest = profile.total, float(profile.first.min())
+        lowest = float(profile.first.min())
         day = DayValue(seconds=length, lowest=lowest, highest=rate)
         text = f"{format_rate(lowest)} to {format_rate(rate)} over {_day_text(length, seconds)}"
-        _check_total(total)
+        _check_total(profile.total)
         arrivals = draw_day(profile, args.seed)
     if not arrivals.size:
         raise UsageError(f"no request in {text}: nothing was simulated; give a longer --duration or a higher --rate")
-    return _Load(arrivals, rate, seconds, text, day)
+    return _Load(arrivals, profile, rate, seconds, text, day)
 
 
 def _day_text(length: float, seconds: float) -> str:

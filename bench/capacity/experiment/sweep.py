@@ -17,7 +17,7 @@ from bench.capacity.measurements.measured_step import MeasuredStep, Measurement,
 from bench.capacity.measurements.run_latencies import Repeats
 from bench.capacity.model.fit import FitOptions, fit_model
 from bench.capacity.model.model import CapacityModel
-from bench.capacity.model.validation import ValidatedModel, validate
+from bench.capacity.model.validation import ValidatedModel, covering, validate
 from bench.capacity.plan.objective import SloRate, slo_rate
 from bench.capacity.plan.replica_validation import (
     ReplicaValidation,
@@ -273,7 +273,8 @@ def fit_sweep(steps: Sequence[MeasuredStep], options: FitOptions) -> CapacityMod
     rates = {step.measurement.rate for step in undisturbed}
     if len(undisturbed) >= len(knee) / 2 and len(rates) >= min(MIN_RATES, len(knee)):
         knee = undisturbed
-    return fit_model([step.latencies for step in (*ladder, *knee) if step.latencies.latency.size], options)
+    model = fit_model([step.latencies for step in (*ladder, *knee) if step.latencies.latency.size], options)
+    return covering(model, measurements_of(knee))
 
 
 def _ends_silent(measurement: Measurement) -> bool:

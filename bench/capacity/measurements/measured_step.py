@@ -1,7 +1,7 @@
 """A measured step of a sweep: the measurement that reports show, and the latencies that the fit takes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -98,6 +98,11 @@ class Measurement:
     def stable(self) -> bool:
         """Whether the server sustained the rate, without a growing backlog."""
         return "backlog" not in self.failed and "achieved rate" not in self.failed
+
+
+def rates_of(measurements: Iterable[Measurement]) -> list[float]:
+    """The requested rates that one server sustained in open loop, requests/s."""
+    return [m.rate for m in measurements if m.rate is not None and m.stage is not Stage.REPLICAS and m.stable]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from bench.capacity.model.batch_fit import BatchFit, fit_batching
 from bench.capacity.model.bootstrap import Bootstrap, drifted, ladder_of, parameter_set_of, resampled
 from bench.capacity.model.ladder_fit import Ladder, QueueFit, fit_queue
 from bench.capacity.model.likelihood import Likelihood, Posterior
-from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.model import CapacityModel, covered_rates
 from bench.capacity.queue.latency_table import REFERENCE, UNBOUNDED, Effort, ParameterSet, latency_tables
 from bench.capacity.queue.queue_model import MAX_SERVERS, Batching
 from bench.core.errors import InconclusiveError
@@ -170,7 +170,6 @@ def _assemble(
     varied, speeds = _with_run_to_run_variation(bootstrap, chosen, grid, posterior.run_to_run_variation)
     replicates = varied * correction * error[:, None, None]
     capacities = bootstrap.capacities[chosen] * speeds
-    highest = max(run.rate or 0.0 for run in open_loop)
     warnings = []
     if posterior.discrepancy >= LARGE_DISCREPANCY:
         warnings.append(
@@ -183,7 +182,7 @@ def _assemble(
         center=reference,
         replicates=replicates,
         capacities=capacities,
-        valid=(float(grid[0]), min(highest, float(grid[-1]))),
+        valid=covered_rates([run.rate for run in open_loop if run.rate is not None], grid),
         discrepancy=posterior.discrepancy,
         warnings=tuple(warnings),
     )

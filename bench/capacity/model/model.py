@@ -1,6 +1,6 @@
 """The fitted model: latency by rate with intervals, the largest rate within limits, and the range of validity."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,7 +21,7 @@ _MOST_WIDENING: Final = 1000.0
 
 
 class OutsideRange(UsageError):
-    """The rate is outside the range that the model was fitted in."""
+    """The rate is outside the rates that the model covers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Prediction:
         rate: requests/s.
         utilisation: rate over capacity.
         latency: mean and percentiles by name, seconds; absent where the rate exceeds the capacity.
-        extrapolated: whether the rate is outside the range that the model was fitted in.
+        extrapolated: whether the rate is outside `CapacityModel.valid`.
     """
 
     rate: float
@@ -51,7 +51,7 @@ class CapacityModel:
         center: central latency table, seconds, `[U, COLUMNS]`; infinite where unstable.
         replicates: the latency table of each of R equally likely parameter sets, `[R, U, COLUMNS]`.
         capacities: saturation rate of each of these sets, requests/s, `[R]`.
-        valid: lowest and highest rate that the measurements cover, requests/s.
+        valid: lowest and highest rate that the model covers, requests/s, see `covered_rates`.
         discrepancy: estimated relative error of the model itself.
         warnings: one line each.
         widening: factor on the width of all intervals, see `bench.capacity.model.validation`.
@@ -118,7 +118,7 @@ class CapacityModel:
         if outside and not extrapolate:
             raise OutsideRange(
                 f"{format_rate(rate, 6)} is outside {format_rate(self.valid[0])} to {format_rate(self.valid[1])}, the "
-                "range that the model was fitted in; measure at that rate, or pass extrapolate=True"
+                "rates that the model covers; measure at that rate, or pass extrapolate=True"
             )
         stable = rate < UNSTABLE * self.parameter_set.capacity
         center = interpolate_tables(self.rates, self.center, np.array([rate]))[0]
@@ -137,8 +137,8 @@ class CapacityModel:
     def largest_rate(self, limits: Mapping[str, float]) -> Estimate:
         """The largest rate at which every latency named in `limits` is within its limit, seconds.
 
-        0 where the lowest rate already exceeds a limit; at most the upper end of `valid`, with a warning that the true
-        rate may be higher. An interval that reaches that end is open above.
+        0 where the lowest rate of the tables already exceeds a limit; at most the upper end of `valid`, with a warning
+        that the true rate may be higher. An interval that reaches that end is open above.
         """
         fine = np.linspace(self.rates[0], min(self.valid[1], self.rates[-1]), _FINE)
         center = float(self._largest(self.center[None], limits, fine)[0])
@@ -147,9 +147,8 @@ class CapacityModel:
         top = float(fine[-1])
         warnings: tuple[str, ...] = ()
         if center >= top:
-            warnings = (
-                f"within the limits up to {format_rate(top)}, the highest measured rate; the true rate may be higher",
-            )
+            what = "measured rate" if top < self.rates[-1] else "rate of the model's tables"
+            warnings = (f"within the limits up to {format_rate(top)}, the highest {what}; the true rate may be higher",)
         above = None if max(hi, center) >= top else max(hi, center)
         return Estimate("slo_rate", center, min(lo, center), above, CONFIDENCE, found.size, warnings)
 
@@ -171,6 +170,19 @@ class CapacityModel:
             last = within.sum(axis=1) - 1
             found = np.minimum(found, np.where(last >= 0, fine[np.maximum(last, 0)], 0.0))
         return found
+
+
+def covered_rates(measured: Sequence[float], tables: Floats) -> tuple[float, float]:
+    """The lowest and the highest rate that a model covers, requests/s.
+
+    Below the open-loop runs it lies between them and the runs of a single user, whose requests never wait, so it covers
+    all rates down to the lowest of its tables. Above them nothing is measured.
+
+    Args:
+        measured: requested rates of the open-loop runs, requests/s; at least one.
+        tables: rates of the model's tables, requests/s, increasing.
+    """
+    return float(tables[0]), float(np.clip(max(measured), tables[0], tables[-1]))
 
 
 def _are_within(values: Floats, least: float, most: float) -> bool:

@@ -10,7 +10,7 @@ Format history:
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ import orjson
 
 from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.validation import covering
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError
 from bench.core.versioned_json import VersionedJson
@@ -100,6 +101,8 @@ def read_model(folder: Path) -> StoredModel:
         UsageError: there is no model, or this version cannot read it.
     """
     try:
-        return _FILE.read(folder / FILE_NAME)
+        stored = _FILE.read(folder / FILE_NAME)
     except FileNotFoundError as error:
         raise UsageError(f"{folder} holds no fitted model; make one with bertbench capacity --out {folder}") from error
+    # Files of earlier versions have the realized rate of a run as the highest.
+    return replace(stored, model=covering(stored.model, stored.measurements))

@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from bench.capacity.measurements.measured_step import MeasuredStep, Stage
-from bench.capacity.model.model import CONFIDENCE, CapacityModel
+from bench.capacity.measurements.measured_step import MeasuredStep, Measurement, Stage, rates_of
+from bench.capacity.model.model import CONFIDENCE, CapacityModel, covered_rates
 from bench.capacity.queue.latency_table import COLUMNS, UNSTABLE, interpolate_tables, scheduled_columns
 from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
@@ -37,7 +37,7 @@ class ValidationPoint:
     Args:
         stage: hold-out or confirm.
         rate: requested rate, requests/s.
-        load: rate over the capacity of the model.
+        load: the same over the capacity of the model.
         column: the percentile, of `bench.capacity.queue.latency_table.COLUMNS`.
         predicted: predicted value, seconds, with the interval for a run of this length.
         measured: measured value, seconds.
@@ -95,10 +95,16 @@ def validate(model: CapacityModel, steps: Sequence[MeasuredStep], seed: int = 0)
         step.measurement.rate for step in runs if step.measurement.stable and (step.latencies.rate or 0.0) >= limit
     }
     return ValidatedModel(
-        replace(model, widening=widening),
+        replace(covering(model, (step.measurement for step in steps)), widening=widening),
         tuple(itertools.chain.from_iterable(by_run)),
         tuple(sorted(rate for rate in sustained if rate is not None)),
     )
+
+
+def covering(model: CapacityModel, measurements: Iterable[Measurement]) -> CapacityModel:
+    """The model, which covers the rates of these measurements."""
+    rates = rates_of(measurements)
+    return replace(model, valid=covered_rates(rates, model.rates)) if rates else model
 
 
 def _inside(by_run: Iterable[Sequence[ValidationPoint]]) -> int:
@@ -120,7 +126,7 @@ class _PredictedRun:
 
     Args:
         step: the run.
-        load: rate over the capacity of the model.
+        load: requested rate over the capacity of the model.
         simulated: percentiles of simulations of the run's schedule, seconds, `[_SIMULATIONS, COLUMNS]`.
         shifts: logarithm of the effect of the uncertain parameters on each, `[_SIMULATIONS, COLUMNS]`.
     """
@@ -132,7 +138,7 @@ class _PredictedRun:
 
     def validation(self, widening: float = 1.0) -> list[ValidationPoint]:
         """Each percentile with its interval, the uncertainty of the parameters multiplied by `widening`."""
-        measurement, rate = self.step.measurement, self.step.latencies.rate or 0.0
+        measurement = self.step.measurement
         drawn = self.simulated * np.exp(widening * self.shifts)
         tail = (1 - CONFIDENCE) / 2
         found = []
@@ -142,7 +148,7 @@ class _PredictedRun:
             found.append(
                 ValidationPoint(
                     stage=measurement.stage,
-                    rate=rate,
+                    rate=measurement.rate or 0.0,
                     load=self.load,
                     column=name,
                     predicted=Estimate(name, middle, lo, hi, CONFIDENCE, _SIMULATIONS),
@@ -168,7 +174,7 @@ def _predict_run(model: CapacityModel, step: MeasuredStep, seed: int) -> _Predic
     center = interpolate_tables(model.rates, model.center, at)[0]
     shifts = np.log(interpolate_tables(model.rates, model.replicates, at)[:, 0] / center)
     drawn = shifts[rng.integers(0, shifts.shape[0], _SIMULATIONS)]
-    return _PredictedRun(step, rate / model.parameter_set.capacity, simulated, drawn)
+    return _PredictedRun(step, (step.measurement.rate or rate) / model.parameter_set.capacity, simulated, drawn)
 
 
 def median_error(validation: Sequence[ValidationPoint]) -> float | None:

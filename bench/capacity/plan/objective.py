@@ -94,7 +94,16 @@ def slo_rate(model: CapacityModel, measurements: Sequence[Measurement], slo: Slo
 
 
 def _within_the_measured(found: Estimate, measured: Sequence[MeasuredRate]) -> Estimate:
-    """The estimate; where a run below its interval violated the objective, the lower end comes from the runs."""
+    """The estimate; where a run below its interval violated the objective, the lower end comes from the runs.
+
+    A rate below all runs has a warning.
+    """
+    if measured and (found.center or 0.0) < measured[0].rate:
+        below = (
+            f"{format_rate(found.center or 0.0)} is below {format_rate(measured[0].rate)}, the lowest rate measured in "
+            "open loop; a sweep with this objective measures there"
+        )
+        found = replace(found, warnings=(*found.warnings, below))
     failed = next((entry.rate for entry in measured if entry.broken), None)
     if failed is None or failed >= (found.lo or 0.0):
         return found
@@ -154,7 +163,7 @@ def _latency_reason(model: CapacityModel, measurements: Sequence[Measurement], s
                 f"by the model {name} is {modelled} at the lowest rate, over the limit of {allowed}; "
                 f"{_measured_lowest(measurements, name)}"
             )
-    return "; ".join(over) or "no rate in the measured range meets every limit"
+    return "; ".join(over) or "no rate of the model meets every limit"
 
 
 def _measured_lowest(measurements: Sequence[Measurement], name: str) -> str:

@@ -70,6 +70,25 @@ def day_profile(spans: Sequence[Span], peak: float, seconds: float) -> RateProfi
     return RateProfile(starts, rates, rates, seconds)
 
 
+def constant_profile(rate: float, seconds: float) -> RateProfile:
+    """A constant rate, requests/s, over a time, seconds."""
+    return RateProfile(np.zeros(1), np.full(1, rate), np.full(1, rate), seconds)
+
+
+def highest_share(profile: RateProfile, view: FleetView) -> float:
+    """Highest rate of one replica, where those that take requests share the rate alike, requests/s; 0 without one.
+
+    Args:
+        profile: the rate of the requests, constant between its knots.
+        view: the simulation of these requests.
+    """
+    changes, counts = (np.array(column) for column in zip(*view.replicas, strict=True))
+    times = np.union1d(profile.starts, changes[changes < profile.end])
+    present = counts[np.searchsorted(changes, times, side="right") - 1]
+    shares = np.divide(profile.rate(times), present, out=np.zeros(times.size), where=present > 0)
+    return float(shares.max())
+
+
 def draw_day(profile: RateProfile, seed: int) -> Floats:
     """Poisson arrivals at the rates of a day, seconds, increasing."""
     rng = generator(seed, Stream.ARRIVALS)

@@ -8,6 +8,7 @@ import numpy as np
 from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.capacity.model.validation import median_error
 from bench.capacity.plan.result import CapacityResult
+from bench.capacity.report.curves import fine_rates
 from bench.capacity.report.text_report import (
     plan_text,
     rate,
@@ -35,7 +36,7 @@ def capacity_html(result: CapacityResult, view: dict[str, Any]) -> str:
         result: of the measurement.
         view: the values of `capacity.md`.
     """
-    charts = [chart for chart in (_latency(result), _throughput(result)) if chart.series]
+    charts = [chart for chart in (latency_chart(result), _throughput(result)) if chart.series]
     sections = [("summary", "Summary"), ("charts", "Charts"), ("plan", "Plan"), ("validation", "Validation")]
     sections += [("model", "Model"), ("steps", "Steps"), ("setup", "Setup")]
     return render_page(
@@ -104,20 +105,29 @@ def _replicas(result: CapacityResult) -> Figure:
     return Figure(f"Servers for {format_rate(row.rate)}", f"{row.replicas:,}", PLAIN, (), notes)
 
 
-def _latency(result: CapacityResult) -> Chart:
+def latency_chart(result: CapacityResult) -> Chart:
     """Latency by rate: the model with its intervals, the measured runs, and the objective."""
     model = result.model
-    x = np.linspace(model.rates[0], model.rates[-1], _FINE)
+    x = fine_rates(model, _FINE)
+    known, beyond = x <= model.valid[1], x >= model.valid[1]
     predictions = [model.predict(float(value), extrapolate=True).latency for value in x]
     series = []
     for name, color in _COLUMNS.items():
-        for end, label, dash in (("center", f"model, {name}", False), ("lo", "", True), ("hi", "", True)):
-            values = _floats([getattr(entry[name], end) for entry in predictions])
-            text = label or f"model, {name}, {'lower' if end == 'lo' else 'upper'} end"
+        found = {end: _floats([getattr(entry[name], end) for entry in predictions]) for end in ("center", "lo", "hi")}
+        for text, end, where, dash in (
+            (f"model, {name}", "center", known, False),
+            (f"model, {name}, lower end", "lo", known, True),
+            (f"model, {name}, upper end", "hi", known, True),
+            (f"model, {name}, extrapolated", "center", beyond, True),
+        ):
+            values = np.where(where, found[end], np.nan)
             series.append(Series(text, values, color, dash, group=f"model, {name}, with its 90 % interval"))
     for name, limit in result.slo.latency.items():
         series.append(Series(f"objective, {name}", np.full(x.size, limit), _OBJECTIVE, dash=True))
-    note = "dots are measured runs with their 95 % intervals"
+    note = (
+        "dots are measured runs with their 95 % intervals; above the highest measured rate the model is one dashed "
+        "line, extrapolated"
+    )
     title, marks = "Latency by rate", list(_measured(result.measurements))
     return Chart("capacity-latency", title, note, x, "rate", "latency from due", "s", series, log=True, marks=marks)
 

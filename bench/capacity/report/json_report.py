@@ -46,7 +46,7 @@ class PredictionValue(Struct, frozen=True, kw_only=True, rename={"p99_9": "p99.9
 
     rate: float
     utilisation: Annotated[float, Meta(description="rate over capacity")]
-    extrapolated: Annotated[bool, Meta(description="whether the rate is outside the range of the fit")]
+    extrapolated: Annotated[bool, Meta(description="whether the rate is outside `valid`")]
     mean: Estimate
     p50: Estimate
     p90: Estimate
@@ -62,7 +62,10 @@ class ModelValue(Struct, frozen=True, kw_only=True):
     knee: Annotated[float, Meta(description="rate with the largest ratio of rate to mean latency, requests/s")]
     station: StationValue
     mean_work: Annotated[float, Meta(description="of a request, seconds")]
-    valid: Annotated[tuple[float, float], Meta(description="lowest and highest measured rate, requests/s")]
+    valid: Annotated[
+        tuple[float, float],
+        Meta(description="rates that it covers: lowest of its table, highest measured one, requests/s"),
+    ]
     discrepancy: Annotated[float, Meta(description="estimated relative error of the model itself")]
     widening: Annotated[float, Meta(description="factor on the width of all intervals, from the validation")]
     warnings: Sequence[str]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bench.capacity.measurements.measured_step import Measurement
+from bench.capacity.measurements.measured_step import Measurement, rates_of
 from bench.capacity.model.usl import UslFit
 from bench.capacity.model.validation import ValidationPoint
 from bench.capacity.plan.compare_sweeps import ComparedSweep, cheapest, differences
@@ -123,9 +123,16 @@ def _model_rows(result: CapacityResult) -> list[tuple[str, str]]:
         ("mean work of a request", seconds(float(model.parameter_set.work.mean()))),
         ("overhead outside the server", seconds(queue_model.overhead)),
         ("speed in open loop, relative to closed loop", format_number(queue_model.speed_factor)),
-        ("range of measured rates", f"{rate(model.valid[0])} to {rate(model.valid[1])}"),
+        ("rates that it covers", _covered_text(result)),
         ("error of the model itself", format_percent(model.discrepancy)),
     ]
+
+
+def _covered_text(result: CapacityResult) -> str:
+    lowest, highest = map(rate, result.model.valid)
+    measured = rates_of(result.measurements)
+    ends = f" (measured in open loop: {rate(min(measured))} to {rate(max(measured))})" if measured else ""
+    return f"{lowest} to {highest}{ends}"
 
 
 def _served_at_once(queue_model: QueueModel) -> str:

@@ -11,6 +11,7 @@ from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.capacity.plan.plan import PlanRow
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.what_if import FleetView
+from bench.capacity.report.curves import fine_rates
 from bench.core.atomic_files import write_named
 from bench.core.units import format_rate, format_seconds
 from bench.report import plots
@@ -60,7 +61,7 @@ def latency(result: CapacityResult, path: Path) -> None:
     """Latency by rate: the model with its intervals, the runs of the fit and of the validation, and the objective."""
     model = result.model
     figure, (axes,) = plots.new_figure(height=5.6)
-    rates = np.linspace(model.rates[0], model.rates[-1], _FINE)
+    rates = fine_rates(model, _FINE)
     predictions = [model.predict(float(rate), extrapolate=True) for rate in rates]
     tails = [m.raw.get("p99", 0.0) for m in result.measurements if m.rate is not None]
     factor, unit = plots.seconds_scale(max([*tails, *result.slo.latency.values()], default=1.0))
@@ -71,7 +72,8 @@ def latency(result: CapacityResult, path: Path) -> None:
         lo = np.array([_number(entry.latency[name].lo) for entry in predictions]) * factor
         hi = np.array([_number(entry.latency[name].hi) for entry in predictions]) * factor
         axes.plot(rates[known], center[known], color=color, label=f"model, {name}")
-        axes.plot(rates[~known], center[~known], color=color, linestyle=":")
+        beyond = rates >= model.valid[1]
+        axes.plot(rates[beyond], center[beyond], color=color, linestyle=":")
         axes.fill_between(rates[known], lo[known], hi[known], color=color, alpha=0.15, linewidth=0)
         shown += [*center[known & np.isfinite(center)]]
         shown += _plot_measurements(axes, result.measurements, name, color, factor)

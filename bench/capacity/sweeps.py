@@ -53,6 +53,7 @@ def sweep(spec: SweepSpec, listener: SweepListener | None = None) -> CapacityRes
     load = spec.load
     assert load.model_dir is not None
     job = spec.job(read_golden(load.model_dir).golden)
+    _refuse_servers(job["batching"], spec.servers)
     check_model(load.target, load.model_dir, load.server_flags)
     folder = SweepFolder.create(spec.out, job, resume=spec.resume)
     measured: list[MeasuredStep] = []
@@ -126,8 +127,13 @@ def _validate_and_finish(
 
 
 def fit_options(folder: SweepFolder, seed: int, servers: int | None, scale: Scale) -> FitOptions:
-    """Options of the fit of a sweep."""
+    """Options of the fit of a sweep.
+
+    Raises:
+        UsageError: `servers` for a server that makes batches.
+    """
     batching, threads = read_batching(folder.setting("batching"))
+    _refuse_servers(folder.setting("batching"), servers)
     return FitOptions(
         replicates=scale.replicates,
         effort=scale.effort,
@@ -137,6 +143,14 @@ def fit_options(folder: SweepFolder, seed: int, servers: int | None, scale: Scal
         batching=batching,
         threads=threads,
     )
+
+
+def _refuse_servers(batching: str, servers: int | None) -> None:
+    if servers is not None and batching != "off":
+        raise UsageError(
+            f"--servers {servers} has no effect on a server that makes batches ({batching}): it works on as many "
+            "batches as it has threads; leave --servers out"
+        )
 
 
 def read_steps(folder: SweepFolder) -> list[MeasuredStep]:

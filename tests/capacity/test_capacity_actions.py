@@ -234,6 +234,15 @@ def test_a_simulation_beyond_the_measured_rates_says_so(known: Path) -> None:
         ),
         (("simulate", "{}", "--replicas", "2", "--rate", "9/s", "--fail", "2@5s"), "no replica 2 among 2"),
         (("report", "{}-missing"), "{}-missing"),
+        (("report", "{}", "--price", "1"), "--price without a rate to plan for; give --plan rate=500/s or --diurnal"),
+        (("fit", "{}", "--redundancy", "2N", "--headroom", "5%"), "--redundancy, --headroom without a rate to plan"),
+        (("report", "{}", "--policy", "random"), "--policy without a rate to plan for"),
+        (("--out", "{}-new", "--price", "1", "--policy", "random"), "--price, --policy without a rate to plan for"),
+        (("--out", "{}-new", "--price", "1", "--policy", "random", "--replicas", "2"), ": --price without a rate"),
+        (
+            ("simulate", "{}", "--replicas", "2", "--rate", "9/s", "--noticed", "5s"),
+            "--noticed 5s is about failures, and there is none; give one with --fail",
+        ),
         (("sweep", "--out", "{}"), "--resume"),
         (("--slo", "p98=3ms"), "p98"),
     ],
@@ -244,6 +253,23 @@ def test_malformed_options_are_refused_in_one_line(known: Path, words: tuple[str
     assert code == 2
     assert err.count("\n") == 1
     assert says.format(folder) in err
+
+
+@pytest.mark.parametrize("option", ["--seed", "--servers"])
+def test_a_report_fits_nothing(known: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        bertbench("report", str(known), option, "7")
+    assert f"there is no {option}" in capsys.readouterr().err
+
+
+def test_servers_of_a_server_that_makes_batches_are_refused(known: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(known, tmp_path / "sweep")
+    stored = orjson.loads((folder / "sweep.json").read_bytes())
+    batching = "largest=16,timeout=0.001s,threads=2"
+    (folder / "sweep.json").write_bytes(orjson.dumps(stored | {"job": stored["job"] | {"batching": batching}}))
+    code, _, err = bertbench("fit", str(folder), "--servers", "7")
+    assert code == 2
+    assert err.startswith(f"bertbench: --servers 7 has no effect on a server that makes batches ({batching}): ")
 
 
 def test_an_unattainable_objective_exits_with_1_and_writes_the_report(known: Path) -> None:

@@ -37,6 +37,14 @@ def spec(run: RunSpec | None = None, **given: Any) -> SweepSpec:
             {"replicas": 3, "replica_targets": (parse_target("http://localhost:8502"),)},
             "address of replica 3 is missing",
         ),
+        (
+            {"replicas": 2, "replica_targets": (parse_target("http://localhost:8502"),) * 2},
+            "--target and --replica-target are 3 servers, and 2 would be used; give --replicas 3",
+        ),
+        (
+            {"run": load(target=parse_target("embedded")), "replica_targets": (parse_target("http://localhost:8502"),)},
+            "--replica-target has no effect with embedded, of which the sweep starts each replica",
+        ),
         ({"batching": "largest=0"}, "'largest=0' does not describe batching"),
     ],
 )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+from bench.capacity.cli.arguments.capacity import PLAN_DEFAULTS
 from bench.capacity.experiment.sweep_folder import FILE_NAME as SWEEP
 from bench.capacity.model.model_file import FILE_NAME as MODEL
 from bench.capacity.plan.diurnal import read_diurnal
@@ -53,13 +54,25 @@ def plan_request(args: argparse.Namespace, sweeps: int = 1) -> PlanRequest | Non
     """The rates to plan for, with the options of the first of `sweeps`; None where none was given.
 
     Raises:
-        UsageError: a malformed option, or a file that cannot be read.
+        UsageError: a malformed option, a file that cannot be read, or options of a plan without a rate.
     """
     options = plan_options(args, sweeps)[0]
     if not args.plan and args.diurnal is None:
+        _refuse_idle(args)
         return None
     rate = parse_plan(args.plan) if args.plan else None
     return PlanRequest(rate, read_diurnal(args.diurnal) if args.diurnal else (), options)
+
+
+def _refuse_idle(args: argparse.Namespace) -> None:
+    """Refuses options of a plan, which have no effect without one."""
+    idle = [name for name, default in PLAN_DEFAULTS.items() if getattr(args, name) != default]
+    # The sweep measures its replicas with the policy too.
+    if getattr(args, "replicas", 1) > 1 and "policy" in idle:
+        idle.remove("policy")
+    if idle:
+        names = ", ".join(f"--{name}" for name in idle)
+        raise UsageError(f"{names} without a rate to plan for; give --plan rate=500/s or --diurnal FILE.csv")
 
 
 def print_result(

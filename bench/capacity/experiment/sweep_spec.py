@@ -12,6 +12,7 @@ from bench.capacity.experiment.experiment_design import FULL, Scale
 from bench.capacity.plan.planned import PlanRequest
 from bench.capacity.plan.slo import Slo
 from bench.core.errors import UsageError
+from bench.core.units import pluralize
 from bench.core.versioned_json import shallow
 from bench.load.setup.run_spec import RunSpec
 from bench.serving.target import Target
@@ -77,6 +78,17 @@ class SweepSpec:
         if self.load.target.remote and len(self.replica_targets) < self.replicas - 1:
             missing = len(self.replica_targets) + 2
             raise UsageError(f"the address of replica {missing} is missing; give it with --replica-target")
+        if self.replica_targets and not self.load.target.remote:
+            raise UsageError(
+                f"--replica-target has no effect with {self.load.target}, of which the sweep starts each replica; give "
+                "the addresses of running servers only"
+            )
+        if len(self.replica_targets) > self.replicas - 1:
+            count = len(self.replica_targets) + 1
+            raise UsageError(
+                f"--target and --replica-target are {pluralize(count, 'server')}, and {self.replicas:,} would be used; "
+                f"give --replicas {count}"
+            )
         if self.batching != "auto":
             read_batching(self.batching)
 

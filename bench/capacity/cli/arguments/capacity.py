@@ -1,6 +1,7 @@
 """The arguments of `bertbench capacity`."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,14 @@ from bench.workload.policies import POLICIES
 _SLO: Final = Value(Slo.parse, as_text=True)
 DEFAULT_SLO: Final = "p99=250ms,errors=0.1%,wrong=0"
 DEFAULT_OUT: Final = Path("results/capacity")
+PLAN_DEFAULTS: Final[Mapping[str, str | None]] = {
+    "redundancy": "N+1",
+    "headroom": "20%",
+    "price": None,
+    "policy": "round-robin",
+}
+"""Options of a plan, which have no effect without one."""
+NOTICED: Final = "1s"
 # Options of a run that the sweep sets itself, or that it has under another name.
 OWN: Final = frozenset(
     {"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup", "drain"}
@@ -45,10 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=text)
         action.add_argument("folder", type=Path, metavar="DIR", help="the --out of the sweep")
         action.add_argument("--slo", type=_SLO, help="objective (default: that of the sweep)")
-        action.add_argument("--seed", type=SEED, default=0, help="random seed of the fit (default: 0)")
-        action.add_argument(
-            "--servers", type=whole(1, 10_000), metavar="N", help="requests that the server works on at once, if known"
-        )
+        if name == "fit":
+            action.add_argument("--seed", type=SEED, default=0, help="random seed of the fit (default: 0)")
+            _add_servers(action)
         _add_plan(action)
     action = actions.add_parser("plan", help="replicas and cost for a rate, from one or several sweeps")
     action.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="the --out of each sweep")
@@ -83,10 +91,14 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     add_scenario_options(parser, OWN | ABSENT)
 
 
-def _add_server(parser: argparse.ArgumentParser) -> None:
+def _add_servers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--servers", type=whole(1, 10_000), metavar="N", help="requests that the server works on at once, if known"
     )
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    _add_servers(parser)
     parser.add_argument(
         "--batching",
         default="auto",
@@ -140,12 +152,14 @@ def _add_scale(parser: argparse.ArgumentParser) -> None:
 def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", metavar="rate=RATE", help="the rate to plan for, like rate=500/s")
     parser.add_argument(
-        "--redundancy", default="N+1", help="N, N+1, N+2, 2N or a number of spare replicas (default: N+1)"
+        "--redundancy",
+        default=PLAN_DEFAULTS["redundancy"],
+        help="N, N+1, N+2, 2N or a number of spare replicas (default: N+1)",
     )
     parser.add_argument(
         "--headroom",
         type=FRACTION_TEXT,
-        default="20%",
+        default=PLAN_DEFAULTS["headroom"],
         help="fraction of the sustained rate of each replica left free (default: 20%%)",
     )
     parser.add_argument(
@@ -156,7 +170,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
         help="price of one replica for an hour; repeatable, one for each sweep in their order",
     )
     parser.add_argument(
-        "--policy", choices=POLICIES, default="round-robin", help="balancing policy (default: round-robin)"
+        "--policy", choices=POLICIES, default=PLAN_DEFAULTS["policy"], help="balancing policy (default: round-robin)"
     )
     parser.add_argument("--diurnal", type=Path, metavar="CSV", help="rates of a day: columns time and rate")
 
@@ -181,7 +195,7 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--noticed",
         type=DURATION_TEXT,
-        default="1s",
+        default=NOTICED,
         help="delay until the load balancer notices a failure (default: 1s)",
     )
     parser.add_argument(

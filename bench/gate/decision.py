@@ -33,7 +33,7 @@ from bench.gate.early_verdicts import (
     wrong_answers,
 )
 from bench.gate.restarts import RestartPolicy
-from bench.gate.results import describe_effect, evaluated_metrics, verdict, without_bound
+from bench.gate.results import describe_effect, evaluated_metrics, format_min_effect, verdict, without_bound
 from bench.gate.sequential_tests import Alarm, also_worse, confirmed_by, raised_alarms, unpassed_metrics
 from bench.gate.types import Failure, GateMetric, Pair, Plan, State, Verdict, VerdictKind
 
@@ -230,7 +230,7 @@ class Gate:
     def _too_noisy(self, unpassed: Sequence[str]) -> str:
         results = verdict(self._plan, VerdictKind.INCONCLUSIVE, "", self._valid, {}).metrics
         parts = [
-            f"{describe_effect(result)}, smallest effect {result.min_effect:.1%}"
+            f"{describe_effect(result)}, smallest effect {format_min_effect(result)}"
             for result in results
             if result.metric.name in unpassed
         ]

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from bench.core.types import Floats
-from bench.core.units import format_change, format_estimate
+from bench.core.units import format_change, format_estimate, format_number
 from bench.gate.types import ARMS, Counts, GateMetric, MetricResult, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
 from bench.stats.between_runs import mean_of_runs
 from bench.stats.estimate import Estimate
@@ -183,7 +183,7 @@ def describe_effect(result: MetricResult) -> str:
     change, lo, hi = effect_changes(result)
     if change is None:
         return result.metric.label
-    return f"{result.metric.label} {format_estimate(change, lo, hi, partial(format_effect, result.metric))}"
+    return f"{result.metric.label} {format_estimate(change, lo, hi, partial(format_effect, result))}"
 
 
 def effect_changes(result: MetricResult) -> tuple[float | None, float | None, float | None]:
@@ -195,9 +195,16 @@ def effect_changes(result: MetricResult) -> tuple[float | None, float | None, fl
     return (change, hi, lo) if result.metric.higher_is_better else (change, lo, hi)
 
 
-def format_effect(metric: GateMetric, change: float) -> str:
-    """`+10.3 %`, or `+0.31 points` for a difference of proportions."""
-    return f"{format_change(100 * change, 2)} points" if metric.absolute else f"{format_change(100 * change)} %"
+def format_effect(result: MetricResult, change: float) -> str:
+    """`+10.3 %`, or `+0.31 points` for a difference of proportions: to a twentieth of the smallest effect or finer."""
+    absolute = result.metric.absolute
+    places = max(2 if absolute else 1, math.ceil(-math.log10(100 * result.min_effect / 20)))
+    return f"{format_change(100 * change, places)} {'points' if absolute else '%'}"
+
+
+def format_min_effect(result: MetricResult) -> str:
+    """The smallest effect as it was given: `5 %`, `1.25 %`, `0.002 points`."""
+    return f"{format_number(100 * result.min_effect, 6)} {'points' if result.metric.absolute else '%'}"
 
 
 def as_change(metric: GateMetric, effect: float) -> float:

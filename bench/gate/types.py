@@ -337,6 +337,7 @@ class Verdict:
             compared runs.
         scope: what that bound covers, for people.
         warnings: what a reader must know, one line each.
+        runs: (baseline, candidate) stored runs that were compared; None for a live gate.
     """
 
     kind: VerdictKind
@@ -351,6 +352,7 @@ class Verdict:
     false_alarms: float | None = None
     scope: str = ""
     warnings: tuple[str, ...] = ()
+    runs: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,18 @@ from bench.gate.early_verdicts import failure_verdict
 from bench.gate.report.files import gate_json, gate_junit
 from bench.gate.report.html_page import gate_html
 from bench.gate.report.text import gate_markdown, gate_table, verdict_line
-from bench.gate.types import Failure, GateReport, VerdictKind, default_plan
+from bench.gate.results import format_effect, format_min_effect
+from bench.gate.types import (
+    METRICS,
+    Failure,
+    GateReport,
+    MetricResult,
+    State,
+    Verdict,
+    VerdictKind,
+    default_plan,
+)
+from bench.stats.estimate import Estimate
 from tests.support.browser import open_browser, opened, serious_faults
 from tests.support.gate_noise import pairs, run_gate, slower
 
@@ -33,11 +44,36 @@ def test_the_line_says_what_by_how_much_and_how_sure() -> None:
 
 
 def test_stored_runs_that_were_not_compared_have_no_number_a_side() -> None:
-    stored = replace(report(slower(0.2)), load="")
-    assert " runs a side; false alarms" in verdict_line(stored)
-    none = replace(stored, verdict=replace(stored.verdict, pairs=0))
+    live = report(slower(0.2))
+    stored = replace(live, load="", verdict=replace(live.verdict, runs=(6, 6)))
+    assert "; 6 runs a side; false alarms" in verdict_line(stored)
+    none = replace(stored, verdict=replace(stored.verdict, pairs=0, runs=(0, 0)))
     assert "a side" not in verdict_line(none)
     assert "a side" not in gate_html(none)
+
+
+@pytest.mark.parametrize(
+    ("name", "min_effect", "change", "text", "smallest"),
+    [
+        ("p50", 0.05, 0.1034, "+10.3 %", "5 %"),
+        ("p50", 0.0125, 0.0083, "+0.83 %", "1.25 %"),
+        ("errors", 0.005, 0.0031, "+0.31 points", "0.5 points"),
+        # Two in a hundred thousand: what is larger is not shown as 0.
+        ("errors", 0.00002, 0.00003, "+0.0030 points", "0.002 points"),
+        ("memory", 0.0005, -0.0004, "-0.040 %", "0.05 %"),
+    ],
+)
+def test_changes_and_the_smallest_effect_are_shown_alike_everywhere(
+    name: str, min_effect: float, change: float, text: str, smallest: str
+) -> None:
+    metric = next(metric for metric in METRICS if metric.name == name)
+    effect = Estimate(name, change, change, change, 0.95, 7)
+    result = MetricResult(metric, 1.0, 1.0 + change, effect, min_effect, State.REGRESSION)
+    assert (format_effect(result, change), format_min_effect(result)) == (text, smallest)
+    found = GateReport(Verdict(VerdictKind.REGRESSION, "slow", (result,), 7), "a", "b", "", 0.0)
+    for shown in (gate_table(found), gate_html(found), gate_markdown(found), gate_junit(found).decode()):
+        assert text in shown
+        assert smallest in shown
 
 
 def test_throughput_is_shown_as_the_change_of_the_figure() -> None:

@@ -4,7 +4,7 @@ Format history of the JSON:
     1: first.
     2: the verdict may be TARGET_FAILED or INTERRUPTED; `baseline` and `candidate` of a metric differ by exactly
        `change`; the bound of false alarms is null where the verdict does not rest on a comparison, and says what it
-       covers. Later: `command` and `message`, as in the documents of all commands.
+       covers. Later: `command` and `message`, as in the documents of all commands, and `runs`.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from bench.core import interrupts
 from bench.core.output import to_json
 from bench.core.versioned_json import INDENTED, VersionedJson
 from bench.gate.report.text import error_rate
-from bench.gate.results import as_change, describe_effect
+from bench.gate.results import as_change, describe_effect, format_min_effect
 from bench.gate.types import ARMS, GateReport, MetricResult, State, VerdictKind
 from bench.report.junit import Suite
 
@@ -113,6 +113,7 @@ class GateDocument(Document, frozen=True, kw_only=True):
     load: Annotated[str, Meta(description="on both; empty for stored runs")]
     seconds: Annotated[float, Meta(description="how long the gate took, seconds")]
     pairs: Annotated[int, Meta(description="valid pairs; of stored runs the runs of the smaller set")]
+    runs: Annotated[BothArms | None, Meta(description="stored runs that were compared; null for a live gate")]
     invalid_pairs: int
     metrics: Sequence[MetricDocument]
     counts: CountsDocument
@@ -138,6 +139,7 @@ def gate_document(report: GateReport) -> GateDocument:
         load=report.load,
         seconds=round(report.seconds, 3),
         pairs=verdict.pairs,
+        runs=None if verdict.runs is None else BothArms(**dict(zip(ARMS, verdict.runs, strict=True))),
         invalid_pairs=verdict.invalid_pairs,
         metrics=[_metric(result) for result in verdict.metrics],
         counts=CountsDocument(**both),
@@ -206,7 +208,7 @@ def gate_junit(report: GateReport) -> bytes:
     for result in verdict.metrics:
         case = suite.case(result.metric.label)
         if result.state is State.REGRESSION:
-            case.fail(describe_effect(result), f"smallest effect {result.min_effect:.2%}")
+            case.fail(describe_effect(result), f"smallest effect {format_min_effect(result)}")
         elif result.state is State.NOT_EVALUATED:
             case.skip(result.note)
         elif result.state is State.UNCLEAR and verdict.kind is VerdictKind.INCONCLUSIVE:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from bench.analysis.metrics import Metric
 from bench.core.units import ABSENT, format_interval, format_percent, pluralize
-from bench.gate.report.text import METRIC_HEAD, count_rows, duration, error_rate, metric_cells
-from bench.gate.results import effect_changes, format_effect
+from bench.gate.report.text import METRIC_HEAD, count_rows, duration, error_rate, metric_cells, stored_counts
+from bench.gate.results import effect_changes, format_effect, format_min_effect
 from bench.gate.types import GateReport, MetricResult, State, VerdictKind
 from bench.report import text
 from bench.report.page import page_data, render_page
@@ -54,8 +54,8 @@ def _sentences(report: GateReport) -> Iterator[str]:
     yield f"Candidate {report.candidate} against baseline {report.baseline}."
     if report.load:
         yield f"Both under {report.load}, side by side: {duration(report)}."
-    elif report.verdict.pairs:
-        yield f"Stored runs: {pluralize(report.verdict.pairs, 'run')} a side."
+    elif counts := stored_counts(report.verdict):
+        yield f"Stored runs: {counts}."
     if report.verdict.invalid_pairs:
         yield f"{pluralize(report.verdict.invalid_pairs, 'INVALID pair')} left out."
     bound = error_rate(report)
@@ -69,7 +69,7 @@ def _figure(result: MetricResult) -> Figure:
     change, lo, hi = effect_changes(result)
 
     def written(value: float) -> str:
-        return format_effect(metric, value)
+        return format_effect(result, value)
 
     state = BAD if result.state is State.REGRESSION else GOOD if result.state is State.PASSED else PLAIN
     levels = [
@@ -77,8 +77,10 @@ def _figure(result: MetricResult) -> Figure:
         for name, level in (("baseline", result.baseline), ("candidate", result.candidate))
     ]
     value = ABSENT if change is None else written(change)
-    smallest = format_effect(metric, result.min_effect).removeprefix("+")
-    notes = [f"{format_interval(lo, hi, written)} 95 % interval", f"the smallest change that matters: {smallest}"]
+    notes = [
+        f"{format_interval(lo, hi, written)} 95 % interval",
+        f"the smallest change that matters: {format_min_effect(result)}",
+    ]
     return Figure(f"{metric.label}: {result.state}", value, state, levels, notes)
 
 

@@ -4,7 +4,7 @@ from functools import partial
 
 from bench.analysis.metrics import Metric
 from bench.core.units import ABSENT, format_interval, format_seconds, pluralize
-from bench.gate.results import effect_changes, format_effect
+from bench.gate.results import effect_changes, format_effect, format_min_effect
 from bench.gate.types import GateReport, MetricResult, State, Verdict, VerdictKind
 from bench.report import text
 from bench.report.pages import render
@@ -26,7 +26,7 @@ def verdict_line(report: GateReport) -> str:
     verdict = report.verdict
     parts = [
         f"{verdict.kind}: {verdict.reason}",
-        duration(report) if report.load else f"{pluralize(verdict.pairs, 'run')} a side" if verdict.pairs else "",
+        duration(report) if report.load else stored_counts(verdict),
         error_rate(report),
     ]
     return "; ".join(part for part in parts if part)
@@ -54,6 +54,7 @@ def gate_markdown(report: GateReport) -> str:
         verdict=verdict,
         mark=_MARKS[verdict.kind],
         duration=duration(report),
+        stored_counts=stored_counts(verdict),
         metric_head=METRIC_HEAD,
         metric_rows=[metric_cells(result) for result in verdict.metrics],
         count_rows=count_rows(verdict),
@@ -82,19 +83,28 @@ def duration(report: GateReport) -> str:
     return f"{pluralize(report.verdict.pairs, 'pair')} in {format_seconds(report.seconds)}"
 
 
+def stored_counts(verdict: Verdict) -> str:
+    """`6 runs a side`, or `4 runs against 9`; "" where no stored runs were compared."""
+    if verdict.runs is None or not all(verdict.runs):
+        return ""
+    before, after = verdict.runs
+    runs = pluralize(before, "run")
+    return f"{runs} a side" if before == after else f"{runs} against {after:,}"
+
+
 def metric_cells(result: MetricResult) -> tuple[str, str, str, str, str, str, str]:
     """The row of a metric in a table with the header `METRIC_HEAD`."""
     metric = result.metric
     shown = Metric(metric.name, metric.label, metric.unit)
     change, lo, hi = effect_changes(result)
-    written = partial(format_effect, metric)
+    written = partial(format_effect, result)
     return (
         metric.label,
         text.metric_value(shown, result.baseline),
         text.metric_value(shown, result.candidate),
         ABSENT if change is None else written(change),
         format_interval(lo, hi, written),
-        f"{100 * result.min_effect:.3g} {'points' if metric.absolute else '%'}",
+        format_min_effect(result),
         _word(result),
     )
 

@@ -66,6 +66,7 @@ class Measured:
         words: words scored.
         means: means of `bytes_out`, `bytes_in`, `build` and `parse` over the requests that have them.
         warmup: requests of the warm-up, by outcome.
+        warmup_checked: answers of the warm-up that were compared.
         warmup_in_flight: those of them that were in flight when the measured part began.
         latest: the last known time of the run, at least `ends`, seconds.
     """
@@ -82,6 +83,7 @@ class Measured:
     words: NDArray[np.uint32]
     means: dict[str, float] = field(default_factory=dict)
     warmup: dict[str, int] = field(default_factory=dict)
+    warmup_checked: int = 0
     warmup_in_flight: WarmupInFlight = field(default_factory=WarmupInFlight.none)
     latest: float = 0.0
 
@@ -141,12 +143,13 @@ def load(run: Run) -> Measured:
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _COLUMNS}
     sums = dict.fromkeys(_SUMMED, 0.0)
     known = dict.fromkeys(_SUMMED, 0)
-    warm = np.zeros(len(OUTCOME_CODES), np.int64)
+    warm, warm_checked = np.zeros(len(OUTCOME_CODES), np.int64), 0
     in_flight = [WarmupInFlight.none()]
     latest = 0.0
     for batch in run.batches((*_COLUMNS, *_SUMMED, "warmup")):
         cold = ~batch["warmup"]
         warm += np.bincount(batch["outcome"][batch["warmup"]], minlength=warm.size)
+        warm_checked += int(batch["checked"][batch["warmup"]].astype(np.bool_).sum())
         in_flight.append(_warmup_in_flight(batch, run.begins))
         latest = max(latest, *(float(np.fmax.reduce(batch[name], initial=0.0)) for name in ("due", "done")))
         for name in _COLUMNS:
@@ -181,6 +184,7 @@ def load(run: Run) -> Measured:
         **columns,
         means=means,
         warmup=warmup,
+        warmup_checked=warm_checked,
         warmup_in_flight=WarmupInFlight(**joined),
         latest=max(latest, ends),
     )

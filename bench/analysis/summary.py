@@ -44,6 +44,7 @@ class RunSummary:
         users: number of users in the measured part; None where they were not sampled.
         checked: answers that were compared with the golden ones.
         most_in_flight: largest number of requests in flight.
+        warmup_checked: answers of the warm-up that were compared; not in `checked`.
     """
 
     counts: Mapping[str, int]
@@ -55,6 +56,17 @@ class RunSummary:
     users: UsersPresent | None = None
     checked: int = 0
     most_in_flight: int = 0
+    warmup_checked: int = 0
+
+    @property
+    def all_counts(self) -> Mapping[str, int]:
+        """Requests by outcome, those of the warm-up too: a wrong answer in the warm-up is a wrong answer."""
+        return {name: count + self.warmup.get(name, 0) for name, count in self.counts.items()}
+
+    @property
+    def all_wrong(self) -> int:
+        """Wrong answers, those of the warm-up too."""
+        return self.all_counts.get(Outcome.WRONG_ANSWER, 0)
 
     @property
     def due(self) -> int:
@@ -80,6 +92,7 @@ def summarise(run: Run, measured: Measured, confidence: float = CONFIDENCE) -> R
         users=users,
         checked=int(measured.checked.sum()),
         most_in_flight=most_in_flight(measured),
+        warmup_checked=measured.warmup_checked,
     )
 
 

@@ -16,6 +16,7 @@ from bench.analysis.check import Behind, Check, Limit
 from bench.analysis.measured import Measured
 from bench.analysis.metrics import CEILING_FRACTION
 from bench.analysis.start_delay import all_waiting, late_by, start_delay_limit, users_waited
+from bench.analysis.summary import mean_in_flight
 from bench.analysis.users import UsersPresent, users_present
 from bench.core.types import Floats
 from bench.core.units import format_apart, format_number, format_percent, format_seconds, pluralize, were
@@ -289,8 +290,9 @@ def _little(run: Run, measured: Measured, samples: dict[str, Floats], users: Use
     limit = Limit.widest(Limit(LITTLE_RESIDUAL * present, f"{format_percent(LITTLE_RESIDUAL)} of N"), *limits)
     text = f"N = X·R is off by {{}} of N = {format_number(present)}"
     relative = Limit(limit.value / present, limit.reason)
-    # What is open at the end of a growing backlog is in N, and not in X.
-    behind = Behind.EFFECT if run.manifest.open_loop else None
+    # The requests that are open at the end of a growing backlog are in N, and not in X: then N is that of the records.
+    seen = mean_in_flight(measured) if run.manifest.open_loop else None
+    behind = Behind.SIGN if seen is not None and abs(present - seen) <= limit.value else None
     return relative.check("N = X·R", abs(residual), text, format_percent, behind=behind)
 
 

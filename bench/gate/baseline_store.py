@@ -170,9 +170,10 @@ def entry_runs(store: Path, entry: Entry) -> list[Run]:
 def _problems(run: Run) -> Sequence[str]:
     """Why this run must not be a baseline."""
     analysis = analyse(run)
-    wrong = analysis.summary.counts.get(Outcome.WRONG_ANSWER, 0)
+    wrong = analysis.summary.all_wrong
     found = [f"{run.name}: {wrong} wrong answers"] if wrong else []
-    failed = analysis.summary.due - wrong - analysis.summary.counts.get(Outcome.OK, 0)
+    counts = analysis.summary.counts
+    failed = analysis.summary.due - sum(counts.get(name, 0) for name in (Outcome.WRONG_ANSWER, Outcome.OK))
     if failed > FAILED_SHARE * analysis.summary.due:
         found.append(f"{run.name}: {failed} of {analysis.summary.due} requests failed")
     return [*found, *(f"{run.name} is INVALID: {reason}" for reason in analysis.validity.reasons)]

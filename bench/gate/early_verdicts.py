@@ -55,13 +55,10 @@ def early_verdict(
 def wrong_answers(plan: Plan, pairs: Sequence[Pair], probes: Sequence[Pair] = ()) -> Verdict | None:
     """A REGRESSION where the candidate gave a wrong answer, be it in an INVALID pair or in a probe; else None."""
     every = (*pairs, *probes)
-    wrong = sum(pair.candidate.wrong for pair in every)
-    if not wrong:
-        return None
-    warnings = []
-    if baseline := sum(pair.baseline.wrong for pair in every):
-        warnings.append(f"the baseline gives wrong answers too ({baseline}); is this the golden file of its model?")
     reason = wrong_answers_reason([pair.candidate for pair in every])
+    if not reason:
+        return None
+    warnings = wrong_baseline_warnings([pair.baseline for pair in every])
     valid = [pair for pair in pairs if not pair.invalid]
     states = {metric.name: State.UNCLEAR for metric in evaluated_metrics(plan, valid)}
     return without_bound(verdict(plan, VerdictKind.REGRESSION, reason, pairs, states, warnings, probes))
@@ -73,6 +70,12 @@ def wrong_answers_reason(runs: Sequence[RunMetrics]) -> str:
     if not wrong:
         return ""
     return f"{WRONG_ANSWERS}: {wrong} of {checked} checked answers of the candidate differ from the Estimator's"
+
+
+def wrong_baseline_warnings(runs: Sequence[RunMetrics]) -> list[str]:
+    """A warning if answers of the baseline's runs are wrong."""
+    wrong = sum(run.wrong for run in runs)
+    return [f"the baseline gives wrong answers ({wrong}); is this the golden file of its model?"] if wrong else []
 
 
 def unusable_reason(plan: Plan, pairs: Sequence[Pair], final: bool) -> str:

@@ -16,6 +16,7 @@ MIN_ANSWERS: Final = {"p50": 20, "p95": 100, "p99": 300}
 """The successful requests that a run needs for a percentile. Three beyond a p99 say little about one run, but the gate
 uses many runs, and needs only that the value of each follows a change of the server."""
 
+_ANSWERED: Final = (Outcome.OK, Outcome.WRONG_ANSWER)
 _STORED: Final = {"throughput": "throughput", "server_cpu_per_request": "cpu", "server_memory": "memory"}
 
 
@@ -36,9 +37,7 @@ def run_metrics(
     good = outcome == OUTCOME_CODES[Outcome.OK]
     wrong = counts[Outcome.WRONG_ANSWER]
     requests, answered = int(outcome.size), int(good.sum())
-    failures = {
-        name: count for name, count in counts.items() if count and name not in (Outcome.OK, Outcome.WRONG_ANSWER)
-    }
+    failures = {name: count for name, count in counts.items() if count and name not in _ANSWERED}
     values: dict[str, float] = {}
     if requests:
         values[ERRORS] = sum(failures.values()) / requests
@@ -73,7 +72,7 @@ def stored_run_metrics(analysis: Analysis) -> RunMetrics:
     """The metrics of a stored run, from its analysis; a percentile of too few answers is absent."""
     summary = analysis.summary
     counts = {name: count for name, count in summary.counts.items() if count}
-    failures = {name: count for name, count in counts.items() if name not in (Outcome.OK, Outcome.WRONG_ANSWER)}
+    failures = {name: count for name, count in counts.items() if name not in _ANSWERED}
     sources = {f"from_due_{name}": name for name in MIN_ANSWERS} | _STORED
     values = {}
     for source, name in sources.items():
@@ -82,8 +81,14 @@ def stored_run_metrics(analysis: Analysis) -> RunMetrics:
             values[name] = found.center
     if summary.due:
         values[ERRORS] = sum(failures.values()) / summary.due
-    wrong_share = summary.metrics.get("wrong_share")
     wrong = counts.get(Outcome.WRONG_ANSWER, 0)
-    # Without a share no answer was checked, and none can be wrong.
-    checked = counts.get(Outcome.OK, 0) + wrong if wrong_share is not None else 0
-    return RunMetrics(summary.due, sum(failures.values()), wrong, checked, values, failures)
+    return RunMetrics(summary.due, sum(failures.values()), wrong, summary.checked, values, failures)
+
+
+def stored_warmup_metrics(analysis: Analysis) -> RunMetrics:
+    """What was answered in the warm-up of a stored run: only wrong answers count there."""
+    summary = analysis.summary
+    failures = {name: count for name, count in summary.warmup.items() if count and name not in _ANSWERED}
+    wrong = summary.warmup.get(Outcome.WRONG_ANSWER, 0)
+    requests = sum(summary.warmup.values())
+    return RunMetrics(requests, sum(failures.values()), wrong, summary.warmup_checked, {}, failures)

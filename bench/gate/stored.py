@@ -4,8 +4,12 @@ There are no pairs in random order, so an exact permutation test replaces the si
 every split of the runs into two sets is equally likely. That holds if nothing drifted between the sets, which stored
 runs cannot show; a warning says so. There is one look, no confirmation, and the joint error rate is `ALPHA` over all
 metrics (Holm).
+
+Runs in which the server fell behind the rate count, on both sides alike: the slower a candidate, the clearer the
+verdict. Where most of the baseline's are such, the rate is too high for a comparison, unless the candidate keeps up.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -15,8 +19,15 @@ import numpy as np
 from bench.analysis.compare import Difference, manifest_differences
 from bench.analysis.run import Analysis
 from bench.core.types import Floats
-from bench.gate.early_verdicts import errors_reason, failure_verdict, no_good_answer, wrong_answers_reason
-from bench.gate.metrics import stored_run_metrics
+from bench.core.units import pluralize
+from bench.gate.early_verdicts import (
+    errors_reason,
+    failure_verdict,
+    no_good_answer,
+    wrong_answers_reason,
+    wrong_baseline_warnings,
+)
+from bench.gate.metrics import stored_run_metrics, stored_warmup_metrics
 from bench.gate.results import Effect, describe_effect, metric_results, totals, without_bound
 from bench.gate.types import ERRORS, GateMetric, Plan, RunMetrics, State, Verdict, VerdictKind
 from bench.stats.between_runs import change_between_runs
@@ -24,6 +35,7 @@ from bench.stats.holm import holm
 
 ALPHA: Final = 0.05
 MIN_RUNS: Final = 4
+"""Fewest runs a side, even where the test needs fewer: they say too little about how runs vary."""
 _RESAMPLES: Final = 20_000
 SCOPE: Final = "chance from run to run, while nothing else changes between the two sets"
 """What the bound of false alarms covers."""
@@ -49,22 +61,101 @@ def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[
         return failed
     if found := _differences(baseline, candidate):
         return _without(plan, f"the runs cannot be compared: {found}; make both sets on one machine under one load")
-    # Wrong answers count in an INVALID run too.
-    if reason := wrong_answers_reason(sets["candidate"]):
-        return without_bound(_verdict(plan, VerdictKind.REGRESSION, reason, sets["baseline"], sets["candidate"], {}))
+    if wrong := _wrong_answers(plan, sets, analyses):
+        return wrong
     for name, found_runs in sets.items():
         if not any(run.requests for run in found_runs):
             return _without(plan, f"no run of the {name} holds a request; give a longer --duration")
-    invalid = [f"{run.run.name} {run.validity.reasons[0]}" for run in (*baseline, *candidate) if not run.validity.valid]
+    if behind := _behind(analyses):
+        return _without(plan, behind)
+    invalid = [
+        f"{run.run.name} {run.validity.reasons[0]}" for run in (*baseline, *candidate) if not run.validity.shows_server
+    ]
     used = [
-        [metrics for metrics, run in zip(sets[name], runs, strict=True) if run.validity.valid]
+        [metrics for metrics, run in zip(sets[name], runs, strict=True) if run.validity.shows_server]
         for name, runs in analyses.items()
     ]
     if min(map(len, used)) < MIN_RUNS:
         why = f"; INVALID: {'; '.join(invalid)}" if invalid else ""
-        reason = f"{len(used[0])} and {len(used[1])} valid runs, a verdict needs {MIN_RUNS} a side{why}"
-        return _without(plan, reason)
-    return _evaluate(plan, used[0], used[1], invalid)
+        return _without(plan, f"{_too_few(len(plan.metrics), (len(used[0]), len(used[1])))}{why}")
+    warnings = [
+        "the runs were not made side by side: a machine that changed between the sets looks like a change of the server"
+    ]
+    warnings += [f"excluded: {line}" for line in invalid]
+    for name, runs in analyses.items():
+        if count := sum(run.validity.overloaded for run in runs):
+            warnings.append(f"the {name} fell behind the rate in {count} of {pluralize(len(runs), 'run')}, which count")
+    warnings += wrong_baseline_warnings([*sets["baseline"], *map(stored_warmup_metrics, baseline)])
+    return _evaluate(plan, used[0], used[1], warnings)
+
+
+def smallest_p(counts: tuple[int, int]) -> float:
+    """The smallest p-value that `larger` can give for so many runs of both sides: that of one split."""
+    return 1 / min(math.comb(sum(counts), counts[0]), _RESAMPLES + 1)
+
+
+def enough_runs(metrics: int, counts: tuple[int, int]) -> bool:
+    """Whether so many runs of both sides can show a regression of each of so many metrics."""
+    return min(counts) >= MIN_RUNS and metrics * smallest_p(counts) <= ALPHA
+
+
+def runs_needed(metrics: int, counts: tuple[int, int]) -> tuple[int, int]:
+    """The fewest runs with which each of so many metrics can be shown to regress: of the smaller side, then of both."""
+    smaller, larger = max(min(counts), MIN_RUNS), max(*counts, MIN_RUNS)
+    while not enough_runs(metrics, (smaller, larger)):
+        smaller = smaller + 1
+        larger = max(smaller, larger)
+    return smaller, larger
+
+
+def shares(metrics: Sequence[GateMetric], counts: tuple[int, int]) -> list[float]:
+    """Each metric's share of `ALPHA`, by weight; where that is too small for any p-value, what the smallest one needs.
+
+    The shares follow from the number of runs alone, so the joint error rate is not affected.
+    """
+    least = smallest_p(counts) / ALPHA if enough_runs(len(metrics), counts) else 0.0
+    raised: set[str] = set()
+    while True:
+        left = 1 - least * len(raised)
+        weights = sum(metric.weight for metric in metrics if metric.name not in raised)
+        found = [least if metric.name in raised else metric.weight / weights * left for metric in metrics]
+        low = {metric.name for metric, share in zip(metrics, found, strict=True) if share < least}
+        if not low:
+            return found
+        raised |= low
+
+
+def _too_few(metrics: int, counts: tuple[int, int]) -> str:
+    """`4 and 4 valid runs are too few for 7 metrics: a verdict needs 5 a side`; "" if they are enough."""
+    if enough_runs(metrics, counts):
+        return ""
+    smaller, larger = runs_needed(metrics, counts)
+    needed = f"{smaller} a side" if smaller == larger else f"{smaller} against {larger}"
+    few = f"{counts[0]} and {counts[1]} valid runs are too few to show a regression of {pluralize(metrics, 'metric')}"
+    return f"{few}: a verdict needs {needed}; add runs"
+
+
+def _wrong_answers(
+    plan: Plan, sets: Mapping[str, list[RunMetrics]], analyses: Mapping[str, Sequence[Analysis]]
+) -> Verdict | None:
+    """A REGRESSION where the candidate gave a wrong answer, be it in an INVALID run or in the warm-up; else None."""
+    every = {name: [*sets[name], *map(stored_warmup_metrics, runs)] for name, runs in analyses.items()}
+    reason = wrong_answers_reason(every["candidate"])
+    if not reason:
+        return None
+    warnings = wrong_baseline_warnings(every["baseline"])
+    found = _verdict(plan, VerdictKind.REGRESSION, reason, sets["baseline"], sets["candidate"], {}, warnings)
+    return replace(without_bound(found), **totals(every["baseline"], every["candidate"]))
+
+
+def _behind(analyses: Mapping[str, Sequence[Analysis]]) -> str:
+    """Why the runs cannot be compared if the rate was too high for both servers; else ""."""
+    behind = {name: sum(run.validity.overloaded for run in runs) for name, runs in analyses.items()}
+    if not behind["candidate"] or 2 * behind["baseline"] <= len(analyses["baseline"]):
+        return ""
+    counts = [f"{count} of {pluralize(len(analyses[name]), 'run')} of the {name}" for name, count in behind.items()]
+    fell = f"the servers fell behind the rate in {' and '.join(counts)}"
+    return f"{fell}: it is too high for both; make both sets with a lower rate in --arrivals"
 
 
 def _failed(
@@ -91,35 +182,51 @@ def _failed(
     return without_bound(_verdict(plan, VerdictKind.REGRESSION, reason, sets["baseline"], sets["candidate"], {}))
 
 
-def _evaluate(plan: Plan, baseline: list[RunMetrics], candidate: list[RunMetrics], invalid: Sequence[str]) -> Verdict:
-    metrics = [
+def _evaluated(plan: Plan, baseline: Sequence[RunMetrics], candidate: Sequence[RunMetrics]) -> list[GateMetric]:
+    """The plan's metrics that all runs have."""
+    return [
         metric
         for metric in plan.metrics
         if all(metric.name in run.values for run in (*baseline, *candidate)) and _positive(metric, baseline, candidate)
     ]
-    missing = [name for name in plan.required if name not in {metric.name for metric in metrics}]
+
+
+def _states(
+    plan: Plan, metrics: Sequence[GateMetric], baseline: Sequence[RunMetrics], candidate: Sequence[RunMetrics]
+) -> dict[str, State]:
+    """What the tests show of each metric."""
     pairs = [(_scaled(metric, baseline), _scaled(metric, candidate)) for metric in metrics]
     margins = [metric.as_worsening(plan.min_effects[metric.name]) for metric in metrics]
     alarms = [
         larger(after, before, metric.as_worsening(plan.min_effects[metric.name] / 2))
         for metric, (before, after) in zip(metrics, pairs, strict=True)
     ]
-    worse = holm(alarms, [metric.weight for metric in metrics]) if metrics else ()
+    worse = holm(alarms, shares(metrics, (len(baseline), len(candidate)))) if metrics else ()
     fine = [larger(-after, -before, -margin) for margin, (before, after) in zip(margins, pairs, strict=True)]
     states = {}
     for metric, bad, good in zip(metrics, worse, fine, strict=True):
         passed = State.PASSED if good <= plan.miss else State.UNCLEAR
-        states[metric.name] = State.REGRESSION if bad <= ALPHA else passed
+        # A share may be just what the smallest p-value needs.
+        states[metric.name] = State.REGRESSION if bad <= ALPHA * (1 + 1e-9) else passed
+    return states
+
+
+def _evaluate(
+    plan: Plan, baseline: Sequence[RunMetrics], candidate: Sequence[RunMetrics], warnings: Sequence[str]
+) -> Verdict:
+    metrics = _evaluated(plan, baseline, candidate)
+    missing = [name for name in plan.required if name not in {metric.name for metric in metrics}]
+    states = _states(plan, metrics, baseline, candidate)
+    if few := _too_few(len(metrics), (len(baseline), len(candidate))):
+        # A metric passes only where it could have failed.
+        states = {name: State.UNCLEAR if state is State.PASSED else state for name, state in states.items()}
     regressions = [name for name, state in states.items() if state is State.REGRESSION]
     unclear = [name for name, state in states.items() if state is State.UNCLEAR]
     kind = VerdictKind.REGRESSION if regressions else VerdictKind.INCONCLUSIVE
     if not (regressions or unclear or missing) and metrics:
         kind = VerdictKind.PASS
-    warnings = [
-        "the runs were not made side by side: a machine that changed between the sets looks like a change of the server"
-    ]
-    warnings += [f"excluded: {line}" for line in invalid]
-    found = _verdict(plan, kind, "", baseline, candidate, states, warnings)
+    notes = [*warnings, few] if few and regressions else warnings
+    found = _verdict(plan, kind, "", baseline, candidate, states, notes)
     effects = {result.metric.name: describe_effect(result) for result in found.metrics}
     if kind is VerdictKind.PASS:
         reason = "no metric is worse by the smallest effect that matters"
@@ -127,6 +234,8 @@ def _evaluate(plan: Plan, baseline: list[RunMetrics], candidate: list[RunMetrics
         reason = ", ".join(effects[name] for name in regressions)
     elif missing or not metrics:
         reason = f"{', '.join(missing) or 'no metric'} could not be evaluated: the runs lack it; use longer runs"
+    elif few:
+        reason = f"{few}, or give fewer --metrics"
     else:
         reason = f"too noisy: {'; '.join(effects[name] for name in unclear)}; add runs, or give a larger --min-effect"
     return replace(found, reason=reason)
@@ -206,6 +315,7 @@ def _verdict(
         reason,
         metric_results(plan, baseline, candidate, states, effects),
         min(len(baseline), len(candidate)),
+        runs=(len(baseline), len(candidate)),
         false_alarms=ALPHA if baseline and candidate else None,
         scope=SCOPE if baseline and candidate else "",
         warnings=tuple(warnings),

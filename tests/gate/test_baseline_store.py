@@ -48,6 +48,13 @@ def test_add_and_promote(runs: Path, tmp_path: Path) -> None:
             find_entry(store, misspelt)
 
 
+def test_a_wrong_answer_in_the_warm_up_is_a_problem(tmp_path: Path) -> None:
+    requests = simulate(ARRIVALS, SHORT)
+    requests.outcome[:2] = [Outcome.WRONG_ANSWER] * 2
+    run = write_run(tmp_path / "failed", requests, ARRIVALS, SHORT)
+    assert add_runs(tmp_path / "store", [run.path], "a", NOW).problems == (f"{run.name}: 2 wrong answers",)
+
+
 def test_the_store_stands_for_itself(runs: Path, tmp_path: Path) -> None:
     """The runs are copies: the folder can be committed, cached, moved."""
     store = tmp_path / "store"

@@ -6,9 +6,10 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.analysis.run import analyse
-from bench.gate.metrics import run_metrics, stored_run_metrics
+from bench.gate.metrics import run_metrics, stored_run_metrics, stored_warmup_metrics
 from bench.results.blocks import OUTCOME_CODES
-from bench.results.records import Outcome
+from bench.results.records import Outcome, RequestRecord
+from tests.support import synthetic_runs
 from tests.support.synthetic_runs import simulate, write_run
 
 
@@ -57,3 +58,20 @@ def test_stored_figures_are_those_of_the_analysis(tmp_path: Path) -> None:
     assert found.values["throughput"] == analysis.summary.metrics["throughput"].center
     assert found.values["memory"] == 4e8
     assert found.checked == found.good
+
+
+def test_stored_answers_checked_are_those_that_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every tenth answer is checked, as with a share of 10 %; the first one of the warm-up is wrong."""
+
+    def record(**values: Any) -> RequestRecord:
+        return RequestRecord(**{**values, "checked": values["checked"] and values["sentence"] % 10 == 0})
+
+    monkeypatch.setattr(synthetic_runs, "RequestRecord", record)
+    requests = simulate("poisson:rate=100")
+    requests.outcome[0] = Outcome.WRONG_ANSWER
+    analysis = analyse(write_run(tmp_path, requests, "poisson:rate=100"))
+    found, warm = stored_run_metrics(analysis), stored_warmup_metrics(analysis)
+    assert (found.wrong, warm.wrong) == (0, 1)
+    assert found.checked == analysis.summary.checked < found.good / 9
+    assert found.checked + warm.checked == -(-requests.due.size // 10)
+    assert (warm.requests, analysis.summary.all_wrong) == (requests.warmup, 1)

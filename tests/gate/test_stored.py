@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from bench.analysis.run import Analysis, analyse
-from bench.gate.stored import MIN_RUNS, decide_stored, larger
-from bench.gate.types import State, VerdictKind, default_plan
+from bench.gate.report.html_page import gate_html
+from bench.gate.report.text import gate_markdown, stored_counts, verdict_line
+from bench.gate.stored import ALPHA, MIN_RUNS, decide_stored, enough_runs, larger, runs_needed, shares, smallest_p
+from bench.gate.types import METRICS, GateReport, State, Verdict, VerdictKind, default_plan, restricted
 from bench.results.records import Outcome
+from bench.stats.holm import holm
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, exponential, simulate, write_run
 
 PLAN = default_plan(0.1)
@@ -67,7 +70,73 @@ def test_one_wrong_answer_is_a_regression(baseline: list[Analysis], tmp_path: Pa
     found = decide_stored(PLAN, baseline, runs(tmp_path, 2, outcome=Outcome.WRONG_ANSWER, every=500))
     assert found.kind is VerdictKind.REGRESSION
     assert "wrong_answers" in found.reason
-    assert found.wrong[1] == 2
+    # In each run one of the warm-up, and one after it.
+    assert found.wrong == (0, 4)
+
+
+def test_wrong_answers_in_the_warm_up_count(baseline: list[Analysis], tmp_path: Path) -> None:
+    bad = []
+    for seed in range(50, 56):
+        workload = replace(WORKLOAD, seed=seed, duration=15.0, warmup=1.0)
+        requests = simulate(ARRIVALS, workload, exponential(0.003))
+        requests.outcome[:20] = [Outcome.WRONG_ANSWER] * 20
+        bad.append(analyse(write_run(tmp_path, requests, ARRIVALS, workload, slug=f"bad-{seed}")))
+    found = decide_stored(PLAN, baseline, bad)
+    assert found.kind is VerdictKind.REGRESSION
+    assert found.reason.startswith("wrong_answers: 120 of ")
+    assert (found.wrong, found.false_alarms) == ((0, 120), None)
+    assert found.checked[1] == found.requests[1]
+    warnings = decide_stored(default_plan(0.4), bad, baseline).warnings
+    assert "the baseline gives wrong answers (120); is this the golden file of its model?" in warnings
+
+
+def open_loop(root: Path, service: float, seed: int, client: dict[str, float] | None = None) -> list[Analysis]:
+    """Six runs at 50 requests/s of a server that takes `service` seconds."""
+    found = []
+    for repeat in range(6):
+        workload = replace(WORKLOAD, seed=seed + repeat, duration=15.0, warmup=1.0, users=10_000)
+        requests = simulate("poisson:rate=50", workload, exponential(service))
+        run = write_run(root, requests, workload=workload, slug=f"run-{repeat}", client=client)
+        found.append(analyse(run))
+    return found
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> list[Analysis]:
+    return open_loop(tmp_path_factory.mktemp("quick"), 0.01, 1)
+
+
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory: pytest.TempPathFactory) -> list[Analysis]:
+    return open_loop(tmp_path_factory.mktemp("behind"), 0.03, 50)
+
+
+def test_a_candidate_that_falls_behind_the_rate_is_a_regression(quick: list[Analysis], behind: list[Analysis]) -> None:
+    assert all(run.validity.overloaded for run in behind)
+    found = decide_stored(PLAN, quick, behind)
+    assert found.kind is VerdictKind.REGRESSION
+    assert found.reason.startswith("latency p50 +")
+    assert "the candidate fell behind the rate in 6 of 6 runs, which count" in found.warnings
+    assert decide_stored(PLAN, behind, quick).kind is VerdictKind.PASS
+
+
+def test_a_rate_that_neither_side_holds_is_inconclusive(
+    quick: list[Analysis], behind: list[Analysis], tmp_path: Path
+) -> None:
+    found = decide_stored(PLAN, behind, open_loop(tmp_path, 0.06, 90))
+    assert found.kind is VerdictKind.INCONCLUSIVE
+    assert found.reason == (
+        "the servers fell behind the rate in 6 of 6 runs of the baseline and 6 of 6 runs of the candidate: it is too "
+        "high for both; make both sets with a lower rate in --arrivals"
+    )
+    # Few of the baseline's are a slow spell.
+    assert decide_stored(PLAN, [*quick[:5], behind[0]], behind[1:]).kind is VerdictKind.REGRESSION
+
+
+def test_a_load_generator_at_its_limit_is_no_server_that_falls_behind(quick: list[Analysis], tmp_path: Path) -> None:
+    found = decide_stored(PLAN, quick, open_loop(tmp_path, 0.03, 90, client={"cpu": 0.99}))
+    assert found.kind is VerdictKind.INCONCLUSIVE
+    assert "INVALID" in found.reason
 
 
 def test_other_machines_are_inconclusive_and_the_field_is_named(baseline: list[Analysis], tmp_path: Path) -> None:
@@ -119,7 +188,7 @@ def test_dead_runs_are_a_verdict(baseline: list[Analysis], tmp_path: Path) -> No
 def test_empty_sets_and_too_few_are_inconclusive(baseline: list[Analysis]) -> None:
     for candidate, reason in (
         ([], "the candidate has no run"),
-        (baseline[: MIN_RUNS - 1], f"a verdict needs {MIN_RUNS}"),
+        (baseline[: MIN_RUNS - 1], f"a verdict needs {MIN_RUNS} against 6"),
     ):
         found = decide_stored(PLAN, baseline, candidate)
         assert found.kind is VerdictKind.INCONCLUSIVE
@@ -133,6 +202,90 @@ def test_invalid_runs_are_left_out_with_their_reason(baseline: list[Analysis], t
     assert found.kind is VerdictKind.INCONCLUSIVE
     assert "INVALID" in found.reason
     assert "the client was the limit" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("names", "counts", "needed"),
+    [
+        # One of 70 splits each: 7 / 70 is above 5 %, 3 / 70 is not.
+        (7, (4, 4), (5, 5)),
+        (3, (4, 4), (4, 4)),
+        (4, (4, 4), (5, 5)),
+        # One of 126, of 210, of 252.
+        (7, (4, 5), (5, 5)),
+        (6, (4, 5), (4, 5)),
+        (7, (6, 4), (4, 6)),
+        (7, (5, 5), (5, 5)),
+        (7, (0, 0), (5, 5)),
+        (1, (9, 3), (4, 9)),
+    ],
+)
+def test_the_least_number_of_runs_is_what_each_test_needs_to_reject(
+    names: int, counts: tuple[int, int], needed: tuple[int, int]
+) -> None:
+    assert runs_needed(names, counts) == needed
+    assert enough_runs(names, counts) == (needed == tuple(sorted(counts)))
+
+
+@pytest.mark.parametrize("counts", [(5, 5), (4, 6), (6, 6), (12, 9)])
+def test_each_metric_alone_can_be_shown_to_regress(counts: tuple[int, int]) -> None:
+    """The smallest p-value there is, in one metric, is significant; the shares add up to all of the error rate."""
+    found = shares(METRICS, counts)
+    assert sum(found) == pytest.approx(1.0)
+    for index in range(len(METRICS)):
+        p = [smallest_p(counts) if other == index else 1.0 for other in range(len(METRICS))]
+        assert holm(p, found)[index] <= ALPHA * (1 + 1e-9)
+
+
+def test_with_many_runs_the_shares_are_the_weights() -> None:
+    assert shares(METRICS, (9, 9)) == pytest.approx([metric.weight / 20 for metric in METRICS])
+
+
+def memory(runs: list[Analysis], factor: float) -> list[Analysis]:
+    """The runs with another memory of the server."""
+    found = []
+    for run in runs:
+        metrics = dict(run.summary.metrics)
+        known = metrics["server_memory"]
+        assert known.center is not None
+        metrics["server_memory"] = replace(known, center=known.center * factor)
+        found.append(replace(run, summary=replace(run.summary, metrics=metrics)))
+    return found
+
+
+def test_five_runs_a_side_show_a_regression_of_the_lightest_metric(baseline: list[Analysis], tmp_path: Path) -> None:
+    others = runs(tmp_path, 5, seed=50)
+    found = decide_stored(default_plan(0.4), baseline[:5], memory(others, 3.0))
+    assert found.kind is VerdictKind.REGRESSION, found.reason
+    assert found.reason.startswith("server memory +200.0 %")
+
+
+def test_four_runs_a_side_are_too_few_for_seven_metrics(baseline: list[Analysis], tmp_path: Path) -> None:
+    """Three times as slow or not: so few can show neither, and the reason says how many can."""
+    slow, equal = runs(tmp_path / "slow", 5, mean=0.009, seed=40), runs(tmp_path / "equal", 4, seed=30)
+    for candidate in (slow[:4], equal):
+        found = decide_stored(default_plan(0.4), baseline[:4], candidate)
+        assert found.kind is VerdictKind.INCONCLUSIVE
+        assert found.reason == (
+            "4 and 4 valid runs are too few to show a regression of 7 metrics: a verdict needs 5 a side; add runs, or "
+            "give fewer --metrics"
+        )
+        assert State.PASSED not in {result.state for result in found.metrics}
+    # Five show all of them; and what four against five do show is shown.
+    for before in (baseline[:4], baseline[:5]):
+        assert decide_stored(PLAN, before, slow).kind is VerdictKind.REGRESSION
+    few = restricted(PLAN, ("p50", "p95", "throughput"))
+    assert decide_stored(few, baseline[:4], slow[:4]).kind is VerdictKind.REGRESSION
+
+
+@pytest.mark.parametrize(("counts", "text"), [((4, 9), "4 runs against 9"), ((6, 6), "6 runs a side"), ((0, 0), "")])
+def test_the_runs_of_both_sides_are_named(counts: tuple[int, int], text: str) -> None:
+    verdict = Verdict(VerdictKind.REGRESSION, "slow", (), min(counts), runs=counts)
+    assert stored_counts(verdict) == text
+    report = GateReport(verdict, "a", "b", "", 0.0)
+    for shown in (verdict_line(report), gate_html(report), gate_markdown(report)):
+        assert text in shown
+        assert ("runs a side" in shown) == (text == "6 runs a side")
 
 
 def test_the_permutation_test_counts_splits() -> None:

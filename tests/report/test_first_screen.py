@@ -260,3 +260,27 @@ def test_terms_are_explained_where_they_stand_first_and_listed(analysis: Analysi
     assert explained("<b> & from due, from due") == (
         f'&lt;b&gt; &amp; <abbr title="{TERMS["from due"]}">from due</abbr>, from due'
     )
+
+
+@pytest.mark.parametrize(
+    ("later", "sentences"),
+    [
+        (
+            0,
+            [
+                "20 of 100 checked answers in the warm-up were wrong.",
+                "Every answer that was checked after it is right: ",
+            ],
+        ),
+        (3, ["20 of 100 checked answers in the warm-up were wrong.", "3 of "]),
+    ],
+)
+def test_wrong_answers_in_the_warm_up_are_wrong_answers(tmp_path: Path, later: int, sentences: list[str]) -> None:
+    requests = simulate()
+    requests.outcome[:20] = [Outcome.WRONG_ANSWER] * 20
+    requests.outcome[500 : 500 + later] = [Outcome.WRONG_ANSWER] * later
+    assert requests.warmup == 100
+    screen = first_screen(analyse(write_run(tmp_path, requests)))
+    assert all(shown.startswith(meant) for shown, meant in zip(screen.alarms, sentences, strict=False))
+    assert len(screen.alarms) >= 2
+    assert (screen.figures[0].value, screen.figures[0].notes[-1]) == (f"{20 + later} wrong", "20 wrong in the warm-up")

@@ -70,11 +70,8 @@ def describe_outcome(
     summary = analysis.summary
     objectives = analysis.objectives
     limited = {result.objective.name for result in objectives.results} if objectives is not None else set()
-    # A wrong answer in the warm-up is a wrong answer.
-    error, code = _evaluate(
-        {name: count + summary.warmup[name] for name, count in summary.counts.items()}, model_dir, command, limited
-    )
-    if lost and code is not ExitCode.INCONCLUSIVE and not summary.counts[Outcome.WRONG_ANSWER]:
+    error, code = _evaluate(summary.all_counts, model_dir, command, limited)
+    if lost and code is not ExitCode.INCONCLUSIVE and not summary.all_wrong:
         error, code = f"{'; '.join(lost)}; see how it ended, and run again", ExitCode.TARGET_FAILED
     if error and (lacks := lacks_text(analysis.run.file.lacks)):
         error = f"{error.partition(';')[0]}; {lacks}"

@@ -25,7 +25,7 @@ MET: Final[Mapping[Verdict, bool | None]] = {Verdict.PASS: True, Verdict.FAIL: F
 def first_screen(analysis: Analysis) -> FirstScreen:
     """The first screen of one run."""
     valid, answers = analysis.validity.valid, list(_answers_sentences(analysis))
-    good = analysis.summary.counts["ok"] == analysis.summary.due
+    good = analysis.summary.counts["ok"] == analysis.summary.due and not analysis.summary.all_wrong
     return FirstScreen(
         word="VALID" if valid else "INVALID",
         state=GOOD if valid else BAD,
@@ -58,13 +58,16 @@ def _headline(analysis: Analysis) -> str:
 def _answers_sentences(analysis: Analysis) -> Iterator[str]:
     summary = analysis.summary
     checked, wrong = analysis.summary.checked, summary.counts["wrong_answer"]
-    if not checked:
+    if warm := summary.all_wrong - wrong:
+        yield f"{warm:,} of {pluralize(summary.warmup_checked, 'checked answer')} in the warm-up {were(warm)} wrong."
+    if not checked and not warm:
         yield "No answer was checked, so nothing is known of whether they are right."
     elif wrong:
         kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in summary.wrong_kinds.items())
         yield f"{wrong:,} of {pluralize(checked, 'checked answer')} {were(wrong)} wrong ({kinds})."
-    else:
-        yield f"Every answer that was checked is right: {checked:,} of {checked:,}."
+    elif checked:
+        later = " after it" if warm else ""
+        yield f"Every answer that was checked{later} is right: {checked:,} of {checked:,}."
     lost = summary.due - summary.counts["ok"] - wrong
     if lost:
         kinds = ", ".join(
@@ -110,16 +113,18 @@ def _throughput_sentences(analysis: Analysis) -> Iterator[str]:
 
 def _answers(analysis: Analysis) -> Figure:
     summary, checked = analysis.summary, analysis.summary.checked
-    wrong, failed = summary.counts["wrong_answer"], summary.due - summary.counts["ok"]
+    wrong, failed = summary.all_wrong, summary.due - summary.counts["ok"]
     values = [shown("error_share", summary.metrics.get("error_share"))]
     if checked:
         values.insert(0, shown("wrong_share", summary.metrics.get("wrong_share")))
-    if not checked:
+    if not checked and not wrong:
         return Figure("Answers", "not checked", BAD if failed else PLAIN, values, ["none was compared"])
-    note = f"{checked:,} of {pluralize(summary.due, 'request')} compared with the Estimator's answers"
+    notes = [f"{checked:,} of {pluralize(summary.due, 'request')} compared with the Estimator's answers"]
+    if warm := wrong - summary.counts["wrong_answer"]:
+        notes.append(f"{warm:,} wrong in the warm-up")
     if wrong:
-        return Figure("Answers", f"{wrong:,} wrong", BAD, values, [note])
-    return Figure("Answers", "all right", BAD if failed else GOOD, values, [note])
+        return Figure("Answers", f"{wrong:,} wrong", BAD, values, notes)
+    return Figure("Answers", "all right", BAD if failed else GOOD, values, notes)
 
 
 def _latency(analysis: Analysis) -> Figure:

@@ -6,6 +6,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+# It would let cd go elsewhere.
+unexport CDPATH
+
 # Images of Python often set it; a test run starts Python some thousand times, which would compile everything each time.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -154,7 +154,9 @@ def test_a_project_can_be_named(place: Place) -> None:
     assert {call.variables["COMPOSE_PROJECT_NAME"] for call in place.calls() if " up " in call.words} == {"mine"}
 
 
-@pytest.mark.parametrize("slow", ["--wait serving", "--force-recreate master", "pull", "build"])
+@pytest.mark.parametrize(
+    "slow", ["--wait serving", "--quiet serving", "--force-recreate master", "--quiet master", "pull", "build"]
+)
 def test_ctrl_c_before_the_run_is_130(place: Place, slow: str) -> None:
     """The command that it ends as well has an exit code of its own."""
     absent = {"pull": {"LOAD_IMAGE": "own", "FAKE_ABSENT": "own"}, "build": {"FAKE_ABSENT": "bertbench:load"}}
@@ -173,6 +175,9 @@ def test_ctrl_c_while_images_are_built_is_130(place: Place) -> None:
 
 def test_an_engine_without_root_writes_as_its_root(place: Place) -> None:
     options = "[name=seccomp,profile=builtin name=rootless name=cgroupns]"
+    (place.folder / "results").mkdir()
+    if os.geteuid() == 0:
+        os.chown(place.folder / "results", 1234, 4321)
     assert place.run(LOAD_TEST, "my model", "rest", FAKE_OPTIONS=options).returncode == 0
     assert {call.variables["RUN_AS"] for call in place.calls() if " up " in call.words} == {"0:0"}
 

@@ -55,9 +55,11 @@ def test_no_worker_gets_or_loses_users_while_a_test_runs() -> None:
 def test_late_workers_are_named_and_then_counted() -> None:
     late = LateWorkers()
     assert late.notes() == []
-    for moment in (None, -0.1, 8.0, 9.0, 10.0):
-        late.joined("host_1", moment)
-    early, *_, last, more = late.notes()
-    assert early == "worker host_1 joined before the load began, too late, and took no part in it"
-    assert last == "worker host_1 joined 8 s into the run, too late, and took no part in it"
+    for number, moment in enumerate((None, -0.1, 8.0, 9.0, 10.0)):
+        late.joined(f"host_{number}", moment)
+    # After the test's end it says once more that it is ready.
+    late.joined("host_1", 20.0)
+    early, _, last, more = late.notes()
+    assert early == "worker host_0 joined before the load began, too late, and took no part in it"
+    assert last == "worker host_2 joined 8 s into the run, too late, and took no part in it"
     assert more == "2 more workers joined too late"

@@ -23,7 +23,7 @@ class LateWorkers:
     """The workers that joined a test after its start."""
 
     def __init__(self) -> None:
-        self._named: list[str] = []
+        self._named: dict[str, str] = {}
         self._count = 0
 
     def joined(self, client: str, now: float | None) -> None:
@@ -33,17 +33,20 @@ class LateWorkers:
             client: Locust's name of it.
             now: seconds since the run began; None or negative before that.
         """
+        if client in self._named:
+            # It connects again when the test stops.
+            return
         self._count += 1
         moment = "before the load began" if now is None or now < 0 else f"{format_seconds(now)} into the run"
         line = f"worker {client} joined {moment}, too late, and took no part in it"
         logger.warning(line)
         if self._count <= _MOST_NAMED:
-            self._named.append(line)
+            self._named[client] = line
 
     def notes(self) -> list[str]:
         """A line for each of the first ones, and one for the others."""
         more = self._count - _MOST_NAMED
-        return self._named + ([f"{pluralize(more, 'more worker')} joined too late"] if more > 0 else [])
+        return [*self._named.values()] + ([f"{pluralize(more, 'more worker')} joined too late"] if more > 0 else [])
 
 
 class FixedWorkers:

@@ -33,8 +33,9 @@ from bench.bert.contract.exported_model import ExportedModel  # noqa: E402
 from bench.bert.contract.golden import FixedExport  # noqa: E402
 from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, COMPACT_SIGNATURE, FixedShape, score_request  # noqa: E402
 from bench.bert.contract.scoring import Scorer, ServedScorer  # noqa: E402
+from bench.bert.contract.sentence_limits import SentenceLimits  # noqa: E402
 from bench.bert.export.export import ExportOptions, export_model  # noqa: E402
-from bench.bert.export.golden_sentences import DEFAULT_SENTENCES, SentenceLimits, read_golden_sentences  # noqa: E402
+from bench.bert.export.golden_sentences import DEFAULT_SENTENCES, read_golden_sentences  # noqa: E402
 from bench.bert.graph.reference_scorers import (  # noqa: E402
     ColdPredict,
     EstimatorModel,
@@ -63,7 +64,7 @@ def bar(good: bool, text: str) -> None:
 
 def sentences_of(checkpoint: Checkpoint) -> list[EncodedSentence]:
     """The package's sentences."""
-    limits = SentenceLimits.of(checkpoint.config, None)
+    limits = SentenceLimits.of(checkpoint.config.max_pieces, None)
     return read_golden_sentences(DEFAULT_SENTENCES, checkpoint.tokenizer, limits)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.scoring import READ_AHEAD, Scorer, batches, score_stream
+from bench.bert.contract.sentence_limits import SentenceLimits
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.bert.text.sentence import EncodedSentence
 from bench.bert.tf_logging import limit_tensorflow_log
@@ -34,7 +35,7 @@ def mixed_sentences(model: ExportedModel, count: int) -> list[EncodedSentence]:
 def seconds_served(scorer: Scorer, sentences: list[EncodedSentence], max_pieces: int) -> float:
     """Seconds of the whole stream through a server."""
     began = time.perf_counter()
-    found = sum(1 for _ in score_stream(enumerate(sentences, 1), scorer, max_pieces))
+    found = sum(1 for _ in score_stream(enumerate(sentences, 1), scorer, SentenceLimits(max_pieces)))
     assert found == len(sentences)
     return time.perf_counter() - began
 

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from bench.bert.contract.golden import FixedExport
 from bench.bert.contract.masked_requests import FixedShape
+from bench.bert.contract.sentence_limits import SentenceLimits
 from bench.bert.tf_logging import limit_tensorflow_log
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
@@ -39,13 +40,13 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     limit_tensorflow_log()
     from bench.bert.checkpoints.resolve import open_checkpoint
     from bench.bert.export.export import ExportOptions, export_model
-    from bench.bert.export.golden_sentences import SentenceLimits, default_golden_sentences, read_golden_sentences
+    from bench.bert.export.golden_sentences import default_golden_sentences, read_golden_sentences
 
     fixed = _fixed_export(args)
     if fixed is not None and args.top_k is not None:
         raise UsageError("--fixed-length makes the article's export, which has no likeliest words; leave out --top-k")
     checkpoint = open_checkpoint(args.checkpoint, args.init_head, args.lower_case)
-    limits = SentenceLimits.of(checkpoint.config, fixed)
+    limits = SentenceLimits.of(checkpoint.config.max_pieces, fixed)
     left_out = 0
     if args.sentences is not None:
         sentences = read_golden_sentences(args.sentences, checkpoint.tokenizer, limits)

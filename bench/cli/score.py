@@ -14,6 +14,7 @@ from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.masked_requests import COMPACT_SIGNATURE
 from bench.bert.contract.preflight import Preflight, export_name
 from bench.bert.contract.scoring import ComparedSentence, ScoredSentence, Scorer, TopKScorer, score_stream
+from bench.bert.contract.sentence_limits import SentenceLimits
 from bench.bert.text.text_file import STDIN, Line, read_sentences
 from bench.bert.tf_logging import limit_tensorflow_log
 from bench.cli.arguments.score import TEXTS
@@ -151,9 +152,11 @@ class _Side:
     def scored(self, lines: Iterable[Line]) -> Iterator[Iterator[ScoredSentence]]:
         """The sentences with the model's answers."""
         encoded = ((line.number, self.model.tokenizer.encode(line.text)) for line in lines)
-        windows = self.args.long == "window"
+        windows, golden = self.args.long == "window", self.model.golden
+        # The Estimator pads to no fixed shape.
+        limits = SentenceLimits.of(golden.max_pieces, None if is_estimator(self.args.target) else golden.fixed)
         with _scorer(self.args, self.model, self.top_k > 0) as (scorer, in_flight):
-            yield score_stream(encoded, scorer, self.model.golden.max_pieces, long_windows=windows, in_flight=in_flight)
+            yield score_stream(encoded, scorer, limits, long_windows=windows, in_flight=in_flight)
 
 
 def _compared(first: Iterable[ScoredSentence], second: Iterable[ScoredSentence]) -> Iterator[ScoredSentence]:

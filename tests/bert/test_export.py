@@ -27,10 +27,11 @@ from bench.bert.contract.masked_requests import (
     article_inputs,
     compact_inputs,
 )
+from bench.bert.contract.sentence_limits import SentenceLimits
 from bench.bert.export import export
 from bench.bert.export.article_export import export_by_prediction
 from bench.bert.export.export import TOLERANCE, ExportOptions, export_model
-from bench.bert.export.golden_sentences import SentenceLimits, default_golden_sentences
+from bench.bert.export.golden_sentences import default_golden_sentences
 from bench.bert.export.warmup_requests import FILE_NAME as WARMUP
 from bench.bert.graph.reference_scorers import (
     ColdPredict,
@@ -354,7 +355,7 @@ def test_out_that_is_a_file(tmp_path: Path) -> None:
 def test_the_packages_sentences_fit_the_demo_and_the_presets() -> None:
     for name in ("demo", "tiny"):
         checkpoint = open_checkpoint(name)
-        limits = SentenceLimits.of(checkpoint.config, None)
+        limits = SentenceLimits.of(checkpoint.config.max_pieces, None)
         fitting, known = default_golden_sentences(checkpoint.tokenizer, limits)
         assert len(fitting) == known >= 200
 

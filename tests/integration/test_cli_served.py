@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 
 from bench.bert.contract.exported_model import ExportedModel
+from bench.bert.contract.golden import FixedExport, Golden
+from bench.bert.contract.masked_requests import FixedShape
 from bench.cli import main
 from bench.cli.common import model_server
 from bench.server import lifecycle
@@ -136,16 +138,32 @@ def test_a_killed_score_goes_on_and_ends_with_the_same_bytes(demo_server: Runnin
     assert sorted(file.name for file in tmp_path.iterdir()) == ["broken.json", "many.tsv", "whole.json"]
 
 
-@pytest.fixture
-def other_model(demo_model: ExportedModel, tmp_path: Path) -> Path:
-    """The demo model's files with answers of their own, as an export with another activation has them."""
-    folder = tmp_path / "other"
-    shutil.copytree(demo_model.version_dir / "assets", folder / "1" / "assets")
-    entries = [replace(entry, log_prob=entry.log_prob - 1) for entry in demo_model.golden.sentences]
-    golden = replace(demo_model.golden, sentences=tuple(entries))
+def write_export(folder: Path, like: ExportedModel, golden: Golden) -> Path:
+    """A folder with the tokenizer of an export and other golden answers."""
+    shutil.copytree(like.version_dir / "assets", folder / "1" / "assets")
     (folder / "1" / "assets.extra").mkdir()
     (folder / "1" / "assets.extra" / "golden.json").write_bytes(golden.to_json())
     return folder
+
+
+@pytest.fixture
+def other_model(demo_model: ExportedModel, tmp_path: Path) -> Path:
+    """The demo model's files with answers of their own, as an export with another activation has them."""
+    entries = [replace(entry, log_prob=entry.log_prob - 1) for entry in demo_model.golden.sentences]
+    return write_export(tmp_path / "other", demo_model, replace(demo_model.golden, sentences=tuple(entries)))
+
+
+def test_a_sentence_longer_than_the_fixed_length_is_named(
+    demo_server: RunningServer, demo_model: ExportedModel, tmp_path: Path
+) -> None:
+    golden = replace(demo_model.golden, fixed=FixedExport(FixedShape(8, 2), "prob"))
+    model, path = write_export(tmp_path / "fixed", demo_model, golden), tmp_path / "text.tsv"
+    path.write_text("The cat sat on the mat.\n")
+    words = ("score", str(path), f"--model-dir={model}", "--no-preflight")
+    for protocol in ("rest", "grpc"):
+        code, _, err = call(*words, target(demo_server, protocol))
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert "line 1 has 7 WordPieces and --fixed-length 8 takes 6; shorten it" in err
 
 
 def test_a_score_of_another_model_is_not_resumed(

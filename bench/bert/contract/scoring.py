@@ -26,6 +26,7 @@ from bench.bert.contract.masked_requests import (
     piece_log_probs,
     score_request,
 )
+from bench.bert.contract.sentence_limits import SentenceLimits
 from bench.bert.text.sentence import EncodedSentence, SpecialTokens
 from bench.bert.text.windows import Window, cut_windows
 from bench.core.errors import UsageError
@@ -287,7 +288,7 @@ class _Chunk:
 def score_stream(
     sentences: Iterable[tuple[int, EncodedSentence]],
     scorer: Scorer | TopKScorer,
-    max_pieces: int,
+    limits: SentenceLimits,
     *,
     long_windows: bool = False,
     in_flight: int = 3,
@@ -297,12 +298,12 @@ def score_stream(
     Args:
         sentences: any number of them; two windows of `READ_AHEAD` are held at a time.
         scorer: what gives the log-probabilities, and the likeliest pieces if it can; called from `in_flight` threads.
-        max_pieces: the longest sentence that the model takes.
+        limits: what the model takes.
         long_windows: cut longer sentences into overlapping windows instead of refusing them.
         in_flight: batches under way at once.
 
     Raises:
-        UsageError: a sentence is too long; the message names its line. Sentences before it are given first.
+        UsageError: a sentence or a word is too long; the message names its line. Sentences before it are given first.
         BenchError: whatever `scorer` raises.
     """
 
@@ -318,7 +319,7 @@ def score_stream(
     try:
         while True:
             while len(chunks) < 2 and failed is None:
-                items, windows, failed = _take(source, max_pieces, long_windows)
+                items, windows, failed = _take(source, limits, long_windows)
                 if not items:
                     break
                 chunks.append(_Chunk(items, windows))
@@ -335,27 +336,26 @@ def score_stream(
 
 
 def _take(
-    source: Iterator[tuple[int, EncodedSentence]], max_pieces: int, long_windows: bool
+    source: Iterator[tuple[int, EncodedSentence]], limits: SentenceLimits, long_windows: bool
 ) -> tuple[list[tuple[int, EncodedSentence]], list[list[Window]], UsageError | None]:
     """The next sentences up to `READ_AHEAD`, and the error that ended them early, if one did."""
     items: list[tuple[int, EncodedSentence]] = []
     windows: list[list[Window]] = []
     try:
         for line, sentence in islice(source, READ_AHEAD):
-            windows.append(_fit(line, sentence, max_pieces, long_windows))
+            windows.append(_fit(line, sentence, limits, long_windows))
             items.append((line, sentence))
     except UsageError as error:
         return items, windows, error
     return items, windows, None
 
 
-def _fit(line: int, sentence: EncodedSentence, max_pieces: int, long_windows: bool) -> list[Window]:
-    if sentence.num_pieces > max_pieces and not long_windows:
-        raise UsageError(
-            f"line {line} has {sentence.num_pieces} WordPieces and the model takes {max_pieces}; "
-            "shorten it, or score it in overlapping windows with --long window"
-        )
+def _fit(line: int, sentence: EncodedSentence, limits: SentenceLimits, long_windows: bool) -> list[Window]:
+    if reason := limits.word_excess(sentence):
+        raise UsageError(f"line {line} {reason}; remove that word")
+    if not long_windows and (reason := limits.excess(sentence)):
+        raise UsageError(f"line {line} {reason}; shorten it, or score it in overlapping windows with --long window")
     try:
-        return cut_windows(sentence, max_pieces)
+        return cut_windows(sentence, limits.max_pieces)
     except ValueError as error:
         raise UsageError(f"line {line}: {error}; remove that word") from error

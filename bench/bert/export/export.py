@@ -28,8 +28,8 @@ from bench.bert.contract.masked_requests import (
     score_request,
 )
 from bench.bert.contract.scoring import batches
+from bench.bert.contract.sentence_limits import SentenceLimits
 from bench.bert.export import warmup_requests
-from bench.bert.export.golden_sentences import SentenceLimits
 from bench.bert.graph.backbone import Network
 from bench.bert.graph.reference_scorers import ColdPredict, EstimatorModel, SavedModelSession
 from bench.bert.graph.signatures import make_export_model_fn, serving_input_receiver_fn
@@ -100,7 +100,7 @@ def export_model(
             no `top_k` WordPieces.
         WrongAnswerError: the SavedModel does not give the Estimator's answers.
     """
-    _check_fit(sentences, SentenceLimits.of(checkpoint.config, options.fixed))
+    _check_fit(sentences, SentenceLimits.of(checkpoint.config.max_pieces, options.fixed))
     if options.top_k > checkpoint.config.vocab_size:
         raise UsageError(f"--top-k {options.top_k} of a vocabulary of {checkpoint.config.vocab_size}; give fewer")
     model_dir.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,54 @@
+"""The sentences that an exported model takes. No TensorFlow."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.bert.contract.golden import FixedExport
+from bench.bert.text.sentence import EncodedSentence
+from bench.core.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceLimits:
+    """What an exported model takes.
+
+    Args:
+        max_pieces: the longest sentence, in WordPieces.
+        taker: what sets that limit, for messages.
+        max_word_pieces: the longest word, in WordPieces; None is any that fits.
+    """
+
+    max_pieces: int
+    taker: str = "the model"
+    max_word_pieces: int | None = None
+
+    @classmethod
+    def of(cls, max_pieces: int, fixed: FixedExport | None) -> "SentenceLimits":
+        """The limits of a model that takes `max_pieces`, exported with free dimensions (`fixed` is None) or fixed ones.
+
+        Raises:
+            UsageError: the model has too few positions for the fixed shape.
+        """
+        if fixed is None:
+            return cls(max_pieces)
+        length, predictions = fixed.shape.length, fixed.shape.max_predictions
+        if not 3 <= length <= max_pieces + 2 or predictions < 1:
+            raise UsageError(
+                f"--fixed-length {length} --max-predictions {predictions} do not go with a model of "
+                f"{max_pieces + 2} positions; give 3 to that many, and 1 or more"
+            )
+        return cls(length - 2, f"--fixed-length {length}", predictions)
+
+    def excess(self, sentence: EncodedSentence) -> str | None:
+        """Why the sentence does not fit, or None."""
+        if sentence.num_pieces > self.max_pieces:
+            return f"has {sentence.num_pieces} WordPieces and {self.taker} takes {self.max_pieces}"
+        return self.word_excess(sentence)
+
+    def word_excess(self, sentence: EncodedSentence) -> str | None:
+        """Why no part of the sentence with its longest word fits, or None."""
+        longest = int(max(np.bincount(sentence.word_ids), default=0))
+        if self.max_word_pieces is not None and longest > self.max_word_pieces:
+            return f"has a word of {longest} WordPieces and --max-predictions takes {self.max_word_pieces}"
+        return None

@@ -1,7 +1,7 @@
 """Clients of a running server, by protocol."""
 
 from bench.bert.contract.exported_model import ExportedModel
-from bench.bert.contract.scoring import ServedScorer, TopKScorer
+from bench.bert.contract.scoring import WITHOUT_TOP_K, ServedScorer, TopKScorer
 from bench.core.errors import UsageError
 from bench.server.running import RunningServer
 from bench.serving.types import ServingClient
@@ -39,6 +39,12 @@ def served_scorer(
     )
 
 
-def top_k_scorer(server: RunningServer, model: ExportedModel, protocol: str, timeout: float) -> TopKScorer:
-    """As `served_scorer`, with what the model finds likeliest; the export must have been made with `--top-k`."""
-    return TopKScorer(lambda: connect(server, protocol), model.golden.special, server.model, timeout)
+def top_k_scorer(
+    server: RunningServer, model: ExportedModel, protocol: str, timeout: float, instead: str = WITHOUT_TOP_K
+) -> TopKScorer:
+    """As `served_scorer`, with what the model finds likeliest; the export must have been made with `--top-k`.
+
+    For `instead` see `TopKScorer`.
+    """
+    golden = model.golden
+    return TopKScorer(lambda: connect(server, protocol), golden.special, server.model, timeout, golden.top_k, instead)

@@ -157,7 +157,7 @@ def test_what_is_likeliest_comes_with_the_answers_window_by_window() -> None:
 
     client = FakeServingClient(answer)
     given = [(1, sentence(1, 40)), (2, sentence(2, 3)), (3, sentence(3, 0))]
-    with TopKScorer(lambda: client, SPECIAL, "m", 1.0) as scorer:
+    with TopKScorer(lambda: client, SPECIAL, "m", 1.0, 2) as scorer:
         found = list(score_stream(given, scorer, SentenceLimits(10), long_windows=True, in_flight=1))
     for entry, (_, whole) in zip(found[:2], given, strict=False):
         assert entry.likeliest is not None
@@ -168,15 +168,50 @@ def test_what_is_likeliest_comes_with_the_answers_window_by_window() -> None:
     assert {call.signature for call in client.calls} == {TOP_K_SIGNATURE}
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.01])
+@pytest.mark.parametrize("output", ["log_prob", "top_log_prob", "output"])
+def test_what_is_no_log_probability_is_an_invalid_response(output: str, value: float) -> None:
+    """Of a fixed export the output is a probability."""
+
+    def answer(request: PredictRequest) -> dict[str, NDArray[Any]]:
+        if output == "output":
+            wrong = {np.inf: np.inf, -np.inf: 0.0, 0.01: 1.01}.get(value, value)
+            return {"output": np.full(request.inputs["masked_lm_ids"].shape, wrong, np.float32)}
+        ids = request.inputs["token_ids"]
+        found = {"log_prob": -np.ones(ids.shape), "top_log_prob": -np.ones((*ids.shape, 2))}
+        found[output].ravel()[1] = value
+        return found | {"top_ids": np.zeros((*ids.shape, 2), int)}
+
+    def scorer() -> ServedScorer:
+        if output == "top_log_prob":
+            return TopKScorer(lambda: FakeServingClient(answer), SPECIAL, "m", 1.0, 2)
+        fixed = FIXED if output == "output" else None
+        return ServedScorer(lambda: FakeServingClient(answer), SPECIAL, fixed=fixed)
+
+    with scorer() as asked, pytest.raises(InvalidResponse, match="a log-probability in the response is") as caught:
+        list(score_stream([(1, sentence(0, 3))], asked, SentenceLimits(10)))
+    assert "\n" not in str(caught.value)
+
+
+def test_rounding_above_a_probability_of_one_passes() -> None:
+    client = FakeServingClient(lambda request: {"log_prob": np.full(request.inputs["token_ids"].shape, 1e-6)})
+    with ServedScorer(lambda: client, SPECIAL) as scorer:
+        (found,) = score_stream([(1, sentence(0, 3))], scorer, SentenceLimits(10))
+    assert found.ppl == pytest.approx(1, abs=1e-5)
+
+
 def test_likeliest_that_do_not_fit_are_an_invalid_response() -> None:
     good = {"log_prob": np.zeros((1, 3)), "top_ids": np.zeros((1, 3, 2), np.int32), "top_log_prob": np.zeros((1, 3, 2))}
     for change in (
         {"top_ids": np.zeros((1, 3, 2))},
         {"top_log_prob": np.zeros((1, 3, 1))},
         {"top_ids": np.zeros(3, int)},
+        {"top_ids": np.full((1, 3, 2), -5)},
+        {"top_ids": np.full((1, 3, 2), 2**40)},
+        {"top_ids": np.zeros((1, 3, 1), int), "top_log_prob": np.zeros((1, 3, 1))},
     ):
         client = FakeServingClient(lambda request, change=change: good | change)  # type: ignore[misc]
-        with TopKScorer(lambda client=client: client, SPECIAL, "m", 1.0) as scorer, pytest.raises(InvalidResponse):  # type: ignore[misc]
+        with TopKScorer(lambda client=client: client, SPECIAL, "m", 1.0, 2) as scorer, pytest.raises(InvalidResponse):  # type: ignore[misc]
             scorer.answers([sentence(0, 3)])
 
 
@@ -184,7 +219,7 @@ def test_a_server_without_the_likeliest_is_named() -> None:
     def refuse(request: PredictRequest) -> dict[str, NDArray[Any]]:
         raise Rejected(f'Serving signature name: "{request.signature}" not found in signature def', "400")
 
-    scorer = TopKScorer(lambda: FakeServingClient(refuse), SPECIAL, "m", 1.0)
+    scorer = TopKScorer(lambda: FakeServingClient(refuse), SPECIAL, "m", 1.0, 2)
     with scorer, pytest.raises(Rejected, match="--signature serving_default"):
         scorer.answers([sentence(0, 3)])
 

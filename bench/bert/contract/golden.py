@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from bench.bert.contract.masked_requests import FixedShape
+from bench.bert.contract.masked_requests import MOST_IDS, FixedShape
 from bench.bert.contract.model_folder import latest_version
 from bench.bert.text.sentence import EncodedSentence, SpecialTokens
 from bench.core.bounded_files import MEBIBYTE, read_regular
@@ -22,8 +22,7 @@ from bench.core.errors import UsageError
 from bench.core.versioned_json import VersionedJson, shallow
 
 FILE_NAME: Final = "golden.json"
-# More than the pieces of any vocabulary, and the positions of a row of any model.
-_MOST_IDS: Final = 1 << 24
+# More than the positions of a row of any model.
 _MOST_POSITIONS: Final = 1 << 16
 _LARGEST_LOG: Final = 1e6
 _MOST_BYTES: Final = 256 * MEBIBYTE
@@ -61,7 +60,11 @@ class FixedExport:
 
     def log_prob(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
         """Natural log-probabilities from the values of `output`."""
-        return -output if self.output == "nll" else np.log(output)
+        if self.output == "nll":
+            return -output
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # A probability of 0 is the log-probability -inf, which no golden answer holds.
+            return np.log(output)
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def _check_numbers(found: _Stored) -> None:
     special = shallow(found.special_tokens).items()
     counts = {**dict(special), "max_pieces": found.max_pieces, "top_k": found.top_k}
     for name, count in counts.items():
-        if not 0 <= count < _MOST_IDS:
+        if not 0 <= count < MOST_IDS:
             raise ValueError(f"{name} is {count}")
     for name, count in shallow(found.fixed).items() if found.fixed is not None else ():
         if name != "output" and not 0 < count <= _MOST_POSITIONS:
@@ -204,7 +207,7 @@ def _stored(golden: GoldenSentence) -> _Sentence:
 
 
 def _golden_sentence(entry: _Sentence) -> GoldenSentence:
-    if not all(0 <= index < _MOST_IDS for index in entry.token_ids):
+    if not all(0 <= index < MOST_IDS for index in entry.token_ids):
         raise ValueError(f"a token id of {entry.text!r} is none")
     if not all(abs(value) < _LARGEST_LOG for value in entry.log_prob):
         raise ValueError(f"a log_prob of {entry.text!r} is none")

@@ -23,6 +23,8 @@ PROB = "prob"
 TOP_IDS = "top_ids"
 TOP_LOG_PROB = "top_log_prob"
 FIXED_OUTPUT = "output"
+MOST_IDS = 1 << 24
+"""More than the WordPieces of any vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +130,23 @@ def piece_log_probs(
 
 
 def piece_likeliest(
-    ids: NDArray[Any], log_prob: NDArray[Any], sentences: Sequence[EncodedSentence]
+    ids: NDArray[Any], log_prob: NDArray[Any], sentences: Sequence[EncodedSentence], count: int
 ) -> "list[Likeliest]":
     """Cuts the outputs `top_ids` and `top_log_prob` of `score_top_k`, `[B, S, k]`, into the parts of the sentences.
 
+    Args:
+        ids: the output `top_ids`.
+        log_prob: the output `top_log_prob`.
+        sentences: the sentences of the request, in order.
+        count: k, the WordPieces at each place.
+
     Raises:
-        ValueError: the outputs do not fit each other or the sentences.
+        ValueError: the outputs do not fit each other, the sentences or k, or an id is none.
     """
-    if ids.shape != log_prob.shape or not np.issubdtype(ids.dtype, np.integer):
-        raise ValueError(f"{TOP_IDS} of shape {ids.shape}, {TOP_LOG_PROB} of shape {log_prob.shape}")
+    if ids.shape != log_prob.shape or ids.shape[-1:] != (count,) or not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"{TOP_IDS} of shape {ids.shape}, {TOP_LOG_PROB} of shape {log_prob.shape} for {count} each")
+    if (wrong := ids[(ids < 0) | (ids >= MOST_IDS)]).size:
+        raise ValueError(f"{TOP_IDS} has {wrong[0]}")
     parts = (_cut(values, 3, sentences, TOP_K_SIGNATURE) for values in (ids, log_prob))
     return [Likeliest(own.astype(np.int32), values.astype(np.float32)) for own, values in zip(*parts, strict=True)]
 

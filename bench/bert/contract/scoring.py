@@ -42,6 +42,10 @@ READ_AHEAD = 512
 # Positions (masked copies × padded length) of a batch: some 16 sentences of 14 words. Larger ones gain nothing on CPU.
 BATCH_POSITIONS = 4096
 BATCH_SENTENCES = 64
+# A probability of 1 may come out of float32 or bfloat16 as a little more.
+_MOST_LOG_PROB = 1e-3
+WITHOUT_TOP_K = f"leave out what is likeliest with --signature {ARTICLE_SIGNATURE}"
+"""What a user can do about a server without `score_top_k`."""
 
 
 class Scorer(Protocol):
@@ -196,12 +200,26 @@ class ServedScorer:
 
 
 class TopKScorer(ServedScorer):
-    """Scores through the signature `score_top_k` of a server. For the arguments see `ServedScorer`."""
+    """Scores through the signature `score_top_k` of a server.
+
+    Args:
+        connect: see `ServedScorer`, as for `special`, `model` and `timeout`.
+        count: likeliest WordPieces at each place.
+        instead: what else to do about a server without the signature, after an "or"; "" for nothing.
+    """
 
     def __init__(
-        self, connect: Callable[[], ServingClient], special: SpecialTokens, model: str, timeout: float
+        self,
+        connect: Callable[[], ServingClient],
+        special: SpecialTokens,
+        model: str,
+        timeout: float,
+        count: int,
+        instead: str = WITHOUT_TOP_K,
     ) -> None:
         super().__init__(connect, special, TOP_K_SIGNATURE, model, timeout)
+        self._count = count
+        self._instead = instead
 
     def answers(self, sentences: Sequence[EncodedSentence]) -> list[PieceAnswers]:
         """One request for all `sentences`, with what the model finds likeliest. For the errors see `score`."""
@@ -211,13 +229,13 @@ class TopKScorer(ServedScorer):
             if TOP_K_SIGNATURE not in str(error):
                 raise
             raise Rejected(
-                f"the server's model has no signature {TOP_K_SIGNATURE}, which --model-dir has: serve that export, or "
-                f"leave out what is likeliest with --signature {ARTICLE_SIGNATURE}",
+                f"the server's model has no signature {TOP_K_SIGNATURE}, which --model-dir has: serve that export"
+                + (f", or {self._instead}" if self._instead else ""),
                 error.code,
             ) from error
         with _expected():
             log_prob = piece_log_probs(outputs[LOG_PROB], sentences, TOP_K_SIGNATURE)
-            likeliest = piece_likeliest(outputs[TOP_IDS], outputs[TOP_LOG_PROB], sentences)
+            likeliest = piece_likeliest(outputs[TOP_IDS], outputs[TOP_LOG_PROB], sentences, self._count)
             return list(map(PieceAnswers, log_prob, likeliest))
 
 
@@ -309,8 +327,8 @@ def score_stream(
 
     def ask(parts: list[EncodedSentence]) -> list[PieceAnswers]:
         if isinstance(scorer, TopKScorer):
-            return scorer.answers(parts)
-        return list(map(PieceAnswers, scorer.score(parts)))
+            return list(map(_checked, scorer.answers(parts)))
+        return [_checked(PieceAnswers(log_prob)) for log_prob in scorer.score(parts)]
 
     source = iter(sentences)
     chunks: deque[_Chunk] = deque()
@@ -333,6 +351,22 @@ def score_stream(
         for chunk in chunks:
             chunk.cancel()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _checked(answers: PieceAnswers) -> PieceAnswers:
+    """The same answers.
+
+    Raises:
+        InvalidResponse: one is not the logarithm of a probability above 0.
+    """
+    for values in (answers.log_prob, *((answers.likeliest.log_prob,) if answers.likeliest else ())):
+        wrong = values[~(np.isfinite(values) & (values <= _MOST_LOG_PROB))]
+        if wrong.size:
+            raise InvalidResponse(
+                f"a log-probability in the response is {wrong[0]}, which no language model gives; check the server "
+                "with bertbench verify"
+            )
+    return answers
 
 
 def _take(

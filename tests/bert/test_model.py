@@ -66,7 +66,7 @@ class Graph:
     def top_k(self, sentences: list[EncodedSentence]) -> list[Likeliest]:
         fed = {self.compact[name]: value for name, value in compact_inputs(sentences).items()}
         ids, log_prob = self.session.run(self.likeliest, fed)
-        return piece_likeliest(ids, log_prob, sentences)
+        return piece_likeliest(ids, log_prob, sentences, TOP_K)
 
     def run_score(self, **inputs: Any) -> Any:
         return self.session.run(self.pieces, {self.compact[name]: value for name, value in inputs.items()})

@@ -65,6 +65,14 @@ def test_tied_weights_under_either_name(tmp_path: Path, checkpoint: Checkpoint, 
             np.zeros((79, 8)),
             "unexpected tensor bert.encoder.layer.0.attention.self.distance",
         ),
+        *(
+            (f"cls.predictions.decoder.{name}", np.ones(27), f"unexpected tensor cls.predictions.decoder.{name};")
+            for name in ("weight_orig", "weight_mask", "weight_g", "weight_v", "weight_scale", "bias_extra")
+        ),
+        *(
+            (f"bert.embeddings.{name}", np.ones((40, 32)), f"unexpected tensor bert.embeddings.{name};")
+            for name in ("position_embeddings.foo", "token_type_embeddings.weight.0", "token_type_ids.weight")
+        ),
         ("bert.rotary.freqs", np.zeros(4), "unexpected tensor bert.rotary.freqs"),
         ("cls.predictions.transform2.dense.weight", np.zeros((32, 32)), "unexpected tensor .*transform2.dense.weight"),
         (

@@ -27,7 +27,9 @@ _DENSE: Final = (
     "intermediate.dense",
     "output.dense",
 )
-_EMBEDDINGS: Final = ("word_embeddings", "position_embeddings", "token_type_embeddings")
+_EMBEDDINGS: Final = frozenset(
+    f"bert.embeddings.{name}" for name in ("word_embeddings", "position_embeddings", "token_type_embeddings")
+)
 # Older conversions from TensorFlow have `gamma` and `beta`.
 _NORM: Final = {"weight": "gamma", "bias": "beta", "gamma": "gamma", "beta": "beta"}
 _LAYER: Final = re.compile(r"bert\.encoder\.layer\.(\d+)\.(.+)\.(weight|bias|gamma|beta)")
@@ -41,7 +43,8 @@ _DECODER_BIAS: Final = "cls.predictions.decoder.bias"
 _BIAS: Final = "cls.predictions.bias"
 _POSITIONS: Final = "bert.embeddings.position_ids"
 # In the model's scope, but not its variables: a buffer of zeros, and what must equal other weights.
-_UNUSED: Final = ("bert.pooler.", "bert.embeddings.token_type_ids", _DECODER, _DECODER_BIAS)
+_UNUSED: Final = frozenset(("bert.embeddings.token_type_ids", _DECODER, _DECODER_BIAS))
+_POOLER: Final = "bert.pooler."
 
 
 def read_hugging_face_folder(folder: Path, init_head: bool = False, do_lower_case: bool | None = None) -> Checkpoint:
@@ -133,7 +136,7 @@ def _renamed(tensors: Mapping[str, Stored], where: str) -> Iterator[tuple[str, t
             yield google, (name, transposed)
         elif name == _POSITIONS:
             _check_positions(tensor, where)
-        elif name.startswith(("bert.", "cls.predictions.")) and not name.startswith(_UNUSED):
+        elif name.startswith(("bert.", "cls.predictions.")) and not (name.startswith(_POOLER) or name in _UNUSED):
             raise UsageError(
                 f"{where}: unexpected tensor {shown(name)}; only weights of a plain BERT are supported, adapters merged"
             )
@@ -152,7 +155,7 @@ def _google_name(name: str) -> tuple[str | None, bool]:
         number, module, kind = layer.groups()
         return _module_name(f"bert/encoder/layer_{number}/{module.replace('.', '/')}", module, kind)
     stem, _, kind = name.rpartition(".")
-    if stem.startswith("bert.embeddings.") and stem.rpartition(".")[2] in _EMBEDDINGS:
+    if stem in _EMBEDDINGS and kind == "weight":
         return stem.replace(".", "/"), False
     if stem == "bert.embeddings.LayerNorm" and kind in _NORM:
         return f"bert/embeddings/LayerNorm/{_NORM[kind]}", False

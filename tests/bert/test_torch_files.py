@@ -21,6 +21,7 @@ from bench.bert.checkpoints.resolve import open_checkpoint
 from bench.bert.checkpoints.torch_file import read_torch_file
 from bench.bert.checkpoints.types import Checkpoint
 from bench.core.errors import UsageError
+from tests.bert.test_checkpoint import write_hugging_face
 from tests.support.bert_oracle import Oracle
 from tests.support.torch_writer import call, name, push, state, storage, tensor, write_legacy, write_zip
 
@@ -64,6 +65,31 @@ def test_a_file_of_torch_is_the_safetensors_model(tmp_path: Path, safetensors: C
     read = open_checkpoint(folder_of(tmp_path, MADE / f"{file}.bin"))
     assert read.digest == safetensors.digest
     assert read.config == safetensors.config
+
+
+def test_a_loose_tensor_beside_the_state_dict(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    """A trainer's file may have the loss, and whatever else, beside the weights."""
+    items, storages = {}, {"loss": np.float32(0.3).tobytes()}
+    for key, value in to_hugging_face(checkpoint.variables).items():
+        storages[key] = np.ascontiguousarray(value, np.float32).tobytes()
+        items[key] = tensor(storage(key, value.size), value.shape, strides(value.shape))
+    loss = tensor(storage("loss", 1), (), ())
+    folder = write_hugging_face(tmp_path, checkpoint)
+    (folder / "model.safetensors").unlink()
+    inner = state(items)[2:-1]
+    trainer = {"epoch": push(3), "loss": loss, "model_state_dict": inner}
+    write_zip(folder / "pytorch_model.bin", state(trainer), storages)
+    assert open_checkpoint(folder).digest == checkpoint.digest
+    write_zip(folder / "pytorch_model.bin", state(trainer | {"model": inner}), storages)
+    with pytest.raises(UsageError, match="not a state dict: it holds model_state_dict, model; save it from"):
+        open_checkpoint(folder)
+    write_zip(folder / "pytorch_model.bin", state({"epoch": push(3), "loss": loss}), storages)
+    with pytest.raises(UsageError, match=r"expected one tensor bert\.embeddings.*, found loss"):
+        open_checkpoint(folder)
+
+
+def strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(int(np.prod(shape[axis + 1 :])) for axis in range(len(shape)))
 
 
 @pytest.mark.parametrize("file", ["half", "bfloat16"])

@@ -89,16 +89,19 @@ def _map(path: Path) -> memoryview:
 
 
 def _state_dict(value: object, where: str) -> dict[str, Tensor]:
-    """The tensors by name: of the object itself, or under one of `_WRAPPERS`."""
+    """The tensors by name: of the object itself, or under one of `_WRAPPERS`.
+
+    A trainer may store a loose tensor, such as the loss, beside the state dict; names of a model's tensors have dots.
+    """
     if not isinstance(value, dict):
         raise UsageError(f"{where} holds a {type(value).__name__}, not a state dict; save it from state_dict()")
     found = _tensors(value)
-    if not found:
+    if not any("." in name for name in found):
         inside = {name: tensors for name in _WRAPPERS if (tensors := _tensors(value.get(name)))}
-        if len(inside) != 1:
+        if len(inside) != 1 and (inside or not found):
             there = ", ".join(inside or [shown(str(key)) for key in value][:3]) or "nothing"
             raise UsageError(f"{where} is not a state dict: it holds {there}; save it from state_dict()")
-        (found,) = inside.values()
+        found = next(iter(inside.values()), found)
     for name in found:
         if not name.isprintable():
             raise UsageError(f"{where}: a tensor is named {shown(name)!r}; give the weights of a BERT")

@@ -59,6 +59,20 @@ def test_hand_worked_uncased(uncased: Tokenizer, text: str, pieces: str) -> None
     assert " ".join(uncased.encode(text).pieces) == pieces
 
 
+GREEK = (*"αας.σ", "##σ", "##ς", "##α")
+
+
+@pytest.mark.parametrize("between", ["\x01", "\ufffd", "\x00", "\u00ad", "\u200b", "\n", ".", " ", ""])
+def test_a_sigma_is_final_by_the_text_after_its_clean_up(between: str) -> None:
+    """As in Google's code, whose tokens are lower-cased last."""
+    pieces = (*SPECIAL_TOKENS.values(), *dict.fromkeys(GREEK))
+    tokenizer = Tokenizer(pieces)
+    for text in (f"ΑΣ{between}Α", f"Α{between}Σ", f"Σ{between}", f"Α{between}Σ{between}Α"):
+        expected = [piece for word in split_words(text, True) for piece in word_pieces(word, frozenset(pieces))]
+        assert list(tokenizer.encode(text).pieces) == expected
+        assert "[UNK]" not in expected
+
+
 @pytest.mark.parametrize(("text", "pieces"), [("It is Café", "It is Café"), ("The cafe", "[UNK] cafe")])
 def test_hand_worked_cased(cased: Tokenizer, text: str, pieces: str) -> None:
     assert " ".join(cased.encode(text).pieces) == pieces

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import tokenizers
@@ -62,6 +62,8 @@ __all__ = [
     "Tokenizer",
     "TokenizerOptions",
 ]
+
+_CLEAN: Final = BertNormalizer(clean_text=True, handle_chinese_chars=False, strip_accents=False, lowercase=False)
 
 
 class Tokenizer:
@@ -192,9 +194,12 @@ class Tokenizer:
         return EncodedSentence(text, pieces, tuple(encoding.ids), tuple(word_ids))
 
     def _lower_sigma(self, text: str) -> str:
-        """Python (and so Google's code) lower-cases a final Σ to ς; the library, letter by letter, to σ."""
+        """Python (and so Google's code) lower-cases a final Σ to ς; the library, letter by letter, to σ.
+
+        Which one is final is seen after the clean-up, as in Google's code.
+        """
         wanted = self.options.do_lower_case and self.options.final_sigma and "Σ" in text
-        return text.lower() if wanted else text
+        return _CLEAN.normalize_str(text).lower() if wanted else text
 
     def write_vocab(self, path: Path) -> None:
         """Writes the vocabulary, without the tokens added to it, as a `vocab.txt`."""

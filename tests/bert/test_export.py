@@ -217,6 +217,19 @@ def test_the_articles_way_gives_the_same_model(checkpoint: Checkpoint, exported:
         np.testing.assert_array_equal(tf.train.load_variable(str(made / "variables" / "variables"), name), value)
 
 
+def test_a_name_that_is_no_version_is_passed_over(tmp_path: Path) -> None:
+    for name in ("²", "٣", "9223372036854775808", "x"):
+        (tmp_path / name).mkdir()
+    assert export._free_version(tmp_path, None) == tmp_path / "1"
+
+
+def test_no_version_follows_the_last(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "9223372036854775807").mkdir()
+    with pytest.raises(UsageError, match="holds version 9223372036854775807, the last there is; .* --version"):
+        export_model(checkpoint, tmp_path, encode()[:2], ExportOptions())
+    assert export._free_version(tmp_path, 5) == tmp_path / "5"
+
+
 def test_versions_count_up_and_appear_whole(checkpoint: Checkpoint, tmp_path: Path) -> None:
     (tmp_path / "not-a-version").mkdir()
     (tmp_path / "00000006").mkdir()

@@ -22,7 +22,7 @@ def whole(tmp_path: Path) -> Path:
 
 
 def test_the_highest_version_counts(whole: Path) -> None:
-    for name in ("12", "0007", "x13", "²", "5.5"):
+    for name in ("12", "0007", "x13", "²", "5.5", "9223372036854775808", "9" * 250):
         (whole / name).mkdir()
     (whole / "99").write_bytes(b"a file")
     assert latest_version(whole) == whole / "12"

@@ -5,6 +5,7 @@ from typing import Final
 
 from bench.core.errors import TargetError, UsageError
 
+LARGEST_VERSION: Final = 2**63 - 1
 _GRAPHS: Final = ("saved_model.pb", "saved_model.pbtxt")
 _VARIABLES: Final = "variables"
 _INDEX: Final = "variables.index"
@@ -38,8 +39,8 @@ def latest_version(model_dir: Path) -> Path:
 
 
 def is_version(name: str) -> bool:
-    """Whether a folder of this name is a version."""
-    return name.isascii() and name.isdigit()
+    """Whether a folder of this name is a version; a server ignores numbers past int64."""
+    return name.isascii() and name.isdigit() and int(name) <= LARGEST_VERSION
 
 
 def check_servable(model_dir: Path) -> None:

@@ -27,6 +27,7 @@ from bench.bert.contract.masked_requests import (
     TOP_K_SIGNATURE,
     score_request,
 )
+from bench.bert.contract.model_folder import LARGEST_VERSION, is_version
 from bench.bert.contract.scoring import batches
 from bench.bert.contract.sentence_limits import SentenceLimits
 from bench.bert.export import warmup_requests
@@ -231,9 +232,11 @@ def _free_version(model_dir: Path, version: int | None) -> Path:
     """The folder of the new version: the one asked for, or the next free one.
 
     Raises:
-        UsageError: it is there already.
+        UsageError: it is there already, or the highest there can be is.
     """
-    taken = {int(entry.name) for entry in model_dir.iterdir() if entry.name.isdigit()}
+    taken = {int(entry.name) for entry in model_dir.iterdir() if is_version(entry.name)}
+    if version is None and LARGEST_VERSION in taken:
+        raise UsageError(f"{model_dir} holds version {LARGEST_VERSION}, the last there is; choose one with --version")
     if version in taken:
         raise UsageError(f"{model_dir} holds version {version} already; choose another --version")
     return model_dir / str(max(taken, default=0) + 1 if version is None else version)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.bert.config import PRESETS
+from bench.bert.contract.model_folder import LARGEST_VERSION
 from bench.cli.common.values import whole
 
 MOST_LIKELIEST: Final = 100
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, metavar="MODEL_DIR", help="the version is written to MODEL_DIR/<version>/"
     )
     parser.add_argument(
-        "--version", type=whole(0, 2**63 - 1), metavar="N", help="number of the version (default: the next one)"
+        "--version", type=whole(0, LARGEST_VERSION), metavar="N", help="number of the version (default: the next one)"
     )
     parser.add_argument(
         "--sentences",

@@ -1,7 +1,7 @@
 """The comparison of two sides, each of one run or several: differences in their manifests, and changes of metrics.
 
-The run is the unit. With two or more runs on each side, intervals include the variation between runs. A single run
-shows only the variation within it, so `RUN_NOISE` is added, with a warning.
+The run is the unit, and the VALID runs of a side count. With two or more on each side, intervals include the variation
+between runs. A single run shows only the variation within it, so `RUN_NOISE` is added, with a warning.
 """
 
 import math
@@ -154,7 +154,10 @@ def compare(
     warnings = [f"different loads: {entry}" for entry in refused]
     warnings += [f"different machines or software: {entry}" for entry in found if entry.name.startswith("environment.")]
     for side in (before, after):
-        warnings += [f"{entry.run.name} is {entry.validity}" for entry in side if not entry.validity.valid]
+        left_out = "; it is left out" if len(counted_runs(side)) < len(side) else ""
+        warnings += [f"{entry.run.name} is {entry.validity}{left_out}" for entry in side if not entry.validity.valid]
+    all_names = _names(before), _names(after)
+    before, after = counted_runs(before), counted_runs(after)
     if min(len(before), len(after)) < 2:
         warnings.append(
             f"one run on a side: the variation between runs is not known, {format_percent(RUN_NOISE)} is assumed; "
@@ -162,7 +165,12 @@ def compare(
         )
     names = {name for entry in (*before, *after) for name in entry.summary.metrics}
     changes = tuple(_change(metric, before, after, confidence) for name, metric in METRICS.items() if name in names)
-    return Comparison(_names(before), _names(after), tuple(found), changes, tuple(warnings))
+    return Comparison(*all_names, tuple(found), changes, tuple(warnings))
+
+
+def counted_runs(side: Sequence[Analysis]) -> Sequence[Analysis]:
+    """The runs of a side whose metrics count: the VALID ones, or all where none is."""
+    return [entry for entry in side if entry.validity.valid] or side
 
 
 def manifest_differences(a: RunManifest, b: RunManifest) -> list[Difference]:
@@ -204,7 +212,9 @@ def _change(metric: Metric, before: Sequence[Analysis], after: Sequence[Analysis
 
 
 def side_estimate(metric: Metric, side: Sequence[Analysis], confidence: float = CONFIDENCE) -> Estimate:
-    """One metric of a side: the estimate of its only run, or the mean over its runs."""
+    """One metric of a side: the estimate of the only run that counts, or the mean over those that do, see
+    `bench.stats.between_runs`."""
+    side = counted_runs(side)
     found = [entry.summary.metrics[metric.name] for entry in side if metric.name in entry.summary.metrics]
     if len(side) == 1 and found:
         return found[0]

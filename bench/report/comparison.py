@@ -17,6 +17,8 @@ def comparison_text(comparison: Comparison) -> str:
     lines += ["", f"~ no significant change; ? no interval; {ABSENT} no value, or an open end of an interval"]
     lines.append("would have seen: the smallest change that this comparison shows in four cases of five")
     lines += [f"note: {remark}" for remark in sorted(remarks)]
+    if max(len(comparison.before), len(comparison.after)) > 1:
+        lines.append(f"note: {text.MEANS}")
     return "\n".join(lines) + "\n"
 
 

@@ -26,6 +26,11 @@ _WRITERS: Final[Mapping[str, Callable[[float], str]]] = {
 _FACTOR_FROM: Final = 10
 """A ratio from which a change is shown as a factor instead of a percentage."""
 
+MEANS: Final = (
+    "The value of several runs is the mean of the VALID ones, of all where none is: the geometric mean, and the "
+    "arithmetic one of shares and where a value is 0."
+)
+
 
 def metric_value(metric: Metric, value: float | None) -> str:
     """`value` of `metric`: `12.3 ms`, `48.2`, `0.21 %`, `1.35 cores`, `—`."""

@@ -8,10 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.analysis.compare import compare, side_estimate
+from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis, analyse
 from bench.cli import main
 from bench.core.units import format_interval, format_number, format_seconds
+from bench.report import text
+from bench.report.comparison import comparison_text
 from bench.report.runs.repeats import repeats_views
+from bench.report.runs.sides import overview_rows, pair_views, sides_of
 from bench.results.records import Outcome
 from bench.stats.between_runs import mean_of_runs
 from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
@@ -50,7 +55,40 @@ def test_the_figures_are_those_of_the_valid_runs_with_the_interval_between_them(
     assert row(view, "latency from due, p50")[1] != format_seconds(
         float(np.median([run.summary.metrics["from_due_p50"].center + 0.004 for run in runs]))
     )
-    assert list(view.notes) == ["INVALID repeats are left out"]
+    assert list(view.notes) == [text.MEANS, "INVALID repeats are left out"]
+
+
+def test_a_side_has_one_mean_wherever_it_stands(tmp_path: Path) -> None:
+    """Two repeats of B are sent 20 ms late, which is the load generator's fault."""
+    a = [repeat(tmp_path, seed, "a") for seed in range(3)]
+    b = [repeat(tmp_path, seed, "b", late=0.02 if seed < 12 else 0.0) for seed in range(10, 14)]
+    assert [run.validity.valid for run in b] == [False, False, True, True]
+    values = [run.summary.metrics["from_due_p50"].center for run in b[2:]]
+    mean = format_seconds(mean_of_runs("from_due_p50", values).center)
+    title = "latency from due, p50"
+    sides = sides_of([*a, *b])
+    assert dict(overview_rows(sides))[title][1].value == mean
+    assert row(repeats_views(b)[0], title)[1] == mean
+    (pair,) = pair_views(sides)
+    assert [entry.after.value for entry in pair.rows if entry.before.label == title] == [mean]
+    assert pair.sentences[-1] == "2 of 4 repeats of B are INVALID and left out."
+    assert pair.state == ""
+    found = compare(a, b)
+    assert sum("it is left out" in warning for warning in found.warnings) == 2
+    assert len(found.after) == 4
+    assert f"note: {text.MEANS}" in comparison_text(found)
+    assert side_estimate(METRICS["from_due_p50"], b).n == 2
+
+
+def test_a_side_without_a_valid_run_is_shown_and_decides_nothing(tmp_path: Path) -> None:
+    a = [repeat(tmp_path, seed, "a") for seed in range(2)]
+    b = [repeat(tmp_path, seed, "b", late=0.02) for seed in range(10, 12)]
+    (pair,) = pair_views(sides_of([*a, *b]))
+    assert pair.sentences[0] == "B is INVALID: do not decide anything by this comparison."
+    assert all(
+        change.after.center is not None for change in compare(a, b).changes if change.metric.name == "throughput"
+    )
+    assert not any("left out" in line for line in (*pair.sentences, *pair.warnings))
 
 
 def test_no_valid_run_has_no_figures(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def repeats_view(repeats: Repeats) -> RepeatsView:
     )
     if not valid:
         return RepeatsView(title, [], ["no repeat is VALID, so there is no mean"])
-    rows, notes = [], []
+    rows, notes = [], [text.MEANS]
     if len(valid) < len(runs):
         notes.append("INVALID repeats are left out")
     for name in HEADLINE:

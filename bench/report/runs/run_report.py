@@ -26,6 +26,7 @@ from bench.report.runs.repeats import HEADER, repeats_views
 from bench.report.runs.run_charts import RunLine, overlaid_charts, run_charts
 from bench.report.runs.sides import Side, objective_rows, overview_rows, pair_views, run_rows
 from bench.report.runs.view import Picture, RunView, facts, run_view
+from bench.report.text import MEANS
 from bench.stats.estimate import Estimate
 
 _PACKAGE: Final = "bench.report.runs"
@@ -184,6 +185,7 @@ def write_side_by_side(
         differences={side.letter: _differences(first, side) for side in others},
         pictures=pictures,
         repeats=repeats,
+        means=MEANS if any(len(side.analyses) > 1 for side in sides) else "",
         head=HEADER,
     )
 

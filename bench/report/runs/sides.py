@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from bench.analysis.bottleneck import bottleneck
-from bench.analysis.compare import REFUSED, Change, Comparison, compare, side_estimate
+from bench.analysis.compare import REFUSED, Change, Comparison, compare, counted_runs, side_estimate
 from bench.analysis.latency_curves import LatencyCurves
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
@@ -196,7 +196,13 @@ def pair_views(sides: Sequence[Side], *, anyway: bool = True) -> list[PairView]:
 def pair_view(before: Side, after: Side, comparison: Comparison) -> PairView:
     """The view of one comparison."""
     state, sentences = _finding(before, after, comparison)
-    invalid = [side.letter for side in (before, after) if not side.valid]
+    for side in (before, after):
+        if left := len(side.analyses) - len(counted_runs(side.analyses)):
+            were = "is INVALID and left" if left == 1 else "are INVALID and left"
+            # What made them INVALID may be the server's.
+            state = ""
+            sentences.append(f"{left:,} of {pluralize(len(side.analyses), 'repeat')} of {side.letter} {were} out.")
+    invalid = [side.letter for side in (before, after) if not any(entry.validity.valid for entry in side.analyses)]
     if invalid:
         state = ""
         are = "is" if len(invalid) == 1 else "are"

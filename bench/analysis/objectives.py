@@ -4,6 +4,7 @@ A request that failed is later than every limit: a latency objective counts all 
 cannot meet it by failing. The mean is that of the successful requests.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -83,11 +84,13 @@ def evaluate(
 
 
 def _with_failures(objective: Objective, estimate: Estimate, measured: Measured, confidence: float) -> Estimate:
-    """A percentile of all requests that were due, those that failed with an infinite latency."""
+    """A percentile or the maximum of all requests that were due, those that failed with an infinite latency."""
     clock, _, name = objective.quantity.metric.rpartition("_")
     ok = measured.ok
-    if name not in PERCENTILES or bool(ok.all()):
+    if name not in (*PERCENTILES, "max") or bool(ok.all()):
         return estimate
+    if name == "max":
+        return replace(estimate, center=math.inf)
     start = measured.due if clock == "from_due" else measured.sent
     latency = np.where(ok, measured.done - start, np.inf)
     return percentile_interval(estimate.metric, latency, PERCENTILES[name], confidence)
@@ -99,7 +102,7 @@ def _about_failures(result: ObjectiveResult, measured: Measured) -> ObjectiveRes
     if not failed or not result.objective.quantity.metric.startswith("from_"):
         return result
     name = result.objective.quantity.metric.rpartition("_")[2]
-    how = "count as later than every limit" if name in PERCENTILES else "are left out"
+    how = "are left out" if name == "mean" else "count as later than every limit"
     note = f"{format_percent(failed / measured.due.size)} of the requests failed and {how}"
     return replace(result, note=f"{result.note}; {note}" if result.note else note)
 

@@ -110,6 +110,22 @@ def test_counts(outcome: Outcome, text: str, verdict: Verdict, note: str, tmp_pa
     assert all(word in found.note for word in note.split() if not word[0].isdigit())
 
 
+@pytest.mark.parametrize(
+    ("text", "shown", "how"),
+    [
+        ("max<=10s", "—", "count as later than every limit"),
+        ("send-max<=10s", "—", "count as later than every limit"),
+        ("p50<=10s", "ms [", "count as later than every limit"),
+        ("mean<=10s", "ms [", "are left out"),
+    ],
+)
+def test_what_is_said_of_failures_is_what_was_done_with_them(text: str, shown: str, how: str, tmp_path: Path) -> None:
+    (found,) = verdicts(measured(tmp_path, fail(500)), text)
+    assert shown in found.figure
+    assert found.note.endswith(f"of the requests failed and {how}")
+    assert (found.verdict is Verdict.FAIL) == text.endswith("max<=10s")
+
+
 def test_without_a_checked_answer_wrong_answers_are_unknown(tmp_path: Path) -> None:
     found = measured(tmp_path)
     unchecked = replace(found, checked=np.zeros_like(found.checked))

@@ -238,15 +238,15 @@ def format_seconds(seconds: float, digits: int = 3) -> str:
     return f"{hours:,} h {minutes:02d} m"
 
 
-def format_bytes(count: float) -> str:
-    """`count` bytes for people, three significant digits: `812 B`, `4.1 kB`, `12.3 MB` (powers of 1000)."""
+def format_bytes(count: float, digits: int = 3) -> str:
+    """`count` bytes for people with so many significant digits: `812 B`, `4.1 kB`, `12.3 MB` (powers of 1000)."""
     if not math.isfinite(count):
         return ABSENT if math.isnan(count) else f"{format_number(count)} B"
     for unit in _BYTES:
-        if abs(float(f"{count:.3g}")) < 1000:
-            return f"{format_number(count)} {unit}"
+        if abs(float(f"{count:.{digits}g}")) < 1000:
+            return f"{format_number(count, digits)} {unit}"
         count /= 1000
-    return f"{format_number(count)} EB"
+    return f"{format_number(count, digits)} EB"
 
 
 def format_interval(lo: float | None, hi: float | None, figure: Callable[[float], str]) -> str:

@@ -31,11 +31,11 @@ def comparison_line(comparison: Comparison) -> str:
 
 
 def _row(change: Change) -> tuple[str, ...]:
-    metric = change.metric
+    metric, values = change.metric, (change.before.center, change.after.center)
+    shown = text.values_apart(metric, *values) if change.significant else [text.metric_value(metric, x) for x in values]
     return (
         metric.title,
-        text.metric_value(metric, change.before.center),
-        text.metric_value(metric, change.after.center),
+        *shown,
         text.change(metric, change.change),
         text.change_interval(metric, change.change),
         change.verdict,

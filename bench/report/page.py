@@ -66,9 +66,9 @@ def _asset(name: str) -> str:
 
 @cache
 def script() -> Markup:
-    """uPlot with its licence, and the page's own script."""
+    """uPlot with its licence, and the page's own scripts."""
     licence = f"/*!\n{_asset('LICENSE-uPlot')}*/\n"
-    return Markup(licence + _asset("uPlot.iife.min.js") + "\n" + _asset("report.js"))
+    return Markup(licence + "\n".join(map(_asset, ("uPlot.iife.min.js", "format.js", "report.js"))))
 
 
 @cache

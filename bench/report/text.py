@@ -1,4 +1,7 @@
-"""Values of metrics as text: three significant digits with their unit."""
+"""Values of metrics as text: three significant digits with their unit.
+
+`assets/format.js` has the same for pages.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -6,6 +9,7 @@ from typing import Final
 from bench.analysis.metrics import Metric
 from bench.core.units import (
     ABSENT,
+    format_apart,
     format_bytes,
     format_change,
     format_interval,
@@ -16,7 +20,7 @@ from bench.core.units import (
 )
 from bench.stats.estimate import Estimate
 
-_WRITERS: Final[Mapping[str, Callable[[float], str]]] = {
+_FIGURES: Final[Mapping[str, Callable[[float, int], str]]] = {
     "s": format_seconds,
     "B": format_bytes,
     "share": format_percent,
@@ -25,6 +29,11 @@ _WRITERS: Final[Mapping[str, Callable[[float], str]]] = {
 
 _FACTOR_FROM: Final = 10
 """A ratio from which a change is shown as a factor instead of a percentage."""
+_NEAR_NONE: Final = 0.0005
+"""A ratio below which a percentage with one place would read as -100.0 %."""
+_ROUNDING: Final = 1e-9
+"""A relative change that rounding can make."""
+_DIGITS: Final = 3
 
 MEANS: Final = (
     "The value of several runs is the mean of the VALID ones, of all where none is: the geometric mean, and the "
@@ -44,35 +53,72 @@ def interval(metric: Metric, estimate: Estimate) -> str:
 
 def writer(metric: Metric) -> Callable[[float], str]:
     """The function that formats a value of `metric`; the unit of a rate is in its title (`requests/s`)."""
+    figure = _figure(metric)
+    return lambda value: figure(value, _DIGITS)
+
+
+def values_apart(metric: Metric, one: float | None, other: float | None) -> tuple[str, str]:
+    """Two values of `metric`, with as many digits as distinguish them if they differ."""
+    if one is None or other is None:
+        return metric_value(metric, one), metric_value(metric, other)
+    return format_apart(one, other, _figure(metric))
+
+
+def _figure(metric: Metric) -> Callable[[float, int], str]:
+    """The function that formats a value of `metric` with so many significant digits."""
     if metric.unit == "1/s" and metric.title.endswith(metric.unit[1:]):
         return format_number
-    return _WRITERS.get(metric.unit) or (lambda value: f"{format_number(value)} {metric.unit}".rstrip())
+    return _FIGURES.get(metric.unit) or (lambda value, digits: f"{format_number(value, digits)} {metric.unit}".rstrip())
 
 
 def change(metric: Metric, estimate: Estimate) -> str:
-    """A change: `+5.2 %` for a ratio, `+0.31 points` for proportions (percentage points)."""
-    return ABSENT if estimate.center is None else _change(metric, estimate.center)
+    """A change: `+5.2 %` for a ratio, `+0.31 points` for proportions (percentage points).
+
+    One that its interval says to be there does not read as none: `+0.025 %`.
+    """
+    return ABSENT if estimate.center is None else _change(metric, estimate.center, _places(metric, estimate))
 
 
 def change_interval(metric: Metric, estimate: Estimate) -> str:
     """The interval of a change, `[+2.1 … +8.4 %]`; "" without one."""
-    return format_interval(estimate.lo, estimate.hi, lambda value: _change(metric, value))
+    places = _places(metric, estimate)
+    return format_interval(estimate.lo, estimate.hi, lambda value: _change(metric, value, places))
 
 
 def detectable(metric: Metric, size: float | None) -> str:
     """The smallest change that a comparison shows: `+3.1 %`, `+0.4 points`; "" where it is not known."""
     if size is None:
         return ""
-    return _change(metric, size if metric.unit == "share" else 1 + size)
+    if metric.unit == "share":
+        return _change(metric, size)
+    return _change(metric, 1 + size, _nonzero(size))
 
 
-def _change(metric: Metric, value: float) -> str:
+def _places(metric: Metric, estimate: Estimate) -> int:
+    """Decimal places of the percentages of a change and its interval."""
+    lo, hi = estimate.lo, estimate.hi
+    if metric.unit == "share" or not ((lo is not None and lo > 1) or (hi is not None and hi < 1)):
+        return 1
+    return max(_nonzero(abs(end - 1)) for end in (lo, estimate.center, hi) if end is not None)
+
+
+def _nonzero(size: float) -> int:
+    """Decimal places with which a fraction as a percentage is not 0, 1 at least; 1 for what is 0 but for rounding."""
+    if size <= _ROUNDING:
+        return 1
+    # With the one digit that it is rounded to: 0.00999 % is 0.01 %.
+    return max(-int(f"{100 * size:.0e}".partition("e")[2]), 1)
+
+
+def _change(metric: Metric, value: float, places: int = 1) -> str:
     if metric.unit == "share":
         sign = "+" if value > 0 else ""
         return f"{sign}{format_number(100 * value)} points"
     if value >= _FACTOR_FROM:
         return f"× {format_number(value)}"
-    return f"{format_change(100 * (value - 1))} %"
+    # Only 0 is -100 %.
+    places = max(places, _nonzero(value)) if 0 < value < _NEAR_NONE else places
+    return f"{format_change(100 * (value - 1), places)} %"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -15,9 +15,10 @@ from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis, analyse
 from bench.objectives.grammar import parse_objectives
 from bench.report.glossary import TERMS, explained
+from bench.report.runs.change_rows import change_bar
 from bench.report.runs.first_screen import first_screen
 from bench.report.runs.run_reports import write_run_reports, write_sides
-from bench.report.runs.sides import change_bar, named_sides, objective_rows
+from bench.report.runs.sides import named_sides, objective_rows
 from bench.results.records import Outcome
 from bench.stats.estimate import Estimate
 from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, settling_run, simulate, write_run

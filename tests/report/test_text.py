@@ -43,6 +43,7 @@ def test_intervals(lo: float | None, hi: float | None, expected: str) -> None:
         ("s", 0.9, "-10.0 %"),
         ("s", 12.34, "× 12.3"),
         ("share", 0.0031, "+0.31 points"),
+        ("s", 0.00034, "-99.97 %"),
         ("share", -0.0, "0 points"),
         ("s", 0.99999, "0.0 %"),
         ("1/s", 12_340.0, "× 12,340"),
@@ -51,6 +52,54 @@ def test_intervals(lo: float | None, hi: float | None, expected: str) -> None:
 def test_changes(unit: str, value: float, expected: str) -> None:
     metric = Metric("x", "x", unit)
     assert text.change(metric, Estimate("x", value, None, None, 0.95, 10)) == expected
+
+
+@pytest.mark.parametrize(
+    ("center", "lo", "hi", "expected"),
+    [
+        (1.00025, 1.00024, 1.00026, "+0.03 % [+0.02 … +0.03 %]"),
+        (0.99975, 0.9994, 0.99991, "-0.025 % [-0.060 … -0.009 %]"),
+        (1.00025, 0.999, 1.001, "0.0 % [-0.1 … +0.1 %]"),
+        (1.05, 1.0001, 1.1, "+5.00 % [+0.01 … +10.00 %]"),
+        (1.00025, 1.00024, None, "+0.03 % [+0.02 % … —]"),
+        (0.0003, 0.00025, 0.00035, "-99.97 % [-99.98 … -99.97 %]"),
+        (0.0003, None, None, "-99.97 %"),
+        (0.00096, None, None, "-99.9 %"),
+        (0.0, None, None, "-100.0 %"),
+        (1.0, 1.0, 1.0, "0.0 % [0.0 … 0.0 %]"),
+        (12.0, 11.0, 13.0, "× 12 [× 11 … × 13]"),
+    ],
+)
+def test_a_change_that_is_there_does_not_read_as_none(
+    center: float, lo: float | None, hi: float | None, expected: str
+) -> None:
+    metric, found = Metric("x", "x", "s"), Estimate("x", center, lo, hi, 0.95, 10)
+    assert f"{text.change(metric, found)} {text.change_interval(metric, found)}".rstrip() == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(0.0002, "+0.02 %"), (0.031, "+3.1 %"), (1e-16, "0.0 %"), (0.0, "0.0 %")]
+)
+def test_the_smallest_change_that_is_seen(size: float, expected: str) -> None:
+    assert text.detectable(Metric("x", "x", "s"), size) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "expected"),
+    [
+        ("server_memory", 4e8, 4.001e8, ("400 MB", "400.1 MB")),
+        ("server_memory", 4e8, 5e8, ("400 MB", "500 MB")),
+        ("server_memory", 4e8, 4e8, ("400 MB", "400 MB")),
+        ("server_memory", None, 4e8, ("—", "400 MB")),
+        ("from_due_p50", 0.01234, 0.012341, ("12.34 ms", "12.341 ms")),
+        ("throughput", 48.21, 48.22, ("48.21", "48.22")),
+        ("server_gpu_power", 250.01, 250.02, ("250.01 W", "250.02 W")),
+    ],
+)
+def test_values_of_a_change_that_is_there_differ(
+    name: str, one: float | None, other: float | None, expected: tuple[str, str]
+) -> None:
+    assert text.values_apart(METRICS[name], one, other) == expected
 
 
 def test_a_change_has_the_same_interval_notation() -> None:

@@ -11,45 +11,7 @@
 
   // ---- text
 
-  const number = (value, digits = 3) => {
-    if (value === null || value === undefined || Number.isNaN(value)) return "—";
-    if (value === 0) return "0";
-    const short = Number(value.toPrecision(digits));
-    return Math.abs(short) >= 1000
-      ? Math.round(short).toLocaleString("en-US")
-      : String(short).includes("e") ? value.toExponential(digits - 1) : String(short);
-  };
-  const seconds = (value) => {
-    if (value === null || value === undefined) return "—";
-    const size = Math.abs(Number(value.toPrecision(3)));
-    if (size === 0) return "0 s";
-    if (size < 1e-3) return `${number(value * 1e6)} µs`;
-    if (size < 1) return `${number(value * 1e3)} ms`;
-    return `${number(value)} s`;
-  };
-  const bytes = (value) => {
-    for (const unit of ["B", "kB", "MB", "GB"]) {
-      if (Math.abs(value) < 1000) return `${number(value)} ${unit}`;
-      value /= 1000;
-    }
-    return `${number(value)} TB`;
-  };
-  const FORMATS = {
-    s: seconds,
-    B: bytes,
-    "1/s": (value) => `${number(value)}/s`,
-    share: (value) => `${number(100 * value)} %`,
-    cores: (value) => `${number(value)} cores`,
-    "": number,
-  };
-  const shown = (value, unit) => (value === null || value === undefined ? "—" : (FORMATS[unit] || number)(value));
-  const between = (low, high) => {
-    const ends = [low, high].map((text) => /^([-+]?[\d.,]+)(\D*)$/.exec(text) || [text, text, null]);
-    // The unit appears once if both ends have the same.
-    const once = ends[0][2] !== null && ends[0][2] === ends[1][2];
-    return `[${once ? ends[0][1] : ends[0][0]} … ${ends[1][0]}]`;
-  };
-  const interval = (lo, hi, unit) => (lo === null && hi === null ? "" : between(shown(lo, unit), shown(hi, unit)));
+  const { ABSENT, known, number, seconds, bytes, shown, interval } = format;
   const AXIS_UNITS = new Set(["s", "B"]); // the others stand in the axis' label
   const X_TEXT = {
     time: (value) => `${number(value, 4)} s`,
@@ -504,7 +466,7 @@
       chart.series.forEach((entry, index) => {
         const own = u.cursor.idxs ? u.cursor.idxs[index + 1] : at;
         const value = own === null || own === undefined ? null : entry.values[own];
-        if (this.hidden.has(index) || value === null || value === undefined) return;
+        if (this.hidden.has(index) || !known(value)) return;
         const count = entry.counts ? entry.counts[own] : null;
         const short = count !== null && entry.needs > count ? `, needs ${number(entry.needs)}` : "";
         const of = count === null ? "" : ` (n = ${number(count)}${short})`;
@@ -566,7 +528,7 @@
         const there = column.map((count, level) => (count ? level : -1)).filter((level) => level >= 0);
         const total = column.reduce((sum, count) => sum + count, 0);
         const ends = there.length ? [latencies[there[0]], latencies[there[there.length - 1] + 1]] : [null, null];
-        return [`${number(times[at], 4)} to ${number(times[at + 1], 4)} s`, number(total), ...ends.map(seconds)];
+        return [`${number(times[at], 4)} to ${number(times[at + 1], 4)} s`, number(total), ...ends.map((end) => seconds(end))];
       });
     }
 
@@ -701,14 +663,6 @@
     const around = Math.hypot(half(a), half(b), share ? 0 : page.run_noise);
     return { share, center, lo: center - around, hi: center + around };
   };
-  const changeText = (share, value) => {
-    const sign = value > 0 ? "+" : "";
-    if (share) return `${sign}${number(100 * value)} points`;
-    const ratio = Math.exp(value);
-    if (ratio >= 10) return `× ${number(ratio)}`;
-    const percent = (100 * (ratio - 1)).toFixed(1);
-    return `${Number(percent) === 0 ? "0.0" : sign + percent} %`;
-  };
   const resultOf = (change, better) => {
     if (change === null || change.lo === null) return "?";
     if (change.lo <= 0 && change.hi >= 0) return "~";
@@ -717,10 +671,10 @@
   };
   const changeCells = (a, b) => {
     const change = changeOf(a, b);
-    if (change === null) return ["—", "", "?"];
-    const text = (value) => changeText(change.share, value);
-    const ends = change.lo === null ? "" : between(text(change.lo), text(change.hi));
-    return [text(change.center), ends, resultOf(change, a.better)];
+    if (change === null) return [ABSENT, "", "?"];
+    const back = (value) => (value === null || change.share ? value : Math.exp(value));
+    const texts = format.change(back(change.center), back(change.lo), back(change.hi), change.share);
+    return [...texts, resultOf(change, a.better)];
   };
   const compareWith = (other) => {
     const names = Object.keys(page.metrics).filter((name) => other.metrics[name]);
@@ -728,13 +682,16 @@
       const [a, b] = [page.metrics[name], other.metrics[name]];
       // The unit of a rate is in its title.
       const unit = a.title.endsWith("/s") ? "" : a.unit;
-      const cells = [a, b].map((entry) => `${shown(entry.center, unit)} ${interval(entry.lo, entry.hi, unit)}`);
-      return [a.title, ...cells, ...changeCells(a, b)];
+      const change = changeCells(a, b);
+      const there = !["~", "?"].includes(change[2]);
+      const values = there ? format.apart(a.center, b.center, unit) : [a, b].map((entry) => shown(entry.center, unit));
+      const cells = [a, b].map((entry, at) => `${values[at]} ${interval(entry.lo, entry.hi, unit)}`);
+      return [a.title, ...cells, ...change];
     });
     const facts = other.facts
       ? [...new Set([...Object.keys(page.facts), ...Object.keys(other.facts)])]
           .filter((name) => page.facts[name] !== other.facts[name])
-          .map((name) => [name, page.facts[name] ?? "—", other.facts[name] ?? "—"])
+          .map((name) => [name, page.facts[name] ?? ABSENT, other.facts[name] ?? ABSENT])
       : [];
     const close = element("button", { type: "button", id: "remove" }, "Remove the comparison");
     close.addEventListener("click", remove);

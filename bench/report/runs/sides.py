@@ -16,6 +16,7 @@ from bench.analysis.run import Analysis
 from bench.core.units import format_percent, pluralize
 from bench.objectives.verdicts import ObjectiveResult
 from bench.report import text
+from bench.report.runs.change_rows import ChangeRow, change_rows
 from bench.report.runs.first_screen import MET
 from bench.report.runs.view import HEADLINE
 from bench.report.screen import Value, shown
@@ -24,10 +25,6 @@ _SPEED: Final = ("from_due_p50", "from_due_p95", "from_due_p99")
 """The metrics by which one side is called faster."""
 RUN_METRICS: Final = {"throughput": "requests/s", "from_due_p50": "p50", "from_due_p99": "p99", "error_share": "failed"}
 """The metrics of each run in the table of all, with short titles."""
-_SLACK: Final = 1 + 1e-9
-"""For the end that a bar was made for."""
-_WIDEST: Final = 1.0
-"""The largest change that a bar resolves: twice as much, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -102,33 +99,6 @@ class RunRow:
     started: str
     values: Sequence[Value]
     line: str
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeRow:
-    """A metric of two sides.
-
-    Args:
-        before: on the first side.
-        after: on the other.
-        change: of the other against the first.
-        interval: of the change, 95 %.
-        verdict: `better`, `worse`, `higher`, `lower`, `~` or `?`.
-        seen: the smallest change that would have been shown; "" where it is not known.
-        place: of the change on the bar, percent of its width; None without one.
-        reach: from and width of the interval on the bar, percent; None without one.
-        open: `low`, `high` or both: the ends at which the interval goes on beyond the bar; "" for neither.
-    """
-
-    before: Value
-    after: Value
-    change: str
-    interval: str
-    verdict: str
-    seen: str
-    place: float | None
-    reach: tuple[float, float] | None
-    open: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +184,7 @@ def pair_view(before: Side, after: Side, comparison: Comparison) -> PairView:
         state=state,
         warnings=comparison.warnings,
         differences=[str(entry) for entry in comparison.differences if entry.name not in REFUSED],
-        rows=_rows(comparison.changes),
+        rows=change_rows(comparison.changes),
     )
 
 
@@ -328,60 +298,6 @@ def _told(change: Change) -> str:
     if not seen:
         return f"{line}: without an interval, nothing can be said."
     return f"{line}, which may be noise; this comparison could have seen a change of {seen}."
-
-
-def _rows(changes: Sequence[Change]) -> list[ChangeRow]:
-    shares, ratios = (_widest([entry for entry in changes if _is_share(entry) is share]) for share in (True, False))
-    return [
-        ChangeRow(
-            shown(change.metric.name, change.before),
-            shown(change.metric.name, change.after),
-            text.change(change.metric, change.change),
-            text.change_interval(change.metric, change.change),
-            change.verdict,
-            text.detectable(change.metric, change.detectable),
-            *change_bar(change, shares if _is_share(change) else ratios),
-        )
-        for change in changes
-        if change.before.center is not None or change.after.center is not None
-    ]
-
-
-def _is_share(change: Change) -> bool:
-    return change.metric.unit == "share"
-
-
-def _widest(changes: Sequence[Change]) -> float:
-    """The largest distance of an interval's end from "no change", at most `_WIDEST`."""
-    none = [0.0 if _is_share(change) else 1.0 for change in changes]
-    ends = [
-        abs(end - zero)
-        for change, zero in zip(changes, none, strict=True)
-        for end in (change.change.lo, change.change.hi)
-        if end is not None
-    ]
-    return min(max(ends, default=_WIDEST), _WIDEST) or _WIDEST
-
-
-def change_bar(change: Change, widest: float) -> tuple[float | None, tuple[float, float] | None, str]:
-    """Places of a change and of its interval on a bar whose ends are `widest` from "no change" in its middle, and the
-    ends at which the interval goes on."""
-    none, found = 0.0 if _is_share(change) else 1.0, change.change
-
-    def place(value: float) -> float:
-        return round(min(max(50 + 50 * (value - none) / widest, 0.0), 100.0), 2)
-
-    if found.center is None:
-        return None, None, ""
-    if found.lo is None and found.hi is None:
-        return place(found.center), None, ""
-    low = 0.0 if found.lo is None else place(found.lo)
-    high = 100.0 if found.hi is None else place(found.hi)
-    beyond = {
-        "low": found.lo is None or found.lo < none - widest * _SLACK,
-        "high": found.hi is None or found.hi > none + widest * _SLACK,
-    }
-    return place(found.center), (low, round(high - low, 2)), " ".join(end for end, over in beyond.items() if over)
 
 
 def _name(runs: Sequence[Analysis]) -> str:

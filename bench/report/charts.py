@@ -16,6 +16,9 @@ from bench.core.types import Floats
 DIGITS: Final = 6
 """Significant digits of a value in a chart: more than a screen resolves."""
 
+COLORS: Final = 8
+"""Colours of the page's palette."""
+
 TIME: Final = "time"
 PERCENTILE: Final = "percentile"
 WORDS: Final = "words"
@@ -29,7 +32,7 @@ class Series:
         label: in the legend.
         values: base units, NaN where there is none, float64 `[N]`.
         color: index in the page's palette.
-        dash: whether it is dashed.
+        dash: 0 for a solid line, 1 for a dashed and 2 for a dotted one.
         counts: the requests that each value is of, float64 `[N]`; None where that has no meaning.
         needs: requests that a value needs to be more than the largest of a few; 0 for none.
         steps: whether a value holds for its whole interval.
@@ -39,7 +42,7 @@ class Series:
     label: str
     values: Floats
     color: int
-    dash: bool = False
+    dash: int = 0
     counts: Floats | None = None
     needs: int = 0
     steps: bool = False
@@ -65,6 +68,7 @@ class Mark:
         hi: upper end.
         n: requests, or effective requests, that it is based on.
         color: index in the page's palette.
+        group: of the lines that it belongs to; "" for those of its colour.
     """
 
     x: float
@@ -74,11 +78,12 @@ class Mark:
     hi: float | None
     n: float
     color: int
+    group: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """For the script."""
         ends = {name: _rounded(getattr(self, name)) for name in ("x", "center", "lo", "hi")}
-        return {"label": self.label, "n": math.floor(self.n), "color": self.color, **ends}
+        return {"label": self.label, "n": math.floor(self.n), "color": self.color, "group": self.group, **ends}
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from bench.analysis.run import analyse
 from bench.analysis.run_profile import run_profile
 from bench.report.charts import Chart
 from bench.report.runs.run_charts import run_charts
+from bench.report.runs.run_reports import write_sides
 from bench.results.records import Outcome
 from bench.results.run_reader import Run
+from tests.report.test_first_screen import page_data
 from tests.support.synthetic_runs import WORKLOAD, fixed, simulate, write_run
 
 
@@ -58,3 +60,26 @@ def test_failures_at_the_end_are_not_left_out(tmp_path: Path) -> None:
     requests.done[-1], requests.outcome[-1] = 22.002, Outcome.REJECTED
     (errors,) = charts(write_run(tmp_path, requests, "constant:rate=20"))[1]["errors"].series
     assert errors.values[-1] == 2.0
+
+
+@pytest.mark.parametrize("count", [7, 9, 24, 25])
+def test_many_runs_are_told_apart_or_said_to_be_left_out(tmp_path: Path, count: int) -> None:
+    workload = replace(WORKLOAD, duration=4.0, warmup=1.0)
+    runs = [
+        write_run(
+            tmp_path / "runs", simulate(workload=replace(workload, seed=seed)), workload=workload, slug=f"r{seed}"
+        )
+        for seed in range(count)
+    ]
+    write_sides([[analyse(run)] for run in runs], tmp_path / "out")
+    data = page_data(tmp_path / "out" / "report.html")
+    texts = [(tmp_path / "out" / name).read_text("utf-8") for name in ("report.md", "report.html")]
+    assert all(("Changes against A are given for up to 7 sides" in text) == (count > 7) for text in texts)
+    assert all(("B against A" in text) for text in texts)
+    assert all(("Charts are drawn for up to 24 runs" in text) == (count > 24) for text in texts)
+    assert bool(data["charts"]) == (count <= 24)
+    for chart in data["charts"]:  # type: ignore[attr-defined]
+        looks = [(line["color"], line["dash"]) for line in chart["series"]]
+        assert len(set(looks)) == count
+        groups = {line["group"] for line in chart["series"]}
+        assert {mark["group"] for mark in chart["marks"]} <= groups

@@ -81,9 +81,10 @@
     return kept;
   };
 
-  // Lines of a second run have the colours of the first: solid ones are dashed there, dashed ones dotted.
-  const DASHES = ["", "dash", "dots"];
-  const dashOf = (entry) => Number(Boolean(entry.dash)) + Number(Boolean(entry.second));
+  // Lines of a second run have the colours of the first: solid ones are dashed there, dashed ones dotted. So are those
+  // of further sides on a page of more sides than there are colours.
+  const DASHES = ["", "dash", "dots", "dots"];
+  const dashOf = (entry) => Number(entry.dash) + Number(Boolean(entry.second));
 
   class Drawing {
     constructor(figure, chart) {
@@ -220,7 +221,7 @@
         show: !this.hidden.has(index),
         stroke: color(entry.color),
         width: entry.dash || entry.second ? 1.6 : 2.2,
-        dash: [undefined, [6, 4], [2, 3]][dashOf(entry)],
+        dash: [undefined, [6, 4], [2, 3], [1, 5]][dashOf(entry)],
         paths: entry.steps ? uPlot.paths.stepped({ align: 1 }) : undefined,
         points: { show: few && this.chart.x_kind !== "percentile", size: 5 },
       };
@@ -298,7 +299,7 @@
     }
 
     visibleMarks() {
-      const kind = (entry) => `${entry.color} ${Boolean(entry.second)}`;
+      const kind = (entry) => `${entry.group || entry.color} ${Boolean(entry.second)}`;
       const off = new Set([...this.hidden].map((index) => kind(this.chart.series[index])));
       return this.chart.marks.filter((mark) => !off.has(kind(mark)));
     }

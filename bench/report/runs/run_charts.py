@@ -40,6 +40,7 @@ class RunLine:
         label: of the run.
         side: in the legend, the same for repeats.
         color: index in the page's palette, the same for repeats.
+        dash: as in `Series`, the same for repeats.
         analysis: of the run.
         curves: of the run.
     """
@@ -47,6 +48,7 @@ class RunLine:
     label: str
     side: str
     color: int
+    dash: int
     analysis: Analysis
     curves: LatencyCurves
 
@@ -79,7 +81,7 @@ def overlaid_charts(runs: Sequence[RunLine]) -> list[Chart]:
         times = [_middle(run.curves) for run in runs]
         x = np.unique(np.concatenate(times)) if times else np.empty(0)
         series = [
-            Series(run.label, _at(x, time, _column(run.curves, column)), run.color, group=run.side)
+            Series(run.label, _at(x, time, _column(run.curves, column)), run.color, run.dash, group=run.side)
             for run, time in zip(runs, times, strict=True)
         ]
         shown = np.concatenate([entry.values for entry in series]) if series else np.empty(0)
@@ -108,7 +110,7 @@ def _percentiles(analysis: Analysis, curves: LatencyCurves) -> Iterator[Chart]:
         return
     series = [
         Series("from due (what a caller waits)", found.from_due, BLUE),
-        Series("from send (what the server took)", found.from_send, ORANGE, dash=True),
+        Series("from send (what the server took)", found.from_send, ORANGE, dash=1),
     ]
     marks = [mark for index, clock in enumerate(CLOCKS) for mark in _marks(analysis, clock, (BLUE, ORANGE)[index])]
     ok, due = analysis.summary.counts["ok"], analysis.summary.due
@@ -139,7 +141,7 @@ def _overlaid_percentiles(runs: Sequence[RunLine]) -> Iterator[Chart]:
         # Nearest rank: the value at a fraction holds up to the next, and there is none beyond a run's last.
         place = np.minimum(np.searchsorted(found.fractions, x), found.fractions.size - 1)
         values = np.where(x <= found.fractions[-1], found.from_due[place], np.nan)
-        series.append(Series(run.label, values, run.color, group=run.side))
+        series.append(Series(run.label, values, run.color, run.dash, group=run.side))
     for side in dict.fromkeys(run.side for run, _ in known):
         marks += _side_marks([run for run, _ in known if run.side == side])
     log = _wide(np.concatenate([entry.values for entry in series]))
@@ -153,7 +155,7 @@ def _side_marks(runs: Sequence[RunLine]) -> Iterator[Mark]:
         found = side_estimate(metric, [run.analysis for run in runs])
         if found.center is not None:
             label = f"{runs[0].side}, {name}"
-            yield Mark(fraction, label, found.center, found.lo, found.hi, found.n, runs[0].color)
+            yield Mark(fraction, label, found.center, found.lo, found.hi, found.n, runs[0].color, runs[0].side)
 
 
 def _over_time(curves: LatencyCurves) -> Iterator[Chart]:
@@ -164,7 +166,7 @@ def _over_time(curves: LatencyCurves) -> Iterator[Chart]:
         for name, color in (("p50", BLUE), ("p95", GREEN), ("p99", PURPLE))
     ]
     needs = needed(PERCENTILES["p99"])
-    lines.append(Series("p99 from send", series["from_send_p99"], BLACK, dash=True, counts=counts, needs=needs))
+    lines.append(Series("p99 from send", series["from_send_p99"], BLACK, dash=1, counts=counts, needs=needs))
     shown = np.concatenate([entry.values for entry in lines])
     note = f"successful requests by when they were due, each {format_number(curves.interval)} s"
     yield Chart("latency-over-time", "Latency over time", note, time, TIME, "latency", "s", lines, _wide(shown))
@@ -177,9 +179,9 @@ def _throughput(analysis: Analysis, curves: LatencyCurves) -> Iterator[Chart]:
     lines = [
         Series(label, curves.rate(name), color, dash)
         for name, label, color, dash in (
-            ("ok", "successful", BLUE, False),
-            ("sent", "sent", ORANGE, False),
-            ("due", asked, BLACK, True),
+            ("ok", "successful", BLUE, 0),
+            ("sent", "sent", ORANGE, 0),
+            ("due", asked, BLACK, 1),
         )
     ]
     note = f"requests/s, each {format_number(curves.interval)} s; the lines coincide where the server keeps up"
@@ -209,9 +211,7 @@ def _errors(curves: LatencyCurves, profile: RunProfile) -> Iterator[Chart]:
     for index, (kind, counts) in enumerate(profile.wrong.items()):
         padded = np.pad(counts[:length], (0, max(length - counts.size, 0)))
         label = f"wrong answer: {kind.replace('_', ' ')}"
-        lines.append(
-            Series(label, curves.failure_rate(padded), (SKY, GREEN, GREY, BLACK, PURPLE)[index % 5], dash=True)
-        )
+        lines.append(Series(label, curves.failure_rate(padded), (SKY, GREEN, GREY, BLACK, PURPLE)[index % 5], dash=1))
     note = f"failed requests/s by kind, each {format_number(curves.interval)} s"
     title = "Failed requests over time"
     yield Chart("errors", title, note, series["time"], TIME, "failed requests/s", "1/s", lines)
@@ -224,7 +224,9 @@ def _in_flight(curves: LatencyCurves) -> Iterator[Chart]:
     lines = [Series("in flight (sent, not done), mean", curves.in_flight, BLUE)]
     for name, label, color in (("waiting", "waiting (due, not sent)", RED), ("users", "users", GREY)):
         if not np.isnan(client[name]).all():
-            lines.append(Series(label, _resampled(curves, client["time"], client[name]), color, dash=name == "users"))
+            lines.append(
+                Series(label, _resampled(curves, client["time"], client[name]), color, dash=int(name == "users"))
+            )
     note = f"L = λ·W, each {format_number(curves.interval)} s"
     yield Chart("in-flight", "Requests in flight", note, time, TIME, "requests", "", lines)
 
@@ -276,7 +278,7 @@ def _client(curves: LatencyCurves) -> Iterator[Chart]:
     client = curves.client
     cores = [
         Series("busiest load worker", client["cpu"], ORANGE),
-        Series("load generator's machine, all processes", client["machine_cpu"], GREY, dash=True),
+        Series("load generator's machine, all processes", client["machine_cpu"], GREY, dash=1),
     ]
     note = "of the load generator, each second; one worker can use one core"
     yield Chart("client-cpu", "Client: CPU", note, client["time"], TIME, "CPU utilization (cores)", "cores", cores)
@@ -290,9 +292,9 @@ def _server(curves: LatencyCurves) -> Iterator[Chart]:
     timings = [
         Series(label, server[name], color, dash)
         for name, label, color, dash in (
-            ("request", "request", BLUE, False),
-            ("runtime", "session, batch queueing included", GREEN, True),
-            ("queue", "batch queueing delay", RED, True),
+            ("request", "request", BLUE, 0),
+            ("runtime", "session, batch queueing included", GREEN, 1),
+            ("queue", "batch queueing delay", RED, 1),
         )
         if not np.isnan(server[name]).all()
     ]
@@ -322,7 +324,7 @@ def _parts(curves: LatencyCurves) -> Iterator[Chart]:
             ("not explained", found.unexplained, BLACK),
         )
     ]
-    parts.append(Series("all: latency from due", found.latency, GREY, dash=True, counts=found.requests))
+    parts.append(Series("all: latency from due", found.latency, GREY, dash=1, counts=found.requests))
     note = "mean of the successful requests done in each second; the parts sum to the latency from due"
     title = "Where the time goes, each second"
     yield Chart("time-by-second", title, note, found.time, TIME, "mean of a request", "s", parts)

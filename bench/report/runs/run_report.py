@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -18,7 +18,7 @@ from bench.analysis.run_profile import RunProfile
 from bench.core.atomic_files import write_atomically
 from bench.core.output import to_utf8
 from bench.report import page
-from bench.report.charts import Chart
+from bench.report.charts import COLORS, Chart
 from bench.report.csv_cells import text_cell
 from bench.report.pages import render
 from bench.report.runs import latency_plots, load_plots
@@ -152,7 +152,7 @@ def write_side_by_side(
     """
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
-        RunLine(_line_label(side, number), side.label, index % 8, entry, found)
+        RunLine(_line_label(side, number), side.label, index % COLORS, index // COLORS, entry, found)
         for index, side in enumerate(sides)
         for number, entry in enumerate(side.analyses, 1)
         if (found := curves[entry.run.path])
@@ -167,6 +167,7 @@ def write_side_by_side(
     write_atomically(folder / _SUMMARY, to_utf8(summary_csv(analyses)))
     charts, repeats = overlaid_charts(lines) if len(lines) <= MOST_LINES else [], repeats_views(analyses)
     pairs = pair_views(sides) if len(others) <= MOST_PAIRS else []
+    left_out = list(_left_out(sides, len(lines)))
     sections = [("summary", "Summary"), ("runs", "Runs"), *([("charts", "Charts")] if charts else [])]
     sections += [("changes", "Every metric")] if pairs else []
     sections += [("repeats", "Repeats together")] if repeats else []
@@ -180,6 +181,7 @@ def write_side_by_side(
         sides=sides,
         runs=run_rows(sides, curves, {run: _relative(page_, folder) for run, page_ in (pages or {}).items()}),
         pairs=pairs,
+        left_out=left_out,
         overview=overview_rows(sides),
         objectives=objective_rows(sides),
         differences={side.letter: _differences(first, side) for side in others},
@@ -188,6 +190,20 @@ def write_side_by_side(
         means=MEANS if any(len(side.analyses) > 1 for side in sides) else "",
         head=HEADER,
     )
+
+
+def _left_out(sides: Sequence[Side], runs: int) -> Iterator[str]:
+    """What a report of so many sides and runs does not have, and how to get it."""
+    if len(sides) > MOST_PAIRS + 1:
+        yield (
+            f"Changes against A are given for up to {MOST_PAIRS + 1} sides, and these are {len(sides):,}: report fewer "
+            "runs, or compare two with bertbench compare RUN_A RUN_B."
+        )
+    if runs > MOST_LINES:
+        yield (
+            f"Charts are drawn for up to {MOST_LINES} runs, and the lines of these {runs:,} could not be told apart: "
+            "report fewer runs."
+        )
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -19,7 +19,7 @@ class Metric:
     Args:
         name: in files: `from_due_p99`.
         title: for people.
-        unit: `s`, `1/s`, `B`, `cores`, `share`, or "" for a count.
+        unit: `s`, `1/s`, `B`, `cores`, `share`, `W`, `J`, or "" for a count.
         better: `lower`, `higher`, or None where neither is.
     """
 

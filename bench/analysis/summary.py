@@ -20,7 +20,7 @@ from bench.results.records import Outcome
 from bench.results.run_reader import Run
 from bench.stats.correlation import FEW_TIMES, MAX_CELLS, mean_interval
 from bench.stats.estimate import Estimate
-from bench.stats.percentile_intervals import percentile_intervals
+from bench.stats.percentile_intervals import percentile_intervals, too_few
 from bench.stats.percentiles import PERCENTILES, nearest_rank
 from bench.stats.proportion import proportion_interval
 
@@ -119,24 +119,26 @@ def request_metrics(measured: Measured, confidence: float, sentences: int) -> di
     if measured.checked.any():
         wrong = measured.outcome[measured.checked] == OUTCOME_CODES[Outcome.WRONG_ANSWER]
         found["wrong_share"] = proportion_interval("wrong_share", np.asarray(wrong), confidence)
-    failed = 1 - float(ok.mean()) if ok.size else 0.0
+    successful = float(ok.mean()) if ok.size else 1.0
     for clock, start in (("from_due", measured.due), ("from_send", measured.sent)):
-        found |= _latencies(clock, measured.done[ok] - start[ok], failed, confidence)
+        found |= _latencies(clock, measured.done[ok] - start[ok], successful, confidence)
     delays = measured.sent - measured.due
     delays = delays[~np.isnan(delays)]
     for name, fraction in (("start_delay_p50", 0.5), ("start_delay_p99", 0.99)):
-        found[name] = _observed(name, nearest_rank(delays, [fraction])[0] if delays.size else None)
+        found[name] = too_few(name, fraction, delays.size, confidence) or _observed(
+            name, nearest_rank(delays, [fraction])[0]
+        )
     return found
 
 
-def _latencies(clock: str, values: Floats, failed: float, confidence: float) -> dict[str, Estimate]:
+def _latencies(clock: str, values: Floats, successful: float, confidence: float) -> dict[str, Estimate]:
     """Percentiles, mean and largest of the latencies of successful requests, in the order of their due times."""
     names = [f"{clock}_{name}" for name in PERCENTILES]
     estimates = percentile_intervals(names, values, list(PERCENTILES.values()), confidence)
     found = {}
     for estimate, fraction in zip(estimates, PERCENTILES.values(), strict=True):
-        if failed > 1 - fraction:
-            warning = f"{format_percent(failed)} of the requests failed and are not among these latencies"
+        if successful < fraction:
+            warning = f"{format_percent(1 - successful)} of the requests failed and are not among these latencies"
             estimate = _warn(estimate, warning)
         found[estimate.metric] = estimate
     found[f"{clock}_mean"] = mean_interval(f"{clock}_mean", values, confidence)
@@ -154,7 +156,9 @@ def _rate(
     counts, _ = np.histogram(times, bins, (measured.begins, measured.ends), weights=weights)
     # np.histogram counts events exactly at the end in the last bin.
     rate = mean_interval(name, counts * (bins / measured.seconds), confidence)
-    if not 0 < times.size < _MIN_EVENTS:
+    if not counts.any():
+        return replace(rate, lo=None, hi=None, warnings=("nothing was counted, so there is no interval",))
+    if times.size >= _MIN_EVENTS:
         return rate
     # The number of events, not their correlation, limits the bins.
     more = times_as_long(_MIN_EVENTS / times.size)

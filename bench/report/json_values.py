@@ -43,7 +43,7 @@ class CheckValue(Struct, frozen=True, kw_only=True):
 class ObjectiveValue(Struct, frozen=True, kw_only=True):
     """The verdict on one objective."""
 
-    objective: Annotated[str, Meta(description="as --slo has it")]
+    objective: Annotated[str, Meta(description="in a form that --slo takes: p99<=2000ms for p99<=2s")]
     metric: Annotated[str, Meta(description="its name in metrics")]
     limit: Annotated[float, Meta(description="in the metric's unit")]
     verdict: Literal["PASS", "FAIL", "CANNOT TELL"]

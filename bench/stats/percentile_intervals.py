@@ -68,10 +68,9 @@ def percentile_intervals(
     errors: dict[float, MeanError] = {}
     found = []
     for metric, fraction in zip(metrics, fractions, strict=True):
-        if values.size < needed(fraction, confidence):
-            least, has = pluralize(needed(fraction, confidence), "request"), f"{values.size:,}"
-            warning = f"p{100 * fraction:g} needs {least}, the run has {has}"
-            found.append(Estimate.absent(metric, warning, values.size, confidence))
+        absent = too_few(metric, fraction, values.size, confidence)
+        if absent is not None:
+            found.append(absent)
             continue
         error = _long_batch_error(values, ordered, fraction, confidence)
         believed = error.n * min(fraction, 1 - fraction) >= TAIL_EVENTS and error.n >= LEAST_SIZE
@@ -86,6 +85,15 @@ def percentile_intervals(
         # Batches are long compared with the correlation of so many values.
         found.append(replace(interval, warnings=()) if believed and interval.hi is not None else interval)
     return found
+
+
+def too_few(metric: str, fraction: float, size: int, confidence: float = 0.95) -> Estimate | None:
+    """The absent percentile of so few values, with a warning that says how many are needed; None from the floor on."""
+    least = needed(fraction, confidence)
+    if size >= least:
+        return None
+    warning = f"p{100 * fraction:g} needs {pluralize(least, 'request')}, the run has {size:,}"
+    return Estimate.absent(metric, warning, size, confidence)
 
 
 def _exceedance_error(values: Floats, ordered: Floats, fraction: float, cells: int = MAX_CELLS) -> MeanError:

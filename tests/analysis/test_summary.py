@@ -192,7 +192,29 @@ def test_no_answer_at_all_is_no_reason_to_run_longer(tmp_path: Path) -> None:
     requests = simulate()
     requests.outcome[:] = [Outcome.REJECTED] * requests.due.size
     found = analyse(write_run(tmp_path, requests)).summary.metrics["throughput"]
-    assert (found.center, found.warnings) == (0.0, ())
+    assert (found.center, found.lo, found.hi) == (0.0, None, None)
+    assert found.warnings == ("nothing was counted, so there is no interval",)
+
+
+def test_start_delays_of_too_few_requests_are_absent(tmp_path: Path) -> None:
+    """As latencies are: a p50 needs 6, a p99 368 requests."""
+    for count, known in ((1, set()), (6, {"start_delay_p50"}), (368, {"start_delay_p50", "start_delay_p99"})):
+        due = 3.0 + 0.05 * np.arange(count)
+        requests = Requests(due, due + 0.001, due + 0.01, [Outcome.OK] * count, 0)
+        found = analyse(write_run(tmp_path, requests)).summary.metrics
+        delays = {name: entry for name, entry in found.items() if name.startswith("start_delay")}
+        assert {name for name, entry in delays.items() if entry.center is not None} == known
+        assert all("needs" in entry.warnings[0] for entry in delays.values() if entry.center is None)
+
+
+def test_as_many_failures_as_lie_beyond_a_percentile_are_no_warning(tmp_path: Path) -> None:
+    for count, of in ((5, 50), (2, 20), (1, 10), (7, 70)):
+        due = 3.0 + 0.05 * np.arange(of)
+        outcomes = [Outcome.TIMEOUT] * count + [Outcome.OK] * (of - count)
+        requests = Requests(due, due + 0.001, due + 0.01, outcomes, 0)
+        analysis = analyse(write_run(tmp_path, requests))
+        p90 = analysis.summary.metrics["from_due_p90"]
+        assert not any("failed" in warning for warning in p90.warnings)
 
 
 def rewritten(path: Path, change: Callable[[dict[str, str]], None]) -> Run:

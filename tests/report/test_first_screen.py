@@ -146,6 +146,17 @@ def test_a_percentile_says_what_failed_requests_mean_for_it(tmp_path: Path) -> N
     )
 
 
+def test_failures_that_leave_a_percentile_are_no_alarm(tmp_path: Path) -> None:
+    """45 of 50 are 90 %, not fewer."""
+    due = 3.0 + 0.05 * np.arange(50)
+    requests = Requests(due, due + 0.001, due + 0.01, [Outcome.OK] * 45 + [Outcome.TIMEOUT] * 5, 0)
+    (latency,) = [
+        entry for entry in first_screen(analyse(write_run(tmp_path, requests))).figures if "p90" in entry.title
+    ]
+    assert latency.state == ""
+    assert latency.notes[0] == "5 failed requests left out"
+
+
 @pytest.mark.parametrize(
     ("change", "valid", "alarm", "answers", "limit"),
     [

@@ -1,5 +1,6 @@
 """One of two servers that are driven in alternation, on a clock that runs only while this one is driven."""
 
+import math
 import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
@@ -51,8 +52,12 @@ class CountedJobs:
         request, checked = self._left.pop()
         return Job(now, request, checked, 0)
 
-    def give_back(self, job: Job) -> None:
+    def give_back(self, job: Job) -> float:
         """In closed loop a job that was not sent was not due."""
+        return math.inf
+
+    def exhausted(self, now: float) -> bool:
+        return not self._left or now >= self._ends
 
     def left(self, until: float) -> list[Job]:
         return []

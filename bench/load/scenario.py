@@ -46,6 +46,14 @@ class BertUser(User):
             session.drive(lambda: self._state == LOCUST_STATE_STOPPING)
         raise StopUser
 
+    def stop(self, force: bool = False) -> bool:
+        """Stops the user, as Locust asks for when it removes it: a request in flight ends first, and nothing else."""
+        killed: bool = super().stop(force)
+        session = _workers[id(self.environment)].session
+        if killed or session is None or session.leave(self.greenlet):
+            return killed
+        return bool(super().stop(force=True))
+
 
 def install(scenario: Scenario) -> Scenario:
     """Makes the process's Locust run `scenario`, with its options; returns it."""

@@ -13,6 +13,8 @@ import requests
 from bench.analysis.run import analyse
 from bench.core.units import format_number
 from bench.load.selftest.null_server import null_server
+from bench.results.blocks import OUTCOME_CODES
+from bench.results.records import Outcome
 from bench.results.run_reader import find_runs
 from tests.support.locust_process import free_port, locust, started, wait_for
 from tests.support.queue_server import queue_server
@@ -130,6 +132,44 @@ def test_a_shape(given: Any) -> None:
     assert "(2 to 6 users, " in ended.out
     assert checks(analysis)["users"].passed is False
     assert f"of N = {format_number(analysis.summary.users.mean)}, " in checks(analysis)["N = X·R"].text
+
+
+EMPTY = """
+
+class Gap(LoadTestShape):
+    def tick(self):
+        return (2, 100) if not 2 < self.get_run_time() < 4 else (0, 100)
+"""
+
+
+def test_a_shape_without_users_for_a_moment(given: Any) -> None:
+    """What is due meanwhile is late, and nothing is dropped."""
+    ended = locust(*given(EMPTY), "-t", "8s", "--arrivals", "constant:rate=10")
+    assert ended.accounted() == {"ok": 80}
+    assert not ended.run.file.interrupted
+    users = analyse(ended.run).summary.users
+    assert (users.least, users.most) == (0, 2)
+
+
+FEWER = """
+
+class Fewer(LoadTestShape):
+    def tick(self):
+        return (4, 100) if self.get_run_time() < 1 else (1, 100)
+"""
+
+
+def test_a_request_of_a_removed_user_is_not_cut_off(given: Any, model_dir: Any) -> None:
+    """It took longer than the drain, and counted as the server's timeout."""
+    with queue_server(model_dir, servers=4, mean=3.0, cv=0.05) as host:
+        path, runs, *words = given(FEWER)
+        words = [*words[:-1], host, "--arrivals", "closed", "-t", "8s", "--drain", "1s"]
+        ended = locust(path, runs, *words)
+    columns = ended.run.columns(["due", "outcome"])
+    first = columns["due"] < 1.0
+    assert first.sum() == 4
+    assert (columns["outcome"][first] == OUTCOME_CODES[Outcome.OK]).all()
+    assert analyse(ended.run).summary.users.least == 1
 
 
 def test_users_changed_in_the_web_ui_up_and_down(given: Any) -> None:

@@ -104,6 +104,10 @@ class Rig:
         gevent.sleep(0)
         self.dispatcher.begin(time.perf_counter())
 
+    def drive_user(self, gone: set[Any]) -> None:
+        """One user, until it is among those that are to go."""
+        self.dispatcher.drive({"rest": self.transport}, lambda: gevent.getcurrent() in gone)
+
     def rows(self) -> Any:
         """Waits for the users, then the records."""
         gevent.joinall(self.greenlets, timeout=20, raise_error=True)
@@ -321,6 +325,46 @@ def test_a_user_killed_while_it_waits_leaves_its_request_to_another() -> None:
     gevent.sleep(0.02)
     rig.greenlets.pop().kill()
     assert outcomes(rig.rows()) == {"ok": 5}
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_users_that_leave_make_no_request_late(killed: bool) -> None:
+    """Half the users go, who hold the first requests, and come back later: idle ones send these in time."""
+    rig = Rig("constant:rate=50", 2.0, users=40)
+    gone: set[Any] = set()
+    rig.greenlets = [gevent.spawn(rig.drive_user, gone) for _ in range(40)]
+    gevent.sleep(0)
+    rig.dispatcher.begin(time.perf_counter())
+    gevent.sleep(0.31)
+    for user in rig.greenlets[:20]:
+        gone.add(user)
+        if killed:
+            user.kill(block=False)
+        else:
+            rig.dispatcher.release(user)
+    gevent.sleep(0.5)
+    assert all(user.dead for user in rig.greenlets[:20])
+    rig.greenlets += [gevent.spawn(rig.drive_user, gone) for _ in range(20)]
+    rows = np.sort(rig.rows(), order="due")
+    assert outcomes(rows) == {"ok": 100}
+    # The next user to be free was seconds away.
+    assert (rows["sent"] - rows["due"]).max() < 0.3
+
+
+def test_a_request_in_flight_is_not_cut_off_by_a_release() -> None:
+    rig = Rig("constant:rate=5", 0.4, users=1, seconds=0.1)
+    rig.start()
+    gevent.sleep(0.05)
+    rig.dispatcher.release(rig.greenlets[0])
+    assert outcomes(rig.rows()) == {"ok": 2}
+
+
+def test_a_released_user_of_a_closed_loop_does_not_think_on() -> None:
+    rig = Rig("closed:users=1,think=60s", 60.0, users=1)
+    rig.start()
+    gevent.sleep(0.1)
+    rig.dispatcher.release(rig.greenlets[0])
+    assert outcomes(rig.rows()) == {"ok": 1}
 
 
 def test_closed_loop_users_send_when_they_are_free() -> None:

@@ -70,7 +70,7 @@ def test_what_is_due_and_not_taken() -> None:
     jobs = ScheduledJobs(shard)
     first = jobs.take(0.0)
     assert jobs.waiting(0.45) == 4
-    jobs.give_back(first)
+    assert jobs.give_back(first) == 0.0
     assert jobs.waiting(0.45) == 5
     assert jobs.take(0.5) == first
     left = jobs.left(1.0)
@@ -141,3 +141,19 @@ def test_records_of_a_day_take_no_more_memory_than_none() -> None:
         unrecorded.take_out(part)
     assert unrecorded.requests.nbytes == size == due.size
     assert not unrecorded.requests.any()
+
+
+def test_what_is_given_back_is_taken_in_the_order_of_due_times() -> None:
+    _, (shard,) = partition_schedule(schedule("constant:rate=10"), workload(duration=0.4), 40, 1)
+    jobs = ScheduledJobs(shard)
+    taken = take_all_of(jobs)
+    assert jobs.exhausted(0.0)
+    assert [jobs.give_back(taken[index]) for index in (2, 0, 3, 1)] == pytest.approx([0.2, 0.0, 0.0, 0.0])
+    assert not jobs.exhausted(0.0)
+    # Not those that are not due yet.
+    assert jobs.waiting(0.15) == 2
+    assert take_all_of(jobs) == taken
+
+
+def take_all_of(jobs: ScheduledJobs) -> list[Job]:
+    return list(iter(lambda: jobs.take(0.0), None))

@@ -55,6 +55,49 @@ def test_stop_ends_waits_and_pauses(pacer: Any) -> None:
     assert not pacer.wait_until(far)
 
 
+def test_moments_may_come_in_any_order(pacer: Any) -> None:
+    """A request that another user gave back is due before those that the others wait for."""
+    start = time.perf_counter()
+    woken = []
+
+    def wait(moment: float) -> None:
+        assert pacer.wait_until(moment)
+        woken.append(moment)
+
+    waits = [gevent.spawn(wait, start + seconds) for seconds in (60.0, 0.06, 0.02, 0.04)]
+    gevent.joinall(waits[1:], raise_error=True, timeout=5)
+    assert woken == [start + 0.02, start + 0.04, start + 0.06]
+    waits[0].kill()
+    assert not pacer._waiting
+
+
+def test_a_wait_or_a_pause_can_be_ended_alone(pacer: Any) -> None:
+    far = time.perf_counter() + 60.0
+    waits = [gevent.spawn(pacer.wait_until, far), gevent.spawn(pacer.pause, 60.0), gevent.spawn(pacer.wait_until, far)]
+    gevent.sleep(0.02)
+    for each in waits[:2]:
+        pacer.release(each)
+    gevent.joinall(waits, timeout=0.5)
+    assert [each.dead for each in waits] == [True, True, False]
+    assert [each.value for each in waits[:2]] == [False, False]
+    assert pacer.wait_until(time.perf_counter() + 0.001)
+    pacer.stop()
+    waits[2].join(timeout=5)
+
+
+def test_the_latest_wait_is_ended_if_it_is_late_enough(pacer: Any) -> None:
+    far = time.perf_counter() + 60.0
+    waits = [gevent.spawn(pacer.wait_until, far + second) for second in range(3)]
+    gevent.sleep(0.02)
+    pacer.release_latest(far + 2)
+    gevent.sleep(0.02)
+    assert not any(each.dead for each in waits)
+    pacer.release_latest(far + 1)
+    gevent.sleep(0.02)
+    assert [each.dead for each in waits] == [False, False, True]
+    gevent.killall(waits)
+
+
 def test_a_killed_waiter_does_not_hold_up_the_next(pacer: Any) -> None:
     start = time.perf_counter()
     first = gevent.spawn(pacer.wait_until, start + 0.03)

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from gevent.event import Event
 
@@ -149,6 +149,11 @@ class Dispatcher:
         return self.now >= self._ends
 
     @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left that a user could send."""
+        return self.over or self._jobs.exhausted(self.now)
+
+    @property
     def waiting(self) -> int:
         """Requests due and not sent."""
         return self._jobs.waiting(self.now) if self._begun.is_set() else 0
@@ -181,33 +186,52 @@ class Dispatcher:
 
         Args:
             transports: the user's transports, by protocol.
-            leaving: whether the user must stop; called between requests, so that none is cut off.
+            leaving: whether the user must stop; called between requests, so that none is cut off. After it has become
+                true, `release` ends a wait of the user's.
         """
         self._begun.wait()
         if not self._pacer.wait_until(self._epoch):
             return
-        while not leaving() and (job := self._jobs.take(self.now)) is not None and self._may_go(job):
+        while (job := self._next_due(leaving)) is not None:
             outcome = self._send(job, transports)
             if self._limits.think is not None and not self._think(self._limits.think, outcome):
                 return
+
+    def release(self, greenlet: Any) -> None:
+        """Ends the wait of a user's greenlet for a due time, or its pause; a request in flight goes on."""
+        self._pacer.release(greenlet)
 
     def finish(self) -> None:
         """Records requests that were due and never sent as dropped. All users must have returned."""
         for job in self._jobs.left(self._ends):
             self._listener(self._protocols[job.protocol_index], self._recorder.drop(job), None)
 
-    def _may_go(self, job: Job) -> bool:
-        """Waits until the job is due; returns it to the queue and gives False if its user must end."""
-        going = False
-        try:
-            if job.due <= self._ends and self.now <= self._ends + self._limits.drain:
-                # The run may have been stopped meanwhile.
-                going = self._pacer.wait_until(self._epoch + job.due) and job.due <= self._ends
-        finally:
-            # Also when the user is killed while it waits.
-            if not going:
-                self._jobs.give_back(job)
-        return going
+    def _next_due(self, leaving: Callable[[], bool]) -> Job | None:
+        """Waits until the next job is due; None if the user must end. The users that wait hold the first jobs."""
+        while not leaving() and (job := self._jobs.take(self.now)) is not None:
+            going, ended = False, True
+            try:
+                if job.due > self._ends or self.now > self._ends + self._limits.drain:
+                    return None
+                in_time = self._pacer.wait_until(self._epoch + job.due)
+                # The user may have been asked to leave, and the run may have been stopped, meanwhile.
+                ended = leaving()
+                going = in_time and not ended and job.due <= self._ends
+                if going:
+                    return job
+                if in_time or self._pacer.stopped:
+                    return None
+            finally:
+                # Also when the user is killed while it waits.
+                if not going:
+                    self._give_back(job, hand_over=ended)
+        return None
+
+    def _give_back(self, job: Job, hand_over: bool) -> None:
+        """Returns a job to the queue; `hand_over` has it taken at once by the user whose own one is due last."""
+        first = self._jobs.give_back(job)
+        if hand_over and first <= self._ends:
+            self._pacer.release_latest(self._epoch + first)
 
     def _think(self, seconds: float, outcome: Outcome) -> bool:
         """Pauses in closed loop; False if the run was stopped meanwhile."""

@@ -3,6 +3,8 @@
 from array import array
 from collections import deque
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from math import inf
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -118,8 +120,15 @@ class Jobs(Protocol):
     def take(self, now: float) -> Job | None:
         """The next job; None at the end. `now` is in seconds since the run began."""
 
-    def give_back(self, job: Job) -> None:
-        """Returns a job whose user ended before it was due."""
+    def give_back(self, job: Job) -> float:
+        """Takes back a job whose user ended before it was due.
+
+        Returns:
+            When the first of the jobs that are back is due; infinity if there is none.
+        """
+
+    def exhausted(self, now: float) -> bool:
+        """Whether there is no job any more that a user could take."""
 
     def left(self, until: float) -> list[Job]:
         """Removes all jobs; returns those due at or before `until` that no user took."""
@@ -137,22 +146,27 @@ class ScheduledJobs:
         self._checked = shard.checked
         self._protocol_index = shard.protocol_index
         self._next = 0
-        self._returned: deque[Job] = deque()
+        # A heap by due time. All are due before the next one.
+        self._returned: list[Job] = []
 
     def __len__(self) -> int:
         return len(self._due)
 
     def take(self, now: float) -> Job | None:
         if self._returned:
-            return self._returned.popleft()
+            return heappop(self._returned)
         index = self._next
         if index >= len(self._due):
             return None
         self._next = index + 1
         return self._job(index)
 
-    def give_back(self, job: Job) -> None:
-        self._returned.append(job)
+    def give_back(self, job: Job) -> float:
+        heappush(self._returned, job)
+        return self._returned[0].due
+
+    def exhausted(self, now: float) -> bool:
+        return not self._returned and self._next >= len(self._due)
 
     def left(self, until: float) -> list[Job]:
         rest = [*self._returned, *(self._job(index) for index in range(self._next, len(self._due)))]
@@ -162,7 +176,7 @@ class ScheduledJobs:
 
     def waiting(self, now: float) -> int:
         due = int(np.searchsorted(np.frombuffer(self._due), now, side="right"))
-        return max(due - self._next, 0) + len(self._returned)
+        return max(due - self._next, 0) + sum(job.due <= now for job in self._returned)
 
     def _job(self, index: int) -> Job:
         return Job(self._due[index], self._request[index], bool(self._checked[index]), self._protocol_index[index])
@@ -193,8 +207,12 @@ class ClosedJobs:
             self._draw()
         return Job(now, *self._queue.popleft())
 
-    def give_back(self, job: Job) -> None:
+    def give_back(self, job: Job) -> float:
         """In closed loop a job that was not sent was not due."""
+        return inf
+
+    def exhausted(self, now: float) -> bool:
+        return now >= self._ends
 
     def left(self, until: float) -> list[Job]:
         return []

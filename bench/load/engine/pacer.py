@@ -2,7 +2,7 @@
 
 libev rounds its timers up to whole milliseconds, the unit of `epoll_wait`, so that a request sent after `gevent.sleep`
 is half a millisecond late on average. A timerfd (timerfd_create(2)) is a file descriptor of the event loop, with the
-precision of the kernel's timers. Where there is none, the event loop's own timers are used.
+precision of the kernel's timers. Where there is none, a timer of the event loop is used.
 """
 
 import ctypes
@@ -10,11 +10,11 @@ import errno
 import os
 import struct
 import time
-from collections import deque
-from typing import Any, Final
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import Any, Final, NamedTuple
 
 import gevent
-from gevent.event import Event
 from gevent.hub import Waiter
 
 _CLOCK_MONOTONIC: Final = 1
@@ -39,46 +39,78 @@ def _timerfd(libc: Any) -> int:
     raise OSError(error, f"timerfd_create: {os.strerror(error)}")
 
 
+class _Wait(NamedTuple):
+    """A greenlet's wait for a moment; `number` orders those for the same one."""
+
+    moment: float
+    number: int
+    waiter: Any
+    greenlet: Any
+
+
 class Pacer:
-    """Lets greenlets wait for moments, which must not decrease from one call to the next.
+    """Lets greenlets wait for moments.
 
     Times are those of `time.perf_counter`, which on Linux is CLOCK_MONOTONIC.
+
+    Attributes:
+        stopped: whether `stop` was called.
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[float, Any]] = deque()
-        self._stopped = Event()
+        # A heap by moment; who began to wait first wakes first.
+        self._waiting: list[_Wait] = []
+        self._numbers = count()
+        self.stopped = False
+        self._loop = gevent.get_hub().loop
         self._libc: Any = ctypes.CDLL(None, use_errno=True)
         self._fd = _timerfd(self._libc)
         self._watcher: Any = None
         if self._fd >= 0:
-            self._watcher = gevent.get_hub().loop.io(self._fd, 1)
+            self._watcher = self._loop.io(self._fd, 1)
             self._watcher.start(self._wake)
 
     def wait_until(self, moment: float) -> bool:
-        """Returns True at `moment`, or at once if it has passed; False as soon as `stop` is called."""
+        """Returns True at `moment`, or at once if it has passed; False as soon as `stop` or `release` ends the wait."""
         if moment <= time.perf_counter():
             return True
-        if self._stopped.is_set():
+        if self.stopped:
             return False
-        if self._watcher is None:
-            return self.pause(moment - time.perf_counter())
         waiter = Waiter()
-        self._waiting.append((moment, waiter))
-        if len(self._waiting) == 1:
+        entry = _Wait(moment, next(self._numbers), waiter, gevent.getcurrent())
+        heappush(self._waiting, entry)
+        if self._waiting[0] is entry:
             self._arm()
-        return bool(waiter.get())
+        try:
+            return bool(waiter.get())
+        except BaseException:
+            # The greenlet was killed.
+            self._remove(entry)
+            raise
 
     def pause(self, seconds: float) -> bool:
-        """Waits for `seconds`, to the precision of the event loop; False as soon as `stop` is called."""
-        return not self._stopped.wait(seconds)
+        """Waits for `seconds`; False as soon as `stop` or `release` ends the wait."""
+        return self.wait_until(time.perf_counter() + seconds)
+
+    def release(self, greenlet: Any) -> None:
+        """Ends the wait of a greenlet, if it waits."""
+        for entry in self._waiting:
+            if entry.greenlet is greenlet:
+                self._end_wait(entry)
+                return
+
+    def release_latest(self, after: float) -> None:
+        """Ends the wait for the latest moment, if that is later than `after`."""
+        latest = max(self._waiting, default=None)
+        if latest is not None and latest.moment > after and not self.stopped:
+            self._end_wait(latest)
 
     def stop(self) -> None:
         """Ends all waits, present and future."""
-        self._stopped.set()
-        if self._watcher is not None and self._waiting:
+        self.stopped = True
+        if self._waiting:
             # From the event loop: a waiter may only be switched to from there.
-            gevent.get_hub().loop.run_callback(self._end_waits)
+            self._loop.run_callback(self._end_waits)
 
     def close(self) -> None:
         """Frees the timer; no greenlet may wait."""
@@ -86,30 +118,50 @@ class Pacer:
             self._watcher.stop()
             self._watcher.close()
             self._watcher = None
+        if self._fd >= 0:
             os.close(self._fd)
+            self._fd = -1
 
     def _wake(self) -> None:
-        try:
-            os.read(self._fd, 8)
-        except BlockingIOError:
-            return
+        if self._fd >= 0:
+            try:
+                os.read(self._fd, 8)
+            except BlockingIOError:
+                return
         now = time.perf_counter()
-        while self._waiting and self._waiting[0][0] <= now:
-            self._waiting.popleft()[1].switch(True)
+        while self._waiting and self._waiting[0].moment <= now:
+            heappop(self._waiting).waiter.switch(True)
         if self._waiting:
             self._arm()
 
+    def _end_wait(self, entry: _Wait) -> None:
+        self._remove(entry)
+        self._loop.run_callback(entry.waiter.switch, False)
+
+    def _remove(self, entry: _Wait) -> None:
+        if entry in self._waiting:
+            self._waiting.remove(entry)
+            heapify(self._waiting)
+
     def _end_waits(self) -> None:
         while self._waiting:
-            moment, waiter = self._waiting.popleft()
-            waiter.switch(moment <= time.perf_counter())
+            wait = heappop(self._waiting)
+            wait.waiter.switch(wait.moment <= time.perf_counter())
 
     def _arm(self) -> None:
-        """Sets the timer to the first moment in the queue.
+        """Sets the timer to the first moment.
 
         It gets the time from now on: a process may see another clock than the kernel's (libfaketime).
         """
-        nanoseconds = max(int((self._waiting[0][0] - time.perf_counter()) * 1e9), 1)
+        seconds = self._waiting[0].moment - time.perf_counter()
+        if self._fd < 0:
+            if self._watcher is not None:
+                self._watcher.stop()
+                self._watcher.close()
+            self._watcher = self._loop.timer(max(seconds, 0.0))
+            self._watcher.start(self._wake, update=True)
+            return
+        nanoseconds = max(int(seconds * 1e9), 1)
         spec = _SPEC.pack(0, 0, nanoseconds // 1_000_000_000, nanoseconds % 1_000_000_000)
         if self._libc.timerfd_settime(self._fd, 0, spec, None) < 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime")

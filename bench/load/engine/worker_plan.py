@@ -30,6 +30,7 @@ class WorkerPlan:
         ends: when it ends.
         trace_share: share of the requests that have a trace context.
         users: the most that it runs.
+        stop_seconds: how long requests in flight may take when the run is stopped early.
     """
 
     run: str
@@ -43,6 +44,7 @@ class WorkerPlan:
     ends: float
     trace_share: float = 0.0
     users: int = 1
+    stop_seconds: float = 10.0
 
     @property
     def connections(self) -> int:

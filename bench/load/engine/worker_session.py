@@ -21,12 +21,15 @@ from bench.load.transports.pool import Transport, TransportPool
 
 # Seconds. Clocks of one machine agree; an epoch that is further off is of another machine's clock.
 _CLOCK_TOLERANCE: Final = 2.0
+_LEAST_SLEEP: Final = 0.001
 
 Send = Callable[[dict[str, Any]], None]
 
 
 class WorkerSession:
-    """One run in one process: created from the plan, begun by the master, over when all its users have returned.
+    """One run in one process: created from the plan, begun by the master.
+
+    It is over when no user is here and nothing is left to send. Users may come and go before, all of them, too.
 
     Args:
         plan: the process's part of the run.
@@ -55,16 +58,21 @@ class WorkerSession:
         self._dispatcher = self._driver.dispatcher(jobs, limits, self._pacer, plan.traces)
         self._here = 0
         self._users = UserCount()
-        self._came = False
         self._begun = False
         self._over = False
         self._reporter: gevent.Greenlet | None = None
         self._release: gevent.Greenlet | None = None
+        self._ender: gevent.Greenlet | None = None
 
     @property
     def run(self) -> str:
         """Name of the run."""
         return self._plan.run
+
+    @property
+    def stop_seconds(self) -> float:
+        """How long requests in flight may take when the run is stopped early."""
+        return self._plan.stop_seconds
 
     def begin(self, start: dict[str, Any]) -> None:
         """Starts the run's clock from a `start_message`, and releases the users."""
@@ -73,15 +81,16 @@ class WorkerSession:
         self._users.begin(epoch)
         self._dispatcher.begin(epoch)
         self._reporter = gevent.spawn(self._report_each_second, epoch)
-        if self._came and not self._here:
-            # All were stopped while they waited for the start.
-            self._end()
+        self._ender = gevent.spawn(self._end_without_users)
+        # All may have been stopped while they waited for the start.
+        self._end_if_done()
 
     def drive(self, leaving: Callable[[], bool] = lambda: False) -> None:
         """Runs one user; returns when nothing is left to send, or between two requests if `leaving`."""
+        if self._over:
+            return
         self._here += 1
         self._users.change(1)
-        self._came = True
         # A user that finds nothing left to send counts to the end; only users that are removed reduce the number.
         taken = True
         transports: dict[str, Transport] = {}
@@ -95,35 +104,59 @@ class WorkerSession:
                 self._users.change(-1)
             for transport in transports.values():
                 transport.close()
-            if self._begun and not self._here:
-                self._end()
+            self._end_if_done()
+
+    def leave(self, greenlet: gevent.Greenlet) -> bool:
+        """Lets a user that is `leaving` return at once if it waits for a due time; a request in flight ends first.
+
+        Returns:
+            Whether that is possible; before the run has begun it is not, and the user can be killed.
+        """
+        if self._begun:
+            self._dispatcher.release(greenlet)
+        return self._begun
 
     def stop(self) -> None:
         """Stops the run early; users return when their requests in flight have ended."""
         self._dispatcher.stop()
+        self._end_if_done()
 
     def abandon(self) -> None:
         """Stops the run in this process, which was given up: nothing more is sent; requests in flight may end."""
         self._dispatcher.abandon()
+        self._end_if_done()
 
     def end_at(self, moment: float) -> None:
         """Ends the load at `moment`, seconds since the run began, as if that had been planned."""
         self._dispatcher.end_at(moment)
-        self._release = gevent.spawn_later(max(moment - self._dispatcher.now, 0.0), self._dispatcher.release_waiting)
+        self._release = gevent.spawn_later(max(moment - self._dispatcher.now, 0.0), self._release_waiting)
+
+    def _release_waiting(self) -> None:
+        self._dispatcher.release_waiting()
+        self._end_if_done()
 
     def close(self) -> None:
         """Ends the run in this process, in any state. All users must have returned."""
         self._end()
+
+    def _end_if_done(self) -> None:
+        if self._begun and not self._here and self._dispatcher.exhausted:
+            self._end()
+
+    def _end_without_users(self) -> None:
+        """Ends a run whose users have all left, when its load ends."""
+        while not self._dispatcher.over:
+            gevent.sleep(max(self._dispatcher.ends - self._dispatcher.now, _LEAST_SLEEP))
+        self._end_if_done()
 
     def _end(self) -> None:
         if self._over:
             return
         self._over = True
         self._dispatcher.finish()
-        if self._reporter is not None:
-            self._reporter.kill(block=False)
-        if self._release is not None:
-            self._release.kill(block=False)
+        for greenlet in (self._reporter, self._release, self._ender):
+            if greenlet is not None and greenlet is not gevent.getcurrent():
+                greenlet.kill(block=False)
         self._report(None, over=True)
         self._pacer.close()
         self._driver.close()

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -37,6 +38,8 @@ _LEAD_SECONDS: Final = 0.15
 # Between comparisons of clocks: of the first, before the start, and in the run.
 _QUICK_SECONDS: Final = 0.02
 _CLOCK_SECONDS: Final = 1.0
+_LEAVE_SECONDS: Final = 1.0
+"""What a user that is removed has beyond the longest request."""
 _MOST_CLOCK_SECONDS: Final = 1.0
 """Longest wait for the first comparisons."""
 
@@ -65,10 +68,13 @@ class RunningTest:
         self._clients = dict(enumerate(names))
         spec = setup.spec
         check_workers(spec.users, len(self._clients), option_name("--users", spec.command))
-        self._stop_seconds = float(environment.parsed_options.stop_timeout or min(spec.drain, STOP_SECONDS))
-        environment.stop_timeout = self._stop_seconds
+        given = environment.parsed_options.stop_timeout
+        self._stop_seconds = float(given or min(spec.drain, STOP_SECONDS))
+        # Of users that are removed from the running test: their requests end as all others.
+        environment.stop_timeout = float(given or spec.timeout + _LEAVE_SECONDS)
         self.run = uuid4().hex
-        self._plans = setup.plans(len(self._clients), self.run)
+        plans = setup.plans(len(self._clients), self.run)
+        self._plans = [replace(plan, stop_seconds=self._stop_seconds) for plan in plans]
         self._refusal = ""
         self._measured_from = 0.0
         self._watch: RunWatch | None = None

@@ -97,6 +97,8 @@ class Worker:
 
     def _on_test_stopping(self, environment: Any, **_: Any) -> None:
         if self.session is not None:
+            # Until now it was the time of users that are removed from a running test.
+            environment.stop_timeout = self.session.stop_seconds
             self.session.stop()
 
     def _on_test_stop(self, environment: Any, **_: Any) -> None:

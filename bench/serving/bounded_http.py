@@ -1,9 +1,15 @@
-"""An adapter for `requests` that bounds an exchange's total time: `requests` itself only bounds each single wait."""
+"""An adapter for `requests` that bounds an exchange's total time: `requests` itself only bounds each single wait.
+
+It also reads what the standard library takes for something else: interim responses, and heads that break off.
+"""
 
 import contextlib
 import contextvars
 import http.client
 import io
+import re
+import socket
+import ssl
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -11,8 +17,14 @@ from typing import Any, Final
 import requests.adapters
 import urllib3
 import urllib3.connection
+from urllib3.util.wait import wait_for_socket, wait_for_write
 
 _BUFFER: Final = 1 << 16
+_SENT_AT_ONCE: Final = 1 << 16
+_INTERIM: Final = re.compile(rb"HTTP/\d\.\d 1")
+_STATUS_LINE: Final = len(b"HTTP/1.1 100")
+# A server that has work to do may send some.
+_MOST_INTERIM: Final = 100
 # Seconds of work on data that is always there, after which others run: greenlets, where sockets are gevent's.
 _TURN: Final = 0.01
 # Seconds; above zero, since gevent's sleep of 0 serves neither timers nor sockets.
@@ -78,25 +90,92 @@ class _Reader(io.RawIOBase):
         super().close()
 
 
+class _Lines(io.BufferedReader):
+    """Knows whether the last line that was asked for is missing, since the connection has ended."""
+
+    ended = False
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        self.ended = not line
+        return line
+
+
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Reader(sock, self.fp.detach()), _BUFFER)
+        self.fp: _Lines = _Lines(_Reader(sock, self.fp.detach()), _BUFFER)
+
+    def begin(self) -> None:
+        """Reads the head.
+
+        Raises:
+            HTTPException: it breaks off, or has a coding that is not supported.
+        """
+        super().begin()
+        if self.fp.ended:
+            raise http.client.HTTPException("the connection ended within the headers")
+        coding = (self.headers.get("Transfer-Encoding") or "chunked").strip().lower()
+        if coding not in ("chunked", "identity"):
+            raise http.client.HTTPException(f"the transfer coding {coding} is not supported")
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """The status of the final response: interim ones precede it (RFC 9110, section 15.2), and only 100 is usual."""
+        for _ in range(_MOST_INTERIM):
+            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if found[1] == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                raise http.client.HTTPException("HTTP 101, without being asked for another protocol")
+            if found[1] >= http.HTTPStatus.OK:
+                return found
+            http.client.parse_headers(self.fp)
+        raise http.client.HTTPException(f"more than {_MOST_INTERIM} interim responses")
 
 
 class _Bounded:
     """Sets the time left as the timeout of plain and TLS connections."""
 
     sock: Any
+    # Whether a request was not sent to its end, so that the connection takes no other.
+    _cut = False
+
+    @property
+    def is_connected(self) -> bool:
+        return not self._cut and bool(super().is_connected)  # type: ignore[misc]
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
+        self._cut = False
         self.sock.settimeout(time_left())
 
     def send(self, data: Any) -> None:
         if self.sock is not None:
             self.sock.settimeout(time_left())
+            if isinstance(data, bytes) and len(data) > _SENT_AT_ONCE and not isinstance(self.sock, ssl.SSLSocket):
+                self._send_large(memoryview(data))
+                return
         super().send(data)  # type: ignore[misc]
+
+    def _send_large(self, data: memoryview) -> None:
+        """Sends a body as long as the server reads it, or until it responds.
+
+        Not over TLS, where data arrives that is no response.
+
+        Raises:
+            BrokenPipeError: the server responds and reads no further; the library reads its response then.
+            TimeoutError: the time is over.
+        """
+        heed = True
+        while data:
+            if not wait_for_socket(self.sock, read=heed, write=True, timeout=time_left()):
+                raise TimeoutError("timed out")
+            if not wait_for_write(self.sock, 0):
+                if _INTERIM.match(self.sock.recv(_STATUS_LINE, socket.MSG_PEEK)):
+                    # It stays unread until the body is sent, and would end each wait.
+                    heed = False
+                    continue
+                self._cut = True
+                raise BrokenPipeError("the server responded first")
+            data = data[self.sock.send(data[:_SENT_AT_ONCE]) :]
 
 
 class _Connection(_Bounded, urllib3.connection.HTTPConnection):

@@ -2,6 +2,7 @@
 
 import http.client
 from collections.abc import Mapping
+from http.cookiejar import DefaultCookiePolicy
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, urlsplit
@@ -142,9 +143,11 @@ class RestClient:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, BoundedAdapter())
         self._session.trust_env = False
+        # No cookies, as in the fast client: a balancer may bind a connection to one server by them.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         # As bytes, so that values leave as they are.
         given = {name: value.encode("latin-1") for name, value in access.headers.revealed()}
-        self._session.headers.update({"Content-Type": "application/json", **given})
+        self._session.headers.update({"Content-Type": "application/json", "Accept-Encoding": "identity", **given})
         if compressed:
             self._session.headers["Content-Encoding"] = "gzip"
         if self.url.startswith("https:"):

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +33,7 @@ from bench.serving.errors import (
 )
 from bench.serving.headers import Headers
 from bench.serving.tls import TlsOptions
+from tests.support.faulty_server import read_request
 from tests.support.programmed_servers import rest_server
 
 TLS = Path(__file__).parent / "tls"
@@ -153,6 +154,10 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
     [
         (b"", ConnectFailed),
         (HEAD + b"ab", InvalidResponse),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", InvalidResponse),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", InvalidResponse),
+        (b"HTTP/1.1 200 OK", (InvalidResponse, ConnectFailed)),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", InvalidResponse),
         (b"hello\r\n\r\n", (InvalidResponse, ConnectFailed)),
     ],
 )
@@ -168,6 +173,93 @@ def test_connections_that_break(rest_kind: str, reply: bytes, error: Any) -> Non
         for _ in range(2):
             with pytest.raises(error):
                 transport.exchange(b"body", 5)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "gzip, chunked"])
+def test_a_transfer_coding_that_requests_does_not_decode_is_no_answer(coding: str) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: %b\r\n\r\n5\r\nhello\r\n0\r\n\r\n" % coding.encode())
+
+    with raw_server(talk) as url, pytest.raises(InvalidResponse, match=f"the transfer coding {coding} is not supp"):
+        rest(url, "requests").exchange(b"x", 5)
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+def test_interim_responses_are_not_the_answer(rest_kind: str, interim: bytes) -> None:
+    """Taken for it, every later request on the connection got the answer to the one before."""
+
+    def talk(connection: socket.socket) -> None:
+        while body := read_request(connection):
+            connection.sendall(b"HTTP/1.1 %b\r\nLink: </x>\r\nContent-Encoding: gzip\r\n\r\n" % interim * 3)
+            # What comes at once may be read with it, and thrown away.
+            time.sleep(0.02)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    with raw_server(talk) as url, closing(rest(url, rest_kind)) as transport:
+        assert [transport.exchange(b"%d" % index, 5) for index in range(4)] == [b"0", b"1", b"2", b"3"]
+
+
+def test_requests_does_not_read_interim_responses_without_end() -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 102 Processing\r\n\r\n" * 1000)
+
+    with raw_server(talk) as url, pytest.raises(InvalidResponse, match="more than 100 interim responses"):
+        rest(url, "requests").exchange(b"x", 5)
+
+
+def test_a_server_that_answers_early_and_reads_no_further_refuses(rest_kind: str) -> None:
+    """The upload ends there, and the connection takes no other request."""
+    connections: list[Any] = []
+    over = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        connections.append(connection)
+        if len(connections) > 1:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n%b" % read_request(connection))
+            return
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 8\r\n\r\ntoo much")
+        over.wait(40)
+
+    with raw_server(talk) as url, closing(rest(url, rest_kind)) as transport:
+        with pytest.raises(Rejected, match="HTTP 413: too much"):
+            transport.exchange(bytes(20_000_000), 30)
+        over.set()
+        assert transport.exchange(b"ok", 30) == b"ok"
+    assert len(connections) == 2
+
+
+@pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 102 Processing\r\n\r\n"])
+def test_large_requests_arrive_whole(rest_kind: str, interim: bytes) -> None:
+    """Also where an interim response comes first."""
+    body = bytes(range(256)) * 60_000
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(interim)
+        time.sleep(0.05)
+        for _ in range(2):
+            same = b"%d" % (read_request(connection) == body)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + same)
+
+    with raw_server(talk) as url, closing(rest(url, rest_kind)) as transport:
+        assert [transport.exchange(body, 30) for _ in range(2)] == [b"1", b"1"]
+
+
+def test_no_coding_is_asked_for_and_no_cookie_is_kept(rest_kind: str) -> None:
+    seen: list[Any] = []
+
+    def answer(method: str, path: str, body: bytes, handler: Any) -> Any:
+        seen.append((handler.headers.get_all("Accept-Encoding"), handler.headers.get_all("Cookie")))
+        return 200, b"answer", {"Set-Cookie": "backend=3; Path=/"}
+
+    with rest_server(answer) as url:
+        transport = rest(url, rest_kind)
+        given = rest(url, rest_kind, access=Access(Headers([("accept-encoding", "gzip"), ("Cookie", "a=b")])))
+        for each in (transport, transport, given):
+            assert each.exchange(b"x", 30) == b"answer"
+    assert seen == [(["identity"], None), (["identity"], None), (["gzip"], ["a=b"])]
 
 
 def test_a_server_that_closes_idle_connections_is_connected_again() -> None:

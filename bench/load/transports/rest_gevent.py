@@ -112,7 +112,7 @@ class RestGevent:
 
     def _send(self, request: bytes, answer: RestAnswer, ends: float) -> None:
         try:
-            self._socket.sendall(request)
+            sent = self._socket.send(request)
         except OSError:
             # The server may have responded before it had read the whole request.
             with contextlib.suppress(OSError, HTTPParseError):
@@ -120,7 +120,21 @@ class RestGevent:
             if not answer.status:
                 raise
         else:
+            if sent < len(request):
+                self._send_rest(memoryview(request)[sent:], answer, ends)
+            else:
+                answer.read(self._socket, ends)
+
+    def _send_rest(self, rest: memoryview, answer: RestAnswer, ends: float) -> None:
+        """Reads the response while the rest of a large request is sent: the server may respond and read no further."""
+        sender = gevent.spawn(_sent, self._socket, rest)
+        try:
             answer.read(self._socket, ends)
+        finally:
+            # True once all is sent.
+            if not sender.value:
+                sender.kill()
+                answer.reusable = False
 
     def _mapped(self, error: Exception) -> ServingError:
         if isinstance(error, HTTPParseError):
@@ -128,3 +142,12 @@ class RestGevent:
             broken = InvalidResponse(f"a broken answer from {self._name} ({text.rstrip('.')}); what listens there?")
             return broken.without(self._headers)
         return not_connected(self._name, error)
+
+
+def _sent(connection: Any, data: memoryview) -> bool:
+    """Sends all data on a gevent socket; False if that fails, which the reader sees too."""
+    try:
+        connection.sendall(data)
+    except OSError:
+        return False
+    return True

@@ -26,12 +26,18 @@ from bench.serving.errors import (
 )
 from bench.serving.http2.frames import (
     CANCEL,
+    DATA,
+    DEFAULT_WINDOW,
     END_HEADERS,
     END_STREAM,
     ENHANCE_YOUR_CALM,
     HEADERS,
+    INITIAL_WINDOW_SIZE,
+    LARGEST_WINDOW,
+    PREFACE,
     REFUSED_STREAM,
     SETTINGS,
+    FrameReader,
     frame,
     goaway,
     rst_stream,
@@ -393,3 +399,55 @@ def test_settings_come_before_the_answer_and_are_taken() -> None:
         users = [gevent.spawn(pool.make("grpc").exchange, b"%d" % index, 30) for index in range(5)]
         gevent.joinall(users, raise_error=True)
         assert [user.value for user in users] == [b"%d" % index for index in range(5)]
+
+
+def one_answer(stream: int, message: bytes) -> bytes:
+    """The frames of an answer."""
+    head = frame(HEADERS, END_HEADERS, stream, encode([STATUS, TYPE]))
+    return (
+        head + frame(DATA, 0, stream, framed(message)) + frame(HEADERS, END_HEADERS | END_STREAM, stream, OK_TRAILERS)
+    )
+
+
+def test_an_answer_does_not_wait_for_what_others_send() -> None:
+    """Of a server that answers one request, and then does not read the next."""
+    go = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(
+                frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, LARGEST_WINDOW))
+                + window_update(LARGEST_WINDOW - DEFAULT_WINDOW)
+            )
+            reader, rest = FrameReader(), len(PREFACE)
+            while data := connection.recv(65536):
+                reader.feed(data[rest:])
+                rest = max(rest - len(data), 0)
+                for kind, flags, stream, _ in reader.frames():
+                    if kind == DATA and flags & END_STREAM:
+                        connection.sendall(one_answer(stream, b"%d" % stream))
+                        if stream == 3:
+                            go.wait(120)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    pool = TransportPool(Endpoint(grpc=f"127.0.0.1:{listener.getsockname()[1]}"))
+    try:
+        transport = pool.make("grpc")
+        # The server's windows are known from here on.
+        assert transport.exchange(b"small", 30) == b"1"
+        users = [gevent.spawn(transport.exchange, bytes(12_000_000), 60) for _ in range(2)]
+        gevent.joinall(users[:1], timeout=30)
+        assert users[0].value == b"3"
+        assert not users[1].ready()
+        go.set()
+        gevent.joinall(users, timeout=60)
+        assert users[1].value == b"5"
+    finally:
+        go.set()
+        pool.close()
+        listener.close()
+        thread.join()

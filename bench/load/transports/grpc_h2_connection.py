@@ -88,7 +88,7 @@ class Link:
         try:
             self._connection.send(request)
             request.end = self._sent + len(self._connection.out)
-            self._flush()
+            self._flush(alone=False)
             over.wait()
         finally:
             # Still waiting: the time is up, or the user is stopped.
@@ -136,16 +136,24 @@ class Link:
         if self._connection.out and not self._flushing and not self._broken and self._end is None:
             gevent.spawn(self._flush)
 
-    def _flush(self) -> None:
-        """Sends the output buffer. A user whose time is up meanwhile leaves the rest to the next."""
+    def _flush(self, *, alone: bool = True) -> None:
+        """Sends the output buffer. A user whose time is up meanwhile leaves the rest to the next.
+
+        Args:
+            alone: whether nothing else waits for this greenlet. A user, who waits for an answer, leaves to another
+                greenlet what the connection does not take at once: others' requests may follow its own.
+        """
         if self._flushing or self._broken:
             return
         self._flushing = True
         out = self._connection.out
+        taken = True
         self._flushing_since = self._flushing_since or time.perf_counter()
         try:
-            while out and self._end is None:
-                sent = self._socket.send(bytes(out) if len(out) < _SENT_AT_ONCE else bytes(out[:_SENT_AT_ONCE]))
+            while out and self._end is None and (taken or alone):
+                size = len(out)
+                sent = self._socket.send(bytes(out) if size < _SENT_AT_ONCE else bytes(out[:_SENT_AT_ONCE]))
+                taken = sent >= min(size, _SENT_AT_ONCE)
                 del out[:sent]
                 self._sent += sent
                 self._flushing_since = time.perf_counter() if out else None
@@ -158,6 +166,8 @@ class Link:
                 raise
         finally:
             self._flushing = False
+        if not taken:
+            self._flush_later()
 
     def _finish_if_done(self) -> None:
         """Closes a connection that takes no more requests once the last has ended."""

@@ -104,7 +104,7 @@ class SimulateDocument(Document, frozen=True, kw_only=True):
     slo: Annotated[str, Meta(description="the objective")]
     fleets: Annotated[Sequence[FleetValue], Meta(description="one for each balancing policy")]
     plot: Annotated[str | None, Meta(description="PNG file")]
-    warnings: Annotated[Sequence[str], Meta(description="where the simulation goes beyond what was measured")]
+    warnings: Annotated[Sequence[str], Meta(description="of the sweep, and where the simulation goes beyond it")]
 
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
@@ -126,7 +126,8 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         f"{pluralize(args.replicas, 'replica')} of {stored.label}, {load.text}, {slo}: simulated by the model",
         fleet_table(views),
     ]
-    warnings = _warnings(stored.model, max(highest_share(load.profile, view) for view in views))
+    beyond = _beyond_measured(stored.model, max(highest_share(load.profile, view) for view in views))
+    warnings = [*stored.warnings, *beyond]
     lines += [f"note: {warning}" for warning in warnings]
     if args.out is not None:
         plot_fleet(views, slo.latency, args.out)
@@ -146,7 +147,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     return ExitCode.OK
 
 
-def _warnings(model: CapacityModel, share: float) -> list[str]:
+def _beyond_measured(model: CapacityModel, share: float) -> list[str]:
     """What to say where a replica has to serve up to `share` requests/s."""
     if share <= model.valid[1]:
         return []

@@ -37,8 +37,8 @@ REFUSED: Final = frozenset({"arrivals", "arrivals_digest", "workload.sentences"}
 
 _IN_BYTES: Final = frozenset({"environment.memory", "environment.memory_limit"})
 
-_FREE: Final = frozenset({"seed", "duration", "warmup", "drain"})
-"""Fields of the workload in which runs of one side may differ."""
+REPEATS_MAY_DIFFER: Final = frozenset({f"workload.{name}" for name in ("seed", "duration", "warmup", "drain")})
+"""Fields in which runs of one side may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,11 @@ class Difference:
     after: Any
 
     def __str__(self) -> str:
-        return f"{self.name}: {_show(self.name, self.before)} against {_show(self.name, self.after)}"
+        return f"{self.name}: {self.show(self.before)} against {self.show(self.after)}"
+
+    def show(self, value: Any) -> str:
+        """A value of the field, for people."""
+        return _show(self.name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,7 @@ def _check_alike(side: Sequence[Analysis]) -> None:
     for entry in side[1:]:
         for found in manifest_differences(side[0].run.manifest, entry.run.manifest):
             # The fields of a server include ports and process ids, which differ after each start.
-            if found.name.removeprefix("workload.") not in _FREE and not found.name.startswith("server."):
+            if found.name not in REPEATS_MAY_DIFFER and not found.name.startswith("server."):
                 raise UsageError(
                     f"{side[0].run.name} and {entry.run.name} are on one side but not repeats of each other ({found}); "
                     "give them as two sides, or repeats in a folder of their own"

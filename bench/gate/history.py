@@ -7,17 +7,19 @@ the series. That share is simulated for the length at hand and reported.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
+from bench.analysis.compare import REPEATS_MAY_DIFFER, Difference
 from bench.analysis.metrics import METRICS, Metric
 from bench.analysis.run import Analysis
 from bench.core.errors import UsageError
 from bench.core.units import pluralize
+from bench.gate.stored import incomparable
 from bench.gate.types import P_VALUE
 from bench.results.records import Outcome
 
@@ -78,15 +80,12 @@ class MetricSeries:
 
 
 def history(analyses: Sequence[Analysis], p_value: float = P_VALUE) -> list[MetricSeries]:
-    """The watched metrics of all runs, by load; loads with fewer than `MIN_RUNS` VALID runs are excluded.
+    """The watched metrics of all runs, by load; loads with fewer than `MIN_RUNS` runs of `runs_by_load` are excluded.
 
     Raises:
         UsageError: no load has `MIN_RUNS` runs, or Apache Otava is not installed.
     """
-    loads: dict[str, list[Analysis]] = {}
-    for analysis in sorted(analyses, key=lambda entry: (entry.run.manifest.started, entry.run.name)):
-        if analysis.validity.valid:
-            loads.setdefault(_load(analysis), []).append(analysis)
+    loads = runs_by_load(analyses)
     usable = {load: runs for load, runs in loads.items() if len(runs) >= MIN_RUNS}
     if not usable:
         most = max(map(len, loads.values()), default=0)
@@ -101,6 +100,22 @@ def history(analyses: Sequence[Analysis], p_value: float = P_VALUE) -> list[Metr
             values = [center for center in centers if center is not None]
             if len(values) == len(runs):
                 found.append(_series(load, METRICS[name], runs, values, p_value, rates[len(runs)]))
+    return found
+
+
+def exclusions(analyses: Sequence[Analysis]) -> dict[str, str]:
+    """Why runs are not in any series of `history`, by their names."""
+    found = {}
+    for analysis in analyses:
+        if without_answers(analysis):
+            found[analysis.run.name] = f"every one of its {analysis.summary.due} requests failed"
+        elif not analysis.validity.shows_server:
+            found[analysis.run.name] = str(analysis.validity)
+    rest = [analysis for analysis in analyses if analysis.run.name not in found]
+    for load, runs in runs_by_load(rest).items():
+        if len(runs) < MIN_RUNS:
+            why = f"{pluralize(len(runs), 'run')} of {MIN_RUNS} under its load: {load}"
+            found |= {run.run.name: why for run in runs}
     return found
 
 
@@ -152,8 +167,48 @@ def _series(
     return MetricSeries(load, metric, names, started, tuple(values), tuple(points), p_value, rate)
 
 
+def runs_by_load(analyses: Sequence[Analysis]) -> dict[str, list[Analysis]]:
+    """The runs whose metrics are the server's, in the order of time, by what those that can be compared share.
+
+    The rule is that of a gate on stored runs; as in `compare`, they may be of different length.
+    """
+    series: list[list[Analysis]] = []
+    for analysis in sorted(analyses, key=lambda entry: (entry.run.manifest.started, entry.run.name)):
+        if analysis.validity.shows_server:
+            own = next((runs for runs in series if not _differences(runs[0], analysis)), None)
+            if own is None:
+                series.append(own := [])
+            own.append(analysis)
+    alike: dict[str, list[list[Analysis]]] = {}
+    for runs in series:
+        alike.setdefault(_load(runs[0]), []).append(runs)
+    return {label: runs for load, group in alike.items() for label, runs in _labelled(load, group)}
+
+
+def _differences(first: Analysis, other: Analysis) -> list[Difference]:
+    found = incomparable(first.run.manifest, other.run.manifest)
+    return [difference for difference in found if difference.name not in REPEATS_MAY_DIFFER]
+
+
+def _labelled(load: str, group: Sequence[list[Analysis]]) -> Iterator[tuple[str, list[Analysis]]]:
+    """Series of one description, each with the values of the fields in which they differ."""
+    differences = [{found.name: found for found in _differences(group[0][0], runs[0])} for runs in group]
+    firsts = {name: found for fields in differences for name, found in fields.items()}
+    taken = set[str]()
+    for runs, fields in zip(group, differences, strict=True):
+        values = [
+            f"{name} {found.show(fields[name].after if name in fields else found.before)}"
+            for name, found in firsts.items()
+        ]
+        label = ", ".join((load, *values))
+        while label in taken:
+            label += ", another one"
+        taken.add(label)
+        yield label, runs
+
+
 def _load(analysis: Analysis) -> str:
-    """What runs of one series have in common."""
+    """The load and the machine of a run, for people."""
     manifest, workload = analysis.run.manifest, analysis.run.manifest.workload
     parts = (
         workload.protocol,

@@ -30,6 +30,7 @@ from bench.gate.early_verdicts import (
 from bench.gate.metrics import stored_run_metrics, stored_warmup_metrics
 from bench.gate.results import Effect, describe_effect, metric_results, totals, without_bound
 from bench.gate.types import ERRORS, GateMetric, Plan, RunMetrics, State, Verdict, VerdictKind
+from bench.results.manifest import RunManifest
 from bench.stats.between_runs import change_between_runs
 from bench.stats.holm import holm
 
@@ -280,14 +281,17 @@ def _effect(metric: GateMetric, baseline: Sequence[RunMetrics], candidate: Seque
 
 def _differences(baseline: Sequence[Analysis], candidate: Sequence[Analysis]) -> str:
     """Fields that must not differ but do between the first baseline run and any other; "" if there are none."""
-    first = baseline[0].run.manifest
     for entry in (*baseline[1:], *candidate):
-        every = manifest_differences(first, entry.run.manifest)
-        other_model = any(difference.name in _MODEL for difference in every)
-        found = [difference for difference in every if _matters(difference, other_model)]
-        if found:
-            return "; ".join(str(difference) for difference in found)
+        if found := incomparable(baseline[0].run.manifest, entry.run.manifest):
+            return "; ".join(map(str, found))
     return ""
+
+
+def incomparable(first: RunManifest, other: RunManifest) -> list[Difference]:
+    """The differences for which the metrics of two runs cannot be compared: of load, load generator and machine."""
+    every = manifest_differences(first, other)
+    other_model = any(difference.name in _MODEL for difference in every)
+    return [difference for difference in every if _matters(difference, other_model)]
 
 
 def _matters(difference: Difference, other_model: bool) -> bool:

@@ -97,8 +97,8 @@ def seconds_scale(largest: float) -> tuple[float, str]:
 
 
 def title(axes: Axes, text: str, subtitle: str = "") -> None:
-    """A title, and a subtitle that says what is shown."""
-    axes.set_title(text, loc="left", fontsize=12, fontweight="bold", pad=22 if subtitle else 8)
+    """A title, and a subtitle that says what is shown, in one line or several."""
+    axes.set_title(text, loc="left", fontsize=12, fontweight="bold", pad=8 + 14 * len(subtitle.splitlines()))
     if subtitle:
         axes.text(0, 1.02, subtitle, transform=axes.transAxes, fontsize=9, color=GREY, va="bottom")
 

@@ -13,7 +13,7 @@ from bench.cli.common.json_document import Document
 from bench.core.atomic_files import write_atomically, write_named
 from bench.core.errors import ExitCode, UsageError
 from bench.gate.baseline_store import INDEX, entry_runs, read_store
-from bench.gate.history import MetricSeries, history, without_answers
+from bench.gate.history import MetricSeries, exclusions, history, without_answers
 from bench.gate.report.files import VERDICT, read_verdict
 from bench.gate.report.history_plot import history_text, plot_history
 from bench.results.run_paths import FILE_NAME
@@ -33,7 +33,7 @@ class HistoryDocument(Document, frozen=True, kw_only=True):
 
     command: str = "gate history"
     gates: Sequence[StoredGate]
-    excluded: Annotated[Sequence[str], Meta(description="runs in which every request failed")]
+    excluded: Annotated[Sequence[str], Meta(description="names of the runs that are in no series")]
     series: Annotated[Sequence[MetricSeries], Meta(description="a metric over the runs under one load, in base units")]
     note: Annotated[str | None, Meta(description="why there is no series")]
     plot: Annotated[str | None, Meta(description="PNG file")]
@@ -57,21 +57,20 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         gates.append(StoredGate(name=path.parent.name, verdict=kind, reason=reason))
         out.part(f"{path.parent.name}: {kind}: {reason}")
     analyses = [analyse(entry) for entry in _runs(args.dir, [path.parent for path in paths])]
-    failed = [entry for entry in analyses if without_answers(entry)]
-    for entry in failed:
-        out.part(f"{entry.run.name}: every one of its {entry.summary.due} requests failed; it is excluded")
-    excluded = [entry.run.name for entry in failed]
+    excluded = exclusions(analyses)
+    for name, why in excluded.items():
+        out.part(f"{name}: {why}; it is excluded")
     try:
-        series = history([entry for entry in analyses if entry not in failed], args.p_value)
+        series = history([entry for entry in analyses if not without_answers(entry)], args.p_value)
     except UsageError as error:
         if not gates:
             raise
-        document = HistoryDocument(gates=gates, excluded=excluded, series=(), note=str(error), plot=None)
+        document = HistoryDocument(gates=gates, excluded=list(excluded), series=(), note=str(error), plot=None)
         out.result(document, f"no change points: {error}")
         return ExitCode.OK
     plot = args.plot or args.dir / "history.png"
     plot_history(series, plot, write_named if args.plot else write_atomically)
-    document = HistoryDocument(gates=gates, excluded=excluded, series=series, note=None, plot=str(plot))
+    document = HistoryDocument(gates=gates, excluded=list(excluded), series=series, note=None, plot=str(plot))
     out.result(document, f"{history_text(series)}plot: {plot}", history_text(series))
     return ExitCode.OK
 

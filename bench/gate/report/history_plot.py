@@ -1,11 +1,18 @@
 """The history of metrics as text and as a picture."""
 
+import math
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from bench.core.atomic_files import write_atomically
+from bench.core.units import format_change
 from bench.gate.history import ChangePoint, MetricSeries
 from bench.report import plots, text
+
+_SUBTITLE: Final = 130
+"""Characters of a line below the title of a plot."""
 
 
 def history_text(series: Sequence[MetricSeries]) -> str:
@@ -28,15 +35,27 @@ def history_text(series: Sequence[MetricSeries]) -> str:
 def _line(series: MetricSeries, point: ChangePoint) -> str:
     unit = "points" if series.metric.unit == "share" else "%"
     call = {True: "worse", False: "better", None: "changed"}[point.worse]
-    return f"{100 * point.change:+.1f} {unit} from {point.run} on ({call}, p = {point.p:.2g})"
+    return f"{_two_digits(100 * point.change)} {unit} from {point.run} on ({call}, p = {point.p:.2g})"
+
+
+def _two_digits(value: float) -> str:
+    """A signed change with a decimal, or as many as it needs for two digits: `+31.3`, `+0.040`."""
+    return format_change(value, max(1, 1 - math.floor(math.log10(abs(value)))) if value else 1)
 
 
 def plot_history(
     series: Sequence[MetricSeries], path: Path, write: Callable[[Path, bytes], None] = write_atomically
 ) -> None:
     """Writes a PNG by `write`: a plot for each metric, runs in order, the level between change points as a line."""
-    figure, axes = plots.new_figure(len(series), height=1.2 + 2.2 * len(series), share=False)
-    for plot, entry in zip(axes, series, strict=True):
+    subtitles = [
+        textwrap.fill(
+            f"{entry.load}; by chance a change point in {100 * entry.false_alarms:.2g} % of such series", _SUBTITLE
+        )
+        for entry in series
+    ]
+    lines = sum(len(subtitle.splitlines()) for subtitle in subtitles)
+    figure, axes = plots.new_figure(len(series), height=1.2 + 2.0 * len(series) + 0.2 * lines, share=False)
+    for plot, entry, subtitle in zip(axes, series, subtitles, strict=True):
         times = entry.metric.unit == "s"
         factor, unit = plots.seconds_scale(max(entry.values)) if times else (1.0, entry.metric.unit)
         scaled = [value * factor for value in entry.values]
@@ -46,8 +65,7 @@ def plot_history(
         for point in entry.points:
             colour = plots.RED if point.worse else plots.GREEN
             plot.axvline(point.index - 0.5, color=colour, linewidth=1.2, linestyle="--")
-        chance = f"by chance a change point in {100 * entry.false_alarms:.2g} % of such series"
-        plots.title(plot, entry.metric.title, f"{entry.load}; {chance}")
+        plots.title(plot, entry.metric.title, subtitle)
         plot.set_ylabel(unit or "count")
         plot.set_xlabel("run, in the order of time")
         # With room above, so that levels that are close together are not cut off at the edge.

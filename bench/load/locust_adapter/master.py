@@ -122,7 +122,7 @@ class Master:
         return test is not None or not self._stored.is_set() or busy
 
     def _on_test_start(self, **_: Any) -> None:
-        self._aborted = False
+        self._aborted, self._test = False, None
         try:
             if self._setup is None:
                 self._setup = self._factory.from_options(self._runner.target_user_count)
@@ -133,10 +133,10 @@ class Master:
         except Exception as error:
             if not isinstance(error, REFUSALS):
                 logger.exception("the run cannot be made")
+            self._abort(error)
             test, self._test = self._test, None
             if test is not None:
                 test.close()
-            self._abort(error)
             # Locust goes on to spawn users after its listeners, unless this greenlet ends.
             raise gevent.GreenletExit from error
 

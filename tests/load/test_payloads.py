@@ -115,9 +115,22 @@ def test_right_answers_are_far_smaller_than_the_largest_that_is_read(
     for payload in payloads:
         for request, pack in ((payload.rest, json_codec.dumps), (payload.grpc, dumps_message)):
             most = largest_response([dataclasses.replace(payload, rest=b"", grpc=request)])
-            assert most == max(1_000_000, 16 * len(request))
+            plain = gzip.decompress(request) if compressed and pack is json_codec.dumps else request
+            assert most == max(1_000_000, 16 * len(plain))
             right = key.outputs(payload.index)["log_prob"]
             assert 2 * len(pack({"log_prob": right, "prob": np.exp(right)})) < most
+
+
+@pytest.mark.parametrize("together", [1, 2000])
+def test_the_limit_of_a_response_does_not_depend_on_compression(together: int) -> None:
+    """8 kB of a compressed request had an answer of 1.4 MB, and a limit of 1 MB."""
+    plain, packed = (
+        build_payloads(GOLDEN, workload(sentences=together, compressed=compressed, protocol="rest"), ("rest",))
+        for compressed in (False, True)
+    )
+    assert len(packed[0].rest) < len(plain[0].rest)
+    assert largest_response(packed) == largest_response(plain) == max(1_000_000, 16 * max(len(p.rest) for p in plain))
+    assert (largest_response(plain) > 1_000_000) == (together > 1)
 
 
 def dumps_message(outputs: Any) -> Any:

@@ -14,6 +14,8 @@ from bench.workload.workload import Workload
 
 _LEAST_RESPONSE: Final = 1_000_000
 _REQUESTS: Final = 16
+# No JSON and no message of ours begins so.
+_GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,16 @@ def request_sentences(golden: Golden, sentences: int) -> list[tuple[int, ...]]:
 def largest_response(payloads: Sequence[Payload]) -> int:
     """The default limit of a response, bytes.
 
-    A correct response has less than four times the bytes of its request, compressed or not; a server may pad it to the
-    longest request of a batch. Many users may read such a response at the same time.
+    A correct response has less than four times the bytes of its request, both without compression; a server may pad it
+    to the longest request of a batch. Many users may read such a response at the same time.
     """
-    largest = max((len(body) for payload in payloads for body in (payload.rest, payload.grpc)), default=0)
+    largest = max((_plain_size(body) for payload in payloads for body in (payload.rest, payload.grpc)), default=0)
     return max(_LEAST_RESPONSE, _REQUESTS * largest)
+
+
+def _plain_size(body: bytes) -> int:
+    """Bytes of a request before its compression, with which a gzip member ends (RFC 1952, section 2.3.1)."""
+    return int.from_bytes(body[-4:], "little") if body.startswith(_GZIP_MAGIC) else len(body)
 
 
 def padding(golden: Golden, workload: Workload) -> FixedShape | None:

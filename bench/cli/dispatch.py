@@ -81,6 +81,7 @@ class _Run:
         parser = make_parser(self._words)
         line = read_command_line(parser, self._words, os.environ)
         args = parser.parse_args(line.words)
+        args.given = line.given
         name = " ".join(filter(None, (args.command, getattr(args, "action", None))))
         options = OutputOptions.of(args)
         self._output = CommandOutput(self._out, self._err, options, name)

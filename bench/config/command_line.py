@@ -25,10 +25,13 @@ class CommandLine:
     Args:
         words: all of it, for the program's parser.
         used: settings by option, of those that are not the default.
+        given: names of the options that the user wrote on it, which are meant for this command; settings are defaults
+            for all.
     """
 
     words: Sequence[str]
     used: Mapping[str, Setting] = field(default_factory=dict)
+    given: frozenset[str] = frozenset()
 
     @contextlib.contextmanager
     def naming_sources(self) -> Iterator[None]:
@@ -76,7 +79,7 @@ def read_command_line(
         if name in used
         for word in words_for(command.parser, action, used[name])
     ]
-    return CommandLine([*words[: starts[-1]], *added, *words[starts[-1] :]], used)
+    return CommandLine([*words[: starts[-1]], *added, *words[starts[-1] :]], used, frozenset(options))
 
 
 def chosen_command(top: argparse.ArgumentParser, words: Sequence[str]) -> str | None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from bench.core import interrupts
@@ -36,6 +37,11 @@ def run_gate(spec: GateSpec, notify: Callable[[str], None] = lambda state: None)
     return replace(report, measured=None if known is None else str(known))
 
 
+def gate_folder(out: Path, started: datetime) -> Path:
+    """The folder of a gate that began at `started`, UTC, among those in `out`."""
+    return out / f"{started:%Y%m%dT%H%M%SZ}-gate"
+
+
 class LiveGate:
     """One live gate; its time starts when this is made.
 
@@ -56,7 +62,7 @@ class LiveGate:
         self._gate = Gate(spec.plan)
         self.pair_seconds = 0.0
         out = spec.out
-        self._folder = None if out is None else out / f"{self._started:%Y%m%dT%H%M%SZ}-gate"
+        self._folder = None if out is None else gate_folder(out, self._started)
 
     @property
     def pairs(self) -> tuple[Pair, ...]:

@@ -366,7 +366,7 @@ class GateReport:
         load: the load on both, for people; "" for stored runs, whose manifests have it.
         seconds: how long the gate took.
         measured: the measured rate of false alarms with its bound, one line; None where none was measured.
-        folder: folder of the runs; None if they were not stored.
+        folder: folder of the verdict and the runs of a live gate; None if they were not stored.
         signal: the signal that ended the gate before it had a verdict; None if there was none.
     """
 

@@ -12,7 +12,7 @@ from bench.cli import main
 from bench.cli.parser import Parser
 from bench.core.errors import UsageError
 from bench.gate.aa_test_store import AATestResult, load_key, store_aa_test
-from bench.gate.cli.arguments.gate import add_arguments
+from bench.gate.cli.arguments.gate import add_arguments, live_options
 from bench.gate.cli.arguments.options import read_plan_options
 from bench.gate.spec import GateSpec, Variant
 from bench.gate.types import make_plan
@@ -63,6 +63,7 @@ def test_pass_regression_and_their_files(baseline: str, tmp_path: Path) -> None:
     assert "false alarms at most 5 %" in out
     assert err.count("\n") == 1
     assert "the candidate is worse" in err
+    assert "--out" not in err
     assert "Gate: REGRESSION" in files["markdown"].read_text()
     assert b"<failure" in files["junit"].read_bytes()
     assert orjson.loads(files["json"].read_bytes())["exit_code"] == 1
@@ -132,6 +133,60 @@ def test_one_side_live_and_one_stored_is_refused(baseline: str, model: str) -> N
     code, _, err = call("gate", "--baseline", baseline, "--candidate", model, "--model-dir", model)
     assert code == 2
     assert "one side is stored and the other is live" in err
+
+
+def test_options_of_live_gates_are_refused_with_stored_runs(baseline: str, tmp_path: Path) -> None:
+    words = ("gate", "--baseline", baseline, "--candidate", stored(tmp_path / "equal", seed=50), "--min-effect", "50%")
+    for options, text in (
+        (("--warmup", "5s"), "--warmup has no effect on stored runs, which were made before; leave it out"),
+        (("--seed=1", "--protocol", "rest"), "--protocol, --seed have no effect on stored runs"),
+        (("--header", "a:b", "--candidate-flag=--x"), "--candidate-flag, --header have no effect on stored runs"),
+    ):
+        code, out, err = call(*words, *options)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert text in err
+
+
+def test_out_has_the_verdict_on_stored_runs(baseline: str, tmp_path: Path) -> None:
+    """As in the templates for CI, whose sides may be stored; any verdict comes within --max-time."""
+    slow = stored(tmp_path / "slow", 0.009, 20)
+    words = ("--baseline", baseline, "--candidate", slow, "--max-time", "5m", "--out", str(tmp_path / "out"))
+    code, _, err = call("gate", *words)
+    (folder,) = (tmp_path / "out").iterdir()
+    assert (code, err.endswith(f"; the verdict is in {folder}\n")) == (1, True)
+    assert sorted(entry.name for entry in folder.iterdir()) == ["gate.html", "gate.json"]
+    assert orjson.loads((folder / "gate.json").read_bytes())["verdict"] == "REGRESSION"
+    assert call("gate", "history", str(tmp_path / "out"))[1].startswith(f"{folder.name}: REGRESSION: ")
+
+
+def test_settings_of_live_gates_do_not_keep_stored_runs_from_a_verdict(
+    baseline: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are defaults for all gates."""
+    candidate = stored(tmp_path / "equal", seed=50)
+    (tmp_path / "bertbench.toml").write_text('[gate]\nmax-time = "10m"\nheader = ["a:b"]\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BERTBENCH_ARRIVALS", "poisson:rate=50")
+    code, _, err = call("gate", "--baseline", baseline, "--candidate", candidate, "--min-effect", "50%")
+    assert (code, err) == (0, "")
+
+
+def test_live_options_are_those_of_the_servers_and_the_load() -> None:
+    found = live_options()
+    assert {"warmup", "run-time", "arrivals", "protocol", "signature", "model-dir", "seed"} <= found
+    assert {"server-flag", "baseline-flag", "candidate-header", "ca-cert", "request-timeout", "no-preflight"} <= found
+    assert not found & {
+        "baseline",
+        "candidate",
+        "min-effect",
+        "metrics",
+        "max-time",
+        "out",
+        "html",
+        "junit",
+        "json",
+        "quiet",
+    }
 
 
 def test_models_with_other_sentences_are_refused(tmp_path: Path) -> None:

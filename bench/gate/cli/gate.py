@@ -1,6 +1,8 @@
 """`bertbench gate`: did this change make it slower? PASS, REGRESSION, INCONCLUSIVE, or TARGET_FAILED."""
 
 import argparse
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -12,8 +14,8 @@ from bench.core.output import to_utf8
 from bench.gate.cli import calibrate, history
 from bench.gate.cli.arguments.options import read_plan_options
 from bench.gate.cli.options import gate_progress, read_spec
-from bench.gate.cli.sources import reach_variants, read_source, refuse_access
-from bench.gate.live_gate import run_gate
+from bench.gate.cli.sources import reach_variants, read_source, refuse_live_options
+from bench.gate.live_gate import gate_folder, run_gate
 from bench.gate.report.files import PAGE, VERDICT, gate_document, gate_json, gate_junit
 from bench.gate.report.html_page import gate_html
 from bench.gate.report.text import gate_markdown, gate_table, verdict_line
@@ -52,8 +54,9 @@ def _report(args: argparse.Namespace, progress_to: TextIO) -> GateReport:
     """The gate on what `--baseline` and `--candidate` name."""
     baseline, candidate = (read_source(getattr(args, arm), arm, args) for arm in ARMS)
     if isinstance(baseline, StoredRuns) and isinstance(candidate, StoredRuns):
-        refuse_access(args)
-        return run_stored_gate(make_plan(**read_plan_options(args)), baseline, candidate)
+        refuse_live_options(args)
+        report = run_stored_gate(make_plan(**read_plan_options(args)), baseline, candidate)
+        return replace(report, folder=str(gate_folder(args.out, datetime.now(UTC)))) if args.out else report
     if isinstance(baseline, Variant) and isinstance(candidate, Variant):
         baseline, candidate = reach_variants(baseline, candidate, args)
         spec = read_spec(args, baseline, candidate, out=args.out, **read_plan_options(args))

@@ -9,9 +9,9 @@ from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.options import access_of
 from bench.core.errors import UsageError
 from bench.core.output import unicode_text
+from bench.gate.cli.arguments.gate import live_options
 from bench.gate.spec import Variant
 from bench.gate.stored_runs import StoredRuns, read_stored_runs
-from bench.serving.access import DIRECT
 from bench.serving.headers import read_headers
 from bench.serving.target import Target, TargetKind, parse_target, reach
 
@@ -64,11 +64,16 @@ def reach_variants(baseline: Variant, candidate: Variant, args: argparse.Namespa
     )
 
 
-def refuse_access(args: argparse.Namespace) -> None:
-    """Refuses headers, certificates and times where no server is asked.
+def refuse_live_options(args: argparse.Namespace) -> None:
+    """Refuses options that have no effect on stored runs.
+
+    Only those on the command line: settings of a variable or the file are defaults for all gates.
 
     Raises:
         UsageError: any is given.
     """
-    if access_of(args) != DIRECT or args.baseline_header or args.candidate_header:
-        raise UsageError("headers, certificates and times have no effect on stored runs; leave them out")
+    given = sorted(args.given & live_options())
+    if given:
+        names = ", ".join(f"--{name}" for name in given)
+        verb, them = ("has", "it") if len(given) == 1 else ("have", "them")
+        raise UsageError(f"{names} {verb} no effect on stored runs, which were made before; leave {them} out")

@@ -119,7 +119,9 @@ class GateDocument(Document, frozen=True, kw_only=True):
     counts: CountsDocument
     false_alarms: FalseAlarms
     warnings: Sequence[str]
-    folder: Annotated[str | None, Meta(description="of the runs; null if they were not stored")]
+    folder: Annotated[
+        str | None, Meta(description="of the verdict and the runs of a live gate; null if they were not stored")
+    ]
 
 
 def gate_document(report: GateReport) -> GateDocument:
@@ -160,7 +162,9 @@ def gate_message(report: GateReport) -> str | None:
         return f"bertbench: no verdict: {verdict.reason}"
     if verdict.kind is VerdictKind.TARGET_FAILED:
         return f"bertbench: the target failed: {verdict.reason}"
-    where = f"; the runs are in {report.folder}" if report.folder else "; --out DIR stores the runs for inspection"
+    where = "; --out DIR stores the runs for inspection" if report.load else ""
+    if report.folder:
+        where = f"; the {'runs are' if report.load else 'verdict is'} in {report.folder}"
     return f"bertbench: the candidate is worse: {verdict.reason}{where}"
 
 

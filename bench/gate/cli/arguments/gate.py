@@ -7,6 +7,7 @@ from bench.cli.common.options import add_header_option
 from bench.cli.common.output_files import refuse_overlaps
 from bench.cli.common.output_options import let_json_take_file
 from bench.cli.common.values import output_path
+from bench.config.actions import name_of
 from bench.core.errors import UsageError
 from bench.gate.cli.arguments import calibrate, history
 from bench.gate.cli.arguments.options import add_load_options, add_plan_options, read_plan_options
@@ -19,15 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments, and its forms `calibrate` and `history`."""
     parser.add_argument("--baseline", metavar="X", help=_FORMS)
     parser.add_argument("--candidate", metavar="Y", help="the same")
-    parser.add_argument("--baseline-flag", action="append", default=[], metavar="FLAG", help="server flag; repeatable")
-    parser.add_argument("--candidate-flag", action="append", default=[], metavar="FLAG", help="server flag; repeatable")
-    for arm in ARMS:
-        text = f"header for the {arm} only, instead of a --header of the same name; repeatable"
-        add_header_option(parser, f"--{arm}-header", "NAME:VALUE", text)
-    add_load_options(parser)
+    _add_live_options(parser)
     add_plan_options(parser)
     parser.add_argument(
-        "--out", type=Path, help="folder that the runs of a live gate are stored in (default: not stored)"
+        "--out",
+        type=Path,
+        help="folder that the verdict and the runs of a live gate are stored in (default: not stored)",
     )
     parser.add_argument("--markdown", type=output_path, metavar="FILE", help="for a step summary or a comment")
     parser.add_argument("--html", type=output_path, metavar="FILE", help="a page for the browser, one file")
@@ -38,6 +36,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         actions.add_parser("calibrate", help="false alarms and the smallest detectable effect of this machine")
     )
     history.add_arguments(actions.add_parser("history", help="change points over stored runs, with a plot"))
+
+
+def live_options() -> frozenset[str]:
+    """Names of the options that only a gate on two servers uses."""
+    parser = argparse.ArgumentParser(add_help=False)
+    _add_live_options(parser)
+    # A gate on stored runs keeps to any limit.
+    return frozenset(map(name_of, parser._actions)) - {"max-time"}
+
+
+def _add_live_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the servers and the load."""
+    parser.add_argument("--baseline-flag", action="append", default=[], metavar="FLAG", help="server flag; repeatable")
+    parser.add_argument("--candidate-flag", action="append", default=[], metavar="FLAG", help="server flag; repeatable")
+    for arm in ARMS:
+        text = f"header for the {arm} only, instead of a --header of the same name; repeatable"
+        add_header_option(parser, f"--{arm}-header", "NAME:VALUE", text)
+    add_load_options(parser)
 
 
 def check(args: argparse.Namespace) -> None:

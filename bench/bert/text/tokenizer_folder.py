@@ -33,6 +33,7 @@ from bench.bert.text.vocab_txt import (
     check_pieces,
     read_google_vocabulary,
     read_hugging_face_vocabulary,
+    without_blank_end,
 )
 from bench.core.errors import UsageError
 from bench.core.strict_json import Section, brief, read_object
@@ -127,6 +128,9 @@ def _read_hugging_face(folder: Path, override: bool | None) -> TokenizerParts:
     )
     roles = special_by_role(config, found, generic)
     added = added_tokens(config, found, generic, vocabulary)
+    if extended(vocabulary, added) == vocabulary:
+        # An empty piece at the end only moves the ids of tokens after it; the model may have no row for it.
+        vocabulary = without_blank_end(vocabulary)
     if found:
         ids = {piece: index for index, piece in enumerate(extended(vocabulary, added))}
         check_frame(found, (roles["cls"], ids[roles["cls"]]), (roles["sep"], ids[roles["sep"]]))
@@ -173,13 +177,10 @@ def _vocabulary(folder: Path, found: TokenizerJson | None) -> tuple[str, ...]:
     listed = read_hugging_face_vocabulary(path) if path.is_file() else None
     if found is None:
         return listed or ()
-    ids = dict(found.ids)
-    if ids.get("") == max(ids.values(), default=0):
-        del ids[""]
     if listed is None:
-        return _in_order(ids, found)
+        return _in_order(found.ids, found)
     listed_ids = {piece: index for index, piece in enumerate(listed) if _can_occur(piece)}
-    ids = {piece: index for piece, index in ids.items() if _can_occur(piece)}
+    ids = {piece: index for piece, index in found.ids.items() if _can_occur(piece)}
     differing = sorted(
         (piece for piece, _ in listed_ids.items() ^ ids.items()), key=lambda piece: listed_ids.get(piece, -1)
     )
@@ -189,7 +190,8 @@ def _vocabulary(folder: Path, found: TokenizerJson | None) -> tuple[str, ...]:
             f"{path} and {found.where} disagree: {piece!r} has the id {listed_ids.get(piece, 'none')} in the first and "
             f"{ids.get(piece, 'none')} in the second; remove the one that does not belong to the model"
         )
-    return listed
+    pieces = without_blank_end(listed)
+    return (*pieces, "") if found.ids.get("") == len(pieces) else pieces
 
 
 def _can_occur(piece: str) -> bool:

@@ -21,17 +21,21 @@ def read_google_vocabulary(path: Path) -> tuple[str, ...]:
     Raises:
         UsageError: the file cannot be read or is not UTF-8.
     """
-    return _without_blank_end(line.strip() for line in read_text(path).split("\n"))
+    return without_blank_end(line.strip() for line in read_text(path).split("\n"))
 
 
 def read_hugging_face_vocabulary(path: Path) -> tuple[str, ...]:
     """The pieces as `transformers` reads them: lines end with LF, CR LF or CR, and keep other white space.
 
+    Blank lines at the end are an empty piece, one for all of them: it has an id, which no added token gets.
+
     Raises:
         UsageError: the file cannot be read or is not UTF-8, or `check_pieces` refuses a piece.
     """
-    lines = io.StringIO(read_text(path), newline=None).readlines()
-    pieces = _without_blank_end(line.rstrip("\n") for line in lines)
+    lines = [line.rstrip("\n") for line in io.StringIO(read_text(path), newline=None).readlines()]
+    pieces = without_blank_end(lines)
+    if len(pieces) < len(lines) and "" not in pieces:
+        pieces = (*pieces, "")
     check_pieces(pieces, path)
     return pieces
 
@@ -65,7 +69,7 @@ def check_pieces(pieces: Iterable[str], path: Path) -> None:
             )
 
 
-def _without_blank_end(lines: Iterable[str]) -> tuple[str, ...]:
+def without_blank_end(lines: Iterable[str]) -> tuple[str, ...]:
     """The lines without empty ones at the end, which are no pieces."""
     pieces = list(lines)
     while pieces and not pieces[-1]:

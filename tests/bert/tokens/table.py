@@ -294,6 +294,33 @@ SETTINGS: Final = (
     Setting("vocab.txt with CR LF", files={"vocab.txt": "\r\n".join(VOCABULARY) + "\r\n"}),
     Setting("vocab.txt with a piece twice", files={"vocab.txt": "\n".join([*VOCABULARY, "cafe"]) + "\n"}),
     Setting("vocab.txt with blank lines", files={"vocab.txt": "\n".join([*VOCABULARY, "", "zz", "", ""]) + "\n"}),
+    *(
+        Setting(
+            f"vocab.txt with {count} blank lines at its end, added tokens",
+            {"do_lower_case": True, "additional_special_tokens": ["<ent>", "xyz"]},
+            files={"vocab.txt": "\n".join([*VOCABULARY, *inside, *[""] * count]) + "\n"},
+        )
+        for count, inside in ((1, []), (2, []), (3, ["", "zz"]))
+    ),
+    Setting(
+        "vocab.txt with a blank end, added token with its id",
+        {"added_tokens_decoder": _decoder({**_ENT, "id": SIZE + 1})},
+        files={"vocab.txt": "\n".join([*VOCABULARY, ""]) + "\n"},
+    ),
+    *(
+        Setting(
+            f"tokenizer.json with an empty last piece, {name}",
+            {"do_lower_case": True},
+            files={
+                "vocab.txt": vocabulary,
+                "tokenizer.json": tokenizer_json(
+                    model={"vocab": {piece: index for index, piece in enumerate([*VOCABULARY, ""])}},
+                    added_tokens=[*special_tokens(), {**_ENT, "id": SIZE + 1}],
+                ),
+            },
+        )
+        for name, vocabulary in (("alone", None), ("and vocab.txt", "\n".join(VOCABULARY)))
+    ),
     Setting("tokenizer.json", **fast()),
     Setting("tokenizer.json and config", **fast({"do_lower_case": True, "tokenizer_class": "BertTokenizerFast"})),
     Setting("tokenizer.json of 200 letters", **fast(model={"max_input_chars_per_word": 200})),

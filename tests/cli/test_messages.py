@@ -31,7 +31,7 @@ QUALIFIED = {
     ("bench.bert.contract.preflight", "--no-preflight"): "demo and calibrate drive servers of their own",
     ("bench.bert.contract.sentence_limits", "--fixed-length"): "bertbench export --fixed-length made the model",
     ("bench.bert.contract.sentence_limits", "--max-predictions"): "the same",
-    ("bench.bert.contract.scoring", "--long"): "only score reads sentences that may be too long",
+    ("bench.bert.contract.sentence_limits", "--long"): "only score reads sentences that may be too long",
     ("bench.bert.contract.scoring", "--model-dir"): "only score asks for the likeliest words",
     ("bench.bert.contract.scoring", "--signature"): "the same",
     ("bench.load.locust_adapter.web_guard", "--header"): "only Locust has a web page",

@@ -26,9 +26,9 @@ from bench.bert.contract.masked_requests import (
     piece_log_probs,
     score_request,
 )
-from bench.bert.contract.sentence_limits import SentenceLimits
+from bench.bert.contract.sentence_limits import SentenceLimits, line_windows
 from bench.bert.text.sentence import EncodedSentence, SpecialTokens
-from bench.bert.text.windows import Window, cut_windows
+from bench.bert.text.windows import Window
 from bench.core.errors import UsageError
 from bench.core.types import Floats
 from bench.serving.errors import InvalidResponse, Rejected
@@ -377,19 +377,8 @@ def _take(
     windows: list[list[Window]] = []
     try:
         for line, sentence in islice(source, READ_AHEAD):
-            windows.append(_fit(line, sentence, limits, long_windows))
+            windows.append(line_windows(line, sentence, limits, long_windows))
             items.append((line, sentence))
     except UsageError as error:
         return items, windows, error
     return items, windows, None
-
-
-def _fit(line: int, sentence: EncodedSentence, limits: SentenceLimits, long_windows: bool) -> list[Window]:
-    if reason := limits.word_excess(sentence):
-        raise UsageError(f"line {line} {reason}; remove that word")
-    if not long_windows and (reason := limits.excess(sentence)):
-        raise UsageError(f"line {line} {reason}; shorten it, or score it in overlapping windows with --long window")
-    try:
-        return cut_windows(sentence, limits.max_pieces)
-    except ValueError as error:
-        raise UsageError(f"line {line}: {error}; remove that word") from error

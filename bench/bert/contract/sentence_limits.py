@@ -6,6 +6,7 @@ import numpy as np
 
 from bench.bert.contract.golden import FixedExport
 from bench.bert.text.sentence import EncodedSentence
+from bench.bert.text.windows import Window, cut_windows
 from bench.core.errors import UsageError
 
 
@@ -52,3 +53,19 @@ class SentenceLimits:
         if self.max_word_pieces is not None and longest > self.max_word_pieces:
             return f"has a word of {longest} WordPieces and --max-predictions takes {self.max_word_pieces}"
         return None
+
+
+def line_windows(line: int, sentence: EncodedSentence, limits: SentenceLimits, long_windows: bool) -> list[Window]:
+    """The windows in which a line's sentence is scored: one, or with `long_windows` several if it is too long.
+
+    Raises:
+        UsageError: it is too long otherwise, or one of its words is; the message names the line.
+    """
+    if reason := limits.word_excess(sentence):
+        raise UsageError(f"line {line} {reason}; remove that word")
+    if not long_windows and (reason := limits.excess(sentence)):
+        raise UsageError(f"line {line} {reason}; shorten it, or score it in overlapping windows with --long window")
+    try:
+        return cut_windows(sentence, limits.max_pieces)
+    except ValueError as error:
+        raise UsageError(f"line {line}: {error}; remove that word") from error

@@ -33,7 +33,7 @@ class SentenceValue(Struct, frozen=True, kw_only=True):
     line: Annotated[int, Meta(description="of the input, from 1")]
     text: str
     words: Sequence[WordValue]
-    ppl: Annotated[float | None, Meta(description="pseudo-perplexity a word; null without a word")]
+    ppl: Annotated[float | None, Meta(description="pseudo-perplexity a word; null without a word, or past a float")]
     ppl_per_piece: Annotated[float | None, Meta(description="the same a WordPiece")]
 
 

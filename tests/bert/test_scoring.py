@@ -135,6 +135,9 @@ def test_perplexities() -> None:
     assert scored.ppl == pytest.approx((0.5 * 0.5 * 0.25) ** (-1 / 2))
     assert scored.ppl_per_piece == pytest.approx((0.5 * 0.5 * 0.25) ** (-1 / 3))
     assert np.exp(scored.word_log_prob) == pytest.approx([0.5, 0.125])
+    unlikely = scoring.ScoredSentence(1, whole, np.full(3, -500, np.float32))
+    assert unlikely.ppl is None
+    assert unlikely.ppl_per_piece == pytest.approx(np.exp(500.0))
     empty = scoring.ScoredSentence(1, EncodedSentence("\x00", (), (), ()), np.zeros(0, np.float32))
     assert empty.ppl is None
 

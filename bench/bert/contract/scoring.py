@@ -1,5 +1,6 @@
 """Scores a stream of sentences in order, in bounded memory: bucketed by length, batched, several requests at once."""
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -105,16 +106,21 @@ class ScoredSentence:
 
     @property
     def ppl(self) -> float | None:
-        """Pseudo-perplexity per *word*, as bert-as-language-model computes it; None without a word."""
+        """Pseudo-perplexity per *word*, as bert-as-language-model computes it; None without a word, or past a float."""
         return self._ppl(self.sentence.num_words)
 
     @property
     def ppl_per_piece(self) -> float | None:
-        """Pseudo-perplexity per WordPiece; None without a piece."""
+        """Pseudo-perplexity per WordPiece; None without a piece, or past a float."""
         return self._ppl(self.sentence.num_pieces)
 
     def _ppl(self, count: int) -> float | None:
-        return float(np.exp(-self.log_prob.astype(np.float64).sum() / count)) if count else None
+        if not count:
+            return None
+        with np.errstate(over="ignore"):
+            value = float(np.exp(-self.log_prob.astype(np.float64).sum() / count))
+        # JSON has no infinity.
+        return value if value < math.inf else None
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,7 @@ def test_interim_responses_are_not_the_answer(rest_kind: str, interim: bytes) ->
     """Taken for it, every later request on the connection got the answer to the one before."""
 
     def talk(connection: socket.socket) -> None:
+        connection.settimeout(20)
         while body := read_request(connection):
             connection.sendall(b"HTTP/1.1 %b\r\nLink: </x>\r\nContent-Encoding: gzip\r\n\r\n" % interim * 3)
             # What comes at once may be read with it, and thrown away.

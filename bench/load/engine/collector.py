@@ -144,7 +144,7 @@ class Collector:
         worker = message["worker"]
         if self._settled or worker not in self._open | self._accounts.lost.keys():
             return
-        self._accounts.lacks[worker] = message["lacks"]
+        self._accounts.hear(message)
         self._add_block(message["block"])
         if worker not in self._open:
             return

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,13 @@ class WorkerAccounts:
         self._blocks = dict.fromkeys(self._plans, 0)
         self.lost: dict[int, Loss] = {}
         self.lacks: dict[int, Mapping[str, int]] = {}
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """Takes what a worker's report has beside its records; see `WorkerSession`."""
+        worker = message["worker"]
+        self.lacks[worker] = message["lacks"]
+        if (loss := self.lost.get(worker)) is not None:
+            self.lost[worker] = replace(loss, told=message["over"])
 
     def add(self, block: Block) -> None:
         """Takes the records of a block that was stored."""

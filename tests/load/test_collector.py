@@ -379,6 +379,25 @@ def test_an_interrupt_may_reach_the_workers_first(tmp_path: Path) -> None:
     assert run.file.counts["dropped"] == 0
 
 
+def test_a_worker_that_was_lost_before_a_stop_does_not_date_it(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.send(0, 0.1, over=True, ends=0.1)
+    with gevent.Timeout(30):
+        while not rig.gone:
+            gevent.sleep(0.05)
+    rig.send(1, 1.0)
+    asked = rig.collector.now
+    rig.collector.stop()
+    rig.send(1, 1.0, over=True, ends=1.0, since=1.0)
+    run = rig.finish()
+    assert rig.gone == [0]
+    assert run.file.interrupted
+    assert run.file.elapsed >= asked
+    # Those of the lost worker that came due until the stop are dropped; none of the other's leaves the run.
+    assert run.file.counts["ok"] == 1 + 5
+    assert run.file.counts["dropped"] >= 4
+
+
 def test_figures_do_not_wait_for_what_a_lost_worker_will_never_send(tmp_path: Path) -> None:
     """Its requests would look like the backlog of an overloaded server."""
     seen: list[Any] = []

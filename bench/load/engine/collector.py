@@ -164,8 +164,8 @@ class Collector:
         """Marks the run as stopped early, now; `overload` is why, if it asks for more than the server carries."""
         if self._stopped_at is None and self._open:
             self._overload = overload
-            # A worker may have heard of it first.
-            self._stop_at(min([self.now, *self._quit.values()]))
+            # A worker may have heard of it first; one that is lost by now ended for another reason.
+            self._stop_at(min([self.now, *(self._quit[worker] for worker in self.quitters)]))
             for worker in sorted(self.quitters):
                 self._close(worker)
 

@@ -193,6 +193,8 @@ def _start_delay(
     # A client at its limit has all users in flight too.
     if _beyond_client(run, samples):
         why = _CLIENT_LIMIT
+    elif not least:
+        why = ": for a time there was no user; keep at least one"
     elif late > limit.value and run.manifest.open_loop and users_waited(measured, least, limit):
         why, behind = f": {all_waiting(least)}; add users, or lower the rate if the server is slower", Behind.SIGN
     text = "1 % of the requests were sent {} or more after they were due"

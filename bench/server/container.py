@@ -23,6 +23,7 @@ from bench.server.container_engine import (
     remove,
     require_gpu,
     require_image,
+    require_own_machine,
 )
 from bench.server.container_files import FOLDER, archive_of, copied_files
 from bench.server.guardian import guarded
@@ -108,6 +109,7 @@ def docker(
         output = stack.enter_context(log.open("wb")) if log is not None else None
         engine = connect()
         stack.callback(engine.close)
+        require_own_machine(engine)
         if device.name == "gpu":
             require_gpu(engine)
         require_image(engine, device.image, device.variable)

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from bench.core.errors import TargetError, printable
 from bench.core.units import format_percent
@@ -12,6 +13,7 @@ from bench.core.units import format_percent
 LABEL: Final = "bertbench.server"
 """Label of the containers that are started here; its value is the process that did."""
 _BY_SSH: Final = "http+docker://ssh"
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _PROGRESS_SECONDS: Final = 5.0
 _NO_GPU_RUNTIME: Final = ("could not select device driver", "unknown runtime specified nvidia", "nvidia-container")
 
@@ -40,6 +42,22 @@ def is_local(engine: Any) -> bool:
     url = str(engine.api.base_url)
     # Docker's client puts its own connections into one scheme, those by ssh too.
     return url.startswith(("http+docker", "http+unix", "unix")) and url != _BY_SSH
+
+
+def require_own_machine(engine: Any) -> None:
+    """Checks that the ports and folders of the Engine's containers are those of this machine.
+
+    Raises:
+        TargetError: the Engine is on another machine.
+    """
+    url = str(engine.api.base_url)
+    if is_local(engine) or urlsplit(url).hostname in _LOOPBACK:
+        return
+    where = "reached by ssh" if url == _BY_SSH else f"at {url}"
+    raise TargetError(
+        f"the Docker Engine {where} is on another machine, which has neither the model folder nor the ports of "
+        "this one; run bertbench there, or start the server there and give its address"
+    )
 
 
 def is_over(state: Mapping[str, Any]) -> bool:

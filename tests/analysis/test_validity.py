@@ -227,6 +227,17 @@ def test_the_users_that_there_were_count_and_not_those_of_the_start(tmp_path: Pa
     )
 
 
+def test_a_time_without_users_is_not_the_server_s_doing(tmp_path: Path) -> None:
+    requests = simulate(workload=LONG)
+    stall(requests)
+    run = write_run(
+        tmp_path, requests, workload=replace(LONG, users=100), users=lambda time, _: 100.0 if time < 25 else 0.0
+    )
+    (check,) = [check for check in analyse(run).validity.checks if check.name == "start delay"]
+    assert check.text.endswith("for a time there was no user; keep at least one")
+    assert check.behind is None
+
+
 def shrinking(time: float, worker: int) -> float | None:
     """A worker that leaves in the middle; the other takes over its two users ten seconds later."""
     if worker == 1:

@@ -12,7 +12,7 @@ from docker.errors import NotFound
 
 from bench.core.errors import TargetError, UsageError
 from bench.server.container import IMAGE_VARIABLES, IMAGES, Device, docker
-from bench.server.container_engine import answering, is_local
+from bench.server.container_engine import answering, is_local, require_own_machine
 from bench.server.lifecycle import watched
 from bench.server.process import MONITORING
 from bench.server.running import RunningServer
@@ -240,6 +240,28 @@ def test_an_ended_process_is_over() -> None:
 )
 def test_an_engine_by_ssh_is_elsewhere(url: str, local: bool) -> None:
     assert is_local(SimpleNamespace(api=SimpleNamespace(base_url=url))) is local
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http+docker://localhost", ""),
+        ("http://127.0.0.1:2375", ""),
+        ("http://localhost:2375", ""),
+        ("http://[::1]:2375", ""),
+        ("http+docker://ssh", "the Docker Engine reached by ssh is on another machine"),
+        ("https://engine.example:2376", "the Docker Engine at https://engine.example:2376 is on another machine"),
+    ],
+)
+def test_an_engine_on_another_machine_is_refused(url: str, says: str) -> None:
+    """Its containers' ports would be waited for in vain."""
+    engine = SimpleNamespace(api=SimpleNamespace(base_url=url))
+    refused = ""
+    try:
+        require_own_machine(engine)
+    except TargetError as error:
+        refused = str(error)
+    assert (bool(refused), refused.startswith(says)) == (bool(says), True)
 
 
 def test_an_engine_that_fails_is_one_line() -> None:

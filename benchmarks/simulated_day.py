@@ -382,12 +382,8 @@ def print_report(path: Path) -> None:
     print(json.dumps({"peak": peak, "seconds": time.perf_counter() - began, "page": page}))
 
 
-def run(names: Sequence[str], day: Day) -> None:
-    """Feeds the parts that are named."""
-    print(
-        f"{day.seconds / 3600:g} hours: {day.seconds:,} s at {day.rate} requests/s, {day.due.size:,} records",
-        flush=True,
-    )
+def run(name: str, day: Day) -> None:
+    """Feeds one part."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         makers: dict[str, Callable[[], Part]] = {
@@ -398,19 +394,29 @@ def run(names: Sequence[str], day: Day) -> None:
             "journal": lambda: JournalPart(day, root),
             "locust": lambda: LocustPart(day),
         }
-        for name in names:
-            if name == "report":
-                report(day, root)
-            elif name == "locust" and "locust" not in sys.modules:
-                options = ["--hours", str(day.seconds / 3600), "--rate", str(day.rate)]
-                subprocess.run([sys.executable, "-c", LOCUST_FIRST, *options, name], check=True)
-            else:
-                judge(name, *grown(makers[name], day))
+        if name == "report":
+            report(day, root)
+        else:
+            judge(name, *grown(makers[name], day))
 
 
 # Locust changes the standard library for gevent, which must come before all other imports.
 LOCUST_FIRST: Final = "import locust, sys; from benchmarks.simulated_day import main; sys.exit(main())"
 PARTS: Final = ("recorder", "collector", "figures", "metrics", "journal", "report", "locust")
+
+
+def run_each(names: Sequence[str], day: Day) -> int:
+    """Feeds the parts, each in a process of its own: what one leaves is not counted for the next; 1 if one grows."""
+    print(
+        f"{day.seconds / 3600:g} hours: {day.seconds:,} s at {day.rate} requests/s, {day.due.size:,} records",
+        flush=True,
+    )
+    options = ["--hours", str(day.seconds / 3600), "--rate", str(day.rate)]
+    code = 0
+    for name in names:
+        program = ["-c", LOCUST_FIRST] if name == "locust" else ["-m", "benchmarks.simulated_day"]
+        code |= subprocess.run([sys.executable, *program, *options, "--alone", name], check=False).returncode
+    return int(bool(code))
 
 
 def main() -> int:
@@ -419,6 +425,7 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=24.0, help="of the day (default: 24)")
     parser.add_argument("--rate", type=int, default=RATE, help=f"requests/s (default: {RATE})")
     parser.add_argument("--report", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--alone", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     args = parser.parse_args()
     if args.report is not None:
@@ -430,7 +437,10 @@ def main() -> int:
         )
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    run(args.parts or PARTS, Day(round(3600 * args.hours), args.rate))
+    day = Day(round(3600 * args.hours), args.rate)
+    if args.alone is None:
+        return run_each(args.parts or PARTS, day)
+    run(args.alone, day)
     return int(bool(missed))
 
 

@@ -40,6 +40,8 @@ def test_a_sweep_writes_report_json_and_plots(tmp_path: Path, monkeypatch: pytes
     with queue_server(model, 1, 0.01, 0.5, seed=3) as url:
         words = ["--quick", "--target", url, "--model-dir", str(model), "--out", str(folder), "--seed", "5"]
         code = main(["capacity", *words, "--slo", "p99=200ms", "--plan", "rate=400/s", "--price", "1.5"], out, err)
+    if code == ExitCode.INCONCLUSIVE and "the load generator was the limit" in err.getvalue():
+        pytest.skip(f"this machine is too busy for a sweep: {err.getvalue().strip()}")
     found = orjson.loads((folder / "capacity.json").read_bytes())
     # A busy machine moves the estimate of so short a sweep, and may leave it too uncertain for a plan; that is said.
     assert code in (ExitCode.OK, ExitCode.INCONCLUSIVE), err.getvalue()

@@ -38,7 +38,15 @@ def test_rest_ends_in_time(name: Any) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["rest-small-chunks", "rest-trailers", "rest-interim"])
+def test_interim_responses_without_end_are_refused_before_they_hold_up_others() -> None:
+    with faulty("rest-interim") as address, RestClient(f"http://{address}") as client:
+        assert client.post("/", b"question", 30) == b"good"
+        found = failed(lambda seconds: client.post("/", b"question", seconds))
+    assert isinstance(found, InvalidResponse)
+    assert "more than 100 interim responses" in str(found)
+
+
+@pytest.mark.parametrize("name", ["rest-small-chunks", "rest-trailers"])
 def test_others_have_their_turn_during_a_flood(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that arrives is there at once: a client in gevent's loop would hold up all others until its timeout."""
     pauses: list[float] = []

@@ -1,6 +1,7 @@
 """The published attacks on HTTP/2, in memory: each ends its connection soon, or costs no more than the limits allow."""
 
 from collections.abc import Iterator
+from functools import partialmethod
 from itertools import islice
 
 import pytest
@@ -10,6 +11,7 @@ from bench.server.embedded.grpc.protocol import GrpcLimits, GrpcProtocol
 from bench.server.embedded.models.servable import Caller
 from bench.server.embedded.net.connection import CloseConnectionError
 from bench.serving.http2.frames import GOAWAY, PREFACE, SETTINGS, FrameReader, frame
+from bench.serving.http2.limits import Allowance
 from benchmarks.fuzz.http2_attacks import ATTACKS
 
 LIMIT = 1 << 20
@@ -63,7 +65,9 @@ def parts(name: str) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack(name: str) -> None:
+def test_an_attack(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In no time, so that a busy machine does not make the flood a slow one, which is allowed."""
+    monkeypatch.setattr(Allowance, "__init__", partialmethod(Allowance.__init__, clock=lambda: 0.0))
     connection = Counter()
     protocol = GrpcProtocol(connection, Methods(), GrpcLimits(LIMIT, LIMIT))  # type: ignore[arg-type]
     protocol.received(PREFACE + frame(SETTINGS, 0, 0, b""))

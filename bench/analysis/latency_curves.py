@@ -152,12 +152,11 @@ def _client(run: Run) -> dict[str, Floats]:
     """Samples of all workers, put together second by second."""
     samples = run.client_samples()
     seconds = np.floor(samples["time"] + 0.5)
-    moments = np.unique(seconds)
-    found = {name: np.full(moments.size, math.nan) for name in (*_LARGEST, *_SUMMED)}
-    for index, moment in enumerate(moments):
-        for name, values in found.items():
-            here = samples[name][seconds == moment]
-            known = here[~np.isnan(here)]
-            if known.size:
-                values[index] = known.sum() if name in _SUMMED else known.max()
+    moments, place = np.unique(seconds, return_inverse=True)
+    found = {}
+    for name in (*_LARGEST, *_SUMMED):
+        known = ~np.isnan(samples[name])
+        values = np.zeros(moments.size) if name in _SUMMED else np.full(moments.size, -math.inf)
+        (np.add if name in _SUMMED else np.maximum).at(values, place[known], samples[name][known])
+        found[name] = np.where(np.bincount(place[known], minlength=moments.size) > 0, values, math.nan)
     return {"time": moments} | found

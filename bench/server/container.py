@@ -115,13 +115,14 @@ def docker(
         require_image(engine, device.image, device.variable)
         logger.info("starting a container of %s: %s", device.image, shlex.join(flags))
         name = f"bertbench-{os.getpid()}-{time.monotonic_ns()}"
-        stack.enter_context(guarded("container", name))
+        made = stack.enter_context(guarded("container", name))
         settings = _settings(device, model_dir, model, inside, {8500: grpc_port, 8501: rest_port})
         # By name, and before it exists: a creation may fail after the Engine has made the container. By force: the
         # image's entry point is a shell that does not forward SIGTERM (tensorflow/serving issue 1853).
         stack.callback(remove, engine, name)
         with interrupts.held():
             container = _create(engine, device, name, settings)
+            made()
         _copy(container, device, files)
         started = _Started(container, model, model_dir, output)
         stack.callback(started.store_log)

@@ -11,23 +11,27 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
 _DONE: Final = "done"
+_MADE: Final = "made"
 # An Engine goes on with a creation whose client has died, and has the container only at its end.
 _CREATION_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.5
 
 
 @contextlib.contextmanager
-def guarded(kind: str, name: str) -> Iterator[None]:
+def guarded(kind: str, name: str) -> Iterator[Callable[[], None]]:
     """Has a container removed, or a process group ended, should this process die inside the context.
 
     Args:
         kind: `container` or `group`.
         name: the container's name, or the group's id.
+
+    Yields:
+        Says that the container is there: one that the guardian does not find from then on is gone, and not to come.
     """
     # Not -I: the packages may lie where only the user's site or PYTHONPATH says. This file's folder has none of them.
     command = [sys.executable, "-P", str(Path(__file__)), kind, name]
@@ -41,36 +45,51 @@ def guarded(kind: str, name: str) -> Iterator[None]:
         start_new_session=True,
     ) as process:
         assert process.stdin is not None
+        owned = process.stdin
+
+        def made() -> None:
+            with contextlib.suppress(BrokenPipeError):
+                owned.write(_MADE)
+                owned.flush()
+
         try:
-            yield
+            yield made
         finally:
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(_DONE)
-                process.stdin.close()
+                owned.write(_DONE)
+                owned.close()
 
 
 def _wait(kind: str, name: str, owner: IO[str]) -> None:
     """Waits until the owner is done or dead, and cleans up after a dead one."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    if owner.read() == _DONE:
+    said = owner.read()
+    if said.endswith(_DONE):
         return
     if kind == "group":
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(int(name), signal.SIGKILL)
         return
-    _remove(name)
+    _remove(name, made=said == _MADE)
 
 
-def _remove(container: str) -> None:
-    """Removes a container as soon as it is there."""
+def _remove(container: str, made: bool) -> None:
+    """Removes a container; one that was not `made` yet as soon as it is there."""
     import docker
-    from docker.errors import DockerException
+    from docker.errors import DockerException, NotFound
 
     end = time.monotonic() + _CREATION_SECONDS
     while time.monotonic() < end:
-        with contextlib.suppress(DockerException, OSError):
+        try:
             docker.from_env().containers.get(container).remove(force=True, v=True)
+        except NotFound:
+            if made:
+                return
+        except (DockerException, OSError):
+            # The Engine may answer again.
+            pass
+        else:
             return
         time.sleep(_LOOK_SECONDS)
 

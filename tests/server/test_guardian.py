@@ -39,16 +39,17 @@ def start() -> tuple["subprocess.Popen[str]", int]:
 CONTAINER_OWNER = """
 import sys
 from bench.server.guardian import guarded
-with guarded("container", "bertbench-1"):
+with guarded("container", sys.argv[1]) as made:
+    if "made" in sys.argv[1]:
+        made()
     print("guarded", flush=True)
     sys.stdin.read()
 """
 
 
-def kill_container_owner() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", CONTAINER_OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    ) as owner:
+def kill_container_owner(container: str = "bertbench-1") -> None:
+    command = [sys.executable, "-c", CONTAINER_OWNER, container]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == b"guarded\n"
         os.killpg(owner.pid, signal.SIGKILL)
@@ -98,6 +99,20 @@ def test_a_container_that_the_engine_creates_after_the_kill_is_removed(
         assert wait_for(lambda: engine.removed == 1, 30)
 
 
+def test_a_container_that_was_there_and_is_gone_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waiting() -> bool:
+        words = (one.info["cmdline"] or [] for one in psutil.process_iter(["cmdline"]))
+        return any(line[-2:] == ["container", "bertbench-made"] for line in words)
+
+    with fake_engine(FakeEngine(absent=10**6), tmp_path) as host:
+        monkeypatch.setenv("DOCKER_HOST", host)
+        kill_container_owner("bertbench-made")
+        # It would look for the container for a minute, as it does for one that is being created.
+        assert wait_for(lambda: not waiting(), 30)
+
+
 def test_the_guardian_finds_packages_where_its_owner_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`pip install --target` and `--user` put Docker's client where only PYTHONPATH or the user's site says."""
     package, seen = tmp_path / "docker", tmp_path / "seen"
@@ -105,7 +120,9 @@ def test_the_guardian_finds_packages_where_its_owner_does(tmp_path: Path, monkey
     (package / "__init__.py").write_text(
         f"import pathlib\ndef from_env():\n    pathlib.Path({str(seen)!r}).touch()\n    raise OSError\n"
     )
-    (package / "errors.py").write_text("class DockerException(Exception): pass\n")
+    (package / "errors.py").write_text(
+        "class DockerException(Exception): pass\nclass NotFound(DockerException): pass\n"
+    )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
     kill_container_owner()
     assert wait_for(seen.exists, 30)

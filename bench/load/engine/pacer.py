@@ -19,6 +19,8 @@ from gevent.hub import Waiter
 
 _CLOCK_MONOTONIC: Final = 1
 _TFD_NONBLOCK_CLOEXEC: Final = 0o4000 | 0o2000000
+# So many waits that were ended, and as many as go on, may be left in a heap.
+_ENDED: Final = 64
 _SPEC: Final = struct.Struct("@llll")
 
 
@@ -48,6 +50,10 @@ class _Wait(NamedTuple):
     greenlet: Any
 
 
+def _latest_first(entry: _Wait) -> tuple[float, int, _Wait]:
+    return -entry.moment, -entry.number, entry
+
+
 class Pacer:
     """Lets greenlets wait for moments.
 
@@ -58,8 +64,11 @@ class Pacer:
     """
 
     def __init__(self) -> None:
-        # A heap by moment; who began to wait first wakes first.
+        # A heap by moment; who began to wait first wakes first. Waits that were ended stay in it until they come first.
         self._waiting: list[_Wait] = []
+        self._going: dict[Any, _Wait] = {}
+        # The same by the latest moment, from the first time that it is asked for until most of its waits have ended.
+        self._latest: list[tuple[float, int, _Wait]] | None = None
         self._numbers = count()
         self.stopped = False
         self._loop = gevent.get_hub().loop
@@ -78,14 +87,18 @@ class Pacer:
             return False
         waiter = Waiter()
         entry = _Wait(moment, next(self._numbers), waiter, gevent.getcurrent())
+        self._going[entry.greenlet] = entry
         heappush(self._waiting, entry)
+        if self._latest is not None:
+            heappush(self._latest, _latest_first(entry))
         if self._waiting[0] is entry:
             self._arm()
         try:
             return bool(waiter.get())
         except BaseException:
             # The greenlet was killed.
-            self._remove(entry)
+            if self._is_going(entry):
+                self._remove(entry)
             raise
 
     def pause(self, seconds: float) -> bool:
@@ -94,16 +107,20 @@ class Pacer:
 
     def release(self, greenlet: Any) -> None:
         """Ends the wait of a greenlet, if it waits."""
-        for entry in self._waiting:
-            if entry.greenlet is greenlet:
-                self._end_wait(entry)
-                return
+        if (entry := self._going.get(greenlet)) is not None:
+            self._end_wait(entry)
 
     def release_latest(self, after: float) -> None:
         """Ends the wait for the latest moment, if that is later than `after`."""
-        latest = max(self._waiting, default=None)
-        if latest is not None and latest.moment > after and not self.stopped:
-            self._end_wait(latest)
+        if self.stopped:
+            return
+        if self._latest is None:
+            self._latest = [_latest_first(entry) for entry in self._going.values()]
+            heapify(self._latest)
+        while self._latest and not self._is_going(self._latest[0][-1]):
+            heappop(self._latest)
+        if self._latest and self._latest[0][-1].moment > after:
+            self._end_wait(heappop(self._latest)[-1])
 
     def stop(self) -> None:
         """Ends all waits, present and future."""
@@ -130,7 +147,7 @@ class Pacer:
                 return
         now = time.perf_counter()
         while self._waiting and self._waiting[0].moment <= now:
-            heappop(self._waiting).waiter.switch(True)
+            self._take_first().waiter.switch(True)
         if self._waiting:
             self._arm()
 
@@ -138,14 +155,29 @@ class Pacer:
         self._remove(entry)
         self._loop.run_callback(entry.waiter.switch, False)
 
+    def _is_going(self, entry: _Wait) -> bool:
+        return self._going.get(entry.greenlet) is entry
+
+    def _take_first(self) -> _Wait:
+        first = self._waiting[0]
+        self._remove(first)
+        return first
+
     def _remove(self, entry: _Wait) -> None:
-        if entry in self._waiting:
-            self._waiting.remove(entry)
+        """Forgets a wait that is going on; the first one in the heap goes on afterwards too."""
+        del self._going[entry.greenlet]
+        while self._waiting and not self._is_going(self._waiting[0]):
+            heappop(self._waiting)
+        most = 2 * len(self._going) + _ENDED
+        if len(self._waiting) > most:
+            self._waiting = [*self._going.values()]
             heapify(self._waiting)
+        if self._latest is not None and len(self._latest) > most:
+            self._latest = None
 
     def _end_waits(self) -> None:
         while self._waiting:
-            wait = heappop(self._waiting)
+            wait = self._take_first()
             wait.waiter.switch(wait.moment <= time.perf_counter())
 
     def _arm(self) -> None:

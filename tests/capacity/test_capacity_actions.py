@@ -258,6 +258,20 @@ def test_malformed_options_are_refused_in_one_line(known: Path, words: tuple[str
     assert says.format(folder) in err
 
 
+def test_settings_of_plans_do_not_keep_an_action_without_one(
+    known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(shutil.copytree(known, tmp_path / "sweep"))
+    for name, value in (("HEADROOM", "30%"), ("REDUNDANCY", "2N"), ("PRICE", "1"), ("NOTICED", "5s")):
+        monkeypatch.setenv(f"BERTBENCH_{name}", value)
+    code, _, err = bertbench("report", folder)
+    assert code == 0, err
+    code, _, err = bertbench("simulate", folder, "--replicas", "2", "--rate", "9/s", "--duration", "20s")
+    assert code == 0, err
+    code, _, err = bertbench("report", folder, "--headroom", "30%")
+    assert (code, "--headroom without a rate to plan for" in err) == (2, True)
+
+
 @pytest.mark.parametrize("option", ["--seed", "--servers"])
 def test_a_report_fits_nothing(known: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):

@@ -11,7 +11,8 @@ from bench.core.errors import UsageError
 
 
 def words(**given: object) -> argparse.Namespace:
-    return argparse.Namespace(**{"fail": [], "slow": [], "rolling": None, "noticed": "1s", "replicas": 3, **given})
+    options = {"fail": [], "slow": [], "rolling": None, "noticed": "1s", "replicas": 3, **given}
+    return argparse.Namespace(**options, given=frozenset(given))
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,11 @@ def plan_request(args: argparse.Namespace, sweeps: int = 1) -> PlanRequest | Non
 
 
 def _refuse_idle(args: argparse.Namespace) -> None:
-    """Refuses options of a plan, which have no effect without one."""
-    idle = [name for name, default in PLAN_DEFAULTS.items() if getattr(args, name) != default]
+    """Refuses options of a plan, which have no effect without one.
+
+    Only those on the command line: settings of a variable or the file are defaults for all reports.
+    """
+    idle = [name for name in PLAN_DEFAULTS if name in args.given]
     # The sweep measures its replicas with the policy too.
     if getattr(args, "replicas", 1) > 1 and "policy" in idle:
         idle.remove("policy")

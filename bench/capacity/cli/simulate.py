@@ -8,7 +8,6 @@ from typing import Annotated, Final, NamedTuple, TextIO
 
 from msgspec import Meta, Struct
 
-from bench.capacity.cli.arguments.capacity import NOTICED
 from bench.capacity.cli.options import files_read, slo_of
 from bench.capacity.model.model import CapacityModel
 from bench.capacity.model.model_file import read_model
@@ -231,7 +230,8 @@ def _value(view: FleetView) -> FleetValue:
 def _incidents(args: argparse.Namespace, seconds: float) -> tuple[Incident, ...]:
     found: list[Incident] = []
     noticed = parse_duration(args.noticed)
-    if not args.fail and args.noticed != NOTICED:
+    # A setting of a variable or the file is a default for all fleets.
+    if not args.fail and "noticed" in args.given:
         raise UsageError(f"--noticed {args.noticed} is about failures, and there is none; give one with --fail")
     with _option("--fail", "0@60s-90s, or 0@60s without recovery"):
         found += [_begun(_failure(text, noticed, args), text, seconds) for text in args.fail]

@@ -90,7 +90,8 @@ def history(analyses: Sequence[Analysis], p_value: float = P_VALUE) -> list[Metr
     if not usable:
         most = max(map(len, loads.values()), default=0)
         raise UsageError(
-            f"a history needs {MIN_RUNS} VALID runs under one load, and no load has more than {most}; add runs"
+            f"a history needs {MIN_RUNS} runs under one load that are VALID or in which only the server fell behind, "
+            f"and no load has more than {most}; add runs"
         )
     rates = {len(runs): false_alarm_rate(len(runs), p_value) for runs in usable.values()}
     found = []

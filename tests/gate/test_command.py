@@ -280,6 +280,19 @@ def test_history_from_the_command_line(tmp_path: Path) -> None:
     assert (tmp_path / "history.png").is_file()
 
 
+def test_the_verdict_of_a_gate_on_stored_runs_hides_no_run_beside_it(baseline: str, tmp_path: Path) -> None:
+    for index in range(8):
+        workload = replace(WORKLOAD, seed=index, duration=8.0, warmup=1.0)
+        started = f"2026-01-{index + 1:02d}T12:00:00.000000Z"
+        write_run(tmp_path, simulate(ARRIVALS, workload), ARRIVALS, workload, slug=f"r-{index}", started=started)
+    slow = stored(tmp_path.with_name(f"{tmp_path.name}-slow"), 0.009, 20)
+    assert call("gate", "--baseline", baseline, "--candidate", slow, "--out", str(tmp_path))[0] == 1
+    code, out, err = call("gate", "history", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert ": REGRESSION: " in out
+    assert "8 runs" in out
+
+
 def test_history_names_runs_without_answers_and_the_verdicts_of_stored_gates(tmp_path: Path) -> None:
     """A run that failed has no latency; it must not take the others' series with it."""
     for index in range(9):

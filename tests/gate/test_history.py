@@ -73,7 +73,7 @@ def test_stored_runs_to_series_text_and_picture(tmp_path: Path) -> None:
 
 def test_too_few_runs_are_refused(tmp_path: Path) -> None:
     runs = [stored(tmp_path, 0.004, index) for index in range(3)]
-    with pytest.raises(UsageError, match="needs 6 VALID runs"):
+    with pytest.raises(UsageError, match="needs 6 runs under one load that are VALID or in which only the server"):
         history(runs)
 
 

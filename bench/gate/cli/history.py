@@ -76,10 +76,10 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
 
 
 def _runs(folder: Path, gates: Sequence[Path]) -> list[Run]:
-    """The runs of a folder or a store; of stored gates the runs of the candidates, where there are any."""
+    """The runs of a folder or a store, and those of the candidates of the gates in it."""
     if (folder / INDEX).is_file():
         return [run for entry in read_store(folder) for run in entry_runs(folder, entry)]
-    if not gates:
-        return find_runs([folder])
+    # A gate on stored runs leaves a verdict and no run of its own.
+    own = find_runs([folder]) if not gates or any(folder.glob(f"*/{FILE_NAME}")) else []
     found = (run for gate in gates if any(gate.glob(f"*/{FILE_NAME}")) for run in find_runs([gate]))
-    return [run for run in found if run.manifest.workload.scenario == "gate-candidate"]
+    return [*own, *(run for run in found if run.manifest.workload.scenario == "gate-candidate")]

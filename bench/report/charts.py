@@ -68,7 +68,7 @@ class Mark:
         hi: upper end.
         n: requests, or effective requests, that it is based on.
         color: index in the page's palette.
-        group: of the lines that it belongs to; "" for those of its colour.
+        group: of the lines that it belongs to; "" for those of its colour, which have no group either.
     """
 
     x: float

@@ -405,6 +405,10 @@ def test_the_page_draws_extrapolated_latencies_as_such(
         elif line.label.startswith("model"):
             assert shown.max() == highest
     assert sum(line.label.endswith("extrapolated") for line in chart.series) == 3
+    # By these an entry of the legend hides dots with their lines.
+    lines = {(line.group, line.color) for line in chart.series}
+    assert chart.marks
+    assert {(mark.group, mark.color) for mark in chart.marks} <= lines
 
 
 def test_requests_of_several_sentences_are_reported_in_sentences(

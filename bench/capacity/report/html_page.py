@@ -121,7 +121,7 @@ def latency_chart(result: CapacityResult) -> Chart:
             (f"model, {name}, extrapolated", "center", beyond, True),
         ):
             values = np.where(where, found[end], np.nan)
-            series.append(Series(text, values, color, dash, group=f"model, {name}, with its 90 % interval"))
+            series.append(Series(text, values, color, dash, group=_group(name)))
     for name, limit in result.slo.latency.items():
         series.append(Series(f"objective, {name}", np.full(x.size, limit), _OBJECTIVE, dash=True))
     note = (
@@ -132,6 +132,11 @@ def latency_chart(result: CapacityResult) -> Chart:
     return Chart("capacity-latency", title, note, x, "rate", "latency from due", "s", series, log=True, marks=marks)
 
 
+def _group(name: str) -> str:
+    """The entry of the legend for a percentile: its lines and its dots."""
+    return f"model, {name}, with its 90 % interval"
+
+
 def _measured(measurements: Sequence[Measurement]) -> Iterator[Mark]:
     for step in measurements:
         if step.rate is None or step.stage is Stage.REPLICAS:
@@ -140,7 +145,8 @@ def _measured(measurements: Sequence[Measurement]) -> Iterator[Mark]:
         for name, color in _COLUMNS.items():
             if name in step.raw:
                 found = step.latency[name]
-                yield Mark(step.rate, f"measured, {name}, {kind}", step.raw[name], found.lo, found.hi, found.n, color)
+                label, center = f"measured, {name}, {kind}", step.raw[name]
+                yield Mark(step.rate, label, center, found.lo, found.hi, found.n, color, _group(name))
 
 
 def _throughput(result: CapacityResult) -> Chart:

@@ -189,7 +189,7 @@ def padded(protocol: str, request: int, width: int) -> bytes:
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
 def test_large_answers_are_not_all_kept(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """40 requests whose right answers were padded kept 276 MB."""
-    monkeypatch.setattr("bench.load.engine.checker._REMEMBERED_BYTES", 1_000_000)
+    monkeypatch.setattr("bench.load.engine.checker._WHOLE_BYTES", 1_000_000)
     checker = Checker(key_of(COMPACT_SIGNATURE))
     answers = [padded(protocol, request, 20_000 + turn) for request in range(5) for turn in range(12)]
     tracemalloc.start()
@@ -205,20 +205,53 @@ def test_large_answers_are_not_all_kept(protocol: str, monkeypatch: pytest.Monke
         tracemalloc.stop()
 
 
-def test_answers_that_come_again_are_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The REST bodies that were decoded so far."""
+    found: list[bytes] = []
+
+    def decode(body: bytes) -> Any:
+        found.append(body)
+        return predict_outputs(body)
+
+    monkeypatch.setattr("bench.load.engine.checker.predict_outputs", decode)
+    return found
+
+
+def test_answers_that_come_again_are_not_decoded_again(decoded: list[bytes]) -> None:
     checker = Checker(key_of(COMPACT_SIGNATURE))
     answers = [padded("rest", 0, 100 + turn) for turn in range(9)]
     for answer in answers:
         checker.check("rest", 0, answer)
-    decoded: list[bytes] = []
-
-    def decode(body: bytes) -> Any:
-        decoded.append(body)
-        return predict_outputs(body)
-
-    monkeypatch.setattr("bench.load.engine.checker.predict_outputs", decode)
+    decoded.clear()
     for answer in [*answers[1:], answers[-1], answers[1]]:
         assert checker.check("rest", 0, answer) == (None, None)
     assert decoded == []
     checker.check("rest", 0, answers[0])
     assert decoded == answers[:1]
+
+
+def test_answers_that_find_no_room_are_not_decoded_again(decoded: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.load.engine.checker._WHOLE_BYTES", 10_000)
+    checker = Checker(key_of(COMPACT_SIGNATURE))
+    answers = [padded("rest", request, 2_000) for request in range(10)]
+    for _ in range(3):
+        for request, answer in enumerate(answers):
+            assert checker.check("rest", request, answer) == (None, None)
+    assert decoded == answers
+    # A digest is that of the whole answer.
+    assert checker.check("rest", 0, answers[0].replace(b"-", b"-9", 1))[0] == DRIFT
+
+
+def test_an_answer_that_finds_no_room_leaves_the_earlier_one(
+    decoded: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = padded("rest", 0, 100), padded("rest", 0, 20_000)
+    monkeypatch.setattr("bench.load.engine.checker._WHOLE_BYTES", len(small))
+    checker = Checker(key_of(COMPACT_SIGNATURE))
+    for answer in (small, large):
+        assert checker.check("rest", 0, answer) == (None, None)
+    # One comparison suffices still.
+    monkeypatch.delattr("bench.load.engine.checker.blake2b")
+    assert checker.check("rest", 0, small) == (None, None)
+    assert decoded == [small, large]

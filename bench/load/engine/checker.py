@@ -1,6 +1,7 @@
 """Checks answers against the golden ones under load."""
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, Final
 
 from numpy.typing import NDArray
@@ -14,8 +15,9 @@ from bench.serving.predict_messages import predict_response
 
 # A server without batching repeats its bytes; with batching, answers to one request differ in the last digits.
 _REMEMBERED: Final = 8
-# In all, since a server may make each answer as large as a response may be.
-_REMEMBERED_BYTES: Final = 32_000_000
+_DIGEST_BYTES: Final = 16
+# Of whole answers in all, since a server may make each as large as a response may be.
+_WHOLE_BYTES: Final = 32_000_000
 
 # An answer, and the model version in it.
 _Right = tuple[bytes, int | None]
@@ -25,7 +27,7 @@ class Checker:
     """Checks answers.
 
     An answer with the bytes of an earlier correct answer to the same request is correct: a server that repeats its
-    bytes costs one comparison of bytes per answer.
+    bytes costs one comparison of bytes per answer, or one digest where the answers are too large to be all kept.
 
     Args:
         golden: the golden answers, by request.
@@ -33,10 +35,11 @@ class Checker:
 
     def __init__(self, golden: GoldenChecker) -> None:
         self._golden = golden
-        # The last correct answer by protocol and request: usually one comparison suffices, without a hash of the bytes.
+        # A late correct answer by protocol and request: usually one comparison suffices, without a digest.
         self._last: dict[str, dict[int, _Right]] = {"rest": {}, "grpc": {}}
-        self._right: dict[tuple[str, int], dict[bytes, _Right]] = {}
-        self._room = _REMEMBERED_BYTES
+        # The digests of the latest correct ones, each with the model version in the answer.
+        self._right: dict[tuple[str, int], dict[bytes, int | None]] = {}
+        self._room = _WHOLE_BYTES
 
     def check(self, protocol: str, request: int, answer: bytes) -> tuple[WrongKind | None, int | None]:
         """Checks one answer.
@@ -57,9 +60,10 @@ class Checker:
         if last is not None and last[0] == answer:
             return None, last[1]
         right = self._right.setdefault((protocol, request), {})
-        if (known := right.get(answer)) is not None:
-            self._last[protocol][request] = known
-            return None, known[1]
+        digest = blake2b(answer, digest_size=_DIGEST_BYTES).digest()
+        if digest in right:
+            self._keep(protocol, request, (answer, right[digest]))
+            return None, right[digest]
         try:
             outputs, version = _decoded(protocol, answer)
             kind = self._golden.check(request, outputs)
@@ -70,21 +74,19 @@ class Checker:
             what = f"{type(fault).__name__}: {printable(in_words(fault))}"
             raise InvalidResponse(f"the answer cannot be checked ({what}); report this") from fault
         if kind is None:
-            self._remember(protocol, request, (answer, version), right)
+            if len(right) >= _REMEMBERED:
+                del right[next(iter(right))]
+            right[digest] = version
+            self._keep(protocol, request, (answer, version))
         return kind, version
 
-    def _remember(self, protocol: str, request: int, found: _Right, right: dict[bytes, _Right]) -> None:
-        """Keeps a correct answer in the place of the oldest to the same request, if there is room for it."""
-        size = len(found[0])
-        while right and (len(right) >= _REMEMBERED or size > self._room):
-            oldest = next(iter(right))
-            del right[oldest]
-            self._room += len(oldest)
-        if size <= self._room:
-            self._room -= size
-            right[found[0]] = self._last[protocol][request] = found
-        else:
-            self._last[protocol].pop(request, None)
+    def _keep(self, protocol: str, request: int, found: _Right) -> None:
+        """Keeps a correct answer whole, in the place of an earlier one to the same request, if there is room for it."""
+        last = self._last[protocol]
+        room = self._room + (len(last[request][0]) if request in last else 0) - len(found[0])
+        if room >= 0:
+            self._room = room
+            last[request] = found
 
 
 def _decoded(protocol: str, answer: bytes) -> tuple[Mapping[str, NDArray[Any]], int | None]:

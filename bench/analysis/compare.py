@@ -1,7 +1,8 @@
 """The comparison of two sides, each of one run or several: differences in their manifests, and changes of metrics.
 
 The run is the unit, and the VALID runs of a side count. With two or more on each side, intervals include the variation
-between runs. A single run shows only the variation within it, so `RUN_NOISE` is added, with a warning.
+between runs. A single run shows only the variation within it, so `RUN_NOISE` is added, with a warning. Where runs of a
+side are left out because its server fell behind the rate, the others are its best, and no change has an interval.
 """
 
 import math
@@ -160,6 +161,8 @@ def compare(
     for side in (before, after):
         left_out = "; it is left out" if len(counted_runs(side)) < len(side) else ""
         warnings += [f"{entry.run.name} is {entry.validity}{left_out}" for entry in side if not entry.validity.valid]
+    lucky = [warning for side in (before, after) if (warning := _best_only(side))]
+    warnings += lucky
     all_names = _names(before), _names(after)
     before, after = counted_runs(before), counted_runs(after)
     if min(len(before), len(after)) < 2:
@@ -168,13 +171,32 @@ def compare(
             "run with --repeat 5"
         )
     names = {name for entry in (*before, *after) for name in entry.summary.metrics}
-    changes = tuple(_change(metric, before, after, confidence) for name, metric in METRICS.items() if name in names)
-    return Comparison(*all_names, tuple(found), changes, tuple(warnings))
+    changes = [_change(metric, before, after, confidence) for name, metric in METRICS.items() if name in names]
+    if lucky:
+        changes = [replace(entry, change=replace(entry.change, lo=None, hi=None)) for entry in changes]
+    return Comparison(*all_names, tuple(found), tuple(changes), tuple(warnings))
 
 
 def counted_runs(side: Sequence[Analysis]) -> Sequence[Analysis]:
     """The runs of a side whose metrics count: the VALID ones, or all where none is."""
     return [entry for entry in side if entry.validity.valid] or side
+
+
+def left_out_behind(side: Sequence[Analysis]) -> int:
+    """How many runs of a side are left out though they show its server: it fell behind the rate."""
+    counted = counted_runs(side)
+    return sum(entry.validity.overloaded for entry in side) if len(counted) < len(side) else 0
+
+
+def _best_only(side: Sequence[Analysis]) -> str:
+    """Why the runs that count of a side say nothing of a change; "" if they do."""
+    if not (behind := left_out_behind(side)):
+        return ""
+    return (
+        f"the server of {side[0].run.name} fell behind the rate in {behind} of {pluralize(len(side), 'run')}, which "
+        "are left out: the others are its best, so no change has an interval; lower the rate, or use bertbench gate, "
+        "which counts them"
+    )
 
 
 def manifest_differences(a: RunManifest, b: RunManifest) -> list[Difference]:

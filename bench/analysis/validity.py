@@ -1,10 +1,10 @@
 """The validity of a run: VALID, or INVALID with reasons.
 
 A run is INVALID when the load generator may have distorted its metrics, or when it was not in a steady state: its
-metrics are reported, but must not be used for a decision. Wrong answers and failures are the server's and do not make a
-run INVALID. A server that falls behind the rate of an open loop does, since its latency grows with the duration; such a
-run still shows that it is slow (`Validity.shows_server`). Each limit is a constant here, with its reason. What was not
-sampled is not checked, with a warning.
+metrics are reported, but are no basis for a decision. Wrong answers and failures are the server's and do not make a run
+INVALID. A server that falls behind the rate of an open loop does, since its latency grows with the duration; such a run
+still shows that it is slow (`Validity.shows_server`), for which the gate counts it. Each limit is a constant here, with
+its reason. What was not sampled is not checked, with a warning.
 """
 
 from dataclasses import dataclass

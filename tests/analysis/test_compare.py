@@ -13,6 +13,7 @@ from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis, analyse
 from bench.core.errors import InconclusiveError, UsageError
 from bench.report.comparison import comparison_text
+from bench.report.runs.sides import pair_views, sides_of
 from bench.results.records import Outcome
 from bench.stats.estimate import Estimate
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, Requests, exponential, simulate, write_run
@@ -100,6 +101,26 @@ def test_other_machines_and_other_questions_are_named(tmp_path: Path) -> None:
     names = {entry.name for entry in found.differences}
     assert names == {"workload.protocol", "workload.transport", "environment.cpu_model", "environment.host"}
     assert any("Example CPU against Other CPU" in warning for warning in found.warnings)
+
+
+def test_the_best_runs_of_a_side_that_falls_behind_are_no_verdict(tmp_path: Path) -> None:
+    """A gate counts such runs; a comparison by the one VALID run would hide them."""
+
+    def run(name: str, service: float, seed: int) -> Analysis:
+        workload = replace(WORKLOAD, seed=seed, duration=15.0, warmup=1.0, users=10_000)
+        requests = simulate("poisson:rate=50", workload, exponential(service))
+        return analyse(write_run(tmp_path, requests, "poisson:rate=50", workload, slug=name, group=name))
+
+    a = [run("a", 0.01, seed) for seed in range(5)]
+    b = [run("b", 0.005 if seed == 10 else 0.04, seed) for seed in range(10, 15)]
+    assert [entry.validity.overloaded for entry in b] == [False, True, True, True, True]
+    for sides in ((a, b), (b, a)):
+        found = compare(*sides)
+        assert {change.verdict for change in found.changes} == {"?"}
+        assert any("fell behind the rate in 4 of 5 runs, which are left out" in line for line in found.warnings)
+        (pair,) = pair_views(sides_of([*sides[0], *sides[1]]))
+        assert (pair.state, "do not decide anything" in pair.sentences[0]) == ("", True)
+        assert not any("faster" in line or "slower" in line for line in pair.sentences)
 
 
 def test_runs_of_a_side_must_be_repeats(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from bench.analysis.bottleneck import bottleneck
-from bench.analysis.compare import REFUSED, Change, Comparison, compare, counted_runs, side_estimate
+from bench.analysis.compare import REFUSED, Change, Comparison, compare, counted_runs, left_out_behind, side_estimate
 from bench.analysis.latency_curves import LatencyCurves
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
@@ -172,6 +172,9 @@ def pair_view(before: Side, after: Side, comparison: Comparison) -> PairView:
             # What made them INVALID may be the server's.
             state = ""
             sentences.append(f"{left:,} of {pluralize(len(side.analyses), 'repeat')} of {side.letter} {were} out.")
+    if best := [side.letter for side in (before, after) if left_out_behind(side.analyses)]:
+        told = f"The repeats of {' and '.join(best)} in which the server fell behind the rate are left out"
+        sentences.insert(0, f"{told}: do not decide anything by this comparison.")
     invalid = [side.letter for side in (before, after) if not any(entry.validity.valid for entry in side.analyses)]
     if invalid:
         state = ""

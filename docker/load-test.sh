@@ -29,7 +29,7 @@ fail() {
 model=$1
 shift
 [ $# -gt 0 ] || set -- rest grpc_api
-[ -d "$model" ] || fail "the model folder $model does not exist; export one with bertbench export --out $model" 2
+[ -d "$model" ] || fail "the model folder $model does not exist; export one with bertbench export --checkpoint CHECKPOINT --out $model" 2
 ls -- "$model" | grep -Eq '^[0-9]+$' || fail "$model has no version folder, such as $model/1; give an exported model" 2
 for scenario in "$@"; do
   [ -f "$here/../scenarios/$scenario.py" ] || fail "there is no scenario $scenario; give one of $(

@@ -1,6 +1,7 @@
 """Measures the capacity of a server and stores everything; what `bertbench capacity` and `bench.api.sweep` do."""
 
 import contextlib
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -162,7 +163,10 @@ def read_steps(folder: SweepFolder) -> list[MeasuredStep]:
     paths = ((step, folder.run_of(step)) for step in folder.steps)
     found = [measure(path, _stage_of(step)) for step, path in paths if path is not None]
     if not found:
-        raise UsageError(f"{folder.path} has no completed step; continue it with bertbench capacity --resume")
+        named = shlex.quote(str(folder.path))
+        raise UsageError(
+            f"{folder.path} has no completed step; continue it with bertbench capacity --resume --out {named}"
+        )
     return found
 
 

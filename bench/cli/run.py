@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     ended: list[Driven] = []
     before = _folders(args.out)
     with contextlib.ExitStack() as stack:
-        stored = f"the measured part is in {args.out}"
+        stored = f"what was measured is in {args.out}"
         stack.enter_context(interrupts.noting(lambda: stored if _folders(args.out) - before else ""))
         server = None
         if target.managed:

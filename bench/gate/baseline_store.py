@@ -9,6 +9,7 @@ Format history of `baselines.json`:
 """
 
 import re
+import shlex
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -136,17 +137,17 @@ def find_entry(store: Path, name: str) -> Entry:
     Raises:
         UsageError: there is none.
     """
-    entries = read_store(store)
+    entries, named = read_store(store), shlex.quote(str(store))
     if not entries:
-        raise UsageError(f"{store} holds no baseline yet; add one: bertbench baseline add RUN... --store {store}")
+        raise UsageError(f"{store} holds no baseline yet; add one: bertbench baseline add RUN... --store {named}")
     for entry in reversed(entries):
         if name in (entry.id, entry.label, "latest") or (name == "promoted" and entry.promoted):
             return entry
     if name == "promoted":
-        raise UsageError(f"no entry of {store} is promoted; promote one: bertbench baseline promote ID --store {store}")
+        raise UsageError(f"no entry of {store} is promoted; promote one: bertbench baseline promote ID --store {named}")
     known = {"latest", "promoted", *(word for entry in entries for word in (entry.id, entry.label) if word)}
     near = did_you_mean(name, sorted(known))
-    raise UsageError(f"no entry {name!r} in {store}; see bertbench baseline list --store {store}{near}")
+    raise UsageError(f"no entry {name!r} in {store}; see bertbench baseline list --store {named}{near}")
 
 
 def promoted_runs(store: Path) -> list[Run]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from bench.core.units import format_seconds, pluralize
-from bench.gate.results import evaluated_metrics, verdict, without_bound
+from bench.gate.results import evaluated_metrics, unknown_process, verdict, without_bound
 from bench.gate.types import ARMS, ERRORS, WRONG_ANSWERS, Failure, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
 from bench.stats.proportion import fisher_greater
 
@@ -84,6 +84,8 @@ def unusable_reason(plan: Plan, pairs: Sequence[Pair], final: bool) -> str:
         without = pairs and not any(pair.arm(arm).requests for pair in pairs)
         if without and (final or len(pairs) >= _MIN_WITHOUT_REQUEST):
             return f"no request went to the {arm}; look at its target"
+    if (unknown := unknown_process(plan, pairs)) and (final or len(pairs) >= _MIN_WITHOUT_REQUEST):
+        return unknown
     invalid = [pair.invalid[0] for pair in pairs if pair.invalid]
     if len(invalid) >= _MIN_INVALID and len(invalid) > len(pairs) / 2:
         return f"{len(invalid)} of {len(pairs)} pairs are INVALID: {max(set(invalid), key=invalid.count)}"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
 import numpy as np
 
@@ -217,11 +218,24 @@ def _median(metric: GateMetric, runs: Sequence[RunMetrics]) -> float | None:
     return float(np.median(values)) if values else None
 
 
+_OF_PROCESS: Final = ("cpu", "memory")
+_NO_PROCESS: Final = "the server's process is not on this machine or not known"
+
+
+def unknown_process(plan: Plan, pairs: Sequence[Pair]) -> str:
+    """Why a verdict that needs figures of the server's process cannot be had, with the cure; "" if it can."""
+    runs = [pair.arm(arm) for pair in pairs for arm in ARMS]
+    without = [name for name in plan.required if name in _OF_PROCESS and all(name not in run.values for run in runs)]
+    if not runs or not without:
+        return ""
+    return f"{' and '.join(without)} could not be measured: {_NO_PROCESS}; leave it out of --metrics"
+
+
 def _why_not_evaluated(metric: GateMetric, runs: Sequence[RunMetrics]) -> str:
     if not runs:
         return "nothing was measured"
     if all(metric.name in run.values for run in runs):
         return "the gate ended before the first look"
-    if metric.name in ("cpu", "memory"):
-        return "the server's process is not on this machine or not known"
+    if metric.name in _OF_PROCESS:
+        return _NO_PROCESS
     return "too few answered requests in a run"

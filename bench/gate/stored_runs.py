@@ -63,8 +63,9 @@ def _refuse_shared_runs(baseline: StoredRuns, candidate: StoredRuns) -> None:
                 shared.append(entry.run.name)
             seen[identity] = name
     if shared:
+        others = ", ..." if len(shared) > 1 else ""
         raise UsageError(
-            f"{pluralize(len(shared), 'run')} on both sides ({min(shared)}, ...): {baseline.label} and "
+            f"{pluralize(len(shared), 'run')} on both sides ({min(shared)}{others}): {baseline.label} and "
             f"{candidate.label} must be different runs"
         )
 

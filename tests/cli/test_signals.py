@@ -140,7 +140,7 @@ def test_a_run(
         assert run.finished
         assert run.file.interrupted
         assert run.file.counts["ok"] > 0
-        assert started.line.endswith(f"; the measured part is in {runs}")
+        assert started.line.endswith(f"; what was measured is in {runs}")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from bench.core.errors import UsageError
 from bench.gate.decision import Gate
+from bench.gate.early_verdicts import unusable_reason
 from bench.gate.types import Pair, Plan, RunMetrics, State, VerdictKind, default_plan, restricted
 from bench.stats import sign_flip
 from bench.stats.proportion import proportion_bounds
@@ -355,3 +356,14 @@ def test_smallest_effects_follow_from_the_medians() -> None:
 def test_plans_that_make_no_sense(call: Any) -> None:
     with pytest.raises(UsageError):
         call()
+
+
+def test_figures_of_an_unknown_process_end_the_gate_early_with_a_cure() -> None:
+    """More pairs or longer runs would not bring them."""
+    unknown = RunMetrics(400, 0, 0, 400, {name: value for name, value in BASE.items() if name != "cpu"}, {})
+    plan, pair = replace(PLAN, required=("cpu",)), Pair(unknown, unknown)
+    why = "the server's process is not on this machine or not known"
+    text = f"cpu could not be measured: {why}; leave it out of --metrics"
+    assert unusable_reason(plan, [pair] * 3, final=False) == text
+    assert unusable_reason(plan, [pair], final=True) == text
+    assert unusable_reason(PLAN, [pair] * 3, final=False) == ""

@@ -10,6 +10,7 @@ Format history of `sweep.json`:
     4: of headers the job has the names only.
 """
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +154,9 @@ class SweepFolder:
         try:
             found = _FILE.read(path / FILE_NAME)
         except FileNotFoundError as error:
-            raise UsageError(f"{path} holds no sweep; make one with bertbench capacity --out {path}") from error
+            raise UsageError(
+                f"{path} holds no sweep; make one with bertbench capacity --out {shlex.quote(str(path))}"
+            ) from error
         for name, kinds in _TYPES.items():
             if name in found.job and type(found.job[name]) not in kinds:
                 raise UsageError(f"{path / FILE_NAME} is not a valid {_FILE.name} (job.{name}); {_FILE.cure}")

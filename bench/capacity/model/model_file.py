@@ -9,6 +9,7 @@ Format history:
 """
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,6 +104,8 @@ def read_model(folder: Path) -> StoredModel:
     try:
         stored = _FILE.read(folder / FILE_NAME)
     except FileNotFoundError as error:
-        raise UsageError(f"{folder} holds no fitted model; make one with bertbench capacity --out {folder}") from error
+        raise UsageError(
+            f"{folder} holds no fitted model; make one with bertbench capacity --out {shlex.quote(str(folder))}"
+        ) from error
     # Files of earlier versions have the realized rate of a run as the highest.
     return replace(stored, model=covering(stored.model, stored.measurements))

@@ -12,6 +12,7 @@ from locust.runners import MasterRunner
 from locust.user.task import filter_tasks_by_tags
 
 from bench.core.errors import UsageError
+from bench.core.units import pluralize
 from bench.load.engine.collector import PATIENCE_SECONDS
 from bench.load.live.exports import Export, open_exports
 from bench.load.locust_adapter.header_options import GIVEN_HEADERS
@@ -135,7 +136,7 @@ def check_workers(users: int, workers: int, option: str) -> None:
         UsageError: there are fewer.
     """
     if users < workers:
-        raise UsageError(f"{users} users cannot be shared by {workers} workers; give more {option}")
+        raise UsageError(f"{pluralize(users, 'user')} cannot be shared by {workers} workers; give more {option}")
 
 
 def refuse_tags(user_classes: Iterable[Any], options: Any) -> None:

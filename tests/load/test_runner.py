@@ -14,6 +14,7 @@ from bench.analysis.run import analyse
 from bench.core.errors import TargetError, UsageError
 from bench.load.runner.client import Runner, open_runner
 from bench.load.runner.protocol import Reply
+from bench.load.runner.worker import RunnerWorker
 from bench.load.selftest.null_server import null_server
 from bench.load.setup.run_spec import RunSpec, address_of
 from bench.results.run_reader import open_run
@@ -161,6 +162,21 @@ def test_whoever_asked_may_be_killed_and_nothing_is_said(
 def test_lines_carry_replies() -> None:
     reply = Reply("folder", "error", 4)
     assert Reply.from_line(reply.to_line()) == reply
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "cannot open the run: there is not enough memory; close some programs"),
+        (UsageError("no; yes"), "no; yes"),
+    ],
+)
+def test_a_run_that_cannot_be_made_is_one_line(error: Exception, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(line: bytes) -> RunSpec:
+        raise error
+
+    monkeypatch.setattr(RunSpec, "from_json", fail)
+    assert RunnerWorker()._reply(b"{}") == Reply(error=line, code=2)
 
 
 def test_a_line_that_is_not_a_run_is_refused() -> None:

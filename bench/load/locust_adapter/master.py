@@ -19,7 +19,6 @@ from bench.load.live.snapshot_pipe import SnapshotPipe
 from bench.load.locust_adapter.fixed_workers import FixedWorkers
 from bench.load.locust_adapter.locust_stages import Stages
 from bench.load.locust_adapter.outcome_reporter import OutcomeReporter
-from bench.load.locust_adapter.refusals import REFUSALS, refusal
 from bench.load.locust_adapter.run_factory import RunFactory, refuse_tags
 from bench.load.locust_adapter.running_test import RunningTest
 from bench.load.locust_adapter.web_guard import WebGuard
@@ -27,6 +26,7 @@ from bench.load.locust_adapter.web_start import StartForm, WebStart
 from bench.load.locust_adapter.web_tab import WebTab, described_host
 from bench.load.locust_adapter.worker import CLOCK, FAILED, REPORT
 from bench.load.setup.catalog import Scenario
+from bench.load.setup.refusals import REFUSALS, refusal
 from bench.load.setup.run_setup import RunSetup
 from bench.load.setup.storing import load_storing
 

@@ -13,7 +13,7 @@ from bench.load.engine.descriptors import make_room
 from bench.load.engine.dispatcher import Listener
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.engine.worker_session import WorkerSession
-from bench.load.locust_adapter.refusals import REFUSALS, refusal
+from bench.load.setup.refusals import REFUSALS, refusal
 from bench.results.records import Ended, Outcome
 from bench.serving.errors import ServingError
 

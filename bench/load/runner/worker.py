@@ -18,12 +18,13 @@ import gevent
 import gevent.select
 from gevent.queue import Queue
 
-from bench.core.errors import BenchError, exit_code_of, no_memory, one_line
+from bench.core.errors import exit_code_of, one_line
 from bench.load.engine.collector import Callbacks, Collector, start_times
 from bench.load.engine.descriptors import make_room
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.load.engine.worker_session import WorkerSession, start_message
 from bench.load.runner.protocol import Reply
+from bench.load.setup.refusals import REFUSALS, refusal
 from bench.load.setup.run_setup import RunSetup
 from bench.load.setup.run_spec import RunSpec
 from bench.load.setup.storing import load_storing
@@ -99,9 +100,9 @@ class RunnerWorker:
     def _reply(self, line: bytes) -> Reply:
         try:
             return self._run(RunSpec.from_json(line))
-        except (BenchError, OSError, MemoryError) as error:
-            told = no_memory("the run") if isinstance(error, MemoryError) else error
-            return Reply(error=one_line(told), code=int(exit_code_of(told)))
+        except REFUSALS as error:
+            refused = refusal(error)
+            return Reply(error=one_line(refused), code=int(exit_code_of(refused)))
 
     def _run(self, spec: RunSpec) -> Reply:
         load_storing("bench.results.parquet")

@@ -183,7 +183,7 @@ def test_a_gate_writes_what_it_has(
     (gate,) = (tmp_path / "kept").iterdir()
     assert json.loads((gate / "gate.json").read_bytes()) == verdict
     if number == TERM:
-        assert verdict["pairs"] > 1
+        assert verdict["pairs"] >= 1
         assert len(find_runs([gate])) == 2
 
 

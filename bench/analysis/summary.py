@@ -157,7 +157,7 @@ def _rate(
     # np.histogram counts events exactly at the end in the last bin.
     rate = mean_interval(name, counts * (bins / measured.seconds), confidence)
     if not counts.any():
-        return replace(rate, lo=None, hi=None, warnings=("nothing was counted, so there is no interval",))
+        return replace(rate, lo=None, hi=None, warnings=("nothing was counted: the interval is unknown",))
     if times.size >= _MIN_EVENTS:
         return rate
     # The number of events, not their correlation, limits the bins.

@@ -193,7 +193,7 @@ def test_no_answer_at_all_is_no_reason_to_run_longer(tmp_path: Path) -> None:
     requests.outcome[:] = [Outcome.REJECTED] * requests.due.size
     found = analyse(write_run(tmp_path, requests)).summary.metrics["throughput"]
     assert (found.center, found.lo, found.hi) == (0.0, None, None)
-    assert found.warnings == ("nothing was counted, so there is no interval",)
+    assert found.warnings == ("nothing was counted: the interval is unknown",)
 
 
 def test_start_delays_of_too_few_requests_are_absent(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """The comparison of two sides, each of one run or several: differences in their manifests, and changes of metrics.
 
 The run is the unit, and the VALID runs of a side count. With two or more on each side, intervals include the variation
-between runs. A single run shows only the variation within it, so `RUN_NOISE` is added, with a warning. Where runs of a
-side are left out because its server fell behind the rate, the others are its best, and no change has an interval.
+between runs. A single run shows only the variation within it, so `RUN_NOISE` is added, with a warning. No change has an
+interval, and so none has a verdict, where a side has no VALID run, or where runs of a side are left out because its
+server fell behind the rate: the others are its best.
 """
 
 import math
@@ -123,6 +124,7 @@ class Comparison:
         differences: of the manifests.
         changes: of the metrics, in the order of `METRICS`.
         warnings: one line each.
+        undecided: why no change has an interval, one line each; empty if changes may have one.
     """
 
     before: tuple[str, ...]
@@ -130,6 +132,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
+    undecided: tuple[str, ...] = ()
 
 
 def compare(
@@ -161,20 +164,20 @@ def compare(
     for side in (before, after):
         left_out = "; it is left out" if len(counted_runs(side)) < len(side) else ""
         warnings += [f"{entry.run.name} is {entry.validity}{left_out}" for entry in side if not entry.validity.valid]
-    lucky = [warning for side in (before, after) if (warning := _best_only(side))]
-    warnings += lucky
+    undecided = [why for side in (before, after) if (why := _undecided(side))]
+    warnings += undecided
     all_names = _names(before), _names(after)
     before, after = counted_runs(before), counted_runs(after)
-    if min(len(before), len(after)) < 2:
+    if min(len(before), len(after)) < 2 and not undecided:
         warnings.append(
             f"one run on a side: the variation between runs is not known, {format_percent(RUN_NOISE)} is assumed; "
             "run with --repeat 5"
         )
     names = {name for entry in (*before, *after) for name in entry.summary.metrics}
     changes = [_change(metric, before, after, confidence) for name, metric in METRICS.items() if name in names]
-    if lucky:
+    if undecided:
         changes = [replace(entry, change=replace(entry.change, lo=None, hi=None)) for entry in changes]
-    return Comparison(*all_names, tuple(found), tuple(changes), tuple(warnings))
+    return Comparison(*all_names, tuple(found), tuple(changes), tuple(warnings), tuple(undecided))
 
 
 def counted_runs(side: Sequence[Analysis]) -> Sequence[Analysis]:
@@ -188,8 +191,13 @@ def left_out_behind(side: Sequence[Analysis]) -> int:
     return sum(entry.validity.overloaded for entry in side) if len(counted) < len(side) else 0
 
 
-def _best_only(side: Sequence[Analysis]) -> str:
+def _undecided(side: Sequence[Analysis]) -> str:
     """Why the runs that count of a side say nothing of a change; "" if they do."""
+    if not any(entry.validity.valid for entry in side):
+        return (
+            f"the side of {side[0].run.name} has no VALID run, so no change has an interval and nothing is called "
+            "better or worse; run it again once the reason is mended"
+        )
     if not (behind := left_out_behind(side)):
         return ""
     return (

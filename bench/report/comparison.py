@@ -23,7 +23,9 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def comparison_line(comparison: Comparison) -> str:
-    """`2 of 24 metrics changed significantly: latency from due, p50 worse, throughput worse`."""
+    """`2 of 24 metrics changed significantly: latency from due, p50 worse, throughput worse`; or why none is judged."""
+    if comparison.undecided:
+        return "; ".join(comparison.undecided)
     changed = [change for change in comparison.changes if change.significant]
     names = ", ".join(f"{change.metric.title} {change.verdict}" for change in changed)
     count = pluralize(len(comparison.changes), "metric")

@@ -12,8 +12,8 @@ from bench.analysis.compare import RUN_NOISE, Change, Comparison, Difference, co
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis, analyse
 from bench.core.errors import InconclusiveError, UsageError
-from bench.report.comparison import comparison_text
-from bench.report.runs.sides import pair_views, sides_of
+from bench.report.comparison import comparison_line, comparison_text
+from bench.report.runs.sides import Side, pair_views, sides_of
 from bench.results.records import Outcome
 from bench.stats.estimate import Estimate
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, Requests, exponential, simulate, write_run
@@ -123,6 +123,24 @@ def test_the_best_runs_of_a_side_that_falls_behind_are_no_verdict(tmp_path: Path
         assert not any("faster" in line or "slower" in line for line in pair.sentences)
 
 
+def test_nothing_is_better_or_worse_than_runs_that_are_all_invalid(tmp_path: Path) -> None:
+    """Three times as slow, and sent late by the load generator: what made them INVALID may have made them slow."""
+    requests = simulate("poisson:rate=20", LONG, exponential(0.03))
+    requests.sent += 0.05
+    requests.done += 0.05
+    late = [analyse(write_run(tmp_path, requests, "poisson:rate=20", LONG))]
+    good = side(tmp_path, 0.01, [1])
+    for sides in ((good, late), (late, good), (late, late)):
+        found = compare(*sides)
+        assert {change.verdict for change in found.changes} == {"?"}
+        why = f"the side of {late[0].run.name} has no VALID run, so no change has an interval"
+        for shown in (found.warnings[-1], comparison_text(found), comparison_line(found)):
+            assert why in shown
+        (pair,) = pair_views([Side("A", "a", sides[0]), Side("B", "b", sides[1])])
+        assert (pair.state, "INVALID: do not decide anything" in pair.sentences[0]) == ("", True)
+        assert not re.search("better|worse|faster|slower|significant", " ".join(pair.sentences))
+
+
 def test_runs_of_a_side_must_be_repeats(tmp_path: Path) -> None:
     mixed = side(tmp_path, 0.01, [1])
     other = replace(LONG, users=8)
@@ -144,7 +162,7 @@ def one_in_ten(requests: Requests) -> None:
 
 @pytest.mark.parametrize(
     ("spoil", "metric", "verdict"),
-    [(failing, "from_due_p50", "?"), (failing, "error_share", "worse"), (one_in_ten, "wrong_share", "worse")],
+    [(failing, "from_due_p50", "?"), (failing, "error_share", "?"), (one_in_ten, "wrong_share", "worse")],
 )
 def test_no_figure_is_no_change_and_failures_are(
     tmp_path: Path, spoil: Callable[[Requests], None], metric: str, verdict: str
@@ -156,6 +174,7 @@ def test_no_figure_is_no_change_and_failures_are(
     assert change_of(found, metric).verdict == verdict
     if spoil is failing:
         assert any("is INVALID" in warning for warning in found.warnings)
+        assert {change.verdict for change in found.changes} == {"?"}
 
 
 def test_the_text_has_a_line_a_figure_and_all_warnings(tmp_path: Path) -> None:

@@ -266,6 +266,14 @@ def test_a_summary_is_chosen_for_a_comparison(watched: Watched, other_path: Path
     assert page.locator("#chart-percentiles .key").count() == 2
 
 
+def test_an_invalid_run_on_the_page_is_no_verdict(watched: Watched, other_path: Path) -> None:
+    page = watched.page
+    drop(page, "summary.csv", other_path.with_name("summary.csv").read_text("utf-8").replace(",true,", ",false,"))
+    page.wait_for_selector("#comparison h2")
+    assert set(page.locator("#comparison tbody td:last-child").all_inner_texts()) == {"?"}
+    assert "An INVALID run decides nothing" in page.locator("#comparison").inner_text()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -670,9 +670,10 @@
     const direction = change.center > 0 ? "higher" : "lower";
     return better ? (direction === better ? "better" : "worse") : direction;
   };
-  const changeCells = (a, b) => {
+  const changeCells = (a, b, decides) => {
     const change = changeOf(a, b);
     if (change === null) return [ABSENT, "", "?"];
+    if (!decides) change.lo = change.hi = null;
     const back = (value) => (value === null || change.share ? value : Math.exp(value));
     const texts = format.change(back(change.center), back(change.lo), back(change.hi), change.share);
     return [...texts, resultOf(change, a.better)];
@@ -683,7 +684,7 @@
       const [a, b] = [page.metrics[name], other.metrics[name]];
       // The unit of a rate is in its title.
       const unit = a.title.endsWith("/s") ? "" : a.unit;
-      const change = changeCells(a, b);
+      const change = changeCells(a, b, page.valid && other.valid);
       const there = !["~", "?"].includes(change[2]);
       const values = there ? format.apart(a.center, b.center, unit) : [a, b].map((entry) => shown(entry.center, unit));
       const cells = [a, b].map((entry, at) => `${values[at]} ${interval(entry.lo, entry.hi, unit)}`);
@@ -697,9 +698,10 @@
     const close = element("button", { type: "button", id: "remove" }, "Remove the comparison");
     close.addEventListener("click", remove);
     const verdicts = [page, other].map((run) => `${run.name} is ${run.valid ? "VALID" : "INVALID"}`);
+    const undecided = page.valid && other.valid ? "" : " An INVALID run decides nothing, so no change has an interval.";
     section.replaceChildren(
       element("h2", {}, "Comparison"),
-      element("p", {}, `A: ${verdicts[0]}. B: ${verdicts[1]}.`),
+      element("p", {}, `A: ${verdicts[0]}. B: ${verdicts[1]}.${undecided}`),
       element("p", { class: "note" }, "~ is a change that may be noise; ? has no interval. Single runs: the variation " +
         "between runs is assumed. Run bertbench compare on folders of repeats to have it measured."),
       table("Metrics of both runs", ["metric", "A", "B", "change", "95 % interval", "result"], rows),

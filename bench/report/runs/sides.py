@@ -276,6 +276,8 @@ def _finding(before: Side, after: Side, comparison: Comparison) -> tuple[str, li
         return "", [told, *(_told(change) for change in known)]
     if not known:
         return "", [f"No latency of {before.letter} and {after.letter} can be compared."]
+    if comparison.undecided:
+        return "", [_told(change) for change in known]
     verdicts = {change.verdict for change in known}
     better, worse = "better" in verdicts, "worse" in verdicts
     if better and worse:

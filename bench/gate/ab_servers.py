@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
 
+import numpy as np
 import psutil
 
 from bench.bert.contract.golden import Golden, read_golden
 from bench.bert.contract.preflight import Preflight
+from bench.bert.text.sentence import EncodedSentence
 from bench.core.errors import InconclusiveError, TargetError, UsageError
 from bench.gate.arm import Arm
 from bench.gate.interleaving import Interleaving
@@ -343,11 +345,34 @@ def _endpoint(variant: Variant, server: RunningServer, load: RunSpec) -> Endpoin
 def _check_same_sentences(first: Golden, second: Golden) -> None:
     """Refuses models that cannot get the same requests."""
     for index, (a, b) in enumerate(zip(first.sentences, second.sentences, strict=False), start=1):
-        if a.sentence.token_ids != b.sentence.token_ids:
+        if a.sentence.text != b.sentence.text:
             raise UsageError(
                 f"sentence {index} of the two golden files differs ({a.sentence.text!r} and {b.sentence.text!r}); "
-                "export both models with the same --sentences and vocabulary"
+                "export both models with the same --sentences"
+            )
+        if difference := _tokens_difference(a.sentence, b.sentence):
+            raise UsageError(
+                f"the tokenizers of the two models differ: in sentence {index} ({a.sentence.text!r}) {difference}, so "
+                "that the sides would get different requests; export both checkpoints with the same vocabulary and the "
+                "same of --cased and --uncased"
             )
     if len(first.sentences) != len(second.sentences):
         counts = f"{len(first.sentences)} and {len(second.sentences)}"
         raise UsageError(f"the golden files hold {counts} sentences; export both models with the same --sentences")
+
+
+def _tokens_difference(first: EncodedSentence, second: EncodedSentence) -> str:
+    """`'The' is 'the' with the other`: where the tokens of two requests differ first; "" if they are the same."""
+    tokens = (
+        zip(one.pieces, one.token_ids, np.diff(one.word_ids, prepend=-1).tolist(), strict=True)
+        for one in (first, second)
+    )
+    for (piece, token, begins), (other, other_token, other_begins) in zip(*tokens, strict=False):
+        if piece != other:
+            return f"{piece!r} is {other!r} with the other"
+        if token != other_token:
+            return f"the id of {piece!r} is {token}, and {other_token} with the other"
+        if begins != other_begins:
+            return f"{piece!r} begins a word with one only"
+    counts = first.num_pieces, second.num_pieces
+    return "" if counts[0] == counts[1] else f"there are {counts[0]} WordPieces, and {counts[1]} with the other"

@@ -44,6 +44,8 @@ QUALIFIED = {
     ("bench.cli.verify", "--sentences"): "export with --sentences",
     ("bench.load.locust_adapter.run_factory", "--worker"): "locust --worker",
     ("bench.gate.ab_servers", "--sentences"): "export both models with the same --sentences",
+    ("bench.gate.ab_servers", "--cased"): "export both checkpoints with the same of both",
+    ("bench.gate.ab_servers", "--uncased"): "the same",
     ("bench.load.engine.payloads", "--padded"): "only commands with the option can pad",
     ("bench.load.engine.payloads", "--signature"): "calibrate refuses such an export before",
     ("bench.load.engine.payloads", "--sentences"): "export with --sentences",

@@ -1,6 +1,7 @@
 import argparse
 import io
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
+from bench.bert.contract.golden import GoldenSentence
+from bench.bert.text.sentence import EncodedSentence
 from bench.cli import main
 from bench.cli.parser import Parser
 from bench.core.errors import UsageError
@@ -194,6 +197,52 @@ def test_models_with_other_sentences_are_refused(tmp_path: Path) -> None:
     code, _, err = call("gate", "--baseline", first, "--candidate", second)
     assert code == 2
     assert "sentence 1 of the two golden files differs" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda one: replace(one, pieces=("The", *one.pieces[1:])), "is 'The' with the other"),
+        (lambda one: replace(one, token_ids=(1 << 20, *one.token_ids[1:])), "and 1048576 with the other"),
+        (lambda one: EncodedSentence(one.text, ("a",), (7,), (0,)), "is 'a' with the other"),
+        (
+            lambda one: EncodedSentence(one.text, one.pieces[:-1], one.token_ids[:-1], one.word_ids[:-1]),
+            "WordPieces, and ",
+        ),
+    ],
+)
+def test_tokenizers_that_differ_are_named_as_such(
+    tmp_path: Path, change: Callable[[EncodedSentence], EncodedSentence], said: str
+) -> None:
+    """One text, two requests; the message showed the text twice and spoke of other sentences."""
+    golden = toy_golden()
+    sentence = change(golden.sentences[0].sentence)
+    changed = GoldenSentence(sentence, golden.sentences[0].log_prob[: sentence.num_pieces])
+    other = replace(golden, sentences=(changed, *golden.sentences[1:]))
+    sides = [str(write_model_dir(tmp_path / name, one)) for name, one in (("a", golden), ("b", other))]
+    code, _, err = call("gate", "--baseline", sides[0], "--candidate", sides[1])
+    assert code == 2
+    assert "the tokenizers of the two models differ: in sentence 1" in err
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    ("baseline_is", "candidate", "refused"),
+    [
+        ("binary:/s", "binary:/s", "--baseline binary:/s"),
+        ("docker:cpu", "embedded", "--baseline docker:cpu"),
+        ("MODEL", "http://127.0.0.1:1", "--candidate http://127.0.0.1:1"),
+        ("embedded", "MODEL", "--baseline embedded"),
+    ],
+)
+def test_the_model_of_a_target_is_not_guessed(model: str, baseline_is: str, candidate: str, refused: str) -> None:
+    """It was the demo model, and the other side's sentences were blamed for not being its."""
+    sides = [model if side == "MODEL" else side for side in (baseline_is, candidate)]
+    code, out, err = call("gate", "--baseline", sides[0], "--candidate", sides[1])
+    assert (code, out) == (2, "")
+    assert err == f"bertbench: the model of {refused} is not known; name the folder of its export with --model-dir\n"
+    code, _, err = call("gate", "calibrate", "--target", "binary:/s")
+    assert (code, "the model of --target binary:/s is not known" in err) == (2, True)
 
 
 def test_an_effect_below_what_the_machine_shows_is_refused_with_the_figure(

@@ -6,7 +6,6 @@ from typing import Annotated, TextIO
 
 from msgspec import Meta, Struct
 
-from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.cli.common.options import target_of
@@ -16,6 +15,7 @@ from bench.core.units import format_seconds, pluralize
 from bench.gate.aa_test import AATest
 from bench.gate.aa_test_store import AATestResult, load_key, store_aa_test
 from bench.gate.cli.options import gate_progress, read_spec
+from bench.gate.cli.sources import model_of
 from bench.gate.spec import Variant
 
 
@@ -48,8 +48,9 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """
     if args.gates < 1:
         raise UsageError(f"--gates is 1 or more, not {args.gates}")
-    model_dir = args.model_dir or demo_model_dir()
-    variant = Variant(args.target, target_of(args), model_dir, tuple(args.server_flag))
+    target = target_of(args)
+    model_dir = model_of(f"--target {args.target}", target, args)
+    variant = Variant(args.target, target, model_dir, tuple(args.server_flag))
     spec = read_spec(args, variant, variant)
 
     test, verdicts = AATest(spec), list[VerdictValue]()

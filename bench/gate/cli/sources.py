@@ -12,6 +12,7 @@ from bench.core.output import unicode_text
 from bench.gate.cli.arguments.gate import live_options
 from bench.gate.spec import Variant
 from bench.gate.stored_runs import StoredRuns, read_stored_runs
+from bench.gate.types import ARMS
 from bench.serving.headers import read_headers
 from bench.serving.target import Target, TargetKind, parse_target, reach
 
@@ -22,10 +23,10 @@ def read_source(text: str, side: str, args: argparse.Namespace) -> Variant | Sto
     Args:
         text: the option's value.
         side: `baseline` or `candidate`, whose own flags are used.
-        args: `model_dir`, `server_flag`, `baseline_flag`, `candidate_flag`.
+        args: `baseline`, `candidate`, `model_dir`, `server_flag`, `baseline_flag`, `candidate_flag`.
 
     Raises:
-        UsageError: neither a target nor a folder that holds a model or runs.
+        UsageError: neither a target nor a folder that holds a model or runs, or a target whose model is not known.
     """
     path = Path(text)
     # Bytes of a path that are not UTF-8 cannot be put into the files of a verdict.
@@ -33,7 +34,7 @@ def read_source(text: str, side: str, args: argparse.Namespace) -> Variant | Sto
     if path.is_dir():
         if stored := read_stored_runs(path, text):
             return stored
-        if any(entry.is_dir() and is_version(entry.name) for entry in path.iterdir()):
+        if _holds_versions(path):
             return Variant(text, Target(TargetKind.EMBEDDED), path, _flags(side, args))
         if (path / "saved_model.pb").is_file():
             # Says which folder to give.
@@ -44,7 +45,41 @@ def read_source(text: str, side: str, args: argparse.Namespace) -> Variant | Sto
     target = parse_target(text)
     if target.kind is TargetKind.ESTIMATOR:
         raise UsageError("the estimator is not a server; give embedded, http://HOST:8501, a model folder or runs")
-    return Variant(text, target, args.model_dir or demo_model_dir(), _flags(side, args))
+    return Variant(text, target, model_of(f"--{side} {text}", target, args, _other(side, args)), _flags(side, args))
+
+
+def model_of(name: str, target: Target, args: argparse.Namespace, other: Path | None = None) -> Path:
+    """The model of a target: that of `--model-dir`, or the demo model where no other one can be meant.
+
+    Args:
+        name: the target as the user gave it, with the option.
+        target: the target.
+        args: `model_dir`.
+        other: what the other side of the gate names; None without one.
+
+    Raises:
+        UsageError: a server of the user's own, or a model folder on the other side, and no `--model-dir`: the demo
+            model would be a guess, and the answers or the requests of the other side would be blamed for it.
+    """
+    if args.model_dir is not None:
+        model_dir: Path = args.model_dir
+        return model_dir
+    if target.kind in (TargetKind.BINARY, TargetKind.DOCKER) or (other is not None and _is_model(other)):
+        raise UsageError(f"the model of {name} is not known; name the folder of its export with --model-dir")
+    return demo_model_dir()
+
+
+def _other(side: str, args: argparse.Namespace) -> Path:
+    (other,) = set(ARMS) - {side}
+    return Path(getattr(args, other))
+
+
+def _is_model(path: Path) -> bool:
+    return path.is_dir() and read_stored_runs(path, "") is None and _holds_versions(path)
+
+
+def _holds_versions(folder: Path) -> bool:
+    return any(entry.is_dir() and is_version(entry.name) for entry in folder.iterdir())
 
 
 def _flags(side: str, args: argparse.Namespace) -> tuple[str, ...]:

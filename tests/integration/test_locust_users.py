@@ -181,6 +181,12 @@ def test_users_changed_in_the_web_ui_up_and_down(given: Any) -> None:
             form = {"user_count": 1, "spawn_rate": 100, "run_time": "60s", "host": words[-1]}
             wait_for(lambda: swarm(url, form))
             wait_for(lambda: seconds_sampled(runs) >= 3)
+            for change in ({"arrivals": "constant:rate=9"}, {"host": "http://127.0.0.1:1"}, {"run_time": "5s"}):
+                reply = requests.post(f"{url}/swarm", data=form | {"user_count": 8} | change, timeout=120).json()
+                (name,) = change
+                assert not reply["success"]
+                assert reply["message"] == f"{name} cannot be changed in a running test; stop it first"
+            assert users_sampled(runs) == 1
             assert swarm(url, form | {"user_count": 8, "spawn_rate": 4})
             wait_for(lambda: users_sampled(runs) == 8)
             assert swarm(url, form | {"user_count": 3})

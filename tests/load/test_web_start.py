@@ -55,3 +55,31 @@ def test_a_form_is_read_as_locust_reads_it() -> None:
     forms = json.dumps([{**FORM, **changed} for changed, _ in CASES])
     done = subprocess.run([sys.executable, "-c", READ], input=forms, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [expected for _, expected in CASES]
+
+
+CHANGED = """
+import json, sys
+from werkzeug.datastructures import MultiDict
+from bench.load.locust_adapter.web_start import changed_fields
+now = {"arrivals": "poisson:rate=5", "padded": True, "run_time": 60, "host": "http://h:1", "seed": None,
+       "user_classes": ["A", "B"], "headers": "X: typed"}
+at_start = {"arrivals": "closed", "padded": False, "seed": None, "headers": ""}
+print(json.dumps([changed_fields(MultiDict(form), now, at_start) for form in json.load(sys.stdin)]))
+"""
+CHANGES: list[tuple[dict[str, object], list[str]]] = [
+    ({"user_count": "9", "spawn_rate": "2"}, []),
+    ({"arrivals": "poisson:rate=5", "padded": "true", "run_time": "1m", "host": "http://h:1", "seed": ""}, []),
+    # The page was loaded anew, and shows what Locust was started with.
+    ({"arrivals": "closed", "padded": "false", "headers": ""}, []),
+    ({"arrivals": "constant:rate=50", "seed": "3", "host": "http://h:2"}, ["arrivals", "seed", "host"]),
+    ({"user_classes": ["B", "A"]}, []),
+    ({"user_classes": ["B"]}, ["user_classes"]),
+    ({"run_time": "soon", "headers": "X: other"}, ["run_time", "headers"]),
+]
+
+
+def test_what_a_form_changes_beside_the_users_is_known() -> None:
+    """Locust said that it was done, and kept it for the next start."""
+    forms = json.dumps([form for form, _ in CHANGES])
+    done = subprocess.run([sys.executable, "-c", CHANGED], input=forms, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [expected for _, expected in CHANGES]

@@ -1,19 +1,24 @@
 """A test that a user starts in Locust's web page: its form as typed values, and a refusal as the page's reply."""
 
+import contextlib
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from flask import request
+from flask import Response, request
 from flask_login import current_user
 from locust import LoadTestShape
 from locust.runners import STATE_RUNNING, STATE_SPAWNING
 from locust.util.timespan import parse_timespan
+from werkzeug.datastructures import ImmutableMultiDict, MultiDict
 
 from bench.core.errors import BenchError, one_line
 from bench.load.locust_adapter.options import OPTIONS, SWITCHES
 from bench.load.locust_adapter.web_guard import refusal
+
+_OF_RUNNING: Final = frozenset({"user_count", "spawn_rate"})
+"""Fields that change a running test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,36 @@ class StartForm:
         return cls(users, run_time, form.get("host", host), {**texts, **switches})
 
 
+def changed_fields(form: MultiDict[str, str], now: Mapping[str, Any], at_start: Mapping[str, Any]) -> list[str]:
+    """The fields of a form, beside the number of users, that have neither the running test's value nor the page's own.
+
+    Args:
+        form: texts by field.
+        now: values of the running test, by field; what is not in it is no option.
+        at_start: those of the options that the page shows after a reload.
+    """
+    return [
+        name
+        for name in form
+        if name not in _OF_RUNNING
+        and name in now
+        and not any(_says(form.getlist(name), value) for value in (now[name], at_start.get(name, now[name])))
+    ]
+
+
+def _says(texts: Sequence[str], value: Any) -> bool:
+    """Whether the texts of a field stand for a value."""
+    if isinstance(value, list):
+        return sorted(texts) == sorted(map(str, value)) or texts == [",".join(map(str, value))]
+    text = texts[0].strip()
+    if isinstance(value, bool):
+        return (text == "true") == value
+    if isinstance(value, int) and not text.isdigit():
+        with contextlib.suppress(ValueError):
+            return bool(parse_timespan(text) == value)
+    return text == ("" if value is None else str(value))
+
+
 def _first_users(shape: LoadTestShape) -> int:
     """The number of users that a shape begins with; 0 for one that ends at once."""
     # A copy: the test's own clock and calls begin later.
@@ -90,8 +125,7 @@ class WebStart:
             return refusal(environment, "another run is starting, or is being stopped and stored; wait for it")
         shape = self._shape()
         if environment.runner.state in (STATE_RUNNING, STATE_SPAWNING):
-            # Locust would only say that it does not let a shape's users be changed.
-            return refusal(environment, "a load shape sets the number of users; stop the run first") if shape else None
+            return self._check_running(shape)
         form = StartForm.read(request.form, environment.host, shape)
         if form is None:
             return None
@@ -102,6 +136,24 @@ class WebStart:
             return refusal(environment, one_line(error))
         finally:
             self._busy = False
+        return None
+
+    def _check_running(self, shape: LoadTestShape | None) -> Response | None:
+        """Lets the running test have another number of users, and nothing else, which Locust would take for the next.
+
+        The form shows the other options too: after a reload with their values at the start of Locust.
+        """
+        environment = self._environment
+        if shape:
+            # Locust would only say that it does not let a shape's users be changed.
+            return refusal(environment, "a load shape sets the number of users; stop the run first")
+        names = [kind.__name__ for kind in environment.user_classes]
+        now = {**vars(environment.parsed_options), "host": environment.host, "user_classes": names}
+        shown = environment.web_ui.template_args["extra_options"]
+        at_start = {name: option["default_value"] for name, option in shown.items()}
+        if changed := changed_fields(request.form, now, at_start):
+            return refusal(environment, f"{', '.join(changed)} cannot be changed in a running test; stop it first")
+        request.form = ImmutableMultiDict((name, request.form[name]) for name in _OF_RUNNING & request.form.keys())
         return None
 
     def _shape(self) -> LoadTestShape | None:

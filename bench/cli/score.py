@@ -196,11 +196,16 @@ def _write_all(scored: Iterable[ScoredSentence], output: ScoreOutput, progress: 
 
 
 def _job(args: argparse.Namespace, sides: Sequence[_Side]) -> dict[str, Any]:
-    """What determines the bytes of the output, beside the sentences; a header may choose the model behind a proxy."""
-    headers = target_of(args).access.headers.names
+    """What determines the bytes of the output, beside the sentences.
+
+    A header or the client's certificate may choose the model behind a proxy.
+    """
+    access = target_of(args).access
+    headers, certificate = access.headers.names, access.tls.cert
     others = {"--compare-with": [side.identity for side in sides[1:]]} if len(sides) > 1 else {}
     return (
         ({"--header": headers} if headers else {})
+        | ({"--client-cert": str(certificate.resolve())} if certificate is not None else {})
         | others
         | {
             "input": "-" if args.file == STDIN else str(Path(args.file).resolve()),

@@ -81,6 +81,7 @@ def test_tied_weights_under_either_name(tmp_path: Path, checkpoint: Checkpoint, 
             "LayerNorm.gamma and .*LayerNorm.weight, which are the same weight",
         ),
         ("bert.embeddings.position_ids", np.arange(40)[None, ::-1].copy(), "position_ids is not 0, 1, 2"),
+        ("bert.embeddings.token_type_ids", np.arange(40)[None] // 39, "token_type_ids has the segment 1; only 0"),
         ("other.bert.embeddings.word_embeddings.weight", np.zeros((27, 32)), "expected one tensor bert.embed.* found"),
     ],
 )

@@ -42,8 +42,9 @@ _DECODER: Final = "cls.predictions.decoder.weight"
 _DECODER_BIAS: Final = "cls.predictions.decoder.bias"
 _BIAS: Final = "cls.predictions.bias"
 _POSITIONS: Final = "bert.embeddings.position_ids"
-# In the model's scope, but not its variables: a buffer of zeros, and what must equal other weights.
-_UNUSED: Final = frozenset(("bert.embeddings.token_type_ids", _DECODER, _DECODER_BIAS))
+_SEGMENTS: Final = "bert.embeddings.token_type_ids"
+# In the model's scope, but not its variables: they must equal other weights.
+_UNUSED: Final = frozenset((_DECODER, _DECODER_BIAS))
 _POOLER: Final = "bert.pooler."
 
 
@@ -136,6 +137,8 @@ def _renamed(tensors: Mapping[str, Stored], where: str) -> Iterator[tuple[str, t
             yield google, (name, transposed)
         elif name == _POSITIONS:
             _check_positions(tensor, where)
+        elif name == _SEGMENTS:
+            _check_segments(tensor, where)
         elif name.startswith(("bert.", "cls.predictions.")) and not (name.startswith(_POOLER) or name in _UNUSED):
             raise UsageError(
                 f"{where}: unexpected tensor {shown(name)}; only weights of a plain BERT are supported, adapters merged"
@@ -147,6 +150,14 @@ def _check_positions(tensor: Stored, where: str) -> None:
     positions = np.asarray(tensor).ravel()
     if not np.array_equal(positions, np.arange(positions.size)):
         raise UsageError(f"{where}: {_POSITIONS} is not 0, 1, 2, ...; only BERT's own positions are supported")
+
+
+def _check_segments(tensor: Stored, where: str) -> None:
+    """The segments of a row's tokens where none are given: an export has only the first, in which a sentence is."""
+    segments = np.asarray(tensor)
+    if np.any(segments):
+        found = segments[segments != 0].ravel()[0]
+        raise UsageError(f"{where}: {_SEGMENTS} has the segment {found}; only 0 is supported, that of one sentence")
 
 
 def _google_name(name: str) -> tuple[str | None, bool]:

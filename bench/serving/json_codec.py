@@ -7,7 +7,7 @@ standard library handles bodies with them.
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Final
 
@@ -83,20 +83,38 @@ def predict_outputs(body: bytes) -> dict[str, NDArray[Any]]:
     """
     value = loads(body)
     try:
-        if "outputs" in value:
-            columns = value["outputs"]
-            if not isinstance(columns, dict) or "b64" in columns:
-                return {"": _column(columns, body, 0)}
-            check_outputs(len(columns))
-            return {name: _column(column, body, len(columns)) for name, column in columns.items()}
-        rows = value["predictions"]
-        if isinstance(rows, list) and rows and isinstance(rows[0], dict) and "b64" not in rows[0]:
-            check_outputs(len(rows[0]))
-            keys = len(rows) * len(rows[0])
-            return {name: _column([row[name] for row in rows], body, keys) for name in rows[0]}
-        return {"": _column(rows, body, 0)}
+        key = "outputs" if "outputs" in value else "predictions"
+        answer = value[key]
+        texts = _texts(item for item in value.items() if item[0] != key) if len(value) > 1 else 0
+        if key == "outputs" and isinstance(answer, dict) and "b64" not in answer:
+            check_outputs(len(answer))
+            return {name: _column(column, body, texts + len(answer)) for name, column in answer.items()}
+        if key == "predictions" and isinstance(answer, list) and answer and _is_row(answer[0]):
+            check_outputs(len(answer[0]))
+            texts += len(answer) * len(answer[0])
+            return {name: _column([row[name] for row in answer], body, texts) for name in answer[0]}
+        return {"": _column(answer, body, texts)}
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidResponse(f"the answer is not an answer of :predict ({_begin(body)}); check the address") from error
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, dict) and "b64" not in value
+
+
+def _texts(values: Iterable[Any]) -> int:
+    """Number of texts in values, keys included, at any depth."""
+    found, waiting = 0, list(values)
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            found += 1
+        elif isinstance(value, dict):
+            waiting += value
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+    return found
 
 
 def error_text(body: bytes) -> str:
@@ -186,15 +204,15 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def _column(value: Any, body: bytes, keys: int) -> NDArray[Any]:
+def _column(value: Any, body: bytes, others: int) -> NDArray[Any]:
     """A column of numbers, strings or `{"b64": …}` as an array; ragged lists raise ValueError.
 
     Args:
         value: as it was decoded.
-        body: the answer, whose texts have two quotes each.
-        keys: keys in it beside the outermost one.
+        body: the answer, whose texts have two quotes each, and more where one is escaped.
+        others: texts in it that are not in a column, keys included, beside the outermost one.
     """
-    if body.count(b'"') != 2 * (1 + keys):
+    if body.count(b'"') != 2 * (1 + others):
         # Texts are objects: an array of numpy's own strings has the longest one's size for each.
         array = np.array(value, object)
         if any(isinstance(item, str | list) for item in array.ravel()):

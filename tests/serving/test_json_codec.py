@@ -118,6 +118,7 @@ def test_anything_else_is_an_invalid_response(body: bytes) -> None:
         {"predictions": ["x" * 20_000] + [""] * 10_000},
         {"outputs": {"a": [[1.5], ["x" * 20_000], *[[""]] * 10_000]}},
         {"predictions": [{"a": "x" * 20_000}] + [{"a": ""}] * 10_000},
+        {"predictions": ["x" * 20_000] + [""] * 10_000, "model": {"name": "m", "labels": ["a", 'b"']}},
     ],
 )
 def test_one_long_text_does_not_make_all_as_long(value: Any) -> None:
@@ -131,6 +132,18 @@ def test_one_long_text_does_not_make_all_as_long(value: Any) -> None:
         tracemalloc.stop()
     assert name in ("", "a")
     assert array.dtype == object
+
+
+@pytest.mark.parametrize("key", ["predictions", "outputs"])
+@pytest.mark.parametrize("more", [{"model_spec": {"name": "m", "tags": ["a", 3]}}, {"trace": None}, {"id": "7"}])
+def test_more_keys_in_an_answer_do_not_make_objects_of_its_numbers(
+    key: str, more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They took three times as long: texts outside the outputs counted as texts in them."""
+    body = json.dumps({**more, key: [[1.5, 2.5]]}).encode()
+    # What looks at each value, for a text among them.
+    monkeypatch.setattr(np, "array", None)
+    assert json_codec.predict_outputs(body)[""].tolist() == [[1.5, 2.5]]
 
 
 def test_error_texts_are_one_short_line() -> None:

@@ -1,9 +1,8 @@
 """One of two servers that are driven in alternation, on a clock that runs only while this one is driven."""
 
-import math
 import time
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Final
@@ -17,7 +16,7 @@ from bench.bert.contract.golden import Golden
 from bench.core.seeds import Stream, generator
 from bench.load.engine.dispatcher import Limits
 from bench.load.engine.driver import Driver
-from bench.load.engine.jobs import Job, Jobs, ScheduledJobs, partition_schedule
+from bench.load.engine.jobs import CountedJobs, Jobs, ScheduledJobs, partition_schedule
 from bench.load.engine.pacer import Pacer
 from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.pool import Transport, TransportPool
@@ -31,39 +30,6 @@ from bench.workload.workload import Workload, sentence_order
 _STORE_SECONDS: Final = 0.25
 """How often records leave memory: what a kill may take of each arm. A slice may take a few milliseconds only."""
 _TAKEN: Final = ("due", "sent", "done", "outcome", "checked")
-
-
-class CountedJobs:
-    """Closed loop: a list of requests, each due when a user is free, until the list or the time ends.
-
-    Args:
-        requests: indexes of payloads.
-        checked: whether each answer is compared.
-        ends: no job is due at or after this, seconds of the arm's clock.
-    """
-
-    def __init__(self, requests: Sequence[int], checked: Sequence[bool], ends: float) -> None:
-        self._left = list(zip(requests, checked, strict=True))[::-1]
-        self._ends = ends
-
-    def take(self, now: float) -> Job | None:
-        if not self._left or now >= self._ends:
-            return None
-        request, checked = self._left.pop()
-        return Job(now, request, checked, 0)
-
-    def give_back(self, job: Job) -> float:
-        """In closed loop a job that was not sent was not due."""
-        return math.inf
-
-    def exhausted(self, now: float) -> bool:
-        return not self._left or now >= self._ends
-
-    def left(self, until: float) -> list[Job]:
-        return []
-
-    def waiting(self, now: float) -> int:
-        return 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,6 @@ class Gate:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._restarts = RestartPolicy()
         self._pairs: list[Pair] = []
         self._valid: list[Pair] = []
         self._looks: list[int] = []
@@ -77,26 +76,13 @@ class Gate:
         return f"{pluralize(len(self._pairs), 'pair')}{confirming}"
 
     @property
-    def restart_due(self) -> bool:
-        """Whether the next pair needs fresh processes; the first has those of `plan_restarts`."""
-        confirming = self._alarm is not None
-        return bool(self._pairs) and self._restarts.restarts_before(confirming, self._confirming_pairs)
+    def confirming_pairs(self) -> int:
+        """Valid pairs since the alarm that waits for its confirmation; 0 if none does."""
+        return len(self._valid) - self._alarm.begin if self._alarm else 0
 
-    @property
-    def warning(self) -> str | None:
-        """What a reader of a comparison on these processes must know."""
-        return self._restarts.warning
-
-    def plan_restarts(self, restart_seconds: float | None, pair_seconds: float, max_time: float) -> None:
-        """Chooses when servers are restarted; the error bound and what it covers follow from that.
-
-        Args:
-            restart_seconds: what one restart takes; None where the servers were not started here.
-            pair_seconds: what a pair takes.
-            max_time: seconds that the gate may take.
-        """
-        self._restarts = RestartPolicy.choose(restart_seconds, pair_seconds, max_time, self._plan.min_confirm_pairs)
-        self._plan = replace(self._plan, fresh_alarms=self._restarts.fresh_alarms, scope=self._restarts.scope)
+    def scope_to(self, restarts: RestartPolicy) -> None:
+        """Has the error bound cover what the restarts of the servers allow."""
+        self._plan = replace(self._plan, fresh_alarms=restarts.fresh_alarms, scope=restarts.scope)
 
     def add(self, pair: Pair) -> None:
         """Adds one pair."""
@@ -116,10 +102,6 @@ class Gate:
         if all(run.requests > run.failed for run in (pair.baseline, pair.candidate)):
             self._probed = len(self._pairs)
         return wrong_answers(self._plan, self._pairs, self._probes)
-
-    def decide_within(self, seconds: float, pair_seconds: float) -> Verdict | None:
-        """As `decide`, with `seconds` left for pairs that take `pair_seconds` each, restarts not included."""
-        return self.decide(self._restarts.pairs_left(seconds, pair_seconds))
 
     def decide_now(self, *warnings: str) -> Verdict:
         """The verdict on the pairs so far, when there is no time for more."""
@@ -159,11 +141,6 @@ class Gate:
         if not (due or final or (closing and count >= self._plan.first_look)):
             return None
         return self._look(closing, final)
-
-    @property
-    def _confirming_pairs(self) -> int:
-        """Valid pairs since the alarm that waits; 0 if none does."""
-        return len(self._valid) - self._alarm.begin if self._alarm else 0
 
     def _look(self, closing: bool, final: bool) -> Verdict | None:
         count = len(self._valid)
@@ -207,7 +184,7 @@ class Gate:
         """The verdict if the alarm is confirmed; else None, and the alarm ends if it is futile or time is over."""
         alarm = self._alarm
         assert alarm is not None
-        count = self._confirming_pairs
+        count = self.confirming_pairs
         if count not in alarm.looks and not final:
             return None
         metrics = evaluated_metrics(self._plan, self._valid)

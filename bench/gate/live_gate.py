@@ -12,6 +12,7 @@ from bench.gate.aa_test_store import known_aa_test
 from bench.gate.ab_servers import ABServers, ArmsFailed, TimeOver, open_ab_servers
 from bench.gate.artifacts import GateRuns
 from bench.gate.decision import Gate
+from bench.gate.restarts import RestartPolicy
 from bench.gate.spec import GateSpec
 from bench.gate.types import ARMS, GateReport, Pair, Verdict, VerdictKind
 
@@ -60,6 +61,7 @@ class LiveGate:
         self._start = time.monotonic()
         self._until = self._start + spec.max_time
         self._gate = Gate(spec.plan)
+        self._restarts = RestartPolicy()
         self.pair_seconds = 0.0
         out = spec.out
         self._folder = None if out is None else gate_folder(out, self._started)
@@ -131,7 +133,7 @@ class LiveGate:
         self.pair_seconds = (time.monotonic() - begun) / max(len(self._gate.pairs), 1)
         if verdict.kind is VerdictKind.PASS:
             verdict = self.soak(servers) or verdict
-        warnings = [self._gate.warning] if self._gate.warning and verdict.false_alarms is not None else []
+        warnings = [self._restarts.warning] if self._restarts.warning and verdict.false_alarms is not None else []
         # The first failed request of each arm says what to look at.
         warnings += [f"{name}: {arm.errors[0]}" for name, arm in zip(ARMS, servers.arms, strict=True) if arm.errors]
         return replace(verdict, warnings=(*verdict.warnings, *warnings))
@@ -142,10 +144,12 @@ class LiveGate:
         # Once, to see what it takes.
         if servers.restartable and time.monotonic() < self._until:
             servers.restart()
-        gate.plan_restarts(servers.restart_seconds, 2 * servers.interleaving.size.seconds, self._spec.max_time)
+        self._restarts = self._choose_restarts(servers)
+        gate.scope_to(self._restarts)
         measuring = 0.0
         while time.monotonic() < self._until:
-            if gate.restart_due:
+            # The first pair has the processes of the trial restart.
+            if gate.pairs and self._restarts.restarts_before(gate.alarm is not None, gate.confirming_pairs):
                 servers.restart()
             began = time.monotonic()
             pair = servers.interleaving.run_pair()
@@ -155,11 +159,16 @@ class LiveGate:
                 return failed
             now = time.monotonic()
             measuring += now - began
-            verdict = gate.decide_within(self._until - now, measuring / len(gate.pairs))
+            verdict = gate.decide(self._restarts.pairs_left(self._until - now, measuring / len(gate.pairs)))
             if verdict is not None:
                 return verdict
             self._notify(gate.state)
         return gate.decide_now()
+
+    def _choose_restarts(self, servers: ABServers) -> RestartPolicy:
+        spec = self._spec
+        pair_seconds = 2 * servers.interleaving.size.seconds
+        return RestartPolicy.choose(servers.restart_seconds, pair_seconds, spec.max_time, spec.plan.min_confirm_pairs)
 
     def _probe_silent(self, servers: ABServers, pair: Pair) -> Verdict | None:
         """The verdict on an arm whose last requests in `pair` failed and that does not answer now; else None.

@@ -13,10 +13,10 @@ from bench.analysis.run import analyse
 from bench.core.errors import UsageError
 from bench.gate import interleaving
 from bench.gate.ab_servers import ABServers, open_ab_servers
-from bench.gate.arm import CountedJobs
 from bench.gate.artifacts import ArmRun, describe_arm
 from bench.gate.interleaving import RunSize, run_length, slice_order
 from bench.gate.spec import GateSpec, Variant
+from bench.load.engine.jobs import CountedJobs
 from bench.load.selftest.null_server import null_server
 from bench.results.blocks import parse_block
 from bench.results.manifest import Origin

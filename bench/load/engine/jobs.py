@@ -2,6 +2,7 @@
 
 from array import array
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
@@ -227,3 +228,36 @@ class ClosedJobs:
         if self._workload.protocol == "both":
             request, protocol_index = _pair(request, self._random)
         self._queue.extend(zip(request.tolist(), checked.tolist(), protocol_index.tolist(), strict=True))
+
+
+class CountedJobs:
+    """Closed loop: a list of requests, each due when a user is free, until the list or the time ends.
+
+    Args:
+        requests: indexes of payloads.
+        checked: whether each answer is compared.
+        ends: no job is due at or after this, seconds of the run's clock.
+    """
+
+    def __init__(self, requests: Sequence[int], checked: Sequence[bool], ends: float) -> None:
+        self._left = list(zip(requests, checked, strict=True))[::-1]
+        self._ends = ends
+
+    def take(self, now: float) -> Job | None:
+        if not self._left or now >= self._ends:
+            return None
+        request, checked = self._left.pop()
+        return Job(now, request, checked, 0)
+
+    def give_back(self, job: Job) -> float:
+        """In closed loop a job that was not sent was not due."""
+        return inf
+
+    def exhausted(self, now: float) -> bool:
+        return not self._left or now >= self._ends
+
+    def left(self, until: float) -> list[Job]:
+        return []
+
+    def waiting(self, now: float) -> int:
+        return 0

@@ -15,6 +15,7 @@ from bench.results.blocks import NO_BYTES, OUTCOME_CODES, PROTOCOL_CODES, WRONG_
 from bench.results.parquet import Columns
 from bench.results.records import Outcome
 from bench.results.run_reader import Run
+from bench.workload.due_times import UNAVAILABLE_PAUSE, ClosedLoop
 
 _COLUMNS: Final = ("due", "sent", "done", "outcome", "wrong_kind", "checked", "protocol", "words")
 _SUMMED: Final = ("bytes_out", "bytes_in", "build", "parse")
@@ -68,6 +69,8 @@ class Measured:
         warmup: requests of the warm-up, by outcome.
         warmup_checked: answers of the warm-up that were compared.
         warmup_in_flight: those of them that were in flight when the measured part began.
+        warmup_free: in closed loop, when the users that a request of the warm-up kept from sending as the measured part
+            began could send again, seconds, `[W]`.
         latest: the last known time of the run, at least `ends`, seconds.
     """
 
@@ -85,6 +88,7 @@ class Measured:
     warmup: dict[str, int] = field(default_factory=dict)
     warmup_checked: int = 0
     warmup_in_flight: WarmupInFlight = field(default_factory=WarmupInFlight.none)
+    warmup_free: Floats = field(default_factory=lambda: np.empty(0))
     latest: float = 0.0
 
     @property
@@ -144,13 +148,14 @@ def load(run: Run) -> Measured:
     sums = dict.fromkeys(_SUMMED, 0.0)
     known = dict.fromkeys(_SUMMED, 0)
     warm, warm_checked = np.zeros(len(OUTCOME_CODES), np.int64), 0
-    in_flight = [WarmupInFlight.none()]
+    in_flight, free = [WarmupInFlight.none()], [np.empty(0)]
     latest = 0.0
     for batch in run.batches((*_COLUMNS, *_SUMMED, "warmup")):
         cold = ~batch["warmup"]
         warm += np.bincount(batch["outcome"][batch["warmup"]], minlength=warm.size)
         warm_checked += int(batch["checked"][batch["warmup"]].astype(np.bool_).sum())
         in_flight.append(_warmup_in_flight(batch, run.begins))
+        free.append(_warmup_free(batch, run))
         latest = max(latest, *(float(np.fmax.reduce(batch[name], initial=0.0)) for name in ("due", "done")))
         for name in _COLUMNS:
             parts[name].append(batch[name][cold])
@@ -186,6 +191,7 @@ def load(run: Run) -> Measured:
         warmup=warmup,
         warmup_checked=warm_checked,
         warmup_in_flight=WarmupInFlight(**joined),
+        warmup_free=np.concatenate(free),
         latest=max(latest, ends),
     )
 
@@ -195,6 +201,22 @@ def _warmup_in_flight(batch: Columns, begins: float) -> WarmupInFlight:
     late = batch["warmup"] & (batch["done"] > begins) & ~np.isnan(batch["sent"])
     ok = batch["outcome"] == OUTCOME_CODES[Outcome.OK]
     return WarmupInFlight(batch["sent"], batch["done"], ok, batch["protocol"], batch["words"]).select(late)
+
+
+def free_again(done: Floats, outcome: NDArray[np.uint8], think: float) -> Floats:
+    """When the users of a closed loop can send again after requests that were `done`, seconds, `[N]`."""
+    refused = outcome == OUTCOME_CODES[Outcome.UNAVAILABLE]
+    return np.asarray(done + np.where(refused, max(think, UNAVAILABLE_PAUSE), think))
+
+
+def _warmup_free(batch: Columns, run: Run) -> Floats:
+    """When the users of requests of the warm-up in `batch` could send again, if that was in the measured part."""
+    arrivals = run.manifest.stored_arrivals
+    if not isinstance(arrivals, ClosedLoop):
+        return np.empty(0)
+    there = batch["warmup"] & ~np.isnan(batch["sent"])
+    free = free_again(batch["done"][there], batch["outcome"][there], arrivals.think)
+    return np.asarray(free[free > run.begins])
 
 
 def _window(run: Run, columns: dict[str, NDArray[Any]]) -> tuple[float, float]:

@@ -13,22 +13,18 @@ from typing import Final
 import numpy as np
 
 from bench.analysis.check import Behind, Check, Limit
+from bench.analysis.little import check_little
 from bench.analysis.measured import Measured
 from bench.analysis.metrics import CEILING_FRACTION
 from bench.analysis.start_delay import all_waiting, late_by, start_delay_limit, users_waited
-from bench.analysis.summary import mean_in_flight
 from bench.analysis.users import UsersPresent, users_present
 from bench.core.types import Floats
 from bench.core.units import format_apart, format_number, format_percent, format_seconds, pluralize, were
-from bench.results.blocks import OUTCOME_CODES
-from bench.results.records import Outcome
 from bench.results.run_reader import Run
 from bench.serving.errors import lacks_text
-from bench.stats.littles_law import little_residual
 from bench.stats.percentiles import nearest_rank
 from bench.stats.stationarity import level_shift
 from bench.workload.arrivals import ClosedLoop, Constant, Poisson
-from bench.workload.due_times import UNAVAILABLE_PAUSE
 
 ACHIEVED_RATE: Final = 0.99
 """Smallest fraction of the requests due in the measured part that were sent in it."""
@@ -40,10 +36,6 @@ LOOP_LAG: Final = 0.02
 """Largest event-loop lag, seconds, p90 of the samples (each the maximum of a second)..."""
 LOOP_LAG_FRACTION: Final = 0.1
 """...or this fraction of the median latency from due, if larger."""
-LITTLE_RESIDUAL: Final = 0.1
-"""Largest relative residual of N = X (R + Z): in closed loop the fraction of the users' time spent in the client."""
-LITTLE_MIN_SAMPLES: Final = 10
-"""Fewest samples of the requests in flight for their mean."""
 SHIFT: Final = 0.1
 """Smallest change in the mean of log latency between two parts of a run that is not stationary (10.5 % up, 9.52 %
 down)..."""
@@ -118,7 +110,7 @@ def check_validity(run: Run, measured: Measured) -> Validity:
             _worker_cpu(samples),
             _loop_lag(samples, typical),
             *_users(run, users),
-            _little(run, measured, samples, users),
+            check_little(run, measured, samples, users),
         ]
         if run.manifest.open_loop:
             checks += [_achieved(measured), _backlog(measured)]
@@ -262,42 +254,6 @@ def _users(run: Run, users: UsersPresent | None) -> list[Check]:
     return [Check("users", False, f"{text}: the metrics are of a changing load; do not change the users during a run")]
 
 
-def _little(run: Run, measured: Measured, samples: dict[str, Floats], users: UsersPresent | None) -> Check:
-    """N = X·R, Little's law: N users in closed loop, R then includes the think time; in open loop N requests in flight,
-    which the workers sample each second.
-    """
-    went = ~np.isnan(measured.sent) & (measured.done <= measured.ends)
-    rate = float(went.sum()) / measured.seconds
-    arrivals = run.manifest.stored_arrivals
-    # A gauge sampled once a second does not resolve fractions of a request.
-    limits = [Limit(0.5, "half a request")]
-    if isinstance(arrivals, ClosedLoop):
-        present = users.mean if users is not None else float(arrivals.users)
-        refused = measured.outcome == OUTCOME_CODES[Outcome.UNAVAILABLE]
-        start = measured.due
-        think = np.where(refused, max(arrivals.think, UNAVAILABLE_PAUSE), arrivals.think)
-    else:
-        in_flight = _total_in_flight(samples)
-        if in_flight.size < LITTLE_MIN_SAMPLES:
-            return Check(
-                "N = X·R", None, "too few samples of the requests in flight, so Little's law (N = X·R) is not checked"
-            )
-        present, start, think = float(in_flight.mean()), measured.sent, np.zeros(went.size)
-        slack = 3 * float(in_flight.std(ddof=1)) / in_flight.size**0.5
-        limits.append(Limit(slack, f"three standard errors of {pluralize(in_flight.size, 'sample')} of N"))
-    time = float((measured.done - start + think)[went].mean()) if went.any() else 0.0
-    residual = little_residual(present, rate, time)
-    if residual is None:
-        return Check("N = X·R", True, "nothing was in flight")
-    limit = Limit.widest(Limit(LITTLE_RESIDUAL * present, f"{format_percent(LITTLE_RESIDUAL)} of N"), *limits)
-    text = f"N = X·R is off by {{}} of N = {format_number(present)}"
-    relative = Limit(limit.value / present, limit.reason)
-    # The requests that are open at the end of a growing backlog are in N, and not in X: then N is that of the records.
-    seen = mean_in_flight(measured) if run.manifest.open_loop else None
-    behind = Behind.SIGN if seen is not None and abs(present - seen) <= limit.value else None
-    return relative.check("N = X·R", abs(residual), text, format_percent, behind=behind)
-
-
 def _backlog(measured: Measured) -> Check:
     def open_at(moment: float) -> int:
         return int(((measured.due <= moment) & ~(measured.done <= moment) & ~np.isnan(measured.sent)).sum())
@@ -370,14 +326,3 @@ def _high(values: Floats) -> float | None:
     """The p90 of the known values."""
     known = values[~np.isnan(values)]
     return nearest_rank(known, [0.9])[0] if known.size else None
-
-
-def _total_in_flight(samples: dict[str, Floats]) -> Floats:
-    """Requests in flight of all workers, for each second in which every worker was sampled."""
-    known = ~np.isnan(samples["in_flight"])
-    if not known.any():
-        return np.empty(0)
-    workers = np.unique(samples["worker"][known])
-    seconds = np.floor(samples["time"][known] + 0.5).astype(np.int64)
-    totals = np.bincount(seconds, samples["in_flight"][known])
-    return np.asarray(totals[np.bincount(seconds) == workers.size])

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.analysis.bottleneck import Limit, bottleneck
 from bench.analysis.measured import load
 from bench.analysis.run import Analysis, analyse
 from bench.analysis.start_delay import own_delays
@@ -196,6 +197,23 @@ def test_closed_loop_users_that_wait_for_the_client(tmp_path: Path) -> None:
     requests = simulate("closed:users=4,think=40ms", LONG, service=exponential(0.01))
     found = analyse(write_run(tmp_path, requests, arrivals, LONG))
     assert any("N = X·R is off by" in text for text in found.validity.reasons)
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "warmup"),
+    [("closed:users=8", 0.0), ("closed:users=8", 2.0), ("closed:users=8,think=6s", 2.0), ("constant:rate=20", 2.0)],
+)
+def test_requests_under_way_at_the_ends_of_a_run_are_the_server_s_time(
+    tmp_path: Path, arrivals: str, warmup: float
+) -> None:
+    """Each takes a fifth of the measured part, and so many are under way as it begins and as it ends."""
+    workload = replace(WORKLOAD, users=8 if arrivals.startswith("closed") else 500, warmup=warmup)
+    found = analyse(write_run(tmp_path, simulate(arrivals, workload, fixed(4.0), servers=500), arrivals, workload))
+    (check,) = [check for check in found.validity.checks if check.name == "N = X·R"]
+    assert check.value is not None
+    assert check.value < 0.02
+    assert found.validity.valid, found.validity.reasons
+    assert bottleneck(found).limit is (Limit.RATE if found.run.manifest.open_loop else Limit.USERS)
 
 
 def test_the_pause_after_a_refusal_is_not_the_client_s_time(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """The Markdown of steps and of compared sweeps."""
 
+import numpy as np
 import pytest
 
-from bench.capacity.measurements.measured_step import Stage
+from bench.capacity.measurements.measured_step import Stage, rates_of
 from bench.capacity.plan.compare_sweeps import differences
-from bench.capacity.report.markdown_report import interrupted_markdown, sweeps_markdown
+from bench.capacity.queue.latency_table import ParameterSet
+from bench.capacity.queue.queue_model import QueueModel
+from bench.capacity.report.markdown_report import interrupted_markdown, overhead_text, sweeps_markdown
 from bench.capacity.report.text_report import price
 from tests.support.measurements import measurement
 from tests.support.plans import compared, plan_row, planned
@@ -22,6 +25,20 @@ def test_an_interrupted_sweep_lists_its_steps_and_invalid_runs() -> None:
     ]
     assert "- `run`: backlog" in lines
     assert "## Steps" not in interrupted_markdown([], "interrupted")
+
+
+@pytest.mark.parametrize(
+    ("overhead", "text"),
+    [(8.62e-9, "below 50 µs, which the fit cannot tell from none"), (0.0, "below 50 µs"), (0.0007, "700 µs")],
+)
+def test_an_overhead_below_the_error_of_the_fit_is_no_figure(overhead: float, text: str) -> None:
+    found = ParameterSet(QueueModel.independent(1, overhead), np.full(10, 0.01))
+    assert overhead_text(found).startswith(text)
+
+
+def test_the_highest_measured_rate_is_none_at_the_load_generator_s_limit() -> None:
+    runs = [measurement(Stage.KNEE, rate=50.0), measurement(Stage.KNEE, rate=80.0, failed=("event-loop lag",))]
+    assert (rates_of(runs), rates_of(runs[1:])) == ([50.0], [80.0])
 
 
 def test_labels_of_compared_sweeps_are_escaped() -> None:

@@ -299,6 +299,33 @@ class TestObjective:
         assert "a run at 45/s violated the objective: it now begins at 30/s" in found.warnings[-1]
         assert slo_rate(model, measurements[1:], limit).rate.lo == 0
 
+    @pytest.mark.parametrize(
+        ("runs", "hi", "warned"),
+        [
+            # Nothing above the highest rate: it may be higher.
+            ([(92, 0.5, ())], None, "the true rate may be higher"),
+            # A higher run violated the objective: it is not higher than that.
+            ([(92, 0.5, ()), (120, 11.0, ("backlog",))], 120, "120/s violated the objective, and the model covers up"),
+            # That run was at the load generator's limit, and shows nothing of the server.
+            (
+                [(92, 0.5, ()), (120, 11.0, ("backlog", "event-loop lag"))],
+                None,
+                "the load generator was at its limit at 120/s, so what was measured there is left out",
+            ),
+            ([(92, 0.5, ()), (120, 11.0, ("start delay",)), (120, 11.0, ("backlog", "start delay"))], 120, "120/s vio"),
+        ],
+    )
+    def test_an_open_end_is_the_lowest_rate_that_the_server_did_not_hold(
+        self, model: CapacityModel, runs: list[tuple[float, float, tuple[str, ...]]], hi: float | None, warned: str
+    ) -> None:
+        measurements = [measurement(Stage.KNEE, rate=rate, p99=p99, failed=failed) for rate, p99, failed in runs]
+        found = slo_rate(model, measurements, Slo.parse("p99=9s"))
+        assert (found.rate.center, found.rate.hi) == (92, hi)
+        assert any(warning.startswith(warned) or warning.endswith(warned) for warning in found.rate.warnings)
+        assert found.lowest_failed == hi
+        higher = any(warning.endswith("may be higher") for warning in found.rate.warnings)
+        assert higher == (hi is None)
+
     def test_a_rate_below_all_runs_has_a_warning(self, model: CapacityModel) -> None:
         limit, runs = Slo.parse("p99=60ms"), [measurement(Stage.KNEE, rate=rate, p99=0.1) for rate in (40, 60)]
         found = slo_rate(model, runs, limit).rate

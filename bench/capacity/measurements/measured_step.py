@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from bench.results.run_reader import Run, open_run
 from bench.stats.estimate import Estimate
 from bench.stats.littles_law import little_residual
 from bench.workload.arrivals import ClosedLoop
+
+_OF_THE_GENERATOR: Final = frozenset({"worker CPU", "event-loop lag", "own limits"})
+"""Validity checks that fail where the load generator was at its limit, whatever the server did."""
 
 
 class Stage(StrEnum):
@@ -99,10 +103,22 @@ class Measurement:
         """Whether the server sustained the rate, without a growing backlog."""
         return "backlog" not in self.failed and "achieved rate" not in self.failed
 
+    @property
+    def of_the_generator(self) -> bool:
+        """Whether the load generator was at its limit, so that latencies and failures may be its own."""
+        failed = set(self.failed)
+        # Where the server falls behind, requests are sent late because all users wait for it.
+        return bool(failed & _OF_THE_GENERATOR) or (self.stable and "start delay" in failed)
+
 
 def rates_of(measurements: Iterable[Measurement]) -> list[float]:
-    """The requested rates that one server sustained in open loop, requests/s."""
-    return [m.rate for m in measurements if m.rate is not None and m.stage is not Stage.REPLICAS and m.stable]
+    """The requested rates that one server sustained in open loop, requests/s.
+
+    Those at which the load generator was at its limit count where there are no others.
+    """
+    found = [m for m in measurements if m.rate is not None and m.stage is not Stage.REPLICAS and m.stable]
+    sure = [m for m in found if not m.of_the_generator]
+    return [m.rate for m in sure or found if m.rate is not None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from bench.core.units import format_rate
 from bench.stats.estimate import Estimate
 
 CONFIDENCE: Final = 0.9
+MAY_BE_HIGHER: Final = "the true rate may be higher"
+"""The end of the warning of a rate at the end of what the model covers."""
 
 _FINE: Final = 2000
 _RATES: Final = (1e-6, 1e9)
@@ -148,7 +150,7 @@ class CapacityModel:
         warnings: tuple[str, ...] = ()
         if center >= top:
             what = "measured rate" if top < self.rates[-1] else "rate of the model's tables"
-            warnings = (f"within the limits up to {format_rate(top)}, the highest {what}; the true rate may be higher",)
+            warnings = (f"within the limits up to {format_rate(top)}, the highest {what}; {MAY_BE_HIGHER}",)
         above = None if max(hi, center) >= top else max(hi, center)
         return Estimate("slo_rate", center, min(lo, center), above, CONFIDENCE, found.size, warnings)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench.capacity.measurements.measured_step import Measurement
-from bench.capacity.model.model import CONFIDENCE, CapacityModel
+from bench.capacity.model.model import CONFIDENCE, MAY_BE_HIGHER, CapacityModel
 from bench.capacity.plan.slo import Slo
 from bench.core.units import format_apart, format_percent, format_rate, format_seconds
 from bench.stats.estimate import Estimate
@@ -33,7 +33,7 @@ class SloRate:
 
     Args:
         rate: the largest rate by the model, requests/s, with its interval; 0 if no rate meets the objective.
-        measured: the measured open-loop rates, increasing.
+        measured: the measured open-loop rates, increasing, without those at the load generator's limit.
         reason: why no rate meets the objective; "" if one does.
     """
 
@@ -69,7 +69,7 @@ def slo_rate(model: CapacityModel, measurements: Sequence[Measurement], slo: Slo
     the model does not predict.
     """
     measured = measured_rates(measurements, slo)
-    found = model.largest_rate(slo.latency)
+    found = _with_warnings(model.largest_rate(slo.latency), _left_out(measurements))
     wrong = [m for m in measurements if m.wrong is not None and m.wrong > slo.wrong]
     if wrong:
         return SloRate(_none(found), measured, _wrong_reason(wrong, slo))
@@ -78,7 +78,7 @@ def slo_rate(model: CapacityModel, measurements: Sequence[Measurement], slo: Slo
     allowed = [entry.rate for entry in measured if not any(text.startswith("errors") for text in entry.broken)]
     excessive = [entry.rate for entry in measured if entry.rate not in allowed]
     if excessive and (not allowed or min(excessive) < min(allowed)):
-        errors = max(m.errors for m in measurements if m.rate is not None)
+        errors = max(m.errors for m in measurements if _counts(m))
         return SloRate(
             _none(found), measured, f"up to {format_percent(errors)} of the requests fail, already at the lowest rate"
         )
@@ -89,40 +89,81 @@ def slo_rate(model: CapacityModel, measurements: Sequence[Measurement], slo: Slo
             f"{format_rate(most)} did not"
         )
         lo = min(found.lo or 0.0, most)
-        return SloRate(replace(found, center=most, lo=lo, hi=min(excessive), warnings=(warning,)), measured, "")
+        limited = replace(found, center=most, lo=lo, hi=min(excessive), warnings=(warning, *_left_out(measurements)))
+        return SloRate(limited, measured, "")
     return SloRate(_within_the_measured(found, measured), measured, "")
+
+
+def _counts(measurement: Measurement) -> bool:
+    """Whether an open-loop run shows what the server does at its rate."""
+    return measurement.rate is not None and not measurement.of_the_generator
+
+
+def _left_out(measurements: Sequence[Measurement]) -> tuple[str, ...]:
+    """The rates of which every run was at the load generator's limit, one line; () without any."""
+    counted = {m.rate for m in measurements if _counts(m)}
+    rates = sorted({m.rate for m in measurements if m.rate is not None} - counted)
+    if not rates:
+        return ()
+    return (
+        f"the load generator was at its limit at {', '.join(map(format_rate, rates))}, so what was measured there is "
+        "left out: give it a core of its own, or use a faster transport",
+    )
+
+
+def _with_warnings(found: Estimate, warnings: Sequence[str]) -> Estimate:
+    return replace(found, warnings=(*found.warnings, *warnings))
 
 
 def _within_the_measured(found: Estimate, measured: Sequence[MeasuredRate]) -> Estimate:
     """The estimate; where a run below its interval violated the objective, the lower end comes from the runs.
 
-    A rate below all runs has a warning.
+    So does an upper end that the model leaves open, where a run above it violated the objective. A rate below all runs
+    has a warning.
     """
     if measured and (found.center or 0.0) < measured[0].rate:
         below = (
             f"{format_rate(found.center or 0.0)} is below {format_rate(measured[0].rate)}, the lowest rate measured in "
             "open loop; a sweep with this objective measures there"
         )
-        found = replace(found, warnings=(*found.warnings, below))
+        found = _with_warnings(found, (below,))
     failed = next((entry.rate for entry in measured if entry.broken), None)
-    if failed is None or failed >= (found.lo or 0.0):
+    if failed is None:
+        return found
+    found = _below(found, failed)
+    if failed >= (found.lo or 0.0):
         return found
     passed = max((entry.rate for entry in measured if entry.rate < failed), default=0.0)
     warning = (
         f"the interval of the model began at {format_rate(found.lo or 0.0)}, but a run at {format_rate(failed)} "
         f"violated the objective: it now begins at {format_rate(passed)}"
     )
-    return replace(found, lo=passed, warnings=(*found.warnings, warning))
+    return replace(_with_warnings(found, (warning,)), lo=passed)
+
+
+def _below(found: Estimate, failed: float) -> Estimate:
+    """The estimate; an open upper end is `failed`, the lowest measured rate that violated the objective, requests/s."""
+    if found.hi is not None:
+        return found
+    center = found.center or 0.0
+    others = tuple(warning for warning in found.warnings if not warning.endswith(MAY_BE_HIGHER))
+    if len(others) < len(found.warnings) and failed > center:
+        others = (
+            f"{format_rate(failed)} violated the objective, and the model covers up to {format_rate(center)}: the "
+            "rate lies between",
+            *others,
+        )
+    return replace(found, hi=max(failed, center), warnings=others)
 
 
 def measured_rates(measurements: Sequence[Measurement], slo: Slo) -> tuple[MeasuredRate, ...]:
-    """The open-loop rates with the limits that they violated.
+    """The open-loop rates with the limits that they violated, without runs at the load generator's limit.
 
     Latencies are medians over the repeats of a rate, fractions are over all its requests.
     """
     found = []
-    for rate in sorted({m.rate for m in measurements if m.rate is not None}):
-        runs = [m for m in measurements if m.rate == rate]
+    for rate in sorted({m.rate for m in measurements if m.rate is not None and _counts(m)}):
+        runs = [m for m in measurements if m.rate == rate and _counts(m)]
         due = sum(m.due for m in runs)
         errors = sum(m.errors * m.due for m in runs) / due if due else 1.0
         wrong = max((m.wrong for m in runs if m.wrong is not None), default=None)

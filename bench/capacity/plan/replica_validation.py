@@ -96,7 +96,11 @@ class Crossing:
 
 
 def find_crossing(measurements: Sequence[Measurement], slo: Slo) -> Crossing:
-    """Finds where runs at several rates cross the latency limits of `slo`."""
+    """Finds where runs at several rates cross the latency limits of `slo`.
+
+    Those in which the load generator was at its limit count where there are no others.
+    """
+    measurements = [m for m in measurements if not m.of_the_generator] or measurements
     rates = sorted({m.rate for m in measurements if m.rate is not None})
     found: list[float] = []
     for name, limit in slo.latency.items():

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from bench.capacity.measurements.measured_step import Measurement, rates_of
+from bench.capacity.model.ladder_fit import MODEL_ERROR
 from bench.capacity.model.usl import UslFit
 from bench.capacity.model.validation import ValidationPoint
 from bench.capacity.plan.compare_sweeps import ComparedSweep, cheapest, differences
 from bench.capacity.plan.planned import Planned
 from bench.capacity.plan.result import CapacityResult
+from bench.capacity.queue.latency_table import ParameterSet
 from bench.capacity.queue.queue_model import Batching, QueueModel
 from bench.capacity.report.text_report import (
     number_interval,
@@ -121,11 +123,18 @@ def _model_rows(result: CapacityResult) -> list[tuple[str, str]]:
         ("served at once", _served_at_once(queue_model)),
         ("speed with 1, 2, … in service", ", ".join(map(format_number, shown))),
         ("mean work of a request", seconds(float(model.parameter_set.work.mean()))),
-        ("overhead outside the server", seconds(queue_model.overhead)),
+        ("overhead outside the server", overhead_text(model.parameter_set)),
         ("speed in open loop, relative to closed loop", format_number(queue_model.speed_factor)),
         ("rates that it covers", _covered_text(result)),
         ("error of the model itself", format_percent(model.discrepancy)),
     ]
+
+
+def overhead_text(parameter_set: ParameterSet) -> str:
+    """The overhead; one that is smaller than the error of the fit is not told from none."""
+    overhead = parameter_set.queue_model.overhead
+    least = MODEL_ERROR * (float(parameter_set.work.mean()) + overhead)
+    return seconds(overhead) if overhead >= least else f"below {seconds(least)}, which the fit cannot tell from none"
 
 
 def _covered_text(result: CapacityResult) -> str:

@@ -101,6 +101,17 @@ def raise_for_rpc(error: Any, address: str, timeout: float, headers: Headers = N
     raise_for_status(name, details, address, timeout)
 
 
+def message_of(answer: Any, address: str) -> Any:
+    """The message of a call that ended with status OK; grpcio has None where there was none, or a part of one.
+
+    Raises:
+        InvalidResponse: there is none.
+    """
+    if answer is None:
+        raise InvalidResponse(f"the answer from {address} is not one message; is this TensorFlow Serving?")
+    return answer
+
+
 def _reason(details: str) -> str:
     """Why there is no connection, in plain words."""
     return next((text for pattern, text in _REASONS.items() if re.search(pattern, details, re.IGNORECASE)), "it failed")
@@ -176,7 +187,7 @@ class GrpcClient:
 
     def _call(self, method: Any, message: Any, timeout: float) -> Any:
         try:
-            return method(message, timeout=timeout, metadata=self._metadata)
+            return message_of(method(message, timeout=timeout, metadata=self._metadata), self.address)
         except grpc.RpcError as error:
             raise_for_rpc(error, self.address, timeout, self._headers)
         except ValueError as error:

@@ -17,9 +17,20 @@ from bench.load.transports.grpcio_channel import GrpcioChannel, shut_down_floode
 from bench.load.transports.pool import TransportPool
 from bench.server.running import free_ports
 from bench.serving.access import Access
-from bench.serving.errors import ConnectFailed, DeadlineExceeded, InvalidResponse, Rejected, ServerFailed, Unavailable
+from bench.serving.errors import (
+    ConnectFailed,
+    DeadlineExceeded,
+    InvalidResponse,
+    Rejected,
+    ServerFailed,
+    ServingError,
+    Unavailable,
+)
 from bench.serving.headers import Headers
+from bench.serving.http2.grpc_wire import framed
+from bench.serving.http2.hpack import encode
 from bench.serving.tls import TlsOptions
+from tests.load.test_grpc_h2 import OK_TRAILERS, STATUS, TYPE, Server, on_request
 from tests.support.faulty_server import faulty
 from tests.support.programmed_servers import grpc_server
 
@@ -87,6 +98,28 @@ def test_grpc_failures(grpc_pool: Any) -> None:
             transport.exchange(b"slow", 0.1)
     with pytest.raises(ConnectFailed):
         grpc_pool(f"127.0.0.1:{free_ports(1)[0]}").make("grpc").exchange(b"m", 2)
+
+
+def respond(body: bytes, trailers: Any = OK_TRAILERS) -> Any:
+    """Answers a request with a body and trailers, whatever they are."""
+    return lambda h2, stream, _: h2.respond(stream, encode([STATUS, TYPE]), body, trailers)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "text"),
+    [
+        (respond(b""), InvalidResponse, "is not one"),
+        (respond(framed(b"cut off")[:-1]), InvalidResponse, "is not one"),
+    ],
+)
+def test_an_answer_is_of_one_kind_with_each_client(grpc_pool: Any, answer: Any, error: Any, text: str) -> None:
+    server = Server(on_request(answer))
+    pool = grpc_pool(server.address)
+    with pytest.raises(ServingError, match=text) as caught:
+        pool.make("grpc").exchange(b"question", 30)
+    assert type(caught.value) is error
+    pool.close()
+    server.close()
 
 
 def test_grpc_over_tls(grpc_pool: Any) -> None:

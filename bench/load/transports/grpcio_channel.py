@@ -13,7 +13,7 @@ import psutil
 
 from bench.load.transports.endpoint import Endpoint
 from bench.serving.errors import DeadlineExceeded
-from bench.serving.grpc_client import make_channel, raise_for_rpc
+from bench.serving.grpc_client import make_channel, message_of, raise_for_rpc
 from bench.serving.messages import PREDICT_METHOD
 from bench.workload.trace_context import HEADER
 
@@ -40,8 +40,8 @@ class GrpcioChannel:
         metadata = (*self._metadata, (HEADER, traceparent)) if traceparent else self._metadata
         late = gevent.Timeout.start_new(timeout + _GRACE)
         try:
-            answer: bytes = self._call(body, timeout=timeout, metadata=metadata)
-            return answer
+            message: bytes = message_of(self._call(body, timeout=timeout, metadata=metadata), self._address)
+            return message
         except grpc.RpcError as error:
             raise_for_rpc(error, self._address, timeout, self._endpoint.access.headers)
         except gevent.Timeout as expired:

@@ -85,6 +85,26 @@ def test_each_fault_is_named(
     assert "\n" not in str(found.validity)
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("cpu", "1.0", "a worker used 100 % of a core"),
+        ("loop_lag", "0.4", "event-loop lag of the load generator up to"),
+    ],
+)
+def test_one_worker_of_many_that_is_at_its_limit_is_seen(tmp_path: Path, column: str, value: str, reason: str) -> None:
+    """A twelfth of the requests come from it, and a twelfth of the samples."""
+    run = write_run(tmp_path, simulate(workload=LONG), workload=LONG, workers=12)
+    path = run.path / "client-metrics.csv"
+    names, *lines = (line.split(",") for line in path.read_text().splitlines())
+    for cells in lines:
+        if cells[names.index("worker")] == "3":
+            cells[names.index(column)] = value
+    path.write_text("".join(",".join(cells) + "\n" for cells in (names, *lines)))
+    (found,) = analyse(run).validity.reasons
+    assert found.startswith(reason)
+
+
 def test_what_the_load_generator_lacked_is_not_the_server_s_failure(tmp_path: Path) -> None:
     lacks = {Lack.FILES: 55, Lack.PORTS: 1}
     run = write_run(tmp_path, simulate(workload=LONG), workload=LONG, lacks=lacks)

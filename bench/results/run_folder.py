@@ -301,11 +301,14 @@ class RunWriter:
 def _batches(blocks: Iterator[Block], rows: int) -> Iterator[list[Block]]:
     """Blocks in groups of at least `rows` records (the last may have fewer)."""
     batch: list[Block] = []
+    size = 0
     for block in blocks:
         batch.append(block)
-        if sum(entry.rows.size for entry in batch) >= rows:
+        # Counted as they come: a slow run has a block a second of one record or two.
+        size += block.rows.size
+        if size >= rows:
             yield batch
-            batch = []
+            batch, size = [], 0
     if batch:
         yield batch
 

@@ -23,7 +23,7 @@ from bench.objectives.until import parse_until
 from bench.objectives.verdicts import ObjectiveResult, ObjectivesResult, Verdict
 from bench.results import manifest as manifest_file
 from bench.results import parquet, run_folder
-from bench.results.blocks import OUTCOME_CODES, RecordBuffer
+from bench.results.blocks import OUTCOME_CODES, Block, RecordBuffer, parse_block
 from bench.results.manifest import Origin, RunFile, Stopping, describe, read_run_file
 from bench.results.records import Outcome, RequestRecord
 from bench.results.run_folder import RunWriter
@@ -121,6 +121,23 @@ def test_batches_are_bounded_and_add_up(finished: Run) -> None:
     sizes = [batch["due"].size for batch in finished.batches(["due"], size=100)]
     assert max(sizes) <= 100
     assert sum(sizes) == sum(finished.file.counts.values())
+
+
+def test_a_day_of_blocks_with_few_records_is_read_once() -> None:
+    """Each was counted again with each that followed: minutes at the end of a day at a request a second."""
+    buffer, looked_at = RecordBuffer(worker=4), 0
+
+    class Watched(Block):
+        def __getattribute__(self, name: str) -> object:
+            nonlocal looked_at
+            looked_at += name == "rows"
+            return super().__getattribute__(name)
+
+    buffer.append_record(RECORD)
+    rows = parse_block(buffer.take()).rows
+    groups = list(run_folder._batches((Watched(4, number, ("score",), rows) for number in range(1000)), 300))
+    assert [len(group) for group in groups] == [300, 300, 300, 100]
+    assert looked_at <= 2000
 
 
 def test_a_run_without_a_request(tmp_path: Path) -> None:

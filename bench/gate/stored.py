@@ -38,6 +38,7 @@ ALPHA: Final = 0.05
 MIN_RUNS: Final = 4
 """Fewest runs a side, even where the test needs fewer: they say too little about how runs vary."""
 _RESAMPLES: Final = 20_000
+_NOT_COMPARED: Final = "the runs were not compared"
 SCOPE: Final = "chance from run to run, while nothing else changes between the two sets"
 """What the bound of false alarms covers."""
 
@@ -69,9 +70,7 @@ def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[
             return _without(plan, f"no run of the {name} holds a request; give a longer --duration")
     if behind := _behind(analyses):
         return _without(plan, behind)
-    invalid = [
-        f"{run.run.name} {run.validity.reasons[0]}" for run in (*baseline, *candidate) if not run.validity.shows_server
-    ]
+    invalid = _invalid((*baseline, *candidate))
     used = [
         [metrics for metrics, run in zip(sets[name], runs, strict=True) if run.validity.shows_server]
         for name, runs in analyses.items()
@@ -88,6 +87,20 @@ def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[
             warnings.append(f"the {name} fell behind the rate in {count} of {pluralize(len(runs), 'run')}, which count")
     warnings += wrong_baseline_warnings([*sets["baseline"], *map(stored_warmup_metrics, baseline)])
     return _evaluate(plan, used[0], used[1], warnings)
+
+
+def _invalid(runs: Sequence[Analysis]) -> list[str]:
+    """The runs that do not show the server, a line for each check that they fail first: its text once, then the names.
+
+    The figures in the text are those of the first.
+    """
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        if not run.validity.shows_server:
+            failed = next(check for check in run.validity.checks if check.passed is False)
+            name = run.run.name
+            found[failed.name] = [*found[failed.name], name] if failed.name in found else [f"{name} {failed.text}"]
+    return [f"{first}; likewise {', '.join(others)}" if others else first for first, *others in found.values()]
 
 
 def smallest_p(counts: tuple[int, int]) -> float:
@@ -314,10 +327,11 @@ def _verdict(
     warnings: Sequence[str] = (),
 ) -> Verdict:
     effects = {metric.name: _effect(metric, baseline, candidate) for metric in plan.metrics if metric.name in states}
+    results = metric_results(plan, baseline, candidate, states, effects)
     return Verdict(
         kind,
         reason,
-        metric_results(plan, baseline, candidate, states, effects),
+        results if states else tuple(replace(result, note=_NOT_COMPARED) for result in results),
         min(len(baseline), len(candidate)),
         runs=(len(baseline), len(candidate)),
         false_alarms=ALPHA if baseline and candidate else None,

@@ -7,7 +7,7 @@ import pytest
 
 from bench.analysis.run import Analysis, analyse
 from bench.gate.report.html_page import gate_html
-from bench.gate.report.text import gate_markdown, stored_counts, verdict_line
+from bench.gate.report.text import gate_markdown, gate_table, stored_counts, verdict_line
 from bench.gate.stored import ALPHA, MIN_RUNS, decide_stored, enough_runs, larger, runs_needed, shares, smallest_p
 from bench.gate.types import METRICS, GateReport, State, Verdict, VerdictKind, default_plan, restricted
 from bench.results.records import Outcome
@@ -202,6 +202,13 @@ def test_invalid_runs_are_left_out_with_their_reason(baseline: list[Analysis], t
     assert found.kind is VerdictKind.INCONCLUSIVE
     assert "INVALID" in found.reason
     assert "the client was the limit" in found.reason
+    # Each once: the reason of all runs, and why no metric has a row.
+    assert found.reason.count("the client was the limit") == 1
+    assert found.reason.endswith(f"; likewise {', '.join(run.run.name for run in late[1:])}")
+    report = GateReport(found, "a", "b", "", 0.0)
+    for shown in (gate_table(report), gate_markdown(report), gate_html(report)):
+        assert shown.lower().count("no metric was evaluated: the runs were not compared") == 1
+        assert "latency p50" not in shown
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,15 @@ from collections.abc import Iterator
 
 from bench.analysis.metrics import Metric
 from bench.core.units import ABSENT, format_interval, format_percent, pluralize
-from bench.gate.report.text import METRIC_HEAD, count_rows, duration, error_rate, metric_cells, stored_counts
+from bench.gate.report.text import (
+    METRIC_HEAD,
+    count_rows,
+    duration,
+    error_rate,
+    metric_rows,
+    not_evaluated,
+    stored_counts,
+)
 from bench.gate.results import effect_changes, format_effect, format_min_effect
 from bench.gate.types import GateReport, MetricResult, State, VerdictKind
 from bench.report import text
@@ -29,7 +37,8 @@ def gate_html(report: GateReport) -> str:
         title=f"Gate: {report.candidate} against {report.baseline}",
         screen=gate_screen(report),
         metric_head=METRIC_HEAD,
-        metric_rows=[metric_cells(result) for result in report.verdict.metrics],
+        metric_rows=metric_rows(report.verdict),
+        nothing=not_evaluated(report.verdict),
         count_rows=count_rows(report.verdict),
         warnings=report.verdict.warnings,
     )

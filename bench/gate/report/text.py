@@ -56,15 +56,31 @@ def gate_markdown(report: GateReport) -> str:
         duration=duration(report),
         stored_counts=stored_counts(verdict),
         metric_head=METRIC_HEAD,
-        metric_rows=[metric_cells(result) for result in verdict.metrics],
+        metric_rows=metric_rows(verdict),
+        nothing=not_evaluated(verdict),
         count_rows=count_rows(verdict),
         bound=error_rate(report),
     )
 
 
 def gate_table(report: GateReport) -> str:
-    """The metrics as aligned text for a terminal."""
-    return text.table([METRIC_HEAD, *map(metric_cells, report.verdict.metrics)]) + "\n"
+    """The metrics as aligned text for a terminal; one line where there is none."""
+    rows = metric_rows(report.verdict)
+    return (text.table([METRIC_HEAD, *rows]) if rows else not_evaluated(report.verdict)) + "\n"
+
+
+def metric_rows(verdict: Verdict) -> list[tuple[str, str, str, str, str, str, str]]:
+    """A row for each metric under the header `METRIC_HEAD`; none where `not_evaluated` says it all."""
+    return [] if not_evaluated(verdict) else [metric_cells(result) for result in verdict.metrics]
+
+
+def not_evaluated(verdict: Verdict) -> str:
+    """`no metric was evaluated: the runs were not compared`, where no metric has a value and all have one reason."""
+    notes = {result.note for result in verdict.metrics}
+    values = [value for result in verdict.metrics for value in (result.baseline, result.candidate)]
+    if len(notes) != 1 or "" in notes or any(value is not None for value in values):
+        return ""
+    return f"no metric was evaluated: {notes.pop()}"
 
 
 def count_rows(verdict: Verdict) -> list[tuple[str, str, str]]:

@@ -95,7 +95,9 @@ def _rest_obstacle(server: RunningServer) -> _Obstacle | None:
 
 
 def _model_missing(server: RunningServer, reason: str) -> _Obstacle:
-    return _Obstacle(f"model {server.model!r} is not served there ({reason}); check --model-name")
+    prefix = server.rest_prefix
+    path = f" and the path {prefix}" if prefix else ""
+    return _Obstacle(f"model {server.model!r} is not served there ({reason}); check --model-name{path}")
 
 
 def _state(version: VersionStatus) -> str:

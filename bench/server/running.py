@@ -44,6 +44,11 @@ class RunningServer:
         """REST's `host:port` and path prefix; "" where only gRPC is known."""
         return (self.rest or "").partition("://")[2]
 
+    @property
+    def rest_prefix(self) -> str:
+        """REST's path prefix, from its slash on; "" without one."""
+        return "".join(self.rest_address.partition("/")[1:])
+
 
 def free_ports(count: int) -> list[int]:
     """Loopback TCP ports that nobody listens on, all different, reserved for a server for a minute.

@@ -32,6 +32,7 @@ _ALERT_SECONDS: Final = 1.0
 _NEEDS_HTTPS: Final = re.compile(
     rb"plain HTTP request was sent to HTTPS|HTTP request to an HTTPS server", re.IGNORECASE
 )
+_NOT_FOUND: Final = 404
 _PROXY_STATUS: Final = (502, 503, 504)
 CREDENTIALS: Final = (401, 403, 407)
 """HTTP statuses of a server that wants credentials, or others."""
@@ -119,14 +120,14 @@ def explain(
     if access.headers and found.status in CREDENTIALS:
         # The probe has no credentials, so that its refusal says nothing.
         return None
-    sentence = describe(found, parts.netloc, protocol, secure=secure)
+    sentence = describe(found, parts.netloc, protocol, secure=secure, prefix=parts.path)
     if sentence is None and secure:
         return _tls_fault(host, port, parts.netloc, protocol, access)
     return sentence
 
 
-def describe(found: Listener, address: str, protocol: str, *, secure: bool = False) -> str | None:
-    """The sentence for a probe's result; see `explain`."""
+def describe(found: Listener, address: str, protocol: str, *, secure: bool = False, prefix: str = "") -> str | None:
+    """The sentence for a probe's result; see `explain`. `prefix` is the path of a REST address before `/v1`."""
     unreachable = _unreachable(found, address)
     if unreachable is not None:
         return unreachable
@@ -137,7 +138,7 @@ def describe(found: Listener, address: str, protocol: str, *, secure: bool = Fal
     if found.kind is Kind.TLS and found.text == "" and not secure:
         return f"{address} speaks TLS; give {'https' if protocol == 'rest' else 'grpcs'}://{address}"
     if found.kind is Kind.HTTP:
-        return _web(found, address, protocol, secure)
+        return _web(found, address, protocol, secure, prefix)
     return None
 
 
@@ -179,7 +180,7 @@ def _unreachable(found: Listener, address: str) -> str | None:
     return texts.get(found.kind)
 
 
-def _web(found: Listener, address: str, protocol: str, secure: bool) -> str | None:
+def _web(found: Listener, address: str, protocol: str, secure: bool, prefix: str) -> str | None:
     """The sentence for a web server that is not TensorFlow Serving."""
     server = _printable(found.headers.get("server", "").encode())
     who = f"{address}{f' ({server})' if server else ''}"
@@ -193,7 +194,10 @@ def _web(found: Listener, address: str, protocol: str, secure: bool) -> str | No
     what = found.headers.get("content-type", "").partition(";")[0].strip() or "no content type"
     if protocol == "grpc" or secure or not _is_serving(found):
         page = f"HTTP {found.status}, {_printable(what.encode())}"
-        return f"{who} is a web server ({page}), not TensorFlow Serving; check the port"
+        if prefix and found.status == _NOT_FOUND:
+            return f"{who} has no TensorFlow Serving under the path {prefix} ({page}); check the path, then the port"
+        path = ", or give the path prefix that it is under" if found.status == _NOT_FOUND and protocol == "rest" else ""
+        return f"{who} is a web server ({page}), not TensorFlow Serving; check the port{path}"
     return None
 
 

@@ -152,6 +152,8 @@ def _hint(text: str, kind: str, colon: str, rest: str) -> str:
         return ": docker needs a device, docker:cpu or docker:gpu"
     if kind == "binary":
         return ": binary needs the path of a tensorflow_model_server"
+    if Path(text).is_dir():
+        return ": it is a folder, and that of a model is named with --model-dir"
     if not colon:
         return did_you_mean(text, ("embedded", "estimator", "docker:cpu", "docker:gpu"))
     if text.startswith("[") or rest.isdigit():

@@ -88,6 +88,10 @@ def test_options_are_values() -> None:
         (["--transport", "fsat"], "--transport: 'fsat' is not one of fast, fast+grpcio"),
         (["--target", "estimator"], "--target: the estimator is not a server"),
         (["--target", "embeded"], "--target: 'embeded' is not a target"),
+        (
+            ["--target", "."],
+            "--target: '.' is not a target: it is a folder, and that of a model is named with --model-dir",
+        ),
     ],
 )
 def test_bad_options_are_refused_by_name_before_anything_starts(words: list[str], reason: str) -> None:

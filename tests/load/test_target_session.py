@@ -53,6 +53,14 @@ OTHERS: list[tuple[str, Callable[[], AbstractContextManager[str]], str, str]] = 
     ("TLS", tls_rest_server, "http", "{} speaks TLS; give https://{}"),
     ("no TLS", lambda: plain_rest(200, STATUS), "https", "{} speaks REST without TLS; give http://{}"),
     ("a stranger", tls_rest_server, "https", "{} has a certificate that is not trusted"),
+    (
+        "another path",
+        lambda: plain_rest(404, PAGE),
+        "http",
+        "has no TensorFlow Serving under the path /prefix (HTTP 404, no content type); check the path",
+    ),
+    ("another path of JSON", lambda: plain_rest(404, b'{"error": "?"}'), "http", "or correct the path /prefix"),
+    ("a path left out", lambda: plain_rest(404, PAGE), "http", "check the port, or give the path prefix that it is"),
     ("another model", lambda: plain_rest(404, b'{"error": "no bert"}'), "http", "does not serve a model named 'bert'"),
     (
         "no version",
@@ -77,7 +85,7 @@ def test_what_is_at_the_address(
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     with server() as address, pytest.raises(TargetError) as failed:
-        opened(f"{scheme}://{address}")
+        opened(f"{scheme}://{address}{'/prefix' if '/prefix' in reason else ''}")
     assert reason.format(address, address) in str(failed.value)
     assert str(failed.value).isprintable()
 

@@ -3,11 +3,12 @@
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from bench.bert.contract.model_folder import is_version, latest_version
 from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.options import access_of
-from bench.core.errors import UsageError
+from bench.core.errors import UsageError, did_you_mean
 from bench.core.output import unicode_text
 from bench.gate.cli.arguments.gate import live_options
 from bench.gate.spec import Variant
@@ -15,6 +16,10 @@ from bench.gate.stored_runs import StoredRuns, read_stored_runs
 from bench.gate.types import ARMS
 from bench.serving.headers import read_headers
 from bench.serving.target import Target, TargetKind, parse_target, reach
+
+# Of targets, the last two without what belongs behind a colon.
+_WITHOUT_COLON: Final = ("embedded", "estimator", "docker", "binary")
+_EXAMPLES: Final = "embedded or http://localhost:8501"
 
 
 def read_source(text: str, side: str, args: argparse.Namespace) -> Variant | StoredRuns:
@@ -40,8 +45,9 @@ def read_source(text: str, side: str, args: argparse.Namespace) -> Variant | Sto
             # Says which folder to give.
             latest_version(path)
         raise UsageError(f"{text} holds neither runs nor model versions; give a run set, a model folder or a target")
-    if "/" in text and ":" not in text:
-        raise UsageError(f"no folder {text}; give a run set, a model folder or a target like http://localhost:8501")
+    if ":" not in text and text.strip() not in _WITHOUT_COLON:
+        cure = did_you_mean(text, _WITHOUT_COLON) or f"; give a run set, a model folder or a target like {_EXAMPLES}"
+        raise UsageError(f"no folder {text}{cure}")
     target = parse_target(text)
     if target.kind is TargetKind.ESTIMATOR:
         raise UsageError("the estimator is not a server; give embedded, http://HOST:8501, a model folder or runs")

@@ -137,5 +137,6 @@ def _explained(client: ServingClient, server: RunningServer, target: Target, err
         refused = cause.startswith("nothing listens")
         return TargetError(f"{target} does not answer: {cause}" if refused else cause)
     if isinstance(error, Rejected):
-        return TargetError(f"{target} does not serve a model named {server.model!r} ({error}); give --model-name")
+        path = f", or correct the path {server.rest_prefix}" if rest and server.rest_prefix else ""
+        return TargetError(f"{target} does not serve a model named {server.model!r} ({error}); give --model-name{path}")
     return TargetError(f"{target} does not answer: {error}")

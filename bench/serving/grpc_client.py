@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from bench.core.units import format_bytes
 from bench.serving.access import DIRECT, Access
@@ -155,10 +156,9 @@ class GrpcClient:
     def status(self, model: str, timeout: float) -> tuple[VersionStatus, ...]:
         message = GetModelStatusRequest(model_spec=ModelSpec(name=model))
         answer = self._call(self._status, message, timeout)
-        state_name = ModelVersionStatus.State.Name
         return tuple(
             VersionStatus(
-                entry.version, state_name(entry.state), code_name(entry.status.error_code), entry.status.error_message
+                entry.version, _state(entry.state), code_name(entry.status.error_code), entry.status.error_message
             )
             for entry in answer.model_version_status
         )
@@ -169,7 +169,12 @@ class GrpcClient:
         held = answer.metadata["signature_def"]
         if held.type_url != SIGNATURES_TYPE:
             raise InvalidResponse("the metadata have no signatures; is this TensorFlow Serving?")
-        signatures = SignatureDefMap.FromString(held.value)
+        try:
+            signatures = SignatureDefMap.FromString(held.value)
+        except DecodeError as error:
+            raise InvalidResponse(
+                f"the signatures in the metadata cannot be read ({error}); is this TensorFlow Serving?"
+            ) from error
         return ModelMetadata(
             model=answer.model_spec.name,
             version=answer.model_spec.version.value,
@@ -200,6 +205,12 @@ def _method(channel: Any, name: str, response: Any) -> Any:
     return channel.unary_unary(
         name, request_serializer=lambda message: message.SerializeToString(), response_deserializer=response.FromString
     )
+
+
+def _state(number: int) -> str:
+    """A state's name, or the number as text where a later Serving has added it."""
+    states = ModelVersionStatus.State
+    return str(states.Name(number)) if number in states.values() else str(number)
 
 
 def _signature(entry: Any) -> SignatureInfo:

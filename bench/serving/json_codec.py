@@ -22,6 +22,8 @@ from bench.serving.types import ModelMetadata, PredictRequest, SignatureInfo, Te
 
 # Bytes of an error's body that are read; one line is shown.
 _MAX_ERROR_TEXT: Final = 1 << 16
+# What reading a value of another form raises; an infinite number where a whole one is read is an OverflowError.
+_MALFORMED: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
 
 class BodyForm(StrEnum):
@@ -94,7 +96,7 @@ def predict_outputs(body: bytes) -> dict[str, NDArray[Any]]:
             texts += len(answer) * len(answer[0])
             return {name: _column([row[name] for row in answer], body, texts) for name in answer[0]}
         return {"": _column(answer, body, texts)}
-    except (KeyError, TypeError, ValueError) as error:
+    except _MALFORMED as error:
         raise InvalidResponse(f"the answer is not an answer of :predict ({_begin(body)}); check the address") from error
 
 
@@ -149,7 +151,7 @@ def version_status(body: bytes) -> tuple[VersionStatus, ...]:
             )
             for entry in loads(body)["model_version_status"]
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except _MALFORMED as error:
         raise InvalidResponse(f"the answer is not a model status ({_begin(body)}); check the address") from error
 
 
@@ -167,7 +169,7 @@ def model_metadata(body: bytes) -> ModelMetadata:
             version=int(value["model_spec"]["version"]),
             signatures={name: _signature(entry) for name, entry in signatures.items()},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except _MALFORMED as error:
         raise InvalidResponse(f"the answer is not model metadata ({_begin(body)}); check the address") from error
 
 

@@ -31,6 +31,8 @@ _FLOAT16: Final = data_type("DT_HALF")
 _MAX_REPEATED: Final = 1 << 20
 # A model of this suite has three.
 _MAX_OUTPUTS: Final = 100
+# As in TensorFlow (tensor_shape.h). A dimension takes a few bytes, and their product grows with each.
+_MAX_RANK: Final = 254
 _NARROW: Final = frozenset(
     enum for enum, (dtype, field) in _NUMERIC.items() if field == "int_val" and dtype.itemsize < np.dtype("i4").itemsize
 )
@@ -98,6 +100,9 @@ def from_proto(proto: Any) -> NDArray[Any]:
 
 def _unpacked(proto: Any, most: int) -> tuple[NDArray[Any], int]:
     """The array, and how often its last value was repeated, `most` times at most."""
+    rank = len(proto.tensor_shape.dim)
+    if rank > _MAX_RANK:
+        raise ValueError(f"a tensor of {rank:,} dimensions, more than {_MAX_RANK}")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     size = math.prod(shape)
     if proto.tensor_shape.unknown_rank or any(dim < 0 for dim in shape):

@@ -98,6 +98,21 @@ def test_status_and_metadata() -> None:
     assert metadata.signatures["score"].outputs["y"].shape is None
 
 
+def test_a_state_of_a_later_serving_and_signatures_that_cannot_be_read() -> None:
+    status = messages.GetModelStatusResponse()
+    status.model_version_status.add(version=4).state = 99
+    metadata = messages.GetModelMetadataResponse()
+    metadata.metadata["signature_def"].type_url = messages.SIGNATURES_TYPE
+    metadata.metadata["signature_def"].value = b"\xff"
+    with (
+        grpc_server(lambda method, *_: (status if "Status" in method else metadata).SerializeToString()) as address,
+        GrpcClient(address) as client,
+    ):
+        assert client.status("bert", 5) == (VersionStatus(4, "99"),)
+        with pytest.raises(InvalidResponse, match="signatures in the metadata cannot be read"):
+            client.metadata("bert", 5)
+
+
 def test_metadata_without_signatures() -> None:
     empty = messages.GetModelMetadataResponse().SerializeToString()
     with (

@@ -157,7 +157,8 @@ def test_model_status() -> None:
     body = b"""{"model_version_status": [{"version": "123", "state": "AVAILABLE",
         "status": {"error_code": "OK", "error_message": ""}}]}"""
     assert json_codec.version_status(body) == (VersionStatus(123, "AVAILABLE"),)
-    for bad in (b"{}", b"[]", b'{"model_version_status": [{}]}', b'{"model_version_status": 3}'):
+    endless = body.replace(b'"123"', b"Infinity")
+    for bad in (b"{}", b"[]", b'{"model_version_status": [{}]}', b'{"model_version_status": 3}', endless):
         with pytest.raises(InvalidResponse):
             json_codec.version_status(bad)
 
@@ -170,7 +171,7 @@ def test_model_metadata() -> None:
         "outputs": {"y": {"dtype": "DT_FLOAT", "tensor_shape": unknown, "name": "y:0"}},
         "method_name": "tensorflow/serving/predict",
     }
-    value = {
+    value: Any = {
         "model_spec": {"name": "m", "signature_name": "", "version": "7"},
         "metadata": {"signature_def": {"signature_def": {"serving_default": signature}}},
     }
@@ -181,5 +182,7 @@ def test_model_metadata() -> None:
         {"a": TensorInfo("a", "DT_INT32", (-1, 3))},
         {"y": TensorInfo("y", "DT_FLOAT", None)},
     )
-    with pytest.raises(InvalidResponse):
-        json_codec.model_metadata(b'{"metadata": {}}')
+    value["metadata"]["signature_def"]["signature_def"] = []
+    for bad in (b'{"metadata": {}}', json.dumps(value).encode()):
+        with pytest.raises(InvalidResponse):
+            json_codec.model_metadata(bad)

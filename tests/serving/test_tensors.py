@@ -92,6 +92,13 @@ def test_what_contradicts_itself_is_a_value_error(proto: Any) -> None:
         from_proto(proto)
 
 
+def test_a_tensor_of_very_many_dimensions_is_refused_at_once() -> None:
+    """Their product took half a minute for a megabyte."""
+    for rank, text in ((254, "a tensor of shape"), (255, "a tensor of 255 dimensions"), (100_000, "100,000 dimen")):
+        with pytest.raises(ValueError, match=text):
+            from_proto(TensorProto(dtype=1, tensor_shape={"dim": [{"size": 1 << 62}] * rank}, float_val=[1]))
+
+
 @pytest.mark.parametrize(
     ("enum", "field", "value"),
     [

@@ -38,6 +38,7 @@ QUALIFIED = {
     ("bench.load.locust_adapter.web_guard", "--arrivals"): "the same",
     ("bench.load.locust_adapter.web_guard", "--host"): "the same",
     ("bench.load.locust_adapter.web_guard", "--users"): "the same",
+    ("bench.load.locust_adapter.options", "--users"): "only Locust's own options are read there",
     ("bench.load.live.prometheus_page", "--metrics-port"): "only what has the option opens the page",
     ("bench.capacity.model.model_file", "--out"): "bertbench capacity --out",
     ("bench.server.clients", "--target"): "demo drives a server of its own, whose addresses are known",

@@ -142,6 +142,12 @@ def test_bad_hosts(host: str) -> None:
         read(host=host)
 
 
+@pytest.mark.parametrize("words", [[], ["--arrivals", "poisson:rate=5"]])
+def test_no_users_is_one_line_that_names_locust_s_option(words: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"^--users: 0 is out of range; give 1 or more$"):
+        read(words, users=0)
+
+
 def test_closed_loop_takes_the_users_of_the_pool() -> None:
     assert read(["--arrivals", "closed:think=100ms"], users=5).arrivals == ClosedLoop(5, 0.1)
     assert read(["--arrivals", "closed:users=8"]).arrivals == ClosedLoop(8)

@@ -214,6 +214,8 @@ def read_spec(texts: Mapping[str, Any], scenario: Scenario, host: str | None, us
     Raises:
         UsageError: an option that cannot be read, or options that contradict each other.
     """
+    if users < 1:
+        raise UsageError(f"--users: {users} is out of range; give 1 or more")
     values = {name: read_option(name, (texts[name] or "").strip()) for name in OPTIONS}
     values |= {name: bool(texts[name]) for name in SWITCHES}
     own = split_headers(defaults(scenario)["headers"])

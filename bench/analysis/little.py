@@ -14,7 +14,6 @@ import numpy as np
 
 from bench.analysis.check import Check, Limit
 from bench.analysis.measured import Measured, free_again
-from bench.analysis.summary import mean_in_flight
 from bench.analysis.users import UsersPresent
 from bench.core.types import Floats
 from bench.core.units import format_number, format_percent, pluralize
@@ -43,12 +42,12 @@ def check_little(run: Run, measured: Measured, samples: dict[str, Floats], users
         present = users.mean if users is not None else float(arrivals.users)
         recorded = _time_of_users(measured, arrivals.think) / measured.seconds
     else:
-        in_flight = _total_in_flight(samples)
+        moments, in_flight = _total_in_flight(samples)
         if in_flight.size < LITTLE_MIN_SAMPLES:
             return Check(
                 "N = X·R", None, "too few samples of the requests in flight, so Little's law (N = X·R) is not checked"
             )
-        present, recorded = float(in_flight.mean()), mean_in_flight(measured) or 0.0
+        present, recorded = float(in_flight.mean()), _mean_at(measured, moments)
         slack = 3 * float(in_flight.std(ddof=1)) / in_flight.size**0.5
         limits.append(Limit(slack, f"three standard errors of {pluralize(in_flight.size, 'sample')} of N"))
     if not present:
@@ -68,12 +67,28 @@ def _time_of_users(measured: Measured, think: float) -> float:
     return float((np.clip(ends, measured.begins, measured.ends) - np.minimum(starts, measured.ends)).sum())
 
 
-def _total_in_flight(samples: dict[str, Floats]) -> Floats:
-    """Requests in flight of all workers, for each second in which every worker was sampled."""
+def _total_in_flight(samples: dict[str, Floats]) -> tuple[Floats, Floats]:
+    """Moments and requests in flight of all workers, for each second in which every worker was sampled."""
     known = ~np.isnan(samples["in_flight"])
     if not known.any():
-        return np.empty(0)
+        return np.empty(0), np.empty(0)
     workers = np.unique(samples["worker"][known])
     seconds = np.floor(samples["time"][known] + 0.5).astype(np.int64)
-    totals = np.bincount(seconds, samples["in_flight"][known])
-    return np.asarray(totals[np.bincount(seconds) == workers.size])
+    whole = np.bincount(seconds) == workers.size
+    times, totals = (np.bincount(seconds, samples[name][known])[whole] for name in ("time", "in_flight"))
+    return times / workers.size, np.asarray(totals)
+
+
+def _mean_at(measured: Measured, moments: Floats) -> float:
+    """Mean number of requests in flight at these moments by the records.
+
+    Not over the whole time: requests of a constant rate come at the same fractions of each second, so samples of each
+    second see the same part of them.
+    """
+    went, before = ~np.isnan(measured.sent), measured.warmup_in_flight
+    sent, done = (
+        np.sort(np.concatenate(times))
+        for times in ((before.sent, measured.sent[went]), (before.done, measured.done[went]))
+    )
+    at = np.searchsorted(sent, moments, side="right") - np.searchsorted(done, moments, side="right")
+    return float(at.mean())

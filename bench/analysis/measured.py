@@ -18,6 +18,7 @@ from bench.results.run_reader import Run
 from bench.workload.due_times import UNAVAILABLE_PAUSE, ClosedLoop
 
 _COLUMNS: Final = ("due", "sent", "done", "outcome", "wrong_kind", "checked", "protocol", "words")
+_WARMUP_MOMENTS: Final = 20
 _SUMMED: Final = ("bytes_out", "bytes_in", "build", "parse")
 
 
@@ -71,6 +72,8 @@ class Measured:
         warmup_in_flight: those of them that were in flight when the measured part began.
         warmup_free: in closed loop, when the users that a request of the warm-up kept from sending as the measured part
             began could send again, seconds, `[W]`.
+        warmup_open: requests due and not answered at so many equal steps of the warm-up, from the start of the run,
+            float64 `[W]`; empty without a warm-up.
         latest: the last known time of the run, at least `ends`, seconds.
     """
 
@@ -89,6 +92,7 @@ class Measured:
     warmup_checked: int = 0
     warmup_in_flight: WarmupInFlight = field(default_factory=WarmupInFlight.none)
     warmup_free: Floats = field(default_factory=lambda: np.empty(0))
+    warmup_open: Floats = field(default_factory=lambda: np.empty(0))
     latest: float = 0.0
 
     @property
@@ -149,6 +153,8 @@ def load(run: Run) -> Measured:
     known = dict.fromkeys(_SUMMED, 0)
     warm, warm_checked = np.zeros(len(OUTCOME_CODES), np.int64), 0
     in_flight, free = [WarmupInFlight.none()], [np.empty(0)]
+    moments = np.linspace(0.0, run.begins, _WARMUP_MOMENTS if run.begins > 0 else 0, endpoint=False)
+    warm_open = np.zeros(moments.size)
     latest = 0.0
     for batch in run.batches((*_COLUMNS, *_SUMMED, "warmup")):
         cold = ~batch["warmup"]
@@ -156,6 +162,7 @@ def load(run: Run) -> Measured:
         warm_checked += int(batch["checked"][batch["warmup"]].astype(np.bool_).sum())
         in_flight.append(_warmup_in_flight(batch, run.begins))
         free.append(_warmup_free(batch, run))
+        warm_open += _warmup_open(batch, moments)
         latest = max(latest, *(float(np.fmax.reduce(batch[name], initial=0.0)) for name in ("due", "done")))
         for name in _COLUMNS:
             parts[name].append(batch[name][cold])
@@ -192,6 +199,7 @@ def load(run: Run) -> Measured:
         warmup_checked=warm_checked,
         warmup_in_flight=WarmupInFlight(**joined),
         warmup_free=np.concatenate(free),
+        warmup_open=warm_open,
         latest=max(latest, ends),
     )
 
@@ -217,6 +225,13 @@ def _warmup_free(batch: Columns, run: Run) -> Floats:
     there = batch["warmup"] & ~np.isnan(batch["sent"])
     free = free_again(batch["done"][there], batch["outcome"][there], arrivals.think)
     return np.asarray(free[free > run.begins])
+
+
+def _warmup_open(batch: Columns, moments: Floats) -> Floats:
+    """Requests of the warm-up in `batch` that are due and not answered at `moments`."""
+    went = batch["warmup"] & ~np.isnan(batch["sent"])
+    begun, ended = (np.searchsorted(np.sort(batch[name][went]), moments, side="right") for name in ("due", "done"))
+    return (begun - ended).astype(np.float64)
 
 
 def _window(run: Run, columns: dict[str, NDArray[Any]]) -> tuple[float, float]:

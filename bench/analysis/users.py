@@ -43,6 +43,9 @@ def users_present(run: Run, measured: Measured) -> UsersPresent | None:
     """The users of the measured part of `run`; None where they were not sampled."""
     samples = run.client_samples()
     known = ~np.isnan(samples["users"])
+    if run.file.interrupted:
+        # Users leave after a stop, and the last sample has the mean of the whole second.
+        known &= samples["time"] <= measured.ends
     if not known.any() or measured.seconds <= 0:
         return None
     time, worker, users = (samples[name][known] for name in ("time", "worker", "users"))

@@ -14,6 +14,7 @@ import numpy as np
 
 from bench.analysis.check import Behind, Check, Limit
 from bench.analysis.little import check_little
+from bench.analysis.load_checks import achieved, backlog
 from bench.analysis.measured import Measured
 from bench.analysis.metrics import CEILING_FRACTION
 from bench.analysis.start_delay import all_waiting, late_by, start_delay_limit, users_waited
@@ -26,8 +27,6 @@ from bench.stats.percentiles import nearest_rank
 from bench.stats.stationarity import level_shift
 from bench.workload.arrivals import ClosedLoop, Constant, Poisson
 
-ACHIEVED_RATE: Final = 0.99
-"""Smallest fraction of the requests due in the measured part that were sent in it."""
 DROPPED_FRACTION: Final = 0.001
 """Largest fraction of due requests that were never sent: more would change a p99.9."""
 WORKER_CPU: Final = 0.9
@@ -46,12 +45,6 @@ SHIFT_TIMES: Final = 20.0
 """Fewest correlation times of each half: with fewer, 5 % and more of steady queues are called unsteady."""
 WARMUP_HEAD: Final = 0.2
 """The fraction at the start that is compared with the last half, to detect an incomplete warm-up."""
-BACKLOG_FACTOR: Final = 3.0
-"""Ratio of the requests open at the end to the mean in the first half above which the server falls behind..."""
-BACKLOG_FRACTION: Final = 0.03
-"""...if at least this fraction of all due requests is open at the end..."""
-BACKLOG_LEAST: Final = 10
-"""...and at least this many: smaller numbers vary by chance."""
 _CLIENT_LIMIT: Final = ": the client was the limit; add workers or lower the rate"
 _GENERATOR_STARVED: Final = ": the load generator was starved of CPU; give it a core of its own"
 
@@ -113,7 +106,7 @@ def check_validity(run: Run, measured: Measured) -> Validity:
             check_little(run, measured, samples, users),
         ]
         if run.manifest.open_loop:
-            checks += [_achieved(measured), _backlog(measured)]
+            checks += [achieved(measured), backlog(measured, _steady_by_design(run))]
         if latency.size and _steady_by_design(run):
             checks += _stationary(latency)
     return Validity(tuple(checks))
@@ -201,17 +194,6 @@ def _beyond_client(run: Run, samples: dict[str, Floats]) -> bool:
     )
 
 
-def _achieved(measured: Measured) -> Check:
-    due = measured.due.size / measured.seconds
-    fraction = float((measured.sent < measured.ends).sum()) / measured.due.size
-    shown, limit = format_apart(fraction, ACHIEVED_RATE, format_percent)
-    sent, reason = format_number(fraction * due), "with fewer, another load was measured"
-    passed = fraction >= ACHIEVED_RATE
-    text = f"{sent} requests/s were sent of {format_number(due)} due, {shown}, {'at least' if passed else 'below'}"
-    text = f"{text} the limit of {limit} ({reason})"
-    return Check("achieved rate", passed, text, fraction, ACHIEVED_RATE, reason, Behind.EFFECT)
-
-
 def _dropped(measured: Measured) -> Check:
     dropped = int(np.isnan(measured.sent).sum())
     text = f"{dropped:,} of {pluralize(measured.due.size, 'request')}, {{}}, {were(dropped)} never sent"
@@ -252,22 +234,6 @@ def _users(run: Run, users: UsersPresent | None) -> list[Check]:
         return [Check("users", True, f"{users} throughout")]
     text = f"{users} in the measured part; {arrivals} asks for {pluralize(run.manifest.workload.users, 'user')}"
     return [Check("users", False, f"{text}: the metrics are of a changing load; do not change the users during a run")]
-
-
-def _backlog(measured: Measured) -> Check:
-    def open_at(moment: float) -> int:
-        return int(((measured.due <= moment) & ~(measured.done <= moment) & ~np.isnan(measured.sent)).sum())
-
-    moments = np.linspace(measured.begins, measured.begins + measured.seconds / 2, 20)
-    early, late = float(np.mean([open_at(moment) for moment in moments])), open_at(measured.ends)
-    limit = Limit.widest(
-        Limit(BACKLOG_LEAST, "smaller numbers vary by chance"),
-        Limit(BACKLOG_FACTOR * early, f"{format_number(BACKLOG_FACTOR)} times the mean of the first half"),
-        Limit(BACKLOG_FRACTION * measured.due.size, f"{format_percent(BACKLOG_FRACTION)} of the requests due"),
-    )
-    text = f"{{}} requests open at the end, {format_number(early)} on average in the first half"
-    advice = ": the server falls behind this rate, so latency grows with the duration"
-    return limit.check("backlog", float(late), text, format_number, advice, Behind.SIGN)
 
 
 def _steady_by_design(run: Run) -> bool:
@@ -317,8 +283,9 @@ def _stationary(latency: Floats) -> list[Check]:
 
 def _measured_samples(run: Run, measured: Measured) -> dict[str, Floats]:
     samples = run.client_samples()
-    # A sample covers the second before it.
-    inside = (samples["time"] > measured.begins + 0.5) & (samples["time"] <= measured.ends + 0.5)
+    # A sample covers the second before it. After a stop the users leave, and nothing more is sent.
+    ends = measured.ends + (0.0 if run.file.interrupted else 0.5)
+    inside = (samples["time"] > measured.begins + 0.5) & (samples["time"] <= ends)
     return {name: values[inside] for name, values in samples.items()}
 
 

@@ -16,7 +16,7 @@ from bench.analysis.users import users_present
 from bench.core.units import format_percent
 from bench.results.records import Outcome
 from bench.serving.errors import Lack
-from tests.support.synthetic_runs import WORKLOAD, Requests, exponential, fixed, simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, Requests, Service, exponential, fixed, simulate, write_run
 
 LONG = replace(WORKLOAD, duration=60.0)
 
@@ -200,6 +200,72 @@ def test_more_than_the_server_takes_is_a_growing_backlog(tmp_path: Path) -> None
     arrivals = "poisson:rate=130"
     found = analyse(write_run(tmp_path, simulate(arrivals, LONG), arrivals, LONG))
     assert any("the server falls behind" in text for text in found.validity.reasons)
+
+
+@pytest.mark.parametrize(
+    ("rate", "missing", "passed"), [(1, 1, True), (1, 2, False), (4, 2, True), (4, 3, False), (0.1, 1, True)]
+)
+def test_a_request_at_the_edge_is_no_other_rate(tmp_path: Path, rate: float, missing: int, passed: bool) -> None:
+    """Due 4 ms before the end and sent after it: one of a few requests, or a hundredth of many."""
+    requests = simulate(f"constant:rate={rate}", LONG)
+    requests.due[-missing:] = 62.0 - 0.004
+    requests.sent[-missing:] = 62.0005
+    requests.done[-missing:] = 62.01
+    (check,) = [
+        check
+        for check in analyse(write_run(tmp_path, requests, f"constant:rate={rate}", LONG)).validity.checks
+        if check.name == "achieved rate"
+    ]
+    assert check.passed == passed, check.text
+
+
+@pytest.mark.parametrize(
+    ("rate", "service", "servers", "kept_up"),
+    [
+        # The server fell behind in the warm-up, 13 s and 90 s of work.
+        (21, fixed(0.05), 1, False),
+        (26, fixed(0.05), 1, False),
+        # As many in flight as ever: latency is long, and the warm-up was longer.
+        (20, fixed(55.0), 5_000, True),
+        (20, exponential(20.0), 5_000, True),
+        (18, fixed(0.05), 1, True),
+    ],
+)
+def test_a_long_warm_up_is_part_of_a_backlog(
+    tmp_path: Path, rate: float, service: Service, servers: int, kept_up: bool
+) -> None:
+    workload = replace(LONG, warmup=300.0, users=10**6)
+    requests = simulate(f"poisson:rate={rate}", workload, service, servers)
+    found = analyse(write_run(tmp_path, requests, f"poisson:rate={rate}", workload)).validity
+    assert any("the server falls behind" in reason for reason in found.reasons) != kept_up
+    assert not kept_up or not any("N = X·R" in reason for reason in found.reasons), found.reasons
+
+
+def test_samples_of_a_constant_rate_see_the_same_part_of_each_second(tmp_path: Path) -> None:
+    """1.93 requests in flight on average, and 1 at each whole second."""
+    requests = simulate("constant:rate=50", LONG, fixed(0.0385), servers=10)
+    found = analyse(write_run(tmp_path, requests, "constant:rate=50", LONG))
+    (check,) = [check for check in found.validity.checks if check.name == "N = X·R"]
+    assert "of N = 1, " in check.text
+    assert check.value == pytest.approx(0.0, abs=0.01)
+    # A gauge that does not agree with the records is off all the same.
+    wrong = write_run(tmp_path, requests, "constant:rate=50", LONG, client={"in_flight": 3.0})
+    (check,) = [check for check in analyse(wrong).validity.checks if check.name == "N = X·R"]
+    assert not check.passed
+
+
+def test_users_that_leave_at_a_stop_are_no_residual(tmp_path: Path) -> None:
+    arrivals = "closed:users=4"
+    run = write_run(
+        tmp_path,
+        simulate(arrivals, LONG),
+        arrivals,
+        replace(LONG, users=4),
+        users=lambda time, _: min(4, 4 * (5.1 - time)),
+    )
+    stopped = replace(run, file=replace(run.file, interrupted=True, elapsed=4.1))
+    checks = {check.name: check for check in analyse(stopped).validity.checks}
+    assert (checks["N = X·R"].passed, checks["users"].text) == (True, "4 users throughout")
 
 
 def test_a_rate_that_the_client_did_not_reach(tmp_path: Path) -> None:

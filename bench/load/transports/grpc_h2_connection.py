@@ -48,7 +48,6 @@ class Link:
         self._ended = ended
         self._connection = ClientConnection(most)
         self._waiting: dict[Request, Event] = {}
-        self._sent = 0
         self._flushing = False
         self._flushing_since: float | None = None
         self._broken = self._retired = False
@@ -87,7 +86,6 @@ class Link:
         over = self._waiting[request] = Event()
         try:
             self._connection.send(request)
-            request.end = self._sent + len(self._connection.out)
             self._flush(alone=False)
             over.wait()
         finally:
@@ -155,7 +153,7 @@ class Link:
                 sent = self._socket.send(bytes(out) if size < _SENT_AT_ONCE else bytes(out[:_SENT_AT_ONCE]))
                 taken = sent >= min(size, _SENT_AT_ONCE)
                 del out[:sent]
-                self._sent += sent
+                self._connection.sent += sent
                 self._flushing_since = time.perf_counter() if out else None
         except OSError:
             # The reader still receives what the server sent before it closed.
@@ -176,14 +174,14 @@ class Link:
 
     def _mark_unprocessed(self, error: OSError) -> None:
         """Marks the requests that the server certainly had not read completely when it closed the connection."""
-        got: int = self._sent
+        got = sent = self._connection.sent
         end = tcp_end(self._socket)
         if end is not None and end.unread:
             # After a reset the last byte was not read. After a FIN nothing beyond the acknowledged bytes was read.
             reset = self._broken or isinstance(error, ConnectionResetError)
-            got = self._sent - 1 if reset or not self._plain or end.acked is None else end.acked
+            got = sent - 1 if reset or not self._plain or end.acked is None else end.acked
         for request in self._connection.unanswered:
-            if not self._connection.is_whole(request) or request.end > got:
+            if not request.end or request.end > got:
                 request.unprocessed = True
 
     def _finish(self, error: Exception) -> None:

@@ -70,7 +70,7 @@ class Request:
         headers: the answer's first headers; None before they arrive.
         answer: the answer's body so far.
         trailers: headers that ended the answer, also those of an answer of headers only; None without.
-        end: position of its last byte in all bytes of its connection; set by the sender.
+        end: position after its last byte in all bytes of its connection; 0 until that is sent or in `out`.
         room: the server's limit of concurrent requests when it was sent.
         reset: code with which the server ended the stream or the connection; None if it did not.
         unprocessed: whether the server has certainly not processed it, so that it may be sent again.
@@ -98,6 +98,7 @@ class ClientConnection(Connection):
 
     Attributes:
         answered: whether a request was answered.
+        sent: bytes that the owner has sent and removed from `out`; counted by the owner.
     """
 
     def __init__(self, most: int = LARGEST_WINDOW) -> None:
@@ -110,6 +111,7 @@ class ClientConnection(Connection):
         self._most = most
         self._idle_frames = 0
         self.answered = False
+        self.sent = 0
         self._settings_received = False
         self._going = False
 
@@ -127,10 +129,6 @@ class ClientConnection(Connection):
     def room(self) -> int:
         """The server's limit of concurrent requests; 0 before its settings."""
         return self._most_open
-
-    def is_whole(self, request: Request) -> bool:
-        """Whether all of a request is sent or in `out`."""
-        return request.stream > 0 and not self._sender.is_open(request.stream)
 
     def send(self, request: Request) -> None:
         """Sends a request, or queues it until the server's limit allows it."""
@@ -179,7 +177,13 @@ class ClientConnection(Connection):
         for begin in range(_BLOCK_SIZE, len(block), _BLOCK_SIZE):
             last = begin + _BLOCK_SIZE >= len(block)
             self.out += frame(CONTINUATION, END_HEADERS if last else 0, stream, block[begin : begin + _BLOCK_SIZE])
-        self._sender.send(stream, request.body, ends=True)
+        # The request may have waited for room, and its body may wait for the server's windows.
+        self._sender.send(stream, request.body, ends=True, then=lambda: self._mark_end(request))
+
+    def _mark_end(self, request: Request) -> bytes:
+        """Notes where the request ends; no frame follows it."""
+        request.end = self.sent + len(self.out)
+        return b""
 
     def _start_waiting(self) -> None:
         while self._queue and self.usable and len(self._open) < self._most_open:

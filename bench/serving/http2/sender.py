@@ -54,10 +54,6 @@ class Sender:
         """Opens a stream for sending."""
         self._streams[stream] = _Stream(self._stream_window)
 
-    def is_open(self, stream: int) -> bool:
-        """Whether a stream is open for sending."""
-        return stream in self._streams
-
     def close(self, stream: int) -> bool:
         """Closes a stream for sending; whether it was open."""
         found = self._streams.pop(stream, None)
@@ -74,7 +70,7 @@ class Sender:
             stream: the stream; nothing happens if it is not open.
             body: the data; may be empty.
             ends: whether the data's last frame ends and closes the stream.
-            then: makes the frames that follow the data and end the stream; called after the last data.
+            then: makes the frames that follow the data, if any; called after the last data, which ends the stream.
         """
         found = self._streams.get(stream)
         if found is None:

@@ -119,6 +119,27 @@ def test_requests_wait_while_the_server_has_no_room(client: ClientConnection) ->
     assert third.stream == 3
 
 
+def test_where_a_request_ends_is_known_when_all_of_it_has_left(client: ClientConnection) -> None:
+    """However long it waited for room and for windows: what a server cannot have read may be sent again."""
+    client.receive(settings((MAX_CONCURRENT_STREAMS, 1), (INITIAL_WINDOW_SIZE, 10)))
+
+    def leave() -> int:
+        client.sent += len(client.out)
+        client.out.clear()
+        return client.sent
+
+    asked = [request(b"x" * 25), request(b"y")]
+    for each in asked:
+        client.send(each)
+    for stream in (1, 1):
+        leave()
+        assert [each.end for each in asked] == [0, 0]
+        client.receive(window_update(10, stream))
+    assert asked[0].end == leave()
+    client.receive(frame(HEADERS, END_HEADERS | END_STREAM, 1, FIRST))
+    assert asked[0].end < asked[1].end == leave()
+
+
 def test_an_answer_of_headers_alone(client: ClientConnection) -> None:
     asked = request()
     client.send(asked)

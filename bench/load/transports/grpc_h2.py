@@ -103,6 +103,9 @@ class GrpcH2:
                 if self._closed:
                     connected.close()
                     raise ConnectionError("the connection was closed here")
+                if self._link is not None:
+                    # One that only was stuck would be kept for good.
+                    self._link.retire()
                 plain = self._context is None
                 self._link = Link(connected, plain, self._most, self._failure, self._links.discard)
                 self._links.add(self._link)

@@ -64,15 +64,17 @@ def bottleneck(analysis: Analysis) -> Bottleneck:
     if analysis.run.manifest.open_loop:
         asked, sent = analysis.run.manifest.requested_rate, metrics["sent_rate"].center
         rate = f"{format_number(asked)} requests/s" if asked is not None else "its rate"
-        told = f" ({format_number(sent)}/s sent)" if sent is not None else ""
+        sent_text = f" ({format_number(sent)}/s sent)" if sent is not None else ""
         lost = analysis.summary.due - analysis.summary.counts["ok"] - analysis.summary.counts["wrong_answer"]
         if lost:
             return Bottleneck(
                 Limit.UNKNOWN,
-                f"The schedule offered {rate}{told}, of which {lost:,} got no answer: whether the server "
+                f"The schedule offered {rate}{sent_text}, of which {lost:,} got no answer: whether the server "
                 "holds more is not known.",
             )
-        return Bottleneck(Limit.RATE, f"The schedule offered {rate}{told} and the server kept up: it may hold more.")
+        return Bottleneck(
+            Limit.RATE, f"The schedule offered {rate}{sent_text} and the server kept up: it may hold more."
+        )
     return _closed_loop(analysis)
 
 

@@ -47,7 +47,7 @@ class AATestResult:
         if not (0 <= self.alarms <= self.gates and 0 <= self.inconclusive <= self.gates and self.gates > 0):
             raise ValueError(f"{self.alarms} alarms and {self.inconclusive} inconclusive of {self.gates} gates")
         if not (0 < self.max_time < math.inf and 0 <= self.pair_seconds < math.inf):
-            raise ValueError(f"max_time {self.max_time} and pair_seconds {self.pair_seconds} are no times")
+            raise ValueError(f"max_time {self.max_time} and pair_seconds {self.pair_seconds} are out of range")
 
     @property
     def alarms_bound(self) -> float:

@@ -297,10 +297,10 @@ class _Chunk:
         found: dict[int, PieceAnswers] = {}
         for group, future in self.futures:
             found |= zip(group, future.result(), strict=True)
-        kept: list[list[PieceAnswers]] = [[] for _ in self.items]
+        answers: list[list[PieceAnswers]] = [[] for _ in self.items]
         for index, (row, window) in enumerate(self.units):
-            kept[row].append(found[index].part(window.keep))
-        for (line, sentence), parts in zip(self.items, kept, strict=True):
+            answers[row].append(found[index].part(window.keep))
+        for (line, sentence), parts in zip(self.items, answers, strict=True):
             whole = PieceAnswers.joined(parts)
             yield ScoredSentence(line, sentence, whole.log_prob, whole.likeliest)
 

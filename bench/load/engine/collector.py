@@ -273,7 +273,7 @@ class Collector:
             # Nobody is there to send what is due from now on.
             self._stop_at(min(self.now, self._ends))
         for worker in sorted(workers):
-            self._accounts.lost[worker] = Loss(self._heard[worker], told=worker in self._quit)
+            self._accounts.lost[worker] = Loss(self._heard[worker], announced=worker in self._quit)
             self._callbacks.lost(worker)
             self._close(worker)
         self._expect()

@@ -239,7 +239,7 @@ class Dispatcher:
             seconds = max(seconds, UNAVAILABLE_PAUSE)
         return seconds == 0 or self._pacer.pause(seconds)
 
-    def _told(self, failure: ServingError, timeout: float) -> ServingError:
+    def _reported(self, failure: ServingError, timeout: float) -> ServingError:
         """The failure; one that the end of the run cut short always has the same text, as texts are counted."""
         if not isinstance(failure, DeadlineExceeded) or timeout >= self._limits.timeout:
             return failure
@@ -265,7 +265,7 @@ class Dispatcher:
             outcome = Outcome.OK
         except ServingError as failure:
             done = clock()
-            error, outcome = self._told(failure, timeout), outcome_of(failure)
+            error, outcome = self._reported(failure, timeout), outcome_of(failure)
             if isinstance(failure, OwnLimit):
                 self.lacks[failure.lack] += 1
         except MemoryError:

@@ -23,11 +23,11 @@ class Loss:
 
     Args:
         heard: when its last report came, seconds since the run began.
-        told: whether that report was its last one and said so, so that it has sent nothing more.
+        announced: whether that report was its last one and said so, so that it has sent nothing more.
     """
 
     heard: float
-    told: bool
+    announced: bool
 
 
 class WorkerAccounts:
@@ -55,7 +55,7 @@ class WorkerAccounts:
         worker = message["worker"]
         self.lacks[worker] = message["lacks"]
         if (loss := self.lost.get(worker)) is not None:
-            self.lost[worker] = replace(loss, told=message["over"])
+            self.lost[worker] = replace(loss, announced=message["over"])
 
     def add(self, block: Block) -> None:
         """Takes the records of a block that was stored."""
@@ -100,6 +100,6 @@ class WorkerAccounts:
             recorder.drop(job)
         dropped = len(buffer)
         text += f": {dropped:,} of its requests {'counts' if dropped == 1 else 'count'} as dropped"
-        if not loss.told:
+        if not loss.announced:
             text += "; those of its last second may have been sent"
         return text, recorder.take()

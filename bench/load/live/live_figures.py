@@ -278,11 +278,11 @@ class LiveFigures:
                 self._keep(clock, each, histogram)
 
     def _keep(self, clock: str, second: int, histogram: LatencyHistogram) -> None:
-        kept = self._newest[clock]
-        former = kept.get(second)
-        kept[second] = histogram if former is None else former + histogram
-        if len(kept) > KEPT_SECONDS:
-            del kept[min(kept)]
+        newest = self._newest[clock]
+        former = newest.get(second)
+        newest[second] = histogram if former is None else former + histogram
+        if len(newest) > KEPT_SECONDS:
+            del newest[min(newest)]
 
     def _percentiles(self, clock: str, second: int) -> dict[str, float]:
         histogram = self._newest[clock].get(second)

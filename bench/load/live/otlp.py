@@ -125,20 +125,20 @@ class _Exporter(OTLPMetricExporter):
 
     def __init__(self, endpoint: str, session: requests.Session) -> None:
         super().__init__(endpoint, timeout=int(EVERY_SECONDS), session=session)
-        self._told = False
+        self._failure_logged = False
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         try:
             result: MetricExportResult = super().export(metrics_data, timeout_millis, **kwargs)
         except requests.RequestException as error:
             result = MetricExportResult.FAILURE
-            self._tell(type(error).__name__)
+            self._log_once(type(error).__name__)
         else:
             if result is not MetricExportResult.SUCCESS:
-                self._tell("refused")
+                self._log_once("refused")
         return result
 
-    def _tell(self, why: str) -> None:
-        if not self._told:
-            self._told = True
+    def _log_once(self, why: str) -> None:
+        if not self._failure_logged:
+            self._failure_logged = True
             logger.warning("cannot send metrics to %s (%s); check --otlp-endpoint", self._endpoint, why)

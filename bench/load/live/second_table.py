@@ -18,16 +18,16 @@ class SecondTable:
 
     Args:
         columns: names of the columns.
-        kept: how many of the newest seconds are known one by one, at least; of older ones only the sum is.
+        least: how many of the newest seconds are known one by one, at least; of older ones only the sum is.
 
     Attributes:
         first: the first second that is known by itself.
         length: one more than the newest second.
     """
 
-    def __init__(self, columns: Sequence[str], kept: int) -> None:
+    def __init__(self, columns: Sequence[str], least: int) -> None:
         self._index = {name: index for index, name in enumerate(columns)}
-        self._kept = kept
+        self._least = least
         # The first row has the sum of the seconds before `first`, the next one that of `first`.
         self._counts = np.zeros((_ROOM, len(columns)), np.int64)
         self._totals = np.zeros(len(columns), np.int64)
@@ -86,11 +86,11 @@ class SecondTable:
 
     def _reserve(self, length: int) -> None:
         self.length = max(self.length, length)
-        if self.length - self.first > 2 * self._kept:
-            self._forget(self.length - self._kept)
+        if self.length - self.first > 2 * self._least:
+            self._forget(self.length - self._least)
         rows, needed = self._counts.shape[0], 1 + self.length - self.first
         if needed > rows:
-            more = max(min(2 * rows, 1 + 2 * self._kept), needed) - rows
+            more = max(min(2 * rows, 1 + 2 * self._least), needed) - rows
             self._counts = np.concatenate((self._counts, np.zeros((more, self._counts.shape[1]), np.int64)))
 
     def _forget(self, first: int) -> None:

@@ -36,7 +36,7 @@ class SelfTest:
 
     def __post_init__(self) -> None:
         if not (0 < self.ceiling < math.inf and 0 <= self.floor < math.inf and self.users >= 1):
-            raise ValueError(f"ceiling {self.ceiling}, floor {self.floor} and users {self.users} are no self-test")
+            raise ValueError(f"ceiling {self.ceiling}, floor {self.floor} and users {self.users} are out of range")
 
 
 def client_name(protocol: str, client: str) -> str:

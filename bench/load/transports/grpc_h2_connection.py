@@ -86,7 +86,7 @@ class Link:
         over = self._waiting[request] = Event()
         try:
             self._connection.send(request)
-            self._flush(alone=False)
+            self._flush(until_empty=False)
             over.wait()
         finally:
             # Still waiting: the time is up, or the user is stopped.
@@ -134,11 +134,11 @@ class Link:
         if self._connection.out and not self._flushing and not self._broken and self._end is None:
             gevent.spawn(self._flush)
 
-    def _flush(self, *, alone: bool = True) -> None:
+    def _flush(self, *, until_empty: bool = True) -> None:
         """Sends the output buffer. A user whose time is up meanwhile leaves the rest to the next.
 
         Args:
-            alone: whether nothing else waits for this greenlet. A user, who waits for an answer, leaves to another
+            until_empty: whether to go on until nothing is left. A user, who waits for an answer, leaves to another
                 greenlet what the connection does not take at once: others' requests may follow its own.
         """
         if self._flushing or self._broken:
@@ -148,7 +148,7 @@ class Link:
         taken = True
         self._flushing_since = self._flushing_since or time.perf_counter()
         try:
-            while out and self._end is None and (taken or alone):
+            while out and self._end is None and (taken or until_empty):
                 size = len(out)
                 sent = self._socket.send(bytes(out) if size < _SENT_AT_ONCE else bytes(out[:_SENT_AT_ONCE]))
                 taken = sent >= min(size, _SENT_AT_ONCE)

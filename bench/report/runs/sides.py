@@ -173,8 +173,8 @@ def pair_view(before: Side, after: Side, comparison: Comparison) -> PairView:
             state = ""
             sentences.append(f"{left:,} of {pluralize(len(side.analyses), 'repeat')} of {side.letter} {were} out.")
     if best := [side.letter for side in (before, after) if left_out_behind(side.analyses)]:
-        told = f"The repeats of {' and '.join(best)} in which the server fell behind the rate are left out"
-        sentences.insert(0, f"{told}: do not decide anything by this comparison.")
+        head = f"The repeats of {' and '.join(best)} in which the server fell behind the rate are left out"
+        sentences.insert(0, f"{head}: do not decide anything by this comparison.")
     invalid = [side.letter for side in (before, after) if not any(entry.validity.valid for entry in side.analyses)]
     if invalid:
         state = ""
@@ -272,12 +272,12 @@ def _finding(before: Side, after: Side, comparison: Comparison) -> tuple[str, li
     known = [change for change in speeds if change.change.center is not None]
     others = [change for change in comparison.changes if change.metric.name in ("throughput", "error_share")]
     if any(entry.name in REFUSED for entry in comparison.differences):
-        told = f"{before.letter} and {after.letter} were under different loads, so neither is called faster."
-        return "", [told, *(_told(change) for change in known)]
+        refusal = f"{before.letter} and {after.letter} were under different loads, so neither is called faster."
+        return "", [refusal, *(_change_sentence(change) for change in known)]
     if not known:
         return "", [f"No latency of {before.letter} and {after.letter} can be compared."]
     if comparison.undecided:
-        return "", [_told(change) for change in known]
+        return "", [_change_sentence(change) for change in known]
     verdicts = {change.verdict for change in known}
     better, worse = "better" in verdicts, "worse" in verdicts
     if better and worse:
@@ -287,11 +287,11 @@ def _finding(before: Side, after: Side, comparison: Comparison) -> tuple[str, li
         head = f"{after.letter} is {word} than {before.letter}."
     else:
         head, state = f"No difference in latency between {before.letter} and {after.letter} can be shown.", ""
-    lines = [head, *(_told(change) for change in known)]
-    return state, [*lines, *(_told(change) for change in others if change.significant)]
+    lines = [head, *(_change_sentence(change) for change in known)]
+    return state, [*lines, *(_change_sentence(change) for change in others if change.significant)]
 
 
-def _told(change: Change) -> str:
+def _change_sentence(change: Change) -> str:
     """`latency from due, p50: +5.2 % [+2.1 … +8.4 %], worse: more than noise, by the 95 % interval.`"""
     metric = change.metric
     interval = text.change_interval(metric, change.change)

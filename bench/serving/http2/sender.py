@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bench.serving.http2.buffers import kept
+from bench.serving.http2.buffers import trimmed
 from bench.serving.http2.frames import (
     DATA,
     DEFAULT_FRAME_SIZE,
@@ -133,7 +133,7 @@ class Sender:
                     self._ready.pop(stream, None)
                 return
             if size < len(part):
-                found.waiting[0] = kept(part[size:])
+                found.waiting[0] = trimmed(part[size:])
                 part = part[:size]
             else:
                 found.waiting.popleft()

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from bench.server.embedded.base.status import PrintedFaults
 from bench.server.embedded.net.cpu_budget import CpuBudget
-from bench.serving.http2.buffers import kept
+from bench.serving.http2.buffers import trimmed
 
 CHUNK: Final = 1 << 16
 # Reads of a connection that closes. Bytes left unread make the system send a reset, which discards an answer that is
@@ -138,7 +138,7 @@ class Connection:
             rest = self._taken(memoryview(data))
             if not rest:
                 return
-            self._rest.append(kept(rest))
+            self._rest.append(trimmed(rest))
             # Not before: as long as nothing waits here, no one looks at the connection again on account of it.
             self.unsent = len(rest)
             self.last_progress = time.monotonic()
@@ -158,7 +158,7 @@ class Connection:
                     self.last_progress = time.monotonic()
                     self.unsent -= len(part) - len(rest)
                 if rest:
-                    self._rest.appendleft(kept(rest))
+                    self._rest.appendleft(trimmed(rest))
                     return False
             return True
 

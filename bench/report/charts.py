@@ -16,6 +16,8 @@ from bench.core.types import Floats
 DIGITS: Final = 6
 """Significant digits of a value in a chart: more than a screen resolves."""
 
+BLUE, ORANGE, GREEN, PURPLE, RED, SKY, BLACK, GREY = range(8)
+"""The page's palette, in the order of `bench.report.plots.SERIES`."""
 COLORS: Final = 8
 """Colours of the page's palette."""
 

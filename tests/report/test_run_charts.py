@@ -1,5 +1,6 @@
 """The charts of runs whose truth is known, as data for the page."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from bench.analysis.latency_curves import LatencyCurves, latency_curves
 from bench.analysis.measured import load
 from bench.analysis.run import analyse
 from bench.analysis.run_profile import run_profile
+from bench.analysis.time_by_second import TimeBySecond
+from bench.core.types import Floats
 from bench.report.charts import Chart
 from bench.report.runs.run_charts import run_charts
 from bench.report.runs.run_reports import write_sides
@@ -17,6 +20,8 @@ from bench.results.records import Outcome
 from bench.results.run_reader import Run
 from tests.report.test_first_screen import page_data
 from tests.support.synthetic_runs import WORKLOAD, fixed, simulate, write_run
+
+SAMPLED = {"client-cpu", "client-lag", "server-time", "time-by-second", "server-cpu"}
 
 
 def charts(run: Run) -> tuple[LatencyCurves, dict[str, Chart]]:
@@ -60,6 +65,44 @@ def test_failures_at_the_end_are_not_left_out(tmp_path: Path) -> None:
     requests.done[-1], requests.outcome[-1] = 22.002, Outcome.REJECTED
     (errors,) = charts(write_run(tmp_path, requests, "constant:rate=20"))[1]["errors"].series
     assert errors.values[-1] == 2.0
+
+
+def test_a_day_of_samples_is_a_page_of_bounded_size_with_its_largest_values(tmp_path: Path) -> None:
+    """One second in a day has the largest of each value, another the smallest latency, and an hour has no samples."""
+    run = write_run(tmp_path, simulate())
+    measured = load(run)
+    curves, rng = latency_curves(run, measured), np.random.default_rng(1)
+    time = np.arange(1.0, 86_401.0)
+
+    def day(spike: int, low: int = 40_000) -> Floats:
+        values = rng.uniform(1.0, 2.0, time.size)
+        values[spike], values[low], values[50_000:53_600] = 9.0, 0.5, np.nan
+        return values
+
+    parts = [day(70_000) for _ in range(6)]
+    found = TimeBySecond(time, day(70_000), np.sum(parts, axis=0), *parts)
+    long = replace(
+        curves,
+        client={name: day(12_345) for name in curves.client} | {"time": time},
+        server={name: day(54_321) for name in curves.server} | {"time": time},
+        parts=found,
+    )
+    charts = run_charts(analyse(run, measured=measured), long, run_profile(run, measured, 1.0))
+    thinned = {chart.name: chart for chart in charts if chart.name in SAMPLED}
+    assert thinned.keys() == SAMPLED
+    for name, chart in thinned.items():
+        assert chart.x.size == 300
+        assert (np.diff(chart.x) > 0).all() or name == "time-by-second"
+        assert "smallest and" in chart.note
+        assert "largest" in chart.note
+        assert "each 9 m 36 s" in chart.note
+        for line in chart.series:
+            least = 3.0 if line.label == "all: latency from due" else 0.5
+            assert np.nanmax(line.values) >= 9.0, (name, line.label)
+            assert np.nanmin(line.values) <= least, (name, line.label)
+    *own, latency = (line.values for line in thinned["time-by-second"].series)
+    np.testing.assert_allclose(sum(own), latency)
+    assert len(json.dumps([chart.to_json() for chart in charts])) < 200_000
 
 
 @pytest.mark.parametrize("count", [7, 9, 24, 25])

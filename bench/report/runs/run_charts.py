@@ -13,12 +13,25 @@ from bench.analysis.run import Analysis
 from bench.analysis.run_profile import RunProfile, WordGroup
 from bench.core.types import Floats
 from bench.core.units import format_number, pluralize
-from bench.report.charts import PERCENTILE, TIME, WORDS, Chart, Mark, Series
+from bench.report.charts import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PERCENTILE,
+    PURPLE,
+    RED,
+    SKY,
+    TIME,
+    WORDS,
+    Chart,
+    Mark,
+    Series,
+)
 from bench.report.runs.load_plots import FAILURES
+from bench.report.runs.sample_charts import client_charts, server_charts
 from bench.stats.percentiles import PERCENTILES, needed
-
-BLUE, ORANGE, GREEN, PURPLE, RED, SKY, BLACK, GREY = range(8)
-"""The page's palette, in the order of `bench.report.plots.SERIES`."""
 
 _FAILURE_COLORS: Final[Mapping[str, int]] = {
     "wrong_answer": RED,
@@ -64,8 +77,8 @@ def run_charts(analysis: Analysis, curves: LatencyCurves, profile: RunProfile) -
         *_in_flight(curves),
         *_start_delay(curves, profile),
         *_words(profile),
-        *_client(curves),
-        *_server(curves),
+        *client_charts(curves),
+        *server_charts(curves),
     ]
     return [chart for chart in found if chart.heat is not None or any(_known(entry) for entry in chart.series)]
 
@@ -272,62 +285,6 @@ def words_of(group: WordGroup) -> str:
     if group.least == group.most:
         return pluralize(group.most, "word")
     return f"{group.least:,} to {pluralize(group.most, 'word')}"
-
-
-def _client(curves: LatencyCurves) -> Iterator[Chart]:
-    client = curves.client
-    cores = [
-        Series("busiest load worker", client["cpu"], ORANGE),
-        Series("load generator's machine, all processes", client["machine_cpu"], GREY, dash=1),
-    ]
-    note = "of the load generator, each second; one worker can use one core"
-    yield Chart("client-cpu", "Client: CPU", note, client["time"], TIME, "CPU utilization (cores)", "cores", cores)
-    lag = [Series("largest event-loop lag", client["loop_lag"], RED)]
-    note = "largest delay of a timer, each second, of the worker with the largest"
-    yield Chart("client-lag", "Client: event-loop lag", note, client["time"], TIME, "lag", "s", lag)
-
-
-def _server(curves: LatencyCurves) -> Iterator[Chart]:
-    server = curves.server
-    timings = [
-        Series(label, server[name], color, dash)
-        for name, label, color, dash in (
-            ("request", "request", BLUE, 0),
-            ("runtime", "session, batch queueing included", GREEN, 1),
-            ("queue", "batch queueing delay", RED, 1),
-        )
-        if not np.isnan(server[name]).all()
-    ]
-    note = "from the server's own counters, each second"
-    title = "Server: time of a request"
-    yield Chart("server-time", title, note, server["time"], TIME, "mean of a request", "s", timings)
-    yield from _parts(curves)
-    cores = [Series("server", server["cpu"], PURPLE)]
-    yield Chart(
-        "server-cpu", "Server: CPU", "each second", server["time"], TIME, "CPU utilization (cores)", "cores", cores
-    )
-
-
-def _parts(curves: LatencyCurves) -> Iterator[Chart]:
-    """Where the time goes; only where the server's page tells its part."""
-    found = curves.parts
-    if not found.known:
-        return
-    parts = [
-        Series(label, values, color, counts=found.requests)
-        for label, values, color in (
-            ("client: due, not yet sent", found.client, ORANGE),
-            ("network and both stacks, as in the quietest seconds", found.wire, SKY),
-            ("server: waiting for a batch", found.queue, RED),
-            ("server: model execution", found.runtime, GREEN),
-            ("server: decoding, encoding and the rest", found.serialisation, BLUE),
-            ("not explained", found.unexplained, BLACK),
-        )
-    ]
-    parts.append(Series("all: latency from due", found.latency, GREY, dash=1, counts=found.requests))
-    note = "mean of the successful requests done in each second; the parts sum to the latency from due"
-    title = "Where the time goes, each second"
-    yield Chart("time-by-second", title, note, found.time, TIME, "mean of a request", "s", parts)
 
 
 def _middle(curves: LatencyCurves) -> Floats:

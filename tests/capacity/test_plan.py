@@ -1,5 +1,6 @@
 """Replicas, cost, and the plan of a day."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,6 +168,29 @@ def test_times_of_several_forms(tmp_path: Path) -> None:
         file.write_text("time,rate,remark\n" + "".join(f"{time},5,x\n" for time in times))
         first, last = read_diurnal(file)
         assert (first.seconds, last.seconds) == (5400, 86_400 - 5400)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "says"),
+    [
+        (
+            "06:00",
+            "2026-01-31T07:00",
+            "'2026-01-31T07:00' is a date and time without an offset from UTC, and '06:00' is",
+        ),
+        ("2026-01-31T07:00", "12", "'12' is a time of day, and '2026-01-31T07:00' is a date and time without"),
+        (
+            "2026-01-31T07:00",
+            "2026-01-31T08:00Z",
+            "'2026-01-31T08:00Z' is a date and time with its offset from UTC, and",
+        ),
+    ],
+)
+def test_times_of_several_kinds_in_one_file_are_refused(tmp_path: Path, first: str, second: str, says: str) -> None:
+    file = tmp_path / "day.csv"
+    file.write_text(f"time,rate\n{first},5\n{second},6\n")
+    with pytest.raises(UsageError, match=re.escape(f"day.csv line 3: {says}") + ".*; write all times alike"):
+        read_diurnal(file)
 
 
 @pytest.fixture
@@ -362,7 +386,13 @@ class TestObjective:
         assert found.measured[0].broken == ("the server fell behind",)
 
 
-@pytest.mark.parametrize("word", ["nan", "inf", " ", "25:xx", "12:nan", "1:2:3:4", "noon", "2026-13-01"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("nan", "inf", " ", "25:xx", "12:nan", "1:2:3:4", "noon", "2026-13-01", "20260131", "1_0", "-3"),
+        *("8785", "12:99", "9999:00"),
+    ],
+)
 def test_a_malformed_time_of_day_is_refused(word: str, tmp_path: Path) -> None:
     file = tmp_path / "day.csv"
     file.write_text(f"time,rate\n0,5\n{word},5\n")

@@ -3,13 +3,14 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
 import pytest
 
 from bench import api
-from bench.capacity.experiment.experiment_design import QUICK, Step
+from bench.capacity.experiment.experiment_design import FULL, QUICK, Step
 from bench.capacity.experiment.sweep import Sweep, SweepResult
 from bench.capacity.experiment.sweep_folder import SweepFolder
 from bench.capacity.experiment.sweep_listener import SweepListener
@@ -335,11 +336,52 @@ def test_a_damaged_sweep_file_is_refused(tmp_path: Path, data: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "text"),
+    [
+        ({"seconds": [15.0, 6.0, 10.0]}, {"seconds": [5.0, 2.0, 10.0]}, "--step-time was 6s"),
+        ({"seconds": [15.0, 6.0, 10.0]}, {"seconds": [15.0, 6.0, 5.0]}, "--knee-time was 10s"),
+        ({"ladder": [1, 2, 4]}, {"ladder": [1, 2, 4, 8]}, "--max-users was 4"),
+        (
+            {"knee": list(QUICK.knee), "ladder": [1], "seconds": [15.0, 6.0, 10.0]},
+            {"knee": list(FULL.knee), "ladder": [2], "seconds": [60.0, 20.0, 30.0]},
+            "--quick was given",
+        ),
+        (
+            {"request": {"padded": True}},
+            {"request": {"sentences": 4}},
+            "--padded was given, --sentences-per-request was",
+        ),
+        ({"request": {"timeout": 5.0, "check_share": 0.5}}, {}, "--check-share was 50%, --request-timeout was 5s"),
+        (
+            {"request": {"tls": {"ca": "ca.pem"}, "headers": ["X-Team"]}},
+            {},
+            "--header was X-Team, --ca-cert was ca.pem",
+        ),
+        (
+            {"label": None, "server_flags": ["--a", "--b"]},
+            {"label": "x"},
+            "--label was not given, --server-flag was --a",
+        ),
+        ({"model": "sha256:1"}, {"model": "sha256:2"}, "--model-dir was another export"),
+        ({"cores_per_replica": 2}, {"cores_per_replica": None}, "--cores-per-replica was 2"),
+    ],
+)
+def test_what_a_sweep_had_is_named_as_the_options(
+    tmp_path: Path, was: dict[str, Any], now: dict[str, Any], text: str
+) -> None:
+    SweepFolder.create(tmp_path, was, resume=False)
+    with pytest.raises(UsageError, match=re.escape(f"a sweep of other options ({text}")) as caught:
+        SweepFolder.create(tmp_path, now, resume=True)
+    assert "seconds" not in str(caught.value)
+    assert "[" not in str(caught.value)
+
+
 def test_a_folder_with_another_sweep_is_refused(tmp_path: Path) -> None:
     SweepFolder.create(tmp_path, {"slo": "p99=1s"}, resume=False)
     with pytest.raises(UsageError, match="--resume"):
         SweepFolder.create(tmp_path, {"slo": "p99=1s"}, resume=False)
-    with pytest.raises(UsageError, match="slo was 'p99=1s'"):
+    with pytest.raises(UsageError, match="--slo was p99=1s"):
         SweepFolder.create(tmp_path, {"slo": "p99=2s"}, resume=True)
     assert SweepFolder.create(tmp_path, {"slo": "p99=1s"}, resume=True).steps == ()
     with pytest.raises(UsageError, match="holds no sweep"):

@@ -19,6 +19,7 @@ from typing import Any, Final
 import orjson
 
 from bench.capacity.experiment.experiment_design import FULL, QUICK
+from bench.capacity.experiment.job_changes import changed_options
 from bench.capacity.experiment.sweep_spec import not_default
 from bench.core.atomic_files import write_atomically
 from bench.core.bounded_files import own_file
@@ -128,13 +129,12 @@ class SweepFolder:
         file = path / FILE_NAME
         if file.exists():
             found = cls.open(path)
-            changed = sorted(name for name in job.keys() | found.job.keys() if job.get(name) != found.job.get(name))
             if not resume:
                 raise UsageError(f"{path} already holds a sweep; give --resume to continue it, or another --out")
-            if changed:
-                was = ", ".join(f"{name} was {found.job.get(name)!r}" for name in changed)
+            if changed := changed_options(found.job, job):
                 raise UsageError(
-                    f"{path} holds a sweep of other options ({was}); give the same options, or another --out"
+                    f"{path} holds a sweep of other options ({', '.join(changed)}); give the same options, or another "
+                    "--out"
                 )
             return found
         if resume:

@@ -2,14 +2,15 @@
 
 The file has two columns with a header: `time` (`HH:MM`, hours, or an ISO date and time) and `rate` (requests a second:
 `500`, `500/s`, `30000/m`). A date and time without an offset from UTC is taken as it stands, wherever the file is read,
-so a day has 24 hours; one with an offset is that moment. Each rate holds until the time of the next line. The last one
-holds until 24 hours after the first; where the file covers a day or more, it holds as long as the one before it.
+so a day has 24 hours; one with an offset is that moment. A file has times of a day, dates without an offset, or dates
+with one, and no mixture. Each rate holds until the time of the next line. The last one holds until 24 hours after the
+first; where the file covers a day or more, it holds as long as the one before it.
 """
 
 import contextlib
 import csv
 import io
-import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,11 +22,17 @@ from bench.capacity.model.model import CapacityModel
 from bench.capacity.plan.plan import PlanOptions, PlanRow, plan
 from bench.core.bounded_files import MEBIBYTE, read_regular
 from bench.core.errors import UsageError, in_words
-from bench.core.units import parse_rate
+from bench.core.units import parse_number, parse_rate
 from bench.stats.estimate import Estimate
 
 _DAY: Final = 86_400.0
 _MOST_BYTES: Final = MEBIBYTE
+_MOST_HOURS: Final = 366 * 24
+"""A larger number is no time in hours: 20260131."""
+_CLOCK: Final = re.compile(r"([0-9]{1,4}):([0-5]?[0-9])(?::([0-5]?[0-9]))?")
+_OF_DAY: Final = "a time of day"
+_LOCAL: Final = "a date and time without an offset from UTC"
+_IN_UTC: Final = "a date and time with its offset from UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +95,15 @@ def read_diurnal(path: Path) -> tuple[Span, ...]:
         ) from error
     if len(rows) < 2 or not {"time", "rate"} <= rows[0].keys():
         raise UsageError(f"{path} needs a header with time and rate, and at least two lines")
-    starts, rates = [], []
+    starts, rates, first = [], [], ""
     for number, row in enumerate(rows, 2):
         try:
-            starts.append(_seconds(_cell(row, "time")))
+            start, kind = _seconds(_cell(row, "time"))
+            starts.append(start)
+            if kind != (first := first or kind):
+                raise UsageError(
+                    f"{row['time']!r} is {kind}, and {rows[0]['time']!r} is {first}; write all times alike"
+                )
             rates.append(parse_rate(_cell(row, "rate")))
         except (UsageError, ValueError) as error:
             raise UsageError(f"{path} line {number}: {error}") from error
@@ -113,31 +125,36 @@ def _cell(row: Mapping[str, str | None], name: str) -> str:
     return text
 
 
-def _seconds(text: str) -> float:
-    """A time as seconds since midnight or since 1970."""
+def _seconds(text: str) -> tuple[float, str]:
+    """A time as seconds since midnight or since 1970, and what kind of time it is."""
     word = text.strip()
     for read in (_of_hours, _of_clock, _of_date):
-        with contextlib.suppress(ValueError):
-            if math.isfinite(seconds := read(word)):
-                return seconds
+        with contextlib.suppress(ValueError, UsageError):
+            return read(word)
     raise UsageError(f"{word!r} is not a time; write it like 14:30, 14.5 or 2026-01-31T14:30")
 
 
-def _of_hours(word: str) -> float:
-    return float(word) * 3600
+def _of_hours(word: str) -> tuple[float, str]:
+    return parse_number(word, 0, _MOST_HOURS) * 3600, _OF_DAY
 
 
-def _of_clock(word: str) -> float:
-    parts = word.split(":")
-    if len(parts) not in (2, 3) or "-" in word:
+def _of_clock(word: str) -> tuple[float, str]:
+    if not (found := _CLOCK.fullmatch(word)):
         raise ValueError(word)
-    return sum(float(part) * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    if hours > _MOST_HOURS:
+        raise ValueError(word)
+    return float(hours * 3600 + minutes * 60 + seconds), _OF_DAY
 
 
-def _of_date(word: str) -> float:
+def _of_date(word: str) -> tuple[float, str]:
+    if word.isdigit():
+        # Digits alone could be hours, a date or seconds since 1970.
+        raise ValueError(word)
     found = datetime.fromisoformat(word)
     # A time without an offset would be one of this machine's time zone, with its changes of the clock.
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    local = found.tzinfo is None
+    return (found.replace(tzinfo=UTC) if local else found).timestamp(), _LOCAL if local else _IN_UTC
 
 
 def plan_diurnal(model: CapacityModel, sustained: Estimate, spans: Sequence[Span], options: PlanOptions) -> DiurnalPlan:

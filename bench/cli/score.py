@@ -28,7 +28,7 @@ from bench.core import interrupts
 from bench.core.errors import ExitCode, UsageError
 from bench.core.extras import require
 from bench.core.output import to_json
-from bench.report.score_output import ResumableOutput, ScoreOutput, StreamOutput
+from bench.report.score_output import ResumableOutput, ScoreOutput, StreamOutput, text_size
 from bench.report.score_page import Html, ScoredModel
 from bench.report.scores import ScoreFormat, SentenceValue, sentence_value
 from bench.server.clients import connect, protocols, served_scorer, top_k_scorer
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
             stack.enter_context(interrupts.noting(lambda: f"--resume continues {args.out}"))
         output = _open_output(args, sides, form, out)
         stack.callback(output.close)
-        output.skip(lines, "standard input" if args.file == STDIN else args.file)
+        skipped = output.skip(lines, "standard input" if args.file == STDIN else args.file)
         streams = [
             stack.enter_context(side.scored(copy))
             for side, copy in zip(sides, itertools.tee(lines, len(sides)), strict=True)
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         total = None if args.file == STDIN else Path(args.file).stat().st_size
         before = output.done
         with ProgressDisplay(out.progress, "scoring", total) as progress:
-            words = _write_all(scored, output, progress)
+            words = _write_all(scored, output, progress, skipped)
         output.finish()
     file = None if args.out is None else str(args.out)
     out.result(ScoreDocument(sentences=output.done, scored=output.done - before, words=words, out=file), "")
@@ -184,13 +184,13 @@ def _with_first_read(lines: Iterator[Line]) -> Iterator[Line]:
     return itertools.chain([first], lines)
 
 
-def _write_all(scored: Iterable[ScoredSentence], output: ScoreOutput, progress: ProgressDisplay) -> int:
-    """Writes all sentences, and returns the number of their words."""
-    words = size = 0
+def _write_all(scored: Iterable[ScoredSentence], output: ScoreOutput, progress: ProgressDisplay, size: int) -> int:
+    """Writes all sentences, and returns the number of their words; `size` bytes of the input were done before."""
+    words = 0
     for entry in scored:
         output.write(entry)
         words += entry.sentence.num_words
-        size += len(entry.sentence.text.encode()) + 1
+        size += text_size(entry.sentence.text)
         progress.reach(size, f"{words / max(progress.elapsed, 1e-9):,.0f} words/s")
     return words
 

@@ -25,8 +25,9 @@ class ScoreOutput:
     def __init__(self, form: ScoreFormat) -> None:
         self._form = form
 
-    def skip(self, lines: Iterator[Line], name: str) -> None:
-        """Leaves out the sentences that the output holds already."""
+    def skip(self, lines: Iterator[Line], name: str) -> int:
+        """Leaves out the sentences that the output holds already, and returns their size in bytes."""
+        return 0
 
     def write(self, scored: ScoredSentence) -> None:
         """Adds one sentence."""
@@ -74,17 +75,19 @@ class ResumableOutput(ScoreOutput):
         self._file = ResumableFile(path, job, resume)
         self.done = self._file.items
 
-    def skip(self, lines: Iterator[Line], name: str) -> None:
-        """Leaves out the sentences that the file holds already.
+    def skip(self, lines: Iterator[Line], name: str) -> int:
+        """Leaves out the sentences that the file holds already, and returns their size in bytes.
 
         Raises:
             UsageError: they are not those that it was made from.
         """
-        skipped = 0
+        skipped = size = 0
         for line in itertools.islice(lines, self.done):
             self._file.skip(_source(line.number, line.text))
             skipped += 1
+            size += text_size(line.text)
         self._file.check_input(name, skipped)
+        return size
 
     def _put(self, text: str, scored: ScoredSentence) -> None:
         self._file.write(text.encode(), _source(scored.line, scored.sentence.text))
@@ -97,6 +100,11 @@ class ResumableOutput(ScoreOutput):
 
     def close(self) -> None:
         self._file.close()
+
+
+def text_size(text: str) -> int:
+    """Bytes of a sentence in the input, with the end of its line."""
+    return len(text.encode()) + 1
 
 
 def _source(number: int, text: str) -> bytes:

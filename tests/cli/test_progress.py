@@ -7,6 +7,7 @@ import pytest
 
 from bench.cli.common import progress
 from bench.cli.common.progress import ProgressDisplay
+from bench.cli.common.time_left import TimeLeft
 from bench.gate.cli.options import gate_progress
 
 
@@ -67,6 +68,32 @@ def test_a_line_shows_the_share_that_is_done(monkeypatch: pytest.MonkeyPatch) ->
         shown.reach(50, "[1] word/s")
         assert err.came.wait(30)
     assert err.getvalue().splitlines()[-1].startswith("scoring: 25 %, [1] word/s")
+
+
+@pytest.mark.parametrize(
+    ("reached", "total", "now", "left"),
+    [
+        ((), 100, 60.0, None),
+        # 512 sentences at once, after a warm-up of 20 s: the first ones say nothing of the others.
+        ([(20.0, 1), (20.01, 512)], 10_000, 25.0, None),
+        ([(20.0, 1), (20.01, 512), (24.0, 513)], 10_000, 24.1, None),
+        ([(20.0, 1), (20.01, 512), (24.0, 513), (24.01, 1024)], 10_000, 24.6, 70.125),
+        # One after the other, and resumed after half.
+        ([(5.0 + index / 10, 500 + index) for index in range(40)], 1000, 9.0, 46.1),
+        ([(5.0, 1), (5.9, 2)], 1000, 7.0, None),
+        ([(5.0, 500), (9.0, 500)], 1000, 12.0, None),
+        ([(5.0, 500), (9.0, 700)], None, 12.0, None),
+        ([(5.0, 500), (9.0, 1100)], 1000, 12.0, 0.0),
+    ],
+)
+def test_the_time_left_is_not_shown_before_it_is_known(
+    reached: list[tuple[float, float]], total: float | None, now: float, left: float | None
+) -> None:
+    """With the first group of results it was a second, and grew with each further one."""
+    estimate = TimeLeft()
+    for moment, completed in reached:
+        estimate.reach(completed, moment)
+    assert estimate.seconds(total, now) == (None if left is None else pytest.approx(left, rel=0.01))
 
 
 def test_an_unknown_total_shows_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

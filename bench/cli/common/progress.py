@@ -3,12 +3,14 @@
 import contextlib
 import io
 import threading
+import time
 from typing import Any, Final, Protocol, Self, TextIO, cast
 
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TextColumn
 from rich.progress_bar import ProgressBar
 
+from bench.cli.common.time_left import TimeLeft
 from bench.core import interrupts
 from bench.core.output import legible
 from bench.core.units import format_percent, format_seconds
@@ -57,7 +59,8 @@ class ProgressDisplay:
             disable=not self._console.is_terminal or self._console.is_dumb_terminal,
             transient=True,
         )
-        self._bar.add_task(name, total=total, state=state)
+        self._left = TimeLeft()
+        self._bar.add_task(name, total=total, state=state, left=self._left)
         (self._task,) = self._bar.tasks
         self._over = threading.Event()
         self._lines = threading.Thread(target=self._write_lines, name=THREAD, daemon=True)
@@ -89,6 +92,7 @@ class ProgressDisplay:
 
     def reach(self, completed: float, state: str, total: float | None = None) -> None:
         """Notes that `completed` of the total is done; `total` replaces the former one."""
+        self._left.reach(completed, time.monotonic())
         self._bar.update(self._task.id, completed=completed, total=total, state=state)
 
     def extend(self, more: float) -> None:
@@ -121,7 +125,7 @@ def _position(task: Task, limit: str) -> str:
     if limit:
         parts = [f"{elapsed} of {limit} {format_seconds(task.total or 0)}", task.fields["state"]]
     else:
-        left = task.time_remaining
+        left = task.fields["left"].seconds(task.total, time.monotonic())
         parts = [
             elapsed if task.total is None else format_percent(task.percentage / 100, 2),
             task.fields["state"],

@@ -5,6 +5,7 @@ It also reads what the standard library takes for something else: interim respon
 
 import contextlib
 import contextvars
+import functools
 import http.client
 import io
 import re
@@ -63,18 +64,23 @@ class BoundedAdapter(requests.adapters.HTTPAdapter):
 
 
 class _Reader(io.RawIOBase):
-    """Reads from a socket; each wait ends with the time left."""
+    """Reads from a socket, after `early`, which has been read already; each wait ends with the time left."""
 
-    def __init__(self, connected: Any, raw: Any) -> None:
+    def __init__(self, connected: Any, raw: Any, early: bytes) -> None:
         super().__init__()
         self._socket = connected
         self._raw = raw
+        self._early = early
         self._turn_began = time.perf_counter()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        if self._early:
+            part = self._early[: len(buffer)]
+            buffer[: len(part)], self._early = part, self._early[len(part) :]
+            return len(part)
         before = time.perf_counter()
         if before - self._turn_began > _TURN:
             time.sleep(_PAUSE)
@@ -102,9 +108,9 @@ class _Lines(io.BufferedReader):
 
 
 class _Response(http.client.HTTPResponse):
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, sock: Any, *args: Any, early: bytes = b"", **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp: _Lines = _Lines(_Reader(sock, self.fp.detach()), _BUFFER)
+        self.fp: _Lines = _Lines(_Reader(sock, self.fp.detach(), early), _BUFFER)
 
     def begin(self) -> None:
         """Reads the head.
@@ -135,6 +141,9 @@ class _Bounded:
     """Sets the time left as the timeout of plain and TLS connections."""
 
     sock: Any
+    response_class: Any
+    # What was read of a response while the request was sent.
+    _early = b""
     # Whether a request was not sent to its end, so that the connection takes no other.
     _cut = False
 
@@ -144,21 +153,35 @@ class _Bounded:
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
-        self._cut = False
+        self._cut, self._early = False, b""
         self.sock.settimeout(time_left())
 
+    def getresponse(self) -> Any:
+        self.response_class = functools.partial(_Response, early=self._early)
+        self._early = b""
+        return super().getresponse()  # type: ignore[misc]
+
     def send(self, data: Any) -> None:
-        if self.sock is not None:
-            self.sock.settimeout(time_left())
-            if isinstance(data, bytes) and len(data) > _SENT_AT_ONCE and not isinstance(self.sock, ssl.SSLSocket):
+        if self.sock is None or not (isinstance(data, bytes) and len(data) > _SENT_AT_ONCE):
+            if self.sock is not None:
+                self.sock.settimeout(time_left())
+            with _ended_as_usual():
+                super().send(data)  # type: ignore[misc]
+            return
+        self.sock.settimeout(time_left())
+        try:
+            if isinstance(self.sock, ssl.SSLSocket):
+                self._send_large_over_tls(memoryview(data))
+            else:
                 self._send_large(memoryview(data))
-                return
-        super().send(data)  # type: ignore[misc]
+        except BrokenPipeError:
+            self._cut = True
+            raise
+        finally:
+            self.sock.settimeout(time_left())
 
     def _send_large(self, data: memoryview) -> None:
         """Sends a body as long as the server reads it, or until it responds.
-
-        Not over TLS, where data arrives that is no response.
 
         Raises:
             BrokenPipeError: the server responds and reads no further; the library reads its response then.
@@ -166,24 +189,78 @@ class _Bounded:
         """
         heed = True
         while data:
-            if not wait_for_socket(self.sock, read=heed, write=True, timeout=time_left()):
-                raise TimeoutError("timed out")
+            self._await(read=heed, write=True)
             if not wait_for_write(self.sock, 0):
                 if _INTERIM.match(self.sock.recv(_STATUS_LINE, socket.MSG_PEEK)):
                     # It stays unread until the body is sent, and would end each wait.
                     heed = False
                     continue
-                self._cut = True
                 raise BrokenPipeError("the server responded first")
             data = data[self.sock.send(data[:_SENT_AT_ONCE]) :]
 
+    def _send_large_over_tls(self, data: memoryview) -> None:
+        """The same where data may arrive that is no response, and what was read cannot be left to the library."""
+        early = b""
+        self.sock.settimeout(0)
+        while data:
+            # After an interim response no other is waited for.
+            if not early:
+                early = self._early = self._arrived()
+                if early and not _INTERIM.match(early):
+                    raise BrokenPipeError("the server responded first")
+            try:
+                with _ended_as_usual():
+                    sent = self.sock.send(data[:_SENT_AT_ONCE])
+            except ssl.SSLWantReadError:
+                self._await(read=True, write=False)
+                continue
+            except ssl.SSLWantWriteError:
+                sent = 0
+            data = data[sent:]
+            if not sent:
+                # Where gevent has replaced sockets there is no exception.
+                self._await(read=not early, write=True)
+
+    def _arrived(self) -> bytes:
+        """What a TLS connection has for its reader now.
+
+        Raises:
+            BrokenPipeError: its end.
+        """
+        try:
+            with _ended_as_usual():
+                data: bytes = self.sock.recv(_BUFFER)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return b""
+        if not data:
+            raise BrokenPipeError("the server closed the connection")
+        return data
+
+    def _await(self, *, read: bool, write: bool) -> None:
+        """Waits for the socket.
+
+        Raises:
+            TimeoutError: the time is over.
+        """
+        if not wait_for_socket(self.sock, read=read, write=write, timeout=time_left()):
+            raise TimeoutError("timed out")
+
+
+@contextlib.contextmanager
+def _ended_as_usual() -> Iterator[None]:
+    """The end of a TLS connection as that of a plain one, after which the library looks for a response."""
+    try:
+        yield
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+        raise BrokenPipeError("the server closed the connection") from error
+
 
 class _Connection(_Bounded, urllib3.connection.HTTPConnection):
-    response_class = _Response
+    """Plain."""
 
 
 class _SecureConnection(_Bounded, urllib3.connection.HTTPSConnection):
-    response_class = _Response
+    """TLS."""
 
 
 class _Pool(urllib3.HTTPConnectionPool):

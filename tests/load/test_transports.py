@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -123,9 +123,11 @@ def test_statuses(rest_kind: str, status: int, error: Any) -> None:
 
 
 @contextmanager
-def raw_server(talk: Any) -> Iterator[Any]:
+def raw_server(talk: Any, secure: bool = False) -> Iterator[Any]:
     """Handles each connection with `talk(connection)`, again and again until it raises or returns True."""
     listener = socket.create_server(("127.0.0.1", 0))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
 
     def serve() -> None:
         while True:
@@ -133,13 +135,17 @@ def raw_server(talk: Any) -> Iterator[Any]:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            with connection:
-                talk(connection)
+            if not secure:
+                with connection:
+                    talk(connection)
+                continue
+            with suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
+                talk(secured)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http{'s' if secure else ''}://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
@@ -210,7 +216,9 @@ def test_requests_does_not_read_interim_responses_without_end() -> None:
         rest(url, "requests").exchange(b"x", 5)
 
 
-def test_a_server_that_answers_early_and_reads_no_further_refuses(rest_kind: str) -> None:
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_server_that_answers_early_and_reads_no_further_refuses(rest_kind: str, secure: bool, closes: bool) -> None:
     """The upload ends there, and the connection takes no other request."""
     connections: list[Any] = []
     over = threading.Event()
@@ -222,9 +230,12 @@ def test_a_server_that_answers_early_and_reads_no_further_refuses(rest_kind: str
             return
         connection.recv(4096)
         connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 8\r\n\r\ntoo much")
+        if closes:
+            # What it sent would be lost to a reset, if it closed with something unread.
+            connection.shutdown(socket.SHUT_WR)
         over.wait(40)
 
-    with raw_server(talk) as url, closing(rest(url, rest_kind)) as transport:
+    with raw_server(talk, secure) as url, closing(rest(url, rest_kind, access=Access(tls=TRUSTED))) as transport:
         with pytest.raises(Rejected, match="HTTP 413: too much"):
             transport.exchange(bytes(20_000_000), 30)
         over.set()
@@ -233,9 +244,10 @@ def test_a_server_that_answers_early_and_reads_no_further_refuses(rest_kind: str
 
 
 @pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 102 Processing\r\n\r\n"])
-def test_large_requests_arrive_whole(rest_kind: str, interim: bytes) -> None:
+@pytest.mark.parametrize("secure", [False, True])
+def test_large_requests_arrive_whole(rest_kind: str, interim: bytes, secure: bool) -> None:
     """Also where an interim response comes first."""
-    body = bytes(range(256)) * 60_000
+    body = bytes(range(256)) * (20_000 if secure else 60_000)
 
     def talk(connection: socket.socket) -> None:
         connection.sendall(interim)
@@ -244,7 +256,7 @@ def test_large_requests_arrive_whole(rest_kind: str, interim: bytes) -> None:
             same = b"%d" % (read_request(connection) == body)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + same)
 
-    with raw_server(talk) as url, closing(rest(url, rest_kind)) as transport:
+    with raw_server(talk, secure) as url, closing(rest(url, rest_kind, access=Access(tls=TRUSTED))) as transport:
         assert [transport.exchange(body, 30) for _ in range(2)] == [b"1", b"1"]
 
 

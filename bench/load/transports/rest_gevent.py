@@ -18,6 +18,8 @@ from bench.workload.trace_context import HEADER
 # The server timed out waiting for a request, and has not received this one (RFC 9110, section 15.5.9).
 _REQUEST_TIMEOUT: Final = 408
 
+_SENT_AT_ONCE: Final = 1 << 16
+
 
 class RestGevent:
     """REST on one persistent connection, with geventhttpclient's parser, which Locust's `FastHttpUser` uses.
@@ -112,7 +114,9 @@ class RestGevent:
 
     def _send(self, request: bytes, answer: RestAnswer, ends: float) -> None:
         try:
-            sent = self._socket.send(request)
+            # TLS sends all or waits, plain TCP what there is room for.
+            all_or_none = self._context is not None and len(request) > _SENT_AT_ONCE
+            sent = 0 if all_or_none else self._socket.send(request)
         except OSError:
             # The server may have responded before it had read the whole request.
             with contextlib.suppress(OSError, HTTPParseError):

@@ -51,7 +51,7 @@ def bottleneck(analysis: Analysis) -> Bottleneck:
     """What limited the throughput of a run, from its validity checks and its samples of CPU."""
     metrics = analysis.summary.metrics
     if not analysis.summary.counts.get("ok"):
-        return Bottleneck(Limit.UNKNOWN, "No request was successful, so there is no throughput to limit.")
+        return Bottleneck(Limit.UNKNOWN, "No request was successful: the throughput is 0.")
     failed = {check.name: check for check in analysis.validity.checks if check.passed is False}
     client = failed.keys() & _CLIENT_CHECKS.keys()
     # Where the server falls behind, requests wait for a user, and may never be sent.

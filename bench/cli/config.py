@@ -128,7 +128,7 @@ def _chosen(commands: Sequence[Command], words: Sequence[str]) -> list[Command]:
     if not found:
         names = [" ".join(command.scope) for command in commands]
         text = " ".join(words)
-        raise UsageError(f"there is no command {text!r}{did_you_mean(text, names)}")
+        raise UsageError(f"unknown command {text!r}{did_you_mean(text, names) or '; see bertbench --help'}")
     return found
 
 

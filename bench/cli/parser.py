@@ -100,7 +100,7 @@ class Parser(argparse.ArgumentParser):
 
     def _unknown(self, option: str) -> str:
         name = option.partition("=")[0]
-        return f"there is no {name}{did_you_mean_option(name, self._option_string_actions)}"
+        return f"unknown option {name}{did_you_mean_option(name, self._option_string_actions)}"
 
     def _unknown_option(self) -> str | None:
         """The first unknown option among the words; the words of a sub-command belong to its own parser."""

@@ -52,7 +52,8 @@ def _chosen(client: str | None) -> Mapping[str, SelfTest]:
         return stored
     if client not in stored:
         known = ", ".join(stored)
-        raise UsageError(f"--client: there is no ceiling of {client!r}, only of {known}{did_you_mean(client, stored)}")
+        cure = did_you_mean(client, stored) or "; run bertbench calibrate"
+        raise UsageError(f"--client: the ceiling of {client!r} was not measured, only those of {known}{cure}")
     return {client: stored[client]}
 
 

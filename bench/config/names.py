@@ -107,7 +107,7 @@ def _unknown_in(file: ConfigFile, scope: Scope, table: Mapping[str, Any], names:
         if isinstance(value, dict) and (scope, key) == ((), LOCUST):
             continue
         if isinstance(value, dict) and key not in commands:
-            yield f"table {shown} {file.place(scope)}: there is no such command{did_you_mean(key, [*commands, LOCUST])}"
+            yield f"table {shown} {file.place(scope)}: unknown command{did_you_mean(key, [*commands, LOCUST])}"
         elif isinstance(value, dict):
             yield from _unknown_in(file, (*scope, key), value, names)
         elif option_name(key) not in options:
@@ -119,7 +119,7 @@ def _missing(scope: Scope, key: str, names: OptionNames) -> str:
         return f"its options belong in a table, [{'.'.join((*scope, key))}]"
     if scope and (others := names.commands_with(option_name(key))):
         return f"{' '.join(scope)} has no such option, but {', '.join(others[:3])}; move it to their table"
-    return f"there is no such option{did_you_mean(option_name(key), sorted(names.within(scope)))}"
+    return f"unknown option{did_you_mean(option_name(key), sorted(names.within(scope)))}"
 
 
 def misspelt_variables(variables: Iterable[str], names: OptionNames) -> list[str]:
@@ -129,7 +129,7 @@ def misspelt_variables(variables: Iterable[str], names: OptionNames) -> list[str
     for variable in unknown_variables(variables, names):
         near = difflib.get_close_matches(variable.upper(), known, 1, _cutoff(variable))
         if near:
-            lines.append(f"{printable(variable)}: there is no such option; did you mean {near[0]}?")
+            lines.append(f"{printable(variable)}: unknown option; did you mean {near[0]}?")
     return lines
 
 

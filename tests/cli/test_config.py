@@ -114,7 +114,7 @@ def test_each_fault_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, err = call("config check my.toml")
     assert (code, out) == (2, "")
     assert err.splitlines() == [
-        "bertbench: usrs in my.toml: there is no such option; did you mean users?",
+        "bertbench: usrs in my.toml: unknown option; did you mean users?",
         "bertbench: hots in [locust] of my.toml: Locust has no such option; did you mean host?",
         "bertbench: duration in [run] of my.toml: '10' is a duration without a unit; write 10ms or 10s (also m, h)",
         "bertbench: BERTBENCH_RUN_DRAIN: 'x' is not a duration; write it like 250ms, 30s, 5m or 1m30s",
@@ -124,8 +124,8 @@ def test_each_fault_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ("config show rnu", "there is no command 'rnu'; did you mean run?"),
-        ("config show gate calibrat", "there is no command 'gate calibrat'; did you mean gate calibrate?"),
+        ("config show rnu", "unknown command 'rnu'; did you mean run?"),
+        ("config show gate calibrat", "unknown command 'gate calibrat'; did you mean gate calibrate?"),
         ("config check none.toml", "cannot open none.toml: the file or folder does not exist"),
         ("config show --config none.toml", "cannot open none.toml"),
     ],

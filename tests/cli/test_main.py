@@ -30,7 +30,7 @@ def test_a_mistyped_option_is_named_where_its_value_could_be_a_command(capsys: p
     with pytest.raises(SystemExit) as ended:
         main(["gate", "--baseline", "embedded", "--min-efect", "3%"])
     assert ended.value.code == 2
-    assert "there is no --min-efect; did you mean --min-effect?" in capsys.readouterr().err
+    assert "unknown option --min-efect; did you mean --min-effect?" in capsys.readouterr().err
 
 
 def test_a_mistyped_command_is_named_and_not_its_options(capsys: pytest.CaptureFixture[str]) -> None:

@@ -185,4 +185,4 @@ def namespace(words: str) -> Any:
 def test_options_are_not_abbreviated(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         namespace(words)
-    assert "there is no --" in capsys.readouterr().err
+    assert "unknown option --" in capsys.readouterr().err

@@ -36,11 +36,11 @@ def test_every_fault_is_a_line(tmp_path: Path) -> None:
         "[run]\nepochs = 1\nsteps = 2\npadded = 'x'\n[runn]\n[locusts]\n"
     )
     assert faults(text, {"BERTBENCH_USER": "1", "BERTBENCH_RUN_FORMAT": "xml"}, tmp_path) == [
-        "usrs in bertbench.toml: there is no such option; did you mean users?",
+        "usrs in bertbench.toml: unknown option; did you mean users?",
         "locust in bertbench.toml: its options belong in a table, [locust]",
-        "table runn in bertbench.toml: there is no such command; did you mean run?",
-        "table locusts in bertbench.toml: there is no such command; did you mean locust?",
-        "BERTBENCH_USER: there is no such option; did you mean BERTBENCH_USERS?",
+        "table runn in bertbench.toml: unknown command; did you mean run?",
+        "table locusts in bertbench.toml: unknown command; did you mean locust?",
+        "BERTBENCH_USER: unknown option; did you mean BERTBENCH_USERS?",
         "users in bertbench.toml: 0 is out of range; give a whole number from 1 to 100",
         "padded in [run] of bertbench.toml: 'x' is not true or false, which a switch takes",
         "BERTBENCH_RUN_FORMAT: 'xml' is not one of tsv, json",

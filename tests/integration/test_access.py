@@ -246,8 +246,8 @@ def test_a_wrong_token_is_one_line_without_it(
         (("verify", "--target", "https://u:pass@h:1"), "'https://<redacted>' contains a user or a password"),
         (("verify", "--target", "https://h:1/?key=pass"), "'https://h:1/<redacted>' has a query"),
         (("verify", "--target", "https://h:1/v1/models/bert"), "leave it out from /v1 on"),
-        (("demo", "--target", "https://h:1"), "there is no --target"),
-        (("calibrate", "--header", "X-A:b"), "there is no --header"),
+        (("demo", "--target", "https://h:1"), "unknown option --target"),
+        (("calibrate", "--header", "X-A:b"), "unknown option --header"),
     ],
 )
 def test_what_has_no_effect_or_no_sense_is_refused(words: tuple[str, ...], reason: str, capsys: Any) -> None:

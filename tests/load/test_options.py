@@ -182,12 +182,12 @@ def test_every_option_has_a_reader() -> None:
     [
         (
             ["--arivals", "closed"],
-            "locust: there is no --arivals; did you mean --arrivals? see locust -f FILE --scenario-help",
+            "locust: unknown option --arivals; did you mean --arrivals? see locust -f FILE --scenario-help",
         ),
-        (["--chanels=3"], "locust: there is no --chanels; did you mean --channels?"),
-        (["-warmup", "0"], "locust: there is no -warmup; did you mean --warmup?"),
-        (["--out=x"], "locust: there is no --out; did you mean --results?"),
-        (["--qqqqqq"], "locust: there is no --qqqqqq; see locust -f FILE --scenario-help"),
+        (["--chanels=3"], "locust: unknown option --chanels; did you mean --channels?"),
+        (["-warmup", "0"], "locust: unknown option -warmup; did you mean --warmup?"),
+        (["--out=x"], "locust: unknown option --out; did you mean --results?"),
+        (["--qqqqqq"], "locust: unknown option --qqqqqq; see locust -f FILE --scenario-help"),
         (
             ["--headers", "X-Team: search; pass-word"],
             "locust: argument --headers: a header has no colon; write NAME:VALUE, like Authorization:env:TOKEN; see",

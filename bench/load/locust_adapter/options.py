@@ -187,7 +187,7 @@ def _refuse(parser: Any, message: str) -> NoReturn:
     unknown = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
     if unknown is not None:
         known = parser._option_string_actions
-        message = f"there is no {unknown}" + did_you_mean_option(unknown, known)
+        message = f"unknown option {unknown}" + did_you_mean_option(unknown, known)
     end = "" if message.endswith("?") else ";"
     parser.exit(int(UsageError.exit_code), f"{parser.prog}: {message}{end} see {parser.prog} -f FILE --scenario-help\n")
     raise AssertionError("not reached")

@@ -151,7 +151,7 @@ def _groups(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text().splitlines()
     except OSError as error:
-        raise TargetError(f"the container's process has ended, or is not visible here: there is no {path}") from error
+        raise TargetError(f"the container's process has ended, or is not visible here: {path} not found") from error
     found = {}
     for line in lines:
         _, controllers, group = line.split(":", 2)

@@ -140,7 +140,7 @@ class Server:
             endpoint.start()
         self._follow_config_file(manager)
         if self._flags.rest_api_port and not self._has_rest:
-            log("warning: --rest_api_port is the same as --port; there is no REST")
+            log("warning: --rest_api_port is the same as --port; REST is off")
         log(f"bertbench embedded server ready: {self._endpoints()}")
         self._stopping.wait()
         log("bertbench embedded server: stopping after the requests in flight")

@@ -38,6 +38,7 @@ from bench.load.runner.client import open_runner
 from bench.load.setup.run_spec import RunSpec
 from bench.results.manifest import RunManifest
 from bench.results.records import COLUMNS, Column
+from bench.results.run_paths import refuse_twice
 from bench.results.run_reader import Run as RunFolder
 from bench.results.run_reader import find_runs, open_run
 from bench.serving.access import Access
@@ -318,6 +319,7 @@ def _opened(runs: Runs) -> list[Run]:
     found: list[Run] = []
     for entry in _each(runs):
         found += [entry] if isinstance(entry, Run) else read_runs(entry)
+    refuse_twice(run.path for run in found)
     return found
 
 

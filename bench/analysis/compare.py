@@ -147,7 +147,7 @@ def compare(
         confidence: of each interval separately; at 95 % one of 20 metrics is expected to differ by chance.
 
     Raises:
-        UsageError: the runs of one side differ in a field that they must share.
+        UsageError: the runs of one side differ in a field that they must share, or are copies of one.
         InconclusiveError: the sides were under different loads, and not `anyway`.
     """
     for side in (before, after):
@@ -226,7 +226,7 @@ def _server_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str,
 
 
 def _check_alike(side: Sequence[Analysis]) -> None:
-    """Refuses runs that are not repeats of each other."""
+    """Refuses runs that are not repeats of each other, and copies of one."""
     if not side:
         raise UsageError("a side has no run; give a run folder or a folder of runs")
     for entry in side[1:]:
@@ -237,6 +237,12 @@ def _check_alike(side: Sequence[Analysis]) -> None:
                     f"{side[0].run.name} and {entry.run.name} are on one side but not repeats of each other ({found}); "
                     "give them as two sides, or repeats in a folder of their own"
                 )
+    seen: set[str] = set()
+    for entry in side:
+        # Copies too: a run agrees with itself, whatever the server does.
+        if entry.run.identity in seen:
+            raise UsageError(f"{entry.run.name} is twice on one side; give each run once")
+        seen.add(entry.run.identity)
 
 
 def _change(metric: Metric, before: Sequence[Analysis], after: Sequence[Analysis], confidence: float) -> Change:

@@ -10,8 +10,8 @@ from bench.core.units import pluralize
 from bench.gate.baseline_store import INDEX, promoted_runs
 from bench.gate.stored import decide_stored
 from bench.gate.types import GateReport, Plan
-from bench.results.run_paths import FILE_NAME, REQUESTS
-from bench.results.run_reader import Run, find_runs
+from bench.results.run_paths import FILE_NAME
+from bench.results.run_reader import find_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def _refuse_shared_runs(baseline: StoredRuns, candidate: StoredRuns) -> None:
     shared: list[str] = []
     for name, side in (("baseline", baseline), ("candidate", candidate)):
         for entry in side.runs:
-            identity = _identity(entry.run)
+            identity = entry.run.identity
             if seen.get(identity) == name:
                 raise UsageError(f"{entry.run.name} is twice in {side.label}; give each run once")
             if identity in seen:
@@ -68,10 +68,3 @@ def _refuse_shared_runs(baseline: StoredRuns, candidate: StoredRuns) -> None:
             f"{pluralize(len(shared), 'run')} on both sides ({min(shared)}{others}): {baseline.label} and "
             f"{candidate.label} must be different runs"
         )
-
-
-def _identity(run: Run) -> str:
-    """What only copies of a run share: its requests, when and where; its folder if it is unfinished."""
-    if REQUESTS not in run.file.checksums:
-        return str(run.path.resolve())
-    return " ".join((run.file.checksums[REQUESTS], run.manifest.started, run.manifest.environment.host))

@@ -1,5 +1,6 @@
 """Where runs are: which folders hold one. Looks at names only, and loads nothing heavy."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,7 @@ def run_paths(paths: Iterable[Path]) -> list[Path]:
     """The run folders at `paths`, each a run folder or a folder of such (in the order of names, thus of time).
 
     Raises:
-        UsageError: a path that is neither, or a folder without a run.
+        UsageError: a path that is neither, a folder without a run, or a run that is there twice.
     """
     found: list[Path] = []
     for path in paths:
@@ -40,4 +41,19 @@ def run_paths(paths: Iterable[Path]) -> list[Path]:
         if not inside:
             raise UsageError(f"{path} holds no run; give a folder with a {FILE_NAME}, or a folder of such")
         found += inside
+    refuse_twice(found)
     return found
+
+
+def refuse_twice(paths: Iterable[Path]) -> None:
+    """Refuses a run folder that is there twice: it would count as two runs that agree.
+
+    Raises:
+        UsageError: one is.
+    """
+    seen: set[str] = set()
+    for path in paths:
+        # Not Path.resolve, which raises RuntimeError where links lead in a circle.
+        if (real := os.path.realpath(path)) in seen:
+            raise UsageError(f"{path} is given twice; give each run once")
+        seen.add(real)

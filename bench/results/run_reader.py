@@ -55,6 +55,13 @@ class Run:
         return unicode_text(self.path.resolve().name)
 
     @property
+    def identity(self) -> str:
+        """What only copies of a run share: its requests, when and where; its folder if it is unfinished."""
+        if REQUESTS not in self.file.checksums:
+            return str(self.path.resolve())
+        return " ".join((self.file.checksums[REQUESTS], self.manifest.started, self.manifest.environment.host))
+
+    @property
     def manifest(self) -> RunManifest:
         """Workload, target and environment of the run."""
         return self.file.manifest

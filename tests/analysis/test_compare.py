@@ -1,6 +1,7 @@
 """Comparisons of sides whose difference is known."""
 
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench import api
 from bench.analysis.compare import RUN_NOISE, Change, Comparison, Difference, compare, side_estimate
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis, analyse
@@ -15,6 +17,7 @@ from bench.core.errors import InconclusiveError, UsageError
 from bench.report.comparison import comparison_line, comparison_text
 from bench.report.runs.sides import Side, pair_views, sides_of
 from bench.results.records import Outcome
+from bench.results.run_reader import open_run
 from bench.stats.estimate import Estimate
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, Requests, exponential, simulate, write_run
 
@@ -149,6 +152,17 @@ def test_runs_of_a_side_must_be_repeats(tmp_path: Path) -> None:
         compare(mixed, mixed[:1])
     with pytest.raises(UsageError, match="no run"):
         compare([], mixed[:1])
+
+
+def test_a_run_that_is_on_a_side_twice_is_refused_copies_included(tmp_path: Path) -> None:
+    """It agrees with itself: the change had an interval of no width."""
+    own, other = side(tmp_path, 0.01, [1, 2])
+    copy = analyse(open_run(shutil.copytree(own.run.path, tmp_path / "copy")))
+    with pytest.raises(UsageError, match="copy is twice on one side; give each run once"):
+        compare([own, copy], [other])
+    for call in (api.read_runs, lambda *paths: api.compare(list(paths), other.run.path)):
+        with pytest.raises(UsageError, match="is given twice; give each run once"):
+            call(own.run.path, tmp_path / "copy" / ".." / own.run.path.name)
 
 
 def failing(requests: Requests) -> None:

@@ -84,10 +84,7 @@ def _options(kind: str, text: str, required: tuple[str, ...], optional: tuple[st
 
 
 def _rate_or_zero(text: str) -> float:
-    try:
-        return 0.0 if float(text) == 0 else parse_rate(text)
-    except ValueError:
-        return parse_rate(text)
+    return 0.0 if re.fullmatch(r"(0+(\.0*)?|\.0+)(/(ms|s|m|h))?", text) else parse_rate(text)
 
 
 def _parse_closed(text: str, kind: str) -> Arrivals:

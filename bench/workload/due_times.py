@@ -17,6 +17,9 @@ from bench.workload.trace import Trace
 MAX_REQUESTS: Final = 50_000_000
 """Limit of a schedule, which takes 8 bytes of memory per request; more is taken for a typing error."""
 
+MAX_BURSTS: Final = 1_000_000
+"""Limit of the periods of a burst schedule; more is taken for a typing error."""
+
 _SPACINGS: Final = ("poisson", "even")
 
 
@@ -104,7 +107,7 @@ class OpenLoop(Arrivals):
             Seconds since the start, float64 `[N]`, sorted, each at least 0 and below `duration`.
 
         Raises:
-            UsageError: no request is due, or more than `MAX_REQUESTS`.
+            UsageError: no request is due, more than `MAX_REQUESTS`, or more bursts than `MAX_BURSTS`.
         """
         profile = self.profile(duration)
         _check_count(self, profile.total, duration)
@@ -134,7 +137,7 @@ class Poisson(OpenLoop):
         return {"rate": _number(self.rate)}
 
     def profile(self, duration: float) -> RateProfile:
-        return _flat([0.0], [self.rate], duration)
+        return _flat(np.zeros(1), np.array([self.rate]), duration)
 
 
 @dataclass(frozen=True)
@@ -215,7 +218,7 @@ class Step(_Spaced):
 
     def profile(self, duration: float) -> RateProfile:
         hold = duration / len(self.rates) if self.hold is None else self.hold
-        return _flat([index * hold for index in range(len(self.rates))], list(self.rates), duration)
+        return _flat(np.arange(len(self.rates)) * hold, np.array(self.rates), duration)
 
     def notes(self, duration: float) -> tuple[str, ...]:
         if self.hold is None or duration >= self.hold * len(self.rates) * (1 - 1e-9):
@@ -253,8 +256,13 @@ class Burst(_Spaced):
 
     def profile(self, duration: float) -> RateProfile:
         periods = math.ceil(duration / self.every)
-        starts = [index * self.every + part for index in range(periods) for part in (0.0, self.every - self.length)]
-        return _flat(starts, [self.base, self.peak] * periods, duration)
+        if periods > MAX_BURSTS:
+            raise UsageError(
+                f"{self} for {_seconds(duration)} has {periods:,} bursts, the limit is {MAX_BURSTS:,}; take a longer "
+                "every or a shorter run"
+            )
+        starts = np.add.outer(np.arange(periods) * self.every, [0.0, self.every - self.length]).ravel()
+        return _flat(starts, np.tile([self.base, self.peak], periods), duration)
 
 
 @dataclass(frozen=True)
@@ -314,11 +322,10 @@ def _check_count(arrivals: Arrivals, expected: float, duration: float) -> None:
         raise UsageError(f"{arrivals} has no request within {_seconds(duration)}; take a longer run or a higher rate")
 
 
-def _flat(starts: list[float], rates: list[float], duration: float) -> RateProfile:
+def _flat(starts: Floats, rates: Floats, duration: float) -> RateProfile:
     """A profile of constant pieces, cut at `duration`."""
-    pieces = [(start, rate) for start, rate in zip(starts, rates, strict=True) if start < duration]
-    values = np.array([rate for _, rate in pieces])
-    return RateProfile(np.array([start for start, _ in pieces]), values, values, duration)
+    there = starts < duration
+    return RateProfile(starts[there], rates[there], rates[there], duration)
 
 
 def _poisson_events(total: float, rng: np.random.Generator) -> Floats:

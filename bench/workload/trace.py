@@ -67,11 +67,16 @@ def read_trace(path: Path, options: Mapping[str, str]) -> Trace:
     return Trace(str(path), column, origin, speed, digest, due)
 
 
-def _speed(text: str) -> float:
+def _number(text: str) -> float:
+    """The number in `text`; NaN for anything else, such as Python's `1_5`, which is 15."""
     try:
-        speed = float(text)
+        return float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
-        speed = math.nan
+        return math.nan
+
+
+def _speed(text: str) -> float:
+    speed = _number(text)
     if not 0 < speed < math.inf:
         raise UsageError(f"speed must be above zero, not {text!r}; speed=2 replays twice as fast")
     return speed
@@ -94,10 +99,7 @@ def _times(path: Path, column: str | None) -> Iterator[float]:
 
 
 def _time(text: str, path: Path, line: int) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not math.isfinite(value):
         hint = "give a CSV file's column as trace:FILE,column=NAME"
         raise UsageError(f"{path} line {line}: {text[:40]!r} is not a number of seconds; {hint}")
@@ -116,6 +118,8 @@ def _cells(file: Iterator[str], path: Path, column: str | None) -> Iterator[tupl
     header = [name.strip() for name in next(rows, [])]
     if column not in header:
         raise UsageError(f"{path} has no column {column!r}; its columns are {', '.join(header) or 'none'}")
+    if header.count(column) > 1:
+        raise UsageError(f"{path} has {header.count(column)} columns {column!r}; rename all but one")
     index = header.index(column)
     for row in rows:
         if row:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from bench.core.errors import UsageError, did_you_mean
 from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
-from bench.workload.due_times import OpenLoop
+from bench.core.units import format_number, format_rate, format_seconds
+from bench.workload.due_times import MAX_REQUESTS, OpenLoop
 
 PROTOCOLS: Final = ("rest", "grpc", "both")
 TRANSPORTS: Final = {
@@ -131,6 +132,9 @@ def run_schedule(arrivals: OpenLoop, workload: Workload) -> Schedule:
     """Warm-up at the arrivals' initial rate (their mean if that is 0), then the arrivals, shifted.
 
     The measured part is the same with and without a warm-up. A worker `i` of `n` takes `due[i::n]`.
+
+    Raises:
+        UsageError: no request is due, or more than `MAX_REQUESTS`, in the measured part or in the warm-up.
     """
     measured = arrivals.due_times(workload.duration, workload.seed) + workload.warmup
     if not workload.warmup:
@@ -138,7 +142,13 @@ def run_schedule(arrivals: OpenLoop, workload: Workload) -> Schedule:
     rate = float(arrivals.rate_at(np.zeros(1), workload.duration)[0])
     rate = rate or arrivals.expected_requests(workload.duration) / workload.duration
     # Even, so that a short warm-up cannot be empty by chance; the offset separates it from the first measured request.
-    warm = (np.arange(math.floor(rate * workload.warmup + 0.5)) + 0.5) / rate
+    count = math.floor(rate * workload.warmup + 0.5)
+    if count > MAX_REQUESTS:
+        raise UsageError(
+            f"a warm-up of {format_seconds(workload.warmup)} at {format_rate(rate)} has {format_number(count)} "
+            f"requests, the limit is {MAX_REQUESTS:,}; take a shorter warm-up or a lower rate"
+        )
+    warm = (np.arange(count) + 0.5) / rate
     warm = warm[warm < workload.warmup]
     return Schedule(np.concatenate((warm, measured)), warm.size, workload.warmup, workload.warmup + workload.duration)
 

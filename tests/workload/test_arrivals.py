@@ -24,6 +24,7 @@ CANONICAL = [
     ("step:rates=10,20,40,hold=30s", "step:rates=10,20,40,hold=30s"),
     ("step:hold=250ms,rates=10,20,40", "step:rates=10,20,40,hold=0.25s"),
     ("step:rates=10,20", "step:rates=10,20"),
+    ("ramp:from=0.0/s,to=80", "ramp:from=0,to=80"),
     ("burst:base=10,peak=80,every=20s,length=2s", "burst:base=10,peak=80,every=20s,length=2s"),
     ("burst:base=0,peak=80,every=1m,length=2s,spacing=even", "burst:base=0,peak=80,every=60s,length=2s,spacing=even"),
 ]
@@ -52,6 +53,7 @@ BAD = [
     ("closed:users=8,think=-1s", "duration"),
     ("ramp:from=0,to=0", "above zero"),
     ("ramp:from=5", "needs to"),
+    ("ramp:from=0_0,to=5", "'0_0' is not a rate"),
     ("ramp:from=5,to=6,spacing=uneven", "poisson or even"),
     ("step:rates=10,,20", "not a rate"),
     ("step:rates=10,0", "above zero"),
@@ -174,7 +176,11 @@ def test_a_cut_step_schedule_is_noted() -> None:
 
 @pytest.mark.parametrize(
     ("text", "duration", "message"),
-    [("poisson:rate=1e9", 60.0, "the limit is"), ("burst:base=0,peak=1,every=9s,length=1s", 5.0, "no request")],
+    [
+        ("poisson:rate=1e9", 60.0, "the limit is"),
+        ("burst:base=0,peak=1,every=9s,length=1s", 5.0, "no request"),
+        ("burst:base=1,peak=2,every=1ms,length=0.5ms", 86400.0, "has 86,400,000 bursts, the limit is 1,000,000"),
+    ],
 )
 def test_absurd_schedules_are_refused(text: str, duration: float, message: str) -> None:
     with pytest.raises(UsageError, match=message):
@@ -214,6 +220,10 @@ def test_trace_of_a_csv_column_with_timestamps(tmp_path: Path) -> None:
         ("", "", "no due time"),
         ("1\nx\n", "", "line 2: 'x'"),
         ("nan\n", "", "line 1: 'nan'"),
+        ("1_5\n", "", "line 1: '1_5'"),
+        ("\u0665\n", "", "line 1: "),
+        ("1\n", ",speed=1_0", "above zero"),
+        ("a,b,a\n1,2,3\n", ",column=a", "has 2 columns 'a'; rename all but one"),
         ("-1\n", "", "add ,origin=first"),
         ("1700000000\n", "", "timestamps"),
         ("a,b\n1,2\n", ",column=c", "its columns are a, b"),

@@ -19,6 +19,11 @@ def open_loop(text: str) -> OpenLoop:
     return arrivals
 
 
+def test_a_warm_up_of_an_absurd_length_is_refused_before_it_takes_memory() -> None:
+    with pytest.raises(UsageError, match="a warm-up of 2,777 h 47 m at 100/s has 1,000,000,000 requests, the limit is"):
+        run_schedule(open_loop("poisson:rate=100"), replace(WORKLOAD, warmup=1e7))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

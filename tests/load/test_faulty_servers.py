@@ -402,6 +402,5 @@ def test_a_server_that_stopped_reading_gets_a_new_connection(monkeypatch: pytest
         while transport.exchange.__self__._link.usable:
             gevent.sleep(0.05)
         assert transport.exchange(b"question", 30) == b"good"
-        assert len(transport.exchange.__self__._links) == 1, "the old one is closed"
         over.set()
     assert len(held) == 2

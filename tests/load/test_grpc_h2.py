@@ -13,6 +13,7 @@ from typing import Any
 import gevent
 import pytest
 
+from bench.load.transports import grpc_h2_connection
 from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.pool import TransportPool
 from bench.serving.access import Access
@@ -45,7 +46,7 @@ from bench.serving.http2.frames import (
 )
 from bench.serving.http2.grpc_wire import framed
 from bench.serving.http2.hpack import encode
-from bench.serving.http2.server import Completed, Reset, ServerConnection
+from bench.serving.http2.server import Completed, Opened, Reset, ServerConnection
 from bench.serving.tls import TlsOptions
 
 TLS = Path(__file__).parent / "tls"
@@ -399,6 +400,28 @@ def test_settings_come_before_the_answer_and_are_taken() -> None:
         users = [gevent.spawn(pool.make("grpc").exchange, b"%d" % index, 30) for index in range(5)]
         gevent.joinall(users, raise_error=True)
         assert [user.value for user in users] == [b"%d" % index for index in range(5)]
+
+
+def test_a_connection_that_was_replaced_is_closed_after_its_last_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stall of a server left one, as it takes requests again when the server reads again."""
+    monkeypatch.setattr(grpc_h2_connection, "_STUCK_AFTER", 0.05)
+    go = threading.Event()
+
+    def handle(h2: Any, event: Any) -> None:
+        if isinstance(event, Opened) and server.connections == 1:
+            go.wait(120)
+        if isinstance(event, Completed):
+            answer(h2, event.stream)
+
+    with serving(handle) as (server, pool):
+        transport = pool.make("grpc")
+        large = gevent.spawn(transport.exchange, bytes(24 << 20), 120)
+        shared = pool._shared[0]
+        wait_until(lambda: shared._link and not shared._link.usable)
+        assert transport.exchange(b"question", 30) == b"answer"
+        go.set()
+        assert large.get() == b"answer"
+        assert (server.connections, len(shared._links)) == (2, 1)
 
 
 def one_answer(stream: int, message: bytes) -> bytes:

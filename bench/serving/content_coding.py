@@ -1,9 +1,10 @@
 """Decodes the content codings of HTTP answers (RFC 9110, section 8.4.1) in small parts."""
 
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
+from bench.core.units import format_bytes
 from bench.serving.errors import InvalidResponse
 
 _STEP: Final = 1 << 16
@@ -12,21 +13,42 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 _WINDOWS: Final = {"gzip": (_GZIP,), "x-gzip": (_GZIP,), "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS)}
 
 
-def check_coding(coding: str, known: Collection[str] = frozenset(_WINDOWS)) -> None:
-    """Checks that an answer's `Content-Encoding` (or `Transfer-Encoding`) is supported.
-
-    Args:
-        coding: the header's value.
-        known: names of the supported codings; by default those of `decoded`.
+def check_size(size: int, most: int) -> None:
+    """Checks the size of a body, before or after decoding.
 
     Raises:
-        InvalidResponse: a coding is not supported.
+        InvalidResponse: it is larger than `most` bytes.
     """
-    for name in _names(coding):
-        if name not in known:
-            raise InvalidResponse(
-                f"the response has the content coding {name!r}; supported are {', '.join(sorted(known))}"
-            )
+    if size > most:
+        raise InvalidResponse(
+            f"the response has more than {format_bytes(most)}; send fewer sentences or raise the limit"
+        )
+
+
+def plain_body(body: bytes, coding: str, most: int, pause: Callable[[], object], *, good: bool) -> bytes:
+    """The decoded body of an answer.
+
+    Args:
+        body: as received.
+        coding: the value of `Content-Encoding`.
+        most: its largest size, bytes.
+        pause: called after each part; may raise.
+        good: whether the answer is no error; of an error whose body cannot be decoded it is b"".
+
+    Raises:
+        InvalidResponse: the coding is not supported, the body is not valid in it, or too large.
+    """
+    plain = bytearray()
+    try:
+        for part in decoded(body, coding):
+            plain += part
+            check_size(len(plain), most)
+            pause()
+    except InvalidResponse:
+        if good:
+            raise
+        return b""
+    return bytes(plain)
 
 
 def decoded(body: bytes, coding: str) -> Iterator[bytes]:
@@ -39,9 +61,13 @@ def decoded(body: bytes, coding: str) -> Iterator[bytes]:
     Raises:
         InvalidResponse: a coding is not supported, or the body is not valid in it.
     """
-    check_coding(coding)
+    names = _names(coding)
+    if unknown := next((name for name in names if name not in _WINDOWS), None):
+        raise InvalidResponse(
+            f"the response has the content coding {unknown!r}; supported are {', '.join(sorted(_WINDOWS))}"
+        )
     parts: Iterator[bytes] = iter((body,))
-    for name in reversed(_names(coding)):
+    for name in reversed(names):
         parts = _inflated(parts, name)
     return parts
 

@@ -11,11 +11,10 @@ import requests
 import urllib3
 
 from bench.core.errors import in_words, printable
-from bench.core.units import format_bytes
 from bench.serving import json_codec
 from bench.serving.access import DIRECT, Access
 from bench.serving.bounded_http import BoundedAdapter, bounded, time_left
-from bench.serving.content_coding import check_coding
+from bench.serving.content_coding import check_size, plain_body
 from bench.serving.errors import (
     CREDENTIALS_ADVICE,
     ConnectFailed,
@@ -43,10 +42,10 @@ _DEADLINE: Final = (408, 504)
 # Exceptions for an answer that is truncated or not valid.
 _BROKEN: Final = (
     requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-    urllib3.exceptions.DecodeError,
     http.client.HTTPException,
     urllib3.exceptions.InvalidChunkLength,
+    # Values of Content-Length that contradict each other.
+    urllib3.exceptions.InvalidHeader,
 )
 
 
@@ -224,20 +223,19 @@ def _read(response: requests.Response, most: int) -> bytes:
     """The decoded body.
 
     Raises:
-        InvalidResponse: it is too large, or has a coding that is not supported.
+        InvalidResponse: it is too large, has a coding that is not supported, or is not valid in it.
         TimeoutError: the time is over.
     """
-    if response.status_code == _OK:
-        check_coding(response.headers.get("Content-Encoding", ""), urllib3.HTTPResponse.CONTENT_DECODERS)
     body = bytearray()
-    while part := response.raw.read1(_CHUNK, decode_content=True):
+    # The library takes a body that ends within a coding for a whole one.
+    while part := response.raw.read1(_CHUNK, decode_content=False):
         body += part
-        if len(body) > most:
-            raise InvalidResponse(
-                f"the response has more than {format_bytes(most)}; send fewer sentences or raise the limit"
-            )
+        check_size(len(body), most)
         time_left()
-    return bytes(body)
+    coding = response.headers.get("Content-Encoding", "")
+    if not coding:
+        return bytes(body)
+    return plain_body(bytes(body), coding, most, time_left, good=response.status_code == _OK)
 
 
 def _mapped(error: Exception, url: str, timeout: float) -> ServingError:

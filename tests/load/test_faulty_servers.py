@@ -11,6 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,9 @@ def endpoint(name: Any, address: str, secure: Any = False) -> Endpoint:
     return Endpoint(grpc=address, grpc_secure=secure, access=access)
 
 
-def transport_to(name: Any, address: str, **fields: Any) -> Any:
-    return TransportPool(endpoint(name, address, **fields)).make("rest" if name.startswith("rest") else "grpc")
+def transport_to(name: Any, address: str, client: str = "fast", **fields: Any) -> Any:
+    protocol = "rest" if name.startswith("rest") else "grpc"
+    return TransportPool(endpoint(name, address, **fields), {protocol: client}).make(protocol)
 
 
 def failed(transport: Any, body: bytes = b"question") -> Any:
@@ -315,7 +317,8 @@ PLAIN = b'{"predictions": [[-1.5]]}' * 5000
         ("deflate, gzip", gzipped(zlib.compress(PLAIN))),
     ],
 )
-def test_answers_that_are_packed_though_nobody_asked(coding: str, body: Any) -> None:
+@pytest.mark.parametrize("client", ["fast", "requests"])
+def test_answers_that_are_packed_though_nobody_asked(client: str, coding: str, body: Any) -> None:
     asked = []
 
     def answer(method: str, path: str, sent: Any, handler: Any) -> Any:
@@ -323,7 +326,7 @@ def test_answers_that_are_packed_though_nobody_asked(coding: str, body: Any) -> 
         return 200, body, {"Content-Encoding": coding}
 
     with rest_server(answer) as url:
-        transport = transport_to("rest", url.removeprefix("http://"))
+        transport = transport_to("rest", url.removeprefix("http://"), client)
         assert [transport.exchange(b"x", 30) for _ in range(2)] == [PLAIN, PLAIN]
     assert asked == ["identity"] * 2
 
@@ -335,17 +338,25 @@ def test_answers_that_are_packed_though_nobody_asked(coding: str, body: Any) -> 
         (200, "zstd", b"?", InvalidResponse, "'zstd'"),
         (200, "gzip", b"not packed", InvalidResponse, "not valid gzip"),
         (200, "gzip", gzipped(PLAIN)[:-9], InvalidResponse, "not valid gzip .it is truncated"),
+        (200, "gzip", b"", InvalidResponse, "not valid gzip .it is truncated"),
+        (200, "gzip", gzipped(PLAIN) + b"more", InvalidResponse, "not valid gzip"),
+        pytest.param(200, "gzip", gzipped(bytes(9_000_000)), InvalidResponse, "more than 8 MB", id="large"),
         (200, "deflate", b"\xff\xff\xff", InvalidResponse, "not valid deflate"),
         (503, "gzip", gzipped(b'{"error": "no room"}'), Unavailable, "no room"),
+        (503, "gzip", b"not packed", Unavailable, "HTTP 503"),
+        pytest.param(503, "gzip", gzipped(bytes(9_000_000)), Unavailable, "HTTP 503", id="large error"),
         (503, "br", b"\x0b\x02", Unavailable, "HTTP 503"),
     ],
 )
+@pytest.mark.parametrize("client", ["fast", "requests"])
 def test_packed_answers_that_cannot_be_read_or_are_errors(
-    status: int, coding: str, body: Any, error: Any, text: str
+    client: str, status: int, coding: str, body: Any, error: Any, text: str
 ) -> None:
     server = rest_server(lambda *_: (status, body, {"Content-Encoding": coding}))
-    with server as url, pytest.raises(error, match=text):
-        transport_to("rest", url.removeprefix("http://")).exchange(b"x", 30)
+    with server as url, closing(transport_to("rest", url.removeprefix("http://"), client)) as transport:
+        with pytest.raises(error, match=text) as caught:
+            transport.exchange(b"x", 30)
+        assert type(caught.value) is error
 
 
 @contextlib.contextmanager

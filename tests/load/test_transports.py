@@ -165,6 +165,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
         (b"HTTP/1.1 200 OK", (InvalidResponse, ConnectFailed)),
         (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", InvalidResponse),
         (b"hello\r\n\r\n", (InvalidResponse, ConnectFailed)),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!", InvalidResponse),
     ],
 )
 def test_connections_that_break(rest_kind: str, reply: bytes, error: Any) -> None:

@@ -7,7 +7,7 @@ from geventhttpclient.response import HTTPParseError, HTTPResponseParser
 
 from bench.core.units import format_bytes
 from bench.load.transports.tcp import let_others
-from bench.serving.content_coding import decoded
+from bench.serving.content_coding import check_size, plain_body
 from bench.serving.errors import InvalidResponse
 
 _BLOCK: Final = 1 << 16
@@ -68,7 +68,7 @@ class RestAnswer(HTTPResponseParser):
             self._take(data)
             if self.status:
                 return
-            self._check_size(len(self._body) + self.get_remaining_content_length())
+            check_size(len(self._body) + self.get_remaining_content_length(), self._most)
             if not data:
                 raise ConnectionError("the server closed the connection without an answer")
             if time.perf_counter() > ends:
@@ -89,19 +89,14 @@ class RestAnswer(HTTPResponseParser):
         """
         if self._codings is None:
             return bytes(self._body)
-        plain = bytearray()
-        try:
-            for part in decoded(bytes(self._body), ",".join(self._codings.values())):
-                plain += part
-                self._check_size(len(plain))
-                if time.perf_counter() > ends:
-                    raise LateError
-                let_others()
-        except InvalidResponse:
-            if self.status == _OK:
-                raise
-            return b""
-        return bytes(plain)
+
+        def pause() -> None:
+            if time.perf_counter() > ends:
+                raise LateError
+            let_others()
+
+        coding = ",".join(self._codings.values())
+        return plain_body(bytes(self._body), coding, self._most, pause, good=self.status == _OK)
 
     def _take(self, data: bytes) -> None:
         before = len(self._body)
@@ -117,16 +112,10 @@ class RestAnswer(HTTPResponseParser):
         if self.status:
             self.reusable = not self._more and self.should_keep_alive()
         size = len(self._body)
-        self._check_size(size)
+        check_size(size, self._most)
         self._beside += len(data) - (size - before)
         if self._beside > _MOST_BESIDE + size:
             raise InvalidResponse(f"the response has {format_bytes(self._beside)} of headers and chunk sizes")
-
-    def _check_size(self, size: int) -> None:
-        if size > self._most:
-            raise InvalidResponse(
-                f"the response has more than {format_bytes(self._most)}; send fewer sentences or allow more"
-            )
 
     # Callbacks of the parser. A header's name and its value may arrive in parts.
 

@@ -107,6 +107,7 @@ class Connection:
         last_used: reading of `time.monotonic` when it was last read from.
         last_progress: as `last_used`, when the client last took output.
         counted: bytes that the server's total of held bytes contains for it.
+        forgotten: whether its output is dropped, as it is about to close.
         budget: what is left of the time that its bytes may cost.
     """
 
@@ -114,7 +115,7 @@ class Connection:
         self.socket = accepted
         self.number = accepted.fileno()
         self.protocol: ConnectionProtocol
-        self.busy = self.paused = self.resting = self.closing = self.ended = False
+        self.busy = self.paused = self.resting = self.closing = self.ended = self.forgotten = False
         self.owed_since: float | None = None
         self.last_used = self.last_progress = time.monotonic()
         self.counted = 0
@@ -122,15 +123,18 @@ class Connection:
         self._slow = slow
         self._sending = threading.Lock()
         self._rest: deque[memoryview] = deque()
+        self._discarded = False
         self.unsent = 0
 
     def send(self, data: bytes) -> None:
         """Sends what the client takes now, and the rest as it reads on; does not wait.
 
         Raises:
-            OSError: the client has gone.
+            OSError: the client has gone, or its output was discarded.
         """
         with self._sending:
+            if self._discarded:
+                raise ConnectionAbortedError
             if self._rest:
                 self._rest.append(memoryview(data))
                 self.unsent += len(data)
@@ -161,6 +165,14 @@ class Connection:
                     self._rest.appendleft(trimmed(rest))
                     return False
             return True
+
+    def discard(self) -> None:
+        """Drops output that the client has not taken; nothing can be sent after a part of it."""
+        with self._sending:
+            if self._rest:
+                self._discarded = True
+                self._rest.clear()
+                self.unsent = 0
 
     def _taken(self, data: memoryview) -> memoryview:
         """Sends what the client takes now; the rest."""
@@ -253,8 +265,10 @@ class SlowClients:
     def add(self, connection: Connection) -> None:
         """Takes a connection with output that is not sent."""
         with self._lock:
+            # Closed meanwhile: another connection may have its number.
+            if connection.forgotten:
+                return
             self._connections[connection.number] = connection
-            # Closed meanwhile: whoever closed it has dropped its output too.
             with contextlib.suppress(OSError, ValueError):
                 try:
                     self._epoll.register(connection.socket, select.EPOLLOUT | select.EPOLLONESHOT)
@@ -262,8 +276,9 @@ class SlowClients:
                     self._epoll.modify(connection.socket, select.EPOLLOUT | select.EPOLLONESHOT)
 
     def remove(self, connection: Connection) -> None:
-        """Forgets a connection."""
+        """Forgets a connection, which is about to close."""
         with self._lock:
+            connection.forgotten = True
             if self._connections.get(connection.number) is connection:
                 del self._connections[connection.number]
 

@@ -50,10 +50,16 @@ class ConnectionTable:
         self._connections: dict[int, Connection] = {}
         self._held = 0
 
-    def add(self, connection: Connection) -> None:
-        """Adds a new connection."""
+    def add(self, connection: Connection, watch: Callable[[], None]) -> None:
+        """Adds a new connection, and has it watched; one that cannot be is closed."""
         with self._lock:
             self._connections[connection.number] = connection
+        try:
+            watch()
+        except (OSError, ValueError):
+            # Another one needed its place meanwhile, or the system has no room to watch it.
+            self.remove(connection)
+            connection.close()
 
     def all(self) -> list[Connection]:
         """All connections, those used last at the end."""
@@ -65,12 +71,19 @@ class ConnectionTable:
         return len(self._connections) >= self._limits.connections
 
     def reserve(self, number: int) -> Connection | None:
-        """The connection of a descriptor, reserved for the calling thread."""
+        """The connection of a descriptor, reserved for the calling thread; None if it is not to be read now.
+
+        An event may be one of a connection that is closed, and whose number a newer one has, which another thread
+        reads.
+        """
         with self._lock:
-            connection = self._connections.pop(number, None)
-            if connection is not None:
-                self._connections[number] = connection
-                connection.busy = True
+            connection = self._connections.get(number)
+            if connection is None or connection.busy or connection.paused or connection.resting:
+                return None
+            # Those used last are at the end.
+            del self._connections[number]
+            self._connections[number] = connection
+            connection.busy = True
             return connection
 
     def remove(self, connection: Connection) -> None:
@@ -138,7 +151,7 @@ class ConnectionTable:
             return here
 
     def count(self, connection: Connection) -> None:
-        """Counts the bytes that a connection holds.
+        """Counts the bytes that a connection holds; output that its client has not taken goes if they are too many.
 
         Raises:
             CloseConnectionError: they are too many for the server.
@@ -147,6 +160,7 @@ class ConnectionTable:
             more = self._count(connection)
             too_many = more > 0 and self._held > self._limits.held_bytes
         if too_many:
+            connection.discard()
             raise CloseConnectionError(connection.protocol.overloaded())
 
     def _count(self, connection: Connection) -> int:

@@ -4,11 +4,11 @@ import contextlib
 import errno
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bench.server.embedded.base.status import StartError
+from bench.server.embedded.base.status import PrintedFaults, StartError
 from bench.server.embedded.net.connection_table import ConnectionTable
 
 BACKLOG: Final = 1024
@@ -53,13 +53,16 @@ def listen_unix(path: Path) -> socket.socket:
     return listener
 
 
-def accept(listener: socket.socket, most: int, connections: ConnectionTable) -> Iterator[socket.socket]:
-    """The pending connections of a listener, as sockets that do not block.
+def accept(
+    listener: socket.socket, most: int, connections: ConnectionTable, take_up: Callable[[socket.socket], None]
+) -> None:
+    """Accepts the pending connections of a listener, as sockets that do not block; a fault in one stops no others.
 
     Args:
         listener: the listener, which does not block.
         most: how many connections.
         connections: those of the server; where no room is left, the one that is unused the longest is closed.
+        take_up: called with each.
     """
     for _ in range(most):
         try:
@@ -69,10 +72,13 @@ def accept(listener: socket.socket, most: int, connections: ConnectionTable) -> 
             if error.errno in (errno.EMFILE, errno.ENFILE) and not connections.evict():
                 time.sleep(0.05)
             return
-        if connections.full() and not connections.evict():
+        with PrintedFaults() as faults:
+            if connections.full() and not connections.evict():
+                accepted.close()
+                continue
+            accepted.setblocking(False)
+            if accepted.family != socket.AF_UNIX:
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            take_up(accepted)
+        if faults.occurred:
             accepted.close()
-            continue
-        accepted.setblocking(False)
-        if accepted.family != socket.AF_UNIX:
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        yield accepted

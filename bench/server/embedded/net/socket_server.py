@@ -107,7 +107,7 @@ class SocketServer:
         limit = time.monotonic() + timeout
         self._draining = True
         for listener in self._listeners.values():
-            self._accept(listener, BACKLOG)
+            accept(listener, BACKLOG, self._connections, self._take_up)
             self._epoll.unregister(listener)
             listener.close()
         for connection in self._connections.all():
@@ -142,19 +142,20 @@ class SocketServer:
         if number == self._jobs.number:
             self._jobs.run_next()
         elif (listener := self._listeners.get(number)) is not None and not self._draining:
-            self._accept(listener)
-            with contextlib.suppress(OSError, ValueError):
-                self._epoll.modify(number, select.EPOLLIN | select.EPOLLONESHOT)
+            # What is pending beyond these raises another event.
+            accept(listener, _ACCEPTS_PER_TURN, self._connections, self._take_up)
+            self._watch(number, select.EPOLLIN | select.EPOLLONESHOT)
         elif (connection := self._connections.reserve(number)) is not None:
             self._serve(connection)
 
-    def _accept(self, listener: socket.socket, most: int = _ACCEPTS_PER_TURN) -> None:
-        """Accepts pending connections; those above one turn's raise another event."""
-        for accepted in accept(listener, most, self._connections):
-            connection = Connection(accepted, self._slow)
-            connection.protocol = self._protocol(connection)
-            self._connections.add(connection)
-            self._epoll.register(accepted, _READ)
+    def _watch(self, number: int, events: int) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._epoll.modify(number, events)
+
+    def _take_up(self, accepted: socket.socket) -> None:
+        connection = Connection(accepted, self._slow)
+        connection.protocol = self._protocol(connection)
+        self._connections.add(connection, partial(self._epoll.register, accepted, _READ))
 
     def _serve(self, connection: Connection) -> None:
         """Reads the available bytes and runs the jobs in them."""
@@ -244,8 +245,7 @@ class SocketServer:
             connection.last_used = time.monotonic()
             connection.busy = False
             # From here on another thread may use the connection, and may have closed it.
-            with contextlib.suppress(OSError, ValueError):
-                self._epoll.modify(connection.number, _READ)
+            self._watch(connection.number, _READ)
 
     def _finish(self, connection: Connection) -> None:
         """Closes a connection once its output is taken."""

@@ -111,12 +111,12 @@ def _unknown_in(file: ConfigFile, scope: Scope, table: Mapping[str, Any], names:
         elif isinstance(value, dict):
             yield from _unknown_in(file, (*scope, key), value, names)
         elif option_name(key) not in options:
-            yield f"{shown} {file.place(scope)}: {_missing(scope, key, names)}"
+            yield f"{shown} {file.place(scope)}: {_missing(file, scope, key, names)}"
 
 
-def _missing(scope: Scope, key: str, names: OptionNames) -> str:
+def _missing(file: ConfigFile, scope: Scope, key: str, names: OptionNames) -> str:
     if key in names.below(scope) or (scope, key) == ((), LOCUST):
-        return f"its options belong in a table, [{'.'.join((*scope, key))}]"
+        return f"its options belong in a table, [{file.table_name((*scope, key))}]"
     if scope and (others := names.commands_with(option_name(key))):
         return f"{' '.join(scope)} has no such option, but {', '.join(others[:3])}; move it to their table"
     return f"unknown option{did_you_mean(option_name(key), sorted(names.within(scope)))}"

@@ -20,6 +20,8 @@ FILE_VARIABLE: Final = "BERTBENCH_CONFIG"
 """Names the file."""
 DEFAULT_FILE: Final = "bertbench.toml"
 PYPROJECT: Final = "pyproject.toml"
+TABLE: Final = "tool.bertbench"
+"""Of the settings in a `pyproject.toml`."""
 MOST_BYTES: Final = 1_000_000
 
 
@@ -61,8 +63,12 @@ class ConfigFile:
 
     def place(self, scope: Scope) -> str:
         """What follows a key in messages: `in [run] of bertbench.toml`."""
-        table = ".".join([*filter(None, [self.prefix]), *scope])
+        table = self.table_name(scope)
         return f"in [{table}] of {self.name}" if table else f"in {self.name}"
+
+    def table_name(self, scope: Scope) -> str:
+        """What stands in the brackets above the settings of a scope: `tool.bertbench.run`; "" for the whole file."""
+        return ".".join([*filter(None, [self.prefix]), *scope])
 
     def table(self, scope: Scope) -> Mapping[str, Any]:
         """The entries of a scope's table; empty where there is none."""
@@ -158,18 +164,21 @@ def read_file(path: Path) -> ConfigFile:
     """The settings in a file; of a `pyproject.toml` those in `[tool.bertbench]`.
 
     Raises:
-        UsageError: it cannot be read.
+        UsageError: it cannot be read, or is a `pyproject.toml` without that table.
     """
-    if path.name == PYPROJECT:
-        return ConfigFile(str(path), _own_table(_parsed(path)), "tool.bertbench")
-    return ConfigFile(str(path), _parsed(path))
+    if path.name != PYPROJECT:
+        return ConfigFile(str(path), _parsed(path))
+    found = _project_file(path)
+    if found is None:
+        raise UsageError(f"{path} has no table [{TABLE}]; put the settings there, or name another file")
+    return found
 
 
 def _file_of(folder: Path) -> ConfigFile | None:
     """The file of a folder: `bertbench.toml`, or a `pyproject.toml` that has the table."""
     own, project = folder / DEFAULT_FILE, folder / PYPROJECT
     # Another project's file matters only if it names this program.
-    shared = read_file(project) if project.is_file() and b"bertbench" in _content(project) else None
+    shared = _project_file(project) if project.is_file() and b"bertbench" in _content(project) else None
     if not own.is_file():
         return shared if shared and shared.root else None
     if shared and shared.root:
@@ -177,10 +186,13 @@ def _file_of(folder: Path) -> ConfigFile | None:
     return read_file(own)
 
 
-def _own_table(root: Mapping[str, Any]) -> Mapping[str, Any]:
-    tool = root.get("tool")
-    table = tool.get("bertbench") if isinstance(tool, dict) else None
-    return table if isinstance(table, dict) else {}
+def _project_file(path: Path) -> ConfigFile | None:
+    """The settings in a `pyproject.toml`; None if it has no table of them."""
+    tools = _parsed(path).get("tool")
+    table = tools.get("bertbench") if isinstance(tools, dict) else None
+    if table is not None and not isinstance(table, dict):
+        raise UsageError(f"tool.bertbench in {path} is not a table; write its settings under [{TABLE}]")
+    return None if table is None else ConfigFile(str(path), table, TABLE)
 
 
 def _content(path: Path) -> bytes:

@@ -49,6 +49,16 @@ def test_every_fault_is_a_line(tmp_path: Path) -> None:
     ]
 
 
+def test_in_a_project_s_file_an_option_s_table_has_the_prefix(tmp_path: Path) -> None:
+    """[run] would be a table of another program."""
+    path = tmp_path / "pyproject.toml"
+    path.write_text("[tool.bertbench]\nrun = 1\n")
+    (fault,) = find_faults(program(), read_settings({}, path, tmp_path), names())
+    assert fault.endswith(
+        "in [tool.bertbench] of " + str(path) + ": its options belong in a table, [tool.bertbench.run]"
+    )
+
+
 def test_a_value_that_only_some_commands_take_belongs_in_their_table(tmp_path: Path) -> None:
     assert faults("format = 'xml'", {}, tmp_path) == [
         "format in bertbench.toml: 'xml' is not one of tsv, json (bertbench run); store add takes it: set it for that "

@@ -26,7 +26,6 @@ def users(folder: Path) -> object:
         (None, "[project]\nname = 'bertbench'\n", None),
         (None, "[tool.bertbench]\n", None),
         (OWN, "[tool.bertbench]\n", 1),
-        (None, "[tool]\nbertbench = 3\n", None),
         # Another project's file is not read, whatever it holds.
         (None, "not toml", None),
         ("\ufeff" + OWN, None, 1),
@@ -39,6 +38,23 @@ def test_the_current_folder_s_file_is_read(
         if text is not None:
             (tmp_path / name).write_text(text, encoding="utf-8")
     assert users(tmp_path) == value
+
+
+@pytest.mark.parametrize("text", ["[tool]\nbertbench = 3\n", "[[tool.bertbench]]\nusers = 3\n"])
+def test_settings_that_are_not_a_table_are_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    with pytest.raises(UsageError, match=r"^tool\.bertbench in .* is not a table; write its settings under \[tool"):
+        read_settings({}, None, tmp_path)
+
+
+def test_a_project_s_file_that_is_named_has_settings(tmp_path: Path) -> None:
+    """Under a misspelt table they were all ignored."""
+    path = tmp_path / "pyproject.toml"
+    path.write_text("[tool.bertbnch]\nusers = 3\n")
+    assert read_settings({}, None, tmp_path).file is None
+    for environment, given in (({}, path), ({"BERTBENCH_CONFIG": str(path)}, None)):
+        with pytest.raises(UsageError, match=r"has no table \[tool\.bertbench\]; put the settings there"):
+            read_settings(environment, given, tmp_path / "elsewhere")
 
 
 def test_two_files_of_settings_are_refused(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ Format history:
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from math import nan
@@ -309,39 +309,56 @@ def _read_header(header: bytes, offset: int) -> tuple[int, int, tuple[str, ...]]
     raise BlockError(f"the record block at byte {offset} has no valid header; restore the file or run again")
 
 
-def time_fault(times: Mapping[str, NDArray[Any]]) -> str:
-    """What is wrong with the times of records, by column: every one is finite and from 0 to `MOST_SECONDS`.
+# By name, whether it may be absent.
+_TIMES: Final = {"due": False, "sent": True, "done": True, "build": True, "parse": True}
+_WRONG, _NOT_SENT = OUTCOME_CODES[Outcome.WRONG_ANSWER], OUTCOME_CODES[Outcome.DROPPED]
+_CONTRADICTIONS: Final[tuple[tuple[str, tuple[str, ...], Callable[..., NDArray[np.bool_]]], ...]] = (
+    ("an unknown outcome", ("outcome",), lambda outcome: outcome >= len(OUTCOME_CODES)),
+    ("an unknown kind of wrong answer", ("wrong_kind",), lambda kind: kind >= len(WRONG_KIND_CODES)),
+    ("an unknown protocol", ("protocol",), lambda protocol: protocol >= len(PROTOCOL_CODES)),
+    (
+        "a kind of wrong answer on an answer that is not wrong, or none on one that is",
+        ("outcome", "wrong_kind"),
+        lambda outcome, kind: (outcome == _WRONG) != (kind != 0),
+    ),
+    (
+        "a dropped request that was sent, or one never sent that is not dropped",
+        ("outcome", "sent"),
+        lambda outcome, sent: (outcome == _NOT_SENT) != np.isnan(sent),
+    ),
+    (
+        "a request sent and never done, or done and never sent",
+        ("sent", "done"),
+        lambda sent, done: np.isnan(sent) != np.isnan(done),
+    ),
+    ("a request done before it was sent", ("sent", "done"), lambda sent, done: done < sent),
+)
+"""What is wrong, the columns that show it, and in which records."""
 
-    `sent` and `done` may be absent, NaN. "" where nothing is wrong.
+
+def record_fault(columns: Mapping[str, NDArray[Any]]) -> str:
+    """What is wrong with records, of which some columns are there; "" where nothing is.
+
+    Every time is finite and from 0 to `MOST_SECONDS`, or absent where it may be, NaN. What `RequestRecord` checks holds
+    too.
     """
-    for name in ("due", "sent", "done"):
-        if name not in times:
-            continue
-        values = times[name]
-        good = (values >= 0) & (values <= MOST_SECONDS)
-        if not (good if name == "due" else good | np.isnan(values)).all():
-            return f"a {name} time that is not from 0 to {MOST_SECONDS} s"
+    for name, optional in _TIMES.items():
+        if name in columns:
+            values = columns[name]
+            good = (values >= 0) & (values <= MOST_SECONDS)
+            if not (good | np.isnan(values) if optional else good).all():
+                return f"a {name} time that is not from 0 to {MOST_SECONDS} s"
+    for fault, names, wrong in _CONTRADICTIONS:
+        if all(name in columns for name in names) and wrong(*(columns[name] for name in names)).any():
+            return fault
     return ""
 
 
 def _check_rows(block: Block, offset: int) -> None:
     """What `RequestRecord` checks, for a whole block."""
     rows = block.rows
-    wrong = rows["outcome"] == OUTCOME_CODES[Outcome.WRONG_ANSWER]
-    dropped = rows["outcome"] == OUTCOME_CODES[Outcome.DROPPED]
-    faults = {
-        "an unknown outcome": rows["outcome"] >= len(OUTCOME_CODES),
-        "an unknown kind of wrong answer": rows["wrong_kind"] >= len(WRONG_KIND_CODES),
-        "an unknown protocol": rows["protocol"] >= len(PROTOCOL_CODES),
-        "an unknown signature": rows["signature"] >= len(block.signatures),
-        "a kind of wrong answer on an answer that is not wrong, or none on one that is": wrong
-        != (rows["wrong_kind"] != 0),
-        "a dropped request that was sent, or one never sent that is not dropped": dropped != np.isnan(rows["sent"]),
-        "a request sent and never done, or done and never sent": np.isnan(rows["sent"]) != np.isnan(rows["done"]),
-        "a request done before it was sent": rows["done"] < rows["sent"],
-    }
-    for fault, where in faults.items():
-        if where.any():
-            raise BlockError(f"the record block at byte {offset} holds {fault}; this is a defect of the writer")
-    if fault := time_fault({name: rows[name] for name in ("due", "sent", "done")}):
+    fault = record_fault({name: rows[name] for name in ROW.names or ()})
+    if not fault and (rows["signature"] >= len(block.signatures)).any():
+        fault = "an unknown signature"
+    if fault:
         raise BlockError(f"the record block at byte {offset} holds {fault}; this is a defect of the writer")

@@ -28,7 +28,7 @@ from bench.results.blocks import (
     ROW,
     WRONG_KIND_CODES,
     Block,
-    time_fault,
+    record_fault,
 )
 from bench.results.records import RequestRecord
 
@@ -231,7 +231,7 @@ def from_arrow(batch: pa.RecordBatch, signatures: SignatureTable) -> Columns:
             columns[name] = lookup[_values(array.indices, -1)]
         else:
             columns[name] = _values(array, _NULLS.get(name, np.nan))
-    if fault := time_fault(columns):
+    if fault := record_fault(columns):
         raise UsageError(fault)
     return columns
 

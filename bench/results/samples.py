@@ -18,6 +18,7 @@ from bench.core.atomic_files import write_all
 from bench.core.bounded_files import MEBIBYTE, read_regular
 from bench.core.errors import UsageError, in_words
 from bench.core.types import Floats
+from bench.core.units import pluralize
 from bench.workload.workload import MOST_SECONDS
 
 
@@ -150,6 +151,9 @@ def read_samples(path: Path, kind: type[Sample]) -> dict[str, Floats]:
     table = np.full((max(len(rows) - 1, 0), len(names)), math.nan)
     for index, row in enumerate(rows[1:]):
         try:
+            if len(row) != len(rows[0]):
+                # A line of one cell would be taken for all.
+                raise ValueError(f"{pluralize(len(row), 'cell')}, not {len(rows[0])}")
             table[index, : len(rows[0])] = [float(cell) if cell else math.nan for cell in row]
         except ValueError as error:
             raise UsageError(

@@ -117,6 +117,29 @@ def test_nulls_keep_their_numbers_both_ways(tmp_path: Path) -> None:
         np.testing.assert_array_equal(before[name], after[name], name)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("sent", np.nan, "a dropped request that was sent, or one never sent that is not dropped"),
+        ("done", np.nan, "a request sent and never done"),
+        ("done", 0.0, "a request done before it was sent"),
+        ("wrong_kind", 1, "a kind of wrong answer on an answer that is not wrong"),
+        ("build", np.inf, "a build time that is not from 0 to"),
+        ("parse", -1.0, "a parse time that is not from 0 to"),
+    ],
+)
+def test_stored_records_that_contradict_themselves_are_refused(
+    name: str, value: float, message: str, finished: Run, tmp_path: Path
+) -> None:
+    """Their figures were NaN or wrong, or analysing them crashed."""
+    columns = {key: np.array(values) for key, values in finished.columns(parquet.COLUMNS).items()}
+    columns[name][5] = value
+    with parquet.TableWriter(tmp_path / "requests.parquet") as writer:
+        writer.write(columns, finished.signatures)
+    with pytest.raises(UsageError, match=message):
+        list(parquet.read_table(tmp_path / "requests.parquet", parquet.COLUMNS, 1000, parquet.SignatureTable()))
+
+
 def test_batches_are_bounded_and_add_up(finished: Run) -> None:
     sizes = [batch["due"].size for batch in finished.batches(["due"], size=100)]
     assert max(sizes) <= 100

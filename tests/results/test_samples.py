@@ -44,6 +44,14 @@ def test_a_line_cut_by_a_kill_is_left_out(tmp_path: Path) -> None:
     assert read_samples(path, ClientSample)["time"].tolist() == [0, 1]
 
 
+def test_a_line_of_one_cell_is_not_a_sample(tmp_path: Path) -> None:
+    """It was read as that value in all columns."""
+    path = tmp_path / "client-metrics.csv"
+    path.write_text(",".join(ClientSample.__slots__) + "\n5\n")
+    with pytest.raises(UsageError, match=r"line 2 is not a sample \(1 cell, not 9\)"):
+        read_samples(path, ClientSample)
+
+
 def test_files_of_older_formats_lack_the_last_columns(tmp_path: Path) -> None:
     path = tmp_path / "client-metrics.csv"
     names = [name for name in ClientSample.__slots__ if name != "users"]

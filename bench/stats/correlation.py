@@ -77,7 +77,8 @@ def mean_error(series: Series, most_cells: int = MAX_CELLS) -> MeanError:
         raise ValueError("a value is not finite")
     centered = means - means.mean()
     variance = float(np.mean(centered**2))
-    if variance == 0:
+    # Of equal values the mean may differ from them by rounding, and that alone would look like a correlation.
+    if means.min() == means.max():
         return MeanError(mean, 0.0, float(size), float(means.size))
     # 1 for independent cells, more for positive correlation; values below 1 are chance.
     time = max(_monotone_sum(_autocovariance(centered)) / variance, 1.0)

@@ -87,6 +87,15 @@ def test_a_series_that_is_short_by_a_hair_is_advised_something_that_helps(times:
     assert float(factor) > 1
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.25, 1 / 3, 7.3])
+@pytest.mark.parametrize("count", [2, 3, 20, 1000, 40_000])
+def test_equal_values_have_a_mean_without_a_doubt(value: float, count: int) -> None:
+    """As the counts of constant arrivals may be: a mean that is off by rounding was no correlation."""
+    found = mean_interval("throughput", np.full(count, value))
+    assert found.lo == found.hi == found.center == pytest.approx(value, rel=1e-14)
+    assert (found.n, found.warnings) == (count, ())
+
+
 def test_equal_values_are_their_own_percentile() -> None:
     found = percentile_interval("p95", np.full(1000, 0.25), 0.95)
     assert (found.lo, found.center, found.hi, found.n) == (0.25, 0.25, 0.25, 1000)

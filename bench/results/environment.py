@@ -17,6 +17,7 @@ import psutil
 
 from bench.core.cores import allowed_cores
 from bench.core.differences import differences as field_differences
+from bench.core.operating_system import container_kind
 
 PACKAGES: Final = (
     "bertbench",
@@ -117,7 +118,7 @@ def this_environment(gpus: tuple[str, ...] = ()) -> Environment:
         # Version 1 control groups write "no limit" as a number close to 2**63.
         memory_limit=memory_limit if memory_limit is not None and memory_limit < memory else None,
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        container=_container(),
+        container=container_kind(),
         system=_system(),
         kernel=platform.release(),
         python=platform.python_version(),
@@ -159,14 +160,6 @@ def _cpu_limit() -> float | None:
     if not quota or not period or not quota.isdigit() or not period.isdigit() or int(period) == 0:
         return None
     return round(int(quota) / int(period), 3)
-
-
-def _container() -> str | None:
-    if "KUBERNETES_SERVICE_HOST" in os.environ:
-        return "kubernetes"
-    if Path("/.dockerenv").exists():
-        return "docker"
-    return "podman" if Path("/run/.containerenv").exists() else None
 
 
 def _system() -> str:

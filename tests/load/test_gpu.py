@@ -49,6 +49,12 @@ class Nvml:
         return [SimpleNamespace(pid=pid) for pid in found]
 
 
+@pytest.fixture(autouse=True)
+def _no_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the tests run in one."""
+    monkeypatch.setattr("bench.load.monitor.gpu.container_kind", lambda: None)
+
+
 def name_of_gpu(server: RunningServer, monkeypatch: pytest.MonkeyPatch, **processes: list[int] | None) -> str | None:
     monkeypatch.setitem(sys.modules, "pynvml", Nvml(**processes))
     gpu = Gpu.of(server)
@@ -102,3 +108,17 @@ def test_a_run_says_which_of_several_was_sampled(monkeypatch: pytest.MonkeyPatch
     assert "those of T400, the first of 2 of the server on the PCI bus" in note
     monkeypatch.setitem(sys.modules, "pynvml", Nvml(T400=[os.getpid()], H200=[]))
     assert not any("GPU" in line for line in ServerSampler(server, Gpu.of(server)).missing)
+
+
+def test_in_a_container_only_what_the_driver_shows_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had the first GPU there, which may be no GPU of the server's."""
+    monkeypatch.setattr("bench.load.monitor.gpu.container_kind", lambda: "docker")
+    container = RunningServer(None, None, "bert", "docker", container="c0ffee", container_pid=1 << 30, gpus=True)
+    binary = RunningServer(None, None, "bert", "binary", os.getpid(), gpus=True)
+    note = "bertbench runs in a container, whose driver does not show which GPU the server uses: no GPU figures"
+    for server, processes in ((container, []), (binary, None), (binary, [1])):
+        assert name_of_gpu(server, monkeypatch, T400=processes) is None
+        assert note in ServerSampler(server, Gpu.of(server)).missing
+    assert name_of_gpu(binary, monkeypatch, T400=[], H200=[os.getpid()]) == FAST
+    assert name_of_gpu(binary, monkeypatch) is None
+    assert note not in ServerSampler(binary, Gpu.of(binary)).missing

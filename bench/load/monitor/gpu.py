@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import psutil
 
+from bench.core.operating_system import container_kind
 from bench.server.running import RunningServer
 
 
@@ -57,14 +58,16 @@ class Gpu:
         """The GPU that a server computes on; None if it has none, or is not on this machine.
 
         NVML counts GPUs by the PCI bus, CUDA by speed, and the environment may hide some: the driver's list of
-        processes tells which are the server's. Of several it is the first.
+        processes tells which are the server's. Of several it is the first. In a container, where the driver may number
+        processes as the machine does and show some GPUs only, nothing else is taken for a sign; see `gpu_unknown`.
         """
         if not server.gpus and server.control_group is None:
             return None
         nvml, handles = _gpus()
         own = _processes(server)
-        used = [handle for handle in handles if _computes(nvml, handle, own)]
-        if not used and server.container is not None:
+        contained = container_kind() is not None
+        used = [handle for handle in handles if _computes(nvml, handle, own, unknown=not contained)]
+        if not used and server.container is not None and not contained:
             # It was given all of them, and its processes may have other numbers here.
             used = handles
         return cls(nvml, used[0], len(used) - 1) if used else None
@@ -106,12 +109,17 @@ def _name(nvml: Any, handle: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def _computes(nvml: Any, handle: Any, processes: set[int]) -> bool:
-    """Whether one of the processes computes on a GPU; a driver that does not say leaves it possible."""
+def gpu_unknown(server: RunningServer) -> bool:
+    """Whether a server without a `Gpu` may compute on one all the same: this process is in a container with a GPU."""
+    return server.gpus and container_kind() is not None and bool(gpu_names())
+
+
+def _computes(nvml: Any, handle: Any, processes: set[int], unknown: bool) -> bool:
+    """Whether one of the processes computes on a GPU; `unknown` where the driver does not say."""
     try:
         return any(found.pid in processes for found in nvml.nvmlDeviceGetComputeRunningProcesses(handle))
     except nvml.NVMLError:
-        return True
+        return unknown
 
 
 def _processes(server: RunningServer) -> set[int]:

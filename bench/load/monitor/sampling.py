@@ -11,7 +11,7 @@ import psutil
 from bench.core.errors import TargetError
 from bench.core.units import format_seconds
 from bench.load.monitor.control_group import GroupUsage, cores_used
-from bench.load.monitor.gpu import NO_GPU, Gpu
+from bench.load.monitor.gpu import NO_GPU, Gpu, gpu_unknown
 from bench.load.monitor.prometheus import read_page
 from bench.results.samples import ClientSample, ServerSample
 from bench.server.running import RunningServer
@@ -206,6 +206,7 @@ class ServerSampler:
         self._unseen = found if isinstance(found, str) else ""
         self._client = RestClient(server.rest, server.access) if server.rest is not None else None
         self._gpu = gpu
+        self._gpu_unknown = gpu is None and gpu_unknown(server)
         self._pages = self._looks = 0
         self._failure: ServingError | None = None
         self._page()
@@ -237,6 +238,8 @@ class ServerSampler:
             yield f"the server's process ended {format_seconds(self._gone)} into the run; no CPU and memory after that"
         elif self._usage is None:
             yield f"{self._unseen}: no server CPU and memory"
+        if self._gpu_unknown:
+            yield "bertbench runs in a container, whose driver does not show which GPU the server uses: no GPU figures"
         if self._gpu is not None and self._gpu.others:
             yield (
                 f"the GPU's samples are those of {self._gpu.name}, the first of {self._gpu.others + 1} of the server "

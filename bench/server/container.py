@@ -15,6 +15,7 @@ from bench.core.errors import TargetError, UsageError
 from bench.server.container_engine import (
     LABEL,
     answering,
+    beside_container,
     connect,
     in_words,
     is_local,
@@ -26,7 +27,7 @@ from bench.server.container_engine import (
     require_own_machine,
 )
 from bench.server.container_files import FOLDER, archive_of, copied_files
-from bench.server.guardian import guarded
+from bench.server.guardian import ASKED, MADE, guarded
 from bench.server.process import refuse_own_flags
 from bench.server.readiness import wait_until_available
 from bench.server.running import RunningServer, free_ports, require_free
@@ -104,7 +105,7 @@ def docker(
     grpc_port, rest_port = ports or tuple(free_ports(2))
     require_free(grpc_port, rest_port)
     refuse_own_flags(flags)
-    inside, files = copied_files(flags)
+    inside, files = copied_files(flags, own_image=device.variable in os.environ)
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(log.open("wb")) if log is not None else None
         engine = connect()
@@ -115,14 +116,15 @@ def docker(
         require_image(engine, device.image, device.variable)
         logger.info("starting a container of %s: %s", device.image, shlex.join(flags))
         name = f"bertbench-{os.getpid()}-{time.monotonic_ns()}"
-        made = stack.enter_context(guarded("container", name))
+        tell = stack.enter_context(guarded("container", name))
         settings = _settings(device, model_dir, model, inside, {8500: grpc_port, 8501: rest_port})
         # By name, and before it exists: a creation may fail after the Engine has made the container. By force: the
         # image's entry point is a shell that does not forward SIGTERM (tensorflow/serving issue 1853).
         stack.callback(remove, engine, name)
         with interrupts.held():
+            tell(ASKED)
             container = _create(engine, device, name, settings)
-            made()
+            tell(MADE)
         _copy(container, device, files)
         started = _Started(container, model, model_dir, output)
         stack.callback(started.store_log)
@@ -139,7 +141,8 @@ def docker(
         try:
             wait_until_available(server, startup_timeout, started.why_not)
         except TargetError as error:
-            raise TargetError(f"{error}{started.wrote()}{see_log(log)}") from error
+            where = beside_container() if started.ended() is None else ""
+            raise TargetError(f"{error}{started.wrote()}{see_log(log)}{where}") from error
         yield server
         if (ended := started.ended()) is not None:
             raise TargetError(f"the docker server ended during the run: {ended}{see_log(log)}")
@@ -217,8 +220,10 @@ def _start(container: Any, device: Device) -> None:
 
 
 def _refused(device: Device, error: Exception) -> TargetError:
+    why = in_words(error)
+    where = beside_container() if "bind source" in why else ""
     return TargetError(
-        f"docker:{device.name} with {device.image} failed: {in_words(error)}; {device.variable} names another image"
+        f"docker:{device.name} with {device.image} failed: {why}; {device.variable} names another image{where}"
     )
 
 

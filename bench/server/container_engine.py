@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from bench.core.errors import TargetError, printable
+from bench.core.operating_system import container_kind
 from bench.core.units import format_percent
 
 LABEL: Final = "bertbench.server"
@@ -57,6 +58,16 @@ def require_own_machine(engine: Any) -> None:
     raise TargetError(
         f"the Docker Engine {where} is on another machine, which has neither the model folder nor the ports of "
         "this one; run bertbench there, or start the server there and give its address"
+    )
+
+
+def beside_container() -> str:
+    """What follows a failure where this process is itself in a container, beside which the Engine starts others."""
+    if container_kind() is None:
+        return ""
+    return (
+        "; bertbench runs in a container: the Engine needs the model folder at the same path on its own machine, and "
+        "this container its network (--network host)"
     )
 
 
@@ -184,7 +195,8 @@ def require_gpu(engine: Any) -> None:
     """
     import pynvml
 
-    if not is_local(engine):
+    # In a container NVML is that of the container, which may have no GPU while the Engine's machine has one.
+    if not is_local(engine) or container_kind() is not None:
         return
     try:
         pynvml.nvmlInit()

@@ -28,13 +28,14 @@ _FILE_FLAGS: Final = (
 )
 
 
-def copied_files(flags: Sequence[str]) -> tuple[list[str], dict[str, bytes]]:
+def copied_files(flags: Sequence[str], own_image: bool = False) -> tuple[list[str], dict[str, bytes]]:
     """The flags of a server in a container, and the files that they name there.
 
     The Prometheus page, which load generators read, is switched on unless the flags say how.
 
     Args:
         flags: as for a server on this machine.
+        own_image: whether the image is the user's, so that an absolute path that is not here may be in it.
 
     Returns:
         The flags with the files' paths in the container; the files' bytes by their names in `FOLDER`.
@@ -47,7 +48,8 @@ def copied_files(flags: Sequence[str]) -> tuple[list[str], dict[str, bytes]]:
     for flag in flags:
         name, equals, value = flag.partition("=")
         kind = name.lstrip("-")
-        if kind in _FILE_FLAGS and equals and value:
+        in_image = own_image and Path(value).is_absolute() and not Path(value).exists()
+        if kind in _FILE_FLAGS and equals and value and not in_image:
             files[_NAME + kind] = _read(kind, Path(value))
             flag = f"{name}={FOLDER}{_NAME}{kind}"
         inside.append(flag)
@@ -64,7 +66,7 @@ def _read(flag: str, path: Path) -> bytes:
     except (OSError, UsageError) as error:
         raise UsageError(
             f"the server flag --{flag} names {path}, which cannot be copied into the container ({in_words(error)}); "
-            "give the path of a file on this machine"
+            "give the path of a file here, or an absolute one in an image that SERVING_IMAGE or SERVING_GPU_IMAGE names"
         ) from error
 
 

@@ -15,15 +15,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
+ASKED: Final = "asked"
+"""The creation of the container is asked for now: one that is not there may come."""
+MADE: Final = "made"
+"""The container is there: one that is not found from now on is gone."""
 _DONE: Final = "done"
-_MADE: Final = "made"
 # An Engine goes on with a creation whose client has died, and has the container only at its end.
 _CREATION_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.5
 
 
 @contextlib.contextmanager
-def guarded(kind: str, name: str) -> Iterator[Callable[[], None]]:
+def guarded(kind: str, name: str) -> Iterator[Callable[[str], None]]:
     """Has a container removed, or a process group ended, should this process die inside the context.
 
     Args:
@@ -31,7 +34,7 @@ def guarded(kind: str, name: str) -> Iterator[Callable[[], None]]:
         name: the container's name, or the group's id.
 
     Yields:
-        Says that the container is there: one that the guardian does not find from then on is gone, and not to come.
+        Tells the guardian how far the container is, `ASKED` and then `MADE`: it waits only for one that may come.
     """
     # Not -I: the packages may lie where only the user's site or PYTHONPATH says. This file's folder has none of them.
     command = [sys.executable, "-P", str(Path(__file__)), kind, name]
@@ -47,13 +50,13 @@ def guarded(kind: str, name: str) -> Iterator[Callable[[], None]]:
         assert process.stdin is not None
         owned = process.stdin
 
-        def made() -> None:
+        def tell(stage: str) -> None:
             with contextlib.suppress(BrokenPipeError):
-                owned.write(_MADE)
+                owned.write(stage)
                 owned.flush()
 
         try:
-            yield made
+            yield tell
         finally:
             with contextlib.suppress(BrokenPipeError):
                 owned.write(_DONE)
@@ -71,7 +74,8 @@ def _wait(kind: str, name: str, owner: IO[str]) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(int(name), signal.SIGKILL)
         return
-    _remove(name, made=said == _MADE)
+    if said:
+        _remove(name, made=said.endswith(MADE))
 
 
 def _remove(container: str, made: bool) -> None:

@@ -30,6 +30,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngi
     made = FakeEngine(images=(IMAGE,), state=ended, log="E server.cc:1] no such device\n")
     for variable in IMAGE_VARIABLES.values():
         monkeypatch.setenv(variable, IMAGE)
+    # Also where the tests run in a container.
+    monkeypatch.setattr("bench.server.container_engine.container_kind", lambda: None)
     with fake_engine(made, tmp_path) as host:
         monkeypatch.setenv("DOCKER_HOST", host)
         yield made
@@ -104,15 +106,37 @@ def test_the_prometheus_page_is_switched_on(engine: FakeEngine, tmp_path: Path) 
     assert engine.files[flag.partition("=")[2]] == MONITORING.encode()
 
 
-def test_a_file_that_cannot_be_copied_is_refused(engine: FakeEngine, tmp_path: Path) -> None:
-    missing = tmp_path / "none.txt"
-    says = f"--batching_parameters_file names {missing}, which cannot be copied into the container"
-    with (
-        pytest.raises(UsageError, match=says),
-        docker(Device("cpu"), tmp_path, flags=[f"--batching_parameters_file={missing}"]),
-    ):
-        pass
+def test_a_file_that_cannot_be_copied_is_refused(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An absolute path that is not here may be one of a file in the user's own image."""
+    there = tmp_path / "none.txt"
+    flag = f"--batching_parameters_file={there}"
+    fails(engine, Device("cpu"), tmp_path, "exit status 1", flags=[flag])
+    assert engine.created.pop()["Cmd"][0] == flag
+    for variable, missing in (("SERVING_IMAGE", Path("none.txt")), (None, there)):
+        if variable is None:
+            monkeypatch.delenv("SERVING_IMAGE")
+        says = f"--batching_parameters_file names {missing}, which cannot be copied into the .* that SERVING_IMAGE"
+        with (
+            pytest.raises(UsageError, match=says),
+            docker(Device("cpu"), tmp_path, flags=[f"--batching_parameters_file={missing}"]),
+        ):
+            pass
     assert not engine.created
+
+
+def test_beside_its_own_container_the_engine_knows_whether_there_is_a_gpu(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container with the Engine's socket there may be no driver; nor is a folder's path that of the machine."""
+    monkeypatch.setattr("bench.server.container_engine.container_kind", lambda: "docker")
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml(None))
+    fails(engine, Device("gpu"), tmp_path, "exit status 1: E server.cc:1. no such device$")
+    engine.start = GPU_REFUSAL
+    fails(engine, Device("gpu"), tmp_path, "needs NVIDIA's container toolkit")
+    engine.start = "bind source path does not exist: /model"
+    fails(engine, Device("gpu"), tmp_path, "does not exist: .* runs in a container: the Engine needs the model folder")
 
 
 def test_a_container_that_takes_no_files_is_removed(engine: FakeEngine, tmp_path: Path) -> None:

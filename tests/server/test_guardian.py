@@ -38,10 +38,10 @@ def start() -> tuple["subprocess.Popen[str]", int]:
 # Has a container guarded that it never creates itself.
 CONTAINER_OWNER = """
 import sys
-from bench.server.guardian import guarded
-with guarded("container", sys.argv[1]) as made:
-    if "made" in sys.argv[1]:
-        made()
+from bench.server.guardian import ASKED, MADE, guarded
+with guarded("container", sys.argv[1]) as tell:
+    for stage in (ASKED, MADE)[:int(sys.argv[1][-1])]:
+        tell(stage)
     print("guarded", flush=True)
     sys.stdin.read()
 """
@@ -99,16 +99,17 @@ def test_a_container_that_the_engine_creates_after_the_kill_is_removed(
         assert wait_for(lambda: engine.removed == 1, 30)
 
 
-def test_a_container_that_was_there_and_is_gone_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("container", ["bertbench-of-stage-0", "bertbench-of-stage-2"])
+def test_a_container_that_was_never_asked_for_or_is_gone_is_not_waited_for(
+    container: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def waiting() -> bool:
         words = (one.info["cmdline"] or [] for one in psutil.process_iter(["cmdline"]))
-        return any(line[-2:] == ["container", "bertbench-made"] for line in words)
+        return any(line[-2:] == ["container", container] for line in words)
 
     with fake_engine(FakeEngine(absent=10**6), tmp_path) as host:
         monkeypatch.setenv("DOCKER_HOST", host)
-        kill_container_owner("bertbench-made")
+        kill_container_owner(container)
         # It would look for the container for a minute, as it does for one that is being created.
         assert wait_for(lambda: not waiting(), 30)
 

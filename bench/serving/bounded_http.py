@@ -56,11 +56,22 @@ def time_left() -> float:
 
 
 class BoundedAdapter(requests.adapters.HTTPAdapter):
-    """Makes connections to which `bounded` applies."""
+    """Makes connections to which `bounded` applies.
+
+    Args:
+        context: the TLS context of all of them, with its certificates; None for plain ones.
+    """
+
+    def __init__(self, context: Any = None) -> None:
+        self._context = context
+        super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+
+    def cert_verify(self, *_: Any) -> None:
+        """Names no files, which the library would read again for each connection, in a request's time."""
 
 
 class _Reader(io.RawIOBase):

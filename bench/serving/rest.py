@@ -117,7 +117,8 @@ class RestClient:
         access: headers and certificates.
         form: layout of the tensors in a body.
         compressed: whether the bodies that are given are gzipped.
-        max_response: size limit of a decoded response, bytes.
+        max_response: size limit of a response, bytes, before and after decoding.
+        context: TLS context that clients share; None for one of its own.
 
     Raises:
         UsageError: the certificates cannot be used.
@@ -133,14 +134,17 @@ class RestClient:
         max_response: int = MAX_RESPONSE_BYTES,
         *,
         compressed: bool = False,
+        context: Any = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.form = form
         self._access = access
         self._max_response = max_response
         self._session = requests.Session()
+        if context is None and self.url.startswith("https:"):
+            context = client_context(access.tls)
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, BoundedAdapter())
+            self._session.mount(scheme, BoundedAdapter(context))
         self._session.trust_env = False
         # No cookies, as in the fast client: a balancer may bind a connection to one server by them.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
@@ -149,16 +153,6 @@ class RestClient:
         self._session.headers.update({"Content-Type": "application/json", "Accept-Encoding": "identity", **given})
         if compressed:
             self._session.headers["Content-Encoding"] = "gzip"
-        if self.url.startswith("https:"):
-            self._trust()
-
-    def _trust(self) -> None:
-        tls = self._access.tls
-        # Names what cannot be used; the library takes the same files.
-        client_context(tls)
-        self._session.verify = str(tls.authorities())
-        if tls.cert and tls.key:
-            self._session.cert = (str(tls.cert), str(tls.key))
 
     def predict(self, request: PredictRequest, timeout: float) -> PredictResponse:
         body = json_codec.predict_body(request, self.form)

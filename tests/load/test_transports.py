@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -365,6 +366,21 @@ def test_rest_over_tls(rest_kind: str) -> None:
             assert rest(url, rest_kind, access=Access(tls=tls)).exchange(b"echo", 5) == b"echo"
         with pytest.raises(ConnectFailed, match="certificates"):
             rest(url, rest_kind).exchange(b"echo", 5)
+
+
+def test_users_read_the_certificates_once(rest_kind: str, tmp_path: Path) -> None:
+    """Each user did, and `requests` for each connection, which took 20 ms of a request's time."""
+    files = [shutil.copy(TLS / name, tmp_path) for name in ("ca.pem", "server.pem", "server.key")]
+    access = Access(tls=TlsOptions(*map(Path, files)))
+    with rest_server(lambda *_: (200, b"good", {"Connection": "close"}), tls=True, mutual=True) as url:
+        pool = TransportPool(Endpoint(rest=url, path="/x", access=access), {"rest": rest_kind})
+        users = [pool.make("rest")]
+        for file in files:
+            Path(file).unlink()
+        users.append(pool.make("rest"))
+        for user in users:
+            assert [user.exchange(b"x", 30) for _ in range(2)] == [b"good"] * 2
+            user.close()
 
 
 def test_users_overlap_over_tls() -> None:

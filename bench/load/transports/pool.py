@@ -6,13 +6,14 @@ bounds the whole exchange; a third argument is the request's `traceparent` heade
 
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.core.extras import require
-from bench.load.transports.endpoint import Endpoint
+from bench.load.transports.endpoint import Endpoint, ssl_context
 from bench.load.transports.grpc_h2 import GrpcH2
 from bench.load.transports.rest_gevent import RestGevent
 from bench.serving.rest import RestClient
+from bench.serving.tls import client_context
 
 if TYPE_CHECKING:
     from bench.load.transports.grpcio_channel import GrpcioChannel
@@ -27,12 +28,16 @@ class Transport(Protocol):
 
 
 class RestRequests:
-    """REST with `requests`, for comparison."""
+    """REST with `requests`, for comparison; for the arguments see `RestGevent`."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, context: Any) -> None:
         assert endpoint.rest is not None
         self._client = RestClient(
-            endpoint.rest, endpoint.access, max_response=endpoint.max_response, compressed=endpoint.compressed
+            endpoint.rest,
+            endpoint.access,
+            max_response=endpoint.max_response,
+            compressed=endpoint.compressed,
+            context=context,
         )
         self._path = endpoint.path
 
@@ -73,7 +78,7 @@ class TransportPool:
         """A transport for one user; `protocol` is `rest` or `grpc`."""
         client = self._client(protocol)
         if protocol == "rest":
-            return RestGevent(self._endpoint) if client == "fast" else RestRequests(self._endpoint)
+            return (RestGevent if client == "fast" else RestRequests)(self._endpoint, self._rest_context)
         if len(self._shared) < self._endpoint.channels:
             self._shared.append(GrpcH2(self._endpoint) if client == "fast" else _grpcio_channel(self._endpoint))
         self._made += 1
@@ -83,6 +88,16 @@ class TransportPool:
         """Closes the shared connections."""
         while self._shared:
             self._shared.pop().close()
+
+    @functools.cached_property
+    def _rest_context(self) -> Any:
+        """The TLS context of all users: each would read the authorities, and keep most of a megabyte."""
+        endpoint = self._endpoint
+        if not (endpoint.rest or "").startswith("https:"):
+            return None
+        return (
+            ssl_context(endpoint.access.tls) if self._client("rest") == "fast" else client_context(endpoint.access.tls)
+        )
 
     def _client(self, protocol: str) -> str:
         return self._clients.get(protocol, "fast")

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import gevent
 from geventhttpclient.response import HTTPParseError
 
-from bench.load.transports.endpoint import Endpoint, not_connected, ssl_context
+from bench.load.transports.endpoint import Endpoint, not_connected
 from bench.load.transports.rest_response import LateError, RestAnswer
 from bench.load.transports.tcp import connect, poller, tcp_end
 from bench.serving.errors import DeadlineExceeded, InvalidResponse, ServingError
@@ -28,16 +28,19 @@ class RestGevent:
     it. If it closes at that very moment, the request is retried once on a new connection, provided that the server
     certainly has not read it: no byte of a response arrived, and the server's TCP shows that it closed before it had
     read the whole request. Requests are never retried otherwise.
+
+    Args:
+        endpoint: the server; it has a REST address.
+        context: the TLS context, which users share; None without encryption.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, context: Any) -> None:
         assert endpoint.rest is not None
         parts = urlsplit(endpoint.rest)
-        secure = parts.scheme == "https"
         self._host = parts.hostname or ""
-        self._port = parts.port or (443 if secure else 80)
+        self._port = parts.port or (80 if context is None else 443)
         self._name = parts.netloc
-        self._context = ssl_context(endpoint.access.tls) if secure else None
+        self._context = context
         self._most = endpoint.max_response
         self._headers = endpoint.access.headers
         given = {name.lower() for name in self._headers.names}

@@ -14,7 +14,7 @@ def batching_of(flags: Sequence[str]) -> "BatchingParameters | None":
     Raises:
         BenchError: the batching parameters file cannot be read, or its values contradict each other.
     """
-    values = dict(flag.lstrip("-").partition("=")[::2] for flag in flags)
+    values = _values(flags)
     if values.get("enable_batching", "false").lower() not in ("", "true", "1"):
         return None
     # Here and not above: the parser of the file is TensorFlow's.
@@ -22,3 +22,16 @@ def batching_of(flags: Sequence[str]) -> "BatchingParameters | None":
 
     path = values.get("batching_parameters_file")
     return read_batching_parameters(Path(path) if path else None)
+
+
+def _values(flags: Sequence[str]) -> dict[str, str]:
+    """The flags' values by their names; one without `=` may have its value in the next word."""
+    found: dict[str, str] = {}
+    waiting = ""
+    for word in flags:
+        if waiting and not word.startswith("-"):
+            found[waiting], waiting = word, ""
+            continue
+        name, equals, found[name] = word.lstrip("-").partition("=")
+        waiting = "" if equals else name
+    return found

@@ -125,7 +125,7 @@ def _process(backend: str, command: Sequence[str], launch: _Launch) -> Iterator[
         *launch.flags,
     ]
     with contextlib.ExitStack() as stack:
-        if not any(flag.startswith("--monitoring_config_file") for flag in launch.flags):
+        if not any(flag.lstrip("-").startswith("monitoring_config_file") for flag in launch.flags):
             monitoring = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".config"))
             monitoring.write(MONITORING)
             monitoring.flush()
@@ -134,18 +134,21 @@ def _process(backend: str, command: Sequence[str], launch: _Launch) -> Iterator[
         stack.callback(output.close)
         logger.info("starting the %s server: %s", backend, shlex.join(words))
         # A session of its own: Ctrl-C in the terminal goes to this process only, which then stops the server.
-        with interrupts.held():
-            process = subprocess.Popen(
-                interrupts.launched(words),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            stack.callback(_stop, process)
-        if backend == "binary":
-            # The death signal of `launched` reaches the process itself only, and a script may have started the server.
-            stack.enter_context(guarded("group", str(process.pid)))
+        with contextlib.ExitStack() as started:
+            with interrupts.held():
+                process = subprocess.Popen(
+                    interrupts.launched(words),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+                started.callback(_stop, process)
+            if backend == "binary":
+                # The death signal of `launched` reaches the process itself only, and a script may have started the
+                # server. The guardian stays until all have ended.
+                stack.enter_context(guarded("group", str(process.pid)))
+            stack.enter_context(started.pop_all())
         server = RunningServer(
             f"http://127.0.0.1:{rest_port}", f"127.0.0.1:{grpc_port}", model, backend, process.pid, gpus=True
         )

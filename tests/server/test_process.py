@@ -1,19 +1,22 @@
 """Servers as processes: they come up, are stopped, and explain themselves when they do not."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from bench.core.errors import TargetError, UsageError
+from bench.server import process
 from bench.server.lifecycle import open_target
-from bench.server.process import binary
+from bench.server.process import binary, embedded
 from bench.server.running import RunningServer, free_ports
 from bench.server.server_log import last_words, load_failure
 from bench.serving.target import parse_target
@@ -117,6 +120,39 @@ def test_no_orphan_is_left_by_an_owner_that_is_killed(wrapped_binary: Path, tmp_
         owner.kill()
     assert len(pids) == 2
     assert wait_for(lambda: all(ended(pid) for pid in pids), 30)
+
+
+def test_the_guardian_stays_until_the_server_has_ended(
+    server_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An owner that was killed while it waited for the end left a script's server running."""
+    pids: list[int] = []
+    left: list[bool] = []
+
+    @contextlib.contextmanager
+    def guarded(_kind: str, name: str) -> Iterator[None]:
+        pids.append(int(name))
+        yield
+        left.append(ended(pids[0]))
+
+    monkeypatch.setattr(process, "guarded", guarded)
+    with binary(server_binary, tmp_path) as server:
+        assert pids == [server.pid]
+    assert left == [True]
+
+
+def test_flags_with_one_dash_say_how_there_are_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last of two flags counts, and it was the suite's own."""
+    words: list[str] = []
+
+    def launched(command: list[str]) -> list[str]:
+        words.extend(command)
+        return ["/bin/sh", "-c", "exit 3"]
+
+    monkeypatch.setattr("bench.core.interrupts.launched", launched)
+    with pytest.raises(TargetError, match="exit status 3"), embedded(tmp_path, flags=["-monitoring_config_file=/f"]):
+        pass
+    assert [word for word in words if "monitoring" in word] == ["-monitoring_config_file=/f"]
 
 
 def test_a_server_that_ends_is_reported_with_its_last_line(server_binary: Path, tmp_path: Path) -> None:

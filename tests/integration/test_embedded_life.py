@@ -169,8 +169,8 @@ def test_a_model_that_does_not_load(tmp_path: Path) -> None:
     (tmp_path / "m" / "1").mkdir(parents=True)
     (port,) = free_ports(1)
     done = run_once(f"--port={port}", f"--model_base_path={tmp_path / 'm'}", "--max_num_load_retries=0")
-    assert "1 model(s) did not become available: {{{name: default version: 1} due to error: " in one_line(done)
-    assert "Failed to start server. Error: UNKNOWN: 1 model(s) did not become available: {{{name: " in done.stdout
+    assert "1 servable(s) did not become available: {{{name: default version: 1} due to error: " in one_line(done)
+    assert "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{{name: " in done.stdout
     assert done.returncode == 4
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from bench import __version__
 from bench.core.errors import ExitCode
 from bench.server.embedded.base.log import log, write_text
-from bench.server.embedded.base.status import Code, StartError, StatusError
+from bench.server.embedded.base.status import Code, StartError, StatusError, invalid_argument
 from bench.server.embedded.config.flags import Flags, channel_arguments, parse_flags
 from bench.server.embedded.config.model_config import (
     read_batching_parameters,
@@ -25,6 +25,7 @@ from bench.server.embedded.config.model_config import (
 )
 from bench.server.embedded.grpc.methods import GrpcMethods
 from bench.server.embedded.grpc.protocol import GrpcLimits, GrpcProtocol
+from bench.server.embedded.manager.config_checks import NO_REQUEST_LOGS
 from bench.server.embedded.manager.config_file import ConfigFile, UntilStopped
 from bench.server.embedded.manager.model_manager import ManagerOptions, ModelManager
 from bench.server.embedded.models.model import RetryPolicy
@@ -245,7 +246,15 @@ def _path(text: str) -> Path | None:
 
 def _model_config(flags: Flags) -> Any:
     if flags.model_config_file:
-        return read_model_server_config(Path(flags.model_config_file))
+        config = read_model_server_config(Path(flags.model_config_file))
+        logged = [entry.name for entry in config.model_config_list.config if entry.HasField("logging_config")]
+        if logged:
+            raise StartError(
+                f"model {logged[0]} has a logging_config, but neither this server nor tensorflow_model_server logs "
+                f"requests; remove it from {flags.model_config_file}",
+                invalid_argument(NO_REQUEST_LOGS),
+            )
+        return config
     return single_model_config(flags.model_name, flags.model_base_path)
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from bench.server.embedded.base.status import Code, StatusError
+from bench.server.embedded.base.status import Code, StartError, StatusError
+from bench.server.embedded.config.flags import Flags
 from bench.server.embedded.config.model_config import single_model_config
 from bench.server.embedded.manager.config_file import ConfigFile
 from bench.server.embedded.manager.model_manager import ManagerOptions, ModelManager
 from bench.server.embedded.models.model import RetryPolicy
 from bench.server.embedded.models.servable import Caller
+from bench.server.embedded.server import Server
 from tests.support.embedded_server import entry, model_config
 
 
@@ -104,7 +106,21 @@ def test_a_model_that_does_not_load(followed: Followed, capsys: pytest.CaptureFi
     shown = capsys.readouterr().err
     reason = "1 model(s) did not become available: {{{name: b version: 1} due to error: "
     assert f"PollFilesystemAndReloadConfig failed to ReloadConfig: {reason}" in shown
-    assert "warning: cannot apply the model config file, the last one stays in effect: UNKNOWN: 1 model(s)" in shown
+    assert "warning: the model config file is in effect, but not all of it: UNKNOWN: 1 model(s)" in shown
+
+
+def test_requests_are_not_logged(followed: Followed, capsys: pytest.CaptureFixture[str]) -> None:
+    """The binary loads the models first, and says so then."""
+    logged = entry("b", followed.folder / "good", 'logging_config { log_collector_config { type: "file" } }')
+    model_config(followed.folder / "models.config", logged)
+    followed.file.poll()
+    shown = capsys.readouterr().err
+    assert "PollFilesystemAndReloadConfig failed to ReloadConfig: No request-logger-creator provided." in shown
+    assert "the last one stays in effect" not in shown
+    assert followed.manager._models["b"].latest is not None
+    with pytest.raises(StartError, match="model b has a logging_config, but neither") as refused:
+        Server(Flags(model_config_file=str(followed.folder / "models.config")))
+    assert str(refused.value.status) == "INVALID_ARGUMENT: No request-logger-creator provided."
 
 
 def test_the_wait_for_models_ends_with_the_server(followed: Followed, capsys: pytest.CaptureFixture[str]) -> None:

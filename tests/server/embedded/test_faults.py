@@ -1,6 +1,9 @@
 """A fault of the server itself fails one request: INTERNAL, counted as such, its trace printed."""
 
 import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,6 +47,20 @@ def test_a_body_of_very_many_lists(part: bytes) -> None:
         answer = endpoint.handle(Request("POST", target, target, headers, sent))
         assert answer.status == 429
         assert b"lists and objects; 1000000 at most" in answer.body
+
+
+@pytest.mark.parametrize("body", [b'"%b"', b'["%b"]', b'{"signature_name": "%b", "instances": [1]}'])
+def test_an_error_repeats_so_much_of_a_body_and_no_more(body: bytes) -> None:
+    class WithoutSignatures:
+        @contextmanager
+        def servable(self, *_: object) -> Iterator[Any]:
+            yield SimpleNamespace(signatures={})
+
+    endpoint = RestEndpoint(WithoutSignatures(), RestOptions())  # type: ignore[arg-type]
+    target = "/v1/models/m:predict"
+    answer = endpoint.handle(Request("POST", target, target, {}, body % (b"a" * (2 << 20))))
+    assert answer.status == 400
+    assert 1 << 20 < len(answer.body) < (1 << 20) + 8192
 
 
 def test_over_grpc(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,6 +40,10 @@ def test_batching_parameters(tmp_path: Path) -> None:
     )
 
 
+def test_no_queue_is_one_batch_where_none_is_split(tmp_path: Path) -> None:
+    assert read_batching_parameters(written(tmp_path, "max_enqueued_batches { value: 0 }")).max_enqueued_batches == 1
+
+
 def test_batching_defaults(tmp_path: Path) -> None:
     for parameters in (read_batching_parameters(None), read_batching_parameters(written(tmp_path, "# all"))):
         assert (parameters.max_batch_size, parameters.batch_timeout, parameters.max_enqueued_batches) == (1000, 0, 10)
@@ -52,6 +56,11 @@ def test_batching_defaults(tmp_path: Path) -> None:
         ("max_batch_size: 32", "Invalid protobuf file"),
         ("max_batch_siz { value: 32 }", "Invalid protobuf file"),
         ("max_batch_size { value: 0 }", "max_batch_size must be positive; was 0"),
+        ("max_enqueued_batches { value: -1 }", "max_enqueued_batches must be positive; was -1"),
+        (
+            "max_enqueued_batches { value: 0 } enable_large_batch_splitting { value: true }",
+            "max_enqueued_batches must be positive; was 0",
+        ),
         ("batch_timeout_micros { value: -1 }", "batch_timeout_micros must be non-negative; was -1"),
         ("allowed_batch_sizes: 8 allowed_batch_sizes: 8", "monotonically increasing"),
         (

@@ -37,3 +37,4 @@ def test_damage_is_seen(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(StatusError) as caught:
         next(found)
     assert caught.value.code is Code.DATA_LOSS
+    assert caught.value.message.endswith(". Please verify your warmup data is in TFRecord format.")

@@ -24,7 +24,7 @@ def test_names_that_are_none(name: str) -> None:
 
 
 def test_only_folders_count(tmp_path: Path) -> None:
-    for name in ("1", "007", "temp-8"):
+    for name in ("01", "1", "007", "temp-8"):
         (tmp_path / name).mkdir()
     (tmp_path / "9").write_text("")
     assert versions_on_disk(tmp_path) == {1: tmp_path / "1", 7: tmp_path / "007"}

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from bench.server.embedded.api.examples import CLASSIFY_METHOD, REGRESS_METHOD
 from bench.server.embedded.base import metrics
 from bench.server.embedded.base.status import Code, StatusError, invalid_argument
 from bench.server.embedded.models.servable import Caller, Servable
@@ -11,6 +12,8 @@ from bench.server.embedded.models.signatures import DEFAULT_SIGNATURE, Signature
 from bench.server.embedded.runtime.tensors import Tensor, from_proto
 
 Outputs = list[tuple[str, Tensor]]
+
+_METHODS: Final = ("tensorflow/serving/predict", CLASSIFY_METHOD, REGRESS_METHOD)
 
 
 def find_signature(servable: Servable, name: str) -> Signature:
@@ -32,6 +35,7 @@ def predict(
     given: Mapping[str, Any],
     output_filter: Sequence[str],
     caller: Caller,
+    check_method: bool = False,
 ) -> Outputs:
     """Runs a signature.
 
@@ -41,10 +45,14 @@ def predict(
         given: a Tensor or TensorProto by alias; None for values that no tensor can hold.
         output_filter: aliases of the outputs; empty for all.
         caller: the client that waits.
+        check_method: whether the signature must have the name of a method.
 
     Raises:
-        StatusError: the signature has no such input or output, or the runtime fails.
+        StatusError: the signature has no such method, input or output, or the runtime fails.
     """
+    if check_method and signature.proto.method_name not in _METHODS:
+        expected = f"Expected prediction signature method_name to be one of {{{', '.join(_METHODS)}}}"
+        raise StatusError(Code.INTERNAL, f"{expected}. Was: {signature.proto.method_name}")
     feeds = _feeds(signature, given, servable.max_fill)
     fetches = _fetches(signature, output_filter)
     started = time.perf_counter()

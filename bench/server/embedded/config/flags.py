@@ -76,6 +76,8 @@ _IGNORED: Final = {
     "xla_gpu_compilation_enabled": bool,
     "platform_config_file": str,
     "thread_pool_factory_config_file": str,
+    "tensorflow_session_config_file": str,
+    "enable_per_model_batching_parameters": bool,
     "mixed_precision": str,
 }
 # Ignored flags that are refused when they are set.
@@ -88,6 +90,8 @@ _REFUSED_IF_SET: Final = frozenset(
         "xla_gpu_compilation_enabled",
         "platform_config_file",
         "thread_pool_factory_config_file",
+        "tensorflow_session_config_file",
+        "enable_per_model_batching_parameters",
         "mixed_precision",
     }
 )

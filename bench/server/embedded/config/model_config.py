@@ -160,6 +160,8 @@ class BatchingParameters:
                 raise StartError(f"{name} must be positive; was {getattr(self, name)}")
         if self.num_batch_threads > _MAX_THREADS:
             raise StartError(f"num_batch_threads must be at most {_MAX_THREADS}; was {self.num_batch_threads}")
+        if self.max_enqueued_batches < 1:
+            raise StartError(f"max_enqueued_batches must be positive; was {self.max_enqueued_batches}")
         if self.batch_timeout < 0:
             raise StartError(f"batch_timeout_micros must be non-negative; was {self.batch_timeout * 1e6:.0f}")
         if self.enable_large_batch_splitting and self.max_batch_size < self.max_execution_batch_size:
@@ -197,17 +199,18 @@ def read_batching_parameters(path: Path | None) -> BatchingParameters:
     def given(name: str, default: Any) -> Any:
         return getattr(raw, name).value if raw.HasField(name) else default
 
-    size = given("max_batch_size", 1000)
+    size, enqueued = given("max_batch_size", 1000), given("max_enqueued_batches", 10)
+    splitting = given("enable_large_batch_splitting", False)
     return BatchingParameters(
         max_batch_size=size,
         batch_timeout=given("batch_timeout_micros", 0) / 1e6,
         # Without splitting, 0 works like 1 (SharedBatchScheduler::AddQueue).
-        max_enqueued_batches=max(given("max_enqueued_batches", 10), 1),
+        max_enqueued_batches=1 if not enqueued and not splitting else enqueued,
         num_batch_threads=given("num_batch_threads", cores),
         thread_pool_name=given("thread_pool_name", ""),
         allowed_batch_sizes=tuple(raw.allowed_batch_sizes),
         pad_variable_length_inputs=raw.pad_variable_length_inputs,
-        enable_large_batch_splitting=given("enable_large_batch_splitting", False),
+        enable_large_batch_splitting=splitting,
         max_execution_batch_size=given("max_execution_batch_size", size),
     )
 

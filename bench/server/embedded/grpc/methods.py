@@ -136,7 +136,9 @@ class GrpcMethods:
             spec = request.model_spec
             with self._servable(spec) as servable:
                 signature = predict.find_signature(servable, spec.signature_name)
-                outputs = predict.predict(servable, signature, request.inputs, request.output_filter, caller)
+                outputs = predict.predict(
+                    servable, signature, request.inputs, request.output_filter, caller, self._check_method
+                )
                 return predict_bytes.predict_response(
                     outputs, predict_bytes.model_spec(servable.model, servable.version, signature.name)
                 )

@@ -6,6 +6,8 @@ from bench.server.embedded.base.status import Code, StatusError, invalid_argumen
 from bench.server.embedded.config.model_config import PLATFORM
 from bench.serving.protos import model_server_config_pb2
 
+NO_REQUEST_LOGS: Final = "No request-logger-creator provided."
+"""What Serving says of a `logging_config`: the server is built without anything that logs requests."""
 # Each has a thread.
 MAX_MODELS: Final = 1000
 # Each is looked up whenever the disk is polled.

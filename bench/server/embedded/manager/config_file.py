@@ -8,7 +8,7 @@ from typing import Any
 from bench.server.embedded.base.log import log
 from bench.server.embedded.base.status import Code, PrintedFaults, StartError, StatusError
 from bench.server.embedded.config.model_config import read_model_server_config
-from bench.server.embedded.manager.model_manager import ModelManager
+from bench.server.embedded.manager.model_manager import InEffectError, ModelManager
 from bench.server.embedded.models.servable import Caller
 
 
@@ -90,7 +90,10 @@ class ConfigFile:
                     log("warning: no longer waiting for the models of the model config file, which has changed")
                 return
             log(_failure(error))
-            log(f"warning: cannot apply the model config file, the last one stays in effect: {error}")
+            if isinstance(error, InEffectError):
+                log(f"warning: the model config file is in effect, but not all of it: {error}")
+            else:
+                log(f"warning: cannot apply the model config file, the last one stays in effect: {error}")
 
 
 def _content(path: Path) -> bytes | None:

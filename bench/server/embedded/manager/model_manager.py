@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ from bench.server.embedded.config.model_config import BatchingParameters
 from bench.server.embedded.manager.base_paths import BasePaths
 from bench.server.embedded.manager.config_checks import (
     MAX_MODELS,
+    NO_REQUEST_LOGS,
     check_list,
     check_no_platform_changes,
     check_platforms,
@@ -59,6 +60,10 @@ class ManagerOptions:
     max_fill: int = 64 << 20
 
 
+class InEffectError(StatusError):
+    """A config is in effect, and not all that it asks for."""
+
+
 class ModelManager:
     """All models of a server.
 
@@ -81,6 +86,7 @@ class ModelManager:
         self._labels: Mapping[str, Mapping[str, int]] = {}
         self._stopped = threading.Event()
         self._watcher: threading.Thread | None = None
+        self._has_started = False
 
     # Configuration
 
@@ -88,7 +94,8 @@ class ModelManager:
         """Applies a ModelServerConfig and waits until its new models serve.
 
         Raises:
-            StatusError: the config is refused, a model does not load, or the caller no longer waits.
+            InEffectError: a model does not load, or requests are to be logged.
+            StatusError: the config is refused, or the caller no longer waits.
         """
         if not self._reloads.acquire(blocking=False):
             raise StatusError(Code.RESOURCE_EXHAUSTED, f"{_MAX_RELOADS} reloads of the config are in progress already")
@@ -122,6 +129,9 @@ class ModelManager:
             new = self._apply(entries)
         self._start_watching()
         self._wait_for(new, caller)
+        self._has_started = True
+        if any(entry.HasField("logging_config") for entry in entries):
+            raise InEffectError(Code.INVALID_ARGUMENT, NO_REQUEST_LOGS)
 
     def _apply(self, entries: Any) -> list[Model]:
         """Puts a config into effect; the models to wait for."""
@@ -188,7 +198,8 @@ class ModelManager:
         """Waits until each model serves, or the loading of all its versions has failed.
 
         Raises:
-            StatusError: some models do not serve, or the caller no longer waits.
+            InEffectError: some models do not serve.
+            StatusError: the caller no longer waits.
         """
 
         def over() -> bool:
@@ -202,13 +213,7 @@ class ModelManager:
                     self._changed.wait(_LOOK_AGAIN_SECONDS)
         failed = [model for model in models if not model.latest]
         if failed:
-            listed = "".join(
-                f"{{{{name: {model.name} version: {version}}} due to error: {status.error}}}, "
-                for model in failed
-                for version, status in model.statuses().items()
-                if status.error is not None
-            )
-            raise StatusError(Code.UNKNOWN, f"{len(failed)} model(s) did not become available: {{{listed}}}")
+            raise _not_available(failed, "model(s)" if self._has_started else "servable(s)")
 
     def _new_labels(self, entries: Any) -> dict[str, dict[str, int]]:
         """Versions by label and model.
@@ -304,3 +309,14 @@ class ModelManager:
         self._stopped.set()
         for model in self._models.values():
             model.stop()
+
+
+def _not_available(failed: Sequence[Model], what: str) -> InEffectError:
+    """Models that do not serve; `what` they are in load_servables_fast.cc and, after the start, in server_core.cc."""
+    listed = "".join(
+        f"{{{{name: {model.name} version: {version}}} due to error: {status.error}}}, "
+        for model in failed
+        for version, status in model.statuses().items()
+        if status.error is not None
+    )
+    return InEffectError(Code.UNKNOWN, f"{len(failed)} {what} did not become available: {{{listed}}}")

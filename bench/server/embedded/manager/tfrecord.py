@@ -12,6 +12,8 @@ _POLYNOMIAL: Final = 0x82F63B78  # CRC-32C, reflected
 _MASK_DELTA: Final = 0xA282EAD8
 _HEADER: Final = struct.Struct("<QI")
 _FOOTER: Final = struct.Struct("<I")
+# What Serving adds to the error of the reader (saved_model_warmup_util.cc).
+_ADVICE: Final = "Please verify your warmup data is in TFRecord format."
 
 
 def _table() -> list[int]:
@@ -48,16 +50,20 @@ def records(path: Path) -> Iterator[bytes]:
             header = _read(file, _HEADER.size, at)
             length, length_crc = _HEADER.unpack(header)
             if masked_crc(header[:8]) != length_crc:
-                raise StatusError(Code.DATA_LOSS, f"corrupted record at {at}")
+                raise _damaged("corrupted", at)
             # Compared before memory is taken for it.
             record = _read(file, min(length, size), at)
             if masked_crc(record) != _FOOTER.unpack(_read(file, _FOOTER.size, at))[0]:
-                raise StatusError(Code.DATA_LOSS, f"corrupted record at {at}")
+                raise _damaged("corrupted", at)
             yield record
 
 
 def _read(file: BinaryIO, count: int, at: int) -> bytes:
     data = file.read(count)
     if len(data) < count:
-        raise StatusError(Code.DATA_LOSS, f"truncated record at {at}")
+        raise _damaged("truncated", at)
     return data
+
+
+def _damaged(how: str, at: int) -> StatusError:
+    return StatusError(Code.DATA_LOSS, f"{how} record at {at}. {_ADVICE}")

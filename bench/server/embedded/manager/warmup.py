@@ -11,7 +11,6 @@ from bench.server.embedded.base import metrics
 from bench.server.embedded.base.status import Code, StatusError, invalid_argument
 from bench.server.embedded.manager.tfrecord import records
 from bench.server.embedded.models.servable import Caller, Servable
-from bench.server.embedded.runtime.tensors import Tensor, from_proto
 from bench.serving.protos import prediction_log_pb2
 
 FILE_NAME: Final = "tf_serving_warmup_requests"
@@ -77,16 +76,5 @@ def _replay(servable: Servable, log: Any) -> None:
     elif kind == "multi_inference_log":
         examples.multi_inference(servable, log.multi_inference_log.request, caller, check_method=False)
     elif kind == "session_run_log":
-        _replay_session_run(servable, log.session_run_log.request)
-    elif kind is not None:
-        raise StatusError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
-
-
-def _replay_session_run(servable: Servable, request: Any) -> None:
-    feeds: list[tuple[str, Tensor]] = []
-    for named in request.feed:
-        tensor = from_proto(named.tensor, servable.max_fill)
-        if tensor is None:
-            raise invalid_argument(f"tensor parsing error: {named.name}")
-        feeds.append((named.name, tensor))
-    servable.runner.run(feeds, list(request.fetch), Caller())
+        number = log.DESCRIPTOR.fields_by_name[kind].number
+        raise StatusError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {number}")

@@ -11,13 +11,15 @@ from bench.server.embedded.base.limits import INT64_MAX
 def versions_on_disk(base_path: Path) -> dict[int, Path]:
     """The version folders under a base path, by number: all whose name is a non-negative integer.
 
+    Of several with one number it is the last one in the order of the names, as `1` after `01`.
+
     Raises:
         OSError: the base path cannot be listed.
     """
     found: dict[int, Path] = {}
     for child in sorted(base_path.iterdir()):
         version = parse_version(child.name)
-        if version is not None and version not in found and child.is_dir():
+        if version is not None and child.is_dir():
             found[version] = child
     return found
 

@@ -20,7 +20,7 @@ from bench.server.embedded.rest import json_fast
 from bench.server.embedded.rest.json_examples import classification_request, regression_request
 from bench.server.embedded.rest.json_request import parse_object, predict_inputs, signature_name
 from bench.server.embedded.rest.json_response import classification_answer, predict_answer, regression_answer
-from bench.server.embedded.rest.json_writer import quoted
+from bench.server.embedded.rest.json_writer import LONGEST_ECHO, quoted
 
 _JSON: Final = "application/json"
 # The methods that Serving allows in libevent (evhttp_server.cc).
@@ -31,6 +31,8 @@ _PREDICTION: Final = re.compile(r"(?i)/v1/models/([^/:]+)" + _SPEC + r":(classif
 _STATUS: Final = re.compile(r"(?i)/v1/models(?:/([^/:]+))?" + _SPEC + r"(?:\/(metadata))?")
 # Lists and objects of a body: each takes some hundred bytes in memory and two in the body.
 _MAX_CONTAINERS: Final = 1_000_000
+# Bytes of an error: what it repeats of the body may be a name of any length.
+_LONGEST_ERROR: Final = LONGEST_ECHO + 4096
 _ORIGIN: Final = re.compile(rb"https?://")
 _CORS: Final = (
     ("Access-Control-Allow-Origin", "*"),
@@ -148,7 +150,7 @@ class RestEndpoint:
             signature = servable.signatures.get(fast.signature or DEFAULT_SIGNATURE)
             inputs = json_fast.predict_inputs(fast, signature.inputs) if signature and signature.inputs else None
             if signature and inputs is not None:
-                outputs = predict.predict(servable, signature, inputs, (), self._caller())
+                outputs = predict.predict(servable, signature, inputs, (), self._caller(), self._options.check_method)
                 return predict_answer(outputs, fast.layout)
         return self._predict_exactly(call, body)
 
@@ -162,7 +164,7 @@ class RestEndpoint:
                     f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def'
                 )
             layout, inputs = predict_inputs(document, signature.input_types, name)
-            outputs = predict.predict(servable, signature, inputs, (), self._caller())
+            outputs = predict.predict(servable, signature, inputs, (), self._caller(), self._options.check_method)
             return predict_answer(outputs, layout)
 
     def _classify(self, call: _Call, body: bytes) -> bytes:
@@ -196,7 +198,7 @@ def _malformed(request: Request) -> StatusError:
 
 
 def _error_response(error: StatusError) -> Response:
-    return Response(http_status(error.code), b'{\n    "error": ' + quoted(error.raw) + b"\n}", _JSON)
+    return Response(http_status(error.code), b'{\n    "error": ' + quoted(error.raw[:_LONGEST_ERROR]) + b"\n}", _JSON)
 
 
 class _EmptyError(StatusError):

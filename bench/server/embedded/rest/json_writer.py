@@ -25,7 +25,7 @@ _SHORT_ESCAPES: Final = {
 }
 _FLOAT_MAX: Final = 3.4028234e38
 # Blanks before the lines of deep containers grow with the square of the depth: a body of 200 kB could ask for 40 GB.
-_LONGEST_ECHO: Final = 1 << 20
+LONGEST_ECHO: Final = 1 << 20
 
 
 def quoted(text: bytes) -> bytes:
@@ -46,7 +46,7 @@ def echo(value: Any) -> bytes:
     text = bytearray()
     # The writer gives up at a NaN or an infinity inside; what is written until there is used all the same.
     _write(value, text)
-    return bytes(text)
+    return bytes(text[:LONGEST_ECHO])
 
 
 def _write(root: Any, text: bytearray) -> None:
@@ -54,7 +54,7 @@ def _write(root: Any, text: bytearray) -> None:
     stack: list[tuple[bool, Any]] = []
     value: Any = root
     name: Any
-    while len(text) < _LONGEST_ECHO:
+    while len(text) < LONGEST_ECHO:
         if type(value) is JsonObject and value.names:
             text += b"{\n" + _indent(stack, 1)
             stack.append((True, iter(zip(value.names, value.values, strict=True))))

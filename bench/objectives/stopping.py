@@ -132,13 +132,13 @@ def _progress(precision: Precision, estimate: Estimate, seconds: float, longest:
     if estimate.center is None:
         return f"{name} not known yet"
     value = QUANTITIES[name].figure(estimate.center, 3)
-    width = relative_width(estimate)
-    if width is None:
+    width, times = relative_width(estimate), precision.times(estimate)
+    if width is None or times is None:
         return f"{name} {value}, no interval yet"
     text = f"{name} {value} ±{format_percent(width, 2)}"
     if precision.reached(estimate):
         return text
-    return f"{text}, {predicted(seconds * ((width / precision.within) ** 2 - 1), wanted, longest - seconds)}"
+    return f"{text}, {predicted(seconds * (times - 1), wanted, longest - seconds)}"
 
 
 def predicted(more: float, wanted: str, left: float) -> str:

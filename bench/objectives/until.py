@@ -67,7 +67,8 @@ class Precision:
     def times(self, estimate: Estimate) -> float | None:
         """How many times as long the run must be for it, about; None without an interval."""
         found = relative_width(estimate)
-        return None if found is None else (found / self.within) ** 2
+        # The width falls with the root of the time, and the effective number of values grows with it.
+        return None if found is None else max((found / self.within) ** 2, LEAST_EFFECTIVE / max(estimate.n, 1.0))
 
     def __str__(self) -> str:
         return f"{self.name}±{100 * self.within:g}%"

@@ -132,7 +132,8 @@ class Measured:
         """The requests that were due before `moment`, as if the measured part had ended there; without `means`."""
         columns = {name: getattr(self, name)[: np.searchsorted(self.due, moment)] for name in _COLUMNS}
         ends = min(max(moment, self.begins), self.ends)
-        return Measured(self.begins, ends, **columns, warmup=self.warmup, warmup_in_flight=self.warmup_in_flight)
+        kept = {name: getattr(self, name) for name in ("warmup", "warmup_checked", "warmup_in_flight", "warmup_free")}
+        return Measured(self.begins, ends, **columns, **kept)
 
     def _of(self, protocol: int) -> "Measured":
         where = self.protocol == protocol

@@ -111,7 +111,10 @@ def _counted(objective: Objective, measured: Measured) -> Counted:
     """The requests that decide."""
     if objective.name == "wrong":
         wrong = measured.outcome[measured.checked] == OUTCOME_CODES[Outcome.WRONG_ANSWER]
-        return Counted(int(wrong.sum()), wrong.size, "checked answer")
+        # A wrong answer in the warm-up is a wrong answer, with which a run without objectives fails.
+        warm = measured.warmup.get(Outcome.WRONG_ANSWER, 0)
+        checked = wrong.size + measured.warmup_checked if wrong.size or warm else 0
+        return Counted(int(wrong.sum()) + warm, checked, "checked answer", warm)
     ok = measured.ok
     if objective.name == "errors":
         return Counted(int((~ok).sum()), ok.size, "request")

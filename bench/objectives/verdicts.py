@@ -34,11 +34,13 @@ class Counted:
         bad: failed requests, wrong answers, or requests over a maximum.
         of: requests that could have been.
         what: the name of one of them: `checked answer`.
+        warmup: how many of the bad ones belong to the warm-up.
     """
 
     bad: int
     of: int
     what: str
+    warmup: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,7 @@ def _decide_counted(objective: Objective, estimate: Estimate, counted: Counted, 
         return ObjectiveResult(objective, Verdict.CANNOT_TELL, shown, f"no {counted.what}{cure}")
     if counted.bad:
         note = f"{counted.bad:,} of {pluralize(counted.of, counted.what)}"
+        note += f", {counted.warmup:,} of them in the warm-up" if counted.warmup else ""
         return ObjectiveResult(objective, Verdict.FAIL, shown, note)
     note = f"none of {pluralize(counted.of, counted.what)} in this run"
     if shown.hi and not objective.name.endswith("max"):

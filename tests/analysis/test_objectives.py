@@ -18,7 +18,7 @@ from bench.objectives.verdicts import ObjectiveResult, Verdict
 from bench.results.manifest import Stopping
 from bench.results.records import Outcome
 from bench.results.run_reader import Run
-from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, Requests, simulate, write_run
 
 
 def about_ten_milliseconds(rng: np.random.Generator, size: int) -> Floats:
@@ -108,6 +108,21 @@ def test_counts(outcome: Outcome, text: str, verdict: Verdict, note: str, tmp_pa
     (found,) = verdicts(measured(tmp_path, fail(500, outcome)), text)
     assert found.verdict is verdict
     assert all(word in found.note for word in note.split() if not word[0].isdigit())
+
+
+def test_a_wrong_answer_in_the_warm_up_is_a_wrong_answer(tmp_path: Path) -> None:
+    """Without an objective the run fails; with wrong=0 it passed."""
+
+    def spoil(requests: Requests) -> None:
+        requests.outcome[:3] = [Outcome.WRONG_ANSWER] * 3
+
+    found = measured(tmp_path, spoil)
+    assert found.wrong_kinds() == {}
+    none, few = verdicts(found, "wrong=0"), verdicts(found, "wrong<=1%")
+    assert [entry.verdict for entry in (*none, *few)] == [Verdict.FAIL, Verdict.PASS]
+    checked = found.checked.sum() + found.warmup_checked
+    assert none[0].note == f"3 of {checked:,} checked answers, 3 of them in the warm-up"
+    assert evaluate(parse_objectives("wrong=0"), found.before(20.0), 1, over=False)[0].verdict is Verdict.FAIL
 
 
 @pytest.mark.parametrize(

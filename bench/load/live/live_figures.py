@@ -254,6 +254,8 @@ class LiveFigures:
             ok_batches=counts.complete(_MEASURED_OK, seconds),
             failed_batches=counts.complete(_MEASURED_FAILED, seconds),
             wrong=self._table.total(Outcome.WRONG_ANSWER),
+            warmup=sum(self.warmup_requests.values()),
+            warmup_wrong=self.warmup_requests[Outcome.WRONG_ANSWER],
             open=0 if backlog is None else int(backlog[0]),
         )
 

@@ -53,6 +53,8 @@ class MeasuredSoFar:
         ok_batches: `ok` by batches of consecutive seconds, without the newest that do not fill one, `[B]`.
         failed_batches: the same of `failed`.
         wrong: wrong answers.
+        warmup: requests of the warm-up that have ended.
+        warmup_wrong: wrong answers among them.
         open: requests that are due and have not ended; 0 in closed loop.
     """
 
@@ -64,6 +66,8 @@ class MeasuredSoFar:
     ok_batches: NDArray[np.int64]
     failed_batches: NDArray[np.int64]
     wrong: int
+    warmup: int
+    warmup_wrong: int
     open: int
 
 
@@ -90,8 +94,12 @@ def _result(objective: Objective, measured: MeasuredSoFar) -> ObjectiveResult:
 
 def _counted(objective: Objective, measured: MeasuredSoFar) -> ObjectiveResult:
     failed, requests = measured.failed, measured.ok + measured.failed
-    bad = {"wrong": measured.wrong, "errors": failed}.get(objective.name)
-    if bad is None:
+    if objective.name == "wrong":
+        warm = measured.warmup_wrong
+        counted = Counted(measured.wrong + warm, requests + measured.warmup, "request", warm)
+        return decide(objective, _absent(objective, ""), 0.0, counted, over=False)
+    bad = failed
+    if objective.name != "errors":
         histogram = measured.latencies[objective.quantity.metric.rpartition("_")[0]].histogram
         within = int(histogram.below(np.array([objective.limit]))[0])
         bad = histogram.total - within + failed

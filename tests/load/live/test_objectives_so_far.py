@@ -80,6 +80,11 @@ def test_none_wrong_is_not_yet_a_pass(tmp_path: Path, requests: Requests) -> Non
     assert {wrong.verdict, most.verdict, mean.verdict} == {Verdict.CANNOT_TELL}
     assert wrong.remark.startswith("none of")
     assert mean.remark == "told at the end of the run"
+    outcome = [Outcome.WRONG_ANSWER, *requests.outcome[1:]]
+    run = write_run(tmp_path, replace(requests, outcome=outcome), workload=WORKLOAD, finish=False)
+    (wrong,) = so_far(run, requests.due, "wrong=0")
+    assert wrong.verdict is Verdict.FAIL
+    assert wrong.remark.endswith(" requests, 1 of them in the warm-up")
 
 
 def test_open_requests_may_all_be_late(tmp_path: Path, requests: Requests) -> None:

@@ -13,8 +13,6 @@ from bench.core.units import format_rate
 from bench.stats.estimate import Estimate
 
 CONFIDENCE: Final = 0.9
-MAY_BE_HIGHER: Final = "the true rate may be higher"
-"""The end of the warning of a rate at the end of what the model covers."""
 
 _FINE: Final = 2000
 _RATES: Final = (1e-6, 1e9)
@@ -136,23 +134,38 @@ class CapacityModel:
             latency[name] = Estimate(name, middle, min(lo, middle), top, CONFIDENCE, self.capacities.size)
         return Prediction(rate, rate / self.parameter_set.capacity, latency, outside)
 
-    def largest_rate(self, limits: Mapping[str, float]) -> Estimate:
-        """The largest rate at which every latency named in `limits` is within its limit, seconds.
+    def largest_rate(self, limits: Mapping[str, float], violated: float | None = None) -> Estimate:
+        """The largest rate at which every latency named in `limits` is within its limit.
 
         0 where the lowest rate of the tables already exceeds a limit; at most the upper end of `valid`, with a warning
-        that the true rate may be higher. An interval that reaches that end is open above.
+        that the true rate may be higher. An interval that reaches that end is open above, or ends at `violated`.
+
+        Args:
+            limits: seconds, by the latency's name.
+            violated: the lowest rate that was measured to violate the objective, requests/s; None without one.
         """
         fine = np.linspace(self.rates[0], min(self.valid[1], self.rates[-1]), _FINE)
         center = float(self._largest(self.center[None], limits, fine)[0])
         found = self._largest(self._widened(), limits, fine)
         lo, hi = _interval(found)
         top = float(fine[-1])
-        warnings: tuple[str, ...] = ()
-        if center >= top:
-            what = "measured rate" if top < self.rates[-1] else "rate of the model's tables"
-            warnings = (f"within the limits up to {format_rate(top)}, the highest {what}; {MAY_BE_HIGHER}",)
-        above = None if max(hi, center) >= top else max(hi, center)
+        above: float | None = max(hi, center)
+        if above is not None and above >= top:
+            above = None if violated is None else max(violated, center)
+        warnings = self._end_warnings(top, violated) if center >= top else ()
         return Estimate("slo_rate", center, min(lo, center), above, CONFIDENCE, found.size, warnings)
+
+    def _end_warnings(self, top: float, violated: float | None) -> tuple[str, ...]:
+        """What a rate at the end of what the model covers means, one line at most."""
+        if violated is None:
+            what = "measured rate" if top < self.rates[-1] else "rate of the model's tables"
+            return (f"within the limits up to {format_rate(top)}, the highest {what}; the true rate may be higher",)
+        if violated <= top:
+            return ()
+        return (
+            f"{format_rate(violated)} violated the objective, and the model covers up to {format_rate(top)}: the rate "
+            "lies between",
+        )
 
     def _widened(self) -> Floats:
         """The replicates, their distance from the center multiplied by `widening` on a log scale."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench.capacity.measurements.measured_step import Measurement
-from bench.capacity.model.model import CONFIDENCE, MAY_BE_HIGHER, CapacityModel
+from bench.capacity.model.model import CONFIDENCE, CapacityModel
 from bench.capacity.plan.slo import Slo
 from bench.core.units import format_apart, format_percent, format_rate, format_seconds
 from bench.stats.estimate import Estimate
@@ -59,7 +59,7 @@ class SloRate:
     @property
     def lowest_failed(self) -> float | None:
         """The lowest measured rate that violated the objective."""
-        return next((entry.rate for entry in self.measured if entry.broken), None)
+        return _lowest_failed(self.measured)
 
 
 def slo_rate(model: CapacityModel, measurements: Sequence[Measurement], slo: Slo) -> SloRate:
@@ -69,7 +69,8 @@ def slo_rate(model: CapacityModel, measurements: Sequence[Measurement], slo: Slo
     the model does not predict.
     """
     measured = measured_rates(measurements, slo)
-    found = _with_warnings(model.largest_rate(slo.latency), _left_out(measurements))
+    failed = _lowest_failed(measured)
+    found = _with_warnings(model.largest_rate(slo.latency, failed), _left_out(measurements))
     wrong = [m for m in measurements if m.wrong is not None and m.wrong > slo.wrong]
     if wrong:
         return SloRate(_none(found), measured, _wrong_reason(wrong, slo))
@@ -91,7 +92,11 @@ def slo_rate(model: CapacityModel, measurements: Sequence[Measurement], slo: Slo
         lo = min(found.lo or 0.0, most)
         limited = replace(found, center=most, lo=lo, hi=min(excessive), warnings=(warning, *_left_out(measurements)))
         return SloRate(limited, measured, "")
-    return SloRate(_within_the_measured(found, measured), measured, "")
+    return SloRate(_within_the_measured(found, measured, failed), measured, "")
+
+
+def _lowest_failed(measured: Sequence[MeasuredRate]) -> float | None:
+    return next((entry.rate for entry in measured if entry.broken), None)
 
 
 def _counts(measurement: Measurement) -> bool:
@@ -115,11 +120,10 @@ def _with_warnings(found: Estimate, warnings: Sequence[str]) -> Estimate:
     return replace(found, warnings=(*found.warnings, *warnings))
 
 
-def _within_the_measured(found: Estimate, measured: Sequence[MeasuredRate]) -> Estimate:
+def _within_the_measured(found: Estimate, measured: Sequence[MeasuredRate], failed: float | None) -> Estimate:
     """The estimate; where a run below its interval violated the objective, the lower end comes from the runs.
 
-    So does an upper end that the model leaves open, where a run above it violated the objective. A rate below all runs
-    has a warning.
+    A rate below all runs has a warning. `failed` is the lowest measured rate that violated the objective, requests/s.
     """
     if measured and (found.center or 0.0) < measured[0].rate:
         below = (
@@ -127,11 +131,7 @@ def _within_the_measured(found: Estimate, measured: Sequence[MeasuredRate]) -> E
             "open loop; a sweep with this objective measures there"
         )
         found = _with_warnings(found, (below,))
-    failed = next((entry.rate for entry in measured if entry.broken), None)
-    if failed is None:
-        return found
-    found = _below(found, failed)
-    if failed >= (found.lo or 0.0):
+    if failed is None or failed >= (found.lo or 0.0):
         return found
     passed = max((entry.rate for entry in measured if entry.rate < failed), default=0.0)
     warning = (
@@ -139,21 +139,6 @@ def _within_the_measured(found: Estimate, measured: Sequence[MeasuredRate]) -> E
         f"violated the objective: it now begins at {format_rate(passed)}"
     )
     return replace(_with_warnings(found, (warning,)), lo=passed)
-
-
-def _below(found: Estimate, failed: float) -> Estimate:
-    """The estimate; an open upper end is `failed`, the lowest measured rate that violated the objective, requests/s."""
-    if found.hi is not None:
-        return found
-    center = found.center or 0.0
-    others = tuple(warning for warning in found.warnings if not warning.endswith(MAY_BE_HIGHER))
-    if len(others) < len(found.warnings) and failed > center:
-        others = (
-            f"{format_rate(failed)} violated the objective, and the model covers up to {format_rate(center)}: the "
-            "rate lies between",
-            *others,
-        )
-    return replace(found, hi=max(failed, center), warnings=others)
 
 
 def measured_rates(measurements: Sequence[Measurement], slo: Slo) -> tuple[MeasuredRate, ...]:

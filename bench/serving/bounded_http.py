@@ -1,24 +1,28 @@
-"""An adapter for `requests` that bounds an exchange's total time: `requests` itself only bounds each single wait.
+"""Connections within a time: opened alike for all clients, and an adapter for `requests`, which bounds single waits.
 
-It also reads what the standard library takes for something else: interim responses, and heads that break off.
+The adapter also reads what the standard library takes for something else: interim responses, and heads that break off.
 """
 
 import contextlib
 import contextvars
+import errno
 import functools
 import http.client
 import io
+import os
 import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import requests.adapters
 import urllib3
 import urllib3.connection
 from urllib3.util.wait import wait_for_socket, wait_for_write
+
+from bench.serving.errors import lack_of
 
 _BUFFER: Final = 1 << 16
 _SENT_AT_ONCE: Final = 1 << 16
@@ -30,6 +34,8 @@ _MOST_INTERIM: Final = 100
 _TURN: Final = 0.01
 # Seconds; above zero, since gevent's sleep of 0 serves neither timers nor sockets.
 _PAUSE: Final = 0.0005
+# Errors of an address that this machine cannot reach, whoever listens there.
+_NO_WAY: Final = frozenset({errno.EAFNOSUPPORT, errno.ENETUNREACH, errno.EHOSTUNREACH})
 _ENDS: Final[contextvars.ContextVar[float]] = contextvars.ContextVar("ends", default=float("inf"))
 
 
@@ -53,6 +59,62 @@ def time_left() -> float:
     if left <= 0:
         raise TimeoutError("timed out")
     return left
+
+
+def open_connection(sockets: Any, host: str, port: int, left: Callable[[], float | None]) -> Any:
+    """Opens a TCP connection, without Nagle's algorithm, to the first of a host's addresses that accepts one.
+
+    Args:
+        sockets: the module `socket`, or gevent's.
+        host: name or address.
+        port: TCP port.
+        left: seconds left for the next address; None for no limit. May raise.
+
+    Raises:
+        OSError: none accepts one. An address that this machine has no way to says nothing of the server, and what this
+            machine lacks is not the server's failure: the error is that of an address, if it can be.
+    """
+    failure, weight = OSError(f"{host} has no address"), -1
+    for family, kind, protocol, _, address in sockets.getaddrinfo(host, port, 0, sockets.SOCK_STREAM):
+        seconds = left()
+        connection = None
+        try:
+            connection = sockets.socket(family, kind, protocol)
+            connection.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
+            connection.settimeout(seconds)
+            connection.connect(address)
+            return connection
+        except OSError as error:
+            _close(connection)
+            found = _without_way(error, sockets, family, address)
+            its = -1 if found.errno in _NO_WAY else 1 if lack_of([found]) else 0
+            if its >= weight:
+                failure, weight = found, its
+        except BaseException:
+            _close(connection)
+            raise
+    raise failure
+
+
+def _close(connection: Any) -> None:
+    if connection is not None:
+        connection.close()
+
+
+def _without_way(error: OSError, sockets: Any, family: int, address: Any) -> OSError:
+    """The error, or that there is no way to an address for which this machine has none of its own, as without IPv6.
+
+    The system has the same error for a lack of ports; UDP, which has ports of its own, tells the two apart.
+    """
+    if error.errno != errno.EADDRNOTAVAIL:
+        return error
+    try:
+        with sockets.socket(family, sockets.SOCK_DGRAM) as probe:
+            probe.connect(address)
+    except OSError as fault:
+        if fault.errno == errno.EADDRNOTAVAIL:
+            return OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+    return error
 
 
 class BoundedAdapter(requests.adapters.HTTPAdapter):
@@ -152,7 +214,9 @@ class _Bounded:
     """Sets the time left as the timeout of plain and TLS connections."""
 
     sock: Any
+    port: Any
     response_class: Any
+    _dns_host: Any
     # What was read of a response while the request was sent.
     _early = b""
     # Whether a request was not sent to its end, so that the connection takes no other.
@@ -161,6 +225,10 @@ class _Bounded:
     @property
     def is_connected(self) -> bool:
         return not self._cut and bool(super().is_connected)  # type: ignore[misc]
+
+    def _new_conn(self) -> Any:
+        # The library gives each of a host's addresses the whole time.
+        return open_connection(socket, self._dns_host, self.port, time_left)
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]

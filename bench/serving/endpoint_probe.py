@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 from bench.core.errors import printable, reason_of
 from bench.serving.access import DIRECT, Access
 from bench.serving.http2.frames import PREFACE, SETTINGS, frame
-from bench.serving.tls import client_context
+from bench.serving.tls import certificate_name, client_context
 
 _SECONDS: Final = 1.5
 _MOST_BYTES: Final = 1 << 16
@@ -245,7 +245,7 @@ def _tls(host: str, port: int, seconds: float) -> str | None:
     try:
         with (
             socket.create_connection((host, port), timeout=seconds) as raw,
-            context.wrap_socket(raw, server_hostname=host) as connection,
+            context.wrap_socket(raw, server_hostname=certificate_name(host)) as connection,
         ):
             return connection.selected_alpn_protocol() or ""
     except ssl.SSLError as error:
@@ -265,7 +265,7 @@ def _tls_fault(host: str, port: int, name: str, protocol: str, access: Access) -
         context.set_alpn_protocols(["h2" if protocol == "grpc" else "http/1.1"])
         with (
             socket.create_connection((host, port), timeout=_SECONDS) as raw,
-            context.wrap_socket(raw, server_hostname=host) as connection,
+            context.wrap_socket(raw, server_hostname=certificate_name(host)) as connection,
         ):
             connection.settimeout(_ALERT_SECONDS)
             closed = connection.recv(1) == b""

@@ -240,8 +240,6 @@ def _mapped(error: Exception, url: str, timeout: float) -> ServingError:
     timeouts = (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)
     if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
         return ConnectFailed(f"no trusted connection to {host} ({_reason(error)}); check the certificates")
-    if isinstance(error, requests.ConnectTimeout | urllib3.exceptions.ConnectTimeoutError):
-        return ConnectFailed(f"nothing answers at {host} within {timeout:g} s; is the server up?")
     if isinstance(error, timeouts) or (isinstance(error, requests.ConnectionError) and "timed out" in str(error)):
         return DeadlineExceeded(f"no answer from {host} within {timeout:g} s; allow more time or send less")
     if any(isinstance(cause, _BROKEN) and not isinstance(cause, ConnectionError) for cause in _causes(error)):

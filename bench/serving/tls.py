@@ -125,6 +125,11 @@ def _naming(source: str, path: Path, wanted: str) -> Iterator[None]:
 SYSTEM: Final = TlsOptions()
 
 
+def certificate_name(host: str) -> str:
+    """The name of a host that its certificate has: without the dot at its end, or the zone of an IPv6 address."""
+    return host.partition("%")[0].rstrip(".")
+
+
 def client_context(tls: TlsOptions) -> Any:
     """The TLS context of a client that verifies the server's certificate and name.
 

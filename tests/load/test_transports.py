@@ -1,6 +1,8 @@
 """How requests travel, against small servers that run in threads."""
 
+import contextlib
 import errno
+import functools
 import os
 import shutil
 import socket
@@ -22,6 +24,7 @@ from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.pool import TransportPool
 from bench.server.running import free_ports
 from bench.serving.access import Access
+from bench.serving.bounded_http import open_connection
 from bench.serving.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -80,8 +83,8 @@ def test_what_this_machine_lacks_is_not_the_server_s_failure(
     def refuse(*_: object, **__: object) -> NoReturn:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("gevent.socket.create_connection", refuse)
-    monkeypatch.setattr("urllib3.util.connection.create_connection", refuse)
+    monkeypatch.setattr("bench.load.transports.tcp.open_connection", refuse)
+    monkeypatch.setattr("bench.serving.bounded_http.open_connection", refuse)
     grpc = kind == "grpc"
     transport: Any = (
         TransportPool(Endpoint(grpc="127.0.0.1:9")).make("grpc") if grpc else rest("http://127.0.0.1:9", kind)
@@ -90,6 +93,99 @@ def test_what_this_machine_lacks_is_not_the_server_s_failure(
         transport.exchange(b"x", 5)
     transport.close()
     assert found.value.lack is lack
+
+
+class Sockets:
+    """As the module `socket`, with addresses whose connections fail in TCP, and in UDP, with these errors; 0 for none.
+
+    Attributes:
+        seconds: limits of time.
+        left: sockets that are open.
+    """
+
+    SOCK_STREAM, SOCK_DGRAM, IPPROTO_TCP, TCP_NODELAY = 1, 2, 6, 1
+
+    def __init__(self, *fates: tuple[int, int]) -> None:
+        self.fates = fates
+        self.seconds: list[Any] = []
+        self.left = 0
+
+    def getaddrinfo(self, *_: Any) -> Any:
+        return [(2, 1, 6, "", fate) for fate in self.fates]
+
+    def socket(self, _: Any, kind: int, *__: Any) -> Any:
+        sockets = self
+
+        class Socket:
+            def __init__(self) -> None:
+                sockets.left += 1
+
+            def __enter__(self) -> Any:
+                return self
+
+            def __exit__(self, *_: Any) -> None:
+                self.close()
+
+            def close(self) -> None:
+                sockets.left -= 1
+
+            def setsockopt(self, *_: Any) -> None:
+                pass
+
+            def settimeout(self, seconds: Any) -> None:
+                sockets.seconds.append(seconds)
+
+            def connect(self, fate: Any) -> None:
+                if number := fate[kind == sockets.SOCK_DGRAM]:
+                    raise OSError(number, os.strerror(number))
+
+        return Socket()
+
+
+REFUSED, NO_PORT, NO_IPV6 = (errno.ECONNREFUSED, 0), (errno.EADDRNOTAVAIL, 0), (errno.EADDRNOTAVAIL,) * 2
+NO_ROUTE, NO_FILE = (errno.ENETUNREACH,) * 2, (errno.EMFILE, errno.EMFILE)
+
+
+@pytest.mark.parametrize(
+    ("fates", "error"),
+    [
+        ([REFUSED, NO_IPV6], errno.ECONNREFUSED),
+        ([NO_IPV6, REFUSED], errno.ECONNREFUSED),
+        ([NO_IPV6], errno.ENETUNREACH),
+        ([REFUSED, NO_ROUTE], errno.ECONNREFUSED),
+        ([NO_PORT, REFUSED], errno.EADDRNOTAVAIL),
+        ([REFUSED, NO_PORT], errno.EADDRNOTAVAIL),
+        ([NO_FILE, REFUSED], errno.EMFILE),
+        ([], None),
+        ([REFUSED, NO_IPV6, (0, 0)], 0),
+    ],
+)
+def test_the_error_is_of_an_address_that_this_machine_can_reach(fates: Any, error: Any) -> None:
+    """Without IPv6, ::1 as the last address of localhost seemed to be a lack of ports, whoever had refused."""
+    sockets, left = Sockets(*fates), iter([3.0, 2.0, 1.0])
+    if error == 0:
+        open_connection(sockets, "name", 80, lambda: next(left)).close()
+        # All addresses share the time.
+        assert sockets.seconds == [3.0, 2.0, 1.0]
+    else:
+        with pytest.raises(OSError, match=r"\S") as caught:
+            open_connection(sockets, "name", 80, lambda: next(left))
+        assert caught.value.errno == error
+    assert sockets.left == 0
+
+
+def test_a_server_that_accepts_no_connection_gives_no_answer_in_time(rest_kind: str) -> None:
+    """It is of one kind with each client; for `requests` there was no connection."""
+    with socket.socket() as listener, contextlib.ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        for _ in range(6):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        with pytest.raises(DeadlineExceeded, match=r"within 0\.2 s"):
+            rest(f"http://127.0.0.1:{address[1]}", rest_kind).exchange(b"x", 0.2)
 
 
 def test_gzipped_bodies_say_so(rest_kind: str) -> None:
@@ -366,6 +462,21 @@ def test_rest_over_tls(rest_kind: str) -> None:
             assert rest(url, rest_kind, access=Access(tls=tls)).exchange(b"echo", 5) == b"echo"
         with pytest.raises(ConnectFailed, match="certificates"):
             rest(url, rest_kind).exchange(b"echo", 5)
+
+
+def test_the_dot_at_the_end_of_a_name_is_not_in_its_certificate(
+    rest_kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sockets in (socket, gevent.socket):
+        monkeypatch.setattr(
+            sockets,
+            "getaddrinfo",
+            functools.partial(lambda find, _, *args: find("127.0.0.1", *args), sockets.getaddrinfo),
+        )
+    with tls_rest_server() as url:
+        transport = rest(url.replace("127.0.0.1", "localhost."), rest_kind, access=Access(tls=TRUSTED))
+        assert transport.exchange(b"echo", 5) == b"echo"
+        transport.close()
 
 
 def test_users_read_the_certificates_once(rest_kind: str, tmp_path: Path) -> None:

@@ -6,17 +6,24 @@ bounds the whole exchange; a third argument is the request's `traceparent` heade
 
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import gevent
 
 from bench.core.extras import require
 from bench.load.transports.endpoint import Endpoint, ssl_context
 from bench.load.transports.grpc_h2 import GrpcH2
 from bench.load.transports.rest_gevent import RestGevent
+from bench.serving.grpc_status import no_answer_in_time
 from bench.serving.rest import RestClient
 from bench.serving.tls import client_context
 
 if TYPE_CHECKING:
     from bench.load.transports.grpcio_channel import GrpcioChannel
+
+# Seconds after which an exchange of the requests library has not ended by itself.
+_GRACE: Final = 0.1
 
 
 class Transport(Protocol):
@@ -40,9 +47,12 @@ class RestRequests:
             context=context,
         )
         self._path = endpoint.path
+        self._name = urlsplit(endpoint.rest).netloc
 
     def exchange(self, body: bytes, timeout: float, traceparent: str | None = None) -> bytes:
-        return self._client.post(self._path, body, timeout, traceparent)
+        # The client ends what it waits for, but not the system's search for a name.
+        with gevent.Timeout(timeout + _GRACE, no_answer_in_time(self._name, timeout)):
+            return self._client.post(self._path, body, timeout, traceparent)
 
     def close(self) -> None:
         self._client.close()

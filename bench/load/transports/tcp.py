@@ -9,6 +9,9 @@ import gevent
 import gevent.monkey
 import gevent.socket
 
+from bench.serving.bounded_http import open_connection
+from bench.serving.tls import certificate_name
+
 # Fields of Linux's `struct tcp_info` (include/uapi/linux/tcp.h): offsets in bytes.
 _TCP_INFO: Final = getattr(socket, "TCP_INFO", None)
 _INFO_SIZE: Final = 256
@@ -39,15 +42,16 @@ class TcpEnd:
 
 
 def connect(host: str, port: int, context: Any) -> Any:
-    """Opens a connection as a gevent socket, without Nagle's algorithm; `context` is the TLS context, or None.
+    """Opens a connection as a gevent socket, see `open_connection`; `context` is the TLS context, or None.
 
     Raises:
         OSError: it cannot be opened, or its certificate is not trusted.
     """
-    connection = gevent.socket.create_connection((host, port))
+    connection = open_connection(gevent.socket, host, port, lambda: None)
     try:
-        connection.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)
-        return connection if context is None else context.wrap_socket(connection, server_hostname=host)
+        if context is None:
+            return connection
+        return context.wrap_socket(connection, server_hostname=certificate_name(host))
     except BaseException:
         connection.close()
         raise

@@ -10,7 +10,7 @@ import numpy as np
 from bench.core.errors import UsageError
 from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
-from bench.core.units import format_number
+from bench.core.units import format_number, format_seconds
 from bench.workload.rate_profile import RateProfile
 from bench.workload.trace import Trace
 
@@ -19,6 +19,9 @@ MAX_REQUESTS: Final = 50_000_000
 
 MAX_BURSTS: Final = 1_000_000
 """Limit of the periods of a burst schedule; more is taken for a typing error."""
+
+_TRACE_COVERS: Final = 0.9
+"""Fraction of a run by which the last request of a trace is due; an earlier end is noted."""
 
 _SPACINGS: Final = ("poisson", "even")
 
@@ -264,6 +267,14 @@ class Burst(_Spaced):
         starts = np.add.outer(np.arange(periods) * self.every, [0.0, self.every - self.length]).ravel()
         return _flat(starts, np.tile([self.base, self.peak], periods), duration)
 
+    def notes(self, duration: float) -> tuple[str, ...]:
+        first = self.every - self.length
+        if duration > first:
+            return ()
+        return (
+            f"the first burst begins after {_seconds(first)} but the run lasts {_seconds(duration)}: there is none",
+        )
+
 
 @dataclass(frozen=True)
 class TraceArrivals(OpenLoop):
@@ -297,9 +308,15 @@ class TraceArrivals(OpenLoop):
 
     def notes(self, duration: float) -> tuple[str, ...]:
         left_out = int(self.trace.due.size - np.searchsorted(self.trace.due, duration))
-        if not left_out:
+        if left_out:
+            return (f"{left_out} of the trace's {self.trace.due.size} requests are due after the run's end",)
+        last = float(self.trace.due[-1])
+        if last >= _TRACE_COVERS * duration:
             return ()
-        return (f"{left_out} of the trace's {self.trace.due.size} requests are due after the run's end",)
+        return (
+            f"the trace's last request is due after {format_seconds(last)} but the run lasts {_seconds(duration)}: "
+            "rates are means with the time in which nothing is due",
+        )
 
 
 def _check_rate(name: str, rate: float, zero: bool = False) -> None:

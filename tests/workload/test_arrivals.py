@@ -174,6 +174,17 @@ def test_a_cut_step_schedule_is_noted() -> None:
     assert "take 90s but the run lasts 60s" in arrivals.notes(60.0)[0]
 
 
+def test_a_run_without_a_burst_and_one_that_outlasts_its_trace_are_noted(tmp_path: Path) -> None:
+    burst = parse_arrivals("burst:base=10,peak=80,every=20s,length=2s")
+    assert burst.notes(18.1) == ()
+    assert burst.notes(18.0) == ("the first burst begins after 18s but the run lasts 18s: there is none",)
+    (tmp_path / "due").write_text("0\n9.5\n")
+    trace = parse_arrivals(f"trace:{tmp_path}/due")
+    assert trace.notes(10.0) == ()
+    (note,) = trace.notes(60.0)
+    assert note.startswith("the trace's last request is due after 9.5 s but the run lasts 60s: rates are means")
+
+
 @pytest.mark.parametrize(
     ("text", "duration", "message"),
     [

@@ -35,6 +35,9 @@ PACKAGES: Final = (
 )
 """Packages whose version may affect metrics."""
 
+_TREES: Final = Path("/sys/fs/cgroup")
+_OWN_GROUPS: Final = Path("/proc/self/cgroup")
+
 # These change between runs on one machine, or are the subject of a comparison.
 _NOT_COMPARED: Final = frozenset({"host", "boot_id", "load_average", "git_commit", "git_dirty"})
 
@@ -49,9 +52,9 @@ class Environment:
         cpu_model: name of the processor.
         cores: logical cores of the machine.
         cores_allowed: logical cores that this process may run on.
-        cpu_limit: cores that the control group grants; None is no limit.
+        cpu_limit: cores that the control groups grant; None is no limit.
         memory: bytes of the machine.
-        memory_limit: bytes that the control group grants; None is no limit.
+        memory_limit: bytes that the control groups grant; None is no limit.
         governor: frequency governor of the first core.
         container: `docker`, `podman`, `kubernetes`, or None.
         system: operating system and distribution.
@@ -104,7 +107,7 @@ def differences(a: Environment, b: Environment) -> dict[str, tuple[Any, Any]]:
 
 def this_environment(gpus: tuple[str, ...] = ()) -> Environment:
     """The environment of this process, read now. `gpus` are names from the caller: no driver is loaded here."""
-    memory_limit = _cgroup_number("memory.max", "memory/memory.limit_in_bytes")
+    memory_limit = _memory_limit()
     memory = psutil.virtual_memory().total
     commit, dirty = _git_state()
     return Environment(
@@ -146,15 +149,38 @@ def _cpu_model() -> str | None:
     return platform.processor() or None
 
 
-def _cgroup_number(unified: str, legacy: str) -> int | None:
-    text = _read(f"/sys/fs/cgroup/{unified}") or _read(f"/sys/fs/cgroup/{legacy}")
-    return int(text) if text is not None and text.isdigit() else None
+def _groups(controller: str) -> list[Path]:
+    """The folders of this process's control groups, from its own to the root, whose limits all hold.
+
+    Version 2 has one tree, version 1 one for each controller: the kernel's admin-guide/cgroup-v2 and cgroup-v1. In a
+    container the tree may begin at a group that the process knows by another path, whose folders are missing then.
+    """
+    unified = (_TREES / "cgroup.controllers").exists()
+    top = _TREES if unified else _TREES / controller
+    for line in (_read(_OWN_GROUPS) or "").splitlines():
+        names, _, path = line.partition(":")[2].partition(":")
+        if names == "" if unified else controller in names.split(","):
+            own = top / path.lstrip("/")
+            return [own, *(parent for parent in own.parents if parent.is_relative_to(top))]
+    return [top]
+
+
+def _memory_limit() -> int | None:
+    """The least limit of this process's control groups; None where none has one."""
+    names = ("memory.max", "memory.limit_in_bytes")
+    found = [_read(folder / name) for folder in _groups("memory") for name in names]
+    return min((int(text) for text in found if text is not None and text.isdigit()), default=None)
 
 
 def _cpu_limit() -> float | None:
-    text = _read("/sys/fs/cgroup/cpu.max")
+    """The least limit of this process's control groups, cores; None where none has one."""
+    return min((limit for folder in _groups("cpu") if (limit := _cpu_limit_in(folder)) is not None), default=None)
+
+
+def _cpu_limit_in(folder: Path) -> float | None:
+    text = _read(folder / "cpu.max")
     if text is None:
-        quota, period = (_read(f"/sys/fs/cgroup/cpu/cpu.cfs_{name}_us") for name in ("quota", "period"))
+        quota, period = (_read(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
     else:
         quota, _, period = text.partition(" ")
     if not quota or not period or not quota.isdigit() or not period.isdigit() or int(period) == 0:

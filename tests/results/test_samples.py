@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.core.errors import UsageError
+from bench.results import environment
 from bench.results.environment import differences, this_environment
 from bench.results.samples import ClientSample, SampleFile, ServerSample, counter_rate, read_samples
 from tests.support.synthetic_runs import ENVIRONMENT
@@ -84,6 +85,57 @@ def test_this_environment_reads_back_and_equals_itself() -> None:
     assert f"MemTotal:{here.memory // 1024:15d} kB\n" in Path("/proc/meminfo").read_text()
     assert f'PRETTY_NAME="{here.system}"\n' in Path("/etc/os-release").read_text()
     assert differences(here, this_environment(gpus=("Example GPU",))) == {}
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "cpu", "memory"),
+    [
+        # CPUQuota and MemoryMax of a service, above it a slice.
+        (
+            "0::/a.slice/b.service\n",
+            {
+                "cgroup.controllers": "cpu memory",
+                "a.slice/cpu.max": "300000 100000",
+                "a.slice/memory.max": "4096",
+                "a.slice/b.service/cpu.max": "max 100000",
+                "a.slice/b.service/memory.max": "8192",
+            },
+            3.0,
+            4096,
+        ),
+        (
+            "4:memory:/x/y\n3:cpu,cpuacct:/x\n0::/\n",
+            {
+                "cpu/cpu.cfs_quota_us": "-1",
+                "cpu/cpu.cfs_period_us": "100000",
+                "cpu/x/cpu.cfs_quota_us": "50000",
+                "cpu/x/cpu.cfs_period_us": "100000",
+                "memory/x/y/memory.limit_in_bytes": "4096",
+            },
+            0.5,
+            4096,
+        ),
+        # The container's own group is the root of what it sees.
+        ("3:cpu:/docker/1\n", {"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"}, 2.0, None),
+        ("", {"cgroup.controllers": "", "cpu.max": "150000 100000"}, 1.5, None),
+    ],
+)
+def test_limits_of_all_control_groups_of_the_process_hold(
+    own: str,
+    files: dict[str, str],
+    cpu: float | None,
+    memory: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    (tmp_path / "own").write_text(own)
+    monkeypatch.setattr(environment, "_TREES", tmp_path)
+    monkeypatch.setattr(environment, "_OWN_GROUPS", tmp_path / "own")
+    found = this_environment()
+    assert (found.cpu_limit, found.memory_limit) == (cpu, memory)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ from google.protobuf.message import DecodeError
 from bench.core.units import format_bytes
 from bench.serving.access import DIRECT, Access
 from bench.serving.errors import ConnectFailed, InvalidResponse, ServingError
+from bench.serving.grpc_http2 import raise_for_http, raise_for_reset
 from bench.serving.grpc_status import code_name, one_line, raise_for_status
 from bench.serving.headers import NO_HEADERS, Headers
+from bench.serving.http2.frames import REFUSED_STREAM
 from bench.serving.messages import (
     METADATA_METHOD,
     PREDICT_METHOD,
@@ -39,24 +41,33 @@ from bench.serving.types import (
 
 # gRPC's own limit is 4 MiB, too little for a large batch; Serving itself has none.
 MAX_REQUEST_BYTES: Final = 1 << 30
-# The client's own library sets status codes too; only their text distinguishes them from the server's.
+# The client's own library sets status codes too; only its texts, as they begin, distinguish them from the server's.
+_OWN: Final = r"^(?:Stream removed \()?(?:RST_STREAM \()?"
 _NO_CONNECTION: Final = re.compile(
-    r"failed to connect|connection (refused|reset|timed out)|socket closed|broken pipe|goaway|transport|endpoint|"
-    r"resol(ver|ution)|keepalive|http1\.x|empty address list|stream removed|recvmsg|sendmsg|handshake|ssl",
+    _OWN + r"(?:failed to connect|connections to all|connection (?:refused|reset|timed out|dropped)|socket closed|"
+    r"broken pipe|transport (?:clos|shut|destr)|endpoint (?:clos|shut)|errors? resolving|dns resolution|name resol|"
+    r"address lookup|empty address list|keepalive|ping timeout|trying to connect an http1\.x|recvmsg|sendmsg|"
+    r"(?:ssl |security )?handshake|cannot check peer|stream removed$|goaway received$)",
     re.IGNORECASE,
 )
 _REASONS: Final = {
     "certificate": "its certificate is not trusted",
-    "handshake|ssl": "no TLS connection can be made",
+    "handshake|ssl|check peer": "no TLS connection can be made",
     "refused": "connection refused",
     "reset|socket closed|broken pipe|goaway|stream removed|recvmsg|sendmsg": "it closed the connection",
-    "resol|empty address": "its host name cannot be resolved",
-    "timed out|keepalive": "it does not answer in time",
+    "resol|address lookup|empty address": "its host name cannot be resolved",
+    "timed out|keepalive|ping timeout": "it does not answer in time",
     "no route|unreachable": "the network does not reach it",
     "http1|http2|preface": "it does not speak gRPC",
 }
-_NOT_GRPC: Final = re.compile(r"deserializing|http2 header|content-type|rst_stream|stream removed", re.IGNORECASE)
-_TOO_LARGE: Final = re.compile(r"(Sent|Received) message larger than max \((\d+)")
+_HTTP_STATUS: Final = re.compile(_OWN + r"Received http2 header with status: (\d+)")
+_RESET: Final = re.compile(_OWN + r"Received RST_STREAM with error code (\d+)")
+_GOAWAY: Final = re.compile(_OWN + r"GOAWAY received; Error code: (\d+)")
+_NOT_GRPC: Final = re.compile(
+    _OWN + r"(?:Exception deserializing response|No status received|Compression bit set|Stream removed)"
+)
+# A server that refuses a request for its size begins with "SERVER: ".
+_TOO_LARGE: Final = re.compile(_OWN + r"(?:CLIENT: )?(Sent|Received) message larger than max \((\d+)")
 
 
 def make_channel(
@@ -95,6 +106,12 @@ def raise_for_rpc(error: Any, address: str, timeout: float, headers: Headers = N
         raise InvalidResponse(
             f"the {what} of {size} is larger than the limit; send fewer sentences or allow more", name
         )
+    if found := _HTTP_STATUS.search(details):
+        raise_for_http(found[1].encode(), address, timeout)
+    if found := _RESET.search(details):
+        raise_for_reset(int(found[1]), address, timeout)
+    if found := _GOAWAY.search(details):
+        raise_for_reset(int(found[1]) or REFUSED_STREAM, address, timeout)
     if name == "UNAVAILABLE" and _NO_CONNECTION.search(details):
         raise ConnectFailed(f"no connection to {address} ({_reason(details)}); is the server up?", name)
     if name not in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED") and _NOT_GRPC.search(details):

@@ -67,11 +67,11 @@ def answer_of(request: Request, address: str, timeout: float, headers: Headers =
         size = format_bytes(len(request.answer))
         raise InvalidResponse(f"the response from {address} exceeds {size}; send fewer sentences or raise the limit")
     if request.reset is not None:
-        _raise_for_reset(request.reset, address, timeout)
+        raise_for_reset(request.reset, address, timeout)
     trailers = dict(request.trailers or ())
     status = trailers.get(b"grpc-status")
     if status is None:
-        _raise_for_http(dict(request.headers or ()).get(b":status", b"none"), address, timeout)
+        raise_for_http(dict(request.headers or ()).get(b":status", b"none"), address, timeout)
     if status != b"0":
         text = percent_decoded(trailers.get(b"grpc-message", b"")).decode("utf-8", "replace")
         name = code_name(int(status)) if status.isdigit() and len(status) <= 2 else "UNKNOWN"
@@ -87,13 +87,15 @@ def broken(reason: object, address: str) -> InvalidResponse:
     return InvalidResponse(f"invalid answer from {address} ({reason}); is this a gRPC port?")
 
 
-def _raise_for_reset(code: int, address: str, timeout: float) -> NoReturn:
+def raise_for_reset(code: int, address: str, timeout: float) -> NoReturn:
+    """Raises the ServingError of a stream or connection that the server ended with an HTTP/2 error."""
     if code not in _RESETS:
         raise broken(f"the server reset the stream with HTTP/2 error {code}", address)
     raise_for_status(_RESETS[code], f"the server reset the stream with HTTP/2 error {code}", address, timeout)
 
 
-def _raise_for_http(status: bytes, address: str, timeout: float) -> NoReturn:
+def raise_for_http(status: bytes, address: str, timeout: float) -> NoReturn:
+    """Raises the ServingError of an answer without a gRPC status, such as a proxy's."""
     text = f"HTTP status {status.decode('latin-1')} without a gRPC status"
     if status not in _STATUSES:
         raise broken(text, address)

@@ -41,6 +41,8 @@ _CREDENTIALS: Final = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 _DETAILS_MOST: Final = 200
 # Of gRPC's C++ server, when more calls come than its resource quota has threads.
 _NO_THREAD: Final = "Server Threadpool Exhausted"
+# Of gRPC's servers, when a request is larger than they take.
+_TOO_LARGE: Final = "Received message larger than max"
 
 
 def code_name(code: int) -> str:
@@ -75,6 +77,8 @@ def raise_for_status(name: str, details: str, address: str, timeout: float) -> N
             "--grpc_max_threads, or send fewer requests at once",
             name,
         )
+    if name == "RESOURCE_EXHAUSTED" and _TOO_LARGE in details:
+        raise Rejected(f"the server takes no request of this size ({name}: {details}); send fewer sentences", name)
     if name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
         raise Unavailable(f"the server is overloaded or not ready ({name}: {details}); send less or try later", name)
     if name in _CREDENTIALS:

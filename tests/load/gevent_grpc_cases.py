@@ -27,6 +27,7 @@ from bench.serving.errors import (
     Unavailable,
 )
 from bench.serving.headers import Headers
+from bench.serving.http2.frames import goaway, rst_stream
 from bench.serving.http2.grpc_wire import framed
 from bench.serving.http2.hpack import encode
 from bench.serving.tls import TlsOptions
@@ -105,19 +106,67 @@ def respond(body: bytes, trailers: Any = OK_TRAILERS) -> Any:
     return lambda h2, stream, _: h2.respond(stream, encode([STATUS, TYPE]), body, trailers)
 
 
+def status(code: bytes, text: bytes) -> Any:
+    """Answers a request with a status."""
+    return respond(b"", encode([(b"grpc-status", code), (b"grpc-message", text)]))
+
+
+def http(code: bytes) -> Any:
+    """Answers a request as a proxy does that knows nothing of gRPC."""
+    block = encode([(b":status", code), (b"content-type", b"text/html")])
+    return lambda h2, stream, _: h2.respond(stream, b"", b"", block)
+
+
+def ends(code: int) -> Any:
+    """Resets the stream of a request."""
+    return lambda h2, stream, _: h2.out.extend(rst_stream(stream, code))
+
+
+def leaves(code: int) -> Any:
+    """Takes no request on any connection."""
+    return lambda h2, stream, _: h2.out.extend(goaway(0, code))
+
+
 @pytest.mark.parametrize(
     ("answer", "error", "text"),
     [
         (respond(b""), InvalidResponse, "is not one"),
         (respond(framed(b"cut off")[:-1]), InvalidResponse, "is not one"),
+        (respond(b"\1" + framed(b"abc")[1:]), InvalidResponse, "."),
+        (respond(framed(bytes(2001))), InvalidResponse, "response"),
+        (respond(framed(b"<html>"), encode([(b"server", b"x")])), InvalidResponse, "."),
+        (http(b"401"), Rejected, "give credentials"),
+        (http(b"403"), Rejected, "give credentials"),
+        (http(b"404"), InvalidResponse, "HTTP status 404"),
+        (http(b"503"), Unavailable, "HTTP status 503"),
+        (ends(0), InvalidResponse, "HTTP/2 error 0"),
+        (ends(2), InvalidResponse, "HTTP/2 error 2"),
+        (ends(7), Unavailable, "HTTP/2 error 7"),
+        (ends(8), Rejected, "HTTP/2 error 8"),
+        (ends(11), Unavailable, "HTTP/2 error 11"),
+        (leaves(0), Unavailable, "HTTP/2 error 7"),
+        (leaves(2), InvalidResponse, "HTTP/2 error 2"),
+        (leaves(11), Unavailable, "HTTP/2 error 11"),
+        (status(b"3", b"no content-type, deserializing rst_stream"), Rejected, "no content-type"),
+        (status(b"14", b"upstream connect error, endpoint, ssl"), Unavailable, "overloaded or not ready .* upstream"),
+        (status(b"8", b"SERVER: Received message larger than max (9 vs. 4)"), Rejected, "request of this size"),
+        (status(b"13", b"the transport failed"), ServerFailed, "the transport failed"),
     ],
 )
 def test_an_answer_is_of_one_kind_with_each_client(grpc_pool: Any, answer: Any, error: Any, text: str) -> None:
     server = Server(on_request(answer))
-    pool = grpc_pool(server.address)
+    pool = grpc_pool(server.address, max_response=2000)
     with pytest.raises(ServingError, match=text) as caught:
         pool.make("grpc").exchange(b"question", 30)
     assert type(caught.value) is error
+    pool.close()
+    server.close()
+
+
+def test_the_largest_message_is_the_same_with_each_client(grpc_pool: Any) -> None:
+    server = Server(on_request(respond(framed(bytes(2000)))))
+    pool = grpc_pool(server.address, max_response=2000)
+    assert pool.make("grpc").exchange(b"question", 30) == bytes(2000)
     pool.close()
     server.close()
 

@@ -19,7 +19,7 @@ from bench.serving.errors import ServingError
 from bench.serving.grpc_http2 import answer_of, broken, call_block
 from bench.serving.grpc_status import no_answer_in_time
 from bench.serving.http2.client import Request
-from bench.serving.http2.grpc_wire import framed
+from bench.serving.http2.grpc_wire import PREFIX, framed
 from bench.serving.http2.hpack import encode
 from bench.serving.messages import PREDICT_METHOD
 from bench.workload.trace_context import HEADER
@@ -41,7 +41,7 @@ class GrpcH2:
         parts = urlsplit(f"//{endpoint.grpc}")
         self._host, self._port = parts.hostname or "", parts.port or 0
         self._context = ssl_context(endpoint.access.tls, ["h2"]) if endpoint.grpc_secure else None
-        self._most = endpoint.max_response
+        self._most = endpoint.max_response + PREFIX
         self._link: Link | None = None
         # The current one, and those after a GOAWAY that still have requests in flight.
         self._links: set[Link] = set()

@@ -37,7 +37,7 @@ with _without_backend():
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 # The other modules with plots take them from here, so that none imports Matplotlib before this one.
 __all__ = ["Axes", "NullFormatter"]
@@ -110,6 +110,13 @@ def log_axis(axes: Axes, name: str, lo: float, hi: float) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0,) if hi / lo > 3000 else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: format_number(value, 6)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def count_axis(axes: Axes, label: str) -> None:
+    """Makes the y axis one of whole numbers, from 0."""
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(label)
+    axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
 def mark_warmup(axes: Axes, begins: float, ends: float) -> None:

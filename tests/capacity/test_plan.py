@@ -275,6 +275,15 @@ def test_two_replicas_by_random_choice_sustain_twice_the_rate(model: CapacityMod
     assert better.center > (found.center or 0)
     assert better.lo is not None
     assert better.lo < better.center
+    assert (found.warnings, better.warnings) == ((), ())
+
+
+def test_a_fleet_beyond_the_measured_rates_is_extrapolated(model: CapacityModel) -> None:
+    slo = Slo.parse("p99=9s")
+    found = predict_replicas(model, slo, model.largest_rate(slo.latency), 2, "least-loaded", 1)
+    assert (found.center or 0.0) / 2 > model.valid[1]
+    (warning,) = found.warnings
+    assert warning.endswith(" for one, above 92/s, the highest rate that the model covers: it is extrapolated")
 
 
 def test_where_increasing_values_cross_a_limit() -> None:

@@ -1,5 +1,8 @@
 """What-if simulations of a fleet with incidents."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -18,6 +21,7 @@ from bench.capacity.plan.what_if import (
 )
 from bench.capacity.queue.latency_table import ParameterSet
 from bench.capacity.queue.queue_model import QueueModel
+from bench.capacity.report.plots import fleet as plot_fleet
 
 CONSTANT = ParameterSet(QueueModel.independent(1), np.full(1, 0.01))
 LIMIT = Slo.parse("p99=200ms")
@@ -33,6 +37,19 @@ def test_a_failure_shows_as_losses_in_its_window() -> None:
     assert view.lost == pytest.approx(0.5 / 60, rel=0.4)
     assert view.latency["p50"] < 0.03
     assert view.replica_hours == pytest.approx((60 * 2 - 10) / 3600, rel=0.01)
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_the_axis_of_replicas_has_whole_numbers(replicas: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("bench.report.plots.save", lambda figure, *_: shown.append(figure))
+    view = run_fleet(Fleet(CONSTANT, replicas, "random"), draw_arrivals(10.0, 30.0, 1), 30.0, LIMIT, 1)
+    plot_fleet([view], LIMIT.latency, tmp_path / "fleet.png")
+    (figure,) = shown
+    (axes,) = [axes for axes in figure.axes if axes.get_ylabel() == "replicas"]
+    ticks = axes.get_yticks()
+    assert ticks.size > 1
+    np.testing.assert_array_equal(ticks, ticks.round())
 
 
 def test_a_slow_replica_is_over_the_limit_until_it_recovers() -> None:

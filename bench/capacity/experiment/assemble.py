@@ -56,6 +56,7 @@ def assemble(
     warnings = [
         *sweep_warnings(steps, validated),
         *sustained.rate.warnings,
+        *(replicas.predicted.warnings if replicas is not None else ()),
         *([f"no plan: {unplanned}"] if unplanned else []),
     ]
     return CapacityResult(

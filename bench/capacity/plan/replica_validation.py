@@ -43,7 +43,8 @@ class ReplicaValidation:
 def predict_replicas(
     model: CapacityModel, slo: Slo, sustained: Estimate, replicas: int, policy: str, seed: int
 ) -> Estimate:
-    """The rate that `replicas` sustain within the latency limits of `slo`, requests/s.
+    """The rate that `replicas` sustain within the latency limits of `slo`, requests/s; with a warning where one of them
+    gets more than the model covers.
 
     Args:
         model: model of one replica.
@@ -61,8 +62,15 @@ def predict_replicas(
     center = min(
         crossing(rates, [entry[name] for entry in found], limit) or rates[-1] for name, limit in slo.latency.items()
     )
+    share = center / replicas
+    warnings: tuple[str, ...] = ()
+    if share > model.valid[1]:
+        warnings = (
+            f"the rate that is predicted of {replicas:,} replicas, {format_rate(center)}, is {format_rate(share)} for "
+            f"one, above {format_rate(model.valid[1])}, the highest rate that the model covers: it is extrapolated",
+        )
     low, high = (None if end is None else center * end / sustained.center for end in (sustained.lo, sustained.hi))
-    return Estimate("replicas_slo_rate", center, low, high, sustained.confidence, sustained.n)
+    return Estimate("replicas_slo_rate", center, low, high, sustained.confidence, sustained.n, warnings)
 
 
 def crossing(rates: Sequence[float], values: Sequence[float], limit: float) -> float | None:

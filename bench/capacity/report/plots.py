@@ -188,8 +188,7 @@ def replicas(table: Sequence[PlanRow], planned: PlanRow, path: Path) -> None:
     axes[0].plot(rates, [row.replicas for row in table], "o-", color=BLUE, label="replicas, including spare ones")
     axes[0].plot(rates, [row.needed for row in table], "s--", color=ORANGE, label="needed for the rate")
     axes[0].plot(planned.rate, planned.replicas, "o", color=RED, markersize=10, zorder=3, label="planned")
-    axes[0].set_ylim(bottom=0)
-    axes[0].set_ylabel("replicas")
+    plots.count_axis(axes[0], "replicas")
     plots.title(axes[0], "Replicas by rate")
     if priced:
         axes[1].plot(rates, [_number(row.price) for row in table], "o-", color=GREEN, label="price per hour")
@@ -217,8 +216,7 @@ def day(result: CapacityResult, path: Path) -> bool:
         [row.replicas for row in rows], hours, color=ORANGE, linewidth=1.8, label="replicas that follow the rate"
     )
     lower.axhline(planned.diurnal.peak.replicas, color=GREY, linestyle="--", label="replicas of the peak, all day")
-    lower.set_ylim(bottom=0)
-    lower.set_ylabel("replicas")
+    plots.count_axis(lower, "replicas")
     lower.set_xlabel(f"hours since {spans[0].label}")
     plots.legend_below(figure, columns=3)
     plots.save(figure, path)
@@ -250,8 +248,7 @@ def fleet(views: Sequence[FleetView], limits: Mapping[str, float], path: Path) -
     axes[0].set_ylabel(f"p99, {unit}")
     axes[1].set_ylim(bottom=0)
     axes[1].set_ylabel("lost, %")
-    axes[2].set_ylim(bottom=0)
-    axes[2].set_ylabel("replicas")
+    plots.count_axis(axes[2], "replicas")
     axes[2].set_xlabel("seconds")
     plots.title(
         axes[0],

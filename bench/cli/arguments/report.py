@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from bench.cli.common.values import FOLDER
 from bench.cli.common.verdict_files import add_verdict_options
 from bench.results.run_paths import SIDE_BY_SIDE, run_paths
 
@@ -12,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder, or a folder of runs")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=FOLDER,
         metavar="DIR",
         help=f"folder of the report (default: the run's own; a comparison goes into {SIDE_BY_SIDE}/ beside the runs)",
     )

@@ -6,7 +6,7 @@ from typing import Final
 
 from bench.cli.common.options import add_scenario_options, add_target_options
 from bench.cli.common.output_files import refuse_overlaps
-from bench.cli.common.values import DURATION, SEED, Value, whole
+from bench.cli.common.values import DURATION, FOLDER, SEED, Value, whole
 from bench.cli.common.verdict_files import add_verdict_options, verdict_files
 from bench.load.locust_adapter.options import OPTIONS, READERS, read_arrivals
 from bench.load.setup.catalog import SCENARIOS
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=SEED, default=0, help="random seed of the first repeat, plus 1 for each further one (default: 0)"
     )
-    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the runs (default: results)")
+    parser.add_argument("--out", type=FOLDER, default=Path("results"), help="folder of the runs (default: results)")
     add_verdict_options(parser)
     add_scenario_options(parser, OWN)
 

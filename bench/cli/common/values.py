@@ -18,6 +18,7 @@ from bench.core.units import (
 )
 from bench.results.run_paths import FILE_NAME, RUN_FILES
 
+_OF_FILES: Final = frozenset({".csv", ".htm", ".html", ".json", ".md", ".parquet", ".pdf", ".png", ".txt", ".xml"})
 MOST: Final = 1_000_000_000
 MOST_SEED: Final = 2**32 - 1
 
@@ -88,6 +89,22 @@ def output_path(text: str) -> Path:
     return path
 
 
+def output_folder(text: str) -> Path:
+    """A folder to write into, which is made where it is not there.
+
+    Raises:
+        UsageError: it is a file, or has the name of one.
+    """
+    path = Path(text)
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise UsageError(f"{path} is a file; name a folder, which is made if it is not there")
+    if path.suffix.lower() in _OF_FILES:
+        raise UsageError(f"{path} is named like a file; name a folder for all files, like {path.with_suffix('')}")
+    return path
+
+
 def label(text: str) -> str:
     """A name that is shown in tables and reports.
 
@@ -112,6 +129,7 @@ def png_path(text: str) -> Path:
     return output_path(text)
 
 
+FOLDER: Final = Value(output_folder)
 LABEL: Final = Value(label)
 PNG: Final = Value(png_path)
 SEED: Final = whole(0, MOST_SEED)

@@ -9,6 +9,7 @@ from bench.capacity.plan.slo import Slo
 from bench.cli.common.options import add_scenario_options, add_target_options, served_target
 from bench.cli.common.values import (
     DURATION_TEXT,
+    FOLDER,
     FRACTION_TEXT,
     LABEL,
     PNG,
@@ -76,7 +77,7 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="3 minutes instead of 15 to 18, with wider intervals")
     parser.add_argument(
-        "--out", type=Path, default=DEFAULT_OUT, metavar="DIR", help=f"folder of the sweep (default: {DEFAULT_OUT})"
+        "--out", type=FOLDER, default=DEFAULT_OUT, metavar="DIR", help=f"folder of the sweep (default: {DEFAULT_OUT})"
     )
     parser.add_argument("--resume", action="store_true", help="continue the sweep in --out")
     parser.add_argument(

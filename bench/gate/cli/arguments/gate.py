@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.cli.common.options import add_header_option
 from bench.cli.common.output_files import refuse_overlaps
 from bench.cli.common.output_options import let_json_take_file
-from bench.cli.common.values import output_path
+from bench.cli.common.values import FOLDER, output_path
 from bench.config.actions import name_of
 from bench.core.errors import UsageError
 from bench.gate.cli.arguments import calibrate, history
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plan_options(parser)
     parser.add_argument(
         "--out",
-        type=Path,
+        type=FOLDER,
         help="folder that the verdict and the runs of a live gate are stored in (default: not stored)",
     )
     parser.add_argument("--markdown", type=output_path, metavar="FILE", help="for a step summary or a comment")

@@ -18,6 +18,7 @@ from bench.analysis import compare as sides
 from bench.analysis.compare import Comparison
 from bench.analysis.metrics import METRICS, Metric
 from bench.analysis.run import Analysis, analyse
+from bench.analysis.shared_runs import refuse_shared_runs
 from bench.analysis.summary import RunSummary
 from bench.analysis.validity import Validity
 from bench.capacity import sweeps
@@ -208,10 +209,11 @@ def compare(before: Runs, after: Runs, *, anyway: bool = False) -> Comparison:
         anyway: compare runs under different loads too.
 
     Raises:
-        UsageError: no such run, or runs of one side that are not repeats of each other.
+        UsageError: no such run, one on both sides, or runs of one side that are not repeats of each other.
         InconclusiveError: the sides were under different loads, and not `anyway`.
     """
     first, second = ([run.analysis for run in _opened(side)] for side in (before, after))
+    refuse_shared_runs(("the first side", first), ("the second", second))
     return sides.compare(first, second, anyway=anyway)
 
 

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from bench.analysis.compare import compare
 from bench.analysis.run import analyse
+from bench.analysis.shared_runs import refuse_shared_runs
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.core.errors import ExitCode
@@ -28,11 +29,13 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Prints the differences of the manifests, then each metric with its change; writes a report with `--out`.
 
     Raises:
-        UsageError: no such run, or runs of one side that are not repeats of each other.
+        UsageError: no such run, one on both sides, or runs of one side that are not repeats of each other.
         InconclusiveError: sides were under different loads, and not `--anyway`.
         OSError: the folder of the report cannot be written.
     """
     sides = [[analyse(run) for run in find_runs([side])] for side in (args.before, *args.after)]
+    for path, other in zip(args.after, sides[1:], strict=True):
+        refuse_shared_runs((str(args.before), sides[0]), (str(path), other))
     found = [compare(sides[0], other, anyway=args.anyway) for other in sides[1:]]
     if args.out is not None:
         # Here and not above, so that only this loads matplotlib.

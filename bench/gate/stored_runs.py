@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.analysis.run import Analysis, analyse
-from bench.core.errors import UsageError
-from bench.core.units import pluralize
+from bench.analysis.shared_runs import refuse_shared_runs
 from bench.gate.baseline_store import INDEX, promoted_runs
 from bench.gate.stored import decide_stored
 from bench.gate.types import GateReport, Plan
@@ -33,7 +32,7 @@ def run_stored_gate(plan: Plan, baseline: StoredRuns, candidate: StoredRuns) -> 
     Raises:
         UsageError: a run belongs to both sets, or twice to one.
     """
-    _refuse_shared_runs(baseline, candidate)
+    refuse_shared_runs((baseline.label, baseline.runs), (candidate.label, candidate.runs))
     return GateReport(decide_stored(plan, baseline.runs, candidate.runs), baseline.label, candidate.label, "", 0.0)
 
 
@@ -48,23 +47,3 @@ def read_stored_runs(path: Path, label: str) -> StoredRuns | None:
     if (path / FILE_NAME).is_file() or any(path.glob(f"*/{FILE_NAME}")):
         return StoredRuns(label, [analyse(run) for run in find_runs([path])])
     return None
-
-
-def _refuse_shared_runs(baseline: StoredRuns, candidate: StoredRuns) -> None:
-    """Refuses runs that are there twice, copies included: a run agrees with itself, whatever the server does."""
-    seen: dict[str, str] = {}
-    shared: list[str] = []
-    for name, side in (("baseline", baseline), ("candidate", candidate)):
-        for entry in side.runs:
-            identity = entry.run.identity
-            if seen.get(identity) == name:
-                raise UsageError(f"{entry.run.name} is twice in {side.label}; give each run once")
-            if identity in seen:
-                shared.append(entry.run.name)
-            seen[identity] = name
-    if shared:
-        others = ", ..." if len(shared) > 1 else ""
-        raise UsageError(
-            f"{pluralize(len(shared), 'run')} on both sides ({min(shared)}{others}): {baseline.label} and "
-            f"{candidate.label} must be different runs"
-        )

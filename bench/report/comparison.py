@@ -1,5 +1,7 @@
 """The comparison of two sides as text for a terminal."""
 
+from collections.abc import Sequence
+
 from bench.analysis.compare import Change, Comparison
 from bench.core.units import ABSENT, pluralize
 from bench.report import text
@@ -13,13 +15,21 @@ def comparison_text(comparison: Comparison) -> str:
     lines += [f"differs: {entry}" for entry in shown] or ["differs: nothing but the environment, if warned above"]
     header = ("metric", "A", "B", "change", "95 % interval", "", "would have seen")
     lines += ["", text.table([header, *map(_row, comparison.changes)])]
-    remarks = {warning for change in comparison.changes for warning in change.change.warnings}
     lines += ["", f"~ no significant change; ? no interval; {ABSENT} no value, or an open end of an interval"]
     lines.append("would have seen: the smallest change that this comparison shows in four cases of five")
-    lines += [f"note: {remark}" for remark in sorted(remarks)]
+    lines += [f"note: {remark}" for remark in _remarks(comparison.changes)]
     if max(len(comparison.before), len(comparison.after)) > 1:
         lines.append(f"note: {text.MEANS}")
     return "\n".join(lines) + "\n"
+
+
+def _remarks(changes: Sequence[Change]) -> list[str]:
+    """What is to say of changes, each with the metrics that it holds for: `no ratio: a value is 0 (in: users)`."""
+    metrics: dict[str, list[str]] = {}
+    for change in changes:
+        for warning in change.change.warnings:
+            metrics.setdefault(warning, []).append(change.metric.title)
+    return [f"{warning} (in: {'; '.join(titles)})" for warning, titles in sorted(metrics.items())]
 
 
 def comparison_line(comparison: Comparison) -> str:

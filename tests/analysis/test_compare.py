@@ -1,5 +1,6 @@
 """Comparisons of sides whose difference is known."""
 
+import io
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from bench import api
 from bench.analysis.compare import RUN_NOISE, Change, Comparison, Difference, compare, side_estimate
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis, analyse
+from bench.cli import main
 from bench.core.errors import InconclusiveError, UsageError
 from bench.report.comparison import comparison_line, comparison_text
 from bench.report.runs.sides import Side, pair_views, sides_of
@@ -132,8 +134,10 @@ def test_nothing_is_better_or_worse_than_runs_that_are_all_invalid(tmp_path: Pat
     requests.sent += 0.05
     requests.done += 0.05
     late = [analyse(write_run(tmp_path, requests, "poisson:rate=20", LONG))]
+    requests.done += 0.05
+    later = [analyse(write_run(tmp_path, requests, "poisson:rate=20", LONG))]
     good = side(tmp_path, 0.01, [1])
-    for sides in ((good, late), (late, good), (late, late)):
+    for sides in ((good, late), (late, good), (later, late)):
         found = compare(*sides)
         assert {change.verdict for change in found.changes} == {"?"}
         why = f"the side of {late[0].run.name} has no VALID run, so no change has an interval"
@@ -163,6 +167,31 @@ def test_a_run_that_is_on_a_side_twice_is_refused_copies_included(tmp_path: Path
     for call in (api.read_runs, lambda *paths: api.compare(list(paths), other.run.path)):
         with pytest.raises(UsageError, match="is given twice; give each run once"):
             call(own.run.path, tmp_path / "copy" / ".." / own.run.path.name)
+
+
+def test_a_run_is_not_compared_with_itself_or_a_copy(tmp_path: Path) -> None:
+    runs = side(tmp_path / "runs", 0.01, [1, 2])
+    shutil.copytree(runs[0].run.path, tmp_path / "copy")
+    paths = [str(path) for path in (tmp_path / "runs", tmp_path / "copy", runs[0].run.path)]
+    with pytest.raises(UsageError, match=r"1 run on both sides \(copy\): the first side and the second must be"):
+        api.compare(*paths[:2])
+    for words, says in (
+        (["compare", paths[0], paths[0]], "is given twice; give each run once"),
+        (["report", paths[2], paths[2]], "is given twice; give each run once"),
+        (["compare", *paths[:2]], f"1 run on both sides (copy): {paths[0]} and {paths[1]} must be different runs"),
+    ):
+        err = io.StringIO()
+        assert main(words, io.StringIO(), err) == 2
+        assert says in err.getvalue()
+
+
+def test_notes_name_their_metrics(tmp_path: Path) -> None:
+    found = compare(side(tmp_path, 0.01, [1]), side(tmp_path, 0.01, [2]))
+    changes = [replace(change, change=replace(change.change, warnings=())) for change in found.changes]
+    for index in (1, 3):
+        changes[index] = replace(changes[index], change=replace(changes[index].change, warnings=("no ratio",)))
+    titles = f"{changes[1].metric.title}; {changes[3].metric.title}"
+    assert f"note: no ratio (in: {titles})\n" in comparison_text(replace(found, changes=tuple(changes)))
 
 
 def failing(requests: Requests) -> None:

@@ -18,7 +18,7 @@ from bench.load.selftest.null_server import null_server
 from bench.results.run_reader import find_runs
 from bench.server.running import RunningServer
 from tests.support.signalled_commands import BERTBENCH, ROOT, locust
-from tests.support.synthetic_runs import simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
 from tests.support.toy_golden import toy_golden, write_model_dir
 
 ENVIRONMENTS = {
@@ -50,7 +50,8 @@ def call(name: str, *words: object) -> tuple[int, str, str]:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     root = tmp_path_factory.mktemp("results")
-    return [write_run(root, simulate(), slug=name).path for name in ("one", "other")]
+    workloads = {name: replace(WORKLOAD, seed=seed) for seed, name in enumerate(("one", "other"))}
+    return [write_run(root, simulate(workload=load), workload=load, slug=name).path for name, load in workloads.items()]
 
 
 @pytest.fixture(scope="module")

@@ -209,11 +209,11 @@ def _undecided(side: Sequence[Analysis]) -> str:
 
 def manifest_differences(a: RunManifest, b: RunManifest) -> list[Difference]:
     """Differences between the load, the server and the environment of two runs."""
-    found = {
-        name: (getattr(a, name), getattr(b, name))
-        for name in ("target", "arrivals", "arrivals_digest", "workers")
-        if getattr(a, name) != getattr(b, name)
-    }
+    names = ["target", "arrivals", "arrivals_digest", "workers"]
+    if a.arrivals_digest is not None and a.arrivals_digest == b.arrivals_digest:
+        # The due times of one trace, wherever its file was.
+        names.remove("arrivals")
+    found = {name: (getattr(a, name), getattr(b, name)) for name in names if getattr(a, name) != getattr(b, name)}
     found |= {f"workload.{name}": pair for name, pair in differences(a.workload, b.workload).items()}
     found |= _server_differences(a.server, b.server)
     machine = environment.differences(a.environment, b.environment)

@@ -43,7 +43,8 @@ _HEAD: Final = struct.Struct("<4sHIII")
 # A block has the records of about a second; more than this is a damaged length.
 _MOST_BYTES: Final = 1 << 28
 MOST_WORKERS: Final = 1 << 16
-MOST_SIGNATURES: Final = 1 << 8
+MOST_SIGNATURES: Final = 1 << 7
+"""As many as the int8 index of the Parquet file counts."""
 # The numbers are part of the format: a new name gets the next number, none is ever reused.
 OUTCOME_CODES: Final[dict[str, int]] = {
     Outcome.OK: 0,

@@ -96,6 +96,19 @@ def test_runs_under_other_loads_are_refused_by_name_unless_asked(tmp_path: Path)
     assert "different loads: arrivals: poisson:rate=20 against poisson:rate=40" in found.warnings
 
 
+def test_a_trace_is_the_same_load_wherever_its_file_is(tmp_path: Path) -> None:
+    found = []
+    for name, last in (("a", ""), ("b", ""), ("c", "9\n")):
+        path = tmp_path / f"{name}.txt"
+        path.write_text("".join(f"{index / 20}\n" for index in range(100)) + last)
+        workload = replace(WORKLOAD, duration=10.0, warmup=0.0)
+        arrivals = f"trace:{path}"
+        found.append(analyse(write_run(tmp_path, simulate(arrivals, workload), arrivals, workload)))
+    assert compare(found[:1], found[1:2]).differences == ()
+    with pytest.raises(InconclusiveError, match="arrivals_digest"):
+        compare(found[:1], found[2:])
+
+
 def test_other_machines_and_other_questions_are_named(tmp_path: Path) -> None:
     before = side(tmp_path, 0.01, [1])
     rest = replace(LONG, protocol="rest", transport="requests")

@@ -23,7 +23,7 @@ from bench.objectives.until import parse_until
 from bench.objectives.verdicts import ObjectiveResult, ObjectivesResult, Verdict
 from bench.results import manifest as manifest_file
 from bench.results import parquet, run_folder
-from bench.results.blocks import OUTCOME_CODES, Block, RecordBuffer, parse_block
+from bench.results.blocks import MOST_SIGNATURES, OUTCOME_CODES, Block, RecordBuffer, parse_block
 from bench.results.manifest import Origin, RunFile, Stopping, describe, read_run_file
 from bench.results.records import Outcome, RequestRecord
 from bench.results.run_folder import RunWriter
@@ -138,6 +138,17 @@ def test_stored_records_that_contradict_themselves_are_refused(
         writer.write(columns, finished.signatures)
     with pytest.raises(UsageError, match=message):
         list(parquet.read_table(tmp_path / "requests.parquet", parquet.COLUMNS, 1000, parquet.SignatureTable()))
+
+
+def test_as_many_signatures_as_are_accepted_are_written(finished: Run, tmp_path: Path) -> None:
+    columns = finished.columns(parquet.COLUMNS)
+    columns["signature"] = (np.arange(columns["due"].size) % MOST_SIGNATURES).astype(np.uint8)
+    names = [f"s{number}" for number in range(MOST_SIGNATURES)]
+    with parquet.TableWriter(tmp_path / "requests.parquet") as writer:
+        writer.write(columns, names)
+    table = parquet.SignatureTable()
+    (read,) = parquet.read_table(tmp_path / "requests.parquet", ["signature"], 10_000, table)
+    assert [table.names[code] for code in read["signature"]] == [names[code] for code in columns["signature"]]
 
 
 def test_batches_are_bounded_and_add_up(finished: Run) -> None:

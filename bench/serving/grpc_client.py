@@ -41,6 +41,9 @@ from bench.serving.types import (
 
 # gRPC's own limit is 4 MiB, too little for a large batch; Serving itself has none.
 MAX_REQUEST_BYTES: Final = 1 << 30
+# Milliseconds before another attempt to connect. gRPC's own grow to 2 minutes in an outage, and calls fail meanwhile,
+# also when the server is back.
+_RECONNECT: Final = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 1000}
 # The client's own library sets status codes too; only its texts, as they begin, distinguish them from the server's.
 _OWN: Final = r"^(?:Stream removed \()?(?:RST_STREAM \()?"
 _NO_CONNECTION: Final = re.compile(
@@ -88,6 +91,7 @@ def make_channel(
         "grpc.max_receive_message_length": MAX_RESPONSE_BYTES,
         "grpc.max_send_message_length": MAX_REQUEST_BYTES,
         "grpc.enable_http_proxy": 0,
+        **_RECONNECT,
         **dict(options),
     }
     arguments = list(named.items())

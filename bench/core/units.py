@@ -15,6 +15,8 @@ ABSENT: Final = "—"
 """An absent value, and an open end of an interval."""
 
 _SMALLEST: Final = 1e-6
+_ROUNDING: Final = 1e-7
+"""A change of percent that rounding can make."""
 _EXACT: Final = 15
 _LARGEST: Final = 1e15
 _SMALLEST_PERCENT: Final = 0.0001
@@ -190,10 +192,25 @@ def format_number(value: float, digits: int = 3) -> str:
     return _without_zeros(f"{value:,.{max(decimals, 0)}f}")
 
 
-def format_change(value: float, decimals: int = 1) -> str:
-    """A signed number with `decimals` places: `+5.2`, `-10.0`, and `0.0` without a sign."""
-    text = f"{value:+,.{decimals}f}"
+def format_change(value: float, least: float = 0.0) -> str:
+    """A signed change, of percent or of points: `+5.2`, `-10.0`, `+0.025`, and `0.0` without a sign.
+
+    The one rule for its digits: one decimal, or as many as show two digits of it.
+
+    Args:
+        value: the change.
+        least: changes up to this size are not told from none, and have one decimal; infinite for one decimal always.
+    """
+    text = f"{value:+,.{change_places(value, least)}f}"
     return text if text.strip("+-0.,") else text[1:]
+
+
+def change_places(value: float, least: float = 0.0) -> int:
+    """The decimals of `format_change`."""
+    if abs(value) <= max(least, _ROUNDING):
+        return 1
+    # With the two digits that it is rounded to: 0.0999 is 0.10.
+    return max(1 - int(f"{abs(value):.1e}".partition("e")[2]), 1)
 
 
 def format_percent(fraction: float, digits: int = 3) -> str:

@@ -197,10 +197,9 @@ def effect_changes(result: MetricResult) -> tuple[float | None, float | None, fl
 
 
 def format_effect(result: MetricResult, change: float) -> str:
-    """`+10.3 %`, or `+0.31 points` for a difference of proportions: to a twentieth of the smallest effect or finer."""
+    """`+10.3 %`, or `+0.31 points` for a difference of proportions; a twentieth of the smallest effect is none."""
     absolute = result.metric.absolute
-    places = max(2 if absolute else 1, math.ceil(-math.log10(100 * result.min_effect / 20)))
-    return f"{format_change(100 * change, places)} {'points' if absolute else '%'}"
+    return f"{format_change(100 * change, 100 * result.min_effect / 20)} {'points' if absolute else '%'}"
 
 
 def format_min_effect(result: MetricResult) -> str:

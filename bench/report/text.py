@@ -3,12 +3,14 @@
 `assets/format.js` has the same for pages.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from bench.analysis.metrics import Metric
 from bench.core.units import (
     ABSENT,
+    change_places,
     format_apart,
     format_bytes,
     format_change,
@@ -31,8 +33,6 @@ _FACTOR_FROM: Final = 10
 """A ratio from which a change is shown as a factor instead of a percentage."""
 _NEAR_NONE: Final = 0.0005
 """A ratio below which a percentage with one place would read as -100.0 %."""
-_ROUNDING: Final = 1e-9
-"""A relative change that rounding can make."""
 _DIGITS: Final = 3
 
 MEANS: Final = (
@@ -76,49 +76,38 @@ def change(metric: Metric, estimate: Estimate) -> str:
 
     One that its interval says to be there does not read as none: `+0.025 %`.
     """
-    return ABSENT if estimate.center is None else _change(metric, estimate.center, _places(metric, estimate))
+    return ABSENT if estimate.center is None else _change(metric, estimate.center, _least(metric, estimate))
 
 
 def change_interval(metric: Metric, estimate: Estimate) -> str:
     """The interval of a change, `[+2.1 … +8.4 %]`; "" without one."""
-    places = _places(metric, estimate)
-    return format_interval(estimate.lo, estimate.hi, lambda value: _change(metric, value, places))
+    least = _least(metric, estimate)
+    return format_interval(estimate.lo, estimate.hi, lambda value: _change(metric, value, least))
 
 
 def detectable(metric: Metric, size: float | None) -> str:
-    """The smallest change that a comparison shows: `+3.1 %`, `+0.4 points`; "" where it is not known."""
+    """The smallest change that a comparison shows: `+3.1 %`, `+0.40 points`; "" where it is not known."""
     if size is None:
         return ""
-    if metric.unit == "share":
-        return _change(metric, size)
-    return _change(metric, 1 + size, _nonzero(size))
+    return _change(metric, size if metric.unit == "share" else 1 + size)
 
 
-def _places(metric: Metric, estimate: Estimate) -> int:
-    """Decimal places of the percentages of a change and its interval."""
+def _least(metric: Metric, estimate: Estimate) -> float:
+    """Percent up to which a change of a ratio is not told from none; of proportions each digit may count."""
     lo, hi = estimate.lo, estimate.hi
-    if metric.unit == "share" or not ((lo is not None and lo > 1) or (hi is not None and hi < 1)):
-        return 1
-    return max(_nonzero(abs(end - 1)) for end in (lo, estimate.center, hi) if end is not None)
+    sure = (lo is not None and lo > 1) or (hi is not None and hi < 1)
+    return 0.0 if metric.unit == "share" or sure else math.inf
 
 
-def _nonzero(size: float) -> int:
-    """Decimal places with which a fraction as a percentage is not 0, 1 at least; 1 for what is 0 but for rounding."""
-    if size <= _ROUNDING:
-        return 1
-    # With the one digit that it is rounded to: 0.00999 % is 0.01 %.
-    return max(-int(f"{100 * size:.0e}".partition("e")[2]), 1)
-
-
-def _change(metric: Metric, value: float, places: int = 1) -> str:
+def _change(metric: Metric, value: float, least: float = 0.0) -> str:
     if metric.unit == "share":
-        sign = "+" if value > 0 else ""
-        return f"{sign}{format_number(100 * value)} points"
+        return f"{format_change(100 * value)} points"
     if value >= _FACTOR_FROM:
         return f"× {format_number(value)}"
-    # Only 0 is -100 %.
-    places = max(places, _nonzero(value)) if 0 < value < _NEAR_NONE else places
-    return f"{format_change(100 * (value - 1), places)} %"
+    if 0 < value < _NEAR_NONE:
+        # Only 0 is -100 %.
+        return f"{100 * (value - 1):.{change_places(100 * value) - 1}f} %"
+    return f"{format_change(100 * (value - 1), least)} %"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -1,5 +1,7 @@
 """Text to base units and back."""
 
+import math
+
 import pytest
 
 from bench.core.errors import UsageError
@@ -212,9 +214,16 @@ def test_rates_for_people(rate: float, text: str) -> None:
     assert format_rate(rate) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(5.16, "+5.2"), (-10, "-10.0"), (-0.01, "0.0"), (0, "0.0"), (0.04, "0.0")])
-def test_changes_for_people(value: float, text: str) -> None:
-    assert format_change(value) == text
+@pytest.mark.parametrize(
+    ("value", "least", "text"),
+    [
+        *((5.16, 0.0, "+5.2"), (-10, 0.0, "-10.0"), (1234.56, 0.0, "+1,234.6"), (0, 0.0, "0.0"), (1e-9, 0.0, "0.0")),
+        *((-0.01, 0.0, "-0.010"), (0.0249, 0.0, "+0.025"), (0.996, 0.0, "+1.0"), (0.0996, 0.0, "+0.10")),
+        *((-0.01, 0.05, "0.0"), (0.04, math.inf, "0.0"), (0.31, 0.25, "+0.31"), (0.25, 0.25, "+0.2")),
+    ],
+)
+def test_changes_for_people(value: float, least: float, text: str) -> None:
+    assert format_change(value, least) == text
 
 
 @pytest.mark.parametrize(

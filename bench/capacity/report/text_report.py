@@ -1,5 +1,6 @@
 """The result of a capacity measurement in sentences: what the command prints, and the sentences of `capacity.md`."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -198,4 +199,4 @@ def number_interval(summary: Estimate) -> str:
 
 def signed(fraction: float | None) -> str:
     """A relative error: `+3.1 %`."""
-    return ABSENT if fraction is None else f"{format_change(100 * fraction)} %"
+    return ABSENT if fraction is None else f"{format_change(100 * fraction, math.inf)} %"

@@ -1,6 +1,5 @@
 """The history of metrics as text and as a picture."""
 
-import math
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,12 +34,7 @@ def history_text(series: Sequence[MetricSeries]) -> str:
 def _line(series: MetricSeries, point: ChangePoint) -> str:
     unit = "points" if series.metric.unit == "share" else "%"
     call = {True: "worse", False: "better", None: "changed"}[point.worse]
-    return f"{_two_digits(100 * point.change)} {unit} from {point.run} on ({call}, p = {point.p:.2g})"
-
-
-def _two_digits(value: float) -> str:
-    """A signed change with a decimal, or as many as it needs for two digits: `+31.3`, `+0.040`."""
-    return format_change(value, max(1, 1 - math.floor(math.log10(abs(value)))) if value else 1)
+    return f"{format_change(100 * point.change)} {unit} from {point.run} on ({call}, p = {point.p:.2g})"
 
 
 def plot_history(

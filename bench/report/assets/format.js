@@ -87,20 +87,24 @@ const format = (() => {
   };
   const interval = (lo, hi, unit) => between(lo, hi, (end) => shown(end, unit));
 
-  const nonzero = (size) => (size <= 1e-9 ? 1 : Math.max(-Number((100 * size).toExponential(0).split("e")[1]), 1));
-  const changeText = (value, share, places) => {
-    if (share) return `${value > 0 ? "+" : ""}${number(100 * value)} points`;
+  // One decimal, or as many as show two digits.
+  const changePlaces = (value, least) =>
+    Math.abs(value) <= Math.max(least, 1e-7) ? 1 : Math.max(1 - Number(Math.abs(value).toExponential(1).split("e")[1]), 1);
+  const signed = (value, least) => {
+    const text = fixed(value, changePlaces(value, least));
+    if (!/[1-9]/.test(text)) return text.replace("-", "");
+    return `${text.startsWith("-") ? "" : "+"}${grouped(text)}`;
+  };
+  const changeText = (value, share, least) => {
+    if (share) return `${signed(100 * value, 0)} points`;
     if (value >= 10) return `× ${number(value)}`;
-    const text = fixed(100 * (value - 1), value > 0 && value < 0.0005 ? Math.max(places, nonzero(value)) : places);
-    if (!/[1-9]/.test(text)) return `${text.replace("-", "")} %`;
-    return `${text.startsWith("-") ? "" : "+"}${grouped(text)} %`;
+    if (value > 0 && value < 0.0005) return `${fixed(100 * (value - 1), changePlaces(100 * value, 0) - 1)} %`;
+    return `${signed(100 * (value - 1), least)} %`;
   };
   // The text of a change, a ratio or for shares a difference, and that of its interval.
   const change = (center, lo, hi, share) => {
-    const sure = !share && ((known(lo) && lo > 1) || (known(hi) && hi < 1));
-    const ends = [lo, center, hi].filter(known);
-    const places = sure ? Math.max(...ends.map((end) => nonzero(Math.abs(end - 1)))) : 1;
-    const text = (value) => changeText(value, share, places);
+    const sure = (known(lo) && lo > 1) || (known(hi) && hi < 1);
+    const text = (value) => changeText(value, share, sure ? 0 : Infinity);
     return [known(center) ? text(center) : ABSENT, between(lo, hi, text)];
   };
 

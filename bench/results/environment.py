@@ -38,6 +38,9 @@ PACKAGES: Final = (
 _TREES: Final = Path("/sys/fs/cgroup")
 _OWN_GROUPS: Final = Path("/proc/self/cgroup")
 
+MORE_GPUS: Final = "…"
+"""Perhaps more GPUs: up to version 0.2 runs had the name of the first."""
+
 # These change between runs on one machine, or are the subject of a comparison.
 _NOT_COMPARED: Final = frozenset({"host", "boot_id", "load_average", "git_commit", "git_dirty"})
 
@@ -61,7 +64,7 @@ class Environment:
         kernel: its release.
         python: version.
         packages: version by name, of `PACKAGES` that are installed.
-        gpus: names of the GPUs, in order.
+        gpus: names of the GPUs, in order; `MORE_GPUS` at the end stands for those that are not known.
         load_average: of the last minute, at the start of the run.
         git_commit: commit of this project's checkout.
         git_dirty: whether the checkout had changes.
@@ -100,9 +103,18 @@ def differences(a: Environment, b: Environment) -> dict[str, tuple[Any, Any]]:
     comparison, are left out.
     """
     found = field_differences(a, b, leave_out=_NOT_COMPARED)
+    if _may_be_equal(a.gpus, b.gpus):
+        found.pop("gpus", None)
     if a.host != b.host and (a.boot_id is None or a.boot_id != b.boot_id):
         found["host"] = (a.host, b.host)
     return found
+
+
+def _may_be_equal(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
+    """Whether names of GPUs are the same as far as both are known."""
+    known = [names[:-1] if names[-1:] == (MORE_GPUS,) else names for names in (a, b)]
+    size = min((len(found) for found, names in zip(known, (a, b), strict=True) if found != names), default=None)
+    return known[0][:size] == known[1][:size]
 
 
 def this_environment(gpus: tuple[str, ...] = ()) -> Environment:

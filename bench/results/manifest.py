@@ -12,7 +12,8 @@ Format history:
        scheduled requests of a run that stopped by itself are those until it stopped.
     6: `server-metrics.csv` has two last columns, `gpu_power` and `gpu_energy`.
     7: `overload` of a run that was stopped for it; `warmup`, that which was found, which the columns `warmup` follow;
-       `traces`, by which the trace ids of requests are found; `lacks`, where the load generator lacked something.
+       `traces`, by which the trace ids of requests are found; `lacks`, where the load generator lacked something;
+       the names of all GPUs, which were that of the first.
 """
 
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ from bench.core.versioned_json import VersionedJson, shallow
 from bench.objectives.grammar import Objective
 from bench.objectives.until import Until
 from bench.objectives.verdicts import ObjectiveResult, ObjectivesResult
-from bench.results.environment import Environment
+from bench.results.environment import MORE_GPUS, Environment
 from bench.results.found_warmup import FoundWarmup
 from bench.results.overload import Overload
 from bench.serving.errors import Lack
@@ -66,8 +67,14 @@ def update_to_6(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def update_to_7(raw: dict[str, Any]) -> dict[str, Any]:
-    """Adds that a run was not stopped for its overload, no warm-up looked for, no request traced and nothing lacked."""
-    return raw | {"overload": None, "warmup": None, "traces": None, "lacks": {}}
+    """Adds that a run was not stopped for its overload, no warm-up looked for, no request traced and nothing lacked.
+
+    There may be more GPUs than the one that it names.
+    """
+    environment = dict(raw["environment"])
+    if gpus := environment.get("gpus"):
+        environment["gpus"] = [*gpus, MORE_GPUS]
+    return raw | {"overload": None, "warmup": None, "traces": None, "lacks": {}, "environment": environment}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

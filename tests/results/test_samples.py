@@ -9,7 +9,8 @@ import pytest
 
 from bench.core.errors import UsageError
 from bench.results import environment
-from bench.results.environment import differences, this_environment
+from bench.results.environment import MORE_GPUS, differences, this_environment
+from bench.results.manifest import update_to_7
 from bench.results.samples import ClientSample, SampleFile, ServerSample, counter_rate, read_samples
 from tests.support.synthetic_runs import ENVIRONMENT
 
@@ -85,6 +86,36 @@ def test_this_environment_reads_back_and_equals_itself() -> None:
     assert f"MemTotal:{here.memory // 1024:15d} kB\n" in Path("/proc/meminfo").read_text()
     assert f'PRETTY_NAME="{here.system}"\n' in Path("/etc/os-release").read_text()
     assert differences(here, this_environment(gpus=("Example GPU",))) == {}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        (("A", "A"), ("A", "A"), True),
+        (("A", "A"), ("A",), False),
+        # Version 0.2 wrote the first of several.
+        (("A", MORE_GPUS), ("A", "A"), True),
+        (("A",), ("A", MORE_GPUS), True),
+        (("A", MORE_GPUS), ("A", MORE_GPUS), True),
+        (("A", MORE_GPUS), ("B", "A"), False),
+        (("A", MORE_GPUS), (), False),
+        (("A", MORE_GPUS), ("B", MORE_GPUS), False),
+        ((), (), True),
+    ],
+)
+def test_gpus_of_which_the_first_is_known_are_compared_by_that(
+    a: tuple[str, ...], b: tuple[str, ...], same: bool
+) -> None:
+    found = [replace(ENVIRONMENT, gpus=gpus) for gpus in (a, b)]
+    assert ("gpus" not in differences(*found), "gpus" not in differences(*found[::-1])) == (same, same)
+
+
+def test_a_run_of_version_0_2_has_the_first_gpu() -> None:
+    """Its format is 3, and what it has of a machine with eight GPUs is one name."""
+    old = {"environment": {"host": "a", "gpus": ["A"]}}
+    assert update_to_7(old)["environment"] == {"host": "a", "gpus": ["A", MORE_GPUS]}
+    assert update_to_7({"environment": {"gpus": []}})["environment"] == {"gpus": []}
+    assert old["environment"]["gpus"] == ["A"]
 
 
 @pytest.mark.parametrize(

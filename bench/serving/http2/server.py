@@ -176,6 +176,13 @@ class ServerConnection(Connection):
             self._drop(request)
         self.out += goaway(max(self._last_stream, 0), code)
 
+    def close(self) -> None:
+        """Drops all requests and answers: the connection is gone."""
+        for stream, request in self._streams.items():
+            self._drop(request)
+            self._sender.close(stream)
+        self._streams.clear()
+
     def _ending(self, stream: int, trailers: bytes) -> bytes:
         """The end of an answer, which also stops a client that is still sending its request."""
         found = self._streams.pop(stream)

@@ -1,10 +1,12 @@
 """No client, whatever it does or leaves undone, keeps the server from others."""
 
+import gc
 import select
 import socket
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import SimpleNamespace
@@ -282,6 +284,38 @@ def test_frames_that_are_not_complete_are_limited_too() -> None:
         clients = [connect(PREFACE + connection_preface() + begun) for _ in range(2)]
         # Whichever the server has read from last.
         assert bytes([GOAWAY]) in first_that_ends(clients)
+
+
+@pytest.mark.parametrize("grpc", [False, True])
+def test_what_a_closed_connection_held_is_freed_at_once(grpc: bool) -> None:
+    """What refers to each other waits for the collector, which may come after gigabytes."""
+    made: list[weakref.ref[Any]] = []
+
+    def protocol(connection: Connection) -> ConnectionProtocol:
+        one = GrpcProtocol(connection, LargeAnswers()) if grpc else Http1Protocol(connection, answer, MAX_BODY)
+        made.append(weakref.ref(one))
+        return one
+
+    gc.collect()
+    gc.disable()
+    try:
+        with serving(protocol=protocol) as (_, connect):
+            if grpc:
+                # No window for the answer.
+                client = connect(PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, END_HEADERS, 1, CALL))
+                client.sendall(frame(DATA, END_STREAM, 1, framed(b"")))
+                read_until(client, frame(DATA, 0, 1, LARGE[:100])[9:])
+            else:
+                client = connect(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc")
+                assert ask(connect()) == b"HTTP/1.1 200 OK\nok"
+            client.shutdown(socket.SHUT_RDWR)
+            for _ in range(2000):
+                if made[0]() is None:
+                    break
+                threading.Event().wait(0.005)
+            assert made[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_client_that_goes_before_its_100_continue_leaves_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:

@@ -162,6 +162,7 @@ class GrpcProtocol:
         with self._lock:
             for call in self._calls.values():
                 call.cancel()
+            self._h2.close()
 
     def _on_event(self, event: Event) -> Job | None:
         if isinstance(event, Opened):

@@ -89,6 +89,37 @@ class CloseConnectionError(Exception):
         self.closing_message = closing_message
 
 
+class _Closed:
+    """The protocol of a connection that is closed: with its own, the two would stay in memory for each other."""
+
+    concurrent = True
+    most_unsent = 0
+
+    def received(self, data: bytes) -> Sequence[Job]:
+        raise CloseConnectionError(b"")
+
+    def held(self) -> int:
+        return 0
+
+    def earned(self) -> float:
+        return 0.0
+
+    def overloaded(self) -> bytes:
+        return b""
+
+    def draining(self) -> None:
+        pass
+
+    def idle(self) -> bool:
+        return True
+
+    def closed(self) -> None:
+        pass
+
+
+_CLOSED: Final = _Closed()
+
+
 class Connection:
     """A client's connection; at most one thread reads it at a time.
 
@@ -221,6 +252,7 @@ class Connection:
                     break
         self.socket.close()
         self.protocol.closed()
+        self.protocol = _CLOSED
 
 
 class SlowClients:

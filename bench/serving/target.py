@@ -195,8 +195,8 @@ def _parse_address(text: str, scheme: str) -> Target:
         raise UsageError(f"{masked_address(text)!r} {wrong}; write it like {example}")
     parts = urlsplit(text)
     host = parts.hostname or ""
-    if ":" in host:
-        host = f"[{host}]"
+    # The name in ASCII (RFC 3490) that resolvers, certificates and the Host header have.
+    host = f"[{host}]" if ":" in host else host.encode("idna").decode()
     secure = scheme in ("https", "grpcs")
     if scheme.startswith("grpc"):
         return Target(TargetKind.GRPC, f"{host}:{parts.port}", secure)
@@ -223,22 +223,34 @@ def _fault(text: str, scheme: str) -> str | None:
         return "has more than one colon; put an IPv6 address into brackets, like http://[::1]:8501"
     if not host:
         return "has no host"
-    return _host_fault(host, parts.netloc) or _port_fault(parts.netloc, scheme) or _more(parts, scheme)
+    return _host_fault(host, parts.netloc, scheme) or _port_fault(parts.netloc, scheme) or _more(parts, scheme)
 
 
-def _host_fault(host: str, netloc: str) -> str | None:
+def _host_fault(host: str, netloc: str, scheme: str) -> str | None:
     if netloc.startswith("["):
+        address, percent, _ = host.partition("%")
         try:
-            ipaddress.IPv6Address(host.partition("%")[0])
+            ipaddress.IPv6Address(address)
         except ValueError:
             return f"has {host!r} in brackets, which is not an IPv6 address"
+        if percent and not scheme.startswith("grpc"):
+            return f"has the IPv6 address {host!r} with a zone, which cannot be reached over REST; give one without it"
         return None
     if re.fullmatch(r"[0-9.]+", host):
         try:
             ipaddress.IPv4Address(host)
         except ValueError:
             return f"has the host {host!r}, which is not an IPv4 address"
-    return None if _HOST.fullmatch(host) else f"has the host {host!r}, which is not a host name"
+    return None if _HOST.fullmatch(host) and _has_ascii(host) else f"has the host {host!r}, which is not a host name"
+
+
+def _has_ascii(host: str) -> bool:
+    """Whether a name has a form in ASCII."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _port_fault(netloc: str, scheme: str) -> str | None:

@@ -158,7 +158,8 @@ def _text(value: Any, source: str) -> str:
 
 
 def _is_truth(setting: Setting) -> bool:
-    return setting.value.lower() in ("true", "false") if setting.variable else isinstance(setting.value, bool)
+    """Whether an option whose value may be left out is given as a switch is."""
+    return setting.value.strip().lower() in _TRUTH if setting.variable else isinstance(setting.value, bool)
 
 
 def _truth(setting: Setting) -> bool:

@@ -106,6 +106,15 @@ def test_a_switch_takes_true_or_false_from_a_variable(text: str, value: bool) ->
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", "-"), ("Yes", "-"), ("0", None), ("off", None), ("./1", "./1"), ("gate.json", "gate.json")],
+)
+def test_an_option_whose_value_may_be_left_out_is_a_switch_too(text: str, value: str | None) -> None:
+    """BERTBENCH_JSON=1 is a switch of every other command, and named a file of the gate."""
+    assert parsed("gate --baseline=b", {"BERTBENCH_DUMP": text}).dump == value
+
+
+@pytest.mark.parametrize(
     ("words", "text", "seed", "out"),
     [
         ("gate --baseline=b check d", "seed = 1", "1", None),

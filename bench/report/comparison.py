@@ -1,10 +1,14 @@
 """The comparison of two sides as text for a terminal."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from bench.analysis.compare import Change, Comparison
 from bench.core.units import ABSENT, pluralize
 from bench.report import text
+
+_NAMED: Final = 4
+"""Metrics that a note names."""
 
 
 def comparison_text(comparison: Comparison) -> str:
@@ -29,7 +33,13 @@ def _remarks(changes: Sequence[Change]) -> list[str]:
     for change in changes:
         for warning in change.change.warnings:
             metrics.setdefault(warning, []).append(change.metric.title)
-    return [f"{warning} (in: {'; '.join(titles)})" for warning, titles in sorted(metrics.items())]
+    return [f"{warning} (in: {_some(titles)})" for warning, titles in sorted(metrics.items())]
+
+
+def _some(titles: Sequence[str]) -> str:
+    """The first of many metrics, and how many there are."""
+    named = "; ".join(titles[:_NAMED])
+    return named if len(titles) <= _NAMED else f"{named}; and {len(titles) - _NAMED} others of the table"
 
 
 def comparison_line(comparison: Comparison) -> str:

@@ -200,11 +200,13 @@ def test_a_run_is_not_compared_with_itself_or_a_copy(tmp_path: Path) -> None:
 
 def test_notes_name_their_metrics(tmp_path: Path) -> None:
     found = compare(side(tmp_path, 0.01, [1]), side(tmp_path, 0.01, [2]))
-    changes = [replace(change, change=replace(change.change, warnings=())) for change in found.changes]
-    for index in (1, 3):
-        changes[index] = replace(changes[index], change=replace(changes[index].change, warnings=("no ratio",)))
-    titles = f"{changes[1].metric.title}; {changes[3].metric.title}"
-    assert f"note: no ratio (in: {titles})\n" in comparison_text(replace(found, changes=tuple(changes)))
+    titles = [change.metric.title for change in found.changes]
+    for count, named in ((2, "; ".join(titles[:2])), (7, "; ".join([*titles[:4], "and 3 others of the table"]))):
+        changes = [
+            replace(change, change=replace(change.change, warnings=("no ratio",) if index < count else ()))
+            for index, change in enumerate(found.changes)
+        ]
+        assert f"note: no ratio (in: {named})\n" in comparison_text(replace(found, changes=tuple(changes)))
 
 
 def failing(requests: Requests) -> None:

@@ -62,6 +62,12 @@ def test_fish_completes(words: str, found: set[str], scripts: dict[str, Path], t
     assert output(installed("env"), f"HOME={tmp_path}", installed("fish"), "-c", script) == found
 
 
+def test_folders_are_completed(scripts: dict[str, Path]) -> None:
+    script = scripts["bash"].read_text()
+    for command in ("run", "demo", "gate", "report", "compare", "capacity", "export", "train"):
+        assert f"_shtab_bertbench_{command}___out_COMPGEN=" in script
+
+
 def test_zsh_registers_its_completion(scripts: dict[str, Path]) -> None:
     script = f'autoload -U compinit; compinit -u -D; eval "$(<{scripts["zsh"]})"; echo $_comps[bertbench]'
     assert output(installed("zsh"), "-fc", script) == {"_shtab_bertbench"}

@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=SEED, default=0, help="random seed of the first repeat, plus 1 for each further one (default: 0)"
     )
-    parser.add_argument("--out", type=FOLDER, default=Path("results"), help="folder of the runs (default: results)")
+    parser.add_argument(
+        "--out", type=FOLDER, default=Path("results"), metavar="DIR", help="folder of the runs (default: results)"
+    )
     add_verdict_options(parser)
     add_scenario_options(parser, OWN)
 

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         type=FOLDER,
+        metavar="DIR",
         help="folder that the verdict and the runs of a live gate are stored in (default: not stored)",
     )
     parser.add_argument("--markdown", type=output_path, metavar="FILE", help="for a step summary or a comment")

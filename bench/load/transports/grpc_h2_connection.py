@@ -52,6 +52,8 @@ class Link:
         self._flushing_since: float | None = None
         self._broken = self._retired = False
         self._end: Exception | None = None
+        # Requests that the connection's end has left without an answer.
+        self._unanswered: frozenset[Request] = frozenset()
         self._reader = gevent.spawn(self._read)
 
     @property
@@ -94,7 +96,8 @@ class Link:
                 self._connection.cancel(request)
                 self._finish_if_done()
             self._flush_later()
-        if self._end is not None and request in self._connection.unanswered:
+        if request in self._unanswered:
+            assert self._end is not None
             raise self._failure(self._end)
 
     def close(self) -> None:
@@ -180,7 +183,7 @@ class Link:
             # After a reset the last byte was not read. After a FIN nothing beyond the acknowledged bytes was read.
             reset = self._broken or isinstance(error, ConnectionResetError)
             got = sent - 1 if reset or not self._plain or end.acked is None else end.acked
-        for request in self._connection.unanswered:
+        for request in self._unanswered:
             if not request.end or request.end > got:
                 request.unprocessed = True
 
@@ -188,6 +191,7 @@ class Link:
         """Ends the connection, and all waiting requests with it."""
         if self._end is None:
             self._end = error
+            self._unanswered = frozenset(self._connection.unanswered)
             if isinstance(error, OSError) and self._connection.answered:
                 self._mark_unprocessed(error)
             # First shutdown: a pending read can delay close, and the server may wait for our end.

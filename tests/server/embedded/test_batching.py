@@ -1,13 +1,16 @@
 """Batches: which requests share one, how they are joined and cut, and what is refused."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bench.server.embedded.base.status import Code, StatusError
+from bench.server.embedded.base.status import Code, StatusError, invalid_argument
 from bench.server.embedded.config.model_config import BatchingParameters
 from bench.server.embedded.models.batching import BatchingRunner, Scheduler
 from bench.server.embedded.models.servable import Caller
@@ -280,6 +283,30 @@ def test_a_fault_of_one_batch_ends_no_thread(make: type[Bench], capsys: pytest.C
     bench.session.run = run  # type: ignore[method-assign]
     assert bench.send(1.0) == [[2.0]]
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_batch_that_failed_leaves_nothing(make: type[Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error held the frames that held the error, and these the tensors of all its requests."""
+    bench = make()
+    left: list[weakref.ref[Any]] = []
+
+    def run(*_: object) -> list[Tensor]:
+        batch = {"tensors"}
+        left.append(weakref.ref(batch))
+        raise invalid_argument("no")
+
+    monkeypatch.setattr(bench.session, "run", run)
+    given = feeds([1.0], [2.0])
+    left.append(weakref.ref(given[0][1].values))
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(StatusError, match="no") as caught:
+            bench.runner.run(given, ["y:0"], Caller())
+        del given, caught
+        until(lambda: all(one() is None for one in left))
+    finally:
+        gc.enable()
 
 
 def test_the_longest_wait_for_a_batch(make: type[Bench]) -> None:

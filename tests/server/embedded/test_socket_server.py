@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from bench.server.embedded.base.status import Code, StatusError
 from bench.server.embedded.grpc.protocol import GrpcProtocol
 from bench.server.embedded.net.connection import Connection, ConnectionProtocol, SlowClients
 from bench.server.embedded.net.connection_table import DEFAULT_LIMITS, ConnectionTable, SocketLimits
@@ -314,6 +315,30 @@ def test_what_a_closed_connection_held_is_freed_at_once(grpc: bool) -> None:
                     break
                 threading.Event().wait(0.005)
             assert made[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_a_call_that_failed_leaves_nothing() -> None:
+    """Its error held the frames that held the error, and these the request."""
+    left: list[weakref.ref[Any]] = []
+
+    class Failing(LargeAnswers):
+        def handle(self, method: str, message: bytes, caller: Any) -> bytes:
+            request = {message}
+            left.append(weakref.ref(request))
+            raise StatusError(Code.INVALID_ARGUMENT, "no")
+
+    gc.collect()
+    gc.disable()
+    try:
+        with serving(protocol=lambda connection: GrpcProtocol(connection, Failing())) as (_, connect):
+            read_until(connect(PREFACE + connection_preface() + SMALL_CALL), b"no")
+            for _ in range(2000):
+                if left[0]() is None:
+                    break
+                threading.Event().wait(0.005)
+            assert left[0]() is None
     finally:
         gc.enable()
 

@@ -74,6 +74,10 @@ class StatusError(Exception):
     def __str__(self) -> str:
         return f"{self.code.name}: {self.message}"
 
+    def bare(self) -> "StatusError":
+        """The same error without its traceback: the frames there hold a whole request, and whoever keeps the error."""
+        return StatusError(self.code, self.raw)
+
     @property
     def described(self) -> bytes:
         """`CODE: message`, as Status::ToString writes it."""

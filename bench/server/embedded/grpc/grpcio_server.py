@@ -156,7 +156,7 @@ class _Handlers(grpc.GenericRpcHandler):
             try:
                 return await loop.run_in_executor(self._pool, self._methods.handle, method, request, call)
             except StatusError as error:
-                failed = error
+                failed = error.bare()
             finally:
                 self._room += 1
         await context.abort(_CODES[failed.code], failed.message)

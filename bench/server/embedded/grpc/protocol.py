@@ -218,7 +218,7 @@ class GrpcProtocol:
                     # A client may ask for a model as often as it likes.
                     lost = _LOST_OF_CALL if brief else 0.0
             except StatusError as failed:
-                error = failed
+                error = failed.bare()
             finally:
                 self._ended(event, call)
             with self._lock:

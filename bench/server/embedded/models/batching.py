@@ -61,7 +61,7 @@ class Task:
         """
         self.done.acquire()
         if self.error is not None:
-            raise self.error
+            raise self.error.bare()
         assert self.outputs is not None
         return self.outputs
 
@@ -122,6 +122,8 @@ class Scheduler:
                 return
             queue, batch = found
             queue.process(batch)
+            # Not kept while this thread waits for the next one.
+            del found, queue, batch
 
     def _next(self) -> "tuple[Queue, _Batch] | None":
         """The next batch that may run; needs the lock."""
@@ -221,7 +223,7 @@ class Queue:
             try:
                 answers = self._run(tasks)
             except StatusError as error:
-                failed = error
+                failed = error.bare()
         if not answers:
             for task in tasks:
                 task.finish(None, failed)
@@ -310,9 +312,9 @@ class BatchingRunner:
             try:
                 answers.append(task.wait())
             except StatusError as failed:
-                error = error or failed
+                error = error or failed.bare()
         if error is not None:
-            raise error
+            raise error.bare()
         outputs = answers[0] if len(answers) == 1 else [join_rows(parts) for parts in zip(*answers, strict=True)]
         by_name = dict(zip(order, outputs, strict=True))
         return [by_name[name] for name in fetches]

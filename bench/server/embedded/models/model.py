@@ -175,7 +175,7 @@ class Model:
             try:
                 servable = self._load(self.name, number, path)
             except StatusError as error:
-                failed = error
+                failed = error.bare()
         if servable is None:
             self._failed(number, failed)
             return

@@ -19,6 +19,7 @@ from bench.results.blocks import OUTCOME_CODES
 from bench.results.records import Outcome
 from bench.results.run_reader import Run
 from bench.stats.correlation import FEW_TIMES, MAX_CELLS, mean_interval
+from bench.stats.distributions import poisson_bounds
 from bench.stats.estimate import Estimate
 from bench.stats.percentile_intervals import percentile_intervals, too_few
 from bench.stats.percentiles import PERCENTILES, nearest_rank
@@ -162,6 +163,12 @@ def _rate(
         return rate
     # The number of events, not their correlation, limits the bins.
     more = times_as_long(_MIN_EVENTS / times.size)
+    inside = int(((times >= measured.begins) & (times <= measured.ends)).sum())
+    if inside < _MIN_BINS:
+        # Of so few the error says little: its interval ended below the true rate three times as often as it says.
+        center = rate.center or 0.0
+        least, most = (bound / inside * center for bound in poisson_bounds(inside, confidence))
+        rate = replace(rate, lo=min(rate.lo or 0.0, least), hi=max(rate.hi or 0.0, most))
     return replace(rate, warnings=(f"{pluralize(times.size, 'event')} are few for a rate; run {more}, or repeat",))
 
 

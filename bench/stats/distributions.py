@@ -29,3 +29,10 @@ def beta_quantile(p: float, a: float, b: float) -> float:
 def binomial_tail(hits: int, size: int, p: float) -> float:
     """Probability of more than `hits` of `size` independent events of probability `p`."""
     return float(special.bdtrc(hits, size, p))
+
+
+def poisson_bounds(events: int, confidence: float) -> tuple[float, float]:
+    """Exact interval of the expected number of a Poisson process's events after so many, 1 or more (F. Garwood,
+    Biometrika 28, 1936)."""
+    tail = (1 - confidence) / 2
+    return float(special.gammaincinv(events, tail)), float(special.gammaincinv(events + 1, 1 - tail))

@@ -188,6 +188,26 @@ def test_a_rate_of_few_requests_is_advised_a_length_that_helps(tmp_path: Path, r
     assert not any("few for a rate" in warning for warning in again.summary.metrics["throughput"].warnings)
 
 
+@pytest.mark.parametrize(("events", "low", "high"), [(1, 0.0253, 5.572), (4, 1.09, 10.24), (19, 11.44, 29.67)])
+def test_a_rate_of_few_requests_is_as_sure_as_their_number_is(
+    tmp_path: Path, events: int, low: float, high: float
+) -> None:
+    """Garwood's exact interval of a count. With one request, 0.05/s was known to be below 0.16/s."""
+    workload = replace(WORKLOAD, warmup=0.0)
+    requests = simulate("constant:rate=1", workload)
+    due, sent, done = (values[:events] for values in (requests.due, requests.sent, requests.done))
+    requests = Requests(due, sent, done, requests.outcome[:events], 0)
+    run = write_run(tmp_path, requests, "constant:rate=1", workload)
+    found = analyse(run).summary.metrics
+    for name, each in (("throughput", 1.0), ("word_rate", 14.0)):
+        rate = found[name]
+        assert rate.center == pytest.approx(each * events / 20)
+        assert rate.lo is not None
+        assert rate.hi is not None
+        assert rate.lo <= each * low / 20
+        assert rate.hi >= each * high / 20 * 0.999
+
+
 def test_no_answer_at_all_is_no_reason_to_run_longer(tmp_path: Path) -> None:
     requests = simulate()
     requests.outcome[:] = [Outcome.REJECTED] * requests.due.size

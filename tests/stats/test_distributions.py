@@ -32,3 +32,10 @@ def test_the_others() -> None:
 def test_a_run_starts_without_the_slow_import() -> None:
     code = "import sys, bench.cli.run, bench.capacity.cli.capacity, bench.gate; sys.exit('scipy.stats' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("events", [1, 3, 19])
+def test_the_interval_of_a_count_is_where_so_many_or_so_few_are_as_unlikely(events: int) -> None:
+    low, high = own.poisson_bounds(events, 0.95)
+    assert stats.poisson.sf(events - 1, low) == pytest.approx(0.025)
+    assert stats.poisson.cdf(events, high) == pytest.approx(0.025)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-import gevent
+import gevent.socket
 import numpy as np
 from gevent.event import Event
 from gevent.pywsgi import WSGIServer
@@ -22,6 +22,7 @@ from bench.load.live.live_figures import LiveFigures
 from bench.load.live.metric_names import BOUNDS, GAUGES, LATENCIES, PHASES, REQUESTS, RUNNING, WRONG_ANSWERS
 
 _BOUNDS: Final = np.array(BOUNDS)
+_BACKLOG: Final = 16
 _LABELS: Final = tuple(map(repr, BOUNDS))
 LINGER_SECONDS: Final = 60.0
 """Longest wait for a last scrape."""
@@ -64,6 +65,25 @@ def _metrics(figures: LiveFigures) -> Iterator[Metric]:
             yield GaugeMetricFamily(metric.prometheus, metric.meaning, value=gauge)
 
 
+def _listening(address: ListenAddress) -> Any:
+    """A socket that listens at the address; gevent's server would leave one that cannot open.
+
+    Raises:
+        UsageError: it cannot listen there.
+    """
+    listener = gevent.socket.socket(gevent.socket.AF_INET6 if ":" in address.host else gevent.socket.AF_INET)
+    try:
+        listener.setsockopt(gevent.socket.SOL_SOCKET, gevent.socket.SO_REUSEADDR, 1)
+        listener.bind((address.host, address.port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"--metrics-port: cannot listen on {address} ({os.strerror(error.errno or 0)}); give another port"
+        ) from error
+    return listener
+
+
 class PrometheusPage:
     """Serves the page; called with the newest figures.
 
@@ -81,13 +101,8 @@ class PrometheusPage:
         self._app = make_wsgi_app(registry)
         self._scraped = Event()
         self._scrapes: list[float] = []
-        self._server = WSGIServer((address.host, address.port), self._answer, log=None)
-        try:
-            self._server.start()
-        except OSError as error:
-            raise UsageError(
-                f"--metrics-port: cannot listen on {address} ({os.strerror(error.errno or 0)}); give another port"
-            ) from error
+        self._server = WSGIServer(_listening(address), self._answer, log=None)
+        self._server.start()
 
     @property
     def port(self) -> int:

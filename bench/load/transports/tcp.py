@@ -49,9 +49,12 @@ def connect(host: str, port: int, context: Any) -> Any:
     """
     connection = open_connection(gevent.socket, host, port, lambda: None)
     try:
-        if context is None:
-            return connection
-        return context.wrap_socket(connection, server_hostname=certificate_name(host))
+        if context is not None:
+            # It takes the connection over, and would not close it where the time is up within the handshake.
+            name = certificate_name(host)
+            connection = context.wrap_socket(connection, server_hostname=name, do_handshake_on_connect=False)
+            connection.do_handshake()
+        return connection
     except BaseException:
         connection.close()
         raise

@@ -1,6 +1,7 @@
 """What others can watch of a run: the Prometheus page and OpenTelemetry metrics."""
 
 import logging
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -115,8 +116,13 @@ def test_a_last_scrape_is_waited_for(figures: LiveFigures, page: PrometheusPage)
 
 
 def test_a_port_that_is_taken(page: PrometheusPage) -> None:
-    with pytest.raises(UsageError, match=r"--metrics-port: cannot listen on 127.0.0.1:\d+ \(Address already in use\)"):
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(
+        UsageError, match=r"--metrics-port: cannot listen on 127.0.0.1:\d+ \(Address already in use\)"
+    ) as caught:
         PrometheusPage(ListenAddress("127.0.0.1", page.port))
+    # No socket is left to the garbage collector, which the error keeps off.
+    assert set(os.listdir("/proc/self/fd")) == before, caught
 
 
 ADDRESSES = {

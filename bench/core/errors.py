@@ -147,7 +147,15 @@ def _message(error: BenchError | OSError) -> str:
 
 def reason_of(error: OSError) -> str:
     """What is wrong, in plain words: `permission denied`."""
+    if any(cls.__module__ == "ssl" for cls in type(error).__mro__):
+        # Its numbers are not those of the system.
+        return tls_words(str(error.strerror or error))
     return _OS_ERRORS[error.errno][0] if error.errno in _OS_ERRORS else _system_words(error)
+
+
+def tls_words(text: str) -> str:
+    """The text of a TLS error without the names and lines of Python's module."""
+    return _TLS_PLACE.sub("", " ".join(text.split()))
 
 
 def in_words(error: Exception) -> str:
@@ -178,6 +186,7 @@ def _system_words(error: OSError) -> str:
 
 
 _MOST_LINE: Final = 4000
+_TLS_PLACE: Final = re.compile(r"^\[[^\]]*\] | \(_ssl\.c:\d+\)$")
 _WRITING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.ETXTBSY, errno.EEXIST})
 _FREE: Final = "free some, or name another place"
 _OS_ERRORS: Final = {

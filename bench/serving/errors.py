@@ -11,12 +11,13 @@ ServingError
 """
 
 import errno
+import re
 import ssl
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final, Self
 
-from bench.core.errors import TargetError
+from bench.core.errors import TargetError, tls_words
 from bench.core.units import pluralize
 from bench.serving.headers import Headers
 
@@ -79,6 +80,9 @@ _LACKS: Final = {
     errno.ENOMEM: Lack.MEMORY,
 }
 
+# As in "certificate verify failed", "alert certificate required" and "alert unknown ca".
+_CERTIFICATE: Final = re.compile("certificate|unknown ca", re.IGNORECASE)
+
 
 class OwnLimit(ConnectFailed):
     """There is no connection because this machine lacks something: not the server's failure.
@@ -91,6 +95,16 @@ class OwnLimit(ConnectFailed):
     def __init__(self, server: str, lack: Lack) -> None:
         super().__init__(f"no connection to {server}: this machine has no more {lack}; {lack.cure}")
         self.lack = lack
+
+
+def no_tls(server: str, reason: str) -> ConnectFailed:
+    """The error of a connection whose encryption fails, for a reason in OpenSSL's words."""
+    reason = tls_words(reason)
+    if _CERTIFICATE.search(reason):
+        return ConnectFailed(f"no trusted connection to {server} ({reason}); check the certificates")
+    return ConnectFailed(
+        f"no TLS connection to {server} ({reason}); is the server up, does it speak TLS, does it want a certificate?"
+    )
 
 
 def lacks_text(lacks: Mapping[Lack, int]) -> str:

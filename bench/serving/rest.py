@@ -26,6 +26,7 @@ from bench.serving.errors import (
     ServingError,
     Unavailable,
     lack_of,
+    no_tls,
 )
 from bench.serving.headers import NO_HEADERS, Headers
 from bench.serving.json_codec import BodyForm
@@ -239,7 +240,7 @@ def _mapped(error: Exception, url: str, timeout: float) -> ServingError:
         return OwnLimit(host, lack)
     timeouts = (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)
     if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
-        return ConnectFailed(f"no trusted connection to {host} ({_reason(error)}); check the certificates")
+        return no_tls(host, _reason(error))
     if isinstance(error, timeouts) or (isinstance(error, requests.ConnectionError) and "timed out" in str(error)):
         return DeadlineExceeded(f"no answer from {host} within {timeout:g} s; allow more time or send less")
     if any(isinstance(cause, _BROKEN) and not isinstance(cause, ConnectionError) for cause in _causes(error)):

@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import shutil
+import ssl
 import subprocess
 import sys
 from io import FileIO
@@ -54,6 +55,13 @@ def test_every_error_of_the_system_has_its_line(number: int, line: str) -> None:
     assert "\n" not in one_line(error)
     assert exit_code_of(error) is ExitCode.USAGE
     assert reason_of(error) in line
+
+
+def test_the_number_of_a_tls_error_is_not_the_system_s() -> None:
+    """All of them, the certificates' too, were "the operation is not permitted"."""
+    text = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get issuer (_ssl.c:1006)"
+    assert reason_of(ssl.SSLError(1, text)) == "certificate verify failed: unable to get issuer"
+    assert reason_of(ssl.SSLEOFError(8, "EOF occurred (_ssl.c:1)")) == "EOF occurred"
 
 
 def test_the_file_that_was_meant_is_named() -> None:

@@ -460,8 +460,17 @@ def test_rest_over_tls(rest_kind: str) -> None:
     with tls_rest_server() as url:
         for tls in (TRUSTED, TlsOptions(TLS / "ca.pem", TLS / "server.pem", TLS / "server.key")):
             assert rest(url, rest_kind, access=Access(tls=tls)).exchange(b"echo", 5) == b"echo"
-        with pytest.raises(ConnectFailed, match="certificates"):
+        with pytest.raises(ConnectFailed, match=r"\(certificate verify failed: .*\); check the certificates"):
             rest(url, rest_kind).exchange(b"echo", 5)
+
+
+def test_a_failed_handshake_is_not_the_certificates_fault(rest_kind: str) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(b"\x15\x03\x03\0\2\2\x46")
+
+    with raw_server(talk) as url, pytest.raises(ConnectFailed, match="alert protocol version.; .*does it speak TLS"):
+        rest(url.replace("http", "https"), rest_kind, access=Access(tls=TRUSTED)).exchange(b"echo", 5)
 
 
 def test_the_dot_at_the_end_of_a_name_is_not_in_its_certificate(

@@ -214,7 +214,7 @@ def test_unknown_host_and_plain_server_behind_https() -> None:
     with (
         rest_server(lambda *_: (200, b"{}")) as url,
         RestClient(url.replace("http", "https")) as client,
-        pytest.raises(ConnectFailed, match="certificates"),
+        pytest.raises(ConnectFailed, match=r"no TLS connection .* \(wrong version number\); .*does it speak TLS"),
     ):
         client.status("bert", 2)
 

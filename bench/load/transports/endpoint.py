@@ -9,7 +9,7 @@ import gevent.ssl
 
 from bench.core.errors import in_words, printable
 from bench.serving.access import DIRECT, Access
-from bench.serving.errors import ConnectFailed, OwnLimit, lack_of
+from bench.serving.errors import ConnectFailed, OwnLimit, lack_of, no_tls
 from bench.serving.tls import TlsOptions
 
 # Many users may read such a response at the same time, each in memory.
@@ -65,5 +65,5 @@ def not_connected(server: str, error: Exception) -> ConnectFailed:
         return OwnLimit(server, lack)
     text = printable(in_words(error))
     if isinstance(error, ssl.SSLError):
-        return ConnectFailed(f"no trusted connection to {server} ({text}); check the certificates")
+        return no_tls(server, text)
     return ConnectFailed(f"no connection to {server} ({text}); is the server up?")

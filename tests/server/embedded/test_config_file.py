@@ -100,6 +100,15 @@ def test_the_config_before_a_wrong_one_comes_back(followed: Followed) -> None:
         assert [one.name for one in followed.manager._configured] == ["a"]
 
 
+def test_the_file_comes_back_after_a_reload_by_a_client(followed: Followed) -> None:
+    followed.write(a="good")
+    followed.file.poll()
+    followed.manager.reload(single_model_config("b", str(followed.folder / "good")), Caller(60))
+    assert "b" in followed.serving()
+    followed.file.poll()
+    assert [one.name for one in followed.manager._configured] == ["a"]
+
+
 def test_a_model_that_does_not_load(followed: Followed, capsys: pytest.CaptureFixture[str]) -> None:
     followed.write(a="good", b="broken")
     followed.file.poll()

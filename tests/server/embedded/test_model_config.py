@@ -97,8 +97,12 @@ def test_monitoring(tmp_path: Path) -> None:
 
 
 def test_tls_keys(tmp_path: Path) -> None:
-    keys = read_tls_keys(written(tmp_path, 'server_key: "k\\n" server_cert: "c" client_verify: true'))
-    assert (keys.key, keys.certificate, keys.client_roots, keys.verify_client) == (b"k\n", b"c", b"", True)
+    text = 'server_key: "k\\n" server_cert: "c" client_verify: true'
+    keys = read_tls_keys(written(tmp_path, text + ' custom_ca: "r"'))
+    assert (keys.key, keys.certificate, keys.client_roots, keys.verify_client) == (b"k\n", b"c", b"r", True)
+    # The grpcio package has no roots of its own for clients.
+    with pytest.raises(StartError, match="client_verify without custom_ca; give there the certificates"):
+        read_tls_keys(written(tmp_path, text))
 
 
 def test_files_that_cannot_be_mapped(tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ def read_prometheus_path(path: Path | None) -> str | None:
 
 @dataclass(frozen=True)
 class TlsKeys:
-    """Keys and certificates of a TLS server, in PEM; empty `client_roots` are the system's."""
+    """Keys and certificates of a TLS server, in PEM; `client_roots` sign those of clients, if they are verified."""
 
     key: bytes = field(repr=False)
     certificate: bytes
@@ -257,7 +257,12 @@ def read_tls_keys(path: Path) -> TlsKeys:
     """The keys in an `ssl_config` file.
 
     Raises:
-        StartError: the file cannot be read.
+        StartError: the file cannot be read, or lacks what verifies clients.
     """
     raw = _read(path, _MESSAGES["SSLConfig"](), "SSL config", secret=True)
+    if raw.client_verify and not raw.custom_ca:
+        raise StartError(
+            f"the SSL config file {path} has client_verify without custom_ca; give there the certificates (PEM) that "
+            "sign those of clients"
+        )
     return TlsKeys(raw.server_key.encode(), raw.server_cert.encode(), raw.custom_ca.encode(), raw.client_verify)

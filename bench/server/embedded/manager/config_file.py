@@ -78,7 +78,8 @@ class ConfigFile:
         caller = _UntilChanged(self._stopping, self._path, self._seconds)
         try:
             config = read_model_server_config(self._path)
-            if config == self._config:
+            # A reload by a client lasts until the next poll, as in Serving, which applies the file at every one.
+            if config == self._config and self._manager.has_config(config):
                 return
             self._config = None
             self._manager.reload(config, caller)

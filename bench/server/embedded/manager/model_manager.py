@@ -105,6 +105,10 @@ class ModelManager:
         finally:
             self._reloads.release()
 
+    def has_config(self, config: Any) -> bool:
+        """Whether a ModelServerConfig is the last one that was applied."""
+        return list(self._configured) == list(config.model_config_list.config)
+
     @contextlib.contextmanager
     def _held(self, lock: threading.Lock, caller: Caller) -> Iterator[None]:
         """Holds a lock, for which the caller waits no longer than it would for the models."""

@@ -48,8 +48,8 @@ class Repeats:
 
 
 def repeats_of(analyses: Sequence[Analysis]) -> list[Repeats]:
-    """Each group of two or more repeats among `analyses`, in the order of their first runs."""
-    groups: dict[str, list[Analysis]] = {}
+    """Each group of two or more repeats among `analyses`, in the order of their first runs; a copy is not a repeat."""
+    groups: dict[str, dict[str, Analysis]] = {}
     for analysis in analyses:
-        groups.setdefault(analysis.run.manifest.group, []).append(analysis)
-    return [Repeats(runs) for group, runs in groups.items() if group and len(runs) > 1]
+        groups.setdefault(analysis.run.manifest.group, {}).setdefault(analysis.run.identity, analysis)
+    return [Repeats(list(runs.values())) for group, runs in groups.items() if group and len(runs) > 1]

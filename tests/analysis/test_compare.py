@@ -13,6 +13,7 @@ import pytest
 from bench import api
 from bench.analysis.compare import RUN_NOISE, Change, Comparison, Difference, compare, side_estimate
 from bench.analysis.metrics import METRICS
+from bench.analysis.repeats import repeats_of
 from bench.analysis.run import Analysis, analyse
 from bench.cli import main
 from bench.core.errors import InconclusiveError, UsageError
@@ -207,6 +208,18 @@ def test_notes_name_their_metrics(tmp_path: Path) -> None:
             for index, change in enumerate(found.changes)
         ]
         assert f"note: no ratio (in: {named})\n" in comparison_text(replace(found, changes=tuple(changes)))
+
+
+def test_a_copy_is_not_a_repeat(tmp_path: Path) -> None:
+    runs = []
+    for seed in (1, 2):
+        workload = replace(WORKLOAD, seed=seed)
+        runs.append(write_run(tmp_path, simulate(workload=workload), workload=workload, group="g", repeat=seed))
+    analyses = [analyse(run) for run in runs]
+    copy = analyse(open_run(shutil.copytree(runs[0].path, tmp_path / "copy")))
+    assert repeats_of([analyses[0], copy]) == []
+    (found,) = repeats_of([analyses[0], copy, analyses[1]])
+    assert found.runs == analyses
 
 
 def failing(requests: Requests) -> None:

@@ -11,6 +11,8 @@ _STEP: Final = 1 << 16
 _GZIP: Final = 16 + zlib.MAX_WBITS
 # Many servers send `deflate` without the zlib header that the standard asks for.
 _WINDOWS: Final = {"gzip": (_GZIP,), "x-gzip": (_GZIP,), "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS)}
+# A server that needs more is none; each is a generator in another.
+_MOST_CODINGS: Final = 8
 
 
 def check_size(size: int, most: int) -> None:
@@ -59,9 +61,11 @@ def decoded(body: bytes, coding: str) -> Iterator[bytes]:
         coding: the value of `Content-Encoding`; several codings are decoded from the last to the first.
 
     Raises:
-        InvalidResponse: a coding is not supported, or the body is not valid in it.
+        InvalidResponse: a coding is not supported, there are too many, or the body is not valid in one.
     """
     names = _names(coding)
+    if len(names) > _MOST_CODINGS:
+        raise InvalidResponse(f"the response has {len(names):,} content codings, more than {_MOST_CODINGS}")
     if unknown := next((name for name in names if name not in _WINDOWS), None):
         raise InvalidResponse(
             f"the response has the content coding {unknown!r}; supported are {', '.join(sorted(_WINDOWS))}"

@@ -125,8 +125,9 @@ def error_text(body: bytes) -> str:
     try:
         value = loads(body)
     except InvalidResponse:
-        value = body.decode(errors="replace")
-    text = value["error"] if isinstance(value, dict) and isinstance(value.get("error"), str) else str(value)
+        value = None
+    said = value.get("error") if isinstance(value, dict) else None
+    text = said if isinstance(said, str) else body.decode(errors="replace")
     return printable(text, 200)
 
 

@@ -347,6 +347,7 @@ def test_answers_that_are_packed_though_nobody_asked(client: str, coding: str, b
     [
         (200, "br", b"\x0b\x02", InvalidResponse, "'br'"),
         (200, "zstd", b"?", InvalidResponse, "'zstd'"),
+        pytest.param(200, ",".join(["gzip"] * 2000), gzipped(PLAIN), InvalidResponse, "2,000 content", id="many"),
         (200, "gzip", b"not packed", InvalidResponse, "not valid gzip"),
         (200, "gzip", gzipped(PLAIN)[:-9], InvalidResponse, "not valid gzip .it is truncated"),
         (200, "gzip", b"", InvalidResponse, "not valid gzip .it is truncated"),

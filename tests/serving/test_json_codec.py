@@ -150,6 +150,8 @@ def test_error_texts_are_one_short_line() -> None:
     assert json_codec.error_text(b'{"error": "a\\n  b"}') == "a b"
     assert json_codec.error_text(b"<h1>Not\nFound</h1>") == "<h1>Not Found</h1>"
     assert json_codec.error_text(b"") == ""
+    assert json_codec.error_text(b'{"error": [1]}') == '{"error": [1]}'
+    assert json_codec.error_text(b"[" * 1000 + b"]" * 1000) == "[" * 199 + "\N{HORIZONTAL ELLIPSIS}"
     assert len(json_codec.error_text(json.dumps({"error": "x" * 5000}).encode())) == 200
 
 

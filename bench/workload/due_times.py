@@ -304,7 +304,7 @@ class TraceArrivals(OpenLoop):
     def due_times(self, duration: float, seed: int, stream: Stream = Stream.ARRIVALS) -> Floats:
         times = self.trace.due[: np.searchsorted(self.trace.due, duration)]
         _check_count(self, times.size, duration)
-        return times.copy()
+        return _apart(times, duration)
 
     def notes(self, duration: float) -> tuple[str, ...]:
         left_out = int(self.trace.due.size - np.searchsorted(self.trace.due, duration))
@@ -343,6 +343,13 @@ def _flat(starts: Floats, rates: Floats, duration: float) -> RateProfile:
     """A profile of constant pieces, cut at `duration`."""
     there = starts < duration
     return RateProfile(starts[there], rates[there], rates[there], duration)
+
+
+def _apart(times: Floats, duration: float) -> Floats:
+    """Sorted times of which equal ones are a nanosecond apart, below `duration`: a request's trace id follows from when
+    it is due, and logs have many requests in one second."""
+    equal = np.arange(times.size) - np.searchsorted(times, times)
+    return np.asarray(np.minimum(np.maximum.accumulate(times + equal * 1e-9), np.nextafter(duration, 0.0)))
 
 
 def _poisson_events(total: float, rng: np.random.Generator) -> Floats:

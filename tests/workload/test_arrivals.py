@@ -10,6 +10,7 @@ from scipy import stats
 from bench.core.errors import UsageError
 from bench.core.seeds import Stream
 from bench.workload.arrivals import ClosedLoop, OpenLoop, parse_arrivals
+from bench.workload.trace_context import TraceContexts
 
 # Text, its canonical form.
 CANONICAL = [
@@ -223,6 +224,18 @@ def test_trace_of_a_csv_column_with_timestamps(tmp_path: Path) -> None:
     np.testing.assert_array_equal(arrivals.due_times(10.0, seed=1), [0.0, 0.5, 2.0])
     assert str(arrivals) == f"trace:{path},column=time,origin=first,speed=2"
     assert parse_arrivals(str(arrivals)) == arrivals
+
+
+def test_requests_that_a_trace_has_in_one_second_are_told_apart(tmp_path: Path) -> None:
+    """Of 50 in a second 44 had a trace id of their own, with 200 sentences."""
+    path = tmp_path / "log"
+    path.write_text("0\n" * 50 + "1\n" * 50)
+    arrivals = open_loop(f"trace:{path}")
+    due = arrivals.due_times(2.0, seed=1)
+    assert np.unique(due).size == 100
+    np.testing.assert_allclose(due, [0.0] * 50 + [1.0] * 50, atol=1e-7)
+    contexts = TraceContexts("run", 1.0)
+    assert len({contexts.trace_id(float(time), 7, "rest") for time in due}) == 100
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from bench.server.guardian import ASKED, MADE, guarded
 from bench.server.process import refuse_own_flags
 from bench.server.readiness import wait_until_available
 from bench.server.running import RunningServer, free_ports, require_free
-from bench.server.server_log import last_words, load_failure, no_model, not_loaded, see_log
+from bench.server.server_log import last_words, load_failure, no_model, not_loaded, see_log, unknown_flag
 from bench.serving.container_limits import NO_LIMITS, ContainerLimits
 from bench.serving.types import DEFAULT_MODEL_NAME
 
@@ -257,7 +257,9 @@ class _Started:
         """Why the server will not become ready: it has ended, or the model does not load; None while it may."""
         text = self._output()
         failed = load_failure(text, self._model) or no_model(text)
-        return not_loaded(self._model, self._model_dir, failed) if failed is not None else self.ended()
+        if failed is not None:
+            return not_loaded(self._model, self._model_dir, failed)
+        return self.ended() or unknown_flag(text)
 
     def ended(self) -> str | None:
         """How it ended, with the last line of its output that says why; None while it runs.

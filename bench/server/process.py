@@ -20,7 +20,7 @@ from bench.core.errors import TargetError, UsageError
 from bench.server.guardian import guarded
 from bench.server.readiness import wait_until_available
 from bench.server.running import RunningServer, free_ports, require_free
-from bench.server.server_log import last_words, load_failure, not_loaded, read_log, see_log
+from bench.server.server_log import last_words, load_failure, not_loaded, read_log, see_log, unknown_flag
 from bench.serving.types import DEFAULT_MODEL_NAME
 
 logger = logging.getLogger(__name__)
@@ -187,7 +187,7 @@ class _Starting:
         failed = load_failure(text, self._model)
         if failed is not None:
             return not_loaded(self._model, self._model_dir, failed)
-        return None if code is None else f"{interrupts.how_it_ended(code)}: {last_words(text)}"
+        return unknown_flag(text) if code is None else f"{interrupts.how_it_ended(code)}: {last_words(text)}"
 
     def wrote(self) -> str:
         """The last output of a process that runs but is not ready, to follow a message; empty without output."""

@@ -75,9 +75,11 @@ def require_free(grpc: int, rest: int) -> None:
     """
     if grpc == rest:
         raise UsageError(f"gRPC and REST cannot share port {grpc}; choose two different ports")
-    for name, port in (("gRPC", grpc), ("REST", rest)):
+    ports = (("gRPC", grpc), ("REST", rest))
+    for name, port in ports:
         if not 0 < port < 65536:
             raise UsageError(f"{name} port {port} is out of range; give one from 1 to 65535")
+    for name, port in ports:
         with socket.socket() as probe:
             # As servers do: connections in TIME_WAIT do not count.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -13,6 +13,7 @@ _LOAD_FAILURES: Final = (
     re.compile(r"model '(?P<name>[^']*)' version \d+ failed to load, (?:no )?attempt[^:]*: (?P<reason>.*)"),
 )
 _NO_MODEL: Final = re.compile(r"(?:Could not find base path|No versions of servable) .*")
+_UNKNOWN_FLAG: Final = re.compile(r"^unknown argument: (.*)", re.MULTILINE)
 _TELLING: Final = re.compile(
     r"error|fail|unknown|unrecogni[sz]ed|invalid|illegal|cannot|could not|can't|not found|no such|denied|refused|abort|"
     r"exception|fatal|not supported",
@@ -50,6 +51,12 @@ def no_model(text: str) -> str | None:
     """The server's last message about a folder without a model; None if there is none."""
     found = _NO_MODEL.findall(text)
     return _short(found[-1]) if found else None
+
+
+def unknown_flag(text: str) -> str | None:
+    """That the server does not know a flag; None if it has not said so. The binary goes on without it (main.cc)."""
+    found = _UNKNOWN_FLAG.search(text)
+    return f"it does not know the flag {_short(found[1])}; correct it (the form is --name=value)" if found else None
 
 
 def last_words(text: str) -> str:

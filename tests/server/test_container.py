@@ -185,6 +185,12 @@ def test_a_server_that_runs_out_of_memory_says_so(engine: FakeEngine, tmp_path: 
     fails(engine, Device("cpu"), tmp_path, "container exited, its memory ran out")
 
 
+def test_a_flag_that_the_server_goes_on_without_is_refused(engine: FakeEngine, tmp_path: Path) -> None:
+    engine.state = {"Status": "running", "Pid": 1}
+    engine.log = "unknown argument: --enable_batchin\nusage: tensorflow_model_server\n"
+    fails(engine, Device("cpu"), tmp_path, "did not start: it does not know the flag --enable_batchin; correct it")
+
+
 def test_the_whole_output_goes_to_the_log_file(engine: FakeEngine, tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     fails(engine, Device("cpu"), tmp_path, f"see {log}", log=log)

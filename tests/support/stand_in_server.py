@@ -1,7 +1,8 @@
 """A stand-in for `tensorflow_model_server`: takes its flags, says AVAILABLE over REST, accepts on its gRPC port.
 
 `--model_name=broken` makes it end with a message, `slow` never become available, `cut` say as the real server does that
-the model does not load, and go on trying without a port; `given-up` the same, as the state of its one version.
+the model does not load, and go on trying without a port; `given-up` the same, as the state of its one version; `usage`
+end at a flag, and `forgiving` go on without it, as the real server does.
 """
 
 import json
@@ -32,9 +33,10 @@ def main(words: list[str]) -> int:
     if flags["model_name"] == "cut":
         print(CUT, file=sys.stderr, flush=True)
         time.sleep(60)
-    if flags["model_name"] == "usage":
+    if flags["model_name"] in ("usage", "forgiving"):
         print(USAGE, file=sys.stderr, flush=True)
-        return 1
+        if flags["model_name"] == "usage":
+            return 1
     state = {"slow": "LOADING", "given-up": "END"}.get(flags["model_name"], "AVAILABLE")
     error = {"error_code": "OK", "error_message": ""}
     if state == "END":

@@ -3,6 +3,7 @@
 import argparse
 import csv
 import io
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -197,6 +198,16 @@ def test_quiet_leaves_the_verdict(words: list[str], lines: list[str], quick: Pat
     _, out, _ = call(*(places.get(word, word) for word in words))
     assert len(out.splitlines()) == len(lines)
     assert all(text in line for text, line in zip(lines, out.splitlines(), strict=True))
+
+
+@pytest.mark.parametrize(("end", "passes"), [("0.2", True), ("0.3", False), ("null", False)])
+def test_the_check_in_the_documentation_passes_nothing_without_data(end: str, passes: bool) -> None:
+    """jq sorts null before all numbers."""
+    text = (Path(__file__).parents[2] / "docs/reference/json-output.md").read_text(encoding="utf-8")
+    (check,) = re.findall(r"^jq -e '(.*)' run\.json$", text, re.MULTILINE)
+    document = f'{{"runs": [{{"valid": true, "metrics": {{"from_due_p99": {{"hi": {end}}}}}}}]}}'
+    done = subprocess.run([installed("jq"), "-e", check], input=document, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0 if passes else 1, "")
 
 
 def test_jq_reads_it(quick: Path, slow: Path) -> None:

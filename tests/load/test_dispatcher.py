@@ -261,7 +261,9 @@ def test_what_is_abandoned_sends_nothing_more_and_has_no_record() -> None:
     rig = Rig("constant:rate=50", 10.0, users=1, seconds=0.3)
     rig.start()
     gevent.sleep(0.2)
+    assert rig.dispatcher.waiting >= 9
     rig.dispatcher.abandon()
+    assert rig.dispatcher.waiting == 0
     assert outcomes(rig.rows()) == {"ok": 1}
     assert len(rig.transport.timeouts) == 1
     assert rig.dispatcher.ends == -np.inf

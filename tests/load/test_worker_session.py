@@ -152,6 +152,19 @@ def test_an_end_without_users_ends_it_there(golden: bytes) -> None:
     assert rig.reports[-1]["ends"] == 0.5
 
 
+def test_an_end_that_is_told_in_a_busy_moment_is_no_earlier(golden: bytes) -> None:
+    """The event loop's clock stood still meanwhile: what was due until then was not sent, and the run never over."""
+    rig = Rig(golden, "constant:rate=20", 30.0)
+    rig.come(2)
+    rig.begin()
+    gevent.sleep(0.1)
+    time.sleep(0.2)
+    rig.session.end_at(0.6)
+    rows = rig.rows()
+    assert rows.size == 13
+    assert (rows["outcome"] == OK).all()
+
+
 def test_it_is_over_as_soon_as_nothing_is_left(golden: bytes) -> None:
     """The last request is due long before the end."""
     rig = Rig(golden, "constant:rate=0.1", 9.0)

@@ -155,8 +155,8 @@ class Dispatcher:
 
     @property
     def waiting(self) -> int:
-        """Requests due and not sent."""
-        return self._jobs.waiting(self.now) if self._begun.is_set() else 0
+        """Requests due and not sent; what would have been due after the end is not."""
+        return self._jobs.waiting(min(self.now, self._ends)) if self._begun.is_set() else 0
 
     def stop(self) -> None:
         """Stops the run early: nothing is due from now on; requests already due may still be sent and answered."""

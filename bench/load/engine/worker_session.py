@@ -129,9 +129,10 @@ class WorkerSession:
     def end_at(self, moment: float) -> None:
         """Ends the load at `moment`, seconds since the run began, as if that had been planned."""
         self._dispatcher.end_at(moment)
-        self._release = gevent.spawn_later(max(moment - self._dispatcher.now, 0.0), self._release_waiting)
+        self._release = gevent.spawn(self._release_waiting)
 
     def _release_waiting(self) -> None:
+        self._sleep_until_over()
         self._dispatcher.release_waiting()
         self._end_if_done()
 
@@ -145,9 +146,13 @@ class WorkerSession:
 
     def _end_without_users(self) -> None:
         """Ends a run whose users have all left, when its load ends."""
+        self._sleep_until_over()
+        self._end_if_done()
+
+    def _sleep_until_over(self) -> None:
+        # Again and again: the event loop's timers are early by what it was busy for when they were set.
         while not self._dispatcher.over:
             gevent.sleep(max(self._dispatcher.ends - self._dispatcher.now, _LEAST_SLEEP))
-        self._end_if_done()
 
     def _end(self) -> None:
         if self._over:

@@ -259,7 +259,7 @@ class _Started:
         failed = load_failure(text, self._model) or no_model(text)
         if failed is not None:
             return not_loaded(self._model, self._model_dir, failed)
-        return self.ended() or unknown_flag(text)
+        return unknown_flag(text) or self.ended()
 
     def ended(self) -> str | None:
         """How it ended, with the last line of its output that says why; None while it runs.

@@ -187,7 +187,10 @@ class _Starting:
         failed = load_failure(text, self._model)
         if failed is not None:
             return not_loaded(self._model, self._model_dir, failed)
-        return unknown_flag(text) if code is None else f"{interrupts.how_it_ended(code)}: {last_words(text)}"
+        # Whether it goes on or has ended by now.
+        if (refused := unknown_flag(text)) is not None or code is None:
+            return refused
+        return f"{interrupts.how_it_ended(code)}: {last_words(text)}"
 
     def wrote(self) -> str:
         """The last output of a process that runs but is not ready, to follow a message; empty without output."""

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import gzip
+import select
 import socket
 import ssl
 import struct
@@ -73,6 +74,20 @@ def failed(transport: Any, body: bytes = b"question") -> Any:
         transport.exchange(body, TIMEOUT)
     assert time.perf_counter() - started < TIMEOUT + GENEROUS
     return caught.value
+
+
+@pytest.mark.parametrize("name", ["rest-20-answers", "grpc-20-answers"])
+def test_an_answer_that_came_in_time_is_no_timeout_however_late_the_user_runs(name: str) -> None:
+    """The load generator's own delay is not the server's: over gRPC the answer counted as a timeout."""
+    with faulty(name) as address, closing(transport_to(name, address)) as transport:
+        assert transport.exchange(b"question", 30) == b"good"
+        connection = getattr(transport, "_socket", None) or transport.exchange.__self__._link._socket
+        user = gevent.spawn(transport.exchange, b"question", 0.2)
+        gevent.sleep(0)
+        # Nothing of gevent runs meanwhile. A REST user may have its answer already.
+        assert user.ready() or select.select([connection.fileno()], [], [], 60)[0]
+        time.sleep(0.25)
+        assert user.get() == b"good"
 
 
 @pytest.mark.parametrize("name", SLOW)

@@ -59,7 +59,7 @@ class GrpcH2:
         # Blocks do not use the dynamic table, so that they can be put together.
         more = encode([(HEADER.encode(), traceparent.encode())]) if traceparent else b""
         try:
-            request = self._exchanged(self._block(timeout) + more, body)
+            request = self._exchanged(self._block(timeout) + more, body, deadline)
         except gevent.Timeout as error:
             if error is not deadline:
                 raise
@@ -76,14 +76,14 @@ class GrpcH2:
         for link in list(self._links):
             link.close()
 
-    def _exchanged(self, block: bytes, body: bytes) -> Request:
+    def _exchanged(self, block: bytes, body: bytes, deadline: gevent.Timeout) -> Request:
         """Exchanges a request; one that the server did not process is retried on a new connection."""
         message = framed(body)
         for attempt in range(_MOST_ATTEMPTS):
             link = self._connected()
             request = Request(block, message)
             try:
-                link.exchange(request)
+                link.exchange(request, deadline)
             except ServingError:
                 if not _may_retry(link, request, attempt):
                     raise

@@ -78,8 +78,12 @@ class Link:
         self._retired = True
         self._finish_if_done()
 
-    def exchange(self, request: Request) -> None:
+    def exchange(self, request: Request, deadline: gevent.Timeout) -> None:
         """Sends a request and waits until it has ended.
+
+        Args:
+            request: a new one.
+            deadline: what ends the wait; an answer that has come by then is one, however late this greenlet runs.
 
         Raises:
             ServingError: the connection ended first. The request is `unprocessed` if the connection had served others
@@ -90,6 +94,9 @@ class Link:
             self._connection.send(request)
             self._flush(until_empty=False)
             over.wait()
+        except gevent.Timeout as error:
+            if error is not deadline or not over.is_set():
+                raise
         finally:
             # Still waiting: the time is up, or the user is stopped.
             if self._waiting.pop(request, None) is not None and self._end is None:

@@ -26,6 +26,7 @@ from bench.capacity.plan.replica_validation import ReplicaValidation
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
 from bench.core import interrupts
+from bench.core.atomic_files import sole_use
 from bench.core.errors import UsageError
 from bench.core.units import pluralize
 from bench.load.runner.client import open_runner
@@ -43,7 +44,8 @@ def sweep(spec: SweepSpec, listener: SweepListener | None = None) -> CapacityRes
         listener: receives the progress.
 
     Raises:
-        UsageError: values that contradict each other, a folder with another sweep, or no golden answers.
+        UsageError: values that contradict each other, a folder with another sweep or in which one runs, or no golden
+            answers.
         TargetError: the server does not come up or stops answering.
         WrongAnswerError: every answer is wrong.
         InconclusiveError: the load generator was the limit, or too little was measured.
@@ -58,7 +60,7 @@ def sweep(spec: SweepSpec, listener: SweepListener | None = None) -> CapacityRes
     check_model(load.target, load.model_dir, load.server_flags)
     folder = SweepFolder.create(spec.out, job, resume=spec.resume)
     measured: list[MeasuredStep] = []
-    with _reporting_interrupts(folder, measured):
+    with sole_use(folder.path), _reporting_interrupts(folder, measured):
         result = _measure(spec, folder, measured, listener)
         return _finish(folder, measured, result.validated, result.replicas, spec.slo, spec.plan)
 

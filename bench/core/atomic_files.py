@@ -1,9 +1,10 @@
-"""Atomic replacement of files, files that a user names, and scratch folders.
+"""Atomic replacement of files, files that a user names, scratch folders, and folders that one process uses alone.
 
 In a scratch folder something whole is made before it gets its name.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -21,6 +22,8 @@ from bench.core.errors import UsageError, naming, reason_of
 # What tempfile.mkdtemp puts behind a prefix.
 _RANDOM: Final = "[a-z0-9_]{8}"
 _OPEN_FILES: Final = ("/proc/self/fd", "/dev/fd")
+# What flock(2) fails with on a file system without locks.
+_NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 # As many as Linux follows.
 _MOST_LINKS: Final = 40
 
@@ -150,6 +153,32 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
             stack.enter_context(_locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB))
             stack.callback(shutil.rmtree, folder)
         yield folder
+
+
+@contextlib.contextmanager
+def sole_use(folder: Path) -> Iterator[None]:
+    """Holds a folder whose work can be resumed, so that no other process resumes it meanwhile.
+
+    The system ends the hold when its owner dies (flock(2)). Where a file system has no such locks nothing is held.
+
+    Raises:
+        UsageError: another process holds it.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"another process is still at work in {folder}; wait for its end or stop it, or give another --out"
+            ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _remove_left(parent: Path, prefix: str) -> None:

@@ -21,6 +21,7 @@ from bench.bert.checkpoints.resolve import open_checkpoint
 from bench.bert.demo import default_sentences
 from bench.bert.training.training import Evaluation, train
 from bench.bert.training.training_config import TrainingConfig, check_folder
+from bench.core.atomic_files import sole_use
 from bench.core.errors import UsageError
 from tests.bert.conftest import small_checkpoint
 
@@ -194,6 +195,12 @@ def test_a_folder_of_another_run_is_refused(
     training_config = TrainingConfig(**{name: getattr(CONFIG, name) for name in TrainingConfig.__slots__} | change)
     with pytest.raises(UsageError, match=message):
         train(TEXT, trained[0], training_config, RecordingListener())
+
+
+def test_a_folder_of_a_run_that_goes_on_is_refused(trained: tuple[Path, RecordingListener, Evaluation]) -> None:
+    """Both would write and remove the same checkpoints."""
+    with sole_use(trained[0]), pytest.raises(UsageError, match="still at work"):
+        train(TEXT, trained[0], CONFIG, RecordingListener())
 
 
 def test_a_folder_of_another_text_is_refused(

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from bench import api
+from bench.bert.contract.golden import read_golden
 from bench.capacity.experiment.experiment_design import FULL, QUICK, Step
 from bench.capacity.experiment.sweep import Sweep, SweepResult
 from bench.capacity.experiment.sweep_folder import SweepFolder
@@ -24,6 +25,7 @@ from bench.capacity.plan.slo import Slo
 from bench.capacity.report.html_page import capacity_html, latency_chart
 from bench.capacity.report.markdown_report import capacity_markdown, capacity_view
 from bench.capacity.report.text_report import capacity_lines
+from bench.core.atomic_files import sole_use
 from bench.core.errors import ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
 from bench.core.units import format_estimate, format_number, format_rate
 from bench.load.setup.run_spec import RunSpec
@@ -35,6 +37,7 @@ from bench.serving.tls import TlsOptions
 from bench.workload.due_times import ClosedLoop
 from tests.support.browser import open_browser, opened, serious_faults
 from tests.support.known_sweeps import FIT, SLO, SMALL, KnownDriver, KnownServer, sweep_of
+from tests.support.toy_golden import toy_golden, write_model_dir
 
 pytestmark = pytest.mark.long(50)
 
@@ -375,6 +378,24 @@ def test_what_a_sweep_had_is_named_as_the_options(
         SweepFolder.create(tmp_path, now, resume=True)
     assert "seconds" not in str(caught.value)
     assert "[" not in str(caught.value)
+
+
+def test_a_sweep_that_goes_on_is_not_continued_by_another_process(tmp_path: Path) -> None:
+    """Both would load the server at once, and each undo the other's record of the steps."""
+    load = RunSpec(
+        scenario="capacity",
+        protocol="rest",
+        arrivals=ClosedLoop(1),
+        users=1,
+        duration=1.0,
+        target=parse_target("http://localhost:1"),
+        model_dir=write_model_dir(tmp_path / "model", toy_golden(1)),
+    )
+    spec = api.SweepSpec(load=load, slo=api.Slo.parse("p99=1s"), out=tmp_path / "s", scale=api.QUICK, resume=True)
+    assert load.model_dir is not None
+    SweepFolder.create(spec.out, spec.job(read_golden(load.model_dir).golden), resume=False)
+    with sole_use(spec.out), pytest.raises(UsageError, match="still at work"):
+        api.sweep(spec)
 
 
 def test_a_folder_with_another_sweep_is_refused(tmp_path: Path) -> None:

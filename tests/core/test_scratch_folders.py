@@ -1,4 +1,4 @@
-"""Scratch folders: gone at the end, and removed by the next where their owner was killed."""
+"""Scratch folders are gone at the end, and those of killed owners with the next; folders held by one process."""
 
 import fcntl
 import subprocess
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.atomic_files import scratch_folder
+from bench.core.atomic_files import scratch_folder, sole_use
+from bench.core.errors import UsageError
 
 OWNER = """
 import sys
@@ -54,3 +55,17 @@ def test_without_locks_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.Mo
     with scratch_folder(tmp_path, ".made-") as folder:
         assert folder.is_dir()
     assert [path.name for path in tmp_path.iterdir()] == [".made-12345678"]
+
+
+def test_one_at_a_time_holds_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sole_use(tmp_path), pytest.raises(UsageError, match=f"still at work in {tmp_path}"), sole_use(tmp_path):
+        pass
+    with sole_use(tmp_path):
+        assert not list(tmp_path.iterdir())
+
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with sole_use(tmp_path), sole_use(tmp_path):
+        pass

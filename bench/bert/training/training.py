@@ -30,7 +30,7 @@ from bench.bert.tf_files import reason, tensorflow_writes
 from bench.bert.training.batches import Batches, TokenizedText
 from bench.bert.training.masking import Vocabulary
 from bench.bert.training.training_config import MIN_SENTENCES, TrainingConfig, check_folder, claim_folder
-from bench.core.atomic_files import write_atomically
+from bench.core.atomic_files import sole_use, write_atomically
 from bench.core.bounded_files import MEBIBYTE, own_file, read_regular
 from bench.core.errors import UsageError, in_words, naming
 
@@ -107,8 +107,9 @@ def train(
         The last evaluation.
 
     Raises:
-        UsageError: a text that cannot be read or is too small, a folder that holds another run or one that started
-            from other weights or another vocabulary, a checkpoint that cannot be used, a loss that became NaN.
+        UsageError: a text that cannot be read or is too small, a folder that holds another run, one that started from
+            other weights or another vocabulary, or one that goes on in another process, a checkpoint that cannot be
+            used, a loss that became NaN.
     """
     digest = _digest(text)
     check_folder(out, training_config, digest)
@@ -119,29 +120,38 @@ def train(
     vocabulary = Vocabulary(start.tokenizer.special, len(start.tokenizer.vocabulary))
     batches = Batches(trained, vocabulary, training_config.batch_positions, training_config.seed)
     steps = training_config.steps or max(1, round(training_config.epochs * batches.per_epoch))
-    _remove_partial_files(out, renew_state(out, _STEM))
-    run = _Run(
-        out, steps, batches, Batches(held_out, vocabulary, training_config.batch_positions, _EVALUATION_SEED), listener
-    )
-    listener.started(run.step(), steps, len(trained), len(held_out))
-    estimator = make_estimator(
-        start.config,
-        out,
-        training=TrainingHyperparameters(
-            steps, min(steps - 1, round(steps * training_config.warmup_share)), training_config.peak_rate(start.config)
-        ),
-        initial=start.variables,
-        run_config=_run_config(training_config.seed, save_seconds),
-    )
-    try:
-        with tensorflow_writes(out), naming(out):
-            last = run.until_the_end(estimator, training_config.evaluations)
-            variables = read_variables(out / f"{_STEM}-{steps}", start.config)
-            write_google_folder(out, Checkpoint(start.config, start.tokenizer, variables, str(out)))
-    except tf.errors.OpError as error:
-        # Most often a damaged checkpoint in the folder.
-        raise UsageError(f"{out}: training failed ({reason(error)}); run it again, or give another --out") from error
-    return last
+    with sole_use(out):
+        _remove_partial_files(out, renew_state(out, _STEM))
+        run = _Run(
+            out,
+            steps,
+            batches,
+            Batches(held_out, vocabulary, training_config.batch_positions, _EVALUATION_SEED),
+            listener,
+        )
+        listener.started(run.step(), steps, len(trained), len(held_out))
+        estimator = make_estimator(
+            start.config,
+            out,
+            training=TrainingHyperparameters(
+                steps,
+                min(steps - 1, round(steps * training_config.warmup_share)),
+                training_config.peak_rate(start.config),
+            ),
+            initial=start.variables,
+            run_config=_run_config(training_config.seed, save_seconds),
+        )
+        try:
+            with tensorflow_writes(out), naming(out):
+                last = run.until_the_end(estimator, training_config.evaluations)
+                variables = read_variables(out / f"{_STEM}-{steps}", start.config)
+                write_google_folder(out, Checkpoint(start.config, start.tokenizer, variables, str(out)))
+        except tf.errors.OpError as error:
+            # Most often a damaged checkpoint in the folder.
+            raise UsageError(
+                f"{out}: training failed ({reason(error)}); run it again, or give another --out"
+            ) from error
+        return last
 
 
 def _digest(text: Path) -> str:

@@ -1,5 +1,6 @@
 """Checks that an open loop had the load that was asked for: the rate that was sent, and the backlog."""
 
+import math
 from typing import Final
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from bench.analysis.check import Behind, Check, Limit
 from bench.analysis.measured import Measured
 from bench.core.types import Floats
-from bench.core.units import format_apart, format_number, format_percent
+from bench.core.units import format_apart, format_number, format_percent, format_seconds
 
 ACHIEVED_RATE: Final = 0.99
 """Smallest fraction of the requests due in the measured part that were sent in it; one may always be missing, which is
@@ -19,6 +20,7 @@ BACKLOG_FRACTION: Final = 0.03
 BACKLOG_LEAST: Final = 10
 """...and at least this many: smaller numbers vary by chance."""
 _MOMENTS: Final = 20
+_MOST_MOMENTS: Final = 2000
 
 
 def achieved(measured: Measured) -> Check:
@@ -34,15 +36,16 @@ def achieved(measured: Measured) -> Check:
     return Check("achieved rate", passed, text, fraction, least, reason, Behind.EFFECT)
 
 
-def backlog(measured: Measured, even: bool) -> Check:
+def backlog(measured: Measured, even: bool, every: float | None = None) -> Check:
     """Checks that the requests that are due and not answered do not become more and more.
 
     Args:
         measured: the records.
         even: whether the rate is the same throughout, the warm-up included.
+        every: seconds between bursts of the rate; None where it has none.
     """
-    moments = np.linspace(measured.begins, measured.begins + measured.seconds / 2, _MOMENTS)
-    early, late = float(_open_at(measured, moments).mean()), float(_open_at(measured, np.array([measured.ends]))[0])
+    early, late = _early_and_late(measured, every)
+    when = "at the end" if every is None else f"at the least in the last {format_seconds(every)}"
     few = Limit.widest(
         Limit(BACKLOG_LEAST, "smaller numbers vary by chance"),
         Limit(BACKLOG_FRACTION * measured.due.size, f"{format_percent(BACKLOG_FRACTION)} of the requests due"),
@@ -54,9 +57,25 @@ def backlog(measured: Measured, even: bool) -> Check:
         whole = _first_half_of_all(measured)
         reason = f"{times} times {format_number(whole)}, the mean of the first half with the warm-up"
         limit = min(limit, Limit.widest(few, Limit(BACKLOG_FACTOR * whole, reason)), key=lambda entry: entry.value)
-    text = f"{{}} requests open at the end, {format_number(early)} on average in the first half"
+    text = f"{{}} requests open {when}, {format_number(early)} on average in the first half"
     advice = ": the server falls behind this rate, so latency grows with the duration"
     return limit.check("backlog", late, text, format_number, advice, Behind.SIGN)
+
+
+def _early_and_late(measured: Measured, every: float | None) -> tuple[float, float]:
+    """Open requests on average in the first half, and at the end; with bursts the least of a period before each moment.
+
+    A queue is the purpose of a burst, and a run may end with one: what counts is whether it was worked off.
+    """
+    if every is None:
+        moments = np.linspace(measured.begins, measured.begins + measured.seconds / 2, _MOMENTS)
+        return float(_open_at(measured, moments).mean()), float(_open_at(measured, np.array([measured.ends]))[0])
+    count = min(math.ceil(_MOMENTS * measured.seconds / every), _MOST_MOMENTS) + 1
+    open_ = _open_at(measured, np.linspace(measured.begins, measured.ends, count))
+    period = min(max(round(every / measured.seconds * count), 1), count)
+    before = np.pad(open_, (period - 1, 0), constant_values=np.inf)
+    least = np.lib.stride_tricks.sliding_window_view(before, period).min(axis=1)
+    return float(least[: (count + 1) // 2].mean()), float(least[-1])
 
 
 def _open_at(measured: Measured, moments: Floats) -> Floats:

@@ -25,7 +25,7 @@ from bench.results.run_reader import Run
 from bench.serving.errors import lacks_text
 from bench.stats.percentiles import nearest_rank
 from bench.stats.stationarity import level_shift
-from bench.workload.arrivals import ClosedLoop, Constant, Poisson
+from bench.workload.arrivals import Burst, ClosedLoop, Constant, Poisson
 
 DROPPED_FRACTION: Final = 0.001
 """Largest fraction of due requests that were never sent: more would change a p99.9."""
@@ -106,7 +106,7 @@ def check_validity(run: Run, measured: Measured) -> Validity:
             check_little(run, measured, samples, users),
         ]
         if run.manifest.open_loop:
-            checks += [achieved(measured), backlog(measured, _steady_by_design(run))]
+            checks += [achieved(measured), backlog(measured, _steady_by_design(run), _burst_period(run))]
         if latency.size and _steady_by_design(run):
             checks += _stationary(latency)
     return Validity(tuple(checks))
@@ -234,6 +234,11 @@ def _users(run: Run, users: UsersPresent | None) -> list[Check]:
         return [Check("users", True, f"{users} throughout")]
     text = f"{users} in the measured part; {arrivals} asks for {pluralize(run.manifest.workload.users, 'user')}"
     return [Check("users", False, f"{text}: the metrics are of a changing load; do not change the users during a run")]
+
+
+def _burst_period(run: Run) -> float | None:
+    arrivals = run.manifest.stored_arrivals
+    return arrivals.every if isinstance(arrivals, Burst) else None
 
 
 def _steady_by_design(run: Run) -> bool:

@@ -268,6 +268,22 @@ def test_users_that_leave_at_a_stop_are_no_residual(tmp_path: Path) -> None:
     assert (checks["N = X·R"].passed, checks["users"].text) == (True, "4 users throughout")
 
 
+@pytest.mark.parametrize(
+    ("arrivals", "passed"),
+    [
+        # A server of 40/s has 20 requests open as each burst ends, and none 0.5 s later.
+        ("burst:base=2,peak=60,every=5s,length=1s,spacing=even", True),
+        ("burst:base=2,peak=60,every=20s,length=1s,spacing=even", True),
+        ("burst:base=35,peak=90,every=5s,length=1s,spacing=even", False),
+    ],
+)
+def test_a_run_that_ends_with_a_burst_is_not_overloaded(tmp_path: Path, arrivals: str, passed: bool) -> None:
+    run = write_run(tmp_path, simulate(arrivals, service=fixed(0.05), servers=2), arrivals)
+    (check,) = [check for check in analyse(run).validity.checks if check.name == "backlog"]
+    assert check.passed is passed
+    assert "requests open at the least in the last " in check.text
+
+
 def test_a_rate_that_the_client_did_not_reach(tmp_path: Path) -> None:
     """Users so few that the schedule slips to twice its length."""
     requests = simulate("constant:rate=50", LONG)

@@ -48,6 +48,7 @@ class RestAnswer(HTTPResponseParser):
         self._name = ""
         self._in_value = False
         self._codings: dict[str, str] | None = None
+        self._in_head = True
 
     def read(self, connection: Any, ends: float) -> None:
         """Reads the response from a gevent socket.
@@ -122,6 +123,7 @@ class RestAnswer(HTTPResponseParser):
     def _on_message_begin(self) -> None:
         self._more = bool(self.status)
         self._codings = None
+        self._in_head = True
 
     def _on_status(self, text: str) -> None:
         pass
@@ -132,12 +134,13 @@ class RestAnswer(HTTPResponseParser):
 
     def _on_header_value(self, part: str) -> None:
         first, self._in_value = not self._in_value, True
-        if len(self._name) in _CODING_LENGTHS and (name := self._name.lower()) in _CODINGS:
+        # Trailers say nothing of the body's coding (RFC 9110, section 6.5.1).
+        if self._in_head and len(self._name) in _CODING_LENGTHS and (name := self._name.lower()) in _CODINGS:
             codings = self._codings = self._codings or dict.fromkeys(_CODINGS, "")
             codings[name] += f",{part}" if first else part
 
     def _on_headers_complete(self) -> None:
-        pass
+        self._in_head = False
 
     def _on_body(self, part: bytearray) -> None:
         if not self.status:

@@ -37,7 +37,7 @@ from bench.serving.errors import (
 )
 from bench.serving.headers import Headers
 from bench.serving.tls import TlsOptions
-from tests.support.faulty_server import read_request
+from tests.support.faulty_server import faulty, read_request
 from tests.support.programmed_servers import rest_server
 
 TLS = Path(__file__).parent / "tls"
@@ -93,6 +93,17 @@ def test_what_this_machine_lacks_is_not_the_server_s_failure(
         transport.exchange(b"x", 5)
     transport.close()
     assert found.value.lack is lack
+
+
+def test_a_lack_of_memory_for_an_answer_is_not_the_server_s_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def receive(*_: object) -> NoReturn:
+        raise MemoryError
+
+    monkeypatch.setattr("bench.serving.http2.client.ClientConnection.receive", receive)
+    with faulty("grpc-20-answers") as address:
+        transport = TransportPool(Endpoint(grpc=address)).make("grpc")
+        with pytest.raises(OwnLimit, match="no more memory"):
+            transport.exchange(b"x", 30)
 
 
 class Sockets:
@@ -194,6 +205,7 @@ def test_gzipped_bodies_say_so(rest_kind: str) -> None:
 
 
 def test_large_and_chunked_answers(rest_kind: str) -> None:
+    """Trailers say nothing of the coding."""
     large = bytes(range(256)) * 8000
 
     def answer(method: str, path: str, body: bytes, handler: Any) -> None:
@@ -201,7 +213,7 @@ def test_large_and_chunked_answers(rest_kind: str) -> None:
         for start in range(0, len(large), 100_000):
             part = large[start : start + 100_000]
             handler.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
-        handler.wfile.write(b"0\r\n\r\n")
+        handler.wfile.write(b"0\r\nContent-Encoding: gzip\r\n\r\n")
 
     with rest_server(answer) as url:
         assert rest(url, rest_kind).exchange(b"x", 10) == large

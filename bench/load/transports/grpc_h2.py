@@ -112,7 +112,7 @@ class GrpcH2:
             return self._link
 
     def _failure(self, error: Exception) -> ServingError:
-        if isinstance(error, OSError):
+        if isinstance(error, OSError | MemoryError):
             return not_connected(self.address, error)
         return broken(error, self.address)
 

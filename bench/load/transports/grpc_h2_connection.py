@@ -130,7 +130,7 @@ class Link:
                 if taken > _AT_ONCE:
                     taken = 0
                     let_others()
-        except (OSError, H2Error) as error:
+        except (OSError, H2Error, MemoryError) as error:
             self._finish(error)
         except ValueError:
             # gevent raises this for a TLS socket that was closed meanwhile.

@@ -83,5 +83,9 @@ def test_what_is_refused(words: list[str], error: str) -> None:
 def test_channel_arguments() -> None:
     assert channel_arguments("") == ()
     assert channel_arguments("grpc.a=1,grpc.b=-2,grpc.c=x") == (("grpc.a", 1), ("grpc.b", -2), ("grpc.c", "x"))
+    assert channel_arguments("a=2147483647,b=-2147483648") == (("a", 2147483647), ("b", -2147483648))
+    for value in ("2147483648", "-2147483649", "9" * 5000):
+        with pytest.raises(StartError, match=f"'a={value}' is out of range; give a number of 32 bits"):
+            channel_arguments(f"a={value}")
     with pytest.raises(StartError, match=r"'grpc\.a' has no value"):
         channel_arguments("grpc.a")

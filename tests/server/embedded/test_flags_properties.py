@@ -65,7 +65,7 @@ def test_numbers_are_read_as_the_binary_reads_them(name: str, text: str) -> None
     st.lists(
         st.tuples(
             st.from_regex(r"[a-z.]{1,8}", fullmatch=True),
-            st.integers(-(1 << 63), 1 << 63) | st.from_regex(r"[a-z]{0,5}", fullmatch=True),
+            st.integers(-(1 << 31), (1 << 31) - 1) | st.from_regex(r"[a-z]{0,5}", fullmatch=True),
         ),
         max_size=4,
     )
@@ -79,4 +79,4 @@ def test_channel_arguments_of_anything_are_read_or_refused(text: str) -> None:
     try:
         assert all(name + "=" in text for name, _ in channel_arguments(text))
     except StartError as error:
-        assert "has no value" in str(error)
+        assert "has no value" in str(error) or "give a number of 32 bits" in str(error)

@@ -112,8 +112,9 @@ RANGES: Final = {
 }
 _TRUE: Final = ("true", "1", "")
 _FALSE: Final = ("false", "0")
-# A 64-bit integer has 19 digits at most.
-_WHOLE: Final = re.compile(r"-?[0-9]{1,19}")
+_WHOLE: Final = re.compile(r"-?[0-9]+")
+# Of a 32-bit integer; Python refuses to convert very long texts.
+_INT32_CHARACTERS: Final = 11
 
 
 def parse_flags(words: Sequence[str]) -> tuple[Flags, list[str]]:
@@ -233,12 +234,17 @@ def channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
     """The channel arguments in `--grpc_channel_arguments`, `name=value,name=value`; integers become int.
 
     Raises:
-        StartError: an argument has no value.
+        StartError: an argument has no value, or more than 32 bits, which gRPC takes for a text and ignores.
     """
     arguments: list[tuple[str, int | str]] = []
     for pair in filter(None, text.split(",")):
         name, equals, value = pair.partition("=")
         if not equals:
             raise StartError(f"--grpc_channel_arguments: {pair!r} has no value; write name=value,name=value")
-        arguments.append((name, int(value) if _WHOLE.fullmatch(value) else value))
+        if not _WHOLE.fullmatch(value):
+            arguments.append((name, value))
+        elif len(value) <= _INT32_CHARACTERS and -INT32_MAX - 1 <= int(value) <= INT32_MAX:
+            arguments.append((name, int(value)))
+        else:
+            raise StartError(f"--grpc_channel_arguments: {pair!r} is out of range; give a number of 32 bits")
     return tuple(arguments)

@@ -24,6 +24,8 @@ _FORMS: Final = (
 )
 # A segment of a path (RFC 3986, section 3.3) but for "@", which would be taken for the end of a password.
 _SEGMENT: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})+")
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]")
+_ESCAPED: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _API: Final = re.compile(r"/v1(/|$)")
 
 
@@ -200,7 +202,7 @@ def _parse_address(text: str, scheme: str) -> Target:
     secure = scheme in ("https", "grpcs")
     if scheme.startswith("grpc"):
         return Target(TargetKind.GRPC, f"{host}:{parts.port}", secure)
-    prefix = parts.path.rstrip("/")
+    prefix = _normal(parts.path.rstrip("/"))
     return Target(TargetKind.REST, f"{scheme}://{host}{f':{parts.port}' if parts.port else ''}{prefix}", secure)
 
 
@@ -281,11 +283,21 @@ def _more(parts: SplitResult, scheme: str) -> str | None:
     return _prefix_fault(parts.path)
 
 
+def _normal(path: str) -> str:
+    """A path in its normal form (RFC 3986, section 6.2.2): one of the clients asks for it, so all do."""
+
+    def plain(found: re.Match[str]) -> str:
+        char = chr(int(found[1], 16))
+        return char if _UNRESERVED.fullmatch(char) else found[0].upper()
+
+    return _ESCAPED.sub(plain, path)
+
+
 def _prefix_fault(path: str) -> str | None:
     """Why a path is not a prefix that REST paths are appended to; None if it is."""
-    if _API.search(path):
+    if _API.search(_normal(path)):
         return f"has {path!r} after host and port; leave it out from /v1 on: only a prefix before it is given"
     segments: Sequence[str] = path.rstrip("/").split("/")[1:]
-    if any(segment in (".", "..") or not _SEGMENT.fullmatch(segment) for segment in segments):
+    if any(_normal(segment) in (".", "..") or not _SEGMENT.fullmatch(segment) for segment in segments):
         return f"has the path prefix {path!r}, in which a segment is empty, dots or not of letters, digits and -._~%XX"
     return None

@@ -110,6 +110,24 @@ def test_counts(outcome: Outcome, text: str, verdict: Verdict, note: str, tmp_pa
     assert all(word in found.note for word in note.split() if not word[0].isdigit())
 
 
+@pytest.mark.parametrize(
+    ("requests", "text", "verdict"),
+    [
+        (10, "mean<=10s", Verdict.CANNOT_TELL),
+        (10, "send-mean<=10s", Verdict.CANNOT_TELL),
+        (10, "mean<=5ms", Verdict.FAIL),
+        (80, "mean<=10s", Verdict.PASS),
+    ],
+)
+def test_a_mean_of_few_requests_passes_nothing(requests: int, text: str, verdict: Verdict, tmp_path: Path) -> None:
+    (found,) = verdicts(measured(tmp_path).before(2.0 + requests / 50), text)
+    assert found.verdict is verdict
+    if verdict is Verdict.CANNOT_TELL:
+        assert found.note.endswith(" effective requests may lack the rare slow ones; a PASS needs 50")
+        assert found.more is not None
+        assert found.more > 0
+
+
 def test_a_wrong_answer_in_the_warm_up_is_a_wrong_answer(tmp_path: Path) -> None:
     """Without an objective the run fails; with wrong=0 it passed."""
 

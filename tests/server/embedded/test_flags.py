@@ -59,6 +59,8 @@ def test_what_changes_nothing_is_taken_with_a_warning(flag: str) -> None:
         ([BASE, "--platform_config_file=/f"], "--platform_config_file is not supported"),
         ([BASE, "--tensorflow_session_config_file=/f"], "--tensorflow_session_config_file is not supported"),
         ([BASE, "--enable_per_model_batching_parameters"], "--enable_per_model_batching_parameters is not supported"),
+        # All addresses of the machine, for the system.
+        ([BASE, "--bind_address="], "--bind_address is empty; give an address to listen on"),
         ([BASE, "--port=0"], "neither --port nor --grpc_socket_path"),
         ([BASE, "--port=65536"], "--port=65536 is out of range; give a number from 0 to 65535"),
         ([BASE, "--grpc_max_threads=0"], "--grpc_max_threads=0 is out of range; give a number from 1 to 4096"),

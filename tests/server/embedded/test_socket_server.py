@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench.server.embedded.base.status import Code, StatusError
+from bench.server.embedded.base.status import Code, StartError, StatusError
 from bench.server.embedded.grpc.protocol import GrpcProtocol
 from bench.server.embedded.net.connection import Connection, ConnectionProtocol, SlowClients
 from bench.server.embedded.net.connection_table import DEFAULT_LIMITS, ConnectionTable, SocketLimits
@@ -148,6 +148,12 @@ def read_until(client: socket.socket, part: bytes) -> None:
         more = client.recv(65536)
         assert more, "the server closed the connection"
         received += more
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "999.1.1.1"])
+def test_an_address_of_no_interface_is_no_matter_of_ports(host: str) -> None:
+    with pytest.raises(StartError, match=r"\); give an address of this machine with --bind_address$"):
+        listen_tcp(host, 8500, "port")
 
 
 def test_clients_that_do_not_read_hold_no_thread() -> None:

@@ -188,6 +188,8 @@ def _number(text: str, kind: Callable[[str], float]) -> float:
 def _check(flags: Flags) -> None:
     if flags.version:
         return
+    if not flags.bind_address:
+        raise StartError("--bind_address is empty; give an address to listen on, 127.0.0.1 or 0.0.0.0 for all")
     if not flags.port and not flags.grpc_socket_path:
         raise StartError("neither --port nor --grpc_socket_path is set; give one of them")
     if not flags.model_base_path and not flags.model_config_file:

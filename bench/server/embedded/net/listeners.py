@@ -28,9 +28,11 @@ def listen_tcp(host: str, port: int, flag: str) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise StartError(
-            f"cannot listen on {host}:{port} ({error.strerror}); free the port or give another --{flag}"
-        ) from error
+        elsewhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        cure = "give an address of this machine with --bind_address" if elsewhere else f"give another --{flag}"
+        if error.errno == errno.EADDRINUSE:
+            cure = f"free the port or {cure}"
+        raise StartError(f"cannot listen on {host}:{port} ({error.strerror}); {cure}") from error
     return listener
 
 

@@ -69,8 +69,8 @@ _GOAWAY: Final = re.compile(_OWN + r"GOAWAY received; Error code: (\d+)")
 _NOT_GRPC: Final = re.compile(
     _OWN + r"(?:Exception deserializing response|No status received|Compression bit set|Stream removed)"
 )
-# A server that refuses a request for its size begins with "SERVER: ".
-_TOO_LARGE: Final = re.compile(_OWN + r"(?:CLIENT: )?(Sent|Received) message larger than max \((\d+)")
+# What a server says of a request that is too large for it begins with "SERVER: " or with "Received".
+_TOO_LARGE: Final = re.compile(_OWN + r"CLIENT: (Sent|Received) message larger than max \((\d+)")
 
 
 def make_channel(

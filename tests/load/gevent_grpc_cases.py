@@ -150,6 +150,7 @@ def leaves(code: int) -> Any:
         (status(b"3", b"no content-type, deserializing rst_stream"), Rejected, "no content-type"),
         (status(b"14", b"upstream connect error, endpoint, ssl"), Unavailable, "overloaded or not ready .* upstream"),
         (status(b"8", b"SERVER: Received message larger than max (9 vs. 4)"), Rejected, "request of this size"),
+        (status(b"8", b"Received message larger than max (9 vs. 4)"), Rejected, "request of this size"),
         (status(b"13", b"the transport failed"), ServerFailed, "the transport failed"),
     ],
 )

@@ -150,10 +150,9 @@ def read_until(client: socket.socket, part: bytes) -> None:
         received += more
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "999.1.1.1"])
-def test_an_address_of_no_interface_is_no_matter_of_ports(host: str) -> None:
+def test_an_address_of_no_interface_is_no_matter_of_ports() -> None:
     with pytest.raises(StartError, match=r"\); give an address of this machine with --bind_address$"):
-        listen_tcp(host, 8500, "port")
+        listen_tcp("192.0.2.1", 8500, "port")
 
 
 def test_clients_that_do_not_read_hold_no_thread() -> None:

@@ -173,7 +173,7 @@ def _spec(args: argparse.Namespace, arrivals: str | None) -> RunSpec:
     scenario = SCENARIOS[args.scenario]
     users = args.users or scenario.users
     values = given_options(args, OWN) | {
-        "model_dir": args.model_dir or demo_model_dir(),
+        "model_dir": args.model_dir,
         "model_name": args.model_name,
         "server_flags": tuple(args.server_flag),
         "results": args.out,

@@ -16,7 +16,7 @@ from bench.bert.contract.masked_requests import LOG_PROB
 from bench.bert.contract.preflight import SENTENCES, Preflight, export_name
 from bench.bert.demo.client_files import CLIENT_FOLDER
 from bench.cli import main
-from bench.core.errors import WrongAnswerError
+from bench.core.errors import TargetError, WrongAnswerError
 from bench.load.selftest.null_server import null_server
 from bench.serving.errors import Rejected
 from bench.serving.fake import FakeServingClient
@@ -124,6 +124,19 @@ def test_requests_that_fail_are_the_run_s_to_judge() -> None:
     golden = toy_golden()
     client = preflight(golden, golden, {0, 1, 2, 3}, failure=(Rejected("no such signature", "NOT_FOUND"),))
     assert len(client.calls) == 1
+
+
+@pytest.mark.parametrize("code", ["400", "INVALID_ARGUMENT"])
+def test_requests_that_a_smaller_model_finds_invalid_say_so(code: str) -> None:
+    """The run failed on every request, and said: no request got an answer; check the server."""
+    golden, client = toy_golden(), FakeServingClient(lambda _: {})
+    check = Preflight(golden, "score", "bert", "EXPORT").require_same_model
+    client.fail(*[Rejected("503 is not in [0, 163)", code)] * SENTENCES)
+    with pytest.raises(TargetError, match=r"TARGET refuses .* of EXPORT, .* --model-dir .*\[0, 163\)"):
+        check(client, "TARGET", 1.0, accepted=True)
+    # A gate judges it itself: a candidate that refuses everything is a regression.
+    client.fail(*[Rejected("503 is not in [0, 163)", code)] * SENTENCES)
+    check(client, "TARGET", 1.0)
 
 
 def test_one_wrong_answer_before_a_failure_is_not_another_model() -> None:

@@ -1,5 +1,6 @@
 """What a run says of itself, and the exit code."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,15 +77,15 @@ def test_failures(tmp_path: Path, outcome: Any) -> None:
     assert "failed request" in some.error
     none = end(tmp_path / "none", spoil_all(outcome))
     assert none.exit_code is ExitCode.TARGET_FAILED
-    assert "check the server" in none.error
+    assert re.search(rf"no request was successful \([\d,]+ {outcome}\); check the server", none.error)
 
 
 def test_failures_for_lack_of_open_files_do_not_send_the_user_to_the_server(tmp_path: Path) -> None:
     spoil = spoil_all(Outcome.UNAVAILABLE)
     found = end(tmp_path, spoil, lacks={Lack.FILES: 7})
     assert found.error == (
-        "no request got an answer; 7 requests failed for lack of open files: raise the limit (ulimit -n), or give "
-        "fewer users"
+        "no request was successful (1,065 unavailable); 7 requests failed for lack of open files: raise the limit "
+        "(ulimit -n), or give fewer users"
     )
 
 

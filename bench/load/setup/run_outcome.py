@@ -133,7 +133,8 @@ def _evaluate(
             ExitCode.REGRESSION,
         )
     if failed and not successful:
-        return "no request got an answer; check the server", ExitCode.TARGET_FAILED
+        text = f"no request was successful ({_counts(counts)}); check the server, whose errors --verbose shows"
+        return text, ExitCode.TARGET_FAILED
     unlimited = 0 if "errors" in limited else failed - wrong
     return (f"{pluralize(unlimited, 'failed request')}", ExitCode.REGRESSION) if unlimited else ("", ExitCode.OK)
 

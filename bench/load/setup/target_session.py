@@ -92,7 +92,8 @@ def _probe(server: RunningServer, spec: RunSpec, golden: Golden) -> None:
         with connect(server, protocol) as client:
             require_served(client, server, spec.target)
             if spec.preflight and not spec.servers:
-                preflight.require_same_model(client, spec.target_name or str(spec.target), spec.timeout)
+                target = spec.target_name or str(spec.target)
+                preflight.require_same_model(client, target, spec.timeout, accepted=True)
 
 
 def require_served(client: ServingClient, server: RunningServer, target: Target, timeout: float | None = None) -> None:

@@ -124,7 +124,8 @@ def check_model(target: Target, model_dir: Path, flags: Sequence[str] = ()) -> N
     """
     if target.kind is TargetKind.EMBEDDED:
         require("tensorflow", "the embedded server")
-    if target.managed and not any(flag.lstrip("-").startswith(_OTHER_MODELS) for flag in flags):
+    given = dict(flag.lstrip("-").partition("=")[::2] for flag in flags)
+    if target.managed and all(given.get(name, "false").lower() in ("false", "0") for name in _OTHER_MODELS):
         check_servable(model_dir)
 
 

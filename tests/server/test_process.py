@@ -15,7 +15,7 @@ import pytest
 
 from bench.core.errors import TargetError, UsageError
 from bench.server import process
-from bench.server.lifecycle import open_target
+from bench.server.lifecycle import check_model, open_target
 from bench.server.process import binary, embedded
 from bench.server.running import RunningServer, free_ports
 from bench.server.server_log import last_words, load_failure
@@ -192,6 +192,15 @@ def test_the_state_of_a_model_that_failed_to_load_is_reported_at_once(server_bin
         binary(server_binary, tmp_path, "given-up", startup_timeout=50.0),
     ):
         pass
+
+
+def test_only_flags_that_name_other_models_leave_the_folder_unchecked(tmp_path: Path) -> None:
+    target = parse_target("embedded")
+    for flag in ("--model_config_file_poll_wait_seconds=5", "--prefer_tflite_model=false"):
+        with pytest.raises(UsageError, match="no model folder"):
+            check_model(target, tmp_path / "none", [flag])
+    for words in (["--model_config_file=/f"], ["--model_config_file", "/f"], ["--use_tflite_model"]):
+        check_model(target, tmp_path / "none", words)
 
 
 @pytest.mark.parametrize("model", ["usage", "forgiving"])

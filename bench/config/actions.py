@@ -154,7 +154,9 @@ def _text(value: Any, source: str) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     shown = "a table" if isinstance(value, dict) else "a list" if isinstance(value, list) else str(value).lower()
-    raise UsageError(f"{source}: the option takes a text or a number, not {shown}; write the value in quotes")
+    raise UsageError(
+        f"{source}: the option takes a text or a number, not {shown}; write a number, or the text in quotes"
+    )
 
 
 def _is_truth(setting: Setting) -> bool:

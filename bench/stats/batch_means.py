@@ -77,7 +77,7 @@ def mean_bounds(values: Floats, confidence: float = 0.95) -> tuple[float, float,
 
 
 def _student(z: float, freedom: int) -> float:
-    """Student's quantile from the normal one (Abramowitz and Stegun, 26.7.5); within 0.1 % from 7 degrees on."""
+    """Student's quantile from the normal one (Abramowitz and Stegun, 26.7.5); within 0.2 % from 7 degrees on."""
     terms = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,

@@ -6,11 +6,15 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from bench.core.errors import UsageError
 from bench.core.types import Floats
+
+MOST_SPEED: Final = 1000.0
+"""How many times as fast as it was recorded, or as slow, a trace can be replayed."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,10 @@ def _number(text: str) -> float:
 
 def _speed(text: str) -> float:
     speed = _number(text)
-    if not 0 < speed < math.inf:
-        raise UsageError(f"speed must be above zero, not {text!r}; speed=2 replays twice as fast")
+    if not 1 / MOST_SPEED <= speed <= MOST_SPEED:
+        raise UsageError(
+            f"speed must be from {1 / MOST_SPEED} to {MOST_SPEED:.0f}, not {text!r}; speed=2 replays twice as fast"
+        )
     return speed
 
 

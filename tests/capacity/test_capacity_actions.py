@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from bench.capacity.experiment.experiment_design import FULL
-from bench.capacity.model.model_file import read_model
+from bench.capacity.model.model_file import read_model, write_model
 from bench.capacity.plan.objective import SloRate, slo_rate
 from bench.capacity.plan.slo import Slo
 from bench.cli import main
@@ -201,10 +201,11 @@ def test_a_fleet_that_loses_every_request_is_drawn(known: Path, tmp_path: Path) 
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_simulation_beyond_the_measured_rates_says_so(known: Path) -> None:
-    stored = read_model(known)
-    model, notes = stored.model, [f"note: {warning}" for warning in stored.warnings]
-    assert notes
+def test_a_simulation_beyond_the_measured_rates_says_so(known: Path, tmp_path: Path) -> None:
+    read = read_model(known)
+    stored = replace(read, warnings=(*read.warnings, "one more of the sweep"))
+    write_model(tmp_path, stored)
+    known, model, notes = tmp_path, stored.model, [f"note: {warning}" for warning in stored.warnings]
     highest, capacity = (format_rate(value) for value in (model.valid[1], model.parameter_set.capacity))
     words = ("simulate", str(known), "--policy", "random", "--duration", "20s", "--rate")
     code, out, _ = bertbench(*words, "60/s", "--replicas", "1")

@@ -273,7 +273,8 @@ def _stationary(latency: Floats) -> list[Check]:
         # A start with lower latency is not an incomplete warm-up: something changed later.
         cause = "the warm-up was too short" if shift is head and change > 0 else "the run was not steady"
         said = span.format(f"{value_text} {'higher' if change > 0 else 'lower'}")
-        allowed, reason = f"the limit of {limit_text}", f"p = {format_number(chance)}"
+        p_text = format_number(chance)
+        allowed, reason = f"the limit of {limit_text}", f"p {p_text}" if p_text.startswith("<") else f"p = {p_text}"
         if abs(change) <= SHIFT:
             text = f"{said}, within {allowed} ({reason})"
         elif passed:

@@ -34,7 +34,7 @@ from bench.report.objectives import write_verdicts
 from bench.results.run_reader import Run, open_run
 from bench.server.lifecycle import RunningServer, check_model, open_target
 from bench.serving.target import parse_target
-from bench.workload.due_times import ClosedLoop, Poisson
+from bench.workload.due_times import ClosedLoop, OpenLoop, Poisson
 
 # Exit codes of runs, most severe first; the exit code of several runs is the first of these.
 DEMO_RATE: Final = 10.0
@@ -163,6 +163,9 @@ def plan(args: argparse.Namespace) -> list[RunSpec]:
     planned = []
     for text in args.arrivals or [None]:
         spec = replace(_spec(args, text), group=uuid4().hex[:12])
+        if isinstance(spec.arrivals, OpenLoop):
+            # Before the runs of other arrivals are made.
+            spec.arrivals.check(spec.duration)
         planned += [replace(spec, seed=args.seed + repeat, repeat=repeat) for repeat in range(args.repeat)]
     random.Random(args.seed).shuffle(planned)
     return planned

@@ -98,6 +98,10 @@ class OpenLoop(Arrivals):
         """Expected number of requests in a run of `duration` seconds."""
         return self.profile(duration).total
 
+    def check(self, duration: float) -> None:
+        """Refuses what no run of `duration` seconds could have, without drawing it; errors as of `due_times`."""
+        _check_count(self, self.expected_requests(duration), duration)
+
     def due_times(self, duration: float, seed: int, stream: Stream = Stream.ARRIVALS) -> Floats:
         """Draws the due times of a run.
 

@@ -66,7 +66,7 @@ def still_warming(requests: Requests) -> None:
         (late, {"cpu": 0.99}, "the client was the limit"),
         (dropping, {}, "20 of"),
         (failing, {}, "none of the"),
-        (drifting, {}, "the run was not steady"),
+        (drifting, {}, "more than chance (p <0.000001): the run was not steady"),
         (still_warming, {}, "the warm-up was too short"),
         (None, {"cpu": 0.97}, "a worker used 97 % of a core"),
         (None, {"loop_lag": 0.5}, "event-loop lag of the load generator up to 500 ms"),

@@ -107,11 +107,14 @@ def test_bad_options_are_refused_by_name_before_anything_starts(words: list[str]
         ("closed:think=5", "'5' is a duration without a unit"),
         ("closed:user=5", "did you mean users"),
         ("closedd", "unknown arrivals"),
+        ("constant:rate=1e9", "the limit is 50,000,000"),
+        ("burst:base=0,peak=9,every=2ms,length=1ms", "the limit is 1,000,000"),
     ],
 )
 def test_bad_arrivals_are_refused_before_anything_starts(text: str, reason: str) -> None:
+    """Not after the runs of those before them."""
     with pytest.raises(UsageError, match=reason):
-        plan("rest", "--arrivals", text)
+        plan("rest", "--duration", "1h", "--arrivals", "closed", "--arrivals", text)
 
 
 def test_a_closed_loop_s_users_are_the_pool() -> None:

@@ -1,6 +1,8 @@
 """The pool of users: every due request ends in exactly one outcome, and latency counts from when it was due."""
 
+import gc
 import time
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -418,6 +420,21 @@ def test_failures_are_outcomes(error: Any, outcome: Any) -> None:
     assert (rows["bytes_in"] == NO_BYTES).all()
     assert not np.isnan(rows["done"]).any()
     assert all(isinstance(found, error) for _, _, found in rig.reported)
+
+
+def test_a_failed_request_leaves_nothing_to_the_garbage_collector() -> None:
+    def fail(answer: bytes) -> bytes:
+        raise errors.Unavailable("gone")
+
+    rig = Rig("constant:rate=100", 0.1, change=fail)
+    gc.disable()
+    try:
+        rig.run()
+        failed = [weakref.ref(error) for _, _, error in rig.reported if error is not None]
+        rig.reported.clear()
+        assert [error() for error in failed] == [None] * 10
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

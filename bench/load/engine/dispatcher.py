@@ -297,4 +297,6 @@ class Dispatcher:
         ended = Ended(job.due, sent - epoch, done - epoch, outcome, kind, size, parse, version)
         self._recorder.add(job, ended)
         self._listener(protocol, ended, error)
+        # Its traceback holds this frame and so the answer, until cycles are looked for.
+        error = None
         return outcome

@@ -250,7 +250,7 @@ def _scorer(
         if server.backend == "remote" and not args.no_preflight:
             preflight = Preflight(model.golden, args.signature, server.model, export_name(args.model_dir))
             with connect(server, protocol) as client:
-                preflight.require_same_model(client, args.target, args.timeout)
+                preflight.require_same_model(client, args.target, args.timeout, accepted=True)
         with (
             top_k_scorer(server, model, protocol, args.timeout)
             if likeliest

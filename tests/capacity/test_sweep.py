@@ -183,7 +183,7 @@ def test_a_model_is_stored_and_read(swept: tuple[SweepFolder, SweepResult, Known
     (tmp_path / "model.json").write_text('{"format": 1}')
     with pytest.raises(UsageError, match="fit again"):
         read_model(tmp_path)
-    with pytest.raises(UsageError, match="holds no fitted model"):
+    with pytest.raises(UsageError, match="holds no fitted model.* --resume"):
         read_model(tmp_path / "nothing")
 
 
@@ -260,9 +260,19 @@ def test_wrong_answers_violate_an_objective_at_any_rate(tmp_path: Path) -> None:
     assert Stage.CONFIRM not in {m.stage for m in result.measurements}
 
 
-def test_wrong_answers_only_end_the_sweep(tmp_path: Path) -> None:
-    with pytest.raises(WrongAnswerError, match="--model-dir"):
-        sweep_of(tmp_path / "s", KnownDriver(KnownServer(seed=6), wrong=1.0)).run()
+@pytest.mark.parametrize(
+    ("outcome", "error", "text"),
+    [
+        (Outcome.WRONG_ANSWER, WrongAnswerError, "every answer .* --model-dir"),
+        (Outcome.REJECTED, TargetError, r"no request .* successful \([\d,]+ rejected\); .* --model-dir"),
+        (Outcome.TIMEOUT, TargetError, r"no request .* successful \([\d,]+ timeout\); check the target: "),
+    ],
+)
+def test_nothing_but_failures_ends_the_sweep(
+    tmp_path: Path, outcome: Outcome, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        sweep_of(tmp_path / "s", KnownDriver(KnownServer(seed=6), wrong=1.0, wrong_outcome=outcome)).run()
 
 
 def test_an_unattainable_objective_still_gives_the_model(tmp_path: Path) -> None:

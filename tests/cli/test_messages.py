@@ -42,6 +42,7 @@ QUALIFIED = {
     ("bench.load.locust_adapter.options", "--users"): "only Locust's own options are read there",
     ("bench.load.live.prometheus_page", "--metrics-port"): "only what has the option opens the page",
     ("bench.capacity.model.model_file", "--out"): "bertbench capacity --out",
+    ("bench.capacity.model.model_file", "--resume"): "bertbench capacity --out DIR --resume",
     ("bench.server.clients", "--target"): "demo drives a server of its own, whose addresses are known",
     ("bench.cli.verify", "--sentences"): "export with --sentences",
     ("bench.load.locust_adapter.run_factory", "--worker"): "locust --worker",

@@ -118,6 +118,7 @@ class KnownDriver:
         server: the server.
         client_cpu: cores used by the load generator.
         wrong: fraction of wrong answers.
+        wrong_outcome: what becomes of these.
         dies_at: key of the step in which the server stops answering.
         silences: number of runs of that step after which it answers again; None for never.
     """
@@ -125,6 +126,7 @@ class KnownDriver:
     server: KnownServer
     client_cpu: float = 0.2
     wrong: float = 0.0
+    wrong_outcome: Outcome = Outcome.WRONG_ANSWER
     dies_at: str = ""
     silences: int | None = None
     asked: list[str] = field(default_factory=list)
@@ -137,7 +139,7 @@ class KnownDriver:
             assert step.rate is not None
             requests = self.server.open(step.rate, step.seconds)
         for index in np.flatnonzero(self.server.rng.random(requests.due.size) < self.wrong):
-            requests.outcome[index] = Outcome.WRONG_ANSWER
+            requests.outcome[index] = self.wrong_outcome
         if step.key == self.dies_at and (self.silences is None or self.asked.count(step.key) <= self.silences):
             for index in range(requests.due.size // 3, requests.due.size):
                 requests.outcome[index] = Outcome.UNAVAILABLE

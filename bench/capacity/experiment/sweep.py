@@ -251,7 +251,11 @@ class Sweep:
                     f"every answer at {load} is wrong: the server may serve another model; give the export that it "
                     f"serves with --model-dir: {resume}"
                 )
-            raise TargetError(f"no request at {load} was successful; check the target: {resume}")
+            ended = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items() if count)
+            what = "the target"
+            if outcomes.get(Outcome.REJECTED, 0):
+                what += ", and that --model-dir is the export that it serves"
+            raise TargetError(f"no request at {load} was successful ({ended}); check {what}: {resume}")
         if set(measurement.failed) & set(CLIENT_LIMITS):
             raise InconclusiveError(
                 f"the load generator was the limit at {load} ({format_number(measurement.client_cpu or 0.0)} cores for "

@@ -105,7 +105,8 @@ def read_model(folder: Path) -> StoredModel:
         stored = _FILE.read(folder / FILE_NAME)
     except FileNotFoundError as error:
         raise UsageError(
-            f"{folder} holds no fitted model; make one with bertbench capacity --out {shlex.quote(str(folder))}"
+            f"{folder} holds no fitted model; make one with bertbench capacity --out {shlex.quote(str(folder))}, and "
+            "with --resume where a sweep was begun there"
         ) from error
     # Files of earlier versions have the realized rate of a run as the highest.
     return replace(stored, model=covering(stored.model, stored.measurements))

@@ -47,7 +47,7 @@ from bench.load.selftest.null_server import null_server
 from bench.load.setup.run_spec import RunSpec, address_of
 from bench.server.running import RunningServer
 from bench.workload.arrivals import Poisson
-from bench.workload.policies import POLICIES
+from bench.workload.balancing import POLICIES
 from benchmarks.known_queues import LOADS, MEAN, ModelErrors, exact_latencies, exact_limit
 from tests.support.exact_queues import exponential_sample, md1_waiting, mmc_waiting, poisson
 from tests.support.known_sweeps import KnownDriver, KnownServer

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.queue.latency_table import COLUMNS, Effort, ParameterSet, latency_tables
 from bench.capacity.queue.queue_model import QueueModel
 from bench.core.types import Floats

@@ -24,7 +24,7 @@ from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.masked_requests import ARTICLE_SIGNATURE, FixedShape, score_request
 from bench.bert.text.sentence import EncodedSentence
 from bench.serving import messages
-from bench.serving.grpc_http2 import answer_of, call_block
+from bench.serving.grpc_call import answer_of, call_block
 from bench.serving.http2.client import ClientConnection, Request
 from bench.serving.http2.grpc_wire import framed
 from bench.serving.json_codec import BodyForm, predict_body

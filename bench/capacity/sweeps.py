@@ -17,8 +17,8 @@ from bench.capacity.experiment.sweep_folder import SweepFolder
 from bench.capacity.experiment.sweep_listener import SweepListener
 from bench.capacity.experiment.sweep_spec import SweepSpec
 from bench.capacity.measurements.measured_step import MeasuredStep, Stage, measure
+from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.model.fit import FitOptions
-from bench.capacity.model.model import CapacityModel
 from bench.capacity.model.model_file import StoredModel, read_model, write_model
 from bench.capacity.model.validation import ValidatedModel, validate
 from bench.capacity.plan.planned import PlanRequest

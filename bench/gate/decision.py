@@ -33,9 +33,9 @@ from bench.gate.early_verdicts import (
     wrong_answers,
 )
 from bench.gate.restarts import RestartPolicy
-from bench.gate.results import describe_effect, evaluated_metrics, format_min_effect, verdict, without_bound
 from bench.gate.sequential_tests import Alarm, also_worse, confirmed_by, raised_alarms, unpassed_metrics
 from bench.gate.types import Failure, GateMetric, Pair, Plan, State, Verdict, VerdictKind
+from bench.gate.verdicts import describe_effect, evaluated_metrics, format_min_effect, verdict, without_bound
 
 
 class Gate:

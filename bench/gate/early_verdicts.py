@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Final
 
 from bench.core.units import format_seconds, pluralize
-from bench.gate.results import evaluated_metrics, unknown_process, verdict, without_bound
 from bench.gate.types import ARMS, ERRORS, WRONG_ANSWERS, Failure, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
+from bench.gate.verdicts import evaluated_metrics, unknown_process, verdict, without_bound
 from bench.stats.proportion import fisher_greater
 
 SILENCE: Final = 2.0

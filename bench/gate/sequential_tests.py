@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.core.types import Floats
-from bench.gate.results import worsenings
 from bench.gate.types import GateMetric, Pair, Plan
+from bench.gate.verdicts import worsenings
 from bench.stats.holm import remaining_weights
 from bench.stats.sign_flip import sequential_sign_flip
 

@@ -28,8 +28,8 @@ from bench.gate.early_verdicts import (
     wrong_baseline_warnings,
 )
 from bench.gate.metrics import stored_run_metrics, stored_warmup_metrics
-from bench.gate.results import Effect, describe_effect, metric_results, totals, without_bound
 from bench.gate.types import ERRORS, GateMetric, Plan, RunMetrics, State, Verdict, VerdictKind
+from bench.gate.verdicts import Effect, describe_effect, metric_results, totals, without_bound
 from bench.results.manifest import RunManifest
 from bench.stats.between_runs import change_between_runs
 from bench.stats.holm import holm

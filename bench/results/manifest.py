@@ -28,8 +28,8 @@ from bench.objectives.grammar import Objective
 from bench.objectives.until import Until
 from bench.objectives.verdicts import ObjectiveResult, ObjectivesResult
 from bench.results.environment import MORE_GPUS, Environment
-from bench.results.found_warmup import FoundWarmup
 from bench.results.overload import Overload
+from bench.results.warmup_end import FoundWarmup
 from bench.serving.errors import Lack
 from bench.workload.arrivals import Arrivals, ClosedLoop, OpenLoop, TraceArrivals, parse_arrivals
 from bench.workload.trace_context import TraceContexts

@@ -35,7 +35,6 @@ from bench.objectives.grammar import Objective
 from bench.objectives.verdicts import ObjectivesResult
 from bench.results import hdr_log, timeseries
 from bench.results.blocks import OUTCOME_CODES, Block, BlockSequence, parse_block, read_blocks
-from bench.results.found_warmup import FoundWarmup, find_warmup
 from bench.results.manifest import RunFile, RunManifest, Stopping, read_run_file
 from bench.results.overload import Overload
 from bench.results.records import Outcome
@@ -50,6 +49,7 @@ from bench.results.run_paths import (
     TIME_SERIES,
 )
 from bench.results.samples import ClientSample, SampleFile, ServerSample
+from bench.results.warmup_end import FoundWarmup, find_warmup
 from bench.serving.errors import Lack
 
 _ROW_GROUP: Final = 131_072
@@ -93,7 +93,7 @@ class RunWriter:
             sync_every: seconds between flushes to the disk, made inside `add_block`; None leaves them to `sync`, for a
                 caller whose loop must not wait for a disk.
             sentences: texts of the golden sentences, for reports; they are stored one a line.
-            find_warmup: whether `finish` looks for the end of the warm-up, see `bench.results.found_warmup`.
+            find_warmup: whether `finish` looks for the end of the warm-up, see `bench.results.warmup_end`.
 
         Raises:
             OSError: the folder or a file in it cannot be made; nothing of it is left.

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from bench.core.units import format_bytes
 from bench.serving.access import DIRECT, Access
 from bench.serving.errors import ConnectFailed, InvalidResponse, ServingError
-from bench.serving.grpc_http2 import raise_for_http, raise_for_reset
+from bench.serving.grpc_call import raise_for_http, raise_for_reset
 from bench.serving.grpc_status import code_name, one_line, raise_for_status
 from bench.serving.headers import NO_HEADERS, Headers
 from bench.serving.http2.frames import REFUSED_STREAM

@@ -20,7 +20,7 @@ from bench.analysis.run_profile import run_profile
 from bench.capacity.experiment.experiment_design import FULL
 from bench.capacity.experiment.sweep_folder import SweepFolder
 from bench.capacity.measurements.measured_step import Stage
-from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.model.model_file import StoredModel, read_model, write_model
 from bench.capacity.plan.compare_sweeps import compare_sweeps
 from bench.capacity.plan.plan import PlanOptions

@@ -12,8 +12,8 @@ import pytest
 
 from bench.capacity.experiment.experiment_design import FULL
 from bench.capacity.model.model_file import read_model, write_model
-from bench.capacity.plan.objective import SloRate, slo_rate
 from bench.capacity.plan.slo import Slo
+from bench.capacity.plan.slo_rate import SloRate, slo_rate
 from bench.cli import main
 from bench.core.units import format_rate
 from tests.support.json_documents import document

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from bench.capacity.measurements.run_latencies import Repeats, RunLatencies, grouped
 from bench.capacity.model.bootstrap import ladder_of
+from bench.capacity.model.capacity_model import CapacityModel, OutsideRange
 from bench.capacity.model.fit import FitOptions, fit_model
-from bench.capacity.model.model import CapacityModel, OutsideRange
 from bench.capacity.queue.latency_table import COLUMNS, Effort, ParameterSet, latency_tables
 from bench.capacity.queue.queue_model import QueueModel
 from bench.core.errors import InconclusiveError

@@ -9,7 +9,7 @@ from bench.capacity.queue.latency_table import ParameterSet
 from bench.capacity.queue.queue_model import Batching, QueueModel
 from bench.capacity.queue.vectorized_batch_queue import simulate_batches
 from bench.core.errors import UsageError
-from bench.workload.policies import POLICIES
+from bench.workload.balancing import POLICIES
 from tests.support.exact_queues import exponential_sample, md1_waiting, mmc_waiting, poisson
 
 EXPONENTIAL = exponential_sample(1.0)

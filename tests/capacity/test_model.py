@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from bench.capacity.measurements.measured_step import Stage
-from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.model.model_file import StoredModel, read_model, write_model
 from bench.capacity.queue.latency_table import COLUMNS, ParameterSet
 from bench.capacity.queue.queue_model import QueueModel

@@ -11,10 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.capacity.measurements.measured_step import Stage
-from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.plan.compare_sweeps import cheapest
 from bench.capacity.plan.diurnal import plan_diurnal, read_diurnal
-from bench.capacity.plan.objective import slo_rate
 from bench.capacity.plan.plan import (
     PlanOptions,
     Redundancy,
@@ -25,6 +24,7 @@ from bench.capacity.plan.plan import (
 )
 from bench.capacity.plan.replica_validation import crossing, predict_replicas, validate_replicas
 from bench.capacity.plan.slo import Slo
+from bench.capacity.plan.slo_rate import slo_rate
 from bench.capacity.queue.latency_table import COLUMNS, ParameterSet
 from bench.capacity.queue.queue_model import QueueModel
 from bench.core.errors import InconclusiveError, UsageError

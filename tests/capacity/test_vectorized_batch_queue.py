@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.capacity.model.batch_fit import fit_batching
-from bench.capacity.model.ladder_fit import Ladder
+from bench.capacity.model.queue_fit import Ladder
 from bench.capacity.queue.queue_model import Batching
 from bench.capacity.queue.vectorized_batch_queue import closed_network_batch_throughput, simulate_batches
 from bench.capacity.queue.vectorized_queue import simulate_queues

@@ -8,7 +8,7 @@ import pytest
 from bench.cli.common import progress
 from bench.cli.common.progress import ProgressDisplay
 from bench.cli.common.time_left import TimeLeft
-from bench.gate.cli.options import gate_progress
+from bench.gate.cli.live_gate_options import gate_progress
 
 
 class Lines(io.StringIO):

@@ -14,9 +14,9 @@ from bench.gate.decision import Gate
 from bench.gate.early_verdicts import failure_verdict
 from bench.gate.report.files import gate_json, gate_junit
 from bench.gate.report.text import gate_markdown, gate_table
-from bench.gate.results import pair_effects
 from bench.gate.stored import decide_stored
 from bench.gate.types import METRICS, Failure, GateReport, Pair, RunMetrics, Verdict, default_plan
+from bench.gate.verdicts import pair_effects
 from tests.support.gate_noise import NOISES, pairs, run_gate, slower
 from tests.support.synthetic_runs import WORKLOAD, exponential, simulate, write_run
 

@@ -10,7 +10,6 @@ from bench.gate.early_verdicts import failure_verdict
 from bench.gate.report.files import gate_json, gate_junit
 from bench.gate.report.html_page import gate_html
 from bench.gate.report.text import gate_markdown, gate_table, verdict_line
-from bench.gate.results import format_effect, format_min_effect
 from bench.gate.types import (
     METRICS,
     Failure,
@@ -21,6 +20,7 @@ from bench.gate.types import (
     VerdictKind,
     default_plan,
 )
+from bench.gate.verdicts import format_effect, format_min_effect
 from bench.stats.estimate import Estimate
 from tests.support.browser import open_browser, opened, serious_faults
 from tests.support.gate_noise import pairs, run_gate, slower

@@ -3,10 +3,10 @@
 from typing import Final
 
 from bench.capacity.plan.compare_sweeps import ComparedSweep
-from bench.capacity.plan.objective import SloRate
 from bench.capacity.plan.plan import PlanOptions, PlanRow, SimulatedPlan
 from bench.capacity.plan.planned import Planned
 from bench.capacity.plan.slo import Slo
+from bench.capacity.plan.slo_rate import SloRate
 from bench.stats.estimate import Estimate
 
 SUSTAINED: Final = Estimate("slo_rate", 80.0, 75.0, 84.0, 0.9, 100)

@@ -9,7 +9,7 @@ from typing import Annotated, Final, NamedTuple, TextIO
 from msgspec import Meta, Struct
 
 from bench.capacity.cli.options import files_read, slo_of
-from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.model.model_file import read_model
 from bench.capacity.plan.diurnal import day_length, read_diurnal
 from bench.capacity.plan.fleet import MOST_REPLICAS, Fleet
@@ -42,7 +42,7 @@ from bench.core.units import (
     parse_whole,
     pluralize,
 )
-from bench.workload.policies import POLICIES
+from bench.workload.balancing import POLICIES
 from bench.workload.rate_profile import RateProfile
 
 _MAX_REQUESTS: Final = 5_000_000

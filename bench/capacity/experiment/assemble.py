@@ -8,14 +8,14 @@ from bench.capacity.experiment.sweep import measurements_of
 from bench.capacity.experiment.sweep_folder import SweepFolder
 from bench.capacity.measurements.measured_step import MeasuredStep, Measurement, Stage
 from bench.capacity.measurements.run_latencies import Repeats
-from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.model.usl import UslFit, fit_usl
 from bench.capacity.model.validation import ValidatedModel, median_error
-from bench.capacity.plan.objective import slo_rate
 from bench.capacity.plan.planned import PlanRequest, plan_or_reason
 from bench.capacity.plan.replica_validation import ReplicaValidation, predict_replicas, validate_replicas
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
+from bench.capacity.plan.slo_rate import slo_rate
 from bench.core.units import format_number, format_percent, format_rate, pluralize
 from bench.results.run_reader import Run, open_run
 

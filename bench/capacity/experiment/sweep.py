@@ -15,10 +15,9 @@ from bench.capacity.experiment.sweep_folder import SweepFolder
 from bench.capacity.experiment.sweep_listener import SweepListener
 from bench.capacity.measurements.measured_step import MeasuredStep, Measurement, Stage, measure
 from bench.capacity.measurements.run_latencies import Repeats
+from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.model.fit import FitOptions, fit_model
-from bench.capacity.model.model import CapacityModel
 from bench.capacity.model.validation import ValidatedModel, covering, validate
-from bench.capacity.plan.objective import SloRate, slo_rate
 from bench.capacity.plan.replica_validation import (
     ReplicaValidation,
     find_crossing,
@@ -26,6 +25,7 @@ from bench.capacity.plan.replica_validation import (
     validate_replicas,
 )
 from bench.capacity.plan.slo import Slo
+from bench.capacity.plan.slo_rate import SloRate, slo_rate
 from bench.core.errors import InconclusiveError, TargetError, WrongAnswerError
 from bench.core.units import format_number, format_percent, format_rate, format_seconds, pluralize
 from bench.results.records import Outcome

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from scipy import optimize
 
-from bench.capacity.model.ladder_fit import MAX_OVERHEAD, MODEL_ERROR, USUAL_OVERHEAD, Ladder, QueueFit
+from bench.capacity.model.queue_fit import MAX_OVERHEAD, MODEL_ERROR, USUAL_OVERHEAD, Ladder, QueueFit
 from bench.capacity.queue.queue_model import Batching, QueueModel
 from bench.capacity.queue.vectorized_batch_queue import closed_network_batch_throughput
 from bench.core.seeds import Stream, generator
@@ -27,7 +27,7 @@ class BatchFit:
     """A fit, and the uncertainty of its parameters.
 
     Args:
-        fit: the queue model, see `bench.capacity.model.ladder_fit`.
+        fit: the queue model, see `bench.capacity.model.queue_fit`.
         parameters: the fitted values, see `_Problem`.
         covariance: covariance of `parameters`, from the curvature and the misfit of the least squares.
         ladder: the measurements of the fit.

@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.capacity.measurements.run_latencies import Repeats
 from bench.capacity.model.batch_fit import BatchFit
-from bench.capacity.model.ladder_fit import Ladder, QueueFit, fit_queue
+from bench.capacity.model.queue_fit import Ladder, QueueFit, fit_queue
 from bench.capacity.model.tail import with_tail
 from bench.capacity.queue.latency_table import Effort, ParameterSet, interpolate_tables, latency_tables
 from bench.core.errors import InconclusiveError

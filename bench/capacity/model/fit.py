@@ -1,6 +1,6 @@
 """From measured runs to the capacity model.
 
-1. The closed-loop ladder gives a queue model for each possible number of servers (`bench.capacity.model.ladder_fit`).
+1. The closed-loop ladder gives a queue model for each possible number of servers (`bench.capacity.model.queue_fit`).
    Resampled ladders give more of them; together they represent the uncertainty of the measurements. The work of
    requests has the distribution of the measured latencies of a single user, not an assumed one.
 2. Each *parameter set* is simulated over the whole range of rates (`bench.capacity.queue.latency_table`).
@@ -19,9 +19,9 @@ from scipy.special import ndtri
 from bench.capacity.measurements.run_latencies import Repeats, RunLatencies, grouped
 from bench.capacity.model.batch_fit import BatchFit, fit_batching
 from bench.capacity.model.bootstrap import Bootstrap, drifted, ladder_of, parameter_set_of, resampled
-from bench.capacity.model.ladder_fit import Ladder, QueueFit, fit_queue
+from bench.capacity.model.capacity_model import CapacityModel, covered_rates
 from bench.capacity.model.likelihood import Likelihood, Posterior
-from bench.capacity.model.model import CapacityModel, covered_rates
+from bench.capacity.model.queue_fit import Ladder, QueueFit, fit_queue
 from bench.capacity.queue.latency_table import REFERENCE, UNBOUNDED, Effort, ParameterSet, latency_tables
 from bench.capacity.queue.queue_model import MAX_SERVERS, Batching
 from bench.core.errors import InconclusiveError

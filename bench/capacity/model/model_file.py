@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 
 from bench.capacity.measurements.measured_step import Measurement
-from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.model.validation import covering
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError

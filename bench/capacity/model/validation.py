@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from bench.capacity.measurements.measured_step import MeasuredStep, Measurement, Stage, rates_of
-from bench.capacity.model.model import CONFIDENCE, CapacityModel, covered_rates
+from bench.capacity.model.capacity_model import CONFIDENCE, CapacityModel, covered_rates
 from bench.capacity.queue.latency_table import COLUMNS, UNSTABLE, interpolate_tables, scheduled_columns
 from bench.core.seeds import Stream, generator
 from bench.core.types import Floats

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 from bench.capacity.measurements.measured_step import Stage
 from bench.capacity.model.model_file import StoredModel
-from bench.capacity.plan.objective import SloRate, slo_rate
 from bench.capacity.plan.plan import PlanOptions
 from bench.capacity.plan.planned import Planned, PlanRequest, plan_or_reason
 from bench.capacity.plan.slo import Slo
+from bench.capacity.plan.slo_rate import SloRate, slo_rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.plan.plan import PlanOptions, PlanRow, plan
 from bench.core.bounded_files import MEBIBYTE, read_regular
 from bench.core.errors import UsageError, in_words

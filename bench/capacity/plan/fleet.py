@@ -21,7 +21,7 @@ from bench.capacity.queue.latency_table import ParameterSet
 from bench.core.errors import UsageError
 from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
-from bench.workload.policies import POLICIES, make_policy
+from bench.workload.balancing import POLICIES, make_policy
 
 MOST_REPLICAS: Final = 10_000
 """Replicas of a fleet that is simulated."""
@@ -34,7 +34,7 @@ class Fleet:
     Args:
         parameter_set: the queue model of each replica, and the work of requests.
         replicas: number of replicas at the start.
-        policy: balancing policy, one of `bench.workload.policies.POLICIES`.
+        policy: balancing policy, one of `bench.workload.balancing.POLICIES`.
         incidents: failures and other incidents.
         autoscaling: controller that adds and removes replicas; None without one.
     """

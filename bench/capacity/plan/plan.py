@@ -6,7 +6,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.plan.fleet import MOST_REPLICAS, Fleet, simulate_fleet
 from bench.capacity.plan.slo import Slo
 from bench.capacity.queue.latency_table import COLUMNS, QUANTILES, UNSTABLE
@@ -69,7 +69,7 @@ class PlanOptions:
         redundancy: spare replicas.
         headroom: fraction of the sustained rate of each needed replica that stays free.
         price: price of one replica for an hour, in any currency; None without one.
-        policy: balancing policy, one of `bench.workload.policies.POLICIES`.
+        policy: balancing policy, one of `bench.workload.balancing.POLICIES`.
     """
 
     redundancy: Redundancy = Redundancy()

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.plan.diurnal import DiurnalPlan, Span, plan_diurnal
-from bench.capacity.plan.objective import SloRate
 from bench.capacity.plan.plan import PlanOptions, PlanRow, SimulatedPlan, plan, rates_around, simulate_plan
 from bench.capacity.plan.slo import Slo
+from bench.capacity.plan.slo_rate import SloRate
 from bench.core.errors import InconclusiveError, UsageError
 from bench.stats.estimate import Estimate
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import optimize
 
 from bench.capacity.measurements.measured_step import Measurement
-from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.plan.plan import fleet_latency
 from bench.capacity.plan.slo import Slo
 from bench.capacity.queue.latency_table import UNSTABLE

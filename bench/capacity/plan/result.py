@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.capacity.measurements.measured_step import Measurement
-from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.model.usl import UslFit
 from bench.capacity.model.validation import ValidationPoint
-from bench.capacity.plan.objective import SloRate
 from bench.capacity.plan.planned import Planned
 from bench.capacity.plan.replica_validation import ReplicaValidation
 from bench.capacity.plan.slo import Slo
+from bench.capacity.plan.slo_rate import SloRate
 
 
 @dataclass(frozen=True)

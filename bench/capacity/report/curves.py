@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bench.capacity.model.model import CapacityModel
+from bench.capacity.model.capacity_model import CapacityModel
 from bench.core.types import Floats
 
 

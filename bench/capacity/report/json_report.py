@@ -13,15 +13,15 @@ from typing import Annotated
 from msgspec import Meta, Struct, to_builtins
 
 from bench.capacity.measurements.measured_step import Measurement
-from bench.capacity.model.model import CapacityModel, Prediction
+from bench.capacity.model.capacity_model import CapacityModel, Prediction
 from bench.capacity.model.usl import UslFit
 from bench.capacity.model.validation import ValidationPoint, median_error
 from bench.capacity.plan.diurnal import DiurnalPlan
-from bench.capacity.plan.objective import MeasuredRate
 from bench.capacity.plan.plan import PlanRow, SimulatedPlan
 from bench.capacity.plan.planned import Planned
 from bench.capacity.plan.replica_validation import ReplicaValidation
 from bench.capacity.plan.result import CapacityResult
+from bench.capacity.plan.slo_rate import MeasuredRate
 from bench.capacity.queue.latency_table import COLUMNS
 from bench.capacity.queue.queue_model import Batching, QueueModel
 from bench.cli.common.json_document import Document

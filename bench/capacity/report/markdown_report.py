@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from bench.capacity.measurements.measured_step import Measurement, rates_of
-from bench.capacity.model.ladder_fit import MODEL_ERROR
+from bench.capacity.model.queue_fit import MODEL_ERROR
 from bench.capacity.model.usl import UslFit
 from bench.capacity.model.validation import ValidationPoint
 from bench.capacity.plan.compare_sweeps import ComparedSweep, cheapest, differences

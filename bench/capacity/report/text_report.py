@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from bench.capacity.model.validation import ValidationPoint, median_error
-from bench.capacity.plan.objective import SloRate
 from bench.capacity.plan.plan import PlanRow, SimulatedPlan
 from bench.capacity.plan.planned import Planned
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
+from bench.capacity.plan.slo_rate import SloRate
 from bench.capacity.plan.what_if import FleetView
 from bench.core.units import (
     ABSENT,

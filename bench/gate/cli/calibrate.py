@@ -14,7 +14,7 @@ from bench.core.errors import ExitCode, UsageError
 from bench.core.units import format_seconds, pluralize
 from bench.gate.aa_test import AATest
 from bench.gate.aa_test_store import AATestResult, load_key, store_aa_test
-from bench.gate.cli.options import gate_progress, read_spec
+from bench.gate.cli.live_gate_options import gate_progress, read_gate_spec
 from bench.gate.cli.sources import model_of
 from bench.gate.spec import Variant
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     target = target_of(args)
     model_dir = model_of(f"--target {args.target}", target, args)
     variant = Variant(args.target, target, model_dir, tuple(args.server_flag))
-    spec = read_spec(args, variant, variant)
+    spec = read_gate_spec(args, variant, variant)
 
     test, verdicts = AATest(spec), list[VerdictValue]()
     with interrupts.noting(lambda: f"{pluralize(test.gates, 'gate')} of {args.gates} ran, nothing is stored"):

@@ -13,7 +13,7 @@ from bench.core.errors import UsageError
 from bench.core.output import to_utf8
 from bench.gate.cli import calibrate, history
 from bench.gate.cli.arguments.options import read_plan_options
-from bench.gate.cli.options import gate_progress, read_spec
+from bench.gate.cli.live_gate_options import gate_progress, read_gate_spec
 from bench.gate.cli.sources import reach_variants, read_source, refuse_live_options
 from bench.gate.live_gate import gate_folder, run_gate
 from bench.gate.report.files import PAGE, VERDICT, gate_document, gate_json, gate_junit
@@ -59,7 +59,7 @@ def _report(args: argparse.Namespace, progress_to: TextIO) -> GateReport:
         return replace(report, folder=str(gate_folder(args.out, datetime.now(UTC)))) if args.out else report
     if isinstance(baseline, Variant) and isinstance(candidate, Variant):
         baseline, candidate = reach_variants(baseline, candidate, args)
-        spec = read_spec(args, baseline, candidate, out=args.out, **read_plan_options(args))
+        spec = read_gate_spec(args, baseline, candidate, out=args.out, **read_plan_options(args))
         with gate_progress(progress_to, args.max_time) as progress:
             return run_gate(spec, progress.show)
     raise UsageError(

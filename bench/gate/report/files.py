@@ -19,8 +19,8 @@ from bench.core import interrupts
 from bench.core.output import to_json
 from bench.core.versioned_json import INDENTED, VersionedJson
 from bench.gate.report.text import error_rate
-from bench.gate.results import as_change, describe_effect, format_min_effect
 from bench.gate.types import ARMS, GateReport, MetricResult, State, VerdictKind
+from bench.gate.verdicts import as_change, describe_effect, format_min_effect
 from bench.report.junit import Suite
 
 FORMAT: Final = 2

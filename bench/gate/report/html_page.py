@@ -13,8 +13,8 @@ from bench.gate.report.text import (
     not_evaluated,
     stored_counts,
 )
-from bench.gate.results import effect_changes, format_effect, format_min_effect
 from bench.gate.types import GateReport, MetricResult, State, VerdictKind
+from bench.gate.verdicts import effect_changes, format_effect, format_min_effect
 from bench.report import text
 from bench.report.page import page_data, render_page
 from bench.report.screen import BAD, GOOD, PLAIN, Figure, FirstScreen, Value

@@ -4,8 +4,8 @@ from functools import partial
 
 from bench.analysis.metrics import Metric
 from bench.core.units import ABSENT, format_interval, format_seconds, pluralize
-from bench.gate.results import effect_changes, format_effect, format_min_effect
 from bench.gate.types import GateReport, MetricResult, State, Verdict, VerdictKind
+from bench.gate.verdicts import effect_changes, format_effect, format_min_effect
 from bench.report import text
 from bench.report.pages import render
 

@@ -13,8 +13,8 @@ from gevent.event import Event
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner
 
 from bench.core.errors import BenchError, TargetError, UsageError, one_line
-from bench.load.live.exports import Export
 from bench.load.live.live_figures import LiveFigures
+from bench.load.live.metric_exports import Export
 from bench.load.live.snapshot_pipe import SnapshotPipe
 from bench.load.locust_adapter.fixed_workers import FixedWorkers
 from bench.load.locust_adapter.locust_stages import Stages

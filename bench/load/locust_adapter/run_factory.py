@@ -14,7 +14,7 @@ from locust.user.task import filter_tasks_by_tags
 from bench.core.errors import UsageError
 from bench.core.units import pluralize
 from bench.load.engine.collector import PATIENCE_SECONDS
-from bench.load.live.exports import Export, open_exports
+from bench.load.live.metric_exports import Export, open_exports
 from bench.load.locust_adapter.header_options import GIVEN_HEADERS
 from bench.load.locust_adapter.options import read_option, read_spec, read_target, spec_for
 from bench.load.locust_adapter.web_start import StartForm

@@ -31,7 +31,7 @@ from bench.load.setup.storing import load_storing
 from bench.load.setup.target_session import TargetSession
 from bench.load.transports.balanced_pool import BalancedPool
 from bench.load.transports.pool import TransportPool
-from bench.workload.policies import make_policy
+from bench.workload.balancing import make_policy
 
 _LEAD_SECONDS: Final = 0.3
 

@@ -30,7 +30,7 @@ from bench.serving.headers import Headers
 from bench.serving.target import Target, TargetKind, rest_address
 from bench.serving.types import DEFAULT_MODEL_NAME
 from bench.workload.arrivals import Arrivals, ClosedLoop, Poisson, parse_arrivals
-from bench.workload.policies import POLICIES
+from bench.workload.balancing import POLICIES
 from bench.workload.trace_context import HEADER
 from bench.workload.workload import Workload
 
@@ -55,7 +55,7 @@ class RunSpec:
         target: the server under load, and how to reach it.
         grpc: the gRPC address given beside a REST target, reached in the same way; None if there is none.
         servers: servers that the caller started; for several, a client-side balancer chooses.
-        policy: how the balancer chooses, one of `bench.workload.policies.POLICIES`.
+        policy: how the balancer chooses, one of `bench.workload.balancing.POLICIES`.
         server_cgroup: folder of the control group of a remote server on this machine; None if not named.
         server_flags: flags of a server started for the run, by this process or the caller.
         target_name: name of the target in the run's manifest; "" for the target itself.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench.load.transports.pool import Transport, TransportPool
-from bench.workload.policies import Policy
+from bench.workload.balancing import Policy
 
 
 class BalancedTransport:

@@ -16,7 +16,7 @@ from bench.load.transports.endpoint import Endpoint, not_connected, ssl_context
 from bench.load.transports.grpc_h2_connection import Link
 from bench.load.transports.tcp import connect
 from bench.serving.errors import ServingError
-from bench.serving.grpc_http2 import answer_of, broken, call_block
+from bench.serving.grpc_call import answer_of, broken, call_block
 from bench.serving.grpc_status import no_answer_in_time
 from bench.serving.http2.client import Request
 from bench.serving.http2.grpc_wire import PREFIX, framed

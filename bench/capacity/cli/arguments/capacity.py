@@ -20,7 +20,7 @@ from bench.cli.common.values import (
     output_path,
     whole,
 )
-from bench.workload.policies import POLICIES
+from bench.workload.balancing import POLICIES
 
 _SLO: Final = Value(Slo.parse, as_text=True)
 DEFAULT_SLO: Final = "p99=250ms,errors=0.1%,wrong=0"

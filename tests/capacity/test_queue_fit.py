@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.capacity.model.ladder_fit import Ladder, fit_queue, speed_knots
+from bench.capacity.model.queue_fit import Ladder, fit_queue, speed_knots
 from bench.capacity.queue.closed_network import closed_network_throughput
 from bench.capacity.queue.queue_model import QueueModel
 

@@ -7,7 +7,7 @@ from bench.cli.common.progress import ProgressDisplay
 from bench.gate.spec import GateSpec, Variant, draw_seed
 
 
-def read_spec(args: argparse.Namespace, baseline: Variant, candidate: Variant, **plan: Any) -> GateSpec:
+def read_gate_spec(args: argparse.Namespace, baseline: Variant, candidate: Variant, **plan: Any) -> GateSpec:
     """The gate that the options describe; a seed is drawn if none is given.
 
     Args:

@@ -8,7 +8,7 @@ import pytest
 
 from bench.analysis.run import analyse
 from bench.core.types import Floats
-from bench.results.found_warmup import FoundWarmup, find_warmup
+from bench.results.warmup_end import FoundWarmup, find_warmup
 from tests.support.synthetic_runs import WORKLOAD, Requests, simulate, write_run
 
 LONG = replace(WORKLOAD, duration=54.0, warmup=6.0)

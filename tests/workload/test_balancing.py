@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from bench.workload.policies import POLICIES, LeastLoaded, Policy, make_policy
+from bench.workload.balancing import POLICIES, LeastLoaded, Policy, make_policy
 
 
 def policy(name: str, replicas: int) -> Policy:

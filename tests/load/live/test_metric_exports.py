@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.core.errors import UsageError
 from bench.load.live.export_addresses import ListenAddress, parse_listen_address
-from bench.load.live.exports import open_exports
 from bench.load.live.live_figures import LiveFigures, LivePlan
+from bench.load.live.metric_exports import open_exports
 from bench.load.live.metric_names import BOUNDS
 from bench.load.live.otlp import OtlpExport
 from bench.load.live.prometheus_page import PrometheusPage

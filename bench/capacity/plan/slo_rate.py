@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench.capacity.measurements.measured_step import Measurement
-from bench.capacity.model.model import CONFIDENCE, CapacityModel
+from bench.capacity.model.capacity_model import CONFIDENCE, CapacityModel
 from bench.capacity.plan.slo import Slo
 from bench.core.units import format_apart, format_percent, format_rate, format_seconds
 from bench.stats.estimate import Estimate

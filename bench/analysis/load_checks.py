@@ -31,7 +31,7 @@ def achieved(measured: Measured) -> Check:
     passed = fraction >= ACHIEVED_RATE or count - sent_in_time <= 1
     shown, limit = format_apart(fraction, least, format_percent)
     reason = "with fewer, another load was measured"
-    text = f"{format_number(fraction * due)} requests/s were sent of {format_number(due)} due, {shown}, "
+    text = f"{format_number(fraction * due)} of the {format_number(due)} requests/s due were sent in time, {shown}, "
     text += f"{'at least' if passed else 'below'} the limit of {limit} ({reason})"
     return Check("achieved rate", passed, text, fraction, least, reason, Behind.EFFECT)
 

@@ -114,6 +114,12 @@ class Measured:
         """
         return np.concatenate((self.warmup_in_flight.done[self.warmup_in_flight.ok], self.done[self.ok]))
 
+    @property
+    def sendings(self) -> Floats:
+        """When requests were sent in the measured part, seconds, `[S]`, those of the warm-up too, as in `answered`."""
+        warm = self.warmup_in_flight.sent
+        return np.concatenate((warm[warm >= self.begins], self.sent[~np.isnan(self.sent)]))
+
     def counts(self) -> dict[str, int]:
         """Requests by outcome; their sum is the number of requests due."""
         return _count(self.outcome, OUTCOME_CODES)

@@ -110,7 +110,7 @@ def request_metrics(measured: Measured, confidence: float, sentences: int) -> di
     found = {
         "throughput": _rate("throughput", measured, measured.answered, None, confidence),
         "word_rate": _rate("word_rate", measured, measured.answered, words, confidence),
-        "sent_rate": _rate("sent_rate", measured, measured.sent[~np.isnan(measured.sent)], None, confidence),
+        "sent_rate": _rate("sent_rate", measured, measured.sendings, None, confidence),
         "error_share": proportion_interval("error_share", ~ok, confidence),
         "dropped_share": proportion_interval("dropped_share", np.isnan(measured.sent), confidence),
         "in_flight": _observed("in_flight", mean_in_flight(measured)),

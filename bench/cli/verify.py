@@ -1,20 +1,23 @@
 """`bertbench verify`: served probabilities against the Estimator's, all signatures, both protocols."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final, Literal, TextIO
 
 from msgspec import Meta, Struct
 
 from bench.bert.contract.exported_model import ExportedModel
+from bench.bert.contract.golden import GoldenSentence
+from bench.bert.contract.preflight import INVALID
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.cli.common.model_server import exported_model, running_server
 from bench.cli.common.options import target_of
-from bench.core.errors import ExitCode, UsageError
+from bench.core.errors import ExitCode, TargetError, UsageError
 from bench.core.shown_path import shown_path
 from bench.server.running import RunningServer
 from bench.server.verification import Verified, verify
+from bench.serving.errors import Rejected
 
 
 class DifferenceValue(Struct, frozen=True, kw_only=True):
@@ -76,6 +79,21 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     return code
 
 
+def _ways(
+    server: RunningServer, model: ExportedModel, golden: Sequence[GoldenSentence], timeout: float
+) -> Iterator[Verified]:
+    """`verify`, with the most frequent cause of its requests' being refused."""
+    try:
+        yield from verify(server, model, golden, timeout)
+    except Rejected as error:
+        if error.code not in INVALID:
+            raise
+        raise TargetError(
+            f"the server refuses the golden sentences of {shown_path(model.version_dir)}; if it holds another model, "
+            f"name its export with --model-dir ({error})"
+        ) from error
+
+
 def verify_server(
     server: RunningServer,
     model: ExportedModel,
@@ -92,7 +110,7 @@ def verify_server(
     words = sum(entry.sentence.num_words for entry in golden)
     out.part(f"   {len(golden)} sentences, {words} words; the Estimator's answers from {shown_path(model.version_dir)}")
     ways: list[Verified] = []
-    for way in verify(server, model, golden, timeout):
+    for way in _ways(server, model, golden, timeout):
         difference = way.difference
         name = f"{way.protocol} {way.signature}, batch {way.batch_size}"
         out.part(f"   {name:<32} max |Δ log p| {difference.value:.2e}  {_where(difference.sentence, difference.word)}")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from bench.bert.contract.masked_requests import LOG_PROB
 from bench.bert.contract.preflight import SENTENCES, Preflight, export_name
 from bench.bert.demo.client_files import CLIENT_FOLDER
 from bench.cli import main
+from bench.cli.verify import verify_server
 from bench.core.errors import TargetError, WrongAnswerError
 from bench.load.selftest.null_server import null_server
 from bench.serving.errors import Rejected
@@ -137,6 +139,24 @@ def test_requests_that_a_smaller_model_finds_invalid_say_so(code: str) -> None:
     # A gate judges it itself: a candidate that refuses everything is a regression.
     client.fail(*[Rejected("503 is not in [0, 163)", code)] * SENTENCES)
     check(client, "TARGET", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "text"),
+    [
+        ("400", TargetError, r"refuses the golden sentences of my-model/1; .* --model-dir \(the .* \[0, 163\)"),
+        ("INVALID_ARGUMENT", TargetError, "--model-dir"),
+        ("NOT_FOUND", Rejected, "^the server"),
+    ],
+)
+def test_verify_says_it_too(monkeypatch: pytest.MonkeyPatch, code: str, error: type[Exception], text: str) -> None:
+    def refuse(*_: Any) -> Any:
+        raise Rejected("the server refused 503, not in [0, 163)", code)
+
+    monkeypatch.setattr("bench.cli.verify.verify", refuse)
+    model: Any = SimpleNamespace(golden=toy_golden(), version_dir=Path("my-model/1"))
+    with pytest.raises(error, match=text):
+        verify_server(SimpleNamespace(), model, SimpleNamespace(part=str))  # type: ignore[arg-type]
 
 
 def test_one_wrong_answer_before_a_failure_is_not_another_model() -> None:

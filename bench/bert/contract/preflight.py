@@ -16,7 +16,7 @@ SENTENCES: Final = 4
 """Golden sentences that are asked. A server that answers 1 % wrongly fails on all of them once in 10^8 starts."""
 
 # How REST and gRPC say that a request does not fit the model.
-_INVALID: Final = ("400", "INVALID_ARGUMENT")
+INVALID: Final = ("400", "INVALID_ARGUMENT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Preflight:
             try:
                 outputs = client.predict(request, timeout).outputs
             except Rejected as error:
-                if error.code not in _INVALID or found:
+                if error.code not in INVALID or found:
                     return [], None
                 invalid = error
             except ServingError:

@@ -138,6 +138,8 @@ def _progress(precision: Precision, estimate: Estimate, seconds: float, longest:
     text = f"{name} {value} ±{format_percent(width, 2)}"
     if precision.reached(estimate):
         return text
+    if width <= precision.within:
+        wanted = f"the {LEAST_EFFECTIVE:.0f} effective values that a stop needs"
     return f"{text}, {predicted(seconds * (times - 1), wanted, longest - seconds)}"
 
 

@@ -44,7 +44,7 @@ def test_a_width_of_few_values_stops_nothing() -> None:
     line = rule.take(Look(20.0, estimates=(precise(0.01, n=40.0),)))
     assert not rule.reason
     # Five times as many values are needed.
-    assert line == "p99 100 ms ±1 %, about 80 s more for ±5 %"
+    assert line == "p99 100 ms ±1 %, about 80 s more for the 200 effective values that a stop needs"
 
 
 def test_the_end_of_the_run_is_no_look() -> None:

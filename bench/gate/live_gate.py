@@ -135,7 +135,8 @@ class LiveGate:
             verdict = self.soak(servers) or verdict
         warnings = [self._restarts.warning] if self._restarts.warning and verdict.false_alarms is not None else []
         # The first failed request of each arm says what to look at.
-        warnings += [f"{name}: {arm.errors[0]}" for name, arm in zip(ARMS, servers.arms, strict=True) if arm.errors]
+        arms = zip(ARMS, servers.arms, strict=True)
+        warnings += [f"{name}: {arm.first_error}" for name, arm in arms if arm.first_error]
         return replace(verdict, warnings=(*verdict.warnings, *warnings))
 
     def _take_pairs(self, servers: ABServers) -> Verdict:

@@ -10,6 +10,7 @@ from bench.analysis.metrics import METRICS, Metric
 from bench.analysis.repeats import Repeats
 from bench.analysis.run import Analysis
 from bench.objectives.verdicts import ObjectiveResult, ObjectivesResult
+from bench.results.failures import FailureText
 from bench.results.run_reader import Run
 from bench.stats.estimate import Estimate
 from bench.workload.workload import Workload
@@ -93,6 +94,10 @@ class RunValue(Struct, frozen=True, kw_only=True):
     counts: Annotated[Mapping[str, int], Meta(description="requests of the measured part by outcome")]
     wrong_kinds: Annotated[Mapping[str, int], Meta(description="wrong answers by kind")]
     warmup: Annotated[Mapping[str, int], Meta(description="requests of the warm-up by outcome, not in counts")]
+    failures: Annotated[
+        Sequence[FailureText],
+        Meta(description='what failed requests said, those of the warm-up included; "" for all other texts'),
+    ]
     metrics: Mapping[str, MetricValue]
     protocols: Annotated[
         Mapping[str, Mapping[str, MetricValue]], Meta(description="the metrics of each protocol, in a run with both")
@@ -176,6 +181,7 @@ def run_value(analysis: Analysis) -> RunValue:
         counts=summary.counts,
         wrong_kinds=summary.wrong_kinds,
         warmup=summary.warmup,
+        failures=run.file.failures,
         metrics=_metrics(summary.metrics),
         protocols={name: _metrics(metrics) for name, metrics in summary.protocols.items()},
         objectives=None if analysis.objectives is None else _objectives(analysis.objectives),

@@ -13,7 +13,7 @@ Format history:
     6: `server-metrics.csv` has two last columns, `gpu_power` and `gpu_energy`.
     7: `overload` of a run that was stopped for it; `warmup`, that which was found, which the columns `warmup` follow;
        `traces`, by which the trace ids of requests are found; `lacks`, where the load generator lacked something;
-       the names of all GPUs, which were that of the first.
+       `failures`, what failed requests said; the names of all GPUs, which were that of the first.
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,7 @@ from bench.objectives.grammar import Objective
 from bench.objectives.until import Until
 from bench.objectives.verdicts import ObjectiveResult, ObjectivesResult
 from bench.results.environment import MORE_GPUS, Environment
+from bench.results.failures import FailureText
 from bench.results.overload import Overload
 from bench.results.warmup_end import FoundWarmup
 from bench.serving.errors import Lack
@@ -220,6 +221,7 @@ class RunFile:
         overload: why it was stopped early, if it was for asking more than the server carries.
         warmup: the warm-up that it was found to have; None if it was not looked for.
         lacks: requests that failed because the load generator lacked something, by what: not the server's failures.
+        failures: the texts of the errors of failed requests, the most frequent first.
     """
 
     manifest: RunManifest
@@ -233,6 +235,7 @@ class RunFile:
     overload: Overload | None = None
     warmup: FoundWarmup | None = None
     lacks: Mapping[Lack, int] = field(default_factory=dict)
+    failures: tuple[FailureText, ...] = ()
 
     def to_bytes(self) -> bytes:
         """The file's bytes."""
@@ -253,8 +256,9 @@ class _State:
     verdicts: ObjectivesResult | None
     overload: Overload | None
     warmup: FoundWarmup | None
-    # A default, since earlier files of this format are without it.
+    # Defaults, since earlier files of this format are without them.
     lacks: Mapping[Lack, int] = field(default_factory=dict)
+    failures: tuple[FailureText, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,6 +311,7 @@ def _fault_of(file: RunFile) -> str:
             return f"{name} is {value}"
     if manifest.ceiling == 0:
         return "ceiling is 0"
-    if any(count < 0 for count in (*file.counts.values(), *file.lacks.values())):
+    counts = (*file.counts.values(), *file.lacks.values(), *(entry.count for entry in file.failures))
+    if any(count < 0 for count in counts):
         return "a count is below 0"
     return ""

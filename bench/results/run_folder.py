@@ -35,6 +35,7 @@ from bench.objectives.grammar import Objective
 from bench.objectives.verdicts import ObjectivesResult
 from bench.results import hdr_log, timeseries
 from bench.results.blocks import OUTCOME_CODES, Block, BlockSequence, parse_block, read_blocks
+from bench.results.failures import FailureText
 from bench.results.manifest import RunFile, RunManifest, Stopping, read_run_file
 from bench.results.overload import Overload
 from bench.results.records import Outcome
@@ -186,6 +187,7 @@ class RunWriter:
         stopping: Stopping | None = None,
         overload: Overload | None = None,
         lacks: Mapping[Lack, int] | None = None,
+        failures: Sequence[FailureText] = (),
     ) -> Path:
         """Converts the folder to its final form and returns it.
 
@@ -195,6 +197,7 @@ class RunWriter:
             stopping: the looks at a run that could stop by itself.
             overload: why, if it was for asking more than the server carries.
             lacks: requests that failed because the load generator lacked something, by what.
+            failures: the texts of the errors of failed requests.
         """
         self.sync()
         self.close()
@@ -212,6 +215,7 @@ class RunWriter:
             stopping=stopping,
             overload=overload,
             lacks=lacks or {},
+            failures=tuple(failures),
             warmup=warmup,
             counts=self.counts,
             checksums={name: file_digest(self.path / name) for name in names},

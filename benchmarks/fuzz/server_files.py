@@ -176,7 +176,7 @@ KINDS: Final = (
     ),
     Kind(
         "ssl-config",
-        _text('server_key: "secret"\nserver_cert: "cert"\nclient_verify: true\n'),
+        _text('server_key: "secret"\nserver_cert: "cert"\ncustom_ca: "ca"\nclient_verify: true\n'),
         ("config.txt",),
         _reader(read_tls_keys),
         mutate_text,

@@ -52,9 +52,9 @@ def test_load_reports_and_verdicts_need_no_extra(demo_server: RunningServer, tmp
     assert done.returncode == 0, done.stderr
     runs = [str(path) for path in sorted((tmp_path / "results").iterdir())]
     assert bertbench("report", *runs, folder=tmp_path).returncode == 0
-    assert bertbench("compare", runs[0], runs[0], "--anyway", folder=tmp_path).returncode == 0
+    assert bertbench("compare", runs[0], runs[1], "--anyway", folder=tmp_path).returncode == 0
     both = ("--baseline", f"grpc://{demo_server.grpc}", "--candidate", f"grpc://{demo_server.grpc}")
-    done = bertbench("gate", *both, "--max-time", "8s", folder=tmp_path)
+    done = bertbench("gate", *both, "--warmup", "1s", "--max-time", "9s", folder=tmp_path)
     assert done.returncode == 3, done.stderr
     assert "error ratio" in done.stdout
 

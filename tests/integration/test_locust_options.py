@@ -149,8 +149,10 @@ def test_everything_that_is_written_at_once(world: World, tmp_path: Path) -> Non
         ("wrong", ["--exit-code-on-error", 0], {}, 1),
         ("wrong", ["--exit-code-on-error", 17], {}, 17),
         # Requests that the server does not know: none gets an answer.
-        ("right", ["--signature", "serving_default"], {}, 4),
-        ("right", ["--signature", "serving_default", "--exit-code-on-error", 17], {}, 17),
+        ("right", ["--signature", "serving_default", "--no-preflight"], {}, 4),
+        ("right", ["--signature", "serving_default", "--no-preflight", "--exit-code-on-error", 17], {}, 17),
+        # The preflight sees that; then there is no test.
+        ("right", ["--signature", "serving_default", "--exit-code-on-error", 17], {}, 4),
         # No test, so no result that could contain a failure.
         ("nobody", ["--exit-code-on-error", 17], {}, 4),
         ("right", ["--exit-code-on-error", 17, "--arrivals", "nonsense"], {}, 2),

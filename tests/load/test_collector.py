@@ -21,6 +21,7 @@ from bench.load.monitor.sampling import ServerSampler
 from bench.load.transports.endpoint import Endpoint
 from bench.results.blocks import RecordBuffer
 from bench.results.environment import this_environment
+from bench.results.failures import FailureText
 from bench.results.manifest import Origin, Stopping, describe
 from bench.results.records import Ended, Outcome
 from bench.results.run_folder import RunWriter
@@ -36,6 +37,8 @@ WORKLOAD = Workload(
     protocol="rest", transport="fast", signature="score", users=4, duration=2.0, drain=0.5, scenario="rest", seed=1
 )
 PAYLOADS = build_payloads(GOLDEN, WORKLOAD, ("rest",))
+NOTHING: dict[str, Any] = {"sample": None, "lacks": {}, "failures": []}
+"""The parts of a report that has nothing to say."""
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +94,7 @@ class Rig:
         sample: Any = None,
         since: Any = -1.0,
         lacks: Any = None,
+        failures: Any = None,
         ends: Any = 2.0,
     ) -> None:
         """Reports of a worker that answered everything due after `since` and up to `until` within a millisecond."""
@@ -104,6 +108,7 @@ class Rig:
                 "block": self.recorders[worker].take(),
                 "sample": sample,
                 "lacks": lacks or {},
+                "failures": failures or [],
                 "over": over,
                 "ends": ends,
             }
@@ -120,6 +125,17 @@ def test_what_the_workers_machines_lacked_is_stored_once(tmp_path: Path) -> None
     rig.send(0, 2.0, over=True, since=1.0, lacks={"open files": 3, "memory": 1})
     rig.send(1, 2.0, over=True, lacks={"open files": 4})
     assert rig.finish().file.lacks == {Lack.FILES: 7, Lack.MEMORY: 1}
+
+
+def test_what_failed_requests_said_is_stored_once(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.send(0, 1.0, failures=[("rejected", "no such model", 2)])
+    rig.send(0, 2.0, over=True, since=1.0, failures=[("rejected", "no such model", 3), ("timeout", "late", 9)])
+    rig.send(1, 2.0, over=True, failures=[("rejected", "no such model", 40)])
+    assert rig.finish().file.failures == (
+        FailureText(Outcome.REJECTED, "no such model", 43),
+        FailureText(Outcome.TIMEOUT, "late", 9),
+    )
 
 
 def test_a_run_whose_records_find_no_memory_ends_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +230,13 @@ def test_a_repeated_report_is_stored_once(tmp_path: Path) -> None:
     recorder = rig.recorders[0]
     for job in ScheduledJobs(rig.plans[0].shard).left(1.0):
         recorder.add(job, Ended(job.due, job.due, job.due, Outcome.OK))
-    report = {"worker": 0, "block": recorder.take(), "sample": None, "lacks": {}, "over": False, "ends": 2.0}
+    report = {
+        "worker": 0,
+        "block": recorder.take(),
+        **NOTHING,
+        "over": False,
+        "ends": 2.0,
+    }
     rig.collector.report(report)
     rig.collector.report(report)
     assert rig.collector.counts["ok"] == 6
@@ -250,7 +272,7 @@ def test_a_worker_that_is_only_slow_comes_back(tmp_path: Path, monkeypatch: pyte
 
 def test_a_lost_worker_of_a_closed_loop_is_said(tmp_path: Path) -> None:
     rig = Rig(tmp_path, "closed:users=4")
-    rig.collector.report({"worker": 1, "block": b"", "sample": None, "lacks": {}, "over": True, "ends": 2.0})
+    rig.collector.report({"worker": 1, "block": b"", **NOTHING, "over": True, "ends": 2.0})
     run = rig.finish()
     assert any("worker 0 was lost" in warning for warning in run.manifest.warnings)
 
@@ -346,7 +368,13 @@ def test_a_worker_that_ends_by_itself_is_lost(tmp_path: Path) -> None:
 def test_a_worker_of_a_closed_loop_that_ends_by_itself_is_lost(tmp_path: Path) -> None:
     rig = Rig(tmp_path, "closed:users=4")
     for worker, ends in ((0, 0.5), (1, 2.0)):
-        report = {"worker": worker, "block": b"", "sample": None, "lacks": {}, "over": True, "ends": ends}
+        report = {
+            "worker": worker,
+            "block": b"",
+            **NOTHING,
+            "over": True,
+            "ends": ends,
+        }
         rig.collector.report(report)
     rig.collector.over.wait(5)
     rig.finish()

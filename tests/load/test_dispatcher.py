@@ -3,7 +3,7 @@
 import gc
 import time
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import gevent
@@ -420,6 +420,9 @@ def test_failures_are_outcomes(error: Any, outcome: Any) -> None:
     assert (rows["bytes_in"] == NO_BYTES).all()
     assert not np.isnan(rows["done"]).any()
     assert all(isinstance(found, error) for _, _, found in rig.reported)
+    ((found, text, count),) = map(astuple, rig.dispatcher.failures.found())
+    # Timeouts that the drain cut short have a text of their own.
+    assert (found, count, text == "x") == (outcome, 5, error is not errors.DeadlineExceeded)
 
 
 def test_a_failed_request_leaves_nothing_to_the_garbage_collector() -> None:

@@ -13,6 +13,7 @@ from bench.core.units import format_number, format_seconds
 from bench.load.setup.catalog import SampleRule
 from bench.load.setup.run_outcome import describe_outcome
 from bench.objectives.until import parse_until
+from bench.results.failures import FailureText
 from bench.results.manifest import Stopping
 from bench.results.records import Outcome
 from bench.results.run_paths import FILE_NAME
@@ -78,6 +79,13 @@ def test_failures(tmp_path: Path, outcome: Any) -> None:
     none = end(tmp_path / "none", spoil_all(outcome))
     assert none.exit_code is ExitCode.TARGET_FAILED
     assert re.search(rf"no request was successful \([\d,]+ {outcome}\); check the server", none.error)
+
+
+def test_what_failed_requests_said_stands_below_their_counts(tmp_path: Path) -> None:
+    said = [FailureText(Outcome.REJECTED, f"reason {number}", 100 - number) for number in range(5)]
+    found = end(tmp_path, spoil_all(Outcome.REJECTED), failures=[*said, FailureText(Outcome.REJECTED, "", 3)])
+    assert found.lines[1:4] == ("  100 rejected: reason 0", "  99 rejected: reason 1", "  98 rejected: reason 2")
+    assert found.lines[4].startswith("latency from due")
 
 
 def test_failures_for_lack_of_open_files_do_not_send_the_user_to_the_server(tmp_path: Path) -> None:

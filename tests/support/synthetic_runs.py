@@ -11,6 +11,7 @@ import numpy as np
 from bench.core.types import Floats
 from bench.results.blocks import RecordBuffer
 from bench.results.environment import Environment
+from bench.results.failures import FailureText
 from bench.results.manifest import Origin, describe
 from bench.results.records import Outcome, RequestRecord, WrongKind
 from bench.results.run_folder import RunWriter
@@ -133,11 +134,12 @@ def write_run(
     sentences: Sequence[str] = (),
     find_warmup: bool = False,
     lacks: dict[Lack, int] | None = None,
+    failures: Sequence[FailureText] = (),
     **manifest: Any,
 ) -> Run:
     """Writes the requests as a run of `workers` workers; `client` changes fields of the client's samples.
 
-    `lacks` are requests for which the load generator lacked something.
+    `lacks` are requests for which the load generator lacked something, `failures` what failed requests said.
     `words` has those of each request, `sentences` the texts of the golden sentences.
     `users` gives the users of a worker at a time, None where it has no sample (any more).
     """
@@ -159,7 +161,8 @@ def write_run(
         writer.add_block(buffer.take())
     _write_samples(writer, requests, workers, client or {}, users)
     if finish:
-        writer.finish(elapsed=float(np.nanmax(requests.done, initial=workload.duration + workload.warmup)), lacks=lacks)
+        elapsed = float(np.nanmax(requests.done, initial=workload.duration + workload.warmup))
+        writer.finish(elapsed=elapsed, lacks=lacks, failures=failures)
     else:
         writer.close()
     return open_run(writer.path)

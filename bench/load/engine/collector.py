@@ -207,12 +207,12 @@ class Collector:
         if self._failure is not None:
             self._writer.close()
             raise self._failure
-        stopped, lacks = self._stopped_at is not None, self._accounts.all_lacks()
+        lacks, failures = self._accounts.all_lacks(), self._accounts.all_failures()
+        stopped, early = self._stopped_at, self._stopped_at is not None
         # The backlog that is worked off after a stop is not measured.
-        drained = max(self._ends, min(self.now, self._last_moment()))
-        elapsed = drained if self._stopped_at is None else self._stopped_at
+        elapsed = max(self._ends, min(self.now, self._last_moment())) if stopped is None else stopped
         return self._writer.finish(
-            elapsed, interrupted=stopped, stopping=self.stopping, overload=self._overload, lacks=lacks
+            elapsed, interrupted=early, stopping=self.stopping, overload=self._overload, lacks=lacks, failures=failures
         )
 
     def _store_or_stop(self, store: Callable[[], Stored]) -> Stored | None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from gevent.event import Event
 
+from bench.core.errors import one_line
 from bench.core.units import format_seconds
 from bench.load.engine.checker import Checker
 from bench.load.engine.jobs import Job, Jobs
@@ -21,6 +22,7 @@ from bench.load.engine.pacer import Pacer
 from bench.load.engine.payloads import Payload
 from bench.load.engine.recorder import Recorder
 from bench.load.transports.pool import Transport
+from bench.results.failures import FailureTexts
 from bench.results.records import Ended, Outcome
 from bench.serving.errors import (
     ConnectFailed,
@@ -110,6 +112,7 @@ class Dispatcher:
 
     Attributes:
         lacks: requests that failed because this machine lacked something, by what.
+        failures: the texts of the errors of failed requests.
     """
 
     def __init__(self, jobs: Jobs, handling: Handling, limits: Limits, pacer: Pacer) -> None:
@@ -127,6 +130,7 @@ class Dispatcher:
         self._ends = limits.ends
         self.in_flight = 0
         self.lacks: Counter[Lack] = Counter()
+        self.failures = FailureTexts()
 
     def begin(self, epoch: float) -> None:
         """Releases the users; `epoch` is when the run's clock is 0, on the clock of `time.perf_counter`."""
@@ -296,6 +300,8 @@ class Dispatcher:
         size = None if answer is None else len(answer)
         ended = Ended(job.due, sent - epoch, done - epoch, outcome, kind, size, parse, version)
         self._recorder.add(job, ended)
+        if error is not None:
+            self.failures.add(outcome, one_line(error))
         self._listener(protocol, ended, error)
         # Its traceback holds this frame and so the answer, until cycles are looked for.
         error = None

@@ -14,6 +14,8 @@ from bench.load.engine.payloads import Payload
 from bench.load.engine.recorder import Recorder
 from bench.load.engine.worker_plan import WorkerPlan
 from bench.results.blocks import Block, RecordBuffer
+from bench.results.failures import FailureText, joined
+from bench.results.records import Outcome
 from bench.serving.errors import Lack
 
 
@@ -40,6 +42,7 @@ class WorkerAccounts:
     Attributes:
         lost: the lost workers.
         lacks: how many requests of each worker failed so far because its machine lacked something, by what.
+        failures: the texts of the errors of each worker's failed requests so far.
     """
 
     def __init__(self, plans: Sequence[WorkerPlan], payloads: Sequence[Payload]) -> None:
@@ -49,11 +52,13 @@ class WorkerAccounts:
         self._blocks = dict.fromkeys(self._plans, 0)
         self.lost: dict[int, Loss] = {}
         self.lacks: dict[int, Mapping[str, int]] = {}
+        self.failures: dict[int, Sequence[FailureText]] = {}
 
     def hear(self, message: Mapping[str, Any]) -> None:
         """Takes what a worker's report has beside its records; see `WorkerSession`."""
         worker = message["worker"]
         self.lacks[worker] = message["lacks"]
+        self.failures[worker] = [FailureText(Outcome(name), text, count) for name, text, count in message["failures"]]
         if (loss := self.lost.get(worker)) is not None:
             self.lost[worker] = replace(loss, announced=message["over"])
 
@@ -69,6 +74,10 @@ class WorkerAccounts:
         for lacks in self.lacks.values():
             total.update({Lack(name): count for name, count in lacks.items()})
         return dict(total)
+
+    def all_failures(self) -> tuple[FailureText, ...]:
+        """The texts of the errors of all workers' failed requests."""
+        return joined(self.failures.values())
 
     def expected(self) -> NDArray[np.float64] | None:
         """When requests are due, sorted, without those that lost workers have not recorded; None in closed loop."""

@@ -33,8 +33,8 @@ class WorkerSession:
 
     Args:
         plan: the process's part of the run.
-        send: sends a report to the master: `{"run", "worker", "block", "sample", "lacks", "over", "ends"}`. The last
-            one is `over`; what was due by `ends`, in seconds since the run began, then has a record.
+        send: sends a report to the master: `{"run", "worker", "block", "sample", "lacks", "failures", "over", "ends"}`.
+            The last one is `over`; what was due by `ends`, in seconds since the run began, then has a record.
         listener: called for each request.
         transports: creates the users' transports; None for the plan's endpoint.
     """
@@ -183,7 +183,8 @@ class WorkerSession:
         report = {"run": self.run, "worker": self._plan.worker, "block": self._driver.take(), "sample": sample}
         # All so far, so that none is missing after a report that is lost.
         lacks = {str(lack): count for lack, count in self._dispatcher.lacks.items()}
-        self._send({**report, "lacks": lacks, "over": over, "ends": self._dispatcher.ends})
+        failures = [(entry.outcome, entry.text, entry.count) for entry in self._dispatcher.failures.found()]
+        self._send({**report, "lacks": lacks, "failures": failures, "over": over, "ends": self._dispatcher.ends})
 
 
 def _jobs(plan: WorkerPlan, payloads: int) -> Jobs:

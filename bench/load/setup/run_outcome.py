@@ -18,6 +18,8 @@ from bench.results.run_reader import open_run
 from bench.serving.errors import lacks_text
 from bench.stats.estimate import Estimate
 
+_MOST_FAILURES: Final = 3
+"""Texts of failed requests in the outcome; the report has all that were counted."""
 _SHOWN = ("p50", "p90", "p95", "p99")
 _VERDICT_CODES: Final = {Verdict.FAIL: ExitCode.REGRESSION, Verdict.CANNOT_TELL: ExitCode.INCONCLUSIVE}
 
@@ -75,7 +77,7 @@ def describe_outcome(
         error, code = f"{'; '.join(lost)}; see how it ended, and run again", ExitCode.TARGET_FAILED
     if error and (lacks := lacks_text(analysis.run.file.lacks)):
         error = f"{error.partition(';')[0]}; {lacks}"
-    lines = [_counts_line(analysis), *_latency_lines(summary.metrics)]
+    lines = [_counts_line(analysis), *_failure_lines(analysis), *_latency_lines(summary.metrics)]
     for name, metrics in summary.protocols.items():
         lines += [f"{name}:", *(f"  {line}" for line in _latency_lines(metrics))]
     lines.append(_rate_line(analysis))
@@ -151,6 +153,12 @@ def _counts_line(analysis: Analysis) -> str:
     there = f" ({failed} there)" if failed else ""
     # The number of records in the run's files.
     return f"{text}; {warm:,} more in the warm-up, not counted{there}: {summary.due + warm:,} in all"
+
+
+def _failure_lines(analysis: Analysis) -> list[str]:
+    """What the most frequent failures said, those of the warm-up included."""
+    known = [entry for entry in analysis.run.file.failures if entry.text]
+    return [f"  {entry.count:,} {entry.outcome}: {entry.text}" for entry in known[:_MOST_FAILURES]]
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -105,6 +105,7 @@ class RunView:
         headline: the most important metrics, rows of title, value, interval.
         workload: rows of name and value.
         outcomes: rows of outcome, requests, fraction of those due.
+        failures: rows of outcome, requests with those of the warm-up, what they said.
         metrics: all metrics.
         protocols: the same for each protocol, in a run with both.
         warnings: one line each.
@@ -127,6 +128,7 @@ class RunView:
     headline: Sequence[Row]
     workload: Sequence[Row]
     outcomes: Sequence[Row]
+    failures: Sequence[Row]
     metrics: Sequence[MetricRow]
     protocols: Mapping[str, Sequence[MetricRow]]
     warnings: Sequence[str]
@@ -153,6 +155,7 @@ def run_view(analysis: Analysis, profile: RunProfile, pictures: Sequence[Picture
         headline=headline_rows(analysis),
         workload=list(_workload(analysis)),
         outcomes=list(_outcomes(analysis)),
+        failures=[(entry.outcome, f"{entry.count:,}", entry.text or OTHERS) for entry in analysis.run.file.failures],
         metrics=metric_rows(summary.metrics),
         protocols={name: metric_rows(metrics) for name, metrics in summary.protocols.items()},
         warnings=analysis.warnings,
@@ -242,6 +245,9 @@ def _stopping(stopping: Stopping | None) -> str:
         return "the run did not finish"
     most = f"at most {format_seconds(stopping.planned)}"
     return f"stopped because {stopping.reason}; {most}" if stopping.reason else f"not reached; {most}"
+
+
+OTHERS: Final = "others, each with another text"
 
 
 def _outcomes(analysis: Analysis) -> Iterable[Row]:

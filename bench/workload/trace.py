@@ -97,7 +97,9 @@ def _times(path: Path, column: str | None) -> Iterator[float]:
             for line, text in _cells(file, path, column):
                 yield _time(text, path, line)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); give the trace as trace:FILE") from error
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}); give the file of a trace, as in trace:arrivals.csv"
+        ) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text; write one number of seconds per line") from error
     except csv.Error as error:

@@ -94,16 +94,40 @@ WORDS = {
 }
 
 
+WAITING = "waiting at an import"
+WAIT = f"""
+import os, sys, time
+
+class Wait:
+    def find_spec(self, name, path=None, target=None):
+        if name == {{name!r}}:
+            print({WAITING!r}, file=sys.stderr, flush=True)
+            while not os.path.exists({{go!r}}):
+                time.sleep(0.01)
+
+sys.meta_path.insert(0, Wait())
+"""
+
+
+def at_import(name: str, folder: Path) -> dict[str, str]:
+    """The environment of a process of Python that waits for `folder/go` where it would import a module."""
+    (folder / "sitecustomize.py").write_text(WAIT.format(name=name, go=str(folder / "go")))
+    return {"PYTHONPATH": str(folder)}
+
+
 @pytest.mark.parametrize("number", [INT, TERM])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_while_a_command_loads(command: str, number: signal.Signals, commands: Commands) -> None:
-    """Python says on standard error what it has imported, so that the signal comes in the middle of it."""
-    words = [sys.executable, "-X", "importtime", "-m", "bench", command, *WORDS.get(command, [])]
-    check(commands.start(*words).until("bench.cli.common").tell(number), number)
+def test_while_a_command_loads(command: str, number: signal.Signals, commands: Commands, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "bench", command, *WORDS.get(command, [])]
+    started = commands.start(*words, environment=at_import("bench.cli.common", tmp_path))
+    started.until(WAITING).tell(number)
+    (tmp_path / "go").touch()
+    check(started, number)
 
 
 @pytest.mark.parametrize("number", [INT, TERM])
 def test_while_a_scenario_loads(number: signal.Signals, commands: Commands) -> None:
+    """Python says on standard error what it has imported, so that the signal comes in the middle of it."""
     command = locust()
     words = [command[0], "-X", "importtime", *command[1:], "--headless"]
     check(commands.start(*words).until("bench.load.locust_adapter.locust_stages").tell(number), number)

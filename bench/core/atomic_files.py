@@ -165,10 +165,9 @@ def sole_use(folder: Path) -> Iterator[None]:
         UsageError: another process holds it.
         OSError: it cannot be opened.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(_flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise UsageError(
                 f"another process is still at work in {folder}; wait for its end or stop it, or give another --out"
@@ -177,8 +176,6 @@ def sole_use(folder: Path) -> Iterator[None]:
             if error.errno not in _NO_LOCKS:
                 raise
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _remove_left(parent: Path, prefix: str) -> None:
@@ -191,13 +188,22 @@ def _remove_left(parent: Path, prefix: str) -> None:
 
 
 @contextlib.contextmanager
+def _flock(folder: Path, how: int) -> Iterator[None]:
+    """Locks a folder as flock(2) does."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def _locked(folder: Path, how: int) -> Iterator[bool]:
     """Locks a folder as flock(2) does; False where that is another's, or is gone, or the file system has no locks."""
     with contextlib.ExitStack() as stack:
         try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            stack.callback(os.close, descriptor)
-            fcntl.flock(descriptor, how)
+            stack.enter_context(_flock(folder, how))
             locked = True
         except OSError:
             locked = False

@@ -13,7 +13,6 @@ import psutil
 from numpy.typing import NDArray
 
 from bench.bert.contract.golden import Golden
-from bench.core.errors import one_line
 from bench.core.seeds import Stream, generator
 from bench.load.engine.dispatcher import Limits
 from bench.load.engine.driver import Driver
@@ -22,7 +21,7 @@ from bench.load.engine.pacer import Pacer
 from bench.load.transports.endpoint import Endpoint
 from bench.load.transports.pool import Transport, TransportPool
 from bench.results.blocks import parse_block
-from bench.results.failures import FailureTexts
+from bench.results.failures import FailureText
 from bench.results.records import Ended, Outcome
 from bench.server.running import RunningServer
 from bench.serving.errors import ServingError
@@ -59,8 +58,6 @@ class Arm:
         blocks: the records so far, as `RunWriter` takes them, unless `store` is something else.
         store: gets each block of records, several times a second.
         samples: (clock, cores in use, resident bytes) after each pair.
-        failures: the texts of the errors of failed requests.
-        first_error: of these, that which came first; "" without any.
         scheduled: number of due times drawn in open loop.
         asked: requests that have ended.
         answered: of these, those that got an answer, right or wrong.
@@ -87,14 +84,17 @@ class Arm:
         self._rows: list[NDArray[Any]] = []
         self._stored = time.monotonic()
         self.samples: list[tuple[float, float | None, float | None]] = []
-        self.failures = FailureTexts()
-        self.first_error = ""
         self.clock = 0.0
         self.warmed_up = 0.0
         self.scheduled = 0
         self.asked = 0
         self.answered = 0
         self.deadline = inf
+
+    @property
+    def failures(self) -> tuple[FailureText, ...]:
+        """The texts of the errors of failed requests, the most frequent first."""
+        return self._driver.failures.found()
 
     @property
     def ended(self) -> bool:
@@ -216,10 +216,6 @@ class Arm:
     def _note(self, protocol: str, ended: Ended, error: ServingError | None) -> None:
         self.asked += 1
         self.answered += ended.outcome in (Outcome.OK, Outcome.WRONG_ANSWER)
-        if error is not None:
-            text = one_line(error)
-            self.failures.add(ended.outcome, text)
-            self.first_error = self.first_error or text
 
 
 def _pair_seed(seed: int, pair: int) -> int:

@@ -100,7 +100,7 @@ class ArmRun:
         for time, cores, memory in arm.samples:
             self._writer.add_server_sample(ServerSample(time=time, cpu=cores, rss=memory))
         self._writer.end_load(max(arm.clock, arm.warmed_up + 1e-9), arm.scheduled if self._manifest.open_loop else None)
-        return self._writer.finish(arm.clock, failures=arm.failures.found())
+        return self._writer.finish(arm.clock, failures=arm.failures)
 
     def close(self) -> None:
         """Closes the files; without `finish` the run stays unfinished."""

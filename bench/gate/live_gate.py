@@ -134,9 +134,9 @@ class LiveGate:
         if verdict.kind is VerdictKind.PASS:
             verdict = self.soak(servers) or verdict
         warnings = [self._restarts.warning] if self._restarts.warning and verdict.false_alarms is not None else []
-        # The first failed request of each arm says what to look at.
+        # The most frequent error of each arm says what to look at.
         arms = zip(ARMS, servers.arms, strict=True)
-        warnings += [f"{name}: {arm.first_error}" for name, arm in arms if arm.first_error]
+        warnings += [f"{name}: {arm.failures[0].text}" for name, arm in arms if arm.failures]
         return replace(verdict, warnings=(*verdict.warnings, *warnings))
 
     def _take_pairs(self, servers: ABServers) -> Verdict:

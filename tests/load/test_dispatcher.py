@@ -97,6 +97,7 @@ class Rig:
         self.pacer = Pacer()
         recorder = Recorder(self.buffer, payloads, ("rest",), "score", self.warmup)
         handling = Handling(payloads, ("rest",), Checker(key), recorder, lambda *heard: self.reported.append(heard))
+        self.failures = handling.failures
         limits = Limits(self.warmup, self.duration, self.drain, self.timeout, think)
         self.dispatcher = Dispatcher(jobs, handling, limits, self.pacer)
         self.greenlets: list[Any] = []
@@ -420,7 +421,7 @@ def test_failures_are_outcomes(error: Any, outcome: Any) -> None:
     assert (rows["bytes_in"] == NO_BYTES).all()
     assert not np.isnan(rows["done"]).any()
     assert all(isinstance(found, error) for _, _, found in rig.reported)
-    ((found, text, count),) = map(astuple, rig.dispatcher.failures.found())
+    ((found, text, count),) = map(astuple, rig.failures.found())
     # Timeouts that the drain cut short have a text of their own.
     assert (found, count, text == "x") == (outcome, 5, error is not errors.DeadlineExceeded)
 

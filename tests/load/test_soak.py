@@ -7,8 +7,9 @@ import pytest
 
 from benchmarks import verdicts
 from benchmarks.bench_soak import in_flight, judge_process
+from benchmarks.day_parts import Day, FiguresPart, MetricsPart, RecorderPart
 from benchmarks.footprint import Footprint, Observed, Thirds, within_growth
-from benchmarks.simulated_day import FLAT, Day, FiguresPart, MetricsPart, RecorderPart, grown, judge
+from benchmarks.simulated_day import FLAT, grown, judge
 
 MIB = 1 << 20
 SECONDS = 1800.0

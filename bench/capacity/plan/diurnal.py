@@ -28,7 +28,7 @@ from bench.stats.estimate import Estimate
 _DAY: Final = 86_400.0
 _MOST_BYTES: Final = MEBIBYTE
 _MOST_HOURS: Final = 366 * 24
-"""A larger number is no time in hours: 20260131."""
+"""A larger number is not taken for hours: 20260131."""
 _CLOCK: Final = re.compile(r"([0-9]{1,4}):([0-5]?[0-9])(?::([0-5]?[0-9]))?")
 _OF_DAY: Final = "a time of day"
 _LOCAL: Final = "a date and time without an offset from UTC"

@@ -9,7 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gevent.event import Event
@@ -91,6 +91,7 @@ class Handling:
         recorder: takes a record of each request.
         listener: called for each request after it was recorded.
         traces: the requests' trace contexts; None for none.
+        failures: counts the texts of the errors of failed requests.
     """
 
     payloads: Sequence[Payload]
@@ -99,6 +100,7 @@ class Handling:
     recorder: Recorder
     listener: Listener
     traces: TraceContexts | None = None
+    failures: FailureTexts = field(default_factory=FailureTexts)
 
 
 class Dispatcher:
@@ -112,7 +114,6 @@ class Dispatcher:
 
     Attributes:
         lacks: requests that failed because this machine lacked something, by what.
-        failures: the texts of the errors of failed requests.
     """
 
     def __init__(self, jobs: Jobs, handling: Handling, limits: Limits, pacer: Pacer) -> None:
@@ -123,6 +124,7 @@ class Dispatcher:
         self._recorder = handling.recorder
         self._listener = handling.listener
         self._traces = handling.traces
+        self._failures = handling.failures
         self._limits = limits
         self._pacer = pacer
         self._epoch = 0.0
@@ -130,7 +132,6 @@ class Dispatcher:
         self._ends = limits.ends
         self.in_flight = 0
         self.lacks: Counter[Lack] = Counter()
-        self.failures = FailureTexts()
 
     def begin(self, epoch: float) -> None:
         """Releases the users; `epoch` is when the run's clock is 0, on the clock of `time.perf_counter`."""
@@ -301,7 +302,7 @@ class Dispatcher:
         ended = Ended(job.due, sent - epoch, done - epoch, outcome, kind, size, parse, version)
         self._recorder.add(job, ended)
         if error is not None:
-            self.failures.add(outcome, one_line(error))
+            self._failures.add(outcome, one_line(error))
         self._listener(protocol, ended, error)
         # Its traceback holds this frame and so the answer, until cycles are looked for.
         error = None

@@ -16,6 +16,7 @@ from bench.load.engine.recorder import Recorder
 from bench.load.transports.balanced_pool import BalancedPool
 from bench.load.transports.pool import Transport, TransportPool
 from bench.results.blocks import RecordBuffer
+from bench.results.failures import FailureTexts
 from bench.workload.trace_context import TraceContexts
 from bench.workload.workload import Workload
 
@@ -33,6 +34,7 @@ class Driver:
     Attributes:
         workload: what is sent.
         payloads: its requests, one for each first sentence.
+        failures: the texts of the errors of failed requests.
 
     Raises:
         UsageError: the workload does not fit the golden answers.
@@ -53,6 +55,7 @@ class Driver:
         )
         self._records = RecordBuffer(worker)
         self._recorder = self._make_recorder(inf)
+        self.failures = FailureTexts()
         self._transports = transports
         self._listener = listener
 
@@ -83,7 +86,9 @@ class Driver:
             traces: the requests' trace contexts; None for none.
         """
         protocols = self.workload.protocols
-        handling = Handling(self.payloads, protocols, self._checker, self._recorder, self._listener, traces)
+        handling = Handling(
+            self.payloads, protocols, self._checker, self._recorder, self._listener, traces, self.failures
+        )
         return Dispatcher(jobs, handling, limits, pacer)
 
     def take(self) -> bytes:

@@ -183,7 +183,21 @@ class ScheduledJobs:
         return Job(self._due[index], self._request[index], bool(self._checked[index]), self._protocol_index[index])
 
 
-class ClosedJobs:
+class _ClosedLoop:
+    """A queue whose requests are due when a user is free: none waits, and none is left behind."""
+
+    def give_back(self, job: Job) -> float:
+        """In closed loop a job that was not sent was not due."""
+        return inf
+
+    def left(self, until: float) -> list[Job]:
+        return []
+
+    def waiting(self, now: float) -> int:
+        return 0
+
+
+class ClosedJobs(_ClosedLoop):
     """Closed loop: always another job, due now, until the end.
 
     Args:
@@ -208,18 +222,8 @@ class ClosedJobs:
             self._draw()
         return Job(now, *self._queue.popleft())
 
-    def give_back(self, job: Job) -> float:
-        """In closed loop a job that was not sent was not due."""
-        return inf
-
     def exhausted(self, now: float) -> bool:
         return now >= self._ends
-
-    def left(self, until: float) -> list[Job]:
-        return []
-
-    def waiting(self, now: float) -> int:
-        return 0
 
     def _draw(self) -> None:
         request = self._random.integers(0, self._payloads, _CHUNK).astype(np.uint32)
@@ -230,7 +234,7 @@ class ClosedJobs:
         self._queue.extend(zip(request.tolist(), checked.tolist(), protocol_index.tolist(), strict=True))
 
 
-class CountedJobs:
+class CountedJobs(_ClosedLoop):
     """Closed loop: a list of requests, each due when a user is free, until the list or the time ends.
 
     Args:
@@ -249,15 +253,5 @@ class CountedJobs:
         request, checked = self._left.pop()
         return Job(now, request, checked, 0)
 
-    def give_back(self, job: Job) -> float:
-        """In closed loop a job that was not sent was not due."""
-        return inf
-
     def exhausted(self, now: float) -> bool:
         return not self._left or now >= self._ends
-
-    def left(self, until: float) -> list[Job]:
-        return []
-
-    def waiting(self, now: float) -> int:
-        return 0

@@ -183,7 +183,7 @@ class WorkerSession:
         report = {"run": self.run, "worker": self._plan.worker, "block": self._driver.take(), "sample": sample}
         # All so far, so that none is missing after a report that is lost.
         lacks = {str(lack): count for lack, count in self._dispatcher.lacks.items()}
-        failures = [(entry.outcome, entry.text, entry.count) for entry in self._dispatcher.failures.found()]
+        failures = [(entry.outcome, entry.text, entry.count) for entry in self._driver.failures.found()]
         self._send({**report, "lacks": lacks, "failures": failures, "over": over, "ends": self._dispatcher.ends})
 
 

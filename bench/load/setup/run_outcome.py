@@ -135,7 +135,7 @@ def _evaluate(
             ExitCode.REGRESSION,
         )
     if failed and not successful:
-        text = f"no request was successful ({_counts(counts)}); check the server, whose errors --verbose shows"
+        text = f"no request was successful ({_counts(counts)}); check the server"
         return text, ExitCode.TARGET_FAILED
     unlimited = 0 if "errors" in limited else failed - wrong
     return (f"{pluralize(unlimited, 'failed request')}", ExitCode.REGRESSION) if unlimited else ("", ExitCode.OK)

@@ -69,11 +69,46 @@ class TooLarge:
 Event = Opened | Completed | Reset | TooLarge
 
 _DEFAULT_LIMITS: Final = ServerLimits()
+# Bytes of a piece of a body below which it is joined with the one before, and above which nothing is joined to it.
+_SMALL_PIECE: Final = 4096
+_LARGE_PIECE: Final = 1 << 16
+
+
+class _Body:
+    """The bytes of a body, in pieces.
+
+    One that grows in place is copied again and again, and leaves holes in memory beside others that grow with it.
+    """
+
+    __slots__ = ("_pieces", "size")
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes | bytearray] = []
+        self.size = 0
+
+    def append(self, data: bytes) -> None:
+        """Takes the next bytes."""
+        self.size += len(data)
+        if not self._pieces or len(data) >= _SMALL_PIECE:
+            self._pieces.append(data)
+            return
+        last = self._pieces[-1]
+        if isinstance(last, bytearray) and len(last) < _LARGE_PIECE:
+            last += data
+        else:
+            self._pieces.append(bytearray(data))
+
+    def take(self) -> bytes:
+        """All bytes, which it no longer has."""
+        whole = b"".join(self._pieces)
+        self._pieces.clear()
+        self.size = 0
+        return whole
 
 
 @dataclass(slots=True)
 class _Stream:
-    body: bytearray = field(default_factory=bytearray)
+    body: _Body = field(default_factory=_Body)
     received_all: bool = False
     dropped: bool = False
 
@@ -87,12 +122,13 @@ class ServerConnection(Connection):
     Attributes:
         held: bytes of the bodies of incomplete requests, and of complete ones until `release`.
         taken: bytes of bodies so far, without those that were dropped at once.
+        complete: bytes of complete bodies so far.
         abandoned: requests that the client has reset and that still run; kept by the owner.
     """
 
     def __init__(self, limits: ServerLimits = _DEFAULT_LIMITS) -> None:
         super().__init__(connection_preface((MAX_CONCURRENT_STREAMS, limits.streams)))
-        self.held = self.taken = 0
+        self.held = self.taken = self.complete = 0
         self.abandoned = 0
         self._limits = limits
         self._budget = FrameBudget()
@@ -223,10 +259,10 @@ class ServerConnection(Connection):
             # The request is answered, cancelled or refused already.
             self._budget.ignored(len(data))
             return
-        found.body += data
+        found.body.append(data)
         self.held += len(data)
         if self.held > self._limits.held_bytes:
-            self._events.append(TooLarge(stream, len(found.body)))
+            self._events.append(TooLarge(stream, found.body.size))
             self._drop(found)
             return
         self.taken += len(data)
@@ -241,12 +277,12 @@ class ServerConnection(Connection):
             self._events.append(Reset(stream))
 
     def _drop(self, request: _Stream) -> None:
-        self.held -= len(request.body)
-        request.body, request.dropped = bytearray(), True
+        self.held -= request.body.size
+        request.body, request.dropped = _Body(), True
 
     def _complete(self, stream: int, request: _Stream) -> None:
         request.received_all = True
         self._budget.completed()
         if not request.dropped:
-            self._events.append(Completed(stream, bytes(request.body)))
-            request.body = bytearray()
+            self.complete += request.body.size
+            self._events.append(Completed(stream, request.body.take()))

@@ -18,6 +18,7 @@ from bench.server.embedded.base.status import Code, StartError, StatusError
 from bench.server.embedded.grpc.protocol import GrpcProtocol
 from bench.server.embedded.net.connection import Connection, ConnectionProtocol, SlowClients
 from bench.server.embedded.net.connection_table import DEFAULT_LIMITS, ConnectionTable, SocketLimits
+from bench.server.embedded.net.cpu_budget import ON_TRUST
 from bench.server.embedded.net.http1 import Http1Protocol
 from bench.server.embedded.net.http_message import Request, Response
 from bench.server.embedded.net.listeners import listen_tcp
@@ -29,6 +30,7 @@ from bench.serving.http2.frames import (
     GOAWAY,
     HEADERS,
     PREFACE,
+    RST_STREAM,
     SETTINGS,
     connection_preface,
     frame,
@@ -43,12 +45,13 @@ MAX_BODY = 1 << 20
 THREADS = 2
 UNKNOWN = 200
 CALL = encode([(b":method", b"POST"), (b":path", b"/large"), (b"content-type", b"application/grpc")])
-SMALL_CALL = frame(
+SMALL_CALL_HEADERS = frame(
     HEADERS,
     END_HEADERS,
     1,
     encode([(b":method", b"POST"), (b":path", b"/small"), (b"content-type", b"application/grpc")]),
-) + frame(DATA, END_STREAM, 1, framed(b""))
+)
+SMALL_CALL = SMALL_CALL_HEADERS + frame(DATA, END_STREAM, 1, framed(b""))
 
 
 def answer(request: Request) -> Response:
@@ -222,6 +225,44 @@ def test_a_request_and_its_bytes_earn_time_once() -> None:
     assert protocol.earned() == 0
     protocol.received(bytes(100_000))
     assert protocol.earned() == pytest.approx(0.002 + 0.0002)
+
+
+def test_a_large_request_earns_time_once_it_is_complete() -> None:
+    """One that never ends asks for nothing."""
+    connection: Any = SimpleNamespace(unsent=0, send=lambda _: None, owed_since=None)
+    rest = Http1Protocol(connection, answer, 3 << 20)
+    rest.received(b"POST / HTTP/1.1\r\nContent-Length: 3145728\r\n\r\n" + bytes(2 << 20))
+    assert rest.earned() == pytest.approx(ON_TRUST * 2e-8)
+    rest.received(bytes((1 << 20) - 1))
+    assert rest.earned() == 0
+    rest.received(b"\0" + GET[:9])
+    assert rest.earned() == pytest.approx(2 * ON_TRUST * 2e-8 + 2e-4, rel=0.01)
+
+    grpc = GrpcProtocol(connection, LargeAnswers())
+    part = frame(DATA, 0, 1, bytes(1 << 14))
+    grpc.received(PREFACE + connection_preface() + frame(HEADERS, END_HEADERS, 1, CALL) + part * 128)
+    assert grpc.earned() == pytest.approx(ON_TRUST * 5e-9)
+    grpc.received(frame(DATA, END_STREAM, 1, b"x"))
+    assert grpc.earned() == pytest.approx(ON_TRUST * 5e-9 + 5e-5, rel=0.01)
+    # One that is reset is not complete.
+    grpc.received(frame(HEADERS, END_HEADERS, 3, CALL) + part.replace(bytes([1]), bytes([3])) * 128)
+    assert grpc.earned() == pytest.approx(ON_TRUST * 5e-9)
+    grpc.received(frame(RST_STREAM, 0, 3, bytes(4)))
+    assert grpc.earned() == 0
+
+
+def test_a_large_request_rests_while_it_comes_and_is_answered() -> None:
+    message = framed(bytes(32 << 20))
+    parts = [frame(DATA, 0, 1, message[begin : begin + (1 << 14)]) for begin in range(0, len(message), 1 << 14)]
+    with serving(protocol=lambda connection: GrpcProtocol(connection, LargeAnswers())) as (server, connect):
+        rested = watch_rests(server)
+        client = connect(PREFACE + connection_preface() + SMALL_CALL_HEADERS)
+        for part in parts:
+            client.sendall(part)
+        while not any(rested):
+            threading.Event().wait(0.01)
+        client.sendall(frame(DATA, END_STREAM, 1, b""))
+        read_until(client, framed(b"ok"))
 
 
 def test_a_flood_rests_and_its_call_is_answered() -> None:

@@ -255,6 +255,22 @@ def test_the_bytes_of_all_requests_are_limited() -> None:
     assert connection.held == 0
 
 
+def test_a_body_is_whole_whatever_its_parts() -> None:
+    """Large parts are kept as they are, small ones together."""
+    connection = limited(held_bytes=1 << 20)
+    sizes = [3, 20, 5000, 1, 70, 16384, 16384, 4095, 4096, *[4000] * 40, 2]
+    parts = [bytes([number % 251]) * size for number, size in enumerate(sizes)]
+    connection.receive(frame(HEADERS, END_HEADERS, 1, BLOCK))
+    for part in parts:
+        assert connection.receive(frame(DATA, 0, 1, part)) == []
+    assert (connection.held, connection.taken, connection.complete) == (sum(sizes), sum(sizes), 0)
+    assert connection.receive(frame(DATA, END_STREAM, 1, b"")) == [Completed(1, b"".join(parts))]
+    assert (connection.held, connection.taken, connection.complete) == (sum(sizes),) * 3
+    connection.release(sum(sizes))
+    connection.respond(1, b"", b"", b"T")
+    assert connection.held == 0
+
+
 FLOODS: dict[str, Callable[[int], bytes]] = {
     "ping": lambda _: frame(PING, 0, 0, bytes(8)),
     "settings": lambda _: frame(SETTINGS, 0, 0, b""),

@@ -54,7 +54,7 @@ class Flags:
     max_request_bytes: int = 64 << 20
     max_unpacked_bytes: int = 16 << 20
     max_fill_bytes: int = 64 << 20
-    max_held_bytes: int = 256 << 20
+    max_held_bytes: int = 128 << 20
     max_connections: int = 4096
 
 

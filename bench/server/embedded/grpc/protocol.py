@@ -16,6 +16,7 @@ from bench.server.embedded.base.unpacking import (
 )
 from bench.server.embedded.models.servable import Caller
 from bench.server.embedded.net.connection import CloseConnectionError, Connection, Job
+from bench.server.embedded.net.cpu_budget import ByteEarnings
 from bench.serving.http2.frames import ENHANCE_YOUR_CALM, H2Error, goaway
 from bench.serving.http2.grpc_wire import HEADERS, OK_TRAILERS, PREFIX, failure, framed, is_one_message, timeout_seconds
 from bench.serving.http2.hpack import encode
@@ -108,8 +109,9 @@ class GrpcProtocol:
         # Calls whose requests are complete: without an answer, and streams.
         self._running: set[int] = set()
         self._streaming: set[int] = set()
-        self._frames_sent = self._taken = 0
+        self._frames_sent = 0
         self._earned = 0.0
+        self._byte_earnings = ByteEarnings(_WORTH_OF_BYTE)
         # Guards the state above and the order of its frames on the wire.
         self._lock = threading.Lock()
         self._draining = False
@@ -148,9 +150,8 @@ class GrpcProtocol:
 
     def earned(self) -> float:
         with self._lock:
-            earned = self._earned + _WORTH_OF_BYTE * (self._h2.taken - self._taken)
-            self._earned, self._taken = 0.0, self._h2.taken
-            return earned
+            earned, self._earned = self._earned, 0.0
+            return earned + self._byte_earnings.take(self._h2.taken, self._h2.complete)
 
     def overloaded(self) -> bytes:
         return goaway(0, ENHANCE_YOUR_CALM)

@@ -28,7 +28,7 @@ class SocketLimits:
     """
 
     connections: int = 4096
-    held_bytes: int = 256 << 20
+    held_bytes: int = 128 << 20
     stuck_seconds: float = 30.0
     stuck_seconds_at_stop: float = 2.0
 

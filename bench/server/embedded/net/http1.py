@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from bench.server.embedded.net.connection import CloseConnectionError, Connection, Job
+from bench.server.embedded.net.cpu_budget import ByteEarnings
 from bench.server.embedded.net.http_message import (
     BadRequestError,
     Reader,
@@ -40,6 +41,8 @@ class Http1Protocol:
         self._reader = Reader(max_body=max_body)
         self._closing = False
         self._in_progress = 0
+        self._received = self._complete = 0
+        self._byte_earnings = ByteEarnings(_WORTH_OF_BYTE)
         self._earned = 0.0
 
     def received(self, data: bytes) -> Sequence[Job]:
@@ -49,7 +52,7 @@ class Http1Protocol:
             CloseConnectionError: the bytes are not HTTP, or a body is too large; with libevent's page for that.
         """
         self._reader.buffer += data
-        self._earned += _WORTH_OF_BYTE * len(data)
+        self._received += len(data)
         try:
             request = self._reader.next()
         except BadRequestError:
@@ -58,6 +61,7 @@ class Http1Protocol:
             raise _closing(413) from None
         if request is not None:
             self._earned += _WORTH_OF_REQUEST
+            self._complete = self._received - len(self._reader.buffer)
             return [self._job(request)]
         if self._reader.wants_continue:
             self._reader.wants_continue = False
@@ -69,7 +73,7 @@ class Http1Protocol:
 
     def earned(self) -> float:
         earned, self._earned = self._earned, 0.0
-        return earned
+        return earned + self._byte_earnings.take(self._received, self._complete)
 
     def overloaded(self) -> bytes:
         return _page(503)

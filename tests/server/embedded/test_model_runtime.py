@@ -157,10 +157,31 @@ def test_an_inline_run_that_took_too_long_is_late(clock: Clock) -> None:
 
 
 def test_measuring_ends_with_its_budget_and_leaves_the_rest_alone(clock: Clock) -> None:
-    runtime, session = warmed(clock, small_is_faster_inline, 16, 128, budget=0.013)
+    runtime, session = warmed(clock, small_is_faster_inline, 16, 128, budget=0.026)
     runtime.run(request(16), ["y:0"])
     runtime.run(request(128), ["y:0"])
     assert session.inline == [True, False]
+
+
+def test_a_run_after_one_of_the_other_kind_does_not_count(clock: Clock) -> None:
+    """In service each follows one of its own kind; measured in turn, the slower kind won."""
+    session = Simulated(clock, lambda elements, inline: 0.0)
+    session._seconds = lambda elements, inline: 0.002 if session.inline[-2:] == [True, False] else 0.001 + 1e-4 * inline
+    runtime = ModelRuntime(session)
+    for _ in range(2):
+        runtime.run(request(16), ["y:0"])
+    runtime.settle(60.0)
+    runtime.run(request(16), ["y:0"])
+    assert session.inline[-1] is False
+
+
+@pytest.mark.parametrize(("gain", "inline"), [(0.04, False), (0.06, True)])
+def test_a_run_leaves_the_sessions_threads_only_where_that_is_clearly_faster(
+    clock: Clock, gain: float, inline: bool
+) -> None:
+    runtime, session = warmed(clock, lambda elements, inline: 0.001 * (1 - gain * inline), 16)
+    runtime.run(request(16), ["y:0"])
+    assert session.inline == [inline]
 
 
 def test_long_runs_are_not_measured(clock: Clock) -> None:
@@ -168,7 +189,7 @@ def test_long_runs_are_not_measured(clock: Clock) -> None:
     runtime = ModelRuntime(session)
     runtime.run(request(16), ["y:0"])
     runtime.settle(60.0)
-    assert len(session.inline) == 3
+    assert len(session.inline) == 2
     runtime.run(request(16), ["y:0"])
     assert session.inline[-1] is False
 

@@ -118,8 +118,6 @@ def library() -> Library:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # By default TensorFlow uses oneDNN's kernels only on processors with AVX512-VNNI; they are faster on others too.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    # The thread that runs an operation computes a part of it, instead of waiting for other threads.
-    os.environ.setdefault("TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD", "1")
     # Compiled kernels that all threads share; what no longer fits is compiled, and kept, once for each thread. 250
     # sentences of a small model need 1,500, and the default is 1,024.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "4096")

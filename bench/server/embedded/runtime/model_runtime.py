@@ -28,8 +28,14 @@ _SHORT_RUN: Final = 0.004
 _LONGEST_TRIAL: Final = 0.05
 # Requests whose numbers of elements differ by less than so many doublings count as similar.
 _SIMILAR: Final = 2
-_TRIALS: Final = 9
+# Trials of each kind: blocks, runs of a block, and how many of them count. The first run after one of the other kind
+# finds the session's threads asleep, or still awake, as none does in service.
+_BLOCKS: Final = 4
+_BLOCK: Final = 5
+_FROM: Final = 1
 _LEAST_TRIALS: Final = 3
+# Median inline, relative to that on the session's threads, up to which inline runs count as faster.
+_CLEARLY: Final = 0.95
 
 # Classes of runs that are remembered; a client may ask for outputs in any order.
 _MAX_CLASSES: Final = 1000
@@ -152,7 +158,7 @@ def _magnitude(feeds: Feeds) -> int:
 
 
 def _inline_is_faster(session: Computation, feeds: Feeds, fetches: Sequence[str], limit: float) -> bool | None:
-    """Whether inline runs are faster on an idle server.
+    """Whether inline runs are clearly faster on an idle server.
 
     Args:
         session: runs the graph.
@@ -165,15 +171,24 @@ def _inline_is_faster(session: Computation, feeds: Feeds, fetches: Sequence[str]
     """
     times: dict[bool, list[float]] = {False: [], True: []}
     try:
-        while len(times[True]) < _TRIALS and time.perf_counter() < limit:
-            for inline, taken in times.items():
-                started = time.perf_counter()
-                session.run(feeds, fetches, None, inline)
-                taken.append(time.perf_counter() - started)
-            if min(times[False]) > _LONGEST_TRIAL:
+        for block in range(2 * _BLOCKS):
+            inline = bool(block % 2)
+            taken = _block(session, feeds, fetches, inline, limit)
+            times[inline] += taken[_FROM:]
+            if taken and min(taken) > _LONGEST_TRIAL:
                 return None
     except StatusError:
         return None
     if len(times[True]) < _LEAST_TRIALS:
         return None
-    return statistics.median(times[True]) < statistics.median(times[False])
+    return statistics.median(times[True]) < _CLEARLY * statistics.median(times[False])
+
+
+def _block(session: Computation, feeds: Feeds, fetches: Sequence[str], inline: bool, limit: float) -> list[float]:
+    """Seconds of some runs of one kind in a row, of which none starts after `limit`; of long ones there is one."""
+    taken: list[float] = []
+    while len(taken) < _BLOCK and time.perf_counter() < limit and not (taken and taken[0] > _LONGEST_TRIAL):
+        started = time.perf_counter()
+        session.run(feeds, fetches, None, inline)
+        taken.append(time.perf_counter() - started)
+    return taken

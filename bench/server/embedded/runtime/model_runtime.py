@@ -23,7 +23,7 @@ _CORES: Final = len(allowed_cores())
 # One entry for each run in progress in this process.
 _running: Final[list[None]] = []
 # Seconds. With a run per core a short run gains nothing from more threads; in a longer one hand-overs are negligible.
-_SHORT_RUN: Final = 0.004
+_SHORT_RUN: Final = 0.01
 # Seconds. Longer runs are not measured: they would delay the start, and stay where a deadline can stop them.
 _LONGEST_TRIAL: Final = 0.05
 # Requests whose numbers of elements differ by less than so many doublings count as similar.

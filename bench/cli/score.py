@@ -15,7 +15,7 @@ from bench.bert.contract.masked_requests import COMPACT_SIGNATURE
 from bench.bert.contract.preflight import Preflight, export_name
 from bench.bert.contract.scoring import ComparedSentence, ScoredSentence, Scorer, TopKScorer, score_stream
 from bench.bert.contract.sentence_limits import SentenceLimits
-from bench.bert.text.text_file import STDIN, Line, read_sentences
+from bench.bert.text.text_file import STDIN, Line, input_name, read_sentences
 from bench.bert.tf_logging import limit_tensorflow_log
 from bench.cli.arguments.score import TEXTS
 from bench.cli.common.command_output import CommandOutput
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
             stack.enter_context(interrupts.noting(lambda: f"--resume continues {args.out}"))
         output = _open_output(args, sides, form, out)
         stack.callback(output.close)
-        skipped = output.skip(lines, "standard input" if args.file == STDIN else args.file)
+        skipped = output.skip(lines, input_name(args.file))
         streams = [
             stack.enter_context(side.scored(copy))
             for side, copy in zip(sides, itertools.tee(lines, len(sides)), strict=True)
@@ -156,7 +156,8 @@ class _Side:
         # The Estimator pads to no fixed shape.
         limits = SentenceLimits.of(golden.max_pieces, None if is_estimator(self.args.target) else golden.fixed)
         with _scorer(self.args, self.model, self.top_k > 0) as (scorer, in_flight):
-            yield score_stream(encoded, scorer, limits, long_windows=windows, in_flight=in_flight)
+            name = input_name(self.args.file)
+            yield score_stream(encoded, scorer, limits, name=name, long_windows=windows, in_flight=in_flight)
 
 
 def _compared(first: Iterable[ScoredSentence], second: Iterable[ScoredSentence]) -> Iterator[ScoredSentence]:

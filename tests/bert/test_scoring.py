@@ -52,7 +52,7 @@ def test_output_is_in_input_order_whatever_the_lengths(monkeypatch: pytest.Monke
     rng = np.random.default_rng(1)
     given = [(2 * index + 1, sentence(index, int(rng.integers(1, 30)))) for index in range(100)]
     scorer = EchoScorer()
-    found = list(score_stream(given, scorer, SentenceLimits(30)))
+    found = list(score_stream(given, scorer, SentenceLimits(30), name="text.tsv"))
     assert [entry.line for entry in found] == [line for line, _ in given]
     for entry, (_, whole) in zip(found, given, strict=True):
         assert list(-entry.log_prob) == list(whole.token_ids)
@@ -69,19 +69,23 @@ def test_memory_is_bounded_reading_stays_two_windows_ahead(monkeypatch: pytest.M
             read += 1
             yield index + 1, sentence(index, 3)
 
-    for given, _ in enumerate(score_stream(source(), EchoScorer(), SentenceLimits(30))):
+    for given, _ in enumerate(score_stream(source(), EchoScorer(), SentenceLimits(30), name="text.tsv")):
         assert read - given <= 3 * 8
 
 
 def test_long_sentences_are_an_error_that_names_the_line_after_those_before_it() -> None:
-    stream = score_stream([(1, sentence(0, 3)), (5, sentence(1, 12))], EchoScorer(), SentenceLimits(10))
+    stream = score_stream(
+        [(1, sentence(0, 3)), (5, sentence(1, 12))], EchoScorer(), SentenceLimits(10), name="text.tsv"
+    )
     assert next(stream).line == 1
-    with pytest.raises(UsageError, match="line 5 has 12 WordPieces and the model takes 10"):
+    with pytest.raises(UsageError, match=r"^text\.tsv line 5 has 12 WordPieces and the model takes 10"):
         next(stream)
 
 
 def test_long_windows_give_each_word_its_answer() -> None:
-    (found,) = score_stream([(1, sentence(0, 40))], EchoScorer(), SentenceLimits(10), long_windows=True)
+    (found,) = score_stream(
+        [(1, sentence(0, 40))], EchoScorer(), SentenceLimits(10), name="text.tsv", long_windows=True
+    )
     assert list(-found.log_prob) == list(range(40))
 
 
@@ -99,13 +103,17 @@ def test_sentences_of_a_fixed_export_end_at_its_shape() -> None:
     long_word = EncodedSentence("abcd", ("a", "##b", "##c"), (5, 6, 7), (0, 0, 0))
     given = [(1, sentence(0, 6)), (2, sentence(1, 7)), (3, long_word)]
     with ServedScorer(lambda: FakeServingClient(fixed_answer), SPECIAL, fixed=FIXED) as scorer:
-        stream = score_stream(given, scorer, limits)
+        stream = score_stream(given, scorer, limits, name="text.tsv")
         assert next(stream).line == 1
-        with pytest.raises(UsageError, match="line 2 has 7 WordPieces and --fixed-length 8 takes 6; shorten it, or"):
+        with pytest.raises(
+            UsageError, match=r"^text\.tsv line 2 has 7 WordPieces and --fixed-length 8 takes 6; shorten it, or"
+        ):
             next(stream)
-        stream = score_stream(given, scorer, limits, long_windows=True)
+        stream = score_stream(given, scorer, limits, name="text.tsv", long_windows=True)
         assert [len(entry.log_prob) for entry in (next(stream), next(stream))] == [6, 7]
-        with pytest.raises(UsageError, match="line 3 has a word of 3 WordPieces and --max-predictions takes 2; remove"):
+        with pytest.raises(
+            UsageError, match=r"^text\.tsv line 3 has a word of 3 WordPieces and --max-predictions takes 2; remove"
+        ):
             next(stream)
 
 
@@ -115,7 +123,7 @@ def test_a_failing_target_ends_the_stream_with_its_error() -> None:
             raise Unavailable("no")
 
     with pytest.raises(Unavailable):
-        list(score_stream([(1, sentence(0, 3))], Failing(), SentenceLimits(10)))
+        list(score_stream([(1, sentence(0, 3))], Failing(), SentenceLimits(10), name="text.tsv"))
 
 
 def test_batches_hold_like_lengths_within_bounds() -> None:
@@ -161,7 +169,7 @@ def test_what_is_likeliest_comes_with_the_answers_window_by_window() -> None:
     client = FakeServingClient(answer)
     given = [(1, sentence(1, 40)), (2, sentence(2, 3)), (3, sentence(3, 0))]
     with TopKScorer(lambda: client, SPECIAL, "m", 1.0, 2) as scorer:
-        found = list(score_stream(given, scorer, SentenceLimits(10), long_windows=True, in_flight=1))
+        found = list(score_stream(given, scorer, SentenceLimits(10), name="text.tsv", long_windows=True, in_flight=1))
     for entry, (_, whole) in zip(found[:2], given, strict=False):
         assert entry.likeliest is not None
         assert entry.likeliest.ids.tolist() == [[index, index + 1] for index in whole.token_ids]
@@ -192,14 +200,14 @@ def test_what_is_no_log_probability_is_an_invalid_response(output: str, value: f
         return ServedScorer(lambda: FakeServingClient(answer), SPECIAL, fixed=fixed)
 
     with scorer() as asked, pytest.raises(InvalidResponse, match="a log-probability in the response is") as caught:
-        list(score_stream([(1, sentence(0, 3))], asked, SentenceLimits(10)))
+        list(score_stream([(1, sentence(0, 3))], asked, SentenceLimits(10), name="text.tsv"))
     assert "\n" not in str(caught.value)
 
 
 def test_rounding_above_a_probability_of_one_passes() -> None:
     client = FakeServingClient(lambda request: {"log_prob": np.full(request.inputs["token_ids"].shape, 1e-6)})
     with ServedScorer(lambda: client, SPECIAL) as scorer:
-        (found,) = score_stream([(1, sentence(0, 3))], scorer, SentenceLimits(10))
+        (found,) = score_stream([(1, sentence(0, 3))], scorer, SentenceLimits(10), name="text.tsv")
     assert found.ppl == pytest.approx(1, abs=1e-5)
 
 

@@ -243,6 +243,7 @@ def test_malformed_diurnal_files_are_refused(tmp_path: Path, text: str) -> None:
         (f'time,rate\n"{"a" * 300_000}",2\n3,4\n', "cannot be read as text .field larger than field limit"),
         ("time,rate\n1\n2,3\n", "line 2: it has no rate; write one value for each column of the header"),
         ("time,rate\n1,5\n,3\n", "line 3: it has no time; "),
+        ("time,rate\n\n1,5\n\n2,x\n", "line 5: 'x' is not a rate; "),
         ("time,rate\n" + "1,5\n" * 300_000, "has over 1,048,576 bytes"),
     ],
 )

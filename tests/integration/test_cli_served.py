@@ -82,8 +82,8 @@ def test_blank_lines_are_skipped_and_keep_the_numbering(demo_server: RunningServ
         (None, "no file"),
         (b"", "holds no sentence"),
         (b"\n \n", "holds no sentence"),
-        (b"Fine.\nNot \xff fine.\n", "line 2 is not UTF-8"),
-        (b"Fine.\n\n" + b"word " * 400, "line 3 has 4"),
+        (b"Fine.\nNot \xff fine.\n", "input.tsv line 2 is not UTF-8"),
+        (b"Fine.\n\n" + b"word " * 400, "input.tsv line 3 has 4"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(
@@ -96,6 +96,15 @@ def test_bad_input_is_one_line_and_exit_2(
     assert code == 2
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_bad_line_of_standard_input_says_where_it_is_from(
+    demo_server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Fine.\n" + b"word " * 400)))
+    code, _, err = call("score", "-", target(demo_server, "grpc"))
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "standard input line 2 has 4" in err
 
 
 def test_long_sentences_are_scored_in_windows(demo_server: RunningServer, tmp_path: Path) -> None:
@@ -163,7 +172,7 @@ def test_a_sentence_longer_than_the_fixed_length_is_named(
     for protocol in ("rest", "grpc"):
         code, _, err = call(*words, target(demo_server, protocol))
         assert (code, len(err.splitlines())) == (2, 1)
-        assert "line 1 has 7 WordPieces and --fixed-length 8 takes 6; shorten it" in err
+        assert "text.tsv line 1 has 7 WordPieces and --fixed-length 8 takes 6; shorten it" in err
 
 
 def test_a_score_of_another_model_is_not_resumed(
@@ -175,7 +184,7 @@ def test_a_score_of_another_model_is_not_resumed(
     words = ("score", str(path), target(demo_server, "grpc"), "--format=html", f"--out={page}")
     ours, other = str(demo_model.model_dir), str(other_model)
     code, _, err = call(*words, "--model-dir", ours, "--compare-with", ours)
-    assert (code, "line 513 has 600 WordPieces" in err) == (2, True)
+    assert (code, "text.tsv line 513 has 600 WordPieces" in err) == (2, True)
     path.write_text("Yes.\n" * 513)
     so_far = page.read_bytes()
     for options, changed in (

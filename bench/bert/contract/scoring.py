@@ -314,6 +314,7 @@ def score_stream(
     scorer: Scorer | TopKScorer,
     limits: SentenceLimits,
     *,
+    name: str,
     long_windows: bool = False,
     in_flight: int = 3,
 ) -> Iterator[ScoredSentence]:
@@ -323,11 +324,12 @@ def score_stream(
         sentences: any number of them; two windows of `READ_AHEAD` are held at a time.
         scorer: what gives the log-probabilities, and the likeliest pieces if it can; called from `in_flight` threads.
         limits: what the model takes.
+        name: of the file, for messages.
         long_windows: cut longer sentences into overlapping windows instead of refusing them.
         in_flight: batches under way at once.
 
     Raises:
-        UsageError: a sentence or a word is too long; the message names its line. Sentences before it are given first.
+        UsageError: a sentence or a word is too long; the message names file and line. Those before it are given first.
         BenchError: whatever `scorer` raises.
     """
 
@@ -343,7 +345,7 @@ def score_stream(
     try:
         while True:
             while len(chunks) < 2 and failed is None:
-                items, windows, failed = _take(source, limits, long_windows)
+                items, windows, failed = _take(source, name, limits, long_windows)
                 if not items:
                     break
                 chunks.append(_Chunk(items, windows))
@@ -376,14 +378,14 @@ def _checked(answers: PieceAnswers) -> PieceAnswers:
 
 
 def _take(
-    source: Iterator[tuple[int, EncodedSentence]], limits: SentenceLimits, long_windows: bool
+    source: Iterator[tuple[int, EncodedSentence]], name: str, limits: SentenceLimits, long_windows: bool
 ) -> tuple[list[tuple[int, EncodedSentence]], list[list[Window]], UsageError | None]:
     """The next sentences up to `READ_AHEAD`, and the error that ended them early, if one did."""
     items: list[tuple[int, EncodedSentence]] = []
     windows: list[list[Window]] = []
     try:
         for line, sentence in islice(source, READ_AHEAD):
-            windows.append(line_windows(line, sentence, limits, long_windows))
+            windows.append(line_windows(f"{name} line {line}", sentence, limits, long_windows))
             items.append((line, sentence))
     except UsageError as error:
         return items, windows, error

@@ -55,17 +55,19 @@ class SentenceLimits:
         return None
 
 
-def line_windows(line: int, sentence: EncodedSentence, limits: SentenceLimits, long_windows: bool) -> list[Window]:
+def line_windows(place: str, sentence: EncodedSentence, limits: SentenceLimits, long_windows: bool) -> list[Window]:
     """The windows in which a line's sentence is scored: one, or with `long_windows` several if it is too long.
 
+    `place` names the file and the line.
+
     Raises:
-        UsageError: it is too long otherwise, or one of its words is; the message names the line.
+        UsageError: it is too long otherwise, or one of its words is; the message begins with `place`.
     """
     if reason := limits.word_excess(sentence):
-        raise UsageError(f"line {line} {reason}; remove that word")
+        raise UsageError(f"{place} {reason}; remove that word")
     if not long_windows and (reason := limits.excess(sentence)):
-        raise UsageError(f"line {line} {reason}; shorten it, or score it in overlapping windows with --long window")
+        raise UsageError(f"{place} {reason}; shorten it, or score it in overlapping windows with --long window")
     try:
         return cut_windows(sentence, limits.max_pieces)
     except ValueError as error:
-        raise UsageError(f"line {line}: {error}; remove that word") from error
+        raise UsageError(f"{place}: {error}; remove that word") from error

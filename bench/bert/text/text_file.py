@@ -42,14 +42,19 @@ def read_sentences(path: str | Path) -> Iterator[Line]:
         if sys.stdin is None:
             # The process was started without one (`<&-`).
             raise UsageError("standard input is closed; give a text file, or a pipe")
-        return _lines(sys.stdin.buffer, "standard input")
+        return _lines(sys.stdin.buffer, input_name(path))
     try:
         stream = Path(path).open("rb")  # noqa: SIM115 - closed by the generator
     except FileNotFoundError:
         raise UsageError(f"no file {path}; give a text file with one sentence a line") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); give a text file") from None
-    return _lines(stream, str(path))
+    return _lines(stream, input_name(path))
+
+
+def input_name(path: str | Path) -> str:
+    """The name of an input of `read_sentences` in messages."""
+    return "standard input" if str(path) == STDIN else str(path)
 
 
 def _lines(stream: BinaryIO, name: str) -> Iterator[Line]:

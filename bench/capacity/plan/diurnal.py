@@ -88,15 +88,18 @@ def read_diurnal(path: Path) -> tuple[Span, ...]:
     """
     try:
         text = read_regular(path, _MOST_BYTES).decode("utf-8-sig")
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        # Blank lines make no row, and a cell in quotes may have several lines.
+        numbered = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(
             f"{path} cannot be read as text ({in_words(error)}); give a CSV file with time and rate"
         ) from error
+    rows = [row for _, row in numbered]
     if len(rows) < 2 or not {"time", "rate"} <= rows[0].keys():
         raise UsageError(f"{path} needs a header with time and rate, and at least two lines")
     starts, rates, first = [], [], ""
-    for number, row in enumerate(rows, 2):
+    for number, row in numbered:
         try:
             start, kind = _seconds(_cell(row, "time"))
             starts.append(start)

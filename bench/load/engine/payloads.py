@@ -111,7 +111,7 @@ def _payload(
     try:
         request = score_request(sentences, golden.special, workload.signature, shape, workload.model_name)
     except ValueError as error:
-        raise UsageError(f"sentence {index + 1} cannot be padded: {error}") from error
+        raise UsageError(f"sentence {index + 1} of the golden file cannot be padded: {error}") from error
     words = sum(sentence.num_words for sentence in sentences)
     rest = predict_body(request) if "rest" in protocols else b""
     return Payload(

@@ -144,6 +144,24 @@ def parse_number(text: str, least: float, most: float, *, open_least: bool = Fal
     return value
 
 
+def check_range(name: str, value: float, least: float, most: float, unit: str = "") -> None:
+    """Refuses a value outside `least` to `most`, and NaN.
+
+    Args:
+        name: of the value, for the message.
+        value: what was given.
+        least: the smallest that is taken.
+        most: the largest that is taken.
+        unit: of all three, for the message.
+
+    Raises:
+        UsageError: it is outside.
+    """
+    if not least <= value <= most:
+        ends = format_number(least, _EXACT), format_number(most, _EXACT)
+        raise UsageError(f"{name} is {value}{unit and ' ' + unit}; it must be {ends[0]} to {ends[1]} {unit}".rstrip())
+
+
 def parse_bytes(text: str) -> int:
     """Bytes in `text`: `500kB`, `8MB`, `1GB` (powers of 1000), `8MiB` (of 1024).
 

@@ -8,11 +8,13 @@ from typing import Final
 
 from bench.bert.contract.masked_requests import COMPACT_SIGNATURE
 from bench.core.errors import UsageError
+from bench.core.units import check_range
 from bench.gate.types import DEFAULT_EFFECT, Plan, make_plan
 from bench.load.setup.run_spec import RunSpec
 from bench.serving.target import Target
 from bench.serving.types import DEFAULT_MODEL_NAME
 from bench.workload.due_times import Arrivals, ClosedLoop
+from bench.workload.workload import MOST_SECONDS
 
 OPEN_LOOP_USERS: Final = 64
 """Most requests in flight to one arm in open loop."""
@@ -91,8 +93,9 @@ class GateSpec:
     def __post_init__(self) -> None:
         for name in ("max_time", "run_time"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UsageError(f"{name} is {value} s; give a time above 0")
+            if value is not None and not 0 < value <= MOST_SECONDS:
+                raise UsageError(f"{name} is {value} s; give a time above 0, of at most {MOST_SECONDS} s")
+        check_range("warmup", self.warmup, 0, MOST_SECONDS, "s")
         if self.protocol is None:
             object.__setattr__(self, "protocol", _protocol_of(self.variants))
         if self.protocol not in ("rest", "grpc"):

@@ -23,6 +23,7 @@ from typing import Final
 from bench.core.errors import UsageError, did_you_mean
 from bench.core.units import parse_duration, parse_duration_or_zero, parse_rate
 from bench.workload.due_times import (
+    MOST_USERS,
     Arrivals,
     Burst,
     ClosedLoop,
@@ -36,6 +37,7 @@ from bench.workload.due_times import (
 from bench.workload.trace import read_trace
 
 __all__ = [
+    "MOST_USERS",
     "Arrivals",
     "Burst",
     "ClosedLoop",
@@ -89,7 +91,7 @@ def _rate_or_zero(text: str) -> float:
 
 def _parse_closed(text: str, kind: str) -> Arrivals:
     found = _options(kind, text, ("users",), ("think",))
-    if not re.fullmatch(r"[0-9]{1,9}", found["users"]):
+    if not re.fullmatch(r"[0-9]{1,300}", found["users"]):
         raise UsageError(f"users is a whole number, not {found['users']!r}; write closed:users=8")
     return ClosedLoop(users=int(found["users"]), think=parse_duration_or_zero(found.get("think", "0")))
 

@@ -10,12 +10,15 @@ import numpy as np
 from bench.core.errors import UsageError
 from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
-from bench.core.units import format_number, format_seconds
+from bench.core.units import HIGHEST, LONGEST, format_number, format_seconds
 from bench.workload.rate_profile import RateProfile
 from bench.workload.trace import Trace
 
 MAX_REQUESTS: Final = 50_000_000
 """Limit of a schedule, which takes 8 bytes of memory per request; more is taken for a typing error."""
+
+MOST_USERS: Final = 100_000
+"""Users of a run in all its processes, each with memory and mostly a connection; more is taken for a typing error."""
 
 MAX_BURSTS: Final = 1_000_000
 """Limit of the periods of a burst schedule; more is taken for a typing error."""
@@ -54,7 +57,7 @@ class ClosedLoop(Arrivals):
     """A fixed number of users; the next request of each is due when its last one is answered and `think` has passed.
 
     Args:
-        users: 1 or more.
+        users: 1 to `MOST_USERS`.
         think: seconds between an answer and the next request, 0 or more; at least `UNAVAILABLE_PAUSE` after an
             `unavailable` one.
     """
@@ -68,8 +71,12 @@ class ClosedLoop(Arrivals):
     def __post_init__(self) -> None:
         if self.users < 1:
             raise UsageError(f"closed loop needs at least one user, not {self.users}; write closed:users=8")
-        if not 0 <= self.think < math.inf:
-            raise UsageError(f"think time must be 0 or more seconds, not {self.think}; write it like think=100ms")
+        if self.users > MOST_USERS:
+            raise UsageError(f"closed loop takes at most {MOST_USERS:,} users, not {self.users:,}; give fewer")
+        if not 0 <= self.think <= LONGEST:
+            raise UsageError(
+                f"think time must be 0 or more seconds and at most a year, not {self.think}; write it like think=100ms"
+            )
 
     def _options(self) -> dict[str, str]:
         options = {"users": str(self.users)}
@@ -324,8 +331,9 @@ class TraceArrivals(OpenLoop):
 
 
 def _check_rate(name: str, rate: float, zero: bool = False) -> None:
-    if not (0 <= rate < math.inf) or (rate == 0 and not zero):
-        raise UsageError(f"{name} must be a rate above zero, not {rate}; write it like {name}=50")
+    if not 0 <= rate <= HIGHEST or (rate == 0 and not zero):
+        bound = f", at most {HIGHEST:,.0f}/s" if rate > HIGHEST else ""
+        raise UsageError(f"{name} must be a rate above zero{bound}, not {rate}; write it like {name}=50")
 
 
 def _check_length(name: str, seconds: float) -> None:

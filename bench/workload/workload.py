@@ -11,7 +11,7 @@ from bench.core.errors import UsageError, did_you_mean
 from bench.core.seeds import Stream, generator
 from bench.core.types import Floats
 from bench.core.units import format_number, format_rate, format_seconds
-from bench.workload.due_times import MAX_REQUESTS, OpenLoop
+from bench.workload.due_times import MAX_REQUESTS, MOST_USERS, OpenLoop
 
 PROTOCOLS: Final = ("rest", "grpc", "both")
 TRANSPORTS: Final = {
@@ -23,6 +23,12 @@ MOST_SECONDS: Final = 100_000_000
 """Three years: more than any run, and few enough for charts by the second."""
 MOST_SENTENCES: Final = (1 << 16) - 1
 """Sentences per request: as many as its record has room for."""
+MOST_CHANNELS: Final = 1000
+"""gRPC connections of a process."""
+MOST_REPEATS: Final = 10_000
+"""Runs of one command under one load."""
+MOST_SEED: Final = (1 << 63) - 1
+"""What files can store."""
 SIGNATURES: Final = ("score", "serving_default")
 
 
@@ -43,7 +49,7 @@ class Workload:
         padded: whether sentences are padded to a fixed length, as in the article.
         check_share: share of the answers that are compared with the golden ones, 0 to 1.
         timeout: seconds from the send until a request counts as `timeout`.
-        users: most requests in flight, over all workers.
+        users: most requests in flight, over all workers, 1 to `MOST_USERS`.
         duration: seconds measured, warm-up left out.
         warmup: seconds of load before the measured part; its requests are recorded and marked.
         drain: seconds given to requests in flight at the end.
@@ -84,18 +90,17 @@ class Workload:
             raise UsageError(f"transport of {self.protocol} must be {known}, not {self.transport!r}{near}")
         if not self.signature:
             raise UsageError(f"signature is empty; give {' or '.join(SIGNATURES)}")
-        for name, most in (("sentences", MOST_SENTENCES), ("users", math.inf), ("channels", math.inf)):
+        for name, most in (("sentences", MOST_SENTENCES), ("users", MOST_USERS), ("channels", MOST_CHANNELS)):
             if not 1 <= getattr(self, name) <= most:
-                bound = f" and at most {most:,}" if most < math.inf else ""
-                raise UsageError(f"{name} must be 1 or more{bound}, not {getattr(self, name)}")
+                raise UsageError(f"{name} must be 1 or more and at most {most:,}, not {getattr(self, name)}")
         for name in ("timeout", "duration"):
             if not 0 < getattr(self, name) <= MOST_SECONDS:
                 raise UsageError(f"{name} must be above 0 and at most {MOST_SECONDS} s, not {getattr(self, name)}")
         for name in ("warmup", "drain"):
             if not 0 <= getattr(self, name) <= MOST_SECONDS:
                 raise UsageError(f"{name} must be 0 to {MOST_SECONDS} s, not {getattr(self, name)}")
-        if self.seed < 0:
-            raise UsageError(f"seed must be 0 or more, not {self.seed}")
+        if not 0 <= self.seed <= MOST_SEED:
+            raise UsageError(f"seed must be 0 or more and at most {MOST_SEED}, not {self.seed}")
         if not 0 <= self.check_share <= 1:
             raise UsageError(f"check share must lie between 0 and 1, not {self.check_share}")
 

@@ -1,5 +1,6 @@
 """The typed sweep: what it refuses, and what it records."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,10 @@ def spec(run: RunSpec | None = None, **given: Any) -> SweepSpec:
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"replicas": 0}, "replicas is 0; it must be 1 or more"),
+        ({"replicas": 0}, "replicas is 0; it must be 1 to 10,000"),
+        ({"replicas": 10_001}, "replicas is 10001; it must be 1 to 10,000"),
+        ({"servers": 1025}, "servers is 1025; it must be 1 to 1,024"),
+        ({"cores_per_replica": 0}, "cores_per_replica is 0; it must be 1 to 4,096"),
         ({"run": load(protocol="both", transport="fast+grpcio")}, "'both'; it must be rest or grpc"),
         (
             {"replicas": 3, "replica_targets": (parse_target("http://localhost:8502"),)},
@@ -56,6 +60,27 @@ def test_values_that_do_not_fit_are_refused(given: dict[str, Any], reason: str) 
 def test_a_plan_needs_a_rate() -> None:
     with pytest.raises(UsageError, match="--plan rate=500/s or --diurnal"):
         PlanRequest()
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf, 2e9])
+def test_a_rate_to_plan_for_is_in_range(rate: float) -> None:
+    with pytest.raises(UsageError, match="rate is .*/s; it must be above 0 and at most 1,000,000,000/s"):
+        PlanRequest(rate=rate)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"ladder": ()}, "ladder is empty"),
+        ({"ladder": (1, 10**9)}, "ladder is 1000000000; it must be 1 to 100,000"),
+        ({"step": -1.0}, "step is -1.0 s; it must be 0 to 100,000,000 s"),
+        ({"warmup": math.inf}, "warmup is inf s; it must be 0 to 100,000,000 s"),
+        ({"repeats": 10_001}, "repeats is 10001; it must be 0 to 10,000"),
+    ],
+)
+def test_a_scale_checks_its_numbers(changed: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        replace(QUICK, **changed)
 
 
 def test_the_job_records_what_decides_the_steps() -> None:

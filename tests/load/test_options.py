@@ -143,9 +143,10 @@ def test_bad_hosts(host: str) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["--arrivals", "poisson:rate=5"]])
-def test_no_users_is_one_line_that_names_locust_s_option(words: list[str]) -> None:
-    with pytest.raises(UsageError, match=r"^--users: 0 is out of range; give 1 or more$"):
-        read(words, users=0)
+@pytest.mark.parametrize("users", [0, 100_001, 999_999_999])
+def test_users_out_of_range_are_one_line_that_names_locust_s_option(words: list[str], users: int) -> None:
+    with pytest.raises(UsageError, match=rf"^--users: {users} is out of range; give a whole number from 1 to 100000$"):
+        read(words, users=users)
 
 
 def test_closed_loop_takes_the_users_of_the_pool() -> None:

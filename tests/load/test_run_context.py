@@ -91,7 +91,12 @@ def test_something_else(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     ("changed", "reason"),
     [
         ({"arrivals": ClosedLoop(3)}, "closed:users=3 and --users 8 contradict each other; give --users 3"),
-        ({"users": 0}, "users must be 1 or more, not 0"),
+        ({"users": 0}, "users must be 1 or more and at most 100,000, not 0"),
+        ({"users": 100_001}, "users must be 1 or more and at most 100,000, not 100001"),
+        ({"channels": 1001}, "channels must be 1 or more and at most 1,000, not 1001"),
+        ({"seed": 1 << 63}, "seed must be 0 or more and at most 9223372036854775807, not 9223372036854775808"),
+        ({"trace_share": 1.5}, "trace_share is 1.5; it must be 0 to 1$"),
+        ({"repeat": -1}, "repeat is -1; it must be 0 to 10,000$"),
         ({"duration": 0.0}, "duration must be above 0 and at most"),
         ({"warmup": -1.0}, "warmup must be 0 to"),
         ({"transport": "grpcio"}, "transport of rest must be fast or requests"),

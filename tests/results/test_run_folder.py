@@ -403,7 +403,7 @@ def test_header_round_trip(finished: Run) -> None:
     [
         ({"checksums": ...}, "checksums is missing"),
         ({"workload": {"usres": 3}}, "workload.usres: unknown field"),
-        ({"workload": {"users": 0}}, "users must be 1 or more, not 0"),
+        ({"workload": {"users": 0}}, "users must be 1 or more and at most 100,000, not 0"),
         ({"workload": {"users": "3"}}, "workload.users: expected int, got str"),
         ({"environment": {"colour": "red"}}, "environment.colour: unknown field"),
         ({"environment": {"gpus": [1]}}, r"environment.gpus\[0\]: expected str, got int"),

@@ -21,7 +21,9 @@ from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.capacity.queue.latency_table import REFERENCE, Effort
 from bench.core.errors import UsageError
 from bench.core.seeds import Stream, generator
-from bench.workload.due_times import ClosedLoop, Poisson
+from bench.core.units import check_range
+from bench.workload.due_times import MOST_USERS, ClosedLoop, Poisson
+from bench.workload.workload import MOST_SECONDS
 
 LADDER: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 FLAT: Final = 0.03
@@ -29,6 +31,8 @@ FLAT: Final = 0.03
 FLAT_STEPS: Final = 2
 TOO_SLOW: Final = 5.0
 """The ladder ends where a latency exceeds its limit by this factor, even if throughput still grows."""
+MOST_RUNS: Final = 10_000
+"""Of one kind in a sweep."""
 TOO_MANY_ERRORS: Final = 0.2
 SINGLE_USER_ERROR: Final = 0.03
 """Largest relative standard error of the mean square of the latencies of one user. Waiting is proportional to that mean
@@ -76,6 +80,16 @@ class Scale:
     replicates: int = 100
     effort: Effort = field(default_factory=Effort)
     reference: Effort = REFERENCE
+
+    def __post_init__(self) -> None:
+        if not self.ladder:
+            raise UsageError("ladder is empty; give numbers of users")
+        for users in self.ladder:
+            check_range("ladder", users, 1, MOST_USERS)
+        for name in ("single_user", "step", "knee_seconds", "hold_out_seconds", "warmup", "settle"):
+            check_range(name, getattr(self, name), 0, MOST_SECONDS, "s")
+        for name in ("single_user_runs", "min_steps", "repeats", "confirm", "retries", "replicates"):
+            check_range(name, getattr(self, name), 0, MOST_RUNS)
 
     def adjusted(self, step: float | None = None, knee: float | None = None, max_users: int | None = None) -> Self:
         """The scale with other lengths and a shorter ladder.

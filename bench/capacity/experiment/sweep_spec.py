@@ -9,13 +9,17 @@ from typing import Any, Final
 from bench.bert.contract.golden import Golden
 from bench.capacity.experiment.batching import read_batching, resolve_batching, rows_per_request
 from bench.capacity.experiment.experiment_design import FULL, Scale
+from bench.capacity.plan.fleet import MOST_REPLICAS
 from bench.capacity.plan.planned import PlanRequest
 from bench.capacity.plan.slo import Slo
+from bench.capacity.queue.queue_model import MAX_SERVERS
 from bench.core.errors import UsageError
-from bench.core.units import pluralize
+from bench.core.units import check_range, pluralize
 from bench.core.versioned_json import shallow
 from bench.load.setup.run_spec import RunSpec
 from bench.serving.target import Target
+
+MOST_CORES: Final = 4096
 
 REQUEST_DEFAULTS: Final[Mapping[str, Any]] = {
     "signature": "score",
@@ -71,8 +75,9 @@ class SweepSpec:
     resume: bool = False
 
     def __post_init__(self) -> None:
-        if self.replicas < 1:
-            raise UsageError(f"replicas is {self.replicas}; it must be 1 or more")
+        for name, most in (("replicas", MOST_REPLICAS), ("servers", MAX_SERVERS), ("cores_per_replica", MOST_CORES)):
+            if (value := getattr(self, name)) is not None:
+                check_range(name, value, 1, most)
         if self.load.protocol not in ("rest", "grpc"):
             raise UsageError(f"the protocol of a sweep is {self.load.protocol!r}; it must be rest or grpc")
         if self.load.target.remote and len(self.replica_targets) < self.replicas - 1:

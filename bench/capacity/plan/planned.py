@@ -8,6 +8,7 @@ from bench.capacity.plan.plan import PlanOptions, PlanRow, SimulatedPlan, plan, 
 from bench.capacity.plan.slo import Slo
 from bench.capacity.plan.slo_rate import SloRate
 from bench.core.errors import InconclusiveError, UsageError
+from bench.core.units import HIGHEST
 from bench.stats.estimate import Estimate
 
 
@@ -31,6 +32,8 @@ class PlanRequest:
     def __post_init__(self) -> None:
         if self.rate is None and not self.spans:
             raise UsageError("a plan needs a rate; give --plan rate=500/s or --diurnal FILE.csv")
+        if self.rate is not None and not 0 < self.rate <= HIGHEST:
+            raise UsageError(f"rate is {self.rate}/s; it must be above 0 and at most {HIGHEST:,.0f}/s")
 
     @property
     def planned_rate(self) -> float:

@@ -10,6 +10,8 @@ from bench.cli.common.values import DURATION, FOLDER, SEED, Value, whole
 from bench.cli.common.verdict_files import add_verdict_options, verdict_files
 from bench.load.locust_adapter.options import OPTIONS, READERS, read_arrivals
 from bench.load.setup.catalog import SCENARIOS
+from bench.workload.due_times import MOST_USERS
+from bench.workload.workload import MOST_REPEATS
 
 # Options that this command defines itself.
 OWN: Final = frozenset({"arrivals", "model_dir", "model_name", "results", "server_flags", "seed", "warmup"})
@@ -35,10 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="load before the measured time (default: a tenth of it, at most 10s, or more where the run settles later)",
     )
-    parser.add_argument("--users", type=whole(), metavar="N", help="number of users: the most requests in flight")
+    parser.add_argument(
+        "--users", type=whole(1, MOST_USERS), metavar="N", help="number of users: the most requests in flight"
+    )
     parser.add_argument(
         "--repeat",
-        type=whole(1, 10_000),
+        type=whole(1, MOST_REPEATS),
         default=1,
         metavar="N",
         help="independent runs of each --arrivals (default: 1)",

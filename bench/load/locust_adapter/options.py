@@ -33,8 +33,8 @@ from bench.serving.access import Access
 from bench.serving.headers import Headers, read_headers
 from bench.serving.target import Target, TargetKind, grpc_address, masked_address, parse_target, reach
 from bench.serving.tls import TlsOptions
-from bench.workload.arrivals import Arrivals, parse_arrivals
-from bench.workload.workload import MOST_SENTENCES, TRANSPORTS
+from bench.workload.arrivals import MOST_USERS, Arrivals, parse_arrivals
+from bench.workload.workload import MOST_CHANNELS, MOST_SENTENCES, TRANSPORTS
 
 _WARMUP_SHARE: Final = 0.1
 _WARMUP_MOST: Final = 10.0
@@ -214,8 +214,8 @@ def read_spec(texts: Mapping[str, Any], scenario: Scenario, host: str | None, us
     Raises:
         UsageError: an option that cannot be read, or options that contradict each other.
     """
-    if users < 1:
-        raise UsageError(f"--users: {users} is out of range; give 1 or more")
+    if not 1 <= users <= MOST_USERS:
+        raise UsageError(f"--users: {users} is out of range; give a whole number from 1 to {MOST_USERS}")
     values = {name: read_option(name, (texts[name] or "").strip()) for name in OPTIONS}
     values |= {name: bool(texts[name]) for name in SWITCHES}
     own = split_headers(defaults(scenario)["headers"])
@@ -370,7 +370,7 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "drain": parse_duration_or_zero,
     "warmup": lambda text: None if text == "auto" else parse_duration_or_zero(text),
     "seed": lambda text: parse_whole(text, 0, 2**32 - 1),
-    "channels": lambda text: parse_whole(text, 1, 1000),
+    "channels": lambda text: parse_whole(text, 1, MOST_CHANNELS),
     "headers": lambda text: read_headers(split_headers(text)),
     "ca_cert": _path,
     "client_cert": _path,

@@ -17,7 +17,7 @@ import msgspec
 from bench.bert.contract.golden import GoldenFile
 from bench.core import interrupts
 from bench.core.errors import UsageError
-from bench.core.units import format_bytes
+from bench.core.units import check_range, format_bytes
 from bench.core.versioned_json import shallow
 from bench.load.live.export_addresses import ListenAddress
 from bench.load.setup.catalog import SampleRule
@@ -32,7 +32,7 @@ from bench.serving.types import DEFAULT_MODEL_NAME
 from bench.workload.arrivals import Arrivals, ClosedLoop, Poisson, parse_arrivals
 from bench.workload.balancing import POLICIES
 from bench.workload.trace_context import HEADER
-from bench.workload.workload import Workload
+from bench.workload.workload import MOST_REPEATS, Workload
 
 FORMAT: Final = 3
 _EMBEDDED: Final = Target(TargetKind.EMBEDDED)
@@ -145,6 +145,8 @@ class RunSpec:
             raise UsageError(f"the header {HEADER} is given, and --{HEADER} too; leave one of them out")
         if self.policy not in POLICIES:
             raise UsageError(f"the policy is one of {', '.join(POLICIES)}, not {self.policy!r}")
+        check_range("trace_share", self.trace_share, 0, 1)
+        check_range("repeat", self.repeat, 0, MOST_REPEATS)
         if self.protocol != "rest":
             # Refuses headers that gRPC does not allow.
             self.target.access.headers.metadata()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.capacity.plan.slo import Slo
+from bench.capacity.queue.queue_model import MAX_SERVERS
 from bench.cli.common.options import add_scenario_options, add_target_options, served_target
 from bench.cli.common.values import (
     DURATION_TEXT,
@@ -21,6 +22,7 @@ from bench.cli.common.values import (
     whole,
 )
 from bench.workload.balancing import POLICIES
+from bench.workload.due_times import MOST_USERS
 
 _SLO: Final = Value(Slo.parse, as_text=True)
 DEFAULT_SLO: Final = "p99=250ms,errors=0.1%,wrong=0"
@@ -94,7 +96,7 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
 
 def _add_servers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--servers", type=whole(1, 10_000), metavar="N", help="requests that the server works on at once, if known"
+        "--servers", type=whole(1, MAX_SERVERS), metavar="N", help="requests that the server works on at once, if known"
     )
 
 
@@ -132,7 +134,7 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
 def _add_scale(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-users",
-        type=whole(1, 100_000),
+        type=whole(1, MOST_USERS),
         metavar="N",
         help="largest number of users of the ladder (default: 256); its last step then has 4 N users, at least 64",
     )

@@ -11,17 +11,19 @@ Format history of `baselines.json`:
 import re
 import shlex
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from bench.analysis.run import analyse
+from bench.analysis.run import Analysis, analyse
 from bench.core.atomic_files import scratch_folder, write_atomically
 from bench.core.bounded_files import own_file
 from bench.core.errors import UsageError, did_you_mean
+from bench.core.units import pluralize
 from bench.core.versioned_json import VersionedJson
+from bench.gate.stored import MIN_RUNS
 from bench.results.records import Outcome
 from bench.results.run_reader import Run, find_runs
 
@@ -73,14 +75,23 @@ def read_store(store: Path) -> tuple[Entry, ...]:
         return ()
 
 
-def add_runs(store: Path, paths: Iterable[Path], label: str, now: datetime) -> Entry:
-    """Copies a run set into the store. A failed one is stored too, with its problems.
+def add_runs(
+    store: Path,
+    paths: Iterable[Path],
+    label: str,
+    now: datetime,
+    left_out: Callable[[str], object] = lambda line: None,
+) -> Entry:
+    """Copies a run set into the store, without its INVALID runs where enough VALID ones remain.
+
+    A failed set is stored whole, with its problems.
 
     Args:
         store: the store; made if it is not there.
         paths: run folders or folders of runs.
         label: what it is.
         now: UTC.
+        left_out: called with a line for each run that is left out.
 
     Raises:
         UsageError: no run at `paths`, or runs of the same name.
@@ -94,8 +105,10 @@ def add_runs(store: Path, paths: Iterable[Path], label: str, now: datetime) -> E
     name = f"{now:%Y%m%dT%H%M%SZ}-{re.sub(r'[^a-z0-9]+', '-', label.lower()).strip('-') or 'runs'}"
     taken = {entry.id for entry in entries}
     name = next(entry for entry in (name, *(f"{name}-{number}" for number in range(2, 1000))) if entry not in taken)
-    problems = tuple(problem for run in runs for problem in _problems(run))
-    entry = Entry(name, label, f"{now:%Y-%m-%dT%H:%M:%SZ}", tuple(names), problems)
+    runs, invalid, problems = _sift(runs)
+    for line in invalid:
+        left_out(line)
+    entry = Entry(name, label, f"{now:%Y-%m-%dT%H:%M:%SZ}", tuple(run.name for run in runs), tuple(problems))
     store.mkdir(parents=True, exist_ok=True)
     # Nothing of a copy that a full disk or a signal ends is left.
     with scratch_folder(store, ".adding-") as scratch:
@@ -123,7 +136,7 @@ def promote(store: Path, name: str) -> Entry:
     """
     entry = find_entry(store, name)
     if entry.problems:
-        raise UsageError(f"{entry.id} failed and cannot be promoted: {entry.problems[0]}; promote another entry")
+        raise UsageError(f"{entry.id} failed and cannot be promoted: {entry.problems[-1]}; promote another entry")
     find_runs([own_file(store, entry.id)])
     chosen = replace(entry, promoted=True)
     others = (replace(other, promoted=False) for other in read_store(store))
@@ -168,16 +181,35 @@ def entry_runs(store: Path, entry: Entry) -> list[Run]:
     return find_runs([own_file(store, f"{entry.id}/{name}") for name in entry.runs])
 
 
-def _problems(run: Run) -> Sequence[str]:
-    """Why this run must not be a baseline."""
-    analysis = analyse(run)
-    wrong = analysis.summary.all_wrong
+def _sift(runs: list[Run]) -> tuple[list[Run], list[str], list[str]]:
+    """The runs of an entry, a line for each INVALID one that is left out, and why the entry must not be the baseline.
+
+    Only what the load generator did wrong is left out: without the runs that show the server at its worst a baseline
+    would look faster than it is.
+    """
+    analyses = [analyse(run) for run in runs]
+    problems = [problem for analysis in analyses for problem in _problems(analysis)]
+    shown = [analysis.run for analysis in analyses if analysis.validity.shows_server]
+    invalid = [f"{entry.run.name} is {entry.validity}" for entry in analyses if not entry.validity.shows_server]
+    if problems or not invalid:
+        return runs, [], [*invalid, *problems]
+    if len(shown) < MIN_RUNS:
+        verb = "is" if 1 in (len(shown), len(runs)) else "are"
+        few = f"{len(shown)} of {pluralize(len(runs), 'run')} {verb} VALID, and a gate needs {MIN_RUNS}"
+        return runs, [], [*invalid, few]
+    return shown, invalid, []
+
+
+def _problems(analysis: Analysis) -> Sequence[str]:
+    """What the server did in a run for which a set that has it must not be a baseline."""
+    run, wrong, counts = analysis.run, analysis.summary.all_wrong, analysis.summary.counts
     found = [f"{run.name}: {wrong} wrong answers"] if wrong else []
-    counts = analysis.summary.counts
     failed = analysis.summary.due - sum(counts.get(name, 0) for name in (Outcome.WRONG_ANSWER, Outcome.OK))
     if failed > FAILED_SHARE * analysis.summary.due:
         found.append(f"{run.name}: {failed} of {analysis.summary.due} requests failed")
-    return [*found, *(f"{run.name} is INVALID: {reason}" for reason in analysis.validity.reasons)]
+    if analysis.validity.overloaded:
+        found.append(f"{run.name} is {analysis.validity}")
+    return found
 
 
 def _write(store: Path, entries: Iterable[Entry]) -> None:

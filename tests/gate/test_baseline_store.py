@@ -11,7 +11,7 @@ from bench.cli import main
 from bench.core.errors import UsageError
 from bench.gate.baseline_store import INDEX, add_runs, find_entry, promote, promoted_runs, read_store
 from bench.results.records import Outcome
-from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
+from tests.support.synthetic_runs import WORKLOAD, fixed, simulate, write_run
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SHORT = replace(WORKLOAD, duration=8.0, warmup=1.0)
@@ -82,6 +82,66 @@ def test_an_unfinished_run_and_one_of_failures_are_failed(tmp_path: Path) -> Non
     killed = write_run(tmp_path / "runs", simulate(ARRIVALS, SHORT), ARRIVALS, SHORT, slug="killed", finish=False)
     assert "requests failed" in add_runs(tmp_path / "store", [erring.path], "e", NOW).problems[0]
     assert "did not finish" in add_runs(tmp_path / "store", [killed.path], "k", NOW).problems[0]
+
+
+def _five_runs(tmp_path: Path, unfinished: int) -> tuple[Path, list[str]]:
+    """Five runs, and the names of those that did not finish."""
+    runs = [
+        write_run(tmp_path / "runs", simulate(ARRIVALS, SHORT), ARRIVALS, SHORT, slug=f"r{n}", finish=n >= unfinished)
+        for n in range(5)
+    ]
+    return tmp_path / "runs", [run.name for run in runs[:unfinished]]
+
+
+def test_an_invalid_run_is_left_out_by_name_where_enough_valid_ones_remain(tmp_path: Path) -> None:
+    runs, (killed,) = _five_runs(tmp_path, unfinished=1)
+    store, out, err = tmp_path / "store", io.StringIO(), io.StringIO()
+    assert main(["baseline", "add", str(runs), "--promote", "--store", str(store)], out, err) == 0
+    (entry,) = read_store(store)
+    assert (entry.promoted, entry.problems, len(entry.runs)) == (True, (), 4)
+    assert killed not in entry.runs
+    assert [run.name for run in promoted_runs(store)] == list(entry.runs)
+    left_out = [line for line in out.getvalue().splitlines() if "left out" in line]
+    assert len(left_out) == 1
+    assert left_out[0].startswith(f"  left out: {killed} is INVALID: the run did not finish")
+    assert err.getvalue() == ""
+
+
+def test_too_few_valid_runs_are_not_promoted_and_the_line_says_how_many_are_needed(tmp_path: Path) -> None:
+    runs, killed = _five_runs(tmp_path, unfinished=2)
+    store, out, err = tmp_path / "store", io.StringIO(), io.StringIO()
+    assert main(["baseline", "add", str(runs), "--promote", "--store", str(store)], out, err) == 1
+    (entry,) = read_store(store)
+    assert not entry.promoted
+    assert len(entry.runs) == 5
+    assert [problem.partition(" is INVALID")[0] for problem in entry.problems[:-1]] == killed
+    assert entry.problems[-1] == "3 of 5 runs are VALID, and a gate needs 4"
+    assert f"{entry.id} was stored but not promoted: {entry.problems[-1]}; look at its runs" in err.getvalue()
+    with pytest.raises(UsageError, match="3 of 5 runs are VALID, and a gate needs 4; promote another entry"):
+        promote(store, "latest")
+
+
+@pytest.mark.parametrize("outcome", [Outcome.WRONG_ANSWER, Outcome.TIMEOUT])
+def test_what_the_server_did_is_not_left_out(outcome: Outcome, tmp_path: Path) -> None:
+    runs, _ = _five_runs(tmp_path, unfinished=1)
+    requests = simulate(ARRIVALS, SHORT)
+    requests.outcome[::20] = [outcome] * len(requests.outcome[::20])
+    bad = write_run(runs, requests, ARRIVALS, SHORT, slug="bad")
+    left_out: list[str] = []
+    entry = add_runs(tmp_path / "store", [runs], "a", NOW, left_out.append)
+    assert (len(entry.runs), left_out) == (6, [])
+    assert entry.problems[-1].startswith(bad.name)
+
+
+def test_a_run_that_shows_a_server_behind_its_rate_is_not_left_out(tmp_path: Path) -> None:
+    """A baseline of the runs in which the server kept up would look faster than the server is."""
+    runs, _ = _five_runs(tmp_path, unfinished=0)
+    long = replace(WORKLOAD, duration=20.0, warmup=1.0)
+    behind = write_run(runs, simulate(ARRIVALS, long, fixed(0.025)), ARRIVALS, long, slug="behind")
+    entry = add_runs(tmp_path / "store", [runs], "a", NOW)
+    assert len(entry.runs) == 6
+    (problem,) = entry.problems
+    assert problem.startswith(f"{behind.name} is INVALID: ")
 
 
 def test_changed_runs_are_not_promoted(runs: Path, tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ import argparse
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO
+
+from msgspec import Meta
 
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import analyse
@@ -31,6 +33,7 @@ class AddDocument(Document, frozen=True, kw_only=True):
     command: str = "baseline add"
     store: str
     entry: Entry
+    left_out: Annotated[Sequence[str], Meta(description="INVALID runs that are not part of it, a line each")]
 
 
 class ShowDocument(Document, frozen=True, kw_only=True):
@@ -54,7 +57,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Does one action.
 
     Returns:
-        0; 1 if `add --promote` was given runs that failed: they are stored and not promoted.
+        0; 1 if `add --promote` was given runs that failed, or too few VALID ones: they are stored and not promoted.
 
     Raises:
         UsageError: no such run or entry, or a failed entry to promote.
@@ -72,17 +75,21 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
 
 
 def _add(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
-    entry = add_runs(args.store, args.runs, args.label, datetime.now(UTC))
+    left_out: list[str] = []
+    entry = add_runs(args.store, args.runs, args.label, datetime.now(UTC), left_out.append)
     lines = [f"added {entry.id}: {pluralize(len(entry.runs), 'run')}"]
+    lines += [f"  left out: {line}" for line in left_out]
     lines += [f"  failed: {problem}" for problem in entry.problems]
     code, message = ExitCode.OK, None
     if args.promote and entry.problems:
         code = ExitCode.REGRESSION
-        message = f"bertbench: {entry.id} failed, so it was stored but not promoted; look at its runs"
+        message = (
+            f"bertbench: {entry.id} was stored but not promoted: {entry.problems[-1]}; look at its runs and add others"
+        )
     elif args.promote:
         entry = promote(args.store, entry.id)
         lines.append(f"promoted {entry.id}")
-    document = AddDocument(store=str(args.store), entry=entry, exit_code=code, message=message)
+    document = AddDocument(store=str(args.store), entry=entry, left_out=left_out, exit_code=code, message=message)
     out.result(document, "\n".join(lines))
     if message is not None:
         print(message, file=err)

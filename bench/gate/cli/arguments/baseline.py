@@ -10,7 +10,7 @@ from bench.results.run_paths import run_paths
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = actions.add_parser("add", help="copy runs into the store; a failed run is stored, but never promoted")
+    add = actions.add_parser("add", help="copy runs into the store, without INVALID ones where enough remain")
     add.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run, or a folder of runs")
     add.add_argument("--label", type=LABEL, default="", help="what it is, for example a commit")
     add.add_argument("--promote", action="store_true", help="make it the baseline, if it is good")

@@ -24,7 +24,7 @@ from bench.cli.common.load_generator import Driven, drive_once
 from bench.cli.common.options import access_of, given_options
 from bench.core import interrupts
 from bench.core.atomic_files import make_folder
-from bench.core.errors import ExitCode, TargetError, WrongAnswerError
+from bench.core.errors import BenchError, ExitCode, TargetError, WrongAnswerError
 from bench.core.units import format_seconds, parse_duration
 from bench.load.locust_adapter.options import make_spec, read_arrivals, warmup_seconds
 from bench.load.setup.catalog import SCENARIOS
@@ -61,6 +61,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     Raises:
         UsageError: options that contradict each other.
         TargetError: the target does not come up.
+        Interrupted: a signal ended it; the result of what was measured is printed first.
     """
     runs = plan(args)
     target = runs[0].target
@@ -70,30 +71,53 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     make_folder(args.out, "", "give another --out")
     ended: list[Driven] = []
     before = _folders(args.out)
-    with contextlib.ExitStack() as stack:
-        stored = f"what was measured is in {args.out}"
-        stack.enter_context(interrupts.noting(lambda: stored if _folders(args.out) - before else ""))
-        server = None
-        if target.managed:
-            server = stack.enter_context(open_target(target, model_dir, args.model_name, args.server_flag))
-        for number, spec in enumerate(runs, 1):
-            print(f"run {number} of {len(runs)}: {_title(spec, args)}", file=out, flush=True)
-            with LiveView(out.progress) as view:
-                ended.append(drive_once(served(spec, server) if server else spec, out, err, args.processes, view))
-            if ended[-1].code == ExitCode.USAGE:
-                break
-    codes = [entry.code for entry in ended]
-    code = next((found for found in _SEVERITY if found in codes), max(codes, default=ExitCode.OK))
-    line = next((entry.line for entry in ended if entry.code == code and entry.line), None)
-    found = [open_run(path, verify=False) for path in sorted(_folders(args.out) - before)]
-    made = [run for run in found if run.manifest.group in {spec.group for spec in runs}]
-    write_verdicts(made, args.junit, args.markdown)
-    _print_result(made, ended, code, line, out)
+
+    def made() -> list[Run]:
+        found = [open_run(path, verify=False) for path in sorted(_folders(args.out) - before)]
+        return [run for run in found if run.manifest.group in {spec.group for spec in runs}]
+
+    try:
+        with contextlib.ExitStack() as stack:
+            stored = f"what was measured is in {args.out}"
+            stack.enter_context(interrupts.noting(lambda: stored if _folders(args.out) - before else ""))
+            server = None
+            if target.managed:
+                server = stack.enter_context(open_target(target, model_dir, args.model_name, args.server_flag))
+            _drive_all([served(spec, server) if server else spec for spec in runs], ended, args, out, err)
+        codes = [entry.code for entry in ended]
+        code = next((found for found in _SEVERITY if found in codes), max(codes, default=ExitCode.OK))
+        line = next((entry.line for entry in ended if entry.code == code and entry.line), None)
+        stored_runs = made()
+        write_verdicts(stored_runs, args.junit, args.markdown)
+        _print_result(stored_runs, ended, code, line, out)
+    except KeyboardInterrupt as error:
+        if not out.answered:
+            # What cannot be read, of a load generator that was killed, must not hide the signal.
+            with contextlib.suppress(BenchError, OSError):
+                number = interrupts.exit_code(interrupts.signal_of(error))
+                _print_result(made(), ended, number, interrupts.line_of(error), out)
+        raise
     return code
 
 
+def _drive_all(
+    runs: Sequence[RunSpec], ended: list[Driven], args: argparse.Namespace, out: CommandOutput, err: TextIO
+) -> None:
+    """Makes the runs, up to one that is refused; `ended` receives how each ended, that which a signal ends too."""
+    for number, spec in enumerate(runs, 1):
+        print(f"run {number} of {len(runs)}: {_title(spec, args)}", file=out, flush=True)
+        try:
+            with LiveView(out.progress) as view:
+                ended.append(drive_once(spec, out, err, args.processes, view))
+        except KeyboardInterrupt as error:
+            ended.append(Driven(interrupts.exit_code(interrupts.signal_of(error)), ""))
+            raise
+        if ended[-1].code == ExitCode.USAGE:
+            return
+
+
 def _print_result(
-    stored: Sequence[Run], ended: Sequence[Driven], code: ExitCode, line: str | None, out: CommandOutput
+    stored: Sequence[Run], ended: Sequence[Driven], code: int, line: str | None, out: CommandOutput
 ) -> None:
     """Prints what is known of the runs together; text for people has come from the load generator."""
     if not stored and code:
@@ -116,7 +140,8 @@ def _print_result(
         message=line,
     )
     text = "\n".join(line for group in repeats for line in ("", *repeats_view(group).lines()))
-    out.result(document, text, "\n".join(f"{entry.run.path}: {entry.validity}" for entry in analyses))
+    with interrupts.held():
+        out.result(document, text, "\n".join(f"{entry.run.path}: {entry.validity}" for entry in analyses))
 
 
 def run_scenario(

@@ -19,6 +19,7 @@ from bench.core.interrupts import Interrupted, exit_code_of_child
 from bench.load.selftest.null_server import null_server
 from bench.results.run_reader import find_runs
 from bench.server.running import RunningServer, free_ports
+from tests.support.json_documents import document
 from tests.support.signalled_commands import (
     BERTBENCH,
     ROOT,
@@ -165,6 +166,28 @@ def test_a_run(
         assert run.file.interrupted
         assert run.file.counts["ok"] > 0
         assert started.line.endswith(f"; what was measured is in {runs}")
+
+
+@pytest.mark.parametrize("number", [INT, TERM])
+def test_repeats_list_what_was_measured(
+    number: signal.Signals, commands: Commands, model_dir: Path, addresses: dict[str, str], tmp_path: Path
+) -> None:
+    """As JSON: the finished run, and the one that the signal ended, which is stored and INVALID."""
+    runs = tmp_path / "runs"
+    words = load_words(model_dir, addresses, runs)
+    words[words.index("60s")] = "1s"
+    started = commands.start(*words, "--repeat", 50, "--json")
+    started.until("run 2 of 50: ").until(lambda one: len(list(runs.glob("*/run.json"))) > 1)
+    check(started.tell(number), number)
+    found = document(started.said["out"], "run")
+    assert (found["exit_code"], found["message"]) == (128 + number, started.line)
+    assert [run["path"] for run in found["runs"]] == [str(run.path) for run in find_runs([runs])]
+    assert len(found["runs"]) > 1
+    assert found["repeats"][0]["runs"] == [run["name"] for run in found["runs"]]
+    stopped = [str(run.path) for run in find_runs([runs]) if run.file.interrupted]
+    finished = [run for run in found["runs"] if run["path"] not in stopped]
+    assert found["exit_codes"][: len(finished)] == [0] * len(finished)
+    assert all(not run["valid"] for run in found["runs"] if run["path"] in stopped)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,11 @@ class CommandOutput:
         return cast(TextIO, _Nowhere()) if self.options.quiet else self._err
 
     @property
+    def answered(self) -> bool:
+        """Whether the result or an error was printed."""
+        return self._answered
+
+    @property
     def data(self) -> TextIO:
         """Standard output itself, for results that are written as they come."""
         return self._out

@@ -14,7 +14,6 @@ from typing import IO, Final, TextIO
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.live_view import LiveView
 from bench.core import interrupts
-from bench.core.errors import ExitCode
 from bench.core.logs import child_log_environment
 from bench.core.output import legible
 from bench.load.live.snapshot_pipe import read_snapshots
@@ -31,11 +30,11 @@ class Driven:
     """How a run of the load generator ended.
 
     Args:
-        code: its exit code.
+        code: its exit code, that of a signal too.
         line: its last line on standard error about that; "" without one.
     """
 
-    code: ExitCode
+    code: int
     line: str
 
 

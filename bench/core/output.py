@@ -86,6 +86,11 @@ def legible(text: str) -> str:
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def without_controls(text: str) -> str:
+    """Text without the characters that `legible` escapes."""
+    return _CONTROLS.sub("", text)
+
+
 class LegibleStream(io.TextIOBase):
     """A stream for text for people, see `legible`.
 

@@ -193,7 +193,7 @@ def _level(prob: float) -> int:
 
 
 def _parts(word: WordValue) -> str:
-    """The WordPieces of a word that has several, with their probabilities."""
-    if len(word.pieces) < 2:
+    """The WordPieces of a word that has others than itself, with their probabilities."""
+    if [piece.piece for piece in word.pieces] == [word.word]:
         return ""
     return ", ".join(_candidate(piece.piece, piece.prob) for piece in word.pieces)

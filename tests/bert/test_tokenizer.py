@@ -173,3 +173,28 @@ def test_special_ids(uncased: Tokenizer) -> None:
 def test_it_needs_no_tensorflow() -> None:
     code = "import sys, bench.bert.text.tokenizer, bench.bert.text.text_file; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("the \U0001f600 is", ["the", "\U0001f600", "is"]),
+        ("the \U0001f468\u200d\U0001f469 the", ["the", "\U0001f468\u200d\U0001f469", "the"]),
+        ("The Zzz!", ["the", "Zzz", "!"]),
+        ("THE \u0396\u03a3 THE \u2603\u2603", ["the", "\u0396\u03a3", "the", "\u2603\u2603"]),
+        (
+            "\u0396\x00\u03a3  \U0001f600 \u2603\x0b\u2603\u202e\u2603 the",
+            ["\u0396\u03a3", "\U0001f600", "\u2603" * 3, "the"],
+        ),
+        ("\u65e5\u672c is", ["\u65e5", "\u672c", "is"]),
+        ("x" * 201 + " the", ["x" * 201, "the"]),
+        ("the\t\u2603\n\u2603", ["the", "\u2603", "\u2603"]),
+    ],
+)
+def test_a_word_that_the_vocabulary_lacks_is_as_the_text_has_it(
+    uncased: Tokenizer, text: str, words: list[str]
+) -> None:
+    """Of a text that is lower-cased before it is split too; without control characters."""
+    encoded = uncased.encode(text)
+    assert list(encoded.words) == words
+    assert "[UNK]" in encoded.pieces

@@ -56,3 +56,11 @@ def test_each_word_is_kept_where_its_nearer_edge_is_farthest() -> None:
 def test_a_word_longer_than_the_model_is_refused() -> None:
     with pytest.raises(ValueError, match="has 9 pieces, the model takes 8"):
         cut_windows(sentence([1, 9, 1]), 8)
+
+
+def test_a_window_keeps_the_words_that_the_vocabulary_lacks() -> None:
+    pieces = ("a", "[UNK]", "b", "c", "[UNK]", "d")
+    whole = EncodedSentence("text", pieces, tuple(range(6)), tuple(range(6)), {1: "x", 4: "y"})
+    windows = cut_windows(whole, 4)
+    assert len(windows) > 1
+    assert [word for window in windows for word in window.part.words[window.keep]] == ["a", "x", "b", "c", "y", "d"]

@@ -47,6 +47,27 @@ def test_a_word_with_white_space_stays_in_its_cell() -> None:
     assert document(Tsv(), scored) == "1\t1\ta\\tb\\nc\t0.5\n"
 
 
+def test_every_format_has_the_word_that_the_vocabulary_lacks(browser: Browser, tmp_path: Path) -> None:
+    """Beside the piece that stood for it, where pieces are shown; `json` is that of another program, pieces alone."""
+    sentence = EncodedSentence("a \U0001f600\t!", ("a", "[UNK]", "!"), (5, 1, 6), (0, 1, 2), {1: "\U0001f600\t!"})
+    scored = ScoredSentence(1, sentence, np.log(np.array([0.5, 0.25, 0.5], np.float32)))
+    assert [line.split("\t") for line in document(Tsv(), scored).splitlines()] == [
+        ["1", "1", "a", "0.5"],
+        ["1", "2", "\U0001f600\\t!", "0.25"],
+        ["1", "3", "!", "0.5"],
+    ]
+    (_, word, _) = json.loads(document(Jsonl(), scored))["words"]
+    assert (word["word"], [piece["piece"] for piece in word["pieces"]]) == ("\U0001f600\t!", ["[UNK]"])
+    assert [token["token"] for token in json.loads(document(Json(), scored))[0]["tokens"]] == ["a", "[UNK]", "!"]
+    path = tmp_path / "scores.html"
+    path.write_text(document(Html([MODEL]), scored), encoding="utf-8")
+    with opened(browser, path) as watched:
+        page = watched.page
+        assert page.locator("section .w").nth(1).inner_text().startswith("\U0001f600 !")
+        page.locator("summary").click()
+        assert "[UNK]\u00a00.25" in page.locator("td").all_inner_texts()
+
+
 def test_jsonl_has_words_and_their_pieces() -> None:
     entry = json.loads(document(Jsonl(), SCORED))
     assert list(entry) == ["line", "text", "words", "ppl", "ppl_per_piece"]

@@ -1,6 +1,7 @@
 """A tokenized sentence, the unit of the language model."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -28,12 +29,14 @@ class EncodedSentence:
         pieces: WordPieces, N of them.
         token_ids: their ids in the vocabulary, N.
         word_ids: for each piece the 0-based index of its word, N; never decreasing, without gaps.
+        unknown: by the index of a piece that stands for what the vocabulary lacks, that part of the text.
     """
 
     text: str
     pieces: tuple[str, ...]
     token_ids: tuple[int, ...]
     word_ids: tuple[int, ...]
+    unknown: Mapping[int, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if not len(self.pieces) == len(self.token_ids) == len(self.word_ids):
@@ -54,8 +57,9 @@ class EncodedSentence:
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """Each word as its pieces spell it, `##` removed."""
+        """Each word as its pieces spell it, `##` removed; one that the vocabulary lacks as the text has it."""
         joined = [""] * self.num_words
-        for piece, word in zip(self.pieces, self.word_ids, strict=True):
-            joined[word] += piece.removeprefix("##") if joined[word] else piece
+        for index, (piece, word) in enumerate(zip(self.pieces, self.word_ids, strict=True)):
+            known = piece.removeprefix("##") if joined[word] else piece
+            joined[word] += self.unknown.get(index, known)
         return tuple(joined)

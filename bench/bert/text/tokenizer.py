@@ -50,6 +50,7 @@ from bench.bert.text.vocab_txt import (
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError
 from bench.core.message_text import shown
+from bench.core.output import without_controls
 from bench.core.versioned_json import plain_words
 
 __all__ = [
@@ -180,8 +181,9 @@ class Tokenizer:
         Raises:
             UsageError: the text has half a surrogate pair, which no file of UTF-8 can hold.
         """
+        lowered = self._lower_sigma(text)
         try:
-            encoding = self._pipeline.encode(self._lower_sigma(text), add_special_tokens=False)
+            encoding = self._pipeline.encode(lowered, add_special_tokens=False)
         except TypeError:
             _check_surrogates(text)
             raise
@@ -191,7 +193,24 @@ class Tokenizer:
         for piece in pieces:
             word += not piece.startswith(CONTINUATION)
             word_ids.append(word)
-        return EncodedSentence(text, pieces, tuple(encoding.ids), tuple(word_ids))
+        return EncodedSentence(
+            text, pieces, tuple(encoding.ids), tuple(word_ids), self._unknown(text, lowered, encoding)
+        )
+
+    def _unknown(self, text: str, lowered: str, encoding: tokenizers.Encoding) -> dict[int, str]:
+        """What the text has where a piece stands for a word that the vocabulary lacks; without control characters."""
+        found = [index for index, token in enumerate(encoding.ids) if token == self.special.unk]
+        spans, source = encoding.offsets, lowered
+        if found and lowered != text:
+            # The words are the same, at other places.
+            typed = self._pipeline.encode(text, add_special_tokens=False)
+            places: dict[int | None, tuple[int, int]] = {
+                word: span for word in typed.word_ids if word is not None and (span := typed.word_to_chars(word))
+            }
+            if places.keys() == set(encoding.word_ids):
+                spans, source = [places[word] for word in encoding.word_ids], text
+        words = {index: without_controls(source[slice(*spans[index])]).strip() for index in found}
+        return {index: word for index, word in words.items() if word}
 
     def _lower_sigma(self, text: str) -> str:
         """Python (and so Google's code) lower-cases a final Σ to ς; the library, letter by letter, to σ.

@@ -87,4 +87,5 @@ def _part(sentence: EncodedSentence, begin: int, end: int, first_word: int) -> E
         sentence.pieces[begin:end],
         sentence.token_ids[begin:end],
         tuple(word - first_word for word in sentence.word_ids[begin:end]),
+        {index - begin: text for index, text in sentence.unknown.items() if begin <= index < end},
     )

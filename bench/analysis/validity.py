@@ -19,6 +19,7 @@ from bench.analysis.measured import Measured
 from bench.analysis.metrics import CEILING_FRACTION
 from bench.analysis.start_delay import all_waiting, late_by, start_delay_limit, users_waited
 from bench.analysis.users import UsersPresent, users_present
+from bench.core.message_text import cures_once
 from bench.core.types import Floats
 from bench.core.units import format_apart, format_number, format_percent, format_seconds, pluralize, were
 from bench.results.run_reader import Run
@@ -66,8 +67,8 @@ class Validity:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Failed checks, one line each."""
-        return tuple(check.text for check in self.checks if check.passed is False)
+        """Failed checks, one line each; what is to be done about several of them stands in the last one."""
+        return tuple(cures_once([check.text for check in self.checks if check.passed is False]))
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from bench.analysis.compare import Difference, manifest_differences
 from bench.analysis.run import Analysis
+from bench.core.message_text import cures_once
 from bench.core.types import Floats
 from bench.core.units import pluralize
 from bench.gate.early_verdicts import (
@@ -95,12 +96,17 @@ def _invalid(runs: Sequence[Analysis]) -> list[str]:
     The figures in the text are those of the first.
     """
     found: dict[str, list[str]] = {}
+    texts: dict[str, str] = {}
     for run in runs:
         if not run.validity.shows_server:
             failed = next(check for check in run.validity.checks if check.passed is False)
-            name = run.run.name
-            found[failed.name] = [*found[failed.name], name] if failed.name in found else [f"{name} {failed.text}"]
-    return [f"{first}; likewise {', '.join(others)}" if others else first for first, *others in found.values()]
+            found.setdefault(failed.name, []).append(run.run.name)
+            texts.setdefault(failed.name, failed.text)
+    lines = zip(found.values(), cures_once(list(texts.values())), strict=True)
+    return [
+        f"{first} {text}; likewise {', '.join(others)}" if others else f"{first} {text}"
+        for (first, *others), text in lines
+    ]
 
 
 def smallest_p(counts: tuple[int, int]) -> float:

@@ -152,6 +152,23 @@ def test_requests_sent_late_at_once_are_the_load_generator_s_doing(tmp_path: Pat
     assert not validity.shows_server
 
 
+@pytest.mark.parametrize(
+    ("client", "cure"),
+    [
+        ({"loop_lag": 0.5}, "give it a core of its own"),
+        ({"cpu": 0.99}, "add workers or lower the rate"),
+    ],
+)
+def test_one_cure_of_several_reasons_stands_once(client: dict[str, float], cure: str, tmp_path: Path) -> None:
+    """After the last reason that it is for; each reason has its cause."""
+    requests = simulate(workload=LONG)
+    late(requests)
+    validity = analyse(write_run(tmp_path, requests, workload=LONG, client=client)).validity
+    assert sum(cure in check.text for check in validity.checks) == 2
+    assert [reason.endswith(f"; {cure}") for reason in validity.reasons if ": the " in reason] == [False, True]
+    assert str(validity).count(cure) == 1
+
+
 def pool(rate: float, users: int) -> Requests:
     """A server that takes 10 ms a request, and a pool of users that each wait for their response."""
     requests = simulate(f"poisson:rate={rate}", LONG, fixed(0.01))

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.analysis.check import Check
 from bench.analysis.run import Analysis, analyse
+from bench.analysis.validity import Validity
 from bench.gate.report.html_page import gate_html
 from bench.gate.report.text import gate_markdown, gate_table, stored_counts, verdict_line
 from bench.gate.stored import ALPHA, MIN_RUNS, decide_stored, enough_runs, larger, runs_needed, shares, smallest_p
@@ -194,6 +196,19 @@ def test_empty_sets_and_too_few_are_inconclusive(baseline: list[Analysis]) -> No
         assert found.kind is VerdictKind.INCONCLUSIVE
         assert reason in found.reason
     assert decide_stored(PLAN, [], baseline).kind is VerdictKind.INCONCLUSIVE
+
+
+def test_one_cure_of_runs_that_are_left_out_stands_once(baseline: list[Analysis], tmp_path: Path) -> None:
+    """Runs that fail different checks, which one thing cures."""
+    delayed, held_up = runs(tmp_path / "a", 2), runs(tmp_path / "b", 3)
+    cure = "give it a core of its own"
+    for candidates, name in ((delayed, "start delay"), (held_up, "event-loop lag")):
+        for index, entry in enumerate(candidates):
+            check = Check(name, False, f"{name}: starved; {cure}")
+            candidates[index] = replace(entry, validity=Validity((check,)))
+    found = decide_stored(PLAN, baseline, [*delayed, *held_up])
+    assert found.reason.count(cure) == 1
+    assert found.reason.count("likewise") == 2
 
 
 def test_invalid_runs_are_left_out_with_their_reason(baseline: list[Analysis], tmp_path: Path) -> None:

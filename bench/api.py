@@ -32,6 +32,7 @@ from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
 from bench.core.errors import UsageError
 from bench.core.extras import require
+from bench.core.types import checked_call, checked_fields
 from bench.gate.spec import GateSpec, Variant
 from bench.gate.stored_runs import StoredRuns, read_stored_runs, run_stored_gate
 from bench.gate.types import GateReport, make_plan
@@ -98,6 +99,7 @@ PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
+@checked_fields
 class Run:
     """A stored run; `read_run` makes it.
 
@@ -161,6 +163,7 @@ Runs = PathLike | Run | Sequence[PathLike | Run]
 """Runs of one side: a run, its folder, a folder of runs, or several of these."""
 
 
+@checked_call
 def run(spec: RunSpec) -> Run:
     """Sends the load of `spec` from one process of its own, and gives the run when it is stored.
 
@@ -178,6 +181,7 @@ def run(spec: RunSpec) -> Run:
         return read_run(runner.run(spec))
 
 
+@checked_call
 def read_run(path: PathLike, *, verify: bool = True) -> Run:
     """Opens a run folder, finished or not.
 
@@ -191,6 +195,7 @@ def read_run(path: PathLike, *, verify: bool = True) -> Run:
     return Run(open_run(Path(path), verify=verify))
 
 
+@checked_call
 def read_runs(*paths: PathLike, verify: bool = True) -> list[Run]:
     """Opens the runs at `paths`, each a run folder or a folder of runs (taken by name, thus by time).
 
@@ -200,6 +205,7 @@ def read_runs(*paths: PathLike, verify: bool = True) -> list[Run]:
     return [Run(found) for found in find_runs(map(Path, paths), verify=verify)]
 
 
+@checked_call
 def compare(before: Runs, after: Runs, *, anyway: bool = False) -> Comparison:
     """Differences between two sides: of their manifests, and of each metric with the interval of the change.
 
@@ -217,6 +223,7 @@ def compare(before: Runs, after: Runs, *, anyway: bool = False) -> Comparison:
     return sides.compare(first, second, anyway=anyway)
 
 
+@checked_call
 def report(runs: Runs, out: PathLike | None = None) -> "list[RunReport]":
     """Writes a report of each run, and of several runs one side by side.
 
@@ -238,6 +245,7 @@ def report(runs: Runs, out: PathLike | None = None) -> "list[RunReport]":
     return reports
 
 
+@checked_call
 def gate(
     baseline: Runs,
     candidate: Runs,
@@ -261,6 +269,7 @@ def gate(
     return run_stored_gate(make_plan(min_effect, min_effects or {}, metrics), _stored(baseline), _stored(candidate))
 
 
+@checked_call
 def live_gate(spec: GateSpec, notify: Callable[[str], None] = lambda state: None) -> GateReport:
     """The gate's verdict on two live servers, driven side by side: `report.verdict.kind` and `report.exit_code`.
 
@@ -281,6 +290,7 @@ def live_gate(spec: GateSpec, notify: Callable[[str], None] = lambda state: None
     return run_gate(spec, notify)
 
 
+@checked_call
 def sweep(spec: SweepSpec, listener: SweepListener | None = None) -> CapacityResult:
     """Measures the capacity of a server, fits and validates the model, plans, and writes the report to `spec.out`.
 
@@ -304,6 +314,7 @@ def sweep(spec: SweepSpec, listener: SweepListener | None = None) -> CapacityRes
     return sweeps.sweep(spec, listener)
 
 
+@checked_call
 def read_sweep(path: PathLike) -> StoredModel:
     """Reads the measurements and the capacity model in the folder of a sweep.
 

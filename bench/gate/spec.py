@@ -8,6 +8,7 @@ from typing import Final
 
 from bench.bert.contract.masked_requests import COMPACT_SIGNATURE
 from bench.core.errors import UsageError
+from bench.core.types import checked_fields
 from bench.core.units import check_range
 from bench.gate.types import DEFAULT_EFFECT, Plan, make_plan
 from bench.load.setup.run_spec import RunSpec
@@ -26,6 +27,7 @@ def draw_seed() -> int:
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class Variant:
     """What one arm of a live gate runs.
 
@@ -48,6 +50,7 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@checked_fields
 class GateSpec:
     """A live gate: two servers, the load that both get, what matters, and the time it may take.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.core.errors import UsageError, did_you_mean
+from bench.core.types import checked_fields
 from bench.core.units import (
     format_percent,
     format_rate,
@@ -90,6 +91,7 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class Objective:
     """One objective.
 

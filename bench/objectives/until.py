@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.core.errors import UsageError, did_you_mean
+from bench.core.types import checked_fields
 from bench.core.units import format_percent, parse_fraction
 from bench.objectives.grammar import QUANTITIES
 from bench.stats.estimate import Estimate
@@ -36,6 +37,7 @@ _NARROWEST, _WIDEST = 0.001, 0.5
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class Precision:
     """A wanted relative precision.
 
@@ -79,6 +81,7 @@ PRECISE: Final = tuple(name for name in QUANTITIES if not name.endswith("max") a
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class Until:
     """When a run may stop.
 

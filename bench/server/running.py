@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.errors import TargetError, UsageError
+from bench.core.types import checked_fields
 from bench.serving.access import DIRECT, Access
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class RunningServer:
     """A server whose model is AVAILABLE, and how to reach it.
 

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.core.errors import UsageError
+from bench.core.types import checked_fields
 from bench.serving.headers import NO_HEADERS, Headers
 from bench.serving.tls import SYSTEM, TlsOptions
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class Access:
     """How to reach a server.
 

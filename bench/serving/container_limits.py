@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from bench.core.errors import UsageError, did_you_mean
+from bench.core.types import checked_fields
 from bench.core.units import parse_bytes, parse_number
 
 # Cores and ranges of cores, as in cpuset(7).
@@ -16,6 +17,7 @@ LEAST_MEMORY: Final = 6 << 20
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class ContainerLimits:
     """What a container may use.
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from bench.core.errors import UsageError, reason_of
 from bench.core.redaction import BLANKS, REDACTED, TOKEN, is_reference
+from bench.core.types import checked_call
 
 MOST_BYTES: Final = 16_384
 """Largest size of all names and values together: more than most servers accept, and small enough for an environment."""
@@ -52,8 +53,12 @@ class Headers:
 
     __slots__ = ("_pairs",)
 
+    @checked_call
     def __init__(self, pairs: Iterable[Sequence[str]] = ()) -> None:
-        self._pairs = tuple((str(name), str(value)) for name, value in pairs)
+        given = tuple(pairs)
+        if any(len(pair) != 2 for pair in given):
+            raise UsageError("a header is not a pair of name and value; give pairs, or texts to read_headers")
+        self._pairs = tuple((str(name), str(value)) for name, value in given)
         seen: set[str] = set()
         for name, value in self._pairs:
             _check(name, value)
@@ -132,6 +137,7 @@ class Headers:
 NO_HEADERS: Final = Headers()
 
 
+@checked_call
 def read_headers(texts: Iterable[str]) -> Headers:
     """The headers in texts `NAME:VALUE`, with the values that they refer to.
 

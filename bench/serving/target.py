@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from bench.core.errors import UsageError, did_you_mean
 from bench.core.redaction import REDACTED
+from bench.core.types import checked_call, checked_fields
 from bench.serving.access import DIRECT, Access
 from bench.serving.container_limits import NO_LIMITS, ContainerLimits
 from bench.serving.headers import Headers
@@ -41,6 +42,7 @@ class TargetKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class Target:
     """A target and how to reach it.
 
@@ -73,6 +75,7 @@ class Target:
         """Whether it is the address of a server that the suite does not start."""
         return self.kind in (TargetKind.REST, TargetKind.GRPC)
 
+    @checked_call
     def with_headers(self, headers: Headers) -> "Target":
         """The same with further headers, which replace those of the same name."""
         return replace(self, access=replace(self.access, headers=self.access.headers.replaced_by(headers)))
@@ -85,6 +88,7 @@ class Target:
         return self.address or ",".join(filter(None, (named, str(self.limits))))
 
 
+@checked_call
 def parse_target(text: str, access: Access = DIRECT) -> Target:
     """The target in `text`.
 

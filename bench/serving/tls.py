@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.core.errors import UsageError, in_words
+from bench.core.types import checked_fields
 
 FILE_VARIABLE: Final = "SSL_CERT_FILE"
 FOLDER_VARIABLE: Final = "SSL_CERT_DIR"
@@ -19,6 +20,7 @@ _OPTIONS: Final = ("--ca-cert", "--client-cert", "--client-key")
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class TlsOptions:
     """The certificates of a TLS client; PEM files.
 

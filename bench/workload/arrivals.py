@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.core.errors import UsageError, did_you_mean
+from bench.core.types import checked_call
 from bench.core.units import parse_duration, parse_duration_or_zero, parse_rate
 from bench.workload.due_times import (
     MOST_USERS,
@@ -51,6 +52,7 @@ __all__ = [
 ]
 
 
+@checked_call
 def parse_arrivals(text: str) -> Arrivals:
     """The arrivals written in `text`; the module's docstring has the forms.
 

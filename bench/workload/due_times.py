@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.core.errors import UsageError
 from bench.core.seeds import Stream, generator
-from bench.core.types import Floats
+from bench.core.types import Floats, checked_fields
 from bench.core.units import HIGHEST, LONGEST, format_number, format_seconds
 from bench.workload.rate_profile import RateProfile
 from bench.workload.trace import Trace
@@ -53,6 +53,7 @@ retried thousands of times a second."""
 
 
 @dataclass(frozen=True)
+@checked_fields
 class ClosedLoop(Arrivals):
     """A fixed number of users; the next request of each is due when its last one is answered and `think` has passed.
 
@@ -137,6 +138,7 @@ class OpenLoop(Arrivals):
 
 
 @dataclass(frozen=True)
+@checked_fields
 class Poisson(OpenLoop):
     """Independent arrivals at a constant `rate`, requests/s, with exponential gaps."""
 
@@ -166,6 +168,7 @@ class Constant(Poisson):
 
 
 @dataclass(frozen=True)
+@checked_fields
 class _Spaced(OpenLoop):
     """A changing rate whose arrivals are a Poisson process or evenly spaced."""
 
@@ -288,6 +291,7 @@ class Burst(_Spaced):
 
 
 @dataclass(frozen=True)
+@checked_fields
 class TraceArrivals(OpenLoop):
     """Due times read from a file; the seed has no effect."""
 

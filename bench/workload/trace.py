@@ -11,13 +11,14 @@ from typing import Final
 import numpy as np
 
 from bench.core.errors import UsageError
-from bench.core.types import Floats
+from bench.core.types import Floats, checked_fields
 
 MOST_SPEED: Final = 1000.0
 """How many times as fast as it was recorded, or as slow, a trace can be replayed."""
 
 
 @dataclass(frozen=True)
+@checked_fields
 class Trace:
     """Due times and their source.
 

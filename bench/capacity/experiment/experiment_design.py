@@ -21,6 +21,7 @@ from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.capacity.queue.latency_table import REFERENCE, Effort
 from bench.core.errors import UsageError
 from bench.core.seeds import Stream, generator
+from bench.core.types import checked_call, checked_fields
 from bench.core.units import check_range
 from bench.workload.due_times import MOST_USERS, ClosedLoop, Poisson
 from bench.workload.workload import MOST_SECONDS
@@ -40,6 +41,7 @@ square (Pollaczek and Khinchine), so it has the same relative error."""
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class Scale:
     """Numbers and lengths of the runs of a sweep.
 
@@ -91,6 +93,7 @@ class Scale:
         for name in ("single_user_runs", "min_steps", "repeats", "confirm", "retries", "replicates"):
             check_range(name, getattr(self, name), 0, MOST_RUNS)
 
+    @checked_call
     def adjusted(self, step: float | None = None, knee: float | None = None, max_users: int | None = None) -> Self:
         """The scale with other lengths and a shorter ladder.
 

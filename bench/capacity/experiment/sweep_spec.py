@@ -14,6 +14,7 @@ from bench.capacity.plan.planned import PlanRequest
 from bench.capacity.plan.slo import Slo
 from bench.capacity.queue.queue_model import MAX_SERVERS
 from bench.core.errors import UsageError
+from bench.core.types import checked_fields
 from bench.core.units import check_range, pluralize
 from bench.core.versioned_json import shallow
 from bench.load.setup.run_spec import RunSpec
@@ -38,6 +39,7 @@ ACCESS_DEFAULTS: Final[Mapping[str, Any]] = {"headers": [], "tls": {"ca": None, 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@checked_fields
 class SweepSpec:
     """One sweep: what is measured, how long, and what is planned with it.
 

@@ -22,6 +22,7 @@ from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.plan.plan import PlanOptions, PlanRow, plan
 from bench.core.bounded_files import MEBIBYTE, read_regular
 from bench.core.errors import UsageError, in_words
+from bench.core.types import checked_fields
 from bench.core.units import parse_number, parse_rate
 from bench.stats.estimate import Estimate
 
@@ -36,6 +37,7 @@ _IN_UTC: Final = "a date and time with its offset from UTC"
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class Span:
     """A time of constant rate.
 

@@ -11,6 +11,7 @@ from bench.capacity.plan.fleet import MOST_REPLICAS, Fleet, simulate_fleet
 from bench.capacity.plan.slo import Slo
 from bench.capacity.queue.latency_table import COLUMNS, QUANTILES, UNSTABLE
 from bench.core.errors import InconclusiveError, UsageError
+from bench.core.types import checked_call, checked_fields
 from bench.core.units import format_percent, format_rate, parse_number, parse_rate, parse_whole, pluralize
 from bench.stats.estimate import Estimate
 from bench.stats.percentiles import nearest_rank
@@ -22,6 +23,7 @@ _MAX_FACTOR: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class Redundancy:
     """Spare replicas, beyond those that the rate needs.
 
@@ -34,6 +36,7 @@ class Redundancy:
     factor: float = 1.0
 
     @classmethod
+    @checked_call
     def parse(cls, text: str) -> Self:
         """Parses `N+1`, `N+2`, `2N`, `N`, or a number of spare replicas.
 
@@ -62,6 +65,7 @@ class Redundancy:
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class PlanOptions:
     """Options of a plan.
 

@@ -8,11 +8,13 @@ from bench.capacity.plan.plan import PlanOptions, PlanRow, SimulatedPlan, plan, 
 from bench.capacity.plan.slo import Slo
 from bench.capacity.plan.slo_rate import SloRate
 from bench.core.errors import InconclusiveError, UsageError
+from bench.core.types import checked_fields
 from bench.core.units import HIGHEST
 from bench.stats.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class PlanRequest:
     """What to plan.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from bench.core.errors import UsageError
+from bench.core.types import checked_call, checked_fields
 from bench.core.units import format_apart, format_percent, format_seconds
 from bench.objectives.grammar import QUANTITIES, duration_text, fraction_text, parse_objectives
 from bench.stats.percentiles import LATENCIES
@@ -14,6 +15,7 @@ _LIMITS: Final = {name: QUANTITIES[name] for name in (*LATENCIES, "errors", "wro
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class Slo:
     """A service level objective.
 
@@ -28,6 +30,7 @@ class Slo:
     wrong: float = 0.0
 
     @classmethod
+    @checked_call
     def parse(cls, text: str) -> Self:
         """Parses `p99=250ms,errors=0.1%,wrong=0`, see `bench.objectives.grammar`.
 

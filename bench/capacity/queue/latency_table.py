@@ -15,7 +15,7 @@ from bench.capacity.queue.queue_model import QueueModel
 from bench.capacity.queue.vectorized_batch_queue import simulate_batches
 from bench.capacity.queue.vectorized_queue import simulate_queues
 from bench.core.seeds import Stream, generator
-from bench.core.types import Floats
+from bench.core.types import Floats, checked_fields
 from bench.stats.percentiles import LATENCIES, PERCENTILES, rank_of
 
 QUANTILES: Final = tuple(PERCENTILES.values())
@@ -64,6 +64,7 @@ class ParameterSet:
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class Effort:
     """Size of a simulation for each rate and parameter set.
 

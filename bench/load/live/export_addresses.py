@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from bench.core.errors import UsageError
+from bench.core.types import checked_fields
 from bench.core.units import parse_whole
 
 LOOPBACK: Final = "127.0.0.1"
@@ -13,6 +14,7 @@ _FORM: Final = re.compile(r"(?:(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]+):)?(?P<port>[
 
 
 @dataclass(frozen=True, slots=True)
+@checked_fields
 class ListenAddress:
     """A host and a port.
 

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Final
 
 import bench
+from bench.core.types import checked_fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@checked_fields
 class SampleRule:
     """The sample size that a benchmark's rules require.
 

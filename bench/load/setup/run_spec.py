@@ -17,6 +17,7 @@ import msgspec
 from bench.bert.contract.golden import GoldenFile
 from bench.core import interrupts
 from bench.core.errors import UsageError
+from bench.core.types import checked_call, checked_fields
 from bench.core.units import check_range, format_bytes
 from bench.core.versioned_json import shallow
 from bench.load.live.export_addresses import ListenAddress
@@ -39,6 +40,7 @@ _EMBEDDED: Final = Target(TargetKind.EMBEDDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@checked_fields
 class RunSpec:
     """One run: what is sent, when, to which server, and where its records are stored.
 
@@ -202,6 +204,7 @@ class RunSpec:
         return {**inherited, VARIABLE: self.to_json().decode()}
 
     @classmethod
+    @checked_call
     def from_json(cls, data: bytes | str) -> Self:
         """The spec in the output of `to_json`.
 

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from bench.bert.contract.golden import read_golden
 from bench.bert.demo.demo_model import demo_model_dir
@@ -21,8 +22,8 @@ from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.model.fit import FitOptions
 from bench.capacity.model.model_file import StoredModel, read_model, write_model
 from bench.capacity.model.validation import ValidatedModel, validate
-from bench.capacity.plan.planned import PlanRequest
 from bench.capacity.plan.replica_validation import ReplicaValidation
+from bench.capacity.plan.report_options import GivenOptions, ReportOptions, changed_report
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
 from bench.core import interrupts
@@ -31,6 +32,11 @@ from bench.core.errors import UsageError
 from bench.core.units import pluralize
 from bench.load.runner.client import open_runner
 from bench.server.lifecycle import check_model
+
+_UNKNOWN_OPTIONS: Final = (
+    "this report replaces one whose options an earlier version did not store: without --slo the objective is that of "
+    "the sweep, and without --plan or --diurnal there is no plan"
+)
 
 
 def sweep(spec: SweepSpec, listener: SweepListener | None = None) -> CapacityResult:
@@ -59,10 +65,14 @@ def sweep(spec: SweepSpec, listener: SweepListener | None = None) -> CapacityRes
     _refuse_servers(job["batching"], spec.servers)
     check_model(load.target, load.model_dir, load.server_flags)
     folder = SweepFolder.create(spec.out, job, resume=spec.resume)
+    options = ReportOptions(str(spec.slo), spec.plan, load.seed, spec.servers)
     measured: list[MeasuredStep] = []
     with sole_use(folder.path), _reporting_interrupts(folder, measured):
+        if not folder.steps:
+            # A report of an interrupted sweep has them too.
+            folder.store_report(options)
         result = _measure(spec, folder, measured, listener)
-        return _finish(folder, measured, result.validated, result.replicas, spec.slo, spec.plan)
+        return _finish(folder, measured, result.validated, result.replicas, options)
 
 
 def _measure(
@@ -95,14 +105,13 @@ def _reporting_interrupts(folder: SweepFolder, measured: Sequence[MeasuredStep])
         raise
 
 
-def fit_again(path: Path, slo: Slo | None, plan: PlanRequest | None, seed: int, servers: int | None) -> CapacityResult:
+def fit_again(path: Path, given: GivenOptions, seed: int | None, servers: int | None) -> CapacityResult:
     """Fits the model to the runs of a sweep again, and writes model and report.
 
     Args:
         path: folder of the sweep.
-        slo: the objective; None for that of the sweep.
-        plan: the rates to plan for; None for no plan.
-        seed: random seed of the fit.
+        given: options of the report that replace the stored ones.
+        seed: random seed of the fit; None for that of the fit before.
         servers: requests that the server works on at once; None if it is unknown.
 
     Raises:
@@ -111,22 +120,30 @@ def fit_again(path: Path, slo: Slo | None, plan: PlanRequest | None, seed: int, 
     """
     folder = SweepFolder.open(path)
     steps = read_steps(folder)
-    return _validate_and_finish(folder, steps, fit_sweep(steps, fit_options(folder, seed, servers, FULL)), slo, plan)
+    stored = _stored_options(folder)
+    options = replace(given.over(stored), seed=stored.seed if seed is None else seed, servers=servers)
+    model = fit_sweep(steps, fit_options(folder, options.seed, servers, FULL))
+    return _validate_and_finish(folder, steps, model, options)
 
 
-def report_again(path: Path, slo: Slo | None, plan: PlanRequest | None) -> CapacityResult:
+def report_again(path: Path, given: GivenOptions) -> CapacityResult:
     """Writes the report of a sweep again, with its stored model; arguments and errors as for `fit_again`."""
     folder = SweepFolder.open(path)
     steps = read_steps(folder)
-    return _validate_and_finish(folder, steps, read_model(path).model, slo, plan)
+    return _validate_and_finish(folder, steps, read_model(path).model, given.over(_stored_options(folder)))
+
+
+def _stored_options(folder: SweepFolder) -> ReportOptions:
+    """The options of the stored report; those of the sweep where an earlier version did not store them."""
+    return folder.report or ReportOptions(folder.setting("slo"), seed=folder.job.get("seed", 0))
 
 
 def _validate_and_finish(
-    folder: SweepFolder, steps: Sequence[MeasuredStep], model: CapacityModel, slo: Slo | None, plan: PlanRequest | None
+    folder: SweepFolder, steps: Sequence[MeasuredStep], model: CapacityModel, options: ReportOptions
 ) -> CapacityResult:
-    slo = slo or Slo.parse(folder.setting("slo"))
     validated = validate(model, steps)
-    return _finish(folder, steps, validated, validate_fleet(folder, steps, validated.model, slo), slo, plan)
+    replicas = validate_fleet(folder, steps, validated.model, Slo.parse(options.slo))
+    return _finish(folder, steps, validated, replicas, options)
 
 
 def fit_options(folder: SweepFolder, seed: int, servers: int | None, scale: Scale) -> FitOptions:
@@ -184,13 +201,16 @@ def _finish(
     steps: Sequence[MeasuredStep],
     validated: ValidatedModel,
     replicas: ReplicaValidation | None,
-    slo: Slo,
-    plan: PlanRequest | None,
+    options: ReportOptions,
 ) -> CapacityResult:
     """Assembles the result, and writes model and report."""
-    from bench.capacity.report.report import write_capacity_report
+    from bench.capacity.report.report import JSON, write_capacity_report
 
-    result = assemble(folder, steps, validated, replicas, slo, plan)
+    result = assemble(folder, steps, validated, replicas, Slo.parse(options.slo), options.plan)
+    if folder.report is not None:
+        result = replace(result, warnings=(*result.warnings, *changed_report(folder.report, options)))
+    elif (folder.path / JSON).exists():
+        result = replace(result, warnings=(*result.warnings, _UNKNOWN_OPTIONS))
     stored = StoredModel(
         label=result.label,
         about=result.about,
@@ -203,4 +223,5 @@ def _finish(
     )
     write_model(folder.path, stored)
     write_capacity_report(result, folder.path)
+    folder.store_report(options)
     return result

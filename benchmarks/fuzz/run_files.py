@@ -124,9 +124,13 @@ def _sweep(folder: Path, _secret: Path) -> None:
     shutil.copytree(_template(True), folder / "runs" / "run")
     job = {"slo": "p99=60ms,wrong=0%", "label": None, "batching": "off", "replicas": 1, "policy": "round-robin"}
     request = {"protocol": "grpc", "headers": ["a"]}
+    options = {"redundancy": {"spare": 1, "factor": 1.0}, "headroom": 0.2, "price": 1.5, "policy": "random"}
+    day = [{"label": "0", "start": 0.0, "seconds": 86_400.0, "rate": 5.0}]
+    plan = {"rate": 9.0, "spans": day, "options": options}
+    report = {"slo": "p99=60ms,wrong=0", "plan": plan, "seed": 0, "servers": None}
     _as_json(
         folder / "sweep.json",
-        {"format": 4, "job": job | {"seed": 0, "request": request}, "done": {"ladder 1": "run"}},
+        {"format": 5, "job": job | {"seed": 0, "request": request}, "done": {"ladder 1": "run"}, "report": report},
     )
 
 

@@ -62,11 +62,13 @@ def test_the_report_has_the_measurement_the_model_and_the_plan(known: Path) -> N
 
 
 def test_the_actions_print_json(known: Path, tmp_path: Path) -> None:
-    # A copy, since fit writes the report anew, without the plan.
+    # A copy, since fit writes the report anew.
     folder = str(shutil.copytree(known, tmp_path / "sweep"))
     stored = document(f"{orjson.dumps(orjson.loads((known / 'capacity.json').read_bytes())).decode()}\n", SWEEP)
     fit = document(bertbench("fit", folder, "--seed", "5", "--json")[1], "capacity fit")
-    assert (fit["points"], fit["saturated"], fit["plan"]) == (stored["points"], stored["saturated"], None)
+    assert [fit[name] for name in ("points", "saturated", "plan")] == [
+        stored[name] for name in ("points", "saturated", "plan")
+    ]
     assert fit["report"] == f"{folder}/capacity.md"
     code, out, _ = bertbench("plan", folder, "--plan", "rate=400/s", "--json", "--slo", "p99=5s")
     plan = document(out, "capacity plan")
@@ -98,7 +100,7 @@ def test_a_plan_has_the_day_and_the_policy(known: Path) -> None:
 
 
 def test_report_plan_and_simulate_use_the_stored_sweep(known: Path, tmp_path: Path) -> None:
-    folder = str(known)
+    folder = str(shutil.copytree(known, tmp_path / "sweep"))
     code, out, _ = bertbench("report", folder, "--slo", "p95=300ms")
     assert code == 0
     assert "p95=300ms" in out
@@ -135,8 +137,89 @@ def test_a_rate_too_uncertain_for_a_plan_is_reported_all_the_same(
         assert why in (folder / name).read_text()
     found = orjson.loads((folder / "capacity.json").read_bytes())
     assert (found["exit_code"], found["plan"], found["attainable"]) == (3, None, True)
-    code, out, _ = bertbench("report", str(folder))
+    code, out, _ = bertbench("report", str(folder), "--plan", "none")
     assert (code, why in out) == (0, False)
+
+
+def test_a_report_made_again_is_about_what_was_stored(known: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(known, tmp_path / "sweep")
+    words = ["--redundancy", "2N", "--headroom", "5%", "--price", "0.25", "--policy", "random"]
+    words += ("--diurnal", str(known.parent / "day.csv"), "--plan", "rate=300/s", "--slo", "p99=150ms")
+    assert bertbench("fit", str(folder), "--seed", "7", *words)[0] == 0
+
+    def stored() -> dict[str, Any]:
+        return dict(orjson.loads((folder / "capacity.json").read_bytes()))
+
+    first = stored()
+    assert [first["plan"][name] for name in ("redundancy", "headroom", "price", "policy")] == [
+        "2N",
+        0.05,
+        0.25,
+        "random",
+    ]
+    assert (first["slo"], first["plan"]["row"]["rate"], len(first["plan"]["diurnal"]["spans"])) == (
+        "p99=150ms,wrong=0", 300.0, 3,
+    )  # fmt: skip
+    assert "of other options (--slo was p99=200ms,wrong=0, --seed was 5, --plan was rate=400/s, " in str(
+        first["warnings"]
+    )
+    for action in ("report", "fit"):
+        assert bertbench(action, str(folder))[0] == 0
+        again = stored()
+        assert "of other options" not in str(again["warnings"])
+        same = {"command": "", "warnings": first["warnings"]}
+        assert again | same == first | same
+
+
+def test_a_report_of_other_options_names_those_that_it_replaces(known: Path, tmp_path: Path) -> None:
+    folder = str(shutil.copytree(known, tmp_path / "sweep"))
+    replaces = "note: this report replaces one of other options"
+    out = bertbench("report", folder, "--plan", "rate=300/s", "--slo", "p99=150ms")[1]
+    assert "plan, by the model: 300/s needs " in out
+    assert (
+        f"{replaces} (--slo was p99=200ms,wrong=0, --plan was rate=400/s, --price was 1.5, --diurnal was given)" in out
+    )
+    out = bertbench("report", folder, "--plan", "none")[1]
+    assert "plan, by the model" not in out
+    assert "within p99=150ms,wrong=0 by the model" in out
+    assert f"{replaces} (--plan was rate=300/s)" in out
+    assert replaces not in bertbench("report", folder)[1]
+    out = bertbench("fit", folder, "--servers", "3", "--seed", "5")[1]
+    assert f"{replaces} (--servers was not given)" in out
+    assert f"{replaces} (--servers was 3)" in bertbench("fit", folder)[1]
+
+
+def test_a_report_of_an_earlier_version_has_no_stored_options(known: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(known, tmp_path / "sweep")
+    stored = orjson.loads((folder / "sweep.json").read_bytes())
+    del stored["report"]
+    (folder / "sweep.json").write_bytes(orjson.dumps(stored | {"format": 4}))
+    code, out, err = bertbench("report", str(folder))
+    assert code == 0, err
+    assert "note: this report replaces one whose options an earlier version did not store: without --slo the" in out
+    assert "earlier version" not in bertbench("report", str(folder))[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("slo", "p98=3ms", "p98"),
+        ("servers", "four", "report.servers: expected int | null, got str"),
+        ("policy", "best", "'best' is not a balancing policy"),
+        ("redundancy", {"spare": -1, "factor": 1.0}, "a redundancy of -1 spare"),
+        ("rate", -5.0, "rate is -5.0/s; it must be above 0 and"),
+        ("spans", [{"label": "0", "start": 0.0, "seconds": 0.0, "rate": 5.0}], "a time of 0.0 seconds"),
+    ],
+)
+def test_damaged_options_of_a_report_are_refused(known: Path, tmp_path: Path, name: str, value: Any, says: str) -> None:
+    folder = shutil.copytree(known, tmp_path / "sweep")
+    stored = orjson.loads((folder / "sweep.json").read_bytes())
+    places = (stored["report"], stored["report"]["plan"], stored["report"]["plan"]["options"])
+    place = next(part for part in places if name in part)
+    place[name] = value
+    (folder / "sweep.json").write_bytes(orjson.dumps(stored))
+    code, _, err = bertbench("report", str(folder))
+    assert (code, err.count("\n"), "is not a valid sweep file" in err, says in err) == (2, 1, True, True), err
 
 
 def test_another_objective_of_a_report_does_not_change_later_plans(known: Path, tmp_path: Path) -> None:

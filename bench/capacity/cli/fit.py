@@ -3,7 +3,7 @@
 import argparse
 from typing import Final, TextIO
 
-from bench.capacity.cli.options import plan_request, print_result, slo_of
+from bench.capacity.cli.options import given_report, print_result
 from bench.capacity.report.json_report import FitDocument, ReportDocument
 from bench.capacity.report.report import REPORT
 from bench.capacity.sweeps import fit_again, report_again
@@ -14,9 +14,9 @@ _DOCUMENTS: Final = {"fit": FitDocument, "report": ReportDocument}
 
 def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     """Fits the model again, or takes the stored one, and writes the report."""
-    slo, plan = slo_of(args), plan_request(args)
+    given = given_report(args)
     if args.action == "fit":
-        result = fit_again(args.folder, slo, plan, args.seed, args.servers)
+        result = fit_again(args.folder, given, args.seed, args.servers)
     else:
-        result = report_again(args.folder, slo, plan)
+        result = report_again(args.folder, given)
     return print_result(result, args.folder / REPORT, out, err, _DOCUMENTS[args.action])

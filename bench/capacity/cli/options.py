@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from bench.capacity.cli.arguments.capacity import PLAN_DEFAULTS
+from bench.capacity.cli.arguments.capacity import NO_PLAN, PLAN_DEFAULTS
 from bench.capacity.experiment.sweep_folder import FILE_NAME as SWEEP
 from bench.capacity.model.model_file import FILE_NAME as MODEL
 from bench.capacity.plan.diurnal import read_diurnal
 from bench.capacity.plan.plan import PlanOptions, Redundancy, parse_plan
 from bench.capacity.plan.planned import PlanRequest
+from bench.capacity.plan.report_options import GivenOptions
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
 from bench.capacity.report.json_report import CapacityDocument, capacity_document
@@ -57,11 +58,16 @@ def plan_request(args: argparse.Namespace, sweeps: int = 1) -> PlanRequest | Non
         UsageError: a malformed option, a file that cannot be read, or options of a plan without a rate.
     """
     options = plan_options(args, sweeps)[0]
-    if not args.plan and args.diurnal is None:
+    rate = parse_plan(args.plan) if args.plan and args.plan != NO_PLAN else None
+    if rate is None and args.diurnal is None:
         _refuse_idle(args)
         return None
-    rate = parse_plan(args.plan) if args.plan else None
     return PlanRequest(rate, read_diurnal(args.diurnal) if args.diurnal else (), options)
+
+
+def given_report(args: argparse.Namespace) -> GivenOptions:
+    """What a report made again has instead of the stored options; see `plan_request` for the errors."""
+    return GivenOptions(slo_of(args), plan_request(args), args.plan == NO_PLAN)
 
 
 def _refuse_idle(args: argparse.Namespace) -> None:

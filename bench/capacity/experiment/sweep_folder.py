@@ -1,6 +1,6 @@
 """The folder of a sweep: its runs and the step of each, so that an interrupted sweep can continue.
 
-    sweep.json   what decides the steps (`job`), and the run folder of each completed step
+    sweep.json   what decides the steps (`job`), the run folder of each completed step, and the options of the report
     runs/        the run folders
 
 Format history of `sweep.json`:
@@ -8,6 +8,7 @@ Format history of `sweep.json`:
     2: the job names the transport, which was always grpcio for gRPC before.
     3: the job has the typed `request` instead of the texts of `options`, and `knee` instead of `quick`.
     4: of headers the job has the names only.
+    5: the options of the report (`report`), null where an earlier version wrote it.
 """
 
 import shlex
@@ -21,6 +22,7 @@ import orjson
 from bench.capacity.experiment.experiment_design import FULL, QUICK
 from bench.capacity.experiment.job_changes import changed_options
 from bench.capacity.experiment.sweep_spec import not_default
+from bench.capacity.plan.report_options import ReportOptions
 from bench.core.atomic_files import write_atomically
 from bench.core.bounded_files import own_file
 from bench.core.errors import UsageError
@@ -78,18 +80,24 @@ def _name_the_headers(raw: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """The file: what decides the steps, and the run folder of each completed step."""
+    """The file: what decides the steps, the run folder of each completed step, and the options of the report."""
 
     job: Mapping[str, Any]
     done: Mapping[str, str]
+    report: ReportOptions | None
 
 
 _FILE: Final = VersionedJson(
     _State,
-    4,
+    5,
     name="sweep file",
     cure="restore it, or give another --out",
-    updates={2: _add_the_transport, 3: _type_the_request, 4: _name_the_headers},
+    updates={
+        2: _add_the_transport,
+        3: _type_the_request,
+        4: _name_the_headers,
+        5: lambda raw: raw | {"report": None},
+    },
     option=orjson.OPT_INDENT_2,
 )
 
@@ -112,11 +120,15 @@ class SweepFolder:
         path: the folder.
         job: what decides the steps, as plain JSON values.
         done: name of the run folder of each completed step.
+        report: options of the report in the folder, or of the one that the sweep will write; None if unknown.
     """
 
-    def __init__(self, path: Path, job: Mapping[str, Any], done: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: Path, job: Mapping[str, Any], done: Mapping[str, str], report: ReportOptions | None = None
+    ) -> None:
         self.path = path
         self.job = dict(job)
+        self.report = report
         self._done = dict(done)
 
     @classmethod
@@ -160,7 +172,7 @@ class SweepFolder:
         for name, kinds in _TYPES.items():
             if name in found.job and type(found.job[name]) not in kinds:
                 raise UsageError(f"{path / FILE_NAME} is not a valid {_FILE.name} (job.{name}); {_FILE.cure}")
-        return cls(path, found.job, found.done)
+        return cls(path, found.job, found.done, found.report)
 
     def setting(self, name: str) -> Any:
         """A value of the job, of the type in `_TYPES`.
@@ -197,5 +209,10 @@ class SweepFolder:
         self._done[step] = run.name
         self._write()
 
+    def store_report(self, options: ReportOptions) -> None:
+        """Records the options of the report on disk."""
+        self.report = options
+        self._write()
+
     def _write(self) -> None:
-        write_atomically(self.path / FILE_NAME, _FILE.encode(_State(self.job, self._done)))
+        write_atomically(self.path / FILE_NAME, _FILE.encode(_State(self.job, self._done, self.report)))

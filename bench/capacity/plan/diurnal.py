@@ -10,6 +10,7 @@ first; where the file covers a day or more, it holds as long as the one before i
 import contextlib
 import csv
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,10 @@ class Span:
     start: float
     seconds: float
     rate: float
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.start < math.inf and 0 < self.seconds < math.inf):
+            raise UsageError(f"a time of {self.seconds} seconds that begins at {self.start}")
 
 
 def day_length(spans: Sequence[Span]) -> float:

@@ -15,6 +15,7 @@ from bench.core.types import checked_call, checked_fields
 from bench.core.units import format_percent, format_rate, parse_number, parse_rate, parse_whole, pluralize
 from bench.stats.estimate import Estimate
 from bench.stats.percentiles import nearest_rank
+from bench.workload.balancing import POLICIES
 
 HOURS_A_MONTH: Final = 730.0
 _SIMULATED: Final = 60_000
@@ -34,6 +35,10 @@ class Redundancy:
 
     spare: int = 1
     factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.spare <= _MAX_SPARE or not 1 <= self.factor <= _MAX_FACTOR:
+            raise UsageError(f"a redundancy of {self.spare} spare and {self.factor} times the needed replicas")
 
     @classmethod
     @checked_call
@@ -86,6 +91,8 @@ class PlanOptions:
             raise UsageError(f"headroom is {format_percent(self.headroom)}; it must be at least 0 % and below 100 %")
         if self.price is not None and not 0 <= self.price < math.inf:
             raise UsageError(f"price is {self.price}; it must be 0 or more")
+        if self.policy not in POLICIES:
+            raise UsageError(f"{self.policy!r} is not a balancing policy; it must be one of {', '.join(POLICIES)}")
 
 
 @dataclass(frozen=True, slots=True)

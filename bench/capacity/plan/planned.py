@@ -24,7 +24,7 @@ class PlanRequest:
         options: redundancy, headroom, price and policy.
 
     Raises:
-        UsageError: there is neither a rate nor a day.
+        UsageError: there is neither a rate nor a day, or a rate that is out of range.
     """
 
     rate: float | None = None
@@ -34,8 +34,9 @@ class PlanRequest:
     def __post_init__(self) -> None:
         if self.rate is None and not self.spans:
             raise UsageError("a plan needs a rate; give --plan rate=500/s or --diurnal FILE.csv")
-        if self.rate is not None and not 0 < self.rate <= HIGHEST:
-            raise UsageError(f"rate is {self.rate}/s; it must be above 0 and at most {HIGHEST:,.0f}/s")
+        for rate in (*(() if self.rate is None else (self.rate,)), *(span.rate for span in self.spans)):
+            if not 0 < rate <= HIGHEST:
+                raise UsageError(f"rate is {rate}/s; it must be above 0 and at most {HIGHEST:,.0f}/s")
 
     @property
     def planned_rate(self) -> float:

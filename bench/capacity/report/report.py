@@ -14,6 +14,7 @@ from bench.core.atomic_files import write_atomically
 from bench.core.output import to_utf8
 
 REPORT: Final = "capacity.md"
+JSON: Final = "capacity.json"
 PAGE: Final = "capacity.html"
 INTERRUPTED: Final = "interrupted.md"
 """The report of an interrupted sweep; the complete report replaces it."""
@@ -49,7 +50,7 @@ def write_capacity_report(result: CapacityResult, folder: Path) -> Path:
     if plots.day(result, folder / "capacity-day.png"):
         pictures.append(("Replicas over the day", "capacity-day.png"))
     path = folder / REPORT
-    write_atomically(folder / "capacity.json", capacity_json(capacity_document(result, path)))
+    write_atomically(folder / JSON, capacity_json(capacity_document(result, path)))
     view = capacity_view(result, pictures)
     write_atomically(folder / PAGE, to_utf8(capacity_html(result, view)))
     write_atomically(path, to_utf8(capacity_markdown(view)))

@@ -34,6 +34,7 @@ PLAN_DEFAULTS: Final[Mapping[str, str | None]] = {
     "policy": "round-robin",
 }
 """Options of a plan, which have no effect without one."""
+NO_PLAN: Final = "none"
 NOTICED: Final = "1s"
 # Options of a run that the sweep sets itself, or that it has under another name.
 OWN: Final = frozenset(
@@ -56,11 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         action = actions.add_parser(name, help=text)
         action.add_argument("folder", type=Path, metavar="DIR", help="the --out of the sweep")
-        action.add_argument("--slo", type=_SLO, help="objective (default: that of the sweep)")
+        action.add_argument("--slo", type=_SLO, help="objective (default: that of the stored report)")
         if name == "fit":
-            action.add_argument("--seed", type=SEED, default=0, help="random seed of the fit (default: 0)")
+            action.add_argument("--seed", type=SEED, help="random seed of the fit (default: that of the fit before)")
             _add_servers(action)
-        _add_plan(action)
+        _add_plan(action, "none leaves the stored plan out")
     action = actions.add_parser("plan", help="replicas and cost for a rate, from one or several sweeps")
     action.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="the --out of each sweep")
     action.add_argument("--slo", type=_SLO, help="objective (default: that of the sweep)")
@@ -152,8 +153,8 @@ def _add_scale(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_plan(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--plan", metavar="rate=RATE", help="the rate to plan for, like rate=500/s")
+def _add_plan(parser: argparse.ArgumentParser, none: str = "none for no plan") -> None:
+    parser.add_argument("--plan", metavar="rate=RATE", help=f"the rate to plan for, like rate=500/s; {none}")
     parser.add_argument(
         "--redundancy",
         default=PLAN_DEFAULTS["redundancy"],

@@ -11,18 +11,21 @@ import pytest
 
 from bench import api
 from bench.bert.contract.golden import read_golden
+from bench.capacity.experiment.assemble import sweep_warnings
 from bench.capacity.experiment.experiment_design import FULL, QUICK, Step
 from bench.capacity.experiment.sweep import Sweep, SweepResult
 from bench.capacity.experiment.sweep_folder import SweepFolder
 from bench.capacity.experiment.sweep_listener import SweepListener
 from bench.capacity.experiment.sweep_spec import request_of
-from bench.capacity.measurements.measured_step import Stage
+from bench.capacity.measurements.measured_step import MeasuredStep, Stage
 from bench.capacity.model.model_file import StoredModel, read_model, write_model
-from bench.capacity.model.validation import median_error, validate
+from bench.capacity.model.validation import VALIDATION_STAGES, median_error, validate
 from bench.capacity.plan.planned import PlanRequest, make_plan
 from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
+from bench.capacity.report import plots
 from bench.capacity.report.html_page import capacity_html, latency_chart
+from bench.capacity.report.json_report import capacity_document
 from bench.capacity.report.markdown_report import capacity_markdown, capacity_view
 from bench.capacity.report.text_report import capacity_lines
 from bench.core.atomic_files import sole_use
@@ -127,6 +130,43 @@ def test_failed_validation_widens_all_intervals(
     assert not failed.sustained
     # A stored model that is already widened is not widened twice.
     assert validate(failed.model, result.steps) == failed
+
+
+def test_an_invalid_run_is_left_out_of_the_validation_by_name(
+    swept: tuple[SweepFolder, SweepResult, KnownDriver], tmp_path: Path
+) -> None:
+    """What a starved load generator measured is no error of the model."""
+    _, result, _ = swept
+
+    def spoilt(step: MeasuredStep) -> MeasuredStep:
+        raw = {name: 9 * value for name, value in step.measurement.raw.items()}
+        return replace(step, measurement=replace(step.measurement, raw=raw, reasons=("sent 80 ms late",)))
+
+    tests = [step for step in result.steps if step.measurement.stage in VALIDATION_STAGES]
+    steps = [spoilt(step) if step is tests[0] else step for step in result.steps]
+    found, run = validate(result.model, steps), tests[0].measurement
+    rest = tuple(point for point in result.validated.validation if point.run != run.run)
+    assert (found.validation, len(rest)) == (rest, 3 * (len(tests) - 1))
+    assert found.model.widening == result.model.widening
+    left_out = f"hold-out {run.load} ({run.run}): INVALID (sent 80 ms late)"
+    assert list(map(str, found.left_out)) == [left_out]
+    assert f"left out of the validation: {left_out}" in sweep_warnings(steps, found)
+    shown = replace(report_of(replace(result, validated=found)), left_out=found.left_out)
+    assert f"inside the 90 % interval; left out: hold-out {run.load} ({run.run})" in "\n".join(capacity_lines(shown))
+    assert capacity_document(shown, Path("report")).hold_out.left_out == found.left_out
+
+    found = validate(result.model, [spoilt(step) if step in tests[1:] else step for step in result.steps])
+    assert {point.run for point in found.validation} == {run.run}
+    assert plots.validation(report_of(replace(result, validated=found)), tmp_path / "one.png")
+
+    found = validate(result.model, [spoilt(step) if step in tests else step for step in result.steps])
+    assert (found.validation, found.sustained, found.model.widening) == ((), (), 1.0)
+    assert len(found.left_out) == len(tests)
+    shown = replace(report_of(replace(result, validated=found)), left_out=found.left_out)
+    (line,) = (line for line in capacity_lines(shown) if "validation" in line)
+    assert line.startswith(f"  validation of the model: not tested, as no run for it counts: {left_out}; ")
+    assert f"Not tested, as no run for it counts: {left_out}" in capacity_markdown(capacity_view(shown, []))
+    assert capacity_document(shown, Path("report")).hold_out.median_error is None
 
 
 def test_replicas_are_predicted_and_measured(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:

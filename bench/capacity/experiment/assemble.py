@@ -69,6 +69,7 @@ def assemble(
         model=model,
         sustained=sustained,
         validation=validated.validation,
+        left_out=validated.left_out,
         replicas=replicas,
         planned=planned,
         unplanned=unplanned,
@@ -125,6 +126,9 @@ def _validation_warnings(validated: ValidatedModel) -> list[str]:
     """What the validation shows of the model."""
     found, validation = [], validated.validation
     error = median_error(validation)
+    if validated.left_out:
+        runs = "; ".join(map(str, validated.left_out))
+        found.append(f"{'the model is not tested' if error is None else 'left out of the validation'}: {runs}")
     if error is not None and error > LARGE_ERROR:
         found.append(f"the median error of the validation is {format_percent(error)}: use the measured latencies")
     if validated.model.widening > 1:

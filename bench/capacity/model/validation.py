@@ -6,7 +6,7 @@ scatter of a run of finite length. Where the intervals prove too narrow, all lat
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -57,6 +57,26 @@ class ValidationPoint:
     run: str
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A run for the validation that shows nothing of the model.
+
+    Args:
+        stage: hold-out or confirm.
+        load: requested load, as text.
+        reason: why it is left out, one line.
+        run: name of the run folder.
+    """
+
+    stage: Stage
+    load: str
+    reason: str
+    run: str
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.load} ({self.run}): {self.reason}"
+
+
 VALIDATION_STAGES: Final = (Stage.HOLD_OUT, Stage.CONFIRM)
 
 
@@ -66,23 +86,27 @@ class ValidatedModel:
 
     Args:
         model: the model, its intervals widened where the validation requires it.
-        validation: every percentile of every validation run, with the intervals before the widening.
+        validation: every percentile of every validation run that counts, with the intervals before the widening.
         sustained: rates above the capacity of the model that the server sustained, requests/s, increasing.
+        left_out: the validation runs that do not count.
     """
 
     model: CapacityModel
     validation: tuple[ValidationPoint, ...]
     sustained: tuple[float, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def validate(model: CapacityModel, steps: Sequence[MeasuredStep], seed: int = 0) -> ValidatedModel:
     """Compares the model with the hold-out and confirmation runs among `steps`, and widens its intervals if necessary.
 
+    A run that is INVALID as a measurement is left out: its latencies are not those of the server at that rate.
     If the number of values outside their interval is too large for chance, all intervals are widened until they contain
     the nominal fraction: split conformal prediction with a scaled score (J. Lei et al., *Distribution-free predictive
     inference for regression*, J. Am. Statist. Assoc. 113, 2018). Intervals are never narrowed.
     """
-    runs = [step for step in steps if step.measurement.stage in VALIDATION_STAGES]
+    all_runs = [step for step in steps if step.measurement.stage in VALIDATION_STAGES]
+    runs = [step for step in all_runs if not step.measurement.reasons]
     predicted = [found for step in runs if (found := _predict_run(model, step, seed))]
     by_run = [run.validation() for run in predicted]
     widening = 1.0
@@ -98,7 +122,21 @@ def validate(model: CapacityModel, steps: Sequence[MeasuredStep], seed: int = 0)
         replace(covering(model, (step.measurement for step in steps)), widening=widening),
         tuple(itertools.chain.from_iterable(by_run)),
         tuple(sorted(rate for rate in sustained if rate is not None)),
+        tuple(_left_out(all_runs, predicted)),
     )
+
+
+def _left_out(runs: Sequence[MeasuredStep], predicted: Sequence["_PredictedRun"]) -> Iterator[LeftOut]:
+    """The runs that are not among those predicted, and why."""
+    counted = {run.step.measurement.run for run in predicted}
+    for measurement in (step.measurement for step in runs if step.measurement.run not in counted):
+        if measurement.reasons:
+            reason = f"INVALID ({'; '.join(measurement.reasons)})"
+        elif not measurement.raw:
+            reason = "no successful request"
+        else:
+            reason = "at or above the capacity of the model"
+        yield LeftOut(measurement.stage, measurement.load, reason, measurement.run)
 
 
 def covering(model: CapacityModel, measurements: Iterable[Measurement]) -> CapacityModel:

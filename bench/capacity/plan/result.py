@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.model.usl import UslFit
-from bench.capacity.model.validation import ValidationPoint
+from bench.capacity.model.validation import LeftOut, ValidationPoint
 from bench.capacity.plan.planned import Planned
 from bench.capacity.plan.replica_validation import ReplicaValidation
 from bench.capacity.plan.slo import Slo
@@ -32,6 +32,7 @@ class CapacityResult:
         unplanned: why the requested plan could not be made; "" if it was, or none was requested.
         warnings: one line each.
         sentences: sentences in a request; rates count requests.
+        left_out: runs that do not count in the validation.
     """
 
     label: str
@@ -48,3 +49,4 @@ class CapacityResult:
     unplanned: str = ""
     warnings: tuple[str, ...] = ()
     sentences: int = 1
+    left_out: tuple[LeftOut, ...] = ()

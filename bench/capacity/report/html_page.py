@@ -67,7 +67,7 @@ def _sentences(result: CapacityResult) -> Iterator[str]:
         yield f"{plan_text(result.planned)}."
     modelled = rate_interval(result.model.capacity)
     yield f"Saturated, it gives {rate(result.saturated)}, measured; {modelled} by the model."
-    text = validation_text(result.validation)
+    text = validation_text(result.validation, result.left_out)
     yield f"How far the model was off on runs that it had not seen: {text}."
 
 
@@ -87,7 +87,9 @@ def _saturated(result: CapacityResult) -> Figure:
 def _trust(result: CapacityResult) -> Figure:
     error = median_error(result.validation)
     if error is None:
-        return Figure("Error of the model", "not known", PLAIN, (), (validation_text(result.validation),))
+        return Figure(
+            "Error of the model", "not known", PLAIN, (), (validation_text(result.validation, result.left_out),)
+        )
     inside = sum(point.inside for point in result.validation)
     note = f"{inside} of {pluralize(len(result.validation), 'value')} inside the 90 % interval"
     return Figure(

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct, to_builtins
 from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.model.capacity_model import CapacityModel, Prediction
 from bench.capacity.model.usl import UslFit
-from bench.capacity.model.validation import ValidationPoint, median_error
+from bench.capacity.model.validation import LeftOut, ValidationPoint, median_error
 from bench.capacity.plan.diurnal import DiurnalPlan
 from bench.capacity.plan.plan import PlanRow, SimulatedPlan
 from bench.capacity.plan.planned import Planned
@@ -78,6 +78,7 @@ class HoldOutValue(Struct, frozen=True, kw_only=True):
     median_error: Annotated[float | None, Meta(description="relative; null without such a run")]
     inside: Annotated[int, Meta(description="values inside their interval")]
     checks: Sequence[ValidationPoint]
+    left_out: Annotated[Sequence[LeftOut], Meta(description="runs that do not count, like INVALID ones")]
 
 
 class PlanRowValue(Struct, frozen=True, kw_only=True):
@@ -199,6 +200,7 @@ def capacity_document(
             median_error=median_error(result.validation),
             inside=sum(value.inside for value in result.validation),
             checks=result.validation,
+            left_out=result.left_out,
         ),
         replicas=result.replicas,
         plan=_plan(result.planned) if result.planned else None,

@@ -52,7 +52,7 @@ def capacity_view(result: CapacityResult, pictures: Sequence[tuple[str, str]]) -
         "model": _model_rows(result),
         "batching": _batching_text(batching) if batching else "",
         "usl": _usl_rows(result.usl) if result.usl else [],
-        "validation": _capitalized(validation_text(result.validation)),
+        "validation": _capitalized(validation_text(result.validation, result.left_out)),
         "validation_rows": [_validation_row(value) for value in result.validation],
         "replicas": _replica_sentence(result),
         "steps": [_step_row(m) for m in result.measurements],

@@ -166,7 +166,9 @@ def validation(result: CapacityResult, path: Path) -> bool:
         lo = factor * np.array([_number(value.predicted.lo) for value in found])
         hi = factor * np.array([_number(value.predicted.hi) for value in found])
         measured = factor * np.array([value.measured for value in found])
-        axes.errorbar(measured, center, [center - lo, hi - center], fmt="D", color=color, capsize=3, label=name)
+        # One array: matplotlib takes two of one value each for something else.
+        spread = np.array([center - lo, hi - center])
+        axes.errorbar(measured, center, spread, fmt="D", color=color, capsize=3, label=name)
         values += [*lo, *hi, *measured]
     ends = (min(values) * 0.85, max(values) * 1.15)
     axes.plot(ends, ends, color=GREY, linestyle="--", label="predicted = measured")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bench.capacity.model.validation import ValidationPoint, median_error
+from bench.capacity.model.validation import LeftOut, ValidationPoint, median_error
 from bench.capacity.plan.plan import PlanRow, SimulatedPlan
 from bench.capacity.plan.planned import Planned
 from bench.capacity.plan.result import CapacityResult
@@ -34,7 +34,7 @@ def capacity_lines(result: CapacityResult) -> Iterator[str]:
     if result.sentences > 1:
         yield f"  {sentences_text(result)}"
     yield f"  saturated at {rate(result.saturated)}, measured; at {rate_interval(result.model.capacity)} by the model"
-    yield f"  validation of the model: {validation_text(result.validation)}"
+    yield f"  validation of the model: {validation_text(result.validation, result.left_out)}"
     if result.replicas is not None:
         yield f"  {replica_text(result)}"
     if result.planned is not None:
@@ -84,14 +84,18 @@ def request_text(sentences: int) -> str:
     return f"a request has {pluralize(sentences, 'sentence')}, and rates count requests"
 
 
-def validation_text(validation: Sequence[ValidationPoint]) -> str:
-    """Median error, and how many values are inside their interval."""
+def validation_text(validation: Sequence[ValidationPoint], left_out: Sequence[LeftOut] = ()) -> str:
+    """Median error, and how many values are inside their interval; without any, why the model was not tested."""
     error = median_error(validation)
     if error is None:
-        return "not validated: the sweep has no run for it"
+        runs = "; ".join(map(str, left_out))
+        return f"not tested, as {f'no run for it counts: {runs}' if runs else 'the sweep has no run for it'}"
     inside = sum(value.inside for value in validation)
     count = pluralize(len(validation), "value")
-    return f"median error {format_percent(error)}, {inside} of {count} inside the 90 % interval"
+    text = f"median error {format_percent(error)}, {inside} of {count} inside the 90 % interval"
+    if not left_out:
+        return text
+    return f"{text}; left out: {', '.join(f'{entry.stage} {entry.load} ({entry.run})' for entry in left_out)}"
 
 
 def replica_text(result: CapacityResult) -> str:

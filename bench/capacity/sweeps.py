@@ -28,7 +28,7 @@ from bench.capacity.plan.result import CapacityResult
 from bench.capacity.plan.slo import Slo
 from bench.core import interrupts
 from bench.core.atomic_files import sole_use
-from bench.core.errors import UsageError
+from bench.core.errors import BenchError, UsageError
 from bench.core.units import pluralize
 from bench.load.runner.client import open_runner
 from bench.server.lifecycle import check_model
@@ -52,8 +52,8 @@ def sweep(spec: SweepSpec, listener: SweepListener | None = None) -> CapacityRes
     Raises:
         UsageError: values that contradict each other, a folder with another sweep or in which one runs, or no golden
             answers.
-        TargetError: the server does not come up or stops answering.
-        WrongAnswerError: every answer is wrong.
+        TargetError: the server does not come up, does not serve the model, or stops answering.
+        WrongAnswerError: a remote server holds another model, or every answer is wrong.
         InconclusiveError: the load generator was the limit, or too little was measured.
     """
     listener = listener or SweepListener()
@@ -71,7 +71,11 @@ def sweep(spec: SweepSpec, listener: SweepListener | None = None) -> CapacityRes
         if not folder.steps:
             # A report of an interrupted sweep has them too.
             folder.store_report(options)
-        result = _measure(spec, folder, measured, listener)
+        try:
+            result = _measure(spec, folder, measured, listener)
+        except BenchError:
+            folder.discard_unbegun()
+            raise
         return _finish(folder, measured, result.validated, result.replicas, options)
 
 

@@ -2,11 +2,12 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,12 +17,24 @@ from bench.bert.contract.golden_checker import GoldenChecker
 from bench.bert.contract.masked_requests import LOG_PROB
 from bench.bert.contract.preflight import SENTENCES, Preflight, export_name
 from bench.bert.demo.client_files import CLIENT_FOLDER
+from bench.capacity.experiment.experiment_design import Step
+from bench.capacity.experiment.runner_driver import ReplicaServers, RunnerDriver, template_of
+from bench.capacity.experiment.sweep_listener import SweepListener
+from bench.capacity.experiment.sweep_spec import SweepSpec
+from bench.capacity.measurements.measured_step import Stage
+from bench.capacity.plan.slo import Slo
 from bench.cli import main
 from bench.cli.verify import verify_server
 from bench.core.errors import TargetError, WrongAnswerError
+from bench.load.runner.client import Runner
 from bench.load.selftest.null_server import null_server
+from bench.load.setup.run_spec import RunSpec
+from bench.load.setup.target_session import TargetSession
+from bench.server.running import free_ports
 from bench.serving.errors import Rejected
 from bench.serving.fake import FakeServingClient
+from bench.serving.target import parse_target
+from bench.workload.due_times import ClosedLoop
 from tests.support.locust_process import locust
 from tests.support.toy_golden import toy_golden, write_model_dir
 
@@ -56,7 +69,7 @@ def said(*words: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-@pytest.mark.parametrize("command", ["score", "run", "gate"])
+@pytest.mark.parametrize("command", ["score", "run", "gate", "capacity"])
 def test_another_model_is_named_and_nothing_is_made_of_it(
     server: dict[str, str], text: str, tmp_path: Path, capfd: Any, command: str, protocol: str
 ) -> None:
@@ -65,6 +78,7 @@ def test_another_model_is_named_and_nothing_is_made_of_it(
         "score": ("score", text, "--target", target),
         "run": ("run", protocol, "--target", target, "--duration", "1s", "--out", str(tmp_path / "runs")),
         "gate": ("gate", "--baseline", target, "--candidate", target, "--max-time", "20s"),
+        "capacity": ("capacity", "--protocol", protocol, "--target", target, "--out", str(tmp_path / "runs")),
     }[command]
     code, out, err = said(*words, "--model-dir", str(CLIENT_FOLDER))
     assert code == 1
@@ -73,6 +87,47 @@ def test_another_model_is_named_and_nothing_is_made_of_it(
     assert f"{target} holds another model than {CLIENT_FOLDER}: 4 of 4 golden sentences" in shown
     assert "p50" not in shown
     assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.parametrize("case", ["nobody", "no such model", "another model"])
+def test_a_sweep_says_it_as_a_run_does(server: dict[str, str], tmp_path: Path, capfd: Any, case: str) -> None:
+    """The same check with the same words, before the load."""
+    (port,) = free_ports(1)
+    target = f"http://127.0.0.1:{port}" if case == "nobody" else server["rest"]
+    given = ["--target", target, "--model-dir", str(CLIENT_FOLDER)]
+    given += ["--model-name", "nix"] if case == "no such model" else []
+    found = []
+    for words in (("run", "rest", "--duration", "1s"), ("capacity",)):
+        code, out, err = said(*words, *given, "--out", str(tmp_path / words[0]))
+        shown = out + err + capfd.readouterr().err
+        found.append((code, [line for line in shown.splitlines() if target in line and "bertbench" in line][-1]))
+        assert not (tmp_path / words[0] / "sweep.json").exists()
+    assert found[0] == found[1]
+
+
+def test_each_replica_of_a_sweep_is_checked_once(server: dict[str, str], tmp_path: Path) -> None:
+    with null_server(CLIENT_FOLDER) as right, ExitStack() as stack:
+        first, other = parse_target(right["rest"]), parse_target(server["rest"])
+        load = RunSpec(
+            scenario="capacity", protocol="rest", arrivals=ClosedLoop(1), users=1, duration=1.0, target=first,
+            target_name="first", model_dir=CLIENT_FOLDER,
+        )  # fmt: skip
+        spec = SweepSpec(load=load, slo=Slo.parse("p99=1s"), out=tmp_path, replicas=2, replica_targets=(other,))
+        asked: list[RunSpec] = []
+
+        def run(run_spec: RunSpec) -> Path:
+            asked.append(run_spec)
+            return tmp_path
+
+        runner, servers = cast("Runner", SimpleNamespace(run=run)), ReplicaServers(spec, stack)
+        driver = RunnerDriver(runner, SweepListener(), servers, 1, template_of(spec))
+        for count in (1, 1, 2, 2):
+            replace(driver, replicas=count).run(Step(Stage.LADDER, 1, None, 1.0, 0, 0), 1, tmp_path)
+        assert [entry.preflight for entry in asked] == [True, False, True, False]
+        golden, session = read_golden(CLIENT_FOLDER).golden, TargetSession()
+        assert session.open(asked[0], CLIENT_FOLDER, golden).rest == right["rest"]
+        with pytest.raises(WrongAnswerError, match=f"^{server['rest']} holds another model than "):
+            session.open(asked[2], CLIENT_FOLDER, golden)
 
 
 def test_locust_says_it_too(server: dict[str, str], tmp_path: Path) -> None:

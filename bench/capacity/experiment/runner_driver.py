@@ -12,6 +12,7 @@ from bench.capacity.measurements.measured_step import Stage, load_text
 from bench.core.errors import UsageError
 from bench.load.runner.client import Runner
 from bench.load.setup.run_spec import RunSpec, address_of
+from bench.load.setup.target_session import remote_server
 from bench.server.affinity import cores_for, pin
 from bench.server.lifecycle import RunningServer, open_target
 
@@ -28,22 +29,36 @@ class ReplicaServers:
         self._spec = spec
         self._stack = stack
         self._open: list[RunningServer] = []
+        self._checked = 0
 
     def get(self, count: int) -> tuple[RunningServer, ...]:
         """The first `count` replicas.
 
         Raises:
             UsageError: a replica cannot be pinned to cores.
-            TargetError: a replica does not come up or does not answer.
+            TargetError: a replica that is started here does not come up.
         """
         while len(self._open) < count:
             self._open.append(self._start(len(self._open)))
         return tuple(self._open[:count])
 
+    def unchecked(self, count: int) -> bool:
+        """Whether one of the first `count` replicas was in no run yet."""
+        return count > self._checked
+
+    def note_checked(self, count: int) -> None:
+        """A run with the first `count` replicas began, so they hold the model."""
+        self._checked = max(count, self._checked)
+
     def _start(self, number: int) -> RunningServer:
         spec, load = self._spec, self._spec.load
         target = spec.replica_targets[number - 1] if number and load.target.remote else load.target
-        server = self._stack.enter_context(open_target(target, load.model_dir, load.model_name, load.server_flags))
+        if target.remote:
+            # The first run with it checks it, as any other run would.
+            server = remote_server(replace(load, target=target))
+        else:
+            opened = open_target(target, load.model_dir, load.model_name, load.server_flags)
+            server = self._stack.enter_context(opened)
         if spec.cores_per_replica is not None:
             if server.pid is None:
                 raise UsageError(f"--cores-per-replica does not apply to {target}; it pins local server processes only")
@@ -86,8 +101,11 @@ class RunnerDriver:
             servers=servers,
             target=address_of(servers[0], self.template.protocol),
             repeat=step.repeat,
+            preflight=self.template.preflight and self.servers.unchecked(self.replicas),
         )
-        return self.runner.run(spec)
+        path = self.runner.run(spec)
+        self.servers.note_checked(self.replicas)
+        return path
 
 
 def template_of(spec: SweepSpec) -> RunSpec:

@@ -11,6 +11,7 @@ Format history of `sweep.json`:
     5: the options of the report (`report`), null where an earlier version wrote it.
 """
 
+import contextlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -213,6 +214,16 @@ class SweepFolder:
         """Records the options of the report on disk."""
         self.report = options
         self._write()
+
+    def discard_unbegun(self) -> None:
+        """Removes a sweep without a run, so that the next command can begin one there with other options."""
+        if self._done or any(self.runs.glob("*")):
+            return
+        (self.path / FILE_NAME).unlink(missing_ok=True)
+        for folder in (self.runs, self.path):
+            # The folder was the user's if anything else is in it.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def _write(self) -> None:
         write_atomically(self.path / FILE_NAME, _FILE.encode(_State(self.job, self._done, self.report)))

@@ -8,7 +8,7 @@ from bench.bert.contract.golden import Golden
 from bench.bert.contract.preflight import Preflight, export_name
 from bench.core.errors import TargetError, UsageError
 from bench.load.setup.run_context import option_name
-from bench.load.setup.run_spec import RunSpec
+from bench.load.setup.run_spec import RunSpec, address_of
 from bench.load.transports.pool import prepare_grpc
 from bench.server.clients import connect
 from bench.server.lifecycle import at_address, beside, check_model, open_target, startup_seconds
@@ -41,10 +41,13 @@ class TargetSession:
             WrongAnswerError: a remote server holds another model.
         """
         if spec.target.remote:
-            server = spec.servers[0] if spec.servers else _at_address(spec)
+            servers = spec.servers or (remote_server(spec),)
+            _probe(servers[0], spec, golden)
+            for other in servers[1:]:
+                _probe(other, replace(spec, target=address_of(other, spec.protocol), target_name=""), golden)
+            server = servers[0]
             if spec.server_cgroup is not None:
                 server = replace(server, control_group=spec.server_cgroup)
-            _probe(server, spec, golden)
             return server
         identity = (spec.target, model_dir.resolve(), spec.model_name, spec.server_flags)
         if self._started is None or self._started[0] != identity:
@@ -60,8 +63,12 @@ class TargetSession:
         self._stack.close()
 
 
-def _at_address(spec: RunSpec) -> RunningServer:
-    """The addresses of a remote server; Serving's default ports imply the other protocol's address."""
+def remote_server(spec: RunSpec) -> RunningServer:
+    """The addresses of a remote server; Serving's default ports imply the other protocol's address.
+
+    Raises:
+        UsageError: an option that has no effect on it, or no address of the protocol.
+    """
     if spec.server_flags:
         raise UsageError(f"server flags have no effect on {spec.target}; set them where that server is started")
     beside_rest = spec.grpc if spec.target.kind is TargetKind.REST else None
@@ -91,7 +98,8 @@ def _probe(server: RunningServer, spec: RunSpec, golden: Golden) -> None:
             prepare_grpc()
         with connect(server, protocol) as client:
             require_served(client, server, spec.target)
-            if spec.preflight and not spec.servers:
+            # A server that the caller started holds the model of this export.
+            if spec.preflight and server.backend == "remote":
                 target = spec.target_name or str(spec.target)
                 # A refusal says something of the run's requests if they are like these.
                 alike = spec.sentences == 1 and not spec.padded

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -13,8 +15,13 @@ from bench.load.locust_adapter.options import add_options, read_spec
 from bench.load.setup.catalog import Scenario
 from bench.load.setup.run_context import VARIABLE
 from bench.load.setup.run_spec import RunSpec
-from bench.load.setup.target_session import TargetSession
+from bench.load.setup.target_session import TargetSession, require_served
+from bench.server.lifecycle import at_address
 from bench.server.running import free_ports
+from bench.serving.access import Access
+from bench.serving.errors import ConnectFailed
+from bench.serving.target import parse_target
+from bench.serving.types import ServingClient, VersionStatus
 from tests.serving.test_endpoint_probe import PAGE, STATUS, plain_rest, raw_server, sends, tls_rest_server
 from tests.support.programmed_servers import grpc_server
 from tests.support.toy_golden import toy_golden
@@ -132,3 +139,45 @@ def test_the_control_group_of_a_server_that_is_there() -> None:
         asked = spec(url, "rest", "--no-preflight", "--server-cgroup", "/sys/fs/cgroup/serving")
         assert TargetSession().open(asked, Path(), toy_golden()).control_group == Path("/sys/fs/cgroup/serving")
         assert TargetSession().open(spec(url, "rest", "--no-preflight"), Path(), toy_golden()).control_group is None
+
+
+LOADING, AVAILABLE, LOST = (
+    VersionStatus(1, "LOADING"),
+    VersionStatus(1, "AVAILABLE"),
+    VersionStatus(1, "END", "INTERNAL", "x"),
+)
+
+
+def served(answers: list[VersionStatus | Exception], ready_timeout: float | None) -> int:
+    """How often a server with these states, of which the last one stays, was asked until it was taken."""
+    asked = 0
+
+    def status(model: str, timeout: float) -> tuple[VersionStatus, ...]:
+        nonlocal asked
+        answer = answers[min(asked, len(answers) - 1)]
+        asked += 1
+        if isinstance(answer, Exception):
+            raise answer
+        return (answer,)
+
+    target = parse_target("http://127.0.0.1:1", Access(ready_timeout=ready_timeout))
+    client = cast("ServingClient", SimpleNamespace(status=status, protocol="rest"))
+    require_served(client, at_address(target, None, "bert"), target)
+    return asked
+
+
+def test_a_model_that_loads_is_waited_for() -> None:
+    refused = ConnectFailed("refused")
+    assert served([LOADING, LOADING, AVAILABLE], None) == 3
+    assert served([refused, LOADING, refused, AVAILABLE], 60.0) == 4
+
+
+def test_what_will_not_be_served_is_not_waited_for() -> None:
+    with pytest.raises(TargetError, match="END"):
+        served([LOADING, LOST], 600.0)
+    with pytest.raises(TargetError, match="does not answer"):
+        served([ConnectFailed("refused"), AVAILABLE], None)
+    with pytest.raises(TargetError, match="LOADING; wait until it is loaded"):
+        served([LOADING], 0.01)
+    with pytest.raises(TargetError, match="does not answer"):
+        served([ConnectFailed("refused")], 0.01)

@@ -1,11 +1,15 @@
 """The server under load: started here, or probed at its address for the model."""
 
 import contextlib
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from bench.bert.contract.golden import Golden
 from bench.bert.contract.preflight import Preflight, export_name
+from bench.core import interrupts
 from bench.core.errors import TargetError, UsageError
 from bench.load.setup.run_context import option_name
 from bench.load.setup.run_spec import RunSpec, address_of
@@ -15,9 +19,11 @@ from bench.server.lifecycle import at_address, beside, check_model, open_target,
 from bench.server.readiness import refused_credentials
 from bench.server.running import RunningServer
 from bench.serving.endpoint_probe import explain
-from bench.serving.errors import Rejected, ServingError
+from bench.serving.errors import ConnectFailed, Rejected, ServingError
 from bench.serving.target import Target, TargetKind
-from bench.serving.types import ServingClient
+from bench.serving.types import ServingClient, VersionStatus
+
+_POLL_SECONDS: Final = 0.1
 
 
 class TargetSession:
@@ -113,13 +119,17 @@ def require_served(client: ServingClient, server: RunningServer, target: Target,
         client: connected to it.
         server: the server.
         target: the user's name of it.
-        timeout: seconds; None for those in which it must be ready.
+        timeout: seconds; None for those in which it must be ready, in which a model that loads is waited for, and also
+            a server that takes no connection, if the user has given them.
 
     Raises:
         TargetError: it does not answer, or does not serve the model.
     """
     try:
-        versions = client.status(server.model, startup_seconds(target) if timeout is None else timeout)
+        if timeout is None:
+            versions = _status_once_loaded(client, server, target)
+        else:
+            versions = client.status(server.model, timeout)
     except ServingError as error:
         if isinstance(error, Rejected) and error.code in ("UNIMPLEMENTED", "501"):
             return
@@ -134,6 +144,28 @@ def require_served(client: ServingClient, server: RunningServer, target: Target,
             f"model {server.model!r} on {target} is {', '.join(states)}{why}; "
             f"{'look at the server' if failed else 'wait until it is loaded'}"
         )
+
+
+def _status_once_loaded(client: ServingClient, server: RunningServer, target: Target) -> Sequence[VersionStatus]:
+    """The model's versions, once none loads any longer or one is there, or when the time is over.
+
+    Raises:
+        ServingError: it does not answer.
+    """
+    limit = time.monotonic() + startup_seconds(target)
+    while True:
+        interrupts.check()
+        left = limit - time.monotonic()
+        try:
+            versions = client.status(server.model, max(left, _POLL_SECONDS))
+        except ConnectFailed:
+            if target.access.ready_timeout is None or left < 0:
+                raise
+        else:
+            states = {version.state for version in versions}
+            if left < 0 or "AVAILABLE" in states or not states & {"START", "LOADING"}:
+                return versions
+        time.sleep(_POLL_SECONDS)
 
 
 def _explained(client: ServingClient, server: RunningServer, target: Target, error: ServingError) -> TargetError:

@@ -11,8 +11,8 @@ from bench.capacity.experiment.sweep_spec import SweepSpec
 from bench.capacity.measurements.measured_step import Stage, load_text
 from bench.core.errors import UsageError
 from bench.load.runner.client import Runner
+from bench.load.setup.remote_server import remote_server
 from bench.load.setup.run_spec import RunSpec, address_of
-from bench.load.setup.target_session import remote_server
 from bench.server.affinity import cores_for, pin
 from bench.server.lifecycle import RunningServer, open_target
 

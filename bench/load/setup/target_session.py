@@ -10,17 +10,17 @@ from typing import Final
 from bench.bert.contract.golden import Golden
 from bench.bert.contract.preflight import Preflight, export_name
 from bench.core import interrupts
-from bench.core.errors import TargetError, UsageError
-from bench.load.setup.run_context import option_name
+from bench.core.errors import TargetError
+from bench.load.setup.remote_server import remote_server
 from bench.load.setup.run_spec import RunSpec, address_of
 from bench.load.transports.pool import prepare_grpc
 from bench.server.clients import connect
-from bench.server.lifecycle import at_address, beside, check_model, open_target, startup_seconds
+from bench.server.lifecycle import check_model, open_target, startup_seconds
 from bench.server.readiness import refused_credentials
 from bench.server.running import RunningServer
 from bench.serving.endpoint_probe import explain
 from bench.serving.errors import ConnectFailed, Rejected, ServingError
-from bench.serving.target import Target, TargetKind
+from bench.serving.target import Target
 from bench.serving.types import ServingClient, VersionStatus
 
 _POLL_SECONDS: Final = 0.1
@@ -67,31 +67,6 @@ class TargetSession:
         """Stops a server that was started here."""
         self._started = None
         self._stack.close()
-
-
-def remote_server(spec: RunSpec) -> RunningServer:
-    """The addresses of a remote server; Serving's default ports imply the other protocol's address.
-
-    Raises:
-        UsageError: an option that has no effect on it, or no address of the protocol.
-    """
-    if spec.server_flags:
-        raise UsageError(f"server flags have no effect on {spec.target}; set them where that server is started")
-    beside_rest = spec.grpc if spec.target.kind is TargetKind.REST else None
-    server = at_address(spec.target, beside_rest or beside(spec.target), spec.model_name)
-    needed = {"rest": (server.rest,), "grpc": (server.grpc,), "both": (server.rest, server.grpc)}[spec.protocol]
-    if None in needed:
-        tls = "s" if spec.target.secure else ""
-        give = {
-            "rest": f"http{tls}://HOST:PORT",
-            "grpc": f"grpc{tls}://HOST:PORT",
-            "both": f"http{tls}://HOST:PORT and --grpc-host {'grpcs://' if tls else ''}HOST:PORT",
-        }[spec.protocol]
-        raise UsageError(
-            f"the server's {'REST' if server.rest is None else 'gRPC'} address is not known from {spec.target}; "
-            f"give {option_name('--host', spec.command)} {give}"
-        )
-    return server
 
 
 def _probe(server: RunningServer, spec: RunSpec, golden: Golden) -> None:

@@ -48,8 +48,11 @@ def test_a_sweep_writes_report_json_and_plots(tmp_path: Path, monkeypatch: pytes
     assert (found["exit_code"], found["plan"] is None) == (code, code == ExitCode.INCONCLUSIVE)
     rate = found["slo_rate"]
     assert rate["lo"] <= rate["center"] < 120
-    # Runs that a busy machine made INVALID are named instead.
-    assert found["hold_out"]["checks"] or found["hold_out"]["left_out"]
+    # Runs that a busy machine made INVALID are named instead, with what is wrong.
+    hold_out = found["hold_out"]
+    assert hold_out["checks"] or hold_out["left_out"]
+    assert (hold_out["median_error"] is None) == (not hold_out["checks"])
+    assert all((folder / "runs" / left["run"]).is_dir() and left["reason"] for left in hold_out["left_out"])
     assert len(found["points"]) > 6
     assert found["model"]["station"].keys() == {"servers", "speeds", "overhead", "calibration", "batching"}
     text = (folder / "capacity.md").read_text()

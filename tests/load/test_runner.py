@@ -20,6 +20,7 @@ from bench.load.setup.run_spec import RunSpec, address_of
 from bench.results.run_reader import open_run
 from bench.server.running import RunningServer
 from bench.workload.arrivals import ClosedLoop, Poisson
+from tests.support.failing_server import listening
 from tests.support.toy_golden import write_model_dir
 
 
@@ -87,12 +88,13 @@ def test_several_servers_behind_a_balancer(
     assert summary.counts["ok"] == summary.due
 
 
-def test_a_server_that_is_gone_is_seen_by_the_balancer(
+def test_a_server_that_dies_is_seen_by_the_balancer(
     runner: Runner, model_dir: Path, servers: tuple[RunningServer, ...], tmp_path: Path
 ) -> None:
     """Half of the requests go to the dead one, which shows that both were asked."""
-    dead = RunningServer("http://127.0.0.1:9", None, "bert", "remote")
-    path = runner.run(spec(model_dir, tmp_path, (servers[0], dead), policy="round-robin"))
+    with listening(tmp_path, model_dir, dies_at=0) as doomed:
+        dead = RunningServer(doomed["rest"], None, "bert", "null")
+        path = runner.run(spec(model_dir, tmp_path, (servers[0], dead), policy="round-robin"))
     counts = analyse(open_run(path)).summary.counts
     assert counts["ok"] == pytest.approx(counts["unavailable"], abs=2)
 
@@ -103,6 +105,8 @@ def test_what_cannot_be_begun_is_said_and_the_process_goes_on(
     dead = RunningServer("http://127.0.0.1:9", None, "bert", "remote")
     with pytest.raises(TargetError, match="does not answer"):
         runner.run(spec(model_dir, tmp_path, (dead,)))
+    with pytest.raises(TargetError, match="http://127.0.0.1:9 does not answer"):
+        runner.run(spec(model_dir, tmp_path, (servers[0], dead), policy="round-robin"))
     with pytest.raises(UsageError, match="has no request within"):
         runner.run(spec(model_dir, tmp_path, servers[:1], arrivals=Poisson(1e-9)))
     assert runner.run(spec(model_dir, tmp_path, servers[:1], duration=0.3)).is_dir()
